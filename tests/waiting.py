@@ -1,10 +1,12 @@
 """Wait for a condition; the time limit is only there to end a test that would wait for ever."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 
-SOON = 60.0  # seconds; a loaded machine needs a tenth of it
+# Seconds; an idle machine needs a hundredth of it, one with other work so much more.
+SOON = 60.0 * min(10.0, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
 
 
 def until(holds: Callable[[], object], seconds: float = SOON, told: Callable[[], object] = lambda: "") -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.waiting import SOON
+
 MODELS: dict[str, Any] = {
     "models": [
         {
@@ -90,4 +92,4 @@ def scripted(*answers: Say, tls: ssl.SSLContext | None = None) -> Iterator[Scrip
             yield script
         finally:
             server.shutdown()
-            thread.join(10)
+            thread.join(SOON)

@@ -14,6 +14,7 @@ from tests import pictures
 from tests.clients.conftest import KEY, taken
 from tests.clients.scripted_server import MODELS, Say, scripted
 from tests.integration.server import Server
+from tests.waiting import SOON
 
 IMAGE = pictures.encoded(pictures.small("china", 160), "JPEG")
 QUICK = Retry(first_wait=0.01)
@@ -52,7 +53,7 @@ def test_a_server_behind_a_proxy_is_waited_for() -> None:
     ready = Say(200, {"status": "ready", "detail": ""})
 
     with scripted(away, away, alive, ready) as script, Client(script.url) as client:
-        assert client.wait_until_ready(timeout=10).ready
+        assert client.wait_until_ready(timeout=SOON).ready
 
 
 def test_a_server_that_says_nothing_times_out() -> None:

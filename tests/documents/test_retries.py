@@ -13,6 +13,7 @@ from tests import chromium, pictures
 from tests.clients.rpc.scripted_grpc import Servicer, aborts, scripted, well
 from tests.documents.reading import blocks
 from tests.integration.server import Server
+from tests.waiting import SOON
 
 IMAGE = bytes(2**20)  # longer than what gRPC keeps of a call by itself
 
@@ -25,7 +26,7 @@ def test_the_documented_channel_asks_a_leaving_server_again(code: grpc.StatusCod
         assert "localhost:50051" in block
         names: dict[str, Any] = {"grpc": grpc, "segmentation_pb2_grpc": segmentation_pb2_grpc}
         exec(block.replace("localhost:50051", target), names)
-        answer = names["stub"].Segment(pb.SegmentRequest(image=pb.Image(content=IMAGE)), timeout=30)
+        answer = names["stub"].Segment(pb.SegmentRequest(image=pb.Image(content=IMAGE)), timeout=SOON)
 
     assert answer.image_id == "abc"
     assert len(servicer.asked) == 3

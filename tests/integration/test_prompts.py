@@ -13,8 +13,8 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from tests import coco, pictures
 from tests.integration.server import Server, form
+from tests.waiting import SOON
 
-SOON = 60.0  # seconds
 CAT = pictures.encoded(pictures.small("chelsea", 320), "JPEG", quality=90)
 WIDTH, HEIGHT = pictures.small("chelsea", 320).size
 CLICK = {"x": WIDTH / 2, "y": HEIGHT / 2}

@@ -9,9 +9,8 @@ from PIL import Image
 
 from tests.integration.server import Server, form
 from tests.redis_server import RedisServer
-from tests.waiting import until
+from tests.waiting import SOON, until
 
-SOON = 60.0
 NEW_WORDS = ("walrus", "trombone", "gondola", "abacus")  # none of the background words that are warmed up
 
 

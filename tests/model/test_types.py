@@ -13,6 +13,7 @@ from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.features import Derived, Features
 from lexiseg_model.types import ModelCard, ModelName
 from tests.model.stand_in import card
+from tests.waiting import SOON
 
 TINY_2 = card(name="tiny").model_copy(update={"version": "2"})
 
@@ -40,9 +41,6 @@ def test_a_name_fits_every_version_and_one_with_a_version_that_alone(text: str, 
 def test_what_lacks_a_name_or_a_version_is_refused(text: str) -> None:
     with pytest.raises(UnknownModelError, match=f"'{text}'; expected NAME or NAME@VERSION"):
         ModelName.parse(text)
-
-
-SOON = 20.0  # seconds that nothing here should need
 
 
 def ones() -> tuple[Tensor]:

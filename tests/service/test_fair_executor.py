@@ -8,8 +8,7 @@ from functools import partial
 import pytest
 
 from lexiseg_service.fair_executor import FairExecutor
-from tests.service.worker.gated_colours import SOON
-from tests.waiting import until
+from tests.waiting import SOON, until
 
 
 class Stage:

@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 
 from lexiseg_service.redis_link import COOL_DOWN_SECONDS, FAILURES, Breaker, RedisAway, RedisLink, State
+from tests.waiting import SOON
 
 
 class Clock:
@@ -101,4 +102,4 @@ def test_a_redis_that_never_stops_sending_ends_a_call(
     with pytest.raises(RedisAway):
         link.ask(lambda redis: redis.get("a"))
 
-    assert flood.hung_up.wait(30)
+    assert flood.hung_up.wait(SOON)

@@ -5,8 +5,8 @@ import pytest
 
 from lexiseg_service.errors import QueueFull, RateLimited
 from lexiseg_service.shares import Shares
+from tests.waiting import SOON
 
-SOON = 10.0
 AT_ONCE = 0.01
 
 

@@ -11,6 +11,7 @@ import trustme
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import segmentation_pb2_grpc as pb_grpc
+from tests.waiting import SOON
 
 ANY = "127.0.0.1:0"
 # Answers a call, or aborts it; given the request (or all of them) and its context.
@@ -51,7 +52,7 @@ def scripted(servicer: Servicer, certificate: trustme.LeafCert | None = None) ->
         try:
             yield f"127.0.0.1:{port}"
         finally:
-            server.stop(0).wait(10)
+            server.stop(0).wait(SOON)
 
 
 def _tls(certificate: trustme.LeafCert) -> grpc.ServerCredentials:

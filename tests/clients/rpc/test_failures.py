@@ -16,6 +16,7 @@ from lexiseg_client.rpc.calls import SETTINGS
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from tests.clients.rpc.scripted_grpc import Answer, Servicer, aborts, scripted, well
 from tests.service.fleet.workers import Wire
+from tests.waiting import SOON
 
 QUICK = Retry(first_wait=0.01)
 IMAGE = b"any bytes"
@@ -149,7 +150,7 @@ def test_leaving_a_stream_tells_the_server() -> None:
         next(stream)
         stream.close()
 
-        assert servicer.left.wait(30)
+        assert servicer.left.wait(SOON)
 
 
 async def test_a_refused_question_is_told_as_such_however_the_frames_race_with_it() -> None:

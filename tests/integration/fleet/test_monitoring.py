@@ -1,8 +1,8 @@
 """A real Prometheus scrapes a gateway, a worker and HAProxy: it has every metric that a panel or a rule asks for."""
 
 import subprocess
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from tests.integration import edge
 from tests.integration.processes import Gateway, Worker
 from tests.integration.server import form
 from tests.redis_server import RedisServer
+from tests.waiting import SOON, until
 
-SOON = 60.0  # seconds; a tenth is usual
 SIDE = 64
 PICTURE = pictures.encoded(pictures.small("china", SIDE), "JPEG")
 OTHERS = ("redis_", "probe_", "certmanager_")  # of exporters beside the service
@@ -58,15 +58,16 @@ class Prometheus:
         return samples
 
     def until(self, holds: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + SOON
-        while True:
-            try:
-                if holds():
-                    return
-            except httpx.HTTPError:  # it does not listen yet, or reads what it has on its disk
-                assert self._process.poll() is None, Path(self._log.name).read_text()[-2000:]
-            assert time.monotonic() < deadline, Path(self._log.name).read_text()[-2000:]
-            time.sleep(0.1)
+        def said() -> str:
+            return Path(self._log.name).read_text()[-2000:]
+
+        def has_come() -> bool:
+            assert self._process.poll() is None, said()
+            with suppress(httpx.HTTPError):  # it does not listen yet, or reads what it has on its disk
+                return holds()
+            return False
+
+        until(has_come, told=said)
 
     def stop(self) -> None:
         self._process.terminate()

@@ -105,7 +105,7 @@ class Pod:
         self._over.set()
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(SOON)
         self._prober.join()
         self._errors.close()
 

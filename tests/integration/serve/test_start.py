@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import cycle
@@ -27,6 +26,7 @@ from tests.command import run
 from tests.integration.processes import Worker
 from tests.integration.server import ROOT, TO_START, Server, form
 from tests.model.catalogue.test_models import copy_of_tiny
+from tests.waiting import SOON, until
 
 UNSHARE = shutil.which("unshare")
 # As in a container: a namespace in which the command is the first process.
@@ -81,19 +81,18 @@ def test_a_first_process_is_ended_by_sigterm_before_it_listens(tmp_path: Path) -
 
 T = TypeVar("T")
 CALLS, IN_FLIGHT = 6, 3  # sent at a time, and of those accepted and not answered yet: some always are on their way
-SOON = 60.0
 
 
 def accepted(server: Server, ask: Callable[[], Future[T]]) -> list[Future[T]]:
     """Asks CALLS at a time until IN_FLIGHT of them are worked on at once; one more for each that was too quick."""
     answers: list[Future[T]] = []
-    deadline = time.monotonic() + SOON
-    while True:
-        answers += [ask() for _ in range(CALLS - sum(not answer.done() for answer in answers))]
-        if server.metric("lexiseg_inflight") >= IN_FLIGHT:
-            return answers
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+
+    def are_worked_on() -> bool:
+        answers.extend(ask() for _ in range(CALLS - sum(not answer.done() for answer in answers)))
+        return server.metric("lexiseg_inflight") >= IN_FLIGHT
+
+    until(are_worked_on)
+    return answers
 
 
 def test_requests_and_calls_in_flight_are_answered_before_the_process_ends(tmp_path: Path) -> None:

@@ -12,9 +12,8 @@ import pytest
 
 from tests import pictures
 from tests.integration.server import Server, form
-from tests.waiting import until
+from tests.waiting import SOON, until
 
-SOON = 60.0
 PHOTOGRAPH = pictures.encoded(pictures.small("china", 64), "JPEG")
 
 

@@ -20,8 +20,8 @@ from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.model.stand_in import COLOURS, ColourSegmenter, picture
 from tests.service.engine_backend import EngineBackend
+from tests.waiting import SOON
 
-SOON = 20.0  # seconds
 TASKS: tuple[Task, ...] = ("semantic", "instance", "panoptic", "prompt")
 CELL = 8  # pixels
 ROWS = ["rrkkbb", "rrkkbb", "kkkkkk"]

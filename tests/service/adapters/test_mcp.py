@@ -19,8 +19,9 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
-from tests.service.adapters.asking import HEIGHT, PICTURE, SOON, SQUARE, TASKS, WIDTH
+from tests.service.adapters.asking import HEIGHT, PICTURE, SQUARE, TASKS, WIDTH
 from tests.service.engine_backend import EngineBackend
+from tests.waiting import SOON
 
 
 @pytest.fixture

@@ -17,9 +17,8 @@ from lexiseg_service.worker.grpc_server import worker_server
 from loadtests.ports import free_port
 from tests.model.stand_in import card
 from tests.service.gateway.known_backend import KnownBackend, answer
-from tests.waiting import soon
+from tests.waiting import SOON, soon
 
-SOON = 60.0  # seconds; a hundredth is usual
 IMAGES = [f"image {number}".encode() for number in range(40)]
 
 

@@ -14,8 +14,8 @@ from lexiseg_service.settings import Limits
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import IMAGE, serving
+from tests.waiting import SOON
 
-SOON = 30.0
 HEADER = PictureHeader("PNG", (16, 16))
 
 

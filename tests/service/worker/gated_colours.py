@@ -13,8 +13,8 @@ from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_service.question.messages import WorkerRequest
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter, card, picture
+from tests.waiting import SOON
 
-SOON = 20.0  # seconds that nothing here should need
 SIDE = 16
 
 

@@ -13,8 +13,8 @@ from lexiseg_model.features import TileFeatures
 from lexiseg_service.worker.compute import stage_executor
 from tests.service.worker.engine.bench import Bench
 from tests.service.worker.engine.test_models import STRIPS, Strips
-from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves
-from tests.waiting import until
+from tests.service.worker.gated_colours import GatedColours, ask, halves
+from tests.waiting import SOON, until
 
 
 class LateFirst(Strips):

@@ -22,8 +22,8 @@ from tests.model.stand_in import ColourSegmenter
 from tests.model.video.moving import box, scene
 from tests.redis_server import RedisServer
 from tests.service.engine_backend import EngineBackend
+from tests.waiting import SOON
 
-SOON = 60.0  # seconds; a hundredth is usual
 HERE = (4, 4)
 PICTURE = pictures.encoded(Image.fromarray(scene(red=HERE)))
 

@@ -31,7 +31,7 @@ from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
-from tests.waiting import soon
+from tests.waiting import SOON, soon
 
 IMAGE = pictures.encoded(pictures.small())
 
@@ -48,7 +48,7 @@ class HeldSegmenter(ColourSegmenter):
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
         self.passes += 1
         self.encoding.set()
-        assert self.may_go_on.wait(20)
+        assert self.may_go_on.wait(SOON)
         return super().encode_tiles(tiles)
 
 
@@ -154,7 +154,7 @@ async def test_grpc_health_follows_the_backend() -> None:
         stub: Any = health_pb2_grpc.HealthStub(worker.channel)
         check = health_pb2.HealthCheckRequest()
         watching = stub.Watch(check)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SOON):
             while (await watching.read()).status != health_pb2.HealthCheckResponse.SERVING:
                 pass
             worker.server.leave()

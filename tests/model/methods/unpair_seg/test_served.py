@@ -25,9 +25,9 @@ from tests import pictures
 from tests.golden import golden_weights
 from tests.model.imports import imported
 from tests.model.methods.unpair_seg import golden, small
+from tests.waiting import SOON
 
 CARD_LIMITS = catalogue.read_card(catalogue.bundled()["unpair-seg"]).limits
-SOON = 60.0  # seconds; on a busy machine a good deal of it
 
 
 def imported_small(models_dir: Path, name: str = "mine", **files: Any) -> Path:

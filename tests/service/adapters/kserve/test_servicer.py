@@ -24,8 +24,9 @@ from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.server import GrpcServer
 from tests import coco
 from tests.model.stand_in import ColourSegmenter
-from tests.service.adapters.asking import HEIGHT, PICTURE, SOON, SQUARE, TASKS, WIDTH
+from tests.service.adapters.asking import HEIGHT, PICTURE, SQUARE, TASKS, WIDTH
 from tests.service.engine_backend import EngineBackend
+from tests.waiting import SOON
 
 if TYPE_CHECKING:  # known to the type checker alone
     from lexiseg_client.stubs.open_inference_pb2_grpc import GRPCInferenceServiceAsyncStub

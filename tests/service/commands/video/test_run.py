@@ -28,10 +28,9 @@ from tests.service.commands.command_line import CommandLine
 from tests.service.commands.video import clips
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.serving import on_ports
-from tests.waiting import until
+from tests.waiting import SOON, until
 
 ROOT = Path(__file__).resolve().parents[4]
-SOON = 60.0
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from lexiseg_service.gateway.admission import limits as admission_limits
 from lexiseg_service.gateway.admission.limits import RedisLimits, Rule, _renew
 from lexiseg_service.redis_link import RedisLink
 from tests.redis_server import RedisServer
+from tests.waiting import SOON
 
 PLACES = "lexiseg:limit:{a}:places"
 DUE = "lexiseg:limit:{a}:due"
@@ -131,7 +132,7 @@ async def test_a_place_that_is_held_for_long_stays_taken(link: Callable[..., Red
         (ticket,) = inside.zrange(PLACES, 0, -1)
         assert isinstance(ticket, bytes)
         began = inside.zscore(PLACES, ticket) or 0.0
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SOON):
             while (inside.zscore(PLACES, ticket) or 0.0) < began + 0.5:
                 await asyncio.sleep(0.02)
         assert await refusal(other) == 1

@@ -15,9 +15,8 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
-from tests.waiting import soon
+from tests.waiting import SOON, soon
 
-SOON = 20.0  # seconds that nothing here should need
 HEAD = b"POST /segment HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 QUESTION = json.dumps({"classes": ["sky"], "image": {"base64": b64encode(pictures.encoded(pictures.small())).decode()}})
 WHOLE = HEAD + b"Content-Length: %d\r\n\r\n%s" % (len(QUESTION), QUESTION.encode())

@@ -17,8 +17,8 @@ from lexiseg_service.watch.metrics import Metrics
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.raw import HALF, WHOLE, listening
 from tests.service.gateway.serving import on_ports
+from tests.waiting import SOON
 
-SOON = 60.0  # seconds; a hundredth is usual
 LIMIT = 100  # bytes
 
 

@@ -13,7 +13,8 @@ from lexiseg_service.watch.metrics import Metrics
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.rpc.calling import Gateway, calling
-from tests.service.worker.gated_colours import SOON, GatedColours, halves
+from tests.service.worker.gated_colours import GatedColours, halves
+from tests.waiting import SOON
 
 PICTURE = halves("r", "b")
 Call = grpc.aio.StreamStreamCall[pb.SegmentVideoRequest, pb.SegmentVideoResponse]

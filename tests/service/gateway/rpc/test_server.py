@@ -20,6 +20,7 @@ from tests.service.gateway.known_backend import WARM, KnownBackend
 from tests.service.gateway.rest.test_guard import SlowBackend
 from tests.service.gateway.rpc.calling import calling, request
 from tests.service.gateway.rpc.test_interceptor import Abandoned, _quietly
+from tests.waiting import SOON
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -150,7 +151,7 @@ async def _reflected(channel: grpc.aio.Channel, symbol: str) -> descriptor_pool.
 
 async def _asked_to_connect_anew(channel: grpc.aio.Channel) -> None:
     """The server has said that it takes no more calls on this connection."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SOON):
         while (state := channel.get_state()) is not grpc.ChannelConnectivity.IDLE:
             await channel.wait_for_state_change(state)
 

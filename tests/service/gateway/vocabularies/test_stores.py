@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.vocabularies.stores import DirectoryStore
+from tests.waiting import SOON
 
 
 def fill_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +58,7 @@ async def test_a_writer_that_is_cancelled_is_waited_for(tmp_path: Path, monkeypa
 
     def slow(descriptor: int) -> None:
         begun.set()
-        may_end.wait(10)
+        may_end.wait(SOON)
 
     monkeypatch.setattr(os, "fsync", slow)
     first = asyncio.create_task(store.replace("room", None, b"1"))

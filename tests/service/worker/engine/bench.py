@@ -7,8 +7,8 @@ from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
-from tests.service.worker.gated_colours import SOON, GatedColours, ask
-from tests.waiting import until
+from tests.service.worker.gated_colours import GatedColours, ask
+from tests.waiting import SOON, until
 
 
 class Bench:

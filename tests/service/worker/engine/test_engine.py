@@ -9,7 +9,8 @@ from lexiseg_service.errors import NotReady, UndecodableImage
 from lexiseg_service.worker.warnings import TRANSLATED
 from tests.model.vocabulary.test_languages import letters, write_dictionary
 from tests.service.worker.engine.bench import Bench
-from tests.service.worker.gated_colours import SOON, ask, halves
+from tests.service.worker.gated_colours import ask, halves
+from tests.waiting import SOON
 
 
 def test_requests_with_different_class_lists_share_an_image_pass(bench: Bench) -> None:

@@ -19,8 +19,8 @@ from lexiseg_service.worker.engine import THREADS
 from lexiseg_service.worker.job import Job
 from lexiseg_service.worker.texts import CHUNK
 from tests.service.worker.engine.bench import Bench as EngineBench
-from tests.service.worker.gated_colours import SOON, GatedColours, ask
-from tests.waiting import until
+from tests.service.worker.gated_colours import GatedColours, ask
+from tests.waiting import SOON, until
 
 
 class SlowTower(GatedColours):

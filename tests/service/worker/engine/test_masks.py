@@ -19,8 +19,8 @@ from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.worker.feature_cache import ENTRY_BYTES
 from tests.model.stand_in import card
 from tests.service.worker.engine.bench import Bench as EngineBench
-from tests.service.worker.gated_colours import SIDE, SOON, GatedColours, ask, halves
-from tests.waiting import until
+from tests.service.worker.gated_colours import SIDE, GatedColours, ask, halves
+from tests.waiting import SOON, until
 
 LEFT = Prompt((Point(1, 1),))
 RIGHT = Prompt(box=(SIDE / 2, 0, SIDE, SIDE))

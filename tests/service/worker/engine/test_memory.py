@@ -17,8 +17,8 @@ from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.job import AnyJob
 from tests.model.stand_in import card, picture
 from tests.model.tasks.asking import ALL
-from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves
-from tests.waiting import until
+from tests.service.worker.gated_colours import GatedColours, ask, halves
+from tests.waiting import SOON, until
 
 
 class Bench(NamedTuple):

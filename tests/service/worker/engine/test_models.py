@@ -20,8 +20,8 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.models.pool import ModelPool
 from lexiseg_service.worker.models.served import Served
-from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves
-from tests.waiting import until
+from tests.service.worker.gated_colours import GatedColours, ask, halves
+from tests.waiting import SOON, until
 
 STRIPS = 6
 

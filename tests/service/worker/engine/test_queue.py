@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from lexiseg_model.features import TileFeatures
 from lexiseg_service.errors import DeadlineExceeded, NotReady, QueueFull
 from tests.service.worker.engine.bench import Bench
-from tests.service.worker.gated_colours import SOON, ask
-from tests.waiting import until
+from tests.service.worker.gated_colours import ask
+from tests.waiting import SOON, until
 
 
 def test_work_that_expires_while_it_waits_is_dropped(bench: Bench) -> None:

@@ -10,8 +10,8 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.models.pool import Loaded, ModelPool
 from lexiseg_service.worker.models.served import Served
 from tests.model.stand_in import ColourSegmenter, card
+from tests.waiting import SOON
 
-SOON = 20.0  # seconds that nothing here should need
 MODEL = 100  # bytes
 
 

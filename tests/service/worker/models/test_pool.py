@@ -11,8 +11,8 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.types import ModelName
 from lexiseg_service.errors import NotReady, QueueFull, UnknownModel
 from lexiseg_service.worker.models.pool import Loaded
-from tests.service.worker.models.shop import MODEL, SOON, Shelf, Shop, opened
-from tests.waiting import until
+from tests.service.worker.models.shop import MODEL, Shelf, Shop, opened
+from tests.waiting import SOON, until
 
 
 def test_a_model_is_loaded_when_it_is_first_asked_for() -> None:

@@ -13,8 +13,7 @@ from lexiseg_service.worker.models.served import Served, served_models
 from lexiseg_service.worker.models.watch import ModelWatch
 from tests.model.catalogue.test_models import change_card, copy_of_tiny
 from tests.model.stand_in import ColourSegmenter
-
-SOON = 20.0
+from tests.waiting import SOON
 
 
 class Kept:

@@ -12,6 +12,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.texts import CHUNK, Encode, TextCache, TextCaches
 from tests.model.stand_in import ColourSegmenter
+from tests.waiting import SOON
 
 WIDTH = 8
 
@@ -27,7 +28,7 @@ class Tower:
 
     def encode(self, texts: list[str]) -> NDArray[np.float16]:
         self.entered.set()
-        assert self.open.wait(20)
+        assert self.open.wait(SOON)
         self.asked += texts
         return np.array([[len(text)] * WIDTH for text in texts], np.float16)
 
@@ -43,9 +44,9 @@ def test_concurrent_misses_of_a_text_encode_it_once() -> None:
 
     with ThreadPoolExecutor(8) as threads:
         answers = [threads.submit(cache.rows, ["sky", f"word {index}"]) for index in range(8)]
-        assert tower.entered.wait(20)
+        assert tower.entered.wait(SOON)
         tower.open.set()
-        rows = [lookup.rows_of(lookup.texts) for lookup in (answer.result(20) for answer in answers)]
+        rows = [lookup.rows_of(lookup.texts) for lookup in (answer.result(SOON) for answer in answers)]
 
     assert tower.asked.count("sky") == 1
     assert all(row[0, 0] == 3 for row in rows)
@@ -60,10 +61,10 @@ def test_a_known_text_does_not_wait_for_the_encoding_of_others() -> None:
 
     with ThreadPoolExecutor(1) as threads:
         slow = threads.submit(cache.rows, ["mountain"])
-        assert tower.entered.wait(20)
+        assert tower.entered.wait(SOON)
         misses = cache.rows(["sky"]).misses
         tower.open.set()
-        slow.result(20)
+        slow.result(SOON)
 
     assert misses == 0
 

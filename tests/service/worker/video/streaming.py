@@ -10,7 +10,8 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.engine import Engine
 from lexiseg_service.worker.video import Streams
-from tests.service.worker.gated_colours import SOON, GatedColours, ask, halves
+from tests.service.worker.gated_colours import GatedColours, ask, halves
+from tests.waiting import SOON
 
 Step = StreamQuestion | VideoFrame | Exception
 Answers = AsyncGenerator[FrameAnswer, None]

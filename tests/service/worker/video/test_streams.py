@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from lexiseg_model.features import TileFeatures
 from tests.service.worker.gated_colours import GatedColours, ask, halves
 from tests.service.worker.video.streaming import all_of, frame, question, stream, take, working
-from tests.waiting import soon
+from tests.waiting import SOON, soon
 
 
 async def test_a_fast_stream_does_not_starve_a_single_image() -> None:
@@ -16,7 +16,7 @@ async def test_a_fast_stream_does_not_starve_a_single_image() -> None:
         passes = record(worker.segmenter)
         worker.segmenter.gate.clear()
         worker.engine.submit(ask("red"))
-        assert await asyncio.to_thread(worker.segmenter.entered.acquire, timeout=20)
+        assert await asyncio.to_thread(worker.segmenter.entered.acquire, timeout=SOON)
         async with stream(worker, question(frames_in_flight=16), *map(frame, range(16))) as (_, answers):
             pending = asyncio.ensure_future(take(answers, 16))
             await soon(lambda: worker.counted("lexiseg_queue_depth") == 16)
@@ -68,7 +68,7 @@ async def test_queued_frames_of_an_abandoned_stream_are_not_computed() -> None:
     with working(max_batch=1) as worker:
         worker.segmenter.gate.clear()
         worker.engine.submit(ask("red"))
-        assert await asyncio.to_thread(worker.segmenter.entered.acquire, timeout=20)
+        assert await asyncio.to_thread(worker.segmenter.entered.acquire, timeout=SOON)
         async with stream(worker, question(), *map(frame, range(4))) as (_, answers):
             first = asyncio.ensure_future(anext(answers))
             await soon(lambda: worker.counted("lexiseg_queue_depth") == 4)
