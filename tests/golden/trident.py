@@ -36,7 +36,7 @@ def bilinear(maps: Array, size: Size) -> Array:
         return out
 
     rows, columns = matrix(maps.shape[1], size[0]), matrix(maps.shape[2], size[1])
-    resized: Array = np.einsum("yh,chw,xw->cyx", rows, maps, columns)
+    resized: Array = rows @ maps @ columns.T
     return resized
 
 
