@@ -108,7 +108,7 @@ class Shares:
         if self._is_next(client, amount, beside) or (not self._waiting and self._refusal(client, amount) is None):
             return self._grant(client, amount)
         waiter = _Waiter(client, amount, beside, asyncio.get_running_loop().create_future())
-        self._waiting.put(waiter, Sender(client))
+        self._waiting.add(waiter, Sender(client))
         self._serve_waiters()
         try:
             await asyncio.wait([waiter.granted], timeout=seconds)
@@ -176,6 +176,8 @@ class Shares:
         self._serve_waiters()
 
     def _serve_waiters(self) -> None:
+        if not self._waiting:
+            return
         for waiter in self._waiting:
             if self._is_next(waiter.client, waiter.amount, waiter.beside):
                 self._serve(waiter)

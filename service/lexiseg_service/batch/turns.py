@@ -41,7 +41,7 @@ class Turns:
             self._jobs.drop(gone)
         for job in jobs:
             if job.id not in self._jobs:
-                self._jobs.put(job.id, Sender(job.client, job.id))
+                self._jobs.add(job.id, Sender(job.client, job.id))
 
     def next(self) -> tuple[str, int, Hold] | None:
         """The job whose turn it is, its pictures without an answer, and the lane, which the caller releases."""

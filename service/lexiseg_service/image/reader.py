@@ -26,7 +26,7 @@ from lexiseg_service.errors import (
     UndecodableImage,
     UnsupportedImage,
 )
-from lexiseg_service.fair_executor import FairExecutor
+from lexiseg_service.fair_queue import FairExecutor
 from lexiseg_service.settings import Limits
 
 T = TypeVar("T")

@@ -26,8 +26,7 @@ import torch
 from lexiseg_model.features import TileFeatures
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import NotReady
-from lexiseg_service.fair_executor import FairExecutor
-from lexiseg_service.fair_queue import FairQueue
+from lexiseg_service.fair_queue import FairExecutor, FairQueue
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.job import AnyJob
@@ -94,7 +93,7 @@ class ComputeStage:
     def put(self, job: AnyJob) -> None:
         """Add a planned job to the queue."""
         with self._changed:
-            self._queue.put(job, job.sender)
+            self._queue.add(job, job.sender)
             self._changed.notify()  # one thread: it passes on what it leaves
 
     def run(self, work: Work) -> Future[object]:

@@ -34,7 +34,7 @@ from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import needed_texts
 from lexiseg_model.vocabulary.languages import Languages
 from lexiseg_service.errors import ImageExpired, NotReady, ServiceError
-from lexiseg_service.fair_executor import FairExecutor
+from lexiseg_service.fair_queue import FairExecutor
 from lexiseg_service.image.reader import decode, image_id_of
 from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompts import check_inside

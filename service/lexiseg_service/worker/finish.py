@@ -23,7 +23,7 @@ from lexiseg_model.pictures.bands import bands
 from lexiseg_model.types import LabelMap, Segment, Segmentation
 from lexiseg_model.vocabulary.scoring import Steady
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
-from lexiseg_service.fair_executor import FairExecutor
+from lexiseg_service.fair_queue import FairExecutor
 from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime

@@ -40,7 +40,7 @@ def queue_of(*jobs: AnyJob) -> FairQueue[AnyJob]:
 
 
 def put(queue: FairQueue[AnyJob], added: AnyJob) -> None:
-    queue.put(added, added.sender)
+    queue.add(added, added.sender)
 
 
 def names(batch: list[Portion]) -> list[str]:
