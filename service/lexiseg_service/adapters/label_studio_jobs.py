@@ -39,10 +39,11 @@ from lexiseg_service.adapters.label_studio import (
 from lexiseg_service.adapters.label_studio_import import Importer, can_import, import_address
 from lexiseg_service.adapters.label_studio_pictures import image_of
 from lexiseg_service.adapters.tools import notes_of, read_as
+from lexiseg_service.batch.description import JobInput
 from lexiseg_service.batch.http.jobs import Jobs, Tasks
 from lexiseg_service.batch.http.routes import jobs_of
-from lexiseg_service.batch.http.schemas import JobInput
-from lexiseg_service.batch.ledger.job import RETRY_SECONDS, Job, Part, Progress, SourceKind
+from lexiseg_service.batch.ledger.job import RETRY_SECONDS, Job, Part, Progress
+from lexiseg_service.batch.sources.source import SourceKind
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of

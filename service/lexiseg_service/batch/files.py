@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from lexiseg_model.errors import OptionError
 from lexiseg_model.files.atomic import PRIVATE, private_folder, write_durably
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.watch.background import Disk
@@ -22,14 +23,12 @@ def open_store(url: str, field: str) -> tuple[Any, str]:
     Raises:
         InvalidValue: `field` names the setting or the field that the URL comes from; its package is not installed.
     """
-    from fsspec.core import url_to_fs
+    from lexiseg_model.catalogue import store  # imports fsspec
 
     try:
-        # Entries go stale, and listings of millions of objects would fill the memory.
-        store, root = url_to_fs(url, skip_instance_cache=True, use_listings_cache=False)
-    except (ImportError, ValueError) as error:
+        return store.open_store(url)
+    except OptionError as error:
         raise InvalidValue.of(field, url, f"a folder or s3://BUCKET/PREFIX ({error})") from None
-    return store, root.rstrip("/")
 
 
 class Files:

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pyarrow
+import pyarrow.parquet
+
+from lexiseg_labels.segments import Segment, segment_of
+from lexiseg_model.files.names import as_text
 
 OK, FAILED = "ok", "failed"
 SEGMENT = pyarrow.struct(
@@ -34,11 +38,21 @@ ROWS = pyarrow.schema(
 Row = dict[str, Any]
 
 
+def segments_of(row: Row) -> list[Segment]:
+    """The segments of a row, for the writers of data sets."""
+    return [
+        segment_of(
+            {"id": number, "mask": {"format": "coco_rle", **segment["rle"]}, **segment}, tuple(row["size"]), None
+        )
+        for number, segment in enumerate(row["segments"] or (), 1)
+    ]
+
+
 def row_of_line(line: Mapping[str, Any]) -> Row:
     """The row of a line of results. Columns that are left out are null."""
     if (answer := line["answer"]) is None:
         problem = line["problem"]
-        return {"id": line["image"], "status": FAILED, "error": f"{problem['type']}: {problem['detail']}"}
+        return {"id": line["image"], "status": FAILED, "error": as_text(f"{problem['type']}: {problem['detail']}")}
     segments = [
         {name: segment[name] for name in PLAIN}
         | {"rle": {"size": segment["mask"]["size"], "counts": segment["mask"]["counts"]}}
@@ -51,3 +65,15 @@ def row_of_line(line: Mapping[str, Any]) -> Row:
         "model_digest": answer["model_digest"],
         "segments": segments,
     }
+
+
+def open_parquet(content: Any) -> Any:
+    """Open parquet from bytes or an open file. Read from it with `use_threads=False` only.
+
+    An Arrow thread that reads a Python file while the interpreter exits aborts the process (apache/arrow 34314).
+
+    Raises:
+        pyarrow.ArrowException: it is not parquet.
+    """
+    source = pyarrow.BufferReader(content) if isinstance(content, bytes) else content
+    return pyarrow.parquet.ParquetFile(source, pre_buffer=False)

@@ -11,19 +11,21 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 import structlog
 
-from lexiseg_service.batch.asker import Asker, Fetch, pause
+from lexiseg_service.batch.executors.asker import Asker, Fetch, pause
+from lexiseg_service.batch.executors.gateway import GatewayExecutor
 from lexiseg_service.batch.files import Files
-from lexiseg_service.batch.ledger.job import Job, OpenJob, Picture, SourceKind, Store, StoreAway
+from lexiseg_service.batch.lane import GivesWay, Line, work
+from lexiseg_service.batch.ledger.job import Job, OpenJob, Store, StoreAway
+from lexiseg_service.batch.sources.source import Picture, SourceKind
 from lexiseg_service.batch.turns import LANES, Turns
 from lexiseg_service.errors import RateLimited
 from lexiseg_service.gateway.admission.limits import ClientLimits
@@ -43,21 +45,45 @@ BEATS = 4  # in a lease
 POLL_SECONDS = 1.0  # between looks for jobs of other gateways, and for what was left
 
 
-@dataclass
-class _Batch:
-    """Pictures that a lane took from one job, and the lines of those that are answered."""
+class _Taken(NamedTuple):
+    """Pictures that a lane took from one job."""
 
     job: Job
-    pictures: list[Picture]  # that are not asked yet
-    lines: list[bytes] = field(default_factory=list)
-    answered: dict[int, bool] = field(default_factory=dict)  # number, whether it failed
-    since: float = 0.0  # of the first line
+    pictures: Sequence[Picture]
+
+
+class _JobPart:
+    """As `Part`: JSON lines of one job, written again until they can be."""
+
+    def __init__(self, write: Callable[[Job, list[bytes], dict[int, bool]], Awaitable[bool]], job: Job) -> None:
+        self._write = write
+        self._job = job
+        self._lines: list[bytes] = []
+        self._answered: dict[int, bool] = {}  # number, whether it failed
+        self._since = 0.0  # of the first line
+
+    def add(self, picture: Picture, line: Line) -> None:
+        """As `Part.add`."""
+        self._since = self._since if self._lines else time.monotonic()
+        self._lines.append(orjson.dumps(line) + b"\n")
+        self._answered[picture.number] = line["problem"] is not None
 
     @property
     def is_due(self) -> bool:
-        """Whether the lines are to be written."""
-        late = time.monotonic() - self.since > FLUSH_SECONDS
-        return bool(self.lines) and (late or sum(map(len, self.lines)) > MAX_PART_BYTES)
+        """As `Part.is_due`."""
+        late = time.monotonic() - self._since > FLUSH_SECONDS
+        return not self.is_empty and (late or sum(map(len, self._lines)) > MAX_PART_BYTES)
+
+    @property
+    def is_empty(self) -> bool:
+        """As `Part.is_empty`."""
+        return not self._lines
+
+    async def commit(self) -> bool:
+        """As `Part.commit`; False: the job is gone."""
+        is_wanted = await self._write(self._job, self._lines, self._answered)
+        self._lines, self._answered = [], {}
+        return is_wanted
 
 
 class Runner:
@@ -86,7 +112,8 @@ class Runner:
         self._details: dict[str, str] = {}  # what holds jobs up here, by job: a full disk takes no note of it
         self._away: str | None = None  # what holds all of them up
         self.open: Sequence[OpenJob] = ()  # as of the last look
-        self._asker = Asker(use_case, limits, settings.limits.max_image_bytes, self._threads)
+        executor = GatewayExecutor(use_case, limits)
+        self._asker = Asker(executor, self._threads, settings.limits.max_image_bytes)
 
     def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
         """Have the pictures of a kind of source fetched by a function."""
@@ -169,14 +196,14 @@ class Runner:
     async def _give(self, identity: str, left: int, lane: Hold) -> None:
         """Open a lane for some pictures of a job, if there are free ones."""
         holder = self._idle.pop() if self._idle else uuid.uuid4().hex
-        batch = None
+        taken = None
         try:
             if holder not in self._holders:
                 self._holders.add(holder)
                 await self._in_thread(self._store.beat, (holder,), LEASE_SECONDS)
             count = min(MAX_TAKEN, max(1, left // LANES))  # few at the end, so that all lanes end together
-            batch = await self._in_thread(self._take, identity, holder, count)
-            if batch is None:
+            taken = await self._in_thread(self._take, identity, holder, count)
+            if taken is None:
                 self._idle.append(holder)
         except Exception as error:
             self._holders.discard(holder)  # it may hold pictures, until its lease ends
@@ -184,23 +211,23 @@ class Runner:
                 raise
             logger.error("unexpected error", job=identity, error=type(error).__name__, exc_info=error)
         finally:
-            self._turns.took(identity, 0 if batch is None else len(batch.pictures))
-            if batch is None:
+            self._turns.took(identity, 0 if taken is None else len(taken.pictures))
+            if taken is None:
                 lane.release()
-        if batch is not None:
-            task = asyncio.create_task(self._run_lane(batch, holder, lane))
+        if taken is not None:
+            task = asyncio.create_task(self._run_lane(taken, holder, lane))
             self._lanes.add(task)
             task.add_done_callback(self._lanes.discard)
 
-    def _take(self, identity: str, holder: str, count: int) -> _Batch | None:
+    def _take(self, identity: str, holder: str, count: int) -> _Taken | None:
         job = self._store.job(identity)
         pictures = [] if job is None else self._store.take(identity, holder, count)
-        return _Batch(job, pictures) if job is not None and pictures else None
+        return _Taken(job, pictures) if job is not None and pictures else None
 
-    async def _run_lane(self, batch: _Batch, holder: str, lane: Hold) -> None:
+    async def _run_lane(self, taken: _Taken, holder: str, lane: Hold) -> None:
         is_done = False
         try:
-            is_done = await self._work(batch)
+            is_done = await self._work(taken)
         except StoreAway as error:
             logger.warning("jobs cannot be read or written", error=str(error))
         except Exception as error:
@@ -218,40 +245,32 @@ class Runner:
     def _in_thread(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))
 
-    async def _work(self, batch: _Batch) -> bool:
+    async def _work(self, taken: _Taken) -> bool:
         """Ask about pictures; returns whether none of them is held any more."""
-        turn = 0
-        while batch.pictures and not self._stopping and not (turn >= TURN and self._turns.is_crowded):
-            picture = batch.pictures[0]
-            try:
-                line = await self._asker.line(batch.job, picture, lambda: self._turns.is_crowded)
-            except RateLimited as error:
-                self._turns.rest(batch.job.client, float(error.headers["Retry-After"]))
-                break
-            batch.since = batch.since if batch.lines else time.monotonic()
-            batch.lines.append(orjson.dumps(line) + b"\n")
-            batch.answered[picture.number] = line["problem"] is not None
-            del batch.pictures[0]
-            turn += 1
-            if batch.is_due and not await self._write(batch):
-                return False
-        if batch.lines and not await self._write(batch):
-            return False
-        return not batch.pictures
+        job = taken.job
 
-    async def _write(self, batch: _Batch) -> bool:
+        async def ask(picture: Picture) -> Line:
+            try:
+                return await self._asker.line(job, picture, lambda: self._turns.is_crowded)
+            except RateLimited as error:
+                self._turns.rest(job.client, float(error.headers["Retry-After"]))
+                raise GivesWay from None
+
+        def ends(asked: int) -> bool:
+            return self._stopping or (asked >= TURN and self._turns.is_crowded)
+
+        return await work(taken.pictures, ask, _JobPart(self._write, job), ends=ends)
+
+    async def _write(self, job: Job, lines: list[bytes], answered: Mapping[int, bool]) -> bool:
         """Write a file of lines and commit it, at some time; False: the job is gone."""
-        identity, name = batch.job.id, uuid.uuid4().hex
-        content, answered = b"".join(batch.lines), dict(batch.answered)
-        if not await self._insist(identity, partial(self._put, identity, name, content, answered)):
+        name, content = uuid.uuid4().hex, b"".join(lines)
+        if not await self._insist(job.id, partial(self._put, job.id, name, content, answered)):
             with suppress(Exception):  # the erasure is recorded, and repeated
-                await self._in_thread(self._files.remove, identity)
+                await self._in_thread(self._files.remove, job.id)
             return False
         failed = sum(answered.values())
         self._metrics.job_pictures.labels("failed").inc(failed)
         self._metrics.job_pictures.labels("ok").inc(len(answered) - failed)
-        batch.lines.clear()
-        batch.answered.clear()
         return True
 
     def _put(self, identity: str, name: str, content: bytes, answered: Mapping[int, bool]) -> bool:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lexiseg_model.command_line.options import Background, Classes, VocabularyName
 from lexiseg_service.commands import options
 from lexiseg_service.commands.options import check_installed, takes_settings
+from lexiseg_service.errors import ServiceError
 from lexiseg_service.settings import Settings
 
+if TYPE_CHECKING:
+    from lexiseg_service.batch.description import JobInput
+
+OPTION = "'--job'"
 Source = Annotated[
     str,
     typer.Argument(
@@ -104,21 +109,37 @@ def bulk(
       lexiseg bulk --job job.json answers/ --ray auto --actors 8
     """
     check_installed("bulk", "bulk", "pyarrow")
-    from lexiseg_service.batch.bulk.run import Asked, asked_by, cluster_of, run
+    from lexiseg_service.batch.bulk import Asked, cluster_of, run
+    from lexiseg_service.batch.description import EXPORTS, JobInput
     from lexiseg_service.commands.question import question_of
 
     if description is not None:
         typed = (destination, classes, vocabulary, background, threshold, max_side)
         if any(each is not None for each in typed) or task != "semantic":
-            raise typer.BadParameter("DST alone goes with it; the file has the rest", param_hint="'--job'")
-        asked = asked_by(description, source, settings, to or [])
+            raise typer.BadParameter("DST alone goes with it; the file has the rest", param_hint=OPTION)
+        destination, job = source, _read(description, settings)
+        to = [*EXPORTS[job.to], *(to or [])]
     elif destination is None:
         raise typer.BadParameter("a folder for the rows is missing", param_hint="'DST'")
     else:
         question = question_of(
             classes, vocabulary, task=task, background=background, threshold=threshold, max_side=max_side
         )
-        asked = Asked(question, source, destination, to or [])
+        job = JobInput(question=question, folder=source)
     cluster = None if local else cluster_of(ray, actors, cpus, gpus)
-    asked = asked._replace(kind=kind, id_column=id_column, image_column=image_column)
+    asked = Asked(job, destination, to or [], kind, id_column, image_column)
     raise typer.Exit(run(asked, settings, cluster, rows_per_file, max_failure_rate, retry_failed=retry_failed))
+
+
+def _read(path: Path, settings: Settings) -> JobInput:
+    """The description in a file. Raises typer.BadParameter: it cannot be read, or bulk does not do it."""
+    from lexiseg_service.batch.description import read_description
+
+    try:
+        job = read_description(path, settings.limits)
+    except (OSError, ServiceError) as error:
+        reason = error.detail if isinstance(error, ServiceError) else error.strerror
+        raise typer.BadParameter(f"{path}: {reason}", param_hint=OPTION) from None
+    if job.webhook is not None:
+        typer.echo(f"lexiseg: bulk calls no webhook; that of {path} is left out", err=True)
+    return job

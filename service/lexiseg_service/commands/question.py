@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from lexiseg_model.types import Task
-from lexiseg_service.batch.sources.fetching import Unreadable
+from lexiseg_service.batch.sources.source import Unreadable
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.errors import InvalidValue, TooLarge
 from lexiseg_service.question.classes import refuse_unsplit

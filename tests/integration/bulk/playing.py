@@ -11,8 +11,7 @@ from typing import IO, Any, NamedTuple
 
 from fsspec.core import url_to_fs
 
-from lexiseg_service.batch.rows import OK
-from lexiseg_service.batch.sources.tables import open_parquet
+from lexiseg_service.batch.rows import OK, open_parquet
 
 ROOT = Path(__file__).resolve().parents[3]
 LONGEST = 600.0  # seconds; only a fault takes so long

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.batch.sources.fetching import Unreadable
+from lexiseg_service.batch.sources.source import Unreadable
 from lexiseg_service.commands.image_files import Source, sources_of
 from lexiseg_service.errors import TooLarge
 from lexiseg_service.settings import Limits

@@ -13,20 +13,18 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from lexiseg_model.files.atomic import private_folder
-from lexiseg_service.batch.asker import Fetch
-from lexiseg_service.batch.files import Files
+from lexiseg_service.batch.description import JobInput, stored
+from lexiseg_service.batch.executors.asker import Fetch
+from lexiseg_service.batch.files import Files, open_store
 from lexiseg_service.batch.formats import check_fits
 from lexiseg_service.batch.http.eraser import DAY, Eraser
 from lexiseg_service.batch.http.notices import Notices, Send
-from lexiseg_service.batch.http.schemas import JobInput
 from lexiseg_service.batch.http.webhook import WebhookSender
 from lexiseg_service.batch.ledger.job import (
     RETRY_SECONDS,
     Job,
     Part,
-    Picture,
     Progress,
-    SourceKind,
     Store,
     StoreAway,
     Webhook,
@@ -36,7 +34,10 @@ from lexiseg_service.batch.ledger.quota import limits_of, refusal
 from lexiseg_service.batch.ledger.redis_store import RedisStore
 from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
 from lexiseg_service.batch.runner import Runner, part_path
-from lexiseg_service.batch.sources.listed import allowed, in_archive, in_folder, numbered
+from lexiseg_service.batch.sources.archive import in_archive
+from lexiseg_service.batch.sources.clients import FOLDER, allowed, numbered
+from lexiseg_service.batch.sources.folder import in_folder
+from lexiseg_service.batch.sources.source import Listed, Picture, SourceKind
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownJob, UrlFetchOff
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.use_case import UseCase
@@ -126,7 +127,7 @@ class Jobs:
             raise InvalidValue.of("urls", ", ".join(sent + [ARCHIVE] * (archive is not None)) or "none", SOURCE)
         if asked.urls is not None and not self._settings.takes_urls:
             raise UrlFetchOff("urls: LEXISEG_URL_FETCH is off, so no image is fetched by URL; send an archive")
-        question = asked.question.model_dump(mode="json", exclude_unset=True)
+        question = stored(asked.question)
         check_fits(asked.to, question)
         if asked.webhook is not None:
             await self._webhooks.check(asked.webhook.url)
@@ -157,13 +158,16 @@ class Jobs:
     ) -> tuple[SourceKind, str, list[Picture]]:
         max_pictures = self._settings.job_pictures
         if tasks is not None:
-            return tasks.kind, "", numbered(tasks.places, max_pictures, "tasks")
+            return tasks.kind, "", numbered((Listed(*each) for each in tasks.places), max_pictures, "tasks")
         if asked.urls is not None:
-            return "urls", "", numbered(((url, url) for url in asked.urls), max_pictures, "urls")
+            return "urls", "", numbered((Listed(url, url) for url in asked.urls), max_pictures, "urls")
         try:
             if asked.folder is not None:
                 folder = allowed(asked.folder, self._settings.job_folders)
-                return "folder", folder, numbered(in_folder(folder), max_pictures, "folder")
+                store, root = open_store(folder, FOLDER)
+                if not store.isdir(root):
+                    raise InvalidValue.of(FOLDER, folder, "a folder or prefix that exists")
+                return "folder", folder, numbered(in_folder(store, root), max_pictures, FOLDER)
             assert archive is not None
             kind, members = in_archive(archive, max_pictures)
             pictures = numbered(members, max_pictures, ARCHIVE)

@@ -9,8 +9,9 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from lexiseg_service.batch.http.webhook import WebhookSender
-from lexiseg_service.batch.ledger.job import Job, Notice, Progress, SourceKind, Store, ask_store
+from lexiseg_service.batch.ledger.job import Job, Notice, Progress, Store, ask_store
 from lexiseg_service.batch.runner import LEASE_SECONDS, POLL_SECONDS
+from lexiseg_service.batch.sources.source import SourceKind
 from lexiseg_service.errors import NotReady
 from lexiseg_service.watch.metrics import Metrics
 

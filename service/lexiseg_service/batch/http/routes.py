@@ -12,9 +12,10 @@ from sse_starlette import ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from lexiseg_service.batch.description import EXAMPLE, JobInput
 from lexiseg_service.batch.formats import FORMATS, check_fits
 from lexiseg_service.batch.http.jobs import Jobs
-from lexiseg_service.batch.http.schemas import EXAMPLE, JobInput, JobList, JobOutput, LineOutput
+from lexiseg_service.batch.http.schemas import JobList, JobOutput, LineOutput
 from lexiseg_service.batch.ledger.job import Format, Job, Progress
 from lexiseg_service.errors import InvalidValue, NotReady, SwitchedOff, UnknownJob
 from lexiseg_service.gateway.admission.access import AccessControl, Caller

@@ -2,50 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from lexiseg_model.types import StrictModel
 from lexiseg_service.batch.ledger.job import Format
-from lexiseg_service.question.schemas import Problem, Question, SegmentAnswer
-
-MAX_URL_LENGTH = 2048
-Url = Annotated[str, Field(min_length=1, max_length=MAX_URL_LENGTH)]
-EXAMPLE = {
-    "urls": ["https://example.org/street.jpg", "https://example.org/harbour.jpg"],
-    "question": {"classes": ["road", "car", "boat"]},
-    "to": "coco",
-}
-
-
-class WebhookInput(StrictModel):
-    """An address that is told when the job ends."""
-
-    url: Url = Field(description="HTTPS address that gets a POST when the job ends")
-    secret: str = Field(
-        min_length=16,
-        max_length=256,
-        description="secret that signs the POST: its header `webhook-signature` is `v1,` and the base64 HMAC-SHA256 of "
-        "`ID.TIMESTAMP.BODY`, with the headers `webhook-id` and `webhook-timestamp`",
-    )
-
-
-class JobInput(StrictModel):
-    """Pictures and one question about each of them."""
-
-    question: Question = Field(description="question about each picture, with the fields of `POST /v1/segment`")
-    urls: list[Url] | None = Field(
-        None, fail_fast=True, description="addresses of the pictures; the server must take images by URL"
-    )
-    folder: str | None = Field(
-        None,
-        min_length=1,
-        max_length=MAX_URL_LENGTH,
-        description="folder or s3:// prefix with the pictures, among those that the operator allows",
-    )
-    to: Format = Field("jsonl", description="default format of the results; each format can be asked for")
-    webhook: WebhookInput | None = Field(None, description="address that is told when the job ends")
+from lexiseg_service.question.schemas import Problem, SegmentAnswer
 
 
 class JobOutput(BaseModel):

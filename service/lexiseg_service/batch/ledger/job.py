@@ -15,23 +15,15 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 from lexiseg_service.batch.ledger.quota import Amounts
+from lexiseg_service.batch.sources.source import Picture, SourceKind
 from lexiseg_service.errors import NotReady
 
 T = TypeVar("T")
 ADDING_SECONDS = 3600.0  # from `Store.add` to `Store.plan`; after it the gateway that added the job is gone
-SourceKind = Literal["urls", "folder", "zip", "tar", "label-studio"]
 Format = Literal["jsonl", "parquet", "coco", "yolo", "label-maps"]
 Notice = Literal["none", "due", "sent", "given up"]  # of the end of a job, to its webhook
 RETRY_SECONDS = 30  # for clients, while the store or the disk is away
 RECENT_SECONDS = 60.0  # over which the rate of a running job is measured
-
-
-class Picture(NamedTuple):
-    """One input of a job."""
-
-    number: int  # from 0, in the order of the source
-    name: str  # for people: a URL, a path in the folder or in the archive
-    place: str  # for the reader of the source
 
 
 @dataclass(frozen=True)

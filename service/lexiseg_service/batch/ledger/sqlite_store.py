@@ -18,7 +18,6 @@ from lexiseg_service.batch.ledger.job import (
     Notice,
     OpenJob,
     Part,
-    Picture,
     Progress,
     StoreAway,
     from_json,
@@ -27,6 +26,7 @@ from lexiseg_service.batch.ledger.job import (
     to_json,
 )
 from lexiseg_service.batch.ledger.quota import Amounts
+from lexiseg_service.batch.sources.source import Picture
 
 BUSY_SECONDS = 10.0  # for another gateway's transaction
 SCHEMA = """

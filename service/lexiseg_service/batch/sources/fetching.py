@@ -4,12 +4,6 @@ from __future__ import annotations
 
 import httpx
 
-from lexiseg_service.errors import ServiceError
-
-
-class Unreadable(ServiceError):
-    """An image cannot be read; the message gives the reason without the name."""
-
 
 def fetch(client: httpx.Client, url: str, max_bytes: int) -> bytes:
     """The content of a URL; reading stops once it exceeds `max_bytes`.

@@ -18,7 +18,7 @@ from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import numbered
 from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_model.files.names import fitting, on_one_line
-from lexiseg_service.batch.sources.fetching import Unreadable
+from lexiseg_service.batch.sources.source import Unreadable
 from lexiseg_service.commands.options import check_installed
 from lexiseg_service.in_process import load, resolved
 from lexiseg_service.question.schemas import TaskQuestion as Question

@@ -12,7 +12,7 @@ import pytest
 import s3fs
 
 from lexiseg_model.catalogue.store import open_store
-from lexiseg_service.batch.sources import tables
+from lexiseg_service.batch.sources import listing
 from tests.s3_server import bucket
 from tests.service.batch.bulk import jobs
 from tests.service.commands.command_line import CommandLine
@@ -62,9 +62,9 @@ def test_every_input_of_a_bucket_is_one_row_in_a_bucket(
 
 def test_what_a_bucket_lists_is_not_kept(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     store, _ = open_store(mine)
-    monkeypatch.setattr(tables, "open_store", lambda url: (store, url.removeprefix("s3://")))
+    monkeypatch.setattr(listing, "open_store", lambda url: (store, url.removeprefix("s3://")))
 
-    assert len(list(tables.items(tables.Source(f"{mine}/photos", "files")))) == COUNT
+    assert len(list(listing.pictures_of(listing.Source(f"{mine}/photos", "files")))) == COUNT
     assert not store.dircache
 
 

@@ -55,7 +55,7 @@ def test_a_bad_picture_is_a_row_with_its_reason(lexiseg: CommandLine, tmp_path: 
     failures = {row["id"]: row["error"] for row in jobs.rows(tmp_path / "out") if row["status"] == "failed"}
     assert failures.keys() == {"torn.jpg", "empty.png", "gone.jpg"}
     assert failures["torn.jpg"].startswith("undecodable-image: ")
-    assert failures["gone.jpg"].startswith("cannot be read: No such file")
+    assert failures["gone.jpg"].startswith("undecodable-image: cannot be read: No such file")
     assert "torn.jpg: undecodable-image" in outcome.err
 
 

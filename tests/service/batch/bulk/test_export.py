@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 
 from lexiseg_model.methods.dense_clip.retrieval import read_bank
 from lexiseg_model.segmenter import BankRows
-from lexiseg_service.batch.bulk.export import UNSAFE, Names
+from lexiseg_service.batch.export import UNSAFE, Names
 from lexiseg_train.data.own.layouts import read_own
 from tests import coco, pictures
 from tests.service.batch.bulk import jobs
@@ -116,7 +116,7 @@ def test_a_bank_holds_the_regions_of_the_pictures_that_can_be_read(
     source = jobs.folder(tmp_path / "in", 3)
     (source / "torn.jpg").write_bytes(b"\xff\xd8\xff")
     command = ("bulk", source, tmp_path / "out", "-c", "sky", "--local", "--to", "bank")
-    monkeypatch.setattr("lexiseg_service.batch.bulk.export.load", lambda *_: Shelf())
+    monkeypatch.setattr("lexiseg_service.batch.export.load", lambda *_: Shelf())
 
     outcome = lexiseg(*command)
 

@@ -2,8 +2,9 @@ import tarfile
 from contextlib import closing
 from pathlib import Path
 
-from lexiseg_service.batch.sources.fetching import Unreadable
-from lexiseg_service.batch.sources.tables import Contents, items, source_of
+from lexiseg_service.batch.sources.files import FileReader
+from lexiseg_service.batch.sources.listing import pictures_of, source_of
+from lexiseg_service.errors import ServiceError
 from tests.http_server import serving_files
 from tests.service.batch.bulk import jobs
 
@@ -14,13 +15,12 @@ def read(url: Path | str, id_column: str | None = None) -> dict[str, bytes | str
     """Every input of a source: its bytes, or why there are none."""
     source = source_of(str(url), None, id_column, None)
     found: dict[str, bytes | str] = {}
-    with closing(Contents(source, MOST)) as contents:
-        listed = list(items(source))
-        for item, read_one in zip(listed, contents.of(listed), strict=True):
+    with closing(FileReader(MOST, source.kind)) as files:
+        for picture in list(pictures_of(source)):
             try:
-                found[item.id] = read_one()
-            except Unreadable as error:
-                found[item.id] = str(error)
+                found[picture.name] = files.read(picture)
+            except ServiceError as error:
+                found[picture.name] = str(error)
     return found
 
 
@@ -78,12 +78,14 @@ def test_a_table_lists_addresses_and_paths(tmp_path: Path) -> None:
     assert found["web"] == jobs.picture(0)
     assert found["here"] == jobs.picture(1)
     assert found["none"] == "the server answered 404"
-    assert "expected at most" in str(found["large"])
+    assert "at most 1,000,000 are taken" in str(found["large"])
     assert "row 6 has no url" in [value for key, value in found.items() if key.endswith("list.csv#6")]
 
 
 def test_addresses_are_ids_unless_a_column_is_named(tmp_path: Path) -> None:
     (tmp_path / "list.tsv").write_text("url\tsku\nfile:///a.jpg\t7\n")
 
-    assert [item.id for item in items(source_of(str(tmp_path / "list.tsv"), None, None, None))] == ["file:///a.jpg"]
-    assert [item.id for item in items(source_of(str(tmp_path / "list.tsv"), None, "sku", None))] == ["7"]
+    assert [each.name for each in pictures_of(source_of(str(tmp_path / "list.tsv"), None, None, None))] == [
+        "file:///a.jpg"
+    ]
+    assert [each.name for each in pictures_of(source_of(str(tmp_path / "list.tsv"), None, "sku", None))] == ["7"]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+import redis
 
 from tests.redis_server import RedisServer
 from tests.service.gateway.conftest import _quiet_logs as _quiet_logs
@@ -15,7 +16,15 @@ from tests.service.gateway.conftest import redis_server as redis_server
 
 
 @pytest.fixture(scope="session")
-def shared_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+def _redis_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     running = RedisServer(tmp_path_factory.mktemp("redis"))
     yield running
     running.kill()
+
+
+@pytest.fixture
+def shared_redis(_redis_of_all: RedisServer) -> RedisServer:
+    """Without what other tests have written."""
+    with redis.Redis.from_url(_redis_of_all.url) as client:
+        client.flushall()
+    return _redis_of_all

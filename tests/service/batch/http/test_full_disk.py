@@ -11,8 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lexiseg_service.batch.ledger.job import Picture, StoreAway
+from lexiseg_service.batch.ledger.job import StoreAway
 from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
+from lexiseg_service.batch.sources.source import Picture
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from tests.service.batch.http.asking import PNG, create, finished, gateway, lines, zipped
 from tests.service.gateway.known_backend import KnownBackend

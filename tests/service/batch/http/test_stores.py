@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.batch.ledger.job import Job, OpenJob, Picture, Store, Webhook
+from lexiseg_service.batch.ledger.job import Job, OpenJob, Store, Webhook
 from lexiseg_service.batch.ledger.quota import Amounts
 from lexiseg_service.batch.ledger.redis_store import RedisStore
 from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
+from lexiseg_service.batch.sources.source import Picture
 from lexiseg_service.redis_link import Breaker, RedisLink
 from tests.redis_server import RedisServer
 

@@ -9,8 +9,9 @@ import pytest
 
 from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.http.webhook import WebhookSender
-from lexiseg_service.batch.ledger.job import Job, Picture, StoreAway
+from lexiseg_service.batch.ledger.job import Job, StoreAway
 from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
+from lexiseg_service.batch.sources.source import Picture
 from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
 from tests.waiting import until

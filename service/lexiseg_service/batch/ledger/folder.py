@@ -1,15 +1,16 @@
-"""A job of `lexiseg bulk`: a plan of its inputs in chunks, and one file of result rows for each chunk.
+"""A folder, local or in an object store, as the ledger of one job: chunks of a plan are its parts.
 
     DST/bulk.json                 question, source, numbers of inputs and chunks; written when the plan is complete
     DST/plan/00000000.parquet     the inputs of chunk 0
     DST/rows/00000000.parquet     results of chunk 0, in the order of the plan; written atomically
 
-A chunk is finished when its file of rows exists. So a killed job resumes from the folder alone, and a chunk that two
-workers segmented still has one file.
+A chunk is committed when its file of rows exists. So a killed job resumes from the folder alone, and a chunk that two
+processes worked on still has one file.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import itertools
@@ -17,88 +18,24 @@ import json
 import os
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow
 import pyarrow.parquet
 
-from lexiseg_client import Segment
 from lexiseg_client.calling.mapping import map_threads
-from lexiseg_labels.segments import segment_of
 from lexiseg_model.catalogue.store import UNFINISHED, connect_store, write_whole
 from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_model.files.names import as_text, to_utf8
-from lexiseg_model.types import Vocabulary
-from lexiseg_service.batch.rows import FAILED, OK, PLAIN, ROWS, Row
-from lexiseg_service.batch.sources.tables import Item, Source, open_parquet
-from lexiseg_service.question.messages import WorkerAnswer
-from lexiseg_service.question.schemas import TaskQuestion as Question
-from lexiseg_service.settings import Settings
+from lexiseg_service.batch.lane import Line
+from lexiseg_service.batch.rows import FAILED, OK, ROWS, Row, open_parquet, row_of_line
+from lexiseg_service.batch.sources.source import Picture
 
 RECORD = "bulk.json"
 COUNTING_THREADS = 8
 MAX_IDS_IN_MESSAGE = 5  # ids in a message
-
-
-def row_of(id_: str, outcome: WorkerAnswer | str, model_digest: str, vocabulary_digest: str) -> Row:
-    """The row of an input; `outcome` is the answer, or the error message. Columns that are left out are null."""
-    row = {"id": id_, "model_digest": model_digest, "vocabulary_digest": vocabulary_digest}
-    if isinstance(outcome, str):
-        return {**row, "status": FAILED, "error": as_text(outcome)}
-    segments = [
-        {name: getattr(segment, name) for name in PLAIN}
-        | {"rle": {"size": segment.mask.size, "counts": segment.mask.counts}}
-        for segment in outcome.segments
-    ]
-    return {**row, "status": OK, "size": outcome.size, "segments": segments}
-
-
-def segments_of(row: Row) -> list[Segment]:
-    """The segments of a row as the client's `Segment`, for its exporters."""
-    return [
-        segment_of(
-            {"id": number, "mask": {"format": "coco_rle", **segment["rle"]}, **segment}, tuple(row["size"]), None
-        )
-        for number, segment in enumerate(row["segments"] or (), 1)
-    ]
-
-
-@dataclass(frozen=True)
-class Job:
-    """Source of the pictures, question, and destination of the results. Pickled for other processes."""
-
-    source: Source
-    destination: str
-    question: Question
-    vocabulary: Vocabulary
-    settings: Settings
-    model: str  # NAME@VERSION
-    model_digest: str | None = None  # of existing rows
-    retry_failed: bool = False  # segment inputs again whose row is a failure
-
-    @property
-    def vocabulary_digest(self) -> str:
-        """SHA-256 of the classes, their synonyms and thresholds, and the background rule; not of the list's name."""
-        content = {**asdict(self.vocabulary), "name": None}
-        return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Question, model and source. Jobs that differ in any of them must not share a destination.
-
-        Fields with their default count as left out, so that a description and a command line are the same job.
-        """
-        return {
-            **self.question.model_dump(mode="json", exclude_defaults=True),
-            "task": self.question.task,
-            "classes": [entry.name for entry in self.vocabulary.classes],
-            "vocabulary_digest": self.vocabulary_digest,
-            "model": self.model,
-            "source": self.source._asdict(),
-        }
 
 
 class Size(NamedTuple):
@@ -147,11 +84,14 @@ class Destination:
         names = (name.partition(".") for name in self._names("rows"))
         return {int(stem) for stem, _, suffix in names if suffix == "parquet" and stem.isdigit()}
 
-    def chunk(self, chunk: int) -> list[Item]:
+    def chunk(self, chunk: int) -> list[Picture]:
         """The inputs of a chunk."""
-        rows = self._table(f"plan/{chunk:08d}.parquet")
+        planned = self._table(f"plan/{chunk:08d}.parquet")
         # Plans of earlier versions have paths as texts.
-        return [Item(**row | {"path": os.fsdecode(row["path"])}) for row in rows]
+        return [
+            Picture(number, row["id"], os.fsdecode(row["path"]), row["at"], row["length"], row["error"])
+            for number, row in enumerate(planned)
+        ]
 
     def rows(self, chunk: int, columns: list[str] | None = None) -> list[Row]:
         """The rows of a chunk, empty before they are written; `columns` reads these alone."""
@@ -188,8 +128,12 @@ def rows_name(chunk: int) -> str:
     return f"rows/{chunk:08d}.parquet"
 
 
-def planned_size(job: Job, destination: Destination) -> Size | None:
+def planned_size(identity: Mapping[str, Any], destination: Destination) -> Size | None:
     """The size of the plan in the destination; None before there is one.
+
+    Args:
+        identity: question, model and source of the job.
+        destination: the folder.
 
     Raises:
         OptionError: the plan belongs to another job, or its record is damaged.
@@ -202,40 +146,48 @@ def planned_size(job: Job, destination: Destination) -> Size | None:
         planned, size = record["asked"], Size(record["inputs"], record["chunks"])
     except (ValueError, KeyError, TypeError):
         raise OptionError(
-            f"{job.destination}/{RECORD} is not a record of `lexiseg bulk`; name another folder"
+            f"{destination.url}/{RECORD} is not a record of `lexiseg bulk`; name another folder"
         ) from None
-    identity = json.loads(json.dumps(job.identity))
-    others = sorted(key for key in planned.keys() | identity.keys() if planned.get(key) != identity.get(key))
+    asked = json.loads(json.dumps(identity))
+    others = sorted(key for key in planned.keys() | asked.keys() if planned.get(key) != asked.get(key))
     if others:
         raise OptionError(
-            f"{job.destination} holds answers of another job ({', '.join(others)} differ); name another folder"
+            f"{destination.url} holds answers of another job ({', '.join(others)} differ); name another folder"
         )
     return size
 
 
-def write_plan(job: Job, destination: Destination, items: Iterable[Item], rows_per_file: int) -> Size:
+def write_plan(
+    identity: Mapping[str, Any], destination: Destination, pictures: Iterable[Picture], rows_per_file: int
+) -> Size:
     """Write the plan chunk by chunk, then its record.
 
     Raises:
         DatasetError: there is no input, or two inputs have the same id.
     """
-    stream, hashes, chunks = iter(items), array("Q"), 0  # 8 bytes an input
+    stream, hashes, chunks = iter(pictures), array("Q"), 0  # 8 bytes an input
     while batch := list(itertools.islice(stream, rows_per_file)):
-        hashes.extend(_hash(item.id) for item in batch)
+        hashes.extend(_hash(picture.name) for picture in batch)
         destination.write_table(f"plan/{chunks:08d}.parquet", pyarrow.Table.from_pylist(list(map(_planned, batch))))
         chunks += 1
     if not hashes:
-        raise DatasetError(f"{job.source.url} holds no pictures")
+        raise DatasetError(f"{identity['source']['url']} holds no pictures")
     _refuse_repeated_ids(destination, hashes, chunks)
     size = Size(len(hashes), chunks)
-    content = {"asked": job.identity, **size._asdict()}
+    content = {"asked": identity, **size._asdict()}
     destination.write(RECORD, to_utf8(json.dumps(content, indent=1, ensure_ascii=False)))
     return size
 
 
-def _planned(item: Item) -> dict[str, Any]:
+def _planned(picture: Picture) -> dict[str, Any]:
     """The row of an input in the plan: its path in bytes, as a name may be of any."""
-    return item._asdict() | {"path": os.fsencode(item.path), "error": item.error and as_text(item.error)}
+    return {
+        "id": picture.name,
+        "path": os.fsencode(picture.place),
+        "at": picture.at,
+        "length": picture.length,
+        "error": picture.problem and as_text(picture.problem),
+    }
 
 
 def _hash(text: str) -> int:
@@ -248,13 +200,57 @@ def _refuse_repeated_ids(destination: Destination, hashes: array[int], chunks: i
     known: set[str] = set()
     for chunk in range(chunks if suspects else 0):
         for item in destination.chunk(chunk):
-            if item.id in known:
+            if item.name in known:
                 raise DatasetError(
-                    f"the id {item.id!r:.200} comes twice; every input needs its own: name a column with --id-column, "
-                    "or take the row out"
+                    f"the id {item.name!r:.200} comes twice; every input needs its own: name a column with "
+                    "--id-column, or take the row out"
                 )
-            if _hash(item.id) in suspects:
-                known.add(item.id)
+            if _hash(item.name) in suspects:
+                known.add(item.name)
+
+
+class Chunk:
+    """As `Part`: the rows of one chunk, committed at its end as one file.
+
+    Args:
+        destination: the folder.
+        chunk: its number.
+        columns: the same in every row: digests of the model and the vocabulary.
+        about: metadata of the file.
+        retry_failed: rows that are a failure do not count.
+    """
+
+    is_due = False
+
+    def __init__(
+        self, destination: Destination, chunk: int, columns: Row, about: dict[str, Any], *, retry_failed: bool
+    ) -> None:
+        self._destination = destination
+        self._chunk = chunk
+        self._columns = columns
+        self._about = about
+        self._planned = destination.chunk(chunk)
+        before = destination.rows(chunk)
+        kept = (row for row in before if row["status"] == OK or not retry_failed)
+        self._rows: dict[str, Row] = {row["id"]: row for row in kept}
+        self.pictures = [picture for picture in self._planned if picture.name not in self._rows]  # without a row
+        self.is_empty = not self.pictures and len(before) == len(self._planned)
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows in the order of the plan."""
+        return [self._rows[picture.name] for picture in self._planned]
+
+    def add(self, picture: Picture, line: Line) -> None:
+        """As `Part.add`."""
+        self._rows[picture.name] = row_of_line(line) | self._columns
+        self.is_empty = False
+
+    async def commit(self) -> bool:
+        """As `Part.commit`. Raises OSError: the rows cannot be written."""
+        await asyncio.to_thread(self._destination.write_rows, self._chunk, self.rows, self._about)
+        self.is_empty = True
+        return True
 
 
 def count_rows(destination: Destination, size: Size) -> tuple[int, int]:
@@ -271,7 +267,7 @@ def count_rows(destination: Destination, size: Size) -> tuple[int, int]:
     missing, repeated, digests = Counter[str](), Counter[str](), set[str]()
 
     def of_chunk(chunk: int) -> tuple[Counter[str], list[Row]]:
-        inputs = Counter(item.id for item in destination.chunk(chunk))
+        inputs = Counter(item.name for item in destination.chunk(chunk))
         return inputs, destination.rows(chunk, ["id", "status", "model_digest"])
 
     for inputs, chunk_rows in map_threads(of_chunk, range(size.chunks), COUNTING_THREADS):

@@ -23,9 +23,11 @@ from lexiseg_model.files.archives import add_file
 from lexiseg_model.files.names import fitting
 from lexiseg_model.pictures.formats import suffix_of
 from lexiseg_model.pictures.reader import read as read_picture
-from lexiseg_service.batch.bulk.job import Destination, Job, Size, segments_of
-from lexiseg_service.batch.rows import OK, Row
-from lexiseg_service.batch.sources.tables import Contents, Item, Read
+from lexiseg_service.batch.executors.chunks import BulkJob
+from lexiseg_service.batch.ledger.folder import Destination, Size
+from lexiseg_service.batch.rows import OK, Row, segments_of
+from lexiseg_service.batch.sources.files import FileReader
+from lexiseg_service.batch.sources.source import Picture
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.image.reader import read_header
 from lexiseg_service.in_process import load
@@ -40,7 +42,7 @@ ROOM = len(".webp")  # bytes that follow the name of an input in the longest nam
 PICTURES_AHEAD = 32  # pictures that are read ahead
 
 
-def write_coco(job: Job, destination: Destination, size: Size) -> None:
+def write_coco(job: BulkJob, destination: Destination, size: Size) -> None:
     """COCO's data set: images/, and annotations with run lengths, streamed. `source` is an input's id."""
     categories = [{"id": n, "name": entry.name} for n, entry in enumerate(job.vocabulary.classes, 1)]
     head = {"info": {"description": "lexiseg bulk", "asked": job.identity}, "categories": categories}
@@ -54,7 +56,7 @@ def write_coco(job: Job, destination: Destination, size: Size) -> None:
         out.write("\n}\n")
 
 
-def _coco_images(job: Job, destination: Destination, size: Size, left_out: set[str]) -> Iterator[dict[str, Any]]:
+def _coco_images(job: BulkJob, destination: Destination, size: Size, left_out: set[str]) -> Iterator[dict[str, Any]]:
     """Write the pictures; yields their entries, and adds to `left_out` the ids of those that cannot be read again."""
     names, number = Names(UNSAFE), 0
     for chunk in range(size.chunks):
@@ -84,7 +86,7 @@ def _coco_annotations(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
             yield annotation | {"score": round(annotation["score"], 4)}
 
 
-def write_yolo(job: Job, destination: Destination, size: Size) -> None:
+def write_yolo(job: BulkJob, destination: Destination, size: Size) -> None:
     """Ultralytics' data set: images/, labels/, train.txt, val.txt and data.yaml."""
     names = Names(UNSAFE)
 
@@ -103,7 +105,7 @@ def write_yolo(job: Job, destination: Destination, size: Size) -> None:
     destination.write("yolo/data.yaml", yolo.data_yaml([entry.name for entry in job.vocabulary.classes]).encode())
 
 
-def write_webdataset(job: Job, destination: Destination, size: Size) -> None:
+def write_webdataset(job: BulkJob, destination: Destination, size: Size) -> None:
     """Tar shards, one for each file of rows: NAME.jpg and NAME.json."""
     names = Names(UNSAFE_IN_KEYS)
     for chunk in range(size.chunks):
@@ -117,14 +119,14 @@ def write_webdataset(job: Job, destination: Destination, size: Size) -> None:
                 add_file(shard, f"{name}.json", json.dumps(row, ensure_ascii=False).encode())
 
 
-def bank_maker(job: Job) -> Banking:
+def bank_maker(job: BulkJob) -> Banking:
     """Load the model of a job. Raises OptionError: it makes no banks."""
     from lexiseg_model.segmenter import banking  # imports torch
 
     return banking(load(job.settings, job.question.task))
 
 
-def write_bank(job: Job, destination: Destination, size: Size) -> None:
+def write_bank(job: BulkJob, destination: Destination, size: Size) -> None:
     """`bank.safetensors`: `keys` [N, C] and `values` [N, D], float16, of every region of every picture.
 
     All are held in memory. A picture without an answer gives none.
@@ -147,7 +149,7 @@ def write_bank(job: Job, destination: Destination, size: Size) -> None:
     destination.write("bank/bank.safetensors", safetensors.numpy.save({"keys": keys, "values": values}))
 
 
-WRITERS: Mapping[Format, Callable[[Job, Destination, Size], None]] = {
+WRITERS: Mapping[Format, Callable[[BulkJob, Destination, Size], None]] = {
     "coco": write_coco,
     "webdataset": write_webdataset,
     "yolo": write_yolo,
@@ -185,20 +187,19 @@ def _answers(destination: Destination, size: Size) -> Iterator[Row]:
         yield from (row for row in destination.rows(chunk) if row["status"] == OK)
 
 
-def _pictures(job: Job, destination: Destination, chunk: int) -> Iterator[tuple[Row, bytes, str]]:
+def _pictures(job: BulkJob, destination: Destination, chunk: int) -> Iterator[tuple[Row, bytes, str]]:
     """The rows of one chunk's answers with their pictures and the suffixes of these."""
     rows = {row["id"]: row for row in destination.rows(chunk) if row["status"] == OK}
-    items = [item for item in destination.chunk(chunk) if item.id in rows]
+    pictures = [picture for picture in destination.chunk(chunk) if picture.name in rows]
     limits = job.settings.limits
 
-    def read(item_and_read: tuple[Item, Read]) -> tuple[Row, bytes, str] | None:
-        item, read = item_and_read
+    def read(picture: Picture) -> tuple[Row, bytes, str] | None:
         try:
-            picture = read()
-            return rows[item.id], picture, suffix_of(read_header(picture, limits).format)
-        except ServiceError:
+            content = files.read(picture)
+            return rows[picture.name], content, suffix_of(read_header(content, limits).format)
+        except (ServiceError, OSError):
             return None
 
-    with closing(Contents(job.source, limits.max_image_bytes)) as contents:
-        pictures = map_threads(read, zip(items, contents.of(items), strict=True), PICTURES_AHEAD)
-        yield from (picture for picture in pictures if picture is not None)
+    with closing(FileReader(limits.max_image_bytes, job.source.kind, job.source.image_column)) as files:
+        read_again = map_threads(read, pictures, PICTURES_AHEAD)
+        yield from (each for each in read_again if each is not None)

@@ -6,16 +6,17 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Set
-from concurrent.futures import Executor
-from dataclasses import replace
+from concurrent.futures import Executor as Threads
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from lexiseg_model.resources.lru import Lru
-from lexiseg_service.batch.ledger.job import Job, Picture, SourceKind
-from lexiseg_service.batch.sources.listed import READ, Reader, reader_of
+from lexiseg_service.batch.lane import Line
+from lexiseg_service.batch.ledger.job import Job
+from lexiseg_service.batch.sources.files import READ, reader_of
+from lexiseg_service.batch.sources.source import Picture, Reader, SourceKind
 from lexiseg_service.errors import (
     DeadlineExceeded,
     NotReady,
@@ -25,12 +26,8 @@ from lexiseg_service.errors import (
     Temporary,
     unexpected,
 )
-from lexiseg_service.gateway.admission.access import Caller
-from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.render import content_of
-from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.question.messages import ImageSource
-from lexiseg_service.question.schemas import Question
+from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 
 logger = structlog.get_logger("lexiseg.jobs")
 T = TypeVar("T")
@@ -38,31 +35,69 @@ Fetch = Callable[[str, str], Awaitable[ImageSource]]  # of a picture, by its pla
 LANES_BESIDE = 1  # while it has other requests in flight: workers serve those first, but share the cores
 LOOK_SECONDS = 0.02  # between looks whether they are over
 READY_SECONDS = 1.0  # between looks whether workers are ready
-ASK_SECONDS = 600.0  # for one picture, of which nobody waits for the answer
 MAX_PAUSE = 30.0  # seconds, between attempts
 MAX_ATTEMPTS = 5  # for faults that may lie in the picture
-MAX_READERS = 16  # open archives, and questions in memory
+MAX_READERS = 16  # open archives
+
+
+class Executor(Protocol):
+    """What segments the pictures of jobs: workers behind a gateway, or the model of this process."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a picture can be segmented now."""
+        ...
+
+    @property
+    def gives_way(self) -> bool:
+        """Whether other requests are in flight, which go first."""
+        ...
+
+    async def admit(self, job: Job) -> None:
+        """Count a picture of a job's client. Raises RateLimited: a limit of the client is reached."""
+        ...
+
+    async def segment(self, job: Job, image: ImageSource, identity: str) -> WorkerAnswer:
+        """Ask a job's question about an image.
+
+        Raises:
+            ServiceError: of any kind; the message is for the client.
+        """
+        ...
+
+
+def _unexpected(error: Exception) -> ServiceError:
+    logger.error("unexpected error", error=type(error).__name__, exc_info=error)
+    return unexpected()
 
 
 class Asker:
-    """Asks the pictures of one gateway.
+    """Asks the pictures of one process.
 
     Args:
-        use_case: asks the workers.
-        limits: of clients, whose pictures count as requests.
+        executor: segments them.
+        threads: read them.
         max_image_bytes: of one picture.
-        threads: read pictures.
+        open_reader: the reader of a job; None: that of what clients send and name.
+        problem_of: what is said of an error that is none of the service; None: nothing, it is logged.
     """
 
-    def __init__(self, use_case: UseCase, limits: ClientLimits, max_image_bytes: int, threads: Executor) -> None:
-        self._use_case = use_case
-        self._limits = limits
-        self._max_image_bytes = max_image_bytes
+    def __init__(
+        self,
+        executor: Executor,
+        threads: Threads,
+        max_image_bytes: int,
+        open_reader: Callable[[Job], Reader] | None = None,
+        problem_of: Callable[[Exception], ServiceError] = _unexpected,
+    ) -> None:
+        self._executor = executor
         self._threads = threads
+        self._open_reader = open_reader or (lambda job: reader_of(job.kind, job.root, max_image_bytes))
+        self._reads = READ if open_reader is None else None  # kinds; None: all
+        self._problem_of = problem_of
         self._asking = 0  # pictures in flight
         self._door = asyncio.Lock()  # lanes pass it in the order in which they came
         self._readers: Lru[str, Reader] = Lru(MAX_READERS)
-        self._questions: Lru[str, Question] = Lru(MAX_READERS)
         self._reading = asyncio.Lock()
         self._fetches: dict[SourceKind, Fetch] = {"urls": _by_url}
 
@@ -76,7 +111,7 @@ class Asker:
             if identity not in jobs:
                 self._readers.drop(identity)
 
-    async def line(self, job: Job, picture: Picture, gives_way: Callable[[], bool]) -> dict[str, Any]:
+    async def line(self, job: Job, picture: Picture, gives_way: Callable[[], bool]) -> Line:
         """The line of a picture: its answer, or the problem that it always has.
 
         Raises:
@@ -88,9 +123,9 @@ class Asker:
         while True:
             try:
                 await self._until_ready()
-                await self._limits.count(job.client)
+                await self._executor.admit(job)
                 async with self._door:
-                    while self._asking >= LANES_BESIDE and self._use_case.in_flight:
+                    while self._asking >= LANES_BESIDE and self._executor.gives_way:
                         await asyncio.sleep(LOOK_SECONDS)
                     self._asking += 1
                 try:
@@ -104,8 +139,8 @@ class Asker:
                 if is_limited and gives_way():
                     raise
                 # While the workers are ready, the fault may lie in the picture: it would end worker after worker.
-                faults += isinstance(error, (NotReady, OSError)) and self._use_case.health().ready
-                problem: ServiceError = error if isinstance(error, ServiceError) else unexpected()
+                faults += isinstance(error, (NotReady, OSError)) and self._executor.is_ready
+                problem: Exception = error
             except ServiceError as error:
                 problem = error
                 if isinstance(error, DeadlineExceeded) or error.status == 500:
@@ -114,10 +149,10 @@ class Asker:
                 else:
                     faults = MAX_ATTEMPTS
             except Exception as error:  # of an archive that is damaged since, or a library of a store
-                logger.error("unexpected error", job=job.id, error=type(error).__name__, exc_info=error)
-                problem, faults = unexpected(), MAX_ATTEMPTS
+                problem, faults = error, MAX_ATTEMPTS
             if faults >= MAX_ATTEMPTS:
-                return line | {"problem": problem.document(identity)}
+                last = problem if isinstance(problem, ServiceError) else self._problem_of(problem)
+                return line | {"problem": last.document(identity)}
             attempt += 1
 
     async def _answer(self, job: Job, picture: Picture, identity: str) -> dict[str, Any]:
@@ -125,29 +160,24 @@ class Asker:
         return await asyncio.create_task(self._ask(job, picture, identity))
 
     async def _ask(self, job: Job, picture: Picture, identity: str) -> dict[str, Any]:
-        if job.kind in READ:
+        if self._reads is None or job.kind in self._reads:
             reader = await self._reader(job)
             image = ImageSource(await self._in_thread(reader.read, picture))
         elif (fetch := self._fetches.get(job.kind)) is not None:
             image = await fetch(picture.place, job.client)
         else:
             raise SwitchedOff(f"the adapter {job.kind} is switched off here")
-        caller = Caller(owner=job.owner, client=job.client, request_id=identity, background=True)
-        question = self._questions.get(job.id) or Question.model_validate(job.question)
-        self._questions.put(job.id, question)
-        request = await self._use_case.request(question, caller, image)
-        request = replace(request, deadline=time.monotonic() + ASK_SECONDS, remember=False)
-        return content_of(await self._use_case.backend.segment(request), identity)
+        return content_of(await self._executor.segment(job, image, identity), identity)
 
     async def _reader(self, job: Job) -> Reader:
         async with self._reading:
             if (reader := self._readers.get(job.id)) is None:
-                reader = await self._in_thread(reader_of, job, self._max_image_bytes)
+                reader = await self._in_thread(self._open_reader, job)
                 self._readers.put(job.id, reader)
             return reader
 
     async def _until_ready(self) -> None:
-        while not self._use_case.health().ready:
+        while not self._executor.is_ready:
             await asyncio.sleep(READY_SECONDS)
 
     def _in_thread(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:

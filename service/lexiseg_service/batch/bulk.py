@@ -1,0 +1,172 @@
+"""`lexiseg bulk`: plan once, work on what has no rows yet, count at the end.
+
+list the source -> plan (once) -> chunks without rows -> model, here or on Ray -> rows -> count -> other formats
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import NamedTuple
+
+import typer
+
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.catalogue.store import absolute
+from lexiseg_model.command_line.bar import bar_of
+from lexiseg_model.types import ModelName
+from lexiseg_service.batch.description import JobInput, task_question
+from lexiseg_service.batch.executors.chunks import MAX_REASONS, BulkJob, ChunkWorker, Report
+from lexiseg_service.batch.executors.process import batch_settings
+from lexiseg_service.batch.executors.ray_actors import Cluster, segment_on
+from lexiseg_service.batch.export import WRITERS, bank_maker
+from lexiseg_service.batch.ledger.folder import Destination, Size, count_rows, planned_size, write_plan
+from lexiseg_service.batch.rows import FAILED
+from lexiseg_service.batch.sources.listing import Kind, pictures_of, source_of
+from lexiseg_service.in_process import check_model, resolved
+from lexiseg_service.settings import Settings
+
+INTERRUPTED_STATUS = 130  # the exit status of a program that Ctrl-C ended
+MIN_JUDGED = 100  # pictures, before a rate of failures ends the job
+
+
+class Asked(NamedTuple):
+    """What a command asks: a job's description, where the rows go, and the formats to write beside them."""
+
+    description: JobInput
+    destination: str
+    formats: Sequence[str]
+    kind: Kind | None = None  # of the source; None: by its name
+    id_column: str | None = None
+    image_column: str | None = None
+
+
+def cluster_of(address: str | None, actors: str, cpus: float, gpus: float) -> Cluster:
+    """The cluster of a command line. Raises typer.BadParameter: `actors` is neither N nor MIN:MAX."""
+    low, _, high = actors.partition(":")
+    try:
+        bounds = int(low), int(high or low)
+    except ValueError:
+        bounds = (0, 0)
+    if not 1 <= bounds[0] <= bounds[1]:
+        expected = f"expected N, or MIN:MAX with 1 <= MIN <= MAX; got {actors!r}"
+        raise typer.BadParameter(expected, param_hint="'--actors'")
+    return Cluster(address, bounds, cpus, gpus)
+
+
+def run(
+    asked: Asked,
+    settings: Settings,
+    cluster: Cluster | None,
+    rows_per_file: int,
+    max_failure_rate: float,
+    *,
+    retry_failed: bool,
+) -> int:
+    """Segment the pictures, here or on a cluster, and write the other formats; returns the exit status.
+
+    Raises:
+        typer.BadParameter: there is no such format.
+        ServiceError: the pictures or the model are not as expected.
+        ModelError: the model is not there.
+    """
+    for name in asked.formats:
+        if name not in WRITERS:
+            raise typer.BadParameter(f"expected one of {', '.join(WRITERS)}; got {name!r}", param_hint="'--to'")
+    destination = absolute(asked.destination)
+    rows = Destination(destination)
+    job = _job(asked, rows, destination, settings, retry_failed)
+    if "bank" in asked.formats:
+        bank_maker(job)  # refused before the work
+    size = planned_size(job.identity, rows) or write_plan(job.identity, rows, pictures_of(job.source), rows_per_file)
+    done = rows.done() & set(range(size.chunks))
+    if done:
+        job = replace(job, model_digest=str(rows.rows(min(done), ["model_digest"])[0]["model_digest"]))
+    if retry_failed:
+        done = {chunk for chunk in done if {"status": FAILED} not in rows.rows(chunk, ["status"])}
+    to_do = sorted(set(range(size.chunks)) - done)
+    if to_do and (status := segment_chunks(job, size, rows, to_do, cluster, max_failure_rate)):
+        return status
+    n_rows, failures = count_rows(rows, size)
+    rows.remove_unfinished()
+    typer.echo(
+        f"{n_rows:,} inputs, {n_rows:,} rows, none lost and none twice; {failures:,} failures: {destination}/rows"
+    )
+    for name, write in WRITERS.items():
+        if name in asked.formats:
+            write(job, rows, size)
+            typer.echo(f"{name}: {destination}/{name}")
+    return 0
+
+
+def _job(asked: Asked, rows: Destination, destination: str, settings: Settings, retry_failed: bool) -> BulkJob:
+    source, kind = asked.description.folder, asked.kind
+    if asked.description.urls is not None:
+        rows.write("urls.csv", _table(asked.description.urls))
+        source, kind = f"{destination}/urls.csv", "csv"
+    assert source is not None  # the description names one
+    pictures = source_of(absolute(source), kind, asked.id_column, asked.image_column)
+    settings, question = batch_settings(settings), task_question(asked.description.question)
+    check_model(settings, question.task)
+    card = catalogue.find(settings.first_model, settings.models_dir).card
+    vocabulary = resolved(question, settings)
+    name = str(ModelName.of(card))
+    return BulkJob(pictures, destination, question, vocabulary, settings, name, retry_failed=retry_failed)
+
+
+def _table(urls: list[str]) -> bytes:
+    """URLs as a table for the source `csv`."""
+    quoted = (f'"{url.replace(chr(34), chr(34) * 2)}"\n' for url in urls)
+    return "".join(["url\n", *quoted]).encode()
+
+
+def segment_chunks(
+    job: BulkJob, size: Size, destination: Destination, to_do: Sequence[int], cluster: Cluster | None, max_rate: float
+) -> int:
+    """Work on the remaining chunks on a cluster, or without one in this process.
+
+    Returns:
+        The exit status: 1 if more than a share of `max_rate` (0 to 1) failed, 130 if Ctrl-C ended it, else 0.
+
+    Raises:
+        ModelError: the model cannot be loaded, or the cluster cannot be joined.
+    """
+    before = size.inputs - _inputs_of(destination, to_do, size)
+    reports = _in_process(job, to_do) if cluster is None else segment_on(cluster, job, to_do)
+    fresh = failures = 0
+    reasons: list[str] = []
+    too_many = False
+    try:
+        with bar_of("pictures", size.inputs, before) as bar:
+            for report in reports:
+                bar.step(report.inputs)
+                fresh += report.inputs
+                failures += report.failures
+                reasons += report.reasons[: MAX_REASONS - len(reasons)]
+                too_many = fresh >= MIN_JUDGED and failures > max_rate * fresh
+                if too_many:
+                    break
+    except KeyboardInterrupt:
+        typer.echo("lexiseg: stopped; the same command goes on with the rest", err=True)
+        return INTERRUPTED_STATUS
+    for reason in reasons:
+        typer.echo(f"lexiseg: {reason}", err=True)
+    if too_many:
+        typer.echo(
+            f"lexiseg: ended early: {failures:,} of {fresh:,} pictures failed, more than "
+            f"{max_rate:.0%}; with --retry-failed the same command tries them again",
+            err=True,
+        )
+    return int(too_many)
+
+
+def _in_process(job: BulkJob, to_do: Sequence[int]) -> Iterator[Report]:
+    with closing(ChunkWorker(job)) as worker:
+        yield from map(worker.work_on, to_do)
+
+
+def _inputs_of(destination: Destination, chunks: Sequence[int], size: Size) -> int:
+    """The number of inputs in chunks: all but the last have as many as the first."""
+    full = len(destination.chunk(0))
+    return full * len(chunks) - (full * size.chunks - size.inputs if chunks[-1] == size.chunks - 1 else 0)

@@ -1,1 +1,0 @@
-"""Millions of pictures, in chunks whose rows are files of parquet."""

@@ -1,0 +1,96 @@
+"""How a batch is worked on, everywhere: ask about pictures in order, some at a time, and commit their lines in parts.
+
+    pictures that are taken -> ask -> line: an answer or a problem -> part -> commit
+
+A picture is done, has a problem, or is not yet looked at: one that is in no committed part is asked again, by whoever
+takes it next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from lexiseg_service.batch.sources.source import Picture
+
+Line = dict[str, Any]  # of the results: number, image, and either answer or problem
+Ask = Callable[[Picture], Awaitable[Line]]
+
+
+class GivesWay(Exception):
+    """Other work goes first: the pictures that are left are not asked now."""
+
+
+class Part(Protocol):
+    """Lines on their way to a ledger. It is empty again once they are committed."""
+
+    def add(self, picture: Picture, line: Line) -> None:
+        """Take a line."""
+        ...
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the lines are to be committed now."""
+        ...
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no lines."""
+        ...
+
+    async def commit(self) -> bool:
+        """Write the lines, and record that their pictures are settled; False: nobody wants them any more."""
+        ...
+
+
+async def work(
+    pictures: Sequence[Picture],
+    ask: Ask,
+    part: Part,
+    width: int = 1,
+    ends: Callable[[int], bool] = lambda _: False,
+) -> bool:
+    """Ask about pictures and commit their lines in order.
+
+    Args:
+        pictures: those that the caller has taken.
+        ask: the line of one; raises GivesWay.
+        part: takes the lines.
+        width: pictures in flight.
+        ends: whether to stop, by the number of pictures that are asked.
+
+    Returns:
+        Whether every picture is settled.
+    """
+    asked = 0
+    try:
+        async with aclosing(_in_order(pictures, ask, width)) as lines:
+            while asked < len(pictures) and not ends(asked):
+                part.add(pictures[asked], await anext(lines))
+                asked += 1
+                if part.is_due and not await part.commit():
+                    return False
+    except GivesWay:
+        pass
+    if not part.is_empty and not await part.commit():
+        return False
+    return asked == len(pictures)
+
+
+async def _in_order(pictures: Sequence[Picture], ask: Ask, width: int) -> AsyncGenerator[Line, None]:
+    """The lines of pictures, of which `width` are in flight."""
+    waiting: deque[asyncio.Future[Line]] = deque()
+    try:
+        for picture in pictures:
+            waiting.append(asyncio.ensure_future(ask(picture)))
+            if len(waiting) >= width:
+                yield await waiting.popleft()
+        while waiting:
+            yield await waiting.popleft()
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
