@@ -8,8 +8,10 @@
     lexiseg:job-erasures        sorted set: ids of jobs whose files are to be removed, by the time since when
 
 The stream's consumer group is the lease: an entry is delivered to one holder, and claimed from a holder whose key is
-gone. Acknowledging an entry succeeds once, which makes a picture answered once. What was delivered over a connection
-that broke is delivered again. No key has a TTL once a job is added, so that Redis evicts none (`volatile-lru`).
+gone. A commit acknowledges entries and deletes them in one transaction, which makes a picture answered once. What was
+delivered over a connection that broke is delivered again. No key has a TTL once a job is added, so that Redis evicts
+none (`volatile-lru`). What a call decides by keys that it reads is written in a transaction (MULTI, EXEC), which is
+repeated where another client has written to them meanwhile (WATCH).
 """
 
 from __future__ import annotations
@@ -25,7 +27,6 @@ from lexiseg_service.batch.ledger.job import (
     Notice,
     OpenJob,
     Part,
-    Picture,
     Progress,
     StoreAway,
     from_json,
@@ -34,97 +35,19 @@ from lexiseg_service.batch.ledger.job import (
     to_json,
 )
 from lexiseg_service.batch.ledger.quota import Amounts
+from lexiseg_service.batch.sources.source import Picture
 from lexiseg_service.redis_link import RedisAway, RedisLink
 
 if TYPE_CHECKING:
     import redis
+    from redis.client import Pipeline
 
 T = TypeVar("T")
 INDEX = "lexiseg:jobs"
 ERASURES = "lexiseg:job-erasures"
 GROUP = "gateways"
 ENTRIES_PER_CALL = 1000  # of a plan
-# KEYS: job, index, erasures. ARGV: id, created, job as JSON, notice, client, total, bytes, time until when it must be
-# planned, and the limits on unended jobs, jobs and bytes. Run twice, it changes nothing. Jobs of 0.3 have no client.
-ADD = """
-if redis.call('EXISTS', KEYS[1]) == 1 then return {} end
-local unended, kept, bytes = 0, 0, 0
-for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-  local other = redis.call('HMGET', 'lexiseg:job:{' .. id .. '}', 'client', 'ended', 'bytes')
-  if other[1] == ARGV[5] then
-    kept = kept + 1
-    if not other[2] then unended = unended + 1 end
-    bytes = bytes + (other[3] or 0)
-  end
-end
-if unended >= tonumber(ARGV[9]) or kept >= tonumber(ARGV[10]) or bytes + ARGV[7] > tonumber(ARGV[11]) then
-  return {unended, kept, bytes}
-end
-redis.call('HSET', KEYS[1], 'content', ARGV[3], 'done', 0, 'failed', 0, 'notice', ARGV[4],
-  'client', ARGV[5], 'total', ARGV[6], 'bytes', ARGV[7])
-redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
-redis.call('ZADD', KEYS[3], ARGV[8], ARGV[1])
-return {}
-"""
-# KEYS: job, pictures, erasures. ARGV: id, group. Pictures may be taken once there is a group. Run twice, as once.
-PLAN = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-redis.pcall('XGROUP', 'CREATE', KEYS[2], ARGV[2], '0')
-redis.call('PERSIST', KEYS[2])
-redis.call('ZREM', KEYS[3], ARGV[1])
-return 1
-"""
-# KEYS: job, pictures, parts. ARGV: group, name of the part, total, bytes, then number and failed (0 or 1) of each.
-COMMIT = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-if redis.call('HEXISTS', KEYS[3], ARGV[2]) == 1 then return 1 end
-local time = redis.call('TIME')
-local now = string.format('%.3f', time[1] + time[2] / 1e6)
-local done, failed, superseded = 0, 0, {}
-for i = 5, #ARGV, 2 do
-  local entry = '0-' .. (ARGV[i] + 1)
-  if redis.call('XACK', KEYS[2], ARGV[1], entry) == 1 then
-    redis.call('XDEL', KEYS[2], entry)
-    if ARGV[i + 1] == '1' then failed = failed + 1 else done = done + 1 end
-  else
-    superseded[#superseded + 1] = ARGV[i]
-  end
-end
-local place = redis.call('HLEN', KEYS[3])
-local part = place .. ' ' .. now .. ' ' .. done .. ' ' .. failed .. ' ' .. table.concat(superseded, ',')
-redis.call('HSET', KEYS[3], ARGV[2], part)
-local settled = redis.call('HINCRBY', KEYS[1], 'done', done) + redis.call('HINCRBY', KEYS[1], 'failed', failed)
-redis.call('HINCRBY', KEYS[1], 'bytes', ARGV[4])
-redis.call('HDEL', KEYS[1], 'detail')
-if settled == tonumber(ARGV[3]) then redis.call('HSET', KEYS[1], 'ended', now) end
-return 1
-"""
-# Takes entries of a holder that is gone. KEYS: pictures, key of that holder. ARGV: group, holder, count, that holder.
-CLAIM = """
-if redis.call('EXISTS', KEYS[2]) == 1 then return {} end
-local pending = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[3], ARGV[4])
-if #pending == 0 then
-  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[4])
-  return {}
-end
-local ids = {}
-for i, entry in ipairs(pending) do ids[i] = entry[1] end
-return redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, unpack(ids))
-"""
-# KEYS: job, key of the holder that has the notice. ARGV: holder. Takes the notice unless another holder lives.
-TAKE_NOTICE = """
-local held = redis.call('HMGET', KEYS[1], 'ended', 'notice', 'notifier')
-if not held[1] or held[2] ~= 'due' then return 0 end
-if held[3] and held[3] ~= ARGV[1] and redis.call('EXISTS', KEYS[2] .. held[3]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'notifier', ARGV[1])
-return 1
-"""
-# KEYS: job. ARGV: field, value ("": remove it). Of a job that is gone nothing is written.
-SET = """
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-if ARGV[2] == '' then return redis.call('HDEL', KEYS[1], ARGV[1]) end
-return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-"""
+Work = Callable[["redis.Redis", Any], T]  # of a transaction, with its pipeline
 
 
 class RedisStore:
@@ -137,11 +60,23 @@ class RedisStore:
     def add(self, job: Job, n_bytes: int, limits: Amounts) -> Amounts | None:
         """As `Store.add`."""
         notice: Notice = "none" if job.webhook is None else "due"
-        values = (job.id, job.created, to_json(job), notice, job.client, job.total, n_bytes)
+        content = {"content": to_json(job), "done": 0, "failed": 0, "notice": notice, "client": job.client}
+        content |= {"total": job.total, "bytes": n_bytes}
         until = self._clock() + ADDING_SECONDS
-        keys = (_job(job.id), INDEX, ERASURES)
-        held: Any = self._ask(lambda client: client.eval(ADD, 3, *keys, *values, until, *limits))
-        return Amounts(*held) if held else None
+
+        def add(client: redis.Redis, pipe: Any) -> Amounts | None:
+            if pipe.exists(_job(job.id)):
+                return None  # a lost connection had added it
+            held = _held(client, job.client)
+            if not held.has_room(limits, n_bytes):
+                return held
+            pipe.multi()
+            pipe.hset(_job(job.id), mapping=content)
+            pipe.zadd(INDEX, {job.id: job.created})
+            pipe.zadd(ERASURES, {job.id: until})
+            return None
+
+        return self._transaction(add, INDEX)  # every job that is added is written there
 
     def plan(self, identity: str, pictures: Sequence[Picture]) -> bool:
         """As `Store.plan`."""
@@ -149,8 +84,19 @@ class RedisStore:
         for start in range(0, len(pictures), ENTRIES_PER_CALL):
             some = pictures[start : start + ENTRIES_PER_CALL]
             self._ask(partial(_add_entries, key=key, pictures=some))
-        keys = (_job(identity), key, ERASURES)
-        return bool(self._ask(lambda client: client.eval(PLAN, 3, *keys, identity, GROUP)))
+
+        def open_to_all(client: redis.Redis, pipe: Any) -> bool:
+            if not pipe.exists(_job(identity)):
+                return False
+            is_open = any(group["name"] == GROUP.encode() for group in pipe.xinfo_groups(key))
+            pipe.multi()
+            if not is_open:
+                pipe.xgroup_create(key, GROUP, "0")
+            pipe.persist(key)
+            pipe.zrem(ERASURES, identity)
+            return True
+
+        return self._transaction(open_to_all, _job(identity), key)
 
     def jobs(self) -> list[Job]:
         """As `Store.jobs`."""
@@ -221,12 +167,40 @@ class RedisStore:
 
     def commit(self, identity: str, name: str, answered: Mapping[int, bool], n_bytes: int) -> bool:
         """As `Store.commit`."""
+        job, pictures, parts = _job(identity), _pictures(identity), _parts(identity)
+
+        def commit(client: redis.Redis, pipe: Any) -> bool:
+            total, done, failed = pipe.hmget(job, "total", "done", "failed")
+            if done is None:
+                return False
+            if pipe.hexists(parts, name):
+                return True
+            total = self._total(identity) if total is None else int(total)
+            left = _unanswered(client, pictures, tuple(answered))
+            n_failed = sum(answered[number] for number in left)
+            n_done = len(left) - n_failed
+            superseded = ",".join(str(number) for number in answered if number not in left)
+            place, now = pipe.hlen(parts), f"{self._clock():.3f}"
+            pipe.multi()
+            if left:
+                entries = [_entry(number) for number in left]
+                pipe.xack(pictures, GROUP, *entries)
+                pipe.xdel(pictures, *entries)
+            pipe.hset(parts, name, f"{place} {now} {n_done} {n_failed} {superseded}")
+            pipe.hincrby(job, "done", n_done)
+            pipe.hincrby(job, "failed", n_failed)
+            pipe.hincrby(job, "bytes", n_bytes)
+            pipe.hdel(job, "detail")
+            if int(done) + int(failed) + len(left) == total:
+                pipe.hset(job, "ended", now)
+            return True
+
+        return self._transaction(commit, job, parts)  # every commit writes both
+
+    def _total(self, identity: str) -> int:
+        """The number of pictures of a job that 0.3 added, which kept it in its content alone."""
         job = self.job(identity)
-        if job is None:
-            return False
-        pairs = [value for number, failed in answered.items() for value in (number, int(failed))]
-        keys = (_job(identity), _pictures(identity), _parts(identity))
-        return bool(self._ask(lambda client: client.eval(COMMIT, 3, *keys, GROUP, name, job.total, n_bytes, *pairs)))
+        return -1 if job is None else job.total
 
     def parts(self, identity: str, after: int = 0) -> list[Part]:
         """As `Store.parts`."""
@@ -246,8 +220,17 @@ class RedisStore:
         return [identity for identity in due if self._take_notice(identity, holder)]
 
     def _take_notice(self, identity: str, holder: str) -> bool:
-        keys = (_job(identity), _holder(""))
-        return bool(self._ask(lambda client: client.eval(TAKE_NOTICE, 2, *keys, holder)))
+        def take(client: redis.Redis, pipe: Any) -> bool:
+            ended, notice, before = pipe.hmget(_job(identity), "ended", "notice", "notifier")
+            if ended is None or notice != b"due":
+                return False
+            if before is not None and before.decode() != holder and pipe.exists(_holder(before.decode())):
+                return False
+            pipe.multi()
+            pipe.hset(_job(identity), "notifier", holder)
+            return True
+
+        return self._transaction(take, _job(identity))
 
     def noticed(self, identity: str, notice: Notice) -> None:
         """As `Store.noticed`."""
@@ -275,7 +258,27 @@ class RedisStore:
         return [each.decode() for each in self._ask(lambda client: cast("list[bytes]", client.zrange(INDEX, 0, -1)))]
 
     def _set(self, identity: str, field: str, value: str) -> None:
-        self._ask(lambda client: client.eval(SET, 1, _job(identity), field, value))
+        """Set a field, or remove it by ""; of a job that is gone nothing is written."""
+
+        def set_field(client: redis.Redis, pipe: Any) -> None:
+            is_there = pipe.exists(_job(identity))
+            pipe.multi()
+            if is_there and value:
+                pipe.hset(_job(identity), field, value)
+            elif is_there:
+                pipe.hdel(_job(identity), field)
+
+        self._transaction(set_field, _job(identity))
+
+    def _transaction(self, work: Work[T], *watched: str) -> T:
+        """The result of `work`, which reads, then calls `multi` and writes; again where a watched key has changed."""
+
+        def attempt(client: redis.Redis) -> T:
+            repeated: Any = partial(work, client)
+            result: T = client.transaction(repeated, *watched, value_from_callable=True)  # type: ignore[assignment]
+            return result
+
+        return self._ask(attempt)
 
     def _ask(self, call: Callable[[redis.Redis], T]) -> T:
         try:
@@ -291,7 +294,7 @@ def _add_entries(client: redis.Redis, key: str, pictures: Sequence[Picture]) -> 
         for picture in pictures:
             if picture.number > last:
                 fields: Any = {"number": picture.number, "name": picture.name, "place": picture.place}
-                pipe.xadd(key, fields, id=f"0-{picture.number + 1}")
+                pipe.xadd(key, fields, id=_entry(picture.number))
         pipe.expire(key, int(ADDING_SECONDS))
         pipe.execute()
 
@@ -316,14 +319,54 @@ def _take(client: redis.Redis, key: str, holder: str, count: int) -> list[dict[b
 
 
 def _claim(client: redis.Redis, key: str, holder: str, count: int) -> list[dict[bytes, bytes]]:
+    """Entries of a holder that is gone."""
     for consumer in client.xinfo_consumers(key, GROUP):
         other = consumer["name"].decode()
-        if other == holder:
+        if other == holder or client.exists(_holder(other)):
             continue
-        claimed: Any = client.eval(CLAIM, 2, key, _holder(other), GROUP, holder, count, other)
-        if claimed:
-            return [dict(zip(flat[::2], flat[1::2], strict=True)) for _, flat in claimed]
+        pending: Any = client.xpending_range(key, GROUP, "-", "+", count, other)
+        if pending:
+            ids = [entry["message_id"] for entry in pending]
+            # Of two that claim them at once, one finds them idle for so long.
+            idle = min(entry["time_since_delivered"] for entry in pending)
+            claimed: Any = client.xclaim(key, GROUP, holder, idle, ids)
+            if entries := [fields for _, fields in claimed if fields]:
+                return entries
+        else:
+            client.transaction(partial(_forget, key=key, holder=other), _holder(other))
     return []
+
+
+def _forget(pipe: Pipeline, key: str, holder: str) -> None:
+    """Remove a holder that is gone, unless it comes back meanwhile."""
+    is_gone = not pipe.exists(_holder(holder)) and not pipe.xpending_range(key, GROUP, "-", "+", 1, holder)
+    pipe.multi()
+    if is_gone:
+        pipe.xgroup_delconsumer(key, GROUP, holder)
+
+
+def _held(client: redis.Redis, owner: str) -> Amounts:
+    """What the jobs of a client take; jobs of 0.3 have no client."""
+    index: Any = client.zrange(INDEX, 0, -1)
+    unended = kept = n_bytes = 0
+    for name, ended, size in _fields(client, [each.decode() for each in index], "client", "ended", "bytes"):
+        if name == owner.encode():
+            kept += 1
+            unended += ended is None
+            n_bytes += int(size or 0)
+    return Amounts(unended, kept, n_bytes)
+
+
+def _unanswered(client: redis.Redis, key: str, numbers: Sequence[int]) -> set[int]:
+    """The numbers of pictures that have an entry: a commit deletes it."""
+    with client.pipeline(transaction=False) as pipe:
+        for number in numbers:
+            pipe.xrange(key, _entry(number), _entry(number))
+        return {number for number, found in zip(numbers, pipe.execute(), strict=True) if found}
+
+
+def _entry(number: int) -> str:
+    return f"0-{number + 1}"
 
 
 def _beat(client: redis.Redis, holders: Sequence[str], milliseconds: int) -> None:
@@ -350,7 +393,7 @@ def _erase(client: redis.Redis, identities: Sequence[str], now: float) -> None:
 
 
 def _part(name: bytes, content: bytes) -> tuple[int, Part]:
-    """The place and the part of what `COMMIT` has written."""
+    """The place and the part of what `commit` has written."""
     place, at, done, failed, superseded = content.decode().split(" ")
     numbers = [int(number) for number in superseded.split(",") if number]
     return int(place), Part(name.decode(), int(done), int(failed), numbers, float(at))
