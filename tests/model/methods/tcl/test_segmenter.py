@@ -1,6 +1,7 @@
 """`tcl` as a Segmenter: the authors' outputs through the interface; fast precision."""
 
 from copy import deepcopy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import ClassEntry, Precision
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import MASK_TOLERANCE, SIMILARITY_TOLERANCE, assert_close
-from tests.once import kept
+from tests.once import kept, made
 
 CPU = torch.device("cpu")
 CARD = catalogue.read_card(catalogue.bundled()["tcl"])
@@ -44,7 +45,13 @@ def features(tag: str) -> Features:
 
 @kept
 def sliding() -> Features:
-    return segmenter().encode(golden.image("tcl/image500x700", 500, 700))
+    """Of the windows of one picture, made once a run: they take many seconds. Shared: never change them."""
+
+    def write(path: Path) -> None:
+        encoded = segmenter().encode(golden.image("tcl/image500x700", 500, 700))
+        torch.save((encoded.size, encoded.tensors, encoded.layout), path)
+
+    return Features(*torch.load(made("tcl-sliding.pt", write), weights_only=False))
 
 
 def entries(*names: str) -> tuple[ClassEntry, ...]:

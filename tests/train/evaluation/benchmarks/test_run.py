@@ -28,7 +28,7 @@ from lexiseg_train.evaluation.benchmarks.run import (
 )
 from lexiseg_train.evaluation.counts import Counts, scores
 from tests.model.methods.tcl import golden
-from tests.model.methods.tcl.test_segmenter import segmenter
+from tests.model.methods.tcl.test_segmenter import segmenter, sliding
 from tests.model.stand_in import ColourSegmenter
 from tests.train.evaluation.colours import colours, rule
 
@@ -241,6 +241,8 @@ def test_a_run_with_background_and_refinement_gives_the_authors_labels(
     data = AnnotatedSet(colours(classes).benchmark, "val", (reference("slide_label_bg1_pamr1"),))
     rule = protocol("tcl").rule("voc21")
     model = segmenter()
+    # What a picture's windows give has a test of its own, and takes seconds.
+    monkeypatch.setattr(model, "encode", lambda rgb: sliding())
     # The fixture's texts are vectors of their own.
     monkeypatch.setattr(model, "encode_texts", lambda texts: np.zeros((len(texts), 512), np.float32))
     monkeypatch.setattr(model, "text_bank", lambda *_: TextBank(golden.texts(), np.arange(5), 5))
