@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import mean
 
 from benchmarks.timing import print_table
+from lexiseg_model import load
+from lexiseg_model.internal import words_of_training
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.languages import Languages, load_languages
 
@@ -21,7 +23,7 @@ SIZES = (1, 5)  # of lists
 
 def main(_: object = ()) -> None:
     """Print the shares."""
-    languages = load_languages()
+    languages = load_languages(words_of_training(load("tiny")))
     if languages is None:
         raise SystemExit("the encoder, the English words or the dictionaries are not installed: docs/vocabularies.md")
     with NOUNS.open(encoding="utf-8") as file:

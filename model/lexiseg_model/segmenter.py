@@ -8,9 +8,9 @@ text_bank(classes)   -> TextBank      class vectors from rows
 class_scores(...)    -> [K, h, w]     scores, for any number of vocabularies over the same Features
 
 All methods implement the first three. Each other group of steps is a protocol at the end of this module (`Words`,
-`Prompts`, `Corrections`, `LearnedNegativePoints`, `Proposing`, `Regions`, `Detection`, `Guided`, `RegionRefinement`,
-`Examples`, `Places`; `lexiseg_model.video.following` has the memory of videos): a method that has its methods can do
-it, and the card shows it.
+`Prompts`, `Proposing`, `Regions`, `Guided`, `Examples`, `Places`): a method that has its methods can do it, and the
+card shows it. `lexiseg_model.internal` has those of one or two methods of ours, `lexiseg_model.video.following` the
+memory of videos.
 
 Shapes: K classes, T texts, S rows, D embedding dimensions, N masks or regions, [h, w] the method's own low resolution,
 [H, W] the size of the image. A card declares what a method implements; `lexiseg_model.tasks` builds the tasks from it.
@@ -32,7 +32,7 @@ from lexiseg_model.errors import ExamplesError, OptionError, ShapeError, TaskErr
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.resources.lru import Lru
 from lexiseg_model.resources.memory import held_bytes
-from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
+from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region, Vocabulary
 
 T = TypeVar("T")
 TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]
@@ -49,14 +49,6 @@ class Proposals(NamedTuple):
     masks: Tensor
     embeddings: Tensor
     quality: Tensor
-
-
-class NamedMasks(NamedTuple):
-    """Masks found by words: logits [N, h, w], `share` [N] the probability of their class, `owner` [N] its index."""
-
-    masks: Tensor
-    share: Tensor
-    owner: Tensor
 
 
 class PromptMasks(NamedTuple):
@@ -268,6 +260,10 @@ class Segmenter(ABC):
         """
         return []
 
+    def readable(self, vocabulary: Vocabulary, english: Callable[[Vocabulary], Vocabulary]) -> Vocabulary:
+        """The vocabulary with texts that the text tower reads; by default those of `english`, which translates them."""
+        return english(vocabulary)
+
     def refined_scores(self, features: Features, bank: TextBank) -> Tensor | None:
         """Scores [K, H, W] after the method's own refinement by colours.
 
@@ -344,44 +340,11 @@ class Prompts(Protocol):
 
 
 @runtime_checkable
-class Corrections(Protocol):
-    """Masks that prompts correct; for other promptable methods, `lexiseg_model.tasks` applies the corrections."""
-
-    def correct(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        """As `Prompts.prompt`, of prompts that may hold a mask."""
-
-
-@runtime_checkable
-class LearnedNegativePoints(Protocol):
-    """Prompts whose head has learned what a negative point means; for others, `lexiseg_model.tasks` applies them."""
-
-    negative_points_learned: bool  # that it is there says so
-
-
-@runtime_checkable
 class Proposing(Protocol):
     """Masks of everything in an image, without classes."""
 
     def propose(self, features: Features) -> Proposals:
         """Class-agnostic masks of everything in the image; cached with the features."""
-
-
-class BankRows(NamedTuple):
-    """Regions of a picture for a bank, float16."""
-
-    keys: NDArray[np.float16]  # [R, C]
-    values: NDArray[np.float16]  # [R, D]
-
-
-@runtime_checkable
-class Banking(Protocol):
-    """Regions of pictures that help to name regions which look like them.
-
-    `lexiseg bulk --to bank` alone asks for it. It is not among the promised names: it may fetch weights.
-    """
-
-    def bank_rows(self, rgb: NDArray[np.uint8]) -> BankRows:
-        """Regions of a picture uint8 [H, W, 3]; R may be 0."""
 
 
 @runtime_checkable
@@ -402,36 +365,11 @@ class Regions(Protocol):
 
 
 @runtime_checkable
-class Detection(Protocol):
-    """Instances found by words, which take the place of proposals and regions."""
-
-    def named_masks(self, features: Features, bank: TextBank) -> NamedMasks:
-        """Instances of the classes of a bank."""
-
-
-@runtime_checkable
 class Guided(Protocol):
     """Masks that follow the colours of the image: the refinement `pamr`."""
 
     def guide(self, features: Features) -> Tensor:
         """A small, normalised image [3, H, W] float32."""
-
-
-@runtime_checkable
-class RegionRefinement(Protocol):
-    """Labels that follow regions of the image: the refinement `regions`."""
-
-    def by_regions(
-        self, features: Features, logits: Tensor, total: Tensor | None = None, winner: Tensor | None = None
-    ) -> Tensor:
-        """Logits [K, h, w], of any size, after the refinement.
-
-        Args:
-            features: of the image.
-            logits: [K, h, w].
-            total: [h, w], the logarithm of the sum of exponentials of all that competes; None: of these rows.
-            winner: [h, w], the row that each cell has before; None: that of its highest logit.
-        """
 
 
 @runtime_checkable
@@ -493,13 +431,6 @@ def regions_of(segmenter: Segmenter) -> Regions:
     return segmenter
 
 
-def banking(segmenter: Segmenter) -> Banking:
-    """The model, as one that makes banks. Raises OptionError: it does not."""
-    if not isinstance(segmenter, Banking):
-        raise OptionError(f"{segmenter.card.name} makes no bank; expected a model of dense-clip's policy corrclip_v2")
-    return segmenter
-
-
 def guide_of(segmenter: Segmenter, features: Features) -> Tensor:
     """The guide of an image, [3, H, W] float32. Raises OptionError: masks of the model do not follow colours."""
     if not isinstance(segmenter, Guided):
@@ -513,14 +444,6 @@ def colours_of(segmenter: Segmenter, features: Features) -> Tensor:
     if guide is None:
         raise OptionError(f"{segmenter.card.name} cannot refine its masks; refine must be none")
     return guide.view(3, *guide.shape[-2:])
-
-
-def region_refinement_of(segmenter: Segmenter) -> RegionRefinement:
-    """The model, as one that refines by regions. Raises OptionError: it does not."""
-    if not isinstance(segmenter, RegionRefinement):
-        expected = ", ".join(segmenter.card.refinements)
-        raise OptionError(f"{segmenter.card.name} has no regions; refine must be one of {expected}")
-    return segmenter
 
 
 def examples_of(segmenter: Segmenter) -> Examples:

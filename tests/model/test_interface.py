@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 import lexiseg_model
-from lexiseg_model import errors, segmenter
+from lexiseg_model import errors, internal, segmenter
 from lexiseg_model.errors import TaskError
 from lexiseg_model.segmenter import Segmenter
 from tests.command import ended
@@ -63,7 +63,7 @@ def test_a_refinement_that_a_model_lacks_is_refused_as_an_option() -> None:
     model = small.segmenter("fast")
 
     with pytest.raises(errors.OptionError, match="has no regions; refine must be one of none"):
-        segmenter.region_refinement_of(model)
+        internal.region_refinement_of(model)
 
 
 def test_classes_by_example_have_an_error_of_their_own() -> None:

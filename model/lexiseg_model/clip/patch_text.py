@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
 import numpy as np
@@ -31,8 +31,8 @@ from lexiseg_model.features import Features, Layout
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import Competing, ExampleVectors, TextBank, TextRows
-from lexiseg_model.types import ModelCard, Refinement, Region, StrictModel
+from lexiseg_model.segmenter import Competing, ExampleVectors, RowsOf, TextBank, TextRows, Unfamiliar
+from lexiseg_model.types import ClassEntry, ModelCard, Refinement, Region, StrictModel, Vocabulary
 from lexiseg_model.vocabulary import fusion
 
 TEXTS_AT_ONCE = 256  # maps of so many are averaged over windows before their classes take the best
@@ -92,12 +92,18 @@ class PatchTextSegmenter(ClipSegmenter):
     ) -> None:
         rule: ClassRule = "mean_of_units"
         super().__init__(card, digest, texts, settings.templates, rule, settings.window, settings.stride, execution)
-        self.settings, self.languages = settings, settings.languages
+        self.settings = settings
         self.tower = tower.to(execution.device, execution.dtype).eval()
         self.probability_scale = settings.logit_scale
 
     def image_network(self) -> nn.Module:
         return self.tower
+
+    def readable(self, vocabulary: Vocabulary, english: Callable[[Vocabulary], Vocabulary]) -> Vocabulary:
+        return english(vocabulary) if self.settings.languages == "english" else vocabulary
+
+    def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
+        return super().unfamiliar(classes, rows_of) if self.settings.languages == "english" else []
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:

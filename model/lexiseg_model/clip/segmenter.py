@@ -56,7 +56,6 @@ class ClipSegmenter(Exportable, TorchPass):
         execution: device and precision.
     """
 
-    languages: Languages = "english"  # that the text tower reads
     maps: tuple[str, ...]  # names of what the image pass gives
     whole_patches = False  # sides of the canvas are multiples in every precision, not only when fast
 
@@ -105,7 +104,7 @@ class ClipSegmenter(Exportable, TorchPass):
         return self._text.rows(texts)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
-        return foreign_classes(classes) if self.languages == "english" else []
+        return foreign_classes(classes)
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         return self._text.bank(classes, rows)

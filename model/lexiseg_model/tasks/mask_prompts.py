@@ -21,11 +21,12 @@ from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features
+from lexiseg_model.internal import Corrections
 from lexiseg_model.masks.bilinear import axis, cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode, encode_mask, encode_spans
-from lexiseg_model.segmenter import Corrections, PromptMasks, guide_of, prompts_of
+from lexiseg_model.segmenter import PromptMasks, guide_of, prompts_of
 from lexiseg_model.tasks.negative_points import MAX_ANSWERS, cells_of_points
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.tasks.point_rules import CERTAIN, removed_object, without

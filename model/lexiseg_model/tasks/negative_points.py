@@ -18,7 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import LearnedNegativePoints, PromptMasks, Segmenter, prompts_of
+from lexiseg_model.internal import LearnedNegativePoints
+from lexiseg_model.segmenter import PromptMasks, Segmenter, prompts_of
 from lexiseg_model.tasks.point_rules import first_cells, without_point
 from lexiseg_model.types import Point, Prompt
 
@@ -61,7 +62,7 @@ def ask(segmenter: Segmenter, features: Features, prompts: Sequence[Prompt]) -> 
     Prompts without negative points go through the head apart from the others, because rounding depends on the batch.
     """
     if isinstance(segmenter, LearnedNegativePoints):
-        return [*map(Answer, prompts, prompts_of(segmenter).prompt(features, prompts))]
+        return [*map(Answer, prompts, segmenter.prompt_with_negatives(features, prompts))]
     steps = [_steps_of(prompt) for prompt in prompts]
     firsts = prompts_of(segmenter).prompt(features, [first for first, *_ in steps])
     corrected = [each for _, *rest in steps for each in rest]

@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.internal import Detection, NamedMasks
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.upsample import contest
-from lexiseg_model.segmenter import Detection, NamedMasks, guide_of, proposing
+from lexiseg_model.segmenter import guide_of, proposing
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.tasks.pixels import Pieces, segmentation
 from lexiseg_model.types import LabelMap, Segmentation, Task, Vocabulary

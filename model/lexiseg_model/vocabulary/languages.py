@@ -27,7 +27,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.methods.tiny.words.familiar import training_words
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.class_lists import NAMES, class_list
 
@@ -163,15 +162,24 @@ class Languages:
         return translations[int(scores.argmax())]
 
 
-def load_languages(folder: Path = DICTIONARIES, word_lists: Path = WORD_LISTS) -> Languages | None:
-    """The installed dictionaries into English; None where a part is missing."""
+def load_languages(
+    words: Sequence[str], folder: Path = DICTIONARIES, word_lists: Path = WORD_LISTS
+) -> Languages | None:
+    """The installed dictionaries into English; None where a part is missing.
+
+    Args:
+        words: English ones that a word may mean that no dictionary has; if empty, the names of built-in lists.
+        folder: of the dictionaries.
+        word_lists: folder of lists of English words.
+    """
     indexes = sorted(folder.glob("freedict-*-eng.index"))
     lists = [path.read_text(encoding="utf-8") for path in word_lists.glob("*-english")]
     if not indexes or not lists or importlib.util.find_spec(ENCODER) is None:
         return None
-    english = frozenset(word.lower() for text in (*lists, "\n".join(training_words())) for word in text.split("\n"))
+    english = frozenset(word.lower() for text in (*lists, "\n".join(words)) for word in text.split("\n"))
     encode: Encode = importlib.import_module(ENCODER).USE().encode
-    return Languages([Dictionary(index) for index in indexes], english, list(training_words()), encode)
+    names = list(words) or list(dict.fromkeys(entry.name for name in NAMES for entry in class_list(name).classes))
+    return Languages([Dictionary(index) for index in indexes], english, names, encode)
 
 
 def _mapped(path: Path) -> mmap.mmap:

@@ -14,17 +14,9 @@ from torch import Tensor
 from lexiseg_model.catalogue.extras import names_missing_library
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
+from lexiseg_model.internal import region_refinement_of
 from lexiseg_model.masks import pamr
-from lexiseg_model.segmenter import (
-    RowsOf,
-    Segmenter,
-    TextBank,
-    colours_of,
-    guide_of,
-    region_refinement_of,
-    regions_of,
-    words_of,
-)
+from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank, colours_of, guide_of, regions_of, words_of
 from lexiseg_model.types import Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 

@@ -33,7 +33,7 @@ from lexiseg_service.image.reader import read_header
 from lexiseg_service.in_process import load
 
 if TYPE_CHECKING:  # imports torch
-    from lexiseg_model.segmenter import Banking
+    from lexiseg_model.internal import Banking
 
 Format = Literal["coco", "webdataset", "yolo", "bank"]
 UNSAFE = re.compile(r"[^\w.\-]+")
@@ -121,7 +121,7 @@ def write_webdataset(job: BulkJob, destination: Destination, size: Size) -> None
 
 def bank_maker(job: BulkJob) -> Banking:
     """Load the model of a job. Raises OptionError: it makes no banks."""
-    from lexiseg_model.segmenter import banking  # imports torch
+    from lexiseg_model.internal import banking  # imports torch
 
     return banking(load(job.settings, job.question.task))
 

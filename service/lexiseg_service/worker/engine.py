@@ -242,8 +242,9 @@ class Engine:
         if job.request.regions or not job.request.vocabulary.classes:
             return
         segmenter = job.loaded.segmenter
-        if self.languages is not None and getattr(segmenter, "languages", "english") == "english":
-            job.request = replace(job.request, vocabulary=self.languages.read(job.request.vocabulary))
+        if self.languages is not None:
+            vocabulary = segmenter.readable(job.request.vocabulary, self.languages.read)
+            job.request = replace(job.request, vocabulary=vocabulary)
         texts = needed_texts(segmenter, job.request.vocabulary)
         job.lookup = self.text_caches.of(segmenter).find(texts, job.request.owner)
 

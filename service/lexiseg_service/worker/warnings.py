@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lexiseg_model.internal import Corrections
 from lexiseg_model.pictures.note import Note
-from lexiseg_model.segmenter import Corrections, Unfamiliar
+from lexiseg_model.segmenter import Unfamiliar
 from lexiseg_model.tasks import Query
 from lexiseg_model.types import AnswerWarning, Prompt, Segmentation, Task, Vocabulary
 from lexiseg_model.vocabulary.bank import unfamiliar_classes

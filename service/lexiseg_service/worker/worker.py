@@ -12,6 +12,7 @@ from typing import TypeVar
 import structlog
 import torch
 
+from lexiseg_model.internal import words_of_training
 from lexiseg_model.kernel import library
 from lexiseg_model.resources.device import choose_device
 from lexiseg_model.types import ModelCard, ModelName
@@ -134,8 +135,9 @@ class ModelWorker:
             _watch_device(self._settings.device, self._metrics)
             if self._warmed_up:
                 self._engine.warm_up(self._default)
-            else:
-                self._pool.acquire(self._default).result().release()
+            default = self._pool.acquire(self._default).result()
+            words = words_of_training(default.segmenter)
+            default.release()
         except Exception as error:
             if not self._closing:
                 known = self._pool.failures.get(self._default)  # and logged, with a traceback where one helps
@@ -148,7 +150,7 @@ class ModelWorker:
                 )
                 self._on_failure()
             return
-        self._engine.languages = load_languages()
+        self._engine.languages = load_languages(words)
         if self._warmed_up:
             gc.collect()
             gc.freeze()  # full collections skip modules and weights

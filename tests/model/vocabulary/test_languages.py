@@ -139,12 +139,12 @@ def test_an_english_vocabulary_is_not_copied(tmp_path: Path) -> None:
 
 
 def test_languages_are_off_where_a_part_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_languages(tmp_path, tmp_path) is None
+    assert load_languages(["dog"], tmp_path, tmp_path) is None
     write_dictionary(tmp_path, "deu", GERMAN)
-    assert load_languages(tmp_path, tmp_path) is None
+    assert load_languages(["dog"], tmp_path, tmp_path) is None
     (tmp_path / "british-english").write_text("boot\n")
     monkeypatch.setattr(languages, "ENCODER", "no_such_encoder")
-    assert load_languages(tmp_path, tmp_path) is None
+    assert load_languages(["dog"], tmp_path, tmp_path) is None
 
 
 def test_what_is_installed_reads_other_languages_and_leaves_the_words_of_training(
@@ -158,7 +158,7 @@ def test_what_is_installed_reads_other_languages_and_leaves_the_words_of_trainin
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(languages, "ENCODER", "letters")
 
-    installed = load_languages(tmp_path, tmp_path)
+    installed = load_languages(["hotdog", "sky"], tmp_path, tmp_path)
 
     assert installed is not None
     assert installed.translated(("Hund", "hotdog", "Boot", "sky")) == {"Hund": "dog"}

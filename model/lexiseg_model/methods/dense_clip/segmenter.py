@@ -21,6 +21,7 @@ from lexiseg_model.clip.images import Padding
 from lexiseg_model.clip.patch_text import MIN_PROBABILITY
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, Plan, TileFeatures
+from lexiseg_model.internal import BankRows
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, apart, nearest, region_map
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.patches import DenseClipSegmenter, PictureSegmenter
@@ -48,7 +49,7 @@ from lexiseg_model.methods.dense_clip.trident import (
     window_tokens,
 )
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import BankRows, Competing, Segmenter, TextBank
+from lexiseg_model.segmenter import Competing, Segmenter, TextBank
 from lexiseg_model.types import ModelCard, Refinement
 from lexiseg_model.vocabulary.scoring import MAX_AT_FULL_SIZE, majority_vote, put_first
 

@@ -75,8 +75,6 @@ class SquareSegmenter(TorchPass):
 class PromptedSegmenter(SquareSegmenter):
     """A model with a SAM's head: masks for clicks, boxes and masks, and objects followed through a video."""
 
-    negative_points_learned = True
-
     @property
     @abstractmethod
     def sam_head(self) -> PromptHead:
@@ -85,6 +83,8 @@ class PromptedSegmenter(SquareSegmenter):
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Three masks for a single click, one for any other prompt."""
         return self.sam_head.prompt(features, prompts)
+
+    prompt_with_negatives = prompt  # a SAM's head was trained with them
 
     def correct(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """One mask for a prompt with a mask; others as `prompt`."""

@@ -24,13 +24,14 @@ from torch import Tensor
 from lexiseg_model.catalogue.transformers_model import require_transformers
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of
 from lexiseg_model.features import Features, Plan, TileFeatures
+from lexiseg_model.internal import NamedMasks
 from lexiseg_model.methods.sam2.head import LEVELS as TRACKED
 from lexiseg_model.methods.sam2.head import PromptHead
 from lexiseg_model.methods.sam2.prompted import PromptedSegmenter, SquareSegmenter
 from lexiseg_model.methods.sam3 import examples
 from lexiseg_model.methods.sam3.network import NAME, Detections, Sam3Network, Sam3Settings, TokenRows
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import ExampleVectors, NamedMasks, TextBank, TextRows
+from lexiseg_model.segmenter import ExampleVectors, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement, Region
 
 LEVELS = ("fine", "middle", "coarse")

@@ -73,7 +73,6 @@ class TinySegmenter(Exportable, TorchPass):
     """A tiny model on one device."""
 
     any_size = True  # the network is fully convolutional
-    negative_points_learned = True
 
     def __init__(
         self,
@@ -205,6 +204,9 @@ class TinySegmenter(Exportable, TorchPass):
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         return [] if self.familiar is None else self.familiar.unfamiliar(classes, rows_of)
 
+    def training_words(self) -> Sequence[str]:
+        return () if self.familiar is None else self.familiar.words
+
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
         """Rows [R, ROW] of regions: of the prompt head's mask for a box or points, or of the given mask."""
@@ -254,6 +256,8 @@ class TinySegmenter(Exportable, TorchPass):
             rule = settings.boxes if crop is None else settings.looks.boxes
             answers.append(clip_and_clean(masks, prompt, scale, rule, settings.crumbs))
         return answers
+
+    prompt_with_negatives = prompt  # the head was trained with them
 
     def _look_closer(self, prompt: Prompt, crop: Crop, whole: Features) -> PromptMasks:
         """Masks of a small box from an enlarged crop, on the cells of the whole image."""

@@ -17,9 +17,10 @@ from lexiseg_model.clip import windowed
 from lexiseg_model.clip.patch_text import MIN_PROBABILITY
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.features import Features
+from lexiseg_model.internal import region_refinement_of
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.upsample import strips, upsampled
-from lexiseg_model.segmenter import Segmenter, guide_of, region_refinement_of, words_of
+from lexiseg_model.segmenter import Segmenter, guide_of, words_of
 from lexiseg_model.types import Refinement
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import refine_logits

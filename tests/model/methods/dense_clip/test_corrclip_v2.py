@@ -13,12 +13,13 @@ from torch import Tensor
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, Layout
+from lexiseg_model.internal import Banking
 from lexiseg_model.methods.dense_clip import retrieval
 from lexiseg_model.methods.dense_clip.corrclip import nearest, region_map
 from lexiseg_model.methods.dense_clip.retrieval import CorrClip2Tower, read_bank, region_means, retrieved
 from lexiseg_model.methods.dense_clip.segmenter import CorrClip2Segmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
-from lexiseg_model.segmenter import Banking, TextBank
+from lexiseg_model.segmenter import TextBank
 from lexiseg_model.testing.questions import blocks
 from tests.golden import corrclip as plain
 from tests.golden import corrclip_v2 as plain2

@@ -9,8 +9,8 @@ import yaml
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
+from lexiseg_model.internal import BankRows
 from lexiseg_model.methods.dense_clip.retrieval import read_bank
-from lexiseg_model.segmenter import BankRows
 from lexiseg_service.batch.export import UNSAFE, Names
 from lexiseg_train.data.own.layouts import read_own
 from tests import coco, pictures

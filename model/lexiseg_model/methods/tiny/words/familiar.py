@@ -121,11 +121,6 @@ def foreign(texts: list[str]) -> list[bool]:
     return [word.is_foreign for word in _bundled().nearest([TEMPLATE.format(text) for text in texts], rows_of)]
 
 
-def training_words() -> tuple[str, ...]:
-    """The bundled model's training words, all English; raises WeightsError if the text tower is missing."""
-    return _bundled().words
-
-
 @cache
 def _bundled() -> Familiar:
     familiar = read_familiar(FOLDER, load_text_tower().digest)

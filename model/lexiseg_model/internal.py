@@ -1,0 +1,113 @@
+"""Capabilities that one or two methods of ours have, and that may change: not part of the promised interface.
+
+A method that has the methods of a protocol can do it, as with those of `lexiseg_model.segmenter`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.errors import OptionError
+from lexiseg_model.features import Features
+from lexiseg_model.segmenter import PromptMasks, Segmenter, TextBank
+from lexiseg_model.types import Prompt
+
+
+@runtime_checkable
+class Corrections(Protocol):
+    """Masks that prompts correct; for other promptable methods, `lexiseg_model.tasks` applies the corrections."""
+
+    def correct(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        """As `Prompts.prompt`, of prompts that may hold a mask."""
+
+
+@runtime_checkable
+class LearnedNegativePoints(Protocol):
+    """Prompts whose head has learned what a negative point means; for others, `lexiseg_model.tasks` applies them."""
+
+    def prompt_with_negatives(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        """As `Prompts.prompt`, with masks that already leave out what negative points mark."""
+
+
+class NamedMasks(NamedTuple):
+    """Masks found by words: logits [N, h, w], `share` [N] the probability of their class, `owner` [N] its index."""
+
+    masks: Tensor
+    share: Tensor
+    owner: Tensor
+
+
+@runtime_checkable
+class Detection(Protocol):
+    """Instances found by words, which take the place of proposals and regions."""
+
+    def named_masks(self, features: Features, bank: TextBank) -> NamedMasks:
+        """Instances of the classes of a bank."""
+
+
+@runtime_checkable
+class RegionRefinement(Protocol):
+    """Labels that follow regions of the image: the refinement `regions`."""
+
+    def by_regions(
+        self, features: Features, logits: Tensor, total: Tensor | None = None, winner: Tensor | None = None
+    ) -> Tensor:
+        """Logits [K, h, w], of any size, after the refinement.
+
+        Args:
+            features: of the image.
+            logits: [K, h, w].
+            total: [h, w], the logarithm of the sum of exponentials of all that competes; None: of these rows.
+            winner: [h, w], the row that each cell has before; None: that of its highest logit.
+        """
+
+
+class BankRows(NamedTuple):
+    """Regions of a picture for a bank, float16."""
+
+    keys: NDArray[np.float16]  # [R, C]
+    values: NDArray[np.float16]  # [R, D]
+
+
+@runtime_checkable
+class Banking(Protocol):
+    """Regions of pictures that help to name regions which look like them.
+
+    `lexiseg bulk --to bank` alone asks for it, which may fetch weights.
+    """
+
+    def bank_rows(self, rgb: NDArray[np.uint8]) -> BankRows:
+        """Regions of a picture uint8 [H, W, 3]; R may be 0."""
+
+
+@runtime_checkable
+class KnownWords(Protocol):
+    """Words whose meaning a model has learned."""
+
+    def training_words(self) -> Sequence[str]:
+        """All words of the training, in English; empty where they are unknown."""
+
+
+def banking(segmenter: Segmenter) -> Banking:
+    """The model, as one that makes banks. Raises OptionError: it does not."""
+    if not isinstance(segmenter, Banking):
+        raise OptionError(f"{segmenter.card.name} makes no bank; expected a model of dense-clip's policy corrclip_v2")
+    return segmenter
+
+
+def region_refinement_of(segmenter: Segmenter) -> RegionRefinement:
+    """The model, as one that refines by regions. Raises OptionError: it does not."""
+    if not isinstance(segmenter, RegionRefinement):
+        expected = ", ".join(segmenter.card.refinements)
+        raise OptionError(f"{segmenter.card.name} has no regions; refine must be one of {expected}")
+    return segmenter
+
+
+def words_of_training(segmenter: Segmenter) -> Sequence[str]:
+    """The words that a model has learned; empty where they are unknown."""
+    return segmenter.training_words() if isinstance(segmenter, KnownWords) else ()
