@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.documents.conftest import Shell
-from tests.documents.not_run import NOT_RUN, NotRun, reason
+from tests.documents.not_run import NOT_RUN, reason
 from tests.documents.reading import FENCE, ROOT, Command, blocks, commands, documents
 from tests.service.commands.command_line import CommandLine
 
@@ -50,27 +50,26 @@ def test_what_a_document_says_to_type_works(document: str, shell: Shell, lexiseg
         assert bool(outcome.stdout.strip()) == ("print(" in code)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_commands_are_in_shell_blocks(document: str) -> None:
-    text = (ROOT / document).read_text(encoding="utf-8")
-    untagged = [line for block in blocks(document, "") for line in block.text.splitlines()]
-    indented = [line for line in FENCE.sub("", text).splitlines() if line.startswith("    ")]
+def test_commands_are_in_shell_blocks() -> None:
+    outside = []
+    for document in DOCUMENTS:
+        text = (ROOT / document).read_text(encoding="utf-8")
+        outside += [(document, line) for block in blocks(document, "") for line in block.text.splitlines()]
+        outside += [(document, line) for line in FENCE.sub("", text).splitlines() if line.startswith("    ")]
 
-    assert [line for line in (*untagged, *indented) if TYPED.match(line.strip())] == []
-
-
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_the_environment_is_activated_before_its_first_command(document: str) -> None:
-    typed = [command.bare for command in commands(document)]
-
-    if any(OF_THE_ENVIRONMENT.match(text) for text in typed):
-        first = next(index for index, text in enumerate(typed) if OF_THE_ENVIRONMENT.match(text))
-        assert ACTIVATE in typed[:first]
+    assert [(document, line) for document, line in outside if TYPED.match(line.strip())] == []
 
 
-@pytest.mark.parametrize("entry", NOT_RUN, ids=lambda entry: entry.pattern)
-def test_a_command_that_is_not_run_names_tests_that_are_there(entry: NotRun) -> None:
-    named = re.findall(r"\btests/[\w/]+(?:\.py)?", entry.reason)
+def test_the_environment_is_activated_before_its_first_command() -> None:
+    for document in DOCUMENTS:
+        typed = [command.bare for command in commands(document)]
+
+        first = next((index for index, text in enumerate(typed) if OF_THE_ENVIRONMENT.match(text)), None)
+        assert first is None or ACTIVATE in typed[:first], document
+
+
+def test_a_command_that_is_not_run_names_tests_that_are_there() -> None:
+    named = [path for entry in NOT_RUN for path in re.findall(r"\btests/[\w/]+(?:\.py)?", entry.reason)]
 
     assert [path for path in named if not (ROOT / path).exists()] == []
 
