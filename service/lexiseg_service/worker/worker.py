@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import Future
@@ -151,9 +150,6 @@ class ModelWorker:
                 self._on_failure()
             return
         self._engine.languages = load_languages(words)
-        if self._warmed_up:
-            gc.collect()
-            gc.freeze()  # full collections skip modules and weights
         self._ready = True
         kernel = "compiled" if library.ready() else "numpy"
         digest, device = self._pool.digest(self._default), str(choose_device(self._settings.device))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,6 +35,4 @@ def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
     app = create_app(settings, RemoteBackend(settings, metrics), metrics, tracing=tracing)
     install(app, settings.adapters)
     server = Server(app, app.state.grpc, settings, settings.http_port, GREETING)
-    gc.collect()
-    gc.freeze()  # full collections skip what is imported
     return server.run_to_end(tracing)

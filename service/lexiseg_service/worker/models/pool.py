@@ -417,8 +417,6 @@ def _fail(future: Future[Loaded], error: Exception) -> None:
 
 def return_memory() -> None:
     """Return the memory of released models to the system now, not when it is next needed."""
-    gc.unfreeze()  # a model in a reference cycle is found only among what is not frozen
-    gc.collect()
-    gc.freeze()
+    gc.collect()  # a model may be in a reference cycle
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
