@@ -43,7 +43,7 @@ ROOTS = tuple(f"{Path(package.__path__[0]).parent}/" for package in (lexiseg_lab
 ELSEWHERE = {"lexiseg_service/worker/crash_record.py"}
 # Of a request alone, as the page says, or of followed objects alone.
 NOT_OF_THIS_FRAME = {
-    "lexiseg_model/resources/memory.py", "lexiseg_model/video/following.py", "lexiseg_service/gateway/render.py",
+    "lexiseg_model/resources/memory.py", "lexiseg_model/video/following.py",
     "lexiseg_service/worker/feature_cache.py",
 }  # fmt: skip
 MAX_MODULES = 52

@@ -1,12 +1,15 @@
-"""Requests of a gateway to a worker, and their answers, for images and for video streams.
+"""Requests of a gateway to a worker, and their answers, for images and for video streams; answers as JSON.
 
 Free of torch, so that both processes share it.
 """
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
+
+import orjson
 
 from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.types import AnswerWarning, Prompt, Refinement, Region, Segment, Task, Vocabulary
@@ -209,3 +212,54 @@ class FrameAnswer:
     error: ServiceError | None = None
     state_reset: bool = False  # smoothing and tracks restarted with this frame
     lost: tuple[int, ...] = ()  # followed objects that are not visible
+
+
+def render_json(answer: WorkerAnswer, request_id: str) -> bytes:
+    """JSON bytes, as `schemas.SegmentAnswer` describes them."""
+    return orjson.dumps(answer_content(answer, request_id))
+
+
+def answer_content(answer: WorkerAnswer, request_id: str) -> dict[str, Any]:
+    """The values of `schemas.SegmentAnswer`."""
+    label_map = answer.label_map
+    return {
+        "id": request_id,
+        "image_id": answer.image_id,
+        "model": answer.model,
+        "model_digest": answer.model_digest,
+        "task": answer.task,
+        "size": answer.size,
+        "segments": [_segment(segment, answer.mask) for segment in answer.segments],
+        "label_map": None if label_map is None else {"base64": _base64(label_map.png), "bits": label_map.bits},
+        "overlay": None if answer.overlay is None else _base64(answer.overlay),
+        "absent": answer.absent,
+        "warnings": answer.warnings,
+        "timings_ms": {stage: round(value, 2) for stage, value in vars(answer.timings).items()},
+        "cache": answer.cache,
+        **({} if answer.confidence is None else {"confidence": _base64(answer.confidence)}),
+    }
+
+
+def _mask(segment: Segment, form: MaskFormat) -> dict[str, Any] | None:
+    if form == "rle":
+        return {"format": "coco_rle", "size": segment.mask.size, "counts": segment.mask.counts}
+    if form == "polygon":
+        return {"format": "polygon", "rings": segment.rings}  # orjson writes dataclasses
+    return None
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def _segment(segment: Segment, form: MaskFormat) -> dict[str, Any]:
+    content = {
+        **vars(segment),
+        "score": round(segment.score, 4),
+        "quality": None if segment.quality is None else round(segment.quality, 4),
+        "area": segment.area,
+        "bbox": segment.bbox,
+        "mask": _mask(segment, form),
+    }
+    del content["rings"]
+    return content

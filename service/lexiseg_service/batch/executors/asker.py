@@ -26,8 +26,7 @@ from lexiseg_service.errors import (
     Temporary,
     unexpected,
 )
-from lexiseg_service.gateway.render import content_of
-from lexiseg_service.question.messages import ImageSource, WorkerAnswer
+from lexiseg_service.question.messages import ImageSource, WorkerAnswer, answer_content
 
 logger = structlog.get_logger("lexiseg.jobs")
 T = TypeVar("T")
@@ -167,7 +166,7 @@ class Asker:
             image = await fetch(picture.place, job.client)
         else:
             raise SwitchedOff(f"the adapter {job.kind} is switched off here")
-        return content_of(await self._executor.segment(job, image, identity), identity)
+        return answer_content(await self._executor.segment(job, image, identity), identity)
 
     async def _reader(self, job: Job) -> Reader:
         async with self._reading:

@@ -16,12 +16,11 @@ from starlette.responses import Response
 from lexiseg_model.catalogue.available import available
 from lexiseg_service.errors import UnknownModel
 from lexiseg_service.gateway.admission.access import Caller
-from lexiseg_service.gateway.render import render_json
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT, SEGMENT_BODY, problems, query
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.question.messages import ImageSource, WorkerAnswer
+from lexiseg_service.question.messages import ImageSource, WorkerAnswer, render_json
 from lexiseg_service.question.schemas import AvailableModels, ModelList, ModelOutput, Question, SegmentAnswer
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings

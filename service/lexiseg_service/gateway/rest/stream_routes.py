@@ -21,12 +21,11 @@ from starlette.responses import Response
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, ServiceError, UnknownStream, unexpected
 from lexiseg_service.gateway.admission.access import Caller
-from lexiseg_service.gateway.render import content_of
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, json_body, problems
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
 from lexiseg_service.gateway.video import Step, StreamConfig, VideoService
-from lexiseg_service.question.messages import FrameAnswer, VideoFrame
+from lexiseg_service.question.messages import FrameAnswer, VideoFrame, answer_content
 from lexiseg_service.question.prompts import decode_base64, resolve_follow
 from lexiseg_service.question.schemas import FrameInput, FrameOutput, Question, StreamInput, StreamOutput
 from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
@@ -239,7 +238,7 @@ async def next_frame(request: Request, stream: Identity) -> Response:
     )
     answer = await _streams(request).ask(stream, frame, caller_of(request))
     assert answer.answer is not None
-    content = content_of(answer.answer, request.state.request_id)
+    content = answer_content(answer.answer, request.state.request_id)
     return as_json({**content, "lost": answer.lost, "state_reset": answer.state_reset})
 
 

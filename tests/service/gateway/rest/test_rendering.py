@@ -8,9 +8,8 @@ import httpx
 import pytest
 
 from lexiseg_model.types import AnswerWarning, Ring
-from lexiseg_service.gateway.render import render_json
 from lexiseg_service.gateway.rest.routes import wants_png
-from lexiseg_service.question.messages import RenderedMap
+from lexiseg_service.question.messages import RenderedMap, render_json
 from lexiseg_service.question.schemas import SegmentAnswer, SegmentOutput
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend, answer
