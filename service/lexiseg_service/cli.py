@@ -117,8 +117,8 @@ def new_key(
 
     Example:  lexiseg keys new camera-7 --scope segment >> keys.txt
     """
-    from lexiseg_service.gateway.admission.keys import line_of
-    from lexiseg_service.gateway.admission.keys import new_key as random_key
+    from lexiseg_service.gateway.admission.access import line_of
+    from lexiseg_service.gateway.admission.access import new_key as random_key
 
     key = random_key()
     line = line_of(identity, key, scopes or (), limits or ())

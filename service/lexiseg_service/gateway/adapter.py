@@ -30,7 +30,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lexiseg_service.entry_points import ADAPTERS, EntryPointError, entry_points_of, load
-from lexiseg_service.gateway.admission.keys import key_of
+from lexiseg_service.gateway.admission.access import key_of
 from lexiseg_service.gateway.rpc.server import MoreService
 
 PREFIX = "/adapters"

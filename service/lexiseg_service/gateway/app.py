@@ -76,7 +76,7 @@ def create_app(
         InvalidValue: the API keys are not as expected.
         OSError: the state directory cannot be used.
     """
-    access = AccessControl.of(settings, metrics, limits)
+    access = AccessControl.of_settings(settings, metrics, limits)
     vocabularies = open_vocabularies(settings, metrics)
     metrics.held("vocabularies", lambda: vocabularies.nbytes)
     use_case = UseCase(backend, vocabularies, settings, fetcher, access.fetched)

@@ -8,7 +8,7 @@ import httpx
 import numpy as np
 import pytest
 
-from lexiseg_service.gateway.admission.keys import line_of, new_key
+from lexiseg_service.gateway.admission.access import line_of, new_key
 from tests.service.adapters.asking import HEIGHT, IN_TEXT, SQUARE, WIDTH, adapted
 
 NAME = {"x-nuclio-function-name": "lexiseg-colours"}

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from lexiseg_service.entry_points import EntryPointError
 from lexiseg_service.gateway.adapter import install
-from lexiseg_service.gateway.admission.keys import line_of, new_key
+from lexiseg_service.gateway.admission.access import line_of, new_key
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics

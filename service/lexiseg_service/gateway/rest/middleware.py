@@ -19,8 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import NotReady, ServiceError, TooLarge, TooSlow
-from lexiseg_service.gateway.admission.access import AccessControl, Caller
-from lexiseg_service.gateway.admission.keys import HEADERS, key_of, refuse_repeated, scope_of
+from lexiseg_service.gateway.admission.access import HEADERS, AccessControl, Caller, key_of, refuse_repeated, scope_of
 from lexiseg_service.gateway.rest import pages, problem
 from lexiseg_service.gateway.rest.paths import STABLE
 from lexiseg_service.gateway.waits import end_by

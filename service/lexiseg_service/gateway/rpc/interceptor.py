@@ -25,8 +25,7 @@ from google.protobuf.message import DecodeError
 from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, QueueFull, RateLimited, ServiceError, unexpected
-from lexiseg_service.gateway.admission.access import AccessControl, Caller
-from lexiseg_service.gateway.admission.keys import HEADERS, key_of, refuse_repeated
+from lexiseg_service.gateway.admission.access import HEADERS, AccessControl, Caller, key_of, refuse_repeated
 from lexiseg_service.gateway.admission.proxies import Proxies
 from lexiseg_service.gateway.rpc.open_methods import DETAIL, plain_spoken
 from lexiseg_service.gateway.waits import end_by

@@ -16,7 +16,7 @@ from lexiseg_client.stubs import open_inference_pb2 as pb
 from lexiseg_client.stubs.open_inference_pb2_grpc import GRPCInferenceServiceStub
 from lexiseg_service.errors import TooLarge
 from lexiseg_service.gateway.adapter import install
-from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.admission.access import line_of
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.admission.access import line_of
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.rest import uploads
 from lexiseg_service.settings import Settings

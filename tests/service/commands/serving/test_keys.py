@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from lexiseg_service.gateway.admission.keys import Keys
+from lexiseg_service.gateway.admission.access import Keys
 from lexiseg_service.settings import Settings
 from tests.service.commands.command_line import CommandLine
 

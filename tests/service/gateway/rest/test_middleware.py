@@ -8,8 +8,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from lexiseg_service.errors import TooLarge, TooSlow
-from lexiseg_service.gateway.admission.access import AccessControl, Caller
-from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.admission.access import AccessControl, Caller, line_of
 from lexiseg_service.gateway.rest import middleware
 from lexiseg_service.gateway.rest.middleware import BodyClock, Guard
 from lexiseg_service.settings import Settings
@@ -41,7 +40,9 @@ async def take(*sizes: int) -> int:
     async def send(message: Message) -> None:
         statuses.extend([message["status"]] if "status" in message else [])
 
-    guard = Guard(reader, Settings(), AccessControl.of(Settings(), Metrics()), frozenset(), middleware.BodyClock())
+    guard = Guard(
+        reader, Settings(), AccessControl.of_settings(Settings(), Metrics()), frozenset(), middleware.BodyClock()
+    )
     guard._max_bytes = LIMIT
     scope = {"type": "http", "method": "POST", "path": "/segment", "headers": [], "state": {"caller": Caller()}}
     async with asyncio.timeout(SOON):

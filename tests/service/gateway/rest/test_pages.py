@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from lexiseg_labels.palette import colour
-from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.admission.access import line_of
 from lexiseg_service.gateway.rest.pages import DOCS_POLICY, PATHS, PLAYGROUND, PLAYGROUND_POLICY, SCRIPTS
 from tests.service.gateway.serving import serving
 

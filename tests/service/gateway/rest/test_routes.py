@@ -7,7 +7,7 @@ import pytest
 
 from lexiseg_model.catalogue.available import available
 from lexiseg_service.errors import QueueFull
-from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.admission.access import line_of
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lexiseg_service.gateway.admission.keys import line_of
+from lexiseg_service.gateway.admission.access import line_of
 from lexiseg_service.gateway.trainings.training import HEARTBEAT, RESERVED, Standing, Training, TrainingFolder
 from tests.service.batch.http.asking import PNG, zipped
 from tests.service.gateway.known_backend import KnownBackend
