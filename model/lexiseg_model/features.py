@@ -86,7 +86,7 @@ class Derived:
     @property
     def nbytes(self) -> int:
         """Bytes of all values; those that are caches themselves grow with use."""
-        return held_bytes(self._values)
+        return held_bytes(self._values) if self._values else 0
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ class ClipSegmenter(Exportable, TorchPass):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        encoded = self._run_exported(tiles)
+        encoded = None if self._runner is None else self._runner.encode(tiles)
         if encoded is not None:
             return windowed.as_kept(encoded, self._execution.precision)
         return self._run_torch(tiles, self._execution.device)

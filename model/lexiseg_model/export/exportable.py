@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -68,9 +67,3 @@ class Exportable(Segmenter):
         """Let `runner` encode the tiles that it takes."""
         self._runner = runner
         self.passes_overlap = True
-
-    def _run_exported(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...] | None:
-        """The runner's outputs for tiles [N, 3, s, t] of one bucket; None where it does not take them."""
-        if self._runner is None or not self._runner.takes((tiles.shape[2], tiles.shape[3])):
-            return None
-        return self._runner(tiles)

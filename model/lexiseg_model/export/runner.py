@@ -66,6 +66,10 @@ class OnnxRunner:
         """Whether it can encode tiles of this shape; the method's torch network encodes the others."""
         return None in self._sessions or bucket in self._sessions
 
+    def encode(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...] | None:
+        """As a call of the runner, for tiles [N, 3, s, t] of any shape; None where it does not take them."""
+        return self(tiles) if self.takes((tiles.shape[2], tiles.shape[3])) else None
+
     def __call__(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...]:
         """The outputs of `image_network` for tiles [N, 3, s, t] that it `takes`: float32, on the model's device.
 

@@ -29,7 +29,7 @@ class SmallSegmenter(ColourSegmenter, Exportable):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        done = self._run_exported(tiles)
+        done = None if self._runner is None else self._runner.encode(tiles)
         if done is not None:
             return done
         self.own += len(tiles)

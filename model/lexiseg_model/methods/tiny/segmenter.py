@@ -127,7 +127,7 @@ class TinySegmenter(Exportable, TorchPass):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        exported = self._run_exported(tiles)
+        exported = None if self._runner is None else self._runner.encode(tiles)
         if exported is not None:
             return tuple(part.half() for part in exported)
         return self._run_torch(tiles, self._device)
