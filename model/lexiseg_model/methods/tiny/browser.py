@@ -21,7 +21,7 @@ from lexiseg_model.export.write import add_int8, export, write_part
 from lexiseg_model.methods.tiny import closer_look, segmenter
 from lexiseg_model.methods.tiny.browser_graphs import Reading
 from lexiseg_model.methods.tiny.browser_parts import browser_parts
-from lexiseg_model.methods.tiny.resizing import KEPT
+from lexiseg_model.methods.tiny.network import KEPT
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import TOKENIZER, WIDTH, tower_folder
 from lexiseg_model.tasks import negative_points, pixels, point_rules

@@ -1,4 +1,4 @@
-"""The image tower of `tiny`: a pretrained trunk, and a decoder with one unit embedding per 4 x 4 pixels.
+"""The image tower of `tiny`: its input, a pretrained trunk, and a decoder with one unit embedding per 4 x 4 pixels.
 
 The decoder is separable: a filter per channel, then a product over channels. It sees the trunk's pyramid, the maps
 that ImageNet's classifier reads, and their mean over the image. The network also outputs one vector for the whole
@@ -14,14 +14,18 @@ import math
 from itertools import pairwise
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lexiseg_model.methods.tiny.trunk import HEAD, WIDTHS, Trunk
 from lexiseg_model.segmenter import Excluded, TextBank
+from lexiseg_model.types import InputSize
 
+KEPT = 2  # largest side of the picture kept for small objects, in sides of the input
 STRIDE = 4  # pixels of the input per cell of the pixel map
 DECODER = 128  # channels
 EMBEDDING = 96
@@ -172,3 +176,45 @@ def mask_means(masks: Tensor, pixels: Tensor) -> Tensor:
     inside = (cells > 0) | (cells == cells.amax(1, keepdim=True))
     weights = inside / inside.sum(1, keepdim=True)
     return weights @ pixels.flatten(1).T  # [N, h*w] x [h*w, 96]
+
+
+def input_shape(size: tuple[int, int], limits: InputSize, max_side: int | None) -> tuple[int, int]:
+    """The input shape (height, width) for an image of `size` (H, W); sides are rounded to multiples, not padded."""
+    long_side = limits.long_side
+    if max_side is not None:  # a multiple, or rounding could exceed the cap
+        long_side = min(long_side, max_side // limits.multiple * limits.multiple)
+    factor = min(limits.short_side / min(size), long_side / max(size))
+    height, width = (max(limits.multiple, round(side * factor / limits.multiple) * limits.multiple) for side in size)
+    return height, width
+
+
+def resize_to(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize an image uint8 [H, W, 3] to planes [3, h, w] of `size` (h, w)."""
+    smaller = size[0] * size[1] < rgb.shape[0] * rgb.shape[1]
+    resized = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    return np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
+
+
+def kept_picture(rgb: NDArray[np.uint8], tile: tuple[int, int]) -> NDArray[np.uint8]:
+    """A copy of the image [H, W, 3], shrunk to KEPT times the sides of its tile if it is larger."""
+    height, width = (KEPT * side for side in tile)
+    if height * width >= rgb.shape[0] * rgb.shape[1]:
+        return rgb.copy()
+    # Every request pays for this: area averaging only where it matters.
+    is_near = 2 * height >= rgb.shape[0] and 2 * width >= rgb.shape[1]
+    method = cv2.INTER_LINEAR if is_near else cv2.INTER_AREA
+    return np.asarray(cv2.resize(rgb, (width, height), interpolation=method), np.uint8)
+
+
+def halved(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The mean of each 2 x 2 pixels: uint8 [3, h, w] of even sides -> [3, h/2, w/2]; halves are rounded to even."""
+    rows = planes[:, 0::2].astype(np.uint16) + planes[:, 1::2]
+    sums = rows[..., 0::2] + rows[..., 1::2]
+    means: NDArray[np.uint8] = ((sums + 1 + (sums >> 2 & 1)) >> 2).astype(np.uint8)
+    return means
+
+
+def buckets(limits: InputSize) -> tuple[tuple[int, int], ...]:
+    """All input shapes (height, width) of images with an aspect ratio up to long_side / short_side (2.2 for tiny)."""
+    wide = [(limits.short_side, side) for side in range(limits.short_side, limits.long_side + 1, limits.multiple)]
+    return tuple(sorted({*wide, *((width, height) for height, width in wide)}))

@@ -31,9 +31,14 @@ from lexiseg_model.methods.tiny.network import (
     ImageFeatures,
     TinyNetwork,
     best_per_class,
+    buckets,
+    halved,
+    input_shape,
     is_excluded,
+    kept_picture,
     log_presence,
     mask_means,
+    resize_to,
 )
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompting import (
@@ -44,7 +49,6 @@ from lexiseg_model.methods.tiny.prompting import (
     refine_by_colours,
 )
 from lexiseg_model.methods.tiny.proposals.proposing import propose
-from lexiseg_model.methods.tiny.resizing import buckets, halved, input_shape, kept_picture, resize_to
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fold_batch_norms, read_networks
