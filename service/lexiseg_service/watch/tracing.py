@@ -35,30 +35,26 @@ class StageTime(NamedTuple):
 
 
 class RequestSpan:
-    """The span of one HTTP request or gRPC call; without tracing there is none, and nothing is done."""
+    """The span of one HTTP request or gRPC call; without tracing it is `NO_SPAN`, which has no end."""
 
     def __init__(self, span: Span | None = None) -> None:
         self._span = span
         self.trace_id: str | None = None  # 32 hexadecimal digits
         self.kept_id: str | None = None  # the same if the trace is sampled, for exemplars
         self.traceparent: str | None = None
+        self.log_fields: dict[str, str] = {}  # what log lines say of the trace
         if span is not None:
             trace = span.get_span_context()
             self.trace_id = f"{trace.trace_id:032x}"
             self.kept_id = self.trace_id if trace.trace_flags.sampled else None
+            self.log_fields["trace_id"] = self.trace_id
             self.traceparent = f"00-{self.trace_id}-{trace.span_id:016x}-{trace.trace_flags:02x}"
-
-    @property
-    def log_fields(self) -> dict[str, str]:
-        """What log lines say of the trace."""
-        return {} if self.trace_id is None else {"trace_id": self.trace_id}
 
     def end(
         self, name: str, attributes: Mapping[str, str | int], fault: str | None, request_id: str, key_id: str | None
     ) -> None:
         """End the span; `fault` is the status where something failed on our side."""
-        if self._span is None:
-            return
+        assert self._span is not None
         from opentelemetry.trace import StatusCode
 
         self._span.update_name(name)
@@ -69,6 +65,9 @@ class RequestSpan:
             self._span.set_attribute("error.type", fault)
             self._span.set_status(StatusCode.ERROR)
         self._span.end()
+
+
+NO_SPAN = RequestSpan()
 
 
 class Tracing:

@@ -27,7 +27,7 @@ from lexiseg_service.settings import BODY_SECONDS, Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.watch.tracing import UNTRACED, RequestSpan, Tracing
+from lexiseg_service.watch.tracing import NO_SPAN, UNTRACED, Tracing
 
 logger = structlog.get_logger("lexiseg.access")
 NO_ANSWER = 499  # the client left before an answer began
@@ -53,7 +53,7 @@ class RequestFrame:
         began = time.monotonic()
         sent_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         identity = sent_id if ACCEPTABLE_REQUEST_ID.fullmatch(sent_id) else os.urandom(16).hex()
-        method, span = scope["method"], RequestSpan()
+        method, span = scope["method"], NO_SPAN
         if self._tracing is not None and scope["path"] not in UNTRACED:
             span = self._tracing.begin(method, Headers(scope=scope), {"http.request.method": method})
         state = scope.setdefault("state", {})
@@ -102,9 +102,10 @@ class RequestFrame:
                 milliseconds=round(1e3 * seconds, 1),
                 **log_fields,
             )
-            attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
-            fault = str(status) if status >= 500 else None
-            span.end(f"{method} {route}", attributes, fault, identity, key_id)
+            if span is not NO_SPAN:
+                attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
+                fault = str(status) if status >= 500 else None
+                span.end(f"{method} {route}", attributes, fault, identity, key_id)
 
 
 def _has_body(scope: Scope) -> bool:

@@ -33,7 +33,7 @@ from lexiseg_service.settings import BODY_SECONDS, FIRST_MESSAGE_SECONDS, STREAM
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.watch.tracing import RequestSpan, Tracing
+from lexiseg_service.watch.tracing import NO_SPAN, Tracing
 from lexiseg_service.wire.errors import code_of, end
 from lexiseg_service.wire.server import Context, Handler
 
@@ -183,7 +183,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         requested = metadata.get("x-request-id", "")
         identity = requested if ACCEPTABLE_REQUEST_ID.fullmatch(requested) else uuid.uuid4().hex
         context.set_trailing_metadata((("x-request-id", identity),))
-        name, span = details.method.removeprefix("/"), RequestSpan()
+        name, span = details.method.removeprefix("/"), NO_SPAN
         if self._tracing is not None:
             span = self._tracing.begin(name, metadata, {"rpc.system.name": "grpc", "rpc.method": name})
         log_fields = {"request_id": identity, **span.log_fields}
@@ -228,8 +228,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 milliseconds=round(1e3 * seconds, 1),
                 **log_fields,
             )
-            fault = code.name if code in SERVERS_FAULT else None
-            span.end(name, {"rpc.response.status_code": code.name}, fault, identity, caller.key_id)
+            if span is not NO_SPAN:
+                fault = code.name if code in SERVERS_FAULT else None
+                span.end(name, {"rpc.response.status_code": code.name}, fault, identity, caller.key_id)
 
 
 async def _next(context: Context) -> Any:
