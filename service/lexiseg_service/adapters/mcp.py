@@ -342,7 +342,7 @@ def adapter(app: FastAPI) -> Adapter:
         json_response=True,
         stateless_http=True,
         max_request_body_size=settings.limits.max_question_bytes + settings.limits.max_image_bytes * 4 // 3,
-        # The gateway checks Host and Origin for all routes (`gateway.rest.web_pages`).
+        # The gateway checks Host and Origin for all routes (`gateway.rest.middleware`).
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
     return Adapter([APIRouter(prefix=PATH, routes=inner.routes)], running=server.session_manager.run())

@@ -27,7 +27,6 @@ from lexiseg_service.gateway.rest import (
     stream_routes,
     training_routes,
     vocabulary_routes,
-    web_pages,
 )
 from lexiseg_service.gateway.rest.openapi import complete, secure
 from lexiseg_service.gateway.rest.paths import serve
@@ -143,7 +142,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
 
 def _add_outer_middleware(app: FastAPI, settings: Settings, metrics: Metrics, tracing: Tracing | None) -> None:
     """What surrounds the guard, from the inside out."""
-    app.add_middleware(web_pages.WebPages, settings=settings)
+    app.add_middleware(middleware.WebPages, settings=settings)
     app.add_middleware(middleware.Compression)
     app.add_middleware(middleware.RequestFrame, metrics=metrics, tracing=tracing)
     if settings.cors_origins:  # outermost: a browser shows its page no response without these headers
