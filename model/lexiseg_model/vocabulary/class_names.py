@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 # Unicode's default ignorable code points, without what emoji are made of.
 INVISIBLE = re.compile(
@@ -17,6 +19,19 @@ STUFF = Path(__file__).with_name("stuff.json")
 BACKGROUND = "background"
 # They join and part letters of Persian or Hindi, and choose the style of a sign: they stay, and make no other name.
 JOINERS = re.compile("[\u200c\u200d\ufe00-\ufe0f]")
+
+
+class ReadName(NamedTuple):
+    """A name in its `plain` form, its `folded` form, and whether it `is_thing`."""
+
+    plain: str
+    folded: str
+    thing: bool | None
+
+
+def read_names(names: Iterable[str]) -> list[ReadName]:
+    """Names as people write them."""
+    return [ReadName(text := plain(name), folded(text), is_thing(text)) for name in names]
 
 
 def plain(name: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, islice
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from lexiseg_model.vocabulary.class_names import folded, is_thing, plain
+from lexiseg_model.vocabulary.class_names import ReadName, plain, read_names
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Question
 from lexiseg_service.settings import Limits
@@ -53,8 +54,11 @@ def check(
 
 
 def _classes(entries: Sequence[str | ClassInput], limits: Limits) -> tuple[ClassEntry, ...]:
-    classes = tuple(_entry(entry, index, limits) for index, entry in enumerate(entries))
-    _refuse_duplicates(classes)
+    sent = [(entry,) if isinstance(entry, str) else (entry.name, *entry.synonyms) for entry in entries]
+    read = iter(read_names(chain.from_iterable(sent)))
+    names = [tuple(islice(read, len(texts))) for texts in sent]
+    classes = tuple(_entry(entry, index, names[index], limits) for index, entry in enumerate(entries))
+    _refuse_duplicates(names)
     n_bytes = sum(len(text.encode()) for entry in classes for text in (entry.name, *entry.synonyms))
     if n_bytes > limits.max_text_bytes:
         raise InvalidValue.of("classes", f"{n_bytes:,} bytes of text", f"at most {limits.max_text_bytes:,}")
@@ -79,27 +83,25 @@ def _with_background_of(question: Question, named: Vocabulary, limits: Limits) -
     return replace(named, background=_background(question.background, named.classes, limits))
 
 
-def _entry(entry: str | ClassInput, index: int, limits: Limits) -> ClassEntry:
+def _entry(entry: str | ClassInput, index: int, names: tuple[ReadName, ...], limits: Limits) -> ClassEntry:
+    """A class, of whose name and synonyms these are the forms."""
+    name, *synonyms = names
     if isinstance(entry, str):
-        name = _text(entry, f"classes.{index}", limits)
-        return ClassEntry(name, thing=is_thing(name))
+        _check_text(name.plain, entry, f"classes.{index}", limits.max_text_length)
+        return ClassEntry(name.plain, thing=name.thing)
     if len(entry.synonyms) > limits.max_synonyms:
         raise InvalidValue.of(
             f"classes.{index}.synonyms", f"{len(entry.synonyms)} synonyms", f"at most {limits.max_synonyms}"
         )
-    synonyms = tuple(
-        _text(text, f"classes.{index}.synonyms.{position}", limits) for position, text in enumerate(entry.synonyms)
-    )
-    name = _text(entry.name, f"classes.{index}.name", limits)
+    for position, (synonym, raw) in enumerate(zip(synonyms, entry.synonyms, strict=True)):
+        _check_text(synonym.plain, raw, f"classes.{index}.synonyms.{position}", limits.max_text_length)
+    _check_text(name.plain, entry.name, f"classes.{index}.name", limits.max_text_length)
     named = entry.words if entry.words is not None else bool(synonyms) or not entry.examples
     if not named and (synonyms or not entry.examples):
         came = "false" + (" beside synonyms" if synonyms else " without examples")
         raise InvalidValue.of(f"classes.{index}.words", came, "true, without examples and with synonyms")
-    return ClassEntry(name, synonyms, entry.threshold, is_thing(name), named=named)
-
-
-def _text(raw: str, field: str, limits: Limits) -> str:
-    return check_line(raw, field, limits.max_text_length)
+    texts = tuple(synonym.plain for synonym in synonyms)
+    return ClassEntry(name.plain, texts, entry.threshold, name.thing, named=named)
 
 
 def check_line(raw: str, field: str, max_length: int) -> str:
@@ -109,6 +111,12 @@ def check_line(raw: str, field: str, max_length: int) -> str:
         InvalidValue: it is blank, has more than `max_length` characters, or has control characters.
     """
     text = plain(raw)
+    _check_text(text, raw, field, max_length)
+    return text
+
+
+def _check_text(text: str, raw: str, field: str, max_length: int) -> None:
+    """Check the plain form of a text that came."""
     if not text:
         raise InvalidValue.of(field, raw, "a word, not blank")
     if len(text) > max_length:
@@ -116,7 +124,6 @@ def check_line(raw: str, field: str, max_length: int) -> str:
     # Cc: control characters; Cs: lone surrogates, which UTF-8 cannot encode.
     if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
         raise InvalidValue.of(field, text.encode("unicode_escape").decode(), "text without control characters")
-    return text
 
 
 def has_examples(entries: Sequence[str | ClassInput] | None) -> bool:
@@ -140,18 +147,19 @@ def refuse_unsplit(names: Sequence[str], how: str) -> None:
             raise InvalidValue.of(f"classes.{index}", name, f"one class; commas never split: {how}")
 
 
-def _refuse_duplicates(classes: tuple[ClassEntry, ...]) -> None:
+def _refuse_duplicates(names: list[tuple[ReadName, ...]]) -> None:
+    """Refuse a text that two classes have, or one class twice; `names` of each class."""
     seen: dict[str, int] = {}
-    texts = [(entry.name, *entry.synonyms) for entry in classes]
-    for index in range(len(classes)):
-        folded_texts = [folded(text) for text in texts[index]]
-        for place, (text, same) in enumerate(zip(texts[index], folded_texts, strict=True)):
-            first = seen.setdefault(same, index)
+    for index, of_class in enumerate(names):
+        for place, name in enumerate(of_class):
+            first = seen.setdefault(name.folded, index)
             if first != index:
-                raise InvalidValue.of(f"classes.{index}", text, f"a text only once (it is in classes.{first} too)")
-            if same in folded_texts[:place]:
+                raise InvalidValue.of(
+                    f"classes.{index}", name.plain, f"a text only once (it is in classes.{first} too)"
+                )
+            if any(other.folded == name.folded for other in of_class[:place]):
                 expected = "each word of a class once; capitals and invisible characters make no other word"
-                raise InvalidValue.of(f"classes.{index}", text, expected)
+                raise InvalidValue.of(f"classes.{index}", name.plain, expected)
 
 
 def _background(background: bool | BackgroundInput, classes: Sequence[ClassEntry], limits: Limits) -> Background | None:
@@ -168,5 +176,7 @@ def _background(background: bool | BackgroundInput, classes: Sequence[ClassEntry
         return Background(None, background.threshold)
     if len(words) > limits.max_classes:
         raise InvalidValue.of("background.words", f"{len(words)} words", f"at most {limits.max_classes}")
-    checked = (_text(word, f"background.words.{index}", limits) for index, word in enumerate(words))
+    checked = (
+        check_line(word, f"background.words.{index}", limits.max_text_length) for index, word in enumerate(words)
+    )
     return Background(tuple(checked), background.threshold)

@@ -52,7 +52,7 @@ def next_batch(queue: FairQueue[AnyJob], max_tiles: int) -> Batch:
     batch: Batch = []
     starter = queue.next()
     job = starter
-    while job is not None and starter is not None and max_tiles:
+    while job is not None and starter is not None:
         first = job.tiles_taken
         job.tiles_taken = last = min(job.n_tiles, first + max_tiles)
         batch.append(Portion(job, first, last))
@@ -61,7 +61,7 @@ def next_batch(queue: FairQueue[AnyJob], max_tiles: int) -> Batch:
         if last == job.n_tiles:
             queue.drop(job)
         queue.charge(job.sender, last - first)
-        job = queue.next(lambda other: other.key == starter.key)
+        job = queue.next(lambda other: other.key == starter.key) if max_tiles else None
     return batch
 
 
