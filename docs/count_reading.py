@@ -1,0 +1,64 @@
+"""Lines of source that a reader has to open, by part: `python docs/count_reading.py`.
+
+Counts all lines of Python and C, comments and blank ones included, without generated stubs. A file is of the part whose
+folder or file below is nearest to it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = (".py", ".c", ".h")
+GENERATED = "stubs"
+SERVING = ("core", "serve", "labels", "client")  # what a reader of serving opens
+MODEL, SERVICE = "model/lexiseg_model", "service/lexiseg_service"
+TINY, COMMANDS = f"{MODEL}/methods/tiny", f"{SERVICE}/commands"
+PARTS = {
+    "core": (MODEL, TINY, f"{MODEL}/methods/__init__.py"),
+    "serve": (SERVICE, f"{COMMANDS}/serving", f"{COMMANDS}/joined.py", f"{COMMANDS}/options.py"),
+    "labels": ("labels/lexiseg_labels",),
+    "client": ("clients/python/lexiseg_client",),
+    # Work that is not one request: jobs, bulk, trainings.
+    "batch": (
+        *(f"{SERVICE}/{each}" for each in ("batch", "gateway/trainings", "gateway/rest/training_routes.py")),
+        *(f"{COMMANDS}/{each}" for each in ("bulk.py", "serving/trainer.py", "serving/training_run.py")),
+    ),
+    # Commands on files, other tools' protocols, and what makes the page's graphs.
+    "tools": (
+        *(f"{SERVICE}/{each}" for each in ("adapters", "commands", "web")),
+        *(f"{TINY}/{each}.py" for each in ("browser", "browser_graphs", "browser_parts")),
+        "clients/qgis",
+    ),
+    # Every method but tiny, what they share, and the suite that they pass.
+    "methods": (f"{MODEL}/methods", f"{MODEL}/clip", f"{MODEL}/testing"),
+    "train": ("model/lexiseg_train",),
+}
+
+
+def main() -> None:
+    """Print the lines of each part, and those of serving."""
+    lines = counted()
+    for part, places in PARTS.items():
+        print(f"{part:8}{lines[part]:7,}  {' '.join(places)}")
+    serving = sum(lines[part] for part in SERVING)
+    print(f"A reader of serving opens {' + '.join(SERVING)}: {serving:,} of {sum(lines.values()):,}.")
+
+
+def counted() -> Counter[str]:
+    """Lines of each part."""
+    places = {folder: part for part, folders in PARTS.items() for folder in folders}
+    assert all((ROOT / place).exists() for place in places)
+    roots = [folder for folder in places if not any(Path(other) in Path(folder).parents for other in places)]
+    lines: Counter[str] = Counter()
+    for path in (path for root in roots for path in (ROOT / root).rglob("*")):
+        if path.suffix in SOURCES and GENERATED not in path.parts:
+            inside = path.relative_to(ROOT)
+            nearest = next(place for each in (inside, *inside.parents) if (place := each.as_posix()) in places)
+            lines[places[nearest]] += len(path.read_text(encoding="utf-8").splitlines())
+    return lines
+
+
+if __name__ == "__main__":
+    main()
