@@ -11,7 +11,7 @@ from lexiseg_service.gateway.admission.access import line_of, new_key
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from tests.service.adapters.asking import IN_TEXT, SQUARE, adapted
+from tests.service.adapters.asking import IN_TEXT, adapted
 from tests.service.distribution import installed
 from tests.service.gateway.known_backend import KnownBackend
 
@@ -40,45 +40,18 @@ def test_an_adapter_that_nobody_knows_ends_the_start() -> None:
 ACME = """
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, FastAPI
-from starlette.requests import Request
-
-from lexiseg_service.adapters.tools import ask, image_of_text, read_as
 from lexiseg_service.gateway.adapter import Adapter
-from pydantic import BaseModel
-
-router = APIRouter()
 
 
-class Body(BaseModel):
-    picture: str
-    words: list[str]
-
-
-@router.post("/predict")
-async def predict(request: Request) -> dict[str, int]:
-    body = await read_as(Body, request)
-    answer = await ask(request, {"classes": body.words}, await image_of_text(body.picture, "picture"))
-    return {segment.label: segment.area for segment in answer.segments}
-
-
-def adapter(app: FastAPI) -> Adapter:
+def adapter(app):
     @asynccontextmanager
     async def running():
         app.state.acme = "open"
         yield
         app.state.acme = "closed"
 
-    return Adapter([router], running=running())
+    return Adapter(running=running())
 """
-
-
-async def test_an_adapter_of_another_distribution_is_answered_like_ours(tmp_path: Path) -> None:
-    with installed(tmp_path, "acme", {"acme.py": ACME}, adapters={"acme": "acme:adapter"}):
-        async with adapted("acme", "supervision") as client:
-            answer = await client.post("/adapters/acme/predict", json={"picture": IN_TEXT, "words": ["red", "blue"]})
-
-    assert answer.json() == {"red": SQUARE, "blue": SQUARE}
 
 
 async def test_what_an_adapter_opens_is_closed_with_the_gateway(tmp_path: Path) -> None:
