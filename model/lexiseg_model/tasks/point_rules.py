@@ -1,4 +1,4 @@
-"""What a negative point removes from the mask of a head that has not learned it, or from a mask prompt.
+"""Remove what a negative point shows: from masks of a head that has not learned such points, and from mask prompts.
 
 Masks are logits [h, w]; a cell is inside from 0 on. Points are cells [N, 2] (x, y), of `first_cells`.
 """
@@ -27,42 +27,46 @@ def first_cells(points: Tensor, cells: tuple[int, int], size: Tensor) -> Tensor:
 
 
 def without_point(mask: Tensor, answer: Tensor, point: Tensor, positives: Tensor) -> Tensor:
-    """A mask without what a negative point [2] removes; nothing is added.
+    """Take what a negative point [2] removes out of a mask; nothing is added.
 
-    The connected part around the point goes that the head's `answer` [h, w] with the point does not have; only what is
-    nearer to it than to the `positives` [P, 2] where one of these would go as well. Where the answer keeps the point, a
-    disc around it goes, halfway to the outline or the nearest positive point.
+    The head's `answer` [h, w] to all points, the negative one included, shows what to remove:
+
+    1. Cells of the mask that are outside of the answer, connected with the point, are removed.
+    2. If one of the `positives` [P, 2] is among them, only the cells nearer to the point than to any positive one are.
+    3. If there are none, because the answer covers the point, a disc around the point is removed. Its radius is DISC of
+       the way to the mask's outline or to the nearest positive point.
     """
-    inside, under = mask >= 0, _cells_at(point[None], mask)[0]
-    part = parts_around(inside & (answer < 0), under)
+    inside, at_point = mask >= 0, _cells_at(point[None], mask)[0]
+    denied = parts_around(inside & (answer < 0), at_point)
     distance = _distances(point[None], mask)[0]
     to_positive = _nearest(_distances(positives, mask))
-    nearer = parts_around(part & (distance < to_positive), under)
-    removed = part & (nearer | ~(part & _cells_at(positives, mask).any(0)).any())
-    disc = inside & ~removed.any() & (inside & under).any() & (distance < _reach(inside, point, positives))
+    nearer = parts_around(denied & (distance < to_positive), at_point)
+    denies_positive = (denied & _cells_at(positives, mask).any(0)).any()
+    removed = denied & (nearer | ~denies_positive)
+    disc = inside & ~removed.any() & (inside & at_point).any() & (distance < _disc_radius(inside, point, positives))
     left = torch.where(removed, mask.minimum(answer), mask).masked_fill(disc, OUTSIDE)
-    return torch.where(under, left.clamp_max(OUTSIDE), left)
+    return torch.where(at_point, left.clamp_max(OUTSIDE), left)
 
 
 def removed_object(mask: Tensor, shown: Tensor, point: Tensor, positives: Tensor) -> Tensor:
-    """Logits [h, w] of what a negative point [2] removes from a mask, where a click on it cuts out `shown` [h, w].
+    """Logits [h, w] of what a negative point [2] removes from a mask, given the object that a click there selects.
 
-    That is the connected part of `shown` around the point; or a disc, as of `without_point`, where that is most of the
-    mask or holds one of the `positives` [P, 2].
+    That is the part of the object, `shown` [h, w], that is inside of the mask and connected with the point. Where it is
+    most of the mask, or holds one of the `positives` [P, 2], a disc as of `without_point` is removed instead.
     """
-    inside, under = mask >= 0, _cells_at(point[None], mask)[0]
+    inside, at_point = mask >= 0, _cells_at(point[None], mask)[0]
     both = inside & (shown >= 0)
-    part = parts_around(both, under)
+    part = parts_around(both, at_point)
     area, whole = part.sum(), inside.sum()
     is_object = (area > 0) & (area <= MAX_REMOVED * whole) & ~(part & _cells_at(positives, mask).any(0)).any()
-    disc = inside & (_distances(point[None], mask)[0] < _reach(inside, point, positives))
+    disc = inside & (_distances(point[None], mask)[0] < _disc_radius(inside, point, positives))
     own = shown.masked_fill(both & ~part, -CERTAIN)
     removed = torch.where(is_object, own, torch.where(disc, CERTAIN, -CERTAIN))
-    return torch.where(under, removed.clamp_min(-OUTSIDE), removed)
+    return torch.where(at_point, removed.clamp_min(-OUTSIDE), removed)
 
 
 def without(mask: Tensor, removed: Tensor) -> Tensor:
-    """A mask without what is `removed`, logits [h, w] both."""
+    """Subtract what is `removed` from a mask; logits [h, w] both."""
     return torch.where(removed >= 0, mask.minimum(-removed), mask)
 
 
@@ -89,7 +93,7 @@ def _nearest(distances: Tensor) -> Tensor:
     return torch.cat([torch.full_like(distances[:1].sum(0, keepdim=True), torch.inf), distances]).amin(0)
 
 
-def _reach(inside: Tensor, point: Tensor, positives: Tensor) -> Tensor:
+def _disc_radius(inside: Tensor, point: Tensor, positives: Tensor) -> Tensor:
     """Radius [] of the disc around a point: DISC of the way to a cell outside, the map's edge or a positive point."""
     to_outline = torch.where(inside, torch.inf, _distances(point[None], inside)[0]).flatten().amin(0)
     to_last = torch.stack([torch.ones_like(point[0]) * side for side in reversed(inside.shape)]) - point

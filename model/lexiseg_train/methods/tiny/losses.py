@@ -16,26 +16,26 @@ from torch import Tensor
 
 from lexiseg_model.methods.tiny.network import TinyNetwork, log_presence
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.methods.tiny.drawn.requests import Question
+from lexiseg_train.methods.tiny.drawn.questions import Question
 
 NEVER = -1e4  # logit of a channel that does not compete
 PRESENCE_WEIGHT = 0.3  # of log presence in the logits of a class's pixels
 
 
 class Questions(NamedTuple):
-    """One question for each of B images; classes and words are places in the batch's bank of texts.
+    """One question for each of B images; classes and background words are indices into the batch's bank of texts.
 
     Channel 0 is the background, the classes follow. P is the pixels of an image.
     """
 
     classes: Tensor  # [B, K] int64
     competing: Tensor  # [B, 1 + K] bool: channels that compete
-    words: Tensor  # [B, W] int64
-    competing_words: Tensor  # [B, W] bool
-    answers: Tensor  # [B, P] int64 channels, 255 ignored
+    background: Tensor  # [B, W] int64
+    competing_background: Tensor  # [B, W] bool
+    targets: Tensor  # [B, P] int64 channels, 255 ignored
     weights: Tensor  # [B, 1 + K]
-    forbidden: Tensor | None  # [B, 1 + K, P] bool: not to be trained against
-    shares: Tensor | None = None  # [B, P] in 0..1, how sure each answer is; None: all are certain
+    undecided: Tensor | None  # [B, 1 + K, P] bool: channels that do not compete at a pixel, as of `Question`
+    shares: Tensor | None = None  # [B, P] in 0..1, how sure each target is; None: all are certain
 
 
 class Presences(NamedTuple):
@@ -67,7 +67,8 @@ class ImageQuestions:
 def stack(questions: list[ImageQuestions]) -> BatchQuestions:
     """Stack the questions of a batch, padded to the longest."""
     lists = [
-        entry.full.rows + entry.full.words + entry.part.rows + entry.part.words + entry.presence for entry in questions
+        [*entry.full.classes, *entry.full.background, *entry.part.classes, *entry.part.background, *entry.presence]
+        for entry in questions
     ]
     rows = np.unique(np.concatenate([np.array(rows_of_image, np.int64) for rows_of_image in lists]))
     longest = max(1, *(len(entry.presence) for entry in questions))
@@ -93,41 +94,41 @@ def presence_penalty(network: TinyNetwork, image: Tensor, cells: Tensor, texts: 
 
 
 def _stack_questions(questions: list[Question], rows: NDArray[np.int64]) -> Questions:
-    n, n_pixels = len(questions), len(questions[0].answers)
-    n_classes = max(1, *(len(one.rows) for one in questions))
-    n_words = max(1, *(len(one.words) for one in questions))
-    classes, words = np.zeros((n, n_classes), np.int64), np.zeros((n, n_words), np.int64)
-    competing, competing_words = np.zeros((n, 1 + n_classes), bool), np.zeros((n, n_words), bool)
-    answers = np.empty((n, n_pixels), np.int64)
+    n, n_pixels = len(questions), len(questions[0].targets)
+    n_classes = max(1, *(len(one.classes) for one in questions))
+    n_background = max(1, *(len(one.background) for one in questions))
+    classes, background = np.zeros((n, n_classes), np.int64), np.zeros((n, n_background), np.int64)
+    competing, competing_background = np.zeros((n, 1 + n_classes), bool), np.zeros((n, n_background), bool)
+    targets = np.empty((n, n_pixels), np.int64)
     weights = np.ones((n, 1 + n_classes), np.float32)
-    bound = any(one.forbidden is not None for one in questions)
-    forbidden = np.zeros((n, 1 + n_classes, n_pixels), bool) if bound else None
+    bound = any(one.undecided is not None for one in questions)
+    undecided = np.zeros((n, 1 + n_classes, n_pixels), bool) if bound else None
     for image, one in enumerate(questions):
-        last = 1 + len(one.rows)
+        last = 1 + len(one.classes)
         first = 0 if one.with_background else 1
-        classes[image, : last - 1] = np.searchsorted(rows, one.rows)
-        words[image, : len(one.words)] = np.searchsorted(rows, one.words)
+        classes[image, : last - 1] = np.searchsorted(rows, one.classes)
+        background[image, : len(one.background)] = np.searchsorted(rows, one.background)
         competing[image, first:last] = True
-        competing_words[image, : len(one.words)] = True
-        answers[image] = np.where(one.answers == IGNORE, IGNORE, one.answers + first)
+        competing_background[image, : len(one.background)] = True
+        targets[image] = np.where(one.targets == IGNORE, IGNORE, one.targets + first)
         if one.weights is not None:
             weights[image, first:last] = one.weights
-        if one.forbidden is not None and forbidden is not None:
-            forbidden[image, first:last] = one.forbidden
+        if one.undecided is not None and undecided is not None:
+            undecided[image, first:last] = one.undecided
     return Questions(
         torch.from_numpy(classes),
         torch.from_numpy(competing),
-        torch.from_numpy(words),
-        torch.from_numpy(competing_words),
-        torch.from_numpy(answers),
+        torch.from_numpy(background),
+        torch.from_numpy(competing_background),
+        torch.from_numpy(targets),
         torch.from_numpy(weights),
-        None if forbidden is None else torch.from_numpy(forbidden),
+        None if undecided is None else torch.from_numpy(undecided),
     )
 
 
 def some_pixels(questions: Questions, pixels: Tensor) -> Questions:
     """The same questions about the pixels with indices `pixels` [P'] only."""
-    fields = {"answers": questions.answers, "forbidden": questions.forbidden, "shares": questions.shares}
+    fields = {"targets": questions.targets, "undecided": questions.undecided, "shares": questions.shares}
     return questions._replace(**{name: each[..., pixels] for name, each in fields.items() if each is not None})
 
 
@@ -136,28 +137,30 @@ def question_logits(
 ) -> Tensor:
     """[B, 1 + K, P] of unit embeddings [B, 96, P], each class's presence penalty [B, K] and the bank [U, 96]."""
     scale = network.log_scale.exp()
-    words = (scale * (bank[questions.words] @ pixels)).masked_fill(~questions.competing_words[..., None], NEVER)
+    words = (scale * (bank[questions.background] @ pixels)).masked_fill(
+        ~questions.competing_background[..., None], NEVER
+    )
     background = torch.maximum(words.amax(1, keepdim=True), scale * network.nobody)
     classes = scale * (bank[questions.classes] @ pixels) + penalty[..., None]
     logits = torch.cat([background, classes], 1).masked_fill(~questions.competing[..., None], NEVER)
-    return logits if questions.forbidden is None else logits.masked_fill(questions.forbidden, NEVER)
+    return logits if questions.undecided is None else logits.masked_fill(questions.undecided, NEVER)
 
 
 def question_losses(logits: Tensor, questions: Questions) -> Tensor:
-    """[B]: weighted cross-entropy, averaged over the pixels that have an answer, each by how sure the answer is."""
-    counted = questions.answers != IGNORE
-    answers = questions.answers.masked_fill(~counted, 0)
-    entropy = -logits.log_softmax(1).gather(1, answers[:, None])[:, 0]
+    """[B]: weighted cross-entropy, averaged over the pixels that have a target, each by how sure it is."""
+    counted = questions.targets != IGNORE
+    targets = questions.targets.masked_fill(~counted, 0)
+    entropy = -logits.log_softmax(1).gather(1, targets[:, None])[:, 0]
     pixel_weights = counted if questions.shares is None else counted * questions.shares
-    return (entropy * questions.weights.gather(1, answers) * pixel_weights).sum(1) / pixel_weights.sum(1).clamp_min(1)
+    return (entropy * questions.weights.gather(1, targets) * pixel_weights).sum(1) / pixel_weights.sum(1).clamp_min(1)
 
 
 def dice_losses(logits: Tensor, questions: Questions) -> Tensor:
     """[B]: one minus dice, averaged over the classes that are in the image; the background is none of them."""
-    counted = questions.answers != IGNORE
-    answers = questions.answers.masked_fill(~counted, 0)
+    counted = questions.targets != IGNORE
+    targets = questions.targets.masked_fill(~counted, 0)
     inside = logits.softmax(1) * counted[:, None]
-    truth = torch.zeros_like(inside).scatter_(1, answers[:, None], counted[:, None].to(inside))
+    truth = torch.zeros_like(inside).scatter_(1, targets[:, None], counted[:, None].to(inside))
     area = truth.sum(2)
     dice = (2 * (inside * truth).sum(2) + 1) / (inside.sum(2) + area + 1)
     present = (area > 0) & questions.competing

@@ -136,8 +136,8 @@ def cell_losses(logits: Tensor, background: Tensor, cells: Tensor, labelled: Ten
     return (-(target * scores).sum(1) * weight).sum() / weight.sum().clamp_min(1)
 
 
-def labelled_cells(answers: Tensor, side: int, ignored: int) -> Tensor:
-    """[B, side, side] bool: most of a cell's pixels have a class, of `answers` [B, P], 0 = background."""
-    has_class = ((answers > 0) & (answers != ignored)).float()
-    square = has_class.view(len(answers), 1, *2 * [round(answers.shape[1] ** 0.5)])
+def labelled_cells(targets: Tensor, side: int, ignored: int) -> Tensor:
+    """[B, side, side] bool: most of a cell's pixels have a class, of `targets` [B, P], 0 = background."""
+    has_class = ((targets > 0) & (targets != ignored)).float()
+    square = has_class.view(len(targets), 1, *2 * [round(targets.shape[1] ** 0.5)])
     return F.adaptive_avg_pool2d(square, side)[:, 0] > 0.5

@@ -24,7 +24,7 @@ from lexiseg_train.data.indexed import IGNORE, measurable
 from lexiseg_train.data.licences import usable_photographs
 from lexiseg_train.methods.tiny.checks.open_check import OPEN_NAMES
 from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples, Pasting
-from lexiseg_train.methods.tiny.drawn.requests import source_of
+from lexiseg_train.methods.tiny.drawn.questions import source_of
 from lexiseg_train.methods.tiny.keeping import KEPT_PRESENCE, Keeper
 from lexiseg_train.methods.tiny.losses import (
     BatchQuestions,
@@ -146,8 +146,8 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
             loss = loss + self.recipe.keep_weight * (KEPT_PRESENCE * presence + pixels)
         if named is None:
             return loss
-        answers = batch.questions.full.answers.to(self.device)
-        return loss + self.recipe.names_weight * self._names_loss(features, named, answers)
+        targets = batch.questions.full.targets.to(self.device)
+        return loss + self.recipe.names_weight * self._names_loss(features, named, targets)
 
     def _images(self, views: Views) -> Tensor:
         """The crops of a batch [B, 3, H, W], as the network takes them."""
@@ -184,7 +184,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         _, published = self.teacher.trunk.deep(shallow[-1]) if self.is_published else self.teacher.trunk(images)
         return published
 
-    def _names_loss(self, features: ImageFeatures, named: NamedCells, answers: Tensor) -> Tensor:
+    def _names_loss(self, features: ImageFeatures, named: NamedCells, targets: Tensor) -> Tensor:
         """The loss against the published classifier: which of its names are there, and in which cells."""
         network = self.network.network
         assert self.names is not None
@@ -201,7 +201,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         means = F.adaptive_avg_pool2d(features.pixels, side)  # of unit vectors: surer where a cell's pixels agree
         scale = network.log_scale.exp()
         logits = scale * torch.einsum("kd,bdhw->bkhw", bank, means)
-        placed = cell_losses(logits, scale * network.nobody, cells, labelled_cells(answers, side, IGNORE))
+        placed = cell_losses(logits, scale * network.nobody, cells, labelled_cells(targets, side, IGNORE))
         self.note(named=known.item(), placed=placed.item())
         return known + placed
 
@@ -250,7 +250,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
 
 def _thinned(questions: Questions, size: tuple[int, ...]) -> Questions:
     """The questions of every DEEP_STEP-th cell along each axis of a map of `size` (h, w)."""
-    places = torch.arange(math.prod(size), device=questions.answers.device).view(size)
+    places = torch.arange(math.prod(size), device=questions.targets.device).view(size)
     return some_pixels(questions, places[DEEP_STEP // 2 :: DEEP_STEP, DEEP_STEP // 2 :: DEEP_STEP].flatten())
 
 

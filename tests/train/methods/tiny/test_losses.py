@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.methods.tiny.drawn.requests import Question
+from lexiseg_train.methods.tiny.drawn.questions import Question
 from lexiseg_train.methods.tiny.losses import (
     ImageQuestions,
     Questions,
@@ -56,17 +56,17 @@ def alone(network: TinyNetwork, pixels: Tensor, image: Tensor, question: Questio
     channels = []
     if question.with_background:
         background = (scale * network.nobody).expand(1, flat.shape[1])
-        if question.words:
-            background = torch.maximum(background, (scale * table[question.words] @ flat).amax(0, keepdim=True))
+        if question.background:
+            background = torch.maximum(background, (scale * table[question.background] @ flat).amax(0, keepdim=True))
         channels.append(background)
-    bank = table[question.rows]
+    bank = table[question.classes]
     penalty = presence_penalty(network, image, CELLS, bank)
     channels.append(scale * (bank @ flat) + penalty[:, None])
     logits = torch.cat(channels)
-    if question.forbidden is not None:
-        logits = logits.masked_fill(torch.from_numpy(question.forbidden), -1e4)
+    if question.undecided is not None:
+        logits = logits.masked_fill(torch.from_numpy(question.undecided), -1e4)
     weights = None if question.weights is None else torch.from_numpy(question.weights)
-    answers = torch.from_numpy(question.answers)
+    answers = torch.from_numpy(question.targets)
     entropy = F.cross_entropy(logits.T, answers, weights, ignore_index=IGNORE, reduction="none")
     return entropy.sum() / (answers != IGNORE).sum()
 

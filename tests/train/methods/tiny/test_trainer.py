@@ -91,9 +91,7 @@ def test_a_fair_run_trains_on_listed_photographs_alone_and_credits_them(
     weights.parent.mkdir()
     shutil.copy(run.weights, weights)
 
-    drawn = {
-        Path(source.pack.photographs[n]).stem for source in TinyTrainer(recipe).sources for n in source.photographs
-    }
+    drawn = {Path(source.pack.photographs[n]).stem for source in TinyTrainer(recipe).sources for n in source.eligible}
     card = publish(recipe, weights)
 
     assert drawn == {"000", "001", "002", "003"}

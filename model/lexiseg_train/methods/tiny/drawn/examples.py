@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.methods.tiny.drawn.requests import (
+from lexiseg_train.methods.tiny.drawn.questions import (
     Question,
     Source,
     full_question,
@@ -39,15 +39,16 @@ from lexiseg_train.training.crops import (
 from lexiseg_train.training.stream import Stream
 
 MAX_PASTED = 2  # objects on one crop
-SMALLEST = 0.01  # share of a photograph: a smaller piece is not cut out
-LENGTHS = (0.3, 0.95)  # of an object's longer side, as a share of the crop's
-ENLARGED = 2.0  # largest enlargement; more would show the pixels
-INNER = 0.1  # of the crop: margin on each side that no object's middle is in
-FAVOURED = 0.5  # share of examples, of a source with favoured photographs
+PRESENT, ABSENT, UNKNOWN = 1, 0, -1  # states of a class in a crop
+MIN_CUT_SHARE = 0.01  # of a photograph; smaller objects are not cut out
+PASTED_SIDES = (0.3, 0.95)  # range of an object's longer side, as a share of the crop's
+MAX_ENLARGED = 2.0  # more would show the pixels
+PASTE_MARGIN = 0.1  # of the crop, on each side: no pasted object's middle is there
+FAVOURED_SHARE = 0.5  # of the examples of a source that has favoured photographs
 VISIBLE_SHARE = 0.003  # of the crop; a class with fewer pixels counts neither as present nor as absent
-FOREIGN_ABSENT = 6  # concepts of other sets that count as absent in an image
-NAMES_ABSENT = 48  # likewise, in a photograph with names only
-UNLIKE = 0.55  # cosine of two names that can hardly both fit one object
+MAX_FOREIGN_ABSENT = 6  # concepts of other sets that are asked for as absent in a photograph with a mask
+MAX_NAMES_ABSENT = 48  # concepts that are asked for as absent in a photograph with names alone
+MAX_LIKENESS = 0.55  # cosine below which two names can hardly both fit one object
 
 
 class Pasting(NamedTuple):
@@ -58,65 +59,69 @@ class Pasting(NamedTuple):
     targets: Sequence[str]
 
 
-class Cut(NamedTuple):
-    """An object: of which source and photograph, what it is, where it is (left, top, width, height)."""
+class CutObject(NamedTuple):
+    """An object that is cut out of a photograph by its mask."""
 
-    source: int
-    photograph: int
+    source: int  # index of the source
+    photograph: int  # index in the source's pack
     concept: int
-    inside: NDArray[np.uint8]  # [H, W] of 0 and 255
-    box: tuple[int, int, int, int]
+    inside: NDArray[np.uint8]  # [H, W] of the photograph: 255 on the object, 0 elsewhere
+    box: tuple[int, int, int, int]  # left, top, width, height
 
 
-def cut_out(sources: Sequence[Source], origins: Sequence[str], random: np.random.Generator) -> Cut | None:
-    """An object, its class drawn first; None where the photograph has none that is large enough."""
-    able = [which for which, source in enumerate(sources) if source.pack.name in origins and source.by_class]
-    if not able:
+def cut_out(sources: Sequence[Source], origins: Sequence[str], random: np.random.Generator) -> CutObject | None:
+    """Cut out a random object, its class drawn first; None where the photograph has none that is large enough."""
+    with_classes = [place for place, source in enumerate(sources) if source.pack.name in origins and source.holders]
+    if not with_classes:
         return None
-    shares = np.array([sources[which].share for which in able])
-    which = able[int(random.choice(len(able), p=shares / shares.sum()))]
-    source = sources[which]
-    value, index = source.drawn_by_class(random)
-    mask = source.pack.mask(index)
-    n_pieces, pieces, stats, _ = cv2.connectedComponentsWithStats((mask == value).astype(np.uint8))
-    large = [piece for piece in range(1, n_pieces) if stats[piece, cv2.CC_STAT_AREA] >= SMALLEST * mask.size]
+    shares = np.array([sources[place].share for place in with_classes])
+    place = with_classes[int(random.choice(len(with_classes), p=shares / shares.sum()))]
+    source = sources[place]
+    mask_value, photograph = source.draw_class_first(random)
+    mask = source.pack.mask(photograph)
+    n_parts, parts, stats, _ = cv2.connectedComponentsWithStats((mask == mask_value).astype(np.uint8))
+    large = [part for part in range(1, n_parts) if stats[part, cv2.CC_STAT_AREA] >= MIN_CUT_SHARE * mask.size]
     if not large:
         return None
-    piece = int(random.choice(large))
-    left, top, width, height = (int(stats[piece, column]) for column in range(4))
+    part = int(random.choice(large))
+    left, top, width, height = (int(stats[part, column]) for column in range(4))
     assert source.space is not None
-    concept = int(source.space.concepts[value - int(source.space.has_background)])
-    inside = np.where(pieces == piece, np.uint8(255), np.uint8(0))
-    return Cut(which, index, concept, inside, (left, top, width, height))
+    concept = int(source.space.concepts[mask_value - int(source.space.has_background)])
+    inside = np.where(parts == part, np.uint8(255), np.uint8(0))
+    return CutObject(place, photograph, concept, inside, (left, top, width, height))
 
 
-def placed(cut: Cut, size: int, random: np.random.Generator) -> Matrix:
-    """A random map from pixels of the object's photograph to those of the crop; half of them mirror."""
+def to_crop(cut: CutObject, size: int, random: np.random.Generator) -> Matrix:
+    """Draw the affine map [2, 3] from pixels of the object's photograph to those of the crop; half of them mirror."""
     left, top, width, height = cut.box
-    length = size * float(np.exp(random.uniform(*np.log(LENGTHS))))
-    scale = min(length / max(width, height), ENLARGED)
+    length = size * float(np.exp(random.uniform(*np.log(PASTED_SIDES))))
+    scale = min(length / max(width, height), MAX_ENLARGED)
     across = -scale if random.random() < MIRRORED else scale
-    middle_x, middle_y = random.uniform(INNER * size, (1 - INNER) * size, 2)
+    middle_x, middle_y = random.uniform(PASTE_MARGIN * size, (1 - PASTE_MARGIN) * size, 2)
     return np.array(
         [[across, 0, middle_x - across * (left + width / 2)], [0, scale, middle_y - scale * (top + height / 2)]]
     )
 
 
 def paste(
-    cut: Cut, sources: Sequence[Source], onto: Source, labels: NDArray[np.uint8], size: int, random: np.random.Generator
+    cut: CutObject,
+    sources: Sequence[Source],
+    onto: Source,
+    labels: NDArray[np.uint8],
+    size: int,
+    random: np.random.Generator,
 ) -> Paste:
-    """Paste an object onto a crop; its pixels change `labels` [size/4, size/4], in place.
+    """Paste an object onto a crop, and write its class into the crop's `labels` [size/4, size/4], in place.
 
-    They become IGNORE if the crop's data set has no class for the object.
+    The label is IGNORE if the crop's data set has no class for the object.
     """
-    matrix = placed(cut, size, random)
+    matrix = to_crop(cut, size, random)
     alpha = cv2.warpAffine(cut.inside, matrix, (size, size), flags=cv2.INTER_LINEAR).astype(np.uint8)
     assert onto.space is not None
     rows = np.flatnonzero(onto.space.concepts == cut.concept)
     value = np.uint8(rows[0] + onto.space.has_background) if len(rows) else np.uint8(IGNORE)
-    # Beside the photograph `labels_in` says 255, which is what it says inside the object: so the other way round.
-    outside = labels_in(255 - cut.inside, matrix, size, STRIDE)
-    labels[outside == 0] = value
+    # Inverted, 0 on the object: `labels_in` fills what lies beyond the photograph with 255.
+    labels[labels_in(255 - cut.inside, matrix, size, STRIDE) == 0] = value
     photograph = sources[cut.source].pack.places[cut.photograph, :3].tolist()
     return Paste(cut.source, photograph, matrix, alpha)
 
@@ -153,12 +158,12 @@ class Examples(Stream[Batch]):
     def _example(self, which: int, random: np.random.Generator) -> tuple[View, ImageQuestions]:
         source = self.sources[which]
         pack = source.pack
-        if source.favoured and random.random() < FAVOURED:
+        if source.favoured and random.random() < FAVOURED_SHARE:
             index = int(random.choice(source.favoured))
-        elif source.by_class and random.random() < self.class_first:
-            _, index = source.drawn_by_class(random)
+        elif source.holders and random.random() < self.class_first:
+            _, index = source.draw_class_first(random)
         else:
-            index = int(random.choice(source.photographs))
+            index = int(random.choice(source.eligible))
         *place, masked = pack.places[index].tolist()
         mask = pack.mask(index)
         whole = not masked or random.random() < self.whole
@@ -189,20 +194,19 @@ class Examples(Stream[Batch]):
         random: np.random.Generator,
     ) -> ImageQuestions:
         """Questions about a photograph with a mask: classes without a pixel in the crop, and not listed, are absent."""
-        space, words = source.space, source.words
+        space, table = source.space, self.table
         assert space is not None
-        table = self.table
-        full = full_question(labels, space, words, table, random)
+        full = full_question(labels, space, source.background, table, random)
         part = random_question(labels, space, table, self.same_meaning, random)
         shift = int(space.has_background)
         area = np.bincount(labels.reshape(-1), minlength=256)[shift : shift + len(space.concepts)] / labels.size
-        states = np.where(area >= VISIBLE_SHARE, 1, np.where(area == 0, 0, -1)).astype(np.int8)
+        states = np.where(area >= VISIBLE_SHARE, PRESENT, np.where(area == 0, ABSENT, UNKNOWN)).astype(np.int8)
         listed = np.isin(space.concepts, present)
-        states[listed & (states == 0)] = 1 if whole else -1
+        states[listed & (states == ABSENT)] = PRESENT if whole else UNKNOWN
         others = np.setdiff1d(present, space.concepts) if whole else present[:0]
         foreign = rare_concepts(table, np.concatenate([space.concepts[area > 0], present]), space.concepts, random)
-        presence = full.rows + [table.draw(int(concept), random) for concept in (*others, *foreign)]
-        more = np.array([1] * len(others) + [0] * len(foreign), np.int8)
+        presence = full.classes + [table.draw(int(concept), random) for concept in (*others, *foreign)]
+        more = np.array([PRESENT] * len(others) + [ABSENT] * len(foreign), np.int8)
         return ImageQuestions(full, part, presence, np.concatenate([states, more]))
 
     def _named(self, source: Source, index: int, n_pixels: int, random: np.random.Generator) -> ImageQuestions:
@@ -211,10 +215,9 @@ class Examples(Stream[Batch]):
         present = np.array([table.index[name] for name in pack.present[index]], np.int64)
         absent = absent_names(source, table, present, random)
         rows = [table.draw(int(concept), random) for concept in (*present, *absent)]
-        states = np.array([1] * len(present) + [0] * len(absent), np.int8)
-        nothing = np.full(n_pixels, IGNORE, np.int64)
-        silent = Question([], [], True, nothing, None, None)
-        return ImageQuestions(silent, silent, rows, states)
+        states = np.array([PRESENT] * len(present) + [ABSENT] * len(absent), np.int8)
+        unlabelled = Question([], [], True, np.full(n_pixels, IGNORE, np.int64), None, None)
+        return ImageQuestions(unlabelled, unlabelled, rows, states)
 
 
 def rare_concepts(
@@ -224,7 +227,7 @@ def rare_concepts(
     rare = np.setdiff1d(np.flatnonzero(table.rare), listed)
     if len(present):
         rare = rare[table.exclusive[np.ix_(present, rare)].all(0)]
-    return np.asarray(random.permutation(rare)[:FOREIGN_ABSENT], np.int64)
+    return np.asarray(random.permutation(rare)[:MAX_FOREIGN_ABSENT], np.int64)
 
 
 def absent_names(
@@ -232,6 +235,6 @@ def absent_names(
 ) -> NDArray[np.int64]:
     """Concepts that a photograph without a mask does not show."""
     if source.pack.complete:
-        return np.setdiff1d(source.names, present)
-    unlike = (table.likeness[present] < UNLIKE).all(0) & table.exclusive[present].all(0)
-    return np.asarray(random.permutation(np.flatnonzero(unlike & table.objects))[:NAMES_ABSENT], np.int64)
+        return np.setdiff1d(source.named, present)
+    unlike = (table.likeness[present] < MAX_LIKENESS).all(0) & table.exclusive[present].all(0)
+    return np.asarray(random.permutation(np.flatnonzero(unlike & table.objects))[:MAX_NAMES_ABSENT], np.int64)

@@ -246,9 +246,9 @@ def without_unseen(questions: BatchQuestions, images: Tensor, visible: Tensor) -
     def select(question_set: Questions) -> Questions:
         part = tree_map_only(Tensor, lambda each: each[images], question_set)
         channels = part.competing & torch.cat([torch.ones_like(part.competing[:, :1]), visible[part.classes]], 1)
-        answers = part.answers
-        answered = channels.gather(1, answers.masked_fill(answers == IGNORE, 0))
-        questions: Questions = part._replace(competing=channels, answers=answers.masked_fill(~answered, IGNORE))
+        targets = part.targets
+        answered = channels.gather(1, targets.masked_fill(targets == IGNORE, 0))
+        questions: Questions = part._replace(competing=channels, targets=targets.masked_fill(~answered, IGNORE))
         return questions
 
     classes, states = questions.presences.classes[images], questions.presences.states[images]

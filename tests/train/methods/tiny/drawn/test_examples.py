@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples, Pasting
-from lexiseg_train.methods.tiny.drawn.requests import source_of
+from lexiseg_train.methods.tiny.drawn.questions import source_of
 from lexiseg_train.methods.tiny.texts import TextBook, TextTable
 from lexiseg_train.training.crops import render, resident
 from lexiseg_train.training.packs import Pack, Photograph, write_pack
@@ -79,7 +79,7 @@ def test_answers_are_aligned_with_rendered_pixels(tmp_path: Path, table: TextTab
     crops = render(resident([pack], torch.device("cpu")), batch.views, SIZE)
 
     bright = crops.mean(1)[:, 2::4, 2::4].flatten(1)
-    for image, answers in enumerate(batch.questions.full.answers):
+    for image, answers in enumerate(batch.questions.full.targets):
         if (answers == 1).any() and (answers == 0).any():
             assert bright[image, answers == 1].mean() > bright[image, answers == 0].mean() + 50
 
@@ -87,7 +87,7 @@ def test_answers_are_aligned_with_rendered_pixels(tmp_path: Path, table: TextTab
 def test_presence_labels_follow_the_crop(tmp_path: Path, table: TextTable) -> None:
     batch = drawn(toys(tmp_path), table)
 
-    for image, answers in enumerate(batch.questions.full.answers):
+    for image, answers in enumerate(batch.questions.full.targets):
         known = states(batch, table, image)
         assert known["zebra"] == 0
         for channel, name in ((1, "ball"), (2, "box")):
@@ -99,5 +99,5 @@ def test_presence_labels_follow_the_crop(tmp_path: Path, table: TextTable) -> No
 def test_a_photograph_with_labels_only_has_no_pixel_targets(tmp_path: Path, table: TextTable) -> None:
     batch = drawn(names(tmp_path, complete=True), table)
 
-    assert (batch.questions.full.answers == IGNORE).all()
+    assert (batch.questions.full.targets == IGNORE).all()
     assert states(batch, table, 0) == {"gramophone": 1, "tuba": 0, "zebra": 0}

@@ -8,7 +8,7 @@ import torch
 
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.methods.tiny.drawn.examples import Examples, Pasting
-from lexiseg_train.methods.tiny.drawn.requests import Source, source_of
+from lexiseg_train.methods.tiny.drawn.questions import Source, source_of
 from lexiseg_train.methods.tiny.texts import TextTable
 from lexiseg_train.training.crops import render, resident
 from lexiseg_train.training.packs import Photograph, write_pack
@@ -51,7 +51,7 @@ def test_labels_and_presence_follow_the_pasted_object(sources: list[Source], tab
     on_floors = [image for image, which in enumerate(batch.views.windows.packs.tolist()) if which == 0]
     assert set(batch.views.onto.tolist()) == set(on_floors)
     for image in on_floors:
-        answers, bright = batch.questions.full.answers[image], crops[image].mean(0)[2::4, 2::4].flatten()
+        answers, bright = batch.questions.full.targets[image], crops[image].mean(0)[2::4, 2::4].flatten()
         if (answers == 2).sum() > 4:
             assert bright[answers == 2].median() > 2 * bright[answers == 0].median()
             assert states(batch, table, image)["ball"] == 1

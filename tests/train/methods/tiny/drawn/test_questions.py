@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset
-from lexiseg_train.methods.tiny.drawn.requests import LabelSpace, full_question, random_question
+from lexiseg_train.methods.tiny.drawn.questions import LabelSpace, full_question, random_question
 from lexiseg_train.methods.tiny.texts import TextBook, TextTable
 
 CONCEPTS = ["ball", "box", "globe", "sky", "wall", "zebra"]
@@ -30,7 +30,7 @@ def table() -> TextTable:
 
 
 def space_of(data: IndexedDataset, table: TextTable, balance: float = 0.0) -> LabelSpace:
-    return LabelSpace.of(data.classes, table, np.ones(len(data.classes)), balance)
+    return LabelSpace.from_pixels(data.classes, table, np.ones(len(data.classes)), balance)
 
 
 def random() -> np.random.Generator:
@@ -47,9 +47,9 @@ def test_the_full_question_asks_for_every_class_of_the_data_set(table: TextTable
 
     question = full_question(labels, space_of(TOYS, table), [3, 4], table, random())
 
-    assert names(table, question.rows) == ["ball", "box"]
-    assert names(table, question.words) == ["sky", "wall"]
-    assert question.answers.tolist() == [0, 1, 2, IGNORE]
+    assert names(table, question.classes) == ["ball", "box"]
+    assert names(table, question.background) == ["sky", "wall"]
+    assert question.targets.tolist() == [0, 1, 2, IGNORE]
 
 
 @pytest.mark.parametrize("data", [TOYS, PLACES], ids=["with background", "without"])
@@ -63,8 +63,8 @@ def test_a_random_question_answers_every_pixel_with_its_class_or_background(
 
         question = random_question(labels, space, table, SAME_MEANING, source)
 
-        asked = names(table, question.rows)
-        for value, answer in zip(labels.reshape(-1), question.answers, strict=True):
+        asked = names(table, question.classes)
+        for value, answer in zip(labels.reshape(-1), question.targets, strict=True):
             if value == IGNORE:
                 assert answer == IGNORE
             elif data.classes[value] in asked:
@@ -90,9 +90,9 @@ def test_a_class_of_another_set_is_negative_only_where_the_label_excludes_it(
     labels = np.full((2, 2), value, np.uint8)
     for _ in range(200):
         question = random_question(labels, space, table, SAME_MEANING, source)
-        if foreign in names(table, question.rows):
+        if foreign in names(table, question.classes):
             break
 
-    assert question.forbidden is not None
-    channel = 1 + names(table, question.rows).index(foreign)
-    assert (~question.forbidden[channel]).all() == denied
+    assert question.undecided is not None
+    channel = 1 + names(table, question.classes).index(foreign)
+    assert (~question.undecided[channel]).all() == denied
