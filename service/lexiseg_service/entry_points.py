@@ -1,4 +1,4 @@
-"""Parts that distributions bring by entry points, our own among them: adapters and commands."""
+"""What distributions bring by entry points, our own among them: adapters, commands, parts of the gateway."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from lexiseg_service.errors import ServiceError
 
 ADAPTERS = "lexiseg.adapters"  # the name in LEXISEG_ADAPTERS -> a function, as `lexiseg_service.gateway.adapter` says
-COMMANDS = "lexiseg.commands"  # the command's name -> a Typer, as `lexiseg_service.commands.joined` says
+PARTS = "lexiseg.gateway"  # its name -> a `Part`, as `lexiseg_service.gateway.parts` says
+COMMANDS = "lexiseg.commands"  # the command's name -> a function or a Typer, as `lexiseg_service.commands.joined` says
 
 
 class EntryPointError(ServiceError):

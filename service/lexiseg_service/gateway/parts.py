@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from importlib.metadata import entry_points
 from typing import NamedTuple, Protocol
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from lexiseg_service.entry_points import PARTS, entry_points_of, load
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-
-GROUP = "lexiseg.gateway"
 
 
 class Running(Protocol):
@@ -49,5 +47,5 @@ class Part(NamedTuple):
 
 @cache
 def joined() -> tuple[Part, ...]:
-    """The parts that are installed, by name."""
-    return tuple(point.load() for point in sorted(entry_points(group=GROUP), key=lambda point: point.name))
+    """The parts that are installed, by name. Raises EntryPointError: one does not load."""
+    return tuple(load(point, f"part {name}") for name, point in entry_points_of(PARTS).items())
