@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from http import HTTPStatus
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import structlog
@@ -51,19 +51,37 @@ def _projects(settings: Settings) -> str:
     return f"{(settings.label_studio_url or '').rstrip('/')}/api/projects/"
 
 
+class Journal(Protocol):
+    """What is recorded of an import, so that another gateway goes on with it."""
+
+    async def told(self, job: Job) -> int:
+        """How many predictions of a job are imported."""
+        ...
+
+    async def tell(self, job: Job, count: int) -> None:
+        """Record that so many are."""
+        ...
+
+
 class Importer:
     """Imports the predictions of jobs.
 
     Args:
         settings: address and token of Label Studio.
-        predictions: those of a job, read while they are taken; blocks.
+        journal: records what is imported.
+        predictions: those of a job, read while they are taken, in an order that stays; blocks.
         first_pause: seconds before the second attempt.
     """
 
     def __init__(
-        self, settings: Settings, predictions: Callable[[Job], Awaitable[Predictions]], first_pause: float = FIRST_PAUSE
+        self,
+        settings: Settings,
+        journal: Journal,
+        predictions: Callable[[Job], Awaitable[Predictions]],
+        first_pause: float = FIRST_PAUSE,
     ) -> None:
         self._settings = settings
+        self._journal = journal
         self._predictions = predictions
         self._attempts = AsyncRetrying(
             stop=stop_after_delay(PATIENCE),
@@ -77,10 +95,13 @@ class Importer:
         if not address.startswith(_projects(self._settings)):  # the token is for the Label Studio of the settings
             logger.warning("predictions given up", job=job.id, error=f"LEXISEG_LABEL_STUDIO_URL is not of {address}")
             return False
-        predictions = await self._predictions(job)
+        told = await self._journal.told(job)
+        predictions = islice(await self._predictions(job), told, None)
         try:
             while batch := await asyncio.to_thread(lambda: list(islice(predictions, BATCH))):
                 await self._import(job, address, batch)
+                told += len(batch)
+                await self._journal.tell(job, told)
         except RetryError as error:
             logger.warning("predictions given up", job=job.id, error=str(error.last_attempt.exception()))
             return False

@@ -81,7 +81,7 @@ def adapter(app: FastAPI) -> Adapter:
         return predictions(jobs, job, await jobs.parts(job))
 
     jobs.fetch_by(KIND, fetch)
-    jobs.notify_by(KIND, Importer(app.state.settings, ended).send)
+    jobs.notify_by(KIND, Importer(app.state.settings, jobs, ended).send)
     if can_import(app.state.settings):
         setattr(app.state, LEFT_OVER, LeftOverAsJob())
     return Adapter([label_studio.router, router])

@@ -239,6 +239,15 @@ class Jobs:
         parts: list[Part] = await ask_store(self._store.parts, job.id, after)
         return parts
 
+    async def told(self, job: Job) -> int:
+        """How many answers the notice of a job has passed on."""
+        progress = await ask_store(self._store.progress, job.id)
+        return 0 if progress is None else progress.told
+
+    async def tell(self, job: Job, count: int) -> None:
+        """Record how many answers the notice of a job has passed on. Raises NotReady: the store is away."""
+        await ask_store(self._store.tell, job.id, count)
+
     def lines(self, job: Job, parts: Iterable[Part]) -> Iterator[bytes]:
         """The lines of some parts, as JSON; blocks while they are read."""
         for part in parts:

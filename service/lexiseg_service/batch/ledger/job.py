@@ -73,6 +73,7 @@ class Progress:
     rate: float = 0.0
     detail: str | None = None  # what holds it up
     notice: Notice = "none"
+    told: int = 0  # answers that its notice has passed on, where it passes them on one after another
 
 
 class OpenJob(NamedTuple):
@@ -159,6 +160,10 @@ class Store(Protocol):
 
     def noticed(self, identity: str, notice: Notice) -> None:
         """Record what became of a notice."""
+        ...
+
+    def tell(self, identity: str, count: int) -> None:
+        """Record how many answers the notice of a job has passed on: after a crash it goes on behind them."""
         ...
 
     def erase(self, identities: Sequence[str]) -> None:

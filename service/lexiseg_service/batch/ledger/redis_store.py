@@ -130,14 +130,16 @@ class RedisStore:
 
     def progress(self, identity: str) -> Progress | None:
         """As `Store.progress`."""
-        names = ("done", "failed", "started", "ended", "detail", "notice")
+        names = ("done", "failed", "started", "ended", "detail", "notice", "told")
         values = self._ask(lambda client: cast("list[bytes | None]", client.hmget(_job(identity), names)))
         if values[0] is None:
             return None
-        done, failed, started, ended, detail, notice = (None if each is None else each.decode() for each in values)
+        done, failed, started, ended, detail, notice, told = (
+            None if each is None else each.decode() for each in values
+        )
         times = None if started is None else float(started), None if ended is None else float(ended)
         rate = self._rate(identity, *times, int(done or 0) + int(failed or 0))
-        return Progress(int(done or 0), int(failed or 0), *times, rate, detail, cast("Notice", notice))
+        return Progress(int(done or 0), int(failed or 0), *times, rate, detail, cast("Notice", notice), int(told or 0))
 
     def _rate(self, identity: str, started: float | None, ended: float | None, settled: int) -> float:
         if started is None:
@@ -235,6 +237,10 @@ class RedisStore:
     def noticed(self, identity: str, notice: Notice) -> None:
         """As `Store.noticed`."""
         self._set(identity, "notice", notice)
+
+    def tell(self, identity: str, count: int) -> None:
+        """As `Store.tell`."""
+        self._set(identity, "told", str(count))
 
     def erase(self, identities: Sequence[str]) -> None:
         """As `Store.erase`."""

@@ -49,7 +49,11 @@ CREATE TABLE IF NOT EXISTS holders (id TEXT PRIMARY KEY, until REAL NOT NULL) WI
 CREATE TABLE IF NOT EXISTS erasures (id TEXT PRIMARY KEY, since REAL NOT NULL) WITHOUT ROWID;
 """
 # Columns of `jobs` that 0.3 did not have.
-ADDED = {"client": "TEXT NOT NULL DEFAULT ''", "bytes": "INTEGER NOT NULL DEFAULT 0"}
+ADDED = {
+    "client": "TEXT NOT NULL DEFAULT ''",
+    "bytes": "INTEGER NOT NULL DEFAULT 0",
+    "told": "INTEGER NOT NULL DEFAULT 0",
+}
 FILL = "UPDATE jobs SET client = json_extract(content, '$.client') WHERE client = ''"
 OPEN = """
 SELECT id, client, total - done - failed, created, started IS NOT NULL FROM jobs
@@ -141,11 +145,11 @@ class SqliteStore:
 
     def progress(self, identity: str) -> Progress | None:
         """As `Store.progress`."""
-        rows = self._rows("SELECT done, failed, started, ended, detail, notice FROM jobs WHERE id = ?", identity)
+        rows = self._rows("SELECT done, failed, started, ended, detail, notice, told FROM jobs WHERE id = ?", identity)
         if not rows:
             return None
-        done, failed, started, ended, detail, notice = rows[0]
-        return Progress(done, failed, started, ended, self._rate(identity, started, ended), detail, notice)
+        done, failed, started, ended, detail, notice, told = rows[0]
+        return Progress(done, failed, started, ended, self._rate(identity, started, ended), detail, notice, told)
 
     def _rate(self, identity: str, started: float | None, ended: float | None) -> float:
         if started is None:
@@ -223,6 +227,10 @@ class SqliteStore:
     def noticed(self, identity: str, notice: Notice) -> None:
         """As `Store.noticed`."""
         self._rows("UPDATE jobs SET notice = ? WHERE id = ?", notice, identity)
+
+    def tell(self, identity: str, count: int) -> None:
+        """As `Store.tell`."""
+        self._rows("UPDATE jobs SET told = ? WHERE id = ?", count, identity)
 
     def erase(self, identities: Sequence[str]) -> None:
         """As `Store.erase`."""

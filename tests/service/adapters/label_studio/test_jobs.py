@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -74,8 +74,10 @@ class Importing(NamedTuple):
 
 
 @contextmanager
-def importing(refused: tuple[int, ...] = (), busy: int = 0) -> Iterator[Importing]:
-    """`refused`: tasks that are not in the project; `busy`: attempts that are answered by 503."""
+def importing(
+    refused: tuple[int, ...] = (), busy: int = 0, away: Callable[[int], bool] = lambda attempt: False
+) -> Iterator[Importing]:
+    """`refused`: tasks that are not in the project; `busy`, `away`: attempts that are answered by 503."""
     imported: list[tuple[str, int]] = []
     attempts: list[str] = []
 
@@ -83,7 +85,8 @@ def importing(refused: tuple[int, ...] = (), busy: int = 0) -> Iterator[Importin
         def do_POST(self) -> None:
             attempts.append(self.headers["Authorization"])
             tasks = [each["task"] for each in json.loads(self.rfile.read(int(self.headers["Content-Length"])))]
-            status = 503 if len(attempts) <= busy else 400 if {*tasks} & {*refused} else 201
+            is_away = len(attempts) <= busy or away(len(attempts))
+            status = 503 if is_away else 400 if {*tasks} & {*refused} else 201
             if status == 201:
                 imported.extend((self.path, task) for task in tasks)
             self.send_response(status)
@@ -127,6 +130,22 @@ async def test_a_prediction_that_is_refused_does_not_hold_up_the_others(tmp_path
 
     assert created.status_code == 202, created.text
     assert sorted(task for _, task in studio.imported) == [0, 2]
+
+
+async def test_an_import_goes_on_where_a_gateway_has_left_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexiseg_service.adapters.label_studio_import.BATCH", 2)
+    is_back: list[bool] = []
+    with importing(away=lambda attempt: attempt > 1 and not is_back) as studio:
+        here = {"label_studio_url": studio.home, "label_studio_api_key": "its-token"}
+        body = {"tasks": batch_of(5)["tasks"], "label_config": CONFIG, "project": 7}
+        async with adapted("label-studio", jobs=True, state_dir=tmp_path, **here) as client:
+            await client.post(f"{URL}/jobs", json=body)
+            await soon(lambda: len(studio.attempts) > 1)
+        is_back.append(True)
+        async with adapted("label-studio", jobs=True, state_dir=tmp_path, **here):
+            await soon(lambda: len(studio.imported) >= 5)
+
+    assert sorted(task for _, task in studio.imported) == [0, 1, 2, 3, 4]
 
 
 async def test_a_project_whose_predictions_are_still_to_come_is_not_asked_again(tmp_path: Path) -> None:
