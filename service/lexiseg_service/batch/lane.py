@@ -12,22 +12,23 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from lexiseg_service.batch.sources.source import Picture
-
-Line = dict[str, Any]  # of the results: number, image, and either answer or problem
-Ask = Callable[[Picture], Awaitable[Line]]
+Line = dict[str, Any]  # of results: number, image, and either answer or problem
+P = TypeVar("P")  # a picture
+L = TypeVar("L")  # its line
+P_contra = TypeVar("P_contra", contravariant=True)
+L_contra = TypeVar("L_contra", contravariant=True)
 
 
 class GivesWay(Exception):
     """Other work goes first: the pictures that are left are not asked now."""
 
 
-class Part(Protocol):
+class Part(Protocol[P_contra, L_contra]):
     """Lines on their way to a ledger. It is empty again once they are committed."""
 
-    def add(self, picture: Picture, line: Line) -> None:
+    def add(self, picture: P_contra, line: L_contra) -> None:
         """Take a line."""
         ...
 
@@ -47,9 +48,9 @@ class Part(Protocol):
 
 
 async def work(
-    pictures: Sequence[Picture],
-    ask: Ask,
-    part: Part,
+    pictures: Sequence[P],
+    ask: Callable[[P], Awaitable[L]],
+    part: Part[P, L],
     width: int = 1,
     ends: Callable[[int], bool] = lambda _: False,
 ) -> bool:
@@ -80,9 +81,9 @@ async def work(
     return asked == len(pictures)
 
 
-async def _in_order(pictures: Sequence[Picture], ask: Ask, width: int) -> AsyncGenerator[Line, None]:
+async def _in_order(pictures: Sequence[P], ask: Callable[[P], Awaitable[L]], width: int) -> AsyncGenerator[L, None]:
     """The lines of pictures, of which `width` are in flight."""
-    waiting: deque[asyncio.Future[Line]] = deque()
+    waiting: deque[asyncio.Future[L]] = deque()
     try:
         for picture in pictures:
             waiting.append(asyncio.ensure_future(ask(picture)))

@@ -7,6 +7,7 @@ images survive the end of a run: all of them after Ctrl-C, those up to the last 
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 import os
@@ -14,7 +15,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,13 +23,13 @@ from tempfile import TemporaryDirectory
 import typer
 
 from lexiseg_client import Segmentation
-from lexiseg_client.calling.mapping import map_threads
 from lexiseg_labels.formats import coco
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import STDOUT, numbered
 from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.files.names import as_text, fitting
 from lexiseg_model.types import ClassEntry
+from lexiseg_service.batch.lane import work
 from lexiseg_service.commands.image_files import LEDGERS_BEFORE, STDIN, Source
 from lexiseg_service.commands.segment.formats import FORMATS, Format
 from lexiseg_service.commands.segment.voc import MAX_VALUE, has_unlabelled
@@ -212,6 +213,45 @@ class Outcome:
             typer.echo("lexiseg: stopped; the same command goes on with the rest", err=True)
 
 
+Answered = tuple[bytes, Segmentation] | ServiceError  # an image with its answer, or why there is none
+
+
+class Images:
+    """As `Part` of a batch: the files of one image, written as soon as it is answered."""
+
+    is_due = True
+
+    def __init__(self, keep: Keep, step: Callable[[], object]) -> None:
+        self.outcome = Outcome()
+        self._keep = keep
+        self._step = step
+        self._answered: list[tuple[Source, Answered]] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """As `Part.is_empty`."""
+        return not self._answered
+
+    def add(self, picture: Source, line: Answered) -> None:
+        """As `Part.add`."""
+        self._answered.append((picture, line))
+
+    async def commit(self) -> bool:
+        """As `Part.commit`; an image that failed is reported, and asked again by the next run."""
+        for source, answered in self._answered:
+            if isinstance(answered, ServiceError):
+                hint = "; by words `lexiseg segment-scene` takes any size" if isinstance(answered, TooLarge) else ""
+                self.outcome.failures.append(f"{source.name}: {answered}{hint}")
+            elif refusal := _kept(self._keep, source, *answered):
+                self.outcome.failures.append(f"{source.name}: {refusal}")
+            else:
+                self.outcome.done += 1
+                self.outcome.warnings.update(dict.fromkeys(warning.detail for warning in answered[1].warnings))
+            self._step()
+        self._answered.clear()
+        return True
+
+
 def segment_files(
     sources: Sequence[Source], ask: Ask, keep: Keep, limits: Limits, *, before: int = 0, quiet: bool = False
 ) -> Outcome:
@@ -222,32 +262,28 @@ def segment_files(
         keep: called with each image, its content and its answer, in order.
         before: number of images that an earlier run finished, for the progress.
     """
-    outcome = Outcome()
 
-    def answer(source: Source) -> tuple[Source, bytes, Segmentation | ServiceError]:
+    def answer(source: Source) -> Answered:
         try:
             content = source.read(limits)
-            return source, content, ask(content)
+            return content, ask(content)
         except ServiceError as error:
-            return source, b"", error
+            return error
+
+    async def answer_in_thread(source: Source) -> Answered:
+        return await asyncio.get_running_loop().run_in_executor(threads, answer, source)
 
     total = before + len(sources)
-    answers = map_threads(answer, sources, IMAGES_IN_FLIGHT)
-    with closing(answers), bar_of("segmenting", total, before, shown=not quiet, summary=False) as bar:
+    with (
+        ThreadPoolExecutor(IMAGES_IN_FLIGHT) as threads,
+        bar_of("segmenting", total, before, shown=not quiet, summary=False) as bar,
+    ):
+        images = Images(keep, bar.step)
         try:
-            for source, content, result in answers:
-                if isinstance(result, ServiceError):
-                    hint = "; by words `lexiseg segment-scene` takes any size" if isinstance(result, TooLarge) else ""
-                    outcome.failures.append(f"{source.name}: {result}{hint}")
-                elif refusal := _kept(keep, source, content, result):
-                    outcome.failures.append(f"{source.name}: {refusal}")
-                else:
-                    outcome.done += 1
-                    outcome.warnings.update(dict.fromkeys(warning.detail for warning in result.warnings))
-                bar.step()
+            asyncio.run(work(sources, answer_in_thread, images, IMAGES_IN_FLIGHT))
         except KeyboardInterrupt:
-            outcome.stopped = True
-    return outcome
+            images.outcome.stopped = True
+    return images.outcome
 
 
 def _kept(keep: Keep, source: Source, content: bytes, answer: Segmentation) -> str:

@@ -1,5 +1,7 @@
 import gc
 import io
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -133,14 +135,15 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     class UntilTheEleventh(Source):
         def read(self, limits: Limits) -> bytes:
             if self.stem == "10":
-                raise KeyboardInterrupt
+                os.kill(os.getpid(), signal.SIGINT)
             return super().read(limits)
 
     interrupted: list[Source] = [UntilTheEleventh(image.name, image.path) for image in images]
     assert run(tmp_path / "out", interrupted, answered) == INTERRUPTED_STATUS
     assert "goes on with the rest" in capsys.readouterr().err
     kept = written(tmp_path / "out")["images"]
-    assert [Path(image["source"]) for image in kept] == paths[:10]
+    assert 0 < len(kept) < len(paths)
+    assert [Path(image["source"]) for image in kept] == paths[: len(kept)]
 
     asked: list[bytes] = []
 
@@ -149,7 +152,7 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
         return answered()
 
     assert run(tmp_path / "out", images, remembered) == 0
-    assert sorted(asked) == [path.read_bytes() for path in sorted(paths[10:])]
+    assert sorted(asked) == [path.read_bytes() for path in sorted(paths[len(kept) :])]
     everything = written(tmp_path / "out")["images"]
     assert [image["id"] for image in everything] == list(range(1, 13))
 
