@@ -21,7 +21,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.timing import print_table
-from tests.integration.jobs.killing import Patient, is_gateway, is_worker
+from tests.integration.batch.killing import Patient, is_gateway, is_worker
 from tests.redis_server import RedisServer
 
 QUESTION = {"classes": ["person", "car", "dog", "chair", "building", "sky", "road", "tree"]}

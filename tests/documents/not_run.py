@@ -31,7 +31,7 @@ NOT_RUN = (
     NotRun(r"(helm|kubectl) ", "needs a cluster; tests/deploy/helm installs the chart"),
     NotRun(r"python -m zipfile -e project\.zip ", "the page saves it; tests/integration/playground reads one"),
     NotRun(r"lexiseg serve$", "the server that the other commands ask is one"),
-    NotRun(r"ray start |lexiseg bulk \"s3://", "needs a cluster; tests/integration/bulk has two nodes"),
+    NotRun(r"ray start |lexiseg bulk \"s3://", "needs a cluster; tests/integration/batch has two nodes"),
     NotRun(r"lexiseg models pull s3:", "needs a store; tests/service/commands has one"),
     NotRun(r"lexiseg models (use|back) tcl", "needs versions of tcl; tests/integration/fleet has some of tiny"),
     NotRun(r"lexiseg models (import|prove) |lexiseg serve .*(dense-clip|tcl|tipsv2)|lexiseg worker .*--model tcl", HUB),

@@ -96,7 +96,7 @@ class Nodes(NamedTuple):
 def cluster() -> Iterator[Nodes]:
     """Of two nodes on this machine."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.integration.bulk.nodes"],
+        [sys.executable, "-m", "tests.integration.batch.nodes"],
         env=environment(),
         cwd=ROOT,
         stdin=subprocess.PIPE,

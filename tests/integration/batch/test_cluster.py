@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.command import run
-from tests.integration.bulk import playing
+from tests.integration.batch import playing
 from tests.service.batch.bulk import jobs
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.bulk import playing
+from tests.integration.batch import playing
 from tests.s3_server import bucket
 
 

@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine, of two nodes: `python -m tests.integration.bulk.nodes`.
+"""A Ray cluster on this machine, of two nodes: `python -m tests.integration.batch.nodes`.
 
 Prints the address once all are there. A line `kill` on the standard input kills the second node without grace and a
 new one joins; its end ends the cluster.

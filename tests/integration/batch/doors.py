@@ -1,0 +1,227 @@
+"""The ways into the batch engine, each as a batch about the pictures of one folder whose processes can be killed."""
+
+import base64
+import json
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from lexiseg_service.batch.rows import OK
+from tests.command import start
+from tests.integration.batch import playing
+from tests.integration.batch.killing import Patient, is_gateway, is_worker
+from tests.integration.server import TO_START
+from tests.redis_server import RedisServer
+from tests.service.batch.bulk import jobs
+from tests.service.commands.command_line import CommandLine
+from tests.waiting import until
+
+Kills = Mapping[str, Callable[[], None]]
+CLASSES = ["sky", "flower"]
+
+
+class Door(Protocol):
+    """A batch that is under way, about the pictures of a folder."""
+
+    kills: Kills  # by name; each also starts again what is needed to go on
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def done(self) -> int:
+        """How many pictures are settled for good."""
+        ...
+
+    def finished(self) -> Sequence[str]:
+        """Waits for the end; the names of pictures that have an answer, each as often as it has one."""
+        ...
+
+
+class OverHttp:
+    """`POST /v1/jobs`, whose ledger is a SQLite file."""
+
+    def __init__(self, here: Path, folder: Path, lexiseg: CommandLine, **settings: str) -> None:
+        self._folder = folder
+        self._server = Patient(here, folder, **settings)
+        self.kills: Kills = {
+            "gateway": lambda: self._server.kill(is_gateway),
+            "worker": lambda: self._server.kill(is_worker),
+        }
+
+    def __enter__(self) -> Self:
+        self._server.__enter__()
+        self.job = self._created()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.__exit__(*error)
+
+    def _created(self) -> str:
+        return self._server.create(self._folder, {"classes": CLASSES})
+
+    def done(self) -> int:
+        done: int = self._server.progress(self.job)["done"]
+        return done
+
+    def ended(self) -> None:
+        until(lambda: self._server.progress(self.job)["state"] == "done", TO_START, self._server.process.last_lines)
+
+    def finished(self) -> Sequence[str]:
+        self.ended()
+        lines = [json.loads(each) for each in self._server.ask("GET", f"/v1/jobs/{self.job}/results").text.splitlines()]
+        until(self._server.ready)
+        for line in lines[:: len(lines) // 4]:  # what comes after a kill is what a request gets
+            self._as_alone(line)
+        return [line["image"] for line in lines if line["problem"] is None]
+
+    def _as_alone(self, line: dict[str, Any]) -> None:
+        picture = (self._folder / line["image"]).read_bytes()
+        form = [("image", ("a.jpg", picture)), *(("classes", (None, name)) for name in CLASSES)]
+        assert line["answer"]["segments"] == self._server.ask("POST", "/v1/segment", files=form).json()["segments"]
+
+
+class OverHttpWithRedis(OverHttp):
+    """The same with a ledger in Redis, which is killed, too."""
+
+    def __init__(self, here: Path, folder: Path, lexiseg: CommandLine) -> None:
+        self._redis = RedisServer(here, durable=True)
+        super().__init__(here, folder, lexiseg, LEXISEG_REDIS_URL=self._redis.url)
+        self.kills = {"redis": self._restart_redis, "gateway": self.kills["gateway"]}
+
+    def _restart_redis(self) -> None:
+        self._redis.kill()
+        self._redis.start()
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self._redis.kill()
+
+
+class LabelStudio(OverHttp):
+    """Tasks of Label Studio as a job; a task is named as its picture."""
+
+    CONFIG = (
+        '<View><Image name="image" value="$photo"/><PolygonLabels name="tag" toName="image">{}</PolygonLabels></View>'
+    )
+
+    def __init__(self, here: Path, folder: Path, lexiseg: CommandLine) -> None:
+        super().__init__(here, folder, lexiseg, LEXISEG_ADAPTERS="label-studio")
+        self.kills = {"gateway": self.kills["gateway"]}
+        self._names = dict(enumerate(sorted(names_in(folder)), 1))
+
+    def _created(self) -> str:
+        config = self.CONFIG.format("".join(f'<Label value="{name}"/>' for name in CLASSES))
+        tasks = [{"id": number, "data": {"photo": self._uri(name)}} for number, name in self._names.items()]
+        created = self._server.ask("POST", "/adapters/label-studio/jobs", json={"tasks": tasks, "label_config": config})
+        assert created.status_code == 202, created.text
+        identity: str = created.json()["id"]
+        return identity
+
+    def _uri(self, name: str) -> str:
+        return f"data:image/jpeg;base64,{base64.b64encode((self._folder / name).read_bytes()).decode()}"
+
+    def finished(self) -> Sequence[str]:
+        self.ended()
+        answer = self._server.ask("GET", f"/adapters/label-studio/jobs/{self.job}/predictions")
+        return [self._names[each["task"]] for each in answer.json()]
+
+
+class Command:
+    """A command that goes on when it is given again."""
+
+    def __init__(self, here: Path, lexiseg: CommandLine, *command: str) -> None:
+        self._command = command
+        self._lexiseg = lexiseg
+        self._log = here / "log"
+        self.kills: Kills = {"process": self._killed}
+
+    def __enter__(self) -> Self:
+        self._process: subprocess.Popen[str] = start(self._command, {}, self._log)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._process.poll() is None:
+            self._killed()
+
+    def _killed(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def done(self) -> int:
+        raise NotImplementedError
+
+    def again(self) -> str:
+        """The same command in this process, to its end; what it said."""
+        outcome = self._lexiseg(*self._command)
+        assert outcome.status == 0, outcome.err
+        return outcome.out + outcome.err
+
+
+class Bulk(Command):
+    """`lexiseg bulk --local`."""
+
+    EACH = 4  # rows of a file
+
+    def __init__(self, here: Path, folder: Path, lexiseg: CommandLine) -> None:
+        self._out = here / "out"
+        words = [part for name in CLASSES for part in ("-c", name)]
+        rows = ("--local", "--rows-per-file", str(self.EACH))
+        super().__init__(here, lexiseg, "bulk", str(folder), str(self._out), *words, *rows)
+
+    def done(self) -> int:
+        return self.EACH * playing.files_of(self._out)
+
+    def finished(self) -> Sequence[str]:
+        before = self.done()
+        said = self.again()
+        assert f"pictures: {before} of " in said
+        assert "none lost and none twice" in said
+        return [row["id"] for row in jobs.rows(self._out) if row["status"] == OK]
+
+
+class Folder(Command):
+    """`lexiseg segment` over a folder."""
+
+    def __init__(self, here: Path, folder: Path, lexiseg: CommandLine) -> None:
+        self._out = here / "out"
+        self._folder = folder
+        words = [part for name in CLASSES for part in ("-c", name)]
+        super().__init__(here, lexiseg, "segment", str(folder), *words, "--format", "yolo", "--out", str(self._out))
+
+    def _ledger(self) -> list[dict[str, Any]]:
+        with suppress(FileNotFoundError):
+            images: list[dict[str, Any]] = json.loads((self._out / ".lexiseg.json").read_text())["images"]
+            return images
+        return []
+
+    def done(self) -> int:
+        return len(self._ledger())
+
+    def finished(self) -> Sequence[str]:
+        self.again()
+        listed = [line for name in ("train.txt", "val.txt") for line in (self._out / name).read_text().splitlines()]
+        assert len(listed) == len(set(listed)) == self.done()
+        return [str(Path(image["file_name"]).relative_to(self._folder)) for image in self._ledger()]
+
+
+DOORS: Mapping[str, Callable[[Path, Path, CommandLine], Door]] = {
+    "jobs": OverHttp,
+    "jobs-redis": OverHttpWithRedis,
+    "label-studio": LabelStudio,
+    "bulk": Bulk,
+    "folder": Folder,
+}
+
+
+def names_in(folder: Path) -> list[str]:
+    """The pictures of a folder, by their paths in it."""
+    return [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.jpg"))]
+
+
+def assert_each_once(answered: Sequence[str], folder: Path) -> None:
+    """No picture is lost, none is there twice."""
+    assert Counter(answered) == Counter(names_in(folder))
