@@ -22,8 +22,6 @@ PASSWORD = "password-of-redis"
 LABELS = {"images/a.png": PICTURE, "labels/a.txt": b"0 .1 .1 .5 .1 .5 .5\n"}
 SETS = {
     "environment": b"path: /proc/self\ntrain: environ\nnames: [a]\n",
-    "parent": b"path: /proc/1\ntrain: environ\nnames: [a]\n",
-    "passwords": b"path: /etc\ntrain: passwd\nnames: [a]\n",
     "above": b"path: ../..\ntrain: .\nnames: [a]\n",
     "aliases": f"a0: &a0 [x, x, x]\n{ALIASES}names: *a8\ntrain: images\n".encode(),
 }
