@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from lexiseg_labels import libraries, pictures
 from lexiseg_labels.errors import NoMasks
-from lexiseg_labels.formats import annotation_tools, coco, geojson, yolo
+from lexiseg_labels.formats import coco, cvat, geojson, label_studio, labelme, yolo
 from lexiseg_labels.masks import png
 from lexiseg_labels.segments import (
     AnswerWarning,
@@ -286,7 +286,7 @@ class Segmentation:
         Raises:
             NoMasks: requested with mask="png" or "none", or a polygon has holes.
         """
-        return coco.coco_annotations(self.segments, image_id)
+        return coco.annotations_of(self.segments, image_id)
 
     def to_yolo(self, *, simplify: float = 0.0) -> str:
         """The text of an Ultralytics YOLO segmentation label file: class index and polygon of each segment.
@@ -296,9 +296,9 @@ class Segmentation:
         """
         return yolo.lines(self.segments, self.size, simplify)
 
-    to_labelme = annotation_tools.to_labelme
-    to_label_studio = annotation_tools.to_label_studio
-    to_cvat = annotation_tools.to_cvat
+    to_labelme = labelme.to_labelme
+    to_label_studio = label_studio.to_label_studio
+    to_cvat = cvat.to_cvat
     to_geojson = geojson.to_geojson
     to_fiftyone = libraries.to_fiftyone
     to_supervision = libraries.to_supervision

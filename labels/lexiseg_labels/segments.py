@@ -216,6 +216,19 @@ def segment_rings(segment: Segment, tolerance: float) -> tuple[Ring, ...]:
     )
 
 
+def run_lengths(segment: Segment) -> dict[str, Any]:
+    """`{"size": [H, W], "counts": ...}` of a mask in any form. Raises NoMasks: requested with mask="none"."""
+    if (lengths := segment.rle) is not None:
+        return lengths
+    pixels = segment.shape.pixels()
+    return {"size": list(pixels.shape), "counts": rle.encode(pixels)}
+
+
+def drawing_order(segments: Sequence[Segment]) -> list[Segment]:
+    """The segments to draw onto one map, one after the other: larger ones first, so that none is hidden by another."""
+    return sorted(exportable(segments), key=lambda segment: (-segment.area, -segment.id))
+
+
 def read_size(value: Any) -> tuple[int, int]:
     """An image's height and width, each 1 to `MAX_SIDE`.
 

@@ -19,7 +19,7 @@ from lexiseg_client.calling.mapping import Images, MapOptions, OnError, map_plan
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
-from lexiseg_client.folders import DataSet, LabelledFolder, write_all, writer_of
+from lexiseg_client.folders import LabelledFolder, Writer, write_all
 from lexiseg_client.images import ImageLike, pictures_in
 from lexiseg_client.jobs import Jobs
 from lexiseg_client.models import Health, Model
@@ -175,7 +175,7 @@ class Client:
         folder: str | os.PathLike[str],
         classes: Classes,
         *,
-        to: DataSet = "coco",
+        to: str = "coco",
         out: str | os.PathLike[str] | None = None,
         **options: Unpack[MapOptions],
     ) -> LabelledFolder:
@@ -184,8 +184,7 @@ class Client:
         Args:
             folder: pictures are found by their suffixes.
             classes: as for `segment`.
-            to: "coco" writes annotations/ and images/, "label-studio" tasks.json, "labelme" a file for each picture,
-                "yolo" what Ultralytics trains on.
+            to: a format of labels, as coco, yolo or labelme; an error names all of them.
             out: the data set's folder, whose files are replaced; None: beside `folder`, as FOLDER-coco.
             options: see `MapOptions`; `task="instance"` separates objects of one class.
 
@@ -197,7 +196,7 @@ class Client:
         pictures = pictures_in(Path(folder))
         answers = self.map(pictures, classes, on_error="return", **options)
         names = [entry.name if isinstance(entry, Class) else entry for entry in classes]
-        writer = writer_of(to, Path(folder), None if out is None else Path(out), names)
+        writer = Writer(to, Path(folder), None if out is None else Path(out), names)
         with closing(answers):
             return write_all(writer, zip(pictures, answers, strict=True))
 

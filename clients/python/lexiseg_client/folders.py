@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeAlias
-from urllib.parse import quote
+from tempfile import TemporaryFile
 
 from lexiseg_client.calling.mapping import IMAGE_ERRORS
-from lexiseg_client.errors import Forbidden, NotFound, Unauthorized, Unreachable, UnusableImage
-from lexiseg_labels.files import write_whole
-from lexiseg_labels.formats import coco, yolo
+from lexiseg_client.errors import Forbidden, NotFound, Unauthorized, Unreachable
+from lexiseg_labels.data_set import DataSet, Picture
+from lexiseg_labels.exports import format_of, write_folder
+from lexiseg_labels.kept import line_of, picture_of_line
+from lexiseg_labels.names import Names, suffix_of
 from lexiseg_labels.segmentation import Segmentation
 
-DataSet: TypeAlias = Literal["coco", "yolo", "labelme", "label-studio"]
 FATAL = (Forbidden, NotFound, Unauthorized, Unreachable)  # the next image would fail, too
 
 
@@ -32,138 +29,71 @@ class LabelledFolder:
     failed: dict[Path, Exception]
 
 
-class Writer(ABC):
-    """Base of the data sets: writes the labels of each picture into a folder, then what all pictures share.
+class Writer:
+    """Writes the labels of each picture into a folder, then what all pictures share.
 
     Args:
+        to: the data set's format.
         folder: the pictures'; names in the data set are relative to it.
-        out: the data set's.
+        out: the data set's; None: beside the folder, as FOLDER-coco.
         classes: names, in order.
+
+    Raises:
+        ValueError: there is no such format, or it has no room for the classes.
     """
 
-    suffix: ClassVar[str | None] = None  # of a file of its own for each picture
+    def __init__(self, to: str, folder: Path, out: Path | None, classes: list[str]) -> None:
+        try:
+            self._format = format_of(to)
+            self._format.check(classes)
+        except ValueError as error:
+            raise ValueError(f"to: {error}") from None
+        self._classes = classes
+        self.folder = Path(os.path.abspath(folder))
+        self.out = out or self.folder.with_name(f"{self.folder.name}-{to}")
+        self._names = Names()
+        self._kept = TemporaryFile()  # noqa: SIM115  # closed with the writer
 
-    def __init__(self, folder: Path, out: Path, classes: list[str]) -> None:
-        self.folder, self.out, self.classes = folder, out, classes
-        self._stems: set[Path] = set()
-        out.mkdir(parents=True, exist_ok=True)
-
-    def add(self, picture: Path, answer: Segmentation) -> None:
+    def add(self, path: Path, answer: Segmentation) -> None:
         """Write the labels of one picture.
 
         Raises:
-            UnusableImage: another picture has the same file of labels.
             LexisegError, OSError: its labels cannot be written.
         """
-        name = picture.relative_to(self.folder)
-        if self.suffix is not None:
-            if name.with_suffix("") in self._stems:
-                raise UnusableImage(f"{picture}: another picture has its name, but for the suffix")
-            self._stems.add(name.with_suffix(""))
-        self.write(name, answer)
+        source = path.relative_to(self.folder).as_posix()
+        picture = Picture(
+            name=self._names.of(source),
+            size=answer.size,
+            segments=answer.segments,
+            source=source,
+            suffix=suffix_of(source),
+            link=Path(os.path.relpath(path, self.out)).as_posix(),
+            model=f"{answer.model} {answer.model_digest}",
+        )
+        line = line_of(picture)
+        write_folder(list(self._format.files_of(picture, self._classes)), self.out)
+        if self._format.images:
+            self._place(path, self.out / self._format.images / picture.file_name)
+        self._kept.write(line)
 
-    @abstractmethod
-    def write(self, name: Path, answer: Segmentation) -> None:
-        """Write, or keep for `close`, the labels of a picture named relative to the folder."""
+    def close(self) -> None:
+        """Write what the pictures share, if there are any."""
+        with self._kept:
+            if self._kept.tell():
+                write_folder(self._format.shared(DataSet(self._classes, self._pictures)), self.out)
 
-    def close(self) -> None:  # noqa: B027
-        """Write what the pictures share."""
+    def _pictures(self) -> Iterator[Picture]:
+        self._kept.seek(0)
+        yield from map(picture_of_line, self._kept)
 
-    def put(self, name: str | Path, text: str) -> None:
-        """Write a file of the data set, whole or not at all."""
-        path = self.out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text.encode())
-
-    def put_picture(self, folder: str, name: Path) -> None:
-        """Link or copy a picture into a folder of the data set."""
-        image = self.out / folder / name
+    def _place(self, path: Path, image: Path) -> None:
+        """Link or copy a picture into the data set."""
         image.parent.mkdir(parents=True, exist_ok=True)
         image.unlink(missing_ok=True)
         try:
-            os.link(self.folder / name, image)
+            os.link(path, image)
         except OSError:  # another file system
-            shutil.copyfile(self.folder / name, image)
-
-
-class Coco(Writer):
-    """annotations/ and images/ (links to the pictures, or copies), as pycocotools, CVAT and datumaro read them."""
-
-    def __init__(self, folder: Path, out: Path, classes: list[str]) -> None:
-        super().__init__(folder, out, classes)
-        self._images: list[dict[str, Any]] = []
-        self._annotations: list[dict[str, Any]] = []
-
-    def write(self, name: Path, answer: Segmentation) -> None:
-        self.put_picture(coco.IMAGES, name)
-        number = len(self._images) + 1
-        self._annotations += coco.coco_annotations(answer.segments, number, len(self._annotations) + 1)
-        height, width = answer.size
-        self._images.append({"id": number, "file_name": name.as_posix(), "width": width, "height": height})
-
-    def close(self) -> None:
-        categories = [{"id": place, "name": name} for place, name in enumerate(self.classes, 1)]
-        content = {"images": self._images, "annotations": self._annotations, "categories": categories}
-        self.put(coco.ANNOTATIONS, json.dumps(content))
-
-
-class Yolo(Writer):
-    """images/ (links to the pictures, or copies), labels/, data.yaml, train.txt and val.txt, as Ultralytics trains."""
-
-    suffix = ".txt"
-
-    def __init__(self, folder: Path, out: Path, classes: list[str]) -> None:
-        super().__init__(folder, out, classes)
-        self._names: list[str] = []
-
-    def write(self, name: Path, answer: Segmentation) -> None:
-        self.put(Path("labels", name).with_suffix(".txt"), answer.to_yolo())
-        self.put_picture("images", name)
-        self._names.append(name.as_posix())
-
-    def close(self) -> None:
-        self.put("data.yaml", yolo.data_yaml(self.classes))
-        lists: dict[str, str] = {}
-        for file, line in yolo.splits(self._names):
-            lists[file] = lists.get(file, "") + line
-        for file, lines in lists.items():
-            self.put(file, lines)
-
-
-class Labelme(Writer):
-    """A JSON file for each picture, which names it by its path from there."""
-
-    suffix = ".json"
-
-    def write(self, name: Path, answer: Segmentation) -> None:
-        place = (self.out / name).parent
-        path = Path(os.path.relpath(self.folder / name, place)).as_posix()
-        self.put(name.with_suffix(".json"), json.dumps(answer.to_labelme(path, simplify=1)))
-
-
-class LabelStudio(Writer):
-    """tasks.json with a prediction for each picture, which Label Studio serves from its local files."""
-
-    def __init__(self, folder: Path, out: Path, classes: list[str]) -> None:
-        super().__init__(folder, out, classes)
-        self._tasks: list[dict[str, Any]] = []
-
-    def write(self, name: Path, answer: Segmentation) -> None:
-        self._tasks.append(answer.to_label_studio(f"/data/local-files/?d={quote(name.as_posix())}"))
-
-    def close(self) -> None:
-        self.put("tasks.json", json.dumps(self._tasks))
-
-
-WRITERS: dict[str, type[Writer]] = {"coco": Coco, "yolo": Yolo, "labelme": Labelme, "label-studio": LabelStudio}
-
-
-def writer_of(to: str, folder: Path, out: Path | None, classes: list[str]) -> Writer:
-    """The writer of a data set; `out` is by default beside the folder, as FOLDER-coco. Raises ValueError: no such."""
-    if to not in WRITERS:
-        raise ValueError(f"to: expected one of {', '.join(WRITERS)}, got {to!r}")
-    folder = Path(os.path.abspath(folder))
-    return WRITERS[to](folder, out or folder.with_name(f"{folder.name}-{to}"), classes)
+            shutil.copyfile(path, image)
 
 
 def write_all(writer: Writer, answers: Iterable[tuple[Path, Segmentation | Exception]]) -> LabelledFolder:
@@ -187,11 +117,7 @@ def write_all(writer: Writer, answers: Iterable[tuple[Path, Segmentation | Excep
             except IMAGE_ERRORS as error:
                 failed[picture] = error
     finally:
-        if labelled:
-            writer.close()
-        else:
-            with suppress(OSError):  # it held files before
-                writer.out.rmdir()
+        writer.close()
     if not labelled and failed:
         raise next(iter(failed.values()))
     return LabelledFolder(writer.out, labelled, failed)

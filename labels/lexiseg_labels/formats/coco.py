@@ -1,23 +1,28 @@
-"""COCO annotations."""
+"""COCO's instances: run lengths in one JSON file, and the pictures beside it.
+
+Keys have the order of this module, as the playground's writer; ids count from 1 in the order of the pictures.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from lexiseg_labels.data_set import DataSet, File, Format, category_of
 from lexiseg_labels.errors import NoMasks
-from lexiseg_labels.segments import Segment
+from lexiseg_labels.json_text import SCORE_DECIMALS, json_file, rounded
+from lexiseg_labels.segments import Segment, run_lengths
 
 # The layout of a data set: one subset, and pictures, by whose path in IMAGES `file_name` calls them.
 ANNOTATIONS = "annotations/instances_default.json"
 IMAGES = "images"
 
 
-def coco_annotations(segments: Sequence[Segment], image_id: int, first_id: int | None = None) -> list[dict[str, Any]]:
-    """See `Segmentation.to_coco`; annotation ids count from `first_id`, or are the segments' ids if None."""
+def annotations_of(segments: Sequence[Segment], image_id: int) -> list[dict[str, Any]]:
+    """See `Segmentation.to_coco`: of one answer, where classes have names and no categories."""
     return [
         {
-            "id": segment.id if first_id is None else first_id + offset,
+            "id": segment.id,
             "image_id": image_id,
             "category_id": 0 if segment.class_index is None else segment.class_index + 1,
             "category_name": segment.label,
@@ -28,7 +33,7 @@ def coco_annotations(segments: Sequence[Segment], image_id: int, first_id: int |
             "score": segment.score,
             **prompt_fields(segment),
         }
-        for offset, segment in enumerate(segments)
+        for segment in segments
     ]
 
 
@@ -47,3 +52,46 @@ def _shape(segment: Segment) -> Any:
     if any(ring.holes for ring in segment.polygons):
         raise NoMasks('a part of a mask has holes, which COCO polygons cannot express: ask with mask="rle"')
     return [ring.exterior.reshape(-1).tolist() for ring in segment.polygons]
+
+
+def _shared(data: DataSet) -> Iterator[File]:
+    members = {
+        "info": {"description": "lexiseg"},
+        "categories": [{"id": number, "name": name} for number, name in enumerate(data.categories, 1)],
+        "images": _images(data),
+        "annotations": _annotations(data),
+    }
+    yield ANNOTATIONS, json_file(members)
+
+
+def _images(data: DataSet) -> Iterator[dict[str, Any]]:
+    for number, picture in enumerate(data.pictures(), 1):
+        height, width = picture.size
+        entry = {"id": number, "file_name": picture.file_name, "height": height, "width": width}
+        yield entry | ({"source": picture.source} if picture.source else {})
+
+
+def _annotations(data: DataSet) -> Iterator[dict[str, Any]]:
+    written = 0
+    for number, picture in enumerate(data.pictures(), 1):
+        for segment in picture.segments:
+            written += 1
+            yield {
+                "id": written,
+                "image_id": number,
+                "category_id": 1 + category_of(segment, data.classes),
+                "segmentation": run_lengths(segment),
+                "area": segment.area,
+                "bbox": list(segment.bbox),
+                "iscrowd": 0,
+                "score": rounded(segment.score, SCORE_DECIMALS),
+                **_data_set_prompt_fields(segment),
+            }
+
+
+def _data_set_prompt_fields(segment: Segment) -> dict[str, Any]:
+    quality = None if segment.quality is None else rounded(segment.quality, SCORE_DECIMALS)
+    return prompt_fields(segment) and prompt_fields(segment) | {"quality": quality}
+
+
+FORMAT = Format("coco", f"{IMAGES}/ and {ANNOTATIONS}", shared=_shared, images=IMAGES, listing=ANNOTATIONS)

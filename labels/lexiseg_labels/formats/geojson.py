@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_labels.data_set import File, Format, Picture
+from lexiseg_labels.json_text import SCORE_DECIMALS, json_text, rounded
 from lexiseg_labels.masks.polygons import Ring
 from lexiseg_labels.segments import Answer, Segment, exportable, segment_rings
+
+IDENTITY: NDArray[np.float64] = np.eye(2, 3)
 
 
 def to_geojson(answer: Answer, *, simplify: float = 0.0, transform: Sequence[float] | None = None) -> dict[str, Any]:
@@ -66,3 +70,15 @@ def _feature(segment: Segment, rings: tuple[Ring, ...], matrix: NDArray[np.float
             **({} if segment.track_id is None else {"track_id": segment.track_id}),
         },
     }
+
+
+def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
+    features = [
+        _feature(segment, segment_rings(segment, 0.0), IDENTITY, True) for segment in exportable(picture.segments)
+    ]
+    for feature in features:
+        feature["properties"]["score"] = rounded(feature["properties"]["score"], SCORE_DECIMALS)
+    yield f"{picture.name}.geojson", f"{json_text({'type': 'FeatureCollection', 'features': features})}\n".encode()
+
+
+FORMAT = Format("geojson", "NAME.geojson for each picture, in pixels", _of_picture)

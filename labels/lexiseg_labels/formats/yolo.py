@@ -1,4 +1,8 @@
-"""Export to an Ultralytics YOLO segmentation data set: polygon label files, data.yaml, train.txt and val.txt."""
+"""YOLO's segmentation data set, as Ultralytics trains on it: a line of corners for each segment.
+
+`CLASS x y x y ...`: corners as shares of width and height, floor(x * 10^6 / width + 0.5) millionths. Holes and parts
+are joined into one polygon by bridges of zero width.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +11,31 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
+
+from lexiseg_labels.data_set import DataSet, File, Format, Picture
 from lexiseg_labels.masks.polygons import joined_contour
 from lexiseg_labels.segments import Segment, exportable, segment_rings
 
 DECIMALS = 6  # 0.02 pixels in an image of 20,000
 VAL_SHARE = 10  # one image in 10 is for validation
+TRAIN, VAL = "train.txt", "val.txt"
 
 
-def lines(segments: Sequence[Segment], size: tuple[int, int], tolerance: float = 0.0) -> str:
-    """See `Segmentation.to_yolo`: `CLASS x y x y ...`, corners as fractions of width and height."""
+def lines(segments: Sequence[Segment], size: tuple[int, int], tolerance: float = 0.0, *, without_class: int = 0) -> str:
+    """The lines of a picture; a segment without a class gets `without_class`.
+
+    Raises:
+        NoMasks: requested with mask="none".
+    """
     height, width = size
+    scale = 10**DECIMALS
     rows = []
     for segment in exportable(segments):
-        corners = joined_contour(segment_rings(segment, tolerance)) / (width, height)
-        numbers = " ".join(f"{value:.{DECIMALS}f}" for value in corners.reshape(-1).tolist())
-        rows.append(f"{0 if segment.class_index is None else segment.class_index} {numbers}\n")
+        corners = joined_contour(segment_rings(segment, tolerance)) * scale / (width, height)
+        shares = np.floor(corners + 0.5).astype(np.int64).reshape(-1).tolist()
+        numbers = " ".join(f"{share // scale}.{share % scale:0{DECIMALS}d}" for share in shares)
+        rows.append(f"{without_class if segment.class_index is None else segment.class_index} {numbers}\n")
     return "".join(rows)
 
 
@@ -29,22 +43,36 @@ def data_yaml(names: Sequence[str]) -> str:
     """The text of data.yaml. It has no `path`: trainers resolve the splits against its folder."""
     # A JSON string is a valid YAML scalar.
     entries = "".join(f"  {index}: {json.dumps(name, ensure_ascii=False)}\n" for index, name in enumerate(names))
-    return f"train: train.txt\nval: val.txt\nnames:\n{entries}"
+    return f"train: {TRAIN}\nval: {VAL}\nnames:\n{entries}"
 
 
-def splits(names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Assign images to splits: yields ("train.txt" or "val.txt", line) for each path below images/.
+def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
+    text = lines(picture.segments, picture.size, without_class=len(classes))
+    yield f"labels/{picture.name}.txt", text.encode()
 
-    The split depends on the image's name alone, so adding images moves none. Trainers refuse an empty split: if one
-    gets no image, the first image of the other is in both.
+
+def _shared(data: DataSet) -> Iterator[File]:
+    for split in (TRAIN, VAL):
+        yield split, _listed(split, (picture.file_name for picture in data.pictures()))
+    yield "data.yaml", data_yaml(data.categories).encode()
+
+
+def _listed(split: str, names: Iterable[str]) -> Iterator[bytes]:
+    """The lines of a split's pictures.
+
+    The split depends on the picture's name alone, so adding pictures moves none. Trainers refuse an empty split: if one
+    gets no picture, the first of the other is in both.
     """
-    files = ("train.txt", "val.txt")
-    first_lines: dict[str, str] = {}
+    first, is_empty = None, True
     for name in names:
-        file = files[zlib.crc32(os.fsencode(name.rpartition(".")[0])) % VAL_SHARE == 0]
-        line = f"./images/{name}\n"
-        first_lines.setdefault(file, line)
-        yield file, line
-    if len(first_lines) == 1:
-        ((file, line),) = first_lines.items()
-        yield next(other for other in files if other != file), line
+        is_val = zlib.crc32(os.fsencode(name.rpartition(".")[0])) % VAL_SHARE == 0
+        line = f"./images/{name}\n".encode()
+        first = first or line
+        if is_val == (split == VAL):
+            is_empty = False
+            yield line
+    if is_empty and first is not None:
+        yield first
+
+
+FORMAT = Format("yolo", "images/, labels/*.txt, train.txt, val.txt and data.yaml", _of_picture, _shared, "images")

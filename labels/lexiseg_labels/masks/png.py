@@ -11,14 +11,17 @@ from numpy.typing import NDArray
 from lexiseg_labels.errors import UnreadableAnswer
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GRAY = 0
+GRAY, INDEXED = 0, 3
 COLOUR_TYPES = {1: GRAY, 2: 4, 3: 2, 4: 6}  # by number of channels
 LEVEL = 1  # zlib's fastest: several times faster than the default, files a little larger
 NONE, SUB, UP, AVERAGE, PAETH = range(5)
 
 
-def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
-    """Encode pixels [H, W] or [H, W, C] as PNG; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA; 8 or 16 bits."""
+def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16], palette: NDArray[np.uint8] | None = None) -> bytes:
+    """Encode pixels [H, W] or [H, W, C] as PNG; C = 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA; 8 or 16 bits.
+
+    With a palette [256, 3], pixels [H, W] of 8 bits are places in it.
+    """
     height, width = pixels.shape[:2]
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     rows = np.ascontiguousarray(pixels, pixels.dtype.newbyteorder(">")).view(np.uint8).reshape(height, -1)
@@ -27,9 +30,11 @@ def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
     lines[:, 0] = SUB
     lines[:, 1 : 1 + step] = rows[:, :step]
     np.subtract(rows[:, step:], rows[:, :-step], out=lines[:, 1 + step :])
-    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, COLOUR_TYPES[channels], 0, 0, 0)
+    colour_type = COLOUR_TYPES[channels] if palette is None else INDEXED
+    header = struct.pack(">IIBBBBB", width, height, 8 * pixels.itemsize, colour_type, 0, 0, 0)
     content = zlib.compress(lines.data, LEVEL)
-    return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", content) + _chunk(b"IEND", b"")
+    colours = b"" if palette is None else _chunk(b"PLTE", palette.tobytes())
+    return SIGNATURE + _chunk(b"IHDR", header) + colours + _chunk(b"IDAT", content) + _chunk(b"IEND", b"")
 
 
 def decode_gray(content: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:

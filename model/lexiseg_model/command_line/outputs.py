@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +45,6 @@ def _writable(path: Path | None) -> Path | None:
     if not os.access(nearest, os.W_OK):
         raise typer.BadParameter(f"{path} cannot be written: no permission to write in {nearest}")
     return path
-
-
-def numbered(name: str) -> Iterator[str]:
-    """NAME, NAME-2, NAME-3 and so on without end, for what must not replace anything."""
-    yield name
-    yield from (f"{name}-{number}" for number in count(2))
 
 
 def write_text(path: Path | None, text: str) -> None:

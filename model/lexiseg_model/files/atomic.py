@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from lexiseg_labels.names import fitting
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.files.names import fitting
 
 READABLE = 0o644  # the worker that serves the weights may be another user
 PRIVATE = 0o600

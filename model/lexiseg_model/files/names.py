@@ -6,15 +6,11 @@ name as it came. In texts it has the form of JSON, which has an escape for it: \
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from pathlib import Path
 
-MAX_BYTES = 255  # of a name, in the file systems of Linux, macOS and Windows
-DIGEST_BYTES = 4
 ESCAPE = re.compile(r"\\udc([89a-f][0-9a-f])")  # of a byte that is not UTF-8
-LONGEST_CHARACTER = 4  # bytes, in UTF-8
 # They would break a line in a list of names.
 CONTROL = re.compile("[\x00-\x1f\x7f\x80-\x9f\u2028\u2029]")
 
@@ -31,17 +27,6 @@ def visible_files(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if not is_hidden(name)]
         files += (Path(place, name) for name in names if not is_hidden(name))
     return sorted(file for file in files if file.is_file())
-
-
-def fitting(name: str, room: int = 0) -> str:
-    """A name of at most 255 - `room` bytes; a longer one is cut, and ends in a digest of the whole."""
-    encoded, max_bytes = os.fsencode(name), MAX_BYTES - room
-    if len(encoded) <= max_bytes:
-        return name
-    end = max_bytes - 2 * DIGEST_BYTES - 1
-    for _ in range(LONGEST_CHARACTER):  # not within a character
-        end -= encoded[end] & 0xC0 == 0x80
-    return f"{os.fsdecode(encoded[:end])}-{hashlib.blake2b(encoded, digest_size=DIGEST_BYTES).hexdigest()}"
 
 
 def on_one_line(name: str) -> str:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_labels.formats.annotation_tools import brush_runs
+from lexiseg_labels.formats.label_studio import brush_runs
 from lexiseg_labels.masks import rle
 from lexiseg_model.types import Segment
 from lexiseg_model.vocabulary.class_names import folded

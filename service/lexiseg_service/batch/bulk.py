@@ -20,7 +20,7 @@ from lexiseg_service.batch.description import JobInput, task_question
 from lexiseg_service.batch.executors.chunks import MAX_REASONS, BulkJob, ChunkWorker, Report
 from lexiseg_service.batch.executors.process import batch_settings
 from lexiseg_service.batch.executors.ray_actors import Cluster, segment_on
-from lexiseg_service.batch.export import WRITERS, bank_maker
+from lexiseg_service.batch.export import bank_maker, writer_of
 from lexiseg_service.batch.ledger.folder import Destination, Size, count_rows, planned_size, write_plan
 from lexiseg_service.batch.rows import FAILED
 from lexiseg_service.batch.sources.listing import Kind, pictures_of, source_of
@@ -71,9 +71,10 @@ def run(
         ServiceError: the pictures or the model are not as expected.
         ModelError: the model is not there.
     """
-    for name in asked.formats:
-        if name not in WRITERS:
-            raise typer.BadParameter(f"expected one of {', '.join(WRITERS)}; got {name!r}", param_hint="'--to'")
+    try:
+        writers = dict(map(writer_of, asked.formats))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="'--to'") from None
     destination = absolute(asked.destination)
     rows = Destination(destination)
     job = _job(asked, rows, destination, settings, retry_failed)
@@ -93,10 +94,9 @@ def run(
     typer.echo(
         f"{n_rows:,} inputs, {n_rows:,} rows, none lost and none twice; {failures:,} failures: {destination}/rows"
     )
-    for name, write in WRITERS.items():
-        if name in asked.formats:
-            write(job, rows, size)
-            typer.echo(f"{name}: {destination}/{name}")
+    for name, write in writers.items():
+        write(job, rows, size)
+        typer.echo(f"{name}: {destination}/{name}")
     return 0
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from lexiseg_model.types import StrictModel
-from lexiseg_service.batch.ledger.job import Format
+from lexiseg_service.batch.formats import Format
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.schemas import Question, TaskQuestion
 from lexiseg_service.question.validation import parse_object, validate
@@ -55,8 +54,6 @@ class JobInput(StrictModel):
 
 MAX_URLS = 10**8  # in one file, which is read into memory whole
 TAKEN = frozenset({"classes", "vocabulary", "task", "background", "threshold", "max_side"})  # by rows of parquet
-# What bulk writes beside the rows.
-EXPORTS: Mapping[Format, list[str]] = {"jsonl": [], "parquet": [], "coco": ["coco"], "yolo": ["yolo"]}
 
 
 def stored(question: Question) -> dict[str, Any]:
@@ -76,8 +73,6 @@ def read_description(path: Path, limits: Limits) -> JobInput:
         raise InvalidValue(f"question: bulk takes {', '.join(sorted(TAKEN))}; got {', '.join(others)}")
     if (job.folder is None) == (job.urls is None):
         raise InvalidValue("expected one of folder and urls")
-    if job.to not in EXPORTS:
-        raise InvalidValue.of("to", job.to, ", ".join(EXPORTS))
     return job
 
 

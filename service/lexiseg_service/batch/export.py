@@ -1,26 +1,29 @@
-"""Export the answers of a finished job to other formats: DST/coco, DST/yolo, DST/webdataset, DST/bank.
+"""Export the answers of a finished job to other formats: each in a folder of its name, as DST/coco, DST/webdataset.
 
 Files of an earlier export are replaced. Pictures are read from the source again; unreadable ones are left out.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from lexiseg_client.calling.mapping import map_threads
-from lexiseg_labels.formats import coco, yolo
-from lexiseg_model.command_line.outputs import numbered
+from lexiseg_labels.data_set import DataSet, File, Format
+from lexiseg_labels.data_set import Picture as Labelled
+from lexiseg_labels.exports import format_of, pieces
+from lexiseg_labels.names import Names, safe_name
+from lexiseg_labels.names import suffix_of as suffix_of_name
 from lexiseg_model.errors import OptionError
 from lexiseg_model.files.archives import add_file
-from lexiseg_model.files.names import fitting
 from lexiseg_model.pictures.formats import suffix_of
 from lexiseg_model.pictures.reader import read as read_picture
 from lexiseg_service.batch.executors.chunks import BulkJob
@@ -35,86 +38,68 @@ from lexiseg_service.in_process import load
 if TYPE_CHECKING:  # imports torch
     from lexiseg_model.internal import Banking
 
-Format = Literal["coco", "webdataset", "yolo", "bank"]
-UNSAFE = re.compile(r"[^\w.\-]+")
-UNSAFE_IN_KEYS = re.compile(r"[^\w\-]+")  # a dot would end a key of webdataset
-ROOM = len(".webp")  # bytes that follow the name of an input in the longest name of its files
+UNSAFE_IN_KEYS = re.compile(r"[^\w\-/]+")  # a dot would end a key of webdataset
+Write: TypeAlias = "Callable[[BulkJob, Destination, Size], None]"
 PICTURES_AHEAD = 32  # pictures that are read ahead
 
 
-def write_coco(job: BulkJob, destination: Destination, size: Size) -> None:
-    """COCO's data set: images/, and annotations with run lengths, streamed. `source` is an input's id."""
-    categories = [{"id": n, "name": entry.name} for n, entry in enumerate(job.vocabulary.classes, 1)]
-    head = {"info": {"description": "lexiseg bulk", "asked": job.identity}, "categories": categories}
-    left_out: set[str] = set()
-    with destination.open(f"coco/{coco.ANNOTATIONS}", "wb") as raw, io.TextIOWrapper(raw, "utf-8") as out:
-        # Images first, then annotations: the rows are read twice and never held.
-        out.write(json.dumps(head)[:-1])
-        _write_list(out, "images", _coco_images(job, destination, size, left_out))
-        answers = (row for row in _answers(destination, size) if row["id"] not in left_out)
-        _write_list(out, "annotations", _coco_annotations(answers))
-        out.write("\n}\n")
+def write_labels(kind: Format, job: BulkJob, destination: Destination, size: Size) -> None:
+    """A data set of labels; the pictures are read from the source again where it holds them."""
+    classes = [entry.name for entry in job.vocabulary.classes]
+    left_out: set[str] = set()  # cannot be read again
+    read_anew = _read_anew(job, destination, size, left_out)
+    for picture in _pictures_of(job, destination, size, left_out) if kind.images is None else read_anew:
+        _write_all(destination, kind, kind.files_of(picture, classes))
+    data = DataSet(classes, lambda: _pictures_of(job, destination, size, left_out))
+    _write_all(destination, kind, kind.shared(data))
 
 
-def _coco_images(job: BulkJob, destination: Destination, size: Size, left_out: set[str]) -> Iterator[dict[str, Any]]:
-    """Write the pictures; yields their entries, and adds to `left_out` the ids of those that cannot be read again."""
-    names, number = Names(UNSAFE), 0
+def _write_all(destination: Destination, kind: Format, files: Iterable[File]) -> None:
+    for name, content in files:
+        with destination.open(f"{kind.name}/{name}", "wb") as out:
+            for piece in pieces(content):
+                out.write(piece)
+
+
+def _pictures_of(job: BulkJob, destination: Destination, size: Size, left_out: Container[str]) -> Iterator[Labelled]:
+    names = Names()
+    for row in _answers(destination, size):
+        if row["id"] not in left_out:
+            yield _picture(job, row, names, ".jpg")
+
+
+def _read_anew(job: BulkJob, destination: Destination, size: Size, left_out: set[str]) -> Iterator[Labelled]:
+    """The pictures with their files; adds to `left_out` the ids of those that cannot be read again."""
+    names = Names()
     for chunk in range(size.chunks):
-        unwritten = {row["id"] for row in destination.rows(chunk) if row["status"] == OK}
+        unread = {row["id"] for row in destination.rows(chunk) if row["status"] == OK}
         for row, content, suffix in _pictures(job, destination, chunk):
-            name, number = f"{names.of(row['id'])}{suffix}", number + 1
-            destination.write(f"coco/{coco.IMAGES}/{name}", content)
-            unwritten.discard(row["id"])
-            height, width = row["size"]
-            entry = {"id": number, "file_name": name, "height": height, "width": width}
-            yield {**entry, "source": row["id"]}
-        left_out |= unwritten
+            unread.discard(row["id"])
+            yield replace(_picture(job, row, names, suffix), read=partial(bytes, content))
+        left_out |= unread
 
 
-def _write_list(out: TextIO, name: str, entries: Iterable[dict[str, Any]]) -> None:
-    out.write(f', "{name}": [')
-    for place, entry in enumerate(entries):
-        out.write((",\n" if place else "\n") + json.dumps(entry))
-    out.write("]")
-
-
-def _coco_annotations(rows: Iterable[Row]) -> Iterator[dict[str, Any]]:
-    written = 0
-    for number, row in enumerate(rows, 1):
-        for annotation in coco.coco_annotations(segments_of(row), number, written + 1):
-            written += 1
-            yield annotation | {"score": round(annotation["score"], 4)}
-
-
-def write_yolo(job: BulkJob, destination: Destination, size: Size) -> None:
-    """Ultralytics' data set: images/, labels/, train.txt, val.txt and data.yaml."""
-    names = Names(UNSAFE)
-
-    def written() -> Iterator[str]:
-        for chunk in range(size.chunks):
-            for row, content, suffix in _pictures(job, destination, chunk):
-                name = names.of(row["id"])
-                destination.write(f"yolo/images/{name}{suffix}", content)
-                labels = yolo.lines(segments_of(row), tuple(row["size"]))
-                destination.write(f"yolo/labels/{name}.txt", labels.encode())
-                yield f"{name}{suffix}"
-
-    with destination.open("yolo/train.txt", "w") as train, destination.open("yolo/val.txt", "w") as val:
-        for list_name, line in yolo.splits(written()):
-            (train if list_name == "train.txt" else val).write(line)
-    destination.write("yolo/data.yaml", yolo.data_yaml([entry.name for entry in job.vocabulary.classes]).encode())
+def _picture(job: BulkJob, row: Row, names: Names, suffix: str) -> Labelled:
+    return Labelled(
+        name=names.of(row["id"]),
+        size=(row["size"][0], row["size"][1]),
+        segments=segments_of(row),
+        source=row["id"],
+        suffix=suffix_of_name(row["id"], suffix),
+        model=f"{job.model.partition('@')[0]} {row['model_digest']}",
+    )
 
 
 def write_webdataset(job: BulkJob, destination: Destination, size: Size) -> None:
     """Tar shards, one for each file of rows: NAME.jpg and NAME.json."""
-    names = Names(UNSAFE_IN_KEYS)
+    names = Names()
     for chunk in range(size.chunks):
         with (
             destination.open(f"webdataset/{chunk:06d}.tar", "wb") as out,
             tarfile.open(fileobj=out, mode="w|") as shard,
         ):
             for row, content, suffix in _pictures(job, destination, chunk):
-                name = names.of(row["id"])
+                name = names.first_free(UNSAFE_IN_KEYS.sub("_", safe_name(row["id"])))
                 add_file(shard, f"{name}{suffix}", content)
                 add_file(shard, f"{name}.json", json.dumps(row, ensure_ascii=False).encode())
 
@@ -149,36 +134,18 @@ def write_bank(job: BulkJob, destination: Destination, size: Size) -> None:
     destination.write("bank/bank.safetensors", safetensors.numpy.save({"keys": keys, "values": values}))
 
 
-WRITERS: Mapping[Format, Callable[[BulkJob, Destination, Size], None]] = {
-    "coco": write_coco,
+OTHERS: Mapping[str, Write] = {
     "webdataset": write_webdataset,
-    "yolo": write_yolo,
     "bank": write_bank,
 }
 
 
-class Names:
-    """File names for ids, each once: folders stay, an address becomes one name, unsafe characters become _."""
-
-    def __init__(self, unsafe: re.Pattern[str]) -> None:
-        self._unsafe = unsafe
-        self._used: set[int] = set()  # hashes
-
-    def of(self, id_: str) -> str:
-        """A name without a suffix, with a number if the name is taken."""
-        folder, slash, last = self._stem(id_).rpartition("/")
-        names = (folder + slash + fitting(name, ROOM) for name in numbered(last))
-        name = next(name for name in names if hash(name) not in self._used)
-        self._used.add(hash(name))
-        return name
-
-    def _stem(self, id_: str) -> str:
-        parts = [id_] if "://" in id_ else id_.split("/")
-        usable = [part for part in parts if part not in ("", ".", "..")] or ["_"]
-        head, dot, _ = usable[-1].rpartition(".")
-        if dot and head.strip("."):
-            usable[-1] = head
-        return "/".join(fitting(self._unsafe.sub("_", part).lstrip(".") or "_") for part in usable)
+def writer_of(name: str) -> tuple[str, Write]:
+    """The folder of a format, and what writes it. Raises ValueError: there is no such format."""
+    if name in OTHERS:
+        return name, OTHERS[name]
+    kind = format_of(name, *OTHERS)
+    return kind.name, partial(write_labels, kind)
 
 
 def _answers(destination: Destination, size: Size) -> Iterator[Row]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lexiseg_labels.exports import formats
 from lexiseg_model.command_line.options import Background, Classes, VocabularyName
 from lexiseg_service.commands import options
 from lexiseg_service.commands.options import check_installed, takes_settings
@@ -45,7 +46,9 @@ ImageColumn = Annotated[
 ]
 Formats = Annotated[
     list[str] | None,
-    typer.Option(metavar="coco|webdataset|yolo|bank", help="Also write the answers in this format; repeat it"),
+    typer.Option(
+        metavar="FORMAT", help=f"Also write the answers as {', '.join(formats())}, webdataset or bank; repeat it"
+    ),
 ]
 RowsPerFile = Annotated[
     int, typer.Option(min=1, help="Inputs in one file of rows; a killed actor loses at most so many")
@@ -110,7 +113,8 @@ def bulk(
     """
     check_installed("bulk", "bulk", "pyarrow")
     from lexiseg_service.batch.bulk import Asked, cluster_of, run
-    from lexiseg_service.batch.description import EXPORTS, JobInput
+    from lexiseg_service.batch.description import JobInput
+    from lexiseg_service.batch.formats import ROW_FORMS
     from lexiseg_service.commands.question import question_of
 
     if description is not None:
@@ -118,7 +122,7 @@ def bulk(
         if any(each is not None for each in typed) or task != "semantic":
             raise typer.BadParameter("DST alone goes with it; the file has the rest", param_hint=OPTION)
         destination, job = source, _read(description, settings)
-        to = [*EXPORTS[job.to], *(to or [])]
+        to = [*([] if job.to in ROW_FORMS else [job.to]), *(to or [])]
     elif destination is None:
         raise typer.BadParameter("a folder for the rows is missing", param_hint="'DST'")
     else:

@@ -20,7 +20,8 @@ from PIL import Image
 from skimage.draw import polygon2mask
 
 from lexiseg_client import MissingLibrary, Segment
-from lexiseg_labels.formats.annotation_tools import brush_runs, runs_of
+from lexiseg_labels.formats.cvat import runs_of
+from lexiseg_labels.formats.label_studio import brush_runs
 from tests.command import ended
 from tests.integration.adapters.tools import FOLDER, SECONDS
 from tests.labels.formats import made

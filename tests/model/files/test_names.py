@@ -6,30 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model.files.atomic import replace_file
-from lexiseg_model.files.names import as_text, fitting, from_text, on_one_line, to_utf8, visible_files
+from lexiseg_model.files.names import as_text, from_text, on_one_line, to_utf8, visible_files
 
 LATIN = os.fsdecode(b"caf\xe9")
-
-
-@pytest.mark.parametrize("name", ["n" * 300, "\N{CJK UNIFIED IDEOGRAPH-4E00}" * 100, os.fsdecode(b"\xe9" * 300)])
-def test_a_long_name_is_cut_to_what_file_systems_take(tmp_path: Path, name: str) -> None:
-    short = fitting(name, room=4)
-
-    (tmp_path / f"{short}.jpg").write_bytes(b"")
-    assert len(os.fsencode(short)) > 200
-    assert short[:3] == name[:3]
-    assert short != fitting(f"{name}-2", room=4)
-
-
-def test_a_name_that_fits_stays(tmp_path: Path) -> None:
-    assert fitting("n" * 251, room=4) == "n" * 251
-    replace_file(tmp_path / ("n" * 255), b"written under another name first")
-
-
-def test_a_long_name_is_cut_between_characters() -> None:
-    as_text(fitting("a" + "\N{PILE OF POO}" * 100)).encode()
-    assert "\\udc" not in as_text(fitting("\N{PILE OF POO}" * 100))
 
 
 @pytest.mark.parametrize("name", [LATIN, "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "plain"])

@@ -24,10 +24,10 @@ from lexiseg_client.calling.steps import Call, Send, Step, Wait, Work
 from lexiseg_client.errors import Problem, TimedOut
 from lexiseg_client.question.options import Classes, Options, question_json
 from lexiseg_client.rest import PREFIX, read
-from lexiseg_labels.files import write_whole
+from lexiseg_labels.exports import write_whole
 from lexiseg_labels.segmentation import Segmentation
 
-Format: TypeAlias = Literal["jsonl", "parquet", "coco", "yolo", "label-maps"]
+Format: TypeAlias = str  # jsonl, parquet, or a format of labels
 POLL_SECONDS = 1.0
 PARTS_PER_PAGE = 16
 UPLOAD_SECONDS = 3600.0  # for an archive, unless a timeout is given

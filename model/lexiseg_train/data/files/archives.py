@@ -11,9 +11,10 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import IO, BinaryIO
 
+from lexiseg_labels.names import fitting
 from lexiseg_model.errors import DatasetError, TooManyEntriesError
 from lexiseg_model.files.archives import PLAIN, entries_of, open_tar, open_zip, parts_of
-from lexiseg_model.files.names import as_text, fitting, is_hidden
+from lexiseg_model.files.names import as_text, is_hidden
 from lexiseg_train.data.files.inside import DRIVE, MACOS
 from lexiseg_train.data.files.limits import MAX_ARCHIVE_BYTES, MAX_ARCHIVE_FILES
 

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from lexiseg_service.batch.description import EXAMPLE, JobInput
-from lexiseg_service.batch.formats import FORMATS, check_fits
+from lexiseg_service.batch.formats import MEDIA_TYPES, PARQUET, ZIP, Format, check_fits, results
 from lexiseg_service.batch.http.jobs import Jobs
 from lexiseg_service.batch.http.schemas import JobList, JobOutput, LineOutput
-from lexiseg_service.batch.ledger.job import Format, Job, Progress
+from lexiseg_service.batch.ledger.job import Job, Progress
 from lexiseg_service.errors import InvalidValue, NotReady, SwitchedOff, UnknownJob
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.parts import Part
@@ -99,7 +99,7 @@ async def get_job(request: Request, identity: Identity) -> Response:
         200: {
             "model": LineOutput,
             "description": "For `jsonl` a line for each picture; `Link` with rel=next continues after the last of them",
-            "content": {NDJSON: {}, **{kind.media_type: {} for kind in FORMATS.values()}},
+            "content": {NDJSON: {}, **{kind: {} for kind in (*MEDIA_TYPES.values(), ZIP, PARQUET)}},
         },
         **problems(*FORBIDDEN, InvalidValue),
     },
@@ -111,19 +111,17 @@ async def get_results(
     """Return the answers that there are, in the order in which they were given."""
     jobs = jobs_of(request)
     job, _ = await jobs.find(identity, caller_of(request))
-    kind = FORMATS.get(to or job.to)
+    form = to or job.to
     parts = (await jobs.parts(job, after))[:limit]
-    if kind is None:
+    if form == "jsonl":
         link = f'<{STABLE}/jobs/{job.id}/results?to=jsonl&after={after + len(parts)}>; rel="next"'
         return _streamed(request, jobs.lines(job, parts), NDJSON, {"Link": link})
     if after or limit is not None:
-        raise InvalidValue.of(
-            "after", after, f"neither `after` nor `limit` for to={to or job.to}; only jsonl continues"
-        )
-    check_fits(to or job.to, job.question)
-    content = kind.write(lambda: map(orjson.loads, jobs.lines(job, parts)), job.classes)
-    named = {"Content-Disposition": f'attachment; filename="{kind.file}"'}
-    return _streamed(request, content, kind.media_type, named)
+        raise InvalidValue.of("after", after, f"neither `after` nor `limit` for to={form}; only jsonl continues")
+    check_fits(form, job.question)
+    written = results(form, lambda: map(orjson.loads, jobs.lines(job, parts)), job.classes)
+    named = {"Content-Disposition": f'attachment; filename="{written.file}"'}
+    return _streamed(request, written.content, written.media_type, named)
 
 
 def _streamed(request: Request, content: Iterator[bytes], media_type: str, headers: dict[str, str]) -> Response:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from lexiseg_service.batch.ledger.job import Format
+from lexiseg_service.batch.formats import Format
 from lexiseg_service.question.schemas import Problem, SegmentAnswer
 
 

@@ -20,7 +20,6 @@ from lexiseg_service.errors import NotReady
 
 T = TypeVar("T")
 ADDING_SECONDS = 3600.0  # from `Store.add` to `Store.plan`; after it the gateway that added the job is gone
-Format = Literal["jsonl", "parquet", "coco", "yolo", "label-maps"]
 Notice = Literal["none", "due", "sent", "given up"]  # of the end of a job, to its webhook
 RETRY_SECONDS = 30  # for clients, while the store or the disk is away
 RECENT_SECONDS = 60.0  # over which the rate of a running job is measured
@@ -47,7 +46,7 @@ class Job:
     root: str  # the folder or the archive; "" for URLs and tasks
     question: Mapping[str, Any]  # the fields of `Question` that were sent
     classes: Sequence[str]  # labels by class_index
-    to: Format
+    to: str  # form of the results
     webhook: Webhook | None = None
     tool: str = ""  # what an adapter keeps with it
 

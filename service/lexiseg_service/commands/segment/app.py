@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from lexiseg_labels.exports import formats
 from lexiseg_model.command_line.options import Background, Classes, Quiet, Server, VocabularyName
 from lexiseg_model.command_line.outputs import STDOUT, output_folder
 from lexiseg_model.types import Task
@@ -42,9 +43,27 @@ TaskName = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder of the results; - is the standard output", callback=output_folder)]
+
+
+def _format(name: str) -> str:
+    """The name of a format, of which there may be another."""
+    from lexiseg_service.commands.segment.results import format_named
+
+    try:
+        return format_named(name).name
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
 FormatName = Annotated[
-    Literal["coco", "yolo", "voc", "labelme", "labelmap", "cutout"],
-    typer.Option("--format", help="coco: a data set with a painted picture each; others: files for each image"),
+    str,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        callback=_format,
+        help=f"{', '.join([*formats(), 'cutout'])} [default: coco, with a painted picture each]",
+        show_default=False,
+    ),
 ]
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="Leave out images with results, even if the image changed since")
@@ -88,7 +107,7 @@ def segment(
       lexiseg segment photos/*.jpg -c sky -c building -c "traffic sign" --no-background
       lexiseg segment photos/ --vocabulary ade20k
       lexiseg segment photos/ -c cat -c dog --format yolo --out dataset/
-      lexiseg segment - -c sky --format labelmap --out - < street.jpg > sky.png
+      lexiseg segment - -c sky --format label-maps --out - < street.jpg > sky.png
       lexiseg segment photo.jpg --point 120,80 --box 10,20,200,180
       lexiseg segment photo.jpg --prompt "120,80 130,90 -40,60 10,20,200,180" -c cat -c dog
       lexiseg segment street.jpg --vocabulary cityscapes --task panoptic --no-background
@@ -98,7 +117,8 @@ def segment(
     """
     from lexiseg_service.commands.image_files import sources_of
     from lexiseg_service.commands.question import read_prompts, with_examples
-    from lexiseg_service.commands.segment.run import Job, run
+    from lexiseg_service.commands.segment.results import Job
+    from lexiseg_service.commands.segment.run import run
 
     class_list = with_examples(classes or (), examples or (), negatives or (), settings.limits)
     fields = {"prompts": read_prompts(points or [], boxes or [], prompts or []) or None, "background": background}

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from lexiseg_labels.names import fitting, numbered
 from lexiseg_model.command_line.bar import bar_of
-from lexiseg_model.command_line.outputs import numbered
 from lexiseg_model.errors import DatasetError, OptionError
-from lexiseg_model.files.names import fitting, on_one_line
+from lexiseg_model.files.names import on_one_line
 from lexiseg_service.batch.sources.source import Unreadable
 from lexiseg_service.commands.options import check_installed
 from lexiseg_service.in_process import load, resolved

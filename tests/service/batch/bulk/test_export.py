@@ -11,7 +11,6 @@ from pycocotools.coco import COCO
 
 from lexiseg_model.internal import BankRows
 from lexiseg_model.methods.dense_clip.retrieval import read_bank
-from lexiseg_service.batch.export import UNSAFE, Names
 from lexiseg_train.data.own.layouts import read_own
 from tests import coco, pictures
 from tests.service.batch.bulk import jobs
@@ -172,12 +171,3 @@ def test_a_shard_takes_what_phones_send_and_names_without_dots(lexiseg: CommandL
     assert outcome.status == 0, outcome.err
     with tarfile.open(out / "webdataset/000000.tar") as shard:
         assert shard.getnames() == ["a_b.heic", "a_b.json", "a_b-2.jpg", "a_b-2.json", "c.avif", "c.json"]
-
-
-def test_names_are_safe_and_each_is_given_once() -> None:
-    ids = ("a/b.jpg", "a/b.png", "https://x.org/c.jpg?d=1", "../../e.jpg", "f", ".jpg", "a/b-2.jpg")
-    names = Names(UNSAFE)
-
-    given = [names.of(id_) for id_ in ids]
-
-    assert given == ["a/b", "a/b-2", "https_x.org_c", "e", "f", "jpg", "a/b-2-2"]

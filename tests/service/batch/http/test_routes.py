@@ -147,7 +147,7 @@ def test_results_as_label_maps_have_the_class_as_value(client: httpx.Client) -> 
     answer = client.get(f"/v1/jobs/{job['id']}/results", params={"to": "label-maps"})
 
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
-        assert json.loads(archive.read("classes.json")) == {"1": "sky"}
+        assert json.loads(archive.read("classes.json")) == {"0": "background", "1": "sky"}
         values = np.asarray(Image.open(io.BytesIO(archive.read("in/b.png"))))
     assert values.tolist() == [[1, 1, 0, 0]] * 4
 

@@ -49,7 +49,7 @@ def test_every_format_holds_the_same_masks(lexiseg: CommandLine, photo: Path, tm
     for name in ("labelmap/china.png", "voc/SegmentationClass/china.png"):
         with Image.open(tmp_path / name) as picture:
             assert np.array_equal(np.asarray(picture), expected), name
-    assert json.loads((tmp_path / "labelmap/labels.json").read_text()) == {
+    assert json.loads((tmp_path / "labelmap/classes.json").read_text()) == {
         "0": "background",
         "1": "sky",
         "2": "building",

@@ -11,7 +11,8 @@ from lexiseg_client import Segmentation
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source, sources_of
 from lexiseg_service.commands.question import question_of
-from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, Ask, Job, segment_remaining
+from lexiseg_service.commands.segment.results import Job
+from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, Ask, segment_remaining
 from lexiseg_service.settings import Limits
 from tests import coco, pictures
 from tests.labels.formats import made
@@ -100,7 +101,7 @@ def test_another_question_gets_a_folder_of_its_own(lexiseg: CommandLine, folder:
     outcome = lexiseg("segment", folder / "china.jpg", "-c", "tree", "--out", folder / "out")
     again = lexiseg("segment", folder / "china.jpg", "-c", "tree", "--out", folder / "out")
 
-    assert str(folder / "out-2" / "annotations/instances_default.json") in outcome.out
+    assert f"annotations/instances_default.json, and a painted picture each in {folder / 'out-2'}/" in outcome.out
     assert "1 of them before" in again.out
     assert (folder / "out" / "annotations/instances_default.json").read_bytes() == before
     assert [category["name"] for category in written(folder / "out-2")["categories"]] == ["tree"]
@@ -121,7 +122,7 @@ def test_the_standard_input_is_another_image_each_time(tmp_path: Path, monkeypat
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
         assert run(tmp_path / "out", [Source("-")], answered) == 0
 
-    assert [image["overlay"] for image in written(tmp_path / "out")["images"]] == ["stdin.png", "stdin-2.png"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == ["stdin-2.png", "stdin.png"]
 
 
 def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(

@@ -1,7 +1,7 @@
 """`lexiseg segment` by prompts and by the task panoptic, here and by a server; panoptic files for panopticapi."""
 
 import errno
-import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,9 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Task
-from lexiseg_service.commands.image_files import Source
+from lexiseg_service.commands.image_files import LEDGER, Source
 from lexiseg_service.commands.question import question_of
-from lexiseg_service.commands.segment import run
-from lexiseg_service.commands.segment.formats import FORMATS
-from lexiseg_service.commands.segment.run import Job, Results
-from lexiseg_service.commands.segment.writer import Image as AnsweredImage
+from lexiseg_service.commands.segment.results import Job, Results
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -198,7 +195,7 @@ def test_the_ids_of_the_map_are_those_of_the_json(tmp_path: Path) -> None:
     assert [info["category_id"] for info in annotation["segments_info"]] == [1, 2, 2]
 
 
-def test_a_disk_that_fills_between_two_files_leaves_an_image_to_do_and_not_twice(
+def test_a_disk_that_fills_while_lists_are_written_costs_no_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = Job([], question_of((), None, needed=False, task="panoptic"), tmp_path / "out", "coco", Limits())
@@ -206,41 +203,31 @@ def test_a_disk_that_fills_between_two_files_leaves_an_image_to_do_and_not_twice
     results = Results(job, CLASSES, "a model")
     results.add(Source("a.jpg"), JPEG, answer)
     results.add(Source("b.jpg"), JPEG, answer)
-    room = iter([True])  # for one file
 
-    def fill_up(path: Path, content: bytes) -> None:
-        if not next(room, False):
-            raise OSError(errno.ENOSPC, "full")
-        path.write_bytes(content)
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(run, "replace_file", fill_up)
+        patch.setattr(os, "replace", full)
         with pytest.raises(OSError, match="full"):
             results.write()
 
     resumed = Results(job, CLASSES, "a model")
-    assert [resumed.has(Source(name), even_changed=False) for name in ("a.jpg", "b.jpg")] == [True, False]
-    resumed.add(Source("b.jpg"), JPEG, answer)
+    assert [resumed.has(Source(name), even_changed=False) for name in ("a.jpg", "b.jpg")] == [True, True]
     resumed.write()
     assert [each["image_id"] for each in written(tmp_path / "out", "panoptic.json")["annotations"]] == [1, 2]
 
 
-@pytest.mark.parametrize(("n_objects", "expected"), [(254, [*range(1, 255), 0, 0]), (255, None)])
-def test_objects_of_voc_have_a_value_each_or_no_map(n_objects: int, expected: list[int] | None) -> None:
-    ids = np.arange(1, 257, dtype=np.uint16).reshape(16, 16)
-    rles = encode_label_map(ids, 257)
-    # From 3 on, as where segments were dropped.
-    places = range(1, n_objects + 1)
-    segments = tuple(
-        Segment(n + 2, "car", 1, 0.9, 1, rles[n].bbox, RunLengths(ids.shape, rles[n].counts)) for n in places
-    )
-    image = AnsweredImage(
-        1, made.answer(size=ids.shape, segments=segments), "a", Source("a.jpg"), JPEG, Path(), Limits()
-    )
+def test_a_line_that_a_kill_cut_short_leaves_its_picture_to_do(tmp_path: Path) -> None:
+    job = Job([], question_of(["sky"], None), tmp_path / "out", "yolo", Limits())
+    answer = made.answer(size=(20, 30), segments=())
+    results = Results(job, CLASSES, "a model")
+    results.add(Source("a.jpg"), JPEG, answer)
+    results.add(Source("b.jpg"), JPEG, answer)
+    ledger = tmp_path / "out" / LEDGER
+    ledger.write_bytes(ledger.read_bytes()[:-20])
 
-    files = FORMATS["voc"](question_of(["sky", "car"], None), CLASSES).files(image)
-
-    assert ("SegmentationObject/a.png" in files) == (expected is not None)
-    if expected is not None:
-        with Image.open(io.BytesIO(files["SegmentationObject/a.png"])) as picture:
-            assert np.asarray(picture).ravel().tolist() == expected
+    resumed = Results(job, CLASSES, "a model")
+    assert [resumed.has(Source(name), even_changed=False) for name in ("a.jpg", "b.jpg")] == [True, False]
+    resumed.add(Source("b.jpg"), JPEG, answer)
+    assert Results(job, CLASSES, "a model").has(Source("b.jpg"), even_changed=False)

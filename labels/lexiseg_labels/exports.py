@@ -1,0 +1,123 @@
+"""The formats of labels, for every door: the command line, jobs, `lexiseg bulk`, the client.
+
+A new format is a module beside those of `formats/` and a line here, or an entry point of the group `lexiseg.exports`
+in any installed package whose value is a `Format`. Rows (JSON lines, parquet), shards and banks are no labels: the
+service's batch work writes them.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from lexiseg_labels.data_set import File, Format
+from lexiseg_labels.formats import (
+    coco,
+    coco_panoptic,
+    cvat,
+    datumaro,
+    geojson,
+    label_maps,
+    label_studio,
+    labelme,
+    voc,
+    yolo,
+)
+
+OURS = (
+    coco.FORMAT,
+    coco_panoptic.FORMAT,
+    yolo.FORMAT,
+    voc.FORMAT,
+    cvat.FORMAT,
+    labelme.FORMAT,
+    label_studio.FORMAT,
+    label_maps.FORMAT,
+    geojson.FORMAT,
+    datumaro.FORMAT,
+)
+GROUP = "lexiseg.exports"
+
+
+@cache
+def formats() -> dict[str, Format]:
+    """Every format by its name, ours first; one from outside cannot replace one of ours."""
+    from_outside = (entry.load() for entry in entry_points(group=GROUP))
+    by_name: dict[str, Format] = {}
+    for each in (*OURS, *from_outside):
+        by_name.setdefault(each.name, each)
+    return by_name
+
+
+def format_of(name: str, *others: str) -> Format:
+    """The format with a name or an alias.
+
+    Raises:
+        ValueError: there is no such format; names all there are, and `others`, which a door writes itself.
+    """
+    for each in formats().values():
+        if name == each.name or name in each.aliases:
+            return each
+    raise ValueError(f"expected one of {', '.join([*formats(), *others])}, got {name!r}")
+
+
+def pieces(content: bytes | Iterator[bytes]) -> Iterator[bytes]:
+    """The content of a file in pieces."""
+    return iter((content,)) if isinstance(content, bytes) else content
+
+
+def write_folder(files: Iterable[File], folder: Path) -> None:
+    """Write files into a folder, each whole or not at all; folders are created."""
+    for name, content in files:
+        write_whole(folder / name, content)
+
+
+def write_whole(path: Path, content: bytes | Iterator[bytes]) -> None:
+    """Write a file whole or not at all; its folder is created."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    with unfinished.open("wb") as out:
+        out.writelines(pieces(content))
+    os.replace(unfinished, path)
+
+
+class _Sink(io.RawIOBase):
+    """What zipfile writes to: keeps the bytes until they are taken."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self.pieces.append(bytes(content))
+        return len(content)
+
+    def take(self) -> bytes:
+        content = b"".join(self.pieces)
+        self.pieces.clear()
+        return content
+
+
+def zipped(files: Iterable[File]) -> Iterator[bytes]:
+    """A zip of files, in pieces as they are made."""
+    sink = _Sink()
+    with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, content in files:
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(entry, "w", force_zip64=True) as out:
+                for piece in pieces(content):
+                    out.write(piece)
+                    if written := sink.take():
+                        yield written
+            if written := sink.take():
+                yield written
+    yield sink.take()

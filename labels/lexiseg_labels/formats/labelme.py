@@ -1,0 +1,86 @@
+"""Labelme's JSON: a polygon for each part of a segment, or one mask if it has holes."""
+
+from __future__ import annotations
+
+import base64
+import posixpath
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from lexiseg_labels.data_set import File, Format, Picture, category_name
+from lexiseg_labels.json_text import json_text
+from lexiseg_labels.masks import png
+from lexiseg_labels.segments import UNNAMED, Answer, Segment, exportable, segment_rings
+
+VERSION = "5.5.0"  # masks exist since 5.2
+
+
+def to_labelme(answer: Answer, image_path: str = "", *, simplify: float = 0.0) -> dict[str, Any]:
+    """The Labelme JSON for an image: a polygon for each part of a segment, or one mask if it has holes.
+
+    Args:
+        image_path: path from the JSON file to the image.
+        simplify: maximum deviation of contours in pixels; 0 keeps every corner.
+
+    Raises:
+        NoMasks: requested with mask="none".
+    """
+    shapes = [
+        shape
+        for segment in exportable(answer.segments)
+        for shape in _shapes(segment, segment.label or UNNAMED, simplify)
+    ]
+    return _document(shapes, image_path, answer.size)
+
+
+def _document(
+    shapes: list[dict[str, Any]], image_path: str, size: tuple[int, int], inside: bytes | None = None
+) -> dict[str, Any]:
+    return {
+        "version": VERSION,
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": image_path,
+        "imageData": None if inside is None else base64.b64encode(inside).decode(),  # None: it reads the file
+        "imageHeight": size[0],
+        "imageWidth": size[1],
+    }
+
+
+def _shapes(segment: Segment, label: str, tolerance: float) -> list[dict[str, Any]]:
+    rings = segment_rings(segment, tolerance)
+    if any(ring.holes for ring in rings):  # Labelme polygons cannot have holes
+        x, y, width, height = segment.bbox
+        pixels = segment.shape.pixels()[y : y + height, x : x + width].astype(np.uint8) * np.uint8(255)
+        mask = base64.b64encode(png.encode(pixels)).decode()
+        # The second corner is the last pixel inside.
+        return [_shape(segment, label, "mask", [[x, y], [x + width - 1, y + height - 1]], mask)]
+    return [_shape(segment, label, "polygon", ring.exterior.tolist(), None) for ring in rings]
+
+
+def _shape(segment: Segment, label: str, kind: str, points: list[list[int]], mask: str | None) -> dict[str, Any]:
+    return {
+        "label": label,
+        "points": points,
+        "group_id": segment.id,  # groups the parts of a segment
+        "description": "",
+        "shape_type": kind,
+        "flags": {},
+        "mask": mask,
+    }
+
+
+def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
+    inside = picture.read() if picture.link is None and picture.read is not None else None
+    path = posixpath.relpath(picture.link or picture.file_name, posixpath.dirname(picture.name) or ".")
+    shapes = [
+        shape
+        for segment in exportable(picture.segments)
+        for shape in _shapes(segment, category_name(segment, classes), 0.0)
+    ]
+    yield f"{picture.name}.json", f"{json_text(_document(shapes, path, picture.size, inside))}\n".encode()
+
+
+FORMAT = Format("labelme", "NAME.json for each picture", _of_picture, embeds=True)

@@ -1,0 +1,111 @@
+"""PASCAL VOC's layout, as datumaro and CVAT read it: palette PNGs of classes and of objects, XML of boxes, and lists.
+
+They take labels from dataset_meta.json, which may have any names; labelmap.txt, for other readers, is separated by
+colons and line breaks. Masks are read by their colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_labels.data_set import DataSet, File, Format, Picture, category_of, unnamed
+from lexiseg_labels.formats.cvat import xml_text
+from lexiseg_labels.formats.label_maps import BACKGROUND, class_values
+from lexiseg_labels.json_text import json_text
+from lexiseg_labels.masks import png
+from lexiseg_labels.names import numbered
+from lexiseg_labels.segments import drawing_order, exportable
+
+MAX_VALUE = 254  # of a class or an object: 255 is void
+IMAGES, CLASSES, OBJECTS, BOXES = "JPEGImages", "SegmentationClass", "SegmentationObject", "Annotations"
+
+
+def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
+    yield f"{CLASSES}/{picture.name}.png", _palette_png(class_values(picture, classes))
+    objects = np.zeros(picture.size, np.uint16)
+    numbers = {segment.id: number for number, segment in enumerate(exportable(picture.segments), 1)}
+    if len(numbers) <= MAX_VALUE:  # more have no values of their own
+        for segment in drawing_order(picture.segments):
+            objects[segment.shape.pixels()] = numbers[segment.id]
+        yield f"{OBJECTS}/{picture.name}.png", _palette_png(objects)
+    yield f"{BOXES}/{picture.name}.xml", _boxes(picture, classes)
+
+
+def _boxes(picture: Picture, classes: Sequence[str]) -> bytes:
+    root = ElementTree.Element("annotation")
+
+    def add(parent: ElementTree.Element, **texts: object) -> None:
+        for name, text in texts.items():
+            ElementTree.SubElement(parent, name).text = xml_text(str(text))
+
+    labels = labels_of([*classes, unnamed(classes)])
+    height, width = picture.size
+    add(root, filename=picture.file_name)
+    add(ElementTree.SubElement(root, "size"), width=width, height=height, depth=3)
+    add(root, segmented=1)
+    for segment in exportable(picture.segments):
+        node = ElementTree.SubElement(root, "object")
+        add(node, name=labels[1 + category_of(segment, classes)], truncated=0, difficult=0)
+        left, top, right, bottom = segment.xyxy
+        # VOC counts pixels from 1, and its boxes include the last ones.
+        add(ElementTree.SubElement(node, "bndbox"), xmin=left + 1, ymin=top + 1, xmax=right, ymax=bottom)
+    ElementTree.indent(root)
+    return ElementTree.tostring(root) + b"\n"
+
+
+def labels_of(categories: Iterable[str]) -> list[str]:
+    """The background and the categories, numbered where a name comes again: a reader has one of each."""
+    return list(_distinct([BACKGROUND, *categories]))
+
+
+def _distinct(names: Iterable[str]) -> Iterator[str]:
+    taken: set[str] = set()
+    for name in names:
+        free = next(each for each in numbered(name) if each not in taken)
+        taken.add(free)
+        yield free
+
+
+def _shared(data: DataSet) -> Iterator[File]:
+    for kind in ("Main", "Segmentation"):
+        yield f"ImageSets/{kind}/train.txt", (f"{picture.name}\n".encode() for picture in data.pictures())
+    labels = labels_of(data.categories)
+    colours = PALETTE[: len(labels)].tolist()
+    plain = _distinct(label.replace(":", "_").replace("#", "_") for label in labels)
+    rows = [f"{label}:{','.join(map(str, colour))}::\n" for label, colour in zip(plain, colours, strict=True)]
+    yield "labelmap.txt", "".join(["# label:color_rgb:parts:actions\n", *rows]).encode()
+    meta = {
+        "labels": labels,
+        "label_map": {str(value): label for value, label in enumerate(labels)},
+        "segmentation_colors": colours,
+        "background_label": BACKGROUND,
+    }
+    yield "dataset_meta.json", json_text(meta).encode()
+
+
+def _voc_palette() -> NDArray[np.uint8]:
+    """[256, 3], the colours of VOC's development kit: bits of the index, three by three, from the highest on."""
+    index = np.arange(256)
+    channels = [sum(((index >> (3 * k + c) & 1) << (7 - k)) for k in range(8)) for c in range(3)]
+    return np.stack(channels, 1).astype(np.uint8)
+
+
+PALETTE: NDArray[np.uint8] = _voc_palette()
+
+
+def _palette_png(values: NDArray[np.integer]) -> bytes:
+    return png.encode(values.astype(np.uint8), PALETTE)
+
+
+FORMAT = Format(
+    "voc",
+    f"{IMAGES}/, {CLASSES}/, {OBJECTS}/ (up to {MAX_VALUE} objects), {BOXES}/ (boxes), ImageSets/, labels",
+    _of_picture,
+    _shared,
+    images=IMAGES,
+    max_classes=MAX_VALUE - 1,  # one is left for segments without a class
+)
