@@ -97,6 +97,7 @@ check: $(VENV)/.check $(VENV)/node/.done  ## lint, formatting, types, the gRPC a
 	$(BIN)/python proto/openapi.py check
 	$(BIN)/python docs/check_doors.py
 	$(BIN)/python -W ignore model/templates.py check
+	$(BIN)/python model/wasm_kernel.py check
 	$(BIN)/hadolint Dockerfile
 	$(NODE) $(VENV)/node/node_modules/eslint/bin/eslint.js --config $(VENV)/node/eslint.config.js service/lexiseg_service/web
 	$(NODE) $(VENV)/node/node_modules/typescript/bin/tsc -p requirements/node/tsconfig.json
@@ -110,6 +111,10 @@ openapi: $(VENV)/.check  ## write the promised REST interface anew
 
 graphs: $(VENV)/.test  ## write the templates of the browser's graphs anew
 	$(BIN)/python -W ignore model/templates.py write
+
+wasm:  ## compile the kernel for the page anew
+	@$(MAKE) --no-print-directory system-packages APT_PACKAGES="clang lld wasi-libc"
+	$(PYTHON) model/wasm_kernel.py write
 
 wheel: $(BIN)/pip  ## build the five wheels into dist/, install them elsewhere, let them serve one photograph
 	PYTHON=$(PYTHON) PIP_ARGS='$(PIP_ARGS)' .ci/wheel

@@ -71,7 +71,8 @@ def test_parts_of_an_object_are_joined_where_they_are_near(page: Page) -> None:
     choose(page)
     expect_result(page, "Type a word")
     page.check("[name=sign][value=brush]")
-    for x in (100, 300, 500):
+    for x, radius in ((100, 20), (300, 15), (500, 10)):  # the largest is the first
+        page.fill("#radius", str(radius))
         page.mouse.click(*place(page, x, 200))
     page.locator("#export summary").click()
 

@@ -23,7 +23,10 @@ from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 PLAYGROUND = WEB / "playground"
-SCRIPTS = ("engine/server.js", *sorted(path.name for path in PLAYGROUND.glob("*.js")))
+MASKS = "masks"  # the folder of the kernel
+_OWN = (*PLAYGROUND.glob("*.js"), *(PLAYGROUND / MASKS).glob("*.js"))
+SCRIPTS = ("engine/server.js", *sorted(path.relative_to(PLAYGROUND).as_posix() for path in _OWN))
+KERNEL = f"/playground/{MASKS}/kernel.wasm"
 WORKER = "painter.js"
 EXAMPLES = tuple(sorted(path.name for path in PLAYGROUND.glob("*.webp")))
 ICON = "/playground/icon.svg"
@@ -32,7 +35,7 @@ DOCS = "/docs"
 SWAGGER_UI = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 # Paths that need no API key: a browser cannot send one with a page.
 PATHS = frozenset(
-    {"/", ICON, *PHOTOGRAPHS, DOCS, "/openapi.json", f"{DOCS}/assets/docs.js"}
+    {"/", ICON, *PHOTOGRAPHS, DOCS, "/openapi.json", f"{DOCS}/assets/docs.js", KERNEL}
     | {f"/playground/{name}" for name in (*SCRIPTS, *EXAMPLES)}
     | {f"{DOCS}/assets/{name}" for name in SWAGGER_UI}
 )
@@ -41,8 +44,9 @@ _STYLE = (PLAYGROUND / "style.css").read_text(encoding="utf-8")
 _STYLE_HASH = "sha256-" + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 # Pictures are drawn on canvases; no text of a request is written into the page as HTML.
 PLAYGROUND_POLICY = (
-    f"default-src 'none'; script-src 'self'; worker-src 'self'; style-src '{_STYLE_HASH}'; img-src 'self' data: blob:; "
-    "media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src '{_STYLE_HASH}'; "
+    "img-src 'self' data: blob:; media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 # Swagger UI sets inline styles and draws its icons from data: URLs.
 DOCS_POLICY = (
@@ -124,6 +128,7 @@ for _name in EXAMPLES:
 for _name in SCRIPTS:  # a worker obeys the policy of its own response, other scripts that of the page
     _headers = PLAYGROUND_HEADERS if _name == WORKER else CURRENT
     _serve(f"/playground/{_name}", PLAYGROUND / _name, "text/javascript", _headers)
+_serve(KERNEL, PLAYGROUND / MASKS / "kernel.wasm", "application/wasm", CURRENT)
 _serve(f"{DOCS}/assets/docs.js", WEB / "docs.js", "text/javascript", CURRENT)
 for _name, _type in SWAGGER_UI.items():
     _serve(f"{DOCS}/assets/{_name}", _swagger_ui() / _name, _type, ONE_DAY)

@@ -2,7 +2,8 @@
 // Documents are replaced and never changed: a step of the history is a reference, so that undo is exact to the pixel. A segment keeps
 // the labels of the words that it was made of (`origins`) and, unless it was painted on, its `prompt`.
 
-import { encoded, overlapOf, parts, pixelsIn, stroked, without } from "./masks.js";
+import { partsOf, stroked, union, without } from "./masks/changes.js";
+import { overlapOf } from "./masks/runs.js";
 import { emit, page, restore, settings, state, tell } from "./page.js";
 
 const SAME = 0.5; // IoU from which an object of a new answer is one that was edited before
@@ -125,7 +126,7 @@ export function withObject(doc, one, isClick) {
 export function corrected(doc, one, made, adds = true) {
   if (!adds) return { ...made, prompt: undefined };
   const others = seen(doc).filter(({ number, label }) => number !== one.number && label !== one.label);
-  return union(one.mask.size, [one, without(made, others)]);
+  return joined(one.mask.size, [one, without(made, others)]);
 }
 
 // `added`: what of a new mask is the correction, which a region takes from all others.
@@ -144,30 +145,27 @@ export function withFields(doc, number, fields, added = null) {
   return { ...doc, segments };
 }
 
-const union = (size, some) => ({ ...encoded(pixelsIn(size, some.map(({ mask }) => mask)), 2, size)[1], prompt: undefined });
+const joined = (size, some) => ({ ...union(size, some), prompt: undefined });
 
 /** The document after a stroke {points, radius, adds} on a segment, and its number; `one` null: on a new one with these `fields`. */
 export function afterStroke(doc, one, size, stroke, fields) {
   const painted = stroked(size, stroke);
   if (!one) return withNew(doc, { ...fields, ...painted });
-  const { mask, area, bbox } = stroke.adds ? union(size, [one, painted]) : without(one, [painted]);
+  const { mask, area, bbox } = stroke.adds ? joined(size, [one, painted]) : without(one, [painted]);
   return [withFields(doc, one.number, { mask, area, bbox, prompt: undefined }, stroke.adds ? painted : null), one.number];
 }
 
 /** One segment of two: the first keeps its label. */
 export function merged(doc, one, other) {
   const origins = (one.origins || other.origins) && [...(one.origins ?? []), ...(other.origins ?? [])];
-  const whole = { ...union(one.mask.size, [one, other]), origins };
+  const whole = { ...joined(one.mask.size, [one, other]), origins };
   return withFields(withFields(doc, other.number, { isGone: true }), one.number, whole, other);
 }
 
 /** A segment for each connected part, the largest under the old number with all crumbs; null if there is one part only. */
 export function split(doc, one) {
-  const { ids, owner, areas } = parts(pixelsIn(one.mask.size, [one.mask]), one.mask.size[0]); // of columns, as if they were rows
-  const large = [...owner.keys()].filter((id) => owner[id] && areas[id] >= CRUMB * one.area).sort((a, b) => areas[b] - areas[a]);
-  if (large.length < 2) return null;
-  const places = owner.map((isInside, id) => (isInside ? Math.max(0, large.indexOf(id)) : large.length));
-  const [first, ...others] = encoded(ids.map((id) => places[id]), large.length, one.mask.size);
+  const [first, ...others] = partsOf(one.mask, CRUMB);
+  if (!others.length) return null;
   const whole = withFields(doc, one.number, { ...first, prompt: undefined });
   const at = whole.segments.findIndex(({ number }) => number === one.number);
   const fresh = others.map((part) => ({ ...whole.segments[at], ...part }));

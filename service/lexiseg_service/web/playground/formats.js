@@ -1,7 +1,10 @@
 // Exports segments in the formats of annotation tools, and writes zip files.
 
-import { mapOf, pixelsOf, polygonsOf } from "./masks.js";
+import { outlines } from "./masks/kernel.js";
+import { mapOf, pixelsOf, spansOf } from "./masks/runs.js";
 import { GRAY, INDEXED, packed, png } from "./pictures.js";
+
+const MAX_PAIRS = 2 ** 22; // of corners that are compared; longer rings are joined at their first ones
 
 /** COCO JSON. `pictures`: {name (of the file), size: [height, width], segments (the last on top)}; `names`: of the classes. */
 export function coco(pictures, names) {
@@ -70,7 +73,7 @@ export function geojson({ segments }) {
     features: segments.map((one, index) => ({
       type: "Feature",
       id: index + 1,
-      geometry: { type: "MultiPolygon", coordinates: polygonsOf(pixelsOf(one.mask)).map((rings) => rings.map((ring) => [...ring, ring[0]])) },
+      geometry: { type: "MultiPolygon", coordinates: polygonsOf(one.mask).map((rings) => rings.map((ring) => [...ring, ring[0]])) },
       properties: { label: one.label, score: one.score, area: one.area },
     })),
   });
@@ -91,12 +94,20 @@ function rowRuns({ mask, bbox: [left, top, across, down] }) {
   return runs;
 }
 
-/** All rings joined into one polygon, by edges without area: short, for readers draw edges, too. */
+const polygonsOf = (mask) => outlines(spansOf(mask), mask.size);
+
+/** All rings joined into one polygon, by edges without area: short, for readers draw edges, too. As `labels/masks/polygons.joined_contour`. */
 function loopOf({ mask }) {
-  return polygonsOf(pixelsOf(mask)).flat().reduce((loop, ring) => {
-    const awayFrom = ([x, y]) => Math.hypot(x - ring[0][0], y - ring[0][1]);
-    const nearest = loop.reduce((best, corner, at) => (awayFrom(corner) < awayFrom(loop[best]) ? at : best), 0);
-    return [...loop.slice(0, nearest + 1), ...ring, ring[0], ...loop.slice(nearest)];
+  return polygonsOf(mask).flat().reduce((loop, ring) => {
+    let [least, from, to] = [Infinity, 0, 0];
+    const isQuick = loop.length * ring.length < MAX_PAIRS;
+    for (let i = 0; isQuick && i < loop.length; i++) {
+      for (let j = 0; j < ring.length; j++) {
+        const square = (loop[i][0] - ring[j][0]) ** 2 + (loop[i][1] - ring[j][1]) ** 2;
+        if (square < least) [least, from, to] = [square, i, j];
+      }
+    }
+    return loop.length ? [...loop.slice(0, from + 1), ...ring.slice(to), ...ring.slice(0, to + 1), ...loop.slice(from)] : ring;
   }, []);
 }
 

@@ -74,9 +74,9 @@ export async function jpegOf(source, width, height, name) {
   return { file: new File([blob], name, { type: "image/jpeg" }), id: null, width, height, image };
 }
 
-/** A function that acts after all earlier acts that it was given; `isBusy`: whether one is not done. */
-export function queueOf() {
-  let [last, count] = [Promise.resolve(), 0];
+/** A function that acts after a promise and all earlier acts that it was given; `isBusy`: whether one is not done. */
+export function queueOf(first = Promise.resolve()) {
+  let [last, count] = [first, 0];
   const inOrder = (act) => {
     count += 1;
     const done = last.then(() => act()).finally(() => (count -= 1));

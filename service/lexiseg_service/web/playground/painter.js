@@ -1,6 +1,6 @@
 // Web worker that paints: masks to a map of segments, the map to bitmaps of fills and outlines.
 
-import { mapOf } from "./masks.js";
+import { mapOf } from "./masks/runs.js";
 
 const [OPAQUE, FAINT] = [0xff000000, 0x70000000]; // alpha of ABGR colours
 const WIDE = 0.5; // share of a segment's longest run; its name is written in the middle one of the runs at least as wide

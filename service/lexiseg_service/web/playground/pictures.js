@@ -1,6 +1,6 @@
 // Pictures of segments as PNG files. They are written here: a canvas's own encoder waits until the page is idle, a second for each file.
 
-import { pixelsOf } from "./masks.js";
+import { pixelsOf } from "./masks/runs.js";
 import { drawn } from "./page.js";
 
 export const [GRAY, INDEXED, COLOUR] = [0, 3, 6]; // PNG's colour types; COLOUR with alpha

@@ -1,7 +1,8 @@
 // Preview: the outline of what a click would cut out, shown when the pointer rests. One request at a time, aborted when the pointer moves on.
 
 import * as engine from "./engine/server.js";
-import { mapOf, polygonsOf } from "./masks.js";
+import { outlines } from "./masks/kernel.js";
+import { spansOf } from "./masks/runs.js";
 import { $, modelOptions, page, persist, state, takesPrompts } from "./page.js";
 import { asking, promptOf, targetOf } from "./question.js";
 import { view } from "./view.js";
@@ -44,9 +45,8 @@ async function preview() {
     const answer = await engine.hover(state.picture, { prompts: [prompt], ...modelOptions() }, request.signal);
     request.signal.throwIfAborted();
     const { mask } = answer.segments.find((one) => !one.mask_index);
-    const map = mapOf([[1, mask]], mask.size);
-    const corners = (ring) => ring.map(([x, y]) => `${x * map.step} ${y * map.step}`);
-    view.outline = polygonsOf(map).flat().map((ring) => `M${corners(ring).join("L")}Z`).join("");
+    const corners = (ring) => ring.map(([x, y]) => `${x} ${y}`);
+    view.outline = outlines(spansOf(mask), mask.size).flat().map((ring) => `M${corners(ring).join("L")}Z`).join("");
     view.draw();
     $("canvas").dataset.outlined = "yes";
   } catch {

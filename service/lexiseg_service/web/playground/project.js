@@ -8,6 +8,7 @@ import {
   withRetry, wordsQuestion,
 } from "./page.js";
 import * as store from "./store.js";
+import { ready as kernel } from "./masks/kernel.js";
 
 const THUMB = 96; // pixels of the longer side
 const OF_A_PICTURE = [413, 415, 422]; // status codes that concern one picture; the others continue
@@ -37,7 +38,7 @@ export function later(what, act) {
 
 /** Opens the project of the last visit, with its question unless there is another. */
 export const open = (hasQuestion) => inTurn(async () => {
-  const [kept, last, question] = await Promise.all([store.load(), store.read(SHOWN), store.read(QUESTION)]).catch(() => [[]]);
+  const [kept, last, question] = await Promise.all([store.load(), store.read(SHOWN), store.read(QUESTION), kernel]).catch(() => [[]]);
   const isAdded = ({ key }) => pictures.some((one) => one.key === key); // meanwhile
   const old = kept.filter((one) => !isAdded(one)).map((one) => ({ ...one, id: null, past: [], future: [], isKept: true }));
   pictures = [...old, ...pictures];

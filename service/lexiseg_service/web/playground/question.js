@@ -2,7 +2,8 @@
 
 import { EMPTY, NO_WORDS, afterStroke, change, corrected, firstOf, merged, seen, segmentOf, settle, stacked, undo, withFields, withObject, withWords } from "./document.js";
 import * as engine from "./engine/server.js";
-import { holds } from "./masks.js";
+import { ready as kernel } from "./masks/kernel.js";
+import { holds } from "./masks/runs.js";
 import {
   $, button, element, emit, modelOptions, named, offerRetry, page, prompted, question, queueOf, refuse, state, swatch, tell, withRetry, wordsQuestion,
 } from "./page.js";
@@ -24,7 +25,7 @@ page.addEventListener("changed", ({ detail }) => {
 });
 
 /** Acts after all earlier requests and edits of pictures: what is done while an answer is on its way is neither lost nor overtaken. */
-export const inOrder = queueOf();
+export const inOrder = queueOf(kernel);
 
 export const asking = () => Boolean(waiting || running || inOrder.isBusy());
 

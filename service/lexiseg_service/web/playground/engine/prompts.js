@@ -2,14 +2,16 @@
 // A `picture` here is a view: `size` [H, W] in pixels of the question, `cells` [h, w], `shared` and `palette` (cached graph outputs), and
 // `look(look)`, the view of a part. Masks are logits [h * w].
 
-import { cut, resized, scaled } from "./maps.js";
-import { encoded, pixelsIn } from "../masks.js";
+import { resized, scaled } from "./resizing.js";
+import { encoded } from "../masks/changes.js";
+import { cut, encodedSpans } from "../masks/kernel.js";
+import { paint, pixelsIn } from "../masks/runs.js";
 
 /** The answer to a prompt: its `logits`, its mask's run lengths, area and box, and its quality. */
 export async function cutOut(rules, picture, prompt, run) {
   if (prompt.mask) return correct(rules, picture, prompt, run);
   const { mask, quality } = await predict(rules, picture, prompt, run);
-  return { logits: mask, quality, ...encoded(cut(mask, picture.cells, picture.size), 2, picture.size)[1] };
+  return { logits: mask, quality, ...encodedSpans(cut(mask, picture.cells, picture.size), picture.size) };
 }
 
 /** The head's mask for a prompt, negative points included. */
@@ -38,7 +40,7 @@ function smallestAround({ size: [H, W], cells }, { x, y }, masks, quality) {
   const n = masks.data.length / quality.data.length;
   const pixel = Math.min(Math.floor(x), W - 1) * H + Math.min(Math.floor(y), H - 1);
   const each = Array.from(quality.data, (logit, i) => ({ mask: masks.data.slice(i * n, (i + 1) * n), logit }));
-  const holding = each.filter(({ mask }) => cut(mask, cells, [H, W])[pixel]);
+  const holding = each.filter(({ mask }) => cut(mask, cells, [H, W]).findIndex((border) => border > pixel) % 2 === 1);
   if (!holding.length) return { masks, quality };
   const areaOf = ({ mask }) => mask.filter((logit) => logit >= 0).length;
   const { mask, logit } = holding.reduce((least, one) => (areaOf(one) < areaOf(least) ? one : least));
@@ -122,7 +124,7 @@ async function correct(rules, picture, { points = [], box, mask }, run) {
   const pixels = pixelsIn(size, [mask]);
   const shares = resized(pixels, [W, H], [w, h], 1, 1, false, Float32Array); // share of each cell that the mask covers
   let logits = Float32Array.from(shares, (_, i) => (2 * shares[(i % w) * h + Math.floor(i / w)] - 1) * certain);
-  const repaint = (shown, number) => cut(shown, cells, size).forEach((each, pixel) => each && (pixels[pixel] = number));
+  const repaint = (shown, number) => paint(pixels, cut(shown, cells, size), number);
   let quality = 0;
   for (const one of box ? [{ points: positives, box }] : positives.map((point) => ({ points: [point], smallest: true }))) {
     const added = await predict(rules, picture, one, run);
@@ -144,5 +146,5 @@ async function correct(rules, picture, { points = [], box, mask }, run) {
     repaint(removed.data, 0);
     logits = left.data;
   }
-  return { logits, quality, ...encoded(pixels, 2, size)[1] };
+  return { logits, quality, ...encoded(pixels, size) };
 }

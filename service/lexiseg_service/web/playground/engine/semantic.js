@@ -1,8 +1,7 @@
 // Segmentation by words: classes and background compete for every cell, and segments are made of the cells won.
 
 import { learned } from "./examples.js";
-import { winners } from "./maps.js";
-import { encoded, parts } from "../masks.js";
+import { connected, encodedMap, winners } from "../masks/kernel.js";
 
 // `drops`: whether there is a background.
 /** The encoded classes of a question: `classes` {name, threshold, texts, stuff}, `texts` (vectors of words and examples), and `inputs` of `scores`. */
@@ -76,8 +75,8 @@ export async function segmentsOf(rules, question, bank, { features, cells, size 
   const isSemantic = (question.task ?? "semantic") === "semantic";
   const regions = { ...won, owner: classes.map((_, index) => index) };
   const presence = isSemantic || !rules.card.panoptic.things ? null : (await run("presence", seen)).presence;
-  const { labels, votes, owner } = isSemantic ? regions : await thingsOf(rules, classes, presence, won, size[0], question.task, run);
-  const pieces = encoded(labels, owner.length, size).map((one, piece) => ({ ...one, piece })).filter(({ area }) => area);
+  const { labels, votes, owner } = isSemantic ? regions : await thingsOf(rules, classes, presence, won, size, question.task, run);
+  const pieces = encodedMap(labels, owner.length, size).map((one, piece) => ({ ...one, piece })).filter(({ area }) => area);
   const means = pieces.map(({ area, piece }) => votes[piece] / area);
   const shares = pieces.map(({ area }) => area / labels.length);
   const calibrated = await scoresOf(rules, seen.whole, pieces.map(({ piece }) => owner[piece]), means, shares, run);
@@ -97,11 +96,11 @@ export async function segmentsOf(rules, question, bank, { features, cells, size 
 
 // With the `presence` of classes in the picture, only regions that are probably whole things; without it, all.
 /** Connected regions of each class, the largest first; stuff is one region (panoptic) or left out. */
-async function thingsOf(rules, classes, presence, { labels, probability }, height, task, run) {
+async function thingsOf(rules, classes, presence, { labels, probability }, size, task, run) {
   const { min_share: minShare } = rules.regions;
-  const { ids, owner, areas } = parts(labels, height); // the map is in column-major order
+  const { ends, region, owner, areas } = connected(labels, size);
   const votes = new Float64Array(owner.length);
-  ids.forEach((id, pixel) => (votes[id] += probability[pixel]));
+  for (let i = 0, pixel = 0; i < ends.length; i++) while (pixel < ends[i]) votes[region[i]] += probability[pixel++];
   const numbered = Array.from(owner, (index) => Math.min(index, classes.length - 1)); // the background's regions have the number of no class
   const pieceInputs = piecesOf(numbered, Array.from(votes, (sum, id) => sum / areas[id]), Array.from(areas, (area) => area / labels.length));
   const believed = presence && (await run("things", { presence, ...pieceInputs })).thing.data;
@@ -114,8 +113,10 @@ async function thingsOf(rules, classes, presence, { labels, probability }, heigh
   });
   const numbers = new Uint16Array(owner.length).fill(pieces.length);
   pieces.forEach((some, number) => some.forEach((id) => (numbers[id] = number)));
+  const map = new Uint16Array(labels.length);
+  ends.forEach((end, i) => map.fill(numbers[region[i]], i ? ends[i - 1] : 0, end));
   return {
-    labels: Uint16Array.from(ids, (id) => numbers[id]),
+    labels: map,
     owner: pieces.map(([id]) => owner[id]),
     votes: pieces.map((some) => some.reduce((sum, id) => sum + votes[id], 0)),
   };

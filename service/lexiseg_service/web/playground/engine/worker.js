@@ -1,10 +1,11 @@
 // The engine in the browser, as a web worker: a picture is encoded once and reused for every question.
 
 import { keep, rowOf } from "./examples.js";
-import { halfToEven, resized } from "./maps.js";
+import { halfToEven, resized } from "./resizing.js";
 import { cutOut } from "./prompts.js";
 import { bankOf, namesOf, segmentsOf, warningsOf, warningsOfPrompts } from "./semantic.js";
 import { readerOf } from "./words.js";
+import { ready as kernel } from "../masks/kernel.js";
 
 const KEPT_PICTURES = 2;
 const TOWER = new Set(["tower.onnx", "reading.onnx", "tokens.json"]); // loaded for the first word that is not in the table
@@ -63,7 +64,7 @@ async function loaded() {
   Object.assign(Ort.env.wasm, { numThreads, wasmBinary, wasmPaths: root.href });
   rules = { ...model, stuff };
   read = readerOf(rules, words, content, { run, load });
-  await Promise.all(["image", "scores"].map(sessionOf));
+  await Promise.all([kernel, ...["image", "scores"].map(sessionOf)]);
 }
 
 /** A file of the model: JSON, or its bytes. */
