@@ -115,7 +115,7 @@ function show() {
   state.answer = isEmpty ? null : { ...doc.answer, warnings: [...doc.answer.warnings, ...doc.notes], segments };
   if (state.chosen.number && !segments.some(({ number }) => number === state.chosen.number)) choose();
   emit("answered");
-  if (!state.answer) tell(state.picture ? "Type a word, click on the picture or drag a box." : "");
+  if (!state.answer && state.picture) tell("Type a word, click on the picture or drag a box."); // without a picture a refusal stays
 }
 
 page.addEventListener("edited", ({ detail }) => detail === state.picture && state.mode === "picture" && show());
