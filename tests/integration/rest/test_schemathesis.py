@@ -14,7 +14,7 @@ from tests.integration.server import Server
 ROOT = Path(__file__).parents[3]
 CONFIG = Path(__file__).with_name("schemathesis.toml")
 # Of each operation, beside those that cover the schema's corners.
-EXAMPLES = 2
+EXAMPLES = 6
 KEY = "right"
 METHODS = {"get", "put", "post", "patch", "delete"}
 PHASES = ["Examples", "Coverage", "Fuzzing", "Stateful"]
