@@ -22,7 +22,7 @@ from typing import Any
 
 from benchmarks.timing import print_table
 from lexiseg_train.training.recipe import RunRecipe
-from lexiseg_train.training.recipes.prerequisites import FINISHED, is_finished, train_whole
+from lexiseg_train.training.recipes.prerequisites import FINISHED, is_finished, train_and_publish
 from lexiseg_train.training.recipes.read import Planned, read_recipe
 from lexiseg_train.training.run import Run
 
@@ -93,12 +93,12 @@ def _measure(planned: Planned, wanted: Sequence[str], results: dict[str, dict[st
 def _train_prerequisites(planned: Planned) -> None:
     """Train a recipe's prerequisites recursively with the same seed; exits if training is interrupted."""
     recipe = planned.recipe
-    for prerequisite in planned.training.below(recipe):
+    for prerequisite in planned.training.prerequisites(recipe):
         if not is_finished(prerequisite.file):
             overrides = [f"data={recipe.data}", f"device={recipe.device}"]
             first = _planned(prerequisite.name, "trained", recipe.seed, overrides)
             _train_prerequisites(first)
-            if ending := train_whole(first):
+            if ending := train_and_publish(first):
                 sys.exit(ending)
 
 

@@ -423,7 +423,7 @@ class ModelName:
         return cls(name, version if at else None)
 
     @classmethod
-    def of(cls, card: ModelCard) -> ModelName:
+    def from_card(cls, card: ModelCard) -> ModelName:
         """The name and version of a card."""
         return cls(card.name, card.version)
 

@@ -118,7 +118,7 @@ def cards(models_dir: Path | None = None) -> list[ModelCard]:
     """The cards of all models, whether or not their weights are present."""
     listed = [_card_as(name, folder) for name, folder in folders(models_dir).items()]
     # NAME that is a link to NAME@VERSION is the same model.
-    return list({ModelName.of(card): card for card in listed}.values())
+    return list({ModelName.from_card(card): card for card in listed}.values())
 
 
 def find(name: str, models_dir: Path | None = None) -> ModelFolder:

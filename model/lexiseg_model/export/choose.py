@@ -123,7 +123,7 @@ def _write_missing(
         raise ExportError(f"no int8 export of {name} in {folder}; `lexiseg export --model {name} --int8` makes one")
     logger.info("exporting the image pass of %s as ONNX to %s", model.card.name, folder)
     manifest = find(folder, model.digest)
-    if manifest is None or not manifest.of("float32"):
+    if manifest is None or not manifest.image_pass("float32"):
         manifest = write_export(_exportable(load_exact()), folder)
     return folder, manifest if numbers == "float32" else add_int8(folder, manifest, (), ranges)
 
@@ -132,7 +132,7 @@ def _first_export(model: Exportable, folders: Sequence[Path], numbers: Numbers) 
     """The first folder that holds graphs of this model with these numbers, and its manifest."""
     for folder in folders:
         manifest = find(folder, model.digest)
-        if manifest is not None and manifest.of(numbers):
+        if manifest is not None and manifest.image_pass(numbers):
             return folder, manifest
     return None
 

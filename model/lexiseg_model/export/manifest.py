@@ -43,7 +43,7 @@ class Manifest(StrictModel):
     int8: str | None = Field(None, description="method that made the int8 graphs")
     graphs: list[Graph]
 
-    def of(self, numbers: Numbers) -> list[Graph]:
+    def image_pass(self, numbers: Numbers) -> list[Graph]:
         """The graphs of the image pass with this number type."""
         return [graph for graph in self.graphs if graph.numbers == numbers and graph.part is None]
 

@@ -51,7 +51,7 @@ class OnnxRunner:
         Raises:
             ExportError: the engine is not installed or cannot use the device, or a file is missing or damaged.
         """
-        graphs = manifest.of(numbers)
+        graphs = manifest.image_pass(numbers)
         self._device = device
         self.nbytes = sum(graph.bytes for graph in graphs)
         self._sessions = {graph.size: _open_image_pass(folder, graph, device, exact, engine) for graph in graphs}

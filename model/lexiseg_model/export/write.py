@@ -88,7 +88,7 @@ def add_int8(
         ExportError: the ranges belong to another graph.
     """
     graphs, how = [], ""
-    for graph in manifest.of("float32"):
+    for graph in manifest.image_pass("float32"):
         file = graph.file.replace(".onnx", ".int8.onnx")
         fitting = [tiles for tiles in photographs if graph.size in (None, tiles.shape[2:])]
         measured = folder / (RANGES if graph.size is None else file.replace(".onnx", f"-{RANGES}"))
@@ -99,7 +99,7 @@ def add_int8(
         finally:
             draft.unlink(missing_ok=True)
         graphs.append(describe(folder / file, "int8", graph.size))
-    kept = [*manifest.of("float32"), *manifest.parts]
+    kept = [*manifest.image_pass("float32"), *manifest.parts]
     manifest = manifest.model_copy(update={"graphs": kept + graphs, "int8": how})
     _save(manifest, folder)
     return manifest

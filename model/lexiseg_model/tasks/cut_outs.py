@@ -205,7 +205,7 @@ def _answers(query: Query) -> Iterator[tuple[Sequence[int], list[Answer]]]:
         chunk_prompts = [options.prompts[place] for place in places]
         if chunk.start >= MAX_CLOSER_LOOKS:
             chunk_prompts = [replace(prompt, single_pass=True) for prompt in chunk_prompts]
-        yield places, negative_points.ask(segmenter, features, chunk_prompts)
+        yield places, negative_points.answers_to(segmenter, features, chunk_prompts)
 
 
 def _chunks(prompts: Sequence[Prompt]) -> Iterator[range]:

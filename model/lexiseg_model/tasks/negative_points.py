@@ -49,14 +49,14 @@ def n_asked(prompt: Prompt) -> int:
 
 def prompt_masks(segmenter: Segmenter, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
     """As `Prompts.prompt`, with the negative points applied."""
-    answers = ask(segmenter, features, prompts)
+    answers = answers_to(segmenter, features, prompts)
     return [
         PromptMasks(without_negatives(answer.masks.masks, answer, features.size), answer.masks.quality)
         for answer in answers
     ]
 
 
-def ask(segmenter: Segmenter, features: Features, prompts: Sequence[Prompt]) -> list[Answer]:
+def answers_to(segmenter: Segmenter, features: Features, prompts: Sequence[Prompt]) -> list[Answer]:
     """Answer prompts: one mask where there are negative points, with the quality of the head's last answer.
 
     Prompts without negative points go through the head apart from the others, because rounding depends on the batch.
@@ -83,7 +83,7 @@ def without_negatives(masks: Tensor, answer: Answer, size: Size) -> Tensor:
 
     Args:
         masks: logits [M, h, w] of the answer, refined or not, at any resolution.
-        answer: of `ask`.
+        answer: of `answers_to`.
         size: (H, W) of the image.
     """
     without = answer.without

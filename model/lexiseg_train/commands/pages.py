@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -11,34 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 82]
-LAYOUT = """\
-<!doctype html>
-<html lang="en">
-<meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{{ title }}</title>
-<style>
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 1360px; padding: 0 1rem;
-  color-scheme: light dark; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1rem; overflow-wrap: anywhere; }
-table { border-collapse: collapse; margin: 1rem 0; }
-td, th { padding: .2rem .8rem; text-align: right; border-bottom: 1px solid #8886; }
-td:first-child, th:first-child, td.text { text-align: left; }
-section { margin: 2rem 0; border-top: 1px solid #8886; }
-figure { display: inline-block; margin: .3rem; vertical-align: top; }
-figcaption, .quiet { opacity: .7; font-size: .85rem; }
-img { max-width: 100%; display: block; border-radius: 4px; }
-.key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .4em; }
-</style>
-{% block body %}{% endblock %}
-</html>
-"""
+LAYOUT = Path(__file__).with_name("layout.html.j2")
 
 
-def render(template: str, **values: Any) -> str:
-    """A page: `template` extends "layout" with a block `body`; values are escaped."""
-    loader = jinja2.DictLoader({"layout": LAYOUT, "page": template})
+def render(template: Path, **values: Any) -> str:
+    """A page: `template` extends "layout.html.j2" with a block `body`; values are escaped."""
+    loader = jinja2.FileSystemLoader([template.parent, LAYOUT.parent])
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    return environment.get_template("page").render(**values)
+    return environment.get_template(template.name).render(**values)
 
 
 def jpeg_url(rgb: NDArray[np.uint8]) -> str:

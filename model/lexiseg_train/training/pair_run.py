@@ -126,7 +126,7 @@ class PairRun(Run[Recipe, Network, PairBatch], Generic[Recipe, Network]):
         )
         if recipe.held_out:  # the same pairs for every seed
             pairs, self.held_out = set_apart(pairs, recipe.held_out)
-        pairs = Mismatched.of(pairs, recipe.seed) if recipe.mismatched else pairs
+        pairs = Mismatched.shuffled(pairs, recipe.seed) if recipe.mismatched else pairs
         self.pairs = Shrunk(pairs, recipe.shrunk) if recipe.shrunk else pairs
 
     def _batches(self, phase: LocalPhase) -> NumberedPairs[PairBatch]:

@@ -224,7 +224,7 @@ class Mismatched(Rewritten):
     others: NDArray[np.int64]  # [n] whose captions the n-th photograph gets, counted over all parts
 
     @classmethod
-    def of(cls, source: PairSource, seed: int) -> Mismatched:
+    def shuffled(cls, source: PairSource, seed: int) -> Mismatched:
         """Permute captions so that no photograph keeps its own."""
         circle = np.random.default_rng(seed).permutation(sum(source.sizes))
         others = np.empty_like(circle)

@@ -111,7 +111,7 @@ def _job(asked: Asked, rows: Destination, destination: str, settings: Settings, 
     check_model(settings, question.task)
     card = catalogue.find(settings.first_model, settings.models_dir).card
     vocabulary = resolved(question, settings)
-    name = str(ModelName.of(card))
+    name = str(ModelName.from_card(card))
     return BulkJob(pictures, destination, question, vocabulary, settings, name, retry_failed=retry_failed)
 
 

@@ -135,7 +135,7 @@ class WorkerLink:
 
     def _version(self, model: ModelName) -> ModelName | None:
         """NAME@VERSION of the first card that a name fits."""
-        return next(map(ModelName.of, filter(model.fits, self.cards)), None)
+        return next(map(ModelName.from_card, filter(model.fits, self.cards)), None)
 
     def open(self) -> None:
         """Start to watch the status."""
@@ -262,8 +262,8 @@ class WorkerLink:
         self._others = max(0, status.in_flight - self.in_flight)
         served = [(card, model) for model in status.models if (card := read_card(model.card)) is not None]
         self.cards = [card for card, _ in served]
-        self._digests = {ModelName.of(card): model.digest for card, model in served if model.digest}
-        self._awaited = {ModelName.of(card) for card, model in served if model.awaited}
+        self._digests = {ModelName.from_card(card): model.digest for card, model in served if model.digest}
+        self._awaited = {ModelName.from_card(card) for card, model in served if model.awaited}
         if before != (self.instance, self.usable):
             logger.info("worker", worker=self.name, usable=self.usable, detail=status.detail)
 

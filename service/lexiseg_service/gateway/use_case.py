@@ -228,7 +228,7 @@ class UseCase:
         named = question.model or self._settings.default_model
         card = find_card(named, self.backend.cards())
         has_version = named is not None and "@" in named
-        return card, str(ModelName.of(card)) if has_version else card.name
+        return card, str(ModelName.from_card(card)) if has_version else card.name
 
     def _check_task(self, task: Task, card: ModelCard) -> None:
         if task in card.tasks:
@@ -238,7 +238,7 @@ class UseCase:
         raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name} ({who})")
 
     def _described(self, card: ModelCard) -> dict[str, Any]:
-        digest = self.backend.digest(str(ModelName.of(card)))
+        digest = self.backend.digest(str(ModelName.from_card(card)))
         return {**card.model_dump(mode="json"), "digest": digest, "loaded": digest is not None}
 
 
@@ -272,5 +272,5 @@ def find_card(name: str | None, cards: list[ModelCard]) -> ModelCard:
         for card in cards:
             if model_name.fits(card):
                 return card
-    known = ", ".join(str(ModelName.of(card)) for card in cards)
+    known = ", ".join(str(ModelName.from_card(card)) for card in cards)
     raise UnknownModel(f"model: no {name[:80]!r} here; there is: {known}")

@@ -150,7 +150,7 @@ class Servicer(WorkerServicer):
                 pb.ServedModel(
                     card=card.model_dump_json(), digest=self._backend.digest(name) or "", awaited=name in health.awaited
                 )
-                for name, card in ((str(ModelName.of(card)), card) for card in self._backend.cards())
+                for name, card in ((str(ModelName.from_card(card)), card) for card in self._backend.cards())
             ],
             in_flight=max(self._n_calls, round(_value(self._metrics.in_flight))),
             queue_limit=self._settings.queue_limit,

@@ -74,7 +74,7 @@ class ModelWorker:
         self._loading: asyncio.Task[None] | None = None
         self._closing = False
         # Awaited until they are warmed up, not only loaded.
-        self._to_warm_up = {ModelName.of(served.card) for served in preloaded(self._served)[1:]}
+        self._to_warm_up = {ModelName.from_card(served.card) for served in preloaded(self._served)[1:]}
 
     def health(self) -> Health:
         if self.failure:
@@ -83,7 +83,7 @@ class ModelWorker:
             return Health(True, False, "going down")
         if not self._ready:
             return Health(True, False, f"loading {self._default}")
-        awaited = self._to_warm_up | set(map(ModelName.of, self._pool.awaited))
+        awaited = self._to_warm_up | set(map(ModelName.from_card, self._pool.awaited))
         detail = f"{self._default} is warmed up"
         return Health(True, True, detail, self._engine.degraded, awaited=tuple(sorted(map(str, awaited))))
 
@@ -156,7 +156,7 @@ class ModelWorker:
         # Also the choice of `auto`: a GPU that is not found must show in the log.
         logger.info("ready", model=self._default, digest=digest, kernel=kernel, device=device)
         self._watch.start()
-        for name in [ModelName.of(served.card) for served in preloaded(self._served)[1:]]:
+        for name in [ModelName.from_card(served.card) for served in preloaded(self._served)[1:]]:
             try:
                 self._engine.warm_up(str(name))
             except Exception as error:  # it is tried again on demand

@@ -86,7 +86,7 @@ def test_a_model_that_comes_with_its_ranges_goes_to_8_bits_when_told_to(small_ex
 
     assert runs_onnx(segmenter)
     written = read(tmp_path / "own")
-    assert written.of("int8")[0].sha256 == read(small_export).of("int8")[0].sha256
+    assert written.image_pass("int8")[0].sha256 == read(small_export).image_pass("int8")[0].sha256
     assert "ranges kept with the model" in str(written.int8)
 
 

@@ -65,7 +65,7 @@ def test_a_transformer_is_written_and_goes_to_8_bits_without_photographs(method:
     written = add_int8(tmp_path / "onnx", export(segmenter, tmp_path / "onnx"), [])
     float32, int8 = (OnnxRunner(tmp_path / "onnx", written, numbers, CPU)(tiles) for numbers in NUMBERS)
 
-    small, large = (written.of(numbers)[0].bytes for numbers in ("int8", "float32"))
+    small, large = (written.image_pass(numbers)[0].bytes for numbers in ("int8", "float32"))
     assert small < large
     assert written.int8 is not None
     assert written.int8.startswith("dynamic")
@@ -222,6 +222,6 @@ def test_the_manifest_says_what_the_files_are(torch_tiny: Exportable) -> None:
 
 
 def test_the_graph_takes_the_place_of_the_weights_in_memory(onnx_tiny: OnnxTiny) -> None:
-    own = sum(graph.bytes for graph in graphs_of_tiny("int8").manifest.of("int8"))
+    own = sum(graph.bytes for graph in graphs_of_tiny("int8").manifest.image_pass("int8"))
 
     assert own < onnx_tiny("int8").nbytes < exact_tiny().nbytes

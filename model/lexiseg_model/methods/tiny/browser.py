@@ -42,7 +42,7 @@ def write(
     """
     with tempfile.TemporaryDirectory() as draft:
         export_folder, manifest = _image_export(model, source, Path(draft))
-        image = (manifest.of("int8") or manifest.of("float32"))[0]
+        image = (manifest.image_pass("int8") or manifest.image_pass("float32"))[0]
         _write_image_pass(export_folder / image.file, folder / "image.onnx")
         for graph in manifest.parts:
             (folder / graph.file).write_bytes((export_folder / graph.file).read_bytes())

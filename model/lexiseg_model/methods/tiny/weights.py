@@ -33,7 +33,7 @@ class TinyState(NamedTuple):
     prompts: dict[str, Tensor]
 
     @classmethod
-    def of(cls, tensors: dict[str, Tensor]) -> TinyState:
+    def from_tensors(cls, tensors: dict[str, Tensor]) -> TinyState:
         """Split the tensors of one file."""
         network = {name: value for name, value in tensors.items() if not name.startswith(PROMPTS)}
         return cls(network, under(PROMPTS, tensors))
@@ -55,7 +55,7 @@ def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork
     Raises WeightsError if the file is missing, damaged or of another network, or the card states another embedding
     width, or the task prompt without a prompt head in the file.
     """
-    folder, state = file.parent, TinyState.of(read_weights(file, sha256))
+    folder, state = file.parent, TinyState.from_tensors(read_weights(file, sha256))
     with SkipInit():
         network = TinyNetwork()
         head = PromptHead() if state.prompts else None

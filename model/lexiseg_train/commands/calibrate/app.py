@@ -64,7 +64,7 @@ def calibrate(
         if status == INTERRUPTED or not calibration.findings.answers:
             raise typer.Exit(status)
         choices = calibration.choose()
-        outcome = "Nothing is kept." if dry_run else calibration.keep(choices, save_as)
+        outcome = "Nothing is kept." if dry_run else calibration.save(choices, save_as)
     path = write_report(out, vocabulary, choices, calibration.findings, outcome)
     if not quiet:
         for name, choice in zip(calibration.findings.names, choices, strict=True):

@@ -16,27 +16,7 @@ from lexiseg_train.commands.pages import jpeg_url, render
 
 PICTURES = 2  # on either side of a threshold
 MAX_SIDE = 420  # pixels of a picture
-PAGE = """\
-{% extends "layout" %}
-{% block body %}
-<h1>{{ title }}</h1>
-<p>{{ n_photographs }} photographs. {{ outcome }}</p>
-<table>
-<tr><th>class<th>threshold<th>IoU before<th>IoU with it, leave-one-out<th>why
-{% for row in rows %}
-<tr><td>{{ row.name }}{% for value in row.numbers %}<td>{{ "" if value is none else "%.3f" % value }}{% endfor %}
-<td class="text">{{ row.reason }}
-{% endfor %}
-</table>
-<p>Below: the segments nearest to each threshold.</p>
-{% for row in rows if row.figures %}
-<h2>{{ row.name }}</h2>
-{% for url, text in row.figures %}
-<figure><img src="{{ url }}" alt="{{ text }}"><figcaption>{{ text }}</figcaption></figure>
-{% endfor %}
-{% endfor %}
-{% endblock %}
-"""
+PAGE = Path(__file__).with_name("report.html.j2")
 
 
 def write_report(folder: Path, vocabulary: str, choices: Sequence[Choice], findings: Findings, outcome: str) -> Path:

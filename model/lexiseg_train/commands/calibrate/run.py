@@ -34,17 +34,17 @@ class Calibration:
         classes = [{"name": one.name, "synonyms": list(one.synonyms), "threshold": 0.0} for one in self._kept.classes]
         fields: dict[str, Any] = {"classes": classes, "background": background_json(self._kept.background)}
 
-        def ask(image: bytes) -> Segmentation:
+        def segment_image(image: bytes) -> Segmentation:
             return self._server.segment(image, {**fields, "task": "semantic"})
 
-        return photographs.segment(ask, self.findings.add)
+        return photographs.segment(segment_image, self.findings.add)
 
     def choose(self) -> list[Choice]:
         """The choice for each class. Raises OptionError: no true mask shows any class."""
         self.findings.refuse_empty_truth()
         return [choose(of_class) for of_class in self.findings.by_class]
 
-    def keep(self, choices: Sequence[Choice], save_as: str | None) -> str:
+    def save(self, choices: Sequence[Choice], save_as: str | None) -> str:
         """Write the thresholds into the list, or into one called `save_as`; returns a sentence about it."""
         named = zip(self.findings.names, choices, strict=True)
         thresholds = {name: choice.threshold for name, choice in named if choice.threshold is not None}

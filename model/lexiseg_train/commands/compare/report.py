@@ -32,38 +32,7 @@ from lexiseg_train.evaluation.counts import Counts, count
 
 MAX_WIDTH = 420  # pixels of a picture
 GRAY = (128, 128, 128)  # the colour of pixels without a class
-PAGE = """\
-{% extends "layout" %}
-{% macro key(label) %}<span class="key" style="background:rgb{{ colours[label] }}"></span>{{ label }}{% endmacro %}
-{% block body %}
-<h1>{{ "%.2f%%" % (100 * figures.agreement) }} agreement</h1>
-<p>{% for name, model in models %}{% if not loop.first %} against {% endif %}{{ name }} <span class="quiet">(\
-{{ model.model }} {{ model.version }}, {{ model.digest[:12] }})</span>{% endfor %}, pixel by pixel on \
-{{ figures.photographs | length }} photographs.</p>
-<table>
-<tr><th>class<th>IoU of A and B<th>pixels of A<th>pixels of B
-{% for iou, label, a, b in classes %}
-<tr><td>{{ key(label) }}<td>{{ "%.1f%%" % (100 * iou) }}<td>{{ "%.2f%%" % (100 * a) }}<td>{{ "%.2f%%" % (100 * b) }}
-{% endfor %}
-</table>
-{% if figures.unread %}<p>Not read:</p><ul>{% for path, reason in figures.unread.items() %}<li>{{ path }}: {{ reason }}\
-{% endfor %}</ul>{% endif %}
-{% for each, n_pixels, pictures in sections %}
-<section><h2>{{ "%.2f%%" % (100 * each.agreement) }} {{ each.photograph }}</h2>
-{% for name, url in pictures %}
-<figure><img alt="{{ name }}" src="{{ url }}"><figcaption>{{ name }}</figcaption></figure>
-{% endfor %}
-<p class="quiet">{% for swap in each.swaps %}{{ key(swap.a) }} → {{ key(swap.b) }} \
-{{ "%.1f%%" % (100 * swap.pixels / n_pixels) }}{% if not loop.last %}, {% endif %}{% endfor %}</p>
-</section>
-{% endfor %}
-{% if rest %}
-<section><table><tr><th>photograph<th>agreement
-{% for each in rest %}<tr><td>{{ each.photograph }}<td>{{ "%.2f%%" % (100 * each.agreement) }}
-{% endfor %}</table></section>
-{% endif %}
-{% endblock %}
-"""
+PAGE = Path(__file__).with_name("report.html.j2")
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ class LoadedModel:
         self._card: ModelCard | None = None
         self._segmenter: Segmenter | None = None
 
-    def of(self, card: ModelCard) -> Segmenter:
+    def with_card(self, card: ModelCard) -> Segmenter:
         """The model with this card, loaded unless it is the last one. Raises ModelError: it cannot be loaded."""
         if self._segmenter is None or card != self._card:
             self._segmenter = None  # two would not fit into memory
@@ -95,7 +95,7 @@ def evaluate(loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, options: 
         ModelError: the data set or the model is not as expected.
     """
     rule = rules.rule(data.benchmark.name)
-    segmenter = loaded.of(rule.applied_to(loaded.folder.card))
+    segmenter = loaded.with_card(rule.applied_to(loaded.folder.card))
     refine = options.refine or rules.refine or segmenter.card.refine
     job = benchmark_run(segmenter, data, rule, refine, options.progress)
     title = f"{segmenter.card.name} on {data.benchmark.name}"
@@ -173,7 +173,7 @@ def _scenes(loaded: LoadedModel, line: PaperLine, options: EvalOptions) -> Paper
     grid = POINT_GRID if line.task == "point" else None
     line_options = options._replace(task=line.task, dataset=line.dataset, grid=grid)
     data = scenes.read_data(line_options)
-    report = scenes.measure(loaded.of(card), data, line_options)
+    report = scenes.measure(loaded.with_card(card), data, line_options)
     warn(report.warnings)
     figures = {name: report.figures.whole.get(name) for name in line.measures}
     n_images, official = len(report.data.scenes), report.data.official

@@ -15,7 +15,7 @@ from lexiseg_model.command_line.signals import on_signals
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.commands.program import Program
 from lexiseg_train.training.recipe import is_begun
-from lexiseg_train.training.recipes.prerequisites import finish, train_first, trained_first
+from lexiseg_train.training.recipes.prerequisites import finish, train_prerequisites, untrained_prerequisites
 from lexiseg_train.training.recipes.read import Planned, read_recipe, recipes
 from lexiseg_train.training.recipes.settings_list import settings
 
@@ -68,7 +68,7 @@ def _run(planned: Planned, teacher: Callable[[str], AbstractContextManager[Teach
     if is_begun(recipe):
         typer.echo(f"resuming the run in {recipe.out}")
     typer.echo("loading torch, initial weights, texts and data")
-    if ending := train_first(planned):
+    if ending := train_prerequisites(planned):
         typer.echo(ending)
         return 0
     training.prepare(recipe, teacher)
@@ -140,7 +140,7 @@ def plan(name: str, overrides: Sequence[str]) -> int:
         typer.echo(f"training cannot begin, so nothing is measured: {lack}")
         return 0
     typer.echo("measuring a few batches")
-    several = [*trained_first(planned), planned]
+    several = [*untrained_prerequisites(planned), planned]
     minutes = [_minutes(each, f"{each.name}: " if len(several) > 1 else "") for each in several]
     if None not in minutes:
         total = sum(each for each in minutes if each is not None)
@@ -153,7 +153,7 @@ def _size(planned: Planned, lack: str | None) -> Size | None:
     from lexiseg_train.training.recipes.dry_run import Size
 
     try:
-        return Size.of(planned.training.network(planned.recipe))
+        return Size.from_network(planned.training.network(planned.recipe))
     except DatasetError:
         if lack is None:
             raise
@@ -189,7 +189,7 @@ def _in_words(entry: Measured) -> str:
 
 def _outline(planned: Planned) -> None:
     """Print what is trained, before anything heavy is loaded."""
-    for place, each in enumerate([planned, *trained_first(planned)]):
+    for place, each in enumerate([planned, *untrained_prerequisites(planned)]):
         recipe, start = each.recipe, each.training.start(each.recipe)
         before = "before it, " if place else ""
         typer.echo(f"{before}{each.name}: {recipe.length} from {start}; out: {recipe.out}")

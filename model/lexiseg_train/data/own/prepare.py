@@ -210,7 +210,7 @@ def _read_all(pictures: OwnPictures, target: Path, step: Callable[[], None]) -> 
     left_out = (*pictures.left_out, *faults, *written.left_out)
     return Report(
         layout=pictures.layout,
-        classes=tuple(counts.of(value, name) for value, name in pictures.named.items()),
+        classes=tuple(counts.of_class(value, name) for value, name in pictures.named.items()),
         photographs={split: len(names) for split, names in written.names.items()},
         left_out=len(left_out),
         left_out_pictures=left_out[:MAX_LISTED],

@@ -95,7 +95,7 @@ class Counts:
         """The mask values that there are."""
         return set(np.flatnonzero(self.pixels).tolist())
 
-    def of(self, value: int, name: str) -> ClassCount:
+    def of_class(self, value: int, name: str) -> ClassCount:
         """The counts of a class."""
         return ClassCount(name, int(self.pictures[value]), int(self.pixels[value]))
 

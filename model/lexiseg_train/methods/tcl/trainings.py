@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lexiseg_train.methods.tcl.recipe import TclRecipe
-from lexiseg_train.training.recipes.prerequisites import lacks_below, lacks_pairs
-from lexiseg_train.training.recipes.training import Below, Code, Training
+from lexiseg_train.training.recipes.prerequisites import lacks_pairs, lacks_prerequisite
+from lexiseg_train.training.recipes.training import Code, Prerequisite, Training
 
 
 class TclTraining(Training[TclRecipe]):
@@ -30,10 +30,10 @@ class TclTraining(Training[TclRecipe]):
                 f"there is no CLIP at {recipe.clip}; say where with clip=FILE and architecture=NAME, or train a small "
                 "one: lexiseg train clip-smoke, then clip=runs/clip-smoke/clip.safetensors architecture=lexiseg-mini-16"
             )
-        return lacks_below(self.below(recipe), recipe)
+        return lacks_prerequisite(self.prerequisites(recipe), recipe)
 
-    def below(self, recipe: TclRecipe) -> list[Below]:
-        return Below.of("clip", recipe.clip, recipe.clip_recipe)
+    def prerequisites(self, recipe: TclRecipe) -> list[Prerequisite]:
+        return Prerequisite.if_named("clip", recipe.clip, recipe.clip_recipe)
 
 
 TRAININGS: dict[str, Training[Any]] = {"tcl": TclTraining()}

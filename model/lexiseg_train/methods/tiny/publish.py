@@ -150,7 +150,7 @@ def write_graphs(folder: Path, root: Path) -> None:
         draft = Path(name)
         made = add_int8(draft, export(segmenter, draft), (), FOLDER / RANGES)
         folder.mkdir(exist_ok=True)
-        graphs = made.of("int8")
+        graphs = made.image_pass("int8")
         shutil.copyfile(draft / graphs[0].file, folder / graphs[0].file)
         inputs = _inputs_of_parts(segmenter, {str(graph.part): PartSession(draft, graph) for graph in made.parts}, root)
         for graph in made.parts:

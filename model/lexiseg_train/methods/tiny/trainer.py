@@ -267,7 +267,7 @@ def initial_network(recipe: TinyRecipe) -> TinyNetwork:
         network.trunk.load_state_dict(pretrained_trunk().state_dict())
     else:
         path = BUNDLED if recipe.start == "bundled" else Path(recipe.start)
-        state = TinyState.of(read_weights(path, None)).network
+        state = TinyState.from_tensors(read_weights(path, None)).network
         network = load_tensors(network, state, path).float().requires_grad_(True)
     _freeze(network.trunk, recipe.trunk)
     return network.train()

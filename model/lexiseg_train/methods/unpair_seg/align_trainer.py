@@ -112,7 +112,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         )
         if recipe.held_out:  # the same pairs for every seed
             source, self.held_out = set_apart(source, recipe.held_out)
-        self.pairs = Mismatched.of(source, recipe.seed) if recipe.mismatched else source
+        self.pairs = Mismatched.shuffled(source, recipe.seed) if recipe.mismatched else source
         self._rows: dict[str, Tensor] = {}
 
     def _batches(self, phase: LocalPhase) -> NumberedPairs[EntityBatch]:

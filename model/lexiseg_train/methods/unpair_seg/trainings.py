@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lexiseg_train.methods.unpair_seg.recipe import AlignRecipe, MasksRecipe
-from lexiseg_train.training.recipes.prerequisites import PUBLIC, lacks_below, lacks_pairs
-from lexiseg_train.training.recipes.training import Below, Code, Training
+from lexiseg_train.training.recipes.prerequisites import PUBLIC, lacks_pairs, lacks_prerequisite
+from lexiseg_train.training.recipes.training import Code, Prerequisite, Training
 
 
 class MasksTraining(Training[MasksRecipe]):
@@ -31,10 +31,10 @@ class MasksTraining(Training[MasksRecipe]):
             return f"there are no masks at {', '.join(absent)}; {where}; {PUBLIC} says how to get SA-1B"
         if recipe.clip_recipe is None and (lack := _without_clip(recipe.clip)) is not None:
             return lack
-        return lacks_below(self.below(recipe), recipe)
+        return lacks_prerequisite(self.prerequisites(recipe), recipe)
 
-    def below(self, recipe: MasksRecipe) -> list[Below]:
-        return Below.of("clip", recipe.clip[0] if recipe.clip else None, recipe.clip_recipe)
+    def prerequisites(self, recipe: MasksRecipe) -> list[Prerequisite]:
+        return Prerequisite.if_named("clip", recipe.clip[0] if recipe.clip else None, recipe.clip_recipe)
 
 
 class AlignTraining(Training[AlignRecipe]):
@@ -53,7 +53,7 @@ class AlignTraining(Training[AlignRecipe]):
     def lacks(self, recipe: AlignRecipe) -> str | None:
         if (lack := lacks_pairs(recipe.data, recipe.pairs)) is not None:
             return lack
-        if (lack := lacks_below(self.below(recipe), recipe)) is not None:
+        if (lack := lacks_prerequisite(self.prerequisites(recipe), recipe)) is not None:
             return lack
         if recipe.stage_one_recipe is None and not recipe.stage_one.exists():
             return f"there is no stage one at {recipe.stage_one}; `lexiseg train unpair-seg-masks` makes one"
@@ -62,8 +62,8 @@ class AlignTraining(Training[AlignRecipe]):
             return f"there are no entities at {recipe.listing}; `{command}` finds them"
         return _without_clip(recipe.clip)
 
-    def below(self, recipe: AlignRecipe) -> list[Below]:
-        return Below.of("stage_one", recipe.stage_one, recipe.stage_one_recipe)
+    def prerequisites(self, recipe: AlignRecipe) -> list[Prerequisite]:
+        return Prerequisite.if_named("stage_one", recipe.stage_one, recipe.stage_one_recipe)
 
 
 TRAININGS: dict[str, Training[Any]] = {"unpair-seg-masks": MasksTraining(), "unpair-seg-align": AlignTraining()}

@@ -16,7 +16,7 @@ from torch import nn
 
 from lexiseg_train.training.processes import world_size
 from lexiseg_train.training.recipe import Division, LocalPhase, Phase, RunRecipe, divide
-from lexiseg_train.training.recipes.prerequisites import is_finished, planned_below
+from lexiseg_train.training.recipes.prerequisites import is_finished, plan_of
 from lexiseg_train.training.recipes.training import Rehearsal, Training
 from lexiseg_train.training.run import Run
 
@@ -31,7 +31,7 @@ class Size(NamedTuple):
     trained: int
 
     @classmethod
-    def of(cls, network: nn.Module) -> Size:
+    def from_network(cls, network: nn.Module) -> Size:
         sizes = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
         return cls(sum(n for n, _ in sizes), sum(n for n, learns in sizes if learns))
 
@@ -79,18 +79,18 @@ def total_seconds(measured: list[Measured], steps: int) -> float:
 
 def _with_prerequisites(training: Training[Any], recipe: RunRecipe, folder: Path) -> RunRecipe:
     """The recipe with untrained weights in place of missing prerequisites: a step takes as long."""
-    for below in training.below(recipe):
-        if is_finished(below.file):
+    for prerequisite in training.prerequisites(recipe):
+        if is_finished(prerequisite.file):
             continue
-        first = planned_below(below, recipe)
-        own = first.recipe.model_copy(update={"out": folder / below.key})
+        first = plan_of(prerequisite, recipe)
+        own = first.recipe.model_copy(update={"out": folder / prerequisite.key})
         trainer = first.training.trainer(_with_prerequisites(first.training, own, folder))
-        file = own.out / below.file.name
+        file = own.out / prerequisite.file.name
         file.parent.mkdir(exist_ok=True)
         with trainer.learner.whole():
             trainer.write_weights(file)
-        several = isinstance(getattr(recipe, below.key), list)
-        recipe = recipe.model_copy(update={below.key: [file] if several else file})
+        several = isinstance(getattr(recipe, prerequisite.key), list)
+        recipe = recipe.model_copy(update={prerequisite.key: [file] if several else file})
     return recipe
 
 

@@ -11,7 +11,7 @@ from lexiseg_train.data.pairs.files import EXPECTED
 from lexiseg_train.data.pairs.streamed import is_address
 from lexiseg_train.training.recipe import RECIPE, RunRecipe
 from lexiseg_train.training.recipes.read import Planned, read_recipe
-from lexiseg_train.training.recipes.training import Below
+from lexiseg_train.training.recipes.training import Prerequisite
 
 PUBLIC = "docs/public-pairs.md"  # how to get public data at scale
 FINISHED = "finished"  # marks weights that get no card because they only serve other recipes
@@ -29,22 +29,22 @@ def lacks_pairs(data: Path, pairs: Sequence[Path | str]) -> str | None:
     )
 
 
-def lacks_below(below: Iterable[Below], above: RunRecipe) -> str | None:
+def lacks_prerequisite(needed: Iterable[Prerequisite], recipe: RunRecipe) -> str | None:
     """Why the recipes of missing files cannot begin; None if they can. Loads nothing."""
-    for each in below:
+    for each in needed:
         if not each.file.is_file():
-            planned = planned_below(each, above)
+            planned = plan_of(each, recipe)
             if (lack := planned.training.lacks(planned.recipe)) is not None:
                 return lack
     return None
 
 
-def trained_first(planned: Planned) -> Iterator[Planned]:
+def untrained_prerequisites(planned: Planned) -> Iterator[Planned]:
     """The recipes to train before this one, in order."""
-    for each in planned.training.below(planned.recipe):
+    for each in planned.training.prerequisites(planned.recipe):
         if not is_finished(each.file):
-            first = planned_below(each, planned.recipe)
-            yield from trained_first(first)
+            first = plan_of(each, planned.recipe)
+            yield from untrained_prerequisites(first)
             yield first
 
 
@@ -55,13 +55,13 @@ def is_finished(file: Path) -> bool:
     return file.is_file() and (ended or not (folder / RECIPE).exists())
 
 
-def planned_below(below: Below, above: RunRecipe) -> Planned:
+def plan_of(prerequisite: Prerequisite, needed_by: RunRecipe) -> Planned:
     """The recipe that writes a file, with the data, device and seed of the recipe that needs it."""
-    same = [f"data={above.data}", f"out={below.file.parent}", f"seed={above.seed}", f"device={above.device}"]
-    return read_recipe(below.name, same)
+    shared = [f"{name}={getattr(needed_by, name)}" for name in ("data", "seed", "device")]
+    return read_recipe(prerequisite.name, [*shared, f"out={prerequisite.file.parent}"])
 
 
-def train_first(planned: Planned) -> str:
+def train_prerequisites(planned: Planned) -> str:
     """Train and publish what a recipe needs; every process of a run calls it.
 
     Returns:
@@ -70,17 +70,17 @@ def train_first(planned: Planned) -> str:
     Raises:
         RecipeError: a recipe did not write the expected file.
     """
-    expected = {each.file.resolve() for each in planned.training.below(planned.recipe)}
-    for first in list(trained_first(planned)):
-        if ending := train_whole(first):
+    expected = {each.file.resolve() for each in planned.training.prerequisites(planned.recipe)}
+    for first in list(untrained_prerequisites(planned)):
+        if ending := train_and_publish(first):
             return ending
     if absent := [str(file) for file in expected if not file.is_file()]:
         raise RecipeError(f"the recipes trained first did not write {', '.join(absent)}")
     return ""
 
 
-def train_whole(first: Planned) -> str:
-    """Train and publish one recipe whose own prerequisites exist; returns as `train_first`."""
+def train_and_publish(first: Planned) -> str:
+    """Train and publish one recipe whose own prerequisites exist; returns as `train_prerequisites`."""
     from lexiseg_train.training.processes import one_first, rank
 
     trainer = first.training.trainer(first.recipe)

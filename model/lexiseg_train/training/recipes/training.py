@@ -30,7 +30,7 @@ Recipe = TypeVar("Recipe", bound=RunRecipe)
 AtAddress: TypeAlias = "Callable[[str], AbstractContextManager[Teacher]]"
 
 
-class Below(NamedTuple):
+class Prerequisite(NamedTuple):
     """A file that a recipe needs and that another recipe can train."""
 
     key: str  # setting of the recipe that names the file
@@ -38,7 +38,7 @@ class Below(NamedTuple):
     name: str  # recipe that writes it
 
     @classmethod
-    def of(cls, key: str, file: Path | None, name: str | None) -> list[Below]:
+    def if_named(cls, key: str, file: Path | None, name: str | None) -> list[Prerequisite]:
         """The file in a list; empty where there is no file or no recipe that writes it."""
         return [] if file is None or name is None else [cls(key, file, name)]
 
@@ -75,7 +75,7 @@ class Training(ABC, Generic[Recipe]):
         """Why training cannot begin, and what to do about it; None if it can. Loads nothing."""
         return None if recipe.data.exists() else f"there is no data at {recipe.data}"
 
-    def below(self, recipe: Recipe) -> Sequence[Below]:
+    def prerequisites(self, recipe: Recipe) -> Sequence[Prerequisite]:
         """Files that other recipes train first, where they are missing."""
         return ()
 

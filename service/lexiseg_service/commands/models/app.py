@@ -49,11 +49,11 @@ def list_models(
     columns = ("model", "weights", "tasks", "commercial use")
     table = Table(*(Column(name, no_wrap=name in columns[:2]) for name in columns))
     for card in cards:
-        table.add_row(str(ModelName.of(card)), _weights(card), ", ".join(card.tasks), card.commercial_use)
+        table.add_row(str(ModelName.from_card(card)), _weights(card), ", ".join(card.tasks), card.commercial_use)
     Console().print(table)
     typer.echo("\nLicences:")
     for card in cards:
-        typer.echo(f"  {ModelName.of(card)}: {card.licence}")
+        typer.echo(f"  {ModelName.from_card(card)}: {card.licence}")
 
 
 def _weights(card: ModelCard) -> str:

@@ -83,7 +83,7 @@ def _local_server(settings: Settings) -> Iterator[Server]:
             asyncio.run(until_ready(worker, is_up))
             loading.close()
             card = worker.cards()[0]
-            name = f"{ModelName.of(card)} {worker.digest(card.name)}"
+            name = f"{ModelName.from_card(card)} {worker.digest(card.name)}"
             with (
                 httpx.Client(transport=httpx.HTTPTransport(uds=str(http))) as connections,
                 grpc.insecure_channel(rpc, OPTIONS) as channel,

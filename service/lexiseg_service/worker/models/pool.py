@@ -115,7 +115,7 @@ class ModelPool:
         max_waiting: int = 32,
         pause: float = RETRY_SECONDS,
     ) -> None:
-        self._slots = {ModelName.of(model.card): _Slot(model, model.weights_bytes) for model in served}
+        self._slots = {ModelName.from_card(model.card): _Slot(model, model.weights_bytes) for model in served}
         self._open_model = open_model
         self._metrics = metrics
         self._max_bytes = max_bytes
@@ -134,7 +134,7 @@ class ModelPool:
         """A pool of one model in memory."""
         served = Served(segmenter.card.name, segmenter.card)
         pool = cls([served], lambda _: segmenter, metrics)
-        pool._enter(pool._slots[ModelName.of(segmenter.card)], segmenter)
+        pool._enter(pool._slots[ModelName.from_card(segmenter.card)], segmenter)
         return pool
 
     def _in_memory(self) -> list[tuple[_Slot, Loaded]]:
@@ -165,7 +165,7 @@ class ModelPool:
     def add(self, new: Served) -> bool:
         """Serve one more model, loaded on demand; False if its name and version are served already."""
         with self._changed:
-            name = ModelName.of(new.card)
+            name = ModelName.from_card(new.card)
             if name in self._slots:
                 return False
             slot = _Slot(new, new.weights_bytes)
@@ -185,7 +185,7 @@ class ModelPool:
             False when nothing was done, because the old one is being loaded.
         """
         with self._changed:
-            slot = self._slots[ModelName.of(served.card)]
+            slot = self._slots[ModelName.from_card(served.card)]
             if slot.is_loading:
                 return False
             slot.loaded = None
@@ -193,7 +193,7 @@ class ModelPool:
             slot.served, slot.nbytes, slot.n_failures = new, new.weights_bytes, 0
             slot.retry_at = slot.due_at = 0.0
             # In the same position: the first model is the default.
-            self._slots = {ModelName.of(each.served.card): each for each in self._slots.values()}
+            self._slots = {ModelName.from_card(each.served.card): each for each in self._slots.values()}
             if segmenter is None:
                 self._update_metrics(slot)
                 return True  # after a failure it stays awaited until the new one has been loaded
@@ -211,7 +211,7 @@ class ModelPool:
     def display_name(self, served: Served) -> str:
         """Display name: NAME, or NAME@VERSION where several versions are served."""
         alike = sum(name.name == served.card.name for name in self._slots)
-        return served.card.name if alike < 2 else str(ModelName.of(served.card))
+        return served.card.name if alike < 2 else str(ModelName.from_card(served.card))
 
     def digest(self, name: str) -> str | None:
         """Digest of a model's weights, NAME or NAME@VERSION; None while it is not loaded."""
@@ -250,7 +250,7 @@ class ModelPool:
         for slot in list(self._slots.values()):
             if slot.failure is not None and time.monotonic() >= slot.due_at and self._has_room(slot):
                 with suppress(NotReady, QueueFull):
-                    self.acquire(str(ModelName.of(slot.served.card))).add_done_callback(give_up)
+                    self.acquire(str(ModelName.from_card(slot.served.card))).add_done_callback(give_up)
 
     def close(self) -> None:
         """Load nothing more, and fail the requests that wait for a model."""

@@ -46,8 +46,8 @@ def served_models(settings: Settings) -> tuple[Served, ...]:
             failures.append(error)
             continue
         card = new.card
-        if any(ModelName.of(card) == ModelName.of(other.card) for other in served):
-            raise InvalidValue.of("models", str(ModelName.of(card)), "each version of a model once")
+        if any(ModelName.from_card(card) == ModelName.from_card(other.card) for other in served):
+            raise InvalidValue.of("models", str(ModelName.from_card(card)), "each version of a model once")
         served.append(new)
     if failures:
         kind = WeightsError if any(isinstance(error, WeightsError) for error in failures) else UnknownModelError

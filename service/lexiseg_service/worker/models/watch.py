@@ -94,7 +94,7 @@ class ModelWatch:
                 continue
             self._known[new.name] = self._look(new)
             if self._pool.add(new):
-                logger.info("model added", model=str(ModelName.of(new.card)))
+                logger.info("model added", model=str(ModelName.from_card(new.card)))
 
     def check(self, served: Served) -> None:
         """Look at one directory; the second look that finds the same change replaces the model."""
@@ -116,11 +116,15 @@ class ModelWatch:
         try:
             new = served_as(served.name, self._settings)
             if any(
-                ModelName.of(new.card) == ModelName.of(other.card) for other in self._pool.served if other != served
+                ModelName.from_card(new.card) == ModelName.from_card(other.card)
+                for other in self._pool.served
+                if other != served
             ):
-                logger.warning("the new model is served already, under its own name", model=str(ModelName.of(new.card)))
+                logger.warning(
+                    "the new model is served already, under its own name", model=str(ModelName.from_card(new.card))
+                )
                 return True
-            if self._pool.digest(str(ModelName.of(served.card))) is None:
+            if self._pool.digest(str(ModelName.from_card(served.card))) is None:
                 return self._pool.exchange(served, new)
             segmenter = self._pool.load_unserved(new)
             self._warm_up(segmenter)
@@ -130,7 +134,7 @@ class ModelWatch:
             return True
         if not self._pool.exchange(served, new, segmenter):
             return False
-        before, after = ModelName.of(served.card), ModelName.of(new.card)
+        before, after = ModelName.from_card(served.card), ModelName.from_card(new.card)
         logger.info("model exchanged", model=str(after), before=str(before), digest=segmenter.digest)
         return True
 

@@ -14,7 +14,7 @@ from tests.model.methods.tiny.small import HEIGHT, WIDTH
 
 @pytest.fixture(scope="module")
 def head() -> PromptHead:
-    return load_tensors(PromptHead(), TinyState.of(read_weights(BUNDLED, None)).prompts, BUNDLED)
+    return load_tensors(PromptHead(), TinyState.from_tensors(read_weights(BUNDLED, None)).prompts, BUNDLED)
 
 
 @pytest.fixture(scope="module")

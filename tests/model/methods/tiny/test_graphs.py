@@ -107,7 +107,7 @@ NETWORK = "56f647701271ea2d3a43d3bc89d8dd81442fd78d07683e59356090d57590d9f6"
 
 def test_the_bundled_network_is_the_one_that_prompts_were_measured_with() -> None:
     total = hashlib.sha256()
-    for name, value in sorted(TinyState.of(load_file(WEIGHTS_FILE)).network.items()):
+    for name, value in sorted(TinyState.from_tensors(load_file(WEIGHTS_FILE)).network.items()):
         total.update(f"{name} {value.dtype} {list(value.shape)}".encode())
         total.update(value.numpy().tobytes())
 

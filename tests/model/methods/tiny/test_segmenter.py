@@ -126,7 +126,7 @@ def test_a_box_holds_its_mask_and_the_mask_fills_it(tiny: TinySegmenter, coffee:
 def without_head(folder: Path, *tasks: str) -> Path:
     """A model directory whose weights are the network alone, and whose card names `tasks`."""
     folder.mkdir()
-    save_file(TinyState.of(load_file(BUNDLED)).network, folder / "tiny.safetensors")
+    save_file(TinyState.from_tensors(load_file(BUNDLED)).network, folder / "tiny.safetensors")
     card = yaml.safe_load((BUNDLED.parent / catalogue.CARD).read_text())
     digest = hashlib.sha256((folder / "tiny.safetensors").read_bytes()).hexdigest()
     card |= {"name": folder.name, "tasks": list(tasks), "weights_sha256": digest}

@@ -20,7 +20,7 @@ WORDS = ["dog", "cat", "cup", "sky", "tractor", "violin", "a red tulip", "snow"]
 
 @pytest.fixture(scope="module")
 def start() -> TinyNetwork:
-    state = TinyState.of(read_weights(BUNDLED, None)).network
+    state = TinyState.from_tensors(read_weights(BUNDLED, None)).network
     return load_tensors(TinyNetwork(), state, BUNDLED).float().eval()
 
 

@@ -7,13 +7,13 @@ import pytest
 from lexiseg_train.methods.dense_clip.recipe import ClipRecipe
 from lexiseg_train.training.recipes.prerequisites import (
     is_finished,
-    lacks_below,
     lacks_pairs,
-    train_first,
-    trained_first,
+    lacks_prerequisite,
+    train_prerequisites,
+    untrained_prerequisites,
 )
 from lexiseg_train.training.recipes.read import Planned, read_recipe
-from lexiseg_train.training.recipes.training import Below
+from lexiseg_train.training.recipes.training import Prerequisite
 from lexiseg_train.training.run import Run
 from tests.train.methods.short_runs import read_as
 from tests.train.training.pairs_folder import write_pairs
@@ -37,16 +37,16 @@ def small(tmp_path: Path) -> Path:
 def test_a_prerequisite_is_trained_once_with_the_seed_of_its_dependant(tmp_path: Path) -> None:
     file = tmp_path / "clip" / "clip.safetensors"
     planned = above(tmp_path, file)
-    assert [first.recipe.out for first in trained_first(planned)] == [tmp_path / "clip"]
+    assert [first.recipe.out for first in untrained_prerequisites(planned)] == [tmp_path / "clip"]
 
-    assert train_first(planned) == ""
+    assert train_prerequisites(planned) == ""
     written = file.stat().st_mtime_ns
-    assert train_first(planned) == ""
+    assert train_prerequisites(planned) == ""
 
     assert file.stat().st_mtime_ns == written
     assert "seed: 3" in (tmp_path / "clip" / "recipe.yaml").read_text()
     assert (tmp_path / "clip" / "card.yaml").is_file()
-    assert list(trained_first(planned)) == []
+    assert list(untrained_prerequisites(planned)) == []
 
 
 def test_a_stopped_prerequisite_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,21 +55,21 @@ def test_a_stopped_prerequisite_resumes(tmp_path: Path, monkeypatch: pytest.Monk
     with monkeypatch.context() as stopped:
         stopped.setattr(Run, "progress", 0.5)
         stopped.setattr(Run, "_run_steps", lambda *_: "SIGTERM at step 1; start it again to resume")
-        ending = train_first(planned)
+        ending = train_prerequisites(planned)
 
     assert ending.endswith("below.yaml: SIGTERM at step 1; start it again to resume")
     assert file.exists()  # it writes weights along the way, too
     assert not is_finished(file)
-    assert train_first(planned) == ""
+    assert train_prerequisites(planned) == ""
     assert is_finished(file)
 
 
 def test_a_missing_file_of_a_prerequisite_is_reported_by_its_dependant(tmp_path: Path) -> None:
     recipe = read_as(ClipRecipe, "clip-smoke", [f"data={tmp_path}"])
-    below = [Below("clip", tmp_path / "clip.safetensors", "clip-smoke")]
+    below = [Prerequisite("clip", tmp_path / "clip.safetensors", "clip-smoke")]
 
-    assert "captioned photographs" in (lacks_below(below, recipe) or "")
+    assert "captioned photographs" in (lacks_prerequisite(below, recipe) or "")
     assert lacks_pairs(tmp_path, [Path("captions")]) is not None
     write_pairs(tmp_path / "captions", 2)
     assert lacks_pairs(tmp_path, [Path("captions")]) is None
-    assert lacks_below(below, recipe) is None
+    assert lacks_prerequisite(below, recipe) is None

@@ -79,7 +79,7 @@ class Picture:
     def _coordinates(self, points: Indices) -> Tensor:
         return self._points[torch.from_numpy(points).to(self._points.device)]
 
-    def keep(self, answers: Answers) -> None:
+    def collect(self, answers: Answers) -> None:
         """Collect the good masks, and inform the search of all."""
         self.search.record_quality(answers.points, answers.quality.max(1))
         point, rank = np.nonzero(answers.quality >= self._settings.quality)
@@ -138,7 +138,7 @@ def _affordable(picture: Picture, size: tuple[int, int], limit: int = PER_PASS) 
 
 
 def _evaluate(picture: Picture, points: Indices) -> None:
-    picture.keep(picture.evaluate(points))
+    picture.collect(picture.evaluate(points))
 
 
 def _evaluate_in_windows(picture: Picture, points: Indices) -> None:
@@ -152,7 +152,7 @@ def _evaluate_in_windows(picture: Picture, points: Indices) -> None:
         _evaluate(picture, points[again])
         waiting, remaining[again] = waiting[AGAIN:], False
     quality, cut = (answers.quality * ~answers.cut)[remaining], answers.cut[remaining]
-    picture.keep(Answers(points[remaining], answers.logits[remaining], quality, cut))
+    picture.collect(Answers(points[remaining], answers.logits[remaining], quality, cut))
 
 
 def ranks(n: int) -> list[Tensor]:

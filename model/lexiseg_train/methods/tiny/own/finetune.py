@@ -124,7 +124,7 @@ class FinetuneTrainer(TinyTrainer):
         network = Tuned(initial_network(inner), n_folds)
         super().__init__(inner, network=network)
         self.recipe = recipe
-        self.prompts = TinyState.of(read_weights(Path(inner.start), None)).prompts
+        self.prompts = TinyState.from_tensors(read_weights(Path(inner.start), None)).prompts
         [pack] = [source.pack for source in self.sources]
         self._offsets = torch.from_numpy(pack.places[:, 0].copy())
         self._fold_of = torch.from_numpy(folds(read_groups(recipe), n_folds, recipe.seed))  # [P]

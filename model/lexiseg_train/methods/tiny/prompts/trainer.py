@@ -91,7 +91,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         super().__init__(recipe, _initial_head(recipe))
         self.sources = [(source, read_samples(recipe.data, name, source)) for name, source in recipe.sets.items()]
         path = BUNDLED if recipe.below == "bundled" else Path(recipe.below)
-        self.below = TinyState.of(read_weights(path, None)).network
+        self.below = TinyState.from_tensors(read_weights(path, None)).network
         network = load_tensors(TinyNetwork(), self.below, path).to(self.device)
         self.features: TinyNetwork = convert_conv2d_weight_memory_format(network, torch.channels_last)
 
@@ -146,4 +146,4 @@ def _initial_head(recipe: PromptsRecipe) -> PromptHead:
     if recipe.start == "scratch":
         return head
     path = BUNDLED if recipe.start == "bundled" else Path(recipe.start)
-    return load_tensors(head, TinyState.of(read_weights(path, None)).prompts, path).requires_grad_(True)
+    return load_tensors(head, TinyState.from_tensors(read_weights(path, None)).prompts, path).requires_grad_(True)

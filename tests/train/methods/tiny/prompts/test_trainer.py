@@ -78,7 +78,7 @@ def test_training_lowers_the_loss(run: Finished[PromptsRecipe]) -> None:
 
 
 def test_prompt_training_does_not_change_the_network(run: Finished[PromptsRecipe]) -> None:
-    before, after = (TinyState.of(load_file(path)).network for path in (BUNDLED, run.weights))
+    before, after = (TinyState.from_tensors(load_file(path)).network for path in (BUNDLED, run.weights))
 
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
