@@ -57,9 +57,10 @@ def next_batch(queue: FairQueue[AnyJob], max_tiles: int) -> Batch:
         job.tiles_taken = last = min(job.n_tiles, first + max_tiles)
         batch.append(Portion(job, first, last))
         max_tiles -= last - first
-        queue.serve(job)
         if last == job.n_tiles:
-            queue.drop(job)
+            queue.take(job)
+        else:
+            queue.serve(job)
         queue.charge(job.sender, last - first)
         job = queue.next(lambda other: other.key == starter.key) if max_tiles else None
     return batch
@@ -146,6 +147,8 @@ class ComputeStage:
 
     def _may_begin(self) -> bool:
         """Whether a thread may take something; other work, and passes that do not overlap, have the device alone."""
+        if not self._queue and not self._work:
+            return False
         for waiting in self._queue:
             if waiting.abandoned:
                 self._queue.drop(waiting)
