@@ -91,11 +91,6 @@ class FairQueue(Generic[H]):
         """The items, in the order of their arrival."""
         return iter(tuple(self._senders))
 
-    @property
-    def n_remembered(self) -> int:
-        """Clients and flows whose use is kept."""
-        return len(self._owners.used) + sum(len(use.used) for use in self._flows.values())
-
     def sender_of(self, item: H) -> Sender:
         """The sender of an item that waits."""
         return self._senders[item]
