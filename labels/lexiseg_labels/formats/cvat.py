@@ -81,6 +81,20 @@ def runs_of(mask: NDArray[np.bool_]) -> list[int]:
     return runs
 
 
+def mask_of(element: ElementTree.Element, size: tuple[int, int]) -> tuple[int, int, NDArray[np.bool_]]:
+    """Left, top and pixels [h, w] of a `mask` element on a picture [H, W], as `_mask` writes it.
+
+    Raises:
+        ValueError: a number is none, the runs do not fill their box, or it is larger than the picture.
+    """
+    left, top, width, height = (int(element.get(name, "")) for name in ("left", "top", "width", "height"))
+    counts = [int(run) for run in element.get("rle", "").split(",")]
+    fits = 0 < width <= size[1] and 0 < height <= size[0]
+    if not fits or min(counts) < 0 or sum(counts) != width * height:
+        raise ValueError("runs that do not fill their box, or a box larger than the picture")
+    return left, top, np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
+
+
 def _polygon(segment: Segment, tolerance: float) -> dict[str, str]:
     corners = joined_contour(segment_rings(segment, tolerance)).tolist()
     return {"points": ";".join(f"{x},{y}" for x, y in corners)}

@@ -25,9 +25,7 @@ def decode(counts: str, size: tuple[int, int]) -> NDArray[np.bool_]:
         UnreadableAnswer: malformed text, or runs that do not sum to height x width.
     """
     height, width = size
-    runs = _runs(counts)
-    if (runs < 0).any() or int(runs.sum()) != height * width:
-        raise UnreadableAnswer(f"the runs of a mask of {height} x {width} sum to {int(runs.sum())}")
+    runs = runs_of(counts, size)
     pixels: NDArray[np.bool_] = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return np.ascontiguousarray(pixels.reshape(width, height).T)
 
@@ -50,6 +48,15 @@ def encode(mask: NDArray[np.bool_]) -> str:
             if is_last:
                 break
     return "".join(characters)
+
+
+def runs_of(counts: str, size: tuple[int, int]) -> NDArray[np.int64]:
+    """Lengths of the runs of a mask of a size, zeros and ones in turn, zeros first; errors as for `decode`."""
+    height, width = size
+    runs = _runs(counts)
+    if (runs < 0).any() or int(runs.sum()) != height * width:
+        raise UnreadableAnswer(f"the runs of a mask of {height} x {width} sum to {int(runs.sum())}")
+    return runs
 
 
 def _runs(counts: str) -> NDArray[np.int64]:

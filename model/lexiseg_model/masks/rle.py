@@ -12,15 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from lexiseg_labels.errors import UnreadableAnswer
+from lexiseg_labels.masks.rle import runs_of
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import Spans
 from lexiseg_model.types import LabelMap, Rle
-
-DIGITS = 7  # 35 bits: more than any run of a 40-megapixel image needs
-FIRST_CHARACTER = 48  # "0"
-CONTINUES = 0x20
-SIGN = 0x10
 
 
 def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
@@ -101,11 +98,10 @@ def decode(rle: Rle) -> NDArray[np.bool_]:
 
 def _checked_counts(rle: Rle) -> NDArray[np.int64]:
     """The counts of an RLE. Raises ShapeError: they do not sum to its pixels."""
-    height, width = rle.size
-    counts = _from_text(rle.counts)
-    if (counts < 0).any() or counts.sum() != height * width:
-        raise ShapeError(f"the runs of an RLE of {height} x {width} must sum to {height * width}, not {counts.sum()}")
-    return counts
+    try:
+        return runs_of(rle.counts, rle.size)
+    except UnreadableAnswer as error:
+        raise ShapeError(f"an RLE that cannot be read: {error}") from None
 
 
 def _counts(spans: Spans, size: tuple[int, int]) -> NDArray[np.int64]:
@@ -113,22 +109,3 @@ def _counts(spans: Spans, size: tuple[int, int]) -> NDArray[np.int64]:
     n_pixels = size[0] * size[1]
     counts = np.diff(spans.reshape(-1), prepend=0, append=n_pixels)
     return counts[:-1] if len(spans) and spans[-1, 1] == n_pixels else counts
-
-
-def _from_text(text: str) -> NDArray[np.int64]:
-    """The counts in COCO's text, alternating zeros and ones. Raises ShapeError: the text is damaged."""
-    digits = np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64) - FIRST_CHARACTER
-    last = np.flatnonzero(digits & CONTINUES == 0)  # of each run
-    first = np.append(0, last[:-1] + 1)[: len(last)]
-    lengths = last - first + 1
-    if ((digits < 0) | (digits >= 64)).any() or (lengths > DIGITS).any() or (len(digits) and digits[-1] & CONTINUES):
-        raise ShapeError(f"the counts of an RLE are characters '0' to 'o', at most {DIGITS} a run")
-    if not len(last):
-        return last
-    exponent = np.arange(len(digits)) - np.repeat(first, lengths)
-    counts: NDArray[np.int64] = np.add.reduceat((digits & 0x1F) << 5 * exponent, first)
-    counts -= np.where(digits[last] & SIGN, 1 << 5 * lengths, 0)
-    # From the fourth run on they are differences to the run two before.
-    counts[1::2] = np.cumsum(counts[1::2])
-    counts[2::2] = np.cumsum(counts[2::2])
-    return counts

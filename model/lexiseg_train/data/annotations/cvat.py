@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError, iterparse
 
 import numpy as np
-from PIL import Image
 
+from lexiseg_labels.formats.cvat import mask_of
+from lexiseg_labels.masks import png
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
 from lexiseg_train.data.annotations.content import CocoFile, CocoImage, Id, images_left_out, not_read
 from lexiseg_train.data.annotations.labelme_shapes import read_shapes
 from lexiseg_train.data.annotations.photographs import Photographs
-from lexiseg_train.data.annotations.segmentation import whole_number
 from lexiseg_train.data.annotations.sizes import MeasuredSizes
 from lexiseg_train.data.files.documents import read_bytes
 from lexiseg_train.data.files.inside import SetFiles
@@ -112,14 +112,8 @@ def _number(element: Element, name: str) -> float:
 
 
 def _mask(element: Element, size: tuple[int, int]) -> dict[str, Any]:
-    """The box and the PNG of a mask, whose runs go along the rows of its box, zeros first. Raises ValueError."""
-    left, top, width, height = (whole_number(element.get(name)) for name in ("left", "top", "width", "height"))
-    counts: Sequence[int] = [whole_number(each.strip()) for each in element.get("rle", "").split(",")]
-    fits = 0 < width <= size[1] and 0 < height <= size[0]
-    if not fits or min(counts) < 0 or sum(counts) != width * height:
-        raise ValueError("runs that do not fill their box, or a box larger than the photograph")
-    pixels = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
-    png = io.BytesIO()
-    Image.fromarray(pixels).save(png, "PNG")
+    """The box and the PNG of a mask. Raises ValueError: it is none."""
+    left, top, pixels = mask_of(element, size)
+    height, width = pixels.shape
     points = [[left, top], [left + width - 1, top + height - 1]]
-    return {"points": points, "mask": base64.b64encode(png.getvalue()).decode()}
+    return {"points": points, "mask": base64.b64encode(png.encode(pixels.astype(np.uint8) * np.uint8(255))).decode()}

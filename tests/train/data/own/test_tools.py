@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_labels.formats import yolo
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.layouts import read_own
@@ -69,21 +68,6 @@ def test_hidden_companions_of_macos_are_no_pictures_and_no_shapes(tmp_path: Path
 
     assert [picture.image.name for picture in pictures.train] == ["a.jpg"]
     assert pictures.warnings == ()
-
-
-def test_our_own_export_is_read(tmp_path: Path) -> None:
-    for number in range(2):
-        photograph(tmp_path / "images" / f"{number}.jpg", number)
-        labels(tmp_path / "labels" / f"{number}.txt", f"0 {SQUARE}")
-    (tmp_path / "data.yaml").write_text(yolo.data_yaml(["cat: black", "dog"]))
-    for file, line in yolo.splits(["0.jpg", "1.jpg"]):
-        with (tmp_path / file).open("a") as listed:
-            listed.write(line)
-
-    pictures = read_own(tmp_path)
-
-    assert pictures.classes == ("background", "cat: black")
-    assert len(pictures.train) + len(pictures.held_out) >= 2
 
 
 @pytest.mark.parametrize(
