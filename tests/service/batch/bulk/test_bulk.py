@@ -73,6 +73,22 @@ def test_what_has_rows_is_not_done_again(lexiseg: CommandLine, tmp_path: Path) -
     assert changed == ["00000001.parquet"]
 
 
+def test_a_folder_of_0_3_is_gone_on_with(lexiseg: CommandLine, tmp_path: Path) -> None:
+    source, out = jobs.folder(tmp_path / "in", 4), tmp_path / "out"
+    command = ("bulk", source, out, *WORDS, "--rows-per-file", "2")
+    lexiseg(*command)
+    for plan in (out / "plan").iterdir():  # 0.3 wrote paths as texts
+        planned = pyarrow.parquet.ParquetFile(plan).read().to_pylist()
+        texts = [row | {"path": row["path"].decode()} for row in planned]
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(texts), plan)
+    (out / "rows/00000001.parquet").unlink()
+
+    outcome = lexiseg(*command)
+
+    assert outcome.status == 0, outcome.err
+    assert "4 inputs, 4 rows, none lost and none twice; 0 failures" in outcome.out
+
+
 def test_too_many_failures_end_a_job_early_and_are_tried_again(lexiseg: CommandLine, tmp_path: Path) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     source.mkdir()

@@ -11,6 +11,7 @@ from tests.s3_server import bucket
 from tests.service.batch.http.asking import PNG, create, finished, lines, tarred, zipped
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
+from tests.waiting import SOON
 
 FILES = {"one.png": PNG, "in/two.png": PNG, "broken.png": b"no picture"}
 
@@ -28,7 +29,7 @@ def client(store: s3fs.S3FileSystem, tmp_path: Path) -> Iterator[httpx.Client]:
     places = {"job_folders": "s3://photos/in", "job_files": "s3://photos/kept"}
     with (
         on_ports(KnownBackend(), jobs=True, state_dir=tmp_path, **places) as ports,
-        httpx.Client(base_url=ports.url) as client,
+        httpx.Client(base_url=ports.url, timeout=SOON) as client,
     ):
         yield client
 

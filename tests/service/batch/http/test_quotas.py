@@ -18,7 +18,7 @@ from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
-from tests.service.batch.http.test_stores import PLENTY, job
+from tests.service.batch.ledger.test_stores import PLENTY, job
 from tests.service.gateway.known_backend import KnownBackend
 from tests.waiting import until
 

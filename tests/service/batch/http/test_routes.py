@@ -25,6 +25,7 @@ from tests import coco
 from tests.service.batch.http.asking import PNG, create, finished, lines, tarred, zipped
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports, serving
+from tests.waiting import SOON
 
 PICTURES = {"a.png": PNG, "in/b.png": PNG, "in/notes.txt": b"no picture", "__MACOSX/._a.png": b"hidden"}
 
@@ -44,7 +45,7 @@ def client(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[h
     settings = {"jobs": True, "state_dir": tmp_path_factory.mktemp("state"), "job_folders": f"{folder},s3://bucket/a"}
     with (
         on_ports(KnownBackend(), **settings, job_pictures=100, job_archive_bytes=2**20) as ports,
-        httpx.Client(base_url=ports.url) as client,
+        httpx.Client(base_url=ports.url, timeout=SOON) as client,
     ):
         yield client
 
@@ -239,7 +240,7 @@ def test_a_bomb_is_a_picture_that_is_too_large(client: httpx.Client) -> None:
 def test_no_urls_and_a_million_are_one_problem(tmp_path: Path, number: int, status: int, expected: str) -> None:
     with (
         on_ports(KnownBackend(), jobs=True, state_dir=tmp_path, url_fetch=True) as ports,
-        httpx.Client(base_url=ports.url) as client,
+        httpx.Client(base_url=ports.url, timeout=SOON) as client,
     ):
         answer = create(client, urls=["https://a.org"] * number)
 
@@ -250,7 +251,8 @@ def test_a_key_sees_its_own_jobs_alone(tmp_path: Path) -> None:
     keys = ",".join(line_of(name, f"key of {name}", ["segment"]) for name in ("ann", "bob"))
     with on_ports(KnownBackend(), jobs=True, state_dir=tmp_path, api_keys=keys) as ports:
         ann, bob = (
-            httpx.Client(base_url=ports.url, headers={"X-API-Key": f"key of {name}"}) for name in ("ann", "bob")
+            httpx.Client(base_url=ports.url, headers={"X-API-Key": f"key of {name}"}, timeout=SOON)
+            for name in ("ann", "bob")
         )
         with ann, bob:
             job = finished(ann, create(ann, zipped(PICTURES)))

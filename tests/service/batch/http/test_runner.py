@@ -21,7 +21,7 @@ from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from tests.service.batch.http.asking import PNG, create, finished, lines, zipped
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
-from tests.waiting import until
+from tests.waiting import SOON, until
 
 COUNT = 40
 ARCHIVE = zipped({f"{number:02d}.png": PNG for number in range(COUNT)})
@@ -60,7 +60,7 @@ class Gated(KnownBackend):
 def gateway(backend: KnownBackend, folder: Path, **settings: Any) -> Iterator[httpx.Client]:
     with (
         on_ports(backend, jobs=True, state_dir=folder, **settings) as ports,
-        httpx.Client(base_url=ports.url) as client,
+        httpx.Client(base_url=ports.url, timeout=SOON) as client,
     ):
         yield client
 

@@ -16,7 +16,7 @@ from tests.http_server import Quiet, serving
 from tests.service.batch.http.asking import PNG, create, finished, zipped
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
-from tests.waiting import until
+from tests.waiting import SOON, until
 
 SECRET = "a secret of the receiver"
 ARCHIVE = zipped({"a.png": PNG, "b.png": PNG})
@@ -45,7 +45,7 @@ class Receiver:
 def gateway(folder: Path, **settings: Any) -> Iterator[httpx.Client]:
     with (
         on_ports(KnownBackend(), jobs=True, state_dir=folder, **settings) as ports,
-        httpx.Client(base_url=ports.url) as client,
+        httpx.Client(base_url=ports.url, timeout=SOON) as client,
     ):
         yield client
 

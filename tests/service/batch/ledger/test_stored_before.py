@@ -11,7 +11,7 @@ from lexiseg_service.batch.ledger.redis_store import RedisStore
 from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
 from lexiseg_service.redis_link import Breaker, RedisLink
 from tests.redis_server import RedisServer
-from tests.service.batch.http.test_stores import LEASE, WEBHOOK, job, take_all
+from tests.service.batch.ledger.test_stores import LEASE, WEBHOOK, job, take_all
 
 # As 0.3.0 made them.
 TABLES = """
