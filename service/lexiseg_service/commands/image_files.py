@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lexiseg_labels.formats import coco
 from lexiseg_model.files.names import on_one_line, visible_files
 from lexiseg_model.pictures.formats import is_picture_name
-from lexiseg_service.batch.sources.fetching import fetch
+from lexiseg_service.batch.sources.files import fetch
 from lexiseg_service.batch.sources.source import Unreadable
 from lexiseg_service.errors import TooLarge
 from lexiseg_service.image.reader import decode

@@ -172,12 +172,11 @@ class RedisStore:
         job, pictures, parts = _job(identity), _pictures(identity), _parts(identity)
 
         def commit(client: redis.Redis, pipe: Any) -> bool:
-            total, done, failed = pipe.hmget(job, "total", "done", "failed")
-            if done is None:
+            content, done, failed = pipe.hmget(job, "content", "done", "failed")
+            if content is None:
                 return False
             if pipe.hexists(parts, name):
                 return True
-            total = self._total(identity) if total is None else int(total)
             left = _unanswered(client, pictures, tuple(answered))
             n_failed = sum(answered[number] for number in left)
             n_done = len(left) - n_failed
@@ -193,16 +192,11 @@ class RedisStore:
             pipe.hincrby(job, "failed", n_failed)
             pipe.hincrby(job, "bytes", n_bytes)
             pipe.hdel(job, "detail")
-            if int(done) + int(failed) + len(left) == total:
+            if int(done) + int(failed) + len(left) == from_json(content).total:
                 pipe.hset(job, "ended", now)
             return True
 
         return self._transaction(commit, job, parts)  # every commit writes both
-
-    def _total(self, identity: str) -> int:
-        """The number of pictures of a job that 0.3 added, which kept it in its content alone."""
-        job = self.job(identity)
-        return -1 if job is None else job.total
 
     def parts(self, identity: str, after: int = 0) -> list[Part]:
         """As `Store.parts`."""

@@ -11,7 +11,6 @@ import httpx
 from lexiseg_model.catalogue.store import open_store, protocol_of
 from lexiseg_model.files.names import from_text
 from lexiseg_service.batch.sources.archive import ZipReader
-from lexiseg_service.batch.sources.fetching import fetch
 from lexiseg_service.batch.sources.source import Picture, Reader, SourceKind, Unreadable, check_size
 
 READ: tuple[SourceKind, ...] = ("folder", "zip", "tar")  # what a gateway reads for its clients; others are fetched
@@ -176,3 +175,20 @@ def _values(store: Any, path: str, group: int, image_column: str | None) -> Gene
         column = picture_column(path, table.schema_arrow.names, image_column)
         batches = table.iter_batches(ROWS_PER_BATCH, [group], [column], use_threads=False)
         yield from (value for batch in batches for value in batch.column(0).to_pylist())
+
+
+def fetch(client: httpx.Client, url: str, max_bytes: int) -> bytes:
+    """The content of a URL; reading stops once it exceeds `max_bytes`.
+
+    Raises:
+        httpx.HTTPStatusError: the server answers with an error status.
+        httpx.HTTPError, httpx.InvalidURL: the request cannot be sent, or breaks off.
+    """
+    content = bytearray()
+    with client.stream("GET", url) as answer:
+        answer.raise_for_status()
+        for piece in answer.iter_bytes():
+            content += piece
+            if len(content) > max_bytes:
+                break
+    return bytes(content)
