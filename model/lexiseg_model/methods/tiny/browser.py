@@ -28,11 +28,11 @@ from lexiseg_model.tasks import negative_points, pixels, point_rules
 
 CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "embedding"}
 CARD_RULES = {"background", "score", "panoptic"}
-SERVICE_ALONE = {"everything"}  # tasks whose rules are no graphs
+TASKS_WITHOUT_GRAPHS = {"everything"}
 BATCH_SIZE = 256  # texts
 
 
-def write(
+def write_browser_files(
     model: segmenter.TinySegmenter, source: Path, folder: Path, words: Sequence[str], text_tower: Path | None
 ) -> None:
     """Write all files for the browser into an empty folder, and vectors of these unique lower-case words.
@@ -130,7 +130,7 @@ def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path,
 def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
     """What the browser needs beside the graphs: the card, and numbers of steps that are no part of a graph."""
     card = model.card.model_dump(mode="json", include=CARD_FIELDS | CARD_RULES)
-    tasks = [task for task in card["tasks"] if task not in SERVICE_ALONE]
+    tasks = [task for task in card["tasks"] if task not in TASKS_WITHOUT_GRAPHS]
     return {
         "card": {**card, "tasks": tasks, "refinements": []},
         "template": TEMPLATE,
@@ -145,7 +145,7 @@ def _save(path: Path, content: object) -> None:
     path.write_text(json.dumps(content, separators=(",", ":"), allow_nan=False))
 
 
-def require(model: object) -> segmenter.TinySegmenter:
+def require_tiny(model: object) -> segmenter.TinySegmenter:
     """Return the model if a browser can run it. Raises ExportError if it is of another method."""
     if not isinstance(model, segmenter.TinySegmenter):
         raise ExportError("expected a model of the method tiny, the bundled one or one of `lexiseg train finetune`")

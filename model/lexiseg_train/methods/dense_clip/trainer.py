@@ -18,10 +18,10 @@ from lexiseg_model.types import ModelCard
 from lexiseg_train.methods.dense_clip.recipe import ClipRecipe
 from lexiseg_train.training.distributed import gather
 from lexiseg_train.training.losses import info_nce
+from lexiseg_train.training.model_card import pairs_entries, write_model
 from lexiseg_train.training.pair_run import PairRun, recall
 from lexiseg_train.training.pairs import PairBatch
 from lexiseg_train.training.processes import rank
-from lexiseg_train.training.publishing import pairs_with_terms, write_model
 
 FILE = "clip.safetensors"
 CONFIGURATION = "open_clip_config.json"  # beside the weights: architecture and activation of the towers
@@ -132,4 +132,4 @@ def publish(recipe: ClipRecipe, weights: Path) -> ModelCard | None:
             clip=(weights,), architecture=recipe.architecture, activation="quickgelu" if recipe.quick_gelu else "gelu"
         )
     )
-    return write_model(imported, weights.parent, recipe, "random weights", {"training_data": pairs_with_terms(recipe)})
+    return write_model(imported, weights.parent, recipe, "random weights", {"training_data": pairs_entries(recipe)})

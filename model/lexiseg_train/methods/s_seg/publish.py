@@ -19,7 +19,7 @@ from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_train.data.indexed import IndexedDataset, read_dataset
 from lexiseg_train.evaluation.counts import count, scores
 from lexiseg_train.methods.s_seg.recipe import SSegRecipe
-from lexiseg_train.training.publishing import measure_quality, origin, pairs_with_terms
+from lexiseg_train.training.model_card import measure_quality, origin_fields, pairs_entries
 
 TEST_BY_TRAINING = 2  # ratio of image sides in inference and training: GroupViT's 448 and 224
 THRESHOLDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.35 and 0.95 among them
@@ -32,9 +32,9 @@ def publish(recipe: SSegRecipe, weights: Path) -> ModelCard:
     start = "random weights" if recipe.backbone is None else f"a backbone of {recipe.backbone.name}"
     tower = recipe.masks.tower if recipe.tower is None else recipe.tower.name
     card = card.model_copy(
-        update=origin(recipe, weights, start)
+        update=origin_fields(recipe, weights, start)
         | {
-            "training_data": [*pairs_with_terms(recipe), f"pseudo-masks of {tower}"],
+            "training_data": [*pairs_entries(recipe), f"pseudo-masks of {tower}"],
             "input": InputSize(short_side=side, long_side=max(2048, side), multiple=32),
             "settings": card.settings | recipe.network.model_dump(mode="json") | {"drop_path": None, "dropout": 0.0},
         }

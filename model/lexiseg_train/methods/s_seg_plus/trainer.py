@@ -22,8 +22,8 @@ from lexiseg_train.data.indexed import IGNORE, Reading, Sample, one_value_warnin
 from lexiseg_train.data.pairs.source import Skipped, first_readable
 from lexiseg_train.methods.s_seg_plus.recipe import StudentRecipe, settings_for
 from lexiseg_train.training.crops import random_crop
+from lexiseg_train.training.model_card import data_entry, measure_quality, origin_fields
 from lexiseg_train.training.processes import rank
-from lexiseg_train.training.publishing import measure_quality, origin, with_terms
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
 from lexiseg_train.training.stream import Stream
@@ -138,12 +138,12 @@ def publish(recipe: StudentRecipe, weights: Path) -> ModelCard:
     named = [name for name in settings.classes if name != BACKGROUND]
     start = "random weights" if recipe.start is None else f"a transformer of {recipe.start.name}"
     card = ModelCard.model_validate(
-        origin(recipe, weights, start)
+        origin_fields(recipe, weights, start)
         | {
             "method": "s_seg_plus",
             "summary": f"S-Seg+: {settings.backbone} with UperNet, taught {len(named)} classes by a model's labels.",
             "tasks": ["semantic", "instance", "panoptic"],
-            "training_data": [with_terms("labels by a model", recipe.data / name) for name in recipe.sets],
+            "training_data": [data_entry("labels by a model", recipe.data / name) for name in recipe.sets],
             "input": InputSize(short_side=side, long_side=max(2048, side), multiple=32),
             "embedding": len(settings.classes),
             "text_tower": "none: a class is asked for by its name",

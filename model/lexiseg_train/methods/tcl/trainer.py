@@ -37,9 +37,9 @@ from lexiseg_train.methods.tcl.losses import (
     rows_of,
 )
 from lexiseg_train.methods.tcl.recipe import LossSettings, TclRecipe
+from lexiseg_train.training.model_card import pairs_entries, write_model
 from lexiseg_train.training.pair_run import PairRun, recall
 from lexiseg_train.training.pairs import PairBatch
-from lexiseg_train.training.publishing import pairs_with_terms, write_model
 
 NOISE = 5  # number of the random stream, distinct from those of `lexiseg_train.training.pairs`
 OFFICIAL = "tcl.pth"  # beside the checkpoint: file for `lexiseg models import --method tcl`
@@ -248,7 +248,7 @@ def publish(recipe: TclRecipe, weights: Path) -> ModelCard:
         f"{recipe.grounder_steps}"
     )
     changes = {
-        "training_data": [*pairs_with_terms(recipe), f"those of CLIP: {clip}"],
+        "training_data": [*pairs_entries(recipe), f"those of CLIP: {clip}"],
         "input": InputSize(short_side=side, long_side=max(2048, side), multiple=PATCH),
         "settings": imported.card.settings | {"window": side, "stride": side // 2},
     }

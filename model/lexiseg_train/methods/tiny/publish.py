@@ -33,7 +33,7 @@ from lexiseg_train.data.licences import ATTRIBUTION, only_usable, usable_photogr
 from lexiseg_train.methods.tiny.confidence import fit_scores
 from lexiseg_train.methods.tiny.recipe import PUBLISHED_TRUNK, PromptsRecipe, TinyRecipe
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, names_of, write_words
-from lexiseg_train.training.publishing import lineage, measure_prompts, measure_quality, origin, with_terms
+from lexiseg_train.training.model_card import data_entry, lineage, measure_prompts, measure_quality, origin_fields
 
 SUMMARY = (
     "A compact convolutional network with one embedding per 4 x 4 pixels, aligned to the MiniLM sentence encoder; "
@@ -123,8 +123,8 @@ def _origin(recipe: Recipe, weights: Path, start: str, what: str = "") -> dict[s
         path = BUNDLED if start == "bundled" else Path(start)
         begun, before = started_from(path)
         below = catalogue.read_card(path.parent) if (path.parent / catalogue.CARD).exists() else None
-    sources = [with_terms(f"{what}{name}", recipe.data / name) for name in recipe.sets]
-    fields = origin(recipe, weights, below=below)
+    sources = [data_entry(f"{what}{name}", recipe.data / name) for name in recipe.sets]
+    fields = origin_fields(recipe, weights, below=below)
     if isinstance(recipe, TinyRecipe) and recipe.licences == "fair" and start == "scratch" and not recipe.licence:
         fields |= {"licence": FAIR, "commercial_use": "yes"}
     return fields | {"training_data": [*before, *sources], "lineage": lineage(recipe, begun)}

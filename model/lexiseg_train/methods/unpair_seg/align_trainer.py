@@ -46,8 +46,8 @@ from lexiseg_train.methods.unpair_seg.alignment import (
 )
 from lexiseg_train.methods.unpair_seg.masks_trainer import meta_trunk
 from lexiseg_train.methods.unpair_seg.recipe import AlignRecipe
+from lexiseg_train.training.model_card import data_entry, write_model
 from lexiseg_train.training.pairs import Mismatched, NumberedPairs
-from lexiseg_train.training.publishing import with_terms, write_model
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
 
@@ -228,7 +228,7 @@ def publish_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
     """Write a model directory of both stages."""
     imported = read(Options(checkpoint=weights, architecture=recipe.architecture))
     side, stage_one = recipe.phases[-1].crop, recipe.stage_one.name
-    pairs = [with_terms("captioned photographs", recipe.place(name)) for name in recipe.pairs]
+    pairs = [data_entry("captioned photographs", recipe.place(name)) for name in recipe.pairs]
     changes = {
         "training_data": [*pairs, f"that of stage one: {stage_one}"],
         "input": InputSize(short_side=side, long_side=side, multiple=32),

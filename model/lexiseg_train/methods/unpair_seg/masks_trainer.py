@@ -31,7 +31,7 @@ from lexiseg_train.methods.unpair_seg.mask_batches import (
     open_masked,
 )
 from lexiseg_train.methods.unpair_seg.recipe import MasksRecipe
-from lexiseg_train.training.publishing import measure_prompts, with_terms, write_model
+from lexiseg_train.training.model_card import data_entry, measure_prompts, write_model
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
 from lexiseg_train.training.stream import Stream
@@ -175,7 +175,7 @@ def publish_masks(recipe: MasksRecipe, weights: Path) -> ModelCard:
     imported = read(Options(checkpoint=weights, architecture=recipe.architecture))
     folder, side = weights.parent, recipe.phases[-1].crop
     clip = ", ".join(path.name for path in recipe.clip) or f"{recipe.architecture} ({recipe.clip_tag})"
-    masks = [with_terms("masks", recipe.data / name) for name in recipe.sets]
+    masks = [data_entry("masks", recipe.data / name) for name in recipe.sets]
     changes = {
         "training_data": [*masks, f"those of CLIP: {clip}"],
         "input": InputSize(short_side=side, long_side=side, multiple=32),

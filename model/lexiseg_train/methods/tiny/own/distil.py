@@ -36,9 +36,9 @@ from lexiseg_train.methods.tiny.publish import publish
 from lexiseg_train.methods.tiny.recipe import OWN, DistilRecipe, TinyRecipe
 from lexiseg_train.methods.tiny.trainer import TinyTrainer, initial_network
 from lexiseg_train.training.crops import Places
+from lexiseg_train.training.model_card import data_entry
 from lexiseg_train.training.packs import Pack
 from lexiseg_train.training.processes import one_first
-from lexiseg_train.training.publishing import with_terms
 from lexiseg_train.training.recipes.training import AtAddress
 
 SURE = 255  # confidence of a person's labels
@@ -156,7 +156,7 @@ def publish_distilled(recipe: DistilRecipe, weights: Path) -> ModelCard:
     teacher = json.loads((dataset_folder / ABOUT).read_bytes())["model"]
     *before, _ = card.training_data
     n_photographs = len(visible_in(dataset_folder / "train" / "images"))
-    source_line = with_terms(f"{n_photographs} photographs, labelled by {teacher}", recipe.data)
+    source_line = data_entry(f"{n_photographs} photographs, labelled by {teacher}", recipe.data)
     card = card.model_copy(
         update={
             "summary": f"The network of tiny, taught by {teacher}.",

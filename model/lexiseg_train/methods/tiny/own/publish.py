@@ -41,7 +41,7 @@ from lexiseg_train.methods.tiny.own.finetune import (
 from lexiseg_train.methods.tiny.publish import started_from
 from lexiseg_train.methods.tiny.recipe import OWN, FinetuneRecipe
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, write_familiar, write_words
-from lexiseg_train.training.publishing import lineage, origin, quality_of, with_terms
+from lexiseg_train.training.model_card import data_entry, lineage, origin_fields, quality_of
 
 SAMPLES, COMPARED = "samples", "before-after.json"
 STEPS = (0.25, 0.5, 0.75, 1.0)
@@ -78,10 +78,10 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     start_label, before = started_from(start / weights.name)
     summary = f"{below.name}, tuned on pictures of {', '.join(_named(data.classes))}."
     card = below.model_copy(
-        update=origin(recipe, weights, below=below)
+        update=origin_fields(recipe, weights, below=below)
         | {
             "summary": summary if step else f"{below.name} as it was: tuning gained nothing.",
-            "training_data": [*before, with_terms(f"{len(data.samples)} photographs", recipe.data)],
+            "training_data": [*before, data_entry(f"{len(data.samples)} photographs", recipe.data)],
             "lineage": lineage(recipe, start_label),
             "prompt_quality": below.prompt_quality,
             "score": rule,

@@ -46,12 +46,14 @@ def write_model(
         changes: further fields of the card, `training_data` among them.
     """
     save_file({name: value.contiguous() for name, value in imported.state.items()}, folder / WEIGHTS)
-    card = imported.card.model_copy(update={**origin(recipe, folder / WEIGHTS, start), **changes})
+    card = imported.card.model_copy(update={**origin_fields(recipe, folder / WEIGHTS, start), **changes})
     catalogue.write_card(card, folder)
     return card
 
 
-def origin(recipe: RunRecipe, weights: Path, start: str = "", below: ModelCard | None = None) -> dict[str, object]:
+def origin_fields(
+    recipe: RunRecipe, weights: Path, start: str = "", below: ModelCard | None = None
+) -> dict[str, object]:
     """Fields of a card that say where its weights come from; measured fields are emptied.
 
     A card based on a method's bundled one is updated with these, and with `training_data`.
@@ -142,17 +144,17 @@ def commit() -> str:
         return "unknown"
 
 
-def with_terms(what: str, place: Path | str) -> str:
+def data_entry(what: str, place: Path | str) -> str:
     """An entry of `training_data`: what it is, its folder or address, its terms."""
-    return f"{what} ({place}); {terms(Path(place)) or 'its terms are not stated'}"
+    return f"{what} ({place}); {licence_line(Path(place)) or 'its terms are not stated'}"
 
 
-def pairs_with_terms(recipe: PairsRecipe) -> list[str]:
-    """Entries of `training_data` for the captioned photographs of a recipe."""
-    return [with_terms("image-text pairs", recipe.place(name)) for name in recipe.pairs]
+def pairs_entries(recipe: PairsRecipe) -> list[str]:
+    """Entries of `training_data` for the captioned photographs of a recipe, with their terms."""
+    return [data_entry("image-text pairs", recipe.place(name)) for name in recipe.pairs]
 
 
-def terms(folder: Path) -> str | None:
+def licence_line(folder: Path) -> str | None:
     """First line of the licence file in a folder of data; None without one."""
     files = sorted(folder.iterdir()) if folder.is_dir() else []
     for path in files:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lexiseg_model.types import ModelCard, PromptQuality, Quality
-from lexiseg_train.training.publishing import lineage, origin, terms
+from lexiseg_train.training.model_card import licence_line, lineage, origin_fields
 from lexiseg_train.training.recipe import Phase, RunRecipe
 from tests.model.stand_in import card as others_card
 
@@ -37,7 +37,7 @@ def test_figures_of_the_start_are_not_copied_to_the_new_card(
 ) -> None:
     (tmp_path / "weights.safetensors").write_bytes(b"weights")
 
-    card = other.model_copy(update=origin(recipe, tmp_path / "weights.safetensors"))
+    card = other.model_copy(update=origin_fields(recipe, tmp_path / "weights.safetensors"))
 
     assert (card.name, card.version, card.seed, card.recipe) == (tmp_path.name, "1", 6, "recipe.yaml")
     assert (card.quality, card.prompt_quality) == ({}, {})
@@ -74,7 +74,7 @@ def test_the_terms_of_the_start_are_kept(
     (tmp_path / "weights.safetensors").write_bytes(b"weights")
     start = other.model_copy(update={"commercial_use": below})
 
-    fields = origin(recipe.model_copy(update={"licence": stated}), tmp_path / "weights.safetensors", below=start)
+    fields = origin_fields(recipe.model_copy(update={"licence": stated}), tmp_path / "weights.safetensors", below=start)
 
     assert (fields["licence"], fields["commercial_use"]) == expected
 
@@ -83,4 +83,4 @@ def test_the_terms_of_the_start_are_kept(
 def test_the_card_quotes_the_first_line_of_a_licence(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text("\n# CC BY 4.0\n\nLong text.")
 
-    assert terms(tmp_path) == "CC BY 4.0"
+    assert licence_line(tmp_path) == "CC BY 4.0"
