@@ -47,20 +47,36 @@ GROUP = "lexiseg.exports"
 
 @cache
 def formats() -> dict[str, Format]:
-    """Every format by its name, ours first; one from outside cannot replace one of ours."""
-    from_outside = (entry.load() for entry in entry_points(group=GROUP))
+    """Every format by its name, ours first; one from outside replaces none of ours, and is left out if it is broken."""
     by_name: dict[str, Format] = {}
-    for each in (*OURS, *from_outside):
-        by_name.setdefault(each.name, each)
+    for each in (*OURS, *_from_outside().values()):
+        if isinstance(each, Format):
+            by_name.setdefault(each.name, each)
     return by_name
+
+
+@cache
+def _from_outside() -> dict[str, Format | str]:
+    """What each entry point gives, by its name: a format, or what is wrong with it."""
+    found: dict[str, Format | str] = {}
+    for entry in entry_points(group=GROUP):
+        try:
+            value = entry.load()
+            found[entry.name] = value if isinstance(value, Format) else f"expected a Format, got {type(value).__name__}"
+        except Exception as error:  # the code of others raises anything
+            found[entry.name] = f"does not load: {type(error).__name__}: {error}"
+    return found
 
 
 def format_of(name: str, *others: str) -> Format:
     """The format with a name or an alias.
 
     Raises:
-        ValueError: there is no such format; names all there are, and `others`, which a door writes itself.
+        ValueError: there is no such format, or it is broken; names all there are, and `others`, which a door writes
+            itself.
     """
+    if isinstance(broken := _from_outside().get(name), str):
+        raise ValueError(f"format {name}: its entry point in {GROUP} {broken}")
     for each in formats().values():
         if name == each.name or name in each.aliases:
             return each

@@ -3,6 +3,11 @@
 import tomllib
 from pathlib import Path
 
+import pytest
+
+from lexiseg_labels.data_set import DataSet, Picture
+from lexiseg_labels.exports import format_of, formats
+from lexiseg_labels.segments import MaskOmitted, Segment
 from tests.documents.reading import blocks
 from tests.service.adapters.asking import IN_TEXT, SQUARE, adapted
 from tests.service.commands.command_line import CommandLine
@@ -36,3 +41,25 @@ def test_its_command_is_there(lexiseg: CommandLine, tmp_path: Path) -> None:
 
     assert "count" in listed
     assert "Count the objects of a word in a photograph." in shown
+
+
+def test_its_format_is_among_ours(tmp_path: Path) -> None:
+    files, points = the_package()
+    sky = Segment(1, "sky", 0, 0.9, 6, (0, 0, 3, 2), MaskOmitted())
+    with installed(tmp_path, PACKAGE, files, **points):
+        written = list(format_of("areas").write(DataSet(["sky"], lambda: [Picture("china", (2, 3), [sky])])))
+
+    assert written == [("china.csv", b"sky,6\n")]
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [("", "does not load: AttributeError"), ("FORMAT = 1", "expected a Format, got int")],
+    ids=["no such name", "no format"],
+)
+def test_a_broken_format_is_an_error_where_it_is_asked_for(module: str, said: str, tmp_path: Path) -> None:
+    with installed(tmp_path, PACKAGE, {f"{PACKAGE}.py": module}, exports={"areas": f"{PACKAGE}:FORMAT"}):
+        with pytest.raises(ValueError, match=f"format areas: .*{said}"):
+            format_of("areas")
+
+        assert "coco" in formats()

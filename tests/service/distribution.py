@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lexiseg_labels import exports
 from lexiseg_model.catalogue import method
 from lexiseg_service.entry_points import entry_points_of
 
@@ -43,5 +44,5 @@ def _forget(package: str) -> None:
     """Python keeps modules for the whole process; a later test would find those of this one, whose folder is gone."""
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         del sys.modules[name]
-    entry_points_of.cache_clear()
-    method._by_entry_point.cache_clear()
+    for found in (entry_points_of, exports.formats, exports._from_outside, method._by_entry_point):
+        found.cache_clear()
