@@ -102,7 +102,7 @@ def test_results_are_saved_in_a_format(client: Client, photos: Path, tmp_path: P
 
     saved = job.save(tmp_path / "annotations.json", to="coco")
 
-    assert b'"categories": [{"id": 1, "name": "sky"}]' in saved.read_bytes()
+    assert b'"categories":[{"id":1,"name":"sky"}]' in saved.read_bytes()
 
 
 def test_a_job_is_found_again_and_removed(client: Client, photos: Path) -> None:
@@ -145,7 +145,7 @@ async def test_an_asyncio_client_waits_saves_and_removes(
 
     assert states[-1] == ended == await job.refresh()
     saved = await job.save(tmp_path / "annotations.json", to="coco")
-    assert b'"categories": [{"id": 1, "name": "sky"}]' in saved.read_bytes()
+    assert b'"categories":[{"id":1,"name":"sky"}]' in saved.read_bytes()
     assert job.id in [each.id for each in await async_client.jobs.list()]
     await job.delete()
     with pytest.raises(UnknownJob):

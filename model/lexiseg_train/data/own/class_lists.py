@@ -17,7 +17,7 @@ from lexiseg_train.data.indexed import CLASSES, IGNORE, read_classes
 from lexiseg_train.data.own.mask_files import Colour
 
 EXAMPLE_LIST = '["background", "cat", "dog"]'
-OF_LABEL_MAPS = "labels.json"  # of `lexiseg segment --format labelmap`
+OF_LABEL_MAPS = "labels.json"  # of label maps of release 0.3 and before
 ROBOFLOW = "_classes.csv"  # Pixel Value, Class
 DATASET_META = "dataset_meta.json"  # of datumaro: any names, which LABEL_MAP cannot hold
 LABEL_MAP = "labelmap.txt"  # of CVAT and datumaro: NAME:R,G,B:PARTS:ACTIONS
