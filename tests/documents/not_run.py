@@ -37,7 +37,7 @@ NOT_RUN = (
     NotRun(r"lexiseg models (import|prove) |lexiseg serve .*(dense-clip|tcl|tipsv2)|lexiseg worker .*--model tcl", HUB),
     NotRun(r"lexiseg (eval benchmark --model tcl|data pseudo-label .*--model s-seg|bulk .*--model corrclip)", HUB),
     NotRun(r"lexiseg eval paper ", "reads sets that are not here; tests/train/commands/evaluate has one"),
-    NotRun(r"lexiseg train (?!--list|tiny-smoke --dry-run)|torchrun ", HOURS),
+    NotRun(r"lexiseg train (?!--list)|torchrun ", HOURS),
     NotRun(r"curl .*/v1/trainings ", "trains for minutes; tests/service/gateway/rest has small ones"),
     NotRun(r"lexiseg data (prepare|entities|licences) |lexiseg data check /data/|python -m lexiseg_train\.", DATA),
     NotRun(r"sed -i \S+ cc\d+m\.tsv|\(echo 'url|img2dataset |mkdir -p /data/sa-1b", DATA),

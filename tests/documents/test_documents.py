@@ -13,6 +13,8 @@ from tests.documents.reading import FENCE, ROOT, Command, blocks, commands, docu
 from tests.service.commands.command_line import CommandLine
 
 SERVES = re.compile(r"(?:[A-Z_]+=\S+ )*lexiseg (?:serve|gateway|worker|mcp --http)\b")
+# Settings alone: the start is that of other commands.
+SERVES_WITH = re.compile(r"(?:[A-Z_]+=\S+ )+lexiseg serve$")
 IN_PROCESS = re.compile(r"lexiseg [^|<>$]*$", re.DOTALL)  # no pipes and files: those need a shell
 OF_THE_ENVIRONMENT = re.compile(r"(?:[A-Z_]+=\S+ )*(?:lexiseg|locust|buf|python) ")
 ACTIVATE = ". .venv/bin/activate"
@@ -28,6 +30,10 @@ def python_of(document: str) -> str:
 
 def run(command: Command, shell: Shell, lexiseg: CommandLine) -> str:
     """Run a command; return what went wrong, or nothing."""
+    if SERVES_WITH.match(command.bare):
+        # They are read before it is seen that the port is taken, by the server that answers the other commands.
+        said = shell.bash(f"{command.bare} --http-port {shell.addresses['localhost:8000'].rpartition(':')[2]}").stderr
+        return "" if "is it taken?" in said else f"not refused for its port: {said}"
     if SERVES.match(command.bare):
         line, status = shell.first_line(command.bare)
         return "" if line.startswith("lexiseg ") and status == 0 else f"{status}: {line}"
