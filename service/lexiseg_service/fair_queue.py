@@ -112,16 +112,21 @@ class FairQueue(Generic[H]):
         use = self._flows[owner].used
         return ready[min((sender for sender in ready if sender.owner == owner), key=lambda sender: use[sender.flow])]
 
-    def take(self, item: H) -> None:
-        """Remove the item that is served; `charge` its sender, now or when the amount is known."""
-        self.serve(item)
+    def take(self, item: H, amount: float = 0) -> None:
+        """Remove the item that is served, and count what it uses; `charge` its sender where that is known later."""
+        sender = self._senders[item]
+        self.serve(item, 0)
         self.drop(item)
+        if amount:
+            self.charge(sender, amount)
 
-    def serve(self, item: H) -> None:
-        """Serve a part of an item, which keeps its place."""
+    def serve(self, item: H, amount: float) -> None:
+        """Serve a part of an item, which keeps its place, and count what the part uses."""
         sender = self._senders[item]
         self._owners.serve(sender.owner)
         self._flows_of(sender).serve(sender.flow)
+        if amount:
+            self.charge(sender, amount)
 
     def drop(self, item: H) -> None:
         """Remove an item that is not served any more."""

@@ -189,6 +189,5 @@ class Shares:
         return self._fits(waiter.client, waiter.amount)
 
     def _serve(self, waiter: _Waiter) -> None:
-        self._waiting.take(waiter)
-        self._waiting.charge(Sender(waiter.client), waiter.amount)
+        self._waiting.take(waiter, waiter.amount)
         waiter.granted.set_result(self._grant(waiter.client, waiter.amount))

@@ -19,9 +19,7 @@ def served(queue: FairQueue[str]) -> str:
     """The next item, which is removed and costs its sender 1."""
     item = queue.next()
     assert item is not None
-    sender = queue.sender_of(item)
-    queue.take(item)
-    queue.charge(sender, 1)
+    queue.take(item, 1)
     return item
 
 

@@ -71,5 +71,4 @@ class Turns:
         if not count:
             self._empty.add(identity)
         elif identity in self._jobs:
-            self._jobs.serve(identity)
-            self._jobs.charge(self._jobs.sender_of(identity), count)
+            self._jobs.serve(identity, count)

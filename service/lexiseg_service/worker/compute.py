@@ -58,10 +58,9 @@ def next_batch(queue: FairQueue[AnyJob], max_tiles: int) -> Batch:
         batch.append(Portion(job, first, last))
         max_tiles -= last - first
         if last == job.n_tiles:
-            queue.take(job)
+            queue.take(job, last - first)
         else:
-            queue.serve(job)
-        queue.charge(job.sender, last - first)
+            queue.serve(job, last - first)
         job = queue.next(lambda other: other.key == starter.key) if max_tiles else None
     return batch
 
@@ -147,8 +146,6 @@ class ComputeStage:
 
     def _may_begin(self) -> bool:
         """Whether a thread may take something; other work, and passes that do not overlap, have the device alone."""
-        if not self._queue and not self._work:
-            return False
         for waiting in self._queue:
             if waiting.abandoned:
                 self._queue.drop(waiting)
