@@ -86,6 +86,7 @@ def _annotations(data: DataSet) -> Iterator[dict[str, Any]]:
                 "iscrowd": 0,
                 "score": rounded(segment.score, SCORE_DECIMALS),
                 **_data_set_prompt_fields(segment),
+                **({} if segment.track_id is None else {"track_id": segment.track_id}),
             }
 
 

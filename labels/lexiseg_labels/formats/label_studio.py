@@ -60,7 +60,14 @@ def to_label_studio(
         return {"points": percent.tolist(), "closed": True}
 
     result = [
-        _region(f"{answer.id}/{segment.id}", segment, answer.size, shape, value(segment), segment.label or UNNAMED)
+        _region(
+            uuid.uuid5(uuid.NAMESPACE_OID, f"{answer.id}/{segment.id}").hex[:10],
+            segment,
+            answer.size,
+            shape,
+            value(segment),
+            segment.label or UNNAMED,
+        )
         | {"from_name": from_name, "to_name": to_name}
         for segment in segments
     ]
@@ -73,10 +80,10 @@ def _brush(segment: Segment) -> dict[str, Any]:
 
 
 def _region(
-    key: str, segment: Segment, size: tuple[int, int], shape: str, value: dict[str, Any], label: str
+    region_id: str, segment: Segment, size: tuple[int, int], shape: str, value: dict[str, Any], label: str
 ) -> dict[str, Any]:
     return {
-        "id": uuid.uuid5(uuid.NAMESPACE_OID, key).hex[:10],
+        "id": region_id,
         "type": f"{shape}labels",
         "from_name": "label",
         "to_name": "image",
@@ -120,7 +127,7 @@ def _task_of(picture: Picture, data: DataSet) -> dict[str, Any]:
     source = picture.source or picture.file_name
     segments = exportable(picture.segments)
     result = [
-        _region(f"{picture.name}/{number}", segment, picture.size, "brush", _brush(segment), label)
+        _region(f"segment-{number}", segment, picture.size, "brush", _brush(segment), label)
         | {"score": rounded(segment.score, SCORE_DECIMALS)}
         for number, segment in enumerate(segments, 1)
         for label in [category_name(segment, data.classes)]

@@ -68,7 +68,8 @@ def rings_of(mask: NDArray[np.bool_]) -> tuple[Ring, ...]:
     """Trace a mask [H, W] into one ring per 4-connected part, largest first; empty for an empty mask."""
     contours = _contours(mask)
     areas = [area(contour) for contour in contours]
-    by_area = sorted((k for k, size in enumerate(areas) if size > 0), key=lambda k: areas[k])
+    # The same order as the service's: of equal areas the uppermost first, then the leftmost.
+    by_area = sorted((k for k, size in enumerate(areas) if size > 0), key=lambda k: (areas[k], *-contours[k][0, ::-1]))
     exteriors = [contours[k] for k in by_area]  # smallest first
     holes_of: list[list[Contour]] = [[] for _ in exteriors]
     holes = [contour for contour, size in zip(contours, areas, strict=True) if size < 0]

@@ -24,7 +24,7 @@ from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
 WEB = Path(__file__).resolve().parents[2] / "web"
 PLAYGROUND = WEB / "playground"
 MASKS = "masks"  # the folder of the kernel
-_OWN = (*PLAYGROUND.glob("*.js"), *(PLAYGROUND / MASKS).glob("*.js"))
+_OWN = [path for room in (".", "formats", MASKS) for path in (PLAYGROUND / room).glob("*.js")]
 SCRIPTS = ("engine/server.js", *sorted(path.relative_to(PLAYGROUND).as_posix() for path in _OWN))
 KERNEL = f"/playground/{MASKS}/kernel.wasm"
 WORKER = "painter.js"

@@ -2,8 +2,16 @@
 
 import { isVisible, shownOf } from "./answer.js";
 import { address, key, segment } from "./engine/server.js";
-import { coco, cvat, dataYaml, geojson, labelMap, labelStudio, vocLabels, vocMeta, yolo, zip } from "./formats.js";
 import { stacked } from "./document.js";
+import { coco } from "./formats/coco.js";
+import { cvat } from "./formats/cvat.js";
+import { geojson } from "./formats/geojson.js";
+import { labelMaps } from "./formats/label-maps.js";
+import { labelStudio } from "./formats/label-studio.js";
+import { distinct, setOf } from "./formats/set.js";
+import { voc } from "./formats/voc.js";
+import { yolo } from "./formats/yolo.js";
+import { zip } from "./formats/zip.js";
 import { $, baseName, drawn, element, emit, question, state, subject, tell } from "./page.js";
 import { cutOut, pngOf, stencil } from "./pictures.js";
 import { all, fileOf } from "./project.js";
@@ -12,7 +20,7 @@ import { view } from "./view.js";
 
 const KEY = "LEXISEG_API_KEY";
 const MAX_BYTES = 4e9; // of a zip
-const MAX_VALUE = 254; // of VOC's label maps
+const FORMATS = [coco, yolo, labelStudio, cvat, geojson, labelMaps, voc];
 const UNLISTED = /(^|\/)[\s#]+|\s+(?=\.[^.]*$)|[\r\n]/g; // parts of a file's name that readers of lists of names strip, or take for a comment
 const OF_CLIENT = { classes: "Class", prompts: "Prompt", points: "Point", examples: "Example", negatives: "Example", image: "ImageId" };
 
@@ -24,7 +32,7 @@ export async function act({ id, value }) {
   const picture = pictureOf(subject(), state.answer);
   const { segments } = picture;
   const base = baseName(picture.name);
-  const titles = distinct(segments.map(({ name }) => name));
+  const titles = distinct(segments.map(({ label }) => label ?? "object"));
   const cutOuts = segments.map((one, index) => [`cut-outs/${base}-${titles[index]}.png`, () => pngOf(cutOut(one, image))]);
   const painted = () => pngOf(drawn(width, height, (context) => view.paint(context, image, width, height)));
   const files = [...filesOf([picture]), ...cutOuts, ["painted.png", painted]];
@@ -37,58 +45,29 @@ export async function act({ id, value }) {
   }
 }
 
-const named = (segments) => segments.map((one) => ({ ...one, name: one.label ?? "object" }));
 const listed = (name) => name.replace(UNLISTED, "$1_");
 
 /** A picture of `filesOf`: what shows of an answer. */
 export function pictureOf({ file }, { size, model, segments }) {
-  return { name: listed(file.name || "picture"), size, model, segments: named(stacked(segments.filter(isVisible))), file: () => file };
+  return { name: listed(file.name || "picture"), size, model, segments: stacked(segments.filter(isVisible)), file: () => file };
 }
 
 /** Files `[path, content]` of pictures {name, size, model, segments, file} in all formats; `content` is a function. */
 export function* filesOf(pictures) {
-  const names = [...new Set(pictures.flatMap(({ segments }) => segments.map((one) => one.name)))];
-  for (const [index, picture] of pictures.entries()) {
+  const set = setOf(pictures);
+  for (const [index, { name, base, segments, file }] of set.pictures.entries()) {
     if (pictures.length > 1) tell(`Packing picture ${index + 1} of ${pictures.length}…`);
-    const base = baseName(picture.name);
-    yield [`images/${picture.name}`, picture.file];
-    yield [`labels/${base}.txt`, () => yolo(picture, names)];
-    yield [`geojson/${base}.geojson`, () => geojson(picture)];
-    for (const [at, title] of distinct(picture.segments.map(({ name }) => name)).entries()) {
-      yield [`masks/${base}-${title}-mask.png`, () => stencil(picture.segments[at])];
-    }
-    let map = null;
-    const classes = () => (map ??= labelMap(picture, (one) => names.indexOf(one.name) + 1));
-    yield [`label-maps/${base}.png`, classes];
-    if (names.length <= MAX_VALUE) yield [`voc/SegmentationClass/${base}.png`, classes];
-    if (picture.segments.length <= MAX_VALUE) yield [`voc/SegmentationObject/${base}.png`, () => labelMap(picture, (_, index) => index + 1)];
+    yield [`images/${name}`, file];
+    const titles = distinct(segments.map((one) => one.name));
+    for (const [at, title] of titles.entries()) yield [`masks/${base}-${title}-mask.png`, () => stencil(segments[at])];
   }
-  const labels = distinct(["background", ...names]);
-  yield ["annotations/instances_default.json", () => coco(pictures, names)];
-  yield ["data.yaml", () => dataYaml(names)];
-  yield ["label-studio.json", () => labelStudio(pictures)];
-  yield ["cvat.xml", () => cvat(pictures, names)];
-  yield ["label-maps/classes.json", () => JSON.stringify(labels)];
-  yield ["voc/labelmap.txt", () => vocLabels(labels)];
-  yield ["voc/dataset_meta.json", () => vocMeta(labels)];
-  yield ["voc/ImageSets/Segmentation/default.txt", () => pictures.map(({ name }) => `${baseName(name)}\n`).join("")];
+  for (const filesIn of FORMATS) yield* filesIn(set);
 }
 
 export function save(content, name) {
   const href = URL.createObjectURL(new Blob([content]));
   element("a", { href, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(href), 10_000);
-}
-
-/** Names, made unique by numbers. */
-export function distinct(names) {
-  const seen = new Set();
-  return names.map((name) => {
-    let [one, count] = [name, 1];
-    while (seen.has(one)) one = `${name}-${(count += 1)}`;
-    seen.add(one);
-    return one;
-  });
 }
 
 /** Files of a project's labelled pictures in all formats; none where they cannot be packed, which is told. `arranged`: of stacked segments. */
@@ -101,7 +80,7 @@ export function projectFiles(pictures, arranged = (segments) => segments) {
     name: names[index] + picture.name.slice(baseName(picture.name).length),
     size: [picture.height, picture.width],
     model: picture.doc.answer.model,
-    segments: named(arranged(stacked(shownOf(picture.doc)))),
+    segments: arranged(stacked(shownOf(picture.doc))),
     file: () => fileOf(picture),
   }));
   return filesOf(all);

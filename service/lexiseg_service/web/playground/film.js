@@ -1,7 +1,7 @@
 // Exports a clip with its masks: a film, its frames, COCO with track ids, and label maps.
 
 import { filesOf, pictureOf, save } from "./export.js";
-import { zip } from "./formats.js";
+import { zip } from "./formats/zip.js";
 import { baseName, element, state, tell } from "./page.js";
 import { view } from "./view.js";
 

@@ -2,8 +2,9 @@
 
 import { flat } from "./document.js";
 import { download, remove, request } from "./engine/server.js";
-import { distinct, projectFiles, save } from "./export.js";
-import { zip } from "./formats.js";
+import { projectFiles, save } from "./export.js";
+import { distinct } from "./formats/set.js";
+import { zip } from "./formats/zip.js";
 import { $, button, element, emit, page, refill, refuse, state, tell, timeOf, wordsQuestion } from "./page.js";
 import { all, fileOf, later } from "./project.js";
 

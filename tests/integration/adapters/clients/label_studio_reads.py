@@ -9,14 +9,14 @@ from label_studio_sdk.label_interface.create import labels
 
 tasks = json.loads(Path(sys.argv[1]).read_text())
 names = sorted(
-    {label for task in tasks for one in task["predictions"][0]["result"] for label in one["value"]["polygonlabels"]}
+    {label for task in tasks for one in task["predictions"][0]["result"] for label in one["value"]["brushlabels"]}
 )
-interface = LabelInterface(LabelInterface.create({"image": "Image", "label": labels(names, tag_type="PolygonLabels")}))
+interface = LabelInterface(LabelInterface.create({"image": "Image", "label": labels(names, tag_type="BrushLabels")}))
 reports = [
     {
         "wrong": interface.validate_prediction(task["predictions"][0], return_errors=True),
         "image": task["data"]["image"],
-        "labels": [label for one in task["predictions"][0]["result"] for label in one["value"]["polygonlabels"]],
+        "labels": [label for one in task["predictions"][0]["result"] for label in one["value"]["brushlabels"]],
     }
     for task in tasks
 ]

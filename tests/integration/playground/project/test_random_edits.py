@@ -109,13 +109,6 @@ def of_yolo(files: dict[str, bytes]) -> Layers:
         yield names[int(number)], filled(np.rint(corners))
 
 
-def of_label_studio(files: dict[str, bytes]) -> Layers:
-    results = json.loads(files["label-studio.json"])[0]["predictions"][0]["result"]
-    values = [one["value"] for one in results]
-    corners = [np.rint(np.array(one["points"]) * (WIDTH / 100, HEIGHT / 100)) for one in values]
-    return [(one["polygonlabels"][0], filled(loop)) for one, loop in zip(values, corners, strict=True)]
-
-
 def of_cvat(files: dict[str, bytes]) -> Layers:
     found = ElementTree.fromstring(files["cvat.xml"]).findall("image/mask")
     layers = []
@@ -132,15 +125,16 @@ def of_cvat(files: dict[str, bytes]) -> Layers:
 
 def of_geojson(files: dict[str, bytes]) -> Layers:
     for one in json.loads(files["geojson/china.geojson"])["features"]:
-        rings = [np.array(ring[:-1], float) for part in one["geometry"]["coordinates"] for ring in part]
+        parts = one["geometry"]["coordinates"]
+        parts = [parts] if one["geometry"]["type"] == "Polygon" else parts
+        rings = [np.array(ring[:-1], float) for part in parts for ring in part]
         yield one["properties"]["label"] or "object", filled(*rings)
 
 
 def of_label_maps(files: dict[str, bytes]) -> Layers:
     names = json.loads(files["label-maps/classes.json"])
     numbers = np.asarray(Image.open(io.BytesIO(files["label-maps/china.png"])))
-    assert files["voc/SegmentationClass/china.png"] == files["label-maps/china.png"]
-    return [(name, numbers == number) for number, name in enumerate(names) if number]
+    return [(name, numbers == int(number)) for number, name in names.items() if number != "0"]
 
 
 def of_voc_objects(files: dict[str, bytes]) -> Layers:
@@ -152,7 +146,6 @@ def of_voc_objects(files: dict[str, bytes]) -> Layers:
 READERS: tuple[Callable[[dict[str, bytes]], Layers], ...] = (
     of_coco,
     of_yolo,
-    of_label_studio,
     of_cvat,
     of_geojson,
     of_label_maps,

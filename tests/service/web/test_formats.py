@@ -1,0 +1,112 @@
+"""The page's writers give the files that the service's give, byte by byte; of PNG files, pixel by pixel."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from lexiseg_labels.data_set import DataSet, Picture
+from lexiseg_labels.exports import format_of, pieces
+from lexiseg_labels.segments import RunLengths, Segment
+from lexiseg_model.masks.rle import encode_mask
+from tests.service.web import node
+
+LABELS = ["sky", 'a "b" & <c>', "Straße", "object", None, "x:y#z", "tab\there", "\u2028 鳥", "\x01"]
+# Each format: the module and function of the page, and the path that it has there of a file of the service.
+WRITERS = {
+    "coco": ("coco", "coco", "{}"),
+    "yolo": ("yolo", "yolo", "{}"),
+    "cvat": ("cvat", "cvat", "cvat.xml"),
+    "label-studio": ("label-studio", "labelStudio", "label-studio.json"),
+    "geojson": ("geojson", "geojson", "geojson/{}"),
+    "label-maps": ("label-maps", "labelMaps", "label-maps/{}"),
+    "voc": ("voc", "voc", "voc/{}"),
+}
+SCRIPT = """
+const { ready } = await import("PLAYGROUND/masks/kernel.js");
+const { setOf } = await import("PLAYGROUND/formats/set.js");
+const writer = await import("PLAYGROUND/formats/MODULE.js");
+await ready;
+const files = {};
+for (const [path, content] of writer.FUNCTION(setOf(given))) {
+    const bytes = new Uint8Array(await new Blob([await content()]).arrayBuffer());
+    files[path] = Buffer.from(bytes).toString("base64");
+}
+console.log(JSON.stringify(files));
+"""
+
+
+Found = tuple[str | None, float, NDArray[np.bool_]]  # label, score, mask
+
+
+def masks(random: np.random.Generator, size: tuple[int, int]) -> list[NDArray[np.bool_]]:
+    """Disjoint masks with parts and holes, and one over them, the larger first: so both sides paint them."""
+    numbers = random.integers(0, 5, (size[0] // 4 + 1, size[1] // 4 + 1)).repeat(4, 0).repeat(4, 1)
+    numbers = numbers[: size[0], : size[1]]
+    found = [numbers == number for number in range(4)]
+    over = np.zeros(size, bool)
+    over[5:11, 7:10] = True
+    some = [mask for mask in (*found, over) if mask.any()]
+    return sorted(some, key=lambda mask: -int(mask.sum()))
+
+
+def segment(number: int, classes: list[str], found: Found) -> Segment:
+    label, score, mask = found
+    rle = encode_mask(mask)
+    index, track = (None if label is None else classes.index(label)), (number if number % 2 else None)
+    shape = RunLengths(rle.size, rle.counts)
+    return Segment(number, label, index, score, rle.area, rle.bbox, shape, track_id=track)
+
+
+def answers(seed: int) -> tuple[list[str], list[Picture]]:
+    """Classes, and pictures with random segments; classes in the order in which segments name them."""
+    random = np.random.default_rng(seed)
+    sizes = {f"picture {number}+é'!": size for number, size in enumerate([(37, 53), (64, 48), (16, 90)])}
+    found = {
+        name: [
+            (LABELS[int(random.integers(len(LABELS)))], float(random.random()), mask) for mask in masks(random, size)
+        ]
+        for name, size in sizes.items()
+    }
+    classes = list(dict.fromkeys(label for some in found.values() for label, *_ in some if label is not None))
+    pictures = [
+        Picture(
+            name,
+            sizes[name],
+            [segment(number, classes, one) for number, one in enumerate(some, 1)],
+            model="tiny@1",
+        )
+        for name, some in found.items()
+    ]
+    return classes, pictures
+
+
+def as_on_the_page(picture: Picture) -> dict[str, Any]:
+    fields = "label", "score", "area", "bbox", "track_id"
+    segments = [{"mask": one.rle, **{name: getattr(one, name) for name in fields}} for one in picture.segments]
+    return {"name": picture.file_name, "size": picture.size, "model": picture.model, "segments": segments}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_format_is_the_services(name: str, seed: int) -> None:
+    classes, pictures = answers(seed)
+    module, function, there = WRITERS[name]
+    script = SCRIPT.replace("MODULE", module).replace("FUNCTION", function)
+
+    page = {path: base64.b64decode(text) for path, text in node.run(script, [*map(as_on_the_page, pictures)]).items()}
+
+    data = DataSet(classes, lambda: pictures)
+    service = {there.format(path): b"".join(pieces(content)) for path, content in format_of(name).write(data)}
+    assert page.keys() == service.keys()
+    for path, content in service.items():
+        if path.endswith(".png"):
+            one, other = (Image.open(io.BytesIO(each)) for each in (page[path], content))
+            assert (one.mode, one.getpalette()) == (other.mode, other.getpalette())
+            np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+        else:
+            assert page[path].decode() == content.decode()
