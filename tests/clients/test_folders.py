@@ -102,7 +102,7 @@ def test_a_server_that_is_away_ends_it_at_the_first_picture(folder: Path) -> Non
 
 
 def test_an_unknown_form_is_refused_before_anything_is_sent(folder: Path) -> None:
-    with Client("http://127.0.0.1:9") as away, pytest.raises(ValueError, match="to: expected one of coco, yolo"):
+    with Client("http://127.0.0.1:9") as away, pytest.raises(ValueError, match="to: expected one of coco"):
         away.label_folder(folder, CLASSES, to="cut-outs")
 
 

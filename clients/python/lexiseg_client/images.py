@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from lexiseg_client.errors import UnusableImage
 from lexiseg_labels.masks import png
+from lexiseg_labels.names import SUFFIXES
 
 IMAGE_ID = re.compile(r"[0-9a-f]{32}")  # as servers give them
-# Of the formats that servers take.
-SUFFIXES = (".avif", ".bmp", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 PNG_MODES = ("L", "LA", "RGB", "RGBA", "I;16")  # Pillow modes that need no conversion
 
 

@@ -1,0 +1,79 @@
+"""The list of formats: names, what is refused, and formats from outside."""
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lexiseg_client import Segment
+from lexiseg_labels.data_set import DataSet, Picture
+from lexiseg_labels.exports import format_of, formats
+from lexiseg_labels.formats import voc
+from lexiseg_labels.segments import RunLengths
+from lexiseg_model.masks.rle import encode_label_map
+from tests.command import ended
+
+OUTSIDE = """
+from lexiseg_labels.data_set import Format
+
+
+def of_picture(picture, classes):
+    yield f"{picture.name}.count", b"%d" % len(picture.segments)
+
+
+FORMAT = Format("count", "NAME.count", of_picture)
+"""
+PROGRAM = """
+from lexiseg_labels.data_set import DataSet, Picture
+from lexiseg_labels.exports import format_of
+
+print(dict(format_of("count").write(DataSet([], lambda: [Picture("a", (2, 2), [])]))))
+"""
+
+
+def test_a_name_of_before_stands_for_its_format() -> None:
+    assert format_of("labelmap") is formats()["label-maps"]
+
+
+def test_an_unknown_format_is_refused_with_the_list() -> None:
+    with pytest.raises(ValueError, match=r"one of coco, .*, datumaro, parquet, got 'pascal'"):
+        format_of("pascal", "parquet")
+
+
+def test_a_format_of_another_package_is_found(tmp_path: Path) -> None:
+    (tmp_path / "counting.py").write_text(OUTSIDE)
+    (tmp_path / "counting-1.dist-info").mkdir()
+    (tmp_path / "counting-1.dist-info/METADATA").write_text("Name: counting\nVersion: 1\n")
+    (tmp_path / "counting-1.dist-info/entry_points.txt").write_text("[lexiseg.exports]\ncount = counting:FORMAT\n")
+
+    answer = ended([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{PROGRAM}"])
+
+    assert answer.stdout.strip() == "{'a.count': b'0'}", answer.stderr
+
+
+def test_more_classes_than_a_format_has_values_are_refused() -> None:
+    with pytest.raises(ValueError, match="at most 253 classes, got 254"):
+        list(voc.FORMAT.write(DataSet([str(number) for number in range(254)], lambda: ())))
+
+
+@pytest.mark.parametrize(("n_objects", "expected"), [(254, [*range(1, 255), 0, 0]), (255, None)])
+def test_objects_of_voc_have_a_value_each_or_no_map(n_objects: int, expected: list[int] | None) -> None:
+    ids = np.arange(1, 257, dtype=np.uint16).reshape(16, 16)
+    rles = encode_label_map(ids, 257)
+    # From 3 on, as where segments were dropped.
+    segments = [
+        Segment(n + 2, "car", 1, 0.9, 1, rles[n].bbox, RunLengths((16, 16), rles[n].counts))
+        for n in range(1, n_objects + 1)
+    ]
+
+    files = dict(voc.FORMAT.files_of(Picture("a", (16, 16), segments), ["sky", "car"]))
+
+    assert ("SegmentationObject/a.png" in files) == (expected is not None)
+    if expected is not None:
+        content = files["SegmentationObject/a.png"]
+        assert isinstance(content, bytes)
+        with Image.open(io.BytesIO(content)) as picture:
+            assert np.asarray(picture).ravel().tolist() == expected
