@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_labels.data_set import DataSet, File, Format, category_name
+from lexiseg_labels.masks import png
 from lexiseg_labels.masks.polygons import joined_contour
 from lexiseg_labels.segments import UNNAMED, Answer, Segment, exportable, segment_rings
 
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # characters without a form in XML 1.0
 LISTING = "annotations.xml"
+# Labelme's names of CVAT's shapes; an ellipse is no shape of it, so its extent is unknown.
+KINDS = {
+    "polygon": "polygon",
+    "polyline": "linestrip",
+    "points": "points",
+    "box": "rectangle",
+    "ellipse": "ellipse",
+    "mask": "mask",
+}
 DECLARATION = "<?xml version='1.0' encoding='utf-8'?>\n"
 
 
@@ -93,6 +104,38 @@ def mask_of(element: ElementTree.Element, size: tuple[int, int]) -> tuple[int, i
     if not fits or min(counts) < 0 or sum(counts) != width * height:
         raise ValueError("runs that do not fill their box, or a box larger than the picture")
     return left, top, np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
+
+
+def shape_of(element: ElementTree.Element, size: tuple[int, int]) -> dict[str, Any]:
+    """A shape on a photograph [H, W] as Labelme has it; one with unusable numbers lacks them."""
+    shape: dict[str, Any] = {"label": element.get("label", ""), "shape_type": KINDS[element.tag]}
+    try:
+        if element.tag == "mask":
+            return shape | _labelme_mask(element, size)
+        if element.tag == "box":
+            # A turned box is no rectangle of the photograph.
+            turned = float(element.get("rotation", 0)) != 0
+            left, top, right, bottom = (_number(element, name) for name in ("xtl", "ytl", "xbr", "ybr"))
+            points = [[left, top], [right, bottom]]
+            return shape | {"points": points, "shape_type": "rotation" if turned else "rectangle"}
+        if element.tag == "ellipse":
+            x, y, across, down = (_number(element, name) for name in ("cx", "cy", "rx", "ry"))
+            return shape | {"points": [[x - across, y - down], [x + across, y + down]]}
+        points = [[float(each) for each in pair.split(",")] for pair in element.get("points", "").split(";")]
+        return shape | {"points": points}
+    except ValueError:
+        return shape
+
+
+def _number(element: ElementTree.Element, name: str) -> float:
+    return float(element.get(name, "nan"))
+
+
+def _labelme_mask(element: ElementTree.Element, size: tuple[int, int]) -> dict[str, Any]:
+    left, top, pixels = mask_of(element, size)
+    height, width = pixels.shape
+    points = [[left, top], [left + width - 1, top + height - 1]]
+    return {"points": points, "mask": base64.b64encode(png.encode(pixels.astype(np.uint8) * np.uint8(255))).decode()}
 
 
 def _polygon(segment: Segment, tolerance: float) -> dict[str, str]:

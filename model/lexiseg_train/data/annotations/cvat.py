@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from xml.etree.ElementTree import Element, ParseError, iterparse
 
-import numpy as np
-
-from lexiseg_labels.formats.cvat import mask_of
-from lexiseg_labels.masks import png
+from lexiseg_labels.formats.cvat import KINDS, shape_of
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
 from lexiseg_train.data.annotations.content import CocoFile, CocoImage, Id, images_left_out, not_read
@@ -24,8 +19,6 @@ from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.files.limits import MAX_ANNOTATIONS, MAX_XML_BYTES
 
 MAX_HEAD = 1 << 16  # bytes
-# Labelme's names of CVAT's shapes; an ellipse is no shape of it, so its extent is unknown.
-KINDS = {"polygon": "polygon", "polyline": "linestrip", "points": "points", "box": "rectangle", "ellipse": "ellipse"}
 
 
 def is_cvat(path: Path) -> bool:
@@ -57,7 +50,7 @@ def read_cvat(path: Path, files: SetFiles) -> CocoFile:
         except DatasetError as error:
             unusable.append(as_text(f"image {name}: {error}"))
             continue
-        shapes = [_shape(each, size) for each in entry if each.tag in (*KINDS, "mask")]
+        shapes = [shape_of(each, size) for each in entry if each.tag in KINDS]
         read = read_shapes(shapes, size)
         n_shapes += len(shapes)
         if n_shapes > MAX_ANNOTATIONS:
@@ -84,36 +77,3 @@ def _images(path: Path) -> Iterator[Element]:
                 element.clear()
     except ParseError as error:
         raise DatasetError(f"{path} is not XML: {error}") from None
-
-
-def _shape(element: Element, size: tuple[int, int]) -> dict[str, Any]:
-    """A shape on a photograph [H, W] as Labelme has it; one with unusable numbers lacks them."""
-    shape: dict[str, Any] = {"label": element.get("label", ""), "shape_type": KINDS.get(element.tag, "mask")}
-    try:
-        if element.tag == "mask":
-            return shape | _mask(element, size)
-        if element.tag == "box":
-            # A turned box is no rectangle of the photograph.
-            turned = float(element.get("rotation", 0)) != 0
-            left, top, right, bottom = (_number(element, name) for name in ("xtl", "ytl", "xbr", "ybr"))
-            points = [[left, top], [right, bottom]]
-            return shape | {"points": points, "shape_type": "rotation" if turned else "rectangle"}
-        if element.tag == "ellipse":
-            x, y, across, down = (_number(element, name) for name in ("cx", "cy", "rx", "ry"))
-            return shape | {"points": [[x - across, y - down], [x + across, y + down]]}
-        points = [[float(each) for each in pair.split(",")] for pair in element.get("points", "").split(";")]
-        return shape | {"points": points}
-    except ValueError:
-        return shape
-
-
-def _number(element: Element, name: str) -> float:
-    return float(element.get(name, "nan"))
-
-
-def _mask(element: Element, size: tuple[int, int]) -> dict[str, Any]:
-    """The box and the PNG of a mask. Raises ValueError: it is none."""
-    left, top, pixels = mask_of(element, size)
-    height, width = pixels.shape
-    points = [[left, top], [left + width - 1, top + height - 1]]
-    return {"points": points, "mask": base64.b64encode(png.encode(pixels.astype(np.uint8) * np.uint8(255))).decode()}
