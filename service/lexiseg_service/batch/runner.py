@@ -24,7 +24,7 @@ from lexiseg_service.batch.executors.asker import Asker, Fetch, pause
 from lexiseg_service.batch.executors.gateway import GatewayExecutor
 from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.lane import GivesWay, Line, work
-from lexiseg_service.batch.ledger.job import Job, OpenJob, Store, StoreAway
+from lexiseg_service.batch.ledger.job import Job, Ledger, LedgerAway, OpenJob
 from lexiseg_service.batch.sources.source import Picture, SourceKind
 from lexiseg_service.batch.turns import LANES, Turns
 from lexiseg_service.errors import RateLimited
@@ -91,14 +91,14 @@ class Runner:
 
     def __init__(
         self,
-        store: Store,
+        ledger: Ledger,
         files: Files,
         use_case: UseCase,
         limits: ClientLimits,
         settings: Settings,
         metrics: Metrics,
     ) -> None:
-        self._store = store
+        self._ledger = ledger
         self._files = files
         self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []
@@ -164,11 +164,11 @@ class Runner:
         """Renew the leases, and wake the lanes while there is a job with pictures left."""
         last = 0.0
         while True:
-            with suppress(StoreAway):
+            with suppress(LedgerAway):
                 if time.monotonic() - last >= LEASE_SECONDS / BEATS:
                     last = time.monotonic()
-                    await self._in_thread(self._store.beat, tuple(self._holders), LEASE_SECONDS)
-                self.open = await self._in_thread(self._store.open_jobs)
+                    await self._in_thread(self._ledger.beat, tuple(self._holders), LEASE_SECONDS)
+                self.open = await self._in_thread(self._ledger.open_jobs)
                 if self.open:
                     self.wake()
             await asyncio.sleep(POLL_SECONDS)
@@ -178,13 +178,13 @@ class Runner:
         while not self._stopping:
             self._wake.clear()
             try:
-                self.open = await self._in_thread(self._store.open_jobs)
+                self.open = await self._in_thread(self._ledger.open_jobs)
                 self._turns.look(self.open)
                 self._asker.keep({job.id for job in self.open})
                 while not self._stopping and (turn := self._turns.next()) is not None:
                     await self._give(*turn)
                 self._away = None
-            except StoreAway as error:
+            except LedgerAway as error:
                 self._away = f"jobs cannot be read or written now: {error}"
                 logger.warning("jobs cannot be read or written", error=str(error))
             except Exception as error:
@@ -200,14 +200,14 @@ class Runner:
         try:
             if holder not in self._holders:
                 self._holders.add(holder)
-                await self._in_thread(self._store.beat, (holder,), LEASE_SECONDS)
+                await self._in_thread(self._ledger.beat, (holder,), LEASE_SECONDS)
             count = min(MAX_TAKEN, max(1, left // LANES))  # few at the end, so that all lanes end together
             taken = await self._in_thread(self._take, identity, holder, count)
             if taken is None:
                 self._idle.append(holder)
         except Exception as error:
             self._holders.discard(holder)  # it may hold pictures, until its lease ends
-            if isinstance(error, StoreAway):
+            if isinstance(error, LedgerAway):
                 raise
             logger.error("unexpected error", job=identity, error=type(error).__name__, exc_info=error)
         finally:
@@ -220,15 +220,15 @@ class Runner:
             task.add_done_callback(self._lanes.discard)
 
     def _take(self, identity: str, holder: str, count: int) -> _Taken | None:
-        job = self._store.job(identity)
-        pictures = [] if job is None else self._store.take(identity, holder, count)
+        job = self._ledger.job(identity)
+        pictures = [] if job is None else self._ledger.take(identity, holder, count)
         return _Taken(job, pictures) if job is not None and pictures else None
 
     async def _run_lane(self, taken: _Taken, holder: str, lane: Hold) -> None:
         is_done = False
         try:
             is_done = await self._work(taken)
-        except StoreAway as error:
+        except LedgerAway as error:
             logger.warning("jobs cannot be read or written", error=str(error))
         except Exception as error:
             logger.error("unexpected error", error=type(error).__name__, exc_info=error)
@@ -237,8 +237,8 @@ class Runner:
                 self._idle.append(holder)
             else:
                 self._holders.discard(holder)
-                with suppress(StoreAway):  # its pictures are free at once; else when the lease ends
-                    await self._in_thread(self._store.leave, holder)
+                with suppress(LedgerAway):  # its pictures are free at once; else when the lease ends
+                    await self._in_thread(self._ledger.leave, holder)
             lane.release()
             self.wake()
 
@@ -275,7 +275,7 @@ class Runner:
 
     def _put(self, identity: str, name: str, content: bytes, answered: Mapping[int, bool]) -> bool:
         self._files.write(part_path(identity, name), content)
-        return self._store.commit(identity, name, answered, len(content))
+        return self._ledger.commit(identity, name, answered, len(content))
 
     async def _insist(self, identity: str, put: Callable[[], bool]) -> bool:
         """Put a part until it succeeds, while the job says what holds it up; False: the job is gone."""
@@ -285,15 +285,15 @@ class Runner:
                 done = await self._in_thread(put)
                 self._details.pop(identity, None)
                 return done
-            except Exception as error:  # of the disk, the store, or the library of one
+            except Exception as error:  # of the disk, the ledger, or the library of one
                 logger.warning("results cannot be written", job=identity, error=str(error))
                 reason = getattr(error, "strerror", None) or str(error)
             self._details[identity] = detail = f"results cannot be written now: {reason}"
-            with suppress(StoreAway):
-                if await self._in_thread(self._store.job, identity) is None:
+            with suppress(LedgerAway):
+                if await self._in_thread(self._ledger.job, identity) is None:
                     self._details.pop(identity, None)
                     return False
-                await self._in_thread(self._store.note, identity, detail)  # for other gateways
+                await self._in_thread(self._ledger.note, identity, detail)  # for other gateways
             await pause(attempt)
             attempt += 1
 

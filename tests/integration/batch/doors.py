@@ -192,10 +192,10 @@ class Folder(Command):
         words = [part for name in CLASSES for part in ("-c", name)]
         super().__init__(here, lexiseg, "segment", str(folder), *words, "--format", "yolo", "--out", str(self._out))
 
-    def _ledger(self) -> list[dict[str, Any]]:
+    def _ledger(self) -> list[str]:
+        """A line for each image, behind that of the question; a kill may leave the last one unfinished."""
         with suppress(FileNotFoundError):
-            images: list[dict[str, Any]] = json.loads((self._out / ".lexiseg.json").read_text())["images"]
-            return images
+            return (self._out / ".lexiseg.jsonl").read_text().splitlines()[1:]
         return []
 
     def done(self) -> int:
@@ -204,8 +204,9 @@ class Folder(Command):
     def finished(self) -> Sequence[str]:
         self.again()
         listed = [line for name in ("train.txt", "val.txt") for line in (self._out / name).read_text().splitlines()]
-        assert len(listed) == len(set(listed)) == self.done()
-        return [str(Path(image["file_name"]).relative_to(self._folder)) for image in self._ledger()]
+        assert len(listed) == len(set(listed)) == len(self._ledger())
+        images = [json.loads(line) for line in self._ledger()]
+        return [str(Path(image["source"]).relative_to(self._folder)) for image in images]
 
 
 DOORS: Mapping[str, Callable[[Path, Path, CommandLine], Door]] = {

@@ -24,11 +24,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("door", DOORS)
 def test_kills_lose_no_picture_and_repeat_none(door: str, folder: Path, tmp_path: Path, lexiseg: CommandLine) -> None:
     with DOORS[door](tmp_path, folder, lexiseg) as batch:
+        done = 0
         for kill in islice(cycle(batch.kills.values()), min(3, 2 * len(batch.kills) - 1)):
-            before = batch.done()
-            until(lambda before=before: batch.done() > before, TO_START)  # type: ignore[misc]
-            assert batch.done() < COUNT, "it ended before the kill"
+            until(lambda done=done: batch.done() > done, TO_START)  # type: ignore[misc]
             kill()
+            done = batch.done()
+            assert done < COUNT, "it ended before the kill"
 
         assert_each_once(batch.finished(), folder)
 

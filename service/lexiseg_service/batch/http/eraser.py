@@ -1,4 +1,4 @@
-"""Erase jobs: recorded in the store first, so that they are gone for everybody, then repeated until no file is left.
+"""Erase jobs: recorded in the ledger first, so that they are gone for everybody, then repeated until no file is left.
 
 A file may come after the first attempt: from a lane, here or at another gateway, that writes while the job is erased.
 And an attempt may fail, or its gateway end. So any gateway removes the files of recorded jobs again and again.
@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from lexiseg_service.batch.files import Files
-from lexiseg_service.batch.ledger.job import Store, ask_store
+from lexiseg_service.batch.ledger.job import Ledger, ask_ledger
 from lexiseg_service.errors import NotReady
 
 logger = structlog.get_logger("lexiseg.jobs")
@@ -24,16 +24,16 @@ RECORD_SECONDS = 3600.0  # that an erasure is repeated, also after it succeeded:
 
 
 class Eraser:
-    """Erases jobs of one store; those that have ended `keep_days` ago by itself.
+    """Erases jobs of one ledger; those that have ended `keep_days` ago by itself.
 
     Args:
-        store: of jobs.
+        ledger: of jobs.
         files: of jobs.
         keep_days: after the end of a job.
     """
 
-    def __init__(self, store: Store, files: Files, keep_days: float) -> None:
-        self._store = store
+    def __init__(self, ledger: Ledger, files: Files, keep_days: float) -> None:
+        self._ledger = ledger
         self._files = files
         self._keep_seconds = DAY * keep_days
         self.failing: set[str] = set()  # recorded jobs whose files cannot be removed at present
@@ -45,10 +45,10 @@ class Eraser:
             NotReady: nothing can be recorded.
         """
         try:
-            await ask_store(self._store.erase, identities)
+            await ask_ledger(self._ledger.erase, identities)
         except NotReady:  # perhaps the disk is full: their files make room
             await self._remove(identities)
-            await ask_store(self._store.erase, identities)
+            await ask_ledger(self._ledger.erase, identities)
         await self._remove(identities)
 
     async def repeat(self) -> None:
@@ -60,20 +60,20 @@ class Eraser:
         await _for_ever(self._erase_expired, SWEEP_SECONDS)
 
     async def _go_on(self) -> None:
-        recorded = await ask_store(self._store.erasures)
+        recorded = await ask_ledger(self._ledger.erasures)
         due = {identity: since for identity, since in recorded.items() if since <= time.time()}
         self.failing &= due.keys()
         await self._remove(tuple(due))
         for identity, since in due.items():
-            if await ask_store(self._store.job, identity) is not None:  # added and never planned: its gateway is gone
-                await ask_store(self._store.erase, [identity])
+            if await ask_ledger(self._ledger.job, identity) is not None:  # added and never planned: its gateway is gone
+                await ask_ledger(self._ledger.erase, [identity])
             elif identity not in self.failing and since + RECORD_SECONDS < time.time():
-                await ask_store(self._store.erased, identity)
+                await ask_ledger(self._ledger.erased, identity)
 
     async def _erase_expired(self) -> None:
         expired = []
-        for job in await ask_store(self._store.jobs):
-            progress = await ask_store(self._store.progress, job.id)
+        for job in await ask_ledger(self._ledger.jobs):
+            progress = await ask_ledger(self._ledger.progress, job.id)
             ended = None if progress is None else progress.ended
             if ended is not None and ended + self._keep_seconds < time.time():
                 expired.append(job.id)
@@ -94,7 +94,7 @@ async def _for_ever(work: Callable[[], Awaitable[None]], pause: float) -> None:
     while True:
         try:
             await work()
-        except NotReady:  # the store is away
+        except NotReady:  # the ledger is away
             pass
         except Exception as error:
             logger.error("unexpected error", error=type(error).__name__, exc_info=error)

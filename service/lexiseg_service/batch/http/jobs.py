@@ -23,16 +23,16 @@ from lexiseg_service.batch.http.webhook import WebhookSender
 from lexiseg_service.batch.ledger.job import (
     RETRY_SECONDS,
     Job,
+    Ledger,
+    LedgerAway,
     Part,
     Progress,
-    Store,
-    StoreAway,
     Webhook,
-    ask_store,
+    ask_ledger,
 )
 from lexiseg_service.batch.ledger.quota import limits_of, refusal
-from lexiseg_service.batch.ledger.redis_store import RedisStore
-from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
+from lexiseg_service.batch.ledger.redis_streams import RedisLedger
+from lexiseg_service.batch.ledger.sqlite import SqliteLedger
 from lexiseg_service.batch.runner import Runner, part_path
 from lexiseg_service.batch.sources.archive import in_archive
 from lexiseg_service.batch.sources.clients import FOLDER, allowed, numbered
@@ -73,11 +73,11 @@ class Jobs:
         self._settings = settings
         self._use_case = use_case
         self._files = Files(*_place_of_files(settings))
-        self._store = _open_store(settings, metrics)
-        self._runner = Runner(self._store, self._files, use_case, access.limits, settings, metrics)
+        self._ledger = _open_ledger(settings, metrics)
+        self._runner = Runner(self._ledger, self._files, use_case, access.limits, settings, metrics)
         self._webhooks = WebhookSender(settings)
-        self._notices = Notices(self._store, self._webhooks, self.output, metrics)
-        self._eraser = Eraser(self._store, self._files, settings.keep_days)
+        self._notices = Notices(self._ledger, self._webhooks, self.output, metrics)
+        self._eraser = Eraser(self._ledger, self._files, settings.keep_days)
         metrics.jobs = self._seen
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -93,7 +93,7 @@ class Jobs:
             task.cancel()
         if self._tasks:
             await self._runner.close(self._settings.drain_seconds)
-        await asyncio.to_thread(self._store.close)
+        await asyncio.to_thread(self._ledger.close)
 
     def notify_by(self, kind: SourceKind, send: Send) -> None:
         """Have an adapter tell of the end of jobs of a kind of source, in place of a webhook."""
@@ -177,16 +177,16 @@ class Jobs:
             raise NotReady(f"the pictures cannot be listed now: {error.strerror or error}", RETRY_SECONDS) from None
 
     async def _add(self, job: Job, pictures: Sequence[Picture], archive: BinaryIO | None) -> None:
-        """Add a job to the store, within its client's limits, then its archive, then its pictures."""
+        """Add a job to the ledger, within its client's limits, then its archive, then its pictures."""
         n_bytes = 0 if archive is None else archive.seek(0, 2)
         limits = limits_of(self._settings)
-        held = await ask_store(self._store.add, job, n_bytes, limits)
+        held = await ask_ledger(self._ledger.add, job, n_bytes, limits)
         if held is not None:
             raise refusal(held, limits, n_bytes)
         try:
             if archive is not None:
                 await asyncio.to_thread(self._files.keep, f"{job.id}/{ARCHIVE}", archive)
-            if not await ask_store(self._store.plan, job.id, pictures):
+            if not await ask_ledger(self._ledger.plan, job.id, pictures):
                 raise NotReady("the job was removed while it was added", RETRY_SECONDS)
         except BaseException as error:
             with suppress(NotReady):
@@ -201,16 +201,16 @@ class Jobs:
         Raises:
             UnknownJob: no such job of that key.
         """
-        job = await ask_store(self._store.job, identity)
-        progress = None if job is None else await ask_store(self._store.progress, identity)
+        job = await ask_ledger(self._ledger.job, identity)
+        progress = None if job is None else await ask_ledger(self._ledger.progress, identity)
         if job is None or progress is None or not _may_see(job, caller):
             raise UnknownJob("there is no such job of this key; it may have been removed")
         return job, progress
 
     async def list_all(self, caller: Caller) -> list[tuple[Job, Progress]]:
         """The jobs of a caller, the oldest first."""
-        jobs = [job for job in await ask_store(self._store.jobs) if job.owner == caller.owner]
-        progress = [await ask_store(self._store.progress, job.id) for job in jobs]
+        jobs = [job for job in await ask_ledger(self._ledger.jobs) if job.owner == caller.owner]
+        progress = [await ask_ledger(self._ledger.progress, job.id) for job in jobs]
         return [(job, each) for job, each in zip(jobs, progress, strict=True) if each is not None]
 
     async def remove(self, identity: str, caller: Caller) -> None:
@@ -218,7 +218,7 @@ class Jobs:
 
         Raises:
             UnknownJob: no such job of that key.
-            NotReady: the store is away.
+            NotReady: the ledger is away.
         """
         await self.find(identity, caller)
         await self._eraser.erase([identity])
@@ -227,26 +227,26 @@ class Jobs:
         """Erase all jobs of a caller; returns their number.
 
         Raises:
-            NotReady: the store is away; no job is gone.
+            NotReady: the ledger is away; no job is gone.
         """
-        jobs = await ask_store(self._store.jobs)
+        jobs = await ask_ledger(self._ledger.jobs)
         own = [job.id for job in jobs if job.owner == caller.owner]
         await self._eraser.erase(own)
         return len(own)
 
     async def parts(self, job: Job, after: int = 0) -> list[Part]:
         """The parts of a job that are committed, without the first `after`."""
-        parts: list[Part] = await ask_store(self._store.parts, job.id, after)
+        parts: list[Part] = await ask_ledger(self._ledger.parts, job.id, after)
         return parts
 
     async def told(self, job: Job) -> int:
         """How many answers the notice of a job has passed on."""
-        progress = await ask_store(self._store.progress, job.id)
+        progress = await ask_ledger(self._ledger.progress, job.id)
         return 0 if progress is None else progress.told
 
     async def tell(self, job: Job, count: int) -> None:
-        """Record how many answers the notice of a job has passed on. Raises NotReady: the store is away."""
-        await ask_store(self._store.tell, job.id, count)
+        """Record how many answers the notice of a job has passed on. Raises NotReady: the ledger is away."""
+        await ask_ledger(self._ledger.tell, job.id, count)
 
     def lines(self, job: Job, parts: Iterable[Part]) -> Iterator[bytes]:
         """The lines of some parts, as JSON; blocks while they are read."""
@@ -303,13 +303,13 @@ def _place_of_files(settings: Settings) -> tuple[str, str]:
     return str(_state_dir(settings, "LEXISEG_JOB_FILES") / "jobs"), "LEXISEG_STATE_DIR"
 
 
-def _open_store(settings: Settings, metrics: Metrics) -> Store:
+def _open_ledger(settings: Settings, metrics: Metrics) -> Ledger:
     if settings.redis_url is not None:
-        return RedisStore(open_link(settings, "jobs", metrics))
+        return RedisLedger(open_link(settings, "jobs", metrics))
     path = _state_dir(settings, "LEXISEG_REDIS_URL") / "jobs.sqlite"
     try:
-        return SqliteStore(path)
-    except StoreAway as error:  # damaged, kept by another process, or on a full disk
+        return SqliteLedger(path)
+    except LedgerAway as error:  # damaged, kept by another process, or on a full disk
         expected = f"a folder with room whose jobs.sqlite can be opened ({error}); without the file jobs begin anew"
         raise InvalidValue.of("LEXISEG_STATE_DIR", str(path.parent), expected) from None
 

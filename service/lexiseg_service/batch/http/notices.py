@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from lexiseg_service.batch.http.webhook import WebhookSender
-from lexiseg_service.batch.ledger.job import Job, Notice, Progress, Store, ask_store
+from lexiseg_service.batch.ledger.job import Job, Ledger, Notice, Progress, ask_ledger
 from lexiseg_service.batch.runner import LEASE_SECONDS, POLL_SECONDS
 from lexiseg_service.batch.sources.source import SourceKind
 from lexiseg_service.errors import NotReady
@@ -22,7 +22,7 @@ class Notices:
     """The notices of one gateway.
 
     Args:
-        store: of jobs.
+        ledger: of jobs.
         webhooks: send the notices of jobs whose kind has no sender of its own.
         output: what is told of a job.
         metrics: count them.
@@ -30,12 +30,12 @@ class Notices:
 
     def __init__(
         self,
-        store: Store,
+        ledger: Ledger,
         webhooks: WebhookSender,
         output: Callable[[Job, Progress], Mapping[str, Any]],
         metrics: Metrics,
     ) -> None:
-        self._store = store
+        self._ledger = ledger
         self._webhooks = webhooks
         self._output = output
         self._metrics = metrics
@@ -52,24 +52,24 @@ class Notices:
         with holding(holder):
             while True:
                 with suppress(NotReady):
-                    await ask_store(self._store.beat, (holder,), LEASE_SECONDS)
-                    for identity in await ask_store(self._store.due_notices, holder):
+                    await ask_ledger(self._ledger.beat, (holder,), LEASE_SECONDS)
+                    for identity in await ask_ledger(self._ledger.due_notices, holder):
                         if identity not in self.sending:
                             self.sending[identity] = asyncio.create_task(self._send(identity))
                     for identity, task in [*self.sending.items()]:
-                        if await ask_store(self._store.job, identity) is None:
+                        if await ask_ledger(self._ledger.job, identity) is None:
                             task.cancel()  # removed, perhaps by another gateway: nobody is told of it any more
                 await asyncio.sleep(POLL_SECONDS)
 
     async def _send(self, identity: str) -> None:
         try:
-            job = await ask_store(self._store.job, identity)
-            progress = await ask_store(self._store.progress, identity)
+            job = await ask_ledger(self._ledger.job, identity)
+            progress = await ask_ledger(self._ledger.progress, identity)
             if job is not None and progress is not None:
                 send = self._senders.get(job.kind, self._webhooks.send)
                 taken = await send(job, self._output(job, progress))
                 notice: Notice = "sent" if taken else "given up"
-                await ask_store(self._store.noticed, identity, notice)
+                await ask_ledger(self._ledger.noticed, identity, notice)
                 self._metrics.webhooks.labels(notice).inc()
         except NotReady:  # the notice is still due
             pass

@@ -1,9 +1,11 @@
-"""A job, its pictures and its parts, and the interface of what stores them.
+"""A job, its pictures and its parts, and the ledger that keeps them.
 
-Each picture is in one of three states: nobody has it, a holder has it, or a part has its answer. A holder, one lane of
-a gateway, takes some pictures, asks, writes the answers to a file of lines, and commits that file as a part. A crash
-before the commit leaves pictures whose holder no longer renews its lease: others take them. A picture that two holders
+A picture is done, has a problem, or is not yet looked at. The first two are in a part. A holder, one lane of a gateway,
+takes some of the others, asks, writes the answers to a file of lines, and commits that file as a part. A crash before
+the commit leaves pictures whose holder no longer renews its lease: others take them. A picture that two holders have
 answered belongs to the part that was committed first; the later part lists it as superseded.
+
+A folder is the ledger of a bulk job, with chunks as parts: `ledger/folder.py`.
 """
 
 from __future__ import annotations
@@ -19,9 +21,9 @@ from lexiseg_service.batch.sources.source import Picture, SourceKind
 from lexiseg_service.errors import NotReady
 
 T = TypeVar("T")
-ADDING_SECONDS = 3600.0  # from `Store.add` to `Store.plan`; after it the gateway that added the job is gone
+ADDING_SECONDS = 3600.0  # from `Ledger.add` to `Ledger.plan`; after it the gateway that added the job is gone
 Notice = Literal["none", "due", "sent", "given up"]  # of the end of a job, to its webhook
-RETRY_SECONDS = 30  # for clients, while the store or the disk is away
+RETRY_SECONDS = 30  # for clients, while the ledger or the disk is away
 RECENT_SECONDS = 60.0  # over which the rate of a running job is measured
 
 
@@ -85,11 +87,11 @@ class OpenJob(NamedTuple):
     is_begun: bool  # a picture of it was taken
 
 
-class Store(Protocol):
+class Ledger(Protocol):
     """Jobs, pictures and parts. Methods block, and may be called by any thread.
 
     Raises, from every method:
-        StoreAway: nothing can be read or written now; the same call may be repeated.
+        LedgerAway: nothing can be read or written now; the same call may be repeated.
     """
 
     def add(self, job: Job, n_bytes: int, limits: Amounts) -> Amounts | None:
@@ -185,19 +187,19 @@ class Store(Protocol):
         ...
 
 
-class StoreAway(Exception):
-    """The store cannot be read or written now. The message says why."""
+class LedgerAway(Exception):
+    """The ledger cannot be read or written now. The message says why."""
 
 
-async def ask_store(call: Callable[..., T], *arguments: Any) -> T:
-    """The result of a call of a store, in a thread.
+async def ask_ledger(call: Callable[..., T], *arguments: Any) -> T:
+    """The result of a call of a ledger, in a thread.
 
     Raises:
-        NotReady: the store is away.
+        NotReady: the ledger is away.
     """
     try:
         return await asyncio.to_thread(call, *arguments)
-    except StoreAway as error:
+    except LedgerAway as error:
         raise NotReady(f"jobs cannot be read or written now: {error}", RETRY_SECONDS) from None
 
 
@@ -212,7 +214,7 @@ def rate_of(count: int, seconds: float) -> float:
 
 
 def to_json(job: Job) -> str:
-    """A job as a text, for a store."""
+    """A job as a text, for a ledger."""
     return json.dumps(asdict(job))
 
 

@@ -1,4 +1,4 @@
-"""What the jobs of one client may take; the store counts and adds in one step, so that a burst passes nothing."""
+"""What the jobs of one client may take; the ledger counts and adds in one step, so that a burst passes nothing."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from lexiseg_service.batch.files import Files
-from lexiseg_service.batch.ledger.job import Store, StoreAway
-from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
+from lexiseg_service.batch.ledger.job import Ledger, LedgerAway
+from lexiseg_service.batch.ledger.sqlite import SqliteLedger
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.trainings.trainings import Trainings
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
@@ -115,15 +115,15 @@ def test_one_kind_that_fails_leaves_none_of_the_others(
     async def refuse(self: object, caller: object) -> int:
         raise NotReady("the disk is away")
 
-    def away(store: Store, identities: object) -> None:
-        raise StoreAway("the disk is away")
+    def away(store: Ledger, identities: object) -> None:
+        raise LedgerAway("the disk is away")
 
     with gateway(tmp_path, trainings=tmp_path / "trainings") as client:
         finished(client, create(client, ARCHIVE))
         client.put("/v1/vocabularies/mine", json={"classes": ["sky"]}).raise_for_status()
         with monkeypatch.context() as broken:
             if kind == "jobs":
-                broken.setattr(SqliteStore, "erase", away)
+                broken.setattr(SqliteLedger, "erase", away)
             else:
                 owner, name = REMOVES[kind]
                 broken.setattr(owner, name, refuse)
@@ -142,14 +142,14 @@ def test_a_full_disk_is_no_reason_to_keep_files(tmp_path: Path, monkeypatch: pyt
     """What cannot be recorded for lack of room is removed all the same, which makes room."""
     with gateway(tmp_path) as client:
         job = finished(client, create(client, ARCHIVE))
-        record = SqliteStore.erase
+        record = SqliteLedger.erase
 
-        def full_until_files_are_gone(store: SqliteStore, identities: list[str]) -> None:
+        def full_until_files_are_gone(store: SqliteLedger, identities: list[str]) -> None:
             if of_jobs(tmp_path):
-                raise StoreAway("database or disk is full")
+                raise LedgerAway("database or disk is full")
             record(store, identities)
 
-        monkeypatch.setattr(SqliteStore, "erase", full_until_files_are_gone)
+        monkeypatch.setattr(SqliteLedger, "erase", full_until_files_are_gone)
 
         assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
         assert of_jobs(tmp_path) == []

@@ -14,11 +14,11 @@ import pytest
 from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.ledger.job import ADDING_SECONDS
 from lexiseg_service.batch.ledger.quota import MAX_UNENDED
-from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
+from lexiseg_service.batch.ledger.sqlite import SqliteLedger
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
-from tests.service.batch.ledger.test_stores import PLENTY, job
+from tests.service.batch.ledger.test_ledgers import PLENTY, job
 from tests.service.gateway.known_backend import KnownBackend
 from tests.waiting import until
 
@@ -118,7 +118,7 @@ def test_an_archive_that_cannot_be_kept_takes_no_room(tmp_path: Path, monkeypatc
 
 
 def test_a_job_whose_gateway_died_while_it_was_added_is_erased(tmp_path: Path) -> None:
-    store = SqliteStore(tmp_path / "jobs.sqlite", clock=lambda: time.time() - ADDING_SECONDS - 1)
+    store = SqliteLedger(tmp_path / "jobs.sqlite", clock=lambda: time.time() - ADDING_SECONDS - 1)
     store.add(job("half"), 100, PLENTY)
     store.close()
     Files(str(tmp_path / "jobs"), "").write("half/archive", b"half")

@@ -9,8 +9,8 @@ import pytest
 
 from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.http.webhook import WebhookSender
-from lexiseg_service.batch.ledger.job import Job, StoreAway
-from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
+from lexiseg_service.batch.ledger.job import Job, LedgerAway
+from lexiseg_service.batch.ledger.sqlite import SqliteLedger
 from lexiseg_service.batch.sources.source import Picture
 from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
@@ -80,11 +80,11 @@ def test_a_webhook_that_is_given_up_is_counted(tmp_path: Path, monkeypatch: pyte
 
 def test_jobs_that_are_held_up_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> list[Picture]:
-        raise StoreAway("database or disk is full")
+        raise LedgerAway("database or disk is full")
 
     with gateway(tmp_path) as client:
         with monkeypatch.context() as broken:
-            broken.setattr(SqliteStore, "take", full)
+            broken.setattr(SqliteLedger, "take", full)
             created = create(client, ARCHIVE)
             until(lambda: seen(client)["lexiseg_jobs_held_up"] == 1)
 

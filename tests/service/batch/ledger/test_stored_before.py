@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from lexiseg_service.batch.ledger.job import OpenJob, Store, to_json
-from lexiseg_service.batch.ledger.redis_store import RedisStore
-from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
+from lexiseg_service.batch.ledger.job import Ledger, OpenJob, to_json
+from lexiseg_service.batch.ledger.redis_streams import RedisLedger
+from lexiseg_service.batch.ledger.sqlite import SqliteLedger
 from lexiseg_service.redis_link import Breaker, RedisLink
 from tests.redis_server import RedisServer
-from tests.service.batch.ledger.test_stores import LEASE, WEBHOOK, job, take_all
+from tests.service.batch.ledger.test_ledgers import LEASE, WEBHOOK, job, take_all
 
 # As 0.3.0 made them.
 TABLES = """
@@ -35,7 +35,7 @@ CREATE TABLE holders (id TEXT PRIMARY KEY, until REAL NOT NULL) WITHOUT ROWID;
 CONTENT = to_json(job(total=2, webhook=WEBHOOK))
 
 
-def in_sqlite(folder: Path) -> Store:
+def in_sqlite(folder: Path) -> Ledger:
     path = folder / "jobs.sqlite"
     with sqlite3.connect(path) as before:
         before.executescript(f"PRAGMA journal_mode=WAL; {TABLES}")
@@ -44,10 +44,10 @@ def in_sqlite(folder: Path) -> Store:
         )
         before.executemany("INSERT INTO pictures VALUES ('a', ?, 'a.jpg', 'a', NULL, NULL)", [(0,), (1,)])
     before.close()
-    return SqliteStore(path)
+    return SqliteLedger(path)
 
 
-def in_redis(server: RedisServer) -> Store:
+def in_redis(server: RedisServer) -> Ledger:
     link = RedisLink(server.url, 10, Breaker())
     values: dict[Any, Any] = {"content": CONTENT, "done": 0, "failed": 0, "notice": "due"}
     link.ask(lambda client: client.flushall())
@@ -57,15 +57,15 @@ def in_redis(server: RedisServer) -> Store:
     link.ask(lambda client: client.xadd(pictures, {"number": 0, "name": "a.jpg", "place": "a"}, id="0-1"))
     link.ask(lambda client: client.xadd(pictures, {"number": 1, "name": "a.jpg", "place": "a"}, id="0-2"))
     link.ask(lambda client: client.xgroup_create(pictures, "gateways", "0"))
-    return RedisStore(link)
+    return RedisLedger(link)
 
 
 @pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Ledger:
     return in_sqlite(tmp_path) if request.param == "sqlite" else in_redis(request.getfixturevalue("shared_redis"))
 
 
-def test_a_job_of_0_3_is_worked_on(store: Store) -> None:
+def test_a_job_of_0_3_is_worked_on(store: Ledger) -> None:
     assert store.open_jobs() == [OpenJob("a", "address:1", 2, 1.0, False)]
     store.beat(["x"], LEASE)
 

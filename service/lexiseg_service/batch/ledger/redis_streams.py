@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from lexiseg_service.batch.ledger.job import (
     ADDING_SECONDS,
     Job,
+    LedgerAway,
     Notice,
     OpenJob,
     Part,
     Progress,
-    StoreAway,
     from_json,
     measured_since,
     rate_of,
@@ -50,15 +50,15 @@ ENTRIES_PER_CALL = 1000  # of a plan
 Work = Callable[["redis.Redis", Any], T]  # of a transaction, with its pipeline
 
 
-class RedisStore:
-    """As `Store`."""
+class RedisLedger:
+    """As `Ledger`."""
 
     def __init__(self, link: RedisLink, clock: Callable[[], float] = time.time) -> None:
         self._link = link
         self._clock = clock
 
     def add(self, job: Job, n_bytes: int, limits: Amounts) -> Amounts | None:
-        """As `Store.add`."""
+        """As `Ledger.add`."""
         notice: Notice = "none" if job.webhook is None else "due"
         content = {"content": to_json(job), "done": 0, "failed": 0, "notice": notice, "client": job.client}
         content |= {"total": job.total, "bytes": n_bytes}
@@ -79,7 +79,7 @@ class RedisStore:
         return self._transaction(add, INDEX)  # every job that is added is written there
 
     def plan(self, identity: str, pictures: Sequence[Picture]) -> bool:
-        """As `Store.plan`."""
+        """As `Ledger.plan`."""
         key = _pictures(identity)
         for start in range(0, len(pictures), ENTRIES_PER_CALL):
             some = pictures[start : start + ENTRIES_PER_CALL]
@@ -99,17 +99,17 @@ class RedisStore:
         return self._transaction(open_to_all, _job(identity), key)
 
     def jobs(self) -> list[Job]:
-        """As `Store.jobs`."""
+        """As `Ledger.jobs`."""
         found = (self.job(identity) for identity in self._ids())
         return [job for job in found if job is not None]
 
     def job(self, identity: str) -> Job | None:
-        """As `Store.job`."""
+        """As `Ledger.job`."""
         content = self._ask(lambda client: cast("bytes | None", client.hget(_job(identity), "content")))
         return None if content is None else from_json(content)
 
     def open_jobs(self) -> list[OpenJob]:
-        """As `Store.open_jobs`."""
+        """As `Ledger.open_jobs`."""
         index: Any = self._ask(lambda client: client.zrange(INDEX, 0, -1, withscores=True))
         created = {identity.decode(): time for identity, time in index}
         names = ("ended", "started", "done", "failed", "total", "client")
@@ -129,7 +129,7 @@ class RedisStore:
         return OpenJob(identity, client.decode(), left, created, started is not None)
 
     def progress(self, identity: str) -> Progress | None:
-        """As `Store.progress`."""
+        """As `Ledger.progress`."""
         names = ("done", "failed", "started", "ended", "detail", "notice", "told")
         values = self._ask(lambda client: cast("list[bytes | None]", client.hmget(_job(identity), names)))
         if values[0] is None:
@@ -151,16 +151,16 @@ class RedisStore:
         return rate_of(sum(part.done + part.failed for part in self.parts(identity) if part.at >= since), now - since)
 
     def beat(self, holders: Sequence[str], seconds: float) -> None:
-        """As `Store.beat`."""
+        """As `Ledger.beat`."""
         if holders:
             self._ask(lambda client: _beat(client, holders, max(1, round(1000 * seconds))))
 
     def leave(self, holder: str) -> None:
-        """As `Store.leave`."""
+        """As `Ledger.leave`."""
         self._ask(lambda client: client.delete(_holder(holder)))
 
     def take(self, identity: str, holder: str, count: int) -> list[Picture]:
-        """As `Store.take`."""
+        """As `Ledger.take`."""
         taken = self._ask(lambda client: _take(client, _pictures(identity), holder, count))
         if taken:
             now = self._clock()
@@ -168,7 +168,7 @@ class RedisStore:
         return [Picture(int(entry[b"number"]), entry[b"name"].decode(), entry[b"place"].decode()) for entry in taken]
 
     def commit(self, identity: str, name: str, answered: Mapping[int, bool], n_bytes: int) -> bool:
-        """As `Store.commit`."""
+        """As `Ledger.commit`."""
         job, pictures, parts = _job(identity), _pictures(identity), _parts(identity)
 
         def commit(client: redis.Redis, pipe: Any) -> bool:
@@ -199,17 +199,17 @@ class RedisStore:
         return self._transaction(commit, job, parts)  # every commit writes both
 
     def parts(self, identity: str, after: int = 0) -> list[Part]:
-        """As `Store.parts`."""
+        """As `Ledger.parts`."""
         written = self._ask(lambda client: cast("dict[bytes, bytes]", client.hgetall(_parts(identity))))
         placed = sorted(_part(name, content) for name, content in written.items())
         return [part for _, part in placed[after:]]
 
     def note(self, identity: str, detail: str | None) -> None:
-        """As `Store.note`."""
+        """As `Ledger.note`."""
         self._set(identity, "detail", detail or "")
 
     def due_notices(self, holder: str) -> list[str]:
-        """As `Store.due_notices`."""
+        """As `Ledger.due_notices`."""
         identities = self._ids()
         notices = self._ask(lambda client: _fields(client, identities, "notice"))
         due = [identity for identity, (notice,) in zip(identities, notices, strict=True) if notice == b"due"]
@@ -229,29 +229,29 @@ class RedisStore:
         return self._transaction(take, _job(identity))
 
     def noticed(self, identity: str, notice: Notice) -> None:
-        """As `Store.noticed`."""
+        """As `Ledger.noticed`."""
         self._set(identity, "notice", notice)
 
     def tell(self, identity: str, count: int) -> None:
-        """As `Store.tell`."""
+        """As `Ledger.tell`."""
         self._set(identity, "told", str(count))
 
     def erase(self, identities: Sequence[str]) -> None:
-        """As `Store.erase`."""
+        """As `Ledger.erase`."""
         if identities:
             self._ask(lambda client: _erase(client, identities, self._clock()))
 
     def erasures(self) -> Mapping[str, float]:
-        """As `Store.erasures`."""
+        """As `Ledger.erasures`."""
         recorded: Any = self._ask(lambda client: client.zrange(ERASURES, 0, -1, withscores=True))
         return {identity.decode(): since for identity, since in recorded}
 
     def erased(self, identity: str) -> None:
-        """As `Store.erased`."""
+        """As `Ledger.erased`."""
         self._ask(lambda client: client.zrem(ERASURES, identity))
 
     def close(self) -> None:
-        """As `Store.close`."""
+        """As `Ledger.close`."""
         self._link.close()
 
     def _ids(self) -> list[str]:
@@ -284,7 +284,7 @@ class RedisStore:
         try:
             return self._link.ask(call)
         except RedisAway as error:
-            raise StoreAway("Redis does not answer") from error
+            raise LedgerAway("Redis does not answer") from error
 
 
 def _add_entries(client: redis.Redis, key: str, pictures: Sequence[Picture]) -> None:

@@ -15,11 +15,11 @@ from lexiseg_model.files.atomic import PRIVATE, private_file
 from lexiseg_service.batch.ledger.job import (
     ADDING_SECONDS,
     Job,
+    LedgerAway,
     Notice,
     OpenJob,
     Part,
     Progress,
-    StoreAway,
     from_json,
     measured_since,
     rate_of,
@@ -73,12 +73,12 @@ AND (notifier IS NULL OR notifier = :holder OR notifier NOT IN (SELECT id FROM h
 """
 
 
-class SqliteStore:
-    """As `Store`. One connection behind a lock; WAL, so that readers of another gateway do not wait.
+class SqliteLedger:
+    """As `Ledger`. One connection behind a lock; WAL, so that readers of another gateway do not wait.
 
     Raises:
         OSError: the file cannot be made.
-        StoreAway: the file cannot be opened.
+        LedgerAway: the file cannot be opened.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -103,7 +103,7 @@ class SqliteStore:
             run.execute(FILL)
 
     def add(self, job: Job, n_bytes: int, limits: Amounts) -> Amounts | None:
-        """As `Store.add`."""
+        """As `Ledger.add`."""
         notice: Notice = "none" if job.webhook is None else "due"
         with self._transaction() as run:
             held = Amounts(*run.execute(HELD, (job.client,)).fetchone())
@@ -117,7 +117,7 @@ class SqliteStore:
         return None
 
     def plan(self, identity: str, pictures: Sequence[Picture]) -> bool:
-        """As `Store.plan`."""
+        """As `Ledger.plan`."""
         rows = ((identity, picture.number, picture.name, picture.place) for picture in pictures)
         with self._transaction() as run:
             if not run.execute("SELECT 1 FROM jobs WHERE id = ?", (identity,)).fetchone():
@@ -127,16 +127,16 @@ class SqliteStore:
         return True
 
     def jobs(self) -> list[Job]:
-        """As `Store.jobs`."""
+        """As `Ledger.jobs`."""
         return [from_json(content) for (content,) in self._rows("SELECT content FROM jobs ORDER BY created, id")]
 
     def job(self, identity: str) -> Job | None:
-        """As `Store.job`."""
+        """As `Ledger.job`."""
         rows = self._rows("SELECT content FROM jobs WHERE id = ?", identity)
         return from_json(rows[0][0]) if rows else None
 
     def open_jobs(self) -> list[OpenJob]:
-        """As `Store.open_jobs`."""
+        """As `Ledger.open_jobs`."""
         rows = self._rows(OPEN)
         return [
             OpenJob(identity, client, left, created, bool(is_begun))
@@ -144,7 +144,7 @@ class SqliteStore:
         ]
 
     def progress(self, identity: str) -> Progress | None:
-        """As `Store.progress`."""
+        """As `Ledger.progress`."""
         rows = self._rows("SELECT done, failed, started, ended, detail, notice, told FROM jobs WHERE id = ?", identity)
         if not rows:
             return None
@@ -162,18 +162,18 @@ class SqliteStore:
         return rate_of(self._rows(counted, identity, since)[0][0], until - since)
 
     def beat(self, holders: Sequence[str], seconds: float) -> None:
-        """As `Store.beat`."""
+        """As `Ledger.beat`."""
         with self._transaction() as run:
             until = self._clock() + seconds
             run.executemany("INSERT OR REPLACE INTO holders VALUES (?, ?)", [(holder, until) for holder in holders])
             run.execute("DELETE FROM holders WHERE until <= ?", (self._clock(),))
 
     def leave(self, holder: str) -> None:
-        """As `Store.leave`."""
+        """As `Ledger.leave`."""
         self._rows("DELETE FROM holders WHERE id = ?", holder)
 
     def take(self, identity: str, holder: str, count: int) -> list[Picture]:
-        """As `Store.take`."""
+        """As `Ledger.take`."""
         now = self._clock()
         with self._transaction() as run:
             arguments = {"holder": holder, "job": identity, "now": now, "count": count}
@@ -183,7 +183,7 @@ class SqliteStore:
         return [Picture(*row) for row in sorted(taken)]
 
     def commit(self, identity: str, name: str, answered: Mapping[int, bool], n_bytes: int) -> bool:
-        """As `Store.commit`."""
+        """As `Ledger.commit`."""
         with self._transaction() as run:
             if not run.execute("SELECT 1 FROM jobs WHERE id = ?", (identity,)).fetchone():
                 return False
@@ -208,7 +208,7 @@ class SqliteStore:
         return True
 
     def parts(self, identity: str, after: int = 0) -> list[Part]:
-        """As `Store.parts`."""
+        """As `Ledger.parts`."""
         rows = self._rows(
             "SELECT name, done, failed, superseded, at FROM parts WHERE job = ? AND number >= ? ORDER BY number",
             identity,
@@ -217,38 +217,38 @@ class SqliteStore:
         return [Part(name, done, failed, json.loads(superseded), at) for name, done, failed, superseded, at in rows]
 
     def note(self, identity: str, detail: str | None) -> None:
-        """As `Store.note`."""
+        """As `Ledger.note`."""
         self._rows("UPDATE jobs SET detail = ? WHERE id = ?", detail, identity)
 
     def due_notices(self, holder: str) -> list[str]:
-        """As `Store.due_notices`."""
+        """As `Ledger.due_notices`."""
         return [identity for (identity,) in self._rows(TAKE_NOTICES, {"holder": holder, "now": self._clock()})]
 
     def noticed(self, identity: str, notice: Notice) -> None:
-        """As `Store.noticed`."""
+        """As `Ledger.noticed`."""
         self._rows("UPDATE jobs SET notice = ? WHERE id = ?", notice, identity)
 
     def tell(self, identity: str, count: int) -> None:
-        """As `Store.tell`."""
+        """As `Ledger.tell`."""
         self._rows("UPDATE jobs SET told = ? WHERE id = ?", count, identity)
 
     def erase(self, identities: Sequence[str]) -> None:
-        """As `Store.erase`."""
+        """As `Ledger.erase`."""
         now = self._clock()
         with self._transaction() as run:
             run.executemany("INSERT OR REPLACE INTO erasures VALUES (?, ?)", [(each, now) for each in identities])
             run.executemany("DELETE FROM jobs WHERE id = ?", [(each,) for each in identities])
 
     def erasures(self) -> Mapping[str, float]:
-        """As `Store.erasures`."""
+        """As `Ledger.erasures`."""
         return dict(self._rows("SELECT id, since FROM erasures"))
 
     def erased(self, identity: str) -> None:
-        """As `Store.erased`."""
+        """As `Ledger.erased`."""
         self._rows("DELETE FROM erasures WHERE id = ?", identity)
 
     def close(self) -> None:
-        """As `Store.close`."""
+        """As `Ledger.close`."""
         with self._lock:
             self._connection.close()
 
@@ -275,4 +275,4 @@ def _errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:  # a full disk, a damaged file, a lock that another process keeps
-        raise StoreAway(str(error)) from error
+        raise LedgerAway(str(error)) from error

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.batch.ledger.job import Job, OpenJob, Store, Webhook
+from lexiseg_service.batch.ledger.job import Job, Ledger, OpenJob, Webhook
 from lexiseg_service.batch.ledger.quota import Amounts
-from lexiseg_service.batch.ledger.redis_store import RedisStore
-from lexiseg_service.batch.ledger.sqlite_store import SqliteStore
+from lexiseg_service.batch.ledger.redis_streams import RedisLedger
+from lexiseg_service.batch.ledger.sqlite import SqliteLedger
 from lexiseg_service.batch.sources.source import Picture
 from lexiseg_service.redis_link import Breaker, RedisLink
 from tests.redis_server import RedisServer
@@ -30,26 +30,26 @@ def pictures(count: int) -> list[Picture]:
     return [Picture(number, f"{number}.jpg", f"https://example.org/{number}.jpg") for number in range(count)]
 
 
-def add(store: Store, added: Job, count: int) -> None:
+def add(store: Ledger, added: Job, count: int) -> None:
     assert store.add(added, 0, PLENTY) is None
     assert store.plan(added.id, pictures(count))
 
 
 @pytest.fixture(params=["sqlite", "redis"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    store: Store
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    store: Ledger
     if request.param == "sqlite":
-        store = SqliteStore(tmp_path / "jobs.sqlite")
+        store = SqliteLedger(tmp_path / "jobs.sqlite")
     else:
         server: RedisServer = request.getfixturevalue("shared_redis")
         link = RedisLink(server.url, 10, Breaker())
         link.ask(lambda client: client.flushall())
-        store = RedisStore(link)
+        store = RedisLedger(link)
     yield store
     store.close()
 
 
-def test_a_job_comes_back_as_it_was_added(store: Store) -> None:
+def test_a_job_comes_back_as_it_was_added(store: Ledger) -> None:
     added = job(webhook=WEBHOOK)
     add(store, added, 4)
 
@@ -63,7 +63,7 @@ def test_a_job_comes_back_as_it_was_added(store: Store) -> None:
     assert store.progress("b") is None
 
 
-def test_a_picture_has_one_holder(store: Store) -> None:
+def test_a_picture_has_one_holder(store: Ledger) -> None:
     add(store, job(), 4)
     store.beat(["x", "y"], LEASE)
 
@@ -73,7 +73,7 @@ def test_a_picture_has_one_holder(store: Store) -> None:
     assert taken[0][0] == pictures(1)[0]
 
 
-def test_a_holder_that_missed_what_it_took_gets_it_again(store: Store) -> None:
+def test_a_holder_that_missed_what_it_took_gets_it_again(store: Ledger) -> None:
     add(store, job(), 4)
     store.beat(["x"], LEASE)
     store.take("a", "x", 2)
@@ -81,7 +81,7 @@ def test_a_holder_that_missed_what_it_took_gets_it_again(store: Store) -> None:
     assert [picture.number for picture in store.take("a", "x", 2)] == [0, 1]
 
 
-def test_pictures_of_a_holder_that_is_gone_are_free(store: Store) -> None:
+def test_pictures_of_a_holder_that_is_gone_are_free(store: Ledger) -> None:
     add(store, job(), 4)
     store.beat(["x", "y"], LEASE)
     store.take("a", "x", 2)
@@ -91,7 +91,7 @@ def test_pictures_of_a_holder_that_is_gone_are_free(store: Store) -> None:
     assert take_all(store, "y", 4) == [0, 1, 2, 3]
 
 
-def take_all(store: Store, holder: str, count: int) -> list[int]:
+def take_all(store: Ledger, holder: str, count: int) -> list[int]:
     """The numbers of all pictures that a holder gets; each is answered before the next are taken."""
     numbers: list[int] = []
     while taken := [picture.number for picture in store.take("a", holder, count)]:
@@ -100,7 +100,7 @@ def take_all(store: Store, holder: str, count: int) -> list[int]:
     return sorted(numbers)
 
 
-def test_pictures_of_a_lease_that_has_ended_are_free(store: Store) -> None:
+def test_pictures_of_a_lease_that_has_ended_are_free(store: Ledger) -> None:
     add(store, job(), 2)
     store.beat(["x"], 0.001)
     store.take("a", "x", 2)
@@ -113,7 +113,7 @@ def test_pictures_of_a_lease_that_has_ended_are_free(store: Store) -> None:
     assert sorted(picture.number for picture in taken) == [0, 1]
 
 
-def test_a_part_counts_each_picture_once(store: Store) -> None:
+def test_a_part_counts_each_picture_once(store: Ledger) -> None:
     add(store, job(), 4)
     store.beat(["x", "y"], LEASE)
     store.take("a", "x", 3)
@@ -134,7 +134,7 @@ def test_a_part_counts_each_picture_once(store: Store) -> None:
     assert (progress.done, progress.failed, progress.ended) == (2, 1, None)
 
 
-def test_a_commit_that_is_repeated_changes_nothing(store: Store) -> None:
+def test_a_commit_that_is_repeated_changes_nothing(store: Ledger) -> None:
     add(store, job(total=1), 1)
     store.beat(["x"], LEASE)
     store.take("a", "x", 1)
@@ -145,7 +145,7 @@ def test_a_commit_that_is_repeated_changes_nothing(store: Store) -> None:
     assert [(part.name, part.done, list(part.superseded)) for part in store.parts("a")] == [("first", 1, [])]
 
 
-def test_the_last_picture_ends_the_job(store: Store) -> None:
+def test_the_last_picture_ends_the_job(store: Ledger) -> None:
     add(store, job(total=2), 2)
     store.beat(["x"], LEASE)
     store.take("a", "x", 2)
@@ -163,7 +163,7 @@ def test_the_last_picture_ends_the_job(store: Store) -> None:
     assert store.open_jobs() == []
 
 
-def test_a_removed_job_takes_no_answers(store: Store) -> None:
+def test_a_removed_job_takes_no_answers(store: Ledger) -> None:
     add(store, job(), 4)
     store.beat(["x"], LEASE)
     store.take("a", "x", 2)
@@ -174,7 +174,7 @@ def test_a_removed_job_takes_no_answers(store: Store) -> None:
     assert (store.jobs(), store.take("a", "x", 1), store.parts("a")) == ([], [], [])
 
 
-def test_a_job_without_room_is_not_added_and_the_store_says_what_its_client_has(store: Store) -> None:
+def test_a_job_without_room_is_not_added_and_the_store_says_what_its_client_has(store: Ledger) -> None:
     assert store.add(job("a"), 100, Amounts(2, 3, 120)) is None
     store.plan("a", pictures(4))
     store.commit("a", "first", {0: False}, 15)
@@ -189,7 +189,7 @@ def test_a_job_without_room_is_not_added_and_the_store_says_what_its_client_has(
     assert store.add(job("c"), 115, Amounts(2, 3, 120)) is None
 
 
-def test_a_job_that_has_ended_is_kept_and_not_unended(store: Store) -> None:
+def test_a_job_that_has_ended_is_kept_and_not_unended(store: Ledger) -> None:
     add(store, job(total=1), 1)
     store.beat(["x"], LEASE)
     store.take("a", "x", 1)
@@ -198,14 +198,14 @@ def test_a_job_that_has_ended_is_kept_and_not_unended(store: Store) -> None:
     assert store.add(job("b"), 0, Amounts(0, 0, 0)) == Amounts(0, 1, 7)
 
 
-def test_a_burst_passes_no_limit(store: Store) -> None:
+def test_a_burst_passes_no_limit(store: Ledger) -> None:
     with ThreadPoolExecutor(16) as threads:
         refused = [*threads.map(lambda number: store.add(job(f"{number}"), 0, Amounts(5, 100, 100)), range(40))]
 
     assert (refused.count(None), len(store.jobs())) == (5, 5)
 
 
-def test_a_job_that_is_not_planned_has_no_pictures_and_is_erased_later(store: Store) -> None:
+def test_a_job_that_is_not_planned_has_no_pictures_and_is_erased_later(store: Ledger) -> None:
     store.add(job(), 0, PLENTY)
     store.beat(["x"], LEASE)
 
@@ -216,7 +216,7 @@ def test_a_job_that_is_not_planned_has_no_pictures_and_is_erased_later(store: St
     assert (len(store.take("a", "x", 1)), store.erasures()) == (1, {})
 
 
-def test_pictures_of_a_job_that_is_gone_are_not_added(store: Store) -> None:
+def test_pictures_of_a_job_that_is_gone_are_not_added(store: Ledger) -> None:
     store.add(job(), 0, PLENTY)
     store.erase(["a"])
 
@@ -224,7 +224,7 @@ def test_pictures_of_a_job_that_is_gone_are_not_added(store: Store) -> None:
     assert "a" in store.erasures()
 
 
-def test_an_erasure_is_recorded_until_its_files_are_gone(store: Store) -> None:
+def test_an_erasure_is_recorded_until_its_files_are_gone(store: Ledger) -> None:
     for identity in "abc":
         add(store, job(identity), 4)
 
@@ -236,7 +236,7 @@ def test_an_erasure_is_recorded_until_its_files_are_gone(store: Store) -> None:
     assert set(store.erasures()) == {"b"}
 
 
-def test_a_notice_is_due_at_the_end_and_has_one_holder(store: Store) -> None:
+def test_a_notice_is_due_at_the_end_and_has_one_holder(store: Ledger) -> None:
     add(store, job("a", 1, WEBHOOK), 1)
     add(store, job("b", 1, WEBHOOK), 1)
     store.beat(["x", "y"], LEASE)
@@ -251,7 +251,7 @@ def test_a_notice_is_due_at_the_end_and_has_one_holder(store: Store) -> None:
     assert store.due_notices("x") == []
 
 
-def test_many_holders_at_once_take_each_picture_once(store: Store) -> None:
+def test_many_holders_at_once_take_each_picture_once(store: Ledger) -> None:
     add(store, job(total=200), 200)
     holders = [f"holder {number}" for number in range(8)]
     store.beat(holders, LEASE)
@@ -265,7 +265,7 @@ def test_many_holders_at_once_take_each_picture_once(store: Store) -> None:
 
 
 def test_another_gateway_sees_what_the_first_has_stored(tmp_path: Path) -> None:
-    first, second = SqliteStore(tmp_path / "jobs.sqlite"), SqliteStore(tmp_path / "jobs.sqlite")
+    first, second = SqliteLedger(tmp_path / "jobs.sqlite"), SqliteLedger(tmp_path / "jobs.sqlite")
     add(first, job(), 4)
     first.beat(["x"], LEASE)
     first.take("a", "x", 1)
