@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lexiseg_labels.formats.coco import ANNOTATIONS
+from lexiseg_service.commands.image_files import LEDGER
 from tests import pictures
 from tests.integration.server import Server
 from tests.service.commands.command_line import CommandLine
@@ -23,11 +24,13 @@ def lexiseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     return CommandLine(monkeypatch, capsys)
 
 
-def without_model(annotations: bytes) -> Any:
+def without_model(ledger: bytes) -> Any:
     """A server is known by its address, a model in this process by its digest."""
-    content = json.loads(annotations)
-    assert content["asked"].pop("model")
-    return content
+    first, *rows = [json.loads(line) for line in ledger.splitlines()]
+    assert first["asked"].pop("model")
+    stamps = [row.pop("modified") for row in rows]
+    assert all(stamps)
+    return [first, *rows]
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -57,5 +60,5 @@ def test_a_server_and_this_process_write_the_same_files(
     here, there = files_of(tmp_path / "here"), files_of(tmp_path / "there")
     assert json.loads(here[ANNOTATIONS])["annotations"]
     assert {f"{name}.png" for name in NAMES} <= here.keys()
-    assert without_model(there.pop(ANNOTATIONS)) == without_model(here.pop(ANNOTATIONS))
+    assert without_model(there.pop(LEDGER)) == without_model(here.pop(LEDGER))
     assert there == here
