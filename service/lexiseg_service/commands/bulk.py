@@ -128,7 +128,7 @@ def bulk(
         question = question_of(
             classes, vocabulary, task=task, background=background, threshold=threshold, max_side=max_side
         )
-        job = JobInput(question=question, folder=source)
+        job = JobInput.model_construct(question=question, folder=source)  # unchecked: a path has any bytes
     cluster = None if local else cluster_of(ray, actors, cpus, gpus)
     asked = Asked(job, destination, to or [], kind, id_column, image_column)
     raise typer.Exit(run(asked, settings, cluster, rows_per_file, max_failure_rate, retry_failed=retry_failed))
