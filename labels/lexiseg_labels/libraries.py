@@ -9,7 +9,7 @@ import numpy as np
 
 from lexiseg_labels.errors import MissingLibrary
 from lexiseg_labels.formats.coco import prompt_fields
-from lexiseg_labels.segments import Answer, MaskOmitted
+from lexiseg_labels.segments import OPTIONAL, Answer, MaskOmitted
 
 if TYPE_CHECKING:
     import fiftyone
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import supervision
 
 COLUMNS = ("id", "label", "class_index", "score", "area", "share", "x", "y", "width", "height")
-OPTIONAL = ("prompt_index", "mask_index", "quality", "is_thing", "track_id")  # columns where any segment has one
 
 
 def to_pandas(answer: Answer) -> pandas.DataFrame:

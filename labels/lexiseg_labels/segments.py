@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import KW_ONLY, MISSING, dataclass, field, fields
 from functools import cached_property
 from operator import index
 from typing import Any, Protocol, TypeAlias
@@ -90,21 +90,52 @@ Shape: TypeAlias = RunLengths | Polygons | LabelMapMask | MaskOmitted
 
 
 @dataclass(frozen=True)
-class Segment:
-    """One mask with its label. `score`: 0 to 1; `area`: pixels; `bbox`: x, y, width, height in pixels."""
+class SegmentFields:
+    """What an answer says of a segment, whatever form its mask has: in `POST /segment`, a model and a client.
 
-    id: int
-    label: str | None
-    class_index: int | None  # index into the request's classes
-    score: float
+    A field that is added here and to the message `Segment` (with a default: older answers lack it) is in all of them.
+    """
+
+    id: int = field(metadata={"description": "segment number, from 1; the value of its pixels in the label map"})
+    label: str | None = field(metadata={"description": "name of the class; null for a prompt without classes"})
+    class_index: int | None = field(
+        metadata={"description": "index of the class in the request or the vocabulary, from 0; null without a class"}
+    )
+    score: float = field(
+        metadata={"description": "probability of the label, 0 to 1; without a label, the quality of the mask"}
+    )
+    _: KW_ONLY
+    prompt_index: int | None = field(
+        default=None, metadata={"description": "index of the prompt in the request, from 0"}
+    )
+    mask_index: int | None = field(
+        default=None, metadata={"description": "rank among the alternative masks of the prompt, from 0, best first"}
+    )
+    quality: float | None = field(
+        default=None,
+        metadata={"description": "the model's estimate of the mask's IoU with the intended object, 0 to 1"},
+    )
+    is_thing: bool | None = field(
+        default=None, metadata={"description": "whether the class is countable (car) or not (sky); null: unknown"}
+    )
+    track_id: int | None = field(
+        default=None,
+        metadata={"description": "object number, constant across the frames of a video; null for a still image"},
+    )
+
+
+# Fields that every segment has, and those that older answers lack.
+ALWAYS = tuple(item.name for item in fields(SegmentFields) if item.default is MISSING)
+OPTIONAL = tuple(item.name for item in fields(SegmentFields) if item.default is not MISSING)
+
+
+@dataclass(frozen=True)
+class Segment(SegmentFields):
+    """One mask with its label. `area`: pixels; `bbox`: x, y, width, height in pixels."""
+
     area: int
     bbox: tuple[int, int, int, int]
     shape: Shape
-    prompt_index: int | None = None  # index into the request's prompts
-    mask_index: int | None = None  # rank among the prompt's masks, 0 = best
-    quality: float | None = None  # 0 to 1, the model's estimate of the mask's IoU
-    is_thing: bool | None = None  # True: countable (car); False: stuff (sky); None: not stated by the task
-    track_id: int | None = None
 
     @cached_property
     def mask(self) -> Mask:
@@ -158,7 +189,7 @@ class Answer(Protocol):
 
 @dataclass(frozen=True)
 class Timings:
-    """Server-side durations in milliseconds."""
+    """Server-side durations in milliseconds; `image` is the image pass of the batch that the request was part of."""
 
     decode: float = 0.0
     queue: float = 0.0
@@ -255,12 +286,12 @@ def segment_of(entry: Mapping[str, Any], size: tuple[int, int], label_map: Label
         TypeError, ValueError, LookupError: a member is missing or invalid.
     """
     x, y, width, height = map(index, entry["bbox"])
-    plain: dict[str, Any] = {name: entry[name] for name in ("label", "class_index", "score", "area")}
-    plain |= {name: entry.get(name) for name in ("prompt_index", "mask_index", "quality", "is_thing", "track_id")}
+    plain = {name: entry[name] for name in (*ALWAYS, "area")}
+    plain |= {name: entry[name] for name in OPTIONAL if name in entry}
     if any(isinstance(value, (list, dict)) for value in plain.values()):
         raise TypeError(f"expected plain values, got {plain!r:.200}")
-    shape = _shape_of(entry, size, label_map)
-    return Segment(id=read_id(entry["id"]), bbox=(x, y, width, height), shape=shape, **plain)
+    plain["id"] = read_id(plain["id"])
+    return Segment(**plain, bbox=(x, y, width, height), shape=_shape_of(entry, size, label_map))
 
 
 def segment_json(segment: Segment) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from lexiseg_labels.segments import SegmentFields
 from lexiseg_model.errors import UnknownModelError
 
 DEFAULT_SMOOTHING = 0.8  # share of the past in the average over the frames of a video
@@ -168,34 +169,11 @@ class Ring:
 
 
 @dataclass(frozen=True)
-class Segment:
-    """One mask with its label.
+class Segment(SegmentFields):
+    """One mask of the image's size with its label, and as polygons, where these are asked for."""
 
-    Attributes:
-        id: from 1; the value of its pixels in the label map.
-        label: the name of its class; None where no class was requested or none fits.
-        class_index: of its class in the vocabulary.
-        score: 0..1.
-        mask: at the size of the image.
-        is_thing: whether its class is countable, in tasks that separate things from stuff.
-        prompt_index: index of its prompt.
-        mask_index: rank among the masks of that prompt, best first.
-        quality: 0..1, the model's estimate of the mask's IoU with the intended object.
-        track_id: the same for an object from frame to frame of a video.
-        rings: the mask as polygons, where these are asked for.
-    """
-
-    id: int
-    label: str | None
-    class_index: int | None
-    score: float
     mask: Rle
-    is_thing: bool | None = None
-    prompt_index: int | None = None
-    mask_index: int | None = None
-    quality: float | None = None
-    track_id: int | None = None
-    rings: tuple[Ring, ...] = ()
+    rings: tuple[Ring, ...] = field(default=(), kw_only=True)
 
     @property
     def area(self) -> int:
@@ -226,15 +204,6 @@ class Segmentation:
     label_map: LabelMap
     probability: NDArray[np.float32] | None = None
     overlapping: bool = False
-
-
-@dataclass(frozen=True)
-class AnswerWarning:
-    """A warning of an answer: a stable `type` for programs, a readable `detail`, the `field` of the request."""
-
-    type: str
-    detail: str
-    field: str | None = None
 
 
 class StrictModel(BaseModel):

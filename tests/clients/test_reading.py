@@ -24,6 +24,7 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import StreamOptions
 from lexiseg_labels import segmentation, segments
 from lexiseg_labels.masks import png
+from lexiseg_model import types
 from lexiseg_service.gateway.rest.openapi import SEGMENT
 from lexiseg_service.question import schemas
 from tests.clients.scripted_server import MODELS, VOCABULARY
@@ -139,11 +140,10 @@ def test_every_word_of_the_wire_is_known() -> None:
 def test_every_field_of_an_answer_can_be_read() -> None:
     # What was asked about is not told again by a server.
     own = {segmentation.Segmentation: {"image"}}
-    renamed = {"label_map": "map_file", "confidence": "confidence_png", "mask": "shape"}
+    renamed = {"label_map": "map_file", "confidence": "confidence_png"}
 
     pairs: list[tuple[type[Any], type[BaseModel]]] = [
         (segmentation.Segmentation, schemas.SegmentAnswer),
-        (segments.Segment, schemas.SegmentOutput),
         (segments.Timings, schemas.TimingsOutput),
         (segments.CacheUse, schemas.CacheOutput),
         (segments.AnswerWarning, schemas.WarningOutput),
@@ -151,6 +151,20 @@ def test_every_field_of_an_answer_can_be_read() -> None:
     for ours, theirs in pairs:
         names = {field.name for field in dataclasses.fields(ours)}
         assert names - own.get(ours, set()) == {renamed.get(name, name) for name in theirs.model_fields}
+
+
+@pytest.mark.parametrize(
+    ("kind", "lacks", "has"),
+    [
+        pytest.param(schemas.SegmentOutput, set(), set(), id="REST"),
+        pytest.param(segments.Segment, {"shape"}, {"mask"}, id="client"),
+        pytest.param(types.Segment, {"rings"}, {"area", "bbox"}, id="model"),
+    ],
+)
+def test_a_segment_has_the_fields_of_its_message_everywhere(kind: type[Any], lacks: set[str], has: set[str]) -> None:
+    names = {field.name for field in dataclasses.fields(kind)}
+
+    assert names - lacks | has == set(pb.Segment.DESCRIPTOR.fields_by_name)
 
 
 def test_every_error_is_public() -> None:

@@ -174,7 +174,7 @@ def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibrat
         if score < options.min_score(entry.threshold, default):
             continue
         is_thing = None if task == "semantic" else entry.thing is not False
-        segments.append(Segment(len(segments) + 1, entry.name, index, score, rle, is_thing))
+        segments.append(Segment(len(segments) + 1, entry.name, index, score, rle, is_thing=is_thing))
         pieces_of.append(piece)
     size = (pieces.labels.shape[0], pieces.labels.shape[1])
     # Tracking in a video compares the maps of two frames.

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import orjson
 
+from lexiseg_labels.segments import AnswerWarning, CacheUse, Timings
 from lexiseg_model.pictures.header import PictureHeader
-from lexiseg_model.types import AnswerWarning, Prompt, Refinement, Region, Segment, Task, Vocabulary
+from lexiseg_model.types import Prompt, Refinement, Region, Segment, Task, Vocabulary
 from lexiseg_service.errors import ServiceError
 
 BYTES_PER_COORDINATE = 5  # of a polygon, in JSON
@@ -90,27 +91,6 @@ class Exemplified:
     rows: tuple[bytes, ...] = field(repr=False)
     picture: bytes = field(default=b"", repr=False)
     regions: tuple[Region, ...] = ()
-
-
-@dataclass(frozen=True)
-class Timings:
-    """Milliseconds of each stage. `image` is the image pass of the batch that the request was part of."""
-
-    decode: float
-    queue: float
-    text: float
-    image: float
-    post: float
-    total: float
-
-
-@dataclass(frozen=True)
-class CacheUse:
-    """Texts found and not found in the cache, and whether the image's features were."""
-
-    text_hits: int
-    text_misses: int
-    features: bool = False
 
 
 @dataclass(frozen=True)

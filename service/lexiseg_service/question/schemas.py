@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic.dataclasses import dataclass
 
+from lexiseg_labels.segments import SegmentFields
 from lexiseg_model.catalogue.available import AvailableModel
 from lexiseg_model.types import ModelCard, Refinement, Rle, StrictModel, Task
 from lexiseg_service.question.messages import MaskFormat
@@ -243,28 +244,12 @@ class MaskOutput(BaseModel):
     counts: str = Field(description="COCO compressed run lengths, column by column")
 
 
-class SegmentOutput(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class SegmentOutput(SegmentFields):
     """One segment: the pixels of a class or of an object, or the mask of a prompt."""
 
-    id: int = Field(description="segment number, from 1; the value of its pixels in the label map")
-    label: str | None = Field(description="name of the class; null for a prompt without classes")
-    class_index: int | None = Field(
-        description="index of the class in the request or the vocabulary, from 0; null without a class"
-    )
-    score: float = Field(description="probability of the label, 0 to 1; without a label, the quality of the mask")
     area: int = Field(description="number of pixels in the mask")
     bbox: tuple[int, int, int, int] = Field(description="bounding box of the mask: x, y, width, height in pixels")
-    prompt_index: int | None = Field(None, description="index of the prompt in the request, from 0")
-    mask_index: int | None = Field(
-        None, description="rank among the alternative masks of the prompt, from 0, best first"
-    )
-    quality: float | None = Field(
-        None, description="the model's estimate of the mask's IoU with the intended object, 0 to 1"
-    )
-    is_thing: bool | None = Field(None, description="whether the class is countable (car) or not (sky); null: unknown")
-    track_id: int | None = Field(
-        None, description="object number, constant across the frames of a video; null for a still image"
-    )
     mask: MaskOutput | PolygonOutput | None = Field(
         description="mask in the format that the request chose; null for mask=png and mask=none"
     )

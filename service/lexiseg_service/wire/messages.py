@@ -12,24 +12,12 @@ from typing import Any
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2 as internal
+from lexiseg_labels.segments import AnswerWarning, CacheUse, Timings
 from lexiseg_model.pictures.colours import SRGB
 from lexiseg_model.pictures.header import PictureHeader
-from lexiseg_model.types import (
-    AnswerWarning,
-    Background,
-    ClassEntry,
-    Point,
-    Prompt,
-    Region,
-    Ring,
-    Rle,
-    Segment,
-    Shown,
-    Vocabulary,
-)
+from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Ring, Rle, Segment, Shown, Vocabulary
 from lexiseg_service.errors import NotReady
 from lexiseg_service.question.messages import (
-    CacheUse,
     ExampleRegion,
     Exemplified,
     Followed,
@@ -37,7 +25,6 @@ from lexiseg_service.question.messages import (
     MaskFormat,
     RenderedMap,
     StreamQuestion,
-    Timings,
     VideoFrame,
     WorkerAnswer,
     WorkerRequest,

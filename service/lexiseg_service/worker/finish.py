@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_labels.segments import CacheUse, Timings
 from lexiseg_model import tasks
 from lexiseg_model.masks import overlay
 from lexiseg_model.masks.png import to_png
@@ -24,7 +25,7 @@ from lexiseg_model.types import LabelMap, Segment, Segmentation
 from lexiseg_model.vocabulary.scoring import Steady
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
 from lexiseg_service.fair_queue import FairExecutor
-from lexiseg_service.question.messages import CacheUse, RenderedMap, Timings, WorkerAnswer
+from lexiseg_service.question.messages import RenderedMap, WorkerAnswer
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.feature_cache import FeatureCache, key_of

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lexiseg_labels.segments import AnswerWarning
 from lexiseg_model.internal import Corrections
 from lexiseg_model.pictures.note import Note
 from lexiseg_model.segmenter import Unfamiliar
 from lexiseg_model.tasks import Query
-from lexiseg_model.types import AnswerWarning, Prompt, Segmentation, Task, Vocabulary
+from lexiseg_model.types import Prompt, Segmentation, Task, Vocabulary
 from lexiseg_model.vocabulary.bank import unfamiliar_classes
 
 UNFAMILIAR = "unfamiliar-word"

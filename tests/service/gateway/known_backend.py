@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from lexiseg_labels.segments import CacheUse, Timings
 from lexiseg_model.types import ModelCard, Rle, Segment
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import (
-    CacheUse,
     Exemplified,
     FrameAnswer,
     StreamQuestion,
-    Timings,
     VideoFrame,
     WorkerAnswer,
     WorkerRequest,

@@ -7,30 +7,17 @@ import pytest
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2 as internal
+from lexiseg_labels.segments import AnswerWarning, CacheUse, Timings
 from lexiseg_model.pictures.header import PictureHeader
-from lexiseg_model.types import (
-    AnswerWarning,
-    Background,
-    ClassEntry,
-    Point,
-    Prompt,
-    Region,
-    Ring,
-    Rle,
-    Segment,
-    Shown,
-    Vocabulary,
-)
+from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Ring, Rle, Segment, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import (
-    CacheUse,
     ExampleRegion,
     Exemplified,
     Followed,
     FrameAnswer,
     RenderedMap,
     StreamQuestion,
-    Timings,
     VideoFrame,
     WorkerAnswer,
     WorkerRequest,
@@ -94,9 +81,11 @@ REQUESTS = {
     "an image with its id": replace(PLAIN, image_id="0" * 32),
 }
 SEGMENTS = (
-    Segment(1, "sofa", 0, 0.9123, Rle((4, 5), "088", 8, (0, 0, 2, 4)), True),
-    Segment(2, None, None, 0.5, Rle((4, 5), "8;", 1, (3, 1, 1, 1)), None, 0, 0, 0.5),
-    Segment(3, "sky", 1, 0.25, Rle((4, 5), "8;", 1, (3, 1, 1, 1)), False, 3, 2, 0.0),
+    Segment(1, "sofa", 0, 0.9123, Rle((4, 5), "088", 8, (0, 0, 2, 4)), is_thing=True),
+    Segment(2, None, None, 0.5, Rle((4, 5), "8;", 1, (3, 1, 1, 1)), prompt_index=0, mask_index=0, quality=0.5),
+    Segment(
+        3, "sky", 1, 0.25, Rle((4, 5), "8;", 1, (3, 1, 1, 1)), is_thing=False, prompt_index=3, mask_index=2, quality=0.0
+    ),
 )
 ANSWER = WorkerAnswer(
     "abc",

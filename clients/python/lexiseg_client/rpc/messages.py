@@ -205,7 +205,7 @@ def _segmentation(message: pb.SegmentResponse, size: tuple[int, int]) -> Segment
 
 
 def _segment(segment: pb.Segment, size: tuple[int, int], label_map: LabelMapPng | None) -> Segment:
-    plain = _values(segment, *(name for name in Segment.__annotations__ if name not in ("bbox", "shape")))
+    plain = _values(segment, *(name for name in pb.Segment.DESCRIPTOR.fields_by_name if name not in ("bbox", "mask")))
     box = segment.bbox
     entry = {**plain, "bbox": (box.x, box.y, box.width, box.height), "mask": _mask_json(segment.mask)}
     return segment_of(entry, size, label_map)

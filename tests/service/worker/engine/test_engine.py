@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lexiseg_model.types import AnswerWarning
+from lexiseg_labels.segments import AnswerWarning
 from lexiseg_model.vocabulary.languages import Dictionary, Languages
 from lexiseg_service.errors import NotReady, UndecodableImage
 from lexiseg_service.worker.warnings import TRANSLATED
