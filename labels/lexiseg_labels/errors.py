@@ -3,6 +3,7 @@
 LexisegError
  +- NoMasks            the answer has no masks: requested with mask="none"
  +- UnreadableAnswer   a mask, a map or an answer is damaged
+ +- UnreadableLabels   labels of a tool that are not of their format, or of an impossible picture
  +- MissingLibrary     an optional library is not installed; also an ImportError
  +- NoViewer           no program, or no display, to show a picture
 """
@@ -20,6 +21,10 @@ class NoMasks(LexisegError):
 
 class UnreadableAnswer(LexisegError):
     """The response is not one of lexiseg."""
+
+
+class UnreadableLabels(LexisegError):
+    """Labels of a tool are not of their format, or of an impossible picture."""
 
 
 class MissingLibrary(LexisegError, ImportError):

@@ -1,6 +1,7 @@
 """COCO's instances: run lengths in one JSON file, and the pictures beside it.
 
 Keys have the order of this module, as the playground's writer; ids count from 1 in the order of the pictures.
+What tools write is read by `formats/coco_reading.py`.
 """
 
 from __future__ import annotations

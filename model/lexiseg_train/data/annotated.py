@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_labels.annotations import AnnotatedImage
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
 from lexiseg_train.data.annotations.coco import read_coco_file
-from lexiseg_train.data.annotations.content import CocoImage
+from lexiseg_train.data.annotations.drawing import draw
 from lexiseg_train.data.benchmark import Benchmark, FolderLayout, benchmark
 from lexiseg_train.data.indexed import opened, read_photograph
 from lexiseg_train.data.scenes import Scene
@@ -173,13 +174,13 @@ def read_lvis(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
     return AnnotatedSet(benchmark, split, samples, content.warnings)
 
 
-def _paint(image: CocoImage) -> Labels:
+def _paint(image: AnnotatedImage) -> Labels:
     """Labels [H, W] of the masks of an image of LVIS; smaller ones, by the stated area, cover larger ones.
 
     Masks that cannot be read are IGNORED as all else.
     """
     labels = np.full(image.size, IGNORED, np.uint16)
-    masks = [(each.read(image.size), each) for each in image.annotations]
+    masks = [(draw(each.outline, image.size), each) for each in image.annotations]
     for mask, each in sorted(masks, key=lambda entry: -(entry[1].stated_area or entry[0].area)):
         unknown = each.ignored or each.category is None
         labels[decode(mask)] = IGNORED if unknown else int(str(each.category)) - 1

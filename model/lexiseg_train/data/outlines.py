@@ -8,13 +8,15 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lexiseg_labels.annotations import AnnotatedImage
+from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.masks.outlines import checked_size
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files.names import visible_files
 from lexiseg_model.types import Rle
 from lexiseg_train.data.annotations.coco import read_coco_file
-from lexiseg_train.data.annotations.content import CocoImage
+from lexiseg_train.data.annotations.drawing import draw
 from lexiseg_train.data.annotations.photographs import Photographs
-from lexiseg_train.data.annotations.segmentation import checked_size, read_segmentation
 from lexiseg_train.data.indexed import read_photograph
 from lexiseg_train.data.scenes import Scene
 
@@ -47,15 +49,15 @@ def outlined_scenes(place: Path) -> list[Scene[tuple[Rle, ...]]]:
     return [Scene(str(path), partial(read_photograph, path), partial(_sa1b_objects, path)) for path in images]
 
 
-def _coco_scene(photographs: Photographs, image: CocoImage) -> Scene[tuple[Rle, ...]]:
+def _coco_scene(photographs: Photographs, image: AnnotatedImage) -> Scene[tuple[Rle, ...]]:
     # A missing one costs itself alone.
     path = photographs.find(image.file_name) or photographs.folder / PurePosixPath(image.file_name).name
     name = str(path)
     return Scene(name, partial(read_photograph, path), partial(_coco_objects, image))
 
 
-def _coco_objects(image: CocoImage) -> tuple[Rle, ...]:
-    return tuple(each.read(image.size) for each in image.annotations if not each.ignored)
+def _coco_objects(image: AnnotatedImage) -> tuple[Rle, ...]:
+    return tuple(draw(each.outline, image.size) for each in image.annotations if not each.ignored)
 
 
 def _sa1b_objects(path: Path) -> tuple[Rle, ...]:
@@ -66,7 +68,7 @@ def _sa1b_objects(path: Path) -> tuple[Rle, ...]:
         entries = list(content["annotations"])
     except OSError as error:
         raise SampleError(str(path), f"cannot be read: {error.strerror}") from None
-    except (DatasetError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (UnreadableLabels, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SampleError(str(path), f"its JSON is not SA-1B's: {error!r}") from None
     return _read_objects(str(path), entries, size)
 
@@ -77,8 +79,8 @@ def _read_objects(name: str, entries: Sequence[Any], size: tuple[int, int]) -> t
     faults: list[str] = []
     for number, entry in enumerate(entries, 1):
         try:
-            objects.append(read_segmentation(entry["segmentation"], size))
-        except (DatasetError, KeyError, TypeError) as error:
+            objects.append(draw(entry["segmentation"], size))
+        except (UnreadableLabels, KeyError, TypeError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else error
             faults.append(f"object {number}: {reason}")
     if faults and not objects:

@@ -15,14 +15,18 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from lexiseg_labels.annotations import Annotation as ReadAnnotation
+from lexiseg_labels.annotations import Id
+from lexiseg_labels.formats.coco_reading import id_order
+from lexiseg_labels.masks.outlines import whole_number
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.annotated import IGNORED, Labels, read_rgb, require_files
-from lexiseg_train.data.annotations.coco import id_order, read_coco_file
-from lexiseg_train.data.annotations.content import CocoAnnotation, CocoFile, Id, not_read
+from lexiseg_train.data.annotations.coco import read_coco_file
+from lexiseg_train.data.annotations.content import CocoFile, not_read
+from lexiseg_train.data.annotations.drawing import draw
 from lexiseg_train.data.annotations.photographs import Photographs
-from lexiseg_train.data.annotations.segmentation import whole_number
 from lexiseg_train.data.benchmark import (
     PANOPTIC_FOLDER,
     PanopticBenchmark,
@@ -63,7 +67,7 @@ COCO_SPLITS: WithSplits[Split] = WithSplits(
 )
 Truth = TypeVar("Truth")
 Size = tuple[int, int]
-Labelled = tuple[CocoAnnotation, int]  # with its class index
+Labelled = tuple[ReadAnnotation, int]  # with its class index
 IsThing = Callable[[str], bool | None]  # by class name; None counts as a thing
 REGION = SceneClass("region", ("region",), thing=True)  # the class of a set without class names
 MAX_SEGMENT_ID = (1 << 24) - 1  # of a PNG's three channels
@@ -283,7 +287,7 @@ def _coco_scenes(
 
 def _instances(size: Size, labelled: list[Labelled]) -> list[Annotation]:
     """Instances of a photograph [H, W]; areas as the file states them, which decide what is small."""
-    masks = [(each.read(size), each, class_index) for each, class_index in labelled]
+    masks = [(draw(each.outline, size), each, class_index) for each, class_index in labelled]
     return [
         annotation(mask, class_index, each.ignored) | {"area": each.stated_area or mask.area}
         for mask, each, class_index in masks
@@ -298,7 +302,7 @@ def _visible_objects(size: Size, labelled: list[Labelled]) -> Objects:
     ids, ignored = np.zeros(size, np.int32), np.zeros(size, np.bool_)
     # What may be of any class is listed for each: once is enough.
     listed = [(each, index) for each, index in labelled if each.category is not None or not index]
-    drawn = [(decode(each.read(size)), each, index) for each, index in listed]
+    drawn = [(decode(draw(each.outline, size)), each, index) for each, index in listed]
     layers = [layer for layer in drawn if not layer[1].ignored or layer[1].category is None]
     things: list[int] = []
     for mask, each, index in sorted(layers, key=lambda layer: (-int(layer[0].sum()), not layer[1].ignored)):

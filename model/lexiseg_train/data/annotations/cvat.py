@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, iterparse
 
+from lexiseg_labels.annotations import AnnotatedImage, Id
+from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats.cvat import KINDS, shape_of
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
-from lexiseg_train.data.annotations.content import CocoFile, CocoImage, Id, images_left_out, not_read
+from lexiseg_train.data.annotations.content import CocoFile, images_left_out, not_read
 from lexiseg_train.data.annotations.labelme_shapes import read_shapes
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.annotations.sizes import MeasuredSizes
@@ -47,7 +49,7 @@ def read_cvat(path: Path, files: SetFiles) -> CocoFile:
         name = entry.get("name", "")
         try:
             size = measured(name, entry.get("height"), entry.get("width"))
-        except DatasetError as error:
+        except UnreadableLabels as error:
             unusable.append(as_text(f"image {name}: {error}"))
             continue
         shapes = [shape_of(each, size) for each in entry if each.tag in KINDS]
@@ -57,7 +59,7 @@ def read_cvat(path: Path, files: SetFiles) -> CocoFile:
             raise DatasetError(f"{path} has more than {MAX_ANNOTATIONS:,} annotations, the most that is read")
         faults += [f"shape {number} of {name}: {reason}" for number, reason in read.faults]
         n_boxes += read.n_boxes
-        images.append(CocoImage(name, size, read.annotations))
+        images.append(AnnotatedImage(name, size, read.annotations))
     categories = [each.category for image in images for each in image.annotations]
     names: dict[Id, str] = {category: str(category) for category in categories if category is not None}
     warnings = images_left_out(path, n_images, unusable) + measured.warnings()

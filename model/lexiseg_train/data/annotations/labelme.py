@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from lexiseg_labels.annotations import AnnotatedImage, Id
+from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
 from lexiseg_model.pictures.formats import is_picture_name
-from lexiseg_train.data.annotations.content import CocoFile, CocoImage, Id, images_left_out, not_read
+from lexiseg_train.data.annotations.content import CocoFile, images_left_out, not_read
 from lexiseg_train.data.annotations.labelme_shapes import read_shapes
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.annotations.sizes import MeasuredSizes
@@ -40,14 +42,14 @@ def read_labelme(listings: Sequence[Path], files: SetFiles) -> CocoFile:
         photograph = _photograph(path, content.get("imagePath"), files)
         try:
             size = measured(photograph, content.get("imageHeight"), content.get("imageWidth"))
-        except DatasetError as error:
+        except UnreadableLabels as error:
             unusable.append(as_text(f"{path.name}: {photograph}: {error}"))
             continue
         shapes = read_shapes(content["shapes"], size)
         n_shapes += len(content["shapes"])
         faults += [f"shape {number} of {path.name}: {reason}" for number, reason in shapes.faults]
         n_boxes += shapes.n_boxes
-        images.append(CocoImage(photograph, size, shapes.annotations))
+        images.append(AnnotatedImage(photograph, size, shapes.annotations))
     categories = [each.category for image in images for each in image.annotations]
     names: dict[Id, str] = {category: str(category) for category in categories if category is not None}
     warnings = images_left_out(files.folder, len(listings), unusable) + measured.warnings()

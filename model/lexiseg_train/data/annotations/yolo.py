@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from lexiseg_labels.annotations import AnnotatedImage, Id
+from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.masks.outlines import whole_number
 from lexiseg_model.errors import DatasetError, PictureError
 from lexiseg_model.files.names import as_text
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_model.pictures.header import read_header
 from lexiseg_model.vocabulary.class_names import plain
-from lexiseg_train.data.annotations.content import CocoFile, CocoImage, Id, class_name, images_left_out, not_read
-from lexiseg_train.data.annotations.segmentation import whole_number
+from lexiseg_train.data.annotations.content import CocoFile, class_name, images_left_out, not_read
 from lexiseg_train.data.annotations.yolo_lines import read_line, unknown_of_line, without_rotated_boxes
 from lexiseg_train.data.files.documents import read_text, read_yaml
 from lexiseg_train.data.files.inside import SetFiles
@@ -207,7 +209,7 @@ def _listed(path: Path, files: SetFiles) -> list[Path]:
     return [files.find(line, places) or files.folder / line.lstrip("/") for line in lines]
 
 
-def _read_image(path: Path, files: SetFiles, listing: Listing) -> tuple[CocoImage, list[str], int]:
+def _read_image(path: Path, files: SetFiles, listing: Listing) -> tuple[AnnotatedImage, list[str], int]:
     """An image, why some of its annotations are unusable, and the number of boxes. Raises DatasetError: unreadable."""
     place = files.place_of(path)
     if files.find(place) is None:
@@ -216,7 +218,7 @@ def _read_image(path: Path, files: SetFiles, listing: Listing) -> tuple[CocoImag
         size = read_header(path.read_bytes()).size
     except (OSError, ValueError, PictureError) as error:
         raise DatasetError(as_text(f"{path} cannot be read as an image: {error}")) from None
-    image = CocoImage(place, size, [])
+    image = AnnotatedImage(place, size, [])
     faults, n_boxes = list[str](), 0
     labels = _labels_of(place, files)
     lines = [] if labels is None else read_text(labels).split("\n")
@@ -226,7 +228,7 @@ def _read_image(path: Path, files: SetFiles, listing: Listing) -> tuple[CocoImag
         try:
             annotation = read_line(line, listing.names, size, listing.poses)
             n_boxes += annotation.ignored and annotation.category is not None
-        except (DatasetError, ValueError) as error:
+        except (UnreadableLabels, ValueError) as error:
             faults.append(f"line {number} of {PurePosixPath(place).stem}.txt: {error}")
             annotation = unknown_of_line(line, size, listing.poses)
         image.annotations.append(annotation)

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from lexiseg_labels.masks.outlines import whole_number
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.vocabulary.class_names import BACKGROUND, plain
 from lexiseg_train.data.annotations.content import class_name
-from lexiseg_train.data.annotations.segmentation import whole_number
 from lexiseg_train.data.files.documents import read_json, read_text
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.indexed import CLASSES, IGNORE, read_classes

@@ -10,10 +10,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_labels.annotations import Annotation, Id
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.vocabulary.class_names import BACKGROUND
-from lexiseg_train.data.annotations.content import CocoAnnotation, CocoFile, Id, unknown_backgrounds
+from lexiseg_train.data.annotations.content import CocoFile, unknown_backgrounds
+from lexiseg_train.data.annotations.drawing import draw
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.files.limits import MAX_CLASSES
@@ -21,7 +23,7 @@ from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.pictures import OwnPictures, Picture
 
 Size = tuple[int, int]
-Drawing = tuple[CocoAnnotation, int]  # with its mask value
+Drawing = tuple[Annotation, int]  # with its mask value
 
 
 class Part(NamedTuple):
@@ -88,7 +90,7 @@ def _pictures(files: SetFiles, parts: Sequence[Part], classes: tuple[str, ...]) 
 def _draw_mask(drawings: Sequence[Drawing], size: Size) -> NDArray[np.uint8]:
     """[H, W] class indices of the annotations of one photograph; the smaller is above, IGNORE below its equals."""
     mask = np.zeros(size, np.uint8)
-    drawn = [(decode(each.read(size)), value) for each, value in drawings]
+    drawn = [(decode(draw(each.outline, size)), value) for each, value in drawings]
     for shape, value in sorted(drawn, key=lambda entry: (-int(entry[0].sum()), entry[1] != IGNORE)):
         mask[shape] = value
     return mask

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.masks.outlines import checked_size
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
-from lexiseg_train.data.annotations.segmentation import checked_size, read_segmentation
+from lexiseg_train.data.annotations.drawing import draw
 from lexiseg_train.data.indexed import IGNORE
 
 # The 59 classes' numbers among the 459, in the order of the classes (mmsegmentation, CAT-Seg); others become 0.
@@ -61,7 +63,7 @@ def write_from_json(listing: Path, devkit: Path) -> None:
             faults += [f"{name}: {fault}" for fault in unread]
             Image.fromarray(labels).save(devkit / MAPS / f"{name}.png")
             names[photograph["phase"]].append(name)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, DatasetError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, UnreadableLabels) as error:
         raise DatasetError(
             f"{listing} is not the JSON of PASCAL in Detail, with images and annos_segmentation: {error!r}"
         ) from None
@@ -82,8 +84,8 @@ def _label_map(
     labels, unlabelled, faults = np.zeros(size, np.uint8), np.ones(size, np.bool_), list[str]()
     for segmentation, value in segments:
         try:
-            shape = decode(read_segmentation(segmentation, size))
-        except DatasetError as error:
+            shape = decode(draw(segmentation, size))
+        except UnreadableLabels as error:
             faults.append(str(error))
             continue
         labels[shape], unlabelled[shape] = value, False

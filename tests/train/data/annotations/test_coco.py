@@ -10,6 +10,7 @@ import pytest
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.annotations.coco import read_coco_file
+from lexiseg_train.data.annotations.drawing import draw
 from lexiseg_train.data.read_scenes import read_instance_scenes, read_object_scenes
 from tests.train.data.trees import write_photograph
 
@@ -36,7 +37,7 @@ def write(
 
 def areas(listing: Path) -> list[int]:
     usable = [(each, image.size) for image in read_coco_file(listing).images for each in image.annotations]
-    return [each.read(size).area for each, size in usable if not each.ignored]
+    return [draw(each.outline, size).area for each, size in usable if not each.ignored]
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,25 @@
 """Outlines of objects as files of other tools state them: polygons or run lengths, checked before C code sees them.
 
-pycocotools trusts its input: a coordinate that is no number ends the process, and a far one takes all memory.
+pycocotools, which draws them, trusts its input: a coordinate that is no number ends the process, and a far one takes
+all memory.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco
 
-from lexiseg_model.errors import DatasetError, ShapeError
-from lexiseg_model.masks.rle import decode_spans, encode_spans
-from lexiseg_model.types import Rle
+from lexiseg_labels.errors import UnreadableAnswer, UnreadableLabels
+from lexiseg_labels.masks.rle import runs_of
 
 MAX_SIDE = 1 << 16  # pixels of a photograph
 MAX_PIXELS = 1 << 28
 MAX_OUTLINE = 1 << 21  # pixels along a polygon; pycocotools takes about 100 bytes for each
 MIN_RING = 6  # coordinates of three corners
-FEW_PIXELS = 8  # area of a polygon that may cover no pixel's centre
-Segmentation = dict[str, Any] | list[list[float]]
+Outline: TypeAlias = "dict[str, Any] | list[list[float]]"  # run lengths {"size", "counts"}, or rings [x, y, ...]
+Size: TypeAlias = "tuple[int, int]"  # height, width
 
 
 def whole_number(value: object) -> int:
@@ -35,30 +34,30 @@ def whole_number(value: object) -> int:
         raise ValueError(f"{value!r:.40} is not a whole number") from None
 
 
-def checked_size(height: object, width: object) -> tuple[int, int]:
-    """(H, W) of a photograph as a file states it. Raises DatasetError: it is no size that a photograph has."""
+def checked_size(height: object, width: object) -> Size:
+    """(H, W) of a photograph as a file states it. Raises UnreadableLabels: it is no size that a photograph has."""
     try:
         size = whole_number(height), whole_number(width)
     except ValueError as error:
-        raise DatasetError(f"a side that {error}") from None
+        raise UnreadableLabels(f"a side that {error}") from None
     if min(size) < 1 or max(size) > MAX_SIDE or size[0] * size[1] > MAX_PIXELS:
         expected = f"1 to {MAX_SIDE:,} a side, at most {MAX_PIXELS:,} pixels"
-        raise DatasetError(f"a photograph of {size[1]} x {size[0]}; expected {expected}")
+        raise UnreadableLabels(f"a photograph of {size[1]} x {size[0]}; expected {expected}")
     return size
 
 
 def checked_box(box: object) -> tuple[float, float, float, float]:
-    """(x, y, width, height) of a box. Raises DatasetError: not four numbers, or without an area."""
+    """(x, y, width, height) of a box. Raises UnreadableLabels: not four numbers, or without an area."""
     try:
         left, top, width, height = values = np.asarray(box, np.float64).tolist()
     except (ValueError, TypeError, OverflowError):
-        raise DatasetError(f"a box of {box!r:.60}; expected x, y, width and height") from None
+        raise UnreadableLabels(f"a box of {box!r:.60}; expected x, y, width and height") from None
     if not np.isfinite(values).all() or width <= 0 or height <= 0:
-        raise DatasetError(f"a box of {values}; expected numbers, with a width and a height above 0")
+        raise UnreadableLabels(f"a box of {values}; expected numbers, with a width and a height above 0")
     return left, top, width, height
 
 
-def checked_segmentation(segmentation: object, size: tuple[int, int]) -> Segmentation:
+def checked_outline(segmentation: object, size: Size) -> Outline:
     """A `segmentation` that is safe to draw, with its numbers as numbers.
 
     Args:
@@ -67,7 +66,7 @@ def checked_segmentation(segmentation: object, size: tuple[int, int]) -> Segment
         size: (H, W) of the photograph.
 
     Raises:
-        DatasetError: malformed, of another size, or far outside the photograph.
+        UnreadableLabels: malformed, of another size, or far outside the photograph.
     """
     try:
         if isinstance(segmentation, dict):
@@ -79,40 +78,43 @@ def checked_segmentation(segmentation: object, size: tuple[int, int]) -> Segment
             kept = [ring for ring in rings if len(ring) >= MIN_RING or len(ring) % 2] or rings
             checked = [_checked_ring(ring, size) for ring in kept]
             if _are_shares(np.concatenate(checked), size):
-                raise DatasetError("polygons between 0 and 1, as shares of the photograph; expected pixels")
+                raise UnreadableLabels("polygons between 0 and 1, as shares of the photograph; expected pixels")
             return [corners.reshape(-1).tolist() for corners in checked]
-    except (ShapeError, KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else error
-        raise DatasetError(f"a mask that cannot be read: {reason}") from None
-    raise DatasetError(f"a mask that is neither run lengths nor polygons: {segmentation!r:.60}")
+        raise UnreadableLabels(f"a mask that cannot be read: {reason}") from None
+    raise UnreadableLabels(f"a mask that is neither run lengths nor polygons: {segmentation!r:.60}")
 
 
-def _are_shares(numbers: NDArray[np.float64], size: tuple[int, int]) -> bool:
+def _are_shares(numbers: NDArray[np.float64], size: Size) -> bool:
     """Whether coordinates are shares of a photograph's sides; the first pixel has whole ones between 0 and 1, too."""
     return bool(min(size) > 1 and numbers.max() <= 1 and (numbers % 1).any())
 
 
-def _checked_runs(runs: dict[str, Any], size: tuple[int, int]) -> dict[str, Any]:
+def _checked_runs(runs: dict[str, Any], size: Size) -> dict[str, Any]:
     height, width = size
     stated_height, stated_width = (whole_number(side) for side in runs["size"])
     if (stated_height, stated_width) != size:
-        raise DatasetError(f"a mask of {stated_width} x {stated_height}, its photograph {width} x {height}")
+        raise UnreadableLabels(f"a mask of {stated_width} x {stated_height}, its photograph {width} x {height}")
     counts = runs["counts"]
     if isinstance(counts, str):
-        decode_spans(Rle(size, counts, 0, (0, 0, 0, 0)))
+        try:
+            runs_of(counts, size)
+        except UnreadableAnswer as error:
+            raise ValueError(f"an RLE that cannot be read: {error}") from None
         return {"size": [height, width], "counts": counts}
     lengths = [whole_number(count) for count in counts]
     if min(lengths, default=0) < 0:
-        raise DatasetError(f"a run of {min(lengths)} pixels")
+        raise UnreadableLabels(f"a run of {min(lengths)} pixels")
     if sum(lengths) != height * width:
-        raise DatasetError(f"runs that sum to {sum(lengths)}, not {height * width}")
+        raise UnreadableLabels(f"runs that sum to {sum(lengths)}, not {height * width}")
     return {"size": [height, width], "counts": lengths}
 
 
-def _checked_ring(ring: Any, size: tuple[int, int]) -> NDArray[np.float64]:
+def _checked_ring(ring: Any, size: Size) -> NDArray[np.float64]:
     """The corners [N, 2] of one polygon in x, y."""
     if len(ring) < MIN_RING or len(ring) % 2:
-        raise DatasetError(f"a polygon of {len(ring)} coordinates; expected x, y of at least three corners")
+        raise UnreadableLabels(f"a polygon of {len(ring)} coordinates; expected x, y of at least three corners")
     corners = np.asarray(ring, np.float64).reshape(-1, 2)
     sides = size[::-1]  # x, y
     (left, top), (right, bottom) = corners.min(0).tolist(), corners.max(0).tolist()
@@ -122,74 +124,44 @@ def _checked_ring(ring: Any, size: tuple[int, int]) -> NDArray[np.float64]:
     if len(corners) * 3 * max(sides) > MAX_OUTLINE:  # as long as it can be
         length = np.abs(corners - np.roll(corners, 1, 0)).max(1).sum()
         if length > MAX_OUTLINE:
-            raise DatasetError(f"a polygon of {length:,.0f} pixels in length; expected at most {MAX_OUTLINE:,}")
+            raise UnreadableLabels(f"a polygon of {length:,.0f} pixels in length; expected at most {MAX_OUTLINE:,}")
     return corners
 
 
-def _misplaced(corners: NDArray[np.float64], sides: tuple[int, int]) -> DatasetError:
+def _misplaced(corners: NDArray[np.float64], sides: Size) -> UnreadableLabels:
     """What is wrong with the first impossible corner of [N, 2]; `sides` is (width, height) of the photograph."""
     if not np.isfinite(corners).all():
-        return DatasetError(f"a polygon with {corners[~np.isfinite(corners)][0]} among its coordinates")
+        return UnreadableLabels(f"a polygon with {corners[~np.isfinite(corners)][0]} among its coordinates")
     place = np.array(sides)
     x, y = corners[((corners < -place) | (corners > 2 * place)).any(1)][0].tolist()
-    return DatasetError(
+    return UnreadableLabels(
         f"a polygon with a corner at {x:g}, {y:g}, far outside its photograph of {sides[0]} x {sides[1]}"
     )
 
 
-def read_segmentation(segmentation: object, size: tuple[int, int]) -> Rle:
-    """Run lengths of one `segmentation`, with area and box. Arguments and errors as `checked_segmentation`."""
-    height, width = size
-    checked = checked_segmentation(segmentation, size)
-    if isinstance(checked, list):
-        packed = coco.merge(coco.frPyObjects(checked, height, width))
-    elif isinstance(checked["counts"], str):
-        return encode_spans(decode_spans(Rle(size, checked["counts"], 0, (0, 0, 0, 0))), size)
-    else:
-        packed = coco.frPyObjects(checked, height, width)
-    left, top, box_width, box_height = (int(side) for side in coco.toBbox(packed))
-    return Rle(size, packed["counts"].decode(), int(coco.area(packed)), (left, top, box_width, box_height))
-
-
-def is_blank(segmentation: Segmentation, size: tuple[int, int]) -> bool:
-    """Whether a checked `segmentation` covers no pixel of its photograph [H, W]."""
-    if isinstance(segmentation, list):
-        rings = [np.asarray(ring, np.float64).reshape(-1, 2) for ring in segmentation]
-        # Drawing takes time, and a ring of some area inside the photograph needs none.
-        if any(_area(ring) > FEW_PIXELS and (ring >= 0).all() and (ring <= size[::-1]).all() for ring in rings):
-            return False
-    return read_segmentation(segmentation, size).area == 0
-
-
-def _area(ring: NDArray[np.float64]) -> float:
-    """Area of a polygon [N, 2] in pixels."""
-    x, y = ring[:, 0], ring[:, 1]
-    return abs(float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())) / 2
-
-
-def box_outline(box: tuple[float, float, float, float], size: tuple[int, int]) -> Segmentation:
+def box_outline(box: tuple[float, float, float, float], size: Size) -> Outline:
     """The polygon around all pixels of a photograph [H, W] that a box (x, y, width, height) touches.
 
     Raises:
-        DatasetError: it touches none.
+        UnreadableLabels: it touches none.
     """
     left, top, box_width, box_height = box
     if _are_shares(np.array([left, top, left + box_width, top + box_height]), size):
-        raise DatasetError(f"a box of {list(box)}, as shares of the photograph; expected pixels")
+        raise UnreadableLabels(f"a box of {list(box)}, as shares of the photograph; expected pixels")
     x0, x1 = (float(np.clip(side, 0, size[1])) for side in (np.floor(left), np.ceil(left + box_width)))
     y0, y1 = (float(np.clip(side, 0, size[0])) for side in (np.floor(top), np.ceil(top + box_height)))
     if x0 >= x1 or y0 >= y1:
-        raise DatasetError(f"a box of {list(box)} outside its photograph of {size[1]} x {size[0]}")
+        raise UnreadableLabels(f"a box of {list(box)} outside its photograph of {size[1]} x {size[0]}")
     return [[x0, y0, x1, y0, x1, y1, x0, y1]]
 
 
-def surrounding_box(points: NDArray[np.float64], size: tuple[int, int]) -> Segmentation:
+def surrounding_box(points: NDArray[np.float64], size: Size) -> Outline:
     """`box_outline` around points [N, 2] in x, y, with a pixel to each side: of lines and points, too.
 
     Raises:
-        DatasetError: a number is not finite, or no pixel of the photograph is there.
+        UnreadableLabels: a number is not finite, or no pixel of the photograph is there.
     """
     if not np.isfinite(points).all():
-        raise DatasetError("points without a place")
+        raise UnreadableLabels("points without a place")
     (left, top), (right, bottom) = (points.min(0) - 1).tolist(), (points.max(0) + 1).tolist()
     return box_outline((left, top, right - left, bottom - top), size)

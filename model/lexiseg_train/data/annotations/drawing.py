@@ -1,0 +1,43 @@
+"""Outlines as pycocotools draws them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco
+
+from lexiseg_labels.masks.outlines import Outline, checked_outline
+from lexiseg_model.masks.rle import decode_spans, encode_spans
+from lexiseg_model.types import Rle
+
+FEW_PIXELS = 8  # area of a polygon that may cover no pixel's centre
+
+
+def draw(outline: object, size: tuple[int, int]) -> Rle:
+    """Run lengths of an outline, with area and box. Arguments and errors as `checked_outline`."""
+    height, width = size
+    checked = checked_outline(outline, size)
+    if isinstance(checked, list):
+        packed = coco.merge(coco.frPyObjects(checked, height, width))
+    elif isinstance(checked["counts"], str):
+        return encode_spans(decode_spans(Rle(size, checked["counts"], 0, (0, 0, 0, 0))), size)
+    else:
+        packed = coco.frPyObjects(checked, height, width)
+    left, top, box_width, box_height = (int(side) for side in coco.toBbox(packed))
+    return Rle(size, packed["counts"].decode(), int(coco.area(packed)), (left, top, box_width, box_height))
+
+
+def is_blank(outline: Outline, size: tuple[int, int]) -> bool:
+    """Whether a checked outline covers no pixel of its photograph [H, W]."""
+    if isinstance(outline, list):
+        rings = [np.asarray(ring, np.float64).reshape(-1, 2) for ring in outline]
+        # Drawing takes time, and a ring of some area inside the photograph needs none.
+        if any(_area(ring) > FEW_PIXELS and (ring >= 0).all() and (ring <= size[::-1]).all() for ring in rings):
+            return False
+    return draw(outline, size).area == 0
+
+
+def _area(ring: NDArray[np.float64]) -> float:
+    """Area of a polygon [N, 2] in pixels."""
+    x, y = ring[:, 0], ring[:, 1]
+    return abs(float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())) / 2
