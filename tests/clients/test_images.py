@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from lexiseg_client import Client, ImageId, Segmentation, UnusableImage
-from lexiseg_client.images import SUFFIXES, load, pictures_in
+from lexiseg_client.images import load, pictures_in
+from lexiseg_labels.names import SUFFIXES
 from lexiseg_model.pictures import formats
 from lexiseg_model.pictures.formats import PICTURE_SUFFIXES
 from lexiseg_service.gateway.rest.openapi import SEGMENT

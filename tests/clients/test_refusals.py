@@ -44,6 +44,6 @@ def test_label_folder_writes_no_picture_that_was_refused(folder: Path, kind: str
         Client(script.url, retry=Retry(most=0)) as client,
         pytest.raises(LexisegError, match=kind),
     ):
-        client.label_folder(folder, ["sky"], to=to)  # type: ignore[arg-type]
+        client.label_folder(folder, ["sky"], to=to)
 
     assert [path for path in folder.with_name(f"photos-{to}").rglob("*") if path.is_file()] == []
