@@ -1,7 +1,7 @@
 """YOLO's segmentation data set, as Ultralytics trains on it: a line of corners for each segment.
 
 `CLASS x y x y ...`: corners as shares of width and height, floor(x * 10^6 / width + 0.5) millionths. Holes and parts
-are joined into one polygon by bridges of zero width.
+are joined into one polygon by bridges of zero width. What tools write is read by `formats/yolo_reading.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""YOLO's data sets: data.yaml or classes.txt, images, and a text file of polygons for each image."""
+"""YOLO's data sets: data.yaml or classes.txt, images, and lines that `yolo_reading` of the labels reads."""
 
 from __future__ import annotations
 
@@ -8,27 +8,20 @@ from typing import Any, NamedTuple
 
 from lexiseg_labels.annotations import AnnotatedImage, Id
 from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.formats import yolo_reading
 from lexiseg_labels.masks.outlines import whole_number
 from lexiseg_model.errors import DatasetError, PictureError
 from lexiseg_model.files.names import as_text
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_model.pictures.header import read_header
-from lexiseg_model.vocabulary.class_names import plain
 from lexiseg_train.data.annotations.content import CocoFile, class_name, images_left_out, not_read
-from lexiseg_train.data.annotations.yolo_lines import read_line, unknown_of_line, without_rotated_boxes
+from lexiseg_train.data.annotations.drawing import is_blank
 from lexiseg_train.data.files.documents import read_text, read_yaml
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.files.limits import MAX_ANNOTATIONS, MAX_NAMES, MAX_PICTURES
 
-LISTINGS = (".yaml", ".yml")
-CLASS_LISTS = ("classes.txt", "labels/classes.txt")  # of Label Studio and LabelImg
-# Names of the entries of a listing, and folders where the images of a split lie that it does not name.
-SPLITS = {
-    "train": (("train",), ("images/train", "train/images", "train", "images")),
-    "val": (("val", "valid", "validation"), ("images/val", "val/images", "valid/images", "images/valid")),
-}
+ROTATED = "all polygons are rotated boxes (OBB) without an outline: their pixels are ignored"
 MAX_NAMED = 3  # places in a message
-NOTHING = ("", "~", "null", "None")
 
 
 class Listing(NamedTuple):
@@ -45,14 +38,14 @@ class Listing(NamedTuple):
 
 def yolo_listing(files: SetFiles) -> Path | None:
     """The file of class names of a set in YOLO's layout; None: it has none."""
-    listings = [path for path in files.in_folder(".") if path.suffix.lower() in LISTINGS]
+    listings = [path for path in files.in_folder(".") if path.suffix.lower() in yolo_reading.LISTINGS]
     # Others may be settings of a training.
     listings.sort(key=lambda path: (path.stem not in ("data", "dataset"), path.name))
     named = [path for path in listings if path.stem in ("data", "dataset") or _has_names(path)]
     if named:
         return named[0]
     labelled = any(path.suffix == ".txt" for path in files.below("labels"))
-    lists = [path for name in CLASS_LISTS if (path := files.file(name)) is not None]
+    lists = [path for name in yolo_reading.CLASS_LISTS if (path := files.file(name)) is not None]
     return lists[0] if lists and labelled else None
 
 
@@ -74,11 +67,18 @@ def read_yolo(path: Path, files: SetFiles) -> dict[str, CocoFile]:
         DatasetError: the listing has no class names, or no split is there.
     """
     listing = _read_class_list(path, files) if path.suffix == ".txt" else _read_listing(path, files)
-    parts = without_rotated_boxes(
-        {split: _read_split(split, images, files, listing) for split, images in listing.images.items()}
-    )
+    parts = {split: _read_split(split, images, files, listing) for split, images in listing.images.items()}
+    if yolo_reading.are_rotated_boxes([image for part in parts.values() for image in part.images]):
+        parts = {split: _as_boxes(part) for split, part in parts.items()}
     first = next(iter(parts))
     return parts | {first: parts[first]._replace(warnings=listing.warnings + parts[first].warnings)}
+
+
+def _as_boxes(part: CocoFile) -> CocoFile:
+    images = [
+        image._replace(annotations=[each._replace(ignored=True) for each in image.annotations]) for image in part.images
+    ]
+    return part._replace(images=images, warnings=(*part.warnings, ROTATED))
 
 
 def _read_split(split: str, paths: Sequence[Path], files: SetFiles, listing: Listing) -> CocoFile:
@@ -107,7 +107,7 @@ def _read_class_list(path: Path, files: SetFiles) -> Listing:
     """`classes.txt`: a name a line; the images are in `images`, or in its folders of splits."""
     lines = read_text(path).splitlines()
     names = _names(path, [line.strip() for line in lines])
-    images = {split: _pictures(files.below(places[0])) for split, (_, places) in SPLITS.items()}
+    images = {split: _pictures(files.below(places[0])) for split, (_, places) in yolo_reading.SPLITS.items()}
     if not any(images.values()):
         images = {"train": _pictures(files.below("images")) or _pictures(files)}
     return Listing(names, {split: paths for split, paths in images.items() if paths})
@@ -121,8 +121,8 @@ def _read_listing(path: Path, files: SetFiles) -> Listing:
     root = str(content.get("path") or "")
     images: dict[str, list[Path]] = {}
     missing: list[str] = []
-    for split, (keys, places) in SPLITS.items():
-        entries = [each for key in keys for each in _entries(path, content.get(key))]
+    for split, (_, places) in yolo_reading.SPLITS.items():
+        entries = _places(path, content, split)
         found = [_images_at(entry, root, files) for entry in entries]
         missing += [entry for entry, paths in zip(entries, found, strict=True) if paths is None]
         paths = [path for each in found for path in each or ()]
@@ -135,22 +135,21 @@ def _read_listing(path: Path, files: SetFiles) -> Listing:
     if not images:
         raise DatasetError(as_text(f"{path}: {said or 'there are no images'}, {where}"))
     sentences = (as_text(f"{path}: {said}, {where}"),) if missing else ()
-    return Listing(names, images, warnings + sentences, poses="kpt_shape" in content)
+    return Listing(names, images, warnings + sentences, poses=yolo_reading.has_poses(content))
 
 
-def _entries(path: Path, stated: object) -> list[str]:
-    """The places that a split names: one, or a list."""
-    entries: list[Any] = [entry for entry in (stated if isinstance(stated, list) else [stated]) if entry is not None]
-    if not all(isinstance(entry, str) for entry in entries):
-        raise DatasetError(f"{path}: expected a folder, or a list of folders, for each split")
-    return [entry for entry in entries if entry not in NOTHING]
+def _places(path: Path, content: dict[Any, Any], split: str) -> list[str]:
+    try:
+        return yolo_reading.places_of(content, split)
+    except UnreadableLabels as error:
+        raise DatasetError(f"{path}: {error}") from None
 
 
 def _stated_names(path: Path, content: dict[Any, Any], files: SetFiles) -> tuple[dict[Id, str | None], tuple[str, ...]]:
     """Class names by number; of a listing that states their number alone they are class_0, class_1 ..."""
-    if "names" in content and content["names"] not in NOTHING:
+    if "names" in content and content["names"] not in yolo_reading.NOTHING:
         return _names(path, content["names"]), ()
-    for name in CLASS_LISTS:
+    for name in yolo_reading.CLASS_LISTS:
         if (listed := files.file(name)) is not None:
             return _names(listed, read_text(listed).splitlines()), ()
     try:
@@ -166,18 +165,9 @@ def _stated_names(path: Path, content: dict[Any, Any], files: SetFiles) -> tuple
 def _names(path: Path, listed: object) -> dict[Id, str | None]:
     """Class names by number, of a list, or a mapping from numbers. Raises DatasetError: it is neither."""
     try:
-        if not isinstance(listed, dict | list):
-            raise TypeError
-        pairs = listed.items() if isinstance(listed, dict) else enumerate(listed)
-        if any(isinstance(each, dict | list) for _, each in pairs) or len(listed) > MAX_NAMES:
-            raise TypeError
-        pairs = listed.items() if isinstance(listed, dict) else enumerate(listed)
-        return {
-            whole_number(number): class_name(each) for number, each in pairs if each is not None and plain(str(each))
-        }
-    except (ValueError, TypeError):
-        at_most = f"at most {MAX_NAMES:,} names, as a list or by their numbers"
-        raise DatasetError(f"{path} has no class names, as YOLO's `names`: expected {at_most}") from None
+        return yolo_reading.names_of(listed, class_name, MAX_NAMES)
+    except UnreadableLabels as error:
+        raise DatasetError(f"{path} has no class names, as YOLO's `names`: {error}") from None
 
 
 def _images_at(entry: str, root: str, files: SetFiles) -> list[Path] | None:
@@ -218,28 +208,13 @@ def _read_image(path: Path, files: SetFiles, listing: Listing) -> tuple[Annotate
         size = read_header(path.read_bytes()).size
     except (OSError, ValueError, PictureError) as error:
         raise DatasetError(as_text(f"{path} cannot be read as an image: {error}")) from None
-    image = AnnotatedImage(place, size, [])
-    faults, n_boxes = list[str](), 0
     labels = _labels_of(place, files)
     lines = [] if labels is None else read_text(labels).split("\n")
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            annotation = read_line(line, listing.names, size, listing.poses)
-            n_boxes += annotation.ignored and annotation.category is not None
-        except (UnreadableLabels, ValueError) as error:
-            faults.append(f"line {number} of {PurePosixPath(place).stem}.txt: {error}")
-            annotation = unknown_of_line(line, size, listing.poses)
-        image.annotations.append(annotation)
-    return image, faults, n_boxes
+    read = yolo_reading.read_lines(lines, listing.names, size, listing.poses, is_blank)
+    faults = [f"line {number} of {PurePosixPath(place).stem}.txt: {reason}" for number, reason in read.faults]
+    return AnnotatedImage(place, size, read.annotations), faults, read.n_boxes
 
 
 def _labels_of(place: str, files: SetFiles) -> Path | None:
-    """images/train/a.jpg -> labels/train/a.txt; without such a folder a.txt beside the image, or below `labels`."""
-    parts = [*PurePosixPath(place).with_suffix(".txt").parts]
-    if "images" in parts[:-1]:
-        at = len(parts) - 2 - parts[-2::-1].index("images")
-        parts[at] = "labels"
-    beside = files.file("/".join(parts))
-    return beside if beside is not None or "images" in parts else files.file(f"labels/{'/'.join(parts)}")
+    found = map(files.file, yolo_reading.labels_of(place))
+    return next((path for path in found if path is not None), None)
