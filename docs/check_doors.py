@@ -2,7 +2,8 @@
 
     python docs/check_doors.py
 
-Doors are the routes that change something or take a body, other tools' adapters, and the methods of the gRPC services.
+Doors are the routes that change something or take a body, the page's own too, other tools' adapters, and the methods
+of the gRPC services.
 A row that names no door any more is a fault, too.
 """
 
@@ -13,9 +14,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from starlette.routing import Route
+
 from lexiseg_client.stubs import open_inference_pb2, segmentation_pb2, worker_pb2
 from lexiseg_service.entry_points import ADAPTERS, entry_points_of
 from lexiseg_service.gateway.app import described, with_routes
+from lexiseg_service.gateway.rest import export_routes
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "threats.md"
@@ -29,6 +33,9 @@ def doors() -> Iterator[str]:
     """Every door, by the name that its row has."""
     for path, methods in described(with_routes(), (), keys_needed=False)["paths"].items():
         yield from (f"{method.upper()} {path}" for method in methods if method not in READING)
+    for route in export_routes.router.routes:  # of the page alone: OpenAPI lacks it
+        if isinstance(route, Route):
+            yield from (f"{method} {route.path}" for method in route.methods or ())
     yield from (f"adapter {name}" for name in entry_points_of(ADAPTERS))
     for file in (segmentation_pb2, worker_pb2, open_inference_pb2):
         for service in file.DESCRIPTOR.services_by_name.values():

@@ -88,6 +88,11 @@ class Format:
     embeds: bool = False  # a picture without a link is inside of its labels; `Picture.read` gives it upright
     listing: str | None = None  # the only file, the pictures apart, where there is one
 
+    @property
+    def beside(self) -> str | None:
+        """The folder of pictures that are given to the written labels; "" is their own, None: none belong there."""
+        return "" if self.images is None and self.embeds else self.images
+
     def check(self, classes: Sequence[str]) -> None:
         """Raises ValueError: more classes than the format has room for."""
         if self.max_classes is not None and len(classes) > self.max_classes:

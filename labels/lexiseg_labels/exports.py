@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from lexiseg_labels.data_set import File, Format
+from lexiseg_labels.data_set import DataSet, File, Format
 from lexiseg_labels.formats import (
     coco,
     coco_panoptic,
@@ -43,6 +43,7 @@ OURS = (
     datumaro.FORMAT,
 )
 GROUP = "lexiseg.exports"
+MEDIA_TYPES = {"json": "application/json", "xml": "application/xml", "zip": "application/zip"}  # by suffix
 
 
 @cache
@@ -86,6 +87,32 @@ def format_of(name: str, *others: str) -> Format:
 def pieces(content: bytes | Iterator[bytes]) -> Iterator[bytes]:
     """The content of a file in pieces."""
     return iter((content,)) if isinstance(content, bytes) else content
+
+
+class Packed(NamedTuple):
+    """Media type, name of the file that a browser saves, and the content in pieces."""
+
+    media_type: str
+    file: str
+    content: Iterator[bytes]
+
+
+def packed(kind: Format, data: DataSet, *, for_pictures: bool = False) -> Packed:
+    """A data set as one file: the format's only one, or a zip where there are more.
+
+    Args:
+        for_pictures: a zip as well where the format has pictures beside its labels, so that they can be added.
+
+    Raises:
+        ValueError: more classes than the format has room for.
+    """
+    kind.check(data.classes)
+    files = kind.write(data)
+    if kind.listing is None or (for_pictures and kind.beside is not None):
+        return Packed(MEDIA_TYPES["zip"], f"{kind.name}.zip", zipped(files))
+    _, _, suffix = kind.listing.rpartition(".")
+    content = (piece for _, content in files for piece in pieces(content))
+    return Packed(MEDIA_TYPES.get(suffix, "application/octet-stream"), f"{kind.name}.{suffix}", content)
 
 
 def write_folder(files: Iterable[File], folder: Path) -> None:

@@ -32,6 +32,15 @@ def test_any_run_lengths_are_read_as_pycocotools_reads_them(runs: list[int]) -> 
     assert np.array_equal(rle.decode(text, (height, width)), reference.decode({**packed, "counts": text}))
 
 
+@given(arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12)))
+def test_area_box_and_changes_are_read_from_the_runs(mask: NDArray[np.bool_]) -> None:
+    encoded = encode_mask(mask)
+    runs = rle.runs_of(rle.encode(mask), (mask.shape[0], mask.shape[1]))
+
+    assert rle.extent_of(runs, mask.shape[0]) == (encoded.area, encoded.bbox)
+    assert rle.changes_across(runs, mask.shape[0]) == np.diff(np.pad(mask, ((0, 0), (1, 1))), axis=1).sum()
+
+
 @pytest.mark.parametrize("counts", ["", "0", "05", "o", "0d4>^Ki7b4\x7f", "ooooooooo0", "0é4"])
 def test_a_damaged_text_is_no_mask(counts: str) -> None:
     with pytest.raises(UnreadableAnswer):

@@ -59,6 +59,27 @@ def runs_of(counts: str, size: tuple[int, int]) -> NDArray[np.int64]:
     return runs
 
 
+def extent_of(runs: NDArray[np.int64], height: int) -> tuple[int, tuple[int, int, int, int]]:
+    """Area, and box as x, y, width, height, of a mask [H, W] by its runs; zeros where no pixel is set."""
+    ends = np.cumsum(runs)[1::2]
+    starts = ends - runs[1::2]
+    starts, ends = starts[ends > starts], ends[ends > starts]
+    if not len(ends):
+        return 0, (0, 0, 0, 0)
+    (left, top), (right, bottom) = np.divmod(starts, height), np.divmod(ends - 1, height)
+    wraps = right > left
+    x, y = int(left.min()), 0 if wraps.any() else int(top.min())
+    last = height - 1 if wraps.any() else int(bottom.max())
+    return int((ends - starts).sum()), (x, y, int(right.max()) - x + 1, last - y + 1)
+
+
+def changes_across(runs: NDArray[np.int64], height: int) -> int:
+    """The number of pixels of a mask that differ from the one to the left (outside: no pixel is set), by its runs."""
+    edges = np.cumsum(runs)[: len(runs) // 2 * 2]
+    both = np.sort(np.concatenate([edges, edges + height]))  # of the mask, and of it one column to the right
+    return int((both[1::2] - both[::2]).sum())
+
+
 def _runs(counts: str) -> NDArray[np.int64]:
     digits = np.frombuffer(counts.encode("utf-8"), np.uint8).astype(np.int64) - FIRST_CHARACTER
     if len(digits) == 0:

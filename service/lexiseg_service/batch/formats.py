@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from tempfile import TemporaryFile
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
 
 from lexiseg_labels.data_set import DataSet, Picture
-from lexiseg_labels.exports import format_of, formats, pieces, zipped
+from lexiseg_labels.exports import Packed, format_of, formats, packed
 from lexiseg_labels.names import Names, suffix_of
 from lexiseg_labels.segments import segment_of
 from lexiseg_service.errors import InvalidValue
@@ -20,8 +20,6 @@ Lines = Callable[[], Iterable[Line]]  # from the beginning, each time
 CHUNK = 2**18  # bytes
 ROWS_PER_GROUP = 500
 ROW_FORMS = ("jsonl", "parquet")
-ZIP = "application/zip"
-MEDIA_TYPES = {".json": "application/json", ".xml": "application/xml"}
 PARQUET = "application/vnd.apache.parquet"
 
 
@@ -31,14 +29,6 @@ def known(to: str) -> str:
 
 
 Format = Annotated[str, AfterValidator(known), WithJsonSchema({"enum": [*ROW_FORMS, *formats()], "type": "string"})]
-
-
-class Results(NamedTuple):
-    """Media type, name of the file that a browser saves, and the content in pieces."""
-
-    media_type: str
-    file: str
-    content: Iterator[bytes]
 
 
 def check_fits(to: str, question: Mapping[str, Any]) -> None:
@@ -58,25 +48,18 @@ def check_fits(to: str, question: Mapping[str, Any]) -> None:
         raise InvalidValue.of("to", to, "another format; this server lacks pyarrow")
 
 
-def results(to: str, lines: Lines, classes: Sequence[str]) -> Results:
+def results(to: str, lines: Lines, classes: Sequence[str]) -> Packed:
     """Results as parquet or labels: one file, or a zip of a data set beside whose labels the pictures go.
 
     Raises:
         InvalidValue: the format has no room for the classes.
     """
     if to == "parquet":
-        return Results(PARQUET, "results.parquet", _parquet(lines))
-    kind = format_of(to)
+        return Packed(PARQUET, "results.parquet", _parquet(lines))
     try:
-        kind.check(classes)
+        return packed(format_of(to), DataSet(classes, lambda: _pictures(lines)))
     except ValueError as error:
         raise InvalidValue.of("to", to, f"another format: {error}") from None
-    files = kind.write(DataSet(classes, lambda: _pictures(lines)))
-    if kind.listing is None:
-        return Results(ZIP, f"{kind.name}.zip", zipped(files))
-    _, _, suffix = kind.listing.rpartition(".")
-    content = (piece for _, content in files for piece in pieces(content))
-    return Results(MEDIA_TYPES[f".{suffix}"], f"{kind.name}.{suffix}", content)
 
 
 def _pictures(lines: Lines) -> Iterator[Picture]:

@@ -19,6 +19,7 @@ from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.parts import joined
 from lexiseg_service.gateway.rest import (
     data_routes,
+    export_routes,
     middleware,
     pages,
     probe_routes,
@@ -177,7 +178,7 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         training_routes.router,
         data_routes.router,
     ]
-    unversioned = [probe_routes.router, pages.router]
+    unversioned = [probe_routes.router, pages.router, export_routes.router]
     for router in versioned:
         serve(app, router)
     for router in unversioned:

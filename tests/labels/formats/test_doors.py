@@ -15,7 +15,7 @@ from PIL import Image
 
 from lexiseg_client import Segment, Segmentation
 from lexiseg_client.folders import Writer
-from lexiseg_labels.exports import format_of, formats
+from lexiseg_labels.exports import MEDIA_TYPES, format_of, formats
 from lexiseg_labels.formats.cvat import mask_of
 from lexiseg_labels.segments import RunLengths
 from lexiseg_model.masks.rle import encode_mask
@@ -23,7 +23,7 @@ from lexiseg_model.types import ClassEntry
 from lexiseg_service.batch.description import task_question
 from lexiseg_service.batch.executors.chunks import BulkJob
 from lexiseg_service.batch.export import writer_of
-from lexiseg_service.batch.formats import ZIP, results
+from lexiseg_service.batch.formats import results
 from lexiseg_service.batch.ledger.folder import Destination, write_plan
 from lexiseg_service.batch.rows import row_of_line
 from lexiseg_service.batch.sources.listing import pictures_of, source_of
@@ -104,7 +104,7 @@ def lines_of(answers: Answers) -> list[dict[str, Any]]:
 def by_job(to: str, photographs: Path, answers: Answers) -> dict[str, bytes]:
     written = results(to, lambda: lines_of(answers), CLASSES)
     content = b"".join(written.content)
-    if written.media_type != ZIP:
+    if written.media_type != MEDIA_TYPES["zip"]:
         return {str(format_of(to).listing): content}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}

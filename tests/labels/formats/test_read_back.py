@@ -15,11 +15,12 @@ from scipy.ndimage import gaussian_filter
 
 from lexiseg_client import Segmentation
 from lexiseg_client.folders import Writer
+from lexiseg_labels.exports import MEDIA_TYPES
 from lexiseg_labels.names import Names
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.class_names import BACKGROUND
-from lexiseg_service.batch.formats import ZIP, results
+from lexiseg_service.batch.formats import results
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import question_of
 from lexiseg_service.commands.segment.results import Job, Results
@@ -132,7 +133,7 @@ def by_job(to: str) -> Write:
         written = results(to, lambda: lines, names)
         content = b"".join(written.content)
         out.mkdir()
-        if written.media_type == ZIP:
+        if written.media_type == MEDIA_TYPES["zip"]:
             zipfile.ZipFile(io.BytesIO(content)).extractall(out)
         else:
             (out / written.file).write_bytes(content)

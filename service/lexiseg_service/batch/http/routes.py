@@ -12,8 +12,9 @@ from sse_starlette import ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from lexiseg_labels.exports import MEDIA_TYPES
 from lexiseg_service.batch.description import EXAMPLE, JobInput
-from lexiseg_service.batch.formats import MEDIA_TYPES, PARQUET, ZIP, Format, check_fits, results
+from lexiseg_service.batch.formats import PARQUET, Format, check_fits, results
 from lexiseg_service.batch.http.jobs import Jobs
 from lexiseg_service.batch.http.schemas import JobList, JobOutput, LineOutput
 from lexiseg_service.batch.ledger.job import Job, Progress
@@ -99,7 +100,7 @@ async def get_job(request: Request, identity: Identity) -> Response:
         200: {
             "model": LineOutput,
             "description": "For `jsonl` a line for each picture; `Link` with rel=next continues after the last of them",
-            "content": {NDJSON: {}, **{kind: {} for kind in (*MEDIA_TYPES.values(), ZIP, PARQUET)}},
+            "content": {NDJSON: {}, **{kind: {} for kind in (*MEDIA_TYPES.values(), PARQUET)}},
         },
         **problems(*FORBIDDEN, InvalidValue),
     },

@@ -131,6 +131,7 @@ def copy_page(out: Path, server: str | None = None) -> None:
         "{max_bytes}": str(MAX_BYTES),
         "{max_pixels}": str(MAX_PIXELS),
         "{palette}": PALETTE,
+        "{formats}": "{}",  # of a server's
         "Send an image and words, get masks.": "Words and clicks to masks, in this browser: pictures stay here.",
     }
     for old, new in changes.items():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import html
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
+from lexiseg_labels.exports import formats
 from lexiseg_labels.palette import COUNT, colour
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
@@ -88,9 +90,11 @@ async def openapi(request: Request) -> Response:
 
 @router.get("/")
 async def playground_page(request: Request) -> Response:
-    """The playground, with the limits that it checks before it sends a picture."""
+    """The playground, with the limits that it checks before it sends a picture, and the formats of the export."""
     limits = request.app.state.settings.limits
+    folders = {name: each.beside for name, each in formats().items()}  # of pictures, where a format has them
     page = _INDEX.replace("{max_bytes}", str(limits.max_image_bytes)).replace("{max_pixels}", str(limits.max_pixels))
+    page = page.replace("{formats}", html.escape(orjson.dumps(folders).decode()))
     return Response(page, media_type="text/html", headers=PLAYGROUND_HEADERS)
 
 

@@ -73,6 +73,12 @@ export function seen({ segments }) {
 /** Stacked segments without what is covered. */
 export const flat = (segments) => segments.map((one, index) => without(one, segments.slice(index + 1))).filter(({ area }) => area);
 
+/** Stacked segments for writers that put the smaller one above: without what is covered, where that is another order. */
+export function bySize(segments) {
+  const objects = segments.filter((one) => !isRegion(one));
+  return objects.every(({ area }, index) => !index || area < objects[index - 1].area) ? segments : flat(segments);
+}
+
 export const segmentOf = (doc, number) => doc.segments.find((one) => one.number === number && !one.isGone);
 
 /** The segments of an answer, without alternatives. */

@@ -1,8 +1,8 @@
 // Exports: files for one picture or many, the request as curl or Python, a link to the same question.
 
 import { isVisible, shownOf } from "./answer.js";
-import { address, key, segment } from "./engine/server.js";
-import { stacked } from "./document.js";
+import { address, key, segment, written } from "./engine/server.js";
+import { bySize, stacked } from "./document.js";
 import { coco } from "./formats/coco.js";
 import { cvat } from "./formats/cvat.js";
 import { geojson } from "./formats/geojson.js";
@@ -12,7 +12,7 @@ import { distinct, setOf } from "./formats/set.js";
 import { voc } from "./formats/voc.js";
 import { yolo } from "./formats/yolo.js";
 import { zip } from "./formats/zip.js";
-import { $, baseName, drawn, element, emit, question, state, subject, tell } from "./page.js";
+import { $, baseName, drawn, element, emit, question, refuse, state, subject, tell } from "./page.js";
 import { cutOut, pngOf, stencil } from "./pictures.js";
 import { all, fileOf } from "./project.js";
 import { askLatest, ready } from "./question.js";
@@ -70,30 +70,47 @@ export function save(content, name) {
   setTimeout(() => URL.revokeObjectURL(href), 10_000);
 }
 
-/** Files of a project's labelled pictures in all formats; none where they cannot be packed, which is told. `arranged`: of stacked segments. */
-export function projectFiles(pictures, arranged = (segments) => segments) {
+/** Files of a project's labelled pictures in all formats; none where they cannot be packed. */
+export function projectFiles(pictures, arranged) {
+  const done = labelled(pictures, arranged);
+  return done && filesOf(done);
+}
+
+/** A project's labelled pictures; none where they cannot be packed, which is told. `arranged`: of stacked segments. */
+function labelled(pictures, arranged = (segments) => segments) {
   const done = pictures.filter(({ doc }) => doc.answer);
   if (!done.length) return tell("No picture is labelled yet.", true);
   if (done.reduce((sum, { bytes }) => sum + bytes, 0) > MAX_BYTES) return tell("More than 4 GB do not fit into a zip.", true);
   const names = distinct(done.map(({ name }) => baseName(listed(name))));
-  const all = done.map((picture, index) => ({
+  return done.map((picture, index) => ({
     name: names[index] + picture.name.slice(baseName(picture.name).length),
     size: [picture.height, picture.width],
     model: picture.doc.answer.model,
     segments: arranged(stacked(shownOf(picture.doc))),
     file: () => fileOf(picture),
   }));
-  return filesOf(all);
 }
 
-/** Saves the project's labelled pictures. */
+/** Saves the project's labelled pictures, in all formats of the page or in one that the service writes. */
 export async function exportProject() {
-  const pictures = all();
-  const files = projectFiles(pictures);
-  if (!files) return;
-  save(await zip(files), "project.zip");
+  const [pictures, { value: to }] = [all(), $("to")];
+  const done = labelled(pictures, to ? bySize : undefined);
+  if (!done) return;
+  const content = await (to ? asked(to, done) : zip(filesOf(done))).catch((problem) => refuse(problem, exportProject));
+  if (!content) return;
+  save(content, to ? `${to}.${content.type.split("/")[1]}` : "project.zip");
   const left = pictures.filter(({ doc }) => !doc.answer).length;
   tell(`Saved ${pictures.length - left} pictures.${left ? ` Left out, because they are not labelled: ${left}.` : ""}`);
+}
+
+/** The labels of pictures in a format that the service writes; the pictures are put beside them where it has them there. */
+async function asked(to, some) {
+  const { classes, pictures } = setOf(some);
+  const segmentOf = ({ label = null, score, mask: { size, counts }, track_id }) => ({ label, score, mask: { size, counts }, track_id });
+  const sent = pictures.map(({ name, size, model, segments }) => ({ name, size, model, segments: segments.map(segmentOf) }));
+  const content = await written(`/playground/export/${encodeURIComponent(to)}`, { classes, pictures: sent });
+  const folder = JSON.parse(document.body.dataset.formats)[to];
+  return folder === null ? content : zip(some.map(({ name, file }) => [`${folder && `${folder}/`}${name}`, file]), content);
 }
 
 /** Copies a text, returns whether it worked. Without TLS there is no clipboard API; a selection can still be copied. */

@@ -44,6 +44,9 @@ persist("server", () => null);
 $("export").addEventListener("click", async ({ target }) => {
   if (target.type === "button") (await import("./export.js")).act(target);
 });
+const names = Object.keys(JSON.parse(document.body.dataset.formats)); // of a server's formats
+$("to").append(...names.map((name) => new Option(name)));
+$("formats").hidden = !names.length;
 $("export-project").addEventListener("click", async () => {
   (await project()).later("The export", async () => (await import("./export.js")).exportProject());
 });

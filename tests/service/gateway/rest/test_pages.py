@@ -1,5 +1,7 @@
 """The playground and /docs load our own files only, without a key."""
 
+import html
+import json
 import posixpath
 import re
 
@@ -7,6 +9,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from lexiseg_labels.exports import formats
 from lexiseg_labels.palette import colour
 from lexiseg_service.gateway.admission.access import line_of
 from lexiseg_service.gateway.rest.pages import DOCS_POLICY, PATHS, PLAYGROUND, PLAYGROUND_POLICY, SCRIPTS
@@ -30,6 +33,15 @@ async def test_the_page_has_the_colours_of_overlays(client: httpx.AsyncClient) -
     colours = [tuple(bytes.fromhex(one.removeprefix("#"))) for one in palette.split()]
     assert colours == [colour(index) for index in range(len(colours))]
     assert len(set(colours)) > 200
+
+
+async def test_the_page_offers_every_format_there_is(client: httpx.AsyncClient) -> None:
+    page = await client.get("/")
+
+    (offered,) = re.findall('data-formats="([^"]*)"', page.text)
+    folders = json.loads(html.unescape(offered))
+    assert list(folders) == list(formats())
+    assert [folders[name] for name in ("coco", "datumaro", "labelme", "cvat")] == ["images", "images/default", "", None]
 
 
 def test_every_file_of_the_playground_is_served_and_loads_only_such_files() -> None:

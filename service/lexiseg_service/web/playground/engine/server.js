@@ -34,6 +34,16 @@ export async function segment(picture, question, signal, report = tell) {
 /** The bytes at a path, as a Blob. */
 export const download = async (path) => (await fetch(address() + path, { headers: authorization() })).blob();
 
+/** What the service writes of a JSON object, as a Blob. */
+export async function written(path, content) {
+  const headers = { "content-type": "application/json", ...authorization() };
+  const silent = () => { throw problemOf("The server does not answer. Is it running?", 0); };
+  const answer = await fetch(address() + path, { method: "POST", headers, body: JSON.stringify(content) }).catch(silent);
+  if (answer.ok) return answer.blob().catch(silent);
+  const { detail, type } = await answer.json().catch(() => ({}));
+  throw problemOf(detail ?? `The server answered ${answer.status}.`, answer.status, { type, after: Number(answer.headers.get("retry-after")) });
+}
+
 /** Sends a form or JSON, returns the JSON answer. XMLHttpRequest, because fetch reports no upload progress. @returns {Promise<any>} */
 export function request(method, path, body = null, signal = null, report = tell) {
   return new Promise((resolve, reject) => {

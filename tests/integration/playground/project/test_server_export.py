@@ -1,0 +1,119 @@
+"""Where there is a server, the project's export comes in every format that the service writes, its pictures beside."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from lexiseg_model.masks.rle import encode_mask
+from tests import coco, pictures
+from tests.integration.playground.asking import CHINA, add, expect_result
+from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.server import Server
+
+FLOWER = pictures.encoded(pictures.small("flower", 96), "PNG")
+FILES = {"china.jpg": CHINA, "caf\N{LATIN SMALL LETTER E WITH ACUTE} 1.png": FLOWER}
+MASKS = """async () => {
+    const { all } = await import("/playground/project.js");
+    return all().map(({ doc }) => doc.segments.map(({ label, mask }) => [label, mask]));
+}"""
+
+
+@pytest.fixture(scope="module")
+def labelled(browser: Browser, server: Server) -> Page:
+    """A page whose project is labelled."""
+    context = browser.new_context(accept_downloads=True)
+    context.set_default_timeout(PATIENCE)
+    page = opened(context, server.url)
+    page.evaluate("document.getElementById('many').open = true")
+    add(page, "sky", "building", "flower")
+    chosen = [{"name": name, "mimeType": "image/png", "buffer": one} for name, one in FILES.items()]
+    page.set_input_files("#files", chosen)  # type: ignore[arg-type]
+    expect_result(page, "Found sky")
+    page.get_by_role("button", name="Label all").click()
+    expect(page.locator("#strip .labelled")).to_have_count(len(FILES))
+    return page
+
+
+def exported(page: Page, to: str) -> dict[str, bytes]:
+    """The files of an export."""
+    page.get_by_label("Format of the export").select_option(to)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export project").click()
+    assert Path(download.value.suggested_filename).stem == (to or "project")
+    with zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes())) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_datumaro_holds_the_masks_of_the_page_and_the_pictures(labelled: Page) -> None:
+    files = exported(labelled, "datumaro")
+
+    written = json.loads(files["annotations/default.json"])
+    names = [label["name"] for label in written["categories"]["label"]["labels"]]
+    for item, shown in zip(written["items"], labelled.evaluate(MASKS), strict=True):
+        found = {names[one["label_id"]]: coco.decode(one["rle"]) for one in item["annotations"]}
+        assert found.keys() == {label for label, _ in shown}
+        for label, mask in shown:
+            np.testing.assert_array_equal(found[label], coco.decode(mask))
+    assert {name: files[f"images/default/{name}"] for name in FILES} == FILES
+
+
+def test_labelme_finds_its_pictures_beside(labelled: Page) -> None:
+    files = exported(labelled, "labelme")
+
+    for name, content in FILES.items():
+        stem = name.rpartition(".")[0]
+        assert json.loads(files[f"{stem}.json"])["imagePath"] == name
+        assert files[name] == content
+
+
+@pytest.mark.parametrize(("to", "there"), [("coco", "{}"), ("voc", "voc/{}"), ("geojson", "geojson/{}")])
+def test_what_both_write_is_the_same(labelled: Page, to: str, there: str) -> None:
+    of_page = exported(labelled, "")
+    of_service = exported(labelled, to)
+
+    labels = {path: content for path, content in of_service.items() if not path.endswith((".jpg", *FILES))}
+    assert labels
+    for path, content in labels.items():
+        same = of_page[there.format(path)]
+        if path.endswith(".png"):
+            one, other = (np.asarray(Image.open(io.BytesIO(each))) for each in (content, same))
+            np.testing.assert_array_equal(one, other)
+        else:
+            assert content.decode() == same.decode()
+
+
+@pytest.mark.parametrize(("side", "wanted"), [(4, [36, 16]), (8, [20, 64])], ids=["smaller above", "larger above"])
+def test_writers_that_put_the_smaller_above_draw_what_the_page_shows(
+    labelled: Page, side: int, wanted: list[int]
+) -> None:
+    masks = np.zeros((2, 12, 12), bool)
+    masks[0, :6, :6] = masks[1, 2 : 2 + side, 2 : 2 + side] = True
+    sent = [
+        {"task": "prompt", "mask": {"size": one.size, "counts": one.counts}, "area": one.area, "bbox": one.bbox}
+        for one in map(encode_mask, masks)
+    ]
+
+    arranged = labelled.evaluate(
+        "async (some) => (await import('/playground/document.js')).bySize(some).map(({ mask }) => mask)", sent
+    )
+
+    assert [coco.decode(mask).sum() for mask in arranged] == wanted
+
+
+def test_a_refusal_of_the_service_is_told(labelled: Page) -> None:
+    labelled.route(
+        "**/playground/export/*", lambda route: route.fulfill(status=422, json={"detail": "classes: too many"})
+    )
+
+    labelled.get_by_label("Format of the export").select_option("cvat")
+    labelled.get_by_role("button", name="Export project").click()
+
+    expect(labelled.locator("#result")).to_have_text("classes: too many")
+    labelled.unroute("**/playground/export/*")
