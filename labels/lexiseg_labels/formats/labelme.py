@@ -1,4 +1,7 @@
-"""Labelme's JSON: a polygon for each part of a segment, or one mask if it has holes."""
+"""Labelme's JSON: a polygon for each part of a segment, or one mask if it has holes.
+
+What tools write is read by `formats/labelme_reading.py`.
+"""
 
 from __future__ import annotations
 

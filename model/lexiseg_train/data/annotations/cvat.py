@@ -10,10 +10,11 @@ from xml.etree.ElementTree import Element, ParseError, iterparse
 from lexiseg_labels.annotations import AnnotatedImage, Id
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats.cvat import KINDS, shape_of
+from lexiseg_labels.formats.labelme_reading import read_shapes
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
-from lexiseg_train.data.annotations.content import CocoFile, images_left_out, not_read
-from lexiseg_train.data.annotations.labelme_shapes import read_shapes
+from lexiseg_train.data.annotations import drawing
+from lexiseg_train.data.annotations.content import CocoFile, class_name, images_left_out, not_read
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.annotations.sizes import MeasuredSizes
 from lexiseg_train.data.files.documents import read_bytes
@@ -53,7 +54,7 @@ def read_cvat(path: Path, files: SetFiles) -> CocoFile:
             unusable.append(as_text(f"image {name}: {error}"))
             continue
         shapes = [shape_of(each, size) for each in entry if each.tag in KINDS]
-        read = read_shapes(shapes, size)
+        read = read_shapes(shapes, size, class_name, drawing)
         n_shapes += len(shapes)
         if n_shapes > MAX_ANNOTATIONS:
             raise DatasetError(f"{path} has more than {MAX_ANNOTATIONS:,} annotations, the most that is read")

@@ -1,13 +1,17 @@
-"""Outlines as pycocotools draws them."""
+"""Outlines as pycocotools draws them, and masks in PNG: what readers of lexiseg_labels leave to whoever draws."""
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pycocotools import mask as coco
 
 from lexiseg_labels.masks.outlines import Outline, checked_outline
-from lexiseg_model.masks.rle import decode_spans, encode_spans
+from lexiseg_model.masks.rle import decode, decode_spans, encode_mask, encode_spans
 from lexiseg_model.types import Rle
 
 FEW_PIXELS = 8  # area of a polygon that may cover no pixel's centre
@@ -41,3 +45,20 @@ def _area(ring: NDArray[np.float64]) -> float:
     """Area of a polygon [N, 2] in pixels."""
     x, y = ring[:, 0], ring[:, 1]
     return abs(float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())) / 2
+
+
+def joined(outlines: Sequence[Outline], size: tuple[int, int]) -> Outline:
+    """Run lengths of what any of some checked outlines covers."""
+    whole: NDArray[np.bool_] = np.logical_or.reduce([decode(draw(outline, size)) for outline in outlines])
+    return {"size": list(size), "counts": encode_mask(whole).counts}
+
+
+def png_mask(content: bytes, check: Callable[[int, int], None]) -> NDArray[np.bool_]:
+    """Pixels [h, w] of a PNG that are not 0; `check` gets its width and height before it is decoded, and raises.
+
+    Raises:
+        OSError, SyntaxError, ValueError: no PNG.
+    """
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+        check(*picture.size)
+        return np.asarray(picture.convert("L")) > 0 if picture.mode != "I;16" else np.asarray(picture) > 0

@@ -1,4 +1,4 @@
-"""Labelme's JSON, one file beside each photograph; X-AnyLabeling and others write the same."""
+"""Labelme's JSON, one file beside each photograph; `labelme_reading` of the labels reads its shapes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from pathlib import Path
 
 from lexiseg_labels.annotations import AnnotatedImage, Id
 from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.formats.labelme_reading import document, read_shapes
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
 from lexiseg_model.pictures.formats import is_picture_name
-from lexiseg_train.data.annotations.content import CocoFile, images_left_out, not_read
-from lexiseg_train.data.annotations.labelme_shapes import read_shapes
+from lexiseg_train.data.annotations import drawing
+from lexiseg_train.data.annotations.content import CocoFile, class_name, images_left_out, not_read
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.annotations.sizes import MeasuredSizes
 from lexiseg_train.data.files.documents import mentions, read_json
@@ -23,10 +24,10 @@ def is_labelme(path: Path) -> bool:
     try:
         if not mentions(path, "shapes"):
             return False
-        content = read_json(path)
-    except DatasetError:
+        document(read_json(path))
+    except (DatasetError, UnreadableLabels):
         return False
-    return isinstance(content, dict) and isinstance(content.get("shapes"), list)
+    return True
 
 
 def read_labelme(listings: Sequence[Path], files: SetFiles) -> CocoFile:
@@ -38,15 +39,15 @@ def read_labelme(listings: Sequence[Path], files: SetFiles) -> CocoFile:
     images, unusable, faults, n_shapes, n_boxes = [], list[str](), list[str](), 0, 0
     measured = MeasuredSizes(Photographs(files.folder / "*.json", files))
     for path in listings:
-        content = read_json(path)
-        photograph = _photograph(path, content.get("imagePath"), files)
+        stated = document(read_json(path))
+        photograph = _photograph(path, stated.image_path, files)
         try:
-            size = measured(photograph, content.get("imageHeight"), content.get("imageWidth"))
+            size = measured(photograph, stated.height, stated.width)
         except UnreadableLabels as error:
             unusable.append(as_text(f"{path.name}: {photograph}: {error}"))
             continue
-        shapes = read_shapes(content["shapes"], size)
-        n_shapes += len(content["shapes"])
+        shapes = read_shapes(stated.shapes, size, class_name, drawing)
+        n_shapes += len(stated.shapes)
         faults += [f"shape {number} of {path.name}: {reason}" for number, reason in shapes.faults]
         n_boxes += shapes.n_boxes
         images.append(AnnotatedImage(photograph, size, shapes.annotations))
