@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lexiseg_labels.masks.outlines import whole_number
+from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.formats import voc
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.vocabulary.class_names import BACKGROUND, plain
 from lexiseg_train.data.annotations.content import class_name
@@ -19,8 +20,6 @@ from lexiseg_train.data.own.mask_files import Colour
 EXAMPLE_LIST = '["background", "cat", "dog"]'
 OF_LABEL_MAPS = "labels.json"  # of label maps of release 0.3 and before
 ROBOFLOW = "_classes.csv"  # Pixel Value, Class
-DATASET_META = "dataset_meta.json"  # of datumaro: any names, which LABEL_MAP cannot hold
-LABEL_MAP = "labelmap.txt"  # of CVAT and datumaro: NAME:R,G,B:PARTS:ACTIONS
 NAME_LISTS = ("class_names.txt", "classes.txt", "labels.txt")
 
 
@@ -45,8 +44,8 @@ def class_table(files: SetFiles, split: str) -> ClassTable | None:
         CLASSES: _ours,
         OF_LABEL_MAPS: _ours,
         ROBOFLOW: _roboflow,
-        DATASET_META: _dataset_meta,
-        LABEL_MAP: _label_map,
+        voc.META: _dataset_meta,  # any names, which a LABEL_MAP cannot hold
+        voc.LABEL_MAP: _label_map,
     } | dict.fromkeys(NAME_LISTS, _lines)
     for name, read in readers.items():
         for place in (name, f"{split}/{name}"):
@@ -91,27 +90,16 @@ def _lines(path: Path) -> ClassTable:
 
 def _dataset_meta(path: Path) -> ClassTable:
     try:
-        content = read_json(path)
-        labels, colours = content["label_map"], content["segmentation_colors"]
-        entries = {class_name(labels[str(index)]): _colour(colour) for index, colour in enumerate(colours)}
-    except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{path}: expected datumaro's label_map and segmentation_colors: {error!r:.100}") from None
+        stated = voc.colours_of_meta(read_json(path))
+    except UnreadableLabels as error:
+        raise DatasetError(f"{path}: {error}") from None
+    entries = {class_name(label): colour for label, colour in stated}
     return _by_colours({name: colour for name, colour in entries.items() if name is not None})
 
 
-def _colour(numbers: Sequence[object]) -> Colour:
-    red, green, blue = (whole_number(each) for each in numbers)
-    return red, green, blue
-
-
 def _label_map(path: Path) -> ClassTable:
-    entries: dict[str, Colour] = {}
-    for line in read_text(path).splitlines():
-        name, _, rest = line.strip().partition(":")
-        numbers = [int(each) for each in rest.split(":")[0].split(",") if each.strip().isdecimal()]
-        if name and not name.startswith("#") and len(numbers) == 3 and class_name(name) is not None:
-            red, green, blue = numbers
-            entries[plain(name)] = (red, green, blue)
+    stated = voc.colours_of_label_map(read_text(path).splitlines())
+    entries = {plain(name): colour for name, colour in stated if class_name(name) is not None}
     if not entries:
         raise DatasetError(f"{path}: expected lines of a class and its colour, NAME:R,G,B::")
     return _by_colours(entries)
