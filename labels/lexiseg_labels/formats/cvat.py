@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import re
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_labels.data_set import DataSet, File, Format, category_name
+from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.masks import png
 from lexiseg_labels.masks.polygons import joined_contour
 from lexiseg_labels.segments import UNNAMED, Answer, Segment, exportable, segment_rings
@@ -106,7 +108,33 @@ def mask_of(element: ElementTree.Element, size: tuple[int, int]) -> tuple[int, i
     return left, top, np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
 
 
-def shape_of(element: ElementTree.Element, size: tuple[int, int]) -> dict[str, Any]:
+def is_of_images(head: bytes) -> bool:
+    """Whether a file, by its first bytes, is CVAT's XML of images; that of videos is not."""
+    return b"<annotations" in head and b"<track" not in head
+
+
+def images_of(content: bytes) -> Iterator[ElementTree.Element]:
+    """The `image` elements of a file, one at a time.
+
+    Raises:
+        UnreadableLabels: with a DTD.
+        ElementTree.ParseError: no XML.
+    """
+    # An entity may stand for any amount of text; CVAT writes UTF-8 without a DTD.
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content or b"\0" in content:
+        raise UnreadableLabels("XML with a DTD, or not in UTF-8, is not read")
+    for _, element in ElementTree.iterparse(io.BytesIO(content)):
+        if element.tag == "image":
+            yield element
+            element.clear()
+
+
+def shapes_of(image: ElementTree.Element, size: tuple[int, int]) -> list[dict[str, Any]]:
+    """The shapes of an `image` of [H, W] as Labelme has them; what else is in it is none."""
+    return [_shape_of(each, size) for each in image if each.tag in KINDS]
+
+
+def _shape_of(element: ElementTree.Element, size: tuple[int, int]) -> dict[str, Any]:
     """A shape on a photograph [H, W] as Labelme has it; one with unusable numbers lacks them."""
     shape: dict[str, Any] = {"label": element.get("label", ""), "shape_type": KINDS[element.tag]}
     try:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError, iterparse
+from xml.etree.ElementTree import Element, ParseError
 
 from lexiseg_labels.annotations import AnnotatedImage, Id
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats.cvat import KINDS, shape_of
+from lexiseg_labels.formats import cvat
 from lexiseg_labels.formats.labelme_reading import read_shapes
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
@@ -31,7 +30,7 @@ def is_cvat(path: Path) -> bool:
             head = file.read(MAX_HEAD)
     except OSError:
         return False
-    return b"<annotations" in head and b"<track" not in head
+    return cvat.is_of_images(head)
 
 
 def read_cvat(path: Path, files: SetFiles) -> CocoFile:
@@ -53,7 +52,7 @@ def read_cvat(path: Path, files: SetFiles) -> CocoFile:
         except UnreadableLabels as error:
             unusable.append(as_text(f"image {name}: {error}"))
             continue
-        shapes = [shape_of(each, size) for each in entry if each.tag in KINDS]
+        shapes = cvat.shapes_of(entry, size)
         read = read_shapes(shapes, size, class_name, drawing)
         n_shapes += len(shapes)
         if n_shapes > MAX_ANNOTATIONS:
@@ -68,15 +67,10 @@ def read_cvat(path: Path, files: SetFiles) -> CocoFile:
 
 
 def _images(path: Path) -> Iterator[Element]:
-    """The `image` elements of a file, one at a time. Raises DatasetError: no XML, with a DTD, or too large."""
-    content = read_bytes(path, MAX_XML_BYTES)
-    # An entity may stand for any amount of text; CVAT writes UTF-8 without a DTD.
-    if b"<!DOCTYPE" in content or b"<!ENTITY" in content or b"\0" in content:
-        raise DatasetError(f"{path}: XML with a DTD, or not in UTF-8, is not read")
+    """The images of a file. Raises DatasetError: as `read_cvat`."""
     try:
-        for _, element in iterparse(io.BytesIO(content)):
-            if element.tag == "image":
-                yield element
-                element.clear()
+        yield from cvat.images_of(read_bytes(path, MAX_XML_BYTES))
+    except UnreadableLabels as error:
+        raise DatasetError(f"{path}: {error}") from None
     except ParseError as error:
         raise DatasetError(f"{path} is not XML: {error}") from None
