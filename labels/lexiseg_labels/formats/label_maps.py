@@ -13,6 +13,7 @@ from lexiseg_labels.masks import png
 from lexiseg_labels.segments import drawing_order
 
 BACKGROUND = "background"
+LISTING = "classes.json"
 MAX_8_BIT = 254  # classes; 255 means in an 8-bit mask that a pixel does not count
 
 
@@ -24,6 +25,23 @@ def class_values(picture: Picture, classes: Sequence[str]) -> NDArray[np.uint16]
     return values
 
 
+def names_of(content: object) -> list[str] | None:
+    """Class names by pixel value: of a list, or of an object by values from 0 or 1 on, where 0 is the background.
+
+    None: it is neither.
+    """
+    names = _by_value(content) if isinstance(content, dict) else content
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        return None
+    return names
+
+
+def _by_value(content: dict[str, object]) -> list[object] | None:
+    numbered = {"0": BACKGROUND} | content
+    values = [str(value) for value in range(len(numbered))]
+    return [numbered[value] for value in values] if numbered.keys() == {*values} else None
+
+
 def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
     values = class_values(picture, classes)
     # By the number of classes, so that all maps of a set are alike.
@@ -32,7 +50,7 @@ def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
 
 def _shared(data: DataSet) -> Iterator[File]:
     names = dict(enumerate([BACKGROUND, *data.categories]))
-    yield "classes.json", json.dumps(names, ensure_ascii=False, indent=1).encode()
+    yield LISTING, json.dumps(names, ensure_ascii=False, indent=1).encode()
 
 
 FORMAT = Format("label-maps", "a PNG for each picture and classes.json", _of_picture, _shared, aliases=("labelmap",))

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_labels.formats import label_maps
 from lexiseg_model.errors import DatasetError, PictureError, SampleError
 from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.masks.png import to_png
@@ -29,7 +30,7 @@ JPEG_QUALITY = 95
 MAX_PIXELS = 180_000_000  # of a photograph; more is a damaged header
 IGNORE = 255  # mask value that is ignored
 INDEX_MODES = ("L", "P")  # Pillow's modes of one 8-bit channel
-CLASSES = "classes.json"
+CLASSES = label_maps.LISTING
 Item = TypeVar("Item")
 
 
@@ -277,9 +278,8 @@ def read_classes(listing: Path) -> tuple[str, ...]:
     Raises:
         DatasetError: the file holds no names, `background` is not the first one, or a name is that of ignored pixels.
     """
-    content = read_json(listing)
-    names = _by_value(content) if isinstance(content, dict) else content
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+    names = label_maps.names_of(read_json(listing))
+    if names is None:
         raise DatasetError(f"{listing}: expected a list of class names, index = mask value")
     classes = [class_name(name) for name in names]
     if None in classes:
@@ -289,10 +289,3 @@ def read_classes(listing: Path) -> tuple[str, ...]:
     if BACKGROUND in classes[1:]:
         raise DatasetError(f"{listing}: {BACKGROUND!r} is mask value {classes.index(BACKGROUND, 1)}; it can only be 0")
     return tuple(name for name in classes if name is not None)
-
-
-def _by_value(content: dict[str, object]) -> list[object] | None:
-    """Names by mask values, as texts, from 0 or 1 on; 0 is the background. None: the keys are others."""
-    numbered = {"0": BACKGROUND} | content
-    values = [str(value) for value in range(len(numbered))]
-    return [numbered[value] for value in values] if numbered.keys() == {*values} else None
