@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as coco
+from scipy.ndimage import label
 
 from lexiseg_client import Ring, UnreadableAnswer
 from lexiseg_labels.masks import png, rle
@@ -39,6 +40,7 @@ def test_area_box_and_changes_are_read_from_the_runs(mask: NDArray[np.bool_]) ->
 
     assert rle.extent_of(runs, mask.shape[0]) == (encoded.area, encoded.bbox)
     assert rle.changes_across(runs, mask.shape[0]) == np.diff(np.pad(mask, ((0, 0), (1, 1))), axis=1).sum()
+    assert label(mask)[1] <= rle.parts_at_most(runs, mask.shape[0]) <= len(runs) + mask.shape[1]
 
 
 @pytest.mark.parametrize("counts", ["", "0", "05", "o", "0d4>^Ki7b4\x7f", "ooooooooo0", "0é4"])

@@ -108,15 +108,18 @@ async def test_an_unknown_format_is_refused_with_those_there_are(client: httpx.A
 
 STRIPES = np.zeros((1500, 2000), bool)
 STRIPES[:, ::2] = True
+DOTS = np.zeros((160, 160), bool)
+DOTS[::2, ::2] = True
 
 
 @pytest.mark.parametrize(
     ("size", "counts", "n_segments", "fault"),
     [
         (STRIPES.shape, rle.encode(STRIPES), 1, "borders of pixels"),
+        (DOTS.shape, rle.encode(DOTS), 1, "parts"),
         ((5000, 8000), rle.encode(np.zeros((5000, 8000), bool)), 501, "pixels of masks"),
     ],
-    ids=["stripes", "empty"],
+    ids=["stripes", "dots", "empty"],
 )
 async def test_few_bytes_that_take_much_memory_or_time_are_refused(
     client: httpx.AsyncClient, size: tuple[int, int], counts: str, n_segments: int, fault: str
