@@ -166,7 +166,7 @@ WRONG = (
     (["segment", "photo.jpg", "-c", "sky", "--model", "huge"], "no model 'huge'"),
     (["segment", "photo.jpg", "--vocabulary", "none"], "none"),
     (["segment", "photo.jpg", "-c", "sky", "--out", "photo.jpg"], "photo.jpg"),
-    (["segment", "photo.jpg", "--vocabulary", "lvis", "--format", "voc"], "at most 254"),
+    (["segment", "photo.jpg", "--vocabulary", "lvis", "--format", "voc"], "at most 253"),
     (["segment", "photo.jpg", "-c", "sky", "--model", "tcl", "--point", "3,4"], "for model tcl"),
     (["video", "gone.mp4", "-c", "sky", "--out", "out.mp4"], "no such file"),
 )

@@ -193,10 +193,9 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
 
 
 def _fitting(job: Job, classes: tuple[ClassEntry, ...]) -> tuple[ClassEntry, ...]:
-    try:
-        format_named(job.kind).check([entry.name for entry in classes])
-    except ValueError as error:
-        raise InvalidValue.of(f"--format {job.kind}", f"{len(classes)} classes", f"another format: {error}") from None
+    most = format_named(job.kind).max_classes
+    if most is not None and len(classes) > most:
+        raise InvalidValue.of(f"--format {job.kind}", f"{len(classes)} classes", f"at most {most} of them")
     return classes
 
 

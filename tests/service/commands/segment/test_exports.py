@@ -148,7 +148,7 @@ def test_voc_refuses_more_classes_than_its_masks_have_values(lexiseg: CommandLin
     outcome = lexiseg("segment", album, *words, "--format", "voc", "--out", tmp_path / "out")
 
     assert outcome.status == 1
-    assert "--format voc: expected another format: expected at most 253 classes, got 255" in outcome.err
+    assert "--format voc: expected at most 253 of them, got '255 classes'" in outcome.err
 
 
 def test_a_voc_segment_without_a_label_is_an_object(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:

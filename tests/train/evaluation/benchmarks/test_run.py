@@ -242,7 +242,8 @@ def test_a_run_with_background_and_refinement_gives_the_authors_labels(
     rule = protocol("tcl").rule("voc21")
     model = segmenter()
     # What a picture's windows give has a test of its own, and takes seconds.
-    monkeypatch.setattr(model, "encode", lambda rgb: sliding())
+    encoded = sliding()  # before the model that it may need is changed
+    monkeypatch.setattr(model, "encode", lambda rgb: encoded)
     # The fixture's texts are vectors of their own.
     monkeypatch.setattr(model, "encode_texts", lambda texts: np.zeros((len(texts), 512), np.float32))
     monkeypatch.setattr(model, "text_bank", lambda *_: TextBank(golden.texts(), np.arange(5), 5))
