@@ -9,9 +9,9 @@ VENV ?= .venv
 PIP_ARGS ?=
 # Where `make site` writes to.
 OUT ?= out/site
-# Processes that share the tests; 0 is one process, as for a debugger. Two more than the cores of a small machine, because
-# a third of the time tests wait for what they start.
-PROCESSES ?= 4
+# Processes that share the tests; 0 is one process, as for a debugger. One more than the cores of a small machine, because
+# integration tests wait for the servers they start.
+PROCESSES ?= 3
 # Handed to pytest, e.g. ARGS="-m 'not slow' tests/model".
 ARGS ?=
 # What the tests start and pip cannot bring: curl for the documents' commands, chromium for the playground (its shell where no
