@@ -36,6 +36,7 @@ MAX_PICTURES = 10_000  # with up to five files each, which the directory of a zi
 MAX_PIXELS = 20_000_000_000  # of all masks, each of the size of its picture: about a minute of work
 MAX_CHANGES = 500_000  # within the masks of a picture: run lengths by rows, which writers hold
 MAX_PARTS = 4_000  # of a mask, or as much work in all of a picture: one outline of them takes time by their square
+MAX_PARTS_OF_ALL = 12_000  # likewise of all pictures: about a minute of work
 router = APIRouter(include_in_schema=False)
 _WRITER = ThreadPoolExecutor(1, "export")
 
@@ -111,9 +112,14 @@ def _written(kind: Format, project: ProjectInput, limits: Limits) -> Packed:
     pixels = sum(len(one.segments) * one.size[0] * one.size[1] for one in project.pictures)
     if pixels > MAX_PIXELS:
         raise InvalidValue.of("pictures", f"{pixels:,} pixels of masks", f"at most {MAX_PIXELS:,}: fewer pictures")
-    pictures = [
-        _picture(one, numbers, f"pictures.{place}", limits.max_pixels) for place, one in enumerate(project.pictures)
-    ]
+    pictures, parts = [], 0.0
+    for place, one in enumerate(project.pictures):
+        picture, parts_of_one = _picture(one, numbers, f"pictures.{place}", limits.max_pixels)
+        pictures.append(picture)
+        parts = math.hypot(parts, parts_of_one)
+        if parts > MAX_PARTS_OF_ALL:
+            expected = f"at most {MAX_PARTS_OF_ALL:,}: fewer pictures"
+            raise InvalidValue.of("pictures", f"masks of {parts:,.0f} parts", expected)
     if len({picture.name for picture in pictures}) < len(pictures):
         raise InvalidValue.of("pictures", "a name twice", "each name once, also without its suffix")
     try:
@@ -122,7 +128,8 @@ def _written(kind: Format, project: ProjectInput, limits: Limits) -> Packed:
         raise InvalidValue.of("classes", f"{len(project.classes)} classes", f"{kind.name}: {error}") from None
 
 
-def _picture(one: PictureInput, numbers: dict[str, int], field: str, max_pixels: int) -> Picture:
+def _picture(one: PictureInput, numbers: dict[str, int], field: str, max_pixels: int) -> tuple[Picture, float]:
+    """A picture, and the parts of its masks: the root of the sum of their squares."""
     height, width = one.size
     if height * width > max_pixels:
         raise InvalidValue.of(f"{field}.size", f"{height} x {width}", f"at most {max_pixels:,} pixels")
@@ -136,7 +143,8 @@ def _picture(one: PictureInput, numbers: dict[str, int], field: str, max_pixels:
         raise InvalidValue.of(f"{field}.segments", f"masks of {parts:,.0f} parts", f"at most {MAX_PARTS:,}")
     name = _stem(one.name)
     suffix = one.name.removeprefix(name)
-    return Picture(name, one.size, [segment for segment, *_ in segments], suffix=suffix, model=one.model)
+    picture = Picture(name, one.size, [segment for segment, *_ in segments], suffix=suffix, model=one.model)
+    return picture, parts
 
 
 def _segment(

@@ -110,24 +110,26 @@ STRIPES = np.zeros((1500, 2000), bool)
 STRIPES[:, ::2] = True
 DOTS = np.zeros((160, 160), bool)
 DOTS[::2, ::2] = True
+FEWER_DOTS = DOTS[:120, :120]
 
 
 @pytest.mark.parametrize(
-    ("size", "counts", "n_segments", "fault"),
+    ("size", "counts", "n_segments", "n_pictures", "fault"),
     [
-        (STRIPES.shape, rle.encode(STRIPES), 1, "borders of pixels"),
-        (DOTS.shape, rle.encode(DOTS), 1, "parts"),
-        ((5000, 8000), rle.encode(np.zeros((5000, 8000), bool)), 501, "pixels of masks"),
+        (STRIPES.shape, rle.encode(STRIPES), 1, 1, "borders of pixels"),
+        (DOTS.shape, rle.encode(DOTS), 1, 1, "parts"),
+        (FEWER_DOTS.shape, rle.encode(FEWER_DOTS), 1, 20, "fewer pictures"),
+        ((5000, 8000), rle.encode(np.zeros((5000, 8000), bool)), 501, 1, "pixels of masks"),
     ],
-    ids=["stripes", "dots", "empty"],
+    ids=["stripes", "dots", "dots of many pictures", "empty"],
 )
 async def test_few_bytes_that_take_much_memory_or_time_are_refused(
-    client: httpx.AsyncClient, size: tuple[int, int], counts: str, n_segments: int, fault: str
+    client: httpx.AsyncClient, size: tuple[int, int], counts: str, n_segments: int, n_pictures: int, fault: str
 ) -> None:
     segment = {"label": None, "score": 1, "mask": {"size": size, "counts": counts}}
-    picture = {"name": "a.jpg", "size": size, "segments": [segment] * n_segments}
+    pictures = [{"name": f"{n}.jpg", "size": size, "segments": [segment] * n_segments} for n in range(n_pictures)]
 
-    answer = await exported(client, "label-studio", {"classes": [], "pictures": [picture]})
+    answer = await exported(client, "label-studio", {"classes": [], "pictures": pictures})
 
     assert answer.status_code == 422
     assert fault in answer.json()["detail"]
