@@ -11,7 +11,7 @@ export const ready = (async () => {
   const file = await fetch(new URL("./kernel.wasm", import.meta.url));
   kernel = (await WebAssembly.instantiate(await file.arrayBuffer())).instance.exports;
 })();
-ready.catch(() => null); // told by who waits for it
+ready.catch(() => null); // a rejection is handled where `ready` is awaited
 
 /** Acts with memory of the kernel, which is freed afterwards: `put` copies an array there, `room` reserves bytes, `read` copies back. */
 function inMemory(act) {
