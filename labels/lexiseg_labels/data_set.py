@@ -93,9 +93,13 @@ class Format:
         """The folder of pictures that are given to the written labels; "" is their own, None: none belong there."""
         return "" if self.images is None and self.embeds else self.images
 
+    def has_room(self, n_classes: int) -> bool:
+        """Whether the format can tell so many classes apart."""
+        return self.max_classes is None or n_classes <= self.max_classes
+
     def check(self, classes: Sequence[str]) -> None:
         """Raises ValueError: more classes than the format has room for."""
-        if self.max_classes is not None and len(classes) > self.max_classes:
+        if not self.has_room(len(classes)):
             raise ValueError(f"expected at most {self.max_classes} classes, got {len(classes)}")
 
     def files_of(self, picture: Picture, classes: Sequence[str]) -> Iterator[File]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import tarfile
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -146,6 +146,13 @@ def writer_of(name: str) -> tuple[str, Write]:
         return name, OTHERS[name]
     kind = format_of(name, *OTHERS)
     return kind.name, partial(write_labels, kind)
+
+
+def check_room(names: Iterable[str], classes: Sequence[str]) -> None:
+    """Check the formats of `writer_of`. Raises ValueError: one has no room for the classes."""
+    for name in names:
+        if name not in OTHERS:
+            format_of(name).check(classes)
 
 
 def _answers(destination: Destination, size: Size) -> Iterator[Row]:

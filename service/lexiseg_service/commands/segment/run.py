@@ -193,9 +193,9 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
 
 
 def _fitting(job: Job, classes: tuple[ClassEntry, ...]) -> tuple[ClassEntry, ...]:
-    most = format_named(job.kind).max_classes
-    if most is not None and len(classes) > most:
-        raise InvalidValue.of(f"--format {job.kind}", f"{len(classes)} classes", f"at most {most} of them")
+    kind = format_named(job.kind)
+    if not kind.has_room(len(classes)):
+        raise InvalidValue.of(f"--format {job.kind}", f"{len(classes)} classes", f"at most {kind.max_classes} of them")
     return classes
 
 
