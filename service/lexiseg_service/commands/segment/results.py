@@ -87,9 +87,11 @@ class Results:
         self.folder = _folder_for(job.out, self._question)
         self._ledger = self.folder / LEDGER
         self._saved = 0.0
-        rows = list(_rows(self._ledger))
-        self._stamps = {row["file_name"]: row["modified"] for row in rows}
-        self._count = len(rows)
+        self._stamps: dict[str, Any] = {}
+        self._count = 0
+        for row in _rows(self._ledger):  # one is in memory at a time: masks of thousands of pictures are large
+            self._stamps[row["file_name"]] = row["modified"]
+            self._count += 1
         # An overlay must never replace the photograph that it was made from.
         photographs = {source.path.resolve() for source in job.sources if source.path is not None}
         existing = {path.resolve() for path in self.folder.rglob("*")}
