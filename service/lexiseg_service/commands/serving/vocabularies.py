@@ -16,7 +16,7 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 
 if TYPE_CHECKING:
-    from lexiseg_service.gateway.vocabularies.stores import Store
+    from lexiseg_service.gateway.stores import Store
 
 T = TypeVar("T")
 ANY_NAME = "x"
@@ -87,7 +87,8 @@ def restore(
 
 def _read(file: Path) -> dict[str, bytes]:
     """Documents by their name in the store. Raises InvalidValue: `save` did not write the file."""
-    from lexiseg_service.gateway.vocabularies.named import SLOT, encode
+    from lexiseg_service.gateway.stores import SLOT
+    from lexiseg_service.gateway.vocabularies.named import encode
     from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary
 
     try:

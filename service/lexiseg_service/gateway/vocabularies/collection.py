@@ -22,17 +22,15 @@ from lexiseg_service.errors import (
     UnknownVocabulary,
 )
 from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.stores import NAME, DirectoryStore, RedisStore, Store, slot_of
 from lexiseg_service.gateway.vocabularies.named import (
     BUILT_IN_NAMES,
-    NAME,
     NamedVocabulary,
     Preconditions,
     built_in,
     named,
-    slot_of,
 )
 from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary, VocabularyInput
-from lexiseg_service.gateway.vocabularies.stores import DirectoryStore, RedisStore, Store
 from lexiseg_service.question.validation import MAX_COMPARED, off_event_loop, parse_object, validate
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Limits, Settings

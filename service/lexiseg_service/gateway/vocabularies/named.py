@@ -24,8 +24,6 @@ from lexiseg_service.question.prompts import ClassExample, examples_of
 from lexiseg_service.question.schemas import ClassInput
 from lexiseg_service.settings import Limits
 
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
-SLOT = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}~)?" + NAME.pattern)  # in a store: OWNER~NAME, or NAME if shared
 MAX_SOURCE_LENGTH = 1000  # characters
 BYTES_PER_CLASS = 600  # of its entry and its JSON values, without texts and pictures
 TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
@@ -108,11 +106,6 @@ def named(
     untagged = NamedVocabulary(name, vocabulary, source, built_in, "", owner, shared, examples, classes)
     digest = hashlib.sha256(encode(untagged.document)).hexdigest()
     return replace(untagged, etag=f'"{digest[:32]}"')
-
-
-def slot_of(name: str, owner: str) -> str:
-    """The slot of an owner's unshared vocabulary; without an owner, of a shared one."""
-    return f"{owner}~{name}" if owner else name
 
 
 def encode(content: dict[str, Any]) -> bytes:

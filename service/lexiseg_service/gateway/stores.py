@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -13,7 +14,6 @@ import structlog
 
 from lexiseg_model.files.atomic import PRIVATE, private_folder, write_durably
 from lexiseg_service.errors import NotReady
-from lexiseg_service.gateway.vocabularies.named import SLOT
 from lexiseg_service.redis_link import RedisAway, RedisLink
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 logger = structlog.get_logger("lexiseg.vocabularies")
 T = TypeVar("T")
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+SLOT = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}~)?" + NAME.pattern)  # OWNER~NAME, or NAME if shared
 PREFIX = "lexiseg:vocabulary:"
 INDEX = "lexiseg:vocabularies"  # the set of all names; scanning the key space would take too long
 MAX_NAMES = 4096  # `collection` stores some hundred
@@ -41,6 +43,11 @@ else
 end
 return 1
 """
+
+
+def slot_of(name: str, owner: str) -> str:
+    """The slot of what is an owner's alone; without an owner, of what is shared."""
+    return f"{owner}~{name}" if owner else name
 
 
 class Store:

@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_service.errors import NotReady
-from lexiseg_service.gateway.vocabularies.stores import DirectoryStore
+from lexiseg_service.gateway.stores import DirectoryStore
 from tests.waiting import SOON
 
 
