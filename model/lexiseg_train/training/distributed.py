@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_gather
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from lexiseg_train.training.processes import rank, world_size
+
+_ALONE = ContextVar("alone", default=False)  # whether each process has the same rows, which `gather` leaves as they are
 
 
 def largest(values: list[float], device: torch.device) -> list[float]:
@@ -40,12 +44,57 @@ def gather_objects(value: Any) -> list[Any]:
     return objects or []
 
 
+class _Gathered(torch.autograd.Function):
+    """Rows of all processes; the gradient of a row is the sum over all of them."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.chunk(world_size())[rank()]
+
+
 def gather(rows: Tensor) -> Tensor:
     """Concatenate rows [B, ...] of all processes with gradients, in the order of ranks: [world * B, ...].
 
-    The gradient of a row is the sum over all processes. B is the same in every process.
+    The gradient of a row is the sum over all processes. B is the same in every process. Within `alone` the rows are
+    returned as they are.
     """
-    return torch.cat(all_gather(rows)) if world_size() > 1 else rows  # type: ignore[no-untyped-call]
+    if world_size() == 1 or _ALONE.get():
+        return rows
+    gathered: Tensor = _Gathered.apply(rows)  # type: ignore[no-untyped-call]
+    return gathered
+
+
+def place() -> int:
+    """The place of this process's rows in what `gather` returns, in numbers of processes."""
+    return 0 if _ALONE.get() else rank()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Losses within do not gather: in validation every process has the same rows, and would contrast each with copies
+    of itself."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
+
+
+def mean_of_notes(noted: dict[str, list[float]]) -> dict[str, float]:
+    """The mean of each figure over all processes that noted it, in rank 0; elsewhere over the process's own."""
+    together: dict[str, list[float]] = {}
+    for notes in gather_objects(noted) or [noted]:
+        for name, values in notes.items():
+            together.setdefault(name, []).extend(values)
+    return {name: math.fsum(values) / len(values) for name, values in together.items()}
 
 
 def share_weights(network: nn.Module) -> None:

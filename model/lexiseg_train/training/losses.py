@@ -17,8 +17,7 @@ from torch import Tensor
 
 from lexiseg_model.clip.scale import LearnedScale
 from lexiseg_model.resources.device import wide
-from lexiseg_train.training.distributed import mean_over_processes
-from lexiseg_train.training.processes import rank
+from lexiseg_train.training.distributed import mean_over_processes, place
 from lexiseg_train.training.recipe import MaskLossSettings
 
 MASKFORMER = MaskLossSettings()
@@ -56,7 +55,7 @@ def contrast_loss(scale: Tensor, by_image: Tensor, by_text: Tensor) -> Tensor:
         by_image: [B, N] cosines of this process's images with all captions.
         by_text: [B, N] cosines of this process's captions with all images.
     """
-    return info_nce(scale * by_image, scale * by_text, rank() * len(by_image))
+    return info_nce(scale * by_image, scale * by_text, place() * len(by_image))
 
 
 def info_nce(by_image: Tensor, by_text: Tensor, first: int = 0) -> Tensor:

@@ -30,7 +30,7 @@ from lexiseg_model.files.atomic import write_durably
 from lexiseg_model.resources.device import widest_float
 from lexiseg_train.data.pairs.source import PairSource
 from lexiseg_train.training.checkpoints import PLATEAU, begin_random, find_checkpoint, random_states, restore_random
-from lexiseg_train.training.distributed import gather_objects, largest, mean_over_processes
+from lexiseg_train.training.distributed import alone, gather_objects, largest, mean_of_notes, mean_over_processes
 from lexiseg_train.training.journal import SKIPPED, Best, Journal, Pace, SharedSkips, better
 from lexiseg_train.training.learner import Learner
 from lexiseg_train.training.processes import join, rank, world_size
@@ -303,12 +303,12 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         return torch.autocast(self.device.type, self.learner.dtype, enabled=self.learner.dtype != torch.float32)
 
     def _journal_line(self, losses: list[float], phase: Phase, pace: Pace) -> dict[str, Any]:
-        """Figures of the steps since the last line; the loss is a mean over processes."""
+        """Figures of the steps since the last line; the loss and its parts are means over processes."""
         self.skips.gather()
         finite = [loss for loss in losses if math.isfinite(loss)]
         loss = torch.tensor(sum(finite) / max(1, len(finite)), dtype=widest_float(self.device), device=self.device)
         left = pace.seconds_left
-        noted = {name: round(math.fsum(values) / len(values), 4) for name, values in self._noted.items()}
+        noted = {name: round(value, 4) for name, value in mean_of_notes(self._noted).items()}
         self._noted.clear()
         return {
             "decayed": self.decayed,
@@ -345,8 +345,8 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         return share > 0 and self.progress >= 1 - share - 1e-9
 
     def figures(self) -> dict[str, float]:
-        """Validate the current averaged weights; before `train`, those of the start."""
-        with self.learner.as_average():
+        """Validate the current averaged weights, each process the same; before `train`, those of the start."""
+        with self.learner.as_average(), alone():
             return self._validate()
 
     def _measure_start(self, journal: Journal, by: str) -> None:
@@ -365,8 +365,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         Raises:
             RecipeError: validation has no figure `best_by`.
         """
-        with self.learner.as_average():
-            figures = self._validate()
+        figures = self.figures()
         by = self.recipe.best_by
         if by is not None and (best := better(by, self.step, figures, self.best)) is not None:
             self.best = best

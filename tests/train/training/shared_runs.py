@@ -26,6 +26,7 @@ from tests.train.training.toy import ToyRecipe, recipe_for
 
 TOGETHER = 4  # examples of a step, over all processes
 STEPS = 3
+HELD_OUT = [9000, 9001, 9002]
 SIDE, TOKENS, WORDS = 64, 77, 400
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -63,6 +64,19 @@ class Shared(Run[ToyRecipe, Network, list[int]], Generic[Network]):
     def _extra_figures(self) -> dict[str, float]:
         return {}
 
+    def _losses(self, batch: list[int]) -> Any:
+        raise NotImplementedError
+
+    def _loss(self, batch: list[int]) -> Tensor:
+        losses = self._losses(batch)
+        self.note(**losses.figures)
+        total: Tensor = losses.total
+        return total
+
+    def _validate(self) -> dict[str, float]:
+        """Every process has the same examples."""
+        return {"held_out_loss": self._losses(HELD_OUT).total.item()}
+
     def _weights(self) -> dict[str, Tensor]:
         return self.average
 
@@ -89,12 +103,11 @@ class TclShared(Shared[TclTrained]):
     def __init__(self, recipe: ToyRecipe) -> None:
         super().__init__(recipe, TclTrained())
 
-    def _loss(self, batch: list[int]) -> Tensor:
+    def _losses(self, batch: list[int]) -> Any:
         images = torch.stack([drawn(row, 3, 32, 32) for row in batch])
         texts = torch.stack([drawn(1000 + row, tcl.EMBEDDING) for row in batch])
         uniform = torch.stack([drawn(2000 + row, 8, 8).sigmoid() for row in batch])
-        total: Tensor = self.network.losses(self.network.network, images, texts, logistic_noise(uniform)).total
-        return total
+        return self.network.losses(self.network.network, images, texts, logistic_noise(uniform))
 
     def _mode(self) -> None:
         self.network.train()
@@ -107,15 +120,14 @@ class SSegShared(Shared[SSegLosses]):
     def __init__(self, recipe: ToyRecipe) -> None:
         super().__init__(recipe, SSegLosses(s_seg.small_network(), SSegLossSettings()))
 
-    def _loss(self, batch: list[int]) -> Tensor:
+    def _losses(self, batch: list[int]) -> Any:
         images = torch.stack([drawn(row, 3, SIDE, SIDE) for row in batch])
         masks = torch.stack([(drawn(1000 + row, 2, 16, 16) > 0).float() for row in batch])
         present = torch.tensor([[True, row % 3 > 0] for row in batch])
         tokens = torch.zeros(len(batch), TOKENS, dtype=torch.int64)
         for place, row in enumerate(batch):
             tokens[place, 0], tokens[place, 1], tokens[place, 2] = 49406, 1 + row % WORDS, 49407
-        total: Tensor = self.network(images, tokens, PseudoMasks(masks, present)).total
-        return total
+        return self.network(images, tokens, PseudoMasks(masks, present))
 
 
 METHODS: dict[str, Callable[[ToyRecipe], Shared[Any]]] = {"tcl": TclShared, "s-seg": SSegShared}
@@ -131,6 +143,8 @@ def learned(what: str, out: Path, sharding: Sharding = "none") -> Shared[Any]:
         epsilon=1e-3,
         learning_rate=2e-3,  # five times as much, and rounding grows to tenths in three steps
         decay_rule="all-but-vectors",
+        log_steps=1,
+        validate_steps=STEPS,
         sharding=sharding,
     )
     run = METHODS[what](recipe)

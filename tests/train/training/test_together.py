@@ -24,6 +24,8 @@ SECONDS = 240  # a hung collective must not hang the tests
 # the first on.
 FIRST, LATER = 5e-3, 8e-2
 ROUNDING = 3e-6
+JOURNAL = 1e-2  # relative, by rounding as above; a pair that is contrasted with its own copy is off by a tenth
+TIMES = ("minutes", "examples_per_second", "minutes_left")
 WEIGHTS = {"tcl": 3e-4, "s-seg": 1.5e-3}
 ROOT = Path(__file__).parents[3]
 
@@ -60,6 +62,12 @@ def skipped(folder: Path) -> list[str]:
     return [json.loads(line)["name"] for line in (folder / "skipped.jsonl").read_text().splitlines()]
 
 
+def journal(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's journal without its times."""
+    lines = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in line.items() if name not in TIMES} for line in lines]
+
+
 def near(name: str, ours: Tensor, expected: Tensor, tolerance: float) -> None:
     distance = (ours - expected).abs().max().item()
     assert distance <= tolerance, f"{name} is off by {distance}, of {expected.abs().max().item()}"
@@ -88,6 +96,15 @@ def test_two_processes_get_the_gradients_of_one_for_the_same_global_batch(
         moved = max(moved, (alone.average[name] - value).abs().max().item() if value.is_floating_point() else 0)
     assert moved > 5e-4  # the comparison is of weights that learned
     assert differences(first["network"], second["network"]) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_two_processes_write_the_journal_of_one(together: Path, method: str, tmp_path: Path) -> None:
+    learned(method, tmp_path)
+
+    for ours, expected in zip(journal(together / method), journal(tmp_path), strict=True):
+        assert ours == pytest.approx(expected, rel=JOURNAL), f"step {ours['step']}"
 
 
 @pytest.mark.slow

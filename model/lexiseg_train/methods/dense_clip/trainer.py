@@ -16,12 +16,11 @@ from lexiseg_model.clip.towers import configuration, fresh_model, tokenizer
 from lexiseg_model.methods.dense_clip.import_ import Options, read
 from lexiseg_model.types import ModelCard
 from lexiseg_train.methods.dense_clip.recipe import ClipRecipe
-from lexiseg_train.training.distributed import gather
+from lexiseg_train.training.distributed import gather, place
 from lexiseg_train.training.losses import info_nce
 from lexiseg_train.training.model_card import pairs_entries, write_model
 from lexiseg_train.training.pair_run import PairRun, recall
 from lexiseg_train.training.pairs import PairBatch
-from lexiseg_train.training.processes import rank
 
 FILE = "clip.safetensors"
 CONFIGURATION = "open_clip_config.json"  # beside the weights: architecture and activation of the towers
@@ -49,7 +48,7 @@ class TowerPair(nn.Module):
         """Symmetric InfoNCE over the pairs of all processes (CLIP, figure 3); `rows` are those of this process."""
         images, texts = rows
         by_image, by_text = images @ gather(texts).T, texts @ gather(images).T
-        return info_nce(self.scale * by_image, self.scale * by_text, rank() * len(images))
+        return info_nce(self.scale * by_image, self.scale * by_text, place() * len(images))
 
     @property
     def scale(self) -> Tensor:

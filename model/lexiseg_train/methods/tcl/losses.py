@@ -18,9 +18,8 @@ from lexiseg_model.clip.vision import Tokens
 from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.grounder import EPSILON, hard_mask
 from lexiseg_train.methods.tcl.recipe import LossSettings
-from lexiseg_train.training.distributed import gather
+from lexiseg_train.training.distributed import gather, place
 from lexiseg_train.training.losses import Contrast, LossParts
-from lexiseg_train.training.processes import rank
 
 if TYPE_CHECKING:
     from lexiseg_model.methods.tcl.network import TclNetwork
@@ -86,7 +85,7 @@ class TclLosses(nn.Module):
         """Losses of all images of a step; `rows` are those of this process."""
         weight = self.settings
         all_texts = gather(rows.texts)
-        first, n_own = rank() * len(rows.texts), len(rows.texts)
+        first, n_own = place() * len(rows.texts), len(rows.texts)
         # Own captions over all images.
         by_text = rows.texts @ gather(rows.images).T, gather(rows.cosines)[:, first : first + n_own].T
         return Losses(
@@ -111,7 +110,7 @@ def joined(inputs: Sequence[Inputs]) -> list[Inputs]:
     """Batches of one step that know the texts of all batches and processes, which are in the order of ranks."""
     all_texts = gather(torch.cat([each.texts for each in inputs]))
     size = len(inputs[0].texts)
-    first = rank() * len(inputs) * size
+    first = place() * len(inputs) * size
     return [each._replace(all_texts=all_texts, first=first + place * size) for place, each in enumerate(inputs)]
 
 
