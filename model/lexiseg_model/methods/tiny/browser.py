@@ -105,7 +105,7 @@ def _quantise_matrices(path: Path) -> None:
 def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path, words: Sequence[str]) -> None:
     """Write `words.json` (the words) and `words.bin` (these arrays, one after the other).
 
-    Vectors [N, 96] in float16; cosine [N] with the nearest training word in 1/65535, uint16; whether a
+    Vectors [N, D] in float16; cosine [N] with the nearest training word in 1/65535, uint16; whether a
     word is foreign [N], uint8; which background words mean the same [N, bits], packed in uint8.
     """
     batches: list[tuple[NDArray[Any], ...]] = []

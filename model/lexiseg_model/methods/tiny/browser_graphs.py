@@ -27,7 +27,7 @@ class Scores(nn.Module):
     Args:
         tiny: the network.
         presence: weight of log presence in the scores of pixels.
-        background: vectors [B, 96] of the background words.
+        background: vectors [B, D] of the background words.
         rule: of the card.
     """
 
@@ -57,11 +57,11 @@ class Scores(nn.Module):
         """Scores of K classes with T texts and G groups of examples.
 
         Args:
-            pixels: float16 [1, 96, h, w], as `image` [1, 96] and `cells` [1, 96, a, b].
-            vectors: of the texts, [T, 96], and the class `owner` [T] of each.
+            pixels: float16 [1, D, h, w], as `image` [1, D] and `cells` [1, D, a, b].
+            vectors: of the texts, [T, D], and the class `owner` [T] of each.
             classes: [K] anything: their number.
             dropped: [B] 1 for background words that do not compete, else 0.
-            groups: of cells of examples [G, 96], as in their rows; 1 in `negative` [G] for those of negative examples;
+            groups: of cells of examples [G, D], as in their rows; 1 in `negative` [G] for those of negative examples;
                 `group_owner` [G]: their classes.
 
         Returns:
@@ -86,7 +86,7 @@ class Scores(nn.Module):
         return rows.view(-1, *size), most, common.logsumexp(0).view(size)
 
     def _of_texts(self, flat: Tensor, image: Tensor, cells: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Presence [T] in the whole image, and scores [T, n] of embeddings [96, n]."""
+        """Presence [T] in the whole image, and scores [T, n] of embeddings [D, n]."""
         coarse = cells[0].float().flatten(1)
         directions = F.normalize(vectors, dim=1)
         evidence = torch.logsumexp(directions @ coarse, 1) - torch.log(torch.ones_like(coarse[0]).sum())
@@ -157,7 +157,7 @@ class Things(nn.Module):
 
 
 class Means(nn.Module):
-    """Embeddings [1, 96, h, w] and logits [N, h, w] of masks -> the means under them, float16 [1, 96, 1, N]."""
+    """Embeddings [1, D, h, w] and logits [N, h, w] of masks -> the means under them, float16 [1, D, 1, N]."""
 
     def forward(self, pixels: Tensor, masks: Tensor) -> tuple[Tensor]:
         return (mask_means(masks, pixels[0].float()).T[None, :, None].half(),)
@@ -166,7 +166,7 @@ class Means(nn.Module):
 class Reading(nn.Module):
     """Rows of the text tower [N, 384] -> properties of the texts.
 
-    Vectors [N, 96]; 1 [N, W] for background words of the same meaning; cosine [N] with the nearest training word; 1 [N]
+    Vectors [N, D]; 1 [N, W] for background words of the same meaning; cosine [N] with the nearest training word; 1 [N]
     for a text that is not English.
     """
 
@@ -206,9 +206,9 @@ class Region(nn.Module):
     def forward(
         self, pixels: Tensor, mask: Tensor, points: Tensor, signs: Tensor, box: Tensor, has_box: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The row [1, ROW] of a prompt, and the number [] of cells that it is of.
+        """The row [1, VECTORS * D] of a prompt, and the number [] of cells that it is of.
 
-        Of embeddings [1, 96, h, w], the prompt head's mask, logits [h, w], points [K, 2] in pixels of the network's
+        Of embeddings [1, D, h, w], the prompt head's mask, logits [h, w], points [K, 2] in pixels of the network's
         input with the `signs` [K] 1, -1 and 0 (no point), and a box [4] in such pixels if `has_box` [] is 1.
         """
         flat, size = pixels[0].float().flatten(1), pixels.shape[2:]
@@ -232,7 +232,7 @@ def _cell(points: Tensor, size: torch.Size) -> Tensor:
 
 
 def _is_similar(flat: Tensor, points: Tensor) -> Tensor:
-    """Which of the embeddings [96, n] are similar to those of points [K, n], 1 at its cell: [K, n] bool."""
+    """Which of the embeddings [D, n] are similar to those of points [K, n], 1 at its cell: [K, n] bool."""
     unit = F.normalize(flat, dim=0)
     point = points @ unit.T
     bound = examples.MIN_SIMILARITY + (1 - examples.MIN_SIMILARITY) * (point @ F.normalize(unit.mean(1), dim=0))
@@ -249,7 +249,7 @@ def _box_cells(box: Tensor, size: torch.Size) -> Tensor:
 
 
 class Examples(nn.Module):
-    """Means [N, 96] in a class's rows -> a vector for each [N, 96], and their mean [1, 96]."""
+    """Means [N, D] in a class's rows -> a vector for each [N, D], and their mean [1, D]."""
 
     words: Tensor
 
@@ -263,14 +263,14 @@ class Examples(nn.Module):
 
 
 class PushAway(nn.Module):
-    """Vectors [V, 96] of a class, the mean [1, 96] of its examples and that [1, 96] of a negative one -> vectors."""
+    """Vectors [V, D] of a class, the mean [1, D] of its examples and that [1, D] of a negative one -> vectors."""
 
     def forward(self, vectors: Tensor, mean: Tensor, negative: Tensor) -> tuple[Tensor]:
         return (examples.push_from_negatives(vectors, mean, F.normalize(negative, dim=1)),)
 
 
 class ScaleExamples(nn.Module):
-    """Vectors [V, 96] of a class by example, their mean [1, 96] and the means [N, 96] in its rows -> scaled vectors.
+    """Vectors [V, D] of a class by example, their mean [1, D] and the means [N, D] in its rows -> scaled vectors.
 
     For a class without words; for one with words; and 1 [B] for background words that the class covers.
     """

@@ -31,7 +31,6 @@ from lexiseg_model.methods.tiny.browser_graphs import (
 )
 from lexiseg_model.methods.tiny.graphs import with_templates
 from lexiseg_model.methods.tiny.mask_graphs import mask_parts
-from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import FOLDER
@@ -72,23 +71,31 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
         Part(
             "scores",
             Scores(tiny, settings.presence, background.clone(), model.card.background),
-            partial(_score_inputs, len(background)),
+            partial(_score_inputs, background.shape),
             scored,
             tuple(present),
             {"background": {0: words}},
         ),
         Part("presence", Presence(tiny), _presence_inputs, present, ("presence",)),
         *_belief_parts(model),
-        Part("means", Means(), _means_inputs, {**pixels, "masks": {0: texts, **maps}}, ("means",)),
+        Part(
+            "means",
+            Means(),
+            partial(_means_inputs, tiny.embedding),
+            {**pixels, "masks": {0: texts, **maps}},
+            ("means",),
+        ),
         Part("reading", reading, lambda *_: [torch.randn(3, WIDTH)], by_text, properties, word_lists),
-        Part("region", Region(settings.examples.apart), _region_inputs, region, ("row", "cells")),
+        Part(
+            "region", Region(settings.examples.apart), partial(_region_inputs, tiny.embedding), region, ("row", "cells")
+        ),
         *_example_parts(model, background),
         Part(
             "tower", Tower(model.tower), lambda rows, _: [torch.arange(rows + 2)[None]], {"ids": {1: length}}, ("row",)
         ),
         *mask_parts(settings, model.card.input.multiple),
     ]
-    return with_templates(parts) if fit_templates(model) else parts
+    return with_templates(parts, tiny.embedding) if fit_templates(model) else parts
 
 
 def _belief_parts(model: TinySegmenter) -> list[Part]:
@@ -109,55 +116,57 @@ def _piece_inputs(*_: int) -> list[Tensor]:
 
 
 def _example_parts(model: TinySegmenter, background: Tensor) -> list[Part]:
-    """The graphs of classes by example; `background`: vectors [B, 96] of the background words."""
+    """The graphs of classes by example; `background`: vectors [B, D] of the background words."""
     rule, known = model.settings.examples, by_example.training_words(model.network, model.familiar, torch.device("cpu"))
     n = {0: Dim("examples", min=1, max=MAX_TEXTS)}
     entries, words = {"words": {0: Dim("entries", min=1)}}, {"background": {0: Dim("background", min=1)}}
     pushed = {"vectors": n, "middle": {}, "negative": {}}
     scaled = {"vectors": n, "middle": {}, "rows": n}
     scales = ScaleExamples(rule, background.clone())
+    inputs = partial(_vectors, background.shape[1])
     return [
-        Part("examples", Examples(rule, known), _vectors(3), {"rows": n}, ("vectors", "middle"), entries),
-        Part("push-away", PushAway(), _vectors(3, 1, 1), pushed, ("pushed",)),
-        Part("scale-examples", scales, _vectors(3, 1, 3), scaled, ("alone", "beside_words", "covered"), words),
+        Part("examples", Examples(rule, known), inputs(3), {"rows": n}, ("vectors", "middle"), entries),
+        Part("push-away", PushAway(), inputs(3, 1, 1), pushed, ("pushed",)),
+        Part("scale-examples", scales, inputs(3, 1, 3), scaled, ("alone", "beside_words", "covered"), words),
     ]
 
 
-def _score_inputs(n_background: int, rows: int, columns: int) -> list[Tensor]:
-    """Random inputs of `Scores` for so many background words and cells at stride 32."""
+def _score_inputs(background: torch.Size, rows: int, columns: int) -> list[Tensor]:
+    """Random inputs of `Scores` for vectors of background words of that shape [B, D] and so many cells at stride 32."""
+    n_background, embedding = background
     return [
-        *_embeddings(rows, columns),
-        torch.randn(5, EMBEDDING),
+        *_embeddings(embedding, rows, columns),
+        torch.randn(5, embedding),
         torch.tensor([0, 1, 1, 2, 2]),
         torch.zeros(3),
         torch.arange(n_background) % 2.0,
-        4 * F.normalize(torch.randn(4, EMBEDDING), dim=1),
+        4 * F.normalize(torch.randn(4, embedding), dim=1),
         torch.tensor([1.0, 0.0, 1.0, 0.0]),
         torch.tensor([0, 0, 2, 2]),
     ]
 
 
-def _vectors(*counts: int) -> Callable[[int, int], list[Tensor]]:
+def _vectors(embedding: int, *counts: int) -> Callable[[int, int], list[Tensor]]:
     """Random vectors, so many in each input."""
-    return lambda *_: [F.normalize(torch.randn(count, EMBEDDING), dim=1) for count in counts]
+    return lambda *_: [F.normalize(torch.randn(count, embedding), dim=1) for count in counts]
 
 
-def _embeddings(rows: int, columns: int) -> list[Tensor]:
+def _embeddings(embedding: int, rows: int, columns: int) -> list[Tensor]:
     """Random embeddings of an image of so many cells at stride 32: of its cells, of the whole, and at that stride."""
     embeddings = [
-        torch.randn(1, EMBEDDING, 8 * rows, 8 * columns),
-        torch.randn(1, EMBEDDING),
-        torch.randn(1, EMBEDDING, rows, columns),
+        torch.randn(1, embedding, 8 * rows, 8 * columns),
+        torch.randn(1, embedding),
+        torch.randn(1, embedding, rows, columns),
     ]
     return [F.normalize(part, dim=1).half() for part in embeddings]
 
 
-def _means_inputs(rows: int, columns: int) -> list[Tensor]:
-    return [_embeddings(rows, columns)[0], torch.randn(2, 8 * rows, 8 * columns)]
+def _means_inputs(embedding: int, rows: int, columns: int) -> list[Tensor]:
+    return [_embeddings(embedding, rows, columns)[0], torch.randn(2, 8 * rows, 8 * columns)]
 
 
-def _region_inputs(rows: int, columns: int) -> list[Tensor]:
-    pixels, masks = _means_inputs(rows, columns)
+def _region_inputs(embedding: int, rows: int, columns: int) -> list[Tensor]:
+    pixels, masks = _means_inputs(embedding, rows, columns)
     points = torch.tensor([[20.0 * columns, 10.0 * rows], [5.0, 5.0]])
     return [
         pixels,

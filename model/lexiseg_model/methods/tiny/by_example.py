@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import ForeignExamplesError
-from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
+from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar
 from lexiseg_model.segmenter import ExampleVectors, Excluded, PromptMasks, TextRows
@@ -29,21 +29,21 @@ GROUPS = 16  # of a region's cells
 GROUP_CELLS = 6  # cells of a group, on average at least
 COVERED = 0.9  # share of a region's cells within the bound around its groups
 ROUNDS = 6  # of k-means
-ROW = EMBEDDING * (1 + GROUPS)
+VECTORS = 1 + GROUPS  # of D numbers each, of a region's row: its mean embedding and the groups
 MIN_CELLS = 4  # of a mask of the prompt head; with fewer the box itself is used
 
 
 def training_words(network: TinyNetwork, familiar: Familiar | None, device: torch.device) -> Tensor:
-    """Unit vectors [N, 96] of the training words; N = 0 for a model without a list of them."""
+    """Unit vectors [N, D] of the training words; N = 0 for a model without a list of them."""
     if familiar is None:
-        return torch.zeros(0, EMBEDDING, device=device)
+        return torch.zeros(0, network.embedding, device=device)
     return network.project_texts(torch.from_numpy(familiar.rows).to(device)).detach()
 
 
 def region_rows(
     pixels: Tensor, size: tuple[int, int], regions: Sequence[Region], masks: dict[int, PromptMasks], apart: float
 ) -> NDArray[np.float16]:
-    """Rows [R, ROW] of regions in an image of `size` (H, W): mean embedding of [96, h, w], then groups of cells.
+    """Rows [R, VECTORS * D] of regions in an image of `size` (H, W): mean embedding of [D, h, w], then groups of cells.
 
     The mean is that of unit embeddings, without `apart` times the direction of the image's mean, its length unchanged.
     Of the prompt head's `masks`, by index of the region, the best one counts inside the region's box, or where it is
@@ -62,7 +62,7 @@ def region_rows(
 
 
 def cell_groups(cells: Tensor, inside: Tensor) -> Tensor:
-    """Means [GROUPS, 96] of groups of those unit embeddings [n, 96] that are `inside` [n], 1 or 0.
+    """Means [GROUPS, D] of groups of those unit embeddings [n, D] that are `inside` [n], 1 or 0.
 
     Each is a direction, divided by the cosine with the nearest group that COVERED of the cells reach. Rows of zeros
     where there are fewer groups. Shapes do not depend on values, so that a graph of it can be exported.
@@ -84,22 +84,22 @@ def cell_groups(cells: Tensor, inside: Tensor) -> Tensor:
 
 
 def subtract_image(means: Tensor, image: Tensor, apart: float) -> Tensor:
-    """Subtract `apart` times the image's mean [96] from the directions of means [R, 96]; their lengths stay."""
+    """Subtract `apart` times the image's mean [D] from the directions of means [R, D]; their lengths stay."""
     centred: Tensor = means.norm(dim=1, keepdim=True) * F.normalize(F.normalize(means, dim=1) - apart * image, dim=1)
     return centred
 
 
 def vectors(positive: TextRows, negative: TextRows, rule: ExampleRule, words: Tensor) -> ExampleVectors:
-    """A vector for each example: a mixture of its own direction, the examples' mean and similar training words [W, 96].
+    """A vector for each example: a mixture of its own direction, the examples' mean and similar training words [W, D].
 
-    Raises OptionError for rows of another length than ROW.
+    Raises OptionError for rows of another length than VECTORS * D.
     """
-    vectors, mean = mix_words(_unit(positive, words.device), rule, words)
-    negatives = _unit(negative, words.device) if len(negative) else None
+    vectors, mean = mix_words(_unit(positive, words), rule, words)
+    negatives = _unit(negative, words) if len(negative) else None
     if negatives is not None:
         vectors = push_from_negatives(vectors, mean, negatives)
     # Rows are means of unit vectors: varied pixels give short rows and low scores.
-    alike = float(np.linalg.norm(positive[:, :EMBEDDING].astype(np.float32), axis=1).mean().clip(MIN_ALIKE))
+    alike = float(np.linalg.norm(positive[:, : words.shape[1]].astype(np.float32), axis=1).mean().clip(MIN_ALIKE))
     return ExampleVectors(
         rule.length * alike**-rule.level * vectors,
         mean,
@@ -110,7 +110,7 @@ def vectors(positive: TextRows, negative: TextRows, rule: ExampleRule, words: Te
 
 
 def mix_words(examples: Tensor, rule: ExampleRule, words: Tensor) -> tuple[Tensor, Tensor]:
-    """Vectors [V, 96] of unit example rows [V, 96], mixed with the most similar training words, and their mean [1, 96].
+    """Vectors [V, D] of unit example rows [V, D], mixed with the most similar training words, and their mean [1, D].
 
     Pixels were trained to be similar to words, not to other pixels: the nearest words show what matters in an example.
     """
@@ -118,7 +118,7 @@ def mix_words(examples: Tensor, rule: ExampleRule, words: Tensor) -> tuple[Tenso
     vectors = F.normalize(mean + rule.own * (examples - mean), dim=1)
     if not len(words):
         return vectors, mean
-    nearest = (vectors @ words.T / NEAR).softmax(1) @ words  # [V, 96] x [96, W] -> [V, W] x [W, 96]
+    nearest = (vectors @ words.T / NEAR).softmax(1) @ words  # [V, D] x [D, W] -> [V, W] x [W, D]
     return F.normalize(vectors + rule.words * F.normalize(nearest, dim=1), dim=1), mean
 
 
@@ -133,10 +133,12 @@ def _mask_cells(region: Region, size: tuple[int, int], predicted: PromptMasks, p
     return best if int(best.sum()) >= MIN_CELLS else None
 
 
-def _unit(rows: TextRows, device: torch.device) -> Tensor:
-    if rows.ndim != 2 or rows.shape[1] != ROW:
-        raise ForeignExamplesError(f"expected rows [R, {ROW}] of examples, got {list(rows.shape)}")
-    return F.normalize(torch.from_numpy(rows[:, :EMBEDDING].astype(np.float32)).to(device), dim=1)
+def _unit(rows: TextRows, words: Tensor) -> Tensor:
+    """Unit vectors [R, D] of the means in rows of a model with training words [W, D]."""
+    width = words.shape[1]
+    if rows.ndim != 2 or rows.shape[1] != VECTORS * width:
+        raise ForeignExamplesError(f"expected rows [R, {VECTORS * width}] of examples, got {list(rows.shape)}")
+    return F.normalize(torch.from_numpy(rows[:, :width].astype(np.float32)).to(words.device), dim=1)
 
 
 def _quantile(values: Tensor, last: Tensor, share: float) -> Tensor:
@@ -153,6 +155,7 @@ def _excluded(positive: TextRows, negative: TextRows, device: torch.device) -> E
 
 
 def _groups_of(rows: TextRows) -> Tensor:
-    """The groups [G, 96] of all rows, without those of zeros."""
-    groups = torch.from_numpy(rows[:, EMBEDDING:].astype(np.float32)).view(-1, EMBEDDING)
+    """The groups [G, D] of all rows, without those of zeros."""
+    width = rows.shape[1] // VECTORS
+    groups = torch.from_numpy(rows[:, width:].astype(np.float32)).view(-1, width)
     return groups[groups.any(1)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import Dim
 
+from lexiseg_model.catalogue.models import read_card
 from lexiseg_model.export.exportable import Part, PartRunner
-from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
+from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.prompt_head import (
     COARSE,
     COLOUR_MEAN,
@@ -32,6 +34,7 @@ from lexiseg_model.methods.tiny.prompt_head import (
 )
 from lexiseg_model.methods.tiny.prompt_maps import HEADS, Prompts
 from lexiseg_model.methods.tiny.trunk import normalised
+from lexiseg_model.methods.tiny.weights import FOLDER
 
 SHARED, POINT_PART, PROMPT_PART = "prompt-maps", "lone-point", "sure-prompt"  # names of the parts
 MAX_CELLS = 512  # of a side at stride 32
@@ -56,7 +59,7 @@ class NormaliseColours(nn.Module):
 
 
 class ImagePass(nn.Module):
-    """uint8 [N, 3, s, t] -> the float32 tensors of ImageFeatures: [N, 96, s/4, t/4], [N, 96], [N, 96, s/32, t/32]."""
+    """uint8 [N, 3, s, t] -> the float32 tensors of ImageFeatures: [N, D, s/4, t/4], [N, D], [N, D, s/32, t/32]."""
 
     def __init__(self, network: TinyNetwork) -> None:
         super().__init__()
@@ -68,7 +71,7 @@ class ImagePass(nn.Module):
 
 
 class SharedPass(nn.Module):
-    """Embeddings float16 [96, h, w] and uint8 colours [3, 2h, 2w] of one image -> SharedMaps, float32."""
+    """Embeddings float16 [D, h, w] and uint8 colours [3, 2h, 2w] of one image -> SharedMaps, float32."""
 
     def __init__(self, head: PromptHead) -> None:
         super().__init__()
@@ -114,26 +117,32 @@ def prompt_parts(head: PromptHead) -> list[Part]:
     n = Dim("points", min=1, max=MAX_POINTS)
     correction = {"corrected": {0: SCALES[0] * rows, 1: SCALES[0] * columns}, "corrects": {}}
     prompt = {"points": {0: n}, "signs": {0: n}, "box": {}, "has_box": {}, **correction, **shared}
+    embedding = head.embedding
+    shared_inputs = partial(_embeddings, embedding)
     parts = (
-        Part(SHARED, SharedPass(head), _embeddings, embeddings, [f"{name}_maps" for name in SharedMaps._fields]),
-        Part(POINT_PART, PointPass(head), _point_inputs, {"point": {}, **shared}, MaskAnswers._fields),
-        Part(PROMPT_PART, PromptPass(head), _prompt_inputs, prompt, MaskAnswers._fields),
+        Part(SHARED, SharedPass(head), shared_inputs, embeddings, [f"{name}_maps" for name in SharedMaps._fields]),
+        Part(
+            POINT_PART, PointPass(head), partial(_point_inputs, embedding), {"point": {}, **shared}, MaskAnswers._fields
+        ),
+        Part(PROMPT_PART, PromptPass(head), partial(_prompt_inputs, embedding), prompt, MaskAnswers._fields),
     )
-    return with_templates(parts)
+    return with_templates(parts, embedding)
 
 
-def with_templates(parts: Iterable[Part]) -> list[Part]:
-    """Parts whose graphs are made of the templates of this package."""
+def with_templates(parts: Iterable[Part], embedding: int) -> list[Part]:
+    """Parts whose graphs are made of the templates of this package, which have the width of the bundled weights."""
+    if embedding != read_card(FOLDER).embedding:
+        return list(parts)
     return [part._replace(template=TEMPLATES / f"{part.name}.onnx") for part in parts]
 
 
-def _embeddings(rows: int, columns: int) -> list[Tensor]:
+def _embeddings(embedding: int, rows: int, columns: int) -> list[Tensor]:
     """Random inputs of `SharedPass` for so many cells at stride 32."""
-    pixels = nn.functional.normalize(torch.randn(EMBEDDING, 8 * rows, 8 * columns), dim=0).half()
+    pixels = nn.functional.normalize(torch.randn(embedding, 8 * rows, 8 * columns), dim=0).half()
     return [pixels, torch.randint(0, 256, (3, 16 * rows, 16 * columns), dtype=torch.uint8)]
 
 
-def random_maps(rows: int, columns: int) -> list[Tensor]:
+def random_maps(embedding: int, rows: int, columns: int) -> list[Tensor]:
     """Random shared maps of an image of so many cells at stride 32."""
     unit = torch.randn(1, HEADS, GROUPING, 4 * rows, 4 * columns)
     return [
@@ -141,19 +150,26 @@ def random_maps(rows: int, columns: int) -> list[Tensor]:
         torch.randn(1, MID, 4 * rows, 4 * columns),
         torch.randn(1, COARSE, 2 * rows, 2 * columns),
         nn.functional.normalize(unit, dim=2).flatten(1, 2),
-        nn.functional.normalize(torch.randn(1, EMBEDDING, 4 * rows, 4 * columns), dim=1),
+        nn.functional.normalize(torch.randn(1, embedding, 4 * rows, 4 * columns), dim=1),
     ]
 
 
-def _point_inputs(rows: int, columns: int) -> list[Tensor]:
-    return [torch.tensor([20.0 * columns, 10.0 * rows]), *random_maps(rows, columns)]
+def _point_inputs(embedding: int, rows: int, columns: int) -> list[Tensor]:
+    return [torch.tensor([20.0 * columns, 10.0 * rows]), *random_maps(embedding, rows, columns)]
 
 
-def _prompt_inputs(rows: int, columns: int) -> list[Tensor]:
+def _prompt_inputs(embedding: int, rows: int, columns: int) -> list[Tensor]:
     points = torch.rand(POINTS_TRACED, 2) * torch.tensor([32.0 * columns, 32.0 * rows])
     box = torch.tensor([8.0, 6.0, 24.0 * columns, 20.0 * rows])
     correction = [torch.randn(8 * rows, 8 * columns), torch.tensor(1.0)]
-    return [points, torch.tensor([1.0, -1.0, 0.0]), box, torch.tensor(1.0), *correction, *random_maps(rows, columns)]
+    return [
+        points,
+        torch.tensor([1.0, -1.0, 0.0]),
+        box,
+        torch.tensor(1.0),
+        *correction,
+        *random_maps(embedding, rows, columns),
+    ]
 
 
 class PromptGraphs:
@@ -164,7 +180,7 @@ class PromptGraphs:
         self._pool = ThreadPoolExecutor(threads, "prompt") if threads > 1 else None
 
     def maps(self, pixels: Tensor, guide: Tensor) -> SharedMaps:
-        """Embeddings float16 [96, h, w] and uint8 colours [3, 2h, 2w] -> maps that prompts share."""
+        """Embeddings float16 [D, h, w] and uint8 colours [3, 2h, 2w] -> maps that prompts share."""
         outputs = self._runners[SHARED]({"pixels": pixels.contiguous().numpy(), "guide": guide.numpy()})
         return SharedMaps(*map(torch.from_numpy, outputs))
 

@@ -1,8 +1,9 @@
 """The image tower of `tiny`: its input, a pretrained trunk, and a decoder with one unit embedding per 4 x 4 pixels.
 
 The decoder is separable: a filter per channel, then a product over channels. It sees the trunk's pyramid, the maps
-that ImageNet's classifier reads, and their mean over the image. The network also outputs one vector for the whole
-image, whose cosine with a text predicts whether the class is present.
+that ImageNet's classifier reads, and their mean over the image. In wider weights the maps at strides 16 and 32 also
+reach the embeddings past the decoder, whose width would lose much of them. The network also outputs one vector for the
+whole image, whose cosine with a text predicts whether the class is present. Shapes say D for the embedding's width.
 
 A class's score in a cell is the scaled cosine with its text, plus the log presence in the whole image; a class with
 several texts has the score of its best one.
@@ -11,6 +12,7 @@ several texts has the score of its best one.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -28,8 +30,10 @@ from lexiseg_model.types import InputSize
 KEPT = 2  # largest side of the picture kept for small objects, in sides of the input
 STRIDE = 4  # pixels of the input per cell of the pixel map
 DECODER = 128  # channels
-EMBEDDING = 96
+EMBEDDING = 96  # numbers of a pixel's and a text's vector, unless the weights have another width
+SHORTCUT = 256  # hidden channels of the path beside the decoder
 TEXT_WIDTH = 384  # of rows of the text tower
+TEXT_PROJECTION = "text_projection.weight"  # [D, 384]
 PRESENCE_FLOOR = -6.0  # log probability; bounds the penalty of an absent class, so that pixels can overrule the image
 EVIDENCE = 256  # hidden channels of the evidence head
 COARSE_LEVEL = 2  # of the pyramid, stride 16
@@ -39,8 +43,8 @@ CHUNK = 64  # classes in one product, which bounds memory for many synonyms
 
 
 class ImageFeatures(NamedTuple):
-    """Outputs of one image pass: unit vectors `pixels` [B, 96, H/4, W/4] and `image` [B, 96], and `cells`
-    [B, 96, H/32, W/32], whose product with a text is the logit of the class being in that cell."""
+    """Outputs of one image pass: unit vectors `pixels` [B, D, H/4, W/4] and `image` [B, D], and `cells`
+    [B, D, H/32, W/32], whose product with a text is the logit of the class being in that cell."""
 
     pixels: Tensor
     image: Tensor
@@ -80,25 +84,48 @@ class Separable(nn.Sequential):
         )
 
 
+class Shortcut(nn.Module):
+    """From the trunk's maps at strides 16 and 32 to what the embeddings get beside the decoder: [B, D, H/16, W/16]."""
+
+    def __init__(self, embedding: int) -> None:
+        super().__init__()
+        self.middle = nn.Conv2d(WIDTHS[COARSE_LEVEL], SHORTCUT, 1)
+        self.deep = nn.Conv2d(HEAD, SHORTCUT, 1, bias=False)
+        self.project = nn.Conv2d(SHORTCUT, embedding, 1)
+        nn.init.zeros_(self.project.weight)  # an untrained path adds nothing
+        nn.init.zeros_(self.project.bias)  # type: ignore[arg-type]
+
+    def forward(self, middle: Tensor, head: Tensor) -> Tensor:
+        deep = F.interpolate(self.deep(head), size=middle.shape[-2:], mode="bilinear")
+        projected: Tensor = self.project(F.relu(self.middle(middle) + deep))
+        return projected
+
+
 class TinyNetwork(nn.Module):
     """Image tower, text projection and the scalars that turn cosines into logits.
 
     Input: [B, 3, H, W] float, pixels as `trunk.normalised`, H and W multiples of 32.
+
+    Args:
+        embedding: width D of the vectors.
+        has_shortcut: whether the trunk's maps reach the embeddings past the decoder, too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, embedding: int = EMBEDDING, has_shortcut: bool = False) -> None:
         super().__init__()
+        self.embedding = embedding
         self.trunk = Trunk()
         self.lateral = nn.ModuleList(nn.Conv2d(channels, DECODER, 1) for channels in WIDTHS)
         # Every coarse cell also gets the image's mean: a cow is more likely on a meadow.
         self.meaning = nn.Conv2d(HEAD, DECODER, 1, bias=False)
         self.context = nn.Conv2d(HEAD, DECODER, 1, bias=False)
         self.smooth = nn.ModuleList(Separable(DECODER) for _ in WIDTHS)
-        self.pixel_head = nn.Conv2d(DECODER, EMBEDDING, 1)
+        self.pixel_head = nn.Conv2d(DECODER, embedding, 1)
+        self.shortcut = Shortcut(embedding) if has_shortcut else None
         self.image_head = nn.Sequential(
-            nn.Linear(HEAD * 2, EVIDENCE), nn.ReLU(inplace=True), nn.Linear(EVIDENCE, EMBEDDING)
+            nn.Linear(HEAD * 2, EVIDENCE), nn.ReLU(inplace=True), nn.Linear(EVIDENCE, embedding)
         )
-        self.text_projection = nn.Linear(TEXT_WIDTH, EMBEDDING, bias=False)
+        self.text_projection = nn.Linear(TEXT_WIDTH, embedding, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(2.6))  # of the pixel cosine
         self.nobody = nn.Parameter(
             torch.tensor(0.25)
@@ -107,10 +134,17 @@ class TinyNetwork(nn.Module):
         self.presence_bias = nn.Parameter(torch.tensor(-3.0))
         # Evidence is read from what the trunk's classifier reads, before the decoder reduces it to its width.
         self.evidence = nn.Sequential(
-            nn.Conv2d(HEAD, EVIDENCE, 1), nn.ReLU(inplace=True), nn.Conv2d(EVIDENCE, EMBEDDING, 1)
+            nn.Conv2d(HEAD, EVIDENCE, 1), nn.ReLU(inplace=True), nn.Conv2d(EVIDENCE, embedding, 1)
         )
         for parameter in self.evidence[-1].parameters():
             nn.init.zeros_(parameter)  # an untrained head gives zero evidence
+
+    @classmethod
+    def for_weights(cls, tensors: Mapping[str, Tensor]) -> TinyNetwork:
+        """A network of the shape that tensors by name have; EMBEDDING wide if they are of another network."""
+        projection = tensors.get(TEXT_PROJECTION)
+        width = EMBEDDING if projection is None else len(projection)
+        return cls(width, "shortcut.project.weight" in tensors)
 
     def forward(self, images: Tensor) -> ImageFeatures:
         return self.decode(*self.trunk(images))[0]
@@ -128,15 +162,19 @@ class TinyNetwork(nn.Module):
             if level == COARSE_LEVEL:
                 coarse = decoded
         pooled = torch.cat([mean[:, :, 0, 0], head.amax((2, 3))], 1)
-        features = ImageFeatures(_unit(self.pixel_head(decoded)), _unit(self.image_head(pooled)), self.evidence(head))
+        pixels = self.pixel_head(decoded)
+        if self.shortcut is not None:
+            beside = self.shortcut(pyramid[COARSE_LEVEL], head)
+            pixels = pixels + F.interpolate(beside, size=pixels.shape[-2:], mode="bilinear")
+        features = ImageFeatures(_unit(pixels), _unit(self.image_head(pooled)), self.evidence(head))
         return features, coarse
 
     def project_texts(self, rows: Tensor) -> Tensor:
-        """Sentence embeddings [T, 384] -> unit vectors [T, 96] in the pixels' space."""
+        """Sentence embeddings [T, 384] -> unit vectors [T, D] in the pixels' space."""
         return F.normalize(self.text_projection(rows.float()), dim=1)
 
     def presence(self, image: Tensor, cells: Tensor, texts: Tensor) -> Tensor:
-        """Logit that a class is anywhere in the image: [..., 96], [..., 96, h, w] and [..., T, 96] -> [..., T].
+        """Logit that a class is anywhere in the image: [..., D], [..., D, h, w] and [..., T, D] -> [..., T].
 
         The image vector describes the scene; the cells most similar to a text, the objects in it.
         """
@@ -147,13 +185,13 @@ class TinyNetwork(nn.Module):
 
 
 def best_per_class(pixels: Tensor, bank: TextBank, added: Tensor, scale: float) -> Tensor:
-    """Scores [K, h, w] of embeddings [96, h, w]: scaled cosine plus `added` [T], of the best text of each class."""
+    """Scores [K, h, w] of embeddings [D, h, w]: scaled cosine plus `added` [T], of the best text of each class."""
     best = []
     first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
     for start in range(0, bank.n_classes, CHUNK):
         end = min(start + CHUNK, bank.n_classes)
         texts = slice(first[start], first[end])
-        # [t, 96] x [96, h*w] -> [t, h*w]
+        # [t, D] x [D, h*w] -> [t, h*w]
         # Added in place: `addmm` would first expand it to a map for each text.
         scores = (bank.vectors[texts] * scale).mm(pixels.flatten(1)).add_(added[texts, None])
         if len(scores) > end - start:
@@ -164,18 +202,18 @@ def best_per_class(pixels: Tensor, bank: TextBank, added: Tensor, scale: float) 
 
 
 def is_excluded(pixels: Tensor, excluded: Excluded) -> Tensor:
-    """Which of the embeddings [96, n] a class does not get: [n] bool."""
-    negative = excluded.negatives @ pixels  # [N, 96] x [96, n]
+    """Which of the embeddings [D, n] a class does not get: [n] bool."""
+    negative = excluded.negatives @ pixels  # [N, D] x [D, n]
     is_like = (negative >= excluded.bound[:, None]).any(0)
     return is_like & (negative.amax(0) > (excluded.examples @ pixels).amax(0))
 
 
 def mask_means(masks: Tensor, pixels: Tensor) -> Tensor:
-    """Mean embeddings [N, 96] under masks, logits [N, a, b], of [96, h, w]; an empty mask counts its highest cell."""
+    """Mean embeddings [N, D] under masks, logits [N, a, b], of [D, h, w]; an empty mask counts its highest cell."""
     cells = F.interpolate(masks.to(pixels)[:, None], size=pixels.shape[1:], mode="bilinear")[:, 0].flatten(1)
     inside = (cells > 0) | (cells == cells.amax(1, keepdim=True))
     weights = inside / inside.sum(1, keepdim=True)
-    return weights @ pixels.flatten(1).T  # [N, h*w] x [h*w, 96]
+    return weights @ pixels.flatten(1).T  # [N, h*w] x [h*w, D]
 
 
 def input_shape(size: tuple[int, int], limits: InputSize, max_side: int | None) -> tuple[int, int]:

@@ -7,6 +7,7 @@ like the point, as in SAM (Kirillov et al., arXiv 2304.02643, section 3). A lear
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -25,6 +26,7 @@ from lexiseg_model.methods.tiny.prompt_maps import (
 )
 
 MASKS = 4  # candidates for a single positive point, of different extents
+COLOURS = 32  # channels of the colours beside the embeddings
 FINE, MID, COARSE = 24, 32, 48  # channels of the shared maps, and of a prompt's own maps at the same stride
 GROUPING = 16  # dimensions of each head of the grouping embedding
 ATTENTION = 4  # attention maps of the context
@@ -42,7 +44,7 @@ def channel(values: tuple[float, float, float], device: torch.device) -> Tensor:
 
 class SharedMaps(NamedTuple):
     """Maps of B images that all prompts share: `fine` [B, 24, h, w] at stride 4, `mid` [B, 32, h/2, w/2], `coarse`
-    [B, 48, h/4, w/4]; `grouping` [B, 64, h/2, w/2] and `pixels` [B, 96, h/2, w/2] hold unit vectors."""
+    [B, 48, h/4, w/4]; `grouping` [B, 64, h/2, w/2] and `pixels` [B, D, h/2, w/2] hold unit vectors."""
 
     fine: Tensor
     mid: Tensor
@@ -71,12 +73,13 @@ class Residual(nn.Module):
 
 
 class SharedNetwork(nn.Module):
-    """U-net: embeddings [B, 96, h, w] and normalised colours [B, 3, 2h, 2w] -> SharedMaps."""
+    """U-net: embeddings [B, D, h, w] and normalised colours [B, 3, 2h, 2w] -> SharedMaps."""
 
-    def __init__(self) -> None:
+    def __init__(self, embedding: int) -> None:
         super().__init__()
-        self.colours = nn.Sequential(ConvNormRelu(3, 24), ConvNormRelu(24, 32, 2))
-        self.stem = ConvNormRelu(EMBEDDING + 32, 64)
+        self.colours = nn.Sequential(ConvNormRelu(3, 24), ConvNormRelu(24, COLOURS, 2))
+        self.stem = ConvNormRelu(embedding + COLOURS, 64)
+        self.embedding = embedding
         self.eighth = nn.Sequential(ConvNormRelu(64, 96, 2), Residual(96))
         self.sixteenth = nn.Sequential(ConvNormRelu(96, 128, 2), Residual(128))
         self.whole = nn.Sequential(ConvNormRelu(128, 128, 2), Residual(128))
@@ -88,8 +91,8 @@ class SharedNetwork(nn.Module):
         self.grouping = nn.Conv2d(64, HEADS * GROUPING, 1)
 
     def forward(self, pixels: Tensor, guide: Tensor) -> SharedMaps:
-        # Scale unit vectors of 96 numbers to the magnitude of normalised colours.
-        scaled = pixels * EMBEDDING**0.5
+        # Scale unit vectors of D numbers to the magnitude of normalised colours.
+        scaled = pixels * self.embedding**0.5
         pyramid = [self.stem(torch.cat([scaled, self.colours(guide)], 1))]
         for stage in (self.eighth, self.sixteenth, self.whole):
             pyramid.append(stage(pyramid[-1]))
@@ -134,12 +137,12 @@ class Context(nn.Module):
 class MaskOutput(nn.Module):
     """Predict M masks at stride 4 and their quality from a prompt's maps at stride 8."""
 
-    def __init__(self, masks: int) -> None:
+    def __init__(self, masks: int, embedding: int) -> None:
         super().__init__()
-        self.masks = masks
+        self.masks, self.embedding = masks, embedding
         self.project = nn.Conv2d(MID, FINE + masks, 1)
         self.edges = nn.Conv2d(FINE, masks, 1)
-        self.seen = nn.Linear(MID + EMBEDDING + 3, JUDGED)
+        self.seen = nn.Linear(MID + embedding + 3, JUDGED)
         self.which = nn.Parameter(torch.zeros(masks, JUDGED))
         self.quality = nn.Sequential(
             nn.ReLU(inplace=True), nn.Linear(JUDGED, JUDGED), nn.ReLU(inplace=True), nn.Linear(JUDGED, 1)
@@ -166,8 +169,8 @@ class MaskOutput(nn.Module):
         total = inside.sum(2, keepdim=True)
         share = (inside / (total + 1)).to(maps.dtype)
         prompt_mean = share @ maps.flatten(2).mT  # [B * N, M, MID]
-        pixel_mean = share.reshape(batch, n * self.masks, -1) @ pixels.flatten(2).mT  # [B, N * M, EMBEDDING]
-        pixel_mean = pixel_mean.view(batch * n, self.masks, -1) * EMBEDDING**0.5
+        pixel_mean = share.reshape(batch, n * self.masks, -1) @ pixels.flatten(2).mT  # [B, N * M, D]
+        pixel_mean = pixel_mean.view(batch * n, self.masks, -1) * self.embedding**0.5
         confidence = (inside * inside).sum(2, keepdim=True) / (total + 1e-3)
         blur = (inside * (1 - inside)).sum(2, keepdim=True) / (total + 1)
         size = (total / inside.shape[2] + 1e-4).log()
@@ -178,11 +181,16 @@ class MaskOutput(nn.Module):
 
 
 class PromptHead(nn.Module):
-    """The promptable head: `shared` once per image, then `click_masks` and `prompt_mask` for its prompts."""
+    """The promptable head: `shared` once per image, then `click_masks` and `prompt_mask` for its prompts.
 
-    def __init__(self) -> None:
+    Args:
+        embedding: width D of the embeddings that it reads.
+    """
+
+    def __init__(self, embedding: int = EMBEDDING) -> None:
         super().__init__()
-        self.shared = SharedNetwork()
+        self.embedding = embedding
+        self.shared = SharedNetwork(embedding)
         self.first = nn.Conv2d(CHANNELS, COARSE, 3, 1, 1)
         self.middle = nn.Sequential(
             Residual(COARSE), Context(COARSE), Residual(COARSE), Context(COARSE), Residual(COARSE)
@@ -191,9 +199,15 @@ class PromptHead(nn.Module):
         self.widen = nn.Conv2d(COARSE, MID, 1)
         self.last = nn.Sequential(nn.BatchNorm2d(MID), nn.ReLU(inplace=True), Residual(MID), Residual(MID))
         self.enter = nn.Sequential(nn.BatchNorm2d(COARSE), nn.ReLU(inplace=True))
-        self.of_lone = MaskOutput(MASKS)
-        self.of_sure = MaskOutput(1)
+        self.of_lone = MaskOutput(MASKS, embedding)
+        self.of_sure = MaskOutput(1, embedding)
         self.stays = nn.Conv2d(MID, 1, 1)  # of a mask that is corrected, logit
+
+    @classmethod
+    def for_weights(cls, tensors: Mapping[str, Tensor]) -> PromptHead:
+        """A head of the shape that tensors by name have; EMBEDDING wide if they are of another head."""
+        stem = tensors.get("shared.stem.0.weight")
+        return cls(EMBEDDING if stem is None or stem.ndim != 4 else stem.shape[1] - COLOURS)
 
     def click_masks(self, shared: SharedMaps, prompts: Prompts) -> MaskAnswers:
         """Four masks for each prompt, a single positive point."""

@@ -70,7 +70,7 @@ from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Regio
 from lexiseg_model.vocabulary.bank import directions
 
 WEIGHTS_FILE = FILE  # the folder also holds familiar.safetensors
-IMAGE_PARTS = ("trunk", "lateral", "meaning", "context", "smooth", "pixel_head", "image_head", "evidence")
+IMAGE_PARTS = ("trunk", "lateral", "meaning", "context", "smooth", "pixel_head", "shortcut", "image_head", "evidence")
 
 
 class TinySegmenter(Exportable, TorchPass):
@@ -99,8 +99,9 @@ class TinySegmenter(Exportable, TorchPass):
         self._scale = network.log_scale.exp().item()
         self._background = self._scale * network.nobody.item()
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
-        for name in IMAGE_PARTS:
-            getattr(self.network, name).to(self._dtype)
+        for name, part in self.network.named_children():
+            if name in IMAGE_PARTS:
+                part.to(self._dtype)
         self._head = None if head is None else cast_weights(fold_batch_norms(head).to(device), self._dtype)
         self._graphs: PromptGraphs | None = None
         self.settings = settings
@@ -179,7 +180,7 @@ class TinySegmenter(Exportable, TorchPass):
         return self.network.presence(image, cells, directions(bank))
 
     def _scores_of(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
-        """Scores [K, h, w] of embeddings [96, h, w], by the presence [T] of each text."""
+        """Scores [K, h, w] of embeddings [D, h, w], by the presence [T] of each text."""
         added = log_presence(presence).mul_(self.settings.presence)
         on_device = pixels.to(self._device).float()
         scores = best_per_class(on_device, bank, added, self._scale)
@@ -213,7 +214,7 @@ class TinySegmenter(Exportable, TorchPass):
 
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> NDArray[np.float16]:
-        """Rows [R, ROW] of regions: of the prompt head's mask for a box or points, or of the given mask."""
+        """Rows [R, VECTORS * D] of regions: of the prompt head's mask for a box or points, or of the given mask."""
         prompts = {
             index: replace(region.prompt, single_pass=True)
             for index, region in enumerate(regions)
@@ -294,14 +295,14 @@ class TinySegmenter(Exportable, TorchPass):
         return predict_masks(head, shared, prompts, self._scale_of(features), by_rule)
 
     def places(self, features: Features) -> Tensor:
-        """Unit embeddings [96, h, w] float32 at stride 8."""
+        """Unit embeddings [D, h, w] float32 at stride 8."""
         return F.normalize(F.avg_pool2d(self._pixels(features)[None], 2, ceil_mode=True)[0], dim=0)
 
     patches = places
 
     @torch.inference_mode()
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
-        """The mean embedding [N, 96] float32 under each mask; of its highest cell if it is empty."""
+        """The mean embedding [N, D] float32 under each mask; of its highest cell if it is empty."""
         return mask_means(masks, self._pixels(features))
 
     @torch.inference_mode()
@@ -328,7 +329,7 @@ class TinySegmenter(Exportable, TorchPass):
         return features.derived.once("shared", make)
 
     def _pixels(self, features: Features) -> Tensor:
-        """The unit embeddings [96, h, w] float32."""
+        """The unit embeddings [D, h, w] float32."""
         return features.tensors["pixels"].to(self._device).float()
 
     def _scale_of(self, features: Features) -> tuple[float, float]:

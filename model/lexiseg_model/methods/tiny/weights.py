@@ -13,7 +13,7 @@ from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from lexiseg_model.catalogue.weights import SkipInit, for_inference, naming_files, read_weights, under
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.tiny.network import EMBEDDING, TinyNetwork
+from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
 from lexiseg_model.types import ModelCard
 
@@ -52,16 +52,19 @@ def load_tensors(module: Module, tensors: dict[str, Tensor], origin: Path) -> Mo
 def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork, PromptHead | None]:
     """Read the image network of a model directory, and its prompt head if it has one.
 
-    Raises WeightsError if the file is missing, damaged or of another network, or the card states another embedding
-    width, or the task prompt without a prompt head in the file.
+    Raises WeightsError if the file is missing, damaged or of another network, the card or the prompt head has another
+    embedding width than the network, or the card states the task prompt without a prompt head in the file.
     """
     folder, state = file.parent, TinyState.from_tensors(read_weights(file, sha256))
     with SkipInit():
-        network = TinyNetwork()
-        head = PromptHead() if state.prompts else None
+        network = TinyNetwork.for_weights(state.network)
+        head = PromptHead.for_weights(state.prompts) if state.prompts else None
     network = load_tensors(network, state.network, folder)
-    if card.embedding != EMBEDDING:
-        raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, tiny has {EMBEDDING}")
+    width = network.embedding
+    if card.embedding != width:
+        raise WeightsError(f"{folder}: the card says {card.embedding}-dimensional embeddings, its weights have {width}")
+    if head is not None and head.embedding != width:
+        raise WeightsError(f"{folder}: the prompt head reads {head.embedding}-dimensional embeddings, not {width}")
     if head is None and "prompt" in card.tasks:
         raise WeightsError(f"{folder}: the card names the task prompt, but the weights have no prompt head")
     return network, None if head is None else load_tensors(head, state.prompts, folder)

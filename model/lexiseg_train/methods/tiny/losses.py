@@ -135,7 +135,7 @@ def some_pixels(questions: Questions, pixels: Tensor) -> Questions:
 def question_logits(
     network: TinyNetwork, pixels: Tensor, penalty: Tensor, questions: Questions, bank: Tensor
 ) -> Tensor:
-    """[B, 1 + K, P] of unit embeddings [B, 96, P], each class's presence penalty [B, K] and the bank [U, 96]."""
+    """[B, 1 + K, P] of unit embeddings [B, D, P], each class's presence penalty [B, K] and the bank [U, D]."""
     scale = network.log_scale.exp()
     words = (scale * (bank[questions.background] @ pixels)).masked_fill(
         ~questions.competing_background[..., None], NEVER

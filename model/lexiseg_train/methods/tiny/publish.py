@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import safe_open
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.export.exportable import PartRunner
@@ -23,6 +24,7 @@ from lexiseg_model.export.manifest import FOLDER as GRAPHS
 from lexiseg_model.export.manifest import MANIFEST, RANGES
 from lexiseg_model.export.runner import PartSession
 from lexiseg_model.export.write import add_int8, describe, export
+from lexiseg_model.methods.tiny.network import TEXT_PROJECTION
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
@@ -124,7 +126,9 @@ def _origin(recipe: Recipe, weights: Path, start: str, what: str = "") -> dict[s
         begun, before = started_from(path)
         below = catalogue.read_card(path.parent) if (path.parent / catalogue.CARD).exists() else None
     sources = [data_entry(f"{what}{name}", recipe.data / name) for name in recipe.sets]
-    fields = origin_fields(recipe, weights, below=below)
+    with safe_open(weights, "pt") as file:
+        embedding = file.get_slice(TEXT_PROJECTION).get_shape()[0]
+    fields = origin_fields(recipe, weights, below=below) | {"embedding": embedding}
     if isinstance(recipe, TinyRecipe) and recipe.licences == "fair" and start == "scratch" and not recipe.licence:
         fields |= {"licence": FAIR, "commercial_use": "yes"}
     return fields | {"training_data": [*before, *sources], "lineage": lineage(recipe, begun)}

@@ -25,6 +25,7 @@ class TinyRecipe(RunRecipe):
     mixing: float = Field(ge=0, le=1)
     start: str  # "bundled", "scratch" or a safetensors file
     licences: Literal["any", "fair"] = "any"  # of the photographs; `data.licence=fair`: those that allow commercial use
+    embedding: int | None = Field(None, ge=1)  # width of the vectors, of a network with the path beside the decoder
     trunk: TrunkTraining = "trained"  # frozen: as published; deep: the stages from stride 16 on are trained
     open_check: bool = False  # no crop asks for the names of the open check
     names_weight: float = Field(0.0, ge=0)  # weight of the loss against what the published trunk's classifier sees

@@ -48,6 +48,7 @@ from lexiseg_train.methods.tiny.pretrained import (
 from lexiseg_train.methods.tiny.recipe import TinyRecipe, TrunkTraining
 from lexiseg_train.methods.tiny.sources import packed
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable
+from lexiseg_train.methods.tiny.widen import widened
 from lexiseg_train.training.crops import Views, render, resident
 from lexiseg_train.training.packs import Pack
 from lexiseg_train.training.processes import one_first
@@ -64,12 +65,12 @@ class Trained(nn.Module):
     def __init__(self, network: TinyNetwork) -> None:
         super().__init__()
         self.network = network
-        self.deep = nn.Conv2d(DECODER, EMBEDDING, 1)
+        self.deep = nn.Conv2d(DECODER, network.embedding, 1)
 
 
 def untrained(recipe: TinyRecipe) -> Trained:
     """Untrained network of a recipe."""
-    return Trained(TinyNetwork())
+    return Trained(TinyNetwork(recipe.embedding or EMBEDDING, recipe.embedding is not None))
 
 
 class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
@@ -193,7 +194,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         words = self.names.draw(np.unique(likely.cpu().numpy()), N_NAMES, random)
         members = torch.from_numpy(self.names.members[words]).to(named.cells)  # [K, 1000]
         patterns = torch.from_numpy(random.integers(0, self.names.rows.shape[1], len(words)))
-        bank = network.project_texts(self.names.rows[words, patterns].to(self.device))  # [K, 96]
+        bank = network.project_texts(self.names.rows[words, patterns].to(self.device))  # [K, D]
         image, cells = named.image @ members.T, torch.einsum("kc,bchw->bkhw", members, named.cells)
         presence = network.presence(features.image, features.cells.float(), bank.expand(len(image), -1, -1))
         known = presence_losses(presence, presence_states(image, cells), self.recipe.presence_focus).mean()
@@ -210,7 +211,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
     ) -> Tensor:
         network, recipe = self.network.network, self.recipe
         questions = tree_map_only(Tensor, lambda part: part.to(self.device, non_blocking=True), questions)
-        bank = project(self.rows[questions.rows])  # [U, 96]
+        bank = project(self.rows[questions.rows])  # [U, D]
         pixels, image, cells = features.pixels, features.image, features.cells.float()
         flat, rough = pixels.flatten(2), _thinned(questions.full, pixels.shape[-2:])
         if recipe.pixel_share < 1:
@@ -260,7 +261,10 @@ def _shares(packs: list[Pack], recipe: TinyRecipe) -> list[float]:
 
 
 def initial_network(recipe: TinyRecipe) -> TinyNetwork:
-    """The network at the start of a run; `scratch` begins with the published trunk, all else random."""
+    """The network at the start of a run; `scratch` begins with the published trunk, all else random.
+
+    Raises ValueError if the recipe's embedding is narrower than that of the weights to begin with.
+    """
     torch.manual_seed(recipe.seed)
     network = TinyNetwork()
     if recipe.start == "scratch":
@@ -268,7 +272,9 @@ def initial_network(recipe: TinyRecipe) -> TinyNetwork:
     else:
         path = BUNDLED if recipe.start == "bundled" else Path(recipe.start)
         state = TinyState.from_tensors(read_weights(path, None)).network
-        network = load_tensors(network, state, path).float().requires_grad_(True)
+        network = load_tensors(TinyNetwork.for_weights(state), state, path).float().requires_grad_(True)
+    if recipe.embedding is not None:
+        network = widened(network, recipe.embedding)
     _freeze(network.trunk, recipe.trunk)
     return network.train()
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_model.methods.tiny.by_example import ROW, cell_groups, region_rows, vectors
+from lexiseg_model.methods.tiny.by_example import VECTORS, cell_groups, region_rows, vectors
 from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.segmenter import ExampleVectors, Segmenter, examples_of
@@ -26,7 +26,7 @@ NO_WORDS = torch.zeros(0, EMBEDDING)
 
 def rows(*directions: int, length: float = 1.0) -> NDArray[np.float16]:
     """One of each axis."""
-    made = np.zeros((len(directions), ROW), np.float16)
+    made = np.zeros((len(directions), VECTORS * EMBEDDING), np.float16)
     made[np.arange(len(directions)), directions] = length
     return made
 

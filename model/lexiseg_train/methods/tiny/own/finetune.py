@@ -42,8 +42,7 @@ from lexiseg_train.training.packs import Pack
 METHOD = "tiny"
 DATASET_FOLDER = "laid-out"  # folder in the run's output with the prepared pictures
 SOURCE_FILE = "source.json"  # in it: names, sizes and times of the original files
-PROJECTION_WEIGHT = "text_projection.weight"
-PROJECTIONS = "projections.safetensors"  # [F + 1, 96, 384] of the folds and of all photographs
+PROJECTIONS = "projections.safetensors"  # [F + 1, D, 384] of the folds and of all photographs
 MIN_SIMILARITY = 0.7  # cosine with a class from which a word may move with it
 HALF_COUNT = 4  # photographs of a class that halve its weight in the regularisation
 
@@ -101,7 +100,7 @@ def untrained(recipe: FinetuneRecipe) -> TinyNetwork:
 
 
 class Tuned(Trained):
-    """A frozen network, and the trained text projections [F + 1, 96, 384] of F folds and of all photographs."""
+    """A frozen network, and the trained text projections [F + 1, D, 384] of F folds and of all photographs."""
 
     def __init__(self, network: TinyNetwork, n_folds: int) -> None:
         super().__init__(network.requires_grad_(False))
@@ -180,7 +179,7 @@ class Anchors:
     ) -> None:
         """
         Args:
-            start: [96, 384] the projection that tuning starts from.
+            start: [D, 384] the projection that tuning starts from.
             classes: [C, 384] rows of the user's classes.
             other_words: [N, 384] rows of other words.
             counts: [C] how many photographs show each class.
@@ -264,7 +263,7 @@ def rows_of_others() -> NDArray[np.float32]:
 
 
 def _project(projection: Tensor, rows: Tensor) -> Tensor:
-    """[96, 384] and sentence embeddings [T, 384] -> unit vectors [T, 96]."""
+    """[D, 384] and sentence embeddings [T, 384] -> unit vectors [T, D]."""
     return F.normalize(rows.float() @ projection.T, dim=1)
 
 

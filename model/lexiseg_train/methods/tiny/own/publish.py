@@ -19,6 +19,7 @@ from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.export.choose import find
 from lexiseg_model.export.manifest import FOLDER as GRAPHS
 from lexiseg_model.export.manifest import MANIFEST, RANGES
+from lexiseg_model.methods.tiny.network import TEXT_PROJECTION
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.familiar import read_familiar
@@ -31,7 +32,6 @@ from lexiseg_train.evaluation.before_after import BeforeAfter, counts_of, write_
 from lexiseg_train.methods.tiny.confidence import RIDGE_OF_START, fit, gather, joined
 from lexiseg_train.methods.tiny.own.finetune import (
     DATASET_FOLDER,
-    PROJECTION_WEIGHT,
     PROJECTIONS,
     count_folds,
     folds,
@@ -137,14 +137,14 @@ class Trial:
         self._weights = load_file(start / FILE)
 
     def write(self, projection: Tensor, step: float) -> None:
-        """Write the model interpolated by `step` (0..1) between the start and `projection` [96, 384]; 0: the start."""
+        """Write the model interpolated by `step` (0..1) between the start and `projection` [D, 384]; 0: the start."""
         for file in (FILE, FAMILIAR):
             if (self.start / file).is_file():
                 shutil.copyfile(self.start / file, self.folder / file)
         if step:
-            place = self._weights[PROJECTION_WEIGHT]
+            place = self._weights[TEXT_PROJECTION]
             tuned = torch.lerp(place.float(), projection, step).to(place.dtype)
-            save_file(self._weights | {PROJECTION_WEIGHT: tuned}, self.folder / FILE)
+            save_file(self._weights | {TEXT_PROJECTION: tuned}, self.folder / FILE)
             _write_words(self.folder, self.start, self._classes)
 
     def counts(self, projection: Tensor, step: float, data: IndexedDataset) -> NDArray[np.int64]:
@@ -168,7 +168,7 @@ def cross_validate(
 
     Args:
         trial: writes and measures the models.
-        projections: [F + 1, 96, 384] of the folds and of all photographs.
+        projections: [F + 1, D, 384] of the folds and of all photographs.
         data: the photographs in the order that they were trained in.
         recipe: number of folds and seed.
     """

@@ -28,6 +28,7 @@ from lexiseg_train.data.indexed import measurable
 from lexiseg_train.methods.tiny.prompts.corrections import draw_corrections, first_points, harm_losses, point_losses
 from lexiseg_train.methods.tiny.prompts.draw import CELL_LABELS, MAX_POINTS, Drawn, PromptCrops, read_samples
 from lexiseg_train.methods.tiny.recipe import PromptsRecipe
+from lexiseg_train.methods.tiny.widen import widened_head
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
 
@@ -77,7 +78,7 @@ def overlaps(logits: Tensor, target: Tensor, valid_cells: Tensor) -> Tensor:
 
 
 def untrained(recipe: PromptsRecipe) -> PromptHead:
-    """Untrained head; its size does not depend on the recipe."""
+    """Untrained head of the usual width."""
     return PromptHead()
 
 
@@ -88,12 +89,12 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
 
     def __init__(self, recipe: PromptsRecipe) -> None:
         measurable(recipe.data, recipe.sets)
-        super().__init__(recipe, _initial_head(recipe))
-        self.sources = [(source, read_samples(recipe.data, name, source)) for name, source in recipe.sets.items()]
         path = BUNDLED if recipe.below == "bundled" else Path(recipe.below)
         self.below = TinyState.from_tensors(read_weights(path, None)).network
-        network = load_tensors(TinyNetwork(), self.below, path).to(self.device)
-        self.features: TinyNetwork = convert_conv2d_weight_memory_format(network, torch.channels_last)
+        network = load_tensors(TinyNetwork.for_weights(self.below), self.below, path)
+        super().__init__(recipe, _initial_head(recipe, network.embedding))
+        self.sources = [(source, read_samples(recipe.data, name, source)) for name, source in recipe.sets.items()]
+        self.features: TinyNetwork = convert_conv2d_weight_memory_format(network.to(self.device), torch.channels_last)
 
     def _batches(self, phase: LocalPhase) -> PromptCrops:
         recipe = self.recipe
@@ -140,10 +141,12 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         return TinyState(self.below, self.average).merged()
 
 
-def _initial_head(recipe: PromptsRecipe) -> PromptHead:
+def _initial_head(recipe: PromptsRecipe, embedding: int) -> PromptHead:
+    """The head at the start of a run, for embeddings of that width."""
     torch.manual_seed(recipe.seed)
-    head = PromptHead()
     if recipe.start == "scratch":
-        return head
+        return PromptHead(embedding)
     path = BUNDLED if recipe.start == "bundled" else Path(recipe.start)
-    return load_tensors(head, TinyState.from_tensors(read_weights(path, None)).prompts, path).requires_grad_(True)
+    tensors = TinyState.from_tensors(read_weights(path, None)).prompts
+    head = load_tensors(PromptHead.for_weights(tensors), tensors, path).requires_grad_(True)
+    return widened_head(head, embedding) if embedding > head.embedding else head
