@@ -6,7 +6,7 @@ import base64
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,49 +15,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_labels import libraries, pictures
+from lexiseg_labels.answers import AnswerFields, fields_json, read_fields
 from lexiseg_labels.errors import NoMasks
 from lexiseg_labels.formats import coco, cvat, geojson, label_studio, labelme, yolo
 from lexiseg_labels.masks import png
-from lexiseg_labels.segments import (
-    AnswerWarning,
-    CacheUse,
-    LabelMap,
-    LabelMapPng,
-    MaskOmitted,
-    Segment,
-    Timings,
-    read_size,
-    segment_json,
-    segment_of,
-    timings_of,
-)
+from lexiseg_labels.segments import LabelMap, LabelMapPng, MaskOmitted, Segment, read_size, segment_json, segment_of
 
 OPACITY = 0.5  # of colours on the image
-TEXTS = ("id", "image_id", "model", "model_digest", "task")  # members of the JSON that are strings
 
 
 @dataclass(frozen=True)
-class Segmentation:
-    """The segments of one image. `size`: height, width; `image_id`: for further requests.
+class Segmentation(AnswerFields):
+    """The segments of one image, and what else the answer says.
 
     `answer["dog"]` is the segment of a label. A notebook displays an answer as a picture. `image` is the argument of
     `segment`, unread and uncopied; None for an id or a URL.
     """
 
     id: str
-    image_id: str
-    model: str
-    model_digest: str
-    task: str
-    size: tuple[int, int]
     segments: tuple[Segment, ...]
-    timings_ms: Timings
-    cache: CacheUse
     overlay: bytes | None = field(default=None, repr=False)  # PNG, with overlay=True
     map_file: LabelMapPng | None = None  # with mask="png"
     confidence_png: bytes | None = field(default=None, repr=False)
-    absent: tuple[str, ...] = ()  # requested labels that no segment has
-    warnings: tuple[AnswerWarning, ...] = ()
     image: Any = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -164,16 +143,11 @@ class Segmentation:
 
         label_map = self.map_file
         bits = 8 if label_map is None or label_map.ids.dtype == np.uint8 else 16
-        return {name: getattr(self, name) for name in TEXTS} | {
-            "size": list(self.size),
+        return {"id": self.id, **fields_json(self)} | {
             "segments": [segment_json(segment) for segment in self.segments],
             "label_map": None if label_map is None else {"base64": encoded(label_map.png), "bits": bits},
             "overlay": encoded(self.overlay),
             "confidence": encoded(self.confidence_png),
-            "timings_ms": asdict(self.timings_ms),
-            "cache": asdict(self.cache),
-            "absent": list(self.absent),
-            "warnings": [asdict(warning) for warning in self.warnings],
         }
 
     @classmethod
@@ -191,19 +165,12 @@ class Segmentation:
         label_map = decoded((document.get("label_map") or {}).get("base64"))
         map_file = None if label_map is None else LabelMapPng(size, label_map)
         return cls(
-            **{name: document[name] for name in TEXTS},
-            size=size,
+            **read_fields({**document, "size": size}),
+            id=document["id"],
             segments=tuple(segment_of(entry, size, map_file) for entry in document["segments"]),
-            timings_ms=timings_of(document["timings_ms"]),
-            cache=CacheUse(**{name: document["cache"][name] for name in CacheUse.__annotations__}),
             overlay=decoded(document.get("overlay")),
             map_file=map_file,
             confidence_png=decoded(document.get("confidence")),
-            absent=tuple(document.get("absent", ())),
-            warnings=tuple(
-                AnswerWarning(entry["type"], entry["detail"], entry.get("field"))
-                for entry in document.get("warnings", ())
-            ),
         )
 
     def named(self, label: str) -> tuple[Segment, ...]:

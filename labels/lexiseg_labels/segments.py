@@ -187,36 +187,6 @@ class Answer(Protocol):
     def segments(self) -> tuple[Segment, ...]: ...
 
 
-@dataclass(frozen=True)
-class Timings:
-    """Server-side durations in milliseconds; `image` is the image pass of the batch that the request was part of."""
-
-    decode: float = 0.0
-    queue: float = 0.0
-    text: float = 0.0
-    image: float = 0.0
-    post: float = 0.0
-    total: float = 0.0
-
-
-@dataclass(frozen=True)
-class CacheUse:
-    """Cache hits on the server: text embeddings, and the image's features (`features`: image pass skipped)."""
-
-    text_hits: int = 0
-    text_misses: int = 0
-    features: bool = False
-
-
-@dataclass(frozen=True)
-class AnswerWarning:
-    """A warning in an answer. `type`: stable, as "unfamiliar-word"; `field`: of the request, as "classes.0"."""
-
-    type: str
-    detail: str
-    field: str | None = None
-
-
 def best_masks(segments: Sequence[Segment]) -> list[Segment]:
     """The segments, with only the best mask of each prompt."""
     best = {segment.prompt_index: segment.id for segment in reversed(segments)}
@@ -327,8 +297,3 @@ def _ring_of(entry: Mapping[str, Any]) -> Ring:
         np.array(corners, np.int64).reshape(-1, 2) for corners in (entry["exterior"], *entry.get("holes", []))
     )
     return Ring(exterior, tuple(holes))
-
-
-def timings_of(entry: Mapping[str, Any]) -> Timings:
-    """Timings from their JSON; unknown stages are ignored."""
-    return Timings(**{name: value for name, value in entry.items() if name in Timings.__annotations__})

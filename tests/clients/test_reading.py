@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
 
 import lexiseg_client
 from lexiseg_client import NoMasks, Point, Prompt, Segmentation, UnreadableAnswer, errors
@@ -22,11 +21,12 @@ from lexiseg_client.rest import read
 from lexiseg_client.rpc.messages import ENUMS
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import StreamOptions
-from lexiseg_labels import segmentation, segments
+from lexiseg_labels import answers, segmentation, segments
 from lexiseg_labels.masks import png
 from lexiseg_model import types
 from lexiseg_service.gateway.rest.openapi import SEGMENT
 from lexiseg_service.question import schemas
+from lexiseg_service.question.messages import WorkerAnswer
 from tests.clients.scripted_server import MODELS, VOCABULARY
 
 POLYGON = {"format": "polygon", "rings": [{"exterior": [0, 0, 2, 0, 2, 4, 0, 4], "holes": [[0, 0, 1, 0, 1, 1, 0, 1]]}]}
@@ -137,20 +137,28 @@ def test_every_word_of_the_wire_is_known() -> None:
         assert numbers[name] | {0} == set(kind.values())
 
 
-def test_every_field_of_an_answer_can_be_read() -> None:
-    # What was asked about is not told again by a server.
-    own = {segmentation.Segmentation: {"image"}}
-    renamed = {"label_map": "map_file", "confidence": "confidence_png"}
+ANSWER_KINDS: dict[str, tuple[type[Any], dict[str, str], set[str]]] = {  # other names, and what is its own
+    "REST": (schemas.SegmentAnswer, {}, set()),
+    "client": (segmentation.Segmentation, {"map_file": "label_map", "confidence_png": "confidence"}, {"image"}),
+    "worker": (WorkerAnswer, {}, {"mask"}),
+}
 
-    pairs: list[tuple[type[Any], type[BaseModel]]] = [
-        (segmentation.Segmentation, schemas.SegmentAnswer),
-        (segments.Timings, schemas.TimingsOutput),
-        (segments.CacheUse, schemas.CacheOutput),
-        (segments.AnswerWarning, schemas.WarningOutput),
-    ]
-    for ours, theirs in pairs:
-        names = {field.name for field in dataclasses.fields(ours)}
-        assert names - own.get(ours, set()) == {renamed.get(name, name) for name in theirs.model_fields}
+
+@pytest.mark.parametrize(("kind", "renamed", "own"), ANSWER_KINDS.values(), ids=ANSWER_KINDS.keys())
+def test_an_answer_has_the_fields_of_its_message_everywhere(
+    kind: type[Any], renamed: dict[str, str], own: set[str]
+) -> None:
+    names = {renamed.get(field.name, field.name) for field in dataclasses.fields(kind)} - own
+
+    assert names | {"id"} == set(pb.SegmentResponse.DESCRIPTOR.fields_by_name)  # a worker's answer has no id yet
+
+
+@pytest.mark.parametrize("name", answers.KINDS)
+def test_a_value_of_an_answer_has_the_fields_of_its_message(name: str) -> None:
+    message = pb.SegmentResponse.DESCRIPTOR.fields_by_name[name].message_type
+
+    assert message is not None
+    assert {field.name for field in dataclasses.fields(answers.KINDS[name])} == set(message.fields_by_name)
 
 
 @pytest.mark.parametrize(

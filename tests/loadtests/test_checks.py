@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lexiseg_client import Segment, Segmentation
-from lexiseg_labels.segments import CacheUse, RunLengths, Timings
+from lexiseg_labels.answers import CacheUse, Timings
+from lexiseg_labels.segments import RunLengths
 from loadtests.chaos.__main__ import beyond
 from loadtests.chaos.deployment import Level
 from loadtests.chaos.judge import Judge
@@ -20,7 +21,8 @@ TREE = Segment(2, "tree", 1, 0.8, 8, (2, 0, 2, 4), RunLengths((4, 4), "88"))  # 
 
 
 def answer(*segments: Segment) -> Segmentation:
-    return Segmentation("", "", "tiny", "", "semantic", (4, 4), segments, Timings(), CacheUse())
+    times, cache = Timings(1, 0, 0, 2, 3, 6), CacheUse(0, 2, False)
+    return Segmentation("", "tiny", "", "semantic", (4, 4), "", segments, timings_ms=times, cache=cache)
 
 
 @pytest.mark.parametrize(

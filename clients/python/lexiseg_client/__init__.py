@@ -86,9 +86,9 @@ from lexiseg_client.video import Frame as Frame
 from lexiseg_client.video import FrameAnswer as FrameAnswer
 from lexiseg_client.video import NewQuestion as NewQuestion
 from lexiseg_client.video import StreamOptions as StreamOptions
+from lexiseg_labels.answers import AnswerWarning as AnswerWarning
+from lexiseg_labels.answers import CacheUse as CacheUse
+from lexiseg_labels.answers import Timings as Timings
 from lexiseg_labels.masks.polygons import Ring as Ring
 from lexiseg_labels.segmentation import Segmentation as Segmentation
-from lexiseg_labels.segments import AnswerWarning as AnswerWarning
-from lexiseg_labels.segments import CacheUse as CacheUse
 from lexiseg_labels.segments import Segment as Segment
-from lexiseg_labels.segments import Timings as Timings

@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from lexiseg_labels.segments import AnswerWarning
+from lexiseg_labels.answers import AnswerWarning
 from lexiseg_model.types import Ring, Rle, Segment
 from lexiseg_service.adapters import label_studio
 from lexiseg_service.adapters.label_studio import (

@@ -196,8 +196,8 @@ async def visual_segment(request: Request) -> Response:
         "simplify": SIMPLIFY if kind == "polygon" else None,
     }
     answer = await ask(request, fields, await image_of_text(body.image.value, "image.value"))
-    predictions = await convert(answer, partial(prediction_of, kind=kind))
-    return as_json({"predictions": [prediction for _, prediction in predictions], "time": answer.timings.total / 1e3})
+    predictions = [prediction for _, prediction in await convert(answer, partial(prediction_of, kind=kind))]
+    return as_json({"predictions": predictions, "time": answer.timings_ms.total / 1e3})
 
 
 @router.post("/sam3/concept_segment")
@@ -217,7 +217,7 @@ async def concept_segment(request: Request) -> Response:
     }
     answer = await ask(request, fields, await image_of_text(body.image.value, "image.value"))
     predictions = await convert(answer, partial(prediction_of, kind=body.format))
-    return as_json({"prompt_results": results_of(body.prompts, predictions), "time": answer.timings.total / 1e3})
+    return as_json({"prompt_results": results_of(body.prompts, predictions), "time": answer.timings_ms.total / 1e3})
 
 
 def adapter(app: FastAPI) -> Adapter:

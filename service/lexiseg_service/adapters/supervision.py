@@ -27,7 +27,7 @@ async def segment(request: Request) -> Response:
     height, width = answer.size
     content = {
         "image": {"width": width, "height": height},
-        "time": answer.timings.total / 1e3,
+        "time": answer.timings_ms.total / 1e3,
         "inference_id": request.state.request_id,
         "predictions": [prediction(segment, request.state.request_id) for segment in answer.segments],
     }

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 
-from lexiseg_labels.segments import AnswerWarning
+from lexiseg_labels.answers import AnswerWarning
 from lexiseg_model.types import Ring, Segment
 from lexiseg_service.gateway.rest.routes import answer_of, settings_of
 from lexiseg_service.question.classes import refuse_unsplit

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import orjson
 
-from lexiseg_labels.segments import AnswerWarning, CacheUse, Timings
+from lexiseg_labels.answers import FIELDS, AnswerFields
 from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.types import Prompt, Refinement, Region, Segment, Task, Vocabulary
 from lexiseg_service.errors import ServiceError
@@ -102,23 +102,15 @@ class RenderedMap:
 
 
 @dataclass(frozen=True)
-class WorkerAnswer:
+class WorkerAnswer(AnswerFields):
     """A complete answer: masks are encoded in the requested format."""
 
-    image_id: str
-    model: str
-    model_digest: str
     task: Task
-    size: tuple[int, int]
     segments: tuple[Segment, ...]
-    timings: Timings
-    cache: CacheUse
     mask: MaskFormat = "rle"  # the requested format; the fields of other formats are empty
     label_map: RenderedMap | None = None
     overlay: bytes | None = field(default=None, repr=False)  # PNG
     confidence: bytes | None = field(default=None, repr=False)  # 8-bit PNG, 255 = certain
-    absent: tuple[str, ...] = ()  # requested labels that no segment has
-    warnings: tuple[AnswerWarning, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -204,18 +196,11 @@ def answer_content(answer: WorkerAnswer, request_id: str) -> dict[str, Any]:
     label_map = answer.label_map
     return {
         "id": request_id,
-        "image_id": answer.image_id,
-        "model": answer.model,
-        "model_digest": answer.model_digest,
-        "task": answer.task,
-        "size": answer.size,
+        **{name: getattr(answer, name) for name in FIELDS},  # orjson writes dataclasses
         "segments": [_segment(segment, answer.mask) for segment in answer.segments],
         "label_map": None if label_map is None else {"base64": _base64(label_map.png), "bits": label_map.bits},
         "overlay": None if answer.overlay is None else _base64(answer.overlay),
-        "absent": answer.absent,
-        "warnings": answer.warnings,
-        "timings_ms": {stage: round(value, 2) for stage, value in vars(answer.timings).items()},
-        "cache": answer.cache,
+        "timings_ms": {stage: round(value, 2) for stage, value in vars(answer.timings_ms).items()},
         **({} if answer.confidence is None else {"confidence": _base64(answer.confidence)}),
     }
 

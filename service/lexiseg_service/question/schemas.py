@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 from pydantic.dataclasses import dataclass
 
+from lexiseg_labels.answers import AnswerFields
 from lexiseg_labels.segments import SegmentFields
 from lexiseg_model.catalogue.available import AvailableModel
 from lexiseg_model.types import ModelCard, Refinement, Rle, StrictModel, Task
@@ -255,29 +256,6 @@ class SegmentOutput(SegmentFields):
     )
 
 
-class TimingsOutput(BaseModel):
-    """Duration of each stage of a request, in milliseconds."""
-
-    decode: float = Field(description="decoding of the image file, in milliseconds")
-    queue: float = Field(description="wait for the device, in milliseconds")
-    text: float = Field(description="text embeddings of the classes, in milliseconds")
-    image: float = Field(description="image pass of the batch that included this request, in milliseconds")
-    post: float = Field(description="postprocessing from scores to masks, in milliseconds")
-    total: float = Field(description="total time in the worker, in milliseconds")
-
-
-class CacheOutput(BaseModel):
-    """Cache hits and misses of a request."""
-
-    text_hits: int = Field(
-        description="number of texts with a cached embedding; with API keys, of those that the same key has sent before"
-    )
-    text_misses: int = Field(
-        description="number of texts whose embedding was computed; with API keys, of those that are new to the key"
-    )
-    features: bool = Field(description="whether the image's features were cached, so that no image pass was needed")
-
-
 class LabelMapOutput(BaseModel):
     """A PNG whose values are segment ids."""
 
@@ -285,23 +263,11 @@ class LabelMapOutput(BaseModel):
     bits: Literal[8, 16] = Field(description="bits per pixel; 16 from 256 segments on")
 
 
-class WarningOutput(BaseModel):
-    """A warning about an answer."""
-
-    type: str = Field(description="stable identifier of the kind of warning, for programs")
-    detail: str = Field(description="explanation for people")
-    field: str | None = Field(description="path of the request field, such as `classes.0`; null: no single field")
-
-
-class SegmentAnswer(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class SegmentAnswer(AnswerFields):
     """The answer to POST /segment."""
 
     id: str = Field(description="request id; also in the header `X-Request-Id` and in the log")
-    image_id: str = Field(description="id of the image; send it as `image.id` to ask again without uploading the file")
-    model: str = Field(description="name of the model that answered")
-    model_digest: str = Field(description="digest of the model's weights")
-    task: str = Field(description="task that was performed: semantic, instance, panoptic, prompt or everything")
-    size: tuple[int, int] = Field(description="height and width in pixels of the image as sent, after EXIF rotation")
     segments: list[SegmentOutput] = Field(description="segments in the order of their ids, each with one mask")
     label_map: LabelMapOutput | None = Field(None, description="label map of all segments, for mask=png")
     overlay: str | None = Field(
@@ -311,19 +277,6 @@ class SegmentAnswer(BaseModel):
         None,
         description="8-bit PNG in base64 of the image's size with each pixel's confidence, 255 = certain, if requested",
     )
-    absent: list[str] = Field(
-        default_factory=list, description="requested labels that no segment has; empty for the task prompt"
-    )
-    warnings: list[WarningOutput] = Field(
-        default_factory=list,
-        description="warnings by `type`. `unfamiliar-word`: the class is far from everything that the model was "
-        "trained on; `translated-word`: the class is of another language and was read as the English word that is "
-        "named; `unsplit-words`: a class contains a comma; `stuff-as-instances`: an uncountable "
-        "class was requested as instances; `guessed-depth`: an image of high bit depth does not say "
-        "which values are black and white; `guessed-colours`: an image is HDR, or its colour profile was not read",
-    )
-    timings_ms: TimingsOutput = Field(description="duration of each stage, in milliseconds")
-    cache: CacheOutput = Field(description="cache hits and misses of this request")
 
 
 class ModelOutput(ModelCard):
@@ -429,6 +382,7 @@ class FrameInput(StrictModel):
     )
 
 
+@dataclass(frozen=True, kw_only=True)
 class FrameOutput(SegmentAnswer):
     """The answer for one frame; `track_id` identifies the object of a segment. Frames are not stored: no `image_id`."""
 

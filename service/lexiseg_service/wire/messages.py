@@ -6,13 +6,14 @@ Between gateway and worker; the messages of answers go on to clients. Fields of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2 as internal
-from lexiseg_labels.segments import AnswerWarning, CacheUse, Timings
+from lexiseg_labels import answers
 from lexiseg_model.pictures.colours import SRGB
 from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Ring, Rle, Segment, Shown, Vocabulary
@@ -94,7 +95,7 @@ def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion |
 def encode_answer(answer: WorkerAnswer, request_id: str = "") -> pb.SegmentResponse:
     """The message of an answer."""
     segments = [_segment(segment, answer.mask) for segment in answer.segments]
-    timings = [round(value, MILLISECOND_DECIMALS) for value in vars(answer.timings).values()]
+    timings = [round(value, MILLISECOND_DECIMALS) for value in vars(answer.timings_ms).values()]
     return write(pb.SegmentResponse, answer, id=request_id, segments=segments, timings_ms=timings)
 
 
@@ -103,8 +104,7 @@ def decode_answer(message: pb.SegmentResponse) -> WorkerAnswer:
     fields = read(message, KINDS)
     del fields["id"]
     segments = tuple(_read_segment(fields["size"], **segment) for segment in fields.pop("segments"))
-    timings = fields.pop("timings_ms")
-    return WorkerAnswer(segments=segments, timings=timings, mask=_mask_of(message), **fields)
+    return WorkerAnswer(segments=segments, mask=_mask_of(message), **fields)
 
 
 def encode_frame_answer(answer: FrameAnswer, request_id: str = "") -> pb.SegmentVideoResponse:
@@ -228,12 +228,21 @@ def _read_segment(
     return Segment(label=label, class_index=class_index, mask=rle, rings=shape.get("polygon", ()), **fields)
 
 
+def _answer_kinds() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """The types of messages in an answer with what makes their dataclass; an optional field that is not set is None."""
+    for name, kind in answers.KINDS.items():
+        message = pb.SegmentResponse.DESCRIPTOR.fields_by_name[name].message_type
+        assert message is not None
+        optional = dict.fromkeys(field.name for field in message.fields if field.containing_oneof)
+        yield message.name, partial(kind, **optional)  # type: ignore[misc]  # Any
+
+
 # The object that each type of message becomes when it is read.
 KINDS: Kinds = {
+    **dict(_answer_kinds()),
     "Background": Background,
     "BoundingBox": row,
     "Box": row,
-    "CacheUse": CacheUse,
     "CocoRle": _mask,
     "Example": _region,
     "ExampleRegion": ExampleRegion,
@@ -252,10 +261,8 @@ KINDS: Kinds = {
     "Segment": dict,
     "Shown": Shown,
     "Size": row,
-    "Timings": Timings,
     "Vocabulary": lambda background=None, **fields: Vocabulary(background=background, **fields),
     "VocabularyClass": lambda unnamed, **fields: ClassEntry(named=not unnamed, **fields),
-    "Warning": AnswerWarning,
     "Words": lambda words: words,
     "WorkerStreamConfig": _read_config,
 }

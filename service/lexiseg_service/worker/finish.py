@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_labels.segments import CacheUse, Timings
+from lexiseg_labels.answers import CacheUse, Timings
 from lexiseg_model import tasks
 from lexiseg_model.masks import overlay
 from lexiseg_model.masks.png import to_png
@@ -197,7 +197,7 @@ def render_frame(
         task=request.task,
         size=segmentation.size,
         segments=segments,
-        timings=_timings(job, began),
+        timings_ms=_timings(job, began),
         # For a request with an owner the misses are the texts that this owner had not sent before, whatever the cache
         # had: hits would tell it which words others use.
         cache=CacheUse(len(set(job.lookup.texts)) - job.lookup.misses, job.lookup.misses, job.from_cache),

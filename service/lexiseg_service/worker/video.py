@@ -283,8 +283,8 @@ class StreamState:
             else:
                 answer = self._segment(job)
             reset, self._reset = self._reset, False
-        timings = replace(answer.timings, total=1e3 * (time.monotonic() - job.accepted))
-        answer = replace(answer, timings=timings, image_id="")  # frames are not kept
+        timings = replace(answer.timings_ms, total=1e3 * (time.monotonic() - job.accepted))
+        answer = replace(answer, timings_ms=timings, image_id="")  # frames are not kept
         return FrameAnswer(frame.id, frame.timestamp_us, answer, state_reset=reset, lost=lost)
 
     def _segment(self, job: Job[Any]) -> WorkerAnswer:
@@ -300,7 +300,8 @@ class StreamState:
             self._reset = True
             raise
         state_ms = 1e3 * (looked - began + time.monotonic() - rendered)
-        answer = replace(answer, timings=replace(answer.timings, post=answer.timings.post + state_ms))
+        timings = replace(answer.timings_ms, post=answer.timings_ms.post + state_ms)
+        answer = replace(answer, timings_ms=timings)
         if not numbers:
             return answer
         numbered = zip(answer.segments, numbers, strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lexiseg_labels.segments import AnswerWarning
+from lexiseg_labels.answers import AnswerWarning
 from lexiseg_model.internal import Corrections
 from lexiseg_model.pictures.note import Note
 from lexiseg_model.segmenter import Unfamiliar

@@ -49,7 +49,7 @@ def answer(**changes: Any) -> Segmentation:
         "task": "semantic",
         "size": SIZE,
         "segments": tuple(segment(index, label, mask) for index, (label, mask) in enumerate(MASKS.items())),
-        "timings_ms": Timings(),
-        "cache": CacheUse(),
+        "timings_ms": Timings(1, 0, 0, 2, 3, 6),
+        "cache": CacheUse(0, 2, False),
     }
     return Segmentation(**(values | changes))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lexiseg_labels.segments import CacheUse, Timings
+from lexiseg_labels.answers import CacheUse, Timings
 from lexiseg_model.types import ModelCard, Rle, Segment
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import (
@@ -27,7 +27,15 @@ def answer(*, overlay: bytes | None = None) -> WorkerAnswer:
     segment = Segment(1, "sky", 0, 0.91234567, Rle((4, 4), "088", 8, (0, 0, 2, 4)))
     timings = Timings(1.23456, 0.0, 0.0, 2.0, 3.0, 6.5)
     return WorkerAnswer(
-        "abc", "colours", "digest", "semantic", (4, 4), (segment,), timings, CacheUse(1, 2), overlay=overlay
+        "abc",
+        "colours",
+        "digest",
+        "semantic",
+        (4, 4),
+        (segment,),
+        timings_ms=timings,
+        cache=CacheUse(1, 2, False),
+        overlay=overlay,
     )
 
 

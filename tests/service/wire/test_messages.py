@@ -7,7 +7,7 @@ import pytest
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2 as internal
-from lexiseg_labels.segments import AnswerWarning, CacheUse, Timings
+from lexiseg_labels.answers import AnswerWarning, CacheUse, Timings
 from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Ring, Rle, Segment, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue
@@ -94,8 +94,8 @@ ANSWER = WorkerAnswer(
     "instance",
     (4, 5),
     SEGMENTS,
-    Timings(1.23, 0.5, 0.25, 2.0, 3.0, 6.5),
-    CacheUse(1, 2, True),
+    timings_ms=Timings(1.23, 0.5, 0.25, 2.0, 3.0, 6.5),
+    cache=CacheUse(1, 2, True),
     absent=("boat", "quark"),
     warnings=(AnswerWarning("unfamiliar-word", "a guess", "classes.3"), AnswerWarning("any", "of the whole", None)),
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 
 from lexiseg_client.calling.mapping import IMAGE_ERRORS
 from lexiseg_client.calling.retries import read_problem
@@ -18,8 +19,9 @@ from lexiseg_client.question.options import Classes, question_json
 from lexiseg_client.question.prompts import prompts_json
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import KNOWN, Frame, FrameAnswer, NewQuestion, StreamItem
+from lexiseg_labels.answers import FIELDS, read_fields
 from lexiseg_labels.segmentation import Segmentation
-from lexiseg_labels.segments import AnswerWarning, CacheUse, LabelMapPng, Segment, Timings, read_size, segment_of
+from lexiseg_labels.segments import LabelMapPng, Segment, read_size, segment_of
 
 ENUMS: Mapping[str, Mapping[str, int]] = {
     field: {name.removeprefix(prefix).lower(): number for name, number in enum.items() if number}
@@ -161,13 +163,19 @@ def _image_of(frame: Frame) -> bytes:
     return file_bytes(frame.image)
 
 
-def _values(message: Any, *names: str) -> dict[str, Any]:
-    """Fields of a message by name, None where an optional one is not set."""
+def _values(message: Message, *names: str) -> dict[str, Any]:
+    """Fields of a message by name, all of them without names: None where an optional one is not set."""
     described = message.DESCRIPTOR.fields_by_name
-    return {
-        name: None if described[name].has_presence and not message.HasField(name) else getattr(message, name)
-        for name in names
-    }
+    unset = {name for name in described if described[name].containing_oneof and not message.HasField(name)}
+    return {name: None if name in unset else _plain(getattr(message, name)) for name in names or described}
+
+
+def _plain(value: Any) -> Any:
+    """A message as a dict, a repeated field as a list."""
+    if isinstance(value, Message):
+        return _values(value)
+    many = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+    return [_plain(each) for each in value] if many else value
 
 
 def frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
@@ -191,16 +199,12 @@ def segmentation(message: pb.SegmentResponse) -> Segmentation:
 def _segmentation(message: pb.SegmentResponse, size: tuple[int, int]) -> Segmentation:
     label_map = LabelMapPng(size, message.label_map.png) if message.HasField("label_map") else None
     return Segmentation(
-        **_values(message, "id", "image_id", "model", "model_digest", "overlay"),
-        task=TASKS.get(message.task, "unknown"),
-        size=size,
+        **read_fields(_values(message, *FIELDS) | {"task": TASKS.get(message.task, "unknown"), "size": size}),
+        id=message.id,
+        overlay=message.overlay if message.HasField("overlay") else None,
         segments=tuple(_segment(entry, size, label_map) for entry in message.segments),
-        timings_ms=Timings(**_values(message.timings_ms, *Timings.__annotations__)),
-        cache=CacheUse(**_values(message.cache, *CacheUse.__annotations__)),
         map_file=label_map,
         confidence_png=message.confidence if message.HasField("confidence") else None,
-        absent=tuple(message.absent),
-        warnings=tuple(AnswerWarning(**_values(each, *AnswerWarning.__annotations__)) for each in message.warnings),
     )
 
 

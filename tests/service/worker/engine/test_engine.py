@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lexiseg_labels.segments import AnswerWarning
+from lexiseg_labels.answers import AnswerWarning
 from lexiseg_model.vocabulary.languages import Dictionary, Languages
 from lexiseg_service.errors import NotReady, UndecodableImage
 from lexiseg_service.worker.warnings import TRANSLATED
@@ -32,7 +32,7 @@ def test_the_times_of_the_stages_are_within_the_total(bench: Bench) -> None:
     bench.segmenter.gate.wait(0.05)  # so that the image pass takes most of the total
     bench.release()
 
-    times = answer.result(SOON).timings
+    times = answer.result(SOON).timings_ms
 
     parts = (times.decode, times.queue, times.text, times.image, times.post)
     assert min(parts) >= 0
