@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lexiseg_labels.data_set import DataSet, File, Format, category_name
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.masks import png
-from lexiseg_labels.masks.polygons import joined_contour
+from lexiseg_labels.masks.joining import joined_contour
 from lexiseg_labels.segments import UNNAMED, Answer, Segment, exportable, segment_rings
 
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # characters without a form in XML 1.0

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.data_set import DataSet, File, Format, Picture, category_name
 from lexiseg_labels.json_text import SCORE_DECIMALS, json_list, rounded
-from lexiseg_labels.masks.polygons import joined_contour
+from lexiseg_labels.masks.joining import joined_contour
 from lexiseg_labels.segments import UNNAMED, Answer, Segment, exportable, segment_rings
 
 BRUSH_WIDTHS = (3, 4, 8, 16)  # bits of a run length, as in Label Studio's own encoder

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from lexiseg_labels.data_set import DataSet, File, Format, Picture
-from lexiseg_labels.masks.polygons import joined_contour
+from lexiseg_labels.masks.joining import joined_contour
 from lexiseg_labels.segments import Segment, exportable, segment_rings
 
 DECIMALS = 6  # 0.02 pixels in an image of 20,000

@@ -54,8 +54,7 @@ def fill(rings: Sequence[Ring], size: tuple[int, int]) -> NDArray[np.bool_]:
     end = np.concatenate([np.roll(contour, -1, 0) for contour in contours])
     # Each edge crosses the centre lines of rows top to bottom - 1; each crossing flips all pixels to its right.
     top, bottom = np.minimum(start, end)[:, 1], np.maximum(start, end)[:, 1]
-    crossing_edges = np.repeat(np.arange(len(start)), bottom - top)
-    row = np.arange(len(crossing_edges)) + np.repeat(top - np.cumsum(bottom - top) + (bottom - top), bottom - top)
+    crossing_edges, row = _by_row(top, bottom)
     first, last = start[crossing_edges], end[crossing_edges]
     x = first[:, 0] + (row + 0.5 - first[:, 1]) * (last[:, 0] - first[:, 0]) / (last[:, 1] - first[:, 1])
     flips = np.zeros((height, width + 1), bool)
@@ -72,18 +71,36 @@ def rings_of(mask: NDArray[np.bool_]) -> tuple[Ring, ...]:
     by_area = sorted((k for k, size in enumerate(areas) if size > 0), key=lambda k: (areas[k], *-contours[k][0, ::-1]))
     exteriors = [contours[k] for k in by_area]  # smallest first
     holes_of: list[list[Contour]] = [[] for _ in exteriors]
-    holes = [contour for contour, size in zip(contours, areas, strict=True) if size < 0]
-    if holes and len(exteriors) == 1:
-        holes_of[0] = holes
-    elif holes:
-        lows, highs = np.array([[contour.min(0), contour.max(0)] for contour in exteriors]).swapaxes(0, 1)
-        for hole in holes:
-            # A hole starts at its top-left corner: the pixel above belongs to the part around it.
-            x, y = hole[0] + (0.5, -0.5)
-            candidates = np.flatnonzero(((lows < (x, y)) & (highs > (x, y))).all(1))
-            # The smallest exterior around that pixel; larger ones enclose the part in a hole of their own.
-            holes_of[next(k for k in candidates if _contains(exteriors[k], x, y))].append(hole)
+    holes = [k for k, size in enumerate(areas) if size < 0]
+    place_of = {k: place for place, k in enumerate(by_area)}
+    for hole, beside in zip(holes, _left_of(contours, holes), strict=True):
+        # An exterior, or a hole of the same part, which lies higher: its place is known.
+        place_of[hole] = place_of[beside]
+        holes_of[place_of[hole]].append(contours[hole])
     return tuple(Ring(contour, tuple(holes)) for contour, holes in zip(exteriors[::-1], holes_of[::-1], strict=True))
+
+
+def _left_of(contours: Sequence[Contour], holes: Sequence[int]) -> list[int]:
+    """For each hole the contour that bounds, to the left, the pixel above its first corner: it is of the same part."""
+    if not holes:
+        return []
+    start = np.concatenate(contours)
+    end = np.concatenate([np.roll(contour, -1, 0) for contour in contours])
+    contour_of = np.repeat(np.arange(len(contours)), [len(contour) for contour in contours])
+    edges, row = _by_row(*np.sort([start[:, 1], end[:, 1]], 0))
+    width = int(start[:, 0].max()) + 1
+    places = row * width + start[edges, 0]
+    order = np.argsort(places)
+    x, y = np.array([contours[hole][0] for hole in holes]).T
+    found = np.searchsorted(places[order], (y - 1) * width + x, "right") - 1
+    left: list[int] = contour_of[edges[order[found]]].tolist()
+    return left
+
+
+def _by_row(top: Contour, bottom: Contour) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Numbers of edges, each once for every row of pixels from its top to its bottom, and those rows."""
+    edges = np.repeat(np.arange(len(top)), bottom - top)
+    return edges, np.arange(len(edges)) + np.repeat(bottom - np.cumsum(bottom - top), bottom - top)
 
 
 def simplified(rings: tuple[Ring, ...], tolerance: float) -> tuple[Ring, ...]:
@@ -96,23 +113,6 @@ def simplified(rings: tuple[Ring, ...], tolerance: float) -> tuple[Ring, ...]:
     if tolerance <= 0:
         return rings
     return tuple(_simplified(ring, tolerance) for ring in rings)
-
-
-def joined_contour(rings: tuple[Ring, ...]) -> Contour:
-    """Join all rings into one closed contour, for formats without holes and parts.
-
-    Rings are joined by bridges of zero width, so the enclosed area is the same by the even-odd and the winding rule.
-    """
-    joined: Contour = np.zeros((0, 2), np.int64)
-    for contour in (contour for ring in rings for contour in (ring.exterior, *ring.holes)):
-        if not len(joined):
-            joined = contour
-            continue
-        distances = ((joined[:, None] - contour[None]) ** 2).sum(2) if len(joined) * len(contour) < 2**22 else None
-        bridge_start, bridge_end = (0, 0) if distances is None else divmod(int(distances.argmin()), len(contour))
-        rotated = np.roll(contour, -bridge_end, 0)
-        joined = np.concatenate([joined[: bridge_start + 1], rotated, rotated[:1], joined[bridge_start:]])
-    return joined
 
 
 def area(contour: Contour) -> float:
@@ -149,14 +149,6 @@ def _douglas_peucker(contour: Contour, tolerance: float) -> Contour:
             keep[middle] = True
             pending += [(first, middle), (middle, last)]
     return contour[keep[:-1]]
-
-
-def _contains(contour: Contour, x: float, y: float) -> bool:
-    """Point in polygon by ray casting: a ray to the left crosses an odd number of vertical edges."""
-    end = np.roll(contour, -1, 0)
-    is_left_edge = (contour[:, 0] == end[:, 0]) & (contour[:, 0] < x)
-    top, bottom = np.minimum(contour[:, 1], end[:, 1]), np.maximum(contour[:, 1], end[:, 1])
-    return bool((is_left_edge & (top < y) & (bottom > y)).sum() % 2)
 
 
 def _contours(mask: NDArray[np.bool_]) -> list[Contour]:

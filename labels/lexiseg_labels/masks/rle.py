@@ -80,19 +80,6 @@ def changes_across(runs: NDArray[np.int64], height: int) -> int:
     return int((both[1::2] - both[::2]).sum())
 
 
-def parts_at_most(runs: NDArray[np.int64], height: int) -> int:
-    """A bound of the connected parts of a mask, by its runs: those that touch no run in the column to the left."""
-    edges = np.cumsum(runs)[: len(runs) // 2 * 2]
-    edges = edges[np.repeat(edges[1::2] > edges[::2], 2)]
-    columns = edges[::2] // height, (edges[1::2] - 1) // height
-    n = columns[1] - columns[0] + 1  # of the columns of each run, which is split by them
-    of, place = np.repeat(np.arange(len(n)), n), np.arange(n.sum()) - np.repeat(np.cumsum(n) - n, n)
-    top = (columns[0][of] + place) * height
-    starts, ends = np.maximum(edges[::2][of], top), np.minimum(edges[1::2][of], top + height)
-    left = np.searchsorted(starts + height, ends) - 1  # the last run, moved one column to the right, that begins before
-    return int(((left < 0) | (ends[left] + height <= starts)).sum())
-
-
 def _runs(counts: str) -> NDArray[np.int64]:
     digits = np.frombuffer(counts.encode("utf-8"), np.uint8).astype(np.int64) - FIRST_CHARACTER
     if len(digits) == 0:

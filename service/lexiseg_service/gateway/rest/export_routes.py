@@ -7,7 +7,6 @@ exports of several clients go on side by side and take one core at most.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -34,9 +33,7 @@ from lexiseg_service.settings import Limits
 MORE_VALUES = 1_000_000  # commas and brackets of the JSON; run lengths have brackets, too
 MAX_PICTURES = 10_000  # with up to five files each, which the directory of a zip can count
 MAX_PIXELS = 20_000_000_000  # of all masks, each of the size of its picture: about a minute of work
-MAX_CHANGES = 500_000  # within the masks of a picture: run lengths by rows, which writers hold
-MAX_PARTS = 4_000  # of a mask, or as much work in all of a picture: one outline of them takes time by their square
-MAX_PARTS_OF_ALL = 12_000  # likewise of all pictures: about a minute of work
+MAX_CHANGES = 500_000  # within the masks of a picture, which writers hold: a few seconds of work
 router = APIRouter(include_in_schema=False)
 _WRITER = ThreadPoolExecutor(1, "export")
 
@@ -112,14 +109,9 @@ def _written(kind: Format, project: ProjectInput, limits: Limits) -> Packed:
     pixels = sum(len(one.segments) * one.size[0] * one.size[1] for one in project.pictures)
     if pixels > MAX_PIXELS:
         raise InvalidValue.of("pictures", f"{pixels:,} pixels of masks", f"at most {MAX_PIXELS:,}: fewer pictures")
-    pictures, parts = [], 0.0
-    for place, one in enumerate(project.pictures):
-        picture, parts_of_one = _picture(one, numbers, f"pictures.{place}", limits.max_pixels)
-        pictures.append(picture)
-        parts = math.hypot(parts, parts_of_one)
-        if parts > MAX_PARTS_OF_ALL:
-            expected = f"at most {MAX_PARTS_OF_ALL:,}: fewer pictures"
-            raise InvalidValue.of("pictures", f"masks of {parts:,.0f} parts", expected)
+    pictures = [
+        _picture(one, numbers, f"pictures.{place}", limits.max_pixels) for place, one in enumerate(project.pictures)
+    ]
     if len({picture.name for picture in pictures}) < len(pictures):
         raise InvalidValue.of("pictures", "a name twice", "each name once, also without its suffix")
     try:
@@ -128,8 +120,7 @@ def _written(kind: Format, project: ProjectInput, limits: Limits) -> Packed:
         raise InvalidValue.of("classes", f"{len(project.classes)} classes", f"{kind.name}: {error}") from None
 
 
-def _picture(one: PictureInput, numbers: dict[str, int], field: str, max_pixels: int) -> tuple[Picture, float]:
-    """A picture, and the parts of its masks: the root of the sum of their squares."""
+def _picture(one: PictureInput, numbers: dict[str, int], field: str, max_pixels: int) -> Picture:
     height, width = one.size
     if height * width > max_pixels:
         raise InvalidValue.of(f"{field}.size", f"{height} x {width}", f"at most {max_pixels:,} pixels")
@@ -137,20 +128,17 @@ def _picture(one: PictureInput, numbers: dict[str, int], field: str, max_pixels:
         _segment(place, segment, one.size, numbers, f"{field}.segments.{place}")
         for place, segment in enumerate(one.segments)
     ]
-    if (changes := sum(count for _, count, _ in segments)) > MAX_CHANGES:
+    if (changes := sum(count for _, count in segments)) > MAX_CHANGES:
         raise InvalidValue.of(f"{field}.segments", f"{changes:,} borders of pixels", f"at most {MAX_CHANGES:,}")
-    if (parts := math.hypot(*(count for *_, count in segments))) > MAX_PARTS:
-        raise InvalidValue.of(f"{field}.segments", f"masks of {parts:,.0f} parts", f"at most {MAX_PARTS:,}")
     name = _stem(one.name)
     suffix = one.name.removeprefix(name)
-    picture = Picture(name, one.size, [segment for segment, *_ in segments], suffix=suffix, model=one.model)
-    return picture, parts
+    return Picture(name, one.size, [segment for segment, _ in segments], suffix=suffix, model=one.model)
 
 
 def _segment(
     place: int, one: SegmentInput, size: tuple[int, int], numbers: dict[str, int], field: str
-) -> tuple[Segment, int, int]:
-    """A segment, and how often its mask changes from one pixel to the next, and its parts at most."""
+) -> tuple[Segment, int]:
+    """A segment, and how often its mask changes from one pixel to the next."""
     if one.label is not None and one.label not in numbers:
         raise InvalidValue.of(f"{field}.label", one.label, "one of `classes`, or null")
     if one.mask.size != size:
@@ -164,4 +152,4 @@ def _segment(
     index = None if one.label is None else numbers[one.label]
     shape = RunLengths(size, one.mask.counts)
     segment = Segment(place + 1, one.label, index, one.score, area, box, shape, track_id=one.track_id)
-    return segment, len(runs) + rle.changes_across(runs, size[0]), rle.parts_at_most(runs, size[0])
+    return segment, len(runs) + rle.changes_across(runs, size[0])

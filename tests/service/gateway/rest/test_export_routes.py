@@ -108,26 +108,21 @@ async def test_an_unknown_format_is_refused_with_those_there_are(client: httpx.A
 
 STRIPES = np.zeros((1500, 2000), bool)
 STRIPES[:, ::2] = True
-DOTS = np.zeros((160, 160), bool)
-DOTS[::2, ::2] = True
-FEWER_DOTS = DOTS[:120, :120]
 
 
 @pytest.mark.parametrize(
-    ("size", "counts", "n_segments", "n_pictures", "fault"),
+    ("size", "counts", "n_segments", "fault"),
     [
-        (STRIPES.shape, rle.encode(STRIPES), 1, 1, "borders of pixels"),
-        (DOTS.shape, rle.encode(DOTS), 1, 1, "parts"),
-        (FEWER_DOTS.shape, rle.encode(FEWER_DOTS), 1, 20, "fewer pictures"),
-        ((5000, 8000), rle.encode(np.zeros((5000, 8000), bool)), 501, 1, "pixels of masks"),
+        (STRIPES.shape, rle.encode(STRIPES), 1, "borders of pixels"),
+        ((5000, 8000), rle.encode(np.zeros((5000, 8000), bool)), 501, "pixels of masks"),
     ],
-    ids=["stripes", "dots", "dots of many pictures", "empty"],
+    ids=["stripes", "empty"],
 )
 async def test_few_bytes_that_take_much_memory_or_time_are_refused(
-    client: httpx.AsyncClient, size: tuple[int, int], counts: str, n_segments: int, n_pictures: int, fault: str
+    client: httpx.AsyncClient, size: tuple[int, int], counts: str, n_segments: int, fault: str
 ) -> None:
     segment = {"label": None, "score": 1, "mask": {"size": size, "counts": counts}}
-    pictures = [{"name": f"{n}.jpg", "size": size, "segments": [segment] * n_segments} for n in range(n_pictures)]
+    pictures = [{"name": "a.jpg", "size": size, "segments": [segment] * n_segments}]
 
     answer = await exported(client, "label-studio", {"classes": [], "pictures": pictures})
 
