@@ -1,6 +1,6 @@
 """Writes pictures of the page: a server of its own, in Chromium, with the photographs to try.
 
-- playground.png: the first one, answered.
+- playground.png: a photograph, answered.
 - annotate-review.webp, annotate-correct.webp: a project of four photographs, labelled; a mask that a brush corrects.
 - playground.webp: the page at work, for the README's first screen.
 
@@ -28,7 +28,7 @@ SIZE = {"width": 1200, "height": 640}
 COLOURS = 224
 PATIENCE = 120_000.0  # milliseconds
 ANIMATION = "playground.webp"
-PHOTOGRAPHS = ("china.jpg", "flower.jpg")
+PHOTOGRAPHS = ("cup.jpg", "rocket.jpg")
 ANIMATION_SIZE = (900, 480)
 QUALITY = 70
 ALBUM = ("flower", "coffee", "chelsea", "china")
@@ -97,7 +97,10 @@ def pointed(page: Page, element: Locator) -> Image.Image:
 def main(folder: Path = PICTURES) -> None:
     """Write playground.png."""
     with opened() as page:
-        page.click("#sample")
+        content = pictures.file("china.jpg")
+        page.set_input_files("#file", {"name": "china.jpg", "mimeType": "image/jpeg", "buffer": content})
+        page.fill("#word", "sky, building, trees")
+        page.press("#word", "Enter")
         painted = answered(page, "Found sky, building, trees.")
     painted.quantize(COLOURS).save(folder / "playground.png", optimize=True)
 

@@ -26,7 +26,7 @@ def photograph(name: str) -> Image.Image:
 
 
 def file(name: str) -> bytes:
-    """china.jpg or flower.jpg as they come in scikit-learn."""
+    """A sample photograph, as china.jpg or flower.jpg, which come in scikit-learn."""
     return samples.photograph(name)
 
 

@@ -7,15 +7,16 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_service.image.samples import AUTHORS, LICENCE, NoSample, photograph
+from lexiseg_service.image.samples import SAMPLES, NoSample, photograph
 
 
 def sample(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[china.jpg] [flower.jpg]", show_default=False)] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", show_default=False)] = None,
 ) -> None:
-    """Copy a sample photograph into this folder: china.jpg, a pagoda by a lake, or flower.jpg.
+    """Copy a sample photograph into this folder: china.jpg, a pagoda by a lake, or flower, cat, cup,
+    astronaut or rocket.jpg.
 
-    They are part of scikit-learn, whose files `make serve` installs.
+    They are part of scikit-learn and scikit-image, which `make serve` installs.
 
     Example:  lexiseg sample && lexiseg segment china.jpg -c sky -c building -c trees
     """
@@ -27,4 +28,4 @@ def sample(
         except FileExistsError:
             if Path(name).read_bytes() != content:
                 raise NoSample(f"{Path(name).resolve()} is there already, and is another picture") from None
-        typer.echo(f"{name}: photograph by {AUTHORS[name]}, {LICENCE}")
+        typer.echo(f"{name}: photograph by {SAMPLES[name].author}, {SAMPLES[name].licence}")

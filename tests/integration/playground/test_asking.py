@@ -95,12 +95,23 @@ def test_a_long_press_of_a_finger_removes(browser: Browser, server: Server) -> N
     context.close()
 
 
-def test_an_example_without_words_shows_everything(page: Page) -> None:
-    expect(page.locator("#examples button")).to_have_count(2)
-    page.get_by_role("button", name="everything, without words").click()
+def test_a_picture_without_words_shows_everything(page: Page) -> None:
+    choose(page)
+    page.check("[name=task][value=everything]")
 
     expect_result(page, re.compile(r"Found \d+ objects"))  # how many, the weights decide
-    assert page.is_checked("[name=task][value=everything]")
+
+
+def test_each_card_of_the_first_screen_finds_its_word(page: Page) -> None:
+    cards = page.locator("#examples button")
+    expect(cards).to_have_count(4)
+    for card in cards.all():
+        assert re.search("CC0|public domain", card.inner_text())
+
+        card.click()
+
+        expect_result(page, f"Found {card.get_attribute('data-words')}.")
+        page.get_by_role("button", name="New picture or clip").click()
 
 
 def test_a_second_question_sends_no_picture(page: Page) -> None:

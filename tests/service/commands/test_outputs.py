@@ -98,7 +98,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("data check photos/..", "holds no pairs; expected"),
         ("data pack photos", "expected SRC and DST"),
         ("data prepare voc2007 photos sets", "no official set 'voc2007'; known sets: voc2012, camvid, coco"),
-        ("sample street.jpg", "street.jpg: no such photograph; there is: china.jpg, flower.jpg"),
+        ("sample street.jpg", "street.jpg: no such photograph; there is: china.jpg, flower.jpg, cat.jpg"),
         ("train huge", "no recipe 'huge'; known recipes: "),
         ("train finetun", "no recipe 'finetun' (did you mean finetune?); known recipes: "),
         ("train tiny steps=-3", "-3"),

@@ -24,7 +24,7 @@ from lexiseg_model.methods.tiny import browser
 from lexiseg_model.vocabulary.class_names import STUFF
 from lexiseg_service.gateway.rest.pages import PALETTE
 from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, built_in
-from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
+from lexiseg_service.image.samples import SAMPLES, NoSample, photograph
 from lexiseg_service.in_process import load_exact
 from lexiseg_service.settings import Settings
 
@@ -110,7 +110,7 @@ def copy_page(out: Path, server: str | None = None) -> None:
     web = Path(str(files("lexiseg_service"))) / "web"
     shutil.copytree(web / "playground", out / "playground")
     shutil.copyfile(web / "manifest.json", out / "manifest.json")
-    for name in AUTHORS:
+    for name in SAMPLES:
         with suppress(NoSample):  # its package is not installed, and the page hides the example
             (out / "playground" / name).write_bytes(photograph(name))
     for script in (out / "playground").glob("*.js"):

@@ -21,7 +21,7 @@ from starlette.staticfiles import NotModifiedResponse, StaticFiles
 from lexiseg_labels.exports import formats
 from lexiseg_labels.palette import COUNT, colour
 from lexiseg_service.gateway.rest.paths import answer_head
-from lexiseg_service.image.samples import AUTHORS, NoSample, photograph
+from lexiseg_service.image.samples import SAMPLES, NoSample, photograph
 
 WEB = Path(__file__).resolve().parents[2] / "web"
 PLAYGROUND = WEB / "playground"
@@ -30,15 +30,14 @@ _OWN = [path for room in (".", "formats", MASKS) for path in (PLAYGROUND / room)
 SCRIPTS = ("engine/server.js", *sorted(path.relative_to(PLAYGROUND).as_posix() for path in _OWN))
 KERNEL = f"/playground/{MASKS}/kernel.wasm"
 WORKER = "painter.js"
-EXAMPLES = tuple(sorted(path.name for path in PLAYGROUND.glob("*.webp")))
 ICON = "/playground/icon.svg"
-PHOTOGRAPHS = tuple(f"/playground/{name}" for name in AUTHORS)
+PHOTOGRAPHS = tuple(f"/playground/{name}" for name in SAMPLES)
 DOCS = "/docs"
 SWAGGER_UI = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 # Paths that need no API key: a browser cannot send one with a page.
 PATHS = frozenset(
     {"/", ICON, *PHOTOGRAPHS, DOCS, "/openapi.json", f"{DOCS}/assets/docs.js", KERNEL}
-    | {f"/playground/{name}" for name in (*SCRIPTS, *EXAMPLES)}
+    | {f"/playground/{name}" for name in SCRIPTS}
     | {f"{DOCS}/assets/{name}" for name in SWAGGER_UI}
 )
 # Written into the page: one request less before a visitor sees it.
@@ -127,8 +126,6 @@ _serve(DOCS, WEB / "docs.html", "text/html", {"Content-Security-Policy": DOCS_PO
 for _path in PHOTOGRAPHS:
     _serve_photograph(_path)
 _serve(ICON, PLAYGROUND / "icon.svg", "image/svg+xml", ONE_DAY)
-for _name in EXAMPLES:
-    _serve(f"/playground/{_name}", PLAYGROUND / _name, "image/webp", ONE_DAY)
 for _name in SCRIPTS:  # a worker obeys the policy of its own response, other scripts that of the page
     _headers = PLAYGROUND_HEADERS if _name == WORKER else CURRENT
     _serve(f"/playground/{_name}", PLAYGROUND / _name, "text/javascript", _headers)

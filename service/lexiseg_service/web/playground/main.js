@@ -81,16 +81,15 @@ $("examples").addEventListener("click", async ({ target }) => {
   const { picture } = button.dataset;
   const photograph = await fetch(new URL(picture, import.meta.url));
   await openPicture(new File([await photograph.blob()], picture, { type: photograph.headers.get("content-type") }));
-  askAsExample(button.dataset);
+  askAsExample(button.dataset.words);
 });
 
 /** Asks the question of an example, unless the visitor has typed words. */
-function askAsExample({ words, task }) {
+function askAsExample(words) {
   if (state.words.length) return;
-  restore({ task: task ?? "semantic", background: true });
-  sessionStorage.setItem(EXAMPLE_KEY, words ?? "");
-  if (words) addWords(words);
-  else emit("changed");
+  restore({ task: "semantic", background: true });
+  sessionStorage.setItem(EXAMPLE_KEY, words);
+  addWords(words);
 }
 
 for (const image of /** @type {any} */ (document.querySelectorAll("img[data-src]"))) {
@@ -145,7 +144,7 @@ async function takeMany(files) {
   await (await project()).addAll(pictures);
 }
 
-const takers = { file: (files) => openPicture(files[0]), clip: (files) => openClip(files[0]), files: takeMany, folder: takeMany };
+const takers = { file: (files) => openPicture(files[0]), clip: (files) => openClip(files[0]), files: takeMany, folder: takeMany, album: takeMany };
 for (const [id, act] of Object.entries(takers)) {
   $(id).addEventListener("change", () => {
     const files = [...$(id).files];
@@ -187,7 +186,7 @@ async function openClip(file) {
 
 for (const id of ["camera", "film"]) $(id).addEventListener("click", async () => (await video()).openCamera());
 $("pan").addEventListener("click", async () => {
-  if (await (await video()).openExample()) askAsExample($("sample").dataset);
+  if (await (await video()).openExample()) askAsExample($("pan").dataset.words);
 });
 
 async function start() {
