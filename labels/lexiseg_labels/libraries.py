@@ -9,7 +9,7 @@ import numpy as np
 
 from lexiseg_labels.errors import MissingLibrary
 from lexiseg_labels.formats.coco import prompt_fields
-from lexiseg_labels.segments import OPTIONAL, Answer, MaskOmitted
+from lexiseg_labels.segments import OPTIONAL, Answer, MaskOmitted, SegmentFields, without_doubtful
 
 if TYPE_CHECKING:
     import fiftyone
@@ -32,7 +32,8 @@ def to_pandas(answer: Answer) -> pandas.DataFrame:
     except ImportError:
         raise MissingLibrary("pandas is not installed: pip install pandas") from None
     pixels = answer.size[0] * answer.size[1]
-    optional = [name for name in OPTIONAL if any(getattr(segment, name) is not None for segment in answer.segments)]
+    defaults = {name: getattr(SegmentFields, name) for name in OPTIONAL}
+    optional = [name for name in OPTIONAL if any(getattr(one, name) != defaults[name] for one in answer.segments)]
     rows = [
         [
             *(segment.id, segment.label, segment.class_index, segment.score, segment.area, segment.area / pixels),
@@ -52,7 +53,7 @@ def to_supervision(answer: Answer) -> supervision.Detections:
     Raises:
         MissingLibrary: supervision is not installed.
     """
-    segments = answer.segments
+    segments = without_doubtful(answer.segments)
     try:
         import supervision
     except ImportError:
@@ -89,7 +90,7 @@ def to_fiftyone(answer: Answer) -> fiftyone.Detections:
         raise MissingLibrary("fiftyone is not installed: pip install fiftyone") from None
     height, width = answer.size
     detections = []
-    for segment in answer.segments:
+    for segment in without_doubtful(answer.segments):
         x, y, w, h = segment.bbox
         (left, box_width), (top, box_height) = _relative(x, w, width), _relative(y, h, height)
         has_mask = not isinstance(segment.shape, MaskOmitted)

@@ -24,6 +24,7 @@ from lexiseg_labels.palette import colour
 from lexiseg_labels.segments import LabelMap, Segment, best_masks
 
 OUTLINE = 0.35  # brightness of outlines relative to the overlay
+FAINT = 0.4  # opacity of doubtful segments relative to that of others
 MAX_LABEL = 60  # characters of a label in a file name
 PNG = ".png"
 WRITTEN = {PNG: "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # suffixes, and Pillow's names
@@ -49,13 +50,13 @@ def paint(segments: Sequence[Segment], ids: LabelMap, pixels: NDArray[Any], opac
         raise ValueError(
             f"expected uint8 pixels of {list(size)} or {[*size, 3]}, got {pixels.dtype} {list(pixels.shape)}"
         )
-    palette = np.zeros((max((segment.id for segment in segments), default=0) + 1, 3), np.float32)
+    palette = np.zeros((max((segment.id for segment in segments), default=0) + 1, 4), np.float32)  # and opacity
     for position, segment in enumerate(segments):
-        palette[segment.id] = colour(position if segment.class_index is None else segment.class_index)
+        index = position if segment.class_index is None else segment.class_index
+        palette[segment.id] = *colour(index), opacity * (FAINT if segment.doubtful else 1)
     canvas = np.broadcast_to(pixels if pixels.ndim == 3 else pixels[..., None], (*size, 3)).astype(np.float32)
-    labelled = ids > 0
-    colours = palette[ids]  # [H, W, 3]
-    canvas[labelled] += opacity * (colours - canvas)[labelled]
+    colours = palette[ids]  # [H, W, 4]
+    canvas += colours[..., 3:] * (colours[..., :3] - canvas)
     edges = np.zeros(size, bool)
     edges[:, 1:] |= ids[:, 1:] != ids[:, :-1]
     edges[1:] |= ids[1:] != ids[:-1]

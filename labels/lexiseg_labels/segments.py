@@ -122,6 +122,12 @@ class SegmentFields:
         default=None,
         metadata={"description": "object number, constant across the frames of a video; null for a still image"},
     )
+    doubtful: bool = field(
+        default=False,
+        metadata={
+            "description": "whether its score is under the threshold; such segments come only if `doubtful` asks"
+        },
+    )
 
 
 # Fields that every segment has, and those that older answers lack.
@@ -193,15 +199,20 @@ def best_masks(segments: Sequence[Segment]) -> list[Segment]:
     return [segment for segment in segments if segment.prompt_index is None or best[segment.prompt_index] == segment.id]
 
 
+def without_doubtful(segments: Sequence[Segment]) -> list[Segment]:
+    """The segments that reach their threshold: exports have no others, unless `doubtful` is taken off a segment."""
+    return [segment for segment in segments if not segment.doubtful]
+
+
 def exportable(segments: Sequence[Segment]) -> list[Segment]:
-    """The segments to export: those with pixels, the best one of each prompt.
+    """The segments to export: those with pixels that are not doubtful, the best one of each prompt.
 
     Raises:
         NoMasks: requested with mask="none".
     """
     if any(isinstance(segment.shape, MaskOmitted) for segment in segments):
         raise NoMasks(WITHOUT_MASKS)
-    return [segment for segment in best_masks(segments) if segment.area]
+    return [segment for segment in without_doubtful(best_masks(segments)) if segment.area]
 
 
 def segment_rings(segment: Segment, tolerance: float) -> tuple[Ring, ...]:

@@ -2,6 +2,7 @@
 
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ from PIL import Image
 
 from lexiseg_client import Segment
 from lexiseg_labels.data_set import DataSet, Picture
-from lexiseg_labels.exports import format_of, formats
+from lexiseg_labels.exports import format_of, formats, pieces
 from lexiseg_labels.formats import voc
 from lexiseg_labels.segments import RunLengths
 from lexiseg_model.masks.rle import encode_label_map
 from tests.command import ended
+from tests.labels.formats import made
 
 OUTSIDE = """
 from lexiseg_labels.data_set import Format
@@ -52,6 +54,17 @@ def test_a_format_of_another_package_is_found(tmp_path: Path) -> None:
     answer = ended([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{PROGRAM}"])
 
     assert answer.stdout.strip() == "{'a.count': b'0'}", answer.stderr
+
+
+@pytest.mark.parametrize("name", sorted(formats()))
+def test_no_format_has_doubtful_segments(name: str) -> None:
+    sure, doubtful = [made.segment(index, label, made.MASKS[label]) for index, label in enumerate(made.MASKS)]
+
+    def files(*segments: Segment) -> dict[str, bytes]:
+        data = DataSet([*made.MASKS], lambda: [Picture("a", made.SIZE, segments)])
+        return {path: b"".join(pieces(content)) for path, content in format_of(name).write(data)}
+
+    assert files(sure, replace(doubtful, doubtful=True)) == files(sure)
 
 
 def test_more_classes_than_a_format_has_values_are_refused() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from lexiseg_labels.data_set import DataSet, File, Format, category_of
 from lexiseg_labels.errors import NoMasks
 from lexiseg_labels.json_text import SCORE_DECIMALS, json_file, rounded
-from lexiseg_labels.segments import Segment, run_lengths
+from lexiseg_labels.segments import Segment, run_lengths, without_doubtful
 
 # The layout of a data set: one subset, and pictures, by whose path in IMAGES `file_name` calls them.
 ANNOTATIONS = "annotations/instances_default.json"
@@ -34,7 +34,7 @@ def annotations_of(segments: Sequence[Segment], image_id: int) -> list[dict[str,
             "score": segment.score,
             **prompt_fields(segment),
         }
-        for segment in segments
+        for segment in without_doubtful(segments)
     ]
 
 
@@ -75,7 +75,7 @@ def _images(data: DataSet) -> Iterator[dict[str, Any]]:
 def _annotations(data: DataSet) -> Iterator[dict[str, Any]]:
     written = 0
     for number, picture in enumerate(data.pictures(), 1):
-        for segment in picture.segments:
+        for segment in without_doubtful(picture.segments):
             written += 1
             yield {
                 "id": written,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from lexiseg_labels.palette import colour
+from lexiseg_labels.pictures import FAINT
 from lexiseg_model.types import LabelMap, Segment
 
 MAX_WIDTH = 1280
@@ -43,12 +44,13 @@ def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, 
     if rgb.shape[:2] != label_map.shape:
         size = rgb.shape[1::-1]
         label_map = cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST).astype(label_map.dtype)
-    palette = np.zeros((_max_id(segments) + 1, 3), np.float32)
+    palette = np.zeros((_max_id(segments) + 1, 4), np.float32)  # and opacity
     n_classes = 1 + max((segment.class_index for segment in segments if segment.class_index is not None), default=-1)
     for segment in segments:
-        palette[segment.id] = colour(_colour_index(segment, n_classes))
-    is_segment = (label_map > 0)[..., None]
-    painted = np.where(is_segment, rgb * (1 - OPACITY) + palette[label_map] * OPACITY, rgb)
+        opacity = OPACITY * (FAINT if segment.doubtful else 1)
+        palette[segment.id] = *colour(_colour_index(segment, n_classes)), opacity
+    colours = palette[label_map]  # [h, w, 4]
+    painted = rgb + colours[..., 3:] * (colours[..., :3] - rgb)
     painted[_contours(label_map)] = 255
     picture = Image.fromarray(painted.round().astype(np.uint8))
     _write_labels(picture, label_map, segments)

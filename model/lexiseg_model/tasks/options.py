@@ -29,6 +29,7 @@ class Options:
         prompts: of the task prompt.
         follow: gives the masks of followed objects, in place of prompts.
         keep_label_map: whether the label map is needed; without it, a map of [0, 0] is given.
+        doubtful: also answer segments under their threshold, marked, of classes of which nothing else was found.
         check: called between the steps of long work, to end it by raising.
     """
 
@@ -39,6 +40,7 @@ class Options:
     prompts: tuple[Prompt, ...] = ()
     follow: Follow | None = None
     keep_label_map: bool = True
+    doubtful: bool = False
     check: Callable[[], None] = lambda: None
 
     def min_score(self, threshold_of_class: float | None, default: float = 0.0) -> float:

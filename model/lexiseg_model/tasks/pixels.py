@@ -10,7 +10,7 @@ presence [N].
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -152,30 +152,36 @@ def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibrat
 
     Without a calibration, and for a class without words, its score is the mean of its pixels' probability. The card's
     threshold holds only where pixels may be background, and not in a video: dropping in single frames would flicker.
-    `is_thing` is null in the task semantic.
+    With `doubtful`, the pieces of a class of which none reaches its threshold become segments, too. `is_thing` is null
+    in the task semantic.
     """
-    options = query.options
+    options, classes = query.options, query.vocabulary.classes
     drops = query.vocabulary.background is not None and options.steady is None
-    segments: list[Segment] = []
-    pieces_of: list[int] = []  # of each segment
+    scores: dict[int, float] = {}  # of pieces with pixels
+    low: set[int] = set()  # pieces under their threshold
     n = len(pieces.owner)
     rles = encode_label_map(pieces.labels, n) if pieces.rles is None else pieces.rles
     areas = np.array([rle.area for rle in rles[:n]], np.float64)
     means = pieces.votes[:n] / areas.clip(1)
     calibrated = means if calibration is None else calibration.scores(pieces.owner, means, areas / pieces.labels.size)
-    for piece, (index, rle) in enumerate(zip(pieces.owner.tolist(), rles, strict=True)):
-        entry = query.vocabulary.classes[index]
-        if not rle.area:
-            continue
+    owner: list[int] = pieces.owner.tolist()
+    for piece in np.flatnonzero(areas).tolist():
+        entry = classes[owner[piece]]
         score, default = float(means[piece]), 0.0
         if calibration is not None and entry.texts:  # presence is learned for words, not for examples
             score = float(calibrated[piece])
             default = calibration.rule.threshold if drops else 0.0
+        scores[piece] = score
         if score < options.min_score(entry.threshold, default):
-            continue
+            low.add(piece)
+    found = {owner[piece] for piece in scores if piece not in low}
+    pieces_of = [piece for piece in scores if piece not in low or (options.doubtful and owner[piece] not in found)]
+    segments = []
+    for number, piece in enumerate(pieces_of, 1):
+        entry, rle = classes[owner[piece]], rles[piece]
         is_thing = None if task == "semantic" else entry.thing is not False
-        segments.append(Segment(len(segments) + 1, entry.name, index, score, rle, is_thing=is_thing))
-        pieces_of.append(piece)
+        facts: dict[str, Any] = {"is_thing": is_thing, "doubtful": piece in low}
+        segments.append(Segment(number, entry.name, owner[piece], scores[piece], rle, **facts))
     size = (pieces.labels.shape[0], pieces.labels.shape[1])
     # Tracking in a video compares the maps of two frames.
     label_map: LabelMap = np.zeros((0, 0), np.uint8)

@@ -57,6 +57,7 @@ def row_of_line(line: Mapping[str, Any]) -> Row:
         {name: segment[name] for name in PLAIN}
         | {"rle": {"size": segment["mask"]["size"], "counts": segment["mask"]["counts"]}}
         for segment in answer["segments"]
+        if not segment.get("doubtful")
     ]
     return {
         "id": line["image"],

@@ -44,6 +44,13 @@ Prompts = Annotated[
 Threshold = Annotated[
     float | None, typer.Option(help="Drop segments with a lower score, 0..1 (default: that of the model's card)")
 ]
+Doubtful = Annotated[
+    bool,
+    typer.Option(
+        "--doubtful",
+        help="Also paint, faintly, segments under the threshold where a class has no other; files of labels have none",
+    ),
+]
 MaxSide = Annotated[int | None, typer.Option(help="Cap the network's input, in pixels")]
 FIELDS: Mapping[str, FieldInfo] = {
     name: info for kind in (Settings, Limits) for name, info in kind.model_fields.items() if name != "limits"

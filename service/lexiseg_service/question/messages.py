@@ -58,6 +58,7 @@ class WorkerRequest:
     confidence: bool = False
     refine: Refinement | None = None  # None: the card's default
     threshold: float | None = None  # None: that of the card
+    doubtful: bool = False  # also segments under it, marked, of words of which nothing else was found
     max_side: int | None = None
     simplify: float = 0.0  # pixels that polygons may deviate
     deadline: float = float("inf")  # time.monotonic()

@@ -201,6 +201,11 @@ class Question(Asked):
         description="minimum score of a segment, 0 to 1; lower ones are dropped; null: the threshold of the "
         "model's card",
     )
+    doubtful: bool = Field(
+        False,
+        description="whether to return segments under the threshold, marked `doubtful`, of classes of which nothing "
+        "else was found",
+    )
 
 
 class TaskQuestion(Question):

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,16 +168,7 @@ def render_frame(
         if job.abandoned:
             raise DeadlineExceeded("the deadline passed while the answer was made")
 
-    options = tasks.Options(
-        request.threshold,
-        request.refine,
-        request.confidence,
-        steady,
-        request.prompts,
-        keep_label_map=request.mask == "png" or job.rgb is not None,
-        follow=follow,
-        check=check,
-    )
+    options = _options(job, steady=steady, follow=follow, check=check)
     query = tasks.Query(segmenter, job.features, request.vocabulary, options, job.lookup.rows_of)
     segmentation = tasks.answer(request.task, query)
     if segmentation.overlapping and request.mask == "png":
@@ -209,6 +201,19 @@ def render_frame(
         warnings=warnings,
     )
     return answer, segmentation
+
+
+def _options(job: AnyJob, **others: Any) -> tasks.Options:
+    request = job.request
+    return tasks.Options(
+        threshold=request.threshold,
+        refine=request.refine,
+        keep_probability=request.confidence,
+        prompts=request.prompts,
+        keep_label_map=request.mask == "png" or job.rgb is not None,
+        doubtful=request.doubtful,
+        **others,
+    )
 
 
 def _rendered(ids: LabelMap) -> RenderedMap:

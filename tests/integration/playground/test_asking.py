@@ -179,12 +179,15 @@ STRONGEST = """async () => {
 }"""
 
 
-@pytest.mark.parametrize(("score", "mark", "strongest"), [(0.49, "doubtful 0.49", 0x70), (0.5, "0.50", 0xFF)])
-def test_what_is_doubtful_is_painted_fainter_and_called_so(page: Page, score: float, mark: str, strongest: int) -> None:
+@pytest.mark.parametrize(("doubtful", "mark", "strongest"), [(True, "doubtful 0.49", 0x70), (False, "0.49", 0xFF)])
+def test_what_is_doubtful_is_painted_fainter_and_called_so(
+    page: Page, doubtful: bool, mark: str, strongest: int
+) -> None:
     def rescored(route: Route) -> None:
+        assert json.loads(route.request.post_data_buffer.split(b'name="request"')[1].split(b"\r\n")[2])["doubtful"]
         answer = route.fetch()
         content = answer.json()
-        content["segments"] = [{**one, "score": score} for one in content["segments"]]
+        content["segments"] = [{**one, "score": 0.49, "doubtful": doubtful} for one in content["segments"]]
         route.fulfill(response=answer, json=content)
 
     page.route("**/v1/segment", rescored)

@@ -5,6 +5,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -108,6 +109,14 @@ def by_job(to: str, photographs: Path, answers: Answers) -> dict[str, bytes]:
         return {str(format_of(to).listing): content}
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_rows_of_results_have_no_doubtful_segments(answers: Answers) -> None:
+    answer = answers["a.png"]
+    first, *others = answer.segments
+    [line] = lines_of({"a.png": replace(answer, segments=(replace(first, doubtful=True), *others))})
+
+    assert [each["area"] for each in row_of_line(line)["segments"]] == [each.area for each in others]
 
 
 def by_bulk(to: str, photographs: Path, answers: Answers) -> dict[str, bytes]:

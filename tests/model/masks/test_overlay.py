@@ -1,10 +1,13 @@
 """Overlays: size, colours, outlines and labels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from lexiseg_labels.palette import colour
+from lexiseg_labels.pictures import FAINT
 from lexiseg_model.masks.overlay import MAX_WIDTH, OPACITY, paint
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import LabelMap, Segment
@@ -33,6 +36,14 @@ def test_pixels_of_a_segment_take_half_the_colour_of_its_class() -> None:
     labels = left_half(40, 60)
 
     assert (paint(gray(40, 60), labels, (segment(labels, index=4),))[:, :29] == mixed(4)).all()
+
+
+def test_a_doubtful_segment_is_fainter() -> None:
+    labels = left_half(40, 60)
+
+    painted = paint(gray(40, 60), labels, (replace(segment(labels, index=4), doubtful=True),))[0, 0]
+
+    assert np.abs(painted - 100.0).sum() == pytest.approx(FAINT * np.abs(mixed(4)[:] - 100.0).sum(), abs=2)
 
 
 def test_a_label_is_written_on_its_own_segment() -> None:

@@ -115,6 +115,29 @@ def test_the_ids_of_kept_segments_close_the_gap_of_a_dropped_one() -> None:
     assert np.unique(answer.label_map).tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("task", ["semantic", "panoptic"])
+def test_words_of_which_nothing_else_was_found_have_doubtful_segments_where_these_are_asked_for(task: Task) -> None:
+    classes = (ClassEntry("red", threshold=1.0), "blue", ClassEntry("green", threshold=1.0), "zebra")
+
+    answer = asking.ask(task, FLAG, *classes, doubtful=True)
+
+    assert [(each.id, each.label, each.doubtful) for each in answer.segments] == [
+        (1, "red", True), (2, "blue", False), (3, "green", True),
+    ]  # fmt: skip
+    assert np.unique(answer.label_map).tolist() == [0, 1, 2, 3]
+
+
+def test_a_class_with_a_segment_has_no_doubtful_ones() -> None:
+    rule = ScoreRule(presence=0, probability=0, classes=0, area=1, bias=3, threshold=0.5)  # of a twentieth or more
+    segmenter = ColourSegmenter()
+    segmenter.card = segmenter.card.model_copy(update={"score": rule, "tasks": ["instance"]})
+    features = segmenter.encode(picture(["r.rrrrrrrrrrrrrrrrrrrrrrrr"]))
+
+    answer = segment("instance", segmenter, features, asking.vocabulary("red"), Options(doubtful=True))
+
+    assert [(each.area, each.doubtful) for each in answer.segments] == [(24, False)]
+
+
 def test_a_synonym_that_is_found_answers_under_the_name_of_its_class() -> None:
     assert areas(ask(FLAG, "blue", ClassEntry("ruby", ("garnet", "crimson")))) == {"blue": 6, "ruby": 8}
 

@@ -59,6 +59,7 @@ FULL = WorkerRequest(
     confidence=True,
     refine="pamr",
     threshold=0.1,
+    doubtful=True,
     max_side=512,
     simplify=1.5,
     header=PictureHeader("JPEG", (3648, 5472), 6),

@@ -80,6 +80,7 @@ class CommonOptions(TypedDict, total=False):
 class Options(CommonOptions, total=False):
     """Options of a request about an image; omitted ones take the server's default."""
 
+    doubtful: bool  # also segments under the threshold, marked `doubtful`, of classes of which nothing else was found
     simplify: float  # with mask="polygon": maximum deviation of contours in pixels; 0 keeps every corner
     prompts: Prompts | None  # points, boxes or masks of objects; with classes, their masks get labels
 

@@ -481,6 +481,7 @@ class SegmentRequest(_message.Message):
     MAX_SIDE_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     SIMPLIFY_FIELD_NUMBER: _builtins.int
+    DOUBTFUL_FIELD_NUMBER: _builtins.int
     vocabulary: _builtins.str
     """A named class list instead of `classes`, as "ade20k"."""
     task: Global___Task.ValueType
@@ -501,6 +502,8 @@ class SegmentRequest(_message.Message):
     """Also return an 8-bit PNG of each pixel's confidence."""
     simplify: _builtins.float
     """With `MASK_FORMAT_POLYGON`: maximum deviation of contours in pixels, 0 to 100; 0 keeps every corner."""
+    doubtful: _builtins.bool
+    """Also return segments under the threshold, marked `doubtful`, of classes of which nothing else was found."""
     @_builtins.property
     def image(self) -> Global___Image:
         """The image."""
@@ -536,10 +539,11 @@ class SegmentRequest(_message.Message):
         max_side: _builtins.int | None = ...,
         confidence: _builtins.bool = ...,
         simplify: _builtins.float = ...,
+        doubtful: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_model", b"_model", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "image", b"image", "max_side", b"max_side", "model", b"model", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_model", b"_model", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "classes", b"classes", "confidence", b"confidence", "image", b"image", "mask", b"mask", "max_side", b"max_side", "model", b"model", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "simplify", b"simplify", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_model", b"_model", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "classes", b"classes", "confidence", b"confidence", "doubtful", b"doubtful", "image", b"image", "mask", b"mask", "max_side", b"max_side", "model", b"model", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "simplify", b"simplify", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_side: _TypeAlias = _typing.Literal["max_side"]  # noqa: Y015
     _WhichOneofArgType__max_side: _TypeAlias = _typing.Literal["_max_side", b"_max_side"]  # noqa: Y015
@@ -776,6 +780,7 @@ class Segment(_message.Message):
     IS_THING_FIELD_NUMBER: _builtins.int
     TRACK_ID_FIELD_NUMBER: _builtins.int
     MASK_FIELD_NUMBER: _builtins.int
+    DOUBTFUL_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """1, 2, ... within the answer; its pixel value in a label map."""
     label: _builtins.str
@@ -800,6 +805,8 @@ class Segment(_message.Message):
     """In a video with tracking: a number from 1 that an object or region keeps while the stream lives. For a followed
     object: the client's number.
     """
+    doubtful: _builtins.bool
+    """Its score is under the threshold; only with `doubtful` in the request."""
     @_builtins.property
     def bbox(self) -> Global___BoundingBox:
         """Its bounding box."""
@@ -823,10 +830,11 @@ class Segment(_message.Message):
         is_thing: _builtins.bool | None = ...,
         track_id: _builtins.int | None = ...,
         mask: Global___Mask | None = ...,
+        doubtful: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_class_index", b"_class_index", "_is_thing", b"_is_thing", "_label", b"_label", "_mask_index", b"_mask_index", "_prompt_index", b"_prompt_index", "_quality", b"_quality", "_track_id", b"_track_id", "bbox", b"bbox", "class_index", b"class_index", "is_thing", b"is_thing", "label", b"label", "mask", b"mask", "mask_index", b"mask_index", "prompt_index", b"prompt_index", "quality", b"quality", "track_id", b"track_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_class_index", b"_class_index", "_is_thing", b"_is_thing", "_label", b"_label", "_mask_index", b"_mask_index", "_prompt_index", b"_prompt_index", "_quality", b"_quality", "_track_id", b"_track_id", "area", b"area", "bbox", b"bbox", "class_index", b"class_index", "id", b"id", "is_thing", b"is_thing", "label", b"label", "mask", b"mask", "mask_index", b"mask_index", "prompt_index", b"prompt_index", "quality", b"quality", "score", b"score", "track_id", b"track_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_class_index", b"_class_index", "_is_thing", b"_is_thing", "_label", b"_label", "_mask_index", b"_mask_index", "_prompt_index", b"_prompt_index", "_quality", b"_quality", "_track_id", b"_track_id", "area", b"area", "bbox", b"bbox", "class_index", b"class_index", "doubtful", b"doubtful", "id", b"id", "is_thing", b"is_thing", "label", b"label", "mask", b"mask", "mask_index", b"mask_index", "prompt_index", b"prompt_index", "quality", b"quality", "score", b"score", "track_id", b"track_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__class_index: _TypeAlias = _typing.Literal["class_index"]  # noqa: Y015
     _WhichOneofArgType__class_index: _TypeAlias = _typing.Literal["_class_index", b"_class_index"]  # noqa: Y015

@@ -164,6 +164,7 @@ class Question(_message.Message):
     PROMPTS_FIELD_NUMBER: _builtins.int
     ONCE_FIELD_NUMBER: _builtins.int
     SIMPLIFY_FIELD_NUMBER: _builtins.int
+    DOUBTFUL_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of a model of this worker."""
     task: _segmentation_pb2.Task.ValueType
@@ -184,6 +185,8 @@ class Question(_message.Message):
     """No further requests on this image follow: its features need not be cached."""
     simplify: _builtins.float
     """Maximum deviation of polygon contours in pixels; 0 keeps every corner."""
+    doubtful: _builtins.bool
+    """Also return segments under the threshold, of classes of which nothing else was found."""
     @_builtins.property
     def vocabulary(self) -> Global___Vocabulary:
         """The classes to segment."""
@@ -207,10 +210,11 @@ class Question(_message.Message):
         prompts: _abc.Iterable[_segmentation_pb2.Prompt] | None = ...,
         once: _builtins.bool = ...,
         simplify: _builtins.float = ...,
+        doubtful: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_threshold", b"_threshold", "max_side", b"max_side", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_threshold", b"_threshold", "confidence", b"confidence", "mask", b"mask", "max_side", b"max_side", "model", b"model", "once", b"once", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "simplify", b"simplify", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_threshold", b"_threshold", "confidence", b"confidence", "doubtful", b"doubtful", "mask", b"mask", "max_side", b"max_side", "model", b"model", "once", b"once", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "simplify", b"simplify", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_side: _TypeAlias = _typing.Literal["max_side"]  # noqa: Y015
     _WhichOneofArgType__max_side: _TypeAlias = _typing.Literal["_max_side", b"_max_side"]  # noqa: Y015

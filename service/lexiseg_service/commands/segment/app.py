@@ -89,6 +89,7 @@ def segment(
     quiet: Quiet = False,
     background: Background = None,
     threshold: options.Threshold = None,
+    doubtful: options.Doubtful = False,
     max_side: options.MaxSide = None,
     server: Server = None,
 ) -> None:
@@ -122,7 +123,8 @@ def segment(
 
     class_list = with_examples(classes or (), examples or (), negatives or (), settings.limits)
     fields = {"prompts": read_prompts(points or [], boxes or [], prompts or []) or None, "background": background}
-    question = _question(class_list, vocabulary, task, {**fields, "threshold": threshold, "max_side": max_side})
+    fields |= {"threshold": threshold, "doubtful": doubtful or None, "max_side": max_side}
+    question = _question(class_list, vocabulary, task, fields)
     check_server(context, server)
     sources = sources_of(images, None if str(out) == STDOUT else out)
     shown = (*(examples or ()), *(f"not {text}" for text in negatives or ()))

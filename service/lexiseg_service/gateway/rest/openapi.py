@@ -49,6 +49,7 @@ SEGMENT: dict[str, Any] = {
             "quality": None,
             "is_thing": None,
             "track_id": None,
+            "doubtful": False,
             "mask": {"format": "coco_rle", "size": [4, 4], "counts": "088"},
         }
     ],

@@ -7,7 +7,6 @@ import { view } from "./view.js";
 
 const MAX_NAMES = 8; // in the result line
 const PATTERNS = 3; // plain, stripes and dots
-const SURE = 0.5; // segments of words with a lower score are drawn fainter
 const hidden = new Set(); // names
 let painter = null;
 let turn = 0;
@@ -85,9 +84,10 @@ const isolated = (name) => (/[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ?
 /** Whether the threshold hides a segment; clicked and edited ones are always shown. */
 const isLow = ({ score, task, isEdited }) => task !== "prompt" && !isEdited && score < Number($("threshold").value);
 
-export const shownOf = (doc) => seen(doc).filter((one) => !isLow(one));
+export const isDoubtful = ({ doubtful, isEdited }) => Boolean(doubtful && !isEdited);
 
-const isDoubtful = ({ score, label, task, isEdited }) => label != null && task !== "prompt" && !isEdited && score < SURE;
+/** The segments of a document that exports have: of a reviewed one the doubtful, too. */
+export const shownOf = (doc) => seen(doc).filter((one) => !isLow(one) && (doc.isReviewed || !isDoubtful(one)));
 
 export const isVisible = (one) => !isLow(one) && !hidden.has(one.name);
 

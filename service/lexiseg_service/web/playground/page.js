@@ -108,7 +108,7 @@ export const state = {
 /** The question about words; null if the task needs words and there are none. */
 export function wordsQuestion() {
   /** @type {Record<string, any>} */
-  const query = { ...named(), task: tasks.value, ...modelOptions() };
+  const query = { ...named(), task: tasks.value, ...modelOptions(), ...(state.mode === "picture" && { doubtful: true }) };
   return query.classes || query.vocabulary || query.task === "everything" ? query : null;
 }
 

@@ -84,7 +84,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "a named vocabulary": {"vocabulary": "voc21"},
     "everything": {
         "classes": ["sky"], "task": "semantic", "model": "colours@1", "mask": "polygon", "refine": "pamr",
-        "overlay": True, "confidence": True, "threshold": 0.2, "max_side": 64,
+        "overlay": True, "confidence": True, "threshold": 0.2, "doubtful": True, "max_side": 64,
     },
     "a label map": {"classes": ["sky"], "mask": "png"},
     "no masks": {"classes": ["sky"], "mask": "none", "refine": "none"},

@@ -86,11 +86,13 @@ export async function segmentsOf(rules, question, bank, { features, cells, size 
     const isNamed = rules.card.score && classes[index].texts.length; // presence is trained for words, not for examples
     const score = isNamed ? calibrated[i] : means[i];
     const least = classes[index].threshold ?? question.threshold ?? (drops && isNamed ? rules.card.score.threshold : 0);
-    if (score >= least) segments.push({ id: segments.length + 1, label: classes[index].name, class_index: index, score, ...one });
+    segments.push({ label: classes[index].name, class_index: index, score, doubtful: score < least, ...one });
   });
-  const present = new Set(segments.map((one) => one.class_index));
+  const sure = new Set(segments.flatMap((one) => (one.doubtful ? [] : [one.class_index])));
+  const shown = segments.filter((one) => !one.doubtful || (question.doubtful && !sure.has(one.class_index)));
+  const present = new Set(shown.map((one) => one.class_index));
   const absent = classes.filter(({ stuff }, index) => !present.has(index) && !(stuff && question.task === "instance"));
-  const found = segments.map(({ piece: _, ...one }) => one);
+  const found = shown.map(({ piece: _, ...one }, index) => ({ id: index + 1, ...one }));
   return { task: question.task ?? "semantic", segments: found, absent: absent.map(({ name }) => name) };
 }
 
