@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Query
-from sse_starlette import ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -17,11 +15,11 @@ from lexiseg_service.batch.description import EXAMPLE, JobInput
 from lexiseg_service.batch.formats import PARQUET, Format, check_fits, results
 from lexiseg_service.batch.http.jobs import Jobs
 from lexiseg_service.batch.http.schemas import JobList, JobOutput, LineOutput
-from lexiseg_service.batch.ledger.job import Job, Progress
 from lexiseg_service.errors import InvalidValue, NotReady, SwitchedOff, UnknownJob
-from lexiseg_service.gateway.admission.access import AccessControl, Caller
+from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.parts import Part
 from lexiseg_service.gateway.rest import uploads
+from lexiseg_service.gateway.rest.events import MEDIA_TYPE, Seen, followed
 from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, REQUEST_ID, problems
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
@@ -138,7 +136,7 @@ def _streamed(request: Request, content: Iterator[bytes], media_type: str, heade
         200: {
             "model": JobOutput,
             "description": "An event `progress` at each change, and `done` at the end, with the job as data",
-            "content": {"text/event-stream": {}},
+            "content": {MEDIA_TYPE: {}},
         },
         **problems(*FORBIDDEN),
     },
@@ -147,24 +145,12 @@ def _streamed(request: Request, content: Iterator[bytes], media_type: str, heade
 async def get_events(request: Request, identity: Identity) -> Response:
     """Send where the job stands, whenever that changes, until it is done."""
     jobs, caller = jobs_of(request), caller_of(request)
-    job, progress = await jobs.find(identity, caller)
-    return uploads.event_stream(request, _events(jobs, job, progress, caller))
 
+    async def look() -> Seen:
+        now = jobs.output(*await jobs.find(identity, caller))
+        return Seen(now, now["state"] == "done")
 
-async def _events(jobs: Jobs, job: Job, progress: Progress, caller: Caller) -> AsyncIterator[ServerSentEvent]:
-    before: dict[str, Any] = {}
-    with suppress(UnknownJob):  # it was removed
-        while True:
-            now = jobs.output(job, progress)
-            is_done = now["state"] == "done"
-            if now != before:
-                yield ServerSentEvent(orjson.dumps(now).decode(), event="done" if is_done else "progress")
-            if is_done:
-                return
-            before = now
-            await uploads.pause()
-            with suppress(NotReady):
-                job, progress = await jobs.find(job.id, caller)
+    return await followed(request, look, "progress")
 
 
 @router.delete(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import suppress
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Path
 from sse_starlette import ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from lexiseg_service.errors import InvalidValue, SwitchedOff, UnknownTraining
-from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.rest import uploads
+from lexiseg_service.gateway.rest.events import MEDIA_TYPE, Seen, followed
 from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, problems
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of
@@ -105,7 +102,7 @@ async def get_training_log(request: Request, identity: Identity) -> Response:
         200: {
             "model": TrainingOutput,
             "description": "Events `state`, with the training as data, `log` with new lines, and `done` at the end",
-            "content": {"text/event-stream": {}},
+            "content": {MEDIA_TYPE: {}},
         },
         **REFUSALS,
     },
@@ -114,28 +111,17 @@ async def get_training_log(request: Request, identity: Identity) -> Response:
 async def get_training_events(request: Request, identity: Identity) -> Response:
     """Send where the training stands and what it prints, until it ends."""
     trainings, caller = _trainings(request), caller_of(request)
-    await trainings.find(identity, caller)
-    return uploads.event_stream(request, _events(trainings, identity, caller))
+    printed = b""
 
+    async def look() -> Seen:
+        nonlocal printed
+        training, standing = await trainings.find(identity, caller)
+        before, printed = printed, await trainings.log(identity, caller)
+        new = printed.removeprefix(before).decode(errors="replace")
+        log = [ServerSentEvent(new, event="log")] if printed != before else []
+        return Seen(trainings.output(training, standing), standing.state in ENDED, log)
 
-async def _events(trainings: Trainings, identity: str, caller: Caller) -> AsyncIterator[ServerSentEvent]:
-    before, printed = "", b""
-    with suppress(UnknownTraining):  # it was removed
-        while True:
-            training, standing = await trainings.find(identity, caller)
-            log = await trainings.log(identity, caller)
-            if log != printed:
-                new = log[len(printed) :] if log.startswith(printed) else log
-                yield ServerSentEvent(new.decode(errors="replace"), event="log")
-                printed = log
-            is_ended = standing.state in ENDED
-            now = orjson.dumps(trainings.output(training, standing)).decode()
-            if now != before:
-                yield ServerSentEvent(now, event="done" if is_ended else "state")
-                before = now
-            if is_ended:
-                return
-            await uploads.pause()
+    return await followed(request, look, "state")
 
 
 @router.delete(

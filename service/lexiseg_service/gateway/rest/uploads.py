@@ -1,8 +1,7 @@
-"""Archives with a JSON object beside them, for /jobs and /trainings, and what their events share."""
+"""Archives with a JSON object beside them, for /jobs and /trainings."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -11,10 +10,8 @@ from tempfile import TemporaryFile
 from typing import Any, BinaryIO, TypeVar, cast
 
 from pydantic import BaseModel
-from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
-from starlette.responses import Response
 
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest import body
@@ -23,8 +20,6 @@ from lexiseg_service.question.validation import off_event_loop, parse_object, va
 from lexiseg_service.uploaded_archive import ARCHIVE
 
 M = TypeVar("M", bound=BaseModel)
-POLL_SECONDS = 1.0  # between two looks for an event
-PING_SECONDS = 10  # the edge ends a response that is silent for longer than 20
 
 
 def form_schema(archive: str, schema: str) -> dict[str, Any]:
@@ -73,15 +68,3 @@ async def parsed(request: Request, schema: type[M], more_values: int = 0) -> Asy
 
 def _temporary_file(folder: Path | None) -> BinaryIO:
     return cast("BinaryIO", TemporaryFile(dir=folder))
-
-
-def event_stream(request: Request, events: AsyncIterator[ServerSentEvent]) -> Response:
-    """Server-sent events; a HEAD request gets their headers alone."""
-    if request.method == "HEAD":
-        return Response(media_type="text/event-stream")
-    return EventSourceResponse(events, ping=PING_SECONDS)
-
-
-async def pause() -> None:
-    """Wait until the next look for an event."""
-    await asyncio.sleep(POLL_SECONDS)
