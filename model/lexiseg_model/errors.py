@@ -5,6 +5,8 @@ ModelError
  +- OptionError        an option or value outside its range
  |   +- PromptError    a prompt that corrects an unreadable mask or a missing segment
  |   +- ForeignExamplesError   rows of examples that another model encoded
+ |   +- TeachingError  pictures that teach nothing, or a lesson or head that cannot be read
+ |       +- ForeignLessonError   of another version of the model
  +- UnknownModelError  no model of that name
  +- TaskError          the model cannot do the task
  |   +- ExamplesError  the model cannot use these classes by example
@@ -55,6 +57,14 @@ class PromptError(OptionError):
 
 class ForeignExamplesError(OptionError):
     """Rows of examples were encoded by another model, or by other weights of it."""
+
+
+class TeachingError(OptionError):
+    """Pictures teach a head nothing, or a lesson or head cannot be read."""
+
+
+class ForeignLessonError(TeachingError):
+    """A lesson or a head belongs to another model, or to other weights of it."""
 
 
 class UnknownModelError(ModelError, LookupError):

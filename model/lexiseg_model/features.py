@@ -21,9 +21,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class InferenceOptions:
-    """Options of the image pass. `max_side` caps the longer side of the network's input, in pixels."""
+    """Options of the image pass. `max_side` caps the longer side of the network's input, in pixels; with `teaching`
+    the features also keep what a model is taught by."""
 
     max_side: int | None = None
+    teaching: bool = False
 
 
 @dataclass(frozen=True)

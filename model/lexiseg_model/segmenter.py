@@ -8,9 +8,9 @@ text_bank(classes)   -> TextBank      class vectors from rows
 class_scores(...)    -> [K, h, w]     scores, for any number of vocabularies over the same Features
 
 All methods implement the first three. Each other group of steps is a protocol at the end of this module (`Words`,
-`Prompts`, `Proposing`, `Regions`, `Guided`, `Examples`, `Places`): a method that has its methods can do it, and the
-card shows it. `lexiseg_model.internal` has those of one or two methods of ours, `lexiseg_model.video.following` the
-memory of videos.
+`Prompts`, `Proposing`, `Regions`, `Guided`, `Examples`, `Teachable`, `Places`): a method that has its methods can do
+it, and the card shows it. `lexiseg_model.internal` has those of one or two methods of ours,
+`lexiseg_model.video.following` the memory of videos.
 
 Shapes: K classes, T texts, S rows, D embedding dimensions, N masks or regions, [h, w] the method's own low resolution,
 [H, W] the size of the image. A card declares what a method implements; `lexiseg_model.tasks` builds the tasks from it.
@@ -33,6 +33,7 @@ from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeature
 from lexiseg_model.resources.lru import Lru
 from lexiseg_model.resources.memory import held_bytes
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region, Vocabulary
+from lexiseg_model.vocabulary.heads import LabelledPicture, Lesson
 
 T = TypeVar("T")
 TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]
@@ -396,6 +397,25 @@ class Examples(Protocol):
 
 
 @runtime_checkable
+class Teachable(Protocol):
+    """Classes learned from reviewed pictures."""
+
+    teaching_size: int  # F, numbers of a cell; the last is 1
+
+    def lesson(self, features: Features, labelled: LabelledPicture, bank: TextBank) -> Lesson:
+        """What a picture teaches.
+
+        Args:
+            features: of the picture, kept with `InferenceOptions.teaching`.
+            labelled: what is where in it.
+            bank: of the vocabulary of `labelled.classes`, with the default background.
+
+        Raises:
+            TeachingError: the features were kept without what teaching needs, or the labels have another size.
+        """
+
+
+@runtime_checkable
 class Places(Protocol):
     """Cells that can be compared between the frames of a video, to follow objects."""
 
@@ -450,6 +470,13 @@ def examples_of(segmenter: Segmenter) -> Examples:
     """The model, as one that takes classes by example. Raises ExamplesError: it does not."""
     if not isinstance(segmenter, Examples):
         raise ExamplesError(f"{segmenter.card.name} takes no classes by example")
+    return segmenter
+
+
+def teachable(segmenter: Segmenter) -> Teachable:
+    """The model, as one that is taught by pictures. Raises TaskError: it is not."""
+    if not isinstance(segmenter, Teachable):
+        raise TaskError(f"{segmenter.card.name} cannot be taught; it takes words and examples alone")
     return segmenter
 
 

@@ -46,6 +46,21 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Learned:
+    """A class learned from reviewed pictures: what a head gives it for its question.
+
+    Attributes:
+        direction: float32 [F], little-endian; its product with the teaching features is added to the class's logit.
+        text: factor in 0..1 of the logit by its words.
+        digest: of the model that it was learned for.
+    """
+
+    direction: bytes
+    text: float
+    digest: str
+
+
+@dataclass(frozen=True)
 class ClassEntry:
     """One class of a request.
 
@@ -55,6 +70,7 @@ class ClassEntry:
         threshold: the score in 0..1 that its segments must reach; None: that of the request.
         thing: whether it is countable (a car) or not (sky); None: unknown.
         shown: its examples, if it has any.
+        learned: what a head has learned of it, if it is one of a head's classes.
         named: whether its texts are used; False: only its examples.
         read_as: English texts in place of a name and synonyms of another language.
     """
@@ -64,6 +80,7 @@ class ClassEntry:
     threshold: float | None = None
     thing: bool | None = None
     shown: Shown | None = None
+    learned: Learned | None = field(default=None, kw_only=True)
     named: bool = True
     read_as: tuple[str, ...] = ()
 

@@ -1,0 +1,221 @@
+"""Heads: classes learned from reviewed pictures, by a closed form beside the text bank.
+
+    LabelledPicture -> Teachable.lesson -> Lesson   what one picture teaches: cells, labels, scores by words
+    lessons         -> solve            -> Head     a direction a class, with a report
+    Head            -> Learned          -> ClassEntry.learned, so that a head travels in a question
+
+A lesson holds all that solving needs of its picture, so that a picture is corrected or taken out exactly: solve the
+others again. Does not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.errors import ForeignLessonError, TeachingError
+from lexiseg_model.types import Learned
+
+MAX_CLASSES = 128  # of a head
+MAX_PICTURES = 500  # of a head
+MAX_CELLS = 512  # of a lesson
+MAX_BYTES = 2**20  # of a lesson, and of a head
+UNKNOWN = -1  # a label in LabelledPicture: not looked at
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LabelledPicture:
+    """One reviewed picture.
+
+    Attributes:
+        labels: int [H, W], the image's size: an index into `classes`; `len(classes)`: looked at, and none of them;
+            UNKNOWN: nobody has looked.
+        classes: the names that the picture was reviewed for, at least one. Other classes learn nothing from it, not
+            even what they are not.
+    """
+
+    labels: NDArray[np.integer[Any]]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Raises TeachingError: the labels name no class, or nothing is labelled."""
+        require_classes(self.classes)
+        if self.labels.ndim != 2 or self.labels.max(initial=UNKNOWN) > len(self.classes):
+            raise TeachingError(
+                f"expected labels [H, W] of at most {len(self.classes)}, got {list(self.labels.shape)} of "
+                f"{self.labels.max(initial=UNKNOWN)}"
+            )
+        if not (self.labels > UNKNOWN).any():
+            raise TeachingError("nothing in the picture is labelled; expected a mask with at least one pixel")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one picture teaches.
+
+    Attributes:
+        digest: of the model that encoded the picture.
+        classes: as of its LabelledPicture.
+        cells: float16 [n, F], the teaching features of sampled cells; n is at most MAX_CELLS.
+        labels: int16 [n], as of LabelledPicture, none UNKNOWN.
+        shares: float32 [n], the share of the picture's labelled cells that each one stands for; their sum is 1.
+        text: float16 [n, K], logits of the classes by their words, relative to that of the background.
+    """
+
+    digest: str
+    classes: tuple[str, ...]
+    cells: NDArray[np.float16]
+    labels: NDArray[np.int16]
+    shares: NDArray[np.float32]
+    text: NDArray[np.float16]
+
+    def to_bytes(self) -> bytes:
+        """The lesson, to be kept; about 0.3 MB."""
+        return _pack("lesson", {"digest": self.digest, "classes": self.classes}, self._arrays())
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Lesson:
+        """Read `to_bytes`. Raises TeachingError: it is no lesson, or damaged."""
+        about, arrays = _unpack("lesson", content)
+        try:
+            lesson = cls(str(about["digest"]), tuple(map(str, about["classes"])), **arrays)
+        except (KeyError, TypeError) as error:
+            raise TeachingError(f"expected a lesson, got one without its parts ({error})") from None
+        n, k = len(lesson.labels), len(lesson.classes)
+        shapes = [part.shape for part in lesson._arrays().values()]
+        if lesson.cells.ndim != 2 or shapes != [(n, lesson.cells.shape[1]), (n,), (n,), (n, k)] or n > MAX_CELLS:
+            raise TeachingError(f"expected a lesson of up to {MAX_CELLS} cells, got arrays of {shapes}")
+        return lesson
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {"cells": self.cells, "labels": self.labels, "shares": self.shares, "text": self.text}
+
+
+@dataclass(frozen=True)
+class TaughtClass:
+    """A class of a head.
+
+    Attributes:
+        name: the label of its segments.
+        pictures: reviewed pictures that show it; 0: it has the score of its words alone.
+        iou_words, iou_taught: IoU in percent on pictures that the head had not seen, by words and by the head; None
+            where too few pictures show it.
+        wants: how many more pictures it should have.
+    """
+
+    name: str
+    pictures: int
+    iou_words: float | None = None
+    iou_taught: float | None = None
+    wants: int = 0
+
+
+@dataclass(frozen=True)
+class Head:
+    """Classes learned from pictures, for one version of a model.
+
+    Attributes:
+        digest: of the model.
+        classes: in the order of the vocabulary.
+        directions: float32 [K, F].
+        text: float32 [K], the factor of each class's text score.
+        pictures: reviewed pictures.
+    """
+
+    digest: str
+    classes: tuple[TaughtClass, ...]
+    directions: NDArray[np.float32]
+    text: NDArray[np.float32]
+    pictures: int = 0
+    version: str = field(init=False)  # of its content: equal heads have equal versions
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "version", hashlib.sha256(self.to_bytes()).hexdigest()[:12])
+
+    def learned(self) -> tuple[Learned | None, ...]:
+        """What each class carries in a vocabulary; None for a class that no picture shows."""
+        return tuple(
+            Learned(direction.tobytes(), float(text), self.digest) if entry.pictures else None
+            for entry, direction, text in zip(self.classes, self.directions, self.text, strict=True)
+        )
+
+    def to_bytes(self) -> bytes:
+        """The head, to be kept or given away; a kilobyte a class."""
+        about = {"digest": self.digest, "pictures": self.pictures, "classes": list(map(asdict, self.classes))}
+        return _pack("head", about, {"directions": self.directions, "text": self.text})
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Head:
+        """Read `to_bytes`. Raises TeachingError: it is no head, or damaged."""
+        about, arrays = _unpack("head", content)
+        try:
+            classes = tuple(TaughtClass(**entry) for entry in about["classes"])
+            head = cls(str(about["digest"]), classes, **arrays, pictures=int(about["pictures"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise TeachingError(f"expected a head, got one without its parts ({error})") from None
+        require_classes([entry.name for entry in classes])
+        if head.directions.ndim != 2 or {len(head.directions), *head.text.shape} != {len(classes)}:
+            raise TeachingError(f"expected directions of {len(classes)} classes, got {list(head.directions.shape)}")
+        return head
+
+
+def require_classes(names: Sequence[str]) -> None:
+    """Check the names of a head's classes. Raises TeachingError: none, too many, or twice the same."""
+    if not 1 <= len(names) <= MAX_CLASSES:
+        raise TeachingError(f"expected 1 to {MAX_CLASSES} classes, got {len(names)}")
+    if len(set(names)) < len(names):
+        raise TeachingError("expected classes of different names, got one twice")
+
+
+def require_lessons(lessons: Sequence[Lesson]) -> None:
+    """Check the lessons of a head. Raises TeachingError: none, too many, or of different models."""
+    if not 1 <= len(lessons) <= MAX_PICTURES:
+        raise TeachingError(f"expected 1 to {MAX_PICTURES} reviewed pictures, got {len(lessons)}")
+    for lesson in lessons:
+        if (lesson.digest, lesson.cells.shape[1]) != (lessons[0].digest, lessons[0].cells.shape[1]):
+            raise ForeignLessonError(
+                f"expected pictures of one model, got some of {lessons[0].digest} and some of {lesson.digest}: "
+                "send the pictures again"
+            )
+
+
+# What is kept: MAGIC, the SHA-256 of the rest, the length of a header, the header as JSON, the arrays one by one.
+MAGIC = b"lexiseg1"
+TYPES = {name: np.dtype(f"<{name}") for name in ("f2", "f4", "i2")}
+
+
+def _pack(kind: str, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    layout = {name: [array.dtype.str[1:], *array.shape] for name, array in arrays.items()}
+    header = json.dumps({"kind": kind, "about": about, "arrays": layout}, ensure_ascii=False).encode()
+    rest = b"".join([len(header).to_bytes(4, "little"), header, *(array.tobytes() for array in arrays.values())])
+    return MAGIC + hashlib.sha256(rest).digest() + rest
+
+
+def _unpack(kind: str, content: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """The header and the arrays of `_pack`. Raises TeachingError: of another kind, too large or damaged."""
+    if len(content) > MAX_BYTES:
+        raise TeachingError(f"expected a {kind} of at most {MAX_BYTES} bytes, got {len(content)}")
+    magic, digest, rest = content[:8], content[8:40], content[40:]
+    if magic != MAGIC or hashlib.sha256(rest).digest() != digest:
+        raise TeachingError(f"expected a {kind}, got bytes that are none, or damaged")
+    start = 4 + int.from_bytes(rest[:4], "little")
+    try:
+        header = json.loads(rest[4:start])
+        if header["kind"] != kind:
+            raise TeachingError(f"expected a {kind}, got a {header['kind']}")
+        arrays = {}
+        for name, (dtype, *shape) in header["arrays"].items():
+            count = int(np.prod(shape, dtype=np.int64))
+            arrays[name] = np.frombuffer(rest, TYPES[dtype], count, start).reshape(shape)
+            start += arrays[name].nbytes
+    except (KeyError, TypeError, ValueError) as error:
+        raise TeachingError(f"expected a {kind}, got bytes that cannot be read ({error})") from None
+    return header["about"], arrays

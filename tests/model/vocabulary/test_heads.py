@@ -1,0 +1,106 @@
+"""Heads: lessons of pictures in numbers, and what is learned from them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lexiseg_model.errors import ForeignLessonError, TeachingError
+from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES, Head, LabelledPicture, Lesson
+from lexiseg_model.vocabulary.solving import solve
+
+CLASSES = ("mug", "plate")
+MUG, PLATE, NOBODY = 0, 1, 2
+
+
+def lesson(seed: int = 0, labels: tuple[int, ...] = (MUG, PLATE, NOBODY), classes: tuple[str, ...] = CLASSES) -> Lesson:
+    """Ten cells of each label, around a place of its own; words know nothing."""
+    rng = np.random.default_rng(seed)
+    of_cells = np.repeat(np.array(labels, np.int16), 10)
+    cells = np.zeros((len(of_cells), 9))
+    cells[np.arange(len(of_cells)), of_cells + 1] = 3
+    cells += rng.normal(0, 0.3, cells.shape)
+    cells[:, -1] = 1
+    shares = np.full(len(of_cells), 1 / len(of_cells), np.float32)
+    text = np.zeros((len(of_cells), len(classes)), np.float16)
+    return Lesson("weights", classes, cells.astype(np.float16), of_cells, shares, text)
+
+
+def labels_by(head: Head, other: Lesson) -> NDArray[np.intp]:
+    scores = other.cells.astype(np.float32) @ head.directions.T
+    return np.argmax(np.concatenate([scores, np.zeros((len(scores), 1))], 1), 1)
+
+
+def test_a_head_finds_in_other_pictures_what_it_was_taught() -> None:
+    head = solve([lesson(0), lesson(1), lesson(2)], CLASSES)
+
+    assert labels_by(head, lesson(3)).tolist() == lesson(3).labels.tolist()
+    assert [entry.iou_taught for entry in head.classes] == [100.0, 100.0]
+    assert [entry.pictures for entry in head.classes] == [3, 3]
+
+
+def test_a_picture_that_is_taken_out_leaves_nothing_behind() -> None:
+    wrong = replace(lesson(2), labels=lesson(2).labels[::-1].copy())
+
+    assert solve([lesson(0), lesson(1)], CLASSES) != solve([lesson(0), lesson(1), wrong], CLASSES)
+    assert solve([lesson(0), lesson(1)], CLASSES).to_bytes() == solve([lesson(0), lesson(1)], CLASSES).to_bytes()
+
+
+def test_a_picture_that_was_not_reviewed_for_a_class_is_no_negative_of_it() -> None:
+    of_mugs = lesson(0, (MUG, NOBODY))
+    # Here plates lie about that nobody looked for: what the picture calls `none of the classes` is none but a mug.
+    unseen = replace(lesson(1, (0, 1), ("mug",)), labels=np.repeat(np.array([0, 1], np.int16), 10))
+
+    head = solve([lesson(2), of_mugs, unseen], CLASSES)
+
+    assert labels_by(head, lesson(3)).tolist() == lesson(3).labels.tolist()
+
+
+def test_a_class_without_pictures_keeps_the_score_of_its_words() -> None:
+    head = solve([lesson(0, classes=("mug", "plate"))], ("mug", "plate", "spoon"))
+
+    assert head.learned()[2] is None
+    assert head.classes[2].wants > 0
+
+
+@pytest.mark.parametrize("kind", [Lesson, Head])
+def test_a_lesson_and_a_head_are_read_as_they_were_kept(kind: type[Lesson] | type[Head]) -> None:
+    kept = (lesson() if kind is Lesson else solve([lesson(0), lesson(1)], CLASSES)).to_bytes()
+
+    assert kind.from_bytes(kept).to_bytes() == kept
+    for damaged in (b"", b"PK\3\4", kept[:-1], kept[:60] + b"\0" + kept[61:]):
+        with pytest.raises(TeachingError, match="expected a"):
+            kind.from_bytes(damaged)
+
+
+def test_a_lesson_is_not_read_as_a_head() -> None:
+    with pytest.raises(TeachingError, match="expected a head, got a lesson"):
+        Head.from_bytes(lesson().to_bytes())
+
+
+@pytest.mark.parametrize(
+    ("lessons", "classes", "message"),
+    [
+        ([lesson()], [f"class {number}" for number in range(2_000)], f"1 to {MAX_CLASSES} classes, got 2000"),
+        ([lesson()] * 5_000, CLASSES, f"1 to {MAX_PICTURES} reviewed pictures, got 5000"),
+        ([], CLASSES, "got 0"),
+        ([lesson(0, (MUG,))], CLASSES, "all labelled pixels are 'mug'"),
+        ([lesson(0, (NOBODY,))], CLASSES, "all labelled pixels are none of the classes"),
+        ([lesson()], ("mug", "mug"), "got one twice"),
+    ],
+)
+def test_what_cannot_teach_is_refused_in_a_sentence(lessons: list[Lesson], classes: list[str], message: str) -> None:
+    with pytest.raises(TeachingError, match=message):
+        solve(lessons, classes)
+
+
+def test_pictures_of_another_version_of_the_model_are_refused() -> None:
+    with pytest.raises(ForeignLessonError, match="some of weights and some of other"):
+        solve([lesson(), replace(lesson(), digest="other")], CLASSES)
+
+
+@pytest.mark.parametrize("labels", [np.full((4, 4), -1), np.full((4, 4), 3), np.zeros((4,), int)])
+def test_a_picture_in_which_nothing_is_labelled_is_refused(labels: NDArray[np.int64]) -> None:
+    with pytest.raises(TeachingError, match="expected"):
+        LabelledPicture(labels, CLASSES)
