@@ -1,0 +1,39 @@
+"""Meanings of nouns as sentences, from WordNet 3.0 (Princeton University), whose licence the file holds."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+FILE = Path(__file__).with_name("glosses.json.gz")  # made by model/write_glosses.py
+MAX_SENSES = 4  # of a word: the most frequent ones
+# WordNet's rules for plurals (morphy(7WN)): an ending, and that of the singular.
+PLURALS = (
+    ("s", ""), ("ses", "s"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"), ("men", "man"), ("ies", "y"),
+)  # fmt: skip
+
+
+class Glosses(NamedTuple):
+    """`glosses`, and for each word the positions of its own there, the most frequent sense first."""
+
+    glosses: list[str]
+    words: Mapping[str, list[int]]
+
+
+def glosses_of(word: str) -> tuple[str, ...]:
+    """The meanings of an English noun that photographs can show, at most `MAX_SENSES`; none for other words."""
+    glosses, words = _read()
+    word = word.lower()
+    singulars = (word.removesuffix(ending) + singular for ending, singular in PLURALS if word.endswith(ending))
+    known = next((form for form in (word, *singulars) if form in words), None)
+    return () if known is None else tuple(glosses[number] for number in words[known][:MAX_SENSES])
+
+
+@cache
+def _read() -> Glosses:
+    content = json.loads(gzip.decompress(FILE.read_bytes()))
+    return Glosses(content["glosses"], content["words"])
