@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Annotated, Any, Literal, Protocol, cast
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
+import structlog
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -35,6 +36,7 @@ from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of,
 from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.question.validation import off_event_loop
 
+logger = structlog.get_logger("lexiseg.label-studio")
 MAX_CHARACTERS, MAX_TAGS = 2**18, 2**13  # thousands of labels with their words
 FIELD = "label_config"
 MAX_TASKS = 4096  # of a request, where jobs do not take what it leaves over
@@ -363,7 +365,8 @@ async def predict(request: Request) -> Response:
     Each task counts as a request, and all share one deadline. A task that could not be asked has an `error` in place of
     a `result`: Label Studio logs it and stores nothing for the task, while an empty `result` would be stored as
     "nothing found". If all fail, the response is the first error. What the deadline or a limit left over becomes a job
-    where `LeftOver` can take it.
+    where `LeftOver` can take it. `tasks` counts what became of them: Label Studio's own *Retrieved N predictions* is
+    the number of tasks that were chosen, whatever the answer.
     """
     left_over: LeftOver | None = getattr(request.app.state, LEFT_OVER, None)
     max_tasks = MAX_TASKS if left_over is None else max(MAX_TASKS, settings_of(request).job_pictures)
@@ -380,7 +383,11 @@ async def predict(request: Request) -> Response:
         outcomes += [instead or _failed(reason)] * (len(body.tasks) - n_asked)
         if instead is None and not any("result" in outcome for outcome in outcomes):
             raise reason
-    return as_json({"results": outcomes, "model_version": _version(request)})
+    done = sum("result" in outcome for outcome in outcomes)
+    tasks = {"done": done, "problem": n_asked - done, "not_yet": len(body.tasks) - n_asked}
+    if len(body.tasks) > 1:
+        logger.info("tasks asked", project=str(body.project), **tasks)
+    return as_json({"results": outcomes, "model_version": _version(request), "tasks": tasks})
 
 
 class LeftOver(Protocol):

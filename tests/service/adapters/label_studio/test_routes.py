@@ -135,6 +135,7 @@ async def test_a_task_past_a_limit_has_an_error_and_no_result() -> None:
     assert [bool(one.get("result")) for one in results] == [True, True, False, False]
     assert ["result" in one for one in results[2:]] == [False, False]
     assert [one["error"]["type"] for one in results[2:]] == ["rate-limited"] * 2
+    assert answer.json()["tasks"] == {"done": 2, "problem": 0, "not_yet": 2}
 
 
 async def test_a_task_whose_image_cannot_be_read_has_an_error_and_no_result(client: httpx.AsyncClient) -> None:
@@ -148,6 +149,7 @@ async def test_a_task_whose_image_cannot_be_read_has_an_error_and_no_result(clie
     first, second = mixed.json()["results"]
     assert (first.keys(), first["error"]["type"]) == ({"error"}, "unsupported-image")
     assert second["result"]
+    assert mixed.json()["tasks"] == {"done": 1, "problem": 1, "not_yet": 0}
     assert alone.status_code == 415
 
 
