@@ -9,7 +9,8 @@ import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 
-from lexiseg_client import Client, LexisegError, Unreachable, UnusableImage
+from lexiseg_client import Client, LexisegError, TimedOut, Unreachable, UnusableImage
+from lexiseg_client.folders import Writer, write_all
 from tests import pictures
 from tests.coco import decode
 
@@ -76,6 +77,45 @@ def test_one_damaged_picture_costs_itself_alone(client: Client, folder: Path) ->
     assert made.labelled == 2
     assert list(made.failed) == [folder / "damaged.jpg"]
     assert len(json.loads((made.out / "annotations/instances_default.json").read_text())["images"]) == 2
+
+
+def test_the_same_call_asks_about_what_is_not_done_and_what_has_changed(client: Client, folder: Path) -> None:
+    asked: list[tuple[int, int | None]] = []
+    (folder / "damaged.jpg").write_bytes(b"no picture")
+    client.label_folder(folder, CLASSES, to="yolo", progress=False)
+    (folder / "damaged.jpg").write_bytes((folder / "china.jpg").read_bytes())
+    (folder / "china.jpg").write_bytes(pictures.encoded(pictures.small("flower", 120), "JPEG"))
+
+    made = client.label_folder(folder, CLASSES, to="yolo", progress=lambda *step: asked.append(step))
+
+    assert (made.labelled, made.failed, made.not_yet) == (3, {}, {})
+    assert asked == [(2, 3), (3, 3)]
+    listed = [line for name in ("train.txt", "val.txt") for line in (made.out / name).read_text().split()]
+    assert sorted(listed) == ["./images/below/china.png", "./images/china.jpg", "./images/damaged.jpg"]
+    assert (made.out / "images/china.jpg").read_bytes() == (folder / "china.jpg").read_bytes()
+
+
+def test_another_question_begins_anew_in_the_same_folder(client: Client, folder: Path) -> None:
+    client.label_folder(folder, CLASSES)
+
+    out = client.label_folder(folder, ["sky"]).out
+
+    coco = COCO(out / "annotations/instances_default.json")
+    assert [entry["name"] for entry in coco.loadCats(coco.getCatIds())] == ["sky"]
+    assert len(coco.getImgIds()) == 2
+
+
+def test_pictures_that_cannot_be_asked_now_are_no_failures_and_not_in_the_set(client: Client, folder: Path) -> None:
+    writer = Writer("coco", folder, None, {"classes": CLASSES})
+    away = TimedOut("no answer in 60 seconds")
+
+    made = write_all(
+        writer,
+        [(folder / "below/china.png", away), (folder / "china.jpg", client.segment(folder / "china.jpg", CLASSES))],
+    )
+
+    assert (made.labelled, made.failed, made.not_yet) == (1, {}, {folder / "below/china.png": away})
+    assert writer.not_done(sorted(folder.rglob("china.*"))) == [folder / "below/china.png"]
 
 
 def test_two_pictures_of_one_name_have_a_file_of_labels_each(client: Client, folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lexiseg_labels.formats.coco import ANNOTATIONS
-from lexiseg_service.commands.image_files import LEDGER
+from lexiseg_labels.kept import LEDGER
 from tests import pictures
 from tests.integration.server import Server
 from tests.service.commands.command_line import CommandLine

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import httpx
 
 from lexiseg_client.calling.calls import TIMEOUT, Calls
-from lexiseg_client.calling.mapping import Images, MapOptions, OnError, map_plan, map_threads
+from lexiseg_client.calling.mapping import OF_SENDING, Images, MapOptions, MapPlan, OnError, map_plan, map_threads
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
@@ -23,7 +23,7 @@ from lexiseg_client.folders import LabelledFolder, Writer, write_all
 from lexiseg_client.images import ImageLike, pictures_in
 from lexiseg_client.jobs import Jobs
 from lexiseg_client.models import Health, Model
-from lexiseg_client.question.options import Class, Classes, Options, Unpack
+from lexiseg_client.question.options import Classes, Options, Unpack, question_json
 from lexiseg_client.question.vocabulary import Vocabulary, VocabularyOptions, VocabularySummary
 from lexiseg_client.rest import Connecting, arguments, translate_errors
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
@@ -165,7 +165,9 @@ class Client:
             LexisegError, OSError: as `segment`, unless on_error="return".
             UnusableImage: a folder without pictures.
         """
-        plan = map_plan(images, on_error, options)
+        return self._mapped(map_plan(images, on_error, options), classes)
+
+    def _mapped(self, plan: MapPlan, classes: Classes | None) -> Generator[Any, None, None]:
         return map_threads(
             lambda image: self._run(self._calls.outcome(image, classes, plan)), plan.images, plan.concurrency, plan.step
         )
@@ -181,11 +183,14 @@ class Client:
     ) -> LabelledFolder:
         """Label the pictures of a folder and those below it, and write a data set that names them.
 
+        The same call goes on where an earlier one ended: it asks about what is not done, or has changed since.
+
         Args:
             folder: pictures are found by their suffixes.
             classes: as for `segment`.
             to: a format of labels, as coco, yolo or labelme; an error names all of them.
-            out: the data set's folder, whose files are replaced; None: beside `folder`, as FOLDER-coco.
+            out: the data set's folder, where files of another question are replaced; None: beside `folder`, as
+                FOLDER-coco.
             options: see `MapOptions`; `task="instance"` separates objects of one class.
 
         Raises:
@@ -194,11 +199,12 @@ class Client:
             LexisegError, OSError: every picture failed, or the server cannot be asked.
         """
         pictures = pictures_in(Path(folder))
-        answers = self.map(pictures, classes, on_error="return", **options)
-        names = [entry.name if isinstance(entry, Class) else entry for entry in classes]
-        writer = Writer(to, Path(folder), None if out is None else Path(out), names)
-        with closing(answers):
-            return write_all(writer, zip(pictures, answers, strict=True))
+        question = question_json(classes, {name: each for name, each in options.items() if name not in OF_SENDING})
+        writer = Writer(to, Path(folder), None if out is None else Path(out), question)
+        to_do = writer.not_done(pictures)
+        plan = map_plan(to_do, "return", options, before=len(pictures) - len(to_do))
+        with closing(self._mapped(plan, classes)) as answers:
+            return write_all(writer, zip(to_do, answers, strict=True))
 
     def models(self, *, timeout: float | None = None) -> list[Model]:
         """List the server's models."""

@@ -4,29 +4,45 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryFile
+from typing import Any
 
 from lexiseg_client.calling.mapping import IMAGE_ERRORS
-from lexiseg_client.errors import Forbidden, NotFound, Unauthorized, Unreachable
+from lexiseg_client.errors import (
+    Busy,
+    DeadlineExceeded,
+    Forbidden,
+    NotFound,
+    NotReady,
+    TimedOut,
+    Unauthorized,
+    Unreachable,
+)
 from lexiseg_labels.data_set import DataSet, Picture
 from lexiseg_labels.exports import format_of, write_folder
-from lexiseg_labels.kept import line_of, picture_of_line
+from lexiseg_labels.json_text import json_text
+from lexiseg_labels.kept import Ledger, picture_of, row_of
 from lexiseg_labels.names import Names, suffix_of
 from lexiseg_labels.segmentation import Segmentation
 
 FATAL = (Forbidden, NotFound, Unauthorized, Unreachable)  # the next image would fail, too
+NOT_NOW = (Busy, DeadlineExceeded, NotReady, TimedOut)  # says nothing about the picture
 
 
 @dataclass(frozen=True)
 class LabelledFolder:
-    """What `label_folder` wrote: the folder of the data set, how many pictures are in it, and those that are not."""
+    """What `label_folder` wrote: the folder of the data set, how many pictures are in it, and those that are not.
+
+    `failed` have a problem; `not_yet` could not be asked, each with the error of the last attempt.
+    """
 
     out: Path
     labelled: int
     failed: dict[Path, Exception]
+    not_yet: dict[Path, Exception] = field(default_factory=dict)
 
 
 class Writer:
@@ -36,23 +52,45 @@ class Writer:
         to: the data set's format.
         folder: the pictures'; names in the data set are relative to it.
         out: the data set's; None: beside the folder, as FOLDER-coco.
-        classes: names, in order.
+        question: about each picture, as JSON, with its classes.
 
     Raises:
         ValueError: there is no such format, or it has no room for the classes.
+        OSError: the ledger of an earlier call cannot be read.
     """
 
-    def __init__(self, to: str, folder: Path, out: Path | None, classes: list[str]) -> None:
+    def __init__(self, to: str, folder: Path, out: Path | None, question: Mapping[str, Any]) -> None:
+        self._classes = [entry["name"] if isinstance(entry, dict) else entry for entry in question["classes"]]
         try:
             self._format = format_of(to)
-            self._format.check(classes)
+            self._format.check(self._classes)
         except ValueError as error:
             raise ValueError(f"to: {error}") from None
-        self._classes = classes
         self.folder = Path(os.path.abspath(folder))
         self.out = out or self.folder.with_name(f"{self.folder.name}-{to}")
         self._names = Names()
-        self._kept = TemporaryFile()  # noqa: SIM115  # closed with the writer
+        digest = sha256(json_text(question).encode()).hexdigest()  # examples are as large as their pictures
+        self._ledger = Ledger(self.out, {"format": to, "classes": self._classes, "digest": digest})
+        self._stamps: dict[str, int] = {}  # of the pictures in the set, by source
+        self.labelled = 0
+
+    def not_done(self, pictures: Sequence[Path]) -> list[Path]:
+        """The pictures that an earlier call has not labelled, or that have changed since; the others stay in the set.
+
+        Raises:
+            OSError: the ledger cannot be read.
+        """
+        found = {self._source(path): path for path in pictures}
+        for row in self._ledger.rows():
+            source = row["source"]
+            if source in found and row["modified"] == _stamp(found[source]):
+                self._stamps[source] = row["modified"]
+                self._names.first_free(row["name"])
+        self.labelled = len(self._stamps)
+        return [path for source, path in found.items() if source not in self._stamps]
+
+    def _source(self, path: Path) -> str:
+        return Path(os.path.abspath(path)).relative_to(self.folder).as_posix()
 
     def add(self, path: Path, answer: Segmentation) -> None:
         """Write the labels of one picture.
@@ -60,7 +98,8 @@ class Writer:
         Raises:
             LexisegError, OSError: its labels cannot be written.
         """
-        source = path.relative_to(self.folder).as_posix()
+        path, source = Path(os.path.abspath(path)), self._source(path)
+        stamp = _stamp(path)
         picture = Picture(
             name=self._names.of(source),
             size=answer.size,
@@ -70,21 +109,23 @@ class Writer:
             link=Path(os.path.relpath(path, self.out)).as_posix(),
             model=f"{answer.model} {answer.model_digest}",
         )
-        line = line_of(picture)
+        row = row_of(picture)
         write_folder(list(self._format.files_of(picture, self._classes)), self.out)
         if self._format.images:
             self._place(path, self.out / self._format.images / picture.file_name)
-        self._kept.write(line)
+        self._ledger.add({"modified": stamp, **row})
+        self._stamps[source] = stamp
+        self.labelled += 1
 
     def close(self) -> None:
         """Write what the pictures share, if there are any."""
-        with self._kept:
-            if self._kept.tell():
-                write_folder(self._format.shared(DataSet(self._classes, self._pictures)), self.out)
+        if self.labelled:
+            write_folder(self._format.shared(DataSet(self._classes, self._pictures)), self.out)
 
     def _pictures(self) -> Iterator[Picture]:
-        self._kept.seek(0)
-        yield from map(picture_of_line, self._kept)
+        for row in self._ledger.rows():
+            if row["modified"] == self._stamps.get(row["source"]):
+                yield picture_of(row)
 
     def _place(self, path: Path, image: Path) -> None:
         """Link or copy a picture into the data set."""
@@ -96,6 +137,11 @@ class Writer:
             shutil.copyfile(path, image)
 
 
+def _stamp(path: Path) -> int:
+    """The time of a file's last change, in nanoseconds."""
+    return path.stat().st_mtime_ns
+
+
 def write_all(writer: Writer, answers: Iterable[tuple[Path, Segmentation | Exception]]) -> LabelledFolder:
     """Write the answers about pictures; one that fails costs itself alone.
 
@@ -104,20 +150,21 @@ def write_all(writer: Writer, answers: Iterable[tuple[Path, Segmentation | Excep
     Raises:
         LexisegError, OSError: every picture failed, or the next ones would, too.
     """
-    labelled, failed = 0, dict[Path, Exception]()
+    failed, not_yet = dict[Path, Exception](), dict[Path, Exception]()
     try:
         for picture, answer in answers:
             try:
                 if isinstance(answer, Exception):
                     raise answer
-                writer.add(Path(os.path.abspath(picture)), answer)
-                labelled += 1
+                writer.add(picture, answer)
             except FATAL:
                 raise
+            except NOT_NOW as error:
+                not_yet[picture] = error
             except IMAGE_ERRORS as error:
                 failed[picture] = error
     finally:
         writer.close()
-    if not labelled and failed:
-        raise next(iter(failed.values()))
-    return LabelledFolder(writer.out, labelled, failed)
+    if not writer.labelled and (errors := [*failed.values(), *not_yet.values()]):
+        raise errors[0]
+    return LabelledFolder(writer.out, writer.labelled, failed, not_yet)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_labels.formats import coco
+from lexiseg_labels.kept import LEDGER
 from lexiseg_model.files.names import on_one_line, visible_files
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_service.batch.sources.files import fetch
@@ -26,7 +27,6 @@ from lexiseg_service.image.reader import decode
 from lexiseg_service.settings import Limits
 
 STDIN = "-"
-LEDGER = ".lexiseg.jsonl"
 # Every folder of results has one of them; the others are of earlier releases, whose results are not gone on with.
 LEDGER_FILES = (LEDGER, coco.ANNOTATIONS, ".lexiseg.json", "annotations.json")
 TIMEOUT_SECONDS = 30.0  # of each read from a URL

@@ -18,6 +18,7 @@ from lexiseg_client import Segment, Segmentation
 from lexiseg_client.folders import Writer
 from lexiseg_labels.exports import MEDIA_TYPES, format_of, formats
 from lexiseg_labels.formats.cvat import mask_of
+from lexiseg_labels.kept import LEDGER
 from lexiseg_labels.segments import RunLengths
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import ClassEntry
@@ -28,7 +29,7 @@ from lexiseg_service.batch.formats import results
 from lexiseg_service.batch.ledger.folder import Destination, write_plan
 from lexiseg_service.batch.rows import row_of_line
 from lexiseg_service.batch.sources.listing import pictures_of, source_of
-from lexiseg_service.commands.image_files import LEDGER, Source
+from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import question_of
 from lexiseg_service.commands.segment.results import Job, Results
 from lexiseg_service.in_process import resolved
@@ -74,12 +75,16 @@ def files_below(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def labels_below(folder: Path) -> dict[str, bytes]:
+    return {name: content for name, content in files_below(folder).items() if name != LEDGER}
+
+
 def by_client(to: str, photographs: Path, answers: Answers) -> dict[str, bytes]:
-    writer = Writer(to, photographs, photographs.with_name("client"), CLASSES)
+    writer = Writer(to, photographs, photographs.with_name("client"), {"classes": CLASSES})
     for name, answer in answers.items():
         writer.add(photographs / name, answer)
     writer.close()
-    return files_below(writer.out)
+    return labels_below(writer.out)
 
 
 def by_command(to: str, photographs: Path, answers: Answers) -> dict[str, bytes]:
@@ -90,9 +95,7 @@ def by_command(to: str, photographs: Path, answers: Answers) -> dict[str, bytes]
         assert source.path is not None
         written.add(source, source.path.read_bytes(), answer)
     written.write()
-    files = files_below(written.folder)
-    del files[LEDGER]
-    return files
+    return labels_below(written.folder)
 
 
 def lines_of(answers: Answers) -> list[dict[str, Any]]:
@@ -163,7 +166,7 @@ def test_every_door_writes_the_same_labels(to: str, answers: Answers, tmp_path: 
 @pytest.mark.slow
 def test_datumaro_reads_every_mask(answers: Answers, tmp_path: Path) -> None:
     for to in ("coco", "datumaro", "cvat"):
-        writer = Writer(to, tmp_path / "photographs", tmp_path / to, CLASSES)
+        writer = Writer(to, tmp_path / "photographs", tmp_path / to, {"classes": CLASSES})
         for name, answer in answers.items():
             writer.add(tmp_path / "photographs" / name, answer)
         writer.close()

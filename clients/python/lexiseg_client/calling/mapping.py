@@ -30,7 +30,8 @@ BAR_WIDTH = 20  # characters
 class ProgressLine:
     """Progress on one line of a terminal or notebook: `[#####---------------] 37/100 images, 4.2 a second`."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: int = 0) -> None:
+        self._before = before  # images that were done before it began
         self._began = time.monotonic()
         self._written = float("-inf")
 
@@ -43,7 +44,7 @@ class ProgressLine:
         bar, of = "", ""
         if total:
             bar, of = f"[{'#' * (BAR_WIDTH * done // total):-<{BAR_WIDTH}}] ", f"/{total}"
-        rate = done / max(now - self._began, 1e-3)
+        rate = (done - self._before) / max(now - self._began, 1e-3)
         print(f"\r{bar}{done}{of} images, {rate:.1f} a second ", end="\n" if last else "", file=sys.stderr, flush=True)
 
 
@@ -57,6 +58,9 @@ class MapOptions(Options, total=False):
     timeout: float | None  # seconds for each image; None: the client's
 
 
+OF_SENDING = MapOptions.__annotations__.keys() - Options.__annotations__.keys()  # the others are of the question
+
+
 class MapPlan(NamedTuple):
     """Checked arguments of `map`; `step` is called after each answer, `options` are those of each request."""
 
@@ -68,8 +72,10 @@ class MapPlan(NamedTuple):
     options: dict[str, Any]
 
 
-def map_plan(images: Images, on_error: str, options: MapOptions) -> MapPlan:
+def map_plan(images: Images, on_error: str, options: MapOptions, before: int = 0) -> MapPlan:
     """Check the arguments of `map` before anything is sent, and list the pictures of a folder.
+
+    `before`: images of the same work that are done, for the progress.
 
     Raises:
         TypeError: one image in place of several.
@@ -86,16 +92,17 @@ def map_plan(images: Images, on_error: str, options: MapOptions) -> MapPlan:
         raise ValueError(f"concurrency: expected 1 or more, got {concurrency}")
     if on_error not in ("raise", "return"):
         raise ValueError(f"on_error: expected raise or return, got {on_error!r}")
-    return MapPlan(images, concurrency, _steps(progress, images), on_error, of_request.pop("timeout", None), of_request)
+    step, timeout = _steps(progress, images, before), of_request.pop("timeout", None)
+    return MapPlan(images, concurrency, step, on_error, timeout, of_request)
 
 
-def _steps(progress: bool | Progress | None, images: Iterable[ImageLike]) -> Callable[[], object]:
+def _steps(progress: bool | Progress | None, images: Iterable[ImageLike], before: int) -> Callable[[], object]:
     if progress is None:
         progress = sys.stderr.isatty() or "ipykernel" in sys.modules
     if progress is False:
         return lambda: None
-    report = ProgressLine() if progress is True else progress
-    numbers, total = count(1), len(images) if isinstance(images, Sized) else None
+    report = ProgressLine(before) if progress is True else progress
+    numbers, total = count(before + 1), before + len(images) if isinstance(images, Sized) else None
     return lambda: report(next(numbers), total)
 
 

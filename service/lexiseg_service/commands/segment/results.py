@@ -1,8 +1,7 @@
 """Results of `lexiseg segment` in a folder: files of each picture as it is answered, then what all pictures share.
 
-A ledger in the folder, .lexiseg.jsonl, holds the question, then a line for each finished picture with its segments. A
-run with the same question goes on with the remaining pictures; another question gets the folder OUT-2, OUT-3 and so on.
-Finished pictures survive the end of a run, however it ends.
+A ledger in the folder holds what is finished: a run with the same question goes on with the remaining pictures; another
+question gets the folder OUT-2, OUT-3 and so on.
 """
 
 from __future__ import annotations
@@ -21,15 +20,14 @@ from lexiseg_client import Segmentation
 from lexiseg_labels.data_set import DataSet, File, Format, Picture
 from lexiseg_labels.exports import format_of, write_folder
 from lexiseg_labels.formats import coco_panoptic
-from lexiseg_labels.json_text import json_text
-from lexiseg_labels.kept import picture_of, row_of
+from lexiseg_labels.kept import Ledger, picture_of, question_in, row_of
 from lexiseg_labels.masks import png
 from lexiseg_labels.names import ROOM, numbered, safe_stem, suffix_of
 from lexiseg_model.files.names import as_text
 from lexiseg_model.pictures.formats import suffix_of as suffix_of_format
 from lexiseg_model.pictures.header import sniff
 from lexiseg_model.types import ClassEntry
-from lexiseg_service.commands.image_files import LEDGER, LEDGER_FILES, STDIN, Source
+from lexiseg_service.commands.image_files import LEDGER_FILES, STDIN, Source
 from lexiseg_service.commands.segment import cutout
 from lexiseg_service.image.reader import decode
 from lexiseg_service.question.schemas import TaskQuestion as Question
@@ -37,7 +35,6 @@ from lexiseg_service.settings import Limits
 
 SAVE_SECONDS = 30.0  # between two writes of the shared files
 NUMBERED = re.compile(r"-[0-9].*")  # the end of the stem of a second file, or of a cut-out
-QUESTION_KEY = "asked"  # in the ledger's first line: the question that all its pictures were segmented with
 
 
 def format_named(name: str) -> Format:
@@ -85,11 +82,11 @@ class Results:
         self._classes = [entry.name for entry in classes]
         self._things = [entry.thing is not False for entry in classes]
         self.folder = _folder_for(job.out, self._question)
-        self._ledger = self.folder / LEDGER
+        self._ledger = Ledger(self.folder, self._question)
         self._saved = 0.0
         self._stamps: dict[str, Any] = {}
         self._count = 0
-        for row in _rows(self._ledger):  # one is in memory at a time: masks of thousands of pictures are large
+        for row in self._ledger.rows():
             self._stamps[row["file_name"]] = row["modified"]
             self._count += 1
         # An overlay must never replace the photograph that it was made from.
@@ -116,11 +113,7 @@ class Results:
         row = {"file_name": as_text(source.name), "modified": source.stamp, **row_of(picture)}
         write_folder(files.items(), self.folder)
         self._used_paths |= {(self.folder / name).resolve() for name in files}
-        # From the first picture on, the folder belongs to this question.
-        lines = [row] if self._count else [{QUESTION_KEY: self._question}, row]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self._ledger.open("ab" if self._count else "wb") as ledger:
-            ledger.write("".join(f"{json_text(line)}\n" for line in lines).encode())
+        self._ledger.add(row)  # from the first one on, the folder belongs to this question
         self._count += 1
         if self._count == 1 or time.monotonic() - self._saved > SAVE_SECONDS:
             self.write()
@@ -165,7 +158,7 @@ class Results:
         return f"{self._formats[0].files}{painted} in {self.folder}/"
 
     def _shared(self) -> Iterator[File]:
-        data = DataSet(self._classes, lambda: map(picture_of, _rows(self._ledger)), self._things)
+        data = DataSet(self._classes, lambda: map(picture_of, self._ledger.rows()), self._things)
         for kind in self._formats:
             yield from kind.shared(data)
 
@@ -173,19 +166,6 @@ class Results:
 def _file_in(kind: Format, content: bytes, limits: Limits) -> bytes:
     """The file of a picture in a data set: as it came, or upright where it is inside of other files."""
     return png.encode(decode(content, limits, None).rgb) if kind.embeds else content
-
-
-def _rows(ledger: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a ledger's finished pictures; a line that a kill cut short ends them."""
-    try:
-        lines = ledger.open("rb")
-    except FileNotFoundError:
-        return
-    with lines:
-        next(lines, None)
-        for line in lines:
-            if line.endswith(b"\n"):
-                yield json.loads(line)
 
 
 def _folder_for(out: Path, question: dict[str, Any]) -> Path:
@@ -198,27 +178,8 @@ def _folder_for(out: Path, question: dict[str, Any]) -> Path:
         folder = out if name == first else out.with_name(name)
         if folder.exists() and not folder.is_dir():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(folder))
-        if _asked(folder / LEDGER) == question:
-            _cut_to_whole_lines(folder / LEDGER)
+        if question_in(folder) == question:
             return folder
         if not any((folder / name).exists() for name in LEDGER_FILES):
             return folder
     raise AssertionError("unreachable")
-
-
-def _asked(ledger: Path) -> Any:
-    """The question of a ledger; None if there is none."""
-    try:
-        with ledger.open("rb") as lines:
-            first = json.loads(lines.readline())
-    except (OSError, ValueError):
-        return None
-    return first.get(QUESTION_KEY) if isinstance(first, dict) else None
-
-
-def _cut_to_whole_lines(ledger: Path) -> None:
-    with ledger.open("r+b") as file:
-        end = 0
-        for line in file:
-            end += len(line) if line.endswith(b"\n") else 0
-        file.truncate(end)

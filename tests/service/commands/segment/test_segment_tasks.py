@@ -13,12 +13,13 @@ from PIL import Image
 from structlog.testing import capture_logs
 
 from lexiseg_client import Segment
+from lexiseg_labels.kept import LEDGER
 from lexiseg_labels.segments import RunLengths
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Task
-from lexiseg_service.commands.image_files import LEDGER, Source
+from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import question_of
 from lexiseg_service.commands.segment.results import Job, Results
 from lexiseg_service.gateway.app import create_app
