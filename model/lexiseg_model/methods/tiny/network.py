@@ -1,9 +1,10 @@
 """The image tower of `tiny`: its input, a pretrained trunk, and a decoder with one unit embedding per 4 x 4 pixels.
 
 The decoder is separable: a filter per channel, then a product over channels. It sees the trunk's pyramid, the maps
-that ImageNet's classifier reads, and their mean over the image. In wider weights the maps at strides 16 and 32 also
-reach the embeddings past the decoder, whose width would lose much of them. The network also outputs one vector for the
-whole image, whose cosine with a text predicts whether the class is present. Shapes say D for the embedding's width.
+that ImageNet's classifier reads, and their mean over the image. In wider weights the map at stride 16 and what presence
+is read from also reach the embeddings past the decoder, whose width would lose much of them. The network also outputs
+one vector for the whole image, whose cosine with a text predicts whether the class is present. Shapes say D for the
+embedding's width.
 
 A class's score in a cell is the scaled cosine with its text, plus the log presence in the whole image; a class with
 several texts has the score of its best one.
@@ -31,7 +32,7 @@ KEPT = 2  # largest side of the picture kept for small objects, in sides of the 
 STRIDE = 4  # pixels of the input per cell of the pixel map
 DECODER = 128  # channels
 EMBEDDING = 96  # numbers of a pixel's and a text's vector, unless the weights have another width
-SHORTCUT = 256  # hidden channels of the path beside the decoder
+SHORTCUT, ENLARGED = 192, 48  # channels of the path beside the decoder, at stride 16 and at stride 4
 TEXT_WIDTH = 384  # of rows of the text tower
 TEXT_PROJECTION = "text_projection.weight"  # [D, 384]
 PRESENCE_FLOOR = -6.0  # log probability; bounds the penalty of an absent class, so that pixels can overrule the image
@@ -85,19 +86,21 @@ class Separable(nn.Sequential):
 
 
 class Shortcut(nn.Module):
-    """From the trunk's maps at strides 16 and 32 to what the embeddings get beside the decoder: [B, D, H/16, W/16]."""
+    """What the embeddings [B, D, H/4, W/4] get of the trunk's map at stride 16 and of the evidence at stride 32."""
 
     def __init__(self, embedding: int) -> None:
         super().__init__()
         self.middle = nn.Conv2d(WIDTHS[COARSE_LEVEL], SHORTCUT, 1)
-        self.deep = nn.Conv2d(HEAD, SHORTCUT, 1, bias=False)
-        self.project = nn.Conv2d(SHORTCUT, embedding, 1)
+        self.deep = nn.Conv2d(EVIDENCE, SHORTCUT, 1, bias=False)
+        self.narrow = nn.Conv2d(SHORTCUT, ENLARGED, 1)
+        self.project = nn.Conv2d(ENLARGED, embedding, 1, bias=False)
         nn.init.zeros_(self.project.weight)  # an untrained path adds nothing
-        nn.init.zeros_(self.project.bias)  # type: ignore[arg-type]
 
-    def forward(self, middle: Tensor, head: Tensor) -> Tensor:
-        deep = F.interpolate(self.deep(head), size=middle.shape[-2:], mode="bilinear")
-        projected: Tensor = self.project(F.relu(self.middle(middle) + deep))
+    def forward(self, middle: Tensor, evidence: Tensor, size: torch.Size) -> Tensor:
+        deep = F.interpolate(self.deep(evidence), size=middle.shape[-2:], mode="bilinear")
+        narrow = self.narrow(F.relu(self.middle(middle) + deep))
+        # Enlarged before it is projected: enlarging costs more than the projection.
+        projected: Tensor = self.project(F.interpolate(narrow, size=size, mode="bilinear"))
         return projected
 
 
@@ -162,11 +165,11 @@ class TinyNetwork(nn.Module):
             if level == COARSE_LEVEL:
                 coarse = decoded
         pooled = torch.cat([mean[:, :, 0, 0], head.amax((2, 3))], 1)
+        hidden = self.evidence[1](self.evidence[0](head))
         pixels = self.pixel_head(decoded)
         if self.shortcut is not None:
-            beside = self.shortcut(pyramid[COARSE_LEVEL], head)
-            pixels = pixels + F.interpolate(beside, size=pixels.shape[-2:], mode="bilinear")
-        features = ImageFeatures(_unit(pixels), _unit(self.image_head(pooled)), self.evidence(head))
+            pixels = pixels + self.shortcut(pyramid[COARSE_LEVEL], hidden, pixels.shape[-2:])
+        features = ImageFeatures(_unit(pixels), _unit(self.image_head(pooled)), self.evidence[2](hidden))
         return features, coarse
 
     def project_texts(self, rows: Tensor) -> Tensor:

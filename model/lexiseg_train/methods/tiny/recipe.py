@@ -40,6 +40,8 @@ class TinyRecipe(RunRecipe):
     paste: float = Field(0.0, ge=0, le=1)  # share of crops onto which objects of other photographs are pasted
     paste_from: tuple[str, ...] = ()  # sets whose masks cut objects out
     paste_onto: tuple[str, ...] = ()  # sets whose crops get them
+    rivals: float = Field(0.0, ge=0, le=1)  # share of the pasted objects that are like what the crop shows
+    glosses: bool = False  # names are drawn with what they mean, and lone objects by wider words
     subset_weight: float = Field(ge=0)  # weight of the loss of a random subset of the classes
     presence_weight: float = Field(ge=0)
     presence_focus: float = Field(0.9, ge=0, le=1)  # 0: absent classes weigh the same, 1: the likeliest count

@@ -1,12 +1,14 @@
 """Read the training data of `tiny`, masks, boxes, captions and names, into packs without validation photographs.
 
-Boxes become masks: the prompt head segments each box, and pixels it is unsure of are ignored.
+Boxes become masks: the prompt head segments each box, and pixels it is unsure of are ignored. A photograph with one
+name gets a mask of its object where independent ways agree on it (`cutting`).
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +38,8 @@ from lexiseg_train.data.indexed import (
 )
 from lexiseg_train.data.pairs.source import Skipped, Skips
 from lexiseg_train.methods.tiny.checks.everyday_check import EVERYDAY
+from lexiseg_train.methods.tiny.cutting import Cutter
+from lexiseg_train.methods.tiny.pretrained import Teacher
 from lexiseg_train.methods.tiny.texts import TextBook
 from lexiseg_train.training.packs import Pack, Photograph, open_pack, write_pack
 
@@ -44,6 +48,7 @@ SMALLEST = 0.004  # share of a photograph: all pixels of a smaller box are ignor
 CROWDED = 7  # boxes of a photograph; with more, only their names are used
 QUALITY = 0.6  # lower bound of a mask's predicted quality
 PERSONS = (BACKGROUND, "person")  # classes of `masks/` that count beside boxes
+MAX_CUT = 4  # photographs of a name whose object is cut out; each takes 0.4 s
 AGREEMENT = 0.65  # lower bound of the IoU of a mask's tight box with its box
 OBJECT_PROBABILITY = 0.6  # lower bound of an object's pixel
 BACKGROUND_PROBABILITY = 0.2  # upper bound of a pixel that is none
@@ -108,18 +113,27 @@ def _usable(dataset: IndexedDataset, held_out: HeldOut, skips: Skips) -> Iterato
 
 
 def _pack_names(source: Path, folder: Path, name: str, held_out: HeldOut) -> Pack:
-    """Photographs that each show what `labels.json` names."""
+    """Photographs that each show what `labels.json` names, with masks of those objects that can be cut out."""
     listing: dict[str, list[str]] = json.loads((source / "labels.json").read_text())
     path_of = {path.name: path for path in sorted(source.glob("**/*.jpg"))}
+    cutter = Cutter(catalogue.load_folder(FOLDER, "auto"), Teacher())
+
+    n_tried: Counter[str] = Counter()
 
     def photographs() -> Iterator[Photograph]:
         for file, present in sorted(listing.items()):
-            image = read_photograph(path_of[file])
-            if not held_out.withholds(image):
-                yield Photograph(file, image, None, tuple(present))
+            image, mask = read_photograph(path_of[file]), None
+            if held_out.withholds(image):
+                continue
+            if len(present) == 1 and n_tried[present[0]] < MAX_CUT:
+                n_tried[present[0]] += 1
+                mask = cutter.cut(image, present[0])
+            yield Photograph(file, image, mask, tuple(present))
 
     names = tuple(sorted({entry for present in listing.values() for entry in present}))
-    return write_pack(folder, name, (), photographs(), names)
+    pack = write_pack(folder, name, (), photographs(), names)
+    print(f"{name}: {int(pack.places[:, 3].sum())} objects of {len(pack)} photographs are cut out", flush=True)
+    return pack
 
 
 def caption_concepts(listing: Path, book: TextBook) -> dict[str, tuple[str, ...]]:

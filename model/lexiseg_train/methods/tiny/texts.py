@@ -1,13 +1,15 @@
-"""The texts of training: names, synonyms and templates of classes, encoded once by the frozen text tower.
+"""The texts of training: names, synonyms, glosses and templates of classes, encoded once by the frozen text tower.
 
 They are written beside the weights, too, in `familiar.safetensors`, for warnings about words unlike all of them.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import save_file
 
+from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.tiny.weights import FOLDER, TEMPLATE
 from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar, unit_rows
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
@@ -25,6 +28,11 @@ from lexiseg_train.data.indexed import CLASSES
 
 TEXTS = Path(__file__).with_name("texts.yaml")  # names and synonyms of things
 INT8_SCALE = 127  # of the components of unit rows in the file; cosines are accurate to 0.01
+GLOSSED = 0.3  # share of draws of a concept with a gloss that say it
+GLOSS_TEXTS = ("{gloss}", "{name}: {gloss}", "a photo of a {name}, {gloss}.")
+WIDER = 0.3  # share of draws of a lone object that call it by a wider word
+N_RIVALS = 16
+SIBLING = 0.2  # added to the cosine of two names of one kind
 UNFAMILIAR_PERCENT = 5  # of the held-out synonyms, whose cosine is below the fitted bound
 
 
@@ -39,6 +47,7 @@ class TextBook(StrictModel):
 
     templates: list[str]
     synonyms: dict[str, list[str]]
+    finer: dict[str, list[str]] = Field(default_factory=dict)
     overlaps: list[list[str]]
     rare: list[str]
     nouns: list[str] = Field(default_factory=list)
@@ -61,7 +70,17 @@ class Named(Protocol):
 class TextTable:
     """Rows of every string that training may draw, and which concepts exclude each other.
 
-    `rows` is [N, 384]; `strings[concept]` lists the rows of one concept, its own name in the first half of the draws.
+    `rows` is [N, 384]. Half of the draws of a concept are its own name.
+
+    Args:
+        book: synonyms, templates, overlaps.
+        datasets: whose classes are concepts.
+        background: words of the background.
+        template: of a name where the table compares names.
+        encoder: of the texts.
+        names: more concepts.
+        kinds: wider words for a name in lower case, from the narrowest on.
+        glosses: what a name means.
     """
 
     def __init__(
@@ -72,6 +91,8 @@ class TextTable:
         template: str,
         encoder: TextEncoder,
         names: Collection[str] = (),
+        kinds: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        glosses: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.concepts = sorted(
             {name for data in datasets for name in data.classes if name != BACKGROUND} | set(background) | set(names)
@@ -83,26 +104,40 @@ class TextTable:
         texts: list[str] = []
         self._own: list[range] = []
         self._others: list[range] = []
+        self._wider: list[range] = []
+        self._meanings: list[range] = []
+        self._names: dict[int, int] = {}  # rows of synonyms that are names of concepts themselves
         for name in self.concepts:
             self._own.append(self._add(texts, [name], book.templates))
-            self._others.append(self._add(texts, book.synonyms.get(name, []), book.templates))
+            synonyms = list(dict.fromkeys([*book.synonyms.get(name, []), *book.finer.get(name, [])]))
+            self._others.append(self._add(texts, synonyms, book.templates))
+            said = [synonym for synonym in synonyms for _ in book.templates]
+            rows = zip(self._others[-1], said, strict=True)
+            self._names |= {row: self.index[word] for row, word in rows if word in self.index}
+            self._wider.append(self._add(texts, kinds.get(name.lower(), ()), book.templates))
+            meanings = [text.format(name=name, gloss=gloss) for gloss in _gloss(glosses, name) for text in GLOSS_TEXTS]
+            self._meanings.append(self._add(texts, meanings, ["{}"]))
         self.concept_of = np.empty(len(texts), np.int64)  # [N] of each row
-        for concept, (own, others) in enumerate(zip(self._own, self._others, strict=True)):
-            self.concept_of[[*own, *others]] = concept
+        for concept, ranges in enumerate(zip(self._own, self._others, self._wider, self._meanings, strict=True)):
+            for rows_of_concept in ranges:
+                self.concept_of[rows_of_concept] = concept
         plain = [template.format(name) for name in self.concepts]
         encoded = encoder.encode(texts + plain)
         self.rows = encoded[: len(texts)]
         self.plain_rows = encoded[len(texts) :]
         self.likeness = self.plain_rows @ self.plain_rows.T
-        self.exclusive = self._exclusive(book, datasets)
+        self.exclusive = self._exclusive(book, datasets, kinds)
+        self._siblings = self._of_one_kind(kinds)
 
     @staticmethod
-    def _add(texts: list[str], names: list[str], templates: list[str]) -> range:
+    def _add(texts: list[str], names: Sequence[str], templates: Sequence[str]) -> range:
         first = len(texts)
         texts.extend(template.format(name) for name in names for template in templates)
         return range(first, len(texts))
 
-    def _exclusive(self, book: TextBook, datasets: Sequence[Named]) -> NDArray[np.bool_]:
+    def _exclusive(
+        self, book: TextBook, datasets: Sequence[Named], kinds: Mapping[str, Sequence[str]]
+    ) -> NDArray[np.bool_]:
         """[C, C]: a pixel of the row's concept is certainly not of the column's."""
         exclusive = self.likeness < 0.7
         members = {data.name: [name for name in data.classes if name != BACKGROUND] for data in datasets}
@@ -110,13 +145,75 @@ class TextTable:
             names = [name for entry in group for name in (members.get(entry[1:], []) if entry[0] == "@" else [entry])]
             positions = [self.index[name] for name in names if name in self.index]
             exclusive[np.ix_(positions, positions)] = False
+        for position, name in enumerate(self.concepts):
+            wider = [self.index[word] for word in kinds.get(name.lower(), ()) if word in self.index]
+            exclusive[position, wider] = exclusive[wider, position] = False
         return exclusive
 
-    def draw(self, concept: int, random: np.random.Generator) -> int:
-        """A row of `concept`: half the time under its own name, else a synonym; any template."""
-        others = self._others[concept]
-        chosen = others if len(others) and random.random() < 0.5 else self._own[concept]
-        return int(random.integers(chosen.start, chosen.stop))
+    def _of_one_kind(self, kinds: Mapping[str, Sequence[str]]) -> NDArray[np.bool_]:
+        """[C, C]: the narrowest wider word of both is the same."""
+        narrowest = [next(iter(kinds.get(name.lower(), ())), None) for name in self.concepts]
+        number = {word: position for position, word in enumerate(sorted({word for word in narrowest if word}))}
+        kind = np.array([-1 if word is None else number[word] for word in narrowest])
+        same: NDArray[np.bool_] = (kind[:, None] == kind) & (kind >= 0)
+        return same
+
+    def rivals(self, concepts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The concepts [N_RIVALS] most like some that are certainly none of them, the most alike first."""
+        if not len(concepts):
+            return np.zeros(0, np.int64)
+        alike = (self.likeness[concepts] + SIBLING * self._siblings[concepts]).max(0)
+        allowed = np.flatnonzero(self.exclusive[concepts].all(0))
+        return np.asarray(allowed[np.argsort(-alike[allowed], kind="stable")[:N_RIVALS]], np.int64)
+
+    def draw(
+        self, concept: int, random: np.random.Generator, beside: Collection[int] = (), may_widen: bool = False
+    ) -> int:
+        """A row of `concept`: half the time under its own name, else a synonym, a gloss or a wider word; any template.
+
+        Args:
+            concept: what is named.
+            random: the only source of randomness.
+            beside: concepts of the same question, whose names are no synonyms there.
+            may_widen: whether a wider word may stand for it.
+        """
+        if len(self._meanings[concept]) and random.random() < GLOSSED:
+            return _one_of(self._meanings[concept], random)
+        if may_widen and len(self._wider[concept]) and random.random() < WIDER:
+            return _one_of(self._wider[concept], random)
+        if len(self._others[concept]) and random.random() < 0.5:
+            row = _one_of(self._others[concept], random)
+            if self._names.get(row) not in beside:
+                return row
+        return _one_of(self._own[concept], random)
+
+
+def read_glosses() -> dict[str, str]:
+    """What nouns of WordNet with one meaning among things in pictures mean, by name.
+
+    Raises:
+        RecipeError: the package timm, which has them, is not installed.
+    """
+    if (found := importlib.util.find_spec("timm")) is None or found.origin is None:
+        raise RecipeError("glosses=true: WordNet's glosses come with the package timm: pip install timm")
+    folder = Path(found.origin).parent / "data" / "_info"
+    lemmas, glosses = (
+        dict(line.split("\t", 1) for line in (folder / f"imagenet_synset_to_{what}.txt").read_text().splitlines())
+        for what in ("lemma", "definition")
+    )
+    meanings: dict[str, list[str]] = {}
+    for synset, names in lemmas.items():
+        for name in names.split(", "):
+            meanings.setdefault(name, []).append(glosses[synset])
+    return {name: found[0] for name, found in meanings.items() if len(found) == 1}
+
+
+def _one_of(rows: range, random: np.random.Generator) -> int:
+    return int(random.integers(rows.start, rows.stop))
+
+
+def _gloss(glosses: Mapping[str, str], name: str) -> list[str]:
+    return [glosses[name]] if name in glosses else []
 
 
 def write_words(folder: Path, names: Iterable[str], synonyms: dict[str, list[str]], tower: MiniLM) -> None:

@@ -44,10 +44,11 @@ from lexiseg_train.methods.tiny.pretrained import (
     labelled_cells,
     presence_states,
     pretrained_trunk,
+    wider_words,
 )
 from lexiseg_train.methods.tiny.recipe import TinyRecipe, TrunkTraining
 from lexiseg_train.methods.tiny.sources import packed
-from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable
+from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable, read_glosses
 from lexiseg_train.methods.tiny.widen import widened
 from lexiseg_train.training.crops import Views, render, resident
 from lexiseg_train.training.packs import Pack
@@ -91,7 +92,8 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         if recipe.open_check:
             names -= set(json.loads(OPEN_NAMES.read_text(encoding="utf-8")))
         masked = [pack for pack in packs if pack.classes]
-        self.table = TextTable(book, masked, rule.words, TEMPLATE, load_text_tower(), names)
+        meanings = (wider_words(), read_glosses()) if recipe.glosses else ()
+        self.table = TextTable(book, masked, rule.words, TEMPLATE, load_text_tower(), names, *meanings)
         self.rows = torch.from_numpy(self.table.rows).to(self.device)
         self.teacher = Teacher().to(self.device) if recipe.names_weight else None
         self.names = TrunkNames(load_text_tower()) if recipe.names_weight else None
@@ -128,7 +130,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
             recipe.zoom,
             self.same_meaning,
             recipe.seed,
-            Pasting(recipe.paste, recipe.paste_from, recipe.paste_onto),
+            Pasting(recipe.paste, recipe.paste_from, recipe.paste_onto, recipe.rivals),
         )
 
     def _mode(self) -> None:

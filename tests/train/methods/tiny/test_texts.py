@@ -7,7 +7,7 @@ from lexiseg_model.catalogue.models import bundled, read_card
 from lexiseg_train.data.indexed import IndexedDataset
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable
 
-WORDS = ["ball", "orb", "box", "crate", "sky", "wall", "globe"]
+WORDS = ["ball", "orb", "box", "crate", "sky", "wall", "globe", "toy"]
 BOOK = TextBook(
     templates=["a {}", "the {}"],
     synonyms={"ball": ["orb"], "box": ["crate"], "unicorn": ["horned horse"]},
@@ -69,3 +69,40 @@ def test_bundled_background_words_have_the_trained_synonyms() -> None:
 
     trained = {word: list(book.synonyms[word]) for word in rule.words if word in book.synonyms}
     assert {word: names for word, names in rule.synonyms.items() if word in book.synonyms} == trained
+
+
+def test_a_synonym_that_names_another_class_of_the_question_is_not_drawn() -> None:
+    book = BOOK.model_copy(update={"synonyms": {"ball": ["globe"]}})
+    toys, random = table(book), np.random.default_rng(0)
+    ball, globe = toys.index["ball"], toys.index["globe"]
+
+    alone = {toys.draw(ball, random) for _ in range(50)}
+    beside = {toys.draw(ball, random, beside=[ball, globe]) for _ in range(50)}
+
+    assert len(alone) == 4  # two names in two templates
+    assert len(beside) == 2
+
+
+def test_glosses_and_wider_words_are_drawn_and_exclude_nothing_that_they_cover() -> None:
+    encoder = Encoder()
+    toys = TextTable(
+        BOOK, [TOYS, PLACES], [], "{}", encoder, kinds={"ball": ("globe",)}, glosses={"box": "a crate with a lid"}
+    )
+    random = np.random.default_rng(0)
+
+    wide = {encoder.asked[toys.draw(toys.index["ball"], random, may_widen=True)] for _ in range(200)}
+    narrow = {encoder.asked[toys.draw(toys.index["ball"], random)] for _ in range(200)}
+    meanings = {encoder.asked[toys.draw(toys.index["box"], random)] for _ in range(200)}
+
+    assert wide - narrow == {"a globe", "the globe"}
+    assert {"a crate with a lid", "box: a crate with a lid"} <= meanings
+    assert not toys.exclusive[toys.index["ball"], toys.index["globe"]]
+
+
+def test_rivals_are_alike_and_surely_something_else() -> None:
+    toys = TextTable(BOOK, [TOYS, PLACES], ["wall"], "{}", Encoder(), kinds={"ball": ("toy",), "sky": ("toy",)})
+
+    rivals = [toys.concepts[index] for index in toys.rivals(np.array([toys.index["ball"]]))]
+
+    assert rivals[0] == "sky"  # of one kind
+    assert not {"ball", "globe"} & set(rivals)

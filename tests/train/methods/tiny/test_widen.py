@@ -21,7 +21,7 @@ from lexiseg_model.types import ClassEntry, Point, Prompt
 from lexiseg_train.methods.tiny.widen import widened, widened_head
 from tests.model.methods.tiny import small
 
-WIDE = 192
+WIDE = 144
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.methods.tiny.cutting import OBJECT
 from lexiseg_train.methods.tiny.drawn.questions import (
+    LabelSpace,
     Question,
     Source,
+    background_concepts,
     full_question,
     random_question,
 )
@@ -39,6 +42,8 @@ from lexiseg_train.training.crops import (
 from lexiseg_train.training.stream import Stream
 
 MAX_PASTED = 2  # objects on one crop
+CANDIDATES = 8  # objects of which the one most like the crop's is pasted
+MAX_RIVALS = 6  # concepts like a photograph's one object that are asked for beside it, and absent
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1  # states of a class in a crop
 MIN_CUT_SHARE = 0.01  # of a photograph; smaller objects are not cut out
 PASTED_SIDES = (0.3, 0.95)  # range of an object's longer side, as a share of the crop's
@@ -52,11 +57,22 @@ MAX_LIKENESS = 0.55  # cosine below which two names can hardly both fit one obje
 
 
 class Pasting(NamedTuple):
-    """Share of crops with pasted objects, and the names of the sets that objects come from and go to."""
+    """Share of crops with pasted objects, the names of the sets that objects come from and go to, and the share of the
+    objects that are like what the crop shows: a dog beside a cat."""
 
     share: float
     origins: Sequence[str]
     targets: Sequence[str]
+    rivals: float = 0.0
+
+
+class Candidate(NamedTuple):
+    """An object that may be cut out: index of the source, its mask value, photograph and concept."""
+
+    source: int
+    value: int
+    photograph: int
+    concept: int
 
 
 class CutObject(NamedTuple):
@@ -69,24 +85,52 @@ class CutObject(NamedTuple):
     box: tuple[int, int, int, int]  # left, top, width, height
 
 
-def cut_out(sources: Sequence[Source], origins: Sequence[str], random: np.random.Generator) -> CutObject | None:
-    """Cut out a random object, its class drawn first; None where the photograph has none that is large enough."""
-    with_classes = [place for place, source in enumerate(sources) if source.pack.name in origins and source.holders]
-    if not with_classes:
+def candidate(
+    sources: Sequence[Source], origins: Sequence[str], table: TextTable, random: np.random.Generator
+) -> Candidate | None:
+    """A random object, its class drawn first; None: no source has any."""
+    with_objects = [
+        place
+        for place, source in enumerate(sources)
+        if source.pack.name in origins and (source.holders or source.objects)
+    ]
+    if not with_objects:
         return None
-    shares = np.array([sources[place].share for place in with_classes])
-    place = with_classes[int(random.choice(len(with_classes), p=shares / shares.sum()))]
+    shares = np.array([sources[place].share for place in with_objects])
+    place = with_objects[int(random.choice(len(with_objects), p=shares / shares.sum()))]
     source = sources[place]
-    mask_value, photograph = source.draw_class_first(random)
-    mask = source.pack.mask(photograph)
+    if source.space is None:
+        photograph = int(random.choice(source.objects))
+        return Candidate(place, OBJECT, photograph, table.index[source.pack.present[photograph][0]])
+    value, photograph = source.draw_class_first(random)
+    return Candidate(place, value, photograph, int(source.space.concepts[value - int(source.space.has_background)]))
+
+
+def rival(
+    sources: Sequence[Source],
+    origins: Sequence[str],
+    present: NDArray[np.int64],
+    table: TextTable,
+    random: np.random.Generator,
+) -> Candidate | None:
+    """Of some random objects the one whose name is most like those of `present` concepts, and surely none of them."""
+    drawn = [candidate(sources, origins, table, random) for _ in range(CANDIDATES)]
+    others = [each for each in drawn if each is not None and table.exclusive[present, each.concept].all()]
+    if not others:
+        return None
+    return max(others, key=lambda each: table.likeness[present, each.concept].max(initial=-1))
+
+
+def cut_out(sources: Sequence[Source], drawn: Candidate, random: np.random.Generator) -> CutObject | None:
+    """Cut out an object; None where its photograph has none of the class that is large enough."""
+    place, mask_value, photograph, concept = drawn
+    mask = sources[place].pack.mask(photograph)
     n_parts, parts, stats, _ = cv2.connectedComponentsWithStats((mask == mask_value).astype(np.uint8))
     large = [part for part in range(1, n_parts) if stats[part, cv2.CC_STAT_AREA] >= MIN_CUT_SHARE * mask.size]
     if not large:
         return None
     part = int(random.choice(large))
     left, top, width, height = (int(stats[part, column]) for column in range(4))
-    assert source.space is not None
-    concept = int(source.space.concepts[mask_value - int(source.space.has_background)])
     inside = np.where(parts == part, np.uint8(255), np.uint8(0))
     return CutObject(place, photograph, concept, inside, (left, top, width, height))
 
@@ -106,20 +150,14 @@ def to_crop(cut: CutObject, size: int, random: np.random.Generator) -> Matrix:
 def paste(
     cut: CutObject,
     sources: Sequence[Source],
-    onto: Source,
+    value: int,
     labels: NDArray[np.uint8],
     size: int,
     random: np.random.Generator,
 ) -> Paste:
-    """Paste an object onto a crop, and write its class into the crop's `labels` [size/4, size/4], in place.
-
-    The label is IGNORE if the crop's data set has no class for the object.
-    """
+    """Paste an object onto a crop, and write its mask `value` into the crop's `labels` [size/4, size/4], in place."""
     matrix = to_crop(cut, size, random)
     alpha = cv2.warpAffine(cut.inside, matrix, (size, size), flags=cv2.INTER_LINEAR).astype(np.uint8)
-    assert onto.space is not None
-    rows = np.flatnonzero(onto.space.concepts == cut.concept)
-    value = np.uint8(rows[0] + onto.space.has_background) if len(rows) else np.uint8(IGNORE)
     # Inverted, 0 on the object: `labels_in` fills what lies beyond the photograph with 255.
     labels[labels_in(255 - cut.inside, matrix, size, STRIDE) == 0] = value
     photograph = sources[cut.source].pack.places[cut.photograph, :3].tolist()
@@ -176,27 +214,46 @@ class Examples(Stream[Batch]):
         if not masked:
             return crop, self._named(source, index, labels.size, random)
         present = np.array([self.table.index[name] for name in pack.present[index]], np.int64)
-        pasting = self.pasting
-        if pack.name in pasting.targets and random.random() < pasting.share:
-            cuts = [cut_out(self.sources, pasting.origins, random) for _ in range(random.integers(1, MAX_PASTED + 1))]
-            pasted_objects = [cut for cut in cuts if cut is not None]
-            pastes = [paste(cut, self.sources, source, labels, self.size, random) for cut in pasted_objects]
+        space = source.space
+        if space is None:
+            rivals = random.permutation(self.table.rivals(present))[: random.integers(1, MAX_RIVALS + 1)]
+            space = LabelSpace.of_object(int(present[0]), rivals)
+        if pack.name in self.pasting.targets and random.random() < self.pasting.share:
+            pasted_objects = self._pasted(np.union1d(present, space.shown(labels)), random)
+            for cut in pasted_objects:
+                space = space.with_pasted(cut.concept)
+            pastes = [
+                paste(cut, self.sources, space.value(cut.concept), labels, self.size, random) for cut in pasted_objects
+            ]
             crop = crop._replace(pastes=pastes)
             present = np.union1d(present, np.array([cut.concept for cut in pasted_objects], np.int64))
-        return crop, self._masked(source, labels, present, whole, random)
+        return crop, self._masked(source, space, labels, present, whole, random)
+
+    def _pasted(self, present: NDArray[np.int64], random: np.random.Generator) -> list[CutObject]:
+        """Some objects to paste onto a crop that shows the `present` concepts."""
+        drawn = []
+        for _ in range(random.integers(1, MAX_PASTED + 1)):
+            if random.random() < self.pasting.rivals:
+                drawn.append(rival(self.sources, self.pasting.origins, present, self.table, random))
+            else:
+                drawn.append(candidate(self.sources, self.pasting.origins, self.table, random))
+        cuts = [cut_out(self.sources, each, random) for each in drawn if each is not None]
+        return [cut for cut in cuts if cut is not None]
 
     def _masked(
         self,
         source: Source,
+        space: LabelSpace,
         labels: NDArray[np.uint8],
         present: NDArray[np.int64],
         whole: bool,
         random: np.random.Generator,
     ) -> ImageQuestions:
         """Questions about a photograph with a mask: classes without a pixel in the crop, and not listed, are absent."""
-        space, table = source.space, self.table
-        assert space is not None
-        full = full_question(labels, space, source.background, table, random)
+        table = self.table
+        alone = source.space is None  # its words are those of this photograph
+        background = background_concepts(table, space.concepts, self.same_meaning) if alone else source.background
+        full = full_question(labels, space, background, table, random)
         part = random_question(labels, space, table, self.same_meaning, random)
         shift = int(space.has_background)
         area = np.bincount(labels.reshape(-1), minlength=256)[shift : shift + len(space.concepts)] / labels.size
@@ -204,7 +261,10 @@ class Examples(Stream[Batch]):
         listed = np.isin(space.concepts, present)
         states[listed & (states == ABSENT)] = PRESENT if whole else UNKNOWN
         others = np.setdiff1d(present, space.concepts) if whole else present[:0]
-        foreign = rare_concepts(table, np.concatenate([space.concepts[area > 0], present]), space.concepts, random)
+        shown = np.concatenate([space.concepts[area > 0], present])
+        foreign = rare_concepts(table, shown, space.concepts, random)
+        if alone:
+            foreign = np.union1d(foreign, np.setdiff1d(absent_names(source, table, present, random), space.concepts))
         presence = full.classes + [table.draw(int(concept), random) for concept in (*others, *foreign)]
         more = np.array([PRESENT] * len(others) + [ABSENT] * len(foreign), np.int8)
         return ImageQuestions(full, part, presence, np.concatenate([states, more]))

@@ -6,7 +6,7 @@ Concepts are indices into the text table's list of names; text rows are one text
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +19,66 @@ from lexiseg_train.training.packs import Pack
 
 MAX_OWN = 4  # of the data set's own classes in a random question: of those present, and of those absent
 MAX_FOREIGN = 4  # of other data sets' classes
+RIVALS = 0.5  # share of these that are like a class that is present
+PASTED_WEIGHT = 2.0  # of a pasted object's pixels in the loss, where the data set has no class for it
+NO_PHOTOGRAPHS = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True)
 class LabelSpace:
-    """The meaning of one data set's mask values: a concept and a loss weight for each class."""
+    """The meaning of the mask values of a data set, or of a photograph: a concept and a loss weight for each class."""
 
     concepts: NDArray[np.int64]  # [K] of the classes, without background
     has_background: bool
     weights: NDArray[np.float32]  # [K (+1 in front for background)]
+    n_pasted: int = 0  # the last classes are of pasted objects: other pixels may be theirs, too
+    lone: bool = False  # the first class is that of a photograph's one object: a wider word fits as well
+
+    @classmethod
+    def of_object(cls, concept: int, absent: NDArray[np.int64]) -> LabelSpace:
+        """Of a photograph with one object, mask value 1, that shows none of the `absent`."""
+        concepts = np.array([concept, *absent], np.int64)
+        return cls(concepts, True, np.ones(1 + len(concepts), np.float32), lone=True)
+
+    def with_pasted(self, concept: int) -> LabelSpace:
+        """With the class of a pasted object, if it is a new one."""
+        if concept in self.concepts:
+            return replace(self, lone=False)
+        weights = np.append(self.weights, np.float32(PASTED_WEIGHT))
+        return replace(
+            self, concepts=np.append(self.concepts, concept), weights=weights, n_pasted=self.n_pasted + 1, lone=False
+        )
+
+    def shown(self, labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """The concepts that labels show."""
+        rows = np.setdiff1d(np.unique(labels), [IGNORE]).astype(np.int64) - int(self.has_background)
+        return self.concepts[rows[rows >= 0]]
+
+    def value(self, concept: int) -> int:
+        """The mask value of a class."""
+        return int(np.flatnonzero(self.concepts == concept)[0]) + int(self.has_background)
+
+    def undecided(
+        self, concepts: NDArray[np.int64], labels: NDArray[np.int64], table: TextTable
+    ) -> NDArray[np.bool_] | None:
+        """[1 + K, P]: whether a pixel with a label [P] may be one of the concepts [K], which the label does not say.
+
+        Labels do not know other data sets' classes: one is surely absent only where the label's own class excludes it.
+        Channel 0 is the background, which is never undecided. None: labels say it of all.
+        """
+        known = self.concepts[: len(self.concepts) - self.n_pasted]
+        unknown = np.flatnonzero(~np.isin(concepts, known))
+        if not len(unknown):
+            return None
+        shift, others = int(self.has_background), concepts[unknown]
+        certain = np.ones((256, len(others)), bool)
+        same = self.concepts[:, None] == others
+        certain[shift : shift + len(self.concepts)] = table.exclusive[np.ix_(self.concepts, others)] | same
+        if self.has_background:
+            certain[0] = table.rare[others]
+        undecided = np.zeros((1 + len(concepts), len(labels)), bool)
+        undecided[1 + unknown] = ~certain[labels].T
+        return undecided
 
     @classmethod
     def from_pixels(
@@ -58,6 +109,7 @@ class Source:
     holders: list[NDArray[np.int64]]  # C lists of the photographs that show each
     class_shares: NDArray[np.float64]  # [C] how often each is drawn
     eligible: NDArray[np.int64]  # photographs for examples: not those kept for checks
+    objects: tuple[int, ...] = ()  # photographs without classes whose one object has a mask
     favoured: tuple[int, ...] = ()  # photographs that a fixed share of the examples is drawn from
 
     def draw_class_first(self, random: np.random.Generator) -> tuple[int, int]:
@@ -93,7 +145,8 @@ def source_of(
         is_eligible &= np.array([Path(name).stem in usable for name in pack.photographs])
     eligible = np.flatnonzero(is_eligible)
     if not pack.classes:
-        return Source(pack, share, None, [], named, np.zeros(0, np.int64), [], np.zeros(0), eligible)
+        cut = eligible[pack.places[eligible, 3] > 0]
+        return Source(pack, share, None, [], named, NO_PHOTOGRAPHS, [], np.zeros(0), eligible, tuple(cut.tolist()))
     first = int(pack.has_background)
     space = LabelSpace.from_pixels(pack.classes, table, pack.areas.sum(0).astype(np.float64), balance)
     background = background_concepts(table, space.concepts, same_meaning) if pack.has_background else []
@@ -129,12 +182,14 @@ def full_question(
     labels: NDArray[np.uint8], space: LabelSpace, background: list[int], table: TextTable, random: np.random.Generator
 ) -> Question:
     """Ask for every class of the data set, as its evaluation does, with these concepts as background."""
+    flat = labels.reshape(-1).astype(np.int64)
+    undecided = space.undecided(space.concepts, flat, table)
     return Question(
-        [table.draw(int(concept), random) for concept in space.concepts],
-        [table.draw(word, random) for word in background],
+        _texts(space, space.concepts, table, random),
+        _background_texts(background, space.concepts, table, random),
         space.has_background,
-        labels.reshape(-1).astype(np.int64),
-        None,
+        flat,
+        undecided if undecided is None or space.has_background else undecided[1:],
         space.weights,
     )
 
@@ -155,26 +210,41 @@ def random_question(
         ]
     ).astype(np.int64)
     listed = space.concepts[chosen]
-    foreign = np.setdiff1d(np.arange(len(table.concepts)), space.concepts)
-    foreign = random.permutation(foreign)[: random.integers(0 if len(listed) else 1, MAX_FOREIGN + 1)]
-    concepts = np.concatenate([listed, foreign]).astype(np.int64)
+    n_foreign = int(random.integers(0 if len(listed) else 1, MAX_FOREIGN + 1))
+    concepts = np.concatenate([listed, _foreign(space, present, n_foreign, table, random)]).astype(np.int64)
     background = background_concepts(table, concepts, same_meaning)
 
     channel_of = np.zeros(256, np.int64)  # of each mask value; a class that is not asked for is background
     channel_of[chosen + shift] = np.arange(1, len(chosen) + 1)
     channel_of[IGNORE] = IGNORE
-    # Labels do not know other data sets' classes: one is surely absent only where the label's own class excludes it.
-    excludes = np.ones((256, len(foreign)), bool)
-    excludes[shift : shift + len(space.concepts)] = table.exclusive[np.ix_(space.concepts, foreign)]
-    if space.has_background:
-        excludes[0] = table.rare[foreign]
-    undecided = np.zeros((1 + len(concepts), len(flat)), bool)
-    undecided[1 + len(listed) :] = ~excludes[flat].T
     return Question(
-        [table.draw(int(concept), random) for concept in concepts],
-        [table.draw(word, random) for word in background],
+        _texts(space, concepts, table, random),
+        _background_texts(background, concepts, table, random),
         True,
         channel_of[flat],
-        undecided,
+        space.undecided(concepts, flat, table),
         None,
     )
+
+
+def _texts(space: LabelSpace, concepts: NDArray[np.int64], table: TextTable, random: np.random.Generator) -> list[int]:
+    """A row of text for each of the concepts that a question asks for."""
+    beside, lone = set(concepts.tolist()), int(space.concepts[0]) if space.lone else None
+    return [table.draw(concept, random, beside, concept == lone) for concept in concepts.tolist()]
+
+
+def _background_texts(
+    background: list[int], asked: NDArray[np.int64], table: TextTable, random: np.random.Generator
+) -> list[int]:
+    beside = set(asked.tolist())
+    return [table.draw(word, random, beside) for word in background]
+
+
+def _foreign(
+    space: LabelSpace, present: NDArray[np.int64], count: int, table: TextTable, random: np.random.Generator
+) -> NDArray[np.int64]:
+    """So many concepts that the labels do not know, some of them like those of the `present` rows."""
+    alike = np.setdiff1d(table.rivals(space.concepts[present]), space.concepts)
+    chosen = random.permutation(alike)[: random.binomial(count, RIVALS)]
+    others = np.setdiff1d(np.arange(len(table.concepts)), np.concatenate([space.concepts, chosen]))
+    return np.concatenate([chosen, random.permutation(others)[: count - len(chosen)]]).astype(np.int64)

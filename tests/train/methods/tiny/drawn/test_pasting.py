@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.methods.tiny.drawn.examples import Examples, Pasting
+from lexiseg_train.methods.tiny.cutting import OBJECT
+from lexiseg_train.methods.tiny.drawn.examples import Examples, Pasting, rival
 from lexiseg_train.methods.tiny.drawn.questions import Source, source_of
 from lexiseg_train.methods.tiny.texts import TextTable
 from lexiseg_train.training.crops import render, resident
@@ -58,3 +59,58 @@ def test_labels_and_presence_follow_the_pasted_object(sources: list[Source], tab
         zebra = states(batch, table, image).get("zebra")
         if (answers == IGNORE).any():
             assert zebra != 0
+
+
+@pytest.fixture
+def named(tmp_path: Path, table: TextTable) -> Source:
+    """A bright gramophone in the middle of a photograph with one name, cut out."""
+    mask = np.zeros((80, 100), np.uint8)
+    mask[20:60, 30:70] = OBJECT
+    image = np.where(mask[..., None] > 0, 220, 30).repeat(3, 2).astype(np.uint8)
+    pack = write_pack(
+        tmp_path / "named", "named", (), [Photograph("g", image, mask, ("gramophone",))], ("gramophone", "zebra")
+    )
+    return source_of(pack, 0.5, table, 0.0, 0.72, 0.5)
+
+
+def test_a_cut_out_object_is_asked_for_beside_what_it_is_not(named: Source, table: TextTable) -> None:
+    drawn = Examples([named], table, SIZE, 4, 1.0, 0.0, (0.4, 1.0), 0.72, seed=3, pasting=Pasting(0.0, [], []))
+
+    batch = next(iter(drawn))
+
+    crops = render(resident([named.pack], torch.device("cpu")), batch.views, SIZE)
+    for image in range(4):
+        answers, bright = batch.questions.full.targets[image], crops[image].mean(0)[2::4, 2::4].flatten()
+        assert bright[answers == 1].median() > 2 * bright[answers == 0].median()
+        said = states(batch, table, image)
+        assert said["gramophone"] == 1
+        assert "tuba" not in said  # much like it: nobody knows
+        assert 0 in said.values()
+
+
+def test_a_pasted_class_that_the_set_lacks_is_decided_on_its_own_pixels_alone(
+    sources: list[Source], named: Source, table: TextTable
+) -> None:
+    drawn = Examples(
+        [sources[0], named], table, SIZE, 8, 1.0, 0.0, (0.4, 1.0), 0.72, 3, Pasting(1.0, ["named"], ["floors"])
+    )
+
+    batch = next(iter(drawn))
+
+    full, gramophone = batch.questions.full, 3  # behind box and ball
+    assert full.undecided is not None
+    for image in np.flatnonzero(batch.views.windows.packs.numpy() == 0).tolist():
+        pasted = full.targets[image] == gramophone
+        assert pasted.any()
+        assert not full.undecided[image, gramophone, pasted].any()
+        assert full.undecided[image, gramophone, full.targets[image] == 0].all()
+
+
+def test_a_rival_is_the_most_like_of_what_the_crop_surely_does_not_show(
+    sources: list[Source], table: TextTable
+) -> None:
+    ball = np.array([table.index["ball"]])
+
+    drawn = [rival(sources, ["objects"], ball, table, np.random.default_rng(seed)) for seed in range(5)]
+
+    assert {each.concept for each in drawn if each is not None} == {table.index["zebra"]}
