@@ -54,6 +54,17 @@ class AnswerWarning:
 
 
 @dataclass(frozen=True)
+class Sense:
+    """Which meaning of a class the image shows most."""
+
+    class_index: int = field(metadata={"description": "index of the class in the request or the vocabulary, from 0"})
+    gloss: str = field(metadata={"description": "the meaning that is most present in the image"})
+    others: tuple[str, ...] = field(
+        default=(), metadata={"description": "its other meanings; send one as the `gloss` of the class to choose it"}
+    )
+
+
+@dataclass(frozen=True)
 class AnswerFields:
     """What an answer says beside its masks and pictures: in `POST /segment`, a worker and a client.
 
@@ -86,6 +97,13 @@ class AnswerFields:
             "named; `unsplit-words`: a class contains a comma; `stuff-as-instances`: an uncountable "
             "class was requested as instances; `guessed-depth`: an image of high bit depth does not say "
             "which values are black and white; `guessed-colours`: an image is HDR, or its colour profile was not read"
+        },
+    )
+    senses: tuple[Sense, ...] = field(
+        default=(),
+        metadata={
+            "description": "meanings of the classes that were asked with glosses: a `gloss` of the request, or words "
+            "that the model was not trained on"
         },
     )
 

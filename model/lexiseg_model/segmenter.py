@@ -265,6 +265,10 @@ class Segmenter(ABC):
         """The vocabulary with texts that the text tower reads; by default those of `english`, which translates them."""
         return english(vocabulary)
 
+    def explained(self, vocabulary: Vocabulary) -> Vocabulary:
+        """The vocabulary with the `senses` of words that the model knows better by their glosses; by default none."""
+        return vocabulary
+
     def refined_scores(self, features: Features, bank: TextBank) -> Tensor | None:
         """Scores [K, H, W] after the method's own refinement by colours.
 

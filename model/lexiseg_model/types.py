@@ -73,6 +73,7 @@ class ClassEntry:
         learned: what a head has learned of it, if it is one of a head's classes.
         named: whether its texts are used; False: only its examples.
         read_as: English texts in place of a name and synonyms of another language.
+        senses: glosses of its meanings; each is asked as a further text, behind the name.
     """
 
     name: str
@@ -83,11 +84,17 @@ class ClassEntry:
     learned: Learned | None = field(default=None, kw_only=True)
     named: bool = True
     read_as: tuple[str, ...] = ()
+    senses: tuple[str, ...] = ()
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The name and the synonyms, or their English; empty for a class with examples only."""
+        return self.read_as or (self.name, *self.synonyms) if self.named else ()
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
-        """The name and the synonyms, or their English; empty for a class with examples only."""
-        return self.read_as or (self.name, *self.synonyms) if self.named else ()
+        """The names, then the first of them with each gloss; empty for a class with examples only."""
+        return (*self.names, *(f"{self.names[0]}: {gloss}" for gloss in self.senses if self.names))
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from lexiseg_client import Background, Class, Classes, Client, NotFound, PreconditionFailed, Vocabulary
+from lexiseg_client import Background, Class, Client, NotFound, PreconditionFailed, Vocabulary
 from tests.clients.spies import Spy
 from tests.integration.server import Server
 
-ROOM: Classes = ["floor", Class("sofa", ("couch",), 0.3), "lamp"]
+ROOM: list[str | Class] = ["floor", Class("sofa", ("couch",), 0.3), Class("lamp", gloss="a source of light")]
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_a_list_comes_back_as_it_was_put(client: Client, room: Vocabulary) -> No
     found = client.vocabularies.get("room")
 
     assert found == room
-    assert found.classes == (Class("floor"), Class("sofa", ("couch",), 0.3), Class("lamp"))
+    assert found.classes == (Class("floor"), *ROOM[1:])
     assert (found.background, found.source, found.built_in) == (Background(0.4, ("wall",)), "our survey", False)
 
 

@@ -88,6 +88,7 @@ from lexiseg_client.video import NewQuestion as NewQuestion
 from lexiseg_client.video import StreamOptions as StreamOptions
 from lexiseg_labels.answers import AnswerWarning as AnswerWarning
 from lexiseg_labels.answers import CacheUse as CacheUse
+from lexiseg_labels.answers import Sense as Sense
 from lexiseg_labels.answers import Timings as Timings
 from lexiseg_labels.masks.polygons import Ring as Ring
 from lexiseg_labels.segmentation import Segmentation as Segmentation

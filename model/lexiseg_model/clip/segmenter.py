@@ -30,7 +30,7 @@ def foreign_classes(classes: Sequence[ClassEntry]) -> list[Unfamiliar]:
     """The classes without an English text; lists longer than `MAX_CHECKED` are not checked."""
     if len(classes) > MAX_CHECKED:
         return []
-    foreign = [index for index, entry in enumerate(classes) if all(map(_is_foreign, entry.texts))]
+    foreign = [index for index, entry in enumerate(classes) if all(map(_is_foreign, entry.names))]
     return [Unfamiliar(index, "", 0.0, 1.0, is_foreign=True) for index in foreign]
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+from lexiseg_model.types import Vocabulary
 
 FILE = Path(__file__).with_name("glosses.json.gz")  # made by model/write_glosses.py
 MAX_SENSES = 4  # of a word: the most frequent ones
@@ -31,6 +34,16 @@ def glosses_of(word: str) -> tuple[str, ...]:
     singulars = (word.removesuffix(ending) + singular for ending, singular in PLURALS if word.endswith(ending))
     known = next((form for form in (word, *singulars) if form in words), None)
     return () if known is None else tuple(glosses[number] for number in words[known][:MAX_SENSES])
+
+
+def with_senses(vocabulary: Vocabulary, indices: Collection[int]) -> Vocabulary:
+    """The vocabulary with the `senses` of some of its classes, by index, where their names have any."""
+    classes = list(vocabulary.classes)
+    for index in indices:
+        entry = classes[index]
+        senses = next(filter(None, map(glosses_of, entry.names)), ())
+        classes[index] = replace(entry, senses=senses)
+    return replace(vocabulary, classes=tuple(classes))
 
 
 @cache

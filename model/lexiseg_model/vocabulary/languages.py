@@ -110,7 +110,7 @@ class Languages:
 
     def read(self, vocabulary: Vocabulary) -> Vocabulary:
         """The vocabulary with the English of its classes in `read_as`; itself if all of it is English."""
-        texts = tuple(dict.fromkeys(text for entry in vocabulary.classes for text in entry.texts))
+        texts = tuple(dict.fromkeys(text for entry in vocabulary.classes for text in entry.names))
         english = self.translated(texts)
         if not english:
             return vocabulary
@@ -188,8 +188,8 @@ def _mapped(path: Path) -> mmap.mmap:
 
 
 def _read_class(entry: ClassEntry, english: dict[str, str]) -> ClassEntry:
-    read_as = tuple(dict.fromkeys(english.get(text, text) for text in entry.texts))
-    return entry if read_as == entry.texts else replace(entry, read_as=read_as)
+    read_as = tuple(dict.fromkeys(english.get(text, text) for text in entry.names))
+    return entry if read_as == entry.names else replace(entry, read_as=read_as)
 
 
 def _translations(entry: str) -> Iterator[str]:

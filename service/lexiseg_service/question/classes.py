@@ -13,6 +13,8 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Question
 from lexiseg_service.settings import Limits
 
+MAX_GLOSS = 512  # characters: what a text tower reads of a sentence
+
 
 def resolve(question: Question, limits: Limits, named: Vocabulary | None = None) -> Vocabulary:
     """The vocabulary of a question: its own classes, those of the vocabulary that it names, or none for prompts alone.
@@ -59,7 +61,7 @@ def _classes(entries: Sequence[str | ClassInput], limits: Limits) -> tuple[Class
     names = [tuple(islice(read, len(texts))) for texts in sent]
     classes = tuple(_entry(entry, index, names[index], limits) for index, entry in enumerate(entries))
     _refuse_duplicates(names)
-    n_bytes = sum(len(text.encode()) for entry in classes for text in (entry.name, *entry.synonyms))
+    n_bytes = sum(len(text.encode()) for entry in classes for text in (entry.name, *entry.synonyms, *entry.senses))
     if n_bytes > limits.max_text_bytes:
         raise InvalidValue.of("classes", f"{n_bytes:,} bytes of text", f"at most {limits.max_text_bytes:,}")
     return classes
@@ -100,8 +102,13 @@ def _entry(entry: str | ClassInput, index: int, names: tuple[ReadName, ...], lim
     if not named and (synonyms or not entry.examples):
         came = "false" + (" beside synonyms" if synonyms else " without examples")
         raise InvalidValue.of(f"classes.{index}.words", came, "true, without examples and with synonyms")
+    senses: tuple[str, ...] = ()
+    if entry.gloss is not None:
+        if not named:
+            raise InvalidValue.of(f"classes.{index}.gloss", entry.gloss[:80], "no gloss of a class by examples alone")
+        senses = (check_line(entry.gloss, f"classes.{index}.gloss", MAX_GLOSS),)
     texts = tuple(synonym.plain for synonym in synonyms)
-    return ClassEntry(name.plain, texts, entry.threshold, name.thing, named=named)
+    return ClassEntry(name.plain, texts, entry.threshold, name.thing, named=named, senses=senses)
 
 
 def check_line(raw: str, field: str, max_length: int) -> str:

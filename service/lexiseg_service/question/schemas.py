@@ -121,6 +121,11 @@ class ClassInput(StrictModel):
     threshold: Probability | None = Field(
         None, description="minimum score, 0 to 1, of this class's segments; lower ones are dropped"
     )
+    gloss: Text | None = Field(
+        None,
+        description="meaning of the name, as `large wading bird`; null: the model may look meanings up, and answers "
+        "them in `senses`",
+    )
     examples: list[ExampleInput] = Field(
         default_factory=list, fail_fast=True, description="image regions that show the class"
     )

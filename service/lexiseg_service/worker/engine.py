@@ -241,10 +241,10 @@ class Engine:
     def _look_up_texts(self, job: AnyJob) -> None:
         if job.request.regions or not job.request.vocabulary.classes:
             return
-        segmenter = job.loaded.segmenter
+        segmenter, vocabulary = job.loaded.segmenter, job.request.vocabulary
         if self.languages is not None:
-            vocabulary = segmenter.readable(job.request.vocabulary, self.languages.read)
-            job.request = replace(job.request, vocabulary=vocabulary)
+            vocabulary = segmenter.readable(vocabulary, self.languages.read)
+        job.request = replace(job.request, vocabulary=segmenter.explained(vocabulary))
         texts = needed_texts(segmenter, job.request.vocabulary)
         job.lookup = self.text_caches.of(segmenter).find(texts, job.request.owner)
 

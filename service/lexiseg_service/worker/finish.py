@@ -22,6 +22,7 @@ from lexiseg_model.masks import overlay
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.polygons import rings_of
 from lexiseg_model.pictures.bands import bands
+from lexiseg_model.tasks.senses import chosen_senses
 from lexiseg_model.types import LabelMap, Segment, Segmentation
 from lexiseg_model.vocabulary.scoring import Steady
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
@@ -199,6 +200,7 @@ def render_frame(
         overlay=picture,
         absent=absent_labels(segmentation, request.vocabulary),
         warnings=warnings,
+        senses=chosen_senses(query) if any(entry.senses for entry in request.vocabulary.classes) else (),
     )
     return answer, segmentation
 

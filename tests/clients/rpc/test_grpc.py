@@ -17,6 +17,7 @@ from lexiseg_client import (
     ImageId,
     Retry,
     Segmentation,
+    Sense,
     Timings,
     errors,
 )
@@ -70,6 +71,18 @@ def test_both_protocols_say_what_is_absent_and_what_is_a_guess(client: Client, r
     ]
     assert set(by_rpc.absent) == {"sky", "quark", "gluon"} - {segment.label for segment in by_rpc}
     assert (by_rest.warnings, by_rest.absent) == (by_rpc.warnings, by_rpc.absent)
+
+
+def test_both_protocols_say_which_meaning_of_a_word_a_picture_shows(client: Client, remote: Client) -> None:
+    classes: Classes = ["sky", "crane", Class("bittern", gloss="small heron of marshes")]
+
+    by_rest, by_rpc = (asked.segment(JPEG, classes) for asked in (client, remote))
+
+    crane, bittern = by_rpc.senses
+    assert by_rest.senses == by_rpc.senses
+    assert crane.class_index == 1
+    assert sorted(meaning.split()[0] for meaning in (crane.gloss, *crane.others)) == ["large", "lifts"]
+    assert bittern == Sense(2, "small heron of marshes")
 
 
 def test_refusals_are_the_same_errors(client: Client, remote: Client) -> None:

@@ -113,3 +113,29 @@ def test_a_list_in_the_place_of_one_class_is_refused_and_told_how_several_are_gi
 @pytest.mark.parametrize("name", ["sky", "Grass", "wall", "gravel", "mud", "pavement"])
 def test_what_cannot_be_counted_is_stuff(name: str) -> None:
     assert is_thing(name) is False
+
+
+def test_a_gloss_is_the_one_sense_of_its_class() -> None:
+    [entry] = resolve(Question(classes=[ClassInput(name="crane", gloss=" large wading\u200b bird ")]), LIMITS).classes
+
+    assert (entry.names, entry.senses) == (("crane",), ("large wading bird",))
+    assert entry.texts == ("crane", "crane: large wading bird")
+
+
+@pytest.mark.parametrize(
+    ("gloss", "detail"),
+    [
+        ("x" * 10_000, "classes.0.gloss: expected at most 512, got '10000 characters'"),
+        (" \u200b", "classes.0.gloss: expected a word, not blank"),
+        ("a bird\nof marshes", "text without control characters"),
+    ],
+    ids=["long", "blank", "two lines"],
+)
+def test_what_is_no_gloss_is_refused(gloss: str, detail: str) -> None:
+    assert detail in refusal(Question(classes=[ClassInput(name="crane", gloss=gloss)]))
+
+
+def test_a_class_by_examples_alone_has_no_gloss() -> None:
+    shown = ClassInput.model_validate({"name": "crane", "gloss": "a bird", "examples": [{"box": [0, 0, 5, 5]}]})
+
+    assert "no gloss of a class by examples alone" in refusal(Question(classes=[shown]))

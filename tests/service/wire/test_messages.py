@@ -7,7 +7,7 @@ import pytest
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2 as internal
-from lexiseg_labels.answers import AnswerWarning, CacheUse, Timings
+from lexiseg_labels.answers import AnswerWarning, CacheUse, Sense, Timings
 from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Ring, Rle, Segment, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue
@@ -38,6 +38,7 @@ from lexiseg_service.wire.messages import (
 
 CLASSES = (
     ClassEntry("sofa", ("couch", "settee"), 0.3, True),
+    ClassEntry("crane", senses=("a machine", "a bird")),
     ClassEntry("sky", (), None, False),
     ClassEntry("x"),
     ClassEntry("y", shown=Shown((b"ab",), (b"cd",), "digest"), named=False),
@@ -99,6 +100,7 @@ ANSWER = WorkerAnswer(
     cache=CacheUse(1, 2, True),
     absent=("boat", "quark"),
     warnings=(AnswerWarning("unfamiliar-word", "a guess", "classes.3"), AnswerWarning("any", "of the whole", None)),
+    senses=(Sense(1, "a bird", ("a machine",)), Sense(2, "a pigeon")),
 )
 RINGS = (
     (Ring([0, 0, 2, 0, 2, 4, 0, 4], [[1, 1, 1, 2]]),),

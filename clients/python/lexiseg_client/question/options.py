@@ -21,10 +21,11 @@ Refinement: TypeAlias = Literal["none", "pamr", "lposs", "regions"]
 
 @dataclass(frozen=True)
 class Class:
-    """A class with synonyms (answered under `name`), its own score threshold (0 to 1), or example images.
+    """A class with synonyms (answered under `name`), its own score threshold (0 to 1), a gloss, or example images.
 
     `examples` show the class, `negatives` what looks alike but is not it. `words`: also search by name and synonyms;
-    None: only if there are synonyms or no examples.
+    None: only if there are synonyms or no examples. `gloss`: the meaning of the name; None: the model may look meanings
+    up, and answers them in `senses`.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Class:
     examples: Sequence[Example] = ()
     negatives: Sequence[Example] = ()
     words: bool | None = None
+    gloss: str | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ def _class_json(entry: Class, field: str) -> dict[str, Any]:
             document[name] = [example_json(example, f"{field}.{name}.{i}") for i, example in enumerate(examples)]
     if entry.words is not None:
         document["words"] = entry.words
+    if entry.gloss is not None:
+        document["gloss"] = entry.gloss
     return document
 
 

@@ -66,9 +66,12 @@ def vocabulary_json(classes: Classes, options: VocabularyOptions) -> dict[str, A
 def class_of(entry: Mapping[str, Any]) -> Class:
     """A class from its JSON."""
     synonyms = tuple(entry.get("synonyms", ()))
-    examples = {key: tuple(_example_of(item) for item in entry.get(key) or ()) for key in ("examples", "negatives")}
-    threshold = entry.get("threshold")
-    return Class(entry["name"], synonyms, threshold, **examples, words=entry.get("words"))
+    examples, negatives = (
+        tuple(_example_of(item) for item in entry.get(key) or ()) for key in ("examples", "negatives")
+    )
+    return Class(
+        entry["name"], synonyms, entry.get("threshold"), examples, negatives, entry.get("words"), entry.get("gloss")
+    )
 
 
 def _example_of(entry: Mapping[str, Any]) -> Example:

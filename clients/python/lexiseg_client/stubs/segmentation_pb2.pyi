@@ -245,12 +245,15 @@ class Class(_message.Message):
     EXAMPLES_FIELD_NUMBER: _builtins.int
     NEGATIVES_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
+    GLOSS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Label of its segments."""
     threshold: _builtins.float
     """Minimum score of its segments, 0 to 1; others are dropped."""
     words: _builtins.bool
     """Whether to search by name and synonyms as well as by examples. Unset: if there are synonyms or no examples."""
+    gloss: _builtins.str
+    """Meaning of the name, as "large wading bird"; unset: the model may look meanings up, and answers them in `senses`."""
     @_builtins.property
     def synonyms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Synonyms; matches are labelled `name`."""
@@ -272,15 +275,20 @@ class Class(_message.Message):
         examples: _abc.Iterable[Global___Example] | None = ...,
         negatives: _abc.Iterable[Global___Example] | None = ...,
         words: _builtins.bool | None = ...,
+        gloss: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "_words", b"_words", "threshold", b"threshold", "words", b"words"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_gloss", b"_gloss", "_threshold", b"_threshold", "_words", b"_words", "gloss", b"gloss", "threshold", b"threshold", "words", b"words"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_threshold", b"_threshold", "_words", b"_words", "examples", b"examples", "name", b"name", "negatives", b"negatives", "synonyms", b"synonyms", "threshold", b"threshold", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gloss", b"_gloss", "_threshold", b"_threshold", "_words", b"_words", "examples", b"examples", "gloss", b"gloss", "name", b"name", "negatives", b"negatives", "synonyms", b"synonyms", "threshold", b"threshold", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__gloss: _TypeAlias = _typing.Literal["gloss"]  # noqa: Y015
+    _WhichOneofArgType__gloss: _TypeAlias = _typing.Literal["_gloss", b"_gloss"]  # noqa: Y015
     _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
     _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
     _WhichOneofReturnType__words: _TypeAlias = _typing.Literal["words"]  # noqa: Y015
     _WhichOneofArgType__words: _TypeAlias = _typing.Literal["_words", b"_words"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gloss) -> _WhichOneofReturnType__gloss | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
     @_typing.overload
@@ -985,6 +993,7 @@ class SegmentResponse(_message.Message):
     CACHE_FIELD_NUMBER: _builtins.int
     ABSENT_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    SENSES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the request: its `x-request-id`, or a new one. In a stream: the stream's."""
     image_id: _builtins.str
@@ -1027,6 +1036,10 @@ class SegmentResponse(_message.Message):
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
         """Warnings."""
 
+    @_builtins.property
+    def senses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sense]:
+        """Meanings of the classes that were asked with glosses."""
+
     def __init__(
         self,
         *,
@@ -1044,10 +1057,11 @@ class SegmentResponse(_message.Message):
         cache: Global___CacheUse | None = ...,
         absent: _abc.Iterable[_builtins.str] | None = ...,
         warnings: _abc.Iterable[Global___Warning] | None = ...,
+        senses: _abc.Iterable[Global___Sense] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_overlay", b"_overlay", "cache", b"cache", "confidence", b"confidence", "label_map", b"label_map", "overlay", b"overlay", "size", b"size", "timings_ms", b"timings_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_overlay", b"_overlay", "absent", b"absent", "cache", b"cache", "confidence", b"confidence", "id", b"id", "image_id", b"image_id", "label_map", b"label_map", "model", b"model", "model_digest", b"model_digest", "overlay", b"overlay", "segments", b"segments", "size", b"size", "task", b"task", "timings_ms", b"timings_ms", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_overlay", b"_overlay", "absent", b"absent", "cache", b"cache", "confidence", b"confidence", "id", b"id", "image_id", b"image_id", "label_map", b"label_map", "model", b"model", "model_digest", b"model_digest", "overlay", b"overlay", "segments", b"segments", "senses", b"senses", "size", b"size", "task", b"task", "timings_ms", b"timings_ms", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
@@ -1059,6 +1073,38 @@ class SegmentResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__overlay) -> _WhichOneofReturnType__overlay | None: ...
 
 Global___SegmentResponse: _TypeAlias = SegmentResponse  # noqa: Y015
+
+@_typing.final
+class Sense(_message.Message):
+    """Which meaning of a class the image shows most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASS_INDEX_FIELD_NUMBER: _builtins.int
+    GLOSS_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
+    class_index: _builtins.int
+    """Index of the class in the request or in the vocabulary, from 0."""
+    gloss: _builtins.str
+    """The meaning."""
+    @_builtins.property
+    def others(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its other meanings."""
+
+    def __init__(
+        self,
+        *,
+        class_index: _builtins.int = ...,
+        gloss: _builtins.str = ...,
+        others: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["class_index", b"class_index", "gloss", b"gloss", "others", b"others"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Sense: _TypeAlias = Sense  # noqa: Y015
 
 @_typing.final
 class Warning(_message.Message):

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from lexiseg_client.stubs import segmentation_pb2 as lexiseg_dot_v1_dot_segmentation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17lexiseg/v1/worker.proto\x12\nlexiseg.v1\x1a\x1dlexiseg/v1/segmentation.proto\"\xa8\x01\n\x0fVocabularyClass\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08synonyms\x18\x02 \x03(\t\x12\x16\n\tthreshold\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05thing\x18\x04 \x01(\x08H\x01\x88\x01\x01\x12 \n\x05shown\x18\x05 \x01(\x0b\x32\x11.lexiseg.v1.Shown\x12\x0f\n\x07unnamed\x18\x06 \x01(\x08\x42\x0c\n\n_thresholdB\x08\n\x06_thing\";\n\x05Shown\x12\x10\n\x08positive\x18\x01 \x03(\x0c\x12\x10\n\x08negative\x18\x02 \x03(\x0c\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\x82\x01\n\nVocabulary\x12,\n\x07\x63lasses\x18\x01 \x03(\x0b\x32\x1b.lexiseg.v1.VocabularyClass\x12*\n\nbackground\x18\x02 \x01(\x0b\x32\x16.lexiseg.v1.Background\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_name\"\xf5\x02\n\x08Question\x12*\n\nvocabulary\x18\x01 \x01(\x0b\x32\x16.lexiseg.v1.Vocabulary\x12\r\n\x05model\x18\x02 \x01(\t\x12\x1e\n\x04task\x18\x03 \x01(\x0e\x32\x10.lexiseg.v1.Task\x12$\n\x04mask\x18\x04 \x01(\x0e\x32\x16.lexiseg.v1.MaskFormat\x12\x0f\n\x07overlay\x18\x05 \x01(\x08\x12\x12\n\nconfidence\x18\x06 \x01(\x08\x12\"\n\x06refine\x18\x07 \x01(\x0e\x32\x12.lexiseg.v1.Refine\x12\x16\n\tthreshold\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08max_side\x18\t \x01(\rH\x01\x88\x01\x01\x12#\n\x07prompts\x18\n \x03(\x0b\x32\x12.lexiseg.v1.Prompt\x12\x0c\n\x04once\x18\x0b \x01(\x08\x12\x10\n\x08simplify\x18\r \x01(\x01\x12\x10\n\x08\x64oubtful\x18\x0e \x01(\x08\x42\x0c\n\n_thresholdB\x0b\n\t_max_side\"d\n\x06Origin\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x13\n\x0btraceparent\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x12\n\nbackground\x18\x05 \x01(\x08\"g\n\x0bImageHeader\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\t\x12\x1e\n\x04size\x18\x02 \x01(\x0b\x32\x10.lexiseg.v1.Size\x12\x13\n\x0borientation\x18\x03 \x01(\r\x12\x13\n\x0bhas_colours\x18\x04 \x01(\x08\"\xef\x01\n\x14WorkerSegmentRequest\x12&\n\x08question\x18\x01 \x01(\x0b\x32\x14.lexiseg.v1.Question\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x12\x12\n\x08image_id\x18\x03 \x01(\tH\x00\x12\"\n\x06origin\x18\x04 \x01(\x0b\x32\x12.lexiseg.v1.Origin\x12\x1e\n\x04size\x18\x05 \x01(\x0b\x32\x10.lexiseg.v1.Size\x12\'\n\x06header\x18\x06 \x01(\x0b\x32\x17.lexiseg.v1.ImageHeader\x12\x12\n\ncontent_id\x18\x07 \x01(\tB\x07\n\x05image\"D\n\x15WorkerSegmentResponse\x12+\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1b.lexiseg.v1.SegmentResponse\"C\n\rExampleRegion\x12#\n\x06region\x18\x01 \x01(\x0b\x32\x13.lexiseg.v1.Example\x12\r\n\x05\x66ield\x18\x02 \x01(\t\"\xad\x02\n\x10\x45xemplifyRequest\x12&\n\x08question\x18\x01 \x01(\x0b\x32\x14.lexiseg.v1.Question\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x12\x12\n\x08image_id\x18\x03 \x01(\tH\x00\x12\"\n\x06origin\x18\x04 \x01(\x0b\x32\x12.lexiseg.v1.Origin\x12*\n\x07regions\x18\x05 \x03(\x0b\x32\x19.lexiseg.v1.ExampleRegion\x12\x14\n\x0ckeep_picture\x18\x06 \x01(\x08\x12\x1e\n\x04size\x18\x07 \x01(\x0b\x32\x10.lexiseg.v1.Size\x12\'\n\x06header\x18\x08 \x01(\x0b\x32\x17.lexiseg.v1.ImageHeader\x12\x12\n\ncontent_id\x18\t \x01(\tB\x07\n\x05image\"z\n\x11\x45xemplifyResponse\x12\x10\n\x08image_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0c\n\x04rows\x18\x03 \x03(\x0c\x12\x0f\n\x07picture\x18\x04 \x01(\x0c\x12$\n\x07regions\x18\x05 \x03(\x0b\x32\x13.lexiseg.v1.Example\"\xdd\x01\n\x12WorkerStreamConfig\x12&\n\x08question\x18\x01 \x01(\x0b\x32\x14.lexiseg.v1.Question\x12\x11\n\tsmoothing\x18\x02 \x01(\x01\x12\x10\n\x08tracking\x18\x03 \x01(\x08\x12+\n\x0b\x64rop_policy\x18\x04 \x01(\x0e\x32\x16.lexiseg.v1.DropPolicy\x12\x18\n\x10\x66rames_in_flight\x18\x05 \x01(\r\x12\"\n\x06origin\x18\x06 \x01(\x0b\x32\x12.lexiseg.v1.Origin\x12\x0f\n\x07resumed\x18\x07 \x01(\x08\"\xc5\x01\n\x19WorkerSegmentVideoRequest\x12\x30\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1e.lexiseg.v1.WorkerStreamConfigH\x00\x12\"\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x11.lexiseg.v1.FrameH\x00\x12\x1e\n\x04size\x18\x03 \x01(\x0b\x32\x10.lexiseg.v1.Size\x12\'\n\x06header\x18\x04 \x01(\x0b\x32\x17.lexiseg.v1.ImageHeaderB\t\n\x07message\"N\n\x1aWorkerSegmentVideoResponse\x12\x30\n\x06\x61nswer\x18\x01 \x01(\x0b\x32 .lexiseg.v1.SegmentVideoResponse\"\x14\n\x12WatchStatusRequest\"\xdf\x01\n\x13WatchStatusResponse\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\r\n\x05\x61live\x18\x02 \x01(\x08\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x06 \x03(\t\x12\'\n\x06models\x18\x07 \x03(\x0b\x32\x17.lexiseg.v1.ServedModel\x12\x11\n\tin_flight\x18\x08 \x01(\r\x12\x13\n\x0bqueue_limit\x18\t \x01(\r\x12\x13\n\x0bqueue_depth\x18\n \x01(\r\"<\n\x0bServedModel\x12\x0c\n\x04\x63\x61rd\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0f\n\x07\x61waited\x18\x03 \x01(\x08\x32\xd7\x02\n\x06Worker\x12N\n\x07Segment\x12 .lexiseg.v1.WorkerSegmentRequest\x1a!.lexiseg.v1.WorkerSegmentResponse\x12H\n\tExemplify\x12\x1c.lexiseg.v1.ExemplifyRequest\x1a\x1d.lexiseg.v1.ExemplifyResponse\x12\x61\n\x0cSegmentVideo\x12%.lexiseg.v1.WorkerSegmentVideoRequest\x1a&.lexiseg.v1.WorkerSegmentVideoResponse(\x01\x30\x01\x12P\n\x0bWatchStatus\x12\x1e.lexiseg.v1.WatchStatusRequest\x1a\x1f.lexiseg.v1.WatchStatusResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17lexiseg/v1/worker.proto\x12\nlexiseg.v1\x1a\x1dlexiseg/v1/segmentation.proto\"\xb8\x01\n\x0fVocabularyClass\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08synonyms\x18\x02 \x03(\t\x12\x16\n\tthreshold\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05thing\x18\x04 \x01(\x08H\x01\x88\x01\x01\x12 \n\x05shown\x18\x05 \x01(\x0b\x32\x11.lexiseg.v1.Shown\x12\x0f\n\x07unnamed\x18\x06 \x01(\x08\x12\x0e\n\x06senses\x18\x07 \x03(\tB\x0c\n\n_thresholdB\x08\n\x06_thing\";\n\x05Shown\x12\x10\n\x08positive\x18\x01 \x03(\x0c\x12\x10\n\x08negative\x18\x02 \x03(\x0c\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\"\x82\x01\n\nVocabulary\x12,\n\x07\x63lasses\x18\x01 \x03(\x0b\x32\x1b.lexiseg.v1.VocabularyClass\x12*\n\nbackground\x18\x02 \x01(\x0b\x32\x16.lexiseg.v1.Background\x12\x11\n\x04name\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_name\"\xf5\x02\n\x08Question\x12*\n\nvocabulary\x18\x01 \x01(\x0b\x32\x16.lexiseg.v1.Vocabulary\x12\r\n\x05model\x18\x02 \x01(\t\x12\x1e\n\x04task\x18\x03 \x01(\x0e\x32\x10.lexiseg.v1.Task\x12$\n\x04mask\x18\x04 \x01(\x0e\x32\x16.lexiseg.v1.MaskFormat\x12\x0f\n\x07overlay\x18\x05 \x01(\x08\x12\x12\n\nconfidence\x18\x06 \x01(\x08\x12\"\n\x06refine\x18\x07 \x01(\x0e\x32\x12.lexiseg.v1.Refine\x12\x16\n\tthreshold\x18\x08 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08max_side\x18\t \x01(\rH\x01\x88\x01\x01\x12#\n\x07prompts\x18\n \x03(\x0b\x32\x12.lexiseg.v1.Prompt\x12\x0c\n\x04once\x18\x0b \x01(\x08\x12\x10\n\x08simplify\x18\r \x01(\x01\x12\x10\n\x08\x64oubtful\x18\x0e \x01(\x08\x42\x0c\n\n_thresholdB\x0b\n\t_max_side\"d\n\x06Origin\x12\r\n\x05owner\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x13\n\x0btraceparent\x18\x03 \x01(\t\x12\x0e\n\x06source\x18\x04 \x01(\t\x12\x12\n\nbackground\x18\x05 \x01(\x08\"g\n\x0bImageHeader\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\t\x12\x1e\n\x04size\x18\x02 \x01(\x0b\x32\x10.lexiseg.v1.Size\x12\x13\n\x0borientation\x18\x03 \x01(\r\x12\x13\n\x0bhas_colours\x18\x04 \x01(\x08\"\xef\x01\n\x14WorkerSegmentRequest\x12&\n\x08question\x18\x01 \x01(\x0b\x32\x14.lexiseg.v1.Question\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x12\x12\n\x08image_id\x18\x03 \x01(\tH\x00\x12\"\n\x06origin\x18\x04 \x01(\x0b\x32\x12.lexiseg.v1.Origin\x12\x1e\n\x04size\x18\x05 \x01(\x0b\x32\x10.lexiseg.v1.Size\x12\'\n\x06header\x18\x06 \x01(\x0b\x32\x17.lexiseg.v1.ImageHeader\x12\x12\n\ncontent_id\x18\x07 \x01(\tB\x07\n\x05image\"D\n\x15WorkerSegmentResponse\x12+\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x1b.lexiseg.v1.SegmentResponse\"C\n\rExampleRegion\x12#\n\x06region\x18\x01 \x01(\x0b\x32\x13.lexiseg.v1.Example\x12\r\n\x05\x66ield\x18\x02 \x01(\t\"\xad\x02\n\x10\x45xemplifyRequest\x12&\n\x08question\x18\x01 \x01(\x0b\x32\x14.lexiseg.v1.Question\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x12\x12\n\x08image_id\x18\x03 \x01(\tH\x00\x12\"\n\x06origin\x18\x04 \x01(\x0b\x32\x12.lexiseg.v1.Origin\x12*\n\x07regions\x18\x05 \x03(\x0b\x32\x19.lexiseg.v1.ExampleRegion\x12\x14\n\x0ckeep_picture\x18\x06 \x01(\x08\x12\x1e\n\x04size\x18\x07 \x01(\x0b\x32\x10.lexiseg.v1.Size\x12\'\n\x06header\x18\x08 \x01(\x0b\x32\x17.lexiseg.v1.ImageHeader\x12\x12\n\ncontent_id\x18\t \x01(\tB\x07\n\x05image\"z\n\x11\x45xemplifyResponse\x12\x10\n\x08image_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0c\n\x04rows\x18\x03 \x03(\x0c\x12\x0f\n\x07picture\x18\x04 \x01(\x0c\x12$\n\x07regions\x18\x05 \x03(\x0b\x32\x13.lexiseg.v1.Example\"\xdd\x01\n\x12WorkerStreamConfig\x12&\n\x08question\x18\x01 \x01(\x0b\x32\x14.lexiseg.v1.Question\x12\x11\n\tsmoothing\x18\x02 \x01(\x01\x12\x10\n\x08tracking\x18\x03 \x01(\x08\x12+\n\x0b\x64rop_policy\x18\x04 \x01(\x0e\x32\x16.lexiseg.v1.DropPolicy\x12\x18\n\x10\x66rames_in_flight\x18\x05 \x01(\r\x12\"\n\x06origin\x18\x06 \x01(\x0b\x32\x12.lexiseg.v1.Origin\x12\x0f\n\x07resumed\x18\x07 \x01(\x08\"\xc5\x01\n\x19WorkerSegmentVideoRequest\x12\x30\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x1e.lexiseg.v1.WorkerStreamConfigH\x00\x12\"\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x11.lexiseg.v1.FrameH\x00\x12\x1e\n\x04size\x18\x03 \x01(\x0b\x32\x10.lexiseg.v1.Size\x12\'\n\x06header\x18\x04 \x01(\x0b\x32\x17.lexiseg.v1.ImageHeaderB\t\n\x07message\"N\n\x1aWorkerSegmentVideoResponse\x12\x30\n\x06\x61nswer\x18\x01 \x01(\x0b\x32 .lexiseg.v1.SegmentVideoResponse\"\x14\n\x12WatchStatusRequest\"\xdf\x01\n\x13WatchStatusResponse\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\r\n\x05\x61live\x18\x02 \x01(\x08\x12\r\n\x05ready\x18\x03 \x01(\x08\x12\x10\n\x08\x64raining\x18\x04 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x06 \x03(\t\x12\'\n\x06models\x18\x07 \x03(\x0b\x32\x17.lexiseg.v1.ServedModel\x12\x11\n\tin_flight\x18\x08 \x01(\r\x12\x13\n\x0bqueue_limit\x18\t \x01(\r\x12\x13\n\x0bqueue_depth\x18\n \x01(\r\"<\n\x0bServedModel\x12\x0c\n\x04\x63\x61rd\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x0f\n\x07\x61waited\x18\x03 \x01(\x08\x32\xd7\x02\n\x06Worker\x12N\n\x07Segment\x12 .lexiseg.v1.WorkerSegmentRequest\x1a!.lexiseg.v1.WorkerSegmentResponse\x12H\n\tExemplify\x12\x1c.lexiseg.v1.ExemplifyRequest\x1a\x1d.lexiseg.v1.ExemplifyResponse\x12\x61\n\x0cSegmentVideo\x12%.lexiseg.v1.WorkerSegmentVideoRequest\x1a&.lexiseg.v1.WorkerSegmentVideoResponse(\x01\x30\x01\x12P\n\x0bWatchStatus\x12\x1e.lexiseg.v1.WatchStatusRequest\x1a\x1f.lexiseg.v1.WatchStatusResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,39 +33,39 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lexiseg_client.stubs.worker
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_VOCABULARYCLASS']._serialized_start=71
-  _globals['_VOCABULARYCLASS']._serialized_end=239
-  _globals['_SHOWN']._serialized_start=241
-  _globals['_SHOWN']._serialized_end=300
-  _globals['_VOCABULARY']._serialized_start=303
-  _globals['_VOCABULARY']._serialized_end=433
-  _globals['_QUESTION']._serialized_start=436
-  _globals['_QUESTION']._serialized_end=809
-  _globals['_ORIGIN']._serialized_start=811
-  _globals['_ORIGIN']._serialized_end=911
-  _globals['_IMAGEHEADER']._serialized_start=913
-  _globals['_IMAGEHEADER']._serialized_end=1016
-  _globals['_WORKERSEGMENTREQUEST']._serialized_start=1019
-  _globals['_WORKERSEGMENTREQUEST']._serialized_end=1258
-  _globals['_WORKERSEGMENTRESPONSE']._serialized_start=1260
-  _globals['_WORKERSEGMENTRESPONSE']._serialized_end=1328
-  _globals['_EXAMPLEREGION']._serialized_start=1330
-  _globals['_EXAMPLEREGION']._serialized_end=1397
-  _globals['_EXEMPLIFYREQUEST']._serialized_start=1400
-  _globals['_EXEMPLIFYREQUEST']._serialized_end=1701
-  _globals['_EXEMPLIFYRESPONSE']._serialized_start=1703
-  _globals['_EXEMPLIFYRESPONSE']._serialized_end=1825
-  _globals['_WORKERSTREAMCONFIG']._serialized_start=1828
-  _globals['_WORKERSTREAMCONFIG']._serialized_end=2049
-  _globals['_WORKERSEGMENTVIDEOREQUEST']._serialized_start=2052
-  _globals['_WORKERSEGMENTVIDEOREQUEST']._serialized_end=2249
-  _globals['_WORKERSEGMENTVIDEORESPONSE']._serialized_start=2251
-  _globals['_WORKERSEGMENTVIDEORESPONSE']._serialized_end=2329
-  _globals['_WATCHSTATUSREQUEST']._serialized_start=2331
-  _globals['_WATCHSTATUSREQUEST']._serialized_end=2351
-  _globals['_WATCHSTATUSRESPONSE']._serialized_start=2354
-  _globals['_WATCHSTATUSRESPONSE']._serialized_end=2577
-  _globals['_SERVEDMODEL']._serialized_start=2579
-  _globals['_SERVEDMODEL']._serialized_end=2639
-  _globals['_WORKER']._serialized_start=2642
-  _globals['_WORKER']._serialized_end=2985
+  _globals['_VOCABULARYCLASS']._serialized_end=255
+  _globals['_SHOWN']._serialized_start=257
+  _globals['_SHOWN']._serialized_end=316
+  _globals['_VOCABULARY']._serialized_start=319
+  _globals['_VOCABULARY']._serialized_end=449
+  _globals['_QUESTION']._serialized_start=452
+  _globals['_QUESTION']._serialized_end=825
+  _globals['_ORIGIN']._serialized_start=827
+  _globals['_ORIGIN']._serialized_end=927
+  _globals['_IMAGEHEADER']._serialized_start=929
+  _globals['_IMAGEHEADER']._serialized_end=1032
+  _globals['_WORKERSEGMENTREQUEST']._serialized_start=1035
+  _globals['_WORKERSEGMENTREQUEST']._serialized_end=1274
+  _globals['_WORKERSEGMENTRESPONSE']._serialized_start=1276
+  _globals['_WORKERSEGMENTRESPONSE']._serialized_end=1344
+  _globals['_EXAMPLEREGION']._serialized_start=1346
+  _globals['_EXAMPLEREGION']._serialized_end=1413
+  _globals['_EXEMPLIFYREQUEST']._serialized_start=1416
+  _globals['_EXEMPLIFYREQUEST']._serialized_end=1717
+  _globals['_EXEMPLIFYRESPONSE']._serialized_start=1719
+  _globals['_EXEMPLIFYRESPONSE']._serialized_end=1841
+  _globals['_WORKERSTREAMCONFIG']._serialized_start=1844
+  _globals['_WORKERSTREAMCONFIG']._serialized_end=2065
+  _globals['_WORKERSEGMENTVIDEOREQUEST']._serialized_start=2068
+  _globals['_WORKERSEGMENTVIDEOREQUEST']._serialized_end=2265
+  _globals['_WORKERSEGMENTVIDEORESPONSE']._serialized_start=2267
+  _globals['_WORKERSEGMENTVIDEORESPONSE']._serialized_end=2345
+  _globals['_WATCHSTATUSREQUEST']._serialized_start=2347
+  _globals['_WATCHSTATUSREQUEST']._serialized_end=2367
+  _globals['_WATCHSTATUSRESPONSE']._serialized_start=2370
+  _globals['_WATCHSTATUSRESPONSE']._serialized_end=2593
+  _globals['_SERVEDMODEL']._serialized_start=2595
+  _globals['_SERVEDMODEL']._serialized_end=2655
+  _globals['_WORKER']._serialized_start=2658
+  _globals['_WORKER']._serialized_end=3001
 # @@protoc_insertion_point(module_scope)

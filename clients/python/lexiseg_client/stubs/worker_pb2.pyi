@@ -35,6 +35,7 @@ class VocabularyClass(_message.Message):
     THING_FIELD_NUMBER: _builtins.int
     SHOWN_FIELD_NUMBER: _builtins.int
     UNNAMED_FIELD_NUMBER: _builtins.int
+    SENSES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Label of its segments."""
     threshold: _builtins.float
@@ -51,6 +52,10 @@ class VocabularyClass(_message.Message):
     def shown(self) -> Global___Shown:
         """Embeddings of its examples."""
 
+    @_builtins.property
+    def senses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Glosses of its meanings."""
+
     def __init__(
         self,
         *,
@@ -60,10 +65,11 @@ class VocabularyClass(_message.Message):
         thing: _builtins.bool | None = ...,
         shown: Global___Shown | None = ...,
         unnamed: _builtins.bool = ...,
+        senses: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_thing", b"_thing", "_threshold", b"_threshold", "shown", b"shown", "thing", b"thing", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_thing", b"_thing", "_threshold", b"_threshold", "name", b"name", "shown", b"shown", "synonyms", b"synonyms", "thing", b"thing", "threshold", b"threshold", "unnamed", b"unnamed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_thing", b"_thing", "_threshold", b"_threshold", "name", b"name", "senses", b"senses", "shown", b"shown", "synonyms", b"synonyms", "thing", b"thing", "threshold", b"threshold", "unnamed", b"unnamed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__thing: _TypeAlias = _typing.Literal["thing"]  # noqa: Y015
     _WhichOneofArgType__thing: _TypeAlias = _typing.Literal["_thing", b"_thing"]  # noqa: Y015

@@ -66,9 +66,11 @@ from lexiseg_model.segmenter import (
     Unfamiliar,
     require_shown,
 )
-from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
+from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region, Vocabulary
 from lexiseg_model.vocabulary.bank import directions
+from lexiseg_model.vocabulary.glosses import with_senses
 
+MAX_EXPLAINED = 64  # words of a request that get glosses: each is up to four long texts more for the tower
 WEIGHTS_FILE = FILE  # the folder also holds familiar.safetensors
 IMAGE_PARTS = ("trunk", "lateral", "meaning", "context", "smooth", "pixel_head", "shortcut", "image_head", "evidence")
 
@@ -208,6 +210,18 @@ class TinySegmenter(Exportable, TorchPass):
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         return [] if self.familiar is None else self.familiar.unfamiliar(classes, rows_of)
+
+    def explained(self, vocabulary: Vocabulary) -> Vocabulary:
+        """With the senses of words that no mask of training shows; words of training are found better without."""
+        if self.familiar is None:
+            return vocabulary
+        known = self.familiar.masked
+        unknown = [
+            index
+            for index, entry in enumerate(vocabulary.classes)
+            if entry.names and not entry.senses and known.isdisjoint(name.lower() for name in entry.names)
+        ]
+        return with_senses(vocabulary, unknown) if 0 < len(unknown) <= MAX_EXPLAINED else vocabulary
 
     def training_words(self) -> Sequence[str]:
         return () if self.familiar is None else self.familiar.words

@@ -34,7 +34,7 @@ from lexiseg_train.data.indexed import measurable, read_dataset
 from lexiseg_train.data.licences import ATTRIBUTION, only_usable, usable_photographs, write_attribution
 from lexiseg_train.methods.tiny.confidence import fit_scores
 from lexiseg_train.methods.tiny.recipe import PUBLISHED_TRUNK, PromptsRecipe, TinyRecipe
-from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, names_of, write_words
+from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, classes_of, names_of, write_words
 from lexiseg_train.training.model_card import data_entry, lineage, measure_prompts, measure_quality, origin_fields
 
 SUMMARY = (
@@ -72,7 +72,8 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
         }
     )
     names = [*names_of(recipe.data, recipe.sets), *card.background.words]
-    write_words(weights.parent, names, TextBook.read(TEXTS).synonyms, load_text_tower())
+    masked = [*classes_of(recipe.data, recipe.sets), *card.background.words]
+    write_words(weights.parent, names, TextBook.read(TEXTS).synonyms, load_text_tower(), masked)
     catalogue.write_card(card, weights.parent)
     segmenter = catalogue.load_folder(weights.parent, recipe.device)
     masked = [name for name in recipe.sets if (recipe.data / name / "train" / "masks").is_dir()]

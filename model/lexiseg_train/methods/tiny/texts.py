@@ -216,7 +216,13 @@ def _gloss(glosses: Mapping[str, str], name: str) -> list[str]:
     return [glosses[name]] if name in glosses else []
 
 
-def write_words(folder: Path, names: Iterable[str], synonyms: dict[str, list[str]], tower: MiniLM) -> None:
+def write_words(
+    folder: Path,
+    names: Iterable[str],
+    synonyms: dict[str, list[str]],
+    tower: MiniLM,
+    masked: Iterable[str] | None = None,
+) -> None:
     """Write the names of classes and their synonyms, with a bound fitted on the synonyms.
 
     The regression that tells words of other languages depends on the text tower alone: it is that of the bundled model.
@@ -226,6 +232,7 @@ def write_words(folder: Path, names: Iterable[str], synonyms: dict[str, list[str
         names: of the classes in training.
         synonyms: other words for a name; those of other names do not count.
         tower: of the model.
+        masked: the names that training has masks of; None: all.
     """
     trained = list(dict.fromkeys(name for name in names if name != BACKGROUND))
     others = [word for name in trained for word in synonyms.get(name, []) if word not in trained]
@@ -236,7 +243,10 @@ def write_words(folder: Path, names: Iterable[str], synonyms: dict[str, list[str
     left_out = cosines.max(1)[len(trained) :]
     bound = float(np.percentile(left_out if len(left_out) else cosines.max(1), UNFAMILIAR_PERCENT))
     bundled = read_familiar(FOLDER, tower.digest)
-    write_familiar(folder, words, rows, bound, tower.digest, None if bundled is None else bundled.foreign)
+    with_masks = trained if masked is None else list(masked)
+    with_masks = [word for name in with_masks for word in (name, *synonyms.get(name, []))]
+    foreign = None if bundled is None else bundled.foreign
+    write_familiar(folder, words, rows, bound, tower.digest, foreign, sorted({*with_masks}.intersection(words)))
 
 
 def write_familiar(
@@ -246,9 +256,14 @@ def write_familiar(
     bound: float,
     text_digest: str,
     foreign: NDArray[np.float32] | None = None,
+    masked: Sequence[str] | None = None,
 ) -> None:
-    """Write words, rows [N, D], bound and the regression of foreign words [D + 1] beside the weights."""
+    """Write words, rows [N, D], bound and the regression of foreign words [D + 1] beside the weights.
+
+    `masked`: the words that training has masks of; None: all.
+    """
     metadata = {
+        "masked": json.dumps(list(words if masked is None else masked), ensure_ascii=False),
         "words": json.dumps(list(words), ensure_ascii=False),
         "bound": f"{bound:.2f}",
         "text_digest": text_digest,
@@ -259,12 +274,16 @@ def write_familiar(
     save_file(tensors | ({} if foreign is None else {"foreign": foreign}), folder / FILE, metadata)
 
 
+def classes_of(data: Path, sets: Iterable[str]) -> list[str]:
+    """Names of the class lists of data sets, of which there are masks."""
+    listed = (data / name / CLASSES for name in sets)
+    return [name for path in listed if path.exists() for name in json.loads(path.read_text())]
+
+
 def names_of(data: Path, sets: Iterable[str]) -> list[str]:
     """Names of data sets: of their class lists, and the labels of whole photographs."""
-    names: list[str] = []
+    names = classes_of(data, sets)
     for folder in (data / name for name in sets):
-        if (folder / CLASSES).exists():
-            names += json.loads((folder / CLASSES).read_text())
         if (folder / "labels.json").exists():
             names += [name for of_file in json.loads((folder / "labels.json").read_text()).values() for name in of_file]
     return names

@@ -51,7 +51,7 @@ class NamedVocabulary:
     def nbytes(self) -> int:
         """Approximate bytes in memory: texts, pictures as bytes, and with each example as base64."""
         entries = self.vocabulary.classes
-        texts = sum(sys.getsizeof(text) for entry in entries for text in (entry.name, *entry.synonyms))
+        texts = sum(sys.getsizeof(text) for entry in entries for text in (entry.name, *entry.synonyms, *entry.senses))
         contents = [example.image.content or b"" for example in self.examples]
         pictures = sum(len(content) for content in {id(content): content for content in contents}.values())
         return BYTES_PER_CLASS * len(entries) + texts + pictures + sum(4 * len(content) // 3 for content in contents)
@@ -116,6 +116,8 @@ def encode(content: dict[str, Any]) -> bytes:
 def _class(entry: ClassEntry, entered: str | ClassInput) -> dict[str, Any]:
     """A checked class as JSON values, with its examples as they were sent."""
     checked = {"name": entry.name, "synonyms": list(entry.synonyms), "threshold": entry.threshold}
+    if entry.senses:
+        [checked["gloss"]] = entry.senses
     if isinstance(entered, str) or not entered.examples:
         return checked
     examples = {

@@ -82,6 +82,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "one class": {"classes": ["sky"]},
     "synonyms and a threshold": {"classes": ["sky", SOFA]},
     "a named vocabulary": {"vocabulary": "voc21"},
+    "a meaning": {"classes": ["sky", {"name": "crane", "gloss": "large wading bird"}]},
     "everything": {
         "classes": ["sky"], "task": "semantic", "model": "colours@1", "mask": "polygon", "refine": "pamr",
         "overlay": True, "confidence": True, "threshold": 0.2, "doubtful": True, "max_side": 64,

@@ -1,7 +1,8 @@
 """Detect unfamiliar words: words unlike all training words of `tiny`, and words of other languages.
 
 The text tower embeds every word near some other, so the model scores any word. `familiar.safetensors` beside the
-weights holds the rows of the training words; a word whose highest cosine with them is below a bound is unfamiliar. The
+weights holds the rows of the training words; a word whose highest cosine with them is below a bound is unfamiliar. It
+also names the words that training had masks of: all others are asked with the glosses of their meanings, too. The
 tower reads English only and embeds a foreign word near a random English one. So the file also holds a logistic
 regression fitted on frequent words of twelve languages. A letter that is not Latin makes a word foreign.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -40,14 +41,21 @@ class Nearest(NamedTuple):
 class Familiar:
     """The training words [N], their rows [N, D] and the cosine from which a text is familiar. Thread-safe.
 
-    `foreign` [D + 1]: weights and bias of the regression; texts with a positive logit are not English.
+    `foreign` [D + 1]: weights and bias of the regression; texts with a positive logit are not English. `masked`: the
+    words, in lower case, that training had masks of; None: all.
     """
 
     def __init__(
-        self, words: Sequence[str], rows: NDArray[np.float32], bound: float, foreign: NDArray[np.float32] | None
+        self,
+        words: Sequence[str],
+        rows: NDArray[np.float32],
+        bound: float,
+        foreign: NDArray[np.float32] | None,
+        masked: Collection[str] | None = None,
     ) -> None:
         self.bound = bound
         self.words = tuple(words)
+        self.masked = frozenset(word.lower() for word in (words if masked is None else masked))
         self.rows = unit_rows(rows)
         self.foreign = foreign
 
@@ -71,8 +79,8 @@ class Familiar:
 
     def unfamiliar(self, classes: Sequence[ClassEntry], rows_of: RowsOf) -> list[Unfamiliar]:
         """Return the classes that are unlike all training words, or not English."""
-        nearest = iter(self.nearest([TEMPLATE.format(text) for entry in classes for text in entry.texts], rows_of))
-        most_familiar = [max((next(nearest) for _ in entry.texts), key=lambda word: word.likeness) for entry in classes]
+        nearest = iter(self.nearest([TEMPLATE.format(text) for entry in classes for text in entry.names], rows_of))
+        most_familiar = [max((next(nearest) for _ in entry.names), key=lambda word: word.likeness) for entry in classes]
         return [
             Unfamiliar(index, word.word, word.likeness, self.bound, word.is_foreign)
             for index, word in enumerate(most_familiar)
@@ -94,11 +102,12 @@ def read_familiar(folder: Path, text_digest: str) -> Familiar | None:
             rows = file.get_tensor("rows")
             foreign = file.get_tensor("foreign") if "foreign" in file.keys() else None
         words, bound, digest = json.loads(metadata["words"]), float(metadata["bound"]), metadata["text_digest"]
+        masked = json.loads(metadata["masked"]) if "masked" in metadata else None  # files of 0.3 lack it
     except (SafetensorError, KeyError, ValueError) as error:
         raise WeightsError(f"{path} is damaged: {error!r}") from None
     if digest != text_digest:
         raise WeightsError(f"{path} belongs to the text tower {digest}; the installed one is {text_digest}")
-    return Familiar(words, rows.astype(np.float32), bound, foreign)
+    return Familiar(words, rows.astype(np.float32), bound, foreign, masked)
 
 
 def _is_readable(character: str) -> bool:

@@ -81,7 +81,7 @@ def words_in(mask: NDArray[np.uint8], classes: tuple[str, ...]) -> dict[int, str
 
 def outcomes(segmenter: Segmenter, asked: Asked, background: Background | None, rows_of: KnownRows) -> list[Outcome]:
     """What comes of each word of a photograph."""
-    vocabulary = Vocabulary(tuple(map(ClassEntry, asked.words.values())), background)
+    vocabulary = segmenter.explained(Vocabulary(tuple(map(ClassEntry, asked.words.values())), background))
     answer = tasks.segment("semantic", segmenter, segmenter.encode(asked.image), vocabulary, rows_of=rows_of)
     segments = {segment.class_index: segment for segment in answer.segments}
     labelled = asked.mask != IGNORE

@@ -79,7 +79,8 @@ def check(segmenter: Segmenter, root: Path) -> OpenFigures:
     """Measure a model; the other words are drawn by a photograph's number, the same for every model."""
     names = sorted(json.loads(OPEN_NAMES.read_text(encoding="utf-8")))
     known = np.array([name.lower() in trunk_names() for name in names])
-    every, rows_of = Vocabulary(tuple(map(ClassEntry, names))), KnownRows(segmenter)
+    asked = {name: segmenter.explained(Vocabulary((ClassEntry(name),))).classes[0] for name in names}
+    every, rows_of = Vocabulary(tuple(asked.values())), KnownRows(segmenter)
     presence, truth, first, pointed = [], [], [], []
     for number, shown in enumerate(photographs(root, frozenset(names))):
         features = segmenter.encode(read_photograph(shown.path))
@@ -90,7 +91,7 @@ def check(segmenter: Segmenter, root: Path) -> OpenFigures:
         absent = sorted(set(names) - set(shown.names))
         for name in shown.names:
             words = [name, *random.choice(absent, OTHERS, replace=False).tolist()]
-            bank = bank_of(segmenter, Vocabulary(tuple(map(ClassEntry, words))), rows_of)
+            bank = bank_of(segmenter, Vocabulary(tuple(asked[word] for word in words)), rows_of)
             first.append((names.index(name), is_most_present(segmenter.presence(features, bank), len(words))))
             if name in shown.boxes:
                 place = best_pixel(words_of(segmenter).class_scores(features, bank), features)

@@ -220,5 +220,11 @@ def _write_words(folder: Path, start: Path, classes: tuple[str, ...]) -> None:
     new_words = [word for word in words if word not in before.words]
     rows = [before.rows, *([tower.encode([TEMPLATE.format(word) for word in new_words])] if new_words else [])]
     write_familiar(
-        folder, [*before.words, *new_words], np.concatenate(rows), before.bound, tower.digest, before.foreign
+        folder,
+        [*before.words, *new_words],
+        np.concatenate(rows),
+        before.bound,
+        tower.digest,
+        before.foreign,
+        [*before.masked, *words],
     )

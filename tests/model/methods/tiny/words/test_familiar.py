@@ -11,7 +11,7 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
-from lexiseg_model.types import ClassEntry
+from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.methods.tiny.texts import write_familiar, write_words
 
@@ -66,6 +66,33 @@ def test_words_the_bundled_model_was_not_trained_on_are_unfamiliar(tiny: TinySeg
 
     assert [words[stranger.class_index] for stranger in found] == ["quark"]
     assert all(stranger.likeness < stranger.bound for stranger in found)
+
+
+def test_words_that_training_had_no_masks_of_are_explained(tiny: TinySegmenter) -> None:
+    classes = (ClassEntry("dog"), ClassEntry("crane"), ClassEntry("flamingo"), ClassEntry("glorbix"))
+
+    explained = tiny.explained(Vocabulary((*classes, ClassEntry("bittern", senses=("a drill",)))))
+
+    assert [len(entry.senses) for entry in explained.classes] == [0, 2, 1, 0, 1]
+    assert explained.classes[1].texts[2] == (
+        "crane: large long-necked wading bird of marshes and plains in many parts of the world"
+    )
+
+
+def test_long_lists_are_not_explained(tiny: TinySegmenter) -> None:
+    vocabulary = Vocabulary(tuple(ClassEntry(f"crane {number}", ("crane",)) for number in range(65)))
+
+    assert tiny.explained(vocabulary) is vocabulary
+
+
+def test_words_of_photographs_alone_have_no_masks(tmp_path: Path, tower: MiniLM) -> None:
+    write_words(tmp_path, ["dog", "puffin"], {"dog": ["puppy"], "puffin": ["sea parrot"]}, tower, ["dog"])
+
+    familiar = read_familiar(tmp_path, tower.digest)
+
+    assert familiar is not None
+    assert familiar.words == ("dog", "puffin", "puppy", "sea parrot")
+    assert familiar.masked == {"dog", "puppy"}
 
 
 FOREIGN = {
