@@ -165,11 +165,12 @@ class TinyNetwork(nn.Module):
             if level == COARSE_LEVEL:
                 coarse = decoded
         pooled = torch.cat([mean[:, :, 0, 0], head.amax((2, 3))], 1)
-        hidden = self.evidence[1](self.evidence[0](head))
-        pixels = self.pixel_head(decoded)
-        if self.shortcut is not None:
-            pixels = pixels + self.shortcut(pyramid[COARSE_LEVEL], hidden, pixels.shape[-2:])
-        features = ImageFeatures(_unit(pixels), _unit(self.image_head(pooled)), self.evidence[2](hidden))
+        pixels, first, last = self.pixel_head(decoded), self.evidence[:2], self.evidence[2]
+        if self.shortcut is None:  # the order of operations is that of the ranges of bundled graphs
+            return ImageFeatures(_unit(pixels), _unit(self.image_head(pooled)), last(first(head))), coarse
+        hidden = first(head)
+        pixels = pixels + self.shortcut(pyramid[COARSE_LEVEL], hidden, pixels.shape[-2:])
+        features = ImageFeatures(_unit(pixels), _unit(self.image_head(pooled)), last(hidden))
         return features, coarse
 
     def project_texts(self, rows: Tensor) -> Tensor:
