@@ -408,7 +408,7 @@ def test_a_worker_loads_without_what_few_questions_need() -> None:
     """Imports of `lexiseg segment photo.jpg -c dog`, most of its time."""
     rare = "fastapi", "matplotlib", "open_clip", "pandas", "scipy", "skimage", "timm", "torchvision"
     program = (
-        "import sys, lexiseg_service.commands.serving.worker, lexiseg_service.commands.serving.local, "
+        "import sys, lexiseg_service.commands.serving.worker, lexiseg_service.commands.local, "
         f"lexiseg_service.commands.segment.run; sys.exit(' '.join(set({rare}) & set(sys.modules)) or None)"
     )
 
@@ -423,7 +423,7 @@ def test_serving_and_one_image_load_no_optional_part() -> None:
     methods = {f"lexiseg_model.methods.{path.name}" for path in (ROOT / MODEL / "methods").iterdir()}
     program = (
         "import sys, lexiseg_service.cli, lexiseg_service.commands.serving.gateway, "
-        "lexiseg_service.commands.serving.worker, lexiseg_service.commands.serving.local, "
+        "lexiseg_service.commands.serving.worker, lexiseg_service.commands.local, "
         "lexiseg_service.commands.segment.run; "
         "from lexiseg_model.catalogue import models; models.cards(None); "
         "lexiseg_service.cli.app(['--help'], standalone_mode=False); print(*sys.modules)"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from lexiseg_model.clip import by_example, windowed
+from lexiseg_model.clip import by_example, fusion, windowed
 from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.images import Normalisation, Padding, normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter, Languages
@@ -33,7 +33,6 @@ from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Competing, ExampleVectors, RowsOf, TextBank, TextRows, Unfamiliar
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement, Region, StrictModel, Vocabulary
-from lexiseg_model.vocabulary import fusion
 
 TEXTS_AT_ONCE = 256  # maps of so many are averaged over windows before their classes take the best
 MAX_SCORES_AT_FULL_SIZE = 2**28  # scores, of classes and pixels: a gigabyte

@@ -120,7 +120,7 @@ class LexisegProgram:
 
     def server(self, url: str | None, task: Task) -> AbstractContextManager[Server]:
         """The server at an address, or without one a server in this process, whose model can do the task."""
-        from lexiseg_service.commands.serving.local import open_server
+        from lexiseg_service.commands.local import open_server
 
         return open_server(url, self.settings, task)
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, require_named_weights, settings_of
-from lexiseg_model.clip import by_example, windowed
+from lexiseg_model.clip import by_example, fusion, windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text_side import ClassRule
@@ -31,7 +31,6 @@ from lexiseg_model.methods.s_seg.settings import Combination, SSegSettings
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import ExampleVectors, Proposals, TextBank, TextRows
 from lexiseg_model.types import ModelCard, Refinement, Region
-from lexiseg_model.vocabulary import fusion
 
 EPSILON = 1e-6
 MIN_SCORE = 1e-8  # lower bound of scores before a logarithm

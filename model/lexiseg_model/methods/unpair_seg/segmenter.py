@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lexiseg_model.catalogue import weights
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, require_named_weights
-from lexiseg_model.clip import by_example, windowed
+from lexiseg_model.clip import by_example, fusion, windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import TextSide, template_set
@@ -40,7 +40,6 @@ from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
-from lexiseg_model.vocabulary import fusion
 from lexiseg_model.vocabulary.examples import box_cells, mask_cells
 
 NAMES = ("masks", "level32", "level16", "level8", "dense", "adapted")

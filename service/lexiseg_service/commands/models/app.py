@@ -147,8 +147,8 @@ def push_model(
 
       lexiseg models push mine /mnt/shared/models
     """
-    from lexiseg_model.catalogue import exchange
     from lexiseg_model.catalogue import models as catalogue
+    from lexiseg_service.commands.models import exchange
 
     sent: list[str] = []
 
@@ -179,8 +179,8 @@ def pull_model(
 
       lexiseg models pull /mnt/shared/models/mine --models-dir models/ --as mine@2
     """
-    from lexiseg_model.catalogue import exchange
     from lexiseg_model.catalogue import models as catalogue
+    from lexiseg_service.commands.models import exchange
 
     models_dir = _models_dir(settings, "folder to pull into")
     root, _, last = url.rstrip("/").rpartition("/")

@@ -12,7 +12,7 @@ from lexiseg_labels.masks import png
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.available import available
 from lexiseg_model.types import Task
-from lexiseg_service.commands.serving.local import open_server
+from lexiseg_service.commands.local import open_server
 from lexiseg_service.settings import Settings
 
 HEIGHT, WIDTH, RADIUS = 360, 480, 70  # of the picture and of the ball in it, in pixels

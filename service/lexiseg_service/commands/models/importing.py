@@ -16,10 +16,10 @@ from pydantic.fields import FieldInfo
 
 from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.catalogue.foreign import foreign_names, stand_ins
 from lexiseg_model.catalogue.method import Method
 from lexiseg_model.command_line.options import Grouped
 from lexiseg_model.errors import OptionError
+from lexiseg_service.commands.models.foreign import foreign_names, stand_ins
 from lexiseg_service.commands.options import flag, option, replace_parameter, takes_settings
 from lexiseg_service.settings import Settings
 

@@ -19,8 +19,8 @@ from lexiseg_model.command_line.outputs import STDOUT
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.batch.lane import work
 from lexiseg_service.commands.image_files import Source
+from lexiseg_service.commands.local import open_server
 from lexiseg_service.commands.segment.results import Job, Results, format_named
-from lexiseg_service.commands.serving.local import open_server
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
 from lexiseg_service.in_process import resolved
 from lexiseg_service.question.prompts import resolve_prompts

@@ -37,7 +37,7 @@ from rasterio.windows import Window
 
 from lexiseg_labels.palette import colour
 from lexiseg_model.errors import DatasetError, OptionError
-from lexiseg_model.tasks.blending import Box
+from lexiseg_service.commands.segment_scene.blending import Box
 
 PERCENTILES = 2.0, 98.0
 PLACES, SIDE = 8, 128  # of the sample: squares along each side of the image, and their pixels

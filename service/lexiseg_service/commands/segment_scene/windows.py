@@ -131,7 +131,7 @@ class _WindowSegmenter:
 
     def segment(self, scene: Scene, folder: Path, name: str) -> int:
         """Write NAME.tif, NAME.gpkg and NAME.geojson, and return how many regions there are."""
-        from lexiseg_model.tasks.blending import Blend, Window
+        from lexiseg_service.commands.segment_scene.blending import Blend, Window
         from lexiseg_service.commands.segment_scene.scene import ClassMap, write_outlines
 
         # A window with less detail than the model takes would show it blurred pixels.
@@ -160,7 +160,7 @@ class _WindowSegmenter:
 
     def _score(self, rgb: NDArray[np.uint8]) -> Tensor:
         """Probabilities [K, h, w] in a window [H, W, 3]."""
-        from lexiseg_model.tasks.blending import score_window
+        from lexiseg_service.commands.segment_scene.blending import score_window
 
         plan = self._segmenter.plan(rgb, self._options)
         features = self._segmenter.assemble(plan, self._segmenter.encode_tiles(plan.tiles))

@@ -92,8 +92,8 @@ def video(
         raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")
     check_server(context, server)
     check_installed("video", "video", "av")
+    from lexiseg_service.commands.local import open_server
     from lexiseg_service.commands.server import client_prompts
-    from lexiseg_service.commands.serving.local import open_server
     from lexiseg_service.commands.video.run import run
     from lexiseg_service.in_process import resolved
 

@@ -18,7 +18,7 @@ from rasterio import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
 
-from lexiseg_model.tasks.blending import Box
+from lexiseg_service.commands.segment_scene.blending import Box
 from lexiseg_service.commands.segment_scene.scene import ClassMap, Region
 from tests import pictures
 from tests.service.commands.command_line import CommandLine

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model.catalogue.exchange import pull, push
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.tiny.weights import FOLDER
+from lexiseg_service.commands.models.exchange import pull, push
 from tests.s3_server import bucket
 
 
