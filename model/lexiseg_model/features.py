@@ -46,12 +46,14 @@ class Plan:
         tiles: uint8 [N, 3, s, t] RGB; all tiles of a plan have one shape, the *bucket*.
         layout: positions of the tiles; None: one tile, the whole image.
         picture: uint8 [H, W, 3], for methods that encode enlarged crops of small objects.
+        teaching: as of the InferenceOptions.
     """
 
     size: tuple[int, int]
     tiles: NDArray[np.uint8]
     layout: Layout | None = None
     picture: NDArray[np.uint8] | None = None
+    teaching: bool = False
 
     @property
     def bucket(self) -> tuple[int, int]:

@@ -104,6 +104,7 @@ class TextBank:
         levels: [T], added to the logits of each text; None: zeros.
         support: texts and examples of classes that have both, for methods that fuse them; None: there are none.
         excluded: cells that classes do not get, by class index.
+        learned: classes of a head; None: there are none.
         derived: values that methods computed from the bank, by name; cached with it.
     """
 
@@ -114,6 +115,7 @@ class TextBank:
     levels: Tensor | None = None
     support: Support | None = None
     excluded: dict[int, Excluded] = field(default_factory=dict)
+    learned: LearnedClasses | None = None
     derived: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @classmethod
@@ -161,6 +163,19 @@ class Excluded(NamedTuple):
     negatives: Tensor
     bound: Tensor
     examples: Tensor
+
+
+class LearnedClasses(NamedTuple):
+    """The L classes of a bank that a head has learned.
+
+    `classes` [L]: class indices; `directions` [L, F] float32; `text` [L] float32: factors of the logits by words;
+    `n_listed`: classes before the background words.
+    """
+
+    classes: NDArray[np.int64]
+    directions: Tensor
+    text: Tensor
+    n_listed: int
 
 
 class ExampleVectors(NamedTuple):
@@ -244,7 +259,7 @@ class Segmenter(ABC):
     def encode(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Features:
         """The whole image pass of one image [H, W, 3]; arguments and errors as `plan`."""
         plan = self.plan(rgb, options)
-        return self.assemble(plan, self.encode_tiles(plan.tiles))
+        return self.assemble(plan, image_pass(self, plan.teaching)(plan.tiles))
 
     def presence(self, features: Features, bank: TextBank) -> Tensor:
         """Logit [K] float32 of each class being in the image; by default its highest score."""
@@ -406,6 +421,9 @@ class Teachable(Protocol):
 
     teaching_size: int  # F, numbers of a cell; the last is 1
 
+    def encode_teaching(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        """As `encode_tiles`, with what teaching needs behind it."""
+
     def lesson(self, features: Features, labelled: LabelledPicture, bank: TextBank) -> Lesson:
         """What a picture teaches.
 
@@ -475,6 +493,11 @@ def examples_of(segmenter: Segmenter) -> Examples:
     if not isinstance(segmenter, Examples):
         raise ExamplesError(f"{segmenter.card.name} takes no classes by example")
     return segmenter
+
+
+def image_pass(segmenter: Segmenter, teaching: bool) -> Callable[[NDArray[np.uint8]], TileFeatures]:
+    """The image pass of a model, with what `teaching` needs where it can be taught."""
+    return segmenter.encode_teaching if teaching and isinstance(segmenter, Teachable) else segmenter.encode_tiles
 
 
 def teachable(segmenter: Segmenter) -> Teachable:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,12 @@ def require() -> ModuleType:
         return import_module("openvino")
     except ImportError:
         raise ExportError("runtime openvino needs OpenVINO, which is not installed: `pip install openvino`") from None
+
+
+class Output(NamedTuple):
+    """An output of a graph, as ONNX Runtime names them."""
+
+    name: str
 
 
 class Session:
@@ -54,8 +60,11 @@ class Session:
     def get_providers(self) -> list[str]:
         return ["OpenVINO"]
 
-    def run(self, outputs: None, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """All outputs of the graph, in order."""
+    def get_outputs(self) -> list[Output]:
+        return [Output(output.any_name) for output in self._compiled.outputs]
+
+    def run(self, names: Sequence[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The outputs of these names; None: all of the graph, in order."""
         request = self._compiled.create_infer_request()  # a request serves one thread
         results = request.infer(dict(inputs))
-        return [np.asarray(results[output]) for output in self._compiled.outputs]
+        return [np.asarray(results[name]) for name in names or self._compiled.outputs]

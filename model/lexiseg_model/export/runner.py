@@ -66,21 +66,27 @@ class OnnxRunner:
         """Whether it can encode tiles of this shape; the method's torch network encodes the others."""
         return None in self._sessions or bucket in self._sessions
 
-    def encode(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...] | None:
-        """As a call of the runner, for tiles [N, 3, s, t] of any shape; None where it does not take them."""
-        return self(tiles) if self.takes((tiles.shape[2], tiles.shape[3])) else None
+    @property
+    def n_outputs(self) -> int:
+        """Of the graphs; those of an older release may have fewer than `image_network`."""
+        return len(next(iter(self._sessions.values())).get_outputs())
 
-    def __call__(self, tiles: NDArray[np.uint8]) -> tuple[Tensor, ...]:
+    def encode(self, tiles: NDArray[np.uint8], n_outputs: int | None = None) -> tuple[Tensor, ...] | None:
+        """As a call of the runner, for tiles [N, 3, s, t] of any shape; None where it does not take them."""
+        return self(tiles, n_outputs) if self.takes((tiles.shape[2], tiles.shape[3])) else None
+
+    def __call__(self, tiles: NDArray[np.uint8], n_outputs: int | None = None) -> tuple[Tensor, ...]:
         """The outputs of `image_network` for tiles [N, 3, s, t] that it `takes`: float32, on the model's device.
 
-        On a CPU a tile's result does not depend on its batch, bit for bit.
+        On a CPU a tile's result does not depend on its batch, bit for bit. `n_outputs`: only so many, the first ones.
         """
         bucket = (tiles.shape[2], tiles.shape[3])
         session = self._sessions.get(bucket) or self._sessions[None]
         if self._device.type != "cpu":
-            return run_session(session, tiles, self._device)
+            return run_session(session, tiles, self._device, n_outputs)
         # One by one: a batch is no faster on a CPU, and its kernels round differently from those of a single tile.
-        passes = [run_session(session, tiles[index : index + 1], self._device) for index in range(len(tiles))]
+        each = (tiles[index : index + 1] for index in range(len(tiles)))
+        passes = [run_session(session, tile, self._device, n_outputs) for tile in each]
         return passes[0] if len(passes) == 1 else tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
 
 
@@ -136,18 +142,21 @@ def _open_in_openvino(folder: Path, graph: Graph, device: torch.device) -> openv
         raise ExportError(f"OpenVINO cannot load {folder / graph.file}: {error}") from error
 
 
-def run_session(session: Any, tiles: NDArray[np.uint8], device: torch.device) -> tuple[Tensor, ...]:
-    """Run the image pass on uint8 tiles [N, 3, s, t]; return its outputs on `device`.
+def run_session(
+    session: Any, tiles: NDArray[np.uint8], device: torch.device, n_outputs: int | None = None
+) -> tuple[Tensor, ...]:
+    """Run the image pass on uint8 tiles [N, 3, s, t]; return its outputs, or the first ones, on `device`.
 
     Raises:
         MemoryError: the tiles do not fit into the device's memory.
     """
-    return tuple(torch.from_numpy(array).to(device) for array in _run(session, {TILES: tiles}))
+    names = None if n_outputs is None else [output.name for output in session.get_outputs()[:n_outputs]]
+    return tuple(torch.from_numpy(array).to(device) for array in _run(session, {TILES: tiles}, names))
 
 
-def _run(session: Any, inputs: Mapping[str, NDArray[Any]]) -> Any:
+def _run(session: Any, inputs: Mapping[str, NDArray[Any]], names: Sequence[str] | None = None) -> Any:
     try:
-        return session.run(None, dict(inputs))
+        return session.run(names, dict(inputs))
     except Exception as error:  # ONNX Runtime's errors have no common base class
         if any(message in str(error) for message in OUT_OF_MEMORY):
             raise MemoryError(str(error)) from error  # the worker then splits the batch

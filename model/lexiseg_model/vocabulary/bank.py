@@ -6,14 +6,27 @@ caches the text rows that banks are built from.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import compress
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.segmenter import ExampleVectors, RowsOf, Segmenter, TextBank, TextRows, Unfamiliar, words_of
+from lexiseg_model.errors import ForeignLessonError
+from lexiseg_model.segmenter import (
+    ExampleVectors,
+    LearnedClasses,
+    RowsOf,
+    Segmenter,
+    TextBank,
+    TextRows,
+    Unfamiliar,
+    teachable,
+    words_of,
+)
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.examples import apart_from, vectors_of, with_examples
 
@@ -39,7 +52,7 @@ def bank_of(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> Te
 
     Raises:
         TaskError: a class has examples, which the method does not support.
-        OptionError: the examples of a class were encoded by another model.
+        OptionError: the examples of a class were encoded by another model, or it was taught to another.
     """
     words = _background_words(segmenter, vocabulary)
     key = vocabulary.classes, words
@@ -131,7 +144,31 @@ def _build(segmenter: Segmenter, classes: Classes, background: tuple[str, ...], 
         )
         rows = word_rows if rows is None else np.concatenate([rows, word_rows])
     bank = words_of(segmenter).text_bank(classes + words, rows) if rows is not None and len(rows) else None
-    return bank if bank is not None and not examples else with_examples(bank, examples, len(classes) + len(words))
+    if bank is None or examples:
+        bank = with_examples(bank, examples, len(classes) + len(words))
+    return replace(bank, learned=_learned(segmenter, classes, bank.vectors.device))
+
+
+def _learned(segmenter: Segmenter, classes: Classes, device: torch.device) -> LearnedClasses | None:
+    """The classes of a head among those of a vocabulary; None: there are none.
+
+    Raises:
+        TaskError: the model cannot be taught.
+        ForeignLessonError: a class was learned for other weights.
+    """
+    learned = {index: entry.learned for index, entry in enumerate(classes) if entry.learned is not None}
+    if not learned:
+        return None
+    size = teachable(segmenter).teaching_size
+    for index, each in learned.items():
+        if each.digest != segmenter.digest or len(each.direction) != 4 * size:
+            raise ForeignLessonError(
+                f"{classes[index].name!r} was taught to the weights {each.digest}; expected {segmenter.digest}: solve "
+                "the head again from its pictures"
+            )
+    rows = np.frombuffer(b"".join(each.direction for each in learned.values()), "<f4").reshape(-1, size)
+    text = torch.tensor([each.text for each in learned.values()], device=device)
+    return LearnedClasses(np.array([*learned]), torch.tensor(rows, device=device), text, len(classes))
 
 
 class KnownRows:

@@ -92,9 +92,8 @@ def _weights(labels: NDArray[np.int64], shares: Numbers, k: int) -> Numbers:
     """Weights [N] of cells: those of a class together weigh as the root of its share; the sum is 1."""
     total = np.zeros(k + 2)
     np.add.at(total, labels, shares)
-    weights = np.where(labels >= 0, shares / np.sqrt(np.maximum(total[labels], 1e-12)), 0.0)
-    scaled: Numbers = weights / weights.sum()
-    return scaled
+    weights: Numbers = np.where(labels >= 0, shares / np.sqrt(np.maximum(total[labels], 1e-12)), 0.0)
+    return weights * (1 / float(weights.sum()))
 
 
 def _fit(cells: Cells, k: int) -> tuple[Numbers, Numbers]:
@@ -123,7 +122,7 @@ def _ridge(features: NDArray[np.float32], targets: Numbers, weights: Numbers) ->
     weighted = features * weights[:, None].astype(np.float32)
     matrix = (features.T @ weighted).astype(np.float64)
     means = weighted.sum(0, dtype=np.float64) / weights.sum()
-    ridge: Numbers = STRENGTH * np.maximum(np.diag(matrix) - weights.sum() * means**2, 0)
+    ridge = np.maximum(np.diag(matrix) - weights.sum() * means**2, 0) * STRENGTH
     ridge[:-1] += 1e-6 * float(matrix.max())
     matrix[np.diag_indices_from(matrix)] += ridge
     solution: Numbers = np.linalg.solve(matrix, weighted.T.astype(np.float64) @ targets)

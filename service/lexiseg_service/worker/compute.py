@@ -24,7 +24,7 @@ import structlog
 import torch
 
 from lexiseg_model.features import TileFeatures
-from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.segmenter import Segmenter, image_pass
 from lexiseg_service.errors import NotReady
 from lexiseg_service.fair_queue import FairExecutor, FairQueue
 from lexiseg_service.watch.metrics import Metrics
@@ -182,7 +182,8 @@ class ComputeStage:
         with batch[0].job.loaded.held() as segmenter:
             began = time.monotonic()
             tiles = [job.plan.tiles[first:last] for job, first, last in batch]
-            tile_features = segmenter.encode_tiles(tiles[0] if len(tiles) == 1 else np.concatenate(tiles))
+            encode = image_pass(segmenter, batch[0].job.plan.teaching)
+            tile_features = encode(tiles[0] if len(tiles) == 1 else np.concatenate(tiles))
             start, complete = 0, []
             for job, first, last in batch:
                 end = start + last - first

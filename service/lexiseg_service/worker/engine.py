@@ -25,7 +25,6 @@ from typing import Any, overload
 
 import numpy as np
 
-from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks import overlay
 from lexiseg_model.pictures.reader import Picture
 from lexiseg_model.resources.device import choose_device
@@ -192,7 +191,7 @@ class Engine:
             decoded = self._pixels(job)
             self._check(request, decoded.size)
             job.notes = decoded.notes
-            plan = job.loaded.segmenter.plan(decoded.rgb, InferenceOptions(request.max_side))
+            plan = job.loaded.segmenter.plan(decoded.rgb, job.options)
             job.plan = plan.of_size(decoded.size)
         else:
             self._check(request, remembered.features.size)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lexiseg_model.features import Features
+from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.pictures.note import Note
 from lexiseg_model.resources.lru import Lru
 from lexiseg_service.worker.job import AnyJob
@@ -24,12 +24,12 @@ class FeatureKey(NamedTuple):
     owner: str  # id of the API key, "" without keys
     image_id: str
     model_digest: str
-    max_side: int | None
+    options: InferenceOptions
 
 
 def key_of(job: AnyJob) -> FeatureKey:
     """The key of a job's image and options."""
-    return FeatureKey(job.request.owner, job.image_id, job.loaded.segmenter.digest, job.request.max_side)
+    return FeatureKey(job.request.owner, job.image_id, job.loaded.segmenter.digest, job.options)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from structlog.contextvars import bound_contextvars
 
 from lexiseg_model.errors import ExamplesError, ForeignExamplesError, OptionError, PromptError, ShapeError, TaskError
-from lexiseg_model.features import Features, Plan, TileFeatures
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.pictures.note import Note
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady, QueueFull, RateLimited, ServiceError
 from lexiseg_service.fair_queue import Sender
@@ -101,9 +101,15 @@ class Job(Generic[T]):
         return len(self.plan.tiles)
 
     @property
-    def key(self) -> tuple[Loaded, tuple[int, int]]:
-        """Model and bucket: equal for all jobs of a batch."""
-        return self.loaded, self.plan.bucket
+    def options(self) -> InferenceOptions:
+        """Of the image pass that the request needs."""
+        taught = any(entry.learned is not None for entry in self.request.vocabulary.classes)
+        return InferenceOptions(self.request.max_side, taught)
+
+    @property
+    def key(self) -> tuple[Loaded, tuple[int, int], bool]:
+        """Model, bucket, and whether it teaches: equal for all jobs of a batch."""
+        return self.loaded, self.plan.bucket, self.plan.teaching
 
     def seconds_by_stage(self) -> defaultdict[str, float]:
         """Time in the runs of each stage that have ended, else 0; of `image`, in the batches that it was part of."""

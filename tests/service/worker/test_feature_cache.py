@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lexiseg_model.features import Features
+from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_service.worker import feature_cache
 from lexiseg_service.worker.feature_cache import FeatureCache, FeatureKey, Remembered
 
@@ -21,7 +21,7 @@ def _numbers_alone() -> Iterator[None]:
 
 
 def key(name: str = "image", owner: str = "", max_side: int | None = None) -> FeatureKey:
-    return FeatureKey(owner, name, "digest", max_side)
+    return FeatureKey(owner, name, "digest", InferenceOptions(max_side))
 
 
 def entry(n_bytes: int = 100) -> Remembered:

@@ -75,7 +75,8 @@ def _write_image_pass(source: Path, target: Path) -> None:
     from lexiseg_model.export.wasm import rewritten
 
     graph = rewritten(onnx.load(source))
-    for name, output in zip(("pixels", "image", "cells"), graph.graph.output, strict=True):
+    # Graphs of older releases lack the maps for teaching.
+    for name, output in zip(segmenter.KEPT_MAPS, graph.graph.output, strict=False):
         graph.graph.node.append(helper.make_node("Cast", [output.name], [name], to=TensorProto.FLOAT16))
         output.name = name
         output.type.tensor_type.elem_type = TensorProto.FLOAT16

@@ -59,15 +59,15 @@ class NormaliseColours(nn.Module):
 
 
 class ImagePass(nn.Module):
-    """uint8 [N, 3, s, t] -> the float32 tensors of ImageFeatures: [N, D, s/4, t/4], [N, D], [N, D, s/32, t/32]."""
+    """uint8 [N, 3, s, t] -> the float32 tensors of ImageFeatures: [N, D, s/4, t/4], [N, D], [N, D, s/32, t/32]; then
+    those of `TinyNetwork.teaching`."""
 
     def __init__(self, network: TinyNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        features = self.network(normalised(tiles))
-        return features.pixels, features.image, features.cells
+    def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
+        return self.network.teaching(normalised(tiles))
 
 
 class SharedPass(nn.Module):

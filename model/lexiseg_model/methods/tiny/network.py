@@ -152,10 +152,23 @@ class TinyNetwork(nn.Module):
     def forward(self, images: Tensor) -> ImageFeatures:
         return self.decode(*self.trunk(images))[0]
 
+    def teaching(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The tensors of `forward`, then what a head is taught by: the decoder's map [B, 128, H/4, W/4] and the trunk's
+        [B, 120, H/16, W/16]."""
+        pyramid, head = self.trunk(images)
+        mean = head.mean((2, 3), keepdim=True)
+        decoded, _ = self._decoded(pyramid, head, mean)
+        return *self._features(pyramid, head, mean, decoded), decoded, pyramid[COARSE_LEVEL]
+
     def decode(self, pyramid: list[Tensor], head: Tensor) -> tuple[ImageFeatures, Tensor]:
         """The features of the trunk's maps and, for auxiliary losses, the decoder's output at stride 16:
         [B, 128, H/16, W/16]."""
         mean = head.mean((2, 3), keepdim=True)
+        decoded, coarse = self._decoded(pyramid, head, mean)
+        return self._features(pyramid, head, mean, decoded), coarse
+
+    def _decoded(self, pyramid: list[Tensor], head: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+        """The decoder's output at stride 4, and at stride 16."""
         decoded = self.smooth[-1](self.lateral[-1](pyramid[-1]) + self.meaning(head) + self.context(mean))
         coarse = decoded
         for level in range(len(WIDTHS) - 2, -1, -1):
@@ -164,14 +177,16 @@ class TinyNetwork(nn.Module):
             decoded = self.smooth[level](lateral + decoded)
             if level == COARSE_LEVEL:
                 coarse = decoded
+        return decoded, coarse
+
+    def _features(self, pyramid: list[Tensor], head: Tensor, mean: Tensor, decoded: Tensor) -> ImageFeatures:
         pooled = torch.cat([mean[:, :, 0, 0], head.amax((2, 3))], 1)
         pixels, first, last = self.pixel_head(decoded), self.evidence[:2], self.evidence[2]
         if self.shortcut is None:  # the order of operations is that of the ranges of bundled graphs
-            return ImageFeatures(_unit(pixels), _unit(self.image_head(pooled)), last(first(head))), coarse
+            return ImageFeatures(_unit(pixels), _unit(self.image_head(pooled)), last(first(head)))
         hidden = first(head)
         pixels = pixels + self.shortcut(pyramid[COARSE_LEVEL], hidden, pixels.shape[-2:])
-        features = ImageFeatures(_unit(pixels), _unit(self.image_head(pooled)), last(hidden))
-        return features, coarse
+        return ImageFeatures(_unit(pixels), _unit(self.image_head(pooled)), last(hidden))
 
     def project_texts(self, rows: Tensor) -> Tensor:
         """Sentence embeddings [T, 384] -> unit vectors [T, D] in the pixels' space."""

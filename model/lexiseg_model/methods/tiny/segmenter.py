@@ -19,8 +19,8 @@ from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable, Part, PartRunner
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.torch_pass import TorchPass
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
-from lexiseg_model.methods.tiny import by_example, closer_look
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
+from lexiseg_model.methods.tiny import by_example, closer_look, teaching
 from lexiseg_model.methods.tiny.closer_look import Crop, cells_of
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, NormaliseColours, PromptGraphs, prompt_parts
 from lexiseg_model.methods.tiny.mask_rules import Palette, palette, worth
@@ -69,10 +69,12 @@ from lexiseg_model.segmenter import (
 from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region, Vocabulary
 from lexiseg_model.vocabulary.bank import directions
 from lexiseg_model.vocabulary.glosses import with_senses
+from lexiseg_model.vocabulary.heads import LabelledPicture, Lesson
 
 MAX_EXPLAINED = 64  # words of a request that get glosses: each is up to four long texts more for the tower
 WEIGHTS_FILE = FILE  # the folder also holds familiar.safetensors
 IMAGE_PARTS = ("trunk", "lateral", "meaning", "context", "smooth", "pixel_head", "shortcut", "image_head", "evidence")
+KEPT_MAPS = (*ImageFeatures._fields, *teaching.MAPS)  # the outputs of the image pass with teaching, in order
 
 
 class TinySegmenter(Exportable, TorchPass):
@@ -120,6 +122,8 @@ class TinySegmenter(Exportable, TorchPass):
 
     def use_image_runner(self, runner: OnnxRunner) -> None:
         super().use_image_runner(runner)
+        if runner.n_outputs < len(KEPT_MAPS):
+            return  # the graph is of an older release: torch encodes what teaches
         for name in IMAGE_PARTS:  # one graph takes tiles of every shape
             self.network._modules.pop(name, None)
 
@@ -130,14 +134,28 @@ class TinySegmenter(Exportable, TorchPass):
         size = picture_size(rgb)
         height, width = input_shape(size, self.card.input, options.max_side)
         picture = None if self._head is None else kept_picture(rgb, (height, width))
-        return Plan(size, resize_to(rgb, (height, width))[None], picture=picture)
+        return Plan(size, resize_to(rgb, (height, width))[None], picture=picture, teaching=options.teaching)
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        exported = None if self._runner is None else self._runner.encode(tiles)
+        exported = None if self._runner is None else self._runner.encode(tiles, len(ImageFeatures._fields))
         if exported is not None:
             return tuple(part.half() for part in exported)
         return self._run_torch(tiles, self._device)
+
+    @torch.inference_mode()
+    def encode_teaching(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        if self._runner is not None and self._runner.n_outputs == len(KEPT_MAPS):
+            exported = self._runner.encode(tiles)
+            assert exported is not None  # a graph takes tiles of every shape
+            return tuple(part.half() for part in exported)
+        maps = encode_each(tiles, self._device, self._teaching_pass)
+        return (*self.encode_tiles(tiles), *maps[len(ImageFeatures._fields) :])  # a question's words keep their bits
+
+    def _teaching_pass(self, tiles: Tensor) -> tuple[Tensor, ...]:
+        """As `_image_pass`, with what teaching needs."""
+        images = normalised(tiles).to(self._dtype, memory_format=torch.channels_last)
+        return tuple(part.half() for part in self.network.teaching(images))
 
     def _image_pass(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """The torch image pass of uint8 tiles [N, 3, s, t] on the device: float16."""
@@ -146,7 +164,8 @@ class TinySegmenter(Exportable, TorchPass):
         return features.pixels.half(), features.image.half(), features.cells.half()
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        tensors = {name: part[0] for name, part in zip(ImageFeatures._fields, tile_features, strict=True)}
+        names = KEPT_MAPS if plan.teaching else ImageFeatures._fields
+        tensors = {name: part[0] for name, part in zip(names, tile_features, strict=True)}
         tensors["guide"] = torch.from_numpy(halved(plan.tiles[0]))
         if plan.picture is not None:
             tensors["picture"] = torch.from_numpy(plan.picture)
@@ -168,13 +187,25 @@ class TinySegmenter(Exportable, TorchPass):
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        return self._scores_of(features.tensors["pixels"], bank, self._presence_of_texts(features, bank))
+        return self._scored(features, bank)[0]
 
     @torch.inference_mode()
     def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
+        scores, whole_image = self._scored(features, bank)
+        return Competing(scores, whole_image=whole_image)
+
+    def _scored(self, features: Features, bank: TextBank) -> tuple[Tensor, Tensor]:
+        """The scores [K, h, w], and the presence [K] in the whole image."""
         of_texts = self._presence_of_texts(features, bank)
-        scores = self._scores_of(features.tensors["pixels"], bank, of_texts)
-        return Competing(scores, whole_image=bank.best_of_texts(of_texts))
+        scores, presence = self._scores_of(features.tensors["pixels"], bank, of_texts), bank.best_of_texts(of_texts)
+        learned = bank.learned
+        if learned is None:
+            return scores, presence
+        above = teaching.margins(
+            learned, scores, self._background, teaching.cell_products(features, learned.directions)
+        )
+        presence = presence.index_copy(0, torch.from_numpy(learned.classes).to(self._device), _surest(above.flatten(1)))
+        return teaching.with_margins(learned, scores, self._background, above), presence
 
     def _presence_of_texts(self, features: Features, bank: TextBank) -> Tensor:
         """The presence logit [T] of each text in the whole image."""
@@ -196,17 +227,27 @@ class TinySegmenter(Exportable, TorchPass):
 
         The whole-image head ignores the other classes; pixel probabilities include the competition with them.
         """
-        of_texts = self._presence_of_texts(features, bank)
-        scores = self._scores_of(features.tensors["pixels"], bank, of_texts).flatten(1)
+        scores, whole_image = self._scored(features, bank)
+        scores = scores.flatten(1)
         scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self._background))
-        n = max(1, round(SUREST * scores.shape[1]))
-        surest = scores.topk(n, dim=1, sorted=False).values.logsumexp(1) - math.log(n)
-        return bank.best_of_texts(of_texts) + surest
+        return whole_image + _surest(scores)
 
     @torch.inference_mode()
     def whole_image(self, features: Features, bank: TextBank) -> Tensor:
-        """The presence logit [K] of each class's most present text, from the whole-image head."""
-        return bank.best_of_texts(self._presence_of_texts(features, bank))
+        """The presence logit [K] of each class's most present text, from the whole-image head.
+
+        That of a learned class is by how much its surest cells exceed the background.
+        """
+        return self._scored(features, bank)[1]
+
+    @property
+    def teaching_size(self) -> int:
+        return teaching.SIZE
+
+    @torch.inference_mode()
+    def lesson(self, features: Features, labelled: LabelledPicture, bank: TextBank) -> Lesson:
+        text = self._scored(features, bank)[0][: len(labelled.classes)] - self._background
+        return teaching.lesson_of(features, labelled, text, self.digest)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         return [] if self.familiar is None else self.familiar.unfamiliar(classes, rows_of)
@@ -316,13 +357,26 @@ class TinySegmenter(Exportable, TorchPass):
 
     @torch.inference_mode()
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
-        """The mean embedding [N, D] float32 under each mask; of its highest cell if it is empty."""
-        return mask_means(masks, self._pixels(features))
+        """The mean embedding [N, D] float32 under each mask; of its highest cell if it is empty.
+
+        Where features are kept for teaching, the mean of these follows: [N, D + F].
+        """
+        maps = self._pixels(features)
+        return mask_means(
+            masks,
+            torch.cat([maps, teaching.teaching_cells(features)]) if teaching.MAPS[0] in features.tensors else maps,
+        )
 
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Class scores [K, N] of regions: the mean of `class_scores` over a region if each class has one text."""
-        return self._scores_of(embeddings.T[..., None], bank, self._presence_of_texts(features, bank))[..., 0]
+        pixels, learned = embeddings[:, : self.network.embedding], bank.learned
+        scores = self._scores_of(pixels.T[..., None], bank, self._presence_of_texts(features, bank))
+        if learned is not None:
+            products = learned.directions @ embeddings[:, self.network.embedding :].T
+            above = teaching.margins(learned, scores, self._background, products[..., None])
+            scores = teaching.with_margins(learned, scores, self._background, above)
+        return scores[..., 0]
 
     def _predictor(self) -> MaskPredictor:
         if self._head is None:
@@ -350,6 +404,12 @@ class TinySegmenter(Exportable, TorchPass):
         """Pixels of the network's input per pixel of the image, x and y."""
         (rows, columns), (height, width) = cells_of(features), features.size
         return columns * STRIDE / width, rows * STRIDE / height
+
+
+def _surest(logits: Tensor) -> Tensor:
+    """The log of the mean of each row's surest cells' exponentials, of logits [K, n]: [K]."""
+    n = max(1, round(SUREST * logits.shape[1]))
+    return logits.topk(n, dim=1, sorted=False).values.logsumexp(1) - math.log(n)
 
 
 def require_text_tower(folder: Path | None) -> None:

@@ -1,0 +1,122 @@
+"""`tiny` taught by pictures: lessons, and what a head changes in an answer."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.catalogue.models import load
+from lexiseg_model.errors import ForeignLessonError, TeachingError
+from lexiseg_model.features import Features, InferenceOptions
+from lexiseg_model.methods.tiny import teaching
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.bank import KnownRows, bank_of
+from lexiseg_model.vocabulary.heads import MAX_CELLS, UNKNOWN, Head, LabelledPicture, Lesson
+from lexiseg_model.vocabulary.scoring import score_vocabulary
+from lexiseg_model.vocabulary.solving import solve
+
+Photographs = dict[str, NDArray[np.uint8]]
+TAUGHT = InferenceOptions(teaching=True)
+NAME = "crockery"
+
+
+def labels_of_coffee(rgb: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """The cup on its saucer, about; 1: none of it."""
+    height, width = rgb.shape[:2]
+    labels = np.ones((height, width), np.int64)
+    labels[height // 10 : height * 9 // 10, width // 4 : width * 4 // 5] = 0
+    return labels
+
+
+def lesson_of(tiny: TinySegmenter, rgb: NDArray[np.uint8], labels: NDArray[np.int64]) -> Lesson:
+    bank = bank_of(tiny, Vocabulary((ClassEntry(NAME),)), KnownRows(tiny))
+    return tiny.lesson(tiny.encode(rgb, TAUGHT), LabelledPicture(labels, (NAME,)), bank)
+
+
+@pytest.fixture(scope="module")
+def head(tiny: TinySegmenter, photographs: Photographs) -> Head:
+    rgb = photographs["coffee"]
+    return solve([lesson_of(tiny, rgb, labels_of_coffee(rgb))], (NAME,))
+
+
+def scored(tiny: TinySegmenter, features: Features, *classes: ClassEntry, background: bool = True) -> Tensor:
+    vocabulary = Vocabulary(classes, Background() if background else None)
+    return score_vocabulary(tiny, features, vocabulary, KnownRows(tiny))
+
+
+def test_what_a_picture_taught_is_found_in_it(tiny: TinySegmenter, photographs: Photographs, head: Head) -> None:
+    rgb = photographs["coffee"]
+    taught = ClassEntry(NAME, learned=head.learned()[0])
+
+    won = scored(tiny, tiny.encode(rgb, TAUGHT), taught).argmax(0).numpy() == 0
+
+    truth = teaching.cell_labels(labels_of_coffee(rgb), won.shape) == 0
+    assert (won & truth).sum() > 0.7 * (won | truth).sum()
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnx", "onnx-int8"])
+def test_words_that_were_not_taught_keep_their_bits(runtime: str, photographs: Photographs, head: Head) -> None:
+    model = load("tiny", device="cpu", runtime=runtime)  # type: ignore[arg-type]
+    rgb = photographs["coffee"]
+    known = ClassEntry("spoon"), ClassEntry("table")
+    taught = ClassEntry(NAME, learned=head.learned()[0])
+    assert isinstance(model, TinySegmenter)
+
+    without = scored(model, model.encode(rgb), *known, ClassEntry(NAME))
+    beside = scored(model, model.encode(rgb, TAUGHT), *known, taught)
+
+    assert torch.equal(beside[:2], without[:2])
+    assert not torch.equal(beside[2], without[2])
+
+
+def test_a_question_without_a_head_keeps_nothing_for_teaching(tiny: TinySegmenter, photographs: Photographs) -> None:
+    usual, taught = (tiny.encode(photographs["coffee"], options) for options in (InferenceOptions(), TAUGHT))
+
+    assert taught.tensors.keys() - usual.tensors.keys() == set(teaching.MAPS)
+    assert all(torch.equal(part, taught.tensors[name]) for name, part in usual.tensors.items())
+
+
+def test_a_region_is_scored_as_its_cells_are(tiny: TinySegmenter, photographs: Photographs, head: Head) -> None:
+    features = tiny.encode(photographs["coffee"], TAUGHT)
+    bank = bank_of(tiny, Vocabulary((ClassEntry(NAME, learned=head.learned()[0]),), None), KnownRows(tiny))
+    everywhere = torch.ones(1, *features.tensors["pixels"].shape[1:])
+
+    of_region = tiny.region_scores(features, tiny.embed_masks(features, everywhere), bank)
+
+    torch.testing.assert_close(of_region[:, 0], tiny.class_scores(features, bank).mean((1, 2)), atol=1e-2, rtol=1e-2)
+
+
+def test_a_lesson_is_bounded_and_stands_for_the_whole_picture(tiny: TinySegmenter, photographs: Photographs) -> None:
+    rgb = photographs["coffee"]
+
+    lesson = lesson_of(tiny, rgb, labels_of_coffee(rgb))
+
+    assert len(lesson.labels) <= MAX_CELLS
+    assert lesson.cells.shape[1] == tiny.teaching_size
+    assert lesson.shares.sum() == pytest.approx(1, abs=1e-4)
+    assert set(lesson.labels.tolist()) == {0, 1}
+
+
+def test_a_thing_smaller_than_a_cell_teaches_still(tiny: TinySegmenter, photographs: Photographs) -> None:
+    labels = np.full(photographs["coffee"].shape[:2], UNKNOWN)
+    labels[100:103, 100:103] = 0
+
+    assert lesson_of(tiny, photographs["coffee"], labels).labels.tolist() == [0]
+
+
+def test_labels_of_another_size_than_the_picture_are_refused(tiny: TinySegmenter, photographs: Photographs) -> None:
+    with pytest.raises(TeachingError, match=r"expected labels \[400, 600\].* got \[4, 6\]"):
+        lesson_of(tiny, photographs["coffee"], np.zeros((4, 6), np.int64))
+
+
+def test_a_head_of_other_weights_is_refused(tiny: TinySegmenter, photographs: Photographs, head: Head) -> None:
+    learned = head.learned()[0]
+    assert learned is not None
+    foreign = ClassEntry(NAME, learned=replace(learned, digest="other"))
+
+    with pytest.raises(ForeignLessonError, match="taught to the weights other"):
+        scored(tiny, tiny.encode(photographs["coffee"], TAUGHT), foreign)
