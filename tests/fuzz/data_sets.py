@@ -36,6 +36,8 @@ def data_sets() -> Iterator[tuple[str, bytes]]:
     yield "yolo", _yolo("train: images\nnames: [a]\n")
     yield "coco", _coco("a.png")
     yield "labelme", _labelme("a.png")
+    yield "label studio", _label_studio(10)
+    yield "datumaro", _datumaro([1, 1, 9, 1, 9, 9])
     yield "zip", _zip(PLAIN)
     yield "no readable picture", _files({**PLAIN, "images/a.png": b"no picture"})
     yield from _hostile_yolo()
@@ -64,6 +66,9 @@ def _hostile_json() -> Iterator[tuple[str, bytes]]:
     yield "coco runs", _coco("a.png", RUNS)
     yield "labelme above", _labelme(WORDS)
     yield "labelme with data", _labelme("b.png", "iVBORw0KGgo=")
+    yield "label studio beyond", _label_studio(1e300)
+    yield "label studio of a brush", _label_studio([255] * 9)
+    yield "datumaro of half a corner", _datumaro([1, 1, 9])
 
 
 def _hostile_archives() -> Iterator[tuple[str, bytes]]:
@@ -103,6 +108,22 @@ def _coco(name: str, annotation: Mapping[str, Any] = OUTLINE, **changes: Any) ->
 def _labelme(name: str, data: str | None = None) -> bytes:
     shape = {"label": "a", "points": [[1, 1], [9, 1], [9, 9]], "shape_type": "polygon"}
     content = {"imagePath": name, "imageData": data, "imageHeight": 16, "imageWidth": 16, "shapes": [shape]}
+    return _files({"a.json": json.dumps(content), "a.png": PICTURE})
+
+
+def _label_studio(value: Any) -> bytes:
+    kind, mark = "polygonlabels", {"points": [[0, 0], [value, 0], [9, 9]]}
+    if isinstance(value, list):
+        kind, mark = "brushlabels", {"format": "rle", "rle": value}
+    result = {"type": kind, "value": {**mark, kind: ["a"]}, "original_width": 16, "original_height": 16}
+    task = {"data": {"image": "/data/local-files/?d=a.png"}, "annotations": [{"result": [result]}]}
+    return _files({"a.json": json.dumps([task]), "a.png": PICTURE})
+
+
+def _datumaro(points: list[int]) -> bytes:
+    annotation = {"type": "polygon", "label_id": 0, "points": points}
+    item = {"id": "a", "annotations": [annotation], "image": {"path": "a.png", "size": [16, 16]}}
+    content = {"categories": {"label": {"labels": [{"name": "a"}]}}, "items": [item]}
     return _files({"a.json": json.dumps(content), "a.png": PICTURE})
 
 

@@ -1,6 +1,7 @@
-"""Labelme's JSON as tools write it, X-AnyLabeling and others too; CVAT's shapes are read as these.
+"""Labelme's JSON as tools write it, X-AnyLabeling and others too; shapes of other tools are read as these.
 
-Polygons, circles and masks are outlines, rectangles boxes; lines and points show no area.
+Polygons, circles and masks are outlines, rectangles boxes; lines and points show no area. A mask of another tool is a
+`segmentation` as COCO has it in place of a PNG.
 """
 
 from __future__ import annotations
@@ -97,8 +98,9 @@ def _annotation(shape: dict[str, Any], size: Size, class_name: ClassName, drawin
     category = class_name(shape["label"])
     if category == "":
         raise UnreadableLabels("an empty label")
-    kind, points = shape.get("shape_type") or "polygon", shape["points"]
+    kind = shape.get("shape_type") or "polygon"
     if kind == "rectangle":
+        points = shape["points"]
         (x0, y0), (x1, y1) = (points[0], points[len(points) // 2])  # two corners, or four of X-AnyLabeling
         box = checked_box([min(x0, x1), min(y0, y1), abs(x1 - x0), abs(y1 - y0)])
         return Annotation(category, box_outline(box, size), True)
@@ -111,7 +113,7 @@ def _annotation(shape: dict[str, Any], size: Size, class_name: ClassName, drawin
 def _outline(shape: dict[str, Any], kind: str, size: Size, drawing: Drawing) -> Outline:
     """Raises one of FAULTS as `_annotation`."""
     if kind == "mask":
-        return _mask(shape, size, drawing)
+        return checked_outline(shape["segmentation"], size) if "segmentation" in shape else _mask(shape, size, drawing)
     if kind == "circle":
         return checked_outline([_circle(shape["points"])], size)
     if kind == "polygon" or kind in ROTATED_BOXES:

@@ -1,7 +1,7 @@
 """Data sets: their readers here, what prepares and checks them in `preparing`, what labels them in `labelling`.
 
 indexed       a set with masks: SET/classes.json, SET/SPLIT/images, SET/SPLIT/masks
-annotations   files of annotation tools: COCO (the one parser), YOLO, Labelme
+annotations   files of annotation tools: COCO (the one parser), YOLO, Labelme and others
 own           a user's folder of any of these, as a set with masks; a teacher's labels of photographs
 annotated     public benchmarks in their official layouts, defined in `benchmark`
 scenes        photographs with objects, for instances, panoptic segments and prompts; `outlines` for outlines alone

@@ -21,7 +21,7 @@ from skimage.draw import polygon2mask
 
 from lexiseg_client import MissingLibrary, Segment
 from lexiseg_labels.formats.cvat import runs_of
-from lexiseg_labels.formats.label_studio import brush_runs
+from lexiseg_labels.formats.label_studio import brush_mask, brush_runs
 from tests.command import ended
 from tests.integration.adapters.tools import FOLDER, SECONDS
 from tests.labels.formats import made
@@ -97,6 +97,25 @@ def test_label_studio_gets_brushes() -> None:
 @given(masks)
 def test_any_brush_comes_back(mask: NDArray[np.bool_]) -> None:
     assert np.array_equal(read_brush(brush_runs(mask)).reshape(*mask.shape, 4)[..., 3] == 255, mask)
+    assert np.array_equal(brush_mask(brush_runs(mask), mask.shape), mask)
+
+
+# One pixel: a run of three words, each written out, and one of a word that is repeated once.
+BRUSH = f"{4:032b}{7:05b}{2:04b}{3:04b}{7:04b}{15:04b}" + f"0{0:02b}{2:03b}{255:08b}{0:08b}{7:08b}" + f"1{0:02b}{0:03b}"
+
+
+@pytest.mark.parametrize(("alpha", "inside"), [(255, True), (0, False)])
+def test_a_brush_with_words_written_out_is_read(alpha: int, inside: bool) -> None:
+    bits = f"{BRUSH}{alpha:08b}"
+    content = int(f"{bits:0<{-(-len(bits) // 8) * 8}}", 2).to_bytes(-(-len(bits) // 8), "big")
+
+    assert brush_mask(content, (1, 1)).tolist() == [[inside]]
+
+
+@pytest.mark.parametrize("content", [b"", brush_runs(MASKS["frame"])[:-9], brush_runs(MASKS["frame"][1:])])
+def test_a_brush_that_is_cut_off_or_of_another_size_is_refused(content: bytes) -> None:
+    with pytest.raises(ValueError, match="brush"):
+        brush_mask(content, SIZE)
 
 
 def test_label_studio_gets_polygons_in_percent() -> None:

@@ -142,7 +142,7 @@ def by_job(to: str) -> Write:
 
 
 DOORS: dict[str, Callable[[str], Write]] = {"client": by_client, "command": by_command, "job": by_job}
-READ = [f"{door}, {to}" for to in ("coco", "yolo", "labelme") for door in DOORS]
+READ = [f"{door}, {to}" for to in ("coco", "yolo", "labelme", "label-studio", "datumaro") for door in DOORS]
 LABEL_MAPS = [f"{door}, {to}" for to in ("voc", "label-maps") for door in DOORS]
 
 
@@ -151,7 +151,7 @@ def written_by(door: str) -> Write:
     return DOORS[name](to)
 
 
-NOT_READ = ["client, label-studio", "command, cutout", "job, geojson"]
+NOT_READ = ["command, cutout", "job, geojson"]
 
 
 def photograph(path: Path, seed: int = 0) -> NDArray[np.uint8]:
@@ -161,7 +161,7 @@ def photograph(path: Path, seed: int = 0) -> NDArray[np.uint8]:
     return pixels
 
 
-PLACES = {"coco": "images", "yolo": "images", "voc": "JPEGImages", "label-maps": "images", "labelme": ""}
+PLACES = {"coco": "images", "yolo": "images", "voc": "JPEGImages", "label-maps": "images", "datumaro": "images/default"}
 
 
 def written_set(door: str, answers: Answers, names: list[str], root: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Which layout a set has, and its pictures: COCO, YOLO, Labelme, CVAT or masks; perhaps in one folder of the set."""
+"""Which layout a set has, and its pictures: annotations of a tool, or masks; perhaps in one folder of the set."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from pathlib import Path
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
 from lexiseg_train.data.annotations.content import some_of
-from lexiseg_train.data.annotations.cvat import is_cvat, read_cvat
+from lexiseg_train.data.annotations.cvat import in_cvat, is_cvat
 from lexiseg_train.data.annotations.labelme import is_labelme, read_labelme
+from lexiseg_train.data.annotations.listings import in_datumaro, in_label_studio, is_datumaro, is_label_studio
+from lexiseg_train.data.annotations.shapes import read_listed
 from lexiseg_train.data.annotations.yolo import read_yolo, yolo_listing
 from lexiseg_train.data.files.documents import LimitError, read_json
 from lexiseg_train.data.files.inside import SetFiles
@@ -21,10 +23,16 @@ MAX_SEEN, MAX_HEAD = 100, 4096  # files, and bytes of each, that are looked at f
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 MAX_AROUND = 3  # folders around a set
 MAX_FOLDERS = 32  # of a level, that are looked into
+# Layouts of which one file lists the photographs with their shapes: name, suffix, whether a file is one, its content.
+LISTED = (
+    ("CVAT", ".xml", is_cvat, in_cvat),
+    ("Label Studio", ".json", is_label_studio, in_label_studio),
+    ("Datumaro", ".json", is_datumaro, in_datumaro),
+)
 LAYOUT = (
     "expected COCO's JSON (*.json with images, annotations and categories) beside its photographs (in Label Studio\n"
     "export as COCO, in CVAT as COCO 1.0), YOLO's data.yaml with images and labels, Labelme's JSON beside each\n"
-    "photograph, CVAT's XML of images, or\n"
+    "photograph, CVAT's XML of images, the JSON of Label Studio's tasks or of Datumaro, or\n"
     "  classes.json        the class names; index = mask value\n"
     "  images/NAME.jpg     photographs\n"
     "  masks/NAME.png      masks of the same size, 255 = ignore\n"
@@ -68,15 +76,16 @@ def _of_annotations(files: SetFiles) -> OwnPictures | None:
     if paths := listings(files):
         return replace(read_coco(files, paths), layout="COCO")
     if (listing := yolo_listing(files)) is not None:
-        parts = read_yolo(listing, files)
-        pictures = drawn_pictures(files, [Part(listing, part, split == "val") for split, part in parts.items()])
+        splits = read_yolo(listing, files)
+        pictures = drawn_pictures(files, [Part(listing, part, split == "val") for split, part in splits.items()])
         return replace(pictures, layout="YOLO")
     if shapes := [path for path in files if path.suffix.lower() == ".json" and is_labelme(path)]:
         pictures = drawn_pictures(files, [Part(files.folder / "*.json", read_labelme(shapes, files), held_out=False)])
         return _with_unreadable(replace(pictures, layout="Labelme"), files)
-    if tasks := [path for path in files if path.suffix.lower() == ".xml" and is_cvat(path)][:MAX_SEEN]:
-        pictures = drawn_pictures(files, [Part(path, read_cvat(path, files), held_out=False) for path in tasks])
-        return replace(pictures, layout="CVAT")
+    for layout, suffix, is_of, listed in LISTED:
+        if paths := [path for path in files if path.suffix.lower() == suffix and is_of(path)][:MAX_SEEN]:
+            parts = [Part(path, read_listed(path, listed(path), files), held_out=False) for path in paths]
+            return replace(drawn_pictures(files, parts), layout=layout)
     return None
 
 

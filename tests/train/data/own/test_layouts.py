@@ -11,6 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from lexiseg_labels.formats.label_studio import brush_runs
+from lexiseg_labels.masks import rle
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.own.layouts import read_own
 from lexiseg_train.data.own.prepare import survey
@@ -97,6 +99,30 @@ def masked(
     change(truth()).save(root / mask)
     write(root / classes[0], classes[1])
     return root
+
+
+def tasks(root: Path, image: str, *annotations: dict[str, Any], predictions: Any = ()) -> Path:
+    """Label Studio's JSON of one task."""
+    task = {"id": 1, "data": {"title": "a cat", "photo": image}, "annotations": [*annotations]}
+    return write(root / "project.json", json.dumps([task | {"predictions": [*predictions]}]))
+
+
+def marked(kind: str, **value: Any) -> dict[str, Any]:
+    """An annotation of Label Studio with one mark, beside a choice, which marks nothing."""
+    about = {"original_width": 32, "original_height": 24, "image_rotation": 0}
+    mark = {"type": kind, "value": {kind: ["cat"], **value}, **about}
+    return {"result": [{"type": "choices", "value": {"choices": ["sharp"]}}, mark]}
+
+
+def percent(*corners: float) -> list[list[float]]:
+    return [[100 * x / 32, 100 * y / 24] for x, y in zip(corners[::2], corners[1::2], strict=True)]
+
+
+def datumaro(root: Path, **annotation: Any) -> Path:
+    categories = {"label": {"labels": [{"name": "dog", "parent": ""}, {"name": "cat", "parent": ""}]}}
+    item = {"id": "a", "annotations": [{"label_id": 1, "group": 0, **annotation}], "image": {"path": "a.jpg"}}
+    content = {"info": {}, "categories": categories, "items": [item]}
+    return write(root / "annotations/default.json", json.dumps(content))
 
 
 def gray(mask: NDArray[np.uint8]) -> Image.Image:
@@ -214,6 +240,23 @@ PLAIN: dict[str, Callable[[Path], object]] = {
     ),
     "CVAT: a subset's folder, a size that is not stated": lambda t: steps(
         photo(t / "images/Train/a.jpg"), cvat(t, POLYGON, "")
+    ),
+    "Label Studio: the last annotation that was not cancelled": lambda t: steps(
+        photo(t / "a.jpg"),
+        tasks(
+            t, "/data/local-files/?d=mine/a.jpg", marked("polygonlabels", points=percent(0, 0, 9, 0, 9, 9)),
+            marked("polygonlabels", points=percent(*RING)),
+            marked("polygonlabels", points=percent(0, 0, 9, 0, 9, 9)) | {"was_cancelled": True},
+        ),
+    ),
+    "Label Studio: a brush of the last prediction, an upload": lambda t: steps(
+        photo(t / "images/a.jpg"),
+        tasks(t, "/data/upload/3/0a1b2c3d-a.jpg", predictions=[marked("brushlabels", rle=[*brush_runs(truth() > 0)])]),
+    ),
+    "Datumaro: a polygon": lambda t: steps(photo(t / "images/default/a.jpg"), datumaro(t, type="polygon", points=RING)),
+    "Datumaro: run lengths": lambda t: steps(
+        photo(t / "images/a.jpg"),
+        datumaro(t, type="mask", rle={"size": [24, 32], "counts": rle.encode(truth() > 0)}),
     ),
     "masks: of 1 bit": lambda t: masked(
         t, "images/a.jpg", "masks/a.png", lambda mask: Image.fromarray(mask.astype(bool))
