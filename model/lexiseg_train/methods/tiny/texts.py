@@ -5,7 +5,6 @@ They are written beside the weights, too, in `familiar.safetensors`, for warning
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,18 +17,18 @@ from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import save_file
 
-from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.tiny.weights import FOLDER, TEMPLATE
 from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar, unit_rows
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.types import StrictModel
 from lexiseg_model.vocabulary.class_names import BACKGROUND
+from lexiseg_model.vocabulary.glosses import glosses_of
 from lexiseg_train.data.indexed import CLASSES
 
 TEXTS = Path(__file__).with_name("texts.yaml")  # names and synonyms of things
 INT8_SCALE = 127  # of the components of unit rows in the file; cosines are accurate to 0.01
 GLOSSED = 0.3  # share of draws of a concept with a gloss that say it
-GLOSS_TEXTS = ("{gloss}", "{name}: {gloss}", "a photo of a {name}, {gloss}.")
+GLOSS_TEXTS = ("a photo of a {gloss}.", "{gloss}", "a photo of a {name}, {gloss}.")  # the first as served
 WIDER = 0.3  # share of draws of a lone object that call it by a wider word
 N_RIVALS = 16
 SIBLING = 0.2  # added to the cosine of two names of one kind
@@ -80,7 +79,7 @@ class TextTable:
         encoder: of the texts.
         names: more concepts.
         kinds: wider words for a name in lower case, from the narrowest on.
-        glosses: what a name means.
+        glossed: whether names with one meaning are drawn with it, too.
     """
 
     def __init__(
@@ -92,7 +91,7 @@ class TextTable:
         encoder: TextEncoder,
         names: Collection[str] = (),
         kinds: Mapping[str, Sequence[str]] = MappingProxyType({}),
-        glosses: Mapping[str, str] = MappingProxyType({}),
+        glossed: bool = False,
     ) -> None:
         self.concepts = sorted(
             {name for data in datasets for name in data.classes if name != BACKGROUND} | set(background) | set(names)
@@ -115,7 +114,9 @@ class TextTable:
             rows = zip(self._others[-1], said, strict=True)
             self._names |= {row: self.index[word] for row, word in rows if word in self.index}
             self._wider.append(self._add(texts, kinds.get(name.lower(), ()), book.templates))
-            meanings = [text.format(name=name, gloss=gloss) for gloss in _gloss(glosses, name) for text in GLOSS_TEXTS]
+            senses = glosses_of(name) if glossed else ()
+            one = senses if len(senses) == 1 else ()  # of several, photographs show any
+            meanings = [text.format(name=name, gloss=gloss) for gloss in one for text in GLOSS_TEXTS]
             self._meanings.append(self._add(texts, meanings, ["{}"]))
         self.concept_of = np.empty(len(texts), np.int64)  # [N] of each row
         for concept, ranges in enumerate(zip(self._own, self._others, self._wider, self._meanings, strict=True)):
@@ -188,32 +189,8 @@ class TextTable:
         return _one_of(self._own[concept], random)
 
 
-def read_glosses() -> dict[str, str]:
-    """What nouns of WordNet with one meaning among things in pictures mean, by name.
-
-    Raises:
-        RecipeError: the package timm, which has them, is not installed.
-    """
-    if (found := importlib.util.find_spec("timm")) is None or found.origin is None:
-        raise RecipeError("glosses=true: WordNet's glosses come with the package timm: pip install timm")
-    folder = Path(found.origin).parent / "data" / "_info"
-    lemmas, glosses = (
-        dict(line.split("\t", 1) for line in (folder / f"imagenet_synset_to_{what}.txt").read_text().splitlines())
-        for what in ("lemma", "definition")
-    )
-    meanings: dict[str, list[str]] = {}
-    for synset, names in lemmas.items():
-        for name in names.split(", "):
-            meanings.setdefault(name, []).append(glosses[synset])
-    return {name: found[0] for name, found in meanings.items() if len(found) == 1}
-
-
 def _one_of(rows: range, random: np.random.Generator) -> int:
     return int(random.integers(rows.start, rows.stop))
-
-
-def _gloss(glosses: Mapping[str, str], name: str) -> list[str]:
-    return [glosses[name]] if name in glosses else []
 
 
 def write_words(

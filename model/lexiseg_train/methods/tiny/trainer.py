@@ -48,7 +48,7 @@ from lexiseg_train.methods.tiny.pretrained import (
 )
 from lexiseg_train.methods.tiny.recipe import TinyRecipe, TrunkTraining
 from lexiseg_train.methods.tiny.sources import packed
-from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable, read_glosses
+from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable
 from lexiseg_train.methods.tiny.widen import widened
 from lexiseg_train.training.crops import Views, render, resident
 from lexiseg_train.training.packs import Pack
@@ -92,8 +92,8 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         if recipe.open_check:
             names -= set(json.loads(OPEN_NAMES.read_text(encoding="utf-8")))
         masked = [pack for pack in packs if pack.classes]
-        meanings = (wider_words(), read_glosses()) if recipe.glosses else ()
-        self.table = TextTable(book, masked, rule.words, TEMPLATE, load_text_tower(), names, *meanings)
+        kinds = wider_words() if recipe.glosses else {}
+        self.table = TextTable(book, masked, rule.words, TEMPLATE, load_text_tower(), names, kinds, recipe.glosses)
         self.rows = torch.from_numpy(self.table.rows).to(self.device)
         self.teacher = Teacher().to(self.device) if recipe.names_weight else None
         self.names = TrunkNames(load_text_tower()) if recipe.names_weight else None

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.catalogue.models import bundled, read_card
+from lexiseg_model.vocabulary.glosses import glosses_of
 from lexiseg_train.data.indexed import IndexedDataset
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable
 
@@ -28,7 +29,7 @@ class Encoder:
         self.asked = texts
         rows = np.zeros((len(texts), len(WORDS)), np.float32)
         for row, text in zip(rows, texts, strict=True):
-            word = next(word for word in WORDS if word in text)
+            word = next((word for word in WORDS if word in text), "sky")
             row[WORDS.index("ball" if word == "globe" else word)] = 1
         return rows
 
@@ -85,17 +86,18 @@ def test_a_synonym_that_names_another_class_of_the_question_is_not_drawn() -> No
 
 def test_glosses_and_wider_words_are_drawn_and_exclude_nothing_that_they_cover() -> None:
     encoder = Encoder()
-    toys = TextTable(
-        BOOK, [TOYS, PLACES], [], "{}", encoder, kinds={"ball": ("globe",)}, glosses={"box": "a crate with a lid"}
-    )
+    toys = TextTable(BOOK, [TOYS, PLACES], [], "{}", encoder, kinds={"ball": ("globe",)}, glossed=True)
     random = np.random.default_rng(0)
 
     wide = {encoder.asked[toys.draw(toys.index["ball"], random, may_widen=True)] for _ in range(200)}
     narrow = {encoder.asked[toys.draw(toys.index["ball"], random)] for _ in range(200)}
-    meanings = {encoder.asked[toys.draw(toys.index["box"], random)] for _ in range(200)}
+    meanings = {encoder.asked[toys.draw(toys.index["sky"], random)] for _ in range(200)}
+    ambiguous = {encoder.asked[toys.draw(toys.index["box"], random)] for _ in range(200)}
 
     assert wide - narrow == {"a globe", "the globe"}
-    assert {"a crate with a lid", "box: a crate with a lid"} <= meanings
+    [gloss] = glosses_of("sky")
+    assert {"a sky", f"a photo of a {gloss}.", f"a photo of a sky, {gloss}."} <= meanings
+    assert ambiguous == {"a box", "the box", "a crate", "the crate"}
     assert not toys.exclusive[toys.index["ball"], toys.index["globe"]]
 
 
