@@ -112,7 +112,8 @@ def _labelme(name: str, data: str | None = None) -> bytes:
 
 
 def _label_studio(value: Any) -> bytes:
-    kind, mark = "polygonlabels", {"points": [[0, 0], [value, 0], [9, 9]]}
+    kind: str = "polygonlabels"
+    mark: dict[str, Any] = {"points": [[0, 0], [value, 0], [9, 9]]}
     if isinstance(value, list):
         kind, mark = "brushlabels", {"format": "rle", "rle": value}
     result = {"type": kind, "value": {**mark, kind: ["a"]}, "original_width": 16, "original_height": 16}

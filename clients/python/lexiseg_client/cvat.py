@@ -3,6 +3,9 @@
 cvat-cli task auto-annotate 12 --function-module lexiseg_client.cvat -p labels=str:car,person
 
 `labels` are the task's labels, used as class names; `labels=str:car=lorry|van,person` adds synonyms.
+
+CVAT hands over one image after another, and uploads when all of a task are done: one that fails loses the others, so a
+server that is busy or away is asked again for long, and a refusal is never an image without shapes.
 """
 
 from __future__ import annotations
@@ -17,12 +20,14 @@ import urllib3.exceptions
 from cvat_sdk import models
 from cvat_sdk.masks import encode_mask
 
+from lexiseg_client.calling.retries import Retry
 from lexiseg_client.client import Client
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
 from lexiseg_client.question.options import Class
 
 SEPARATOR = "|"  # between the synonyms of a label
+PATIENCE, RETRY = 600.0, Retry(most=100)  # seconds for one image, and how often it is sent again
 Task: TypeAlias = Literal["instance", "panoptic", "semantic"]
 TASK: Task = "instance"
 
@@ -81,7 +86,8 @@ def create(
         task: instance, panoptic or semantic.
         threshold: minimum score where CVAT sets none, 0 to 1.
     """
-    return Function(Client(server, api_key=api_key), [_class(label) for label in labels.split(",")], task, threshold)
+    client = Client(server, api_key=api_key, timeout=PATIENCE, retry=RETRY)
+    return Function(client, [_class(label) for label in labels.split(",")], task, threshold)
 
 
 def _class(label: str) -> Class:

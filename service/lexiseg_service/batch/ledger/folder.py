@@ -6,6 +6,9 @@
 
 A chunk is committed when its file of rows exists. So a killed job resumes from the folder alone, and a chunk that two
 processes worked on still has one file.
+
+It is no `Ledger` of jobs: the folder may be a bucket, which holds neither SQLite nor locks, and whose actors reach no
+Redis; whoever runs the command has no quota, no lease and no notice. What both share is the loop, and `Part`.
 """
 
 from __future__ import annotations
