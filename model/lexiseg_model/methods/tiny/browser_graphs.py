@@ -1,4 +1,4 @@
-"""ONNX graphs for the browser: what `tiny` computes with texts, regions and scores."""
+"""ONNX graphs for the browser: what `tiny` computes with texts and scores."""
 
 from __future__ import annotations
 
@@ -8,14 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model import types
-from lexiseg_model.methods.tiny import by_example
-from lexiseg_model.methods.tiny.network import EXCLUDED, STRIDE, SUREST, TinyNetwork, log_presence, mask_means
+from lexiseg_model.methods.tiny.network import SUREST, TinyNetwork, log_presence, mask_means
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.methods.tiny.words import familiar as familiar_words
 from lexiseg_model.methods.tiny.words.text_tower import TOKENS, WIDTH, MiniLM, pooled
 from lexiseg_model.tasks.pixels import score_weights, segment_scores, thing_probability, thing_weights
-from lexiseg_model.vocabulary import examples
 from lexiseg_model.vocabulary.scoring import relief
 
 ABSENT = -1e4  # logit of what is not there
@@ -50,19 +47,14 @@ class Scores(nn.Module):
         owner: Tensor,
         classes: Tensor,
         dropped: Tensor,
-        groups: Tensor,
-        negative: Tensor,
-        group_owner: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores of K classes with T texts and G groups of examples.
+        """Scores of K classes with T texts.
 
         Args:
             pixels: float16 [1, D, h, w], as `image` [1, D] and `cells` [1, D, a, b].
             vectors: of the texts, [T, D], and the class `owner` [T] of each.
             classes: [K] anything: their number.
             dropped: [B] 1 for background words that do not compete, else 0.
-            groups: of cells of examples [G, D], as in their rows; 1 in `negative` [G] for those of negative examples;
-                `group_owner` [G]: their classes.
 
         Returns:
             Scores [K + 1, h, w], the most present text [K + 1] of each class in the whole image, and the log-sum-exp
@@ -77,10 +69,6 @@ class Scores(nn.Module):
         common = self._of_texts(flat, image, cells, self.background)[1] + ABSENT * dropped[:, None]
         best = _best(floors[:, None].expand(-1, flat.shape[1]), owner, scores)
         rows = torch.cat([best[:-1], torch.maximum(best[-1:], common.amax(0) - factor * margin)])
-        lengths = groups.norm(dim=1)
-        least = torch.where(negative > 0, 1 / lengths, 0)
-        cosines = F.normalize(groups, dim=1) @ flat
-        rows = rows.masked_fill(_is_excluded(rows, cosines, least[:, None], group_owner), EXCLUDED)
         size = pixels.shape[2:]
         most = _best(torch.full_like(floors, ABSENT), owner, whole)
         return rows.view(-1, *size), most, common.logsumexp(0).view(size)
@@ -99,14 +87,6 @@ def _best(floors: Tensor, owner: Tensor, values: Tensor) -> Tensor:
     """The highest of the values [T, ...] of each owner, at least `floors` [R, ...]."""
     index = owner.view(-1, *(1 for _ in values.shape[1:])).expand_as(values)
     return floors.scatter_reduce(0, index, values, "amax")
-
-
-def _is_excluded(rows: Tensor, cosines: Tensor, bound: Tensor, owner: Tensor) -> Tensor:
-    """Which cells each of the rows [R, n] does not get: those more like a negative example than like the examples."""
-    unlike, least = bound > 0, torch.full_like(rows, -2)
-    negative, positive = cosines.masked_fill(~unlike, -2), cosines.masked_fill(unlike, -2)
-    is_like = _best(least, owner, negative - bound) >= 0
-    return is_like & (_best(least, owner, negative) > _best(least, owner, positive))
 
 
 class Presence(nn.Module):
@@ -194,99 +174,6 @@ class Reading(nn.Module):
         foreign = (unit @ self.foreign[:-1] + self.foreign[-1] > 0) & (likeness < familiar_words.MAX_FOREIGN_LIKENESS)
         vectors = F.normalize(self.projection(rows), dim=1)
         return vectors, (rows @ self.background.T >= self.same_meaning).float(), likeness, foreign.float()
-
-
-class Region(nn.Module):
-    """The example row of what a prompt shows, as `by_example.region_rows`."""
-
-    def __init__(self, apart: float) -> None:
-        super().__init__()
-        self.apart = apart
-
-    def forward(
-        self, pixels: Tensor, mask: Tensor, points: Tensor, signs: Tensor, box: Tensor, has_box: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The row [1, VECTORS * D] of a prompt, and the number [] of cells that it is of.
-
-        Of embeddings [1, D, h, w], the prompt head's mask, logits [h, w], points [K, 2] in pixels of the network's
-        input with the `signs` [K] 1, -1 and 0 (no point), and a box [4] in such pixels if `has_box` [] is 1.
-        """
-        flat, size = pixels[0].float().flatten(1), pixels.shape[2:]
-        at = _cell(points, size)[:, None] == torch.arange(flat.shape[1])  # [K, n]
-        similar = at | _is_similar(flat, at.float())
-        shown, excluded = ((similar & (signs == sign)[:, None]).any(0) for sign in (1, -1))
-        is_box = has_box > 0
-        reach = (is_box & _box_cells(box, size)) | (~is_box & shown)
-        rest = (reach & ~excluded).float()
-        cut = (reach & (is_box | ~excluded) & (mask.flatten() > 0)).float()
-        cells = torch.where(cut.sum() >= by_example.MIN_CELLS, cut, rest)
-        mean = by_example.subtract_image((flat @ cells / cells.sum())[None], flat.mean(1), self.apart)
-        groups = by_example.cell_groups(flat.T, cells).view(1, -1)
-        return torch.cat([mean, groups], 1).half().float(), cells.sum()
-
-
-def _cell(points: Tensor, size: torch.Size) -> Tensor:
-    """Indices [K] of the cells of points [K, 2] in pixels of the network's input."""
-    column, row = ((place / STRIDE).long() for place in points.unbind(1))
-    return row.clamp_max(size[0] - 1) * size[1] + column.clamp_max(size[1] - 1)
-
-
-def _is_similar(flat: Tensor, points: Tensor) -> Tensor:
-    """Which of the embeddings [D, n] are similar to those of points [K, n], 1 at its cell: [K, n] bool."""
-    unit = F.normalize(flat, dim=0)
-    point = points @ unit.T
-    bound = examples.MIN_SIMILARITY + (1 - examples.MIN_SIMILARITY) * (point @ F.normalize(unit.mean(1), dim=0))
-    return point @ unit >= bound[:, None]
-
-
-def _box_cells(box: Tensor, size: torch.Size) -> Tensor:
-    """Which cells [n] have their centres in a box [4] in pixels of the network's input; the nearest where none has."""
-    y, x = (STRIDE * (torch.arange(side) + 0.5) for side in size)
-    rows, columns = (y >= box[1]) & (y <= box[3]), (x >= box[0]) & (x <= box[2])
-    inside = (rows[:, None] & columns).flatten()
-    nearest = _cell((box[None, :2] + box[None, 2:]) / 2, size) == torch.arange(inside.shape[0])
-    return inside | (nearest & ~inside.any())
-
-
-class Examples(nn.Module):
-    """Means [N, D] in a class's rows -> a vector for each [N, D], and their mean [1, D]."""
-
-    words: Tensor
-
-    def __init__(self, rule: ExampleRule, words: Tensor) -> None:
-        super().__init__()
-        self.rule = rule
-        self.register_buffer("words", words)
-
-    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        return by_example.mix_words(F.normalize(rows, dim=1), self.rule, self.words)
-
-
-class PushAway(nn.Module):
-    """Vectors [V, D] of a class, the mean [1, D] of its examples and that [1, D] of a negative one -> vectors."""
-
-    def forward(self, vectors: Tensor, mean: Tensor, negative: Tensor) -> tuple[Tensor]:
-        return (examples.push_from_negatives(vectors, mean, F.normalize(negative, dim=1)),)
-
-
-class ScaleExamples(nn.Module):
-    """Vectors [V, D] of a class by example, their mean [1, D] and the means [N, D] in its rows -> scaled vectors.
-
-    For a class without words; for one with words; and 1 [B] for background words that the class covers.
-    """
-
-    background: Tensor
-
-    def __init__(self, rule: ExampleRule, background: Tensor) -> None:
-        super().__init__()
-        self.rule = rule
-        self.register_buffer("background", background)
-
-    def forward(self, vectors: Tensor, mean: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        alike = rows.norm(dim=1).mean().clamp_min(by_example.MIN_ALIKE)
-        alone = self.rule.length * alike**-self.rule.level * vectors
-        covered = examples.covered_by(self.background, alone, mean)
-        return alone, self.rule.beside_words * alone, covered.float()
 
 
 class Tower(nn.Module):

@@ -5,7 +5,6 @@ Their templates are part of the package, so that a site is written without a tra
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -15,15 +14,10 @@ from torch.export import Dim
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.export.exportable import Part
-from lexiseg_model.methods.tiny import by_example
 from lexiseg_model.methods.tiny.browser_graphs import (
-    Examples,
     Means,
     Presence,
-    PushAway,
     Reading,
-    Region,
-    ScaleExamples,
     Scores,
     SegmentScores,
     Things,
@@ -47,8 +41,7 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
     rows, columns = (Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns"))
     texts, length = Dim("texts", min=1, max=MAX_TEXTS), Dim("length", min=2, max=128)
     pixels, by_text = {"pixels": {2: 8 * rows, 3: 8 * columns}}, {"rows": {0: texts}}
-    classes, groups = Dim("classes", min=1, max=MAX_TEXTS), Dim("groups", min=0, max=MAX_TEXTS)
-    words = Dim("background", min=1)
+    classes, words = Dim("classes", min=1, max=MAX_TEXTS), Dim("background", min=1)
     scored = {
         **pixels,
         "image": {},
@@ -56,12 +49,10 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
         **{name: {0: texts} for name in ("vectors", "owner")},
         "classes": {0: classes},
         "dropped": {0: words},
-        **{name: {0: groups} for name in ("groups", "negative", "group_owner")},
     }
     flat, maps = {0: 8 * rows, 1: 8 * columns}, {1: 8 * rows, 2: 8 * columns}
     scored_rows = Dim("classes", min=2, max=MAX_TEXTS)  # the classes and the background
     present = {"scores": {0: scored_rows, **maps}, "whole": {0: scored_rows}, "others": flat}
-    region = {**pixels, "mask": flat, "points": {0: texts}, "signs": {0: texts}, "box": {}, "has_box": {}}
     word_lists = {"background": {0: words}, "known": {0: Dim("known", min=1)}}
     properties = ("vectors", "same", "likeness", "foreign")
 
@@ -87,10 +78,6 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
         ),
         Part("reading", reading, lambda *_: [torch.randn(3, WIDTH)], by_text, properties, word_lists),
         Part(
-            "region", Region(settings.examples.apart), partial(_region_inputs, tiny.embedding), region, ("row", "cells")
-        ),
-        *_example_parts(model, background),
-        Part(
             "tower", Tower(model.tower), lambda rows, _: [torch.arange(rows + 2)[None]], {"ids": {1: length}}, ("row",)
         ),
         *mask_parts(settings, model.card.input.multiple),
@@ -115,22 +102,6 @@ def _piece_inputs(*_: int) -> list[Tensor]:
     return [torch.randn(3), torch.tensor([0, 1, 1, 0]), *shares]
 
 
-def _example_parts(model: TinySegmenter, background: Tensor) -> list[Part]:
-    """The graphs of classes by example; `background`: vectors [B, D] of the background words."""
-    rule, known = model.settings.examples, by_example.training_words(model.network, model.familiar, torch.device("cpu"))
-    n = {0: Dim("examples", min=1, max=MAX_TEXTS)}
-    entries, words = {"words": {0: Dim("entries", min=1)}}, {"background": {0: Dim("background", min=1)}}
-    pushed = {"vectors": n, "middle": {}, "negative": {}}
-    scaled = {"vectors": n, "middle": {}, "rows": n}
-    scales = ScaleExamples(rule, background.clone())
-    inputs = partial(_vectors, background.shape[1])
-    return [
-        Part("examples", Examples(rule, known), inputs(3), {"rows": n}, ("vectors", "middle"), entries),
-        Part("push-away", PushAway(), inputs(3, 1, 1), pushed, ("pushed",)),
-        Part("scale-examples", scales, inputs(3, 1, 3), scaled, ("alone", "beside_words", "covered"), words),
-    ]
-
-
 def _score_inputs(background: torch.Size, rows: int, columns: int) -> list[Tensor]:
     """Random inputs of `Scores` for vectors of background words of that shape [B, D] and so many cells at stride 32."""
     n_background, embedding = background
@@ -140,15 +111,7 @@ def _score_inputs(background: torch.Size, rows: int, columns: int) -> list[Tenso
         torch.tensor([0, 1, 1, 2, 2]),
         torch.zeros(3),
         torch.arange(n_background) % 2.0,
-        4 * F.normalize(torch.randn(4, embedding), dim=1),
-        torch.tensor([1.0, 0.0, 1.0, 0.0]),
-        torch.tensor([0, 0, 2, 2]),
     ]
-
-
-def _vectors(embedding: int, *counts: int) -> Callable[[int, int], list[Tensor]]:
-    """Random vectors, so many in each input."""
-    return lambda *_: [F.normalize(torch.randn(count, embedding), dim=1) for count in counts]
 
 
 def _embeddings(embedding: int, rows: int, columns: int) -> list[Tensor]:
@@ -163,19 +126,6 @@ def _embeddings(embedding: int, rows: int, columns: int) -> list[Tensor]:
 
 def _means_inputs(embedding: int, rows: int, columns: int) -> list[Tensor]:
     return [_embeddings(embedding, rows, columns)[0], torch.randn(2, 8 * rows, 8 * columns)]
-
-
-def _region_inputs(embedding: int, rows: int, columns: int) -> list[Tensor]:
-    pixels, masks = _means_inputs(embedding, rows, columns)
-    points = torch.tensor([[20.0 * columns, 10.0 * rows], [5.0, 5.0]])
-    return [
-        pixels,
-        masks[0],
-        points,
-        torch.tensor([1.0, -1.0]),
-        torch.tensor([8.0, 6.0, 24.0, 20.0]),
-        torch.tensor(0.0),
-    ]
 
 
 def _presence_inputs(rows: int, columns: int) -> list[Tensor]:

@@ -1,7 +1,7 @@
 // Tools for the segments of a picture: history, label, merge, split and delete, by buttons and by keys.
 
 import { EMPTY, change, segmentOf, split, undo, withFields } from "./document.js";
-import { $, element, emit, page, prompted, state, tell } from "./page.js";
+import { $, element, emit, page, state, tell } from "./page.js";
 import { inOrder, nameOf } from "./question.js";
 import { view } from "./view.js";
 
@@ -69,7 +69,6 @@ function showTools() {
   const { doc, past, future } = state.picture ?? { doc: EMPTY, past: [], future: [] };
   const one = segmentOf(doc, state.chosen.number);
   show("correcting", Boolean(one));
-  show("showing", state.mode === "picture" && prompted().length > 0);
   for (const [id, steps] of [["undo", past], ["redo", future]]) $(id).setAttribute("aria-disabled", String(!steps.length));
   state.isMerging &&= Boolean(one);
   $("merge").setAttribute("aria-pressed", String(state.isMerging));

@@ -94,7 +94,7 @@ export const state = {
   picture: null, // {file, id, width, height, image, doc, past, future}: document.js tells of the last three
   clip: null, // {name}
   frame: null, // frame of the clip that the answer is about, as a picture
-  words: [], // {name, synonyms, examples, negatives}
+  words: [], // {name, synonyms}; of a link also examples of a class
   chosen: { number: null, isLocked: false }, // the segment that clicks go to; locked: wherever they are
   pending: [], // prompts of clicks that wait for their turn
   isMerging: false, // whether the next click merges a segment into the chosen one

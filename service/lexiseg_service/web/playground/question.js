@@ -136,15 +136,9 @@ function drawChips() {
       $("word").focus();
     };
     const cross = button("×", remove, { ariaLabel: `without ${word.name}` });
-    return element("li", { className: absent.has(word.name) ? "absent" : "" }, swatch(index), titleOf(word), cross);
+    return element("li", { className: absent.has(word.name) ? "absent" : "" }, swatch(index), [word.name, ...(word.synonyms ?? [])].join(" | "), cross);
   });
   $("chips").replaceChildren(...chips);
-}
-
-function titleOf({ name, synonyms, examples, negatives }) {
-  const counted = (some, what) => (some?.length ? [`${some.length} ${what}${some.length > 1 ? "s" : ""}`] : []);
-  const counts = [...counted(examples, "example"), ...counted(negatives, "counter-example")];
-  return [name, ...(synonyms ?? [])].join(" | ") + (counts.length ? ` (${counts.join(", ")})` : "");
 }
 
 /** Adds comma-separated words: `sofa|couch, dog` are two, the first with a synonym. Case-insensitive. */
@@ -273,28 +267,3 @@ page.addEventListener("next", () => {
 page.addEventListener("undo", () => state.mode === "picture" && inOrder(undo));
 page.addEventListener("clear", () => state.mode === "picture" && choose());
 page.addEventListener("pictured", () => choose());
-$("example").addEventListener("click", () => example("examples"));
-$("negative").addEventListener("click", () => example("negatives"));
-
-/** Makes the last prompt an example (or a counter-example) of the class named in the word field. */
-async function example(kind) {
-  const { picture } = state;
-  const shown = prompted();
-  const last = shown.find(({ number }) => number === state.chosen.number) ?? shown.at(-1);
-  if (!last) return;
-  const byExample = state.words.filter((word) => word.examples?.length);
-  const written = $("word").value.trim();
-  const name = written || (kind === "examples" ? `class ${state.words.length + 1}` : byExample.at(-1)?.name);
-  if (kind === "negatives" && !byExample.some((word) => word.name === name)) {
-    return tell("First show what the class is: what it is not counts beside examples.");
-  }
-  const region = await engine.examples(picture, last.prompt);
-  if (!region) return;
-  const word = state.words.find((one) => one.name === name) ?? { name, synonyms: [] };
-  const taught = { ...word, [kind]: [...(word[kind] ?? []), region] };
-  const words = state.words.includes(word) ? state.words.map((one) => (one === word ? taught : one)) : [...state.words, taught];
-  $("word").value = "";
-  $("vocabulary").value = "";
-  change(picture, withFields(picture.doc, last.number, { isGone: true }), () => (state.words = words));
-  emit("changed", { atOnce: true });
-}

@@ -21,7 +21,6 @@ from tests import chromium, coco, pictures
 from tests.http_server import QuietFiles, serving
 from tests.integration.playground.asking import CHINA, add, choose, expect_result, place
 from tests.integration.playground.conftest import opened
-from tests.integration.playground.test_examples import PAGODA, cut_out
 from tests.integration.server import Server
 
 pytestmark = pytest.mark.slow
@@ -31,17 +30,6 @@ ASK = """async ([act, question]) => {
         import(new URL(`playground/${name}`, location.href).href)));
     return engine[act](page.state.picture, question);
 }"""
-# Kept rows as they were before they had groups of cells.
-SHORTEN = """() => new Promise((resolve) => {
-    indexedDB.open("lexiseg").onsuccess = ({ target }) => {
-        const kept = target.result.transaction("examples", "readwrite");
-        kept.oncomplete = resolve;
-        kept.objectStore("examples").openCursor().onsuccess = ({ target: { result: cursor } }) => {
-            cursor?.update(cursor.value.slice(0, 96));
-            cursor?.continue();
-        };
-    };
-})"""
 WORDS: list[dict[str, Any]] = [
     {"classes": ["sky", "building", "tree"]},
     {"classes": ["sky", "flower", "krokodilo"], "background": False},
@@ -152,60 +140,6 @@ def test_corrections_are_the_servers_and_warn_as_it_does(context: BrowserContext
         assert [warning["type"] for warning in there["warnings"]] == ["no-mask-prompts"]
         assert here["warnings"] == there["warnings"]
         assert overlap(here["segments"][0], there["segments"][0]) >= 0.98
-
-
-def test_a_class_by_example_is_the_servers_and_survives_a_reload(
-    context: BrowserContext, site: str, server: Server
-) -> None:
-    page = opened(context, site)
-    choose(page)
-    cut_out(page, PAGODA)
-    page.fill("#word", "our tower")
-    page.get_by_role("button", name="Use as an example").click()
-    expect_result(page, "Found our tower")
-
-    shown = {"examples": [page.evaluate(ASK, ["examples", {"box": PAGODA}])]}
-    here = page.evaluate(ASK, ["segment", {"classes": [{"name": "our tower", **shown}, "sky"]}])
-    image = asked(server, CHINA, {"classes": ["sky"]})["image_id"]
-    shown = {"examples": [{"box": PAGODA, "image": {"id": image}}]}
-    there = asked(server, CHINA, {"classes": [{"name": "our tower", **shown}, "sky"]})
-    assert (labels(here["segments"], here["size"]) == labels(there["segments"], there["size"])).mean() >= 0.99
-
-    page.reload()
-    page.locator("body[data-ready]").wait_for()
-    choose(page)
-    expect_result(page, "Found our tower")
-
-
-@pytest.mark.parametrize("negative", [(0, 100, 200, 330), (200, 60, 350, 200)])
-def test_a_negative_example_excludes_what_it_excludes_on_the_server(
-    context: BrowserContext, site: str, server: Server, negative: tuple[int, int, int, int]
-) -> None:
-    page = opened(context, site)
-    choose(page)
-    page.locator("#canvas").wait_for()
-    image = {"id": asked(server, CHINA, {"classes": ["sky"]})["image_id"]}
-    own, other = ([page.evaluate(ASK, ["examples", {"box": box}])] for box in (PAGODA, negative))
-    alone = page.evaluate(ASK, ["segment", {"classes": [{"name": "it", "examples": own}, "sky"]}])
-    entry = {"name": "it", "examples": own, "negatives": other}
-    entry_there = {"name": "it"} | {
-        kind: [{"box": box, "image": image}] for kind, box in (("examples", PAGODA), ("negatives", negative))
-    }
-
-    here = page.evaluate(ASK, ["segment", {"classes": [entry, "sky"]}])
-    there = asked(server, CHINA, {"classes": [entry_there, "sky"]})
-    marked, unlike, marked_there = (labels(each["segments"], each["size"]) for each in (alone, here, there))
-    assert (unlike == marked_there).mean() >= 0.99
-    assert (unlike == 1).sum() < 0.9 * (marked == 1).sum()
-
-    here = page.evaluate(ASK, ["prompt", {"prompts": PROMPTS, "classes": [entry, "sky"]}])
-    there = asked(server, CHINA, {"prompts": PROMPTS, "classes": [entry_there, "sky"]})
-    firsts = [each for each in there["segments"] if not each["mask_index"]]  # a page answers with no others
-    assert [each["label"] for each in here["segments"]] == [each["label"] for each in firsts]
-
-    page.evaluate(SHORTEN)
-    here = page.evaluate(ASK, ["segment", {"classes": [entry, "sky"]}])
-    assert (unlike == 1).sum() < (labels(here["segments"], here["size"]) == 1).sum()
 
 
 def test_a_site_opens_without_a_network_and_says_what_it_cannot_do_there(context: BrowserContext, folder: Path) -> None:

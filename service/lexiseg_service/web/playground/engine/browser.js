@@ -59,6 +59,6 @@ const about = (act) => (picture, question, signal) => {
   picture.id ??= `${Date.now()}-${Math.random()}`;
   return ask(act, [{ key: picture.id, file: picture.file }, question], signal);
 };
-export const [segment, prompt, examples] = ["segment", "prompt", "examples"].map(about);
+export const [segment, prompt] = ["segment", "prompt"].map(about);
 
 export { segment as frame, prompt as hover };

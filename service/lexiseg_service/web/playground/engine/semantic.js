@@ -1,48 +1,35 @@
 // Segmentation by words: classes and background compete for every cell, and segments are made of the cells won.
 
-import { learned } from "./examples.js";
 import { connected, encodedMap, winners } from "../masks/kernel.js";
 
 // `drops`: whether there is a background.
-/** The encoded classes of a question: `classes` {name, threshold, texts, stuff}, `texts` (vectors of words and examples), and `inputs` of `scores`. */
+/** The encoded classes of a question: `classes` {name, threshold, texts, stuff}, `texts` (vectors of words), and `inputs` of `scores`. */
 export async function bankOf(rules, question, read, run) {
   const entries = (question.classes ?? []).map((one) => (typeof one === "string" ? { name: one } : one));
   if (!entries.length) throw new Error("Type a word first.");
   const classes = [];
-  const texts = []; // {text, owner, vector, same, ...}; examples have no text
-  const groups = []; // groups of cells of classes with negative examples
-  for (const [owner, { synonyms = [], ...entry }] of entries.entries()) {
-    const made = await learned(rules, entry, run);
-    groups.push(...made.groups.map((group) => ({ owner, ...group })));
-    const own = synonyms.length || !made.alone.length ? [entry.name, ...synonyms] : [];
+  const texts = []; // {text, owner, vector, same, ...}
+  for (const [owner, { synonyms = [], examples, ...entry }] of entries.entries()) {
+    if (examples?.length) throw new Error(`What was shown of ${entry.name} needs a service: type a word.`);
+    const own = [entry.name, ...synonyms];
     classes.push({ ...entry, texts: own, stuff: rules.stuff.includes(entry.name.toLowerCase()) });
-    for (const text of own) {
-      const one = await read(text);
-      texts.push({ text, owner, ...one, vector: await made.withoutNegatives(one.vector) });
-    }
-    const vectors = own.length ? made.besideWords : made.alone;
-    texts.push(...vectors.map((vector) => ({ owner, vector, same: own.length ? null : made.covered })));
+    for (const text of own) texts.push({ text, owner, ...(await read(text)) });
   }
   const drops = question.background !== false;
   const { words, synonyms } = rules.card.background;
-  const means = (word, index) => texts.some(({ text, same }) => same?.[index] || synonyms[word]?.includes(text?.toLowerCase()));
+  const means = (word, index) => texts.some(({ text, same }) => same[index] || synonyms[word]?.includes(text.toLowerCase()));
   const dropped = words.map((word, index) => Number(!drops || means(word, index)));
-  return { classes, texts, drops, inputs: inputsOf(rules, classes.length, texts, groups, dropped) };
+  return { classes, texts, drops, inputs: inputsOf(rules, classes.length, texts, dropped) };
 }
 
 /** Inputs of the graph `scores` for `count` classes. */
-function inputsOf({ card: { embedding } }, count, texts, groups, dropped) {
+function inputsOf({ card: { embedding } }, count, texts, dropped) {
   const numbers = (values) => [Float32Array.from(values), [values.length]];
-  const owners = (rows) => [BigInt64Array.from(rows, ({ owner }) => BigInt(owner)), [rows.length]];
-  const stacked = (rows) => [Float32Array.from(rows.flatMap((row) => [...row])), [rows.length, embedding]];
   return {
-    vectors: stacked(texts.map(({ vector }) => vector)),
-    owner: owners(texts),
+    vectors: [Float32Array.from(texts.flatMap(({ vector }) => [...vector])), [texts.length, embedding]],
+    owner: [BigInt64Array.from(texts, ({ owner }) => BigInt(owner)), [texts.length]],
     classes: [new Float32Array(count), [count]],
     dropped: numbers(dropped),
-    groups: stacked(groups.map(({ group }) => group)),
-    negative: numbers(groups.map(({ isNegative }) => Number(isNegative ?? false))),
-    group_owner: owners(groups),
   };
 }
 
@@ -83,9 +70,8 @@ export async function segmentsOf(rules, question, bank, { features, cells, size 
   const segments = [];
   pieces.forEach((one, i) => {
     const index = owner[one.piece];
-    const isNamed = rules.card.score && classes[index].texts.length; // presence is trained for words, not for examples
-    const score = isNamed ? calibrated[i] : means[i];
-    const least = classes[index].threshold ?? question.threshold ?? (drops && isNamed ? rules.card.score.threshold : 0);
+    const score = rules.card.score ? calibrated[i] : means[i];
+    const least = classes[index].threshold ?? question.threshold ?? (drops && rules.card.score ? rules.card.score.threshold : 0);
     segments.push({ label: classes[index].name, class_index: index, score, doubtful: score < least, ...one });
   });
   const sure = new Set(segments.flatMap((one) => (one.doubtful ? [] : [one.class_index])));
@@ -140,9 +126,9 @@ const piecesOf = (owners, probability, area) => ({
 /** Warnings about words far from the training words, about commas, and about stuff as instances. */
 export function warningsOf(rules, { classes, texts }, task) {
   const { name: model } = rules.card;
-  const best = classes.map((_, index) => texts.filter(({ owner, text }) => text && owner === index).sort((one, other) => other.likeness - one.likeness)[0]);
+  const best = classes.map((_, index) => texts.filter(({ owner }) => owner === index).sort((one, other) => other.likeness - one.likeness)[0]);
   const strange = best.flatMap((one, index) => {
-    if (!one || !rules.familiar || !(one.foreign || one.likeness < rules.familiar.bound)) return [];
+    if (!rules.familiar || !(one.foreign || one.likeness < rules.familiar.bound)) return [];
     const why = one.foreign ? `does not look like an English word, and ${model} reads English` : `is far from every word that ${model} was trained on`;
     return [{ type: "unfamiliar-word", detail: `'${classes[index].name}' ${why}; what it marks is a guess`, field: `classes.${index}` }];
   });

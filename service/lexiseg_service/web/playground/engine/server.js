@@ -78,6 +78,3 @@ const authorization = () => (key() ? { authorization: `Bearer ${key()}` } : {});
 /** `segment` without progress reports, for previews and frames of a clip. */
 export const hover = (picture, question, signal) => segment(picture, question, signal, () => null);
 export { segment as prompt, hover as frame };
-
-/** An example of a class, as an entry of a question; null before the picture was uploaded. */
-export const examples = async (picture, prompt) => picture.id && { ...prompt, image: { id: picture.id } };

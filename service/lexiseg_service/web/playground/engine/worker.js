@@ -1,6 +1,5 @@
 // The engine in the browser, as a web worker: a picture is encoded once and reused for every question.
 
-import { keep, rowOf } from "./examples.js";
 import { halfToEven, resized } from "./resizing.js";
 import { cutOut } from "./prompts.js";
 import { bankOf, namesOf, segmentsOf, warningsOf, warningsOfPrompts } from "./semantic.js";
@@ -50,7 +49,6 @@ const acts = {
   describe: () => [rules.card],
   segment: timed(segment),
   prompt: timed(prompt),
-  examples: async (picture, prompt) => ({ kept: await keep(await rowOf(rules, await pictureOf(picture), prompt, run)) }), // as an entry of a question
 };
 
 async function loaded() {
