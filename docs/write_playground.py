@@ -124,7 +124,7 @@ def annotate(folder: Path = PICTURES) -> None:
         page.evaluate("document.getElementById('timings').style.visibility = 'hidden'")
         page.get_by_role("button", name="Correct building").click()
         page.locator("#panel").evaluate("(panel) => panel.scrollTo(0, 0)")
-        page.mouse.move(0, 0)  # away from the list, whose line lifts the segment off
+        page.mouse.move(0, 0)
         answered(page, "building").save(folder / "annotate-review.webp", quality=QUALITY)
         page.check("[name=sign][value=brush]")
         page.mouse.move(*place(page, *STROKE[0]))

@@ -14,7 +14,6 @@ from tests.integration.playground.asking import (
     expect_result,
     place,
     segments,
-    until_resolved,
 )
 from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
@@ -154,20 +153,6 @@ def test_the_exported_masks_are_the_service_s(page: Page, server: Server) -> Non
         one["mask"]["counts"] for one in asked_directly(server.url, "sky", "tree")
     ]
     assert [one["name"] for one in exported["categories"]] == ["sky", "tree"]
-
-
-LIFTED = """async () => Boolean((await import("/playground/view.js")).view.lifted.length)"""
-
-
-def test_a_segment_lifts_off_while_the_pointer_is_on_its_line(page: Page) -> None:
-    choose(page)
-    add(page, "sky")
-
-    segments(page).hover()
-    until_resolved(page, LIFTED)
-    page.mouse.move(*place(page, 10, 10))
-
-    until_resolved(page, f"async () => !(await ({LIFTED})())")
 
 
 STRONGEST = """async () => {

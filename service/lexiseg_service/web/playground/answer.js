@@ -20,7 +20,6 @@ page.addEventListener("turned", () => {
 page.addEventListener("answered", () => {
   const { answer } = state;
   if (!answer) view.clear(); // otherwise the last answer stays until the next is painted
-  view.lift();
   state.map = null;
   turn += 1;
   list();
@@ -119,13 +118,9 @@ function line(one) {
   const title = `Correct ${one.name}`;
   const pen = button("✎", take, { className: "correct", title, ariaLabel: title, ariaPressed: String(isChosen), name: `correct ${one.number}` });
   const share = (100 * one.area) / (state.answer.size[0] * state.answer.size[1]);
-  const lift = async ({ target }) => {
-    const { cutOut } = await import("./pictures.js");
-    if (target.matches(":hover")) view.lift(cutOut(one, subject().image), ...one.bbox.slice(0, 2));
-  };
   return element(
     "li",
-    { className: isLow(one) ? "low" : "", onpointerenter: lift, onpointerleave: () => view.lift() },
+    { className: isLow(one) ? "low" : "" },
     element("label", {}, box, swatch(one.colour), one.name),
     ...(state.mode === "picture" ? [pen] : []),
     element("span", { className: "share", textContent: `${isDoubtful(one) ? "doubtful " : ""}${one.score.toFixed(2)} · ${share.toFixed(1)} %` }),

@@ -70,13 +70,11 @@ export function seen({ segments }) {
   return here.map((one) => (isRegion(one) ? without(one, objects) : one)).filter(({ area }) => area);
 }
 
-/** Stacked segments without what is covered. */
-export const flat = (segments) => segments.map((one, index) => without(one, segments.slice(index + 1))).filter(({ area }) => area);
-
 /** Stacked segments for writers that put the smaller one above: without what is covered, where that is another order. */
 export function bySize(segments) {
   const objects = segments.filter((one) => !isRegion(one));
-  return objects.every(({ area }, index) => !index || area < objects[index - 1].area) ? segments : flat(segments);
+  if (objects.every(({ area }, index) => !index || area < objects[index - 1].area)) return segments;
+  return segments.map((one, index) => without(one, segments.slice(index + 1))).filter(({ area }) => area);
 }
 
 export const segmentOf = (doc, number) => doc.segments.find((one) => one.number === number && !one.isGone);
@@ -101,7 +99,7 @@ export function withWords(doc, question, answer, about = answer) {
     return overlapOf(old, one) >= SAME;
   };
   const left = new Set(kept.filter(({ origins }) => origins));
-  const fresh = firstOf(answer).map((one) => ({ ...one, task: question.task, origins: [one.label] }));
+  const fresh = firstOf(answer).filter(({ label }) => isAsked(label)).map((one) => ({ ...one, task: question.task, origins: [one.label] }));
   const edited = kept.filter((one) => isRegion(one) && !one.isGone);
   const named = numbered(kept, fresh).flatMap((one) => {
     const old = kept.find((each) => isSame(each, one));
@@ -112,7 +110,7 @@ export function withWords(doc, question, answer, about = answer) {
   const segments = [...kept.filter(({ origins }) => !origins), ...left, ...named];
   const { segments: _, ...rest } = about ?? {};
   const { absent, warnings } = answer ?? { absent: [], warnings: [] };
-  return { ...doc, segments, notes: [], asked: JSON.stringify(question), answer: { ...rest, absent, warnings } };
+  return { ...doc, segments, notes: [], asked: JSON.stringify(question), answer: { ...rest, absent: absent.filter(isAsked), warnings } };
 }
 
 /** Adds a segment in front of those of words; `number` is its own afterwards. */

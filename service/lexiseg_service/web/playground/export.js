@@ -16,6 +16,7 @@ import { $, baseName, drawn, element, emit, question, refuse, state, subject, te
 import { cutOut, pngOf, stencil } from "./pictures.js";
 import { all, fileOf } from "./project.js";
 import { askLatest, ready } from "./question.js";
+import { headFiles } from "./teaching.js";
 import { view } from "./view.js";
 
 const KEY = "LEXISEG_API_KEY";
@@ -70,12 +71,6 @@ export function save(content, name) {
   setTimeout(() => URL.revokeObjectURL(href), 10_000);
 }
 
-/** Files of a project's labelled pictures in all formats; none where they cannot be packed. */
-export function projectFiles(pictures, arranged) {
-  const done = labelled(pictures, arranged);
-  return done && filesOf(done);
-}
-
 /** A project's labelled pictures; none where they cannot be packed, which is told. `arranged`: of stacked segments. */
 function labelled(pictures, arranged = (segments) => segments) {
   const done = pictures.filter(({ doc }) => doc.answer);
@@ -96,7 +91,7 @@ export async function exportProject() {
   const [pictures, { value: to }] = [all(), $("to")];
   const done = labelled(pictures, to ? bySize : undefined);
   if (!done) return;
-  const content = await (to ? asked(to, done) : zip(filesOf(done))).catch((problem) => refuse(problem, exportProject));
+  const content = await (to ? asked(to, done) : zip([...filesOf(done), ...headFiles()])).catch((problem) => refuse(problem, exportProject));
   if (!content) return;
   save(content, to ? `${to}.${content.type.split("/")[1]}` : "project.zip");
   const left = pictures.filter(({ doc }) => !doc.answer).length;

@@ -1,6 +1,6 @@
 // Objects selected by clicks or boxes in a clip, and what words find there, tracked by a stream of the service.
 
-import { remove, request } from "./engine/server.js";
+import { encoded, remove, request } from "./engine/server.js";
 import { $, button, element, emit, modelOptions, named, refill, state, swatch } from "./page.js";
 import { nameOf } from "./question.js";
 
@@ -94,8 +94,7 @@ async function ask(frame, words, follow, unfollow, signal) {
 }
 
 async function send(frame, follow, unfollow, signal) {
-  const bytes = Array.from(new Uint8Array(await frame.file.arrayBuffer()), (one) => String.fromCharCode(one));
-  return request("POST", `/v1/streams/${stream.id}/frames`, { image: { base64: btoa(bytes.join("")) }, follow, unfollow }, signal);
+  return request("POST", `/v1/streams/${stream.id}/frames`, { image: await encoded(frame), follow, unfollow }, signal);
 }
 
 function closeStream() {

@@ -5,6 +5,7 @@ import { UNSUPPORTED, opened } from "./decode.js";
 import { $, card, emit, page, persist, refuse, restore, segmentAt, settings, state, tasks, tell } from "./page.js";
 import { addWords } from "./question.js";
 
+const HEAD = /\.head$/; // files of what reviewed pictures taught
 const EXAMPLE_KEY = "lexiseg-tried"; // session storage: words of the example while the visitor has not changed them
 
 // The question in the URL fragment; empty if the fragment is invalid.
@@ -13,7 +14,7 @@ const questionFromAddress = (async () => JSON.parse(decodeURIComponent(location.
   .catch(() => ({ words: [] }));
 
 // Not awaited before there is a picture. Imported side by side: answer.js imports view.js, which would cost a second round trip.
-const viewLoaded = Promise.all([import("./answer.js"), import("./view.js"), import("./edit.js"), import("./project.js")]);
+const viewLoaded = Promise.all([import("./answer.js"), import("./view.js"), import("./edit.js"), import("./project.js"), import("./teaching.js")]);
 const project = () => viewLoaded.then((modules) => modules[3]);
 
 window.addEventListener("unhandledrejection", (event) => { // of imports and downloads of example pictures
@@ -38,7 +39,6 @@ for (const shown of document.querySelectorAll("output")) {
 const refuseOffer = (problem) => refuse(problem, engine.remote ? offerAgain : () => location.reload());
 const offerAgain = () => offer().then(offerTasks).then(() => emit("changed"), refuseOffer); // a `changed` event would clear the refusal
 persist("key", offerAgain);
-page.addEventListener("models", offerAgain);
 $("server").value = document.body.dataset.server ?? "";
 persist("server", () => null);
 $("export").addEventListener("click", async ({ target }) => {
@@ -134,14 +134,16 @@ for (const name of ["dragover", "dragleave", "drop"]) {
     $("stage").classList.toggle("over", name === "dragover");
     if (name !== "drop" || !event.dataTransfer.files.length) return;
     const [file, ...more] = event.dataTransfer.files;
-    if (more.length) takeMany([file, ...more]);
+    if (more.length || HEAD.test(file.name)) takeMany([file, ...more]);
     else (file.type.startsWith("video/") ? openClip : openPicture)(file);
   });
 }
 
 async function takeMany(files) {
+  const head = files.find(({ name }) => HEAD.test(name));
   const pictures = files.filter(({ type, name }) => type.startsWith("image/") || UNSUPPORTED.test(name));
-  await (await project()).addAll(pictures);
+  if (head) await (await viewLoaded)[4].openHead(head);
+  if (!head || pictures.length) await (await project()).addAll(pictures);
 }
 
 const takers = { file: (files) => openPicture(files[0]), clip: (files) => openClip(files[0]), files: takeMany, folder: takeMany, album: takeMany };

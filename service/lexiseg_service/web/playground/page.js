@@ -3,7 +3,8 @@
 /**
  * Events: `changed` (the question; `{atOnce: true}`: ask without a pause), `answered`, `mapped` (`state.map` is available), `refused`, `file` (a
  * request to open it), `pictured` (the picture was replaced), `tab` (a request to show it), `turned` (the tab was shown), `chosen` (clicks go to
- * another segment) `edited` (the document of a picture changed), `models` (the service has others) and `offered` (they are listed). Of the view:
+ * another segment) `edited` (the document of a picture changed), `opened` (the project), `erased` (some of its pictures), `learned` (`state.head`
+ * was solved again) and `offered` (models are listed). Of the view:
  * `shown` {x, y, positive} (a click; with `box` [x0, y0, x1, y1] if one was dragged), `stroke` {points, radius, adds}, `hover` {x, y} or null,
  * `next`, `undo` and `clear`.
  */
@@ -102,7 +103,8 @@ export const state = {
   map: null, // from painter.js: the segment of each of its `cells`, and the `places` of names
   followed: [], // {number, lost, label}: objects of the clip
   models: [], // cards
-  features: [], // of a service: "jobs" and "trainings" where it offers them
+  features: [], // optional parts that the engine has: "heads", "jobs"
+  head: null, // what reviewed pictures taught, under a name: teaching.js
 };
 
 /** The question about words; null if the task needs words and there are none. */
@@ -141,15 +143,23 @@ export function restore({ words, task, background, ...menus }) {
 /** The complete question, as shown to programs. @returns {any} */
 export const question = () => (state.mode === "picture" && promptsQuestion()) || wordsQuestion() || { task: tasks.value, ...modelOptions() };
 
-/** Request fields of classes: `vocabulary` or `classes`, and `background`. @returns {Record<string, any>} */
+/** Words of these names that are not asked about yet. */
+export function freshWords(words) {
+  const known = new Set(state.words.map(({ name }) => name.toLowerCase()));
+  return words.filter(({ name }) => !known.has(name.toLowerCase()) && known.add(name.toLowerCase()));
+}
+
+/** Request fields of classes: `vocabulary` or `classes`, `background`, and the `head` of what was taught. @returns {Record<string, any>} */
 export function named() {
   const background = $("background").checked;
-  if ($("vocabulary").value) return { vocabulary: $("vocabulary").value, background };
+  const isTaught = state.mode === "picture" && state.head?.model.split("@")[0] === $("model").value;
+  const head = isTaught ? { head: `${state.head.name}@${state.head.version}` } : {};
+  if ($("vocabulary").value) return { vocabulary: $("vocabulary").value, background, ...head };
   const classes = state.words.map((word) => {
     const entry = Object.fromEntries(Object.entries(word).filter(([, value]) => value?.length));
     return Object.keys(entry).length > 1 ? entry : word.name;
   });
-  return classes.length ? { classes, background } : {};
+  return classes.length ? { classes, background, ...head } : {};
 }
 
 /** The picture or frame that the answer is about. */

@@ -1,10 +1,10 @@
 // The project: pictures with documents and review marks, kept in this browser; its filmstrip, labelling and reviewing all.
 
 import { opened } from "./decode.js";
-import { EMPTY, NO_WORDS, change, withWords } from "./document.js";
+import { EMPTY, NO_WORDS, change, settle, withWords } from "./document.js";
 import * as engine from "./engine/server.js";
 import {
-  $, baseName, drawn, element, emit, page, persist, problemOf, queueOf, refusalText, refuse, restore, settings, state, tell, timeOf,
+  $, baseName, drawn, element, emit, freshWords, page, persist, problemOf, queueOf, refusalText, refuse, restore, settings, state, tell, timeOf,
   withRetry, wordsQuestion,
 } from "./page.js";
 import * as store from "./store.js";
@@ -15,8 +15,9 @@ const OF_A_PICTURE = [413, 415, 422]; // status codes that concern one picture; 
 const IN_FLIGHT = 2; // pictures that are labelled at a time: the service answers about one while another is sent and read
 const MAX_NAMES = 3; // of skipped pictures in the message
 const [SHOWN, QUESTION] = ["shown", "question"]; // names of notes: the key of the picture that is shown, the settings
-let pictures = []; // {key, name, bytes, width, height, thumb, line, doc, past, future}; `file` and `image` where they are needed
+let pictures = []; // {key, name, bytes, width, height, thumb, line, doc, taught, past, future}; `file`, `image` where they are needed
 let strip = []; // the same in the order of the filmstrip
+let anew = null; // AbortController of the answers with what was learned last
 let control = null; // AbortController of what runs, or ran last, over all pictures
 let shown = 0; // counts the pictures that were shown
 
@@ -43,6 +44,7 @@ export const open = (hasQuestion) => inTurn(async () => {
   const old = kept.filter((one) => !isAdded(one)).map((one) => ({ ...one, id: null, past: [], future: [], isKept: true }));
   pictures = [...old, ...pictures];
   drawStrip();
+  emit("opened");
   if (!old.length) return;
   document.body.dataset.opens = "yes"; // hides the start screen while a picture is decoded
   $("many").open = pictures.length > 1;
@@ -69,11 +71,11 @@ export function add({ image, file, ...picture }, name = file.name || "picture") 
 }
 
 /** Stores a picture, with its file until that is stored; what fails is tried again with the next change. */
-async function save(one) {
+export async function save(one) {
   if (!pictures.includes(one)) return; // erased meanwhile
-  const { key, name, bytes, width, height, note, thumb, doc } = one;
+  const { key, name, bytes, width, height, note, thumb, doc, taught } = one; // `taught`: the document that the head has learned from
   const file = one.isKept ? null : one.file;
-  await store.keep({ key, name, bytes, width, height, note, thumb, doc }, file).then(() => Object.assign(one, { isKept: true, unkept: "" }), (problem) => {
+  await store.keep({ key, name, bytes, width, height, note, thumb, doc, taught }, file).then(() => Object.assign(one, { isKept: true, unkept: "" }), (problem) => {
     const why = problem.name === "QuotaExceededError" ? "its storage is full. Export the project, then erase it." : problem.message;
     one.unkept = ` ${name} is not kept in this browser: ${why}`;
     $("note").textContent = one.unkept; // an answer overwrites the result line
@@ -86,6 +88,7 @@ page.addEventListener("edited", ({ detail: picture }) => {
   mark(picture);
 });
 page.addEventListener("changed", () => note(QUESTION, settings()));
+page.addEventListener("learned", answerAnew);
 
 const note = (name, value) => store.note(name, value).catch(() => null); // a full disk is told where a picture is saved
 
@@ -145,12 +148,15 @@ function go(step, some = strip) {
   return next && show(next);
 }
 
-/** Marks the picture as reviewed and shows the next that is not. */
+/** Marks the picture as reviewed, asks about all its labels from now on, and shows the next that is not reviewed. */
 function accept() {
   const { picture } = state;
   if (!picture || state.mode !== "picture") return;
-  if (!picture.doc.isReviewed) change(picture, { ...picture.doc, isReviewed: true }); // else the next is still being decoded
+  const labels = picture.doc.segments.filter(({ label, isGone }) => label && !isGone).map(({ label }) => ({ name: label, synonyms: [] }));
+  const ask = () => (state.words = [...state.words, ...freshWords(labels)]);
+  if (!picture.doc.isReviewed) change(picture, { ...picture.doc, isReviewed: true }, ask); // else the next is still being decoded
   const left = strip.filter(({ doc }) => !doc.isReviewed);
+  if ($("doubtful").checked && left.length) return show(left[0]);
   if (!go(1, left) && !go(-1, left)) $("note").textContent = `All ${pictures.length} pictures are reviewed.`;
 }
 
@@ -222,6 +228,29 @@ async function labelNow(words) {
   drawStrip();
 }
 
+/** Answers anew, with what was learned, what is not reviewed: the picture that is shown, then the others from there on. */
+async function answerAnew() {
+  anew?.abort();
+  const { signal } = (anew = new AbortController());
+  emit("changed", { atOnce: true });
+  const words = wordsQuestion();
+  const at = strip.indexOf(state.picture) + 1;
+  const isOpen = ({ doc }) => !doc.isReviewed && doc.asked !== JSON.stringify(words);
+  const queue = (words ? [...strip.slice(at), ...strip.slice(0, Math.max(0, at - 1))] : []).values();
+  const some = async () => {
+    for (const picture of queue) {
+      if (!isOpen(picture)) continue;
+      await fileOf(picture);
+      const answer = await engine.segment(picture, words, signal, () => null);
+      signal.throwIfAborted();
+      if (isOpen(picture)) settle(picture, withWords(picture.doc, words, answer));
+    }
+  };
+  // Not told where it ends early: each is asked about when it is shown.
+  await Promise.all(Array.from({ length: IN_FLIGHT }, some)).catch(() => null);
+  if (!signal.aborted) drawStrip();
+}
+
 /** Forgets some pictures. */
 async function erase(some) {
   if (!window.confirm(`Erase ${some.length} pictures and their labels from this browser?`)) return;
@@ -229,6 +258,7 @@ async function erase(some) {
   for (const { line } of some) line?.parentElement.remove();
   await Promise.all(some.map(({ key }) => store.forget(key)));
   if (some.includes(state.picture)) $("another").click();
+  emit("erased");
   drawStrip();
 }
 

@@ -5,7 +5,8 @@ import * as engine from "./engine/server.js";
 import { ready as kernel } from "./masks/kernel.js";
 import { holds } from "./masks/runs.js";
 import {
-  $, button, element, emit, modelOptions, named, offerRetry, page, prompted, question, queueOf, refuse, state, swatch, tell, withRetry, wordsQuestion,
+  $, button, element, emit, freshWords, modelOptions, named, offerRetry, page, prompted, question, queueOf, refuse, state, swatch, tell, withRetry,
+  wordsQuestion,
 } from "./page.js";
 
 const TYPING_PAUSE = 250; // milliseconds after the last change of words; clicks and boxes are sent at once
@@ -146,8 +147,7 @@ export function addWords(text) {
   const once = (word, index, all) => all.findIndex((other) => other.toLowerCase() === word.toLowerCase()) === index;
   const spellings = text.split(",").map((word) => word.split("|").map((part) => part.trim()).filter(Boolean).filter(once));
   const words = spellings.filter(([name]) => name).map(([name, ...synonyms]) => ({ name, synonyms }));
-  const known = new Set(state.words.map(({ name }) => name.toLowerCase()));
-  const fresh = words.filter(({ name }) => !known.has(name.toLowerCase()) && known.add(name.toLowerCase()));
+  const fresh = freshWords(words);
   if (fresh.length) {
     $("vocabulary").value = "";
     keep([...state.words, ...fresh]);

@@ -49,13 +49,7 @@ class View {
     createImageBitmap(image, { resizeWidth: MAX_DRAWN, resizeQuality: "medium" }).then((copy) => (this.copy = this.image === image ? copy : this.copy));
   }
 
-  /** Lifts a part of the picture off at its place x, y; nothing without one. */
-  lift(...lifted) {
-    Object.assign(this, { lifted }).draw();
-  }
-
   clear() {
-    this.lifted = []; // part, x, y
     this.fills = null;
     this.lines = null;
     this.names = []; // {x, y, text, colour}
@@ -93,16 +87,7 @@ class View {
     context.imageSmoothingEnabled = zoom < 3;
     const enough = this.copy?.width >= zoom * image.width;
     this.paint(context, enough ? this.copy : image, image.width, image.height);
-    if (this.lifted.length) this.#drawLifted(context, 1 / zoom, ...this.lifted);
-    else this.#drawMarks(context, 1.5 / zoom);
-  }
-
-  #drawLifted(context, pixel, part, x, y) {
-    context.fillStyle = DARK;
-    context.fillRect(0, 0, this.image.width, this.image.height);
-    Object.assign(context, { shadowColor: "#000", shadowBlur: 24, shadowOffsetY: 12 });
-    context.drawImage(part, x - 4 * pixel, y - 10 * pixel);
-    context.shadowColor = "transparent";
+    this.#drawMarks(context, 1.5 / zoom);
   }
 
   /** Draws an image and its overlays at a size. */

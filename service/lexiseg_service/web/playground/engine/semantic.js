@@ -3,17 +3,16 @@
 import { connected, encodedMap, winners } from "../masks/kernel.js";
 
 // `drops`: whether there is a background.
-/** The encoded classes of a question: `classes` {name, threshold, texts, stuff}, `texts` (vectors of words), and `inputs` of `scores`. */
-export async function bankOf(rules, question, read, run) {
+/** The encoded classes of a question: `classes` {name, threshold, stuff}, `texts` (vectors of words), and `inputs` of `scores`. */
+export async function bankOf(rules, question, read) {
   const entries = (question.classes ?? []).map((one) => (typeof one === "string" ? { name: one } : one));
   if (!entries.length) throw new Error("Type a word first.");
   const classes = [];
   const texts = []; // {text, owner, vector, same, ...}
   for (const [owner, { synonyms = [], examples, ...entry }] of entries.entries()) {
     if (examples?.length) throw new Error(`What was shown of ${entry.name} needs a service: type a word.`);
-    const own = [entry.name, ...synonyms];
-    classes.push({ ...entry, texts: own, stuff: rules.stuff.includes(entry.name.toLowerCase()) });
-    for (const text of own) texts.push({ text, owner, ...(await read(text)) });
+    classes.push({ ...entry, stuff: rules.stuff.includes(entry.name.toLowerCase()) });
+    for (const text of [entry.name, ...synonyms]) texts.push({ text, owner, ...(await read(text)) });
   }
   const drops = question.background !== false;
   const { words, synonyms } = rules.card.background;
@@ -24,12 +23,11 @@ export async function bankOf(rules, question, read, run) {
 
 /** Inputs of the graph `scores` for `count` classes. */
 function inputsOf({ card: { embedding } }, count, texts, dropped) {
-  const numbers = (values) => [Float32Array.from(values), [values.length]];
   return {
     vectors: [Float32Array.from(texts.flatMap(({ vector }) => [...vector])), [texts.length, embedding]],
     owner: [BigInt64Array.from(texts, ({ owner }) => BigInt(owner)), [texts.length]],
     classes: [new Float32Array(count), [count]],
-    dropped: numbers(dropped),
+    dropped: [Float32Array.from(dropped), [dropped.length]],
   };
 }
 

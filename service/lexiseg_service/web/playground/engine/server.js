@@ -34,6 +34,29 @@ export async function segment(picture, question, signal, report = tell) {
 /** The bytes at a path, as a Blob. */
 export const download = async (path) => (await fetch(address() + path, { headers: authorization() })).blob();
 
+/** A picture as a field of a JSON question. */
+export async function encoded({ file }) {
+  const bytes = Array.from(new Uint8Array(await file.arrayBuffer()), (one) => String.fromCharCode(one));
+  return { base64: btoa(bytes.join("")) };
+}
+
+// Heads: what reviewed pictures taught, kept by the service under names.
+export const heads = async () => (await request("GET", "/v1/heads")).heads;
+export const head = (name) => request("GET", `/v1/heads/${name}`);
+export const forget = (name) => remove(`/v1/heads/${name}`);
+export const headFile = (name) => download(`/v1/heads/${name}?export=true`);
+export const keepHead = (name, file) => request("PUT", `/v1/heads/${name}`, file.slice(0, file.size, "application/octet-stream"));
+
+/** Changes or creates a head: `classes`, `pictures` {picture, key, objects, reviewed}, and keys to `remove`. */
+export async function teach(name, { pictures, ...change }) {
+  const sent = await Promise.all(pictures.map(async ({ picture, ...one }) => ({ ...one, image: picture.id ? { id: picture.id } : await encoded(picture) })));
+  return request("PUT", `/v1/heads/${name}`, { ...change, pictures: sent }, null, () => null).catch((problem) => {
+    if (problem.type !== "image-expired") throw problem;
+    for (const { picture } of pictures) picture.id = null;
+    return teach(name, { pictures, ...change });
+  });
+}
+
 /** What the service writes of a JSON object, as a Blob. */
 export async function written(path, content) {
   const headers = { "content-type": "application/json", ...authorization() };
@@ -54,7 +77,8 @@ export function request(method, path, body = null, signal = null, report = tell)
     sent.open(method, address() + path);
     sent.responseType = "json";
     const isForm = body instanceof FormData;
-    const headers = { ...(body && !isForm && { "content-type": "application/json" }), ...authorization() };
+    const isSent = isForm || body instanceof Blob;
+    const headers = { ...(body && !isSent && { "content-type": "application/json" }), ...authorization() };
     for (const [name, value] of Object.entries(headers)) sent.setRequestHeader(name, value);
     if (isForm) {
       sent.upload.onprogress = ({ loaded, total }) => report(loaded < total ? `Sending the picture: ${Math.round((100 * loaded) / total)} %` : "Looking…");
@@ -69,7 +93,7 @@ export function request(method, path, body = null, signal = null, report = tell)
     sent.onerror = () => reject(problemOf(`The server does not answer. Is it running${allowed}?`, 0));
     sent.onabort = () => reject(new DOMException("", "AbortError"));
     sent.onloadend = () => signal?.removeEventListener("abort", abort);
-    sent.send(isForm ? body : JSON.stringify(body));
+    sent.send(isSent ? body : JSON.stringify(body));
   });
 }
 

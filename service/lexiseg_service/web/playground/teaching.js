@@ -1,0 +1,117 @@
+// Teaching: what reviewed pictures show is learned after each change of them, as a head under a name; the others are then answered with it.
+
+import { shownOf } from "./answer.js";
+import * as engine from "./engine/server.js";
+import { stacked } from "./document.js";
+import { $, baseName, element, emit, freshWords, page, queueOf, state, tell } from "./page.js";
+import { all, fileOf, save } from "./project.js";
+import * as store from "./store.js";
+
+const HEAD = "head"; // name of a note: {project, name}
+const AT_ONCE = 8; // pictures of a request
+const MAX_NAMES = 6; // of classes in the line
+let project = `page-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`; // begins the keys of this browser's pictures
+let name = project; // of the head; another one where that is kept
+let isOpened = false; // before, none of the project's pictures is known
+const inTurn = queueOf(store.read(HEAD).then((kept) => kept && ({ project, name } = kept), () => null));
+const keyOf = ({ key }) => `${project}.${key}`;
+const canTeach = () => isOpened && state.features.includes("heads");
+
+const open = () => inTurn(async () => {
+  $("teaching").hidden = !canTeach();
+  if (!canTeach()) return;
+  engine.heads().then((some) => $("taught").replaceChildren(...some.map((one) => element("option", { value: one.name }))), () => null);
+  await begin(name);
+});
+page.addEventListener("opened", () => (isOpened = true));
+for (const event of ["opened", "offered"]) page.addEventListener(event, open);
+for (const event of ["edited", "erased"]) page.addEventListener(event, () => canTeach() && inTurn(teach));
+
+/** Goes on with the head of a name, or begins it. */
+async function begin(chosen, head = engine.head(chosen)) {
+  name = chosen;
+  $("head-name").value = name === project ? "" : name;
+  store.note(HEAD, { project, name }).catch(() => null);
+  take(await head.catch(() => null));
+  await teach();
+}
+
+/** Shows a head, or none, and asks with it from now on. */
+function take(head) {
+  const isSame = head?.version === state.head?.version;
+  state.head = head;
+  $("learned").textContent = head ? told(head) : "";
+  if (!isSame) emit("learned");
+}
+
+/** Sends what was reviewed, corrected, taken back or erased since the last time, some pictures at a time. */
+async function teach() {
+  const reviewed = all().filter(({ doc }) => doc.isReviewed);
+  const keys = state.head?.keys ?? [];
+  const remove = keys.filter((key) => key.startsWith(`${project}.`) && !reviewed.some((one) => keyOf(one) === key));
+  const fresh = reviewed.filter((one) => one.taught !== one.doc || !keys.includes(keyOf(one)));
+  if (!fresh.length && !remove.length) return null;
+  if (!fresh.length && remove.length === keys.length) return forget();
+  const some = fresh.slice(0, AT_ONCE).map((picture) => ({ picture, doc: picture.doc }));
+  await Promise.all(some.map(({ picture }) => fileOf(picture)));
+  const change = { classes: classesOf(reviewed), pictures: some.map(labelled), remove, ...(!state.head && { model: $("model").value }) };
+  const head = await engine.teach(name, change).catch(refused);
+  if (!head) return null;
+  for (const { picture, doc } of some) save(Object.assign(picture, { taught: doc }));
+  if (fresh.length === some.length) return take(head);
+  state.head = head;
+  return teach();
+}
+
+/** Tells a refusal in the line; after a change of the model, all pictures are sent again. */
+async function refused(problem) {
+  if (problem.status === undefined) throw problem;
+  if (problem.type === "model-changed") await forget().then(() => void inTurn(teach));
+  else $("learned").textContent = `Nothing new was learned. ${problem.message}`;
+}
+
+async function forget() {
+  await engine.forget(name);
+  take(null);
+}
+
+/** What to teach: the words, and other labels of reviewed pictures. */
+function classesOf(reviewed) {
+  const labels = new Set(reviewed.flatMap(({ doc }) => doc.segments.map(({ label }) => label)));
+  const words = state.words.map(({ name, synonyms }) => ({ name, synonyms }));
+  return [...words, ...[...labels].filter((label) => label && !state.words.some((word) => word.name === label))];
+}
+
+/** A reviewed picture for the engine: its labelled objects, and the names that were looked for in it. */
+function labelled({ picture, doc }) {
+  const objects = stacked(shownOf(doc)).map(({ label, mask: { size, counts } }) => ({ class: label, mask: { size, counts } }));
+  const asked = (JSON.parse(doc.asked)?.classes ?? []).map((one) => one.name ?? one);
+  const names = new Set([...asked, ...(doc.answer?.absent ?? []), ...objects.map((one) => one.class)].filter(Boolean));
+  return { picture, key: keyOf(picture), objects, reviewed: [...names] };
+}
+
+/** One line: what was learned, on pictures that were left out in turn, and what more would help. */
+function told({ pictures, classes }) {
+  const shown = classes.filter((one) => one.pictures);
+  const whole = (value) => value?.toFixed(0) ?? "?";
+  const gains = shown.slice(0, MAX_NAMES).map((one) => `${one.name} ${whole(one.iou_words)} → ${whole(one.iou_taught)}`);
+  const wants = shown.slice(0, MAX_NAMES).flatMap((one) => (one.wants ? [`${one.wants} of ${one.name}`] : [])).join(", ");
+  const more = shown.length > MAX_NAMES ? ` and ${shown.length - MAX_NAMES} more` : "";
+  return `Learned from ${pictures} reviewed. IoU of others in %, by words → taught: ${gains.join(", ")}${more}.${wants && ` More wanted: ${wants}.`}`;
+}
+
+/** Goes on with a head that somebody chose by its name or file, and asks about its classes. */
+const choose = (chosen, head) => inTurn(async () => {
+  if (name === project && name !== chosen) await forget();
+  await begin(chosen, head);
+  state.words = [...state.words, ...freshWords((state.head?.classes ?? []).map(({ name, synonyms }) => ({ name, synonyms })))];
+  emit("changed");
+});
+$("head-name").addEventListener("change", ({ target }) => {
+  if (!target.checkValidity()) return tell("A name has a-z, 0-9 and -, at most 64.", true);
+  return choose(target.value.trim() || project);
+});
+export const openHead = (file) => choose(baseName(file.name), engine.keepHead(baseName(file.name), file));
+
+/** What was learned, as files of the project's export. */
+export const headFiles = () => (state.head ? [[`${name}.head`, () => engine.headFile(name)]] : []);
