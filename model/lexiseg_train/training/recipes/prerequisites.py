@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,11 +10,13 @@ from lexiseg_model.catalogue.method import CARD
 from lexiseg_model.errors import RecipeError
 from lexiseg_train.data.pairs.files import EXPECTED
 from lexiseg_train.data.pairs.streamed import is_address
-from lexiseg_train.training.recipe import RECIPE, RunRecipe
+from lexiseg_train.training.recipe import RECIPE, PairsRecipe, RunRecipe
 from lexiseg_train.training.recipes.read import Planned, read_recipe
 from lexiseg_train.training.recipes.training import Prerequisite
 
 PUBLIC = "docs/public-pairs.md"  # how to get public data at scale
+SHARED = ("data", "seed", "device")  # settings that a recipe hands on to those trained before it
+SHARED_OF_PAIRS = {"pairs", "json_captions", "held_out"}
 FINISHED = "finished"  # marks weights that get no card because they only serve other recipes
 
 
@@ -56,9 +59,14 @@ def is_finished(file: Path) -> bool:
 
 
 def plan_of(prerequisite: Prerequisite, needed_by: RunRecipe) -> Planned:
-    """The recipe that writes a file, with the data, device and seed of the recipe that needs it."""
-    shared = [f"{name}={getattr(needed_by, name)}" for name in ("data", "seed", "device")]
-    return read_recipe(prerequisite.name, [*shared, f"out={prerequisite.file.parent}"])
+    """The recipe that writes a file, with the data, device and seed of the recipe that needs it, and with its pairs."""
+    shared = [f"{name}={getattr(needed_by, name)}" for name in SHARED]
+    shared.append(f"out={prerequisite.file.parent}")
+    planned = read_recipe(prerequisite.name, shared)
+    if not isinstance(needed_by, PairsRecipe) or not isinstance(planned.recipe, PairsRecipe):
+        return planned
+    pairs = needed_by.model_dump(mode="json", include=SHARED_OF_PAIRS)
+    return read_recipe(prerequisite.name, [*shared, *(f"{name}={json.dumps(value)}" for name, value in pairs.items())])
 
 
 def train_prerequisites(planned: Planned) -> str:

@@ -23,18 +23,18 @@ def above(tmp_path: Path, file: Path) -> Planned:
     """TCL over a CLIP that another recipe is to write to `file`."""
     write_pairs(tmp_path / "captions", 8)
     values = [f"data={tmp_path}", "seed=3", "device=cpu", f"clip={file}", f"clip_recipe={small(tmp_path)}"]
-    return read_recipe("tcl-smoke", [*values, "held_out=0"])
+    return read_recipe("tcl-smoke", [*values, "held_out=2"])
 
 
 def small(tmp_path: Path) -> Path:
     """A recipe below, laid over `clip-smoke`: two steps."""
     path = tmp_path / "below.yaml"
     phases = "[{after: 0.0, crop: 64, global_batch: 2}]"
-    path.write_text(f"recipe: clip-smoke\nsteps: 2\ndecay_steps: 0\nheld_out: 0\nworkers: 0\nphases: {phases}\n")
+    path.write_text(f"recipe: clip-smoke\nsteps: 2\ndecay_steps: 0\nworkers: 0\nphases: {phases}\n")
     return path
 
 
-def test_a_prerequisite_is_trained_once_with_the_seed_of_its_dependant(tmp_path: Path) -> None:
+def test_a_prerequisite_is_trained_once_with_the_seed_and_pairs_of_its_dependant(tmp_path: Path) -> None:
     file = tmp_path / "clip" / "clip.safetensors"
     planned = above(tmp_path, file)
     assert [first.recipe.out for first in untrained_prerequisites(planned)] == [tmp_path / "clip"]
@@ -44,7 +44,9 @@ def test_a_prerequisite_is_trained_once_with_the_seed_of_its_dependant(tmp_path:
     assert train_prerequisites(planned) == ""
 
     assert file.stat().st_mtime_ns == written
-    assert "seed: 3" in (tmp_path / "clip" / "recipe.yaml").read_text()
+    trained = (tmp_path / "clip" / "recipe.yaml").read_text()
+    assert "seed: 3\n" in trained
+    assert "held_out: 2\n" in trained
     assert (tmp_path / "clip" / "card.yaml").is_file()
     assert list(untrained_prerequisites(planned)) == []
 
