@@ -1,11 +1,17 @@
-"""Stores of users' vocabularies: documents as bytes by slot, in memory, in a folder, or in Redis."""
+"""Stores of what users keep: documents as bytes by slot, in memory, in a folder, or in Redis.
+
+A document may have parts: large contents that never change, written before the document that names them, and read only
+when they are needed.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -14,20 +20,21 @@ import structlog
 
 from lexiseg_model.files.atomic import PRIVATE, private_folder, write_durably
 from lexiseg_service.errors import NotReady
-from lexiseg_service.redis_link import RedisAway, RedisLink
+from lexiseg_service.redis_link import RedisAway, RedisLink, open_link
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 
 if TYPE_CHECKING:
     import redis
 
-logger = structlog.get_logger("lexiseg.vocabularies")
+logger = structlog.get_logger("lexiseg.stores")
 T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 SLOT = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}~)?" + NAME.pattern)  # OWNER~NAME, or NAME if shared
-PREFIX = "lexiseg:vocabulary:"
-INDEX = "lexiseg:vocabularies"  # the set of all names; scanning the key space would take too long
-MAX_NAMES = 4096  # `collection` stores some hundred
+MAX_NAMES = 4096  # some hundred are kept
 REFRESH_SECONDS = 30.0
-MAX_DOCUMENTS = 4  # in one answer: of up to 3 MB each, within the timeout of one call
+MAX_DOCUMENTS = 4  # in one call: of up to 3 MB each, within its timeout
+MAX_PARTS = 8  # likewise: of up to 1 MB each
 # MGET instead of GET: a value of another type counts as absent instead of failing.
 # A value that is already new is no conflict: a call is retried when its connection was lost before the answer.
 # KEYS: document, index. ARGV: old ("" is absent), new ("" deletes), name.
@@ -45,6 +52,32 @@ return 1
 """
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What a store keeps: the name of one in messages, and of all, which is also that of their folder."""
+
+    name: str
+    plural: str
+
+    @property
+    def prefix(self) -> str:
+        """Of a document's key in Redis."""
+        return f"lexiseg:{self.name}:"
+
+    @property
+    def index(self) -> str:
+        """Key in Redis of the set of all slots; scanning the key space would take too long."""
+        return f"lexiseg:{self.plural}"
+
+    def parts(self, slot: str) -> str:
+        """Key in Redis of the hash of a document's parts; no slot has a colon."""
+        return f"{self.prefix}parts:{slot}"
+
+
+VOCABULARIES = Kind("vocabulary", "vocabularies")
+HEADS = Kind("head", "heads")
+
+
 def slot_of(name: str, owner: str) -> str:
     """The slot of what is an owner's alone; without an owner, of what is shared."""
     return f"{owner}~{name}" if owner else name
@@ -55,11 +88,13 @@ class Store:
 
     def __init__(self, documents: dict[str, bytes] | None = None) -> None:
         self._documents = dict(documents or {})
+        self._parts: dict[str, dict[str, bytes]] = {}
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the documents in memory."""
-        return sum(map(len, tuple(self._documents.values())))
+        """Bytes of the documents and parts in memory."""
+        parts = [content for of_slot in tuple(self._parts.values()) for content in tuple(of_slot.values())]
+        return sum(map(len, (*tuple(self._documents.values()), *parts)))
 
     async def read(self, name: str) -> bytes | None:
         """A document, or None."""
@@ -80,6 +115,33 @@ class Store:
         self._set(name, new)
         return True
 
+    async def read_parts(self, slot: str, names: Sequence[str]) -> dict[str, bytes]:
+        """Parts of a document by name; those that are not there are left out.
+
+        Raises:
+            NotReady: nothing can be read now.
+        """
+        known = self._parts.get(slot, {})
+        return {name: known[name] for name in names if name in known}
+
+    async def write_parts(self, slot: str, parts: Mapping[str, bytes]) -> None:
+        """Add parts of a document, under names that it never had.
+
+        Raises:
+            NotReady: nothing can be written now.
+        """
+        self._parts.setdefault(slot, {}).update(parts)
+
+    async def remove_parts(self, slot: str, names: Sequence[str] | None = None) -> None:
+        """Remove parts of a document, all if None.
+
+        Raises:
+            NotReady: nothing can be removed now.
+        """
+        known = self._parts.get(slot, {})
+        for name in [*known] if names is None else names:
+            known.pop(name, None)
+
     def degraded(self) -> str | None:
         """What is degraded, for /readyz."""
         return None
@@ -98,16 +160,19 @@ class Store:
 
 
 class DirectoryStore(Store):
-    """One JSON file per document: reads from memory, writes through to the disk. For one process at a time.
+    """One JSON file per document, whose parts lie in a folder of its slot. For one process at a time.
+
+    Documents are read from memory and written through to the disk.
 
     Raises:
         OSError: the folder cannot be created or listed.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: Kind = VOCABULARIES) -> None:
         private_folder(folder)
-        super().__init__(_read_folder(folder))
+        super().__init__(_read_folder(folder, kind))
         self._folder = folder
+        self._kind = kind
         self._writing = asyncio.Lock()
 
     async def replace(self, name: str, old: bytes | None, new: bytes | None) -> bool:
@@ -134,16 +199,61 @@ class DirectoryStore(Store):
             else:
                 await asyncio.to_thread(write_durably, target, lambda draft: draft.write_bytes(content), PRIVATE)
         except OSError as error:
-            logger.error("vocabulary not written", vocabulary=name, error=error.strerror)
-            raise NotReady(f"vocabulary {name!r} cannot be written: {error.strerror}; nothing was changed") from None
+            raise self._not_written(name, error) from None
         self._set(name, content)
 
+    async def read_parts(self, slot: str, names: Sequence[str]) -> dict[str, bytes]:
+        """As `Store.read_parts`."""
 
-def _read_folder(folder: Path) -> dict[str, bytes]:
+        def read() -> dict[str, bytes]:
+            parts = {}
+            for name in names:
+                with suppress(OSError):
+                    parts[name] = (self._folder / slot / name).read_bytes()
+            return parts
+
+        return await asyncio.to_thread(read)
+
+    async def write_parts(self, slot: str, parts: Mapping[str, bytes]) -> None:
+        """As `Store.write_parts`."""
+
+        def write() -> None:
+            private_folder(self._folder / slot)
+            for name, content in parts.items():
+                write_durably(self._folder / slot / name, partial(Path.write_bytes, data=content), PRIVATE)
+
+        try:
+            await asyncio.to_thread(write)
+        except OSError as error:
+            raise self._not_written(slot, error) from None
+
+    async def remove_parts(self, slot: str, names: Sequence[str] | None = None) -> None:
+        """As `Store.remove_parts`."""
+
+        def remove() -> None:
+            if names is None:
+                shutil.rmtree(self._folder / slot)
+            for name in names or ():
+                (self._folder / slot / name).unlink(missing_ok=True)
+
+        try:
+            await asyncio.to_thread(remove)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise self._not_written(slot, error) from None
+
+    def _not_written(self, slot: str, error: OSError) -> NotReady:
+        kind = self._kind.name
+        logger.error("not written", kind=kind, slot=slot, error=error.strerror)
+        return NotReady(f"{kind} {slot!r} cannot be written: {error.strerror}; nothing was changed")
+
+
+def _read_folder(folder: Path, kind: Kind) -> dict[str, bytes]:
     documents = {}
     for path in sorted(folder.glob("*.json")):
         if not SLOT.fullmatch(path.stem):
-            logger.warning("file skipped: not the name of a vocabulary", file=path.name)
+            logger.warning(f"file skipped: not the name of a {kind.name}", file=path.name)
             continue
         try:
             documents[path.stem] = path.read_bytes()
@@ -158,9 +268,10 @@ class RedisStore(Store):
     Each gateway keeps a snapshot: reads continue while Redis is away, writes fail with 503.
     """
 
-    def __init__(self, link: RedisLink) -> None:
+    def __init__(self, link: RedisLink, kind: Kind = VOCABULARIES) -> None:
         super().__init__()  # the snapshot
         self._link = link
+        self._kind = kind
         self._is_read = False  # the snapshot, at least once
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -173,10 +284,10 @@ class RedisStore(Store):
         if not SLOT.fullmatch(name):
             return None
         try:
-            (content,) = await self._ask(lambda client: _documents(client, [name]))
+            (content,) = await self._ask(lambda client: self._read_documents(client, [name]))
         except RedisAway:
             if not self._is_read:
-                raise NotReady(f"vocabulary {name!r}: the store cannot be reached yet; try again") from None
+                raise NotReady(f"{self._kind.name} {name!r}: the store cannot be reached yet; try again") from None
             return self._documents.get(name)
         if self._documents.get(name) != content:
             self._set(name, content)
@@ -185,12 +296,12 @@ class RedisStore(Store):
     async def read_all(self) -> dict[str, bytes]:
         """Every document by its name; those of the snapshot while Redis is away."""
         with suppress(RedisAway):
-            names = await self._ask(_names)
+            names = await self._ask(self._names)
             documents: dict[str, bytes] = {}
             before = self._documents
             for start in range(0, len(names), MAX_DOCUMENTS):
                 part = names[start : start + MAX_DOCUMENTS]
-                contents = await self._ask(partial(_documents, names=part))
+                contents = await self._ask(partial(self._read_documents, names=part))
                 for name, content in zip(part, contents, strict=True):
                     if content is not None:
                         documents[name] = before[name] if before.get(name) == content else content
@@ -203,18 +314,43 @@ class RedisStore(Store):
         Raises:
             NotReady: Redis is away, or takes no writes.
         """
-        arguments = (PREFIX + name, INDEX, old or b"", new or b"", name)
-        try:
-            replaced = await self._ask(lambda client: bool(cast("Any", client.eval(REPLACE, 2, *arguments))))
-        except RedisAway:
-            raise NotReady(f"vocabulary {name!r}: the store cannot be reached; check whether it was changed") from None
+        arguments = (self._kind.prefix + name, self._kind.index, old or b"", new or b"", name)
+        replaced = await self._change(name, lambda client: bool(cast("Any", client.eval(REPLACE, 2, *arguments))))
         if replaced:
             self._set(name, new)
         return replaced
 
+    async def read_parts(self, slot: str, names: Sequence[str]) -> dict[str, bytes]:
+        """As `Store.read_parts`."""
+        parts: dict[str, bytes] = {}
+        for start in range(0, len(names), MAX_PARTS):
+            some = names[start : start + MAX_PARTS]
+            read = partial(self._read_parts, slot=slot, names=some)
+            try:
+                contents = await self._ask(read)
+            except RedisAway:
+                raise NotReady(f"{self._kind.name} {slot!r}: the store cannot be reached; try again") from None
+            parts |= {name: content for name, content in zip(some, contents, strict=True) if content is not None}
+        return parts
+
+    async def write_parts(self, slot: str, parts: Mapping[str, bytes]) -> None:
+        """As `Store.write_parts`."""
+        items = [*parts.items()]
+        for start in range(0, len(items), MAX_PARTS):
+            some: Any = dict(items[start : start + MAX_PARTS])
+            await self._change(slot, partial(self._write_parts, slot=slot, parts=some))
+
+    async def remove_parts(self, slot: str, names: Sequence[str] | None = None) -> None:
+        """As `Store.remove_parts`."""
+        key = self._kind.parts(slot)
+        if names is None:
+            await self._change(slot, lambda client: client.unlink(key))
+        elif names:
+            await self._change(slot, lambda client: client.hdel(key, *names))
+
     def degraded(self) -> str | None:
-        """`vocabularies` while the circuit breaker is not closed."""
-        return "vocabularies" if self._link.away else None
+        """Name what is kept here, while the circuit breaker is not closed."""
+        return self._kind.plural if self._link.away else None
 
     async def start(self) -> None:
         """Read the snapshot, then again every `REFRESH_SECONDS`; a Redis that is away does not block the start."""
@@ -235,14 +371,44 @@ class RedisStore(Store):
     async def _ask(self, call: Callable[[redis.Redis], T]) -> T:
         return await asyncio.to_thread(self._link.ask, call)
 
+    async def _change(self, slot: str, call: Callable[[redis.Redis], T]) -> T:
+        try:
+            return await self._ask(call)
+        except RedisAway:
+            what = f"{self._kind.name} {slot!r}"
+            raise NotReady(f"{what}: the store cannot be reached; check whether it was changed") from None
 
-def _names(client: redis.Redis) -> list[str]:
-    """The names of all documents. Raises ValueError: more than any service has."""
-    members = cast("set[bytes]", client.smembers(INDEX))
-    if len(members) > MAX_NAMES:
-        raise ValueError(f"{len(members):,} vocabularies, at most {MAX_NAMES:,} are read")
-    return sorted(name for member in members if SLOT.fullmatch(name := member.decode("latin-1")))
+    def _names(self, client: redis.Redis) -> list[str]:
+        """The slots of all documents. Raises ValueError: more than any service has."""
+        members = cast("set[bytes]", client.smembers(self._kind.index))
+        if len(members) > MAX_NAMES:
+            raise ValueError(f"{len(members):,} {self._kind.plural}, at most {MAX_NAMES:,} are read")
+        return sorted(name for member in members if SLOT.fullmatch(name := member.decode("latin-1")))
+
+    def _read_documents(self, client: redis.Redis, names: list[str]) -> list[bytes | None]:
+        return cast("list[bytes | None]", client.mget([self._kind.prefix + name for name in names]))
+
+    def _write_parts(self, client: redis.Redis, slot: str, parts: Any) -> None:
+        client.hset(self._kind.parts(slot), mapping=parts)
+
+    def _read_parts(self, client: redis.Redis, slot: str, names: Sequence[str]) -> list[bytes | None]:
+        return cast("list[bytes | None]", client.hmget(self._kind.parts(slot), [*names]))
 
 
-def _documents(client: redis.Redis, names: list[str]) -> list[bytes | None]:
-    return cast("list[bytes | None]", client.mget([PREFIX + name for name in names]))
+def open_store(kind: Kind, settings: Settings, metrics: Metrics) -> Store:
+    """The store of an installation: in Redis if there is one, else in the state directory, else in memory.
+
+    Args:
+        kind: what is kept.
+        settings: name Redis or the state directory.
+        metrics: show the circuit breaker of Redis.
+
+    Raises:
+        OSError: the state directory cannot be used.
+    """
+    if settings.redis_url is not None:
+        return RedisStore(open_link(settings, kind.plural, metrics), kind)
+    if settings.state_dir is not None:
+        private_folder(settings.state_dir)
+        return DirectoryStore(settings.state_dir / kind.plural, kind)
+    return Store()

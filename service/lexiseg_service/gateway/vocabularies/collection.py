@@ -11,7 +11,6 @@ from typing import NamedTuple, TypeVar
 
 import structlog
 
-from lexiseg_model.files.atomic import private_folder
 from lexiseg_model.resources.lru import Lru
 from lexiseg_service.errors import (
     InvalidValue,
@@ -22,7 +21,7 @@ from lexiseg_service.errors import (
     UnknownVocabulary,
 )
 from lexiseg_service.gateway.admission.access import Caller
-from lexiseg_service.gateway.stores import NAME, DirectoryStore, RedisStore, Store, slot_of
+from lexiseg_service.gateway.stores import NAME, VOCABULARIES, Store, open_store, slot_of
 from lexiseg_service.gateway.vocabularies.named import (
     BUILT_IN_NAMES,
     NamedVocabulary,
@@ -32,7 +31,6 @@ from lexiseg_service.gateway.vocabularies.named import (
 )
 from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary, VocabularyInput
 from lexiseg_service.question.validation import MAX_COMPARED, off_event_loop, parse_object, validate
-from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -246,22 +244,8 @@ class Vocabularies:
 
 
 def open_vocabularies(settings: Settings, metrics: Metrics) -> Vocabularies:
-    """The vocabularies of an installation: in Redis if there is one, else in the state directory, else in memory.
-
-    Args:
-        settings: name Redis or the state directory.
-        metrics: show the circuit breaker of Redis.
-
-    Raises:
-        OSError: the state directory cannot be used.
-    """
-    store = Store()
-    if settings.redis_url is not None:
-        store = RedisStore(open_link(settings, "vocabularies", metrics))
-    elif settings.state_dir is not None:
-        private_folder(settings.state_dir)
-        store = DirectoryStore(settings.state_dir / "vocabularies")
-    return Vocabularies(store, settings.limits)
+    """The vocabularies of an installation, as `open_store`."""
+    return Vocabularies(open_store(VOCABULARIES, settings, metrics), settings.limits)
 
 
 def with_vocabularies(settings: Settings, work: Callable[[Vocabularies], Awaitable[T]]) -> T:

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from lexiseg_service.errors import NotReady, PreconditionFailed, UnknownVocabulary
-from lexiseg_service.gateway.stores import INDEX, PREFIX, RedisStore
+from lexiseg_service.gateway.stores import VOCABULARIES, RedisStore
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
@@ -39,7 +39,7 @@ async def test_what_one_gateway_keeps_the_others_find(
 
     assert created
     assert (found.etag, listed) == (kept.etag, ["room"])
-    assert inside.ttl(PREFIX + "room") == inside.ttl(INDEX) == -1
+    assert inside.ttl(VOCABULARIES.prefix + "room") == inside.ttl(VOCABULARIES.index) == -1
 
 
 async def test_what_one_gateway_deletes_is_gone_for_the_others(gateway: Callable[..., Vocabularies]) -> None:
@@ -129,9 +129,9 @@ async def test_nobody_is_told_that_a_vocabulary_is_unknown_while_nobody_knows(
 async def test_foreign_values_are_nobodys_vocabularies(
     gateway: Callable[..., Vocabularies], inside: redis.Redis
 ) -> None:
-    inside.lpush(PREFIX + "list", "x")
-    inside.set(PREFIX + "text", b"\xff\x00")
-    inside.sadd(INDEX, "list", "text", "gone", b"\xff", "No Name")
+    inside.lpush(VOCABULARIES.prefix + "list", "x")
+    inside.set(VOCABULARIES.prefix + "text", b"\xff\x00")
+    inside.sadd(VOCABULARIES.index, "list", "text", "gone", b"\xff", "No Name")
     vocabularies = gateway()
 
     listed = [each.name for each in await vocabularies.list_all() if not each.built_in]
