@@ -10,11 +10,14 @@ ServiceError
  +- SwitchedOff         403 switched-off         the operator has not switched it on
  +- UnknownModel        404 unknown-model
  +- UnknownVocabulary   404 unknown-vocabulary
+ +- UnknownHead         404 unknown-head
  +- UnknownStream       404 unknown-stream
  +- UnknownJob          404 unknown-job
  +- UnknownTraining     404 unknown-training
  +- ImageExpired        404 image-expired        nothing is cached for that image id
  +- TooSlow             408 too-slow             the body did not arrive in time
+ +- NameTaken           409 name-taken           something else has the name
+ +- ModelChanged        409 model-changed        it was made with other weights than are served
  +- PreconditionFailed  412 precondition-failed  If-Match or If-None-Match does not hold
  +- TooLarge            413 too-large            bytes or pixels
  +- UnsupportedImage    415 unsupported-image    not a supported still image type
@@ -120,6 +123,12 @@ class UnknownVocabulary(ServiceError):
     status, type, title = 404, "unknown-vocabulary", "No such vocabulary"
 
 
+class UnknownHead(ServiceError):
+    """No head of that name, or none of that version."""
+
+    status, type, title = 404, "unknown-head", "No such head"
+
+
 class UnknownStream(ServiceError):
     """No stream of that id is open."""
 
@@ -148,6 +157,18 @@ class TooSlow(ServiceError):
     """The body of a request did not arrive in time."""
 
     status, type, title = 408, "too-slow", "The request came too slowly"
+
+
+class NameTaken(ServiceError):
+    """Something that the caller made before has the name."""
+
+    status, type, title = 409, "name-taken", "The name is taken"
+
+
+class ModelChanged(ServiceError):
+    """It was made with weights of a model that are not served any more."""
+
+    status, type, title = 409, "model-changed", "It was made with another model"
 
 
 class PreconditionFailed(ServiceError):

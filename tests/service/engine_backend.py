@@ -11,6 +11,7 @@ from lexiseg_service.question.messages import (
     Exemplified,
     FrameAnswer,
     StreamQuestion,
+    Taught,
     VideoFrame,
     WorkerAnswer,
     WorkerRequest,
@@ -52,6 +53,9 @@ class EngineBackend:
 
     async def exemplify(self, request: WorkerRequest) -> Exemplified:
         return await asyncio.wrap_future(self.engine.exemplify(request))
+
+    async def teach(self, request: WorkerRequest) -> Taught:
+        return await asyncio.wrap_future(self.engine.teach(request))
 
     async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         async with aclosing(self.streams.answers(self._counted(steps))) as answers:

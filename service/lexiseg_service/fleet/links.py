@@ -24,13 +24,13 @@ from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.watch.metrics import WorkerState
 from lexiseg_service.wire.cards import read_card
 from lexiseg_service.wire.errors import read_error
-from lexiseg_service.wire.messages import encode_exemplify, encode_request
+from lexiseg_service.wire.messages import encode_exemplify, encode_request, encode_teach
 from lexiseg_service.wire.server import UNIX, gateway_options
 from lexiseg_service.wire.trust import Trust
 
 if TYPE_CHECKING:
     from lexiseg_client.stubs.segmentation_pb2 import SegmentResponse, SegmentVideoResponse
-    from lexiseg_client.stubs.worker_pb2 import ExemplifyResponse
+    from lexiseg_client.stubs.worker_pb2 import ExemplifyResponse, TeachResponse
     from lexiseg_client.stubs.worker_pb2_grpc import WorkerAsyncStub
 
 logger = structlog.get_logger("lexiseg.workers")
@@ -165,6 +165,13 @@ class WorkerLink:
         message, seconds = encode_exemplify(request), _seconds_to(request.deadline)
         with self._counted_call():
             return await self._stub.Exemplify(message, timeout=seconds, metadata=self._metadata)
+
+    async def teach(self, request: WorkerRequest) -> TeachResponse:
+        """Make the lesson of a reviewed image; errors as of `segment`."""
+        cost = sum(len(each.region.mask.counts) for each in request.regions if each.region.mask is not None)
+        message = await off_event_loop(cost, partial(encode_teach, request))
+        with self._counted_call():
+            return await self._stub.Teach(message, timeout=_seconds_to(request.deadline), metadata=self._metadata)
 
     async def stream(
         self, messages: AsyncIterator[pb.WorkerSegmentVideoRequest]

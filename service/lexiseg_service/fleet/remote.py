@@ -30,13 +30,14 @@ from lexiseg_service.question.messages import (
     Exemplified,
     FrameAnswer,
     StreamQuestion,
+    Taught,
     VideoFrame,
     WorkerAnswer,
     WorkerRequest,
 )
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics, WorkerState
-from lexiseg_service.wire.messages import decode_answer, decode_exemplified
+from lexiseg_service.wire.messages import decode_answer, decode_exemplified, decode_taught
 from lexiseg_service.wire.server import UNIX
 from lexiseg_service.wire.trust import Trust
 
@@ -110,6 +111,9 @@ class RemoteBackend:
 
     async def exemplify(self, request: WorkerRequest) -> Exemplified:
         return decode_exemplified(await self._routed(request, WorkerLink.exemplify))
+
+    async def teach(self, request: WorkerRequest) -> Taught:
+        return decode_taught(await self._routed(request, WorkerLink.teach))
 
     async def _routed(self, request: WorkerRequest, ask: Ask[T]) -> T:
         """Call the worker of the request's image, then others as long as one may answer instead.

@@ -13,6 +13,7 @@ from lexiseg_service.question.messages import (
     Exemplified,
     FrameAnswer,
     StreamQuestion,
+    Taught,
     VideoFrame,
     WorkerAnswer,
     WorkerRequest,
@@ -57,6 +58,14 @@ class Backend(Protocol):
 
     async def exemplify(self, request: WorkerRequest) -> Exemplified:
         """Embed the regions of a request in its image; of its question only the model counts.
+
+        Raises:
+            ServiceError: of any kind.
+        """
+        ...
+
+    async def teach(self, request: WorkerRequest) -> Taught:
+        """Make the lesson of a reviewed image; the classes that were looked for are the request's vocabulary.
 
         Raises:
             ServiceError: of any kind.

@@ -17,6 +17,7 @@ from lexiseg_model.types import Prompt, Refinement, Region, Segment, Task, Vocab
 from lexiseg_service.errors import ServiceError
 
 BYTES_PER_COORDINATE = 5  # of a polygon, in JSON
+UNKNOWN = -1  # in place of a class: the pixels of a region teach nothing
 MaskFormat = Literal["rle", "polygon", "png", "none"]
 DropPolicy = Literal["none", "latest"]
 
@@ -51,8 +52,10 @@ class WorkerRequest:
     model: str
     task: Task = "semantic"
     prompts: tuple[Prompt, ...] = ()  # of the task prompt
-    regions: tuple[ExampleRegion, ...] = ()  # of examples, only for `Backend.exemplify`
-    keep_picture: bool = False  # likewise: also return a small picture to store
+    regions: tuple[ExampleRegion, ...] = ()  # of examples, for `Backend.exemplify`, or labelled, for `Backend.teach`
+    keep_picture: bool = False  # of examples: also return a small picture to store
+    # Of labelled regions, later ones above earlier ones: their classes by index, or UNKNOWN; None: examples.
+    region_classes: tuple[int, ...] | None = None
     mask: MaskFormat = "rle"
     overlay: bool = False
     confidence: bool = False
@@ -92,6 +95,15 @@ class Exemplified:
     rows: tuple[bytes, ...] = field(repr=False)
     picture: bytes = field(default=b"", repr=False)
     regions: tuple[Region, ...] = ()
+
+
+@dataclass(frozen=True)
+class Taught:
+    """The lesson of one reviewed image, and the digest of the model's weights."""
+
+    image_id: str
+    digest: str
+    lesson: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,19 @@ from lexiseg_client.stubs import worker_pb2 as internal
 from lexiseg_labels import answers
 from lexiseg_model.pictures.colours import SRGB
 from lexiseg_model.pictures.header import PictureHeader
-from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Ring, Rle, Segment, Shown, Vocabulary
+from lexiseg_model.types import (
+    Background,
+    ClassEntry,
+    Learned,
+    Point,
+    Prompt,
+    Region,
+    Ring,
+    Rle,
+    Segment,
+    Shown,
+    Vocabulary,
+)
 from lexiseg_service.errors import NotReady
 from lexiseg_service.question.messages import (
     ExampleRegion,
@@ -26,6 +38,7 @@ from lexiseg_service.question.messages import (
     MaskFormat,
     RenderedMap,
     StreamQuestion,
+    Taught,
     VideoFrame,
     WorkerAnswer,
     WorkerRequest,
@@ -36,7 +49,7 @@ from lexiseg_service.wire.fields import Kinds, arguments, read, row, write
 DECIMALS = 4  # of score and quality, as in the JSON of the REST routes
 MILLISECOND_DECIMALS = 2
 OLDER = "not known to this worker, whose release is older"
-AboutImage = internal.WorkerSegmentRequest | internal.ExemplifyRequest
+AboutImage = internal.WorkerSegmentRequest | internal.ExemplifyRequest | internal.TeachRequest
 
 
 def encode_request(request: WorkerRequest) -> internal.WorkerSegmentRequest:
@@ -46,8 +59,12 @@ def encode_request(request: WorkerRequest) -> internal.WorkerSegmentRequest:
 
 def encode_exemplify(request: WorkerRequest) -> internal.ExemplifyRequest:
     """The message of a request for the rows of its regions, with either the image or its id."""
-    regions = [internal.ExampleRegion(region=_example(each.region), field=each.field) for each in request.regions]
-    return write(internal.ExemplifyRequest, request, regions=regions, **_about(request))
+    return write(internal.ExemplifyRequest, request, regions=_regions(request), **_about(request))
+
+
+def encode_teach(request: WorkerRequest) -> internal.TeachRequest:
+    """The message of a request for the lesson of its labelled regions, with either the image or its id."""
+    return write(internal.TeachRequest, request, regions=_regions(request), **_about(request))
 
 
 def decode_request(message: AboutImage, deadline: float) -> WorkerRequest:
@@ -69,6 +86,16 @@ def encode_exemplified(exemplified: Exemplified) -> internal.ExemplifyResponse:
 def decode_exemplified(message: internal.ExemplifyResponse) -> Exemplified:
     """The embedded regions of a message."""
     return Exemplified(**read(message, KINDS))
+
+
+def encode_taught(taught: Taught) -> internal.TeachResponse:
+    """The message of a lesson."""
+    return write(internal.TeachResponse, taught)
+
+
+def decode_taught(message: internal.TeachResponse) -> Taught:
+    """The lesson of a message."""
+    return Taught(**read(message, KINDS))
 
 
 def encode_step(step: StreamQuestion | VideoFrame) -> internal.WorkerSegmentVideoRequest:
@@ -142,6 +169,10 @@ def _question(request: WorkerRequest) -> internal.Question:
     classes = [write(internal.VocabularyClass, entry, unnamed=not entry.named) for entry in request.vocabulary.classes]
     vocabulary = write(internal.Vocabulary, request.vocabulary, classes=classes)
     return write(internal.Question, request, vocabulary=vocabulary, once=not request.remember)
+
+
+def _regions(request: WorkerRequest) -> list[internal.ExampleRegion]:
+    return [internal.ExampleRegion(region=_example(each.region), field=each.field) for each in request.regions]
 
 
 def _example(region: Region) -> pb.Example:
@@ -251,6 +282,7 @@ KINDS: Kinds = {
     "Hole": lambda corners: list(corners),
     "ImageHeader": lambda has_colours, **fields: PictureHeader(colours=None if has_colours else SRGB, **fields),
     "LabelMap": RenderedMap,
+    "Learned": Learned,
     "Mask": dict,
     "Origin": lambda traceparent, **fields: {**fields, "traceparent": traceparent or None},
     "Point": Point,

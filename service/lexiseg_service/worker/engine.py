@@ -35,7 +35,7 @@ from lexiseg_model.vocabulary.languages import Languages
 from lexiseg_service.errors import ImageExpired, NotReady, ServiceError
 from lexiseg_service.fair_queue import FairExecutor
 from lexiseg_service.image.reader import decode, image_id_of
-from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import Exemplified, Taught, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompts import check_inside
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -43,11 +43,12 @@ from lexiseg_service.watch.tracing import StageTime, Tracing
 from lexiseg_service.worker.compute import ComputeStage, stage_executor, warm_up_buckets
 from lexiseg_service.worker.crash_record import CrashRecord
 from lexiseg_service.worker.examples import check_regions, example_rows, rows_are_known
-from lexiseg_service.worker.feature_cache import FeatureCache, Remembered, key_of
+from lexiseg_service.worker.feature_cache import FeatureCache, Remembered
 from lexiseg_service.worker.finish import FinishStage
 from lexiseg_service.worker.finish import render as render_answer
 from lexiseg_service.worker.job import Admission, AnyJob, Job, Render, T
 from lexiseg_service.worker.models.pool import COMPUTE_THREADS, GOING_DOWN, Loaded, ModelPool, give_up
+from lexiseg_service.worker.teaching import lesson
 from lexiseg_service.worker.texts import TextCaches, TextStage
 
 # Decode and finish together, and one more for small work. Image passes use every core already: with more threads the
@@ -138,6 +139,10 @@ class Engine:
         """As `submit`, for the rows of the request's example regions."""
         return self.submit(request, example_rows(self.text_caches, self._settings.limits))
 
+    def teach(self, request: WorkerRequest) -> Future[Taught]:
+        """As `submit`, for the lesson of the request's labelled regions."""
+        return self.submit(request, lesson)
+
     def _kept_size(self, request: WorkerRequest) -> tuple[int, int] | None:
         """Height and width of an image that was sent as an id; None if it is not kept."""
         if request.image is not None or not request.image_id:
@@ -181,11 +186,11 @@ class Engine:
         began = time.monotonic()
         request = job.request
         job.image_id = request.image_id or (image_id_of(request.image or b"") if request.remember else "")
-        if request.regions and rows_are_known(self.text_caches, job):
+        if request.regions and request.region_classes is None and rows_are_known(self.text_caches, job):
             job.planned = job.computed = time.monotonic()
             self._finishing.put(job)
             return
-        remembered = self.feature_cache.get(key_of(job)) if request.remember else None
+        remembered = self.feature_cache.get(self.feature_cache.key_of(job)) if request.remember else None
         job.image = self._image_of(request, remembered)
         if remembered is None:
             decoded = self._pixels(job)
@@ -238,7 +243,7 @@ class Engine:
         return decoded
 
     def _look_up_texts(self, job: AnyJob) -> None:
-        if job.request.regions or not job.request.vocabulary.classes:
+        if not job.request.vocabulary.classes:
             return
         segmenter, vocabulary = job.loaded.segmenter, job.request.vocabulary
         if self.languages is not None:
@@ -253,7 +258,8 @@ class Engine:
         """The compute stage has made the job's features."""
         assert job.features is not None
         if job.request.remember:
-            job.features = self.feature_cache.keep(key_of(job), Remembered(job.features, job.image, job.notes)).features
+            entry = Remembered(job.features, job.image, job.notes)
+            job.features = self.feature_cache.keep(self.feature_cache.key_of(job), entry).features
         self._to_texts(job)
 
     def _to_texts(self, job: AnyJob) -> None:

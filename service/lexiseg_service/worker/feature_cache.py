@@ -6,7 +6,7 @@ what others have sent. An LRU, bounded by bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from lexiseg_model.features import Features, InferenceOptions
@@ -25,11 +25,6 @@ class FeatureKey(NamedTuple):
     image_id: str
     model_digest: str
     options: InferenceOptions
-
-
-def key_of(job: AnyJob) -> FeatureKey:
-    """The key of a job's image and options."""
-    return FeatureKey(job.request.owner, job.image_id, job.loaded.segmenter.digest, job.options)
 
 
 @dataclass(frozen=True)
@@ -54,6 +49,12 @@ class FeatureCache(Lru[FeatureKey, Remembered]):
     def __init__(self, max_bytes: int) -> None:
         super().__init__(max_bytes, lambda _, entry: entry.nbytes)
 
+    def key_of(self, job: AnyJob) -> FeatureKey:
+        """The key of a job's image and options; features that are kept for teaching serve other questions, too."""
+        key = FeatureKey(job.request.owner, job.image_id, job.loaded.segmenter.digest, job.options)
+        taught = key._replace(options=replace(job.options, teaching=True))
+        return key if self.get(taught) is None else taught
+
     def find_any(self, owner: str, image_id: str) -> Remembered | None:
         """An entry of an image, whatever its model and options."""
         entries = (entry for key, entry in self.items() if (key.owner, key.image_id) == (owner, image_id))
@@ -69,6 +70,8 @@ class FeatureCache(Lru[FeatureKey, Remembered]):
         first = self.get(key)
         if first is None:
             self.put(key, entry)
+            if key.options.teaching:
+                self.drop(key._replace(options=replace(key.options, teaching=False)))
         return first or entry
 
     def weigh(self, key: FeatureKey) -> None:

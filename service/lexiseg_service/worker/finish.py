@@ -30,7 +30,7 @@ from lexiseg_service.fair_queue import FairExecutor
 from lexiseg_service.question.messages import RenderedMap, WorkerAnswer
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
-from lexiseg_service.worker.feature_cache import FeatureCache, key_of
+from lexiseg_service.worker.feature_cache import FeatureCache
 from lexiseg_service.worker.job import AnyJob, Job, T
 from lexiseg_service.worker.warnings import absent_labels, warnings_of
 
@@ -88,7 +88,7 @@ class FinishStage:
             answer = job.render(job)
         finally:
             if job.request.remember:  # results derived from the features stay with them, also after an error
-                self._features.weigh(key_of(job))
+                self._features.weigh(self._features.key_of(job))
         ended = time.monotonic()
         job.stages.append(StageTime("post", began, ended))
         text = job.seconds_by_stage()["text"]

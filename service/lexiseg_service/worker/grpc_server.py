@@ -30,6 +30,7 @@ from lexiseg_service.wire.messages import (
     encode_answer,
     encode_exemplified,
     encode_frame_answer,
+    encode_taught,
 )
 from lexiseg_service.wire.server import Context, GrpcServer, worker_options
 from lexiseg_service.wire.trust import Trust
@@ -95,6 +96,13 @@ class Servicer(WorkerServicer):
             decoded = decode_request(request, self._deadline(context))
             return encode_exemplified(await self._backend.exemplify(decoded))
         return pb.ExemplifyResponse()
+
+    async def Teach(self, request: pb.TeachRequest, context: Context) -> pb.TeachResponse:
+        """The lesson of a reviewed image."""
+        async with self._answering(context, request.origin.request_id):
+            decoded = decode_request(request, self._deadline(context))
+            return encode_taught(await self._backend.teach(decoded))
+        return pb.TeachResponse()
 
     async def SegmentVideo(  # type: ignore[override]  # typed for generators alone
         self, messages: AsyncIterator[pb.WorkerSegmentVideoRequest], context: Context

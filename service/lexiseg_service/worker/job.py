@@ -21,10 +21,26 @@ import numpy as np
 from numpy.typing import NDArray
 from structlog.contextvars import bound_contextvars
 
-from lexiseg_model.errors import ExamplesError, ForeignExamplesError, OptionError, PromptError, ShapeError, TaskError
+from lexiseg_model.errors import (
+    ExamplesError,
+    ForeignExamplesError,
+    ForeignLessonError,
+    OptionError,
+    PromptError,
+    ShapeError,
+    TaskError,
+)
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.pictures.note import Note
-from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady, QueueFull, RateLimited, ServiceError
+from lexiseg_service.errors import (
+    DeadlineExceeded,
+    InvalidValue,
+    ModelChanged,
+    NotReady,
+    QueueFull,
+    RateLimited,
+    ServiceError,
+)
 from lexiseg_service.fair_queue import Sender
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.shares import Hold, Shares
@@ -103,8 +119,9 @@ class Job(Generic[T]):
     @property
     def options(self) -> InferenceOptions:
         """Of the image pass that the request needs."""
-        taught = any(entry.learned is not None for entry in self.request.vocabulary.classes)
-        return InferenceOptions(self.request.max_side, taught)
+        request = self.request
+        taught = request.region_classes is not None or any(entry.learned for entry in request.vocabulary.classes)
+        return InferenceOptions(request.max_side, taught)
 
     @property
     def key(self) -> tuple[Loaded, tuple[int, int], bool]:
@@ -169,9 +186,16 @@ def client_error(error: BaseException, request: WorkerRequest) -> BaseException:
     A TaskError becomes an invalid `task`, and an OptionError an invalid `refine` if the request has one. Other errors
     stay as they are: no change of the request would avoid them.
     """
+    if request.region_classes is not None and isinstance(error, TaskError | OptionError):
+        field = request.regions[0].field if request.regions else "model"
+        return InvalidValue.of(field, request.model, f"what the model can learn from ({error})")
     if request.regions and isinstance(error, TaskError | OptionError | ShapeError):
         field = request.regions[0].field
         return InvalidValue.of(field, "an example", f"a region that {request.model} can use ({error})")
+    if any(entry.learned is not None for entry in request.vocabulary.classes) and isinstance(
+        error, ForeignLessonError | TaskError
+    ):
+        return ModelChanged(f"head: {error}")
     if any(entry.shown is not None for entry in request.vocabulary.classes):
         if isinstance(error, ExamplesError):
             return InvalidValue.of("classes", "examples", f"words alone ({error})")

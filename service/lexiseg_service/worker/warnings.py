@@ -47,7 +47,9 @@ def warnings_about(query: Query) -> tuple[AnswerWarning, ...]:
     segmenter, vocabulary = query.segmenter, query.vocabulary
     unfamiliar = []
     if vocabulary.classes:
-        unfamiliar = unfamiliar_classes(segmenter, vocabulary, query.rows_of, query.bank)
+        found = unfamiliar_classes(segmenter, vocabulary, query.rows_of, query.bank)
+        # A taught class is no guess.
+        unfamiliar = [each for each in found if vocabulary.classes[each.class_index].learned is None]
     field = "classes" if vocabulary.name is None else "vocabulary"
     n_alone = len(unfamiliar) if len(unfamiliar) <= MAX_WARNINGS else MAX_WARNINGS - 1
     if vocabulary.name is not None:

@@ -22,6 +22,7 @@ from lexiseg_service.question.messages import (
     Exemplified,
     FrameAnswer,
     StreamQuestion,
+    Taught,
     VideoFrame,
     WorkerAnswer,
     WorkerRequest,
@@ -98,6 +99,9 @@ class ModelWorker:
 
     async def exemplify(self, request: WorkerRequest) -> Exemplified:
         return await self._in_time(self._engine.exemplify, request)
+
+    async def teach(self, request: WorkerRequest) -> Taught:
+        return await self._in_time(self._engine.teach, request)
 
     def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         self._require_ready()

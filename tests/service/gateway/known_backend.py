@@ -8,11 +8,13 @@ import numpy as np
 
 from lexiseg_labels.answers import CacheUse, Timings
 from lexiseg_model.types import ModelCard, Rle, Segment
+from lexiseg_model.vocabulary.heads import Lesson
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import (
     Exemplified,
     FrameAnswer,
     StreamQuestion,
+    Taught,
     VideoFrame,
     WorkerAnswer,
     WorkerRequest,
@@ -71,6 +73,24 @@ class KnownBackend:
         rows = tuple(np.full(4, number, np.float16).tobytes() for number in range(len(request.regions)))
         kept = (b"small", tuple(shown.region for shown in request.regions)) if request.keep_picture else (b"", ())
         return Exemplified("abc", "digest", rows, *kept)
+
+    async def teach(self, request: WorkerRequest) -> Taught:
+        """A lesson of two cells: of the first region's class, and of none."""
+        self.asked.append(request)
+        if self.failure:
+            raise self.failure
+        names = tuple(entry.name for entry in request.vocabulary.classes)
+        first = next(iter(request.region_classes or ()), len(names))
+        cells = np.array([[1, 0, 1], [0, 1, 1]], np.float16)
+        lesson = Lesson(
+            "digest",
+            names,
+            cells,
+            np.array([first, len(names)], np.int16),
+            np.full(2, 0.5, np.float32),
+            np.zeros((2, len(names)), np.float16),
+        )
+        return Taught(request.image_id or "abc", "digest", lesson.to_bytes())
 
     async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         async for step in steps:

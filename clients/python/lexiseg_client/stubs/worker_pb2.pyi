@@ -36,6 +36,7 @@ class VocabularyClass(_message.Message):
     SHOWN_FIELD_NUMBER: _builtins.int
     UNNAMED_FIELD_NUMBER: _builtins.int
     SENSES_FIELD_NUMBER: _builtins.int
+    LEARNED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Label of its segments."""
     threshold: _builtins.float
@@ -56,6 +57,10 @@ class VocabularyClass(_message.Message):
     def senses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Glosses of its meanings."""
 
+    @_builtins.property
+    def learned(self) -> Global___Learned:
+        """What reviewed pictures have taught of it."""
+
     def __init__(
         self,
         *,
@@ -66,10 +71,11 @@ class VocabularyClass(_message.Message):
         shown: Global___Shown | None = ...,
         unnamed: _builtins.bool = ...,
         senses: _abc.Iterable[_builtins.str] | None = ...,
+        learned: Global___Learned | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_thing", b"_thing", "_threshold", b"_threshold", "shown", b"shown", "thing", b"thing", "threshold", b"threshold"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_thing", b"_thing", "_threshold", b"_threshold", "learned", b"learned", "shown", b"shown", "thing", b"thing", "threshold", b"threshold"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_thing", b"_thing", "_threshold", b"_threshold", "name", b"name", "senses", b"senses", "shown", b"shown", "synonyms", b"synonyms", "thing", b"thing", "threshold", b"threshold", "unnamed", b"unnamed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_thing", b"_thing", "_threshold", b"_threshold", "learned", b"learned", "name", b"name", "senses", b"senses", "shown", b"shown", "synonyms", b"synonyms", "thing", b"thing", "threshold", b"threshold", "unnamed", b"unnamed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__thing: _TypeAlias = _typing.Literal["thing"]  # noqa: Y015
     _WhichOneofArgType__thing: _TypeAlias = _typing.Literal["_thing", b"_thing"]  # noqa: Y015
@@ -81,6 +87,36 @@ class VocabularyClass(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__threshold) -> _WhichOneofReturnType__threshold | None: ...
 
 Global___VocabularyClass: _TypeAlias = VocabularyClass  # noqa: Y015
+
+@_typing.final
+class Learned(_message.Message):
+    """A class of a head, as `lexiseg_model.vocabulary.heads` solves it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    direction: _builtins.bytes
+    """Direction in the space of teaching features: float32, little-endian."""
+    text: _builtins.float
+    """Factor of the score of its texts."""
+    digest: _builtins.str
+    """Digest of the weights whose features they are."""
+    def __init__(
+        self,
+        *,
+        direction: _builtins.bytes = ...,
+        text: _builtins.float = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "direction", b"direction", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Learned: _TypeAlias = Learned  # noqa: Y015
 
 @_typing.final
 class Shown(_message.Message):
@@ -522,6 +558,98 @@ class ExemplifyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExemplifyResponse: _TypeAlias = ExemplifyResponse  # noqa: Y015
+
+@_typing.final
+class TeachRequest(_message.Message):
+    """A reviewed image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    REGIONS_FIELD_NUMBER: _builtins.int
+    REGION_CLASSES_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
+    CONTENT_ID_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    """The encoded file."""
+    image_id: _builtins.str
+    """Id of an image sent to this worker before."""
+    content_id: _builtins.str
+    """Id of the content, if the gateway has computed it."""
+    @_builtins.property
+    def question(self) -> Global___Question:
+        """Only the model, `max_side`, and the vocabulary are used: the classes that were looked for."""
+
+    @_builtins.property
+    def origin(self) -> Global___Origin:
+        """The origin of the request."""
+
+    @_builtins.property
+    def regions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExampleRegion]:
+        """The labelled regions; later ones lie above earlier ones."""
+
+    @_builtins.property
+    def region_classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Index of the class of each region; -1: unknown, its pixels teach nothing."""
+
+    @_builtins.property
+    def header(self) -> Global___ImageHeader:
+        """Header of the image, if the gateway has read it."""
+
+    def __init__(
+        self,
+        *,
+        question: Global___Question | None = ...,
+        content: _builtins.bytes = ...,
+        image_id: _builtins.str = ...,
+        origin: Global___Origin | None = ...,
+        regions: _abc.Iterable[Global___ExampleRegion] | None = ...,
+        region_classes: _abc.Iterable[_builtins.int] | None = ...,
+        header: Global___ImageHeader | None = ...,
+        content_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_id", b"content_id", "header", b"header", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "region_classes", b"region_classes", "regions", b"regions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_image: _TypeAlias = _typing.Literal["content", "image_id"]  # noqa: Y015
+    _WhichOneofArgType_image: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_image) -> _WhichOneofReturnType_image | None: ...
+
+Global___TeachRequest: _TypeAlias = TeachRequest  # noqa: Y015
+
+@_typing.final
+class TeachResponse(_message.Message):
+    """The lesson of a reviewed image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    LESSON_FIELD_NUMBER: _builtins.int
+    image_id: _builtins.str
+    """Id of the image."""
+    digest: _builtins.str
+    """Digest of the model's weights."""
+    lesson: _builtins.bytes
+    """The lesson, as `lexiseg_model.vocabulary.heads` writes it."""
+    def __init__(
+        self,
+        *,
+        image_id: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        lesson: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "image_id", b"image_id", "lesson", b"lesson"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TeachResponse: _TypeAlias = TeachResponse  # noqa: Y015
 
 @_typing.final
 class WorkerStreamConfig(_message.Message):

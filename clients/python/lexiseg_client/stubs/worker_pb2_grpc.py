@@ -46,6 +46,11 @@ class WorkerStub(object):
                 request_serializer=lexiseg_dot_v1_dot_worker__pb2.ExemplifyRequest.SerializeToString,
                 response_deserializer=lexiseg_dot_v1_dot_worker__pb2.ExemplifyResponse.FromString,
                 _registered_method=True)
+        self.Teach = channel.unary_unary(
+                '/lexiseg.v1.Worker/Teach',
+                request_serializer=lexiseg_dot_v1_dot_worker__pb2.TeachRequest.SerializeToString,
+                response_deserializer=lexiseg_dot_v1_dot_worker__pb2.TeachResponse.FromString,
+                _registered_method=True)
         self.SegmentVideo = channel.stream_stream(
                 '/lexiseg.v1.Worker/SegmentVideo',
                 request_serializer=lexiseg_dot_v1_dot_worker__pb2.WorkerSegmentVideoRequest.SerializeToString,
@@ -72,6 +77,13 @@ class WorkerServicer(object):
 
     def Exemplify(self, request, context):
         """Embed example regions of one image.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Teach(self, request, context):
+        """Make the lesson of one reviewed image, from which a head is solved.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,6 +116,11 @@ def add_WorkerServicer_to_server(servicer, server):
                     servicer.Exemplify,
                     request_deserializer=lexiseg_dot_v1_dot_worker__pb2.ExemplifyRequest.FromString,
                     response_serializer=lexiseg_dot_v1_dot_worker__pb2.ExemplifyResponse.SerializeToString,
+            ),
+            'Teach': grpc.unary_unary_rpc_method_handler(
+                    servicer.Teach,
+                    request_deserializer=lexiseg_dot_v1_dot_worker__pb2.TeachRequest.FromString,
+                    response_serializer=lexiseg_dot_v1_dot_worker__pb2.TeachResponse.SerializeToString,
             ),
             'SegmentVideo': grpc.stream_stream_rpc_method_handler(
                     servicer.SegmentVideo,

@@ -43,6 +43,8 @@ class WorkerStub:
     """Segment one image and render the answer."""
     Exemplify: _grpc.UnaryUnaryMultiCallable[_worker_pb2.ExemplifyRequest, _worker_pb2.ExemplifyResponse]
     """Embed example regions of one image."""
+    Teach: _grpc.UnaryUnaryMultiCallable[_worker_pb2.TeachRequest, _worker_pb2.TeachResponse]
+    """Make the lesson of one reviewed image, from which a head is solved."""
     SegmentVideo: _grpc.StreamStreamMultiCallable[_worker_pb2.WorkerSegmentVideoRequest, _worker_pb2.WorkerSegmentVideoResponse]
     """Segment a video stream; this worker holds its state."""
     WatchStatus: _grpc.UnaryStreamMultiCallable[_worker_pb2.WatchStatusRequest, _worker_pb2.WatchStatusResponse]
@@ -61,6 +63,8 @@ class WorkerAsyncStub(WorkerStub):
     """Segment one image and render the answer."""
     Exemplify: _aio.UnaryUnaryMultiCallable[_worker_pb2.ExemplifyRequest, _worker_pb2.ExemplifyResponse]  # type: ignore[assignment]
     """Embed example regions of one image."""
+    Teach: _aio.UnaryUnaryMultiCallable[_worker_pb2.TeachRequest, _worker_pb2.TeachResponse]  # type: ignore[assignment]
+    """Make the lesson of one reviewed image, from which a head is solved."""
     SegmentVideo: _aio.StreamStreamMultiCallable[_worker_pb2.WorkerSegmentVideoRequest, _worker_pb2.WorkerSegmentVideoResponse]  # type: ignore[assignment]
     """Segment a video stream; this worker holds its state."""
     WatchStatus: _aio.UnaryStreamMultiCallable[_worker_pb2.WatchStatusRequest, _worker_pb2.WatchStatusResponse]  # type: ignore[assignment]
@@ -88,6 +92,14 @@ class WorkerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_pb2.ExemplifyResponse, _abc.Awaitable[_worker_pb2.ExemplifyResponse]]:
         """Embed example regions of one image."""
+
+    @_abc_1.abstractmethod
+    def Teach(
+        self,
+        request: _worker_pb2.TeachRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_pb2.TeachResponse, _abc.Awaitable[_worker_pb2.TeachResponse]]:
+        """Make the lesson of one reviewed image, from which a head is solved."""
 
     @_abc_1.abstractmethod
     def SegmentVideo(
