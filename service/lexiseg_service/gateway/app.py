@@ -16,10 +16,12 @@ from starlette.types import Lifespan
 
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.admission.limits import ClientLimits
+from lexiseg_service.gateway.heads.collection import open_heads
 from lexiseg_service.gateway.parts import joined
 from lexiseg_service.gateway.rest import (
     data_routes,
     export_routes,
+    head_routes,
     middleware,
     pages,
     probe_routes,
@@ -79,7 +81,7 @@ def create_app(
     access = AccessControl.of_settings(settings, metrics, limits)
     vocabularies = open_vocabularies(settings, metrics)
     metrics.held("vocabularies", lambda: vocabularies.nbytes)
-    use_case = UseCase(backend, vocabularies, settings, fetcher, access.fetched)
+    use_case = UseCase(backend, vocabularies, settings, fetcher, access.fetched, open_heads(settings, metrics))
     video = VideoService(use_case, settings, metrics, access)
     streams = OpenStreams(video, settings, access.streams)
     parts = {part.name: part.open(settings, use_case, access, metrics) for part in joined()}
@@ -118,7 +120,9 @@ def create_app(
 async def _running(app: FastAPI) -> AsyncIterator[None]:
     """Start what answers, and close it in the opposite order."""
     state = app.state
-    await state.vocabularies.store.start()
+    stores = [state.vocabularies.store, *state.use_case.teaching.stores]
+    for store in stores:
+        await store.start()
     await state.backend.start()
     running = [part for part in state.parts.values() if part is not None]
     for part in running:
@@ -137,7 +141,8 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     await state.grpc.close()
     state.use_case.headers.close()
     await state.backend.close()
-    await state.vocabularies.store.close()
+    for store in stores:
+        await store.close()
     await state.client_limits.close()
 
 
@@ -173,6 +178,7 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     versioned = [
         routes.router,
         vocabulary_routes.router,
+        head_routes.router,
         stream_routes.router,
         *(part.router for part in joined()),
         training_routes.router,

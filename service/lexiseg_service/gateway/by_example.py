@@ -1,29 +1,27 @@
 """Classes by example: each image with examples is one request to a worker; the embeddings join the vocabulary.
 
-Such an image passes the same checks, limits and routing as any other, and the worker caches its result per API key.
+The worker caches its results per API key.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from lexiseg_model.types import Region, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady
+from lexiseg_service.gateway.image_requests import Images, all_of
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.question.messages import Exemplified, ImageSource, WorkerRequest
 from lexiseg_service.question.prompts import ClassExample, examples_of
 from lexiseg_service.question.schemas import ClassInput, ExampleInput, ImageInput, MaskInput, PointInput
 from lexiseg_service.settings import Limits
 
 Exemplify = Callable[[WorkerRequest], Awaitable[Exemplified]]
-Fetch = Callable[[str, str], Awaitable[bytes]]
-MAX_CONCURRENT = 4  # images of one request that workers look at concurrently
 # A picture is stored once for each example in it: this many times `max_example_bytes` in all.
 MAX_REPETITION = 4
 
@@ -34,15 +32,13 @@ class ExampleDesk:
     Args:
         exemplify: as `Backend.exemplify`.
         limits: of every image.
-        fetch: fetches an image by its URL, for a client.
-        headers: reads the headers of images.
+        images: puts images into requests.
     """
 
-    def __init__(self, exemplify: Exemplify, limits: Limits, fetch: Fetch, headers: HeaderReader) -> None:
+    def __init__(self, exemplify: Exemplify, limits: Limits, images: Images) -> None:
         self._exemplify = exemplify
         self._limits = limits
-        self._fetch = fetch
-        self._headers = headers
+        self._images = images
 
     async def with_examples(self, request: WorkerRequest, examples: Sequence[ClassExample]) -> WorkerRequest:
         """A request whose vocabulary contains the model's embeddings of the examples.
@@ -105,42 +101,21 @@ class ExampleDesk:
         by_image: dict[ImageSource, list[ClassExample]] = defaultdict(list)
         for example in examples:
             by_image[example.image].append(example)
-        places = asyncio.Semaphore(MAX_CONCURRENT)
 
         async def ask(source: ImageSource, of_image: list[ClassExample]) -> Exemplified:
-            async with places:
-                question = replace(
-                    request,
-                    vocabulary=Vocabulary(()),
-                    task="semantic",
-                    prompts=(),
-                    overlay=False,
-                    regions=tuple(example.shown for example in of_image),
-                    keep_picture=keep,
-                )
-                return await self._exemplify(await self._with_image(question, source, of_image[0].shown.field))
+            question = replace(
+                request,
+                vocabulary=Vocabulary(()),
+                task="semantic",
+                prompts=(),
+                overlay=False,
+                regions=tuple(example.shown for example in of_image),
+                keep_picture=keep,
+            )
+            return await self._exemplify(await self._images.put(question, source, f"{of_image[0].shown.field}.image"))
 
-        tasks = [asyncio.ensure_future(ask(source, of_image)) for source, of_image in by_image.items()]
-        try:
-            embedded = await asyncio.gather(*tasks)
-        finally:  # the first error is the answer
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        embedded = await all_of([partial(ask, source, of_image) for source, of_image in by_image.items()])
         return list(zip(embedded, by_image.values(), strict=True))
-
-    async def _with_image(self, request: WorkerRequest, source: ImageSource, field: str) -> WorkerRequest:
-        if source.is_empty:
-            if request.image is None and not request.image_id:
-                raise InvalidValue.of(f"{field}.image", "none", "an image: the request has none of its own")
-            return request
-        if source.id is not None:
-            return replace(request, image=None, image_id=source.id, header=None)
-        image = source.content
-        if image is None:
-            image = await self._fetch(source.url or "", request.source)
-        header, image_id = await self._headers.identify(image, request.source, request.deadline)
-        return replace(request, image=image, image_id=image_id, header=header)
 
 
 def _with_stored(entry: str | ClassInput, place: int, by_field: dict[str, dict[str, Any]]) -> str | ClassInput:

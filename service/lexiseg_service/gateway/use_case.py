@@ -1,6 +1,6 @@
 """Segment one image: the checks before the call to a worker, shared by all protocols of the gateway.
 
-question, image -> model, vocabulary, prompts -> image header -> examples -> worker -> answer
+question, image -> head, model, vocabulary, prompts -> image header -> examples -> worker -> answer
 """
 
 from __future__ import annotations
@@ -19,13 +19,16 @@ from lexiseg_model.types import ModelCard, ModelName, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.by_example import ExampleDesk
+from lexiseg_service.gateway.heads.collection import Heads
+from lexiseg_service.gateway.heads.teaching import Teaching
+from lexiseg_service.gateway.image_requests import Images
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
-from lexiseg_service.question.classes import has_examples, resolve
+from lexiseg_service.question.classes import has_examples, resolve, with_learned
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompts import bytes_of_points, check_inside, examples_of, resolve_prompts
 from lexiseg_service.question.schemas import Question
@@ -49,6 +52,7 @@ class UseCase:
         settings: limits, deadline and default model.
         fetcher: fetches images by URL; None: that of the settings, which may refuse them.
         fetched_bytes: bounds the bytes of fetched images in memory; None: no bound.
+        heads: taught classes by name; None: they are switched off.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class UseCase:
         settings: Settings,
         fetcher: UrlFetcher | None = None,
         fetched_bytes: Shares | None = None,
+        heads: Heads | None = None,
     ) -> None:
         self.backend = backend
         self.in_flight = 0  # requests of `segment`
@@ -69,7 +74,9 @@ class UseCase:
         self._fetcher = fetcher
         self._fetched_bytes = fetched_bytes
         self.headers = HeaderReader(settings.limits)
-        self._desk = ExampleDesk(backend.exemplify, settings.limits, self.fetch_url, self.headers)
+        images = Images(self.fetch_url, self.headers)
+        self._desk = ExampleDesk(backend.exemplify, settings.limits, images)
+        self.teaching = Teaching(heads, backend, settings, images, self._origin, self._card)
 
     async def segment(self, question: Question, image: ImageSource, caller: Caller) -> WorkerAnswer:
         """Check a question and the header of its image, and send it to a worker.
@@ -99,10 +106,12 @@ class UseCase:
             InvalidValue: a value is out of range.
             UnknownModel: no such model.
             UnknownVocabulary: no such vocabulary.
-            ServiceError: of other kinds, about the image or the examples.
+            UnknownHead: no such head.
+            ServiceError: of other kinds, about the image, the examples or the head.
         """
         began, limits = time.monotonic(), self._settings.limits
-        card, model = self._model(question)
+        head = None if question.head is None else await self.teaching.heads.find(question.head, caller.owner)
+        card, model = self._model(question) if head is None else self.teaching.model_of(head, question.model)
         task = question.task or ("prompt" if question.prompts else "semantic")
         self._check_task(task, card)
         if question.simplify and question.mask != "polygon":
@@ -134,7 +143,11 @@ class UseCase:
         examples = () if named is None else named.examples
         if has_examples(question.classes):
             examples = await off_event_loop(limits.max_image_bytes, partial(examples_of, question.classes, limits))
-        return await self._desk.with_examples(request, examples) if examples else request
+        if examples:
+            request = await self._desk.with_examples(request, examples)
+        if head is None:
+            return request
+        return replace(request, vocabulary=with_learned(request.vocabulary, head.entries, limits))
 
     async def stored_form(self, class_list: VocabularyInput, caller: Caller) -> VocabularyInput:
         """The class list as it is stored: each example image is replaced by a small picture inside the list.
@@ -175,8 +188,9 @@ class UseCase:
     def health(self) -> Health:
         """Health of the backend, with everything of the gateway that is degraded."""
         health = self.backend.health()
-        store = self._vocabularies.store.degraded()
-        return replace(health, degraded=(*health.degraded, *filter(None, [store])))
+        stores = [self._vocabularies.store, *self.teaching.stores]
+        degraded = filter(None, [store.degraded() for store in stores])
+        return replace(health, degraded=(*health.degraded, *degraded))
 
     async def fetch_url(self, url: str, client: str) -> bytes:
         """The image at a URL; its bytes are counted until the current task ends.
@@ -236,6 +250,9 @@ class UseCase:
         able = [other.name for other in self.backend.cards() if task in other.tasks]
         who = f"{task}: {', '.join(able)}" if able else f"no model here has the task {task}"
         raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name} ({who})")
+
+    def _card(self, name: str | None) -> ModelCard:
+        return find_card(name, self.backend.cards())
 
     def _described(self, card: ModelCard) -> dict[str, Any]:
         digest = self.backend.digest(str(ModelName.from_card(card)))

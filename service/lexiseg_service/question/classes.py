@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import chain, islice
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from lexiseg_model.vocabulary.class_names import ReadName, plain, read_names
+from lexiseg_model.vocabulary.class_names import ReadName, folded, plain, read_names
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, Question
 from lexiseg_service.settings import Limits
@@ -19,13 +19,18 @@ MAX_GLOSS = 512  # characters: what a text tower reads of a sentence
 def resolve(question: Question, limits: Limits, named: Vocabulary | None = None) -> Vocabulary:
     """The vocabulary of a question: its own classes, those of the vocabulary that it names, or none for prompts alone.
 
+    The classes of its head join with `with_learned`.
+
     Raises:
         InvalidValue: no classes, too many, a duplicate, or a text that is empty, too long or has control characters.
     """
-    if named is None and not question.classes and (question.prompts or question.task in ("prompt", "everything")):
+    background = True if question.background is None else question.background
+    if named is None and not question.classes and question.head is not None:
+        vocabulary = Vocabulary((), _background(background, (), limits))
+    elif named is None and not question.classes and (question.prompts or question.task in ("prompt", "everything")):
         return _without_labels(question)
-    if named is None:
-        vocabulary = check(question.classes, True if question.background is None else question.background, limits)
+    elif named is None:
+        vocabulary = check(question.classes, background, limits)
     else:
         vocabulary = _with_background_of(question, named, limits)
     if vocabulary.background is None and question.threshold:
@@ -33,6 +38,27 @@ def resolve(question: Question, limits: Limits, named: Vocabulary | None = None)
             "threshold", question.threshold, "0 with background=false, where every pixel gets a class"
         )
     return vocabulary
+
+
+def with_learned(vocabulary: Vocabulary, learned: Sequence[ClassEntry], limits: Limits) -> Vocabulary:
+    """A vocabulary after the classes of a head, of which those of the same name keep the vocabulary's thresholds.
+
+    Raises:
+        InvalidValue: too many classes, or a class has the name of another one's synonym.
+    """
+    by_name = {folded(entry.name): entry for entry in vocabulary.classes}
+    taught = [(entry, by_name.pop(folded(entry.name), entry)) for entry in learned]
+    classes = (*(replace(entry, threshold=own.threshold) for entry, own in taught), *by_name.values())
+    if len(classes) > limits.max_classes:
+        came = f"{len(classes)} classes with those of the head"
+        raise InvalidValue.of("classes", came, f"at most {limits.max_classes}")
+    synonyms = {folded(synonym): entry.name for entry in learned for synonym in entry.synonyms}
+    for entry in by_name.values():
+        for text in (entry.name, *entry.synonyms):
+            if folded(text) in synonyms:
+                expected = f"other words than those of the head's class {synonyms[folded(text)]!r}"
+                raise InvalidValue.of("classes", text, expected)
+    return replace(vocabulary, classes=classes)
 
 
 def check(

@@ -15,11 +15,11 @@ from lexiseg_service.errors import MAX_FINDINGS, InvalidValue
 from lexiseg_service.question.messages import ExampleRegion, Followed, ImageSource
 from lexiseg_service.question.schemas import (
     ClassInput,
-    ExampleInput,
     ImageInput,
     MaskInput,
     PromptInput,
     Question,
+    RegionInput,
     ShownInput,
 )
 from lexiseg_service.settings import Limits
@@ -63,8 +63,8 @@ def resolve_prompts(question: Question, task: Task, limits: Limits) -> tuple[Pro
         raise InvalidValue.of("prompts", f"{len(prompts)} prompts", f"at most {limits.max_prompts}")
     for index, prompt in enumerate(prompts):
         check_points(prompt, f"prompts.{index}", limits)
-    _check_runs((prompt.mask for prompt in prompts), "prompts")
-    has_classes = bool(question.classes or question.vocabulary)
+    check_runs((prompt.mask for prompt in prompts), "prompts")
+    has_classes = bool(question.classes or question.vocabulary or question.head)
     return tuple(
         _shown(prompt, f"prompts.{index}")
         if prompt.mask is None and prompt.segment is None
@@ -150,7 +150,8 @@ def _outside(field: str, value: float | list[float], limit: str) -> InvalidValue
     return InvalidValue.of(field, value, f"pixels inside the image: {limit}")
 
 
-def _check_runs(masks: Iterable[MaskInput | None], field: str) -> None:
+def check_runs(masks: Iterable[MaskInput | None], field: str) -> None:
+    """Check the length of masks in all. Raises InvalidValue: they are too long; names `field`."""
     n_bytes = sum(len(mask.counts) for mask in masks if mask is not None)
     if n_bytes > MAX_RUN_BYTES:
         came = f"{n_bytes:,} characters of run lengths"
@@ -210,7 +211,7 @@ def examples_of(entries: Sequence[str | ClassInput] | None, limits: Limits) -> t
             and id, or an empty region.
     """
     classes = [entry for entry in entries or () if isinstance(entry, ClassInput)]
-    _check_runs((example.mask for entry in classes for example in (*entry.examples, *entry.negatives)), "classes")
+    check_runs((example.mask for entry in classes for example in (*entry.examples, *entry.negatives)), "classes")
     examples = tuple(_examples(entries or (), limits))
     images = {example.image for example in examples if not example.image.is_empty}
     if len(images) > limits.max_example_images:
@@ -264,12 +265,17 @@ def _examples(entries: Sequence[str | ClassInput], limits: Limits) -> Iterator[C
         for name, examples in (("examples", entry.examples), ("negatives", entry.negatives)):
             for number, example in enumerate(examples):
                 where = f"classes.{place}.{name}.{number}"
-                region = ExampleRegion(_region(example, where, limits), where)
+                region = ExampleRegion(region_of(example, where, limits), where)
                 image = ImageSource() if example.image is None else source_of(example.image, f"{where}.image")
                 yield ClassExample(place, name == "examples", shared.setdefault(image, image), region)
 
 
-def _region(example: ExampleInput, field: str, limits: Limits) -> Region:
+def region_of(example: RegionInput, field: str, limits: Limits) -> Region:
+    """The region of an image that a mask shows, or points and a box; `field` is its place in the request.
+
+    Raises:
+        InvalidValue: both of them, none, too many points, or an empty box.
+    """
     if example.mask is None:
         return Region(resolve_prompt(example, field, limits))
     if example.box is not None or example.points:

@@ -100,13 +100,18 @@ class PromptInput(ShownInput):
     )
 
 
-class ExampleInput(ShownInput):
+class RegionInput(ShownInput):
+    """An image region, given by points and a box, or by a mask."""
+
+    mask: MaskInput | None = Field(None, description="mask of the region, instead of points and box")
+
+
+class ExampleInput(RegionInput):
     """An image region that shows a class, given by points and a box, or by a mask."""
 
     image: ImageInput | None = Field(
         None, description="image that contains the example; null: the image of the request"
     )
-    mask: MaskInput | None = Field(None, description="mask of the example, instead of points and box")
 
 
 class ClassInput(StrictModel):
@@ -153,6 +158,12 @@ class Asked(StrictModel):
     )
     vocabulary: str | None = Field(
         None, description="name of a stored class list, instead of `classes`", examples=["ade20k"]
+    )
+    head: str | None = Field(
+        None,
+        description="head, as NAME or NAME@VERSION: its classes, learned from pictures, come before those of `classes` "
+        "or `vocabulary`, which may be omitted; a class of the same name is the head's",
+        examples=["mugs"],
     )
     model: str | None = Field(
         None, description="model to use, as NAME or NAME@VERSION; default: the first of `GET /v1/models`"

@@ -3,6 +3,7 @@ import pytest
 from lexiseg_model.types import Vocabulary
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.by_example import MAX_REPETITION, ExampleDesk
+from lexiseg_service.gateway.image_requests import Images
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.question.messages import Exemplified, WorkerRequest
@@ -39,7 +40,7 @@ def _one_picture_may_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def kept(n_examples: int) -> VocabularyInput:
-    desk = ExampleDesk(OnePicture().exemplify, LIMITS, unfetched, HeaderReader(LIMITS))
+    desk = ExampleDesk(OnePicture().exemplify, LIMITS, Images(unfetched, HeaderReader(LIMITS)))
     return await desk.stored_form(shown(n_examples), WorkerRequest(None, Vocabulary(()), "tiny"))
 
 

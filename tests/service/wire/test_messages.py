@@ -9,7 +9,19 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2 as internal
 from lexiseg_labels.answers import AnswerWarning, CacheUse, Sense, Timings
 from lexiseg_model.pictures.header import PictureHeader
-from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Ring, Rle, Segment, Shown, Vocabulary
+from lexiseg_model.types import (
+    Background,
+    ClassEntry,
+    Learned,
+    Point,
+    Prompt,
+    Region,
+    Ring,
+    Rle,
+    Segment,
+    Shown,
+    Vocabulary,
+)
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import (
     ExampleRegion,
@@ -18,6 +30,7 @@ from lexiseg_service.question.messages import (
     FrameAnswer,
     RenderedMap,
     StreamQuestion,
+    Taught,
     VideoFrame,
     WorkerAnswer,
     WorkerRequest,
@@ -28,12 +41,15 @@ from lexiseg_service.wire.messages import (
     decode_frame_answer,
     decode_request,
     decode_step,
+    decode_taught,
     encode_answer,
     encode_exemplified,
     encode_exemplify,
     encode_frame_answer,
     encode_request,
     encode_step,
+    encode_taught,
+    encode_teach,
 )
 
 CLASSES = (
@@ -42,6 +58,7 @@ CLASSES = (
     ClassEntry("sky", (), None, False),
     ClassEntry("x"),
     ClassEntry("y", shown=Shown((b"ab",), (b"cd",), "digest"), named=False),
+    ClassEntry("mug", learned=Learned(b"direction", 0.25, "digest")),
 )
 PLAIN = WorkerRequest(b"image", Vocabulary((ClassEntry("sky"),)), "tiny")
 FULL = WorkerRequest(
@@ -116,7 +133,7 @@ def test_the_full_request_says_something_in_every_field() -> None:
         entry.name
         for entry in fields(WorkerRequest)
         # Flow and alone are told within one process; a worker finds them anew. Regions: tests of examples.
-        if entry.name not in ("image", "deadline", "flow", "alone", "regions", "keep_picture")
+        if entry.name not in ("image", "deadline", "flow", "alone", "regions", "keep_picture", "region_classes")
         and getattr(FULL, entry.name) in (entry.default, None)
     ]
 
@@ -222,6 +239,26 @@ def test_regions_arrive_as_they_were_sent(request_: WorkerRequest) -> None:
     sent = internal.ExemplifyRequest.FromString(encode_exemplify(request_).SerializeToString())
 
     assert decode_request(sent, 7.0) == request_
+
+
+LABELLED = replace(REQUEST, vocabulary=Vocabulary(CLASSES), keep_picture=False, region_classes=(0, -1, 3))
+REVIEWED = replace(LABELLED, image=None, image_id="0" * 32, header=None, regions=(), region_classes=())
+
+
+@pytest.mark.parametrize("request_", [LABELLED, REVIEWED], ids=["labelled", "nothing found"])
+def test_a_review_arrives_as_it_was_sent(request_: WorkerRequest) -> None:
+    sent = internal.TeachRequest.FromString(encode_teach(request_).SerializeToString())
+
+    assert decode_request(sent, 7.0) == request_
+
+
+def test_a_lesson_arrives_as_it_was_made() -> None:
+    sent = internal.TeachResponse.FromString(encode_taught(TAUGHT).SerializeToString())
+
+    assert decode_taught(sent) == TAUGHT
+
+
+TAUGHT = Taught("abc", "digest", b"lesson")
 
 
 @pytest.mark.parametrize("kept", [(b"", ()), (b"small", REGIONS)])

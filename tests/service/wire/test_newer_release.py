@@ -20,15 +20,18 @@ from lexiseg_service.wire.messages import (
     decode_frame_answer,
     decode_request,
     decode_step,
+    decode_taught,
     encode_answer,
     encode_exemplified,
     encode_exemplify,
     encode_frame_answer,
     encode_request,
     encode_step,
+    encode_taught,
+    encode_teach,
 )
 from tests.service.wire.newer_release import messages_in, with_more_fields, with_new_values
-from tests.service.wire.test_messages import ANSWER, FULL, OUTLINED, REGIONS, REQUEST, REQUESTS, steps
+from tests.service.wire.test_messages import ANSWER, FULL, LABELLED, OUTLINED, REGIONS, REQUEST, REQUESTS, TAUGHT, steps
 
 Read = Callable[[Any], Any]
 
@@ -41,6 +44,7 @@ def read_request(message: Any) -> Any:
 QUESTIONS: list[tuple[Message, Read]] = [
     *((encode_request(request), read_request) for request in REQUESTS.values()),
     (encode_exemplify(REQUEST), read_request),
+    (encode_teach(LABELLED), read_request),
     *((encode_step(step), decode_step) for step in steps()),
 ]
 # What a worker sends, and what a gateway makes of it.
@@ -48,6 +52,7 @@ ANSWERS: list[tuple[Message, Read]] = [
     (encode_answer(ANSWER), decode_answer),
     (encode_answer(replace(ANSWER, mask="polygon", segments=OUTLINED, overlay=b"overlay")), decode_answer),
     (encode_answer(replace(ANSWER, mask="png", label_map=RenderedMap(b"map", 16))), decode_answer),
+    (encode_taught(TAUGHT), decode_taught),
     (encode_exemplified(Exemplified("abc", "digest", (b"ab",), b"small", REGIONS)), decode_exemplified),
     (encode_frame_answer(FrameAnswer("1", 40_000, ANSWER, lost=(9,))), decode_frame_answer),
 ]

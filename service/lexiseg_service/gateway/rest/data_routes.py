@@ -16,6 +16,7 @@ from lexiseg_service.gateway.parts import Running
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.routes import as_json, caller_of
 from lexiseg_service.gateway.trainings.trainings import Trainings
+from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 
 logger = structlog.get_logger("lexiseg.data")
@@ -27,6 +28,7 @@ class ErasedOutput(BaseModel):
     """Numbers of what `DELETE /v1/data` has removed."""
 
     jobs: int = Field(description="number of removed jobs")
+    heads: int = Field(description="number of removed heads")
     trainings: int = Field(description="number of removed trainings")
     vocabularies: int = Field(description="number of removed vocabularies")
 
@@ -37,7 +39,7 @@ class ErasedOutput(BaseModel):
     responses={200: {"model": ErasedOutput}, **problems(NotReady)},
 )
 async def delete_data(request: Request) -> Response:
-    """Remove the jobs of this key with their archives and results, its trainings, and its vocabularies.
+    """Remove the jobs of this key with their archives and results, its trainings, its heads, and its vocabularies.
 
     Without API keys, that is everything. Models that were trained stay; images in the memory of workers go
     as others come. Where a kind cannot be removed now, the others are, and the answer is 503 and says which.
@@ -46,8 +48,10 @@ async def delete_data(request: Request) -> Response:
     parts: Mapping[str, Running | None] = state.parts
     trainings: Trainings | None = state.trainings
     vocabularies: Vocabularies = state.vocabularies
+    use_case: UseCase = state.use_case
     kinds: dict[str, Callable[[Caller], Awaitable[int]] | None] = {
         **{name: None if part is None else part.remove_all for name, part in parts.items()},
+        "heads": use_case.teaching.delete_all,
         "trainings": None if trainings is None else trainings.remove_all,
         "vocabularies": vocabularies.delete_all,
     }

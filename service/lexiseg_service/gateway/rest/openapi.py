@@ -12,18 +12,19 @@ from lexiseg_service.errors import (
     KINDS,
     CrossSite,
     InvalidValue,
+    NameTaken,
     NotAllowed,
     PreconditionFailed,
     RateLimited,
     ReadOnly,
     ServiceError,
-    SwitchedOff,
     Unauthorized,
     UnknownHost,
     UnknownJob,
     UnknownStream,
     UnknownTraining,
 )
+from lexiseg_service.gateway.heads.schemas import HeadInput
 from lexiseg_service.gateway.trainings.schemas import TrainingInput
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Problem, Question, StreamInput
@@ -192,7 +193,7 @@ def json_body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
 def problems(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
     """Response descriptions by status, from errors."""
     by_status: dict[int, list[type[ServiceError]]] = {}
-    for error in errors:
+    for error in dict.fromkeys(errors):
         by_status.setdefault(error.status, []).append(error)
     return {status: _problem(same) for status, same in by_status.items()}
 
@@ -226,8 +227,8 @@ def _example(error: type[ServiceError]) -> dict[str, Any]:
 NOT_OF_SEGMENT = (
     ServiceError,
     Unauthorized,
+    NameTaken,
     ReadOnly,
-    SwitchedOff,
     UnknownJob,
     UnknownStream,
     UnknownTraining,
@@ -260,7 +261,9 @@ def complete(schema: dict[str, Any], more: Iterable[type[BaseModel]]) -> None:
     """Add the component schemas of the hand-written parts and `more`, and drop those of FastAPI's own errors."""
     components = schema["components"]["schemas"]
     components["SegmentForm"] = _flat_form()
-    own: tuple[type[BaseModel], ...] = (JsonRequest, Problem, VocabularyInput, StreamInput, FrameInput, TrainingInput)
+    own: tuple[type[BaseModel], ...] = (
+        *(JsonRequest, Problem, VocabularyInput, HeadInput, StreamInput, FrameInput, TrainingInput),
+    )
     for model in (*own, *more):
         described = model.model_json_schema(ref_template="#/components/schemas/{model}")
         components |= described.pop("$defs", {})

@@ -159,7 +159,11 @@ def _features_for(request: Request) -> list[str]:
     state, caller = request.app.state, caller_of(request)
     may_train = caller.admin or not caller.owner
     parts = {name: part is not None for name, part in state.parts.items()}
-    is_on = {**parts, "trainings": state.trainings is not None and may_train}
+    is_on = {
+        **parts,
+        "heads": bool(use_case_of(request).teaching.stores),
+        "trainings": state.trainings is not None and may_train,
+    }
     return [name for name, on in is_on.items() if on]
 
 

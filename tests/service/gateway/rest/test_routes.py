@@ -15,7 +15,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.raw import WHOLE, listening
-from tests.service.gateway.serving import form, on_ports
+from tests.service.gateway.serving import form, on_ports, serving
 
 
 async def test_a_service_that_loads_is_alive_but_not_ready(client: httpx.AsyncClient, backend: KnownBackend) -> None:
@@ -44,7 +44,11 @@ async def test_a_model_is_found_with_and_without_its_version(client: httpx.Async
 
 @pytest.mark.parametrize(
     ("scopes", "features"),
-    [(None, ["jobs", "trainings"]), (["segment"], ["jobs"]), (["segment", "admin"], ["jobs", "trainings"])],
+    [
+        (None, ["jobs", "heads", "trainings"]),
+        (["segment"], ["jobs", "heads"]),
+        (["segment", "admin"], ["jobs", "heads", "trainings"]),
+    ],
 )
 def test_optional_parts_are_listed_for_whom_they_are_on(
     tmp_path: Path, scopes: list[str] | None, features: list[str]
@@ -57,8 +61,9 @@ def test_optional_parts_are_listed_for_whom_they_are_on(
     assert answer.json()["features"] == features
 
 
-async def test_no_optional_part_is_listed_where_all_are_off(client: httpx.AsyncClient) -> None:
-    answer = await client.get("/v1/models")
+async def test_no_optional_part_is_listed_where_all_are_off() -> None:
+    async with serving(feature_cache_bytes=0) as client:
+        answer = await client.get("/v1/models")
 
     assert answer.json()["features"] == []
 

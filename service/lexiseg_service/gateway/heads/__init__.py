@@ -1,0 +1,1 @@
+"""Heads: classes that clients teach by reviewed pictures."""

@@ -1,0 +1,116 @@
+"""A head as a file, from which another installation of the same model has the same head again.
+
+    head.json         model, classes, keys of pictures
+    lessons/0000      what the first picture teaches
+
+The head itself is solved again: what a stranger's file says that it learned is not taken on trust.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field
+
+from lexiseg_model.errors import TeachingError, TooManyEntriesError
+from lexiseg_model.files.archives import open_zip
+from lexiseg_model.types import ClassEntry, StrictModel
+from lexiseg_model.vocabulary.heads import MAX_BYTES, MAX_PICTURES, Lesson
+from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.heads.collection import Heads
+from lexiseg_service.gateway.heads.head import NamedHead
+from lexiseg_service.gateway.heads.lessons import KEY_LENGTH, classes_of
+from lexiseg_service.gateway.heads.schemas import HeadInput, Key, TaughtClassInput
+from lexiseg_service.question.classes import check_line
+from lexiseg_service.question.validation import parse_object, validate
+from lexiseg_service.settings import Limits
+
+SUFFIX = ".head"
+LISTING = "head.json"
+MAX_DIRECTORY = 128 * (MAX_PICTURES + 1)  # bytes of the directory of a zip
+BODY = "body"  # in errors about the file
+
+
+class ExportedHead(StrictModel):
+    """The listing of a head's file."""
+
+    model: str
+    classes: list[TaughtClassInput]
+    keys: list[Key] = Field(max_length=MAX_PICTURES)
+
+
+@dataclass(frozen=True)
+class ImportedHead:
+    """What a file says of a head: its model, NAME@VERSION, its classes, and lessons by the keys of pictures."""
+
+    model: str
+    classes: tuple[ClassEntry, ...]
+    lessons: dict[str, bytes]
+
+
+async def written(heads: Heads, head: NamedHead) -> bytes:
+    """The file of a head. Raises NotReady: its lessons cannot be read now."""
+    lessons = await heads.contents(head)
+    return await asyncio.to_thread(_write, head, lessons)
+
+
+async def read(content: bytes, limits: Limits) -> ImportedHead:
+    """Read what `written` wrote. Raises InvalidValue: something else came, or it is damaged."""
+    return await asyncio.to_thread(_read, content, limits)
+
+
+def _write(head: NamedHead, lessons: list[bytes]) -> bytes:
+    listing = ExportedHead(
+        model=head.model,
+        classes=[TaughtClassInput(name=entry.name, synonyms=list(entry.synonyms)) for entry in head.classes],
+        keys=[picture.key for picture in head.pictures],
+    )
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(zipfile.ZipInfo(LISTING), listing.model_dump_json())
+        for number, lesson in enumerate(lessons):
+            archive.writestr(zipfile.ZipInfo(_entry(number)), lesson)
+    return file.getvalue()
+
+
+def _read(content: bytes, limits: Limits) -> ImportedHead:
+    try:
+        with open_zip(io.BytesIO(content), MAX_DIRECTORY) as archive:
+            listing = validate(ExportedHead, parse_object(_content(archive, LISTING), limits), f"{LISTING}: ")
+            lessons = [_content(archive, _entry(number)) for number in range(len(listing.keys))]
+    except (zipfile.BadZipFile, TooManyEntriesError, KeyError, OSError, RuntimeError) as error:
+        raise InvalidValue.of(BODY, f"a file that is none or damaged ({error})", "a head as GET exports it") from None
+    classes = classes_of(HeadInput(classes=[*listing.classes]), (), limits)
+    names = {entry.name for entry in classes}
+    by_key = {
+        check_line(key, f"{LISTING}: keys.{number}", KEY_LENGTH): _checked(lesson, key, names)
+        for number, (key, lesson) in enumerate(zip(listing.keys, lessons, strict=True))
+    }
+    return ImportedHead(listing.model, classes, by_key)
+
+
+def _entry(number: int) -> str:
+    return f"lessons/{number:04}"
+
+
+def _content(archive: zipfile.ZipFile, name: str) -> bytes:
+    entry = archive.getinfo(name)
+    if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > MAX_BYTES:
+        raise zipfile.BadZipFile(f"{name} is compressed, or has more than {MAX_BYTES:,} bytes")
+    return archive.read(entry)
+
+
+def _checked(content: bytes, key: str, names: set[str]) -> bytes:
+    try:
+        lesson = Lesson.from_bytes(content)
+    except TeachingError as error:
+        raise InvalidValue.of(BODY, f"picture {key!r}", str(error)) from None
+    if not names.issuperset(lesson.classes) or not all(
+        np.isfinite(part).all() for part in (lesson.cells, lesson.shares, lesson.text)
+    ):
+        raise InvalidValue.of(BODY, f"picture {key!r}", "lessons of the head's classes, of finite numbers")
+    return content

@@ -1,0 +1,104 @@
+"""A head under a name: its classes and pictures, its document in a store, and its classes in a question."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import orjson
+
+from lexiseg_model.types import ClassEntry
+from lexiseg_model.vocabulary.heads import Head
+from lexiseg_service.gateway.stores import slot_of
+
+ENTRY_BYTES = 600  # in memory, of a class or a picture
+
+
+@dataclass(frozen=True)
+class KeptPicture:
+    """A reviewed picture of a head: its key, and the part of the document that holds its lesson."""
+
+    key: str
+    part: str
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class NamedHead:
+    """A head with its origin. `owner` is the id of the API key that made it, "" without keys: nobody else sees it."""
+
+    name: str
+    owner: str
+    model: str  # NAME@VERSION
+    classes: tuple[ClassEntry, ...]
+    pictures: tuple[KeptPicture, ...]
+    solved: Head
+
+    @property
+    def slot(self) -> str:
+        """Where a store keeps it."""
+        return slot_of(self.name, self.owner)
+
+    @cached_property
+    def entries(self) -> tuple[ClassEntry, ...]:
+        """Its classes with what they have learned, for a vocabulary."""
+        return tuple(
+            replace(entry, learned=learned) for entry, learned in zip(self.classes, self.solved.learned(), strict=True)
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Approximate bytes in memory, without lessons."""
+        return ENTRY_BYTES * (len(self.classes) + len(self.pictures)) + 2 * self.solved.directions.nbytes
+
+    @property
+    def lesson_bytes(self) -> int:
+        """Bytes of its lessons in the store."""
+        return sum(picture.nbytes for picture in self.pictures)
+
+    def stored(self) -> bytes:
+        """As a store keeps it."""
+        content = {
+            "owner": self.owner,
+            "model": self.model,
+            "classes": [[entry.name, entry.synonyms, entry.thing] for entry in self.classes],
+            "pictures": [asdict(picture) for picture in self.pictures],
+            "head": base64.b64encode(self.solved.to_bytes()).decode(),
+        }
+        return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+
+    @classmethod
+    def read(cls, slot: str, document: bytes) -> NamedHead:
+        """Read `stored`.
+
+        Raises:
+            ValueError, TypeError, LookupError, TeachingError: it is none; other programs may have written it.
+        """
+        content = orjson.loads(document)
+        owner, _, name = slot.rpartition("~")
+        classes = [ClassEntry(text, tuple(synonyms), thing=thing) for text, synonyms, thing in content["classes"]]
+        pictures = tuple(KeptPicture(**picture) for picture in content["pictures"])
+        solved = Head.from_bytes(base64.b64decode(content["head"]))
+        if [entry.name for entry in solved.classes] != [entry.name for entry in classes]:
+            raise ValueError("its classes are not those of its head")
+        return cls(name, owner, content["model"], tuple(classes), pictures, solved)
+
+    def summary(self) -> dict[str, Any]:
+        """The values of `schemas.HeadSummary`."""
+        taught = zip(self.classes, self.solved.classes, strict=True)
+        return {
+            "name": self.name,
+            "version": self.solved.version,
+            "model": self.model,
+            "pictures": len(self.pictures),
+            "classes": [{"synonyms": entry.synonyms, **asdict(learned)} for entry, learned in taught],
+        }
+
+    def output(self) -> dict[str, Any]:
+        """The values of `schemas.HeadOutput`."""
+        wanting = [f"{entry.name} ({entry.wants} more)" for entry in self.solved.classes if entry.wants]
+        detail = f"these classes should have more reviewed pictures: {', '.join(wanting)}"
+        few = [{"type": "few-pictures", "detail": detail, "field": "pictures"}] if wanting else []
+        return {**self.summary(), "keys": [picture.key for picture in self.pictures], "warnings": few}

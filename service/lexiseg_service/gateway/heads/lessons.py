@@ -1,0 +1,167 @@
+"""Lessons of reviewed pictures: each is one request to a worker, which gives what a head is solved from."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.class_names import folded
+from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES
+from lexiseg_service.errors import InvalidValue, ServiceError
+from lexiseg_service.gateway.heads.schemas import HeadInput, PictureInput, TaughtClassInput
+from lexiseg_service.gateway.image_requests import Images, all_of
+from lexiseg_service.question.classes import check, check_line
+from lexiseg_service.question.messages import UNKNOWN, ExampleRegion, ImageSource, Taught, WorkerRequest
+from lexiseg_service.question.prompts import check_runs, region_of, source_of
+from lexiseg_service.question.schemas import ClassInput
+from lexiseg_service.question.validation import off_event_loop
+from lexiseg_service.settings import Limits
+
+Teach = Callable[[WorkerRequest], Awaitable[Taught]]
+MAX_OBJECTS = 256  # labelled regions of a picture
+KEY_LENGTH = 256  # characters
+
+
+@dataclass(frozen=True)
+class ReviewedPicture:
+    """A picture with its labelled regions; `reviewed` are the classes that were looked for.
+
+    `region_classes` has for each region the index of its class in `reviewed`, or UNKNOWN.
+    """
+
+    key: str | None  # None: the id of its image
+    image: ImageSource
+    field: str  # of the request that names it
+    regions: tuple[ExampleRegion, ...]
+    region_classes: tuple[int, ...]
+    reviewed: tuple[ClassEntry, ...]
+
+
+class LessonDesk:
+    """Makes lessons of reviewed pictures, by requests to workers.
+
+    Args:
+        teach: as `Backend.teach`.
+        limits: of every image.
+        images: puts images into requests.
+    """
+
+    def __init__(self, teach: Teach, limits: Limits, images: Images) -> None:
+        self._teach = teach
+        self._limits = limits
+        self._images = images
+
+    async def lessons(self, pictures: Sequence[ReviewedPicture], request: WorkerRequest) -> dict[str, bytes]:
+        """Lessons by the keys of their pictures; `request` has the model, the sender and the deadline.
+
+        Raises:
+            InvalidValue: two pictures have one key.
+            ServiceError: of any kind, about a picture; the first one.
+        """
+        taught = await all_of([partial(self._lesson, picture, request) for picture in pictures])
+        lessons: dict[str, bytes] = {}
+        for picture, lesson in zip(pictures, taught, strict=True):
+            key = picture.key or lesson.image_id
+            if key in lessons:
+                raise InvalidValue.of(f"{picture.field}.key", key, "another key for each picture")
+            lessons[key] = lesson.lesson
+        return lessons
+
+    async def _lesson(self, picture: ReviewedPicture, request: WorkerRequest) -> Taught:
+        question = replace(
+            request,
+            vocabulary=Vocabulary(picture.reviewed),
+            regions=picture.regions,
+            region_classes=picture.region_classes,
+        )
+        try:
+            return await self._teach(await self._images.put(question, picture.image, f"{picture.field}.image"))
+        except ServiceError as error:
+            if not error.detail.startswith("pictures."):  # as of an image that has expired
+                error.detail = f"{picture.field}: {error.detail}"
+            raise
+
+    async def read(self, asked: HeadInput, classes: tuple[ClassEntry, ...]) -> list[ReviewedPicture]:
+        """The pictures of a request, for the classes of its head.
+
+        Raises:
+            InvalidValue: too many pictures, objects or run lengths of masks, an unknown class, an empty region, or an
+                image with none or several sources.
+        """
+        if len(asked.pictures) > MAX_PICTURES:
+            raise InvalidValue.of("pictures", f"{len(asked.pictures)} pictures", f"at most {MAX_PICTURES} of a head")
+        n_bytes = sum(
+            len(picture.image.base64 or "") + sum(len(each.mask.counts) for each in picture.objects if each.mask)
+            for picture in asked.pictures
+        )
+        by_name = {folded(entry.name): entry for entry in classes}
+        read = partial(_pictures, asked.pictures, by_name, self._limits)
+        return await off_event_loop(n_bytes, lambda: list(read()))
+
+
+def classes_of(asked: HeadInput, known: Sequence[ClassEntry], limits: Limits) -> tuple[ClassEntry, ...]:
+    """The classes that a head has, and those that a request adds.
+
+    Raises:
+        InvalidValue: none, too many, a duplicate, or a text that is no word.
+    """
+    names = {folded(entry.name) for entry in known}
+    sent = [ClassInput(name=entry) if isinstance(entry, str) else _class(entry) for entry in asked.classes or ()]
+    entries = [
+        *(ClassInput(name=entry.name, synonyms=list(entry.synonyms)) for entry in known),
+        *(entry for entry in sent if folded(entry.name) not in names),
+    ]
+    if len(entries) > MAX_CLASSES:
+        raise InvalidValue.of("classes", f"{len(entries)} classes", f"at most {MAX_CLASSES} of a head")
+    return check(entries, True, limits).classes
+
+
+def _class(entry: TaughtClassInput) -> ClassInput:
+    return ClassInput(name=entry.name, synonyms=entry.synonyms)
+
+
+def _pictures(
+    pictures: Sequence[PictureInput], classes: Mapping[str, ClassEntry], limits: Limits
+) -> Sequence[ReviewedPicture]:
+    shared: dict[ImageSource, ImageSource] = {}  # equal images are one object
+    read = []
+    for number, picture in enumerate(pictures):
+        field = f"pictures.{number}"
+        image = source_of(picture.image, f"{field}.image")
+        read.append(_picture(picture, shared.setdefault(image, image), field, classes, limits))
+    return read
+
+
+def _picture(
+    picture: PictureInput, image: ImageSource, field: str, classes: Mapping[str, ClassEntry], limits: Limits
+) -> ReviewedPicture:
+    def named(name: str, where: str) -> str:
+        if (key := folded(name)) not in classes:
+            raise InvalidValue.of(where, name, "one of the head's classes")
+        return key
+
+    if len(picture.objects) > MAX_OBJECTS:
+        raise InvalidValue.of(f"{field}.objects", f"{len(picture.objects)} objects", f"at most {MAX_OBJECTS}")
+    check_runs((each.mask for each in picture.objects), f"{field}.objects")
+    key = None if picture.key is None else check_line(picture.key, f"{field}.key", KEY_LENGTH)
+    looked_for = (
+        classes
+        if picture.reviewed is None
+        else ({named(name, f"{field}.reviewed.{place}") for place, name in enumerate(picture.reviewed)})
+    )
+    of_objects = [
+        None if each.label is None else named(each.label, f"{field}.objects.{place}.class")
+        for place, each in enumerate(picture.objects)
+    ]
+    reviewed = [name for name in classes if name in looked_for or name in of_objects]
+    if not reviewed:
+        raise InvalidValue.of(f"{field}.reviewed", "none", "at least one class that was looked for")
+    index = {name: place for place, name in enumerate(reviewed)}
+    regions = tuple(
+        ExampleRegion(region_of(each, where := f"{field}.objects.{place}", limits), where)
+        for place, each in enumerate(picture.objects)
+    )
+    region_classes = tuple(UNKNOWN if name is None else index[name] for name in of_objects)
+    return ReviewedPicture(key, image, field, regions, region_classes, tuple(classes[name] for name in reviewed))

@@ -1,0 +1,116 @@
+"""The JSON of the /heads routes, as pydantic models; OpenAPI is made from them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from lexiseg_labels.answers import AnswerWarning
+from lexiseg_model.types import StrictModel
+from lexiseg_service.question.schemas import ImageInput, RegionInput, Text
+
+EXAMPLE: dict[str, JsonValue] = {
+    "name": "mugs",
+    "classes": ["mug", {"name": "saucer", "synonyms": ["small plate"]}],
+    "pictures": [
+        {
+            "key": "desk-1",
+            "image": {"id": "b5bb9d8014a0f9b1d61e21e796d78dcc"},
+            "objects": [{"class": "mug", "box": [40, 30, 120, 140]}],
+        }
+    ],
+}
+Key = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class TaughtClassInput(StrictModel):
+    """A class to teach, with synonyms."""
+
+    name: Text = Field(description="name to search for, and the `label` of its segments")
+    synonyms: list[Text] = Field(default_factory=list, fail_fast=True, description="other names to search for")
+
+
+class ObjectInput(RegionInput):
+    """A labelled region of a reviewed picture, given by a mask, or by points and a box, from which a mask is made."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["class"]})
+
+    label: Text | None = Field(
+        alias="class", description="class of the region, one of `classes`; null: unknown, its pixels teach nothing"
+    )
+
+
+class PictureInput(StrictModel):
+    """A reviewed picture: every object of the reviewed classes is labelled; pixels of none show something else."""
+
+    key: Key | None = Field(None, description="name of the picture in the head; default: the id of its image")
+    image: ImageInput = Field(description="image: a base64 file, a URL, or the id of an image sent before")
+    objects: list[ObjectInput] = Field(
+        default_factory=list, fail_fast=True, description="labelled regions; later ones lie above earlier ones"
+    )
+    reviewed: list[Text] | None = Field(
+        None,
+        fail_fast=True,
+        description="classes that were looked for; other classes learn nothing from the picture; default: all",
+    )
+
+
+class HeadInput(StrictModel):
+    """Classes and reviewed pictures of a new head, or changes of one."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
+
+    name: str | None = Field(
+        None, description="name of the head: at most 64 characters of a-z, 0-9 and -; in a PUT, that of the path"
+    )
+    model: str | None = Field(
+        None, description="model that is taught, as NAME or NAME@VERSION; default: that of the head, or the first one"
+    )
+    classes: list[Text | TaughtClassInput] | None = Field(
+        None, fail_fast=True, description="classes of a new head, in the order of `class_index`, or further ones"
+    )
+    pictures: list[PictureInput] = Field(
+        default_factory=list, fail_fast=True, description="reviewed pictures; each replaces that of the same `key`"
+    )
+    remove: list[Key] = Field(default_factory=list, fail_fast=True, description="keys of pictures to take out")
+
+
+class TaughtClassOutput(BaseModel):
+    """A class of a head, and what it has learned."""
+
+    name: str = Field(description="name to search for, and the `label` of its segments")
+    synonyms: list[str] = Field(description="other names to search for")
+    pictures: int = Field(description="number of reviewed pictures that show it; 0: it is found by its words alone")
+    iou_words: float | None = Field(
+        description="IoU in percent by words alone, on its reviewed pictures; null: too few of them"
+    )
+    iou_taught: float | None = Field(
+        description="IoU in percent on each of its reviewed pictures, taught by the others; null: too few of them"
+    )
+    wants: int = Field(description="number of further pictures that it should have")
+
+
+class HeadSummary(BaseModel):
+    """A head, and what its classes have learned."""
+
+    name: str = Field(description="name, for `head` in a request")
+    version: str = Field(description="digest of the content; `NAME@VERSION` in a request takes this version alone")
+    model: str = Field(description="model that was taught, as NAME@VERSION")
+    pictures: int = Field(description="number of reviewed pictures")
+    classes: list[TaughtClassOutput] = Field(description="classes in the order of `class_index`")
+
+
+class HeadOutput(HeadSummary):
+    """A head with its pictures."""
+
+    keys: list[str] = Field(description="keys of the reviewed pictures, in the order in which they came")
+    warnings: list[AnswerWarning] = Field(
+        description="warnings by `type`. `few-pictures`: these classes should have more of them"
+    )
+
+
+class HeadList(BaseModel):
+    """The heads of a client."""
+
+    heads: list[HeadSummary] = Field(description="heads of this API key, by name")

@@ -1,0 +1,121 @@
+"""The /heads routes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query
+from starlette.requests import Request
+from starlette.responses import Response
+
+from lexiseg_service.errors import InvalidValue, ModelChanged, NameTaken, NotReady, SwitchedOff, UnknownHead
+from lexiseg_service.gateway.heads import export
+from lexiseg_service.gateway.heads.collection import Heads
+from lexiseg_service.gateway.heads.schemas import EXAMPLE, HeadInput, HeadList, HeadOutput
+from lexiseg_service.gateway.rest import body
+from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, json_body, problems
+from lexiseg_service.gateway.rest.paths import STABLE, answer_head
+from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of, use_case_of
+
+router = APIRouter(tags=["heads"])
+Name = Annotated[str, Path(description="name of the head: at most 64 characters of a-z, 0-9 and -", examples=["mugs"])]
+BYTES = "application/octet-stream"
+MORE_VALUES = 500_000  # in the JSON, beside those of the largest question: of the objects of some hundred pictures
+REFUSALS = problems(*OF_SEGMENT, SwitchedOff, NameTaken, ModelChanged)
+
+
+@router.post(
+    "/heads",
+    summary="Teach classes by reviewed pictures",
+    status_code=201,
+    responses={201: {"model": HeadOutput, "description": "Created"}, **REFUSALS},
+    openapi_extra=json_body("HeadInput", EXAMPLE),
+)
+async def create_head(request: Request) -> Response:
+    """Create a head from pictures whose objects are labelled; `POST /v1/segment` takes it as `head`."""
+    teaching = use_case_of(request).teaching
+    asked = await _asked(request)
+    if asked.name is None:
+        raise InvalidValue.of("name", None, "a name of the new head")
+    head = await teaching.teach(asked.name, asked, caller_of(request), is_new=True)
+    answer = as_json(head.output(), 201)
+    answer.headers["Location"] = f"{STABLE}/heads/{head.name}"
+    return answer
+
+
+@router.get(
+    "/heads",
+    summary="List heads",
+    responses={200: {"model": HeadList}, **problems(SwitchedOff)},
+)
+async def list_heads(request: Request) -> Response:
+    """List the heads of this API key, with what their classes have learned."""
+    heads = await _heads(request).list_all(caller_of(request).owner)
+    return as_json({"heads": [head.summary() for head in heads]})
+
+
+@router.get(
+    "/heads/{name}",
+    summary="One head",
+    responses={
+        200: {"model": HeadOutput, "content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}},
+        **problems(SwitchedOff, UnknownHead, NotReady),
+    },
+)
+async def get_head(
+    request: Request,
+    name: Name,
+    as_file: Annotated[
+        bool, Query(alias="export", description="whether to return the head as a file, which PUT takes again")
+    ] = False,
+) -> Response:
+    """Return a head with its classes and the keys of its pictures; with `Accept: application/octet-stream`, a file."""
+    head = await _heads(request).find(name, caller_of(request).owner)
+    if not as_file and BYTES not in request.headers.get("accept", ""):
+        return as_json(head.output())
+    content = await export.written(_heads(request), head)
+    disposition = f'attachment; filename="{head.name}{export.SUFFIX}"'
+    return Response(content, headers={"Content-Disposition": disposition}, media_type=BYTES)
+
+
+@router.put(
+    "/heads/{name}",
+    summary="Change or create a head",
+    responses={200: {"model": HeadOutput, "description": "Changed or created"}, **REFUSALS},
+    openapi_extra=json_body("HeadInput", EXAMPLE),
+)
+async def put_head(request: Request, name: Name) -> Response:
+    """Add pictures and classes to a head, replace pictures of the same `key`, and take out others.
+
+    An exported head, as application/octet-stream, replaces the whole head.
+    """
+    teaching, caller = use_case_of(request).teaching, caller_of(request)
+    if body.kind_of(request) == BYTES:
+        imported = await export.read(await request.body(), settings_of(request).limits)
+        head = await teaching.keep(name, imported, caller)
+    else:
+        head = await teaching.teach(name, await _asked(request), caller)
+    return as_json(head.output())
+
+
+@router.delete(
+    "/heads/{name}",
+    summary="Delete a head",
+    status_code=204,
+    responses=problems(SwitchedOff, UnknownHead, NotReady),
+)
+async def delete_head(request: Request, name: Name) -> Response:
+    """Delete a head, and what is kept of its pictures."""
+    await _heads(request).delete(name, caller_of(request).owner)
+    return Response(status_code=204)
+
+
+def _heads(request: Request) -> Heads:
+    return use_case_of(request).teaching.heads
+
+
+async def _asked(request: Request) -> HeadInput:
+    return await body.read_json(request, HeadInput, settings_of(request).limits, more_values=MORE_VALUES)
+
+
+answer_head(router)

@@ -1,0 +1,317 @@
+"""Heads over REST, taught by a backend whose lessons are known."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES
+from lexiseg_service.errors import UndecodableImage
+from lexiseg_service.gateway.admission.access import line_of
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import form, serving
+
+BOX = [0, 0, 2, 2]
+MASK = {"size": [4, 4], "counts": "088"}
+
+
+def picture(number: int, label: str | None = "mug", **fields: Any) -> dict[str, Any]:
+    return {"image": {"id": f"{number:032}"}, "objects": [{"class": label, "box": BOX}], **fields}
+
+
+def taught(*labels: str, name: str = "mugs", **fields: Any) -> dict[str, Any]:
+    """The body of a new head, with a picture for each label."""
+    pictures = [picture(number, label) for number, label in enumerate(labels or ("mug",))]
+    return {"name": name, "classes": ["mug", {"name": "saucer", "synonyms": ["plate"]}], "pictures": pictures, **fields}
+
+
+def refusal(answer: httpx.Response) -> tuple[int, str, str]:
+    problem = answer.json()
+    return answer.status_code, problem["type"], problem["detail"]
+
+
+async def test_a_head_is_made_listed_and_deleted(client: httpx.AsyncClient) -> None:
+    made = await client.post("/v1/heads", json=taught("mug", "mug", "saucer"))
+
+    assert (made.status_code, made.headers["location"]) == (201, "/v1/heads/mugs")
+    head = made.json()
+    assert {name: head[name] for name in ("name", "model", "pictures")} == {
+        "name": "mugs",
+        "model": "colours@1",
+        "pictures": 3,
+    }
+    assert [(each["name"], each["pictures"]) for each in head["classes"]] == [("mug", 2), ("saucer", 1)]
+    assert head["keys"] == [f"{number:032}" for number in range(3)]
+    assert [warning["type"] for warning in head["warnings"]] == ["few-pictures"]
+    assert (await client.get("/v1/heads/mugs")).json() == head
+    assert (await client.get("/v1/heads")).json()["heads"][0]["version"] == head["version"]
+    assert (await client.delete("/v1/heads/mugs")).status_code == 204
+    assert refusal(await client.get("/v1/heads/mugs"))[:2] == (404, "unknown-head")
+
+
+async def test_a_picture_is_replaced_by_its_key_and_taken_out(client: httpx.AsyncClient) -> None:
+    await client.post("/v1/heads", json=taught("mug", "mug"))
+    first = f"{0:032}"
+
+    corrected = await client.put("/v1/heads/mugs", json={"pictures": [picture(7, "saucer", key=first)]})
+    without = await client.put("/v1/heads/mugs", json={"remove": [first]})
+    wrong = await client.put("/v1/heads/mugs", json={"remove": [first]})
+
+    assert [entry["pictures"] for entry in corrected.json()["classes"]] == [1, 1]
+    assert [entry["pictures"] for entry in without.json()["classes"]] == [1, 0]
+    assert without.json()["keys"] == [f"{1:032}"]
+    assert refusal(wrong)[2] == f"remove: expected keys of pictures of the head, got '{first}'"
+
+
+async def test_equal_pictures_make_equal_versions_and_classes_are_added(client: httpx.AsyncClient) -> None:
+    first = (await client.post("/v1/heads", json=taught("mug"))).json()["version"]
+    changed = (
+        await client.put("/v1/heads/mugs", json={"classes": ["spoon"], "pictures": [picture(5, "spoon")]})
+    ).json()
+    back = (await client.put("/v1/heads/mugs", json={"remove": [f"{5:032}"]})).json()
+
+    assert [entry["name"] for entry in changed["classes"]] == ["mug", "saucer", "spoon"]
+    assert len({first, changed["version"], back["version"]}) == 3  # a class more is another head
+    assert (await client.put("/v1/heads/same", json=taught("mug", name="same"))).json()["version"] == first
+
+
+async def test_only_what_was_looked_for_goes_to_a_worker(client: httpx.AsyncClient, backend: KnownBackend) -> None:
+    body = taught()
+    body["pictures"] = [
+        picture(1, None, reviewed=["Saucer"]),
+        {"image": {"id": "2" * 32}, "objects": [{"class": "mug", "mask": MASK}], "reviewed": ["saucer"]},
+    ]
+
+    assert (await client.post("/v1/heads", json=body)).status_code == 201
+
+    asked = [[entry.name for entry in request.vocabulary.classes] for request in backend.asked]
+    assert sorted(asked) == [["mug", "saucer"], ["saucer"]]
+    assert sorted(request.region_classes or () for request in backend.asked) == [(-1,), (0,)]
+
+
+async def test_a_question_takes_the_classes_of_a_head_before_its_own(
+    client: httpx.AsyncClient, backend: KnownBackend
+) -> None:
+    await client.post("/v1/heads", json=taught())
+
+    answer = await client.post("/v1/segment", files=form("sky", "MUG", head="mugs"))
+    alone = await client.post("/v1/segment", files=form(head="mugs"))
+
+    assert (answer.status_code, alone.status_code) == (200, 200)
+    mixed, own = (request.vocabulary.classes for request in backend.asked[-2:])
+    assert [(entry.name, entry.learned is not None) for entry in mixed] == [
+        ("mug", True),
+        ("saucer", False),
+        ("sky", False),
+    ]
+    assert [entry.name for entry in own] == ["mug", "saucer"]
+    assert mixed[1].synonyms == ("plate",)
+    assert backend.asked[-1].model == "colours@1"
+
+
+async def test_a_question_may_name_the_version_of_a_head(client: httpx.AsyncClient) -> None:
+    version = (await client.post("/v1/heads", json=taught())).json()["version"]
+
+    assert (await client.post("/v1/segment", files=form(head=f"mugs@{version}"))).status_code == 200
+    await client.put("/v1/heads/mugs", json={"pictures": [picture(9, "saucer")]})
+    status, kind, detail = refusal(await client.post("/v1/segment", files=form(head=f"mugs@{version}")))
+
+    assert (status, kind) == (404, "unknown-head")
+    assert f"not '{version}'" in detail
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no classes": (taught(classes=[]), "classes: expected at least one class"),
+    "2,000 classes": (
+        taught(classes=[f"class {number}" for number in range(2000)]),
+        f"classes: expected at most {MAX_CLASSES} of a head, got '2000 classes'",
+    ),
+    "5,000 pictures": (
+        taught(pictures=[picture(number) for number in range(5000)]),
+        f"pictures: expected at most {MAX_PICTURES} of a head, got '5000 pictures'",
+    ),
+    "no pictures": (taught(pictures=[]), "pictures: expected at least one reviewed picture of a head, got 0"),
+    "a class that is none": (
+        taught("cup"),
+        "pictures.0.objects.0.class: expected one of the head's classes, got 'cup'",
+    ),
+    "one image twice": (
+        taught(pictures=[picture(1), picture(1)]),
+        f"pictures.1.key: expected another key for each picture, got '{1:032}'",
+    ),
+    "no region": (
+        taught(pictures=[{"image": {"id": "1"}, "objects": [{"class": "mug"}]}]),
+        "pictures.0.objects.0: expected points, a box, or both, got 'an empty prompt'",
+    ),
+    "nothing looked for": (
+        taught(pictures=[{"image": {"id": "1"}, "reviewed": []}]),
+        "pictures.0.reviewed: expected at least one class that was looked for, got 'none'",
+    ),
+    "pixels of nothing": (
+        taught(pictures=[{"image": {"id": "1"}}]),
+        "pictures: expected all labelled pixels are none of the classes",
+    ),
+    "no name": (taught(name="No Name"), "name: expected 1 to 64 of a-z, 0-9 and -"),
+    "a field that is none": (taught(colour="red"), "colour: expected no field of that name"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_a_head_that_cannot_be_is_refused_in_a_sentence_and_nothing_is_kept(
+    client: httpx.AsyncClient, case: str
+) -> None:
+    body, sentence = REFUSED[case]
+
+    status, kind, detail = refusal(await client.post("/v1/heads", json=body))
+
+    assert (status, kind) == (422, "invalid-value")
+    assert detail.startswith(sentence)
+    assert (await client.get("/v1/heads")).json() == {"heads": []}
+
+
+async def test_a_name_that_is_taken_is_refused_before_a_picture_is_read(
+    client: httpx.AsyncClient, backend: KnownBackend
+) -> None:
+    await client.post("/v1/heads", json=taught())
+    backend.asked.clear()
+
+    status, kind, detail = refusal(await client.post("/v1/heads", json=taught("saucer")))
+
+    assert (status, kind) == (409, "name-taken")
+    assert "PUT /v1/heads/mugs changes it" in detail
+    assert backend.asked == []
+
+
+async def test_a_picture_that_cannot_be_read_leaves_the_head_as_it_was(
+    client: httpx.AsyncClient, backend: KnownBackend
+) -> None:
+    before = (await client.post("/v1/heads", json=taught())).json()
+    backend.failure = UndecodableImage("the file ends early")
+
+    answer = await client.put("/v1/heads/mugs", json={"pictures": [picture(4), picture(5)]})
+
+    assert refusal(answer)[1:] == ("undecodable-image", "pictures.0: the file ends early")
+    assert (await client.get("/v1/heads/mugs")).json() == before
+
+
+class Upgraded(KnownBackend):
+    """Its model may get other weights, or go."""
+
+    weights: str = "digest"
+    version: str = "1"
+
+    def digest(self, name: str) -> str | None:
+        return self.weights
+
+    def cards(self) -> list[Any]:
+        return [each.model_copy(update={"version": self.version}) for each in super().cards()]
+
+
+async def test_a_head_whose_model_is_gone_or_changed_says_so() -> None:
+    backend = Upgraded()
+    async with serving(backend=backend) as client:
+        await client.post("/v1/heads", json=taught())
+        backend.weights = "others"
+        other_weights = refusal(await client.post("/v1/segment", files=form("sky", head="mugs")))
+        backend.version = "2"
+        gone = refusal(await client.post("/v1/segment", files=form("sky", head="mugs")))
+        to_teach = refusal(await client.put("/v1/heads/mugs", json={"pictures": [picture(3)]}))
+
+        assert (await client.get("/v1/heads/mugs")).status_code == 200
+
+    assert other_weights[:2] == gone[:2] == to_teach[:2] == (409, "model-changed")
+    assert "was taught on other weights of colours@1 than are served now; send its pictures again" in other_weights[2]
+    assert gone[2].startswith("head: 'mugs' was taught on colours@1, which is not served here")
+
+
+async def test_a_head_of_another_model_than_the_question_names_is_refused(client: httpx.AsyncClient) -> None:
+    await client.post("/v1/heads", json=taught())
+
+    answer = await client.post("/v1/segment", files=form("sky", head="mugs", model="tiny"))
+
+    assert refusal(answer)[1:] == (
+        "invalid-value",
+        "model: expected colours@1, on which the head was taught, or no model, got 'tiny'",
+    )
+
+
+async def test_a_head_that_is_exported_is_the_same_elsewhere(client: httpx.AsyncClient) -> None:
+    made = (await client.post("/v1/heads", json=taught("mug", "saucer"))).json()
+    file = (await client.get("/v1/heads/mugs?export=1")).content
+    accepted = await client.get("/v1/heads/mugs", headers={"Accept": "application/octet-stream"})
+
+    async with serving() as elsewhere:
+        put = await elsewhere.put("/v1/heads/cups", content=file, headers={"Content-Type": "application/octet-stream"})
+        more = await elsewhere.put("/v1/heads/cups", json={"pictures": [picture(8)]})
+
+    assert accepted.content == file
+    assert put.json() == made | {"name": "cups"}
+    assert more.json()["pictures"] == 3
+
+
+@pytest.mark.parametrize("damage", [lambda file: file[:-40], lambda file: b"PK" + file[::-1], lambda _: b""])
+async def test_a_file_that_is_no_head_changes_nothing(client: httpx.AsyncClient, damage: Any) -> None:
+    await client.post("/v1/heads", json=taught())
+    file = (await client.get("/v1/heads/mugs?export=1")).content
+
+    answer = await client.put(
+        "/v1/heads/cups", content=damage(file), headers={"Content-Type": "application/octet-stream"}
+    )
+
+    assert refusal(answer)[:2] == (422, "invalid-value")
+    assert [head["name"] for head in (await client.get("/v1/heads")).json()["heads"]] == ["mugs"]
+
+
+async def test_a_file_of_other_weights_is_refused(client: httpx.AsyncClient) -> None:
+    await client.post("/v1/heads", json=taught())
+    file = (await client.get("/v1/heads/mugs?export=1")).content
+    backend = Upgraded()
+    backend.weights = "others"
+
+    async with serving(backend=backend) as elsewhere:
+        answer = await elsewhere.put(
+            "/v1/heads/mugs", content=file, headers={"Content-Type": "application/octet-stream"}
+        )
+
+    assert refusal(answer)[:2] == (409, "model-changed")
+
+
+async def test_a_head_of_another_key_is_unknown_and_erasure_takes_ones_own(tmp_path: Path) -> None:
+    keys = "\n".join(line_of(name, name) for name in ("ann", "bob"))
+    ann, bob = {"X-API-Key": "ann"}, {"X-API-Key": "bob"}
+    async with serving(api_keys=keys, state_dir=tmp_path) as client:
+        await client.post("/v1/heads", json=taught(), headers=ann)
+
+        unseen = await client.get("/v1/heads/mugs", headers=bob)
+        unasked = await client.post("/v1/segment", files=form("sky", head="mugs"), headers=bob)
+        undeleted = await client.delete("/v1/heads/mugs", headers=bob)
+        own = await client.post("/v1/heads", json=taught("saucer"), headers=bob)
+        erased = await client.delete("/v1/data", headers=ann)
+
+        assert {refusal(each)[:2] for each in (unseen, unasked, undeleted)} == {(404, "unknown-head")}
+        assert own.status_code == 201
+        assert erased.json()["heads"] == 1
+        assert [each.name for each in (tmp_path / "heads").iterdir() if each.suffix == ".json"] == ["bob~mugs.json"]
+        assert len([*(tmp_path / "heads").rglob("*")]) == 3  # a document, and a folder of one lesson
+
+
+async def test_a_key_that_may_only_ask_teaches_nothing() -> None:
+    keys = line_of("ann", "ann", ["segment"])
+    async with serving(api_keys=keys) as client:
+        answers = [
+            await client.request(method, path, json=taught(), headers={"X-API-Key": "ann"})
+            for method, path in (("POST", "/heads"), ("PUT", "/v1/heads/mugs"), ("DELETE", "/v1/heads/mugs"))
+        ]
+
+    assert {refusal(each)[:2] for each in answers} == {(403, "not-allowed")}
+
+
+async def test_where_nothing_of_pictures_is_kept_heads_are_off() -> None:
+    async with serving(feature_cache_bytes=0) as client:
+        made = await client.post("/v1/heads", json=taught())
+        asked = await client.post("/v1/segment", files=form("sky", head="mugs"))
+        features = (await client.get("/v1/models")).json()["features"]
+
+    assert refusal(made)[:2] == refusal(asked)[:2] == (403, "switched-off")
+    assert "heads" not in features
