@@ -20,7 +20,7 @@ LAG = 1.5  # seconds until the Service knows of a change
 NAMES_EVERY = 0.5
 CLIENTS, CALLERS = 2, 3  # of REST and of gRPC
 THINK = 0.6  # seconds between two questions of a client: what starts needs the processor, too
-ANSWERS = 10  # to each kind before the update and after it
+ANSWERS = 5  # to each kind before the update and after it
 WORKER, GATEWAY = "lexiseg-worker-tiny", "lexiseg-gateway"
 
 pytestmark = [
