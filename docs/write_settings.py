@@ -16,7 +16,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from lexiseg_service.commands.options import MAIN_OPTIONS
-from lexiseg_service.settings import Limits, Read, Settings
+from lexiseg_service.settings import DEPRECATED, Limits, Read, Settings
 
 PAGE = Path(__file__).with_name("settings.md")
 SCHEMA = PAGE.parents[1] / "deploy/helm/lexiseg/values.schema.json"
@@ -54,6 +54,7 @@ def page() -> str:
     groups = {MAIN: {name: fields.pop(name) for name in MAIN_OPTIONS if "serve" in _read(fields[name]).commands}}
     for name, field in fields.items():
         groups.setdefault(_read(field).group, {})[name] = field
+    groups[DEPRECATED] = groups.pop(DEPRECATED)  # last
     return "\n".join([HEAD, *(_table(group, members) for group, members in groups.items())])
 
 

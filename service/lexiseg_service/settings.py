@@ -1,7 +1,8 @@
 """Every setting, in one place: `LEXISEG_*` in the environment, the same names in lower case on the command line.
 
 The options of the commands are generated from these fields (`commands/options.py`): each names the commands that read
-it, its group in their help, and its help text.
+it, its group in their help, and its help text. What nobody changes is a constant, what follows from other settings is
+derived from them; settings that were replaced by either are still read (`DEPRECATED`), until versions.md lets them go.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ class Read(NamedTuple):
 
 
 LIMITS = Read(ASKERS, "Limits of a request")
+DEPRECATED = "Deprecated"
 LISTENING, MODELS, WORK, ADMISSION = "Listening", "Models", "Work", "Access"
 CACHES, VOCABULARIES, REDIS, WATCHING, ADAPTERS = "Caches", "Vocabularies", "Redis", "Watching", "Adapters"
 JOBS = "Jobs"
@@ -76,27 +78,41 @@ class Limits(BaseSettings):
 
     max_image_bytes: Annotated[int, LIMITS] = Field(20 * 2**20, gt=0, description="bytes of an image file")
     max_pixels: Annotated[int, LIMITS] = Field(40_000_000, gt=0, description="pixels of an image")
-    min_side: Annotated[int, LIMITS] = Field(16, gt=0, description="pixels that each side of an image has at least")
     max_classes: Annotated[int, LIMITS] = Field(2048, gt=0, description="classes of a request or a vocabulary")
-    max_synonyms: Annotated[int, LIMITS] = Field(8, ge=0, description="synonyms of a class")
     max_text_length: Annotated[int, LIMITS] = Field(128, gt=0, description="characters of one name or synonym")
-    max_grpc_bytes: Annotated[int, LIMITS] = Field(
-        24 * 2**20, gt=0, description="bytes of one gRPC message, either way"
-    )
-    max_text_bytes: Annotated[int, LIMITS] = Field(
-        256 * 2**10, gt=0, description="UTF-8 bytes of all names and synonyms"
-    )
     max_prompts: Annotated[int, LIMITS] = Field(256, gt=0, description="prompts of a request")
+    min_side: Annotated[int, Read(ASKERS, DEPRECATED)] = Field(
+        16, gt=0, description="pixels that each side of an image has at least; will be constant"
+    )
+    max_synonyms: Annotated[int, Read(ASKERS, DEPRECATED)] = Field(
+        8, ge=0, description="synonyms of a class; will be constant"
+    )
+    max_grpc_bytes: Annotated[int | None, Read(ASKERS, DEPRECATED)] = Field(
+        None, gt=0, description="bytes of one gRPC message; default: 4 MiB more than an image file"
+    )
+    max_text_bytes: Annotated[int | None, Read(ASKERS, DEPRECATED)] = Field(
+        None, gt=0, description="UTF-8 bytes of all names and synonyms; default: most classes times the longest name"
+    )
     # Constants.
     max_prompt_points: ClassVar[int] = 32
     max_examples: ClassVar[int] = 64  # and negatives, of a request or a vocabulary
     max_example_images: ClassVar[int] = 16  # other images with examples of a request or a vocabulary
     max_example_bytes: ClassVar[int] = 2 * 2**20  # of the pictures of examples in a vocabulary
 
+    @property
+    def grpc_bytes(self) -> int:
+        """Bytes of one gRPC message, either way: an image file and the question, or an answer."""
+        return self.max_grpc_bytes or self.max_image_bytes + 4 * 2**20
+
+    @property
+    def text_bytes(self) -> int:
+        """UTF-8 bytes of all names and synonyms of a request."""
+        return self.max_text_bytes or self.max_classes * self.max_text_length
+
     @cached_property
     def max_question_bytes(self) -> int:
         """Bytes of the JSON of a request without the image; words may be escaped."""
-        return 4 * self.max_text_bytes + BYTES_PER_POINT * self.max_prompts * (self.max_prompt_points + 1)
+        return 4 * self.text_bytes + BYTES_PER_POINT * self.max_prompts * (self.max_prompt_points + 1)
 
 
 class Settings(BaseSettings):
@@ -224,14 +240,16 @@ class Settings(BaseSettings):
         (), description="folders and s3:// prefixes whose pictures a job may name, between commas"
     )
     job_pictures: Annotated[int, Read(GATEWAYS, JOBS)] = Field(100_000, ge=1, description="pictures of a job")
-    job_archive_bytes: Annotated[int, Read(GATEWAYS, JOBS)] = Field(
-        2**30, ge=1, description="bytes of an archive that is sent with a job"
+    job_archive_bytes: Annotated[int | None, Read(GATEWAYS, DEPRECATED)] = Field(
+        None, ge=1, description="bytes of an archive that is sent; default: a tenth of what one client may keep"
     )
-    jobs_per_client: Annotated[int, Read(GATEWAYS, JOBS)] = Field(
-        500, ge=1, description="jobs kept of one key or address; at most 16 of them have not ended"
+    jobs_per_client: Annotated[int, Read(GATEWAYS, DEPRECATED)] = Field(
+        500, ge=1, description="jobs kept of one key or address; will be constant"
     )
     job_bytes_per_client: Annotated[int, Read(GATEWAYS, JOBS)] = Field(
-        10 * 2**30, ge=1, description="bytes of archives and results kept of one key or address"
+        10 * 2**30,
+        ge=1,
+        description="bytes of archives and results kept of one key or address; as many of pictures of its trainings",
     )
     webhook_networks: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, JOBS)] = Field(
         (), description="networks like 10.0.0.0/8 that webhooks may reach besides public hosts, between commas"
@@ -239,8 +257,8 @@ class Settings(BaseSettings):
     trainings: Annotated[Path | None, Read((*SERVERS, "trainer"), JOBS)] = Field(
         None, description="folder of trainings, shared by gateway and trainer; with it clients may tune models"
     )
-    training_bytes: Annotated[int, Read(GATEWAYS, JOBS)] = Field(
-        8 * 2**30, ge=1, description="bytes of the pictures of one client's trainings that have not ended"
+    training_bytes: Annotated[int | None, Read(GATEWAYS, DEPRECATED)] = Field(
+        None, ge=1, description="bytes of the pictures of one client's trainings; default: those of its jobs"
     )
     training_seconds: Annotated[float, Read(("serve", "trainer"), JOBS)] = Field(
         14_400.0, gt=0, description="seconds after which a training is ended"
@@ -277,6 +295,16 @@ class Settings(BaseSettings):
     def default_model(self) -> str | None:
         """The first model of the setting; None if it is not set: then the worker's order decides."""
         return self.model.partition(",")[0].strip() if "model" in self.model_fields_set else None
+
+    @property
+    def archive_bytes(self) -> int:
+        """Bytes of an archive that is sent with a job or a training."""
+        return self.job_archive_bytes or max(1, self.job_bytes_per_client // 10)
+
+    @property
+    def picture_bytes_of_trainings(self) -> int:
+        """Bytes of the pictures of one client's trainings that have not ended."""
+        return self.training_bytes or self.job_bytes_per_client
 
     @property
     def takes_urls(self) -> bool:

@@ -2,7 +2,7 @@ import pytest
 
 from lexiseg_service.commands.options import settings_of
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.settings import Settings
+from lexiseg_service.settings import Limits, Settings
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +45,19 @@ def test_a_redis_address_is_kept_secret(monkeypatch: pytest.MonkeyPatch, url: st
     assert settings.redis_url is not None
     assert settings.redis_url.get_secret_value() == url
     assert url not in repr(settings)
+
+
+def test_limits_that_follow_from_others_are_derived_where_they_are_not_set() -> None:
+    limits = Limits(max_image_bytes=40 * 2**20, max_classes=10, max_text_length=20)
+    settings = Settings(job_bytes_per_client=1000)
+
+    assert (limits.grpc_bytes, limits.text_bytes) == (44 * 2**20, 200)
+    assert (settings.archive_bytes, settings.picture_bytes_of_trainings) == (100, 1000)
+
+
+def test_deprecated_limits_are_still_read() -> None:
+    limits = Limits(max_grpc_bytes=2000, max_text_bytes=300)
+    settings = Settings(job_archive_bytes=50, training_bytes=70)
+
+    assert (limits.grpc_bytes, limits.text_bytes) == (2000, 300)
+    assert (settings.archive_bytes, settings.picture_bytes_of_trainings) == (50, 70)

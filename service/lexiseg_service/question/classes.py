@@ -88,8 +88,8 @@ def _classes(entries: Sequence[str | ClassInput], limits: Limits) -> tuple[Class
     classes = tuple(_entry(entry, index, names[index], limits) for index, entry in enumerate(entries))
     _refuse_duplicates(names)
     n_bytes = sum(len(text.encode()) for entry in classes for text in (entry.name, *entry.synonyms, *entry.senses))
-    if n_bytes > limits.max_text_bytes:
-        raise InvalidValue.of("classes", f"{n_bytes:,} bytes of text", f"at most {limits.max_text_bytes:,}")
+    if n_bytes > limits.text_bytes:
+        raise InvalidValue.of("classes", f"{n_bytes:,} bytes of text", f"at most {limits.text_bytes:,}")
     return classes
 
 

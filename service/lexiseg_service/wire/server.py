@@ -147,8 +147,8 @@ def public_options(settings: Settings) -> Options:
     return [
         # Without SO_REUSEPORT a second server on the port fails instead of sharing the calls.
         ("grpc.so_reuseport", 0),
-        ("grpc.max_receive_message_length", settings.limits.max_grpc_bytes),
-        ("grpc.max_send_message_length", settings.limits.max_grpc_bytes),
+        ("grpc.max_receive_message_length", settings.limits.grpc_bytes),
+        ("grpc.max_send_message_length", settings.limits.grpc_bytes),
         ("grpc.max_concurrent_streams", 100),
         # Keeps the flow-control window of an unread message at 64 KiB; the probe would grow it to megabytes.
         ("grpc.http2.bdp_probe", 0),

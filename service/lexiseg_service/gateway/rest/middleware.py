@@ -252,7 +252,7 @@ class Guard:
         self._max_bytes = limits.max_image_bytes * 4 // 3 + limits.max_question_bytes
         # What is written to a disk as it comes.
         on = [path for path, is_on in (("/jobs", settings.jobs), ("/trainings", settings.trainings)) if is_on]
-        self._uploads = dict.fromkeys(on, settings.job_archive_bytes + limits.max_question_bytes)
+        self._uploads = dict.fromkeys(on, settings.archive_bytes + limits.max_question_bytes)
         self._room_seconds = settings.deadline_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

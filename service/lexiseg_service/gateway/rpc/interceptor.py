@@ -65,7 +65,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._access = access
         self._proxies = Proxies()
         self._metrics = metrics
-        self._max_bytes = settings.limits.max_grpc_bytes
+        self._max_bytes = settings.limits.grpc_bytes
         self._room_seconds = settings.deadline_seconds
         self._tracing = tracing
         # Calls that hold room for the largest message while nobody knows how much of theirs has come, the oldest first.

@@ -127,9 +127,9 @@ def check_answer_size(answer: Message, limits: Limits) -> None:
         TooLarge: the answer has more bytes than a gRPC message may have.
     """
     n_bytes = answer.ByteSize()
-    if n_bytes > limits.max_grpc_bytes:
+    if n_bytes > limits.grpc_bytes:
         raise TooLarge(
-            f"the answer has {n_bytes:,} bytes, a gRPC message at most {limits.max_grpc_bytes:,}; "
+            f"the answer has {n_bytes:,} bytes, a gRPC message at most {limits.grpc_bytes:,}; "
             "ask for less at a time, for another mask format, or by REST"
         )
 

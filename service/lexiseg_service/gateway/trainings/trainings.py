@@ -100,7 +100,7 @@ class Trainings:
         return training, Standing()
 
     def _write(self, training: Training, content: BinaryIO, caller: Caller, models: set[str]) -> Training:
-        nbytes = unpacked_bytes(content, UNPACKED * self._settings.job_archive_bytes)
+        nbytes = unpacked_bytes(content, UNPACKED * self._settings.archive_bytes)
         training = replace(training, nbytes=nbytes)
 
         def check(unended: Sequence[Training], ended: Sequence[Training]) -> None:
@@ -131,7 +131,7 @@ class Trainings:
         kept = len(own) + sum(each.client == caller.client for each in ended)
         if kept >= MAX_KEPT:
             raise RateLimited(f"{kept} trainings of this client are kept, the limit; remove some", RETRY_SECONDS)
-        held, most = sum(each.nbytes for each in own), self._settings.training_bytes
+        held, most = sum(each.nbytes for each in own), self._settings.picture_bytes_of_trainings
         if held + nbytes > most:
             raise RateLimited(
                 f"pictures of this client's trainings take {held:,} bytes, with these {held + nbytes:,}, the limit is "
