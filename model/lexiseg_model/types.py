@@ -260,6 +260,12 @@ class BackgroundRule(StrictModel):
         0.0,
         description="logit by which a background word must exceed a class to win a pixel, for a request of one class",
     )
+    gives_way: float = Field(
+        0.0,
+        ge=0,
+        description="logit by which the background falls where the best class is stuff, such as sky, that is more "
+        "likely than not to be in the image",
+    )
     fades_at: int = Field(20, ge=2, description="number of classes in a request from which offset and margin are 0")
     synonyms: dict[str, list[str]] = Field(
         {}, description="lower-case synonyms or kinds of background words; a word is dropped if a class has such a name"

@@ -16,7 +16,7 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.internal import region_refinement_of
 from lexiseg_model.masks import pamr
-from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank, colours_of, guide_of, regions_of, words_of
+from lexiseg_model.segmenter import Competing, RowsOf, Segmenter, TextBank, colours_of, guide_of, regions_of, words_of
 from lexiseg_model.types import Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 
@@ -69,7 +69,7 @@ def score(
         scores = scores * segmenter.probability_scale
     # Over a video logits change, and their own sum is taken.
     total = _everything(scores, competing.others).logsumexp(0) if refine == "regions" and steady is None else None
-    logits = _with_background(segmenter, features, scores, competing.others, vocabulary, refine)
+    logits = _with_background(segmenter, features, scores, competing, vocabulary, refine)
     if steady is not None:
         logits = steady(logits)
     if refine == "pamr" and not competing.refined:
@@ -102,7 +102,7 @@ def score_regions(
     """
     logits = regions_of(segmenter).region_scores(features, embeddings, bank) * segmenter.probability_scale
     # For the background rule regions are an image one cell high.
-    return _with_background(segmenter, features, logits[:, None], None, vocabulary, "none")[:, 0]
+    return _with_background(segmenter, features, logits[:, None], Competing(logits), vocabulary, "none")[:, 0]
 
 
 def refine_logits(logits: Tensor, refine: Callable[[Tensor], Tensor]) -> Tensor:
@@ -176,20 +176,25 @@ def _with_background(
     segmenter: Segmenter,
     features: Features,
     logits: Tensor,
-    others: Tensor | None,
+    competing: Competing,
     vocabulary: Vocabulary,
     refine: Refinement,
 ) -> Tensor:
     """Logits [K, h, w] of classes and background words -> of classes and, where there is one, the background.
 
-    `others` [h, w] as in `Competing`.
+    Of `competing` `others` and `whole_image` are used.
     """
     if vocabulary.background is None:
         return logits
     n_classes = len(vocabulary.classes)
     threshold = vocabulary.background.threshold
     with torch.inference_mode():
-        background = _background_logits(segmenter, features, logits, others, n_classes, threshold, refine)
+        background = _background_logits(segmenter, features, logits, competing.others, n_classes, threshold, refine)
+        rule, presence = segmenter.card.background, competing.whole_image
+        if rule.gives_way and presence is not None:
+            stuff = torch.tensor([entry.thing is False for entry in vocabulary.classes], device=logits.device)
+            background = background - rule.gives_way * gives_way(logits[:n_classes], presence[:n_classes], stuff)
+            logits[n_classes:] = background
         if len(logits) == n_classes:
             return torch.cat([logits, background[None]])
         return logits if len(logits) == n_classes + 1 else logits[: n_classes + 1]
@@ -226,6 +231,15 @@ def _background_logits(
     if factor:
         background.sub_(factor * rule.margin)
     return torch.maximum(bound, background, out=background)
+
+
+def gives_way(logits: Tensor, presence: Tensor, stuff: Tensor) -> Tensor:
+    """Where the background falls [h, w], 0 or 1: the best class is stuff [K] whose `presence` [K] is above 0.
+
+    Wide surfaces have no outline that the learned bound could respect. `logits` [K, h, w] of the classes; in tensor
+    operations, of which a browser runs a graph.
+    """
+    return ((presence > 0) & stuff)[logits.argmax(0)].to(logits.dtype)
 
 
 def relief(n_classes: Tensor, fades_at: Tensor) -> Tensor:

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import TextBank
+from lexiseg_model.segmenter import Competing, TextBank
 from lexiseg_model.tasks import Options, segment
-from lexiseg_model.types import Background, ClassEntry, ScoreRule, Segmentation, Task, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Refinement, ScoreRule, Segmentation, Task, Vocabulary
 from tests.model.stand_in import BACKGROUND_LOGIT, SCALE, ColourSegmenter, picture
 from tests.model.tasks import asking
 
@@ -253,3 +253,26 @@ def test_panoptic_segments_are_the_semantic_ones_with_things_taken_apart(
         np.testing.assert_array_equal(parts.label_map == each.id, mask)
         (of_class,) = (other.id for other in whole.segments if other.label == each.label)
         assert (whole.label_map[mask] == of_class).all()
+
+
+class _Seen(ColourSegmenter):
+    """Says that red and blue are in the image, and gives way to stuff by more than any likeness."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        background = self.card.background.model_copy(update={"gives_way": 2 * SCALE})
+        self.card = self.card.model_copy(update={"background": background})
+
+    def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
+        return Competing(self.class_scores(features, bank), whole_image=torch.tensor([1.0, 1.0, -1.0]))
+
+
+def test_the_background_gives_way_to_stuff_that_is_there() -> None:
+    segmenter, rows = _Seen(), ["rg..bb"]
+    classes = ("red", ClassEntry("blue", thing=False), ClassEntry("green", thing=False))
+
+    answer = segment("semantic", segmenter, segmenter.encode(picture(rows)), asking.vocabulary(*classes))
+
+    assert areas(answer) == {"red": 1, "blue": 2, "green": 1}  # black is like none of them: the first is red, no stuff
+    [_, blue, _] = answer.segments
+    assert blue.score > 0.999  # the background had e^BACKGROUND_LOGIT

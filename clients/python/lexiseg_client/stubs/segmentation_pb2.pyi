@@ -1812,6 +1812,7 @@ class BackgroundRule(_message.Message):
     MARGIN_FIELD_NUMBER: _builtins.int
     FADES_AT_FIELD_NUMBER: _builtins.int
     SYNONYMS_FIELD_NUMBER: _builtins.int
+    GIVES_WAY_FIELD_NUMBER: _builtins.int
     same_meaning: _builtins.float
     """Cosine similarity of texts, 0 to 1, from which a word is ignored in favour of a class."""
     offset: _builtins.float
@@ -1820,6 +1821,8 @@ class BackgroundRule(_message.Message):
     """Margin by which a background word must exceed the class in a request of one class, in logits."""
     fades_at: _builtins.int
     """Number of classes from which offset and margin are 0."""
+    gives_way: _builtins.float
+    """How far the background falls where the best class is stuff that is probably in the image, in logits."""
     @_builtins.property
     def words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The background words."""
@@ -1837,10 +1840,11 @@ class BackgroundRule(_message.Message):
         margin: _builtins.float = ...,
         fades_at: _builtins.int = ...,
         synonyms: _struct_pb2.Struct | None = ...,
+        gives_way: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["synonyms", b"synonyms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fades_at", b"fades_at", "margin", b"margin", "offset", b"offset", "same_meaning", b"same_meaning", "synonyms", b"synonyms", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fades_at", b"fades_at", "gives_way", b"gives_way", "margin", b"margin", "offset", b"offset", "same_meaning", b"same_meaning", "synonyms", b"synonyms", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -13,7 +13,7 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.words import familiar as familiar_words
 from lexiseg_model.methods.tiny.words.text_tower import TOKENS, WIDTH, MiniLM, pooled
 from lexiseg_model.tasks.pixels import score_weights, segment_scores, thing_probability, thing_weights
-from lexiseg_model.vocabulary.scoring import relief
+from lexiseg_model.vocabulary.scoring import gives_way, relief
 
 ABSENT = -1e4  # logit of what is not there
 
@@ -36,7 +36,7 @@ class Scores(nn.Module):
         self.log_scale, self.presence_log_scale = tiny.log_scale, tiny.presence_log_scale
         self.presence_bias, self.bound, self.weight = tiny.presence_bias, tiny.nobody, presence
         self.register_buffer("background", background)
-        self.register_buffer("rule", torch.tensor([rule.offset, rule.margin, rule.fades_at]))
+        self.register_buffer("rule", torch.tensor([rule.offset, rule.margin, rule.fades_at, rule.gives_way]))
 
     def forward(
         self,
@@ -53,14 +53,14 @@ class Scores(nn.Module):
         Args:
             pixels: float16 [1, D, h, w], as `image` [1, D] and `cells` [1, D, a, b].
             vectors: of the texts, [T, D], and the class `owner` [T] of each.
-            classes: [K] anything: their number.
+            classes: [K] 1 for stuff, else 0.
             dropped: [B] 1 for background words that do not compete, else 0.
 
         Returns:
             Scores [K + 1, h, w], the most present text [K + 1] of each class in the whole image, and the log-sum-exp
             [h, w] of the background words.
         """
-        offset, margin, fades_at = self.rule.unbind()
+        offset, margin, fades_at, falls_by = self.rule.unbind()
         factor = relief(torch.ones_like(classes).sum(), fades_at)
         bound = self.log_scale.exp() * self.bound + factor * offset
         floors = torch.cat([torch.full_like(classes, ABSENT), bound[None]])
@@ -68,9 +68,10 @@ class Scores(nn.Module):
         whole, scores = self._of_texts(flat, image, cells, vectors)
         common = self._of_texts(flat, image, cells, self.background)[1] + ABSENT * dropped[:, None]
         best = _best(floors[:, None].expand(-1, flat.shape[1]), owner, scores)
-        rows = torch.cat([best[:-1], torch.maximum(best[-1:], common.amax(0) - factor * margin)])
-        size = pixels.shape[2:]
         most = _best(torch.full_like(floors, ABSENT), owner, whole)
+        falls = falls_by * gives_way(best[:-1], most[:-1], classes > 0)
+        rows = torch.cat([best[:-1], torch.maximum(best[-1:], common.amax(0) - factor * margin) - falls])
+        size = pixels.shape[2:]
         return rows.view(-1, *size), most, common.logsumexp(0).view(size)
 
     def _of_texts(self, flat: Tensor, image: Tensor, cells: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
-from lexiseg_model.vocabulary.class_names import BACKGROUND
+from lexiseg_model.vocabulary.class_names import BACKGROUND, is_thing
 from lexiseg_train.data.indexed import CLASSES, IGNORE, Sample, read_classes
 
 EVERYDAY = Path(__file__).with_name("everyday.json")  # photographs by set: no crop shows them
@@ -81,7 +81,8 @@ def words_in(mask: NDArray[np.uint8], classes: tuple[str, ...]) -> dict[int, str
 
 def outcomes(segmenter: Segmenter, asked: Asked, background: Background | None, rows_of: KnownRows) -> list[Outcome]:
     """What comes of each word of a photograph."""
-    vocabulary = segmenter.explained(Vocabulary(tuple(map(ClassEntry, asked.words.values())), background))
+    classes = tuple(ClassEntry(word, thing=is_thing(word)) for word in asked.words.values())
+    vocabulary = segmenter.explained(Vocabulary(classes, background))
     answer = tasks.segment("semantic", segmenter, segmenter.encode(asked.image), vocabulary, rows_of=rows_of)
     segments = {segment.class_index: segment for segment in answer.segments}
     labelled = asked.mask != IGNORE

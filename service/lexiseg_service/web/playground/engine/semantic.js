@@ -18,15 +18,15 @@ export async function bankOf(rules, question, read) {
   const { words, synonyms } = rules.card.background;
   const means = (word, index) => texts.some(({ text, same }) => same[index] || synonyms[word]?.includes(text.toLowerCase()));
   const dropped = words.map((word, index) => Number(!drops || means(word, index)));
-  return { classes, texts, drops, inputs: inputsOf(rules, classes.length, texts, dropped) };
+  return { classes, texts, drops, inputs: inputsOf(rules, classes, texts, dropped) };
 }
 
-/** Inputs of the graph `scores` for `count` classes. */
-function inputsOf({ card: { embedding } }, count, texts, dropped) {
+/** Inputs of the graph `scores`. */
+function inputsOf({ card: { embedding } }, classes, texts, dropped) {
   return {
     vectors: [Float32Array.from(texts.flatMap(({ vector }) => [...vector])), [texts.length, embedding]],
     owner: [BigInt64Array.from(texts, ({ owner }) => BigInt(owner)), [texts.length]],
-    classes: [new Float32Array(count), [count]],
+    classes: [Float32Array.from(classes, ({ stuff }) => Number(stuff)), [classes.length]],
     dropped: [Float32Array.from(dropped), [dropped.length]],
   };
 }
