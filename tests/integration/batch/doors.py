@@ -2,13 +2,17 @@
 
 import base64
 import json
+import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from lexiseg_client import Client
+from lexiseg_labels.kept import LEDGER
 from lexiseg_service.batch.rows import OK
 from tests.command import start
 from tests.integration.batch import playing
@@ -195,7 +199,7 @@ class Folder(Command):
     def _ledger(self) -> list[str]:
         """A line for each image, behind that of the question; a kill may leave the last one unfinished."""
         with suppress(FileNotFoundError):
-            return (self._out / ".lexiseg.jsonl").read_text().splitlines()[1:]
+            return (self._out / LEDGER).read_text().splitlines()[1:]
         return []
 
     def done(self) -> int:
@@ -209,12 +213,61 @@ class Folder(Command):
         return [str(Path(image["source"]).relative_to(self._folder)) for image in images]
 
 
+class ClientFolder:
+    """`Client.label_folder`, asking a server."""
+
+    CODE = "import sys; from lexiseg_client import Client; Client(sys.argv[1]).label_folder(sys.argv[2], {}, to='yolo')"
+
+    def __init__(self, here: Path, folder: Path, lexiseg: CommandLine) -> None:
+        self._folder = here / "photographs"
+        shutil.copytree(folder, self._folder)
+        self._server = Patient(here, folder)
+        self.kills: Kills = {"client": self._restarted, "gateway": lambda: self._server.kill(is_gateway)}
+
+    def __enter__(self) -> Self:
+        self._server.__enter__()
+        self._process = self._started()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._killed()
+        self._server.__exit__(*error)
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen([sys.executable, "-c", self.CODE.format(CLASSES), self._server.url, str(self._folder)])
+
+    def _killed(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _restarted(self) -> None:
+        self._killed()
+        self._process = self._started()
+
+    def _rows(self) -> Sequence[str]:
+        ledger = self._folder.with_name(f"{self._folder.name}-yolo") / LEDGER
+        return ledger.read_text().splitlines()[1:] if ledger.exists() else []
+
+    def done(self) -> int:
+        return len(self._rows())
+
+    def finished(self) -> Sequence[str]:
+        self._killed()
+        with Client(self._server.url) as client:
+            made = client.label_folder(self._folder, CLASSES, to="yolo", progress=False)
+        assert (made.failed, made.not_yet) == ({}, {})
+        listed = [line for name in ("train.txt", "val.txt") for line in (made.out / name).read_text().splitlines()]
+        assert len(listed) == len(set(listed)) == len(self._rows())
+        return [json.loads(line)["source"] for line in self._rows()]
+
+
 DOORS: Mapping[str, Callable[[Path, Path, CommandLine], Door]] = {
     "jobs": OverHttp,
     "jobs-redis": OverHttpWithRedis,
     "label-studio": LabelStudio,
     "bulk": Bulk,
     "folder": Folder,
+    "client-folder": ClientFolder,
 }
 
 
