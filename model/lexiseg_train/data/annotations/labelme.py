@@ -8,26 +8,19 @@ from pathlib import Path
 from lexiseg_labels.annotations import AnnotatedImage, Id
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats.labelme_reading import document, read_shapes
-from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_train.data.annotations import drawing
 from lexiseg_train.data.annotations.content import CocoFile, class_name, images_left_out, not_read
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.annotations.sizes import MeasuredSizes
-from lexiseg_train.data.files.documents import mentions, read_json
+from lexiseg_train.data.files.documents import is_json_of, read_json
 from lexiseg_train.data.files.inside import SetFiles
 
 
 def is_labelme(path: Path) -> bool:
     """Whether a file is Labelme's JSON."""
-    try:
-        if not mentions(path, "shapes"):
-            return False
-        document(read_json(path))
-    except (DatasetError, UnreadableLabels):
-        return False
-    return True
+    return is_json_of(path, ["shapes"], document)
 
 
 def read_labelme(listings: Sequence[Path], files: SetFiles) -> CocoFile:

@@ -6,23 +6,15 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats import datumaro_reading as datumaro
 from lexiseg_labels.formats import label_studio_reading as label_studio
-from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.annotations.shapes import Listed
-from lexiseg_train.data.files.documents import mentions, read_json
+from lexiseg_train.data.files.documents import is_json_of, read_json
 
 
 def is_label_studio(path: Path) -> bool:
     """Whether a file is a list of Label Studio's tasks."""
-    try:
-        if not mentions(path, "data", "result"):
-            return False
-        label_studio.tasks_of(read_json(path))
-    except (DatasetError, UnreadableLabels):
-        return False
-    return True
+    return is_json_of(path, ["data", "result"], label_studio.tasks_of)
 
 
 def in_label_studio(path: Path) -> Iterator[Listed]:
@@ -34,13 +26,7 @@ def in_label_studio(path: Path) -> Iterator[Listed]:
 
 def is_datumaro(path: Path) -> bool:
     """Whether a file is Datumaro's JSON."""
-    try:
-        if not mentions(path, "categories", "items", "labels"):
-            return False
-        datumaro.items_of(read_json(path))
-    except (DatasetError, UnreadableLabels):
-        return False
-    return True
+    return is_json_of(path, ["categories", "items", "labels"], datumaro.items_of)
 
 
 def in_datumaro(path: Path) -> Iterator[Listed]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.files.limits import (
     MAX_TEXT_BYTES,
@@ -60,6 +61,17 @@ def mentions(path: Path, *words: str) -> bool:
     if b"\0" in content:  # UTF-16
         content = content.replace(b"\0", b"")
     return all(f'"{word}"'.encode() in content for word in words)
+
+
+def is_json_of(path: Path, words: Sequence[str], check: Callable[[object], object]) -> bool:
+    """Whether a file is JSON that has some words as texts, and of which `check` does not raise UnreadableLabels."""
+    try:
+        if not mentions(path, *words):
+            return False
+        check(read_json(path))
+    except (DatasetError, UnreadableLabels):
+        return False
+    return True
 
 
 def read_json(path: Path, limits: JsonLimits = OWN_JSON) -> Any:
