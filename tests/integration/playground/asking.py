@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import httpx
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
 from tests import pictures
 
@@ -28,6 +28,16 @@ def add(page: Page, *words: str) -> None:
     for word in words:
         page.fill("#word", word)
         page.press("#word", "Enter")
+
+
+def without_heads(context: BrowserContext) -> None:
+    """A service that does not teach, as far as a page knows."""
+
+    def fewer(route: Route) -> None:
+        answer = route.fetch().json()
+        route.fulfill(json=answer | {"features": [one for one in answer["features"] if one != "heads"]})
+
+    context.route("**/v1/models", fewer)
 
 
 class UnderWay:

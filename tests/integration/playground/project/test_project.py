@@ -21,7 +21,7 @@ from playwright.sync_api import (
 )
 
 from tests import chromium, pictures
-from tests.integration.playground.asking import CHINA, add, expect_result, place, segments
+from tests.integration.playground.asking import CHINA, add, expect_result, place, segments, without_heads
 from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
 
@@ -139,7 +139,9 @@ def test_a_killed_browser_loses_nothing(playwright: Playwright, server: Server, 
     context.close()
 
 
-def test_the_doubtful_come_first_and_a_button_or_a_key_accepts(page: Page) -> None:
+def test_the_doubtful_come_first_and_a_button_or_a_key_accepts(context: BrowserContext, server: Server) -> None:
+    without_heads(context)  # what is learned changes the order
+    page = opened(context, server.url)
     add_files(page, one=CHINA, two=FLOWER, three=CHINA)
     label_all(page, "sky", "flower")
     scores = page.evaluate(SCORES)

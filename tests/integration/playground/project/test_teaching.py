@@ -1,0 +1,175 @@
+"""What reviewed pictures show is learned, and found in the others."""
+
+import json
+import re
+import zipfile
+from pathlib import Path
+
+import httpx
+from PIL import ImageOps
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
+
+from tests import pictures
+from tests.integration.playground.asking import add, drag, expect_result, place, until_resolved, without_heads
+from tests.integration.playground.conftest import opened
+from tests.integration.playground.project.test_project import add_files, strip
+from tests.integration.server import Server
+
+CUP = pictures.photograph("coffee")
+ALBUM = {name: pictures.encoded(picture, "JPEG") for name, picture in (
+    ("one", CUP),
+    ("two", ImageOps.mirror(CUP)),
+    ("three", CUP.crop((60, 0, 600, 400))),
+)}  # fmt: skip
+BOX = (150, 20, 450, 330)  # around the cup of the first
+WORD = "gizmo"  # the model knows none
+
+
+# Whether the browser has noted that a picture taught.
+KEPT = """async () => {
+    const { load } = await import("/playground/store.js");
+    return (await load()).some(({ taught }) => taught);
+}"""
+
+
+def is_teaching(request: Request) -> bool:
+    return request.method == "PUT" and "/v1/heads/" in request.url
+
+
+def begin(page: Page) -> None:
+    """Three pictures of a cup, of which the first is labelled with a word that finds none."""
+    add_files(page, **ALBUM)
+    add(page, WORD)
+    expect_result(page, re.compile(WORD))
+    page.get_by_role("button", name="Label all").click()
+    expect(page.locator("#strip .new")).to_have_count(0)
+    show(page, "one")
+    drag(page, BOX[:2], BOX[2:])
+    expect(page.locator("#correcting")).to_be_visible()
+    page.fill("#label", WORD)
+    page.press("#label", "Enter")
+    expect(page.locator("#corrected")).to_have_text(WORD)
+
+
+def show(page: Page, name: str) -> None:
+    strip(page).nth([*ALBUM].index(name)).click()
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", re.compile(f"^{name}.jpg"))
+
+
+def accept(page: Page) -> None:
+    page.get_by_role("button", name="Accept").click()
+
+
+def learned(page: Page, pictures: int) -> None:
+    expect(page.locator("#learned")).to_contain_text(f"Learned from {pictures} reviewed. IoU of others in %")
+
+
+def pictures_of(request: Request) -> list[str]:
+    return [one["key"] for one in json.loads(request.post_data or "")["pictures"]]
+
+
+def test_what_is_accepted_is_found_in_the_pictures_after_it(page: Page) -> None:
+    begin(page)
+
+    accept(page)
+
+    learned(page, 1)
+    expect_result(page, f"Found {WORD}.")  # in the next picture
+    assert page.locator("#strip [aria-current=true]").get_attribute("title") == "two.jpg: labelled"
+    expect(page.locator("#strip .labelled")).to_have_count(2)
+
+
+def test_a_correction_of_a_reviewed_picture_replaces_what_it_taught(page: Page) -> None:
+    begin(page)
+    with page.expect_request(is_teaching) as first:
+        accept(page)
+    learned(page, 1)
+    expect_result(page, f"Found {WORD}.")
+    accept(page)
+    learned(page, 2)
+    show(page, "one")
+    page.get_by_role("button", name=f"Correct {WORD}").click()
+    page.check("[name=sign][value=eraser]")
+
+    with page.expect_request(is_teaching) as second:
+        page.mouse.click(*place(page, 300, 150))
+
+    assert pictures_of(second.value) == pictures_of(first.value)
+    learned(page, 2)
+
+
+def test_what_is_no_longer_reviewed_teaches_nothing(page: Page) -> None:
+    begin(page)
+    show(page, "two")
+    before = page.locator("#segments").inner_text()
+    show(page, "one")
+    accept(page)
+    learned(page, 1)
+    expect_result(page, f"Found {WORD}.")
+    show(page, "one")
+
+    page.get_by_role("button", name="Undo").click()
+
+    expect(page.locator("#learned")).to_be_empty()
+    show(page, "two")
+    expect(page.locator("#segments")).to_have_text(before, use_inner_text=True)
+
+
+def test_a_reload_teaches_nothing_twice(page: Page) -> None:
+    begin(page)
+    accept(page)
+    learned(page, 1)
+    until_resolved(page, KEPT)
+    asked: list[Request] = []
+    page.on("request", lambda request: asked.append(request) if is_teaching(request) else None)
+
+    page.reload()
+    page.locator("body[data-ready]").wait_for()
+
+    learned(page, 1)
+    with page.expect_request(is_teaching) as second:
+        accept(page)
+    assert asked == [second.value]
+    assert len(pictures_of(second.value)) == 1
+
+
+def test_what_was_learned_is_kept_by_a_name_and_taken_along(
+    page: Page, browser: Browser, server: Server, tmp_path: Path
+) -> None:
+    begin(page)
+    accept(page)
+    learned(page, 1)
+    page.fill("#head-name", "our-gizmos")
+    with page.expect_request(is_teaching):
+        page.press("#head-name", "Enter")
+    learned(page, 1)
+    names = [one["name"] for one in httpx.get(f"{server.url}/v1/heads").json()["heads"]]
+    assert "our-gizmos" in names
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export project").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        archive.extract("our-gizmos.head", tmp_path)
+    httpx.delete(f"{server.url}/v1/heads/our-gizmos").raise_for_status()
+
+    context = browser.new_context()
+    other = opened(context, server.url)
+    add_files(other, two=ALBUM["two"])
+    other.set_input_files("#files", tmp_path / "our-gizmos.head")
+
+    expect(other.locator("#chips li")).to_contain_text(WORD)
+    expect_result(other, f"Found {WORD}.")
+    context.close()
+
+
+def test_a_page_of_a_service_that_keeps_nothing_does_not_teach(context: BrowserContext, server: Server) -> None:
+    without_heads(context)
+    page = opened(context, server.url)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    begin(page)
+
+    accept(page)
+
+    expect(page.locator("#strip .reviewed")).to_have_count(1)
+    expect(page.locator("#teaching")).to_be_hidden()
+    assert not [url for url in asked if "/v1/heads" in url]
