@@ -18,14 +18,10 @@ from lexiseg_model.masks.pamr import affinity, refine_once
 from lexiseg_model.methods.tiny.closer_look import NOWHERE, in_crop, look_at, shares
 from lexiseg_model.methods.tiny.graphs import MAX_POINTS, NormaliseColours
 from lexiseg_model.methods.tiny.mask_rules import (
-    BINS,
+    MAX_LOGIT,
     SMOOTHING,
     box_holds,
     clip_to_box,
-    colour_bins,
-    count_cells,
-    weigh_colours,
-    worth,
 )
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.tasks.point_rules import first_cells, removed_object, without
@@ -35,10 +31,8 @@ MAX_MASKS = 16  # of a prompt
 
 
 class Palette(nn.Module):
-    """uint8 tile [3, 4h, 4w] of an image -> what refinement compares, in cells h x w.
-
-    The head's guide, uint8 [3, 2h, 2w]; the histogram bin [h, w] of each cell; weights [16, h, w] of its neighbours.
-    """
+    """uint8 tile [3, 4h, 4w] of an image -> the head's guide, uint8 [3, 2h, 2w], and what smoothing takes: the weights
+    [16, h, w] of each cell's neighbours."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,20 +41,15 @@ class Palette(nn.Module):
     def forward(self, tile: Tensor) -> tuple[Tensor, ...]:
         guide = F.avg_pool2d(tile[None].float(), 2).round()
         cells = self.normalise(F.avg_pool2d(guide, 2))[0]
-        bins = colour_bins(cells.double())  # sums in float32 move cells to other bins than the service's
-        return guide[0].to(torch.uint8), bins.view(cells.shape[1:]), affinity(cells, SMOOTHING.dilations)
+        return guide[0].to(torch.uint8), affinity(cells, SMOOTHING.dilations)
 
 
 class ChooseMask(nn.Module):
     """Masks [M, h, w] and quality [M] of a prompt, logits both; the prompt as tensors; and a palette.
 
-    Returns logits [h, w] of the best mask and its quality [1] in 0..1. A mask is refined by the object's colours unless
+    Returns logits [h, w] of the best mask and its quality [1] in 0..1. A mask is smoothed along edges unless
     positive points lie outside its box.
     """
-
-    def __init__(self, settings: TinySettings) -> None:
-        super().__init__()
-        self.clicks, self.colours = settings.clicks, settings.colours
 
     def forward(
         self,
@@ -70,17 +59,12 @@ class ChooseMask(nn.Module):
         signs: Tensor,
         box: Tensor,
         has_box: Tensor,
-        bins: Tensor,
         weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
         sure = quality.sigmoid()
-        best = worth(masks[None], sure[None], self.clicks).argmax(1)
+        best = sure[None].argmax(1)
         mask = masks.index_select(0, best)
-        bins = bins.flatten()
-        counts, around = count_cells(mask, box[None], has_box[None] > 0, self.colours)
-        rows = counts.flatten(1).float()  # integers up to 2^24 sum exactly
-        histograms = rows.new_zeros(2, BINS**3).scatter_add(1, bins[None].expand(2, -1), rows)
-        logits = weigh_colours(mask, histograms, bins, around, self.colours)
+        logits = mask.clamp(-MAX_LOGIT, MAX_LOGIT)
         for _ in range(SMOOTHING.iterations):
             logits = refine_once(logits, weights, SMOOTHING.dilations)
         is_exact = box_holds(points, signs, box, has_box)
@@ -166,7 +150,7 @@ def mask_parts(settings: TinySettings, multiple: int) -> list[Part]:
     """The graphs, for export; `multiple` of the sides of the network's input."""
     rows, columns = (Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns"))
     h, w = 8 * rows, 8 * columns
-    palette = {"bins": {0: h, 1: w}, "weights": {1: h, 2: w}}
+    palette = {"weights": {1: h, 2: w}}
     n, k = Dim("masks", min=1, max=MAX_MASKS), Dim("points", min=1, max=MAX_POINTS)
     a, b = (Dim(name, min=2, max=MAX_CELLS) for name in ("a", "b"))
     whole = {0: h, 1: w}
@@ -179,7 +163,7 @@ def mask_parts(settings: TinySettings, multiple: int) -> list[Part]:
     finished = {"mask": whole, "quality": {}, **prompt, "is_near": {}}
     return [
         Part("palette", Palette(), _tile, {"tile": {1: 4 * h, 2: 4 * w}}, ("guide", *palette)),
-        Part("choose-mask", ChooseMask(settings), _masks, {**masks, **prompt, **palette}, ("mask", "sure")),
+        Part("choose-mask", ChooseMask(), _masks, {**masks, **prompt, **palette}, ("mask", "sure")),
         Part("look-at", LookAt(settings, multiple), _look, look, looked),
         Part("widen", Widen(), _part_of_image, widened, ("whole",)),
         Part("finish-mask", FinishMask(settings), _unfinished, finished, ("finished",)),

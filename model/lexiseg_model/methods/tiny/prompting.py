@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 
@@ -12,10 +12,10 @@ from torch import Tensor
 
 from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
 from lexiseg_model.methods.tiny.graphs import MaskPredictor
-from lexiseg_model.methods.tiny.mask_rules import Palette, box_holds, by_own_colours, clip_to_box
+from lexiseg_model.methods.tiny.mask_rules import box_holds, clip_to_box, smoothed
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
-from lexiseg_model.methods.tiny.settings import BoxRule, OwnColours
+from lexiseg_model.methods.tiny.settings import BoxRule
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.tasks.negative_points import MAX_ANSWERS
 from lexiseg_model.types import Point, Prompt
@@ -24,20 +24,22 @@ MAX_BATCH = 50  # prompts in one pass through the head
 NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
 Scale = tuple[float, float]  # (x, y): pixels of the network's input per pixel of the image
-Worth = Callable[[Tensor, Tensor], Tensor]  # masks [N, M, h, w], quality [N, M] -> [N, M], the highest for the best
 
 
 def predict_masks(
-    head: MaskPredictor, shared: SharedMaps, prompts: Sequence[Prompt], scale: Scale, worth: Worth
+    head: MaskPredictor, shared: SharedMaps, prompts: Sequence[Prompt], scale: Scale
 ) -> list[PromptMasks]:
-    """Predict masks of prompts in one image, logits at stride 4: four for a single positive point, else one."""
+    """Predict masks of prompts in one image, logits at stride 4: four for a single positive point, else one.
+
+    The mask of the highest quality is the first.
+    """
     answers: dict[int, PromptMasks] = {}
     for is_click, predict in ((True, head.click_masks), (False, head.prompt_mask)):
         indices = [index for index, prompt in enumerate(prompts) if prompt.is_lone_click == is_click]
         for start in range(0, len(indices), MAX_BATCH):
             batch = indices[start : start + MAX_BATCH]
             predicted = predict(shared, as_tensors([prompts[index] for index in batch], scale, shared.fine.device))
-            answers |= zip(batch, _best_first(predicted, worth), strict=True)
+            answers |= zip(batch, _best_first(predicted), strict=True)
     return [answers[index] for index in range(len(prompts))]
 
 
@@ -76,16 +78,9 @@ def correct_mask(
     return PromptMasks(mask[None], quality[0, 0].float().sigmoid())
 
 
-def refine_by_colours(
-    answer: PromptMasks, prompt: Prompt, scale: Scale, palette: Palette, rule: OwnColours
-) -> PromptMasks:
-    """Refine the masks of a prompt by the colours of their object if it `is_exact`."""
-    if not is_exact(prompt):
-        return answer
-    masks = answer.masks
-    has_box = torch.tensor([prompt.box is not None], device=masks.device)
-    box = _boxes([prompt], scale, masks.device)
-    return answer._replace(masks=by_own_colours(masks, box, has_box, palette, rule))
+def smooth(answer: PromptMasks, prompt: Prompt, cells: Tensor) -> PromptMasks:
+    """Smooth the masks of a prompt along the edges of the image's colours `cells` [3, h, w] if it `is_exact`."""
+    return answer._replace(masks=smoothed(answer.masks, cells)) if is_exact(prompt) else answer
 
 
 def clip_and_clean(answer: PromptMasks, prompt: Prompt, scale: Scale, rule: BoxRule, crumbs: CrumbRule) -> PromptMasks:
@@ -130,9 +125,9 @@ def as_tensors(prompts: Sequence[Prompt], scale: Scale, device: torch.device) ->
     return Prompts(tensors[0], tensors[1], _boxes(prompts, scale, device)[None], tensors[2])
 
 
-def _best_first(predicted: MaskAnswers, worth: Worth) -> list[PromptMasks]:
+def _best_first(predicted: MaskAnswers) -> list[PromptMasks]:
     masks, quality = predicted.masks[0].float(), predicted.quality[0].float().sigmoid()
     if masks.shape[1] > 1:
-        indices = worth(masks, quality).argsort(dim=1, descending=True, stable=True)
+        indices = quality.argsort(dim=1, descending=True, stable=True)
         masks, quality = masks.take_along_dim(indices[..., None, None], 1), quality.gather(1, indices)
     return [PromptMasks(*answer) for answer in zip(masks, quality, strict=True)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeature
 from lexiseg_model.methods.tiny import by_example, closer_look, teaching
 from lexiseg_model.methods.tiny.closer_look import Crop, cells_of
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, NormaliseColours, PromptGraphs, prompt_parts
-from lexiseg_model.methods.tiny.mask_rules import Palette, palette, worth
+from lexiseg_model.methods.tiny.mask_rules import colour_cells
 from lexiseg_model.methods.tiny.network import (
     EXCLUDED,
     STRIDE,
@@ -46,7 +45,7 @@ from lexiseg_model.methods.tiny.prompting import (
     clip_and_clean,
     correct_mask,
     predict_masks,
-    refine_by_colours,
+    smooth,
 )
 from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
@@ -326,12 +325,12 @@ class TinySegmenter(Exportable, TorchPass):
         return PromptMasks(closer_look.to_image_cells(masks, crop, whole), quality)
 
     def _refined_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        """Masks of the head, refined by their objects' colours, and then corrected from the first negative point on."""
-        scale, rule, colours = self._scale_of(features), self.settings.colours, self._palette(features)
+        """Masks of the head, smoothed along the image's edges, and then corrected from the first negative point on."""
+        scale, cells = self._scale_of(features), self._colour_cells(features)
         head, shared = self._predictor(), self._shared(features)
         firsts, corrections = zip(*map(before_corrections, prompts), strict=True)
         answers = zip(self.head_masks(features, firsts), firsts, strict=True)
-        refined = [refine_by_colours(masks, first, scale, colours, rule) for masks, first in answers]
+        refined = [smooth(masks, first, cells) for masks, first in answers]
         return [
             correct_mask(head, shared, masks.masks[0], (*first.points, *points), len(first.points), scale)
             if points
@@ -339,15 +338,14 @@ class TinySegmenter(Exportable, TorchPass):
             for masks, first, points in zip(refined, firsts, corrections, strict=True)
         ]
 
-    def _palette(self, features: Features) -> Palette:
-        return features.derived.once("palette", lambda: palette(self.guide(features), cells_of(features)))
+    def _colour_cells(self, features: Features) -> Tensor:
+        return features.derived.once("colours", lambda: colour_cells(self.guide(features), cells_of(features)))
 
     @torch.inference_mode()
     def head_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        """The ordered masks of the head, before refinement by colours and boxes."""
+        """The ordered masks of the head, before they are smoothed and limited to boxes."""
         head, shared = self._predictor(), self._shared(features)
-        by_rule = partial(worth, rule=self.settings.clicks)
-        return predict_masks(head, shared, prompts, self._scale_of(features), by_rule)
+        return predict_masks(head, shared, prompts, self._scale_of(features))
 
     def places(self, features: Features) -> Tensor:
         """Unit embeddings [D, h, w] float32 at stride 8."""

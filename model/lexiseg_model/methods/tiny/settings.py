@@ -1,12 +1,16 @@
-"""The `settings` of a tiny card: rules for proposals, clicks, boxes, colours and examples."""
+"""The `settings` of a tiny card: rules for proposals, boxes and examples."""
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Any
+
+from pydantic import Field, model_validator
 
 from lexiseg_model.masks.crumbs import CrumbRule
 from lexiseg_model.masks.nms import OverlapRule
 from lexiseg_model.types import StrictModel
+
+OLD = ("clicks", "colours")
 
 
 class ProposalSettings(StrictModel):
@@ -29,15 +33,6 @@ class ProposalSettings(StrictModel):
     max_points: int = Field(60, ge=1, description="budget of points; one in a window counts as its share of the image")
 
 
-class ClickOrder(StrictModel):
-    """What orders the four masks of a single click, beside the predicted quality, whose weight is 1.
-
-    Fitted on training photographs (`lexiseg_train.methods.tiny.prompts.rules`).
-    """
-
-    stability: float = Field(0.9, description="weight of the stability: area above logit 1 over that above -1, 0..1")
-
-
 class BoxRule(StrictModel):
     """Limits of the mask of a box to the box.
 
@@ -58,14 +53,6 @@ class LookRule(StrictModel):
     max_zoom: float = Field(2.5, ge=1, description="largest enlargement, relative to the input for the whole image")
     min_zoom: float = Field(1.25, ge=1, description="smallest enlargement; below it the whole image serves")
     boxes: BoxRule = Field(BoxRule(low_quality=1.0), description="limits of these masks to their boxes")
-
-
-class OwnColours(StrictModel):
-    """Refinement of a mask by the colours inside and around it; fitted with the rules of boxes."""
-
-    weight: float = Field(3.0, ge=0, description="weight of the log ratio of a colour's shares inside and outside")
-    bound: float = Field(3.0, gt=0, description="largest magnitude of the logits, before they are smoothed along edges")
-    ring: float = Field(0.25, gt=0, description="margin around the box or mask that counts as outside, in its sides")
 
 
 class ExampleRule(StrictModel):
@@ -94,11 +81,17 @@ class ExampleRule(StrictModel):
 class TinySettings(StrictModel):
     """Settings of a card of this method."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_old_rules(cls, values: Any) -> Any:
+        """Cards of 0.3 state rules that are gone."""
+        return (
+            {name: value for name, value in values.items() if name not in OLD} if isinstance(values, dict) else values
+        )
+
     presence: float = Field(0.3, ge=0, description="weight of the log presence of a class in the logits of its pixels")
     proposals: ProposalSettings = ProposalSettings()
-    clicks: ClickOrder = ClickOrder()
     boxes: BoxRule = BoxRule()
     looks: LookRule = LookRule()
-    colours: OwnColours = OwnColours()
     crumbs: CrumbRule = CrumbRule()
     examples: ExampleRule = ExampleRule()

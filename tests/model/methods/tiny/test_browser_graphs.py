@@ -16,7 +16,7 @@ from lexiseg_model.methods.tiny.browser_graphs import Reading
 from lexiseg_model.methods.tiny.browser_parts import browser_parts
 from lexiseg_model.methods.tiny.graphs import TEMPLATES
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.settings import OwnColours
+from lexiseg_model.methods.tiny.settings import BoxRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar
 from tests.test_architecture import ROOT
 
@@ -74,7 +74,7 @@ def test_a_template_of_other_code_is_found_out(tiny: TinySegmenter, tmp_path: Pa
 @pytest.mark.parametrize(("factor", "is_other"), [(1, False), (1 + 1e-7, False), (1.01, True)])
 def test_constants_may_differ_by_their_last_digits(factor: float, is_other: bool, tmp_path: Path) -> None:
     model = onnx.load(TEMPLATES / "palette.onnx")
-    (weights,) = (tensor for tensor in model.graph.initializer if list(tensor.dims) == [3, 3])
+    weights, _ = (tensor for tensor in model.graph.initializer if list(tensor.dims) == [1, 3, 1, 1])
     scaled = numpy_helper.to_array(weights) * factor
     weights.CopyFrom(numpy_helper.from_array(scaled, weights.name))
     onnx.save(model, tmp_path / "palette.onnx")
@@ -84,7 +84,7 @@ def test_constants_may_differ_by_their_last_digits(factor: float, is_other: bool
 
 def test_templates_are_not_for_rules_of_ones_own(tiny: TinySegmenter) -> None:
     own = copy.copy(tiny)
-    own.settings = tiny.settings.model_copy(update={"colours": OwnColours(weight=2.0)})
+    own.settings = tiny.settings.model_copy(update={"boxes": BoxRule(small=12.0)})
 
     assert all(part.template is not None for part in browser_parts(tiny, Reading(tiny)))
     assert all(part.template is None for part in browser_parts(own, Reading(own)))

@@ -35,7 +35,7 @@ def test_the_chosen_mask_is_the_services_first(
     masks, quality = (part[0, 0].float() for part in predict(tiny._shared(features), tensors))
 
     guide, *palette = Palette()(torch.from_numpy(plan.tiles[0]))
-    mask, sure = ChooseMask(tiny.settings)(masks, quality, *(part[0, 0] for part in tensors), *palette)
+    mask, sure = ChooseMask()(masks, quality, *(part[0, 0] for part in tensors), *palette)
 
     (expected,) = tiny._refined_masks(features, [prompt])
     assert torch.equal(guide, features.tensors["guide"])

@@ -160,15 +160,11 @@ def test_settings_of_another_method_are_refused(tmp_path: Path) -> None:
         catalogue.load_folder(folder, "cpu")
 
 
-def by_quality(masks: Tensor, quality: Tensor) -> Tensor:
-    return quality
-
-
 def test_more_prompts_than_one_pass_holds_are_all_answered(head: PromptHead, shared: SharedMaps) -> None:
     prompts = [Prompt(box=(index % 40, 0, 50 + index % 40, 60)) for index in range(MAX_BATCH + 3)]
 
-    answers = predict_masks(head, shared, prompts, (1.0, 1.0), by_quality)
+    answers = predict_masks(head, shared, prompts, (1.0, 1.0))
 
-    [last] = predict_masks(head, shared, prompts[-1:], (1.0, 1.0), by_quality)
+    [last] = predict_masks(head, shared, prompts[-1:], (1.0, 1.0))
     assert len(answers) == len(prompts)
     torch.testing.assert_close(answers[-1].masks, last.masks, atol=1e-3, rtol=1e-3)

@@ -1,4 +1,4 @@
-"""Fit the settings that turn the head's masks into answers to clicks and boxes, on training photographs.
+"""Fit the settings that turn the head's masks into answers to boxes, on training photographs.
 
     python -m lexiseg_train.methods.tiny.prompts.rules DATA voc coco street camvid fashion regions
 
@@ -30,10 +30,6 @@ PHOTOGRAPHS = 40  # of each data set, at most, evenly chosen
 OBJECTS = 4  # of each photograph
 OFFSETS = (0.0, -0.06, 0.06)  # of a side, by which each side of a box lies too far out
 TRIED: dict[str, tuple[float, ...]] = {
-    "clicks.stability": (0.0, 0.3, 0.6, 0.9, 1.2, 1.5),
-    "colours.weight": (0.0, 1.0, 2.0, 3.0, 4.0),
-    "colours.bound": (2.0, 3.0, 4.0, 6.0),
-    "colours.ring": (0.15, 0.25, 0.5),
     "boxes.low_quality": (0.0, 1.0, 2.0, 3.0),
     "boxes.small": (0.0, 12.0, 24.0, 36.0),
     "boxes.slack": (0.0, 0.01, 0.02, 0.04),
@@ -130,7 +126,7 @@ def main(root: Path, names: Sequence[str]) -> None:
     fitted = fit(segmenter, sets)
     for name, old, new in zip(names, before, measure(segmenter, sets, fitted), strict=True):
         print(f"{name}: mean IoU {100 * old:.1f} -> {100 * new:.1f}")
-    print(fitted.model_dump(include={"clicks", "boxes", "colours"}))
+    print(fitted.model_dump(include={"boxes"}))
 
 
 if __name__ == "__main__":

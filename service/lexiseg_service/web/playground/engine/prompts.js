@@ -1,4 +1,4 @@
-// Prompts: masks for clicks and boxes, refined by the object's colours and its box, corrected by points, as in the service.
+// Prompts: masks for clicks and boxes, smoothed along edges and limited to their box, corrected by points, as in the service.
 // A `picture` here is a view: `size` [H, W] in pixels of the question, `cells` [h, w], `shared` and `palette` (cached graph outputs), and
 // `look(look)`, the view of a part. Masks are logits [h * w].
 
@@ -17,14 +17,14 @@ export async function cutOut(rules, picture, prompt, run) {
 /** The head's mask for a prompt, negative points included. */
 export async function predict(rules, picture, prompt, run) {
   const look = prompt.box && !prompt.single_pass && picture.kept ? await lookAt(picture, prompt, run) : null;
-  const { mask, quality } = await (look ? lookedAt(rules, picture, look, run) : coloured(rules, picture, prompt, run));
+  const { mask, quality } = await (look ? lookedAt(rules, picture, look, run) : smoothed(rules, picture, prompt, run));
   const rest = { quality: [Float32Array.of(quality), [1]], is_near: [Float32Array.of(look ? 1 : 0), []] };
   const { finished } = await run("finish-mask", { ...inputsOf(picture, prompt), mask, ...rest });
   return { mask: finished.data, quality };
 }
 
-/** Mask and quality of a prompt by the graphs, refined by the object's colours, and corrected from the first negative point on. */
-async function coloured(rules, picture, prompt, run) {
+/** Mask and quality of a prompt by the graphs, smoothed along the picture's edges, and corrected from the first negative point on. */
+async function smoothed(rules, picture, prompt, run) {
   const [{ points = [], box }, corrections] = beforeCorrections(prompt);
   const shown = { ...inputsOf(picture, { points, box }), ...(await picture.shared()) };
   const isClick = !box && points.length === 1 && points[0].positive !== false;
