@@ -182,3 +182,20 @@ def test_what_is_doubtful_is_painted_fainter_and_called_so(
     expect(segments(page).locator(".share")).to_have_text(re.compile(f"^{mark} ·"))
     page.locator("#canvas[data-painted]").wait_for()
     assert page.evaluate(STRONGEST) == strongest
+
+
+def test_the_meaning_of_a_word_is_shown_and_another_one_may_be_taken(page: Page) -> None:
+    choose(page)
+    add(page, "crane")
+    meaning = page.locator("#meanings li")
+    expect(meaning).to_have_text(re.compile("^crane: (lifts|large)"))
+    other = meaning.locator("button").inner_text()
+
+    with page.expect_request("**/v1/segment") as asked:
+        meaning.locator("button").click()
+
+    assert other in (asked.value.post_data or "")
+    expect(meaning).to_have_text(f"crane: {other}any meaning")
+    meaning.locator("button").click()
+    expect(meaning).to_have_text(re.compile("^crane: (lifts|large)"))
+    expect(meaning.locator("button")).to_have_text(other)

@@ -161,6 +161,13 @@ function keep(words) {
 }
 
 page.addEventListener("answered", drawChips);
+page.addEventListener("answered", () => { // the meanings that the picture shows, and others to take instead
+  const senses = $("vocabulary").value ? [] : (state.answer?.senses ?? []).filter((one) => state.words[one.class_index]);
+  $("meanings").replaceChildren(...senses.map(({ class_index: index, gloss, others }) => {
+    const take = (chosen) => button(chosen || "any meaning", () => keep(state.words.with(index, { ...state.words[index], gloss: chosen })));
+    return element("li", {}, `${state.words[index].name}: ${gloss}`, ...(state.words[index].gloss ? [""] : others).map(take));
+  }));
+});
 $("words").addEventListener("submit", () => {
   addWords($("word").value);
   $("word").value = "";
