@@ -17,6 +17,7 @@ from lexiseg_client.calling.retries import Retry as Retry
 from lexiseg_client.client import Client as Client
 from lexiseg_client.client import Vocabularies as Vocabularies
 from lexiseg_client.errors import Busy as Busy
+from lexiseg_client.errors import Conflict as Conflict
 from lexiseg_client.errors import CrossSite as CrossSite
 from lexiseg_client.errors import DeadlineExceeded as DeadlineExceeded
 from lexiseg_client.errors import FieldError as FieldError
@@ -27,6 +28,8 @@ from lexiseg_client.errors import InvalidValue as InvalidValue
 from lexiseg_client.errors import LexisegError as LexisegError
 from lexiseg_client.errors import MalformedRequest as MalformedRequest
 from lexiseg_client.errors import MissingLibrary as MissingLibrary
+from lexiseg_client.errors import ModelChanged as ModelChanged
+from lexiseg_client.errors import NameTaken as NameTaken
 from lexiseg_client.errors import NoMasks as NoMasks
 from lexiseg_client.errors import NoServer as NoServer
 from lexiseg_client.errors import NotAllowed as NotAllowed
@@ -48,6 +51,7 @@ from lexiseg_client.errors import TooLarge as TooLarge
 from lexiseg_client.errors import TooSlow as TooSlow
 from lexiseg_client.errors import Unauthorized as Unauthorized
 from lexiseg_client.errors import UndecodableImage as UndecodableImage
+from lexiseg_client.errors import UnknownHead as UnknownHead
 from lexiseg_client.errors import UnknownHost as UnknownHost
 from lexiseg_client.errors import UnknownJob as UnknownJob
 from lexiseg_client.errors import UnknownModel as UnknownModel
@@ -62,6 +66,8 @@ from lexiseg_client.errors import UnusableImage as UnusableImage
 from lexiseg_client.errors import UrlFetchOff as UrlFetchOff
 from lexiseg_client.errors import WrongScheme as WrongScheme
 from lexiseg_client.folders import LabelledFolder as LabelledFolder
+from lexiseg_client.heads import AsyncHeads as AsyncHeads
+from lexiseg_client.heads import Heads as Heads
 from lexiseg_client.images import ImageId as ImageId
 from lexiseg_client.images import ImageLike as ImageLike
 from lexiseg_client.images import ImageUrl as ImageUrl
@@ -79,6 +85,10 @@ from lexiseg_client.question.prompts import Example as Example
 from lexiseg_client.question.prompts import Point as Point
 from lexiseg_client.question.prompts import Prompt as Prompt
 from lexiseg_client.question.prompts import Prompts as Prompts
+from lexiseg_client.question.reviewed import Head as Head
+from lexiseg_client.question.reviewed import Labelled as Labelled
+from lexiseg_client.question.reviewed import Picture as Picture
+from lexiseg_client.question.reviewed import TaughtClass as TaughtClass
 from lexiseg_client.question.vocabulary import Vocabulary as Vocabulary
 from lexiseg_client.question.vocabulary import VocabularyOptions as VocabularyOptions
 from lexiseg_client.question.vocabulary import VocabularySummary as VocabularySummary

@@ -16,6 +16,7 @@ from lexiseg_client.calling.mapping import Images, MapOptions, OnError, map_asyn
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
+from lexiseg_client.heads import AsyncHeads
 from lexiseg_client.images import ImageLike
 from lexiseg_client.jobs import AsyncJobs
 from lexiseg_client.models import Health, Model
@@ -55,6 +56,7 @@ class AsyncClient:
         self._channel = channel
         self._connection: AsyncConnection | None = None
         self.vocabularies = AsyncVocabularies(self)
+        self.heads = AsyncHeads(self)
         self.jobs = AsyncJobs(self)
 
     async def __aenter__(self) -> AsyncClient:

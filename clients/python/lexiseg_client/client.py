@@ -20,6 +20,7 @@ from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.folders import LabelledFolder, Writer, write_all
+from lexiseg_client.heads import Heads
 from lexiseg_client.images import ImageLike, pictures_in
 from lexiseg_client.jobs import Jobs
 from lexiseg_client.models import Health, Model
@@ -76,6 +77,7 @@ class Client:
         self._connection: Connection | None = None
         self._lock = threading.Lock()
         self.vocabularies = Vocabularies(self)
+        self.heads = Heads(self)
         self.jobs = Jobs(self)
 
     def __enter__(self) -> Client:

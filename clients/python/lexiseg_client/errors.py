@@ -25,11 +25,15 @@ LexisegError
      +- NotFound               404
      |   +- UnknownModel
      |   +- UnknownVocabulary
+     |   +- UnknownHead
      |   +- UnknownStream          no open stream has this id
      |   +- UnknownJob             no job of this key has this id
      |   +- UnknownTraining        no training of this key has this id
      |   +- ImageExpired           the image is no longer cached
      +- TooSlow                408  the server waited too long for the request
+     +- Conflict               409
+     |   +- NameTaken              something of this key has the name
+     |   +- ModelChanged           it was made with other weights than are served
      +- PreconditionFailed     412  the vocabulary has changed since
      +- TooLarge               413
      +- UnsupportedImage       415
@@ -211,6 +215,10 @@ class UnknownVocabulary(NotFound, problem="unknown-vocabulary"):
     """No such vocabulary."""
 
 
+class UnknownHead(NotFound, problem="unknown-head"):
+    """No such head, or it has another version by now."""
+
+
 class UnknownStream(NotFound, problem="unknown-stream"):
     """No open stream has this id."""
 
@@ -229,6 +237,18 @@ class ImageExpired(NotFound, problem="image-expired"):
 
 class TooSlow(ProblemError, problem="too-slow", status=408):
     """The request arrived too slowly or incompletely."""
+
+
+class Conflict(ProblemError, status=409):
+    """It does not go with what the server has."""
+
+
+class NameTaken(Conflict, problem="name-taken"):
+    """Something that this API key made before has the name."""
+
+
+class ModelChanged(Conflict, problem="model-changed"):
+    """A head was taught on a model that is gone, or has other weights now: teach it again."""
 
 
 class PreconditionFailed(ProblemError, problem="precondition-failed", status=412):

@@ -168,7 +168,7 @@ def read(content: bytes, build: Callable[[dict[str, Any]], T]) -> T:
 def arguments(address: Address, request: Send) -> dict[str, Any]:
     """The keyword arguments of `httpx.Client.request` for a step. Raises NotOffered: a gRPC address."""
     if address.protocol == "grpc":
-        raise NotOffered("vocabularies and jobs are available over REST only: use a client with the http address")
+        raise NotOffered("vocabularies, heads and jobs are for REST: use a client with the http address")
     return {
         "method": request.method,
         "url": address.url + request.path,

@@ -49,6 +49,7 @@ class KnownBackend:
     failure: Exception | None = None
     now: Health = WARM
     changes: dict[str, Any] = field(default_factory=dict)  # of the answer
+    weights: str = "digest"
 
     def health(self) -> Health:
         return self.now
@@ -57,7 +58,7 @@ class KnownBackend:
         return [card().model_copy(update={"tasks": ["semantic", "panoptic", "prompt"]})]
 
     def digest(self, name: str) -> str | None:
-        return "digest" if self.now.ready else None
+        return self.weights if self.now.ready else None
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
         self.asked.append(request)

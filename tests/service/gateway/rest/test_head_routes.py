@@ -196,13 +196,9 @@ async def test_a_picture_that_cannot_be_read_leaves_the_head_as_it_was(
 
 
 class Upgraded(KnownBackend):
-    """Its model may get other weights, or go."""
+    """Its model may go."""
 
-    weights: str = "digest"
     version: str = "1"
-
-    def digest(self, name: str) -> str | None:
-        return self.weights
 
     def cards(self) -> list[Any]:
         return [each.model_copy(update={"version": self.version}) for each in super().cards()]
