@@ -240,12 +240,16 @@ def import_data(
         Path | None,
         typer.Option(help="A folder above SRC, inside which its files may name others [default: SRC itself]"),
     ] = None,
+    least: Annotated[
+        int | None,
+        typer.Option(min=1, help="Photographs that it must have [default: 4, as tuning needs; a head learns from 1]"),
+    ] = None,
     json: JsonReport = None,
 ) -> None:
     """Read a set as annotation tools export it, and write classes, images and masks: what tuning learns from.
 
     SRC has COCO's JSON, YOLO's data.yaml, Labelme's JSON, or masks. The report says what it was read as, how many
-    photographs and pixels each class has, and what is left out. The exit status is 1 if it cannot be trained on.
+    photographs and pixels each class has, and what is left out. The exit status is 1 if it cannot be learned from.
 
     Examples:
 
@@ -253,18 +257,22 @@ def import_data(
 
       lexiseg data import project.zip sets/mine --json report.json
     """
-    from lexiseg_train.data.own.prepare import prepare, require_enough, survey
+    from lexiseg_train.data.own.prepare import MIN_PHOTOGRAPHS, prepare, require_enough, survey
 
     if (target is None) != dry_run:
         raise typer.BadParameter("expected a folder, or --dry-run without one", param_hint="'DST'")
+    least = least or MIN_PHOTOGRAPHS
     with bar_of(str(source)) as bar:
-        report = survey(source, root, bar.step) if target is None else prepare(source, target, None, root, bar.step)
+        if target is None:
+            report = survey(source, root, bar.step)
+        else:
+            report = prepare(source, target, None, root, bar.step, least)
     for line in report.lines():
         typer.echo(line)
     for warning in report.warnings:
         typer.echo(f"warning: {warning}", err=True)
     write_json(json, report.as_json())
-    require_enough(report)
+    require_enough(report, least)
 
 
 @app.command("prepare")

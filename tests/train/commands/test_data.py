@@ -95,6 +95,13 @@ def test_a_set_that_is_too_small_is_surveyed_and_refused(lexiseg: CommandLine, t
     assert "expected at least 4 photographs, the set has 3" in outcome.err
 
 
+def test_a_set_of_one_photograph_is_imported_where_that_is_enough(lexiseg: CommandLine, tmp_path: Path) -> None:
+    outcome = lexiseg("data", "import", archive_of(1, tmp_path), tmp_path / "sets/pets", "--least", "1")
+
+    assert outcome.status == 0
+    assert json.loads((tmp_path / "sets/pets/names.json").read_bytes()) == {"train": ["images/0.png"]}
+
+
 @pytest.mark.parametrize("words", [(), ("out", "--dry-run")])
 def test_an_import_has_a_target_or_is_a_dry_run(words: tuple[str, ...], lexiseg: CommandLine, tmp_path: Path) -> None:
     outcome = lexiseg("data", "import", tmp_path, *words)

@@ -57,6 +57,7 @@ def prepare(
     limit: int | None = None,
     root: Path | None = None,
     step: Callable[[], None] = lambda: None,
+    least: int = MIN_PHOTOGRAPHS,
 ) -> Report:
     """Check the pictures of a set, and write `target/{train,val}/{images,masks}`, the class list and the report.
 
@@ -67,15 +68,16 @@ def prepare(
             their masks contradict is unknown.
         root: a folder above `source`, inside which the set may name files; None: `source` itself.
         step: called after each picture.
+        least: how many photographs the set must have.
 
     Raises:
-        DatasetError: as `read_own`; the archive is damaged; or fewer than MIN_PHOTOGRAPHS can be used: says why.
+        DatasetError: as `read_own`; the archive is damaged; or fewer than `least` can be used: says why.
     """
     draft = target.with_name(f"{target.name}.{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     try:
         report = _import(source, draft, limit, root, step)
-        require_enough(report)
+        require_enough(report, least)
         shutil.rmtree(target, ignore_errors=True)
         os.replace(draft, target)
     finally:
@@ -89,13 +91,14 @@ def survey(source: Path, root: Path | None = None, step: Callable[[], None] = la
         return _import(source, Path(place, "set"), None, root, step)
 
 
-def require_enough(report: Report) -> None:
-    """Raise DatasetError: fewer than MIN_PHOTOGRAPHS can be trained on; says why others cannot."""
-    if (n_train := report.photographs.get("train", 0)) >= MIN_PHOTOGRAPHS:
+def require_enough(report: Report, least: int = MIN_PHOTOGRAPHS) -> None:
+    """Raise DatasetError: fewer than `least` can be learned from; says why others cannot."""
+    if (n_train := report.photographs.get("train", 0)) >= least:
         return
     reasons = "".join(f"\n  {each}" for each in report.left_out_pictures[:MAX_REPORTED])
     left_out = f"; {report.left_out} are left out:{reasons}" if reasons else ""
-    raise DatasetError(f"expected at least {MIN_PHOTOGRAPHS} photographs, the set has {n_train}{left_out}")
+    noun = "photographs" if least > 1 else "photograph"
+    raise DatasetError(f"expected at least {least} {noun}, the set has {n_train}{left_out}")
 
 
 def _import(source: Path, target: Path, limit: int | None, root: Path | None, step: Callable[[], None]) -> Report:
