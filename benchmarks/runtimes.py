@@ -47,7 +47,8 @@ class Runtime(NamedTuple):
 
 def photographs() -> list[NDArray[np.uint8]]:
     """Six RGB photographs [H, W, 3]."""
-    china, flower = (np.asarray(Image.open(io.BytesIO(samples.photograph(name)))) for name in samples.AUTHORS)
+    jpegs = (samples.photograph(name) for name in ("china.jpg", "flower.jpg"))
+    china, flower = (np.asarray(Image.open(io.BytesIO(jpeg))) for jpeg in jpegs)
     return [china, flower, data.chelsea(), data.coffee(), data.astronaut(), data.rocket()]
 
 

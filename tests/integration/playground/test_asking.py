@@ -169,7 +169,8 @@ def test_what_is_doubtful_is_painted_fainter_and_called_so(
     page: Page, doubtful: bool, mark: str, strongest: int
 ) -> None:
     def rescored(route: Route) -> None:
-        assert json.loads(route.request.post_data_buffer.split(b'name="request"')[1].split(b"\r\n")[2])["doubtful"]
+        body = route.request.post_data_buffer or b""
+        assert json.loads(body.split(b'name="request"')[1].split(b"\r\n")[2])["doubtful"]
         answer = route.fetch()
         content = answer.json()
         content["segments"] = [{**one, "score": 0.49, "doubtful": doubtful} for one in content["segments"]]

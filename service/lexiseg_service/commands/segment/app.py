@@ -122,8 +122,9 @@ def segment(
     from lexiseg_service.commands.segment.run import run
 
     class_list = with_examples(classes or (), examples or (), negatives or (), settings.limits)
-    fields = {"prompts": read_prompts(points or [], boxes or [], prompts or []) or None, "background": background}
-    fields |= {"threshold": threshold, "doubtful": doubtful or None, "max_side": max_side}
+    shapes = read_prompts(points or [], boxes or [], prompts or [])
+    fields: dict[str, Any] = {"prompts": shapes or None, "background": background, "threshold": threshold}
+    fields |= {"doubtful": doubtful or None, "max_side": max_side}
     question = _question(class_list, vocabulary, task, fields)
     check_server(context, server)
     sources = sources_of(images, None if str(out) == STDOUT else out)
