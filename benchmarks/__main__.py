@@ -12,6 +12,7 @@ Not in `all`, because they take arguments:
 - `scores ROOT`: calibration of words' scores, precision by threshold, similar classes
 - `killed ROOT`: a job whose processes are killed, each answer compared
 - `languages`: words of seven languages read as English
+- `teach ROOT [SET ...]`: classes taught by pictures against classes by words
 - `page [FOLDER]`: the playground in a browser, and a site of `lexiseg site`
 """
 
@@ -28,7 +29,6 @@ from benchmarks import (
     corrections,
     counts,
     distil,
-    examples,
     finish,
     jobs,
     languages,
@@ -42,6 +42,7 @@ from benchmarks import (
     serving,
     smoke,
 )
+from benchmarks.by_pictures import examples, teach
 from benchmarks.calls import follow_up
 from benchmarks.clips import following, video
 from benchmarks.device import run as device
@@ -72,6 +73,7 @@ WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
     "proposals": proposals.main,
     "scores": scores.main,
     "smoke": smoke.main,
+    "teach": teach.main,
     "video": video.main,
 }
 

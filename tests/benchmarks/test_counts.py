@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.by_pictures.examples import boxes_by_class, draw_examples
 from benchmarks.counters import count_calls, count_tensor_work
 from benchmarks.counts import BASELINE, regressions
-from benchmarks.examples import boxes_by_class, draw_examples
 from lexiseg_train.data.indexed import IndexedDataset, read_dataset
 
 

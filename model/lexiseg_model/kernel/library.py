@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.types import LabelMap, Rle
 
-VERSION = 28  # LEXISEG_KERNEL_VERSION of kernel.h
+VERSION = 29  # LEXISEG_KERNEL_VERSION of kernel.h
 FOLDER = Path(__file__).parent
 CArgument = ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double
 RUNS_PER_COLUMN = 8  # sizes the first text buffer; few images have more
@@ -303,3 +303,41 @@ def refine_maps(
     distances = np.array(dilations, np.int64)
     call("pamr", maps, refined, *maps.shape, colours, len(colours), distances, len(distances), iterations)
     return refined
+
+
+class Cells(NamedTuple):
+    """The N cells of all lessons, and what is known of their K classes.
+
+    `features` float32 [N, F]; `labels` int32 [N] in the head's classes, K: none of them, -1: one that is not in the
+    head; `shares` float32 [N] of their picture; `text` float32 [N, K] logits by words, NaN where the class was not
+    looked for; `fold` int32 [N], which of the report's parts the picture belongs to; `shown` int32 [1 + folds, K], how
+    many lessons show a class, of all and of those outside each fold; `factors` [K] of the text; `strength` of the
+    ridge. Labels weigh in a fold as in all cells.
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    shares: NDArray[np.float32]
+    text: NDArray[np.float32]
+    fold: NDArray[np.int32]
+    shown: NDArray[np.int32]
+    factors: NDArray[np.float64]
+    strength: float
+
+
+class Learnt(NamedTuple):
+    """What the kernel learns of K classes: `directions` float32 [K, F], factors of their words `text` float32 [K], and
+    `iou` [2, K] in 0..1 of cells whose fold was left out, by words and as learned."""
+
+    directions: NDArray[np.float32]
+    text: NDArray[np.float32]
+    iou: NDArray[np.float64]
+
+
+def teach(cells: Cells, scale: float, most: float) -> Learnt:
+    """As `lexiseg_model.vocabulary.solving.learn`."""
+    (n, f), k, folds = cells.features.shape, cells.shown.shape[1], len(cells.shown) - 1
+    learnt = Learnt(np.zeros((1 + folds, k, f), np.float32), np.empty(k, np.float32), np.empty((2, k)))
+    rows = cells.features, cells.labels, cells.shares, cells.text, cells.fold
+    call("teach", *rows, n, f, k, folds, cells.shown, cells.factors, cells.strength, scale, most, *learnt)
+    return learnt._replace(directions=learnt.directions[0].copy())

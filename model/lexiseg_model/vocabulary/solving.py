@@ -1,41 +1,40 @@
 """Solve a head from lessons: ridge regression of the labels on the cells, regularised towards the scores of words.
 
 A class's cells weigh as the square root of how many there are, so that neither large things nor common ones drown the
-rest. Lessons in which a class was not looked for say nothing about it: classes that were looked for in the same
-pictures share one matrix [F, F].
+rest. Each lesson's sums are taken once: a head that has not seen a picture, as for the report, is solved from all sums
+but its own. Lessons in which a class was not looked for say nothing about it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import TeachingError
-from lexiseg_model.vocabulary.heads import Head, Lesson, TaughtClass, require_classes, require_lessons
+from lexiseg_model.kernel import library
+from lexiseg_model.kernel.library import Cells, Learnt
+from lexiseg_model.vocabulary.heads import UNKNOWN, Head, Lesson, TaughtClass, require_classes, require_lessons
 
-STRENGTH = 0.1  # of the ridge, in variances of each feature
+STRENGTH = 0.45  # of the ridge, in variances of each feature; divided by the root of the number of pictures
 SCALE = 10.0  # logits between a class and the others, where the cells fit it exactly
-MAX_TEXT = 10.0  # logits by words count up to here while solving
-WORDS_PICTURES = 3  # pictures from which a class's words count for half
+MAX_TEXT = 10.0  # logits by words count up to here
+WORDS_PICTURES = 10  # pictures from which a class's words count for half
+HALVES = 0.0, 0.5, 1.0, 2.0, 4.0  # pictures from which what is learned counts for half, beside words; also in teach.c
 FOLDS = 20  # of the report; up to so many pictures, each is left out on its own
 WANTED = 10  # pictures of a class from which more of them gain little
+TINY = 1e-6  # beside weights whose sum is 1
 
 Numbers = NDArray[np.float64]
 
 
-class Cells(NamedTuple):
-    """The cells of all lessons: features [N, F], labels [N] in the head's classes (K: none of them; -1: unknown),
-    weights [N], shares of their picture [N], logits by words [N, K], the lesson [N] of each."""
+class Sums(NamedTuple):
+    """What a ridge regression needs of cells: `matrix` [..., F, F] and `products` [..., F, T]."""
 
-    features: NDArray[np.float32]
-    labels: NDArray[np.int64]
-    weights: Numbers
-    shares: Numbers
-    text: Numbers
-    lesson: NDArray[np.int64]
+    matrix: Numbers
+    products: Numbers
 
 
 def solve(lessons: Sequence[Lesson], classes: Sequence[str]) -> Head:
@@ -52,14 +51,16 @@ def solve(lessons: Sequence[Lesson], classes: Sequence[str]) -> Head:
     require_classes(classes)
     require_lessons(lessons)
     cells = _gathered(lessons, classes)
-    directions, text = _fit(cells, len(classes))
-    shown = [len(np.unique(cells.lesson[cells.labels == index])) for index in range(len(classes))]
-    words, taught = _held_out(cells, len(classes), len(lessons))
-    entries = tuple(
-        TaughtClass(name, pictures, before, after, max(0, WANTED - pictures))
-        for name, pictures, before, after in zip(classes, shown, words, taught, strict=True)
-    )
-    return Head(lessons[0].digest, entries, directions.astype(np.float32), text.astype(np.float32), len(lessons))
+    learnt = learn(cells)
+    entries = []
+    for name, n, iou in zip(classes, cells.shown[0].tolist(), (100 * learnt.iou.T).round(1).tolist(), strict=True):
+        before, after = iou if n > 1 else (None, None)
+        entries.append(TaughtClass(name, n, before, after, max(0, WANTED - n)))
+    return Head(lessons[0].digest, tuple(entries), learnt.directions, learnt.text, len(lessons))
+
+
+def _shows(lesson: Lesson, name: str) -> bool:
+    return name in lesson.classes and bool((lesson.labels == lesson.classes.index(name)).any())
 
 
 def _gathered(lessons: Sequence[Lesson], classes: Sequence[str]) -> Cells:
@@ -67,87 +68,133 @@ def _gathered(lessons: Sequence[Lesson], classes: Sequence[str]) -> Cells:
     k = len(classes)
     labels, text = [], []
     for lesson in lessons:
-        places = np.array([classes.index(name) if name in classes else -1 for name in lesson.classes] + [k])
-        labels.append(places[lesson.labels])
-        own = np.full((len(lesson.labels), k), np.nan)  # not looked for
+        places = np.array(
+            [classes.index(name) if name in classes else UNKNOWN for name in lesson.classes] + [k], np.int32
+        )
         known = places[:-1] >= 0
+        own = np.full((len(lesson.labels), k), np.nan, np.float32)
         own[:, places[:-1][known]] = lesson.text[:, known]
+        labels.append(places[lesson.labels])
         text.append(own)
     every = np.concatenate(labels)
-    shares = np.concatenate([lesson.shares for lesson in lessons]).astype(np.float64)
-    if len(np.unique(every)) < 2:
-        only = "none of the classes" if every.max(initial=-1) in (-1, k) else repr(classes[every.max()])
+    named = np.unique(every[every >= 0])
+    if len(named) < 2:
+        only = repr(classes[named[0]]) if len(named) and named[0] < k else "none of the classes"
         raise TeachingError(f"all labelled pixels are {only}; expected pixels of at least two classes, or of nothing")
+    folds = np.arange(len(lessons)) % FOLDS
+    shows = np.array([[_shows(lesson, name) for name in classes] for lesson in lessons])
+    shown = np.array([shows.sum(0), *(shows[folds != fold].sum(0) for fold in range(folds.max() + 1))], np.int32)
     return Cells(
         np.concatenate([lesson.cells for lesson in lessons]).astype(np.float32),
         every,
-        _weights(every, shares, k),
-        shares,
+        np.concatenate([lesson.shares for lesson in lessons]),
         np.concatenate(text),
-        np.repeat(np.arange(len(lessons)), [len(lesson.labels) for lesson in lessons]),
+        np.repeat(folds, [len(lesson.labels) for lesson in lessons]).astype(np.int32),
+        shown,
+        1 / (1 + shown[0] / WORDS_PICTURES),
+        STRENGTH / len(lessons) ** 0.5,
     )
 
 
-def _weights(labels: NDArray[np.int64], shares: Numbers, k: int) -> Numbers:
-    """Weights [N] of cells: those of a class together weigh as the root of its share; the sum is 1."""
-    total = np.zeros(k + 2)
-    np.add.at(total, labels, shares)
-    weights: Numbers = np.where(labels >= 0, shares / np.sqrt(np.maximum(total[labels], 1e-12)), 0.0)
-    return weights * (1 / float(weights.sum()))
+def learn(cells: Cells) -> Learnt:
+    """What the cells teach, by the kernel or by numpy."""
+    return library.teach(cells, SCALE, MAX_TEXT) if library.ready() else _learn(cells)
 
 
-def _fit(cells: Cells, k: int) -> tuple[Numbers, Numbers]:
-    """Directions [K, F] and factors of the text [K]."""
-    f = cells.features.shape[1]
-    directions, factors = np.zeros((k, f)), np.ones(k)
-    looked_for = ~np.isnan(cells.text)
-    shown = np.array([len(np.unique(cells.lesson[cells.labels == index])) for index in range(k)])
-    factors[shown > 0] = 1 / (1 + shown[shown > 0] / WORDS_PICTURES)
-    for pattern in np.unique(looked_for[:, shown > 0], axis=1).T:
-        same = np.flatnonzero((looked_for == pattern[:, None]).all(0) & (shown > 0))
-        rows = np.flatnonzero(pattern & (cells.labels >= 0))
-        targets = (cells.labels[rows, None] == np.append(same, k)).astype(np.float64)
-        prior = factors[same] * np.clip(cells.text[np.ix_(rows, same)], -MAX_TEXT, MAX_TEXT) / SCALE
-        targets[:, :-1] -= prior
-        fitted = _ridge(cells.features[rows], targets, cells.weights[rows])
-        nobody = fitted[:, -1].copy()
-        if not (cells.labels[rows] == k).any():
-            nobody[-1] = 0.5  # a class wins where it is more probable than not
-        directions[same] = SCALE * (fitted[:, :-1] - nobody[:, None]).T
-    return directions, factors
+def _learn(cells: Cells) -> Learnt:
+    """As `learn`. Each learned class has a share of its words' score left, by the number of its pictures; of several
+    ways to share the one is chosen whose cells are found best by heads that did not see them."""
+    k = cells.text.shape[1]
+    whole, *others = _directions(cells)
+    words = np.clip(np.nan_to_num(cells.text, nan=-np.inf), -MAX_TEXT, MAX_TEXT)
+    learned = cells.factors * words
+    for fold, other in enumerate(others):
+        learned[cells.fold == fold] += cells.features[cells.fold == fold] @ other.T
+    before, found, half = _iou(cells, cells.text), np.zeros(k), HALVES[0]
+    for number, choice in enumerate(HALVES):
+        trusted = _trust(cells.shown[1 + cells.fold], choice)
+        iou = _iou(cells, np.where(np.isnan(cells.text), np.nan, trusted * learned + (1 - trusted) * words))
+        if not number or iou[cells.shown[0] > 0].sum() > found[cells.shown[0] > 0].sum():
+            found, half = iou, choice
+    share = _trust(cells.shown[0], half)
+    directions = (share[:, None] * whole).astype(np.float32)
+    return Learnt(directions, (share * cells.factors + 1 - share).astype(np.float32), np.array([before, found]))
 
 
-def _ridge(features: NDArray[np.float32], targets: Numbers, weights: Numbers) -> Numbers:
-    """The weights [F, T] that predict targets [n, T] from features [n, F], whose last is 1."""
-    weighted = features * weights[:, None].astype(np.float32)
-    matrix = (features.T @ weighted).astype(np.float64)
-    means = weighted.sum(0, dtype=np.float64) / weights.sum()
-    ridge = np.maximum(np.diag(matrix) - weights.sum() * means**2, 0) * STRENGTH
-    ridge[:-1] += 1e-6 * float(matrix.max())
-    matrix[np.diag_indices_from(matrix)] += ridge
-    solution: Numbers = np.linalg.solve(matrix, weighted.T.astype(np.float64) @ targets)
-    return solution
+def _trust(shown: NDArray[np.int32], half: float) -> Numbers:
+    """The share in 0..1 that what was learned of so many pictures has beside words."""
+    trusted: Numbers = np.where(shown > 0, shown / np.maximum(shown + half, 1), 0.0)
+    return trusted
 
 
-def _held_out(cells: Cells, k: int, n_lessons: int) -> tuple[list[float | None], list[float | None]]:
-    """IoU in percent of each class by words and by heads that did not see the picture; None: one picture shows it."""
-    fold = cells.lesson % FOLDS
-    taught = np.full((len(cells.labels), k + 1), 0.0)
-    words = np.concatenate([np.nan_to_num(cells.text, nan=-np.inf), np.zeros((len(cells.labels), 1))], 1)
-    for left_out in range(min(FOLDS, n_lessons) if n_lessons > 1 else 0):
-        seen, held = fold != left_out, fold == left_out
-        directions, factors = _fit(Cells(*(part[seen] for part in cells)), k)
-        taught[held, :-1] = cells.features[held] @ directions.T + factors * words[held, :-1]
-    return _iou(cells, words, k), _iou(cells, taught, k) if n_lessons > 1 else [None] * k
+def _directions(cells: Cells) -> NDArray[np.float32]:
+    """Directions [1 + folds, K, F]: by all cells, and for each fold by those of the others."""
+    k, folds = cells.shown.shape[1], len(cells.shown) - 1
+    found = np.zeros((1 + folds, k, cells.features.shape[1]), np.float32)
+    for same, rows in _reviewed_together(cells):
+        targets = (cells.labels[rows, None] == np.append(same, k)).astype(np.float32)
+        targets[:, :-1] -= cells.factors[same] / SCALE * np.clip(cells.text[np.ix_(rows, same)], -MAX_TEXT, MAX_TEXT)
+        sums = _sums(cells.features[rows], targets, _weights(cells, rows), cells.fold[rows], folds)
+        whole = Sums(*(part.sum(0) for part in sums))
+        is_nobody_known = bool((cells.labels[rows] == k).any())
+        for index in range(1 + folds):
+            seen = Sums(*(all_ - part[index - 1] for all_, part in zip(whole, sums, strict=True))) if index else whole
+            solution = _ridge(seen, cells.strength)
+            nobody = solution[:, -1].copy()
+            if not is_nobody_known:
+                nobody[-1] = 0.5  # a class wins where it is more probable than not
+            found[index, same] = SCALE * (solution[:, :-1] - nobody[:, None]).T
+    return found
 
 
-def _iou(cells: Cells, scores: Numbers, k: int) -> list[float | None]:
-    known = cells.labels >= 0
-    truth, won = cells.labels[known], scores[known].argmax(1)
-    table = np.zeros((k + 1, k + 1))
-    np.add.at(table, (truth, won), cells.shares[known])
-    union = table.sum(0) + table.sum(1) - np.diag(table)
-    lessons = [len(np.unique(cells.lesson[cells.labels == index])) for index in range(k)]
-    return [
-        round(100 * float(table[index, index] / union[index]), 1) if lessons[index] > 1 else None for index in range(k)
-    ]
+def _reviewed_together(cells: Cells) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Classes [C] that were looked for in the same pictures, and the labelled cells [n] of these."""
+    looked_for, shown = ~np.isnan(cells.text), cells.shown[0] > 0
+    for pattern in np.unique(looked_for[:, shown], axis=1).T:
+        same = np.flatnonzero((looked_for == pattern[:, None]).all(0) & shown)
+        yield same, np.flatnonzero(pattern & (cells.labels >= 0))
+
+
+def _weights(cells: Cells, rows: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Weights [n] of some cells: those of a label together weigh as the root of its share; the sum is 1."""
+    shares = cells.shares[rows].astype(np.float64)
+    weights = shares / np.sqrt(np.bincount(cells.labels[rows], shares)[cells.labels[rows]])
+    normalised: NDArray[np.float32] = (weights / weights.sum()).astype(np.float32)
+    return normalised
+
+
+def _sums(
+    features: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    fold: NDArray[np.int32],
+    n_folds: int,
+) -> Sums:
+    f, t = features.shape[1], targets.shape[1]
+    sums = Sums(np.zeros((n_folds, f, f)), np.zeros((n_folds, f, t)))
+    for index in range(n_folds):
+        own = fold == index
+        weighted = features[own] * weights[own, None]
+        sums.matrix[index] = weighted.T @ features[own]
+        sums.products[index] = weighted.T @ targets[own]
+    return sums
+
+
+def _ridge(sums: Sums, strength: float) -> Numbers:
+    """The weights [F, T] that predict targets from features, whose last is 1, by their sums [F, F] and [F, T]."""
+    matrix, products = sums
+    means = matrix[-1] / max(float(matrix[-1, -1]), TINY)
+    variance = (np.diag(matrix) - matrix[-1] * means).clip(0)
+    variance[-1] = 0  # the constant is not held back
+    return np.asarray(np.linalg.solve(matrix + np.diag(strength * variance + TINY), products), np.float64)
+
+
+def _iou(cells: Cells, scores: NDArray[np.floating[Any]]) -> Numbers:
+    """IoU [K] in 0..1 by scores [N, K] over those of none of the classes; NaN: not looked for."""
+    known, k = cells.labels >= 0, scores.shape[1]
+    best = np.concatenate([np.nan_to_num(scores[known], nan=-np.inf), np.zeros((known.sum(), 1))], 1)
+    pairs = cells.labels[known] * (k + 1) + best.argmax(1)
+    table = np.bincount(pairs, cells.shares[known], (k + 1) ** 2).reshape(k + 1, k + 1)
+    hits = np.diag(table)
+    iou = hits / np.maximum(table.sum(0) + table.sum(1) - hits, 1e-12)
+    return np.asarray(iou[:k], np.float64)

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.masks.rle import encode_label_map
+from lexiseg_model.vocabulary.solving import MAX_TEXT, SCALE
 from tests.command import ended
 from tests.kernel import require_kernel
+from tests.model.kernel.test_teach import small_cells
 from tests.service.web import node
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,6 +25,7 @@ const kernel = await import("PLAYGROUND/masks/kernel.js");
 const { winners, encodedMap, encodedSpans, cut, connected, outlines } = kernel;
 await kernel.ready;
 """
+KINDS = {"f4": "Float32Array", "f8": "Float64Array", "i4": "Int32Array"}
 SIZES = [((9, 13), (61, 47)), ((2, 2), (16, 300)), ((30, 20), (20, 30)), ((5, 40), (5, 40))]
 
 
@@ -121,3 +124,37 @@ def test_regions_are_the_services(kind: str) -> None:
     for name, numbers in (("ends", expected.ends), ("region", expected.region), ("owner", expected.classes)):
         assert page[name] == numbers.tolist()
     assert page["areas"] == expected.areas.tolist()
+
+
+def test_a_head_has_the_services_bits() -> None:
+    cells = small_cells(3)
+    n, f, k, folds = *cells.features.shape, cells.shown.shape[1], len(cells.shown) - 1
+    found = np.zeros((1 + folds) * k * f, np.float32), np.zeros(k, np.float32), np.zeros(2 * k)
+    arrays = *cells[:5], cells.shown, cells.factors, *found
+    script = """
+        const file = await fetch(new URL("PLAYGROUND/masks/kernel.wasm"));
+        const { instance } = await WebAssembly.instantiate(await file.arrayBuffer());
+        const { lexiseg_teach, malloc, memory } = instance.exports;
+        const places = given.arrays.map(([kind, values]) => {
+            const place = malloc(8 * values.length);
+            new globalThis[kind](memory.buffer, place, values.length).set(values.map((value) => value ?? NaN));
+            return place;
+        });
+        const [shown, factors, ...found] = places.slice(5);
+        lexiseg_teach(...places.slice(0, 5), ...given.sizes.map(BigInt), shown, factors, ...given.numbers, ...found);
+        const bytes = given.arrays.slice(7).map(([kind, values], index) => {
+            return [...new Uint8Array(memory.buffer, found[index], values.length * globalThis[kind].BYTES_PER_ELEMENT)];
+        });
+        console.log(JSON.stringify(bytes));
+    """
+    values = [[None if value != value else value for value in each.ravel().tolist()] for each in arrays]
+    kinds = [KINDS[each.dtype.str[1:]] for each in arrays]
+    given = {"arrays": list(zip(kinds, values, strict=True)), "sizes": [n, f, k, folds]}
+
+    page = node.run(script, given | {"numbers": [cells.strength, SCALE, MAX_TEXT]})
+
+    directions, text, iou = library.teach(cells, SCALE, MAX_TEXT)
+    assert directions.any()
+    assert bytes(page[0][: directions.nbytes]) == directions.tobytes()
+    assert bytes(page[1]) == text.tobytes()
+    assert bytes(page[2]) == iou.tobytes()

@@ -1,0 +1,1 @@
+"""Classes that pictures show: by example, and taught."""

@@ -1,0 +1,281 @@
+/* Solve a head from the cells of its lessons: `lexiseg_model.vocabulary.solving`, which names the shapes. */
+#include "kernel.h"
+#include <math.h>
+
+enum { TOGETHER = 8 }; /* cells whose products are added in one pass over the sums */
+#define TINY 1e-6      /* beside weights whose sum is 1 */
+
+typedef struct {
+    const float *cells, *shares, *text; /* [n, f], [n], [n, k] */
+    const int32_t *labels, *fold, *shown; /* [n], [n], [1 + folds, k] */
+    int64_t n, f, k, folds;
+    const double *factors; /* [k] */
+    double strength, scale, most;
+} Lessons;
+
+/* The pictures from which what is learned counts for half, beside words: the best of these is chosen. */
+static const double HALVES[] = {0, 0.5, 1, 2, 4};
+enum { CHOICES = sizeof HALVES / sizeof *HALVES };
+
+typedef struct {
+    int64_t wide, across;  /* f and the targets of a group, rounded up to vectors */
+    int64_t *same;         /* the classes of a group */
+    double *weights;       /* [n]; 0: not of the group */
+    float *rows, *sums;    /* [TOGETHER, wide + across], [f, wide + across] */
+    double *matrix, *products; /* [1 + folds, f, f] and [1 + folds, f, k + 1]; the first of all folds */
+    double *lower, *solution;  /* [f, f], [f, k + 1] */
+} Room;
+
+static int looked_for(const Lessons *of, int64_t cell, int64_t class) { return !isnan(of->text[cell * of->k + class]); }
+
+/* The classes that were looked for in the same pictures as `class`; 0 if a class before it is one of them. */
+static int64_t group_of(const Lessons *of, int64_t class, int64_t *same) {
+    int64_t count = 0;
+    for (int64_t other = 0; other < of->k; other++) {
+        int64_t cell = 0;
+        if (!of->shown[other]) continue;
+        while (cell < of->n && looked_for(of, cell, other) == looked_for(of, cell, class)) cell++;
+        if (cell < of->n) continue;
+        if (other < class) return 0;
+        same[count++] = other;
+    }
+    return count;
+}
+
+/* Cells of a label together weigh as the root of its share; the sum is 1. */
+static void weigh(const Lessons *of, int64_t class, double *total, double *weights) {
+    double sum = 0;
+    memset(total, 0, (size_t)(of->k + 1) * sizeof(double));
+    for (int64_t i = 0; i < of->n; i++)
+        if (of->labels[i] >= 0 && looked_for(of, i, class)) total[of->labels[i]] += of->shares[i];
+    for (int64_t i = 0; i < of->n; i++) {
+        int counts = of->labels[i] >= 0 && looked_for(of, i, class);
+        weights[i] = counts ? of->shares[i] / sqrt(total[of->labels[i]]) : 0;
+        sum += weights[i];
+    }
+    for (int64_t i = 0; i < of->n; i++) weights[i] /= sum;
+}
+
+/* The logit by words, bounded; of no number (not looked for) it is the lowest. */
+static double by_words(const Lessons *of, int64_t cell, int64_t class) {
+    double text = of->text[cell * of->k + class];
+    return text > of->most ? of->most : text > -of->most ? text : -of->most;
+}
+
+/* What the direction of the t-th class of a group must add to its text at a cell; after the last, that of none of them. */
+static float target(const Lessons *of, const Room *room, int64_t cell, int64_t t, int64_t classes) {
+    if (t == classes) return of->labels[cell] == of->k;
+    int64_t class = room->same[t];
+    return (float)((of->labels[cell] == class) - of->factors[class] / of->scale * by_words(of, cell, class));
+}
+
+/* Add the weighted products of up to TOGETHER rows to the sums, below the diagonal and for the targets. */
+WIDEST static void add_products(const float *rows, const float *weights, float *sums, int64_t f, int64_t wide,
+                                int64_t across) {
+    int64_t width = wide + across;
+    for (int64_t i = 0; i < f; i++) {
+        float own[TOGETHER];
+        for (int64_t r = 0; r < TOGETHER; r++) own[r] = weights[r] * rows[r * width + i];
+        for (int64_t j = 0; j < width; j += LANES) {
+            if (j > i && j < wide) continue;
+            Eight sum = *(const Eight *)(sums + i * width + j);
+            for (int64_t r = 0; r < TOGETHER; r++) sum = sum + own[r] * *(const Eight *)(rows + r * width + j);
+            *(Eight *)(sums + i * width + j) = sum;
+        }
+    }
+}
+
+/* The sums of a fold's cells, added to `matrix` and `products` of the fold and of all. */
+static void accumulate(const Lessons *of, Room *room, int64_t fold, int64_t classes) {
+    int64_t width = room->wide + room->across, f = of->f, targets = classes + 1;
+    double *matrix = room->matrix + (1 + fold) * f * f, *products = room->products + (1 + fold) * f * targets;
+    float weights[TOGETHER];
+    memset(room->sums, 0, (size_t)(f * width) * sizeof(float));
+    for (int64_t i = 0, filled = 0; i <= of->n; i++) {
+        if (i < of->n && of->fold[i] == fold && room->weights[i] > 0) {
+            float *row = room->rows + filled * width;
+            if (!filled) memset(room->rows, 0, (size_t)(TOGETHER * width) * sizeof(float));
+            memcpy(row, of->cells + i * f, (size_t)f * sizeof(float));
+            for (int64_t t = 0; t < targets; t++) row[room->wide + t] = target(of, room, i, t, classes);
+            weights[filled++] = (float)room->weights[i];
+        }
+        if (!filled || (filled < TOGETHER && i < of->n)) continue;
+        while (filled < TOGETHER) weights[filled++] = 0;
+        add_products(room->rows, weights, room->sums, f, room->wide, room->across);
+        filled = 0;
+    }
+    for (int64_t i = 0; i < f; i++) {
+        const float *row = room->sums + i * width;
+        for (int64_t j = 0; j <= i; j++) matrix[i * f + j] = row[j], room->matrix[i * f + j] += row[j];
+        for (int64_t t = 0; t < targets; t++)
+            products[i * targets + t] = row[room->wide + t], room->products[i * targets + t] += row[room->wide + t];
+    }
+}
+
+/* lower[i, j] -= column[i] * column[j] for all j <= i after `first`. */
+WIDEST static void take_column(double *restrict lower, const double *restrict column, int64_t first, int64_t f) {
+    for (int64_t i = first + 1; i < f; i++) {
+        double own = column[i], *row = lower + i * f;
+        for (int64_t j = first + 1; j <= i; j++) row[j] = row[j] - own * column[j];
+    }
+}
+
+/* Cholesky's decomposition, in place; `column` has room for f numbers. */
+static void decompose(double *lower, double *column, int64_t f) {
+    for (int64_t first = 0; first < f; first++) {
+        double pivot = lower[first * f + first];
+        column[first] = pivot = sqrt(pivot > TINY * TINY ? pivot : TINY * TINY);
+        for (int64_t i = first + 1; i < f; i++) column[i] = lower[i * f + first] / pivot;
+        for (int64_t i = first; i < f; i++) lower[i * f + first] = column[i];
+        take_column(lower, column, first, f);
+    }
+}
+
+/* Solve lower x lower^T x solution = solution, for t right sides; in place. */
+static void substitute(const double *lower, double *solution, int64_t f, int64_t t) {
+    for (int64_t i = 0; i < f; i++) {
+        double *row = solution + i * t;
+        for (int64_t j = 0; j < i; j++)
+            for (int64_t c = 0; c < t; c++) row[c] = row[c] - lower[i * f + j] * solution[j * t + c];
+        for (int64_t c = 0; c < t; c++) row[c] /= lower[i * f + i];
+    }
+    for (int64_t i = f - 1; i >= 0; i--) {
+        double *row = solution + i * t;
+        for (int64_t j = i + 1; j < f; j++)
+            for (int64_t c = 0; c < t; c++) row[c] = row[c] - lower[j * f + i] * solution[j * t + c];
+        for (int64_t c = 0; c < t; c++) row[c] /= lower[i * f + i];
+    }
+}
+
+/* The directions of a group's classes from all folds but one; -1: from all. */
+static void fit(const Lessons *of, Room *room, int64_t left_out, int64_t classes, int nobody, float *directions) {
+    int64_t f = of->f, t = classes + 1, last = f - 1, own = 1 + left_out;
+    double *lower = room->lower, *solution = room->solution;
+    for (int64_t i = 0; i < f * f; i++) lower[i] = room->matrix[i] - (own ? room->matrix[own * f * f + i] : 0);
+    for (int64_t i = 0; i < f * t; i++) solution[i] = room->products[i] - (own ? room->products[own * f * t + i] : 0);
+    double weight = lower[last * f + last];
+    if (weight < TINY) weight = TINY;
+    for (int64_t i = 0; i < f; i++) {
+        double mean = lower[last * f + i], variance = lower[i * f + i] - mean * mean / weight;
+        lower[i * f + i] += (i < last && variance > 0 ? of->strength * variance : 0) + TINY;
+    }
+    decompose(lower, room->weights + of->n, f);
+    substitute(lower, solution, f, t);
+    for (int64_t i = 0; i < f; i++) {
+        double none = i == last && !nobody ? 0.5 : solution[i * t + classes];
+        for (int64_t c = 0; c < classes; c++)
+            directions[room->same[c] * f + i] = (float)(of->scale * (solution[i * t + c] - none));
+    }
+}
+
+static void fit_group(const Lessons *of, Room *room, int64_t classes, float *directions) {
+    int64_t f = of->f;
+    int nobody = 0;
+    weigh(of, room->same[0], room->solution, room->weights);
+    for (int64_t i = 0; i < of->n; i++) nobody |= room->weights[i] > 0 && of->labels[i] == of->k;
+    room->across = (classes + LANES) / LANES * LANES;
+    memset(room->matrix, 0, (size_t)(f * f) * sizeof(double));
+    memset(room->products, 0, (size_t)(f * (classes + 1)) * sizeof(double));
+    for (int64_t fold = 0; fold < of->folds; fold++) accumulate(of, room, fold, classes);
+    for (int64_t left_out = -1; left_out < of->folds; left_out++)
+        fit(of, room, left_out, classes, nobody, directions + (1 + left_out) * of->k * f);
+}
+
+/* The product of a direction with a cell. */
+WIDEST static float product(const float *one, const float *other, int64_t f) {
+    Eight sums = {0};
+    float total = 0;
+    int64_t i = 0;
+    for (; i + LANES <= f; i += LANES) sums = sums + *(const Eight *)(one + i) * *(const Eight *)(other + i);
+    for (int64_t lane = 0; lane < LANES; lane++) total += sums[lane];
+    for (; i < f; i++) total += one[i] * other[i];
+    return total;
+}
+
+static double trust(const Lessons *of, int64_t part, int64_t class, double half) {
+    double pictures = of->shown[part * of->k + class];
+    return pictures > 0 ? pictures / (pictures + half) : 0;
+}
+
+/* The IoU of each class with these pictures for half, by what the heads of the other folds give (`learned` [n, k]); words
+ * alone if there are no `learned`. `table` [k + 1, k + 1] is room. Returns the sum over the classes that are shown. */
+static double measure(const Lessons *of, const float *learned, double half, double *table, double *iou) {
+    int64_t k = of->k, labels = k + 1;
+    double sum = 0;
+    memset(table, 0, (size_t)(labels * labels) * sizeof(double));
+    for (int64_t i = 0; i < of->n; i++) {
+        int64_t won = k;
+        double best = 0;
+        if (of->labels[i] < 0) continue;
+        for (int64_t c = k - 1; c >= 0; c--) {
+            if (!looked_for(of, i, c)) continue;
+            double score = learned ? by_words(of, i, c) : of->text[i * k + c];
+            double share = learned ? trust(of, 1 + of->fold[i], c, half) : 0;
+            if (share > 0) score = share * learned[i * k + c] + (1 - share) * score;
+            if (score >= best) best = score, won = c;
+        }
+        table[of->labels[i] * labels + won] += of->shares[i];
+    }
+    for (int64_t c = 0; c < k; c++) {
+        double all = -table[c * labels + c];
+        for (int64_t other = 0; other < labels; other++) all += table[c * labels + other] + table[other * labels + c];
+        iou[c] = all > 0 ? table[c * labels + c] / all : 0;
+        if (of->shown[c]) sum += iou[c];
+    }
+    return sum;
+}
+
+/* Choose how far learned classes replace their words, by the cells that their heads did not see, and apply it. */
+static void choose(const Lessons *of, float *learned, double *table, float *directions, float *text, double *iou) {
+    int64_t k = of->k, f = of->f;
+    double best = -1, half = 0, *words = iou, *taught = iou + k, *tried = table + (k + 1) * (k + 1);
+    for (int64_t i = 0; i < of->n; i++)
+        for (int64_t c = 0; c < k; c++) {
+            const float *direction = directions + ((1 + of->fold[i]) * k + c) * f;
+            learned[i * k + c] = (float)(product(direction, of->cells + i * f, f) + of->factors[c] * by_words(of, i, c));
+        }
+    measure(of, NULL, 0, table, words);
+    for (int64_t choice = 0; choice < CHOICES; choice++) {
+        double sum = measure(of, learned, HALVES[choice], table, tried);
+        if (sum <= best) continue;
+        best = sum, half = HALVES[choice];
+        memcpy(taught, tried, (size_t)k * sizeof(double));
+    }
+    for (int64_t c = 0; c < k; c++) {
+        double share = trust(of, 0, c, half);
+        for (int64_t i = 0; i < f; i++) directions[c * f + i] = (float)(share * directions[c * f + i]);
+        text[c] = (float)(share * of->factors[c] + (1 - share));
+    }
+}
+
+/* Write the first of `directions` [1 + folds, k, f], which is zeros before; the rest is room. Also `text` [k], the factors
+ * of words, and `iou` [2, k] in 0..1 of what was left out, by words and taught. */
+API int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *shares, const float *text,
+                          const int32_t *fold, int64_t n, int64_t f, int64_t k, int64_t folds, const int32_t *shown,
+                          const double *factors, double strength, double scale, double most, float *directions,
+                          float *of_words, double *iou) {
+    Lessons of = {cells, shares, text, labels, fold, shown, n, f, k, folds, factors, strength, scale, most};
+    int64_t wide = (f + LANES - 1) / LANES * LANES, width = wide + (k + LANES) / LANES * LANES, t = k + 1;
+    int64_t doubles = n + f + (2 + folds) * f * (f + t) + t * t + k;
+    Room room = {.wide = wide};
+    room.weights = malloc((size_t)doubles * sizeof(double));
+    room.rows = malloc((size_t)((TOGETHER + f) * width + n * k) * sizeof(float));
+    room.same = malloc((size_t)k * sizeof(int64_t));
+    int64_t failed = room.weights && room.rows && room.same ? 0 : OUT_OF_MEMORY;
+    if (!failed) {
+        room.sums = room.rows + TOGETHER * width;
+        room.lower = room.weights + n + f;
+        room.solution = room.lower + f * f;
+        room.matrix = room.solution + f * t;
+        room.products = room.matrix + (1 + folds) * f * f;
+        for (int64_t class = 0; class < k; class++) {
+            int64_t classes = shown[class] ? group_of(&of, class, room.same) : 0;
+            if (classes) fit_group(&of, &room, classes, directions);
+        }
+        choose(&of, room.sums + f * width, room.products + (1 + folds) * f * t, directions, of_words, iou);
+    }
+    free(room.weights);
+    free(room.rows);
+    free(room.same);
+    return failed;
+}
