@@ -16,7 +16,7 @@ export async function cutOut(rules, picture, prompt, run) {
 
 /** The head's mask for a prompt, negative points included. */
 export async function predict(rules, picture, prompt, run) {
-  const look = prompt.box && !prompt.single_pass && picture.kept ? await lookAt(picture, prompt, run) : null;
+  const look = prompt.box && picture.kept ? await lookAt(picture, prompt, run) : null;
   const { mask, quality } = await (look ? lookedAt(rules, picture, look, run) : smoothed(rules, picture, prompt, run));
   const rest = { quality: [Float32Array.of(quality), [1]], is_near: [Float32Array.of(look ? 1 : 0), []] };
   const { finished } = await run("finish-mask", { ...inputsOf(picture, prompt), mask, ...rest });
@@ -105,10 +105,10 @@ async function lookAt({ size, tile, kept }, { points = [], box }, run) {
   return { crop: { top, left, bottom, right, input: [...made.shape.data] }, prompt: { points: own, box: [...made.moved_box.data] } };
 }
 
-/** `coloured` on an enlarged crop; each cell of the picture is the mean of the crop's cells that it covers. */
+/** `smoothed` on an enlarged crop; each cell of the picture is the mean of the crop's cells that it covers. */
 async function lookedAt(rules, picture, { crop, prompt }, run) {
   const { kept: { size }, cells: [h, w] } = picture;
-  const { mask, quality } = await coloured(rules, await picture.look(crop), prompt, run);
+  const { mask, quality } = await smoothed(rules, await picture.look(crop), prompt, run);
   const span = [crop.top / size[0], crop.left / size[1], crop.bottom / size[0], crop.right / size[1]];
   const indices = (count) => [BigInt64Array.from({ length: count }, (_, cell) => BigInt(cell)), [count]];
   const place = { span: [Float32Array.from(span, (share, i) => share * (i % 2 ? w : h)), [4]], rows: indices(h), columns: indices(w) };
