@@ -157,7 +157,9 @@ function accept() {
   if (!picture.doc.isReviewed) change(picture, { ...picture.doc, isReviewed: true }, ask); // else the next is still being decoded
   const left = strip.filter(({ doc }) => !doc.isReviewed);
   if ($("doubtful").checked && left.length) return show(left[0]);
-  if (!go(1, left) && !go(-1, left)) $("note").textContent = `All ${pictures.length} pictures are reviewed.`;
+  if (go(1, left) || go(-1, left)) return null;
+  $("note").textContent = `All ${pictures.length} pictures are reviewed.`;
+  return emit("changed");
 }
 
 /** Acts on all, `width` at a time, with progress; what is refused costs itself alone. Tells how many were done. */

@@ -20,15 +20,16 @@ const canTeach = () => isOpened && state.features.includes("heads");
 const open = () => inTurn(async () => {
   $("teaching").hidden = !canTeach();
   if (!canTeach()) return;
-  engine.heads().then((some) => $("taught").replaceChildren(...some.map((one) => element("option", { value: one.name }))), () => null);
-  await begin(name);
+  const names = (await engine.heads().catch(() => [])).map((one) => one.name);
+  $("taught").replaceChildren(...names.map((value) => element("option", { value })));
+  await begin(name, names.includes(name) ? engine.head(name) : Promise.resolve(null));
 });
 page.addEventListener("opened", () => (isOpened = true));
 for (const event of ["opened", "offered"]) page.addEventListener(event, open);
 for (const event of ["edited", "erased"]) page.addEventListener(event, () => canTeach() && inTurn(teach));
 
 /** Goes on with the head of a name, or begins it. */
-async function begin(chosen, head = engine.head(chosen)) {
+async function begin(chosen, head) {
   name = chosen;
   $("head-name").value = name === project ? "" : name;
   store.note(HEAD, { project, name }).catch(() => null);
@@ -101,7 +102,7 @@ function told({ pictures, classes }) {
 }
 
 /** Goes on with a head that somebody chose by its name or file, and asks about its classes. */
-const choose = (chosen, head) => inTurn(async () => {
+const choose = (chosen, head = engine.head(chosen)) => inTurn(async () => {
   if (name === project && name !== chosen) await forget();
   await begin(chosen, head);
   state.words = [...state.words, ...freshWords((state.head?.classes ?? []).map(({ name, synonyms }) => ({ name, synonyms })))];
