@@ -2,15 +2,13 @@
 
 import { connected, encodedMap, winners } from "../masks/kernel.js";
 
-// `drops`: whether there is a background.
-/** The encoded classes of a question: `classes` {name, threshold, stuff}, `texts` (vectors of words), and `inputs` of `scores`. */
+/** The encoded classes of a question: `classes` {name, threshold, stuff}, `texts` (vectors of words), whether it `drops` others, and `inputs` of `scores`. */
 export async function bankOf(rules, question, read) {
   const entries = (question.classes ?? []).map((one) => (typeof one === "string" ? { name: one } : one));
   if (!entries.length) throw new Error("Type a word first.");
   const classes = [];
   const texts = []; // {text, owner, vector, same, ...}
-  for (const [owner, { synonyms = [], examples, ...entry }] of entries.entries()) {
-    if (examples?.length) throw new Error(`What was shown of ${entry.name} needs a service: type a word.`);
+  for (const [owner, { synonyms = [], ...entry }] of entries.entries()) {
     classes.push({ ...entry, stuff: rules.stuff.includes(entry.name.toLowerCase()) });
     for (const text of [entry.name, ...synonyms]) texts.push({ text, owner, ...(await read(text)) });
   }
