@@ -43,6 +43,7 @@ from lexiseg_service.commands.sample import sample
 from lexiseg_service.commands.segment.app import segment
 from lexiseg_service.commands.serving.app import gateway, serve, trainer, worker
 from lexiseg_service.commands.serving.vocabularies import vocabularies
+from lexiseg_service.commands.teach import teach
 from lexiseg_service.settings import Settings
 
 QUIET = ("-q", "--quiet")
@@ -93,7 +94,7 @@ app.add_typer(models, name="models")
 app.add_typer(vocabularies, name="vocabularies")
 keys = typer.Typer(help="API keys of a server.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")
-for command in (serve, gateway, worker, trainer, segment):
+for command in (serve, gateway, worker, trainer, segment, teach):
     app.command(cls=Grouped)(command)
 app.command()(sample)
 

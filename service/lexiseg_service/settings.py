@@ -34,6 +34,7 @@ Command = Literal[
     "gateway",
     "worker",
     "segment",
+    "teach",
     "video",
     "bulk",
     "eval",
@@ -45,7 +46,7 @@ Command = Literal[
     "vocabularies",
     "trainer",
 ]
-CLIENTS: tuple[Command, ...] = ("segment", "video")  # may use a server instead
+CLIENTS: tuple[Command, ...] = ("segment", "teach", "video")  # may use a server instead
 FILES: tuple[Command, ...] = (*CLIENTS, "bulk")  # work on local files
 GATEWAYS: tuple[Command, ...] = ("serve", "gateway")
 WORKERS: tuple[Command, ...] = ("serve", "worker")

@@ -59,6 +59,10 @@ FIELDS: Mapping[str, FieldInfo] = {
 ELSEWHERE = re.compile(r"LEXISEG_(\w+_IMAGE|BASE_URL|DATA|ENV_FILE|SHM|RECIPE)")
 # Settings that are gone, and what to use instead.
 REMOVED = {"LEXISEG_ROLLOUTS_FILE": "name a version in the request, as tcl@2, or exchange it by `lexiseg models use`"}
+HeadName = Annotated[
+    str | None,
+    typer.Option("--head", help="Taught classes, before the others: NAME or NAME@VERSION of `lexiseg teach`"),
+]
 # Options of a server that most people need.
 MAIN_OPTIONS = (
     *("http_port", "grpc_port", "worker_port", "host", "workers", "model", "models_dir", "device"),

@@ -10,9 +10,11 @@ from lexiseg_client import (
     Client,
     Frame,
     FrameAnswer,
+    Head,
     LexisegError,
     NoServer,
     NotOffered,
+    Picture,
     Point,
     ProblemError,
     Prompt,
@@ -31,6 +33,7 @@ from lexiseg_service.settings import Settings
 
 TIMEOUT = 120.0  # seconds for one image with all its retries
 CONNECT_SECONDS = 10.0  # before a stream
+SECONDS_PER_PICTURE = 10.0  # of a head, sent in several requests
 RETRY_IMAGES = Retry(most=50, longest_wait=60.0)  # a busy server is retried until the timeout
 RETRY_CHECKS = Retry(most=1)  # before the first image, so that an unreachable server is an error at once
 
@@ -52,7 +55,9 @@ def translate_errors(url: str) -> Iterator[None]:
     except NoServer as error:
         raise ServerFailure(f"{error}; is it running?") from None
     except NotOffered:
-        raise ServerFailure(f"gRPC has no vocabularies: name the server by its http address, not {url}") from None
+        raise ServerFailure(
+            f"gRPC has no vocabularies and heads: name the server by its http address, not {url}"
+        ) from None
     except UnreadableAnswer:
         raise ServerFailure(f"expected a lexiseg server at {url}, got answers of another program") from None
     except LexisegError as error:
@@ -147,6 +152,26 @@ class Server(AbstractContextManager["Server"]):
         etag = base.etag if name == base.name else None
         with translate_errors(self.url):
             self._checks.vocabularies.put(name, classes, background=base.background, source=base.source, if_match=etag)
+
+    def teach(self, name: str, classes: Sequence[str], pictures: Sequence[Picture]) -> Head:
+        """Add classes and reviewed pictures to a head, which is created if need be.
+
+        Raises:
+            ServiceError: the server refuses a class or a picture, or keeps no heads.
+        """
+        with translate_errors(self.url):
+            seconds = max(TIMEOUT, SECONDS_PER_PICTURE * len(pictures))
+            return self._client.heads.put(name, pictures, classes=classes, timeout=seconds)
+
+    def classes_of_head(self, name: str) -> tuple[ClassEntry, ...]:
+        """The classes of NAME or NAME@VERSION, in order.
+
+        Raises:
+            ServerFailure: there is no such head, or the server is asked over gRPC.
+        """
+        with translate_errors(self.url):
+            head = self._checks.heads.get(name.partition("@")[0])
+        return tuple(ClassEntry(entry.name, entry.synonyms, thing=is_thing(entry.name)) for entry in head.classes)
 
     def segment(self, image: bytes, fields: dict[str, Any]) -> Segmentation:
         """One image's masks; `fields` are those of `POST /segment`.

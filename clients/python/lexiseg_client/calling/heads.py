@@ -16,6 +16,7 @@ from lexiseg_client.rest import PREFIX, read
 
 ROUTE = f"{PREFIX}/heads"
 MAX_REQUEST_BYTES = 12 * 2**20  # of pictures in one request; a server takes somewhat more
+MAX_REQUEST_PICTURES = 50  # in one request, which must be answered before the server's deadline
 BYTES = {"Content-Type": "application/octet-stream"}
 
 
@@ -68,7 +69,7 @@ def _bodies(first: dict[str, Any], pictures: Sequence[Picture]) -> Iterator[dict
     for number, picture in enumerate(pictures):
         document = picture_json(picture, f"pictures.{number}")
         size = len(json.dumps(document))
-        if some and n_bytes + size > MAX_REQUEST_BYTES:
+        if some and (n_bytes + size > MAX_REQUEST_BYTES or len(some) == MAX_REQUEST_PICTURES):
             yield {**body, "pictures": some}
             body, some, n_bytes = {}, [], 0
         some.append(document)

@@ -95,13 +95,13 @@ def _mask_json(mask: NDArray[Any] | Segment | Mapping[str, Any], field: str) -> 
 class Example:
     """A class example in an image, by a box (left, top, right, bottom) and points, or by a mask.
 
-    `mask`: bool [H, W], or a `Segment`.
+    `mask`: bool [H, W], a `Segment`, or its `rle`.
     `image`: as for `Client.segment`; None: the image of the request.
     """
 
     box: Sequence[float] | NDArray[Any] | None = None
     points: Sequence[Point] = ()
-    mask: NDArray[Any] | Segment | None = None
+    mask: NDArray[Any] | Segment | Mapping[str, Any] | None = None
     image: ImageLike | None = None
 
 

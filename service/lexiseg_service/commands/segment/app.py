@@ -88,6 +88,7 @@ def segment(
     skip_existing: SkipExisting = False,
     quiet: Quiet = False,
     background: Background = None,
+    head: options.HeadName = None,
     threshold: options.Threshold = None,
     doubtful: options.Doubtful = False,
     max_side: options.MaxSide = None,
@@ -113,7 +114,6 @@ def segment(
       lexiseg segment photo.jpg --prompt "120,80 130,90 -40,60 10,20,200,180" -c cat -c dog
       lexiseg segment street.jpg --vocabulary cityscapes --task panoptic --no-background
       lexiseg segment photos/*.jpg --example "our mascot=party.jpg@10,20,200,180" -c person
-      lexiseg segment photo.jpg --task everything
       lexiseg segment photos/*.jpg -c sky --server http://localhost:8000
     """
     from lexiseg_service.commands.image_files import sources_of
@@ -124,7 +124,7 @@ def segment(
     class_list = with_examples(classes or (), examples or (), negatives or (), settings.limits)
     shapes = read_prompts(points or [], boxes or [], prompts or [])
     fields: dict[str, Any] = {"prompts": shapes or None, "background": background, "threshold": threshold}
-    fields |= {"doubtful": doubtful or None, "max_side": max_side}
+    fields |= {"head": head, "doubtful": doubtful or None, "max_side": max_side}
     question = _question(class_list, vocabulary, task, fields)
     check_server(context, server)
     sources = sources_of(images, None if str(out) == STDOUT else out)
@@ -142,10 +142,12 @@ def _question(
     is_free = prompted or task == "everything"
     if prompted and task is not None:
         raise typer.BadParameter(f"points and boxes are a task of their own, not {task}", param_hint="'--task'")
-    if is_free and fields["background"] is False and not (classes or vocabulary):
+    has_classes = classes or vocabulary or fields["head"]
+    if is_free and fields["background"] is False and not has_classes:
         raise typer.BadParameter(
             "without classes there is no class for every pixel to get; leave it out, or give -c or --vocabulary",
             param_hint="'--no-background'",
         )
     fields["task"] = "prompt" if prompted else task or "semantic"
-    return question_of(classes, vocabulary, needed=not is_free, others="" if task else ", or prompts", **fields)
+    others = ", or --head NAME" + ("" if task else ", or prompts")
+    return question_of(classes, vocabulary, needed=not (is_free or fields["head"]), others=others, **fields)

@@ -17,6 +17,7 @@ from lexiseg_client import Segmentation
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import STDOUT
 from lexiseg_model.types import ClassEntry
+from lexiseg_model.vocabulary.class_names import folded
 from lexiseg_service.batch.lane import work
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.local import open_server
@@ -187,9 +188,18 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
     with open_server(server, settings, question.task) as asked:
         asked.check(question.task)
         if of_server is not None:
-            classes = _fitting(job, asked.classes_of(of_server))
+            classes = asked.classes_of(of_server)
+        if question.head is not None:
+            classes = _after(asked.classes_of_head(question.head), classes)
+        _fitting(job, classes)
         fields = question.fields | {"overlay": job.overlay}
         return segment_remaining(job, lambda content: asked.segment(content, fields), classes, asked.name)
+
+
+def _after(taught: tuple[ClassEntry, ...], classes: tuple[ClassEntry, ...]) -> tuple[ClassEntry, ...]:
+    """The classes of an answer: those of a head, then the question's own; one of the same name is the head's."""
+    names = {folded(entry.name) for entry in taught}
+    return (*taught, *(entry for entry in classes if folded(entry.name) not in names))
 
 
 def _fitting(job: Job, classes: tuple[ClassEntry, ...]) -> tuple[ClassEntry, ...]:

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,14 +24,12 @@ from lexiseg_service.gateway.trainings.log import WITHHELD, ClientLog
 from lexiseg_service.gateway.trainings.training import ARCHIVE_FILE, IMPORTED, Training, TrainingFolder
 from lexiseg_service.sandbox import Limits, Sandbox
 from lexiseg_service.settings import Settings
+from lexiseg_service.uploaded_archive import IMPORT
 
-PROGRAM = (sys.executable, "-m", "lexiseg_service.cli")
 POLL_SECONDS = 0.5
 STOP_SECONDS = 120.0  # for a checkpoint
 SCRATCH, RUN, REPORT = "scratch", "run", "found.json"
 GIB = 2**30
-# An importer reads pictures one by one, and one file of annotations.
-IMPORT = Limits(seconds=1800, cpu_seconds=1800, memory_bytes=3 * GIB, file_bytes=2 * GIB)
 MAX_FILE_BYTES = 16 * GIB  # of a checkpoint or a pack of pictures
 MAX_OUTPUT_BYTES = 2**24  # of what a training prints
 # Where models are found, beside `models_dir`.

@@ -1,0 +1,72 @@
+"""`lexiseg teach`: a head from a folder of labelled pictures, kept by this installation or by a server."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lexiseg_model.command_line.options import Server
+from lexiseg_service.commands.options import check_server, takes_settings
+from lexiseg_service.settings import Settings
+
+if TYPE_CHECKING:  # imported where they are used: the command line must start without them
+    from lexiseg_client import Head, Picture
+    from lexiseg_service.gateway.heads.reviewed_set import ReviewedSet
+
+Source = Annotated[
+    Path, typer.Argument(metavar="SRC", exists=True, help="Folder, zip or tar of a set, in any known layout")
+]
+Name = Annotated[str, typer.Option("--name", help="Name of the head: at most 64 characters of a-z, 0-9 and -")]
+
+
+@takes_settings("teach")
+def teach(context: typer.Context, source: Source, name: Name, settings: Settings, server: Server = None) -> None:
+    """Teach classes by labelled pictures, as annotation tools export them; `segment --head` finds them then.
+
+    Every picture counts as reviewed: what is not labelled in it shows none of the classes. A head of the name learns
+    the classes and pictures beside its own; a picture of the same file name takes the place of the one before.
+
+    \b
+    Examples:
+      lexiseg teach exported/ --name mugs --state-dir state/
+      lexiseg segment table.jpg --head mugs -c table --state-dir state/
+      lexiseg teach project.zip --name mugs --server http://localhost:8000
+    """
+    check_server(context, server)
+    if server is None and settings.state_dir is None and settings.redis_url is None:
+        raise typer.BadParameter("or --server URL: where the head is kept", param_hint="'--state-dir FOLDER'")
+    from lexiseg_service.commands.local import open_server
+    from lexiseg_service.gateway.heads import reviewed_set
+    from lexiseg_service.uploaded_archive import IMPORT
+
+    reviewed_set.check_importer()
+    with TemporaryDirectory(prefix="lexiseg-") as place:
+        reviewed = asyncio.run(reviewed_set.read(source, Path(place), IMPORT))
+    with open_server(server, settings, "semantic") as asked:
+        _print(asked.teach(name, reviewed.classes, _pictures(reviewed)))
+
+
+def _pictures(reviewed: ReviewedSet) -> list[Picture]:
+    from lexiseg_client import Labelled, Picture
+
+    return [
+        Picture(
+            each.jpeg,
+            [Labelled(mask={"size": list(each.size), "counts": counts}, label=label) for label, counts in each.masks],
+            key=each.key,
+        )
+        for each in reviewed.pictures
+    ]
+
+
+def _print(head: Head) -> None:
+    typer.echo(f"{head.name}@{head.version}: {head.pictures} pictures, {head.model}")
+    for entry in head.classes:
+        known = entry.iou_words is not None and entry.iou_taught is not None
+        iou = f", IoU {entry.iou_words:.1f} by words, {entry.iou_taught:.1f} as taught" if known else ""
+        wants = f"; {entry.wants} more would help" if entry.wants else ""
+        typer.echo(f"  {entry.name}: {entry.pictures} pictures{iou}{wants}")

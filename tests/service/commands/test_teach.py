@@ -1,0 +1,158 @@
+"""`lexiseg teach`: a set as tools export it becomes a head, here or at a server, which `segment --head` asks."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.heads import reviewed_set
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from tests.service.commands.command_line import CommandLine, written
+from tests.service.commands.listening import listening
+from tests.service.gateway.known_backend import KnownBackend
+
+HEIGHT, WIDTH = 96, 128
+LEFTS = (10, 40, 70)  # of the object in each picture
+TOP, SIDE = 30, 40
+
+
+def outline(left: int) -> list[list[int]]:
+    """The corners of the object [x, y]."""
+    return [[left, TOP], [left + SIDE, TOP], [left + SIDE, TOP + SIDE], [left, TOP + SIDE]]
+
+
+def photographs(folder: Path) -> None:
+    """A red object on noise, in each picture elsewhere."""
+    folder.mkdir(parents=True)
+    for number, left in enumerate(LEFTS):
+        pixels = np.random.default_rng(number).integers(90, 150, (HEIGHT, WIDTH, 3), np.uint8)
+        pixels[TOP : TOP + SIDE, left : left + SIDE] = 220, 30, 30
+        Image.fromarray(pixels).save(folder / f"{number}.jpg")
+
+
+def labelme(root: Path) -> None:
+    photographs(root)
+    for number, left in enumerate(LEFTS):
+        shape = {"label": "gadget", "points": outline(left), "shape_type": "polygon"}
+        about = {"imagePath": f"{number}.jpg", "imageHeight": HEIGHT, "imageWidth": WIDTH, "shapes": [shape]}
+        (root / f"{number}.json").write_text(json.dumps(about))
+
+
+def coco(root: Path) -> None:
+    photographs(root)
+    images = [{"id": n, "file_name": f"{n}.jpg", "width": WIDTH, "height": HEIGHT} for n in range(len(LEFTS))]
+    annotations = [
+        {"id": n, "image_id": n, "category_id": 1, "segmentation": [np.ravel(outline(left)).tolist()]}
+        for n, left in enumerate(LEFTS)
+    ]
+    content = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "gadget"}]}
+    (root / "annotations.json").write_text(json.dumps(content))
+
+
+def yolo(root: Path) -> None:
+    photographs(root / "images")
+    (root / "labels").mkdir()
+    for number, left in enumerate(LEFTS):
+        corners = np.array(outline(left)) / (WIDTH, HEIGHT)
+        (root / f"labels/{number}.txt").write_text(" ".join(map(str, [0, *corners.ravel()])))
+    (root / "data.yaml").write_text("train: images\nnames: [gadget]\n")
+
+
+def kept(tmp_path: Path) -> list[str]:
+    """The names of the heads that are kept."""
+    return sorted(path.name for path in (tmp_path / "state" / "heads").glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("write", "packed"), [(labelme, None), (coco, "zip"), (yolo, "tar")], ids=["Labelme", "COCO", "YOLO"]
+)
+def test_a_set_of_a_tool_is_a_head(
+    lexiseg: CommandLine, tmp_path: Path, write: Callable[[Path], None], packed: str | None
+) -> None:
+    source = tmp_path / "exported"
+    write(source)
+    if packed is not None:
+        source = Path(shutil.make_archive(str(tmp_path / "packed"), packed, source))
+
+    outcome = lexiseg("teach", source, "--name", "gadgets", "--state-dir", tmp_path / "state")
+
+    assert outcome.status == 0, outcome.err
+    first, of_class = outcome.out.splitlines()
+    assert ": 3 pictures, tiny@" in first
+    assert of_class.startswith("  gadget: 3 pictures, IoU ")
+    assert kept(tmp_path) == ["gadgets.json"]
+
+
+def test_what_was_taught_is_found_before_other_words(lexiseg: CommandLine, tmp_path: Path) -> None:
+    labelme(tmp_path / "set")
+    here = ("--state-dir", tmp_path / "state")
+    lexiseg("teach", tmp_path / "set", "--name", "gadgets", *here)
+
+    outcome = lexiseg(
+        *("segment", tmp_path / "set/0.jpg", "--head", "gadgets", "-c", "sky", "-c", "Gadget"),
+        *(*here, "--out", tmp_path / "out"),
+    )
+
+    assert outcome.status == 0, outcome.err
+    found = written(tmp_path / "out")
+    assert [category["name"] for category in found["categories"]] == ["gadget", "sky"]
+    assert {found["categories"][0]["id"]} <= {each["category_id"] for each in found["annotations"]}
+
+
+def test_a_set_is_taught_to_a_server_and_asked_there(lexiseg: CommandLine, tmp_path: Path) -> None:
+    coco(tmp_path / "set")
+    backend = KnownBackend()
+    with listening(create_app(Settings(model="colours"), backend, Metrics())) as url:
+        taught = lexiseg("teach", tmp_path / "set", "--name", "gadgets", "--server", url)
+        of_worker = [([entry.name for entry in each.vocabulary.classes], each.region_classes) for each in backend.asked]
+        asked = lexiseg(
+            *("segment", tmp_path / "set/0.jpg", "--head", "gadgets", "--server", url, "--out", tmp_path / "out")
+        )
+
+    assert taught.status == 0, taught.err
+    assert of_worker == [(["gadget"], (0,))] * 3
+    assert asked.status == 0, asked.err
+    assert backend.asked[-1].vocabulary.classes[0].learned is not None
+    assert [category["name"] for category in written(tmp_path / "out")["categories"]] == ["gadget"]
+
+
+def test_a_set_that_cannot_be_read_is_refused_in_a_sentence(lexiseg: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "cut.zip").write_bytes(b"PK\x03\x04 and no more")
+
+    outcome = lexiseg("teach", tmp_path / "cut.zip", "--name", "gadgets", "--state-dir", tmp_path / "state")
+
+    assert outcome.status == 1
+    assert outcome.err.startswith("lexiseg: archive: ")
+    assert "cut.zip" in outcome.err
+    assert kept(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--name gadgets", "where the head is kept"),
+        ("--name gadgets --server http://localhost:1 --state-dir state", "the server has its own"),
+    ],
+)
+def test_a_head_is_kept_somewhere(lexiseg: CommandLine, tmp_path: Path, words: str, said: str) -> None:
+    outcome = lexiseg("teach", tmp_path, *words.split())
+
+    assert outcome.status == 2
+    assert said in " ".join(outcome.err.split())
+
+
+def test_without_the_importer_nothing_is_taught(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reviewed_set, "entry_points_of", lambda _: {})
+
+    outcome = lexiseg("teach", tmp_path, "--name", "gadgets", "--state-dir", tmp_path / "state")
+
+    assert outcome.status == 1
+    assert "lexiseg-train" in outcome.err
