@@ -27,7 +27,10 @@ READER = (
 PICTURES = ("pictures", *(f"pictures.{name}" for name in READER))
 WORDS = ("catalogue.available", "catalogue.store", "errors", "resources.lru", "types")
 FILES = ("files", "files.archives", "files.atomic", "files.names")
-LISTS = ("vocabulary.class_lists", "vocabulary.class_names", "vocabulary.heads", "vocabulary.solving", "kernel.library")
+LISTS = (
+    *("vocabulary.class_lists", "vocabulary.class_names"),
+    *("vocabulary.heads", "vocabulary.packed", "vocabulary.solving", "kernel.library"),
+)
 COMMAND_LINE = tuple(f"command_line.{name}" for name in ("bar", "options", "outputs", "signals"))
 SHARED_WORDS = {f"lexiseg_model.{name}" for name in (*WORDS, *FILES, *LISTS, *COMMAND_LINE, *PICTURES)}
 MODEL, SERVICE, CLIENT = "model/lexiseg_model", "service/lexiseg_service", "clients/python/lexiseg_client"

@@ -11,8 +11,7 @@ others again. Does not import torch.
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,11 +20,11 @@ from numpy.typing import NDArray
 
 from lexiseg_model.errors import ForeignLessonError, TeachingError
 from lexiseg_model.types import Learned
+from lexiseg_model.vocabulary.packed import pack, unpack
 
 MAX_CLASSES = 128  # of a head
 MAX_PICTURES = 500  # of a head
 MAX_CELLS = 512  # of a lesson
-MAX_BYTES = 2**20  # of a lesson, and of a head
 UNKNOWN = -1  # a label in LabelledPicture: not looked at
 
 Numbers = NDArray[np.float64]
@@ -79,12 +78,12 @@ class Lesson:
 
     def to_bytes(self) -> bytes:
         """The lesson, to be kept; about 0.3 MB."""
-        return _pack("lesson", {"digest": self.digest, "classes": self.classes}, self._arrays())
+        return pack("lesson", {"digest": self.digest, "classes": self.classes}, self._arrays())
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Lesson:
         """Read `to_bytes`. Raises TeachingError: it is no lesson, or damaged."""
-        about, arrays = _unpack("lesson", content)
+        about, arrays = unpack("lesson", content)
         try:
             lesson = cls(str(about["digest"]), tuple(map(str, about["classes"])), **arrays)
         except (KeyError, TypeError) as error:
@@ -150,12 +149,12 @@ class Head:
     def to_bytes(self) -> bytes:
         """The head, to be kept or given away; a kilobyte a class."""
         about = {"digest": self.digest, "pictures": self.pictures, "classes": list(map(asdict, self.classes))}
-        return _pack("head", about, {"directions": self.directions, "text": self.text})
+        return pack("head", about, {"directions": self.directions, "text": self.text})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Head:
         """Read `to_bytes`. Raises TeachingError: it is no head, or damaged."""
-        about, arrays = _unpack("head", content)
+        about, arrays = unpack("head", content)
         try:
             classes = tuple(TaughtClass(**entry) for entry in about["classes"])
             head = cls(str(about["digest"]), classes, **arrays, pictures=int(about["pictures"]))
@@ -185,37 +184,3 @@ def require_lessons(lessons: Sequence[Lesson]) -> None:
                 f"expected pictures of one model, got some of {lessons[0].digest} and some of {lesson.digest}: "
                 "send the pictures again"
             )
-
-
-# What is kept: MAGIC, the SHA-256 of the rest, the length of a header, the header as JSON, the arrays one by one.
-MAGIC = b"lexiseg1"
-TYPES = {name: np.dtype(f"<{name}") for name in ("f2", "f4", "i2")}
-
-
-def _pack(kind: str, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    layout = {name: [array.dtype.str[1:], *array.shape] for name, array in arrays.items()}
-    header = json.dumps({"kind": kind, "about": about, "arrays": layout}, ensure_ascii=False).encode()
-    rest = b"".join([len(header).to_bytes(4, "little"), header, *(array.tobytes() for array in arrays.values())])
-    return MAGIC + hashlib.sha256(rest).digest() + rest
-
-
-def _unpack(kind: str, content: bytes) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """The header and the arrays of `_pack`. Raises TeachingError: of another kind, too large or damaged."""
-    if len(content) > MAX_BYTES:
-        raise TeachingError(f"expected a {kind} of at most {MAX_BYTES} bytes, got {len(content)}")
-    magic, digest, rest = content[:8], content[8:40], content[40:]
-    if magic != MAGIC or hashlib.sha256(rest).digest() != digest:
-        raise TeachingError(f"expected a {kind}, got bytes that are none, or damaged")
-    start = 4 + int.from_bytes(rest[:4], "little")
-    try:
-        header = json.loads(rest[4:start])
-        if header["kind"] != kind:
-            raise TeachingError(f"expected a {kind}, got a {header['kind']}")
-        arrays = {}
-        for name, (dtype, *shape) in header["arrays"].items():
-            count = int(np.prod(shape, dtype=np.int64))
-            arrays[name] = np.frombuffer(rest, TYPES[dtype], count, start).reshape(shape)
-            start += arrays[name].nbytes
-    except (KeyError, TypeError, ValueError) as error:
-        raise TeachingError(f"expected a {kind}, got bytes that cannot be read ({error})") from None
-    return header["about"], arrays

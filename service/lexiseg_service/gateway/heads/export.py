@@ -19,7 +19,8 @@ from pydantic import Field
 from lexiseg_model.errors import TeachingError, TooManyEntriesError
 from lexiseg_model.files.archives import open_zip
 from lexiseg_model.types import ClassEntry, StrictModel
-from lexiseg_model.vocabulary.heads import MAX_BYTES, MAX_PICTURES, Lesson
+from lexiseg_model.vocabulary.heads import MAX_PICTURES, Lesson
+from lexiseg_model.vocabulary.packed import MAX_BYTES
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.heads.collection import Heads
 from lexiseg_service.gateway.heads.head import NamedHead
