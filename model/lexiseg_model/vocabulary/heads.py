@@ -20,14 +20,16 @@ from numpy.typing import NDArray
 
 from lexiseg_model.errors import ForeignLessonError, TeachingError
 from lexiseg_model.types import Learned
-from lexiseg_model.vocabulary.packed import pack, unpack
+from lexiseg_model.vocabulary.packed import Layout, pack, unpack
 
 MAX_CLASSES = 128  # of a head
 MAX_PICTURES = 500  # of a head
 MAX_CELLS = 512  # of a lesson
+MAX_WEIGHT = 2.0**20  # of a direction, far above what is learned: its products stay finite
 UNKNOWN = -1  # a label in LabelledPicture: not looked at
 
-Numbers = NDArray[np.float64]
+LESSON = {"cells": Layout("f2", 2), "labels": Layout("i2", 1), "shares": Layout("f4", 1), "text": Layout("f2", 2)}
+HEAD = {"directions": Layout("f4", 2), "text": Layout("f4", 1)}
 
 
 @dataclass(frozen=True)
@@ -82,16 +84,22 @@ class Lesson:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Lesson:
-        """Read `to_bytes`. Raises TeachingError: it is no lesson, or damaged."""
-        about, arrays = unpack("lesson", content)
+        """Read `to_bytes`. Raises TeachingError: it is no lesson, damaged, or no picture teaches so."""
+        about, arrays = unpack("lesson", content, LESSON)
         try:
-            lesson = cls(str(about["digest"]), tuple(map(str, about["classes"])), **arrays)
-        except (KeyError, TypeError) as error:
+            digest, classes = _texts([about["digest"]])[0], _texts(about["classes"])
+        except (KeyError, TypeError, ValueError) as error:
             raise TeachingError(f"expected a lesson, got one without its parts ({error})") from None
-        n, k = len(lesson.labels), len(lesson.classes)
-        shapes = [part.shape for part in lesson._arrays().values()]
-        if lesson.cells.ndim != 2 or shapes != [(n, lesson.cells.shape[1]), (n,), (n,), (n, k)] or n > MAX_CELLS:
+        require_classes(classes)
+        lesson = cls(digest, classes, **arrays)
+        n, k = len(lesson.labels), len(classes)
+        shapes = [part.shape for part in arrays.values()]
+        if shapes != [(n, lesson.cells.shape[1]), (n,), (n,), (n, k)] or n > MAX_CELLS:
             raise TeachingError(f"expected a lesson of up to {MAX_CELLS} cells, got arrays of {shapes}")
+        if lesson.labels.min() < 0 or lesson.labels.max() > k:
+            raise TeachingError(f"expected labels of 0 to {k}, got {lesson.labels.min()} to {lesson.labels.max()}")
+        if lesson.shares.min() <= 0 or abs(lesson.shares.sum() - 1) > 0.01:
+            raise TeachingError(f"expected shares above 0 whose sum is 1, got a sum of {lesson.shares.sum():.3g}")
         return lesson
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
@@ -153,17 +161,47 @@ class Head:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Head:
-        """Read `to_bytes`. Raises TeachingError: it is no head, or damaged."""
-        about, arrays = unpack("head", content)
+        """Read `to_bytes`. Raises TeachingError: it is no head, damaged, or no lessons are solved so."""
+        about, arrays = unpack("head", content, HEAD)
         try:
-            classes = tuple(TaughtClass(**entry) for entry in about["classes"])
-            head = cls(str(about["digest"]), classes, **arrays, pictures=int(about["pictures"]))
+            classes, pictures = tuple(map(_taught_class, about["classes"])), _count(about["pictures"])
+            digest = _texts([about["digest"]])[0]
         except (KeyError, TypeError, ValueError) as error:
             raise TeachingError(f"expected a head, got one without its parts ({error})") from None
         require_classes([entry.name for entry in classes])
-        if head.directions.ndim != 2 or {len(head.directions), *head.text.shape} != {len(classes)}:
-            raise TeachingError(f"expected directions of {len(classes)} classes, got {list(head.directions.shape)}")
-        return head
+        directions, text = arrays["directions"], arrays["text"]
+        if {len(directions), len(text)} != {len(classes)}:
+            raise TeachingError(f"expected directions of {len(classes)} classes, got {len(directions)}")
+        if np.abs(directions).max() > MAX_WEIGHT or text.min() < 0 or text.max() > 1:
+            raise TeachingError(f"expected directions up to {MAX_WEIGHT:.0f} and factors of text in 0..1, got others")
+        return cls(digest, classes, directions, text, pictures)
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    """A list of texts that UTF-8 can hold. Raises TypeError or ValueError: it is another thing."""
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise TypeError("expected a list of texts")
+    "".join(values).encode()
+    return tuple(values)
+
+
+def _count(value: Any) -> int:
+    """Raises ValueError: it is no whole number from 0 on."""
+    if type(value) is not int or value < 0:
+        raise ValueError("expected a whole number from 0 on")
+    return value
+
+
+def _taught_class(about: Any) -> TaughtClass:
+    """Raises TypeError or ValueError: it is none."""
+    entry = TaughtClass(**about)
+    _texts([entry.name])
+    _count(entry.pictures)
+    _count(entry.wants)
+    for iou in (entry.iou_words, entry.iou_taught):
+        if iou is not None and not 0 <= iou <= 100:  # so is a NaN
+            raise ValueError("expected an IoU of 0 to 100")
+    return entry
 
 
 def require_classes(names: Sequence[str]) -> None:

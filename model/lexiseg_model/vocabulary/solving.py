@@ -85,7 +85,7 @@ def _gathered(lessons: Sequence[Lesson], classes: Sequence[str]) -> Cells:
     shows = np.array([[_shows(lesson, name) for name in classes] for lesson in lessons])
     shown = np.array([shows.sum(0), *(shows[folds != fold].sum(0) for fold in range(folds.max() + 1))], np.int32)
     return Cells(
-        np.concatenate([lesson.cells for lesson in lessons]).astype(np.float32),
+        np.concatenate([lesson.cells for lesson in lessons]).astype(np.float32, order="C"),
         every,
         np.concatenate([lesson.shares for lesson in lessons]),
         np.concatenate(text),

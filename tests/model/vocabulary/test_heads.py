@@ -1,13 +1,17 @@
 """Heads: lessons of pictures in numbers, and what is learned from them."""
 
+import hashlib
+import json
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import ForeignLessonError, TeachingError
-from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES, Head, LabelledPicture, Lesson
+from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES, Head, LabelledPicture, Lesson, TaughtClass
 from lexiseg_model.vocabulary.solving import solve
 
 CLASSES = ("mug", "plate")
@@ -72,6 +76,118 @@ def test_a_lesson_and_a_head_are_read_as_they_were_kept(kind: type[Lesson] | typ
     for damaged in (b"", b"PK\3\4", kept[:-1], kept[:60] + b"\0" + kept[61:]):
         with pytest.raises(TeachingError, match="expected a"):
             kind.from_bytes(damaged)
+
+
+def edited(content: bytes, edit: Callable[[dict[str, Any]], object], numbers: bytes | None = None) -> bytes:
+    """What was kept, with another header or other numbers, and a digest that fits."""
+    start = 44 + int.from_bytes(content[40:44], "little")
+    header = json.loads(content[44:start])
+    edit(header)
+    written = json.dumps(header).encode()
+    rest = len(written).to_bytes(4, "little") + written + (content[start:] if numbers is None else numbers)
+    return content[:8] + hashlib.sha256(rest).digest() + rest
+
+
+EDITS: list[Callable[[dict[str, Any]], object]] = [
+    lambda header: header.update(arrays=[]),
+    lambda header: header.update(about=[]),
+    lambda header: header["about"].update(digest=7),
+    lambda header: header["about"].update(digest="\ud800"),
+    lambda header: header["about"].update(classes=[]),
+    lambda header: header["about"].update(classes="ab"),
+    lambda header: header["about"].update(classes=[7, 8]),
+    lambda header: header["about"]["classes"].append(header["about"]["classes"][0]),
+    lambda header: header["about"].pop("classes"),
+    lambda header: header["arrays"].pop("text"),
+    lambda header: header["arrays"].update(more=["f4", 0]),
+    *(
+        lambda header, layout=layout: header["arrays"].update(text=layout)
+        for layout in (["f8", 2], ["O", 2], [["f2"], 2], "f2", 7, ["f2", -1], ["f4", -1, 2], ["f2", 2**40, 2**40])
+    ),
+    lambda header: header["arrays"]["text"].__setitem__(1, 2**70),
+    lambda header: header["arrays"]["text"].__setitem__(1, True),
+    lambda header: header["arrays"]["text"].__setitem__(1, 1.0),
+]
+
+
+@pytest.mark.parametrize("edit", EDITS)
+@pytest.mark.parametrize("kind", [Lesson, Head])
+def test_a_header_that_lies_is_refused(
+    kind: type[Lesson] | type[Head], edit: Callable[[dict[str, Any]], object]
+) -> None:
+    kept = (lesson() if kind is Lesson else solve([lesson(0), lesson(1)], CLASSES)).to_bytes()
+
+    with pytest.raises(TeachingError, match="expected"):
+        kind.from_bytes(edited(kept, edit))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"cells": np.full((30, 9), np.inf, np.float16)}, "cells: expected finite numbers"),
+        ({"text": np.full((30, 2), np.nan, np.float16)}, "text: expected finite numbers"),
+        ({"text": np.zeros((30, 3), np.float16)}, "up to 512 cells"),
+        ({"labels": np.full(30, 3, np.int16)}, "labels of 0 to 2"),
+        ({"labels": np.full(30, -1, np.int16)}, "labels of 0 to 2"),
+        ({"shares": np.full(30, 1, np.float32)}, "whose sum is 1"),
+        ({"shares": np.linspace(-1, 1, 30, dtype=np.float32)}, "whose sum is 1"),
+        ({"classes": ("mug", "mug")}, "got one twice"),
+    ],
+)
+def test_a_lesson_that_no_picture_teaches_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(TeachingError, match=message):
+        Lesson.from_bytes(replace(lesson(), **changes).to_bytes())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"directions": np.full((2, 9), np.nan, np.float32)}, "directions: expected finite numbers"),
+        ({"directions": np.full((2, 9), 1e30, np.float32)}, "directions up to 1048576"),
+        ({"directions": np.zeros((3, 9), np.float32)}, "directions of 2 classes, got 3"),
+        ({"text": np.full(2, -1, np.float32)}, "factors of text in 0..1"),
+        ({"pictures": -1}, "a whole number"),
+        ({"classes": (TaughtClass("mug", 1, float("nan"), 3.0), TaughtClass("plate", 1))}, "an IoU of 0 to 100"),
+        ({"classes": (TaughtClass("mug", 1.5), TaughtClass("plate", 1))}, "a whole number"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_head_that_no_lessons_make_is_refused(changes: dict[str, Any], message: str) -> None:
+    classes = TaughtClass("mug", 1), TaughtClass("plate", 1)
+    head = Head("weights", classes, np.zeros((2, 9), np.float32), np.zeros(2, np.float32))
+
+    with pytest.raises(TeachingError, match=message):
+        Head.from_bytes(replace(head, **changes).to_bytes())
+
+
+@pytest.mark.parametrize("kind", [Lesson, Head])
+def test_bytes_by_chance_are_refused(kind: type[Lesson] | type[Head]) -> None:
+    rng = np.random.default_rng(0)
+    kept = lesson().to_bytes()
+    for _ in range(300):
+        rest = rng.bytes(int(rng.integers(0, 400)))
+        with pytest.raises(TeachingError):
+            kind.from_bytes(kept[:8] + hashlib.sha256(rest).digest() + rest)
+
+
+@pytest.mark.parametrize("kind", [Lesson, Head])
+def test_a_header_of_many_brackets_is_refused(kind: type[Lesson] | type[Head]) -> None:
+    rest = (200_000).to_bytes(4, "little") + b"[" * 200_000
+
+    with pytest.raises(TeachingError, match="cannot be read"):
+        kind.from_bytes(lesson().to_bytes()[:8] + hashlib.sha256(rest).digest() + rest)
+
+
+@pytest.mark.parametrize("kind", [Lesson, Head])
+def test_another_version_of_the_layout_is_refused(kind: type[Lesson] | type[Head]) -> None:
+    with pytest.raises(TeachingError, match="send the pictures again"):
+        kind.from_bytes(b"lexiseg2" + lesson().to_bytes()[8:])
+
+
+def test_lessons_teach_the_same_before_and_after_they_were_kept() -> None:
+    lessons = [lesson(0), lesson(1)]
+    by_columns = [replace(each, cells=np.asfortranarray(each.cells)) for each in lessons]
+
+    assert solve(by_columns, CLASSES).version == solve(lessons, CLASSES).version
 
 
 def test_a_lesson_is_not_read_as_a_head() -> None:
