@@ -24,11 +24,11 @@ SCHEMA = PAGE.parents[1] / "deploy/helm/lexiseg/values.schema.json"
 SET_BY_CHART = {
     "gateway": frozenset(
         {"host", "http_port", "grpc_port", "workers", "redis_url", "drain_seconds", "api_keys_file"}
-        | {"worker_tls_ca", "worker_tls_certificate", "worker_tls_key"}
+        | {"worker_tls", "worker_tls_ca", "worker_tls_certificate", "worker_tls_key"}
     ),
     "worker": frozenset(
         {"host", "worker_port", "metrics_port", "redis_url", "drain_seconds", "device", "model"}
-        | {"worker_tls_ca", "worker_tls_certificate", "worker_tls_key"}
+        | {"worker_tls", "worker_tls_ca", "worker_tls_certificate", "worker_tls_key"}
     ),
 }
 MIB = 2**20

@@ -26,6 +26,7 @@ BODY_SECONDS = 60.0  # for the whole body of a request, or one gRPC message
 FIRST_MESSAGE_SECONDS = 10.0  # for the first message of a gRPC call, where its length is not known before
 BYTES_PER_POINT = 96  # in JSON, with all digits
 REDIS_URL = re.compile(r"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::[0-9]{1,5})?(?:/[0-9]*)?")  # after ://
+EVERY = "*"  # in a list: every name, origin or public host
 AUTO = "auto"  # as many workers as cores and memory are enough for
 WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 
@@ -80,8 +81,12 @@ class Limits(BaseSettings):
     max_image_bytes: Annotated[int, LIMITS] = Field(20 * 2**20, gt=0, description="bytes of an image file")
     max_pixels: Annotated[int, LIMITS] = Field(40_000_000, gt=0, description="pixels of an image")
     max_classes: Annotated[int, LIMITS] = Field(2048, gt=0, description="classes of a request or a vocabulary")
-    max_text_length: Annotated[int, LIMITS] = Field(128, gt=0, description="characters of one name or synonym")
-    max_prompts: Annotated[int, LIMITS] = Field(256, gt=0, description="prompts of a request")
+    max_text_length: Annotated[int, Read(ASKERS, DEPRECATED)] = Field(
+        128, gt=0, description="characters of one name or synonym; will be constant"
+    )
+    max_prompts: Annotated[int, Read(ASKERS, DEPRECATED)] = Field(
+        256, gt=0, description="prompts of a request; will be constant"
+    )
     min_side: Annotated[int, Read(ASKERS, DEPRECATED)] = Field(
         16, gt=0, description="pixels that each side of an image has at least; will be constant"
     )
@@ -140,14 +145,17 @@ class Settings(BaseSettings):
     worker_token: Annotated[SecretStr | None, Read(("gateway", "worker"), LISTENING)] = Field(
         None, min_length=16, description="secret that gateways show and workers ask for; without it any gateway may ask"
     )
-    worker_tls_ca: Annotated[Path | None, Read(("gateway", "worker"), LISTENING)] = Field(
-        None, description="PEM of the authority that signed gateways and workers; with it, both show a certificate"
+    worker_tls: Annotated[Path | None, Read(("gateway", "worker"), LISTENING)] = Field(
+        None, description="folder of ca.crt, tls.crt and tls.key; with it, gateways and workers show certificates"
     )
-    worker_tls_certificate: Annotated[Path | None, Read(("gateway", "worker"), LISTENING)] = Field(
-        None, description="PEM of the certificate of this gateway or worker"
+    worker_tls_ca: Annotated[Path | None, Read(("gateway", "worker"), DEPRECATED)] = Field(
+        None, description="PEM of the authority; default: ca.crt in LEXISEG_WORKER_TLS"
     )
-    worker_tls_key: Annotated[Path | None, Read(("gateway", "worker"), LISTENING)] = Field(
-        None, description="PEM of its key"
+    worker_tls_certificate: Annotated[Path | None, Read(("gateway", "worker"), DEPRECATED)] = Field(
+        None, description="PEM of the certificate; default: tls.crt in LEXISEG_WORKER_TLS"
+    )
+    worker_tls_key: Annotated[Path | None, Read(("gateway", "worker"), DEPRECATED)] = Field(
+        None, description="PEM of its key; default: tls.key in LEXISEG_WORKER_TLS"
     )
     drain_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
         25.0, ge=0, description="seconds for requests in flight after SIGTERM"
@@ -192,10 +200,10 @@ class Settings(BaseSettings):
         False, description="/metrics asks for an API key too"
     )
     rate_limit: Annotated[float | None, Read(GATEWAYS, ADMISSION)] = Field(
-        None, gt=0, le=1e6, description="requests a second of one key or address"
+        None, gt=0, le=1e6, description="requests a second of one key or address; after a pause one second's at once"
     )
-    rate_burst: Annotated[int | None, Read(GATEWAYS, ADMISSION)] = Field(
-        None, ge=1, description="requests at once after a pause; default: one second's"
+    rate_burst: Annotated[int | None, Read(GATEWAYS, DEPRECATED)] = Field(
+        None, ge=1, description="requests at once after a pause; default: LEXISEG_RATE_LIMIT's of one second"
     )
     concurrency_limit: Annotated[int | None, Read(GATEWAYS, ADMISSION)] = Field(
         None, ge=1, description="requests at a time of one key or address"
@@ -205,11 +213,13 @@ class Settings(BaseSettings):
         ge=1,
         description="bytes of requests held at a time; half as many more of images by URL",
     )
-    url_fetch: Annotated[bool, Read(GATEWAYS, ADMISSION)] = Field(
-        False, description="takes images by URL, from public HTTPS hosts"
+    url_fetch: Annotated[bool, Read(GATEWAYS, DEPRECATED)] = Field(
+        False, description="takes images by URL, from public HTTPS hosts; in its place: * in LEXISEG_URL_NETWORKS"
     )
     url_networks: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADMISSION)] = Field(
-        (), description="networks and hosts like 10.0.0.0/8,minio.lan whose images are taken by URL, over http, too"
+        (),
+        description="whose images are taken by URL: networks and hosts like 10.0.0.0/8,minio.lan, over http, too; "
+        "* is every public host over https",
     )
     cors_origins: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADMISSION)] = Field(
         (), description="origins of web pages that may ask, between commas; * is every one"
@@ -240,7 +250,9 @@ class Settings(BaseSettings):
     job_folders: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, JOBS)] = Field(
         (), description="folders and s3:// prefixes whose pictures a job may name, between commas"
     )
-    job_pictures: Annotated[int, Read(GATEWAYS, JOBS)] = Field(100_000, ge=1, description="pictures of a job")
+    job_pictures: Annotated[int, Read(GATEWAYS, DEPRECATED)] = Field(
+        100_000, ge=1, description="pictures of a job; will be constant"
+    )
     job_archive_bytes: Annotated[int | None, Read(GATEWAYS, DEPRECATED)] = Field(
         None, ge=1, description="bytes of an archive that is sent; default: a tenth of what one client may keep"
     )
@@ -310,7 +322,17 @@ class Settings(BaseSettings):
     @property
     def takes_urls(self) -> bool:
         """Whether images are taken by URL, of public hosts or of `url_networks`."""
-        return self.url_fetch or bool(self.url_networks)
+        return self.fetches_publicly or bool(self.url_networks)
+
+    @property
+    def fetches_publicly(self) -> bool:
+        """Whether images are taken from any public host, over https."""
+        return self.url_fetch or EVERY in self.url_networks
+
+    @property
+    def own_hosts(self) -> tuple[str, ...]:
+        """Networks and hosts of the operator's own whose images are taken, over http, too."""
+        return tuple(entry for entry in self.url_networks if entry != EVERY)
 
     @property
     def first_model(self) -> str:
@@ -379,19 +401,21 @@ class Settings(BaseSettings):
     @classmethod
     def _are_networks_or_hosts(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
         for entry in entries:
+            if entry == EVERY:
+                continue
             try:
                 ip_network(entry)
             except ValueError:
                 # A name without a letter is an address in other words.
                 if not re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9._-]+", entry):
-                    raise ValueError("networks like 10.0.0.0/8 or hosts like minio.lan, without a port") from None
+                    raise ValueError("*, networks like 10.0.0.0/8 or hosts like minio.lan, without a port") from None
         return entries
 
     @field_validator("allowed_hosts")
     @classmethod
     def _are_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         for name in names:
-            if name != "*" and not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", name):
+            if name != EVERY and not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", name):
                 raise ValueError("* or names like segments.example.org, without a port")
         return names
 
@@ -400,6 +424,6 @@ class Settings(BaseSettings):
     def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
         for origin in origins:
             # Browsers compare the whole string: a path or a trailing slash would never match.
-            if origin != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s,*]+", origin):
+            if origin != EVERY and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s,*]+", origin):
                 raise ValueError("* or origins like https://example.org, without a path")
         return origins

@@ -94,8 +94,8 @@ async def _kept(url: httpx.URL, client: str, settings: Settings, use_case: UseCa
         return await use_case.fetch_uncounted(str(content), client)
     except UrlFetchOff:
         raise UrlFetchOff(
-            "Label Studio leads to another host for this picture, as a cloud store: LEXISEG_URL_FETCH=on lets public"
-            " hosts be asked, LEXISEG_URL_NETWORKS those of your own"
+            "Label Studio leads to another host for this picture, as a cloud store: LEXISEG_URL_NETWORKS lets hosts be"
+            " asked, * those of the public"
         ) from None
 
 

@@ -69,7 +69,7 @@ class UseCase:
         self._vocabularies = vocabularies
         self._settings = settings
         if fetcher is None and settings.takes_urls:
-            own, to_public = settings.url_networks, settings.url_fetch
+            own, to_public = settings.own_hosts, settings.fetches_publicly
             fetcher = UrlFetcher(settings.limits.max_image_bytes, own=own, to_public=to_public)
         self._fetcher = fetcher
         self._fetched_bytes = fetched_bytes
@@ -207,7 +207,7 @@ class UseCase:
         """The image at a URL, for what is given to `counted_fetch`; raises as `fetch_url`."""
         if self._fetcher is None:
             raise UrlFetchOff(
-                "image.url: LEXISEG_URL_FETCH is off, so no image is fetched by URL; send the file itself"
+                "image.url: LEXISEG_URL_NETWORKS names no host, so no image is fetched by URL; send the file itself"
             )
         return await self._fetcher.fetch(url, client)
 

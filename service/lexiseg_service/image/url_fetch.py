@@ -207,8 +207,8 @@ class UrlFetcher:
     Args:
         max_bytes: of an image.
         resolve: (host, port) to addresses; called once per hop.
-        own: as LEXISEG_URL_NETWORKS.
-        to_public: as LEXISEG_URL_FETCH.
+        own: networks and hosts of the operator's own.
+        to_public: takes images of public hosts, over https.
         also_allowed: allowed networks besides the public ones.
         ports: allowed in URLs.
         trust: certificate authorities; default: those of certifi.

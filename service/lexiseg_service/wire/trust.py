@@ -24,7 +24,8 @@ from lexiseg_service.wire.server import Context, Handler
 TOKEN = "x-lexiseg-token"
 WORKER_NAME = "lexiseg-worker"  # DNS name in the certificate of every worker
 GUARDED = "/lexiseg."  # our services; health probes have no token
-PARTS = ("worker_tls_ca", "worker_tls_certificate", "worker_tls_key")
+FOLDER = "worker_tls"
+PARTS = {"worker_tls_ca": "ca.crt", "worker_tls_certificate": "tls.crt", "worker_tls_key": "tls.key"}  # files of it
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -49,7 +50,7 @@ class Trust:
         """The credentials of the settings.
 
         Raises:
-            InvalidValue: only some of the three files are set, one cannot be read, or they do not match.
+            InvalidValue: one of the three files is missing or cannot be read, or they do not match.
         """
         token = None if settings.worker_token is None else settings.worker_token.get_secret_value()
         return cls(_identity(settings), token)
@@ -113,33 +114,36 @@ async def _refuse(_: Any, context: Context) -> None:
 
 def _identity(settings: Settings) -> Identity | None:
     """Read and check the files; with a bad one gRPC would only report failed connections."""
-    paths: list[Path | None] = [getattr(settings, part) for part in PARTS]
-    if not any(paths):
+    given: dict[str, Path | None] = {part: getattr(settings, part) for part in PARTS}
+    folder = settings.worker_tls
+    if folder is None and not any(given.values()):
         return None
-    for part, path in zip(PARTS, paths, strict=True):
-        if path is None:
-            raise InvalidValue.of(_names(part), "", "all three of " + ", ".join(map(_names, PARTS)) + ", or none")
-    contents = [_content(part, path) for part, path in zip(PARTS, paths, strict=True) if path is not None]
+    paths = {part: given[part] or (folder or Path()) / file for part, file in PARTS.items()}
+    names = {part: _option(part if given[part] or not folder else FOLDER) for part in PARTS}
+    for part in PARTS:
+        if folder is None and given[part] is None:
+            raise InvalidValue.of(names[part], "", f"all three of {', '.join(names.values())}, or {_option(FOLDER)}")
+    authority, certificate, key = PARTS
+    contents = [_content(names[part], path) for part, path in paths.items()]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_verify_locations(cadata=contents[0].decode("ascii"))
     except (ssl.SSLError, ValueError):
-        raise InvalidValue.of(_names(PARTS[0]), str(paths[0]), "certificates in PEM") from None
+        raise InvalidValue.of(names[authority], str(paths[authority]), "certificates in PEM") from None
     try:
-        context.load_cert_chain(str(paths[1]), str(paths[2]), password="")
+        context.load_cert_chain(str(paths[certificate]), str(paths[key]), password="")
     except (ssl.SSLError, OSError):
-        raise InvalidValue.of(
-            _names(PARTS[1]), str(paths[1]), f"a certificate in PEM, and in {paths[2]} its key without a passphrase"
-        ) from None
+        expected = f"a certificate in PEM, and in {paths[key]} its key without a passphrase"
+        raise InvalidValue.of(names[certificate], str(paths[certificate]), expected) from None
     return Identity(*contents)
 
 
-def _content(part: str, path: Path) -> bytes:
+def _content(name: str, path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InvalidValue.of(_names(part), str(path), f"a file that can be read ({error.strerror})") from None
+        raise InvalidValue.of(name, str(path), f"a file that can be read ({error.strerror})") from None
 
 
-def _names(part: str) -> str:
-    return f"--{part.replace('_', '-')} / LEXISEG_{part.upper()}"
+def _option(setting: str) -> str:
+    return f"--{setting.replace('_', '-')} / LEXISEG_{setting.upper()}"

@@ -254,9 +254,7 @@ def test_gateways_and_workers_show_each_other_certificates_of_their_own() -> Non
     for name, secret in ((GATEWAY, "lexiseg-gateway-tls"), (WORKER, "lexiseg-worker-tls")):
         env = made.env("Deployment", name)
         folder = next(m for m in made.container("Deployment", name)["volumeMounts"] if m["name"] == "hop")["mountPath"]
-        assert {env[f"LEXISEG_WORKER_TLS_{part}"] for part in ("CA", "CERTIFICATE", "KEY")} == {
-            f"{folder}/{file}" for file in ("ca.crt", "tls.crt", "tls.key")
-        }
+        assert env["LEXISEG_WORKER_TLS"] == folder
         assert env["LEXISEG_WORKER_TOKEN"] == {"secretKeyRef": {"name": "lexiseg-hop", "key": "token"}}
         volumes = {v["name"]: v for v in pod(made, "Deployment", name)["volumes"]}
         assert volumes["hop"]["secret"]["secretName"] == secret

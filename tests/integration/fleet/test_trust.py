@@ -27,15 +27,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shown(folder: Path, side: str, token: str = TOKEN) -> dict[str, Any]:
     """The environment of a gateway or a worker."""
     return {
-        "LEXISEG_WORKER_TLS_CA": str(folder / "ca.pem"),
-        "LEXISEG_WORKER_TLS_CERTIFICATE": str(folder / f"{side}.pem"),
-        "LEXISEG_WORKER_TLS_KEY": str(folder / f"{side}-key.pem"),
+        "LEXISEG_WORKER_TLS": str(folder / side),
         "LEXISEG_WORKER_TOKEN": token,
     }
 
 
 def test_a_worker_answers_the_gateway_with_its_certificate_and_token_and_no_other(folder: Path) -> None:
-    strangers = shown(folder / "strangers", "gateway") | {"LEXISEG_WORKER_TLS_CA": str(folder / "ours" / "ca.pem")}
+    strangers = shown(folder / "strangers", "gateway") | {"LEXISEG_WORKER_TLS_CA": str(folder / "ours" / "ca.crt")}
     with Worker(folder / "worker.log", **shown(folder / "ours", "worker")) as worker:
         logs = iter(folder / f"gateway-{number}.log" for number in range(9))
         with (

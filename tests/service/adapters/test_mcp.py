@@ -135,7 +135,7 @@ async def test_urls_are_fetched_only_where_that_is_switched_on(folder: Path) -> 
     async with talking(folder) as client:
         said = await refused(client, "segment", image="https://example.org/a.png", words=["red"])
 
-        assert "LEXISEG_URL_FETCH is off" in said
+        assert "LEXISEG_URL_NETWORKS names no host" in said
 
 
 async def test_without_a_folder_no_file_is_read() -> None:

@@ -84,7 +84,7 @@ def test_options_of_every_type_arrive_in_the_settings() -> None:
         *("--redis-url", "redis://host", "--adapters", "roboflow, kserve"),
     )
 
-    assert (settings.http_port, settings.drain_seconds, settings.url_fetch) == (0, 1.5, False)
+    assert (settings.http_port, settings.drain_seconds, settings.metrics_need_key) == (0, 1.5, False)
     assert (str(settings.models_dir), settings.log_level) == ("models", "debug")
     assert settings.cors_origins == ("https://a.example", "https://b.example")
     assert settings.adapters == ("roboflow", "kserve")

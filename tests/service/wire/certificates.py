@@ -9,19 +9,21 @@ WORKER = "lexiseg-worker"
 
 
 class Authority:
-    """Signs certificates into a folder; the files are named as the settings want them."""
+    """Signs certificates into folders, one a name, as LEXISEG_WORKER_TLS wants them."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._authority = trustme.CA()
-        self.certificate = folder / "ca.pem"
+        self.certificate = folder / "ca.crt"
         self._authority.cert_pem.write_to_path(self.certificate)
 
     def settings_of(self, name: str) -> dict[str, Any]:
         """Of a gateway or worker whose certificate carries a DNS name."""
         issued = self._authority.issue_cert(name)
-        certificate, key = self._folder / f"{name}.pem", self._folder / f"{name}-key.pem"
-        certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
-        issued.private_key_pem.write_to_path(key)
-        return {"worker_tls_ca": self.certificate, "worker_tls_certificate": certificate, "worker_tls_key": key}
+        folder = self._folder / name
+        folder.mkdir(exist_ok=True)
+        self._authority.cert_pem.write_to_path(folder / "ca.crt")
+        (folder / "tls.crt").write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+        issued.private_key_pem.write_to_path(folder / "tls.key")
+        return {"worker_tls": folder}

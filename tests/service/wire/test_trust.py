@@ -137,16 +137,18 @@ def test_a_token_that_could_be_guessed_is_refused_and_not_printed() -> None:
 
 def test_certificates_that_do_not_fit_are_refused_at_the_start(authority: Authority, tmp_path: Path) -> None:
     good = authority.settings_of(WORKER)
-    other_key = authority.settings_of("another")["worker_tls_key"]
+    other_key = authority.settings_of("another")["worker_tls"] / "tls.key"
     damaged = tmp_path / "damaged.pem"
     damaged.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
 
-    for wrong, expected in [
-        ({"worker_tls_key": None}, "all three of .*LEXISEG_WORKER_TLS_KEY"),
-        ({"worker_tls_key": other_key}, "LEXISEG_WORKER_TLS_CERTIFICATE.*its key"),
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"worker_tls": tmp_path}, "LEXISEG_WORKER_TLS: expected a file that can be read .*ca.crt"),
+        ({"worker_tls": None, "worker_tls_ca": authority.certificate}, "all three of .*LEXISEG_WORKER_TLS_KEY"),
+        ({"worker_tls_key": other_key}, "LEXISEG_WORKER_TLS: expected .*its key"),
         ({"worker_tls_ca": damaged}, "LEXISEG_WORKER_TLS_CA.*certificates in PEM"),
         ({"worker_tls_certificate": damaged}, "LEXISEG_WORKER_TLS_CERTIFICATE"),
         ({"worker_tls_certificate": tmp_path / "none.pem"}, "a file that can be read"),
-    ]:
+    ]
+    for wrong, expected in cases:
         with pytest.raises(InvalidValue, match=expected):
             Trust.of(Settings(**{**good, **wrong}))

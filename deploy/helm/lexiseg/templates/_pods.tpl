@@ -124,12 +124,8 @@ livenessProbe:
     secretKeyRef: {name: {{ .token.existingSecret }}, key: {{ .token.key }}}
 {{- end }}
 {{- if include "lexiseg.certificate" $ }}
-- name: LEXISEG_WORKER_TLS_CA
-  value: /etc/lexiseg/hop/ca.crt
-- name: LEXISEG_WORKER_TLS_CERTIFICATE
-  value: /etc/lexiseg/hop/tls.crt
-- name: LEXISEG_WORKER_TLS_KEY
-  value: /etc/lexiseg/hop/tls.key
+- name: LEXISEG_WORKER_TLS
+  value: /etc/lexiseg/hop
 {{- end }}
 {{- end }}
 {{- end }}

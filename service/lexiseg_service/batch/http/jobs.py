@@ -126,7 +126,9 @@ class Jobs:
             sent = [name for name, value in (("urls", asked.urls), ("folder", asked.folder)) if value is not None]
             raise InvalidValue.of("urls", ", ".join(sent + [ARCHIVE] * (archive is not None)) or "none", SOURCE)
         if asked.urls is not None and not self._settings.takes_urls:
-            raise UrlFetchOff("urls: LEXISEG_URL_FETCH is off, so no image is fetched by URL; send an archive")
+            raise UrlFetchOff(
+                "urls: LEXISEG_URL_NETWORKS names no host, so no image is fetched by URL; send an archive"
+            )
         question = stored(asked.question)
         check_fits(asked.to, question)
         if asked.webhook is not None:

@@ -92,7 +92,7 @@ async def test_a_redirect_to_another_host_needs_images_by_url() -> None:
 
 async def test_a_redirect_to_an_inner_host_is_not_followed_with_public_ones_alone() -> None:
     with label_studio() as (other, asked_for), label_studio(redirect=f"{other}/a.png") as (home, _):
-        async with adapted(label_studio_url=home, label_studio_api_key="its-token", url_fetch=True) as client:
+        async with adapted(label_studio_url=home, label_studio_api_key="its-token", url_networks="*") as client:
             answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
 
     assert (answer.status_code, asked_for) == (422, [])

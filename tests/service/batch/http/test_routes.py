@@ -182,7 +182,7 @@ def bomb() -> bytes:
     [
         (None, {}, 422, "one of `urls`, `folder` and the file `archive`"),
         (zipped(PICTURES), {"folder": "/photos"}, 422, "one of `urls`, `folder` and the file `archive`"),
-        (None, {"urls": ["https://example.org/a.png"]}, 403, "LEXISEG_URL_FETCH"),
+        (None, {"urls": ["https://example.org/a.png"]}, 403, "LEXISEG_URL_NETWORKS"),
         (None, {"folder": "/etc"}, 403, "LEXISEG_JOB_FOLDERS"),
         (None, {"folder": "s3://bucket/a/../b"}, 403, "LEXISEG_JOB_FOLDERS"),
         (None, {"folder": "s3://bucket/apples"}, 403, "LEXISEG_JOB_FOLDERS"),
@@ -239,7 +239,7 @@ def test_a_bomb_is_a_picture_that_is_too_large(client: httpx.Client) -> None:
 )
 def test_no_urls_and_a_million_are_one_problem(tmp_path: Path, number: int, status: int, expected: str) -> None:
     with (
-        on_ports(KnownBackend(), jobs=True, state_dir=tmp_path, url_fetch=True) as ports,
+        on_ports(KnownBackend(), jobs=True, state_dir=tmp_path, url_networks="*") as ports,
         httpx.Client(base_url=ports.url, timeout=SOON) as client,
     ):
         answer = create(client, urls=["https://a.org"] * number)

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -104,11 +105,11 @@ async def test_it_is_switched_off_by_default(client: httpx.AsyncClient, backend:
     answer = await ask(client, url="https://pictures.example/a.png")
 
     assert (answer.status_code, answer.json()["type"]) == (403, "url-fetch-off")
-    assert "LEXISEG_URL_FETCH" in answer.json()["detail"]
+    assert "LEXISEG_URL_NETWORKS" in answer.json()["detail"]
     assert backend.asked == []
 
 
-@pytest.mark.parametrize("wrong", ["10.0.0.5/8", "http://minio.lan", "minio.lan:9000", "*", "10.1", "a b"])
+@pytest.mark.parametrize("wrong", ["10.0.0.5/8", "http://minio.lan", "minio.lan:9000", "**", "10.1", "a b"])
 def test_what_is_no_network_and_no_host_is_refused(wrong: str) -> None:
     with pytest.raises(ValidationError, match="networks like"):
         Settings(url_networks=(wrong,))
@@ -131,7 +132,10 @@ async def test_hosts_of_the_settings_are_enough(monkeypatch: pytest.MonkeyPatch,
     assert "LEXISEG_URL_NETWORKS" in answers[1].json()["detail"]
 
 
-async def test_the_setting_switches_it_on(monkeypatch: pytest.MonkeyPatch, backend: KnownBackend) -> None:
-    monkeypatch.setenv("LEXISEG_URL_FETCH", "on")
+@pytest.mark.parametrize("setting", [{"url_networks": "minio.lan,*"}, {"url_fetch": True}])
+def test_a_star_takes_images_of_every_public_host(setting: dict[str, Any]) -> None:
+    settings = Settings(**setting)
 
-    assert create_app(Settings(model="colours"), backend, Metrics()).state.use_case._fetcher is not None
+    assert settings.takes_urls
+    assert settings.fetches_publicly
+    assert "*" not in settings.own_hosts
