@@ -12,8 +12,8 @@
 The folder is shared by a volume where gateway and trainer are apart. A folder that is gone ends its training. Names,
 places and bytes are taken in one step, under a lock of the whole folder, so that several gateways count together.
 
-It is no job of the batch engine: it has no pictures that are answered one by one, but ends in a model or begins again,
-and the sandbox of its trainer reaches neither the ledger of jobs nor its Redis.
+It is no job of the batch engine: no picture is answered by itself, each step needs those before it, and what a killed
+training goes on from is a checkpoint in this folder, all that its sandbox reaches.
 """
 
 from __future__ import annotations
