@@ -29,7 +29,7 @@ async def test_a_batch_holds_the_bytes_of_one_upload_at_a_time() -> None:
         room = 4 * 2 * len(PICTURE)
         limits = Limits(max_image_bytes=len(PICTURE))
         async with adapted(
-            label_studio_url=home, max_bytes_in_flight=room, limits=limits, deadline_seconds=5
+            label_studio_url=home, max_bytes_in_flight=room, limits=limits, deadline_seconds=60
         ) as client:
             answer = await client.post(f"{URL}/predict", json=batch)
 
