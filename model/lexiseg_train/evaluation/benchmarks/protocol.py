@@ -156,6 +156,7 @@ def _policy_protocols() -> dict[str, dict[str, Any]]:
             "source": entry["source"],
             "notes": class_names["notes"],
             "refine": entry.get("refine", "pamr" if entry["settings"]["pamr_iterations"] else "none"),
+            "miou": "mmseg",  # all of them are measured by mmseg's IoUMetric, ade847 and pc459 included
             "datasets": {
                 dataset: _rule(dataset, entry["settings"] | changes, names_of[policy])
                 for dataset, changes in entry["datasets"].items()

@@ -1,5 +1,6 @@
 from itertools import chain
 
+import numpy as np
 import pytest
 
 from lexiseg_model.catalogue.models import find
@@ -51,6 +52,22 @@ def test_trident_has_its_authors_thresholds_for_each_data_set() -> None:
     assert (own["sam_factor"], own["sam_least"], trident.input.short_side) == (3.0, 0.1, 688)
     assert (own["sam_low_bound"], own["sam_strips"]) == (0.6, 2)
     assert "sam_factor" not in other.settings
+
+
+def test_trident_asks_in_the_1887_rows_of_its_class_lists() -> None:
+    asked = {name: questions(benchmark(name), protocol("trident").rule(name)) for name in protocol("trident").datasets}
+
+    assert sum(each.owner.max() + 1 for each in asked.values()) == 1887
+    # Its merging of texts knows several of the background alone.
+    assert all(np.bincount(each.owner)[1:].max() == 1 for each in asked.values())
+    names = {entry.name for entry in asked["ade847"].entries}
+    assert names - {*benchmark("ade847").classes} == {"altar, communion table, lords table"}
+
+
+@pytest.mark.parametrize("name", ["proxyclip", "trident", "corrclip-v2"])
+def test_the_mean_is_that_of_the_authors_on_large_vocabularies_too(name: str) -> None:
+    assert protocol(name).miou == "mmseg"
+    assert {"ade847", "pc459"} <= set(protocol(name).datasets)
 
 
 def test_corrclip_asks_in_its_authors_words() -> None:
