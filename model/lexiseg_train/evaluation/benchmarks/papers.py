@@ -93,12 +93,14 @@ def beside(line: PaperLine, measure: str, card: ModelCard) -> str:
     """Published figures of a card's method and weights, or the nearest one and its differences, in words."""
     figures = {label: values[measure] for label, values in line.published.items() if measure in values}
     models = {label: _model_of(line, label) for label in figures}
-    differences = {label: each.other_weights(card) for label, each in models.items() if each and each.is_of(card)}
+    of_method = {label: each for label, each in models.items() if each and each.is_of(card)}
+    differences = {label: each.other_weights(card) for label, each in of_method.items()}
     if same := [f"{figures[label]} ({label})" for label, different in differences.items() if not different]:
         return "; ".join(same)
     if not differences:
         return NO_FIGURE
-    nearest = min(differences, key=lambda label: len(differences[label]))
+    # As `BenchmarkReport.nearest`.
+    nearest = min(reversed(differences), key=lambda label: len(differences[label]) - (not of_method[label].released))
     return f"{NO_FIGURE}; nearest: {nearest} {figures[nearest]}, with {'; '.join(differences[nearest])}"
 
 
@@ -109,8 +111,9 @@ def _model_of(line: PaperLine, label: str) -> PublishedModel | None:
     model = _table().models.get(label)
     if model is None or line.task == "panoptic":
         return model
-    # Prompts are answered by stage one.
-    return model.model_copy(update={"weights": {k: v for k, v in model.weights.items() if k != "adapter"}})
+    # Prompts are answered by stage one, which was released.
+    weights = {name: value for name, value in model.weights.items() if name != "adapter"}
+    return model.model_copy(update={"weights": weights, "released": True})
 
 
 def to_markdown(card: ModelCard, paper: str, results: Sequence[PaperResult]) -> str:

@@ -38,6 +38,7 @@ class PublishedModel(StrictModel):
     model: dict[str, str]  # `method` and settings of a card that is of the same method
     # Settings of a card that has the same backbone, weights and stage.
     weights: dict[str, str | bool] = Field(default_factory=dict)
+    released: bool = True  # whether its authors gave the weights out; if not, no run repeats the figure
 
     def is_of(self, card: ModelCard) -> bool:
         """Whether a card is of this method and policy."""
@@ -54,6 +55,8 @@ class PublishedModel(StrictModel):
             for key, value in self.weights.items()
             if known.get(key) != value
         ]
+        if not self.released:
+            return [*different, "the authors' weights, never released"]
         return [*different, *(["the authors' weights, not own training"] if card.recipe is not None else [])]
 
 
@@ -130,8 +133,8 @@ class BenchmarkReport:
             different.append(f"protocol {row.protocol or 'not ours'}, not {self.protocol}")
         if row.refine not in (None, self.refine):
             different.append(f"masks {MASKS[row.refine]}, not {MASKS[self.refine]}")
-        if row.convention != self.convention:
-            different.append(f"mean of {row.convention or 'an unstated convention'}, not {self.convention}")
+        if row.convention not in (None, self.convention):
+            different.append(f"mean of {row.convention}, not {self.convention}")
         return different if self.split == "val" else [*different, f"split val, not {self.split}"]
 
     def repeats(self, row: PublishedRow) -> bool:
@@ -140,9 +143,12 @@ class BenchmarkReport:
 
     @property
     def nearest(self) -> PublishedRow | None:
-        """The row of the same method with the fewest differences; None: there is none of this method."""
-        rows = [row for row in self.published if row.is_of(self.card)]
-        return min(rows, key=lambda row: len(self.differences(row)), default=None)
+        """The latest row of the same method with the fewest differences, not counting that weights were never released.
+
+        None: there is none of this method.
+        """
+        rows = [row for row in reversed(self.published) if row.is_of(self.card)]
+        return min(rows, key=lambda row: len(self.differences(row)) - (not row.released), default=None)
 
     @property
     def beside(self) -> str:

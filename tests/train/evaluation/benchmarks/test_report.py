@@ -9,12 +9,14 @@ import pytest
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
+from lexiseg_model.methods.s_seg.settings import SSegSettings
+from lexiseg_model.methods.tcl.blend import TclSettings
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
 from lexiseg_model.types import ModelCard
 from lexiseg_train.data.benchmark import benchmark
 from lexiseg_train.evaluation.benchmarks.papers import PaperResult, beside, lines_of, to_markdown
 from lexiseg_train.evaluation.benchmarks.protocol import protocol
-from lexiseg_train.evaluation.benchmarks.report import PUBLISHED, BenchmarkReport, published, summary
+from lexiseg_train.evaluation.benchmarks.report import NO_FIGURE, PUBLISHED, BenchmarkReport, published, summary
 from lexiseg_train.evaluation.counts import count
 from tests.model.stand_in import card
 
@@ -97,6 +99,38 @@ def test_a_published_figure_is_of_the_same_backbone_and_weights(
         assert not any(f"**{row.label}**" in measured.to_markdown() for row in published())
 
 
+@pytest.mark.parametrize("recipe", [None, "recipe.yaml"])
+@pytest.mark.parametrize(
+    ("method", "settings", "dataset", "nearest"),
+    [
+        ("s_seg", {}, "voc21", "S-Seg (26M pairs) 53.2"),
+        ("s_seg_plus", {}, "voc21", "S-Seg+ (26M pairs) 62.0"),
+        ("unpair_seg", {"adapter": True}, "ade847", "Unpair-Seg (v2) 14.6"),
+        ("unpair_seg", {"adapter": True}, "voc21", "Unpair-Seg (v1, Uni-OVSeg) 78.9"),
+    ],
+)
+def test_a_figure_of_weights_that_were_never_released_is_the_nearest_at_most(
+    recipe: str | None, method: str, settings: dict[str, Any], dataset: str, nearest: str
+) -> None:
+    model = card(name="mine").model_copy(update={"method": method, "recipe": recipe, "settings": settings})
+    name = method.replace("_plus", "").replace("_", "-")
+    measured = report(
+        dataset, card=model, protocol=name, rule=protocol(name).rule(dataset), refine="none",
+        convention=protocol(name).miou or "mmseg",
+    )  # fmt: skip
+
+    assert measured.published_miou is None
+    assert measured.beside == f"{NO_FIGURE}; nearest: {nearest}, with the authors' weights, never released"
+
+
+def test_tcl_over_another_clip_does_not_repeat_the_published_figure() -> None:
+    larger = tcl_card().model_copy(update={"settings": {"architecture": "ViT-L-14"}})
+
+    assert report(card=larger).beside == (
+        f"{NO_FIGURE}; nearest: TCL (PAMR) 55.0, with architecture ViT-B-16, not ViT-L-14"
+    )
+
+
 def test_every_combination_has_the_figure_of_its_own_row_or_none() -> None:
     rows = json.loads(PUBLISHED.read_bytes())["rows"]
     unknown = [row | {"weights": row.get("weights", {}) | {"architecture": "of nobody"}} for row in rows]
@@ -108,15 +142,16 @@ def test_every_combination_has_the_figure_of_its_own_row_or_none() -> None:
         changes = {"method": model["model"]["method"], "recipe": None, "settings": settings}
         measured = report(
             name, card=card(name="mine").model_copy(update=changes), protocol=run["protocol"],
-            refine=run["refine"] or "none", convention=run["convention"],
+            refine=run["refine"] or "none", convention=run["convention"] or "mmseg",
         )  # fmt: skip
         same = [
             row["miou"][name]
             for row in rows
             if name in row["miou"]
+            and row.get("released", True)
             and row["model"] == model["model"]
             and row.get("weights", {}).items() <= model.get("weights", {}).items()
-            and (row["protocol"], row["convention"]) == (run["protocol"], run["convention"])
+            and (row["protocol"], row["convention"]) == (run["protocol"], measured.convention)
             and row["refine"] in (None, measured.refine)
         ]
         if measured.published_miou != (same[-1] if same else None):
@@ -132,7 +167,12 @@ def test_a_method_without_published_figures_has_no_nearest_one() -> None:
 def test_the_defaults_are_those_of_the_settings() -> None:
     table = json.loads(PUBLISHED.read_bytes())["defaults"]
 
-    for method, settings in (("dense_clip", DenseClipSettings()), ("unpair_seg", UnpairSegSettings())):
+    by_method = {
+        "dense_clip": DenseClipSettings(), "tcl": TclSettings(),
+        "unpair_seg": UnpairSegSettings(), "s_seg": SSegSettings(),
+    }  # fmt: skip
+    assert table.keys() == by_method.keys()
+    for method, settings in by_method.items():
         assert {name: getattr(settings, name) for name in table[method]} == table[method]
 
 
@@ -140,7 +180,7 @@ def test_the_defaults_are_those_of_the_settings() -> None:
     ("adapter", "expected"),
     [
         (False, "13.2 (Unpair-Seg v1, CLIP pooling)"),
-        (True, "18.0 (Unpair-Seg v1)"),
+        (True, f"{NO_FIGURE}; nearest: Unpair-Seg v1 18.0, with the authors' weights, never released"),
     ],
 )
 def test_a_paper_s_figures_are_of_the_same_stage(adapter: bool, expected: str) -> None:
@@ -158,7 +198,7 @@ def test_a_paper_s_figure_of_another_stage_is_the_nearest_one() -> None:
     (line,) = [each for each in lines_of("unpair-seg") if (each.dataset, each.task) == ("ade20k-panoptic", "panoptic")]
 
     assert beside(line, "pq", model) == (
-        "no published figure for this combination; nearest: Unpair-Seg v1 14.1, with an adapter"
+        f"{NO_FIGURE}; nearest: Unpair-Seg v1 14.1, with an adapter; the authors' weights, never released"
     )
 
 
