@@ -2,7 +2,7 @@
 
 - playground.png: a photograph, answered.
 - annotate-review.webp, annotate-correct.webp: a project of four photographs, labelled; a mask that a brush corrects.
-- playground.webp: the page at work, for the README's first screen.
+- teach.webp: the page is taught, for the README's first screen.
 
 `python -m docs.write_playground` in a checkout; Chromium as tests/integration/playground needs it.
 """
@@ -16,19 +16,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from playwright.sync_api import FilePayload, Locator, Page, expect, sync_playwright
 
 from tests import chromium, pictures
-from tests.integration.playground.asking import place
+from tests.integration.playground.asking import drag, place
 from tests.integration.server import Server
 
 PICTURES = Path(__file__).with_name("pictures")
 SIZE = {"width": 1200, "height": 640}
 COLOURS = 224
 PATIENCE = 120_000.0  # milliseconds
-ANIMATION = "playground.webp"
-PHOTOGRAPHS = ("cup.jpg", "rocket.jpg")
+ANIMATION = "teach.webp"
+NAME = "gizmo"  # a word that finds nothing
+FRAME = ((150, 20), (470, 345))  # around the cup
 ANIMATION_SIZE = (900, 480)
 QUALITY = 70
 ALBUM = ("flower", "coffee", "chelsea", "china")
@@ -60,15 +61,34 @@ def opened() -> Iterator[Page]:
 
 
 def scenes(page: Page) -> Iterator[Scene]:
-    """Try the photographs as a visitor does: point at one, click, look at the answer."""
-    for name in PHOTOGRAPHS:
-        example = page.locator(f"#examples button[data-picture='{name}']")
-        yield Scene(pointed(page, example), POINTING)
-        example.click()
-        yield Scene(answered(page, "Found"), LOOKING)
-        again = page.locator("#another")
-        yield Scene(pointed(page, again), POINTING)
-        again.click()
+    """Frame a cup in one of three pictures, name and accept it; look at the others."""
+    cup = pictures.photograph("coffee")
+    views = {"one": cup, "two": ImageOps.mirror(cup), "three": cup.crop((60, 0, 600, 360))}
+    page.set_input_files("#files", [photograph(name, view) for name, view in views.items()])
+    expect(page.locator("#strip li")).to_have_count(len(views), timeout=PATIENCE)
+    page.fill("#word", NAME)
+    page.press("#word", "Enter")
+    page.get_by_role("button", name="Label all").click()
+    expect(page.locator("#strip .new")).to_have_count(0, timeout=PATIENCE)
+    page.locator("#panel").evaluate("(panel) => panel.scrollTo(0, 0)")
+    yield Scene(answered(page, "Not found"), POINTING)
+    drag(page, *FRAME)
+    page.fill("#label", NAME)
+    page.press("#label", "Enter")
+    expect(page.locator("#corrected")).to_have_text(NAME, timeout=PATIENCE)
+    yield Scene(answered(page, NAME), POINTING)
+    accept = page.get_by_role("button", name="Accept")
+    yield Scene(pointed(page, accept), POINTING)
+    accept.click()
+    expect(page.locator("#learned")).to_contain_text("Learned", timeout=PATIENCE)
+    yield Scene(answered(page, "Found"), LOOKING)
+    page.locator("#strip button").last.click()
+    yield Scene(answered(page, "Found"), LOOKING)
+
+
+def photograph(name: str, picture: Image.Image) -> FilePayload:
+    """A picture as a file to choose."""
+    return {"name": f"{name}.jpg", "mimeType": "image/jpeg", "buffer": pictures.encoded(picture, "JPEG")}
 
 
 def answered(page: Page, result: str) -> Image.Image:
@@ -107,10 +127,7 @@ def main(folder: Path = PICTURES) -> None:
 
 def annotate(folder: Path = PICTURES) -> None:
     """Write annotate-review.webp and annotate-correct.webp."""
-    files: list[FilePayload] = [
-        {"name": f"{name}.jpg", "mimeType": "image/jpeg", "buffer": pictures.encoded(pictures.photograph(name), "JPEG")}
-        for name in ALBUM
-    ]
+    files = [photograph(name, pictures.photograph(name)) for name in ALBUM]
     with opened() as page:
         page.evaluate("document.getElementById('many').open = true")
         page.set_input_files("#files", files)
@@ -136,7 +153,7 @@ def annotate(folder: Path = PICTURES) -> None:
 
 
 def animate(folder: Path = PICTURES) -> None:
-    """Write playground.webp."""
+    """Write teach.webp."""
     with opened() as page:
         # They are those of the machine that runs this.
         page.evaluate("document.getElementById('timings').style.visibility = 'hidden'")
