@@ -41,7 +41,7 @@ def teach(context: typer.Context, source: Source, name: Name, settings: Settings
         raise typer.BadParameter("or --server URL: where the head is kept", param_hint="'--state-dir FOLDER'")
     from lexiseg_service.commands.local import open_server
     from lexiseg_service.gateway.heads import reviewed_set
-    from lexiseg_service.uploaded_archive import IMPORT
+    from lexiseg_service.gateway.uploaded_archive import IMPORT
 
     reviewed_set.check_importer()
     with TemporaryDirectory(prefix="lexiseg-") as place:

@@ -40,11 +40,11 @@ from lexiseg_service.batch.sources.folder import in_folder
 from lexiseg_service.batch.sources.source import Listed, Picture, SourceKind
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownJob, UrlFetchOff
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
+from lexiseg_service.gateway.times import rfc3339
+from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
-from lexiseg_service.times import rfc3339
-from lexiseg_service.uploaded_archive import ARCHIVE
 from lexiseg_service.watch.background import JobsSeen
 from lexiseg_service.watch.metrics import Metrics
 

@@ -19,7 +19,7 @@ from lexiseg_model.files.names import as_text, is_hidden
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_service.batch.sources.source import Listed, Picture, SourceKind, check_size
 from lexiseg_service.errors import InvalidValue, UndecodableImage
-from lexiseg_service.uploaded_archive import ARCHIVE, BYTES_PER_ENTRY, parts_inside
+from lexiseg_service.gateway.uploaded_archive import ARCHIVE, BYTES_PER_ENTRY, parts_inside
 
 GZIP = b"\x1f\x8b"
 EXPECTED = "a whole zip or an uncompressed tar"

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from lexiseg_model.files.names import as_text
 from lexiseg_service.batch.sources.source import Listed, Picture
 from lexiseg_service.errors import InvalidValue, NotAllowed
-from lexiseg_service.uploaded_archive import ARCHIVE
+from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 
 FOLDER = "folder"
 

@@ -34,8 +34,8 @@ from lexiseg_service.commands.serving.training_run import (
 from lexiseg_service.entry_points import COMMANDS, entry_points_of
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.trainings.training import ENDED, Standing, Training, TrainingFolder
+from lexiseg_service.gateway.uploaded_archive import PROGRAM
 from lexiseg_service.settings import Settings
-from lexiseg_service.uploaded_archive import PROGRAM
 from lexiseg_service.watch import logs
 
 logger = structlog.get_logger("lexiseg.trainer")

@@ -18,13 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lexiseg_service import sandbox
 from lexiseg_service.commands.options import variable
+from lexiseg_service.gateway import sandbox
+from lexiseg_service.gateway.sandbox import Limits, Sandbox
 from lexiseg_service.gateway.trainings.log import WITHHELD, ClientLog
 from lexiseg_service.gateway.trainings.training import ARCHIVE_FILE, IMPORTED, Training, TrainingFolder
-from lexiseg_service.sandbox import Limits, Sandbox
+from lexiseg_service.gateway.uploaded_archive import IMPORT
 from lexiseg_service.settings import Settings
-from lexiseg_service.uploaded_archive import IMPORT
 
 POLL_SECONDS = 0.5
 STOP_SECONDS = 120.0  # for a checkpoint

@@ -18,11 +18,11 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from lexiseg_service.errors import InvalidValue, MalformedRequest, NotAllowed, Unauthorized
 from lexiseg_service.gateway.admission.limits import ClientLimits, RedisLimits, Rule, client_of
+from lexiseg_service.gateway.admission.watched_file import WatchedFile
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE, Shares
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.watched_file import WatchedFile
 
 # Requests of REST and calls of gRPC at a time. Fewer than the edge lets through to one gateway: beyond them a client is
 # refused by its own share, not by a queue that all clients wait in.

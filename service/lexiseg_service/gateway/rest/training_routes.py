@@ -18,7 +18,7 @@ from lexiseg_service.gateway.rest.routes import as_json, caller_of
 from lexiseg_service.gateway.trainings.schemas import TrainingInput, TrainingList, TrainingOutput
 from lexiseg_service.gateway.trainings.training import ENDED
 from lexiseg_service.gateway.trainings.trainings import Trainings
-from lexiseg_service.uploaded_archive import ARCHIVE
+from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 
 router = APIRouter(tags=["trainings"])
 Identity = Annotated[

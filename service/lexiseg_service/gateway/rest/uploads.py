@@ -16,8 +16,8 @@ from starlette.requests import Request
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.routes import settings_of
+from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.question.validation import off_event_loop, parse_object, validate
-from lexiseg_service.uploaded_archive import ARCHIVE
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -12,7 +12,7 @@ from lexiseg_model.errors import TooManyEntriesError
 from lexiseg_model.files.archives import open_zip
 from lexiseg_model.files.names import is_hidden
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.uploaded_archive import ARCHIVE, BYTES_PER_ENTRY, parts_inside
+from lexiseg_service.gateway.uploaded_archive import ARCHIVE, BYTES_PER_ENTRY, parts_inside
 
 MAX_FILES = 20_000
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from lexiseg_service import watched_file
 from lexiseg_service.errors import InvalidValue, Unauthorized
+from lexiseg_service.gateway.admission import watched_file
 from lexiseg_service.gateway.admission.access import Keys, key_of, line_of
 from lexiseg_service.gateway.admission.limits import Rule
 from lexiseg_service.settings import Settings

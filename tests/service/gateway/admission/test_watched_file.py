@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from lexiseg_service import watched_file
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.watched_file import WatchedFile
+from lexiseg_service.gateway.admission import watched_file
+from lexiseg_service.gateway.admission.watched_file import WatchedFile
 
 
 @pytest.fixture(autouse=True)

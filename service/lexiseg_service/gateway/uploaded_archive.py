@@ -6,7 +6,7 @@ import sys
 
 from lexiseg_model.files.archives import parts_of
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.sandbox import Limits
+from lexiseg_service.gateway.sandbox import Limits
 
 ARCHIVE = "archive"  # the field of a form
 BYTES_PER_ENTRY = 128  # of a zip's directory: 46, a name and extra fields
