@@ -67,7 +67,7 @@ class Names:
     def __init__(self) -> None:
         self._taken: set[int] = set()  # hashes: of a million names, 60 MB less
 
-    def of(self, source: str) -> str:
+    def next_for(self, source: str) -> str:
         """The name of the next picture."""
         return self.first_free(safe_name(source))
 

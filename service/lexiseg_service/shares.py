@@ -1,6 +1,6 @@
 """A bounded amount of something (bytes, calls, places) shared fairly between clients.
 
-    wait, take -> Hold -> keep (returns the part that is not needed) -> release
+    wait, take -> Hold -> reduce_to (returns the part that is not needed) -> release
 
 A client may hold a fraction of what the others leave: with one half, the first client gets a half, two clients a third
 each. The last quarter is for clients that hold nothing yet: halves alone leave less than one unit after a dozen
@@ -39,7 +39,7 @@ class Hold(AbstractContextManager["Hold"]):
         """Whether everything is returned."""
         return not self._amount
 
-    def keep(self, amount: int) -> None:
+    def reduce_to(self, amount: int) -> None:
         """Return everything above `amount`."""
         if amount < self._amount:
             spare, self._amount = self._amount - amount, amount
@@ -47,7 +47,7 @@ class Hold(AbstractContextManager["Hold"]):
 
     def release(self) -> None:
         """Return everything; a second call does nothing."""
-        self.keep(0)
+        self.reduce_to(0)
 
     def __exit__(self, *_: object) -> None:
         self.release()
@@ -57,7 +57,7 @@ class Hold(AbstractContextManager["Hold"]):
 class _Waiter:
     client: str
     amount: int
-    beside: Hold | None
+    adds_to: Hold | None
     granted: asyncio.Future[Hold]
 
 
@@ -91,23 +91,23 @@ class Shares:
             raise refusal
         return self._grant(client, amount)
 
-    async def wait(self, client: str, amount: int, seconds: float, beside: Hold | None = None) -> Hold:
+    async def wait(self, client: str, amount: int, seconds: float, adds_to: Hold | None = None) -> Hold:
         """Take an amount as soon as it is free and those before it in the fair queue are served.
 
         Args:
             client: the holder.
             amount: of units.
             seconds: at most.
-            beside: what the same request of the client holds already.
+            adds_to: what the same request of the client holds already; the new hold is beside it.
 
         Raises:
             RateLimited: the client itself held its share all the time.
             QueueFull: all clients together held too much all the time.
         """
         amount = self._bounded(amount)
-        if self._is_next(client, amount, beside) or (not self._waiting and self._refusal(client, amount) is None):
+        if self._is_next(client, amount, adds_to) or (not self._waiting and self._refusal(client, amount) is None):
             return self._grant(client, amount)
-        waiter = _Waiter(client, amount, beside, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(client, amount, adds_to, asyncio.get_running_loop().create_future())
         self._waiting.add(waiter, Sender(client))
         self._serve_waiters()
         try:
@@ -138,14 +138,14 @@ class Shares:
         held = self._held[client]
         return not held or held + amount <= self._share(client)
 
-    def _is_next(self, client: str, amount: int, beside: Hold | None) -> bool:
+    def _is_next(self, client: str, amount: int, adds_to: Hold | None) -> bool:
         """Whether more for a hold is due: it is the oldest of all, or the client's oldest and there is room."""
-        if beside is None or beside not in self._holds:
+        if adds_to is None or adds_to not in self._holds:
             return False
-        if beside is next(iter(self._holds)):
+        if adds_to is next(iter(self._holds)):
             return True
         has_room = self.in_use + amount <= self._total
-        return has_room and beside is next(hold for hold, owner in self._holds.items() if owner == client)
+        return has_room and adds_to is next(hold for hold, owner in self._holds.items() if owner == client)
 
     def _refusal(self, client: str, amount: int) -> ServiceError | None:
         if not self._fits(client, amount):
@@ -179,7 +179,7 @@ class Shares:
         if not self._waiting:
             return
         for waiter in self._waiting:
-            if self._is_next(waiter.client, waiter.amount, waiter.beside):
+            if self._is_next(waiter.client, waiter.amount, waiter.adds_to):
                 self._serve(waiter)
         # If the next one must wait for room, so must smaller amounts, which would overtake it forever.
         while (due := self._waiting.next(self._has_share)) and self.in_use + due.amount <= self._total:

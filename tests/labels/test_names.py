@@ -28,7 +28,7 @@ PATHS = {
 def test_names_are_safe_and_each_is_given_once() -> None:
     names = Names()
 
-    assert {source: names.of(source) for source in PATHS} == PATHS
+    assert {source: names.next_for(source) for source in PATHS} == PATHS
 
 
 def test_a_suffix_is_that_of_a_picture() -> None:

@@ -49,7 +49,7 @@ def test_more_than_a_client_may_ever_hold_passes_while_it_holds_nothing_else() -
     assert shares.in_use == 50
     with pytest.raises(RateLimited):
         shares.take("one", 1)
-    hold.keep(1000)
+    hold.reduce_to(1000)
     assert shares.in_use == 50
 
 
@@ -65,7 +65,7 @@ async def test_waiters_are_served_in_order() -> None:
     # The small one would fit sooner, and would push the large one aside for ever if others like it came.
     waiting = [asyncio.create_task(ask("large", 90)), asyncio.create_task(ask("small", 20))]
     await asyncio.sleep(0)
-    first.keep(50)
+    first.reduce_to(50)
     assert order == []
     first.release()
     await asyncio.wait_for(asyncio.gather(*waiting), SOON)

@@ -101,7 +101,7 @@ class Writer:
         path, source = Path(os.path.abspath(path)), self._source(path)
         stamp = _stamp(path)
         picture = Picture(
-            name=self._names.of(source),
+            name=self._names.next_for(source),
             size=answer.size,
             segments=answer.segments,
             source=source,

@@ -81,7 +81,7 @@ def _read_anew(job: BulkJob, destination: Destination, size: Size, left_out: set
 
 def _picture(job: BulkJob, row: Row, names: Names, suffix: str) -> Labelled:
     return Labelled(
-        name=names.of(row["id"]),
+        name=names.next_for(row["id"]),
         size=(row["size"][0], row["size"][1]),
         segments=segments_of(row),
         source=row["id"],

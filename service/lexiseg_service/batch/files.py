@@ -63,7 +63,7 @@ class Files:
         else:
             write_durably(_placed(self.folder, name), lambda fresh: fresh.write_bytes(content), PRIVATE)
 
-    def keep(self, name: str, source: BinaryIO) -> None:
+    def copy(self, name: str, source: BinaryIO) -> None:
         """Write a file from the beginning of another."""
         source.seek(0)
         if self.folder is None:

@@ -69,7 +69,7 @@ def _pictures(lines: Lines) -> Iterator[Picture]:
             continue
         size = (int(answer["size"][0]), int(answer["size"][1]))
         yield Picture(
-            name=names.of(line["image"]),
+            name=names.next_for(line["image"]),
             size=size,
             segments=[segment_of(segment, size, None) for segment in answer["segments"]],
             source=line["image"],

@@ -180,7 +180,7 @@ class Runner:
             try:
                 self.open = await self._in_thread(self._ledger.open_jobs)
                 self._turns.look(self.open)
-                self._asker.keep({job.id for job in self.open})
+                self._asker.close_all_but({job.id for job in self.open})
                 while not self._stopping and (turn := self._turns.next()) is not None:
                     await self._give(*turn)
                 self._away = None

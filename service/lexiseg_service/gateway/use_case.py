@@ -235,7 +235,7 @@ class UseCase:
             size = len(content)
             return content
         finally:
-            hold.keep(size)
+            hold.reduce_to(size)
 
     def _model(self, question: Question) -> tuple[ModelCard, str]:
         """The card for a request, and the model name for workers: with the version, if the request names one."""

@@ -250,7 +250,7 @@ class Engine:
             vocabulary = segmenter.readable(vocabulary, self.languages.read)
         job.request = replace(job.request, vocabulary=segmenter.explained(vocabulary))
         texts = needed_texts(segmenter, job.request.vocabulary)
-        job.lookup = self.text_caches.of(segmenter).find(texts, job.request.owner)
+        job.lookup = self.text_caches.cache_of(segmenter).find(texts, job.request.owner)
 
     # Compute, texts, finish
 
@@ -259,7 +259,7 @@ class Engine:
         assert job.features is not None
         if job.request.remember:
             entry = Remembered(job.features, job.image, job.notes)
-            job.features = self.feature_cache.keep(self.feature_cache.key_of(job), entry).features
+            job.features = self.feature_cache.add(self.feature_cache.key_of(job), entry).features
         self._to_texts(job)
 
     def _to_texts(self, job: AnyJob) -> None:
@@ -294,7 +294,7 @@ class Engine:
         if not isinstance(segmenter, Words):
             return
         words = tuple(ClassEntry(word) for word in segmenter.card.background.words) or (ClassEntry("warm-up"),)
-        self.text_caches.of(segmenter).rows(segmenter.texts(words))
+        self.text_caches.cache_of(segmenter).rows(segmenter.texts(words))
 
     def close(self, seconds: float) -> None:
         """Refuse new requests, answer those in flight for at most `seconds`, fail the rest, and stop."""

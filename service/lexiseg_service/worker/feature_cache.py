@@ -60,7 +60,7 @@ class FeatureCache(Lru[FeatureKey, Remembered]):
         entries = (entry for key, entry in self.items() if (key.owner, key.image_id) == (owner, image_id))
         return next(entries, None)
 
-    def keep(self, key: FeatureKey, entry: Remembered) -> Remembered:
+    def add(self, key: FeatureKey, entry: Remembered) -> Remembered:
         """Add an entry; one that is larger than the whole cache is not kept.
 
         Returns:

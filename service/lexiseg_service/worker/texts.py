@@ -79,7 +79,7 @@ class TextCaches:
         """Whether the circuit breaker of Redis is open."""
         return self.redis is not None and self.redis.link.away
 
-    def of(self, segmenter: Segmenter) -> TextCache:
+    def cache_of(self, segmenter: Segmenter) -> TextCache:
         """The rows of one model's text tower."""
         return self.space(segmenter.text_digest, words_of(segmenter).encode_texts)
 
@@ -160,7 +160,7 @@ class TextCache:
                 new_rows = {text: row.tobytes() for text, row in zip(left, encoded, strict=True)}
                 self._keep(new_rows)
         if new_rows and self._shared.redis is not None:
-            self._shared.redis.keep(self._tower, new_rows)
+            self._shared.redis.write(self._tower, new_rows)
         lookup.rows |= rows | new_rows
 
     def _first_asked(self, owner: str, texts: Iterable[str]) -> int:
@@ -205,7 +205,7 @@ class TextStage:
 
     def _step(self, since: float, submitted: float, job: AnyJob) -> None:
         """Encode one chunk of a job that is in this stage since a time, and was submitted for this chunk later."""
-        cache, lookup = self._caches.of(job.loaded.segmenter), job.lookup
+        cache, lookup = self._caches.cache_of(job.loaded.segmenter), job.lookup
         if submitted == since:
             cache.fetch(lookup, job.request.owner)
         if lookup.missing:
@@ -275,7 +275,7 @@ class RedisRows:
             errors += len(values) - len(valid)
         return rows, errors
 
-    def keep(self, tower: str, rows: RowsByText) -> None:
+    def write(self, tower: str, rows: RowsByText) -> None:
         """Write rows over whatever was there."""
         keys = {key_of(tower, text): row for text, row in rows.items()}
         values = {key: encode(self._secret, key, row) for key, row in keys.items()}

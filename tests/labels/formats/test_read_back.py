@@ -175,7 +175,7 @@ def written_set(door: str, answers: Answers, names: list[str], root: Path) -> Pa
             path.rename(out / "masks" / path.name)
     known = Names()
     for name in answers:
-        place = out / PLACES.get(to, "") / f"{known.of(name)}.png"
+        place = out / PLACES.get(to, "") / f"{known.next_for(name)}.png"
         if not place.exists():
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(photographs / name, place)

@@ -30,9 +30,9 @@ def entry(n_bytes: int = 100) -> Remembered:
 
 def test_concurrent_requests_use_the_first_features() -> None:
     cache, first = FeatureCache(1000), entry(100)
-    cache.keep(key(), first)
+    cache.add(key(), first)
 
-    assert cache.keep(key(), entry(60)) is first
+    assert cache.add(key(), entry(60)) is first
     assert cache.get(key()) is first
     assert cache.weight == 100
 
@@ -43,8 +43,8 @@ def derive(kept: Remembered, n_bytes: int, name: str = "proposals") -> None:
 
 def test_the_growth_of_an_entry_evicts_others() -> None:
     cache, grows = FeatureCache(250), entry(100)
-    cache.keep(key("a"), entry(100))
-    cache.keep(key("b"), grows)
+    cache.add(key("a"), entry(100))
+    cache.add(key("b"), grows)
 
     derive(grows, 60)
     cache.weigh(key("b"))
@@ -60,7 +60,7 @@ def test_the_bytes_held_never_drift(steps: list[tuple[str, int]]) -> None:
     entries = [entry(100) for _ in range(4)]
     for number, (step, index) in enumerate(steps):
         if step == "keep":
-            cache.keep(key(str(index)), entries[index])
+            cache.add(key(str(index)), entries[index])
         elif step == "grow":
             derive(entries[index], 30, str(number))
         elif step == "weigh":

@@ -104,7 +104,7 @@ class Asker:
         """Have the pictures of a kind of source fetched by a function."""
         self._fetches[kind] = fetch
 
-    def keep(self, jobs: Set[str]) -> None:
+    def close_all_but(self, jobs: Set[str]) -> None:
         """Close the archives of all other jobs: an open file takes room on the disk after it is removed."""
         for identity, _ in self._readers.items():
             if identity not in jobs:

@@ -187,7 +187,7 @@ class Jobs:
             raise refusal(held, limits, n_bytes)
         try:
             if archive is not None:
-                await asyncio.to_thread(self._files.keep, f"{job.id}/{ARCHIVE}", archive)
+                await asyncio.to_thread(self._files.copy, f"{job.id}/{ARCHIVE}", archive)
             if not await ask_ledger(self._ledger.plan, job.id, pictures):
                 raise NotReady("the job was removed while it was added", RETRY_SECONDS)
         except BaseException as error:

@@ -312,7 +312,7 @@ class Guard:
             if received > max_bytes:
                 raise _too_large(received, max_bytes)
             if is_complete:
-                hold.keep(received)
+                hold.reduce_to(received)
             return message
 
         return limited

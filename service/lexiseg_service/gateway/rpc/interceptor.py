@@ -26,8 +26,8 @@ from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, QueueFull, RateLimited, ServiceError, unexpected
 from lexiseg_service.gateway.admission.access import HEADERS, AccessControl, Caller, key_of, refuse_repeated
-from lexiseg_service.gateway.admission.proxies import Proxies
 from lexiseg_service.gateway.rpc.open_methods import DETAIL, plain_spoken
+from lexiseg_service.gateway.rpc.trusted_proxies import TrustedProxies
 from lexiseg_service.gateway.waits import end_by
 from lexiseg_service.settings import BODY_SECONDS, FIRST_MESSAGE_SECONDS, STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.shares import Hold
@@ -63,7 +63,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self, access: AccessControl, settings: Settings, metrics: Metrics, tracing: Tracing | None = None
     ) -> None:
         self._access = access
-        self._proxies = Proxies()
+        self._proxies = TrustedProxies()
         self._metrics = metrics
         self._max_bytes = settings.limits.grpc_bytes
         self._room_seconds = settings.deadline_seconds
@@ -101,7 +101,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 expected = self._max_bytes if announced is None else min(announced, self._max_bytes)
                 with await self._room(client, expected, seconds) as room:
                     message = await self._first(context, client, known=announced is not None)
-                    room.keep(message.ByteSize())
+                    room.reduce_to(message.ByteSize())
                     answered = await method(message, context)
                     call.answered = time.monotonic()
                     await self._write(answered, context, BODY_SECONDS)

@@ -56,7 +56,7 @@ class ParsedVocabularies(Lru[str, Parsed]):
         super().__init__(MAX_BYTES, lambda _, parsed: parsed.vocabulary.nbytes if parsed.vocabulary else 0)
         self._limits = limits
 
-    async def of(self, slot: str, content: bytes | None) -> NamedVocabulary | None:
+    async def vocabulary_of(self, slot: str, content: bytes | None) -> NamedVocabulary | None:
         """The vocabulary of a document; None where there is none or it is invalid."""
         if content is None:
             return None
@@ -123,7 +123,7 @@ class Vocabularies:
         visible: dict[str, NamedVocabulary] = {}
         for slot, content in sorted(documents.items(), key=lambda each: "~" in each[0]):  # own ones replace shared ones
             owner, _, name = slot.rpartition("~")
-            if owner in ("", key) and (vocabulary := await self._parsed.of(slot, content)) is not None:
+            if owner in ("", key) and (vocabulary := await self._parsed.vocabulary_of(slot, content)) is not None:
                 visible[name] = vocabulary
         own = [visible[name] for name in sorted(visible)]
         return [*filter(None, lists), *own]
@@ -148,7 +148,7 @@ class Vocabularies:
         for _ in range(MAX_ATTEMPTS):
             shared_slot, own_slot = slot_of(name, ""), slot_of(name, caller.owner)
             contents = {slot: await self.store.read(slot) for slot in {shared_slot, own_slot}}
-            parsed = {slot: await self._parsed.of(slot, content) for slot, content in contents.items()}
+            parsed = {slot: await self._parsed.vocabulary_of(slot, content) for slot, content in contents.items()}
             common = parsed[shared_slot]
             changeable = common if common is not None and common.may_be_changed_by(caller) else None
             current = parsed[own_slot] or changeable
@@ -223,7 +223,7 @@ class Vocabularies:
             raise InvalidValue.of("name", "one more", f"at most {MAX_VOCABULARIES} vocabularies; delete one first")
         if not caller.owner:
             return
-        parsed = [await self._parsed.of(slot, content) for slot, content in documents.items()]
+        parsed = [await self._parsed.vocabulary_of(slot, content) for slot, content in documents.items()]
         if sum(each is not None and each.owner == caller.owner for each in parsed) >= MAX_VOCABULARIES_PER_KEY:
             expected = f"at most {MAX_VOCABULARIES_PER_KEY} vocabularies of one key; delete one first"
             raise InvalidValue.of("name", "one more", expected)
@@ -234,7 +234,7 @@ class Vocabularies:
         own_slot = slot_of(name, key)
         # The own slot is read again: a vocabulary that becomes unshared is written there first.
         for slot in (own_slot, name, own_slot) if own_slot != name else (own_slot,):
-            if (vocabulary := await self._parsed.of(slot, await self.store.read(slot))) is not None:
+            if (vocabulary := await self._parsed.vocabulary_of(slot, await self.store.read(slot))) is not None:
                 return vocabulary
         return None
 

@@ -103,9 +103,9 @@ def colours(tower: str = "colours") -> ColourSegmenter:
 def test_models_with_one_text_tower_share_its_rows() -> None:
     caches = TextCaches(Settings(), Metrics())
     one, other = colours(), colours()
-    caches.of(one).rows(["red", "sky"])
+    caches.cache_of(one).rows(["red", "sky"])
 
-    assert caches.of(other).rows(["sky", "sea"]).misses == 1
+    assert caches.cache_of(other).rows(["sky", "sea"]).misses == 1
     assert (one.asked, other.asked) == (["red", "sky"], ["sea"])
 
 
@@ -115,11 +115,11 @@ def test_all_towers_together_keep_no_more_bytes_than_they_may() -> None:
 
     for index in range(10):
         for model in models:
-            caches.of(model).rows([f"word {index}"])
+            caches.cache_of(model).rows([f"word {index}"])
 
     assert 0 < caches.memory.weight <= 1000
-    assert caches.of(models[-1]).rows(["word 9"]).misses == 0
-    assert caches.of(models[0]).rows(["word 0"]).misses == 1
+    assert caches.cache_of(models[-1]).rows(["word 9"]).misses == 0
+    assert caches.cache_of(models[0]).rows(["word 0"]).misses == 1
 
 
 def test_a_text_is_new_to_each_key_and_tower_once() -> None:

@@ -18,8 +18,8 @@ MESSAGE_PREFIX = "x-message-prefix"  # the first bytes of the first message, in 
 PLAIN_MESSAGE = re.compile("00([0-9A-Fa-f]{8})")
 
 
-class Proxies:
-    """The proxies that are trusted; uvicorn's own rules read what they say."""
+class TrustedProxies:
+    """Reads what the trusted ones say, by uvicorn's own rules."""
 
     def __init__(self) -> None:
         async def nothing(*_: object) -> None:
