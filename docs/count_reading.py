@@ -13,27 +13,41 @@ ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (".py", ".c", ".h")
 GENERATED = "stubs"
 SERVING = ("core", "serve", "labels", "client")  # what a reader of serving opens
-MODEL, SERVICE = "model/lexiseg_model", "service/lexiseg_service"
+MODEL, SERVICE, LABELS = "model/lexiseg_model", "service/lexiseg_service", "labels/lexiseg_labels"
 TINY, COMMANDS = f"{MODEL}/methods/tiny", f"{SERVICE}/commands"
 PARTS = {
     "core": (MODEL, TINY, f"{MODEL}/methods/__init__.py"),
-    "serve": (SERVICE, f"{COMMANDS}/serving", f"{COMMANDS}/joined.py", f"{COMMANDS}/options.py"),
-    "labels": ("labels/lexiseg_labels",),
+    "serve": (SERVICE, f"{COMMANDS}/serving", f"{COMMANDS}/options.py"),
+    "labels": (LABELS,),
     "client": ("clients/python/lexiseg_client",),
     # Work that is not one request: jobs, bulk, trainings.
     "batch": (
-        *(f"{SERVICE}/{each}" for each in ("batch", "gateway/trainings", "gateway/rest/training_routes.py")),
-        *(f"{COMMANDS}/{each}" for each in ("bulk.py", "serving/trainer.py", "serving/training_run.py")),
+        *(f"{SERVICE}/{each}" for each in ("batch", "gateway/trainings", "gateway/times.py")),
+        *(f"{SERVICE}/gateway/rest/{each}.py" for each in ("training_routes", "events")),
+        f"{COMMANDS}/bulk.py",
+        *(f"{COMMANDS}/serving/{each}.py" for each in ("trainer", "training_run")),
     ),
-    # Commands on files, other tools' protocols, and what makes the page's graphs.
+    # Commands on files, other tools' protocols, and what makes the page's graphs: no server imports them.
     "tools": (
-        *(f"{SERVICE}/{each}" for each in ("adapters", "commands", "web")),
-        *(f"{TINY}/{each}.py" for each in ("browser", "browser_graphs", "browser_parts")),
+        *(f"{SERVICE}/{each}" for each in ("adapters", "commands", "web", "cli.py", "in_process.py")),
+        *(f"{COMMANDS}/serving/{each}.py" for each in ("app", "vocabularies")),
+        *(f"{MODEL}/{each}" for each in ("command_line", "pictures/listing.py", "tasks/label_maps.py")),
+        *(f"{TINY}/{each}.py" for each in ("browser", "browser_graphs", "browser_parts", "mask_graphs")),
+        f"{MODEL}/export/wasm.py",
+        *(f"clients/python/lexiseg_client/{each}.py" for each in ("cvat", "cvat_clicks", "osam")),
         "clients/qgis",
     ),
-    # Every method but tiny, what they share, and the suite that they pass.
-    "methods": (f"{MODEL}/methods", f"{MODEL}/clip", f"{MODEL}/testing"),
-    "train": ("model/lexiseg_train",),
+    # Every method but tiny, what they share, their imports, and the suite that they pass.
+    "methods": (
+        *(f"{MODEL}/{each}" for each in ("methods", "clip", "testing")),
+        *(f"{MODEL}/catalogue/{each}.py" for each in ("hub", "importing", "transformers_model")),
+    ),
+    # Learning, and the readers of its data sets.
+    "train": (
+        "model/lexiseg_train",
+        *(f"{LABELS}/formats/{each}_reading.py" for each in ("coco", "datumaro", "label_studio", "labelme", "yolo")),
+        f"{LABELS}/annotations.py",
+    ),
 }
 
 
