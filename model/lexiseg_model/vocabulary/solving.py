@@ -18,7 +18,7 @@ from lexiseg_model.kernel import library
 from lexiseg_model.kernel.library import Cells, Learnt
 from lexiseg_model.vocabulary.heads import UNKNOWN, Head, Lesson, TaughtClass, require_classes, require_lessons
 
-STRENGTH = 0.45  # of the ridge, in variances of each feature; divided by the root of the number of pictures
+STRENGTH = 2.2  # of the ridge, in variances of each feature; divided by the number of pictures
 SCALE = 10.0  # logits between a class and the others, where the cells fit it exactly
 MAX_TEXT = 10.0  # logits by words count up to here
 WORDS_PICTURES = 10  # pictures from which a class's words count for half
@@ -92,7 +92,7 @@ def _gathered(lessons: Sequence[Lesson], classes: Sequence[str]) -> Cells:
         np.repeat(folds, [len(lesson.labels) for lesson in lessons]).astype(np.int32),
         shown,
         1 / (1 + shown[0] / WORDS_PICTURES),
-        STRENGTH / len(lessons) ** 0.5,
+        STRENGTH / len(lessons),
     )
 
 
