@@ -1,8 +1,9 @@
 """The playground in Chromium: `python -m benchmarks page [FOLDER]`, FOLDER a site of `lexiseg site`.
 
-Load time on a slow connection, and latency from a click to its painted mask. For a site also: bytes of the first visit;
-time to the first mask of a 640 x 480 image with warm graphs on one WebAssembly thread, for another word and for a
-preview; and memory growth from 20 to 200 images.
+Load time on a slow connection, and latency from a click to its painted mask. For a service also: from the tenth picture
+accepted to what it teaches, painted on the eleventh. For a site also: bytes of the first visit; time to the first mask
+of a 640 x 480 image with warm graphs on one WebAssembly thread, for another word and for a preview; and memory growth
+from 20 to 200 images.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import psutil
-from playwright.sync_api import Browser, Page, Response, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Page, Response, expect, sync_playwright
 
 from benchmarks.timing import print_table
 from tests import chromium, pictures
 from tests.http_server import serving_files
+from tests.integration.playground.asking import SIZE, drag
 from tests.integration.server import Server
 
 TIMEOUT_MS = 120_000.0
@@ -33,6 +35,22 @@ WATCH = """() => {
     new MutationObserver(() => requestAnimationFrame(() => painted.push(performance.now() - clicked)))
         .observe(canvas, { attributeFilter: ["data-painted"] });
 }"""
+# Milliseconds from accepting a picture until the next one's answer with what so many pictures taught is painted.
+ACCEPT = """async (pictures) => {
+    const { state, wordsQuestion } = await import("/playground/page.js");
+    const canvas = document.getElementById("canvas");
+    const isTaught = () =>
+        state.head?.pictures === pictures && state.picture.doc.asked === JSON.stringify(wordsQuestion());
+    const began = performance.now();
+    document.getElementById("accept").click();
+    return new Promise((done) => {
+        const look = () => isTaught() && requestAnimationFrame(() => done(performance.now() - began));
+        new MutationObserver(look).observe(canvas, { attributeFilter: ["data-painted"] });
+    });
+}"""
+TAUGHT = 10  # pictures
+WORD = "gizmo"  # the model knows none
+CUP = (0.25, 0.05, 0.75, 0.82)  # left, top, right and bottom of the cup in its photograph
 LOADED = "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
 WARM_UP_IMAGES, IMAGES = 20, 200
 # Each seed gives another image of random rectangles.
@@ -77,7 +95,9 @@ def main(arguments: Sequence[str]) -> None:
     with sync_playwright() as playwright, chromium.started(playwright) as browser:
         with TemporaryDirectory() as folder, Server(Path(folder) / "log.jsonl") as server:
             print_table(
-                "Page of a service", ["", "figure"], [*first_load(browser, server.url), *clicks(browser, server.url)]
+                "Page of a service",
+                ["", "figure"],
+                [*first_load(browser, server.url), *clicks(browser, server.url), *teaching(browser, server.url)],
             )
         for folder in arguments:
             with serving_files(Path(folder)) as url:
@@ -130,6 +150,43 @@ def click_times(page: Page, size: tuple[int, int]) -> list[float]:
         page.wait_for_timeout(300)
     times: list[float] = page.evaluate("painted")
     return times[1:]
+
+
+def teaching(browser: Browser, url: str) -> list[list[str]]:
+    """From a picture accepted to what all accepted ones teach, painted on the next; the cup is framed in each."""
+    page = browser.new_page(viewport={"width": 1400, "height": 820})
+    page.set_default_timeout(TIMEOUT_MS)
+    expect.set_options(TIMEOUT_MS)
+    page.goto(url)
+    page.locator("body[data-ready]").wait_for()
+    page.set_input_files("#files", [cup(number) for number in range(TAUGHT + 1)])
+    expect(page.locator("#strip li")).to_have_count(TAUGHT + 1)
+    page.fill("#word", WORD)
+    page.press("#word", "Enter")
+    page.get_by_role("button", name="Label all").click()
+    expect(page.locator("#strip .new")).to_have_count(0)
+    times = []
+    for number in range(TAUGHT):
+        left, top, right, bottom = (part * side for part, side in zip(CUP, 2 * (SIZE[1], SIZE[0]), strict=True))
+        drag(page, (left, top), (right, bottom))
+        page.fill("#label", WORD)
+        page.press("#label", "Enter")
+        expect(page.locator("#corrected")).to_have_text(WORD)
+        times.append(page.evaluate(ACCEPT, number + 1))
+    page.context.close()
+    return [
+        ["a picture accepted to the next one taught, median", f"{median(times):.0f} ms"],
+        [f"the same of the {TAUGHT}th", f"{times[-1]:.0f} ms"],
+    ]
+
+
+def cup(number: int) -> FilePayload:
+    """A picture of a cup, each a little closer than the one before."""
+    photograph = pictures.photograph("coffee")
+    (width, height), closer = photograph.size, 4 * number
+    part = photograph.crop((closer, closer * height // width, width - closer, height - closer * height // width))
+    content = pictures.encoded(part.resize((640, 427)), "JPEG")
+    return {"name": f"cup-{number}.jpg", "mimeType": "image/jpeg", "buffer": content}
 
 
 def engine_rows(browser: Browser, url: str) -> list[list[str]]:
