@@ -142,7 +142,7 @@ def _judged(
     others = [word for word in rare if word not in values]
     for n_words in LENGTHS:
         words = _draw(list(values), seen if n_words <= SHORT else [], others, n_words, random)
-        vocabulary = Vocabulary(tuple(map(ClassEntry, words)), Background())
+        vocabulary = segmenter.explained(Vocabulary(tuple(map(ClassEntry, words)), Background()))
         presence = segmenter.whole_image(features, bank_of(segmenter, vocabulary, rows_of)).tolist()
         for each in segment("semantic", segmenter, features, vocabulary, rows_of=rows_of).segments:
             assert each.class_index is not None

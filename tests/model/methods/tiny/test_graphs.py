@@ -102,7 +102,7 @@ def test_a_prompt_gets_the_same_answer_alone_and_in_company(
 
 
 # Of every tensor of the network: the figures of prompts on the card were measured over it.
-NETWORK = "56f647701271ea2d3a43d3bc89d8dd81442fd78d07683e59356090d57590d9f6"
+NETWORK = "f9336028ab49f33df85d0b41fa07d4f1411fc9f580bee419936a191a7232cfab"
 
 
 def test_the_bundled_network_is_the_one_that_prompts_were_measured_with() -> None:
