@@ -105,12 +105,12 @@ class Limits(BaseSettings):
     max_example_images: ClassVar[int] = 16  # other images with examples of a request or a vocabulary
     max_example_bytes: ClassVar[int] = 2 * 2**20  # of the pictures of examples in a vocabulary
 
-    @property
+    @cached_property
     def grpc_bytes(self) -> int:
         """Bytes of one gRPC message, either way: an image file and the question, or an answer."""
         return self.max_grpc_bytes or self.max_image_bytes + 4 * 2**20
 
-    @property
+    @cached_property
     def text_bytes(self) -> int:
         """UTF-8 bytes of all names and synonyms of a request."""
         return self.max_text_bytes or self.max_classes * self.max_text_length
