@@ -58,6 +58,7 @@ def _pictures(reviewed: ReviewedSet) -> list[Picture]:
             each.jpeg,
             [Labelled(mask={"size": list(each.size), "counts": counts}, label=label) for label, counts in each.masks],
             key=each.key,
+            reviewed=reviewed.classes,
         )
         for each in reviewed.pictures
     ]

@@ -22,8 +22,8 @@ from lexiseg_service.commands.options import variable
 from lexiseg_service.gateway import sandbox
 from lexiseg_service.gateway.sandbox import Limits, Sandbox
 from lexiseg_service.gateway.trainings.log import WITHHELD, ClientLog
-from lexiseg_service.gateway.trainings.training import ARCHIVE_FILE, IMPORTED, Training, TrainingFolder
-from lexiseg_service.gateway.uploaded_archive import IMPORT
+from lexiseg_service.gateway.trainings.training import Training, TrainingFolder
+from lexiseg_service.gateway.uploaded_archive import ARCHIVE_FILE, IMPORT, IMPORTED
 from lexiseg_service.settings import Settings
 
 POLL_SECONDS = 0.5

@@ -6,16 +6,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_model.types import ClassEntry, Region, Vocabulary
 from lexiseg_model.vocabulary.class_names import folded
 from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES
 from lexiseg_service.errors import InvalidValue, ServiceError
+from lexiseg_service.gateway.heads.reviewed_set import ReviewedSet
 from lexiseg_service.gateway.heads.schemas import HeadInput, PictureInput, TaughtClassInput
 from lexiseg_service.gateway.image_requests import Images, all_of
+from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.question.classes import check, check_line
 from lexiseg_service.question.messages import UNKNOWN, ExampleRegion, ImageSource, Taught, WorkerRequest
 from lexiseg_service.question.prompts import check_runs, region_of, source_of
-from lexiseg_service.question.schemas import ClassInput
+from lexiseg_service.question.schemas import ClassInput, MaskInput
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Limits
 
@@ -116,6 +118,33 @@ def classes_of(asked: HeadInput, known: Sequence[ClassEntry], limits: Limits) ->
     if len(entries) > MAX_CLASSES:
         raise InvalidValue.of("classes", f"{len(entries)} classes", f"at most {MAX_CLASSES} of a head")
     return check(entries, True, limits).classes
+
+
+def with_classes_of(asked: HeadInput, reviewed: ReviewedSet) -> HeadInput:
+    """A request for a head, with the classes of a set after its own."""
+    own = asked.classes or []
+    names = {folded(entry if isinstance(entry, str) else entry.name) for entry in own}
+    return asked.model_copy(
+        update={"classes": [*own, *(name for name in reviewed.classes if folded(name) not in names)]}
+    )
+
+
+def pictures_of(reviewed: ReviewedSet, classes: Sequence[ClassEntry]) -> list[ReviewedPicture]:
+    """The pictures of a set, reviewed for its classes, which are among those of the head."""
+    in_set = {folded(name) for name in reviewed.classes}
+    looked_for = tuple(entry for entry in classes if folded(entry.name) in in_set)
+    index = {folded(entry.name): place for place, entry in enumerate(looked_for)}
+    pictures = []
+    for file in reviewed.pictures:
+        field = f"{ARCHIVE}: {file.key[:80]!r}"
+        key = check_line(file.key, field, KEY_LENGTH)
+        regions = tuple(
+            ExampleRegion(Region(mask=MaskInput(size=file.size, counts=counts).rle()), field)
+            for _, counts in file.masks
+        )
+        region_classes = tuple(UNKNOWN if name is None else index[folded(name)] for name, _ in file.masks)
+        pictures.append(ReviewedPicture(key, ImageSource(file.jpeg), field, regions, region_classes, looked_for))
+    return pictures
 
 
 def _class(entry: TaughtClassInput) -> ClassInput:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 from lexiseg_model.types import ModelCard, ModelName, Vocabulary
 from lexiseg_service.errors import InvalidValue, ModelChanged, SwitchedOff, UnknownModel
 from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.heads.archive import ArchiveDesk
 from lexiseg_service.gateway.heads.collection import Change, Heads
 from lexiseg_service.gateway.heads.export import ImportedHead
 from lexiseg_service.gateway.heads.head import NamedHead
-from lexiseg_service.gateway.heads.lessons import LessonDesk, classes_of
+from lexiseg_service.gateway.heads.lessons import LessonDesk, classes_of, pictures_of, with_classes_of
 from lexiseg_service.gateway.heads.schemas import HeadInput
 from lexiseg_service.gateway.image_requests import Images
 from lexiseg_service.gateway.stores import Store
@@ -48,6 +49,7 @@ class Teaching:
         self._backend = backend
         self._settings = settings
         self._lessons = LessonDesk(backend.teach, settings.limits, images)
+        self._archives = ArchiveDesk(settings.state_dir or settings.trainings)
         self._origin = origin
         self._find_card = card_of
 
@@ -71,8 +73,10 @@ class Teaching:
         """
         return 0 if self._heads is None else await self._heads.delete_all(caller.owner)
 
-    async def teach(self, name: str, asked: HeadInput, caller: Caller, *, is_new: bool = False) -> NamedHead:
-        """Create or change a head by reviewed pictures.
+    async def teach(
+        self, name: str, asked: HeadInput, caller: Caller, archive: BinaryIO | None = None, *, is_new: bool = False
+    ) -> NamedHead:
+        """Create or change a head by reviewed pictures: those of a request, and of an archive in any layout.
 
         Raises:
             NameTaken: a new head is wanted, and there is one of the name.
@@ -87,10 +91,17 @@ class Teaching:
             card = self._find_card(asked.model or self._settings.default_model)
         else:
             card = self._card_of(before, asked.model)
+        origin = self._origin(caller, began)
+        reviewed = None
+        if archive is not None:
+            reviewed = await self._archives.read(archive, caller.client, origin["deadline"])
+            asked = with_classes_of(asked, reviewed)
         classes = classes_of(asked, () if before is None else before.classes, limits)
         model = str(ModelName.from_card(card))
-        request = WorkerRequest(None, Vocabulary(()), model, **self._origin(caller, began))
-        lessons = await self._lessons.lessons(await self._lessons.read(asked, classes), request)
+        pictures = await self._lessons.read(asked, classes)
+        if reviewed is not None:
+            pictures += pictures_of(reviewed, classes)
+        lessons = await self._lessons.lessons(pictures, WorkerRequest(None, Vocabulary(()), model, **origin))
         change = Change(model, classes, lessons, asked.remove)
         return await self.heads.change(name, caller.owner, change, is_new=is_new)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
@@ -12,7 +12,7 @@ from lexiseg_service.errors import InvalidValue, ModelChanged, NameTaken, NotRea
 from lexiseg_service.gateway.heads import export
 from lexiseg_service.gateway.heads.collection import Heads
 from lexiseg_service.gateway.heads.schemas import EXAMPLE, HeadInput, HeadList, HeadOutput
-from lexiseg_service.gateway.rest import body
+from lexiseg_service.gateway.rest import body, uploads
 from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, json_body, problems
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of, use_case_of
@@ -21,6 +21,9 @@ router = APIRouter(tags=["heads"])
 Name = Annotated[str, Path(description="name of the head: at most 64 characters of a-z, 0-9 and -", examples=["mugs"])]
 BYTES = "application/octet-stream"
 MORE_VALUES = 500_000  # in the JSON, beside those of the largest question: of the objects of some hundred pictures
+FORM = uploads.form_schema("zip of labelled pictures, as the page and annotation tools export them", "HeadInput")
+CREATE: dict[str, Any] = json_body("HeadInput", EXAMPLE)
+CREATE["requestBody"]["content"]["multipart/form-data"] = FORM
 REFUSALS = problems(*OF_SEGMENT, SwitchedOff, NameTaken, ModelChanged)
 
 
@@ -29,15 +32,16 @@ REFUSALS = problems(*OF_SEGMENT, SwitchedOff, NameTaken, ModelChanged)
     summary="Teach classes by reviewed pictures",
     status_code=201,
     responses={201: {"model": HeadOutput, "description": "Created"}, **REFUSALS},
-    openapi_extra=json_body("HeadInput", EXAMPLE),
+    openapi_extra=CREATE,
 )
 async def create_head(request: Request) -> Response:
     """Create a head from pictures whose objects are labelled; `POST /v1/segment` takes it as `head`."""
     teaching = use_case_of(request).teaching
-    asked = await _asked(request)
-    if asked.name is None:
-        raise InvalidValue.of("name", None, "a name of the new head")
-    head = await teaching.teach(asked.name, asked, caller_of(request), is_new=True)
+    _heads(request)  # before an archive is read
+    async with uploads.parsed(request, HeadInput, MORE_VALUES) as (asked, archive):
+        if asked.name is None:
+            raise InvalidValue.of("name", None, "a name of the new head")
+        head = await teaching.teach(asked.name, asked, caller_of(request), archive, is_new=True)
     answer = as_json(head.output(), 201)
     answer.headers["Location"] = f"{STABLE}/heads/{head.name}"
     return answer

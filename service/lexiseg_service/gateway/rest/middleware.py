@@ -25,6 +25,7 @@ from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import CrossSite, NotReady, ServiceError, TooLarge, TooSlow, UnknownHost
 from lexiseg_service.gateway.admission.access import HEADERS, AccessControl, Caller, key_of, refuse_repeated, scope_of
+from lexiseg_service.gateway.heads.archive import MAX_ARCHIVE_BYTES
 from lexiseg_service.gateway.rest import pages, problem
 from lexiseg_service.gateway.rest.paths import STABLE
 from lexiseg_service.gateway.waits import end_by
@@ -253,6 +254,8 @@ class Guard:
         # What is written to a disk as it comes.
         on = [path for path, is_on in (("/jobs", settings.jobs), ("/trainings", settings.trainings)) if is_on]
         self._uploads = dict.fromkeys(on, settings.archive_bytes + limits.max_question_bytes)
+        if settings.feature_cache_bytes:
+            self._uploads["/heads"] = min(MAX_ARCHIVE_BYTES, settings.archive_bytes) + limits.max_question_bytes
         self._room_seconds = settings.deadline_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -5,28 +5,13 @@ A traceback, and what follows it, is withheld: it quotes values and our own file
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from lexiseg_service.gateway.trainings.training import ARCHIVE_FILE, IMPORTED
+from lexiseg_service.gateway.uploaded_archive import without_paths
 
 MAX_LINE = 10_000  # bytes; the rest of a line is left out
 WITHHELD = "it failed by an error of its own; the operator finds it in the output of this training"
 TRACEBACK = "Traceback (most recent call last):"
-# At least two parts, not within a word, a name, an address or a path that was cut.
-ABSOLUTE = re.compile(r"(?<![\w./~…-])(?:file://)?/(?!/)(?:[^\s/:'\"]+/+)+([^\s/:'\"]*)")
-
-QUOTED = re.compile(r"(['\"])/[^'\"]*/([^'\"/]*)\1")
-
-
-def without_paths(text: str, folder: Path) -> str:
-    """A line as clients see it: the paths of their training as names in the archive, the last part of all others."""
-    for root in {str(folder), str(folder.resolve())}:
-        for place in (f"{root}/{ARCHIVE_FILE}", f"{root}/{IMPORTED}"):
-            text = text.replace(f"{place}/", "").replace(place, "the archive")
-        text = text.replace(f"{root}/", "").replace(root, "the training")
-    text = ABSOLUTE.sub(r"…/\1", QUOTED.sub(r"\1…/\2\1", text))
-    return "".join(each if each.isprintable() or each == "\t" else "�" for each in text)
 
 
 class ClientLog:

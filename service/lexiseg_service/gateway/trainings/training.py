@@ -33,7 +33,6 @@ from lexiseg_model.files.atomic import replace_file
 
 State = Literal["waiting", "running", "done", "refused", "failed"]
 ENDED = ("done", "refused", "failed")
-ARCHIVE_FILE, IMPORTED = "archive.zip", "imported"
 WHOLE, RESERVED = "training.json", "reserved.json"
 NOTES = {WHOLE, "state.json", "log.txt", "output.txt"}  # what stays of a training that has ended
 HEARTBEAT = ".trainer"

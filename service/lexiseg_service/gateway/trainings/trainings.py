@@ -17,10 +17,10 @@ import structlog
 from lexiseg_service.errors import InvalidValue, NotReady, QueueFull, RateLimited, UnknownTraining
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.times import rfc3339
-from lexiseg_service.gateway.trainings.archive import unpacked_bytes
 from lexiseg_service.gateway.trainings.schemas import TrainingInput
-from lexiseg_service.gateway.trainings.training import ARCHIVE_FILE, ENDED, Standing, Training, TrainingFolder
+from lexiseg_service.gateway.trainings.training import ENDED, Standing, Training, TrainingFolder
 from lexiseg_service.gateway.trainings.watch import ALIVE_SECONDS, watch
+from lexiseg_service.gateway.uploaded_archive import ARCHIVE_FILE, unpacked_bytes
 from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE

@@ -1,0 +1,146 @@
+"""A zip of labelled pictures teaches a head at once, and one that is none changes nothing."""
+
+import asyncio
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from lexiseg_service.errors import UndecodableImage
+from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.heads import archive, reviewed_set
+from lexiseg_service.gateway.heads.reviewed_set import LabelledFile, ReviewedSet
+from tests.service.gateway.heads.labelled import coco
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import serving
+
+SET = ReviewedSet(("gadget",), (LabelledFile("a.jpg", b"", (4, 4), (("gadget", "088"),)),))
+
+
+def sent(content: bytes, **fields: Any) -> dict[str, Any]:
+    """A form with an archive."""
+    request = json.dumps({"name": "gadgets", **fields})
+    return {"files": {"archive": ("project.zip", content)}, "data": {"request": request}}
+
+
+def zipped(**files: bytes) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as opened:
+        for name, text in files.items():
+            opened.writestr(name, text)
+    return content.getvalue()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> bytes:
+    coco(tmp_path / "set")
+    return Path(shutil.make_archive(str(tmp_path / "project"), "zip", tmp_path / "set")).read_bytes()
+
+
+async def test_a_projects_zip_makes_a_head(tmp_path: Path, project: bytes) -> None:
+    backend = KnownBackend()
+    async with serving(backend=backend, state_dir=tmp_path / "state") as client:
+        made = await client.post(
+            "/v1/heads", **sent(project, classes=["spoon", {"name": "Gadget", "synonyms": ["tool"]}])
+        )
+
+    assert made.status_code == 201, made.text
+    head = made.json()
+    assert head["keys"] == ["0.jpg", "1.jpg", "2.jpg"]
+    assert [(entry["name"], entry["synonyms"], entry["pictures"]) for entry in head["classes"]] == [
+        ("spoon", [], 0),
+        ("Gadget", ["tool"], 3),
+    ]
+    # A set says nothing of classes that it does not have.
+    assert [[entry.name for entry in request.vocabulary.classes] for request in backend.asked] == [["Gadget"]] * 3
+    assert [path.name for path in (tmp_path / "state").iterdir() if path.name.startswith(".archive")] == []
+
+
+REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "no zip": (lambda: b"GIF89a", "archive: expected a whole zip"),
+    "cut off": (lambda: zipped(a=b"1" * 999)[:-40], "archive: expected a whole zip"),
+    "no files": (zipped, "archive: expected pictures with their labels, got 'no files'"),
+    "a name that leads out": (lambda: zipped(**{"../a.jpg": b"1"}), "archive: expected names within the archive"),
+    "too much": (lambda: zipped(a=bytes(2000)), "archive: expected at most 1,000"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_what_is_no_zip_of_a_set_is_refused_and_nothing_is_kept(
+    client: httpx.AsyncClient, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archive, "MAX_UNPACKED_BYTES", 1000)
+    write, sentence = REFUSED[case]
+
+    answer = await client.post("/v1/heads", **sent(write()))
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
+    assert answer.json()["detail"].startswith(sentence)
+    assert (await client.get("/v1/heads")).json() == {"heads": []}
+
+
+async def test_a_zip_without_a_set_is_refused_without_a_path_of_the_machine(
+    client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    async with serving(state_dir=tmp_path) as client:
+        answer = await client.post("/v1/heads", **sent(zipped(**{"notes.txt": b"no picture"})))
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
+    assert str(tmp_path) not in answer.text
+
+
+async def test_where_sets_are_not_read_a_zip_is_refused(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reviewed_set, "entry_points_of", lambda _: {})
+
+    answer = await client.post("/v1/heads", **sent(zipped(a=b"1")))
+
+    assert (answer.status_code, answer.json()["type"]) == (403, "switched-off")
+    assert "lexiseg-train" in answer.json()["detail"]
+
+
+async def test_a_picture_of_an_archive_is_named_in_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def read(*_: object) -> ReviewedSet:
+        return SET
+
+    monkeypatch.setattr(reviewed_set, "read", read)
+    backend = KnownBackend(failure=UndecodableImage("the file ends early"))
+    async with serving(backend=backend) as client:
+        answer = await client.post("/v1/heads", **sent(zipped(a=b"1")))
+
+    assert answer.json()["detail"].startswith("archive: 'a.jpg': ")
+
+
+async def test_a_client_has_one_archive_read_and_all_have_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, over = asyncio.Semaphore(0), asyncio.Event()
+
+    async def read(*_: object) -> ReviewedSet:
+        reading.release()
+        await over.wait()
+        raise UndecodableImage("over")
+
+    monkeypatch.setattr(reviewed_set, "read", read)
+    keys = "\n".join(line_of(name, name) for name in ("ann", "bob", "eve"))
+
+    async with serving(api_keys=keys) as client:
+
+        async def post(key: str) -> tuple[int, str]:
+            answer = await client.post("/v1/heads", **sent(zipped(a=b"1")), headers={"X-API-Key": key})
+            return answer.status_code, answer.json()["type"]
+
+        open_ones = [asyncio.create_task(post(key)) for key in ("ann", "bob")]
+        for _ in open_ones:
+            await reading.acquire()
+        of_ann, of_eve = await post("ann"), await post("eve")
+        over.set()
+        ended = await asyncio.gather(*open_ones)
+
+    assert (of_ann, of_eve) == ((429, "rate-limited"), (429, "queue-full"))
+    assert ended == [(422, "undecodable-image")] * 2
