@@ -33,6 +33,7 @@ from lexiseg_service.settings import Limits
 SUFFIX = ".head"
 LISTING = "head.json"
 MAX_DIRECTORY = 128 * (MAX_PICTURES + 1)  # bytes of the directory of a zip
+MAX_SUM_ERROR = 1e-2  # of the shares of a lesson's cells
 BODY = "body"  # in errors about the file
 
 
@@ -110,8 +111,15 @@ def _checked(content: bytes, key: str, names: set[str]) -> bytes:
         lesson = Lesson.from_bytes(content)
     except TeachingError as error:
         raise InvalidValue.of(BODY, f"picture {key!r}", str(error)) from None
-    if not names.issuperset(lesson.classes) or not all(
-        np.isfinite(part).all() for part in (lesson.cells, lesson.shares, lesson.text)
-    ):
-        raise InvalidValue.of(BODY, f"picture {key!r}", "lessons of the head's classes, of finite numbers")
+    if not names.issuperset(lesson.classes) or not _is_sound(lesson):
+        raise InvalidValue.of(
+            BODY, f"picture {key!r}", "lessons of the head's classes, of finite numbers in their range"
+        )
     return content
+
+
+def _is_sound(lesson: Lesson) -> bool:
+    """Whether a lesson can be one of a picture: labels are its classes or none of them, shares sum up to 1."""
+    finite = all(np.isfinite(part).all() for part in (lesson.cells, lesson.shares, lesson.text))
+    labelled = ((lesson.labels >= 0) & (lesson.labels <= len(lesson.classes))).all()
+    return bool(finite and labelled and (lesson.shares >= 0).all() and abs(lesson.shares.sum() - 1) < MAX_SUM_ERROR)

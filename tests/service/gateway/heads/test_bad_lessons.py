@@ -1,0 +1,154 @@
+"""Labels that teach little or nothing, taught to `tiny`: each is taken, or refused in a sentence with nothing lost."""
+
+import base64
+import io
+import zipfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lexiseg_labels.masks import rle
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.vocabulary.heads import Lesson
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from tests import pictures
+from tests.once import kept
+from tests.service.engine_backend import EngineBackend
+from tests.waiting import SOON
+
+IMAGE = pictures.encoded(pictures.small("china", 96), "JPEG")
+SIZE = pictures.small("china", 96).size[::-1]
+FILE = {"Content-Type": "application/octet-stream"}
+
+
+@kept
+def tiny() -> Segmenter:
+    return catalogue.load("tiny", device="cpu")
+
+
+@pytest.fixture
+async def taught() -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gateway with `tiny`, which has the head `views` of one picture."""
+    backend = EngineBackend(tiny(), settings=Settings(deadline_seconds=600))
+    app = create_app(Settings(deadline_seconds=600), backend, Metrics())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        made = await client.post("/v1/heads", json={"name": "views", "classes": ["sky"], "pictures": [sky()]})
+        assert made.status_code == 201, made.text
+        yield client
+    backend.engine.close(SOON)
+
+
+def mask(pixels: NDArray[np.bool_]) -> dict[str, Any]:
+    return {"size": list(pixels.shape), "counts": rle.encode(pixels)}
+
+
+def upper(rows: int) -> NDArray[np.bool_]:
+    """A mask of the picture's upper rows."""
+    return np.arange(SIZE[0])[:, None].repeat(SIZE[1], 1) < rows
+
+
+def picture(*objects: tuple[str | None, NDArray[np.bool_]], key: str = "a") -> dict[str, Any]:
+    labelled = [{"class": name, "mask": mask(pixels)} for name, pixels in objects]
+    return {"key": key, "image": {"base64": base64.b64encode(IMAGE).decode()}, "objects": labelled}
+
+
+def sky(key: str = "first") -> dict[str, Any]:
+    return picture(("sky", upper(SIZE[0] // 3)), key=key)
+
+
+async def test_two_classes_of_one_picture_alone_are_taught_and_the_answer_asks_for_more(
+    taught: httpx.AsyncClient,
+) -> None:
+    both = picture(("sky", upper(SIZE[0] // 3)), ("trees", ~upper(SIZE[0] // 2)))
+
+    made = await taught.post("/v1/heads", json={"name": "both", "classes": ["sky", "trees"], "pictures": [both]})
+    asked = await taught.post("/v1/segment", files={"image": IMAGE}, data={"head": "both", "classes": "person"})
+
+    assert made.status_code == 201, made.text
+    assert [(entry["pictures"], entry["wants"] > 0) for entry in made.json()["classes"]] == [(1, True)] * 2
+    assert {entry["iou_taught"] for entry in made.json()["classes"]} == {None}
+    assert [warning["type"] for warning in made.json()["warnings"]] == ["few-pictures"]
+    assert {"sky", "trees"} <= {segment["label"] for segment in asked.json()["segments"]}
+
+
+async def test_a_class_of_all_pixels_is_taught(taught: httpx.AsyncClient) -> None:
+    whole = await taught.put("/v1/heads/views", json={"pictures": [picture(("sky", upper(SIZE[0])))]})
+    asked = await taught.post("/v1/segment", files={"image": IMAGE}, data={"head": "views"})
+
+    assert (whole.status_code, asked.status_code) == (200, 200)
+    assert whole.json()["classes"][0]["pictures"] == 2
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "an empty mask": (
+        picture(("sky", upper(0))),
+        "pictures.1.objects.0: expected a region with at least one pixel, got 'an empty mask'",
+    ),
+    "a mask of another size": (
+        picture(("sky", np.ones((3, 3), np.bool_))),
+        "pictures.1.objects.0",
+    ),
+    "pixels that are all unknown": (picture((None, upper(SIZE[0]))), "nothing in the picture is labelled"),
+    "a damaged picture": (
+        {**sky(), "image": {"base64": base64.b64encode(IMAGE[:200]).decode()}},
+        "pictures.1: image: begins like JPEG",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+async def test_labels_that_teach_nothing_are_refused_and_the_head_stays(taught: httpx.AsyncClient, case: str) -> None:
+    before = (await taught.get("/v1/heads/views")).json()
+    labelled, sentence = REFUSED[case]
+
+    answer = await taught.put("/v1/heads/views", json={"pictures": [sky("second"), {**labelled, "key": "third"}]})
+
+    assert 400 <= answer.status_code < 500
+    assert sentence in answer.json()["detail"]
+    assert (await taught.get("/v1/heads/views")).json() == before
+
+
+def infinite(lesson: Lesson) -> Lesson:
+    return replace(lesson, cells=np.full_like(lesson.cells, np.inf))
+
+
+def of_other_classes(lesson: Lesson) -> Lesson:
+    return replace(lesson, classes=("sea",))
+
+
+def of_no_class(lesson: Lesson) -> Lesson:
+    return replace(lesson, labels=np.full_like(lesson.labels, 700))
+
+
+def enormous(lesson: Lesson) -> Lesson:
+    return replace(lesson, shares=lesson.shares * 1e30)
+
+
+def negative(lesson: Lesson) -> Lesson:
+    return replace(lesson, shares=-lesson.shares)
+
+
+@pytest.mark.parametrize("change", [infinite, of_other_classes, of_no_class, negative, enormous])
+async def test_an_export_of_hostile_numbers_is_refused_and_nothing_is_kept(
+    taught: httpx.AsyncClient, change: Callable[[Lesson], Lesson]
+) -> None:
+    file = (await taught.get("/v1/heads/views?export=1")).content
+    hostile = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(file)) as whole, zipfile.ZipFile(hostile, "w") as changed:
+        for name in whole.namelist():
+            content = whole.read(name)
+            is_lesson = name.startswith("lessons/")
+            changed.writestr(name, change(Lesson.from_bytes(content)).to_bytes() if is_lesson else content)
+
+    answer = await taught.put("/v1/heads/hostile", content=hostile.getvalue(), headers=FILE)
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
+    assert [head["name"] for head in (await taught.get("/v1/heads")).json()["heads"]] == ["views"]
