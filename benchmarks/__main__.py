@@ -1,7 +1,7 @@
 """Run benchmarks: `python -m benchmarks [PART ...]`; without a part `counts`, with `all` every part below.
 
 Not in `all`, because they take arguments:
-- `corrections ROOT [SET]`: IoU of words' segments before and after a + click on what they miss
+- `corrections ROOT [SET:SPLIT ...]`: IoU of words' segments before and after a click where they are wrong
 - `smoke NAME ... [seeds=3] [key=value ...]`: short training runs
 - `device [NAME]`: throughput of a GPU
 - `distil ROOT`: a student taught by `tiny` against one trained on masks alone

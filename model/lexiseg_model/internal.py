@@ -15,7 +15,7 @@ from torch import Tensor
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import PromptMasks, Segmenter, TextBank
-from lexiseg_model.types import Prompt
+from lexiseg_model.types import Point, Prompt
 
 
 @runtime_checkable
@@ -32,6 +32,17 @@ class LearnedNegativePoints(Protocol):
 
     def prompt_with_negatives(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """As `Prompts.prompt`, with masks that already leave out what negative points mark."""
+
+
+@runtime_checkable
+class LearnedCorrections(Protocol):
+    """A head that has learned how a point corrects a mask; for others, it tells what a click shows there."""
+
+    def mask_cells(self, features: Features) -> tuple[int, int]:
+        """The height and width of the head's masks."""
+
+    def after_point(self, features: Features, mask: Tensor, point: Point) -> PromptMasks:
+        """The mask after a point of the image: masks [1, h, w] of `mask` [h, w], logits both, and quality [1]."""
 
 
 class NamedMasks(NamedTuple):

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError, PromptError, ShapeError
@@ -125,7 +124,7 @@ def _corrected(query: Query) -> Iterator[CutOut]:
             raise PromptError(f"prompts.{place}.segment", str(prompt.segment), f"the id of a segment: {ids}")
         try:
             corrects = prompt if source is None else replace(prompt, mask=source.mask)
-            corrected = mask_prompts.correct(query, corrects, _pixels_of_others(corrects, found))
+            corrected = mask_prompts.correct(query, corrects, _other_labels(corrects, found))
         except ShapeError as error:
             came = f"{len(prompt.mask.counts) if prompt.mask else 0} characters"
             raise PromptError(f"prompts.{place}.mask.counts", came, f"run lengths of a mask: {error}") from None
@@ -146,8 +145,8 @@ def _found_segments(query: Query) -> Segmentation | None:
     return semantic(replace(query, options=options))
 
 
-def _pixels_of_others(prompt: Prompt, found: Segmentation | None) -> NDArray[np.bool_] | None:
-    """[H, W] pixels of all segments but the one that a prompt corrects; None if its mask is none of them.
+def _other_labels(prompt: Prompt, found: Segmentation | None) -> LabelMap | None:
+    """[H, W] ids of all segments but the one that a prompt corrects, else 0; None if its mask is none of them.
 
     Raises ShapeError as `decode`.
     """
@@ -161,7 +160,7 @@ def _pixels_of_others(prompt: Prompt, found: Segmentation | None) -> NDArray[np.
         area = int(mask.sum())
         same = (one.id for one in found.segments if shared[one.id] >= SAME * (area + one.mask.area - shared[one.id]))
         own = next(same, None)
-    return None if own is None else (found.label_map > 0) & (found.label_map != own)
+    return None if own is None else np.where(found.label_map == own, 0, found.label_map)
 
 
 def _proposed(query: Query) -> Iterator[CutOut]:

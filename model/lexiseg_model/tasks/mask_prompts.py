@@ -3,14 +3,17 @@
 A method that takes masks as prompts is asked with the mask, and its answer is the mask. The head of any other is asked
 what the points and the box show, and its answers are applied to the mask at the size of the image: pixels that no
 answer touches stay as they are. A positive point adds the smallest mask of a click there that holds it, for what is
-missed is a part; nothing that is added enters the pixels of other labels. A negative point removes the object that a
-click there cuts out (`point_rules.removed_object`).
+missed is a part; of other labels it takes pixels only of the one that it lies on. A negative point removes the object
+that a click there cuts out (`point_rules.removed_object`).
+
+A head that has learned corrections is asked what the mask would be after the point. A positive point adds no cell that
+is sure to stay outside, a negative one removes what would not stay. `benchmarks/corrections.py` has the gain of both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cv2
@@ -21,7 +24,7 @@ from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features
-from lexiseg_model.internal import Corrections
+from lexiseg_model.internal import Corrections, LearnedCorrections
 from lexiseg_model.masks.bilinear import axis, cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.regions import tight_box
@@ -30,7 +33,9 @@ from lexiseg_model.segmenter import PromptMasks, guide_of, prompts_of
 from lexiseg_model.tasks.negative_points import MAX_ANSWERS, cells_of_points
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.tasks.point_rules import CERTAIN, removed_object, without
-from lexiseg_model.types import Point, Prompt, Rle
+from lexiseg_model.types import LabelMap, Point, Prompt, Rle
+
+STAYS_OUT = 5.0  # a cell whose logit after a positive point is below minus this is sure to stay outside
 
 Head = Callable[[Features, list[Prompt]], list[PromptMasks]]
 
@@ -43,7 +48,7 @@ class Corrected(NamedTuple):
     quality: float
 
 
-def correct(query: Query, prompt: Prompt, others: NDArray[np.bool_] | None = None) -> Corrected:
+def correct(query: Query, prompt: Prompt, others: LabelMap | None = None) -> Corrected:
     """Apply the points and the box of a prompt to its mask.
 
     Without either, the answer is what the model cuts out of the mask's box.
@@ -51,7 +56,7 @@ def correct(query: Query, prompt: Prompt, others: NDArray[np.bool_] | None = Non
     Args:
         query: of the prompt.
         prompt: with a mask.
-        others: [H, W] pixels of other labels, to which nothing is added.
+        others: [H, W] other labels, 0 where there is none; a point adds pixels only of the one that it lies on.
 
     Raises:
         ShapeError: the counts of the mask are not valid for its size, or it is empty and alone.
@@ -63,33 +68,86 @@ def correct(query: Query, prompt: Prompt, others: NDArray[np.bool_] | None = Non
         own = _ask(query, query.segmenter.correct, [replace(prompt, segment=None)])[0]
         own_logits = own.masks[0].cpu()
         answer = _cut(own_logits, size)
-        rle = encode_mask(answer if others is None else answer & (mask | ~others))
-        return Corrected(rle, own_logits, float(own.quality[0]))
-    positives, negatives = prompt.positives, prompt.negatives
+        kept = answer if others is None else answer & (mask | ~_closed(others, prompt))
+        return Corrected(encode_mask(kept), own_logits, float(own.quality[0]))
     adding = _adding(prompt)
     if not prompt.points and prompt.box is None:
         if not mask.any():
             raise ShapeError("it holds no pixel, and nothing is to be added")
         adding, mask, others = [Prompt(box=tight_box(mask))], np.zeros_like(mask), None
-    removing = [Prompt((replace(point, positive=True),)) for point in negatives[:MAX_ANSWERS]]
-    replies = _ask(query, prompts_of(query.segmenter).prompt, [*adding, *removing])
-    logits = _logits(mask, replies[-1].masks.shape[1:])
+    after = _after_point(query)
+    removing = [] if after else [Prompt((replace(point, positive=True),)) for point in prompt.negatives[:MAX_ANSWERS]]
+    asked = [*adding, *removing]
+    replies = _ask(query, prompts_of(query.segmenter).prompt, asked) if asked else []
+    state = _state(query, mask, replies)
     for each, reply in zip(adding, replies, strict=False):
         added = _smallest_around(reply.masks.cpu(), each, size)
+        if after and each.is_lone_click:
+            added = added.minimum(after(state.logits, each.points[0]).masks[0] + STAYS_OUT)
+        state.add(added, None if others is None else _closed(others, each), float(reply.quality[0]))
+    shown = replies[len(adding) :]
+    around, away = (cells_of_points(points, state.logits, size) for points in (prompt.positives, prompt.negatives))
+    for number, point in enumerate(prompt.negatives):
+        object_there = torch.full_like(state.logits, -CERTAIN)
+        if number < MAX_ANSWERS:
+            reply = after(state.logits, point) if after else shown[number]
+            object_there = -reply.masks[0] if after else reply.masks[0].cpu()
+            state.quality = float(reply.quality[0])
+        state.remove(removed_object(state.logits, object_there, away[number], around))
+    return Corrected(encode_mask(state.mask), state.logits, state.quality)
+
+
+@dataclass
+class _State:
+    """A mask [H, W] that is being corrected, its logits [h, w], and the quality of the last answer."""
+
+    mask: NDArray[np.bool_]
+    logits: Tensor
+    quality: float = 0.0
+
+    def add(self, added: Tensor, closed: NDArray[np.bool_] | None, quality: float) -> None:
+        """Add logits [h, w], but no pixels that are `closed` [H, W]."""
+        size = (self.mask.shape[0], self.mask.shape[1])
         pixels = _cut(added, size)
-        if others is not None:
-            pixels &= ~others
-            added = added.minimum(-_logits(others, added.shape))
-        mask |= pixels
-        logits = logits.maximum(added)
-    shown = [reply.masks[0].cpu() for reply in replies[len(adding) :]]
-    around, away = (cells_of_points(points, logits, size) for points in (positives, negatives))
-    for number, point in enumerate(away):
-        object_there = shown[number] if number < MAX_ANSWERS else torch.full_like(logits, -CERTAIN)
-        removed = removed_object(logits, object_there, point, around)
-        mask &= ~_cut(removed, size)
-        logits = without(logits, removed)
-    return Corrected(encode_mask(mask), logits, float(replies[-1].quality[0]))
+        if closed is not None:
+            pixels &= ~closed
+            added = added.minimum(-_logits(closed, added.shape))
+        self.mask |= pixels
+        self.logits, self.quality = self.logits.maximum(added), quality
+
+    def remove(self, removed: Tensor) -> None:
+        """Take logits [h, w] away."""
+        self.mask &= ~_cut(removed, (self.mask.shape[0], self.mask.shape[1]))
+        self.logits = without(self.logits, removed)
+
+
+def _state(query: Query, mask: NDArray[np.bool_], replies: list[PromptMasks]) -> _State:
+    """A mask before its corrections, on the cells of the head's masks."""
+    learned = query.segmenter
+    cells = tuple(replies[-1].masks.shape[1:]) if replies else ()
+    if isinstance(learned, LearnedCorrections):
+        cells = learned.mask_cells(query.features)
+    return _State(mask, _logits(mask, cells))
+
+
+def _after_point(query: Query) -> Callable[[Tensor, Point], PromptMasks] | None:
+    """What a mask, logits [h, w], is after a point, by a head that has learned it; None: the head has not."""
+    learned = query.segmenter
+    if not isinstance(learned, LearnedCorrections):
+        return None
+
+    def ask(logits: Tensor, point: Point) -> PromptMasks:
+        [reply] = _ask(query, lambda features, _: [learned.after_point(features, logits, point)], [])
+        return PromptMasks(reply.masks.cpu(), reply.quality)
+
+    return ask
+
+
+def _closed(others: LabelMap, prompt: Prompt) -> NDArray[np.bool_]:
+    """[H, W] pixels of labels on which no positive point of a prompt lies."""
+    height, width = others.shape
+    places = [(min(int(point.y), height - 1), min(int(point.x), width - 1)) for point in prompt.positives]
+    return ~np.isin(others, [0, *(others[place] for place in places)])
 
 
 def _adding(prompt: Prompt) -> list[Prompt]:

@@ -104,13 +104,11 @@ class Backwards(ColourSegmenter):
         ((Point(0.5, 2.5),), ["..##..", "..##..", "##...."]),
         ((Point(3.5, 2.5),), ["..##..", "..##..", "..####"]),
         ((Point(0.5, 2.5), Point(3.5, 2.5)), ["..##..", "..##..", "######"]),
-        ((Point(0.5, 0.5),), ["..##..", "..##..", "......"]),  # of another label
+        ((Point(0.5, 0.5),), ["####..", "####..", "......"]),  # of another label, which the user sees
     ],
 )
 @pytest.mark.parametrize("how", ["segment", "mask"])
-def test_a_point_adds_the_smallest_mask_around_it_and_no_pixel_of_another_label(
-    points: tuple[Point, ...], rows: list[str], how: str
-) -> None:
+def test_a_point_adds_the_smallest_mask_around_it(points: tuple[Point, ...], rows: list[str], how: str) -> None:
     segmenter = Backwards((), ALL)
     features, words = features_of(segmenter, FLAGS), vocabulary("red", "blue")
     _, blue = tasks.segment("semantic", segmenter, features, words).segments
@@ -120,6 +118,65 @@ def test_a_point_adds_the_smallest_mask_around_it_and_no_pixel_of_another_label(
 
     (segment,) = answer.segments
     assert ["".join(".#"[pixel] for pixel in row) for row in decode(segment.mask).astype(int)] == rows
+
+
+class Greedy(ColourSegmenter):
+    """A lone click means the whole picture."""
+
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        return [PromptMasks(masks[-1:], quality[-1:]) for masks, quality in super().prompt(features, prompts)]
+
+
+@pytest.mark.parametrize(
+    ("point", "rows"),
+    [
+        (Point(0.5, 2.5), ["..##..", "..##..", "######"]),
+        (Point(0.5, 0.5), ["######", "######", "######"]),
+    ],
+    ids=["beside all labels", "on red"],
+)
+def test_a_point_takes_pixels_of_the_label_that_it_is_on_and_of_no_other(point: Point, rows: list[str]) -> None:
+    assert corrected(Greedy((), ALL), point) == rows
+
+
+def corrected(segmenter: ColourSegmenter, point: Point, rows: Sequence[str] = FLAGS) -> list[str]:
+    """The rows of what is blue, beside what is red, after a point."""
+    features, words = features_of(segmenter, rows), vocabulary("red", "blue")
+    _, blue = tasks.segment("semantic", segmenter, features, words).segments
+    options = tasks.Options(prompts=(Prompt((point,), segment=blue.id),))
+
+    (segment,) = tasks.segment("prompt", segmenter, features, words, options).segments
+
+    return ["".join(".#"[pixel] for pixel in row) for row in decode(segment.mask).astype(int)]
+
+
+class Learned(Backwards):
+    """Its head is sure that the last two columns stay outside of a mask, or that they alone stay inside."""
+
+    def mask_cells(self, features: Features) -> tuple[int, int]:
+        return features.size
+
+    def after_point(self, features: Features, mask: Tensor, point: Point) -> PromptMasks:
+        after = mask.clone().clamp_min(-1)
+        if point.positive:
+            after[:, 4:] = -INSIDE
+        else:
+            after[:, :4] = -INSIDE
+        return PromptMasks(after[None], torch.tensor([SURE]))
+
+
+@pytest.mark.parametrize(
+    ("rows", "point", "after"),
+    [
+        (FLAGS, Point(3.5, 2.5), ["..##..", "..##..", "..##.."]),
+        (["rrbbbb"] * 3, Point(2.5, 0.5, positive=False), ["....##"] * 3),
+    ],
+    ids=["adds", "removes"],
+)
+def test_a_head_that_has_learned_corrections_says_what_a_point_may_change(
+    rows: list[str], point: Point, after: list[str]
+) -> None:
+    assert corrected(Learned((), ALL), point, rows) == after
 
 
 def test_what_is_added_to_a_mask_of_no_label_may_lie_in_all() -> None:

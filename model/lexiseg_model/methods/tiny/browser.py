@@ -24,7 +24,7 @@ from lexiseg_model.methods.tiny.browser_parts import browser_parts
 from lexiseg_model.methods.tiny.network import KEPT
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import TOKENIZER, WIDTH, tower_folder
-from lexiseg_model.tasks import negative_points, pixels, point_rules
+from lexiseg_model.tasks import mask_prompts, negative_points, pixels, point_rules
 
 CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "embedding"}
 CARD_RULES = {"background", "score", "panoptic"}
@@ -138,7 +138,11 @@ def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
         "familiar": None if model.familiar is None else {"bound": model.familiar.bound},
         "regions": {"min_share": pixels.MIN_INSTANCE},
         "looks": {"largest": KEPT, "cached": closer_look.MAX_LOOKS},
-        "prompts": {"max_answers": negative_points.MAX_ANSWERS, "certain": point_rules.CERTAIN},
+        "prompts": {
+            "max_answers": negative_points.MAX_ANSWERS,
+            "certain": point_rules.CERTAIN,
+            "stays_out": mask_prompts.STAYS_OUT,
+        },
     }
 
 

@@ -65,7 +65,7 @@ from lexiseg_model.segmenter import (
     Unfamiliar,
     require_shown,
 )
-from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region, Vocabulary
+from lexiseg_model.types import ClassEntry, ModelCard, Point, Prompt, Refinement, Region, Vocabulary
 from lexiseg_model.vocabulary.bank import directions
 from lexiseg_model.vocabulary.glosses import with_senses
 from lexiseg_model.vocabulary.heads import LabelledPicture, Lesson
@@ -317,6 +317,13 @@ class TinySegmenter(Exportable, TorchPass):
         return answers
 
     prompt_with_negatives = prompt  # the head was trained with them
+
+    def mask_cells(self, features: Features) -> tuple[int, int]:
+        return cells_of(features)
+
+    @torch.inference_mode()
+    def after_point(self, features: Features, mask: Tensor, point: Point) -> PromptMasks:
+        return correct_mask(self._predictor(), self._shared(features), mask, [point], 0, self._scale_of(features))
 
     def _look_closer(self, prompt: Prompt, crop: Crop, whole: Features) -> PromptMasks:
         """Masks of a small box from an enlarged crop, on the cells of the whole image."""

@@ -3,7 +3,7 @@
 // the labels of the words that it was made of (`origins`) and, unless it was painted on, its `prompt`.
 
 import { partsOf, stroked, union, without } from "./masks/changes.js";
-import { overlapOf } from "./masks/runs.js";
+import { holds, overlapOf } from "./masks/runs.js";
 import { emit, page, restore, settings, state, tell } from "./page.js";
 
 const SAME = 0.5; // IoU from which an object of a new answer is one that was edited before
@@ -126,10 +126,10 @@ export function withObject(doc, one, isClick) {
   return known ? [withFields(doc, known.number, corrected(doc, known, one)), known.number] : withNew(doc, one);
 }
 
-/** The mask of a segment after a correction, `made`; what is added enters no pixels of other labels. */
-export function corrected(doc, one, made, adds = true) {
-  if (!adds) return { ...made, prompt: undefined };
-  const others = seen(doc).filter(({ number, label }) => number !== one.number && label !== one.label);
+/** The mask of a segment after a correction, `made`; of other labels it takes pixels only of the one under the `point`. */
+export function corrected(doc, one, made, point = null) {
+  if (point && !point.positive) return { ...made, prompt: undefined };
+  const others = seen(doc).filter((each) => each.number !== one.number && each.label !== one.label && !(point && holds(each, point)));
   return joined(one.mask.size, [one, without(made, others)]);
 }
 

@@ -225,14 +225,14 @@ page.addEventListener("shown", ({ detail: { box, ...point } }) => {
     const [{ mask, area, bbox, label, class_index, score, quality }] = firstOf(answer);
     const doc = { ...picture.doc, answer: picture.doc.answer ?? { ...rest, absent: [], warnings: [] }, notes: warnings };
     const made = { mask, area, bbox };
-    const fields = prompt.mask ? corrected(picture.doc, one, made, point.positive) : { ...made, score, quality, prompt };
+    const fields = prompt.mask ? corrected(picture.doc, one, made, point) : { ...made, score, quality, prompt };
     const names = one?.isNamed || prompt.mask ? {} : { label, class_index };
     const fresh = { task: "prompt", ...fields, ...names };
     const [next, number] = one ? [withFields(doc, one.number, { ...fields, ...names }), one.number] : withObject(doc, fresh, !box);
     chosen.number = number;
     change(picture, next);
     emit("chosen");
-    if (isUnchanged(one, fields, point)) tell("Nothing was added: a click takes no pixels of other words, the brush does.");
+    if (isUnchanged(one, fields, point)) tell("Nothing was added: the model sees no part there, the brush paints it.");
   };
   const done = () => (state.pending = state.pending.filter((each) => each !== waits));
   inOrder(() => request(act, take, () => emit("shown", { box, ...point }), new AbortController())).finally(done);

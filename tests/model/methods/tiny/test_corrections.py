@@ -1,12 +1,14 @@
 """Negative points, which the prompt head of `tiny` has learned."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
 from lexiseg_model.features import Features
-from lexiseg_model.masks.rle import decode
+from lexiseg_model.masks.rle import decode, encode_mask
 from lexiseg_model.methods.tiny.prompting import before_corrections
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.types import Point, Prompt, Vocabulary
@@ -64,3 +66,14 @@ def test_points_correct_from_the_first_negative_one_on(
     corrections: tuple[Point, ...],
 ) -> None:
     assert before_corrections(Prompt(points, box)) == (Prompt(first, box), corrections)
+
+
+@pytest.mark.parametrize("point", [replace(MORE, positive=False), Point(80, 60)], ids=["removes", "adds"])
+def test_a_point_changes_a_given_mask_on_its_side_alone(tiny: TinySegmenter, coffee: Features, point: Point) -> None:
+    before = mask_of(tiny, coffee, Prompt(box=BOX))
+
+    after = mask_of(tiny, coffee, Prompt((point,), mask=encode_mask(before)))
+
+    assert within(after, point) == point.positive
+    assert not (before & ~after if point.positive else after & ~before).any()
+    assert (before != after).any()

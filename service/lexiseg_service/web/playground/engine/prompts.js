@@ -115,8 +115,7 @@ async function lookedAt(rules, picture, { crop, prompt }, run) {
   return { mask: (await run("widen", { mask, ...place })).whole, quality };
 }
 
-// Corrections of a mask: a point adds the smallest mask that holds it, a box what it shows; a negative point removes the object there
-
+/** A mask with the corrections of `mask_prompts.correct`: the head tells what it is after each point. */
 async function correct(rules, picture, { points = [], box, mask }, run) {
   const { certain, max_answers: maxAnswers } = rules.prompts;
   const { cells, size, cells: [h, w], size: [H, W] } = picture;
@@ -124,26 +123,27 @@ async function correct(rules, picture, { points = [], box, mask }, run) {
   const pixels = pixelsIn(size, [mask]);
   const shares = resized(pixels, [W, H], [w, h], 1, 1, false, Float32Array); // share of each cell that the mask covers
   let logits = Float32Array.from(shares, (_, i) => (2 * shares[(i % w) * h + Math.floor(i / w)] - 1) * certain);
-  const repaint = (shown, number) => paint(pixels, cut(shown, cells, size), number);
   let quality = 0;
+  const after = (point) => corrected(rules, picture, { mask: [logits, cells] }, [point], 0, run);
   for (const one of box ? [{ points: positives, box }] : positives.map((point) => ({ points: [point], smallest: true }))) {
-    const added = await predict(rules, picture, one, run);
-    repaint(added.mask, 1);
-    logits = logits.map((logit, cell) => Math.max(logit, added.mask[cell]));
-    quality = added.quality;
+    const shown = await predict(rules, picture, one, run);
+    const stays = box ? null : await after(one.points[0]);
+    const added = stays ? shown.mask.map((logit, cell) => Math.min(logit, stays.mask[0][cell] + rules.prompts.stays_out)) : shown.mask;
+    paint(pixels, cut(added, cells, size), 1);
+    logits = logits.map((logit, cell) => Math.max(logit, added[cell]));
+    quality = shown.quality;
   }
-  let shown;
   for (const [number, point] of negatives.entries()) {
-    if (number < maxAnswers) ({ mask: shown, quality } = await predict(rules, picture, { points: [{ ...point, positive: true }] }, run));
-    else shown = logits.map(() => -certain);
+    const answer = number < maxAnswers ? await after(point) : { mask: [logits.map(() => certain)], quality };
+    quality = answer.quality;
     const { removed, left } = await run("removed-object", {
       mask: [logits, cells],
-      shown: [shown, cells],
+      shown: [answer.mask[0].map((logit) => -logit), cells],
       point: [Float32Array.of(point.x, point.y), [1, 2]],
       positives: [Float32Array.from(positives.flatMap(({ x, y }) => [x, y])), [positives.length, 2]],
       size: [Float32Array.from(size), [2]],
     });
-    repaint(removed.data, 0);
+    paint(pixels, cut(removed.data, cells, size), 0);
     logits = left.data;
   }
   return { logits, quality, ...encoded(pixels, size) };
