@@ -12,7 +12,7 @@ from lexiseg_model.masks.parts import parts_around
 
 DISC = 0.5  # of the way from a negative point to the outline, or to the nearest positive point
 OUTSIDE = -1.0  # highest logit in a disc and next to a negative point
-MAX_REMOVED = 0.5  # share of a mask; a negative point on a larger part removes a disc instead
+MAX_REMOVED = 0.35  # share of a mask; a negative point on a larger part removes a disc instead
 CERTAIN = 6.0  # logit of a cell that is wholly inside a mask, and minus that of one outside; heads are trained so
 
 

@@ -151,7 +151,7 @@ def corrected(segmenter: ColourSegmenter, point: Point, rows: Sequence[str] = FL
 
 
 class Learned(Backwards):
-    """Its head is sure that the last two columns stay outside of a mask, or that they alone stay inside."""
+    """Its head is sure that the columns from the fifth on stay outside of a mask, or that they alone stay inside."""
 
     def mask_cells(self, features: Features) -> tuple[int, int]:
         return features.size
@@ -169,7 +169,7 @@ class Learned(Backwards):
     ("rows", "point", "after"),
     [
         (FLAGS, Point(3.5, 2.5), ["..##..", "..##..", "..##.."]),
-        (["rrbbbb"] * 3, Point(2.5, 0.5, positive=False), ["....##"] * 3),
+        (["rrbbbbbb"] * 3, Point(2.5, 0.5, positive=False), ["....####"] * 3),
     ],
     ids=["adds", "removes"],
 )
