@@ -55,12 +55,12 @@ class AnswerWarning:
 
 @dataclass(frozen=True)
 class Sense:
-    """Which meaning of a class the image shows most."""
+    """Meaning of a class that the image shows most."""
 
     class_index: int = field(metadata={"description": "index of the class in the request or the vocabulary, from 0"})
     gloss: str = field(metadata={"description": "the meaning that is most present in the image"})
     others: tuple[str, ...] = field(
-        default=(), metadata={"description": "its other meanings; send one as the `gloss` of the class to choose it"}
+        default=(), metadata={"description": "other meanings of the class; send one as its `gloss` to choose it"}
     )
 
 

@@ -1086,7 +1086,7 @@ Global___SegmentResponse: _TypeAlias = SegmentResponse  # noqa: Y015
 
 @_typing.final
 class Sense(_message.Message):
-    """Which meaning of a class the image shows most."""
+    """Meaning of a class that the image shows most."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1099,7 +1099,7 @@ class Sense(_message.Message):
     """The meaning."""
     @_builtins.property
     def others(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Its other meanings."""
+        """Other meanings of the class."""
 
     def __init__(
         self,
