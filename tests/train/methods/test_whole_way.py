@@ -1,0 +1,138 @@
+"""Each published method from forty photographs to an answer over REST: killed, resumed, on two processes, exported."""
+
+import json
+import math
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.clip.towers import configuration
+from lexiseg_train.data.indexed import read_dataset
+from lexiseg_train.evaluation.run import evaluate
+from lexiseg_train.training.processes import one_first, rank
+from lexiseg_train.training.recipes.prerequisites import finish
+from lexiseg_train.training.recipes.read import read_recipe
+from tests.integration.server import Server, form
+from tests.processes import fork_server, run_as_by_torchrun
+from tests.service.commands.command_line import CommandLine
+from tests.train.data.own.made import save
+from tests.train.training.pairs_folder import write_pairs
+from tests.train.training.toy import differences, finished
+
+pytestmark = pytest.mark.slow
+
+SECONDS = 240  # a hung process must not hang the tests
+FORTY, STEPS, KILLED_AT = 40, 4, (1, 3)
+SHORT = [
+    f"steps={STEPS}", "warmup_steps=1", "checkpoint_steps=1", "log_steps=1", f"validate_steps={STEPS}", "device=cpu",
+    "phases=[{after: 0.0, crop: 64, global_batch: 4}]",
+]  # fmt: skip
+RECIPES = {
+    "tcl-smoke": ["held_out=8", "grounder_steps=2", "clip_recipe=null", "clip={data}/lexiseg-mini-16.safetensors"],
+    "s-seg-smoke": ["held_out=8", "thresholds=[squares]", "photographs=2"],
+    "unpair-seg-masks-smoke": [
+        "sets=[squares]", "judged={{squares: 2}}", "clip_recipe=null",
+        "clip=['{data}/lexiseg-mini-convnext.safetensors']",
+    ],
+}  # fmt: skip
+WEIGHTS = {"unpair-seg-masks-smoke": "stage-one.safetensors", "tcl-smoke": "learned.safetensors"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty photographs of a square each, with captions and with masks; two CLIPs of random weights."""
+    folder = tmp_path_factory.mktemp("data")
+    images = write_pairs(folder / "captions", FORTY) / "images"
+    for index, path in enumerate(sorted(images.iterdir())):
+        image = np.array(Image.open(path))
+        mask = (image.max(2) - image.min(2) > 80).astype(np.uint8)
+        save(folder / "squares" / ("val" if index < 4 else "train"), path.stem, image, mask)
+    (folder / "squares" / "classes.json").write_text(json.dumps(["background", "square"]))
+    torch.manual_seed(0)
+    for name, quick in (("lexiseg-mini-16", True), ("lexiseg-mini-convnext", False)):
+        towers = open_clip.CLIP(**configuration(name) | {"quick_gelu": quick})
+        save_file(towers.state_dict(), folder / f"{name}.safetensors")
+    return folder
+
+
+@pytest.fixture
+def lexiseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    return CommandLine(monkeypatch, capsys)
+
+
+def train(name: str, data: Path, out: Path, killed_at: int | None = None) -> None:
+    """Train and publish, as `lexiseg train` does; the process kills itself in a step."""
+    values = [f"data={data}", f"out={out}", *SHORT, *(value.format(data=data) for value in RECIPES[name])]
+    planned = read_recipe(name, values)
+    trainer = planned.training.trainer(planned.recipe)
+    step = trainer._step
+
+    def dying(*batches: Any) -> float:
+        if trainer.step == killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(*batches)
+
+    trainer._step = dying  # type: ignore[assignment]
+    weights = trainer.train()
+    with one_first():
+        if rank() == 0 and weights is not None:
+            finish(planned, weights)
+
+
+def exit_code(*values: Any) -> int | None:
+    process = fork_server().Process(target=train, args=values)
+    process.start()
+    process.join(SECONDS)
+    process.kill()
+    return process.exitcode
+
+
+def validated(out: Path) -> dict[str, float]:
+    """Held-out figures of a run's end, from its journal."""
+    lines = [json.loads(line) for line in (out / "journal.jsonl").read_text().splitlines()]
+    return {name: value for name, value in lines[-1].items() if name.startswith("held_out")}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_method_is_trained_killed_resumed_measured_exported_and_served(
+    name: str, data: Path, tmp_path: Path, lexiseg: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, killed, two = (tmp_path / folder for folder in ("whole", "killed", "two"))
+    assert exit_code(name, data, whole) == 0
+
+    ends = [exit_code(name, data, killed, step) for step in (*KILLED_AT, None)]
+    run_as_by_torchrun(2, train, name, data, two)
+
+    assert ends == [-signal.SIGKILL, -signal.SIGKILL, 0]
+    assert differences(finished(killed), finished(whole)) == []
+    weights = WEIGHTS.get(name, "weights.safetensors")
+    assert differences(load_file(killed / weights), load_file(whole / weights)) == []
+    assert finished(two)["step"] == finished(whole)["step"] == STEPS
+    assert validated(two) == pytest.approx(validated(whole), rel=0.02)
+
+    segmenter = catalogue.load("killed", models_dir=tmp_path)
+    assert math.isfinite(evaluate(segmenter, read_dataset(data, "squares", "val")).scores.miou)
+
+    monkeypatch.setenv("LEXISEG_MODEL", "killed")
+    monkeypatch.setenv("LEXISEG_MODELS_DIR", str(tmp_path))
+    outcome = lexiseg("export", "--out", tmp_path / "exported")
+    if name.startswith("unpair-seg"):
+        assert "cannot be written as ONNX" in outcome.err
+    else:
+        assert outcome.status == 0, outcome.err
+
+    image = (data / "captions" / "images" / "000.jpg").read_bytes()
+    with Server(tmp_path / "log", LEXISEG_MODEL="killed", LEXISEG_MODELS_DIR=str(tmp_path)) as server:
+        answer = httpx.post(f"{server.url}/segment", files=form(image, "red square", "grey"), timeout=SECONDS)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["model"] == "killed"
