@@ -21,7 +21,15 @@ from playwright.sync_api import (
 )
 
 from tests import chromium, pictures
-from tests.integration.playground.asking import CHINA, add, expect_result, place, segments, without_heads
+from tests.integration.playground.asking import (
+    CHINA,
+    add,
+    expect_result,
+    place,
+    segments,
+    until_resolved,
+    without_heads,
+)
 from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
 
@@ -29,6 +37,12 @@ FLOWER = pictures.encoded(pictures.photograph("flower"), "JPEG")
 HELD = """async () => {
     const { state } = await import("/playground/page.js");
     return state.picture.doc.segments.map(({ label, mask }) => ({ label, mask }));
+}"""
+
+# Whether the browser has noted answers with what was learned, of all that is not reviewed.
+ANSWERED = """async () => {
+    const { load } = await import("/playground/store.js");
+    return (await load()).every(({ doc, taught }) => doc.isReviewed ? taught : JSON.parse(doc.asked).head);
 }"""
 
 SCORES = """() => new Promise((resolve) => {
@@ -77,6 +91,8 @@ def test_a_reload_loses_nothing_and_asks_nothing(page: Page) -> None:
     page.mouse.click(*place(page, 320, 350))
     page.keyboard.press("a")
     expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "two.jpg: labelled")
+    expect(page.locator("#learned")).to_contain_text("Learned from 1")
+    until_resolved(page, ANSWERED)
     page.keyboard.press("PageUp")
     expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "one.jpg: reviewed")
     before = held(page)
