@@ -52,14 +52,6 @@ TOP = """async () => {
     return Array.from(state.map.cells);
 }"""
 
-TRAINED_ON = """async () => {
-    const [{ projectFiles }, { flat }, { all }] = await Promise.all([
-        import("/playground/export.js"), import("/playground/document.js"), import("/playground/project.js"),
-    ]);
-    const files = new Map(projectFiles(all(), flat));
-    return files.get("annotations/instances_default.json")();
-}"""
-
 Names = NDArray[np.object_]  # [H, W], "" where nothing is
 Layers = Iterable[tuple[str, NDArray[np.bool_]]]  # the last on top
 
@@ -295,6 +287,3 @@ def test_objects_may_overlap_and_the_last_corrected_is_seen(page: Page) -> None:
     assert (first & second).any()
     np.testing.assert_array_equal(masks(page)[1], second)
     assert (np.array(shows).reshape(SIZE)[100, 120:280] == 1).all()
-    trained = [mask for _, mask in of_coco({"annotations/instances_default.json": page.evaluate(TRAINED_ON)})]
-    assert not (trained[0] & trained[1]).any()
-    assert {int(mask.sum()) for mask in trained} == {np.count_nonzero(np.equal(shows, number)) for number in (1, 2)}
