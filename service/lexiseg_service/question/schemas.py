@@ -311,7 +311,7 @@ class ModelList(BaseModel):
     """Every model that a request may name."""
 
     models: list[ModelOutput] = Field(description="model cards, the default model first")
-    features: list[Literal["jobs", "trainings"]] = Field(
+    features: list[Literal["jobs", "heads", "trainings"]] = Field(
         [], description="optional parts of the service that are on and that this key may use"
     )
 
