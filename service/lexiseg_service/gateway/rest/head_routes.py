@@ -13,7 +13,7 @@ from lexiseg_service.gateway.heads import export
 from lexiseg_service.gateway.heads.collection import Heads
 from lexiseg_service.gateway.heads.schemas import EXAMPLE, HeadInput, HeadList, HeadOutput
 from lexiseg_service.gateway.rest import body, uploads
-from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, json_body, problems
+from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, REQUEST_ID, json_body, problems
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of, use_case_of
 
@@ -22,7 +22,7 @@ Name = Annotated[str, Path(description="name of the head: at most 64 characters 
 BYTES = "application/octet-stream"
 MORE_VALUES = 500_000  # in the JSON, beside those of the largest question: of the objects of some hundred pictures
 FORM = uploads.form_schema("zip of labelled pictures, as the page and annotation tools export them", "HeadInput")
-CREATE: dict[str, Any] = json_body("HeadInput", EXAMPLE)
+CREATE: dict[str, Any] = {"parameters": [REQUEST_ID], **json_body("HeadInput", EXAMPLE)}
 CREATE["requestBody"]["content"]["multipart/form-data"] = FORM
 REFUSALS = problems(*OF_SEGMENT, SwitchedOff, NameTaken, ModelChanged)
 
@@ -63,7 +63,7 @@ async def list_heads(request: Request) -> Response:
     summary="One head",
     responses={
         200: {"model": HeadOutput, "content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}},
-        **problems(SwitchedOff, UnknownHead, NotReady),
+        **problems(SwitchedOff, UnknownHead, NotReady, InvalidValue),
     },
 )
 async def get_head(
