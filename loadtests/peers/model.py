@@ -14,6 +14,7 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Runtime, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_model.vocabulary.class_names import is_thing
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_service.settings import Settings
 from loadtests.peers.class_by_class import segments_of
@@ -49,7 +50,8 @@ class BatchedModel:
         answers = []
         for index, (plan, (_, classes)) in enumerate(zip(plans, batch, strict=True)):
             features = self._segmenter.assemble(plan, tuple(part[index : index + 1] for part in encoded))
-            vocabulary = Vocabulary(tuple(ClassEntry(name) for name in classes))
+            asked = Vocabulary(tuple(ClassEntry(name, thing=is_thing(name)) for name in classes))
+            vocabulary = self._segmenter.explained(asked)
             with torch.inference_mode():
                 scores = score_vocabulary(self._segmenter, features, vocabulary, self._rows)
                 labels = F.interpolate(scores[None], size=plan.size, mode="bilinear")[0].argmax(0).cpu().numpy()
