@@ -31,7 +31,7 @@ def test_the_examples_of_the_readme_run(
         names["client"].close()
 
     said = capsys.readouterr().out
-    assert len(examples) == 12
+    assert len(examples) == 13
     assert re.match(r"cat [01]\.\d", said)
     assert "cat 1 False\n" not in said  # after the first example the image is known
     for word in ("threshold", "unknown-model", "somebody has changed it", "second [('cat', 1)]", "True ['tiny"):

@@ -66,8 +66,8 @@ class TestExports(Shared):
             exported = network(torch.from_numpy(tiles))
 
         own = segmenter.encode_tiles(tiles)
-        assert [part.dtype for part in exported] == [torch.float32] * len(own)
-        for theirs, ours in zip(exported, own, strict=True):
+        assert {part.dtype for part in exported} == {torch.float32}
+        for theirs, ours in zip(exported[: len(own)], own, strict=True):  # further outputs are for heads
             torch.testing.assert_close(theirs, ours.float(), atol=5e-3, rtol=1e-3)
 
 
