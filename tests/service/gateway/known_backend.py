@@ -8,7 +8,7 @@ import numpy as np
 
 from lexiseg_labels.answers import CacheUse, Timings
 from lexiseg_model.types import ModelCard, Rle, Segment
-from lexiseg_model.vocabulary.heads import Lesson
+from lexiseg_model.vocabulary.heads import UNKNOWN, Lesson
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import (
     Exemplified,
@@ -76,12 +76,13 @@ class KnownBackend:
         return Exemplified("abc", "digest", rows, *kept)
 
     async def teach(self, request: WorkerRequest) -> Taught:
-        """A lesson of two cells: of the first region's class, and of none."""
+        """A lesson of two cells: of the first region whose class is known, and of none."""
         self.asked.append(request)
         if self.failure:
             raise self.failure
         names = tuple(entry.name for entry in request.vocabulary.classes)
-        first = next(iter(request.region_classes or ()), len(names))
+        known = [index for index in request.region_classes or () if index != UNKNOWN]
+        first = next(iter(known), len(names))
         cells = np.array([[1, 0, 1], [0, 1, 1]], np.float16)
         lesson = Lesson(
             "digest",

@@ -137,7 +137,7 @@ def test_what_cannot_be_calibrated_is_told(lexiseg: CommandLine, photos: Path, t
     assert "china.png" in unmasked.err
     assert "none called 'nobodys'" in unknown.err
     assert "background" in everywhere.err
-    assert "gRPC has no vocabularies: name the server by its http address" in over_grpc.err
+    assert "gRPC has no vocabularies and heads: name the server by its http address" in over_grpc.err
     assert "not from the standard input" in piped.err
     assert "expected one for each called china, got 'one mask for 2 photographs'" in shared.err
     assert {unmasked.status, unknown.status, everywhere.status, over_grpc.status} == {1}

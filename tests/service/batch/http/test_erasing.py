@@ -13,6 +13,7 @@ from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.ledger.job import Ledger, LedgerAway
 from lexiseg_service.batch.ledger.sqlite import SqliteLedger
 from lexiseg_service.errors import NotReady
+from lexiseg_service.gateway.heads.teaching import Teaching
 from lexiseg_service.gateway.trainings.trainings import Trainings
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
@@ -22,9 +23,11 @@ from tests.service.gateway.known_backend import KnownBackend
 from tests.waiting import until
 
 REMOVES: dict[str, tuple[Any, str]] = {
+    "heads": (Teaching, "delete_all"),
     "trainings": (Trainings, "remove_all"),
     "vocabularies": (Vocabularies, "delete_all"),
 }
+NOTHING = {"heads": 0, "trainings": 0, "vocabularies": 0}  # of the kinds beside jobs
 ARCHIVE = zipped({f"{number:02d}.png": PNG for number in range(40)})
 
 
@@ -57,7 +60,7 @@ def test_everything_is_erased_while_jobs_run(
 
             answer = client.delete("/v1/data")
 
-            assert (answer.status_code, answer.json()) == (200, {"jobs": 4, "trainings": 0, "vocabularies": 0})
+            assert (answer.status_code, answer.json()) == (200, {"jobs": 4, **NOTHING})
             assert client.get("/v1/jobs").json() == {"jobs": []}
             assert client.get(created[0].headers["Location"]).status_code == 404
         until(lambda: not of_jobs(tmp_path))
@@ -108,7 +111,7 @@ def test_a_file_that_a_lane_writes_late_is_removed_too(tmp_path: Path) -> None:
         until(lambda: not of_jobs(tmp_path))
 
 
-@pytest.mark.parametrize("kind", ["jobs", "trainings", "vocabularies"])
+@pytest.mark.parametrize("kind", ["jobs", "heads", "trainings", "vocabularies"])
 def test_one_kind_that_fails_leaves_none_of_the_others(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,7 +133,7 @@ def test_one_kind_that_fails_leaves_none_of_the_others(
             answer = client.delete("/v1/data")
         after = client.delete("/v1/data").json()
 
-    expected = {"jobs": 1, "trainings": 0, "vocabularies": 1}
+    expected = NOTHING | {"jobs": 1, "vocabularies": 1}
     left = expected.pop(kind)
     problem = answer.json()
     assert (answer.status_code, problem["type"], problem["erased"]) == (503, "not-ready", expected)

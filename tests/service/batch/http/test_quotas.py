@@ -108,7 +108,7 @@ def test_an_archive_that_cannot_be_kept_takes_no_room(tmp_path: Path, monkeypatc
 
     with gateway(tmp_path, jobs_per_client=1) as client:
         with monkeypatch.context() as broken:
-            broken.setattr(Files, "keep", full)
+            broken.setattr(Files, "copy", full)
             answer = create(client, ARCHIVE)
 
         assert (answer.status_code, answer.json()["type"]) == (503, "not-ready")
