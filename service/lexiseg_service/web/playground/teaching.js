@@ -101,10 +101,10 @@ function told({ pictures, classes }) {
   return `Learned from ${pictures} reviewed. IoU of others in %, by words → taught: ${gains.join(", ")}${more}.${wants && ` More wanted: ${wants}.`}`;
 }
 
-/** Goes on with a head that somebody chose by its name or file, and asks about its classes. */
-const choose = (chosen, head = engine.head(chosen)) => inTurn(async () => {
+/** Goes on with a head that somebody chose by its name or file, fetched in its turn, and asks about its classes. */
+const choose = (chosen, head = () => engine.head(chosen)) => inTurn(async () => {
   if (name === project && name !== chosen) await forget();
-  await begin(chosen, head);
+  await begin(chosen, head());
   state.words = [...state.words, ...freshWords((state.head?.classes ?? []).map(({ name, synonyms }) => ({ name, synonyms })))];
   emit("changed");
 });
@@ -112,7 +112,7 @@ $("head-name").addEventListener("change", ({ target }) => {
   if (!target.checkValidity()) return tell("A name has a-z, 0-9 and -, at most 64.", true);
   return choose(target.value.trim() || project);
 });
-export const openHead = (file) => choose(baseName(file.name), engine.keepHead(baseName(file.name), file));
+export const openHead = (file) => choose(baseName(file.name), () => engine.keepHead(baseName(file.name), file));
 
 /** What was learned, as files of the project's export. */
 export const headFiles = () => (state.head ? [[`${name}.head`, () => engine.headFile(name)]] : []);

@@ -161,6 +161,21 @@ def test_what_was_learned_is_kept_by_a_name_and_taken_along(
     context.close()
 
 
+def test_a_new_name_is_asked_for_after_the_old_head_went(page: Page) -> None:
+    begin(page)
+    accept(page)
+    learned(page, 1)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method) if "/v1/heads/" in request.url else None)
+    page.fill("#head-name", "other-gizmos")
+
+    with page.expect_request(is_teaching):
+        page.press("#head-name", "Enter")
+
+    learned(page, 1)
+    assert asked == ["DELETE", "GET", "PUT"]
+
+
 def test_a_page_of_a_service_that_keeps_nothing_does_not_teach(context: BrowserContext, server: Server) -> None:
     without_heads(context)
     page = opened(context, server.url)
