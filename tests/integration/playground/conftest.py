@@ -17,6 +17,15 @@ from tests.integration.server import Server
 N_WORDS = 600  # names of things; other words need the text tower
 PATIENCE = 60_000.0  # milliseconds; a loaded machine needs a tenth of it
 expect.set_options(timeout=PATIENCE)
+faults: list[str] = []  # of the scripts of all pages
+
+
+@pytest.fixture(autouse=True)
+def no_script_fails() -> Iterator[None]:
+    """Told at the end: what an event raises would end the connection to the browser, for all later tests, too."""
+    faults.clear()
+    yield
+    assert not faults
 
 
 @pytest.fixture(scope="package")  # as long as it runs, no test of asyncio can
@@ -63,7 +72,7 @@ def page(context: BrowserContext, server: Server) -> Page:
 def opened(context: BrowserContext, url: str) -> Page:
     """The playground, ready; a fault in its scripts fails the test that opened it."""
     page = context.new_page()
-    page.on("pageerror", lambda error: pytest.fail(f"a script failed: {error}"))
+    page.on("pageerror", lambda error: faults.append(str(error)))
     page.goto(url)
     page.locator("body[data-ready]").wait_for()
     return page
