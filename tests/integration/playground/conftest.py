@@ -23,9 +23,10 @@ faults: list[str] = []  # of the scripts of all pages
 @pytest.fixture(autouse=True)
 def no_script_fails() -> Iterator[None]:
     """Told at the end: what an event raises would end the connection to the browser, for all later tests, too."""
-    faults.clear()
     yield
-    assert not faults
+    seen = faults.copy()
+    faults.clear()
+    assert not seen
 
 
 @pytest.fixture(scope="package")  # as long as it runs, no test of asyncio can
