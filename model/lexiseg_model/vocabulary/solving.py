@@ -26,7 +26,7 @@ HALVES = 0.0, 0.5, 1.0, 2.0, 4.0  # pictures from which what is learned counts f
 FOLDS = 20  # of the report; up to so many pictures, each is left out on its own
 WANTED = 10  # pictures of a class from which more of them gain little
 TINY = 1e-6  # beside weights whose sum is 1
-LONE_SHARE = 0.2  # of what a single picture taught, beside words: no other picture says how good it is
+LONE_SHARE = 0.2  # of what a single picture taught, beside words that find all of it
 
 Numbers = NDArray[np.float64]
 
@@ -103,11 +103,10 @@ def learn(cells: Cells) -> Learnt:
 
 
 def _cautious(learnt: Learnt, cells: Cells) -> Learnt:
-    """What a single picture teaches, with a share of LONE_SHARE beside words."""
-    shown = (cells.shown[0] > 0)[:, None]
-    directions = np.where(shown, np.float32(LONE_SHARE) * learnt.directions, learnt.directions)
-    text = np.where(shown[:, 0], LONE_SHARE * cells.factors + 1 - LONE_SHARE, learnt.text).astype(np.float32)
-    return learnt._replace(directions=directions, text=text)
+    """What a single picture teaches: no other says how good it is, so it counts the less the better words find it."""
+    share = np.where(cells.shown[0] > 0, 1 - (1 - LONE_SHARE) * learnt.iou[0], 1.0)
+    directions = (share[:, None] * learnt.directions).astype(np.float32)
+    return learnt._replace(directions=directions, text=(share * learnt.text + 1 - share).astype(np.float32))
 
 
 def _learn(cells: Cells) -> Learnt:
