@@ -188,7 +188,6 @@ function drop() {
   times = [];
   view.image = clip;
   view.clear();
-  view.draw();
 }
 
 /** The visible frame: the segmented one, or the clip's current one. */

@@ -53,6 +53,7 @@ class View {
     this.fills = null;
     this.lines = null;
     this.names = []; // {x, y, text, colour}
+    this.draw();
   }
 
   /** Keeps zoom and middle, as where a tool takes a line of its own. */
