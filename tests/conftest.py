@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import os
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from unittest import mock
@@ -26,6 +27,10 @@ if hasattr(LIBC, "mallopt"):  # of glibc
 # A service may run beside the tests: they and what they start take other ports than it does.
 os.environ |= FREE_PORTS
 sys.addaudithook(refuse_default_ports)
+
+# A command that a script starts in the background ignores Ctrl-C, and so would all that it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests assert results; speed belongs to the benchmarks.
 settings.register_profile("lexiseg", deadline=None, suppress_health_check=[HealthCheck.too_slow])
