@@ -114,7 +114,8 @@ class ExampleDesk:
             )
             return await self._exemplify(await self._images.put(question, source, f"{of_image[0].shown.field}.image"))
 
-        embedded = await all_of([partial(ask, source, of_image) for source, of_image in by_image.items()])
+        asks = [partial(ask, source, of_image) for source, of_image in by_image.items()]
+        embedded = await all_of(asks, request.deadline)
         return list(zip(embedded, by_image.values(), strict=True))
 
 

@@ -6,11 +6,13 @@ Each image passes the same checks, limits and routing as any other.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
+from typing import Generic, TypeVar
 
-from lexiseg_service.errors import InvalidValue
+from lexiseg_service.errors import DeadlineExceeded, InvalidValue, QueueFull, RateLimited
 from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.question.messages import ImageSource, WorkerRequest
 
@@ -19,21 +21,78 @@ Fetch = Callable[[str, str], Awaitable[bytes]]
 MAX_CONCURRENT = 4  # images of one request that workers look at concurrently
 
 
-async def all_of(asks: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
-    """The results of all `asks`, in order; the first error cancels the others."""
-    places = asyncio.Semaphore(MAX_CONCURRENT)
+async def all_of(asks: Sequence[Callable[[], Awaitable[T]]], deadline: float) -> list[T]:
+    """The results of all `asks`, in order; the first error cancels the others.
 
-    async def ask(one: Callable[[], Awaitable[T]]) -> T:
-        async with places:
-            return await one()
+    Where there is no room for one, it waits for the others, and is asked again until the deadline.
 
-    tasks = [asyncio.ensure_future(ask(one)) for one in asks]
+    Args:
+        asks: each asks a worker about one image.
+        deadline: of the request, in `time.monotonic()`.
+
+    Raises:
+        QueueFull, RateLimited: there was no room for any.
+        DeadlineExceeded: some were answered, and the others not in time.
+        ServiceError: of any other kind, about an image.
+    """
+    turns: _Turns[T] = _Turns(len(asks), deadline)
+    tasks = [asyncio.ensure_future(turns.ask(one)) for one in asks]
     try:
         return await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+class _Turns(Generic[T]):
+    """The images of one request, of which a few are looked at concurrently."""
+
+    def __init__(self, n_images: int, deadline: float) -> None:
+        self._n_images = n_images
+        self._deadline = deadline
+        self._places = asyncio.Semaphore(MAX_CONCURRENT)
+        self._change = asyncio.Event()  # set when one is answered
+        self._n_open = self._n_answered = 0
+
+    async def ask(self, one: Callable[[], Awaitable[T]]) -> T:
+        """The result of `one`, as soon as there is room for it."""
+        async with self._places:
+            while True:
+                self._n_open += 1
+                n_answered = self._n_answered
+                try:
+                    result = await one()
+                except (QueueFull, RateLimited) as full:
+                    if not self._n_answered and self._n_open == 1:
+                        raise  # others' requests fill the queue: nothing is lost
+                    retry_seconds = float(full.headers.get("Retry-After", 1))
+                except DeadlineExceeded as late:
+                    late.detail += self._progress
+                    raise
+                else:
+                    self._n_answered += 1
+                    self._change.set()
+                    return result
+                finally:
+                    self._n_open -= 1
+                if n_answered == self._n_answered:
+                    await self._wait(retry_seconds)
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait until another one is answered, for at most some seconds. Raises DeadlineExceeded: there is no time."""
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise DeadlineExceeded(f"there was no room for an image until the deadline{self._progress}")
+        self._change.clear()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._change.wait(), min(seconds, left))
+
+    @property
+    def _progress(self) -> str:
+        if not self._n_answered:
+            return ""
+        return f"; {self._n_answered} of {self._n_images} images were answered: send it again, or fewer at a time"
 
 
 class Images:

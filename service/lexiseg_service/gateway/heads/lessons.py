@@ -62,7 +62,8 @@ class LessonDesk:
             InvalidValue: two pictures have one key.
             ServiceError: of any kind, about a picture; the first one.
         """
-        taught = await all_of([partial(self._lesson, picture, request) for picture in pictures])
+        asks = [partial(self._lesson, picture, request) for picture in pictures]
+        taught = await all_of(asks, request.deadline)
         lessons: dict[str, bytes] = {}
         for picture, lesson in zip(pictures, taught, strict=True):
             key = picture.key or lesson.image_id

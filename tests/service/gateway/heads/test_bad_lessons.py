@@ -10,28 +10,16 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from lexiseg_labels.masks import rle
-from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.vocabulary.heads import Lesson
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from tests import pictures
-from tests.once import kept
 from tests.service.engine_backend import EngineBackend
+from tests.service.gateway.heads.reviewed import IMAGE, SIZE, picture, sky, tiny, upper
 from tests.waiting import SOON
 
-IMAGE = pictures.encoded(pictures.small("china", 96), "JPEG")
-SIZE = pictures.small("china", 96).size[::-1]
 FILE = {"Content-Type": "application/octet-stream"}
-
-
-@kept
-def tiny() -> Segmenter:
-    return catalogue.load("tiny", device="cpu")
 
 
 @pytest.fixture
@@ -44,24 +32,6 @@ async def taught() -> AsyncIterator[httpx.AsyncClient]:
         assert made.status_code == 201, made.text
         yield client
     backend.engine.close(SOON)
-
-
-def mask(pixels: NDArray[np.bool_]) -> dict[str, Any]:
-    return {"size": list(pixels.shape), "counts": rle.encode(pixels)}
-
-
-def upper(rows: int) -> NDArray[np.bool_]:
-    """A mask of the picture's upper rows."""
-    return np.arange(SIZE[0])[:, None].repeat(SIZE[1], 1) < rows
-
-
-def picture(*objects: tuple[str | None, NDArray[np.bool_]], key: str = "a") -> dict[str, Any]:
-    labelled = [{"class": name, "mask": mask(pixels)} for name, pixels in objects]
-    return {"key": key, "image": {"base64": base64.b64encode(IMAGE).decode()}, "objects": labelled}
-
-
-def sky(key: str = "first") -> dict[str, Any]:
-    return picture(("sky", upper(SIZE[0] // 3)), key=key)
 
 
 async def test_two_classes_of_one_picture_alone_are_taught_and_the_answer_asks_for_more(
