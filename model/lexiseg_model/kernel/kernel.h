@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Count up with every change of a signature or its meaning; `library.py` has the same number. */
-#define LEXISEG_KERNEL_VERSION 29
+#define LEXISEG_KERNEL_VERSION 30
 
 #if defined(_WIN32)
 #define API __declspec(dllexport)
@@ -56,7 +56,7 @@ static inline uint32_t label_at(const void *labels, int64_t place, int wide) {
     return wide ? ((const uint16_t *)labels)[place] : ((const uint8_t *)labels)[place];
 }
 
-/* Defined in regions.c, winners.c and runs.c, and called from other files. */
+/* Defined in regions.c, winners.c, runs.c and teach.c, and called from other files. */
 API int64_t lexiseg_count_row_runs(const void *labels, int64_t height, int64_t width, int64_t wide);
 API int64_t lexiseg_connect(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t n, int64_t *ends,
                             int32_t *region, int64_t *areas, int32_t *classes);
@@ -69,5 +69,9 @@ API int64_t lexiseg_count_runs(const void *labels, int64_t height, int64_t width
 API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t *first,
                                 const int32_t *columns, const int64_t *ends, int64_t n, int64_t k, int64_t *summaries,
                                 char *text);
+int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *shares, const float *text,
+                      const int32_t *fold, int64_t n, int64_t f, int64_t k, int64_t folds, const int32_t *shown,
+                      const double *factors, double strength, double scale, double most, float *directions,
+                      float *of_words, double *iou);
 
 #endif

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.types import LabelMap, Rle
 
-VERSION = 29  # LEXISEG_KERNEL_VERSION of kernel.h
+VERSION = 30  # LEXISEG_KERNEL_VERSION of kernel.h
 FOLDER = Path(__file__).parent
 CArgument = ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double
 RUNS_PER_COLUMN = 8  # sizes the first text buffer; few images have more
@@ -305,39 +305,65 @@ def refine_maps(
     return refined
 
 
-class Cells(NamedTuple):
-    """The N cells of all lessons, and what is known of their K classes.
+class Sampled(NamedTuple):
+    """What a picture teaches: of n cells labels int16 [n], shares float32 [n] of the labelled cells, teaching features
+    float32 [n, F], and logits float32 [n, K] by words."""
 
-    `features` float32 [N, F]; `labels` int32 [N] in the head's classes, K: none of them, -1: one that is not in the
-    head; `shares` float32 [N] of their picture; `text` float32 [N, K] logits by words, NaN where the class was not
-    looked for; `fold` int32 [N], which of the report's parts the picture belongs to; `shown` int32 [1 + folds, K], how
-    many lessons show a class, of all and of those outside each fold; `factors` [K] of the text; `strength` of the
-    ridge. Labels weigh in a fold as in all cells.
-    """
-
-    features: NDArray[np.float32]
-    labels: NDArray[np.int32]
+    labels: NDArray[np.int16]
     shares: NDArray[np.float32]
+    cells: NDArray[np.float32]
     text: NDArray[np.float32]
-    fold: NDArray[np.int32]
-    shown: NDArray[np.int32]
-    factors: NDArray[np.float64]
-    strength: float
+
+
+def lesson(
+    labels: NDArray[np.int16],
+    decoded: NDArray[np.float16],
+    middle: NDArray[np.float16],
+    scores: NDArray[np.float32],
+    background: float,
+    most: int,
+) -> Sampled:
+    """As `methods.tiny.teaching.sampled`: labels [H, W], maps [128, h, w] and [120, h/4, w/4], scores [K, h, w]."""
+    k, n_features = len(scores), len(decoded) + len(middle) + 1
+    made = Sampled(
+        np.empty(most, np.int16),
+        np.empty(most, np.float32),
+        np.empty((most, n_features), np.float32),
+        np.empty((most, k), np.float32),
+    )
+    maps = decoded, *decoded.shape, middle, *middle.shape
+    n = call("lesson", labels, *labels.shape, k, *maps, scores, float(background), most, *made)
+    return Sampled(made.labels[:n], made.shares[:n], made.cells[:n], made.text[:n])
 
 
 class Learnt(NamedTuple):
-    """What the kernel learns of K classes: `directions` float32 [K, F], factors of their words `text` float32 [K], and
-    `iou` [2, K] in 0..1 of cells whose fold was left out, by words and as learned."""
+    """What lessons teach of K classes: `directions` float32 [K, F], factors of their words `text` float32 [K], `iou`
+    [2, K] in 0..1 of cells whose fold was left out, by words and as learned, and `shown` int32 [K], how many lessons
+    show a class."""
 
     directions: NDArray[np.float32]
     text: NDArray[np.float32]
     iou: NDArray[np.float64]
+    shown: NDArray[np.int32]
 
 
-def teach(cells: Cells, scale: float, most: float) -> Learnt:
-    """As `lexiseg_model.vocabulary.solving.learn`."""
-    (n, f), k, folds = cells.features.shape, cells.shown.shape[1], len(cells.shown) - 1
-    learnt = Learnt(np.zeros((1 + folds, k, f), np.float32), np.empty(k, np.float32), np.empty((2, k)))
-    rows = cells.features, cells.labels, cells.shares, cells.text, cells.fold
-    call("teach", *rows, n, f, k, folds, cells.shown, cells.factors, cells.strength, scale, most, *learnt)
-    return learnt._replace(directions=learnt.directions[0].copy())
+def head(
+    lessons: Sequence[tuple[NDArray[np.float16], NDArray[np.int16], NDArray[np.float32], NDArray[np.float16]]],
+    places: Sequence[NDArray[np.int32]],
+    k: int,
+    numbers: Sequence[float],
+) -> Learnt | int:
+    """As `vocabulary.solving`: what lessons (cells, labels, shares, text) teach of K classes.
+
+    `places` are those of a lesson's classes among the K, -1 for others; `numbers` the constants of `solving`. Returns
+    the only label instead if all cells have that.
+    """
+    cells, labels, shares, text = zip(*lessons, strict=True)
+    f = cells[0].shape[1]
+    sizes = np.array([part.shape for part in text], np.int64)
+    rows = np.ascontiguousarray(np.concatenate(cells)), np.concatenate(labels), np.concatenate(shares)
+    texts = np.concatenate([part.ravel() for part in text])
+    learnt = Learnt(np.empty((k, f), np.float32), np.empty(k, np.float32), np.empty((2, k)), np.empty(k, np.int32))
+    shapes = len(lessons), f, k
+    only = call("head", *rows, texts, sizes, np.concatenate(places), *shapes, np.array(numbers, np.float64), *learnt)
+    return only - 1 if only else learnt

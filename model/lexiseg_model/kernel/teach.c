@@ -250,10 +250,10 @@ static void choose(const Lessons *of, float *learned, double *table, float *dire
 
 /* Write the first of `directions` [1 + folds, k, f], which is zeros before; the rest is room. Also `text` [k], the factors
  * of words, and `iou` [2, k] in 0..1 of what was left out, by words and taught. */
-API int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *shares, const float *text,
-                          const int32_t *fold, int64_t n, int64_t f, int64_t k, int64_t folds, const int32_t *shown,
-                          const double *factors, double strength, double scale, double most, float *directions,
-                          float *of_words, double *iou) {
+int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *shares, const float *text,
+                      const int32_t *fold, int64_t n, int64_t f, int64_t k, int64_t folds, const int32_t *shown,
+                      const double *factors, double strength, double scale, double most, float *directions,
+                      float *of_words, double *iou) {
     Lessons of = {cells, shares, text, labels, fold, shown, n, f, k, folds, factors, strength, scale, most};
     int64_t wide = (f + LANES - 1) / LANES * LANES, width = wide + (k + LANES) / LANES * LANES, t = k + 1;
     int64_t doubles = n + f + (2 + folds) * f * (f + t) + t * t + k;

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.errors import TeachingError
 from lexiseg_model.kernel import library
-from lexiseg_model.kernel.library import Cells, Learnt
+from lexiseg_model.kernel.library import Learnt
 from lexiseg_model.vocabulary.heads import UNKNOWN, Head, Lesson, TaughtClass, require_classes, require_lessons
 
 STRENGTH = 2.2  # of the ridge, in variances of each feature; divided by the number of pictures
@@ -27,8 +27,29 @@ FOLDS = 20  # of the report; up to so many pictures, each is left out on its own
 WANTED = 10  # pictures of a class from which more of them gain little
 TINY = 1e-6  # beside weights whose sum is 1
 LONE_SHARE = 0.2  # of what a single picture taught, beside words that find all of it
+NUMBERS = SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, LONE_SHARE  # in the order of lessons.c
 
 Numbers = NDArray[np.float64]
+
+
+class Cells(NamedTuple):
+    """The N cells of all lessons, and what is known of their K classes.
+
+    `features` float32 [N, F]; `labels` int32 [N] in the head's classes, K: none of them, -1: one that is not in the
+    head; `shares` float32 [N] of their picture; `text` float32 [N, K] logits by words, NaN where the class was not
+    looked for; `fold` int32 [N], which of the report's parts the picture belongs to; `shown` int32 [1 + folds, K], how
+    many lessons show a class, of all and of those outside each fold; `factors` [K] of the text; `strength` of the
+    ridge. Labels weigh in a fold as in all cells.
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    shares: NDArray[np.float32]
+    text: NDArray[np.float32]
+    fold: NDArray[np.int32]
+    shown: NDArray[np.int32]
+    factors: NDArray[np.float64]
+    strength: float
 
 
 class Sums(NamedTuple):
@@ -51,43 +72,47 @@ def solve(lessons: Sequence[Lesson], classes: Sequence[str]) -> Head:
     """
     require_classes(classes)
     require_lessons(lessons)
-    cells = _gathered(lessons, classes)
-    learnt = learn(cells) if len(lessons) > 1 else _cautious(learn(cells), cells)
+    learnt = learn(lessons, classes)
     entries = []
-    for name, n, iou in zip(classes, cells.shown[0].tolist(), (100 * learnt.iou.T).round(1).tolist(), strict=True):
+    for name, n, iou in zip(classes, learnt.shown.tolist(), (100 * learnt.iou.T).round(1).tolist(), strict=True):
         before, after = iou if n > 1 else (None, None)
         entries.append(TaughtClass(name, n, before, after, max(0, WANTED - n)))
     return Head(lessons[0].digest, tuple(entries), learnt.directions, learnt.text, len(lessons))
 
 
-def _shows(lesson: Lesson, name: str) -> bool:
-    return name in lesson.classes and bool((lesson.labels == lesson.classes.index(name)).any())
-
-
-def _gathered(lessons: Sequence[Lesson], classes: Sequence[str]) -> Cells:
-    """The cells of lessons. Raises TeachingError: all have one label."""
-    k = len(classes)
-    labels, text = [], []
-    for lesson in lessons:
-        places = np.array(
-            [classes.index(name) if name in classes else UNKNOWN for name in lesson.classes] + [k], np.int32
-        )
-        known = places[:-1] >= 0
-        own = np.full((len(lesson.labels), k), np.nan, np.float32)
-        own[:, places[:-1][known]] = lesson.text[:, known]
-        labels.append(places[lesson.labels])
-        text.append(own)
-    every = np.concatenate(labels)
-    named = np.unique(every[every >= 0])
-    if len(named) < 2:
-        only = repr(classes[named[0]]) if len(named) and named[0] < k else "none of the classes"
+def learn(lessons: Sequence[Lesson], classes: Sequence[str]) -> Learnt:
+    """What lessons teach, by the kernel or by numpy. Raises TeachingError: all cells have one label."""
+    places = [_places(lesson, classes) for lesson in lessons]
+    if library.ready():
+        parts = [(lesson.cells, lesson.labels, lesson.shares, lesson.text) for lesson in lessons]
+        learnt = library.head(parts, places, len(classes), NUMBERS)
+    else:
+        learnt = _learnt(_gathered(lessons, places, len(classes)), len(lessons))
+    if isinstance(learnt, int):
+        only = repr(classes[learnt]) if learnt < len(classes) else "none of the classes"
         raise TeachingError(f"all labelled pixels are {only}; expected pixels of at least two classes, or of nothing")
+    return learnt
+
+
+def _places(lesson: Lesson, classes: Sequence[str]) -> NDArray[np.int32]:
+    """The places of a lesson's classes among those of a head; UNKNOWN: it has no such class."""
+    return np.array([classes.index(name) if name in classes else UNKNOWN for name in lesson.classes], np.int32)
+
+
+def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k: int) -> Cells:
+    labels, text = [], []
+    for lesson, of_classes in zip(lessons, places, strict=True):
+        known = of_classes >= 0
+        own = np.full((len(lesson.labels), k), np.nan, np.float32)
+        own[:, of_classes[known]] = lesson.text[:, known]
+        labels.append(np.append(of_classes, np.int32(k))[lesson.labels])
+        text.append(own)
     folds = np.arange(len(lessons)) % FOLDS
-    shows = np.array([[_shows(lesson, name) for name in classes] for lesson in lessons])
+    shows = np.array([np.isin(np.arange(k), own) for own in labels])
     shown = np.array([shows.sum(0), *(shows[folds != fold].sum(0) for fold in range(folds.max() + 1))], np.int32)
     return Cells(
         np.concatenate([lesson.cells for lesson in lessons]).astype(np.float32, order="C"),
-        every,
+        np.concatenate(labels),
         np.concatenate([lesson.shares for lesson in lessons]),
         np.concatenate(text),
         np.repeat(folds, [len(lesson.labels) for lesson in lessons]).astype(np.int32),
@@ -97,20 +122,23 @@ def _gathered(lessons: Sequence[Lesson], classes: Sequence[str]) -> Cells:
     )
 
 
-def learn(cells: Cells) -> Learnt:
-    """What the cells teach, by the kernel or by numpy."""
-    return library.teach(cells, SCALE, MAX_TEXT) if library.ready() else _learn(cells)
+def _learnt(cells: Cells, n_lessons: int) -> Learnt | int:
+    """What the cells of so many lessons teach; the only label instead if all have that."""
+    named = np.unique(cells.labels[cells.labels >= 0])
+    if len(named) < 2:
+        return int(named[0]) if len(named) else cells.text.shape[1]
+    return _learn(cells) if n_lessons > 1 else _cautious(_learn(cells))
 
 
-def _cautious(learnt: Learnt, cells: Cells) -> Learnt:
+def _cautious(learnt: Learnt) -> Learnt:
     """What a single picture teaches: no other says how good it is, so it counts the less the better words find it."""
-    share = np.where(cells.shown[0] > 0, 1 - (1 - LONE_SHARE) * learnt.iou[0], 1.0)
+    share = np.where(learnt.shown > 0, 1 - (1 - LONE_SHARE) * learnt.iou[0], 1.0)
     directions = (share[:, None] * learnt.directions).astype(np.float32)
     return learnt._replace(directions=directions, text=(share * learnt.text + 1 - share).astype(np.float32))
 
 
 def _learn(cells: Cells) -> Learnt:
-    """As `learn`. Each learned class has a share of its words' score left, by the number of its pictures; of several
+    """Each learned class has a share of its words' score left, by the number of its pictures; of several
     ways to share the one is chosen whose cells are found best by heads that did not see them."""
     k = cells.text.shape[1]
     whole, *others = _directions(cells)
@@ -126,7 +154,8 @@ def _learn(cells: Cells) -> Learnt:
             found, half = iou, choice
     share = _trust(cells.shown[0], half)
     directions = (share[:, None] * whole).astype(np.float32)
-    return Learnt(directions, (share * cells.factors + 1 - share).astype(np.float32), np.array([before, found]))
+    text = (share * cells.factors + 1 - share).astype(np.float32)
+    return Learnt(directions, text, np.array([before, found]), cells.shown[0])
 
 
 def _trust(shown: NDArray[np.int32], half: float) -> Numbers:

@@ -1,5 +1,6 @@
 """The kernel that the page has as WebAssembly is that of the service."""
 
+import base64
 import shutil
 import sys
 from pathlib import Path
@@ -12,10 +13,10 @@ from numpy.typing import NDArray
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.masks.rle import encode_label_map
-from lexiseg_model.vocabulary.solving import MAX_TEXT, SCALE
+from lexiseg_model.vocabulary import solving
 from tests.command import ended
 from tests.kernel import require_kernel
-from tests.model.kernel.test_teach import small_cells
+from tests.model.kernel.test_lessons import CLASSES, small_lessons, small_picture
 from tests.service.web import node
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,7 +26,6 @@ const kernel = await import("PLAYGROUND/masks/kernel.js");
 const { winners, encodedMap, encodedSpans, cut, connected, outlines } = kernel;
 await kernel.ready;
 """
-KINDS = {"f4": "Float32Array", "f8": "Float64Array", "i4": "Int32Array"}
 SIZES = [((9, 13), (61, 47)), ((2, 2), (16, 300)), ((30, 20), (20, 30)), ((5, 40), (5, 40))]
 
 
@@ -126,35 +126,63 @@ def test_regions_are_the_services(kind: str) -> None:
     assert page["areas"] == expected.areas.tolist()
 
 
-def test_a_head_has_the_services_bits() -> None:
-    cells = small_cells(3)
-    n, f, k, folds = *cells.features.shape, cells.shown.shape[1], len(cells.shown) - 1
-    found = np.zeros((1 + folds) * k * f, np.float32), np.zeros(k, np.float32), np.zeros(2 * k)
-    arrays = *cells[:5], cells.shown, cells.factors, *found
-    script = """
-        const file = await fetch(new URL("PLAYGROUND/masks/kernel.wasm"));
-        const { instance } = await WebAssembly.instantiate(await file.arrayBuffer());
-        const { lexiseg_teach, malloc, memory } = instance.exports;
-        const places = given.arrays.map(([kind, values]) => {
-            const place = malloc(8 * values.length);
-            new globalThis[kind](memory.buffer, place, values.length).set(values.map((value) => value ?? NaN));
-            return place;
-        });
-        const [shown, factors, ...found] = places.slice(5);
-        lexiseg_teach(...places.slice(0, 5), ...given.sizes.map(BigInt), shown, factors, ...given.numbers, ...found);
-        const bytes = given.arrays.slice(7).map(([kind, values], index) => {
-            return [...new Uint8Array(memory.buffer, found[index], values.length * globalThis[kind].BYTES_PER_ELEMENT)];
-        });
-        console.log(JSON.stringify(bytes));
-    """
-    values = [[None if value != value else value for value in each.ravel().tolist()] for each in arrays]
-    kinds = [KINDS[each.dtype.str[1:]] for each in arrays]
-    given = {"arrays": list(zip(kinds, values, strict=True)), "sizes": [n, f, k, folds]}
+CALL = """
+const file = await fetch(new URL("PLAYGROUND/masks/kernel.wasm"));
+const { exports } = (await WebAssembly.instantiate(await file.arrayBuffer())).instance;
+const placed = (base64) => {
+    const bytes = Buffer.from(base64, "base64");
+    const place = exports.malloc(bytes.length);
+    new Uint8Array(exports.memory.buffer, place).set(bytes);
+    return place;
+};
+const kinds = { array: placed, integer: BigInt, number: Number };
+const values = given.arguments.map(([kind, value]) => kinds[kind](value));
+const result = Number(exports[`lexiseg_${given.name}`](...values));
+const arrays = given.arguments.map(([kind, value], i) => {
+    if (kind !== "array") return null;
+    return Buffer.from(exports.memory.buffer, values[i], Buffer.from(value, "base64").length).toString("base64");
+});
+console.log(JSON.stringify({ result, arrays: arrays.filter((one) => one !== null) }));
+"""
 
-    page = node.run(script, given | {"numbers": [cells.strength, SCALE, MAX_TEXT]})
 
-    directions, text, iou = library.teach(cells, SCALE, MAX_TEXT)
-    assert directions.any()
-    assert bytes(page[0][: directions.nbytes]) == directions.tobytes()
-    assert bytes(page[1]) == text.tobytes()
-    assert bytes(page[2]) == iou.tobytes()
+@pytest.fixture
+def in_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls of the kernel are calls of the page's binary."""
+
+    def call(name: str, *arguments: NDArray[Any] | float) -> int:
+        arrays = [each for each in arguments if isinstance(each, np.ndarray)]
+        described = [
+            ("array", base64.b64encode(each.tobytes()).decode())
+            if isinstance(each, np.ndarray)
+            else ("integer" if isinstance(each, int) else "number", each)
+            for each in arguments
+        ]
+        answer = node.run(CALL, {"name": name, "arguments": described})
+        for array, content in zip(arrays, answer["arrays"], strict=True):
+            array[...] = np.frombuffer(base64.b64decode(content), array.dtype).reshape(array.shape)
+        return int(answer["result"])
+
+    monkeypatch.setattr(library, "call", call)
+
+
+@pytest.mark.parametrize("n_lessons", [1, 5])
+def test_a_head_has_the_services_bits(n_lessons: int, request: pytest.FixtureRequest) -> None:
+    compiled = solving.learn(small_lessons(n_lessons), CLASSES)
+
+    request.getfixturevalue("in_the_page")
+    of_page = solving.learn(small_lessons(n_lessons), CLASSES)
+
+    assert compiled.directions.any()
+    assert [part.tobytes() for part in of_page] == [part.tobytes() for part in compiled]
+
+
+def test_a_lesson_has_the_services_bits(request: pytest.FixtureRequest) -> None:
+    given = small_picture((61, 47), (16, 12))
+    compiled = library.lesson(*given)
+
+    request.getfixturevalue("in_the_page")
+    of_page = library.lesson(*given)
+
+    assert len(compiled.labels) == 100
+    assert [part.tobytes() for part in of_page] == [part.tobytes() for part in compiled]

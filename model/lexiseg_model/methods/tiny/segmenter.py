@@ -245,8 +245,8 @@ class TinySegmenter(Exportable, TorchPass):
 
     @torch.inference_mode()
     def lesson(self, features: Features, labelled: LabelledPicture, bank: TextBank) -> Lesson:
-        text = self._scored(features, bank)[0][: len(labelled.classes)] - self._background
-        return teaching.lesson_of(features, labelled, text, self.digest)
+        scores = self._scored(features, bank)[0][: len(labelled.classes)]
+        return teaching.lesson_of(features, labelled, scores, self._background, self.digest)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         return [] if self.familiar is None else self.familiar.unfamiliar(classes, rows_of)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -18,6 +17,8 @@ from torch import Tensor
 
 from lexiseg_model.errors import TeachingError
 from lexiseg_model.features import Features
+from lexiseg_model.kernel import library
+from lexiseg_model.kernel.library import Sampled
 from lexiseg_model.methods.tiny.network import COARSE_LEVEL, DECODER
 from lexiseg_model.methods.tiny.trunk import WIDTHS
 from lexiseg_model.segmenter import LearnedClasses
@@ -27,6 +28,7 @@ from lexiseg_model.vocabulary.solving import MAX_TEXT
 MAPS = ("decoded", "middle")  # of the features: [128, H/4, W/4] and [120, H/16, W/16]
 SIZE = DECODER + WIDTHS[COARSE_LEVEL] + 1
 VOTES = 4  # labels across a cell, which is of the class that has the majority of them
+MAX_LOGIT = 100.0  # by words, in a lesson
 
 
 def maps_of(features: Features) -> tuple[Tensor, Tensor]:
@@ -37,33 +39,52 @@ def maps_of(features: Features) -> tuple[Tensor, Tensor]:
     return decoded, middle
 
 
-def lesson_of(features: Features, labelled: LabelledPicture, text: Tensor, digest: str) -> Lesson:
-    """What a picture teaches, by the logits `text` [K, h, w] of its classes relative to the background's.
+def lesson_of(features: Features, labelled: LabelledPicture, scores: Tensor, background: float, digest: str) -> Lesson:
+    """What a picture teaches.
+
+    Args:
+        features: of the picture, kept with `teaching`.
+        labelled: its labels.
+        scores: [K, h, w] of its classes by their words.
+        background: the score that a class must exceed.
+        digest: of the model.
 
     Raises:
         TeachingError: the labels have another size than the picture, or the features lack what teaching needs.
     """
     if labelled.labels.shape != features.size:
         raise TeachingError(f"expected labels {list(features.size)}, the picture's, got {list(labelled.labels.shape)}")
-    cells = teaching_cells(features)
-    of_cells = cell_labels(labelled.labels, (cells.shape[1], cells.shape[2])).ravel()
-    places, shares = _sampled(of_cells)
-    where = torch.from_numpy(places).to(cells.device)
-    return Lesson(
-        digest,
-        labelled.classes,
-        cells.flatten(1)[:, where].T.half().cpu().numpy(),
-        of_cells[places].astype(np.int16),
-        shares,
-        text.flatten(1)[:, where].T.clamp(-100, 100).half().cpu().numpy(),
-    )
+    sample = library.lesson if library.ready() else sampled
+    decoded, middle = (np.ascontiguousarray(part.cpu().numpy(), np.float16) for part in maps_of(features))
+    by_words = np.ascontiguousarray(scores.float().cpu().numpy())
+    labels = np.ascontiguousarray(labelled.labels, np.int16)
+    own, shares, cells, text = sample(labels, decoded, middle, by_words, background, MAX_CELLS)
+    return Lesson(digest, labelled.classes, cells.astype(np.float16), own, shares, text.astype(np.float16))
+
+
+def sampled(
+    labels: NDArray[np.int16],
+    decoded: NDArray[np.float16],
+    middle: NDArray[np.float16],
+    scores: NDArray[np.float32],
+    background: float,
+    most: int,
+) -> Sampled:
+    """Cells of a picture, at most `most`, with labels, features and logits by words, as the kernel's `lesson`."""
+    of_cells = cell_labels(labels, (decoded.shape[1], decoded.shape[2])).ravel()
+    places, shares = _sampled(of_cells, most)
+    cells = _with_middle(torch.from_numpy(decoded).float(), torch.from_numpy(middle).float()).numpy()
+    text = scores.reshape(len(scores), -1)[:, places].T - np.float32(background)
+    return Sampled(of_cells[places], shares, cells.reshape(SIZE, -1)[:, places].T, text.clip(-MAX_LOGIT, MAX_LOGIT))
 
 
 def cell_labels(labels: NDArray[np.integer[Any]], grid: tuple[int, int]) -> NDArray[np.int16]:
     """The label [h, w] of each cell: of most of its pixels, else UNKNOWN. A label without a cell gets its best one."""
-    height, width = grid
-    votes = cv2.resize(labels.astype(np.int16), (VOTES * width, VOTES * height), interpolation=cv2.INTER_NEAREST_EXACT)
-    blocks = votes.reshape(height, VOTES, width, VOTES)
+    (height, width), sides = grid, labels.shape
+    rows, columns = (
+        (2 * np.arange(VOTES * n) + 1) * side // (2 * VOTES * n) for n, side in zip(grid, sides, strict=True)
+    )
+    blocks = labels[np.ix_(rows, columns)].astype(np.int16).reshape(height, VOTES, width, VOTES)
     of_cells = np.full(grid, UNKNOWN, np.int16)
     small = []
     for label in np.unique(blocks[blocks > UNKNOWN]):
@@ -77,17 +98,23 @@ def cell_labels(labels: NDArray[np.integer[Any]], grid: tuple[int, int]) -> NDAr
     return of_cells
 
 
-def _sampled(of_cells: NDArray[np.int16]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Places [n] of up to MAX_CELLS labelled cells, as many of each label as there are, and the share of each."""
-    random = np.random.default_rng(0)
+def _sampled(of_cells: NDArray[np.int16], most: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Places [n] of up to `most` labelled cells, as many of each label as there are, and the share of each."""
     known = np.count_nonzero(of_cells != UNKNOWN)
     places, shares = [], []
-    left = MAX_CELLS
-    for own, quota in _quotas(of_cells, left):
-        taken = own if len(own) <= quota else np.sort(random.choice(own, quota, replace=False))
+    for own, quota in _quotas(of_cells, most):
+        taken = np.sort(own[np.argsort(_lots(own))[:quota]])
         places.append(taken)
         shares.append(np.full(len(taken), len(own) / len(taken) / known, np.float32))
     return np.concatenate(places), np.concatenate(shares)
+
+
+def _lots(places: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """A number for each place that no other has, by chance: MurmurHash3's last step. The lowest are taken."""
+    lots = places.astype(np.uint32)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        lots = (lots ^ lots >> np.uint32(shift)) * np.uint32(factor)
+    return lots ^ lots >> np.uint32(16)
 
 
 def _quotas(of_cells: NDArray[np.int16], left: int) -> Iterator[tuple[NDArray[np.int64], int]]:
@@ -136,6 +163,10 @@ def cell_products(features: Features, directions: Tensor) -> Tensor:
 
 def teaching_cells(features: Features) -> Tensor:
     """The teaching features [F, h, w] float32 of all cells. Raises TeachingError as `maps_of`."""
-    decoded, middle = (part.float() for part in maps_of(features))
+    return _with_middle(*(part.float() for part in maps_of(features)))
+
+
+def _with_middle(decoded: Tensor, middle: Tensor) -> Tensor:
+    """The teaching features [F, h, w] of maps [128, h, w] and [120, h/4, w/4]."""
     coarse = F.interpolate(middle[None], size=decoded.shape[1:], mode="bilinear")[0]
     return torch.cat([decoded, coarse, torch.ones_like(decoded[:1])])

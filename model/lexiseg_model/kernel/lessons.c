@@ -1,0 +1,244 @@
+/* What reviewed pictures teach: a picture's lesson (`lexiseg_model.methods.tiny.teaching`), and the head of some lessons
+ * (`lexiseg_model.vocabulary.solving`, which names the numbers). */
+#include "kernel.h"
+#include <math.h>
+
+enum { VOTES = 4, UNKNOWN = -1 }; /* labels across a cell, which is of the class that has most of them; not looked at */
+#define MOST_TEXT 100.0f          /* logits by words are kept up to here */
+
+typedef struct {
+    int32_t *cells; /* [h * w], the label of each, or UNKNOWN */
+    int64_t *count, *best, *at; /* [labels] cells that have it; the most votes in a cell, and the first cell with these */
+} Grid;
+
+/* The number of a half float, which is finite. */
+static float of_half(uint16_t bits) {
+    union {
+        uint32_t bits;
+        float number;
+    } both = {(uint32_t)(bits & 0x7fff) << 13};
+    float number = both.number * 0x1p112f; /* the exponents' zeros differ by so much */
+    return bits >> 15 ? -number : number;
+}
+
+/* The label of each cell: of most of its pixels, else UNKNOWN. A label without a cell gets its best one. */
+static void label_cells(const int16_t *labels, int64_t height, int64_t width, int64_t h, int64_t w, int64_t n_labels,
+                        Grid *grid) {
+    for (int64_t cell = 0; cell < h * w; cell++) {
+        int16_t votes[VOTES * VOTES];
+        for (int64_t v = 0; v < VOTES * VOTES; v++) {
+            int64_t y = cell / w * VOTES + v / VOTES, x = cell % w * VOTES + v % VOTES;
+            y = (2 * y + 1) * height / (2 * VOTES * h), x = (2 * x + 1) * width / (2 * VOTES * w);
+            votes[v] = labels[y * width + x];
+        }
+        grid->cells[cell] = UNKNOWN;
+        for (int64_t v = 0; v < VOTES * VOTES; v++) {
+            int64_t count = 0, label = votes[v];
+            if (label < 0) continue;
+            for (int64_t other = 0; other < VOTES * VOTES; other++) count += votes[other] == label;
+            if (count > grid->best[label]) grid->best[label] = count, grid->at[label] = cell;
+            if (count > VOTES * VOTES / 2) grid->cells[cell] = (int32_t)label;
+        }
+    }
+    for (int64_t label = 0; label < n_labels; label++)
+        if (grid->best[label] && grid->best[label] <= VOTES * VOTES / 2) grid->cells[grid->at[label]] = (int32_t)label;
+    for (int64_t cell = 0; cell < h * w; cell++)
+        if (grid->cells[cell] >= 0) grid->count[grid->cells[cell]]++;
+}
+
+/* A number that no other place has, by chance (MurmurHash3's last step). */
+static uint32_t lot(uint32_t place) {
+    place = (place ^ place >> 16) * 0x85ebca6bu;
+    place = (place ^ place >> 13) * 0xc2b2ae35u;
+    return place ^ place >> 16;
+}
+
+/* The places of up to `quota` cells of a label, those with the lowest lots, in order; returns how many. */
+static int64_t draw(const Grid *grid, int64_t cells, int64_t label, int64_t quota, int64_t *places) {
+    uint64_t low = 0, high = UINT64_C(1) << 32; /* of the lots that are taken: below `high`, found by halving */
+    int64_t n = 0;
+    while (grid->count[label] > quota && low + 1 < high) {
+        uint64_t middle = (low + high) / 2;
+        int64_t below = 0;
+        for (int64_t cell = 0; cell < cells; cell++)
+            below += grid->cells[cell] == label && lot((uint32_t)cell) < middle;
+        *(below > quota ? &high : &low) = middle;
+    }
+    if (grid->count[label] > quota) high = low;
+    for (int64_t cell = 0; cell < cells; cell++)
+        if (grid->cells[cell] == label && lot((uint32_t)cell) < high) places[n++] = cell;
+    return n;
+}
+
+/* Places of up to `most` labelled cells, as many of each label as there are, the rarest first, and the share of each in
+ * all; returns how many. */
+static int64_t sample(Grid *grid, int64_t cells, int64_t n_labels, int64_t most, int64_t *places, float *shares) {
+    int64_t known = 0, left = 0, n = 0;
+    for (int64_t label = 0; label < n_labels; label++) known += grid->count[label], left += grid->count[label] > 0;
+    for (; left; left--) {
+        int64_t rarest = -1;
+        for (int64_t label = 0; label < n_labels; label++)
+            if (grid->count[label] && (rarest < 0 || grid->count[label] < grid->count[rarest])) rarest = label;
+        int64_t taken = draw(grid, cells, rarest, (most - n) / left, places + n);
+        for (int64_t i = 0; i < taken; i++)
+            shares[n + i] = (float)((double)grid->count[rarest] / (double)taken / (double)known);
+        grid->count[rarest] = 0;
+        n += taken;
+    }
+    return n;
+}
+
+/* Where a cell of n lies among m coarse ones, half cells at the border: the lower of two, and the share of the next. */
+static float between(int64_t place, int64_t n, int64_t m, int64_t *low) {
+    float at = ((float)place + 0.5f) * ((float)m / (float)n) - 0.5f;
+    if (at < 0) at = 0;
+    *low = (int64_t)at;
+    return at - (float)*low;
+}
+
+/* A cell's teaching features: `fine` channels of maps [fine, h, w], `coarse` ones of [coarse, rows, columns], and 1. */
+static void features(const uint16_t *decoded, int64_t fine, int64_t h, int64_t w, const uint16_t *middle, int64_t coarse,
+                     int64_t rows, int64_t columns, int64_t cell, float *row) {
+    int64_t y, x;
+    float down = between(cell / w, h, rows, &y), across = between(cell % w, w, columns, &x);
+    int64_t below = y + 1 < rows ? columns : 0, right = x + 1 < columns;
+    for (int64_t c = 0; c < fine; c++) row[c] = of_half(decoded[c * h * w + cell]);
+    for (int64_t c = 0; c < coarse; c++) {
+        const uint16_t *at = middle + (c * rows + y) * columns + x;
+        float upper = (1 - across) * of_half(at[0]) + across * of_half(at[right]);
+        float lower = (1 - across) * of_half(at[below]) + across * of_half(at[below + right]);
+        row[fine + c] = (1 - down) * upper + down * lower;
+    }
+    row[fine + coarse] = 1;
+}
+
+/* What a picture teaches: returns the number of cells, at most `most`.
+ *
+ * labels [height, width] of 0..k, or UNKNOWN; maps of half floats `decoded` [fine, h, w] and `middle` [coarse, rows,
+ * columns]; scores [k, h, w] by words, that of the background is `nobody`. Out, room for `most` of each: labels, shares,
+ * features [fine + coarse + 1] and logits [k] by words. */
+API int64_t lexiseg_lesson(const int16_t *labels, int64_t height, int64_t width, int64_t k, const uint16_t *decoded,
+                           int64_t fine, int64_t h, int64_t w, const uint16_t *middle, int64_t coarse, int64_t rows,
+                           int64_t columns, const float *scores, double nobody, int64_t most, int16_t *of_cells,
+                           float *shares, float *cells, float *text) {
+    int64_t f = fine + coarse + 1, n_labels = k + 1;
+    int64_t *places = calloc((size_t)(most + 3 * n_labels), sizeof(int64_t));
+    Grid grid = {malloc((size_t)(h * w) * sizeof(int32_t)), places + most, places + most + n_labels,
+                 places + most + 2 * n_labels};
+    int64_t n = OUT_OF_MEMORY;
+    if (places && grid.cells) {
+        label_cells(labels, height, width, h, w, n_labels, &grid);
+        n = sample(&grid, h * w, n_labels, most, places, shares);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        of_cells[i] = (int16_t)grid.cells[places[i]];
+        features(decoded, fine, h, w, middle, coarse, rows, columns, places[i], cells + i * f);
+        for (int64_t c = 0; c < k; c++) {
+            float logit = scores[c * h * w + places[i]] - (float)nobody;
+            text[i * k + c] = logit > MOST_TEXT ? MOST_TEXT : logit > -MOST_TEXT ? logit : -MOST_TEXT;
+        }
+    }
+    free(places);
+    free(grid.cells);
+    return n;
+}
+
+/* The constants of `solving` that come in `numbers`, in order. */
+enum { SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, LONE_SHARE };
+
+typedef struct {
+    const uint16_t *cells, *text; /* half floats [n, f], and lesson by lesson [cells, classes] */
+    const int16_t *labels;        /* [n], of the lesson's classes; their number: none of them */
+    const float *shares;          /* [n] */
+    const int64_t *sizes;         /* [lessons, 2]: cells and classes */
+    const int32_t *places;        /* of the lessons' classes in the head, UNKNOWN: not in it */
+    int64_t lessons, n, f, k, folds;
+} Kept;
+
+typedef struct {
+    float *features, *text, *directions; /* [n, f], [n, k], [1 + folds, k, f] */
+    int32_t *labels, *fold, *shown;      /* [n], [n], [1 + folds, k] */
+    double *factors;                     /* [k] */
+} Gathered;
+
+/* The cells of all lessons, with labels and logits of the head's classes: `solving._gathered`. */
+static void gather(const Kept *of, Gathered *to) {
+    const uint16_t *text = of->text;
+    const int32_t *places = of->places;
+    int64_t begin = 0;
+    for (int64_t i = 0; i < of->n * of->f; i++) to->features[i] = of_half(of->cells[i]);
+    for (int64_t i = 0; i < of->n * of->k; i++) to->text[i] = NAN; /* not looked for */
+    for (int64_t lesson = 0; lesson < of->lessons; lesson++) {
+        int64_t cells = of->sizes[2 * lesson], classes = of->sizes[2 * lesson + 1], own = lesson % of->folds;
+        for (int64_t i = begin; i < begin + cells; i++) {
+            to->labels[i] = of->labels[i] < classes ? places[of->labels[i]] : (int32_t)of->k;
+            to->fold[i] = (int32_t)own;
+            for (int64_t c = 0; c < classes; c++)
+                if (places[c] >= 0) to->text[i * of->k + places[c]] = of_half(text[(i - begin) * classes + c]);
+        }
+        for (int64_t class = 0; class < of->k; class++) {
+            int64_t i = begin;
+            while (i < begin + cells && to->labels[i] != class) i++;
+            for (int64_t part = 0; i < begin + cells && part <= of->folds; part++)
+                to->shown[part * of->k + class] += part != 1 + own;
+        }
+        begin += cells, text += cells * classes, places += classes;
+    }
+}
+
+/* 1 + the label that all cells of the head's classes have; 0: there are several. */
+static int64_t only_label(const int32_t *labels, int64_t n, int64_t k) {
+    int64_t only = -1;
+    for (int64_t i = 0; i < n; i++) {
+        if (labels[i] < 0 || labels[i] == only) continue;
+        if (only >= 0) return 0;
+        only = labels[i];
+    }
+    return 1 + (only < 0 ? k : only);
+}
+
+/* No other picture says how good a lone one is: it counts the less the better words find what it shows. */
+static void be_cautious(const Kept *of, double lone, const int32_t *shown, float *directions, float *text,
+                        const double *words) {
+    for (int64_t class = 0; class < of->k; class++) {
+        double share = shown[class] ? 1 - (1 - lone) * words[class] : 1;
+        for (int64_t i = 0; i < of->f; i++)
+            directions[class * of->f + i] = (float)(share * directions[class * of->f + i]);
+        text[class] = (float)(share * text[class] + 1 - share);
+    }
+}
+
+/* Solve the head of lessons, as `Kept` describes them: `directions` [k, f], factors of words [k], `iou` [2, k] in 0..1 of
+ * what was left out, by words and taught, and how many lessons show a class [k]. Returns 0, or 1 + a label if all cells
+ * have that one. */
+API int64_t lexiseg_head(const uint16_t *cells, const int16_t *labels, const float *shares, const uint16_t *text,
+                         const int64_t *sizes, const int32_t *places, int64_t lessons, int64_t f, int64_t k,
+                         const double *numbers, float *directions, float *of_words, double *iou, int32_t *shown) {
+    Kept of = {cells, text, labels, shares, sizes, places, lessons, 0, f, k, (int64_t)numbers[FOLDS]};
+    if (of.folds > lessons) of.folds = lessons;
+    for (int64_t i = 0; i < lessons; i++) of.n += sizes[2 * i];
+    int64_t parts = 1 + of.folds, floats = of.n * (f + k) + parts * k * f, failed = OUT_OF_MEMORY;
+    Gathered to = {.features = calloc((size_t)floats, sizeof(float)),
+                   .labels = calloc((size_t)(2 * of.n + parts * k), sizeof(int32_t)),
+                   .factors = malloc((size_t)k * sizeof(double))};
+    if (to.features && to.labels && to.factors) {
+        to.text = to.features + of.n * f, to.directions = to.text + of.n * k;
+        to.fold = to.labels + of.n, to.shown = to.fold + of.n;
+        gather(&of, &to);
+        for (int64_t c = 0; c < k; c++) to.factors[c] = 1 / (1 + to.shown[c] / numbers[WORDS_PICTURES]);
+        failed = only_label(to.labels, of.n, k);
+        if (!failed)
+            failed = lexiseg_teach(to.features, to.labels, shares, to.text, to.fold, of.n, f, k, of.folds, to.shown,
+                                   to.factors, numbers[STRENGTH] / (double)lessons, numbers[SCALE], numbers[MAX_TEXT],
+                                   to.directions, of_words, iou);
+    }
+    if (!failed) {
+        memcpy(directions, to.directions, (size_t)(k * f) * sizeof(float));
+        memcpy(shown, to.shown, (size_t)k * sizeof(int32_t));
+        if (lessons == 1) be_cautious(&of, numbers[LONE_SHARE], shown, directions, of_words, iou);
+    }
+    free(to.features);
+    free(to.labels);
+    free(to.factors);
+    return failed;
+}
