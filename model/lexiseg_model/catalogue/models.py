@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import yaml
 
-from lexiseg_model.catalogue.available import available
+from lexiseg_model.catalogue.available import LOADER, available
 from lexiseg_model.catalogue.method import BUNDLED, SEGMENTER, Method, methods
 from lexiseg_model.catalogue.method import CARD as CARD
 from lexiseg_model.errors import UnknownModelError, WeightsError
@@ -34,20 +34,16 @@ class ModelFolder(NamedTuple):
     card: ModelCard
 
 
-class _CardLoader(yaml.SafeLoader):
+def _parse_yaml(text: str) -> Any:
     """Safe YAML with bounded cost: no aliases (exponential) and limited depth (quadratic)."""
-
     depth = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
+    for event in yaml.parse(text, LOADER):
+        if isinstance(event, yaml.AliasEvent):
             raise yaml.YAMLError("a card must not have aliases (*name)")
-        if self.depth >= MAX_CARD_DEPTH:
+        if isinstance(event, yaml.NodeEvent) and depth >= MAX_CARD_DEPTH:
             raise yaml.YAMLError(f"values are nested more than {MAX_CARD_DEPTH} deep")
-        self.depth += 1
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+    return yaml.load(text, LOADER)
 
 
 def bundled() -> dict[str, Path]:
@@ -102,7 +98,7 @@ def read_card(folder: Path) -> ModelCard:
 @lru_cache(64)
 def _parse_card(path: Path, file: int, changed_at: int, size: int) -> ModelCard:
     """Parse a card, cached by file identity: a starting server reads its model's card several times."""
-    return ModelCard.model_validate(yaml.load(path.read_text(encoding="utf-8"), _CardLoader))
+    return ModelCard.model_validate(_parse_yaml(path.read_text(encoding="utf-8")))
 
 
 def write_card(card: ModelCard, folder: Path) -> None:
