@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from lexiseg_model.catalogue.weights import SkipInit, for_inference, naming_files, read_weights, under
@@ -75,7 +75,18 @@ def fold_batch_norms(module: Module) -> Module:
     for part in module.modules():
         match part, [*part.children()]:
             case nn.Sequential(), [nn.Conv2d() as convolution, nn.BatchNorm2d() as norm, *_]:
-                part[0], part[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
+                assert norm.running_mean is not None
+                assert norm.running_var is not None
+                convolution.weight, convolution.bias = fuse_conv_bn_weights(
+                    convolution.weight,
+                    convolution.bias,
+                    norm.running_mean,
+                    norm.running_var,
+                    norm.eps,
+                    norm.weight,
+                    norm.bias,
+                )
+                part[1] = nn.Identity()
     return convert_conv2d_weight_memory_format(module, torch.channels_last)
 
 
