@@ -109,6 +109,7 @@ def _set_runner(
     runner = OnnxRunner(folder, manifest, numbers, device, exact=execution.precision == "exact", engine=engine)
     if device.type == "cpu" and manifest.parts:
         parts = {graph.part or "": PartSession(folder, graph) for graph in manifest.parts}
+        model.part_sessions = tuple(parts.values())
         model.use_part_runners(parts, onnx_runtime.threads())
     model.use_image_runner(runner)
     logger.info("image pass of %s by %s: %s, %s", model.card.name, engine, numbers, runner.providers[0])

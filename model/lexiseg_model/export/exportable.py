@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lexiseg_model.export.runner import OnnxRunner
+from lexiseg_model.export.runner import OnnxRunner, PartSession
 from lexiseg_model.segmenter import Segmenter
 
 PartRunner = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]  # inputs by name -> outputs in order
@@ -42,6 +42,7 @@ class Exportable(Segmenter):
     """
 
     any_size: bool = False
+    part_sessions: Sequence[PartSession] = ()  # of `parts`, where graphs run them
     _runner: OnnxRunner | None = None
 
     @property
@@ -59,6 +60,11 @@ class Exportable(Segmenter):
     def parts(self) -> list[Part]:
         """The steps besides the image pass to export."""
         return []
+
+    def open_parts(self) -> None:
+        """Open the graphs of the parts, which the first question for one would wait for."""
+        for session in self.part_sessions:
+            session.open()
 
     def use_part_runners(self, runners: Mapping[str, PartRunner], threads: int) -> None:
         """Run `parts` by these graphs on the CPU, with up to `threads` runs of one part in parallel."""

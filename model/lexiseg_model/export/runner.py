@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -91,13 +92,31 @@ class OnnxRunner:
 
 
 class PartSession:
-    """The graph of a part, on one CPU thread. Thread-safe."""
+    """The graph of a part, on one CPU thread, opened by its first run: few commands need it. Thread-safe."""
 
     def __init__(self, folder: Path, graph: Graph) -> None:
-        """Load the graph. Raises ExportError as `OnnxRunner`."""
-        self._session = _open(folder, graph, onnx_runtime.providers(torch.device("cpu"), exact=True), 1)
+        """Read the file. Raises ExportError: it is missing or damaged."""
+        self._path = folder / graph.file
+        self._content = verified(folder, graph)
+        self._opening = threading.Lock()
+        self._session: Any = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the next run is as quick as later ones."""
+        return self._session is not None
+
+    def open(self) -> None:
+        """Open the graph now. Raises ExportError: the runtime cannot load it."""
+        with self._opening:
+            if not self.is_open:
+                providers = onnx_runtime.providers(torch.device("cpu"), exact=True)
+                self._session = _open(self._content, self._path, providers, 1)
+                self._content = b""
 
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        if not self.is_open:
+            self.open()
         outputs: list[NDArray[Any]] = _run(self._session, inputs)
         return outputs
 
@@ -111,13 +130,13 @@ def _open_image_pass(folder: Path, graph: Graph, device: torch.device, exact: bo
     providers = onnx_runtime.providers(device, exact=exact)
     if engine == "TensorRT":
         providers.insert(0, onnx_runtime.tensorrt(device, exact=exact))
-    session = _open(folder, graph, providers, onnx_runtime.threads())
+    session = _open(verified(folder, graph), folder / graph.file, providers, onnx_runtime.threads())
     onnx_runtime.require_provider(session, device, providers[0][0])
     return session
 
 
-def _open(folder: Path, graph: Graph, providers: Sequence[onnx_runtime.Provider], threads: int) -> Any:
-    """A session of ONNX Runtime. Raises ExportError: the file is damaged, or the runtime cannot load it."""
+def _open(content: bytes, path: Path, providers: Sequence[onnx_runtime.Provider], threads: int) -> Any:
+    """A session of ONNX Runtime for the content of a file. Raises ExportError: the runtime cannot load it."""
     onnxruntime = onnx_runtime.require()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -126,11 +145,9 @@ def _open(folder: Path, graph: Graph, providers: Sequence[onnx_runtime.Provider]
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3  # only errors
     try:
-        return onnxruntime.InferenceSession(verified(folder, graph), options, providers=list(providers))
-    except ExportError:
-        raise
+        return onnxruntime.InferenceSession(content, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's errors have no common base class
-        raise ExportError(f"ONNX Runtime cannot load {folder / graph.file}: {error}") from error
+        raise ExportError(f"ONNX Runtime cannot load {path}: {error}") from error
 
 
 def _open_in_openvino(folder: Path, graph: Graph, device: torch.device) -> openvino_runtime.Session:

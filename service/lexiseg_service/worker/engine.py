@@ -25,6 +25,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.masks import overlay
 from lexiseg_model.pictures.reader import Picture
 from lexiseg_model.resources.device import choose_device
@@ -287,6 +288,8 @@ class Engine:
 
     def prepare(self, segmenter: Segmenter) -> None:
         """Warm up a model in memory, whether it is served yet or not."""
+        if isinstance(segmenter, Exportable):
+            segmenter.open_parts()
         for height, width in warm_up_buckets(segmenter):
             tile = np.zeros((1, 3, height, width), np.uint8)
             # On a compute thread, between batches: nothing else uses the device then.

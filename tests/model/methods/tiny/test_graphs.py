@@ -66,6 +66,17 @@ def test_a_fresh_installation_runs_the_bundled_graphs(by_graphs: TinySegmenter) 
     assert by_graphs._graphs is not None
 
 
+def test_graphs_of_prompts_are_opened_by_the_first_click(photographs: Photographs) -> None:
+    segmenter = tiny("auto")
+    features = segmenter.encode(photographs["coffee"])
+    before = [session.is_open for session in segmenter.part_sessions]
+
+    segmenter.prompt(features, [CLICK])
+
+    assert before == [False, False, False]
+    assert [session.is_open for session in segmenter.part_sessions].count(True) == 2  # a correction's is the third
+
+
 def prompted(
     segmenter: TinySegmenter, like: TinySegmenter, picture: object, prompts: list[Prompt]
 ) -> list[PromptMasks]:

@@ -11,6 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from lexiseg_model.catalogue.models import load
+from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import DeadlineExceeded, NotReady
@@ -221,3 +223,16 @@ def test_a_warm_up_ends_when_the_engine_closes() -> None:
         error = warming.exception(SOON)
 
     assert error is None or isinstance(error, NotReady)
+
+
+def test_a_warm_up_opens_what_a_first_click_would_wait_for() -> None:
+    segmenter = load("tiny", device="cpu", runtime="auto")
+    assert isinstance(segmenter, Exportable)
+    engine = Engine(segmenter, Settings(), Metrics())
+
+    try:
+        engine.warm_up()
+    finally:
+        engine.close(0)
+
+    assert [session.is_open for session in segmenter.part_sessions] == [True, True, True]
