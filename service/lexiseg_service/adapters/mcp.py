@@ -24,7 +24,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
 from PIL import Image
-from pydantic import Field
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from lexiseg_labels.masks import rle
@@ -32,6 +32,21 @@ from lexiseg_model.errors import PictureError
 from lexiseg_model.pictures import reader
 from lexiseg_model.resources.lru import Lru
 from lexiseg_model.types import Segment, Task
+from lexiseg_service.adapters.mcp_answers import (
+    DIGITS,
+    Change,
+    Compared,
+    Counted,
+    CutOut,
+    Measured,
+    Models,
+    Table,
+    areas,
+    extent,
+    percent,
+    row,
+    table,
+)
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.admission.access import Caller
@@ -59,7 +74,6 @@ Call = Context[Any, Any]
 CallerOf = Callable[[Call], Caller]
 Tool = Callable[..., Awaitable[CallToolResult]]
 STDIO_CALLER = Caller(client="stdio")
-DIGITS = 3  # of scores and percentages
 BY_ID = "id:"
 WITHOUT_FILES = "a URL, a data URL or id:IMAGE_ID"
 MAX_KEPT_BYTES = 64 * 2**20  # of image files for `cut_out` by id
@@ -101,14 +115,14 @@ class ToolService:
         # Files of the last pictures of all clients, for `cut_out` by id: (client, image id) -> file.
         self._recent: Lru[tuple[str, str], bytes] = Lru(MAX_KEPT_BYTES, lambda _, file: len(file))
 
-    async def list_models(self) -> CallToolResult:
+    async def list_models(self) -> Annotated[CallToolResult, Models]:
         """The models that can be asked, and what each can do."""
         cards = self._use_case.models()
-        return result({"models": [{name: card[name] for name in ("name", "summary", "tasks")} for card in cards]})
+        return result(Models.model_validate({"models": cards}))
 
     async def segment(
         self, context: Call, image: ImageArgument, words: Words, threshold: CardScore = None, model: Model = None
-    ) -> CallToolResult:
+    ) -> Annotated[CallToolResult, Table]:
         """Divide a picture among words: score, area and box of each, and the picture with the masks painted on."""
         asked = {"classes": words, "threshold": threshold, "model": model, "overlay": True}
         answer = await self._ask(context, image, "semantic", **asked)
@@ -116,10 +130,10 @@ class ToolService:
 
     async def find(
         self, context: Call, image: ImageArgument, words: Words, threshold: CardScore = None, model: Model = None
-    ) -> CallToolResult:
+    ) -> Annotated[CallToolResult, Table]:
         """Where things are: each object, and stuff like sky as a whole, with box, centre and score, best first."""
         rows = table(await self._ask(context, image, "panoptic", classes=words, threshold=threshold, model=model))
-        rows["segments"].sort(key=lambda one: -one["score"])
+        rows.segments.sort(key=lambda one: -one.score)
         return result(rows)
 
     async def cut_out(
@@ -132,7 +146,7 @@ class ToolService:
             list[float] | None, Field(description="left, top, right, bottom around it, instead of a word")
         ] = None,
         model: Model = None,
-    ) -> CallToolResult:
+    ) -> Annotated[CallToolResult, CutOut]:
         """Cut one thing out of a picture: a PNG of its box, transparent around it."""
         picture = await self._picture(image, caller := self._caller_of(context))
         if picture.content is None:
@@ -142,16 +156,17 @@ class ToolService:
         best = max((one for one in answer.segments if not one.mask_index), key=lambda one: one.score, default=None)
         if best is None:
             raise InvalidValue.of("word", word, "something that is in the picture")
-        content = {"image": f"id:{answer.image_id}", "segment": row(best, answer.size)}
+        content = CutOut(image=f"id:{answer.image_id}", segment=row(best, answer.size))
         return result(content, await asyncio.to_thread(cut, picture.content, best))
 
     async def count(
         self, context: Call, image: ImageArgument, words: Words, threshold: Score = 0.3, model: Model = None
-    ) -> CallToolResult:
+    ) -> Annotated[CallToolResult, Counted]:
         """How many objects of each word there are."""
         answer = await self._ask(context, image, "instance", classes=words, threshold=threshold, model=model)
         counted = Counter(one.class_index for one in answer.segments)
-        return result({**table(answer), "counts": {word: counted[index] for index, word in enumerate(words)}})
+        counts = {word: counted[index] for index, word in enumerate(words)}
+        return result(Counted(**dict(table(answer)), counts=counts))
 
     async def measure(
         self,
@@ -161,15 +176,15 @@ class ToolService:
         units_per_pixel: Annotated[float | None, Field(gt=0, description="length of a pixel's side")] = None,
         unit: Annotated[str, Field(description="unit of that length, as `cm`")] = "",
         model: Model = None,
-    ) -> CallToolResult:
+    ) -> Annotated[CallToolResult, Measured]:
         """How much of a picture each word takes: pixels, percent, and square units where a pixel's length is given."""
         answer = await self._ask(context, image, "semantic", classes=words, model=model)
-        measured = {word: _extent(area, answer.size, units_per_pixel) for word, area in areas(answer, words).items()}
-        return result({"image": f"id:{answer.image_id}", "unit": unit and f"{unit}²", "measured": measured})
+        measured = {word: extent(area, answer.size, units_per_pixel) for word, area in areas(answer, words).items()}
+        return result(Measured(image=f"id:{answer.image_id}", unit=unit and f"{unit}²", measured=measured))
 
     async def compare(
         self, context: Call, before: ImageArgument, after: ImageArgument, words: Words, model: Model = None
-    ) -> CallToolResult:
+    ) -> Annotated[CallToolResult, Compared]:
         """What changed between two pictures: the percent of each that every word takes, and the difference."""
         caller = self._caller_of(context)
         pictures = await asyncio.gather(self._picture(before, caller), self._picture(after, caller))
@@ -178,11 +193,10 @@ class ToolService:
             {word: percent(area, one.size) for word, area in areas(one, words).items()} for one in (first, second)
         ]
         changes = {
-            word: {"before": was, "after": shares[1][word], "change": round(shares[1][word] - was, 3)}
+            word: Change(before=was, after=shares[1][word], change=round(shares[1][word] - was, DIGITS))
             for word, was in shares[0].items()
         }
-        ids = {"before": f"id:{first.image_id}", "after": f"id:{second.image_id}"}
-        return result({**ids, "percent": changes})
+        return result(Compared(before=f"id:{first.image_id}", after=f"id:{second.image_id}", percent=changes))
 
     async def _ask(self, context: Call, image: str, task: Task, **fields: Any) -> WorkerAnswer:
         caller = self._caller_of(context)
@@ -237,48 +251,9 @@ class ToolService:
         return path.read_bytes()
 
 
-def table(answer: WorkerAnswer) -> dict[str, Any]:
-    """An answer as JSON: segments, absent words, warnings, and the image id for further questions."""
-    height, width = answer.size
-    return {
-        "image": f"id:{answer.image_id}",
-        "width": width,
-        "height": height,
-        "segments": [row(segment, answer.size) for segment in answer.segments],
-        "absent": list(answer.absent),
-        "warnings": [warning.detail for warning in answer.warnings],
-    }
-
-
-def row(segment: Segment, size: tuple[int, int]) -> dict[str, Any]:
-    """A segment as JSON; area in pixels and percent, box as x, y, width, height."""
-    x, y, width, height = segment.bbox
-    return {
-        "label": segment.label,
-        "score": round(segment.score, DIGITS),
-        "area": segment.area,
-        "percent": percent(segment.area, size),
-        "box": [x, y, width, height],
-        "centre": [x + width / 2, y + height / 2],
-    }
-
-
-def percent(area: float, size: tuple[int, int]) -> float:
-    """An area in percent of a picture of (height, width)."""
-    return round(100 * area / (size[0] * size[1]), DIGITS)
-
-
-def areas(answer: WorkerAnswer, words: list[str]) -> dict[str, int]:
-    """Pixels of each word, 0 without a segment; classes are by index, as the service strips names."""
-    totals = dict.fromkeys(words, 0)
-    for segment in answer.segments:
-        if segment.class_index is not None:
-            totals[words[segment.class_index]] += segment.area
-    return totals
-
-
-def result(content: dict[str, Any], *pictures: bytes | None) -> CallToolResult:
+def result(answer: BaseModel, *pictures: bytes | None) -> CallToolResult:
     """A tool's result: structured data, the same as text for models that read text alone, and PNGs."""
+    content = answer.model_dump(exclude_unset=True)
     blocks: list[ContentBlock] = [TextContent(type="text", text=json.dumps(content))]
     for picture in filter(None, pictures):
         blocks.append(ImageContent(type="image", data=base64.b64encode(picture).decode(), mime_type="image/png"))
@@ -315,11 +290,6 @@ def _target_fields(word: str | None, point: list[float] | None, box: list[float]
         raise InvalidValue.of("point", point, "x, y")
     prompt = {"box": box} if point is None else {"points": [{"x": point[0], "y": point[1]}]}
     return {"prompts": [prompt]}
-
-
-def _extent(area: int, size: tuple[int, int], units_per_pixel: float | None) -> dict[str, float]:
-    extent: dict[str, float] = {"pixels": area, "percent": percent(area, size)}
-    return extent if units_per_pixel is None else {**extent, "square_units": area * units_per_pixel**2}
 
 
 def create(service: ToolService) -> MCPServer[Any]:
