@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 # FastAPI's own spans and records quote what clients sent; ours are made in lexiseg_service.watch.tracing. A FastAPI
 # without telemetry takes the argument as one of the application's own.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+LICENCE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}  # of the code; weights have their own
 DESCRIPTION = "Send an image and words, get masks: open-vocabulary segmentation."
 
 
@@ -195,7 +196,13 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
 
 def described(app: FastAPI, open_paths: Container[str], *, keys_needed: bool) -> dict[str, Any]:
     """The routes as OpenAPI."""
-    schema = get_openapi(title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes)
+    schema = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=DESCRIPTION,
+        routes=app.routes,
+        license_info=LICENCE,
+    )
     complete(schema, [model for part in joined() for model in part.schemas])
     secure(schema, open_paths, needed=keys_needed)
     return schema
