@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from lexiseg_service.gateway.rest.pages import WEB
+
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 CONTINUED = ("\\", "|", "&&")
@@ -37,9 +39,9 @@ class Command:
 
 
 def documents() -> list[str]:
-    """The project's Markdown files, relative to the root."""
+    """The project's Markdown files, and what a service tells agents; relative to the root."""
     files = [path for folder in (".", "docs", "clients/python") for path in (ROOT / folder).glob("*.md")]
-    return sorted(path.relative_to(ROOT).as_posix() for path in files)
+    return sorted(path.relative_to(ROOT).as_posix() for path in [*files, WEB / "llms.txt"])
 
 
 def blocks(document: str, language: str | None = None) -> list[Block]:

@@ -1,4 +1,4 @@
-"""The pages: the playground at /, Swagger UI at /docs and the OpenAPI description that it shows.
+"""The pages: the playground at /, Swagger UI at /docs, the OpenAPI description that it shows, and /llms.txt for agents.
 
 All files are installed with the package; the pages load nothing from other hosts.
 """
@@ -33,10 +33,11 @@ WORKER = "painter.js"
 ICON = "/playground/icon.svg"
 PHOTOGRAPHS = tuple(f"/playground/{name}" for name in SAMPLES)
 DOCS = "/docs"
+FOR_AGENTS = "/llms.txt"  # llmstxt.org
 SWAGGER_UI = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 # Paths that need no API key: a browser cannot send one with a page.
 PATHS = frozenset(
-    {"/", ICON, *PHOTOGRAPHS, DOCS, "/openapi.json", f"{DOCS}/assets/docs.js", KERNEL}
+    {"/", ICON, *PHOTOGRAPHS, DOCS, FOR_AGENTS, "/openapi.json", f"{DOCS}/assets/docs.js", KERNEL}
     | {f"/playground/{name}" for name in SCRIPTS}
     | {f"{DOCS}/assets/{name}" for name in SWAGGER_UI}
 )
@@ -123,6 +124,7 @@ def _swagger_ui() -> Path:
 
 
 _serve(DOCS, WEB / "docs.html", "text/html", {"Content-Security-Policy": DOCS_POLICY})
+_serve(FOR_AGENTS, WEB / "llms.txt", "text/plain; charset=utf-8", CURRENT)
 for _path in PHOTOGRAPHS:
     _serve_photograph(_path)
 _serve(ICON, PLAYGROUND / "icon.svg", "image/svg+xml", ONE_DAY)
