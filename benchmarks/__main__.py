@@ -5,7 +5,6 @@ Not in `all`, because they take arguments:
 - `smoke NAME ... [seeds=3] [key=value ...]`: short training runs
 - `device [NAME]`: throughput of a GPU
 - `distil ROOT`: a student taught by `tiny` against one trained on masks alone
-- `doubt ROOT [key=value ...]`: tuned on pictures chosen by doubt against pictures at random
 - `examples ROOT [SET ...]`: classes by example images against classes by words
 - `following ROOT`, `video ROOT`: an object followed through clips; flicker of labels, with and without smoothing
 - `proposals ROOT`: CPU time and quality of proposals
@@ -46,7 +45,7 @@ from benchmarks.by_pictures import examples, teach
 from benchmarks.calls import follow_up
 from benchmarks.clips import following, video
 from benchmarks.device import run as device
-from benchmarks.loop import doubt, killed
+from benchmarks.loop import killed
 
 PARTS: dict[str, Callable[[], None]] = {
     "counts": counts.run,
@@ -64,7 +63,6 @@ WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
     "corrections": corrections.main,
     "device": device.main,
     "distil": distil.main,
-    "doubt": doubt.main,
     "examples": examples.main,
     "following": following.main,
     "killed": killed.main,

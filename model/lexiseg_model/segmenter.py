@@ -19,7 +19,7 @@ Shapes: K classes, T texts, S rows, D embedding dimensions, N masks or regions, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -32,7 +32,7 @@ from lexiseg_model.errors import ExamplesError, OptionError, ShapeError, TaskErr
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.resources.lru import Lru
 from lexiseg_model.resources.memory import held_bytes
-from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region, Vocabulary
+from lexiseg_model.types import ClassEntry, Learned, ModelCard, Prompt, Refinement, Region, Vocabulary
 from lexiseg_model.vocabulary.heads import LabelledPicture, Lesson
 
 T = TypeVar("T")
@@ -420,6 +420,7 @@ class Teachable(Protocol):
     """Classes learned from reviewed pictures."""
 
     teaching_size: int  # F, numbers of a cell; the last is 1
+    own_classes: Mapping[str, Learned]  # by lower-case name, of a model that was tuned on pictures of them
 
     def encode_teaching(self, tiles: NDArray[np.uint8]) -> TileFeatures:
         """As `encode_tiles`, with what teaching needs behind it."""

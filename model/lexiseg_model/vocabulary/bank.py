@@ -6,6 +6,7 @@ caches the text rows that banks are built from.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import compress
 
@@ -21,13 +22,14 @@ from lexiseg_model.segmenter import (
     LearnedClasses,
     RowsOf,
     Segmenter,
+    Teachable,
     TextBank,
     TextRows,
     Unfamiliar,
     teachable,
     words_of,
 )
-from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_model.types import ClassEntry, Learned, Vocabulary
 from lexiseg_model.vocabulary.examples import apart_from, vectors_of, with_examples
 
 Classes = tuple[ClassEntry, ...]
@@ -150,13 +152,15 @@ def _build(segmenter: Segmenter, classes: Classes, background: tuple[str, ...], 
 
 
 def _learned(segmenter: Segmenter, classes: Classes, device: torch.device) -> LearnedClasses | None:
-    """The classes of a head among those of a vocabulary; None: there are none.
+    """The classes of a head among those of a vocabulary, and the model's own; None: there are none.
 
     Raises:
         TaskError: the model cannot be taught.
         ForeignLessonError: a class was learned for other weights.
     """
-    learned = {index: entry.learned for index, entry in enumerate(classes) if entry.learned is not None}
+    own = segmenter.own_classes if isinstance(segmenter, Teachable) else {}
+    of_each = {index: entry.learned or _own_class(entry, own) for index, entry in enumerate(classes)}
+    learned = {index: each for index, each in of_each.items() if each is not None}
     if not learned:
         return None
     size = teachable(segmenter).teaching_size
@@ -169,6 +173,12 @@ def _learned(segmenter: Segmenter, classes: Classes, device: torch.device) -> Le
     rows = np.frombuffer(b"".join(each.direction for each in learned.values()), "<f4").reshape(-1, size)
     text = torch.tensor([each.text for each in learned.values()], device=device)
     return LearnedClasses(np.array([*learned]), torch.tensor(rows, device=device), text, len(classes))
+
+
+def _own_class(entry: ClassEntry, own: Mapping[str, Learned]) -> Learned | None:
+    """What the model itself has learned of a class without examples, by the first name that it knows."""
+    names = () if entry.shown is not None else entry.names
+    return next((own[name.lower()] for name in names if name.lower() in own), None)
 
 
 class KnownRows:

@@ -151,7 +151,12 @@ def _save(path: Path, content: object) -> None:
 
 
 def require_tiny(model: object) -> segmenter.TinySegmenter:
-    """Return the model if a browser can run it. Raises ExportError if it is of another method."""
+    """Return the model if a browser can run it. Raises ExportError: it is of another method, or has taught classes."""
     if not isinstance(model, segmenter.TinySegmenter):
-        raise ExportError("expected a model of the method tiny, the bundled one or one of `lexiseg train finetune`")
+        raise ExportError("expected a model of the method tiny, the bundled one or one of `lexiseg train tiny`")
+    if model.own_classes:
+        names = ", ".join(model.own_classes)
+        raise ExportError(
+            f"{model.card.name} was taught {names}; without a service a page asks by words alone: serve it"
+        )
     return model

@@ -35,10 +35,12 @@ EMBEDDING = 96  # numbers of a pixel's and a text's vector, unless the weights h
 SHORTCUT, ENLARGED = 192, 48  # channels of the path beside the decoder, at stride 16 and at stride 4
 TEXT_WIDTH = 384  # of rows of the text tower
 TEXT_PROJECTION = "text_projection.weight"  # [D, 384]
+TAUGHT = "taught."  # name prefix of the tensors of taught classes
 PRESENCE_FLOOR = -6.0  # log probability; bounds the penalty of an absent class, so that pixels can overrule the image
 EVIDENCE = 256  # hidden channels of the evidence head
 COARSE_LEVEL = 2  # of the pyramid, stride 16
 SUREST = 0.01  # share of the pixels, the most probable ones, whose probabilities enter the presence of a class
+TEACHING = DECODER + WIDTHS[COARSE_LEVEL] + 1  # numbers of a cell that classes are taught by; the last is 1
 EXCLUDED = -50.0  # logit of a cell that a class does not get
 CHUNK = 64  # classes in one product, which bounds memory for many synonyms
 
@@ -85,6 +87,14 @@ class Separable(nn.Sequential):
         )
 
 
+def _laterals() -> nn.ModuleList:
+    return nn.ModuleList(nn.Conv2d(channels, DECODER, 1) for channels in WIDTHS)
+
+
+def _smoothing() -> nn.ModuleList:
+    return nn.ModuleList(Separable(DECODER) for _ in WIDTHS)
+
+
 class Shortcut(nn.Module):
     """What the embeddings [B, D, H/4, W/4] get of the trunk's map at stride 16 and of the evidence at stride 32."""
 
@@ -104,6 +114,22 @@ class Shortcut(nn.Module):
         return projected
 
 
+class Taught(nn.Module):
+    """What tuning on a user's pictures adds: a decoder for the taught classes alone, and these.
+
+    Args:
+        n_classes: K; `directions` [K, F] and `text` [K] are as in a head.
+    """
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self.lateral, self.smooth = _laterals(), _smoothing()
+        self.meaning, self.context = (nn.Conv2d(HEAD, DECODER, 1, bias=False) for _ in range(2))
+        self.directions = nn.Parameter(torch.zeros(n_classes, TEACHING))
+        self.register_buffer("text", torch.ones(n_classes))
+        self.text: Tensor
+
+
 class TinyNetwork(nn.Module):
     """Image tower, text projection and the scalars that turn cosines into logits.
 
@@ -112,17 +138,18 @@ class TinyNetwork(nn.Module):
     Args:
         embedding: width D of the vectors.
         has_shortcut: whether the trunk's maps reach the embeddings past the decoder, too.
+        n_taught: how many classes of its own a tuned network has.
     """
 
-    def __init__(self, embedding: int = EMBEDDING, has_shortcut: bool = False) -> None:
+    def __init__(self, embedding: int = EMBEDDING, has_shortcut: bool = False, n_taught: int = 0) -> None:
         super().__init__()
         self.embedding = embedding
         self.trunk = Trunk()
-        self.lateral = nn.ModuleList(nn.Conv2d(channels, DECODER, 1) for channels in WIDTHS)
+        self.lateral = _laterals()
         # Every coarse cell also gets the image's mean: a cow is more likely on a meadow.
         self.meaning = nn.Conv2d(HEAD, DECODER, 1, bias=False)
         self.context = nn.Conv2d(HEAD, DECODER, 1, bias=False)
-        self.smooth = nn.ModuleList(Separable(DECODER) for _ in WIDTHS)
+        self.smooth = _smoothing()
         self.pixel_head = nn.Conv2d(DECODER, embedding, 1)
         self.shortcut = Shortcut(embedding) if has_shortcut else None
         self.image_head = nn.Sequential(
@@ -141,43 +168,33 @@ class TinyNetwork(nn.Module):
         )
         for parameter in self.evidence[-1].parameters():
             nn.init.zeros_(parameter)  # an untrained head gives zero evidence
+        self.taught = Taught(n_taught) if n_taught else None
 
     @classmethod
     def for_weights(cls, tensors: Mapping[str, Tensor]) -> TinyNetwork:
         """A network of the shape that tensors by name have; EMBEDDING wide if they are of another network."""
         projection = tensors.get(TEXT_PROJECTION)
         width = EMBEDDING if projection is None else len(projection)
-        return cls(width, "shortcut.project.weight" in tensors)
+        return cls(width, "shortcut.project.weight" in tensors, len(tensors.get(f"{TAUGHT}directions", ())))
 
     def forward(self, images: Tensor) -> ImageFeatures:
         return self.decode(*self.trunk(images))[0]
 
     def teaching(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The tensors of `forward`, then what a head is taught by: the decoder's map [B, 128, H/4, W/4] and the trunk's
-        [B, 120, H/16, W/16]."""
+        """The tensors of `forward`, then what a head is taught by: the decoder's map [B, 128, H/4, W/4], in a tuned
+        network that of its second decoder, and the trunk's [B, 120, H/16, W/16]."""
         pyramid, head = self.trunk(images)
         mean = head.mean((2, 3), keepdim=True)
-        decoded, _ = self._decoded(pyramid, head, mean)
-        return *self._features(pyramid, head, mean, decoded), decoded, pyramid[COARSE_LEVEL]
+        decoded, _ = decoded_maps(self, pyramid, head, mean)
+        taught = decoded if self.taught is None else decoded_maps(self.taught, pyramid, head, mean)[0]
+        return *self._features(pyramid, head, mean, decoded), taught, pyramid[COARSE_LEVEL]
 
     def decode(self, pyramid: list[Tensor], head: Tensor) -> tuple[ImageFeatures, Tensor]:
         """The features of the trunk's maps and, for auxiliary losses, the decoder's output at stride 16:
         [B, 128, H/16, W/16]."""
         mean = head.mean((2, 3), keepdim=True)
-        decoded, coarse = self._decoded(pyramid, head, mean)
+        decoded, coarse = decoded_maps(self, pyramid, head, mean)
         return self._features(pyramid, head, mean, decoded), coarse
-
-    def _decoded(self, pyramid: list[Tensor], head: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """The decoder's output at stride 4, and at stride 16."""
-        decoded = self.smooth[-1](self.lateral[-1](pyramid[-1]) + self.meaning(head) + self.context(mean))
-        coarse = decoded
-        for level in range(len(WIDTHS) - 2, -1, -1):
-            lateral = self.lateral[level](pyramid[level])
-            decoded = F.interpolate(decoded, size=lateral.shape[-2:], mode="bilinear")
-            decoded = self.smooth[level](lateral + decoded)
-            if level == COARSE_LEVEL:
-                coarse = decoded
-        return decoded, coarse
 
     def _features(self, pyramid: list[Tensor], head: Tensor, mean: Tensor, decoded: Tensor) -> ImageFeatures:
         pooled = torch.cat([mean[:, :, 0, 0], head.amax((2, 3))], 1)
@@ -201,6 +218,27 @@ class TinyNetwork(nn.Module):
         flat = cells.flatten(-2)
         evidence = torch.logsumexp(texts @ flat, -1) - math.log(flat.shape[-1])
         return self.presence_log_scale.exp() * whole + evidence + self.presence_bias
+
+
+def decoded_maps(
+    parts: TinyNetwork | Taught, pyramid: list[Tensor], head: Tensor, mean: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The output of a decoder at stride 4, and at stride 16.
+
+    Args:
+        parts: the decoder.
+        pyramid, head: the trunk's maps.
+        mean: [B, C, 1, 1] of `head`.
+    """
+    decoded = parts.smooth[-1](parts.lateral[-1](pyramid[-1]) + parts.meaning(head) + parts.context(mean))
+    coarse = decoded
+    for level in range(len(WIDTHS) - 2, -1, -1):
+        lateral = parts.lateral[level](pyramid[level])
+        decoded = F.interpolate(decoded, size=lateral.shape[-2:], mode="bilinear")
+        decoded = parts.smooth[level](lateral + decoded)
+        if level == COARSE_LEVEL:
+            coarse = decoded
+    return decoded, coarse
 
 
 def best_per_class(pixels: Tensor, bank: TextBank, added: Tensor, scale: float) -> Tensor:

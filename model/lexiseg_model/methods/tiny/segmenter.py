@@ -28,6 +28,7 @@ from lexiseg_model.methods.tiny.network import (
     STRIDE,
     SUREST,
     ImageFeatures,
+    Taught,
     TinyNetwork,
     best_per_class,
     buckets,
@@ -65,14 +66,25 @@ from lexiseg_model.segmenter import (
     Unfamiliar,
     require_shown,
 )
-from lexiseg_model.types import ClassEntry, ModelCard, Point, Prompt, Refinement, Region, Vocabulary
+from lexiseg_model.types import ClassEntry, Learned, ModelCard, Point, Prompt, Refinement, Region, Vocabulary
 from lexiseg_model.vocabulary.bank import directions
 from lexiseg_model.vocabulary.glosses import with_senses
 from lexiseg_model.vocabulary.heads import LabelledPicture, Lesson
 
 MAX_EXPLAINED = 64  # words of a request that get glosses: each is up to four long texts more for the tower
 WEIGHTS_FILE = FILE  # the folder also holds familiar.safetensors
-IMAGE_PARTS = ("trunk", "lateral", "meaning", "context", "smooth", "pixel_head", "shortcut", "image_head", "evidence")
+IMAGE_PARTS = (
+    "trunk",
+    "lateral",
+    "meaning",
+    "context",
+    "smooth",
+    "pixel_head",
+    "shortcut",
+    "image_head",
+    "evidence",
+    "taught",
+)
 KEPT_MAPS = (*ImageFeatures._fields, *teaching.MAPS)  # the outputs of the image pass with teaching, in order
 
 
@@ -112,6 +124,15 @@ class TinySegmenter(Exportable, TorchPass):
         self._training_words = by_example.training_words(self.network, familiar, device)
         self._normalise_colours = NormaliseColours().to(device)
         self.buckets = buckets(card.input)
+        own = network.taught
+        self.own_classes: Mapping[str, Learned] = {} if own is None else self._own_classes(own)
+
+    def _own_classes(self, taught: Taught) -> dict[str, Learned]:
+        directions, factors = (part.detach().float().cpu() for part in (taught.directions, taught.text))
+        return {
+            name.lower(): Learned(direction.numpy().tobytes(), factor, self.digest)
+            for name, direction, factor in zip(self.settings.taught, directions, factors.tolist(), strict=True)
+        }
 
     def image_network(self) -> ImagePass:
         return ImagePass(self.network)
@@ -133,7 +154,8 @@ class TinySegmenter(Exportable, TorchPass):
         size = picture_size(rgb)
         height, width = input_shape(size, self.card.input, options.max_side)
         picture = None if self._head is None else kept_picture(rgb, (height, width))
-        return Plan(size, resize_to(rgb, (height, width))[None], picture=picture, teaching=options.teaching)
+        teaching = options.teaching or bool(self.own_classes)
+        return Plan(size, resize_to(rgb, (height, width))[None], picture=picture, teaching=teaching)
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
@@ -149,6 +171,8 @@ class TinySegmenter(Exportable, TorchPass):
             assert exported is not None  # a graph takes tiles of every shape
             return tuple(part.half() for part in exported)
         maps = encode_each(tiles, self._device, self._teaching_pass)
+        if self._runner is None and self._translated is None:
+            return maps
         return (*self.encode_tiles(tiles), *maps[len(ImageFeatures._fields) :])  # a question's words keep their bits
 
     def _teaching_pass(self, tiles: Tensor) -> tuple[Tensor, ...]:
@@ -245,7 +269,8 @@ class TinySegmenter(Exportable, TorchPass):
 
     @torch.inference_mode()
     def lesson(self, features: Features, labelled: LabelledPicture, bank: TextBank) -> Lesson:
-        scores = self._scored(features, bank)[0][: len(labelled.classes)]
+        by_words = replace(bank, learned=None)
+        scores = self._scored(features, by_words)[0][: len(labelled.classes)]
         return teaching.lesson_of(features, labelled, scores, self._background, self.digest)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
@@ -431,5 +456,9 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
         raise WeightsError(f"{folder}: the card names no weights (weights_sha256)")
     settings = settings_of(card, TinySettings)
     network, head = read_networks(folder / WEIGHTS_FILE, card, card.weights_sha256)
+    n_taught = 0 if network.taught is None else len(network.taught.text)
+    if n_taught != len(settings.taught):
+        named = len(settings.taught)
+        raise WeightsError(f"{folder}: the card names {named} taught classes, its weights have {n_taught}")
     familiar = read_familiar(folder, load_text_tower(execution.text_tower).digest)
     return TinySegmenter(network, head, settings, card, execution, familiar)

@@ -95,3 +95,6 @@ class TinySettings(StrictModel):
     looks: LookRule = LookRule()
     crumbs: CrumbRule = CrumbRule()
     examples: ExampleRule = ExampleRule()
+    taught: list[str] = Field(
+        [], description="classes that the weights were tuned on, in the order of their directions"
+    )

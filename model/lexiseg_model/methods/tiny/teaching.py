@@ -19,14 +19,13 @@ from lexiseg_model.errors import TeachingError
 from lexiseg_model.features import Features
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel.library import Sampled
-from lexiseg_model.methods.tiny.network import COARSE_LEVEL, DECODER
-from lexiseg_model.methods.tiny.trunk import WIDTHS
+from lexiseg_model.methods.tiny.network import DECODER, TEACHING
 from lexiseg_model.segmenter import LearnedClasses
 from lexiseg_model.vocabulary.heads import MAX_CELLS, UNKNOWN, LabelledPicture, Lesson
 from lexiseg_model.vocabulary.solving import MAX_TEXT
 
 MAPS = ("decoded", "middle")  # of the features: [128, H/4, W/4] and [120, H/16, W/16]
-SIZE = DECODER + WIDTHS[COARSE_LEVEL] + 1
+SIZE = TEACHING
 VOTES = 4  # labels across a cell, which is of the class that has the majority of them
 MAX_LOGIT = 100.0  # by words, in a lesson
 

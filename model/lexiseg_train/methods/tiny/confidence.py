@@ -35,8 +35,6 @@ SEEN = 0.005  # share of the photograph's pixels from which a class is seen
 LABELLED = 0.2  # share of its pixels from which a segment counts
 THRESHOLD = 0.5  # of the rule: more likely right than wrong
 RIDGE = 1.0  # beside the squares of thousands of segments
-RIDGE_OF_START = 100.0  # beside those of hundreds
-FREE = ScoreRule(presence=0, probability=0, classes=0, area=0, bias=0, threshold=THRESHOLD)
 LENGTH = 2  # column of the inputs: ln of the list's length
 STEPS = 25  # Newton's method needs fewer
 BINS = 10  # of the calibration error
@@ -76,24 +74,20 @@ def gather(
     return Segments(rows[:, :4], rows[:, 4] > 0)
 
 
-def fit(segments: Segments, start: ScoreRule = FREE, ridge: float = RIDGE) -> ScoreRule:
-    """Fit the weights by Newton's method on the log-likelihood, in which all lengths of lists weigh the same.
-
-    They stay near those of `start`, whose threshold is kept; `ridge` says how near.
-    """
+def fit(segments: Segments) -> ScoreRule:
+    """Fit the weights by Newton's method on the log-likelihood, in which all lengths of lists weigh the same."""
     inputs = np.column_stack([segments.inputs, np.ones(len(segments.inputs))])
     _, length, count = np.unique(segments.inputs[:, LENGTH], return_inverse=True, return_counts=True)
     importance = len(inputs) / len(count) / count[length]
-    prior = np.array([start.presence, start.probability, start.classes, start.area, start.bias])
-    weights = prior.copy()
+    weights = np.zeros(inputs.shape[1])
     for _ in range(STEPS):
         likely = 1 / (1 + np.exp(-inputs @ weights))
-        gradient = inputs.T @ (importance * (segments.right - likely)) - ridge * (weights - prior)
-        curvature = (inputs * (importance * likely * (1 - likely))[:, None]).T @ inputs + ridge * np.eye(len(weights))
+        gradient = inputs.T @ (importance * (segments.right - likely)) - RIDGE * weights
+        curvature = (inputs * (importance * likely * (1 - likely))[:, None]).T @ inputs + RIDGE * np.eye(len(weights))
         weights += np.linalg.solve(curvature, gradient)
     presence, probability, classes, area, bias = (round(float(weight), 3) for weight in weights)
     return ScoreRule(
-        presence=presence, probability=probability, classes=classes, area=area, bias=bias, threshold=start.threshold
+        presence=presence, probability=probability, classes=classes, area=area, bias=bias, threshold=THRESHOLD
     )
 
 

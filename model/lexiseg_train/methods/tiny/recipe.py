@@ -111,14 +111,17 @@ class OwnRecipe(TinyRecipe):
 
 
 class FinetuneRecipe(OwnRecipe):
-    """Recipe of fine-tuning: the text projection is trained, the image tower is frozen."""
+    """Recipe of fine-tuning: a decoder and directions for the taught classes, on the frozen trunk."""
 
     data: Path  # the pictures: a folder, a zip or a tar
     root: Path | None = None  # a folder above it, inside which the set may name files; null: `data` alone
     start: str  # name of a model, or a model directory
     out: Path = Path("runs/finetune")
-    keep: float = Field(ge=0)  # weight of the term that keeps other words unchanged
-    sharding: Literal["none"] = "none"  # its loss compares with frozen weights, which must be whole
+    trunk: Literal["frozen"] = "frozen"  # other words keep their bits
+    subset_weight: float = Field(0.0, ge=0, le=0)  # words are not trained: a weight of these losses is refused
+    presence_weight: float = Field(0.0, ge=0, le=0)
+    deep_weight: float = Field(0.0, ge=0, le=0)
+    sharding: Literal["none"] = "none"  # the folds take turns in a step
 
 
 class DistilRecipe(OwnRecipe):

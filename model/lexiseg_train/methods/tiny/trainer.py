@@ -273,12 +273,18 @@ def initial_network(recipe: TinyRecipe) -> TinyNetwork:
         network.trunk.load_state_dict(pretrained_trunk().state_dict())
     else:
         path = BUNDLED if recipe.start == "bundled" else Path(recipe.start)
-        state = TinyState.from_tensors(read_weights(path, None)).network
-        network = load_tensors(TinyNetwork.for_weights(state), state, path).float().requires_grad_(True)
+        network = read_start(path)
+        network.taught = None  # classes of a tuned network would not fit another trunk
     if recipe.embedding is not None:
         network = widened(network, recipe.embedding)
     _freeze(network.trunk, recipe.trunk)
     return network.train()
+
+
+def read_start(path: Path) -> TinyNetwork:
+    """The network of a weights file, to be trained."""
+    state = TinyState.from_tensors(read_weights(path, None)).network
+    return load_tensors(TinyNetwork.for_weights(state), state, path).float().requires_grad_(True)
 
 
 def _kept(trunk: Trunk, what: TrunkTraining) -> list[nn.Module]:

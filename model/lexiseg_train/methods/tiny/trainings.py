@@ -66,7 +66,7 @@ class PromptsTraining(Training[PromptsRecipe]):
 
 
 class FinetuneTraining(Training[FinetuneRecipe]):
-    """Fine-tuning of the text projection on a user's own pictures."""
+    """Fine-tuning on a user's own pictures."""
 
     recipe = FinetuneRecipe
 

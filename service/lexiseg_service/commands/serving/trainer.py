@@ -45,7 +45,7 @@ MAX_BEGUN = 3  # times that a training may take its trainer down with it
 MAX_FIGURES_BYTES = 2**24
 FIGURES = "before-after.json"
 MEASURE = "mIoU"  # among its changes, which decides
-OWN_LABELS = 90.0  # mIoU of the start, in percent, from which it has most likely written the labels itself
+OWN_LABELS = 90.0  # mIoU of the head, in percent, from which the model has most likely written the labels itself
 # Of a run, what a model directory does not need.
 LEFT_BEHIND = shutil.ignore_patterns("laid-out", "samples", "packs", "checkpoints", "*.pt")
 
@@ -247,7 +247,9 @@ def _left_behind(folder: str, names: list[str]) -> Collection[str]:
 
 def _refusal(training: Training, figures: Mapping[str, Any]) -> str:
     """Why a training is refused, with the change of the measure that decides, and what to do."""
-    sentence = f"It gained nothing certain on pictures that it was not trained on, so {training.start} stays"
+    sentence = (
+        f"It gained nothing certain over a head alone on pictures that it was not trained on, so {training.start} stays"
+    )
     change = next((each for each in figures.get("changes", ()) if each["measure"] == MEASURE), None)
     if change is not None and change["low"] is not None:
         sentence += f" ({MEASURE} {change['difference']:+.1f}, 95 % {change['low']:+.1f} to {change['high']:+.1f})"
@@ -257,5 +259,6 @@ def _refusal(training: Training, figures: Mapping[str, Any]) -> str:
 def _advice(training: Training, figures: Mapping[str, Any]) -> str:
     before = figures["before"].get("miou") or 0.0
     if before >= OWN_LABELS:
-        return f"{training.start} gives these labels itself ({MEASURE} {before:.1f}): correct what is wrong in them."
-    return "Label more pictures of each class, or train on fewer classes."
+        given = f"A head of {training.start} gives these labels itself ({MEASURE} {before:.1f})"
+        return f"{given}: correct what is wrong in them."
+    return "Label more pictures of each class, or use the head."

@@ -12,12 +12,14 @@ from onnx import numpy_helper
 from lexiseg_model.catalogue.models import load
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export.write import write_part
+from lexiseg_model.methods.tiny.browser import require_tiny
 from lexiseg_model.methods.tiny.browser_graphs import Reading
 from lexiseg_model.methods.tiny.browser_parts import browser_parts
 from lexiseg_model.methods.tiny.graphs import TEMPLATES
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import BoxRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar
+from lexiseg_model.types import Learned
 from tests.test_architecture import ROOT
 
 differ = runpy.run_path(str(ROOT / "model/templates.py"))["differ"]
@@ -25,7 +27,7 @@ differ = runpy.run_path(str(ROOT / "model/templates.py"))["differ"]
 
 @pytest.fixture(scope="module")
 def other() -> TinySegmenter:
-    """A model as of `lexiseg train finetune`: other weights, training words and background words, the same rules."""
+    """A model as of `lexiseg train tiny`: other weights, training words and background words, the same rules."""
     model = copy.copy(load("tiny", device="cpu", precision="exact"))
     assert isinstance(model, TinySegmenter)
     model.network = copy.deepcopy(model.network)
@@ -37,6 +39,16 @@ def other() -> TinySegmenter:
     background = model.card.background.model_copy(update={"words": model.card.background.words[:7]})
     model.card = model.card.model_copy(update={"background": background})
     return model
+
+
+def test_a_model_with_taught_classes_is_refused(other: TinySegmenter) -> None:
+    tuned = copy.copy(other)
+    tuned.own_classes = {"mug": Learned(b"", 1.0, tuned.digest)}
+
+    with pytest.raises(
+        ExportError, match="tiny was taught mug; without a service a page asks by words alone: serve it"
+    ):
+        require_tiny(tuned)
 
 
 @torch.inference_mode()

@@ -153,8 +153,8 @@ def test_a_model_that_gains_is_published_without_what_only_the_training_needs(wo
 @pytest.mark.parametrize(
     ("start", "advice"),
     [
-        ("gains-nothing", "Label more pictures of each class, or train on fewer classes."),
-        ("labels", "labels gives these labels itself (mIoU 98.1): correct what is wrong in them."),
+        ("gains-nothing", "Label more pictures of each class, or use the head."),
+        ("labels", "A head of labels gives these labels itself (mIoU 98.1): correct what is wrong in them."),
     ],
 )
 def test_a_model_that_gains_nothing_is_refused(workshop: Workshop, start: str, advice: str) -> None:
@@ -165,7 +165,7 @@ def test_a_model_that_gains_nothing_is_refused(workshop: Workshop, start: str, a
     standing = workshop.standing("a")
     assert (standing.state, standing.detail) == (
         "refused",
-        f"It gained nothing certain on pictures that it was not trained on, so {start} stays "
+        f"It gained nothing certain over a head alone on pictures that it was not trained on, so {start} stays "
         f"(mIoU -9.6, 95 % -23.8 to +8.4). {advice}",
     )
     assert list(workshop.models.iterdir()) == []

@@ -1,16 +1,18 @@
-"""Fine-tuning of `tiny` on a user's own pictures: the projection of texts is trained, the image tower is frozen.
+"""Fine-tuning of `tiny` on a user's own pictures: a longer form of teaching, for the taught classes alone.
 
-Pixels keep their embeddings, so masks of points and boxes stay as they are. A class is a direction among the pixels'
-embeddings, which a few photographs are enough to find. A regularisation term keeps the vectors of other words, and of
-classes without a photograph, near their old values. The final weights interpolate between the old and the trained
-projection; cross-validation chooses the step when the model is published (`publish_finetuned`).
+    pictures -> lessons -> solved head, and a copy of the decoder    (what `lexiseg teach` gives)
+             -> both are trained together on crops                  (this module)
+             -> published, where it gains on left-out pictures      (`publish_finetuned`)
+
+The trunk, the decoder, and the words of the start stay as they are: what was not taught has the same bits as before.
+Cross-validation judges the gain: each part of `Tuned` is trained without one fold, the last one with all photographs.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,29 +24,43 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.catalogue.weights import read_weights
+from lexiseg_model.catalogue.weights import read_weights, under
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.files.names import visible_files
-from lexiseg_model.methods.tiny.network import ImageFeatures, TinyNetwork
-from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, TinyState
-from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_model.vocabulary.class_names import BACKGROUND
-from lexiseg_train.data.indexed import IGNORE
+from lexiseg_model.methods.tiny.network import (
+    COARSE_LEVEL,
+    DECODER,
+    TAUGHT,
+    TEACHING,
+    ImageFeatures,
+    Taught,
+    TinyNetwork,
+    decoded_maps,
+)
+from lexiseg_model.methods.tiny.weights import FILE
+from lexiseg_model.segmenter import teachable
+from lexiseg_model.vocabulary.heads import MAX_PICTURES
+from lexiseg_model.vocabulary.solving import MAX_TEXT, solve
+from lexiseg_train.data.indexed import evenly_spread, read_dataset
 from lexiseg_train.data.own.prepare import prepare
 from lexiseg_train.data.own.repeats import GROUPS
 from lexiseg_train.methods.tiny.drawn.examples import Batch
-from lexiseg_train.methods.tiny.losses import BatchQuestions, Presences, Questions
+from lexiseg_train.methods.tiny.losses import (
+    NEVER,
+    Questions,
+    dice_losses,
+    presence_penalty,
+    question_logits,
+    question_losses,
+)
+from lexiseg_train.methods.tiny.own.lessons import Solved, Teacher
 from lexiseg_train.methods.tiny.recipe import OWN, FinetuneRecipe, TinyRecipe
-from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable
-from lexiseg_train.methods.tiny.trainer import TinyTrainer, Trained, initial_network
-from lexiseg_train.training.packs import Pack
+from lexiseg_train.methods.tiny.trainer import TinyTrainer, Trained, read_start
 
 METHOD = "tiny"
 DATASET_FOLDER = "laid-out"  # folder in the run's output with the prepared pictures
 SOURCE_FILE = "source.json"  # in it: names, sizes and times of the original files
-PROJECTIONS = "projections.safetensors"  # [F + 1, D, 384] of the folds and of all photographs
-MIN_SIMILARITY = 0.7  # cosine with a class from which a word may move with it
-HALF_COUNT = 4  # photographs of a class that halve its weight in the regularisation
+PARTS = "parts.safetensors"  # of the folds and of all photographs
 
 
 def start_folder(recipe: FinetuneRecipe) -> Path:
@@ -89,116 +105,159 @@ def write_dataset(recipe: FinetuneRecipe) -> TinyRecipe:
         print(f"{n_photographs['train']} photographs to learn from{held_out}; classes: {classes}", flush=True)
         (root / SOURCE_FILE).write_text(json.dumps(source))
     folders = {"data": root, "packs": root / "packs"}
-    return recipe.model_copy(update=folders | {"start": str(start_folder(recipe) / FILE), "sets": {OWN: 1.0}})
+    pasted = {"paste_from": (OWN,), "paste_onto": (OWN,)}
+    return recipe.model_copy(update=folders | pasted | {"start": str(start_folder(recipe) / FILE), "sets": {OWN: 1.0}})
 
 
-def untrained(recipe: FinetuneRecipe) -> TinyNetwork:
-    """Untrained network, of which only the text projection is trained."""
-    network = TinyNetwork().requires_grad_(False)
-    network.text_projection.requires_grad_(True)
-    return network
+class Part(nn.Module):
+    """What is trained for the photographs of some folds, with the solved directions [K, F] that it began with."""
+
+    def __init__(self, taught: Taught, solved: Solved) -> None:
+        super().__init__()
+        self.taught = taught
+        self.register_buffer("solved", solved.directions)
+        self.solved: Tensor
+        with torch.no_grad():
+            taught.directions.copy_(solved.directions)
+            taught.text.copy_(solved.text)
+
+    def margins(self, pyramid: Sequence[Tensor], head: Tensor, by_words: Tensor) -> Tensor:
+        """By how much classes exceed the background: [B, K, P] logits.
+
+        Args:
+            pyramid, head: the trunk's maps of B crops.
+            by_words: the same of words, [B, K, P].
+        """
+        decoded, _ = decoded_maps(self.taught, [*pyramid], head, head.mean((2, 3), keepdim=True))
+        shown = self.solved.any(1)  # a class that no photograph of the part shows is answered by words
+        directions = self.taught.directions * shown[:, None]
+        # Channels last: the gradients of convolutions take a tenth of the time.
+        fine = decoded.permute(0, 2, 3, 1) @ directions[:, :DECODER].T  # [B, h, w, K]
+        coarse = pyramid[COARSE_LEVEL].permute(0, 2, 3, 1) @ directions[:, DECODER:-1].T
+        enlarged = F.interpolate(coarse.permute(0, 3, 1, 2), size=decoded.shape[-2:], mode="bilinear")
+        products = fine.permute(0, 3, 1, 2) + enlarged + directions[:, -1, None, None]
+        words = torch.where(shown[:, None], by_words.clamp(-MAX_TEXT, MAX_TEXT), by_words)
+        return products.flatten(2) + self.taught.text[:, None] * words
 
 
 class Tuned(Trained):
-    """A frozen network, and the trained text projections [F + 1, D, 384] of F folds and of all photographs."""
+    """A frozen network, and a `Part` for each fold, which has learned from the others, and for all photographs."""
 
-    def __init__(self, network: TinyNetwork, n_folds: int) -> None:
+    def __init__(self, network: TinyNetwork, heads: Sequence[Solved]) -> None:
         super().__init__(network.requires_grad_(False))
         self.deep.requires_grad_(False)
-        self.projections = nn.Parameter(network.text_projection.weight.detach().repeat(n_folds + 1, 1, 1))
+        self.parts = nn.ModuleList(Part(initial_taught(network, len(head.text)), head) for head in heads)
+
+
+def initial_taught(network: TinyNetwork, n_classes: int) -> Taught:
+    """What tuning begins with: the decoder that lessons of the network are of, without directions."""
+    taught = Taught(n_classes)
+    decoder = network if network.taught is None else network.taught
+    own = {name: value for name, value in decoder.state_dict().items() if name in taught.state_dict()}
+    taught.load_state_dict(own | {name: taught.state_dict()[name] for name in ("directions", "text")})
+    return taught.requires_grad_(True)
+
+
+def untrained(recipe: FinetuneRecipe) -> Tuned:
+    """Untrained network of one part and class."""
+    network = TinyNetwork()
+    return Tuned(network, [Solved(torch.zeros(1, TEACHING), torch.ones(1))])
 
 
 class FinetuneTrainer(TinyTrainer):
-    """Trains projections of texts for cross-validation, all from the same image passes.
+    """Trains the parts of `Tuned`, all from the same passes of the trunk.
 
-    Each photograph is in one fold, with those that look like it. A fold's projection learns from the photographs of the
-    others, and the last projection learns from all of them.
+    Each photograph is in one fold, with those that look like it.
     """
 
     recipe: FinetuneRecipe
 
     def __init__(self, recipe: FinetuneRecipe) -> None:
+        """Raises TeachingError: the photographs show no two labels."""
         inner = write_dataset(recipe)
         n_folds = count_folds(recipe)
-        network = Tuned(initial_network(inner), n_folds)
+        fold_of = folds(read_groups(recipe), n_folds, recipe.seed)
+        start = Path(inner.start)
+        network = Tuned(read_start(start), solved_heads(recipe, inner, fold_of, n_folds))
         super().__init__(inner, network=network)
         self.recipe = recipe
-        self.prompts = TinyState.from_tensors(read_weights(Path(inner.start), None)).prompts
+        self._kept = read_weights(start, None)
         [pack] = [source.pack for source in self.sources]
         self._offsets = torch.from_numpy(pack.places[:, 0].copy())
-        self._fold_of = torch.from_numpy(folds(read_groups(recipe), n_folds, recipe.seed))  # [P]
-        counts = count_photographs(self.table, pack, self._fold_of.numpy(), n_folds)  # [F + 1, concepts]
-        self._visible = torch.from_numpy(counts)[:, torch.from_numpy(self.table.concept_of)] > 0  # [F + 1, N] of rows
-        self._anchors: list[Anchors] = []
-        if recipe.keep:
-            concepts = [self.table.index[name] for name in pack.classes if name != BACKGROUND]
-            rows, other_words = self.table.plain_rows[concepts], rows_of_others()
-            place = network.network.text_projection.weight
-            self._anchors = [Anchors(place, rows, other_words, each[concepts]) for each in counts]
+        self._fold_of = torch.from_numpy(fold_of)  # [P]
 
     def train(self) -> Path | None:
         weights = super().train()
         if weights is not None:
-            save_file({"projections": self.average["projections"].float().cpu()}, self.recipe.out / PROJECTIONS)
+            parts = {name: value.cpu().contiguous() for name, value in under("parts.", self.average).items()}
+            save_file(parts, self.recipe.out / PARTS)
         return weights
 
     def _mode(self) -> None:
-        self.network.eval()  # keeps the statistics of batch norms, too
+        self.network.eval()  # batch norms keep their statistics
 
     def _loss(self, batch: Batch) -> Tensor:
-        features, deep, _ = self._features(self._images(batch.views))
+        full = tree_map_only(Tensor, lambda part: part.to(self.device), batch.questions.full)
+        bank_rows = self.rows[batch.questions.rows.to(self.device)]
+        with self.autocast(), torch.no_grad():
+            shallow, (deep, head) = self._trunk(self._images(batch.views))
+            pyramid = [*shallow, *deep]
+            features, _ = self.network.network.decode(pyramid, head)
+            by_words = margins_by_words(self.network.network, features, full, bank_rows)
         # Pixels of photographs are concatenated in the pack, so an offset identifies the photograph.
         fold_of = self._fold_of[torch.searchsorted(self._offsets, batch.views.windows.places[:, 0].contiguous())]
         losses = []
-        for fold, projection in enumerate(self.network.get_parameter("projections")):
-            in_training_part = fold_of != fold
-            if in_training_part.any():
-                part_features = ImageFeatures(*(each[in_training_part.to(self.device)] for each in features))
-                questions = without_unseen(batch.questions, in_training_part, self._visible[fold])
-                losses.append(
-                    self._losses(
-                        part_features, deep[in_training_part.to(self.device)], questions, partial(_project, projection)
-                    )
-                )
-            if self._anchors:
-                losses.append(self.recipe.keep * self._anchors[fold].loss(projection))
+        for fold, part in enumerate(self.network.get_submodule("parts").children()):
+            assert isinstance(part, Part)
+            images = (fold_of != fold).nonzero()[:, 0].to(self.device)
+            if len(images):
+                with self.autocast():
+                    margins = part.margins([level[images] for level in pyramid], head[images], by_words[images])
+                losses.append(self._part_loss(margins.float(), of_images(full, images)))
         return torch.stack(losses).sum()
 
+    def _part_loss(self, margins: Tensor, questions: Questions) -> Tensor:
+        logits = F.pad(margins, (0, 0, 1, 0)).masked_fill(~questions.competing[..., None], NEVER)
+        entropy, dice = question_losses(logits, questions).mean(), dice_losses(logits, questions).mean()
+        self.note(entropy=entropy.item(), dice=dice.item())
+        return entropy + self.recipe.dice_weight * dice
+
     def _weights(self) -> dict[str, Tensor]:
-        return TinyState(super()._weights(), self.prompts).merged()
+        taught = under(f"parts.{count_folds(self.recipe)}.taught.", self.average)
+        return with_taught(self._kept, taught)
 
 
-class Anchors:
-    """Regularisation: text vectors stay near those of the initial projection.
+def of_images(questions: Questions, images: Tensor) -> Questions:
+    """The questions of some images [n], int64."""
+    part: Questions = tree_map_only(Tensor, lambda each: each[images], questions)
+    return part
 
-    The weight of a word is HALF_COUNT / (HALF_COUNT + n), n the number of photographs that show it or a similar class.
-    """
 
-    def __init__(
-        self, start: Tensor, classes: NDArray[np.float32], other_words: NDArray[np.float32], counts: NDArray[np.int64]
-    ) -> None:
-        """
-        Args:
-            start: [D, 384] the projection that tuning starts from.
-            classes: [C, 384] rows of the user's classes.
-            other_words: [N, 384] rows of other words.
-            counts: [C] how many photographs show each class.
-        """
-        self._groups = []
-        for rows in (classes, other_words):
-            alike = rows @ classes.T >= MIN_SIMILARITY  # [N, C]
-            n_photographs = np.where(alike, counts, 0).max(1, initial=0)
-            weights = torch.from_numpy((HALF_COUNT / (HALF_COUNT + n_photographs)).astype(np.float32)).to(start.device)
-            device_rows = torch.from_numpy(rows).to(start.device)
-            self._groups.append((device_rows, weights, _project(start.detach(), device_rows)))
+def with_taught(start: dict[str, Tensor], taught: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a weights file, with other taught classes than before; the others keep their bits."""
+    kept = {name: value for name, value in start.items() if not name.startswith(TAUGHT)}
+    return kept | {f"{TAUGHT}{name}": value for name, value in taught.items()}
 
-    def loss(self, projection: Tensor) -> Tensor:
-        """Sum of the weighted mean squared distances of classes and other words from their initial vectors; scalar."""
-        distances = [
-            (weights * (_project(projection, rows) - places).square().sum(1)).mean()
-            for rows, weights, places in self._groups
-        ]
-        return torch.stack(distances).sum()
+
+def margins_by_words(network: TinyNetwork, features: ImageFeatures, questions: Questions, rows: Tensor) -> Tensor:
+    """By how much the words of classes exceed the background: [B, K, P] logits; `rows` [U, 384] of the bank."""
+    bank = network.project_texts(rows)
+    penalty = presence_penalty(network, features.image, features.cells.float(), bank[questions.classes])
+    logits = question_logits(network, features.pixels.flatten(2), penalty, questions, bank)
+    return logits[:, 1:] - network.log_scale.exp() * network.nobody
+
+
+def solved_heads(recipe: FinetuneRecipe, inner: TinyRecipe, fold_of: NDArray[np.int64], n_folds: int) -> list[Solved]:
+    """The head of each fold's other photographs, and of all. Raises TeachingError: these show no two labels."""
+    data = read_dataset(inner.data, OWN, "train")
+    segmenter = catalogue.load_folder(start_folder(recipe), recipe.device)
+    teacher, size = Teacher(segmenter, data), teachable(segmenter).teaching_size
+    lessons = {index: teacher.picture(index).lesson for index in evenly_spread(range(len(data.samples)), MAX_PICTURES)}
+    solve([*lessons.values()], teacher.names)  # raises
+    return [
+        Solved.of([each for index, each in lessons.items() if fold_of[index] != fold], teacher.names, size)
+        for fold in range(n_folds + 1)
+    ]
 
 
 def count_folds(recipe: FinetuneRecipe) -> int:
@@ -220,51 +279,6 @@ def folds(groups: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int6
         fold_of[members[place]] = fold
         sizes[fold] += len(members[place])
     return fold_of
-
-
-def count_photographs(table: TextTable, pack: Pack, fold_of: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
-    """[F + 1, concepts] number of training photographs of each projection that show a concept."""
-    counts = np.zeros((n_folds + 1, len(table.concepts)), np.int64)
-    for value, name in enumerate(pack.classes):
-        if name != BACKGROUND:
-            holders = fold_of[pack.areas[:, value] > 0]
-            counts[:, table.index[name]] = [(holders != fold).sum() for fold in range(n_folds + 1)]
-    return counts
-
-
-def without_unseen(questions: BatchQuestions, images: Tensor, visible: Tensor) -> BatchQuestions:
-    """The questions of some images, without classes that no photograph shows.
-
-    Args:
-        questions: of B images.
-        images: [B] bool, the images to keep.
-        visible: [N] bool, whether any photograph shows the class of each row of the text table.
-    """
-    visible = visible[questions.rows]  # [U] of the batch's bank
-
-    def select(question_set: Questions) -> Questions:
-        part = tree_map_only(Tensor, lambda each: each[images], question_set)
-        channels = part.competing & torch.cat([torch.ones_like(part.competing[:, :1]), visible[part.classes]], 1)
-        targets = part.targets
-        answered = channels.gather(1, targets.masked_fill(targets == IGNORE, 0))
-        questions: Questions = part._replace(competing=channels, targets=targets.masked_fill(~answered, IGNORE))
-        return questions
-
-    classes, states = questions.presences.classes[images], questions.presences.states[images]
-    presences = Presences(classes, states.masked_fill(~visible[classes], -1))
-    return BatchQuestions(questions.rows, select(questions.full), select(questions.part), presences)
-
-
-def rows_of_others() -> NDArray[np.float32]:
-    """Rows [N, 384] of all words in `texts.yaml`."""
-    book = TextBook.read(TEXTS)
-    other_words = {*book.synonyms, *book.rare, *book.nouns, *(word for some in book.synonyms.values() for word in some)}
-    return load_text_tower().encode([TEMPLATE.format(word) for word in sorted(other_words)])
-
-
-def _project(projection: Tensor, rows: Tensor) -> Tensor:
-    """[D, 384] and sentence embeddings [T, 384] -> unit vectors [T, D]."""
-    return F.normalize(rows.float() @ projection.T, dim=1)
 
 
 def _source(recipe: FinetuneRecipe) -> list[list[object]]:
