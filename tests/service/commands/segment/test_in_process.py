@@ -15,8 +15,22 @@ from lexiseg_service.commands.segment.results import Job
 from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, Ask, segment_remaining
 from lexiseg_service.settings import Limits
 from tests import coco, pictures
+from tests.command import ended
 from tests.labels.formats import made
 from tests.service.commands.command_line import CommandLine, written
+
+# None in `sys.modules` refuses an import. torch is not among them: docs/history.md.
+OF_OTHER_MODELS = (
+    "onnx",
+    "open_clip",
+    "scipy",
+    "sympy",
+    "timm",
+    "torch._dynamo",
+    "torch.onnx",
+    "torchvision",
+    "transformers",
+)
 
 
 @pytest.fixture
@@ -46,6 +60,20 @@ def test_garbage_is_collected_again_after(lexiseg: CommandLine, folder: Path, mo
     lexiseg("segment", folder / "china.jpg", "-c", "sky", "--out", folder / "o", "--model", model)
 
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize("question", [("-c", "sky"), ("--point", "40,40")], ids=["words", "a click"])
+def test_an_answer_of_tiny_imports_nothing_that_only_other_models_need(folder: Path, question: tuple[str, str]) -> None:
+    arguments = ["lexiseg", "segment", str(folder / "china.jpg"), *question, "--out", str(folder / "o"), "-q"]
+    program = (
+        f"import sys; sys.modules.update(dict.fromkeys({OF_OTHER_MODELS})); sys.argv = {arguments}; "
+        "from lexiseg_service.cli import main; main()"
+    )
+
+    answer = ended([sys.executable, "-c", program])
+
+    assert answer.returncode == 0, answer.stderr  # an import of one would fail
+    assert written(folder / "o")["annotations"]
 
 
 def test_a_file_that_fails_is_named_and_the_others_go_on(lexiseg: CommandLine, folder: Path) -> None:
