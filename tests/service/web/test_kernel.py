@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -186,3 +187,33 @@ def test_a_lesson_has_the_services_bits(request: pytest.FixtureRequest) -> None:
 
     assert len(compiled.labels) == 100
     assert [part.tobytes() for part in of_page] == [part.tobytes() for part in compiled]
+
+
+@pytest.mark.parametrize("size", [(60, 90), (30, 45), (23, 45), (13, 90), (100, 130), (70, 31)])
+@pytest.mark.parametrize("linear", [False, True])
+def test_a_picture_is_resized_as_by_opencv(size: tuple[int, int], linear: bool) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (60, 90, 4)).astype(np.uint8)
+    script = """
+        const { pixels, size, linear } = given;
+        const bytes = kernel.resized(Uint8ClampedArray.from(pixels), [60, 90], size, 4, 3, linear);
+        console.log(JSON.stringify([...bytes]));
+    """
+
+    page = node.run(KERNEL + script, {"pixels": picture.ravel().tolist(), "size": size, "linear": linear})
+
+    smaller = not linear and size[0] * size[1] < picture.shape[0] * picture.shape[1]
+    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    np.testing.assert_array_equal(page, cv2.resize(picture[..., :3], size[::-1], interpolation=method).ravel())
+
+
+def test_a_stroke_covers_what_is_near_its_way() -> None:
+    script = """
+        const points = [{ x: 5, y: 5 }, { x: 15.5, y: 8 }];
+        console.log(JSON.stringify([...kernel.stroked([20, 18], { points, radius: 2.5 })]));
+    """
+
+    page = np.array(node.run(KERNEL + script, {})).reshape(18, 20).T
+
+    y, x = np.mgrid[:20, :18] + 0.5 - np.array([5, 5])[:, None, None]
+    share = ((10.5 * x + 3 * y) / (10.5**2 + 3**2)).clip(0, 1)
+    np.testing.assert_array_equal(page, np.hypot(x - 10.5 * share, y - 3 * share) <= 2.5)

@@ -2,7 +2,8 @@
 // Documents are replaced and never changed: a step of the history is a reference, so that undo is exact to the pixel. A segment keeps
 // the labels of the words that it was made of (`origins`) and, unless it was painted on, its `prompt`.
 
-import { partsOf, stroked, union, without } from "./masks/changes.js";
+import { encoded, partsOf, union, without } from "./masks/changes.js";
+import { stroked } from "./masks/kernel.js";
 import { holds, overlapOf } from "./masks/runs.js";
 import { emit, page, restore, settings, state, tell } from "./page.js";
 
@@ -153,7 +154,7 @@ const joined = (size, some) => ({ ...union(size, some), prompt: undefined });
 
 /** The document after a stroke {points, radius, adds} on a segment, and its number; `one` null: on a new one with these `fields`. */
 export function afterStroke(doc, one, size, stroke, fields) {
-  const painted = stroked(size, stroke);
+  const painted = encoded(stroked(size, stroke), size);
   if (!one) return withNew(doc, { ...fields, ...painted });
   const { mask, area, bbox } = stroke.adds ? joined(size, [one, painted]) : without(one, [painted]);
   return [withFields(doc, one.number, { mask, area, bbox, prompt: undefined }, stroke.adds ? painted : null), one.number];

@@ -2,9 +2,8 @@
 // A `picture` here is a view: `size` [H, W] in pixels of the question, `cells` [h, w], `shared` and `palette` (cached graph outputs), and
 // `look(look)`, the view of a part. Masks are logits [h * w].
 
-import { resized, scaled } from "./resizing.js";
 import { encoded } from "../masks/changes.js";
-import { cut, encodedSpans } from "../masks/kernel.js";
+import { cut, encodedSpans, resized } from "../masks/kernel.js";
 import { paint, pixelsIn } from "../masks/runs.js";
 
 /** The answer to a prompt: its `logits`, its mask's run lengths, area and box, and its quality. */
@@ -69,6 +68,9 @@ async function corrected(rules, picture, answer, points, first, run) {
   }
   return answer;
 }
+
+/** Coordinates [x, y, x, y, ...] scaled from a picture of size `from` [height, width] to size `to`. */
+const scaled = (places, from, to) => places.map((place, i) => (place * to[1 - (i % 2)]) / from[1 - (i % 2)]);
 
 /** A prompt that corrects no mask as inputs of the graphs. */
 export function inputsOf(picture, { points = [], box = null }) {

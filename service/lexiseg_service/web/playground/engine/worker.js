@@ -1,10 +1,9 @@
 // The engine in the browser, as a web worker: a picture is encoded once and reused for every question.
 
-import { halfToEven, resized } from "./resizing.js";
 import { cutOut } from "./prompts.js";
 import { bankOf, namesOf, segmentsOf, warningsOf, warningsOfPrompts } from "./semantic.js";
 import { readerOf } from "./words.js";
-import { ready as kernel } from "../masks/kernel.js";
+import { ready as kernel, resized } from "../masks/kernel.js";
 
 const KEPT_PICTURES = 2;
 const TOWER = new Set(["tower.onnx", "reading.onnx", "tokens.json"]); // loaded for the first word that is not in the table
@@ -118,6 +117,8 @@ async function decoded(file) {
   bitmap.close();
   return context.getImageData(0, 0, width, height);
 }
+
+const halfToEven = (value) => (value % 1 === 0.5 ? 2 * Math.round(value / 2) : Math.round(value));
 
 async function opened(file) {
   const { data, height: H, width: W } = await decoded(file);

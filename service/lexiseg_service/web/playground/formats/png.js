@@ -1,16 +1,10 @@
 // PNG files. They are written here: a canvas's own encoder waits until the page is idle, a second for each file.
 
+import { crc } from "../masks/kernel.js";
+
 export const [GRAY, INDEXED, COLOUR] = [0, 3, 6]; // PNG's colour types; COLOUR with alpha
 const SIGNATURE = Uint8Array.of(0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a);
 const [UNCHANGED, DIFFERENCES] = [0, 1]; // PNG's filters of a row
-const REMAINDERS = Int32Array.from({ length: 256 }, (_, byte) => {
-  let value = byte;
-  for (let bit = 0; bit < 8; bit++) value = value & 1 ? 0xedb88320 ^ (value >>> 1) : value >>> 1;
-  return value;
-});
-
-/** CRC-32 of bytes. */
-export const crc = (bytes) => ~bytes.reduce((value, byte) => REMAINDERS[(value ^ byte) & 255] ^ (value >>> 8), -1) >>> 0;
 
 export const packed = (content, format) => new Response(new Blob([content]).stream().pipeThrough(new CompressionStream(format)));
 

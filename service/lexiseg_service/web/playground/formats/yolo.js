@@ -1,7 +1,7 @@
 // Ultralytics YOLO: lines `CLASS x y x y ...`, coordinates relative to width and height; and the lists that a trainer reads.
 
-import { loopOf } from "./outlines.js";
-import { crc } from "./png.js";
+import { polygonsOf } from "./outlines.js";
+import { crc, joined } from "../masks/kernel.js";
 
 const SCALE = 1e6; // of a coordinate, written with six decimals
 const VAL_SHARE = 10; // one picture in ten is for validation
@@ -10,7 +10,7 @@ const [TRAIN, VAL] = ["train.txt", "val.txt"];
 export function* yolo({ pictures, categories }) {
   for (const { base, segments, size: [height, width] } of pictures) {
     const share = (place, side) => String(Math.floor((place * SCALE) / side + 0.5)).padStart(7, "0").replace(/(\d{6})$/, ".$1");
-    const line = (one) => `${one.category} ${loopOf(one).map(([x, y]) => `${share(x, width)} ${share(y, height)}`).join(" ")}\n`;
+    const line = (one) => `${one.category} ${joined(polygonsOf(one.mask).flat()).map(([x, y]) => `${share(x, width)} ${share(y, height)}`).join(" ")}\n`;
     yield [`labels/${base}.txt`, () => segments.map(line).join("")];
   }
   for (const split of [TRAIN, VAL]) yield [split, () => listed(split, pictures)];

@@ -1,9 +1,8 @@
-// The service's kernel in C (`lexiseg_model/kernel`, described in kernel.h), compiled to WebAssembly: winners, run lengths, regions, outlines.
+// The service's kernel in C (`lexiseg_model/kernel`, described in kernel.h), compiled to WebAssembly: masks and pictures.
 // Maps are row by row. Spans are where the runs of a mask begin and end, alternately, column by column.
 
 const MAX_CHARACTERS = 14; // of a run as text
 const WIDE = 256; // labels from which on a map has two bytes a pixel
-const BELOW_ONE = 1 - 2 ** -24; // two negative inputs never interpolate to 0
 let kernel = /** @type {any} */ (null);
 
 /** Resolves when all other functions work. */
@@ -44,14 +43,12 @@ function call(name, ...given) {
 
 const integers = (...values) => values.map(BigInt);
 
-/** Arguments for bilinear interpolation of cells [h, w] to pixels [H, W], as `masks/bilinear.axis`. */
-const axes = ({ put }, from, to) =>
+/** Arguments for bilinear interpolation of cells [h, w] to pixels [H, W]. */
+const axes = ({ room }, from, to) =>
   from.flatMap((cells, axis) => {
-    const places = Float64Array.from({ length: to[axis] }, (_, pixel) => {
-      return Math.min(Math.max((pixel + 0.5) * (cells / to[axis]) - 0.5, 0), cells - 1);
-    });
-    const low = BigInt64Array.from(places, (place) => BigInt(Math.floor(place)));
-    return [put(low), put(Float32Array.from(places, (place) => Math.min(place - Math.floor(place), BELOW_ONE))), BigInt(to[axis])];
+    const [low, weight] = [room(8 * to[axis]), room(4 * to[axis])];
+    call("axis", ...integers(cells, to[axis]), low, weight);
+    return [low, weight, BigInt(to[axis])];
   });
 
 /** Winner and probability of each pixel [H, W] of scores [count, h, w], and the sum of these (`votes`) of each label. */
@@ -118,6 +115,49 @@ export function connected(labels, size) {
     const n = call("connect", ...map, BigInt(runs), ends, region, areas, owner);
     const [endsOfRuns, areasOfRegions] = [read(BigInt64Array, ends, runs), read(BigInt64Array, areas, n)].map((some) => Array.from(some, Number));
     return { ends: endsOfRuns, region: read(Int32Array, region, runs), areas: areasOfRegions, owner: read(Int32Array, owner, n) };
+  });
+}
+
+// Bit-exact with OpenCV: by area if the picture becomes smaller, else linear. The result is of a `Kind`, clamped bytes or float32.
+/** The first `kept` of `channels` bytes of each pixel of a picture, resized from one size [height, width] to another. @param {any} Kind */
+export function resized(source, from, to, channels, kept, linear = false, Kind = Uint8ClampedArray) {
+  return inMemory(({ room, put, read }) => {
+    const n = to[0] * to[1] * kept;
+    const target = room(n * Kind.BYTES_PER_ELEMENT);
+    call("resize", put(source), ...integers(...from, ...to, channels, kept, linear, Kind === Float32Array), target);
+    return read(Kind, target, n);
+  });
+}
+
+/** Pixels [H * W] by columns: 1 where a round brush on its way along points covers them. */
+export function stroked([height, width], { points, radius }) {
+  return inMemory(({ put, read }) => {
+    const pixels = put(new Uint8Array(height * width));
+    call("stroke", put(Float64Array.from(points.flatMap(({ x, y }) => [x, y]))), BigInt(points.length), radius, ...integers(height, width), pixels);
+    return read(Uint8Array, pixels, height * width);
+  });
+}
+
+/** Label Studio's bytes of a mask, whose pixels are 0 or 1 by rows. */
+export function brushed(pixels) {
+  return inMemory(({ put, room, read }) => {
+    const bytes = room(8 + 2 * pixels.length);
+    return [...read(Uint8Array, bytes, call("brush", put(Uint8Array.from(pixels)), BigInt(pixels.length), bytes))];
+  });
+}
+
+/** CRC-32 of bytes. */
+export const crc = (bytes) => inMemory(({ put }) => call("crc", put(bytes), BigInt(bytes.length)));
+
+/** Rings of corners [x, y] as one, by edges without area. */
+export function joined(rings) {
+  return inMemory(({ put, room, read }) => {
+    const corners = rings.flat();
+    let end = 0;
+    const ends = BigInt64Array.from(rings, ({ length }) => BigInt((end += length)));
+    const loop = room(8 * (end + 2 * rings.length));
+    const n = call("join", put(BigInt64Array.from(corners.flat(), BigInt)), put(ends), BigInt(rings.length), loop);
+    return Array.from(read(BigInt64Array, loop, n), (place) => corners[Number(place)]);
   });
 }
 
