@@ -102,11 +102,14 @@ export function withWords(doc, question, answer, about = answer) {
   const left = new Set(kept.filter(({ origins }) => origins));
   const fresh = firstOf(answer).filter(({ label }) => isAsked(label)).map((one) => ({ ...one, task: question.task, origins: [one.label] }));
   const edited = kept.filter((one) => isRegion(one) && !one.isGone);
-  const named = numbered(kept, fresh).flatMap((one) => {
+  const before = new Set(doc.segments.filter((one) => !kept.includes(one)));
+  const named = numbered(doc.segments, fresh).flatMap((one) => {
     const old = kept.find((each) => isSame(each, one));
     if (old) return left.delete(old) ? [old] : [];
+    const again = [...before].find((each) => each.label === one.label && each.task === one.task && isSame(each, one));
+    before.delete(again); // a click that waits for the answer means the same segment by its number
     const rest = isRegion(one) ? without(one, edited) : one;
-    return rest.area ? [rest] : [];
+    return rest.area ? [{ ...rest, number: again?.number ?? one.number }] : [];
   });
   const segments = [...kept.filter(({ origins }) => !origins), ...left, ...named];
   const { segments: _, ...rest } = about ?? {};

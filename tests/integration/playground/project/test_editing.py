@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests import coco
 from tests.integration.playground.asking import SIZE, add, choose, drag, expect_result, place, segments, until_resolved
@@ -90,6 +90,28 @@ def test_clicks_made_while_an_answer_is_on_its_way_all_count(page: Page) -> None
 
     assert [bool(mask[y, x]) for x, y in places] == [True] * 3
     expect(segments(page)).to_have_count(2)
+
+
+def test_a_chosen_segment_stays_chosen_when_an_answer_puts_another_in_its_place(page: Page) -> None:
+    labelled(page, "trees", "building")
+    late: list[Route] = []
+    page.route(
+        "**/v1/segment",
+        lambda route: late.append(route) if b"sky" in (route.request.post_data_buffer or b"") else route.continue_(),
+    )
+    page.get_by_role("button", name="without trees").click()
+    with page.expect_request(lambda request: b"sky" in (request.post_data_buffer or b"")):
+        add(page, "sky")  # the second, as the building was
+    page.get_by_role("button", name="Correct building").click()
+
+    for route in late:
+        route.continue_()
+
+    expect_result(page, "sky")
+    assert [one["label"] for one in held(page)] == ["building", "sky"]
+    expect(page.locator("#corrected")).to_have_text("building")
+    page.locator("#canvas").press("d")
+    until_resolved(page, f"async () => (await ({SEGMENTS})()).map(({{ label }}) => label).join() === 'sky'")
 
 
 def test_a_click_takes_pixels_of_the_word_that_it_is_on_and_gives_them_back_when_undone(page: Page) -> None:
