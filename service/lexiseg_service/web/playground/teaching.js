@@ -94,8 +94,8 @@ function labelled({ picture, doc }) {
 /** One line: what was learned, on pictures that were left out in turn, and what more would help. */
 function told({ pictures, classes }) {
   const shown = classes.filter((one) => one.pictures);
-  const whole = (value) => value?.toFixed(0) ?? "?";
-  const gains = shown.slice(0, MAX_NAMES).map((one) => `${one.name} ${whole(one.iou_words)} → ${whole(one.iou_taught)}`);
+  const gain = ({ iou_words: words, iou_taught: taught }) => (taught == null ? "after 1 more picture" : `${words.toFixed(0)} → ${taught.toFixed(0)}`);
+  const gains = shown.slice(0, MAX_NAMES).map((one) => `${one.name} ${gain(one)}`);
   const wants = shown.slice(0, MAX_NAMES).flatMap((one) => (one.wants ? [`${one.wants} of ${one.name}`] : [])).join(", ");
   const more = shown.length > MAX_NAMES ? ` and ${shown.length - MAX_NAMES} more` : "";
   return `Learned from ${pictures} reviewed. IoU of others in %, by words → taught: ${gains.join(", ")}${more}.${wants && ` More wanted: ${wants}.`}`;

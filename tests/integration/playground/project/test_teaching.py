@@ -74,6 +74,7 @@ def test_what_is_accepted_is_found_in_the_pictures_after_it(page: Page) -> None:
     accept(page)
 
     learned(page, 1)
+    expect(page.locator("#learned")).to_contain_text(f"by words → taught: {WORD} after 1 more picture.")
     expect_result(page, f"Found {WORD}.")  # in the next picture
     assert page.locator("#strip [aria-current=true]").get_attribute("title") == "two.jpg: labelled"
     expect(page.locator("#strip .labelled")).to_have_count(2)
