@@ -12,8 +12,9 @@ from lexiseg_labels.segments import RunLengths
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.program import Photograph
+from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
-from lexiseg_service.gateway.vocabularies.named import NamedVocabulary, Preconditions
+from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics

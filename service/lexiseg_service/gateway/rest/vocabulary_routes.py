@@ -12,12 +12,13 @@ from starlette.responses import Response
 
 from lexiseg_service.errors import NotAllowed, NotReady, PreconditionFailed, ReadOnly, UnknownVocabulary
 from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, json_body, problems
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, use_case_of
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
-from lexiseg_service.gateway.vocabularies.named import NamedVocabulary, Preconditions
+from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
 from lexiseg_service.gateway.vocabularies.schemas import EXAMPLE, VocabularyInput, VocabularyList, VocabularyOutput
 from lexiseg_service.question.validation import off_event_loop
 

@@ -21,11 +21,11 @@ from lexiseg_service.errors import (
     UnknownVocabulary,
 )
 from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.stores import NAME, VOCABULARIES, Store, open_store, slot_of
 from lexiseg_service.gateway.vocabularies.named import (
     BUILT_IN_NAMES,
     NamedVocabulary,
-    Preconditions,
     built_in,
     named,
 )

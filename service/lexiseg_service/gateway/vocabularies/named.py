@@ -1,4 +1,4 @@
-"""Class lists under a name: built-in ones and users' own, their JSON documents, and conditional requests on them.
+"""Class lists under a name: built-in ones and users' own, and their JSON documents.
 
 The built-in ones are those of `lexiseg_model.vocabulary.class_lists`.
 """
@@ -6,7 +6,6 @@ The built-in ones are those of `lexiseg_model.vocabulary.class_lists`.
 from __future__ import annotations
 
 import hashlib
-import re
 import sys
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -16,7 +15,6 @@ import orjson
 
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary import class_lists
-from lexiseg_service.errors import PreconditionFailed
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.classes import check, check_line
@@ -26,7 +24,6 @@ from lexiseg_service.settings import Limits
 
 MAX_SOURCE_LENGTH = 1000  # characters
 BYTES_PER_CLASS = 600  # of its entry and its JSON values, without texts and pictures
-TAG = re.compile(r'(W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 BUILT_IN_NAMES = class_lists.NAMES
 
 
@@ -125,38 +122,6 @@ def _class(entry: ClassEntry, entered: str | ClassInput) -> dict[str, Any]:
         for name, inputs in (("examples", entered.examples), ("negatives", entered.negatives))
     }
     return {**checked, **examples, "words": entry.named}
-
-
-@dataclass(frozen=True)
-class Preconditions:
-    """The values of `If-Match` and `If-None-Match`, None where not sent."""
-
-    if_match: str | None = None
-    if_none_match: str | None = None
-
-    def check(self, current: str | None) -> None:
-        """Check a write on a resource with the tag `current`; None: there is none.
-
-        Raises:
-            PreconditionFailed: a condition does not hold.
-        """
-        if self.if_match is not None and not _matches(self.if_match, current, weak=False):
-            current_state = f"its tag is {current}" if current else "there is none"
-            raise PreconditionFailed(f"If-Match: {self.if_match[:80]} does not hold; {current_state}")
-        if self.if_none_match is not None and _matches(self.if_none_match, current, weak=True):
-            raise PreconditionFailed(f"If-None-Match: {self.if_none_match[:80]} does not hold; it exists")
-
-    def unchanged(self, current: str) -> bool:
-        """Whether a reader already has the resource with the tag `current`."""
-        return self.if_none_match is not None and _matches(self.if_none_match, current, weak=True)
-
-
-def _matches(header: str, current: str | None, *, weak: bool) -> bool:
-    if current is None:
-        return False
-    if header.strip() == "*":
-        return True
-    return any(tag == current and (weak or not is_weak) for is_weak, tag in TAG.findall(header))
 
 
 @cache

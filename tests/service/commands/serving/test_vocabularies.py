@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.stores import DirectoryStore
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies, open_vocabularies
-from lexiseg_service.gateway.vocabularies.named import Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics

@@ -2,9 +2,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_service.errors import PreconditionFailed, UnknownVocabulary
+from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.stores import Store
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
-from lexiseg_service.gateway.vocabularies.named import Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.settings import Limits
 

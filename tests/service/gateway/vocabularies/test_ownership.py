@@ -7,10 +7,10 @@ import pytest
 
 from lexiseg_service.errors import InvalidValue, UnknownVocabulary
 from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.stores import DirectoryStore, Store
 from lexiseg_service.gateway.vocabularies import collection as module
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
-from lexiseg_service.gateway.vocabularies.named import Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.settings import Limits
 

@@ -6,9 +6,9 @@ import pytest
 import redis
 
 from lexiseg_service.errors import NotReady, PreconditionFailed, UnknownVocabulary
+from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.stores import VOCABULARIES, RedisStore
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
-from lexiseg_service.gateway.vocabularies.named import Preconditions
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.redis_link import RedisLink
 from lexiseg_service.settings import Limits
