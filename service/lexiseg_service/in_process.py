@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.types import Task, Vocabulary
+from lexiseg_model.types import ModelName, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.heads.collection import with_heads
+from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.gateway.use_case import named_vocabulary
 from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
 from lexiseg_service.question.classes import resolve
@@ -77,6 +79,23 @@ def named_or_folder(settings: Settings, name: str) -> Segmenter:
         runtime=settings.runtime,
         text_tower=settings.text_tower,
     )
+
+
+def head_of(question: Question, settings: Settings) -> NamedHead | None:
+    """The head that a question names, as this installation keeps it; None if it names none.
+
+    Raises:
+        SwitchedOff, UnknownHead: there is none of that name.
+        InvalidValue: it was taught on another model than that of the settings.
+        ModelError: there is no such model.
+    """
+    if (name := question.head) is None:
+        return None
+    head = with_heads(settings, lambda heads: heads.find(name, ""))
+    card = catalogue.find(settings.first_model, settings.models_dir).card
+    if not ModelName.parse(head.model).fits(card):
+        raise InvalidValue.of("model", str(ModelName.from_card(card)), f"{head.model}, on which the head was taught")
+    return head
 
 
 def resolved(question: Question, settings: Settings) -> Vocabulary:

@@ -24,7 +24,8 @@ from lexiseg_service.batch.export import bank_maker, check_room, writer_of
 from lexiseg_service.batch.ledger.folder import Destination, Size, count_rows, planned_size, write_plan
 from lexiseg_service.batch.rows import FAILED
 from lexiseg_service.batch.sources.listing import Kind, pictures_of, source_of
-from lexiseg_service.in_process import check_model, resolved
+from lexiseg_service.in_process import check_model, head_of, resolved
+from lexiseg_service.question.classes import with_learned
 from lexiseg_service.settings import Settings
 
 INTERRUPTED_STATUS = 130  # the exit status of a program that Ctrl-C ended
@@ -111,10 +112,14 @@ def _job(asked: Asked, rows: Destination, destination: str, settings: Settings, 
         source, kind = f"{destination}/urls.csv", "csv"
     assert source is not None  # the description names one
     pictures = source_of(absolute(source), kind, asked.id_column, asked.image_column)
-    settings, question = batch_settings(settings), task_question(asked.description.question)
+    question = task_question(asked.description.question)
     check_model(settings, question.task)
     card = catalogue.find(settings.first_model, settings.models_dir).card
     vocabulary = resolved(question, settings)
+    if (head := head_of(question, settings)) is not None:
+        vocabulary = with_learned(vocabulary, head.entries, settings.limits)
+        question = question.model_copy(update={"head": head.exact_name})
+    settings = batch_settings(settings)
     name = str(ModelName.from_card(card))
     return BulkJob(pictures, destination, question, vocabulary, settings, name, retry_failed=retry_failed)
 

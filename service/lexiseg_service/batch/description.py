@@ -53,7 +53,9 @@ class JobInput(StrictModel):
 
 
 MAX_URLS = 10**8  # in one file, which is read into memory whole
-TAKEN = frozenset({"classes", "vocabulary", "task", "background", "threshold", "max_side"})  # by rows of parquet
+TAKEN = frozenset(
+    {"classes", "vocabulary", "task", "background", "threshold", "max_side", "head"}
+)  # by rows of parquet
 
 
 def stored(question: Question) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -79,6 +79,7 @@ def bulk(
     description: Description = None,
     classes: Classes = None,
     vocabulary: VocabularyName = None,
+    head: options.HeadName = None,
     task: TaskName = "semantic",
     background: Background = None,
     threshold: options.Threshold = None,
@@ -117,7 +118,7 @@ def bulk(
     from lexiseg_service.commands.question import question_of
 
     if description is not None:
-        typed = (destination, classes, vocabulary, background, threshold, max_side)
+        typed = (destination, classes, vocabulary, head, background, threshold, max_side)
         if any(each is not None for each in typed) or task != "semantic":
             raise typer.BadParameter("DST alone goes with it; the file has the rest", param_hint=OPTION)
         destination, job = source, _read(description, settings)
@@ -125,9 +126,8 @@ def bulk(
     elif destination is None:
         raise typer.BadParameter("a folder for the rows is missing", param_hint="'DST'")
     else:
-        question = question_of(
-            classes, vocabulary, task=task, background=background, threshold=threshold, max_side=max_side
-        )
+        fields: dict[str, Any] = {"background": background, "threshold": threshold, "max_side": max_side, "head": head}
+        question = question_of(classes, vocabulary, task=task, needed=not head, others=", or --head NAME", **fields)
         job = JobInput.model_construct(question=question, folder=source)  # unchecked: a path has any bytes
     cluster = None if local else cluster_of(ray, actors, cpus, gpus)
     asked = Asked(job, destination, to or [], kind, id_column, image_column)

@@ -1,9 +1,11 @@
 """A clip from disk plays, and its frames are asked about while it does."""
 
+import base64
 import re
 from functools import cache
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
@@ -68,6 +70,22 @@ def test_masks_come_while_it_plays_one_question_after_the_other(page: Page) -> N
     )
     until(page, f"{PAINTED} > 1")
     assert under_way.most == 1
+
+
+def test_a_clip_is_asked_about_what_was_taught(page: Page, server: Server) -> None:
+    picture = {
+        "image": {"base64": base64.b64encode(pictures.encoded(pictures.small("china"))).decode()},
+        "objects": [{"class": "gizmo", "box": [0, 0, 96, 20]}],
+    }
+    head = {"name": "of-a-clip", "classes": ["gizmo"], "pictures": [picture]}
+    taught = httpx.post(f"{server.url}/v1/heads", json=head, timeout=60).raise_for_status().json()
+    page.evaluate("async (head) => ((await import('/playground/page.js')).state.head = head)", taught)
+
+    with page.expect_request(lambda request: f"of-a-clip@{taught['version']}" in (request.post_data or "")):
+        play(page)
+
+    expect(segments(page).filter(has_text="gizmo")).to_have_count(1)
+    httpx.delete(f"{server.url}/v1/heads/of-a-clip").raise_for_status()
 
 
 def test_masks_lie_over_the_frame_that_they_are_of(context: BrowserContext, page: Page) -> None:

@@ -24,7 +24,7 @@ from lexiseg_service.batch.rows import FAILED
 from lexiseg_service.batch.sources.files import FileReader
 from lexiseg_service.batch.sources.listing import Source
 from lexiseg_service.batch.sources.source import Picture, Unreadable
-from lexiseg_service.errors import ServiceError
+from lexiseg_service.errors import ModelChanged, ServiceError
 from lexiseg_service.question.schemas import TaskQuestion
 from lexiseg_service.settings import Settings
 
@@ -46,9 +46,10 @@ class BulkJob:
 
     @property
     def vocabulary_digest(self) -> str:
-        """SHA-256 of the classes, their synonyms and thresholds, and the background rule; not of the list's name."""
+        """SHA-256 of the classes, what they have learned, and the background rule; not of the list's name."""
         content = {**asdict(self.vocabulary), "name": None}
-        return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+        written = json.dumps(content, sort_keys=True, ensure_ascii=False, default=bytes.hex)
+        return hashlib.sha256(written.encode()).hexdigest()
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -98,6 +99,10 @@ class ChunkWorker:
                 f"{job.destination} holds answers of {job.model} with the digest {job.model_digest}; "
                 f"the one here has {self._digest}"
             )
+        learned = [entry.learned for entry in job.vocabulary.classes if entry.learned is not None]
+        if learned and learned[0].digest != self._digest:
+            weights = f"other weights of {job.model} than are here"
+            raise ModelChanged(f"head: {job.question.head!r} was taught on {weights}; teach it again")
         self._width = 2 * job.settings.max_batch
         max_bytes = job.settings.limits.max_image_bytes
         self._files = FileReader(max_bytes, job.source.kind, job.source.image_column)

@@ -41,6 +41,9 @@ Drop = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files of --out and --json")]
 
 
+OTHERS = ", --head NAME, or objects to follow (--point, --box)"
+
+
 @takes_settings("video")
 def video(
     context: typer.Context,
@@ -48,6 +51,7 @@ def video(
     settings: Settings,
     classes: Classes = None,
     vocabulary: VocabularyName = None,
+    head: options.HeadName = None,
     points: options.Points = None,
     boxes: options.Boxes = None,
     prompts: options.Prompts = None,
@@ -83,10 +87,9 @@ def video(
     prompt_list = read_prompts(points or [], boxes or [], prompts or [])
     if prompt_list and task is not None:
         raise typer.BadParameter(f"following objects is a task of its own, not {task}", param_hint="'--task'")
-    fields: dict[str, Any] = {"background": background, "threshold": threshold, "max_side": max_side}
+    fields: dict[str, Any] = {"background": background, "threshold": threshold, "max_side": max_side, "head": head}
     fields["task"] = task or ("prompt" if prompt_list else "semantic")
-    others = ", or objects to follow (--point, --box)"
-    question = question_of(classes, vocabulary, needed=not prompt_list, others=others, **fields)
+    question = question_of(classes, vocabulary, needed=not (prompt_list or head), others=OTHERS, **fields)
     _check_files(source, out, json, overwrite)
     if not seconds > 0:
         raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")

@@ -37,6 +37,11 @@ class NamedHead:
     solved: Head
 
     @property
+    def exact_name(self) -> str:
+        """NAME@VERSION, of which no other head takes the place."""
+        return f"{self.name}@{self.solved.version}"
+
+    @property
     def slot(self) -> str:
         """Where a store keeps it."""
         return slot_of(self.name, self.owner)

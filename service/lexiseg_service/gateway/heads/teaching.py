@@ -10,7 +10,7 @@ from lexiseg_model.types import ModelCard, ModelName, Vocabulary
 from lexiseg_service.errors import InvalidValue, ModelChanged, SwitchedOff, UnknownModel
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.heads.archive import ArchiveDesk
-from lexiseg_service.gateway.heads.collection import Change, Heads
+from lexiseg_service.gateway.heads.collection import OFF, Change, Heads
 from lexiseg_service.gateway.heads.export import ImportedHead
 from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.gateway.heads.lessons import LessonDesk, classes_of, pictures_of, with_classes_of
@@ -19,6 +19,7 @@ from lexiseg_service.gateway.image_requests import Images
 from lexiseg_service.gateway.stores import Store
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import WorkerRequest
+from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
 
 Origin = Callable[[Caller, float], dict[str, Any]]
@@ -57,7 +58,7 @@ class Teaching:
     def heads(self) -> Heads:
         """The heads by name. Raises SwitchedOff: there are none here."""
         if self._heads is None:
-            raise SwitchedOff("heads are off here: nothing of pictures is kept (LEXISEG_FEATURE_CACHE_BYTES=0)")
+            raise SwitchedOff(OFF)
         return self._heads
 
     @property
@@ -117,6 +118,17 @@ class Teaching:
         digest = self._backend.digest(model)
         change = Change(model, imported.classes, imported.lessons, whole=True, digest=digest)
         return await self.heads.change(name, caller.owner, change, is_new=False)
+
+    async def pinned(self, question: Question, caller: Caller) -> Question:
+        """A question that is asked again and again, with the version of its head: its classes must stay the same.
+
+        Raises:
+            SwitchedOff, UnknownHead: there is no such head.
+        """
+        if question.head is None:
+            return question
+        head = await self.heads.find(question.head, caller.owner)
+        return question.model_copy(update={"head": head.exact_name})
 
     def model_of(self, head: NamedHead, named: str | None) -> tuple[ModelCard, str]:
         """The card of a head's model, and the model's name with its version, for a question that may name a model, too.

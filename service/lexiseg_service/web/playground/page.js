@@ -152,7 +152,7 @@ export function freshWords(words) {
 /** Request fields of classes: `vocabulary` or `classes`, `background`, and the `head` of what was taught. @returns {Record<string, any>} */
 export function named() {
   const background = $("background").checked;
-  const isTaught = state.mode === "picture" && state.head?.model.split("@")[0] === $("model").value;
+  const isTaught = state.head?.model.split("@")[0] === $("model").value;
   const head = isTaught ? { head: `${state.head.name}@${state.head.version}` } : {};
   if ($("vocabulary").value) return { vocabulary: $("vocabulary").value, background, ...head };
   const classes = state.words.map((word) => {

@@ -27,6 +27,7 @@ from tests.model.video import moving
 from tests.service.commands.command_line import CommandLine
 from tests.service.commands.video import clips
 from tests.service.engine_backend import EngineBackend
+from tests.service.gateway.heads.labelled import labelme
 from tests.service.gateway.serving import on_ports
 from tests.waiting import SOON, until
 
@@ -44,6 +45,19 @@ def served(segmenter: Segmenter | None = None, **settings: Any) -> Iterator[str]
 
 def lines_of(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_clip_is_asked_about_what_was_taught(lexiseg: CommandLine, tmp_path: Path) -> None:
+    labelme(tmp_path / "set")
+    here = ("--state-dir", tmp_path / "state")
+    lexiseg("teach", tmp_path / "set", "--name", "gadgets", *here)
+    clip, lines = clips.panning(tmp_path / "clip.mp4", 3), tmp_path / "out.jsonl"
+
+    outcome = lexiseg("video", clip, "--head", "gadgets", "-c", "sky", "--json", lines, *here)
+
+    assert outcome.status == 0, outcome.err
+    indices = [{segment["label"]: segment["class_index"] for segment in line["segments"]} for line in lines_of(lines)]
+    assert [of_frame["sky"] for of_frame in indices] == [1] * 3  # after the class of the head
 
 
 def test_a_clip_comes_out_painted_with_a_line_for_each_frame(lexiseg: CommandLine, tmp_path: Path) -> None:
