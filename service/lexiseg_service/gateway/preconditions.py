@@ -34,6 +34,9 @@ class Preconditions:
         return self.if_none_match is not None and _matches(self.if_none_match, current, weak=True)
 
 
+UNCONDITIONAL = Preconditions()
+
+
 def _matches(header: str, current: str | None, *, weak: bool) -> bool:
     if current is None:
         return False

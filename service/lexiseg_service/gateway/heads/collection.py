@@ -29,6 +29,7 @@ from lexiseg_service.errors import (
     UnknownHead,
 )
 from lexiseg_service.gateway.heads.head import KeptPicture, NamedHead
+from lexiseg_service.gateway.preconditions import UNCONDITIONAL, Preconditions
 from lexiseg_service.gateway.stores import HEADS, NAME, Store, open_store, slot_of
 from lexiseg_service.question.validation import MAX_COMPARED
 from lexiseg_service.settings import Settings
@@ -64,6 +65,7 @@ class Change:
         removed: keys of pictures that are taken out.
         whole: nothing of the head before stays.
         digest: of the weights that lessons must be of; None: any.
+        preconditions: of the version that is changed.
     """
 
     model: str
@@ -72,6 +74,7 @@ class Change:
     removed: Sequence[str] = ()
     whole: bool = False
     digest: str | None = None
+    preconditions: Preconditions = UNCONDITIONAL
 
 
 class Heads:
@@ -114,18 +117,22 @@ class Heads:
         heads = [self._of(slot, content) for slot, content in sorted(documents.items())]
         return [head for head in heads if head is not None and head.owner == owner]
 
-    async def before(self, name: str, owner: str, *, is_new: bool) -> NamedHead | None:
+    async def before(
+        self, name: str, owner: str, preconditions: Preconditions, *, is_new: bool = False
+    ) -> NamedHead | None:
         """The head that a change of `name` begins from, None for a new one.
 
         Raises:
             InvalidValue: it is no name.
             NameTaken: a new head is wanted, and there is one of the name.
+            PreconditionFailed: it has another version than expected.
         """
         if not NAME.fullmatch(name):
             raise InvalidValue.of("name", name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
         head = await self._at(slot_of(name, owner))
         if is_new and head is not None:
             raise _taken(name)
+        preconditions.check(None if head is None else head.etag)
         return head
 
     async def change(self, name: str, owner: str, change: Change, *, is_new: bool) -> NamedHead:
@@ -133,6 +140,7 @@ class Heads:
 
         Raises:
             NameTaken: a new head is wanted, and there is one of the name.
+            PreconditionFailed: it has another version than expected, or others write it at the same time.
             ModelChanged: pictures that stay were taught to other weights.
             InvalidValue: too many classes, pictures, bytes or heads; no picture is left; or the pictures teach nothing.
             NotReady: the store takes no writes now.
@@ -143,6 +151,7 @@ class Heads:
             current = None if content is None else self._of(slot, content)
             if is_new and current is not None:
                 raise _taken(name)
+            change.preconditions.check(None if current is None else current.etag)
             before = None if change.whole else current
             parts = {secrets.token_hex(16): (key, lesson) for key, lesson in change.lessons.items()}
             pictures, classes = _pictures(before, change, parts), _classes(before, change)
@@ -171,17 +180,18 @@ class Heads:
         """
         return await self._contents(head.slot, head.pictures, {})
 
-    async def delete(self, name: str, owner: str) -> None:
+    async def delete(self, name: str, owner: str, preconditions: Preconditions = UNCONDITIONAL) -> None:
         """Delete a head and its lessons.
 
         Raises:
             UnknownHead: no such head.
+            PreconditionFailed: it has another version than expected, or others write it at the same time.
             NotReady: the store takes no writes now.
         """
         slot = slot_of(name, owner)
         for _ in range(MAX_ATTEMPTS):
-            await self.find(name, owner)
             content = await self.store.read(slot)
+            preconditions.check((await self.find(name, owner)).etag)
             if content is not None and await self.store.replace(slot, content, None):
                 await self.store.remove_parts(slot)
                 return

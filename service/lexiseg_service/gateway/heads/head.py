@@ -42,6 +42,11 @@ class NamedHead:
         return f"{self.name}@{self.solved.version}"
 
     @property
+    def etag(self) -> str:
+        """The version as an HTTP header has it."""
+        return f'"{self.solved.version}"'
+
+    @property
     def slot(self) -> str:
         """Where a store keeps it."""
         return slot_of(self.name, self.owner)

@@ -16,6 +16,7 @@ from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.gateway.heads.lessons import LessonDesk, classes_of, pictures_of, with_classes_of
 from lexiseg_service.gateway.heads.schemas import HeadInput
 from lexiseg_service.gateway.image_requests import Images
+from lexiseg_service.gateway.preconditions import UNCONDITIONAL, Preconditions
 from lexiseg_service.gateway.stores import Store
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import WorkerRequest
@@ -75,19 +76,27 @@ class Teaching:
         return 0 if self._heads is None else await self._heads.delete_all(caller.owner)
 
     async def teach(
-        self, name: str, asked: HeadInput, caller: Caller, archive: BinaryIO | None = None, *, is_new: bool = False
+        self,
+        name: str,
+        asked: HeadInput,
+        caller: Caller,
+        archive: BinaryIO | None = None,
+        preconditions: Preconditions = UNCONDITIONAL,
+        *,
+        is_new: bool = False,
     ) -> NamedHead:
         """Create or change a head by reviewed pictures: those of a request, and of an archive in any layout.
 
         Raises:
             NameTaken: a new head is wanted, and there is one of the name.
+            PreconditionFailed: it has another version than expected.
             ModelChanged: the model that it was taught on is gone, or has other weights.
             ServiceError: of any kind; the message is for the client.
         """
         began, limits = time.monotonic(), self._settings.limits
         if asked.name not in (None, name):
             raise InvalidValue.of("name", asked.name, f"{name!r}, as in the path")
-        before = await self.heads.before(name, caller.owner, is_new=is_new)
+        before = await self.heads.before(name, caller.owner, preconditions, is_new=is_new)
         if before is None:
             card = self._find_card(asked.model or self._settings.default_model)
         else:
@@ -103,20 +112,25 @@ class Teaching:
         if reviewed is not None:
             pictures += pictures_of(reviewed, classes)
         lessons = await self._lessons.lessons(pictures, WorkerRequest(None, Vocabulary(()), model, **origin))
-        change = Change(model, classes, lessons, asked.remove)
+        change = Change(model, classes, lessons, asked.remove, preconditions=preconditions)
         return await self.heads.change(name, caller.owner, change, is_new=is_new)
 
-    async def keep(self, name: str, imported: ImportedHead, caller: Caller) -> NamedHead:
+    async def keep(
+        self, name: str, imported: ImportedHead, caller: Caller, preconditions: Preconditions = UNCONDITIONAL
+    ) -> NamedHead:
         """Keep an exported head in place of the one that has its name.
 
         Raises:
+            PreconditionFailed: the head of the name has another version than expected.
             ModelChanged: its model is not served, or has other weights.
             ServiceError: of any kind; the message is for the client.
         """
-        await self.heads.before(name, caller.owner, is_new=False)
+        await self.heads.before(name, caller.owner, preconditions)
         model = str(ModelName.from_card(self._card(name, imported.model)))
         digest = self._backend.digest(model)
-        change = Change(model, imported.classes, imported.lessons, whole=True, digest=digest)
+        change = Change(
+            model, imported.classes, imported.lessons, whole=True, digest=digest, preconditions=preconditions
+        )
         return await self.heads.change(name, caller.owner, change, is_new=False)
 
     async def pinned(self, question: Question, caller: Caller) -> Question:

@@ -8,12 +8,30 @@ from fastapi import APIRouter, Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from lexiseg_service.errors import InvalidValue, ModelChanged, NameTaken, NotReady, SwitchedOff, UnknownHead
+from lexiseg_service.errors import (
+    InvalidValue,
+    ModelChanged,
+    NameTaken,
+    NotReady,
+    PreconditionFailed,
+    SwitchedOff,
+    UnknownHead,
+)
 from lexiseg_service.gateway.heads import export
 from lexiseg_service.gateway.heads.collection import Heads
+from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.gateway.heads.schemas import EXAMPLE, HeadInput, HeadList, HeadOutput
+from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.rest import body, uploads
-from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, REQUEST_ID, json_body, problems
+from lexiseg_service.gateway.rest.openapi import (
+    OF_SEGMENT,
+    REQUEST_ID,
+    TAGGED,
+    IfMatch,
+    IfNoneMatch,
+    json_body,
+    problems,
+)
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of, use_case_of
 
@@ -24,14 +42,14 @@ MORE_VALUES = 500_000  # in the JSON, beside those of the largest question: of t
 FORM = uploads.form_schema("zip of labelled pictures, as the page and annotation tools export them", "HeadInput")
 CREATE: dict[str, Any] = {"parameters": [REQUEST_ID], **json_body("HeadInput", EXAMPLE)}
 CREATE["requestBody"]["content"]["multipart/form-data"] = FORM
-REFUSALS = problems(*OF_SEGMENT, SwitchedOff, NameTaken, ModelChanged)
+REFUSALS = problems(*OF_SEGMENT, SwitchedOff, NameTaken, ModelChanged, PreconditionFailed)
 
 
 @router.post(
     "/heads",
     summary="Teach classes by reviewed pictures",
     status_code=201,
-    responses={201: {"model": HeadOutput, "description": "Created"}, **REFUSALS},
+    responses={201: {"model": HeadOutput, "description": "Created", **TAGGED}, **REFUSALS},
     openapi_extra=CREATE,
 )
 async def create_head(request: Request) -> Response:
@@ -42,7 +60,7 @@ async def create_head(request: Request) -> Response:
         if asked.name is None:
             raise InvalidValue.of("name", None, "a name of the new head")
         head = await teaching.teach(asked.name, asked, caller_of(request), archive, is_new=True)
-    answer = as_json(head.output(), 201)
+    answer = _full(head, 201)
     answer.headers["Location"] = f"{STABLE}/heads/{head.name}"
     return answer
 
@@ -62,7 +80,8 @@ async def list_heads(request: Request) -> Response:
     "/heads/{name}",
     summary="One head",
     responses={
-        200: {"model": HeadOutput, "content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}},
+        200: {"model": HeadOutput, "content": {BYTES: {"schema": {"type": "string", "format": "binary"}}}, **TAGGED},
+        304: {"description": "Unchanged since the ETag in `If-None-Match`"},
         **problems(SwitchedOff, UnknownHead, NotReady, InvalidValue),
     },
 )
@@ -72,11 +91,14 @@ async def get_head(
     as_file: Annotated[
         bool, Query(alias="export", description="whether to return the head as a file, which PUT takes again")
     ] = False,
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Return a head with its classes and the keys of its pictures; with `Accept: application/octet-stream`, a file."""
     head = await _heads(request).find(name, caller_of(request).owner)
+    if Preconditions(if_none_match=if_none_match).unchanged(head.etag):
+        return Response(status_code=304, headers={"ETag": head.etag})
     if not as_file and BYTES not in request.headers.get("accept", ""):
-        return as_json(head.output())
+        return _full(head)
     content = await export.written(_heads(request), head)
     disposition = f'attachment; filename="{head.name}{export.SUFFIX}"'
     return Response(content, headers={"Content-Disposition": disposition}, media_type=BYTES)
@@ -85,37 +107,46 @@ async def get_head(
 @router.put(
     "/heads/{name}",
     summary="Change or create a head",
-    responses={200: {"model": HeadOutput, "description": "Changed or created"}, **REFUSALS},
+    responses={200: {"model": HeadOutput, "description": "Changed or created", **TAGGED}, **REFUSALS},
     openapi_extra=json_body("HeadInput", EXAMPLE),
 )
-async def put_head(request: Request, name: Name) -> Response:
+async def put_head(
+    request: Request, name: Name, if_match: IfMatch = None, if_none_match: IfNoneMatch = None
+) -> Response:
     """Add pictures and classes to a head, replace pictures of the same `key`, and take out others.
 
     An exported head, as application/octet-stream, replaces the whole head.
     """
     teaching, caller = use_case_of(request).teaching, caller_of(request)
+    preconditions = Preconditions(if_match, if_none_match)
     if body.kind_of(request) == BYTES:
         imported = await export.read(await request.body(), settings_of(request).limits)
-        head = await teaching.keep(name, imported, caller)
+        head = await teaching.keep(name, imported, caller, preconditions)
     else:
-        head = await teaching.teach(name, await _asked(request), caller)
-    return as_json(head.output())
+        head = await teaching.teach(name, await _asked(request), caller, preconditions=preconditions)
+    return _full(head)
 
 
 @router.delete(
     "/heads/{name}",
     summary="Delete a head",
     status_code=204,
-    responses=problems(SwitchedOff, UnknownHead, NotReady),
+    responses=problems(SwitchedOff, UnknownHead, PreconditionFailed, NotReady),
 )
-async def delete_head(request: Request, name: Name) -> Response:
+async def delete_head(request: Request, name: Name, if_match: IfMatch = None) -> Response:
     """Delete a head, and what is kept of its pictures."""
-    await _heads(request).delete(name, caller_of(request).owner)
+    await _heads(request).delete(name, caller_of(request).owner, Preconditions(if_match))
     return Response(status_code=204)
 
 
 def _heads(request: Request) -> Heads:
     return use_case_of(request).teaching.heads
+
+
+def _full(head: NamedHead, status: int = 200) -> Response:
+    answer = as_json(head.output(), status)
+    answer.headers["ETag"] = head.etag
+    return answer
 
 
 async def _asked(request: Request) -> HeadInput:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Header
 from pydantic import BaseModel
 
 from lexiseg_model.pictures.formats import STILL_FORMATS
@@ -29,6 +30,9 @@ from lexiseg_service.gateway.trainings.schemas import TrainingInput
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Problem, Question, StreamInput
 
+IfMatch = Annotated[str | None, Header(description="ETag that it must still have, else 412; *: any")]
+IfNoneMatch = Annotated[str | None, Header(description="*: create only, never replace; an ETag: 304 if unchanged")]
+TAGGED: dict[str, Any] = {"headers": {"ETag": {"description": "ETag of the content", "schema": {"type": "string"}}}}
 # An answer as /docs shows it; other examples are generated from the schemas.
 SEGMENT: dict[str, Any] = {
     "id": "0f9c1f6f0f7a4c3a9f6f3a2b1c0d9e8f",

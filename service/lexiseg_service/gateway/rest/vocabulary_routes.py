@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Header, Path
+from fastapi import APIRouter, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -14,7 +14,7 @@ from lexiseg_service.errors import NotAllowed, NotReady, PreconditionFailed, Rea
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.rest import body
-from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, json_body, problems
+from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, TAGGED, IfMatch, IfNoneMatch, json_body, problems
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, use_case_of
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
@@ -27,10 +27,6 @@ router = APIRouter(tags=["vocabularies"])
 Name = Annotated[
     str, Path(description="name of the list: at most 64 characters of a-z, 0-9 and -", examples=["living-room"])
 ]
-IfMatch = Annotated[str | None, Header(description="ETag that the vocabulary must still have, else 412; *: any")]
-IfNoneMatch = Annotated[str | None, Header(description="*: create only, never replace; an ETag: 304 if unchanged")]
-
-_TAGGED: dict[str, Any] = {"headers": {"ETag": {"description": "ETag of the content", "schema": {"type": "string"}}}}
 
 
 @router.get(
@@ -50,7 +46,7 @@ async def list_vocabularies(request: Request) -> Response:
     "/vocabularies/{name}",
     summary="One class list",
     responses={
-        200: {"model": VocabularyOutput, **_TAGGED},
+        200: {"model": VocabularyOutput, **TAGGED},
         304: {"description": "Unchanged since the ETag in `If-None-Match`"},
         **problems(UnknownVocabulary),
     },
@@ -67,8 +63,8 @@ async def get_vocabulary(request: Request, name: Name, if_none_match: IfNoneMatc
     "/vocabularies/{name}",
     summary="Store a class list",
     responses={
-        200: {"model": VocabularyOutput, "description": "Replaced", **_TAGGED},
-        201: {"model": VocabularyOutput, "description": "Created", **_TAGGED},
+        200: {"model": VocabularyOutput, "description": "Replaced", **TAGGED},
+        201: {"model": VocabularyOutput, "description": "Created", **TAGGED},
         **problems(*OF_SEGMENT, ReadOnly, PreconditionFailed),
     },
     openapi_extra=json_body("VocabularyInput", EXAMPLE),

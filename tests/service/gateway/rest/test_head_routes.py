@@ -9,6 +9,7 @@ import pytest
 from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES
 from lexiseg_service.errors import UndecodableImage
 from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.heads import collection
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving
 
@@ -221,6 +222,21 @@ async def test_a_head_whose_model_is_gone_or_changed_says_so() -> None:
     assert gone[2].startswith("head: 'mugs' was taught on colours@1, which is not served here")
 
 
+async def test_a_picture_of_other_weights_is_refused_and_the_head_stays(
+    client: httpx.AsyncClient, backend: KnownBackend
+) -> None:
+    before = (await client.post("/v1/heads", json=taught())).json()
+    backend.weights = "others"
+
+    status, kind, detail = refusal(await client.put("/v1/heads/mugs", json={"pictures": [picture(3)]}))
+
+    assert (status, kind) == (409, "model-changed")
+    assert detail.startswith(
+        "pictures: 1 of the head's 2 were taught to other weights of the model than are served now"
+    )
+    assert (await client.get("/v1/heads/mugs")).json() == before
+
+
 async def test_a_head_of_another_model_than_the_question_names_is_refused(client: httpx.AsyncClient) -> None:
     await client.post("/v1/heads", json=taught())
 
@@ -290,6 +306,74 @@ async def test_a_head_of_another_key_is_unknown_and_erasure_takes_ones_own(tmp_p
         assert erased.json()["heads"] == 1
         assert [each.name for each in (tmp_path / "heads").iterdir() if each.suffix == ".json"] == ["bob~mugs.json"]
         assert len([*(tmp_path / "heads").rglob("*")]) == 3  # a document, and a folder of one lesson
+
+
+async def test_heads_of_one_key_take_no_place_of_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collection, "MAX_HEADS_PER_KEY", 2)
+    keys = "\n".join(line_of(name, name) for name in ("ann", "bob"))
+    async with serving(api_keys=keys) as client:
+
+        async def make(key: str, name: str) -> httpx.Response:
+            return await client.post("/v1/heads", json=taught(name=name), headers={"X-API-Key": key})
+
+        of_ann = [await make("ann", name) for name in ("one", "two", "three")]
+        of_bob = [await make("bob", name) for name in ("one", "two")]
+        kept = await client.get("/v1/heads", headers={"X-API-Key": "ann"})
+
+    assert [each.status_code for each in (*of_ann, *of_bob)] == [201, 201, 422, 201, 201]
+    assert refusal(of_ann[-1])[2] == ("name: expected at most 2 heads of one key; delete one first, got 'one more'")
+    assert [head["name"] for head in kept.json()["heads"]] == ["one", "two"]
+
+
+async def test_lessons_of_one_key_are_bounded_and_a_refused_picture_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, client: httpx.AsyncClient
+) -> None:
+    before = (await client.post("/v1/heads", json=taught())).json()
+    monkeypatch.setattr(collection, "MAX_BYTES", 1)
+
+    status, kind, detail = refusal(await client.put("/v1/heads/mugs", json={"pictures": [picture(3)]}))
+
+    assert (status, kind) == (422, "invalid-value")
+    assert detail.startswith("pictures: expected at most 1 bytes of lessons; take out pictures, or delete a head, got ")
+    assert (await client.get("/v1/heads/mugs")).json() == before
+
+
+async def test_a_head_is_changed_and_deleted_under_the_conditions_of_vocabularies(client: httpx.AsyncClient) -> None:
+    made = await client.post("/v1/heads", json=taught())
+    tag, change = made.headers["etag"], {"pictures": [picture(7, "saucer")]}
+
+    unchanged = await client.get("/v1/heads/mugs", headers={"If-None-Match": tag})
+    changed = await client.put("/v1/heads/mugs", json=change, headers={"If-Match": tag})
+    stale = [
+        await client.put("/v1/heads/mugs", json=change, headers={"If-Match": tag}),
+        await client.put("/v1/heads/mugs", json=change, headers={"If-None-Match": "*"}),
+        await client.delete("/v1/heads/mugs", headers={"If-Match": tag}),
+    ]
+
+    assert tag == f'"{made.json()["version"]}"'
+    assert (unchanged.status_code, unchanged.content, unchanged.headers["etag"]) == (304, b"", tag)
+    assert (changed.status_code, changed.json()["pictures"]) == (200, 2)
+    assert {refusal(each)[:2] for each in stale} == {(412, "precondition-failed")}
+    assert (await client.get("/v1/heads/mugs")).json() == changed.json()
+    current = changed.headers["etag"]
+    assert (await client.delete("/v1/heads/mugs", headers={"If-Match": current})).status_code == 204
+
+
+async def test_a_stale_change_is_refused_before_a_picture_is_read(
+    client: httpx.AsyncClient, backend: KnownBackend
+) -> None:
+    await client.post("/v1/heads", json=taught())
+    backend.asked.clear()
+    file = (await client.get("/v1/heads/mugs?export=1")).content
+    kept_head = {"Content-Type": "application/octet-stream", "If-Match": '"other"'}
+
+    answers = [
+        await client.put("/v1/heads/mugs", json={"pictures": [picture(3)]}, headers={"If-Match": '"other"'}),
+        await client.put("/v1/heads/mugs", content=file, headers=kept_head),
+    ]
+
+    assert [each.status_code for each in answers] == [412, 412]
+    assert backend.asked == []
 
 
 async def test_a_key_that_may_only_ask_teaches_nothing() -> None:
