@@ -12,85 +12,72 @@ export const ready = (async () => {
 })();
 ready.catch(() => null); // a rejection is handled where `ready` is awaited
 
-/** Acts with memory of the kernel, which is freed afterwards: `put` copies an array there, `room` reserves bytes, `read` copies back. */
-function inMemory(act) {
+const FULL = "The kernel has no memory left.";
+
+/**
+ * Calls a function: numbers are passed as they are, integers as BigInt, arrays copied to the kernel's memory; `[kind, length]` is room for a
+ * result, zeros at first. Returns what the function does, then these results.
+ */
+function called(name, ...given) {
   const taken = [];
-  const room = (bytes) => {
-    const place = kernel.malloc(bytes + 1) >>> 0;
-    if (!place) throw new RangeError("The kernel has no memory left.");
-    taken.push(place);
-    return place;
-  };
   const put = (values) => {
-    const place = room(values.byteLength);
+    const place = kernel.malloc(values.byteLength + 1) >>> 0;
+    if (!place) throw new RangeError(FULL);
+    taken.push(place);
     new values.constructor(kernel.memory.buffer, place, values.length).set(values);
     return place;
   };
-  const read = (Kind, place, length) => new Kind(kernel.memory.buffer, place, length).slice();
   try {
-    return act({ room, put, read });
+    const places = given.map((one) => (ArrayBuffer.isView(one) ? put(one) : Array.isArray(one) ? put(new one[0](one[1])) : one));
+    const result = Number(kernel[`lexiseg_${name}`](...places));
+    if (result < 0) throw new RangeError(FULL);
+    return [result, ...given.flatMap((one, i) => (Array.isArray(one) ? [new one[0](kernel.memory.buffer, places[i], one[1]).slice()] : []))];
   } finally {
     taken.forEach(kernel.free);
   }
 }
 
-/** Calls a function with places in memory, and with integers as BigInt. */
-function call(name, ...given) {
-  const result = Number(kernel[`lexiseg_${name}`](...given));
-  if (result < 0) throw new RangeError("The kernel has no memory left.");
-  return result;
-}
-
 const integers = (...values) => values.map(BigInt);
 
 /** Arguments for bilinear interpolation of cells [h, w] to pixels [H, W]. */
-const axes = ({ room }, from, to) =>
+const axes = (from, to) =>
   from.flatMap((cells, axis) => {
-    const [low, weight] = [room(8 * to[axis]), room(4 * to[axis])];
-    call("axis", ...integers(cells, to[axis]), low, weight);
+    const [, low, weight] = called("axis", ...integers(cells, to[axis]), [BigInt64Array, to[axis]], [Float32Array, to[axis]]);
     return [low, weight, BigInt(to[axis])];
   });
 
 /** Winner and probability of each pixel [H, W] of scores [count, h, w], and the sum of these (`votes`) of each label. */
 export function winners(scores, count, cells, size) {
-  return inMemory((memory) => {
-    const pixels = size[0] * size[1];
-    const Kind = count <= WIDE ? Uint8Array : Uint16Array;
-    const [labels, probability, votes] = [memory.room(pixels * Kind.BYTES_PER_ELEMENT), memory.room(4 * pixels), memory.put(new Float64Array(count))];
-    const places = axes(memory, cells, size);
-    call("winners_of_some", memory.put(scores), ...integers(count, ...cells), ...places, labels, ...integers(count > WIDE), probability, votes, BigInt(count));
-    const { read } = memory;
-    return { labels: read(Kind, labels, pixels), probability: read(Float32Array, probability, pixels), votes: read(Float64Array, votes, count) };
-  });
+  const pixels = size[0] * size[1];
+  const map = [[count <= WIDE ? Uint8Array : Uint16Array, pixels], BigInt(count > WIDE), [Float32Array, pixels]];
+  const given = [scores, ...integers(count, ...cells), ...axes(cells, size), ...map, [Float64Array, count], BigInt(count)];
+  const [, labels, probability, votes] = called("winners_of_some", ...given);
+  return { labels, probability, votes };
 }
 
 /** `{mask, area, bbox}` of every label below `count` in a map [H, W]; `mask` is a COCO RLE. */
 export function encodedMap(labels, count, size) {
-  return inMemory(({ room, put, read }) => {
-    const [height, width] = size;
-    const map = [put(labels), ...integers(...size, labels.BYTES_PER_ELEMENT > 1)];
-    const changes = [room(8 * (width + 1)), room(4 * height * width), room(8 * height)];
-    const runs = call("count_runs", ...map, ...changes);
-    const [summaries, text] = [room(48 * count), room(MAX_CHARACTERS * (runs + count))];
-    call("encode_runs", ...map, ...changes, ...integers(runs, count), summaries, text);
-    return masksOf(read, summaries, text, count, size);
-  });
+  const [height, width] = size;
+  const map = [labels, ...integers(...size, labels.BYTES_PER_ELEMENT > 1)];
+  const [runs, ...changes] = called("count_runs", ...map, [BigInt64Array, width + 1], [Int32Array, height * width], [BigInt64Array, height]);
+  const room = [[BigInt64Array, 6 * count], [Uint8Array, MAX_CHARACTERS * (runs + count)]];
+  const [, summaries, text] = called("encode_runs", ...map, ...changes, ...integers(runs, count), ...room);
+  return masksOf(summaries, text, size);
 }
 
 /** `{mask, area, bbox}` of spans. */
 export function encodedSpans(spans, size) {
-  return inMemory(({ room, put, read }) => {
-    const [n, summary, text] = [spans.length / 2, room(48), room(MAX_CHARACTERS * (spans.length / 2 + 1))];
-    call("encode_spans", put(BigInt64Array.from(spans, BigInt)), ...integers(n, size[0], size[0] * size[1]), summary, text);
-    return masksOf(read, summary, text, 1, size)[0];
-  });
+  const n = spans.length / 2;
+  const given = [BigInt64Array.from(spans, BigInt), ...integers(n, size[0], size[0] * size[1])];
+  const [, summary, text] = called("encode_spans", ...given, [BigInt64Array, 6], [Uint8Array, MAX_CHARACTERS * (n + 1)]);
+  return masksOf(summary, text, size)[0];
 }
 
 /** Masks of the kernel's summaries [count, 6]: area, box, and the end of the counts in the text. */
-function masksOf(read, summaries, text, count, size) {
-  const numbers = Array.from(read(BigInt64Array, summaries, 6 * count), Number);
-  const counts = new TextDecoder().decode(read(Uint8Array, text, numbers.at(-1) ?? 0));
-  return Array.from({ length: count }, (_, index) => {
+function masksOf(summaries, text, size) {
+  const numbers = Array.from(summaries, Number);
+  const counts = new TextDecoder().decode(text.subarray(0, numbers.at(-1) ?? 0));
+  return Array.from({ length: numbers.length / 6 }, (_, index) => {
     const [area, x, y, width, height, end] = numbers.slice(6 * index, 6 * index + 6);
     const start = index ? numbers[6 * index - 1] : 0;
     return { mask: { size, counts: counts.slice(start, end) }, area, bbox: [x, y, width, height] };
@@ -99,86 +86,67 @@ function masksOf(read, summaries, text, count, size) {
 
 /** Spans of a mask: where upsampled logits [h, w] are not below 0. */
 export function cut(logits, cells, size) {
-  return inMemory((memory) => {
-    const bounds = memory.room(8 * (size[1] * (cells[0] + 2) + 2));
-    const n = call("cut", memory.put(logits), ...integers(...cells), ...axes(memory, cells, size), bounds);
-    return Array.from(memory.read(BigInt64Array, bounds, n), Number);
-  });
+  const [n, bounds] = called("cut", logits, ...integers(...cells), ...axes(cells, size), [BigInt64Array, size[1] * (cells[0] + 2) + 2]);
+  return Array.from(bounds.subarray(0, n), Number);
 }
 
 /** 4-connected regions of equal labels in a map: their `owner` (the label) and `areas`, and each run's `ends` and `region`, row by row. */
 export function connected(labels, size) {
-  return inMemory(({ room, put, read }) => {
-    const map = [put(labels), ...integers(...size, labels.BYTES_PER_ELEMENT > 1)];
-    const runs = call("count_row_runs", ...map);
-    const [ends, region, areas, owner] = [room(8 * runs), room(4 * runs), room(8 * runs), room(4 * runs)];
-    const n = call("connect", ...map, BigInt(runs), ends, region, areas, owner);
-    const [endsOfRuns, areasOfRegions] = [read(BigInt64Array, ends, runs), read(BigInt64Array, areas, n)].map((some) => Array.from(some, Number));
-    return { ends: endsOfRuns, region: read(Int32Array, region, runs), areas: areasOfRegions, owner: read(Int32Array, owner, n) };
-  });
+  const map = [labels, ...integers(...size, labels.BYTES_PER_ELEMENT > 1)];
+  const [runs] = called("count_row_runs", ...map);
+  const made = [[BigInt64Array, runs], [Int32Array, runs], [BigInt64Array, runs], [Int32Array, runs]];
+  const [n, ends, region, areas, owner] = called("connect", ...map, BigInt(runs), ...made);
+  return { ends: Array.from(ends, Number), region, areas: Array.from(areas.subarray(0, n), Number), owner: owner.slice(0, n) };
 }
 
 // Bit-exact with OpenCV: by area if the picture becomes smaller, else linear. The result is of a `Kind`, clamped bytes or float32.
 /** The first `kept` of `channels` bytes of each pixel of a picture, resized from one size [height, width] to another. @param {any} Kind */
 export function resized(source, from, to, channels, kept, linear = false, Kind = Uint8ClampedArray) {
-  return inMemory(({ room, put, read }) => {
-    const n = to[0] * to[1] * kept;
-    const target = room(n * Kind.BYTES_PER_ELEMENT);
-    call("resize", put(source), ...integers(...from, ...to, channels, kept, linear, Kind === Float32Array), target);
-    return read(Kind, target, n);
-  });
+  const sizes = integers(...from, ...to, channels, kept, linear, Kind === Float32Array);
+  return called("resize", source, ...sizes, [Kind, to[0] * to[1] * kept])[1];
 }
 
 /** Pixels [H * W] by columns: 1 where a round brush on its way along points covers them. */
-export function stroked([height, width], { points, radius }) {
-  return inMemory(({ put, read }) => {
-    const pixels = put(new Uint8Array(height * width));
-    call("stroke", put(Float64Array.from(points.flatMap(({ x, y }) => [x, y]))), BigInt(points.length), radius, ...integers(height, width), pixels);
-    return read(Uint8Array, pixels, height * width);
-  });
+export function stroked(size, { points, radius }) {
+  const way = Float64Array.from(points.flatMap(({ x, y }) => [x, y]));
+  return called("stroke", way, BigInt(points.length), radius, ...integers(...size), [Uint8Array, size[0] * size[1]])[1];
 }
 
 /** Label Studio's bytes of a mask, whose pixels are 0 or 1 by rows. */
 export function brushed(pixels) {
-  return inMemory(({ put, room, read }) => {
-    const bytes = room(8 + 2 * pixels.length);
-    return [...read(Uint8Array, bytes, call("brush", put(Uint8Array.from(pixels)), BigInt(pixels.length), bytes))];
-  });
+  const [n, bytes] = called("brush", Uint8Array.from(pixels), BigInt(pixels.length), [Uint8Array, 8 + 2 * pixels.length]);
+  return [...bytes.subarray(0, n)];
 }
 
 /** CRC-32 of bytes. */
-export const crc = (bytes) => inMemory(({ put }) => call("crc", put(bytes), BigInt(bytes.length)));
+export const crc = (bytes) => called("crc", bytes, BigInt(bytes.length))[0];
 
 /** Rings of corners [x, y] as one, by edges without area. */
 export function joined(rings) {
-  return inMemory(({ put, room, read }) => {
-    const corners = rings.flat();
-    let end = 0;
-    const ends = BigInt64Array.from(rings, ({ length }) => BigInt((end += length)));
-    const loop = room(8 * (end + 2 * rings.length));
-    const n = call("join", put(BigInt64Array.from(corners.flat(), BigInt)), put(ends), BigInt(rings.length), loop);
-    return Array.from(read(BigInt64Array, loop, n), (place) => corners[Number(place)]);
-  });
+  const corners = rings.flat();
+  let end = 0;
+  const ends = BigInt64Array.from(rings, ({ length }) => BigInt((end += length)));
+  const given = [BigInt64Array.from(corners.flat(), BigInt), ends, BigInt(rings.length)];
+  const [n, loop] = called("join", ...given, [BigInt64Array, end + 2 * rings.length]);
+  return Array.from(loop.subarray(0, n), (place) => corners[Number(place)]);
 }
 
 /** [[exterior, ...holes], ...] of spans, the largest part first; a ring is of pixel corners [x, y]. */
 export function outlines(spans, size) {
-  return inMemory(({ room, put, read }) => {
-    let columns = 0;
-    for (let i = 0; i < spans.length; i += 2) columns += Math.floor((spans[i + 1] - 1) / size[0]) - Math.floor(spans[i] / size[0]) + 1;
-    const most = 4 * columns + 4;
-    const [corners, loops] = [room(16 * most), room(6 * most)];
-    const n = call("outlines", put(BigInt64Array.from(spans, BigInt)), ...integers(spans.length / 2, ...size, most), corners, loops);
-    const numbers = Array.from(read(BigInt64Array, loops, 3 * n), Number); // of each loop: end in `corners`, twice the signed area, part
-    const places = Array.from(read(BigInt64Array, corners, n ? 2 * numbers[3 * n - 3] : 0), Number);
-    const rings = Array.from({ length: n }, (_, loop) => {
-      const [from, to] = [loop ? numbers[3 * loop - 3] : 0, numbers[3 * loop]];
-      const ring = Array.from({ length: to - from }, (_, i) => places.slice(2 * (from + i), 2 * (from + i) + 2));
-      return { ring, area: numbers[3 * loop + 1], part: numbers[3 * loop + 2] };
-    });
-    const inOrder = (one, other) => one.ring[0][1] - other.ring[0][1] || one.ring[0][0] - other.ring[0][0];
-    const exteriors = rings.filter(({ area }) => area > 0).sort((one, other) => other.area - one.area || inOrder(one, other));
-    const holesOf = (part) => rings.filter((one) => one.area < 0 && one.part === part).sort(inOrder);
-    return exteriors.map((one) => [one, ...holesOf(one.part)].map(({ ring }) => ring));
+  let columns = 0;
+  for (let i = 0; i < spans.length; i += 2) columns += Math.floor((spans[i + 1] - 1) / size[0]) - Math.floor(spans[i] / size[0]) + 1;
+  const most = 4 * columns + 4;
+  const given = [BigInt64Array.from(spans, BigInt), ...integers(spans.length / 2, ...size, most)];
+  const [n, corners, loops] = called("outlines", ...given, [BigInt64Array, 2 * most], [BigInt64Array, 0.75 * most]);
+  const numbers = Array.from(loops.subarray(0, 3 * n), Number); // of each loop: end in `corners`, twice the signed area, part
+  const places = Array.from(corners.subarray(0, n ? 2 * numbers[3 * n - 3] : 0), Number);
+  const rings = Array.from({ length: n }, (_, loop) => {
+    const [from, to] = [loop ? numbers[3 * loop - 3] : 0, numbers[3 * loop]];
+    const ring = Array.from({ length: to - from }, (_, i) => places.slice(2 * (from + i), 2 * (from + i) + 2));
+    return { ring, area: numbers[3 * loop + 1], part: numbers[3 * loop + 2] };
   });
+  const inOrder = (one, other) => one.ring[0][1] - other.ring[0][1] || one.ring[0][0] - other.ring[0][0];
+  const exteriors = rings.filter(({ area }) => area > 0).sort((one, other) => other.area - one.area || inOrder(one, other));
+  const holesOf = (part) => rings.filter((one) => one.area < 0 && one.part === part).sort(inOrder);
+  return exteriors.map((one) => [one, ...holesOf(one.part)].map(({ ring }) => ring));
 }
