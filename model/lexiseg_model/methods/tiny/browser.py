@@ -18,13 +18,14 @@ from lexiseg_model.errors import ExportError
 from lexiseg_model.export.choose import find
 from lexiseg_model.export.manifest import RANGES, Manifest
 from lexiseg_model.export.write import add_int8, export, write_part
-from lexiseg_model.methods.tiny import closer_look, segmenter
+from lexiseg_model.methods.tiny import closer_look, segmenter, teaching
 from lexiseg_model.methods.tiny.browser_graphs import Reading
 from lexiseg_model.methods.tiny.browser_parts import browser_parts
 from lexiseg_model.methods.tiny.network import KEPT
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import TOKENIZER, WIDTH, tower_folder
 from lexiseg_model.tasks import mask_prompts, negative_points, pixels, point_rules
+from lexiseg_model.vocabulary import heads, solving
 
 CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "embedding"}
 CARD_RULES = {"background", "score", "panoptic"}
@@ -60,11 +61,19 @@ def _image_export(model: segmenter.TinySegmenter, source: Path, draft: Path) -> 
     """The export in the model's directory, or a new one, in 8 bits if the activation ranges are known."""
     folder = source / "onnx"
     manifest = find(folder, model.digest)
-    if manifest is not None:
+    if manifest is not None and _teaches(folder, manifest):
         return folder, manifest
     manifest = export(model, draft / "onnx")
     ranges = source / RANGES
     return draft / "onnx", add_int8(draft / "onnx", manifest, (), ranges) if ranges.is_file() else manifest
+
+
+def _teaches(folder: Path, manifest: Manifest) -> bool:
+    """Whether an export has the maps for teaching, which those of older releases lack."""
+    import onnx
+
+    images = manifest.image_pass("int8") or manifest.image_pass("float32")
+    return all(len(onnx.load(folder / image.file).graph.output) == len(segmenter.KEPT_MAPS) for image in images)
 
 
 def _write_image_pass(source: Path, target: Path) -> None:
@@ -75,8 +84,7 @@ def _write_image_pass(source: Path, target: Path) -> None:
     from lexiseg_model.export.wasm import rewritten
 
     graph = rewritten(onnx.load(source))
-    # Graphs of older releases lack the maps for teaching.
-    for name, output in zip(segmenter.KEPT_MAPS, graph.graph.output, strict=False):
+    for name, output in zip(segmenter.KEPT_MAPS, graph.graph.output, strict=True):
         graph.graph.node.append(helper.make_node("Cast", [output.name], [name], to=TensorProto.FLOAT16))
         output.name = name
         output.type.tensor_type.elem_type = TensorProto.FLOAT16
@@ -137,6 +145,14 @@ def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
         "template": TEMPLATE,
         "familiar": None if model.familiar is None else {"bound": model.familiar.bound},
         "regions": {"min_share": pixels.MIN_INSTANCE},
+        "teaching": {
+            "digest": model.digest,
+            "background": model.background,
+            "size": teaching.SIZE,
+            "cells": heads.MAX_CELLS,
+            "wanted": solving.WANTED,
+            "numbers": solving.NUMBERS,
+        },
         "looks": {"largest": KEPT, "cached": closer_look.MAX_LOOKS},
         "prompts": {
             "max_answers": negative_points.MAX_ANSWERS,

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model import types
+from lexiseg_model.methods.tiny import teaching
 from lexiseg_model.methods.tiny.network import SUREST, TinyNetwork, log_presence, mask_means
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.words import familiar as familiar_words
@@ -43,18 +44,26 @@ class Scores(nn.Module):
         pixels: Tensor,
         image: Tensor,
         cells: Tensor,
+        decoded: Tensor,
+        middle: Tensor,
         vectors: Tensor,
         owner: Tensor,
         classes: Tensor,
         dropped: Tensor,
+        directions: Tensor,
+        learned: Tensor,
+        text: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Scores of K classes with T texts.
 
         Args:
             pixels: float16 [1, D, h, w], as `image` [1, D] and `cells` [1, D, a, b].
+            decoded: float16 [1, 128, h, w], what teaches beside `middle` [1, 120, h/4, w/4].
             vectors: of the texts, [T, D], and the class `owner` [T] of each.
             classes: [K] 1 for stuff, else 0.
             dropped: [B] 1 for background words that do not compete, else 0.
+            directions: [L, F] of the classes `learned` [L], with the factors `text` [L] of their words; K is no class:
+                what has learned nothing gives one of these.
 
         Returns:
             Scores [K + 1, h, w], the most present text [K + 1] of each class in the whole image, and the log-sum-exp
@@ -69,8 +78,14 @@ class Scores(nn.Module):
         common = self._of_texts(flat, image, cells, self.background)[1] + ABSENT * dropped[:, None]
         best = _best(floors[:, None].expand(-1, flat.shape[1]), owner, scores)
         most = _best(torch.full_like(floors, ABSENT), owner, whole)
-        falls = falls_by * gives_way(best[:-1], most[:-1], classes > 0)
-        rows = torch.cat([best[:-1], torch.maximum(best[-1:], common.amax(0) - factor * margin) - falls])
+        products = teaching.products_of(decoded[0].float(), middle[0].float(), directions).flatten(1)
+        nobody = self.log_scale.exp() * self.bound
+        above = teaching.margins(best.index_select(0, learned), nobody, text, products)
+        taught = above + torch.maximum(nobody, common.amax(0))
+        own = best.scatter(0, learned[:, None].expand_as(taught), taught)[:-1]
+        most = torch.cat([most.scatter(0, learned, _surest(above))[:-1], most[-1:]])
+        falls = falls_by * gives_way(own, most[:-1], classes > 0)
+        rows = torch.cat([own, torch.maximum(best[-1:], common.amax(0) - factor * margin) - falls])
         size = pixels.shape[2:]
         return rows.view(-1, *size), most, common.logsumexp(0).view(size)
 
@@ -90,6 +105,14 @@ def _best(floors: Tensor, owner: Tensor, values: Tensor) -> Tensor:
     return floors.scatter_reduce(0, index, values, "amax")
 
 
+def _surest(logits: Tensor) -> Tensor:
+    """The log of the mean of each row's surest cells' exponentials, of logits [R, n]: [R]."""
+    n = (SUREST * torch.ones_like(logits[0]).sum()).round().clamp_min(1)
+    rank = torch.arange(logits.shape[1])
+    surest = logits.sort(1, descending=True).values.masked_fill(rank >= n, -torch.inf).logsumexp(1)
+    return surest - n.log()
+
+
 class Presence(nn.Module):
     """Outputs of `Scores` -> presence [K] of the classes, as `TinySegmenter.presence`."""
 
@@ -101,10 +124,7 @@ class Presence(nn.Module):
         own = scores[:-1].flatten(1)
         others = torch.logaddexp(others.flatten(), self.log_scale.exp() * self.nobody)
         sure = own - torch.logaddexp(own.logsumexp(0), others)
-        n = (SUREST * torch.ones_like(sure[0]).sum()).round().clamp_min(1)
-        rank = torch.arange(sure.shape[1])
-        surest = sure.sort(1, descending=True).values.masked_fill(rank >= n, -torch.inf).logsumexp(1)
-        return (whole[:-1] + surest - n.log(),)
+        return (whole[:-1] + _surest(sure),)
 
 
 class SegmentScores(nn.Module):
@@ -138,10 +158,13 @@ class Things(nn.Module):
 
 
 class Means(nn.Module):
-    """Embeddings [1, D, h, w] and logits [N, h, w] of masks -> the means under them, float16 [1, D, 1, N]."""
+    """Embeddings [1, D, h, w], what teaches [1, 128, h, w] and [1, 120, h/4, w/4], and logits [N, h, w] of masks -> the
+    means of all three under these, float16 [1, C, 1, N]."""
 
-    def forward(self, pixels: Tensor, masks: Tensor) -> tuple[Tensor]:
-        return (mask_means(masks, pixels[0].float()).T[None, :, None].half(),)
+    def forward(self, pixels: Tensor, decoded: Tensor, middle: Tensor, masks: Tensor) -> tuple[Tensor, ...]:
+        coarse = F.interpolate(middle.float(), size=pixels.shape[2:], mode="bilinear")
+        maps = (pixels[0].float(), decoded[0].float(), coarse[0])
+        return tuple(mask_means(masks, part).T[None, :, None].half() for part in maps)
 
 
 class Reading(nn.Module):

@@ -14,6 +14,7 @@ from torch.export import Dim
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.export.exportable import Part
+from lexiseg_model.methods.tiny import teaching
 from lexiseg_model.methods.tiny.browser_graphs import (
     Means,
     Presence,
@@ -25,6 +26,7 @@ from lexiseg_model.methods.tiny.browser_graphs import (
 )
 from lexiseg_model.methods.tiny.graphs import with_templates
 from lexiseg_model.methods.tiny.mask_graphs import mask_parts
+from lexiseg_model.methods.tiny.network import DECODER
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import FOLDER
@@ -41,14 +43,17 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
     rows, columns = (Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns"))
     texts, length = Dim("texts", min=1, max=MAX_TEXTS), Dim("length", min=2, max=128)
     pixels, by_text = {"pixels": {2: 8 * rows, 3: 8 * columns}}, {"rows": {0: texts}}
-    classes, words = Dim("classes", min=1, max=MAX_TEXTS), Dim("background", min=1)
+    taught = {"decoded": pixels["pixels"], "middle": {2: 2 * rows, 3: 2 * columns}}
+    classes, words, learned = Dim("classes", min=1, max=MAX_TEXTS), Dim("background", min=1), Dim("learned", min=1)
     scored = {
         **pixels,
         "image": {},
         "cells": {2: rows, 3: columns},
+        **taught,
         **{name: {0: texts} for name in ("vectors", "owner")},
         "classes": {0: classes},
         "dropped": {0: words},
+        **{name: {0: learned} for name in ("directions", "learned", "text")},
     }
     flat, maps = {0: 8 * rows, 1: 8 * columns}, {1: 8 * rows, 2: 8 * columns}
     scored_rows = Dim("classes", min=2, max=MAX_TEXTS)  # the classes and the background
@@ -73,8 +78,8 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
             "means",
             Means(),
             partial(_means_inputs, tiny.embedding),
-            {**pixels, "masks": {0: texts, **maps}},
-            ("means",),
+            {**pixels, **taught, "masks": {0: texts, **maps}},
+            ("means", "decoded_maps", "middle_maps"),
         ),
         Part("reading", reading, lambda *_: [torch.randn(3, WIDTH)], by_text, properties, word_lists),
         Part(
@@ -107,10 +112,14 @@ def _score_inputs(background: torch.Size, rows: int, columns: int) -> list[Tenso
     n_background, embedding = background
     return [
         *_embeddings(embedding, rows, columns),
+        *_taught(rows, columns),
         torch.randn(5, embedding),
         torch.tensor([0, 1, 1, 2, 2]),
         torch.zeros(3),
         torch.arange(n_background) % 2.0,
+        torch.randn(2, teaching.SIZE),
+        torch.tensor([2, 0]),
+        torch.rand(2),
     ]
 
 
@@ -124,8 +133,15 @@ def _embeddings(embedding: int, rows: int, columns: int) -> list[Tensor]:
     return [F.normalize(part, dim=1).half() for part in embeddings]
 
 
+def _taught(rows: int, columns: int) -> list[Tensor]:
+    """Random maps of what teaches."""
+    fine, coarse = DECODER, teaching.SIZE - DECODER - 1
+    return [torch.randn(1, fine, 8 * rows, 8 * columns).half(), torch.randn(1, coarse, 2 * rows, 2 * columns).half()]
+
+
 def _means_inputs(embedding: int, rows: int, columns: int) -> list[Tensor]:
-    return [_embeddings(embedding, rows, columns)[0], torch.randn(2, 8 * rows, 8 * columns)]
+    pixels = _embeddings(embedding, rows, columns)[0]
+    return [pixels, *_taught(rows, columns), torch.randn(2, 8 * rows, 8 * columns)]
 
 
 def _presence_inputs(rows: int, columns: int) -> list[Tensor]:

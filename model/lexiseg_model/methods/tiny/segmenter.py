@@ -112,7 +112,7 @@ class TinySegmenter(Exportable, TorchPass):
         self._dtype = torch.float32 if device.type == "cpu" else execution.dtype
         self.network = fold_batch_norms(network).to(device)
         self._scale = network.log_scale.exp().item()
-        self._background = self._scale * network.nobody.item()
+        self.background = self._scale * network.nobody.item()  # the score that a class must exceed
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
         for name, part in self.network.named_children():
             if name in IMAGE_PARTS:
@@ -224,11 +224,11 @@ class TinySegmenter(Exportable, TorchPass):
         learned = bank.learned
         if learned is None:
             return scores, presence
-        above = teaching.margins(
-            learned, scores, self._background, teaching.cell_products(features, learned.directions)
+        above = teaching.of_learned(
+            learned, scores, self.background, teaching.cell_products(features, learned.directions)
         )
         presence = presence.index_copy(0, torch.from_numpy(learned.classes).to(self._device), _surest(above.flatten(1)))
-        return teaching.with_margins(learned, scores, self._background, above), presence
+        return teaching.with_margins(learned, scores, self.background, above), presence
 
     def _presence_of_texts(self, features: Features, bank: TextBank) -> Tensor:
         """The presence logit [T] of each text in the whole image."""
@@ -252,7 +252,7 @@ class TinySegmenter(Exportable, TorchPass):
         """
         scores, whole_image = self._scored(features, bank)
         scores = scores.flatten(1)
-        scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self._background))
+        scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self.background))
         return whole_image + _surest(scores)
 
     @torch.inference_mode()
@@ -271,7 +271,7 @@ class TinySegmenter(Exportable, TorchPass):
     def lesson(self, features: Features, labelled: LabelledPicture, bank: TextBank) -> Lesson:
         by_words = replace(bank, learned=None)
         scores = self._scored(features, by_words)[0][: len(labelled.classes)]
-        return teaching.lesson_of(features, labelled, scores, self._background, self.digest)
+        return teaching.lesson_of(features, labelled, scores, self.background, self.digest)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         return [] if self.familiar is None else self.familiar.unfamiliar(classes, rows_of)
@@ -312,7 +312,7 @@ class TinySegmenter(Exportable, TorchPass):
     ) -> Tensor:
         """The logit [] that a class must exceed; a `threshold` of probability shifts the learned one."""
         clipped = 0.5 if threshold is None else min(max(threshold, 1e-6), 1 - 1e-6)
-        return logits.new_tensor(self._background + math.log(clipped / (1 - clipped)))
+        return logits.new_tensor(self.background + math.log(clipped / (1 - clipped)))
 
     # masks
 
@@ -404,8 +404,8 @@ class TinySegmenter(Exportable, TorchPass):
         scores = self._scores_of(pixels.T[..., None], bank, self._presence_of_texts(features, bank))
         if learned is not None:
             products = learned.directions @ embeddings[:, self.network.embedding :].T
-            above = teaching.margins(learned, scores, self._background, products[..., None])
-            scores = teaching.with_margins(learned, scores, self._background, above)
+            above = teaching.of_learned(learned, scores, self.background, products[..., None])
+            scores = teaching.with_margins(learned, scores, self.background, above)
         return scores[..., 0]
 
     def _predictor(self) -> MaskPredictor:

@@ -72,7 +72,7 @@ def sampled(
     """Cells of a picture, at most `most`, with labels, features and logits by words, as the kernel's `lesson`."""
     of_cells = cell_labels(labels, (decoded.shape[1], decoded.shape[2])).ravel()
     places, shares = _sampled(of_cells, most)
-    cells = _with_middle(torch.from_numpy(decoded).float(), torch.from_numpy(middle).float()).numpy()
+    cells = with_middle(torch.from_numpy(decoded).float(), torch.from_numpy(middle).float()).numpy()
     text = scores.reshape(len(scores), -1)[:, places].T - np.float32(background)
     return Sampled(of_cells[places], shares, cells.reshape(SIZE, -1)[:, places].T, text.clip(-MAX_LOGIT, MAX_LOGIT))
 
@@ -126,18 +126,23 @@ def _quotas(of_cells: NDArray[np.int16], left: int) -> Iterator[tuple[NDArray[np
         left -= min(quota, len(own))
 
 
-def margins(learned: LearnedClasses, scores: Tensor, background: float, products: Tensor) -> Tensor:
-    """By how much learned classes exceed the background: [L, h, w] logits.
+def margins(by_words: Tensor, background: float | Tensor, text: Tensor, products: Tensor) -> Tensor:
+    """By how much learned classes exceed the background: [L, ...] logits.
 
     Args:
-        learned: the classes.
-        scores: [K, h, w] by words.
+        by_words: scores [L, ...] by words.
         background: the score that a class must exceed.
-        products: [L, h, w] of the cells with the directions.
+        text: [L] factors of the words.
+        products: [L, ...] of the cells with the directions.
     """
+    factors = text.view(-1, *(1 for _ in products.shape[1:]))
+    return (by_words - background).clamp(-MAX_TEXT, MAX_TEXT) * factors + products
+
+
+def of_learned(learned: LearnedClasses, scores: Tensor, background: float, products: Tensor) -> Tensor:
+    """`margins` [L, h, w] of learned classes, by scores [K, h, w] by words."""
     rows = torch.from_numpy(learned.classes).to(scores.device)
-    by_words = (scores[rows] - background).clamp_(-MAX_TEXT, MAX_TEXT)
-    return by_words * learned.text[:, None, None] + products
+    return margins(scores[rows], background, learned.text, products)
 
 
 def with_margins(learned: LearnedClasses, scores: Tensor, background: float, above: Tensor) -> Tensor:
@@ -154,7 +159,12 @@ def with_margins(learned: LearnedClasses, scores: Tensor, background: float, abo
 
 def cell_products(features: Features, directions: Tensor) -> Tensor:
     """Products [L, h, w] of directions [L, F] with an image's teaching features."""
-    decoded, middle = (part.to(directions) for part in maps_of(features))
+    decoded, middle = maps_of(features)
+    return products_of(decoded.to(directions), middle.to(directions), directions)
+
+
+def products_of(decoded: Tensor, middle: Tensor, directions: Tensor) -> Tensor:
+    """As `cell_products`, with maps [128, h, w] and [120, h/4, w/4]."""
     fine = (directions[:, :DECODER] @ decoded.flatten(1)).view(-1, *decoded.shape[1:])
     coarse = (directions[:, DECODER:-1] @ middle.flatten(1)).view(-1, *middle.shape[1:])
     return fine + F.interpolate(coarse[None], size=fine.shape[1:], mode="bilinear")[0] + directions[:, -1:, None]
@@ -162,10 +172,10 @@ def cell_products(features: Features, directions: Tensor) -> Tensor:
 
 def teaching_cells(features: Features) -> Tensor:
     """The teaching features [F, h, w] float32 of all cells. Raises TeachingError as `maps_of`."""
-    return _with_middle(*(part.float() for part in maps_of(features)))
+    return with_middle(*(part.float() for part in maps_of(features)))
 
 
-def _with_middle(decoded: Tensor, middle: Tensor) -> Tensor:
+def with_middle(decoded: Tensor, middle: Tensor) -> Tensor:
     """The teaching features [F, h, w] of maps [128, h, w] and [120, h/4, w/4]."""
     coarse = F.interpolate(middle[None], size=decoded.shape[1:], mode="bilinear")[0]
     return torch.cat([decoded, coarse, torch.ones_like(decoded[:1])])

@@ -112,7 +112,8 @@ $("head-name").addEventListener("change", ({ target }) => {
   if (!target.checkValidity()) return tell("A name has a-z, 0-9 and -, at most 64.", true);
   return choose(target.value.trim() || project);
 });
-export const openHead = (file) => choose(baseName(file.name), () => engine.keepHead(baseName(file.name), file));
+export const openHead = (file) =>
+  engine.remote ? choose(baseName(file.name), () => engine.keepHead(baseName(file.name), file)) : tell("Only a service takes what was learned as a file.", true);
 
 /** What was learned, as files of the project's export. */
-export const headFiles = () => (state.head ? [[`${name}.head`, () => engine.headFile(name)]] : []);
+export const headFiles = () => (state.head && engine.remote ? [[`${name}.head`, () => engine.headFile(name)]] : []);

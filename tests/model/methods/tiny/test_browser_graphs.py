@@ -4,14 +4,18 @@ import copy
 import runpy
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from lexiseg_model.catalogue.models import load
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export.write import write_part
+from lexiseg_model.features import InferenceOptions
+from lexiseg_model.methods.tiny import teaching
 from lexiseg_model.methods.tiny.browser import require_tiny
 from lexiseg_model.methods.tiny.browser_graphs import Reading
 from lexiseg_model.methods.tiny.browser_parts import browser_parts
@@ -19,7 +23,8 @@ from lexiseg_model.methods.tiny.graphs import TEMPLATES
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import BoxRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar
-from lexiseg_model.types import Learned
+from lexiseg_model.types import ClassEntry, Learned, Vocabulary
+from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from tests.test_architecture import ROOT
 
 differ = runpy.run_path(str(ROOT / "model/templates.py"))["differ"]
@@ -100,3 +105,27 @@ def test_templates_are_not_for_rules_of_ones_own(tiny: TinySegmenter) -> None:
 
     assert all(part.template is not None for part in browser_parts(tiny, Reading(tiny)))
     assert all(part.template is None for part in browser_parts(own, Reading(own)))
+
+
+@torch.inference_mode()
+def test_taught_classes_are_scored_as_the_service_does_and_others_keep_their_bits(
+    tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]
+) -> None:
+    direction = np.random.default_rng(0).normal(0, 0.1, teaching.SIZE).astype(np.float32)
+    learned = Learned(direction.tobytes(), 0.4, tiny.digest)
+    classes = ClassEntry("spoon"), ClassEntry("gizmo", learned=learned), ClassEntry("table")
+    features = tiny.encode(photographs["coffee"], InferenceOptions(teaching=True))
+    bank = bank_of(tiny, Vocabulary(classes, None), KnownRows(tiny))
+    (scores,) = (part.module for part in browser_parts(tiny, Reading(tiny)) if part.name == "scores")
+    maps = [features.tensors[name][None] for name in ("pixels", "image", "cells", *teaching.MAPS)]
+    words = bank.vectors, torch.arange(3), torch.zeros(3), torch.ones(len(tiny.card.background.words))
+
+    nothing, *_ = scores(*maps, *words, torch.zeros(1, teaching.SIZE), torch.tensor([3]), torch.zeros(1))
+    taught, whole, _ = scores(
+        *maps, *words, torch.from_numpy(direction)[None], torch.tensor([1]), torch.tensor([learned.text])
+    )
+
+    torch.testing.assert_close(taught[:3], tiny.class_scores(features, bank), atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(whole[:3], tiny.whole_image(features, bank), atol=1e-3, rtol=1e-4)
+    assert torch.equal(taught[[0, 2]], nothing[[0, 2]])
+    assert not torch.equal(taught[1], nothing[1])

@@ -11,7 +11,7 @@ let last = 0;
 worker.onmessage = ({ data: { id, answer, problem } }) => {
   const one = waiting.get(id);
   waiting.delete(id);
-  if (problem) one?.reject(problemOf(problem.detail, problem.status));
+  if (problem) one?.reject(problemOf(problem.detail, problem.status, { type: problem.type }));
   else one?.resolve(answer);
 };
 worker.onerror = () => {
@@ -32,11 +32,11 @@ function ask(act, args, signal) {
   });
 }
 
-/** Cards of the `models`, after loading everything that a first question needs. */
+/** Cards of the `models` and the `features` that are on, after loading everything that a first question needs. */
 export async function describe() {
   await keepOffline().catch(() => null); // not available in private windows
   $("loading").hidden = true;
-  return { models: await ask("describe", []) };
+  return ask("describe", []);
 }
 
 export const vocabularies = async () => []; // servers only
@@ -54,11 +54,17 @@ async function keepOffline() {
   await new Promise((ended) => (installing.onstatechange = () => ["activated", "redundant"].includes(installing.state) && ended()));
 }
 
-/** Asks the worker about a picture `{file, id}`. */
-const about = (act) => (picture, question, signal) => {
+/** A picture `{file, id}` as the worker takes it. */
+function sent(picture) {
   picture.id ??= `${Date.now()}-${Math.random()}`;
-  return ask(act, [{ key: picture.id, file: picture.file }, question], signal);
-};
-export const [segment, prompt] = ["segment", "prompt"].map(about);
+  return { key: picture.id, file: picture.file };
+}
+
+export const [segment, prompt] = ["segment", "prompt"].map((act) => (picture, question, signal) => ask(act, [sent(picture), question], signal));
+
+// Heads, as in server.js.
+export const [heads, head, forget] = ["heads", "head", "forget"].map((act) => (...args) => ask(act, args));
+export const teach = (name, { pictures, ...change }) =>
+  ask("teach", [name, { ...change, pictures: pictures.map(({ picture, ...one }) => ({ ...one, picture: sent(picture) })) }]);
 
 export { segment as frame, prompt as hover };

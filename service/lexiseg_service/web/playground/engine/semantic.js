@@ -2,7 +2,7 @@
 
 import { connected, encodedMap, winners } from "../masks/kernel.js";
 
-/** The encoded classes of a question: `classes` {name, threshold, stuff}, `texts` (vectors of words), whether it `drops` others, and `inputs` of `scores`. */
+/** The classes of a question: `classes` {name, threshold, stuff, learned}, `texts` (vectors of words), whether it `drops` others, and `inputs`. */
 export async function bankOf(rules, question, read) {
   const entries = (question.classes ?? []).map((one) => (typeof one === "string" ? { name: one } : one));
   if (!entries.length) throw new Error("Type a word first.");
@@ -20,8 +20,13 @@ export async function bankOf(rules, question, read) {
 }
 
 /** Inputs of the graph `scores`. */
-function inputsOf({ card: { embedding } }, classes, texts, dropped) {
+function inputsOf({ card: { embedding }, teaching: { size } }, classes, texts, dropped) {
+  const learned = classes.flatMap(({ learned }, index) => (learned ? [{ ...learned, index }] : []));
+  if (!learned.length) learned.push({ index: classes.length, direction: new Float32Array(size), factor: 0 }); // of no class
   return {
+    directions: [Float32Array.from(learned.flatMap(({ direction }) => [...direction])), [learned.length, size]],
+    learned: [BigInt64Array.from(learned, ({ index }) => BigInt(index)), [learned.length]],
+    text: [Float32Array.from(learned, ({ factor }) => factor), [learned.length]],
     vectors: [Float32Array.from(texts.flatMap(({ vector }) => [...vector])), [texts.length, embedding]],
     owner: [BigInt64Array.from(texts, ({ owner }) => BigInt(owner)), [texts.length]],
     classes: [Float32Array.from(classes, ({ stuff }) => Number(stuff)), [classes.length]],
@@ -31,12 +36,11 @@ function inputsOf({ card: { embedding } }, classes, texts, dropped) {
 
 /** {label, class_index, score, least} of the best class under each mask, logits [h * w]; null if it is the background. */
 export async function namesOf(view, bank, masks, run) {
-  const { pixels } = view.features;
   const n = masks.length;
   const all = new Float32Array(n * view.cells[0] * view.cells[1]);
   masks.forEach((mask, index) => all.set(mask, index * mask.length));
-  const { means } = await run("means", { pixels, masks: [all, [n, ...view.cells]] });
-  const { scores } = await run("scores", { ...view.features, pixels: means, ...bank.inputs });
+  const { means, ...taught } = await run("means", { ...view.features, masks: [all, [n, ...view.cells]] });
+  const { scores } = await run("scores", { ...view.features, ...taught, pixels: means, ...bank.inputs });
   return masks.map((_, index) => {
     const logits = Array.from({ length: rowsOf(bank) }, (_, row) => scores.data[row * n + index]);
     const winner = logits.indexOf(Math.max(...logits));

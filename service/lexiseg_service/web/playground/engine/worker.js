@@ -1,11 +1,12 @@
 // The engine in the browser, as a web worker: a picture is encoded once and reused for every question.
 
+import * as teaching from "./heads.js";
 import { cutOut } from "./prompts.js";
 import { bankOf, namesOf, segmentsOf, warningsOf, warningsOfPrompts } from "./semantic.js";
 import { readerOf } from "./words.js";
 import { ready as kernel, resized } from "../masks/kernel.js";
 
-const KEPT_PICTURES = 2;
+const KEPT_PICTURES = 8; // of 4 MB, and up to 12 more where it was clicked on
 const TOWER = new Set(["tower.onnx", "reading.onnx", "tokens.json"]); // loaded for the first word that is not in the table
 const RARE_WORD = "A word is not among those of this page, and the part that reads other words can only be loaded online.";
 const NETWORK = "network"; // cause of errors that may be retried
@@ -32,7 +33,7 @@ async function answer(id, act, args) {
   } catch (error) {
     const isFull = error instanceof RangeError || /memory|alloc/i.test(error.message);
     const detail = isFull ? "There is too little memory here: close other tabs, or take a smaller picture." : error.message;
-    port.postMessage({ id, problem: { status: error.cause === NETWORK ? 0 : 422, detail } });
+    port.postMessage({ id, problem: { status: error.cause === NETWORK ? 0 : (error.status ?? 422), detail, type: error.type } });
   }
 }
 
@@ -44,8 +45,10 @@ const timed = (act) => async (picture, question) => {
   const { name, version } = rules.card;
   return { model: `${name}@${version}`, size: view.size, timings_ms: { total: performance.now() - began }, ...content };
 };
+const engine = () => ({ rules, run, read, viewOf: pictureOf });
 const acts = {
-  describe: () => [rules.card],
+  ...Object.fromEntries(["heads", "head", "forget", "teach"].map((act) => [act, (...args) => teaching[act](engine(), ...args)])),
+  describe: () => ({ models: [rules.card], features: ["heads"] }),
   segment: timed(segment),
   prompt: timed(prompt),
 };
@@ -162,7 +165,8 @@ async function viewOf(rgb, tile, size) {
   return { size, tile, cells: [height / 4, width / 4], features, palette, shared: () => (shared ??= maps()) };
 }
 
-async function segment(view, question) {
+async function segment(view, asked) {
+  const question = await teaching.withHead(engine(), asked);
   const bank = await bankOf(rules, question, read);
   const made = await segmentsOf(rules, question, bank, view, run);
   return { ...made, warnings: warningsOf(rules, bank, question.task) };
@@ -177,7 +181,7 @@ async function prompt(view, question) {
 
 /** Masks as segments, each with its best class if the question has classes. */
 async function namedMasks(view, question, masks) {
-  const bank = question.classes && (await bankOf(rules, question, read));
+  const bank = question.classes && (await bankOf(rules, await teaching.withHead(engine(), question), read));
   const names = bank && masks.length ? await namesOf(view, bank, masks.map(({ logits }) => logits), run) : [];
   const named = masks.map(({ logits: _, ...one }, index) => {
     const unnamed = { label: null, class_index: null, score: one.quality, least: question.threshold ?? 0 };

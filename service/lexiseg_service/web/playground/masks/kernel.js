@@ -1,8 +1,9 @@
-// The service's kernel in C (`lexiseg_model/kernel`, described in kernel.h), compiled to WebAssembly: masks and pictures.
+// The service's kernel in C (`lexiseg_model/kernel`, described in kernel.h), compiled to WebAssembly: masks, pictures, and what these teach.
 // Maps are row by row. Spans are where the runs of a mask begin and end, alternately, column by column.
 
 const MAX_CHARACTERS = 14; // of a run as text
 const WIDE = 256; // labels from which on a map has two bytes a pixel
+const { Float16Array } = /** @type {any} */ (globalThis); // missing in TypeScript's es2023
 let kernel = /** @type {any} */ (null);
 
 /** Resolves when all other functions work. */
@@ -129,6 +130,36 @@ export function joined(rings) {
   const given = [BigInt64Array.from(corners.flat(), BigInt), ends, BigInt(rings.length)];
   const [n, loop] = called("join", ...given, [BigInt64Array, end + 2 * rings.length]);
   return Array.from(loop.subarray(0, n), (place) => corners[Number(place)]);
+}
+
+/** What a picture teaches by `labels` [H * W] of k classes and its `scores` [k, h, w] by words: its lesson. */
+export function lessonOf(labels, size, k, { decoded, middle }, scores, { background, cells: most }) {
+  const maps = [decoded, middle].flatMap(({ data, dims: [, ...sides] }) => [bitsOf(data), ...integers(...sides)]);
+  const f = decoded.dims[1] + middle.dims[1] + 1;
+  const given = [labels, ...integers(...size, k), ...maps, scores, background, BigInt(most)];
+  const made = [[Int16Array, most], [Float32Array, most], [Float32Array, most * f], [Float32Array, most * k]];
+  const [n, own, shares, cells, text] = called("lesson", ...given, ...made);
+  const halves = (numbers, across) => bitsOf(new Float16Array(numbers.subarray(0, n * across)));
+  return { labels: own.slice(0, n), shares: shares.slice(0, n), cells: halves(cells, f), text: halves(text, k) };
+}
+
+const bitsOf = (halves) => new Uint16Array(halves.buffer, halves.byteOffset, halves.length);
+
+/** What lessons teach of k classes, whose `places` in each lesson are known; `only`: the one label of all cells, if there are no others. */
+export function learnedOf(lessons, places, k, numbers) {
+  const together = (name) => {
+    const all = new lessons[0][name].constructor(lessons.reduce((sum, lesson) => sum + lesson[name].length, 0));
+    let end = 0;
+    for (const { [name]: part } of lessons) all.set(part, (end += part.length) - part.length);
+    return all;
+  };
+  const f = lessons[0].cells.length / lessons[0].labels.length;
+  const sizes = BigInt64Array.from(lessons.flatMap(({ labels, classes }) => [labels.length, classes.length]), BigInt);
+  const given = [...["cells", "labels", "shares", "text"].map(together), sizes, Int32Array.from(places.flat())];
+  const made = [[Float32Array, k * f], [Float32Array, k], [Float64Array, 2 * k], [Int32Array, k]];
+  const sides = integers(lessons.length, f, k);
+  const [only, directions, factors, iou, shown] = called("head", ...given, ...sides, Float64Array.from(numbers), ...made);
+  return { only: only ? only - 1 : null, directions, factors, iou, shown };
 }
 
 /** [[exterior, ...holes], ...] of spans, the largest part first; a ring is of pixel corners [x, y]. */

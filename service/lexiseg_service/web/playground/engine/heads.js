@@ -1,0 +1,95 @@
+// Heads: classes that reviewed pictures teach, kept in this browser; the kernel samples and solves them, as in the service (/v1/heads).
+// A kept head: `name`, `model`, `version`, `classes` {name, synonyms}, and `pictures` {key, part}: that note holds what the picture taught.
+
+import { learnedOf, lessonOf } from "../masks/kernel.js";
+import { mapOf } from "../masks/runs.js";
+import * as store from "../store.js";
+import { bankOf } from "./semantic.js";
+
+const HEADS = "heads"; // name of the note with all heads by name
+let last = /** @type {any} */ (null); // the head that was solved last, with what it learned
+
+const all = async () => (await store.read(HEADS)) ?? {};
+const fresh = () => `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
+const isNamed = (name) => (one) => one.name.toLowerCase() === name?.toLowerCase();
+const entryOf = (one) => (typeof one === "string" ? { name: one, synonyms: [] } : { synonyms: [], ...one });
+
+export const heads = async () => Object.values(await all());
+export const head = async (engine, name) => described(engine, await opened(engine, name));
+
+export async function forget(_, name) {
+  const { [name]: gone, ...others } = await all();
+  await store.note(HEADS, others);
+  for (const { part } of gone?.pictures ?? []) await store.forget(part);
+}
+
+/** Changes or creates a head, as a PUT to /v1/heads/NAME does; nothing is kept of what teaches nothing. */
+export async function teach(engine, name, { classes, pictures, remove }) {
+  const before = (await all())[name] ?? { classes: [], pictures: [] };
+  const known = [...before.classes, ...classes.map(entryOf).filter((one) => !before.classes.some(isNamed(one.name)))];
+  const taught = pictures.map(({ key }) => ({ key, part: `lesson ${fresh()}` }));
+  const lessons = new Map();
+  for (const [index, { part }] of taught.entries()) lessons.set(part, await taughtBy(engine, known, pictures[index]));
+  const stay = before.pictures.filter(({ key }) => !remove.includes(key) && !taught.some((one) => one.key === key));
+  const { card } = engine.rules;
+  const kept = { name, model: `${card.name}@${card.version}`, version: fresh(), classes: known, pictures: [...stay, ...taught] };
+  const solved = await solve(engine, kept, lessons);
+  for (const [part, lesson] of lessons) await store.note(part, lesson);
+  await store.note(HEADS, { ...(await all()), [name]: kept });
+  for (const picture of before.pictures) if (!stay.includes(picture)) await store.forget(picture.part);
+  return described(engine, solved);
+}
+
+/** What a picture teaches: its `objects` {class, mask}, later ones above; other pixels show none of the `reviewed` classes. */
+async function taughtBy({ rules: { teaching }, rules, run, read, viewOf }, classes, { picture, objects, reviewed }) {
+  const names = [...reviewed, ...objects.map((one) => one.class)];
+  const own = classes.filter((one) => names.some((name) => isNamed(name)(one)));
+  const view = await viewOf(picture);
+  const bank = await bankOf(rules, { classes: own }, read);
+  const { scores } = await run("scores", { ...view.features, ...bank.inputs });
+  const layers = objects.map((one) => [one.class == null ? -1 : 1 + own.findIndex(isNamed(one.class)), one.mask]);
+  const labels = Int16Array.from(mapOf(layers, view.size, 1).cells, (number) => (number || own.length + 1) - 1); // below 0: unknown
+  const lesson = lessonOf(labels, view.size, own.length, view.features, scores.data, teaching);
+  return { digest: teaching.digest, classes: own.map(({ name }) => name), ...lesson };
+}
+
+/** A head with what it learns of its lessons; `taught`: those that are not kept yet. */
+async function solve({ rules: { teaching } }, kept, taught = new Map()) {
+  const lessons = await Promise.all(kept.pictures.map(async ({ part }) => taught.get(part) ?? (await store.read(part))));
+  if (lessons.some((lesson) => lesson?.digest !== teaching.digest)) {
+    throw Object.assign(new Error("Some of its pictures were taught to other weights of the model."), { type: "model-changed" });
+  }
+  const places = lessons.map(({ classes }) => classes.map((name) => kept.classes.findIndex(isNamed(name))));
+  const learned = learnedOf(lessons, places, kept.classes.length, teaching.numbers);
+  if (learned.only === null) return (last = { kept, ...learned });
+  const only = kept.classes[learned.only] ? `'${kept.classes[learned.only].name}'` : "none of the classes";
+  throw new Error(`All labelled pixels are ${only}; expected pixels of at least two classes, or of nothing.`);
+}
+
+async function opened(engine, name) {
+  const kept = (await all())[name];
+  if (!kept) throw Object.assign(new Error(`There is no head called ${name}.`), { status: 404 });
+  return last?.kept.version === kept.version ? last : solve(engine, kept);
+}
+
+/** A head as the page shows it: GET /v1/heads/NAME. */
+function described({ rules: { teaching } }, { kept, shown, iou }) {
+  const classes = kept.classes.map((one, i) => {
+    const [words, taught] = [iou[i], iou[kept.classes.length + i]].map((share) => (shown[i] > 1 ? Math.round(1000 * share) / 10 : null));
+    return { ...one, pictures: shown[i], iou_words: words, iou_taught: taught, wants: Math.max(0, teaching.wanted - shown[i]) };
+  });
+  return { ...kept, pictures: kept.pictures.length, keys: kept.pictures.map(({ key }) => key), classes };
+}
+
+/** A question with the classes of its head first, each with what it has `learned`. */
+export async function withHead(engine, question) {
+  if (!question.head) return question;
+  const { kept, directions, factors, shown } = await opened(engine, question.head.split("@")[0]);
+  const own = question.classes.map(entryOf);
+  const taught = kept.classes.map((one, i) => {
+    const [begin, end] = [i, i + 1].map((place) => (place * directions.length) / kept.classes.length);
+    const learned = shown[i] ? { direction: directions.subarray(begin, end), factor: factors[i] } : null;
+    return { ...one, learned, threshold: own.find(isNamed(one.name))?.threshold };
+  });
+  return { ...question, classes: [...taught, ...own.filter(({ name }) => !kept.classes.some(isNamed(name)))] };
+}

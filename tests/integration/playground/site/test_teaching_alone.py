@@ -1,0 +1,145 @@
+"""The page without a service is taught as the service is, by the same lessons and with the same bits."""
+
+import base64
+import io
+import zipfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from lexiseg_model.vocabulary import solving
+from lexiseg_model.vocabulary.heads import Lesson
+from tests import pictures
+from tests.http_server import QuietFiles, serving
+from tests.integration.playground.asking import expect_result
+from tests.integration.playground.conftest import opened
+from tests.integration.playground.project import test_teaching as taught
+from tests.integration.playground.project.test_teaching import ALBUM, CUP, WORD, accept, begin, learned, show
+from tests.integration.server import Server
+
+pytestmark = pytest.mark.slow
+
+# What is kept of the head: its classes, lessons, and masks of the pictures; what the kernel learns. Arrays in base64.
+KEPT = """async () => {
+    const at = (name) => import(new URL(`playground/${name}`, location.href).href);
+    const [store, kernel, project] = await Promise.all(["store.js", "masks/kernel.js", "project.js"].map(at));
+    const [head] = Object.values(await store.read("heads"));
+    const lessons = await Promise.all(head.pictures.map(({ part }) => store.read(part)));
+    const { numbers } = (await (await fetch("model/model.json")).json()).teaching;
+    const names = head.classes.map(({ name }) => name);
+    const places = lessons.map(({ classes }) => classes.map((name) => names.indexOf(name)));
+    const learned = kernel.learnedOf(lessons, places, names.length, numbers);
+    const text = ({ buffer, byteOffset, byteLength }) =>
+        btoa(Array.from(new Uint8Array(buffer, byteOffset, byteLength), (one) => String.fromCharCode(one)).join(""));
+    const written = (arrays) => Object.fromEntries(
+        Object.entries(arrays).map(([name, value]) => [name, value?.buffer ? text(value) : value]),
+    );
+    const segments = project.all().map(({ doc }) => doc.segments.map(({ label, mask }) => ({ class: label, mask })));
+    return { names, segments, lessons: lessons.map(written), learned: written(learned) };
+}"""
+SEGMENT = """async (words) => {
+    const at = (name) => import(new URL(`playground/${name}`, location.href).href);
+    const [engine, page] = await Promise.all(["engine/browser.js", "page.js"].map(at));
+    return (await engine.segment(page.state.picture, { classes: words })).segments;
+}"""
+
+
+@pytest.fixture
+def page(context: BrowserContext, folder: Path) -> Iterator[Page]:
+    with serving(partial(QuietFiles, directory=str(folder))) as url:
+        yield opened(context, f"{url}/site/")
+
+
+def lesson_of(kept: dict[str, Any]) -> Lesson:
+    kinds = {"cells": "<f2", "labels": "<i2", "shares": "<f4", "text": "<f2"}
+    arrays = {name: np.frombuffer(base64.b64decode(kept[name]), kind) for name, kind in kinds.items()}
+    n = len(arrays["labels"])
+    arrays |= {name: arrays[name].reshape(n, -1) for name in ("cells", "text")}
+    return Lesson(kept["digest"], tuple(kept["classes"]), **arrays)
+
+
+def lessons_of_server(server: Server, names: list[str], segments: list[list[dict[str, Any]]]) -> list[Lesson]:
+    content = [base64.b64encode(picture).decode() for picture in ALBUM.values()]
+    sent = [
+        {"image": {"base64": image}, "objects": objects, "reviewed": names}
+        for image, objects in zip(content, segments, strict=False)
+    ]
+    head = f"{server.url}/v1/heads/as-alone"
+    httpx.put(head, json={"classes": names, "pictures": sent}, timeout=60).raise_for_status()
+    exported = httpx.get(head, params={"export": True}).raise_for_status().content
+    httpx.delete(head).raise_for_status()
+    with zipfile.ZipFile(io.BytesIO(exported)) as archive:
+        return [Lesson.from_bytes(archive.read(name)) for name in sorted(archive.namelist()) if "lessons" in name]
+
+
+def test_a_head_has_the_bits_of_the_services(page: Page, server: Server) -> None:
+    begin(page)
+    accept(page)
+    learned(page, 1)
+    expect_result(page, f"Found {WORD}.")
+    accept(page)
+    learned(page, 2)
+
+    kept = page.evaluate(KEPT)
+
+    lessons = [lesson_of(each) for each in kept["lessons"]]
+    expected = solving.learn(lessons, kept["names"])
+    for name, array in (("directions", expected.directions), ("factors", expected.text), ("iou", expected.iou)):
+        assert base64.b64decode(kept["learned"][name]) == array.tobytes()
+    for own, other in zip(lessons, lessons_of_server(server, kept["names"], kept["segments"][:2]), strict=True):
+        assert (own.digest, own.classes) == (other.digest, other.classes)
+        np.testing.assert_array_equal(own.labels, other.labels)
+        np.testing.assert_array_equal(own.shares, other.shares)
+        assert (own.cells == other.cells).mean() > 0.99
+
+
+def test_the_tenth_accept_is_seen_on_the_eleventh_picture(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    crops = {f"{n:02}": pictures.encoded(CUP.crop((6 * n, 0, 540 + 6 * n, 400)), "JPEG") for n in range(11)}
+    monkeypatch.setattr(taught, "ALBUM", {"one": ALBUM["one"], **dict(list(crops.items())[1:])})
+    begin(page)
+    before = page.locator("#strip li").last.inner_html()
+    assert "empty" in before
+
+    for number in range(1, 11):
+        accept(page)
+        learned(page, number)
+
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "10.jpg: labelled")
+    expect_result(page, f"Found {WORD}.")
+
+
+def test_words_that_were_not_taught_are_answered_as_before(page: Page) -> None:
+    begin(page)
+    before = page.evaluate(SEGMENT, ["cup", "table"])
+
+    accept(page)
+    learned(page, 1)
+    expect_result(page, f"Found {WORD}.")
+    show(page, "one")
+
+    assert before
+    assert page.evaluate(SEGMENT, ["cup", "table"]) == before
+
+
+def test_what_was_learned_outlives_a_reload_and_goes_with_its_picture(page: Page) -> None:
+    begin(page)
+    accept(page)
+    learned(page, 1)
+    expect_result(page, f"Found {WORD}.")
+    page.reload()
+    page.locator("body[data-ready]").wait_for()
+    learned(page, 1)
+    expect_result(page, f"Found {WORD}.")
+    page.get_by_role("button", name="Accept").click()
+    learned(page, 2)
+    show(page, "two")
+
+    page.get_by_role("button", name="Undo").click()
+
+    learned(page, 1)
