@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -271,14 +272,24 @@ class RedisLedger:
         self._transaction(set_field, _job(identity))
 
     def _transaction(self, work: Work[T], *watched: str) -> T:
-        """The result of `work`, which reads, then calls `multi` and writes; again where a watched key has changed."""
+        """The result of `work`, which reads, then calls `multi` and writes; again where a watched key has changed.
 
-        def attempt(client: redis.Redis) -> T:
-            repeated: Any = partial(work, client)
-            result: T = client.transaction(repeated, *watched, value_from_callable=True)  # type: ignore[assignment]
-            return result
+        Each attempt has the whole time of a call: in a burst of many all but one are in vain.
+        """
+        from redis.exceptions import WatchError
 
-        return self._ask(attempt)
+        def attempt(client: redis.Redis) -> tuple[T] | None:
+            pipeline: Any = client.pipeline()
+            with pipeline as pipe, suppress(WatchError):
+                pipe.watch(*watched)
+                result = work(client, pipe)
+                pipe.execute()
+                return (result,)
+            return None
+
+        while (done := self._ask(attempt)) is None:
+            pass
+        return done[0]
 
     def _ask(self, call: Callable[[redis.Redis], T]) -> T:
         try:
