@@ -16,7 +16,7 @@ class Found(BaseModel):
     label: str | None = Field(description="the word that it is; null: it was cut out by a point or a box")
     score: float = Field(ge=0, le=1)
     area: int = Field(ge=1, description="pixels")
-    percent: float = Field(description="of the picture")
+    percent: float = Field(description="share of the picture")
     box: list[float] = Field(min_length=4, max_length=4, description="left, top, width, height in pixels")
     centre: list[float] = Field(min_length=2, max_length=2, description="x, y of the box's middle in pixels")
 
@@ -57,7 +57,7 @@ class Measured(BaseModel):
     """How much of a picture each word takes."""
 
     image: str
-    unit: str = Field(description="of `square_units`")
+    unit: str = Field(description="unit of `square_units`")
     measured: dict[str, Extent]
 
 
