@@ -18,6 +18,8 @@ from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 
 GIVEN = 0.5  # share of corrections that begin with a mask by someone else, without a first click
+FOUND = 0.8  # share of those that begin with what words found, where that is neither right nor elsewhere
+USEFUL = (0.1, 0.97)  # IoU of what words found with the object
 WIDER = 0.7  # share of those masks that also hold another object; of the others half of the object is missing
 WITH_MASK = 0.8  # share of the other corrections that see the mask; else their points have to do
 CERTAIN = 6.0  # logit of a mask by someone else
@@ -37,7 +39,14 @@ class Corrected(NamedTuple):
 
 @torch.no_grad()
 def draw_corrections(
-    head: PromptHead, shared: SharedMaps, prompts: Prompts, targets: Tensor, valid: Tensor, n: int, rounds: int
+    head: PromptHead,
+    shared: SharedMaps,
+    prompts: Prompts,
+    targets: Tensor,
+    valid: Tensor,
+    n: int,
+    rounds: int,
+    found: Tensor | None = None,
 ) -> Corrected:
     """Correct the masks of the last `n` prompts, single points, in some rounds.
 
@@ -49,6 +58,7 @@ def draw_corrections(
         valid: [B, h, w], above 0 where cells count.
         n: number of prompts that are corrected.
         rounds: at least 1; each adds a point to the first of a prompt.
+        found: masks [B, n, h, w] bool that words left of the objects; empty where no words were asked.
     """
     points, signs = prompts.points.clone(), prompts.signs.clone()
     masks, corrects = torch.zeros_like(targets), torch.zeros_like(prompts.has_box)
@@ -56,7 +66,10 @@ def draw_corrections(
         return Corrected(prompts, masks, corrects)
     truth, counted = targets[:, -n:] > 0.5, valid > 0
     given = torch.rand(truth.shape[:2], device=truth.device) < GIVEN
-    logits = torch.where(given[..., None, None], _masks_by_others(targets, n), _first_masks(head, shared, prompts, n))
+    others = _masks_by_others(targets, n)
+    if found is not None:
+        others = _with_found(others, found, truth)
+    logits = torch.where(given[..., None, None], others, _first_masks(head, shared, prompts, n))
     signs[:, -n:, 0] = signs[:, -n:, 0].masked_fill(given, 0.0)
     corrects[:, -n:] = (given | (torch.rand_like(given.float()) < WITH_MASK)).float()
     for number in range(1, rounds + 1):
@@ -86,6 +99,14 @@ def _masks_by_others(targets: Tensor, n: int) -> Tensor:
     half = (x - middle_x) * angle.cos() + (y[:, None] - middle_y) * angle.sin() > 0
     masks = torch.where(torch.rand_like(middle_x) < WIDER, truth | others, truth & half)
     return torch.where(masks, CERTAIN, -CERTAIN)
+
+
+def _with_found(masks: Tensor, found: Tensor, truth: Tensor) -> Tensor:
+    """Masks by others, logits [B, n, h, w], most of them replaced by what words found of the truth, both bool."""
+    overlap = (found & truth).sum((2, 3)) / (found | truth).sum((2, 3)).clamp_min(1)
+    low, high = USEFUL
+    taken = (overlap > low) & (overlap < high) & (torch.rand_like(overlap) < FOUND)
+    return torch.where(taken[..., None, None], torch.where(found, CERTAIN, -CERTAIN), masks)
 
 
 def first_points(prompts: Prompts, some: slice) -> Prompts:

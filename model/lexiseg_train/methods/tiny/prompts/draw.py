@@ -18,6 +18,7 @@ from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_train.data.indexed import IGNORE, Sample, list_samples
 from lexiseg_train.data.scenes import Objects, components
 from lexiseg_train.methods.tiny.recipe import MaskSet
+from lexiseg_train.methods.tiny.sources import of_everyday_check
 from lexiseg_train.training.crops import random_crop
 from lexiseg_train.training.stream import Stream
 
@@ -36,12 +37,14 @@ Mask = NDArray[np.bool_]
 
 
 def read_samples(root: Path, name: str, source: MaskSet) -> tuple[Sample, ...]:
-    """The photographs of one set that are used; no class list is needed.
+    """The photographs of one set that are used, without those of the everyday check; no class list is needed.
 
     Raises:
         DatasetError: a folder or a mask is missing; the message says which and what was expected.
     """
-    return tuple(sample for split in source.splits for sample in list_samples(root, name, split)[:: source.every])
+    kept = {path.stem for path in of_everyday_check(root, name)}
+    samples = (sample for split in source.splits for sample in list_samples(root, name, split)[:: source.every])
+    return tuple(sample for sample in samples if sample.name not in kept)
 
 
 def find_objects(labels: NDArray[np.uint8], source: MaskSet, smallest: float, whole: bool) -> Objects:
@@ -70,7 +73,7 @@ class Drawn(NamedTuple):
     """Prompts of one crop and their targets, in pixels of the crop.
 
     `points` [N, K, 2], `signs` [N, K], `boxes` [N, 4], `has_box` [N] as in `Prompts`; `targets` [N, h, w] say how many
-    of four labels in a cell are the object's, `valid` [h, w] whether the cell counts.
+    of four labels in a cell are the object's, `valid` [h, w] whether the cell counts, `values` [N] the objects' labels.
     """
 
     points: Floats
@@ -79,10 +82,20 @@ class Drawn(NamedTuple):
     has_box: Floats
     targets: NDArray[np.uint8]
     valid: Mask
+    values: NDArray[np.int64]
+
+
+class Example(NamedTuple):
+    """A crop [size, size, 3] and the prompts for its objects."""
+
+    source: int  # place of its set
+    is_whole: bool  # all that may be an object is one
+    crop: NDArray[np.uint8]
+    drawn: Drawn
 
 
 @dataclass(frozen=True)
-class PromptCrops(Stream[list[tuple[NDArray[np.uint8], Drawn]]]):
+class PromptCrops(Stream[list[Example]]):
     """An endless stream of batches of crops [size, size, 3], with `lone` single points and then `sure` clear prompts.
 
     The last `corrected` of these are one point each; the trainer corrects their masks by further points.
@@ -96,14 +109,15 @@ class PromptCrops(Stream[list[tuple[NDArray[np.uint8], Drawn]]]):
     batch: int
     seed: int
 
-    def make(self, number: int, random: np.random.Generator) -> list[tuple[NDArray[np.uint8], Drawn]]:
+    def make(self, number: int, random: np.random.Generator) -> list[Example]:
         return list(islice(self._examples(random), self.batch))
 
-    def _examples(self, random: np.random.Generator) -> Iterator[tuple[NDArray[np.uint8], Drawn]]:
+    def _examples(self, random: np.random.Generator) -> Iterator[Example]:
         shares = np.array([source.share for source, _ in self.sources])
         broken: set[str] = set()
         while True:
-            source, samples = self.sources[random.choice(len(self.sources), p=shares / shares.sum())]
+            place = int(random.choice(len(self.sources), p=shares / shares.sum()))
+            source, samples = self.sources[place]
             sample = samples[random.integers(len(samples))]
             try:
                 image, mask = sample.read()
@@ -118,7 +132,7 @@ class PromptCrops(Stream[list[tuple[NDArray[np.uint8], Drawn]]]):
             whole = random.random() < source.whole
             objects = find_objects(labels, source, max(4, int(SMALLEST * labels.size)), whole)
             if objects.labels:
-                yield crop, draw(objects, self.lone, self.sure, random, self.corrected)
+                yield Example(place, whole, crop, draw(objects, self.lone, self.sure, random, self.corrected))
 
 
 def draw(objects: Objects, n_points: int, n_clear: int, random: np.random.Generator, corrected: int = 0) -> Drawn:
@@ -148,7 +162,8 @@ def draw(objects: Objects, n_points: int, n_clear: int, random: np.random.Genera
                 signs[prompt, place] = 1 if beside is None else -1
     cells = {index: _cells(mask) for index, mask in masks.items()}
     targets = np.stack([cells[index] for index in chosen.tolist()])
-    return Drawn(points, signs, boxes, has_box, targets, _cells(~objects.ignored) == CELL_LABELS)
+    values = np.array(objects.labels, np.int64)[chosen]
+    return Drawn(points, signs, boxes, has_box, targets, _cells(~objects.ignored) == CELL_LABELS, values)
 
 
 def _cells(mask: Mask) -> NDArray[np.uint8]:

@@ -24,9 +24,11 @@ from lexiseg_model.methods.tiny.prompt_head import (
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, load_tensors
+from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_train.data.indexed import measurable
 from lexiseg_train.methods.tiny.prompts.corrections import draw_corrections, first_points, harm_losses, point_losses
-from lexiseg_train.methods.tiny.prompts.draw import CELL_LABELS, MAX_POINTS, Drawn, PromptCrops, read_samples
+from lexiseg_train.methods.tiny.prompts.draw import CELL_LABELS, MAX_POINTS, Example, PromptCrops, read_samples
+from lexiseg_train.methods.tiny.prompts.found import found_masks, word_vectors
 from lexiseg_train.methods.tiny.recipe import PromptsRecipe
 from lexiseg_train.methods.tiny.widen import widened_head
 from lexiseg_train.training.recipe import LocalPhase
@@ -37,7 +39,6 @@ POINTS = 1.0  # weight of the loss of points on the wrong side
 HARM = 1.0  # weight of the loss of what a correction makes wrong
 ALL_MASKS_WEIGHT = 0.05  # weight of the mean over all masks of a point beside the best one, so that all are trained
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide, as `halved` makes it
-Example = tuple[NDArray[np.uint8], Drawn]
 
 
 class PromptLosses(NamedTuple):
@@ -95,6 +96,8 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         super().__init__(recipe, _initial_head(recipe, network.embedding))
         self.sources = [(source, read_samples(recipe.data, name, source)) for name, source in recipe.sets.items()]
         self.features: TinyNetwork = convert_conv2d_weight_memory_format(network.to(self.device), torch.channels_last)
+        tower = load_text_tower()
+        self.words = [word_vectors(self.features, tower, recipe.data, name) for name in recipe.sets]
 
     def _batches(self, phase: LocalPhase) -> PromptCrops:
         recipe = self.recipe
@@ -103,18 +106,19 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         )
 
     def _loss(self, batch: list[Example]) -> Tensor:
-        pixels, guide = self._encoded([crop for crop, _ in batch])
-        sampled = [sampled for _, sampled in batch]
+        pixels, guide = self._encoded([example.crop for example in batch])
+        sampled = [example.drawn for example in batch]
         prompts = Prompts(*(self._stacked([d[index] for d in sampled]) for index in range(len(Prompts._fields))))
         targets = self._stacked([d.targets for d in sampled]) / CELL_LABELS
         valid = self._stacked([d.valid for d in sampled])
         n = self.recipe.lone
         points, clear = first_points(prompts, slice(n)), Prompts(*(part[:, n:] for part in prompts))
+        found = self._found(batch, pixels, targets)
         rounds = int(np.random.default_rng([self.recipe.seed, self.step]).integers(1, MAX_POINTS))
         with self.autocast():
             shared = self.network.shared(pixels, guide)
             corrected = draw_corrections(
-                self.network, shared, clear, targets[:, n:], valid, self.recipe.corrected, rounds
+                self.network, shared, clear, targets[:, n:], valid, self.recipe.corrected, rounds, found
             )
             of_points = self.network.click_masks(shared, points)
             of_clear = self.network.corrected_mask(shared, *corrected)
@@ -123,6 +127,17 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         harm = harm_losses(of_clear.masks[:, :, 0], corrected, targets[:, n:], valid)
         self.note(point_iou=lone.overlap.item(), box_iou=sure.overlap.item(), beside=beside.item(), harm=harm.item())
         return lone.total + sure.total + POINTS * beside + HARM * harm
+
+    def _found(self, batch: list[Example], pixels: Tensor, targets: Tensor) -> Tensor:
+        """What words leave of the objects that are corrected, [B, n, h, w] bool; empty where a set has no words."""
+        first = targets.shape[1] - self.recipe.corrected
+        found = torch.zeros_like(targets[:, first:], dtype=torch.bool)
+        for place, example in enumerate(batch):
+            words = self.words[example.source]
+            if words is not None and not example.is_whole:
+                values = torch.as_tensor(example.drawn.values).to(self.device)
+                found[place] = found_masks(self.features, pixels[place], words, values, targets[place])[first:]
+        return found
 
     @torch.no_grad()
     def _encoded(self, crops: list[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:

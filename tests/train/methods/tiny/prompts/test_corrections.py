@@ -46,16 +46,37 @@ def test_a_correction_costs_what_it_takes_of_the_object() -> None:
     assert harm(half, corrects=0.0) == 0.0
 
 
-def test_only_the_last_prompts_are_corrected_and_get_a_point() -> None:
+def corrected(targets: Tensor, n: int, found: Tensor | None = None) -> Corrected:
+    """The last `n` of the objects [1, N, 64, 64], corrected once by an untrained head."""
     torch.manual_seed(0)
     head = PromptHead().eval()
     with torch.inference_mode():
         shared = head.shared(F.normalize(torch.randn(1, 96, 64, 64), dim=1), torch.randn(1, 3, 128, 128))
-        targets = torch.zeros(1, 3, 64, 64)
-        for number in range(3):
-            targets[:, number, 20 * number : 20 * number + 10, 20:40] = 1.0
-        drawn = draw_corrections(head, shared, prompts(3), targets, torch.ones(1, 64, 64), 2, rounds=1)
+        count = prompts(targets.shape[1])
+        return draw_corrections(head, shared, count, targets, torch.ones(1, 64, 64), n, rounds=1, found=found)
+
+
+def test_only_the_last_prompts_are_corrected_and_get_a_point() -> None:
+    targets = torch.zeros(1, 3, 64, 64)
+    for number in range(3):
+        targets[:, number, 20 * number : 20 * number + 10, 20:40] = 1.0
+
+    drawn = corrected(targets, 2)
 
     assert drawn.corrects[0, 0] == 0
     assert torch.equal(drawn.prompts.signs[0, 0], prompts(3).signs[0, 0])
     assert (drawn.prompts.signs[0, 1:, 1] != 0).all()
+
+
+def test_clicks_correct_what_words_found_where_it_is_near_the_object() -> None:
+    n = 40
+    targets, found = torch.zeros(1, n, 64, 64), torch.zeros(1, n, 64, 64, dtype=torch.bool)
+    targets[..., 20:40, 20:40] = 1.0
+    found[:, : n // 2, 20:40, 10:40] = True  # with the same word beside it
+    found[:, n // 2 :, 50:, 50:] = True  # of another object
+
+    masks = corrected(targets, n, found).masks[0] > 0
+
+    taken = (masks == found[0]).flatten(1).all(1)
+    assert taken[: n // 2].sum() > n / 10
+    assert not taken[n // 2 :].any()
