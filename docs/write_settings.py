@@ -131,6 +131,8 @@ def _default(name: str, field: FieldInfo) -> str:
     value = field.get_default()
     if value is None or value == ():
         return "-"
+    if isinstance(value, tuple):
+        return f"`{','.join(value)}`"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if "_bytes" in name and value and value % MIB == 0:

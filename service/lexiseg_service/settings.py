@@ -27,6 +27,8 @@ FIRST_MESSAGE_SECONDS = 10.0  # for the first message of a gRPC call, where its 
 BYTES_PER_POINT = 96  # in JSON, with all digits
 REDIS_URL = re.compile(r"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::[0-9]{1,5})?(?:/[0-9]*)?")  # after ://
 EVERY = "*"  # in a list: every name, origin or public host
+# Adapters of the default: their routes are below /adapters/NAME alone, and reach what POST /segment reaches.
+SAFE_ADAPTERS = ("hugging-face", "roboflow", "supervision", "x-anylabeling")
 AUTO = "auto"  # as many workers as cores and memory are enough for
 WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 
@@ -228,7 +230,7 @@ class Settings(BaseSettings):
         (), description="host names that are answered besides localhost and IP addresses, between commas; * is all"
     )
     adapters: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADAPTERS)] = Field(
-        (), description="other tools' protocols that are answered, between commas"
+        SAFE_ADAPTERS, description="other tools' protocols that are answered, between commas; empty: none"
     )
     mcp_folder: Annotated[Path | None, Read(GATEWAYS, ADAPTERS)] = Field(
         None, description="folder whose pictures tools of MCP may read; default: none"

@@ -118,4 +118,4 @@ def _model_of(function: str) -> str:
 
 def adapter(app: FastAPI) -> Adapter:
     """The routes."""
-    return Adapter([router])
+    return Adapter([router], use="the host and port of CVAT_NUCLIO_HOST and CVAT_NUCLIO_PORT of a CVAT server")

@@ -63,4 +63,4 @@ def _element(segment: Segment) -> dict[str, Any]:
 
 def adapter(app: FastAPI) -> Adapter:
     """The routes."""
-    return Adapter([router])
+    return Adapter([router], use='InferenceClient().image_segmentation("photo.jpg", model="ADDRESS?classes=dog")')

@@ -398,7 +398,7 @@ def adapter(app: FastAPI) -> Adapter:
     """The routes, and the gRPC service."""
     servicer = Servicer(app.state.use_case, app.state.settings.limits, app.state.metrics)
     added = MoreService(SERVICE, lambda server: add_GRPCInferenceServiceServicer_to_server(servicer, server))
-    return Adapter([router], services=[added])
+    return Adapter([router], services=[added], use="curl ADDRESS/models/tiny; gRPC at the port of gRPC")
 
 
 class Servicer(GRPCInferenceServiceServicer):

@@ -52,6 +52,7 @@ from lexiseg_service.question.messages import ImageSource
 from lexiseg_service.question.validation import off_event_loop, validate
 
 KIND: SourceKind = "label-studio"
+USE = "Settings, Model, Connect Model: ADDRESS"
 router = APIRouter()
 
 
@@ -73,7 +74,7 @@ def adapter(app: FastAPI) -> Adapter:
     """Label Studio's routes; with jobs also those of this module, and the pictures of tasks are fetched for jobs."""
     jobs: Jobs | None = app.state.parts.get("jobs")
     if jobs is None:
-        return Adapter([label_studio.router])
+        return Adapter([label_studio.router], use=USE)
 
     async def fetch(place: str, client: str) -> ImageSource:
         return await image_of(place, "tasks", client, app.state.settings, app.state.use_case)
@@ -85,7 +86,7 @@ def adapter(app: FastAPI) -> Adapter:
     jobs.notify_by(KIND, Importer(app.state.settings, jobs, ended).send)
     if can_import(app.state.settings):
         setattr(app.state, LEFT_OVER, LeftOverAsJob())
-    return Adapter([label_studio.router, router])
+    return Adapter([label_studio.router, router], use=USE)
 
 
 @router.post("/jobs", status_code=202)

@@ -315,7 +315,9 @@ def adapter(app: FastAPI) -> Adapter:
         # The gateway checks Host and Origin for all routes (`gateway.rest.middleware`).
         transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
     )
-    return Adapter([APIRouter(prefix=PATH, routes=inner.routes)], running=server.session_manager.run())
+    routes = APIRouter(prefix=PATH, routes=inner.routes)
+    use = '{"mcpServers": {"lexiseg": {"url": "ADDRESS"}}}'
+    return Adapter([routes], running=server.session_manager.run(), use=use)
 
 
 def _caller(context: Call) -> Caller:

@@ -222,4 +222,4 @@ async def concept_segment(request: Request) -> Response:
 
 def adapter(app: FastAPI) -> Adapter:
     """The routes."""
-    return Adapter([router])
+    return Adapter([router], use='InferenceHTTPClient(api_url="ADDRESS", api_key="KEY").sam3_concept_segment(...)')

@@ -52,4 +52,5 @@ def prediction(segment: Segment, request_id: str) -> dict[str, Any]:
 
 def adapter(app: FastAPI) -> Adapter:
     """The routes."""
-    return Adapter([router])
+    use = "curl ADDRESS/segment -F image=@photo.jpg -F classes=dog, for Detections.from_inference"
+    return Adapter([router], use=use)

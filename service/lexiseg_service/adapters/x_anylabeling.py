@@ -181,4 +181,5 @@ def _as_shown(problem: bytes) -> Response:
 
 def adapter(app: FastAPI) -> Adapter:
     """The routes, and what surrounds them."""
-    return Adapter([router], Middleware)
+    use = "remote_server_settings: {server_url: ADDRESS, api_key: KEY} in .xanylabelingrc"
+    return Adapter([router], Middleware, use=use)

@@ -189,7 +189,8 @@ def _option(name: str, info: FieldInfo, command: Command) -> inspect.Parameter:
 def described(name: str, info: FieldInfo) -> str:
     """The help of a setting: its description, its variable, and its default."""
     default = "on" if info.default is True else "off" if info.default is False else info.default
-    default_text = "" if default in (None, ()) else f"; default: {default}"
+    default = ",".join(default) if isinstance(default, tuple) else default
+    default_text = "" if default in (None, "") else f"; default: {default}"
     return f"{info.description} [env: {variable(name)}{default_text}]"
 
 

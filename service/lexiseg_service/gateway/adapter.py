@@ -11,7 +11,7 @@ An adapter of another distribution is a function that an entry point of the grou
     async def predict(request: Request) -> Response: ...
 
     def adapter(app: FastAPI) -> Adapter:
-        return Adapter([router])
+        return Adapter([router], use="acme --server ADDRESS")
 
 `lexiseg_service.adapters.tools` asks as `POST /segment` does.
 """
@@ -23,6 +23,7 @@ import binascii
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, FastAPI
@@ -30,10 +31,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lexiseg_service.entry_points import ADAPTERS, EntryPointError, entry_points_of, load
+from lexiseg_service.gateway import adapter_page
 from lexiseg_service.gateway.admission.access import key_of
+from lexiseg_service.gateway.rest.paths import ADAPTERS as PREFIX
 from lexiseg_service.gateway.rpc.server import MoreService
-
-PREFIX = "/adapters"
 
 
 @dataclass(frozen=True)
@@ -46,12 +47,22 @@ class Adapter:
         middleware: ASGI middleware around the whole application.
         services: on the gateway's gRPC server, under the same keys and limits.
         running: entered when the workers can be asked, left when no request is in flight.
+        use: how the tool is given its address, in one line, for the page /adapters; ADDRESS in it stands for the URL.
     """
 
     routers: Sequence[APIRouter] = ()
     middleware: Callable[[ASGIApp], ASGIApp] | None = None
     services: Sequence[MoreService] = ()
     running: AbstractAsyncContextManager[object] | None = None
+    use: str = ""
+
+
+class Joined(NamedTuple):
+    """An adapter of a gateway; `path` is the prefix of its first routes."""
+
+    name: str
+    path: str
+    adapter: Adapter
 
 
 # Called once, before the gateway starts. `app.state` has its `settings`, `use_case`, `metrics` and `parts`.
@@ -59,7 +70,9 @@ Adapt = Callable[[FastAPI], Adapter]
 
 
 def install(app: FastAPI, names: Sequence[str]) -> None:
-    """Add installed adapters to a gateway that has not started; modules of the others are not imported.
+    """Add installed adapters, and the page of their addresses, to a gateway that has not started.
+
+    Modules of the others are not imported.
 
     Raises:
         EntryPointError: one cannot be loaded, or is no adapter.
@@ -72,7 +85,10 @@ def install(app: FastAPI, names: Sequence[str]) -> None:
         if not isinstance(adapter, Adapter):
             kind = type(adapter).__name__
             raise EntryPointError(f"adapter {name}: expected {point.value} to return an Adapter, got {kind}")
-        paths += _join(app, adapter, f"{PREFIX}/{name}")
+        prefixes = _join(app, adapter, f"{PREFIX}/{name}")
+        app.state.adapters.append(Joined(name, next(iter(prefixes), ""), adapter))
+        paths += prefixes
+    app.include_router(adapter_page.router)
     if paths:
         app.add_middleware(KeysOfTools, paths=tuple(paths))
 
@@ -84,8 +100,6 @@ def _join(app: FastAPI, adapter: Adapter, prefix: str) -> list[str]:
     if adapter.middleware is not None:
         app.add_middleware(adapter.middleware)
     app.state.more_services.extend(adapter.services)
-    if adapter.running is not None:
-        app.state.adapters.append(adapter.running)
     return [router.prefix or prefix for router in adapter.routers]
 
 

@@ -132,7 +132,8 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
         await state.trainings.start()
     async with AsyncExitStack() as adapters:
         for each in state.adapters:
-            await adapters.enter_async_context(each)
+            if each.adapter.running is not None:
+                await adapters.enter_async_context(each.adapter.running)
         yield
     if state.trainings is not None:
         await state.trainings.close()

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from lexiseg_service.entry_points import EntryPointError
+from lexiseg_service.entry_points import ADAPTERS, EntryPointError, entry_points_of, load
 from lexiseg_service.gateway.adapter import install
 from lexiseg_service.gateway.admission.access import line_of, new_key
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.settings import Settings
+from lexiseg_service.settings import SAFE_ADAPTERS, Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.adapters.asking import IN_TEXT, adapted
 from tests.service.distribution import installed
@@ -30,6 +30,43 @@ async def test_openapi_says_nothing_of_other_tools_interfaces() -> None:
         paths = (await client.get("/openapi.json")).json()["paths"]
 
     assert not [path for path in paths if path.startswith(("/adapters", "/v2"))]
+
+
+@pytest.mark.parametrize("name", SAFE_ADAPTERS)
+def test_a_safe_adapter_answers_below_its_own_prefix_alone(name: str) -> None:
+    point = entry_points_of(ADAPTERS)[name]
+
+    adapter = load(point, name)(create_app(Settings(model="colours", grpc_port=0), KnownBackend(), Metrics()))
+
+    assert [router.prefix for router in adapter.routers] == [""]
+    assert (adapter.services, adapter.running, point.extras) == ((), None, [])
+
+
+URL = "https://example.org/a.png"
+ASKED_BY_URL: dict[str, tuple[str, dict[str, Any]]] = {
+    "hugging-face": ("?classes=red", {"inputs": URL, "parameters": {}}),
+    "roboflow": ("/sam3/concept_segment", {**CONCEPTS, "image": {"type": "url", "value": URL}}),
+    "supervision": ("/segment", {"image": {"url": URL}, "classes": ["red"]}),
+    "x-anylabeling": ("/v1/predict", {"model": "colours", "image": URL, "params": {"text_prompt": "red"}}),
+}
+
+
+@pytest.mark.parametrize("name", SAFE_ADAPTERS)
+async def test_a_safe_adapter_fetches_by_the_settings_of_all_alone(name: str) -> None:
+    path, body = ASKED_BY_URL[name]
+    async with adapted(name) as client:
+        answer = await client.post(f"/adapters/{name}{path}", json=body)
+
+    assert "url-fetch-off" in answer.text
+
+
+async def test_the_safe_adapters_are_on_where_none_is_named_and_off_by_an_empty_list(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unset = Settings().adapters
+    monkeypatch.setenv("LEXISEG_ADAPTERS", "")
+
+    assert (unset, Settings().adapters) == (SAFE_ADAPTERS, ())
 
 
 def test_an_adapter_that_nobody_knows_ends_the_start() -> None:

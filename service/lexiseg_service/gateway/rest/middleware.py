@@ -27,7 +27,7 @@ from lexiseg_service.errors import CrossSite, NotReady, ServiceError, TooLarge, 
 from lexiseg_service.gateway.admission.access import HEADERS, AccessControl, Caller, key_of, refuse_repeated, scope_of
 from lexiseg_service.gateway.heads.archive import MAX_ARCHIVE_BYTES
 from lexiseg_service.gateway.rest import pages, problem
-from lexiseg_service.gateway.rest.paths import STABLE
+from lexiseg_service.gateway.rest.paths import ADAPTERS, STABLE
 from lexiseg_service.gateway.waits import end_by
 from lexiseg_service.settings import BODY_SECONDS, Settings
 from lexiseg_service.shares import Hold
@@ -37,7 +37,7 @@ from lexiseg_service.watch.tracing import NO_SPAN, UNTRACED, Tracing
 
 logger = structlog.get_logger("lexiseg.access")
 NO_ANSWER = 499  # the client left before an answer began
-OPEN_PATHS = pages.PATHS | {"/livez", "/readyz"}  # need no API key
+OPEN_PATHS = pages.PATHS | {ADAPTERS, "/livez", "/readyz"}  # need no API key
 METRICS = "/metrics"
 LEAVE_SECONDS = 2.0  # for bodies that are still arriving when the process shuts down
 # Headers that must not be repeated: servers differ in which one they use.

@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.routing import Route
 
 STABLE = "/v1"
+ADAPTERS = "/adapters"  # the page of other tools' addresses; below it, their routes
 
 
 def serve(app: FastAPI, router: APIRouter) -> None:
