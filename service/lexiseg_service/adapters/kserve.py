@@ -26,7 +26,8 @@ from lexiseg_client.stubs.open_inference_pb2_grpc import (
     GRPCInferenceServiceServicer,
     add_GRPCInferenceServiceServicer_to_server,
 )
-from lexiseg_service.adapters.tools import ask, image_in, run_lengths
+from lexiseg_service.adapters.kserve_statistics import Statistics
+from lexiseg_service.adapters.tools import ask, image_in, read_as, run_lengths
 from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, ServiceError
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest.routes import as_json, settings_of, use_case_of
@@ -207,6 +208,12 @@ def server_metadata(*extensions: str) -> dict[str, Any]:
     return {"name": PLATFORM, "version": version("lexiseg"), "extensions": list(extensions)}
 
 
+def repository_entry(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's entry in Triton's index of the repository; there is nothing that is loaded by request."""
+    state = {"state": "READY", "reason": ""} if card["loaded"] else {"state": "UNAVAILABLE", "reason": "not loaded"}
+    return {"name": card["name"], "version": card["version"], **state}
+
+
 def model_metadata(card: Mapping[str, Any]) -> dict[str, Any]:
     """A model's tensors; `classes` may be left out for a vocabulary or for prompts."""
     return {
@@ -230,6 +237,12 @@ def model_config(card: Mapping[str, Any]) -> dict[str, Any]:
     optional = [{**tensor, "optional": tensor["name"] != IMAGE} for tensor in described(INPUTS)]
     head = {"name": card["name"], "platform": PLATFORM, "backend": PLATFORM, "max_batch_size": 0}
     return {**head, "input": optional, "output": described(OUTPUTS)}
+
+
+class Index(BaseModel):
+    """A request for the index of the repository."""
+
+    ready: bool = False
 
 
 class WantedOutput(BaseModel):
@@ -335,7 +348,7 @@ router = APIRouter(prefix="/v2", dependencies=[Depends(with_error_field)])
 @router.get("")
 async def server() -> dict[str, Any]:
     """Name, version and extensions of the server."""
-    return server_metadata("binary_tensor_data", "model_configuration")
+    return server_metadata("binary_tensor_data", "model_configuration", "model_repository", "statistics")
 
 
 @router.get("/health/live")
@@ -351,6 +364,28 @@ async def ready(request: Request) -> dict[str, bool]:
     if not health.ready:
         raise NotReady(health.detail)
     return {"ready": True}
+
+
+@router.post("/repository/index")
+async def repository_index(request: Request) -> Response:
+    """Every model and whether it is loaded; `{"ready": true}` lists the loaded ones alone."""
+    only_ready = (await read_as(Index, request)).ready if await request.body() else False
+    entries = map(repository_entry, use_case_of(request).models())
+    return as_json([entry for entry in entries if entry["state"] == "READY" or not only_ready])
+
+
+@router.get("/models/stats")
+async def all_statistics(request: Request) -> dict[str, Any]:
+    """What inferences took, of every model."""
+    return {"model_stats": [statistics_of(request).of(card) for card in use_case_of(request).models()]}
+
+
+@router.get("/models/{name}/stats")
+@router.get("/models/{name}/versions/{version}/stats")
+async def statistics(request: Request, name: str, version: str = "") -> dict[str, Any]:
+    """What inferences took, of one model."""
+    card = use_case_of(request).model(full_name(name, version))
+    return {"model_stats": [statistics_of(request).of(card)]}
 
 
 @router.get("/models/{name}")
@@ -384,11 +419,19 @@ async def infer(request: Request, name: str, version: str = "") -> Response:
     reading = partial(read, content, request.headers.get(HEADER), limits)
     body, image, classes = await off_event_loop(len(content), reading)
     fields = {**fields_of(body.parameters, classes, limits), "model": full_name(name, version)}
-    answer = await ask(request, fields, image)
+    with statistics_of(request).counted(use_case_of(request).model(full_name(name, version))) as succeed:
+        answer = await ask(request, fields, image)
+        succeed(answer.timings_ms)
     outputs = outputs_of(answer, [output.name for output in body.outputs])
     digest = answer.model_digest
     head = {"model_name": name, "model_version": version or None, "id": body.id, "parameters": {"digest": digest}}
     return infer_response(head, outputs, body.raw_among(outputs))
+
+
+def statistics_of(request: Request) -> Statistics:
+    """The statistics of the gateway."""
+    statistics: Statistics = request.app.state.kserve_statistics
+    return statistics
 
 
 SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
@@ -396,18 +439,20 @@ SERVICE = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 
 def adapter(app: FastAPI) -> Adapter:
     """The routes, and the gRPC service."""
-    servicer = Servicer(app.state.use_case, app.state.settings.limits, app.state.metrics)
+    app.state.kserve_statistics = Statistics()
+    servicer = Servicer(app.state.use_case, app.state.settings.limits, app.state.metrics, app.state.kserve_statistics)
     added = MoreService(SERVICE, lambda server: add_GRPCInferenceServiceServicer_to_server(servicer, server))
-    return Adapter([router], services=[added], use="curl ADDRESS/models/tiny; gRPC at the port of gRPC")
+    return Adapter([router], services=[added], use="curl -X POST ADDRESS/repository/index; gRPC at the port of gRPC")
 
 
 class Servicer(GRPCInferenceServiceServicer):
     """The methods of `inference.GRPCInferenceService`."""
 
-    def __init__(self, use_case: UseCase, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, use_case: UseCase, limits: Limits, metrics: Metrics, statistics: Statistics) -> None:
         self._use_case = use_case
         self._limits = limits
         self._metrics = metrics
+        self._statistics = statistics
 
     async def ServerLive(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:
         """Liveness of the process."""
@@ -436,6 +481,18 @@ class Servicer(GRPCInferenceServiceServicer):
         config = model_config(self._use_case.model(full_name(request.name, request.version)))
         return pb.ModelConfigResponse(config=ParseDict(config, pb.ModelConfig()))
 
+    async def RepositoryIndex(self, request: pb.RepositoryIndexRequest, context: Context) -> pb.RepositoryIndexResponse:
+        """Triton extension: every model and whether it is loaded."""
+        entries = map(repository_entry, self._use_case.models())
+        ready = [entry for entry in entries if entry["state"] == "READY" or not request.ready]
+        return pb.RepositoryIndexResponse(models=[pb.RepositoryIndexResponse.ModelIndex(**entry) for entry in ready])
+
+    async def ModelStatistics(self, request: pb.ModelStatisticsRequest, context: Context) -> pb.ModelStatisticsResponse:
+        """Triton extension: what inferences took, of one model or of all."""
+        name = full_name(request.name, request.version)
+        cards = [self._use_case.model(name)] if name else self._use_case.models()
+        return ParseDict({"model_stats": list(map(self._statistics.of, cards))}, pb.ModelStatisticsResponse())
+
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         """Segments of one image; output tensors are raw if the input tensors are."""
         async with counted(context, self._metrics) as caller:
@@ -445,7 +502,10 @@ class Servicer(GRPCInferenceServiceServicer):
             )
             names, raw = [output.name for output in request.outputs], bool(request.raw_input_contents)
             del request  # frees its copy of the image
-            answer = await self._use_case.segment(question, image, caller)
+            card = self._use_case.model(full_name(head.model_name, head.model_version))
+            with self._statistics.counted(card) as succeed:
+                answer = await self._use_case.segment(question, image, caller)
+                succeed(answer.timings_ms)
             head.parameters["digest"].string_param = answer.model_digest
             for output in outputs_of(answer, names):
                 add_output(head, output, raw)

@@ -89,6 +89,9 @@ def test_tritons_client_speaks_the_open_inference_protocol(server: Server, photo
         label: segment["area"] for label, segment in expected.items()
     }
     assert [coco.area(mask) for mask in report["masks"]] == report["areas"]
+    assert report["index"] == [["tiny", "READY"]]
+    assert report["everything"] == ["tiny"]
+    assert report["counted"][0] == report["counted"][1] > 0
     assert "nope" in report["refused"]
     if protocol == "grpc":
         assert report["server"] == "lexiseg"

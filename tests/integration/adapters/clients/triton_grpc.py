@@ -20,6 +20,8 @@ try:
     refused = ""
 except triton.InferenceServerException as error:
     refused = f"{error.status()} {error.message()}"
+index = client.get_model_repository_index().models
+(statistics,) = client.get_inference_statistics("tiny").model_stats
 report = {
     "live": client.is_server_live(),
     "ready": client.is_server_ready() and client.is_model_ready("tiny"),
@@ -33,6 +35,9 @@ report = {
     "masks": [json.loads(mask) for mask in answer.as_numpy("masks")],
     "few": [output.name for output in few.get_response().outputs],
     "size": few.as_numpy("size").tolist(),
+    "index": [[each.name, each.state] for each in index],
+    "counted": [statistics.inference_count, statistics.inference_stats.success.count],
+    "everything": [each.name for each in client.get_inference_statistics().model_stats],
     "refused": refused,
 }
 print(json.dumps(report))

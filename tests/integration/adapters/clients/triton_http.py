@@ -19,6 +19,8 @@ try:
     refused = ""
 except triton.InferenceServerException as error:
     refused = str(error)
+index = client.get_model_repository_index()
+(statistics,) = client.get_inference_statistics("tiny")["model_stats"]
 report = {
     "live": client.is_server_live(),
     "ready": client.is_server_ready() and client.is_model_ready("tiny"),
@@ -29,6 +31,9 @@ report = {
     "boxes": answer.as_numpy("boxes").tolist(),
     "areas": answer.as_numpy("areas").tolist(),
     "masks": [json.loads(mask) for mask in answer.as_numpy("masks")],
+    "index": [[each["name"], each["state"]] for each in index],
+    "counted": [statistics["inference_count"], statistics["inference_stats"]["success"]["count"]],
+    "everything": [each["name"] for each in client.get_inference_statistics()["model_stats"]],
     "refused": refused,
 }
 print(json.dumps(report))

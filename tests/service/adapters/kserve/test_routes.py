@@ -77,3 +77,22 @@ async def test_bytes_that_do_not_fill_their_elements_are_refused(client: httpx.A
     )
 
     assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
+
+
+async def test_statistics_count_what_was_answered_and_what_was_refused(client: httpx.AsyncClient) -> None:
+    await client.post(f"{URL}/infer", json={"inputs": [IMAGE, WORDS]})
+    await client.post(f"{URL}/infer", json={"inputs": [{**IMAGE, "data": ["bm8gcGljdHVyZQ=="]}, WORDS]})
+
+    (of_one,) = (await client.get(f"{URL}/stats")).json()["model_stats"]
+
+    counts = {kind: duration["count"] for kind, duration in of_one["inference_stats"].items()}
+    assert (of_one["name"], of_one["inference_count"]) == ("colours", 1)
+    assert (counts["success"], counts["fail"], counts["compute_infer"]) == (1, 1, 1)
+    assert of_one["inference_stats"]["success"]["ns"] > of_one["inference_stats"]["compute_infer"]["ns"]
+
+
+@pytest.mark.parametrize("body", [None, {"ready": True}])
+async def test_the_index_lists_the_models(client: httpx.AsyncClient, body: Any) -> None:
+    index = await client.post("/v2/repository/index", json=body)
+
+    assert [(each["name"], each["state"]) for each in index.json()] == [("colours", "READY")]
