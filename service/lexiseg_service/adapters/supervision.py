@@ -35,6 +35,11 @@ async def segment(request: Request) -> Response:
 
 
 def prediction(segment: Segment, request_id: str) -> dict[str, Any]:
+    """A segment in Roboflow's format, with COCO run lengths."""
+    return {**without_mask(segment, request_id), "rle": run_lengths(segment)}
+
+
+def without_mask(segment: Segment, request_id: str) -> dict[str, Any]:
     """A segment in Roboflow's format; `x` and `y` are the centre of its box, which may lie between two pixels."""
     x, y, width, height = segment.bbox
     return {
@@ -46,7 +51,6 @@ def prediction(segment: Segment, request_id: str) -> dict[str, Any]:
         "class": segment.label or "",
         "class_id": -1 if segment.class_index is None else segment.class_index,
         "detection_id": f"{request_id}-{segment.id}",
-        "rle": run_lengths(segment),
     }
 
 

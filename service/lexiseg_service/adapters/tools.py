@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -47,6 +48,11 @@ def notes_of(warnings: Iterable[AnswerWarning]) -> dict[int | None, str]:
 def outline(ring: Ring) -> list[list[int]]:
     """Corners [[x, y], ...] of a part's exterior; holes are left out, as polygons of these tools have none."""
     return [list(pair) for pair in zip(ring.exterior[::2], ring.exterior[1::2], strict=True)]
+
+
+def doubled_area(corners: Sequence[Sequence[int]]) -> int:
+    """Twice the area inside an outline [[x, y], ...], closed or not."""
+    return abs(sum(x * v - u * y for (x, y), (u, v) in pairwise([*corners, *corners[:1]])))
 
 
 def run_lengths(segment: Segment) -> dict[str, Any]:

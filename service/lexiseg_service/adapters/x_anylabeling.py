@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -16,7 +16,17 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lexiseg_model.types import Ring, Segment
-from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, image_of_text, notes_of, outline, prompt_of, read_as
+from lexiseg_service.adapters.tools import (
+    SIMPLIFY,
+    ask,
+    convert,
+    doubled_area,
+    image_of_text,
+    notes_of,
+    outline,
+    prompt_of,
+    read_as,
+)
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest.routes import as_json, use_case_of
@@ -92,7 +102,7 @@ def shapes_of(segment: Segment, notes: Mapping[int | None, str]) -> list[dict[st
 def large_parts(rings: Sequence[Ring]) -> list[list[list[int]]]:
     """Closed outlines of a segment's parts, without those below MIN_PART."""
     parts = [(corners := outline(ring)) + corners[:1] for ring in rings]
-    areas = [abs(sum(x * v - u * y for (x, y), (u, v) in pairwise(part))) for part in parts]  # twice the area
+    areas = list(map(doubled_area, parts))
     return [part for part, area in zip(parts, areas, strict=True) if area >= MIN_PART * max(areas)]
 
 

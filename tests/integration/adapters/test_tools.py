@@ -69,6 +69,11 @@ def test_inference_sdk_reads_each_words_masks(server: Server, photo: Path, kind:
     by_word = {result["echo"]["text"]: result["predictions"] for result in answer["concept"]["prompt_results"]}
     (clicked,) = answer["visual"]["predictions"]
     assert (clicked["format"], bool(clicked["masks"])) == (kind, True)
+    assert (answer["server"], answer["models"]) == ("lexiseg", ["tiny"])
+    assert {each["class"] for each in answer["inferred"]["predictions"]} == {*WORDS}
+    assert all(each["points" if kind == "polygon" else "rle"] for each in answer["inferred"]["predictions"])
+    assert {each["class"] for each in answer["yolo_world"][0]["predictions"]} == {*WORDS}
+    assert "404" in answer["refused"]
     assert set(by_word) == {*WORDS, None}
     assert by_word[None]
     assert {prediction["format"] for found in by_word.values() for prediction in found} == {kind}

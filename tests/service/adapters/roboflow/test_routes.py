@@ -95,6 +95,59 @@ async def test_points_and_boxes_get_their_best_mask_in_order(
         assert sorted(predictions[1]["masks"][0]) == [[32, 0], [32, 16], [48, 0], [48, 16]]
 
 
+INFER = "/adapters/roboflow/infer/instance_segmentation"
+OF_MODEL = {"model_id": "colours", "image": {"type": "base64", "value": IN_TEXT}}
+
+
+@pytest.mark.parametrize("form", ["polygon", "rle"])
+async def test_infer_answers_the_words_of_the_class_filter(client: httpx.AsyncClient, form: str) -> None:
+    sent = {**OF_MODEL, "class_filter": ["blue", "green"], "response_mask_format": form, "confidence": 0.2}
+
+    answer = await client.post(INFER, json=sent)
+
+    (blue,) = answer.json()["predictions"]
+    assert (blue["class"], blue["class_id"], blue["x"], blue["y"]) == ("blue", 0, 40, 8)
+    if form == "rle":
+        assert coco.area(blue["rle"]) == SQUARE
+    else:
+        corners = [(point["x"], point["y"]) for point in blue["points"]]
+        assert sorted(corners) == [(32, 0), (32, 16), (48, 0), (48, 16)]
+
+
+async def test_yolo_worlds_words_are_asked_of_the_default_model(client: httpx.AsyncClient) -> None:
+    sent = {"image": OF_MODEL["image"], "text": ["red"], "yolo_world_version_id": "l"}
+
+    answer = await client.post("/adapters/roboflow/yolo_world/infer", json=sent)
+
+    assert [each["class"] for each in answer.json()["predictions"]] == ["red"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "said"),
+    [
+        (INFER, OF_MODEL, 422, "class_filter=[...]"),
+        (INFER, {**OF_MODEL, "class_filter": ["red"], "image": [OF_MODEL["image"]] * 2}, 422, "image"),
+        ("/adapters/roboflow/model/add", {"model_id": "coco/3"}, 404, "coco/3"),
+        ("/adapters/roboflow/model/clear", {}, 403, "LEXISEG_MODEL"),
+    ],
+    ids=["no words", "two images", "no such model", "unloading"],
+)
+async def test_what_is_not_answered_is_refused_by_name(
+    client: httpx.AsyncClient, path: str, body: Any, status: int, said: str
+) -> None:
+    answer = await client.post(path, json=body)
+
+    assert (answer.status_code, said in answer.json()["detail"]) == (status, True)
+
+
+async def test_the_models_that_are_served_are_listed(client: httpx.AsyncClient) -> None:
+    (listed,) = (await client.get("/adapters/roboflow/model/registry")).json()["models"]
+    added = await client.post("/adapters/roboflow/model/add", json={"model_id": "colours"})
+
+    assert (listed["model_id"], listed["task_type"]) == ("colours", "instance-segmentation")
+    assert added.json()["models"] == [listed]
+
+
 async def test_there_are_no_more_prompts_than_classes() -> None:
     async with adapted("roboflow", limits={"max_classes": 2}) as client:
         answer = await client.post(URL, json=body(*[word("red")] * 3))
