@@ -11,8 +11,8 @@ from typing import BinaryIO
 from lexiseg_model.errors import TooManyEntriesError
 from lexiseg_model.files.archives import open_zip, parts_of
 from lexiseg_model.files.names import is_hidden
+from lexiseg_model.files.sandbox import Limits
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.sandbox import Limits
 
 ARCHIVE_FILE, IMPORTED = "archive.zip", "imported"  # in the folder where one is kept: as it came, and as a set
 MAX_FILES = 20_000  # of a data set

@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from lexiseg_model.files import sandbox
+from lexiseg_model.files.sandbox import Limits, Sandbox
 from lexiseg_service.commands.options import variable
-from lexiseg_service.gateway import sandbox
-from lexiseg_service.gateway.sandbox import Limits, Sandbox
 from lexiseg_service.gateway.trainings.log import WITHHELD, ClientLog
 from lexiseg_service.gateway.trainings.training import Training, TrainingFolder
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE_FILE, IMPORT, IMPORTED

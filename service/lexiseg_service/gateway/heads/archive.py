@@ -9,10 +9,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import BinaryIO
 
+from lexiseg_model.files.sandbox import Limits
 from lexiseg_service.errors import InvalidValue, NotReady, QueueFull, RateLimited
 from lexiseg_service.gateway.heads import reviewed_set
 from lexiseg_service.gateway.heads.reviewed_set import ReviewedSet
-from lexiseg_service.gateway.sandbox import Limits
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE, ARCHIVE_FILE, unpacked_bytes, without_paths
 
 MAX_ARCHIVE_BYTES = 128 * 2**20  # of an archive

@@ -21,11 +21,11 @@ import structlog
 from PIL import Image
 
 from lexiseg_labels.masks import rle
+from lexiseg_model.files import sandbox
+from lexiseg_model.files.sandbox import Limits, Sandbox
 from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES
 from lexiseg_service.entry_points import COMMANDS, entry_points_of
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, SwitchedOff
-from lexiseg_service.gateway import sandbox
-from lexiseg_service.gateway.sandbox import Limits, Sandbox
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE, PROGRAM
 
 logger = structlog.get_logger("lexiseg.heads")

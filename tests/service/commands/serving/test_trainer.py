@@ -19,7 +19,7 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.trainings.log import WITHHELD
 from lexiseg_service.gateway.trainings.training import ENDED, Standing, Training, TrainingFolder
 from lexiseg_service.settings import Settings
-from tests.service.gateway.test_sandbox import LANDLOCK
+from tests.model.files.test_sandbox import LANDLOCK
 from tests.waiting import until
 
 # In the place of `lexiseg`: its importer makes a folder, its `train finetune` does what its start is called.

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lexiseg_model.files.sandbox import Limits
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, ServiceError
 from lexiseg_service.gateway.heads import reviewed_set
-from lexiseg_service.gateway.sandbox import Limits
-from tests.service.gateway.test_sandbox import needs_landlock
+from tests.model.files.test_sandbox import needs_landlock
 
 LIMITS = Limits(seconds=60, cpu_seconds=60, memory_bytes=2**30, file_bytes=2**20)
 # In the place of the importer: makes a set of one picture, and does what the name of its source says.

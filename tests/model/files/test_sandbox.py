@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.gateway import sandbox
-from lexiseg_service.gateway.sandbox import CREATE_RULESET, Limits, Sandbox
+from lexiseg_model.files import sandbox
+from lexiseg_model.files.sandbox import CREATE_RULESET, Limits, Sandbox
 from tests.waiting import until
 
 LIMITS = Limits(seconds=60, cpu_seconds=60, memory_bytes=2**30, file_bytes=2**20)
