@@ -39,7 +39,7 @@ NOT_RUN = (
     NotRun(r"lexiseg eval paper ", "reads sets that are not here; tests/train/commands/evaluate has one"),
     NotRun(r"lexiseg train (?!--list)|torchrun ", HOURS),
     NotRun(r"curl .*/v1/trainings ", "trains for minutes; tests/service/gateway/rest has small ones"),
-    NotRun(r"lexiseg data (prepare|entities|licences) |lexiseg data check /data/|python -m lexiseg_train\.", DATA),
+    NotRun(r"lexiseg data (fetch |prepare |entities |licences |check /data/)|python -m lexiseg_train\.", DATA),
     NotRun(r"sed -i \S+ cc\d+m\.tsv|\(echo 'url|img2dataset |mkdir -p /data/sa-1b", DATA),
     NotRun(r"lexiseg export --model tiny ", "takes a minute; tests/service/commands/models/test_export.py runs it"),
     NotRun(r"lexiseg gateway .*--workers |LEXISEG_REDIS_URL=\S*@cache:", MACHINES),

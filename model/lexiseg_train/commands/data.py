@@ -13,6 +13,7 @@ from lexiseg_model.command_line.options import Classes, Grouped, JsonReport, Voc
 from lexiseg_model.command_line.outputs import output_folder, write_json
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import DinoName
+from lexiseg_train.commands import public_sets
 from lexiseg_train.commands.program import Program
 
 if TYPE_CHECKING:  # imported where they are used: the command line must start without them
@@ -23,6 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+app.add_typer(public_sets.app)
 
 Parsers = Literal["spacy", "plain"]
 
@@ -273,46 +275,6 @@ def import_data(
         typer.echo(f"warning: {warning}", err=True)
     write_json(json, report.as_json())
     require_enough(report, least)
-
-
-@app.command("prepare")
-def prepare_data(
-    name: Annotated[
-        str, typer.Argument(help="voc2012, pascal-context, ade20k, cityscapes, camvid, coco, coco-stuff ...")
-    ],
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder with the official archives, or their content")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder of sets", callback=output_folder)],
-    own: Annotated[
-        bool, typer.Option("--own-split", help="Only the validation photographs of our own figures, at their sizes")
-    ] = False,
-) -> None:
-    """Lay out a public set that you have fetched: classes, images and masks of each split, to train and measure on.
-
-    Archives are unpacked into DST/official, in the layout that `lexiseg eval benchmark` reads. Stopped and started
-    again, it goes on.
-
-    Examples:
-
-      lexiseg data prepare voc2012 downloads/ sets/
-
-      lexiseg data prepare coco downloads/ sets/ --own-split
-    """
-    from lexiseg_train.data.preparing.official import official_set
-    from lexiseg_train.data.preparing.prepare import prepare
-
-    def unpacking(archive: object) -> None:
-        typer.echo(f"unpacking {archive} ...", err=True)
-
-    with bar_of(name) as bar:
-        prepared = prepare(official_set(name), source, target, own, unpacking, bar.expect, bar.step)
-    counts = ", ".join(f"{split} {count:,}" for split, count in prepared.splits.items())
-    typer.echo(f"{prepared.folder}: {counts}")
-    for split, reason in prepared.missing.items():
-        typer.echo(f"{split} is not whole: {reason}" if own else f"{split} is not there: {reason}", err=True)
-    for skipped in prepared.skipped[:3]:
-        typer.echo(f"left out: {skipped.name}: {skipped.reason}", err=True)
-    if len(prepared.skipped) > 3:
-        typer.echo(f"and {len(prepared.skipped) - 3:,} more", err=True)
 
 
 @app.command("licences")

@@ -20,13 +20,14 @@ from lexiseg_model.types import StrictModel
 from lexiseg_train.data.annotated import IGNORED, Labels, read_benchmark, read_folders
 from lexiseg_train.data.benchmark import PANOPTIC_FOLDER, Benchmark, benchmark, names, panoptic_benchmark
 from lexiseg_train.data.preparing.context import write_from_json
+from lexiseg_train.data.preparing.parts import write_part_maps
 from lexiseg_train.data.read_scenes import read_panoptic
 from lexiseg_train.data.scenes import PanopticTruth, Scene, with_truth
 
 FILE = Path(__file__).with_name("official.yaml")
 MAX_RATIO = 100  # unpacked bytes for a packed one; label maps compress 20 to 50 times, a zip bomb 1,000 times
 SPARE_BYTES = 2**30  # beyond that, for small archives of empty masks
-Kind = Literal["archive", "context-json"]
+Kind = Literal["archive", "context-json", "pascal-part"]
 
 
 def unpack(archive: Path, target: Path) -> None:
@@ -77,7 +78,16 @@ def _check_entries(archive: Path, target: Path, entries: Sequence[tuple[str, int
     return left
 
 
-UNPACKED_BY: dict[Kind, Callable[[Path, Path], None]] = {"archive": unpack, "context-json": write_from_json}
+def _unpack_parts(archive: Path, devkit: Path) -> None:
+    unpack(archive, devkit)
+    write_part_maps(devkit, official_set("pascal-part").classes)
+
+
+UNPACKED_BY: dict[Kind, Callable[[Path, Path], None]] = {
+    "archive": unpack,
+    "context-json": write_from_json,
+    "pascal-part": _unpack_parts,
+}
 
 
 class Archive(StrictModel):
@@ -87,7 +97,10 @@ class Archive(StrictModel):
     folder: str = Field("", description="folder that it is unpacked in")
     holds: tuple[str, ...] = Field((), description="paths in that folder, to recognise it where it was unpacked before")
     kind: Kind = "archive"
-    needed: bool = Field(True, description="false: only `lexiseg eval` uses it")
+    needed: bool = Field(True, description="false: the set can be written without it")
+    url: str | None = Field(None, description="where it is published, for `lexiseg data fetch`")
+    size: int | None = Field(None, description="bytes, where they are published")
+    digest: str | None = Field(None, description="ALGORITHM:HEX, where one is published")
 
     def packed(self, source: Path) -> Path | None:
         """The file, if it exists."""
@@ -128,6 +141,13 @@ class Official(StrictModel):
     plain: bool = False
     splits: tuple[str, ...] = ("train", "val")
     own: str | None = None
+    licence: str | None = Field(None, description="text of the set's licence file; its first line goes into cards")
+    terms: tuple[str, ...] = Field((), description="COCO's JSON files with the licence of each photograph")
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether each archive that it needs has an address."""
+        return all(archive.url for archive in self.archives if archive.needed)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -147,7 +167,10 @@ class Official(StrictModel):
             return read_folders(self.benchmark, root, split).images
         if self.benchmark in names(PANOPTIC_FOLDER):
             return _read_panoptic_labels(self.benchmark, root, split)
-        return read_benchmark(self.benchmark, root, split).images
+        scenes = read_benchmark(self.benchmark, root, split).images
+        if self.benchmark == "lvis":  # its names have the folder of COCO's split, by which no list of licences goes
+            return [replace(scene, name=Path(scene.name).stem) for scene in scenes]
+        return scenes
 
 
 @cache

@@ -10,15 +10,18 @@ import numpy as np
 from PIL import Image
 
 from lexiseg_model.errors import DatasetError, MissingFilesError
-from lexiseg_model.files.atomic import claim
+from lexiseg_model.files.atomic import claim, replace_file
 from lexiseg_train.data.annotated import IGNORED, Labels
 from lexiseg_train.data.indexed import IGNORE, to_jpeg, write_classes, write_sample
 from lexiseg_train.data.pairs.source import Skipped
+from lexiseg_train.data.preparing.licensing import write_licences
 from lexiseg_train.data.preparing.official import Official, official_sets, own_splits
+from lexiseg_train.data.preparing.words import Words, choose
 from lexiseg_train.data.scenes import Scene
 
 OFFICIAL = "official"  # folder of DST for unpacked archives, in the layout that `lexiseg eval` reads
 ABOUT = "prepared.json"  # file in a set's folder: all photographs, or our own split
+LICENCE = "LICENCE"  # of a set; its first line is in the cards of what learns from it
 
 
 @dataclass
@@ -39,8 +42,9 @@ def prepare(
     on_archive: Callable[[str], object] = lambda _: None,
     on_count: Callable[[int], object] = lambda _: None,
     on_photograph: Callable[[], object] = lambda: None,
+    words: Words | None = None,
 ) -> Prepared:
-    """Unpack archives and write every split that exists; a repeated call resumes.
+    """Unpack archives and write every split that exists, with the set's licence; a repeated call resumes.
 
     Args:
         source: folder with the published archives, or with their contents.
@@ -48,6 +52,7 @@ def prepare(
         own: only the photographs of our own validation split, at its sizes.
         on_archive: called with the name of each unpacked archive.
         on_count: called with the number of photographs of each split.
+        words: for the classes; None: all classes under their own names.
 
     Raises:
         MissingFilesError: neither the archives nor their contents exist.
@@ -58,6 +63,7 @@ def prepare(
         raise DatasetError(
             f"our own splits have no photographs of {official.folder}; they have photographs of {with_own}"
         )
+    classes, table = choose(official.folder, official.classes, words)
     root = _official_root(official, source, target, on_archive)
     prepared = Prepared(target / official.folder)
     splits = _splits(official, source, root, prepared)
@@ -68,18 +74,28 @@ def prepare(
         if lacking := sorted(set(sizes) - {image.name for image in splits["val"]}):
             share = f"{len(lacking)} of the {len(sizes)} photographs of our split of {official.own}"
             prepared.missing["val"] = f"{share} are missing, such as {lacking[0]}"
-    claim(prepared.folder / ABOUT, {"own split": own}, "photographs", any(prepared.folder.glob("*/masks/*")))
-    write_classes(prepared.folder, official.classes)
+    about = {"own split": own, "words": None if words is None else {word: list(named) for word, named in words.items()}}
+    claim(prepared.folder / ABOUT, about, "photographs", any(prepared.folder.glob("*/masks/*")))
+    write_classes(prepared.folder, classes)
     for split, images in splits.items():
         on_count(len(images))
         for image in images:
             try:
-                _write(image, prepared.folder / split, sizes.get(image.name))
+                _write(image, prepared.folder / split, sizes.get(image.name), table)
                 prepared.splits[split] = prepared.splits.get(split, 0) + 1
             except DatasetError as error:
                 prepared.skipped.append(Skipped(image.name, str(error)))
             on_photograph()
+    _write_licence(official, root, target)
     return prepared
+
+
+def _write_licence(official: Official, root: Path, target: Path) -> None:
+    """Write the licence file of a set; if COCO's terms exist, the list of photographs that a company may train on."""
+    if official.licence is not None:
+        replace_file(target / official.folder / LICENCE, official.licence.encode())
+    if terms := [root / name for name in official.terms if (root / name).is_file()]:
+        write_licences(target, terms)
 
 
 def _official_root(official: Official, source: Path, target: Path, on_archive: Callable[[str], object]) -> Path:
@@ -117,8 +133,8 @@ def _splits(official: Official, source: Path, root: Path, prepared: Prepared) ->
     raise DatasetError(f"{official.folder}: the contents of {source} are not as published: {reasons}")
 
 
-def _write(image: Scene[Labels], folder: Path, size: tuple[int, int] | None) -> None:
-    """Write a photograph, then its mask, which marks it as done."""
+def _write(image: Scene[Labels], folder: Path, size: tuple[int, int] | None, table: Labels | None) -> None:
+    """Write a photograph, then its mask, which marks it as done; `table` has the mask value of each label."""
     name = image.name.replace("/", "_")
     if (folder / "masks" / f"{name}.png").exists():
         return
@@ -127,6 +143,7 @@ def _write(image: Scene[Labels], folder: Path, size: tuple[int, int] | None) -> 
     if labels.shape != (picture.height, picture.width):
         sizes = f"{labels.shape[1]} x {labels.shape[0]}, its photograph {picture.width} x {picture.height}"
         raise DatasetError(f"{image.name}: its labels are {sizes}")
+    labels = labels if table is None else table[labels]
     mask = Image.fromarray(np.where(labels == IGNORED, IGNORE, labels).astype(np.uint8))
     if size is not None:
         picture, mask = picture.resize(size, Image.Resampling.LANCZOS), mask.resize(size, Image.Resampling.NEAREST)

@@ -24,6 +24,7 @@ from lexiseg_train.training.recipes.settings_list import nearest
 from lexiseg_train.training.recipes.training import Training
 
 FOLDER = "recipes"  # of a training
+DATA = "data"  # a folder of sets, or `{folder, licence}`
 RECIPE = "recipe"  # key that names the recipe below
 EXAMPLE = "such as steps=30 or loss.area=0.3"  # of an override
 
@@ -186,7 +187,8 @@ def parse(override: str) -> tuple[str, Any]:
 def lay(values: dict[str, Any], key: str, value: Any, kind: type[RunRecipe]) -> None:
     """Set the value at a dotted key in place.
 
-    A mapping is merged into settings of settings, such as `loss`, and replaces a free collection, such as `sets`.
+    A mapping is merged into settings of settings, such as `loss`, and replaces a free collection, such as `sets`. A
+    folder of data and its licence stand together, in either order: `data=sets data.licence=fair`.
 
     Args:
         values: nested mappings and lists; changed.
@@ -197,6 +199,10 @@ def lay(values: dict[str, Any], key: str, value: Any, kind: type[RunRecipe]) -> 
     Raises:
         RecipeError: the key leads through a value that has no parts.
     """
+    if key == DATA and isinstance(value, str) and isinstance(values.get(DATA), dict):
+        key = f"{DATA}.folder"  # beside its licence
+    elif key.startswith(f"{DATA}.") and isinstance(values.get(DATA), str):
+        values[DATA] = {"folder": values[DATA]}
     *way, last = key.split(".")
     place: Any = values
     for part in way:

@@ -41,6 +41,13 @@ def test_a_mapping_is_merged_into_a_part_and_replaces_a_collection() -> None:
     assert read("acme-smoke", "rest={area: 1, tv: 2}", "rest=null").rest is None
 
 
+@pytest.mark.parametrize("words", [("data=sets", "data.licence=fair"), ("data.licence=fair", "data=sets")])
+def test_a_folder_and_the_licence_of_its_photographs_stand_together(words: tuple[str, ...]) -> None:
+    recipe = read("tiny", "start=scratch", *words)
+
+    assert (recipe.data, recipe.licences) == (Path("sets"), "fair")
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
