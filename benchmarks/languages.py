@@ -1,15 +1,18 @@
-"""Words of seven languages read as English: `python -m benchmarks languages`.
+"""Words of nine languages read as English: `python -m benchmarks languages`.
 
 Needs what docs/vocabularies.md installs. `nouns.tsv` holds 100 nouns: their English, of which any counts, and one word
-of each language. A noun is right if it is read as, or stays, its English. Prints the share of right and of wrong ones,
-for nouns alone and in lists of five.
+of each language. A noun is right if it is read as, or stays, its English. Prints the share of right ones, of those read
+as something else, and of others of which a warning says that they are of another language or perhaps are: for nouns
+alone, alone with the language named, and in lists of five. English nouns show how often that warning is in vain.
 """
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
-from statistics import mean
+
+import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.timing import print_table
 from lexiseg_model import load
@@ -18,33 +21,37 @@ from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.languages import Languages, load_languages
 
 NOUNS = Path(__file__).with_name("nouns.tsv")
-SIZES = (1, 5)  # of lists
+ENGLISH = "english"  # column of nouns, several of them apart from each other by |
+WAYS = {"1": (1, False), "1, named": (1, True), "5": (5, False)}  # words a list, and whether its language is named
 
 
 def main(_: object = ()) -> None:
     """Print the shares."""
     languages = load_languages(words_of_training(load("tiny")))
-    if languages is None:
+    if not languages.codes:
         raise SystemExit("the encoder, the English words or the dictionaries are not installed: docs/vocabularies.md")
     with NOUNS.open(encoding="utf-8") as file:
         nouns = list(csv.DictReader(file, delimiter="\t"))
-    codes = [code for code in nouns[0] if code != "english"]
+    codes = [code for code in nouns[0] if code != ENGLISH]
     rows = []
-    for size in SIZES:
-        shares = {code: _shares(languages, nouns, code, size) for code in codes}
-        shares["all"] = mean(right for right, _ in shares.values()), mean(wrong for _, wrong in shares.values())
-        rows += [[code, str(size), f"{right:.3f}", f"{wrong:.3f}"] for code, (right, wrong) in shares.items()]
-    print_table("Words read as English", ["language", "words a list", "right", "wrong"], rows)
+    for way, (size, is_named) in WAYS.items():
+        shares = {code: _shares(languages, nouns, code, size, code if is_named else None) for code in codes}
+        shares["all"] = np.mean(list(shares.values()), axis=0)
+        shares[ENGLISH] = _shares(languages, nouns, ENGLISH, size, None)
+        rows += [[code, way, *(f"{share:.3f}" for share in of_code)] for code, of_code in shares.items()]
+    print_table("Words read as English", ["language", "words a list", "right", "wrong", "warned"], rows)
 
 
-def _shares(languages: Languages, nouns: list[dict[str, str]], code: str, size: int) -> tuple[float, float]:
-    """The shares of nouns that are read right, and that are read as something else."""
-    right = wrong = 0
+def _shares(
+    languages: Languages, nouns: list[dict[str, str]], code: str, size: int, named: str | None
+) -> NDArray[np.float64]:
+    """The shares [3] of nouns that are read right, that are read as something else, and of others with a warning."""
+    counts = np.zeros(3)
     for start in range(0, len(nouns), size):
         part = nouns[start : start + size]
-        read = languages.read(Vocabulary(tuple(ClassEntry(noun[code]) for noun in part)))
-        for noun, entry in zip(part, read.classes, strict=True):
-            is_right = entry.texts[0].lower() in noun["english"].split("|")
-            right += is_right
-            wrong += bool(entry.read_as) and not is_right
-    return right / len(nouns), wrong / len(nouns)
+        words = Vocabulary(tuple(ClassEntry(noun[code].split("|")[0]) for noun in part))
+        for noun, entry in zip(part, languages.read(words, named).classes, strict=True):
+            is_right = entry.texts[0].lower() in noun[ENGLISH].split("|")
+            has_warning = bool(entry.also or entry.tried) and (not is_right or code == ENGLISH)
+            counts += is_right, bool(entry.read_as) and not is_right, has_warning
+    return counts / len(nouns)

@@ -94,7 +94,8 @@ class AnswerFields:
         metadata={
             "description": "warnings by `type`. `unfamiliar-word`: the class is far from everything that the model was "
             "trained on; `translated-word`: the class is of another language and was read as the English word that is "
-            "named; `unsplit-words`: a class contains a comma; `stuff-as-instances`: an uncountable "
+            "named; `ambiguous-language`: the class was read as English, and is a word of another language, too; "
+            "`unsplit-words`: a class contains a comma; `stuff-as-instances`: an uncountable "
             "class was requested as instances; `guessed-depth`: an image of high bit depth does not say "
             "which values are black and white; `guessed-colours`: an image is HDR, or its colour profile was not read"
         },

@@ -3,6 +3,7 @@
 ModelError
  +- ShapeError         an array has the wrong shape, size or dtype
  +- OptionError        an option or value outside its range
+ |   +- LanguageError  a language that cannot be read
  |   +- PromptError    a prompt that corrects an unreadable mask or a missing segment
  |   +- ForeignExamplesError   rows of examples that another model encoded
  |   +- TeachingError  pictures that teach nothing, or a lesson or head that cannot be read
@@ -45,6 +46,17 @@ class ShapeError(ModelError, ValueError):
 
 class OptionError(ModelError, ValueError):
     """An option or value lies outside its range."""
+
+
+class LanguageError(OptionError):
+    """A language cannot be read; `value` is its code."""
+
+    field = "language"
+
+    def __init__(self, code: str | None, known: Sequence[str]) -> None:
+        self.value = code
+        self.expected = f"one of {', '.join(known)}" if known[1:] else f"{known[0]}: no dictionaries are installed"
+        super().__init__(f"language: expected {self.expected}, got {code}")
 
 
 class PromptError(OptionError):

@@ -73,6 +73,8 @@ class ClassEntry:
         learned: what a head has learned of it, if it is one of a head's classes.
         named: whether its texts are used; False: only its examples.
         read_as: English texts in place of a name and synonyms of another language.
+        also: what an English name means in other languages: pairs of a language's code and the English of the meaning.
+        tried: names of the languages of which its texts, which are not English, could not be read.
         senses: glosses of its meanings; each is asked as a further text, behind the name.
     """
 
@@ -84,6 +86,8 @@ class ClassEntry:
     learned: Learned | None = field(default=None, kw_only=True)
     named: bool = True
     read_as: tuple[str, ...] = ()
+    also: tuple[tuple[str, str], ...] = field(default=(), kw_only=True)
+    tried: tuple[str, ...] = field(default=(), kw_only=True)
     senses: tuple[str, ...] = ()
 
     @cached_property

@@ -4,7 +4,9 @@ On where the extra `languages`, a list of English words and a dictionary of Free
 (docs/vocabularies.md). A list of classes has one language: the one whose dictionary has most of the words that are not
 English. If they are more than half, all words of the list are looked up there, also those that could be English
 ("Boot", "robe"), and a word that no dictionary has is read as the nearest name; else such words and English ones stay.
-The encoder chooses among the translations.
+A word of another script is no English, and is always read. The encoder chooses among the translations, and finds the
+nearest name. A request may name the language; where it does not, an English word that is as likely of another
+language keeps its meaning there in `also`.
 
 A dictionary is a pair of files of dictd: `NAME.index`, lines of headword, offset and length in base 64 digits
 (dictd(8)), and `NAME.dict.dz`, a gzip file of chunks that can be read alone (dictzip(1)).
@@ -23,12 +25,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.errors import LanguageError
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.class_lists import NAMES, class_list
+from lexiseg_model.vocabulary.language_names import ENCODED, ENGLISH, code_of, is_chinese, name_of, script_of
 
 DICTIONARIES = Path("/usr/share/dictd")
 WORD_LISTS = Path("/usr/share/dict")  # NAME-english, a word a line
@@ -85,20 +90,41 @@ class Dictionary:
         return text[begin : begin + length]
 
 
+class Reading(NamedTuple):
+    """How the texts of a list are read.
+
+    Attributes:
+        english: the English of those that are not, or probably not, English.
+        also: meanings of English texts in other languages, as pairs of a language's code and the English of it.
+    """
+
+    english: dict[str, str]
+    also: dict[str, tuple[tuple[str, str], ...]]
+
+
+def _no_rows(texts: Sequence[str]) -> NDArray[np.float32]:
+    return np.zeros((len(texts), 1), np.float32)
+
+
 class Languages:
     """Reads vocabularies of other languages as English. Thread-safe.
 
     Args:
-        dictionaries: one for each language.
+        dictionaries: by the code of their language; without one, all texts stay.
         english: English words, in lower case.
         names: what a word that no dictionary has may mean.
         encode: a multilingual sentence encoder.
     """
 
     def __init__(
-        self, dictionaries: Sequence[Dictionary], english: frozenset[str], names: Sequence[str], encode: Encode
+        self,
+        dictionaries: Mapping[str, Dictionary] | None = None,
+        english: frozenset[str] = frozenset(),
+        names: Sequence[str] = (),
+        encode: Encode = _no_rows,
     ) -> None:
-        self._dictionaries = dictionaries
+        self._dictionaries = dict(dictionaries or {})
+        self.codes = tuple(sorted({*self._dictionaries, *ENCODED})) if dictionaries else ()
         self._names, self._rows = names, encode(names)
         self._encode = encode
         lists = [class_list(name).classes for name in NAMES]
@@ -106,50 +132,83 @@ class Languages:
         self._known = frozenset(texts)
         self._english = english.union(self._known, *(text.split() for text in self._known))
         self._looked_up = lru_cache(65_536)(self._look_up)
-        self.translated = lru_cache(1024)(self._translated)
+        self.reading = lru_cache(1024)(self._reading)
 
-    def read(self, vocabulary: Vocabulary) -> Vocabulary:
-        """The vocabulary with the English of its classes in `read_as`; itself if all of it is English."""
-        texts = tuple(dict.fromkeys(text for entry in vocabulary.classes for text in entry.names))
-        english = self.translated(texts)
-        if not english:
+    def read(self, vocabulary: Vocabulary, language: str | None = None) -> Vocabulary:
+        """The vocabulary with the English of its classes in `read_as`; itself if all of it is English.
+
+        Args:
+            vocabulary: texts of one language, or of English and others.
+            language: its code; None: guessed from all texts.
+
+        Raises:
+            LanguageError: the language cannot be read.
+        """
+        if language not in (None, ENGLISH, *self.codes):
+            raise LanguageError(language, (ENGLISH, *self.codes))
+        if language == ENGLISH or not self.codes:
             return vocabulary
-        return replace(vocabulary, classes=tuple([_read_class(entry, english) for entry in vocabulary.classes]))
+        texts = tuple(dict.fromkeys(text for entry in vocabulary.classes for text in entry.names))
+        reading = self.reading(texts, language)
+        tried = tuple(sorted(map(name_of, self.codes if language is None else [language])))
+        classes = tuple([self._read_class(entry, reading, tried) for entry in vocabulary.classes])
+        return vocabulary if classes == vocabulary.classes else replace(vocabulary, classes=classes)
 
-    def _translated(self, texts: tuple[str, ...]) -> dict[str, str]:
-        """The English of those texts of a list that are not, or probably not, English."""
+    def _reading(self, texts: tuple[str, ...], language: str | None = None) -> Reading:
         foreign = [text for text in texts if not self._is_english(text)]
-        votes = Counter(number for text in foreign for number in self._looked_up(text))
+        found = self._found(texts, language)
+        votes = Counter(code for text in foreign for code in found[text])
         most = max(votes.values(), default=0)
-        languages = [number for number, count in votes.items() if count == most]
-        is_foreign = 2 * most > len(texts)
+        languages = [language] if language else [code for code, count in votes.items() if count == most]
+        is_foreign = language is not None or 2 * most > len(texts)
         candidates = texts if is_foreign else foreign
-        translations = {text: self._translations_of(text, languages, certain=text in foreign) for text in candidates}
-        named = foreign if is_foreign else []
-        translations = {text: found for text, found in translations.items() if found or text in named}
+        translations = {text: _translations_of(text, found[text], languages, text in foreign) for text in candidates}
+        named = foreign if is_foreign else [text for text in foreign if script_of(text)]
+        translations = {text: words for text, words in translations.items() if words or text in named}
+        others = [] if is_foreign else self._likely(texts, foreign, found)
+        meanings = {(text, code): _translations_of(text, found[text], [code], False) for text, code in others}
         # One call for all: each reads all weights.
-        distinct = list(dict.fromkeys(word for text, found in translations.items() for word in (text, *found)))
+        pairs = [*translations.items(), *((text, words) for (text, _), words in meanings.items())]
+        distinct = list(dict.fromkeys(word for text, words in pairs for word in (text, *words)))
         rows = dict(zip(distinct, self._encode(distinct), strict=True)) if distinct else {}
-        chosen = {text: self._best(text, found, rows) for text, found in translations.items()}
-        return {text: english for text, english in chosen.items() if english != text.lower()}
+        english = {text: self._best(text, words, rows) for text, words in translations.items()}
+        also = {(text, code): self._best(text, words, rows) for (text, code), words in meanings.items()}
+        known = [(text, code, word) for (text, code), word in also.items() if word in self._known - {text.lower()}]
+        return Reading(
+            {text: word for text, word in english.items() if word != text.lower()},
+            {text: tuple([(code, word) for other, code, word in known if other == text]) for text, _, _ in known},
+        )
+
+    def _found(self, texts: Sequence[str], language: str | None) -> dict[str, dict[str, list[str]]]:
+        """The translations of each text by language: all, or one; not Japanese where a text of the list is Chinese."""
+        refused = {"ja"} if any(map(is_chinese, texts)) else set()
+        codes = self._dictionaries.keys() - refused if language is None else {language}
+        return {text: {code: words for code, words in self._looked_up(text).items() if code in codes} for text in texts}
+
+    def _likely(
+        self, texts: Sequence[str], foreign: Sequence[str], found: Mapping[str, Mapping[str, list[str]]]
+    ) -> list[tuple[str, str]]:
+        """English texts with each other language that has them, and as many texts of the list as English has."""
+        english = [text for text in texts if text not in foreign]
+        counts = Counter(code for text in texts for code in found[text])
+        return [(text, code) for text in english for code in found[text] if counts[code] >= len(english)]
 
     def _is_english(self, text: str) -> bool:
         text = text.lower()
         return text in self._english or all(word in self._english for word in re.split(r"[\s-]+", text))
 
-    def _look_up(self, word: str) -> dict[int, list[str]]:
-        """The translations of a word, by the number of the dictionary."""
-        found = [dictionary.translations(word) for dictionary in self._dictionaries]
-        return {number: translations for number, translations in enumerate(found) if translations}
+    def _look_up(self, word: str) -> dict[str, list[str]]:
+        """The translations of a word, by the code of the language."""
+        found = {code: dictionary.translations(word) for code, dictionary in self._dictionaries.items()}
+        return {code: translations for code, translations in found.items() if translations}
 
-    def _translations_of(self, text: str, languages: list[int], *, certain: bool) -> list[str]:
-        """The translations of a text in the languages of its list, or in any if it is `certain` not to be English."""
-        found = self._looked_up(text)
-        lists = [found[number] for number in languages if number in found] or (list(found.values()) if certain else [])
-        translations = list(dict.fromkeys(word for words in lists for word in words))[:MAX_TRANSLATIONS]
-        # A translation of the same letters that is not the first meaning is another word: "robe", "autobus".
-        others = [word for word in translations if word != text.lower()]
-        return others if others and translations[0] != text.lower() else translations
+    def _read_class(self, entry: ClassEntry, reading: Reading, tried: tuple[str, ...]) -> ClassEntry:
+        read_as = tuple(dict.fromkeys(reading.english.get(text, text) for text in entry.names))
+        if read_as != entry.names:
+            return replace(entry, read_as=read_as)
+        also = reading.also.get(entry.name, ())
+        in_vain = () if any(map(self._is_english, entry.names)) else tried
+        return replace(entry, also=also, tried=in_vain) if also or in_vain else entry
 
     def _best(self, text: str, translations: list[str], rows: Mapping[str, NDArray[np.float32]]) -> str:
         if not translations:
@@ -162,10 +221,8 @@ class Languages:
         return translations[int(scores.argmax())]
 
 
-def load_languages(
-    words: Sequence[str], folder: Path = DICTIONARIES, word_lists: Path = WORD_LISTS
-) -> Languages | None:
-    """The installed dictionaries into English; None where a part is missing.
+def load_languages(words: Sequence[str], folder: Path = DICTIONARIES, word_lists: Path = WORD_LISTS) -> Languages:
+    """The installed dictionaries into English; none where a part is missing.
 
     Args:
         words: English ones that a word may mean that no dictionary has; if empty, the names of built-in lists.
@@ -175,11 +232,12 @@ def load_languages(
     indexes = sorted(folder.glob("freedict-*-eng.index"))
     lists = [path.read_text(encoding="utf-8") for path in word_lists.glob("*-english")]
     if not indexes or not lists or importlib.util.find_spec(ENCODER) is None:
-        return None
+        return Languages()
     english = frozenset(word.lower() for text in (*lists, "\n".join(words)) for word in text.split("\n"))
     encode: Encode = importlib.import_module(ENCODER).USE().encode
     names = list(words) or list(dict.fromkeys(entry.name for name in NAMES for entry in class_list(name).classes))
-    return Languages([Dictionary(index) for index in indexes], english, names, encode)
+    dictionaries = {code_of(index.name.split("-")[1]): Dictionary(index) for index in indexes}
+    return Languages(dictionaries, english, names, encode)
 
 
 def _mapped(path: Path) -> mmap.mmap:
@@ -187,9 +245,15 @@ def _mapped(path: Path) -> mmap.mmap:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
 
-def _read_class(entry: ClassEntry, english: dict[str, str]) -> ClassEntry:
-    read_as = tuple(dict.fromkeys(english.get(text, text) for text in entry.names))
-    return entry if read_as == entry.names else replace(entry, read_as=read_as)
+def _translations_of(
+    text: str, found: Mapping[str, list[str]], languages: Sequence[str], is_certain: bool
+) -> list[str]:
+    """The translations of a text in the languages of its list, or in any if it is certain not to be English."""
+    lists = [found[code] for code in languages if code in found] or (list(found.values()) if is_certain else [])
+    translations = list(dict.fromkeys(word for words in lists for word in words))[:MAX_TRANSLATIONS]
+    # A translation of the same letters that is not the first meaning is another word: "robe", "autobus".
+    others = [word for word in translations if word != text.lower()]
+    return others if others and translations[0] != text.lower() else translations
 
 
 def _translations(entry: str) -> Iterator[str]:

@@ -51,6 +51,10 @@ Doubtful = Annotated[
         help="Also paint, faintly, segments under the threshold where a class has no other; files of labels have none",
     ),
 ]
+Language = Annotated[
+    str | None,
+    typer.Option(metavar="CODE", help="Language of the class names, as es; en: they stay [default: guessed]"),
+]
 MaxSide = Annotated[int | None, typer.Option(help="Cap the network's input, in pixels")]
 FIELDS: Mapping[str, FieldInfo] = {
     name: info for kind in (Settings, Limits) for name, info in kind.model_fields.items() if name != "limits"

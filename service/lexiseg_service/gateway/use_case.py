@@ -40,7 +40,7 @@ NO_IMAGE = ImageSource()
 # The first bytes that the current request holds of fetched images: what it fetches beside them must not wait for it.
 _FIRST_HOLD: ContextVar[Hold | None] = ContextVar("first_hold", default=None)
 # Fields of a question that workers get as they are.
-PASSED_ON = ("mask", "overlay", "confidence", "refine", "threshold", "doubtful", "max_side", "simplify")
+PASSED_ON = ("mask", "overlay", "confidence", "refine", "threshold", "doubtful", "max_side", "simplify", "language")
 
 
 class UseCase:

@@ -63,6 +63,7 @@ class WorkerRequest:
     threshold: float | None = None  # None: that of the card
     doubtful: bool = False  # also segments under it, marked, of words of which nothing else was found
     max_side: int | None = None
+    language: str | None = None  # of the vocabulary's texts: a code of ISO 639; None: guessed
     simplify: float = 0.0  # pixels that polygons may deviate
     deadline: float = float("inf")  # time.monotonic()
     image_id: str | None = None  # also of `image`, if it has been computed

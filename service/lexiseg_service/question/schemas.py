@@ -178,6 +178,12 @@ class Asked(StrictModel):
         None,
         description="maximum length in pixels of the longer side of the network's input; masks keep the image's size",
     )
+    language: Annotated[str, Field(pattern="^[a-z]{2,3}$")] | None = Field(
+        None,
+        description="language of the class names, as a code of ISO 639; en: they are read as they are; null: guessed "
+        "from all of them",
+        examples=["es"],
+    )
 
 
 class Question(Asked):

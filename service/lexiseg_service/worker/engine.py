@@ -72,7 +72,7 @@ class Engine:
         self.models = models if isinstance(models, ModelPool) else ModelPool.of(models, metrics)
         self.text_caches = TextCaches(settings, metrics)
         self.feature_cache = FeatureCache(settings.feature_cache_bytes)
-        self.languages: Languages | None = None  # None: every text is read as it is
+        self.languages = Languages()  # without dictionaries, until a worker loads them
         self._settings = settings
         self._metrics = metrics
         self._tracing = tracing
@@ -246,9 +246,9 @@ class Engine:
     def _look_up_texts(self, job: AnyJob) -> None:
         if not job.request.vocabulary.classes:
             return
-        segmenter, vocabulary = job.loaded.segmenter, job.request.vocabulary
-        if self.languages is not None:
-            vocabulary = segmenter.readable(vocabulary, self.languages.read)
+        segmenter = job.loaded.segmenter
+        read = partial(self.languages.read, language=job.request.language)
+        vocabulary = segmenter.readable(job.request.vocabulary, read)
         job.request = replace(job.request, vocabulary=segmenter.explained(vocabulary))
         texts = needed_texts(segmenter, job.request.vocabulary)
         job.lookup = self.text_caches.cache_of(segmenter).find(texts, job.request.owner)

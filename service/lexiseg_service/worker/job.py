@@ -25,6 +25,7 @@ from lexiseg_model.errors import (
     ExamplesError,
     ForeignExamplesError,
     ForeignLessonError,
+    LanguageError,
     OptionError,
     PromptError,
     ShapeError,
@@ -201,7 +202,7 @@ def client_error(error: BaseException, request: WorkerRequest) -> BaseException:
             return InvalidValue.of("classes", "examples", f"words alone ({error})")
         if isinstance(error, ForeignExamplesError):
             return NotReady("the model changed while the examples were encoded; send the request again")
-    if isinstance(error, PromptError):
+    if isinstance(error, PromptError | LanguageError):
         return InvalidValue.of(error.field, error.value, error.expected)
     if isinstance(error, TaskError):
         return InvalidValue.of("task", request.task, f"a task that {request.model} can do on this image ({error})")

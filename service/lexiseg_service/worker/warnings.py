@@ -9,11 +9,13 @@ from lexiseg_model.internal import Corrections
 from lexiseg_model.pictures.note import Note
 from lexiseg_model.segmenter import Unfamiliar
 from lexiseg_model.tasks import Query
-from lexiseg_model.types import Prompt, Segmentation, Task, Vocabulary
+from lexiseg_model.types import ClassEntry, Prompt, Segmentation, Task, Vocabulary
 from lexiseg_model.vocabulary.bank import unfamiliar_classes
+from lexiseg_model.vocabulary.language_names import ENGLISH, name_of, script_of
 
 UNFAMILIAR = "unfamiliar-word"
 TRANSLATED = "translated-word"
+AMBIGUOUS = "ambiguous-language"
 UNSPLIT = "unsplit-words"
 STUFF = "stuff-as-instances"
 NO_MASK_PROMPTS = "no-mask-prompts"
@@ -55,9 +57,7 @@ def warnings_about(query: Query) -> tuple[AnswerWarning, ...]:
     if vocabulary.name is not None:
         n_alone = 0
     model = segmenter.card.name
-    warnings = [
-        _unfamiliar_word(each, vocabulary.classes[each.class_index].name, model) for each in unfamiliar[:n_alone]
-    ]
+    warnings = [_unfamiliar_word(each, vocabulary.classes[each.class_index], model) for each in unfamiliar[:n_alone]]
     if rest := [vocabulary.classes[each.class_index].name for each in unfamiliar[n_alone:]]:
         warnings.append(_summary(rest, len(vocabulary.classes), model, field))
     return tuple(warnings)
@@ -77,29 +77,42 @@ def warnings_of_prompts(prompts: Sequence[Prompt], model: str) -> tuple[AnswerWa
 def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning, ...]:
     """Warnings about a request's own classes that are probably not what was meant; none for a named vocabulary.
 
-    Words of other languages, commas in a word, and stuff in an instance task; up to `MAX_WARNINGS` of each kind.
+    Words of other languages, words that may be, commas in a word, and stuff in an instance task; up to `MAX_WARNINGS`
+    of each kind.
     """
     if vocabulary.name is not None:
         return ()
-    translated, unsplit, stuff = [], [], []
+    translated, ambiguous, unsplit, stuff = [], [], [], []
     for index, entry in enumerate(vocabulary.classes):
         name, field = entry.name, f"classes.{index}"
         if entry.read_as:
             detail = f"{name!r} was read as {', '.join(map(repr, entry.read_as))}"
             translated.append(AnswerWarning(TRANSLATED, detail, field))
+        if entry.also:
+            ambiguous.append(AnswerWarning(AMBIGUOUS, _ambiguity(name, entry.also), field))
         if "," in name:
             detail = f"{name!r} was looked for as one thing; commas never split: send each word as a class of its own"
             unsplit.append(AnswerWarning(UNSPLIT, detail, field))
         if task == "instance" and entry.thing is False:
             detail = f"{name!r} has no instances, so none was looked for; ask for semantic or panoptic"
             stuff.append(AnswerWarning(STUFF, detail, field))
-    return (*translated[:MAX_WARNINGS], *unsplit[:MAX_WARNINGS], *stuff[:MAX_WARNINGS])
+    return tuple([warning for kind in (translated, ambiguous, unsplit, stuff) for warning in kind[:MAX_WARNINGS]])
 
 
-def _unfamiliar_word(word: Unfamiliar, name: str, model: str) -> AnswerWarning:
+def _ambiguity(name: str, also: Sequence[tuple[str, str]]) -> str:
+    meanings = " and ".join(f"{name_of(code)} for {meaning!r}" for code, meaning in also)
+    codes = " or ".join(code for code, _ in also)
+    return f"{name!r} was read as English, and is {meanings}, too: `language` decides ({codes}, or {ENGLISH})"
+
+
+def _unfamiliar_word(word: Unfamiliar, entry: ClassEntry, model: str) -> AnswerWarning:
+    name = entry.name
     if word.is_foreign:
         hint = f" (the nearest word of training is {word.nearest!r})" if word.nearest else ""
-        reason = f"{name!r} does not look like an English word, and {model} reads English"
+        script = script_of(name)
+        looks = f"is written in {script}" if script else "does not look like an English word"
+        others = f", and by translation {', '.join(entry.tried)}" if entry.tried else ""
+        reason = f"{name!r} {looks}, and {model} reads English{others}"
     else:
         reason = f"{name!r} is far from every word that {model} was trained on"
         hint = (

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lexiseg_model.errors import LanguageError
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary import languages
 from lexiseg_model.vocabulary.languages import Dictionary, Languages, load_languages
@@ -22,6 +23,7 @@ GERMAN = {
     "Chef": "Chef /s/\nboss, chief\n",
 }
 FRENCH = {"chien": "chien /s/\ndog\n", "robe": "robe /r/\na dress; robe\n", "chef": "chef /s/\ncook\n"}
+JAPANESE = {"犬": "犬 kana alone\ndog\n", "牛": "牛 kana alone\ncow\n"}
 
 
 def write_dictionary(folder: Path, code: str, entries: dict[str, str]) -> Path:
@@ -63,20 +65,27 @@ def letters(texts: Sequence[str]) -> NDArray[np.float32]:
 
 
 @pytest.fixture(scope="module")
-def read(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[tuple[str, ...]]]:
-    """The texts that the classes of a list are read as."""
+def entries(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[ClassEntry, ...]]:
+    """The classes of a list as they are read, in a language if it is named."""
     folder = tmp_path_factory.mktemp("dictionaries")
-    dictionaries = [
-        Dictionary(write_dictionary(folder, code, words)) for code, words in (("deu", GERMAN), ("fra", FRENCH))
-    ]
-    known = Languages(
-        dictionaries, frozenset({"boot", "rock", "robe", "carburetor", "chef"}), ["table", "chair"], letters
-    )
+    words = {"deu": GERMAN, "fra": FRENCH, "jpn": JAPANESE}
+    dictionaries = {
+        code: Dictionary(write_dictionary(folder, name, words[name]))
+        for code, name in (("de", "deu"), ("fr", "fra"), ("ja", "jpn"))
+    }
+    english = frozenset({"boot", "rock", "robe", "carburetor", "chef"})
+    known = Languages(dictionaries, english, ["table", "chair", "Стул"], letters)
 
-    def texts(*names: str) -> list[tuple[str, ...]]:
-        return [entry.texts for entry in known.read(Vocabulary(tuple(map(ClassEntry, names)))).classes]
+    def read_entries(*names: str, language: str | None = None) -> tuple[ClassEntry, ...]:
+        return known.read(Vocabulary(tuple(map(ClassEntry, names))), language).classes
 
-    return texts
+    return read_entries
+
+
+@pytest.fixture(scope="module")
+def read(entries: Callable[..., tuple[ClassEntry, ...]]) -> Callable[..., list[tuple[str, ...]]]:
+    """The texts that the classes of a list are read as."""
+    return lambda *names, language=None: [entry.texts for entry in entries(*names, language=language)]
 
 
 def test_a_word_of_a_dictionary_is_read_as_the_translation_that_models_know(
@@ -112,6 +121,67 @@ def test_a_word_that_could_be_english_is_of_the_language_of_its_list(
     assert read("Hund", "Katze", "Boot") == [("dog",), ("cat",), ("boat",)]
 
 
+@pytest.mark.parametrize(
+    ("names", "also"),
+    [(["Boot"], (("de", "boat"),)), (["robe"], (("fr", "dress"),)), (["Boot", "Hund", "tree"], (("de", "boat"),))],
+)
+def test_an_english_word_of_a_list_that_is_as_much_of_another_language_says_what_it_is_there(
+    entries: Callable[..., tuple[ClassEntry, ...]], names: list[str], also: tuple[tuple[str, str], ...]
+) -> None:
+    first = entries(*names)[0]
+
+    assert (first.texts, first.also) == ((names[0],), also)
+
+
+@pytest.mark.parametrize("names", [["boot", "tree"], ["carburetor"], ["chef"]])
+def test_a_word_that_is_english_in_its_list_or_no_class_elsewhere_is_not_ambiguous(
+    entries: Callable[..., tuple[ClassEntry, ...]], names: list[str]
+) -> None:
+    assert [entry.also for entry in entries(*names)] == [()] * len(names)
+
+
+@pytest.mark.parametrize(
+    ("word", "language", "text"),
+    [("Boot", "de", "boat"), ("Boot", "en", "Boot"), ("robe", "fr", "dress"), ("robe", "de", "robe")],
+)
+def test_a_named_language_decides(
+    read: Callable[..., list[tuple[str, ...]]], word: str, language: str, text: str
+) -> None:
+    assert read(word, language=language) == [(text,)]
+
+
+def test_a_language_that_cannot_be_read_is_refused_with_those_that_can(
+    read: Callable[..., list[tuple[str, ...]]],
+) -> None:
+    with pytest.raises(LanguageError, match="language: expected one of en, de, fr, ja, ru, zh, got pl"):
+        read("pies", language="pl")
+
+
+def test_without_dictionaries_only_english_is_read() -> None:
+    vocabulary = Vocabulary((ClassEntry("Hund"),))
+
+    assert Languages().read(vocabulary) is Languages().read(vocabulary, "en") is vocabulary
+    with pytest.raises(LanguageError, match="expected en: no dictionaries are installed, got de"):
+        Languages().read(vocabulary, "de")
+
+
+def test_a_word_of_another_script_is_read_as_a_near_name_alone(read: Callable[..., list[tuple[str, ...]]]) -> None:
+    assert read("стул") == [("Стул",)]
+
+
+def test_a_list_with_chinese_words_is_not_read_as_japanese(read: Callable[..., list[tuple[str, ...]]]) -> None:
+    assert read("犬", "牛") == [("dog",), ("cow",)]
+    assert read("马", "牛") == [("马",), ("牛",)]
+
+
+def test_a_word_that_cannot_be_read_says_which_languages_were_tried(
+    entries: Callable[..., tuple[ClassEntry, ...]],
+) -> None:
+    (entry,) = entries("Ψ")
+
+    assert entry.tried == ("Chinese", "French", "German", "Japanese", "Russian")
+
+
 def test_a_word_without_a_translation_stays(read: Callable[..., list[tuple[str, ...]]]) -> None:
     assert read("Hund", "Zwölfkampf") == [("dog",), ("Zwölfkampf",)]
 
@@ -124,7 +194,7 @@ def test_a_word_that_no_dictionary_has_is_read_as_a_near_name_in_a_list_of_anoth
 
 
 def test_labels_and_synonyms_stay_those_of_the_request(tmp_path: Path) -> None:
-    known = Languages([Dictionary(write_dictionary(tmp_path, "deu", GERMAN))], frozenset(), ["chair"], letters)
+    known = Languages({"de": Dictionary(write_dictionary(tmp_path, "deu", GERMAN))}, frozenset(), ["chair"], letters)
 
     (entry,) = known.read(Vocabulary((ClassEntry("Hund", ("Köter",)),))).classes
 
@@ -132,19 +202,19 @@ def test_labels_and_synonyms_stay_those_of_the_request(tmp_path: Path) -> None:
 
 
 def test_an_english_vocabulary_is_not_copied(tmp_path: Path) -> None:
-    known = Languages([Dictionary(write_dictionary(tmp_path, "deu", GERMAN))], frozenset(), ["chair"], letters)
+    known = Languages({"de": Dictionary(write_dictionary(tmp_path, "deu", GERMAN))}, frozenset(), ["chair"], letters)
     vocabulary = Vocabulary((ClassEntry("dog"), ClassEntry("street lamp")))
 
     assert known.read(vocabulary) is vocabulary
 
 
 def test_languages_are_off_where_a_part_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_languages(["dog"], tmp_path, tmp_path) is None
+    assert load_languages(["dog"], tmp_path, tmp_path).codes == ()
     write_dictionary(tmp_path, "deu", GERMAN)
-    assert load_languages(["dog"], tmp_path, tmp_path) is None
+    assert load_languages(["dog"], tmp_path, tmp_path).codes == ()
     (tmp_path / "british-english").write_text("boot\n")
     monkeypatch.setattr(languages, "ENCODER", "no_such_encoder")
-    assert load_languages(["dog"], tmp_path, tmp_path) is None
+    assert load_languages(["dog"], tmp_path, tmp_path).codes == ()
 
 
 def test_what_is_installed_reads_other_languages_and_leaves_the_words_of_training(
@@ -160,5 +230,4 @@ def test_what_is_installed_reads_other_languages_and_leaves_the_words_of_trainin
 
     installed = load_languages(["hotdog", "sky"], tmp_path, tmp_path)
 
-    assert installed is not None
-    assert installed.translated(("Hund", "hotdog", "Boot", "sky")) == {"Hund": "dog"}
+    assert installed.reading(("Hund", "hotdog", "Boot", "sky")).english == {"Hund": "dog"}

@@ -79,6 +79,7 @@ FULL = WorkerRequest(
     threshold=0.1,
     doubtful=True,
     max_side=512,
+    language="es",
     simplify=1.5,
     header=PictureHeader("JPEG", (3648, 5472), 6),
     owner="camera",

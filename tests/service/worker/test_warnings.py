@@ -4,6 +4,7 @@ from lexiseg_model import tasks
 from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry, Segmentation, Task, Vocabulary
 from lexiseg_service.worker.warnings import (
+    AMBIGUOUS,
     MAX_WARNINGS,
     STUFF,
     UNFAMILIAR,
@@ -74,6 +75,32 @@ def test_a_foreign_word_has_its_own_warning() -> None:
 
     assert found.type == UNFAMILIAR
     assert found.detail.startswith("'rot' does not look like an English word, and colours reads English;")
+
+
+def test_a_word_of_another_script_is_told_what_can_be_read() -> None:
+    class Reader(ColourSegmenter):
+        def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
+            return [Unfamiliar(0, "red", 0.8, 0.6, is_foreign=True)]
+
+    asked = Vocabulary((ClassEntry("κόκκινο", tried=("German", "Russian")),))
+
+    (found,) = warnings_about(query(asked, Reader(tasks=("semantic",))))
+
+    assert found.detail.startswith(
+        "'κόκκινο' is written in Greek letters, and colours reads English, and by translation German, Russian;"
+    )
+
+
+def test_an_english_word_of_another_language_has_a_warning() -> None:
+    asked = Vocabulary((ClassEntry("sky"), ClassEntry("pan", also=(("es", "bread"), ("fr", "flap")))))
+
+    (warning,) = warnings_of_words(asked, "semantic")
+
+    assert (warning.type, warning.field) == (AMBIGUOUS, "classes.1")
+    assert warning.detail == (
+        "'pan' was read as English, and is Spanish for 'bread' and French for 'flap', too: `language` decides "
+        "(es or fr, or en)"
+    )
 
 
 def test_the_last_of_many_warnings_counts_the_rest() -> None:

@@ -76,6 +76,7 @@ class CommonOptions(TypedDict, total=False):
     threshold: float | None  # 0 to 1: segments with a lower score are dropped; None: the threshold of the model's card
     refine: Refinement | None  # mask refinement (docs/tasks.md); None: the model's default
     max_side: int | None  # caps the longer side of the network's input; masks keep the image's size
+    language: str | None  # of the class names, as "es" (ISO 639); "en": they are read as they are; None: guessed
     overlay: bool  # also return a PNG of the image with its segments painted on
     confidence: bool  # also return each pixel's confidence
 

@@ -491,6 +491,7 @@ class SegmentRequest(_message.Message):
     SIMPLIFY_FIELD_NUMBER: _builtins.int
     DOUBTFUL_FIELD_NUMBER: _builtins.int
     HEAD_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     vocabulary: _builtins.str
     """A named class list instead of `classes`, as "ade20k"."""
     task: Global___Task.ValueType
@@ -517,6 +518,8 @@ class SegmentRequest(_message.Message):
     """NAME or NAME@VERSION of a head: its classes, learned from pictures, come before `classes` or those of `vocabulary`,
     and both may be unset.
     """
+    language: _builtins.str
+    """Language of the class names, as a code of ISO 639, such as "es"; "en": they are read as they are. Unset: guessed."""
     @_builtins.property
     def image(self) -> Global___Image:
         """The image."""
@@ -554,13 +557,16 @@ class SegmentRequest(_message.Message):
         simplify: _builtins.float = ...,
         doubtful: _builtins.bool = ...,
         head: _builtins.str | None = ...,
+        language: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_head", b"_head", "_max_side", b"_max_side", "_model", b"_model", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "head", b"head", "image", b"image", "max_side", b"max_side", "model", b"model", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_head", b"_head", "_language", b"_language", "_max_side", b"_max_side", "_model", b"_model", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "head", b"head", "image", b"image", "language", b"language", "max_side", b"max_side", "model", b"model", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_head", b"_head", "_max_side", b"_max_side", "_model", b"_model", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "classes", b"classes", "confidence", b"confidence", "doubtful", b"doubtful", "head", b"head", "image", b"image", "mask", b"mask", "max_side", b"max_side", "model", b"model", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "simplify", b"simplify", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_head", b"_head", "_language", b"_language", "_max_side", b"_max_side", "_model", b"_model", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "classes", b"classes", "confidence", b"confidence", "doubtful", b"doubtful", "head", b"head", "image", b"image", "language", b"language", "mask", b"mask", "max_side", b"max_side", "model", b"model", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "simplify", b"simplify", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__head: _TypeAlias = _typing.Literal["head"]  # noqa: Y015
     _WhichOneofArgType__head: _TypeAlias = _typing.Literal["_head", b"_head"]  # noqa: Y015
+    _WhichOneofReturnType__language: _TypeAlias = _typing.Literal["language"]  # noqa: Y015
+    _WhichOneofArgType__language: _TypeAlias = _typing.Literal["_language", b"_language"]  # noqa: Y015
     _WhichOneofReturnType__max_side: _TypeAlias = _typing.Literal["max_side"]  # noqa: Y015
     _WhichOneofArgType__max_side: _TypeAlias = _typing.Literal["_max_side", b"_max_side"]  # noqa: Y015
     _WhichOneofReturnType__model: _TypeAlias = _typing.Literal["model"]  # noqa: Y015
@@ -571,6 +577,8 @@ class SegmentRequest(_message.Message):
     _WhichOneofArgType__vocabulary: _TypeAlias = _typing.Literal["_vocabulary", b"_vocabulary"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__head) -> _WhichOneofReturnType__head | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__language) -> _WhichOneofReturnType__language | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_side) -> _WhichOneofReturnType__max_side | None: ...
     @_typing.overload
@@ -1170,6 +1178,7 @@ class StreamConfig(_message.Message):
     DROP_POLICY_FIELD_NUMBER: _builtins.int
     FRAMES_IN_FLIGHT_FIELD_NUMBER: _builtins.int
     HEAD_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     vocabulary: _builtins.str
     """A named class list instead of `classes`, as "cityscapes"."""
     task: Global___Task.ValueType
@@ -1200,6 +1209,8 @@ class StreamConfig(_message.Message):
     """Maximum number of frames processed concurrently, 1 to 16; unset: 4."""
     head: _builtins.str
     """NAME or NAME@VERSION of a head, as in `SegmentRequest`."""
+    language: _builtins.str
+    """Language of the class names, as in `SegmentRequest`."""
     @_builtins.property
     def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Class]:
         """The classes to segment, unless `vocabulary` is set."""
@@ -1227,15 +1238,18 @@ class StreamConfig(_message.Message):
         drop_policy: Global___DropPolicy.ValueType = ...,
         frames_in_flight: _builtins.int | None = ...,
         head: _builtins.str | None = ...,
+        language: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_frames_in_flight", b"_frames_in_flight", "_head", b"_head", "_max_side", b"_max_side", "_model", b"_model", "_smoothing", b"_smoothing", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "frames_in_flight", b"frames_in_flight", "head", b"head", "max_side", b"max_side", "model", b"model", "smoothing", b"smoothing", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_frames_in_flight", b"_frames_in_flight", "_head", b"_head", "_language", b"_language", "_max_side", b"_max_side", "_model", b"_model", "_smoothing", b"_smoothing", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "frames_in_flight", b"frames_in_flight", "head", b"head", "language", b"language", "max_side", b"max_side", "model", b"model", "smoothing", b"smoothing", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frames_in_flight", b"_frames_in_flight", "_head", b"_head", "_max_side", b"_max_side", "_model", b"_model", "_smoothing", b"_smoothing", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "classes", b"classes", "confidence", b"confidence", "drop_policy", b"drop_policy", "frames_in_flight", b"frames_in_flight", "head", b"head", "mask", b"mask", "max_side", b"max_side", "model", b"model", "overlay", b"overlay", "refine", b"refine", "smoothing", b"smoothing", "task", b"task", "threshold", b"threshold", "tracking", b"tracking", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frames_in_flight", b"_frames_in_flight", "_head", b"_head", "_language", b"_language", "_max_side", b"_max_side", "_model", b"_model", "_smoothing", b"_smoothing", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "classes", b"classes", "confidence", b"confidence", "drop_policy", b"drop_policy", "frames_in_flight", b"frames_in_flight", "head", b"head", "language", b"language", "mask", b"mask", "max_side", b"max_side", "model", b"model", "overlay", b"overlay", "refine", b"refine", "smoothing", b"smoothing", "task", b"task", "threshold", b"threshold", "tracking", b"tracking", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__frames_in_flight: _TypeAlias = _typing.Literal["frames_in_flight"]  # noqa: Y015
     _WhichOneofArgType__frames_in_flight: _TypeAlias = _typing.Literal["_frames_in_flight", b"_frames_in_flight"]  # noqa: Y015
     _WhichOneofReturnType__head: _TypeAlias = _typing.Literal["head"]  # noqa: Y015
     _WhichOneofArgType__head: _TypeAlias = _typing.Literal["_head", b"_head"]  # noqa: Y015
+    _WhichOneofReturnType__language: _TypeAlias = _typing.Literal["language"]  # noqa: Y015
+    _WhichOneofArgType__language: _TypeAlias = _typing.Literal["_language", b"_language"]  # noqa: Y015
     _WhichOneofReturnType__max_side: _TypeAlias = _typing.Literal["max_side"]  # noqa: Y015
     _WhichOneofArgType__max_side: _TypeAlias = _typing.Literal["_max_side", b"_max_side"]  # noqa: Y015
     _WhichOneofReturnType__model: _TypeAlias = _typing.Literal["model"]  # noqa: Y015
@@ -1250,6 +1264,8 @@ class StreamConfig(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__frames_in_flight) -> _WhichOneofReturnType__frames_in_flight | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__head) -> _WhichOneofReturnType__head | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__language) -> _WhichOneofReturnType__language | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_side) -> _WhichOneofReturnType__max_side | None: ...
     @_typing.overload

@@ -207,6 +207,7 @@ class Question(_message.Message):
     ONCE_FIELD_NUMBER: _builtins.int
     SIMPLIFY_FIELD_NUMBER: _builtins.int
     DOUBTFUL_FIELD_NUMBER: _builtins.int
+    LANGUAGE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name of a model of this worker."""
     task: _segmentation_pb2.Task.ValueType
@@ -229,6 +230,8 @@ class Question(_message.Message):
     """Maximum deviation of polygon contours in pixels; 0 keeps every corner."""
     doubtful: _builtins.bool
     """Also return segments under the threshold, of classes of which nothing else was found."""
+    language: _builtins.str
+    """Language of the vocabulary's texts, as a code of ISO 639. Unset: guessed."""
     @_builtins.property
     def vocabulary(self) -> Global___Vocabulary:
         """The classes to segment."""
@@ -253,15 +256,20 @@ class Question(_message.Message):
         once: _builtins.bool = ...,
         simplify: _builtins.float = ...,
         doubtful: _builtins.bool = ...,
+        language: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_threshold", b"_threshold", "max_side", b"max_side", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_language", b"_language", "_max_side", b"_max_side", "_threshold", b"_threshold", "language", b"language", "max_side", b"max_side", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_side", b"_max_side", "_threshold", b"_threshold", "confidence", b"confidence", "doubtful", b"doubtful", "mask", b"mask", "max_side", b"max_side", "model", b"model", "once", b"once", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "simplify", b"simplify", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_language", b"_language", "_max_side", b"_max_side", "_threshold", b"_threshold", "confidence", b"confidence", "doubtful", b"doubtful", "language", b"language", "mask", b"mask", "max_side", b"max_side", "model", b"model", "once", b"once", "overlay", b"overlay", "prompts", b"prompts", "refine", b"refine", "simplify", b"simplify", "task", b"task", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__language: _TypeAlias = _typing.Literal["language"]  # noqa: Y015
+    _WhichOneofArgType__language: _TypeAlias = _typing.Literal["_language", b"_language"]  # noqa: Y015
     _WhichOneofReturnType__max_side: _TypeAlias = _typing.Literal["max_side"]  # noqa: Y015
     _WhichOneofArgType__max_side: _TypeAlias = _typing.Literal["_max_side", b"_max_side"]  # noqa: Y015
     _WhichOneofReturnType__threshold: _TypeAlias = _typing.Literal["threshold"]  # noqa: Y015
     _WhichOneofArgType__threshold: _TypeAlias = _typing.Literal["_threshold", b"_threshold"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__language) -> _WhichOneofReturnType__language | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_side) -> _WhichOneofReturnType__max_side | None: ...
     @_typing.overload

@@ -92,6 +92,7 @@ def segment(
     threshold: options.Threshold = None,
     doubtful: options.Doubtful = False,
     max_side: options.MaxSide = None,
+    language: options.Language = None,
     server: Server = None,
 ) -> None:
     """Segment images in this process or by a server: an overlay PNG each and one COCO JSON, or another format.
@@ -107,7 +108,6 @@ def segment(
     Examples:
       lexiseg segment street.jpg -c car -c road --out out/
       lexiseg segment photos/*.jpg -c sky -c building -c "traffic sign" --no-background
-      lexiseg segment photos/ --vocabulary ade20k
       lexiseg segment photos/ -c cat -c dog --format yolo --out dataset/
       lexiseg segment - -c sky --format label-maps --out - < street.jpg > sky.png
       lexiseg segment photo.jpg --point 120,80 --box 10,20,200,180
@@ -124,7 +124,7 @@ def segment(
     class_list = with_examples(classes or (), examples or (), negatives or (), settings.limits)
     shapes = read_prompts(points or [], boxes or [], prompts or [])
     fields: dict[str, Any] = {"prompts": shapes or None, "background": background, "threshold": threshold}
-    fields |= {"head": head, "doubtful": doubtful or None, "max_side": max_side}
+    fields |= {"head": head, "doubtful": doubtful or None, "max_side": max_side, "language": language}
     question = _question(class_list, vocabulary, task, fields)
     check_server(context, server)
     sources = sources_of(images, None if str(out) == STDOUT else out)

@@ -86,6 +86,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "everything": {
         "classes": ["sky"], "task": "semantic", "model": "colours@1", "mask": "polygon", "refine": "pamr",
         "overlay": True, "confidence": True, "threshold": 0.2, "doubtful": True, "max_side": 64,
+        "language": "es",
     },
     "a label map": {"classes": ["sky"], "mask": "png"},
     "no masks": {"classes": ["sky"], "mask": "none", "refine": "none"},
@@ -122,6 +123,7 @@ BAD: dict[str, tuple[dict[str, Any], bytes]] = {
     "a class's threshold out of range": ({"classes": [{"name": "sky", "threshold": -1.0}]}, PNG),
     "a threshold without background": ({"classes": ["sky"], "background": False, "threshold": 0.5}, PNG),
     "a background threshold out of range": ({"classes": ["sky"], "background": {"threshold": 2.0}}, PNG),
+    "a language by its name": ({"classes": ["sky"], "language": "Spanish"}, PNG),
     "a side out of range": ({"classes": ["sky"], "max_side": 7}, PNG),
     "classes and a vocabulary": ({"classes": ["sky"], "vocabulary": "voc20"}, PNG),
     "an unknown vocabulary": ({"vocabulary": "nothing"}, PNG),

@@ -1,11 +1,12 @@
 """Answers, shared image passes and their failures."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from lexiseg_labels.answers import AnswerWarning
 from lexiseg_model.vocabulary.languages import Dictionary, Languages
-from lexiseg_service.errors import NotReady, UndecodableImage
+from lexiseg_service.errors import InvalidValue, NotReady, UndecodableImage
 from lexiseg_service.worker.warnings import TRANSLATED
 from tests.model.vocabulary.test_languages import letters, write_dictionary
 from tests.service.worker.engine.bench import Bench
@@ -65,7 +66,7 @@ def test_a_damaged_image_fails_its_own_request_alone(bench: Bench) -> None:
 
 def test_a_word_of_another_language_keeps_its_label_and_says_how_it_was_read(bench: Bench, tmp_path: Path) -> None:
     german = Dictionary(write_dictionary(tmp_path, "deu", {"Rot": "Rot /r/\nred\n"}))
-    bench.engine.languages = Languages([german], frozenset(), ["chair"], letters)
+    bench.engine.languages = Languages({"de": german}, frozenset(), ["chair"], letters)
 
     answer = bench.submit(ask("Rot", "blue")).result(SOON)
 
@@ -73,6 +74,15 @@ def test_a_word_of_another_language_keeps_its_label_and_says_how_it_was_read(ben
     assert [warning for warning in answer.warnings if warning.type == TRANSLATED] == [
         AnswerWarning(TRANSLATED, "'Rot' was read as 'red'", "classes.0")
     ]
+
+
+def test_a_language_without_a_dictionary_is_refused(bench: Bench) -> None:
+    answer = bench.submit(replace(ask("rojo"), language="es"))
+
+    error = answer.exception(SOON)
+
+    assert isinstance(error, InvalidValue)
+    assert str(error) == "language: expected en: no dictionaries are installed, got 'es'"
 
 
 def test_after_an_image_pass_has_failed_the_next_request_is_served(bench: Bench) -> None:

@@ -1,0 +1,67 @@
+"""Codes and names of languages that can be read as English, and the scripts of words."""
+
+from __future__ import annotations
+
+import unicodedata
+
+ENGLISH = "en"
+# FreeDict's dictionaries into English: ISO 639-3, as in their files' names -> ISO 639-1 and the English name.
+LANGUAGES = {
+    "afr": ("af", "Afrikaans"),
+    "ara": ("ar", "Arabic"),
+    "ces": ("cs", "Czech"),
+    "cym": ("cy", "Welsh"),
+    "dan": ("da", "Danish"),
+    "deu": ("de", "German"),
+    "ell": ("el", "Greek"),
+    "epo": ("eo", "Esperanto"),
+    "fin": ("fi", "Finnish"),
+    "fra": ("fr", "French"),
+    "gle": ("ga", "Irish"),
+    "hrv": ("hr", "Croatian"),
+    "hun": ("hu", "Hungarian"),
+    "isl": ("is", "Icelandic"),
+    "ita": ("it", "Italian"),
+    "jpn": ("ja", "Japanese"),
+    "kur": ("ku", "Kurdish"),
+    "lat": ("la", "Latin"),
+    "lit": ("lt", "Lithuanian"),
+    "nld": ("nl", "Dutch"),
+    "pol": ("pl", "Polish"),
+    "por": ("pt", "Portuguese"),
+    "slk": ("sk", "Slovak"),
+    "slv": ("sl", "Slovenian"),
+    "spa": ("es", "Spanish"),
+    "srp": ("sr", "Serbian"),
+    "swe": ("sv", "Swedish"),
+    "swh": ("sw", "Swahili"),
+    "tur": ("tr", "Turkish"),
+}
+ENCODED = {"ru": "Russian", "zh": "Chinese"}  # without a dictionary: words are read as the nearest names
+NAMES = dict(LANGUAGES.values()) | ENCODED
+
+
+def code_of(dictionary: str) -> str:
+    """The code by which requests name the language of a dictionary: of ISO 639-1, or 639-3 if it is not listed."""
+    return LANGUAGES.get(dictionary, (dictionary,))[0]
+
+
+def name_of(code: str) -> str:
+    """The English name of a language; its code if it is not listed."""
+    return NAMES.get(code, code)
+
+
+def script_of(text: str) -> str:
+    """What a text is written in, by its first letter that is not Latin, as "Cyrillic letters"; empty: Latin alone."""
+    names = [unicodedata.name(character, "") for character in text if character.isalpha()]
+    script = next((name.split()[0] for name in names if not name.startswith("LATIN")), "")
+    return "Chinese characters" if script == "CJK" else f"{script.capitalize()} letters" if script else ""
+
+
+def is_chinese(text: str) -> bool:
+    """Whether a text has a Chinese character that Japanese does not use: none of JIS X 0208."""
+    return any(_is_ideograph(character) and not character.encode("shift_jis", "ignore") for character in text)
+
+
+def _is_ideograph(character: str) -> bool:
+    return unicodedata.name(character, "").startswith("CJK UNIFIED")
