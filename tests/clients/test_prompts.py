@@ -21,9 +21,9 @@ SIZE = (PHOTO.height, PHOTO.width)
 MASK = np.arange(SIZE[1]) < np.full((SIZE[0], 1), 7)  # the left seven columns
 SEGMENT = Segment(1, "left", 0, 0.5, 0, (0, 0, 7, SIZE[0]), RunLengths(SIZE, encode_mask(MASK).counts))
 PROMPTS: Prompts = [
-    Point(120, 80.5),
+    (120, 80.5),
     Prompt(box=(10, 20, 100, 90)),
-    Prompt([Point(30, 40), Point(5, 6, positive=False)], box=np.array([1.5, 2, 60, 70])),
+    Prompt([(30, 40), Point(5, 6, positive=False)], box=np.array([1.5, 2, 60, 70])),
     Prompt([Point(3, 4, positive=False)], mask=MASK),
     Prompt([Point(3, 4, positive=False)], mask=SEGMENT),
 ]
@@ -122,9 +122,9 @@ def test_a_point_outside_the_image_is_refused_by_name(client: Client) -> None:
     [
         (Point(1, 2), TypeError, r"did you mean \[Point\(x=1, y=2"),
         (7, TypeError, "prompts: expected a list"),
-        ([(1, 2)], TypeError, r"prompts.0: expected a Prompt or a Point, got \(1, 2\)"),
+        ([(1, 2, 3)], TypeError, r"prompts.0: expected a Prompt or a Point, .*: a tuple is a point \(x, y\), got 3"),
         ([Point(1, 2), AnyPrompt(Point(1, 2))], TypeError, "prompts.1: expected a Prompt or a Point, got Prompt"),
-        ([AnyPrompt([(1, 2)])], TypeError, "prompts.0: expected a Prompt or a Point, got Prompt"),
+        ([AnyPrompt([[1, 2]])], TypeError, "prompts.0: expected a Prompt or a Point, got Prompt"),
         ([Point(1, float("nan"))], ValueError, "not JSON compliant"),
         ([Prompt(box=(1, 2, 3))], ValueError, "expected 4"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,9 +113,11 @@ def question_json(classes: Classes | None, options: Mapping[str, Any], known: fr
 
 
 def classes_json(classes: Classes) -> list[Any]:
-    """A class list as JSON. Raises TypeError: one string instead of a list."""
+    """A class list as JSON. Raises TypeError: one string instead of a list; the message shows the list."""
     if isinstance(classes, (str, bytes)):
-        raise TypeError(f'classes is a list of names; did you mean ["{classes!s}"]?')
+        text = classes if isinstance(classes, str) else classes.decode(errors="replace")
+        names = [name.strip() for name in text.split(",")]
+        raise TypeError(f"classes is a list of names; did you mean {json.dumps(names, ensure_ascii=False)}?")
     return [
         _class_json(entry, f"classes.{index}") if isinstance(entry, Class) else entry
         for index, entry in enumerate(classes)

@@ -32,13 +32,14 @@ class Prompt:
     the same classes), points and box correct it: positive points and the box add to it, negative points remove from it.
     """
 
-    points: Sequence[Point] = ()
+    points: Sequence[Point | tuple[float, float]] = ()
     box: Sequence[float] | NDArray[Any] | None = None
     mask: NDArray[Any] | Segment | Mapping[str, Any] | None = None
     segment: int | None = None
 
 
-Prompts: TypeAlias = Sequence[Prompt | Point]  # a point alone is a prompt of its own
+# A point alone is a prompt of its own; a tuple (x, y) is a positive point.
+Prompts: TypeAlias = Sequence[Prompt | Point | tuple[float, float]]
 
 
 def prompts_json(prompts: Prompts) -> list[dict[str, Any]]:
@@ -54,7 +55,7 @@ def prompts_json(prompts: Prompts) -> list[dict[str, Any]]:
     if not isinstance(prompts, Sequence):
         raise TypeError(f"prompts: expected a list of Prompt and Point objects, got {prompts!r:.60}")
     return [
-        _prompt_json(Prompt([prompt]) if isinstance(prompt, Point) else prompt, f"prompts.{index}")
+        _prompt_json(Prompt([prompt]) if isinstance(prompt, Point | tuple) else prompt, f"prompts.{index}")
         for index, prompt in enumerate(prompts)
     ]
 
@@ -63,9 +64,7 @@ def _prompt_json(prompt: Prompt, field: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     try:
         if prompt.points:
-            fields["points"] = [
-                {"x": float(point.x), "y": float(point.y), "positive": bool(point.positive)} for point in prompt.points
-            ]
+            fields["points"] = list(map(_point_json, prompt.points))
         if prompt.box is not None:
             left, top, right, bottom = map(float, prompt.box)
             fields["box"] = [left, top, right, bottom]
@@ -76,6 +75,14 @@ def _prompt_json(prompt: Prompt, field: str) -> dict[str, Any]:
     except (AttributeError, TypeError) as error:
         raise TypeError(f"{field}: expected a Prompt or a Point, got {prompt!r:.60}: {error}") from None
     return fields
+
+
+def _point_json(point: Point | tuple[float, float]) -> dict[str, Any]:
+    if isinstance(point, tuple):
+        if len(point) != 2:
+            raise TypeError(f"a tuple is a point (x, y), got {len(point)} values")
+        point = Point(*point)
+    return {"x": float(point.x), "y": float(point.y), "positive": bool(point.positive)}
 
 
 def _mask_json(mask: NDArray[Any] | Segment | Mapping[str, Any], field: str) -> dict[str, Any]:
@@ -100,7 +107,7 @@ class Example:
     """
 
     box: Sequence[float] | NDArray[Any] | None = None
-    points: Sequence[Point] = ()
+    points: Sequence[Point | tuple[float, float]] = ()
     mask: NDArray[Any] | Segment | Mapping[str, Any] | None = None
     image: ImageLike | None = None
 
