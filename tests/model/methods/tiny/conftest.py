@@ -14,7 +14,8 @@ from tests.model.methods.tiny.small import HEIGHT, WIDTH
 
 @pytest.fixture(scope="module")
 def head() -> PromptHead:
-    return load_tensors(PromptHead(), TinyState.from_tensors(read_weights(BUNDLED, None)).prompts, BUNDLED)
+    tensors = TinyState.from_tensors(read_weights(BUNDLED, None)).prompts
+    return load_tensors(PromptHead.for_weights(tensors), tensors, BUNDLED)
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,7 @@ def test_a_prompt_gets_the_same_answer_alone_and_in_company(
 
 
 # Of every tensor of the network: the figures of prompts on the card were measured over it.
-NETWORK = "f9336028ab49f33df85d0b41fa07d4f1411fc9f580bee419936a191a7232cfab"
+NETWORK = "e442ce87aa4bd21570a06b2e537e81ad95a7e634caae201434127cee54ee1f47"
 
 
 def test_the_bundled_network_is_the_one_that_prompts_were_measured_with() -> None:

@@ -21,7 +21,7 @@ WORDS = ["dog", "cat", "cup", "sky", "tractor", "violin", "a red tulip", "snow"]
 @pytest.fixture(scope="module")
 def start() -> TinyNetwork:
     state = TinyState.from_tensors(read_weights(BUNDLED, None)).network
-    return load_tensors(TinyNetwork(), state, BUNDLED).float().eval()
+    return load_tensors(TinyNetwork.for_weights(state), state, BUNDLED).float().eval()
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from lexiseg_model.types import ClassEntry, Point, Prompt
 from lexiseg_train.methods.tiny.widen import widened, widened_head
 from tests.model.methods.tiny import small
 
-WIDE = 144
+WIDE = 192
 
 
 @pytest.fixture(scope="module")
@@ -29,8 +29,8 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> TinySegmenter:
     """The bundled model, widened, as a model directory."""
     folder = tmp_path_factory.mktemp("wide")
     state = TinyState.from_tensors(read_weights(BUNDLED, None))
-    network = widened(load_tensors(TinyNetwork(), state.network, BUNDLED).float(), WIDE)
-    head = widened_head(load_tensors(PromptHead(), state.prompts, BUNDLED), WIDE)
+    network = widened(load_tensors(TinyNetwork.for_weights(state.network), state.network, BUNDLED).float(), WIDE)
+    head = widened_head(load_tensors(PromptHead.for_weights(state.prompts), state.prompts, BUNDLED), WIDE)
     tensors = TinyState(dict(network.state_dict()), dict(head.state_dict())).merged()
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / FILE)
     shutil.copyfile(FOLDER / FAMILIAR, folder / FAMILIAR)
