@@ -246,9 +246,10 @@ class Engine:
     def _look_up_texts(self, job: AnyJob) -> None:
         if not job.request.vocabulary.classes:
             return
-        segmenter = job.loaded.segmenter
-        read = partial(self.languages.read, language=job.request.language)
-        vocabulary = segmenter.readable(job.request.vocabulary, read)
+        segmenter, vocabulary = job.loaded.segmenter, job.request.vocabulary
+        if self.languages.codes or job.request.language:
+            read = partial(self.languages.read, language=job.request.language)
+            vocabulary = segmenter.readable(vocabulary, read)
         job.request = replace(job.request, vocabulary=segmenter.explained(vocabulary))
         texts = needed_texts(segmenter, job.request.vocabulary)
         job.lookup = self.text_caches.cache_of(segmenter).find(texts, job.request.owner)

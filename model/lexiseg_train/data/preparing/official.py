@@ -98,7 +98,7 @@ class Archive(StrictModel):
     holds: tuple[str, ...] = Field((), description="paths in that folder, to recognise it where it was unpacked before")
     kind: Kind = "archive"
     needed: bool = Field(True, description="false: the set can be written without it")
-    url: str | None = Field(None, description="where it is published, for `lexiseg data fetch`")
+    url: str | None = Field(None, description="address that `lexiseg data fetch` downloads it from")
     size: int | None = Field(None, description="bytes, where they are published")
     digest: str | None = Field(None, description="ALGORITHM:HEX, where one is published")
 
