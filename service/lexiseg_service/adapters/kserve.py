@@ -208,10 +208,14 @@ def server_metadata(*extensions: str) -> dict[str, Any]:
     return {"name": PLATFORM, "version": version("lexiseg"), "extensions": list(extensions)}
 
 
-def repository_entry(card: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's entry in Triton's index of the repository; there is nothing that is loaded by request."""
-    state = {"state": "READY", "reason": ""} if card["loaded"] else {"state": "UNAVAILABLE", "reason": "not loaded"}
-    return {"name": card["name"], "version": card["version"], **state}
+def repository_entries(cards: Iterable[Mapping[str, Any]], *, only_ready: bool) -> list[dict[str, Any]]:
+    """Triton's index of the repository: every model, or the loaded ones; there is nothing that is loaded by request."""
+    ready, not_ready = {"state": "READY", "reason": ""}, {"state": "UNAVAILABLE", "reason": "not loaded"}
+    return [
+        {"name": card["name"], "version": card["version"], **(ready if card["loaded"] else not_ready)}
+        for card in cards
+        if card["loaded"] or not only_ready
+    ]
 
 
 def model_metadata(card: Mapping[str, Any]) -> dict[str, Any]:
@@ -370,8 +374,7 @@ async def ready(request: Request) -> dict[str, bool]:
 async def repository_index(request: Request) -> Response:
     """Every model and whether it is loaded; `{"ready": true}` lists the loaded ones alone."""
     only_ready = (await read_as(Index, request)).ready if await request.body() else False
-    entries = map(repository_entry, use_case_of(request).models())
-    return as_json([entry for entry in entries if entry["state"] == "READY" or not only_ready])
+    return as_json(repository_entries(use_case_of(request).models(), only_ready=only_ready))
 
 
 @router.get("/models/stats")
@@ -483,9 +486,8 @@ class Servicer(GRPCInferenceServiceServicer):
 
     async def RepositoryIndex(self, request: pb.RepositoryIndexRequest, context: Context) -> pb.RepositoryIndexResponse:
         """Triton extension: every model and whether it is loaded."""
-        entries = map(repository_entry, self._use_case.models())
-        ready = [entry for entry in entries if entry["state"] == "READY" or not request.ready]
-        return pb.RepositoryIndexResponse(models=[pb.RepositoryIndexResponse.ModelIndex(**entry) for entry in ready])
+        entries = repository_entries(self._use_case.models(), only_ready=request.ready)
+        return pb.RepositoryIndexResponse(models=[pb.RepositoryIndexResponse.ModelIndex(**entry) for entry in entries])
 
     async def ModelStatistics(self, request: pb.ModelStatisticsRequest, context: Context) -> pb.ModelStatisticsResponse:
         """Triton extension: what inferences took, of one model or of all."""
