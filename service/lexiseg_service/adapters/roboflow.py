@@ -18,8 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Segment
+from lexiseg_service.adapters.supervision import inference, without_mask
 from lexiseg_service.adapters.supervision import prediction as with_run_lengths
-from lexiseg_service.adapters.supervision import without_mask
 from lexiseg_service.adapters.tools import (
     SIMPLIFY,
     ask,
@@ -270,15 +270,9 @@ async def _predictions(request: Request, image: Image, asked: dict[str, Any], ki
     simplify = SIMPLIFY if kind == "polygon" else None
     fields = {"task": "panoptic", "simplify": simplify, **options_of(request.query_params), **asked, "mask": kind}
     answer = await ask(request, fields, await image_of_text(image.value, "image.value"))
-    height, width = answer.size
+    request_id = request.state.request_id
     write = with_points if kind == "polygon" else with_run_lengths
-    content = {
-        "image": {"width": width, "height": height},
-        "time": answer.timings_ms.total / 1e3,
-        "inference_id": request.state.request_id,
-        "predictions": await convert(answer, partial(write, request_id=request.state.request_id)),
-    }
-    return as_json(content)
+    return as_json(inference(answer, request_id, await convert(answer, partial(write, request_id=request_id))))
 
 
 def with_points(segment: Segment, request_id: str) -> dict[str, Any]:

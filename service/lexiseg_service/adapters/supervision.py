@@ -16,6 +16,7 @@ from lexiseg_service.adapters.tools import run_lengths
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.routes import answer_of, as_json, settings_of
+from lexiseg_service.question.messages import WorkerAnswer
 
 router = APIRouter()
 
@@ -24,14 +25,19 @@ router = APIRouter()
 async def segment(request: Request) -> Response:
     """Predictions with centre, size, class, confidence and COCO run lengths."""
     answer = await answer_of(request, body.read(request, settings_of(request).limits))
+    request_id = request.state.request_id
+    return as_json(inference(answer, request_id, [prediction(segment, request_id) for segment in answer.segments]))
+
+
+def inference(answer: WorkerAnswer, request_id: str, predictions: list[dict[str, Any]]) -> dict[str, Any]:
+    """An answer in Roboflow's format, with its segments as `predictions`."""
     height, width = answer.size
-    content = {
+    return {
         "image": {"width": width, "height": height},
         "time": answer.timings_ms.total / 1e3,
-        "inference_id": request.state.request_id,
-        "predictions": [prediction(segment, request.state.request_id) for segment in answer.segments],
+        "inference_id": request_id,
+        "predictions": predictions,
     }
-    return as_json(content)
 
 
 def prediction(segment: Segment, request_id: str) -> dict[str, Any]:
