@@ -127,7 +127,7 @@ class Languages:
         self.codes = tuple(sorted({*self._dictionaries, *ENCODED})) if dictionaries else ()
         self._names, self._rows = names, encode(names)
         self._encode = encode
-        lists = [class_list(name).classes for name in NAMES]
+        lists = [class_list(name).classes for name in NAMES] if dictionaries else []
         texts = [text.lower() for entries in lists for entry in entries for text in (entry.name, *entry.synonyms)]
         self._known = frozenset(texts)
         self._english = english.union(self._known, *(text.split() for text in self._known))
@@ -155,17 +155,18 @@ class Languages:
         return vocabulary if classes == vocabulary.classes else replace(vocabulary, classes=classes)
 
     def _reading(self, texts: tuple[str, ...], language: str | None = None) -> Reading:
-        foreign = [text for text in texts if not self._is_english(text)]
+        own = frozenset(filter(self._is_english, texts))
+        foreign = [text for text in texts if text not in own]
         found = self._found(texts, language)
         votes = Counter(code for text in foreign for code in found[text])
         most = max(votes.values(), default=0)
         languages = [language] if language else [code for code, count in votes.items() if count == most]
         is_foreign = language is not None or 2 * most > len(texts)
         candidates = texts if is_foreign else foreign
-        translations = {text: _translations_of(text, found[text], languages, text in foreign) for text in candidates}
-        named = foreign if is_foreign else [text for text in foreign if script_of(text)]
+        translations = {text: _translations_of(text, found[text], languages, text not in own) for text in candidates}
+        named = {text for text in foreign if is_foreign or script_of(text)}
         translations = {text: words for text, words in translations.items() if words or text in named}
-        others = [] if is_foreign else self._likely(texts, foreign, found)
+        others = [] if is_foreign else self._likely(texts, own, found)
         meanings = {(text, code): _translations_of(text, found[text], [code], False) for text, code in others}
         # One call for all: each reads all weights.
         pairs = [*translations.items(), *((text, words) for (text, _), words in meanings.items())]
@@ -186,12 +187,11 @@ class Languages:
         return {text: {code: words for code, words in self._looked_up(text).items() if code in codes} for text in texts}
 
     def _likely(
-        self, texts: Sequence[str], foreign: Sequence[str], found: Mapping[str, Mapping[str, list[str]]]
+        self, texts: Sequence[str], own: frozenset[str], found: Mapping[str, Mapping[str, list[str]]]
     ) -> list[tuple[str, str]]:
-        """English texts with each other language that has them, and as many texts of the list as English has."""
-        english = [text for text in texts if text not in foreign]
+        """The English texts, `own`, with each other language that has them and as many texts of the list as English."""
         counts = Counter(code for text in texts for code in found[text])
-        return [(text, code) for text in english for code in found[text] if counts[code] >= len(english)]
+        return [(text, code) for text in texts if text in own for code in found[text] if counts[code] >= len(own)]
 
     def _is_english(self, text: str) -> bool:
         text = text.lower()
