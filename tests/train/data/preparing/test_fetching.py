@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -64,7 +65,9 @@ class Ranges(Quiet):
         self.wfile.write(content[begin:] if self.cut is None else content[begin : begin + self.cut])
 
 
-def server(folder: Path, asked: list[str | None] | None = None, cut: int | None = None, tag: str = '"1"') -> object:
+def server(
+    folder: Path, asked: list[str | None] | None = None, cut: int | None = None, tag: str = '"1"'
+) -> AbstractContextManager[str]:
     return serving(partial(Ranges, folder=folder, asked=[] if asked is None else asked, cut=cut, tag=tag))
 
 
@@ -81,7 +84,7 @@ def published(tmp_path: Path) -> Archive:
 
 def test_a_broken_connection_is_taken_up_where_it_broke(published: Archive, tmp_path: Path) -> None:
     asked: list[str | None] = []
-    with server(tmp_path / "web", asked, cut=1 << 20) as address:  # type: ignore[attr-defined]
+    with server(tmp_path / "web", asked, cut=1 << 20) as address:
         path = download(published, tmp_path / "downloads", address)
 
     assert path.read_bytes() == CONTENT
@@ -99,7 +102,7 @@ def test_a_download_that_was_killed_goes_on(published: Archive, tmp_path: Path) 
         "count = iter(range(3)); die = lambda _: next(count) == 2 and os.kill(os.getpid(), 9)\n"
         "download(Archive(names=('a.zip',)), Path(sys.argv[2]), sys.argv[1], die)\n"
     )
-    with server(tmp_path / "web", asked) as address:  # type: ignore[attr-defined]
+    with server(tmp_path / "web", asked) as address:
         dead = subprocess.run([sys.executable, "-c", killed, address, part.parent], check=False)
         begun = part.stat().st_size
         path = download(published, part.parent, address)
@@ -116,7 +119,7 @@ def test_a_file_that_changed_meanwhile_is_taken_from_its_beginning(published: Ar
     part.write_bytes(b"of another edition")
     part.with_suffix(".tag").write_text('"0"')
 
-    with server(tmp_path / "web") as address:  # type: ignore[attr-defined]
+    with server(tmp_path / "web") as address:
         path = download(published, part.parent, address)
 
     assert path.read_bytes() == CONTENT
@@ -135,7 +138,7 @@ def test_what_is_not_the_published_archive_is_refused(
     published: Archive, tmp_path: Path, changes: dict[str, object], message: str
 ) -> None:
     with (
-        server(tmp_path / "web") as address,  # type: ignore[attr-defined]
+        server(tmp_path / "web") as address,
         pytest.raises(DatasetError, match=message),
     ):
         download(published.model_copy(update=changes), tmp_path / "downloads", address)
@@ -144,7 +147,7 @@ def test_what_is_not_the_published_archive_is_refused(
 
 
 def test_a_server_that_is_away_is_named(published: Archive, tmp_path: Path) -> None:
-    with server(tmp_path / "web") as address:  # type: ignore[attr-defined]
+    with server(tmp_path / "web") as address:
         pass
 
     with pytest.raises(DatasetError, match=r"ConnectError.*start again to go on at byte 0"):
@@ -186,7 +189,7 @@ def test_a_set_is_fetched_in_ones_own_words_with_its_licences(
     words = tmp_path / "words.yaml"
     words.write_text("{house: [window, building], person: person}")
 
-    with server(web) as address:  # type: ignore[attr-defined]
+    with server(web) as address:
         outcome = lexiseg("data", "fetch", "coco-stuff", tmp_path / "sets", "--words", words, "--mirror", address)
 
     assert outcome.status == 0
