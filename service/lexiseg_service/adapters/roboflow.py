@@ -1,7 +1,7 @@
 """Calls of Roboflow's `inference_sdk` (1.8): words, boxes and points, and what it asks about server and models.
 
-`sam3_concept_segment` (words, boxes), `sam3_visual_segment` and `sam2_segment_image` (points, boxes), `infer` and
-`infer_from_yolo_world` (words), `get_server_info`, `list_loaded_models`, `load_model`.
+`sam3_concept_segment` (words, boxes), `sam3_embed_image`, `sam3_visual_segment` and `sam2_segment_image` (points,
+boxes), `infer` and `infer_from_yolo_world` (words), `get_server_info`, `list_loaded_models`, `load_model`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from lexiseg_service.adapters.tools import (
     SIMPLIFY,
     ask,
     convert,
-    doubled_area,
     image_of_text,
+    largest_outline,
     options_of,
     outline,
     read_as,
@@ -34,10 +34,12 @@ from lexiseg_service.adapters.tools import (
 from lexiseg_service.errors import InvalidValue, SwitchedOff
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest.routes import as_json, settings_of, use_case_of
+from lexiseg_service.question.messages import ImageSource
 
 BOX_LABELS = (("examples", 1), ("negatives", 0))  # field of a class, and the label of its boxes
 Threshold = Annotated[float, Field(ge=0, le=1)]
 Format = Literal["polygon", "rle"]
+FIRST_PIXEL = {"task": "prompt", "prompts": [{"points": [{"x": 0, "y": 0}]}], "mask": "none"}  # the least question
 SERVER = str(uuid4())  # of this process
 
 
@@ -178,6 +180,21 @@ class VisualPrompt(BaseModel):
         return fields
 
 
+class EmbedBody(BaseModel):
+    """A request; the id that it wants is ignored: an image has its own."""
+
+    image: Image
+
+
+@router.post("/sam3/embed_image")
+async def embed_image(request: Request) -> Response:
+    """Run the image pass; by `image_id` prompts of `sam3/visual_segment` need no image for as long as it is kept."""
+    body = await read_as(EmbedBody, request)
+    fields = {**options_of(request.query_params), **FIRST_PIXEL}
+    answer = await ask(request, fields, await image_of_text(body.image.value, "image.value"))
+    return as_json({"image_id": answer.image_id, "time": answer.timings_ms.total / 1e3})
+
+
 class VisualPrompts(BaseModel):
     """The object in which the SDK sends the list of prompts."""
 
@@ -185,9 +202,10 @@ class VisualPrompts(BaseModel):
 
 
 class VisualBody(BaseModel):
-    """A request; `multimask_output` and the ids of its caches are ignored."""
+    """A request; `multimask_output` is ignored, and `image_id` beside an image."""
 
-    image: Image
+    image: Image | None = None
+    image_id: str | None = None
     prompts: VisualPrompts | Annotated[list[VisualPrompt], Field(fail_fast=True)]
     format: Literal["json", "polygon", "rle"] = "json"
 
@@ -206,7 +224,12 @@ async def visual_segment(request: Request) -> Response:
         "mask": kind,
         "simplify": SIMPLIFY if kind == "polygon" else None,
     }
-    answer = await ask(request, fields, await image_of_text(body.image.value, "image.value"))
+    image = ImageSource(id=body.image_id)
+    if body.image is not None:
+        image = await image_of_text(body.image.value, "image.value")
+    elif body.image_id is None:
+        raise InvalidValue.of("image", None, "an image, or the image_id that sam3/embed_image answered")
+    answer = await ask(request, fields, image)
     predictions = [prediction for _, prediction in await convert(answer, partial(prediction_of, kind=kind))]
     return as_json({"predictions": predictions, "time": answer.timings_ms.total / 1e3})
 
@@ -277,8 +300,7 @@ async def _predictions(request: Request, image: Image, asked: dict[str, Any], ki
 
 def with_points(segment: Segment, request_id: str) -> dict[str, Any]:
     """A segment in Roboflow's format, which has one polygon: the outline of the largest part."""
-    largest = max(map(outline, segment.rings), key=doubled_area, default=[])
-    return {**without_mask(segment, request_id), "points": [{"x": x, "y": y} for x, y in largest]}
+    return {**without_mask(segment, request_id), "points": [{"x": x, "y": y} for x, y in largest_outline(segment)]}
 
 
 @router.get("/info")

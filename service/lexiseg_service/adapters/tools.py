@@ -50,6 +50,11 @@ def outline(ring: Ring) -> list[list[int]]:
     return [list(pair) for pair in zip(ring.exterior[::2], ring.exterior[1::2], strict=True)]
 
 
+def largest_outline(segment: Segment) -> list[list[int]]:
+    """The outline of a segment's largest part, for tools that have one polygon a segment; empty if there is none."""
+    return max(map(outline, segment.rings), key=doubled_area, default=[])
+
+
 def doubled_area(corners: Sequence[Sequence[int]]) -> int:
     """Twice the area inside an outline [[x, y], ...], closed or not."""
     return abs(sum(x * v - u * y for (x, y), (u, v) in pairwise([*corners, *corners[:1]])))

@@ -62,12 +62,20 @@ def test_hugging_faces_client_reads_masks(server: Server, photo: Path) -> None:
     assert {element.label for element in chosen} == {max(expected, key=lambda label: expected[label]["score"])}
 
 
+CLICK = {"points": [{"x": 200, "y": 60, "positive": True}]}
+BESIDE = {"points": [*CLICK["points"], {"x": 600, "y": 400, "positive": False}]}
+BOX = {"box": [70, 30, 350, 410]}
+
+
 @pytest.mark.parametrize("kind", ["polygon", "rle"])
 def test_inference_sdk_reads_each_words_masks(server: Server, photo: Path, kind: str) -> None:
     answer = ask_with("roboflow", f"{server.url}/adapters/roboflow", str(photo), kind)
 
     by_word = {result["echo"]["text"]: result["predictions"] for result in answer["concept"]["prompt_results"]}
     (clicked,) = answer["visual"]["predictions"]
+    by_id = {"image_id": answer["embedded"], "prompts": [CLICK], "format": kind}
+    again = httpx.post(f"{server.url}/adapters/roboflow/sam3/visual_segment", json=by_id, timeout=60).json()
+    assert again["predictions"] == [clicked]
     assert (clicked["format"], bool(clicked["masks"])) == (kind, True)
     assert (answer["server"], answer["models"]) == ("lexiseg", ["tiny"])
     assert {each["class"] for each in answer["inferred"]["predictions"]} == {*WORDS}
@@ -118,11 +126,6 @@ def test_cvats_sdk_takes_the_functions_spec_and_reads_its_masks(server: Server, 
     assert report["sure"] == sum(segment["score"] >= 0.999 for segment in answer["segments"])
     assert report["nothing"] == 0
     assert [sentence.count("expected") for sentence in report["refused"]] == [1, 1]
-
-
-CLICK = {"points": [{"x": 200, "y": 60}]}
-BESIDE = {"points": [{"x": 200, "y": 60}, {"x": 600, "y": 400, "positive": False}]}
-BOX = {"box": [70, 30, 350, 410]}
 
 
 def area_of(server: Server, photo: Path, prompt: dict[str, Any]) -> int:

@@ -19,7 +19,7 @@ prompts = [
     {"type": "text", "text": "sky"},
     {"type": "visual", "boxes": [{"x": 440, "y": 270, "width": 180, "height": 150}], "box_labels": [1]},  # bushes
 ]
-clicked = [{"points": [{"x": 320, "y": 60, "positive": True}]}]  # sky
+clicked = [{"points": [{"x": 200, "y": 60, "positive": True}]}]  # sky
 try:
     client.infer(photo, model_id="coco/3")
     refused = ""
@@ -32,6 +32,7 @@ report = {
     "yolo_world": client.infer_from_yolo_world(photo, words),
     "refused": refused,
     "concept": client.sam3_concept_segment(photo, prompts=prompts, output_prob_thresh=0.2, format=form),
+    "embedded": client.sam3_embed_image(photo)["image_id"],
     "visual": client.sam3_visual_segment(photo, prompts=clicked, mask_input_format={"polygon": "json"}.get(form, form)),
 }
 print(json.dumps(report))

@@ -71,6 +71,7 @@ async def test_boxes_that_say_nothing_are_refused(
     assert answer.json()["errors"][0]["field"].startswith(field)
 
 
+VISUAL = "/adapters/roboflow/sam3/visual_segment"
 CLICK = {"points": [{"x": 4, "y": 4, "positive": True}]}
 AROUND_BLUE = {"box": {"x": 40, "y": 8, "width": 16, "height": 16}}  # the centre of the box, and its size
 
@@ -82,7 +83,7 @@ async def test_points_and_boxes_get_their_best_mask_in_order(
 ) -> None:
     sent = {"image": {"type": "base64", "value": IN_TEXT}, "prompts": prompts, "format": form}
 
-    answer = await client.post("/adapters/roboflow/sam3/visual_segment", json=sent)
+    answer = await client.post(VISUAL, json=sent)
 
     assert answer.status_code == 200, answer.text
     predictions = answer.json()["predictions"]
@@ -93,6 +94,18 @@ async def test_points_and_boxes_get_their_best_mask_in_order(
         assert blue[:16, 32:].all()
     else:
         assert sorted(predictions[1]["masks"][0]) == [[32, 0], [32, 16], [48, 0], [48, 16]]
+
+
+async def test_an_embedded_image_is_clicked_into_by_its_id(client: httpx.AsyncClient) -> None:
+    image = {"type": "base64", "value": IN_TEXT}
+    embedded = await client.post("/adapters/roboflow/sam3/embed_image", json={"image": image, "image_id": "mine"})
+    sent = {"image_id": embedded.json()["image_id"], "prompts": [CLICK], "format": "rle"}
+
+    by_id = await client.post(VISUAL, json=sent)
+    by_image = await client.post(VISUAL, json={**sent, "image": image, "image_id": "mine"})
+
+    assert by_id.status_code == 200, by_id.text
+    assert by_id.json()["predictions"] == by_image.json()["predictions"] != []
 
 
 INFER = "/adapters/roboflow/infer/instance_segmentation"
@@ -126,11 +139,13 @@ async def test_yolo_worlds_words_are_asked_of_the_default_model(client: httpx.As
     ("path", "body", "status", "said"),
     [
         (INFER, OF_MODEL, 422, "class_filter=[...]"),
+        (VISUAL, {"prompts": [CLICK]}, 422, "image"),
+        (VISUAL, {"prompts": [CLICK], "image_id": "mine"}, 404, "image"),
         (INFER, {**OF_MODEL, "class_filter": ["red"], "image": [OF_MODEL["image"]] * 2}, 422, "image"),
         ("/adapters/roboflow/model/add", {"model_id": "coco/3"}, 404, "coco/3"),
         ("/adapters/roboflow/model/clear", {}, 403, "LEXISEG_MODEL"),
     ],
-    ids=["no words", "two images", "no such model", "unloading"],
+    ids=["no words", "no image", "no such image", "two images", "no such model", "unloading"],
 )
 async def test_what_is_not_answered_is_refused_by_name(
     client: httpx.AsyncClient, path: str, body: Any, status: int, said: str
