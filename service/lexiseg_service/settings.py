@@ -28,7 +28,7 @@ BYTES_PER_POINT = 96  # in JSON, with all digits
 REDIS_URL = re.compile(r"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::[0-9]{1,5})?(?:/[0-9]*)?")  # after ://
 EVERY = "*"  # in a list: every name, origin or public host
 # Adapters of the default: their routes are below /adapters/NAME alone, and reach what POST /segment reaches.
-SAFE_ADAPTERS = ("hugging-face", "roboflow", "supervision", "x-anylabeling")
+SAFE_ADAPTERS = ("hugging-face", "roboflow", "supervision", "ultralytics", "x-anylabeling")
 AUTO = "auto"  # as many workers as cores and memory are enough for
 WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 

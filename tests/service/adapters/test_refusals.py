@@ -42,6 +42,10 @@ def of(text: str, content: bytes) -> dict[str, tuple[str, dict[str, Any]]]:
         "hugging-face": ("/adapters/hugging-face?classes=red", {"content": content}),
         "hugging-face, json": ("/adapters/hugging-face?classes=red", {"json": {"inputs": text}}),
         "supervision": ("/adapters/supervision/segment", form),
+        "ultralytics": (
+            "/adapters/ultralytics/predict",
+            {"files": {"file": content}, "data": {"classes": "red"}},
+        ),
         "kserve": ("/v2/models/colours/infer", {"json": {"inputs": tensors}}),
     }
 

@@ -44,18 +44,22 @@ def test_a_safe_adapter_answers_below_its_own_prefix_alone(name: str) -> None:
 
 URL = "https://example.org/a.png"
 ASKED_BY_URL: dict[str, tuple[str, dict[str, Any]]] = {
-    "hugging-face": ("?classes=red", {"inputs": URL, "parameters": {}}),
-    "roboflow": ("/sam3/concept_segment", {**CONCEPTS, "image": {"type": "url", "value": URL}}),
-    "supervision": ("/segment", {"image": {"url": URL}, "classes": ["red"]}),
-    "x-anylabeling": ("/v1/predict", {"model": "colours", "image": URL, "params": {"text_prompt": "red"}}),
+    "hugging-face": ("?classes=red", {"json": {"inputs": URL, "parameters": {}}}),
+    "roboflow": ("/sam3/concept_segment", {"json": {**CONCEPTS, "image": {"type": "url", "value": URL}}}),
+    "supervision": ("/segment", {"json": {"image": {"url": URL}, "classes": ["red"]}}),
+    "ultralytics": ("/predict?classes=red", {"files": {"source": (None, URL)}}),
+    "x-anylabeling": (
+        "/v1/predict",
+        {"json": {"model": "colours", "image": URL, "params": {"text_prompt": "red"}}},
+    ),
 }
 
 
 @pytest.mark.parametrize("name", SAFE_ADAPTERS)
 async def test_a_safe_adapter_fetches_by_the_settings_of_all_alone(name: str) -> None:
-    path, body = ASKED_BY_URL[name]
+    path, sent = ASKED_BY_URL[name]
     async with adapted(name) as client:
-        answer = await client.post(f"/adapters/{name}{path}", json=body)
+        answer = await client.post(f"/adapters/{name}{path}", **sent)
 
     assert "url-fetch-off" in answer.text
 

@@ -138,7 +138,7 @@ async def read_form_with_file(request: Request, limits: Limits, open_file: Calla
         TooLarge: one of its texts is too long.
         NotReady: the disk is full.
     """
-    return await _form(request, limits, partial(_ParserToFile, open_file=open_file))
+    return await read_form(request, limits, partial(_ParserToFile, open_file=open_file))
 
 
 def kind_of(request: Request) -> str:
@@ -150,7 +150,7 @@ def kind_of(request: Request) -> str:
 
 
 async def _read_multipart(request: Request, limits: Limits) -> tuple[Question, ImageSource]:
-    form = await _form(request, limits)
+    form = await read_form(request, limits)
     try:
         files = [value for value in form.getlist("image") if isinstance(value, UploadFile)]
         if len(files) != 1:
@@ -189,7 +189,13 @@ def _what_came(form: FormData, files: int) -> str:
     return f"{files} files" + (f", and one in {others[0][:80]!r}" if others and not files else "")
 
 
-async def _form(request: Request, limits: Limits, parser_of: Callable[..., _FormParser] = _FormParser) -> FormData:
+async def read_form(request: Request, limits: Limits, parser_of: Callable[..., _FormParser] = _FormParser) -> FormData:
+    """A form with its files in memory; the caller closes it.
+
+    Raises:
+        MalformedRequest: the form is damaged.
+        TooLarge: one of its texts is too long.
+    """
     parser = parser_of(
         request.headers,
         request.stream(),
