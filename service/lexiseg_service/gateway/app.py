@@ -17,7 +17,7 @@ from starlette.types import Lifespan
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.heads.collection import open_heads
-from lexiseg_service.gateway.parts import joined
+from lexiseg_service.gateway.parts import Part, joined
 from lexiseg_service.gateway.rest import (
     data_routes,
     export_routes,
@@ -35,7 +35,6 @@ from lexiseg_service.gateway.rest.openapi import complete, secure
 from lexiseg_service.gateway.rest.paths import serve
 from lexiseg_service.gateway.rest.stream_routes import OpenStreams
 from lexiseg_service.gateway.rpc.server import MoreService, gateway_server
-from lexiseg_service.gateway.trainings.trainings import Trainings
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.video import VideoService
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
@@ -53,6 +52,11 @@ if TYPE_CHECKING:
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 LICENCE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}  # of the code; weights have their own
 DESCRIPTION = "Send an image and words, get masks: open-vocabulary segmentation."
+
+
+def parts_of_gateway() -> tuple[Part, ...]:
+    """Those that are installed, and trainings."""
+    return (*joined(), training_routes.PART)
 
 
 def create_app(
@@ -85,8 +89,7 @@ def create_app(
     use_case = UseCase(backend, vocabularies, settings, fetcher, access.fetched, open_heads(settings, metrics))
     video = VideoService(use_case, settings, metrics, access)
     streams = OpenStreams(video, settings, access.streams)
-    parts = {part.name: part.open(settings, use_case, access, metrics) for part in joined()}
-    trainings = None if settings.trainings is None else Trainings(settings.trainings, settings, use_case, metrics)
+    parts = {part.name: part.open(settings, use_case, access, metrics) for part in parts_of_gateway()}
     more_services: list[MoreService] = []
     bodies = middleware.BodyClock()
 
@@ -103,7 +106,6 @@ def create_app(
     app.state.client_limits = access.limits
     app.state.streams = streams
     app.state.parts = parts
-    app.state.trainings = trainings
     app.state.grpc = grpc
     app.state.more_services = more_services
     app.state.adapters = []
@@ -128,15 +130,11 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     running = [part for part in state.parts.values() if part is not None]
     for part in running:
         await part.start()
-    if state.trainings is not None:
-        await state.trainings.start()
     async with AsyncExitStack() as adapters:
         for each in state.adapters:
             if each.adapter.running is not None:
                 await adapters.enter_async_context(each.adapter.running)
         yield
-    if state.trainings is not None:
-        await state.trainings.close()
     for part in reversed(running):
         await part.close()
     await state.streams.close()
@@ -182,8 +180,7 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
         vocabulary_routes.router,
         head_routes.router,
         stream_routes.router,
-        *(part.router for part in joined()),
-        training_routes.router,
+        *(part.router for part in parts_of_gateway()),
         data_routes.router,
     ]
     unversioned = [probe_routes.router, pages.router, export_routes.router]
@@ -204,6 +201,6 @@ def described(app: FastAPI, open_paths: Container[str], *, keys_needed: bool) ->
         routes=app.routes,
         license_info=LICENCE,
     )
-    complete(schema, [model for part in joined() for model in part.schemas])
+    complete(schema, [model for part in parts_of_gateway() for model in part.schemas])
     secure(schema, open_paths, needed=keys_needed)
     return schema

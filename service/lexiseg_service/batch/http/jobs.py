@@ -210,6 +210,10 @@ class Jobs:
             raise UnknownJob("there is no such job of this key; it may have been removed")
         return job, progress
 
+    async def standing(self, identity: str, caller: Caller) -> dict[str, Any]:
+        """The output of a job of a caller. Raises UnknownJob: no such job of that key."""
+        return self.output(*await self.find(identity, caller))
+
     async def list_all(self, caller: Caller) -> list[tuple[Job, Progress]]:
         """The jobs of a caller, the oldest first."""
         jobs = [job for job in await ask_ledger(self._ledger.jobs) if job.owner == caller.owner]

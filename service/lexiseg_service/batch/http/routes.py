@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -19,7 +20,7 @@ from lexiseg_service.errors import InvalidValue, NotReady, SwitchedOff, UnknownJ
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.parts import Part
 from lexiseg_service.gateway.rest import uploads
-from lexiseg_service.gateway.rest.events import MEDIA_TYPE, Seen, followed
+from lexiseg_service.gateway.rest.events import MEDIA_TYPE, followed
 from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, REQUEST_ID, problems
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
@@ -87,8 +88,7 @@ async def list_jobs(request: Request) -> Response:
 )
 async def get_job(request: Request, identity: Identity) -> Response:
     """Return where a job stands: pictures done and failed, pictures a minute, time left."""
-    jobs = jobs_of(request)
-    return as_json(jobs.output(*await jobs.find(identity, caller_of(request))))
+    return as_json(await jobs_of(request).standing(identity, caller_of(request)))
 
 
 @router.get(
@@ -144,13 +144,7 @@ def _streamed(request: Request, content: Iterator[bytes], media_type: str, heade
 )
 async def get_events(request: Request, identity: Identity) -> Response:
     """Send where the job stands, whenever that changes, until it is done."""
-    jobs, caller = jobs_of(request), caller_of(request)
-
-    async def look() -> Seen:
-        now = jobs.output(*await jobs.find(identity, caller))
-        return Seen(now, now["state"] == "done")
-
-    return await followed(request, look, "progress")
+    return await followed(request, partial(jobs_of(request).standing, identity, caller_of(request)), "progress")
 
 
 @router.delete(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -19,16 +19,18 @@ POLL_SECONDS = 1.0  # between two looks
 PING_SECONDS = 10  # the edge ends a response that is silent for longer than 20
 
 
-class Seen(NamedTuple):
-    """What one look found."""
-
-    output: Mapping[str, Any]  # the data of the next event, if it has changed
-    is_over: bool
-    before: Sequence[ServerSentEvent] = ()  # events that come before it
+Look = Callable[[], Awaitable[Mapping[str, Any]]]
+Log = Callable[[], Awaitable[bytes]]
 
 
-async def followed(request: Request, look: Callable[[], Awaitable[Seen]], going_on: str) -> Response:
-    """Events named `going_on` at each change, and `done` at the end; a HEAD request gets the headers alone.
+async def followed(request: Request, look: Look, going_on: str, log: Log | None = None) -> Response:
+    """Events named `going_on` at each change, `log` with what is new there, and `done` at the end.
+
+    Args:
+        request: of a client; HEAD gets the headers alone.
+        look: where the work stands, the data of events; `ended` is null until it is over.
+        going_on: name of the events before its end.
+        log: the end of what it prints.
 
     Raises:
         ServiceError: the first look's; a later one ends the events where what it looks at was removed.
@@ -36,20 +38,25 @@ async def followed(request: Request, look: Callable[[], Awaitable[Seen]], going_
     first = await look()
     if request.method == "HEAD":
         return Response(media_type=MEDIA_TYPE)
-    return EventSourceResponse(_events(first, look, going_on), ping=PING_SECONDS)
+    return EventSourceResponse(_events(first, look, going_on, log), ping=PING_SECONDS)
 
 
-async def _events(seen: Seen, look: Callable[[], Awaitable[Seen]], going_on: str) -> AsyncIterator[ServerSentEvent]:
+async def _events(
+    output: Mapping[str, Any], look: Look, going_on: str, log: Log | None
+) -> AsyncIterator[ServerSentEvent]:
     told: Mapping[str, Any] = {}
+    printed = b""
     with suppress(UnknownJob, UnknownTraining):  # it was removed
         while True:
-            for event in seen.before:
-                yield event
-            if seen.output != told:
-                yield ServerSentEvent(orjson.dumps(seen.output).decode(), event="done" if seen.is_over else going_on)
-            if seen.is_over:
+            before, printed = printed, b"" if log is None else await log()
+            if printed != before:
+                yield ServerSentEvent(printed.removeprefix(before).decode(errors="replace"), event="log")
+            is_over = output["ended"] is not None
+            if output != told:
+                yield ServerSentEvent(orjson.dumps(output).decode(), event="done" if is_over else going_on)
+            if is_over:
                 return
-            told, seen = seen.output, seen._replace(before=())
+            told = output
             await asyncio.sleep(POLL_SECONDS)
             with suppress(NotReady):
-                seen = await look()
+                output = await look()

@@ -158,13 +158,8 @@ def _features_for(request: Request) -> list[str]:
     """The optional parts of the service that are on, and that the caller may use."""
     state, caller = request.app.state, caller_of(request)
     may_train = caller.admin or not caller.owner
-    parts = {name: part is not None for name, part in state.parts.items()}
-    is_on = {
-        **parts,
-        "heads": bool(use_case_of(request).teaching.stores),
-        "trainings": state.trainings is not None and may_train,
-    }
-    return [name for name, on in is_on.items() if on]
+    is_on = {**state.parts, "heads": use_case_of(request).teaching.stores}
+    return [name for name, on in is_on.items() if on and (may_train or name != "trainings")]
 
 
 @router.get(

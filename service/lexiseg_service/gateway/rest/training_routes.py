@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
-from sse_starlette import ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
 from lexiseg_service.errors import InvalidValue, SwitchedOff, UnknownTraining
+from lexiseg_service.gateway.parts import Part
 from lexiseg_service.gateway.rest import uploads
-from lexiseg_service.gateway.rest.events import MEDIA_TYPE, Seen, followed
+from lexiseg_service.gateway.rest.events import MEDIA_TYPE, followed
 from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, problems
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of
 from lexiseg_service.gateway.trainings.schemas import TrainingInput, TrainingList, TrainingOutput
-from lexiseg_service.gateway.trainings.training import ENDED
 from lexiseg_service.gateway.trainings.trainings import Trainings
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 
+NAME = "trainings"
 router = APIRouter(tags=["trainings"])
 Identity = Annotated[
     str, Path(description="training id, from the answer of `POST /v1/trainings`", examples=["3f2504e04f8911d39a0c0305"])
@@ -79,8 +80,7 @@ async def list_trainings(request: Request) -> Response:
 )
 async def get_training(request: Request, identity: Identity) -> Response:
     """Return where a training stands, and at its end the figures before and after."""
-    trainings = _trainings(request)
-    return as_json(trainings.output(*await trainings.find(identity, caller_of(request))))
+    return as_json(await _trainings(request).standing(identity, caller_of(request)))
 
 
 @router.get(
@@ -111,17 +111,8 @@ async def get_training_log(request: Request, identity: Identity) -> Response:
 async def get_training_events(request: Request, identity: Identity) -> Response:
     """Send where the training stands and what it prints, until it ends."""
     trainings, caller = _trainings(request), caller_of(request)
-    printed = b""
-
-    async def look() -> Seen:
-        nonlocal printed
-        training, standing = await trainings.find(identity, caller)
-        before, printed = printed, await trainings.log(identity, caller)
-        new = printed.removeprefix(before).decode(errors="replace")
-        log = [ServerSentEvent(new, event="log")] if printed != before else []
-        return Seen(trainings.output(training, standing), standing.state in ENDED, log)
-
-    return await followed(request, look, "state")
+    look, log = partial(trainings.standing, identity, caller), partial(trainings.log, identity, caller)
+    return await followed(request, look, "state", log)
 
 
 @router.delete(
@@ -137,10 +128,11 @@ async def delete_training(request: Request, identity: Identity) -> Response:
 
 
 def _trainings(request: Request) -> Trainings:
-    trainings: Trainings | None = request.app.state.trainings
+    trainings: Trainings | None = request.app.state.parts[NAME]
     if trainings is None:
         raise SwitchedOff("trainings are switched off here; an operator switches them on by LEXISEG_TRAININGS=FOLDER")
     return trainings
 
 
 answer_head(router)
+PART = Part(NAME, router, [TrainingInput], Trainings.opened)

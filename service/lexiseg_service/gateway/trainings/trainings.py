@@ -7,23 +7,24 @@ import re
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, get_args
 
 import structlog
 
 from lexiseg_service.errors import InvalidValue, NotReady, QueueFull, RateLimited, UnknownTraining
-from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.times import rfc3339
 from lexiseg_service.gateway.trainings.schemas import TrainingInput
-from lexiseg_service.gateway.trainings.training import ENDED, Standing, Training, TrainingFolder
-from lexiseg_service.gateway.trainings.watch import ALIVE_SECONDS, watch
+from lexiseg_service.gateway.trainings.training import ENDED, Standing, State, Training, TrainingFolder
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE_FILE, unpacked_bytes
 from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE
+from lexiseg_service.watch.background import Disk, TrainingsSeen
 from lexiseg_service.watch.metrics import Metrics
 
 logger = structlog.get_logger("lexiseg.trainings")
@@ -35,6 +36,7 @@ UNPACKED = 4  # times the bytes of the largest archive, for what is in it
 MAX_LOG_BYTES = 2**20  # of the end of a log
 RETRY_SECONDS = 30
 DAY = 86_400.0  # seconds
+ALIVE_SECONDS = 60.0  # since the last sign of a trainer, which gives one every few seconds
 SWEEP_SECONDS = 600.0  # between looks for trainings that have expired
 
 
@@ -47,7 +49,14 @@ class Trainings:
         self._settings = settings
         self._use_case = use_case
         self._sweeping: asyncio.Task[None] | None = None
-        metrics.trainings = lambda: watch(self._folder)
+        metrics.trainings = self._seen
+
+    @classmethod
+    def opened(
+        cls, settings: Settings, use_case: UseCase, _access: AccessControl, metrics: Metrics
+    ) -> Trainings | None:
+        """Those of the settings; None: they are switched off."""
+        return None if settings.trainings is None else cls(settings.trainings, settings, use_case, metrics)
 
     async def start(self) -> None:
         """Begin to look for trainings that have expired."""
@@ -153,6 +162,10 @@ class Trainings:
             raise UnknownTraining("there is no such training of this key; it may have been removed")
         return training, await asyncio.to_thread(self._folder.standing, identity)
 
+    async def standing(self, identity: str, caller: Caller) -> dict[str, Any]:
+        """The output of a training of a caller. Raises UnknownTraining: no such training of that key."""
+        return self.output(*await self.find(identity, caller))
+
     async def list_all(self, caller: Caller) -> list[tuple[Training, Standing]]:
         """The trainings of a caller, the oldest first."""
         return [each for each in await asyncio.to_thread(self._all) if each[0].owner == caller.owner]
@@ -197,6 +210,23 @@ class Trainings:
             "found": standing.found,
             "figures": standing.figures,
         }
+
+    def _seen(self) -> TrainingsSeen | None:
+        """What metrics show of the folder; None: it cannot be read."""
+        try:
+            disk = shutil.disk_usage(self._folder.root)
+        except OSError:
+            return None
+        trainings = self._all()
+        waiting = [training.created for training, standing in trainings if standing.state == "waiting"]
+        states = Counter(standing.state for _, standing in trainings)
+        since = self._folder.seconds_since_beat()
+        return TrainingsSeen(
+            {state: states[state] for state in get_args(State)},
+            max(0.0, time.time() - min(waiting)) if waiting else 0.0,
+            since is not None and since <= ALIVE_SECONDS,
+            Disk(disk.free, disk.total),
+        )
 
 
 def _end_of(path: Path) -> bytes:
