@@ -128,7 +128,7 @@ def row(model: AvailableModel) -> str:
     figures = ", ".join(f"{name} {model.figures[name]:.1f}" for name in shown)
     cells = (
         *(f"`{model.name}`", model.backbone, hub, f"{model.download_mb:,} MB", f"{model.memory_mb:,} MB"),
-        *(f"{model.commercial_use}: {model.licence}", figures or "-", model.proven),
+        *(f"{model.commercial_use}: {model.licence}", figures or "-", model.proven, model.forward_equal),
     )
     return f"| {' | '.join(cells)} |"
 

@@ -44,6 +44,9 @@ class AvailableModel(StrictModel):
     proven: Literal["yes", "not yet"] = Field(
         "not yet", description="whether it ran with the authors' weights and came near the published figures"
     )
+    forward_equal: Literal["yes", "no"] = Field(
+        "no", description="whether its forward pass equals the released code, on random weights"
+    )
     further: str = Field("", description="figures that need more than the released weights, and their requirements")
     card: dict[str, Any] = Field(default_factory=dict, exclude=True, description="changes to the method's card")
     check: dict[str, float] = Field(

@@ -72,14 +72,26 @@ def test_nothing_is_imported_where_there_are_no_pictures(
     ("name", "dataset", "message"),
     [
         ("nobody", "voc21", "no published model 'nobody'; known: tiny, "),
-        ("dense-clip", "camvid", "nobody published a figure of dense-clip on 'camvid'; published are those on voc21, "),
-        ("tiny", "voc21", "nobody published a figure of tiny on 'voc21'; there is none on any data set"),
+        ("dense-clip", "camvid", "the protocol tcl does not cover 'camvid'; it covers voc21, "),
+        ("tiny", "pictures", "the protocol tcl does not cover 'pictures'; it covers voc21, "),
     ],
 )
-def test_what_has_no_published_figure_is_refused(
+def test_what_no_protocol_covers_is_refused(
     lexiseg: CommandLine, root: Path, name: str, dataset: str, message: str
 ) -> None:
     outcome = lexiseg("models", "prove", name, "--dataset", dataset, "--root", root)
 
     assert outcome.status != 0
     assert message in outcome.err
+
+
+def test_a_model_without_a_protocol_of_its_own_is_measured_by_tcls(
+    lexiseg: CommandLine, root: Path, tmp_path: Path
+) -> None:
+    out = ("--out", tmp_path / "proofs.jsonl", "--progress", tmp_path / "progress")
+
+    outcome = lexiseg("models", "prove", "tiny", "--dataset", "voc21", "--root", root, *out)
+
+    assert outcome.status == 0, outcome.err
+    assert "tiny on voc21, protocol tcl: mIoU" in outcome.out
+    assert "the list has 64.70 by rules of its own (measured here, " in outcome.out

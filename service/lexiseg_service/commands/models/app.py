@@ -87,7 +87,8 @@ def list_available(
             "commercial use": model.commercial_use,
             "licence": model.licence,
             "figures": f"{figures or 'not published'} ({model.source})",
-            "proven": f"ran on the authors' weights: {model.proven}",
+            "proven": f"run on the authors' weights: {model.proven}",
+            "forward": f"equal to released code: {model.forward_equal}",
             "command": model.command,
             **({"further": model.further} if model.further else {}),
         }
