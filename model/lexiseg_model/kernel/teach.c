@@ -13,9 +13,11 @@ typedef struct {
     double strength, scale, most;
 } Lessons;
 
-/* The pictures from which what is learned counts for half, beside words: the best of these is chosen. */
-static const double HALVES[] = {0, 0.5, 1, 2, 4};
-enum { CHOICES = sizeof HALVES / sizeof *HALVES };
+/* The pictures from which what is learned counts for half, beside words: the best of these is chosen, one of the last
+ * only where classes that enough pictures show gain by it, too. Infinite: words alone. */
+static const double HALVES[] = {0, 0.5, 1, 2, 4, INFINITY, 32, 16, 8};
+enum { CHOICES = sizeof HALVES / sizeof *HALVES, DOUBTFUL = 5, ENOUGH = 3 };
+#define GAIN 0.01 /* of the mean IoU, that a doubt needs */
 
 typedef struct {
     int64_t wide, across;  /* f and the targets of a group, rounded up to vectors */
@@ -198,10 +200,9 @@ static double trust(const Lessons *of, int64_t part, int64_t class, double half)
 }
 
 /* The IoU of each class with these pictures for half, by what the heads of the other folds give (`learned` [n, k]); words
- * alone if there are no `learned`. `table` [k + 1, k + 1] is room. Returns the sum over the classes that are shown. */
-static double measure(const Lessons *of, const float *learned, double half, double *table, double *iou) {
+ * alone if there are no `learned`. `table` [k + 1, k + 1] is room. */
+static void measure(const Lessons *of, const float *learned, double half, double *table, double *iou) {
     int64_t k = of->k, labels = k + 1;
-    double sum = 0;
     memset(table, 0, (size_t)(labels * labels) * sizeof(double));
     for (int64_t i = 0; i < of->n; i++) {
         int64_t won = k;
@@ -220,15 +221,22 @@ static double measure(const Lessons *of, const float *learned, double half, doub
         double all = -table[c * labels + c];
         for (int64_t other = 0; other < labels; other++) all += table[c * labels + other] + table[other * labels + c];
         iou[c] = all > 0 ? table[c * labels + c] / all : 0;
-        if (of->shown[c]) sum += iou[c];
     }
-    return sum;
+}
+
+/* The mean IoU of the classes that at least so many pictures show; 0 if there are none. */
+static double mean_of(const Lessons *of, const double *iou, int32_t least) {
+    double sum = 0;
+    int64_t count = 0;
+    for (int64_t c = 0; c < of->k; c++)
+        if (of->shown[c] >= least) sum += iou[c], count++;
+    return count ? sum / (double)count : 0;
 }
 
 /* Choose how far learned classes replace their words, by the cells that their heads did not see, and apply it. */
 static void choose(const Lessons *of, float *learned, double *table, float *directions, float *text, double *iou) {
     int64_t k = of->k, f = of->f;
-    double best = -1, half = 0, *words = iou, *taught = iou + k, *tried = table + (k + 1) * (k + 1);
+    double best = -1, sure = 0, half = 0, *words = iou, *taught = iou + k, *tried = table + (k + 1) * (k + 1);
     for (int64_t i = 0; i < of->n; i++)
         for (int64_t c = 0; c < k; c++) {
             const float *direction = directions + ((1 + of->fold[i]) * k + c) * f;
@@ -236,9 +244,12 @@ static void choose(const Lessons *of, float *learned, double *table, float *dire
         }
     measure(of, NULL, 0, table, words);
     for (int64_t choice = 0; choice < CHOICES; choice++) {
-        double sum = measure(of, learned, HALVES[choice], table, tried);
-        if (sum <= best) continue;
-        best = sum, half = HALVES[choice];
+        measure(of, learned, HALVES[choice], table, tried);
+        double mean = mean_of(of, tried, 1), of_sure = mean_of(of, tried, ENOUGH);
+        if (choice == DOUBTFUL) best += GAIN, sure += GAIN;
+        if (mean <= best || (choice >= DOUBTFUL && of_sure <= sure)) continue;
+        best = mean, half = HALVES[choice];
+        if (choice < DOUBTFUL) sure = of_sure;
         memcpy(taught, tried, (size_t)k * sizeof(double));
     }
     for (int64_t c = 0; c < k; c++) {

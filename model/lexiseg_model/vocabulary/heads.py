@@ -148,10 +148,10 @@ class Head:
         object.__setattr__(self, "version", hashlib.sha256(self.to_bytes()).hexdigest()[:12])
 
     def learned(self) -> tuple[Learned | None, ...]:
-        """What each class carries in a vocabulary; None for a class that no picture shows."""
+        """What each class carries in a vocabulary; None for a class that has the score of its words alone."""
         return tuple(
-            Learned(direction.tobytes(), float(text), self.digest) if entry.pictures else None
-            for entry, direction, text in zip(self.classes, self.directions, self.text, strict=True)
+            Learned(direction.tobytes(), float(text), self.digest) if text < 1 else None
+            for direction, text in zip(self.directions, self.text, strict=True)
         )
 
     def to_bytes(self) -> bytes:

@@ -7,7 +7,7 @@ but its own. Lessons in which a class was not looked for say nothing about it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +22,11 @@ STRENGTH = 2.2  # of the ridge, in variances of each feature; divided by the num
 SCALE = 10.0  # logits between a class and the others, where the cells fit it exactly
 MAX_TEXT = 10.0  # logits by words count up to here
 WORDS_PICTURES = 10  # pictures from which a class's words count for half
-HALVES = 0.0, 0.5, 1.0, 2.0, 4.0  # pictures from which what is learned counts for half, beside words; also in teach.c
+# Pictures from which what is learned counts for half, beside words (infinite: words alone); also in teach.c.
+HALVES = 0.0, 0.5, 1.0, 2.0, 4.0
+DOUBTFUL = np.inf, 32.0, 16.0, 8.0  # taken where classes that enough pictures show gain, too
+ENOUGH = 3  # pictures
+GAIN = 0.01  # of the mean IoU, that a doubt needs
 FOLDS = 20  # of the report; up to so many pictures, each is left out on its own
 WANTED = 10  # pictures of a class from which more of them gain little
 TINY = 1e-6  # beside weights whose sum is 1
@@ -140,22 +144,38 @@ def _cautious(learnt: Learnt) -> Learnt:
 def _learn(cells: Cells) -> Learnt:
     """Each learned class has a share of its words' score left, by the number of its pictures; of several
     ways to share the one is chosen whose cells are found best by heads that did not see them."""
-    k = cells.text.shape[1]
     whole, *others = _directions(cells)
     words = np.clip(np.nan_to_num(cells.text, nan=-np.inf), -MAX_TEXT, MAX_TEXT)
     learned = cells.factors * words
     for fold, other in enumerate(others):
         learned[cells.fold == fold] += cells.features[cells.fold == fold] @ other.T
-    before, found, half = _iou(cells, cells.text), np.zeros(k), HALVES[0]
-    for number, choice in enumerate(HALVES):
-        trusted = _trust(cells.shown[1 + cells.fold], choice)
-        iou = _iou(cells, np.where(np.isnan(cells.text), np.nan, trusted * learned + (1 - trusted) * words))
-        if not number or iou[cells.shown[0] > 0].sum() > found[cells.shown[0] > 0].sum():
-            found, half = iou, choice
+    by_half = {}
+    for half in HALVES + DOUBTFUL:
+        trusted = _trust(cells.shown[1 + cells.fold], half)
+        by_half[half] = _iou(cells, np.where(np.isnan(cells.text), np.nan, trusted * learned + (1 - trusted) * words))
+    half = _best_half(by_half, cells.shown[0])
     share = _trust(cells.shown[0], half)
     directions = (share[:, None] * whole).astype(np.float32)
     text = (share * cells.factors + 1 - share).astype(np.float32)
-    return Learnt(directions, text, np.array([before, found]), cells.shown[0])
+    return Learnt(directions, text, np.array([_iou(cells, cells.text), by_half[half]]), cells.shown[0])
+
+
+def _best_half(by_half: Mapping[float, Numbers], shown: NDArray[np.int32]) -> float:
+    """The choice with the best IoU [K] on pictures that were left out, of classes that so many pictures [K] show.
+
+    Few pictures make each of them look worse than all of them are, so a doubt needs a gain of classes with enough.
+    """
+    means = {half: iou[shown > 0].mean() for half, iou in by_half.items()}
+    best = max(HALVES, key=lambda half: means[half])
+    enough = shown >= ENOUGH
+    doubts = [
+        half
+        for half in DOUBTFUL
+        if enough.any()
+        and means[half] > means[best] + GAIN
+        and by_half[half][enough].mean() > by_half[best][enough].mean() + GAIN
+    ]
+    return max(doubts, key=lambda half: means[half], default=best)
 
 
 def _trust(shown: NDArray[np.int32], half: float) -> Numbers:

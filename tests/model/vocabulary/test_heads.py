@@ -68,6 +68,21 @@ def test_a_class_without_pictures_keeps_the_score_of_its_words() -> None:
     assert head.classes[2].wants > 0
 
 
+def test_classes_that_words_find_better_keep_the_score_of_their_words() -> None:
+    def known_by_words(seed: int) -> Lesson:
+        rng = np.random.default_rng(seed)
+        taught = lesson(seed)
+        text = (taught.labels[:, None] == [MUG, PLATE]) - 0.5
+        misleading = np.append(rng.normal(0, 1, (len(text), 8)), np.ones((len(text), 1)), 1)
+        return replace(taught, cells=misleading.astype(np.float16), text=text.astype(np.float16))
+
+    head = solve([known_by_words(seed) for seed in range(2)], CLASSES)
+    sure_head = solve([known_by_words(seed) for seed in range(4)], CLASSES)
+
+    assert None not in head.learned(), "two pictures say too little against a third"
+    assert sure_head.learned() == (None, None)
+
+
 @pytest.mark.parametrize("kind", [Lesson, Head])
 def test_a_lesson_and_a_head_are_read_as_they_were_kept(kind: type[Lesson] | type[Head]) -> None:
     kept = (lesson() if kind is Lesson else solve([lesson(0), lesson(1)], CLASSES)).to_bytes()

@@ -84,11 +84,11 @@ function described({ rules: { teaching } }, { kept, shown, iou }) {
 /** A question with the classes of its head first, each with what it has `learned`. */
 export async function withHead(engine, question) {
   if (!question.head) return question;
-  const { kept, directions, factors, shown } = await opened(engine, question.head.split("@")[0]);
+  const { kept, directions, factors } = await opened(engine, question.head.split("@")[0]);
   const own = question.classes.map(entryOf);
   const taught = kept.classes.map((one, i) => {
     const [begin, end] = [i, i + 1].map((place) => (place * directions.length) / kept.classes.length);
-    const learned = shown[i] ? { direction: directions.subarray(begin, end), factor: factors[i] } : null;
+    const learned = factors[i] < 1 ? { direction: directions.subarray(begin, end), factor: factors[i] } : null;
     return { ...one, learned, threshold: own.find(isNamed(one.name))?.threshold };
   });
   return { ...question, classes: [...taught, ...own.filter(({ name }) => !kept.classes.some(isNamed(name)))] };
