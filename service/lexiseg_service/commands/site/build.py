@@ -30,7 +30,7 @@ from lexiseg_service.settings import Settings
 
 MAX_PIXELS = 24_000_000  # of a picture; larger ones are made smaller, as browsers run out of memory
 MAX_BYTES = 200_000_000
-ENGINE = 'import * as engine from "./engine/{}.js"'
+ENGINE = re.compile(r'(?<=import \* as engine from ")(\.\.?/engine)/server\.js(?=")')
 LATER = {"model/tower.onnx", "model/tokens.json", "model/reading.onnx"}  # loaded when a word needs them
 # The page connects to its own origin only, and to a server that is named.
 POLICY = (
@@ -113,8 +113,8 @@ def copy_page(out: Path, server: str | None = None) -> None:
     for name in SAMPLES:
         with suppress(NoSample):  # its package is not installed, and the page hides the example
             (out / "playground" / name).write_bytes(photograph(name))
-    for script in (out / "playground").glob("*.js"):
-        script.write_text(script.read_text().replace(ENGINE.format("server"), ENGINE.format("browser")))
+    for script in (out / "playground").rglob("*.js"):
+        script.write_text(ENGINE.sub(r"\1/browser.js", script.read_text()))
     (out / "offline.js").write_text((out / "playground/engine/offline.js").read_text())
     (out / "playground/engine/offline.js").unlink()
     page = (out / "playground/index.html").read_text(encoding="utf-8")

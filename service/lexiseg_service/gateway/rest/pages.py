@@ -26,7 +26,7 @@ from lexiseg_service.image.samples import SAMPLES, NoSample, photograph
 WEB = Path(__file__).resolve().parents[2] / "web"
 PLAYGROUND = WEB / "playground"
 MASKS = "masks"  # the folder of the kernel
-_OWN = [path for room in (".", "formats", MASKS) for path in (PLAYGROUND / room).glob("*.js")]
+_OWN = [path for path in PLAYGROUND.rglob("*.js") if path.parent.name != "engine"]  # the site's are in that folder
 SCRIPTS = ("engine/server.js", *sorted(path.relative_to(PLAYGROUND).as_posix() for path in _OWN))
 KERNEL = f"/playground/{MASKS}/kernel.wasm"
 WORKER = "painter.js"

@@ -14,7 +14,7 @@ const questionFromAddress = (async () => JSON.parse(decodeURIComponent(location.
   .catch(() => ({ words: [] }));
 
 // Not awaited before there is a picture. Imported side by side: answer.js imports view.js, which would cost a second round trip.
-const viewLoaded = Promise.all([import("./answer.js"), import("./view.js"), import("./edit.js"), import("./project.js"), import("./teaching.js")]);
+const viewLoaded = Promise.all([import("./answer.js"), import("./view.js"), import("./edit.js"), import("./project/project.js"), import("./project/teaching.js")]);
 const project = () => viewLoaded.then((modules) => modules[3]);
 
 window.addEventListener("unhandledrejection", (event) => { // of imports and downloads of example pictures
@@ -42,13 +42,13 @@ persist("key", offerAgain);
 $("server").value = document.body.dataset.server ?? "";
 persist("server", () => null);
 $("export").addEventListener("click", async ({ target }) => {
-  if (target.type === "button") (await import("./export.js")).act(target);
+  if (target.type === "button") (await import("./project/export.js")).act(target);
 });
 const names = Object.keys(JSON.parse(document.body.dataset.formats)); // of a server's formats
 $("to").append(...names.map((name) => new Option(name)));
 $("formats").hidden = !names.length;
 $("export-project").addEventListener("click", async () => {
-  (await project()).later("The export", async () => (await import("./export.js")).exportProject());
+  (await project()).later("The export", async () => (await import("./project/export.js")).exportProject());
 });
 
 /** Fills a menu with names, after its default entry; what is chosen stays where it is offered. */
@@ -156,7 +156,7 @@ for (const [id, act] of Object.entries(takers)) {
 }
 page.addEventListener("file", ({ detail }) => openPicture(detail));
 
-$("many").addEventListener("toggle", () => engine.remote && import("./jobs.js"), { once: true });
+$("many").addEventListener("toggle", () => engine.remote && import("./project/jobs.js"), { once: true });
 
 const modes = $("modes").elements.mode;
 
@@ -179,7 +179,7 @@ function showTab(mode) {
 page.addEventListener("tab", ({ detail }) => showTab(detail));
 $("modes").addEventListener("change", () => showTab(modes.value));
 
-const video = () => viewLoaded.then(() => import("./video.js"));
+const video = () => viewLoaded.then(() => import("./video/video.js"));
 
 async function openClip(file) {
   removeExampleWords();

@@ -56,7 +56,7 @@ def test_a_page_asks_for_no_jobs_where_they_are_off(context: BrowserContext, loc
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url.rpartition("/")[2]))
 
-    with page.expect_response("**/playground/jobs.js"):
+    with page.expect_response("**/playground/project/jobs.js"):
         page.evaluate("document.getElementById('many').open = true")
     add(page, "sky")
 

@@ -41,7 +41,7 @@ HELD = """async () => {
 
 # Whether the browser has noted answers with what was learned, of all that is not reviewed.
 ANSWERED = """async () => {
-    const { load } = await import("/playground/store.js");
+    const { load } = await import("/playground/project/store.js");
     return (await load()).every(({ doc, taught }) => doc.isReviewed ? taught : JSON.parse(doc.asked).head);
 }"""
 

@@ -22,7 +22,7 @@ WORDS = ("sky", "no: #such", "a & b: 'flower'|flower", "background")
 FILES = {"caf\N{LATIN SMALL LETTER E WITH ACUTE} 1.jpg": "china", " #two.png": "flower", "two.jpg": "chelsea"}
 STEMS = ("caf\N{LATIN SMALL LETTER E WITH ACUTE} 1", "_two", "two")
 FOUND = """async () => {
-    const { all } = await import("/playground/project.js");
+    const { all } = await import("/playground/project/project.js");
     return all().map(({ doc }) => doc.segments.map(({ label, area }) => [label, area]));
 }"""
 

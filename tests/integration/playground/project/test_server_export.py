@@ -20,7 +20,7 @@ FLOWER = pictures.encoded(pictures.small("flower", 96), "PNG")
 FILES = {"china.jpg": CHINA, "caf\N{LATIN SMALL LETTER E WITH ACUTE} 1.png": FLOWER}
 MASKS = """async () => {
     const { shownOf } = await import("/playground/answer.js");
-    const { all } = await import("/playground/project.js");
+    const { all } = await import("/playground/project/project.js");
     return all().map(({ doc }) => shownOf(doc).map(({ label, mask }) => [label, mask]));
 }"""
 

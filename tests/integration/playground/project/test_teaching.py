@@ -27,7 +27,7 @@ WORD = "gizmo"  # the model knows none
 
 # Whether the browser has noted that a picture taught.
 KEPT = """async () => {
-    const { load } = await import("/playground/store.js");
+    const { load } = await import("/playground/project/store.js");
     return (await load()).some(({ taught }) => taught);
 }"""
 

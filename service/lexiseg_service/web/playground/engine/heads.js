@@ -3,7 +3,7 @@
 
 import { learnedOf, lessonOf } from "../masks/kernel.js";
 import { mapOf } from "../masks/runs.js";
-import * as store from "../store.js";
+import * as store from "../project/store.js";
 import { bankOf } from "./semantic.js";
 
 const HEADS = "heads"; // name of the note with all heads by name

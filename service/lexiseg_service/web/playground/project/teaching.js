@@ -1,9 +1,9 @@
 // Teaching: what reviewed pictures show is learned after each change of them, as a head under a name; the others are then answered with it.
 
-import { shownOf } from "./answer.js";
-import * as engine from "./engine/server.js";
-import { stacked } from "./document.js";
-import { $, baseName, element, emit, freshWords, page, queueOf, state, tell } from "./page.js";
+import { shownOf } from "../answer.js";
+import * as engine from "../engine/server.js";
+import { stacked } from "../document.js";
+import { $, baseName, element, emit, freshWords, page, queueOf, state, tell } from "../page.js";
 import { all, fileOf, save } from "./project.js";
 import * as store from "./store.js";
 

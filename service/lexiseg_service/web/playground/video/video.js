@@ -1,12 +1,12 @@
 // Plays a clip from disk or a camera and segments the visible frame: the newest one after each answer.
 
-import { EMPTY, withWords } from "./document.js";
-import * as engine from "./engine/server.js";
+import { EMPTY, withWords } from "../document.js";
+import * as engine from "../engine/server.js";
 import { begin, follow, followed, followSummary, forget, look as track, stop } from "./following.js";
-import { $, baseName, element, emit, jpegOf, page, state, takesPrompts, tell, wordsQuestion } from "./page.js";
-import { add } from "./project.js";
-import { askLatest, asking, ready, stop as stopAsking } from "./question.js";
-import { view } from "./view.js";
+import { $, baseName, element, emit, jpegOf, page, state, takesPrompts, tell, wordsQuestion } from "../page.js";
+import { add } from "../project/project.js";
+import { askLatest, asking, ready, stop as stopAsking } from "../question.js";
+import { view } from "../view.js";
 
 const MIN_RATE = 0.1; // playback rate
 const STEPS = 1000; // of the seek bar
@@ -100,7 +100,7 @@ export async function openCamera() {
 
 /** Plays a camera that pans over the example photograph, until closed; returns whether it plays. */
 export async function openExample() {
-  const photograph = await fetch(new URL("china.jpg", import.meta.url));
+  const photograph = await fetch(new URL("../china.jpg", import.meta.url));
   if (!photograph.ok) return tell("The photograph of the example is not installed with this service.", true);
   const image = await createImageBitmap(await photograph.blob());
   const context = element("canvas", { width: PAN_WIDTH, height: image.height }).getContext("2d");

@@ -1,14 +1,14 @@
 // The project: pictures with documents and review marks, kept in this browser; its filmstrip, labelling and reviewing all.
 
-import { opened } from "./decode.js";
-import { EMPTY, NO_WORDS, change, settle, withWords } from "./document.js";
-import * as engine from "./engine/server.js";
+import { opened } from "../decode.js";
+import { EMPTY, NO_WORDS, change, settle, withWords } from "../document.js";
+import * as engine from "../engine/server.js";
 import {
   $, baseName, drawn, element, emit, freshWords, page, persist, problemOf, queueOf, refusalText, refuse, restore, settings, state, tell, timeOf,
   withRetry, wordsQuestion,
-} from "./page.js";
+} from "../page.js";
 import * as store from "./store.js";
-import { ready as kernel } from "./masks/kernel.js";
+import { ready as kernel } from "../masks/kernel.js";
 
 const THUMB = 96; // pixels of the longer side
 const OF_A_PICTURE = [413, 415, 422]; // status codes that concern one picture; the others continue

@@ -1,9 +1,9 @@
 // Exports a clip with its masks: a film, its frames, COCO with track ids, and label maps.
 
-import { filesOf, pictureOf, save } from "./export.js";
-import { zip } from "./formats/zip.js";
-import { baseName, element, state, tell } from "./page.js";
-import { view } from "./view.js";
+import { filesOf, pictureOf, save } from "../project/export.js";
+import { zip } from "../formats/zip.js";
+import { baseName, element, state, tell } from "../page.js";
+import { view } from "../view.js";
 
 const KINDS = ["video/mp4;codecs=avc1.42E01F", "video/mp4", "video/webm"]; // the first that this browser writes
 const BITS = 4; // of the film a second, for each pixel

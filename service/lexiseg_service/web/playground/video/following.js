@@ -1,8 +1,8 @@
 // Objects selected by clicks or boxes in a clip, and what words find there, tracked by a stream of the service.
 
-import { encoded, remove, request } from "./engine/server.js";
-import { $, button, element, emit, modelOptions, named, refill, state, swatch } from "./page.js";
-import { nameOf } from "./question.js";
+import { encoded, remove, request } from "../engine/server.js";
+import { $, button, element, emit, modelOptions, named, refill, state, swatch } from "../page.js";
+import { nameOf } from "../question.js";
 
 let stream = null; // {id, model, query}: `query` is the last one, as JSON
 let last = 0; // number of the newest object

@@ -1,23 +1,23 @@
 // Exports: files for one picture or many, the request as curl or Python, a link to the same question.
 
-import { isDoubtful, isVisible, shownOf } from "./answer.js";
-import { address, key, segment, written } from "./engine/server.js";
-import { bySize, stacked } from "./document.js";
-import { coco } from "./formats/coco.js";
-import { cvat } from "./formats/cvat.js";
-import { geojson } from "./formats/geojson.js";
-import { labelMaps } from "./formats/label-maps.js";
-import { labelStudio } from "./formats/label-studio.js";
-import { distinct, setOf } from "./formats/set.js";
-import { voc } from "./formats/voc.js";
-import { yolo } from "./formats/yolo.js";
-import { zip } from "./formats/zip.js";
-import { $, baseName, drawn, element, emit, question, refuse, state, subject, tell } from "./page.js";
-import { cutOut, pngOf, stencil } from "./pictures.js";
+import { isDoubtful, isVisible, shownOf } from "../answer.js";
+import { address, key, segment, written } from "../engine/server.js";
+import { bySize, stacked } from "../document.js";
+import { coco } from "../formats/coco.js";
+import { cvat } from "../formats/cvat.js";
+import { geojson } from "../formats/geojson.js";
+import { labelMaps } from "../formats/label-maps.js";
+import { labelStudio } from "../formats/label-studio.js";
+import { distinct, setOf } from "../formats/set.js";
+import { voc } from "../formats/voc.js";
+import { yolo } from "../formats/yolo.js";
+import { zip } from "../formats/zip.js";
+import { $, baseName, drawn, element, emit, question, refuse, state, subject, tell } from "../page.js";
+import { cutOut, pngOf, stencil } from "../pictures.js";
 import { all, fileOf } from "./project.js";
-import { askLatest, ready } from "./question.js";
+import { askLatest, ready } from "../question.js";
 import { headFiles } from "./teaching.js";
-import { view } from "./view.js";
+import { view } from "../view.js";
 
 const KEY = "LEXISEG_API_KEY";
 const MAX_BYTES = 4e9; // of a zip

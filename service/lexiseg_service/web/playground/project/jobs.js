@@ -1,10 +1,10 @@
 // Jobs of a service that offers them: it asks about the project's pictures in the background.
 
-import { download, remove, request } from "./engine/server.js";
+import { download, remove, request } from "../engine/server.js";
 import { save } from "./export.js";
-import { distinct } from "./formats/set.js";
-import { zip } from "./formats/zip.js";
-import { $, button, element, page, refill, refuse, state, tell, timeOf, wordsQuestion } from "./page.js";
+import { distinct } from "../formats/set.js";
+import { zip } from "../formats/zip.js";
+import { $, button, element, page, refill, refuse, state, tell, timeOf, wordsQuestion } from "../page.js";
 import { all, fileOf, later } from "./project.js";
 
 const POLL = 2000; // milliseconds
