@@ -28,7 +28,8 @@ pytestmark = pytest.mark.slow
 # What is kept of the head: its classes, lessons, and masks of the pictures; what the kernel learns. Arrays in base64.
 KEPT = """async () => {
     const at = (name) => import(new URL(`playground/${name}`, location.href).href);
-    const [store, kernel, project] = await Promise.all(["project/store.js", "masks/kernel.js", "project/project.js"].map(at));
+    const modules = ["project/store.js", "masks/kernel.js", "project/project.js"].map(at);
+    const [store, kernel, project] = await Promise.all(modules);
     const [head] = Object.values(await store.read("heads"));
     const lessons = await Promise.all(head.pictures.map(({ part }) => store.read(part)));
     const { numbers } = (await (await fetch("model/model.json")).json()).teaching;
