@@ -1,4 +1,4 @@
-"""One list of actions for the engine of a server and for that of the browser, with threads and without."""
+"""One list of actions for the engine of a server and for that of the browser; that without threads is `site/`'s."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from tests.integration.server import Server
 
 pytestmark = pytest.mark.slow
 
-ENGINES = ["server", "browser", "browser with threads"]
+ENGINES = ["server", "browser"]
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -27,13 +27,13 @@ def shown(request: pytest.FixtureRequest, browser: Browser, server: Server) -> I
     context.set_default_timeout(PATIENCE)
     with ExitStack() as stack:
         url = server.url
-        if request.param != "server":
+        if request.param == "browser":
             url = stack.enter_context(serving_files(request.getfixturevalue("folder"))) + "/site/"
         page = opened(context, url)
-        if request.param == "browser with threads":
-            page.reload()  # the service worker isolates it now
+        if request.param == "browser":
+            page.reload()  # the service worker isolates it now: threads
             page.locator("body[data-ready]").wait_for()
-        assert page.evaluate("crossOriginIsolated") == (request.param == "browser with threads")
+        assert page.evaluate("crossOriginIsolated") == (request.param == "browser")
         yield page
         context.close()
 
