@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from lexiseg_labels.segments import SegmentFields
 from lexiseg_model.errors import UnknownModelError
@@ -379,8 +379,10 @@ class ModelCard(StrictModel):
     embedding: int = Field(description="dimensions of the pixel and text embeddings")
     text_tower: str = Field(description="text encoder of class names")
     background: BackgroundRule = Field(description="rule for pixels that no class wins")
-    # Promised under /v1, so it stays; no model has had the rule since 0.3.0.
-    long_lists: None = Field(None, description="always null", json_schema_extra={"deprecated": True})
+    # Promised under /v1, so it stays; no model has had the rule since 0.3.0. openapi-generator knows no `type: null`.
+    long_lists: Annotated[None, WithJsonSchema({"anyOf": [{"type": "null"}]})] = Field(
+        None, description="always null", json_schema_extra={"deprecated": True}
+    )
     score: ScoreRule | None = Field(
         None, description="calibration of scores; null: a score is the mean probability of the segment's pixels"
     )
