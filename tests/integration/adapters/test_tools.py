@@ -21,6 +21,8 @@ from tests import coco
 from tests.integration.adapters.tools import ask_with
 from tests.integration.server import ROOT, Server, form
 
+pytestmark = pytest.mark.tools
+
 WORDS = ("sky", "building")
 
 

@@ -15,6 +15,8 @@ from tests import pictures
 from tests.command import ended
 from tests.integration.server import ROOT, Server
 
+pytestmark = pytest.mark.tools
+
 NAME = "lexiseg_generated"
 PROMISED = ROOT / "proto/openapi.json"
 GENERATE = "from openapi_python_client.cli import app; app()"

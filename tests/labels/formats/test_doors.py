@@ -164,6 +164,7 @@ def test_every_door_writes_the_same_labels(to: str, answers: Answers, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.tools
 def test_datumaro_reads_every_mask(answers: Answers, tmp_path: Path) -> None:
     for to in ("coco", "datumaro", "cvat"):
         writer = Writer(to, tmp_path / "photographs", tmp_path / to, {"classes": CLASSES})

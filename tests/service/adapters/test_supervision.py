@@ -1,9 +1,11 @@
 import httpx
+import pytest
 import supervision
 
 from tests.service.adapters.asking import PICTURE, SQUARE
 
 
+@pytest.mark.tools
 async def test_supervision_reads_masks_boxes_and_names(client: httpx.AsyncClient) -> None:
     answer = await client.post(
         "/adapters/supervision/segment",
