@@ -55,9 +55,9 @@ class AsyncClient:
         self._own_http = http is None
         self._channel = channel
         self._connection: AsyncConnection | None = None
-        self.vocabularies = AsyncVocabularies(self)
-        self.heads = AsyncHeads(self)
-        self.jobs = AsyncJobs(self)
+        self.vocabularies: AsyncVocabularies = AsyncVocabularies(self)
+        self.heads: AsyncHeads = AsyncHeads(self)
+        self.jobs: AsyncJobs = AsyncJobs(self)
 
     async def __aenter__(self) -> AsyncClient:
         return self

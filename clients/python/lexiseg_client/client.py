@@ -76,9 +76,9 @@ class Client:
         self._channel = channel
         self._connection: Connection | None = None
         self._lock = threading.Lock()
-        self.vocabularies = Vocabularies(self)
-        self.heads = Heads(self)
-        self.jobs = Jobs(self)
+        self.vocabularies: Vocabularies = Vocabularies(self)
+        self.heads: Heads = Heads(self)
+        self.jobs: Jobs = Jobs(self)
 
     def __enter__(self) -> Client:
         return self

@@ -41,7 +41,7 @@ class Function:
         self._task = task
         self._threshold = threshold
         self._warned: set[str] = set()
-        self.spec = cvataa.DetectionFunctionSpec(
+        self.spec: cvataa.DetectionFunctionSpec = cvataa.DetectionFunctionSpec(
             labels=[cvataa.label_spec(label.name, index, type="mask") for index, label in enumerate(classes)]
         )
 

@@ -24,7 +24,9 @@ if not hasattr(cvataa, "InteractionFunctionSpec"):
 class Function:
     """A CVAT interaction function: the best mask for positive and negative points and a box."""
 
-    spec = cvataa.InteractionFunctionSpec(min_pos_points=0, min_neg_points=0, min_bounding_boxes=0)
+    spec: cvataa.InteractionFunctionSpec = cvataa.InteractionFunctionSpec(
+        min_pos_points=0, min_neg_points=0, min_bounding_boxes=0
+    )
 
     def __init__(self, client: Client) -> None:
         self._client = client

@@ -66,13 +66,13 @@ class Writer:
             self._format.check(self._classes)
         except ValueError as error:
             raise ValueError(f"to: {error}") from None
-        self.folder = Path(os.path.abspath(folder))
-        self.out = out or self.folder.with_name(f"{self.folder.name}-{to}")
+        self.folder: Path = Path(os.path.abspath(folder))
+        self.out: Path = out or self.folder.with_name(f"{self.folder.name}-{to}")
         self._names = Names()
         digest = sha256(json_text(question).encode()).hexdigest()  # examples are as large as their pictures
         self._ledger = Ledger(self.out, {"format": to, "classes": self._classes, "digest": digest})
         self._stamps: dict[str, int] = {}  # of the pictures in the set, by source
-        self.labelled = 0
+        self.labelled: int = 0
 
     def not_done(self, pictures: Sequence[Path]) -> list[Path]:
         """The pictures that an earlier call has not labelled, or that have changed since; the others stay in the set.

@@ -22,7 +22,7 @@ class Job:
 
     def __init__(self, client: Client, state: JobState) -> None:
         self._run, self._calls = client._run, client._calls
-        self.state = state  # as of the last call
+        self.state: JobState = state  # as of the last call
 
     @property
     def id(self) -> str:
@@ -129,7 +129,7 @@ class AsyncJob:
 
     def __init__(self, client: AsyncClient, state: JobState) -> None:
         self._run, self._calls = client._run, client._calls
-        self.state = state  # as of the last call
+        self.state: JobState = state  # as of the last call
 
     @property
     def id(self) -> str:

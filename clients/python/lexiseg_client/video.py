@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
@@ -51,7 +51,7 @@ class NewQuestion:
     """
 
     def __init__(self, classes: Classes | None = None, **options: Unpack[StreamOptions]) -> None:
-        self.fields = question_json(classes, options, KNOWN)
+        self.fields: dict[str, Any] = question_json(classes, options, KNOWN)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from lexiseg_labels.masks.outlines import (
 LISTINGS = (".yaml", ".yml")
 CLASS_LISTS = ("classes.txt", "labels/classes.txt")  # of Label Studio and LabelImg
 # Names of the entries of a listing, and folders where the images of a split lie that it does not name.
-SPLITS = {
+SPLITS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "train": (("train",), ("images/train", "train/images", "train", "images")),
     "val": (("val", "valid", "validation"), ("images/val", "val/images", "valid/images", "images/valid")),
 }

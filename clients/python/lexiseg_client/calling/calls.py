@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lexiseg_client.address import read_address
+from lexiseg_client.address import Address, read_address
 from lexiseg_client.calling.mapping import IMAGE_ERRORS, MapPlan
 from lexiseg_client.calling.retries import Retry, RetryPolicy
 from lexiseg_client.calling.steps import Call, Wait, Work
@@ -39,10 +39,10 @@ class Calls:
     def __init__(
         self, url: str | None, grpc_target: str | None, api_key: str | None, timeout: float, retry: Retry | None
     ) -> None:
-        self.address = read_address(url, grpc_target, api_key)
+        self.address: Address = read_address(url, grpc_target, api_key)
         self._policy = RetryPolicy(retry or Retry(), self.address)
-        self.rest = RestTransport(self._policy)  # for vocabularies and jobs, which gRPC does not have
-        self.transport = self.rest if self.address.protocol == "rest" else self._grpc()
+        self.rest: RestTransport = RestTransport(self._policy)  # for vocabularies and jobs, which gRPC does not have
+        self.transport: RestTransport | GrpcTransport = self.rest if self.address.protocol == "rest" else self._grpc()
         self._timeout = timeout
         self._sent: dict[str, str] = {}  # digest of an upload to the id of its image
 

@@ -31,7 +31,7 @@ from lexiseg_client.errors import (
     error_of,
 )
 
-logger = logging.getLogger("lexiseg_client")
+logger: logging.Logger = logging.getLogger("lexiseg_client")
 T = TypeVar("T")
 BAD_GATEWAY = 502  # from a proxy while its server restarts
 MIN_ATTEMPT_SECONDS = 0.001  # an attempt's timeout must not be zero
