@@ -159,7 +159,8 @@ def _features_for(request: Request) -> list[str]:
     state, caller = request.app.state, caller_of(request)
     may_train = caller.admin or not caller.owner
     is_on = {**state.parts, "heads": use_case_of(request).teaching.stores}
-    return [name for name, on in is_on.items() if on and (may_train or name != "trainings")]
+    is_on["trainings"] = is_on.pop("trainings") if may_train else None  # the last one
+    return [name for name, on in is_on.items() if on]
 
 
 @router.get(
