@@ -44,9 +44,11 @@ def test_a_command_sees_named_variables_alone_from_its_first_moment(
 
     output = room.folder / "output.txt"
     with output.open("wb") as file:
-        process = room.start([sys.executable, "-c", "import os; print(*os.environ); input()"], file)
-    first = Path(f"/proc/{process.pid}/environ").read_text()
-    process.wait(60)
+        code = "import os, signal; print(*os.environ, flush=True); signal.pause()"
+        process = room.start([sys.executable, "-c", code], file)
+    until(output.read_text)
+    first = Path(f"/proc/{process.pid}/environ").read_text()  # empty once it has ended
+    sandbox.end(process, 0.0)
 
     for seen in (output.read_text(), first):
         assert "HOME" in seen
