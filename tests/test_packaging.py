@@ -294,4 +294,4 @@ def test_a_release_is_tried_with_every_python_that_most_distributions_bring() ->
     pythons = release["jobs"]["pythons"]
 
     assert pythons["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
-    assert {release["jobs"][name]["needs"] for name in ("wheels", "images")} == {"pythons"}
+    assert [release["jobs"][name]["needs"] for name in ("wheels", "files", "images")] == ["pythons", "wheels", "files"]
