@@ -1,5 +1,6 @@
 """Labelme's window, opened as `lexiseg_client.osam` opens it: words are typed, and the button is pressed."""
 
+import os
 import sys
 
 from PyQt5 import QtCore, QtWidgets
@@ -27,4 +28,4 @@ def ask() -> None:
 
 
 QtCore.QTimer.singleShot(0, ask)
-sys.exit(application.exec_())
+os._exit(application.exec_())  # the interpreter's own end frees Qt's objects in any order, and may crash then
