@@ -83,10 +83,8 @@ const isolated = (name) => (/[\p{Script=Arabic}\p{Script=Hebrew}]/u.test(name) ?
 /** Whether the threshold hides a segment; clicked and edited ones are always shown. */
 const isLow = ({ score, task, isEdited }) => task !== "prompt" && !isEdited && score < Number($("threshold").value);
 
-export const isDoubtful = ({ doubtful, isEdited }) => Boolean(doubtful && !isEdited);
-
-/** The segments of a document that exports have: of a reviewed one the doubtful, too. */
-export const shownOf = (doc) => seen(doc).filter((one) => !isLow(one) && (doc.isReviewed || !isDoubtful(one)));
+/** The segments of a document that exports have. */
+export const shownOf = (doc) => seen(doc).filter((one) => !isLow(one) && !one.doubtful);
 
 export const isVisible = (one) => !isLow(one) && !hidden.has(one.name);
 
@@ -95,7 +93,7 @@ function paint() {
   if (!state.answer) return;
   const { segments, size } = state.answer;
   const inks = segments.map((one) => {
-    return isVisible(one) ? { colour: colourOf(one.colour), faint: isDoubtful(one), pattern: $("patterns").checked ? one.colour % PATTERNS : 0 } : null;
+    return isVisible(one) ? { colour: colourOf(one.colour), faint: one.doubtful, pattern: $("patterns").checked ? one.colour % PATTERNS : 0 } : null;
   });
   const layers = stacked(segments.filter(isVisible)).map((one) => [segments.indexOf(one) + 1, one.mask]);
   painter.postMessage({ turn, inks, layers, size });
@@ -123,6 +121,6 @@ function line(one) {
     { className: isLow(one) ? "low" : "" },
     element("label", {}, box, swatch(one.colour), one.name),
     ...(state.mode === "picture" ? [pen] : []),
-    element("span", { className: "share", textContent: `${isDoubtful(one) ? "doubtful " : ""}${one.score.toFixed(2)} · ${share.toFixed(1)} %` }),
+    element("span", { className: "share", textContent: `${one.doubtful ? "doubtful " : ""}${one.score.toFixed(2)} · ${share.toFixed(1)} %` }),
   );
 }

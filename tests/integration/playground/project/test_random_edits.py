@@ -1,4 +1,4 @@
-"""After every edit all exports hold, pixel by pixel, what the canvas shows."""
+"""After every edit all exports hold, pixel by pixel, what the canvas shows in full colours."""
 
 import base64
 import io
@@ -14,16 +14,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests import coco
-from tests.integration.playground.asking import SIZE, add, choose, place, segments, settled
+from tests.integration.playground.asking import SIZE, add, choose, place, segments, settled, without_heads
+from tests.integration.playground.conftest import opened
 from tests.integration.playground.project.test_editing import labelled, masks, stroke
+from tests.integration.server import Server
 
-EDITS = 12
+EDITS = 6
 HEIGHT, WIDTH = SIZE
 
-# The name of the segment whose colour each pixel of the canvas's masks has, as its place in `names`; 0: none.
+# The name of the segment whose colour each pixel of the canvas's masks has, as its place in `names`; 0: none, or faint,
+# as what is doubtful is.
 SCREEN = """async () => {
     const { colourOf, state } = await import("/playground/page.js");
     const { view } = await import("/playground/view.js");
@@ -37,7 +40,7 @@ SCREEN = """async () => {
     const inks = state.answer.segments.map(({ colour }) => channels(colourOf(colour)));
     const numbers = new Uint8Array(width * height);
     for (let i = 0; i < numbers.length; i++) {
-        if (!data[4 * i + 3]) continue;
+        if (data[4 * i + 3] < 255) continue;
         const differences = (ink) => ink.map((value, channel) => Math.abs(value - data[4 * i + channel]));
         const away = inks.map((ink) => Math.max(...differences(ink)));
         numbers[i] = 1 + away.indexOf(Math.min(...away));
@@ -57,7 +60,7 @@ Layers = Iterable[tuple[str, NDArray[np.bool_]]]  # the last on top
 
 
 def screen(page: Page) -> Names:
-    """What the canvas shows."""
+    """What the canvas shows, but for what is doubtful."""
     seen: dict[str, Any] = page.evaluate(SCREEN)
     numbers = np.frombuffer(base64.b64decode(seen["numbers"]), np.uint8)
     if not len(numbers):
@@ -215,6 +218,9 @@ class Visitor:
         self.correct()
         self.page.press("#canvas", "s")
 
+    def accept(self) -> None:
+        self.page.press("#canvas", "a")
+
     def ask(self) -> None:
         if self.words:
             add(self.page, self.words.pop())
@@ -222,26 +228,56 @@ class Visitor:
     def act(self) -> None:
         """One of its acts; the canvas is painted after it."""
         acts = [self.brush] * 6 + [self.click] * 3 + [self.undo] * 2 + [self.redo, self.delete, self.rename, self.split]
-        act = self.random.choice([*acts, self.ask])
+        act = self.random.choice([*acts, self.accept, self.ask])
         act()
         self.done.append(act.__name__)
         settled(self.page)
 
 
+@pytest.mark.parametrize("seed", [3, 13])
 @pytest.mark.parametrize("task", ["semantic", "panoptic", "instance"])
-def test_exports_equal_the_canvas_after_random_edits(page: Page, task: str) -> None:
+def test_exports_equal_the_canvas_after_random_edits(
+    context: BrowserContext, server: Server, task: str, seed: int
+) -> None:
+    without_heads(context)  # what is learned answers after the edit
+    page = opened(context, server.url)
     page.check(f"[name=task][value={task}]")
     choose(page)
     add(page, "sky", "building", "trees")
     expect(page.locator("#chips li")).to_have_count(3)
     settled(page)
     page.evaluate("['export', 'many'].forEach((id) => (document.getElementById(id).open = true))")
-    visitor = Visitor(page, seed=13)
+    visitor = Visitor(page, seed)
 
     for number in range(EDITS):
         visitor.act()
         if segments(page).count():
-            check(page, "#export-project" if number % 6 == 5 else "#zip", visitor.done)
+            check(page, "#export-project" if number == EDITS - 1 else "#zip", visitor.done)
+
+
+def test_what_is_doubtful_is_exported_once_it_is_accepted(context: BrowserContext, server: Server) -> None:
+    def doubted(route: Route) -> None:
+        answer = route.fetch()
+        content = answer.json()
+        content["segments"] = [{**one, "doubtful": True} for one in content["segments"]]
+        route.fulfill(response=answer, json=content)
+
+    without_heads(context)
+    context.route("**/v1/segment", doubted)
+    page = opened(context, server.url)
+    labelled(page, "sky")
+    settled(page)
+    page.evaluate("['export', 'many'].forEach((id) => (document.getElementById(id).open = true))")
+    for button in ("#zip", "#export-project"):
+        assert not list(of_coco(unpacked(page, button)))
+
+    page.press("#canvas", "a")
+
+    expect(segments(page)).not_to_contain_text("doubtful")
+    settled(page)
+    assert (screen(page) == "sky").any()
+    for button in ("#zip", "#export-project"):
+        check(page, button, "accepting")
 
 
 def test_the_word_that_was_painted_last_has_the_pixels(page: Page) -> None:

@@ -1,6 +1,6 @@
 // Exports: files for one picture or many, the request as curl or Python, a link to the same question.
 
-import { isDoubtful, isVisible, shownOf } from "../answer.js";
+import { isVisible, shownOf } from "../answer.js";
 import { address, key, segment, written } from "../engine/server.js";
 import { bySize, stacked } from "../document.js";
 import { coco } from "../formats/coco.js";
@@ -50,7 +50,7 @@ const listed = (name) => name.replace(UNLISTED, "$1_");
 
 /** A picture of `filesOf`: what shows of an answer and is not doubtful. */
 export function pictureOf({ file }, { size, model, segments }) {
-  return { name: listed(file.name || "picture"), size, model, segments: stacked(segments.filter((one) => isVisible(one) && !isDoubtful(one))), file: () => file };
+  return { name: listed(file.name || "picture"), size, model, segments: stacked(segments.filter((one) => isVisible(one) && !one.doubtful)), file: () => file };
 }
 
 /** Files `[path, content]` of pictures {name, size, model, segments, file} in all formats; `content` is a function. */
