@@ -247,9 +247,7 @@ def _left_behind(folder: str, names: list[str]) -> Collection[str]:
 
 def _refusal(training: Training, figures: Mapping[str, Any]) -> str:
     """Why a training is refused, with the change of the measure that decides, and what to do."""
-    sentence = (
-        f"It gained nothing certain over a head alone on pictures that it was not trained on, so {training.start} stays"
-    )
+    sentence = f"It gained nothing over a head alone on pictures that it was not trained on, so {training.start} stays"
     change = next((each for each in figures.get("changes", ()) if each["measure"] == MEASURE), None)
     if change is not None and change["low"] is not None:
         sentence += f" ({MEASURE} {change['difference']:+.1f}, 95 % {change['low']:+.1f} to {change['high']:+.1f})"

@@ -165,7 +165,7 @@ def test_a_model_that_gains_nothing_is_refused(workshop: Workshop, start: str, a
     standing = workshop.standing("a")
     assert (standing.state, standing.detail) == (
         "refused",
-        f"It gained nothing certain over a head alone on pictures that it was not trained on, so {start} stays "
+        f"It gained nothing over a head alone on pictures that it was not trained on, so {start} stays "
         f"(mIoU -9.6, 95 % -23.8 to +8.4). {advice}",
     )
     assert list(workshop.models.iterdir()) == []

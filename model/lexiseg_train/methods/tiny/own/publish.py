@@ -48,8 +48,9 @@ LIMIT = (
 def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     """Write the card, the words, `before-after.json` and `samples/`; print a table of before and after.
 
-    Before is what the same photographs teach a head alone. If the longer form gains nothing certain over it on left-out
-    photographs, the model has the head alone. Nothing else of the start changes, so the figures of its card stand.
+    Before is what the same photographs teach a head alone. If the longer form gains nothing over it on left-out
+    photographs, the model has the head alone: twenty are too few to ask for more than the likelier side. Nothing else
+    of the start changes, so the figures of its card stand.
     """
     folder, start = weights.parent, start_folder(recipe)
     below = catalogue.read_card(start)
@@ -62,7 +63,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     with TemporaryDirectory() as place:
         trial = Trial(Path(place), start, data.classes, recipe.device)
         compared = cross_validate(trial, solved, tuned, data, recipe)
-        gained = compared.change.low > 0
+        gained = compared.change.difference > 0
         print(_verdict(compared), flush=True)
         old = trial.model(solved[-1])
         new = trial.model(tuned[-1] if gained else solved[-1])
@@ -103,9 +104,9 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
 def _verdict(compared: BeforeAfter) -> str:
     change = compared.change
     rated = f"left-out photographs (mIoU {change.difference:+.1f}, 95 % {change.low:+.1f} to {change.high:+.1f})"
-    if change.low > 0:
+    if change.difference > 0:
         return f"gained over the head alone on {rated}"
-    return f"no certain gain over the head alone on {rated}: the model has that head, as `lexiseg teach` solves it"
+    return f"no gain over the head alone on {rated}: the model has that head, as `lexiseg teach` solves it"
 
 
 def only_solved(start: Path, part: Mapping[str, Tensor]) -> dict[str, Tensor]:
