@@ -1,7 +1,4 @@
-"""Tools for language models over the Model Context Protocol: `lexiseg mcp`, and /mcp of a gateway.
-
-The tools, what they write, and the two ways to serve them: over HTTP and over standard input and output.
-"""
+"""The tools for language models, and what they write."""
 
 from __future__ import annotations
 
@@ -11,28 +8,23 @@ import io
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial, wraps
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, FastAPI
-from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
-from mcp.server.transport_security import TransportSecuritySettings
-from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent, ToolAnnotations
+from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 from PIL import Image
 from pydantic import BaseModel, Field
-from starlette.requests import Request
 
 from lexiseg_labels.masks import rle
 from lexiseg_model.errors import PictureError
 from lexiseg_model.pictures import reader
 from lexiseg_model.resources.lru import Lru
 from lexiseg_model.types import Segment, Task
-from lexiseg_service.adapters.mcp_answers import (
+from lexiseg_service.adapters.mcp.answers import (
     DIGITS,
     Change,
     Compared,
@@ -48,21 +40,15 @@ from lexiseg_service.adapters.mcp_answers import (
     table,
 )
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
-from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.admission.access import Caller
-from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.rest.routes import caller_of
 from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.image.reader import refusal_of
-from lexiseg_service.question.backend import Backend, until_ready
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import off_event_loop, validate
 from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 
-READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
 ImageArgument = Annotated[
     str, Field(description="a file's path, an https URL, a data URL of base64, or `id:...` of an earlier answer")
 ]
@@ -73,15 +59,9 @@ CardScore = Annotated[float | None, Field(ge=0, le=1, description="lowest score 
 Call = Context[Any, Any]
 CallerOf = Callable[[Call], Caller]
 Tool = Callable[..., Awaitable[CallToolResult]]
-STDIO_CALLER = Caller(client="stdio")
 BY_ID = "id:"
 WITHOUT_FILES = "a URL, a data URL or id:IMAGE_ID"
 MAX_KEPT_BYTES = 64 * 2**20  # of image files for `cut_out` by id
-INSTRUCTIONS = (
-    "Masks for words in pictures. Answers carry `image`, an id that asks again about the same picture at once. "
-    "Words compete for pixels: name what else is in the picture, too. What is not there stands in `absent`."
-)
-PATH = "/mcp"
 
 
 def with_tool_errors(tool: Tool) -> Tool:
@@ -290,47 +270,3 @@ def _target_fields(word: str | None, point: list[float] | None, box: list[float]
         raise InvalidValue.of("point", point, "x, y")
     prompt = {"box": box} if point is None else {"points": [{"x": point[0], "y": point[1]}]}
     return {"prompts": [prompt]}
-
-
-def create(service: ToolService) -> MCPServer[Any]:
-    """An MCP server with the tools."""
-    server: MCPServer[Any] = MCPServer("lexiseg", instructions=INSTRUCTIONS, version=version("lexiseg"))
-    for tool in (
-        *(service.list_models, service.segment, service.find, service.cut_out),
-        *(service.count, service.measure, service.compare),
-    ):
-        server.add_tool(with_tool_errors(tool), annotations=READ_ONLY)
-    return server
-
-
-def adapter(app: FastAPI) -> Adapter:
-    """The route /mcp, whose sessions are open while the gateway runs."""
-    settings: Settings = app.state.settings
-    server = create(ToolService(app.state.use_case, settings, settings.mcp_folder, _caller))
-    inner = server.streamable_http_app(
-        streamable_http_path=PATH,
-        json_response=True,
-        stateless_http=True,
-        max_request_body_size=settings.limits.max_question_bytes + settings.limits.max_image_bytes * 4 // 3,
-        # The gateway checks Host and Origin for all routes (`gateway.rest.middleware`).
-        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
-    )
-    routes = APIRouter(prefix=PATH, routes=inner.routes)
-    use = '{"mcpServers": {"lexiseg": {"url": "ADDRESS"}}}'
-    return Adapter([routes], running=server.session_manager.run(), use=use)
-
-
-def _caller(context: Call) -> Caller:
-    request = context.request_context.request
-    assert isinstance(request, Request)
-    return caller_of(request)
-
-
-async def serve_stdio(settings: Settings, backend: Backend, metrics: Metrics, folder: Path) -> None:
-    """Serve over standard input and output until the input ends. Raises NotReady: the model cannot be loaded."""
-    app = create_app(settings, backend, metrics)
-    server = create(ToolService(app.state.use_case, settings, folder, lambda _: STDIO_CALLER))
-    async with app.router.lifespan_context(app):
-        await until_ready(backend)
-        with suppress(asyncio.CancelledError):
-            await server.run_stdio_async()

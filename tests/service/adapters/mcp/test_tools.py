@@ -11,7 +11,8 @@ from mcp.client import Client
 from mcp.types import CallToolResult, ImageContent, TextContent
 from PIL import Image
 
-from lexiseg_service.adapters.mcp import ToolService, create
+from lexiseg_service.adapters.mcp import create
+from lexiseg_service.adapters.mcp.tools import ToolService
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies

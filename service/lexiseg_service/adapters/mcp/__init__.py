@@ -1,0 +1,79 @@
+"""Tools for language models over the Model Context Protocol: `lexiseg mcp`, and /mcp of a gateway.
+
+This module has the server, and the two ways to serve it: over HTTP and over standard input and output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from mcp.server.mcpserver import MCPServer
+from mcp.server.transport_security import TransportSecuritySettings
+from mcp.types import ToolAnnotations
+from starlette.requests import Request
+
+from lexiseg_service.adapters.mcp.tools import Call, ToolService, with_tool_errors
+from lexiseg_service.gateway.adapter import Adapter
+from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.rest.routes import caller_of
+from lexiseg_service.question.backend import Backend, until_ready
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+
+READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True)
+STDIO_CALLER = Caller(client="stdio")
+INSTRUCTIONS = (
+    "Masks for words in pictures. Answers carry `image`, an id that asks again about the same picture at once. "
+    "Words compete for pixels: name what else is in the picture, too. What is not there stands in `absent`."
+)
+PATH = "/mcp"
+
+
+def create(service: ToolService) -> MCPServer[Any]:
+    """An MCP server with the tools."""
+    server: MCPServer[Any] = MCPServer("lexiseg", instructions=INSTRUCTIONS, version=version("lexiseg"))
+    for tool in (
+        *(service.list_models, service.segment, service.find, service.cut_out),
+        *(service.count, service.measure, service.compare),
+    ):
+        server.add_tool(with_tool_errors(tool), annotations=READ_ONLY)
+    return server
+
+
+def adapter(app: FastAPI) -> Adapter:
+    """The route /mcp, whose sessions are open while the gateway runs."""
+    settings: Settings = app.state.settings
+    server = create(ToolService(app.state.use_case, settings, settings.mcp_folder, _caller))
+    inner = server.streamable_http_app(
+        streamable_http_path=PATH,
+        json_response=True,
+        stateless_http=True,
+        max_request_body_size=settings.limits.max_question_bytes + settings.limits.max_image_bytes * 4 // 3,
+        # The gateway checks Host and Origin for all routes (`gateway.rest.middleware`).
+        transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+    )
+    routes = APIRouter(prefix=PATH, routes=inner.routes)
+    use = '{"mcpServers": {"lexiseg": {"url": "ADDRESS"}}}'
+    return Adapter([routes], running=server.session_manager.run(), use=use)
+
+
+def _caller(context: Call) -> Caller:
+    request = context.request_context.request
+    assert isinstance(request, Request)
+    return caller_of(request)
+
+
+async def serve_stdio(settings: Settings, backend: Backend, metrics: Metrics, folder: Path) -> None:
+    """Serve over standard input and output until the input ends. Raises NotReady: the model cannot be loaded."""
+    app = create_app(settings, backend, metrics)
+    server = create(ToolService(app.state.use_case, settings, folder, lambda _: STDIO_CALLER))
+    async with app.router.lifespan_context(app):
+        await until_ready(backend)
+        with suppress(asyncio.CancelledError):
+            await server.run_stdio_async()
