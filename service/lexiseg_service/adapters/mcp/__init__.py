@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import ToolAnnotations
 from starlette.requests import Request
 
-from lexiseg_service.adapters.mcp.tools import Call, ToolService, with_tool_errors
+from lexiseg_service.adapters.mcp.tools import ToolService, with_tool_errors
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.app import create_app
@@ -33,11 +34,25 @@ INSTRUCTIONS = (
     "Words compete for pixels: name what else is in the picture, too. What is not there stands in `absent`."
 )
 PATH = "/mcp"
+PICTURE = "lexiseg://pictures/"  # and the id of an answer's image
+JPEG = "image/jpeg"
+MAX_LISTED = 100  # pictures, the last used first
 
 
 def create(service: ToolService) -> MCPServer[Any]:
-    """An MCP server with the tools."""
-    server: MCPServer[Any] = MCPServer("lexiseg", instructions=INSTRUCTIONS, version=version("lexiseg"))
+    """An MCP server with the tools, and the pictures of a caller's answers as resources."""
+
+    async def list_pictures(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        result = await call_next(ctx)
+        if ctx.method == "resources/list" and isinstance(result, dict):
+            kept = service.kept(service.caller_of(ctx))[-MAX_LISTED:]
+            result["resources"] += [{"uri": PICTURE + one, "name": one, "mimeType": JPEG} for one in reversed(kept)]
+        return result
+
+    server: MCPServer[Any] = MCPServer(
+        "lexiseg", instructions=INSTRUCTIONS, version=version("lexiseg"), middleware=[list_pictures]
+    )
+    server.resource(PICTURE + "{image_id}", name="picture", mime_type=JPEG)(service.kept_picture)
     for tool in (
         *(service.list_models, service.segment, service.find, service.cut_out),
         *(service.count, service.measure, service.compare),
@@ -63,8 +78,8 @@ def adapter(app: FastAPI) -> Adapter:
     return Adapter([routes], running=server.session_manager.run(), use=use)
 
 
-def _caller(context: Call) -> Caller:
-    request = context.request_context.request
+def _caller(context: ServerRequestContext[Any, Any]) -> Caller:
+    request = context.request
     assert isinstance(request, Request)
     return caller_of(request)
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+from mcp.server.context import ServerRequestContext
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 from PIL import Image
 from pydantic import BaseModel, Field
@@ -45,7 +46,7 @@ from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.image.reader import refusal_of
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.prompts import decode_base64
-from lexiseg_service.question.schemas import Question
+from lexiseg_service.question.schemas import PointInput, Question
 from lexiseg_service.question.validation import off_event_loop, validate
 from lexiseg_service.settings import Settings
 
@@ -57,11 +58,12 @@ Model = Annotated[str | None, Field(description="NAME or NAME@VERSION of list_mo
 Score = Annotated[float, Field(ge=0, le=1, description="lowest score of a segment")]
 CardScore = Annotated[float | None, Field(ge=0, le=1, description="lowest score of a segment; null: the model's")]
 Call = Context[Any, Any]
-CallerOf = Callable[[Call], Caller]
+CallerOf = Callable[[ServerRequestContext[Any, Any]], Caller]
 Tool = Callable[..., Awaitable[CallToolResult]]
 BY_ID = "id:"
 WITHOUT_FILES = "a URL, a data URL or id:IMAGE_ID"
-MAX_KEPT_BYTES = 64 * 2**20  # of image files for `cut_out` by id
+MAX_KEPT_BYTES = 64 * 2**20  # of image files for `cut_out` by id, and for resources
+JPEG_QUALITY = 92
 
 
 def with_tool_errors(tool: Tool) -> Tool:
@@ -89,10 +91,10 @@ class ToolService:
 
     def __init__(self, use_case: UseCase, settings: Settings, folder: Path | None, caller_of: CallerOf) -> None:
         self._use_case = use_case
-        self._caller_of = caller_of
+        self.caller_of = caller_of
         self._settings = settings
         self._folder = None if folder is None else folder.resolve()
-        # Files of the last pictures of all clients, for `cut_out` by id: (client, image id) -> file.
+        # Files of the last pictures of all clients: (client, image id) -> file.
         self._recent: Lru[tuple[str, str], bytes] = Lru(MAX_KEPT_BYTES, lambda _, file: len(file))
 
     async def list_models(self) -> Annotated[CallToolResult, Models]:
@@ -121,18 +123,20 @@ class ToolService:
         context: Call,
         image: ImageArgument,
         word: Annotated[str | None, Field(description="thing to cut out")] = None,
-        point: Annotated[list[float] | None, Field(description="x, y of a pixel on it, instead of a word")] = None,
+        points: Annotated[
+            list[PointInput] | None, Field(description="pixels on it and beside it, instead of a word")
+        ] = None,
         box: Annotated[
             list[float] | None, Field(description="left, top, right, bottom around it, instead of a word")
         ] = None,
         model: Model = None,
     ) -> Annotated[CallToolResult, CutOut]:
         """Cut one thing out of a picture: a PNG of its box, transparent around it."""
-        picture = await self._picture(image, caller := self._caller_of(context))
+        picture = await self._picture(image, caller := self.caller_of(context.request_context))
         if picture.content is None:
             raise InvalidValue.of("image", image, "a path or a URL: the picture of this id is no longer kept")
         task: Task = "prompt" if word is None else "panoptic"
-        answer = await self._ask_about(picture, caller, task, **_target_fields(word, point, box), model=model)
+        answer = await self._ask_about(picture, caller, task, **_target_fields(word, points, box), model=model)
         best = max((one for one in answer.segments if not one.mask_index), key=lambda one: one.score, default=None)
         if best is None:
             raise InvalidValue.of("word", word, "something that is in the picture")
@@ -166,7 +170,7 @@ class ToolService:
         self, context: Call, before: ImageArgument, after: ImageArgument, words: Words, model: Model = None
     ) -> Annotated[CallToolResult, Compared]:
         """What changed between two pictures: the percent of each that every word takes, and the difference."""
-        caller = self._caller_of(context)
+        caller = self.caller_of(context.request_context)
         pictures = await asyncio.gather(self._picture(before, caller), self._picture(after, caller))
         first, second = [await self._ask_about(one, caller, "semantic", classes=words, model=model) for one in pictures]
         shares = [
@@ -178,8 +182,22 @@ class ToolService:
         }
         return result(Compared(before=f"id:{first.image_id}", after=f"id:{second.image_id}", percent=changes))
 
+    async def kept_picture(self, context: Call, image_id: str) -> bytes:
+        """A picture of an earlier answer to the same key, as the service sees it: upright, in sRGB."""
+        content = self._recent.get((self.caller_of(context.request_context).client, image_id))
+        if content is None:
+            raise ResourceNotFoundError("no picture of this id is kept for this key")
+        try:
+            return await asyncio.to_thread(jpeg, content)
+        except ServiceError as error:
+            raise ResourceError(error.detail) from None
+
+    def kept(self, caller: Caller) -> list[str]:
+        """The ids of the pictures that are kept for a caller, the last used last."""
+        return [image_id for (client, image_id), _ in self._recent.items() if client == caller.client]
+
     async def _ask(self, context: Call, image: str, task: Task, **fields: Any) -> WorkerAnswer:
-        caller = self._caller_of(context)
+        caller = self.caller_of(context.request_context)
         return await self._ask_about(await self._picture(image, caller), caller, task, **fields)
 
     async def _picture(self, image: str, caller: Caller) -> ImageSource:
@@ -240,16 +258,24 @@ def result(answer: BaseModel, *pictures: bytes | None) -> CallToolResult:
     return CallToolResult(content=blocks, structured_content=content)
 
 
-def cut(content: bytes, segment: Segment) -> bytes:
-    """Cut a segment's box out of an image file: a PNG, transparent outside the mask.
-
-    Raises:
-        ServiceError: a kind of image that only workers decode.
-    """
+def decoded(content: bytes) -> Image.Image:
+    """An image file as the service sees it: upright, in sRGB. Raises ServiceError: only workers decode its kind."""
     try:
-        picture = Image.fromarray(reader.read(content).rgb)
+        return Image.fromarray(reader.read(content).rgb)
     except PictureError as error:
         raise refusal_of(error) from None
+
+
+def jpeg(content: bytes) -> bytes:
+    """An image file as a JPEG of all its pixels. Raises as `decoded`."""
+    written = io.BytesIO()
+    decoded(content).save(written, "JPEG", quality=JPEG_QUALITY)
+    return written.getvalue()
+
+
+def cut(content: bytes, segment: Segment) -> bytes:
+    """Cut a segment's box out of an image file: a PNG, transparent outside the mask. Raises as `decoded`."""
+    picture = decoded(content)
     x, y, width, height = segment.bbox
     mask = rle.decode(segment.mask.counts, segment.mask.size)[y : y + height, x : x + width]
     piece = picture.crop((x, y, x + width, y + height))
@@ -259,14 +285,13 @@ def cut(content: bytes, segment: Segment) -> bytes:
     return written.getvalue()
 
 
-def _target_fields(word: str | None, point: list[float] | None, box: list[float] | None) -> dict[str, Any]:
-    """Fields of a question for exactly one of word, point and box."""
-    named = [name for name, value in (("word", word), ("point", point), ("box", box)) if value is not None]
+def _target_fields(word: str | None, points: list[PointInput] | None, box: list[float] | None) -> dict[str, Any]:
+    """Fields of a question for exactly one of word, points and box."""
+    named = [name for name, value in (("word", word), ("points", points), ("box", box)) if value is not None]
     if len(named) != 1:
-        raise InvalidValue.of("word", " and ".join(named) or "none", "exactly one of word, point and box")
-    if word is not None:
-        return {"classes": [word]}
-    if point is not None and len(point) != 2:
-        raise InvalidValue.of("point", point, "x, y")
-    prompt = {"box": box} if point is None else {"points": [{"x": point[0], "y": point[1]}]}
-    return {"prompts": [prompt]}
+        raise InvalidValue.of("word", " and ".join(named) or "none", "exactly one of word, points and box")
+    return (
+        {"classes": [word]}
+        if word is not None
+        else {"prompts": [{"box": box} if points is None else {"points": points}]}
+    )

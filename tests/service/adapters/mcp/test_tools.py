@@ -1,68 +1,16 @@
 import base64
 import io
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from mcp.client import Client
-from mcp.types import CallToolResult, ImageContent, TextContent
+from mcp.types import CallToolResult, ImageContent
 from PIL import Image
 
-from lexiseg_service.adapters.mcp import create
-from lexiseg_service.adapters.mcp.tools import ToolService
-from lexiseg_service.gateway.admission.access import Caller
-from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
-from tests.model.stand_in import ColourSegmenter
-from tests.service.adapters.asking import HEIGHT, PICTURE, SQUARE, TASKS, WIDTH
-from tests.service.engine_backend import EngineBackend
-from tests.waiting import SOON
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "inside"
-    folder.mkdir()
-    (folder / "a.png").write_bytes(PICTURE)
-    (tmp_path / "secret.png").write_bytes(PICTURE)
-    (folder / "link.png").symlink_to(tmp_path / "secret.png")
-    return folder
-
-
-@asynccontextmanager
-async def talking(folder: Path | None, **values: Any) -> AsyncIterator[Client]:
-    settings, metrics = Settings(model="colours", **values), Metrics()
-    engine = EngineBackend(ColourSegmenter(tasks=TASKS))
-    use_case = UseCase(engine, open_vocabularies(settings, metrics), settings)
-    server = create(ToolService(use_case, settings, folder, lambda _: Caller(client="test")))
-    try:
-        async with Client(server) as client:
-            yield client
-    finally:
-        engine.engine.close(SOON)
-
-
-async def told(client: Client, tool: str, **arguments: Any) -> dict[str, Any]:
-    answer = await client.call_tool(tool, arguments)
-    assert isinstance(answer, CallToolResult)
-    assert not answer.is_error, answer.content
-    content: dict[str, Any] = answer.structured_content
-    return content
-
-
-async def refused(client: Client, tool: str, **arguments: Any) -> str:
-    answer = await client.call_tool(tool, arguments)
-    assert isinstance(answer, CallToolResult)
-    assert answer.is_error
-    (said,) = answer.content
-    assert isinstance(said, TextContent)
-    return said.text
+from tests.service.adapters.asking import HEIGHT, PICTURE, SQUARE, WIDTH
+from tests.service.adapters.mcp.talking import refused, talking, told
 
 
 def picture_in(answer: Any) -> Image.Image:
@@ -116,7 +64,7 @@ async def test_a_word_with_blanks_around_it_is_counted(folder: Path) -> None:
         assert content["counts"] == {" red ": 1, "green": 0}
 
 
-@pytest.mark.parametrize("what", [{"word": "blue"}, {"point": [40, 4]}, {"box": [30, 0, 48, 18]}])
+@pytest.mark.parametrize("what", [{"word": "blue"}, {"points": [{"x": 40, "y": 4}]}, {"box": [30, 0, 48, 18]}])
 async def test_what_is_cut_out_is_transparent_around_it(folder: Path, what: dict[str, Any]) -> None:
     async with talking(folder) as client:
         answer = await client.call_tool("cut_out", {"image": "a.png", **what})
