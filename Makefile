@@ -24,8 +24,8 @@ APT_PACKAGES ?= redis-server haproxy curl gcc libc6-dev chromium chromium-headle
 # one: 20 times slower on two cores.
 export OMP_WAIT_POLICY ?= passive
 
-# Five packages of one repository, each with the others beside it; what the service needs, and training.
-PROJECTS := labels model model/lexiseg_train clients/python
+# Six packages of one repository, each with the others beside it; what the service needs, training and one method.
+PROJECTS := labels model model/lexiseg_train model/lexiseg_falcon clients/python
 PROJECT_FILES := pyproject.toml $(addsuffix /pyproject.toml,$(PROJECTS))
 EDITABLE := -c constraints.txt $(addprefix -e ./,$(PROJECTS))
 
@@ -47,7 +47,7 @@ $(VENV)/.serve: SHELL := /bin/bash
 INSTALL_ALOUD := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile $(PIP_ARGS)
 ALOUD = echo $(1) && set -o pipefail && PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) $(2) 2>&1 | awk '$(PROGRESS)'
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends
-TYPED := $(wildcard docs labels/lexiseg_labels model/templates.py model/write_glosses.py model/lexiseg_model model/lexiseg_train service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
+TYPED := $(wildcard docs labels/lexiseg_labels model/templates.py model/write_glosses.py model/lexiseg_model model/lexiseg_train model/lexiseg_falcon service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
 
 .DEFAULT_GOAL := help
 # Two pips at once would tear the environment.
@@ -127,7 +127,7 @@ wasm:  ## compile the kernel for the page anew
 	@$(MAKE) --no-print-directory system-packages APT_PACKAGES="clang lld wasi-libc"
 	$(PYTHON) model/wasm_kernel.py write
 
-wheel: $(BIN)/pip  ## build the five wheels into dist/, install them elsewhere, let them serve one photograph
+wheel: $(BIN)/pip  ## build the six wheels into dist/, install them elsewhere, let them serve one photograph
 	PYTHON=$(PYTHON) PIP_ARGS='$(PIP_ARGS)' .ci/wheel
 
 settings: $(VENV)/.serve  ## write docs/settings.md anew

@@ -34,8 +34,8 @@ LISTS = (
 COMMAND_LINE = tuple(f"command_line.{name}" for name in ("bar", "options", "outputs", "signals"))
 SHARED_WORDS = {f"lexiseg_model.{name}" for name in (*WORDS, *FILES, *LISTS, *COMMAND_LINE, *PICTURES)}
 MODEL, SERVICE, CLIENT = "model/lexiseg_model", "service/lexiseg_service", "clients/python/lexiseg_client"
-LABELS, TRAIN = "labels/lexiseg_labels", "model/lexiseg_train"
-PACKAGES = (LABELS, MODEL, TRAIN, SERVICE, CLIENT)
+LABELS, TRAIN, FALCON = "labels/lexiseg_labels", "model/lexiseg_train", "model/lexiseg_falcon"
+PACKAGES = (LABELS, MODEL, TRAIN, FALCON, SERVICE, CLIENT)
 TOOLS_OF_MODULES = {"cvat": {"cvat_sdk", "urllib3"}, "cvat_clicks": {"cvat_sdk"}, "osam": {"labelme", "osam"}}
 CLIENTS_LIBRARIES = {"google", "grpc", "httpx", "lexiseg_client", "lexiseg_labels", "numpy", "typing_extensions"}
 MAX_LINES_OF_FUNCTION = 60  # its docstring included
@@ -136,9 +136,10 @@ def own_files() -> Iterator[Path]:
 
 FOREIGN = {
     LABELS: FOREIGN_TO_LABELS,
-    MODEL: FOREIGN_TO_MODEL,
-    TRAIN: FOREIGN_TO_LEARNING,
-    SERVICE: {"lexiseg_train"},
+    MODEL: FOREIGN_TO_MODEL | {"lexiseg_falcon"},
+    TRAIN: FOREIGN_TO_LEARNING | {"lexiseg_falcon"},
+    FALCON: FOREIGN_TO_MODEL,
+    SERVICE: {"lexiseg_falcon", "lexiseg_train"},
     CLIENT: {"lexiseg_model", "lexiseg_service", "lexiseg_train"},
 }
 COMMANDS_OF_TRAINING = ROOT / TRAIN / "commands"

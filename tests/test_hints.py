@@ -6,7 +6,14 @@ import tomllib
 from tests.test_architecture import PACKAGES, ROOT, modules, own_files
 
 HINT = re.compile(r"pip install((?: +(?:--[a-z-]+|[A-Za-z0-9_.=\[\]'-]+))+)")
-OWN = {"lexiseg", "lexiseg-client", "lexiseg-labels", "lexiseg-model", "lexiseg-train"}  # no index has them
+OWN = {
+    "lexiseg",
+    "lexiseg-client",
+    "lexiseg-falcon",
+    "lexiseg-labels",
+    "lexiseg-model",
+    "lexiseg-train",
+}  # no index has them
 EXTRA = re.compile(r"""pip install ["']lexiseg\[(\w+)\]""")  # of lexiseg, which is there where it is said
 
 
@@ -14,7 +21,7 @@ def known() -> set[str]:
     # What these are for works without them.
     names: set[str] = {"fiftyone", "gcsfs", "scikit-learn", "sentencepiece", "tensorboard", "tensorrt"}
     names |= {"cvat-cli", "cvat-sdk", "labelme"}  # tools that load a module of the client
-    for folder in (".", "labels", "model", "model/lexiseg_train", "clients/python"):
+    for folder in (".", "labels", "model", "model/lexiseg_train", "model/lexiseg_falcon", "clients/python"):
         project = tomllib.loads((ROOT / folder / "pyproject.toml").read_text())["project"]
         extras = project.get("optional-dependencies", {}).values()
         names |= {name_of(line) for line in [*project["dependencies"], *(line for extra in extras for line in extra)]}

@@ -1,4 +1,4 @@
-"""What the five packages say they need, and what their code does."""
+"""What the six packages say they need, and what their code does."""
 
 import ast
 import re
@@ -31,15 +31,17 @@ HOMES = {
     "lexiseg-labels": "labels",
     "lexiseg-model": "model",
     "lexiseg-train": "model/lexiseg_train",
+    "lexiseg-falcon": "model/lexiseg_falcon",
     "lexiseg-client": "clients/python",
 }
-SERVICE, LABELS, MODEL, TRAIN, CLIENT = (project_of(ROOT / home) for home in HOMES.values())
-PROJECTS = {each["name"]: each for each in (SERVICE, LABELS, MODEL, TRAIN, CLIENT)}
+SERVICE, LABELS, MODEL, TRAIN, FALCON, CLIENT = (project_of(ROOT / home) for home in HOMES.values())
+PROJECTS = {each["name"]: each for each in (SERVICE, LABELS, MODEL, TRAIN, FALCON, CLIENT)}
 FOLDERS = {
     "lexiseg": "service/lexiseg_service",
     "lexiseg-labels": "labels/lexiseg_labels",
     "lexiseg-model": "model/lexiseg_model",
     "lexiseg-train": "model/lexiseg_train",
+    "lexiseg-falcon": "model/lexiseg_falcon",
     "lexiseg-client": "clients/python/lexiseg_client",
 }
 RUNS_IN = {"cvat-sdk", "osam", "urllib3"}  # in whose environments modules of the client run
@@ -130,7 +132,7 @@ def modules_at_the_top_of(path: Path) -> set[str]:
 
 
 LEFT_BEHIND = {".py", ".c", ".h", ".so", ".pyc"}  # modules are taken along anyway, the kernel is built
-OF_THE_PROJECT = {"LICENSE", "pyproject.toml"}  # lexiseg_train's, in its package's folder
+OF_THE_PROJECT = {"LICENSE", "pyproject.toml"}  # lexiseg_train's and lexiseg_falcon's, in the package's folder
 
 
 @pytest.mark.parametrize("name", PROJECTS)
@@ -148,7 +150,7 @@ def test_a_wheel_takes_along_every_file_of_its_package(name: str) -> None:
 
 def test_a_library_has_the_same_bounds_in_every_package_of_the_service() -> None:
     bounds: dict[str, set[str]] = {}
-    for project in (SERVICE, MODEL, TRAIN):
+    for project in (SERVICE, MODEL, TRAIN, FALCON):
         for name, each in requirements_of(project["dependencies"]).items():
             bounds.setdefault(name, set()).add(str(each.specifier))
 

@@ -15,7 +15,15 @@ def project(path: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "path", ["clients/python/LICENSE", "labels/LICENSE", "model/LICENSE", "model/NOTICE", "model/lexiseg_train/LICENSE"]
+    "path",
+    [
+        "clients/python/LICENSE",
+        "labels/LICENSE",
+        "model/LICENSE",
+        "model/NOTICE",
+        "model/lexiseg_falcon/LICENSE",
+        "model/lexiseg_train/LICENSE",
+    ],
 )
 def test_the_terms_of_a_package_are_those_of_the_house(path: str) -> None:
     assert (ROOT / path).read_bytes() == (ROOT / path.rpartition("/")[2]).read_bytes()
@@ -32,6 +40,7 @@ VERSIONS = {
     "clients/python/pyproject.toml": r'^version = "(.+?)"',
     "labels/pyproject.toml": r'^version = "(.+?)"',
     "model/pyproject.toml": r'^version = "(.+?)"',
+    "model/lexiseg_falcon/pyproject.toml": r'^version = "(.+?)"',
     "model/lexiseg_train/pyproject.toml": r'^version = "(.+?)"',
     "CHANGELOG.md": r"^## (\d\S+)",
     "Dockerfile": r"^ARG VERSION=(.+)$",

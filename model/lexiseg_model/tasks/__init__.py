@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lexiseg_model.errors import TaskError
 from lexiseg_model.features import Features
-from lexiseg_model.internal import Detection
+from lexiseg_model.internal import Detection, checked_by
 from lexiseg_model.segmenter import RowsOf, Segmenter, words_of
 from lexiseg_model.tasks.cut_outs import everything, prompted
 from lexiseg_model.tasks.options import Follow, Options, Query
@@ -42,14 +42,15 @@ def answer(task: Task, query: Query) -> Segmentation:
     segmenter, options = query.segmenter, query.options
     if task not in segmenter.card.tasks:
         raise TaskError(f"{segmenter.card.name} cannot do the task {task!r}; it can: {', '.join(segmenter.card.tasks)}")
-    if task == "semantic":
-        return semantic(query)
-    if task == "prompt":
-        return prompted(query)
-    if task == "everything":
-        return everything(query)
-    has_masks = isinstance(segmenter, Detection) or segmenter.card.panoptic.source == "proposals"
-    return merged_masks(task, query) if has_masks and options.steady is None else connected_regions(task, query)
+    with checked_by(options.check):
+        if task == "semantic":
+            return semantic(query)
+        if task == "prompt":
+            return prompted(query)
+        if task == "everything":
+            return everything(query)
+        has_masks = isinstance(segmenter, Detection) or segmenter.card.panoptic.source == "proposals"
+        return merged_masks(task, query) if has_masks and options.steady is None else connected_regions(task, query)
 
 
 def _rows_of(segmenter: Segmenter) -> RowsOf:

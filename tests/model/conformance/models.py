@@ -7,6 +7,7 @@ import pytest
 
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Precision
+from tests.falcon import small as falcon
 from tests.model.methods.dense_clip import small as dense_clip
 from tests.model.methods.radseg import small as radseg
 from tests.model.methods.s_seg import small as s_seg
@@ -52,6 +53,7 @@ MODELS: dict[str, Model] = {
     "radseg": Model(radseg.segmenter, examples=True, fuses=True),
     "sam2": Model(sam2.segmenter, proposes=True, prompts=True, words=False),
     "sam3": Model(sam3.segmenter, prompts=True, own_examples=True),
+    "falcon_perception": Model(falcon.segmenter),
 }
 
 

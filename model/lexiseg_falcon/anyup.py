@@ -1,0 +1,158 @@
+"""AnyUp: pixel features of a coarse map of features and the image, by attention within a window.
+
+Written from the released computation; parameters have its names. Other than there, windows are cut out block by block
+for torch's `scaled_dot_product_attention`, in place of one compiled sparse mask.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+WIDTH = 128  # of queries and keys
+HEADS = 4
+BASIS = 5  # side of the filters that unify features of any width
+WINDOW = 0.1  # share of a side to each direction that a pixel sees
+BLOCK = 64  # side of the pixels attended to together
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
+
+
+class Residual(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for _ in range(2):
+            layers += [nn.GroupNorm(8, WIDTH), nn.SiLU(), nn.Conv2d(WIDTH, WIDTH, 1, bias=False)]
+        self.block = nn.Sequential(*layers)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        out: Tensor = self.block(maps) + maps
+        return out
+
+
+class Unified(nn.Module):
+    """Maps [B, 128, h, w] of features [B, C, h, w]: shares of learned filters, averaged over the channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.basis = nn.Parameter(torch.zeros(WIDTH, 1, BASIS, BASIS))
+
+    def forward(self, features: Tensor) -> Tensor:
+        flat = features.flatten(0, 1)[:, None]  # [B C, 1, h, w]
+        filtered = F.conv2d(flat, self.basis, padding=BASIS // 2)
+        inside = F.conv2d(torch.ones_like(flat[:1]), torch.ones_like(self.basis[:1]), padding=BASIS // 2)
+        shares = (filtered / inside).softmax(1)
+        return torch.unflatten(shares, 0, features.shape[:2]).mean(1)
+
+
+class Rotation(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.freqs = nn.Parameter(torch.zeros(2, WIDTH))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps [B, 128, h, w], rotated by the place of each pixel in 0..1."""
+        rows, columns = (torch.linspace(0, 1, side, device=maps.device, dtype=maps.dtype) for side in maps.shape[2:])
+        places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"), -1)  # [h, w, 2]
+        angle = (places @ self.freqs).permute(2, 0, 1)
+        first, second = maps.chunk(2, 1)
+        return maps * angle.cos() + torch.cat([-second, first], 1) * angle.sin()
+
+
+class Projection(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_proj_weight = nn.Parameter(torch.zeros(3 * WIDTH, WIDTH))  # the last third is not used
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * WIDTH))
+
+
+class WindowAttention(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm_q = nn.RMSNorm(WIDTH)
+        self.norm_k = nn.RMSNorm(WIDTH)
+        self.attention = Projection()
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Values [B, C, H, W] for queries [B, 128, H, W], of keys [B, 128, h, w] and values [B, C, h, w]."""
+        weight, bias = self.attention.in_proj_weight.chunk(3), self.attention.in_proj_bias.chunk(3)
+        query = F.linear(self.norm_q(query.permute(0, 2, 3, 1)), weight[0], bias[0])  # [B, H, W, 128]
+        key = F.linear(self.norm_k(key.permute(0, 2, 3, 1)), weight[1], bias[1])
+        value = value.permute(0, 2, 3, 1)
+        (height, width), cells = query.shape[1:3], key.shape[1:3]
+        low, high = zip(
+            *(_window(*sides, query.device) for sides in zip((height, width), cells, strict=True)), strict=True
+        )
+        out = query.new_zeros(*query.shape[:3], value.shape[3])
+        for top in range(0, height, BLOCK):
+            for left in range(0, width, BLOCK):
+                rows, columns = slice(top, top + BLOCK), slice(left, left + BLOCK)
+                seen = tuple(
+                    slice(int(low[axis][part].min()), int(high[axis][part].max()))
+                    for axis, part in ((0, rows), (1, columns))
+                )
+                inside = [
+                    _inside(low[axis][part], high[axis][part], seen[axis]) for axis, part in ((0, rows), (1, columns))
+                ]
+                mask = (inside[0][:, None, :, None] & inside[1][None, :, None]).flatten(2).flatten(0, 1)
+                mixed = F.scaled_dot_product_attention(
+                    _heads(query[:, rows, columns]), _heads(key[:, *seen]), _heads(value[:, *seen]), attn_mask=mask
+                )
+                out[:, rows, columns] = mixed.transpose(1, 2).reshape(out[:, rows, columns].shape).to(out.dtype)
+        return out.permute(0, 3, 1, 2)
+
+
+class CrossDecode(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cross_attn = WindowAttention()
+        self.conv2d = nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False)
+
+
+class AnyUp(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.image_encoder = _encoder(nn.Conv2d(3, WIDTH, 1, bias=False))
+        self.key_encoder = _encoder(nn.Conv2d(WIDTH, WIDTH, 1, bias=False))
+        self.query_encoder = _encoder(nn.Conv2d(WIDTH, WIDTH, 1, bias=False))
+        self.key_features_encoder = _encoder(Unified())
+        self.cross_decode = CrossDecode()
+        joined = nn.Conv2d(2 * WIDTH, WIDTH, 3, padding=1, padding_mode="reflect", bias=False)
+        self.aggregation = _encoder(joined)
+        self.rope = Rotation()
+
+    def forward(self, image: Tensor, features: Tensor) -> Tensor:
+        """Features [B, C, H, W] of the size of an image [B, 3, H, W] in -1..1, of coarse ones [B, C, h, w].
+
+        H and W are multiples of h and w.
+        """
+        mean, std = (torch.tensor(each, device=image.device).view(3, 1, 1) for each in (MEAN, STD))
+        encoded = self.rope(self.image_encoder(((image * 0.5 + 0.5 - mean) / std).to(features)))
+        query = self.cross_decode.conv2d(self.query_encoder(encoded))
+        cells = F.avg_pool2d(self.key_encoder(encoded), image.shape[2] // features.shape[2])
+        key = self.aggregation(torch.cat([cells, self.key_features_encoder(F.normalize(features, dim=1))], 1))
+        out: Tensor = self.cross_decode.cross_attn(query, key, features)
+        return out
+
+
+def _encoder(first: nn.Module) -> nn.Sequential:
+    return nn.Sequential(first, Residual(), Residual())
+
+
+def _heads(cells: Tensor) -> Tensor:
+    """[B, h, w, C] -> [B, heads, h w, C / heads]."""
+    return torch.unflatten(cells.flatten(1, 2), -1, (HEADS, -1)).transpose(1, 2)
+
+
+def _window(pixels: int, cells: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """First cell [pixels] that each pixel of a side sees, and the one behind the last."""
+    place = (torch.arange(pixels, device=device, dtype=torch.float32) + 0.5) / pixels
+    low, high = (place - WINDOW).clamp(0, 1), (place + WINDOW).clamp(0, 1)
+    return (low * cells).floor().long(), (high * cells).ceil().long()
+
+
+def _inside(low: Tensor, high: Tensor, seen: slice) -> Tensor:
+    """Which of the cells `seen` each of P pixels sees: bool [P, cells]."""
+    cells = torch.arange(seen.start, seen.stop, device=low.device)
+    return (cells >= low[:, None]) & (cells < high[:, None])

@@ -1,0 +1,195 @@
+"""Segmenter of `falcon_perception`: one image pass for all phrases, then an answer of tokens for each phrase.
+
+The image alone decides the keys and values of its tokens and the pixel features, so these are the image pass. A phrase
+continues from them: it is decoded greedily, once for an image. Each object that an answer names has a query, whose
+product with the pixel features is its mask; the contour is at the released probability. An object's score is the
+probability of the tokens that make it. Phrases compete for pixels as words of other methods do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_falcon.decoding import Found, find, image_prefix
+from lexiseg_falcon.import_ import CARD, FILES, NAME, Options, network_state, read
+from lexiseg_falcon.network import SINK, FalconNetwork
+from lexiseg_falcon.picture import canvas_side, input_size, resized
+from lexiseg_falcon.prompt import Prompts, tokens_of
+from lexiseg_falcon.settings import FalconSettings
+from lexiseg_model.catalogue.available import available
+from lexiseg_model.catalogue.hub import fetch_folder
+from lexiseg_model.catalogue.importing import open_weights
+from lexiseg_model.catalogue.transformers_model import TOKENIZER
+from lexiseg_model.catalogue.weights import SkipInit, for_inference, image_digest, settings_of
+from lexiseg_model.clip.windowed import as_kept
+from lexiseg_model.errors import WeightsError
+from lexiseg_model.export.torch_pass import TorchPass
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
+from lexiseg_model.internal import NamedMasks, check_work
+from lexiseg_model.resources.device import Execution
+from lexiseg_model.segmenter import TextBank, TextRows
+from lexiseg_model.types import ClassEntry, ModelCard, Refinement
+
+CELLS = 8  # pixel features of a patch's side
+EPSILON = 1e-6  # probabilities are clamped to EPSILON..1 - EPSILON
+
+
+class FalconSegmenter(TorchPass):
+    """A Falcon Perception on one device."""
+
+    def __init__(
+        self,
+        network: FalconNetwork,
+        prompts: Prompts,
+        settings: FalconSettings,
+        card: ModelCard,
+        digest: str,
+        execution: Execution,
+    ) -> None:
+        self.card = card
+        self.settings = settings
+        self.digest = digest
+        self.text_digest = prompts.digest
+        least = min(settings.min_side, card.input.long_side)
+        self.buckets = ((least, least),)
+        self.network = network
+        self._prompts = prompts
+        self._execution = execution
+        self._contour = math.log(settings.mask_threshold / (1 - settings.mask_threshold))
+
+    # images
+
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        """One tile: the image within the released limits, its sides multiples of a patch's."""
+        size = picture_size(rgb)
+        side = self.settings.network.spatial_patch_size
+        most = max(min(options.max_side or self.card.input.long_side, self.card.input.long_side), side)
+        sizes = input_size(size, self.settings.min_side, most // side * side, side, self.settings.max_pixels)
+        return Plan(size, resized(rgb, sizes)[None])
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        return self._run_torch(tiles, self._execution.device)
+
+    def _image_pass(self, tiles: Tensor) -> TileFeatures:
+        """Keys [N, L, H, n, d], values [N, L, G, n, d] and pixel features [N, C, h, w] of tiles [N, 3, s, t]."""
+        network, side = self.network, self.settings.network.spatial_patch_size
+        pixels = tiles.float() / 127.5 - 1
+        patches, cache = image_prefix(network, self.settings, pixels, self._execution.dtype)
+        canvas = canvas_side((pixels.shape[2], pixels.shape[3]))
+        cells = canvas // side
+        coarse = network.conv_segm(_padded(patches, cells))
+        image = F.avg_pool2d(_padded(pixels, canvas), side // CELLS)
+        fine = network.itok_upsampler(image, coarse)[..., : patches.shape[2] * CELLS, : patches.shape[3] * CELLS]
+        keys, values = (part[..., SINK : cache.length, :].transpose(0, 1) for part in (cache.keys, cache.values))
+        return as_kept((keys, values, fine), self._execution.precision)
+
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
+        keys, values, pixels = (part[0] for part in tile_features)
+        return Features(plan.size, {"keys": keys, "values": values, "pixels": pixels})
+
+    # text side
+
+    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
+        return [text for entry in classes for text in entry.texts]
+
+    def encode_texts(self, texts: list[str]) -> TextRows:
+        """Rows of token ids, which half precision holds exactly. Raises OptionError as `Prompts.encode`."""
+        rows = self._prompts.encode(texts)
+        return rows if self._execution.precision == "exact" else rows.astype(np.float16)
+
+    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
+        """A bank of the unchanged rows; a class scores by its best text."""
+        return TextBank.of_rows(classes, rows, self._prompts.width, self._execution.device)
+
+    @torch.inference_mode()
+    def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
+        """The normalised mean [T, dim] of the embeddings of each phrase's tokens."""
+        ids = [self._prompts.phrase(tokens_of(row)) for row in torch.from_numpy(rows.astype(np.float32))]
+        means = [self.network.tok_embeddings(each.to(self._execution.device)).float().mean(0) for each in ids]
+        normalised: NDArray[np.float32] = F.normalize(torch.stack(means), dim=1).cpu().numpy()
+        return normalised
+
+    # vocabulary side
+
+    @torch.inference_mode()
+    def class_scores(self, features: Features, bank: TextBank) -> Tensor:
+        """Logits [K, h, w] of the best mask of each class; half at the released contour."""
+        most = math.log((1 - EPSILON) / EPSILON)
+        maps = [
+            masks.amax(0) if len(masks) else masks.new_full(masks.shape[1:], -most)
+            for masks, _ in self._masks(features, bank)
+        ]
+        return bank.best_of_texts(torch.stack(maps).clamp(-most, most))
+
+    @torch.inference_mode()
+    def named_masks(self, features: Features, bank: TextBank) -> NamedMasks:
+        """Objects of every class. Synonyms may find one twice; the competition for pixels leaves one."""
+        parts = list(self._masks(features, bank))
+        owner = [
+            torch.full_like(scores, label, dtype=torch.long)
+            for label, (_, scores) in zip(bank.owner, parts, strict=True)
+        ]
+        masks, scores = (torch.cat(part) for part in zip(*parts, strict=True))
+        return NamedMasks(masks, scores, torch.cat(owner))
+
+    def background_score(
+        self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
+    ) -> Tensor:
+        """The logit of the threshold, which is one half at the released contour."""
+        threshold = min(max(0.5 if threshold is None else threshold, EPSILON), 1 - EPSILON)
+        return logits.new_tensor(math.log(threshold / (1 - threshold)))
+
+    def _masks(self, features: Features, bank: TextBank) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of each vector of the bank, logits [N, h, w] of its objects' masks, and their scores [N]."""
+        pixels = features.tensors["pixels"].to(self._execution.device).float()
+        for row in bank.vectors:
+            objects = self.found(features, tokens_of(row))
+            yield torch.einsum("dhw,nd->nhw", pixels, objects.queries) - self._contour, objects.scores
+
+    def found(self, features: Features, prompt: Tensor) -> Found:
+        """The objects of a phrase, given by the token ids [S] of its prompt; decoded once for an image."""
+        device, dtype = self._execution.device, self._execution.dtype
+
+        def decode() -> Found:
+            image = (features.tensors["keys"].to(device), features.tensors["values"].to(device))
+            return find(self.network, self.settings, image, prompt.to(device), check_work, dtype)
+
+        return features.derived.once(f"{CARD} {prompt.tolist()}", decode)
+
+
+def _padded(maps: Tensor, side: int) -> Tensor:
+    """Maps [N, C, h, w] in the upper left corner of zeros [N, C, side, side]."""
+    return F.pad(maps, (0, side - maps.shape[3], 0, side - maps.shape[2]))
+
+
+def load(folder: Path, card: ModelCard, execution: Execution) -> FalconSegmenter:
+    """Load a model directory, or the hub's repository if the card names no weights.
+
+    Raises:
+        WeightsError: the weights are missing, damaged, or of another model.
+    """
+    card, state, digest = open_weights(folder, card, lambda: read(require_weights(card)))
+    settings = settings_of(card, FalconSettings)
+    if TOKENIZER not in state:
+        raise WeightsError(f"{NAME}: no {TOKENIZER} in the weights; import them with `lexiseg models import`")
+    with SkipInit():
+        network = FalconNetwork(settings.network)
+    network = for_inference(network, NAME, network_state(state))
+    turns = network.freqs_cis_golden.to(execution.device)  # stays float32
+    network.to(execution.device, execution.dtype).freqs_cis_golden = turns
+    prompts = Prompts(bytes(state[TOKENIZER].to(torch.uint8).tolist()), settings.tokens)
+    return FalconSegmenter(network, prompts, settings, card, image_digest(card, digest), execution)
+
+
+def require_weights(card: ModelCard) -> Options:
+    """Fetch the weights for a card that names none. Raises WeightsError if they cannot be fetched."""
+    return Options(checkpoint=fetch_folder(available()[card.name], FILES))
