@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[3]
 TOOL = ROOT / "model/wasm_kernel.py"
 KERNEL = """
 const kernel = await import("PLAYGROUND/masks/kernel.js");
-const { winners, encodedMap, encodedSpans, cut, connected, outlines } = kernel;
+const { winners, encodedMap, encodedSpans, cut, connected, polygonsOf } = kernel;
 await kernel.ready;
 """
 SIZES = [((9, 13), (61, 47)), ((2, 2), (16, 300)), ((30, 20), (20, 30)), ((5, 40), (5, 40))]
@@ -100,7 +100,8 @@ def test_masks_and_their_outlines_are_the_services(cells: tuple[int, int], size:
     script = """
         const { logits, cells, size } = given;
         const spans = cut(Float32Array.from(logits), cells, size);
-        console.log(JSON.stringify({ spans, mask: encodedSpans(spans, size), rings: outlines(spans, size) }));
+        const made = encodedSpans(spans, size);
+        console.log(JSON.stringify({ spans, mask: made, rings: polygonsOf(made.mask) }));
     """
 
     page = node.run(KERNEL + script, {"logits": logits.ravel().tolist(), "cells": cells, "size": size})

@@ -98,8 +98,7 @@ for (const image of /** @type {any} */ (document.querySelectorAll("img[data-src]
 }
 for (const id of ["background", "tasks"]) $(id).addEventListener("change", () => sessionStorage.removeItem(EXAMPLE_KEY)); // changed by the visitor
 $("another").addEventListener("click", () => {
-  if (state.mode === "picture") state.picture = null;
-  else state.clip = null;
+  state[state.mode === "picture" ? "picture" : "clip"] = null;
   showTab(state.mode);
   if (state.mode === "picture") emit("pictured");
   (state.mode === "picture" ? $("file") : $("clip")).focus();

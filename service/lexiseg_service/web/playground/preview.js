@@ -1,8 +1,7 @@
 // Preview: the outline of what a click would cut out, shown when the pointer rests. One request at a time, aborted when the pointer moves on.
 
 import * as engine from "./engine/server.js";
-import { outlines } from "./masks/kernel.js";
-import { spansOf } from "./masks/runs.js";
+import { polygonsOf } from "./masks/kernel.js";
 import { $, modelOptions, page, persist, state, takesPrompts } from "./page.js";
 import { asking, promptOf, targetOf } from "./question.js";
 import { view } from "./view.js";
@@ -10,9 +9,7 @@ import { view } from "./view.js";
 const REST = 180; // milliseconds
 const NEAR = 4; // screen pixels; smaller movements do not count
 
-let at = null;
-let resting = 0;
-let request = null;
+let [at, resting, request] = /** @type {any[]} */ ([null, 0, null]);
 
 persist("preview", hide);
 page.addEventListener("hover", ({ detail }) => {
@@ -46,7 +43,7 @@ async function preview() {
     request.signal.throwIfAborted();
     const { mask } = answer.segments.find((one) => !one.mask_index);
     const corners = (ring) => ring.map(([x, y]) => `${x} ${y}`);
-    view.outline = outlines(spansOf(mask), mask.size).flat().map((ring) => `M${corners(ring).join("L")}Z`).join("");
+    view.outline = polygonsOf(mask).flat().map((ring) => `M${corners(ring).join("L")}Z`).join("");
     view.draw();
     $("canvas").dataset.outlined = "yes";
   } catch {

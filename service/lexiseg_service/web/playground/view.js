@@ -164,14 +164,12 @@ class View {
       const top = rows.find(isFree);
       if (top === undefined) continue;
       taken.push({ left, top, right: left + wide });
-      context.fillStyle = DARK;
-      context.beginPath();
-      context.roundRect(left, top, wide, tall, tall / 2);
-      context.fill();
-      context.fillStyle = colour;
-      context.beginPath();
-      context.arc(left + 0.75 * high, top + tall / 2, 0.3 * high, 0, 2 * Math.PI);
-      context.fill();
+      for (const [ink, at, side, size] of [[DARK, 0, wide, tall], [colour, 0.45 * high, 0.6 * high, 0.6 * high]]) {
+        context.fillStyle = ink;
+        context.beginPath();
+        context.roundRect(left + at, top + (tall - size) / 2, side, size, size / 2);
+        context.fill();
+      }
       context.fillStyle = "#fff";
       context.fillText(text, left + 1.3 * high, top + 0.85 * high);
     }
@@ -195,12 +193,11 @@ class View {
     this.canvas.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, (this.began = placeOf(event)));
     emit("hover", null);
-    this.cross = null;
+    Object.assign(this, { cross: null, dragged: null });
     this.pans = event.button === 1 || event.altKey || this.pointers.size === 2;
     const pixel = this.#pixel(this.began);
     this.corner = this.pans || this.brush ? null : pixel;
     this.stroke = this.brush && !this.pans ? { points: [pixel], radius: this.brush, adds: this.#adds(event) } : null;
-    this.dragged = null;
     clearTimeout(this.pressing);
     if (!this.corner || event.pointerType !== "touch") return;
     this.pressing = setTimeout(() => { // a long touch is a click with the opposite sign
@@ -232,9 +229,7 @@ class View {
     if (!this.pointers.delete(event.pointerId)) return;
     const { corner, dragged, stroke } = this;
     const positive = this.#adds(event);
-    this.corner = null;
-    this.dragged = null;
-    this.stroke = null;
+    Object.assign(this, { corner: null, dragged: null, stroke: null });
     if (event.type === "pointerup" && stroke) emit("stroke", stroke);
     if (event.type === "pointerup" && corner) {
       if (dragged) this.#box(corner, dragged, positive);
@@ -297,8 +292,7 @@ class View {
       0: () => this.fit(),
       n: () => emit("next"),
       escape: () => {
-        this.corner = null;
-        this.cross = null;
+        Object.assign(this, { corner: null, cross: null });
         emit("clear");
       },
       backspace: () => emit("undo"),

@@ -32,7 +32,7 @@ export async function segment(picture, question, signal, report = tell) {
 }
 
 /** The bytes at a path, as a Blob. */
-export const download = async (path) => (await fetch(address() + path, { headers: authorization() })).blob();
+export const download = (path) => request("GET", path, null, null, tell, "blob");
 
 /** A picture as a field of a JSON question. */
 export async function encoded({ file }) {
@@ -57,25 +57,15 @@ export async function teach(name, { pictures, ...change }) {
   });
 }
 
-/** What the service writes of a JSON object, as a Blob. */
-export async function written(path, content) {
-  const headers = { "content-type": "application/json", ...authorization() };
-  const silent = () => { throw problemOf("The server does not answer. Is it running?", 0); };
-  const answer = await fetch(address() + path, { method: "POST", headers, body: JSON.stringify(content) }).catch(silent);
-  if (answer.ok) return answer.blob().catch(silent);
-  const { detail, type } = await answer.json().catch(() => ({}));
-  throw problemOf(detail ?? `The server answered ${answer.status}.`, answer.status, { type, after: Number(answer.headers.get("retry-after")) });
-}
-
-/** Sends a form or JSON, returns the JSON answer. XMLHttpRequest, because fetch reports no upload progress. @returns {Promise<any>} */
-export function request(method, path, body = null, signal = null, report = tell) {
+/** Sends a form or JSON, returns the answer as a `kind`. XMLHttpRequest, because fetch reports no upload progress. @returns {Promise<any>} */
+export function request(method, path, body = null, signal = null, report = tell, kind = "json") {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const sent = new XMLHttpRequest();
     const abort = () => sent.abort();
     signal?.addEventListener("abort", abort);
     sent.open(method, address() + path);
-    sent.responseType = "json";
+    sent.responseType = "blob";
     const isForm = body instanceof FormData;
     const isSent = isForm || body instanceof Blob;
     const headers = { ...(body && !isSent && { "content-type": "application/json" }), ...authorization() };
@@ -83,9 +73,11 @@ export function request(method, path, body = null, signal = null, report = tell)
     if (isForm) {
       sent.upload.onprogress = ({ loaded, total }) => report(loaded < total ? `Sending the picture: ${Math.round((100 * loaded) / total)} %` : "Looking…");
     }
-    sent.onload = () => {
-      const { status, response } = sent; // null if it is not JSON, such as a proxy's error page
-      if (status >= 200 && status < 300 && (response || status === 204)) return resolve(response);
+    sent.onload = async () => {
+      const { status } = sent;
+      const isDone = status >= 200 && status < 300;
+      const response = isDone && kind === "blob" ? sent.response : await new Response(sent.response).json().catch(() => null); // a proxy's error page
+      if (isDone && (response || status === 204)) return resolve(response);
       const detail = response?.detail ?? `The server answered ${status}.`;
       reject(problemOf(detail, status, { type: response?.type, after: Number(sent.getResponseHeader("retry-after")) }));
     };

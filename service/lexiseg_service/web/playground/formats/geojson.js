@@ -1,6 +1,6 @@
 // GeoJSON with one feature for each segment, in pixels.
 
-import { polygonsOf } from "./outlines.js";
+import { polygonsOf } from "../masks/kernel.js";
 import { rounded } from "./set.js";
 
 export function* geojson({ pictures }) {

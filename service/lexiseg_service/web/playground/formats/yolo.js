@@ -1,7 +1,6 @@
 // Ultralytics YOLO: lines `CLASS x y x y ...`, coordinates relative to width and height; and the lists that a trainer reads.
 
-import { polygonsOf } from "./outlines.js";
-import { crc, joined } from "../masks/kernel.js";
+import { crc, joined, polygonsOf } from "../masks/kernel.js";
 
 const SCALE = 1e6; // of a coordinate, written with six decimals
 const VAL_SHARE = 10; // one picture in ten is for validation

@@ -1,6 +1,8 @@
 // The service's kernel in C (`lexiseg_model/kernel`, described in kernel.h), compiled to WebAssembly: masks, pictures, and what these teach.
 // Maps are row by row. Spans are where the runs of a mask begin and end, alternately, column by column.
 
+import { spansOf } from "./runs.js";
+
 const MAX_CHARACTERS = 14; // of a run as text
 const WIDE = 256; // labels from which on a map has two bytes a pixel
 const { Float16Array } = /** @type {any} */ (globalThis); // missing in TypeScript's es2023
@@ -162,8 +164,9 @@ export function learnedOf(lessons, places, k, numbers) {
   return { only: only ? only - 1 : null, directions, factors, iou, shown };
 }
 
-/** [[exterior, ...holes], ...] of spans, the largest part first; a ring is of pixel corners [x, y]. */
-export function outlines(spans, size) {
+/** A mask as polygons [[exterior, ...holes], ...], the largest part first; a ring is of pixel corners [x, y]. */
+export function polygonsOf({ size, counts }) {
+  const spans = spansOf({ counts });
   let columns = 0;
   for (let i = 0; i < spans.length; i += 2) columns += Math.floor((spans[i + 1] - 1) / size[0]) - Math.floor(spans[i] / size[0]) + 1;
   const most = 4 * columns + 4;

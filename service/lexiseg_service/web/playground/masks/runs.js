@@ -4,21 +4,16 @@ const MAX_SIDE = 1600; // cells of the longer side of a map, enough for a screen
 const NUMBER = /[P-o]*[0-O]/g; // digits in base 32, the lowest first; all but the last have bit 32 set
 
 // pycocotools' `counts`: numbers in base 32, six bits a character from "0" on, each from the fourth on as the difference to the last but one.
-/** Lengths of alternating runs of 0 and 1, 0 first, column by column. */
-function runsOf(counts) {
-  const runs = [];
+/** Spans of a mask: where its runs begin and end, alternately, column by column. */
+export function spansOf({ counts }) {
+  const runs = []; // lengths of alternating runs of 0 and 1, 0 first
   for (const [digits] of counts.matchAll(NUMBER)) {
     const bits = Array.from(digits, (digit) => digit.charCodeAt(0) - 48);
     const value = bits.reduceRight((sum, bit) => 32 * sum + (bit & 31), bits.at(-1) & 16 ? -1 : 0);
     runs.push(runs.length > 2 ? value + runs.at(-2) : value);
   }
-  return runs;
-}
-
-/** Spans of a mask: where its runs begin and end, alternately, column by column. */
-export function spansOf({ counts }) {
   let end = 0;
-  const borders = runsOf(counts).map((length) => (end += length));
+  const borders = runs.map((length) => (end += length));
   return borders.slice(0, borders.length - (borders.length % 2)); // without the end of the background
 }
 
@@ -44,22 +39,17 @@ export function pixelsIn([height, width], masks) {
 /** Whether a mask holds the pixel at a point. */
 export function holds({ mask: { counts, size: [height, width] } }, { x, y }) {
   const [column, row] = [[x, width], [y, height]].map(([place, side]) => Math.min(Math.floor(place), side - 1));
-  let end = 0;
-  return runsOf(counts).findIndex((length) => (end += length) > column * height + row) % 2 === 1;
+  return spansOf({ counts }).findIndex((border) => border > column * height + row) % 2 === 1;
 }
 
 /** Intersection over union of two segments. */
 export function overlapOf(one, other) {
   const [[x, y, across, down], [left, top, wide, high]] = [one.bbox, other.bbox];
   if (x >= left + wide || left >= x + across || y >= top + high || top >= y + down) return 0;
-  const [a, b] = [one, other].map(({ mask }) => runsOf(mask.counts));
-  let [i, j, endOfA, endOfB, at, both] = [0, 0, a[0], b[0], 0, 0];
-  while (i < a.length && j < b.length) {
-    const end = Math.min(endOfA, endOfB);
-    if (i % 2 && j % 2) both += end - at;
-    at = end;
-    if (endOfA === end) endOfA += a[++i];
-    if (endOfB === end) endOfB += b[++j];
+  const [a, b] = [one, other].map(({ mask }) => spansOf(mask));
+  let both = 0;
+  for (let i = 0, j = 0; i < a.length && j < b.length; a[i + 1] < b[j + 1] ? (i += 2) : (j += 2)) {
+    both += Math.max(0, Math.min(a[i + 1], b[j + 1]) - Math.max(a[i], b[j]));
   }
   return both / (one.area + other.area - both);
 }

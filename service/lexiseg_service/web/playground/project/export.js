@@ -1,7 +1,7 @@
 // Exports: files for one picture or many, the request as curl or Python, a link to the same question.
 
 import { isVisible, shownOf } from "../answer.js";
-import { address, key, segment, written } from "../engine/server.js";
+import { address, key, request, segment } from "../engine/server.js";
 import { bySize, stacked } from "../document.js";
 import { coco } from "../formats/coco.js";
 import { cvat } from "../formats/cvat.js";
@@ -103,7 +103,7 @@ async function asked(to, some) {
   const { classes, pictures } = setOf(some);
   const segmentOf = ({ label = null, score, mask: { size, counts }, track_id }) => ({ label, score, mask: { size, counts }, track_id });
   const sent = pictures.map(({ name, size, model, segments }) => ({ name, size, model, segments: segments.map(segmentOf) }));
-  const content = await written(`/playground/export/${encodeURIComponent(to)}`, { classes, pictures: sent });
+  const content = await request("POST", `/playground/export/${encodeURIComponent(to)}`, { classes, pictures: sent }, null, tell, "blob");
   const folder = JSON.parse(document.body.dataset.formats)[to];
   return folder === null ? content : zip(some.map(({ name, file }) => [`${folder && `${folder}/`}${name}`, file]), content);
 }

@@ -22,7 +22,7 @@ async function list() {
 }
 
 function line({ id, total, done, failed, seconds_left: left, detail }) {
-  const saved = async (to) => save(await download(`/v1/jobs/${id}/results?to=${to}`), FORMATS[to]);
+  const saved = (to) => download(`/v1/jobs/${id}/results?to=${to}`).then((content) => save(content, FORMATS[to]), (problem) => refuse(problem, () => saved(to)));
   const formats = Object.keys(FORMATS).map((to) => button(to, () => saved(to), { name: `${to} ${id}` }));
   const rest = left ? `; about ${timeOf(Math.ceil(left))} left` : "";
   const textContent = `${done} of ${total} pictures${failed ? `, ${failed} failed` : ""}${rest}${detail ? `: ${detail}` : ""}`;

@@ -264,12 +264,7 @@ async function erase(some) {
   drawStrip();
 }
 
-const clicks = {
-  "label-all": labelAll,
-  cancel: () => control.abort(),
-  accept,
-  erase: () => erase(pictures),
-};
+const clicks = { "label-all": labelAll, cancel: () => control.abort(), accept, erase: () => erase(pictures) };
 for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
 persist("doubtful", () => {
   drawStrip();

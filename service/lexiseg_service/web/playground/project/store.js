@@ -19,12 +19,8 @@ async function within(names, act) {
   database ??= open();
   database.catch(() => (database = null)); // the next call opens it again
   const transaction = (await database).transaction(names, "readwrite");
-  const done = new Promise((resolve, reject) => {
-    transaction.oncomplete = resolve;
-    transaction.onabort = () => reject(transaction.error);
-  });
   const request = act(...names.map((each) => transaction.objectStore(each)));
-  await done;
+  await new Promise((resolve, reject) => Object.assign(transaction, { oncomplete: resolve, onabort: () => reject(transaction.error) }));
   return request?.result;
 }
 

@@ -33,9 +33,8 @@ export async function record(film, { size: [width, height], rate, from, to }, pa
     recorded += performance.now() - began;
     tell(`Frame ${frames.length} of ${total} is painted.`);
   }
-  const written = new Promise((ended) => (recorder.onstop = ended));
   recorder.stop();
-  await written;
+  await new Promise((ended) => (recorder.onstop = ended));
   const kind = /mp4/.test(mimeType) ? "mp4" : "webm";
   const files = [...filesOf(frames)].filter(([path]) => WANTED.test(path));
   const base = baseName(state.clip.name);

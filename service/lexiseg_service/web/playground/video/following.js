@@ -93,9 +93,8 @@ async function ask(frame, words, follow, unfollow, signal) {
   return send(frame, follow, [], signal);
 }
 
-async function send(frame, follow, unfollow, signal) {
-  return request("POST", `/v1/streams/${stream.id}/frames`, { image: await encoded(frame), follow, unfollow }, signal);
-}
+const send = async (frame, follow, unfollow, signal) =>
+  request("POST", `/v1/streams/${stream.id}/frames`, { image: await encoded(frame), follow, unfollow }, signal);
 
 function closeStream() {
   if (stream) remove(`/v1/streams/${stream.id}`).catch(() => null); // it also expires when idle

@@ -28,8 +28,7 @@ let visibleTime = 0; // seconds; time of the visible frame, which during a seek 
 
 for (const name of ["play", "pause", "ended", "timeupdate", "seeked"]) clip.addEventListener(name, control);
 clip.addEventListener("seeking", () => film || drop());
-clip.addEventListener("seeked", look);
-clip.addEventListener("pause", look);
+for (const name of ["seeked", "pause"]) clip.addEventListener(name, look);
 page.addEventListener("changed", again);
 page.addEventListener("shown", ({ detail: { x, y, positive, box } }) => {
   if (state.mode !== "video" || !state.clip) return;
