@@ -18,6 +18,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import ToolAnnotations
 from starlette.requests import Request
 
+from lexiseg_service.adapters.mcp.chat import chat
 from lexiseg_service.adapters.mcp.tools import ToolService, with_tool_errors
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.admission.access import Caller
@@ -40,7 +41,7 @@ MAX_LISTED = 100  # pictures, the last used first
 
 
 def create(service: ToolService) -> MCPServer[Any]:
-    """An MCP server with the tools, and the pictures of a caller's answers as resources."""
+    """An MCP server with the tools, the page in a chat, and the pictures of a caller's answers as resources."""
 
     async def list_pictures(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         result = await call_next(ctx)
@@ -50,11 +51,15 @@ def create(service: ToolService) -> MCPServer[Any]:
         return result
 
     server: MCPServer[Any] = MCPServer(
-        "lexiseg", instructions=INSTRUCTIONS, version=version("lexiseg"), middleware=[list_pictures]
+        "lexiseg",
+        instructions=INSTRUCTIONS,
+        version=version("lexiseg"),
+        middleware=[list_pictures],
+        extensions=[chat(with_tool_errors(service.segment), READ_ONLY)],
     )
     server.resource(PICTURE + "{image_id}", name="picture", mime_type=JPEG)(service.kept_picture)
     for tool in (
-        *(service.list_models, service.segment, service.find, service.cut_out),
+        *(service.list_models, service.find, service.cut_out),
         *(service.count, service.measure, service.compare),
     ):
         server.add_tool(with_tool_errors(tool), annotations=READ_ONLY)
