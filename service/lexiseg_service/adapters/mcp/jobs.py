@@ -51,7 +51,7 @@ class JobPicture(BaseModel):
 
     picture: str
     percent: dict[str, float] = Field(description="share of the picture of each word that was found")
-    problem: str | None = Field(None, description="why there is no answer")
+    problem: str | None = Field(None, description="reason why there is no answer")
 
 
 class Standing(BaseModel):
@@ -63,7 +63,7 @@ class Standing(BaseModel):
     done: int = Field(description="pictures with an answer")
     failed: int = Field(description="pictures with a problem")
     seconds_left: float | None = Field(description="null: not known")
-    detail: str | None = Field(description="what holds the job up")
+    detail: str | None = Field(description="reason why the job makes no progress")
     results: str = Field(description="path of all results with masks at this server; `?to=coco` another format")
     pictures: list[JobPicture] = Field(description="the first of the answers, from `after` on")
 
