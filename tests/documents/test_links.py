@@ -136,7 +136,7 @@ def row(model: AvailableModel) -> str:
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["dense-clip", "tipsv2-l14", "tcl", "sam2.1-hiera-tiny"])
+@pytest.mark.parametrize("name", ["dense-clip", "tipsv2-l14", "tips-s14", "tcl", "sam2.1-hiera-tiny"])
 def test_the_readme_gives_the_download_and_commercial_use_of_the_list(name: str) -> None:
     (line,) = [line for line in README.splitlines() if line.startswith(f"| `{name}`") and line.count("|") == 8]
     model = available()[name]

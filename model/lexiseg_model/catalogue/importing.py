@@ -162,9 +162,9 @@ def from_own_card(
     method: str, state: dict[str, Tensor], files: Iterable[Path | None], settings: dict[str, Any], **changes: Any
 ) -> Imported:
     """An import whose card is the method's bundled one, with settings added, fields changed, and the files' names."""
-    card = own_card(method)
-    changes |= {"settings": {**card.settings, **settings}, "lineage": imported_from(*files), **terms_of_files(card)}
-    return Imported(card.model_copy(update=changes), state)
+    card = own_card(method).model_copy(update=changes)
+    given = {"settings": {**card.settings, **settings}, "lineage": imported_from(*files), **terms_of_files(card)}
+    return Imported(card.model_copy(update=given), state)
 
 
 def _free_folder(name: str, method: Method, models_dir: Path, replace: bool) -> Path:

@@ -35,6 +35,7 @@ from tests.model.methods.dense_clip import small as dense_clip
 from tests.model.methods.radseg import small as radseg
 from tests.model.methods.sam3 import small as sam3
 from tests.model.methods.tcl import test_checkpoint as tcl
+from tests.model.methods.tipsv2 import released as tips
 from tests.model.methods.tipsv2 import small as tipsv2
 from tests.model.methods.unpair_seg import small as unpair_seg
 from tests.pictures import photograph
@@ -149,6 +150,21 @@ def tipsv2_of_transformers(folder: Path, rgb: Rgb) -> Labels:
     return enlarged((vectors @ patches.T).reshape(-1, cells, cells), len(rgb)).argmax(0).numpy()
 
 
+def tips_of_formulas(folder: Path, rgb: Rgb) -> Labels:
+    images, texts = (
+        {name: torch.from_numpy(value).double() for name, value in np.load(next(folder.glob(kind))).items()}
+        for kind in ("*_vision.npz", "*_text.npz")
+    )
+    tokenizer = tipsv2.tokenizer()
+
+    def texts_of(plain: list[str]) -> Tensor:
+        return torch.stack([tips.row(texts, ids) for ids in tokenizer(plain)["input_ids"]])
+
+    vectors = class_vectors(texts_of, "tcl9", [[name] for name in NAMES])
+    cosines = torch.einsum("td,dhw->thw", vectors, tips.patches(images, rgb).float())
+    return enlarged(cosines, len(rgb)).argmax(0).numpy()
+
+
 def sam3_of_transformers(folder: Path, rgb: Rgb) -> Labels:
     from transformers import Sam3Model, Sam3Processor
 
@@ -261,6 +277,7 @@ FAMILIES = [
         "sclip",
     ),
     Family("tipsv2-b14", tipsv2.save, ("--checkpoint", "{}"), tipsv2_of_transformers),
+    Family("tips-s14", tips.save, ("--checkpoint", "{}"), tips_of_formulas),
     Family("sam3", sam3.save, ("--checkpoint", "{}"), sam3_of_transformers, sam3.SIDE),
     Family("radseg-b", save_radseg, ("--checkpoint", "{}/radio.pth.tar", "--texts", "{}/texts"), radseg_of_formulas),
     Family(

@@ -14,7 +14,7 @@ from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
 from lexiseg_model.catalogue.importing import open_weights
 from lexiseg_model.catalogue.transformers_model import TEXT_FILES, TOKENIZER, build_network, require_transformers
-from lexiseg_model.catalogue.weights import image_digest, settings_of
+from lexiseg_model.catalogue.weights import image_digest, require_named_weights, settings_of
 from lexiseg_model.clip.patch_text import PatchTextSegmenter, require_embedding
 from lexiseg_model.clip.pretrained import PretrainedImageTower, PretrainedTextTower, TokenSettings
 from lexiseg_model.methods.tipsv2.import_ import NAME, Options, read
@@ -94,4 +94,9 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmen
 def require_weights(card: ModelCard) -> Options:
     """Fetch the weights for a card that names none. Raises WeightsError if they cannot be fetched."""
     require_transformers(NAME)
-    return Options(checkpoint=fetch_folder(available()[card.name], TEXT_FILES))
+    entry = available()[card.name]
+    if entry.hub is None:
+        require_named_weights(
+            card, f"{card.name} is on no hub; fetch its files (docs/methods.md), then {entry.command}"
+        )
+    return Options(checkpoint=fetch_folder(entry, TEXT_FILES))

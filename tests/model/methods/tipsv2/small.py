@@ -25,13 +25,18 @@ def config() -> Any:
 
 def save(folder: Path, seed: int = 0) -> None:
     """config.json, model.safetensors, and the processor's files."""
-    from transformers import Tipsv2ImageProcessor, Tipsv2Model, Tipsv2Processor, Tipsv2Tokenizer
+    from transformers import Tipsv2ImageProcessor, Tipsv2Model, Tipsv2Processor
 
     pretrained.drawn(Tipsv2Model, config(), seed).save_pretrained(folder)
-    vocab = {token: n for n, token in enumerate(["<pad>", "<unk>", "▁", *ascii_lowercase, *punctuation, "re", "▁re"])}
-    tokenizer = Tipsv2Tokenizer(vocab=vocab, merges=[("r", "e"), ("▁", "re")])
     pictures = Tipsv2ImageProcessor(size={"height": SIDE, "width": SIDE})
-    Tipsv2Processor(pictures, tokenizer).save_pretrained(folder)
+    Tipsv2Processor(pictures, tokenizer()).save_pretrained(folder)
+
+
+def tokenizer() -> Any:
+    from transformers import Tipsv2Tokenizer
+
+    vocab = {token: n for n, token in enumerate(["<pad>", "<unk>", "▁", *ascii_lowercase, *punctuation, "re", "▁re"])}
+    return Tipsv2Tokenizer(vocab=vocab, merges=[("r", "e"), ("▁", "re")])
 
 
 def imported() -> Path:

@@ -1,0 +1,119 @@
+"""The archives of google-deepmind/tips against its forward passes, on random weights."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lexiseg_model.catalogue import importing
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.catalogue.available import available
+from lexiseg_model.catalogue.method import methods
+from lexiseg_model.errors import MissingWeightsError, WeightsError
+from lexiseg_model.features import Features
+from lexiseg_model.methods.tipsv2.import_ import Options
+from lexiseg_model.segmenter import words_of
+from lexiseg_model.types import InputSize
+from tests.model.methods.tipsv2 import released, small
+
+TEXTS = ["red", "a photo of many boats.", "An old wooden rowing boat"]
+VISION = "tips_oss_s14_highres_distilled_vision.npz"
+
+
+def imported(folder: Path) -> Path:
+    return importing.import_model(methods()["tipsv2"], "tips-s14", Options(checkpoint=folder), folder / "models")
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_patches_and_rows_are_those_of_the_released_code(seed: int, tmp_path: Path) -> None:
+    images, texts = ({name: value.double() for name, value in state.items()} for state in released.save(tmp_path, seed))
+    folder = imported(tmp_path)
+    side = 56 if seed == 1 else 98  # positions as they are, and resized
+    card = catalogue.read_card(folder)
+    card = card.model_copy(
+        update={
+            "input": InputSize(short_side=side, long_side=160, multiple=14),
+            "settings": {**card.settings, "window": side, "stride": side},
+        }
+    )
+    ours = catalogue.load_folder(folder, "cpu", "exact", card)
+    rgb = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
+
+    features: Features = ours.encode(rgb)
+    rows = words_of(ours).encode_texts(TEXTS)
+
+    ids = small.tokenizer()(TEXTS)["input_ids"]
+    torch.testing.assert_close(
+        features.tensors["patches"][0].double(), released.patches(images, rgb), atol=1e-4, rtol=1e-4
+    )
+    expected = torch.stack([released.row(texts, each) for each in ids])
+    torch.testing.assert_close(torch.from_numpy(rows).double(), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_card_has_the_terms_of_these_files(tmp_path: Path) -> None:
+    released.save(tmp_path)
+
+    card = catalogue.read_card(imported(tmp_path))
+
+    assert (card.embedding, card.commercial_use) == (released.WIDTH, "ask")
+    assert "CC BY 4.0" in card.licence
+    assert VISION in card.lineage
+
+
+def test_what_is_on_no_hub_names_the_import() -> None:
+    with pytest.raises(WeightsError, match=r"tips-s14 is on no hub.*models import --method tipsv2"):
+        catalogue.require("tips-s14")
+    assert available()["tips-s14"].hub is None
+
+
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def without_norm(file: Path) -> None:
+    with np.load(file) as archive:
+        arrays = dict(archive)
+    del arrays["norm.weight"]
+    np.savez(file, **arrays)
+
+
+def of_another_width(file: Path) -> None:
+    with np.load(file) as archive:
+        arrays = dict(archive)
+    np.savez(file, **arrays | {"norm.weight": np.ones(400, np.float32)})
+
+
+def of_another_text_tower(file: Path) -> None:
+    with np.load(file) as archive:
+        arrays = dict(archive)
+    np.savez(file, **arrays | {"blocks.1.attn.proj.bias": np.ones(7, np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (cut, "vision.npz is damaged, cut short"),
+        (without_norm, "no array 'norm.weight'; expected TIPS S, B or L"),
+        (of_another_width, "a width of 400; expected 384, 768, 1024"),
+        (of_another_text_tower, "weights of another TIPS"),
+        (Path.unlink, r"has no \*_vision.npz"),
+        (lambda file: (file.parent / "2_vision.npz").write_bytes(b""), r"has 2 files \*_vision.npz"),
+        (lambda file: (file.parent / "tokenizer.json").unlink(), "has none of tokenizer.json, tokenizer.model"),
+    ],
+)
+def test_a_folder_that_is_no_release_is_refused(change: object, says: str, tmp_path: Path) -> None:
+    released.save(tmp_path)
+    assert callable(change)
+    change(tmp_path / VISION)
+
+    with pytest.raises(WeightsError, match=says):
+        imported(tmp_path)
+
+
+def test_a_missing_archive_is_missing_weights(tmp_path: Path) -> None:
+    released.save(tmp_path)
+    (tmp_path / VISION).unlink()
+
+    with pytest.raises(MissingWeightsError):
+        imported(tmp_path)
