@@ -32,7 +32,11 @@ class Residual(nn.Module):
 
 
 class Unified(nn.Module):
-    """Maps [B, 128, h, w] of features [B, C, h, w]: shares of learned filters, averaged over the channels."""
+    """Maps [B, 128, h, w] of features [B, C, h, w]: shares of filtered channels, averaged.
+
+    The released code splits C x 128 maps, those of a channel together, as 128 x C, and its weights were learned so: a
+    share is among the maps that lie C places apart.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,8 +46,9 @@ class Unified(nn.Module):
         flat = features.flatten(0, 1)[:, None]  # [B C, 1, h, w]
         filtered = F.conv2d(flat, self.basis, padding=BASIS // 2)
         inside = F.conv2d(torch.ones_like(flat[:1]), torch.ones_like(self.basis[:1]), padding=BASIS // 2)
-        shares = (filtered / inside).softmax(1)
-        return torch.unflatten(shares, 0, features.shape[:2]).mean(1)
+        batch, channels, height, width = features.shape
+        split = (filtered / inside).reshape(batch, WIDTH, channels, height, width)
+        return split.softmax(1).mean(2)
 
 
 class Rotation(nn.Module):

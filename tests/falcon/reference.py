@@ -163,7 +163,8 @@ def anyup(state: State, image: Tensor, features: Tensor) -> Tensor:
     basis = state[p + "key_features_encoder.0.basis"]
     shown = [F.conv2d(F.pad(unit[:, [channel]], (2, 2, 2, 2)), basis) for channel in range(unit.shape[1])]
     counted = F.conv2d(F.pad(torch.ones(1, 1, h, w), (2, 2, 2, 2)), torch.ones(1, 1, 5, 5))
-    unified = torch.stack([(each / counted).softmax(1) for each in shown]).mean(0)
+    # The filters of the first channel, then of the second, ...: split as if the channels of a filter were together.
+    unified = (torch.cat(shown, 1) / counted).reshape(1, len(basis), unit.shape[1], h, w).softmax(1).mean(2)
     k = torch.cat([k, encoder("key_features_encoder", unified)], 1)
     k = F.conv2d(F.pad(k, (1, 1, 1, 1), mode="reflect"), state[p + "aggregation.0.weight"])
     k = encoder("aggregation", k)
