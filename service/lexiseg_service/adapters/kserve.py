@@ -380,7 +380,7 @@ async def repository_index(request: Request) -> Response:
 @router.get("/models/stats")
 async def all_statistics(request: Request) -> dict[str, Any]:
     """What inferences took, of every model."""
-    return {"model_stats": [statistics_of(request).of(card) for card in use_case_of(request).models()]}
+    return {"model_stats": [statistics_of(request).entry(card) for card in use_case_of(request).models()]}
 
 
 @router.get("/models/{name}/stats")
@@ -388,7 +388,7 @@ async def all_statistics(request: Request) -> dict[str, Any]:
 async def statistics(request: Request, name: str, version: str = "") -> dict[str, Any]:
     """What inferences took, of one model."""
     card = use_case_of(request).model(full_name(name, version))
-    return {"model_stats": [statistics_of(request).of(card)]}
+    return {"model_stats": [statistics_of(request).entry(card)]}
 
 
 @router.get("/models/{name}")
@@ -493,7 +493,7 @@ class Servicer(GRPCInferenceServiceServicer):
         """Triton extension: what inferences took, of one model or of all."""
         name = full_name(request.name, request.version)
         cards = [self._use_case.model(name)] if name else self._use_case.models()
-        return ParseDict({"model_stats": list(map(self._statistics.of, cards))}, pb.ModelStatisticsResponse())
+        return ParseDict({"model_stats": list(map(self._statistics.entry, cards))}, pb.ModelStatisticsResponse())
 
     async def ModelInfer(self, request: pb.ModelInferRequest, context: Context) -> pb.ModelInferResponse:
         """Segments of one image; output tensors are raw if the input tensors are."""

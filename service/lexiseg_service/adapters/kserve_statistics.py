@@ -48,7 +48,7 @@ class Statistics:
         self._counts[key][kind] += 1
         self._ns[key][kind] += ns
 
-    def of(self, card: Mapping[str, Any]) -> dict[str, Any]:
+    def entry(self, card: Mapping[str, Any]) -> dict[str, Any]:
         """A model's entry in `model_stats`."""
         key = (card["name"], card["version"])
         counts, ns = self._counts[key], self._ns[key]

@@ -64,7 +64,7 @@ class RemoteBackend:
 
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._discovery = Discovery(settings.workers)
-        self._trust = Trust.of(settings)
+        self._trust = Trust.from_settings(settings)
         self._metrics = metrics
         metrics.worker_states = self.states
         self._seconds = settings.deadline_seconds

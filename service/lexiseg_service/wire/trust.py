@@ -46,7 +46,7 @@ class Trust:
     token: str | None = None
 
     @classmethod
-    def of(cls, settings: Settings) -> Trust:
+    def from_settings(cls, settings: Settings) -> Trust:
         """The credentials of the settings.
 
         Raises:

@@ -69,7 +69,7 @@ class Engine:
         tracing: Tracing | None = None,
         crashes: CrashRecord | None = None,
     ) -> None:
-        self.models = models if isinstance(models, ModelPool) else ModelPool.of(models, metrics)
+        self.models = models if isinstance(models, ModelPool) else ModelPool.from_segmenter(models, metrics)
         self.text_caches = TextCaches(settings, metrics)
         self.feature_cache = FeatureCache(settings.feature_cache_bytes)
         self.languages = Languages()  # without dictionaries, until a worker loads them

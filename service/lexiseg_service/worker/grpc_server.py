@@ -47,7 +47,7 @@ def worker_server(backend: Backend, settings: Settings, metrics: Metrics, socket
     Raises:
         InvalidValue: one of our certificates is not as expected.
     """
-    trust = Trust.of(settings)
+    trust = Trust.from_settings(settings)
     servicer = Servicer(backend, settings, metrics)
     host, port = (settings.host, settings.worker_port) if socket is None else (f"unix:{socket}", 0)
     return GrpcServer(

@@ -70,7 +70,7 @@ async def listening(**settings: Any) -> AsyncIterator[tuple[str, Someone]]:
 
 async def code_of_a_call(address: str, **settings: Any) -> grpc.StatusCode:
     """What becomes of a gateway's question."""
-    trust = Trust.of(Settings(**settings))
+    trust = Trust.from_settings(Settings(**settings))
     async with trust.channel(address, gateway_options()) as channel:
         call = WorkerStub(channel).Segment(encode_request(question()), timeout=SECONDS, metadata=trust.metadata)
         return await call.code()
@@ -102,7 +102,7 @@ async def test_a_worker_of_another_authority_is_told_nothing(authority: Authorit
 @pytest.mark.parametrize("shown", [{}, {"worker_token": SECRET[:-1] + "!"}, {"worker_token": SECRET + "!"}])
 async def test_a_wrong_token_is_refused_whatever_is_asked(shown: dict[str, Any]) -> None:
     async with listening(worker_token=SECRET) as (address, worker):
-        trust = Trust.of(Settings(**shown))
+        trust = Trust.from_settings(Settings(**shown))
         async with trust.channel(address, gateway_options()) as channel:
             stub = WorkerStub(channel)
             watching = stub.WatchStatus(pb.WatchStatusRequest(), timeout=SECONDS, metadata=trust.metadata)
@@ -125,7 +125,7 @@ def test_the_token_is_shown_nowhere() -> None:
     settings = Settings(worker_token=SECRET)
 
     assert SECRET not in repr(settings)
-    assert Trust.of(settings).metadata == ((TOKEN, SECRET),)
+    assert Trust.from_settings(settings).metadata == ((TOKEN, SECRET),)
 
 
 def test_a_token_that_could_be_guessed_is_refused_and_not_printed() -> None:
@@ -151,4 +151,4 @@ def test_certificates_that_do_not_fit_are_refused_at_the_start(authority: Author
     ]
     for wrong, expected in cases:
         with pytest.raises(InvalidValue, match=expected):
-            Trust.of(Settings(**{**good, **wrong}))
+            Trust.from_settings(Settings(**{**good, **wrong}))

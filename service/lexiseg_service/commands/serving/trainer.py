@@ -80,7 +80,7 @@ def run(settings: Settings) -> int:
     os.nice(NICENESS)
     settings.trainings.mkdir(parents=True, exist_ok=True)
     settings.models_dir.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(TrainingFolder(settings.trainings), settings.models_dir, Bounds.of(settings))
+    trainer = Trainer(TrainingFolder(settings.trainings), settings.models_dir, Bounds.from_settings(settings))
     with on_signals(trainer.stop, signal.SIGTERM, signal.SIGINT):
         trainer.work()
     return 0

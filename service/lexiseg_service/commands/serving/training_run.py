@@ -54,7 +54,7 @@ class Bounds:
     memory_bytes: int
 
     @classmethod
-    def of(cls, settings: Settings) -> Bounds:
+    def from_settings(cls, settings: Settings) -> Bounds:
         """The bounds of the settings."""
         return cls(settings.training_seconds, settings.training_memory_bytes)
 

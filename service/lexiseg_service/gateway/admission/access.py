@@ -166,7 +166,7 @@ class AccessControl:
 
 
 def _limits(settings: Settings, metrics: Metrics, keys: Keys) -> ClientLimits:
-    common = Rule.of(settings)
+    common = Rule.from_settings(settings)
 
     def rule_of(client: str) -> Rule:
         kind, _, identity = client.partition(":")

@@ -44,7 +44,7 @@ class Rule:
     daily: int | None = None  # requests per day
 
     @classmethod
-    def of(cls, settings: Settings) -> Rule:
+    def from_settings(cls, settings: Settings) -> Rule:
         """The rule of the settings."""
         rate = settings.rate_limit
         return cls(rate, settings.rate_burst or max(1, math.ceil(rate or 1)), settings.concurrency_limit)

@@ -130,7 +130,7 @@ class ModelPool:
         metrics.held("words", lambda: sum(loaded.segmenter.kept_bytes for _, loaded in self._in_memory()))
 
     @classmethod
-    def of(cls, segmenter: Segmenter, metrics: Metrics) -> ModelPool:
+    def from_segmenter(cls, segmenter: Segmenter, metrics: Metrics) -> ModelPool:
         """A pool of one model in memory."""
         served = Served(segmenter.card.name, segmenter.card)
         pool = cls([served], lambda _: segmenter, metrics)
