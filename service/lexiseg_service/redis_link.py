@@ -146,8 +146,8 @@ class RedisLink:
             threading.Thread(target=self._ping, name="redis", daemon=True).start()
         return self.breaker.state is not State.CLOSED
 
-    def ask(self, call: Callable[[Redis], T]) -> T:
-        """The result of `call`, which may run twice if the connection is lost.
+    def call(self, act: Callable[[Redis], T]) -> T:
+        """The result of `act`, which may run twice if the connection is lost.
 
         Raises:
             RedisAway: the call failed or took too long, or the breaker is open.
@@ -156,7 +156,7 @@ class RedisLink:
             raise RedisAway
         self._budget.begin(self._seconds)
         try:
-            result = call(self._redis)
+            result = act(self._redis)
         except Exception as error:  # redis-py raises many kinds of errors on invalid answers
             self.breaker.failure()
             logger.warning("redis failed", error=type(error).__name__)
@@ -174,7 +174,7 @@ class RedisLink:
 
     def _ping(self) -> None:
         with suppress(RedisAway):
-            self.ask(lambda redis: redis.ping())
+            self.call(lambda redis: redis.ping())
 
 
 def open_link(settings: Settings, purpose: str, metrics: Metrics) -> RedisLink:

@@ -100,6 +100,6 @@ def test_a_redis_that_never_stops_sending_ends_a_call(
     link = RedisLink(flood.url, timeout, Breaker())
 
     with pytest.raises(RedisAway):
-        link.ask(lambda redis: redis.get("a"))
+        link.call(lambda redis: redis.get("a"))
 
     assert flood.hung_up.wait(SOON)

@@ -112,7 +112,9 @@ class ExampleDesk:
                 regions=tuple(example.shown for example in of_image),
                 keep_picture=keep,
             )
-            return await self._exemplify(await self._images.put(question, source, f"{of_image[0].shown.field}.image"))
+            return await self._exemplify(
+                await self._images.with_image(question, source, f"{of_image[0].shown.field}.image")
+            )
 
         asks = [partial(ask, source, of_image) for source, of_image in by_image.items()]
         embedded = await all_of(asks, request.deadline)

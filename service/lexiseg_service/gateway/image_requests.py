@@ -36,7 +36,7 @@ async def all_of(asks: Sequence[Callable[[], Awaitable[T]]], deadline: float) ->
         ServiceError: of any other kind, about an image.
     """
     turns: _Turns[T] = _Turns(len(asks), deadline)
-    tasks = [asyncio.ensure_future(turns.ask(one)) for one in asks]
+    tasks = [asyncio.ensure_future(turns.run(one)) for one in asks]
     try:
         return await asyncio.gather(*tasks)
     finally:
@@ -55,7 +55,7 @@ class _Turns(Generic[T]):
         self._change = asyncio.Event()  # set when one is answered
         self._n_open = self._n_answered = 0
 
-    async def ask(self, one: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, one: Callable[[], Awaitable[T]]) -> T:
         """The result of `one`, as soon as there is room for it."""
         async with self._places:
             while True:
@@ -107,7 +107,7 @@ class Images:
         self._fetch = fetch
         self._headers = headers
 
-    async def put(self, request: WorkerRequest, source: ImageSource, field: str) -> WorkerRequest:
+    async def with_image(self, request: WorkerRequest, source: ImageSource, field: str) -> WorkerRequest:
         """The request with an image, which is its own where the source is empty.
 
         Raises:

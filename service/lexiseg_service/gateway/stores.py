@@ -369,7 +369,7 @@ class RedisStore(Store):
             await self.read_all()
 
     async def _ask(self, call: Callable[[redis.Redis], T]) -> T:
-        return await asyncio.to_thread(self._link.ask, call)
+        return await asyncio.to_thread(self._link.call, call)
 
     async def _change(self, slot: str, call: Callable[[redis.Redis], T]) -> T:
         try:

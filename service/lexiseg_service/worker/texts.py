@@ -266,7 +266,7 @@ class RedisRows:
         for start in range(0, len(texts), MAX_KEYS):
             keys = {key_of(tower, text): text for text in texts[start : start + MAX_KEYS]}
             try:
-                values = self.link.ask(partial(_read, keys=list(keys)))
+                values = self.link.call(partial(_read, keys=list(keys)))
             except RedisAway:
                 return rows, errors + len(texts) - start
             decoded = {keys[key]: decode(self._secret, key, value) for key, value in values.items()}
@@ -280,7 +280,7 @@ class RedisRows:
         keys = {key_of(tower, text): row for text, row in rows.items()}
         values = {key: encode(self._secret, key, row) for key, row in keys.items()}
         with suppress(RedisAway):  # other workers encode them themselves
-            self.link.ask(partial(_write, values=values))
+            self.link.call(partial(_write, values=values))
 
 
 def _read(client: Redis, keys: list[str]) -> dict[str, Any]:

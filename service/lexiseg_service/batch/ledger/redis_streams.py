@@ -293,7 +293,7 @@ class RedisLedger:
 
     def _ask(self, call: Callable[[redis.Redis], T]) -> T:
         try:
-            return self._link.ask(call)
+            return self._link.call(call)
         except RedisAway as error:
             raise LedgerAway("Redis does not answer") from error
 

@@ -214,7 +214,7 @@ class RedisLimits(ClientLimits):
         finally:
             renewing.cancel()
             with suppress(RedisAway):  # the lease expires by itself
-                await asyncio.to_thread(self._link.ask, lambda redis: redis.zrem(_keys(client)[1], ticket))
+                await asyncio.to_thread(self._link.call, lambda redis: redis.zrem(_keys(client)[1], ticket))
 
     async def count(self, client: str) -> None:
         """As `ClientLimits.count`."""
@@ -239,7 +239,7 @@ class RedisLimits(ClientLimits):
         """
         arguments = (rule.rate or 0, rule.burst, rule.concurrent or 0, rule.daily or 0, self._lease, ticket)
         verdict = await asyncio.to_thread(
-            self._link.ask, lambda redis: cast("Any", redis.eval(ADMIT, 3, *_keys(client), *arguments))
+            self._link.call, lambda redis: cast("Any", redis.eval(ADMIT, 3, *_keys(client), *arguments))
         )
         limit, seconds = verdict
         if limit != b"ok":
@@ -249,7 +249,7 @@ class RedisLimits(ClientLimits):
         while True:
             await asyncio.sleep(self._lease / RENEWALS)
             with suppress(RedisAway):  # renewed next time, or the lease expires
-                await asyncio.to_thread(self._link.ask, lambda redis: _renew(redis, client, ticket, self._lease))
+                await asyncio.to_thread(self._link.call, lambda redis: _renew(redis, client, ticket, self._lease))
 
 
 def _renew(redis: Redis, client: str, ticket: str, lease: float) -> None:

@@ -80,7 +80,7 @@ class LessonDesk:
             region_classes=picture.region_classes,
         )
         try:
-            return await self._teach(await self._images.put(question, picture.image, f"{picture.field}.image"))
+            return await self._teach(await self._images.with_image(question, picture.image, f"{picture.field}.image"))
         except ServiceError as error:
             if not error.detail.startswith("pictures."):  # as of an image that has expired
                 error.detail = f"{picture.field}: {error.detail}"

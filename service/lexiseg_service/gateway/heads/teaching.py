@@ -115,7 +115,7 @@ class Teaching:
         change = Change(model, classes, lessons, asked.remove, preconditions=preconditions)
         return await self.heads.change(name, caller.owner, change, is_new=is_new)
 
-    async def keep(
+    async def import_head(
         self, name: str, imported: ImportedHead, caller: Caller, preconditions: Preconditions = UNCONDITIONAL
     ) -> NamedHead:
         """Keep an exported head in place of the one that has its name.

@@ -121,7 +121,7 @@ async def put_head(
     preconditions = Preconditions(if_match, if_none_match)
     if body.kind_of(request) == BYTES:
         imported = await export.read(await request.body(), settings_of(request).limits)
-        head = await teaching.keep(name, imported, caller, preconditions)
+        head = await teaching.import_head(name, imported, caller, preconditions)
     else:
         head = await teaching.teach(name, await _asked(request), caller, preconditions=preconditions)
     return _full(head)

@@ -43,7 +43,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     else:
         server: RedisServer = request.getfixturevalue("shared_redis")
         link = RedisLink(server.url, 10, Breaker())
-        link.ask(lambda client: client.flushall())
+        link.call(lambda client: client.flushall())
         store = RedisLedger(link)
     yield store
     store.close()

@@ -50,13 +50,13 @@ def in_sqlite(folder: Path) -> Ledger:
 def in_redis(server: RedisServer) -> Ledger:
     link = RedisLink(server.url, 10, Breaker())
     values: dict[Any, Any] = {"content": CONTENT, "done": 0, "failed": 0, "notice": "due"}
-    link.ask(lambda client: client.flushall())
-    link.ask(lambda client: client.hset("lexiseg:job:{a}", mapping=values))
-    link.ask(lambda client: client.zadd("lexiseg:jobs", {"a": 1.0}))
+    link.call(lambda client: client.flushall())
+    link.call(lambda client: client.hset("lexiseg:job:{a}", mapping=values))
+    link.call(lambda client: client.zadd("lexiseg:jobs", {"a": 1.0}))
     pictures = "lexiseg:job:{a}:pictures"
-    link.ask(lambda client: client.xadd(pictures, {"number": 0, "name": "a.jpg", "place": "a"}, id="0-1"))
-    link.ask(lambda client: client.xadd(pictures, {"number": 1, "name": "a.jpg", "place": "a"}, id="0-2"))
-    link.ask(lambda client: client.xgroup_create(pictures, "gateways", "0"))
+    link.call(lambda client: client.xadd(pictures, {"number": 0, "name": "a.jpg", "place": "a"}, id="0-1"))
+    link.call(lambda client: client.xadd(pictures, {"number": 1, "name": "a.jpg", "place": "a"}, id="0-2"))
+    link.call(lambda client: client.xgroup_create(pictures, "gateways", "0"))
     return RedisLedger(link)
 
 
