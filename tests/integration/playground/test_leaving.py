@@ -168,7 +168,10 @@ def test_a_question_is_sent_to_the_server_that_the_site_was_written_for(
 def test_a_site_for_no_server_gives_the_request_alone(context: BrowserContext, folder: Path, server: Server) -> None:
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     with serving_files(folder) as url:
-        page = asked_of(context, f"{url}/site/")
+        page = opened(context, f"{url}/site/")
+        choose(page)
+        page.locator("#canvas").wait_for()
+        page.locator("#export summary").click()
         expect(page.get_by_role("button", name="Send")).to_be_hidden()
         page.get_by_role("button", name="Copy as curl").click()
         expect_result(page, "Enter the address of a server first")

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, Playwright, Route, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, expect
 
 from tests import chromium, coco, pictures
 from tests.http_server import QuietFiles, serving
-from tests.integration.playground.asking import CHINA, add, choose, expect_result, place
-from tests.integration.playground.conftest import opened
+from tests.integration.playground.asking import CHINA, add, choose, expect_result, place, until_resolved
+from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
 
 pytestmark = pytest.mark.slow
@@ -29,6 +29,10 @@ ASK = """async ([act, question]) => {
     const [engine, page] = await Promise.all(["engine/browser.js", "page.js"].map((name) =>
         import(new URL(`playground/${name}`, location.href).href)));
     return engine[act](page.state.picture, question);
+}"""
+SHOWN = """async () => {
+    const { state } = await import(new URL("playground/page.js", location.href).href);
+    return state.picture?.file.name;
 }"""
 WORDS: list[dict[str, Any]] = [
     {"classes": ["sky", "building", "tree"]},
@@ -48,10 +52,24 @@ TASKS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def site(folder: Path) -> Iterator[str]:
     with serving(partial(QuietFiles, directory=str(folder))) as url:
         yield f"{url}/site/"
+
+
+@pytest.fixture(scope="module")
+def loaded(browser: Browser, site: str) -> Iterator[Page]:
+    """A page for all tests that need no first visit: each of those loads the model."""
+    context = browser.new_context(viewport={"width": 1400, "height": 820})
+    context.set_default_timeout(PATIENCE)
+    yield opened(context, site)
+    context.close()
+
+
+def show(page: Page, content: bytes, name: str) -> None:
+    choose(page, content, name)
+    until_resolved(page, f"async () => (await ({SHOWN})()) === {json.dumps(name)}")
 
 
 def labels(segments: list[dict[str, Any]], size: list[int]) -> NDArray[np.int64]:
@@ -103,16 +121,12 @@ def test_a_site_answers_as_the_server_does(context: BrowserContext, site: str, s
 
 
 @pytest.mark.parametrize("name", ["china", "flower"])
-def test_a_site_finds_the_objects_that_the_server_finds(
-    context: BrowserContext, site: str, server: Server, name: str
-) -> None:
+def test_a_site_finds_the_objects_that_the_server_finds(loaded: Page, server: Server, name: str) -> None:
     content = pictures.encoded(pictures.photograph(name), "JPEG")
-    page = opened(context, site)
-    choose(page, content, f"{name}.jpg")
-    page.locator("#canvas").wait_for()
+    show(loaded, content, f"{name}.jpg")
 
     for question in TASKS:
-        here, there = page.evaluate(ASK, ["segment", question]), asked(server, content, question)
+        here, there = loaded.evaluate(ASK, ["segment", question]), asked(server, content, question)
         assert [each["label"] for each in here["segments"]] == [each["label"] for each in there["segments"]]
         for each in here["segments"]:  # scores a thousandth apart may change places
             same = [other for other in there["segments"] if other["label"] == each["label"]]
@@ -121,11 +135,9 @@ def test_a_site_finds_the_objects_that_the_server_finds(
         assert [each["type"] for each in here["warnings"]] == [each["type"] for each in there["warnings"]]
 
 
-def test_corrections_are_the_servers_and_warn_as_it_does(context: BrowserContext, site: str, server: Server) -> None:
-    page = opened(context, site)
-    choose(page)
-    page.locator("#canvas").wait_for()
-    segments = page.evaluate(ASK, ["segment", {"classes": ["sky", "trees"]}])["segments"]
+def test_corrections_are_the_servers_and_warn_as_it_does(loaded: Page, server: Server) -> None:
+    show(loaded, CHINA, "china.jpg")
+    segments = loaded.evaluate(ASK, ["segment", {"classes": ["sky", "trees"]}])["segments"]
 
     for segment, points in (
         (segments[0], [{"x": 300, "y": 400}]),
@@ -133,7 +145,7 @@ def test_corrections_are_the_servers_and_warn_as_it_does(context: BrowserContext
         (segments[1], [{"x": 86, "y": 361, "positive": False}, {"x": 200, "y": 200}]),
     ):
         question = {"prompts": [{"mask": segment["mask"], "points": points}]}
-        here, there = page.evaluate(ASK, ["prompt", question]), asked(server, CHINA, question)
+        here, there = loaded.evaluate(ASK, ["prompt", question]), asked(server, CHINA, question)
 
         assert [warning["type"] for warning in there["warnings"]] == ["no-mask-prompts"]
         assert here["warnings"] == there["warnings"]
@@ -158,12 +170,10 @@ def test_a_site_opens_without_a_network_and_says_what_it_cannot_do_there(context
     expect_result(page, "can only be loaded online")
 
 
-def test_a_site_says_that_only_a_service_finds_everything(context: BrowserContext, site: str) -> None:
-    page = opened(context, site)
-
-    expect(page.get_by_role("radio", name="everything")).to_be_disabled()
-    expect(page.get_by_text("Only a service finds everything without words.")).to_be_visible()
-    expect(page.get_by_role("button", name="everything, without words")).to_be_hidden()
+def test_a_site_says_that_only_a_service_finds_everything(loaded: Page) -> None:
+    expect(loaded.get_by_role("radio", name="everything")).to_be_disabled()
+    expect(loaded.get_by_text("Only a service finds everything without words.")).to_be_visible()
+    expect(loaded.get_by_role("button", name="everything, without words")).to_be_hidden()
 
 
 def the_middle(page: Page) -> tuple[float, float]:
@@ -197,13 +207,12 @@ def test_a_damaged_file_and_a_broken_browser_are_named(context: BrowserContext, 
     expect(page.locator("#result")).to_contain_text("cannot start in this browser")
 
 
-def test_a_picture_of_100_megapixels_is_shrunk_and_that_is_told(context: BrowserContext, site: str) -> None:
-    page = opened(context, site)
+def test_a_picture_of_100_megapixels_is_shrunk_and_that_is_told(loaded: Page) -> None:
+    choose(loaded, pictures.encoded(Image.new("L", (10_000, 10_000)), "PNG"), "field.png")
 
-    choose(page, pictures.encoded(Image.new("L", (10_000, 10_000)), "PNG"), "field.png")
-
-    expect(page.locator("#note")).to_contain_text("field.png was larger than the 24 megapixels that fit into a browser")
-    expect(page.locator("#canvas")).to_be_visible()
+    told = "field.png was larger than the 24 megapixels that fit into a browser"
+    expect(loaded.locator("#note")).to_contain_text(told)
+    expect(loaded.locator("#canvas")).to_be_visible()
 
 
 def test_a_browser_without_web_assembly_is_told(playwright: Playwright, site: str) -> None:
