@@ -67,6 +67,16 @@ class PromptError(OptionError):
         self.field, self.value, self.expected = field, value, expected
 
 
+class TextError(OptionError):
+    """A text is none that a model can read."""
+
+    field = "classes"
+
+    def __init__(self, text: str, expected: str) -> None:
+        self.value, self.expected = text, expected
+        super().__init__(f"classes: expected {expected}, got {text}")
+
+
 class ForeignExamplesError(OptionError):
     """Rows of examples were encoded by another model, or by other weights of it."""
 

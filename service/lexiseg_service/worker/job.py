@@ -30,6 +30,7 @@ from lexiseg_model.errors import (
     PromptError,
     ShapeError,
     TaskError,
+    TextError,
 )
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.pictures.note import Note
@@ -202,7 +203,7 @@ def client_error(error: BaseException, request: WorkerRequest) -> BaseException:
             return InvalidValue.of("classes", "examples", f"words alone ({error})")
         if isinstance(error, ForeignExamplesError):
             return NotReady("the model changed while the examples were encoded; send the request again")
-    if isinstance(error, PromptError | LanguageError):
+    if isinstance(error, PromptError | LanguageError | TextError):
         return InvalidValue.of(error.field, error.value, error.expected)
     if isinstance(error, TaskError):
         return InvalidValue.of("task", request.task, f"a task that {request.model} can do on this image ({error})")
