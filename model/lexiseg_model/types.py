@@ -378,6 +378,9 @@ class ModelCard(StrictModel):
     input: InputSize = Field(description="limits for resizing an image to the network's input, in pixels")
     embedding: int = Field(description="dimensions of the pixel and text embeddings")
     text_tower: str = Field(description="text encoder of class names")
+    phrases: bool = Field(
+        False, description="whether a class may be a phrase with attributes and places, as 'red car left of the bus'"
+    )
     background: BackgroundRule = Field(description="rule for pixels that no class wins")
     # Promised under /v1, so it stays; no model has had the rule since 0.3.0. openapi-generator knows no `type: null`.
     long_lists: Annotated[None, WithJsonSchema({"anyOf": [{"type": "null"}]})] = Field(

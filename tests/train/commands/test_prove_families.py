@@ -29,6 +29,7 @@ from lexiseg_model.segmenter import words_of
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.data.benchmark import benchmark
 from lexiseg_train.evaluation.benchmarks.protocol import protocol, questions
+from tests.falcon import small as falcon
 from tests.golden import radseg as formulas
 from tests.model.clip import small as clip
 from tests.model.methods.dense_clip import small as dense_clip
@@ -209,7 +210,7 @@ class ByInterface:
     def __call__(self, folder: Path, rgb: Rgb) -> Labels:
         rule = protocol(self.protocol).rule("voc20")
         (place,) = (folder / "second").iterdir()
-        model = catalogue.load_folder(place, "cpu", "exact", rule.applied_to(catalogue.read_card(place)))
+        model = catalogue.load_folder(place, "cpu", card=rule.applied_to(catalogue.read_card(place)))
         entries, owner = questions(benchmark("voc20"), rule)
         words = words_of(model)
         bank = words.text_bank(entries, KnownRows(model)(words.texts(entries)))
@@ -279,6 +280,7 @@ FAMILIES = [
     Family("tipsv2-b14", tipsv2.save, ("--checkpoint", "{}"), tipsv2_of_transformers),
     Family("tips-s14", tips.save, ("--checkpoint", "{}"), tips_of_formulas),
     Family("sam3", sam3.save, ("--checkpoint", "{}"), sam3_of_transformers, sam3.SIDE),
+    Family("falcon-perception", falcon.save, ("--checkpoint", "{}"), ByInterface("tcl", "none"), 256),
     Family("radseg-b", save_radseg, ("--checkpoint", "{}/radio.pth.tar", "--texts", "{}/texts"), radseg_of_formulas),
     Family(
         "tcl",

@@ -1635,6 +1635,7 @@ class Model(_message.Message):
     LONG_LISTS_FIELD_NUMBER: _builtins.int
     COMMERCIAL_USE_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    PHRASES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
     version: _builtins.str
@@ -1669,6 +1670,8 @@ class Model(_message.Message):
     """"exact" or "fast"."""
     commercial_use: _builtins.str
     """Commercial use of the weights: "yes", "no", or "ask" if their terms are unknown."""
+    phrases: _builtins.bool
+    """Whether a class may be a phrase with attributes and places, as "red car left of the bus"."""
     @_builtins.property
     def tasks(self) -> _containers.RepeatedScalarFieldContainer[Global___Task.ValueType]:
         """The tasks it supports."""
@@ -1750,10 +1753,11 @@ class Model(_message.Message):
         long_lists: Global___LongLists | None = ...,
         commercial_use: _builtins.str = ...,
         score: Global___ScoreRule | None = ...,
+        phrases: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_long_lists", b"_long_lists", "_recipe", b"_recipe", "_score", b"_score", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commit", b"commit", "digest", b"digest", "input", b"input", "long_lists", b"long_lists", "panoptic", b"panoptic", "recipe", b"recipe", "score", b"score", "seed", b"seed", "settings", b"settings", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_long_lists", b"_long_lists", "_recipe", b"_recipe", "_score", b"_score", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commercial_use", b"commercial_use", "commit", b"commit", "digest", b"digest", "embedding", b"embedding", "input", b"input", "licence", b"licence", "limits", b"limits", "lineage", b"lineage", "loaded", b"loaded", "long_lists", b"long_lists", "method", b"method", "name", b"name", "panoptic", b"panoptic", "precision", b"precision", "prompt_quality", b"prompt_quality", "quality", b"quality", "recipe", b"recipe", "refine", b"refine", "refinements", b"refinements", "score", b"score", "seed", b"seed", "settings", b"settings", "summary", b"summary", "tasks", b"tasks", "text_tower", b"text_tower", "training_data", b"training_data", "version", b"version", "weights_sha256", b"weights_sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_commit", b"_commit", "_digest", b"_digest", "_long_lists", b"_long_lists", "_recipe", b"_recipe", "_score", b"_score", "_seed", b"_seed", "_weights_sha256", b"_weights_sha256", "background", b"background", "commercial_use", b"commercial_use", "commit", b"commit", "digest", b"digest", "embedding", b"embedding", "input", b"input", "licence", b"licence", "limits", b"limits", "lineage", b"lineage", "loaded", b"loaded", "long_lists", b"long_lists", "method", b"method", "name", b"name", "panoptic", b"panoptic", "phrases", b"phrases", "precision", b"precision", "prompt_quality", b"prompt_quality", "quality", b"quality", "recipe", b"recipe", "refine", b"refine", "refinements", b"refinements", "score", b"score", "seed", b"seed", "settings", b"settings", "summary", b"summary", "tasks", b"tasks", "text_tower", b"text_tower", "training_data", b"training_data", "version", b"version", "weights_sha256", b"weights_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__commit: _TypeAlias = _typing.Literal["commit"]  # noqa: Y015
     _WhichOneofArgType__commit: _TypeAlias = _typing.Literal["_commit", b"_commit"]  # noqa: Y015

@@ -104,6 +104,7 @@ def _card(settings: Sam3Settings, folder: Path, width: int) -> ModelCard:
         input=InputSize(short_side=settings.side, long_side=settings.side, multiple=settings.side),
         embedding=width,
         text_tower="SAM 3's own",
+        phrases=True,
         background=BackgroundRule(words=[], same_meaning=1.0),
         panoptic=PanopticRule(source="regions", score=settings.probability, overlap=0.5),
         refinements=["none"],

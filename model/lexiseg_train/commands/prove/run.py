@@ -54,6 +54,8 @@ def prove(proof: Proof, program: Program, files: Sequence[str], import_model: Ca
     entry = available().get(proof.name)
     if entry is None:
         raise OptionError(f"no published model {proof.name!r}; known: {', '.join(available())}")
+    if entry.method not in methods():
+        raise OptionError(f"{proof.name} needs the package of its method, as: {entry.command}")
     options = EvalOptions(proof.root, proof.progress, dataset=proof.dataset, limit=proof.pictures)
     if files:
         read_benchmark(proof.dataset, proof.root, options.split)  # an import would be in the way of the next try
