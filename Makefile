@@ -40,6 +40,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PI
 # from the first error on. What builds run writes to standard error.
 PROGRESS = /(^|[ :])[Ee](rror|RROR):/ {failed = 1} failed {print; fflush(); next} \
 	/ -c .*kernel.*\.c / {print "  compiling the kernel: " ++n " of $(words $(wildcard model/lexiseg_model/kernel/*.c))"; fflush()} \
+	/building extension .*_kernel.* failed/ {print "  no kernel (is a C compiler there?): numpy does its work"; fflush()} \
 	/^ *(Collecting|Downloading|Installing|Successfully|WARNING)/ {print; fflush()}
 $(VENV)/.serve: SHELL := /bin/bash
 # For whom it is the first command: says what it does, without a line for each requirement that is there already.
