@@ -33,9 +33,10 @@ from lexiseg_model.clip.windowed import as_kept
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.export.torch_pass import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
-from lexiseg_model.internal import NamedMasks, check_work
+from lexiseg_model.internal import NamedMasks
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank, TextRows
+from lexiseg_model.tasks.options import check_work
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement
 
 CELLS = 8  # pixel features of a patch's side

@@ -5,9 +5,7 @@ A method that has the methods of a protocol can do it, as with those of `lexiseg
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -18,23 +16,6 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import PromptMasks, Segmenter, TextBank
 from lexiseg_model.types import Point, Prompt
-
-_check: ContextVar[Callable[[], None]] = ContextVar("check", default=lambda: None)
-
-
-@contextmanager
-def checked_by(check: Callable[[], None]) -> Iterator[None]:
-    """Let long work of a method inside be ended by `check`, which raises."""
-    token = _check.set(check)
-    try:
-        yield
-    finally:
-        _check.reset(token)
-
-
-def check_work() -> None:
-    """Called between the steps of long work, such as tokens; raises where a question's deadline has passed."""
-    _check.get()()
 
 
 @runtime_checkable

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from lexiseg_model.errors import TaskError
 from lexiseg_model.features import Features
-from lexiseg_model.internal import Detection, checked_by
+from lexiseg_model.internal import Detection
 from lexiseg_model.segmenter import RowsOf, Segmenter, words_of
 from lexiseg_model.tasks.cut_outs import everything, prompted
-from lexiseg_model.tasks.options import Follow, Options, Query
+from lexiseg_model.tasks.options import Follow, Options, Query, checked_by
 from lexiseg_model.tasks.pixels import connected_regions, semantic
 from lexiseg_model.tasks.proposals import merged_masks
 from lexiseg_model.types import Segmentation, Task, Vocabulary

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +17,23 @@ from lexiseg_model.vocabulary.scoring import Steady
 
 # In a video: the mask of each followed object in this frame, None where the object is lost.
 Follow = Callable[[Segmenter, Features], Sequence[PromptMasks | None]]
+
+_check: ContextVar[Callable[[], None]] = ContextVar("check", default=lambda: None)
+
+
+@contextmanager
+def checked_by(check: Callable[[], None]) -> Iterator[None]:
+    """Let long work of a method inside be ended by `check`, which raises."""
+    token = _check.set(check)
+    try:
+        yield
+    finally:
+        _check.reset(token)
+
+
+def check_work() -> None:
+    """Called between the steps of long work, such as tokens; raises where a question's deadline has passed."""
+    _check.get()()
 
 
 @dataclass(frozen=True)
