@@ -165,7 +165,6 @@ class FairExecutor:
         name: of the threads.
         size: large tasks that may run at a time.
         small_in_flight: whether there is small work, here or in a stage with other threads.
-        clock: seconds; only its differences matter.
         initializer: called in each new thread.
     """
 
@@ -174,12 +173,10 @@ class FairExecutor:
         name: str,
         size: int,
         small_in_flight: Callable[[], bool] = lambda: False,
-        clock: Callable[[], float] = time.monotonic,
         initializer: Callable[[], object] | None = None,
     ) -> None:
         self._size = size
         self._small_in_flight = small_in_flight
-        self._clock = clock
         self._queue: FairQueue[_Task] = FairQueue()
         self._large_running = 0
         self._large_begun: Counter[bool] = Counter()  # requests, by whether they are in the background
@@ -191,7 +188,7 @@ class FairExecutor:
     def waits(self) -> list[float]:
         """Seconds that each task without a thread has waited."""
         with self._guard:
-            return [self._clock() - task.since for task in self._queue]
+            return [time.monotonic() - task.since for task in self._queue]
 
     def submit(
         self,
@@ -206,7 +203,7 @@ class FairExecutor:
         with self._guard:
             if not self._open:
                 return
-            task = _Task(work, Sender(source, large, background), large, self._clock(), begins)
+            task = _Task(work, Sender(source, large, background), large, time.monotonic(), begins)
             self._queue.add(task, task.sender, ahead=begins is None)
             self._threads.submit(self._run_next)
 
@@ -235,13 +232,13 @@ class FairExecutor:
             task = self._take()
         if task is None:
             return
-        began = self._clock()
+        began = time.monotonic()
         try:
             task.work()
         except Exception:
             logger.exception("work on a thread failed")
         with self._guard:
-            self._done(task, self._clock() - began)
+            self._done(task, time.monotonic() - began)
             if task.large:
                 self._run_large()
         if task.large and task.begins is not None:

@@ -39,7 +39,6 @@ def score_vocabulary(
     vocabulary: Vocabulary,
     rows_of: RowsOf,
     refine: Refinement = "none",
-    steady: Steady | None = None,
 ) -> Tensor:
     """Logits [K, h, w] of the classes, and with a background [K + 1, h, w]: the last row is its own. The highest wins.
 
@@ -49,9 +48,8 @@ def score_vocabulary(
         vocabulary: at least one class.
         rows_of: returns text rows.
         refine: refinement of the logits by colours or regions of the image.
-        steady: averages the logits over a video.
     """
-    return score(segmenter, features, vocabulary, bank_of(segmenter, vocabulary, rows_of), refine, steady).logits
+    return score(segmenter, features, vocabulary, bank_of(segmenter, vocabulary, rows_of), refine).logits
 
 
 def score(
@@ -62,7 +60,7 @@ def score(
     refine: Refinement = "none",
     steady: Steady | None = None,
 ) -> Scored:
-    """As `score_vocabulary`, with the bank of the vocabulary."""
+    """As `score_vocabulary`, with the bank of the vocabulary; `steady` averages the logits over a video."""
     competing = segmenter.competing(features, bank, refine)
     scores = competing.classes
     if segmenter.probability_scale != 1.0:

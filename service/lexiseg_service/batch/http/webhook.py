@@ -39,11 +39,10 @@ class _NotTaken(Exception):
 class WebhookSender:
     """Sends notices of ended jobs."""
 
-    def __init__(self, settings: Settings, first_pause: float = FIRST_PAUSE) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._hosts = HostGuard(
             FIELD, SystemResolver(MAX_LOOKUPS), setting="LEXISEG_WEBHOOK_NETWORKS", own=settings.webhook_networks
         )
-        self._first_pause = first_pause
 
     async def check(self, url: str) -> None:
         """Check that a URL may be told.
@@ -63,7 +62,7 @@ class WebhookSender:
         body = orjson.dumps({"type": "job.ended", "data": content})
         attempts = AsyncRetrying(
             stop=stop_after_delay(PATIENCE),
-            wait=wait_exponential_jitter(self._first_pause, MAX_PAUSE),
+            wait=wait_exponential_jitter(FIRST_PAUSE, MAX_PAUSE),
             retry=retry_if_exception_type(_NotTaken),
         )
         try:

@@ -54,16 +54,15 @@ Work = Callable[["redis.Redis", Any], T]  # of a transaction, with its pipeline
 class RedisLedger:
     """As `Ledger`."""
 
-    def __init__(self, link: RedisLink, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, link: RedisLink) -> None:
         self._link = link
-        self._clock = clock
 
     def add(self, job: Job, n_bytes: int, limits: Amounts) -> Amounts | None:
         """As `Ledger.add`."""
         notice: Notice = "none" if job.webhook is None else "due"
         content = {"content": to_json(job), "done": 0, "failed": 0, "notice": notice, "client": job.client}
         content |= {"total": job.total, "bytes": n_bytes}
-        until = self._clock() + ADDING_SECONDS
+        until = time.time() + ADDING_SECONDS
 
         def add(client: redis.Redis, pipe: Any) -> Amounts | None:
             if pipe.exists(_job(job.id)):
@@ -147,7 +146,7 @@ class RedisLedger:
             return 0.0
         if ended is not None:
             return rate_of(settled, ended - started)
-        now = self._clock()
+        now = time.time()
         since = measured_since(started, now)
         return rate_of(sum(part.done + part.failed for part in self.parts(identity) if part.at >= since), now - since)
 
@@ -164,7 +163,7 @@ class RedisLedger:
         """As `Ledger.take`."""
         taken = self._ask(lambda client: _take(client, _pictures(identity), holder, count))
         if taken:
-            now = self._clock()
+            now = time.time()
             self._ask(lambda client: client.hsetnx(_job(identity), "started", str(now)))
         return [Picture(int(entry[b"number"]), entry[b"name"].decode(), entry[b"place"].decode()) for entry in taken]
 
@@ -182,7 +181,7 @@ class RedisLedger:
             n_failed = sum(answered[number] for number in left)
             n_done = len(left) - n_failed
             superseded = ",".join(str(number) for number in answered if number not in left)
-            place, now = pipe.hlen(parts), f"{self._clock():.3f}"
+            place, now = pipe.hlen(parts), f"{time.time():.3f}"
             pipe.multi()
             if left:
                 entries = [_entry(number) for number in left]
@@ -240,7 +239,7 @@ class RedisLedger:
     def erase(self, identities: Sequence[str]) -> None:
         """As `Ledger.erase`."""
         if identities:
-            self._ask(lambda client: _erase(client, identities, self._clock()))
+            self._ask(lambda client: _erase(client, identities, time.time()))
 
     def erasures(self) -> Mapping[str, float]:
         """As `Ledger.erasures`."""
