@@ -70,22 +70,17 @@ class Importer:
         settings: address and token of Label Studio.
         journal: records what is imported.
         predictions: those of a job, read while they are taken, in an order that stays; blocks.
-        first_pause: seconds before the second attempt.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        journal: Journal,
-        predictions: Callable[[Job], Awaitable[Predictions]],
-        first_pause: float = FIRST_PAUSE,
+        self, settings: Settings, journal: Journal, predictions: Callable[[Job], Awaitable[Predictions]]
     ) -> None:
         self._settings = settings
         self._journal = journal
         self._predictions = predictions
         self._attempts = AsyncRetrying(
             stop=stop_after_delay(PATIENCE),
-            wait=wait_exponential_jitter(first_pause, MAX_PAUSE),
+            wait=wait_exponential_jitter(FIRST_PAUSE, MAX_PAUSE),
             retry=retry_if_exception_type(_NotTaken),
         )
 
