@@ -89,10 +89,11 @@ class Jobs:
 
     async def close(self) -> None:
         """Let the pictures in flight end, and leave the rest to other gateways."""
-        for task in (*self._tasks, *self._notices.sending.values()):
+        for task in self._tasks:
             task.cancel()
         if self._tasks:
             await self._runner.close(self._settings.drain_seconds)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._ledger.close)
 
     def notify_by(self, kind: SourceKind, send: Send) -> None:

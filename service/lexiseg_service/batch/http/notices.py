@@ -47,19 +47,29 @@ class Notices:
         self._senders[kind] = send
 
     async def send(self, holding: Callable[[str], AbstractContextManager[None]]) -> None:
-        """Send notices of jobs that have ended, for ever; `holding` renews the lease of a holder."""
+        """Send notices of jobs that have ended, until it is cancelled; `holding` renews the lease of a holder."""
         holder = uuid.uuid4().hex
-        with holding(holder):
-            while True:
-                with suppress(NotReady):
-                    await ask_ledger(self._ledger.beat, (holder,), LEASE_SECONDS)
-                    for identity in await ask_ledger(self._ledger.due_notices, holder):
-                        if identity not in self.sending:
-                            self.sending[identity] = asyncio.create_task(self._send(identity))
-                    for identity, task in [*self.sending.items()]:
-                        if await ask_ledger(self._ledger.job, identity) is None:
-                            task.cancel()  # removed, perhaps by another gateway: nobody is told of it any more
-                await asyncio.sleep(POLL_SECONDS)
+        try:
+            with holding(holder):
+                while True:
+                    await self._look(holder)
+                    await asyncio.sleep(POLL_SECONDS)
+        finally:
+            for task in self.sending.values():
+                task.cancel()
+            with suppress(NotReady):
+                await ask_ledger(self._ledger.leave, holder)  # another gateway sends the rest at once
+
+    async def _look(self, holder: str) -> None:
+        """Begin to send what is due."""
+        with suppress(NotReady):
+            await ask_ledger(self._ledger.beat, (holder,), LEASE_SECONDS)
+            for identity in await ask_ledger(self._ledger.due_notices, holder):
+                if identity not in self.sending:
+                    self.sending[identity] = asyncio.create_task(self._send(identity))
+            for identity, task in [*self.sending.items()]:
+                if await ask_ledger(self._ledger.job, identity) is None:
+                    task.cancel()  # removed, perhaps by another gateway: nobody is told of it any more
 
     async def _send(self, identity: str) -> None:
         try:

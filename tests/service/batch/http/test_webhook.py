@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from lexiseg_service.batch.ledger.sqlite import SqliteLedger
 from tests.http_server import Quiet, serving
 from tests.service.batch.http.asking import PNG, create, finished, zipped
 from tests.service.gateway.known_backend import KnownBackend
@@ -80,6 +81,19 @@ def test_a_gateway_that_starts_tells_what_one_that_is_gone_owed(tmp_path: Path) 
             until(lambda: client.get(f"/v1/jobs/{job['id']}").json()["webhook"] == "sent")
 
     assert len(back.notices) == 1
+
+
+def test_what_a_gateway_owes_is_anothers_as_soon_as_it_ends(tmp_path: Path) -> None:
+    away = Receiver(500)
+    with serving(away.handler) as url, gateway(tmp_path, webhook_networks="127.0.0.0/8") as client:
+        job = finished(client, create(client, ARCHIVE, webhook={"url": url, "secret": SECRET}))
+        until(lambda: away.notices)
+
+    ledger = SqliteLedger(tmp_path / "jobs.sqlite")
+    try:
+        assert ledger.due_notices("another") == [job["id"]]
+    finally:
+        ledger.close()
 
 
 def test_a_job_that_is_removed_is_told_to_nobody_any_more(tmp_path: Path) -> None:
