@@ -119,15 +119,29 @@ def asked_under(host: str, edge: Edge) -> httpx.Response:
     return httpx.get(f"{edge.url}/v1/models", headers={"Host": host}, timeout=SOON)
 
 
-def test_requests_that_do_not_go_on_are_ended_and_never_reach_the_service(edge: Edge) -> None:
+def test_what_is_begun_and_does_not_go_on_is_ended_and_never_reaches_the_service(edge: Edge, server: Server) -> None:
     head = b"POST /segment HTTP/1.1\r\nHost: localhost\r\n"  # half of it, or all of it without the body
     with ExitStack() as connections:
         slow = []
         for beginning in (head, head + b"Content-Length: 1000\r\n\r\n"):
             slow.append(connections.enter_context(socket.create_connection(("127.0.0.1", edge.http), SOON)))
             slow[-1].sendall(beginning)
-        assert httpx.get(f"{edge.url}/livez", timeout=SOON).status_code == 200
-        assert [each.recv(100)[:12] for each in slow] == [b"HTTP/1.1 408"] * 2
+        channel = connections.enter_context(grpc.insecure_channel(f"127.0.0.1:{edge.grpc}"))
+        silent: Any = channel.stream_stream(SEGMENT)
+        empty = [silent(iter(threading.Event().wait, True)) for _ in range(30)]  # calls without a message
+        until(lambda: edge.metric('haproxy_frontend_current_sessions{proxy="grpc"}') == 1)
+        answered = httpx.get(f"{edge.url}/livez", timeout=SOON).status_code, bool(list_models(edge))
+        until(lambda: server.metric("lexiseg_grpc_active") == 0)
+        were_open = not any(each.done() for each in empty)
+
+        refused = [each.recv(100)[:12] for each in slow]
+        for each in empty:
+            with pytest.raises(grpc.RpcError):
+                next(each)
+
+    assert answered == (200, True)
+    assert were_open
+    assert refused == [b"HTTP/1.1 408"] * 2
 
 
 def test_a_body_larger_than_any_request_is_refused(edge: Edge) -> None:
@@ -248,22 +262,6 @@ def list_models(edge: Edge) -> list[str]:
     with grpc.insecure_channel(f"127.0.0.1:{edge.grpc}") as channel:
         answer = SegmentationStub(channel).ListModels(pb.ListModelsRequest(), timeout=SOON)
     return [card.name for card in answer.models]
-
-
-def test_calls_without_a_message_are_ended_and_never_reach_the_service(edge: Edge, server: Server) -> None:
-    with grpc.insecure_channel(f"127.0.0.1:{edge.grpc}") as channel:
-        silent: Any = channel.stream_stream(SEGMENT)
-        empty = [silent(iter(threading.Event().wait, True)) for _ in range(30)]
-        until(lambda: edge.metric('haproxy_frontend_current_sessions{proxy="grpc"}') == 1)
-        models = list_models(edge)
-        until(lambda: server.metric("lexiseg_grpc_active") == 0)
-        were_open = not any(each.done() for each in empty)
-        for each in empty:
-            with pytest.raises(grpc.RpcError):
-                next(each)
-
-    assert models
-    assert were_open
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/%6Detrics", "/metrics?x=1"])
