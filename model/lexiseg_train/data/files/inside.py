@@ -35,9 +35,10 @@ def confined(path: Path, root: Path) -> Path | None:
         root: the folder, resolved.
     """
     try:
-        return path if path.resolve().is_relative_to(root) else None
-    except (OSError, ValueError, RuntimeError):  # a NUL, a name too long, links in a circle
+        real = path.resolve()
+    except (OSError, ValueError, RuntimeError):  # a NUL, a name too long, links in a circle before Python 3.13
         return None
+    return path if real.is_relative_to(root) and not real.is_symlink() else None  # a link still: in a circle
 
 
 class SetFiles:
