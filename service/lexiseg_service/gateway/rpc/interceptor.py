@@ -46,7 +46,11 @@ PEER = re.compile(r"ipv[46]:(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):\d+")
 
 
 class _Ended(Exception):
-    """The call has the status of its error."""
+    """The call has the status of its error.
+
+    It is raised from that error without its traceback: since Python 3.13 frames there refer to the error in turn, and a
+    message of many megabytes would stay until a collection.
+    """
 
 
 class _Call:
@@ -209,13 +213,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         except ServiceError as error:
             code = code_of(error)
             end(context, error, identity, (("x-request-id", identity),))
-            raise _Ended from None
+            raise _Ended from error.with_traceback(None)
         except Exception as error:
             code = grpc.StatusCode.INTERNAL
             kind = type(error).__name__
             logger.error("unexpected error", error=kind, key_id=caller.key_id, exc_info=error, **log_fields)
             end(context, unexpected(), identity, (("x-request-id", identity),))
-            raise _Ended from None
+            raise _Ended from error.with_traceback(None)
         finally:
             self._metrics.active_calls.dec()
             seconds = (call.answered or time.monotonic()) - began
