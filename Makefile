@@ -91,7 +91,8 @@ rig-packages:
 QUICK := $(addprefix tests/model/,masks tasks vocabulary kernel video) tests/train/data \
 	$(addprefix tests/service/,gateway worker wire question image) tests/test_architecture.py
 quick: export OMP_NUM_THREADS ?= 1
-quick: $(VENV)/.test  ## unit tests of the core, in about a minute
+quick: APT_PACKAGES := redis-server
+quick: system-packages $(VENV)/.test  ## unit tests of the core, in about a minute
 	$(BIN)/python -m pytest -q -n $(PROCESSES) --dist worksteal -m "not slow" $(ARGS) $(QUICK)
 
 # Beside `test`, for it costs a third more (docs/testing.md). What is named here is also what a fault would hurt most.
