@@ -166,6 +166,9 @@ class Settings(BaseSettings):
     model: Annotated[str, Read(NAMERS, MODELS)] = Field(
         "tiny", description="NAME or NAME@VERSION; to serve several, between commas, the first is the default"
     )
+    phrases_model: Annotated[str | None, Read(GATEWAYS, MODELS)] = Field(
+        None, description="NAME of the served model that gets classes of more than two words, where none is named"
+    )
     models_dir: Annotated[Path | None, Read((*LOADERS, "export", "models", "trainer"), MODELS)] = Field(
         None, description="folder of model directories"
     )

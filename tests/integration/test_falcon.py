@@ -1,12 +1,14 @@
-"""Phrases over REST: a checkpoint in the hub's layout, imported, and served by the usual worker."""
+"""Phrases over REST: a checkpoint in the hub's layout, imported, served by the usual worker, alone and beside tiny."""
 
 import io
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 from PIL import Image
 
+from lexiseg_labels.masks import rle
 from lexiseg_model import tasks
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.types import ClassEntry, Vocabulary
@@ -15,6 +17,7 @@ from tests.falcon import small
 from tests.integration.server import Server, form
 
 PHRASES = ("red car left of the bus", "bus")
+PHRASE = "woman in orange suit"
 
 
 def test_phrases_are_answered_as_in_the_library_and_what_is_none_in_a_sentence(tmp_path: Path) -> None:
@@ -42,3 +45,34 @@ def test_phrases_are_answered_as_in_the_library_and_what_is_none_in_a_sentence(t
     assert (too_long.status_code, too_many.status_code) == (422, 422)
     assert too_long.json()["detail"] == "classes.0: expected at most 128, got '1999 characters'"
     assert "expected at most 160 tokens with its prompt, not 5" in too_many.json()["detail"]
+
+
+def test_words_are_asked_of_the_default_model_and_phrases_of_theirs_in_one_answer(tmp_path: Path) -> None:
+    models = {"LEXISEG_MODEL": "tiny,small", "LEXISEG_MODELS_DIR": str(small.imported(seed=1).parent)}
+    picture = pictures.encoded(pictures.photograph("astronaut").resize((128, 96)))
+    with Server(tmp_path / "log.jsonl", LEXISEG_PHRASES_MODEL="small", **models) as running:
+
+        def ask(*classes: str, **fields: str) -> dict[str, Any]:
+            answer = httpx.post(f"{running.url}/segment", files=form(picture, *classes, **fields), timeout=60)
+            assert answer.status_code == 200, answer.text
+            document: dict[str, Any] = answer.json()
+            return document
+
+        both = ask("person", PHRASE, "unicorn")
+        [phrase], words = ask(PHRASE, model="small")["segments"], ask("person", "unicorn", model="tiny")["segments"]
+        asked_by_name = ask("person", PHRASE, model="tiny")
+
+    def pixels(segment: dict[str, Any]) -> Any:
+        return rle.decode(segment["mask"]["counts"], segment["mask"]["size"])
+
+    [person] = [each for each in words if each["label"] == "person"]
+    left = pixels(person) & ~pixels(phrase)
+    assert 0 < left.sum() < person["area"]
+    [first, second] = both["segments"]
+    assert [(each["id"], each["class_index"], each["label"]) for each in both["segments"]] == [
+        (1, 0, "person"),
+        (2, 1, PHRASE),
+    ]
+    assert np.array_equal(pixels(first), left)
+    assert (first["area"], second["area"], second["score"]) == (left.sum(), phrase["area"], phrase["score"])
+    assert (both["model"], both["absent"], asked_by_name["model"]) == ("tiny", ["unicorn"], "tiny")

@@ -22,6 +22,7 @@ from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.heads.collection import Heads
 from lexiseg_service.gateway.heads.teaching import Teaching
 from lexiseg_service.gateway.image_requests import Images
+from lexiseg_service.gateway.phrases import answer_by_kind
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
@@ -87,6 +88,9 @@ class UseCase:
         self.in_flight += 1
         try:
             request = await self.request(question, caller, image)
+            phrases = self._settings.phrases_model
+            if phrases is not None and question.model is None and question.head is None:
+                return await answer_by_kind(self.backend, request, phrases)
             return await self.backend.segment(request)
         finally:
             self.in_flight -= 1
