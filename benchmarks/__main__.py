@@ -1,6 +1,7 @@
 """Run benchmarks: `python -m benchmarks [PART ...]`; without a part `counts`, with `all` every part below.
 
 Not in `all`, because they take arguments:
+- `contrast`: time and memory of a training step that contrasts all its pairs, by parts and processes
 - `corrections ROOT [SET:SPLIT ...]`: IoU of words' segments before and after a click where they are wrong
 - `smoke NAME ... [seeds=3] [key=value ...]`: short training runs
 - `device [NAME]`: throughput of a GPU
@@ -25,6 +26,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from collections.abc import Callable, Sequence
 
 from benchmarks import (
+    contrast,
     corrections,
     counts,
     distil,
@@ -60,6 +62,7 @@ PARTS: dict[str, Callable[[], None]] = {
 }
 
 WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
+    "contrast": contrast.main,
     "corrections": corrections.main,
     "device": device.main,
     "distil": distil.main,

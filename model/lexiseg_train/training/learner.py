@@ -202,9 +202,9 @@ class Learner(Generic[Network]):
     ) -> float:
         """Compute the gradients of one loss over the rows of all batches, with the memory of one batch (GradCache).
 
-        A first pass without gradients embeds every batch. The loss of all rows gives the gradients of these, and a
-        second pass embeds each batch again, with the same random numbers, and takes them on to the weights (Gao et al.,
-        2021, section 3). A single batch takes one pass.
+        A first pass embeds every batch, and keeps the activations of the first alone. The loss of all rows gives the
+        gradients of these, and a second pass embeds each other batch again, with the same random numbers, and takes
+        them on to the weights (Gao et al., 2021, section 3). A single batch takes one pass.
 
         Args:
             embed: rows of a batch, a NamedTuple; norms before them see one batch.
@@ -226,13 +226,14 @@ class Learner(Generic[Network]):
         averaging = self._averaging_pass()  # before the first pass: FSDP leaves weights whole after it
         if len(batches) == 1:
             return self._backward_pass(lambda batch: loss_of(rows_of(batch)), batches[0], averaging, last=True)
-        random, embedded = [], []
+        random, embedded = [random_states(self._device)], [self._loss_pass(rows_of, batches[0])]
+        buffers = {kind: [buffer.clone() for buffer in several] for kind, several in self._buffers.items()}
         with torch.no_grad():
-            for batch in batches:
+            for batch in batches[1:]:
                 random.append(random_states(self._device))
                 embedded.append(self._loss_pass(rows_of, batch))
-        self._restore_buffers()  # the second pass counts them
-        leaves = [torch.cat(column).requires_grad_() for column in zip(*embedded, strict=True)]
+        self._restore_buffers(buffers)  # the second pass counts them
+        leaves = [torch.cat(column).detach().requires_grad_() for column in zip(*embedded, strict=True)]
         value = self._backward_pass(loss_of, embedded[0]._make(leaves), averaging, last=False)
         scale = self.scaler.get_scale()
         # DDP averages what the last pass uses: it takes on the gradients of weights that only the loss uses, too.
@@ -247,7 +248,8 @@ class Learner(Generic[Network]):
 
         def taken_on(numbered: tuple[int, Any]) -> Tensor:
             number, batch = numbered
-            pairs = [*zip(rows_of(batch), (gradient[number] for gradient in gradients), strict=True)]
+            rows = rows_of(batch) if number else embedded[0]
+            pairs = [*zip(rows, (gradient[number] for gradient in gradients), strict=True)]
             return sum_of_products(pairs + held if number == len(batches) - 1 else pairs)
 
         for number, batch in enumerate(batches):
@@ -300,14 +302,17 @@ class Learner(Generic[Network]):
             self.scaler.step(self.optimizer)
             self._update_average(step)
         else:
-            self._restore_buffers()
+            self._restore_buffers(self._buffers_before)
         self.scaler.update()
         return not lost
 
-    def _restore_buffers(self) -> None:
-        """Undo what this step did to buffers, such as the statistics of norms."""
+    def _restore_buffers(self, copies: Mapping[torch.dtype, list[Tensor]]) -> None:
+        """Undo what was done to buffers, such as the statistics of norms, since they were copied.
+
+        By `data`: a graph that is kept may have saved them, and no backward pass in training mode reads them.
+        """
         for kind, buffers in self._buffers.items():
-            torch._foreach_copy_(buffers, self._buffers_before[kind])
+            torch._foreach_copy_([buffer.data for buffer in buffers], copies[kind])
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
