@@ -80,7 +80,7 @@ test: system-packages $(VENV)/.test $(VENV)/node/.done $(VENV)/generator $(VENV)
 RIG_PACKAGES := xvfb xauth libgl1 libegl1 libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 \
 	libxcb-render-util0 libxcb-shape0 libxcb-xinerama0 libxkbcommon-x11-0
 tools: export OMP_NUM_THREADS ?= 1
-tools: $(VENV)/.test $(VENV)/.client-generator $(VENV)/tools $(addprefix $(VENV)/rig/,label-studio labelme generator inspector)  ## ask with the real tools of others (docs/adapters.md)
+tools: $(VENV)/.test $(VENV)/.client-generator $(VENV)/tools $(addprefix $(VENV)/rig/,label-studio labelme napari fiftyone generator inspector)  ## ask with the real tools of others (docs/adapters.md)
 	@$(MAKE) --no-print-directory rig-packages
 	PATH="$(abspath $(NODE_FOLDER)):$$PATH" $(BIN)/python -m pytest -q -m tools --durations=10 $(ARGS)
 

@@ -14,7 +14,7 @@ from tests.integration.server import ROOT, Server
 
 pytestmark = pytest.mark.tools
 
-WINDOW = ROOT / "tests/integration/adapters/clients/labelme_window.py"
+CLIENTS = ROOT / "tests/integration/adapters/clients"
 
 
 def said(*command: object) -> str:
@@ -23,16 +23,47 @@ def said(*command: object) -> str:
     return answer.stdout
 
 
+def display() -> list[str]:
+    """The command that gives another one a display."""
+    command = shutil.which("xvfb-run")
+    if command is None:
+        pytest.skip("there is no xvfb-run; `make tools` installs it")
+    return [command, "-a"]
+
+
 def test_labelmes_window_draws_the_polygons_of_typed_words(server: Server, photo: Path, tmp_path: Path) -> None:
     python = program("labelme", "python")
-    display = shutil.which("xvfb-run")
-    if display is None:
-        pytest.skip("there is no xvfb-run; `make tools` installs it")
 
-    said(display, "-a", python, WINDOW, server.url, photo, tmp_path / "china.json")
+    said(*display(), python, CLIENTS / "labelme_window.py", server.url, photo, tmp_path / "china.json")
 
     shapes = json.loads((tmp_path / "china.json").read_text())["shapes"]
     assert {(shape["label"], shape["shape_type"]) for shape in shapes} == {("sky", "polygon"), ("building", "polygon")}
+
+
+def test_naparis_widget_asks_words_and_points_and_a_plane_of_a_stack(
+    server: Server, photo: Path, tmp_path: Path
+) -> None:
+    python = program("napari", "python")
+
+    said(*display(), python, CLIENTS / "napari_window.py", server.url, photo, tmp_path / "layers.json")
+
+    words, point, plane = json.loads((tmp_path / "layers.json").read_text())
+    assert words["labels"] == plane["labels"] == ["", "sky", "building"]
+    assert min(words["pixels"]) > 10_000
+    assert point["pixels"][1] > 10_000
+    assert [layer["scale"] for layer in (words, point, plane)] == [[0.5, 0.5]] * 3
+
+
+def test_fiftyones_zoo_loads_the_model_of_words(server: Server, photo: Path, tmp_path: Path) -> None:
+    python = program("fiftyone", "python")
+    environment = {"FIFTYONE_DISABLE_SERVICES": "1", "FIFTYONE_DO_NOT_TRACK": "1"}
+
+    said("env", *map("=".join, environment.items()), python, CLIENTS / "fiftyone_model.py", server.url, photo, tmp_path)
+
+    found, *counts = json.loads((tmp_path / "found.json").read_text())
+    assert {label for label, *_ in found} == {"sky", "building"}
+    assert counts[0] == len(found)
+    assert counts[1] >= 1
 
 
 def test_the_inspector_of_mcp_lists_and_calls_tools(photo: Path, tmp_path: Path) -> None:
