@@ -6,6 +6,8 @@ for torch's `scaled_dot_product_attention`, in place of one compiled sparse mask
 
 from __future__ import annotations
 
+from itertools import product
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -65,54 +67,32 @@ class Rotation(nn.Module):
         return maps * angle.cos() + torch.cat([-second, first], 1) * angle.sin()
 
 
-class Projection(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.in_proj_weight = nn.Parameter(torch.zeros(3 * WIDTH, WIDTH))  # the last third is not used
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * WIDTH))
-
-
 class WindowAttention(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.norm_q = nn.RMSNorm(WIDTH)
         self.norm_k = nn.RMSNorm(WIDTH)
-        self.attention = Projection()
+        shapes = {"in_proj_weight": (3 * WIDTH, WIDTH), "in_proj_bias": (3 * WIDTH,)}  # the last third is not used
+        self.attention = nn.ParameterDict({name: torch.zeros(shape) for name, shape in shapes.items()})
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Values [B, C, H, W] for queries [B, 128, H, W], of keys [B, 128, h, w] and values [B, C, h, w]."""
-        weight, bias = self.attention.in_proj_weight.chunk(3), self.attention.in_proj_bias.chunk(3)
+        weight, bias = (self.attention[name].chunk(3) for name in ("in_proj_weight", "in_proj_bias"))
         query = F.linear(self.norm_q(query.permute(0, 2, 3, 1)), weight[0], bias[0])  # [B, H, W, 128]
         key = F.linear(self.norm_k(key.permute(0, 2, 3, 1)), weight[1], bias[1])
         value = value.permute(0, 2, 3, 1)
-        (height, width), cells = query.shape[1:3], key.shape[1:3]
-        low, high = zip(
-            *(_window(*sides, query.device) for sides in zip((height, width), cells, strict=True)), strict=True
-        )
+        sides = zip(query.shape[1:3], key.shape[1:3], strict=True)
+        sees = [_sees(pixels, cells, query.device) for pixels, cells in sides]
         out = query.new_zeros(*query.shape[:3], value.shape[3])
-        for top in range(0, height, BLOCK):
-            for left in range(0, width, BLOCK):
-                rows, columns = slice(top, top + BLOCK), slice(left, left + BLOCK)
-                seen = tuple(
-                    slice(int(low[axis][part].min()), int(high[axis][part].max()))
-                    for axis, part in ((0, rows), (1, columns))
-                )
-                inside = [
-                    _inside(low[axis][part], high[axis][part], seen[axis]) for axis, part in ((0, rows), (1, columns))
-                ]
-                mask = (inside[0][:, None, :, None] & inside[1][None, :, None]).flatten(2).flatten(0, 1)
-                mixed = F.scaled_dot_product_attention(
-                    _heads(query[:, rows, columns]), _heads(key[:, *seen]), _heads(value[:, *seen]), attn_mask=mask
-                )
-                out[:, rows, columns] = mixed.transpose(1, 2).reshape(out[:, rows, columns].shape).to(out.dtype)
+        for corner in product(*(range(0, side, BLOCK) for side in query.shape[1:3])):
+            block = tuple(slice(start, start + BLOCK) for start in corner)
+            seen = tuple(_span(side[part]) for side, part in zip(sees, block, strict=True))
+            rows, columns = (side[part, cells] for side, part, cells in zip(sees, block, seen, strict=True))
+            mask = (rows[:, None, :, None] & columns[None, :, None]).flatten(2).flatten(0, 1)
+            heads = [_heads(part) for part in (query[:, *block], key[:, *seen], value[:, *seen])]
+            mixed = F.scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask)
+            out[:, *block] = mixed.transpose(1, 2).reshape(out[:, *block].shape).to(out.dtype)
         return out.permute(0, 3, 1, 2)
-
-
-class CrossDecode(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.cross_attn = WindowAttention()
-        self.conv2d = nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False)
 
 
 class AnyUp(nn.Module):
@@ -122,7 +102,9 @@ class AnyUp(nn.Module):
         self.key_encoder = _encoder(nn.Conv2d(WIDTH, WIDTH, 1, bias=False))
         self.query_encoder = _encoder(nn.Conv2d(WIDTH, WIDTH, 1, bias=False))
         self.key_features_encoder = _encoder(Unified())
-        self.cross_decode = CrossDecode()
+        self.cross_decode = nn.ModuleDict(
+            {"cross_attn": WindowAttention(), "conv2d": nn.Conv2d(WIDTH, WIDTH, 3, padding=1, bias=False)}
+        )
         joined = nn.Conv2d(2 * WIDTH, WIDTH, 3, padding=1, padding_mode="reflect", bias=False)
         self.aggregation = _encoder(joined)
         self.rope = Rotation()
@@ -134,10 +116,10 @@ class AnyUp(nn.Module):
         """
         mean, std = (torch.tensor(each, device=image.device).view(3, 1, 1) for each in (MEAN, STD))
         encoded = self.rope(self.image_encoder(((image * 0.5 + 0.5 - mean) / std).to(features)))
-        query = self.cross_decode.conv2d(self.query_encoder(encoded))
+        query = self.cross_decode["conv2d"](self.query_encoder(encoded))
         cells = F.avg_pool2d(self.key_encoder(encoded), image.shape[2] // features.shape[2])
         key = self.aggregation(torch.cat([cells, self.key_features_encoder(F.normalize(features, dim=1))], 1))
-        out: Tensor = self.cross_decode.cross_attn(query, key, features)
+        out: Tensor = self.cross_decode["cross_attn"](query, key, features)
         return out
 
 
@@ -150,14 +132,15 @@ def _heads(cells: Tensor) -> Tensor:
     return torch.unflatten(cells.flatten(1, 2), -1, (HEADS, -1)).transpose(1, 2)
 
 
-def _window(pixels: int, cells: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """First cell [pixels] that each pixel of a side sees, and the one behind the last."""
-    place = (torch.arange(pixels, device=device, dtype=torch.float32) + 0.5) / pixels
+def _sees(pixels: int, cells: int, device: torch.device) -> Tensor:
+    """Which cells of a side each pixel sees: bool [pixels, cells]."""
+    place = (torch.arange(pixels, device=device, dtype=torch.float32)[:, None] + 0.5) / pixels
     low, high = (place - WINDOW).clamp(0, 1), (place + WINDOW).clamp(0, 1)
-    return (low * cells).floor().long(), (high * cells).ceil().long()
+    cell = torch.arange(cells, device=device)
+    return (cell >= (low * cells).floor()) & (cell < (high * cells).ceil())
 
 
-def _inside(low: Tensor, high: Tensor, seen: slice) -> Tensor:
-    """Which of the cells `seen` each of P pixels sees: bool [P, cells]."""
-    cells = torch.arange(seen.start, seen.stop, device=low.device)
-    return (cells >= low[:, None]) & (cells < high[:, None])
+def _span(sees: Tensor) -> slice:
+    """The cells that some of the pixels see."""
+    seen = sees.any(0).nonzero()[:, 0].tolist()
+    return slice(seen[0], seen[-1] + 1)

@@ -11,21 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_falcon.settings import ControlTokens
+
 State = dict[str, Tensor]
 Config = dict[str, Any]
-
-
-class Ids(NamedTuple):
-    """Ids of control tokens, by their names there."""
-
-    image: int
-    image_cls: int
-    image_reg: tuple[int, ...]
-    end_of_image: int
-    coord: int
-    size: int
-    seg: int
-    stop: tuple[int, ...]
 
 
 class Output(NamedTuple):
@@ -36,10 +25,10 @@ class Output(NamedTuple):
     features: Tensor  # [D, h, w]
 
 
-def positions(tokens: Tensor, ids: Ids, h: int, w: int) -> tuple[Tensor, Tensor]:
+def positions(tokens: Tensor, ids: ControlTokens, h: int, w: int) -> tuple[Tensor, Tensor]:
     is_image = tokens == ids.image
-    still = is_image | (tokens == ids.end_of_image)
-    for register in ids.image_reg:
+    still = is_image | (tokens == ids.after)
+    for register in ids.before[1:]:
         still |= tokens == register
     time = torch.cumsum((~still).long(), 0) - 1
     xlim, ylim = np.sqrt(w / h), np.sqrt(h / w)
@@ -49,11 +38,11 @@ def positions(tokens: Tensor, ids: Ids, h: int, w: int) -> tuple[Tensor, Tensor]
     return time, space
 
 
-def visible(tokens: Tensor, ids: Ids) -> Tensor:
+def visible(tokens: Tensor, ids: ControlTokens) -> Tensor:
     """[S, S] bool: causal, and within the image both ways."""
     n = len(tokens)
     causal = torch.arange(n)[:, None] >= torch.arange(n)[None]
-    inside = (torch.cumsum(tokens == ids.image_cls, 0) - torch.cumsum(tokens == ids.end_of_image, 0)) > 0
+    inside = (torch.cumsum(tokens == ids.before[0], 0) - torch.cumsum(tokens == ids.after, 0)) > 0
     return causal | (inside[:, None] & inside[None])
 
 
@@ -189,17 +178,21 @@ def anyup(state: State, image: Tensor, features: Tensor) -> Tensor:
     return torch.cat(heads, -1).T.reshape(-1, high, wide)
 
 
+Around = tuple[list[int], list[int]]
+
+
 def generate(
-    state: State, c: Config, ids: Ids, pixels: Tensor, before: list[int], after: list[int], most: int, near: float
+    state: State, c: Config, ids: ControlTokens, pixels: Tensor, around: Around, most: int, near: float
 ) -> Output:
-    """`pixels` [3, h, w] in -1..1; `before` and `after`: text tokens around the image; `near`: of repeated centres."""
+    """`pixels` [3, h, w] in -1..1; `around`: text tokens before and after the image; `near`: of repeated centres."""
+    before, after = around
     p = c["spatial_patch_size"]
     h, w = pixels.shape[1] // p, pixels.shape[2] // p
-    block = [ids.image_cls, *ids.image_reg, *[ids.image] * (h * w), ids.end_of_image]
+    block = [*ids.before, *[ids.image] * (h * w), ids.after]
     prompt = [*before, *block, *after]
     patches = pixels.permute(1, 2, 0).reshape(h, p, w, p, 3).permute(0, 2, 1, 3, 4).reshape(h * w, -1)
     embedded = state["tok_embeddings.weight"][torch.tensor(prompt)].clone()
-    start = len(before) + 1 + len(ids.image_reg)
+    start = len(before) + len(ids.before)
     embedded[start : start + h * w] = patches @ state["img_projector.weight"].T
     tokens, queries, logits_of, centres = list(prompt), [], [], []  # type: ignore[var-annotated]
     features, moved = None, 0

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lexiseg_falcon.decoding import find
 from lexiseg_falcon.prompt import tokens_of
+from lexiseg_falcon.settings import ControlTokens
 from tests.falcon import reference, small
-from tests.falcon.reference import Ids
 
 SEEDS = (0, 1, 2)
 SIZES = {0: (96, 64), 1: (48, 112), 2: (128, 128)}  # pixels, of each seed
@@ -28,18 +28,14 @@ class Case:
         self.settings = self.model.settings.model_copy(update={"max_tokens": STEPS, "repeat_distance": NEAR})
         self.state = small.drawn(seed)
         self.rgb = np.random.default_rng(seed).integers(0, 256, (1, 3, *SIZES[seed]), dtype=np.uint8)
-        tokens = self.settings.tokens
-        self.ids = Ids(
-            tokens.image, tokens.before[0], tuple(tokens.before[1:]), tokens.after,
-            tokens.coord, tokens.size, tokens.seg, tuple(tokens.stop),
-        )  # fmt: skip
+        self.ids = self.settings.tokens
 
     def theirs(self) -> reference.Output:
         text = f"Segment these expressions in the image:<|start_of_query|>{PHRASE}<|REF_SEG|>"
         prompt = small.tokenizer(self.bos).encode(text).ids
         pixels = torch.from_numpy(self.rgb[0]).float() / 255 * 2 - 1
-        before, after = prompt[: self.bos], prompt[self.bos :]
-        return reference.generate(self.state, small.CONFIG, self.ids, pixels, before, after, STEPS, NEAR)
+        around = prompt[: self.bos], prompt[self.bos :]
+        return reference.generate(self.state, small.CONFIG, self.ids, pixels, around, STEPS, NEAR)
 
 
 @pytest.fixture(params=SEEDS)
@@ -66,7 +62,7 @@ def test_pixel_features_masks_and_scores_equal_the_released_codes(case: Case) ->
     close(ours.scores, torch.tensor(scores_of(theirs, case.ids)))
 
 
-def scores_of(theirs: reference.Output, ids: Ids) -> list[float]:
+def scores_of(theirs: reference.Output, ids: ControlTokens) -> list[float]:
     """The probabilities of each object's tokens, times those of the tokens before the first."""
     chance, presence, scores = 1.0, None, []
     for token, logits in zip(theirs.tokens, theirs.logits, strict=True):
