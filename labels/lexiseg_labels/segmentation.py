@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,20 @@ from lexiseg_labels.segments import LabelMap, LabelMapPng, MaskOmitted, Segment,
 OPACITY = 0.5  # of colours on the image
 
 
+class _Exporters:
+    """Methods that are functions; `Final` gives type checkers their types, and would be a field of a dataclass."""
+
+    to_labelme: Final = labelme.to_labelme
+    to_label_studio: Final = label_studio.to_label_studio
+    to_cvat: Final = cvat.to_cvat
+    to_geojson: Final = geojson.to_geojson
+    to_fiftyone: Final = libraries.to_fiftyone
+    to_supervision: Final = libraries.to_supervision
+    to_pandas: Final = libraries.to_pandas
+
+
 @dataclass(frozen=True)
-class Segmentation(AnswerFields):
+class Segmentation(AnswerFields, _Exporters):
     """The segments of one image, and what else the answer says.
 
     `answer["dog"]` is the segment of a label. A notebook displays an answer as a picture. `image` is the argument of
@@ -262,11 +274,3 @@ class Segmentation(AnswerFields):
         Errors as for `to_labelme`; `simplify` is the maximum deviation of contours in pixels.
         """
         return yolo.lines(self.segments, self.size, simplify)
-
-    to_labelme = labelme.to_labelme
-    to_label_studio = label_studio.to_label_studio
-    to_cvat = cvat.to_cvat
-    to_geojson = geojson.to_geojson
-    to_fiftyone = libraries.to_fiftyone
-    to_supervision = libraries.to_supervision
-    to_pandas = libraries.to_pandas
