@@ -238,6 +238,11 @@ class Family:
     protocol: str = "tcl"
 
 
+def save_sam3(folder: Path) -> None:
+    """It knows the classes' words: unknown ones are all the same, and rounding would choose between them."""
+    sam3.save(folder, words=[*dict.fromkeys(word for name in NAMES for word in name.split())])
+
+
 def save_tcl(folder: Path) -> None:
     tcl.saved(folder, "clip.pt")
 
@@ -279,7 +284,7 @@ FAMILIES = [
     ),
     Family("tipsv2-b14", tipsv2.save, ("--checkpoint", "{}"), tipsv2_of_transformers),
     Family("tips-s14", tips.save, ("--checkpoint", "{}"), tips_of_formulas),
-    Family("sam3", sam3.save, ("--checkpoint", "{}"), sam3_of_transformers, sam3.SIDE),
+    Family("sam3", save_sam3, ("--checkpoint", "{}"), sam3_of_transformers),
     Family("falcon-perception", falcon.save, ("--checkpoint", "{}"), ByInterface("tcl", "none"), 256),
     Family("radseg-b", save_radseg, ("--checkpoint", "{}/radio.pth.tar", "--texts", "{}/texts"), radseg_of_formulas),
     Family(

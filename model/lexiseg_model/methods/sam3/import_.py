@@ -108,6 +108,7 @@ def _card(settings: Sam3Settings, folder: Path, width: int) -> ModelCard:
         background=BackgroundRule(words=[], same_meaning=1.0),
         panoptic=PanopticRule(source="regions", score=settings.probability, overlap=0.5),
         refinements=["none"],
+        precision="exact",
         settings=settings.model_dump(mode="json"),
         limits=[
             "A pass of the decoder for each word: a long list takes long, and longer on a CPU.",

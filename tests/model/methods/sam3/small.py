@@ -1,5 +1,6 @@
 """A small SAM 3 of the published build with random weights, saved in the layout of the hub."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ LAYERS = {"hidden_size": WIDTH, "num_attention_heads": 4, "intermediate_size": 4
 WORDS = ["red", "green", "blue", "crimson", "navy", "sea", "wall", "an", "old", "wooden", "rowing", "boat", "cat"]
 
 
-def config() -> Any:
+def config(words: Sequence[str] = WORDS) -> Any:
     from transformers import Sam3Config
 
     backbone = LAYERS | {
@@ -25,7 +26,7 @@ def config() -> Any:
         "window_size": 2, "global_attn_indexes": [1],
     }  # fmt: skip
     sizes = [[16, 16], [8, 8], [4, 4]]
-    text = LAYERS | {"vocab_size": len(WORDS) + 3, "num_hidden_layers": 2, "max_position_embeddings": 32}
+    text = LAYERS | {"vocab_size": len(words) + 3, "num_hidden_layers": 2, "max_position_embeddings": 32}
     special = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1, "projection_dim": WIDTH}
     return Sam3Config(
         vision_config={"backbone_config": backbone, "fpn_hidden_size": WIDTH, "backbone_feature_sizes": sizes},
@@ -60,14 +61,14 @@ def light_config() -> Any:
     return Sam3LiteTextConfig(**whole | {"text_config": text | {"num_hidden_layers": 4, "projection_dim": WIDTH}})
 
 
-def save(folder: Path, seed: int = 0, light: bool = False) -> None:
+def save(folder: Path, seed: int = 0, light: bool = False, words: Sequence[str] = WORDS) -> None:
     """config.json, model.safetensors, and the processor's files."""
     from transformers import PreTrainedTokenizerFast, Sam3ImageProcessor, Sam3LiteTextModel, Sam3Model, Sam3Processor
 
-    kind, made = (Sam3LiteTextModel, light_config()) if light else (Sam3Model, config())
+    kind, made = (Sam3LiteTextModel, light_config()) if light else (Sam3Model, config(words))
     pretrained.drawn(kind, made, seed).save_pretrained(folder)
     tokenizer = Tokenizer(
-        models.WordLevel({"<s>": 0, "</s>": 1, "?": 2, **{word: 3 + n for n, word in enumerate(WORDS)}}, unk_token="?")
+        models.WordLevel({"<s>": 0, "</s>": 1, "?": 2, **{word: 3 + n for n, word in enumerate(words)}}, unk_token="?")
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
