@@ -92,11 +92,15 @@ def _home() -> TemporaryDirectory[str]:
 
 
 @cache
-def imported(seed: int = 0, bos: bool = False) -> Path:
-    """A model directory; the hub's folder lies beside it as `hub`."""
+def _imported(seed: int, bos: bool) -> Path:
     place = Path(_home().name) / f"{seed} {bos}"
     save(place / "hub", seed, bos)
     return importing.import_model(METHOD, "small", Options(checkpoint=place / "hub"), place)
+
+
+def imported(seed: int = 0, bos: bool = False) -> Path:
+    """A model directory, once a process; the hub's folder lies beside it as `hub`."""
+    return _imported(seed, bos)
 
 
 def segmenter(precision: Precision = "exact", seed: int = 0, bos: bool = False) -> FalconSegmenter:
