@@ -77,3 +77,19 @@ def test_photographs_are_varied_as_by_tcl_and_groupvit() -> None:
     assert flip.p == 0.5
     assert [(each.magnitude, each.magnitude_std) for each in policy.ops] == [(9, 0.5)] * len(policy.ops)
     assert (erasing.probability, erasing.per_pixel, erasing.max_count) == (0.25, True, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [
+        ("tcl-no-area", {"area", "negative_area"}),
+        ("tcl-no-variation", {"image_variation", "mask_variation"}),
+        ("tcl-no-image-contrast", {"image_contrast"}),
+        ("tcl-no-feature-contrast", {"feature_contrast"}),
+    ],
+)
+def test_an_ablation_of_tcl_leaves_out_its_losses_and_nothing_else(name: str, left_out: set[str]) -> None:
+    ablation, whole = read_as(TclRecipe, name), read_as(TclRecipe, "tcl")
+
+    assert ablation.model_copy(update={"loss": whole.loss, "out": whole.out, "recipe": "tcl"}) == whole
+    assert ablation.loss == whole.loss.model_copy(update=dict.fromkeys(left_out, 0.0))
