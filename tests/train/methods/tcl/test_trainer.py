@@ -1,11 +1,13 @@
 """Training of TCL: trained parameters, import and serving."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from lexiseg_model.catalogue import models as catalogue
@@ -19,7 +21,7 @@ from lexiseg_model.testing.questions import bank_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_train.methods.tcl.losses import Losses, TclLosses
 from lexiseg_train.methods.tcl.recipe import LossSettings
-from lexiseg_train.methods.tcl.trainer import OFFICIAL, TclTrainer, publish
+from lexiseg_train.methods.tcl.trainer import OFFICIAL, TclTrainer, publish, selection_miou
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.imports import imported
@@ -57,6 +59,41 @@ def test_a_trained_model_is_imported_and_served(data: Path, tmp_path: Path) -> N
     assert str(data) in card.training_data[0]
     assert "of the recipe" in card.lineage
     assert "whose last block learned from step" in card.lineage
+
+
+def write_half(folder: Path, classes: list[str], seed: int) -> None:
+    """An indexed set of one noisy photograph, each half one of the classes."""
+    for place in ("images", "masks"):
+        (folder / "train" / place).mkdir(parents=True)
+    rgb = np.random.default_rng(seed).integers(0, 256, (64, 80, 3), np.uint8)
+    Image.fromarray(rgb).save(folder / "train" / "images" / "one.png")
+    labels = np.zeros((64, 80), np.uint8)
+    labels[:, 20 * (1 + seed) :] = 1
+    Image.fromarray(labels).save(folder / "train" / "masks" / "one.png")
+    (folder / "classes.json").write_text(json.dumps(classes))
+
+
+def test_the_best_step_is_that_of_the_mean_miou_on_train_splits(data: Path, tmp_path: Path) -> None:
+    for seed, name in enumerate(("one", "two")):
+        write_half(data / name, ["square", "wall"], seed)
+    plan = recipe(data, tmp_path / "mine", selection=["one", "two"], validate_steps=1, best_by="miou", steps=4)
+    trainer = TclTrainer(plan)
+
+    trainer.train()
+
+    lines = [json.loads(line) for line in (tmp_path / "mine" / "journal.jsonl").read_text().splitlines()]
+    measured = {line["step"]: line["miou"] for line in lines if "miou" in line and line["step"]}
+    best = torch.load(tmp_path / "mine" / "best.pth", weights_only=True)["step"]
+    assert len(measured) == 4
+    assert measured[best] == max(measured.values())
+    with trainer.learner.as_average():
+        of_both = selection_miou(trainer)
+        each = []
+        for name in plan.selection:
+            trainer.recipe = plan.model_copy(update={"selection": [name]})
+            each.append(selection_miou(trainer))
+    assert of_both == pytest.approx(sum(each) / 2)
+    assert each[0] != each[1]
 
 
 def test_a_clip_of_another_architecture_is_refused(data: Path, tmp_path: Path) -> None:
