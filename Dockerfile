@@ -47,7 +47,7 @@ COPY service/ service/
 COPY clients/python/ clients/python/
 COPY requirements/build.lock requirements/sbom.py requirements/wheel.sh requirements/
 # Of the tag, which a build without .git cannot see.
-ARG VERSION=0.3.0
+ARG VERSION=0.4.0
 RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-gateway "$VERSION" ./labels ./model ./clients/python .
 
 
@@ -62,7 +62,7 @@ HEALTHCHECK --interval=5s --timeout=10s --start-period=20s --retries=3 \
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["lexiseg"]
 CMD ["gateway"]
-ARG VERSION=0.3.0
+ARG VERSION=0.4.0
 ARG REVISION=""
 LABEL org.opencontainers.image.title="lexiseg gateway" \
       org.opencontainers.image.description="REST and gRPC in front of workers: send an image and words, get masks" \
@@ -105,7 +105,7 @@ COPY labels/ labels/
 COPY service/ service/
 COPY clients/python/ clients/python/
 COPY requirements/build.lock requirements/sbom.py requirements/wheel.sh requirements/
-ARG VERSION=0.3.0
+ARG VERSION=0.4.0
 RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-worker "$VERSION" ./labels ./model ./clients/python .
 
 
@@ -128,7 +128,7 @@ HEALTHCHECK --interval=5s --timeout=10s --start-period=300s --retries=3 \
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["lexiseg"]
 CMD ["worker"]
-ARG VERSION=0.3.0
+ARG VERSION=0.4.0
 ARG REVISION=""
 LABEL org.opencontainers.image.title="lexiseg worker" \
       org.opencontainers.image.description="Models and a device, for gateways of lexiseg" \
@@ -158,7 +158,7 @@ LABEL org.opencontainers.image.title="lexiseg bulk" \
 FROM worker-build AS trainer-build
 ARG PIP_ARGS=""
 COPY model/lexiseg_train/ model/lexiseg_train/
-ARG VERSION=0.3.0
+ARG VERSION=0.4.0
 RUN --mount=type=cache,target=/root/.cache/pip \
     rm -rf /wheel && sh requirements/wheel.sh lexiseg-trainer "$VERSION" ./model/lexiseg_train
 
@@ -179,7 +179,7 @@ VOLUME /train/runs
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["lexiseg", "train"]
 CMD ["--list"]
-ARG VERSION=0.3.0
+ARG VERSION=0.4.0
 ARG REVISION=""
 LABEL org.opencontainers.image.title="lexiseg trainer" \
       org.opencontainers.image.description="Recipes of lexiseg" \
@@ -205,7 +205,7 @@ USER 10001:10001
 EXPOSE 8089 5557
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["locust", "-f", "loadtests/locustfile.py"]
-ARG VERSION=0.3.0
+ARG VERSION=0.4.0
 ARG REVISION=""
 LABEL org.opencontainers.image.title="lexiseg load" \
       org.opencontainers.image.description="The load test of lexiseg, for one process or many" \
