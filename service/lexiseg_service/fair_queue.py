@@ -217,7 +217,10 @@ class FairExecutor:
         self.submit(source, partial(_complete, result, work), large=large)
         if not self._open:
             result.cancel()
-        return await asyncio.wrap_future(result)
+        try:
+            return await asyncio.wrap_future(result)
+        finally:
+            del result  # see `_complete`
 
     def close(self) -> None:
         """Accept nothing more and drop the tasks that wait; does not wait for those that run."""
@@ -243,6 +246,7 @@ class FairExecutor:
                 self._run_large()
         if task.large and task.begins is not None:
             task.begins.add_done_callback(partial(self._answered, task.sender.background))
+        del task  # see `_complete`
 
     def _run_large(self) -> None:
         """Run large tasks that had to wait and may run now."""
@@ -282,3 +286,5 @@ def _complete(result: Future[T], work: Callable[[], T]) -> None:
         result.set_result(work())
     except Exception as error:
         result.set_exception(error)
+        # The traceback of the error leads to this frame and its callers: pictures would stay until a collection.
+        del result, work

@@ -1,10 +1,13 @@
 """Order of a fair queue, and of the threads that take from it."""
 
+import gc
 import pickle
 import re
 import threading
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -12,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lexiseg_service.fair_queue import FairExecutor, FairQueue, Sender
-from tests.waiting import SOON, until
+from tests.waiting import SOON, soon, until
 
 
 def served(queue: FairQueue[str]) -> str:
@@ -226,3 +229,28 @@ def test_a_begun_request_in_the_background_takes_no_others_place(stage: Stage) -
 
     stage.until_begun(3)
     assert stage.begun == ["b0", "b1", "large"]
+
+
+class Picture:
+    """Something that can be watched by a weak reference."""
+
+    def refuse(self) -> None:
+        raise ValueError("not a picture")
+
+
+async def test_what_failing_work_held_is_freed_without_a_collection() -> None:
+    threads = FairExecutor("test", 1)
+
+    async def asked() -> weakref.ref[Picture]:
+        picture = Picture()
+        with suppress(ValueError):
+            await threads.call("x", picture.refuse)
+        return weakref.ref(picture)
+
+    gc.disable()
+    try:
+        freed = await asked()
+        await soon(lambda: freed() is None)
+    finally:
+        gc.enable()
+        threads.close()
