@@ -79,6 +79,11 @@ class PictureHeader:
     colours: ColourSpace | None = SRGB
 
     @property
+    def has_colours(self) -> bool:
+        """Whether the file says that its colours are others than sRGB's; a field of the same name goes to workers."""
+        return self.colours != SRGB
+
+    @property
     def is_whole(self) -> bool:
         """Whether all that decoding needs is here: page and colours do not travel from gateway to worker."""
         return self.colours is not None and (self.format != "TIFF" or self.page is not None)

@@ -116,7 +116,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("models import --models-dir m --method dense-clip x", "needs --clip"),
         ("models import --models-dir m --method dense-clip --clip nowhere.pt --policy magic x", "no policy 'magic'"),
         ("models import --models-dir m --method dense-clip --clip nowhere.pt --policy SCLIP x", "no weights at"),
-        ("models import --models-dir m --method dense-clip --clip a.pt --checkpoint b.pth x", "for --method radseg or"),
+        ("models import --models-dir m --method dense-clip --clip a.pt --checkpoint b.pth x", "b.pth is for --method"),
         ("models import --models-dir m --method dense-clip --clip a.pt --backbone resnet50 x", "for --method s-seg"),
         ("models import --models-dir m --method s-seg x", "--method s-seg needs --checkpoint"),
         ("models import --models-dir m --method s-seg --checkpoint a.pth --clip b.pt x", "for --method dense-clip or"),
