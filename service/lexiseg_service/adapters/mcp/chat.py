@@ -5,15 +5,13 @@ One document without addresses: its policy allows its own script, its own style 
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 
 from mcp.server.apps import Apps, ResourceCsp
 from mcp.types import ToolAnnotations
 
 from lexiseg_service.adapters.mcp.tools import Tool
-from lexiseg_service.gateway.rest.pages import WEB
+from lexiseg_service.gateway.rest.pages import WEB, policy_source
 
 URI = "ui://lexiseg/chat.html"
 
@@ -30,7 +28,7 @@ def page() -> str:
 def _hash_of(element: str, html: str) -> str:
     """The source expression of a policy for the only element of a name."""
     (content,) = re.findall(f"<{element}[^>]*>(.*?)</{element}>", html, re.DOTALL)
-    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+    return policy_source(content)
 
 
 def chat(segment: Tool, annotations: ToolAnnotations) -> Apps:

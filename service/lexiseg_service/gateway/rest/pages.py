@@ -41,12 +41,19 @@ PATHS = frozenset(
     | {f"/playground/{name}" for name in SCRIPTS}
     | {f"{DOCS}/assets/{name}" for name in SWAGGER_UI}
 )
+
+
+def policy_source(content: str) -> str:
+    """The source expression by which a page's policy allows a script or a style that is written into it."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+
+
 # Written into the page: one request less before a visitor sees it.
 _STYLE = (PLAYGROUND / "style.css").read_text(encoding="utf-8")
-_STYLE_HASH = "sha256-" + base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
 # Pictures are drawn on canvases; no text of a request is written into the page as HTML.
 PLAYGROUND_POLICY = (
-    f"default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src '{_STYLE_HASH}'; "
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; "
+    f"style-src '{policy_source(_STYLE)}'; "
     "img-src 'self' data: blob:; media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
