@@ -14,6 +14,7 @@ SOURCES = (".py", ".c", ".h")
 GENERATED = "stubs"
 SERVING = ("core", "serve", "labels", "client")  # what a reader of serving opens
 MODEL, SERVICE, LABELS = "model/lexiseg_model", "service/lexiseg_service", "labels/lexiseg_labels"
+READ_FORMATS = ("coco", "cvat", "datumaro", "label_studio", "labelme", "voc", "yolo")
 TINY, COMMANDS = f"{MODEL}/methods/tiny", f"{SERVICE}/commands"
 PARTS = {
     "core": (MODEL, TINY, f"{MODEL}/methods/__init__.py"),
@@ -45,8 +46,8 @@ PARTS = {
     # Learning, and the readers of its data sets.
     "train": (
         "model/lexiseg_train",
-        *(f"{LABELS}/formats/{each}_reading.py" for each in ("coco", "datumaro", "label_studio", "labelme", "yolo")),
-        f"{LABELS}/annotations.py",
+        *(f"{LABELS}/formats/{each}_reading.py" for each in READ_FORMATS),
+        *(f"{LABELS}/{each}.py" for each in ("annotations", "masks/outlines")),
     ),
 }
 

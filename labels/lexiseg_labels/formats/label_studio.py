@@ -119,39 +119,6 @@ def brush_runs(mask: NDArray[np.bool_]) -> bytes:
     return int(bit_string, 2).to_bytes(len(bit_string) // 8, "big")
 
 
-def brush_mask(content: bytes, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """The mask [H, W] of a brush: where it is not transparent.
-
-    Raises:
-        ValueError: it is damaged, or of another size.
-    """
-    at = 0
-
-    def take(bits: int) -> int:
-        nonlocal at
-        end = at + bits
-        if end > 8 * len(content):
-            raise ValueError("a brush that is cut off")
-        number = int.from_bytes(content[at // 8 : (end + 7) // 8], "big") >> -end % 8 & (1 << bits) - 1
-        at = end
-        return number
-
-    n_words, word_bits = take(32), take(5) + 1
-    if (n_words, word_bits) != (size[0] * size[1] * CHANNELS, 8):
-        raise ValueError(f"a brush of {n_words:,} words of {word_bits} bits on a picture of {size[0]} x {size[1]}")
-    widths = [take(4) + 1 for _ in BRUSH_WIDTHS]
-    words, counts, left = bytearray(), list[int](), n_words
-    while left > 0:
-        repeats, run = take(1), take(widths[take(2)]) + 1
-        words += bytes([take(8)]) if repeats else bytes(take(8) for _ in range(run))
-        counts += [run] if repeats else [1] * run
-        left -= run
-    if left < 0:
-        raise ValueError("a brush that is longer than its picture")
-    channels = np.repeat(np.frombuffer(words, np.uint8), counts)
-    return channels[CHANNELS - 1 :: CHANNELS].reshape(size) > 0
-
-
 def _shared(data: DataSet) -> Iterator[File]:
     yield LISTING, json_list(_task_of(picture, data) for picture in data.pictures())
 

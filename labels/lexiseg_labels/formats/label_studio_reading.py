@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats.label_studio import LOCAL_FILES, brush_mask
+from lexiseg_labels.formats.label_studio import BRUSH_WIDTHS, CHANNELS, LOCAL_FILES
 from lexiseg_labels.masks import rle
 from lexiseg_labels.masks.outlines import Size
 from lexiseg_labels.names import SUFFIXES
@@ -92,3 +95,36 @@ def _outline_of(kind: str, value: Mapping[str, Any], size: Size) -> dict[str, An
         return turned | {"points": [[x, y], [x + value["width"] * width / 100, y + value["height"] * height / 100]]}
     across, down = (value.get(name, 0) * side / 100 for name, side in (("radiusX", width), ("radiusY", height)))
     return {"points": [[x - across, y - down], [x + across, y + down]]}
+
+
+def brush_mask(content: bytes, size: Size) -> NDArray[np.bool_]:
+    """The mask [H, W] of a brush: where it is not transparent.
+
+    Raises:
+        ValueError: it is damaged, or of another size.
+    """
+    at = 0
+
+    def take(bits: int) -> int:
+        nonlocal at
+        end = at + bits
+        if end > 8 * len(content):
+            raise ValueError("a brush that is cut off")
+        number = int.from_bytes(content[at // 8 : (end + 7) // 8], "big") >> -end % 8 & (1 << bits) - 1
+        at = end
+        return number
+
+    n_words, word_bits = take(32), take(5) + 1
+    if (n_words, word_bits) != (size[0] * size[1] * CHANNELS, 8):
+        raise ValueError(f"a brush of {n_words:,} words of {word_bits} bits on a picture of {size[0]} x {size[1]}")
+    widths = [take(4) + 1 for _ in BRUSH_WIDTHS]
+    words, counts, left = bytearray(), list[int](), n_words
+    while left > 0:
+        repeats, run = take(1), take(widths[take(2)]) + 1
+        words += bytes([take(8)]) if repeats else bytes(take(8) for _ in range(run))
+        counts += [run] if repeats else [1] * run
+        left -= run
+    if left < 0:
+        raise ValueError("a brush that is longer than its picture")
+    channels = np.repeat(np.frombuffer(words, np.uint8), counts)
+    return channels[CHANNELS - 1 :: CHANNELS].reshape(size) > 0

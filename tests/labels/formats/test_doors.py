@@ -17,7 +17,7 @@ from PIL import Image
 from lexiseg_client import Segment, Segmentation
 from lexiseg_client.folders import Writer
 from lexiseg_labels.exports import MEDIA_TYPES, format_of, formats
-from lexiseg_labels.formats.cvat import mask_of
+from lexiseg_labels.formats.cvat_reading import mask_of
 from lexiseg_labels.kept import LEDGER
 from lexiseg_labels.segments import RunLengths
 from lexiseg_model.masks.rle import encode_mask

@@ -21,7 +21,8 @@ from skimage.draw import polygon2mask
 
 from lexiseg_client import MissingLibrary, Segment
 from lexiseg_labels.formats.cvat import runs_of
-from lexiseg_labels.formats.label_studio import brush_mask, brush_runs
+from lexiseg_labels.formats.label_studio import brush_runs
+from lexiseg_labels.formats.label_studio_reading import brush_mask
 from tests.command import ended
 from tests.integration.adapters.tools import FOLDER, SECONDS
 from tests.labels.formats import made

@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats import cvat
+from lexiseg_labels.formats import cvat_reading as cvat
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.annotations.shapes import Listed
 from lexiseg_train.data.files.documents import read_bytes
