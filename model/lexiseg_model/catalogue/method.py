@@ -31,6 +31,8 @@ GROUP = "lexiseg.methods"
 SEGMENTER = "segmenter"
 BUNDLED = "bundled"
 CARD = "card.yaml"
+# Methods of earlier releases: what an error says where a card or a name still asks for one.
+REMOVED = {"radseg": "RADSeg was removed in 0.4.0; lexiseg 0.3 runs it, `lexiseg models available` lists the others"}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 import yaml
 
 from lexiseg_model.catalogue.available import LOADER, available
-from lexiseg_model.catalogue.method import BUNDLED, SEGMENTER, Method, methods
+from lexiseg_model.catalogue.method import BUNDLED, REMOVED, SEGMENTER, Method, methods
 from lexiseg_model.catalogue.method import CARD as CARD
 from lexiseg_model.errors import UnknownModelError, WeightsError
 from lexiseg_model.types import ModelCard, ModelName, Precision, Runtime
@@ -141,6 +141,8 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
         entry = available()[model_name.name]
         source = f" from the files of {entry.hub} on the hub ({entry.download})" if entry.hub else ""
         raise UnknownModelError(f"no model {name!r} here yet: `{entry.command}` imports its weights{source}")
+    if (removed := REMOVED.get(model_name.name.partition("-")[0])) is not None:
+        raise UnknownModelError(f"no model {name!r}: {removed}")
     raise UnknownModelError(f"no model {name!r}; there is: {', '.join(by_name)}")
 
 
@@ -285,9 +287,10 @@ def _segmenter_module(folder: Path, card: ModelCard) -> ModuleType:
     """The segmenter module of the card's method.
 
     Raises:
-        WeightsError: the method is unknown.
+        WeightsError: the method is unknown, or was removed.
     """
     method = methods().get(card.method)
     if method is None:
-        raise WeightsError(f"{folder}: the card's method {card.method!r} is unknown")
+        reason = REMOVED.get(card.method, f"the card's method {card.method!r} is unknown")
+        raise WeightsError(f"{folder}: {reason}")
     return method.module(SEGMENTER)

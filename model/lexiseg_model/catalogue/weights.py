@@ -170,8 +170,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise WeightsError(f"{path} is not a safetensors file: {UNREADABLE} ({error})") from None
 
 
-def read_torch(path: Path, mmap: bool = False) -> Mapping[str, Any]:
-    """Content of a torch file, read without executing code in it (`weights_only=True`), or mapped into memory.
+def read_torch(path: Path) -> Mapping[str, Any]:
+    """Content of a torch file, read without executing code in it (`weights_only=True`).
 
     Raises:
         WeightsError: no such file, damaged, holding other things than tensors and plain values, or no mapping.
@@ -185,7 +185,7 @@ def read_torch(path: Path, mmap: bool = False) -> Mapping[str, Any]:
     try:
         with warnings.catch_warnings():  # torch's advice on how else a strange file might be read
             warnings.simplefilter("ignore", UserWarning)
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and zipfile.is_zipfile(path))
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # in a file of another kind torch stumbles over whatever it takes for an instruction
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: sought before the start of half a file
             raise

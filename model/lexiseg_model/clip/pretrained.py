@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -59,9 +58,8 @@ class PretrainedTextTower(ChunkedTower):
         settings: TokenSettings,
         state: dict[str, Tensor],
         device: torch.device,
-        clean: Callable[[str], str] = str,
     ) -> None:
-        """Place the model on the device and read its tokenizer; `clean` prepares a text for it.
+        """Place the model on the device and read its tokenizer.
 
         Raises:
             WeightsError: the state has no tokenizer.
@@ -71,11 +69,10 @@ class PretrainedTextTower(ChunkedTower):
         self.digest = rows_digest((what, config, settings.tokens, settings.padding), state)
         self._model = model.to(device)
         self._padding = settings.padding
-        self._clean = clean
         self._tokenize = Tokens(state, settings.tokens, settings.padding, what)
 
     def tokens(self, texts: list[str]) -> Tensor:
-        tokens, _ = self._tokenize([self._clean(text) for text in texts])
+        tokens, _ = self._tokenize(texts)
         return tokens
 
     def rows(self, tokens: Tensor) -> Tensor:

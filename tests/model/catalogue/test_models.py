@@ -125,11 +125,17 @@ def test_a_card_of_another_embedding_width_is_refused(tmp_path: Path) -> None:
         load("mine", models_dir=tmp_path, device="cpu")
 
 
-def test_a_card_of_an_unknown_method_is_refused(tmp_path: Path) -> None:
-    copy_of_tiny(tmp_path, "mine", method="alchemy")
+@pytest.mark.parametrize(("method", "says"), [("alchemy", "alchemy"), ("radseg", "RADSeg was removed in 0.4.0; ")])
+def test_a_card_of_an_unknown_method_is_refused(method: str, says: str, tmp_path: Path) -> None:
+    copy_of_tiny(tmp_path, "mine", method=method)
 
-    with pytest.raises(WeightsError, match="alchemy"):
+    with pytest.raises(WeightsError, match=says):
         load("mine", models_dir=tmp_path, device="cpu")
+
+
+def test_the_name_of_a_removed_model_is_answered_with_its_release() -> None:
+    with pytest.raises(UnknownModelError, match=r"'radseg-b@1': RADSeg was removed in 0\.4\.0; "):
+        catalogue.require("radseg-b@1")
 
 
 def test_a_model_without_its_weights_cannot_be_had(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Precision
 from tests.falcon import small as falcon
 from tests.model.methods.dense_clip import small as dense_clip
-from tests.model.methods.radseg import small as radseg
 from tests.model.methods.s_seg import small as s_seg
 from tests.model.methods.s_seg_plus import small as s_seg_plus
 from tests.model.methods.sam2 import small as sam2
@@ -50,7 +49,6 @@ MODELS: dict[str, Model] = {
     "s_seg": Model(lambda precision: s_seg.small_segmenter(precision=precision), masks=True, examples=True, fuses=True),
     "s_seg_plus": Model(s_seg_plus.segmenter),
     "tipsv2": Model(tipsv2.segmenter, examples=True, fuses=True),
-    "radseg": Model(radseg.segmenter, examples=True, fuses=True),
     "sam2": Model(sam2.segmenter, proposes=True, prompts=True, words=False),
     "sam3": Model(sam3.segmenter, prompts=True, own_examples=True),
     "falcon_perception": Model(falcon.segmenter),

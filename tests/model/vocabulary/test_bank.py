@@ -10,7 +10,6 @@ from lexiseg_model.segmenter import RowsOf, TextRows, Unfamiliar
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import MAX_BANKS, KnownRows, bank_of, competing_words, unfamiliar_classes
 from tests.model.methods.dense_clip import small as dense_clip
-from tests.model.methods.radseg import small as radseg
 from tests.model.stand_in import ColourSegmenter
 
 COLOURS = Vocabulary((ClassEntry("red"), ClassEntry("green", ("lime",))), Background(words=("blue", "crimson")))
@@ -133,7 +132,10 @@ def test_a_model_that_reads_english_warns_of_other_words() -> None:
 
 
 def test_a_model_of_many_languages_warns_of_none() -> None:
-    assert places(radseg.segmenter()) == []
+    segmenter = dense_clip.segmenter("fast")
+    segmenter.settings = segmenter.settings.model_copy(update={"languages": "many"})
+
+    assert places(segmenter) == []
 
 
 def test_an_english_synonym_explains_a_foreign_name() -> None:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from string import punctuation
 from typing import Any
 
 import numpy as np
@@ -30,10 +29,8 @@ from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.data.benchmark import benchmark
 from lexiseg_train.evaluation.benchmarks.protocol import protocol, questions
 from tests.falcon import small as falcon
-from tests.golden import radseg as formulas
 from tests.model.clip import small as clip
 from tests.model.methods.dense_clip import small as dense_clip
-from tests.model.methods.radseg import small as radseg
 from tests.model.methods.sam3 import small as sam3
 from tests.model.methods.tcl import test_checkpoint as tcl
 from tests.model.methods.tipsv2 import released as tips
@@ -180,26 +177,6 @@ def sam3_of_transformers(folder: Path, rgb: Rgb) -> Labels:
     return enlarged(torch.stack(maps).clamp(1e-6, 1 - 1e-6).logit(), len(rgb)).argmax(0).numpy()
 
 
-def radseg_of_formulas(folder: Path, rgb: Rgb) -> Labels:
-    from transformers import AutoTokenizer, SiglipTextModel
-
-    tokenizer = AutoTokenizer.from_pretrained(folder / "texts")
-    model = SiglipTextModel.from_pretrained(folder / "texts").eval()
-    options = {"padding": "max_length", "padding_side": "right", "truncation": True, "max_length": 64}
-
-    def texts_of(texts: list[str]) -> Tensor:
-        plain = [text.lower().translate(str.maketrans("", "", punctuation)) for text in texts]
-        tokens = tokenizer(plain, **options, return_tensors="pt")
-        rows: Tensor = model(input_ids=tokens["input_ids"]).pooler_output
-        return rows
-
-    vectors = class_vectors(texts_of, "imagenet80", [[name] for name in NAMES]).double().numpy()
-    state = {name: value.double().numpy() for name, value in radseg.official_state().items()}
-    shape = (radseg.HEAD, rgb / 255.0, vectors, radseg.HEADS, 336, 224, rgb.shape[:2])
-    labels: Labels = formulas.probabilities(state, *shape).argmax(2)
-    return labels
-
-
 @dataclass(frozen=True)
 class ByInterface:
     """What the imported model says of its classes; a pixel is of the best. Its forward pass is checked elsewhere."""
@@ -257,11 +234,6 @@ def save_trident(folder: Path) -> None:
     dense_clip.sam_model().save_pretrained(folder / "sam")
 
 
-def save_radseg(folder: Path) -> None:
-    radseg.save_radio(folder / "radio.pth.tar", radseg.official_state())
-    radseg.save_texts(folder / "texts")
-
-
 def save_unpair_seg(folder: Path) -> None:
     state = dict(unpair_seg.state())
     for name, value in state.items():  # random masks are sharp and thought well of, or else cleaning leaves none
@@ -286,7 +258,6 @@ FAMILIES = [
     Family("tips-s14", tips.save, ("--checkpoint", "{}"), tips_of_formulas),
     Family("sam3", save_sam3, ("--checkpoint", "{}"), sam3_of_transformers),
     Family("falcon-perception", falcon.save, ("--checkpoint", "{}"), ByInterface("tcl", "none"), 256),
-    Family("radseg-b", save_radseg, ("--checkpoint", "{}/radio.pth.tar", "--texts", "{}/texts"), radseg_of_formulas),
     Family(
         "tcl",
         save_tcl,
