@@ -32,6 +32,7 @@ from lexiseg_model.methods.sam3 import examples
 from lexiseg_model.methods.sam3.network import NAME, Detections, Sam3Network, Sam3Settings, TokenRows
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import ExampleVectors, TextBank, TextRows
+from lexiseg_model.tasks.options import check_work
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement, Region
 
 LEVELS = ("fine", "middle", "coarse")
@@ -132,6 +133,7 @@ class Sam3Segmenter(SquareSegmenter):
         first = {int(bank.owner[row]): row for row in reversed(range(len(is_text))) if is_text[row]}
         together: dict[int, Detections] = {}  # by the row of the text
         for rows in _batches(bank.owner, shown, 1 if device.type == "cpu" else BATCH_SIZE):
+            check_work()  # a decoder pass takes a CPU seconds
             owner = int(bank.owner[rows[0]])
             if owner not in shown:
                 yield self.network.detect(levels, *self._text.words(bank.vectors[rows]))

@@ -197,3 +197,18 @@ def test_a_file_of_metas_own_code_names_what_to_fetch(tmp_path: Path, file: str,
 
     with pytest.raises(ForeignWeightsError, match=rf"{file}.*{says}.*hf download facebook/sam3 .* import FOLDER"):
         importing.import_model(methods()["sam3"], "mine", Options(checkpoint=given), tmp_path / "models")
+
+
+def test_an_answer_ends_at_the_word_at_which_its_question_is_given_up(ours: Sam3Segmenter) -> None:
+    features, asked, passes = ours.encode(blocks()), [], []
+    hook = ours.network.model.register_forward_hook(lambda *_: passes.append(1))
+
+    def check() -> None:
+        asked.append(1)
+        if len(asked) == 3:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        tasks.segment("semantic", ours, features, Vocabulary(CLASSES), tasks.Options(check=check))
+    hook.remove()
+    assert len(passes) == 2
