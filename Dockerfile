@@ -101,12 +101,14 @@ RUN command -v cc || { apt-get update -qq && apt-get install -y -qq --no-install
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY model/pyproject.toml model/setup.py model/README.md model/LICENSE model/NOTICE model/
 COPY model/lexiseg_model/ model/lexiseg_model/
+COPY model/lexiseg_falcon/ model/lexiseg_falcon/
 COPY labels/ labels/
 COPY service/ service/
 COPY clients/python/ clients/python/
 COPY requirements/build.lock requirements/sbom.py requirements/wheel.sh requirements/
 ARG VERSION=0.4.0
-RUN --mount=type=cache,target=/root/.cache/pip sh requirements/wheel.sh lexiseg-worker "$VERSION" ./labels ./model ./clients/python .
+RUN --mount=type=cache,target=/root/.cache/pip \
+    sh requirements/wheel.sh lexiseg-worker "$VERSION" ./labels ./model ./model/lexiseg_falcon ./clients/python .
 
 
 FROM base AS worker

@@ -252,6 +252,21 @@ def test_the_trainers_image_alone_has_training() -> None:
     assert all("trainer-build" not in STAGES[name][1] for name in ("gateway", "worker", "bulk"))
 
 
+def test_a_worker_has_the_methods_of_this_repository_that_are_packages_and_their_libraries() -> None:
+    (folders,) = re.findall(r'wheel\.sh \S+ "\$VERSION" (.*)', STAGES["worker-build"][1])
+    homes = {path.parent for path in (ROOT / "model").glob("*/pyproject.toml")}
+    projects = {home: tomllib.loads((home / "pyproject.toml").read_text())["project"] for home in homes}
+    methods = {home: each for home, each in projects.items() if "lexiseg.methods" in each.get("entry-points", {})}
+
+    assert {home.name for home in methods} == {"lexiseg_falcon"}
+    assert {f"./{home.relative_to(ROOT)}" for home in methods} <= set(folders.split())
+    for lock in ("worker-cpu", "worker-gpu"):
+        locked = set(re.findall(r"^(\S+)==", (ROOT / f"requirements/{lock}.lock").read_text(), re.MULTILINE))
+        locked |= {"lexiseg-model", "torch"}  # built here; from its own index
+        for each in methods.values():
+            assert {re.split(r"[<>=\[]", line)[0] for line in each["dependencies"]} <= locked
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_what_an_image_copies_is_there_and_is_sent_to_the_build(stage: str) -> None:
     rules = (ROOT / ".dockerignore").read_text().splitlines()
