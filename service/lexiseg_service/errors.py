@@ -225,6 +225,11 @@ class InvalidValue(ServiceError):
         )
 
     @classmethod
+    def because(cls, field: str, reason: str) -> InvalidValue:
+        """One wrong field that no short value shows, with a sentence about it."""
+        return cls(f"{field}: {reason}", errors=[{"field": field, "value": None, "expected": reason}])
+
+    @classmethod
     def together(cls, findings: Iterable[InvalidValue]) -> InvalidValue:
         """Several wrong fields as one error: the first `MAX_FINDINGS` distinct ones."""
         distinct: dict[str, InvalidValue] = {}

@@ -55,7 +55,7 @@ class LabelledPicture:
                 f"{self.labels.max(initial=UNKNOWN)}"
             )
         if not (self.labels > UNKNOWN).any():
-            raise TeachingError("nothing in the picture is labelled; expected a mask with at least one pixel")
+            raise TeachingError("nothing in the picture is labelled; expected pixels that are not unknown")
 
 
 @dataclass(frozen=True)

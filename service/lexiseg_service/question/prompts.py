@@ -276,6 +276,8 @@ def region_of(example: RegionInput, field: str, limits: Limits) -> Region:
     Raises:
         InvalidValue: both of them, none, too many points, or an empty box.
     """
+    if example.mask is None and example.box is None and not example.points:
+        raise InvalidValue.of(field, "an empty region", "a mask, points or a box")
     if example.mask is None:
         return Region(resolve_prompt(example, field, limits))
     if example.box is not None or example.points:

@@ -30,6 +30,7 @@ from lexiseg_model.errors import (
     PromptError,
     ShapeError,
     TaskError,
+    TeachingError,
     TextError,
 )
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
@@ -188,9 +189,10 @@ def client_error(error: BaseException, request: WorkerRequest) -> BaseException:
     A TaskError becomes an invalid `task`, and an OptionError an invalid `refine` if the request has one. Other errors
     stay as they are: no change of the request would avoid them.
     """
+    if request.region_classes is not None and isinstance(error, TeachingError):
+        return InvalidValue.because(request.regions[0].field if request.regions else "pictures", str(error))
     if request.region_classes is not None and isinstance(error, TaskError | OptionError):
-        field = request.regions[0].field if request.regions else "model"
-        return InvalidValue.of(field, request.model, f"what the model can learn from ({error})")
+        return InvalidValue.of("model", request.model, f"a model that can be taught so ({error})")
     if request.regions and isinstance(error, TaskError | OptionError | ShapeError):
         field = request.regions[0].field
         return InvalidValue.of(field, "an example", f"a region that {request.model} can use ({error})")

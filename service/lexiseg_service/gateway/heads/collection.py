@@ -44,7 +44,6 @@ MAX_BYTES = 512 * 2**20  # of all users' lessons
 MAX_BYTES_PER_KEY = 192 * 2**20
 MAX_PARSED_BYTES = 32 * 2**20  # in memory
 MAX_ATTEMPTS = 5  # of a write that conflicts with concurrent writes
-MAX_SOLVING = 1  # at a time: each takes one core for some tenths of a second
 
 
 class Parsed(NamedTuple):
@@ -85,8 +84,7 @@ class Heads:
         self._parsed: Lru[str, Parsed] = Lru(
             MAX_PARSED_BYTES, lambda _, parsed: parsed.head.nbytes if parsed.head else 0
         )
-        self._adding = asyncio.Lock()  # concurrent writers must not all count the same free place
-        self._solving = asyncio.Semaphore(MAX_SOLVING)
+        self._changing = asyncio.Lock()  # one at a time: each holds its lessons and a core
 
     @property
     def nbytes(self) -> int:
@@ -145,7 +143,10 @@ class Heads:
             InvalidValue: too many classes, pictures, bytes or heads; no picture is left; or the pictures teach nothing.
             NotReady: the store takes no writes now.
         """
-        slot = slot_of(name, owner)
+        async with self._changing:
+            return await self._change(slot_of(name, owner), name, owner, change, is_new)
+
+    async def _change(self, slot: str, name: str, owner: str, change: Change, is_new: bool) -> NamedHead:
         for _ in range(MAX_ATTEMPTS):
             content = await self.store.read(slot)
             current = None if content is None else self._of(slot, content)
@@ -248,11 +249,10 @@ class Heads:
     async def _solved(self, lessons: Sequence[Lesson], classes: Sequence[ClassEntry], change: Change) -> Head:
         _check_one_model(lessons, change.digest or lessons[-1].digest)
         names = [entry.name for entry in classes]
-        async with self._solving:
-            try:
-                return await asyncio.to_thread(solve, lessons, names)
-            except TeachingError as error:
-                raise InvalidValue.of("pictures", "pictures", str(error)) from None
+        try:
+            return await asyncio.to_thread(solve, lessons, names)
+        except TeachingError as error:
+            raise InvalidValue.because("pictures", str(error)) from None
 
     async def _replace(self, slot: str, old: bytes | None, head: NamedHead) -> bool:
         """Replace a slot as `Store.replace`; the head must fit the limits.
@@ -261,13 +261,12 @@ class Heads:
             InvalidValue: there are too many heads or bytes.
             NotReady: the store takes no writes now.
         """
-        async with self._adding:
-            await self._check_room(slot, head)
-            document = head.stored()
-            if not await self.store.replace(slot, old, document):
-                return False
-            self._parsed.put(slot, Parsed(document, head))
-            return True
+        await self._check_room(slot, head)
+        document = head.stored()
+        if not await self.store.replace(slot, old, document):
+            return False
+        self._parsed.put(slot, Parsed(document, head))
+        return True
 
     async def _check_room(self, slot: str, head: NamedHead) -> None:
         documents = await self.store.read_all()
@@ -313,7 +312,7 @@ def _pictures(
     new = [KeptPicture(key, part, len(lesson)) for part, (key, lesson) in parts.items()]
     pictures = (*(picture for picture in before if picture.key not in gone), *new)
     if not pictures:
-        raise InvalidValue.of("pictures", 0, "at least one reviewed picture of a head")
+        raise InvalidValue.of("pictures", 0, "at least one reviewed picture; DELETE removes the head")
     if len(pictures) > MAX_PICTURES:
         raise InvalidValue.of("pictures", f"{len(pictures)} pictures", f"at most {MAX_PICTURES} of a head")
     return pictures

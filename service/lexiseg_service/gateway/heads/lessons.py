@@ -116,6 +116,8 @@ def classes_of(asked: HeadInput, known: Sequence[ClassEntry], limits: Limits) ->
         *(ClassInput(name=entry.name, synonyms=list(entry.synonyms)) for entry in known),
         *(entry for entry in sent if folded(entry.name) not in names),
     ]
+    if not entries:
+        raise InvalidValue.of("classes", asked.classes, "at least one class of a head")
     if len(entries) > MAX_CLASSES:
         raise InvalidValue.of("classes", f"{len(entries)} classes", f"at most {MAX_CLASSES} of a head")
     return check(entries, True, limits).classes

@@ -66,7 +66,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         picture(("sky", np.ones((3, 3), np.bool_))),
         "pictures.1.objects.0",
     ),
-    "pixels that are all unknown": (picture((None, upper(SIZE[0]))), "nothing in the picture is labelled"),
+    "pixels that are all unknown": (
+        picture((None, upper(SIZE[0]))),
+        "pictures.1.objects.0: nothing in the picture is labelled; expected pixels that are not unknown",
+    ),
     "a damaged picture": (
         {**sky(), "image": {"base64": base64.b64encode(IMAGE[:200]).decode()}},
         "pictures.1: image: begins like JPEG",

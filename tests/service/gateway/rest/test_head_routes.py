@@ -1,5 +1,6 @@
 """Heads over REST, taught by a backend whose lessons are known."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ async def test_a_question_may_name_the_version_of_a_head(client: httpx.AsyncClie
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "no classes": (taught(classes=[]), "classes: expected at least one class"),
+    "no classes": (taught(classes=[]), "classes: expected at least one class of a head, got '[]'"),
     "2,000 classes": (
         taught(classes=[f"class {number}" for number in range(2000)]),
         f"classes: expected at most {MAX_CLASSES} of a head, got '2000 classes'",
@@ -132,7 +133,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         taught(pictures=[picture(number) for number in range(5000)]),
         f"pictures: expected at most {MAX_PICTURES} of a head, got '5000 pictures'",
     ),
-    "no pictures": (taught(pictures=[]), "pictures: expected at least one reviewed picture of a head, got 0"),
+    "no pictures": (taught(pictures=[]), "pictures: expected at least one reviewed picture; DELETE"),
     "a class that is none": (
         taught("cup"),
         "pictures.0.objects.0.class: expected one of the head's classes, got 'cup'",
@@ -143,7 +144,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no region": (
         taught(pictures=[{"image": {"id": "1"}, "objects": [{"class": "mug"}]}]),
-        "pictures.0.objects.0: expected points, a box, or both, got 'an empty prompt'",
+        "pictures.0.objects.0: expected a mask, points or a box, got 'an empty region'",
     ),
     "nothing looked for": (
         taught(pictures=[{"image": {"id": "1"}, "reviewed": []}]),
@@ -151,7 +152,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "pixels of nothing": (
         taught(pictures=[{"image": {"id": "1"}}]),
-        "pictures: expected all labelled pixels are none of the classes",
+        "pictures: all labelled pixels are none of the classes; expected pixels of at least two classes",
     ),
     "no name": (taught(name="No Name"), "name: expected 1 to 64 of a-z, 0-9 and -"),
     "a field that is none": (taught(colour="red"), "colour: expected no field of that name"),
@@ -336,6 +337,16 @@ async def test_lessons_of_one_key_are_bounded_and_a_refused_picture_changes_noth
     assert (status, kind) == (422, "invalid-value")
     assert detail.startswith("pictures: expected at most 1 bytes of lessons; take out pictures, or delete a head, got ")
     assert (await client.get("/v1/heads/mugs")).json() == before
+
+
+async def test_twenty_clients_that_change_a_head_at_once_lose_nothing(client: httpx.AsyncClient) -> None:
+    await client.post("/v1/heads", json=taught())
+
+    changes = [client.put("/v1/heads/mugs", json={"pictures": [picture(number)]}) for number in range(1, 21)]
+    answers = await asyncio.gather(*changes)
+
+    assert {answer.status_code for answer in answers} == {200}
+    assert (await client.get("/v1/heads/mugs")).json()["pictures"] == 21
 
 
 async def test_a_head_is_changed_and_deleted_under_the_conditions_of_vocabularies(client: httpx.AsyncClient) -> None:
