@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
+from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.types import ModelCard, ModelName, Vocabulary
 from lexiseg_service.errors import InvalidValue, ModelChanged, SwitchedOff, UnknownModel
 from lexiseg_service.gateway.admission.access import Caller
@@ -98,7 +99,7 @@ class Teaching:
             raise InvalidValue.of("name", asked.name, f"{name!r}, as in the path")
         before = await self.heads.before(name, caller.owner, preconditions, is_new=is_new)
         if before is None:
-            card = self._find_card(asked.model or self._settings.default_model)
+            card = self._find_card(self._settings.default_model if asked.model is None else asked.model)
         else:
             card = self._card_of(before, asked.model)
         origin = self._origin(caller, began)
@@ -159,7 +160,7 @@ class Teaching:
 
     def _card_of(self, head: NamedHead, named: str | None) -> ModelCard:
         card = self._card(head.name, head.model)
-        if named is not None and not ModelName.parse(named).fits(card):
+        if named is not None and not _fits(named, card):
             raise InvalidValue.of("model", named, f"{head.model}, on which the head was taught, or no model")
         return card
 
@@ -169,3 +170,10 @@ class Teaching:
         except UnknownModel as error:
             gone = f"{model}, which is not served here"
             raise ModelChanged(f"head: {head!r} was taught on {gone} ({error.detail})") from None
+
+
+def _fits(named: str, card: ModelCard) -> bool:
+    try:
+        return ModelName.parse(named).fits(card)
+    except UnknownModelError:  # the text is no model name, as `tiny@`
+        return False

@@ -238,15 +238,18 @@ async def test_a_picture_of_other_weights_is_refused_and_the_head_stays(
     assert (await client.get("/v1/heads/mugs")).json() == before
 
 
-async def test_a_head_of_another_model_than_the_question_names_is_refused(client: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize("model", ["tiny", "colours@", "@1", ""])
+async def test_a_head_of_another_model_than_the_question_names_is_refused(
+    client: httpx.AsyncClient, model: str
+) -> None:
     await client.post("/v1/heads", json=taught())
 
-    answer = await client.post("/v1/segment", files=form("sky", head="mugs", model="tiny"))
+    asked = await client.post("/v1/segment", json={"image": {"id": "0" * 32}, "head": "mugs", "model": model})
+    to_teach = await client.put("/v1/heads/mugs", json={"pictures": [picture(3)], "model": model})
 
-    assert refusal(answer)[1:] == (
-        "invalid-value",
-        "model: expected colours@1, on which the head was taught, or no model, got 'tiny'",
-    )
+    assert [refusal(answer)[1:] for answer in (asked, to_teach)] == 2 * [
+        ("invalid-value", f"model: expected colours@1, on which the head was taught, or no model, got {model!r}")
+    ]
 
 
 async def test_a_head_that_is_exported_is_the_same_elsewhere(client: httpx.AsyncClient) -> None:
