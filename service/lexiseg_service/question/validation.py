@@ -22,7 +22,7 @@ T = TypeVar("T")
 MAX_BYTES_ON_EVENT_LOOP = 256 * 2**10
 MAX_COMPARED = 80  # characters of an unknown name that is compared with known ones
 # Names that pydantic adds to a location for a member of a union.
-MODEL_MEMBERS = {"ClassInput", "BackgroundInput"}
+MODEL_MEMBERS = {"ClassInput", "TaughtClassInput", "BackgroundInput"}
 PLAIN_MEMBERS = {"bool", "constrained-str", "str"}
 # pydantic's error types whose messages use Python's names of types.
 EXPECTED_TYPES = {

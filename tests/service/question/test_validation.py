@@ -15,6 +15,7 @@ from lexiseg_service.adapters.label_studio import Predict as LabelStudio
 from lexiseg_service.adapters.roboflow import Body as Roboflow
 from lexiseg_service.adapters.x_anylabeling import Predict as XAnyLabeling
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.gateway.heads.schemas import HeadInput
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Question, StreamInput
@@ -57,6 +58,13 @@ def test_the_first_wrong_class_is_told_with_what_is_wrong_beside_the_list() -> N
         validate(Question, {"classes": ["sky", 1, "tree", *[{"name": ""}] * 40_000], "threshold": 7})
 
     assert fields_of(caught.value) == ["classes.1", "threshold"]
+
+
+def test_a_class_is_told_by_its_place_alone() -> None:
+    with pytest.raises(InvalidValue) as caught:
+        validate(HeadInput, {"classes": ["mug", ""]})
+
+    assert fields_of(caught.value) == ["classes.1"]
 
 
 CONTENT = bytes(range(256)) * 100
