@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import KW_ONLY, MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import KW_ONLY, MISSING, dataclass, field, fields, is_dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
 
@@ -137,7 +137,9 @@ def fields_json(answer: AnswerFields) -> dict[str, Any]:
 def _json(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_json(each) for each in value]
-    return asdict(value) if is_dataclass(value) else value  # type: ignore[arg-type]  # an instance
+    if is_dataclass(value):
+        return {item.name: _json(getattr(value, item.name)) for item in fields(value)}
+    return value
 
 
 def _members(kind: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:

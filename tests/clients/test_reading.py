@@ -31,8 +31,9 @@ from tests.clients.scripted_server import MODELS, VOCABULARY
 
 POLYGON = {"format": "polygon", "rings": [{"exterior": [0, 0, 2, 0, 2, 4, 0, 4], "holes": [[0, 0, 1, 0, 1, 1, 0, 1]]}]}
 MAP = base64.b64encode(png.encode(np.eye(4, dtype=np.uint8))).decode()
+SENSES = [{"class_index": 0, "gloss": "the sky", "others": ["a colour", "a heaven"]}]
 ANSWERS: list[dict[str, Any]] = [
-    SEGMENT,
+    {**SEGMENT, "senses": SENSES},
     {**SEGMENT, "segments": [{**SEGMENT["segments"][0], "mask": POLYGON}]},
     {**SEGMENT, "segments": [{**SEGMENT["segments"][0], "mask": None}], "label_map": {"base64": MAP, "bits": 8}},
 ]
@@ -103,6 +104,9 @@ def test_an_answer_comes_back_from_its_json(document: dict[str, Any]) -> None:
 
     again = Segmentation.from_dict(json.loads(json.dumps(answer.to_dict())))
 
+    assert {name: answer.to_dict()[name] for name in answers.FIELDS if name in document} == {
+        name: document[name] for name in answers.FIELDS if name in document
+    }
     assert again == answer
     assert np.array_equal(again.label_map, answer.label_map)
     assert again.request_id == document["id"]
