@@ -157,7 +157,7 @@ def _add_outer_middleware(app: FastAPI, settings: Settings, metrics: Metrics, tr
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "DELETE"],
             allow_headers=["Authorization", "Content-Type", "If-Match", "If-None-Match", "X-API-Key", "X-Request-Id"],
-            expose_headers=["ETag", "Link", "Location", "Retry-After", "X-Request-Id"],
+            expose_headers=["ETag", "Link", "Location", "Retry-After", "X-Image-Id", "X-Request-Id", "X-Segments"],
         )
 
 
