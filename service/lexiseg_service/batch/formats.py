@@ -25,17 +25,22 @@ PARQUET = "application/vnd.apache.parquet"
 
 def known(to: str) -> str:
     """The name of a form of results, of which there may be another. Raises ValueError: there is no such form."""
-    return to if to in ROW_FORMS else format_of(to, *ROW_FORMS).name
+    if to in ROW_FORMS:
+        return to
+    try:
+        return format_of(to).name
+    except ValueError:  # its text has the value, which the caller adds
+        raise ValueError(f"one of {', '.join([*formats(), *ROW_FORMS])}") from None
 
 
 Format = Annotated[str, AfterValidator(known), WithJsonSchema({"enum": [*ROW_FORMS, *formats()], "type": "string"})]
 
 
-def check_fits(to: str, question: Mapping[str, Any]) -> None:
-    """Check that a question gives what a format needs.
+def check_fits(to: str, question: Mapping[str, Any], classes: Sequence[str]) -> None:
+    """Check that a question gives what a format needs, and that the format has room for its classes.
 
     Raises:
-        InvalidValue: it does not, or a library is missing.
+        InvalidValue: it does not, it has not, or a library is missing.
     """
     if to == "jsonl":
         return
@@ -44,22 +49,24 @@ def check_fits(to: str, question: Mapping[str, Any]) -> None:
     for name in ("overlay", "confidence"):
         if question.get(name):
             raise InvalidValue.of(f"question.{name}", "true", f"false for to={to}; only jsonl holds pictures")
-    if to == "parquet" and find_spec("pyarrow") is None:  # located, not imported: this runs on the event loop
-        raise InvalidValue.of("to", to, "another format; this server lacks pyarrow")
+    if to == "parquet":
+        if find_spec("pyarrow") is None:  # located, not imported: this runs on the event loop
+            raise InvalidValue.of("to", to, "another format; this server lacks pyarrow")
+        return
+    try:
+        format_of(to).check(classes)
+    except ValueError as error:
+        raise InvalidValue.of("to", to, f"another format: {error}") from None
 
 
 def results(to: str, lines: Lines, classes: Sequence[str]) -> Packed:
     """Results as parquet or labels: one file, or a zip of a data set beside whose labels the pictures go.
 
-    Raises:
-        InvalidValue: the format has no room for the classes.
+    They fit the question and the classes, see `check_fits`.
     """
     if to == "parquet":
         return Packed(PARQUET, "results.parquet", _parquet(lines))
-    try:
-        return packed(format_of(to), DataSet(classes, lambda: _pictures(lines)))
-    except ValueError as error:
-        raise InvalidValue.of("to", to, f"another format: {error}") from None
+    return packed(format_of(to), DataSet(classes, lambda: _pictures(lines)))
 
 
 def _pictures(lines: Lines) -> Iterator[Picture]:

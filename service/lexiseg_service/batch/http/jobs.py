@@ -132,11 +132,11 @@ class Jobs:
             )
         asked_question = await self._use_case.teaching.pinned(asked.question, caller)
         question = stored(asked_question)
-        check_fits(asked.to, question)
         if asked.webhook is not None:
             await self._webhooks.check(asked.webhook.url)
         request = await self._use_case.request(asked_question, caller)
         classes = [entry.name for entry in request.vocabulary.classes]
+        check_fits(asked.to, question, classes)
         identity = secrets.token_urlsafe(ID_BYTES)
         kind, root, pictures = await asyncio.to_thread(self._listed, identity, asked, archive, tasks)
         job = Job(

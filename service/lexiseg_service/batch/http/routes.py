@@ -117,7 +117,7 @@ async def get_results(
         return _streamed(request, jobs.lines(job, parts), NDJSON, {"Link": link})
     if after or limit is not None:
         raise InvalidValue.of("after", after, f"neither `after` nor `limit` for to={form}; only jsonl continues")
-    check_fits(form, job.question)
+    check_fits(form, job.question, job.classes)
     written = results(form, lambda: map(orjson.loads, jobs.lines(job, parts)), job.classes)
     named = {"Content-Disposition": f'attachment; filename="{written.file}"'}
     return _streamed(request, written.content, written.media_type, named)

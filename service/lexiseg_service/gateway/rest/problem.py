@@ -74,7 +74,7 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
 def _invalid_parameter(finding: Any) -> InvalidValue:
     """One finding of FastAPI about a query, header or path."""
-    expected = str(finding["msg"]).removeprefix("Input should be ")
+    expected = str(finding["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
     return InvalidValue.of(".".join(map(str, finding["loc"][1:])), finding.get("input"), expected)
 
 

@@ -106,7 +106,7 @@ def test_a_webhook_is_left_out_and_said_so(lexiseg: CommandLine, tmp_path: Path)
         ('{"question": {"classes": ["sky"], "overlay": true}, "folder": "in"}', "got overlay"),
         (
             '{"question": {"classes": ["sky"]}, "folder": "in", "to": "cut-outs"}',
-            "expected one of coco, coco-panoptic, yolo, voc, cvat, labelme, label-studio",
+            "to: expected one of coco, coco-panoptic, yolo, voc, cvat, labelme, label-studio",
         ),
         ('{"question": {"classes": ["sky"]}, "folder": "in", "more": 1}', "no field of that name"),
     ],
