@@ -33,6 +33,7 @@ ServiceError
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
@@ -220,7 +221,7 @@ class InvalidValue(ServiceError):
         """One wrong field, as a sentence and as data."""
         short_value, field = _short(value), _cut(field, MAX_FIELD_LENGTH)
         return cls(
-            f"{field}: expected {expected}, got {short_value!r}",
+            f"{field}: expected {expected}, got {_quoted(short_value)}",
             errors=[{"field": field, "value": short_value, "expected": expected}],
         )
 
@@ -308,8 +309,14 @@ def _short(value: Any) -> bool | int | float | str | None:
     if isinstance(value, float) and math.isfinite(value):
         return float(value)  # also converts numpy's floats
     # Cut first: the text of a list of thousands would take long.
-    text = str(value[: MAX_VALUE_LENGTH + 1] if isinstance(value, list | str) else value)
-    return _cut(text, MAX_VALUE_LENGTH)
+    cut = value[: MAX_VALUE_LENGTH + 1] if isinstance(value, list | str) else value
+    is_json = isinstance(cut, list | dict)
+    return _cut(json.dumps(cut, default=str, ensure_ascii=False) if is_json else str(cut), MAX_VALUE_LENGTH)
+
+
+def _quoted(value: bool | int | float | str | None) -> str:
+    """A value of `_short` in a sentence: as in JSON, texts between quotes."""
+    return repr(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _cut(text: str, max_length: int) -> str:

@@ -17,7 +17,9 @@ from lexiseg_service.wire.errors import CODES
 def shown(value: object) -> object:
     """What an error tells of a value, after its way through JSON."""
     error = InvalidValue.of("x", value, "another")
-    assert error.detail == f"x: expected another, got {error.extra['errors'][0]['value']!r}"
+    told = error.extra["errors"][0]["value"]
+    in_words = repr(told) if isinstance(told, str) else json.dumps(told)
+    assert error.detail == f"x: expected another, got {in_words}"
     return json.loads(json.dumps(error.extra))["errors"][0]["value"]
 
 
@@ -30,6 +32,7 @@ def test_what_json_can_say_stays_what_it_is(value: object) -> None:
     ("value", "text"),
     [
         (float("nan"), "nan"), (float("-inf"), "-inf"), (2**53 + 1, "9007199254740993"), ([0, 0.5], "[0, 0.5]"),
+        ([True, None], "[true, null]"), ({"id": "\u00e9"}, '{"id": "\u00e9"}'),
         (10**400, "1" + 76 * "0" + "..."), ("x" * 81, 77 * "x" + "..."),
     ],
 )  # fmt: skip
