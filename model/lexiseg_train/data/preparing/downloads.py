@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,6 @@ import httpx
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.preparing.official import Archive
 
-CHUNK = 1 << 20
 SECONDS = 60.0  # without a byte
 MAX_BYTES = 64 << 30  # of a file whose size is not published
 PART, TAG = ".part", ".tag"  # suffixes
@@ -90,7 +90,7 @@ def _append(address: str, part: Path, max_bytes: int, on_bytes: Callable[[int], 
             on_bytes(-begun)
         n_bytes = begun if goes_on else 0
         with part.open("ab" if goes_on else "wb") as file:
-            for piece in answer.iter_bytes(CHUNK):
+            for piece in answer.iter_raw():  # as they arrive: what is waited for is lost with the connection
                 if (n_bytes := n_bytes + len(piece)) > max_bytes:
                     raise DatasetError(f"{address} has more than {max_bytes:,} bytes")
                 file.write(piece)
@@ -98,7 +98,7 @@ def _append(address: str, part: Path, max_bytes: int, on_bytes: Callable[[int], 
 
 
 def _require_published(address: str, archive: Archive, part: Path) -> None:
-    """Compare size and digest; a file that differs is removed.
+    """Compare size and digest, or where neither is published see that it is a whole zip; another file is removed.
 
     Raises:
         DatasetError: it is not the published one.
@@ -109,6 +109,8 @@ def _require_published(address: str, archive: Archive, part: Path) -> None:
         with part.open("rb") as file:
             digest = hashlib.file_digest(file, algorithm).hexdigest()
         fault = f"{algorithm} {digest}, not {published}" if digest != published else ""
+    elif not fault and archive.size is None and archive.names[0].endswith(".zip") and not zipfile.is_zipfile(part):
+        fault = f"{_size(part):,} bytes, which are no zip or not all of it"
     if fault:
         part.unlink()
         raise DatasetError(f"{address} has {fault}: it is not the published archive, and was removed")

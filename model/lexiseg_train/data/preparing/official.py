@@ -19,6 +19,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import StrictModel
 from lexiseg_train.data.annotated import IGNORED, Labels, read_benchmark, read_folders
 from lexiseg_train.data.benchmark import PANOPTIC_FOLDER, Benchmark, benchmark, names, panoptic_benchmark
+from lexiseg_train.data.files.archives import DAMAGED
 from lexiseg_train.data.preparing.context import write_from_json
 from lexiseg_train.data.preparing.parts import write_part_maps
 from lexiseg_train.data.read_scenes import read_panoptic
@@ -48,8 +49,9 @@ def unpack(archive: Path, target: Path) -> None:
                 # Python 3.11 has it from 3.11.4 on; without it the check above is what protects.
                 content.extraction_filter = getattr(tarfile, "data_filter", None)
                 content.extractall(target, members)
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise DatasetError(f"{archive} cannot be unpacked: {error}") from None
+    except (*DAMAGED, OSError) as error:
+        reason = " ".join(str(error).split())  # tarfile names each way that it tried on a line
+        raise DatasetError(f"{archive} cannot be unpacked: {reason}") from None
 
 
 def _unzip(archive: Path, target: Path, budget: int) -> None:

@@ -82,13 +82,14 @@ def published(tmp_path: Path) -> Archive:
     return Archive(names=("a.zip",), size=len(CONTENT), digest=digest(CONTENT))
 
 
-def test_a_broken_connection_is_taken_up_where_it_broke(published: Archive, tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", [1 << 20, 700_000])
+def test_a_broken_connection_is_taken_up_where_it_broke(published: Archive, cut: int, tmp_path: Path) -> None:
     asked: list[str | None] = []
-    with server(tmp_path / "web", asked, cut=1 << 20) as address:
+    with server(tmp_path / "web", asked, cut=cut) as address:
         path = download(published, tmp_path / "downloads", address)
 
     assert path.read_bytes() == CONTENT
-    assert asked == [None, f"bytes={1 << 20}-", f"bytes={2 << 20}-"]
+    assert asked == [None, *(f"bytes={begin}-" for begin in range(cut, len(CONTENT), cut))]
     assert [each.name for each in path.parent.iterdir()] == ["a.zip"]
 
 
@@ -132,6 +133,7 @@ def test_a_file_that_changed_meanwhile_is_taken_from_its_beginning(published: Ar
         ({"size": 100}, "has more than 100 bytes"),
         ({"size": len(CONTENT) + 1}, "has 3,145,728 bytes, not 3,145,729: it is not the published"),
         ({"names": ("b.zip",)}, "answers 404; --mirror names another place"),
+        ({"size": None, "digest": None}, "has 3,145,728 bytes, which are no zip or not all of it"),
     ],
 )
 def test_what_is_not_the_published_archive_is_refused(

@@ -127,6 +127,27 @@ def test_an_archive_with_a_path_outside_its_folder_is_refused(tmp_path: Path, su
     assert not (tmp_path / "outside").exists()
 
 
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tar", ".deflated.zip", ".lzma.zip"])
+@pytest.mark.parametrize("keep", [0.5, 1.0], ids=["half", "edited"])
+def test_a_damaged_archive_is_refused_in_a_sentence(suffix: str, keep: float, tmp_path: Path) -> None:
+    archive = tmp_path / f"a{suffix}"
+    (tmp_path / "b").write_bytes(np.random.default_rng(0).bytes(3000))
+    if suffix.endswith(".zip"):
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_LZMA if "lzma" in suffix else zipfile.ZIP_DEFLATED) as content:
+            content.writestr("b", (tmp_path / "b").read_bytes() * 5)
+    else:
+        with tarfile.open(archive, "w:gz" if suffix == ".tar.gz" else "w") as tape:
+            tape.add(tmp_path / "b", "b")
+    damaged = bytearray(archive.read_bytes()[: int(archive.stat().st_size * keep)])
+    damaged[100:140] = b"\xff" * 40
+    archive.write_bytes(damaged)
+
+    with pytest.raises(DatasetError, match=r"a\..* cannot be unpacked: ") as refused:
+        official.unpack(archive, tmp_path / "there")
+
+    assert "\n" not in str(refused.value)
+
+
 @pytest.mark.parametrize("suffix", [".tar", ".zip"])
 def test_an_archive_bomb_is_refused(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(official, "SPARE_BYTES", 1000)
