@@ -111,6 +111,24 @@ def test_a_reload_loses_nothing_and_asks_nothing(page: Page) -> None:
     assert asked == []
 
 
+def test_a_page_that_hangs_the_moment_it_shows_a_picture_comes_back_with_it(
+    context: BrowserContext, page: Page, server: Server
+) -> None:
+    add_files(page, one=CHINA, two=FLOWER)
+    strip(page).nth(1).click()
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "two.jpg: new")
+    page.evaluate("""() => new MutationObserver(() => { console.log("shown"); for (;;); }).observe(
+        document.querySelector("#strip button"), { attributeFilter: ["aria-current"] })""")
+
+    with page.expect_console_message():
+        strip(page).first.click(no_wait_after=True)
+    page.close()
+
+    again = opened(context, server.url)
+    expect(again.locator("body.shows")).to_be_attached()
+    assert shown(again) == "one.jpg: new"
+
+
 def test_a_page_that_is_closed_without_a_word_keeps_project_and_question(
     context: BrowserContext, page: Page, server: Server
 ) -> None:

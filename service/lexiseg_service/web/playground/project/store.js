@@ -20,6 +20,7 @@ async function within(names, act) {
   database.catch(() => (database = null)); // the next call opens it again
   const transaction = (await database).transaction(names, "readwrite");
   const request = act(...names.map((each) => transaction.objectStore(each)));
+  transaction.commit(); // at once: a page that goes before its turn would abort it
   await new Promise((resolve, reject) => Object.assign(transaction, { oncomplete: resolve, onabort: () => reject(transaction.error) }));
   return request?.result;
 }
