@@ -80,7 +80,7 @@ function ask() {
       return { ...one, ...again, label: one.isNamed ? one.label : (again.label ?? one.label) };
     });
     const doc = withWords({ ...picture.doc, segments }, words, answer, answer ?? objects ?? picture.doc.answer);
-    settle(picture, { ...doc, notes: objects?.warnings ?? [] });
+    if (!picture.doc.isReviewed) settle(picture, { ...doc, notes: objects?.warnings ?? [] }); // else accepted meanwhile, as it was seen
   };
   if (!words && !prompted().length) return take([null, null]);
   const control = (running = new AbortController());

@@ -45,6 +45,21 @@ ANSWERED = """async () => {
     return (await load()).every(({ doc, taught }) => doc.isReviewed ? taught : JSON.parse(doc.asked).head);
 }"""
 
+NOTHING_ASKED = """async () => {
+    const { asking } = await import("/playground/question.js");
+    return !asking();
+}"""
+
+# The file of a name is decoded once `window.release` is called.
+DECODED_LATE = """(name) => {
+    const { createImageBitmap } = window;
+    const released = new Promise((resolve) => (window.release = resolve));
+    window.createImageBitmap = async (source, ...rest) => {
+        if (source.name === name) await released;
+        return createImageBitmap(source, ...rest);
+    };
+}"""
+
 SCORES = """() => new Promise((resolve) => {
     indexedDB.open("lexiseg-project").onsuccess = ({ target }) => {
         const all = target.result.transaction(["pictures"]).objectStore("pictures").getAll();
@@ -109,6 +124,39 @@ def test_a_reload_loses_nothing_and_asks_nothing(page: Page) -> None:
     strip(page).nth(1).click()
     expect_result(page, "flower")
     assert asked == []
+
+
+@pytest.mark.parametrize("asks", ["the page", "Label all"])
+def test_an_answer_that_comes_after_a_picture_was_accepted_changes_nothing(
+    context: BrowserContext, server: Server, asks: str
+) -> None:
+    without_heads(context)  # a new one would end the question
+    page = opened(context, server.url)
+    add_files(page, one=CHINA, two=FLOWER)
+    page.check("[name=sign][value=brush]")
+    page.mouse.click(*place(page, 320, 350))
+    expect(segments(page)).to_have_count(1)
+    painted = held(page)
+    page.evaluate(DECODED_LATE, "two.jpg")
+    late: list[Route] = []
+    context.route("**/v1/segment", lambda route: late.append(route))
+    with page.expect_request("**/v1/segment"):
+        add(page, "sky")
+    if asks == "Label all":
+        with page.expect_request("**/v1/segment"):
+            page.get_by_role("button", name=asks).click()
+    page.focus("#canvas")
+    page.keyboard.press("a")
+
+    context.unroute("**/v1/segment")
+    for route in late:
+        route.continue_()
+    expect(page.locator("#progress")).to_be_hidden()
+    until_resolved(page, NOTHING_ASKED)
+
+    assert held(page) == painted
+    page.evaluate("window.release()")
+    expect(strip(page).nth(1)).to_have_attribute("aria-current", "true")
 
 
 def test_a_page_that_hangs_the_moment_it_shows_a_picture_comes_back_with_it(
@@ -212,16 +260,7 @@ def test_pictures_where_nothing_was_found_are_marked_and_a_key_shows_them(page: 
 def test_what_is_begun_while_pictures_are_added_waits_for_all_of_them(page: Page, second: str) -> None:
     n_pictures = 8
     add(page, "flower")
-    page.evaluate(
-        """() => {
-            const { createImageBitmap } = window;
-            const released = new Promise((resolve) => (window.release = resolve));
-            window.createImageBitmap = async (source, ...rest) => {
-                if (source.name === "3.png") await released;
-                return createImageBitmap(source, ...rest);
-            };
-        }"""
-    )
+    page.evaluate(DECODED_LATE, "3.png")
     page.evaluate("document.getElementById('many').open = true")
     content = pictures.encoded(pictures.small("flower", 64), "PNG")
     chosen: list[FilePayload] = [
@@ -265,26 +304,21 @@ def test_a_picture_chosen_before_the_project_is_open_is_added_to_it_once(
     # The database answers after a file was chosen.
     again.add_init_script(
         """(() => {
-            const { getAll } = IDBObjectStore.prototype;
-            IDBObjectStore.prototype.getAll = function () {
-                if (window.isChosen) return getAll.call(this);
-                const request = this.get("nothing yet");
-                const asked = this.count();
-                Object.defineProperty(request, "result", { get: () => window.kept.result });
-                const wait = () => {
-                    if (window.isChosen) window.kept = getAll.call(this);
-                    else this.count().onsuccess = wait; // keeps the transaction open
-                };
-                asked.onsuccess = wait;
-                return request;
+            const chosen = new Promise((resolve) => (window.choose = resolve));
+            const later = (act) => async () => {
+                await chosen;
+                act();
             };
+            Object.defineProperty(IDBTransaction.prototype, "oncomplete", {
+                set(act) { this.addEventListener("complete", later(act)); },
+            });
         })()"""
     )
     again.goto(server.url)
     again.set_input_files("#file", FilePayload(name="three.jpg", mimeType="image/jpeg", buffer=CHINA))
     expect(strip(again)).to_have_count(1)
 
-    again.evaluate("window.isChosen = true")
+    again.evaluate("window.choose()")
     again.locator("body[data-ready]").wait_for()
 
     expect(strip(again)).to_have_count(3)

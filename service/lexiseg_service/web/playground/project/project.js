@@ -164,8 +164,7 @@ function accept() {
 
 /** Acts on all, `width` at a time, with progress; what is refused costs itself alone. Tells how many were done. */
 async function each(items, width, participle, nameOf, act) {
-  control = new AbortController();
-  const { signal } = control;
+  const { signal } = (control = new AbortController());
   const [refused, began] = [[], performance.now()];
   let done = 0;
   $("progress").hidden = false;
@@ -225,7 +224,7 @@ async function labelNow(words) {
   await each(open, IN_FLIGHT, "labelled", ({ name }) => name, async (picture, signal) => {
     await fileOf(picture);
     const answer = await withRetry(() => engine.segment(picture, words, signal, () => null), signal);
-    change(picture, withWords(picture.doc, words, answer));
+    if (!picture.doc.isReviewed) change(picture, withWords(picture.doc, words, answer));
   });
   drawStrip();
 }
