@@ -41,7 +41,7 @@ PARTS = {
     # Every method but tiny, what they share, their imports, and the suite that they pass.
     "methods": (
         *(f"{MODEL}/{each}" for each in ("methods", "clip", "testing")),
-        *(f"{MODEL}/catalogue/{each}.py" for each in ("hub", "importing", "transformers_model")),
+        *(f"{MODEL}/catalogue/{each}.py" for each in ("checkpoints", "hub", "importing", "transformers_model")),
     ),
     # Learning, and the readers of its data sets.
     "train": (

@@ -1,14 +1,10 @@
-"""Read and check weights: a model directory's safetensors file, whose SHA-256 is on the card, and torch files."""
+"""Read and check weights: a model directory's safetensors file, whose SHA-256 is on the card."""
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import re
-import warnings
-import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,13 +21,10 @@ from lexiseg_model.errors import DamagedWeightsError, MissingWeightsError, Weigh
 from lexiseg_model.types import ModelCard
 
 WEIGHTS = "weights.safetensors"  # file name of imported weights
-WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # prefixes that training adds
 COUNTER = "num_batches_tracked"
-UNREADABLE = "damaged, cut short, or of another kind"
 AGAIN = "copy the whole model directory again, or pull it with `lexiseg models pull`"
 Settings = TypeVar("Settings", bound=BaseModel)
 Network = TypeVar("Network", bound=nn.Module)
-CRITERION = "criterion."  # prefix of losses that training may save
 # Random initialisers, as torch function modes see them.
 INITIALISERS = {Tensor.erfinv_, init.uniform_, init.normal_, init.kaiming_uniform_}
 # Replaced by zeros: `init.trunc_normal_` repeats them until all values are within its limits.
@@ -53,19 +46,6 @@ def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
         return {name: value.float() for name, value in load_file(path).items()}
     except SafetensorError as error:
         raise WeightsError(f"{path} is not a safetensors file: {error}") from None
-
-
-def names_in_network(saved: Iterable[str]) -> dict[str, str]:
-    """Map saved tensor names to names in the network: wrapper prefixes are cut, losses left out."""
-    unwrapped = {name: WRAPPERS.sub("", name) for name in saved}
-    return {name: inner for name, inner in unwrapped.items() if not inner.startswith(CRITERION)}
-
-
-def require_prefixes(whose: str, state: Collection[str], known: Collection[str]) -> None:
-    """Raise WeightsError where tensor names begin with none of these; `whose`: the network, for the message."""
-    if unknown := sorted(name for name in state if not name.startswith(tuple(known))):
-        first = sorted({f"{prefix.partition('.')[0]}." for prefix in known})
-        raise WeightsError(f"not the weights of {whose}: unexpected {listed(unknown)}; expected {', '.join(first)}")
 
 
 def require_tensors(whose: str, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
@@ -139,71 +119,6 @@ class SkipInit(TorchFunctionMode):
         if func in BOUNDED_INITIALISERS:
             return args[0].zero_()
         return (torch.empty if func is torch.randn else func)(*args, **kwargs)
-
-
-def require_file(path: Path) -> None:
-    """Raise WeightsError where there is no file."""
-    if path.is_dir():
-        raise WeightsError(f"{path} is a folder; expected a file of weights")
-    if not path.is_file():
-        raise MissingWeightsError(f"no weights at {path}")
-
-
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is an archive with code beside its tensors; reads the list of contents only."""
-    if not path.is_file() or not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any("/code/" in name or name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def read_tensor_file(path: Path) -> Mapping[str, Any]:
-    """Content of a safetensors file, or of a torch file as by `read_torch`. Raises WeightsError: as there."""
-    require_file(path)
-    return _read_safetensors(path) if path.suffix == ".safetensors" else read_torch(path)
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise WeightsError(f"{path} is not a safetensors file: {UNREADABLE} ({error})") from None
-
-
-def read_torch(path: Path) -> Mapping[str, Any]:
-    """Content of a torch file, read without executing code in it (`weights_only=True`).
-
-    Raises:
-        WeightsError: no such file, damaged, holding other things than tensors and plain values, or no mapping.
-    """
-    require_file(path)
-    if is_torchscript(path):
-        raise WeightsError(
-            f"{path} is a TorchScript archive, and loading one runs the code inside; expected plain tensors "
-            "(`lexiseg models import --clip` converts an archive of OpenAI's once)"
-        )
-    try:
-        with warnings.catch_warnings():  # torch's advice on how else a strange file might be read
-            warnings.simplefilter("ignore", UserWarning)
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # in a file of another kind torch stumbles over whatever it takes for an instruction
-        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: sought before the start of half a file
-            raise
-        raise WeightsError(f"{path} is not a torch file of plain tensors: {_why_unread(error)}") from None
-    if not isinstance(loaded, Mapping):
-        raise WeightsError(f"{path} holds a {type(loaded).__name__}; expected a state dict")
-    return loaded
-
-
-def _why_unread(error: Exception) -> str:
-    """A reason in place of torch's own, which advises to load the file without the check: that runs what is inside."""
-    refused = re.search(r"GLOBAL (\S+)", str(error))
-    if refused is None:
-        return UNREADABLE
-    return (
-        f"it holds {refused[1]}, and reading that would run code; save the tensors of its state dict alone, or read it "
-        "once with `lexiseg models import --trust`"
-    )
 
 
 @contextmanager
