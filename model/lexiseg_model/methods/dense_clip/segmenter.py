@@ -25,6 +25,7 @@ from lexiseg_model.internal import BankRows
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, apart, nearest, region_map
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.patches import DenseClipSegmenter, PictureSegmenter
+from lexiseg_model.methods.dense_clip.region_votes import MAX_AT_FULL_SIZE, majority_vote, put_first
 from lexiseg_model.methods.dense_clip.retrieval import (
     BANK_SHORT_SIDE,
     BANK_STRIDE,
@@ -51,7 +52,6 @@ from lexiseg_model.methods.dense_clip.trident import (
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Competing, Segmenter, TextBank
 from lexiseg_model.types import ModelCard, Refinement
-from lexiseg_model.vocabulary.scoring import MAX_AT_FULL_SIZE, majority_vote, put_first
 
 
 class CorrClipSegmenter(PictureSegmenter):

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.features import Features
+from lexiseg_model.methods.dense_clip.region_votes import majority_vote, put_first
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import Refinement
-from lexiseg_model.vocabulary.scoring import majority_vote, put_first
 from lexiseg_train.data.annotated import AnnotatedSet, Labels
 from lexiseg_train.data.scenes import Scene
 from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule, protocol
