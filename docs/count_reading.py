@@ -23,9 +23,10 @@ PARTS = {
     "client": ("clients/python/lexiseg_client",),
     # Work that is not one request: jobs, bulk, trainings.
     "batch": (
-        *(f"{SERVICE}/{each}" for each in ("batch", "gateway/trainings", "gateway/times.py")),
+        *(f"{SERVICE}/{each}" for each in ("batch", "gateway/trainings", "gateway/times.py", "watch/background.py")),
         *(f"{SERVICE}/gateway/rest/{each}.py" for each in ("training_routes", "events")),
         f"{COMMANDS}/bulk.py",
+        f"{MODEL}/catalogue/store.py",  # object stores
         *(f"{COMMANDS}/serving/{each}.py" for each in ("trainer", "training_run")),
     ),
     # Commands on files, other tools' protocols, and what makes the page's graphs: no server imports them.

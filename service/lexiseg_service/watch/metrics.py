@@ -16,8 +16,6 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from lexiseg_service.errors import ServiceError
-from lexiseg_service.watch import background
-from lexiseg_service.watch.background import JobsSeen, TrainingsSeen
 from lexiseg_service.watch.gathered import gather
 
 # From a cached text row (tenths of a millisecond) to the default deadline.
@@ -67,9 +65,6 @@ class Metrics:
         build.labels(version("lexiseg"), platform.python_version()).set(1)
         self.worker_states: Callable[[], Mapping[str, WorkerState]] = dict  # of a gateway, read at each scrape
         registry.register(_Workers(lambda: self.worker_states()))
-        self.trainings: Callable[[], TrainingsSeen | None] = lambda: None  # of a gateway, likewise
-        self.jobs: Callable[[], JobsSeen | None] = lambda: None  # likewise
-        self._register_background()
         self.requests = counter("requests", "Answered HTTP requests", "route", "method", "code")
         head_to_end = "From the head of an HTTP request to the end of its answer"
         self._request_seconds = histogram("request_seconds", head_to_end, "route", "method")
@@ -107,10 +102,6 @@ class Metrics:
         self.gpu_memory = gauge("gpu_memory_bytes", "Device memory held by this process", "device")
         self.gpu_memory_free = gauge("gpu_memory_free_bytes", "Device memory that nobody holds", "device")
         self._begin_at_zero()
-
-    def _register_background(self) -> None:
-        self.registry.register(background.Trainings(lambda: self.trainings()))
-        self.registry.register(background.Jobs(lambda: self.jobs()))
 
     def _begin_at_zero(self) -> None:
         """Begin the series of alerts: a rate needs a first sample."""

@@ -1,6 +1,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -51,15 +52,17 @@ def backend(metrics: Metrics) -> Iterator[EngineBackend]:
     made.engine.close(20)
 
 
-async def scrape_after_a_request(backend: EngineBackend | KnownBackend, metrics: Metrics) -> str:
-    app = create_app(Settings(model="colours"), backend, metrics)
+async def scrape_after_a_request(backend: EngineBackend | KnownBackend, metrics: Metrics, **settings: Any) -> str:
+    app = create_app(Settings(model="colours", **settings), backend, metrics)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         await client.post("/segment", files=form("red"))
         return (await client.get("/metrics")).text
 
 
-async def test_a_scrape_and_the_manual_name_the_same_metrics(backend: EngineBackend, metrics: Metrics) -> None:
-    scrape = await scrape_after_a_request(backend, metrics)
+async def test_a_scrape_and_the_manual_name_the_same_metrics(
+    backend: EngineBackend, metrics: Metrics, tmp_path: Path
+) -> None:
+    scrape = await scrape_after_a_request(backend, metrics, jobs=True, state_dir=tmp_path, trainings=tmp_path)
 
     exposed_names = {name: kind for name, kind in exposed(scrape).items() if not name.endswith("_created")}
     assert documented()

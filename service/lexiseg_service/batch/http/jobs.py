@@ -45,6 +45,7 @@ from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.background import Jobs as SeenJobs
 from lexiseg_service.watch.background import JobsSeen
 from lexiseg_service.watch.metrics import Metrics
 
@@ -78,7 +79,7 @@ class Jobs:
         self._webhooks = WebhookSender(settings)
         self._notices = Notices(self._ledger, self._webhooks, self.output, metrics)
         self._eraser = Eraser(self._ledger, self._files, settings.keep_days)
-        metrics.jobs = self._seen
+        metrics.registry.register(SeenJobs(self._seen))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:

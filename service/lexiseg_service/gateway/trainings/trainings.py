@@ -25,6 +25,7 @@ from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE
 from lexiseg_service.watch.background import Disk, TrainingsSeen
+from lexiseg_service.watch.background import Trainings as SeenTrainings
 from lexiseg_service.watch.metrics import Metrics
 
 logger = structlog.get_logger("lexiseg.trainings")
@@ -49,7 +50,7 @@ class Trainings:
         self._settings = settings
         self._use_case = use_case
         self._sweeping: asyncio.Task[None] | None = None
-        metrics.trainings = self._seen
+        metrics.registry.register(SeenTrainings(self._seen))
 
     @classmethod
     def opened(
