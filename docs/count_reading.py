@@ -47,6 +47,7 @@ PARTS = {
     # Learning, and the readers of its data sets.
     "train": (
         "model/lexiseg_train",
+        f"{MODEL}/files/tars.py",
         *(f"{LABELS}/formats/{each}_reading.py" for each in READ_FORMATS),
         *(f"{LABELS}/{each}.py" for each in ("annotations", "masks/outlines")),
     ),

@@ -26,7 +26,7 @@ READER = (
 )  # fmt: skip
 PICTURES = ("pictures", *(f"pictures.{name}" for name in READER))
 WORDS = ("catalogue.available", "catalogue.store", "errors", "resources.lru", "types")
-FILES = ("files", "files.archives", "files.atomic", "files.names", "files.sandbox")
+FILES = ("files", "files.archives", "files.atomic", "files.names", "files.sandbox", "files.tars")
 LISTS = (
     *("vocabulary.class_lists", "vocabulary.class_names"),
     *("vocabulary.heads", "vocabulary.packed", "vocabulary.solving", "kernel.library"),

@@ -23,7 +23,7 @@ from lexiseg_labels.exports import format_of, pieces
 from lexiseg_labels.names import Names, safe_name
 from lexiseg_labels.names import suffix_of as suffix_of_name
 from lexiseg_model.errors import OptionError
-from lexiseg_model.files.archives import add_file
+from lexiseg_model.files.tars import add_file
 from lexiseg_model.pictures.formats import suffix_of
 from lexiseg_model.pictures.reader import read as read_picture
 from lexiseg_service.batch.executors.chunks import BulkJob

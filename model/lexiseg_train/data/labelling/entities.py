@@ -20,7 +20,7 @@ import httpx
 import yaml
 
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
-from lexiseg_model.files.atomic import drop_partial_line
+from lexiseg_train.data.files.resuming import drop_partial_line
 from lexiseg_train.data.pairs.source import PairSource, Rewritten, Skipped, Skips, StoredPair
 from lexiseg_train.data.read_ahead import read_ahead
 

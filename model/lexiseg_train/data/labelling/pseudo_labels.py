@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_model.features import InferenceOptions
-from lexiseg_model.files.atomic import claim, replace_file
+from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
@@ -20,6 +20,7 @@ from lexiseg_model.types import Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.scoring import score_vocabulary
+from lexiseg_train.data.files.resuming import claim
 from lexiseg_train.data.indexed import CLASSES, IGNORE, read_classes, read_photograph, write_classes
 from lexiseg_train.data.pairs.source import Skipped, Skips
 

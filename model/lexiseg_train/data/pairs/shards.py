@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.files.archives import files_in
+from lexiseg_model.files.tars import files_in
 from lexiseg_model.pictures.formats import PICTURE_SUFFIXES, listed_suffixes
 from lexiseg_model.resources.lru import Lru
 from lexiseg_train.data.pairs.source import Skipped, StoredPair, clean_captions

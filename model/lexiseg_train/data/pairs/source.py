@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError, OptionError, PictureError, SampleError
-from lexiseg_model.files.atomic import drop_partial_line
 from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.reader import read
+from lexiseg_train.data.files.resuming import drop_partial_line
 
 MAX_BROKEN = 20  # in a row: with a third of all samples broken this happens once in 10^9
 MAX_PIXELS = 64_000_000  # of a photograph; larger ones count as broken

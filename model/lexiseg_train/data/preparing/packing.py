@@ -22,10 +22,11 @@ import numpy as np
 from PIL import Image
 
 from lexiseg_model.errors import SampleError
-from lexiseg_model.files.archives import add_file
-from lexiseg_model.files.atomic import claim, replace_file
+from lexiseg_model.files.atomic import replace_file
+from lexiseg_model.files.tars import add_file
 from lexiseg_model.pictures.formats import suffix_of
 from lexiseg_model.pictures.header import sniff
+from lexiseg_train.data.files.resuming import claim
 from lexiseg_train.data.indexed import to_jpeg
 from lexiseg_train.data.pairs.source import PairSource, Skipped, StoredPair, decode
 from lexiseg_train.data.read_ahead import read_ahead

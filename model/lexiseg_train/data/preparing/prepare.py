@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from lexiseg_model.errors import DatasetError, MissingFilesError
-from lexiseg_model.files.atomic import claim, replace_file
+from lexiseg_model.files.atomic import replace_file
 from lexiseg_train.data.annotated import IGNORED, Labels
+from lexiseg_train.data.files.resuming import claim
 from lexiseg_train.data.indexed import IGNORE, to_jpeg, write_classes, write_sample
 from lexiseg_train.data.pairs.source import Skipped
 from lexiseg_train.data.preparing.licensing import write_licences

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from lexiseg_model.errors import TooManyEntriesError
-from lexiseg_model.files.archives import PLAIN, files_in, open_zip
+from lexiseg_model.files.archives import PLAIN, open_zip
 from lexiseg_model.files.names import as_text, is_hidden
+from lexiseg_model.files.tars import files_in
 from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_service.batch.sources.source import Listed, Picture, SourceKind, check_size
 from lexiseg_service.errors import InvalidValue, UndecodableImage
