@@ -70,9 +70,8 @@ class Read(NamedTuple):
 
 LIMITS = Read(ASKERS, "Limits of a request")
 DEPRECATED = "Deprecated"
-LISTENING, MODELS, WORK, ADMISSION = "Listening", "Models", "Work", "Access"
-CACHES, VOCABULARIES, REDIS, WATCHING, ADAPTERS = "Caches", "Vocabularies", "Redis", "Watching", "Adapters"
-JOBS = "Jobs"
+LISTENING, MODELS, ADMISSION = "Listening", "Models and work", "Access"
+KEPT, WATCHING, ADAPTERS, JOBS = "What is kept", "Watching", "Adapters", "Jobs"
 
 
 class Limits(BaseSettings):
@@ -187,11 +186,11 @@ class Settings(BaseSettings):
         "fast", description="fast: bfloat16 where the hardware has it; exact: float32"
     )
 
-    max_batch: Annotated[int, Read(ENGINES, WORK)] = Field(8, ge=1, description="tiles in one image pass on a GPU")
-    queue_limit: Annotated[int, Read(ENGINES, WORK)] = Field(
+    max_batch: Annotated[int, Read(ENGINES, MODELS)] = Field(8, ge=1, description="tiles in one image pass on a GPU")
+    queue_limit: Annotated[int, Read(ENGINES, MODELS)] = Field(
         64, ge=1, description="unanswered requests of one client, half as many again of all clients; more get 429"
     )
-    deadline_seconds: Annotated[float, Read((*SERVERS, "video"), WORK)] = Field(
+    deadline_seconds: Annotated[float, Read((*SERVERS, "video"), MODELS)] = Field(
         30.0, gt=0, description="seconds to answer a request"
     )
 
@@ -288,18 +287,18 @@ class Settings(BaseSettings):
         7.0, gt=0, description="days that a job or a training is kept after its end, with its results"
     )
 
-    feature_cache_bytes: Annotated[int, Read(ENGINES, CACHES)] = Field(
+    feature_cache_bytes: Annotated[int, Read(ENGINES, KEPT)] = Field(
         256 * 2**20, ge=0, description="features and images kept for a second question"
     )
 
-    state_dir: Annotated[Path | None, Read((*ASKERS, "vocabularies"), VOCABULARIES)] = Field(
-        None, description="folder that keeps users' vocabularies, and jobs"
+    state_dir: Annotated[Path | None, Read((*ASKERS, "vocabularies"), KEPT)] = Field(
+        None, description="folder that keeps users' vocabularies, heads and jobs"
     )
 
-    redis_url: Annotated[SecretStr | None, Read((*SERVERS, *FILES, "vocabularies"), REDIS)] = Field(
+    redis_url: Annotated[SecretStr | None, Read((*SERVERS, *FILES, "vocabularies"), KEPT)] = Field(
         None, description="redis://, rediss:// or unix://; without it nothing is shared"
     )
-    text_rows_key: Annotated[SecretStr | None, Read(ENGINES, REDIS)] = Field(
+    text_rows_key: Annotated[SecretStr | None, Read(ENGINES, KEPT)] = Field(
         None, min_length=16, description="secret that signs texts' rows in Redis, the same for all workers"
     )
 

@@ -138,7 +138,7 @@ def test_variables_of_others_pass() -> None:
 def test_the_help_of_a_server_begins_with_the_options_that_most_people_need(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"]).output
 
-    places = [shown.index(f"\n{title}:\n") for title in ("Main options", "Options", "Listening", "Work")]
+    places = [shown.index(f"\n{title}:\n") for title in ("Main options", "Options", "Listening", "Models and work")]
     assert places == sorted(places)
     assert places[2] < shown.index("--drain-seconds <") < places[3]
     main = shown.partition("Main options:")[2].partition("\nOptions:")[0]
