@@ -87,7 +87,11 @@ class AnswerFields:
     timings_ms: Timings = field(metadata={"description": "duration of each stage, in milliseconds"})
     cache: CacheUse = field(metadata={"description": "cache hits and misses of this request"})
     absent: tuple[str, ...] = field(
-        default=(), metadata={"description": "requested labels that no segment has; empty for the task prompt"}
+        default=(),
+        metadata={
+            "description": "requested labels that no segment has; without stuff for the task instance, empty for "
+            "prompt and everything"
+        },
     )
     warnings: tuple[AnswerWarning, ...] = field(
         default=(),
@@ -96,7 +100,7 @@ class AnswerFields:
             "trained on; `translated-word`: the class is of another language and was read as the English word that is "
             "named; `ambiguous-language`: the class was read as English, and is a word of another language, too; "
             "`unsplit-words`: a class contains a comma; `stuff-as-instances`: an uncountable "
-            "class was requested as instances; `guessed-depth`: an image of high bit depth does not say "
+            "class was requested as instances; `no-mask-prompts`: the model takes no masks as prompts; `guessed-depth`: an image of high bit depth does not say "
             "which values are black and white; `guessed-colours`: an image is HDR, or its colour profile was not read"
         },
     )

@@ -122,6 +122,14 @@ def test_every_field_of_a_stream_can_be_asked() -> None:
     assert StreamOptions.__annotations__.keys() | {"classes"} == fields
 
 
+def test_frames_can_be_asked_what_an_image_can_be() -> None:
+    of_image, of_stream = (
+        {field.name for field in kind.DESCRIPTOR.fields} for kind in (pb.SegmentRequest, pb.StreamConfig)
+    )
+
+    assert of_image - of_stream == {"image", "prompts"}  # come with the frames
+
+
 def test_every_field_of_a_prompt_can_be_said() -> None:
     ours = [{field.name for field in dataclasses.fields(kind)} for kind in (Prompt, Point)]
 

@@ -80,13 +80,13 @@ class CommonOptions(TypedDict, total=False):
     language: str | None  # of the class names, as "es" (ISO 639); "en": they are read as they are; None: guessed
     overlay: bool  # also return a PNG of the image with its segments painted on
     confidence: bool  # also return each pixel's confidence
+    doubtful: bool  # also segments under the threshold, marked `doubtful`, of classes of which nothing else was found
+    simplify: float  # with mask="polygon": maximum deviation of contours in pixels; 0 keeps every corner
 
 
 class Options(CommonOptions, total=False):
     """Options of a request about an image; omitted ones take the server's default."""
 
-    doubtful: bool  # also segments under the threshold, marked `doubtful`, of classes of which nothing else was found
-    simplify: float  # with mask="polygon": maximum deviation of contours in pixels; 0 keeps every corner
     prompts: Prompts | None  # points, boxes or masks of objects; with classes, their masks get labels
 
 

@@ -1048,7 +1048,9 @@ class SegmentResponse(_message.Message):
 
     @_builtins.property
     def absent(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Requested labels that no segment has; empty for prompts."""
+        """Requested labels that no segment has; without stuff for `TASK_INSTANCE`, empty for `TASK_PROMPT` and
+        `TASK_EVERYTHING`.
+        """
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Warning]:
@@ -1134,7 +1136,7 @@ class Warning(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     FIELD_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """Stable name of the kind: "unfamiliar-word", "unsplit-words", "stuff-as-instances"."""
+    """Stable name of the kind, as "unfamiliar-word"; those of the REST routes."""
     detail: _builtins.str
     """Human-readable text."""
     field: _builtins.str
@@ -1179,6 +1181,8 @@ class StreamConfig(_message.Message):
     FRAMES_IN_FLIGHT_FIELD_NUMBER: _builtins.int
     HEAD_FIELD_NUMBER: _builtins.int
     LANGUAGE_FIELD_NUMBER: _builtins.int
+    SIMPLIFY_FIELD_NUMBER: _builtins.int
+    DOUBTFUL_FIELD_NUMBER: _builtins.int
     vocabulary: _builtins.str
     """A named class list instead of `classes`, as "cityscapes"."""
     task: Global___Task.ValueType
@@ -1190,7 +1194,7 @@ class StreamConfig(_message.Message):
     overlay: _builtins.bool
     """Also return a PNG of each frame with its segments painted on."""
     threshold: _builtins.float
-    """Minimum score of segments, 0 to 1. Unset: the threshold of the model's card."""
+    """Minimum score of segments, 0 to 1. Unset: none, because segments dropped in single frames would flicker."""
     refine: Global___Refine.ValueType
     """Refinement of mask edges."""
     max_side: _builtins.int
@@ -1211,6 +1215,10 @@ class StreamConfig(_message.Message):
     """NAME or NAME@VERSION of a head, as in `SegmentRequest`."""
     language: _builtins.str
     """Language of the class names, as in `SegmentRequest`."""
+    simplify: _builtins.float
+    """With `MASK_FORMAT_POLYGON`: maximum deviation of contours in pixels, as in `SegmentRequest`."""
+    doubtful: _builtins.bool
+    """Also return segments under the threshold, marked `doubtful`, of classes of which nothing else was found."""
     @_builtins.property
     def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Class]:
         """The classes to segment, unless `vocabulary` is set."""
@@ -1239,10 +1247,12 @@ class StreamConfig(_message.Message):
         frames_in_flight: _builtins.int | None = ...,
         head: _builtins.str | None = ...,
         language: _builtins.str | None = ...,
+        simplify: _builtins.float = ...,
+        doubtful: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_frames_in_flight", b"_frames_in_flight", "_head", b"_head", "_language", b"_language", "_max_side", b"_max_side", "_model", b"_model", "_smoothing", b"_smoothing", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "frames_in_flight", b"frames_in_flight", "head", b"head", "language", b"language", "max_side", b"max_side", "model", b"model", "smoothing", b"smoothing", "threshold", b"threshold", "vocabulary", b"vocabulary"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frames_in_flight", b"_frames_in_flight", "_head", b"_head", "_language", b"_language", "_max_side", b"_max_side", "_model", b"_model", "_smoothing", b"_smoothing", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "classes", b"classes", "confidence", b"confidence", "drop_policy", b"drop_policy", "frames_in_flight", b"frames_in_flight", "head", b"head", "language", b"language", "mask", b"mask", "max_side", b"max_side", "model", b"model", "overlay", b"overlay", "refine", b"refine", "smoothing", b"smoothing", "task", b"task", "threshold", b"threshold", "tracking", b"tracking", "vocabulary", b"vocabulary"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frames_in_flight", b"_frames_in_flight", "_head", b"_head", "_language", b"_language", "_max_side", b"_max_side", "_model", b"_model", "_smoothing", b"_smoothing", "_threshold", b"_threshold", "_vocabulary", b"_vocabulary", "background", b"background", "classes", b"classes", "confidence", b"confidence", "doubtful", b"doubtful", "drop_policy", b"drop_policy", "frames_in_flight", b"frames_in_flight", "head", b"head", "language", b"language", "mask", b"mask", "max_side", b"max_side", "model", b"model", "overlay", b"overlay", "refine", b"refine", "simplify", b"simplify", "smoothing", b"smoothing", "task", b"task", "threshold", b"threshold", "tracking", b"tracking", "vocabulary", b"vocabulary"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__frames_in_flight: _TypeAlias = _typing.Literal["frames_in_flight"]  # noqa: Y015
     _WhichOneofArgType__frames_in_flight: _TypeAlias = _typing.Literal["_frames_in_flight", b"_frames_in_flight"]  # noqa: Y015

@@ -56,6 +56,19 @@ async def test_frames_are_asked_about_a_class_that_another_picture_shows() -> No
     assert labels == [{"shown": 8, "blue": 0}, {"shown": 8}]
 
 
+async def test_frames_are_asked_for_doubtful_segments_and_plain_outlines() -> None:
+    classes = [pb.Class(name="red", threshold=1.0), pb.Class(name="blue")]
+    outlines = {"mask": pb.MASK_FORMAT_POLYGON, "simplify": 1.0}
+    async with over_colours() as (gateway, _):
+        call = await opened(
+            gateway, config(classes=classes, **outlines), frame(), config(classes=classes, doubtful=True), frame()
+        )
+        answers = await rest(call)
+
+    labels = [{segment.label: segment.doubtful for segment in answer.answer.segments} for answer in answers]
+    assert labels == [{"blue": False}, {"red": True, "blue": False}]
+
+
 async def test_another_question_counts_as_a_request_and_too_many_end_the_stream() -> None:
     async with over_colours(rate_limit=0.01, rate_burst=3) as (gateway, _):
         call = await opened(gateway, config(), frame(), config("red"), frame(), config("blue"), frame(), config("red"))
