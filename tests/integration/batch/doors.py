@@ -30,11 +30,15 @@ CLASSES = ["sky", "flower"]
 class Door(Protocol):
     """A batch that is under way, about the pictures of a folder."""
 
-    kills: Kills  # by name; each also starts again what is needed to go on
+    kills: Kills  # by name
 
     def __enter__(self) -> Self: ...
 
     def __exit__(self, *error: object) -> None: ...
+
+    def go_on(self) -> None:
+        """Starts again what a kill has ended and nothing else starts."""
+        ...
 
     def done(self) -> int:
         """How many pictures are settled for good."""
@@ -66,6 +70,9 @@ class OverHttp:
 
     def _created(self) -> str:
         return self._server.create(self._folder, {"classes": CLASSES})
+
+    def go_on(self) -> None:
+        pass  # its supervisor starts it
 
     def done(self) -> int:
         done: int = self._server.progress(self.job)["done"]
@@ -155,6 +162,10 @@ class Command:
         self._process.kill()
         self._process.communicate()
 
+    def go_on(self) -> None:
+        if self._process.poll() is not None:
+            self._process = start(self._command, {}, self._log)
+
     def done(self) -> int:
         raise NotImplementedError
 
@@ -222,7 +233,7 @@ class ClientFolder:
         self._folder = here / "photographs"
         shutil.copytree(folder, self._folder)
         self._server = Patient(here, folder)
-        self.kills: Kills = {"client": self._restarted, "gateway": lambda: self._server.kill(is_gateway)}
+        self.kills: Kills = {"client": self._killed, "gateway": lambda: self._server.kill(is_gateway)}
 
     def __enter__(self) -> Self:
         self._server.__enter__()
@@ -240,9 +251,9 @@ class ClientFolder:
         self._process.kill()
         self._process.wait()
 
-    def _restarted(self) -> None:
-        self._killed()
-        self._process = self._started()
+    def go_on(self) -> None:
+        if self._process.poll() is not None:
+            self._process = self._started()
 
     def _rows(self) -> Sequence[str]:
         ledger = self._folder.with_name(f"{self._folder.name}-yolo") / LEDGER
