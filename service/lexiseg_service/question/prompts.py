@@ -114,14 +114,17 @@ def check_points(prompt: WithPoints, field: str, limits: Limits) -> None:
         raise InvalidValue.of(f"{field}.points", f"{n_points} points", f"at most {limits.max_prompt_points}")
 
 
-def check_inside(prompts: Sequence[Prompt], size: tuple[int, int]) -> None:
+def check_inside(prompts: Sequence[Prompt], size: tuple[int, int], *, of_frame: bool = False) -> None:
     """Check that all points and boxes are inside an image of `size` (height, width), edges included.
+
+    `of_frame`: they are those of `follow`.
 
     Raises:
         InvalidValue: names the first `MAX_FINDINGS` coordinates outside, and their limits.
     """
+    place = "follow.{}.prompt" if of_frame else "prompts.{}"
     findings = (
-        finding for index, prompt in enumerate(prompts) for finding in outside(prompt, size, f"prompts.{index}")
+        finding for index, prompt in enumerate(prompts) for finding in outside(prompt, size, place.format(index))
     )
     if first := list(islice(findings, MAX_FINDINGS)):
         raise InvalidValue.together(first)

@@ -217,7 +217,7 @@ class Engine:
     def _check(self, request: WorkerRequest, size: tuple[int, int]) -> None:
         """Check what the gateway could not check without the size of the image, or does not check of frames."""
         if request.prompts and (request.header is None or not request.remember):
-            check_inside(request.prompts, size)
+            check_inside(request.prompts, size, of_frame=bool(request.flow))
         if request.regions:
             check_regions(request.regions, size)
 

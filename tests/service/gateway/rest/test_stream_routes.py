@@ -169,22 +169,25 @@ async def test_invalid_words_open_no_stream(
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "field"),
     [
-        frame(*(shown(number, HERE) for number in range(1, 300)), red=HERE),
-        frame(shown(1, HERE), shown(1, THERE), red=HERE),
-        frame(unfollow=tuple(range(1, 300)), red=HERE),
+        (frame(*(shown(number, HERE) for number in range(1, 300)), red=HERE), "follow"),
+        (frame(shown(1, HERE), shown(1, THERE), red=HERE), "follow.1.track_id"),
+        (frame(shown(1, HERE), shown(2, (900, 4)), red=HERE), "follow.1.prompt.box"),
+        (frame(unfollow=tuple(range(1, 300)), red=HERE), "unfollow"),
     ],
-    ids=["too many", "a number twice", "too many to end"],
+    ids=["too many", "a number twice", "outside", "too many to end"],
 )
 async def test_an_invalid_frame_is_refused_and_the_stream_goes_on(
-    client: httpx.AsyncClient, wrong: dict[str, Any]
+    client: httpx.AsyncClient, wrong: dict[str, Any], field: str
 ) -> None:
     stream = await opened(client)
     await ask(client, stream, frame(shown(1, HERE), red=HERE))
 
-    assert kind(await ask(client, stream, wrong)) == (422, "invalid-value")
+    refused = await ask(client, stream, wrong)
 
+    assert kind(refused) == (422, "invalid-value")
+    assert [error["field"] for error in refused.json()["errors"]] == [field]
     assert numbers(await ask(client, stream, frame(red=HERE))) == [1]
 
 
