@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 from lexiseg_model.types import Region, Shown, Vocabulary
-from lexiseg_service.errors import InvalidValue, NotReady
-from lexiseg_service.gateway.image_requests import Images, all_of
+from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
+from lexiseg_service.gateway.image_requests import Images, about, all_of
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.messages import Exemplified, ImageSource, WorkerRequest
 from lexiseg_service.question.prompts import ClassExample, examples_of
@@ -112,9 +112,11 @@ class ExampleDesk:
                 regions=tuple(example.shown for example in of_image),
                 keep_picture=keep,
             )
-            return await self._exemplify(
-                await self._images.with_image(question, source, f"{of_image[0].shown.field}.image")
-            )
+            field = f"{of_image[0].shown.field}.image"
+            try:
+                return await self._exemplify(await self._images.with_image(question, source, field))
+            except ServiceError as error:
+                raise (error if source.is_empty else about(error, field)) from None
 
         asks = [partial(ask, source, of_image) for source, of_image in by_image.items()]
         embedded = await all_of(asks, request.deadline)

@@ -6,19 +6,35 @@ Each image passes the same checks, limits and routing as any other.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from typing import Generic, TypeVar
 
-from lexiseg_service.errors import DeadlineExceeded, InvalidValue, QueueFull, RateLimited
+from lexiseg_service.errors import DeadlineExceeded, InvalidValue, QueueFull, RateLimited, ServiceError
 from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.question.messages import ImageSource, WorkerRequest
 
 T = TypeVar("T")
 Fetch = Callable[[str, str], Awaitable[bytes]]
 MAX_CONCURRENT = 4  # images of one request that workers look at concurrently
+IMAGE = re.compile(r"\Aimage(?=[:.]|\Z)")  # the field that errors about an image name
+
+
+def about(error: ServiceError, field: str) -> ServiceError:
+    """An error about an image, with the image's `field` in the request in place of `image`; others as they are."""
+    told = copy(error)  # several requests may wait for one image
+    told.detail = IMAGE.sub(field, error.detail)
+    findings = error.extra.get("errors", ())
+    if findings:
+        told.extra = {
+            **error.extra,
+            "errors": [{**each, "field": IMAGE.sub(field, each["field"])} for each in findings],
+        }
+    return told
 
 
 async def all_of(asks: Sequence[Callable[[], Awaitable[T]]], deadline: float) -> list[T]:

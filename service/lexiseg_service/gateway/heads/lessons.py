@@ -12,7 +12,7 @@ from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES
 from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.gateway.heads.reviewed_set import ReviewedSet
 from lexiseg_service.gateway.heads.schemas import HeadInput, PictureInput, TaughtClassInput
-from lexiseg_service.gateway.image_requests import Images, all_of
+from lexiseg_service.gateway.image_requests import Images, about, all_of
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.question.classes import check, check_line
 from lexiseg_service.question.messages import UNKNOWN, ExampleRegion, ImageSource, Taught, WorkerRequest
@@ -79,12 +79,14 @@ class LessonDesk:
             regions=picture.regions,
             region_classes=picture.region_classes,
         )
+        field = f"{picture.field}.image"
         try:
-            return await self._teach(await self._images.with_image(question, picture.image, f"{picture.field}.image"))
+            return await self._teach(await self._images.with_image(question, picture.image, field))
         except ServiceError as error:
-            if not error.detail.startswith("pictures."):  # as of an image that has expired
-                error.detail = f"{picture.field}: {error.detail}"
-            raise
+            told = about(error, field)
+            if not told.detail.startswith("pictures."):  # as of a full queue
+                told.detail = f"{picture.field}: {told.detail}"
+            raise told from None
 
     async def read(self, asked: HeadInput, classes: tuple[ClassEntry, ...]) -> list[ReviewedPicture]:
         """The pictures of a request, for the classes of its head.

@@ -72,7 +72,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a damaged picture": (
         {**sky(), "image": {"base64": base64.b64encode(IMAGE[:200]).decode()}},
-        "pictures.1: image: begins like JPEG",
+        "pictures.1.image: begins like JPEG",
     ),
 }
 

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from lexiseg_model.types import ModelCard, Point, Prompt
+from lexiseg_service.errors import ImageExpired
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -149,3 +150,30 @@ async def test_the_masks_of_a_request_have_so_many_run_lengths_in_all(
     assert answer.status_code == 422
     (error,) = answer.json()["errors"]
     assert (error["field"], error["value"]) == (field, "2,400,000 characters of run lengths")
+
+
+@pytest.mark.parametrize(
+    ("image", "status", "begins"),
+    [
+        ({"base64": "R0lG"}, 415, "classes.1.examples.0.image: "),
+        (
+            {"base64": base64.b64encode(pictures.encoded(pictures.small("china", 8))).decode()},
+            422,
+            "classes.1.examples.0.image: ",
+        ),
+        ({"id": ""}, 404, "classes.1.examples.0.image.id: "),
+    ],
+    ids=["no image", "too small", "expired"],
+)
+async def test_the_image_of_an_example_is_named_by_its_field(
+    backend: KnownBackend, client: httpx.AsyncClient, image: dict[str, str], status: int, begins: str
+) -> None:
+    if "id" in image:
+        backend.failure = ImageExpired("image.id: nothing is kept of ''; send the image again")
+    shown = {"image": image, "box": [0, 0, 9, 9]}
+
+    answer = await post(client, classes=["sky", {"name": "red", "examples": [shown]}])
+
+    problem = answer.json()
+    assert (answer.status_code, problem["detail"].startswith(begins)) == (status, True), problem
+    assert {error["field"] for error in problem.get("errors", ())} <= {begins.rstrip(": ")}
