@@ -1,5 +1,8 @@
 """Recipes of the papers against what their authors published: rates, batches, lengths, optimisers."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 
 from lexiseg_train.methods.tcl.recipe import TclRecipe
@@ -79,17 +82,84 @@ def test_photographs_are_varied_as_by_tcl_and_groupvit() -> None:
     assert (erasing.probability, erasing.per_pixel, erasing.max_count) == (0.25, True, 1)
 
 
-@pytest.mark.parametrize(
-    ("name", "left_out"),
-    [
-        ("tcl-no-area", {"area", "negative_area"}),
-        ("tcl-no-variation", {"image_variation", "mask_variation"}),
-        ("tcl-no-image-contrast", {"image_contrast"}),
-        ("tcl-no-feature-contrast", {"feature_contrast"}),
-    ],
-)
-def test_an_ablation_of_tcl_leaves_out_its_losses_and_nothing_else(name: str, left_out: set[str]) -> None:
-    ablation, whole = read_as(TclRecipe, name), read_as(TclRecipe, "tcl")
+# What papers and released code state, and what docs/training-methods.md calls ours, beside rates and batches.
+STATED: dict[str, dict[str, Any]] = {
+    "tcl": {
+        "pairs": ["cc3m", "cc12m"], "steps": 50_001, "seed": 0, "precision": "float16", "micro_batch": 64,
+        "decay_rule": "all-but-vectors", "selection": [],
+        "loss.image_contrast": 0.1, "loss.feature_contrast": 0.1, "loss.area": 0.4, "loss.negative_area": 0.4,
+        "loss.image_variation": 1.0, "loss.mask_variation": 1.0, "loss.own_share": 0.4, "loss.other_share": 0.0,
+    },
+    "s-seg": {
+        "pairs": ["cc3m", "cc12m", "redcaps"], "decay_rule": "all-but-vectors", "backbone": None,
+        "masks.tower": "dino_vits8", "masks.k": 8, "masks.iterations": 10, "masks.unit_length": True, "masks.repeat": 1,
+        "loss.masks": 1.0, "loss.contrast": 1.0, "loss.earlier_layers": 1.0,
+        "loss.mask_losses.focal": 20.0, "loss.mask_losses.dice": 1.0,
+        "loss.mask_losses.alpha": 0.25, "loss.mask_losses.gamma": 2.0,
+        "network.backbone": "swin_small_patch4_window7_224", "network.drop_path": 0.3, "network.n_queries": 64,
+        "network.mask_width": 256, "network.decoder_layers": 6, "network.dropout": 0.1, "network.text_layers": 12,
+        "network.text_width": 256, "network.embedding": 256, "network.projector_hidden": 4096,
+        "network.pooling": "mean_then_project",
+    },
+    "s-seg-plus": {
+        "steps": 160_000, "warmup_steps": 1500, "weight_decay": 0.05, "learning_rate": 1e-4, "helper": 0.4,
+        "phases": [{"after": 0.0, "crop": 512, "global_batch": 16}], "split": "train", "zoom": [0.5, 2.0],
+    },
+    "unpair-seg-masks": {
+        "sets": ["sa-1b"], "steps": 110_000, "seed": 42, "decay_rule": "all-but-norms-and-embeddings",
+        "architecture": "convnext_large_d_320", "clip_tag": "laion2b_s29b_b131k_ft_soup", "matching": "released",
+        "size.width": 256, "size.heads": 8, "size.encoder_layers": 6, "size.encoder_feed_forward": 1024,
+        "size.decoder_layers": 9, "size.decoder_feed_forward": 2048,
+        "crops.scale": [0.8, 1.2], "crops.mirrored": 0.5, "crops.colours": True, "crops.min_share": 1e-4,
+        "crops.max_share": 0.8, "crops.objects": 40,
+        "prompts.grid": 10, "prompts.boxes": 16, "prompts.several": 16, "prompts.points": 3,
+        "points.points": 12_544, "points.oversample": 3.0, "points.importance": 0.75,
+    },
+    "unpair-seg-align": {
+        "steps": 22_000, "decay_rule": "all-but-norms-and-embeddings", "momentum": 0.999, "regions": 100,
+        "phases": [{"after": 0.0, "crop": 896, "global_batch": 56}], "text": "a photo of a {}.",
+        "matching.sizes": [896, 1024], "matching.adapter_share": 0.5, "adapter.width": 256, "adapter.blocks": 2,
+        "proposals.grid": 20, "proposals.quality": 0.619, "proposals.rule.overlap": 0.5, "proposals.rule.inside": 0.7,
+    },
+}  # fmt: skip
+ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "tcl-no-area": ("tcl", {"loss.area": 0.0, "loss.negative_area": 0.0}),
+    "tcl-no-variation": ("tcl", {"loss.image_variation": 0.0, "loss.mask_variation": 0.0}),
+    "tcl-no-image-contrast": ("tcl", {"loss.image_contrast": 0.0}),
+    "tcl-no-feature-contrast": ("tcl", {"loss.feature_contrast": 0.0}),
+    "s-seg-12m": ("s-seg", {"pairs": ["cc12m"], "steps": 87_891, "warmup_steps": 5859}),
+    "s-seg-15m": ("s-seg", {"pairs": ["cc3m", "cc12m"], "steps": 109_863, "warmup_steps": 7324}),
+    "s-seg-no-masks": ("s-seg", {"loss.masks": 0.0}),
+    "s-seg-no-earlier-layers": ("s-seg", {"loss.earlier_layers": 0.0}),
+    "unpair-seg-align-one-scale": ("unpair-seg-align", {"matching.sizes": [896]}),
+    "unpair-seg-align-by-clip": ("unpair-seg-align", {"matching.adapter_share": 0.0}),
+}
 
-    assert ablation.model_copy(update={"loss": whole.loss, "out": whole.out, "recipe": "tcl"}) == whole
-    assert ablation.loss == whole.loss.model_copy(update=dict.fromkeys(left_out, 0.0))
+
+def settings_of(name: str) -> dict[str, Any]:
+    """All settings of a recipe, nested ones by dotted names."""
+
+    def flat(values: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+        for key, value in values.items():
+            yield from flat(value, f"{above}{key}.") if isinstance(value, dict) and value else [(above + key, value)]
+
+    return dict(flat(read_as(RunRecipe, name).model_dump(mode="json")))
+
+
+@pytest.mark.parametrize("name", STATED)
+def test_settings_are_those_that_were_published_or_named_as_ours(name: str) -> None:
+    settings = settings_of(name)
+
+    assert {key: settings[key] for key in STATED[name]} == STATED[name]
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_changes_its_settings_and_nothing_else(name: str) -> None:
+    whole, changes = ABLATIONS[name]
+    before, after = settings_of(whole), settings_of(name)
+
+    assert {key: after[key] for key in after if after[key] != before[key]} == {
+        **changes,
+        "out": f"runs/{name}",
+        "recipe": name,
+    }

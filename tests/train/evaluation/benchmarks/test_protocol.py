@@ -43,6 +43,19 @@ def test_a_protocol_sets_size_and_windows_of_a_method_that_has_them() -> None:
     assert seen.settings == {"kp_weight": 0.3, "window": 224, "stride": 112}
 
 
+EIGHT = ("voc21", "voc20", "context60", "context59", "coco-object", "coco-stuff", "cityscapes", "ade20k")
+
+
+@pytest.mark.parametrize("dataset", EIGHT)
+def test_tcl_sees_each_of_its_eight_sets_alike_and_renames_no_class(dataset: str) -> None:
+    rule = protocol("tcl").rule(dataset)
+
+    assert rule.sight is not None
+    assert (rule.sight.short_side, rule.sight.long_side, rule.sight.window, rule.sight.stride) == (448, 2048, 448, 224)
+    assert rule.threshold == ("own" if benchmark(dataset).background else None)
+    assert (rule.queries, rule.background) == ({}, [])
+
+
 def test_trident_has_its_authors_thresholds_for_each_data_set() -> None:
     rule = protocol("trident").rule("cityscapes")
 

@@ -9,9 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.clip.images import normalise
 from lexiseg_model.methods.unpair_seg.network import CLIP
 from lexiseg_model.segmenter import prompts_of
 from lexiseg_model.types import Prompt
+from lexiseg_train.methods.unpair_seg.criterion import drawn_on, match_paired, prompt_losses
 from lexiseg_train.methods.unpair_seg.masks_trainer import MasksTrainer, publish_masks
 from lexiseg_train.methods.unpair_seg.recipe import (
     CropSettings,
@@ -82,6 +84,25 @@ def test_prompts_are_on_the_objects_that_they_are_for(data: Path, tmp_path: Path
             x, y = points.long().unbind(-1)
             assert torch.equal(objects[which, y, x] > 0, positive)
             assert positive[0]
+
+
+def test_every_prediction_of_the_decoder_has_a_loss_by_the_matches_of_the_last(data: Path, tmp_path: Path) -> None:
+    prompts = PromptSettings(grid=0, boxes=3, several=0)
+    trainer = MasksTrainer(recipe_for(data, tmp_path, prompts=prompts, precision="float32"))
+    batch, predictor = first_batch(trainer), trainer.network.predictor
+    features = trainer.network.features(trainer.trunk(normalise(batch.images, "clip")).stages)
+    prompt = predictor.prompt_encoder.boxes(batch.boxes, features.masks, (SIDE, SIDE))
+    *earlier, last = predictor.every_layer(features, prompt)
+    targets = [objects[which] for objects, which in zip(batch.targets, batch.boxed, strict=True)]
+    torch.manual_seed(1)
+    draw = drawn_on(torch.device("cpu"))
+    each = prompt_losses([last, *earlier], targets, match_paired(last.masks, targets), draw, trainer.recipe.points)
+
+    torch.manual_seed(1)
+    loss = trainer._loss(batch)
+
+    assert len(each) == trainer.recipe.size.decoder_layers + 1
+    torch.testing.assert_close(loss, torch.stack([losses.weighted for losses in each]).sum())
 
 
 def test_everything_but_the_tower_is_trained(data: Path, tmp_path: Path) -> None:

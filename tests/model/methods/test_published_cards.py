@@ -1,0 +1,62 @@
+"""Cards of the three papers against what was published, and what docs/training-methods.md calls ours."""
+
+from typing import Any
+
+import pytest
+
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.catalogue.weights import settings_of
+from lexiseg_model.masks.pamr import PamrSettings
+from lexiseg_model.methods.s_seg.settings import SSegSettings
+from lexiseg_model.methods.tcl.blend import KP_SCALE, KP_THRESHOLD, TclSettings
+from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
+from lexiseg_model.types import StrictModel
+
+STATED: dict[str, tuple[type[StrictModel], dict[str, Any]]] = {
+    "tcl": (
+        TclSettings,
+        {
+            "architecture": "ViT-B-16", "window": 448, "stride": 224, "templates": "tcl9", "kp_weight": 0.3,
+            "background": 0.5, "background_pamr": 0.4,
+        },
+    ),
+    "s-seg": (
+        SSegSettings,
+        {
+            "backbone": "swin_small_patch4_window7_224", "n_queries": 64, "mask_width": 256, "decoder_layers": 6,
+            "text_layers": 12, "text_width": 256, "embedding": 256, "projector_hidden": 4096,
+            "pooling": "mean_then_project", "templates": "simple", "combination": "mean", "background": 0.95,
+        },
+    ),
+    "unpair-seg": (
+        UnpairSegSettings,
+        {
+            "architecture": "convnext_large_d_320", "padding": "square", "templates": "vild14", "logit_scale": None,
+            "proposals": {
+                "grid": 20, "points_per_pass": 100, "quality": 0.619, "rule": {"overlap": 0.5, "inside": 0.7},
+            },
+            "cleaning": {"stability": 0.92, "specks": 64},
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STATED)
+@pytest.mark.parametrize("of_card", [True, False], ids=["card", "defaults"])
+def test_settings_are_those_that_were_published_or_named_as_ours(name: str, of_card: bool) -> None:
+    kind, stated = STATED[name]
+
+    settings = settings_of(catalogue.find(name).card, kind) if of_card else kind()
+
+    assert settings.model_dump(mode="json", include=set(stated)) == stated
+
+
+def test_tcls_refinement_and_clips_own_masks_have_its_constants() -> None:
+    assert PamrSettings() == PamrSettings(iterations=10, dilations=(1, 2, 4, 8, 12, 24))
+    assert (KP_THRESHOLD, KP_SCALE) == (0.25, 10.0)
+
+
+def test_unpair_seg_merges_segments_by_the_configurations_thresholds() -> None:
+    panoptic = catalogue.find("unpair-seg").card.panoptic
+
+    assert (panoptic.source, panoptic.score, panoptic.overlap) == ("proposals", 0.7, 0.4)
