@@ -130,7 +130,7 @@ def test_boxes_are_punished_as_in_the_reference() -> None:
     assert_losses("crit_box", found)
 
 
-def vectors(kind: str, counts: tuple[int, int]) -> list[Tensor]:
+def vectors(kind: str, counts: tuple[int, ...]) -> list[Tensor]:
     return [
         torch.from_numpy(golden_inputs.unit_vectors(SEED, f"uni/align/{kind}{image}", n, 32))
         for image, n in enumerate(counts)
@@ -151,3 +151,19 @@ def test_regions_find_their_entities_and_are_drawn_to_them_as_in_the_reference()
 
     assert share == pytest.approx(0.25, abs=1e-5)
     assert_close(alignment.alignment_loss(vectors("adapter", (6, 4)), texts, pairs), "align_loss", golden.LOSSES)
+
+
+@pytest.mark.parametrize(("step", "share"), [(0, 0.05), (4, 0.25), (9, 0.5)])
+def test_the_adapters_share_in_matching_grows_from_the_first_step_to_the_last(step: int, share: float) -> None:
+    assert alignment.adapter_share(step, 10, AlignmentSettings()) == pytest.approx(share)
+
+
+def test_an_entitys_probability_is_the_mean_of_the_softmaxes_at_each_size() -> None:
+    sizes, [texts] = [each * 3 for size in ("clip", "target") for each in vectors(size, (6,))], vectors("text", (4,))
+
+    found = alignment.entity_probabilities(sizes, 2 * texts, 20.0)
+
+    units = [size.double().numpy() / np.linalg.norm(size, axis=1, keepdims=True) for size in sizes]
+    raised = [np.exp(20 * unit @ texts.double().numpy().T) for unit in units]
+    expected = sum(each / each.sum(1, keepdims=True) for each in raised) / 2
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
