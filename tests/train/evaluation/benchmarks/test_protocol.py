@@ -56,6 +56,14 @@ def test_tcl_sees_each_of_its_eight_sets_alike_and_renames_no_class(dataset: str
     assert (rule.queries, rule.background) == ({}, [])
 
 
+def test_s_segs_thresholds_are_groupvits() -> None:
+    thresholds = {
+        name: protocol("s-seg").rule(name).threshold for name in ("voc21", "context60", "coco-object", "voc20")
+    }
+
+    assert thresholds == {"voc21": 0.95, "context60": 0.35, "coco-object": 0.95, "voc20": None}
+
+
 def test_trident_has_its_authors_thresholds_for_each_data_set() -> None:
     rule = protocol("trident").rule("cityscapes")
 
