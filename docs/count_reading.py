@@ -29,6 +29,12 @@ PARTS = {
         f"{MODEL}/catalogue/store.py",  # object stores
         *(f"{COMMANDS}/serving/{each}.py" for each in ("trainer", "training_run")),
     ),
+    # Classes learned from reviewed pictures: a request with a `head` gets them by `gateway.use_case.Taught`.
+    "heads": (
+        *(f"{SERVICE}/gateway/{each}" for each in ("heads", "rest/head_routes.py", "rest/uploads.py")),
+        f"{SERVICE}/gateway/uploaded_archive.py",
+        *(f"{MODEL}/{each}.py" for each in ("files/sandbox", "vocabulary/solving")),
+    ),
     # Commands on files, other tools' protocols, and what makes the page's graphs: no server imports them.
     "tools": (
         *(f"{SERVICE}/{each}" for each in ("adapters", "commands", "web", "cli.py", "in_process.py")),

@@ -25,6 +25,7 @@ from lexiseg_model.vocabulary.packed import Layout, pack, unpack
 MAX_CLASSES = 128  # of a head
 MAX_PICTURES = 500  # of a head
 MAX_CELLS = 512  # of a lesson
+MAX_TEXT = 10.0  # logits by words count up to here
 MAX_WEIGHT = 2.0**20  # of a direction, far above what is learned: its products stay finite
 UNKNOWN = -1  # a label in LabelledPicture: not looked at
 

@@ -16,11 +16,18 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import TeachingError
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel.library import Learnt
-from lexiseg_model.vocabulary.heads import UNKNOWN, Head, Lesson, TaughtClass, require_classes, require_lessons
+from lexiseg_model.vocabulary.heads import (
+    MAX_TEXT,
+    UNKNOWN,
+    Head,
+    Lesson,
+    TaughtClass,
+    require_classes,
+    require_lessons,
+)
 
 STRENGTH = 2.2  # of the ridge, in variances of each feature; divided by the number of pictures
 SCALE = 10.0  # logits between a class and the others, where the cells fit it exactly
-MAX_TEXT = 10.0  # logits by words count up to here
 WORDS_PICTURES = 10  # pictures from which a class's words count for half
 # Pictures from which what is learned counts for half, beside words (infinite: words alone); also in teach.c.
 HALVES = 0.0, 0.5, 1.0, 2.0, 4.0

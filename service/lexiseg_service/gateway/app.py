@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Container
+from collections.abc import AsyncIterator, Container, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
 from importlib.metadata import version
@@ -16,8 +16,7 @@ from starlette.types import Lifespan
 
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.admission.limits import ClientLimits
-from lexiseg_service.gateway.heads.collection import open_heads
-from lexiseg_service.gateway.parts import Part, joined
+from lexiseg_service.gateway.parts import Part, Running, joined
 from lexiseg_service.gateway.rest import (
     data_routes,
     export_routes,
@@ -55,8 +54,8 @@ DESCRIPTION = "Send an image and words, get masks: open-vocabulary segmentation.
 
 
 def parts_of_gateway() -> tuple[Part, ...]:
-    """Those that are installed, and trainings."""
-    return (*joined(), training_routes.PART)
+    """Those that are installed, heads, and trainings."""
+    return (*joined(), head_routes.PART, training_routes.PART)
 
 
 def create_app(
@@ -86,7 +85,7 @@ def create_app(
     access = AccessControl.of_settings(settings, metrics, limits)
     vocabularies = open_vocabularies(settings, metrics)
     metrics.held("vocabularies", lambda: vocabularies.nbytes)
-    use_case = UseCase(backend, vocabularies, settings, fetcher, access.fetched, open_heads(settings, metrics))
+    use_case = UseCase(backend, vocabularies, settings, fetcher, access.fetched)
     video = VideoService(use_case, settings, metrics, access)
     streams = OpenStreams(video, settings, access.streams)
     parts = {part.name: part.open(settings, use_case, access, metrics) for part in parts_of_gateway()}
@@ -112,18 +111,26 @@ def create_app(
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies
     open_paths = middleware.OPEN_PATHS if settings.metrics_need_key else middleware.OPEN_PATHS | {middleware.METRICS}
-    app.add_middleware(middleware.Guard, settings=settings, access=access, open_paths=open_paths, clock=bodies)
-    _add_outer_middleware(app, settings, metrics, tracing)
+    _add_middleware(app, access, open_paths, bodies, tracing)
     app.state.describing = asyncio.Lock()
     app.openapi = cache(partial(described, app, open_paths, keys_needed=access.keys.needed))  # type: ignore[method-assign]
     return app
+
+
+def _uploads(settings: Settings, parts: Mapping[str, Running | None]) -> dict[str, int]:
+    """Bytes of the archives that parts take in forms, by their paths."""
+    return {
+        f"/{part.name}": part.max_upload(settings)
+        for part in parts_of_gateway()
+        if part.max_upload is not None and parts[part.name] is not None
+    }
 
 
 @asynccontextmanager
 async def _running(app: FastAPI) -> AsyncIterator[None]:
     """Start what answers, and close it in the opposite order."""
     state = app.state
-    stores = [state.vocabularies.store, *state.use_case.teaching.stores]
+    stores = state.use_case.stores
     for store in stores:
         await store.start()
     await state.backend.start()
@@ -146,11 +153,22 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     await state.client_limits.close()
 
 
-def _add_outer_middleware(app: FastAPI, settings: Settings, metrics: Metrics, tracing: Tracing | None) -> None:
-    """What surrounds the guard, from the inside out."""
+def _add_middleware(
+    app: FastAPI,
+    access: AccessControl,
+    open_paths: frozenset[str],
+    bodies: middleware.BodyClock,
+    tracing: Tracing | None,
+) -> None:
+    """What surrounds the routes, from the inside out."""
+    settings: Settings = app.state.settings
+    uploads = _uploads(settings, app.state.parts)
+    app.add_middleware(
+        middleware.Guard, settings=settings, access=access, open_paths=open_paths, clock=bodies, uploads=uploads
+    )
     app.add_middleware(middleware.WebPages, settings=settings)
     app.add_middleware(middleware.Compression)
-    app.add_middleware(middleware.RequestFrame, metrics=metrics, tracing=tracing)
+    app.add_middleware(middleware.RequestFrame, metrics=app.state.metrics, tracing=tracing)
     if settings.cors_origins:  # outermost: a browser shows its page no response without these headers
         app.add_middleware(
             CORSMiddleware,
@@ -178,7 +196,6 @@ def with_routes(lifespan: Lifespan[FastAPI] | None = None) -> FastAPI:
     versioned = [
         routes.router,
         vocabulary_routes.router,
-        head_routes.router,
         stream_routes.router,
         *(part.router for part in parts_of_gateway()),
         data_routes.router,

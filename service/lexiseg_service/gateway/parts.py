@@ -43,6 +43,7 @@ class Part(NamedTuple):
     router: APIRouter
     schemas: Sequence[type[BaseModel]]  # of bodies that the routes read by themselves
     open: Callable[[Settings, UseCase, AccessControl, Metrics], Running | None]  # None: switched off
+    max_upload: Callable[[Settings], int] | None = None  # bytes of the archive in a form that POST takes; None: no form
 
 
 @cache

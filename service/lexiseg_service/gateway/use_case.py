@@ -12,17 +12,16 @@ from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from lexiseg_model.errors import UnknownModelError
-from lexiseg_model.types import ModelCard, ModelName, Prompt, Task, Vocabulary
+from lexiseg_model.types import ClassEntry, ModelCard, ModelName, Prompt, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.by_example import ExampleDesk
-from lexiseg_service.gateway.heads.collection import Heads
-from lexiseg_service.gateway.heads.teaching import Teaching
 from lexiseg_service.gateway.image_requests import Images
 from lexiseg_service.gateway.phrases import answer_by_kind
+from lexiseg_service.gateway.stores import Store
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
@@ -44,6 +43,36 @@ _FIRST_HOLD: ContextVar[Hold | None] = ContextVar("first_hold", default=None)
 PASSED_ON = ("mask", "overlay", "confidence", "refine", "threshold", "doubtful", "max_side", "simplify", "language")
 
 
+class LearnedClasses(NamedTuple):
+    """Classes of a head, the card of the model that they were learned for, and its name with its version."""
+
+    classes: tuple[ClassEntry, ...]
+    card: ModelCard
+    model: str
+
+
+class Taught(Protocol):
+    """What questions name as `head`; `gateway/heads` keeps it."""
+
+    async def learned(self, head: str, model: str | None, caller: Caller) -> LearnedClasses:
+        """The classes of a head, for a question that may name a model, too.
+
+        Raises:
+            SwitchedOff, UnknownHead: there is no such head.
+            InvalidValue: it was taught on another model.
+            ModelChanged: its model is not served any more, or has other weights.
+        """
+        ...
+
+    async def pinned(self, question: Question, caller: Caller) -> Question:
+        """A question that is asked again and again, with the version of its head: its classes must stay the same.
+
+        Raises:
+            SwitchedOff, UnknownHead: there is no such head.
+        """
+        ...
+
+
 class UseCase:
     """The operations of a gateway, independent of the protocol.
 
@@ -53,7 +82,10 @@ class UseCase:
         settings: limits, deadline and default model.
         fetcher: fetches images by URL; None: that of the settings, which may refuse them.
         fetched_bytes: bounds the bytes of fetched images in memory; None: no bound.
-        heads: taught classes by name; None: they are switched off.
+
+    Attributes:
+        taught: set by the part that keeps heads, before the first question.
+        stores: what is kept outside this process.
     """
 
     def __init__(
@@ -63,7 +95,6 @@ class UseCase:
         settings: Settings,
         fetcher: UrlFetcher | None = None,
         fetched_bytes: Shares | None = None,
-        heads: Heads | None = None,
     ) -> None:
         self.backend = backend
         self.in_flight = 0  # requests of `segment`
@@ -75,9 +106,10 @@ class UseCase:
         self._fetcher = fetcher
         self._fetched_bytes = fetched_bytes
         self.headers = HeaderReader(settings.limits)
-        images = Images(self.fetch_url, self.headers)
-        self._desk = ExampleDesk(backend.exemplify, settings.limits, images)
-        self.teaching = Teaching(heads, backend, settings, images, self._origin, self._card)
+        self.images = Images(self.fetch_url, self.headers)
+        self._desk = ExampleDesk(backend.exemplify, settings.limits, self.images)
+        self.taught: Taught
+        self.stores: list[Store] = [vocabularies.store]
 
     async def segment(self, question: Question, image: ImageSource, caller: Caller) -> WorkerAnswer:
         """Check a question and the header of its image, and send it to a worker.
@@ -114,8 +146,8 @@ class UseCase:
             ServiceError: of other kinds, about the image, the examples or the head.
         """
         began, limits = time.monotonic(), self._settings.limits
-        head = None if question.head is None else await self.teaching.heads.find(question.head, caller.owner)
-        card, model = self._model(question) if head is None else self.teaching.model_of(head, question.model)
+        head = None if question.head is None else await self.taught.learned(question.head, question.model, caller)
+        card, model = self._model(question) if head is None else (head.card, head.model)
         task = question.task or ("prompt" if question.prompts else "semantic")
         self._check_task(task, card)
         if question.simplify and question.mask != "polygon":
@@ -127,7 +159,7 @@ class UseCase:
             prompts = await off_event_loop(bytes_of_points(question.prompts or ()), resolving)
         vocabulary = resolve(question, limits, None if named is None else named.vocabulary)
         content = image.content if image.url is None else await self.fetch_url(image.url, caller.client)
-        origin = self._origin(caller, began)
+        origin = self.origin(caller, began)
         header, image_id = None, image.id
         if content is not None:
             header, image_id = await self.headers.identify(content, caller.client, origin["deadline"])
@@ -151,7 +183,7 @@ class UseCase:
             request = await self._desk.with_examples(request, examples)
         if head is None:
             return request
-        return replace(request, vocabulary=with_learned(request.vocabulary, head.entries, limits))
+        return replace(request, vocabulary=with_learned(request.vocabulary, head.classes, limits))
 
     async def stored_form(self, class_list: VocabularyInput, caller: Caller) -> VocabularyInput:
         """The class list as it is stored: each example image is replaced by a small picture inside the list.
@@ -162,10 +194,10 @@ class UseCase:
         if not has_examples(class_list.classes):
             return class_list
         model = find_card(self._settings.default_model, self.backend.cards()).name
-        request = WorkerRequest(None, Vocabulary(()), model, **self._origin(caller, time.monotonic()))
+        request = WorkerRequest(None, Vocabulary(()), model, **self.origin(caller, time.monotonic()))
         return await self._desk.stored_form(class_list, request)
 
-    def _origin(self, caller: Caller, began: float) -> dict[str, Any]:
+    def origin(self, caller: Caller, began: float) -> dict[str, Any]:
         """The fields of a request about its sender, and its deadline."""
         return {
             "deadline": began + min(self._settings.deadline_seconds, caller.seconds),
@@ -192,8 +224,7 @@ class UseCase:
     def health(self) -> Health:
         """Health of the backend, with everything of the gateway that is degraded."""
         health = self.backend.health()
-        stores = [self._vocabularies.store, *self.teaching.stores]
-        degraded = filter(None, [store.degraded() for store in stores])
+        degraded = filter(None, [store.degraded() for store in self.stores])
         return replace(health, degraded=(*health.degraded, *degraded))
 
     async def fetch_url(self, url: str, client: str) -> bytes:
@@ -255,7 +286,8 @@ class UseCase:
         who = f"{task}: {', '.join(able)}" if able else f"no model here has the task {task}"
         raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name} ({who})")
 
-    def _card(self, name: str | None) -> ModelCard:
+    def card(self, name: str | None) -> ModelCard:
+        """The card of NAME or NAME@VERSION, or of the default model; raises as `find_card`."""
         return find_card(name, self.backend.cards())
 
     def _described(self, card: ModelCard) -> dict[str, Any]:

@@ -21,8 +21,7 @@ from lexiseg_model.kernel import library
 from lexiseg_model.kernel.library import Sampled
 from lexiseg_model.methods.tiny.network import DECODER, TEACHING
 from lexiseg_model.segmenter import LearnedClasses
-from lexiseg_model.vocabulary.heads import MAX_CELLS, UNKNOWN, LabelledPicture, Lesson
-from lexiseg_model.vocabulary.solving import MAX_TEXT
+from lexiseg_model.vocabulary.heads import MAX_CELLS, MAX_TEXT, UNKNOWN, LabelledPicture, Lesson
 
 MAPS = ("decoded", "middle")  # of the features: [128, H/4, W/4] and [120, H/16, W/16]
 SIZE = TEACHING

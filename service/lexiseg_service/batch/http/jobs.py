@@ -131,7 +131,7 @@ class Jobs:
             raise UrlFetchOff(
                 "urls: LEXISEG_URL_NETWORKS names no host, so no image is fetched by URL; send an archive"
             )
-        asked_question = await self._use_case.teaching.pinned(asked.question, caller)
+        asked_question = await self._use_case.taught.pinned(asked.question, caller)
         question = stored(asked_question)
         if asked.webhook is not None:
             await self._webhooks.check(asked.webhook.url)

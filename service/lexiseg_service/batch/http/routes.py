@@ -174,4 +174,4 @@ def _opened(settings: Settings, use_case: UseCase, access: AccessControl, metric
     return Jobs(settings, use_case, access, metrics) if settings.jobs else None
 
 
-PART = Part(NAME, router, [JobInput], _opened)
+PART = Part(NAME, router, [JobInput], _opened, lambda settings: settings.archive_bytes)

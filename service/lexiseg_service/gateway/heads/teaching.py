@@ -1,4 +1,7 @@
-"""Create and change heads: classes, pictures -> model -> lessons by workers -> solved head in the store."""
+"""Create and change heads, and give questions what they have learned.
+
+classes, pictures -> model -> lessons by workers -> solved head in the store -> `UseCase.taught`
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,21 @@ from typing import Any, BinaryIO
 from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.types import ModelCard, ModelName, Vocabulary
 from lexiseg_service.errors import InvalidValue, ModelChanged, SwitchedOff, UnknownModel
-from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.heads.archive import ArchiveDesk
-from lexiseg_service.gateway.heads.collection import OFF, Change, Heads
+from lexiseg_service.gateway.heads.collection import OFF, Change, Heads, open_heads
 from lexiseg_service.gateway.heads.export import ImportedHead
 from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.gateway.heads.lessons import LessonDesk, classes_of, pictures_of, with_classes_of
 from lexiseg_service.gateway.heads.schemas import HeadInput
 from lexiseg_service.gateway.image_requests import Images
 from lexiseg_service.gateway.preconditions import UNCONDITIONAL, Preconditions
-from lexiseg_service.gateway.stores import Store
+from lexiseg_service.gateway.use_case import LearnedClasses, UseCase
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 
 Origin = Callable[[Caller, float], dict[str, Any]]
 
@@ -63,18 +67,31 @@ class Teaching:
             raise SwitchedOff(OFF)
         return self._heads
 
-    @property
-    def stores(self) -> list[Store]:
-        """Where heads are kept; none if they are switched off."""
-        return [] if self._heads is None else [self._heads.store]
+    @classmethod
+    def opened(cls, settings: Settings, use_case: UseCase, _access: AccessControl, metrics: Metrics) -> Teaching | None:
+        """That of the settings, by which questions find heads; None: heads are switched off."""
+        heads = open_heads(settings, metrics)
+        use_case.taught = teaching = cls(
+            heads, use_case.backend, settings, use_case.images, use_case.origin, use_case.card
+        )
+        if heads is None:
+            return None
+        use_case.stores.append(heads.store)
+        return teaching
 
-    async def delete_all(self, caller: Caller) -> int:
+    async def start(self) -> None:
+        """Nothing goes on between requests; the gateway opens its stores itself."""
+
+    async def close(self) -> None:
+        """As `start`."""
+
+    async def remove_all(self, caller: Caller) -> int:
         """Delete all heads that the caller's key made, without keys all; returns their number.
 
         Raises:
             NotReady: the store takes no writes now.
         """
-        return 0 if self._heads is None else await self._heads.delete_all(caller.owner)
+        return await self.heads.delete_all(caller.owner)
 
     async def teach(
         self,
@@ -135,28 +152,20 @@ class Teaching:
         return await self.heads.change(name, caller.owner, change, is_new=False)
 
     async def pinned(self, question: Question, caller: Caller) -> Question:
-        """A question that is asked again and again, with the version of its head: its classes must stay the same.
-
-        Raises:
-            SwitchedOff, UnknownHead: there is no such head.
-        """
+        """As `Taught.pinned`."""
         if question.head is None:
             return question
         head = await self.heads.find(question.head, caller.owner)
         return question.model_copy(update={"head": head.exact_name})
 
-    def model_of(self, head: NamedHead, named: str | None) -> tuple[ModelCard, str]:
-        """The card of a head's model, and the model's name with its version, for a question that may name a model, too.
-
-        Raises:
-            InvalidValue: it names another model.
-            ModelChanged: the model is not served any more, or has other weights.
-        """
-        card = self._card_of(head, named)
-        if self._backend.digest(head.model) not in (None, head.solved.digest):
-            weights = f"other weights of {head.model} than are served now"
-            raise ModelChanged(f"head: {head.name!r} was taught on {weights}; send its pictures again")
-        return card, head.model
+    async def learned(self, head: str, model: str | None, caller: Caller) -> LearnedClasses:
+        """As `Taught.learned`."""
+        found = await self.heads.find(head, caller.owner)
+        card = self._card_of(found, model)
+        if self._backend.digest(found.model) not in (None, found.solved.digest):
+            weights = f"other weights of {found.model} than are served now"
+            raise ModelChanged(f"head: {found.name!r} was taught on {weights}; send its pictures again")
+        return LearnedClasses(found.entries, card, found.model)
 
     def _card_of(self, head: NamedHead, named: str | None) -> ModelCard:
         card = self._card(head.name, head.model)

@@ -15,7 +15,6 @@ from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.parts import Running
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.routes import as_json, caller_of
-from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 
 logger = structlog.get_logger("lexiseg.data")
@@ -46,10 +45,8 @@ async def delete_data(request: Request) -> Response:
     caller, state = caller_of(request), request.app.state
     parts: Mapping[str, Running | None] = state.parts
     vocabularies: Vocabularies = state.vocabularies
-    use_case: UseCase = state.use_case
     kinds: dict[str, Callable[[Caller], Awaitable[int]] | None] = {
         **{name: None if part is None else part.remove_all for name, part in parts.items()},
-        "heads": use_case.teaching.delete_all,
         "vocabularies": vocabularies.delete_all,
     }
     erased: dict[str, int] = {}

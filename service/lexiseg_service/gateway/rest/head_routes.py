@@ -18,9 +18,12 @@ from lexiseg_service.errors import (
     UnknownHead,
 )
 from lexiseg_service.gateway.heads import export
+from lexiseg_service.gateway.heads.archive import MAX_ARCHIVE_BYTES
 from lexiseg_service.gateway.heads.collection import Heads
 from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.gateway.heads.schemas import EXAMPLE, HeadInput, HeadList, HeadOutput
+from lexiseg_service.gateway.heads.teaching import Teaching
+from lexiseg_service.gateway.parts import Part
 from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.rest import body, uploads
 from lexiseg_service.gateway.rest.openapi import (
@@ -33,7 +36,7 @@ from lexiseg_service.gateway.rest.openapi import (
     problems,
 )
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
-from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of, use_case_of
+from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
 
 router = APIRouter(tags=["heads"])
 Name = Annotated[str, Path(description="name of the head: at most 64 characters of a-z, 0-9 and -", examples=["mugs"])]
@@ -54,7 +57,7 @@ REFUSALS = problems(*OF_SEGMENT, SwitchedOff, NameTaken, ModelChanged, Precondit
 )
 async def create_head(request: Request) -> Response:
     """Create a head from pictures whose objects are labelled; `POST /v1/segment` takes it as `head`."""
-    teaching = use_case_of(request).teaching
+    teaching = _teaching(request)
     _heads(request)  # before an archive is read
     async with uploads.parsed(request, HeadInput, MORE_VALUES) as (asked, archive):
         if asked.name is None:
@@ -117,7 +120,7 @@ async def put_head(
 
     An exported head, as application/octet-stream, replaces the whole head.
     """
-    teaching, caller = use_case_of(request).teaching, caller_of(request)
+    teaching, caller = _teaching(request), caller_of(request)
     preconditions = Preconditions(if_match, if_none_match)
     if body.kind_of(request) == BYTES:
         imported = await export.read(await request.body(), settings_of(request).limits)
@@ -139,8 +142,13 @@ async def delete_head(request: Request, name: Name, if_match: IfMatch = None) ->
     return Response(status_code=204)
 
 
+def _teaching(request: Request) -> Teaching:
+    teaching: Teaching = request.app.state.use_case.taught
+    return teaching
+
+
 def _heads(request: Request) -> Heads:
-    return use_case_of(request).teaching.heads
+    return _teaching(request).heads
 
 
 def _full(head: NamedHead, status: int = 200) -> Response:
@@ -154,3 +162,6 @@ async def _asked(request: Request) -> HeadInput:
 
 
 answer_head(router)
+PART = Part(
+    "heads", router, [HeadInput], Teaching.opened, lambda settings: min(MAX_ARCHIVE_BYTES, settings.archive_bytes)
+)

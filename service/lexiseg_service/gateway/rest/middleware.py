@@ -13,6 +13,7 @@ import asyncio
 import math
 import os
 import time
+from collections.abc import Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
@@ -25,7 +26,6 @@ from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import CrossSite, NotReady, ServiceError, TooLarge, TooSlow, UnknownHost
 from lexiseg_service.gateway.admission.access import HEADERS, AccessControl, Caller, key_of, refuse_repeated, scope_of
-from lexiseg_service.gateway.heads.archive import MAX_ARCHIVE_BYTES
 from lexiseg_service.gateway.rest import pages, problem
 from lexiseg_service.gateway.rest.paths import ADAPTERS, STABLE
 from lexiseg_service.gateway.waits import end_by
@@ -242,7 +242,13 @@ class Guard:
     """
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, access: AccessControl, open_paths: frozenset[str], clock: BodyClock
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        access: AccessControl,
+        open_paths: frozenset[str],
+        clock: BodyClock,
+        uploads: Mapping[str, int],  # bytes of the archive that a form of a path may bring, as it comes onto a disk
     ) -> None:
         limits = settings.limits
         self._app = app
@@ -251,11 +257,7 @@ class Guard:
         self._clock = clock
         # Base64 takes four bytes for three; beside the image there are texts and prompts.
         self._max_bytes = limits.max_image_bytes * 4 // 3 + limits.max_question_bytes
-        # What is written to a disk as it comes.
-        on = [path for path, is_on in (("/jobs", settings.jobs), ("/trainings", settings.trainings)) if is_on]
-        self._uploads = dict.fromkeys(on, settings.archive_bytes + limits.max_question_bytes)
-        if settings.feature_cache_bytes:
-            self._uploads["/heads"] = min(MAX_ARCHIVE_BYTES, settings.archive_bytes) + limits.max_question_bytes
+        self._uploads = {path: nbytes + limits.max_question_bytes for path, nbytes in uploads.items()}
         self._room_seconds = settings.deadline_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

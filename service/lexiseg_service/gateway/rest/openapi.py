@@ -25,7 +25,6 @@ from lexiseg_service.errors import (
     UnknownStream,
     UnknownTraining,
 )
-from lexiseg_service.gateway.heads.schemas import HeadInput
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Problem, Question, StreamInput
 
@@ -264,7 +263,7 @@ def complete(schema: dict[str, Any], more: Iterable[type[BaseModel]]) -> None:
     """Add the component schemas of the hand-written parts and `more`, and drop those of FastAPI's own errors."""
     components = schema["components"]["schemas"]
     components["SegmentForm"] = _flat_form()
-    own: tuple[type[BaseModel], ...] = (JsonRequest, Problem, VocabularyInput, HeadInput, StreamInput, FrameInput)
+    own: tuple[type[BaseModel], ...] = (JsonRequest, Problem, VocabularyInput, StreamInput, FrameInput)
     for model in (*own, *more):
         described = model.model_json_schema(ref_template="#/components/schemas/{model}")
         components |= described.pop("$defs", {})

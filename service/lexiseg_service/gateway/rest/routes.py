@@ -158,9 +158,7 @@ def _features_for(request: Request) -> list[str]:
     """The optional parts of the service that are on, and that the caller may use."""
     state, caller = request.app.state, caller_of(request)
     may_train = caller.admin or not caller.owner
-    is_on = {**state.parts, "heads": use_case_of(request).teaching.stores}
-    is_on["trainings"] = is_on.pop("trainings") if may_train else None  # the last one
-    return [name for name, on in is_on.items() if on]
+    return [name for name, part in state.parts.items() if part is not None and (may_train or name != "trainings")]
 
 
 @router.get(

@@ -135,4 +135,4 @@ def _trainings(request: Request) -> Trainings:
 
 
 answer_head(router)
-PART = Part(NAME, router, [TrainingInput], Trainings.opened)
+PART = Part(NAME, router, [TrainingInput], Trainings.opened, lambda settings: settings.archive_bytes)

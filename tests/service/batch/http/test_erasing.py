@@ -23,7 +23,7 @@ from tests.service.gateway.known_backend import KnownBackend
 from tests.waiting import until
 
 REMOVES: dict[str, tuple[Any, str]] = {
-    "heads": (Teaching, "delete_all"),
+    "heads": (Teaching, "remove_all"),
     "trainings": (Trainings, "remove_all"),
     "vocabularies": (Vocabularies, "delete_all"),
 }

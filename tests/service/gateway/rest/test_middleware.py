@@ -41,7 +41,7 @@ async def take(*sizes: int) -> int:
         statuses.extend([message["status"]] if "status" in message else [])
 
     guard = Guard(
-        reader, Settings(), AccessControl.of_settings(Settings(), Metrics()), frozenset(), middleware.BodyClock()
+        reader, Settings(), AccessControl.of_settings(Settings(), Metrics()), frozenset(), middleware.BodyClock(), {}
     )
     guard._max_bytes = LIMIT
     scope = {"type": "http", "method": "POST", "path": "/segment", "headers": [], "state": {"caller": Caller()}}
