@@ -80,6 +80,17 @@ def test_what_is_accepted_is_found_in_the_pictures_after_it(page: Page) -> None:
     expect(page.locator("#strip .labelled")).to_have_count(2)
 
 
+def test_what_was_learned_stays_in_sight_where_the_panel_is_scrolled(page: Page) -> None:
+    begin(page)
+    page.locator("#kept").scroll_into_view_if_needed()
+
+    accept(page)
+
+    learned(page, 1)
+    expect(page.locator("#learned")).to_be_in_viewport()
+    expect(page.locator("#result")).not_to_be_in_viewport()
+
+
 def test_a_correction_of_a_reviewed_picture_replaces_what_it_taught(page: Page) -> None:
     begin(page)
     with page.expect_request(is_teaching) as first:
