@@ -5,7 +5,7 @@
 import { encoded, partsOf, union, without } from "./masks/changes.js";
 import { stroked } from "./masks/kernel.js";
 import { holds, overlapOf } from "./masks/runs.js";
-import { emit, page, restore, settings, state, tell } from "./page.js";
+import { emit, freshWords, page, restore, settings, state, tell } from "./page.js";
 
 const SAME = 0.5; // IoU from which an object of a new answer is one that was edited before
 const CRUMB = 0.01; // share of a mask; smaller parts are not split off
@@ -16,11 +16,12 @@ export const EMPTY = { segments: [], asked: NO_WORDS, answer: null, notes: [], i
 
 let last = { picture: null, settings: null, text: "" }; // of the newest step
 
-/** Appends a step to a picture's history; `alter` may change the words within it. */
-export function change(picture, doc, alter = () => null) {
+/** Appends a step to a picture's history; all labels of a reviewed picture are asked about from then on. */
+export function change(picture, doc) {
   picture.past.push({ doc: picture.doc, settings: settings() });
   picture.future = [];
-  alter();
+  const labels = doc.isReviewed ? doc.segments.filter(({ label, isGone }) => label && !isGone) : [];
+  state.words = [...state.words, ...freshWords(labels.map(({ label }) => ({ name: label, synonyms: [] })))];
   last = stepOf();
   settle(picture, doc);
 }

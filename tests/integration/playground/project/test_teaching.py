@@ -31,6 +31,15 @@ KEPT = """async () => {
     return (await load()).some(({ taught }) => taught);
 }"""
 
+# No request leaves the page before `release` is called.
+HELD_BACK = """() => {
+    const { send } = XMLHttpRequest.prototype;
+    const released = new Promise((resolve) => (window.release = resolve));
+    XMLHttpRequest.prototype.send = function (content) {
+        released.then(() => this.readyState === XMLHttpRequest.OPENED && send.call(this, content));
+    };
+}"""
+
 
 def is_teaching(request: Request) -> bool:
     return request.method == "PUT" and "/v1/heads/" in request.url
@@ -108,6 +117,39 @@ def test_a_correction_of_a_reviewed_picture_replaces_what_it_taught(page: Page) 
 
     assert pictures_of(second.value) == pictures_of(first.value)
     learned(page, 2)
+
+
+def test_a_new_label_in_a_reviewed_picture_is_found_in_the_others(page: Page) -> None:
+    begin(page)
+    accept(page)
+    learned(page, 1)
+    expect_result(page, f"Found {WORD}.")
+    show(page, "one")
+    page.get_by_role("button", name=f"Correct {WORD}").click()
+
+    page.fill("#label", "doodad")
+    page.press("#label", "Enter")
+
+    expect(page.locator("#learned")).to_contain_text("doodad after 1 more picture")
+    expect(page.locator("#chips")).to_contain_text("doodad")
+    show(page, "two")
+    expect_result(page, "Found doodad.")
+
+
+def test_an_answer_that_comes_after_the_accept_changes_nothing(page: Page) -> None:
+    add_files(page, **ALBUM)
+    page.evaluate(HELD_BACK)
+    add(page, "cup")
+    page.get_by_role("button", name="Label all").click()
+    expect(page.locator("#doing")).to_contain_text("2 of 3")
+
+    accept(page)  # the picture shows none of it, says its user
+    page.evaluate("() => window.release()")
+
+    expect(page.locator("#note")).to_contain_text("3 of 3 pictures are labelled.")
+    expect(page.locator("#strip .labelled")).to_have_count(len(ALBUM) - 1)
+    show(page, "one")
+    expect(page.locator("#segments li")).to_have_count(0)
 
 
 def test_what_is_no_longer_reviewed_teaches_nothing(page: Page) -> None:

@@ -4,7 +4,7 @@ import { opened } from "../decode.js";
 import { EMPTY, NO_WORDS, change, settle, withWords } from "../document.js";
 import * as engine from "../engine/server.js";
 import {
-  $, baseName, drawn, element, emit, freshWords, page, persist, problemOf, queueOf, refusalText, refuse, restore, settings, state, tell, timeOf,
+  $, baseName, drawn, element, emit, page, persist, problemOf, queueOf, refusalText, refuse, restore, settings, state, tell, timeOf,
   withRetry, wordsQuestion,
 } from "../page.js";
 import * as store from "./store.js";
@@ -148,13 +148,11 @@ function go(step, some = strip) {
   return next && show(next);
 }
 
-/** Marks the picture as reviewed, asks about all its labels from now on, and shows the next that is not reviewed. */
+/** Marks the picture as reviewed, and shows the next that is not reviewed. */
 function accept() {
   const { picture } = state;
   if (!picture || state.mode !== "picture") return;
-  const labels = picture.doc.segments.filter(({ label, isGone }) => label && !isGone).map(({ label }) => ({ name: label, synonyms: [] }));
-  const ask = () => (state.words = [...state.words, ...freshWords(labels)]);
-  if (!picture.doc.isReviewed) change(picture, { ...picture.doc, isReviewed: true }, ask); // else the next is still being decoded
+  if (!picture.doc.isReviewed) change(picture, { ...picture.doc, isReviewed: true }); // else the next is still being decoded
   const left = strip.filter(({ doc }) => !doc.isReviewed);
   if ($("doubtful").checked && left.length) return show(left[0]);
   if (go(1, left) || go(-1, left)) return null;
