@@ -31,15 +31,6 @@ KEPT = """async () => {
     return (await load()).some(({ taught }) => taught);
 }"""
 
-# No request leaves the page before `release` is called.
-HELD_BACK = """() => {
-    const { send } = XMLHttpRequest.prototype;
-    const released = new Promise((resolve) => (window.release = resolve));
-    XMLHttpRequest.prototype.send = function (content) {
-        released.then(() => this.readyState === XMLHttpRequest.OPENED && send.call(this, content));
-    };
-}"""
-
 
 def is_teaching(request: Request) -> bool:
     return request.method == "PUT" and "/v1/heads/" in request.url
@@ -136,20 +127,46 @@ def test_a_new_label_in_a_reviewed_picture_is_found_in_the_others(page: Page) ->
     expect_result(page, "Found doodad.")
 
 
-def test_an_answer_that_comes_after_the_accept_changes_nothing(page: Page) -> None:
+def test_a_picture_accepted_before_there_were_words_teaches_nothing_and_stops_nothing(page: Page) -> None:
     add_files(page, **ALBUM)
-    page.evaluate(HELD_BACK)
-    add(page, "cup")
-    page.get_by_role("button", name="Label all").click()
-    expect(page.locator("#doing")).to_contain_text("2 of 3")
+    accept(page)
+    expect(page.locator("#strip .reviewed")).to_have_count(1)
+    drag(page, BOX[:2], BOX[2:])
+    page.fill("#label", WORD)
+    page.press("#label", "Enter")
+    expect(page.locator("#corrected")).to_have_text(WORD)
 
-    accept(page)  # the picture shows none of it, says its user
-    page.evaluate("() => window.release()")
+    accept(page)
 
-    expect(page.locator("#note")).to_contain_text("3 of 3 pictures are labelled.")
-    expect(page.locator("#strip .labelled")).to_have_count(len(ALBUM) - 1)
-    show(page, "one")
-    expect(page.locator("#segments li")).to_have_count(0)
+    learned(page, 1)
+
+
+def test_a_label_in_other_letters_is_the_word(page: Page) -> None:
+    begin(page)
+    page.fill("#label", WORD.title())
+    page.press("#label", "Enter")
+    expect(page.locator("#corrected")).to_have_text(WORD.title())
+
+    accept(page)
+
+    learned(page, 1)
+    expect_result(page, f"Found {WORD}.")
+
+
+def test_a_word_that_was_taken_away_goes_along_under_a_new_name(page: Page) -> None:
+    begin(page)
+    add(page, "submarine")
+    expect_result(page, re.compile("Not found: .*submarine"))
+    accept(page)
+    learned(page, 1)
+    page.get_by_role("button", name="without submarine").click()
+
+    with page.expect_response(lambda answer: is_teaching(answer.request)) as answer:
+        page.fill("#head-name", "gizmos")
+        page.press("#head-name", "Tab")
+
+    assert answer.value.status == 200
+    learned(page, 1)
 
 
 def test_what_is_no_longer_reviewed_teaches_nothing(page: Page) -> None:

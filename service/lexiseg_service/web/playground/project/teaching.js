@@ -45,9 +45,15 @@ function take(head) {
   if (!isSame) emit("learned");
 }
 
+/** The names that were looked for in a document; a picture that was accepted before there were any teaches nothing. */
+function namesOf(doc) {
+  const asked = (JSON.parse(doc.asked)?.classes ?? []).map((one) => one.name ?? one);
+  return [...new Set([...asked, ...(doc.answer?.absent ?? []), ...shownOf(doc).map(({ label }) => label)])].filter(Boolean);
+}
+
 /** Sends what was reviewed, corrected, taken back or erased since the last time, some pictures at a time. */
 async function teach() {
-  const reviewed = all().filter(({ doc }) => doc.isReviewed);
+  const reviewed = all().filter(({ doc }) => doc.isReviewed && namesOf(doc).length);
   const keys = state.head?.keys ?? [];
   const remove = keys.filter((key) => key.startsWith(`${project}.`) && !reviewed.some((one) => keyOf(one) === key));
   const fresh = reviewed.filter((one) => one.taught !== one.doc || !keys.includes(keyOf(one)));
@@ -55,8 +61,9 @@ async function teach() {
   if (!fresh.length && remove.length === keys.length) return forget();
   const some = fresh.slice(0, AT_ONCE).map((picture) => ({ picture, doc: picture.doc }));
   await Promise.all(some.map(({ picture }) => fileOf(picture)));
-  const change = { classes: classesOf(reviewed), pictures: some.map(labelled), remove, ...(!state.head && { model: $("model").value }) };
-  const head = await engine.teach(name, change).catch(refused);
+  const pictures = some.map(({ picture, doc }) => ({ picture, key: keyOf(picture), objects: objectsOf(doc), reviewed: namesOf(doc) }));
+  const change = { classes: classesOf(reviewed), pictures, remove, ...(!state.head && { model: $("model").value }) };
+  const head = await engine.teach(name, change).catch((problem) => refused(problem, some));
   if (!head) return null;
   for (const { picture, doc } of some) save(Object.assign(picture, { taught: doc }));
   if (fresh.length === some.length) return take(head);
@@ -65,10 +72,10 @@ async function teach() {
 }
 
 /** Tells a refusal in the line; after a change of the model, all pictures are sent again. */
-async function refused(problem) {
+async function refused(problem, some) {
   if (problem.status === undefined) throw problem;
   if (problem.type === "model-changed") await forget().then(() => void inTurn(teach));
-  else $("learned").textContent = `Nothing new was learned. ${problem.message}`;
+  else $("learned").textContent = `Nothing new was learned. ${problem.message.replace(/^pictures\.(\d+)/, (_, at) => some[at].picture.name)}`;
 }
 
 async function forget() {
@@ -76,20 +83,13 @@ async function forget() {
   take(null);
 }
 
-/** What to teach: the words, and other labels of reviewed pictures. */
+/** What to teach: the words, and what else was looked for in reviewed pictures. */
 function classesOf(reviewed) {
-  const labels = new Set(reviewed.flatMap(({ doc }) => doc.segments.map(({ label }) => label)));
-  const words = state.words.map(({ name, synonyms }) => ({ name, synonyms }));
-  return [...words, ...[...labels].filter((label) => label && !state.words.some((word) => word.name === label))];
+  const others = freshWords(reviewed.flatMap(({ doc }) => namesOf(doc)).map((name) => ({ name, synonyms: [] })));
+  return [...state.words, ...others].map(({ name, synonyms }) => ({ name, synonyms }));
 }
 
-/** A reviewed picture for the engine: its labelled objects, and the names that were looked for in it. */
-function labelled({ picture, doc }) {
-  const objects = stacked(shownOf(doc)).map(({ label, mask: { size, counts } }) => ({ class: label, mask: { size, counts } }));
-  const asked = (JSON.parse(doc.asked)?.classes ?? []).map((one) => one.name ?? one);
-  const names = new Set([...asked, ...(doc.answer?.absent ?? []), ...objects.map((one) => one.class)].filter(Boolean));
-  return { picture, key: keyOf(picture), objects, reviewed: [...names] };
-}
+const objectsOf = (doc) => stacked(shownOf(doc)).map(({ label, mask: { size, counts } }) => ({ class: label, mask: { size, counts } }));
 
 /** One line: what was learned, on pictures that were left out in turn, and what more would help. */
 function told({ pictures, classes }) {
