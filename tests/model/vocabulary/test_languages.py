@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import LanguageError
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary import languages
-from lexiseg_model.vocabulary.languages import Dictionary, Languages, load_languages
+from lexiseg_model.vocabulary.dictionaries import Dictionary
+from lexiseg_model.vocabulary.languages import Languages, load_languages
 
 CHUNK = 64  # bytes
 GERMAN = {

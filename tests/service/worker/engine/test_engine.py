@@ -5,7 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from lexiseg_labels.answers import AnswerWarning
-from lexiseg_model.vocabulary.languages import Dictionary, Languages
+from lexiseg_model.vocabulary.dictionaries import Dictionary
+from lexiseg_model.vocabulary.languages import Languages
 from lexiseg_service.errors import InvalidValue, NotReady, UndecodableImage
 from lexiseg_service.worker.warnings import TRANSLATED
 from tests.model.vocabulary.test_languages import letters, write_dictionary
