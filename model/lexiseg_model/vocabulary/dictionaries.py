@@ -1,7 +1,8 @@
-"""Dictionaries into English: of FreeDict as dictd has them.
+"""Dictionaries into English: of FreeDict, as dictd has them, and CC-CEDICT.
 
-A pair of files: `NAME.index`, lines of headword, offset and length in base 64 digits (dictd(8)), and `NAME.dict.dz`, a
-gzip file of chunks that can be read alone (dictzip(1)).
+FreeDict's are pairs of files: `NAME.index`, lines of headword, offset and length in base 64 digits (dictd(8)), and
+`NAME.dict.dz`, a gzip file of chunks that can be read alone (dictzip(1)). CC-CEDICT is a text with lines of a word's
+traditional and simplified characters, its sound and its meanings: `馬 马 [ma3] /horse/`.
 """
 
 from __future__ import annotations
@@ -10,26 +11,64 @@ import mmap
 import re
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Protocol
+from unicodedata import normalize
 
 import numpy as np
+from numpy.typing import NDArray
 
 DIGITS = {byte: value for value, byte in enumerate(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")}
 MAX_TRANSLATIONS = 25  # of a word
 NOT_TEXT = re.compile(r"<[^>]*>\w*|\[[^\]]*\]|\((?:[^()]|\([^()]*\))*\)|\{[^}]*\}|/[^/]*/|^\s*\d+\.")
+ACCENTS = re.compile("[\u0300-\u036f]")  # combining ones
+OF_OTHERS = re.compile("CL:|(?:\\w+ )?variant of |see |used in |surname ")  # begin no meanings, but references
 NOTES = ("     ", "see:", "Synonym", "Note:", '"')  # begin lines without translations
 
 
-class Dictionary:
+class Translations(Protocol):
     """The translations of one language's words into English. Thread-safe."""
+
+    def translations(self, word: str) -> list[str]:
+        """The English translations of a word, in the dictionary's order; empty if it does not have the word."""
+        ...
+
+
+class Headwords:
+    """Where the entries of headwords begin, found without regard to case and accents.
+
+    Args:
+        words: of N entries.
+        places: [N] where each begins.
+    """
+
+    def __init__(self, words: Iterable[str], places: NDArray[np.int64]) -> None:
+        hashes = np.fromiter((hash(folded(word)) for word in words), np.int64)
+        by_hash = hashes.argsort(kind="stable")
+        self._hashes, self._places = hashes[by_hash], places[by_hash]
+
+    def places(self, word: str) -> list[int]:
+        """Where the entries may begin whose headword is the word, or has other accents."""
+        key = hash(folded(word))
+        first, last = np.searchsorted(self._hashes, key, "left"), np.searchsorted(self._hashes, key, "right")
+        return [int(place) for place in self._places[first:last]]
+
+
+def folded(word: str) -> str:
+    """A word in lower case and without accents: "Öl" and "OL" are "ol"."""
+    word = word.casefold()
+    return word if word.isascii() else normalize("NFC", ACCENTS.sub("", normalize("NFD", word.replace("œ", "oe"))))
+
+
+class Dictionary:
+    """A dictionary of FreeDict."""
 
     def __init__(self, index: Path) -> None:
         self._index, self._text = _mapped(index), _mapped(index.with_suffix(".dict.dz"))
         lines = self._index[:].splitlines(keepends=True)
-        hashes = np.array([hash(line.partition(b"\t")[0].decode().lower()) for line in lines])
-        by_hash = hashes.argsort(kind="stable")
-        self._hashes, self._lines = hashes[by_hash], np.cumsum([0, *map(len, lines)])[by_hash]  # and where they start
+        words = (line.partition(b"\t")[0].decode() for line in lines)
+        self._headwords = Headwords(words, np.cumsum([0, *map(len, lines)])[:-1])
         # RFC 1952, and its extra field "RA" of dictzip: version, bytes of a chunk before compression, number of chunks.
         (extra,) = struct.unpack_from("<H", self._text, 10)
         self._chunk_bytes, count = struct.unpack_from("<HH", self._text, 18)
@@ -41,24 +80,45 @@ class Dictionary:
 
     def translations(self, word: str) -> list[str]:
         """The English translations of a word, in the dictionary's order; empty if it does not have the word."""
-        found = [text for entry in self._entries(word) for text in _translations(entry)]
-        return list(dict.fromkeys(found))[:MAX_TRANSLATIONS]
-
-    def _entries(self, word: str) -> Iterator[str]:
-        word = word.lower()
-        first = np.searchsorted(self._hashes, hash(word), "left")
-        last = np.searchsorted(self._hashes, hash(word), "right")
-        for start in self._lines[first:last].tolist():
+        entries = []
+        for start in self._headwords.places(word):
             headword, offset, length = self._index[start : self._index.find(b"\n", start)].split(b"\t")[:3]
-            if headword.decode().lower() == word:
-                yield self._read(_number(offset), _number(length)).decode(errors="replace")
+            entries.append((headword.decode(), (_number(offset), _number(length))))
+        return _distinct(text for place in _of_word(word, entries) for text in _translations(self._read(*place)))
 
-    def _read(self, offset: int, length: int) -> bytes:
+    def _read(self, offset: int, length: int) -> str:
         first, last = offset // self._chunk_bytes, (offset + length) // self._chunk_bytes
         chunks = zip(self._starts[first : last + 1], self._starts[first + 1 : last + 2], strict=False)
         text = b"".join(zlib.decompressobj(-15).decompress(self._text[start:end]) for start, end in chunks)
         begin = offset - first * self._chunk_bytes
-        return text[begin : begin + length]
+        return text[begin : begin + length].decode(errors="replace")
+
+
+class ChineseDictionary:
+    """CC-CEDICT, without its proper names."""
+
+    def __init__(self, path: Path) -> None:
+        self._text = _mapped(path)
+        words: list[str] = []
+        places: list[int] = []
+        start = 0
+        for line in iter(self._text.readline, b""):
+            forms, _, sound = line.partition(b"[")
+            if not line.startswith(b"#") and not sound[:1].isupper():
+                words += forms.decode().split()
+                places += [start] * (len(words) - len(places))
+            start += len(line)
+        self._headwords = Headwords(words, np.array(places, np.int64))
+
+    def translations(self, word: str) -> list[str]:
+        """The English translations of a word, in the dictionary's order; empty if it does not have the word."""
+        found = []
+        for start in self._headwords.places(word):
+            forms, _, entry = self._text[start : self._text.find(b"\n", start)].decode().partition("[")
+            if word in forms.split():
+                meanings = entry.partition("/")[2].strip().strip("/").split("/")
+                found += [text for meaning in meanings if not OF_OTHERS.match(meaning) for text in _texts(meaning)]
+        return _distinct(found)
 
 
 def _mapped(path: Path) -> mmap.mmap:
@@ -71,10 +131,24 @@ def _translations(entry: str) -> Iterator[str]:
     _, _, body = entry.partition("\n")
     for line in body.replace(" kana alone", "\n").split("\n"):
         if not line.startswith(NOTES[0]) and not line.strip().startswith(NOTES[1:]):
-            for part in re.split("[,;]", NOT_TEXT.sub("", line)):
-                text = re.sub(r"^(a|an|the|to) ", "", part.strip().lower().replace("\u2010", "-"))
-                if text:
-                    yield text
+            yield from _texts(line)
+
+
+def _texts(line: str) -> Iterator[str]:
+    """The translations in a line, between commas."""
+    for part in re.split("[,;]", NOT_TEXT.sub("", line)):
+        if text := re.sub(r"^(a|an|the|to) ", "", part.strip().lower().replace("\u2010", "-")):
+            yield text
+
+
+def _of_word(word: str, entries: list[tuple[str, tuple[int, int]]]) -> list[tuple[int, int]]:
+    """The places of the entries, pairs of headword and place, that are of the word; of other accents if none is."""
+    exact = [place for headword, place in entries if headword.lower() == word.lower()]
+    return exact or [place for headword, place in entries if folded(headword) == folded(word)]
+
+
+def _distinct(translations: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(translations))[:MAX_TRANSLATIONS]
 
 
 def _number(digits: bytes) -> int:

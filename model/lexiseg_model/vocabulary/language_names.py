@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 ENGLISH = "en"
@@ -37,7 +38,25 @@ LANGUAGES = {
     "swh": ("sw", "Swahili"),
     "tur": ("tr", "Turkish"),
 }
+DIGRAPH = re.compile("([aouAOU])[eE]")  # for an umlaut
 ENCODED = {"ru": "Russian", "zh": "Chinese"}  # without a dictionary: words are read as the nearest names
+# What may stand before a noun, and endings of plurals with those of the singular.
+ARTICLES = {
+    "de": {"der", "die", "das", "ein", "eine"},
+    "fr": {"le", "la", "les", "un", "une", "des"},
+    "es": {"el", "la", "los", "las", "un", "una"},
+    "it": {"il", "lo", "la", "i", "gli", "le", "un", "uno", "una"},
+    "pt": {"o", "a", "os", "as", "um", "uma"},
+    "nl": {"de", "het", "een"},
+}
+PLURALS = {
+    "de": (("n", ""), ("en", ""), ("er", ""), ("e", ""), ("s", "")),
+    "fr": (("s", ""), ("x", ""), ("aux", "al"), ("aux", "ail")),
+    "es": (("s", ""), ("es", ""), ("ces", "z")),
+    "it": (("i", "o"), ("i", "e"), ("e", "a"), ("i", "io"), ("he", "a"), ("hi", "o"), ("i", "a")),
+    "pt": (("s", ""), ("es", ""), ("ões", "ão"), ("ães", "ão"), ("is", "l"), ("ns", "m")),
+    "nl": (("en", ""), ("s", ""), ("'s", ""), ("n", "")),
+}
 NAMES = dict(LANGUAGES.values()) | ENCODED
 
 
@@ -49,6 +68,21 @@ def code_of(dictionary: str) -> str:
 def name_of(code: str) -> str:
     """The English name of a language; its code if it is not listed."""
     return NAMES.get(code, code)
+
+
+def forms_of(word: str, code: str) -> list[str]:
+    """A word and what it may be a form of in a language: without its article, with umlauts, in the singular."""
+    article, _, noun = word.lower().partition(" ")
+    forms = [word, noun] if article in ARTICLES.get(code, ()) and noun else [word]
+    if code == "de":
+        forms += [DIGRAPH.sub(r"\1", form) for form in forms if DIGRAPH.search(form)]  # accents are no matter
+    lower = [form.lower() for form in forms]
+    return forms + [
+        form.removesuffix(plural) + singular
+        for form in lower
+        for plural, singular in PLURALS.get(code, ())
+        if form.endswith(plural)
+    ]
 
 
 def script_of(text: str) -> str:

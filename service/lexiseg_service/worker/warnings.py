@@ -86,7 +86,7 @@ def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning
     for index, entry in enumerate(vocabulary.classes):
         name, field = entry.name, f"classes.{index}"
         if entry.read_as:
-            detail = f"{name!r} was read as {', '.join(map(repr, entry.read_as))}"
+            detail = f"{name!r} was read as {', '.join(map(repr, entry.read_as))}: `language` {ENGLISH} keeps it"
             translated.append(AnswerWarning(TRANSLATED, detail, field))
         if entry.also:
             ambiguous.append(AnswerWarning(AMBIGUOUS, _ambiguity(name, entry.also), field))

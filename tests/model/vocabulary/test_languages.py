@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import LanguageError
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary import languages
-from lexiseg_model.vocabulary.dictionaries import Dictionary
+from lexiseg_model.vocabulary.dictionaries import ChineseDictionary, Dictionary
 from lexiseg_model.vocabulary.languages import Languages, load_languages
 
 CHUNK = 64  # bytes
@@ -22,8 +22,23 @@ GERMAN = {
     "Boot": "Boot /b/\n [naut.] boat <n>\n         Note: small vessel\n",
     "Rock": "Rock /r/\nskirt, rock\n",
     "Chef": "Chef /s/\nboss, chief\n",
+    "Tür": "Tür /t/\ndoor\n",
 }
-FRENCH = {"chien": "chien /s/\ndog\n", "robe": "robe /r/\na dress; robe\n", "chef": "chef /s/\ncook\n"}
+FRENCH = {
+    "chien": "chien /s/\ndog\n",
+    "robe": "robe /r/\na dress; robe\n",
+    "chef": "chef /s/\ncook\n",
+    "chaise": "chaise\nchair\n",
+    "cheval": "cheval\nhorse\n",
+    "œuf": "œuf\negg\n",
+}
+NAMES = ["table", "chair", "Стулы", "dog", "cat", "boot", "boat", "dress", "skirt", "rock", "cow", "door", "horse"]
+CHINESE = """# CC-CEDICT
+馬 马 [Ma3] /surname Ma/
+馬 马 [ma3] /horse/CL:匹[pi3]/horse or cavalry piece in Chinese chess/
+傘 伞 [san3] /umbrella; parasol (for the sun)/
+繖 伞 [san3] /variant of 傘|伞[san3]/damask silk/
+"""
 JAPANESE = {"犬": "犬 kana alone\ndog\n", "牛": "牛 kana alone\ncow\n"}
 
 
@@ -74,8 +89,8 @@ def entries(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Cla
         code: Dictionary(write_dictionary(folder, name, words[name]))
         for code, name in (("de", "deu"), ("fr", "fra"), ("ja", "jpn"))
     }
-    english = frozenset({"boot", "rock", "robe", "carburetor", "chef"})
-    known = Languages(dictionaries, english, ["table", "chair", "Стул"], letters)
+    english = frozenset({"boot", "rock", "robe", "carburetor", "chef", "chaise", "car", "tree"})
+    known = Languages(dictionaries, english, NAMES, letters)
 
     def read_entries(*names: str, language: str | None = None) -> tuple[ClassEntry, ...]:
         return known.read(Vocabulary(tuple(map(ClassEntry, names))), language).classes
@@ -134,6 +149,34 @@ def test_an_english_word_of_a_list_that_is_as_much_of_another_language_says_what
     assert (first.texts, first.also) == ((names[0],), also)
 
 
+def test_an_english_word_that_is_no_name_is_read_as_what_it_probably_is_elsewhere(
+    entries: Callable[..., tuple[ClassEntry, ...]],
+) -> None:
+    (entry,) = entries("chaise")
+
+    assert (entry.texts, entry.also) == (("chair",), ())
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("HUND", "dog"), ("Hunde", "dog"), ("der Hund", "dog"), ("Tuer", "door"), ("TUR", "door"),
+        ("die Türen", "door"), ("chevaux", "horse"), ("les chiens", "dog"), ("oeuf", "egg"),
+    ],
+)  # fmt: skip
+def test_a_plural_an_article_or_a_missing_accent_is_no_matter(
+    read: Callable[..., list[tuple[str, ...]]], word: str, text: str
+) -> None:
+    assert read(word) == [(text,)]
+
+
+@pytest.mark.parametrize(("word", "text"), [("stale", "stale"), ("tabel", "table")])
+def test_a_word_alone_that_is_no_english_is_read_as_a_very_near_name(
+    read: Callable[..., list[tuple[str, ...]]], word: str, text: str
+) -> None:
+    assert read(word) == [(text,)]
+
+
 @pytest.mark.parametrize("names", [["boot", "tree"], ["carburetor"], ["chef"]])
 def test_a_word_that_is_english_in_its_list_or_no_class_elsewhere_is_not_ambiguous(
     entries: Callable[..., tuple[ClassEntry, ...]], names: list[str]
@@ -167,7 +210,20 @@ def test_without_dictionaries_only_english_is_read() -> None:
 
 
 def test_a_word_of_another_script_is_read_as_a_near_name_alone(read: Callable[..., list[tuple[str, ...]]]) -> None:
-    assert read("стул") == [("Стул",)]
+    assert read("стул") == [("Стулы",)]
+
+
+def test_chinese_words_of_both_scripts_have_the_meanings_of_their_entries_alone(tmp_path: Path) -> None:
+    (tmp_path / "cedict.txt").write_text(CHINESE, encoding="utf-8")
+    dictionary = ChineseDictionary(tmp_path / "cedict.txt")
+
+    assert [dictionary.translations(word) for word in ("马", "馬", "伞", "傘", "牛")] == [
+        ["horse", "horse or cavalry piece in chinese chess"],
+        ["horse", "horse or cavalry piece in chinese chess"],
+        ["umbrella", "parasol", "damask silk"],
+        ["umbrella", "parasol"],
+        [],
+    ]
 
 
 def test_a_list_with_chinese_words_is_not_read_as_japanese(read: Callable[..., list[tuple[str, ...]]]) -> None:
@@ -195,7 +251,7 @@ def test_a_word_that_no_dictionary_has_is_read_as_a_near_name_in_a_list_of_anoth
 
 
 def test_labels_and_synonyms_stay_those_of_the_request(tmp_path: Path) -> None:
-    known = Languages({"de": Dictionary(write_dictionary(tmp_path, "deu", GERMAN))}, frozenset(), ["chair"], letters)
+    known = Languages({"de": Dictionary(write_dictionary(tmp_path, "deu", GERMAN))}, frozenset(), ["dog"], letters)
 
     (entry,) = known.read(Vocabulary((ClassEntry("Hund", ("Köter",)),))).classes
 
@@ -203,7 +259,9 @@ def test_labels_and_synonyms_stay_those_of_the_request(tmp_path: Path) -> None:
 
 
 def test_an_english_vocabulary_is_not_copied(tmp_path: Path) -> None:
-    known = Languages({"de": Dictionary(write_dictionary(tmp_path, "deu", GERMAN))}, frozenset(), ["chair"], letters)
+    known = Languages(
+        {"de": Dictionary(write_dictionary(tmp_path, "deu", GERMAN))}, frozenset(), ["dog", "street lamp"], letters
+    )
     vocabulary = Vocabulary((ClassEntry("dog"), ClassEntry("street lamp")))
 
     assert known.read(vocabulary) is vocabulary
@@ -224,11 +282,17 @@ def test_what_is_installed_reads_other_languages_and_leaves_the_words_of_trainin
     write_dictionary(tmp_path, "deu", GERMAN | {"Hotdog": "Hotdog /h/\nhot dog bun\n"})
     (tmp_path / "american-english").write_text("boot\n")
     (tmp_path / "letters.py").write_text(
-        "import numpy\nclass USE:\n    def encode(self, texts):\n        return numpy.ones((len(texts), 2))\n"
+        "import numpy\nclass USE:\n    def __init__(self, threads):\n        pass\n"
+        "    def encode(self, texts):\n        return numpy.ones((len(texts), 2))\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(languages, "ENCODER", "letters")
+    (tmp_path / "characters" / "cedict").mkdir(parents=True)
+    (tmp_path / "characters" / "__init__.py").touch()
+    (tmp_path / "characters" / "cedict" / "words.txt").write_text(CHINESE, encoding="utf-8")
+    monkeypatch.setattr(languages, "CHINESE", "characters")
 
     installed = load_languages(["hotdog", "sky"], tmp_path, tmp_path)
 
     assert installed.reading(("Hund", "hotdog", "Boot", "sky")).english == {"Hund": "dog"}
+    assert installed.reading(("马",)).english == {"马": "horse"}

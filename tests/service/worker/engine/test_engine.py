@@ -73,7 +73,7 @@ def test_a_word_of_another_language_keeps_its_label_and_says_how_it_was_read(ben
 
     assert [segment.label for segment in answer.segments] == ["Rot", "blue"]
     assert [warning for warning in answer.warnings if warning.type == TRANSLATED] == [
-        AnswerWarning(TRANSLATED, "'Rot' was read as 'red'", "classes.0")
+        AnswerWarning(TRANSLATED, "'Rot' was read as 'red': `language` en keeps it", "classes.0")
     ]
 
 
