@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from itertools import count
 
@@ -62,7 +63,10 @@ def suffix_of(source: str, default: str = ".jpg") -> str:
 
 
 class Names:
-    """Names for pictures, each once: a taken one gets a number. Systems that ignore case keep them apart, too."""
+    """Names for pictures, each once: a taken one gets a number.
+
+    Systems that ignore case, or how an accent is written, keep them apart, too.
+    """
 
     def __init__(self) -> None:
         self._taken: set[int] = set()  # hashes: of a million names, 60 MB less
@@ -75,8 +79,12 @@ class Names:
         """A safe name, with a number if it is taken."""
         folder, slash, last = name.rpartition("/")
         free = next(folder + slash + each for each in numbered(last) if not self._has(folder + slash + each))
-        self._taken.add(hash(free.casefold()))
+        self._taken.add(_key(free))
         return free
 
     def _has(self, name: str) -> bool:
-        return hash(name.casefold()) in self._taken
+        return _key(name) in self._taken
+
+
+def _key(name: str) -> int:
+    return hash(unicodedata.normalize("NFC", name.casefold()))

@@ -21,6 +21,8 @@ PATHS = {
     "C:\\g.jpg": "C_g",
     " # h .png": "h",
     os.fsdecode(b"caf\xe9.jpg"): "caf_",
+    "caf\u00e9.jpg": "caf\u00e9",
+    "cafe\u0301.jpg": "cafe\u0301-2",  # the same name for macOS
     "stra\N{LATIN SMALL LETTER SHARP S}e 1, 100%.tif": "stra\N{LATIN SMALL LETTER SHARP S}e 1, 100%",
 }
 
