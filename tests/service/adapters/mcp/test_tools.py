@@ -57,6 +57,11 @@ async def test_a_picture_is_asked_about_again_by_its_id(folder: Path) -> None:
         assert second["segments"][0]["centre"] == [40, 8]
 
 
+async def test_an_empty_model_is_the_default(folder: Path) -> None:
+    async with talking(folder) as client:
+        assert (await told(client, "count", image="a.png", words=["red"], model=""))["counts"] == {"red": 1}
+
+
 async def test_a_word_with_blanks_around_it_is_counted(folder: Path) -> None:
     async with talking(folder) as client:
         content = await told(client, "count", image="a.png", words=[" red ", "green"])
