@@ -21,7 +21,7 @@ FOREIGN_TO_LABELS = {"lexiseg_client", "lexiseg_model", "lexiseg_service", "lexi
 FOREIGN_TO_LEARNING = {"lexiseg_service", "lexiseg_client", "fastapi", "starlette", "grpc", "redis", "uvicorn"}
 FOREIGN_TO_MODEL = FOREIGN_TO_LEARNING | {"lexiseg_train"}
 READER = (
-    "alpha", "bands", "colours", "deep", "depth", "formats", "header", "note", "reader",
+    "alpha", "bands", "colours", "deep", "depth", "header", "note", "reader",
     "structure", "tiff", "tiff_kinds",
 )  # fmt: skip
 PICTURES = ("pictures", *(f"pictures.{name}" for name in READER))

@@ -17,8 +17,6 @@ ROOM = len("..geojson.unfinished")  # bytes beside a name in the longest of its 
 UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\\\\:*?"<>|]+')
 UNSAFE_IN_PATH = re.compile(r"[\x00-\x1f/\\]")  # leads into another folder, or is the end of a name
 UNSAFE_IN_ADDRESS = re.compile(r"[^\w.\-]+")
-# Of the formats that servers take.
-SUFFIXES = (".avif", ".bmp", ".heic", ".heif", ".jfif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def numbered(name: str) -> Iterator[str]:
@@ -54,12 +52,6 @@ def safe_stem(stem: str, room: int = ROOM) -> str:
     It fits with `room` bytes beside it. Readers strip blanks, and take the others for hidden files and comments.
     """
     return fitting(UNSAFE.sub("_", stem).strip().lstrip(".# ") or "_", room)
-
-
-def suffix_of(source: str, default: str = ".jpg") -> str:
-    """The suffix of a picture by its name, in lower case; of a name without one, the default."""
-    lowered = source.lower()
-    return next((suffix for suffix in SUFFIXES if lowered.endswith(suffix)), default)
 
 
 class Names:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_labels.names import Names, fitting, suffix_of
+from lexiseg_labels.names import Names, fitting
+from lexiseg_labels.picture_names import suffix_of
 from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.files.names import as_text
 
@@ -34,7 +35,7 @@ def test_names_are_safe_and_each_is_given_once() -> None:
 
 
 def test_a_suffix_is_that_of_a_picture() -> None:
-    assert [suffix_of(name) for name in ("a.JPG", "b.final", "c", "d.tiff")] == [".jpg", ".jpg", ".jpg", ".tiff"]
+    assert [suffix_of(name) for name in ("a.JPG", "b.final", "c", "d.dib")] == [".jpg", ".jpg", ".jpg", ".dib"]
     assert suffix_of("b.final", ".png") == ".png"
 
 

@@ -25,7 +25,8 @@ from lexiseg_labels.data_set import DataSet, Picture
 from lexiseg_labels.exports import format_of, write_folder
 from lexiseg_labels.json_text import json_text
 from lexiseg_labels.kept import Ledger, picture_of, row_of
-from lexiseg_labels.names import Names, suffix_of
+from lexiseg_labels.names import Names
+from lexiseg_labels.picture_names import suffix_of
 from lexiseg_labels.segmentation import Segmentation
 
 FATAL = (Forbidden, NotFound, Unauthorized, Unreachable)  # the next image would fail, too

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lexiseg_client.errors import UnusableImage
 from lexiseg_labels.masks import png
-from lexiseg_labels.names import SUFFIXES
+from lexiseg_labels.picture_names import LISTED_SUFFIXES, is_picture_name
 
 IMAGE_ID = re.compile(r"[0-9a-f]{32}")  # as servers give them
 PNG_MODES = ("L", "LA", "RGB", "RGBA", "I;16")  # Pillow modes that need no conversion
@@ -171,15 +171,10 @@ def pictures_in(folder: Path) -> list[Path]:
     pictures = []
     for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        pictures += [Path(place, name) for name in names if not name.startswith(".") and has_picture_suffix(name)]
+        pictures += [Path(place, name) for name in names if not name.startswith(".") and is_picture_name(name)]
     if not pictures:
-        raise UnusableImage(f"{folder}: no pictures in it; expected files with one of {', '.join(SUFFIXES)}")
+        raise UnusableImage(f"{folder}: no pictures in it; expected files with one of {LISTED_SUFFIXES}")
     return sorted(pictures)
-
-
-def has_picture_suffix(name: str) -> bool:
-    """Whether a file's name says that it is a picture."""
-    return name.lower().endswith(SUFFIXES)
 
 
 def _checked(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats.label_studio import BRUSH_WIDTHS, CHANNELS, LOCAL_FILES
 from lexiseg_labels.masks import rle
 from lexiseg_labels.masks.outlines import Size
-from lexiseg_labels.names import SUFFIXES
+from lexiseg_labels.picture_names import is_picture_name
 
 # Results that mark pixels, and what Labelme calls their shapes; of the others it has none.
 KINDS = {
@@ -42,7 +42,7 @@ def photograph_of(task: Mapping[str, Any]) -> str:
     """The path or address of a task's picture: the first of its data that is called as one."""
     texts = [value for value in task["data"].values() if isinstance(value, str)]
     places = [parse_qs(urlsplit(text).query).get("d", [""])[0] if LOCAL_FILES in text else text for text in texts]
-    named = (place for place in places if place.partition("?")[0].lower().endswith(SUFFIXES))
+    named = (place for place in places if is_picture_name(place.partition("?")[0]))
     return next(named, places[0] if places else "")
 
 

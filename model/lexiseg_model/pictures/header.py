@@ -19,14 +19,14 @@ from PIL import Image
 
 from lexiseg_model.errors import DamagedPictureError, PictureError, UnsupportedPictureError
 from lexiseg_model.pictures.colours import SRGB, ColourSpace, space_of_heif, space_of_icc, space_of_png
-from lexiseg_model.pictures.formats import CAMERA_RAW, STILL_FORMATS
 from lexiseg_model.pictures.structure import check_structure
 from lexiseg_model.pictures.tiff import TiffPage
-from lexiseg_model.pictures.tiff_kinds import check_kind, picture_page
+from lexiseg_model.pictures.tiff_kinds import CAMERA_RAW, check_kind, picture_page
 
 pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 Image.MAX_IMAGE_PIXELS = None  # callers compare the header's size with their own limit
 
+STILL_FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF"
 # First bytes, by Pillow's name of the format.
 MAGIC = {
     "JPEG": (b"\xff\xd8\xff",),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.files.names import is_hidden
-from lexiseg_model.pictures.formats import is_picture_name
 
 # Names of the column that names a table's picture files, the first match counts.
 COLUMNS_OF_FILES = ("image", "filepath", "file", "filename", "file_name", "image_path", "path")

@@ -9,7 +9,6 @@ import struct
 
 from lexiseg_model.errors import DamagedPictureError, UnsupportedPictureError
 from lexiseg_model.pictures import tiff
-from lexiseg_model.pictures.formats import CAMERA_RAW
 from lexiseg_model.pictures.tiff import TiffPage
 
 MAX_SAMPLE_BYTES = 512 << 20  # of a deep picture: 40 megapixels of float RGB
@@ -18,6 +17,7 @@ MAX_TILE_PIXELS = 1 << 22  # of a tile of a small picture
 READABLE = {1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000}
 COLOURS = {tiff.WHITE_IS_ZERO, tiff.BLACK_IS_ZERO, tiff.RGB, tiff.PALETTE, tiff.CMYK, tiff.YCBCR}
 MAX_SAMPLES = {tiff.RGB: 4, tiff.CMYK: 4, tiff.YCBCR: 3}  # of deep pages; of other colours 1
+CAMERA_RAW = "a camera's raw file came, which a program has to develop first; send the developed JPEG, PNG or TIFF"
 CR2 = b"CR\x02"  # behind the head of a TIFF
 
 

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_labels.formats import label_maps
+from lexiseg_labels.picture_names import LISTED_SUFFIXES
 from lexiseg_model.errors import DatasetError, PictureError, SampleError
 from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.masks.png import to_png
-from lexiseg_model.pictures.formats import listed_suffixes
 from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.listing import pictures_in
 from lexiseg_model.pictures.reader import Picture, read
@@ -91,7 +91,7 @@ def photographs_in(folder: Path) -> list[Path]:
                 if stems[path.stem] != path:
                     raise DatasetError(f"{stems[path.stem]} and {path.name} would have one mask; rename one of them")
             return images
-    raise DatasetError(f"{folder} holds no photographs; expected {listed_suffixes()}")
+    raise DatasetError(f"{folder} holds no photographs; expected {LISTED_SUFFIXES}")
 
 
 def evenly_spread(items: Sequence[Item], limit: int) -> list[Item]:

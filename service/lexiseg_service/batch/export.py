@@ -21,10 +21,9 @@ from lexiseg_labels.data_set import DataSet, File, Format
 from lexiseg_labels.data_set import Picture as Labelled
 from lexiseg_labels.exports import format_of, pieces
 from lexiseg_labels.names import Names, safe_name
-from lexiseg_labels.names import suffix_of as suffix_of_name
+from lexiseg_labels.picture_names import suffix_of, suffix_of_format
 from lexiseg_model.errors import OptionError
 from lexiseg_model.files.tars import add_file
-from lexiseg_model.pictures.formats import suffix_of
 from lexiseg_model.pictures.reader import read as read_picture
 from lexiseg_service.batch.executors.chunks import BulkJob
 from lexiseg_service.batch.ledger.folder import Destination, Size
@@ -85,7 +84,7 @@ def _picture(job: BulkJob, row: Row, names: Names, suffix: str) -> Labelled:
         size=(row["size"][0], row["size"][1]),
         segments=segments_of(row),
         source=row["id"],
-        suffix=suffix_of_name(row["id"], suffix),
+        suffix=suffix_of(row["id"], suffix),
         model=f"{job.model.partition('@')[0]} {row['model_digest']}",
     )
 
@@ -170,7 +169,7 @@ def _pictures(job: BulkJob, destination: Destination, chunk: int) -> Iterator[tu
     def read(picture: Picture) -> tuple[Row, bytes, str] | None:
         try:
             content = files.read(picture)
-            return rows[picture.name], content, suffix_of(read_header(content, limits).format)
+            return rows[picture.name], content, suffix_of_format(read_header(content, limits).format)
         except (ServiceError, OSError):
             return None
 

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, WithJsonSchema
 
 from lexiseg_labels.data_set import DataSet, Picture
 from lexiseg_labels.exports import Packed, format_of, formats, packed
-from lexiseg_labels.names import Names, suffix_of
+from lexiseg_labels.names import Names
+from lexiseg_labels.picture_names import suffix_of
 from lexiseg_labels.segments import segment_of
 from lexiseg_service.errors import InvalidValue
 

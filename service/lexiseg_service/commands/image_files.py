@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.formats import coco
 from lexiseg_labels.kept import LEDGER
+from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.files.names import on_one_line, visible_files
-from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_service.batch.sources.files import fetch
 from lexiseg_service.batch.sources.source import Unreadable
 from lexiseg_service.errors import TooLarge

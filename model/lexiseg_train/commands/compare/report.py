@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_labels.palette import colour
+from lexiseg_labels.picture_names import LISTED_SUFFIXES, is_picture_name
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files.names import visible_files
 from lexiseg_model.masks.overlay import OPACITY
 from lexiseg_model.masks.png import to_png
-from lexiseg_model.pictures.formats import is_picture_name, listed_suffixes
 from lexiseg_model.tasks.label_maps import labeller
 from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_train.commands.pages import jpeg_url, render
@@ -101,7 +101,7 @@ def compare_models(names: tuple[str, str], folder: Path, vocabulary: Vocabulary,
     # Label maps as PNG take a hundredth of the memory.
     maps: dict[str, list[bytes]] = {str(path): [] for path in visible_files(folder) if is_picture_name(path)}
     if not maps:
-        raise DatasetError(f"{folder} holds no photographs; expected {listed_suffixes()}")
+        raise DatasetError(f"{folder} holds no photographs; expected {LISTED_SUFFIXES}")
     models, unread = [], dict[str, str]()
     for name in names:
         models.append(_label_all(name, vocabulary, maps, unread, program))

@@ -8,8 +8,8 @@ from pathlib import Path
 from lexiseg_labels.annotations import AnnotatedImage, Id
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats.labelme_reading import document, read_shapes
+from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.files.names import as_text
-from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_train.data.annotations import drawing
 from lexiseg_train.data.annotations.content import CocoFile, class_name, images_left_out, not_read
 from lexiseg_train.data.annotations.photographs import Photographs

@@ -10,9 +10,9 @@ from lexiseg_labels.annotations import AnnotatedImage, Id
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats import yolo_reading
 from lexiseg_labels.masks.outlines import whole_number
+from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError, PictureError
 from lexiseg_model.files.names import as_text
-from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_model.pictures.header import read_header
 from lexiseg_train.data.annotations.content import CocoFile, class_name, images_left_out, not_read
 from lexiseg_train.data.annotations.drawing import is_blank

@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import SampleError
-from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.indexed import IGNORE, MAX_PIXELS, opened
 

@@ -23,9 +23,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_labels.picture_names import LISTED_SUFFIXES, PICTURE_SUFFIXES
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files.tars import files_in
-from lexiseg_model.pictures.formats import PICTURE_SUFFIXES, listed_suffixes
 from lexiseg_model.resources.lru import Lru
 from lexiseg_train.data.pairs.source import Skipped, StoredPair, clean_captions
 from lexiseg_train.data.pairs.streamed import Streamed
@@ -83,7 +83,7 @@ class ShardPairs:
         photograph, caption, about = (table.places[index, first : first + 2].tolist() for first in (0, 2, 4))
         name = f"{self.shards[part]}/{table.names[index]}"
         if photograph[0] == ABSENT:
-            raise SampleError(name, f"has no photograph; expected one of {listed_suffixes()}")
+            raise SampleError(name, f"has no photograph; expected one of {LISTED_SUFFIXES}")
         words = _captions(name, self._text(part, name, about)) if about[0] != ABSENT else []
         # Several captions of the JSON are preferred to the text, and the text to one.
         if len(words) < 2 and caption[0] != ABSENT:

@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lexiseg_labels.picture_names import suffix_of_format
 from lexiseg_model.errors import SampleError
 from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.files.tars import add_file
-from lexiseg_model.pictures.formats import suffix_of
 from lexiseg_model.pictures.header import sniff
 from lexiseg_train.data.files.resuming import claim
 from lexiseg_train.data.indexed import to_jpeg
@@ -128,7 +128,7 @@ def _files(key: str, pair: StoredPair, side: int | None) -> dict[str, bytes]:
     image = Image.fromarray(decode(pair))
     content = pair.photograph
     kind = sniff(content)
-    suffix = suffix_of(kind)
+    suffix = suffix_of_format(kind)
     shrink = 1.0 if side is None else min(1.0, side / min(image.size))
     if kind in RECODED or shrink < 1.0:
         if shrink < 1.0:

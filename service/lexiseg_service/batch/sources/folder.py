@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.files.names import as_text, is_hidden
-from lexiseg_model.pictures.formats import is_picture_name
 from lexiseg_service.batch.sources.source import Listed
 
 

@@ -22,9 +22,9 @@ from lexiseg_labels.exports import format_of, write_folder
 from lexiseg_labels.formats import coco_panoptic
 from lexiseg_labels.kept import Ledger, picture_of, question_in, row_of
 from lexiseg_labels.masks import png
-from lexiseg_labels.names import ROOM, numbered, safe_stem, suffix_of
+from lexiseg_labels.names import ROOM, numbered, safe_stem
+from lexiseg_labels.picture_names import suffix_of, suffix_of_format
 from lexiseg_model.files.names import as_text
-from lexiseg_model.pictures.formats import suffix_of as suffix_of_format
 from lexiseg_model.pictures.header import sniff
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import LEDGER_FILES, STDIN, Source

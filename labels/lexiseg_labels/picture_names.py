@@ -1,8 +1,7 @@
-"""The formats of pictures that are taken, and the suffixes of their files."""
+"""The suffixes of picture files that servers take, clients send and data sets hold."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import PurePath
 
 # By Pillow's name of the format; the first suffix is the one that is written.
@@ -16,8 +15,7 @@ SUFFIXES = {
     "AVIF": (".avif",),
 }
 PICTURE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
-STILL_FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF"
-CAMERA_RAW = "a camera's raw file came, which a program has to develop first; send the developed JPEG, PNG or TIFF"
+LISTED_SUFFIXES = ", ".join(sorted(PICTURE_SUFFIXES))  # for messages
 
 
 def is_picture_name(name: str | PurePath) -> bool:
@@ -25,11 +23,12 @@ def is_picture_name(name: str | PurePath) -> bool:
     return PurePath(name).suffix.lower() in PICTURE_SUFFIXES
 
 
-def suffix_of(kind: str) -> str:
+def suffix_of(source: str, default: str = ".jpg") -> str:
+    """The suffix of a picture by its name, in lower case; of a name without one, the default."""
+    suffix = PurePath(source).suffix.lower()
+    return suffix if suffix in PICTURE_SUFFIXES else default
+
+
+def suffix_of_format(kind: str) -> str:
     """The suffix, with its dot, of files of a format."""
     return SUFFIXES[kind][0]
-
-
-def listed_suffixes(suffixes: Iterable[str] = PICTURE_SUFFIXES) -> str:
-    """The suffixes in words, for messages."""
-    return ", ".join(sorted(suffixes))
