@@ -7,6 +7,8 @@ keep the configuration.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -60,39 +62,49 @@ def read_pretrained(folder: Path, kind: Any, what: str) -> Any:
     """
     if not (folder / "config.json").is_file():
         raise MissingWeightsError(f"{folder} has no config.json; expected a folder of {what} in the hub's layout")
-    return load_pretrained(kind, folder, what, folder, local_files_only=True)
+    return load_pretrained(kind, folder, what)
 
 
-def load_pretrained(kind: Any, origin: Path, what: str, folder: Path | None = None, **source: Any) -> Any:
-    """`kind.from_pretrained`, from a folder or a state dict with every weight; errors name the origin.
-
-    Raises:
-        WeightsError: as `read_pretrained`.
-    """
+def load_pretrained(kind: Any, folder: Path, what: str) -> Any:
+    """`kind.from_pretrained` of a folder, with every weight of a model; raises as `read_pretrained`."""
     is_model = issubclass(kind, torch.nn.Module)
     options = {"output_loading_info": True, "ignore_mismatched_sizes": True} if is_model else {}
-    named = folder and model_type(folder)
+    named = model_type(folder)
     kind_found = named and f"a folder of {named}"
     try:
-        loaded = kind.from_pretrained(folder, **source, **options)
+        with _without_reports():
+            loaded = kind.from_pretrained(folder, local_files_only=True, **options)
     except Exception as error:  # transformers raises errors of many types
-        raise WeightsError(f"{origin}: transformers cannot read {kind_found or 'it'} as {what}: {error}") from None
+        raise WeightsError(f"{folder}: transformers cannot read {kind_found or 'it'} as {what}: {error}") from None
     if not is_model:
         return loaded
     model, info = loaded
     if mismatched := info["mismatched_keys"]:
         name, size, expected = min(mismatched)
-        of_config = f"config.json says {list(expected)}; use the files of one repository"
-        says = of_config if folder else f"the others need {list(expected)}; use the authors' file as it is"
         raise ForeignWeightsError(
-            f"{origin}: {len(mismatched)} weights are of another size, such as {name}: {list(size)}, and {says}"
+            f"{folder}: {len(mismatched)} weights are of another size, such as {name}: {list(size)}, and config.json "
+            f"says {list(expected)}; use the files of one repository"
         )
     if missing := info["missing_keys"]:  # transformers initialises them at random
         expected = f"; expected {what}, got {kind_found}" if kind_found else ""
-        raise WeightsError(f"{origin}: {len(missing)} weights are missing, such as {min(missing)}{expected}")
-    if "state_dict" in source and (unknown := info["unexpected_keys"]):  # a repository may hold more than one model
-        raise ForeignWeightsError(f"{origin}: {len(unknown)} weights are unknown, such as {min(unknown)}")
+        raise WeightsError(f"{folder}: {len(missing)} weights are missing, such as {min(missing)}{expected}")
     return model
+
+
+@contextmanager
+def _without_reports() -> Iterator[None]:
+    """Without transformers' table of odd weights, which our error says in a sentence, and its bars."""
+    from transformers.utils import logging  # optional, and slow to import
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def model_type(folder: Path) -> str | None:

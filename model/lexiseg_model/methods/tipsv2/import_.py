@@ -17,6 +17,7 @@ from lexiseg_model.catalogue.transformers_model import (
     require_tokenizer,
     require_transformers,
 )
+from lexiseg_model.catalogue.weights import naming_files
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tipsv2.released import read_released, released_files
 
@@ -46,11 +47,12 @@ def read(options: Options) -> Imported:
     files = released_files(folder)
     if files:
         config, state = read_released(files)
-        model = build_network(Tipsv2Model, Tipsv2Config(**config), state, "TIPS")
+        with naming_files(*files):
+            model = build_network(Tipsv2Model, Tipsv2Config(**config), state, "TIPS")
     else:
         model = read_pretrained(folder, Tipsv2Model, NAME)
     require_tokenizer(folder, NAME)
-    tokenizer = load_pretrained(Tipsv2Tokenizer, folder, NAME, folder, local_files_only=True)
+    tokenizer = load_pretrained(Tipsv2Tokenizer, folder, NAME)
     if tokenizer.pad_token_id is None:
         raise WeightsError(f"{folder}: the tokenizer has no padding; expected TIPSv2's")
     settings = {"config": plain_config(model.config.to_dict()), "tokens": TOKENS, "padding": tokenizer.pad_token_id}

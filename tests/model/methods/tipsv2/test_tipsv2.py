@@ -1,6 +1,8 @@
 """TIPSv2 against transformers on random weights, from a folder and through the hub's cache."""
 
+import logging
 import shutil
+from logging.handlers import BufferingHandler
 from pathlib import Path
 
 import numpy as np
@@ -151,9 +153,13 @@ def test_weights_of_another_network_are_refused(kept: dict[str, torch.Tensor], s
     state = load_file(file)
     del state[LAYER]
     save_file(state | kept, file, {"format": "pt"})
+    theirs, reports = logging.getLogger("transformers"), BufferingHandler(100)
+    theirs.addHandler(reports)
 
     with pytest.raises(WeightsError, match=says):
         importing.import_model(methods()["tipsv2"], "mine", Options(checkpoint=tmp_path), tmp_path)
+    theirs.removeHandler(reports)
+    assert reports.buffer == []  # the error says it in a sentence
 
 
 def test_a_model_directory_moves(tmp_path: Path) -> None:
