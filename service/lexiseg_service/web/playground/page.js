@@ -223,6 +223,7 @@ export function refuse(problem, retry) {
   if (problem.status === undefined) throw problem; // a bug in the page
   emit("refused");
   tell(refusalText(problem, retry), true);
+  if (problem.type === "unknown-head") emit("offered"); // it was deleted elsewhere: teaching.js begins it again
   if (problem.status !== 401) return;
   $("more").open = true;
   $("key").focus();

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 from tests import pictures
 from tests.integration.playground.asking import add, drag, expect_result, place, until_resolved, without_heads
 from tests.integration.playground.conftest import opened
-from tests.integration.playground.project.test_project import add_files, strip
+from tests.integration.playground.project.test_project import ANSWERED, add_files, strip
 from tests.integration.server import Server
 
 CUP = pictures.photograph("coffee")
@@ -202,6 +202,38 @@ def test_a_reload_teaches_nothing_twice(page: Page) -> None:
         accept(page)
     assert asked == [second.value]
     assert len(pictures_of(second.value)) == 1
+
+
+def own_head(page: Page, server: Server) -> str:
+    """The address of the head that the page has taught."""
+    name = page.evaluate("""async () => (await import("/playground/page.js")).state.head.name""")
+    return f"{server.url}/v1/heads/{name}"
+
+
+def test_a_head_that_others_teach_meanwhile_is_asked_as_it_is(page: Page, server: Server) -> None:
+    begin(page)
+    accept(page)
+    learned(page, 1)
+    until_resolved(page, ANSWERED)
+
+    httpx.put(own_head(page, server), json={"classes": ["elsewhere"]}).raise_for_status()
+    add(page, "cup")
+
+    expect_result(page, re.compile("Found .*cup"))
+
+
+def test_a_head_that_was_deleted_elsewhere_is_taught_again(page: Page, server: Server) -> None:
+    begin(page)
+    accept(page)
+    learned(page, 1)
+    until_resolved(page, ANSWERED)
+
+    with page.expect_request(is_teaching):
+        httpx.delete(own_head(page, server)).raise_for_status()
+        add(page, "cup")
+
+    learned(page, 1)
+    expect_result(page, re.compile("Found .*cup"))
 
 
 def test_what_was_learned_is_kept_by_a_name_and_taken_along(
