@@ -28,8 +28,9 @@ from lexiseg_client.stubs.open_inference_pb2_grpc import (
 )
 from lexiseg_service.adapters.kserve_statistics import Statistics
 from lexiseg_service.adapters.tools import ask, image_in, read_as, run_lengths
-from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, ServiceError
+from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, ServiceError, SwitchedOff
 from lexiseg_service.gateway.adapter import Adapter
+from lexiseg_service.gateway.rest.body import refuse_compressed
 from lexiseg_service.gateway.rest.routes import as_json, settings_of, use_case_of
 from lexiseg_service.gateway.rpc.server import MoreService, check_answer_size, counted
 from lexiseg_service.gateway.use_case import UseCase
@@ -44,6 +45,7 @@ IMAGE, CLASSES = "image", "classes"  # names of the input tensors
 # Parameters that are fields of a question: as they are, or as JSON in a string.
 PLAIN = ("vocabulary", "task", "threshold", "refine", "max_side")
 STRUCTURED = ("background", "classes", "prompts")
+SHARED_MEMORY = "shared_memory_region"
 HEADER = "inference-header-content-length"
 MAX_DIMENSIONS = 8
 PLATFORM = "lexiseg"
@@ -129,9 +131,15 @@ def unpack(raw: bytes, field: str, max_parts: int) -> list[bytes]:
 
 
 def max_elements(tensor: Tensor, limits: Limits) -> int:
-    """The largest number of elements of an input tensor. Raises InvalidValue: its name or type is unknown."""
+    """The largest number of elements of an input tensor.
+
+    Raises:
+        InvalidValue: its name or type is unknown, or it lies in shared memory.
+    """
     if tensor.name not in (IMAGE, CLASSES) or tensor.datatype != "BYTES":
         raise InvalidValue.of(f"inputs.{tensor.name}", tensor.datatype, f"`{IMAGE}` or `{CLASSES}`, each BYTES")
+    if SHARED_MEMORY in tensor.parameters:
+        raise InvalidValue.of(f"inputs.{tensor.name}", SHARED_MEMORY, "elements in the request")
     return 1 if tensor.name == IMAGE else limits.max_classes
 
 
@@ -418,6 +426,7 @@ async def model_ready(request: Request, name: str, version: str = "") -> dict[st
 @router.post("/models/{name}/versions/{version}/infer")
 async def infer(request: Request, name: str, version: str = "") -> Response:
     """Segments of one image. The image is an encoded file: bytes, or base64 in JSON."""
+    refuse_compressed(request)
     content, limits = await request.body(), settings_of(request).limits
     reading = partial(read, content, request.headers.get(HEADER), limits)
     body, image, classes = await off_event_loop(len(content), reading)
@@ -429,6 +438,20 @@ async def infer(request: Request, name: str, version: str = "") -> Response:
     digest = answer.model_digest
     head = {"model_name": name, "model_version": version or None, "id": body.id, "parameters": {"digest": digest}}
     return infer_response(head, outputs, body.raw_among(outputs))
+
+
+@router.api_route("/repository/models/{name}/load", methods=["POST"])
+@router.api_route("/repository/models/{name}/unload", methods=["POST"])
+@router.api_route("/trace/setting", methods=["GET", "POST"])
+@router.api_route("/models/{name}/trace/setting", methods=["GET", "POST"])
+@router.api_route("/logging", methods=["GET", "POST"])
+@router.api_route("/systemsharedmemory/{call:path}", methods=["GET", "POST"])
+@router.api_route("/cudasharedmemory/{call:path}", methods=["GET", "POST"])
+async def not_served(request: Request) -> None:
+    """Triton's other extensions."""
+    raise SwitchedOff(
+        f"{request.url.path[:80]}: clients load no models here, and set up no shared memory, traces or logs"
+    )
 
 
 def statistics_of(request: Request) -> Statistics:

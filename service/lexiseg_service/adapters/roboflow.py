@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from uuid import uuid4
 
 from fastapi import APIRouter, FastAPI
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -254,10 +254,13 @@ async def concept_segment(request: Request) -> Response:
     return as_json({"prompt_results": results_of(body.prompts, predictions), "time": answer.timings_ms.total / 1e3})
 
 
+ModelId = Annotated[str, AfterValidator(lambda text: text.replace("/", "@"))]  # NAME or NAME/VERSION
+
+
 class InferBody(BaseModel):
     """A request of `infer`; its words are those of `InferenceConfiguration(class_filter=[...])`."""
 
-    model_id: str
+    model_id: ModelId
     image: Image
     class_filter: list[str] = Field([], fail_fast=True)
     confidence: Threshold | None = None
@@ -319,7 +322,7 @@ async def registry(request: Request) -> dict[str, Any]:
 class Named(BaseModel):
     """The model that the SDK wants to be there."""
 
-    model_id: str
+    model_id: ModelId
 
 
 @router.post("/model/add")

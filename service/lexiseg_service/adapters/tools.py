@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from lexiseg_labels.answers import AnswerWarning
 from lexiseg_model.types import Ring, Segment
+from lexiseg_service.gateway.rest.body import refuse_compressed
 from lexiseg_service.gateway.rest.routes import answer_of, settings_of
 from lexiseg_service.question.classes import refuse_unsplit
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
@@ -71,10 +72,11 @@ async def read_as(schema: type[M], request: Request, more_values: int = 0) -> M:
     It may hold `more_values` than the largest question.
 
     Raises:
-        MalformedRequest: the body is not JSON.
+        MalformedRequest: the body is not JSON, or is compressed.
         TooLarge: it holds more values than a request can need.
         InvalidValue: a field is missing or out of range.
     """
+    refuse_compressed(request)
     content = await request.body()
     parse = partial(parse_object, content, settings_of(request).limits, more_values)
     return validate(schema, await off_event_loop(len(content), parse))

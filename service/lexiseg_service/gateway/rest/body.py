@@ -142,11 +142,16 @@ async def read_form_with_file(request: Request, limits: Limits, open_file: Calla
 
 
 def kind_of(request: Request) -> str:
-    """The content type without parameters; a compressed body is refused, because it may decompress to any size."""
+    """The content type without parameters, of a body that is not compressed."""
+    refuse_compressed(request)
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def refuse_compressed(request: Request) -> None:
+    """Raise MalformedRequest for a compressed body, which may decompress to any size."""
     coding = request.headers.get("content-encoding", "identity")
     if coding.lower() != "identity":
         raise MalformedRequest(f"content-encoding {coding[:80]!r}; send the content as it is")
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 async def _read_multipart(request: Request, limits: Limits) -> tuple[Question, ImageSource]:

@@ -43,10 +43,11 @@ async def test_parameters_are_fields_of_the_question(client: httpx.AsyncClient) 
         ({"inputs": [{**IMAGE, "datatype": "FP32"}, WORDS]}, "BYTES"),
         ({"inputs": [IMAGE, WORDS], "outputs": [{"name": "nope"}]}, "nope"),
         ({"inputs": [IMAGE, {**WORDS, "data": [1]}]}, "strings"),
+        ({"inputs": [{**IMAGE, "parameters": {"shared_memory_region": "frames"}}, WORDS]}, "elements in the request"),
         ({"inputs": [IMAGE, {**WORDS, "data": json.loads("[" * 900 + "]" * 900)}]}, "8 dimensions"),
         ({}, "inputs"),
     ],
-    ids=["no image", "another type", "no such output", "no strings", "lists in lists", "nothing"],
+    ids=["no image", "another type", "no such output", "no strings", "shared memory", "lists in lists", "nothing"],
 )
 async def test_what_is_wrong_stands_in_the_field_of_the_protocol(
     client: httpx.AsyncClient, body: dict[str, Any], said: str
@@ -55,6 +56,27 @@ async def test_what_is_wrong_stands_in_the_field_of_the_protocol(
 
     assert answer.status_code == 422
     assert said in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v2/repository/models/colours/load",
+        "/v2/trace/setting",
+        "/v2/logging",
+        "/v2/systemsharedmemory/region/a/register",
+    ],
+)
+async def test_other_extensions_of_triton_are_refused_in_its_own_way(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.post(path, json={})
+
+    assert (answer.status_code, path in answer.json()["error"]) == (403, True)
+
+
+async def test_a_compressed_body_is_refused_in_words(client: httpx.AsyncClient) -> None:
+    answer = await client.post(f"{URL}/infer", content=b"\x1f\x8b", headers={"content-encoding": "gzip"})
+
+    assert (answer.status_code, "content-encoding 'gzip'" in answer.json()["error"]) == (400, True)
 
 
 @pytest.mark.parametrize("length", ["9" * 5000, "99999", "-1"])

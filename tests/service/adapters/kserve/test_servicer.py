@@ -91,6 +91,8 @@ async def test_typed_tensors_are_answered_by_typed_tensors() -> None:
 
 
 IMAGE, WORDS = tensor("image", PICTURE), tensor("classes", b"red")
+IN_SHARED_MEMORY = tensor("image", shape=[1])
+IN_SHARED_MEMORY.parameters["shared_memory_region"].string_param = "frames"
 UNPAIRED = {"inputs": [tensor("image", shape=[1]), tensor("classes", shape=[1])]}
 
 
@@ -103,6 +105,7 @@ UNPAIRED = {"inputs": [tensor("image", shape=[1]), tensor("classes", shape=[1])]
         ({"inputs": [IMAGE, tensor("classes", b"red", shape=[-1])]}, "shape"),
         ({"inputs": [IMAGE, tensor("classes", b"red", shape=[1] * 9)]}, "shape"),
         ({"inputs": [IMAGE, IMAGE, WORDS]}, "one"),
+        ({"inputs": [IN_SHARED_MEMORY, WORDS]}, "elements in the request"),
         ({"inputs": [tensor("image", PICTURE, PICTURE), WORDS]}, "at most 1"),
         ({"inputs": [IMAGE, tensor("classes", *[b"red"] * 4)]}, "at most 3"),
         ({**UNPAIRED, "raw_input_contents": [packed(PICTURE), packed(*[b"red"] * 4)]}, "at most 3"),

@@ -127,6 +127,15 @@ async def test_infer_answers_the_words_of_the_class_filter(client: httpx.AsyncCl
         assert sorted(corners) == [(32, 0), (32, 16), (48, 0), (48, 16)]
 
 
+async def test_a_version_follows_a_models_name_as_in_roboflows(client: httpx.AsyncClient) -> None:
+    sent = {**OF_MODEL, "class_filter": ["blue"]}
+
+    served, unknown = [await client.post(INFER, json={**sent, "model_id": name}) for name in ("colours/1", "colours/9")]
+
+    assert [each["class"] for each in served.json()["predictions"]] == ["blue"]
+    assert (unknown.status_code, "there is: colours@1" in unknown.json()["detail"]) == (404, True)
+
+
 async def test_yolo_worlds_words_are_asked_of_the_default_model(client: httpx.AsyncClient) -> None:
     sent = {"image": OF_MODEL["image"], "text": ["red"], "yolo_world_version_id": "l"}
 
@@ -142,7 +151,7 @@ async def test_yolo_worlds_words_are_asked_of_the_default_model(client: httpx.As
         (VISUAL, {"prompts": [CLICK]}, 422, "image"),
         (VISUAL, {"prompts": [CLICK], "image_id": "mine"}, 404, "image"),
         (INFER, {**OF_MODEL, "class_filter": ["red"], "image": [OF_MODEL["image"]] * 2}, 422, "image"),
-        ("/adapters/roboflow/model/add", {"model_id": "coco/3"}, 404, "coco/3"),
+        ("/adapters/roboflow/model/add", {"model_id": "coco/3"}, 404, "coco@3"),
         ("/adapters/roboflow/model/clear", {}, 403, "LEXISEG_MODEL"),
     ],
     ids=["no words", "no image", "no such image", "two images", "no such model", "unloading"],
