@@ -60,11 +60,15 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-    """With a folder's last test goes what its tests shared; glibc keeps what is freed if not asked."""
+    """With a folder's last test goes what its tests shared; glibc keeps what is freed if not asked.
+
+    What is left then stays, and later collections need not pass through it: modules that tests imported.
+    """
     answer = yield
     if nextitem is None or nextitem.path.parent != item.path.parent:
         once.let_go()
         gc.collect()
+        gc.freeze()
         if hasattr(LIBC, "malloc_trim"):  # of glibc
             LIBC.malloc_trim(0)
     return answer
