@@ -1,9 +1,7 @@
 """The project's pictures are asked about by the service in the background."""
 
 import json
-from collections.abc import Iterator
 
-import pytest
 from playwright.sync_api import BrowserContext, FilePayload, Page, expect
 
 from tests import pictures
@@ -12,13 +10,6 @@ from tests.integration.playground.conftest import opened
 from tests.integration.server import Server
 
 FLOWER = pictures.encoded(pictures.photograph("flower"), "JPEG")
-
-
-@pytest.fixture(scope="module")
-def server_with_jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("jobs")
-    with Server(folder / "log.jsonl", LEXISEG_JOBS="true", LEXISEG_STATE_DIR=str(folder)) as running:
-        yield running
 
 
 def with_pictures(page: Page) -> None:
@@ -31,19 +22,20 @@ def with_pictures(page: Page) -> None:
     expect_result(page, "Found sky")
 
 
-def test_a_job_of_the_project_runs_and_its_answers_come_back(context: BrowserContext, server_with_jobs: Server) -> None:
-    page = opened(context, server_with_jobs.url)
+def test_a_job_of_the_project_runs_and_its_answers_come_back(page: Page, server: Server) -> None:
     with_pictures(page)
     page.locator("#jobs summary").click()
 
-    page.get_by_role("button", name="Run as a job").click()
+    with page.expect_response(lambda answer: answer.request.method == "POST" and answer.url.endswith("/jobs")) as made:
+        page.get_by_role("button", name="Run as a job").click()
 
-    line = page.locator("#jobs-list li")
+    own = page.locator(f"[name='delete {made.value.json()['id']}']")
+    line = page.locator("#jobs-list li").filter(has=own)
     expect(line).to_contain_text("2 of 2 pictures")
     with page.expect_download() as download:
         line.get_by_role("button", name="coco").click()
     coco = json.loads(download.value.path().read_text())
-    (sky,) = (one for one in asked_directly(server_with_jobs.url, "sky"))
+    (sky,) = (one for one in asked_directly(server.url, "sky"))
     assert sorted(one["file_name"] for one in coco["images"]) == ["flower.jpg", "same.jpg"]
     assert sky["mask"]["counts"] in [one["segmentation"]["counts"] for one in coco["annotations"]]
     line.get_by_role("button", name="Delete").click()
