@@ -38,7 +38,7 @@ def teach(context: typer.Context, source: Source, name: Name, settings: Settings
     """
     check_server(context, server)
     if server is None and settings.state_dir is None and settings.redis_url is None:
-        raise typer.BadParameter("or --server URL: where the head is kept", param_hint="'--state-dir FOLDER'")
+        raise typer.BadParameter("one of them says where the head is kept", param_hint="'--state-dir' or '--server'")
     from lexiseg_service.commands.local import open_server
     from lexiseg_service.gateway.heads import reviewed_set
     from lexiseg_service.gateway.uploaded_archive import IMPORT

@@ -88,7 +88,7 @@ def test_a_set_that_cannot_be_read_is_refused_in_a_sentence(lexiseg: CommandLine
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--name gadgets", "where the head is kept"),
+        ("--name gadgets", "'--state-dir' or '--server': one of them says where"),
         ("--name gadgets --server http://localhost:1 --state-dir state", "the server has its own"),
     ],
 )

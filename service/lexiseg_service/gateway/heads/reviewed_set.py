@@ -111,7 +111,7 @@ def _reason(status: int, output: str) -> str:
     if TRACEBACK in output or ERROR not in output:
         logger.warning("import failed", status=status, output=output[-MAX_REASON:])
         return "it cannot be read as a set of pictures with labels"
-    return output.rpartition(ERROR)[2].strip()[:MAX_REASON]
+    return " ".join(output.rpartition(ERROR)[2].split())[:MAX_REASON]  # one line: it may show a folder
 
 
 def _end_of(path: Path) -> str:

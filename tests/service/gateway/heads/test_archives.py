@@ -93,6 +93,7 @@ async def test_a_zip_without_a_set_is_refused_without_a_path_of_the_machine(
 
     assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
     assert str(tmp_path) not in answer.text
+    assert "�" not in answer.json()["detail"]  # which stands for a line break
 
 
 async def test_where_sets_are_not_read_a_zip_is_refused(
