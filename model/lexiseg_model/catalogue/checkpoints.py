@@ -18,7 +18,7 @@ from torch import Tensor
 from lexiseg_model.catalogue.weights import listed
 from lexiseg_model.errors import MissingWeightsError, WeightsError
 
-WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # prefixes that training adds
+ADDED_PREFIXES = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # by DataParallel, by torch.compile, by trainers
 CRITERION = "criterion."  # prefix of losses that training may save
 UNREADABLE = "damaged, cut short, or of another kind"
 
@@ -72,7 +72,7 @@ def is_torchscript(path: Path) -> bool:
 
 def names_in_network(saved: Iterable[str]) -> dict[str, str]:
     """Map saved tensor names to names in the network: wrapper prefixes are cut, losses left out."""
-    unwrapped = {name: WRAPPERS.sub("", name) for name in saved}
+    unwrapped = {name: ADDED_PREFIXES.sub("", name) for name in saved}
     return {name: inner for name, inner in unwrapped.items() if not inner.startswith(CRITERION)}
 
 

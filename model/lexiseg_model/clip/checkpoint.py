@@ -23,7 +23,7 @@ from lexiseg_model.errors import WeightsError
 
 State = dict[str, Tensor]
 
-WRAPPERS = ("state_dict", "model", "model_state_dict")  # keys under which training code keeps the weights
+WRAPPER_KEYS = ("state_dict", "model", "model_state_dict")  # keys under which training code keeps the weights
 PREFIXES = ("_orig_mod.", "module.", "model.", "clip.", "clip_model.", "backbone.clip_model.")
 # Numbers that OpenAI's archives carry among the weights; no other writer does.
 OPENAI_MARKERS = ("input_resolution", "context_length", "vocab_size")
@@ -56,7 +56,7 @@ def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoin
     inner = _unwrapped(raw)
     with naming_files(path):
         tidied = tidy(inner)
-    return Checkpoint(tidied, _evidence(path, raw, inner))
+    return Checkpoint(tidied, _activation_evidence(path, raw, inner))
 
 
 def read_tensors(path: Path) -> State:
@@ -96,13 +96,13 @@ def tidy(raw: Mapping[str, Any]) -> State:
 
 
 def _unwrapped(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The state dict under a key of `WRAPPERS`, or the mapping itself."""
-    wrapper = next((key for key in WRAPPERS if isinstance(raw.get(key), Mapping)), None)
+    """The state dict under a key of `WRAPPER_KEYS`, or the mapping itself."""
+    wrapper = next((key for key in WRAPPER_KEYS if isinstance(raw.get(key), Mapping)), None)
     inner: Mapping[str, Any] = raw if wrapper is None else raw[wrapper]
     return inner
 
 
-def _evidence(path: Path, raw: Mapping[str, Any], inner: Mapping[str, Any]) -> Evidence | None:
+def _activation_evidence(path: Path, raw: Mapping[str, Any], inner: Mapping[str, Any]) -> Evidence | None:
     """What a file, its content and the state dict in it show of the activation; None: nothing."""
     beside = path.parent / "open_clip_config.json"
     if beside.is_file():

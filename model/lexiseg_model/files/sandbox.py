@@ -102,7 +102,7 @@ class Sandbox:
         )
 
 
-def end(process: subprocess.Popen[bytes], seconds: float = END_SECONDS) -> None:
+def end_process(process: subprocess.Popen[bytes], seconds: float = END_SECONDS) -> None:
     """End a command with its children: SIGTERM, and SIGKILL to what is left after some seconds."""
     if process.poll() is None:
         process.terminate()

@@ -15,7 +15,7 @@ import typer
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import output_folder
 from lexiseg_model.errors import DatasetError, ModelError
-from lexiseg_model.files.sandbox import Limits, Sandbox, end
+from lexiseg_model.files.sandbox import Limits, Sandbox, end_process
 
 app = typer.Typer()
 
@@ -128,7 +128,7 @@ def _run_confined(target: Path, words: Path | None, command: list[str]) -> int:
     try:
         return process.wait(LIMITS.seconds)
     finally:
-        end(process)
+        end_process(process)
 
 
 def main() -> None:

@@ -91,7 +91,7 @@ def details_of(error: ServiceError, request_id: str) -> tuple[tuple[str, bytes],
     return ((DETAILS, status.SerializeToString()),)
 
 
-def end(context: Any, error: ServiceError, request_id: str, also: Trailers = ()) -> None:
+def end_with(context: Any, error: ServiceError, request_id: str, also: Trailers = ()) -> None:
     """Set the status of a call to that of an error, before its handler returns; `also` are further trailers.
 
     Not by `abort`, which raises: the context would keep the exception, whose frames keep the message in memory.

@@ -23,7 +23,7 @@ from lexiseg_service.errors import ServiceError, unexpected
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.wire.errors import end
+from lexiseg_service.wire.errors import end_with
 from lexiseg_service.wire.messages import (
     decode_request,
     decode_step,
@@ -138,10 +138,10 @@ class Servicer(WorkerServicer):
         try:
             yield
         except ServiceError as error:
-            end(context, error, request_id)
+            end_with(context, error, request_id)
         except Exception as error:
             logger.error("unexpected error", request_id=request_id, error=type(error).__name__, exc_info=error)
-            end(context, unexpected(), request_id)
+            end_with(context, unexpected(), request_id)
         finally:
             self._n_calls -= 1
 

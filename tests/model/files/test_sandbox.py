@@ -48,7 +48,7 @@ def test_a_command_sees_named_variables_alone_from_its_first_moment(
         process = room.start([sys.executable, "-c", code], file)
     until(output.read_text)
     first = Path(f"/proc/{process.pid}/environ").read_text()  # empty once it has ended
-    sandbox.end(process, 0.0)
+    sandbox.end_process(process, 0.0)
 
     for seen in (output.read_text(), first):
         assert "HOME" in seen
@@ -128,7 +128,7 @@ def test_the_children_of_a_command_end_with_it(room: Sandbox) -> None:
         process = room.start([sys.executable, "-c", f"{code}\nwhile True: pass"], file)
     until(lambda: b"begun" in output.read_bytes())
 
-    sandbox.end(process, 0.0)
+    sandbox.end_process(process, 0.0)
 
     until(lambda: not _is_alive(process.pid))
 

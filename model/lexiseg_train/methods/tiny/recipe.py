@@ -19,9 +19,8 @@ TrunkTraining = Literal["frozen", "deep", "trained"]
 class TinyRecipe(RunRecipe):
     """Recipe of `tiny` without its prompt head; with the data it determines the weights."""
 
-    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(
-        min_length=1
-    )  # data set -> its weight in the mixture, times size ** mixing
+    # The weight of each data set in the mixture, times its size ** mixing.
+    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
     mixing: float = Field(ge=0, le=1)
     start: str  # "bundled", "scratch" or a safetensors file
     licences: Literal["any", "fair"] = "any"  # of the photographs; `data.licence=fair`: those that allow commercial use

@@ -154,7 +154,7 @@ class TrainingRun:
             if self._is_over.wait(POLL_SECONDS) or self._is_removed:
                 break
             failure = self._excess(deadline, limits)
-        sandbox.end(process, STOP_SECONDS if self._is_over.is_set() else 0.0)
+        sandbox.end_process(process, STOP_SECONDS if self._is_over.is_set() else 0.0)
         if self._is_over.is_set() or self._is_removed:
             return End(stopped=True)
         self._log.follow(ended=True)

@@ -99,7 +99,7 @@ async def _import(source: Path, place: Path, limits: Limits) -> None:
             f"{ARCHIVE}: it was not read within {limits.seconds:.0f} s; send fewer pictures"
         ) from None
     finally:
-        sandbox.end(process, 0.0)  # at once: its children, too
+        sandbox.end_process(process, 0.0)  # at once: its children, too
     if status:
         raise InvalidValue(f"{ARCHIVE}: {_reason(status, _end_of(place / OUTPUT))}")
 

@@ -34,7 +34,7 @@ from lexiseg_service.shares import Hold
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import NO_SPAN, Tracing
-from lexiseg_service.wire.errors import code_of, end
+from lexiseg_service.wire.errors import code_of, end_with
 from lexiseg_service.wire.server import Context, Handler
 
 logger = structlog.get_logger("lexiseg.access")
@@ -212,13 +212,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise
         except ServiceError as error:
             code = code_of(error)
-            end(context, error, identity, (("x-request-id", identity),))
+            end_with(context, error, identity, (("x-request-id", identity),))
             raise _Ended from error.with_traceback(None)
         except Exception as error:
             code = grpc.StatusCode.INTERNAL
             kind = type(error).__name__
             logger.error("unexpected error", error=kind, key_id=caller.key_id, exc_info=error, **log_fields)
-            end(context, unexpected(), identity, (("x-request-id", identity),))
+            end_with(context, unexpected(), identity, (("x-request-id", identity),))
             raise _Ended from error.with_traceback(None)
         finally:
             self._metrics.active_calls.dec()
