@@ -29,7 +29,7 @@ from lexiseg_client.question.options import Class
 SEPARATOR = "|"  # between the synonyms of a label
 PATIENCE, RETRY = 600.0, Retry(most=100)  # seconds for one image, and how often it is sent again
 Task: TypeAlias = Literal["instance", "panoptic", "semantic"]
-TASK: Task = "instance"
+TASK: Task = "panoptic"  # sky has no instances
 
 
 class Function:

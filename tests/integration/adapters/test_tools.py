@@ -119,7 +119,7 @@ def test_cvats_sdk_takes_the_functions_spec_and_reads_its_masks(server: Server, 
 
     assert [sentence.count("zyzzyva") for sentence in report["warned"]] == [1]
     classes = '["sky", {"name": "temple", "synonyms": ["building", "pagoda"]}]'
-    request = f'{{"classes": {classes}, "threshold": 0.3}}'
+    request = f'{{"classes": {classes}, "task": "panoptic", "threshold": 0.3}}'
     files: dict[str, Any] = {"image": photo.read_bytes(), "request": (None, request)}
     answer = httpx.post(f"{server.url}/segment", files=files, timeout=60).json()
     assert report["types"] == ["mask"]

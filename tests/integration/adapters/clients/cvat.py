@@ -70,7 +70,7 @@ def warned() -> list[str]:
 picture = Image.open(photo)
 interactor = cvat_clicks.create(server=url)
 prepared = interactor.preprocess_image(Clicking(), picture)
-function = cvat.create(labels="sky,temple=building|pagoda", server=url, task="semantic")
+function = cvat.create(labels="sky,temple=building|pagoda", server=url)
 names = {label.id: label.name for label in function.spec.labels}
 shapes = function.detect(Context(), picture)
 assert all(isinstance(shape, models.LabeledShapeRequest) for shape in shapes)
