@@ -150,6 +150,9 @@ class UseCase:
         card, model = self._model(question) if head is None else (head.card, head.model)
         task = question.task or ("prompt" if question.prompts else "semantic")
         self._check_task(task, card)
+        if question.refine not in (None, *card.refinements):
+            expected = f"one of {', '.join(card.refinements)} for model {card.name}"
+            raise InvalidValue.of("refine", question.refine, expected)
         if question.simplify and question.mask != "polygon":
             raise InvalidValue.of("simplify", question.simplify, f"0 with mask={question.mask}; it is for polygons")
         named = await named_vocabulary(question, self._vocabularies, caller.owner)

@@ -201,6 +201,12 @@ def bomb() -> bytes:
         (zipped(PICTURES), {"question": {"classes": ["sky"], "model": "other"}}, 404, "no 'other' here"),
         (zipped(PICTURES), {"question": {"vocabulary": "ade847"}, "to": "voc"}, 422, "at most 253 classes, got 847"),
         (zipped(PICTURES), {"to": "cut-outs"}, 422, "to: expected one of coco, "),
+        (
+            zipped(PICTURES),
+            {"question": {"classes": ["sky"], "refine": "regions"}},
+            422,
+            "refine: expected one of none",
+        ),
         (zipped(PICTURES), {"more": 1}, 422, "no field of that name"),
     ],
 )

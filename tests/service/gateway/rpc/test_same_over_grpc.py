@@ -84,7 +84,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "a named vocabulary": {"vocabulary": "voc21"},
     "a meaning": {"classes": ["sky", {"name": "crane", "gloss": "large wading bird"}]},
     "everything": {
-        "classes": ["sky"], "task": "semantic", "model": "colours@1", "mask": "polygon", "refine": "pamr",
+        "classes": ["sky"], "task": "semantic", "model": "colours@1", "mask": "polygon", "refine": "none",
         "overlay": True, "confidence": True, "threshold": 0.2, "doubtful": True, "max_side": 64,
         "language": "es",
     },
