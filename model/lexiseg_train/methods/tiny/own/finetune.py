@@ -39,8 +39,8 @@ from lexiseg_model.methods.tiny.network import (
 )
 from lexiseg_model.methods.tiny.weights import FILE
 from lexiseg_model.segmenter import teachable
-from lexiseg_model.vocabulary.heads import MAX_PICTURES
-from lexiseg_model.vocabulary.solving import MAX_TEXT, solve
+from lexiseg_model.vocabulary.heads import MAX_PICTURES, MAX_TEXT
+from lexiseg_model.vocabulary.solving import solve
 from lexiseg_train.data.indexed import evenly_spread, read_dataset
 from lexiseg_train.data.own.prepare import prepare
 from lexiseg_train.data.own.repeats import GROUPS
