@@ -1,27 +1,26 @@
 """A small Falcon Perception with random weights, in the layout of the hub."""
 
 import json
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
-from lexiseg_falcon.import_ import Options
 from lexiseg_falcon.network import FalconNetwork
 from lexiseg_falcon.segmenter import FalconSegmenter, load
 from lexiseg_falcon.settings import Architecture
-from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.method import Method
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import Precision
+from tests.model.methods import pretrained
 
 METHOD = Method("falcon_perception", "lexiseg_falcon")
+BOS = "<|begin_of_text|>"
 NAMES = {
     "image_token": "<|image|>", "image_cls_token": "<|image_cls|>", "end_of_image_token": "<|end_of_image|>",
     **{f"image_reg_{number}_token": f"<|image_reg_{number}|>" for number in (1, 2, 3, 4)},
@@ -38,8 +37,12 @@ CONFIG: dict[str, Any] = {
 }  # fmt: skip
 
 
-def architecture(**changes: Any) -> Architecture:
-    return Architecture.model_validate({name: (CONFIG | changes)[name] for name in Architecture.model_fields})
+ARCHITECTURE = Architecture.model_validate({name: CONFIG[name] for name in Architecture.model_fields})
+
+
+def has_bos(seed: int) -> bool:
+    """Whether a token begins every text of the model of a seed: one of each three."""
+    return seed % 3 == 2
 
 
 def tokenizer(bos: bool = False) -> Tokenizer:
@@ -48,22 +51,18 @@ def tokenizer(bos: bool = False) -> Tokenizer:
     made = Tokenizer(models.BPE(vocab={letter: number for number, letter in enumerate(letters)}, merges=[]))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
-    special = [*NAMES.values(), "<|end_of_text|>", "<|pad|>", *(["<|begin_of_text|>"] if bos else [])]
+    special = [*NAMES.values(), "<|end_of_text|>", "<|pad|>", *([BOS] if bos else [])]
     made.add_special_tokens([AddedToken(each, special=True, normalized=False) for each in special])
     if bos:
-        from tokenizers.processors import TemplateProcessing
-
-        made.post_processor = TemplateProcessing(
-            "<|begin_of_text|> $A", special_tokens=[("<|begin_of_text|>", made.token_to_id("<|begin_of_text|>"))]
-        )
+        made.post_processor = TemplateProcessing(f"{BOS} $A", special_tokens=[(BOS, made.token_to_id(BOS))])
     return made
 
 
-def drawn(seed: int, **changes: Any) -> dict[str, Tensor]:
+def drawn(seed: int) -> dict[str, Tensor]:
     """Weights large enough that every part shows; answers are mostly of objects."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        state = FalconNetwork(architecture(**changes)).state_dict()
+        state = FalconNetwork(ARCHITECTURE).state_dict()
         for name, value in state.items():
             large = ("freqs", "sinks", "basis", "encoder.transform")
             value += torch.randn_like(value) * (1.0 if any(part in name for part in large) else 0.3)
@@ -73,39 +72,25 @@ def drawn(seed: int, **changes: Any) -> dict[str, Tensor]:
     return state
 
 
-def save(folder: Path, seed: int = 0, bos: bool = False, **changes: Any) -> None:
+def save(folder: Path, seed: int = 0) -> None:
     """config.json, model.safetensors and the tokenizer's files."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(CONFIG | changes))
-    save_file(drawn(seed, **changes), folder / "model.safetensors")
-    tokenizer(bos).save(str(folder / "tokenizer.json"))
-    special = {"eos_token": "<|end_of_text|>", "pad_token": "<|pad|>"} | (
-        {"bos_token": "<|begin_of_text|>"} if bos else {}
-    )
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    save_file(drawn(seed), folder / "model.safetensors")
+    tokenizer(has_bos(seed)).save(str(folder / "tokenizer.json"))
+    special = {"eos_token": "<|end_of_text|>", "pad_token": "<|pad|>"} | ({"bos_token": BOS} if has_bos(seed) else {})
     (folder / "tokenizer_config.json").write_text(json.dumps({**special, "model_specific_special_tokens": NAMES}))
     (folder / "special_tokens_map.json").write_text(json.dumps(special))
 
 
-@cache
-def _home() -> TemporaryDirectory[str]:
-    return TemporaryDirectory()  # removed when the process ends
-
-
-@cache
-def _imported(seed: int, bos: bool) -> Path:
-    place = Path(_home().name) / f"{seed} {bos}"
-    save(place / "hub", seed, bos)
-    return importing.import_model(METHOD, "small", Options(checkpoint=place / "hub"), place)
-
-
-def imported(seed: int = 0, bos: bool = False) -> Path:
+def imported(seed: int = 0) -> Path:
     """A model directory, once a process; the hub's folder lies beside it as `hub`."""
-    return _imported(seed, bos)
+    return pretrained.imported(METHOD.name, save, seed)
 
 
-def segmenter(precision: Precision = "exact", seed: int = 0, bos: bool = False) -> FalconSegmenter:
+def segmenter(precision: Precision = "exact", seed: int = 0) -> FalconSegmenter:
     """The whole model behind the interface; its input is small and its answers are short."""
-    folder = imported(seed, bos)
+    folder = imported(seed)
     card = catalogue.read_card(folder)
     small = card.input.model_copy(update={"long_side": 128})
     card = card.model_copy(update={"input": small, "settings": {**card.settings, "max_tokens": 24}})

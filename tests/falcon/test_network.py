@@ -23,8 +23,8 @@ class Case:
     """What the released code says of a picture and a phrase, and what ours does."""
 
     def __init__(self, seed: int) -> None:
-        self.bos = seed == 2  # a token that begins every text
-        self.model = small.segmenter(seed=seed, bos=self.bos)
+        self.bos = small.has_bos(seed)
+        self.model = small.segmenter(seed=seed)
         self.settings = self.model.settings.model_copy(update={"max_tokens": STEPS, "repeat_distance": NEAR})
         self.state = small.drawn(seed)
         self.rgb = np.random.default_rng(seed).integers(0, 256, (1, 3, *SIZES[seed]), dtype=np.uint8)

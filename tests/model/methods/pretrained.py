@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,5 +32,5 @@ def imported(method: str, save: Callable[[Path, int], None], seed: int = 0) -> P
     """A model directory; what `save` wrote lies beside it in `hub`."""
     place = Path(_home().name) / method / str(seed)
     save(place / "hub", seed)
-    options = import_module(f"lexiseg_model.methods.{method}.import_").Options(checkpoint=place / "hub")
-    return importing.import_model(methods()[method], "small", options, place)
+    own = methods()[method]
+    return importing.import_model(own, "small", importing.read_options(own, {"checkpoint": place / "hub"}), place)
