@@ -57,11 +57,9 @@ class Appearance:
         """Logits [h, w] in -6..6 of each place of a frame [D, h, w]; the first frame counts as much as all."""
         cells = places.float().flatten(1).T  # [h*w, D]
         looks = (self._first, *self._later)
-        first = _nearest(cells, self._first.inside) - _nearest(cells, self._first.around)
-        every = _nearest(cells, torch.cat([look.inside for look in looks])) - _nearest(
-            cells, torch.cat([look.around for look in looks])
-        )
-        return ((first + every) * (SHARPNESS / 2)).clamp(-MAX_LOGIT, MAX_LOGIT).view(places.shape[1:])
+        inside, around = [look.inside for look in looks], [look.around for look in looks]
+        difference = _nearest(cells, inside) - _nearest(cells, around)
+        return (difference * (SHARPNESS / 2)).clamp(-MAX_LOGIT, MAX_LOGIT).view(places.shape[1:])
 
     def completeness(self, places: Tensor, mask: Tensor) -> float:
         """Cosine of how completely a mask [h, w] of probabilities shows the object; 0 for an empty mask.
@@ -113,8 +111,14 @@ def _spread(chosen: Tensor, n: int) -> Tensor:
     return places[torch.linspace(0, len(places) - 1, n, device=places.device).long()]
 
 
-def _nearest(cells: Tensor, vectors: Tensor) -> Tensor:
-    """[h*w] mean cosine with the nearest few of vectors [n, D]; -1 where there are none."""
-    if not len(vectors):
-        return cells.new_full((len(cells),), -1.0)
-    return (cells @ vectors.float().T).topk(min(NEAREST, len(vectors)), 1).values.mean(1)
+def _nearest(cells: Tensor, looks: list[Tensor]) -> Tensor:
+    """[h*w] mean cosines with the nearest few vectors [n, D] of the first look and of all, added."""
+    cosines = cells @ torch.cat(looks).float().T
+    return _mean_of_highest(cosines[:, : len(looks[0])]) + _mean_of_highest(cosines)
+
+
+def _mean_of_highest(cosines: Tensor) -> Tensor:
+    """[h*w] the mean of the highest few of each row [h*w, n]; -1 where there are none."""
+    if not cosines.shape[1]:
+        return cosines.new_full((len(cosines),), -1.0)
+    return cosines.topk(min(NEAREST, cosines.shape[1]), 1).values.mean(1)
