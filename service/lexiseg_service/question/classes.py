@@ -41,14 +41,20 @@ def resolve(question: Question, limits: Limits, named: Vocabulary | None = None)
 
 
 def with_learned(vocabulary: Vocabulary, learned: Sequence[ClassEntry], limits: Limits) -> Vocabulary:
-    """A vocabulary after the classes of a head, of which those of the same name keep the vocabulary's thresholds.
+    """A vocabulary after the classes of a head.
+
+    Of those of the same name, the vocabulary's threshold is kept, and all of it where no picture taught the class.
 
     Raises:
         InvalidValue: too many classes, or a class has the name of another one's synonym.
     """
     by_name = {folded(entry.name): entry for entry in vocabulary.classes}
     taught = [(entry, by_name.pop(folded(entry.name), entry)) for entry in learned]
-    classes = (*(replace(entry, threshold=own.threshold) for entry, own in taught), *by_name.values())
+    joined = (
+        replace(entry, threshold=own.threshold) if entry.learned else replace(own, name=entry.name)
+        for entry, own in taught
+    )
+    classes = (*joined, *by_name.values())
     if len(classes) > limits.max_classes:
         came = f"{len(classes)} classes with those of the head"
         raise InvalidValue.of("classes", came, f"at most {limits.max_classes}")

@@ -162,7 +162,7 @@ class Asked(StrictModel):
     head: str | None = Field(
         None,
         description="head, as NAME or NAME@VERSION: its classes, learned from pictures, come before those of `classes` "
-        "or `vocabulary`, which may be omitted; a class of the same name is the head's",
+        "or `vocabulary`, which may be omitted; of a class of the same name, what was learned is taken",
         examples=["mugs"],
     )
     model: str | None = Field(

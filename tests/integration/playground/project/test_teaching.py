@@ -169,6 +169,19 @@ def test_a_word_that_was_taken_away_goes_along_under_a_new_name(page: Page) -> N
     learned(page, 1)
 
 
+def test_a_synonym_of_a_word_that_no_picture_shows_counts_after_teaching(page: Page) -> None:
+    begin(page)
+    add(page, "submarine")
+    expect_result(page, re.compile("Not found: .*submarine"))
+    accept(page)
+    learned(page, 1)
+    page.get_by_role("button", name="without submarine").click()
+
+    add(page, "submarine|cup")
+
+    expect_result(page, re.compile(r"Found [^.]*submarine"))
+
+
 def test_what_is_no_longer_reviewed_teaches_nothing(page: Page) -> None:
     begin(page)
     show(page, "two")

@@ -112,6 +112,20 @@ async def test_a_question_takes_the_classes_of_a_head_before_its_own(
     assert backend.asked[-1].model == "colours@1"
 
 
+async def test_a_class_that_no_picture_shows_is_asked_as_the_question_says(
+    client: httpx.AsyncClient, backend: KnownBackend
+) -> None:
+    await client.post("/v1/heads", json=taught())
+    words = [{"name": "MUG", "synonyms": ["beaker"]}, {"name": "Saucer", "synonyms": ["dish"], "threshold": 0.4}]
+
+    answer = await client.post("/v1/segment", json={"image": {"id": "1"}, "head": "mugs", "classes": words})
+
+    assert answer.status_code == 200
+    mug, saucer = backend.asked[-1].vocabulary.classes
+    assert (mug.name, mug.synonyms, mug.learned is not None) == ("mug", (), True)
+    assert (saucer.name, saucer.synonyms, saucer.threshold, saucer.learned) == ("saucer", ("dish",), 0.4, None)
+
+
 async def test_a_question_may_name_the_version_of_a_head(client: httpx.AsyncClient) -> None:
     version = (await client.post("/v1/heads", json=taught())).json()["version"]
 

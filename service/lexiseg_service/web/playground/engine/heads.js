@@ -31,8 +31,7 @@ export async function teach(engine, name, { classes, pictures, remove }) {
   const lessons = new Map();
   for (const [index, { part }] of taught.entries()) lessons.set(part, await taughtBy(engine, known, pictures[index]));
   const stay = before.pictures.filter(({ key }) => !remove.includes(key) && !taught.some((one) => one.key === key));
-  const { card } = engine.rules;
-  const kept = { name, model: `${card.name}@${card.version}`, version: fresh(), classes: known, pictures: [...stay, ...taught] };
+  const kept = { name, model: `${engine.rules.card.name}@${engine.rules.card.version}`, version: fresh(), classes: known, pictures: [...stay, ...taught] };
   const solved = await solve(engine, kept, lessons);
   for (const [part, lesson] of lessons) await store.note(part, lesson);
   await store.note(HEADS, { ...(await all()), [name]: kept });
@@ -87,9 +86,10 @@ export async function withHead(engine, question) {
   const { kept, directions, factors } = await opened(engine, question.head.split("@")[0]);
   const own = question.classes.map(entryOf);
   const taught = kept.classes.map((one, i) => {
+    const asked = own.find(isNamed(one.name));
     const [begin, end] = [i, i + 1].map((place) => (place * directions.length) / kept.classes.length);
-    const learned = factors[i] < 1 ? { direction: directions.subarray(begin, end), factor: factors[i] } : null;
-    return { ...one, learned, threshold: own.find(isNamed(one.name))?.threshold };
+    if (factors[i] === 1) return { ...one, ...asked, name: one.name, learned: null };
+    return { ...one, learned: { direction: directions.subarray(begin, end), factor: factors[i] }, threshold: asked?.threshold };
   });
   return { ...question, classes: [...taught, ...own.filter(({ name }) => !kept.classes.some(isNamed(name)))] };
 }
