@@ -1,7 +1,7 @@
 """Words of nine languages read as English: `python -m benchmarks languages`.
 
 Needs what docs/vocabularies.md installs. `nouns.tsv` holds 200 nouns: their English, of which any counts, and one word
-of each language; no rule was fitted to the last 100. A noun is right if it is read as, or stays, its English. Prints
+of each language; rules were chosen with all in view. A noun is right if it is read as, or stays, its English. Prints
 the share of right ones, of those read as something else, and of others of which a warning says that they are of another
 language or perhaps are: for nouns alone, alone with the language named, and in lists of five. English nouns show how
 often that warning is in vain.
