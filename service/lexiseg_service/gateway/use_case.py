@@ -277,7 +277,7 @@ class UseCase:
 
     def _model(self, question: Question) -> tuple[ModelCard, str]:
         """The card for a request, and the model name for workers: with the version, if the request names one."""
-        named = self._settings.default_model if question.model is None else question.model
+        named = question.model or self._settings.default_model
         card = find_card(named, self.backend.cards())
         has_version = named is not None and "@" in named
         return card, str(ModelName.from_card(card)) if has_version else card.name

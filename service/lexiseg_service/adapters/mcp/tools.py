@@ -18,7 +18,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 from mcp.types import CallToolResult, ContentBlock, ImageContent, TextContent
 from PIL import Image
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from lexiseg_labels.masks import rle
 from lexiseg_model.errors import PictureError
@@ -54,12 +54,7 @@ ImageArgument = Annotated[
     str, Field(description="a file's path, an https URL, a data URL of base64, or `id:...` of an earlier answer")
 ]
 Words = Annotated[list[str], Field(min_length=1, description="things to look for, one word or phrase each")]
-# Language models fill in what they have no value for.
-Model = Annotated[
-    str | None,
-    AfterValidator(lambda name: name or None),
-    Field(description="NAME or NAME@VERSION of list_models; default: the first"),
-]
+Model = Annotated[str | None, Field(description="NAME or NAME@VERSION of list_models; default: the first")]
 Score = Annotated[float, Field(ge=0, le=1, description="lowest score of a segment")]
 CardScore = Annotated[float | None, Field(ge=0, le=1, description="lowest score of a segment; null: the model's")]
 Call = Context[Any, Any]
@@ -228,7 +223,7 @@ class ToolService:
             ServiceError: of any kind.
         """
         sent = {name: value for name, value in fields.items() if value is not None}
-        able = find_card(sent.get("model", self._settings.default_model), self._use_case.backend.cards()).tasks
+        able = find_card(sent.get("model") or self._settings.default_model, self._use_case.backend.cards()).tasks
         sent["task"] = task if task in able or task == "prompt" else "semantic"
         content = None if picture.id is not None else picture.content
         answer = await self._use_case.segment(validate(Question, sent), ImageSource(content, picture.id), caller)

@@ -116,7 +116,7 @@ class Teaching:
             raise InvalidValue.of("name", asked.name, f"{name!r}, as in the path")
         before = await self.heads.before(name, caller.owner, preconditions, is_new=is_new)
         if before is None:
-            card = self._find_card(self._settings.default_model if asked.model is None else asked.model)
+            card = self._find_card(asked.model or self._settings.default_model)
         else:
             card = self._card_of(before, asked.model)
         origin = self._origin(caller, began)
@@ -169,7 +169,7 @@ class Teaching:
 
     def _card_of(self, head: NamedHead, named: str | None) -> ModelCard:
         card = self._card(head.name, head.model)
-        if named is not None and not _fits(named, card):
+        if named and not _fits(named, card):
             raise InvalidValue.of("model", named, f"{head.model}, on which the head was taught, or no model")
         return card
 

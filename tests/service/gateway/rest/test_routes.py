@@ -75,10 +75,10 @@ async def test_an_unknown_model_is_404(client: httpx.AsyncClient, name: str) -> 
     assert (answer.status_code, answer.json()["type"]) == (404, "unknown-model")
 
 
-async def test_an_empty_model_is_unknown_too(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/segment", json={"image": {"id": "0" * 32}, "classes": ["sky"], "model": ""})
+async def test_an_empty_model_is_the_default_as_tools_and_forms_send_it(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/segment", files=form("sky", model=""))
 
-    assert (answer.status_code, answer.json()["type"]) == (404, "unknown-model")
+    assert (answer.status_code, answer.json()["model"]) == (200, "colours")
 
 
 async def test_a_service_under_a_path_of_its_own_answers_questions(backend: KnownBackend, metrics: Metrics) -> None:
