@@ -1,5 +1,6 @@
 """Cards of the three papers against what was published, and what docs/training-methods.md calls ours."""
 
+import math
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.methods.s_seg.settings import SSegSettings
 from lexiseg_model.methods.tcl.blend import KP_SCALE, KP_THRESHOLD, TclSettings
+from lexiseg_model.methods.unpair_seg.compatibility import QUALITY
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
 from lexiseg_model.types import StrictModel
 
@@ -60,3 +62,8 @@ def test_unpair_seg_merges_segments_by_the_configurations_thresholds() -> None:
     panoptic = catalogue.find("unpair-seg").card.panoptic
 
     assert (panoptic.source, panoptic.score, panoptic.overlap) == ("proposals", 0.7, 0.4)
+
+
+def test_unpair_segs_two_thresholds_of_quality_are_one() -> None:
+    assert QUALITY == 0.65
+    assert 1 / (1 + math.exp(-UnpairSegSettings().proposals.quality)) == pytest.approx(QUALITY, abs=1e-3)

@@ -14,6 +14,7 @@ from lexiseg_model.methods.unpair_seg.network import CLIP
 from lexiseg_model.segmenter import prompts_of
 from lexiseg_model.types import Prompt
 from lexiseg_train.methods.unpair_seg.criterion import drawn_on, match_paired, prompt_losses
+from lexiseg_train.methods.unpair_seg.mask_batches import Crop, draw_prompts
 from lexiseg_train.methods.unpair_seg.masks_trainer import MasksTrainer, publish_masks
 from lexiseg_train.methods.unpair_seg.recipe import (
     CropSettings,
@@ -84,6 +85,19 @@ def test_prompts_are_on_the_objects_that_they_are_for(data: Path, tmp_path: Path
             x, y = points.long().unbind(-1)
             assert torch.equal(objects[which, y, x] > 0, positive)
             assert positive[0]
+
+
+def test_half_of_the_further_points_are_off_the_object_and_near_it() -> None:
+    mask = np.zeros((1, SIDE, SIDE), bool)
+    mask[0, 20:40, 24:40] = True
+    crop = Crop(np.zeros((3, SIDE, SIDE), np.uint8), mask)
+
+    batch = draw_prompts([crop], PromptSettings(several=400, points=3), np.random.default_rng(0))
+
+    further = batch.positive[0, :, 1:]
+    assert further.float().mean().item() == pytest.approx(0.5, abs=0.05)
+    x, y = batch.points[0, :, 1:][~further].unbind(-1)  # a quarter of the box's sides around it
+    assert ((x > 24 - 5) & (x < 40 + 5) & (y > 20 - 6) & (y < 40 + 6)).all()
 
 
 def test_every_prediction_of_the_decoder_has_a_loss_by_the_matches_of_the_last(data: Path, tmp_path: Path) -> None:
