@@ -17,7 +17,7 @@ export const key = () => localStorage.getItem("lexiseg-key") ?? "";
 export const remove = (path) => fetch(path, { method: "DELETE", keepalive: true, headers: authorization() });
 
 /** Segments a picture `{file, id}`, and stores the id from the answer in it. `report` gets the upload's progress. */
-export async function segment(picture, { head, ...question }, signal, report = tell) {
+export async function segment(picture, { head = null, ...question }, signal, report = tell) {
   question.head = head?.split("@")[0]; // as it is now: other tabs and users may teach it, too
   const answer = picture.id && (await request("POST", "/v1/segment", { image: { id: picture.id }, ...question }, signal).catch((problem) => {
     if (problem.type !== "image-expired") throw problem;
