@@ -28,6 +28,7 @@ class Heads:
         pictures: Sequence[Picture],
         *,
         model: str | None = None,
+        keep_days: float | None = None,
         timeout: float | None = None,
     ) -> Head:
         """Create a head from reviewed pictures; many are sent in several requests, each of which teaches it more.
@@ -37,6 +38,7 @@ class Heads:
             classes: names, or `Class` objects with synonyms alone.
             pictures: at least one.
             model: NAME or NAME@VERSION that is taught; None: the server's default.
+            keep_days: after its last change, 1 to 3,650, from which it is removed; None: it stays, in `put` as before.
             timeout: seconds; None: the client's.
 
         Raises:
@@ -45,7 +47,7 @@ class Heads:
             InvalidValue: the server refuses a class or a picture.
             SwitchedOff: the server keeps nothing of pictures.
         """
-        return self._run(steps.create(self._calls, name, classes, pictures, model, timeout))
+        return self._run(steps.create(self._calls, name, classes, pictures, model, keep_days, timeout))
 
     def put(
         self,
@@ -54,6 +56,7 @@ class Heads:
         *,
         classes: Classes | None = None,
         remove: Sequence[str] = (),
+        keep_days: float | None = None,
         timeout: float | None = None,
     ) -> Head:
         """Change a head: add pictures, each in place of that of the same key, add classes, and take pictures out.
@@ -63,7 +66,7 @@ class Heads:
         Raises:
             ModelChanged: the model has other weights than the head was taught on.
         """
-        return self._run(steps.put(self._calls, name, pictures, classes, remove, timeout))
+        return self._run(steps.put(self._calls, name, pictures, classes, remove, keep_days, timeout))
 
     def get(self, name: str, *, timeout: float | None = None) -> Head:
         """Get a head. Raises UnknownHead: no such head."""
@@ -104,10 +107,11 @@ class AsyncHeads:
         pictures: Sequence[Picture],
         *,
         model: str | None = None,
+        keep_days: float | None = None,
         timeout: float | None = None,
     ) -> Head:
         """See `Heads.create`."""
-        return await self._run(steps.create(self._calls, name, classes, pictures, model, timeout))
+        return await self._run(steps.create(self._calls, name, classes, pictures, model, keep_days, timeout))
 
     async def put(
         self,
@@ -116,10 +120,11 @@ class AsyncHeads:
         *,
         classes: Classes | None = None,
         remove: Sequence[str] = (),
+        keep_days: float | None = None,
         timeout: float | None = None,
     ) -> Head:
         """See `Heads.put`."""
-        return await self._run(steps.put(self._calls, name, pictures, classes, remove, timeout))
+        return await self._run(steps.put(self._calls, name, pictures, classes, remove, keep_days, timeout))
 
     async def get(self, name: str, *, timeout: float | None = None) -> Head:
         """See `Heads.get`."""

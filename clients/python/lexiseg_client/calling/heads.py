@@ -21,10 +21,16 @@ BYTES = {"Content-Type": "application/octet-stream"}
 
 
 def create(
-    calls: Calls, name: str, classes: Classes, pictures: Sequence[Picture], model: str | None, timeout: float | None
+    calls: Calls,
+    name: str,
+    classes: Classes,
+    pictures: Sequence[Picture],
+    model: str | None,
+    keep_days: float | None,
+    timeout: float | None,
 ) -> Call[Head]:
     """See `Heads.create`."""
-    body = {"name": name, "classes": taught_json(classes), **({} if model is None else {"model": model})}
+    body = {"name": name, "classes": taught_json(classes), **_given(model=model, keep_days=keep_days)}
     return (yield from _send(calls, "POST", ROUTE, name, body, pictures, timeout))
 
 
@@ -34,11 +40,16 @@ def put(
     pictures: Sequence[Picture],
     classes: Classes | None,
     remove: Sequence[str],
+    keep_days: float | None,
     timeout: float | None,
 ) -> Call[Head]:
     """See `Heads.put`."""
-    added = {} if classes is None else {"classes": taught_json(classes)}
-    return (yield from _send(calls, "PUT", _path(name), name, {**added, "remove": list(remove)}, pictures, timeout))
+    given = _given(classes=None if classes is None else taught_json(classes), keep_days=keep_days)
+    return (yield from _send(calls, "PUT", _path(name), name, {**given, "remove": list(remove)}, pictures, timeout))
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _send(

@@ -61,6 +61,7 @@ class Head:
     classes: tuple[TaughtClass, ...]
     keys: tuple[str, ...] = ()  # of its pictures; empty in a list of heads
     warnings: tuple[AnswerWarning, ...] = ()
+    expires: str | None = None  # RFC 3339: removed then, unless it is changed; None: it stays
 
 
 def picture_json(picture: object, field: str) -> dict[str, Any]:
@@ -107,4 +108,5 @@ def head_of(document: Mapping[str, Any]) -> Head:
         tuple(TaughtClass(**{**entry, "synonyms": tuple(entry["synonyms"])}) for entry in classes),
         tuple(document.get("keys", ())),
         tuple(AnswerWarning(each["type"], each["detail"], each.get("field")) for each in document.get("warnings", ())),
+        document.get("expires"),
     )

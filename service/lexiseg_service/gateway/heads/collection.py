@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -63,6 +64,7 @@ class Change:
         lessons: of new pictures by key, as bytes; each replaces that of the same key.
         removed: keys of pictures that are taken out.
         whole: nothing of the head before stays.
+        keep_days: from the change on; None: as before.
         digest: of the weights that lessons must be of; None: any.
         preconditions: of the version that is changed.
     """
@@ -72,6 +74,7 @@ class Change:
     lessons: Mapping[str, bytes]
     removed: Sequence[str] = ()
     whole: bool = False
+    keep_days: float | None = None
     digest: str | None = None
     preconditions: Preconditions = UNCONDITIONAL
 
@@ -150,6 +153,9 @@ class Heads:
         for _ in range(MAX_ATTEMPTS):
             content = await self.store.read(slot)
             current = None if content is None else self._of(slot, content)
+            if content is not None and current is None:
+                await self._drop(slot, content)
+                continue
             if is_new and current is not None:
                 raise _taken(name)
             change.preconditions.check(None if current is None else current.etag)
@@ -157,7 +163,9 @@ class Heads:
             parts = {secrets.token_hex(16): (key, lesson) for key, lesson in change.lessons.items()}
             pictures, classes = _pictures(before, change, parts), _classes(before, change)
             lessons = await self._lessons(slot, pictures, parts)
-            head = NamedHead(name, owner, change.model, classes, pictures, await self._solved(lessons, classes, change))
+            solved = await self._solved(lessons, classes, change)
+            keep_days = before.keep_days if before and change.keep_days is None else change.keep_days
+            head = NamedHead(name, owner, change.model, classes, pictures, solved, time.time(), keep_days)
             await self.store.write_parts(slot, {part: lesson for part, (_, lesson) in parts.items()})
             try:
                 written = await self._replace(slot, content, head)
@@ -193,8 +201,7 @@ class Heads:
         for _ in range(MAX_ATTEMPTS):
             content = await self.store.read(slot)
             preconditions.check((await self.find(name, owner)).etag)
-            if content is not None and await self.store.replace(slot, content, None):
-                await self.store.remove_parts(slot)
+            if content is not None and await self._drop(slot, content):
                 return
         raise PreconditionFailed(f"head {name!r}: others write it at the same time; send it again")
 
@@ -212,11 +219,23 @@ class Heads:
             await self.store.remove_parts(slot)
         return len(slots)
 
+    async def _drop(self, slot: str, content: bytes) -> bool:
+        """Remove a document and its lessons; False if it has changed."""
+        if not await self.store.replace(slot, content, None):
+            return False
+        await self.store.remove_parts(slot)
+        return True
+
     async def _at(self, slot: str) -> NamedHead | None:
         content = await self.store.read(slot)
         return None if content is None else self._of(slot, content)
 
     def _of(self, slot: str, content: bytes) -> NamedHead | None:
+        """The head of a document; None if it is invalid or has expired."""
+        head = self._parse(slot, content)
+        return None if head is None or head.has_expired else head
+
+    def _parse(self, slot: str, content: bytes) -> NamedHead | None:
         """The head of a document; None if it is invalid."""
         parsed = self._parsed.get(slot)
         if parsed is None or parsed.content != content:
@@ -270,6 +289,10 @@ class Heads:
 
     async def _check_room(self, slot: str, head: NamedHead) -> None:
         documents = await self.store.read_all()
+        for each, content in documents.items():
+            other = self._parse(each, content)
+            if other is not None and other.has_expired:
+                await self._drop(each, content)
         others = [self._of(each, content) for each, content in documents.items() if each != slot]
         of_all = [each for each in others if each is not None]
         own = [each for each in of_all if each.owner == head.owner]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,8 +13,10 @@ import orjson
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.heads import Head
 from lexiseg_service.gateway.stores import slot_of
+from lexiseg_service.gateway.times import rfc3339
 
 ENTRY_BYTES = 600  # in memory, of a class or a picture
+DAY = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,10 @@ class KeptPicture:
 
 @dataclass(frozen=True)
 class NamedHead:
-    """A head with its origin. `owner` is the id of the API key that made it, "" without keys: nobody else sees it."""
+    """A head with its origin. `owner` is the id of the API key that made it, "" without keys: nobody else sees it.
+
+    `keep_days` after it was `changed`, seconds since the epoch, it has expired; None: it stays.
+    """
 
     name: str
     owner: str
@@ -35,6 +41,18 @@ class NamedHead:
     classes: tuple[ClassEntry, ...]
     pictures: tuple[KeptPicture, ...]
     solved: Head
+    changed: float
+    keep_days: float | None = None
+
+    @property
+    def expires(self) -> float | None:
+        """Seconds since the epoch."""
+        return None if self.keep_days is None else self.changed + DAY * self.keep_days
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether nobody finds it any more."""
+        return self.expires is not None and self.expires <= time.time()
 
     @property
     def exact_name(self) -> str:
@@ -76,6 +94,8 @@ class NamedHead:
             "classes": [[entry.name, entry.synonyms, entry.thing] for entry in self.classes],
             "pictures": [asdict(picture) for picture in self.pictures],
             "head": base64.b64encode(self.solved.to_bytes()).decode(),
+            "changed": self.changed,
+            "keep_days": self.keep_days,
         }
         return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
 
@@ -93,7 +113,8 @@ class NamedHead:
         solved = Head.from_bytes(base64.b64decode(content["head"]))
         if [entry.name for entry in solved.classes] != [entry.name for entry in classes]:
             raise ValueError("its classes are not those of its head")
-        return cls(name, owner, content["model"], tuple(classes), pictures, solved)
+        times = float(content.get("changed", 0)), content.get("keep_days")
+        return cls(name, owner, content["model"], tuple(classes), pictures, solved, *times)
 
     def summary(self) -> dict[str, Any]:
         """The values of `schemas.HeadSummary`."""
@@ -103,6 +124,7 @@ class NamedHead:
             "version": self.solved.version,
             "model": self.model,
             "pictures": len(self.pictures),
+            "expires": rfc3339(self.expires),
             "classes": [{"synonyms": entry.synonyms, **asdict(learned)} for entry, learned in taught],
         }
 

@@ -21,6 +21,7 @@ EXAMPLE: dict[str, JsonValue] = {
         }
     ],
 }
+MIN_KEEP_DAYS, MAX_KEEP_DAYS = 1, 3650
 Key = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -74,6 +75,12 @@ class HeadInput(StrictModel):
         default_factory=list, fail_fast=True, description="reviewed pictures; each replaces that of the same `key`"
     )
     remove: list[Key] = Field(default_factory=list, fail_fast=True, description="keys of pictures to take out")
+    keep_days: float | None = Field(
+        None,
+        ge=MIN_KEEP_DAYS,
+        le=MAX_KEEP_DAYS,
+        description="days after its last change from which the head is removed; default: as before, of a new one never",
+    )
 
 
 class TaughtClassOutput(BaseModel):
@@ -98,6 +105,7 @@ class HeadSummary(BaseModel):
     version: str = Field(description="digest of the content; `NAME@VERSION` in a request takes this version alone")
     model: str = Field(description="model that was taught, as NAME@VERSION")
     pictures: int = Field(description="number of reviewed pictures")
+    expires: str | None = Field(description="time from which it is removed, unless it is changed; null: it stays")
     classes: list[TaughtClassOutput] = Field(description="classes in the order of `class_index`")
 
 

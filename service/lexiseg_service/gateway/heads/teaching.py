@@ -130,7 +130,7 @@ class Teaching:
         if reviewed is not None:
             pictures += pictures_of(reviewed, classes)
         lessons = await self._lessons.lessons(pictures, WorkerRequest(None, Vocabulary(()), model, **origin))
-        change = Change(model, classes, lessons, asked.remove, preconditions=preconditions)
+        change = Change(model, classes, lessons, asked.remove, keep_days=asked.keep_days, preconditions=preconditions)
         return await self.heads.change(name, caller.owner, change, is_new=is_new)
 
     async def import_head(

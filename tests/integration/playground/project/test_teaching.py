@@ -255,12 +255,13 @@ def test_what_was_learned_is_kept_by_a_name_and_taken_along(
     begin(page)
     accept(page)
     learned(page, 1)
+    assert httpx.get(own_head(page, server)).json()["expires"]
     page.fill("#head-name", "our-gizmos")
     with page.expect_request(is_teaching):
         page.press("#head-name", "Enter")
     learned(page, 1)
-    names = [one["name"] for one in httpx.get(f"{server.url}/v1/heads").json()["heads"]]
-    assert "our-gizmos" in names
+    kept = {one["name"]: one["expires"] for one in httpx.get(f"{server.url}/v1/heads").json()["heads"]}
+    assert kept["our-gizmos"] is None
     with page.expect_download() as download:
         page.get_by_role("button", name="Export project").click()
     with zipfile.ZipFile(download.value.path()) as archive:

@@ -1,6 +1,7 @@
 """Heads over REST, taught by a backend whose lessons are known."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES
 from lexiseg_service.errors import UndecodableImage
 from lexiseg_service.gateway.admission.access import line_of
 from lexiseg_service.gateway.heads import collection
+from lexiseg_service.gateway.times import rfc3339
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving
 
@@ -147,6 +149,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         taught(pictures=[picture(number) for number in range(5000)]),
         f"pictures: expected at most {MAX_PICTURES} of a head, got '5000 pictures'",
     ),
+    "no days": (taught(keep_days=0), "keep_days: expected greater than or equal to 1, got 0"),
     "no pictures": (taught(pictures=[]), "pictures: expected at least one reviewed picture; DELETE"),
     "a class that is none": (
         taught("cup"),
@@ -364,6 +367,31 @@ async def test_twenty_clients_that_change_a_head_at_once_lose_nothing(client: ht
 
     assert {answer.status_code for answer in answers} == {200}
     assert (await client.get("/v1/heads/mugs")).json()["pictures"] == 21
+
+
+async def test_a_head_expires_some_days_after_its_last_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+    monkeypatch.setattr(collection, "MAX_HEADS", 2)
+    async with serving(state_dir=tmp_path) as client:
+
+        async def at(days: float, method: str, path: str, **body: Any) -> httpx.Response:
+            monkeypatch.setattr(time, "time", lambda: now + 86_400 * days)
+            return await client.request(method, path, **body)
+
+        await at(0, "POST", "/v1/heads", json=taught())
+        short = await at(0, "POST", "/v1/heads", json=taught(name="short", keep_days=2))
+        await at(1.5, "PUT", "/v1/heads/short", json={"pictures": [picture(1, "saucer")]})
+        before = await at(3, "GET", "/v1/heads")
+        full = await at(3, "POST", "/v1/heads", json=taught(name="third"))
+        after = await at(4, "GET", "/v1/heads")
+        gone = await at(4, "GET", "/v1/heads/short")
+        third = await at(4, "POST", "/v1/heads", json=taught(name="third"))
+
+    assert short.json()["expires"] == rfc3339(now + 2 * 86_400)
+    assert [head["name"] for head in before.json()["heads"]] == ["mugs", "short"]
+    assert [head["name"] for head in after.json()["heads"]] == ["mugs"]
+    assert (full.status_code, gone.status_code, third.status_code) == (422, 404, 201)
+    assert not [path for path in tmp_path.rglob("*short*") if path.is_file()]
 
 
 async def test_a_head_is_changed_and_deleted_under_the_conditions_of_vocabularies(client: httpx.AsyncClient) -> None:

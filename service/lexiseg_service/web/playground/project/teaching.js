@@ -10,6 +10,7 @@ import * as store from "./store.js";
 const HEAD = "head"; // name of a note: {project, name}
 const AT_ONCE = 8; // pictures of a request
 const MAX_NAMES = 6; // of classes in the line
+const UNNAMED = { keep_days: 30 }; // of a head that nobody has named, after its last change
 let project = `page-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`; // begins the keys of this browser's pictures
 let name = project; // of the head; another one where that is kept
 let isOpened = false; // before, none of the project's pictures is known
@@ -59,11 +60,11 @@ async function teach() {
   const fresh = reviewed.filter((one) => one.taught !== one.doc || !keys.includes(keyOf(one)));
   if (!fresh.length && !remove.length) return null;
   if (!fresh.length && remove.length === keys.length) return forget();
-  const some = fresh.slice(0, AT_ONCE).map((picture) => ({ picture, doc: picture.doc }));
+  const some = fresh.slice(0, AT_ONCE).map((picture) => ({ picture, key: keyOf(picture), doc: picture.doc }));
   await Promise.all(some.map(({ picture }) => fileOf(picture)));
-  const pictures = some.map(({ picture, doc }) => ({ picture, key: keyOf(picture), objects: objectsOf(doc), reviewed: namesOf(doc) }));
-  const change = { classes: classesOf(reviewed), pictures, remove, ...(!state.head && { model: $("model").value }) };
-  const head = await engine.teach(name, change).catch((problem) => refused(problem, some));
+  const pictures = some.map(({ doc, ...one }) => ({ ...one, objects: objectsOf(doc), reviewed: namesOf(doc) }));
+  const ofNew = !state.head && { model: $("model").value, ...(name === project && UNNAMED) };
+  const head = await engine.teach(name, { classes: classesOf(reviewed), pictures, remove, ...ofNew }).catch((problem) => refused(problem, some));
   if (!head) return null;
   for (const { picture, doc } of some) save(Object.assign(picture, { taught: doc }));
   if (fresh.length === some.length) return take(head);
@@ -78,10 +79,7 @@ async function refused(problem, some) {
   else $("learned").textContent = `Nothing new was learned. ${problem.message.replace(/^pictures\.(\d+)/, (_, at) => some[at].picture.name)}`;
 }
 
-async function forget() {
-  await engine.forget(name);
-  take(null);
-}
+const forget = () => engine.forget(name).then(() => take(null));
 
 /** What to teach: the words, and what else was looked for in reviewed pictures. */
 function classesOf(reviewed) {
