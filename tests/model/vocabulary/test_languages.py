@@ -149,14 +149,6 @@ def test_an_english_word_of_a_list_that_is_as_much_of_another_language_says_what
     assert (first.texts, first.also) == ((names[0],), also)
 
 
-def test_an_english_word_that_is_no_name_is_read_as_what_it_probably_is_elsewhere(
-    entries: Callable[..., tuple[ClassEntry, ...]],
-) -> None:
-    (entry,) = entries("chaise")
-
-    assert (entry.texts, entry.also) == (("chair",), ())
-
-
 @pytest.mark.parametrize(
     ("word", "text"),
     [
