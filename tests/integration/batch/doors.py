@@ -193,7 +193,7 @@ class Bulk(Command):
     def finished(self) -> Sequence[str]:
         before = self.done()
         said = self.again()
-        assert f"pictures: {before} of " in said
+        assert f"pictures: {before:,} of " in said
         assert "none lost and none twice" in said
         return [row["id"] for row in jobs.rows(self._out) if row["status"] == OK]
 

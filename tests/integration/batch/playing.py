@@ -75,7 +75,7 @@ def finished(job: subprocess.Popen[str], inputs: int) -> None:
 
 def assert_none_lost(said: str, inputs: int) -> None:
     """By what a job says at its end."""
-    assert f"{inputs} inputs, {inputs} rows, none lost and none twice" in said
+    assert f"{inputs:,} inputs, {inputs:,} rows, none lost and none twice" in said
 
 
 class Nodes(NamedTuple):
