@@ -68,6 +68,16 @@ def pictures_of(request: Request) -> list[str]:
     return [one["key"] for one in json.loads(request.post_data or "")["pictures"]]
 
 
+def accept_and_take_a_word_away(page: Page) -> None:
+    """One picture teaches; "submarine", which it does not show, is asked about no more."""
+    begin(page)
+    add(page, "submarine")
+    expect_result(page, re.compile("Not found: .*submarine"))
+    accept(page)
+    learned(page, 1)
+    page.get_by_role("button", name="without submarine").click()
+
+
 def test_what_is_accepted_is_found_in_the_pictures_after_it(page: Page) -> None:
     begin(page)
 
@@ -154,12 +164,7 @@ def test_a_label_in_other_letters_is_the_word(page: Page) -> None:
 
 
 def test_a_word_that_was_taken_away_goes_along_under_a_new_name(page: Page) -> None:
-    begin(page)
-    add(page, "submarine")
-    expect_result(page, re.compile("Not found: .*submarine"))
-    accept(page)
-    learned(page, 1)
-    page.get_by_role("button", name="without submarine").click()
+    accept_and_take_a_word_away(page)
 
     with page.expect_response(lambda answer: is_teaching(answer.request)) as answer:
         page.fill("#head-name", "gizmos")
@@ -170,12 +175,7 @@ def test_a_word_that_was_taken_away_goes_along_under_a_new_name(page: Page) -> N
 
 
 def test_a_synonym_of_a_word_that_no_picture_shows_counts_after_teaching(page: Page) -> None:
-    begin(page)
-    add(page, "submarine")
-    expect_result(page, re.compile("Not found: .*submarine"))
-    accept(page)
-    learned(page, 1)
-    page.get_by_role("button", name="without submarine").click()
+    accept_and_take_a_word_away(page)
 
     add(page, "submarine|cup")
 

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import re
 import zipfile
 from collections.abc import Iterator
 from functools import partial
@@ -18,7 +17,7 @@ from lexiseg_model.vocabulary import solving
 from lexiseg_model.vocabulary.heads import Lesson
 from tests import pictures
 from tests.http_server import QuietFiles, serving
-from tests.integration.playground.asking import add, expect_result
+from tests.integration.playground.asking import expect_result
 from tests.integration.playground.conftest import opened
 from tests.integration.playground.project import test_teaching as taught
 from tests.integration.playground.project.test_teaching import ALBUM, CUP, WORD, accept, begin, learned, show
@@ -130,16 +129,7 @@ def test_words_that_were_not_taught_are_answered_as_before(page: Page) -> None:
 
 
 def test_a_synonym_of_a_word_that_no_picture_shows_counts_after_teaching(page: Page) -> None:
-    begin(page)
-    add(page, "submarine")
-    expect_result(page, re.compile("Not found: .*submarine"))
-    accept(page)
-    learned(page, 1)
-    page.get_by_role("button", name="without submarine").click()
-
-    add(page, "submarine|cup")
-
-    expect_result(page, re.compile(r"Found [^.]*submarine"))
+    taught.test_a_synonym_of_a_word_that_no_picture_shows_counts_after_teaching(page)
 
 
 def test_what_was_learned_outlives_a_reload_and_goes_with_its_picture(page: Page) -> None:
