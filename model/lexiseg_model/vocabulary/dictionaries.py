@@ -44,18 +44,18 @@ class Headwords:
     """
 
     def __init__(self, words: Iterable[str], places: NDArray[np.int64]) -> None:
-        hashes = np.fromiter((hash(folded(word)) for word in words), np.int64)
+        hashes = np.fromiter((hash(without_accents(word)) for word in words), np.int64)
         by_hash = hashes.argsort(kind="stable")
         self._hashes, self._places = hashes[by_hash], places[by_hash]
 
     def places(self, word: str) -> list[int]:
         """Where the entries may begin whose headword is the word, or has other accents."""
-        key = hash(folded(word))
+        key = hash(without_accents(word))
         first, last = np.searchsorted(self._hashes, key, "left"), np.searchsorted(self._hashes, key, "right")
         return [int(place) for place in self._places[first:last]]
 
 
-def folded(word: str) -> str:
+def without_accents(word: str) -> str:
     """A word in lower case and without accents: "Öl" and "OL" are "ol"."""
     word = word.casefold()
     return word if word.isascii() else normalize("NFC", ACCENTS.sub("", normalize("NFD", word.replace("œ", "oe"))))
@@ -144,7 +144,7 @@ def _texts(line: str) -> Iterator[str]:
 def _of_word(word: str, entries: list[tuple[str, tuple[int, int]]]) -> list[tuple[int, int]]:
     """The places of the entries, pairs of headword and place, that are of the word; of other accents if none is."""
     exact = [place for headword, place in entries if headword.lower() == word.lower()]
-    return exact or [place for headword, place in entries if folded(headword) == folded(word)]
+    return exact or [place for headword, place in entries if without_accents(headword) == without_accents(word)]
 
 
 def _distinct(translations: Iterable[str]) -> list[str]:
