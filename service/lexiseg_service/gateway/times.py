@@ -1,9 +1,11 @@
-"""Times as texts for clients."""
+"""Lengths of time, and times as texts for clients."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import overload
+
+DAY = 86_400.0  # seconds
 
 
 @overload

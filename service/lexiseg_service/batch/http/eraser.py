@@ -15,9 +15,9 @@ import structlog
 from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.ledger.job import Ledger, ask_ledger
 from lexiseg_service.errors import NotReady
+from lexiseg_service.gateway.times import DAY
 
 logger = structlog.get_logger("lexiseg.jobs")
-DAY = 86_400.0  # seconds
 REPEAT_SECONDS = 30.0  # between attempts
 SWEEP_SECONDS = 600.0  # between looks for jobs that have expired
 RECORD_SECONDS = 3600.0  # that an erasure is repeated, also after it succeeded: longer than a lane writes a file

@@ -17,7 +17,7 @@ from lexiseg_service.batch.description import JobInput, stored
 from lexiseg_service.batch.executors.asker import Fetch
 from lexiseg_service.batch.files import Files, open_store
 from lexiseg_service.batch.formats import check_fits
-from lexiseg_service.batch.http.eraser import DAY, Eraser
+from lexiseg_service.batch.http.eraser import Eraser
 from lexiseg_service.batch.http.notices import Notices, Send
 from lexiseg_service.batch.http.webhook import WebhookSender
 from lexiseg_service.batch.ledger.job import (
@@ -40,7 +40,7 @@ from lexiseg_service.batch.sources.folder import in_folder
 from lexiseg_service.batch.sources.source import Listed, Picture, SourceKind
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownJob, UrlFetchOff
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
-from lexiseg_service.gateway.times import rfc3339
+from lexiseg_service.gateway.times import DAY, rfc3339
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.redis_link import open_link

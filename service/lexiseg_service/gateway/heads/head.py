@@ -13,10 +13,9 @@ import orjson
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.heads import Head
 from lexiseg_service.gateway.stores import slot_of
-from lexiseg_service.gateway.times import rfc3339
+from lexiseg_service.gateway.times import DAY, rfc3339
 
 ENTRY_BYTES = 600  # in memory, of a class or a picture
-DAY = 86_400.0
 
 
 @dataclass(frozen=True)

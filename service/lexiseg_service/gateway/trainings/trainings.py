@@ -17,7 +17,7 @@ import structlog
 
 from lexiseg_service.errors import InvalidValue, NotReady, QueueFull, RateLimited, UnknownTraining
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
-from lexiseg_service.gateway.times import rfc3339
+from lexiseg_service.gateway.times import DAY, rfc3339
 from lexiseg_service.gateway.trainings.schemas import TrainingInput
 from lexiseg_service.gateway.trainings.training import ENDED, Standing, State, Training, TrainingFolder
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE_FILE, unpacked_bytes
@@ -36,7 +36,6 @@ MAX_KEPT = 100  # of one client, those that are over among them
 UNPACKED = 4  # times the bytes of the largest archive, for what is in it
 MAX_LOG_BYTES = 2**20  # of the end of a log
 RETRY_SECONDS = 30
-DAY = 86_400.0  # seconds
 ALIVE_SECONDS = 60.0  # since the last sign of a trainer, which gives one every few seconds
 SWEEP_SECONDS = 600.0  # between looks for trainings that have expired
 
