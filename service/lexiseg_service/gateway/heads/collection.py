@@ -152,8 +152,8 @@ class Heads:
     async def _change(self, slot: str, name: str, owner: str, change: Change, is_new: bool) -> NamedHead:
         for _ in range(MAX_ATTEMPTS):
             content = await self.store.read(slot)
-            current = None if content is None else self._of(slot, content)
-            if content is not None and current is None:
+            current = None if content is None else self._parse(slot, content)
+            if content is not None and current is not None and current.has_expired:
                 await self._drop(slot, content)
                 continue
             if is_new and current is not None:
