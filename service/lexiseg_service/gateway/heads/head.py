@@ -112,8 +112,9 @@ class NamedHead:
         solved = Head.from_bytes(base64.b64decode(content["head"]))
         if [entry.name for entry in solved.classes] != [entry.name for entry in classes]:
             raise ValueError("its classes are not those of its head")
-        times = float(content.get("changed", 0)), content.get("keep_days")
-        return cls(name, owner, content["model"], tuple(classes), pictures, solved, *times)
+        changed, keep_days = float(content.get("changed", 0)), content.get("keep_days")
+        keep_days = None if keep_days is None else float(keep_days)
+        return cls(name, owner, content["model"], tuple(classes), pictures, solved, changed, keep_days)
 
     def summary(self) -> dict[str, Any]:
         """The values of `schemas.HeadSummary`."""
