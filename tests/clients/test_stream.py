@@ -115,7 +115,7 @@ def test_a_wrong_question_ends_the_stream(client: Client) -> None:
         list(client.stream([JPEG], ["sky"], smoothing=2.0))
     with pytest.raises(TypeError, match="unknown option"):
         client.stream([JPEG], ["sky"], speed=2)  # type: ignore[call-arg]
-    with pytest.raises(ValueError, match="drop_policy"):
+    with pytest.raises(errors.InvalidValue, match="drop_policy"):
         client.stream([JPEG], ["sky"], drop_policy="oldest")  # type: ignore[arg-type]
 
 

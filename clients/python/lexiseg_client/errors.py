@@ -307,3 +307,10 @@ def error_of(problem: Problem, retry_after: float | None = None) -> ProblemError
     """The exception for a problem, chosen by type, else by status."""
     by_status = BY_STATUS.get(problem.status, ServerFault if problem.status >= 500 else ProblemError)
     return BY_TYPE.get(problem.type, by_status)(problem, retry_after)
+
+
+def invalid_value(name: str, value: Any, expected: str) -> ProblemError:
+    """What the server says of a value that cannot be sent to it."""
+    finding = FieldError(name, value, expected)
+    detail = f"{name}: expected {expected}, got {value!r:.80}"
+    return error_of(Problem("invalid-value", "A value is out of range", 422, detail, errors=(finding,)))

@@ -89,6 +89,7 @@ def test_refusals_are_the_same_errors(client: Client, remote: Client) -> None:
     wrong: list[tuple[type[errors.ProblemError], Callable[[Client], object]]] = [
         (errors.InvalidValue, lambda asked: asked.segment(JPEG, CLASSES, threshold=1.5)),
         (errors.InvalidValue, lambda asked: asked.segment(JPEG, ["sky", "sky"])),
+        (errors.InvalidValue, lambda asked: asked.segment(JPEG, CLASSES, mask="tiff")),  # type: ignore[arg-type]
         (errors.UnknownModel, lambda asked: asked.segment(JPEG, CLASSES, model="giant")),
         (errors.ImageExpired, lambda asked: asked.segment(ImageId("0" * 32), CLASSES)),
         (errors.UrlFetchOff, lambda asked: asked.segment("https://example.org/cat.jpg", CLASSES)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from lexiseg_client.calling.mapping import IMAGE_ERRORS
 from lexiseg_client.calling.retries import read_problem
-from lexiseg_client.errors import LexisegError, ProblemError, UnreadableAnswer, UnusableImage, error_of
+from lexiseg_client.errors import LexisegError, ProblemError, UnreadableAnswer, UnusableImage, error_of, invalid_value
 from lexiseg_client.images import ImageId, ImageUrl, Source, file_bytes
 from lexiseg_client.models import Model
 from lexiseg_client.question.options import Classes, question_json
@@ -41,7 +41,7 @@ def segment_request(source: Source, question: Mapping[str, Any]) -> pb.SegmentRe
     """The request message for an image; `question` comes from `question_json`.
 
     Raises:
-        ValueError: an unknown enum value, or a value of the wrong type.
+        InvalidValue: an unknown word of an enum, or a value of the wrong type, which no message can carry.
     """
     message = _set_fields(pb.SegmentRequest(), question)
     if isinstance(source, ImageId):
@@ -57,11 +57,16 @@ def _set_fields(message: M, question: Mapping[str, Any]) -> M:
     for name, value in question.items():
         try:
             message.MergeFrom(type(message)(**{name: _shaped(name, value)}))
-        except KeyError:
-            raise ValueError(f"{name}: expected one of {', '.join(ENUMS[name])}, got {value!r}") from None
-        except TypeError as error:
-            raise ValueError(f"{name}: {error}") from None
+        except (KeyError, TypeError, ValueError) as error:
+            expected = _one_of(ENUMS[name]) if name in ENUMS else f"a value of its type ({error})"
+            raise invalid_value(name, value, expected) from None
     return message
+
+
+def _one_of(words: Iterable[str]) -> str:
+    """The words as the server lists them."""
+    *others, last = map(repr, words)
+    return f"{', '.join(others)} or {last}"
 
 
 def _shaped(name: str, value: Any) -> Any:
@@ -98,7 +103,7 @@ def _region(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stream_config(classes: Classes | None, options: Mapping[str, Any]) -> pb.SegmentVideoRequest:
-    """The first message of a stream; errors as for `question_json`, or ValueError for an unknown enum value."""
+    """The first message of a stream; errors as for `question_json` and `segment_request`."""
     return _config_message(question_json(classes, options, KNOWN))
 
 
