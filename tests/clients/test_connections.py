@@ -137,6 +137,23 @@ async def test_the_awaited_client_gives_the_same_answers(server: Server) -> None
     assert "awaited-room" in {entry.name for entry in listed}
 
 
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("http://masks:8000/v1/", "http://masks:8000"),
+        ("https://example.org/lexiseg/v1", "https://example.org/lexiseg"),
+        ("masks:50051/v1", "grpc://masks:50051"),
+    ],
+)
+def test_an_address_may_end_in_the_version_of_the_interface(url: str, base: str) -> None:
+    assert read_address(url, None, None).url == base
+
+
+def test_a_grpc_target_with_a_scheme_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a grpc_target like localhost:50051, got 'grpc://masks:50051'"):
+        Client(grpc_target="grpc://masks:50051")
+
+
 def test_the_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_address(None, None, None).url == "http://localhost:8000"
     monkeypatch.setenv("LEXISEG_BASE_URL", "https://masks.example.org/")

@@ -17,6 +17,7 @@ KEY_VARIABLE = "LEXISEG_API_KEY"
 URL_VARIABLE = "LEXISEG_BASE_URL"
 DEFAULT_URL = "http://localhost:8000"
 GRPC_PORT = 50051
+PREFIX = "/v1"  # of routes: the stable API version
 EXPECTED = "an address like http://localhost:8000, or HOST:PORT of gRPC like localhost:50051"
 HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/?#@\[\]]+):[0-9]{1,5}")
 SCHEMES = {"http": False, "https": True, "grpc": False, "grpcs": True}  # True: TLS
@@ -63,8 +64,8 @@ def read_address(url: str | None, target: str | None, api_key: str | None) -> Ad
     """Parse and validate a server's address.
 
     Args:
-        url: http, https, grpc or grpcs; HOST:PORT without a scheme means gRPC. None: `LEXISEG_BASE_URL` if set, else
-            http://localhost:8000.
+        url: http, https, grpc or grpcs; HOST:PORT without a scheme means gRPC, and the `/v1` of a route is left out.
+            None: `LEXISEG_BASE_URL` if set, else http://localhost:8000.
         target: HOST:PORT for gRPC; None: the URL's own with grpc, with http the port that the server says.
         api_key: None: `LEXISEG_API_KEY` if set.
 
@@ -74,7 +75,8 @@ def read_address(url: str | None, target: str | None, api_key: str | None) -> Ad
     """
     if url is None:
         url = os.environ.get(URL_VARIABLE) or DEFAULT_URL
-    if HOST_PORT.fullmatch(url.rstrip("/")):
+    url = url.rstrip("/").removesuffix(PREFIX).rstrip("/")
+    if HOST_PORT.fullmatch(url):
         url = f"grpc://{url}"
     try:
         parts = urlsplit(url)
@@ -83,13 +85,15 @@ def read_address(url: str | None, target: str | None, api_key: str | None) -> Ad
         raise ValueError(f"expected {EXPECTED}, got {url!r}") from None
     if parts.scheme not in SCHEMES or not parts.hostname or parts.query or parts.fragment or WHITESPACE.search(url):
         raise ValueError(f"expected {EXPECTED}, got {url!r}")
+    if target is not None and urlsplit(target).scheme in SCHEMES:
+        raise ValueError(f"expected a grpc_target like localhost:50051, got {target!r}")
     if parts.username or parts.password:
         raise ValueError("expected an address without a user name or password; a key goes into api_key")
     is_grpc = parts.scheme.startswith("grpc")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     port = port if is_grpc and port is not None else GRPC_PORT
     return Address(
-        url=url.rstrip("/"),
+        url=url,
         protocol="grpc" if is_grpc else "rest",
         target=target or f"{host}:{port}",
         secure=SCHEMES[parts.scheme],

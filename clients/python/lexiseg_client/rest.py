@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
-from lexiseg_client.address import USER_AGENT, Address
+from lexiseg_client.address import PREFIX, USER_AGENT, Address
 from lexiseg_client.calling.retries import RetryPolicy, exchange
 from lexiseg_client.calling.steps import Call, Send
 from lexiseg_client.errors import (
@@ -42,7 +42,6 @@ from lexiseg_labels.segmentation import Segmentation
 
 CONNECT_TIMEOUT = 10.0  # seconds
 T = TypeVar("T")
-PREFIX = "/v1"  # the stable API version
 PROXY_STATUSES = (502, 503, 504)  # of a proxy whose servers are away
 
 

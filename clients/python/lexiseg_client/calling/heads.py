@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from lexiseg_client.address import PREFIX
 from lexiseg_client.calling.calls import Calls
 from lexiseg_client.calling.retries import exchange
 from lexiseg_client.calling.steps import Call, Send, Work
 from lexiseg_client.question.options import Classes
 from lexiseg_client.question.reviewed import Head, Picture, head_of, picture_json, taught_json
-from lexiseg_client.rest import PREFIX, read
+from lexiseg_client.rest import read
 
 ROUTE = f"{PREFIX}/heads"
 MAX_REQUEST_BYTES = 12 * 2**20  # of pictures in one request; a server takes somewhat more

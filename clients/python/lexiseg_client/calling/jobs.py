@@ -18,12 +18,13 @@ from urllib.parse import quote
 
 import httpx
 
+from lexiseg_client.address import PREFIX
 from lexiseg_client.calling.calls import Calls
 from lexiseg_client.calling.retries import exchange, read_problem
 from lexiseg_client.calling.steps import Call, Send, Step, Wait, Work
 from lexiseg_client.errors import Problem, TimedOut
 from lexiseg_client.question.options import Classes, Options, question_json
-from lexiseg_client.rest import PREFIX, read
+from lexiseg_client.rest import read
 from lexiseg_labels.exports import write_whole
 from lexiseg_labels.segmentation import Segmentation
 

@@ -5,7 +5,7 @@ import { $, problemOf, tell } from "../page.js";
 export const remote = true; // vocabularies, streams and API keys exist on servers only
 
 /** Address of the server without a trailing slash: the page's origin, or on a static site the one that the visitor entered. */
-export const address = () => (document.body.matches(".local") ? $("server").value.trim().replace(/\/+$/, "") : location.origin);
+export const address = () => (document.body.matches(".local") ? $("server").value.trim().replace(/\/*(\/v1)?\/*$/, "") : location.origin);
 
 /** Cards of the `models`, and the `features`: optional parts of the service that are on. */
 export const describe = () => request("GET", "/v1/models");
