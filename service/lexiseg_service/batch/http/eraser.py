@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from lexiseg_service.batch.files import Files
-from lexiseg_service.batch.ledger.job import Ledger, ask_ledger
+from lexiseg_service.batch.ledger.job import Ledger, Progress, ask_ledger
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.times import DAY
 
@@ -37,6 +37,15 @@ class Eraser:
         self._files = files
         self._keep_seconds = DAY * keep_days
         self.failing: set[str] = set()  # recorded jobs whose files cannot be removed at present
+
+    def expiry(self, progress: Progress) -> float | None:
+        """When a job of that progress expires, in seconds since the epoch; None: it has not ended."""
+        return None if progress.ended is None else progress.ended + self._keep_seconds
+
+    def has_expired(self, progress: Progress) -> bool:
+        """Whether nobody may see a job of that progress any more, though it is not erased yet."""
+        expiry = self.expiry(progress)
+        return expiry is not None and expiry < time.time()
 
     async def erase(self, identities: Sequence[str]) -> None:
         """Erase jobs: when it returns, they are gone, and their files as far as that can be done now.
@@ -74,8 +83,7 @@ class Eraser:
         expired = []
         for job in await ask_ledger(self._ledger.jobs):
             progress = await ask_ledger(self._ledger.progress, job.id)
-            ended = None if progress is None else progress.ended
-            if ended is not None and ended + self._keep_seconds < time.time():
+            if progress is not None and self.has_expired(progress):
                 expired.append(job.id)
         if expired:
             await self.erase(expired)

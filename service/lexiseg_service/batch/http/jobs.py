@@ -40,7 +40,7 @@ from lexiseg_service.batch.sources.folder import in_folder
 from lexiseg_service.batch.sources.source import Listed, Picture, SourceKind
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownJob, UrlFetchOff
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
-from lexiseg_service.gateway.times import DAY, rfc3339
+from lexiseg_service.gateway.times import rfc3339
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.redis_link import open_link
@@ -208,7 +208,7 @@ class Jobs:
         """
         job = await ask_ledger(self._ledger.job, identity)
         progress = None if job is None else await ask_ledger(self._ledger.progress, identity)
-        if job is None or progress is None or not _may_see(job, caller):
+        if job is None or progress is None or not _may_see(job, caller) or self._eraser.has_expired(progress):
             raise UnknownJob("there is no such job of this key; it may have been removed")
         return job, progress
 
@@ -217,10 +217,11 @@ class Jobs:
         return self.output(*await self.find(identity, caller))
 
     async def list_all(self, caller: Caller) -> list[tuple[Job, Progress]]:
-        """The jobs of a caller, the oldest first."""
+        """The jobs of a caller that have not expired, the oldest first."""
         jobs = [job for job in await ask_ledger(self._ledger.jobs) if job.owner == caller.owner]
         progress = [await ask_ledger(self._ledger.progress, job.id) for job in jobs]
-        return [(job, each) for job, each in zip(jobs, progress, strict=True) if each is not None]
+        found = zip(jobs, progress, strict=True)
+        return [(job, each) for job, each in found if each is not None and not self._eraser.has_expired(each)]
 
     async def remove(self, identity: str, caller: Caller) -> None:
         """End a job, and erase it with its archive and its results.
@@ -281,7 +282,7 @@ class Jobs:
             "seconds_left": None if left is None else round(left, 1),
             "created": rfc3339(job.created),
             "ended": rfc3339(ended),
-            "expires": rfc3339(None if ended is None else ended + DAY * self._settings.keep_days),
+            "expires": rfc3339(self._eraser.expiry(progress)),
             "to": job.to,
             "classes": job.classes,
             "detail": None if ended is not None else self._runner.detail(job.id) or progress.detail,

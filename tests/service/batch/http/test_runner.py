@@ -150,6 +150,15 @@ def test_jobs_that_have_ended_are_removed_after_the_days_that_they_are_kept(tmp_
         until(lambda: not (tmp_path / "jobs" / job["id"]).exists())
 
 
+def test_a_job_that_has_expired_is_gone_before_it_is_erased(tmp_path: Path) -> None:
+    with gateway(KnownBackend(), tmp_path, keep_days=1e-9) as client:
+        place = create(client, ARCHIVE).headers["Location"]
+        until(lambda: client.get(place).status_code == 404)
+
+        assert [client.get(place + route).status_code for route in ("/results", "/events")] == [404, 404]
+        assert client.get("/v1/jobs").json() == {"jobs": []}
+
+
 def test_a_job_leaves_the_workers_to_other_requests(tmp_path: Path) -> None:
     backend = Gated()
     with gateway(backend, tmp_path, drain_seconds=0) as client, ThreadPoolExecutor(1) as threads:
