@@ -14,9 +14,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
+from lexiseg_labels.masks import png
 from lexiseg_model.errors import UnknownModelError
-from lexiseg_model.types import ClassEntry, ModelCard, ModelName, Prompt, Task, Vocabulary
-from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel, UrlFetchOff
+from lexiseg_model.types import ClassEntry, ModelCard, ModelName, Point, Prompt, Task, Vocabulary
+from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady, Temporary, UnknownModel, UrlFetchOff
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.image_requests import Images
@@ -187,6 +190,23 @@ class UseCase:
         if head is None:
             return request
         return replace(request, vocabulary=with_learned(request.vocabulary, head.classes, limits))
+
+    async def check_language(self, request: WorkerRequest) -> None:
+        """Check the language of a question that is asked later, about a blank image: workers have the dictionaries.
+
+        Raises:
+            InvalidValue: the language cannot be read. Where no worker answers now, nothing is refused.
+        """
+        if request.language is None or not request.vocabulary.classes:
+            return
+        side = self._settings.limits.min_side
+        header, image_id = await self.headers.identify(
+            blank := png.encode(np.zeros((side, side), np.uint8)), request.source, request.deadline
+        )
+        prompts = request.prompts and (Prompt((Point(side / 2, side / 2),)),)
+        about = replace(request, image=blank, image_id=image_id, header=header, prompts=prompts, remember=False)
+        with suppress(Temporary, DeadlineExceeded):
+            await self.backend.segment(about)
 
     async def stored_form(self, class_list: VocabularyInput, caller: Caller) -> VocabularyInput:
         """The class list as it is stored: each example image is replaced by a small picture inside the list.

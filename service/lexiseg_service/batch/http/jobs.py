@@ -136,6 +136,7 @@ class Jobs:
         if asked.webhook is not None:
             await self._webhooks.check(asked.webhook.url)
         request = await self._use_case.request(asked_question, caller)
+        await self._use_case.check_language(request)
         classes = [entry.name for entry in request.vocabulary.classes]
         check_fits(asked.to, question, classes)
         identity = secrets.token_urlsafe(ID_BYTES)

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from lexiseg_service.question.backend import Backend
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
@@ -21,7 +22,7 @@ PNG = pictures.encoded(pictures.small(side=32))
 
 
 @contextmanager
-def gateway(folder: Path, backend: KnownBackend | None = None, **settings: Any) -> Iterator[httpx.Client]:
+def gateway(folder: Path, backend: Backend | None = None, **settings: Any) -> Iterator[httpx.Client]:
     """A client of a gateway with the state directory `folder`."""
     with (
         on_ports(backend or KnownBackend(), **{"jobs": True, "state_dir": folder, **settings}) as ports,

@@ -22,7 +22,8 @@ from lexiseg_service.gateway.rest import uploads
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import coco
-from tests.service.batch.http.asking import PNG, create, finished, lines, tarred, zipped
+from tests.service.batch.http.asking import PNG, create, finished, gateway, lines, tarred, zipped
+from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports, serving
 from tests.waiting import SOON
@@ -253,6 +254,16 @@ def test_no_urls_and_a_million_are_one_problem(tmp_path: Path, number: int, stat
         answer = create(client, urls=["https://a.org"] * number)
 
     assert (answer.status_code, expected in answer.json()["detail"]) == (status, True), answer.text
+
+
+def test_a_language_that_cannot_be_read_is_refused_at_once(tmp_path: Path) -> None:
+    backend = EngineBackend()
+    with gateway(tmp_path, backend) as client:
+        answer = create(client, zipped(PICTURES), question={"classes": ["rot"], "language": "de"})
+    backend.engine.close(0)
+
+    assert answer.status_code == 422
+    assert answer.json()["detail"] == "language: expected en: no dictionaries are installed, got 'de'"
 
 
 def test_a_key_sees_its_own_jobs_alone(tmp_path: Path) -> None:
