@@ -116,14 +116,21 @@ def test_a_proxy_of_the_caller_that_is_away_is_named_at_once(dead: str) -> None:
 
 
 @pytest.mark.usefixtures("_no_proxy")
-def test_a_proxy_that_refuses_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_refuses_is_named_at_once(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Refusing(Quiet):
         def do_CONNECT(self) -> None:
             self.send_error(407)
 
+        do_GET = do_CONNECT  # of plain HTTP
+
     with serving(Refusing) as proxy:
-        monkeypatch.setenv("https_proxy", proxy)
-        with Client("https://lexiseg.example", timeout=LONG) as client, pytest.raises(ProxyFailed, match="407"):
+        monkeypatch.setenv(f"{scheme}_proxy", proxy)
+        place = proxy.removeprefix("http://")
+        with (
+            Client(f"{scheme}://lexiseg.example", timeout=LONG) as client,
+            pytest.raises(ProxyFailed, match=f"the proxy {place} on the way to .* refuses .407 Proxy Authentication"),
+        ):
             client.models()
 
 

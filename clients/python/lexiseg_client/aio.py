@@ -181,7 +181,8 @@ class AsyncClient:
         if isinstance(step, Send):
             keywords, connecting = arguments(self._calls.address, step), Connecting()
             with translate_errors(self._calls.address.url, connecting):
-                return await self._http.request(**keywords, extensions={"trace": connecting.trace_async})
+                reply = await self._http.request(**keywords, extensions={"trace": connecting.trace_async})
+                return connecting.of_server(reply, self._calls.address.url)
         if isinstance(step, Invoke):
             return await self._rpc().invoke(step)
         if isinstance(step, Wait):

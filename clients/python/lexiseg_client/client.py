@@ -290,7 +290,8 @@ class Client:
         if isinstance(step, Send):
             keywords, connecting = arguments(self._calls.address, step), Connecting()
             with translate_errors(self._calls.address.url, connecting):
-                return self._http.request(**keywords, extensions={"trace": connecting.trace})
+                reply = self._http.request(**keywords, extensions={"trace": connecting.trace})
+                return connecting.of_server(reply, self._calls.address.url)
         if isinstance(step, Invoke):
             return self._rpc().invoke(step)
         if isinstance(step, Wait):

@@ -42,6 +42,7 @@ from lexiseg_labels.segmentation import Segmentation
 
 CONNECT_TIMEOUT = 10.0  # seconds
 T = TypeVar("T")
+PROXY_KEY_NEEDED = 407  # Proxy Authentication Required
 PROXY_STATUSES = (502, 503, 504)  # of a proxy whose servers are away
 
 
@@ -196,13 +197,23 @@ class Connecting:
         """As `trace`."""
         self.trace(event, details)
 
-    def proxy(self, url: str) -> str | None:
-        """HOST:PORT of the proxy between here and a URL; None: the connection was to its own host."""
+    def proxy(self, url: str) -> str:
+        """The proxy between here and a URL, for a sentence; with HOST:PORT, unless an earlier request connected."""
+        place = f"{self.place[0]}:{self.place[1]} " if self.place else ""
+        return f"the proxy {place}on the way to {url}"
+
+    def is_to_proxy(self, url: str) -> bool:
+        """Whether the connection was to another place than the URL's own host and port."""
         server = httpx.URL(url)
         port = server.port or (443 if server.scheme == "https" else 80)
-        if self.place is None or self.place == (server.raw_host.decode("ascii"), port):
-            return None
-        return f"{self.place[0]}:{self.place[1]}"
+        return self.place not in (None, (server.raw_host.decode("ascii"), port))
+
+    def of_server(self, reply: httpx.Response, url: str) -> httpx.Response:
+        """The reply itself. Raises ProxyFailed: it is one that only a proxy gives."""
+        if reply.status_code == PROXY_KEY_NEEDED:
+            text = f"{self.proxy(url)} refuses ({reply.status_code} {reply.reason_phrase})"
+            raise ProxyFailed(text, sent=False)
+        return reply
 
 
 @contextmanager
@@ -211,13 +222,12 @@ def translate_errors(base: str, connecting: Connecting) -> Iterator[None]:
     try:
         yield
     except httpx.ProxyError as error:
-        raise ProxyFailed(f"the proxy on the way to {base} refuses ({_text(error)})", sent=False) from error
+        raise ProxyFailed(f"{connecting.proxy(base)} refuses ({_text(error)})", sent=False) from error
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
         if (untrusted := _certificate_error(error)) is not None:
             raise UntrustedCertificate(untrusted_text(base, untrusted.verify_message), sent=False) from error
-        if (proxy := connecting.proxy(base)) is not None:
-            text = f"the proxy {proxy} on the way to {base} does not answer ({_text(error)})"
-            raise ProxyFailed(text, sent=False) from error
+        if connecting.is_to_proxy(base):
+            raise ProxyFailed(f"{connecting.proxy(base)} does not answer ({_text(error)})", sent=False) from error
         raise NoServer(f"no server answers at {base} ({_text(error)})", sent=False) from error
     except httpx.TimeoutException as error:
         raise TimedOut(f"{base} did not answer in time") from error

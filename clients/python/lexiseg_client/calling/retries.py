@@ -160,7 +160,7 @@ def _document(reply: httpx.Response) -> dict[str, object]:
         document = None
     if isinstance(document, dict):
         return document
-    return {"detail": f"the server answered {reply.status_code} without a problem document"}
+    return {"detail": f"the server, or a proxy before it, answered {reply.status_code} without a problem document"}
 
 
 def read_problem(document: dict[str, object], status: int) -> Problem:
