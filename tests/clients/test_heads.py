@@ -15,8 +15,8 @@ from lexiseg_client import (
     NameTaken,
     Picture,
     UnknownHead,
+    heads,
 )
-from lexiseg_client.calling import heads as steps
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import Ports, on_ports
@@ -72,7 +72,7 @@ def test_an_exported_head_is_kept_under_another_name(ports: Ports) -> None:
 def test_pictures_that_do_not_fit_into_one_request_go_in_several(
     ports: Ports, backend: KnownBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "MAX_REQUEST_BYTES", 200)
+    monkeypatch.setattr(heads, "MAX_REQUEST_BYTES", 200)
     with Client(ports.url) as client:
         head = client.heads.create("mugs", CLASSES, [pictured(number) for number in range(5)])
 

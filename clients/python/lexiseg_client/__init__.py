@@ -9,13 +9,11 @@ with Client("http://localhost:8000") as client:
 
 from lexiseg_client.address import __version__ as __version__
 from lexiseg_client.aio import AsyncClient as AsyncClient
-from lexiseg_client.aio import AsyncVocabularies as AsyncVocabularies
 from lexiseg_client.calling.jobs import JobAnswer as JobAnswer
 from lexiseg_client.calling.jobs import JobState as JobState
 from lexiseg_client.calling.mapping import MapOptions as MapOptions
 from lexiseg_client.calling.retries import Retry as Retry
 from lexiseg_client.client import Client as Client
-from lexiseg_client.client import Vocabularies as Vocabularies
 from lexiseg_client.errors import Busy as Busy
 from lexiseg_client.errors import Conflict as Conflict
 from lexiseg_client.errors import CrossSite as CrossSite
@@ -96,6 +94,8 @@ from lexiseg_client.video import Frame as Frame
 from lexiseg_client.video import FrameAnswer as FrameAnswer
 from lexiseg_client.video import NewQuestion as NewQuestion
 from lexiseg_client.video import StreamOptions as StreamOptions
+from lexiseg_client.vocabularies import AsyncVocabularies as AsyncVocabularies
+from lexiseg_client.vocabularies import Vocabularies as Vocabularies
 from lexiseg_labels.answers import AnswerWarning as AnswerWarning
 from lexiseg_labels.answers import CacheUse as CacheUse
 from lexiseg_labels.answers import Sense as Sense

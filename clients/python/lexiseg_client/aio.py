@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
 from types import TracebackType
@@ -13,17 +12,17 @@ import httpx
 
 from lexiseg_client.calling.calls import TIMEOUT, Calls
 from lexiseg_client.calling.mapping import Images, MapOptions, OnError, map_async, map_plan
+from lexiseg_client.calling.resource import awaited
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
+from lexiseg_client.client import Client
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.heads import AsyncHeads
-from lexiseg_client.images import ImageLike
 from lexiseg_client.jobs import AsyncJobs
-from lexiseg_client.models import Health, Model
-from lexiseg_client.question.options import Classes, Options, Unpack
-from lexiseg_client.question.vocabulary import Vocabulary, VocabularyOptions, VocabularySummary
+from lexiseg_client.question.options import Classes, Unpack
 from lexiseg_client.rest import Connecting, arguments, translate_errors
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
+from lexiseg_client.vocabularies import AsyncVocabularies
 from lexiseg_labels.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -74,16 +73,11 @@ class AsyncClient:
         if self._connection is not None:
             await self._connection.close()
 
-    async def segment(
-        self,
-        image: ImageLike,
-        classes: Classes | None = None,
-        *,
-        timeout: float | None = None,
-        **options: Unpack[Options],
-    ) -> Segmentation:
-        """See `Client.segment`."""
-        return await self._run(self._calls.segment(image, classes, options, timeout))
+    segment = awaited(Client.segment)
+    models = awaited(Client.models)
+    model = awaited(Client.model)
+    health = awaited(Client.health)
+    wait_until_ready = awaited(Client.wait_until_ready)
 
     @overload
     def map(
@@ -118,22 +112,6 @@ class AsyncClient:
         return map_async(
             lambda image: self._run(self._calls.outcome(image, classes, plan)), plan.images, plan.concurrency, plan.step
         )
-
-    async def models(self, *, timeout: float | None = None) -> list[Model]:
-        """See `Client.models`."""
-        return await self._run(self._calls.transport.models(self._calls.deadline(timeout)))
-
-    async def model(self, name: str, *, timeout: float | None = None) -> Model:
-        """See `Client.model`."""
-        return await self._run(self._calls.transport.model(name, self._calls.deadline(timeout)))
-
-    async def health(self, *, timeout: float | None = None) -> Health:
-        """See `Client.health`."""
-        return await self._run(self._calls.health(timeout))
-
-    async def wait_until_ready(self, *, timeout: float | None = None) -> Health:
-        """See `Client.wait_until_ready`."""
-        return await self._run(self._calls.wait_until_ready(timeout))
 
     def stream(
         self,
@@ -195,29 +173,3 @@ class AsyncClient:
         if self._connection is None:
             self._connection = AsyncConnection(self._calls.address, self._channel)
         return self._connection
-
-
-class AsyncVocabularies:
-    """Named class lists on a server: `client.vocabularies`."""
-
-    def __init__(self, client: AsyncClient) -> None:
-        self._run = client._run
-        self._calls = client._calls
-
-    async def list(self, *, timeout: float | None = None) -> builtins.list[VocabularySummary]:
-        """See `Vocabularies.list`."""
-        return await self._run(self._calls.rest.vocabularies(self._calls.deadline(timeout)))
-
-    async def get(self, name: str, *, timeout: float | None = None) -> Vocabulary:
-        """See `Vocabularies.get`."""
-        return await self._run(self._calls.rest.vocabulary(name, self._calls.deadline(timeout)))
-
-    async def put(
-        self, name: str, classes: Classes, *, timeout: float | None = None, **options: Unpack[VocabularyOptions]
-    ) -> Vocabulary:
-        """See `Vocabularies.put`."""
-        return await self._run(self._calls.rest.put_vocabulary(name, classes, options, self._calls.deadline(timeout)))
-
-    async def delete(self, name: str, *, if_match: str | None = None, timeout: float | None = None) -> None:
-        """See `Vocabularies.delete`."""
-        await self._run(self._calls.rest.delete_vocabulary(name, if_match, self._calls.deadline(timeout)))

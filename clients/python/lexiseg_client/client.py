@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import os
 import threading
 import time
@@ -25,9 +24,9 @@ from lexiseg_client.images import ImageLike, pictures_in
 from lexiseg_client.jobs import Jobs
 from lexiseg_client.models import Health, Model
 from lexiseg_client.question.options import Classes, Options, Unpack, question_json
-from lexiseg_client.question.vocabulary import Vocabulary, VocabularyOptions, VocabularySummary
 from lexiseg_client.rest import Connecting, arguments, translate_errors
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
+from lexiseg_client.vocabularies import Vocabularies
 from lexiseg_labels.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -305,47 +304,3 @@ class Client:
             if self._connection is None:
                 self._connection = Connection(self._calls.address, self._channel)
             return self._connection
-
-
-class Vocabularies:
-    """Named class lists on a server: `client.vocabularies`."""
-
-    def __init__(self, client: Client) -> None:
-        self._run = client._run
-        self._calls = client._calls
-
-    def list(self, *, timeout: float | None = None) -> builtins.list[VocabularySummary]:
-        """List built-in and user vocabularies, without their classes."""
-        return self._run(self._calls.rest.vocabularies(self._calls.deadline(timeout)))
-
-    def get(self, name: str, *, timeout: float | None = None) -> Vocabulary:
-        """Get a vocabulary with its classes.
-
-        Raises:
-            UnknownVocabulary: no such vocabulary.
-        """
-        return self._run(self._calls.rest.vocabulary(name, self._calls.deadline(timeout)))
-
-    def put(
-        self, name: str, classes: Classes, *, timeout: float | None = None, **options: Unpack[VocabularyOptions]
-    ) -> Vocabulary:
-        """Create or replace a vocabulary; options as in `VocabularyOptions`.
-
-        Raises:
-            TypeError: an unknown option; nothing was sent.
-            PreconditionFailed: `if_match` or `create_only` does not hold.
-            ReadOnly: the vocabulary is built in.
-            NotAllowed: another key shares a vocabulary of this name.
-            InvalidValue: the server refuses the list.
-        """
-        return self._run(self._calls.rest.put_vocabulary(name, classes, options, self._calls.deadline(timeout)))
-
-    def delete(self, name: str, *, if_match: str | None = None, timeout: float | None = None) -> None:
-        """Delete a vocabulary.
-
-        Raises:
-            PreconditionFailed: `if_match` does not hold.
-            ReadOnly: the vocabulary is built in.
-            UnknownVocabulary: no such vocabulary.
-        """
-        self._run(self._calls.rest.delete_vocabulary(name, if_match, self._calls.deadline(timeout)))

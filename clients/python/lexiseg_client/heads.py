@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
 
-from lexiseg_client.calling import heads as steps
+from lexiseg_client.address import PREFIX
+from lexiseg_client.calling.calls import Calls
+from lexiseg_client.calling.resource import Resource, awaited
+from lexiseg_client.calling.retries import exchange
+from lexiseg_client.calling.steps import Call, Send, Work
 from lexiseg_client.question.options import Classes
-from lexiseg_client.question.reviewed import Head, Picture
+from lexiseg_client.question.reviewed import Head, Picture, head_of, picture_json, taught_json
+from lexiseg_client.rest import json_as, read
 
-if TYPE_CHECKING:
-    from lexiseg_client.aio import AsyncClient
-    from lexiseg_client.client import Client
+ROUTE = f"{PREFIX}/heads"
+MAX_REQUEST_BYTES = 12 * 2**20  # of pictures in one request; a server takes somewhat more
+MAX_REQUEST_PICTURES = 50  # in one request, which must be answered before the server's deadline
+BYTES = {"Content-Type": "application/octet-stream"}
 
 
-class Heads:
+class Heads(Resource):
     """Classes taught by reviewed pictures, by name: `client.heads`; for `segment(head=...)`."""
-
-    def __init__(self, client: Client) -> None:
-        self._run, self._calls = client._run, client._calls
 
     def create(
         self,
@@ -47,7 +53,8 @@ class Heads:
             InvalidValue: the server refuses a class or a picture.
             SwitchedOff: the server keeps nothing of pictures.
         """
-        return self._run(steps.create(self._calls, name, classes, pictures, model, keep_days, timeout))
+        body = {"name": name, "classes": taught_json(classes), "model": model, "keep_days": keep_days}
+        return self._run(_taught(self._calls, Send("POST", ROUTE, repeatable=False), name, body, pictures, timeout))
 
     def put(
         self,
@@ -66,23 +73,25 @@ class Heads:
         Raises:
             ModelChanged: the model has other weights than the head was taught on.
         """
-        return self._run(steps.put(self._calls, name, pictures, classes, remove, keep_days, timeout))
+        taught = None if classes is None else taught_json(classes)
+        body = {"classes": taught, "keep_days": keep_days, "remove": list(remove)}
+        return self._run(_taught(self._calls, Send("PUT", _path(name)), name, body, pictures, timeout))
 
     def get(self, name: str, *, timeout: float | None = None) -> Head:
         """Get a head. Raises UnknownHead: no such head."""
-        return self._run(steps.get(self._calls, name, timeout))
+        return self._ask(Send("GET", _path(name)), json_as(head_of), timeout)
 
     def list(self, *, timeout: float | None = None) -> builtins.list[Head]:
         """List the heads of this API key, without the keys of their pictures."""
-        return self._run(steps.list_all(self._calls, timeout))
+        return self._ask(Send("GET", ROUTE), json_as(lambda page: [head_of(entry) for entry in page["heads"]]), timeout)
 
     def delete(self, name: str, *, timeout: float | None = None) -> None:
         """Delete a head, and what is kept of its pictures. Raises UnknownHead: no such head."""
-        self._run(steps.delete(self._calls, name, timeout))
+        return self._ask(Send("DELETE", _path(name), repeatable=False), lambda _: None, timeout)
 
     def export(self, name: str, *, timeout: float | None = None) -> bytes:
         """Return a head as a file, for `restore` here or elsewhere. Raises UnknownHead: no such head."""
-        return self._run(steps.export(self._calls, name, timeout))
+        return self._ask(Send("GET", f"{_path(name)}?export=1"), lambda reply: reply.content, timeout)
 
     def restore(self, name: str, content: bytes, *, timeout: float | None = None) -> Head:
         """Keep an exported head under a name, in place of the one that has it.
@@ -91,57 +100,48 @@ class Heads:
             InvalidValue: the content is no exported head.
             ModelChanged: the server's model has other weights.
         """
-        return self._run(steps.restore(self._calls, name, content, timeout))
+        return self._ask(Send("PUT", _path(name), BYTES, {"content": content}), json_as(head_of), timeout)
 
 
-class AsyncHeads:
-    """Classes taught by reviewed pictures, by name: `client.heads`."""
+class AsyncHeads(Resource):
+    """As `Heads`, to await."""
 
-    def __init__(self, client: AsyncClient) -> None:
-        self._run, self._calls = client._run, client._calls
+    create = awaited(Heads.create)
+    put = awaited(Heads.put)
+    get = awaited(Heads.get)
+    list = awaited(Heads.list)
+    delete = awaited(Heads.delete)
+    export = awaited(Heads.export)
+    restore = awaited(Heads.restore)
 
-    async def create(
-        self,
-        name: str,
-        classes: Classes,
-        pictures: Sequence[Picture],
-        *,
-        model: str | None = None,
-        keep_days: float | None = None,
-        timeout: float | None = None,
-    ) -> Head:
-        """See `Heads.create`."""
-        return await self._run(steps.create(self._calls, name, classes, pictures, model, keep_days, timeout))
 
-    async def put(
-        self,
-        name: str,
-        pictures: Sequence[Picture] = (),
-        *,
-        classes: Classes | None = None,
-        remove: Sequence[str] = (),
-        keep_days: float | None = None,
-        timeout: float | None = None,
-    ) -> Head:
-        """See `Heads.put`."""
-        return await self._run(steps.put(self._calls, name, pictures, classes, remove, keep_days, timeout))
+def _taught(
+    calls: Calls, first: Send, name: str, body: dict[str, Any], pictures: Sequence[Picture], timeout: float | None
+) -> Call[Head]:
+    """Send a change, with further requests for the pictures that do not fit into the first."""
+    deadline, content = calls.deadline(timeout), b""
+    given = {field: value for field, value in body.items() if value is not None}
+    bodies = yield Work(lambda: [*_bodies(given, pictures)])
+    for number, each in enumerate(bodies):
+        request = replace(Send("PUT", _path(name)) if number else first, body={"json": each})
+        content = (yield from exchange(request, calls.rest.policy, deadline)).content
+    return read(content, head_of)
 
-    async def get(self, name: str, *, timeout: float | None = None) -> Head:
-        """See `Heads.get`."""
-        return await self._run(steps.get(self._calls, name, timeout))
 
-    async def list(self, *, timeout: float | None = None) -> builtins.list[Head]:
-        """See `Heads.list`."""
-        return await self._run(steps.list_all(self._calls, timeout))
+def _bodies(first: dict[str, Any], pictures: Sequence[Picture]) -> Iterator[dict[str, Any]]:
+    """JSON bodies that hold all pictures, each of bounded size; `first` joins the first of them."""
+    some: list[dict[str, Any]] = []
+    body, n_bytes = first, 0
+    for number, picture in enumerate(pictures):
+        document = picture_json(picture, f"pictures.{number}")
+        size = len(json.dumps(document))
+        if some and (n_bytes + size > MAX_REQUEST_BYTES or len(some) == MAX_REQUEST_PICTURES):
+            yield {**body, "pictures": some}
+            body, some, n_bytes = {}, [], 0
+        some.append(document)
+        n_bytes += size
+    yield {**body, "pictures": some}
 
-    async def delete(self, name: str, *, timeout: float | None = None) -> None:
-        """See `Heads.delete`."""
-        await self._run(steps.delete(self._calls, name, timeout))
 
-    async def export(self, name: str, *, timeout: float | None = None) -> bytes:
-        """See `Heads.export`."""
-        return await self._run(steps.export(self._calls, name, timeout))
-
-    async def restore(self, name: str, content: bytes, *, timeout: float | None = None) -> Head:
-        """See `Heads.restore`."""
-        return await self._run(steps.restore(self._calls, name, content, timeout))
+def _path(name: str) -> str:
+    return f"{ROUTE}/{quote(name, safe='')}"

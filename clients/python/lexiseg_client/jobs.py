@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lexiseg_client.calling import jobs as steps
-from lexiseg_client.calling.jobs import Format, JobAnswer, JobImages, JobState, Progress, Source
+from lexiseg_client.calling.jobs import Format, JobAnswer, JobImages, JobState, Page, Progress, Source
+from lexiseg_client.calling.resource import Resource, awaited
+from lexiseg_client.calling.steps import Call, Send
 from lexiseg_client.question.options import Classes, Options, Unpack
 
 if TYPE_CHECKING:
@@ -17,11 +19,9 @@ if TYPE_CHECKING:
     from lexiseg_client.client import Client
 
 
-class Job:
-    """A job on a server. Iterate over it for its answers, while it runs and after."""
-
-    def __init__(self, client: Client, state: JobState) -> None:
-        self._run, self._calls = client._run, client._calls
+class _Job(Resource):
+    def __init__(self, client: Client | AsyncClient, state: JobState) -> None:
+        super().__init__(client)
         self.state: JobState = state  # as of the last call
 
     @property
@@ -29,14 +29,21 @@ class Job:
         """The job's id, for `client.jobs.get`."""
         return self.state.id
 
+    def _kept(self, call: Call[JobState]) -> Call[JobState]:
+        self.state = yield from call
+        return self.state
+
+
+class Job(_Job):
+    """A job on a server. Iterate over it for its answers, while it runs and after."""
+
     def refresh(self, *, timeout: float | None = None) -> JobState:
         """Ask where the job stands.
 
         Raises:
             UnknownJob: it has been removed.
         """
-        self.state = self._run(steps.state(self._calls, self.id, timeout))
-        return self.state
+        return self._run(self._kept(steps.state(self._calls, self.id, timeout)))
 
     def wait(self, *, timeout: float | None = None, progress: Progress = None) -> JobState:
         """Wait until every picture has an answer or a problem.
@@ -49,15 +56,17 @@ class Job:
             TimedOut: it has not ended in time.
             UnknownJob: it has been removed.
         """
-        self.state = self._run(steps.wait(self._calls, self.id, timeout, progress))
-        return self.state
+        return self._run(self._kept(steps.wait(self._calls, self.id, timeout, progress)))
 
     def __iter__(self) -> Iterator[JobAnswer]:
         """Yield answers in the order in which they were given, until there is one for every picture."""
         path: str | None = steps.first_path(self.id)
         while path is not None:
-            answers, path, self.state = self._run(steps.page(self._calls, self.id, path))
+            answers, path, self.state = self._page(path)
             yield from answers
+
+    def _page(self, path: str) -> Page:
+        return self._run(steps.page(self._calls, self.id, path))
 
     def save(self, path: str | os.PathLike[str], to: Format | None = None, *, timeout: float | None = None) -> Path:
         """Write the results so far to a file: JSON lines, parquet, COCO's JSON, or a zip; None: the job's format."""
@@ -65,7 +74,7 @@ class Job:
 
     def delete(self, *, timeout: float | None = None) -> None:
         """End the job, and remove it with its results."""
-        self._run(steps.delete(self._calls, self.id, timeout))
+        return self._ask(Send("DELETE", steps.path_of(self.id), repeatable=False), lambda _: None, timeout)
 
 
 class Jobs:
@@ -124,45 +133,22 @@ class Jobs:
         return [Job(self._client, each) for each in self._client._run(steps.states(self._client._calls, timeout))]
 
 
-class AsyncJob:
+class AsyncJob(_Job):
     """As `Job`: methods are awaited, and `async for` reads its answers."""
 
-    def __init__(self, client: AsyncClient, state: JobState) -> None:
-        self._run, self._calls = client._run, client._calls
-        self.state: JobState = state  # as of the last call
-
-    @property
-    def id(self) -> str:
-        """The job's id, for `client.jobs.get`."""
-        return self.state.id
-
-    async def refresh(self, *, timeout: float | None = None) -> JobState:
-        """See `Job.refresh`."""
-        self.state = await self._run(steps.state(self._calls, self.id, timeout))
-        return self.state
-
-    async def wait(self, *, timeout: float | None = None, progress: Progress = None) -> JobState:
-        """See `Job.wait`."""
-        self.state = await self._run(steps.wait(self._calls, self.id, timeout, progress))
-        return self.state
+    refresh = awaited(Job.refresh)
+    wait = awaited(Job.wait)
+    save = awaited(Job.save)
+    delete = awaited(Job.delete)
+    _page = awaited(Job._page)
 
     async def __aiter__(self) -> AsyncIterator[JobAnswer]:
         """See `Job.__iter__`."""
         path: str | None = steps.first_path(self.id)
         while path is not None:
-            answers, path, self.state = await self._run(steps.page(self._calls, self.id, path))
+            answers, path, self.state = await self._page(path)
             for answer in answers:
                 yield answer
-
-    async def save(
-        self, path: str | os.PathLike[str], to: Format | None = None, *, timeout: float | None = None
-    ) -> Path:
-        """See `Job.save`."""
-        return await self._run(steps.save(self._calls, self.id, Path(path), to or self.state.to, timeout))
-
-    async def delete(self, *, timeout: float | None = None) -> None:
-        """See `Job.delete`."""
-        await self._run(steps.delete(self._calls, self.id, timeout))
 
 
 class AsyncJobs:

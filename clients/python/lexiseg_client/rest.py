@@ -28,16 +28,7 @@ from lexiseg_client.errors import (
 )
 from lexiseg_client.images import Source, Upload
 from lexiseg_client.models import Health, Model, model_of
-from lexiseg_client.question.options import Classes
 from lexiseg_client.question.prompts import has_files, source_json
-from lexiseg_client.question.vocabulary import (
-    Vocabulary,
-    VocabularyOptions,
-    VocabularySummary,
-    summary_of,
-    vocabulary_json,
-    vocabulary_of,
-)
 from lexiseg_labels.segmentation import Segmentation
 
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -60,17 +51,16 @@ class RestTransport:
             body = {"files": {"image": ("image", source.content)}, "data": form}
         else:
             body = {"json": {"image": source_json(source), **question}}
-        return self._ask(Send("POST", f"{PREFIX}/segment", body=body), Segmentation.from_dict, deadline)
+        return self.ask(Send("POST", f"{PREFIX}/segment", body=body), json_as(Segmentation.from_dict), deadline)
 
     def models(self, deadline: float) -> Call[list[Model]]:
         """GET /models."""
-        return self._ask(
-            Send("GET", f"{PREFIX}/models"), lambda page: [model_of(entry) for entry in page["models"]], deadline
-        )
+        parse = json_as(lambda page: [model_of(entry) for entry in page["models"]])
+        return self.ask(Send("GET", f"{PREFIX}/models"), parse, deadline)
 
     def model(self, name: str, deadline: float) -> Call[Model]:
         """GET /models/NAME."""
-        return self._ask(Send("GET", f"{PREFIX}/models/{quote(name, safe='@')}"), model_of, deadline)
+        return self.ask(Send("GET", f"{PREFIX}/models/{quote(name, safe='@')}"), json_as(model_of), deadline)
 
     def health(self, timeout: float) -> Call[Health]:
         """GET /livez and /readyz."""
@@ -86,10 +76,9 @@ class RestTransport:
     def grpc_port(self, deadline: float) -> Call[int | None]:
         """The port of gRPC of GET /livez; None: an older server does not say it, or a proxy lacks the route."""
         try:
-            reply = yield from exchange(Send("GET", "/livez"), self.policy, deadline)
+            port = (yield from self.ask(Send("GET", "/livez"), json_as(dict), deadline)).get("grpc_port")
         except (Forbidden, NotFound):
             return None
-        port = read(reply.content, dict).get("grpc_port")
         return port if isinstance(port, int) else None
 
     def _probe(self, path: str, timeout: float) -> Call[dict[str, Any]]:
@@ -107,47 +96,14 @@ class RestTransport:
             raise UnreadableAnswer(f"the server that answered {path} with {reply.status_code} is not lexiseg")
         return health
 
-    def _ask(self, request: Send, build: Callable[[dict[str, Any]], T], deadline: float) -> Call[T]:
-        reply = yield from exchange(request, self.policy, deadline)
-        return read(reply.content, build)
-
-    def vocabularies(self, deadline: float) -> Call[list[VocabularySummary]]:
-        """GET /vocabularies."""
-        request = Send("GET", f"{PREFIX}/vocabularies")
-        return self._ask(request, lambda page: [summary_of(entry) for entry in page["vocabularies"]], deadline)
-
-    def vocabulary(self, name: str, deadline: float) -> Call[Vocabulary]:
-        """GET /vocabularies/NAME."""
-        reply = yield from exchange(Send("GET", _path(name)), self.policy, deadline)
-        return _with_tag(reply)
-
-    def put_vocabulary(
-        self, name: str, classes: Classes, options: VocabularyOptions, deadline: float
-    ) -> Call[Vocabulary]:
-        """PUT /vocabularies/NAME."""
-        if_match = options.get("if_match")
-        conditions = {} if if_match is None else {"If-Match": if_match}
-        if options.get("create_only"):
-            conditions["If-None-Match"] = "*"
-        document = vocabulary_json(classes, options)
-        # Conditional writes are not idempotent: a retry after success fails its own condition.
-        request = Send("PUT", _path(name), conditions, {"json": document}, repeatable=not conditions)
-        reply = yield from exchange(request, self.policy, deadline)
-        return _with_tag(reply)
-
-    def delete_vocabulary(self, name: str, if_match: str | None, deadline: float) -> Call[None]:
-        """DELETE /vocabularies/NAME."""
-        conditions = {} if if_match is None else {"If-Match": if_match}
-        yield from exchange(Send("DELETE", _path(name), conditions, repeatable=False), self.policy, deadline)
+    def ask(self, request: Send, parse: Callable[[httpx.Response], T], deadline: float) -> Call[T]:
+        """What `parse` makes of the reply to a request, which is sent again as its retries allow."""
+        return parse((yield from exchange(request, self.policy, deadline)))
 
 
-def _path(name: str) -> str:
-    return f"{PREFIX}/vocabularies/{quote(name, safe='')}"
-
-
-def _with_tag(reply: httpx.Response) -> Vocabulary:
-    etag = reply.headers.get("etag", "")
-    return read(reply.content, lambda document: vocabulary_of(document, etag))
+def json_as(build: Callable[[dict[str, Any]], T]) -> Callable[[httpx.Response], T]:
+    """Makes an object of a reply, by its JSON object; raises as `read`."""
+    return lambda reply: read(reply.content, build)
 
 
 def read(content: bytes, build: Callable[[dict[str, Any]], T]) -> T:

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, fields
 from functools import partial
@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias, cast
 from urllib.parse import quote
 
-import httpx
-
 from lexiseg_client.address import PREFIX
 from lexiseg_client.calling.calls import Calls
 from lexiseg_client.calling.retries import exchange, read_problem
-from lexiseg_client.calling.steps import Call, Send, Step, Wait, Work
+from lexiseg_client.calling.steps import Call, Send, Wait, Work
 from lexiseg_client.errors import Problem, TimedOut
 from lexiseg_client.question.options import Classes, Options, question_json
-from lexiseg_client.rest import read
+from lexiseg_client.rest import json_as, read
 from lexiseg_labels.exports import write_whole
 from lexiseg_labels.segmentation import Segmentation
 
@@ -136,34 +134,31 @@ def create(
     options: Options,
 ) -> Call[JobState]:
     """See `Jobs.create`."""
+    given = {"urls": source.urls, "folder": source.folder, "webhook": webhook}
     asked: dict[str, Any] = {"question": question_json(classes, options), "to": to}
-    if source.urls is not None:
-        asked["urls"] = list(source.urls)
-    if source.folder is not None:
-        asked["folder"] = source.folder
-    if webhook is not None:
-        asked["webhook"] = dict(webhook)
+    asked |= {name: value for name, value in given.items() if value is not None}
     if source.archive is None:
-        reply = yield from _ask(calls, "POST", ROUTE, timeout, {"json": asked})
-        return read(reply.content, JobState.from_dict)
+        return (yield from _sent(calls, {"json": asked}, timeout))
     file: BinaryIO = yield Work(partial(_opened, Path(source.archive)))
     with closing(file):
         form = {"data": {"request": json.dumps(asked)}, "files": {"archive": ("archive", file)}}
-        seconds = UPLOAD_SECONDS if timeout is None else timeout
-        reply = yield from _ask(calls, "POST", ROUTE, seconds, form)
-    return read(reply.content, JobState.from_dict)
+        return (yield from _sent(calls, form, UPLOAD_SECONDS if timeout is None else timeout))
+
+
+def _sent(calls: Calls, body: Mapping[str, Any], timeout: float | None) -> Call[JobState]:
+    request = Send("POST", ROUTE, body=body, repeatable=False)
+    return calls.rest.ask(request, json_as(JobState.from_dict), calls.deadline(timeout))
 
 
 def state(calls: Calls, identity: str, timeout: float | None) -> Call[JobState]:
     """See `Jobs.get`."""
-    reply = yield from _ask(calls, "GET", _path(identity), timeout)
-    return read(reply.content, JobState.from_dict)
+    return calls.rest.ask(Send("GET", path_of(identity)), json_as(JobState.from_dict), calls.deadline(timeout))
 
 
 def states(calls: Calls, timeout: float | None) -> Call[list[JobState]]:
     """See `Jobs.list`."""
-    reply = yield from _ask(calls, "GET", ROUTE, timeout)
-    return read(reply.content, lambda page: [JobState.from_dict(entry) for entry in page["jobs"]])
+    parse = json_as(lambda page: [JobState.from_dict(entry) for entry in page["jobs"]])
+    return calls.rest.ask(Send("GET", ROUTE), parse, calls.deadline(timeout))
 
 
 def wait(calls: Calls, identity: str, timeout: float | None, progress: Progress) -> Call[JobState]:
@@ -182,14 +177,14 @@ def wait(calls: Calls, identity: str, timeout: float | None, progress: Progress)
 
 def first_path(identity: str) -> str:
     """The path of the first page."""
-    return f"{_path(identity)}/results?to=jsonl&limit={PARTS_PER_PAGE}"
+    return f"{path_of(identity)}/results?to=jsonl&limit={PARTS_PER_PAGE}"
 
 
 def page(calls: Calls, identity: str, path: str) -> Call[Page]:
     """Wait for answers at a path, until there are some or the job is done."""
     while True:
         now = yield from state(calls, identity, None)
-        reply = yield from _ask(calls, "GET", path, None)
+        reply = yield from exchange(Send("GET", path), calls.rest.policy, calls.deadline(None))
         lines = reply.content.splitlines()
         if lines or now.state == "done":
             link = reply.links.get("next", {}).get("url")
@@ -199,25 +194,14 @@ def page(calls: Calls, identity: str, path: str) -> Call[Page]:
 
 def save(calls: Calls, identity: str, target: Path, to: Format, timeout: float | None) -> Call[Path]:
     """See `Job.save`."""
-    reply = yield from _ask(calls, "GET", f"{_path(identity)}/results?to={to}", timeout)
+    request = Send("GET", f"{path_of(identity)}/results?to={to}")
+    reply = yield from exchange(request, calls.rest.policy, calls.deadline(timeout))
     yield Work(partial(write_whole, target, reply.content))
     return target
 
 
-def delete(calls: Calls, identity: str, timeout: float | None) -> Call[None]:
-    """See `Job.delete`."""
-    yield from _ask(calls, "DELETE", _path(identity), timeout)
-
-
-def _ask(
-    calls: Calls, method: str, path: str, timeout: float | None, body: Mapping[str, Any] | None = None
-) -> Generator[Step, Any, httpx.Response]:
-    """A request with the client's retries; one that creates or removes is not sent twice."""
-    request = Send(method, path, body=body or {}, repeatable=method == "GET")
-    return exchange(request, calls.rest.policy, calls.deadline(timeout))
-
-
-def _path(identity: str) -> str:
+def path_of(identity: str) -> str:
+    """The path of a job."""
     return f"{ROUTE}/{quote(identity, safe='')}"
 
 
