@@ -1,41 +1,10 @@
-"""Errors for clients, as one small tree; each class is one stable problem `type` (RFC 9457).
-
-ServiceError
- +- MalformedRequest    400 malformed-request    not the form that the route expects
- +- Unauthorized        401 unauthorized         no API key, or an unknown one
- +- NotAllowed          403 not-allowed          the API key lacks the scope
- +- ReadOnly            403 read-only            a built-in vocabulary
- +- CrossSite           403 cross-site           sent by the page of another site
- +- UrlFetchOff         403 url-fetch-off        images by URL are switched off
- +- SwitchedOff         403 switched-off         the operator has not switched it on
- +- UnknownModel        404 unknown-model
- +- UnknownVocabulary   404 unknown-vocabulary
- +- UnknownHead         404 unknown-head
- +- UnknownStream       404 unknown-stream
- +- UnknownJob          404 unknown-job
- +- UnknownTraining     404 unknown-training
- +- ImageExpired        404 image-expired        nothing is cached for that image id
- +- TooSlow             408 too-slow             the body did not arrive in time
- +- NameTaken           409 name-taken           something else has the name
- +- ModelChanged        409 model-changed        it was made with other weights than are served
- +- PreconditionFailed  412 precondition-failed  If-Match or If-None-Match does not hold
- +- TooLarge            413 too-large            bytes or pixels
- +- UnsupportedImage    415 unsupported-image    not a supported still image type
- +- UnknownHost         421 unknown-host         the Host is none of this service's names
- +- UndecodableImage    422 undecodable-image
- +- ImageNotFetched     422 image-not-fetched    the URL gave no image
- +- InvalidValue        422 invalid-value        names field, value and limit
- +- QueueFull           429 queue-full           with Retry-After
- +- RateLimited         429 rate-limited         a limit of this client; with Retry-After
- +- NotReady            503 not-ready
- +- DeadlineExceeded    504 deadline-exceeded
-"""
+"""Errors for clients; each class is one stable problem `type` (RFC 9457)."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 MAX_FINDINGS = 20  # wrong fields that an error lists
@@ -43,6 +12,9 @@ MAX_FINDINGS_IN_TEXT = 5
 MAX_VALUE_LENGTH = 80  # characters of a value that an error quotes
 MAX_FIELD_LENGTH = 200  # characters of a field's name, which may come from the client
 MAX_EXACT_INTEGER = 2**53  # larger integers lose digits in most JSON parsers
+
+
+KINDS: dict[str, type[ServiceError]] = {}  # by their types
 
 
 class ServiceError(Exception):
@@ -53,6 +25,11 @@ class ServiceError(Exception):
     type: str = "internal-error"
     title: str = "Something failed on our side"
     reason: ClassVar[str] = "other"  # of a failed request, in the metrics
+
+    def __init_subclass__(cls, problem: str = "", status: int = 500, title: str = "", reason: str = "other") -> None:
+        if problem:
+            cls.type, cls.status, cls.title, cls.reason = problem, status, title, reason
+            KINDS[problem] = cls
 
     def __init__(self, detail: str, **extra: Any) -> None:
         super().__init__(detail)
@@ -66,155 +43,115 @@ class ServiceError(Exception):
         return {**about, "request_id": request_id, **self.extra}
 
 
-class MalformedRequest(ServiceError):
+KINDS[ServiceError.type] = ServiceError
+
+
+class MalformedRequest(ServiceError, problem="malformed-request", status=400, title="The request is malformed"):
     """The body is not in the form that the route expects."""
 
-    status, type, title = 400, "malformed-request", "The request is malformed"
 
-
-class Unauthorized(ServiceError):
+class Unauthorized(ServiceError, problem="unauthorized", status=401, title="A valid API key is needed"):
     """The API key is missing or unknown."""
-
-    status, type, title = 401, "unauthorized", "A valid API key is needed"
 
     def __init__(self, detail: str, challenge: str = "Bearer") -> None:
         super().__init__(detail)
         self.headers = {"WWW-Authenticate": challenge}
 
 
-class NotAllowed(ServiceError):
+class NotAllowed(ServiceError, problem="not-allowed", status=403, title="The API key may not do that"):
     """The API key is known and lacks the scope."""
 
-    status, type, title = 403, "not-allowed", "The API key may not do that"
 
-
-class ReadOnly(ServiceError):
+class ReadOnly(ServiceError, problem="read-only", status=403, title="It cannot be changed"):
     """A built-in vocabulary cannot be changed."""
 
-    status, type, title = 403, "read-only", "It cannot be changed"
 
-
-class CrossSite(ServiceError):
+class CrossSite(ServiceError, problem="cross-site", status=403, title="Pages of other sites may not do that"):
     """The page of another site sent it; CORS settings name those that may."""
 
-    status, type, title = 403, "cross-site", "Pages of other sites may not do that"
 
-
-class UrlFetchOff(ServiceError):
+class UrlFetchOff(ServiceError, problem="url-fetch-off", status=403, title="Images by URL are switched off"):
     """Images by URL are switched off in the settings."""
 
-    status, type, title = 403, "url-fetch-off", "Images by URL are switched off"
 
-
-class SwitchedOff(ServiceError):
+class SwitchedOff(ServiceError, problem="switched-off", status=403, title="It is not switched on here"):
     """The operator has not switched it on."""
 
-    status, type, title = 403, "switched-off", "It is not switched on here"
 
-
-class UnknownModel(ServiceError):
+class UnknownModel(ServiceError, problem="unknown-model", status=404, title="No such model"):
     """No such model here."""
 
-    status, type, title = 404, "unknown-model", "No such model"
 
-
-class UnknownVocabulary(ServiceError):
+class UnknownVocabulary(ServiceError, problem="unknown-vocabulary", status=404, title="No such vocabulary"):
     """No vocabulary of that name."""
 
-    status, type, title = 404, "unknown-vocabulary", "No such vocabulary"
 
-
-class UnknownHead(ServiceError):
+class UnknownHead(ServiceError, problem="unknown-head", status=404, title="No such head"):
     """No head of that name, or none of that version."""
 
-    status, type, title = 404, "unknown-head", "No such head"
 
-
-class UnknownStream(ServiceError):
+class UnknownStream(ServiceError, problem="unknown-stream", status=404, title="No such stream"):
     """No stream of that id is open."""
 
-    status, type, title = 404, "unknown-stream", "No such stream"
 
-
-class UnknownJob(ServiceError):
+class UnknownJob(ServiceError, problem="unknown-job", status=404, title="No such job"):
     """No job of that id."""
 
-    status, type, title = 404, "unknown-job", "No such job"
 
-
-class UnknownTraining(ServiceError):
+class UnknownTraining(ServiceError, problem="unknown-training", status=404, title="No such training"):
     """No training of that id."""
 
-    status, type, title = 404, "unknown-training", "No such training"
 
-
-class ImageExpired(ServiceError):
+class ImageExpired(ServiceError, problem="image-expired", status=404, title="The image is no longer known"):
     """Nothing is cached for the image of that id."""
 
-    status, type, title = 404, "image-expired", "The image is no longer known"
 
-
-class TooSlow(ServiceError):
+class TooSlow(ServiceError, problem="too-slow", status=408, title="The request came too slowly"):
     """The body of a request did not arrive in time."""
 
-    status, type, title = 408, "too-slow", "The request came too slowly"
 
-
-class NameTaken(ServiceError):
+class NameTaken(ServiceError, problem="name-taken", status=409, title="The name is taken"):
     """Something that the caller made before has the name."""
 
-    status, type, title = 409, "name-taken", "The name is taken"
 
-
-class ModelChanged(ServiceError):
+class ModelChanged(ServiceError, problem="model-changed", status=409, title="It was made with another model"):
     """It was made with weights of a model that are not served any more."""
 
-    status, type, title = 409, "model-changed", "It was made with another model"
 
-
-class PreconditionFailed(ServiceError):
+class PreconditionFailed(
+    ServiceError, problem="precondition-failed", status=412, title="It has changed in the meantime"
+):
     """The resource is not in the state that the client expects."""
 
-    status, type, title = 412, "precondition-failed", "It has changed in the meantime"
 
-
-class TooLarge(ServiceError):
+class TooLarge(ServiceError, problem="too-large", status=413, title="The request is too large", reason="decode"):
     """More bytes or pixels than the limit."""
 
-    status, type, title = 413, "too-large", "The request is too large"
-    reason = "decode"
 
-
-class UnsupportedImage(ServiceError):
+class UnsupportedImage(
+    ServiceError, problem="unsupported-image", status=415, title="The image type is not supported", reason="decode"
+):
     """Not a still image of a supported type."""
 
-    status, type, title = 415, "unsupported-image", "The image type is not supported"
-    reason = "decode"
 
-
-class UnknownHost(ServiceError):
+class UnknownHost(ServiceError, problem="unknown-host", status=421, title="The host is none of this service's names"):
     """The Host header is none of this service's names, as after DNS rebinding."""
 
-    status, type, title = 421, "unknown-host", "The host is none of this service's names"
 
-
-class UndecodableImage(ServiceError):
+class UndecodableImage(
+    ServiceError, problem="undecodable-image", status=422, title="The image cannot be decoded", reason="decode"
+):
     """It starts like an image, but cannot be decoded."""
 
-    status, type, title = 422, "undecodable-image", "The image cannot be decoded"
-    reason = "decode"
 
-
-class ImageNotFetched(ServiceError):
+class ImageNotFetched(
+    ServiceError, problem="image-not-fetched", status=422, title="The image cannot be fetched from its URL"
+):
     """The URL gave no image. The message is the same for refused and for unreachable hosts."""
 
-    status, type, title = 422, "image-not-fetched", "The image cannot be fetched from its URL"
 
-
-class InvalidValue(ServiceError):
+class InvalidValue(ServiceError, problem="invalid-value", status=422, title="A value is out of range"):
     """A value out of range. `errors` lists field, value and what was expected."""
-
-    status, type, title = 422, "invalid-value", "A value is out of range"
 
     @classmethod
     def of(cls, field: str, value: Any, expected: str) -> InvalidValue:
@@ -252,39 +189,22 @@ class Temporary(ServiceError):
         self.headers = {"Retry-After": str(retry_after_seconds)}
 
 
-class QueueFull(Temporary):
+class QueueFull(Temporary, problem="queue-full", status=429, title="Too many requests are waiting", reason="rejected"):
     """More requests wait than the queue holds."""
 
-    status, type, title = 429, "queue-full", "Too many requests are waiting"
-    reason = "rejected"
 
-
-class RateLimited(Temporary):
+class RateLimited(Temporary, problem="rate-limited", status=429, title="Too many requests from one client"):
     """A client exceeds its rate, its quota, or its share."""
 
-    status, type, title = 429, "rate-limited", "Too many requests from one client"
 
-
-class NotReady(Temporary):
+class NotReady(Temporary, problem="not-ready", status=503, title="The server is not ready", reason="backend"):
     """The model is loading or cannot be loaded, or the process is shutting down."""
 
-    status, type, title = 503, "not-ready", "The server is not ready"
-    reason = "backend"
 
-
-class DeadlineExceeded(ServiceError):
+class DeadlineExceeded(
+    ServiceError, problem="deadline-exceeded", status=504, title="The deadline passed", reason="timeout"
+):
     """The answer would have come after the request's deadline."""
-
-    status, type, title = 504, "deadline-exceeded", "The deadline passed"
-    reason = "timeout"
-
-
-def kinds(root: type[ServiceError] = ServiceError) -> Iterator[type[ServiceError]]:
-    """Every kind of error, the root first."""
-    if root is not Temporary:
-        yield root
-    for kind in root.__subclasses__():
-        yield from kinds(kind)
 
 
 def error_of(problem_type: str, detail: str, **extra: Any) -> ServiceError:
@@ -321,7 +241,3 @@ def _quoted(value: bool | int | float | str | None) -> str:
 
 def _cut(text: str, max_length: int) -> str:
     return text if len(text) <= max_length else f"{text[: max_length - 3]}..."
-
-
-# All stable problem types.
-KINDS: Mapping[str, type[ServiceError]] = {kind.type: kind for kind in kinds()}

@@ -1,7 +1,6 @@
 """Values in errors are short and valid JSON; protocols, OpenAPI and the client know the types of `errors.KINDS`."""
 
 import json
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,9 +81,3 @@ def test_each_status_has_a_code_of_grpc() -> None:
 
 def test_the_promised_interface_shows_each() -> None:
     assert set(examples(json.loads((ROOT / "proto" / "openapi.json").read_text()))) == TOLD.keys()
-
-
-def test_the_drawn_tree_is_the_table() -> None:
-    drawn = re.findall(r"\+- (\w+) +(\d{3}) ([a-z-]+)", errors.__doc__ or "")
-
-    assert drawn == [(kind.__name__, str(kind.status), name) for name, kind in TOLD.items()]
