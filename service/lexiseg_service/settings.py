@@ -8,13 +8,14 @@ derived from them; settings that were replaced by either are still read (`DEPREC
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cached_property
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lexiseg_model.types import Runtime
@@ -31,6 +32,9 @@ EVERY = "*"  # in a list: every name, origin or public host
 SAFE_ADAPTERS = ("hugging-face", "roboflow", "supervision", "ultralytics", "x-anylabeling")
 AUTO = "auto"  # as many workers as cores and memory are enough for
 WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
+HOST = re.compile(r"\*|[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
+NAMED_HOST = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9._-]+")  # a name without a letter is an address in other words
+ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/?#@\s,*]+")
 
 Command = Literal[
     "serve",
@@ -72,6 +76,54 @@ LIMITS = Read(ASKERS, "Limits of a request")
 DEPRECATED = "Deprecated"
 LISTENING, MODELS, ADMISSION = "Listening", "Models and work", "Access"
 KEPT, WATCHING, ADAPTERS, JOBS = "What is kept", "Watching", "Adapters", "Jobs"
+
+
+def _parts(written: Any) -> Any:
+    return tuple(part for each in written.split(",") if (part := each.strip())) if isinstance(written, str) else written
+
+
+def _each(is_right: Callable[[str], object], expected: str) -> AfterValidator:
+    """Refuses a list with something else in it."""
+
+    def check(entries: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(is_right, entries)):
+            raise ValueError(expected)
+        return entries
+
+    return AfterValidator(check)
+
+
+def _is_network(entry: str) -> bool:
+    try:
+        return bool(ip_network(entry))
+    except ValueError:
+        return False
+
+
+def _are_workers(entries: tuple[str, ...]) -> tuple[str, ...]:
+    is_count = len(entries) == 1 and (entries[0].isdecimal() or entries[0] == AUTO)
+    if not is_count and not all(map(WORKER.fullmatch, entries)):
+        raise ValueError("HOST:PORT or dns:///HOST:PORT, between commas")
+    return entries
+
+
+def _are_installed(names: tuple[str, ...]) -> tuple[str, ...]:
+    installed = entry_points_of(ADAPTER_POINTS) if names else {}
+    for name in names:
+        if name not in installed:
+            raise ValueError(f"installed adapters, between commas ({', '.join(installed)}); there is no {name!r}")
+    return names
+
+
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts)]  # between commas
+ARE_HOSTS = _each(HOST.fullmatch, "* or names like segments.example.org, without a port")
+# Browsers compare the whole string: a path or a trailing slash would never match.
+ARE_ORIGINS = _each(ORIGIN.fullmatch, "* or origins like https://example.org, without a path")
+ARE_NETWORKS = _each(_is_network, "networks like 10.0.0.0/8, between commas")
+ARE_NETWORKS_OR_HOSTS = _each(
+    lambda entry: entry == EVERY or _is_network(entry) or NAMED_HOST.fullmatch(entry),
+    "*, networks like 10.0.0.0/8 or hosts like minio.lan, without a port",
+)
 
 
 class Limits(BaseSettings):
@@ -127,7 +179,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
 
-    workers: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, LISTENING)] = Field(
+    workers: Annotated[Listed, AfterValidator(_are_workers), Read(GATEWAYS, LISTENING)] = Field(
         (), description="gateway: workers, HOST:PORT or dns:///HOST:PORT between commas; serve: how many, 1, or auto"
     )
     host: Annotated[str, Read(SERVERS, LISTENING)] = Field("127.0.0.1", description="address to listen on")
@@ -220,18 +272,18 @@ class Settings(BaseSettings):
     url_fetch: Annotated[bool, Read(GATEWAYS, DEPRECATED)] = Field(
         False, description="takes images by URL, from public HTTPS hosts; in its place: * in LEXISEG_URL_NETWORKS"
     )
-    url_networks: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADMISSION)] = Field(
+    url_networks: Annotated[Listed, ARE_NETWORKS_OR_HOSTS, Read(GATEWAYS, ADMISSION)] = Field(
         (),
         description="whose images are taken by URL: networks and hosts like 10.0.0.0/8,minio.lan, over http, too; "
         "* is every public host over https",
     )
-    cors_origins: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADMISSION)] = Field(
+    cors_origins: Annotated[Listed, ARE_ORIGINS, Read(GATEWAYS, ADMISSION)] = Field(
         (), description="origins of web pages that may ask, between commas; * is every one"
     )
-    allowed_hosts: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADMISSION)] = Field(
+    allowed_hosts: Annotated[Listed, ARE_HOSTS, Read(GATEWAYS, ADMISSION)] = Field(
         (), description="host names that are answered besides localhost and IP addresses, between commas; * is all"
     )
-    adapters: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, ADAPTERS)] = Field(
+    adapters: Annotated[Listed, AfterValidator(_are_installed), Read(GATEWAYS, ADAPTERS)] = Field(
         SAFE_ADAPTERS, description="other tools' protocols that are answered, between commas; empty: none"
     )
     mcp_folder: Annotated[Path | None, Read(GATEWAYS, ADAPTERS)] = Field(
@@ -251,7 +303,7 @@ class Settings(BaseSettings):
     job_files: Annotated[str | None, Read(GATEWAYS, JOBS)] = Field(
         None, description="folder or s3://BUCKET/PREFIX of archives and results; default: the state directory"
     )
-    job_folders: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, JOBS)] = Field(
+    job_folders: Annotated[Listed, Read(GATEWAYS, JOBS)] = Field(
         (), description="folders and s3:// prefixes whose pictures a job may name, between commas"
     )
     job_pictures: Annotated[int, Read(GATEWAYS, DEPRECATED)] = Field(
@@ -268,7 +320,7 @@ class Settings(BaseSettings):
         ge=1,
         description="bytes of archives and results kept of one key or address; as many of pictures of its trainings",
     )
-    webhook_networks: Annotated[tuple[str, ...], NoDecode, Read(GATEWAYS, JOBS)] = Field(
+    webhook_networks: Annotated[Listed, ARE_NETWORKS, Read(GATEWAYS, JOBS)] = Field(
         (), description="networks like 10.0.0.0/8 that webhooks may reach besides public hosts, between commas"
     )
     trainings: Annotated[Path | None, Read((*SERVERS, "trainer"), JOBS)] = Field(
@@ -356,78 +408,3 @@ class Settings(BaseSettings):
         if parts.scheme != "unix" and not (REDIS_URL.fullmatch(parts.netloc + parts.path) and not parts.fragment):
             raise ValueError("redis://:PASSWORD@HOST:PORT/NUMBER, its password with %XX for all but letters and digits")
         return url
-
-    @field_validator(
-        "adapters",
-        "allowed_hosts",
-        "cors_origins",
-        "job_folders",
-        "url_networks",
-        "webhook_networks",
-        "workers",
-        mode="before",
-    )
-    @classmethod
-    def _between_commas(cls, written: Any) -> Any:
-        if not isinstance(written, str):
-            return written
-        return tuple(part.strip() for part in written.split(",") if part.strip())
-
-    @field_validator("workers")
-    @classmethod
-    def _are_addresses(cls, addresses: tuple[str, ...]) -> tuple[str, ...]:
-        for address in addresses:
-            is_count = len(addresses) == 1 and (address.isdecimal() or address == AUTO)
-            if not WORKER.fullmatch(address) and not is_count:
-                raise ValueError("HOST:PORT or dns:///HOST:PORT, between commas")
-        return addresses
-
-    @field_validator("adapters")
-    @classmethod
-    def _are_installed(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        installed = entry_points_of(ADAPTER_POINTS) if names else {}
-        for name in names:
-            if name not in installed:
-                raise ValueError(f"installed adapters, between commas ({', '.join(installed)}); there is no {name!r}")
-        return names
-
-    @field_validator("webhook_networks")
-    @classmethod
-    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        for network in networks:
-            try:
-                ip_network(network)
-            except ValueError:
-                raise ValueError("networks like 10.0.0.0/8, between commas") from None
-        return networks
-
-    @field_validator("url_networks")
-    @classmethod
-    def _are_networks_or_hosts(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
-        for entry in entries:
-            if entry == EVERY:
-                continue
-            try:
-                ip_network(entry)
-            except ValueError:
-                # A name without a letter is an address in other words.
-                if not re.fullmatch(r"(?=.*[A-Za-z])[A-Za-z0-9._-]+", entry):
-                    raise ValueError("*, networks like 10.0.0.0/8 or hosts like minio.lan, without a port") from None
-        return entries
-
-    @field_validator("allowed_hosts")
-    @classmethod
-    def _are_names(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name != EVERY and not re.fullmatch(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+", name):
-                raise ValueError("* or names like segments.example.org, without a port")
-        return names
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in origins:
-            # Browsers compare the whole string: a path or a trailing slash would never match.
-            if origin != EVERY and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/?#@\s,*]+", origin):
-                raise ValueError("* or origins like https://example.org, without a path")
-        return origins
