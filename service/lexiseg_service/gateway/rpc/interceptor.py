@@ -4,7 +4,7 @@
 
 Every method is registered as a streaming one, which is the same on the wire: gRPC reads the message of a unary method
 before its handler runs, so before a key or a limit could refuse it. An unread message stays with its sender by flow
-control. A ServiceError becomes a rich status. Health and reflection need no key and pass (`open_methods`).
+control. A ServiceError becomes a rich status. Health and reflection need no key.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -26,7 +27,6 @@ from structlog.contextvars import bound_contextvars
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, QueueFull, RateLimited, ServiceError, unexpected
 from lexiseg_service.gateway.admission.access import HEADERS, AccessControl, Caller, key_of, refuse_repeated
-from lexiseg_service.gateway.rpc.open_methods import DETAIL, plain_spoken
 from lexiseg_service.gateway.rpc.trusted_proxies import TrustedProxies
 from lexiseg_service.gateway.waits import end_by
 from lexiseg_service.settings import BODY_SECONDS, FIRST_MESSAGE_SECONDS, STREAM_IDLE_SECONDS, Settings
@@ -84,11 +84,13 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         if handler is None:
             return None
+        own = cast("Any", handler)  # grpcio types its handlers for threads alone
         if details.method.startswith(OPEN):
-            return plain_spoken(handler)
-        # grpcio types its handlers for threads alone.
-        own = cast("Any", handler)
-        answer = self._unary(own.unary_unary, details) if own.unary_unary else self._stream(own.stream_stream, details)
+            answer: Callable[[Context], Awaitable[None]] = partial(_answer_openly, own)
+        else:
+            answer = (
+                self._unary(own.unary_unary, details) if own.unary_unary else self._stream(own.stream_stream, details)
+            )
 
         # Messages are read from the context: gRPC's iterator keeps its last one, of many megabytes, until a collection.
         async def until_end(_: AsyncIterator[Any], context: Context) -> None:
@@ -157,9 +159,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         except TimeoutError:
             reason = f"the message did not come within {seconds:g} seconds, or before others needed its room"
             raise DeadlineExceeded(reason) from None
-        if message is grpc.aio.EOF:
-            raise MalformedRequest("a call without a message")
-        return message
+        return _not_end(message)
 
     async def _checked(self, context: Context, key: str | None) -> AsyncGenerator[Any, None]:
         """The messages of a stream, for as long as its key is valid.
@@ -237,11 +237,36 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 span.end(name, {"rpc.response.status_code": code.name}, fault, identity, caller.key_id)
 
 
+async def _answer_openly(method: Any, context: Context) -> None:
+    """Answer a call without a key; bytes that are no message end it in plain words."""
+    try:
+        if method.stream_stream:
+            async for answer in method.stream_stream(_messages(context), context):
+                await context.write(answer)
+        elif method.unary_unary:
+            await context.write(await method.unary_unary(_not_end(await _next(context)), context))
+        else:
+            await method.unary_stream(_not_end(await _next(context)), context)
+    except MalformedRequest as error:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.detail)
+
+
+async def _messages(context: Context) -> AsyncGenerator[Any, None]:
+    while (message := await _next(context)) is not grpc.aio.EOF:
+        yield message
+
+
 async def _next(context: Context) -> Any:
     try:
         return await context.read()
     except DecodeError:
-        raise MalformedRequest(DETAIL) from None
+        raise MalformedRequest("bytes that are no message of this method") from None
+
+
+def _not_end(message: Any) -> Any:
+    if message is grpc.aio.EOF:
+        raise MalformedRequest("a call without a message")
+    return message
 
 
 def address_of(peer: str) -> str | None:
