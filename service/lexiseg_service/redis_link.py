@@ -6,20 +6,19 @@ bounded, too: a server that never stops sending would hold a thread and fill the
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, TypeVar
+from operator import methodcaller
+from typing import Any, TypeVar
 
 import structlog
 
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-
-if TYPE_CHECKING:
-    from redis import Redis
 
 logger = structlog.get_logger("lexiseg.redis")
 T = TypeVar("T")
@@ -146,8 +145,8 @@ class RedisLink:
             threading.Thread(target=self._ping, name="redis", daemon=True).start()
         return self.breaker.state is not State.CLOSED
 
-    def call(self, act: Callable[[Redis], T]) -> T:
-        """The result of `act`, which may run twice if the connection is lost.
+    def call(self, act: Callable[[Any], T]) -> T:
+        """The result of `act`, which gets a client of redis-py, and may run twice if the connection is lost.
 
         Raises:
             RedisAway: the call failed or took too long, or the breaker is open.
@@ -164,6 +163,10 @@ class RedisLink:
         self.breaker.success()
         return result
 
+    async def ask(self, act: Callable[[Any], T]) -> T:
+        """As `call`, in a thread."""
+        return await asyncio.to_thread(self.call, act)
+
     def close(self) -> None:
         """Close all connections, also of calls in flight."""
         self._redis.connection_pool.disconnect(inuse_connections=True)
@@ -174,7 +177,7 @@ class RedisLink:
 
     def _ping(self) -> None:
         with suppress(RedisAway):
-            self.call(lambda redis: redis.ping())
+            self.call(methodcaller("ping"))
 
 
 def open_link(settings: Settings, purpose: str, metrics: Metrics) -> RedisLink:

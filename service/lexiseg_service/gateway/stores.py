@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any
 
 import structlog
 
@@ -24,11 +25,7 @@ from lexiseg_service.redis_link import RedisAway, RedisLink, open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
-if TYPE_CHECKING:
-    import redis
-
 logger = structlog.get_logger("lexiseg.stores")
-T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 SLOT = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}~)?" + NAME.pattern)  # OWNER~NAME, or NAME if shared
 MAX_NAMES = 4096  # some hundred are kept
@@ -188,23 +185,13 @@ class DirectoryStore(Store):
         async with self._writing:
             if self._documents.get(name) != old:
                 return False
-            await self._write_through(name, new)
+            file = self._folder / f"{name}.json"
+            remove = partial(file.unlink, missing_ok=True)
+            await self._on_disk(name, remove if new is None else partial(_write, file, new))
+            self._set(name, new)
             return True
 
-    async def _write_through(self, name: str, content: bytes | None) -> None:
-        target = self._folder / f"{name}.json"
-        try:
-            if content is None:
-                await asyncio.to_thread(target.unlink, missing_ok=True)
-            else:
-                await asyncio.to_thread(write_durably, target, lambda draft: draft.write_bytes(content), PRIVATE)
-        except OSError as error:
-            raise self._not_written(name, error) from None
-        self._set(name, content)
-
     async def read_parts(self, slot: str, names: Sequence[str]) -> dict[str, bytes]:
-        """As `Store.read_parts`."""
-
         def read() -> dict[str, bytes]:
             parts = {}
             for name in names:
@@ -215,38 +202,34 @@ class DirectoryStore(Store):
         return await asyncio.to_thread(read)
 
     async def write_parts(self, slot: str, parts: Mapping[str, bytes]) -> None:
-        """As `Store.write_parts`."""
-
         def write() -> None:
             private_folder(self._folder / slot)
             for name, content in parts.items():
-                write_durably(self._folder / slot / name, partial(Path.write_bytes, data=content), PRIVATE)
+                _write(self._folder / slot / name, content)
 
-        try:
-            await asyncio.to_thread(write)
-        except OSError as error:
-            raise self._not_written(slot, error) from None
+        await self._on_disk(slot, write)
 
     async def remove_parts(self, slot: str, names: Sequence[str] | None = None) -> None:
-        """As `Store.remove_parts`."""
-
         def remove() -> None:
-            if names is None:
-                shutil.rmtree(self._folder / slot)
-            for name in names or ():
-                (self._folder / slot / name).unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                if names is None:
+                    shutil.rmtree(self._folder / slot)
+                for name in names or ():
+                    (self._folder / slot / name).unlink(missing_ok=True)
 
+        await self._on_disk(slot, remove)
+
+    async def _on_disk(self, slot: str, change: Callable[[], object]) -> None:
         try:
-            await asyncio.to_thread(remove)
-        except FileNotFoundError:
-            pass
+            await asyncio.to_thread(change)
         except OSError as error:
-            raise self._not_written(slot, error) from None
+            kind = self._kind.name
+            logger.error("not written", kind=kind, slot=slot, error=error.strerror)
+            raise NotReady(f"{kind} {slot!r} cannot be written: {error.strerror}; nothing was changed") from None
 
-    def _not_written(self, slot: str, error: OSError) -> NotReady:
-        kind = self._kind.name
-        logger.error("not written", kind=kind, slot=slot, error=error.strerror)
-        return NotReady(f"{kind} {slot!r} cannot be written: {error.strerror}; nothing was changed")
+
+def _write(file: Path, content: bytes) -> None:
+    write_durably(file, lambda draft: draft.write_bytes(content), PRIVATE)
 
 
 def _read_folder(folder: Path, kind: Kind) -> dict[str, bytes]:
@@ -284,7 +267,7 @@ class RedisStore(Store):
         if not SLOT.fullmatch(name):
             return None
         try:
-            (content,) = await self._ask(lambda client: self._read_documents(client, [name]))
+            (content,) = await self._documents_of([name])
         except RedisAway:
             if not self._is_read:
                 raise NotReady(f"{self._kind.name} {name!r}: the store cannot be reached yet; try again") from None
@@ -296,13 +279,12 @@ class RedisStore(Store):
     async def read_all(self) -> dict[str, bytes]:
         """Every document by its name; those of the snapshot while Redis is away."""
         with suppress(RedisAway):
-            names = await self._ask(self._names)
+            names = await self._link.ask(self._names)
             documents: dict[str, bytes] = {}
             before = self._documents
             for start in range(0, len(names), MAX_DOCUMENTS):
                 part = names[start : start + MAX_DOCUMENTS]
-                contents = await self._ask(partial(self._read_documents, names=part))
-                for name, content in zip(part, contents, strict=True):
+                for name, content in zip(part, await self._documents_of(part), strict=True):
                     if content is not None:
                         documents[name] = before[name] if before.get(name) == content else content
             self._documents, self._is_read = documents, True
@@ -315,38 +297,34 @@ class RedisStore(Store):
             NotReady: Redis is away, or takes no writes.
         """
         arguments = (self._kind.prefix + name, self._kind.index, old or b"", new or b"", name)
-        replaced = await self._change(name, lambda client: bool(cast("Any", client.eval(REPLACE, 2, *arguments))))
+        replaced = bool(await self._change(name, methodcaller("eval", REPLACE, 2, *arguments)))
         if replaced:
             self._set(name, new)
         return replaced
 
     async def read_parts(self, slot: str, names: Sequence[str]) -> dict[str, bytes]:
-        """As `Store.read_parts`."""
         parts: dict[str, bytes] = {}
         for start in range(0, len(names), MAX_PARTS):
             some = names[start : start + MAX_PARTS]
-            read = partial(self._read_parts, slot=slot, names=some)
             try:
-                contents = await self._ask(read)
+                contents = await self._link.ask(methodcaller("hmget", self._kind.parts(slot), some))
             except RedisAway:
                 raise NotReady(f"{self._kind.name} {slot!r}: the store cannot be reached; try again") from None
             parts |= {name: content for name, content in zip(some, contents, strict=True) if content is not None}
         return parts
 
     async def write_parts(self, slot: str, parts: Mapping[str, bytes]) -> None:
-        """As `Store.write_parts`."""
         items = [*parts.items()]
         for start in range(0, len(items), MAX_PARTS):
-            some: Any = dict(items[start : start + MAX_PARTS])
-            await self._change(slot, partial(self._write_parts, slot=slot, parts=some))
+            some = dict(items[start : start + MAX_PARTS])
+            await self._change(slot, methodcaller("hset", self._kind.parts(slot), mapping=some))
 
     async def remove_parts(self, slot: str, names: Sequence[str] | None = None) -> None:
-        """As `Store.remove_parts`."""
         key = self._kind.parts(slot)
         if names is None:
-            await self._change(slot, lambda client: client.unlink(key))
+            await self._change(slot, methodcaller("unlink", key))
         elif names:
-            await self._change(slot, lambda client: client.hdel(key, *names))
+            await self._change(slot, methodcaller("hdel", key, *names))
 
     def degraded(self) -> str | None:
         """Name what is kept here, while the circuit breaker is not closed."""
@@ -368,31 +346,25 @@ class RedisStore(Store):
             await asyncio.sleep(REFRESH_SECONDS)
             await self.read_all()
 
-    async def _ask(self, call: Callable[[redis.Redis], T]) -> T:
-        return await asyncio.to_thread(self._link.call, call)
-
-    async def _change(self, slot: str, call: Callable[[redis.Redis], T]) -> T:
+    async def _change(self, slot: str, call: Callable[[Any], Any]) -> Any:
         try:
-            return await self._ask(call)
+            return await self._link.ask(call)
         except RedisAway:
             what = f"{self._kind.name} {slot!r}"
             raise NotReady(f"{what}: the store cannot be reached; check whether it was changed") from None
 
-    def _names(self, client: redis.Redis) -> list[str]:
+    def _names(self, client: Any) -> list[str]:
         """The slots of all documents. Raises ValueError: more than any service has."""
-        members = cast("set[bytes]", client.smembers(self._kind.index))
+        members: set[bytes] = client.smembers(self._kind.index)
         if len(members) > MAX_NAMES:
             raise ValueError(f"{len(members):,} {self._kind.plural}, at most {MAX_NAMES:,} are read")
         return sorted(name for member in members if SLOT.fullmatch(name := member.decode("latin-1")))
 
-    def _read_documents(self, client: redis.Redis, names: list[str]) -> list[bytes | None]:
-        return cast("list[bytes | None]", client.mget([self._kind.prefix + name for name in names]))
-
-    def _write_parts(self, client: redis.Redis, slot: str, parts: Any) -> None:
-        client.hset(self._kind.parts(slot), mapping=parts)
-
-    def _read_parts(self, client: redis.Redis, slot: str, names: Sequence[str]) -> list[bytes | None]:
-        return cast("list[bytes | None]", client.hmget(self._kind.parts(slot), [*names]))
+    async def _documents_of(self, names: Sequence[str]) -> list[bytes | None]:
+        documents: list[bytes | None] = await self._link.ask(
+            methodcaller("mget", [self._kind.prefix + name for name in names])
+        )
+        return documents
 
 
 def open_store(kind: Kind, settings: Settings, metrics: Metrics) -> Store:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -36,9 +36,6 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime
 from lexiseg_service.worker.compute import stage_executor
 from lexiseg_service.worker.job import AnyJob, Lookup, RowsByText
-
-if TYPE_CHECKING:
-    from redis import Redis
 
 Encode = Callable[[list[str]], TextRows]
 CHUNK = 64  # texts per call of the tower
@@ -283,14 +280,12 @@ class RedisRows:
             self.link.call(partial(_write, values=values))
 
 
-def _read(client: Redis, keys: list[str]) -> dict[str, Any]:
+def _read(client: Any, keys: list[str]) -> dict[str, Any]:
     """Values that are there; raises where the answer is not a list of their length."""
-    return {
-        key: value for key, value in zip(keys, cast("list[Any]", client.mget(keys)), strict=True) if value is not None
-    }
+    return {key: value for key, value in zip(keys, client.mget(keys), strict=True) if value is not None}
 
 
-def _write(client: Redis, values: dict[str, bytes]) -> None:
+def _write(client: Any, values: dict[str, bytes]) -> None:
     pipeline = client.pipeline(transaction=False)
     for key, value in values.items():
         pipeline.set(key, value, ex=TTL_SECONDS)

@@ -17,15 +17,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from operator import methodcaller
+from typing import Any
 
 from lexiseg_model.resources.lru import Lru
 from lexiseg_service.errors import RateLimited
 from lexiseg_service.redis_link import RedisAway, RedisLink
 from lexiseg_service.settings import Settings
-
-if TYPE_CHECKING:
-    from redis import Redis
 
 MAX_CLIENTS = 65_536  # in memory; the least recently used one is dropped first
 BYTES_PER_CLIENT = 250  # of a count, approximately
@@ -214,7 +213,7 @@ class RedisLimits(ClientLimits):
         finally:
             renewing.cancel()
             with suppress(RedisAway):  # the lease expires by itself
-                await asyncio.to_thread(self._link.call, lambda redis: redis.zrem(_keys(client)[1], ticket))
+                await self._link.ask(methodcaller("zrem", _keys(client)[1], ticket))
 
     async def count(self, client: str) -> None:
         """As `ClientLimits.count`."""
@@ -238,10 +237,7 @@ class RedisLimits(ClientLimits):
             RedisAway: Redis did not answer.
         """
         arguments = (rule.rate or 0, rule.burst, rule.concurrent or 0, rule.daily or 0, self._lease, ticket)
-        verdict = await asyncio.to_thread(
-            self._link.call, lambda redis: cast("Any", redis.eval(ADMIT, 3, *_keys(client), *arguments))
-        )
-        limit, seconds = verdict
+        limit, seconds = await self._link.ask(methodcaller("eval", ADMIT, 3, *_keys(client), *arguments))
         if limit != b"ok":
             raise rule.refusal(limit.decode(), float(seconds))
 
@@ -249,10 +245,10 @@ class RedisLimits(ClientLimits):
         while True:
             await asyncio.sleep(self._lease / RENEWALS)
             with suppress(RedisAway):  # renewed next time, or the lease expires
-                await asyncio.to_thread(self._link.call, lambda redis: _renew(redis, client, ticket, self._lease))
+                await self._link.ask(partial(_renew, client=client, ticket=ticket, lease=self._lease))
 
 
-def _renew(redis: Redis, client: str, ticket: str, lease: float) -> None:
+def _renew(redis: Any, client: str, ticket: str, lease: float) -> None:
     """Extend a lease if it is still held."""
     places, (seconds, microseconds) = _keys(client)[1], redis.time()
     redis.zadd(places, {ticket: seconds + microseconds / 1e6 + lease}, xx=True)
