@@ -29,7 +29,7 @@ from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.image.reader import HeaderReader
-from lexiseg_service.image.url_fetch import UrlFetcher
+from lexiseg_service.image.url_fetch import FIELD, MAX_LOOKUPS, HostGuard, SystemResolver, UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import has_examples, resolve, with_learned
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest
@@ -104,8 +104,9 @@ class UseCase:
         self._vocabularies = vocabularies
         self._settings = settings
         if fetcher is None and settings.takes_urls:
-            own, to_public = settings.own_hosts, settings.fetches_publicly
-            fetcher = UrlFetcher(settings.limits.max_image_bytes, own=own, to_public=to_public)
+            resolve, own, to_public = SystemResolver(MAX_LOOKUPS), settings.own_hosts, settings.fetches_publicly
+            hosts = HostGuard(FIELD, resolve, setting="LEXISEG_URL_NETWORKS", own=own, to_public=to_public)
+            fetcher = UrlFetcher(settings.limits.max_image_bytes, hosts)
         self._fetcher = fetcher
         self._fetched_bytes = fetched_bytes
         self.headers = HeaderReader(settings.limits)

@@ -36,7 +36,8 @@ CONNECT_SECONDS = 2.0  # to one address; leaves time for the next one
 MAX_REDIRECTS = 3
 MAX_ADDRESSES = 4  # of a host that are tried
 MAX_CONCURRENT = 16  # fetches; each may hold an image in memory
-MAX_LOOKUP_SECONDS = 60.0  # that the system tries to resolve a name whose servers are silent
+# A lookup goes on after its fetch has ended: the system tries a name whose servers are silent for a minute.
+MAX_LOOKUPS = MAX_CONCURRENT * 12
 # Compressed content may decompress to any size.
 # `*/*` for servers that have no image renderer to negotiate, such as Label Studio: they answer 406 to images alone.
 IMAGE_HEADERS = {"Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity"}
@@ -97,7 +98,6 @@ class HostGuard:
         setting: that lists the operator's own hosts, for messages.
         own: its value, networks and host names: they are asked by http, too, and at any port.
         to_public: whether public hosts are asked.
-        also_allowed: allowed networks besides the public ones.
         ports: allowed in URLs.
         trust: certificate authorities; default: those of certifi.
     """
@@ -110,13 +110,11 @@ class HostGuard:
         setting: str,
         own: Sequence[str] = (),
         to_public: bool = True,
-        also_allowed: Sequence[Network] = (),
         ports: frozenset[int] = frozenset({443}),
         trust: ssl.SSLContext | None = None,
     ) -> None:
         self._field = field
         self._resolve = resolve
-        self._also_allowed = tuple(also_allowed)
         self._own_networks = [network for each in own if (network := network_of(each)) is not None]
         self._own_names = frozenset(each.lower().rstrip(".") for each in own if network_of(each) is None)
         self._has_own = bool(own)
@@ -171,10 +169,7 @@ class HostGuard:
     def _is_allowed(self, url: httpx.URL, address: Address) -> bool:
         if _name(url) in self._own_names or any(address in network for network in self._own_networks):
             return True
-        if not self._to_public:
-            return False
-        is_open = is_public(address) or any(address in network for network in self._also_allowed)
-        return is_open and self._is_plain(url)
+        return self._to_public and is_public(address) and self._is_plain(url)
 
     @asynccontextmanager
     async def send(
@@ -202,43 +197,11 @@ class HostGuard:
 
 
 class UrlFetcher:
-    """Fetches images from public HTTPS hosts, and from hosts of the operator's own.
+    """Fetches images of at most `max_bytes` from hosts that a guard of `FIELD` lets through, each within `seconds`."""
 
-    Args:
-        max_bytes: of an image.
-        resolve: (host, port) to addresses; called once per hop.
-        own: networks and hosts of the operator's own.
-        to_public: takes images of public hosts, over https.
-        also_allowed: allowed networks besides the public ones.
-        ports: allowed in URLs.
-        trust: certificate authorities; default: those of certifi.
-        seconds: for one image, from the first lookup to the last byte.
-    """
-
-    def __init__(
-        self,
-        max_bytes: int,
-        *,
-        resolve: Resolve | None = None,
-        own: Sequence[str] = (),
-        to_public: bool = True,
-        also_allowed: Sequence[Network] = (),
-        ports: frozenset[int] = frozenset({443}),
-        trust: ssl.SSLContext | None = None,
-        seconds: float = SECONDS,
-    ) -> None:
+    def __init__(self, max_bytes: int, hosts: HostGuard, seconds: float = SECONDS) -> None:
         self._max_bytes = max_bytes
-        resolve = resolve or SystemResolver(round(MAX_CONCURRENT * MAX_LOOKUP_SECONDS / seconds))
-        self._hosts = HostGuard(
-            FIELD,
-            resolve,
-            setting="LEXISEG_URL_NETWORKS",
-            own=own,
-            to_public=to_public,
-            also_allowed=also_allowed,
-            ports=ports,
-            trust=trust,
-        )
+        self._hosts = hosts
         self._seconds = seconds
         self._places = Shares("images by URL", MAX_CONCURRENT, CLIENT_SHARE)
 

@@ -9,9 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
 from typing import Any, NamedTuple
 
+import httpx
 import trustme
 
-from lexiseg_service.image.url_fetch import Resolve, UrlFetcher
+from lexiseg_service.image.url_fetch import FIELD, SECONDS, Address, HostGuard, Resolve, UrlFetcher
 
 LOOPBACK = ip_network("127.0.0.1/32")
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -23,6 +24,17 @@ class Seen(NamedTuple):
     path: str
     server_name: str | None  # of the TLS handshake
     headers: dict[str, str]
+
+
+class _LoopbackIsPublic(HostGuard):
+    def _is_allowed(self, url: httpx.URL, address: Address) -> bool:
+        is_here = self._to_public and address in LOOPBACK and self._is_plain(url)
+        return is_here or super()._is_allowed(url, address)
+
+
+def fetcher(names: Resolve, **known: Any) -> UrlFetcher:
+    """One that comes to public hosts, and to those that are named as `own`."""
+    return UrlFetcher(1000, HostGuard(FIELD, names, setting="LEXISEG_URL_NETWORKS", **known))
 
 
 class ImageServer:
@@ -45,10 +57,11 @@ class ImageServer:
     def url(self, path: str, name: str = "pictures.example") -> str:
         return f"https://{name}:{self.port}{path}"
 
-    def fetcher(self, names: Resolve, *, max_bytes: int = 1000, **arguments: Any) -> UrlFetcher:
+    def fetcher(self, names: Resolve, *, max_bytes: int = 1000, seconds: float = SECONDS, **known: Any) -> UrlFetcher:
         """One that may come to this server, and to nothing else that is not public."""
-        known: dict[str, Any] = {"also_allowed": [LOOPBACK], "ports": frozenset({self.port}), "trust": self.trust}
-        return UrlFetcher(max_bytes, resolve=names, **(known | arguments))
+        of_guard: dict[str, Any] = {"ports": frozenset({self.port}), "trust": self.trust, **known}
+        guard = _LoopbackIsPublic(FIELD, names, setting="LEXISEG_URL_NETWORKS", **of_guard)
+        return UrlFetcher(max_bytes, guard, seconds)
 
     def _greet(self, _: object, name: str | None, __: object) -> None:
         self._server_name = name  # handshakes come one after the other, in the accepting thread

@@ -7,8 +7,9 @@ import pytest
 
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, QueueFull, RateLimited, TooLarge
 from lexiseg_service.image import url_fetch
-from lexiseg_service.image.url_fetch import UrlFetcher
+from lexiseg_service.image.url_fetch import SystemResolver, UrlFetcher
 from tests.http_server import Quiet, serving
+from tests.service.image import image_server
 from tests.service.image.image_server import ImageServer, Names, content, endless, redirect, serving_images
 
 UNREACHABLE = (
@@ -64,7 +65,7 @@ async def test_a_certificate_of_an_unknown_authority_is_refused(server: ImageSer
 
 @pytest.mark.parametrize("host", LITERALS)
 async def test_a_host_of_our_own_is_refused_however_it_is_written(server: ImageServer, host: str) -> None:
-    fetcher = UrlFetcher(1000, ports=frozenset({server.port}), trust=server.trust)
+    fetcher = image_server.fetcher(SystemResolver(1), ports=frozenset({server.port}), trust=server.trust)
 
     assert await refused(fetcher, server.url("/a.png", host)) == UNREACHABLE
     assert server.seen == []
@@ -170,7 +171,7 @@ OWN = Names(minio=[["127.0.0.1"]], other=[["127.0.0.1"]], far=[["10.0.0.1"]], mi
 
 @pytest.mark.parametrize("own", ["127.0.0.0/8", "127.0.0.1", "minio.example", "MINIO.example."])
 async def test_hosts_and_networks_of_the_settings_are_fetched_over_http_at_any_port(store: int, own: str) -> None:
-    fetcher = UrlFetcher(1000, resolve=OWN, own=[own])
+    fetcher = image_server.fetcher(OWN, own=[own])
 
     assert await fetcher.fetch(f"http://minio.example:{store}/a.png") == b"of our own"
 
@@ -189,14 +190,14 @@ async def test_hosts_and_networks_of_the_settings_are_fetched_over_http_at_any_p
     ],
 )
 async def test_with_hosts_of_the_settings_others_are_refused_as_before(store: int, own: str, url: str) -> None:
-    fetcher = UrlFetcher(1000, resolve=OWN, own=[own])
+    fetcher = image_server.fetcher(OWN, own=[own])
 
     assert await refused(fetcher, url.replace("PORT", str(store))) == UNREACHABLE
 
 
 async def test_the_name_of_an_own_host_is_resolved_once_for_each_hop(store: int) -> None:
     rebinding = Names(minio=[["127.0.0.1"], ["10.0.0.1"]])
-    fetcher = UrlFetcher(1000, resolve=rebinding, own=["127.0.0.0/8"])
+    fetcher = image_server.fetcher(rebinding, own=["127.0.0.0/8"])
 
     assert await fetcher.fetch(f"http://minio.example:{store}/a.png") == b"of our own"
     assert rebinding.asked == ["minio.example"]
@@ -243,7 +244,7 @@ async def test_three_redirects_are_followed_and_a_fourth_is_not(server: ImageSer
 )
 async def test_a_url_that_is_not_taken_is_told_why(url: str, said: str) -> None:
     with pytest.raises(InvalidValue) as caught:
-        await UrlFetcher(1000, resolve=Names()).fetch(url)
+        await image_server.fetcher(Names()).fetch(url)
 
     assert said in caught.value.detail
     assert "secret" not in caught.value.detail
@@ -296,7 +297,7 @@ async def test_only_so_many_are_fetched_at_a_time_and_cancelling_makes_room(monk
         await asyncio.Event().wait()
         return []
 
-    fetcher = UrlFetcher(1000, resolve=never)
+    fetcher = image_server.fetcher(never)
     first = asyncio.create_task(fetcher.fetch("https://pictures.example/a.png", "one"))
     await busy.wait()
     with pytest.raises(QueueFull):
