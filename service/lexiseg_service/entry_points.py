@@ -25,14 +25,10 @@ def entry_points_of(group: str) -> dict[str, EntryPoint]:
 
 
 def load(point: EntryPoint, what: str) -> Any:
-    """Import what an entry point names.
-
-    Args:
-        point: with the extras whose libraries it needs, as `acme = "acme:adapter [images]"`.
-        what: needs it, as the start of an error's sentence.
+    """Import what an entry point names; `what`, the start of an error's sentence, needs it.
 
     Raises:
-        EntryPointError: it does not load; the message says how to install a missing library.
+        EntryPointError: it does not load; the message says how to install what its extras need.
     """
     try:
         return point.load()

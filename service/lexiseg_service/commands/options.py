@@ -125,11 +125,7 @@ def refuse_unknown(environment: Iterable[str]) -> None:
 
 def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate a command: replace its parameter `settings` by one option for each setting that it reads."""
-
-    def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        return replace_parameter(function, "settings", options_of(command), settings_of)
-
-    return decorate
+    return lambda function: replace_parameter(function, "settings", options_of(command), settings_of)
 
 
 def named_options(context: typer.Context) -> list[str]:

@@ -104,12 +104,7 @@ def _join(app: FastAPI, adapter: Adapter, prefix: str) -> list[str]:
 
 
 class KeysOfTools:
-    """ASGI middleware: copies an API key from where a tool sends it to the header `X-API-Key`.
-
-    Args:
-        app: the application.
-        paths: prefixes of the adapters' routes.
-    """
+    """ASGI middleware: copies an API key from where a tool sends it, to a path of adapters, to `X-API-Key`."""
 
     def __init__(self, app: ASGIApp, paths: tuple[str, ...]) -> None:
         self._app = app

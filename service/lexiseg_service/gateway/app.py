@@ -69,14 +69,7 @@ def create_app(
     """The gateway over one backend, which it starts and closes.
 
     `app.state.grpc` is the gRPC server over the same use case; the caller starts it. Before, adapters may `join`.
-
-    Args:
-        settings: of the gateway.
-        backend: the workers.
-        metrics: of the process.
-        limits: replaces the client limits of the settings.
-        fetcher: replaces the fetcher of the settings.
-        tracing: spans of requests, if there are any.
+    `limits` and `fetcher` replace those of the settings.
 
     Raises:
         InvalidValue: the API keys are not as expected.

@@ -27,13 +27,7 @@ MAX_REPETITION = 4
 
 
 class ExampleDesk:
-    """Embeds examples, by requests to workers.
-
-    Args:
-        exemplify: as `Backend.exemplify`.
-        limits: of every image.
-        images: puts images into requests.
-    """
+    """Embeds examples, by requests to workers."""
 
     def __init__(self, exemplify: Exemplify, limits: Limits, images: Images) -> None:
         self._exemplify = exemplify

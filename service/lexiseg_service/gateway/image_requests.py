@@ -40,11 +40,7 @@ def about(error: ServiceError, field: str) -> ServiceError:
 async def all_of(asks: Sequence[Callable[[], Awaitable[T]]], deadline: float) -> list[T]:
     """The results of all `asks`, in order; the first error cancels the others.
 
-    Where there is no room for one, it waits for the others, and is asked again until the deadline.
-
-    Args:
-        asks: each asks a worker about one image.
-        deadline: of the request, in `time.monotonic()`.
+    Where there is no room for one, it waits for the others, and is asked again until the deadline (time.monotonic()).
 
     Raises:
         QueueFull, RateLimited: there was no room for any.
@@ -112,12 +108,7 @@ class _Turns(Generic[T]):
 
 
 class Images:
-    """Puts images of any source into requests.
-
-    Args:
-        fetch: fetches an image by its URL, for a client.
-        headers: reads the headers of images.
-    """
+    """Puts images of any source into requests; `fetch` gets one by its URL, for a client."""
 
     def __init__(self, fetch: Fetch, headers: HeaderReader) -> None:
         self._fetch = fetch

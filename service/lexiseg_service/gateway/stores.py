@@ -370,11 +370,6 @@ class RedisStore(Store):
 def open_store(kind: Kind, settings: Settings, metrics: Metrics) -> Store:
     """The store of an installation: in Redis if there is one, else in the state directory, else in memory.
 
-    Args:
-        kind: what is kept.
-        settings: name Redis or the state directory.
-        metrics: show the circuit breaker of Redis.
-
     Raises:
         OSError: the state directory cannot be used.
     """

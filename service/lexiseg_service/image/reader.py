@@ -60,13 +60,7 @@ def read_header(image: bytes, limits: Limits) -> PictureHeader:
 
 
 def decode(image: bytes, limits: Limits, short_side: int | None, header: PictureHeader | None = None) -> Picture:
-    """Decode a still image.
-
-    Args:
-        image: the file.
-        limits: checked on the header, before decoding.
-        short_side: as of `lexiseg_model.pictures.reader.read`.
-        header: of the image, if it has been read.
+    """Decode a still image, after its header has been checked; `short_side` as of `pictures.reader.read`.
 
     Raises:
         ServiceError: as `read_header`; UndecodableImage when the pixels are damaged.
@@ -118,15 +112,10 @@ class HeaderReader:
         self._threads = FairExecutor("headers", 1)
 
     async def read(self, image: bytes, client: str, deadline: float) -> PictureHeader:
-        """The header of a still image.
-
-        Args:
-            image: the file.
-            client: its sender.
-            deadline: a time of time.monotonic().
+        """The header of a still image of a client.
 
         Raises:
-            DeadlineExceeded: it passed.
+            DeadlineExceeded: the deadline, of time.monotonic(), passed.
             ServiceError: as `read_header`.
         """
         return await self._on_thread(partial(read_header, image, self._limits), image, client, deadline)

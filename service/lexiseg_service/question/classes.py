@@ -171,11 +171,7 @@ def has_examples(entries: Sequence[str | ClassInput] | None) -> bool:
 
 
 def refuse_unsplit(names: Sequence[str], how: str) -> None:
-    """Refuse a text that was probably meant as a list of several classes.
-
-    Args:
-        names: classes as plain text, from a form or a command line.
-        how: to give several classes there.
+    """Refuse a text of a form or a command line that was probably meant as several classes; `how` to give those there.
 
     Raises:
         InvalidValue: a lone name with a comma, or a JSON list or object.

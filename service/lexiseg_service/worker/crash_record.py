@@ -25,11 +25,7 @@ PLACES = 64  # more than threads that decode
 
 
 class CrashRecord:
-    """The record of one worker.
-
-    Args:
-        socket: the worker's socket; the files lie in the same folder.
-    """
+    """The record of one worker; the files lie in the folder of its socket."""
 
     def __init__(self, socket: Path) -> None:
         self._record = socket.with_name(RECORD)
@@ -58,13 +54,7 @@ class CrashRecord:
 
 
 def record_crash(socket: Path, status: int, now: float) -> None:
-    """Add the images that a worker was decoding to the record, if it crashed.
-
-    Args:
-        socket: the worker's socket.
-        status: of its end; negative is the signal that ended it.
-        now: seconds.
-    """
+    """Add the images that a worker was decoding to the record, if it crashed; a negative `status` is its signal."""
     file = _decoding_file(socket)
     if -status in CRASHES and file.exists():
         with socket.with_name(RECORD).open("a", encoding="ascii") as record:

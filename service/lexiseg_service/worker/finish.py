@@ -23,7 +23,7 @@ from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.polygons import rings_of
 from lexiseg_model.pictures.bands import bands
 from lexiseg_model.tasks.senses import chosen_senses
-from lexiseg_model.types import LabelMap, Segment, Segmentation
+from lexiseg_model.types import Segment, Segmentation
 from lexiseg_model.vocabulary.scoring import Steady
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
 from lexiseg_service.fair_queue import FairExecutor
@@ -180,7 +180,9 @@ def render_frame(
     segments = segmentation.segments
     if request.mask == "polygon":
         segments = _with_rings(segments, request.simplify, check)
-    label_map = _rendered(segmentation.label_map) if request.mask == "png" else None
+    label_map = None
+    if request.mask == "png":
+        label_map = RenderedMap(to_png(segmentation.label_map), 8 if segmentation.label_map.dtype == np.uint8 else 16)
     confidence = None if segmentation.probability is None else to_png(as_bytes(segmentation.probability))
     warnings = warnings_of(request.task, query, job.notes)
     answer = WorkerAnswer(
@@ -216,11 +218,6 @@ def _options(job: AnyJob, **others: Any) -> tasks.Options:
         doubtful=request.doubtful,
         **others,
     )
-
-
-def _rendered(ids: LabelMap) -> RenderedMap:
-    """A label map [H, W] of 8 or 16 bits as PNG."""
-    return RenderedMap(to_png(ids), 8 if ids.dtype == np.uint8 else 16)
 
 
 def _timings(job: AnyJob, began: float) -> Timings:

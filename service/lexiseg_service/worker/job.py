@@ -266,11 +266,7 @@ class Admission:
         return bool(self._lanes["small"].in_flight)
 
     def admit(self, job: AnyJob, size: tuple[int, int] | None) -> None:
-        """Give a job its place and its lane.
-
-        Args:
-            job: not accepted yet.
-            size: height and width of the image; None: unknown, which counts as small.
+        """Give a job its place and its lane; an image of unknown `size` (height, width) counts as small.
 
         Raises:
             QueueFull: there is no place, or the job would miss its deadline.

@@ -39,7 +39,7 @@ def run(settings: Settings) -> int:
         for path in paths
     ]
     if settings.trainings is not None:
-        children.append(Child("trainer", partial(_trainer, settings), may_start=paths[0].exists))
+        children.append(Child("trainer", partial(trainer.run, settings), may_start=paths[0].exists))
     # Once a worker has found its models: errors in them are reported before anything listens.
     gateway = Child("gateway", partial(_gateway, settings, paths), may_start=paths[0].exists)
     try:
@@ -57,10 +57,6 @@ def _worker(settings: Settings, socket: Path) -> int:
     from lexiseg_service.commands.serving.worker import run
 
     return run(settings, socket)
-
-
-def _trainer(settings: Settings) -> int:
-    return trainer.run(settings)
 
 
 def _gateway(settings: Settings, sockets: list[Path]) -> int:

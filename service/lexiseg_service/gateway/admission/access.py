@@ -189,12 +189,8 @@ def key_of(authorization: str | None, x_api_key: str | None) -> str | None:
 def refuse_repeated(names: Iterable[str], single: Collection[str]) -> None:
     """Refuse repeated headers or metadata, which a proxy and this server might read differently.
 
-    Args:
-        names: names of all headers.
-        single: names that may occur once at most.
-
     Raises:
-        MalformedRequest: one of them is repeated.
+        MalformedRequest: one of `names` that is in `single` is repeated.
     """
     for name, n in Counter(name for name in names if name in single).items():
         if n > 1:

@@ -37,13 +37,15 @@ FIELDS = frozenset({"request", *Question.model_fields})
 
 
 class _FormParser(MultiPartParser):
-    """Starlette's parser, in memory (the body is bounded); refuses a form cut short and texts that are not UTF-8.
+    """Starlette's parser; refuses a form cut short and texts that are not UTF-8.
 
-    A part whose name of a file is written as `filename*=` alone (RFC 5987) is a file, too.
+    Files stay in memory (the body is bounded), or go to what `open_file` opens. A part whose name of a file is written
+    as `filename*=` alone (RFC 5987) is a file, too.
     """
 
-    spool_max_size = 0  # never on disk
+    spool_max_size = 0  # never on a disk of its own choice
     is_whole = False
+    open_file: Callable[[], BinaryIO] | None = None
 
     def on_end(self) -> None:
         self.is_whole = True
@@ -53,6 +55,10 @@ class _FormParser(MultiPartParser):
         if _has_extended_name_alone(part.content_disposition or b""):
             part.content_disposition = (part.content_disposition or b"") + b'; filename="file"'
         super().on_headers_finished()
+        if part.file is not None and self.open_file is not None:
+            part.file.file.close()
+            part.file.file = self.open_file()
+            self._files_to_close_on_error.append(part.file.file)  # type: ignore[arg-type]
 
     def on_part_end(self) -> None:
         part = self._current_part
@@ -70,21 +76,6 @@ def _has_extended_name_alone(disposition: bytes) -> bool:
     header = Message()
     header["Content-Disposition"] = disposition.decode("latin-1")
     return isinstance(header.get_param("filename", header="Content-Disposition"), tuple)
-
-
-class _ParserToFile(_FormParser):
-    """Writes a file of the form to one that the caller opens, as it comes."""
-
-    def __init__(self, *arguments: Any, open_file: Callable[[], BinaryIO], **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._open_file = open_file
-
-    def on_headers_finished(self) -> None:
-        super().on_headers_finished()
-        if (part := self._current_part).file is not None:
-            part.file.file.close()
-            part.file.file = self._open_file()
-            self._files_to_close_on_error.append(part.file.file)  # type: ignore[arg-type]
 
 
 async def read(request: Request, limits: Limits) -> tuple[Question, ImageSource]:
@@ -123,22 +114,6 @@ async def read_json(request: Request, schema: type[M], limits: Limits, *, more_v
         raise MalformedRequest(f"content-type {kind or 'missing'!r}; send application/json")
     content = await request.body()
     return await off_event_loop(len(content), lambda: validate(schema, parse_object(content, limits, more_values)))
-
-
-async def read_form_with_file(request: Request, limits: Limits, open_file: Callable[[], BinaryIO]) -> FormData:
-    """A form with a file that may be larger than the memory; the caller closes it.
-
-    Args:
-        request: its body is a form.
-        limits: of its texts.
-        open_file: makes the file that the sent one is written to.
-
-    Raises:
-        MalformedRequest: the form is damaged.
-        TooLarge: one of its texts is too long.
-        NotReady: the disk is full.
-    """
-    return await read_form(request, limits, partial(_ParserToFile, open_file=open_file))
 
 
 def kind_of(request: Request) -> str:
@@ -194,20 +169,22 @@ def _what_came(form: FormData, files: int) -> str:
     return f"{files} files" + (f", and one in {others[0][:80]!r}" if others and not files else "")
 
 
-async def read_form(request: Request, limits: Limits, parser_of: Callable[..., _FormParser] = _FormParser) -> FormData:
-    """A form with its files in memory; the caller closes it.
+async def read_form(request: Request, limits: Limits, open_file: Callable[[], BinaryIO] | None = None) -> FormData:
+    """A form with its files in memory, or in what `open_file` opens for one; the caller closes it.
 
     Raises:
         MalformedRequest: the form is damaged.
         TooLarge: one of its texts is too long.
+        NotReady: the disk of `open_file` is full.
     """
-    parser = parser_of(
+    parser = _FormParser(
         request.headers,
         request.stream(),
         max_files=MAX_FILES,
         max_fields=_max_fields(limits),
         max_part_size=limits.max_question_bytes,
     )
+    parser.open_file = open_file
     try:
         form = await parser.parse()
     except (ServiceError, ClientDisconnect):
@@ -287,12 +264,8 @@ def _fields(form: FormData | QueryParams, limits: Limits) -> dict[str, Any]:
 
 def _flat(name: str, value: Any, limits: Limits) -> Any:
     """The value of a flat field, for validation: JSON is parsed."""
-    if name == "prompts" or (name == "background" and value.lstrip().startswith("{")):
-        return _flat_json(name, value, limits)
-    return value
-
-
-def _flat_json(name: str, value: str, limits: Limits) -> Any:
+    if name != "prompts" and not (name == "background" and value.lstrip().startswith("{")):
+        return value
     try:
         return parse_json(value, limits)
     except MalformedRequest:

@@ -52,7 +52,7 @@ async def parsed(request: Request, schema: type[M], more_values: int = 0) -> Asy
         return
     # In the state directory, if there is one: other folders may be in memory.
     folder = settings.state_dir or settings.trainings
-    form = await body.read_form_with_file(request, settings.limits, partial(_temporary_file, folder))
+    form = await body.read_form(request, settings.limits, partial(_temporary_file, folder))
     try:
         archives = [value for value in form.getlist(ARCHIVE) if isinstance(value, UploadFile)]
         texts = [body.text_of("request", value, settings.limits) for value in form.getlist("request")]

@@ -31,14 +31,7 @@ FileStates = tuple[tuple[str, int, int, int], ...]
 
 
 class ModelWatch:
-    """Polls the directories of a pool's models, on its own thread.
-
-    Args:
-        pool: the models.
-        settings: where the directories are.
-        warm_up: called with a new model before it is served.
-        metrics: counts failed loads.
-    """
+    """Polls the directories of a pool's models, on its own thread; `warm_up` gets a new model before it is served."""
 
     def __init__(
         self,
