@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
@@ -30,7 +30,7 @@ from lexiseg_service.wire.trust import Trust
 
 if TYPE_CHECKING:
     from lexiseg_client.stubs.segmentation_pb2 import SegmentResponse, SegmentVideoResponse
-    from lexiseg_client.stubs.worker_pb2 import ExemplifyResponse, TeachResponse
+    from lexiseg_client.stubs.worker_pb2 import ExemplifyResponse, TeachResponse, WorkerSegmentResponse
     from lexiseg_client.stubs.worker_pb2_grpc import WorkerAsyncStub
 
 logger = structlog.get_logger("lexiseg.workers")
@@ -155,23 +155,26 @@ class WorkerLink:
             ServiceError: the error of the worker.
         """
         cost = bytes_of_points(request.prompts) if request.prompts else 0
-        message = await off_event_loop(cost, partial(encode_request, request))
-        with self._counted_call():
-            answered = await self._stub.Segment(message, timeout=_seconds_to(request.deadline), metadata=self._metadata)
+        answered: WorkerSegmentResponse = await self._ask(self._stub.Segment, encode_request, request, cost)
         return answered.answer
 
     async def exemplify(self, request: WorkerRequest) -> ExemplifyResponse:
         """Embed examples; errors as of `segment`."""
-        message, seconds = encode_exemplify(request), _seconds_to(request.deadline)
-        with self._counted_call():
-            return await self._stub.Exemplify(message, timeout=seconds, metadata=self._metadata)
+        answered: ExemplifyResponse = await self._ask(self._stub.Exemplify, encode_exemplify, request, 0)
+        return answered
 
     async def teach(self, request: WorkerRequest) -> TeachResponse:
         """Make the lesson of a reviewed image; errors as of `segment`."""
         cost = sum(len(each.region.mask.counts) for each in request.regions if each.region.mask is not None)
-        message = await off_event_loop(cost, partial(encode_teach, request))
+        answered: TeachResponse = await self._ask(self._stub.Teach, encode_teach, request, cost)
+        return answered
+
+    async def _ask(self, method: Any, encode: Callable[[WorkerRequest], Any], request: WorkerRequest, cost: int) -> Any:
+        """The answer of a unary method; `cost` of the message's making, as bytes for `off_event_loop`."""
+        message = await off_event_loop(cost, partial(encode, request))
+        seconds = max(0.0, request.deadline - time.monotonic())
         with self._counted_call():
-            return await self._stub.Teach(message, timeout=_seconds_to(request.deadline), metadata=self._metadata)
+            return await method(message, timeout=seconds, metadata=self._metadata)
 
     async def stream(
         self, messages: AsyncIterator[pb.WorkerSegmentVideoRequest]
@@ -273,10 +276,6 @@ class WorkerLink:
         self._awaited = {ModelName.from_card(card) for card, model in served if model.awaited}
         if before != (self.instance, self.usable):
             logger.info("worker", worker=self.name, usable=self.usable, detail=status.detail)
-
-
-def _seconds_to(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic())
 
 
 def _refusal(error: grpc.aio.AioRpcError) -> str:

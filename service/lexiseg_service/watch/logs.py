@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from functools import partial
 
 import structlog
 
@@ -32,7 +31,7 @@ def configure(settings: Settings, process: str | None = None) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if process is not None:
-        shared.append(partial(_with_process, process))
+        shared.append(lambda _, __, event: {**event, "process": process})
     terminal = sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
@@ -65,13 +64,6 @@ def configure(settings: Settings, process: str | None = None) -> None:
     # A line for each of our own HTTP calls, each constant and each rule.
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING if level == logging.INFO else logging.NOTSET)
-
-
-def _with_process(
-    process: str, logger: object, method: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
-    event["process"] = process
-    return event
 
 
 def _is_not_a_disconnect(record: logging.LogRecord) -> bool:

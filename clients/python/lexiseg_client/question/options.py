@@ -125,19 +125,10 @@ def classes_json(classes: Classes) -> list[Any]:
 
 
 def _class_json(entry: Class, field: str) -> dict[str, Any]:
-    document: dict[str, Any] = {"name": entry.name}
-    if entry.synonyms:
-        document["synonyms"] = list(entry.synonyms)
-    if entry.threshold is not None:
-        document["threshold"] = entry.threshold
-    for name, examples in (("examples", entry.examples), ("negatives", entry.negatives)):
-        if examples:
-            document[name] = [example_json(example, f"{field}.{name}.{i}") for i, example in enumerate(examples)]
-    if entry.words is not None:
-        document["words"] = entry.words
-    if entry.gloss is not None:
-        document["gloss"] = entry.gloss
-    return document
+    document = {**vars(entry), "synonyms": list(entry.synonyms)}
+    for name in ("examples", "negatives"):
+        document[name] = [example_json(example, f"{field}.{name}.{i}") for i, example in enumerate(document[name])]
+    return {name: value for name, value in document.items() if value not in (None, [])}
 
 
 def background_json(background: bool | Background) -> Any:
