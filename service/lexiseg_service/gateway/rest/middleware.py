@@ -29,7 +29,7 @@ from lexiseg_service.gateway.admission.access import HEADERS, AccessControl, Cal
 from lexiseg_service.gateway.rest import pages, problem
 from lexiseg_service.gateway.rest.paths import ADAPTERS, STABLE
 from lexiseg_service.gateway.waits import end_by
-from lexiseg_service.settings import BODY_SECONDS, Settings
+from lexiseg_service.settings import BODY_SECONDS, EVERY, Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
 from lexiseg_service.watch.metrics import Metrics
@@ -43,7 +43,6 @@ LEAVE_SECONDS = 2.0  # for bodies that are still arriving when the process shuts
 # Headers that must not be repeated: servers differ in which one they use.
 SINGLE_HEADERS = (*HEADERS, "content-type", "content-encoding")
 LOCALHOST = "localhost"
-EVERY = "*"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})  # change nothing, and CORS decides who may read the answers
 MAX_SHOWN_NAME = 80
 

@@ -16,6 +16,7 @@ import orjson
 from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
+from starlette.routing import Route
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
 from lexiseg_labels.exports import formats
@@ -31,16 +32,9 @@ SCRIPTS = ("engine/server.js", *sorted(path.relative_to(PLAYGROUND).as_posix() f
 KERNEL = f"/playground/{MASKS}/kernel.wasm"
 WORKER = "painter.js"
 ICON = "/playground/icon.svg"
-PHOTOGRAPHS = tuple(f"/playground/{name}" for name in SAMPLES)
 DOCS = "/docs"
 FOR_AGENTS = "/llms.txt"  # llmstxt.org
 SWAGGER_UI = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
-# Paths that need no API key: a browser cannot send one with a page.
-PATHS = frozenset(
-    {"/", ICON, *PHOTOGRAPHS, DOCS, FOR_AGENTS, "/openapi.json", f"{DOCS}/assets/docs.js", KERNEL}
-    | {f"/playground/{name}" for name in SCRIPTS}
-    | {f"{DOCS}/assets/{name}" for name in SWAGGER_UI}
-)
 
 
 def policy_source(content: str) -> str:
@@ -113,11 +107,11 @@ def _serve(path: str, file: Path, media_type: str, headers: dict[str, str]) -> N
         return NotModifiedResponse(response.headers) if known else response
 
 
-def _serve_photograph(path: str) -> None:
-    @router.get(path, name=path)
+def _serve_photograph(name: str) -> None:
+    @router.get(f"/playground/{name}", name=name)
     def answer() -> Response:
         try:
-            return Response(photograph(path.rpartition("/")[2]), media_type="image/jpeg", headers=ONE_DAY)
+            return Response(photograph(name), media_type="image/jpeg", headers=ONE_DAY)
         except NoSample:  # the package that contains it is not installed
             return Response(status_code=404)
 
@@ -132,8 +126,8 @@ def _swagger_ui() -> Path:
 
 _serve(DOCS, WEB / "docs.html", "text/html", {"Content-Security-Policy": DOCS_POLICY})
 _serve(FOR_AGENTS, WEB / "llms.txt", "text/plain; charset=utf-8", CURRENT)
-for _path in PHOTOGRAPHS:
-    _serve_photograph(_path)
+for _name in SAMPLES:
+    _serve_photograph(_name)
 _serve(ICON, PLAYGROUND / "icon.svg", "image/svg+xml", ONE_DAY)
 for _name in SCRIPTS:  # a worker obeys the policy of its own response, other scripts that of the page
     _headers = PLAYGROUND_HEADERS if _name == WORKER else CURRENT
@@ -144,3 +138,5 @@ for _name, _type in SWAGGER_UI.items():
     _serve(f"{DOCS}/assets/{_name}", _swagger_ui() / _name, _type, ONE_DAY)
 
 answer_head(router)
+# They need no API key: a browser cannot send one with a page.
+PATHS = frozenset(route.path for route in router.routes if isinstance(route, Route))
