@@ -29,7 +29,7 @@ PARTS = {
         f"{MODEL}/catalogue/store.py",  # object stores
         *(f"{COMMANDS}/serving/{each}.py" for each in ("trainer", "training_run")),
     ),
-    # Classes learned from reviewed pictures: a request with a `head` gets them by `gateway.use_case.Taught`.
+    # Classes learned from reviewed pictures: a request with a `head` gets them by `gateway.use_case.TaughtClasses`.
     "heads": (
         *(f"{SERVICE}/gateway/{each}" for each in ("heads", "rest/head_routes.py", "rest/uploads.py")),
         f"{SERVICE}/gateway/uploaded_archive.py",

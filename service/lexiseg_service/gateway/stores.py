@@ -28,7 +28,7 @@ from lexiseg_service.watch.metrics import Metrics
 logger = structlog.get_logger("lexiseg.stores")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 SLOT = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}~)?" + NAME.pattern)  # OWNER~NAME, or NAME if shared
-MAX_NAMES = 4096  # some hundred are kept
+MAX_SLOTS = 4096  # some hundred are kept
 REFRESH_SECONDS = 30.0
 MAX_DOCUMENTS = 4  # in one call: of up to 3 MB each, within its timeout
 MAX_PARTS = 8  # likewise: of up to 1 MB each
@@ -93,23 +93,23 @@ class Store:
         parts = [content for of_slot in tuple(self._parts.values()) for content in tuple(of_slot.values())]
         return sum(map(len, (*tuple(self._documents.values()), *parts)))
 
-    async def read(self, name: str) -> bytes | None:
+    async def read(self, slot: str) -> bytes | None:
         """A document, or None."""
-        return self._documents.get(name)
+        return self._documents.get(slot)
 
     async def read_all(self) -> dict[str, bytes]:
         """All documents by slot."""
         return dict(self._documents)
 
-    async def replace(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+    async def replace(self, slot: str, old: bytes | None, new: bytes | None) -> bool:
         """Replace `old` by `new` (None: absent); False if something else is there.
 
         Raises:
             NotReady: nothing can be written now.
         """
-        if self._documents.get(name) != old:
+        if self._documents.get(slot) != old:
             return False
-        self._set(name, new)
+        self._set(slot, new)
         return True
 
     async def read_parts(self, slot: str, names: Sequence[str]) -> dict[str, bytes]:
@@ -149,11 +149,11 @@ class Store:
     async def close(self) -> None:
         """Close the connections."""
 
-    def _set(self, name: str, content: bytes | None) -> None:
+    def _set(self, slot: str, content: bytes | None) -> None:
         if content is None:
-            self._documents.pop(name, None)
+            self._documents.pop(slot, None)
         else:
-            self._documents[name] = content
+            self._documents[slot] = content
 
 
 class DirectoryStore(Store):
@@ -172,23 +172,23 @@ class DirectoryStore(Store):
         self._kind = kind
         self._writing = asyncio.Lock()
 
-    async def replace(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+    async def replace(self, slot: str, old: bytes | None, new: bytes | None) -> bool:
         """As `Store.replace`, on the disk first.
 
         Raises:
             NotReady: the disk takes no writes.
         """
         # Shielded with its lock: if the caller is cancelled, memory still follows the disk, and the next writer waits.
-        return await asyncio.shield(asyncio.ensure_future(self._replace(name, old, new)))
+        return await asyncio.shield(asyncio.ensure_future(self._replace(slot, old, new)))
 
-    async def _replace(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+    async def _replace(self, slot: str, old: bytes | None, new: bytes | None) -> bool:
         async with self._writing:
-            if self._documents.get(name) != old:
+            if self._documents.get(slot) != old:
                 return False
-            file = self._folder / f"{name}.json"
+            file = self._folder / f"{slot}.json"
             remove = partial(file.unlink, missing_ok=True)
-            await self._on_disk(name, remove if new is None else partial(_write, file, new))
-            self._set(name, new)
+            await self._on_disk(slot, remove if new is None else partial(_write, file, new))
+            self._set(slot, new)
             return True
 
     async def read_parts(self, slot: str, names: Sequence[str]) -> dict[str, bytes]:
@@ -258,48 +258,48 @@ class RedisStore(Store):
         self._is_read = False  # the snapshot, at least once
         self._refreshing: asyncio.Task[None] | None = None
 
-    async def read(self, name: str) -> bytes | None:
+    async def read(self, slot: str) -> bytes | None:
         """A document, or None.
 
         Raises:
             NotReady: Redis has not answered since the start.
         """
-        if not SLOT.fullmatch(name):
+        if not SLOT.fullmatch(slot):
             return None
         try:
-            (content,) = await self._documents_of([name])
+            (content,) = await self._documents_of([slot])
         except RedisAway:
             if not self._is_read:
-                raise NotReady(f"{self._kind.name} {name!r}: the store cannot be reached yet; try again") from None
-            return self._documents.get(name)
-        if self._documents.get(name) != content:
-            self._set(name, content)
-        return self._documents.get(name)  # the object that readers already hold
+                raise NotReady(f"{self._kind.name} {slot!r}: the store cannot be reached yet; try again") from None
+            return self._documents.get(slot)
+        if self._documents.get(slot) != content:
+            self._set(slot, content)
+        return self._documents.get(slot)  # the object that readers already hold
 
     async def read_all(self) -> dict[str, bytes]:
-        """Every document by its name; those of the snapshot while Redis is away."""
+        """Every document by its slot; those of the snapshot while Redis is away."""
         with suppress(RedisAway):
-            names = await self._link.ask(self._names)
+            slots = await self._link.ask(self._slots)
             documents: dict[str, bytes] = {}
             before = self._documents
-            for start in range(0, len(names), MAX_DOCUMENTS):
-                part = names[start : start + MAX_DOCUMENTS]
-                for name, content in zip(part, await self._documents_of(part), strict=True):
+            for start in range(0, len(slots), MAX_DOCUMENTS):
+                part = slots[start : start + MAX_DOCUMENTS]
+                for slot, content in zip(part, await self._documents_of(part), strict=True):
                     if content is not None:
-                        documents[name] = before[name] if before.get(name) == content else content
+                        documents[slot] = before[slot] if before.get(slot) == content else content
             self._documents, self._is_read = documents, True
         return dict(self._documents)
 
-    async def replace(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+    async def replace(self, slot: str, old: bytes | None, new: bytes | None) -> bool:
         """As `Store.replace`.
 
         Raises:
             NotReady: Redis is away, or takes no writes.
         """
-        arguments = (self._kind.prefix + name, self._kind.index, old or b"", new or b"", name)
-        replaced = bool(await self._change(name, methodcaller("eval", REPLACE, 2, *arguments)))
+        arguments = (self._kind.prefix + slot, self._kind.index, old or b"", new or b"", slot)
+        replaced = bool(await self._change(slot, methodcaller("eval", REPLACE, 2, *arguments)))
         if replaced:
-            self._set(name, new)
+            self._set(slot, new)
         return replaced
 
     async def read_parts(self, slot: str, names: Sequence[str]) -> dict[str, bytes]:
@@ -353,16 +353,16 @@ class RedisStore(Store):
             what = f"{self._kind.name} {slot!r}"
             raise NotReady(f"{what}: the store cannot be reached; check whether it was changed") from None
 
-    def _names(self, client: Any) -> list[str]:
+    def _slots(self, client: Any) -> list[str]:
         """The slots of all documents. Raises ValueError: more than any service has."""
         members: set[bytes] = client.smembers(self._kind.index)
-        if len(members) > MAX_NAMES:
-            raise ValueError(f"{len(members):,} {self._kind.plural}, at most {MAX_NAMES:,} are read")
-        return sorted(name for member in members if SLOT.fullmatch(name := member.decode("latin-1")))
+        if len(members) > MAX_SLOTS:
+            raise ValueError(f"{len(members):,} {self._kind.plural}, at most {MAX_SLOTS:,} are read")
+        return sorted(slot for member in members if SLOT.fullmatch(slot := member.decode("latin-1")))
 
-    async def _documents_of(self, names: Sequence[str]) -> list[bytes | None]:
+    async def _documents_of(self, slots: Sequence[str]) -> list[bytes | None]:
         documents: list[bytes | None] = await self._link.ask(
-            methodcaller("mget", [self._kind.prefix + name for name in names])
+            methodcaller("mget", [self._kind.prefix + slot for slot in slots])
         )
         return documents
 

@@ -54,7 +54,7 @@ class LearnedClasses(NamedTuple):
     model: str
 
 
-class Taught(Protocol):
+class TaughtClasses(Protocol):
     """What questions name as `head`; `gateway/heads` keeps it."""
 
     async def learned(self, head: str, model: str | None, caller: Caller) -> LearnedClasses:
@@ -112,7 +112,7 @@ class UseCase:
         self.headers = HeaderReader(settings.limits)
         self.images = Images(self.fetch_url, self.headers)
         self._desk = ExampleDesk(backend.exemplify, settings.limits, self.images)
-        self.taught: Taught
+        self.taught: TaughtClasses
         self.stores: list[Store] = [vocabularies.store]
 
     async def segment(self, question: Question, image: ImageSource, caller: Caller) -> WorkerAnswer:

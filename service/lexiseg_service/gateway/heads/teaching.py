@@ -152,14 +152,14 @@ class Teaching:
         return await self.heads.change(name, caller.owner, change, is_new=False)
 
     async def pinned(self, question: Question, caller: Caller) -> Question:
-        """As `Taught.pinned`."""
+        """As `TaughtClasses.pinned`."""
         if question.head is None:
             return question
         head = await self.heads.find(question.head, caller.owner)
         return question.model_copy(update={"head": head.exact_name})
 
     async def learned(self, head: str, model: str | None, caller: Caller) -> LearnedClasses:
-        """As `Taught.learned`."""
+        """As `TaughtClasses.learned`."""
         found = await self.heads.find(head, caller.owner)
         card = self._card_of(found, model)
         if self._backend.digest(found.model) not in (None, found.solved.digest):
