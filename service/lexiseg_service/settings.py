@@ -47,7 +47,6 @@ Command = Literal[
     "eval",
     "benchmark",  # of eval
     "compare",
-    "train",
     "export",
     "models",
     "vocabularies",
