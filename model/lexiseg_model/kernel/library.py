@@ -51,18 +51,7 @@ def ready() -> bool:
 
 
 def call(name: str, *arguments: NDArray[Any] | int | float | CArgument | None) -> int:
-    """Call a function of the kernel.
-
-    Args:
-        name: without the prefix `lexiseg_`.
-        arguments: contiguous arrays are passed as pointers, None as a null pointer, int as int64, float as double.
-
-    Returns:
-        The function's result, at least 0.
-
-    Raises:
-        MemoryError: the kernel could not allocate memory.
-    """
+    """Call `lexiseg_NAME` with `to_c` of the arguments: its result. Raises MemoryError: below 0, it found no memory."""
     function = getattr(LIBRARY, f"lexiseg_{name}")
     function.restype = ctypes.c_int64
     result: int = function(*map(to_c, arguments))
@@ -72,7 +61,7 @@ def call(name: str, *arguments: NDArray[Any] | int | float | CArgument | None) -
 
 
 def to_c(argument: NDArray[Any] | int | float | CArgument | None) -> CArgument:
-    """Convert an argument for ctypes; the pointer to an array is valid while the array is held."""
+    """A contiguous array as a pointer, which is valid while the array is held; int as int64, float as double."""
     if isinstance(argument, np.ndarray):
         assert argument.flags.c_contiguous
         return ctypes.c_void_p(argument.ctypes.data)
@@ -109,16 +98,7 @@ class Axes:
 
 
 def winners(logits: NDArray[np.float32], axes: Axes, keep_probability: bool) -> Winners:
-    """Take the arg-max, as `masks.upsample.winners`.
-
-    Args:
-        logits: [K, h, w], contiguous.
-        axes: interpolation from cells to pixels.
-        keep_probability: also return the probability of every pixel's winner.
-
-    Returns:
-        Labels [H, W], votes [K], and probabilities [H, W] or None.
-    """
+    """As `masks.upsample.winners`, of contiguous logits [K, h, w]."""
     labels, votes, probability = won = _winner_buffers(len(logits), axes.size, keep_probability)
     inputs = (*logits.shape, len(logits), *axes.arguments)
     call("outcome", logits, *inputs, labels, is_wide(labels), probability, votes, None, None, 0)
@@ -128,16 +108,9 @@ def winners(logits: NDArray[np.float32], axes: Axes, keep_probability: bool) -> 
 def outcome(
     logits: NDArray[np.float32], axes: Axes, n_classes: int, keep_probability: bool
 ) -> tuple[Winners, list[Rle]]:
-    """Take the arg-max and encode the run lengths of the classes in one call, as `tasks.pixels.outcome`.
+    """As `winners`, with the RLEs of the first `n_classes` rows.
 
-    Args:
-        logits: [K, h, w], contiguous.
-        axes: interpolation from cells to pixels.
-        n_classes: rows that are classes; the others are background.
-        keep_probability: also return the probability of every pixel's winner.
-
-    Returns:
-        As `winners` (votes of the background are complete only with `keep_probability`), and `n_classes` RLEs.
+    Votes of the others, which are background, are complete only with `keep_probability`.
     """
     labels, votes, probability = won = _winner_buffers(len(logits), axes.size, keep_probability)
     capacity = MAX_CHARACTERS * (RUNS_PER_COLUMN * axes.size[1] + n_classes)
@@ -227,14 +200,9 @@ def connect(labels: LabelMap) -> Connected:
 
 
 def outlines(spans: NDArray[np.int64], size: tuple[int, int]) -> list[list[NDArray[np.int64]]]:
-    """Trace the contours of each 4-connected part of a mask, the largest part first.
+    """The contours of each 4-connected part of a mask by its spans, the largest part first.
 
-    Args:
-        spans: [N, 2], column-major runs of the mask as offsets x * H + y, ascending.
-        size: (H, W).
-
-    Returns:
-        For each part its exterior and then its holes, each [n, 2] pixel corners as x, y.
+    Each part has its exterior, then its holes, [n, 2] pixel corners as x, y.
     """
     spans = np.ascontiguousarray(spans, np.int64)
     height, width = size
@@ -264,16 +232,7 @@ def outlines(spans: NDArray[np.int64], size: tuple[int, int]) -> list[list[NDArr
 
 
 def remove_crumbs(masks: NDArray[np.float32], island: float, hole: float) -> int:
-    """Remove small islands and fill small holes in place, as `masks.crumbs.without_crumbs`.
-
-    Args:
-        masks: logits [N, h, w], contiguous.
-        island: share of the mask's largest part below which a part is removed.
-        hole: share of the mask's area below which a hole is filled.
-
-    Returns:
-        The number of cells whose logit changed its sign.
-    """
+    """As `masks.crumbs.without_crumbs`, of contiguous logits [N, h, w], in place: how many cells changed their sign."""
     return call("crumbs", masks, *masks.shape, float(island), float(hole))
 
 
@@ -284,17 +243,9 @@ def refine_maps(
     iterations: int,
     refined: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """Refine maps by PAMR, as `masks.pamr.refine`.
+    """As `masks.pamr.refine`, in at least one iteration, of maps [K, H, W] at the size of the image.
 
-    Args:
-        maps: [K, H, W].
-        image: [C, H, W].
-        dilations: distances in pixels of the eight neighbours.
-        iterations: at least 1.
-        refined: contiguous output [K, H, W], which may be `maps`; None: new memory.
-
-    Returns:
-        The refined maps [K, H, W] float32.
+    `refined`: contiguous output [K, H, W], which may be `maps`; None: new memory.
     """
     maps = np.ascontiguousarray(maps, np.float32)
     if refined is None:
