@@ -237,21 +237,11 @@ def remove_crumbs(masks: NDArray[np.float32], island: float, hole: float) -> int
 
 
 def refine_maps(
-    maps: NDArray[np.float32],
-    image: NDArray[np.float32],
-    dilations: Sequence[int],
-    iterations: int,
-    refined: NDArray[np.float32] | None = None,
+    maps: NDArray[np.float32], image: NDArray[np.float32], dilations: Sequence[int], iterations: int
 ) -> NDArray[np.float32]:
-    """As `masks.pamr.refine`, in at least one iteration, of maps [K, H, W] at the size of the image.
-
-    `refined`: contiguous output [K, H, W], which may be `maps`; None: new memory.
-    """
-    maps = np.ascontiguousarray(maps, np.float32)
-    if refined is None:
-        refined = np.empty_like(maps)
-    colours = np.ascontiguousarray(image, np.float32)
-    distances = np.array(dilations, np.int64)
+    """As `masks.pamr.refine`, in at least one iteration, of maps [K, H, W] at the size of the image."""
+    maps, colours = (np.ascontiguousarray(part, np.float32) for part in (maps, image))
+    refined, distances = np.empty_like(maps), np.array(dilations, np.int64)
     call("pamr", maps, refined, *maps.shape, colours, len(colours), distances, len(distances), iterations)
     return refined
 

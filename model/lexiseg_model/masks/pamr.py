@@ -38,7 +38,6 @@ def refine(maps: Tensor, image: Tensor, settings: PamrSettings = PamrSettings())
     Args:
         maps: [K, h, w] float32; resized to the image's size first (bilinear, align_corners=True) where it differs.
         image: [C, H, W] float32, normalised as the method's network wants it.
-        settings: iterations and dilations.
 
     Returns:
         [K, H, W] float32.
@@ -46,28 +45,15 @@ def refine(maps: Tensor, image: Tensor, settings: PamrSettings = PamrSettings())
     Raises:
         ShapeError: maps or image are not three-dimensional.
     """
-    _check(maps, image)
-    resized = maps.shape[1:] != image.shape[1:]  # then they are a copy, refined in place
-    if resized:
-        maps = _at_size(maps, image)
-    return _refined(maps, maps if resized else None, image, settings)
-
-
-def _check(maps: Tensor, image: Tensor) -> None:
     if maps.ndim != 3 or image.ndim != 3:
         raise ShapeError(f"expected maps [K, h, w] and image [C, H, W], got {list(maps.shape)} and {list(image.shape)}")
-
-
-def _at_size(maps: Tensor, image: Tensor) -> Tensor:
-    return F.interpolate(maps[None], size=image.shape[1:], mode="bilinear", align_corners=True)[0].contiguous()
-
-
-def _refined(maps: Tensor, into: Tensor | None, image: Tensor, settings: PamrSettings) -> Tensor:
-    """Refine maps of the image's size, and write them `into` others, which may be the same; None: into new ones."""
+    if maps.shape[1:] != image.shape[1:]:
+        maps = F.interpolate(maps[None], size=image.shape[1:], mode="bilinear", align_corners=True)[0]
     if library.ready() and maps.device.type == "cpu" and settings.iterations:
-        return _compiled(maps, into, image, settings)
+        colours = image.float().numpy()
+        return torch.from_numpy(library.refine_maps(maps.numpy(), colours, settings.dilations, settings.iterations))
     weights = affinity(image, settings.dilations)
-    refined = torch.empty_like(maps, memory_format=torch.contiguous_format) if into is None else into
+    refined = torch.empty_like(maps, memory_format=torch.contiguous_format)
     for group, result in zip(*(torch.split(part, MAPS_AT_ONCE) for part in (maps, refined)), strict=True):
         for _ in range(settings.iterations):
             group = refine_once(group, weights, settings.dilations)
@@ -75,33 +61,11 @@ def _refined(maps: Tensor, into: Tensor | None, image: Tensor, settings: PamrSet
     return refined
 
 
-def _compiled(maps: Tensor, into: Tensor | None, image: Tensor, settings: PamrSettings) -> Tensor:
-    colours, output = image.float().numpy(), None if into is None else into.numpy()
-    refined = library.refine_maps(maps.numpy(), colours, settings.dilations, settings.iterations, output)
-    return torch.from_numpy(refined)
-
-
-@torch.inference_mode()  # inference tensors may be changed in place in this mode only
 def refine_masks(logits: Tensor, guide: Tensor) -> Tensor:
-    """Refine the probability of each mask by itself, in one set of maps of the guide's size.
-
-    Args:
-        logits: [N, h, w] of masks, whatever they may share; N may be 0.
-        guide: [C, H, W], as the image of `refine`.
-
-    Returns:
-        Logits [N, H, W].
-
-    Raises:
-        ShapeError: logits or guide are not three-dimensional.
-    """
-    _check(logits, guide)
+    """Refine the probability of each mask by itself: logits [N, h, w], N may be 0, -> [N, H, W]; as `refine`."""
     if not len(logits):
         return logits.new_zeros(0, *guide.shape[1:])
-    shares = logits.sigmoid().contiguous()
-    if shares.shape[1:] != guide.shape[1:]:
-        shares = _at_size(shares, guide)
-    return _refined(shares, shares, guide, PamrSettings()).logit_(EPSILON)
+    return refine(logits.sigmoid(), guide).logit(EPSILON)
 
 
 def affinity(image: Tensor, dilations: tuple[int, ...]) -> Tensor:
