@@ -70,11 +70,8 @@ class RegionRefinement(Protocol):
     ) -> Tensor:
         """Logits [K, h, w], of any size, after the refinement.
 
-        Args:
-            features: of the image.
-            logits: [K, h, w].
-            total: [h, w], the logarithm of the sum of exponentials of all that competes; None: of these rows.
-            winner: [h, w], the row that each cell has before; None: that of its highest logit.
+        `total` [h, w]: the logarithm of the sum of exponentials of all that competes; None: of these rows. `winner`
+        [h, w]: the row that each cell has before; None: that of its highest logit.
         """
 
 

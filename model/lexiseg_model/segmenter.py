@@ -238,11 +238,7 @@ class Segmenter(ABC):
 
     @abstractmethod
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        """Plan the tiles of an image.
-
-        Args:
-            rgb: [H, W, 3] uint8; the plan may keep a reference, so it must not be modified.
-            options: of the image pass.
+        """Plan the tiles of an image uint8 [H, W, 3], which the plan may keep: it must not be modified.
 
         Raises:
             ShapeError: rgb is not a non-empty uint8 [H, W, 3].
@@ -338,9 +334,7 @@ class Words(Protocol):
 
         Args:
             logits: [K, h, w], scores times `probability_scale`, background words included; [K, 1, N] of regions.
-            threshold: probability in 0..1; None: the method's own.
-            refine: refinement of the logits; a method may have a threshold for each.
-            features: of the image, for methods that predict background from them.
+            threshold: probability in 0..1; None: the method's own, which may depend on `refine`.
 
         Returns:
             [h, w], or [] if it is the same everywhere.
@@ -375,13 +369,7 @@ class Regions(Protocol):
         """Embed masks: logits [N, h, w] over the whole image -> [N, D] as `Proposals.embeddings`."""
 
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
-        """Class scores [K, N] float32 of regions, in the units of `class_scores`.
-
-        Args:
-            features: of the image.
-            embeddings: [N, D], from `propose` or `embed_masks`.
-            bank: of the classes.
-        """
+        """Class scores [K, N] float32 of regions by their `embeddings` [N, D], in the units of `class_scores`."""
 
 
 @runtime_checkable
@@ -404,14 +392,9 @@ class Examples(Protocol):
         """
 
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
-        """Compute vectors that compete with those of texts, from the rows of a class's examples.
+        """Compute vectors that compete with those of texts, from rows of a class's examples [P, E] and negatives [N, E].
 
-        Args:
-            positive: [P, E], rows of examples; P is at least 1.
-            negative: [N, E], rows of negative examples; N may be 0.
-
-        Raises:
-            ForeignExamplesError: the rows come from another method.
+        N may be 0. Raises ForeignExamplesError: the rows come from another method.
         """
 
 
@@ -426,15 +409,10 @@ class Teachable(Protocol):
         """As `encode_tiles`, with what teaching needs behind it."""
 
     def lesson(self, features: Features, labelled: LabelledPicture, bank: TextBank) -> Lesson:
-        """What a picture teaches.
-
-        Args:
-            features: of the picture, kept with `InferenceOptions.teaching`.
-            labelled: what is where in it.
-            bank: of the vocabulary of `labelled.classes`, with the default background.
+        """What a picture teaches, by a bank of `labelled.classes` with the default background.
 
         Raises:
-            TeachingError: the features were kept without what teaching needs, or the labels have another size.
+            TeachingError: the features were not kept with `InferenceOptions.teaching`, or the labels have another size.
         """
 
 

@@ -13,12 +13,7 @@ INSTALL = "pip install huggingface-hub open-clip-torch scipy timm"
 
 @contextmanager
 def names_missing_library(what: str, kind: type[ModelError]) -> Iterator[None]:
-    """Raise `kind` where the block imports a library of the extra that is not installed.
-
-    Args:
-        what: needs the library, as the start of the sentence.
-        kind: of the error; its message says how to install the library.
-    """
+    """Raise `kind`, of which `what` is the first words, where the block imports a library that is not installed."""
     try:
         yield
     except ModuleNotFoundError as error:

@@ -49,13 +49,7 @@ def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
 
 
 def require_tensors(whose: str, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise WeightsError where tensors are missing, unknown or of another shape.
-
-    Args:
-        whose: the network, for the message.
-        state: the tensors read.
-        expected: tensors of the expected names and shapes.
-    """
+    """Raise WeightsError, which says whose they are, where tensors are missing, unknown or of another shape."""
     missing, unknown = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
     if missing or unknown:
         raise WeightsError(f"not the weights of {whose}: missing {listed(missing)}; unexpected {listed(unknown)}")

@@ -45,14 +45,8 @@ def cut(logits: NDArray[np.float32], size: tuple[int, int]) -> Spans:
     """Upsample a mask bilinearly (align_corners=False) and give the runs of what is not below 0.
 
     Interpolated along the rows, then down the columns, in float32. The kernel finds the crossings of 0 between
-    low-resolution rows, at the cost of the outline; numpy looks at every pixel.
-
-    Args:
-        logits: [h, w], finite.
-        size: (H, W) of the image.
-
-    Returns:
-        Runs; a run that reaches the lower edge goes on into the next column where that begins inside.
+    low-resolution rows, at the cost of the outline; numpy looks at every pixel. Logits [h, w] are finite. A run that
+    reaches the lower edge goes on into the next column where that begins inside.
     """
     if library.ready():
         return library.cut(logits, axes((logits.shape[0], logits.shape[1]), size))

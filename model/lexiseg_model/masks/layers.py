@@ -17,15 +17,9 @@ from lexiseg_model.types import LabelMap, Rle
 def label_map(
     masks: Sequence[tuple[int, Rle]], size: tuple[int, int], check: Callable[[], None] = lambda: None
 ) -> LabelMap:
-    """Paint masks into a label map, earlier ones on top.
+    """Paint masks of `size` (H, W), each with a value of 1 to 65,535, into a label map, earlier ones on top.
 
-    Args:
-        masks: each with its value in the map, 1 to 65,535.
-        size: (H, W) of all masks.
-        check: called before each mask; may raise to cancel.
-
-    Returns:
-        [H, W] uint8, or uint16 if a value needs it; 0 where there is no mask.
+    [H, W] uint8, or uint16 if a value needs it; 0 where there is no mask. `check` may raise to cancel.
     """
     largest = max((value for value, _ in masks), default=0)
     labels: LabelMap = np.zeros(size[0] * size[1], np.uint8 if largest < 256 else np.uint16)
@@ -53,14 +47,9 @@ def _paint(columns: NDArray[np.generic], mask: Rle, value: int | bool) -> None:
 
 
 def confidence(logits: Sequence[Tensor], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Confidence of each pixel being inside one of the masks, or outside all.
+    """Confidence [H, W] in 0.5..1 of each pixel being inside one of the masks, logits [h, w] each, or outside all.
 
-    Args:
-        logits: [h, w] of each mask.
-        size: (H, W) of the image.
-
-    Returns:
-        [H, W] in 0.5..1: the sigmoid of the highest logit's absolute value; 1 without masks.
+    It is the sigmoid of the highest logit's absolute value; 1 without masks.
     """
     if not logits:
         return np.ones(size, np.float32)

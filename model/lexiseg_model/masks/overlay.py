@@ -30,15 +30,9 @@ def fitted(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, ...]) -> NDArray[np.uint8]:
-    """Draw an overlay of at most 1,280 pixels width and 4 megapixels.
+    """Draw the overlay uint8 [h, w, 3] of an image [H, W, 3], or of the result of `fitted`, to whose limits it keeps.
 
-    Args:
-        rgb: [H, W, 3], the image, or the result of `fitted`.
-        label_map: [H, W] of segment ids, 0 = background.
-        segments: the segments.
-
-    Returns:
-        [h, w, 3] uint8.
+    `label_map` [H, W] has the segments' ids, 0 = background.
     """
     rgb = fitted(rgb)
     if rgb.shape[:2] != label_map.shape:

@@ -17,16 +17,11 @@ from lexiseg_model.types import Ring, Rle
 
 
 def rings_of(rle: Rle, simplify: float = 0.0) -> list[Ring]:
-    """Polygons of an encoded mask; by the kernel, where it is compiled, at a cost proportional to its runs.
+    """One ring per part of a mask, largest first. Each contour starts at its uppermost, then leftmost corner.
 
     Args:
-        rle: the mask.
         simplify: tolerance in pixels (Douglas-Peucker); 0 keeps every corner and thus the exact mask. Parts that would
             vanish keep their corners; holes that would vanish are dropped.
-
-    Returns:
-        One ring per part, largest first; none for an empty mask. Each contour starts at its uppermost, then leftmost
-        corner.
 
     Raises:
         ShapeError: the counts do not match the mask's size.

@@ -1,4 +1,4 @@
-"""Split a label map into connected regions, and sum values over them; the box of a mask."""
+"""Split a label map into connected regions; the box of a mask."""
 
 from __future__ import annotations
 
@@ -31,17 +31,10 @@ def split(
     whole: Collection[int] = (),
     check: Callable[[], None] = lambda: None,
 ) -> Regions:
-    """Split classes into 4-connected regions.
+    """Split class indices [H, W] into 4-connected regions, in the order of `classes`, the largest of each class first.
 
-    Args:
-        labels: [H, W] class indices.
-        classes: classes to split; pixels of others are background.
-        smallest: regions of fewer pixels are dropped.
-        whole: classes that stay one region each.
-        check: called before each class; may raise to cancel.
-
-    Returns:
-        Regions in the order of `classes`, the largest of each class first.
+    Other classes are background. Regions of fewer than `smallest` pixels are dropped; `whole` classes stay one region
+    each. `check` may raise to cancel.
     """
     is_compiled = library.ready() and labels.itemsize <= 2
     connected = library.connect(labels) if is_compiled else _connect(labels)
@@ -64,11 +57,6 @@ def split(
         owner += [index] * len(large)
     new[new > MAX_REGIONS] = len(owner)
     return Regions(connected.painted(new), np.array(owner, np.int64))
-
-
-def sum_by_region(regions: Regions, values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Sum values [H, W] over each region's pixels, and last over the background: [N + 1]."""
-    return np.bincount(regions.labels.reshape(-1), values.reshape(-1), len(regions.owner) + 1).astype(np.float64)
 
 
 def tight_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:

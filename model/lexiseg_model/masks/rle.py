@@ -21,14 +21,10 @@ from lexiseg_model.types import LabelMap, Rle
 
 
 def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
-    """One COCO RLE per class from a single pass over the label map.
+    """One RLE for each of `n_classes` classes, byte-equal to pycocotools; absent ones get an all-zero one.
 
     Args:
         labels: [H, W] unsigned integers; values >= n_classes are background.
-        n_classes: number of RLEs; absent classes get an all-zero one.
-
-    Returns:
-        `n_classes` RLEs over H x W in column-major order, byte-equal to pycocotools.
 
     Raises:
         ShapeError: labels is not two-dimensional, is empty, or holds signed or real numbers.
@@ -57,15 +53,7 @@ def encode_mask(mask: NDArray[np.bool_]) -> Rle:
 
 
 def encode_spans(spans: Spans, size: tuple[int, int]) -> Rle:
-    """RLE of a mask that is known by its runs.
-
-    Args:
-        spans: [N, 2] as of `lexiseg_model.masks.bilinear.cut`.
-        size: (H, W) of the mask.
-
-    Returns:
-        What `encode_mask` gives for the mask.
-    """
+    """As `encode_mask`, of a mask of `size` (H, W) that is known by its runs."""
     if library.ready():
         return library.encode_spans(spans, size)
     packed = coco.frPyObjects({"size": list(size), "counts": _counts(spans, size).tolist()}, *size)

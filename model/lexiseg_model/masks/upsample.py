@@ -60,16 +60,10 @@ class Won(NamedTuple):
 
 @torch.inference_mode()
 def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = False) -> Winners:
-    """Bilinear upsampling (align_corners=False) and arg-max.
+    """Bilinear upsampling (align_corners=False) of logits [K, h, w] float32 to `size` (H, W), and arg-max.
 
-    Args:
-        scores: [K, h, w] float32 logits; a row does not win at or next to a cell where it is -inf.
-        size: (H, W) of the label map.
-        keep_probability: also return the probability of every pixel's winner.
-
-    Returns:
-        Labels (ties go to the lower row), votes, and on request probabilities, at most 1: exp of the winner's upsampled
-        logit minus the upsampled log-sum-exp of all rows.
+    A row does not win at or next to a cell where it is -inf; ties go to the lower row. A probability, at most 1, is exp
+    of the winner's upsampled logit minus the upsampled log-sum-exp of all rows.
     """
     if library.ready() and not scores.is_cuda:
         numbers, places = scores.float().contiguous().numpy(force=True), axes((scores.shape[1], scores.shape[2]), size)
@@ -97,15 +91,9 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
 
 @torch.inference_mode()
 def contest(scores: Tensor, size: tuple[int, int], worth: Worth = lambda scores, rows: scores) -> Iterator[Won]:
-    """Find the winner of each pixel after bilinear upsampling (align_corners=False), strip by strip.
+    """Find the winner of each pixel after bilinear upsampling (align_corners=False) of scores [K, h, w], as `winners`.
 
-    Args:
-        scores: [K, h, w] float32; K is at least 1. -inf as for `winners`.
-        size: (H, W) of the result.
-        worth: maps scores to the values that compete.
-
-    Returns:
-        Strips from top to bottom; ties go to the lower row of the scores.
+    Strips of the result of `size` (H, W) come from top to bottom; K is at least 1. `worth` gives the values that compete.
     """
     scores = scores.clamp_min(MIN_SCORE)
     if scores.device.type == "cpu":

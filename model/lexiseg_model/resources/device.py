@@ -102,16 +102,7 @@ def cores(quota: Path = CPU_QUOTA) -> int:
 
 
 def require_memory(name: str, needed: int, device: torch.device) -> None:
-    """Check that the weights of a model fit into memory.
-
-    Args:
-        name: of the model.
-        needed: bytes of its weights.
-        device: where they are loaded.
-
-    Raises:
-        ShortMemoryError: less memory is free.
-    """
+    """Raise ShortMemoryError where a device has less memory free than the weights of a model need, in bytes."""
     free = free_bytes(device)
     if free is not None and needed > free:
         raise ShortMemoryError(

@@ -36,8 +36,9 @@ def answer(task: Task, query: Query) -> Segmentation:
         query: with at least one class, except for the tasks prompt and everything.
 
     Raises:
-        TaskError: the model's card does not name the task.
-        OptionError: the vocabulary, a threshold, prompts or a refinement do not go with the task or the model.
+        TaskError: the model's card does not name the task, or the model cannot do what the question needs.
+        OptionError: a vocabulary without a class; a threshold although every pixel must get one; the task prompt
+            without prompts; masks to be refined by colours that the model does not keep; and its kinds.
     """
     segmenter, options = query.segmenter, query.options
     if task not in segmenter.card.tasks:

@@ -60,12 +60,7 @@ def prompted(query: Query) -> Segmentation:
     """All masks of every prompt, best first, in the order of the prompts; empty masks included.
 
     A negative point removes the part of the mask around it (`negative_points`). Where objects are followed through a
-    video, `prompt_index` is the place of an object among them; lost ones are left out.
-
-    Raises:
-        OptionError: there are no prompts, a threshold is set beside classes without a background, or masks are to be
-            refined and the method keeps no image to refine them by.
-        TaskError: the method takes no prompts, does not name masks, or follows no objects.
+    video, `prompt_index` is the place of an object among them; lost ones are left out. Errors as `tasks.answer`.
     """
     if not query.options.prompts and query.options.follow is None:
         raise OptionError("the task prompt needs at least one prompt, none came")
@@ -78,13 +73,7 @@ def prompted(query: Query) -> Segmentation:
 
 
 def everything(query: Query) -> Segmentation:
-    """Every proposal that has pixels at the image's size, best first.
-
-    Raises:
-        OptionError: a threshold is set beside classes without a background, or masks are to be refined and the method
-            keeps no image to refine them by.
-        TaskError: the method proposes no masks.
-    """
+    """Every proposal that has pixels at the image's size, best first. Errors as `tasks.answer`."""
     if query.vocabulary.classes:
         query.check_vocabulary()
     query.options.check()

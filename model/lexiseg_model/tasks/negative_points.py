@@ -79,13 +79,7 @@ def answers_to(segmenter: Segmenter, features: Features, prompts: Sequence[Promp
 
 
 def without_negatives(masks: Tensor, answer: Answer, size: Size) -> Tensor:
-    """Masks without what the negative points remove.
-
-    Args:
-        masks: logits [M, h, w] of the answer, refined or not, at any resolution.
-        answer: of `answers_to`.
-        size: (H, W) of the image.
-    """
+    """Masks of an answer, logits [M, h, w] of any resolution, refined or not, without what negative points remove."""
     without = answer.without
     if without is None:
         return masks

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import axes
-from lexiseg_model.masks.regions import Regions, split, sum_by_region
+from lexiseg_model.masks.regions import split
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.tasks.options import Query
@@ -42,32 +42,12 @@ MAX_LOGIT = 50.0  # of a score
 MIN_SHARE = 1e-6  # keeps the logarithms of a region finite
 
 
-class Outcome(NamedTuple):
-    """As `Winners`, where votes of the background may be incomplete; and the RLEs of the classes."""
-
-    labels: LabelMap
-    votes: NDArray[np.float64]
-    probability: NDArray[np.float32] | None
-    rles: list[Rle]
-
-
-class RegionVotes(NamedTuple):
-    """Regions and their evidence.
-
-    `votes` [N] or longer, the sum over a region's pixels of their probability; `presence` [K], a logit for each class.
-    """
-
-    regions: Regions
-    votes: NDArray[np.float64]
-    presence: NDArray[np.float64]
-
-
 class Pieces(NamedTuple):
     """Disjoint parts of a picture that may become segments.
 
     `labels` [H, W]: the piece of each pixel, `len(owner)` or more for the background; `owner` [N] each piece's class;
-    `votes` [N] or longer, the sum over a piece's pixels of their probability; `probability` [H, W] of each pixel's
-    winner, when asked for; `rles` of the pieces, where they are known.
+    `votes` [N] or longer, the sum over a piece's pixels of their probability (of the background it may be incomplete);
+    `probability` [H, W] of each pixel's winner, when asked for; `rles` of the pieces, where they are known.
     """
 
     labels: LabelMap
@@ -94,17 +74,13 @@ class Calibration(NamedTuple):
 
 
 def semantic(query: Query) -> Segmentation:
-    """One segment for each class that owns pixels, in the vocabulary's order; segments are disjoint.
+    """One segment for each class that owns pixels, in the vocabulary's order; disjoint. Errors as `tasks.answer`.
 
     Without a background they cover the image.
-
-    Raises:
-        OptionError: the vocabulary is empty, or a threshold is set although every pixel must get a class.
     """
-    n_classes = len(query.vocabulary.classes)
     scored = _scored(query)
-    won = outcome(scored.logits, query.features.size, n_classes, query.options.keep_probability)
-    pieces = Pieces(won.labels, np.arange(n_classes), won.votes, won.probability, won.rles)
+    n_classes, keep_probability = len(query.vocabulary.classes), query.options.keep_probability
+    pieces = outcome(scored.logits, query.features.size, n_classes, keep_probability)
     return segmentation("semantic", pieces, query, _calibration(query, scored))
 
 
@@ -114,37 +90,26 @@ def connected_regions(task: Task, query: Query) -> Segmentation:
     In the task panoptic each class of stuff is one segment; in the task instance stuff is left out. A class that is not
     known to be stuff is a thing. Specks of things become background, and so do regions that the card's rule finds
     unlikely, so the image may not be covered. In a video all regions stay: a threshold on single frames would flicker.
-
-    Raises:
-        OptionError: as `semantic`.
     """
     scored = _scored(query)
-    regions, votes, probability = _regions(task, query, scored.logits)
-    rule = query.segmenter.card.panoptic.things
+    pieces, rule = _regions(task, query, scored.logits), query.segmenter.card.panoptic.things
     if rule is not None and query.options.steady is None:
-        parts = RegionVotes(regions, votes, _presence(query))
-        is_thing = np.isin(regions.owner, _things(query.vocabulary))
-        regions, votes, _ = _without(parts, is_thing & (_things_of_regions(parts, rule) < rule.least))
-    kept = probability if query.options.keep_probability else None
-    return segmentation(task, Pieces(regions.labels, regions.owner, votes, kept), query, _calibration(query, scored))
+        pieces = _without_unlikely(pieces, query, rule)
+    if not query.options.keep_probability:
+        pieces = pieces._replace(probability=None)
+    return segmentation(task, pieces, query, _calibration(query, scored))
 
 
-def outcome(logits: Tensor, size: tuple[int, int], n_classes: int, keep_probability: bool = False) -> Outcome:
-    """Upsample logits, find the winner of each pixel, and encode the masks of the classes.
-
-    Args:
-        logits: [K, h, w] of the classes, and of the background if there is one row more.
-        size: (H, W) of the answer.
-        n_classes: how many classes.
-        keep_probability: also give the probability of every pixel's winner.
-    """
+def outcome(logits: Tensor, size: tuple[int, int], n_classes: int, keep_probability: bool = False) -> Pieces:
+    """The pixels of `size` (H, W) that each class wins by logits [K, h, w]; a row more is that of the background."""
     if library.ready() and not logits.is_cuda:
         numbers = logits.float().contiguous().numpy(force=True)
         places = axes((logits.shape[1], logits.shape[2]), size)
-        won, rles = library.outcome(numbers, places, n_classes, keep_probability)
-        return Outcome(*won, rles)
-    plain = winners(logits, size, keep_probability)
-    return Outcome(*plain, encode_label_map(plain.labels, n_classes))
+        (labels, votes, probability), rles = library.outcome(numbers, places, n_classes, keep_probability)
+    else:
+        labels, votes, probability = winners(logits, size, keep_probability)
+        rles = encode_label_map(labels, n_classes)
+    return Pieces(labels, np.arange(n_classes), votes, probability, rles)
 
 
 def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibration | None = None) -> Segmentation:
@@ -197,27 +162,21 @@ def _laid_out(labels: LabelMap, pieces_of: list[int]) -> LabelMap:
     return ids[labels]
 
 
-def _things_of_regions(parts: RegionVotes, rule: ThingBelief) -> NDArray[np.float64]:
-    """Probability [N] that each region is a whole thing of its class."""
-    labels, owner = parts.regions.labels, parts.regions.owner
-    n = len(owner)
-    areas = np.bincount(labels.reshape(-1), minlength=n + 1)[:n]
-    numbers = (parts.presence[owner], parts.votes[:n] / areas.clip(1), areas / labels.size)
-    probability: NDArray[np.float64] = thing_probability(thing_weights(rule), *map(torch.from_numpy, numbers)).numpy()
-    return probability
-
-
-def _without(parts: RegionVotes, dropped: NDArray[np.bool_]) -> RegionVotes:
-    """The regions that are not dropped [N], in their order; pixels of dropped ones are background."""
-    remaining = np.flatnonzero(~dropped)
-    number = np.full(len(dropped) + 1, len(remaining), np.uint16)
+def _without_unlikely(pieces: Pieces, query: Query, rule: ThingBelief) -> Pieces:
+    """The pieces without things that the card's rule finds unlikely; their pixels are background."""
+    n, owner = len(pieces.owner), pieces.owner
+    areas = np.bincount(pieces.labels.reshape(-1), minlength=n + 1)[:n]
+    presence = query.segmenter.presence(query.features, query.bank).cpu().double().numpy()
+    numbers = (presence[owner], pieces.votes[:n] / areas.clip(1), areas / pieces.labels.size)
+    belief = thing_probability(thing_weights(rule), *map(torch.from_numpy, numbers)).numpy()
+    remaining = np.flatnonzero(~(np.isin(owner, _things(query.vocabulary)) & (belief < rule.least)))
+    number = np.full(n + 1, len(remaining), np.uint16)
     number[remaining] = np.arange(len(remaining))
-    labels: NDArray[np.uint16] = number[parts.regions.labels]
-    return RegionVotes(Regions(labels, parts.regions.owner[remaining]), parts.votes[remaining], parts.presence)
+    return Pieces(number[pieces.labels], owner[remaining], pieces.votes[remaining], pieces.probability)
 
 
-def _regions(task: Task, query: Query, logits: Tensor) -> tuple[Regions, NDArray[np.float64], NDArray[np.float32]]:
-    """The regions, the sum of each one's probabilities, and the probability [H, W] of each pixel's winner."""
+def _regions(task: Task, query: Query, logits: Tensor) -> Pieces:
+    """The regions of things, and in the task panoptic each class of stuff."""
     won = winners(logits, query.features.size, keep_probability=True)
     assert won.probability is not None
     things = _things(query.vocabulary)
@@ -225,13 +184,8 @@ def _regions(task: Task, query: Query, logits: Tensor) -> tuple[Regions, NDArray
     smallest = max(1, int(MIN_INSTANCE * won.labels.size))
     wanted = [*every] if task == "panoptic" else things
     regions = split(won.labels, wanted, smallest, set(every) - set(things), query.options.check)
-    return regions, sum_by_region(regions, won.probability), won.probability
-
-
-def _presence(query: Query) -> NDArray[np.float64]:
-    """Logits [K] of each class being in the image, without background words."""
-    presence: NDArray[np.float64] = query.segmenter.presence(query.features, query.bank).cpu().double().numpy()
-    return presence[: len(query.vocabulary.classes)]
+    sums = np.bincount(regions.labels.reshape(-1), won.probability.reshape(-1), len(regions.owner) + 1)
+    return Pieces(regions.labels, regions.owner, sums.astype(np.float64), won.probability)
 
 
 def _calibration(query: Query, scored: Scored) -> Calibration | None:

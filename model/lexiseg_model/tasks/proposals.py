@@ -48,13 +48,9 @@ def merge(
 ) -> Merged:
     """Assign each pixel to the mask with the highest share * sigmoid(mask), if that mask covers it (logit >= 0).
 
-    Args:
-        masks: [N, h, w] logits; N may be 0.
-        shares: [N] class probabilities.
-        size: (H, W) of the result; masks are upsampled bilinearly (align_corners=False).
-        overlap: a mask that wins less than this share of the pixels it covers is dropped.
-        keep_probability: also return share * sigmoid(mask) of every pixel's owner; 1 minus it for the background.
-        check: called before each strip and each mask; may raise to cancel.
+    Masks, logits [N, h, w] with class probabilities `shares` [N], are upsampled bilinearly to `size` (H, W); N may be 0.
+    One that wins less than the share `overlap` of the pixels it covers is dropped. `keep_probability`: also share *
+    sigmoid(mask) of every pixel's owner, and 1 minus it for the background. `check` may raise to cancel.
     """
     n = len(masks)
     labels = np.full(size, n, np.uint16)
@@ -90,11 +86,7 @@ def merged_masks(task: Task, query: Query) -> Segmentation:
 
     The masks are those that the method finds by the words, or else its proposals, each with its best class. In the task
     panoptic the stuff of one class is one segment. In the task instance stuff competes but is left out of the answer. A
-    class that is not known to be stuff is a thing. Pixels outside all masks are background.
-
-    Raises:
-        OptionError: the vocabulary is empty, or a threshold is set although every pixel must get a class.
-        TaskError: the method has no masks of its own.
+    class that is not known to be stuff is a thing. Pixels outside all masks are background. Errors as `tasks.answer`.
     """
     query.check_vocabulary()
     query.options.check()

@@ -45,12 +45,9 @@ def needed_texts(segmenter: Segmenter, vocabulary: Vocabulary) -> list[str]:
 
 
 def bank_of(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> TextBank:
-    """The bank of a vocabulary: its classes, then the background words as further classes.
+    """The bank of a vocabulary of at least one class, each with texts, examples, or both; then the background words.
 
-    Args:
-        segmenter: the model; its cache of banks is used if it has one.
-        vocabulary: at least one class, each with texts, examples, or both.
-        rows_of: returns the rows of `needed_texts`; not called when the bank is cached.
+    `rows_of` returns the rows of `needed_texts`; it is not called when the bank is cached.
 
     Raises:
         TaskError: a class has examples, which the method does not support.
@@ -69,14 +66,7 @@ def bank_of(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> Te
 def unfamiliar_classes(
     segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf, bank: TextBank
 ) -> list[Unfamiliar]:
-    """The named classes that the model was not trained on; computed once for a bank.
-
-    Args:
-        segmenter: the model.
-        vocabulary: classes, some of which may have examples only.
-        rows_of: returns the rows of the classes' texts.
-        bank: of the vocabulary.
-    """
+    """The named classes that the model was not trained on; computed once for the bank of the vocabulary."""
     classes = vocabulary.classes
 
     def make() -> list[Unfamiliar]:
@@ -95,16 +85,9 @@ def competing_words(
 ) -> tuple[Classes, TextRows]:
     """Drop background words that mean the same as a class of the request, whose pixels they would win.
 
-    The card's synonyms cover pairs that the text tower does not recognise as similar.
-
-    Args:
-        segmenter: the model.
-        background: the words [W], and their rows [W x templates, D].
-        listed: the classes of the request, and their rows; None where all have examples only.
-        examples: the vectors of examples, by class index.
-
-    Returns:
-        The remaining words, and their rows.
+    The card's synonyms cover pairs that the text tower does not recognise as similar. `background` and the result: words
+    [W], and their rows [W x templates, D]. `listed`: the classes of the request with their rows; None where all have
+    examples only.
     """
     (words, word_rows), (classes, rows) = background, listed
     competes = np.ones(len(words), bool)

@@ -106,12 +106,8 @@ def cells_of(region: Region, size: tuple[int, int], maps: Tensor) -> Tensor:
     """The cells of a region as a bool map [h, w] with at least one cell.
 
     A box contains all its cells. Points grow to all cells more similar to a positive point than to the mean of the
-    image, without those similar to a negative point.
-
-    Args:
-        region: a box, a mask or points, in pixels of the image.
-        size: (H, W) of the image.
-        maps: [D, h, w], the embeddings of its cells.
+    image, without those similar to a negative point. `size` is (H, W) of the image, `maps` [D, h, w] the embeddings of
+    its cells.
 
     Raises:
         OptionError: the mask is empty, or negative points remove every cell.

@@ -88,12 +88,7 @@ class Languages:
     def read(self, vocabulary: Vocabulary, language: str | None = None) -> Vocabulary:
         """The vocabulary with the English of its classes in `read_as`; itself if all of it is English.
 
-        Args:
-            vocabulary: texts of one language, or of English and others.
-            language: its code; None: guessed from all texts.
-
-        Raises:
-            LanguageError: the language cannot be read.
+        `language` is its code; None: guessed from all texts. Raises LanguageError: it cannot be read.
         """
         if language not in (None, ENGLISH, *self.codes):
             raise LanguageError(language, (ENGLISH, *self.codes))
@@ -187,13 +182,7 @@ class Languages:
 
 
 def load_languages(words: Sequence[str], folder: Path = DICTIONARIES, word_lists: Path = WORD_LISTS) -> Languages:
-    """The installed dictionaries into English; none where a part is missing.
-
-    Args:
-        words: English ones that the model has learned.
-        folder: of the dictionaries.
-        word_lists: folder of lists of English words.
-    """
+    """The installed dictionaries into English; none where a part is missing. `words`: those that the model has learned."""
     indexes = sorted(folder.glob("freedict-*-eng.index"))
     lists = [path.read_text(encoding="utf-8") for path in word_lists.glob("*-english")]
     if not indexes or not lists or importlib.util.find_spec(ENCODER) is None:

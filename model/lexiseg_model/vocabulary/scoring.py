@@ -39,15 +39,7 @@ def score_vocabulary(
     rows_of: RowsOf,
     refine: Refinement = "none",
 ) -> Tensor:
-    """Logits [K, h, w] of the classes, and with a background [K + 1, h, w]: the last row is its own. The highest wins.
-
-    Args:
-        segmenter: the model.
-        features: of the image.
-        vocabulary: at least one class.
-        rows_of: returns text rows.
-        refine: refinement of the logits by colours or regions of the image.
-    """
+    """Logits [K, h, w] of the classes, and with a background [K + 1, h, w]: the last row is its own. The highest wins."""
     return score(segmenter, features, vocabulary, bank_of(segmenter, vocabulary, rows_of), refine).logits
 
 
@@ -87,15 +79,8 @@ def score_regions(
 ) -> Tensor:
     """Class logits [K, N] of regions; with a background [K + 1, N], the last row its own.
 
-    Args:
-        segmenter: a model that predicts masks.
-        features: of the image.
-        vocabulary: at least one class.
-        bank: of the vocabulary.
-        embeddings: [N, D], of `Proposing.propose` or `Regions.embed_masks`; N is at least 1.
-
-    Raises:
-        TaskError: the method does not predict masks.
+    `embeddings` [N, D] are of `Proposing.propose` or `Regions.embed_masks`, N at least 1. Raises TaskError: the method
+    does not classify masks.
     """
     logits = regions_of(segmenter).region_scores(features, embeddings, bank) * segmenter.probability_scale
     # For the background rule regions are an image one cell high.

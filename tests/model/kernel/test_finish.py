@@ -16,7 +16,7 @@ from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import Winners, winners
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.tasks import segment
-from lexiseg_model.tasks.pixels import Outcome, outcome
+from lexiseg_model.tasks.pixels import Pieces, outcome
 from lexiseg_model.types import ClassEntry, Vocabulary
 from tests.kernel import both_ways
 from tests.model.masks.test_upsample import CASES
@@ -75,7 +75,7 @@ def smooth(n_rows: int) -> Tensor:
     return F.interpolate(coarse, size=(45, 61), mode="bicubic")[0]
 
 
-def assert_as_step_by_step(logits: Tensor, size: tuple[int, int], n_classes: int) -> Outcome:
+def assert_as_step_by_step(logits: Tensor, size: tuple[int, int], n_classes: int) -> Pieces:
     made = outcome(logits, size, n_classes, keep_probability=True)
 
     won = winners(logits, size, keep_probability=True)
