@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lexiseg_falcon.settings import ControlTokens
-from lexiseg_model.errors import TextError
+from lexiseg_model.errors import FieldError
 
 TEMPLATE = "Segment these expressions in the image:<|start_of_query|>{}<|REF_SEG|>"
 MAX_TOKENS = 160  # of a phrase with its prompt
@@ -35,7 +35,7 @@ class Prompts:
         """Rows [S, width] of texts.
 
         Raises:
-            TextError: a text has control tokens of the model, or more tokens than a row holds.
+            FieldError: a text has control tokens of the model, or more tokens than a row holds.
         """
         rows = np.zeros((len(texts), self.width), np.float32)
         plain = self._controls(self._ids(""))
@@ -43,9 +43,9 @@ class Prompts:
             ids = self._ids(text)
             shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
             if self._controls(ids) != plain:
-                raise TextError(shown, "plain words, without control tokens of Falcon Perception")
+                raise FieldError("classes", shown, "plain words, without control tokens of Falcon Perception")
             if len(ids) > MAX_TOKENS:
-                raise TextError(shown, f"at most {MAX_TOKENS} tokens with its prompt, not {len(ids)}")
+                raise FieldError("classes", shown, f"at most {MAX_TOKENS} tokens with its prompt, not {len(ids)}")
             row[: 2 * len(ids) : 2], row[1 : 2 * len(ids) : 2] = np.divmod(ids, BYTE)
             row[-1] = len(ids)
         return rows

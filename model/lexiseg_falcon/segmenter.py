@@ -103,7 +103,7 @@ class FalconSegmenter(TorchPass):
         return [text for entry in classes for text in entry.texts]
 
     def encode_texts(self, texts: list[str]) -> TextRows:
-        """Rows of token ids, which half precision holds exactly. Raises TextError as `Prompts.encode`."""
+        """Rows of token ids, which half precision holds exactly. Raises FieldError as `Prompts.encode`."""
         rows = self._prompts.encode(texts)
         return rows if self._execution.precision == "exact" else rows.astype(np.float16)
 

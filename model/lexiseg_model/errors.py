@@ -3,8 +3,7 @@
 ModelError
  +- ShapeError         an array has the wrong shape, size or dtype
  +- OptionError        an option or value outside its range
- |   +- LanguageError  a language that cannot be read
- |   +- PromptError    a prompt that corrects an unreadable mask or a missing segment
+ |   +- FieldError     of a field of the request, which it names
  |   +- ForeignExamplesError   rows of examples that another model encoded
  |   +- TeachingError  pictures that teach nothing, or a lesson or head that cannot be read
  |       +- ForeignLessonError   of another version of the model
@@ -48,33 +47,12 @@ class OptionError(ModelError, ValueError):
     """An option or value lies outside its range."""
 
 
-class LanguageError(OptionError):
-    """A language cannot be read; `value` is its code."""
-
-    field = "language"
-
-    def __init__(self, code: str | None, known: Sequence[str]) -> None:
-        self.value = code
-        self.expected = f"one of {', '.join(known)}" if known[1:] else f"{known[0]}: no dictionaries are installed"
-        super().__init__(f"language: expected {self.expected}, got {code}")
-
-
-class PromptError(OptionError):
-    """A prompt corrects an unreadable mask or a missing segment; `field` is its path in the request."""
+class FieldError(OptionError):
+    """The model cannot use the value of a field, whose path in the request is `field`."""
 
     def __init__(self, field: str, value: str, expected: str) -> None:
         super().__init__(f"{field}: expected {expected}, got {value}")
         self.field, self.value, self.expected = field, value, expected
-
-
-class TextError(OptionError):
-    """A text is none that a model can read."""
-
-    field = "classes"
-
-    def __init__(self, text: str, expected: str) -> None:
-        self.value, self.expected = text, expected
-        super().__init__(f"classes: expected {expected}, got {text}")
 
 
 class ForeignExamplesError(OptionError):

@@ -15,7 +15,7 @@ from lexiseg_falcon.prompt import tokens_of
 from lexiseg_falcon.segmenter import FalconSegmenter
 from lexiseg_model import tasks
 from lexiseg_model.catalogue.method import methods
-from lexiseg_model.errors import TextError, WeightsError
+from lexiseg_model.errors import FieldError, WeightsError
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.testing.questions import blocks
 from lexiseg_model.types import ClassEntry, Vocabulary
@@ -102,7 +102,7 @@ def test_an_answer_ends_at_the_token_at_which_its_question_is_given_up() -> None
     ],
 )
 def test_a_phrase_that_is_none_is_refused_in_a_sentence(phrase: str, sentence: str) -> None:
-    with pytest.raises(TextError) as refused:
+    with pytest.raises(FieldError) as refused:
         small.segmenter().encode_texts([phrase])
     assert str(refused.value) == f"classes: expected {sentence}"
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError, PromptError, ShapeError
+from lexiseg_model.errors import FieldError, OptionError, ShapeError
 from lexiseg_model.masks import layers
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
@@ -110,13 +110,13 @@ def _corrected(query: Query) -> Iterator[CutOut]:
         source = None if prompt.segment is None else segments.get(prompt.segment)
         if prompt.segment is not None and source is None:
             ids = ", ".join(map(str, segments)) or "none"
-            raise PromptError(f"prompts.{place}.segment", str(prompt.segment), f"the id of a segment: {ids}")
+            raise FieldError(f"prompts.{place}.segment", str(prompt.segment), f"the id of a segment: {ids}")
         try:
             corrects = prompt if source is None else replace(prompt, mask=source.mask)
             corrected = mask_prompts.correct(query, corrects, _other_labels(corrects, found))
         except ShapeError as error:
             came = f"{len(prompt.mask.counts) if prompt.mask else 0} characters"
-            raise PromptError(f"prompts.{place}.mask.counts", came, f"run lengths of a mask: {error}") from None
+            raise FieldError(f"prompts.{place}.mask.counts", came, f"run lengths of a mask: {error}") from None
         embedding = None
         if source is None and query.vocabulary.classes and corrected.rle.area:
             embedding = regions_of(query.segmenter).embed_masks(query.features, corrected.logits[None])

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.errors import LanguageError
+from lexiseg_model.errors import FieldError
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.class_lists import NAMES, class_list
 from lexiseg_model.vocabulary.dictionaries import MAX_TRANSLATIONS, ChineseDictionary, Dictionary, Translations
@@ -88,10 +88,11 @@ class Languages:
     def read(self, vocabulary: Vocabulary, language: str | None = None) -> Vocabulary:
         """The vocabulary with the English of its classes in `read_as`; itself if all of it is English.
 
-        `language` is its code; None: guessed from all texts. Raises LanguageError: it cannot be read.
+        `language` is its code; None: guessed from all texts. Raises FieldError: it cannot be read.
         """
         if language not in (None, ENGLISH, *self.codes):
-            raise LanguageError(language, (ENGLISH, *self.codes))
+            known = f"one of {', '.join((ENGLISH, *self.codes))}" if self.codes else "en: no dictionaries are installed"
+            raise FieldError("language", str(language), known)
         if language == ENGLISH or not self.codes:
             return vocabulary
         texts = tuple(dict.fromkeys(text for entry in vocabulary.classes for text in entry.names))
@@ -182,7 +183,7 @@ class Languages:
 
 
 def load_languages(words: Sequence[str], folder: Path = DICTIONARIES, word_lists: Path = WORD_LISTS) -> Languages:
-    """The installed dictionaries into English; none where a part is missing. `words`: those that the model has learned."""
+    """The installed dictionaries into English, none where a part is missing; `words` are those that a model knows."""
     indexes = sorted(folder.glob("freedict-*-eng.index"))
     lists = [path.read_text(encoding="utf-8") for path in word_lists.glob("*-english")]
     if not indexes or not lists or importlib.util.find_spec(ENCODER) is None:

@@ -23,15 +23,13 @@ from structlog.contextvars import bound_contextvars
 
 from lexiseg_model.errors import (
     ExamplesError,
+    FieldError,
     ForeignExamplesError,
     ForeignLessonError,
-    LanguageError,
     OptionError,
-    PromptError,
     ShapeError,
     TaskError,
     TeachingError,
-    TextError,
 )
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.pictures.note import Note
@@ -205,7 +203,7 @@ def client_error(error: BaseException, request: WorkerRequest) -> BaseException:
             return InvalidValue.of("classes", "examples", f"words alone ({error})")
         if isinstance(error, ForeignExamplesError):
             return NotReady("the model changed while the examples were encoded; send the request again")
-    if isinstance(error, PromptError | LanguageError | TextError):
+    if isinstance(error, FieldError):
         return InvalidValue.of(error.field, error.value, error.expected)
     if isinstance(error, TaskError):
         return InvalidValue.of("task", request.task, f"a task that {request.model} can do on this image ({error})")

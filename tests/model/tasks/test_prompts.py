@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lexiseg_model import tasks
-from lexiseg_model.errors import OptionError, PromptError
+from lexiseg_model.errors import FieldError, OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.masks.rle import decode
@@ -196,7 +196,7 @@ def test_what_is_added_to_a_mask_of_no_label_may_lie_in_all() -> None:
     ],
 )
 def test_a_mask_or_segment_that_is_not_there_is_named(prompt: Prompt, field: str) -> None:
-    with pytest.raises(PromptError, match=field):
+    with pytest.raises(FieldError, match=field):
         named("red", "blue", prompt=prompt)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_model.errors import LanguageError
+from lexiseg_model.errors import FieldError
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary import languages
 from lexiseg_model.vocabulary.dictionaries import ChineseDictionary, Dictionary
@@ -189,7 +189,7 @@ def test_a_named_language_decides(
 def test_a_language_that_cannot_be_read_is_refused_with_those_that_can(
     read: Callable[..., list[tuple[str, ...]]],
 ) -> None:
-    with pytest.raises(LanguageError, match="language: expected one of en, de, fr, ja, ru, zh, got pl"):
+    with pytest.raises(FieldError, match="language: expected one of en, de, fr, ja, ru, zh, got pl"):
         read("pies", language="pl")
 
 
@@ -197,7 +197,7 @@ def test_without_dictionaries_only_english_is_read() -> None:
     vocabulary = Vocabulary((ClassEntry("Hund"),))
 
     assert Languages().read(vocabulary) is Languages().read(vocabulary, "en") is vocabulary
-    with pytest.raises(LanguageError, match="expected en: no dictionaries are installed, got de"):
+    with pytest.raises(FieldError, match="expected en: no dictionaries are installed, got de"):
         Languages().read(vocabulary, "de")
 
 
