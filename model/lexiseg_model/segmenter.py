@@ -392,7 +392,7 @@ class Examples(Protocol):
         """
 
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
-        """Compute vectors that compete with those of texts, from rows of a class's examples [P, E] and negatives [N, E].
+        """Vectors that compete with those of texts, of the rows of a class's examples [P, E] and negatives [N, E].
 
         N may be 0. Raises ForeignExamplesError: the rows come from another method.
         """

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export import onnx_runtime, openvino_runtime
-from lexiseg_model.export.manifest import Bucket, Graph, Manifest, Numbers, verified
+from lexiseg_model.export.manifest import Graph, Manifest, Numbers, verified
 
 TILES = "tiles"  # the one input of every graph of an image pass
 
@@ -40,14 +40,9 @@ class OnnxRunner:
         exact: bool = False,
         engine: Engine = "ONNX Runtime",
     ) -> None:
-        """Open the graphs of one number type.
+        """Open the graphs of one number type, which the export has, on a device, which holds their outputs.
 
-        Args:
-            folder, manifest: the export.
-            numbers: int8 or float32 graphs, which the export has.
-            device: runs the graphs and holds the outputs.
-            exact: as for `onnx_runtime.providers`.
-            engine: OpenVINO runs graphs on the CPU only, TensorRT on CUDA only, as a provider of ONNX Runtime.
+        OpenVINO runs graphs on the CPU only, TensorRT on CUDA only, as a provider of ONNX Runtime.
 
         Raises:
             ExportError: the engine is not installed or cannot use the device, or a file is missing or damaged.
@@ -63,26 +58,14 @@ class OnnxRunner:
         session = next(iter(self._sessions.values()))
         return list(session.get_providers())
 
-    def takes(self, bucket: Bucket) -> bool:
-        """Whether it can encode tiles of this shape; the method's torch network encodes the others."""
-        return None in self._sessions or bucket in self._sessions
-
-    @property
-    def n_outputs(self) -> int:
-        """Of the graphs; those of an older release may have fewer than `image_network`."""
-        return len(next(iter(self._sessions.values())).get_outputs())
-
     def encode(self, tiles: NDArray[np.uint8], n_outputs: int | None = None) -> tuple[Tensor, ...] | None:
-        """As a call of the runner, for tiles [N, 3, s, t] of any shape; None where it does not take them."""
-        return self(tiles, n_outputs) if self.takes((tiles.shape[2], tiles.shape[3])) else None
-
-    def __call__(self, tiles: NDArray[np.uint8], n_outputs: int | None = None) -> tuple[Tensor, ...]:
-        """The outputs of `image_network` for tiles [N, 3, s, t] that it `takes`: float32, on the model's device.
+        """The outputs of `image_network` for tiles [N, 3, s, t]: float32, on the model's device; None of other shapes.
 
         On a CPU a tile's result does not depend on its batch, bit for bit. `n_outputs`: only so many, the first ones.
         """
-        bucket = (tiles.shape[2], tiles.shape[3])
-        session = self._sessions.get(bucket) or self._sessions[None]
+        session = self._sessions.get((tiles.shape[2], tiles.shape[3])) or self._sessions.get(None)
+        if session is None:
+            return None
         if self._device.type != "cpu":
             return run_session(session, tiles, self._device, n_outputs)
         # One by one: a batch is no faster on a CPU, and its kernels round differently from those of a single tile.

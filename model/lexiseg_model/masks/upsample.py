@@ -93,7 +93,7 @@ def winners(scores: Tensor, size: tuple[int, int], keep_probability: bool = Fals
 def contest(scores: Tensor, size: tuple[int, int], worth: Worth = lambda scores, rows: scores) -> Iterator[Won]:
     """Find the winner of each pixel after bilinear upsampling (align_corners=False) of scores [K, h, w], as `winners`.
 
-    Strips of the result of `size` (H, W) come from top to bottom; K is at least 1. `worth` gives the values that compete.
+    Strips of the result of `size` (H, W) come from top to bottom; K is at least 1. `worth` gives what competes.
     """
     scores = scores.clamp_min(MIN_SCORE)
     if scores.device.type == "cpu":

@@ -48,9 +48,9 @@ def merge(
 ) -> Merged:
     """Assign each pixel to the mask with the highest share * sigmoid(mask), if that mask covers it (logit >= 0).
 
-    Masks, logits [N, h, w] with class probabilities `shares` [N], are upsampled bilinearly to `size` (H, W); N may be 0.
-    One that wins less than the share `overlap` of the pixels it covers is dropped. `keep_probability`: also share *
-    sigmoid(mask) of every pixel's owner, and 1 minus it for the background. `check` may raise to cancel.
+    Masks, logits [N, h, w] with class probabilities `shares` [N], are upsampled bilinearly to `size` (H, W); N may be
+    0. One that wins less than the share `overlap` of the pixels it covers is dropped. The probability of a pixel is
+    share * sigmoid(mask) of its owner, 1 minus it for the background. `check` may raise to cancel.
     """
     n = len(masks)
     labels = np.full(size, n, np.uint16)

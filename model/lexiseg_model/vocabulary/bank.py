@@ -85,9 +85,9 @@ def competing_words(
 ) -> tuple[Classes, TextRows]:
     """Drop background words that mean the same as a class of the request, whose pixels they would win.
 
-    The card's synonyms cover pairs that the text tower does not recognise as similar. `background` and the result: words
-    [W], and their rows [W x templates, D]. `listed`: the classes of the request with their rows; None where all have
-    examples only.
+    The card's synonyms cover pairs that the text tower does not recognise as similar. `background` and the result are
+    words [W], and their rows [W x templates, D]; `listed` the classes of the request with their rows, None where all
+    have examples only.
     """
     (words, word_rows), (classes, rows) = background, listed
     competes = np.ones(len(words), bool)

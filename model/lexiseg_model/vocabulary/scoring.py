@@ -39,7 +39,7 @@ def score_vocabulary(
     rows_of: RowsOf,
     refine: Refinement = "none",
 ) -> Tensor:
-    """Logits [K, h, w] of the classes, and with a background [K + 1, h, w]: the last row is its own. The highest wins."""
+    """Logits [K, h, w] of classes, and with a background [K + 1, h, w]: the last row is its own. The highest wins."""
     return score(segmenter, features, vocabulary, bank_of(segmenter, vocabulary, rows_of), refine).logits
 
 

@@ -63,8 +63,9 @@ def test_a_transformer_is_written_and_goes_to_8_bits_without_photographs(method:
     expected = segmenter.encode_tiles(tiles)
 
     written = add_int8(tmp_path / "onnx", export(segmenter, tmp_path / "onnx"), [])
-    float32, int8 = (OnnxRunner(tmp_path / "onnx", written, numbers, CPU)(tiles) for numbers in NUMBERS)
+    float32, int8 = (OnnxRunner(tmp_path / "onnx", written, numbers, CPU).encode(tiles) for numbers in NUMBERS)
 
+    assert int8 is not None
     small, large = (written.image_pass(numbers)[0].bytes for numbers in ("int8", "float32"))
     assert small < large
     assert written.int8 is not None

@@ -61,19 +61,11 @@ def _image_export(model: segmenter.TinySegmenter, source: Path, draft: Path) -> 
     """The export in the model's directory, or a new one, in 8 bits if the activation ranges are known."""
     folder = source / "onnx"
     manifest = find(folder, model.digest)
-    if manifest is not None and _teaches(folder, manifest):
+    if manifest is not None:
         return folder, manifest
     manifest = export(model, draft / "onnx")
     ranges = source / RANGES
     return draft / "onnx", add_int8(draft / "onnx", manifest, (), ranges) if ranges.is_file() else manifest
-
-
-def _teaches(folder: Path, manifest: Manifest) -> bool:
-    """Whether an export has the maps for teaching, which those of older releases lack."""
-    import onnx
-
-    images = manifest.image_pass("int8") or manifest.image_pass("float32")
-    return all(len(onnx.load(folder / image.file).graph.output) == len(segmenter.KEPT_MAPS) for image in images)
 
 
 def _write_image_pass(source: Path, target: Path) -> None:

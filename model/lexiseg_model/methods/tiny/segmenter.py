@@ -142,8 +142,6 @@ class TinySegmenter(Exportable, TorchPass):
 
     def use_image_runner(self, runner: OnnxRunner) -> None:
         super().use_image_runner(runner)
-        if runner.n_outputs < len(KEPT_MAPS):
-            return  # the graph is of an older release: torch encodes what teaches
         for name in IMAGE_PARTS:  # one graph takes tiles of every shape
             self.network._modules.pop(name, None)
 
@@ -166,12 +164,12 @@ class TinySegmenter(Exportable, TorchPass):
 
     @torch.inference_mode()
     def encode_teaching(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        if self._runner is not None and self._runner.n_outputs == len(KEPT_MAPS):
+        if self._runner is not None:
             exported = self._runner.encode(tiles)
             assert exported is not None  # a graph takes tiles of every shape
             return tuple(part.half() for part in exported)
         maps = encode_each(tiles, self._device, self._teaching_pass)
-        if self._runner is None and self._translated is None:
+        if self._translated is None:
             return maps
         return (*self.encode_tiles(tiles), *maps[len(ImageFeatures._fields) :])  # a question's words keep their bits
 
