@@ -51,9 +51,7 @@ def test_a_damaged_text_is_no_mask(counts: str) -> None:
 GRAY = st.sampled_from([np.uint8, np.uint16]).flatmap(
     lambda kind: arrays(kind, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=24))
 )
-FILTERS = {name: getattr(cv2, f"IMWRITE_PNG_FILTER_{name}") for name in ("NONE", "SUB", "UP", "AVG", "PAETH")} | {
-    "ALL": cv2.IMWRITE_PNG_ALL_FILTERS
-}
+FILTERS = {name: getattr(cv2, f"IMWRITE_PNG_FILTER_{name}") for name in ("NONE", "SUB", "UP")}
 
 
 def opened(content: bytes) -> NDArray[Any]:
@@ -62,7 +60,7 @@ def opened(content: bytes) -> NDArray[Any]:
 
 
 @given(GRAY, st.sampled_from(sorted(FILTERS)))
-def test_any_gray_picture_of_any_filter_is_read(pixels: NDArray[Any], name: str) -> None:
+def test_any_gray_picture_of_a_server_s_filters_is_read(pixels: NDArray[Any], name: str) -> None:
     _, content = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_FILTER, FILTERS[name]])
 
     found = png.decode_gray(content.tobytes())
@@ -83,8 +81,11 @@ def test_a_damaged_or_coloured_file_is_no_map() -> None:
     whole = png.encode(np.arange(64, dtype=np.uint8).reshape(8, 8))
     coloured = pictures.encoded(pictures.small("china", 32))
     flipped = whole[:45] + bytes([whole[45] ^ 1]) + whole[46:]
+    _, filtered = cv2.imencode(
+        ".png", np.eye(8, dtype=np.uint8), [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH]
+    )
 
-    for content in (b"", b"GIF89a", whole[:-20], flipped, coloured):
+    for content in (b"", b"GIF89a", whole[:-20], flipped, coloured, filtered.tobytes()):
         with pytest.raises(UnreadableAnswer):
             png.decode_gray(content)
 

@@ -14,7 +14,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GRAY, INDEXED = 0, 3
 COLOUR_TYPES = {1: GRAY, 2: 4, 3: 2, 4: 6}  # by number of channels
 LEVEL = 1  # zlib's fastest: several times faster than the default, files a little larger
-NONE, SUB, UP, AVERAGE, PAETH = range(5)
+SUB, UP = 1, 2  # filters of rows: a server writes UP, and `encode` SUB; 0 is none
 
 
 def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16], palette: NDArray[np.uint8] | None = None) -> bytes:
@@ -38,7 +38,7 @@ def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16], palette: NDArray[np.u
 
 
 def decode_gray(content: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Decode a gray, non-interlaced PNG of 8 or 16 bits (label map, confidence) to pixels [H, W].
+    """Decode a gray PNG of 8 or 16 bits, as servers write label maps and confidence, to pixels [H, W].
 
     Raises:
         UnreadableAnswer: a damaged file, or another kind of PNG.
@@ -87,8 +87,8 @@ def _read_chunks(content: bytes) -> tuple[int, int, int, int, int, bytes]:
 
 def _unfiltered(filters: NDArray[np.uint8], lines: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
     """Undo each row's filter; `lines` and the result are [H, W * step], `step` is the bytes of a pixel."""
-    if filters.max() > PAETH:
-        raise UnreadableAnswer(f"expected PNG filters 0 to {PAETH}, got {filters.max()}")
+    if filters.max() > UP:
+        raise UnreadableAnswer(f"expected PNG filters 0 to {UP}, got {filters.max()}")
     rows: NDArray[np.uint8] = lines.copy()
     above = np.zeros_like(rows[0])
     for row, filter_type in zip(rows, filters.tolist(), strict=True):
@@ -97,21 +97,5 @@ def _unfiltered(filters: NDArray[np.uint8], lines: NDArray[np.uint8], step: int)
             np.cumsum(pixels, 0, out=pixels, dtype=np.uint8)
         elif filter_type == UP:
             row += above
-        elif filter_type != NONE:
-            row[:] = _byte_by_byte(filter_type, row.tolist(), above.tolist(), step)
         above = row
     return rows
-
-
-def _byte_by_byte(filter_type: int, line: list[int], above: list[int], step: int) -> list[int]:
-    """Undo AVERAGE or PAETH, which need the left neighbour first. Slow; a lexiseg server writes UP alone."""
-    row: list[int] = []
-    for at, (byte, up) in enumerate(zip(line, above, strict=True)):
-        left, corner = (row[at - step], above[at - step]) if at >= step else (0, 0)
-        if filter_type == AVERAGE:
-            predicted = (left + up) // 2
-        else:  # the neighbour closest to this; ties go to left, then up
-            estimate = left + up - corner
-            predicted = min(left, up, corner, key=lambda neighbour: abs(estimate - neighbour))
-        row.append((byte + predicted) & 0xFF)
-    return row
