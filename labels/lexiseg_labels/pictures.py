@@ -7,10 +7,7 @@ import importlib.util
 import io
 import os
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +27,6 @@ PNG = ".png"
 WRITTEN = {PNG: "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # suffixes, and Pillow's names
 INSTEAD = "write it to a file by save(path)"
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
-OPENER_SECONDS = 5.0  # xdg-open ends after it has started a program, or becomes that program
 MAX_SIDE = 1280  # pixels of a notebook's picture, which is stored in the notebook
 
 
@@ -116,28 +112,11 @@ def show(picture: bytes) -> None:
         from PIL import Image, ImageShow
     except ImportError:
         raise MissingLibrary(f"a viewer needs Pillow: pip install pillow, or {INSTEAD}") from None
-    if sys.platform not in ("darwin", "win32"):
-        if not any(os.environ.get(name) for name in DISPLAYS):
-            raise NoViewer(f"there is no display ({' and '.join(DISPLAYS)} are not set): {INSTEAD}")
-        if (opener := shutil.which("xdg-open")) is not None:
-            _open_by(opener, picture)
-            return
+    if sys.platform not in ("darwin", "win32") and not any(os.environ.get(name) for name in DISPLAYS):
+        raise NoViewer(f"there is no display ({' and '.join(DISPLAYS)} are not set): {INSTEAD}")
     with Image.open(io.BytesIO(picture)) as image:
         if not ImageShow.show(image):
             raise NoViewer(f"no program to show pictures is installed: {INSTEAD}")
-
-
-def _open_by(opener: str, picture: bytes) -> None:
-    """Open a PNG by a program; what it writes is not shown. Raises NoViewer: it finds none for pictures."""
-    with tempfile.NamedTemporaryFile(suffix=".png", delete=False) as file:
-        file.write(picture)
-    running = subprocess.Popen([opener, file.name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        status = running.wait(OPENER_SECONDS)
-    except subprocess.TimeoutExpired:  # it is the viewer itself
-        return
-    if status:
-        raise NoViewer(f"{Path(opener).name} finds no program to show pictures (exit status {status}): {INSTEAD}")
 
 
 def pixels_of(image: Any, size: tuple[int, int]) -> NDArray[np.uint8]:
