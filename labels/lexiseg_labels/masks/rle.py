@@ -7,6 +7,8 @@ From the fourth run on, a number is the difference to the run two before it (COC
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,8 +37,11 @@ def encode(mask: NDArray[np.bool_]) -> str:
     flat = mask.ravel(order="F")
     changes = np.flatnonzero(np.diff(flat)) + 1
     runs = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
-    if flat.size and flat[0]:
-        runs.insert(0, 0)
+    return text_of([0, *runs] if flat.size and flat[0] else runs)
+
+
+def text_of(runs: Sequence[int]) -> str:
+    """Lengths of runs of zeros and ones in turn, zeros first, as compressed text."""
     characters = []
     for index, run in enumerate(runs):
         number = run if index < 3 else run - runs[index - 2]

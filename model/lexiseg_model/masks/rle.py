@@ -8,12 +8,14 @@ compiled, `kernel/runs.c` does the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco
 
 from lexiseg_labels.errors import UnreadableAnswer
-from lexiseg_labels.masks.rle import runs_of
+from lexiseg_labels.masks import rle
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.bilinear import Spans
@@ -56,44 +58,29 @@ def encode_spans(spans: Spans, size: tuple[int, int]) -> Rle:
     """As `encode_mask`, of a mask of `size` (H, W) that is known by its runs."""
     if library.ready():
         return library.encode_spans(spans, size)
-    packed = coco.frPyObjects({"size": list(size), "counts": _counts(spans, size).tolist()}, *size)
-    x, y, width, height = coco.toBbox(packed).astype(int).tolist()
-    return Rle(size, packed["counts"].decode("ascii"), int(coco.area(packed)), (x, y, width, height))
+    n_pixels = size[0] * size[1]
+    counts = np.diff(spans.reshape(-1), prepend=0, append=n_pixels)  # of zeros and ones in turn, zeros first
+    counts = counts[:-1] if len(spans) and spans[-1, 1] == n_pixels else counts
+    return Rle(size, rle.text_of(counts.tolist()), *rle.extent_of(counts, size[0]))
 
 
-def decode_spans(rle: Rle) -> Spans:
-    """The runs [N, 2] of a mask: the inverse of `encode_spans`.
-
-    Raises:
-        ShapeError: as `decode`.
-    """
-    ends = np.cumsum(_checked_counts(rle))
+def decode_spans(mask: Rle) -> Spans:
+    """The runs [N, 2] of a mask: the inverse of `encode_spans`. Raises ShapeError: as `decode`."""
+    with _checked():
+        ends = np.cumsum(rle.runs_of(mask.counts, mask.size))
     # Counts start with zeros, so each run of ones is between an even end and the next.
     return np.stack([ends[:-1:2], ends[1::2]], 1)
 
 
-def decode(rle: Rle) -> NDArray[np.bool_]:
-    """The mask [H, W] bool of an RLE.
-
-    Raises:
-        ShapeError: `counts` is invalid for `size`.
-    """
-    height, width = rle.size
-    counts = _checked_counts(rle)
-    flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return flat.reshape(width, height).T
+def decode(mask: Rle) -> NDArray[np.bool_]:
+    """The mask [H, W] bool of an RLE. Raises ShapeError: `counts` is invalid for `size`."""
+    with _checked():
+        return rle.decode(mask.counts, mask.size)
 
 
-def _checked_counts(rle: Rle) -> NDArray[np.int64]:
-    """The counts of an RLE. Raises ShapeError: they do not sum to its pixels."""
+@contextmanager
+def _checked() -> Iterator[None]:
     try:
-        return runs_of(rle.counts, rle.size)
+        yield
     except UnreadableAnswer as error:
         raise ShapeError(f"an RLE that cannot be read: {error}") from None
-
-
-def _counts(spans: Spans, size: tuple[int, int]) -> NDArray[np.int64]:
-    """Alternating lengths of zeros and ones, zeros first."""
-    n_pixels = size[0] * size[1]
-    counts = np.diff(spans.reshape(-1), prepend=0, append=n_pixels)
-    return counts[:-1] if len(spans) and spans[-1, 1] == n_pixels else counts
