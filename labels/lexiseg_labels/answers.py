@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, MISSING, dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any, get_args, get_origin, get_type_hints
 
 
@@ -122,21 +123,30 @@ KINDS: dict[str, type[Any]] = {
     for kind in (hint, *get_args(hint))
     if isinstance(kind, type) and is_dataclass(kind)
 }
-HINTS = {kind: get_type_hints(kind) for kind in (AnswerFields, *KINDS.values())}
 
 
-def read_fields(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of `AnswerFields` by name from their JSON; unknown members are ignored, as are absent optional ones.
+def read_fields(document: Mapping[str, Any], kind: Any = AnswerFields) -> dict[str, Any]:
+    """The values of a dataclass by name from their JSON; unknown members are ignored, as are absent optional ones.
 
     Raises:
         TypeError, ValueError, LookupError: a member is missing or invalid.
     """
-    return _members(AnswerFields, document)
+    hints = _hints(kind)
+    return {
+        item.name: _value(hints[item.name], document[item.name])
+        for item in fields(kind)
+        if item.name in document or item.default is MISSING
+    }
 
 
 def fields_json(answer: AnswerFields) -> dict[str, Any]:
     """The JSON of `AnswerFields`, as `read_fields` reads it."""
     return {name: _json(getattr(answer, name)) for name in FIELDS}
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _json(value: Any) -> Any:
@@ -147,19 +157,10 @@ def _json(value: Any) -> Any:
     return value
 
 
-def _members(kind: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
-    hints = HINTS[kind]
-    return {
-        item.name: _value(hints[item.name], document[item.name])
-        for item in fields(kind)
-        if item.name in document or item.default is MISSING
-    }
-
-
 def _value(hint: Any, value: Any) -> Any:
     """A value of a type from its JSON."""
     if isinstance(hint, type) and is_dataclass(hint):
-        return hint(**_members(hint, value))
+        return hint(**read_fields(value, hint))
     if get_origin(hint) is tuple:
         return tuple(_value(get_args(hint)[0], each) for each in value)
     if isinstance(value, (list, dict)):

@@ -66,22 +66,14 @@ def category_name(segment: Segment, classes: Sequence[str]) -> str:
     return unnamed(classes) if segment.class_index is None else classes[segment.class_index]
 
 
-def _none_of_picture(picture: Picture, classes: Sequence[str]) -> Iterable[File]:
-    return ()
-
-
-def _none_shared(data: DataSet) -> Iterable[File]:
-    return ()
-
-
 @dataclass(frozen=True)
 class Format:
     """A format of labels."""
 
     name: str
     files: str  # what is written, for people
-    of_picture: Callable[[Picture, Sequence[str]], Iterable[File]] = _none_of_picture  # of picture and classes
-    shared: Callable[[DataSet], Iterable[File]] = _none_shared
+    of_picture: Callable[[Picture, Sequence[str]], Iterable[File]] = lambda picture, classes: ()
+    shared: Callable[[DataSet], Iterable[File]] = lambda data: ()
     images: str | None = None  # the folder of the pictures; None: tools that read it have them
     aliases: tuple[str, ...] = ()
     max_classes: int | None = None

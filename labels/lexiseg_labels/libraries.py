@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lexiseg_labels.errors import MissingLibrary
 from lexiseg_labels.formats.coco import prompt_fields
-from lexiseg_labels.segments import OPTIONAL, Answer, MaskOmitted, SegmentFields, without_doubtful
+from lexiseg_labels.segments import Answer, MaskOmitted, SegmentFields, without_doubtful
 
 if TYPE_CHECKING:
     import fiftyone
@@ -32,8 +33,8 @@ def to_pandas(answer: Answer) -> pandas.DataFrame:
     except ImportError:
         raise MissingLibrary("pandas is not installed: pip install pandas") from None
     pixels = answer.size[0] * answer.size[1]
-    defaults = {name: getattr(SegmentFields, name) for name in OPTIONAL}
-    optional = [name for name in OPTIONAL if any(getattr(one, name) != defaults[name] for one in answer.segments)]
+    defaults = {item.name: item.default for item in fields(SegmentFields) if item.default is not MISSING}
+    optional = [name for name in defaults if any(getattr(one, name) != defaults[name] for one in answer.segments)]
     rows = [
         [
             *(segment.id, segment.label, segment.class_index, segment.score, segment.area, segment.area / pixels),

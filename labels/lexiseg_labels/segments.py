@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, MISSING, dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields
 from functools import cached_property
 from operator import index
 from typing import Any, Protocol, TypeAlias
@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_labels.answers import read_fields
 from lexiseg_labels.errors import NoMasks, UnreadableAnswer
 from lexiseg_labels.masks import png, rle
 from lexiseg_labels.masks.polygons import Ring, fill, rings_of, simplified
@@ -128,11 +129,6 @@ class SegmentFields:
             "description": "whether its score is under the threshold; such segments come only if `doubtful` asks"
         },
     )
-
-
-# Fields that every segment has, and those that older answers lack.
-ALWAYS = tuple(item.name for item in fields(SegmentFields) if item.default is MISSING)
-OPTIONAL = tuple(item.name for item in fields(SegmentFields) if item.default is not MISSING)
 
 
 @dataclass(frozen=True)
@@ -267,11 +263,7 @@ def segment_of(entry: Mapping[str, Any], size: tuple[int, int], label_map: Label
         TypeError, ValueError, LookupError: a member is missing or invalid.
     """
     x, y, width, height = map(index, entry["bbox"])
-    plain = {name: entry[name] for name in (*ALWAYS, "area")}
-    plain |= {name: entry[name] for name in OPTIONAL if name in entry}
-    if any(isinstance(value, (list, dict)) for value in plain.values()):
-        raise TypeError(f"expected plain values, got {plain!r:.200}")
-    plain["id"] = read_id(plain["id"])
+    plain = read_fields(entry, SegmentFields) | {"id": read_id(entry["id"]), "area": index(entry["area"])}
     return Segment(**plain, bbox=(x, y, width, height), shape=_shape_of(entry, size, label_map))
 
 

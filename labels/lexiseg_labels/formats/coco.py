@@ -7,6 +7,7 @@ What tools write is read by `formats/coco_reading.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lexiseg_labels.data_set import DataSet, File, Format, category_of
@@ -22,20 +23,23 @@ IMAGES = "images"
 def annotations_of(segments: Sequence[Segment], image_id: int) -> list[dict[str, Any]]:
     """See `Segmentation.to_coco`: of one answer, where classes have names and no categories."""
     return [
-        {
-            "id": segment.id,
-            "image_id": image_id,
-            "category_id": 0 if segment.class_index is None else segment.class_index + 1,
-            "category_name": segment.label,
-            "segmentation": _shape(segment),
-            "area": segment.area,
-            "bbox": list(segment.bbox),
-            "iscrowd": 0,
-            "score": segment.score,
-            **prompt_fields(segment),
-        }
+        _annotation(segment, segment.id, image_id, category, _shape(segment))
+        | {"category_name": segment.label, "score": segment.score, **prompt_fields(segment)}
         for segment in without_doubtful(segments)
+        for category in [0 if segment.class_index is None else 1 + segment.class_index]
     ]
+
+
+def _annotation(segment: Segment, number: int, image_id: int, category: int, shape: Any) -> dict[str, Any]:
+    return {
+        "id": number,
+        "image_id": image_id,
+        "category_id": category,
+        "segmentation": shape,
+        "area": segment.area,
+        "bbox": list(segment.bbox),
+        "iscrowd": 0,
+    }
 
 
 def prompt_fields(segment: Segment) -> dict[str, Any]:
@@ -77,23 +81,14 @@ def _annotations(data: DataSet) -> Iterator[dict[str, Any]]:
     for number, picture in enumerate(data.pictures(), 1):
         for segment in without_doubtful(picture.segments):
             written += 1
+            category = 1 + category_of(segment, data.classes)
+            quality = None if segment.quality is None else rounded(segment.quality, SCORE_DECIMALS)
             yield {
-                "id": written,
-                "image_id": number,
-                "category_id": 1 + category_of(segment, data.classes),
-                "segmentation": run_lengths(segment),
-                "area": segment.area,
-                "bbox": list(segment.bbox),
-                "iscrowd": 0,
+                **_annotation(segment, written, number, category, run_lengths(segment)),
                 "score": rounded(segment.score, SCORE_DECIMALS),
-                **_data_set_prompt_fields(segment),
+                **prompt_fields(replace(segment, quality=quality)),
                 **({} if segment.track_id is None else {"track_id": segment.track_id}),
             }
-
-
-def _data_set_prompt_fields(segment: Segment) -> dict[str, Any]:
-    quality = None if segment.quality is None else rounded(segment.quality, SCORE_DECIMALS)
-    return prompt_fields(segment) and prompt_fields(segment) | {"quality": quality}
 
 
 FORMAT = Format("coco", f"{IMAGES}/ and {ANNOTATIONS}", shared=_shared, images=IMAGES, listing=ANNOTATIONS)
