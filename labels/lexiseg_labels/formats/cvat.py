@@ -10,11 +10,9 @@ from collections.abc import Iterator
 from typing import Literal
 from xml.etree import ElementTree
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lexiseg_labels.data_set import DataSet, File, Format, category_name
 from lexiseg_labels.masks.joining import joined_contour
+from lexiseg_labels.masks.rle import lengths_of
 from lexiseg_labels.segments import UNNAMED, Answer, Segment, exportable, segment_rings
 
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # characters without a form in XML 1.0
@@ -72,16 +70,8 @@ def _add(image: ElementTree.Element, shape: str, label: str, extra: dict[str, st
 def _mask(segment: Segment) -> dict[str, str]:
     x, y, width, height = segment.bbox
     crop = segment.shape.pixels()[y : y + height, x : x + width]
-    runs = ", ".join(map(str, runs_of(crop)))
+    runs = ", ".join(map(str, lengths_of(crop.reshape(-1))))  # row by row
     return {"rle": runs, "left": str(x), "top": str(y), "width": str(width), "height": str(height)}
-
-
-def runs_of(mask: NDArray[np.bool_]) -> list[int]:
-    """CVAT's run lengths of a mask [H, W]: row-major, alternating background and foreground, background first."""
-    flat = np.concatenate([[False], mask.reshape(-1)])
-    changes = np.flatnonzero(flat[1:] != flat[:-1])
-    runs: list[int] = np.diff(np.concatenate([[0], changes, [mask.size]])).tolist()
-    return runs
 
 
 def _polygon(segment: Segment, tolerance: float) -> dict[str, str]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lexiseg_labels.data_set import DataSet, File, Format, Picture, category_name
 from lexiseg_labels.json_text import SCORE_DECIMALS, json_list, rounded
 from lexiseg_labels.masks.joining import joined_contour
+from lexiseg_labels.masks.rle import lengths_of
 from lexiseg_labels.segments import UNNAMED, Answer, Segment, exportable, segment_rings
 
 BRUSH_WIDTHS = (3, 4, 8, 16)  # bits of a run length, as in Label Studio's own encoder
@@ -104,16 +105,14 @@ def _task(image: str, model: str, score: float, result: list[dict[str, Any]]) ->
 
 def brush_runs(mask: NDArray[np.bool_]) -> bytes:
     """Encode a mask [H, W] as a Label Studio brush: opaque white inside, transparent black outside."""
-    flat = mask.reshape(-1)
-    starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
-    lengths = np.diff(np.append(starts, flat.size)) * CHANNELS
-    bits = [f"{flat.size * CHANNELS:032b}{8 - 1:05b}", *(f"{width - 1:04b}" for width in BRUSH_WIDTHS)]
-    for length, word in zip(lengths.tolist(), flat[starts].tolist(), strict=True):
-        while length:
-            run = min(length, MAX_BRUSH_RUN)
+    bits = [f"{mask.size * CHANNELS:032b}{8 - 1:05b}", *(f"{width - 1:04b}" for width in BRUSH_WIDTHS)]
+    for number, length in enumerate(lengths_of(mask.reshape(-1))):
+        left = length * CHANNELS
+        while left:
+            run = min(left, MAX_BRUSH_RUN)
             index = next(index for index, width in enumerate(BRUSH_WIDTHS) if run <= 1 << width)
-            bits.append(f"1{index:02b}{run - 1:0{BRUSH_WIDTHS[index]}b}{'11111111' if word else '00000000'}")
-            length -= run
+            bits.append(f"1{index:02b}{run - 1:0{BRUSH_WIDTHS[index]}b}{'11111111' if number % 2 else '00000000'}")
+            left -= run
     bit_string = "".join(bits)
     bit_string += "0" * (-len(bit_string) % 8)
     return int(bit_string, 2).to_bytes(len(bit_string) // 8, "big")

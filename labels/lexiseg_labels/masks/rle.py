@@ -34,10 +34,13 @@ def decode(counts: str, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 def encode(mask: NDArray[np.bool_]) -> str:
     """Encode a bool mask [H, W] as compressed text."""
-    flat = mask.ravel(order="F")
-    changes = np.flatnonzero(np.diff(flat)) + 1
-    runs = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
-    return text_of([0, *runs] if flat.size and flat[0] else runs)
+    return text_of(lengths_of(mask.ravel(order="F")))
+
+
+def lengths_of(pixels: NDArray[np.bool_]) -> list[int]:
+    """Lengths of runs of zeros and ones in turn, zeros first, of pixels [N]."""
+    lengths: list[int] = np.diff(np.flatnonzero(np.diff(pixels, prepend=False)), prepend=0, append=pixels.size).tolist()
+    return lengths
 
 
 def text_of(runs: Sequence[int]) -> str:

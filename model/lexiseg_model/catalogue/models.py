@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 import yaml
 
 from lexiseg_model.catalogue.available import LOADER, available
-from lexiseg_model.catalogue.method import BUNDLED, REMOVED, SEGMENTER, Method, methods
+from lexiseg_model.catalogue.method import BUNDLED, REMOVED, SEGMENTER, methods
 from lexiseg_model.catalogue.method import CARD as CARD
 from lexiseg_model.errors import UnknownModelError, WeightsError
 from lexiseg_model.types import ModelCard, ModelName, Precision, Runtime
@@ -50,13 +50,13 @@ def bundled() -> dict[str, Path]:
     """Bundled model directories by name; those with weights first.
 
     All but tiny's hold only a card: their weights come from the hub or from `lexiseg models import`. Models of one
-    method, such as sizes of a backbone, share its folder; `available.yaml` says how their cards differ.
+    method, such as sizes of a backbone, share its folder; `available.yaml` names them and says how their cards differ.
     """
     by_name = {
         name: folder
         for method in methods().values()
         if (folder := method.bundled) is not None
-        for name in _models_of(method)
+        for name in [each.name for each in available().values() if each.method == method.name] or [method.model_name]
     }
     return dict(sorted(by_name.items(), key=lambda entry: not any(entry[1].glob("*.safetensors"))))
 
@@ -253,11 +253,6 @@ def load_folder(
     if execution.precision == "exact":
         forbid_tf32(execution.device)
     return loader(folder, card, execution)
-
-
-def _models_of(method: Method) -> list[str]:
-    """Names of a method's bundled models: from `available.yaml`, else the method's own."""
-    return [entry.name for entry in available().values() if entry.method == method.name] or [method.model_name]
 
 
 def _card_as(directory: str, folder: Path) -> ModelCard:

@@ -94,8 +94,5 @@ def script_of(text: str) -> str:
 
 def is_chinese(text: str) -> bool:
     """Whether a text has a Chinese character that Japanese does not use: none of JIS X 0208."""
-    return any(_is_ideograph(character) and not character.encode("shift_jis", "ignore") for character in text)
-
-
-def _is_ideograph(character: str) -> bool:
-    return unicodedata.name(character, "").startswith("CJK UNIFIED")
+    ideographs = (each for each in text if unicodedata.name(each, "").startswith("CJK UNIFIED"))
+    return any(not ideograph.encode("shift_jis", "ignore") for ideograph in ideographs)

@@ -55,10 +55,6 @@ class Reading(NamedTuple):
     also: dict[str, tuple[tuple[str, str], ...]]
 
 
-def _no_rows(texts: Sequence[str]) -> NDArray[np.float32]:
-    return np.zeros((len(texts), 1), np.float32)
-
-
 class Languages:
     """Reads vocabularies of other languages as English. Thread-safe.
 
@@ -74,7 +70,7 @@ class Languages:
         dictionaries: Mapping[str, Translations] | None = None,
         english: frozenset[str] = frozenset(),
         names: Sequence[str] = (),
-        encode: Encode = _no_rows,
+        encode: Encode = lambda texts: np.zeros((len(texts), 1), np.float32),
     ) -> None:
         self._dictionaries = dict(dictionaries or {})
         self.codes = tuple(sorted({*self._dictionaries, *ENCODED})) if dictionaries else ()

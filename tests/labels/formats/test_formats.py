@@ -20,9 +20,9 @@ from PIL import Image
 from skimage.draw import polygon2mask
 
 from lexiseg_client import MissingLibrary, Segment
-from lexiseg_labels.formats.cvat import runs_of
 from lexiseg_labels.formats.label_studio import brush_runs
 from lexiseg_labels.formats.label_studio_reading import brush_mask
+from lexiseg_labels.masks.rle import lengths_of
 from tests.command import ended
 from tests.integration.adapters.tools import FOLDER, SECONDS
 from tests.labels.formats import made
@@ -143,7 +143,7 @@ def test_cvat_gets_masks_in_their_boxes() -> None:
 
 @given(masks)
 def test_any_runs_come_back(mask: NDArray[np.bool_]) -> None:
-    runs = runs_of(mask)
+    runs = lengths_of(mask.reshape(-1))
 
     assert np.array_equal(np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(mask.shape), mask)
 
