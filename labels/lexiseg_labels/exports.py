@@ -29,6 +29,7 @@ from lexiseg_labels.formats import (
     voc,
     yolo,
 )
+from lexiseg_labels.names import fitting
 
 OURS = (
     coco.FORMAT,
@@ -124,7 +125,7 @@ def write_folder(files: Iterable[File], folder: Path) -> None:
 def write_whole(path: Path, content: bytes | Iterator[bytes]) -> None:
     """Write a file whole or not at all; its folder is created."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished = path.with_name(f".{fitting(path.name, len('..unfinished'))}.unfinished")
     with unfinished.open("wb") as out:
         out.writelines(pieces(content))
     os.replace(unfinished, path)

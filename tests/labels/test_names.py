@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lexiseg_labels.exports import write_whole
 from lexiseg_labels.names import Names, fitting
 from lexiseg_labels.picture_names import suffix_of
-from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.files.names import as_text
 
 PATHS = {
@@ -51,7 +51,7 @@ def test_a_long_name_is_cut_to_what_file_systems_take(tmp_path: Path, name: str)
 
 def test_a_name_that_fits_stays(tmp_path: Path) -> None:
     assert fitting("n" * 251, room=4) == "n" * 251
-    replace_file(tmp_path / ("n" * 255), b"written under another name first")
+    write_whole(tmp_path / ("n" * 255), b"written under another name first")
 
 
 def test_a_long_name_is_cut_between_characters() -> None:

@@ -7,17 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from lexiseg_labels.names import fitting
-
 READABLE = 0o644  # the worker that serves the weights may be another user
 PRIVATE = 0o600
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write a file atomically."""
-    fresh = path.with_name(f".{fitting(path.name, room=1)}")
-    fresh.write_bytes(content)
-    os.replace(fresh, path)
 
 
 def private_folder(path: Path) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_labels.exports import write_whole
 from lexiseg_labels.formats import label_maps
 from lexiseg_labels.picture_names import LISTED_SUFFIXES
 from lexiseg_model.errors import DatasetError, PictureError, SampleError
-from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.listing import pictures_in
@@ -111,7 +111,7 @@ def write_sample(split: Path, name: str, photograph: bytes, mask: NDArray[np.uin
     """Write `images/NAME.jpg`, then `masks/NAME.png` [H, W], which marks the photograph as done."""
     for kind, file, content in (("images", f"{name}.jpg", photograph), ("masks", f"{name}.png", to_png(mask))):
         (split / kind).mkdir(parents=True, exist_ok=True)
-        replace_file(split / kind / file, content)
+        write_whole(split / kind / file, content)
 
 
 class Reading(NamedTuple):
@@ -269,7 +269,7 @@ def _missing(expected: Path, root: Path, name: str, split: str) -> str:
 
 def write_classes(folder: Path, classes: Sequence[str]) -> None:
     """Write the class list of a set; index = mask value."""
-    replace_file(folder / CLASSES, json.dumps(list(classes), ensure_ascii=False, indent=1).encode())
+    write_whole(folder / CLASSES, json.dumps(list(classes), ensure_ascii=False, indent=1).encode())
 
 
 def read_classes(listing: Path) -> tuple[str, ...]:

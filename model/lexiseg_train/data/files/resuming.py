@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.files.atomic import replace_file
 
 
 def claim(record: Path, about: Mapping[str, object], content: str, occupied: bool) -> None:
@@ -38,7 +38,7 @@ def claim(record: Path, about: Mapping[str, object], content: str, occupied: boo
         raise DatasetError(f"{record.parent} holds {content} without {record.name}; choose another folder")
     else:
         record.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(record, json.dumps(about, indent=1).encode())
+        write_whole(record, json.dumps(about, indent=1).encode())
 
 
 def drop_partial_line(path: Path) -> bytes:

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_model.features import InferenceOptions
-from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
@@ -87,7 +87,7 @@ def write_pseudo_labels(
             skips.add([Skipped(error.sample, error.reason)])
         else:
             _link(path, folder / "images" / path.name)
-            replace_file(mask_path, to_png(mask))  # last, as it marks the photograph as done
+            write_whole(mask_path, to_png(mask))  # last, as it marks the photograph as done
             written += 1
         on_image()
     return Labelled(written, len(images) - len(missing), skips)
@@ -130,4 +130,4 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        replace_file(target, source.read_bytes())
+        write_whole(target, source.read_bytes())

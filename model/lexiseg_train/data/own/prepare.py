@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.files.names import as_text, to_utf8
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.alike import pixel_digest
@@ -117,7 +117,7 @@ def _import(source: Path, target: Path, limit: int | None, root: Path | None, st
             warnings=without_place(report.warnings, *places)[:MAX_WARNINGS],
             left_out_pictures=without_place(report.left_out_pictures, *places),
         )
-    replace_file(target / REPORT, to_utf8(json.dumps(report.as_json(), ensure_ascii=False, indent=1)))
+    write_whole(target / REPORT, to_utf8(json.dumps(report.as_json(), ensure_ascii=False, indent=1)))
     return report
 
 
@@ -167,7 +167,7 @@ class _Written:
     def end(self, classes: Sequence[str]) -> tuple[Counts, list[str]]:
         """Write the lists beside the pictures; returns the counts of all masks, and sentences about the pictures."""
         write_classes(self._target, classes)
-        replace_file(self._target / NAMES, to_utf8(json.dumps(self.names, ensure_ascii=False, indent=1)))
+        write_whole(self._target / NAMES, to_utf8(json.dumps(self.names, ensure_ascii=False, indent=1)))
         counts = Counts()
         for path in self._masks.values():
             counts.add(read_mask_file(path))

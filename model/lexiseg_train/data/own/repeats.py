@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import SampleError
-from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.masks.png import to_png
 from lexiseg_train.data.alike import Miniature, alike_groups, miniature, split_groups
 from lexiseg_train.data.indexed import IGNORE, read_photograph
@@ -27,7 +27,7 @@ def unite(file: Path, mask: NDArray[np.uint8]) -> None:
         written = np.asarray(picture)
     known = np.where(written == IGNORE, mask, written)
     contradicted = (written != mask) & (written != IGNORE) & (mask != IGNORE)
-    replace_file(file, to_png(np.where(contradicted, IGNORE, known).astype(np.uint8)))
+    write_whole(file, to_png(np.where(contradicted, IGNORE, known).astype(np.uint8)))
 
 
 def validation_side(photographs: Sequence[Path], share: float) -> list[bool]:
@@ -72,7 +72,7 @@ class Looks:
         groups = alike_groups([*train, *val])
         of_train = groups[: len(train)]
         parted = split_groups(of_train)
-        replace_file(folder / GROUPS, json.dumps(parted.tolist()).encode())
+        write_whole(folder / GROUPS, json.dumps(parted.tolist()).encode())
         warnings = []
         if n_alike := int((parted != of_train).sum()):
             warnings.append(

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import DatasetError, RecipeError, SampleError
-from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.pictures.reader import read
 from lexiseg_model.segmenter import Segmenter
@@ -188,10 +188,10 @@ def write_labels(
             if record.setdefault("model", model) != model:
                 raise RecipeError(f"{target} has masks by {record['model']}, not {model}; choose another out=")
             if not (target / ABOUT).is_file():
-                replace_file(target / ABOUT, json.dumps(record).encode())
+                write_whole(target / ABOUT, json.dumps(record).encode())
             for kind, each in zip(KINDS, content, strict=True):
                 (folder / kind).mkdir(parents=True, exist_ok=True)
-                replace_file(folder / kind / f"{path.stem}{KINDS[kind]}", each)  # shares are the last: then it is done
+                write_whole(folder / kind / f"{path.stem}{KINDS[kind]}", each)  # shares are the last: then it is done
             if number % PROGRESS_EVERY == 0:
                 print(f"{number} of {len(missing)} photographs are labelled", flush=True)
     if skips:
@@ -222,6 +222,6 @@ def _placed(photographs: Photographs, target: Path, apart: float) -> Iterator[tu
         return
     if not (target / SPLITS).is_file():
         names = ["val" if side else "train" for side in validation_side(photographs.images, apart)]
-        replace_file(target / SPLITS, json.dumps(names).encode())
+        write_whole(target / SPLITS, json.dumps(names).encode())
     for path, split in zip(photographs.images, json.loads((target / SPLITS).read_bytes()), strict=True):
         yield path, target / split

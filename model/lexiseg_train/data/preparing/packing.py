@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lexiseg_labels.exports import write_whole
 from lexiseg_labels.picture_names import suffix_of_format
 from lexiseg_model.errors import SampleError
-from lexiseg_model.files.atomic import replace_file
 from lexiseg_model.files.tars import add_file
 from lexiseg_model.pictures.header import sniff
 from lexiseg_train.data.files.resuming import claim
@@ -114,7 +114,7 @@ def _write_shard(
             done = number - pairs.start
             if done % AHEAD == AHEAD - 1 or number == pairs[-1]:
                 on_pairs(done % AHEAD + 1)
-    replace_file(lines, "".join(json.dumps(skipped._asdict()) + "\n" for skipped in broken).encode())
+    write_whole(lines, "".join(json.dumps(skipped._asdict()) + "\n" for skipped in broken).encode())
     os.replace(fresh, path)
     return broken
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import DatasetError, MissingFilesError
-from lexiseg_model.files.atomic import replace_file
 from lexiseg_train.data.annotated import IGNORED, Labels
 from lexiseg_train.data.files.resuming import claim
 from lexiseg_train.data.indexed import IGNORE, to_jpeg, write_classes, write_sample
@@ -94,7 +94,7 @@ def prepare(
 def _write_licence(official: Official, root: Path, target: Path) -> None:
     """Write the licence file of a set; if COCO's terms exist, the list of photographs that a company may train on."""
     if official.licence is not None:
-        replace_file(target / official.folder / LICENCE, official.licence.encode())
+        write_whole(target / official.folder / LICENCE, official.licence.encode())
     if terms := [root / name for name in official.terms if (root / name).is_file()]:
         write_licences(target, terms)
 

@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lexiseg_model.files.atomic import replace_file
+from lexiseg_labels.exports import write_whole
 
 State = Literal["waiting", "running", "done", "refused", "failed"]
 ENDED = ("done", "refused", "failed")
@@ -158,7 +158,7 @@ class TrainingFolder:
 
     def note(self, identity: str, standing: Standing) -> None:
         """Record where a training stands. Raises OSError: its folder is gone, or the disk is full."""
-        replace_file(self.path(identity) / "state.json", json.dumps(asdict(standing)).encode())
+        write_whole(self.path(identity) / "state.json", json.dumps(asdict(standing)).encode())
 
     def path(self, identity: str) -> Path:
         """The folder of a training."""
