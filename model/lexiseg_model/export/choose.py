@@ -37,14 +37,11 @@ def use_runtime(
     Args:
         runtime: `auto` uses an existing export on a CPU where it is faster than torch (docs/runtimes.md), else torch;
             `onnx`, `onnx-int8`, `openvino` and `tensorrt` require an export, `torch-compile` a `TorchPass`.
-        execution: device and precision that the segmenter was loaded with.
         folders: may hold the model's export. A required export that is missing, or belongs to other weights, is written
-            to the last one; int8 only with `ranges`.
-        load_exact: loads the same model with precision exact on the CPU, for export.
-        ranges: file of the activation ranges that come with the model, if any.
+            to the last one, of the model that `load_exact` gives; int8 only with `ranges` of activations.
 
     Raises:
-        ExportError: `onnx`, `onnx-int8`, `openvino`, `tensorrt` or `torch-compile` is not available.
+        ExportError: the runtime is not available.
     """
     if runtime == "torch":
         return

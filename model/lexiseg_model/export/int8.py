@@ -38,12 +38,8 @@ SCALE_STEP = 1e-5  # relative; one scale in a few hundred is good
 def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ranges: Path) -> str:
     """Quantise a graph to 8 bits: dynamically if matrix products outnumber convolutions, else statically.
 
-    Args:
-        tiles: uint8 [N, 3, s, t] of each calibration photograph; used only for static quantisation.
-        ranges: ONNX Runtime's calibration cache: read where there are no photographs, else written.
-
-    Returns:
-        A description of the method, for the manifest.
+    Static quantisation reads ONNX Runtime's calibration cache `ranges`, or writes it, where there are `tiles` uint8 [N,
+    3, s, t] of photographs. Returns a description of the method, for the manifest.
 
     Raises:
         OptionError: static quantisation has neither a calibration cache nor enough photographs.

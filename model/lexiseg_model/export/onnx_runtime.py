@@ -61,11 +61,7 @@ def preload() -> None:
 
 
 def require_provider(session: Any, device: torch.device, provider: str) -> None:
-    """Check that a session for a CUDA device has the provider that it is for.
-
-    Raises:
-        ExportError: it would run by another: ONNX Runtime silently skips a provider that cannot start.
-    """
+    """Raise ExportError where a session for a CUDA device lacks the provider that it is for, which silently failed."""
     used = list(session.get_providers())
     if device.type == "cuda" and provider not in used:
         needed = "TensorRT 10" if provider == TENSORRT else "cuDNN 9"
@@ -86,10 +82,7 @@ def threads() -> int:
 def providers(device: torch.device, *, exact: bool) -> list[Provider]:
     """Execution providers for a device, the preferred one first; each operator runs on the first that supports it.
 
-    Matrix products are `exact` in full float32; otherwise in TF32 on CUDA.
-
-    Raises:
-        ExportError: the installed ONNX Runtime has no provider for the device.
+    Matrix products are `exact` in full float32, else in TF32 on CUDA. Raises ExportError: there is none for the device.
     """
     cpu: Provider = ("CPUExecutionProvider", {})
     if device.type == "cpu":
@@ -121,8 +114,7 @@ def providers(device: torch.device, *, exact: bool) -> list[Provider]:
 def tensorrt(device: torch.device, *, exact: bool) -> Provider:
     """The provider that compiles a graph for one GPU, in halves unless `exact`; what it compiled is kept in the cache.
 
-    Raises:
-        ExportError: the device is no CUDA device, or the installed ONNX Runtime lacks the provider.
+    Raises ExportError: the device is no CUDA device, or the installed ONNX Runtime lacks the provider.
     """
     if device.type != "cuda":
         raise ExportError(f"device {device} with runtime tensorrt: it runs graphs on cuda; set LEXISEG_DEVICE=cuda")

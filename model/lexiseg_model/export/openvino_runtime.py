@@ -39,9 +39,7 @@ class Session:
     def __init__(self, graph: bytes, size: Bucket | None, threads: int) -> None:
         """Compile the ONNX file `graph`, which takes tiles of one size or, if `size` is None, of any.
 
-        Raises:
-            ExportError: OpenVINO is not installed.
-            RuntimeError: OpenVINO cannot read or compile the graph.
+        Raises ExportError: OpenVINO is not installed; RuntimeError: it cannot read or compile the graph.
         """
         openvino = require()
         core = openvino.Core()

@@ -29,15 +29,10 @@ def trace(
     outputs: Sequence[str] | None,
     target: Path,
 ) -> None:
-    """Write the graph of a network by torch's exporter.
+    """Write the graph of a network by torch's exporter, which names outputs where `outputs` are None.
 
-    Args:
-        names: of the inputs.
-        sizes: their dynamic dimensions, as `dynamic_shapes` of `torch.export`.
-        outputs: names of the outputs; None: the exporter's.
-
-    Raises:
-        ExportError: a required package is not installed, or the network cannot be exported.
+    `sizes` are the dynamic dimensions of the inputs, as `dynamic_shapes` of `torch.export`. Raises ExportError: a
+    required package is not installed, or the network cannot be exported.
     """
     try:
         import onnx  # noqa: F401

@@ -78,14 +78,8 @@ def add_int8(
 ) -> Manifest:
     """Add 8-bit graphs, and the activation ranges measured for them (`RANGES`), to an export.
 
-    Args:
-        folder, manifest: the export.
-        photographs: tiles [N, 3, s, t] of each photograph, as `plan` makes them (see `int8.quantise`).
-        ranges: earlier activation ranges of a graph for any size; read if there are no photographs.
-
-    Raises:
-        OptionError: too few photographs for static quantisation.
-        ExportError: the ranges belong to another graph.
+    `photographs` are tiles [N, 3, s, t] of each, as `plan` makes them; without any, `ranges` are read, those of a graph
+    for any size. Errors as `int8.quantise`.
     """
     graphs, how = [], ""
     for graph in manifest.image_pass("float32"):
@@ -118,13 +112,9 @@ def _trace_image(network: nn.Module, size: Bucket | None, buckets: Sequence[Buck
 
 
 def write_part(part: Part, folder: Path) -> Graph:
-    """Write the graph of a part, of its template or by a trace, to `NAME.onnx` in a folder and compare it.
+    """Write the graph of a part, of its template or by a trace, to `NAME.onnx` in a folder: its entry of a manifest.
 
-    Returns:
-        Its entry of a manifest.
-
-    Raises:
-        ExportError: it cannot be exported, or the graph's outputs differ from the module's.
+    Raises ExportError: it cannot be exported, or the graph's outputs differ from the module's.
     """
     file = folder / f"{part.name}.onnx"
     if part.template is None:
@@ -150,11 +140,7 @@ def _require_close(outputs: Sequence[Tensor], expected: Sequence[Tensor], what: 
 
 
 def _compare(network: nn.Module, folder: Path, manifest: Manifest) -> None:
-    """Compare graphs and network on noise; graphs for any size also on shapes that were not traced.
-
-    Raises:
-        ExportError: they differ.
-    """
+    """Compare graphs and network on noise; graphs for any size also on shapes that were not traced."""
     runner = OnnxRunner(folder, manifest, "float32", torch.device("cpu"), exact=True)
     random = np.random.default_rng(0)
     sampled = [*manifest.buckets[::4], manifest.buckets[-1]]

@@ -21,14 +21,10 @@ MALFORMED = (ValueError, LookupError, ArithmeticError, RecursionError, NotImplem
 
 
 def open_zip(content: BinaryIO, max_directory: int) -> zipfile.ZipFile:
-    """Open a zip, with ZIP64 or without; each entry begins within it.
-
-    Args:
-        content: the zip, open for reading; the caller closes it.
-        max_directory: bytes of the directory at its end, which is read whole.
+    """Open a zip, with ZIP64 or without; each entry begins within it. The caller closes `content`.
 
     Raises:
-        TooManyEntriesError: its directory is larger.
+        TooManyEntriesError: its directory, which is read whole, has more than `max_directory` bytes.
         zipfile.BadZipFile: it is no zip, damaged or cut off.
     """
     bounded: Any = _DirectoryOnly(content, max_directory)

@@ -36,18 +36,10 @@ Labels = NDArray[np.float64]  # [N, K]
 
 
 def refine(probability: Tensor, patches: Tensor | None, picture: Tensor) -> Tensor:
-    """Propagate probabilities over patches, then over pixels.
+    """Propagate probabilities [K, h, w] over patches, unit vectors [D, r, c], if any; then over pixels [3, H, W].
 
-    Args:
-        probability: [K, h, w], of the competing rows.
-        patches: unit vectors [D, r, c] (`Segmenter.likeness`); None: propagate over pixels only.
-        picture: uint8 [3, H, W] RGB, of any size.
-
-    Returns:
-        [K, H', W'] float32 in 0..1, with a short side of `PIXEL_SHORT_SIDE` or the picture's if it is smaller.
-
-    Raises:
-        ShapeError: an argument has another number of dimensions.
+    The result is [K, H', W'] float32 in 0..1, with a short side of `PIXEL_SHORT_SIDE`, or the picture's if smaller.
+    Raises ShapeError: an argument has another number of dimensions.
     """
     if not probability.ndim == picture.ndim == 3:
         shapes = [list(probability.shape), list(picture.shape)]
@@ -91,11 +83,7 @@ def patch_weights(
 ) -> sparse.csr_array:
     """Edge weights max(cosine, 0)^gamma exp(-sigma distance) to the most similar patches, symmetrised by a sum.
 
-    Args:
-        units: [N, D] unit vectors, row by row of the grid.
-        grid: rows and columns of patches.
-        step: pixels between patches, in an image with a short side of 448.
-        neighbours: edges of a patch, including itself.
+    `units` [N, D] are row by row of a grid; `step` is pixels between patches, in an image with a short side of 448.
     """
     n = len(units)
     similarity = units @ units.T

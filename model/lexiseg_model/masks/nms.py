@@ -30,12 +30,7 @@ def suppress(masks: Tensor, scores: Tensor, rule: OverlapRule = OVERLAPS) -> Ten
     """Greedy non-maximum suppression by score.
 
     Mask j is suppressed if a kept better mask i has |i & j| / |i | j| >= `rule.overlap` or, unless `rule.inside` is
-    None, |i & j| / |j| >= `rule.inside`.
-
-    Args:
-        masks: [N, h, w] bool.
-        scores: [N]; ties go to the first.
-        rule: the two thresholds.
+    None, |i & j| / |j| >= `rule.inside`. Of equal scores the first is better.
 
     Returns:
         Indices [K] int64 of the kept masks on their device, best first.

@@ -197,11 +197,7 @@ def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
 
 
 def upright(pixels: NDArray[Kind], orientation: int) -> NDArray[Kind]:
-    """A view of stored pixels [h, w, ...] as they are displayed (EXIF 2.3, tag 0x0112).
-
-    Args:
-        orientation: 1 to 8.
-    """
+    """A view of stored pixels [h, w, ...] as they are displayed (EXIF 2.3, tag 0x0112)."""
     if orientation in SIDEWAYS:
         pixels = pixels.swapaxes(0, 1)
     if orientation in UPSIDE_DOWN:

@@ -40,12 +40,9 @@ class Picture:
 
 
 def read(content: bytes, short_side: int | None = None, header: PictureHeader | None = None) -> Picture:
-    """Decode a still picture.
+    """Decode a still picture, of which a `short_side` of so many pixels is enough: JPEG decoding then does less work.
 
-    Args:
-        content: the file.
-        short_side: pixels of the shorter side that are enough, so that JPEG decoding does less work; None keeps all.
-        header: of the file, if it has been read.
+    `header` is the file's, if it has been read.
 
     Raises:
         UnsupportedPictureError: not a still picture of a format and kind that is taken.

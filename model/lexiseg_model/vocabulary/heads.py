@@ -35,13 +35,10 @@ HEAD = {"directions": Layout("f4", 2), "text": Layout("f4", 1)}
 
 @dataclass(frozen=True)
 class LabelledPicture:
-    """One reviewed picture.
+    """One reviewed picture: `labels` int [H, W], its size, and the names it was reviewed for, at least one.
 
-    Attributes:
-        labels: int [H, W], the image's size: an index into `classes`; `len(classes)`: looked at, and none of them;
-            UNKNOWN: nobody has looked.
-        classes: the names that the picture was reviewed for, at least one. Other classes learn nothing from it, not
-            even what they are not.
+    A label is an index into `classes`; `len(classes)`: looked at, and none of them; UNKNOWN: nobody has looked. Other
+    classes learn nothing from it, not even what they are not.
     """
 
     labels: NDArray[np.integer[Any]]
@@ -109,14 +106,10 @@ class Lesson:
 
 @dataclass(frozen=True)
 class TaughtClass:
-    """A class of a head.
+    """A class of a head: reviewed `pictures` show it (0: it has the score of its words alone), and it `wants` more.
 
-    Attributes:
-        name: the label of its segments.
-        pictures: reviewed pictures that show it; 0: it has the score of its words alone.
-        iou_words, iou_taught: IoU in percent on pictures that the head had not seen, by words and by the head; None
-            where too few pictures show it.
-        wants: how many more pictures it should have.
+    `iou_words` and `iou_taught` are in percent on pictures that the head had not seen, by words and by the head; None
+    where too few pictures show it.
     """
 
     name: str
@@ -128,14 +121,9 @@ class TaughtClass:
 
 @dataclass(frozen=True)
 class Head:
-    """Classes learned from pictures, for one version of a model.
+    """Classes, in the order of the vocabulary, learned from `pictures` for one version of a model, by its digest.
 
-    Attributes:
-        digest: of the model.
-        classes: in the order of the vocabulary.
-        directions: float32 [K, F].
-        text: float32 [K], the factor of each class's text score.
-        pictures: reviewed pictures.
+    `directions` float32 [K, F]; `text` float32 [K] is the factor of each class's text score.
     """
 
     digest: str

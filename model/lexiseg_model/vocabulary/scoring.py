@@ -90,14 +90,8 @@ def score_regions(
 def refine_logits(logits: Tensor, refine: Callable[[Tensor], Tensor]) -> Tensor:
     """Refine the probabilities of the rows that win some cell; other rows could not win afterwards.
 
-    The other rows share the remaining probability equally, capped so that they do not win.
-
-    Args:
-        logits: [K, h, w].
-        refine: probabilities [k, h, w] -> refined ones [k, H, W], by PAMR or LPOSS.
-
-    Returns:
-        Logits [K, H, W], whose softmax are the refined probabilities.
+    The other rows share the remaining probability equally, capped so that they do not win. Logits [K, h, w] become [K,
+    H, W], as `refine` makes probabilities [k, H, W] of such [k, h, w].
     """
     probability = logits.softmax(0)
     winning = torch.bincount(logits.argmax(0).flatten(), minlength=len(logits)).nonzero()[:, 0]

@@ -83,19 +83,11 @@ def crop_for(prompt: Prompt, whole: Features, multiple: int, rule: LookRule) -> 
 def look_at(
     box: Tensor, size: Tensor, tile: Tensor, kept: Tensor, multiple: int, rule: LookRule
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Choose the crop around a box, in tensor operations, so that an exported graph can do the same.
+    """Choose the crop around a box [4] of the image, in tensor operations, so that an exported graph can do the same.
 
-    Args:
-        box: [4] float64 x0, y0, x1, y1 in pixels of the image.
-        size: [2] (height, width) of the image, as the next two.
-        tile: of the network's input for the whole image.
-        kept: of the kept picture.
-        multiple: of the sides of the network's input.
-        rule: of the card.
-
-    Returns:
-        Top, left, bottom and right [4] in pixels of the kept picture; (height, width) [2] of the network's input for
-        the crop; and whether [] it enlarges enough.
+    `size`, `tile` and `kept` [2] are (height, width) of the image, the network's input for it, and the kept picture.
+    Of the crop: top, left, bottom and right [4] in the kept picture; (height, width) [2] of the network's input, of
+    which the sides are of a `multiple`; and whether [] it enlarges enough.
     """
     ends = box.view(2, 2).flip(1) * tile / size  # [2, 2] (y, x) in pixels of the tile
     sides = rule.around * (ends[1] - ends[0]).clamp_min(1.0)

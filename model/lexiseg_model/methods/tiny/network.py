@@ -133,12 +133,8 @@ class Taught(nn.Module):
 class TinyNetwork(nn.Module):
     """Image tower, text projection and the scalars that turn cosines into logits.
 
-    Input: [B, 3, H, W] float, pixels as `trunk.normalised`, H and W multiples of 32.
-
-    Args:
-        embedding: width D of the vectors.
-        has_shortcut: whether the trunk's maps reach the embeddings past the decoder, too.
-        n_taught: how many classes of its own a tuned network has.
+    Input: [B, 3, H, W] float, pixels as `trunk.normalised`, H and W multiples of 32. `has_shortcut`: the trunk's maps
+    reach the embeddings past the decoder, too. A tuned network has `n_taught` classes of its own.
     """
 
     def __init__(self, embedding: int = EMBEDDING, has_shortcut: bool = False, n_taught: int = 0) -> None:
@@ -223,13 +219,7 @@ class TinyNetwork(nn.Module):
 def decoded_maps(
     parts: TinyNetwork | Taught, pyramid: list[Tensor], head: Tensor, mean: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The output of a decoder at stride 4, and at stride 16.
-
-    Args:
-        parts: the decoder.
-        pyramid, head: the trunk's maps.
-        mean: [B, C, 1, 1] of `head`.
-    """
+    """The output of a decoder at stride 4 and at stride 16, of the trunk's maps and the mean [B, C, 1, 1] of `head`."""
     decoded = parts.smooth[-1](parts.lateral[-1](pyramid[-1]) + parts.meaning(head) + parts.context(mean))
     coarse = decoded
     for level in range(len(WIDTHS) - 2, -1, -1):

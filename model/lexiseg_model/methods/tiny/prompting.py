@@ -60,15 +60,9 @@ def before_corrections(prompt: Prompt) -> tuple[Prompt, tuple[Point, ...]]:
 def correct_mask(
     head: MaskPredictor, shared: SharedMaps, mask: Tensor, points: Sequence[Point], shown: int, scale: Scale
 ) -> PromptMasks:
-    """A mask, logits [h, w], corrected by one point after the other, as the head was trained.
+    """A mask, logits [h, w] at stride 4, corrected by one point after the other, as the head was trained.
 
-    Args:
-        head: of the model.
-        shared: its maps of the image.
-        mask: at stride 4.
-        points: of the image, at least one beyond those that are `shown`; the last of MAX_ANSWERS passes takes the rest.
-        shown: number of the first points that the mask already follows.
-        scale: pixels of the network's input per pixel of the image.
+    The mask already follows the first `shown` of the points. The last of MAX_ANSWERS passes takes the rest.
     """
     ends = range(shown + 1, len(points) + 1)
     for n in (*ends[: MAX_ANSWERS - 1], *ends[MAX_ANSWERS - 1 :][-1:]):

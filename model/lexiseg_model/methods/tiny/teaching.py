@@ -38,18 +38,7 @@ def maps_of(features: Features) -> tuple[Tensor, Tensor]:
 
 
 def lesson_of(features: Features, labelled: LabelledPicture, scores: Tensor, background: float, digest: str) -> Lesson:
-    """What a picture teaches.
-
-    Args:
-        features: of the picture, kept with `teaching`.
-        labelled: its labels.
-        scores: [K, h, w] of its classes by their words.
-        background: the score that a class must exceed.
-        digest: of the model.
-
-    Raises:
-        TeachingError: the labels have another size than the picture, or the features lack what teaching needs.
-    """
+    """As `Teachable.lesson`, by scores [K, h, w] of the classes and the score `background` that these must exceed."""
     if labelled.labels.shape != features.size:
         raise TeachingError(f"expected labels {list(features.size)}, the picture's, got {list(labelled.labels.shape)}")
     sample = library.lesson if library.ready() else sampled
@@ -126,14 +115,8 @@ def _quotas(of_cells: NDArray[np.int16], left: int) -> Iterator[tuple[NDArray[np
 
 
 def margins(by_words: Tensor, background: float | Tensor, text: Tensor, products: Tensor) -> Tensor:
-    """By how much learned classes exceed the background: [L, ...] logits.
-
-    Args:
-        by_words: scores [L, ...] by words.
-        background: the score that a class must exceed.
-        text: [L] factors of the words.
-        products: [L, ...] of the cells with the directions.
-    """
+    """By how much learned classes exceed the background: [L, ...] logits, of scores `by_words` and of `products` of the
+    cells with the directions, [L, ...] both; `text` [L]: factors of the words."""
     factors = text.view(-1, *(1 for _ in products.shape[1:]))
     return (by_words - background).clamp(-MAX_TEXT, MAX_TEXT) * factors + products
 
