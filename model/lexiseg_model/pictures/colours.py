@@ -23,6 +23,7 @@ from PIL import Image, ImageCms
 
 from lexiseg_model.pictures.bands import bands
 from lexiseg_model.pictures.note import GUESSED_COLOURS, Note
+from lexiseg_model.pictures.structure import png_chunks
 from lexiseg_model.resources.lru import Lru
 
 MAX_PROFILE_BYTES = 4 << 20  # tables of printers take two megabytes
@@ -149,13 +150,9 @@ def profile_with_tags(head: bytes, tags: Mapping[bytes, bytes]) -> bytes:
 
 def _chunk(content: bytes, name: bytes) -> bytes | None:
     """The content of a PNG's chunk before the pixels."""
-    at = 8
-    while at + 8 <= len(content):
-        length, kind = struct.unpack_from(">I4s", content, at)
-        if kind in (name, b"IDAT"):
-            return content[at + 8 : at + 8 + length] if kind == name else None
-        at += 12 + length
-    return None
+    ours = ((kind, place) for kind, place in png_chunks(content) if kind in (name, b"IDAT"))
+    kind, place = next(ours, (b"", slice(0)))
+    return content[place] if kind == name else None
 
 
 def _space_of_primaries(places: tuple[float, ...], curve: Callable[[Floats], Floats]) -> ColourSpace:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from lexiseg_model.errors import DamagedPictureError
+from lexiseg_model.pictures.tiff import Directory
 
 MAX_PARTS = 8192  # 20 MB of PNG in IDAT chunks of 2.5 KB; libpng writes 8 KB
 # Parts of one kind that a parser unpacks: tables, compressed texts, EXIF, resources. Writers need a few of each.
@@ -62,17 +63,23 @@ class _Parts:
 
 
 def _count_png(image: bytes) -> None:
-    """Chunks: length, name, content, checksum."""
-    parts, at = _Parts("a PNG"), 8
-    while at + 8 <= len(image):
-        length, name = struct.unpack_from(">I4s", image, at)
+    parts = _Parts("a PNG")
+    for name, place in png_chunks(image):
         parts.add("chunks", MAX_PARTS)
         if name in PNG_UNPACKED:
             parts.add(f"compressed {PNG_UNPACKED[name]}", MAX_TEXTS)
         elif name == b"eXIf":
-            _count_directories(image[at + 8 : at + 8 + length], "an EXIF block")
+            _count_directories(image[place], "an EXIF block")
         elif name == b"IEND":
             return
+
+
+def png_chunks(image: bytes) -> Iterator[tuple[bytes, slice]]:
+    """The name of each chunk of a PNG, and where its content is: between length and name, and a checksum."""
+    at = 8
+    while at + 8 <= len(image):
+        length, name = struct.unpack_from(">I4s", image, at)
+        yield name, slice(at + 8, at + 8 + length)
         at += 12 + length
 
 
@@ -161,14 +168,10 @@ def _next_marker(image: bytes, at: int) -> int:
 
 def _count_directories(block: bytes, file: str = "a TIFF") -> None:
     """Entries of the directories of a TIFF or an EXIF block, and the numbers in their values."""
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None or len(block) < 16:
+    if block[:2] not in (b"II", b"MM") or len(block) < 16:
         return
-    big = struct.unpack_from(f"{order}H", block, 2)[0] == 43
-    layouts = ("Q", "HHQ8x", "Q") if big else ("H", "HHI4x", "I")
-    number, entry, pointer = (struct.Struct(order + layout) for layout in layouts)
-    parts = _Parts(file)
-    (at,) = pointer.unpack_from(block, 8 if big else 4)
+    directory, parts = Directory(block), _Parts(file)
+    number, entry, pointer, at = directory.number, directory.entry, directory.offset, directory.first
     for _ in range(MAX_DIRECTORIES):
         if not 0 < at <= len(block) - number.size:
             return
@@ -177,7 +180,7 @@ def _count_directories(block: bytes, file: str = "a TIFF") -> None:
         first, at = at + number.size, at + number.size + n_entries * entry.size
         if at + pointer.size > len(block):
             return
-        for tag, number_type, count in entry.iter_unpack(block[first:at]):
+        for tag, number_type, count, _ in entry.iter_unpack(block[first:at]):
             fits = count * NUMBER_BYTES.get(number_type, 0) <= len(block)  # Pillow skips what does not
             if tag in UNPACKED_TAGS and number_type in NUMBER_BYTES and fits:
                 parts.add("numbers", MAX_NUMBERS, count)

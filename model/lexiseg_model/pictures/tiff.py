@@ -156,7 +156,7 @@ def pages_of(content: bytes) -> Iterator[TiffPage]:
         UnsupportedPictureError: there are more of them, or of a page's tags, than are taken.
         struct.error: the file is damaged.
     """
-    directory = _Directory(content)
+    directory = Directory(content)
     at = directory.first
     for number in range(MAX_PAGES):
         if not at:
@@ -169,7 +169,7 @@ def pages_of(content: bytes) -> Iterator[TiffPage]:
 
 def pages_beneath(content: bytes, pages: Iterable[TiffPage]) -> Iterator[TiffPage]:
     """The pages in directories beneath pages, and beneath and behind those; without what cannot be read."""
-    directory = _Directory(content)
+    directory = Directory(content)
     places = deque(at for page in pages for at in page.tags.get(DIRECTORIES_BENEATH, ()))
     for number in range(MAX_PAGES):
         if not places:
@@ -181,16 +181,16 @@ def pages_beneath(content: bytes, pages: Iterable[TiffPage]) -> Iterator[TiffPag
             yield page
 
 
-class _Directory:
-    """Reads directories of a file, in its byte order and width of offsets."""
+class Directory:
+    """Reads directories of a TIFF or an EXIF block, in its byte order and width of offsets."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
         self._order = "<" if content[:2] == b"II" else ">"
-        self._big = content[2:4] in (b"+\0", b"\0+")
-        self._offset = struct.Struct(f"{self._order}{'Q' if self._big else 'I'}")
-        self._number = struct.Struct(f"{self._order}{'Q' if self._big else 'H'}")
-        self._entry = struct.Struct(f"{self._order}HH{'Q8s' if self._big else 'I4s'}")
+        self._big = struct.unpack_from(f"{self._order}H", content, 2)[0] == 43
+        self.offset = struct.Struct(f"{self._order}{'Q' if self._big else 'I'}")
+        self.number = struct.Struct(f"{self._order}{'Q' if self._big else 'H'}")
+        self.entry = struct.Struct(f"{self._order}HH{'Q8s' if self._big else 'I4s'}")
 
     @property
     def first(self) -> int:
@@ -199,27 +199,27 @@ class _Directory:
 
     def read(self, at: int, number: int) -> tuple[TiffPage, int]:
         """The page at an offset, which gets a number, and the offset of the next one; 0 after the last."""
-        (n_tags,) = self._number.unpack_from(self._content, at)
+        (n_tags,) = self.number.unpack_from(self._content, at)
         if n_tags > MAX_TAGS:
             raise UnsupportedPictureError(f"a TIFF of {n_tags} tags came, at most {MAX_TAGS} are taken")
-        at += self._number.size
+        at += self.number.size
         tags, profile = {}, b""
         for _ in range(n_tags):
-            tag, kind, count, inline = self._entry.unpack_from(self._content, at)
-            at += self._entry.size
+            tag, kind, count, inline = self.entry.unpack_from(self._content, at)
+            at += self.entry.size
             if tag in READ_TAGS and kind in INTEGERS:
                 tags[tag] = self._values(f"{self._order}{min(count, MAX_VALUES)}{INTEGERS[kind]}", inline)
             elif tag == ICC_PROFILE and kind in BYTES and count > len(inline):
-                (place,) = self._offset.unpack(inline)
+                (place,) = self.offset.unpack(inline)
                 profile = self._content[place : place + count]
         return TiffPage(number, tags, profile), self._at(at)
 
     def _at(self, place: int) -> int:
-        offset: int = self._offset.unpack_from(self._content, place)[0]
+        offset: int = self.offset.unpack_from(self._content, place)[0]
         return offset
 
     def _values(self, layout: str, inline: bytes) -> tuple[int, ...]:
         """The values of a tag: in its entry where they fit, else where the entry points to."""
         if struct.calcsize(layout) <= len(inline):
             return struct.unpack_from(layout, inline)
-        return struct.unpack_from(layout, self._content, *self._offset.unpack(inline))
+        return struct.unpack_from(layout, self._content, *self.offset.unpack(inline))
