@@ -240,11 +240,7 @@ class Segmentation(AnswerFields, _Exporters):
         return pictures.paint(self.segments, self.label_map, np.asarray(pixels), opacity)
 
     def save_overlay(self, path: str | os.PathLike[str]) -> None:
-        """Write the server's overlay as a PNG file.
-
-        Raises:
-            NoMasks: requested without overlay=True.
-        """
+        """Write the server's overlay as a PNG file. Raises NoMasks: requested without overlay=True."""
         if self.overlay is None:
             raise NoMasks("the answer has no overlay: request it with overlay=True, or use `paint`")
         Path(path).write_bytes(self.overlay)

@@ -257,11 +257,7 @@ def read_id(value: Any) -> int:
 
 
 def segment_of(entry: Mapping[str, Any], size: tuple[int, int], label_map: LabelMapPng | None) -> Segment:
-    """A segment from its JSON.
-
-    Raises:
-        TypeError, ValueError, LookupError: a member is missing or invalid.
-    """
+    """A segment from its JSON. Raises TypeError, ValueError, LookupError: a member is missing or invalid."""
     x, y, width, height = map(index, entry["bbox"])
     plain = read_fields(entry, SegmentFields) | {"id": read_id(entry["id"]), "area": index(entry["area"])}
     return Segment(**plain, bbox=(x, y, width, height), shape=_shape_of(entry, size, label_map))

@@ -111,11 +111,7 @@ class Features:
 
 
 def picture_size(rgb: NDArray[np.uint8]) -> tuple[int, int]:
-    """Check an image and return its (height, width).
-
-    Raises:
-        ShapeError: rgb is not a non-empty uint8 [H, W, 3].
-    """
+    """Check an image and return its (height, width). Raises ShapeError: rgb is not a non-empty uint8 [H, W, 3]."""
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
         raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
     return rgb.shape[0], rgb.shape[1]

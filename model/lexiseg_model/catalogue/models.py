@@ -77,11 +77,7 @@ def folders(models_dir: Path | None = None) -> dict[str, Path]:
 
 
 def read_card(folder: Path) -> ModelCard:
-    """Read the card of a model directory.
-
-    Raises:
-        WeightsError: the directory has no card, or an invalid one.
-    """
+    """Read the card of a model directory. Raises WeightsError: the directory has no card, or an invalid one."""
     path = folder / CARD
     try:
         status = path.stat()
@@ -279,11 +275,7 @@ def _version_key(directory: str) -> list[tuple[int, int, str]]:
 
 
 def _segmenter_module(folder: Path, card: ModelCard) -> ModuleType:
-    """The segmenter module of the card's method.
-
-    Raises:
-        WeightsError: the method is unknown, or was removed.
-    """
+    """The segmenter module of the card's method. Raises WeightsError: the method is unknown, or was removed."""
     method = methods().get(card.method)
     if method is None:
         reason = REMOVED.get(card.method, f"the card's method {card.method!r} is unknown")

@@ -89,11 +89,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def settings_of(card: ModelCard, kind: type[Settings]) -> Settings:
-    """Validate the settings of a card by its method's class.
-
-    Raises:
-        WeightsError: they are invalid.
-    """
+    """Validate the settings of a card by its method's class. Raises WeightsError: they are invalid."""
     try:
         return kind.model_validate(card.settings)
     except ValidationError as error:

@@ -51,11 +51,7 @@ def picture_page(content: bytes) -> TiffPage:
 
 
 def check_kind(page: TiffPage) -> None:
-    """Refuse kinds of pages that no decoder here reads right.
-
-    Raises:
-        UnsupportedPictureError: names the kind.
-    """
+    """Refuse kinds of pages that no decoder here reads right. Raises UnsupportedPictureError: names the kind."""
     compression, photometric = page.first(tiff.COMPRESSION, 1), page.photometric
     name = tiff.PHOTOMETRICS.get(photometric, str(photometric))
     problem = ""
