@@ -21,7 +21,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -35,7 +35,6 @@ from lexiseg_model.resources.memory import held_bytes
 from lexiseg_model.types import ClassEntry, Learned, ModelCard, Prompt, Refinement, Region, Vocabulary
 from lexiseg_model.vocabulary.heads import LabelledPicture, Lesson
 
-T = TypeVar("T")
 TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]
 RowsOf = Callable[[list[str]], TextRows]  # returns the rows of texts, from a cache or the text tower
 
@@ -136,13 +135,6 @@ class TextBank:
     def nbytes(self) -> int:
         """Bytes of the vectors and of the derived values."""
         return held_bytes(self)
-
-    def once(self, name: str, make: Callable[[], T]) -> T:
-        """The derived value of a name, computed with `make` when absent; concurrent callers may both compute it."""
-        value: T | None = self.derived.get(name)
-        if value is None:
-            value = self.derived[name] = make()
-        return value
 
     def best_of_texts(self, scores: Tensor) -> Tensor:
         """Scores [K, ...] of each class's best vector, of scores [T, ...]."""

@@ -67,14 +67,14 @@ def unfamiliar_classes(
     segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf, bank: TextBank
 ) -> list[Unfamiliar]:
     """The named classes that the model was not trained on; computed once for the bank of the vocabulary."""
-    classes = vocabulary.classes
-
-    def make() -> list[Unfamiliar]:
+    unfamiliar: list[Unfamiliar] | None = bank.derived.get("unfamiliar classes")
+    if unfamiliar is None:
+        classes = vocabulary.classes
         named = [index for index, entry in enumerate(classes) if entry.named]
-        unfamiliar = segmenter.unfamiliar(tuple(classes[index] for index in named), rows_of) if named else []
-        return [word._replace(class_index=named[word.class_index]) for word in unfamiliar]
-
-    return bank.once("unfamiliar classes", make)
+        found = segmenter.unfamiliar(tuple(classes[index] for index in named), rows_of) if named else []
+        unfamiliar = [word._replace(class_index=named[word.class_index]) for word in found]
+        bank.derived["unfamiliar classes"] = unfamiliar
+    return unfamiliar
 
 
 def competing_words(

@@ -181,8 +181,7 @@ class TinySegmenter(Exportable, TorchPass):
     def _image_pass(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """The torch image pass of uint8 tiles [N, 3, s, t] on the device: float16."""
         images = normalised(tiles).to(self._dtype, memory_format=torch.channels_last)
-        features = self.network(images)
-        return features.pixels.half(), features.image.half(), features.cells.half()
+        return tuple(part.half() for part in self.network(images))
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         names = KEPT_MAPS if plan.teaching else ImageFeatures._fields
