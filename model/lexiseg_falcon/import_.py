@@ -17,7 +17,7 @@ from lexiseg_model.catalogue.checkpoints import read_tensor_file
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card
 from lexiseg_model.catalogue.transformers_model import TOKENIZER
 from lexiseg_model.catalogue.weights import naming_files, require_tensors
-from lexiseg_model.errors import ForeignWeightsError, MissingWeightsError, WeightsError
+from lexiseg_model.errors import WeightsError
 
 NAME = "Falcon Perception"
 CARD = "falcon_perception"
@@ -60,9 +60,9 @@ def network_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
 def _sizes(folder: Path, config: dict[str, Any]) -> Architecture:
     kind = config.get("model_type")
     if kind != CARD or "FalconOCRForCausalLM" in config.get("architectures", []):
-        raise ForeignWeightsError(f"{folder / 'config.json'} is of a model {kind!r}; expected {CARD!r}")
+        raise WeightsError(f"{folder / 'config.json'} is of a model {kind!r}; expected {CARD!r}")
     if not config.get("do_segmentation", True):
-        raise ForeignWeightsError(f"{folder}: this size of {NAME} has boxes and no masks; expected that of 0.6 B")
+        raise WeightsError(f"{folder}: this size of {NAME} has boxes and no masks; expected that of 0.6 B")
     try:
         return Architecture.model_validate(
             {name: value for name, value in config.items() if name in Architecture.model_fields}
@@ -77,7 +77,7 @@ def _tokens(folder: Path) -> tuple[bytes, ControlTokens]:
     config, named = _json(folder, "tokenizer_config.json"), _json(folder, "special_tokens_map.json", needed=False)
     path = folder / TOKENIZER
     if not path.is_file():
-        raise MissingWeightsError(f"{folder} has no {TOKENIZER}; expected the tokenizer of {NAME}")
+        raise WeightsError(f"{folder} has no {TOKENIZER}; expected the tokenizer of {NAME}")
     text = path.read_bytes()
     try:
         tokenizer = Tokenizer.from_str(text.decode())
@@ -110,7 +110,7 @@ def _json(folder: Path, name: str, needed: bool = True) -> dict[str, Any]:
     if not path.is_file():
         if not needed:
             return {}
-        raise MissingWeightsError(f"{folder} has no {name}; expected a folder of {NAME} in the hub's layout")
+        raise WeightsError(f"{folder} has no {name}; expected a folder of {NAME} in the hub's layout")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

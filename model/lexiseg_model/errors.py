@@ -11,15 +11,8 @@ ModelError
  +- TaskError          the model cannot do the task
  |   +- ExamplesError  the model cannot use these classes by example
  +- WeightsError       weights missing, damaged or of another model
- |   +- MissingWeightsError        no file, and it cannot be downloaded
- |   +- DamagedWeightsError        the digest is not the published one
- |   +- GatedWeightsError          the hub requires an accepted licence and a token
- |   +- InterruptedDownloadError   the connection broke too often
- |   +- ForeignWeightsError        of another size or architecture
- |   +- ShortMemoryError           more than the device has free
  +- DatasetError       a data set missing or not in the expected layout
  |   +- SampleError    one unusable sample; the others can be used
- |   +- MissingFilesError   downloaded files are missing
  +- PictureError       a file that is no picture that can be shown
  |   +- UnsupportedPictureError   of a format or kind that is not taken
  |   +- DamagedPictureError       damaged or cut short
@@ -30,9 +23,6 @@ ModelError
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from pathlib import Path
 
 
 class ModelError(Exception):
@@ -83,30 +73,6 @@ class WeightsError(ModelError):
     """Weights are missing, damaged, or belong to another model."""
 
 
-class MissingWeightsError(WeightsError):
-    """A file is missing, and the hub cannot be reached or does not have it."""
-
-
-class DamagedWeightsError(WeightsError):
-    """A file's digest is not the published one."""
-
-
-class GatedWeightsError(WeightsError):
-    """The hub requires an accepted licence and a token for the repository."""
-
-
-class InterruptedDownloadError(WeightsError):
-    """The connection broke more often than the hub's client retries."""
-
-
-class ForeignWeightsError(WeightsError):
-    """Weights of another size or architecture than the model's."""
-
-
-class ShortMemoryError(WeightsError):
-    """The weights need more memory than the device has free."""
-
-
 class DatasetError(ModelError):
     """A data set is missing or not in the expected layout."""
 
@@ -121,15 +87,6 @@ class SampleError(DatasetError):
     def __reduce__(self) -> tuple[type[SampleError], tuple[str, str]]:
         # Sent through a pipe from a worker process; by default exceptions are rebuilt from their message alone.
         return type(self), (self.sample, self.reason)
-
-
-class MissingFilesError(DatasetError):
-    """Downloaded files of a data set are missing: `missing` describes each."""
-
-    def __init__(self, name: str, folder: Path, missing: Sequence[str], present: Sequence[str]) -> None:
-        found = f"; found {' and '.join(present)}" if present else ""
-        super().__init__(f"{name}: {folder} lacks {' and '.join(missing)}, packed or unpacked{found}")
-        self.missing = tuple(missing)
 
 
 class PictureError(ModelError):

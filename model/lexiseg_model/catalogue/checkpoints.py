@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lexiseg_model.catalogue.weights import listed
-from lexiseg_model.errors import MissingWeightsError, WeightsError
+from lexiseg_model.errors import WeightsError
 
 ADDED_PREFIXES = re.compile(r"^(?:module\.|_orig_mod\.|network\.)+")  # by DataParallel, by torch.compile, by trainers
 CRITERION = "criterion."  # prefix of losses that training may save
@@ -59,7 +59,7 @@ def require_file(path: Path) -> None:
     if path.is_dir():
         raise WeightsError(f"{path} is a folder; expected a file of weights")
     if not path.is_file():
-        raise MissingWeightsError(f"no weights at {path}")
+        raise WeightsError(f"no weights at {path}")
 
 
 def is_torchscript(path: Path) -> bool:

@@ -13,13 +13,7 @@ from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, Rep
 
 from lexiseg_model.catalogue.available import AvailableModel, available
 from lexiseg_model.catalogue.weights import file_digest
-from lexiseg_model.errors import (
-    DamagedWeightsError,
-    GatedWeightsError,
-    InterruptedDownloadError,
-    MissingWeightsError,
-    WeightsError,
-)
+from lexiseg_model.errors import WeightsError
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +43,7 @@ def fetch(repository: str, files: Sequence[str], wanted: str, model: str | None 
         model: name of the model of the list that needs it; its size and licence are logged before a download.
 
     Raises:
-        MissingWeightsError: not in the cache, and the hub cannot be reached or has none of them.
-        GatedWeightsError, InterruptedDownloadError, DamagedWeightsError: as for `fetch_folder`.
+        WeightsError: not in the cache, and the hub cannot be reached or has none of them; and as for `fetch_folder`.
     """
     if (cached := _cached(repository, files)) is not None:
         return cached
@@ -69,9 +62,9 @@ def fetch(repository: str, files: Sequence[str], wanted: str, model: str | None 
     return path
 
 
-def missing(wanted: str, reason: str) -> MissingWeightsError:
+def missing(wanted: str, reason: str) -> WeightsError:
     """The error for weights that are not cached and cannot be downloaded."""
-    return MissingWeightsError(
+    return WeightsError(
         f"no {wanted}: not in the cache, and it cannot be downloaded ({reason}); start once where the hub can be "
         "reached, or bring the file: `lexiseg models import --method dense-clip --clip FILE NAME`, and in a training "
         "recipe clip=FILE or tower=FILE"
@@ -88,10 +81,8 @@ def fetch_folder(model: AvailableModel, files: Sequence[tuple[str, ...]]) -> Pat
         files: groups of names; the first of each that exists is taken, and all shards of an index.
 
     Raises:
-        MissingWeightsError: a file is not in the cache, and the hub cannot be reached or does not have it.
-        GatedWeightsError: the licence must be accepted on the hub first.
-        InterruptedDownloadError: the connection broke more often than the client retries.
-        DamagedWeightsError: a file has the wrong digest.
+        WeightsError: a file is not in the cache, and the hub cannot be reached, does not have it, or wants its licence
+            accepted first; the connection broke more often than the client retries; a file has the wrong digest.
     """
     cached = [_cached(str(model.hub), group) for group in files]
     if None in cached:
@@ -133,14 +124,14 @@ def _download_any(repository: str, names: Sequence[str], wanted: str) -> Path | 
         try:
             path = Path(hf_hub_download(repository, name))
         except GatedRepoError:
-            raise GatedWeightsError(
+            raise WeightsError(
                 f"{wanted}: {constants.ENDPOINT}/{repository} is gated; accept its licence there and set HF_TOKEN to a "
                 "token of that account"
             ) from None
         except (RemoteEntryNotFoundError, RepositoryNotFoundError):
             continue
         except Exception as error:  # whatever the hub's client and its transport raise
-            raise InterruptedDownloadError(
+            raise WeightsError(
                 f"{wanted}: the download of {name} from {repository} ended early ({type(error).__name__}); "
                 "start again to resume it"
             ) from error
@@ -150,23 +141,19 @@ def _download_any(repository: str, names: Sequence[str], wanted: str) -> Path | 
 
 
 def _require_digest(wanted: str, repository: str, path: Path) -> None:
-    """Compare a file with its SHA-256, which is the name of its blob in the cache.
-
-    Raises:
-        DamagedWeightsError: they differ; the file is removed.
-    """
+    """Raise WeightsError, and remove a file, where its SHA-256 is not the name of its blob in the cache."""
     blob = path.resolve()
     if SHA256.fullmatch(blob.name) and (digest := file_digest(blob)) != blob.name:
         blob.unlink()
         path.unlink()
-        raise DamagedWeightsError(
+        raise WeightsError(
             f"{wanted}: {path.name} of {repository} has sha256 {digest}; expected {blob.name}; it was removed: "
             "start again to download it"
         )
 
 
 def _missing_files(model: AvailableModel, files: Sequence[str], reason: str) -> WeightsError:
-    return MissingWeightsError(
+    return WeightsError(
         f"{model.name}: no {', '.join(files)} of {model.hub} ({reason}); start once where the hub can be reached "
         f"({model.download}), or copy the files of {model.hub} here and import them: `lexiseg models import "
         f"--method {model.method.replace('_', '-')} --help` says how"

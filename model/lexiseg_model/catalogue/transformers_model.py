@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lexiseg_model.catalogue.weights import SkipInit
-from lexiseg_model.errors import ForeignWeightsError, MissingWeightsError, WeightsError
+from lexiseg_model.errors import WeightsError
 
 TOKENIZER = "tokenizer.json"  # name of the tokenizer's bytes among the weights
 TOKENIZERS = (TOKENIZER, "tokenizer.model")  # files that hold a tokenizer's vocabulary
@@ -42,9 +42,9 @@ def require_tokenizer(folder: Path, what: str) -> None:
     """Raise WeightsError where a folder has no tokenizer, of which transformers makes an empty one, or none to read."""
     names = [name for name in TOKENIZERS if (folder / name).is_file()]
     if not names:
-        raise MissingWeightsError(f"{folder} has none of {', '.join(TOKENIZERS)}; expected the tokenizer of {what}")
+        raise WeightsError(f"{folder} has none of {', '.join(TOKENIZERS)}; expected the tokenizer of {what}")
     if TOKENIZER not in names and find_spec("sentencepiece") is None:
-        raise MissingWeightsError(
+        raise WeightsError(
             f"{folder} has {names[0]} and no {TOKENIZER}; to read it, install sentencepiece: pip install sentencepiece"
         )
 
@@ -61,7 +61,7 @@ def read_pretrained(folder: Path, kind: Any, what: str) -> Any:
         WeightsError: the folder holds no such checkpoint, or weights of the model are missing or of another size.
     """
     if not (folder / "config.json").is_file():
-        raise MissingWeightsError(f"{folder} has no config.json; expected a folder of {what} in the hub's layout")
+        raise WeightsError(f"{folder} has no config.json; expected a folder of {what} in the hub's layout")
     return load_pretrained(kind, folder, what)
 
 
@@ -81,7 +81,7 @@ def load_pretrained(kind: Any, folder: Path, what: str) -> Any:
     model, info = loaded
     if mismatched := info["mismatched_keys"]:
         name, size, expected = min(mismatched)
-        raise ForeignWeightsError(
+        raise WeightsError(
             f"{folder}: {len(mismatched)} weights are of another size, such as {name}: {list(size)}, and config.json "
             f"says {list(expected)}; use the files of one repository"
         )
@@ -136,7 +136,7 @@ def build_network(kind: Any, config: Any, state: dict[str, Tensor], what: str) -
     """Build a network in evaluation mode from a flat state, float32.
 
     Raises:
-        ForeignWeightsError: the weights belong to another network.
+        WeightsError: the weights belong to another network.
     """
     with SkipInit():
         model = kind(config).float()
@@ -144,9 +144,9 @@ def build_network(kind: Any, config: Any, state: dict[str, Tensor], what: str) -
     try:
         missing, unexpected = model.load_state_dict(weights, strict=False)
     except RuntimeError as error:  # shapes differ
-        raise ForeignWeightsError(f"weights of another {what}: {str(error).splitlines()[-1].strip()}") from None
+        raise WeightsError(f"weights of another {what}: {str(error).splitlines()[-1].strip()}") from None
     if missing or unexpected:
-        raise ForeignWeightsError(f"weights of another {what}: {len(missing)} missing, {len(unexpected)} unexpected")
+        raise WeightsError(f"weights of another {what}: {len(missing)} missing, {len(unexpected)} unexpected")
     return model.eval().requires_grad_(False)
 
 

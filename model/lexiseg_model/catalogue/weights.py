@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
-from lexiseg_model.errors import DamagedWeightsError, MissingWeightsError, WeightsError
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.types import ModelCard
 
 WEIGHTS = "weights.safetensors"  # file name of imported weights
@@ -38,10 +38,10 @@ def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
         WeightsError: there is no such file, or its digest differs.
     """
     if not path.exists():
-        raise MissingWeightsError(f"no weights at {path}; {AGAIN}")
+        raise WeightsError(f"no weights at {path}; {AGAIN}")
     digest = file_digest(path)
     if sha256 is not None and digest != sha256:
-        raise DamagedWeightsError(f"{path} has sha256 {digest}; its card says {sha256}; {AGAIN}")
+        raise WeightsError(f"{path} has sha256 {digest}; its card says {sha256}; {AGAIN}")
     try:
         return {name: value.float() for name, value in load_file(path).items()}
     except SafetensorError as error:

@@ -26,7 +26,7 @@ from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.images import Normalisation, Padding, normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter, Languages
 from lexiseg_model.clip.text_side import ClassRule, RawRows, template_set
-from lexiseg_model.errors import ForeignWeightsError
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, Layout
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
@@ -239,9 +239,9 @@ class PatchTextSegmenter(ClipSegmenter):
 
 
 def require_embedding(card: ModelCard, texts: RawRows) -> None:
-    """Raise ForeignWeightsError if the card states another embedding width than that of the text tower."""
+    """Raise WeightsError if the card states another embedding width than that of the text tower."""
     if texts.width != card.embedding:
-        raise ForeignWeightsError(
+        raise WeightsError(
             f"{card.name}: the card says embedding {card.embedding}, its weights have {texts.width}; bring those of "
             f"{card.name}, or correct the card"
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError, ShortMemoryError
+from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.types import Precision
 
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -102,10 +102,10 @@ def cores(quota: Path = CPU_QUOTA) -> int:
 
 
 def require_memory(name: str, needed: int, device: torch.device) -> None:
-    """Raise ShortMemoryError where a device has less memory free than the weights of a model need, in bytes."""
+    """Raise WeightsError where a device has less memory free than the weights of a model need, in bytes."""
     free = free_bytes(device)
     if free is not None and needed > free:
-        raise ShortMemoryError(
+        raise WeightsError(
             f"{name} needs {needed / 1e6:,.0f} MB for its weights, {device} has {free / 1e6:,.0f} MB free; stop other "
             "programs there, or choose a smaller model: `lexiseg models available`"
         )

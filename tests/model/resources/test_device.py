@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.errors import OptionError, ShortMemoryError
+from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.resources.device import (
     choose_device,
@@ -81,7 +81,7 @@ def test_convolutions_of_a_gpu_are_in_full_float32_where_tf32_is_forbidden(monke
 def test_weights_beyond_the_free_memory_are_refused_with_what_to_do() -> None:
     require_memory("small", 1, torch.device("cpu"))
 
-    with pytest.raises(ShortMemoryError, match=r"huge needs 1,000,000,000 MB .* choose a smaller model"):
+    with pytest.raises(WeightsError, match=r"huge needs 1,000,000,000 MB .* choose a smaller model"):
         require_memory("huge", 10**15, torch.device("cpu"))
 
 

@@ -24,7 +24,7 @@ from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.clip.dino import DinoTower
 from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.patch_text import ImageTower
-from lexiseg_model.errors import ForeignWeightsError, WeightsError
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Layout
 from lexiseg_model.methods.dense_clip.corrclip import apart, nearest, padded_regions, region_vectors
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
@@ -50,10 +50,10 @@ class Bank(NamedTuple):
     values: Tensor
 
     def require_fit(self, width: int, embedding: int) -> None:
-        """Raise ForeignWeightsError if the bank was made by other towers than those of these widths."""
+        """Raise WeightsError if the bank was made by other towers than those of these widths."""
         got = (self.keys.shape[1], self.values.shape[1])
         if got != (width, embedding):
-            raise ForeignWeightsError(
+            raise WeightsError(
                 f"the bank has keys of {got[0]} and values of {got[1]} numbers; expected {width} and {embedding}, as "
                 "the model has: build it with this model"
             )

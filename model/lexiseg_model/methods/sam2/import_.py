@@ -15,7 +15,7 @@ from lexiseg_model.catalogue.transformers_model import (
     read_pretrained,
     require_transformers,
 )
-from lexiseg_model.errors import ForeignWeightsError, WeightsError
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.sam2.prompted import SquareSettings
 from lexiseg_model.types import InputSize
 
@@ -57,7 +57,7 @@ def read(options: Options) -> Imported:
 
     folder = options.checkpoint
     if folder.suffix == ".pt" or (not (folder / "config.json").is_file() and any(folder.glob("sam2*.pt"))):
-        raise ForeignWeightsError(
+        raise WeightsError(
             f"{folder} is in the layout of Meta's own code; use that of the hub: `hf download "
             "facebook/sam2.1-hiera-tiny --exclude '*.pt' --local-dir FOLDER`, and import FOLDER"
         )

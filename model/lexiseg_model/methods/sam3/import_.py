@@ -16,7 +16,7 @@ from lexiseg_model.catalogue.transformers_model import (
     read_pretrained,
     require_transformers,
 )
-from lexiseg_model.errors import ForeignWeightsError, WeightsError
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.sam3.network import NAME, TRACKER, Sam3Settings, classes_of
 from lexiseg_model.types import BackgroundRule, InputSize, ModelCard, PanopticRule
 
@@ -79,15 +79,15 @@ def _refuse_original_layout(path: Path) -> None:
     """Refuse a file of Meta's own code (sam3.pt, or SAM 3.1), and say what to download instead.
 
     Raises:
-        ForeignWeightsError: the path is or holds such a file.
+        WeightsError: the path is or holds such a file.
     """
     files = [path] if path.is_file() else sorted(path.glob("sam3*.pt"))
     if not files or (path / "config.json").is_file():
         return
     name = files[0].name
     if "3.1" in name:
-        raise ForeignWeightsError(f"{name}: SAM 3.1 has no transformers layout and is not served; use {HUB}: {FETCH}")
-    raise ForeignWeightsError(f"{name} is in the layout of Meta's own code; use that of the hub: {FETCH}")
+        raise WeightsError(f"{name}: SAM 3.1 has no transformers layout and is not served; use {HUB}: {FETCH}")
+    raise WeightsError(f"{name} is in the layout of Meta's own code; use that of the hub: {FETCH}")
 
 
 def _card(settings: Sam3Settings, folder: Path, width: int) -> ModelCard:

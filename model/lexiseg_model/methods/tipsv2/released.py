@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lexiseg_model.errors import ForeignWeightsError, MissingWeightsError, WeightsError
+from lexiseg_model.errors import WeightsError
 
 IMAGES, TEXTS = "_vision.npz", "_text.npz"  # ends of the names
 HEADS = {384: 6, 768: 12, 1024: 16}  # by width: S, B, L
@@ -53,7 +53,7 @@ def released_files(folder: Path) -> list[Path]:
         return []
     for end, files in of_kinds.items():
         if not files:
-            raise MissingWeightsError(f"{folder} has no *{end}; expected the archives of images and of texts of TIPS")
+            raise WeightsError(f"{folder} has no *{end}; expected the archives of images and of texts of TIPS")
         if len(files) > 1:
             raise WeightsError(f"{folder} has {len(files)} files *{end}; expected one, and the one of its texts")
     return [files[0] for files in of_kinds.values()]
@@ -76,9 +76,9 @@ def read_released(files: Sequence[Path]) -> Released:
             "patch": arrays["patch_embed.proj.weight"].shape[-1],
         }
     except (KeyError, IndexError) as error:
-        raise ForeignWeightsError(f"{files[0]}, {files[1]}: no array {error}; expected TIPS S, B or L") from None
+        raise WeightsError(f"{files[0]}, {files[1]}: no array {error}; expected TIPS S, B or L") from None
     if width not in HEADS:
-        raise ForeignWeightsError(f"{files[0]}: a width of {width}; expected {', '.join(map(str, HEADS))}: S, B or L")
+        raise WeightsError(f"{files[0]}: a width of {width}; expected {', '.join(map(str, HEADS))}: S, B or L")
     layers = {"hidden_size": width, "num_attention_heads": HEADS[width]}
     vision = {
         "num_hidden_layers": _count(arrays, r"blocks\.(\d+)\."),

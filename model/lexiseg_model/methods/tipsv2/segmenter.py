@@ -37,7 +37,7 @@ def build_tips(settings: TipsSettings, state: dict[str, Tensor]) -> Any:
     """Build transformers' `Tipsv2Model` with the weights of a flat state.
 
     Raises:
-        ForeignWeightsError: the weights belong to another network.
+        WeightsError: the weights belong to another network.
     """
     from transformers import Tipsv2Config, Tipsv2Model  # optional, and slow to import
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from lexiseg_labels.exports import write_whole
-from lexiseg_model.errors import DatasetError, MissingFilesError
+from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.annotated import IGNORED, Labels
 from lexiseg_train.data.files.resuming import claim
 from lexiseg_train.data.indexed import IGNORE, to_jpeg, write_classes, write_sample
@@ -56,8 +56,8 @@ def prepare(
         words: for the classes; None: all classes under their own names.
 
     Raises:
-        MissingFilesError: neither the archives nor their contents exist.
-        DatasetError: an archive is damaged, there is no split of ours, or the folder holds other photographs.
+        DatasetError: neither the archives nor their contents exist, an archive is damaged, there is no split of ours,
+            or the folder holds other photographs.
     """
     if own and official.own is None:
         with_own = ", ".join(name for name, each in official_sets().items() if each.own)
@@ -112,7 +112,7 @@ def _splits(official: Official, source: Path, root: Path, prepared: Prepared) ->
     """Readable splits; adds the others with the reason to `prepared.missing`.
 
     Raises:
-        MissingFilesError, DatasetError: no split is readable.
+        DatasetError: no split is readable.
     """
     splits: dict[str, Sequence[Scene[Labels]]] = {}
     for split in official.splits:
@@ -129,7 +129,9 @@ def _splits(official: Official, source: Path, root: Path, prepared: Prepared) ->
         return splits
     if absent:
         present = [archive.names[0] for archive in needed if archive not in absent]
-        raise MissingFilesError(official.folder, source, [str(archive) for archive in absent], present)
+        found = f"; found {' and '.join(present)}" if present else ""
+        lacking = " and ".join(map(str, absent))
+        raise DatasetError(f"{official.folder}: {source} lacks {lacking}, packed or unpacked{found}")
     reasons = "; ".join(prepared.missing.values())
     raise DatasetError(f"{official.folder}: the contents of {source} are not as published: {reasons}")
 

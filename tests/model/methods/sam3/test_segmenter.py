@@ -14,7 +14,7 @@ from lexiseg_model.catalogue import importing, transformers_model
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.catalogue.weights import WEIGHTS
-from lexiseg_model.errors import ForeignWeightsError, TaskError, WeightsError
+from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.methods.sam3.import_ import Options
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
 from lexiseg_model.segmenter import prompts_of
@@ -195,7 +195,7 @@ def test_a_file_of_metas_own_code_names_what_to_fetch(tmp_path: Path, file: str,
     (tmp_path / file).touch()
     given = tmp_path if as_folder else tmp_path / file
 
-    with pytest.raises(ForeignWeightsError, match=rf"{file}.*{says}.*hf download facebook/sam3 .* import FOLDER"):
+    with pytest.raises(WeightsError, match=rf"{file}.*{says}.*hf download facebook/sam3 .* import FOLDER"):
         importing.import_model(methods()["sam3"], "mine", Options(checkpoint=given), tmp_path / "models")
 
 

@@ -10,7 +10,7 @@ from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.method import methods
-from lexiseg_model.errors import MissingWeightsError, WeightsError
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.tipsv2.import_ import Options
 from lexiseg_model.segmenter import words_of
@@ -115,5 +115,5 @@ def test_a_missing_archive_is_missing_weights(tmp_path: Path) -> None:
     released.save(tmp_path)
     (tmp_path / VISION).unlink()
 
-    with pytest.raises(MissingWeightsError):
+    with pytest.raises(WeightsError):
         imported(tmp_path)

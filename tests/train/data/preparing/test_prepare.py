@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_model.errors import DatasetError, MissingFilesError
+from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_train.data.annotated import IGNORED, read_benchmark
 from lexiseg_train.data.indexed import read_dataset
@@ -297,7 +297,5 @@ def test_a_missing_archive_is_reported_with_its_contents(
     pack_zip(tmp_path / "tree", photographs_2010 / "leftImg8bit_trainvaltest.zip")
     pack_zip(tmp_path / "tree", photographs_2010 / "val2017.zip")
 
-    with pytest.raises(MissingFilesError, match=rf"lacks .*{lacking}.*; found") as error:
+    with pytest.raises(DatasetError, match=rf"lacks .*{lacking}.*; found"):
         run(name, photographs_2010, tmp_path / "sets")
-
-    assert any(each.startswith(lacking[:6]) for each in error.value.missing)
