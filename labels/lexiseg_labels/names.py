@@ -70,12 +70,10 @@ class Names:
     def first_free(self, name: str) -> str:
         """A safe name, with a number if it is taken."""
         folder, slash, last = name.rpartition("/")
-        free = next(folder + slash + each for each in numbered(last) if not self._has(folder + slash + each))
+        whole = (folder + slash + each for each in numbered(last))
+        free = next(each for each in whole if _key(each) not in self._taken)
         self._taken.add(_key(free))
         return free
-
-    def _has(self, name: str) -> bool:
-        return _key(name) in self._taken
 
 
 def _key(name: str) -> int:

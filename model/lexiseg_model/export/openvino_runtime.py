@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from types import ModuleType
-from typing import Any, NamedTuple
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,12 +25,6 @@ def require() -> ModuleType:
         return import_module("openvino")
     except ImportError:
         raise ExportError("runtime openvino needs OpenVINO, which is not installed: `pip install openvino`") from None
-
-
-class Output(NamedTuple):
-    """An output of a graph, as ONNX Runtime names them."""
-
-    name: str
 
 
 class Session:
@@ -58,8 +52,8 @@ class Session:
     def get_providers(self) -> list[str]:
         return ["OpenVINO"]
 
-    def get_outputs(self) -> list[Output]:
-        return [Output(output.any_name) for output in self._compiled.outputs]
+    def get_outputs(self) -> list[Any]:
+        return [SimpleNamespace(name=output.any_name) for output in self._compiled.outputs]
 
     def run(self, names: Sequence[str] | None, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """The outputs of these names; None: all of the graph, in order."""

@@ -66,11 +66,11 @@ class OnnxRunner:
         session = self._sessions.get((tiles.shape[2], tiles.shape[3])) or self._sessions.get(None)
         if session is None:
             return None
-        if self._device.type != "cpu":
-            return run_session(session, tiles, self._device, n_outputs)
+        names = None if n_outputs is None else [output.name for output in session.get_outputs()[:n_outputs]]
         # One by one: a batch is no faster on a CPU, and its kernels round differently from those of a single tile.
-        each = (tiles[index : index + 1] for index in range(len(tiles)))
-        passes = [run_session(session, tile, self._device, n_outputs) for tile in each]
+        batches = np.split(tiles, len(tiles)) if self._device.type == "cpu" else [tiles]
+        outputs = (run(session, {TILES: batch}, names) for batch in batches)
+        passes = [tuple(torch.from_numpy(array).to(self._device) for array in arrays) for arrays in outputs]
         return passes[0] if len(passes) == 1 else tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
 
 
@@ -100,7 +100,7 @@ class PartSession:
     def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         if not self.is_open:
             self.open()
-        outputs: list[NDArray[Any]] = _run(self._session, inputs)
+        outputs: list[NDArray[Any]] = run(self._session, inputs)
         return outputs
 
 
@@ -142,19 +142,8 @@ def _open_in_openvino(folder: Path, graph: Graph, device: torch.device) -> openv
         raise ExportError(f"OpenVINO cannot load {folder / graph.file}: {error}") from error
 
 
-def run_session(
-    session: Any, tiles: NDArray[np.uint8], device: torch.device, n_outputs: int | None = None
-) -> tuple[Tensor, ...]:
-    """Run the image pass on uint8 tiles [N, 3, s, t]; return its outputs, or the first ones, on `device`.
-
-    Raises:
-        MemoryError: the tiles do not fit into the device's memory.
-    """
-    names = None if n_outputs is None else [output.name for output in session.get_outputs()[:n_outputs]]
-    return tuple(torch.from_numpy(array).to(device) for array in _run(session, {TILES: tiles}, names))
-
-
-def _run(session: Any, inputs: Mapping[str, NDArray[Any]], names: Sequence[str] | None = None) -> Any:
+def run(session: Any, inputs: Mapping[str, NDArray[Any]], names: Sequence[str] | None = None) -> Any:
+    """The outputs of these names, or all. Raises MemoryError: the inputs do not fit into the device's memory."""
     try:
         return session.run(names, dict(inputs))
     except Exception as error:  # ONNX Runtime's errors have no common base class

@@ -41,7 +41,7 @@ def export(segmenter: Exportable, folder: Path) -> Manifest:
     """
     onnx_runtime.require()
     network = segmenter.image_network().eval()
-    weights = weight_bytes(network)
+    weights = sum(tensor.nbytes for tensor in network.state_dict().values())
     if weights > MAX_WEIGHT_BYTES:
         raise ExportError(f"the image pass has {weights / 2**30:.1f} GiB of weights; an ONNX file holds 2 GiB")
     sizes: tuple[Bucket | None, ...] = (None,) if segmenter.any_size else segmenter.buckets
@@ -66,11 +66,6 @@ def export(segmenter: Exportable, folder: Path) -> Manifest:
         _compare(network, draft, manifest)
         _save(manifest, draft)
     return manifest
-
-
-def weight_bytes(network: nn.Module) -> int:
-    """Bytes of a network's weights in their current number types."""
-    return sum(tensor.nbytes for tensor in network.state_dict().values())
 
 
 def add_int8(

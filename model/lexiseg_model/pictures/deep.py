@@ -13,7 +13,7 @@ from PIL import Image
 
 from lexiseg_model.errors import UnsupportedPictureError
 from lexiseg_model.pictures import tiff
-from lexiseg_model.pictures.depth import MIN_USED, Samples, to_eight_bits
+from lexiseg_model.pictures.depth import MIN_USED, to_eight_bits
 from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.pictures.note import Note
 from lexiseg_model.pictures.tiff import TiffPage
@@ -41,11 +41,11 @@ def grey(picture: Image.Image, page: TiffPage | None) -> Noted:
         values, top = values if picture.mode == "I" else values.view(np.int8), None
     elif page is not None:
         values, top = values.view(np.uint32) if picture.mode == "I" else values, 2.0**page.bits - 1
-    shallow = to_eight_bits(Samples(values, top, page is not None and page.photometric == tiff.WHITE_IS_ZERO))
+    shallow, notes = to_eight_bits(values, top, page is not None and page.photometric == tiff.WHITE_IS_ZERO)
     transparent = picture.info.get("transparency")  # of PNG, one value
     if isinstance(transparent, int) and not (hidden := values == transparent).all():
-        shallow.values[hidden] = 255
-    return Image.fromarray(shallow.values), shallow.notes
+        shallow[hidden] = 255
+    return Image.fromarray(shallow), notes
 
 
 def _is_signed(page: TiffPage | None) -> bool:
@@ -66,8 +66,8 @@ def brightened(picture: Image.Image, content: bytes, header: PictureHeader) -> N
     if header.page is None or can_opencv(header.page):
         return colours(content, header)
     pixels = np.asarray(picture.convert("RGBA"))
-    shallow = to_eight_bits(Samples(pixels[..., :3], 255.0))
-    return _image(shallow.values, pixels[..., 3]), shallow.notes
+    shallow, notes = to_eight_bits(pixels[..., :3], 255.0)
+    return _image(shallow, pixels[..., 3]), notes
 
 
 def colours(content: bytes, header: PictureHeader) -> Noted:
@@ -83,13 +83,13 @@ def colours(content: bytes, header: PictureHeader) -> Noted:
     top = {"i": None, "f": 1.0}.get(values.dtype.kind, 2.0 ** (8 * values.dtype.itemsize) - 1)
     white_is_zero = page is not None and page.photometric == tiff.WHITE_IS_ZERO
     if values.ndim == 2:
-        shallow = to_eight_bits(Samples(values, top, white_is_zero))
-        return Image.fromarray(shallow.values), shallow.notes
-    shallow = to_eight_bits(Samples(values[..., 2::-1], top))
+        shallow, notes = to_eight_bits(values, top, white_is_zero)
+        return Image.fromarray(shallow), notes
+    shallow, notes = to_eight_bits(values[..., 2::-1], top)
     alpha = None
     if values.shape[2] == 4 and (page is None or page.has_alpha):
-        alpha = to_eight_bits(Samples(values[..., 3], top)).values
-    return _image(shallow.values, alpha), shallow.notes
+        alpha, _ = to_eight_bits(values[..., 3], top)
+    return _image(shallow, alpha), notes
 
 
 def _decoded(content: bytes, page: int) -> NDArray[Any]:

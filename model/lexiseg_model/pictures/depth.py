@@ -8,7 +8,7 @@ nominal range: such pictures are stretched by their own range, with a note.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,30 +20,14 @@ MIN_USED = 0.25  # of the nominal range, below which a picture holds fewer bits 
 WHITE = 255
 
 
-class Samples(NamedTuple):
-    """Stored samples [H, W] or [H, W, C] of any number type.
+def to_eight_bits(
+    values: NDArray[Any], top: float | None, white_is_zero: bool = False
+) -> tuple[NDArray[np.uint8], tuple[Note, ...]]:
+    """Scale samples [H, W] or [H, W, C] to 0..255, with a note if they were stretched by the picture's own range.
 
-    `top` is the largest nominal value, None if there is no nominal range; `white_is_zero`: large is dark.
+    `top` is the largest nominal value, None if there is no nominal range; `white_is_zero`: large is dark. What is no
+    number becomes the lowest value. In bands, which bounds the memory of intermediates.
     """
-
-    values: NDArray[Any]
-    top: float | None
-    white_is_zero: bool = False
-
-
-class Shallow(NamedTuple):
-    """8 bits a sample, with a note if they were stretched by the picture's own range."""
-
-    values: NDArray[np.uint8]
-    notes: tuple[Note, ...] = ()
-
-
-def to_eight_bits(samples: Samples) -> Shallow:
-    """Scale samples to 0..255. What is no number becomes the lowest value.
-
-    In bands, which bounds the memory of intermediates.
-    """
-    values, top, white_is_zero = samples
     low, high = _range(values)
     stretched = low < high and (top is None or low < 0 or not MIN_USED * top <= high <= top)
     if not stretched:
@@ -58,7 +42,7 @@ def to_eight_bits(samples: Samples) -> Shallow:
         scaled[rows] = ((band - low) * ((WHITE + 1) / (high - low))).clip(0, WHITE)
     if white_is_zero:
         np.subtract(WHITE, scaled, out=scaled)
-    return Shallow(scaled, (_note(values.dtype, low, high),) if stretched else ())
+    return scaled, (_note(values.dtype, low, high),) if stretched else ()
 
 
 def _range(values: NDArray[Any]) -> tuple[float, float]:

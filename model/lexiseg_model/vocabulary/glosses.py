@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 from lexiseg_model.types import Vocabulary
 
@@ -18,13 +17,6 @@ MAX_SENSES = 4  # of a word: the most frequent ones
 PLURALS = (
     ("s", ""), ("ses", "s"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"), ("men", "man"), ("ies", "y"),
 )  # fmt: skip
-
-
-class Glosses(NamedTuple):
-    """`glosses`, and for each word the positions of its own there, the most frequent sense first."""
-
-    glosses: list[str]
-    words: Mapping[str, list[int]]
 
 
 def glosses_of(word: str) -> tuple[str, ...]:
@@ -47,6 +39,7 @@ def with_senses(vocabulary: Vocabulary, indices: Collection[int]) -> Vocabulary:
 
 
 @cache
-def _read() -> Glosses:
+def _read() -> tuple[list[str], dict[str, list[int]]]:
+    """The glosses, and for each word the positions of its own there, the most frequent sense first."""
     content = json.loads(gzip.decompress(FILE.read_bytes()))
-    return Glosses(content["glosses"], content["words"])
+    return content["glosses"], content["words"]

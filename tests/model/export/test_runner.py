@@ -61,7 +61,7 @@ class Full:
 
 def test_no_memory_is_the_error_for_which_the_worker_splits_a_batch() -> None:
     with pytest.raises(MemoryError):
-        runner.run_session(Full(), noise(1, BUCKET), CPU)
+        runner.run(Full(), {runner.TILES: noise(1, BUCKET)})
 
 
 def versions(*packages: str) -> Callable[[str], str]:

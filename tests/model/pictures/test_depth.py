@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.errors import DamagedPictureError, UnsupportedPictureError
-from lexiseg_model.pictures.depth import Samples, to_eight_bits
+from lexiseg_model.pictures.depth import to_eight_bits
 from lexiseg_model.pictures.reader import Picture, read
 from tests import pictures
 from tests.model.pictures.tiffs import by_hand, packed, tiff
@@ -107,13 +107,13 @@ def test_deep_colours_of_a_later_page_are_that_page() -> None:
 def test_what_is_no_number_is_the_lowest_value() -> None:
     values = np.array([[np.nan, 10, 20, np.inf, -np.inf]], np.float32)
 
-    assert to_eight_bits(Samples(values, 1.0)).values.tolist() == [[0, 0, 255, 255, 0]]
+    assert to_eight_bits(values, 1.0)[0].tolist() == [[0, 0, 255, 255, 0]]
 
 
 @pytest.mark.parametrize("value", [0, 7, np.nan])
 def test_a_picture_of_one_value_is_no_division_by_zero(value: float) -> None:
     for kind in (np.float32, np.float64):
-        assert np.ptp(to_eight_bits(Samples(np.full((4, 4), value, kind), 1.0)).values) == 0
+        assert np.ptp(to_eight_bits(np.full((4, 4), value, kind), 1.0)[0]) == 0
 
 
 REFUSED = {
