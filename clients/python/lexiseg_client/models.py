@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,15 @@ def model_of(card: dict[str, Any]) -> Model:
     Raises:
         TypeError, ValueError, LookupError: a member is missing or invalid.
     """
-    return Model(
-        name=card["name"],
-        version=card["version"],
-        summary=card.get("summary", ""),
-        tasks=tuple(card["tasks"]),
-        licence=card.get("licence", ""),
-        digest=card.get("digest"),
-        loaded=card["loaded"],
-        card=card,
-    )
+    unset = {"summary": "", "licence": "", "digest": None}
+    return of_json(Model, unset | card, tasks=tuple(card["tasks"]), card=card)
+
+
+def of_json(kind: type[T], document: Mapping[str, Any], **converted: Any) -> T:
+    """A dataclass of the members of a JSON object that it has fields for; `converted` are those with other values.
+
+    Raises:
+        TypeError: a member is missing.
+    """
+    known = {item.name for item in fields(cast("Any", kind))}
+    return kind(**{name: value for name, value in document.items() if name in known} | converted)

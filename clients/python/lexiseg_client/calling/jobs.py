@@ -10,7 +10,7 @@ import time
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias, cast
@@ -21,6 +21,7 @@ from lexiseg_client.calling.calls import Calls
 from lexiseg_client.calling.retries import exchange, read_problem
 from lexiseg_client.calling.steps import Call, Send, Wait, Work
 from lexiseg_client.errors import Problem, TimedOut
+from lexiseg_client.models import of_json
 from lexiseg_client.question.options import Classes, Options, question_json
 from lexiseg_client.rest import json_as, read
 from lexiseg_labels.exports import write_whole
@@ -52,7 +53,7 @@ class JobState:
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> JobState:
         """A state from its JSON; unknown members are ignored."""
-        return cls(**{item.name: document[item.name] for item in fields(cls)})
+        return of_json(cls, document)
 
 
 Progress: TypeAlias = Callable[[JobState], object] | bool | None

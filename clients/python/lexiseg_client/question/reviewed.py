@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lexiseg_client.images import ImageLike, load
+from lexiseg_client.models import of_json
 from lexiseg_client.question.options import Class, Classes, classes_json
 from lexiseg_client.question.prompts import Example, example_json, source_json
 from lexiseg_labels.answers import AnswerWarning
@@ -98,15 +99,10 @@ def taught_json(classes: Classes) -> list[Any]:
 
 def head_of(document: Mapping[str, Any]) -> Head:
     """A head from its JSON."""
-    names = TaughtClass.__annotations__
-    classes = [{name: entry[name] for name in names} for entry in document["classes"]]
-    return Head(
-        document["name"],
-        document["version"],
-        document["model"],
-        int(document["pictures"]),
-        tuple(TaughtClass(**{**entry, "synonyms": tuple(entry["synonyms"])}) for entry in classes),
-        tuple(document.get("keys", ())),
-        tuple(AnswerWarning(each["type"], each["detail"], each.get("field")) for each in document.get("warnings", ())),
-        document.get("expires"),
+    return of_json(
+        Head,
+        document,
+        classes=tuple(of_json(TaughtClass, each, synonyms=tuple(each["synonyms"])) for each in document["classes"]),
+        keys=tuple(document.get("keys", ())),
+        warnings=tuple(of_json(AnswerWarning, {"field": None, **each}) for each in document.get("warnings", ())),
     )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+from lexiseg_client.models import of_json
 from lexiseg_client.question.options import Background, Class, Classes, background_json, classes_json
 from lexiseg_client.question.prompts import Example, Point
 from lexiseg_labels.masks.rle import decode
@@ -69,9 +70,7 @@ def class_of(entry: Mapping[str, Any]) -> Class:
     examples, negatives = (
         tuple(_example_of(item) for item in entry.get(key) or ()) for key in ("examples", "negatives")
     )
-    return Class(
-        entry["name"], synonyms, entry.get("threshold"), examples, negatives, entry.get("words"), entry.get("gloss")
-    )
+    return of_json(Class, entry, synonyms=synonyms, examples=examples, negatives=negatives)
 
 
 def _example_of(entry: Mapping[str, Any]) -> Example:
@@ -99,15 +98,8 @@ def summary_of(entry: Mapping[str, Any]) -> VocabularySummary:
     Raises:
         TypeError, ValueError, LookupError: a member is missing or invalid.
     """
-    return VocabularySummary(
-        name=entry["name"],
-        n_classes=entry["n_classes"],
-        background=background_of(entry["background"]),
-        built_in=entry["built_in"],
-        source=entry.get("source"),
-        shared=entry.get("shared", True),
-        own=entry.get("own", not entry["built_in"]),
-    )
+    unset = {"source": None, "own": not entry["built_in"]}
+    return of_json(VocabularySummary, {**unset, **entry}, background=background_of(entry["background"]))
 
 
 def vocabulary_of(document: Mapping[str, Any], etag: str) -> Vocabulary:
