@@ -26,11 +26,14 @@ FROM base AS gateway-build
 ARG PIP_ARGS=""
 WORKDIR /src
 COPY requirements/gateway.lock requirements/
-# PIP_ARGS is a list of options: it has to fall apart into words.
+# PIP_ARGS is a list of options: it has to fall apart into words. Of Arrow, tables and parquet alone are read and written.
 # hadolint ignore=DL3042,SC2086
 RUN --mount=type=cache,target=/root/.cache/pip \
     python3 -m venv /opt/lexiseg \
-    && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/gateway.lock
+    && pip install $PIP_ARGS --no-deps --require-hashes -r requirements/gateway.lock \
+    && arrow=$(echo /opt/lexiseg/lib/python*/site-packages/pyarrow) \
+    && rm -rf "$arrow/tests" "$arrow/include" "$arrow/src" "$arrow"/*flight* \
+    && /opt/lexiseg/bin/python -c "import pyarrow.parquet"
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY model/pyproject.toml model/README.md model/LICENSE model/NOTICE model/
 COPY model/lexiseg_model/__init__.py model/lexiseg_model/errors.py model/lexiseg_model/types.py model/lexiseg_model/
