@@ -22,6 +22,11 @@ if os.getpid() == 1:
     # The first process of a container has no default action for SIGTERM, which would be lost until a server handles it.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
+# In a locale of ASCII alone, as C, Python reads UTF-8. Where it is told not to, other letters would be surrogates.
+if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
 # Read by glibc when a process starts. Its own thresholds grow, and then the memory of large images is never returned.
 # The tensors of one image lie below them: they reuse memory, which saves 1,400 page faults a request.
 if sys.argv[1:2] in (["serve"], ["gateway"], ["worker"]) and "MALLOC_MMAP_THRESHOLD_" not in os.environ:

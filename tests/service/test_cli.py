@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
 from lexiseg_service import cli
 from lexiseg_service.cli import app
+from tests.command import run
+from tests.pictures import file
 from tests.service.commands.command_line import CommandLine
 
 COMMANDS = ["serve", "gateway", "worker", "segment", "train", "export", "eval", "models list"]
@@ -35,6 +39,14 @@ def test_what_the_system_refuses_is_one_line_with_the_path(
 
     named = "state/vocabularies: " if filename else ""
     assert (outcome.status, outcome.err) == (1, f"lexiseg: {named}No space left on device\n")
+
+
+def test_words_of_other_letters_stay_in_a_locale_of_ascii(tmp_path: Path) -> None:
+    (tmp_path / "Bäume.jpg").write_bytes(file("china.jpg"))
+
+    outcome = run("segment", str(tmp_path / "Bäume.jpg"), "-c", "Bäume", "-c", "Bäume", LC_ALL="C", PYTHONUTF8="0")
+
+    assert outcome.stderr.strip().endswith("got 'Bäume'")
 
 
 def test_shells_complete_commands() -> None:

@@ -30,6 +30,7 @@ EXPECTED_TYPES = {
     "model_attributes_type": "a JSON object",
     "dataclass_type": "a JSON object",
     "list_type": "a JSON list",
+    "string_unicode": "text in UTF-8, or in the encoding of the locale (LC_ALL)",
 }
 IMAGE = 'a JSON object: {"base64": ...}, {"url": ...} or {"id": ...}'
 
