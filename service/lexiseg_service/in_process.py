@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.types import ModelName, Task, Vocabulary
-from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.heads.collection import with_heads
+from lexiseg_service.errors import InvalidValue, SwitchedOff
+from lexiseg_service.gateway.heads.collection import OFF, open_heads
 from lexiseg_service.gateway.heads.head import NamedHead
+from lexiseg_service.gateway.stores import run_with
 from lexiseg_service.gateway.use_case import named_vocabulary
-from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
+from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
 
 if TYPE_CHECKING:  # imports torch
     from lexiseg_model.segmenter import Segmenter
@@ -91,7 +93,9 @@ def head_of(question: Question, settings: Settings) -> NamedHead | None:
     """
     if (name := question.head) is None:
         return None
-    head = with_heads(settings, lambda heads: heads.find(name, ""))
+    if (heads := open_heads(settings, Metrics())) is None:
+        raise SwitchedOff(OFF)
+    head = run_with(heads.store, heads.find(name, ""))
     card = catalogue.find(settings.first_model, settings.models_dir).card
     if not ModelName.parse(head.model).fits(card):
         raise InvalidValue.of("model", str(ModelName.from_card(card)), f"{head.model}, on which the head was taught")
@@ -106,5 +110,6 @@ def resolved(question: Question, settings: Settings) -> Vocabulary:
     """
     named = None
     if question.vocabulary:
-        named = with_vocabularies(settings, lambda vocabularies: named_vocabulary(question, vocabularies))
+        vocabularies = open_vocabularies(settings, Metrics())
+        named = run_with(vocabularies.store, named_vocabulary(question, vocabularies))
     return resolve(question, settings.limits, None if named is None else named.vocabulary)

@@ -21,8 +21,10 @@ from lexiseg_service.commands.image_files import STDIN, Source, sources_of
 from lexiseg_service.commands.options import check_server
 from lexiseg_service.commands.question import question_of
 from lexiseg_service.commands.server import Server
-from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
+from lexiseg_service.gateway.stores import run_with
+from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.watch.metrics import Metrics
 
 if TYPE_CHECKING:  # imports torch
     from lexiseg_model.segmenter import Segmenter
@@ -112,7 +114,8 @@ class LexisegProgram:
                 "LEXISEG_REDIS_URL, name a running server by --server, or give --dry-run",
                 param_hint="'--vocabulary'",
             )
-        with_vocabularies(self.settings, lambda vocabularies: vocabularies.find(name))
+        vocabularies = open_vocabularies(self.settings, Metrics())
+        run_with(vocabularies.store, vocabularies.find(name))
 
     def check_server(self, context: typer.Context, url: str | None) -> None:
         """Refuse an API key without a server, and settings of this process with one."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from operator import methodcaller
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -26,6 +26,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
 logger = structlog.get_logger("lexiseg.stores")
+T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 SLOT = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}~)?" + NAME.pattern)  # OWNER~NAME, or NAME if shared
 MAX_SLOTS = 4096  # some hundred are kept
@@ -379,3 +380,15 @@ def open_store(kind: Kind, settings: Settings, metrics: Metrics) -> Store:
         private_folder(settings.state_dir)
         return DirectoryStore(settings.state_dir / kind.plural, kind)
     return Store()
+
+
+def run_with(store: Store, work: Awaitable[T]) -> T:
+    """The result of `work`, outside of an event loop; then the store is closed."""
+
+    async def run() -> T:
+        try:
+            return await work
+        finally:
+            await store.close()
+
+    return asyncio.run(run())

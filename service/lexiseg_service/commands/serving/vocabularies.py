@@ -105,6 +105,8 @@ def _read(file: Path) -> dict[str, bytes]:
 def _in_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
     if settings.redis_url is None and settings.state_dir is None:
         raise InvalidValue("expected --redis-url or --state-dir: where the vocabularies are")
-    from lexiseg_service.gateway.vocabularies.collection import with_vocabularies
+    from lexiseg_service.gateway.stores import VOCABULARIES, open_store, run_with
+    from lexiseg_service.watch.metrics import Metrics
 
-    return with_vocabularies(settings, lambda vocabularies: work(vocabularies.store))
+    store = open_store(VOCABULARIES, settings, Metrics())
+    return run_with(store, work(store))

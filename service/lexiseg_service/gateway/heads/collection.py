@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import structlog
 
@@ -26,7 +26,6 @@ from lexiseg_service.errors import (
     ModelChanged,
     NameTaken,
     PreconditionFailed,
-    SwitchedOff,
     UnknownHead,
 )
 from lexiseg_service.gateway.heads.head import KeptPicture, NamedHead
@@ -36,7 +35,6 @@ from lexiseg_service.question.validation import MAX_COMPARED
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
-T = TypeVar("T")
 OFF = "heads are off here: nothing of pictures is kept (LEXISEG_FEATURE_CACHE_BYTES=0)"
 logger = structlog.get_logger("lexiseg.heads")
 MAX_HEADS = 256  # of all users
@@ -362,17 +360,3 @@ def open_heads(settings: Settings, metrics: Metrics) -> Heads | None:
     heads = Heads(open_store(HEADS, settings, metrics))
     metrics.held("heads", lambda: heads.nbytes)
     return heads
-
-
-def with_heads(settings: Settings, work: Callable[[Heads], Awaitable[T]]) -> T:
-    """Run `work` on the installation's heads and close their store; the result of `work`. Raises SwitchedOff: none."""
-
-    async def run() -> T:
-        if (heads := open_heads(settings, Metrics())) is None:
-            raise SwitchedOff(OFF)
-        try:
-            return await work(heads)
-        finally:
-            await heads.store.close()
-
-    return asyncio.run(run())

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import structlog
 
@@ -34,7 +33,6 @@ from lexiseg_service.question.validation import MAX_COMPARED, off_event_loop, pa
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 
-T = TypeVar("T")
 logger = structlog.get_logger("lexiseg.vocabularies")
 MAX_BYTES = 64 * 2**20  # of parsed vocabularies
 MAX_VOCABULARIES = 256  # of all users
@@ -246,16 +244,3 @@ class Vocabularies:
 def open_vocabularies(settings: Settings, metrics: Metrics) -> Vocabularies:
     """The vocabularies of an installation, as `open_store`."""
     return Vocabularies(open_store(VOCABULARIES, settings, metrics), settings.limits)
-
-
-def with_vocabularies(settings: Settings, work: Callable[[Vocabularies], Awaitable[T]]) -> T:
-    """Run `work` on the installation's vocabularies and close their store; the result of `work`."""
-
-    async def run() -> T:
-        vocabularies = open_vocabularies(settings, Metrics())
-        try:
-            return await work(vocabularies)
-        finally:
-            await vocabularies.store.close()
-
-    return asyncio.run(run())
