@@ -125,7 +125,7 @@ def test_a_point_outside_the_image_is_refused_by_name(client: Client) -> None:
         ([(1, 2, 3)], TypeError, r"prompts.0: expected a Prompt or a Point, .*: a tuple is a point \(x, y\), got 3"),
         ([Point(1, 2), AnyPrompt(Point(1, 2))], TypeError, "prompts.1: expected a Prompt or a Point, got Prompt"),
         ([AnyPrompt([[1, 2]])], TypeError, "prompts.0: expected a Prompt or a Point, got Prompt"),
-        ([Point(1, float("nan"))], ValueError, "not JSON compliant"),
+        ([Point(1, float("nan"))], ValueError, "prompts.0.points.0.y: expected a finite number, got nan"),
         ([Prompt(box=(1, 2, 3))], ValueError, "expected 4"),
     ],
 )

@@ -1,9 +1,12 @@
 """Mistakes that a type checker catches: strict mypy refuses an ignored error that is none."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from lexiseg_client import Class, Client, Point, Prompt, Segmentation
+from lexiseg_client import Background, Class, Client, Point, Prompt, Segmentation
+from lexiseg_client.question.options import question_json
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -41,3 +44,28 @@ def test_what_the_documents_show_has_types() -> None:
             each.save("out.png")
 
     assert callable(right)
+
+
+@pytest.mark.parametrize(
+    ("classes", "options", "kind", "said"),
+    [
+        (7, {}, TypeError, "classes: expected a list, got 7"),
+        ({"sky": ["heaven"]}, {}, TypeError, "classes: expected a list, got {'sky'"),
+        ([Class("sky", synonyms="heaven")], {}, TypeError, "classes.0.synonyms: expected a list, got 'heaven'"),
+        (["sky"], {"background": Background(words="wall")}, TypeError, "background.words: expected a list, got 'wall'"),
+        ([Class("sky", threshold=float("nan"))], {}, ValueError, "classes.0.threshold: expected a finite number"),
+        (["B\udcc3ume"], {}, ValueError, r"classes.0: expected text in Unicode, got 'B\\udcc3ume'"),
+    ],
+)
+@pytest.mark.parametrize("url", [NOWHERE, "grpc://127.0.0.1:9"])
+def test_what_cannot_be_sent_is_refused_by_the_name_of_its_field(
+    url: str, classes: Any, options: Any, kind: type[Exception], said: str
+) -> None:
+    with Client(url) as client, pytest.raises(kind, match=said):
+        client.segment(b"any bytes", classes, **options)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    options: Any = {"threshold": np.float32(0.5), "max_side": np.int64(512)}
+
+    assert question_json(["sky"], options) == {"classes": ["sky"], "threshold": 0.5, "max_side": 512}

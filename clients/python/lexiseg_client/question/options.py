@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, TypedDict
+
+import numpy as np
 
 from lexiseg_client.question.prompts import Example, Prompts, example_json, prompts_json
 
@@ -15,6 +19,7 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import Unpack as Unpack
 
+SURROGATE = re.compile("[\ud800-\udfff]")
 Task: TypeAlias = Literal["semantic", "instance", "panoptic", "prompt", "everything"]
 MaskFormat: TypeAlias = Literal["rle", "polygon", "png", "none"]
 Refinement: TypeAlias = Literal["none", "pamr", "lposs", "regions"]
@@ -98,7 +103,7 @@ def question_json(classes: Classes | None, options: Mapping[str, Any], known: fr
 
     Raises:
         TypeError: an unknown option, one string instead of a list of classes, or a prompt of the wrong type.
-        ValueError: an invalid prompt.
+        ValueError: an invalid prompt, or a value that JSON cannot carry.
     """
     if unknown := options.keys() - known:
         raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; expected one of {', '.join(sorted(known))}")
@@ -109,7 +114,33 @@ def question_json(classes: Classes | None, options: Mapping[str, Any], known: fr
         fields["background"] = background_json(fields["background"])
     if "prompts" in fields:
         fields["prompts"] = prompts_json(fields["prompts"])
-    return fields
+    return {name: plain(value, name) for name, value in fields.items()}
+
+
+def plain(value: Any, field: str) -> Any:
+    """A value as JSON carries it, with numbers of numpy as Python's.
+
+    Raises:
+        ValueError: NaN, infinity, or text with half a character, as of a file name in another encoding.
+    """
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {name: plain(each, f"{field}.{name}") for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each, f"{field}.{index}") for index, each in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{field}: expected a finite number, got {value}")
+    if isinstance(value, str) and SURROGATE.search(value):
+        raise ValueError(f"{field}: expected text in Unicode, got {value!a:.80}")
+    return value
+
+
+def listed(values: Any, field: str) -> list[Any]:
+    """A list of any sequence. Raises TypeError: a text, which is one of texts, a mapping, or no sequence."""
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise TypeError(f"{field}: expected a list, got {values!r:.80}")
+    return list(values)
 
 
 def classes_json(classes: Classes) -> list[Any]:
@@ -120,12 +151,12 @@ def classes_json(classes: Classes) -> list[Any]:
         raise TypeError(f"classes is a list of names; did you mean {json.dumps(names, ensure_ascii=False)}?")
     return [
         _class_json(entry, f"classes.{index}") if isinstance(entry, Class) else entry
-        for index, entry in enumerate(classes)
+        for index, entry in enumerate(listed(classes, "classes"))
     ]
 
 
 def _class_json(entry: Class, field: str) -> dict[str, Any]:
-    document = {**vars(entry), "synonyms": list(entry.synonyms)}
+    document = {**vars(entry), "synonyms": listed(entry.synonyms, f"{field}.synonyms")}
     for name in ("examples", "negatives"):
         document[name] = [example_json(example, f"{field}.{name}.{i}") for i, example in enumerate(document[name])]
     return {name: value for name, value in document.items() if value not in (None, [])}
@@ -135,5 +166,6 @@ def background_json(background: bool | Background) -> Any:
     """A background rule as JSON; anything else than a `Background` is sent as it is."""
     if not isinstance(background, Background):
         return background
-    rule = {"threshold": background.threshold, "words": None if background.words is None else list(background.words)}
+    words = None if background.words is None else listed(background.words, "background.words")
+    rule = {"threshold": background.threshold, "words": words}
     return {name: value for name, value in rule.items() if value is not None}

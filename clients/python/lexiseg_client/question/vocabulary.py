@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from lexiseg_client.models import of_json
-from lexiseg_client.question.options import Background, Class, Classes, background_json, classes_json
+from lexiseg_client.question.options import Background, Class, Classes, background_json, classes_json, plain
 from lexiseg_client.question.prompts import Example, Point
 from lexiseg_labels.masks.rle import decode
 
@@ -56,7 +56,7 @@ def vocabulary_json(classes: Classes, options: VocabularyOptions) -> dict[str, A
     if unknown := options.keys() - KNOWN:
         raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; expected one of {', '.join(sorted(KNOWN))}")
     document = {
-        "classes": classes_json(classes),
+        "classes": plain(classes_json(classes), "classes"),
         "background": background_json(options.get("background", True)),
         "source": options.get("source"),
     }
