@@ -1,11 +1,13 @@
 """Mistakes that a type checker catches: strict mypy refuses an ignored error that is none."""
 
+from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
-from lexiseg_client import Background, Class, Client, Point, Prompt, Segmentation
+from lexiseg_client import Background, Class, Client, Point, Prompt, Segmentation, UnusableImage
 from lexiseg_client.question.options import question_json
 
 NOWHERE = "http://127.0.0.1:9"
@@ -69,3 +71,40 @@ def test_numbers_of_numpy_are_numbers() -> None:
     options: Any = {"threshold": np.float32(0.5), "max_side": np.int64(512)}
 
     assert question_json(["sky"], options) == {"classes": ["sky"], "threshold": 0.5, "max_side": 512}
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "said"),
+    [
+        ({"url": Path("masks")}, TypeError, "url: expected a str, got PosixPath"),
+        ({"url": f"http://{'ä' * 70}"}, ValueError, "expected an address like http"),
+        ({"api_key": b"secret"}, TypeError, "api_key: expected a str, got bytes"),
+        ({"timeout": "10"}, TypeError, "timeout: expected seconds, as 10.0, got '10'"),
+        ({"timeout": float("inf")}, ValueError, "timeout: expected seconds from 0 to"),
+        ({"retry": 3}, TypeError, "retry: expected a Retry"),
+        ({"http": httpx.AsyncClient()}, TypeError, "http: expected httpx.Client, got AsyncClient"),
+    ],
+)
+def test_a_client_of_wrong_arguments_is_not_made(given: Any, kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        Client(**given)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda client: client.map(None, ["sky"]), "images: expected several or a folder, got one NoneType"),
+        (lambda client: client.map([], ["sky"], progress="yes"), "progress: expected True, False, None or a function"),
+        (lambda client: client.stream("clip.mp4", ["sky"]), "frames: expected several, got one str"),
+        (lambda client: client.jobs.create(7, ["sky"]), "images: expected an archive, a folder, or a list of"),
+    ],
+)
+def test_one_in_place_of_several_is_refused(call: Any, said: str) -> None:
+    with Client(NOWHERE) as client, pytest.raises(TypeError, match=said):
+        call(client)
+
+
+@pytest.mark.parametrize("image", ["data:image/png;base64,iVBORw0KGgo=", "file:///tmp/cat.jpg", "iVBORw0KGgo" * 500])
+def test_a_text_that_is_no_path_is_no_image(image: str) -> None:
+    with Client(NOWHERE) as client, pytest.raises(UnusableImage, match=image[:20]):
+        client.segment(image, ["sky"])

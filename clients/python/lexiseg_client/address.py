@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 from urllib.parse import urlsplit
 
+import httpx
+
 WHITESPACE = re.compile(r"\s")
 PRINTABLE = re.compile(r"[!-~]+")
 KEY_VARIABLE = "LEXISEG_API_KEY"
@@ -70,18 +72,23 @@ def read_address(url: str | None, target: str | None, api_key: str | None) -> Ad
         api_key: None: `LEXISEG_API_KEY` if set.
 
     Raises:
+        TypeError: an address or a key that is no text.
         ValueError: an invalid address, one with a password (logs would show it), or a key that no header can carry;
             the message shows neither.
     """
     if url is None:
         url = os.environ.get(URL_VARIABLE) or DEFAULT_URL
+    for name, text in (("url", url), ("grpc_target", target), ("api_key", api_key)):
+        if not isinstance(text, str | None):
+            raise TypeError(f"{name}: expected a str, got {type(text).__name__}")
     url = url.rstrip("/").removesuffix(PREFIX).rstrip("/")
     if HOST_PORT.fullmatch(url):
         url = f"grpc://{url}"
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError:
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
         raise ValueError(f"expected {EXPECTED}, got {url!r}") from None
     if parts.scheme not in SCHEMES or not parts.hostname or parts.query or parts.fragment or WHITESPACE.search(url):
         raise ValueError(f"expected {EXPECTED}, got {url!r}")

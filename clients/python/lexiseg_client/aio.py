@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import httpx
 
 from lexiseg_client.calling.calls import TIMEOUT, Calls
-from lexiseg_client.calling.mapping import Images, MapOptions, OnError, map_async, map_plan
+from lexiseg_client.calling.mapping import Images, MapOptions, OnError, check_several, map_async, map_plan
 from lexiseg_client.calling.resource import awaited
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
@@ -50,6 +50,8 @@ class AsyncClient:
         channel: grpc.aio.Channel | None = None,
     ) -> None:
         self._calls = Calls(url, grpc_target, api_key, timeout, retry)
+        if not isinstance(http, httpx.AsyncClient | None):
+            raise TypeError(f"http: expected httpx.AsyncClient, got {type(http).__name__}")
         self._http = http or httpx.AsyncClient()
         self._own_http = http is None
         self._channel = channel
@@ -122,6 +124,7 @@ class AsyncClient:
         **options: Unpack[StreamOptions],
     ) -> AsyncGenerator[FrameAnswer, None]:
         """See `Client.stream`; iterate with `async for`. An async iterable of frames runs in the event loop."""
+        check_several(frames, "frames: expected several")
         connect = self._calls.connect(timeout, self._channel is not None)
         from lexiseg_client.rpc.messages import stream_config  # gRPC is optional
 

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 import httpx
 
 from lexiseg_client.calling.calls import TIMEOUT, Calls
-from lexiseg_client.calling.mapping import OF_SENDING, Images, MapOptions, MapPlan, OnError, map_plan, map_threads
+from lexiseg_client.calling.mapping import (
+    OF_SENDING,
+    Images,
+    MapOptions,
+    MapPlan,
+    OnError,
+    check_several,
+    map_plan,
+    map_threads,
+)
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
@@ -54,7 +63,7 @@ class Client:
         channel: your own `grpc.Channel`; you close it.
 
     Raises:
-        ValueError: an invalid address or key.
+        TypeError, ValueError: an invalid address, key or timeout, or another library's `http`.
         MissingLibrary: a gRPC address, and gRPC is not installed.
     """
 
@@ -70,6 +79,8 @@ class Client:
         channel: grpc.Channel | None = None,
     ) -> None:
         self._calls = Calls(url, grpc_target, api_key, timeout, retry)
+        if not isinstance(http, httpx.Client | None):
+            raise TypeError(f"http: expected httpx.Client, got {type(http).__name__}")
         self._http = http or httpx.Client()
         self._own_http = http is None
         self._channel = channel
@@ -257,6 +268,7 @@ class Client:
             MissingLibrary: gRPC is not installed.
             Exception: raised by `frames`.
         """
+        check_several(frames, "frames: expected several")
         connect = self._calls.connect(timeout, self._channel is not None)
         from lexiseg_client.rpc.messages import stream_config  # gRPC is optional
 

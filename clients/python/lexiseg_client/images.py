@@ -16,7 +16,9 @@ from lexiseg_client.errors import UnusableImage
 from lexiseg_labels.masks import png
 from lexiseg_labels.picture_names import LISTED_SUFFIXES, is_picture_name
 
+URL = re.compile(r"https?://", re.IGNORECASE)
 IMAGE_ID = re.compile(r"[0-9a-f]{32}")  # as servers give them
+MAX_NAME = 1024  # characters; no file system has longer ones
 PNG_MODES = ("L", "LA", "RGB", "RGBA", "I;16")  # Pillow modes that need no conversion
 
 
@@ -95,11 +97,10 @@ def load(image: ImageLike) -> Source:
     """Read an image into the form in which it is sent.
 
     Args:
-        image: a string with `://` is a URL, an `image_id` without a file of that name is an image sent before, any
-            other a path. An answer stands for the image that it is about. A file
-            object is read from its current position. Pixels become a lossless PNG; masks fit them as given, so a
-            Pillow image loses its EXIF orientation. Arrays are uint8, uint16 or bool; floats are refused because their
-            range is unknown.
+        image: a string that begins with `https://` is a URL, an `image_id` without a file of that name is an image
+            sent before, any other a path. An answer stands for the image that it is about. A file object is read from
+            its current position. Pixels become a lossless PNG; masks fit them as given, so a Pillow image loses its
+            EXIF orientation. Arrays are uint8, uint16 or bool; floats are refused because their range is unknown.
 
     Raises:
         UnusableImage: any other type or shape.
@@ -109,8 +110,10 @@ def load(image: ImageLike) -> Source:
         return image
     if isinstance(image, Answer):
         return ImageId(image.image_id)
-    if isinstance(image, str) and "://" in image:
+    if isinstance(image, str) and URL.match(image):
         return ImageUrl(image)
+    if isinstance(image, str) and (image.startswith("data:") or "://" in image):
+        raise UnusableImage(f"expected a path, an https address or bytes, got {image[:40]!r}")
     if isinstance(image, str) and IMAGE_ID.fullmatch(image) and not os.path.lexists(image):
         return ImageId(image)
     return Upload.of(file_bytes(image))
@@ -149,6 +152,8 @@ def file_bytes(image: ImageLike) -> bytes:
 
 def _read(path: Path) -> bytes:
     """Raises UnusableImage: a folder, or no path; OSError: the file cannot be read."""
+    if len(path.name) > MAX_NAME:
+        raise UnusableImage(f"{str(path)[:40]!r}... is no path; of base64 send the bytes: base64.b64decode(...)")
     if path.is_dir():
         raise UnusableImage(f"{path} is a folder; for each of its pictures write client.map({str(path)!r}, ...)")
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from lexiseg_client.address import Address, read_address
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
 
 TIMEOUT = 60.0  # seconds; a server's own deadline is half of it
+MAX_TIMEOUT = 1e7  # seconds: longer ones overflow in the system's calls
 MAX_SENT = 4096  # images whose ids are kept
 NO_ANSWER = "no answer yet"
 PROBE_INTERVAL = 0.2  # seconds
@@ -32,7 +34,7 @@ class Calls:
     """All calls to one server, with the ids of images sent to it. Thread-safe. Arguments as for `Client`.
 
     Raises:
-        ValueError: an invalid address or key.
+        TypeError, ValueError: an invalid address, key or timeout.
         MissingLibrary: a gRPC address, and gRPC is not installed.
     """
 
@@ -40,10 +42,12 @@ class Calls:
         self, url: str | None, grpc_target: str | None, api_key: str | None, timeout: float, retry: Retry | None
     ) -> None:
         self.address: Address = read_address(url, grpc_target, api_key)
+        if not isinstance(retry, Retry | None):
+            raise TypeError(f"retry: expected a Retry, as Retry(most=3), got {retry!r}")
         self._policy = RetryPolicy(retry or Retry(), self.address)
         self.rest: RestTransport = RestTransport(self._policy)  # for vocabularies and jobs, which gRPC does not have
         self.transport: RestTransport | GrpcTransport = self.rest if self.address.protocol == "rest" else self._grpc()
-        self._timeout = timeout
+        self._timeout = _seconds(timeout)
         self._sent: dict[str, str] = {}  # digest of an upload to the id of its image
 
     def _grpc(self) -> GrpcTransport:
@@ -53,7 +57,7 @@ class Calls:
 
     def deadline(self, timeout: float | None) -> float:
         """The clock time at which a call with this timeout (seconds) ends."""
-        return self._policy.clock() + (self._timeout if timeout is None else timeout)
+        return self._policy.clock() + (self._timeout if timeout is None else _seconds(timeout))
 
     def segment(
         self, image: ImageLike, classes: Classes | None, options: Mapping[str, Any], timeout: float | None
@@ -121,3 +125,12 @@ class Calls:
                 reason = str(error)
             yield Wait(PROBE_INTERVAL)
         raise TimedOut(f"the server did not become ready: {reason}")
+
+
+def _seconds(timeout: float) -> float:
+    """A timeout. Raises TypeError, ValueError: it is no number of seconds."""
+    if not isinstance(timeout, Real):
+        raise TypeError(f"timeout: expected seconds, as 10.0, got {timeout!r}")
+    if not 0 <= timeout <= MAX_TIMEOUT:
+        raise ValueError(f"timeout: expected seconds from 0 to {MAX_TIMEOUT:g}, got {timeout}")
+    return float(timeout)

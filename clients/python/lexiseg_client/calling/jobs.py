@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from lexiseg_client.address import PREFIX
 from lexiseg_client.calling.calls import Calls
+from lexiseg_client.calling.mapping import check_several
 from lexiseg_client.calling.retries import exchange, read_problem
 from lexiseg_client.calling.steps import Call, Send, Wait, Work
 from lexiseg_client.errors import Problem, TimedOut
@@ -92,6 +93,7 @@ class Source(NamedTuple):
             return cls(None, images, None)
         if isinstance(images, str):
             return cls(None, None, images) if images.startswith("s3://") else cls([images], None, None)
+        check_several(images, "images: expected an archive, a folder, or a list of addresses")
         others = [each for each in images if not isinstance(each, str) or "://" not in each]
         if others:
             raise TypeError(

@@ -7,11 +7,11 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable, Sized
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import Answer, ImageLike, pictures_in
@@ -84,16 +84,25 @@ def map_plan(images: Images, on_error: str, options: MapOptions, before: int = 0
     """
     if isinstance(images, (str, os.PathLike)) and Path(images).is_dir():
         images = pictures_in(Path(images))
-    if isinstance(images, (str, bytes, bytearray, os.PathLike, Answer)):
-        raise TypeError(f"images: expected several or a folder, got one {type(images).__name__}; write [image]")
+    check_several(images, "images: expected several or a folder")
+    several = cast("Iterable[ImageLike]", images)
     of_request: dict[str, Any] = {**options}
     concurrency, progress = of_request.pop("concurrency", 8), of_request.pop("progress", None)
-    if concurrency < 1:
-        raise ValueError(f"concurrency: expected 1 or more, got {concurrency}")
+    if not isinstance(concurrency, int) or concurrency < 1:
+        raise ValueError(f"concurrency: expected 1 or more, got {concurrency!r}")
+    if not (callable(progress) or isinstance(progress, bool | None)):
+        raise TypeError(f"progress: expected True, False, None or a function, got {progress!r}")
     if on_error not in ("raise", "return"):
         raise ValueError(f"on_error: expected raise or return, got {on_error!r}")
-    step, timeout = _steps(progress, images, before), of_request.pop("timeout", None)
-    return MapPlan(images, concurrency, step, on_error, timeout, of_request)
+    step, timeout = _steps(progress, several, before), of_request.pop("timeout", None)
+    return MapPlan(several, concurrency, step, on_error, timeout, of_request)
+
+
+def check_several(images: object, expected: str) -> None:
+    """Raises TypeError: one image in place of several."""
+    is_one = isinstance(images, (str, bytes, bytearray, os.PathLike, Answer))
+    if is_one or not isinstance(images, Iterable | AsyncIterable):
+        raise TypeError(f"{expected}, got one {type(images).__name__}; write [image]")
 
 
 def _steps(progress: bool | Progress | None, images: Iterable[ImageLike], before: int) -> Callable[[], object]:
