@@ -34,6 +34,8 @@ AUTO = "auto"  # as many workers as cores and memory are enough for
 WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 HOST = re.compile(r"\*|[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 NAMED_HOST = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9._-]+")  # a name without a letter is an address in other words
+PLACE = re.compile(r"/|[a-z0-9]+://")
+HTTP_URL = re.compile(r"https?://[^\s?#@]+")
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/?#@\s,*]+")
 
 Command = Literal[
@@ -114,11 +116,18 @@ def _are_installed(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _is_http(url: str | None) -> str | None:
+    if url is not None and not HTTP_URL.fullmatch(url):
+        raise ValueError("http(s)://HOST[:PORT]")
+    return url
+
+
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts)]  # between commas
 ARE_HOSTS = _each(HOST.fullmatch, "* or names like segments.example.org, without a port")
 # Browsers compare the whole string: a path or a trailing slash would never match.
 ARE_ORIGINS = _each(ORIGIN.fullmatch, "* or origins like https://example.org, without a path")
 ARE_NETWORKS = _each(_is_network, "networks like 10.0.0.0/8, between commas")
+ARE_PLACES = _each(PLACE.match, "absolute folders and s3:// prefixes, between commas")
 ARE_NETWORKS_OR_HOSTS = _each(
     lambda entry: entry == EVERY or _is_network(entry) or NAMED_HOST.fullmatch(entry),
     "*, networks like 10.0.0.0/8 or hosts like minio.lan, without a port",
@@ -288,7 +297,7 @@ class Settings(BaseSettings):
     mcp_folder: Annotated[Path | None, Read(GATEWAYS, ADAPTERS)] = Field(
         None, description="folder whose pictures tools of MCP may read; default: none"
     )
-    label_studio_url: Annotated[str | None, Read(GATEWAYS, ADAPTERS)] = Field(
+    label_studio_url: Annotated[str | None, AfterValidator(_is_http), Read(GATEWAYS, ADAPTERS)] = Field(
         None, description="http(s)://HOST[:PORT] of a Label Studio whose pictures are fetched"
     )
     label_studio_api_key: Annotated[SecretStr | None, Read(GATEWAYS, ADAPTERS)] = Field(
@@ -302,7 +311,7 @@ class Settings(BaseSettings):
     job_files: Annotated[str | None, Read(GATEWAYS, JOBS)] = Field(
         None, description="folder or s3://BUCKET/PREFIX of archives and results; default: the state directory"
     )
-    job_folders: Annotated[Listed, Read(GATEWAYS, JOBS)] = Field(
+    job_folders: Annotated[Listed, ARE_PLACES, Read(GATEWAYS, JOBS)] = Field(
         (), description="folders and s3:// prefixes whose pictures a job may name, between commas"
     )
     job_pictures: Annotated[int, Read(GATEWAYS, DEPRECATED)] = Field(

@@ -47,6 +47,12 @@ def test_a_redis_address_is_kept_secret(monkeypatch: pytest.MonkeyPatch, url: st
     assert url not in repr(settings)
 
 
+@pytest.mark.parametrize(("name", "value"), [("job_folders", "/photos,photos"), ("label_studio_url", "label-studio")])
+def test_a_place_that_could_never_be_asked_is_refused(name: str, value: str) -> None:
+    with pytest.raises(InvalidValue, match=f"LEXISEG_{name.upper()}: expected "):
+        settings_of({name: value})
+
+
 def test_limits_that_follow_from_others_are_derived_where_they_are_not_set() -> None:
     limits = Limits(max_image_bytes=40 * 2**20, max_classes=10, max_text_length=20)
     settings = Settings(job_bytes_per_client=1000)

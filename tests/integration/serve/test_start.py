@@ -79,6 +79,16 @@ def test_a_first_process_is_ended_by_sigterm_before_it_listens(tmp_path: Path) -
     assert status == ENDED_BY_TERM
 
 
+def test_a_wrong_setting_of_the_gateway_is_named_before_a_worker_is_there(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text(ENDLESS)
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+
+    outcome = run("serve", PYTHONPATH=path, LEXISEG_API_KEYS_FILE=str(tmp_path / "none"))
+
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith("lexiseg: LEXISEG_API_KEYS_FILE: expected a readable file")
+
+
 T = TypeVar("T")
 CALLS, IN_FLIGHT = 6, 3  # sent at a time, and of those accepted and not answered yet: some always are on their way
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from lexiseg_service.watch import logs
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import open_tracing
 
+POLL_SECONDS = 0.05  # between two looks for the first worker
 GREETING = "on {url}  (open it in a browser to try it; every route: {url}/docs), gRPC on {grpc}"
 
 
@@ -35,4 +37,7 @@ def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
     app = create_app(settings, RemoteBackend(settings, metrics), metrics, tracing=tracing)
     install(app, settings.adapters)
     server = Server(app, app.state.grpc, settings, settings.http_port, GREETING)
+    # Once the first worker has found its models: errors in them are reported before anything listens.
+    while workers and not workers[0].exists():
+        time.sleep(POLL_SECONDS)
     return server.run_to_end(tracing)

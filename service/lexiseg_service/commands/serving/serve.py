@@ -40,10 +40,8 @@ def run(settings: Settings) -> int:
     ]
     if settings.trainings is not None:
         children.append(Child("trainer", partial(trainer.run, settings), may_start=paths[0].exists))
-    # Once a worker has found its models: errors in them are reported before anything listens.
-    gateway = Child("gateway", partial(_gateway, settings, paths), may_start=paths[0].exists)
     try:
-        return Supervisor(children, gateway).run()
+        return Supervisor(children, Child("gateway", partial(_gateway, settings, paths))).run()
     finally:
         if os.getpid() == supervisor_pid:
             sockets.remove()
