@@ -7,7 +7,16 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from lexiseg_client import AsyncClient, Client, Retry, TimedOut, Unauthorized, Unreachable, UnreadableAnswer
+from lexiseg_client import (
+    AsyncClient,
+    Client,
+    ProblemError,
+    Retry,
+    TimedOut,
+    Unauthorized,
+    Unreachable,
+    UnreadableAnswer,
+)
 from lexiseg_client.address import read_address
 from lexiseg_service.gateway.rest.openapi import SEGMENT
 from tests import pictures
@@ -167,3 +176,13 @@ def test_the_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch)
         with Client() as client:
             client.models()
         assert script.asked
+
+
+def test_a_server_that_has_moved_is_an_error_with_its_new_address() -> None:
+    moved = Say(301, headers={"Location": "https://masks.example.org/lexiseg/v1/models"})
+    with (
+        scripted(moved) as script,
+        Client(script.url) as client,
+        pytest.raises(ProblemError, match=r"redirects to https://masks\.example\.org/lexiseg: write the right address"),
+    ):
+        client.models()

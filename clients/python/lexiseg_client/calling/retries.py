@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import httpx
 
-from lexiseg_client.address import Address
+from lexiseg_client.address import PREFIX, Address
 from lexiseg_client.calling.schemes import refuse_wrong_scheme
 from lexiseg_client.calling.steps import Call, Send, Step, Wait, Work
 from lexiseg_client.errors import (
@@ -154,6 +154,9 @@ def problem_of(reply: httpx.Response) -> ProblemError:
 
 
 def _document(reply: httpx.Response) -> dict[str, object]:
+    if reply.has_redirect_location:
+        place = reply.headers["location"].partition(f"{PREFIX}/")[0]
+        return {"detail": f"the server, or a proxy before it, redirects to {place:.200}: write the right address"}
     try:
         document = json.loads(reply.content) if "json" in reply.headers.get("content-type", "") else None
     except ValueError:
