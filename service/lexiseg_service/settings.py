@@ -34,6 +34,7 @@ AUTO = "auto"  # as many workers as cores and memory are enough for
 WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
 HOST = re.compile(r"\*|[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 NAMED_HOST = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9._-]+")  # a name without a letter is an address in other words
+MAX_SECONDS = 1e7  # longer ones overflow in the system's calls
 PLACE = re.compile(r"/|[a-z0-9]+://")
 HTTP_URL = re.compile(r"https?://[^\s?#@]+")
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/?#@\s,*]+")
@@ -219,7 +220,7 @@ class Settings(BaseSettings):
         None, description="PEM of its key; default: tls.key in LEXISEG_WORKER_TLS"
     )
     drain_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
-        25.0, ge=0, description="seconds for requests in flight after SIGTERM"
+        25.0, ge=0, le=MAX_SECONDS, description="seconds for requests in flight after SIGTERM"
     )
 
     model: Annotated[str, Read(NAMERS, MODELS)] = Field(
@@ -251,7 +252,7 @@ class Settings(BaseSettings):
         64, ge=1, description="unanswered requests of one client, half as many again of all clients; more get 429"
     )
     deadline_seconds: Annotated[float, Read((*SERVERS, "video"), MODELS)] = Field(
-        30.0, gt=0, description="seconds to answer a request"
+        30.0, gt=0, le=MAX_SECONDS, description="seconds to answer a request"
     )
 
     api_keys_file: Annotated[Path | None, Read(GATEWAYS, ADMISSION)] = Field(
@@ -338,13 +339,13 @@ class Settings(BaseSettings):
         None, ge=1, description="bytes of the pictures of one client's trainings; default: those of its jobs"
     )
     training_seconds: Annotated[float, Read(("serve", "trainer"), JOBS)] = Field(
-        14_400.0, gt=0, description="seconds after which a training is ended"
+        14_400.0, gt=0, le=MAX_SECONDS, description="seconds after which a training is ended"
     )
     training_memory_bytes: Annotated[int, Read(("serve", "trainer"), JOBS)] = Field(
         12 * 2**30, ge=2**30, description="memory of a training; one that needs more fails"
     )
     keep_days: Annotated[float, Read(GATEWAYS, JOBS)] = Field(
-        7.0, gt=0, description="days that a job or a training is kept after its end, with its results"
+        7.0, gt=0, le=36_500, description="days that a job or a training is kept after its end, with its results"
     )
 
     feature_cache_bytes: Annotated[int, Read(ENGINES, KEPT)] = Field(

@@ -47,8 +47,16 @@ def test_a_redis_address_is_kept_secret(monkeypatch: pytest.MonkeyPatch, url: st
     assert url not in repr(settings)
 
 
-@pytest.mark.parametrize(("name", "value"), [("job_folders", "/photos,photos"), ("label_studio_url", "label-studio")])
-def test_a_place_that_could_never_be_asked_is_refused(name: str, value: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("job_folders", "/photos,photos"),
+        ("label_studio_url", "label-studio"),
+        ("keep_days", "inf"),
+        ("drain_seconds", "inf"),
+    ],
+)
+def test_what_could_never_work_is_refused_at_the_start(name: str, value: str) -> None:
     with pytest.raises(InvalidValue, match=f"LEXISEG_{name.upper()}: expected "):
         settings_of({name: value})
 
