@@ -416,6 +416,17 @@ class Places(Protocol):
         """Unit vectors [D, h, w] of cells, comparable between frames."""
 
 
+Prompter = Callable[[Sequence[Prompt]], list[PromptMasks]]
+
+
+@runtime_checkable
+class PromptsNearby(Protocol):
+    """A model that answers boxes by their surroundings alone, in less time than by the whole image."""
+
+    def near(self, features: Features, boxes: NDArray[np.float64]) -> Prompter:
+        """`Prompts.prompt` about boxes with `single_pass` among these [N, 4]; masks end with their surroundings."""
+
+
 def words_of(segmenter: Segmenter) -> Words:
     """The model, as one with text classes. Raises TaskError: it has none."""
     if not isinstance(segmenter, Words):

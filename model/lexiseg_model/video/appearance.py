@@ -53,13 +53,19 @@ class Appearance:
     def nbytes(self) -> int:
         return sum(part.nbytes for look in (self._first, *tuple(self._later)) for part in look)
 
-    def likeness(self, places: Tensor) -> Tensor:
-        """Logits [h, w] in -6..6 of each place of a frame [D, h, w]; the first frame counts as much as all."""
-        cells = places.float().flatten(1).T  # [h*w, D]
+    def likeness(self, places: Tensor, where: Window) -> Tensor:
+        """Logits [h, w] in -6..6 of the places of a frame [D, h, w], -6 outside `where`.
+
+        The first frame counts as much as all.
+        """
+        compared = torch.from_numpy(where).to(places.device)
+        cells = places.float()[:, compared].T  # [n, D]
         looks = (self._first, *self._later)
         inside, around = [look.inside for look in looks], [look.around for look in looks]
         difference = _nearest(cells, inside) - _nearest(cells, around)
-        return (difference * (SHARPNESS / 2)).clamp(-MAX_LOGIT, MAX_LOGIT).view(places.shape[1:])
+        logits = places.new_full(places.shape[1:], -MAX_LOGIT, dtype=torch.float32)
+        logits[compared] = (difference * (SHARPNESS / 2)).clamp(-MAX_LOGIT, MAX_LOGIT)
+        return logits
 
     def completeness(self, places: Tensor, mask: Tensor) -> float:
         """Cosine of how completely a mask [h, w] of probabilities shows the object; 0 for an empty mask.
@@ -75,8 +81,12 @@ class Appearance:
         return (similarities[0] + max(similarities)) / 2
 
     def learn(self, places: Tensor, mask: Tensor, near: Window, likeness: Tensor) -> None:
-        """Learn from a later frame where mask and likeness agree, so that a drifting mask is not learned."""
-        look = _look(places, (mask >= MIN_INSIDE) & (likeness > 0), (mask <= MAX_OUTSIDE) & (likeness < 0), near, LATER)
+        """Learn from a later frame where mask and likeness agree, so that a drifting mask is not learned.
+
+        Surroundings are those `near`; places that were not compared are taken to be unlike the object.
+        """
+        around = (mask <= MAX_OUTSIDE) & (likeness < 0) & torch.from_numpy(near).to(mask.device)
+        look = _look(places, (mask >= MIN_INSIDE) & (likeness > 0), around, near, LATER)
         if len(look.inside) and len(look.around):
             self._later.append(look)
 
@@ -112,13 +122,13 @@ def _spread(chosen: Tensor, n: int) -> Tensor:
 
 
 def _nearest(cells: Tensor, looks: list[Tensor]) -> Tensor:
-    """[h*w] mean cosines with the nearest few vectors [n, D] of the first look and of all, added."""
+    """[n] mean cosines with the nearest few vectors [m, D] of the first look and of all, added."""
     cosines = cells @ torch.cat(looks).float().T
     return _mean_of_highest(cosines[:, : len(looks[0])]) + _mean_of_highest(cosines)
 
 
 def _mean_of_highest(cosines: Tensor) -> Tensor:
-    """[h*w] the mean of the highest few of each row [h*w, n]; -1 where there are none."""
+    """[n] the mean of the highest few of each row [n, m]; -1 where there are none."""
     if not cosines.shape[1]:
         return cosines.new_full((len(cosines),), -1.0)
     return cosines.topk(min(NEAREST, cosines.shape[1]), 1).values.mean(1)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import cv2
@@ -24,12 +25,12 @@ from torch import Tensor
 
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import PromptMasks, Segmenter, places_of, prompts_of
+from lexiseg_model.segmenter import Prompter, PromptMasks, PromptsNearby, Segmenter, places_of, prompts_of
 from lexiseg_model.tasks.negative_points import prompt_masks
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.appearance import Appearance, Window, scene_likeness, scene_of
 
-MAX_OBJECTS = 16  # of one stream: each costs three or four prompts a frame
+MAX_OBJECTS = 16  # of one stream: each costs one to three prompts a frame
 SEARCH_MARGIN = 0.3  # margin around a box, in sides of it, where the object is searched for in the next frame
 MAX_CHANGE = 0.15  # largest distance of an edge from its expected place, in sides of the box
 MASK_BOX_WEIGHT = 0.5  # weight of the mask's box against the expected box
@@ -38,9 +39,11 @@ MIN_PART = 0.2  # likeness of a connected part, as a share of the largest one's;
 MIN_SIDE = 8.0  # pixels of a box
 QUALITY_WEIGHT = 0.3  # weight of the head's quality estimate beside the agreement with likeness
 EXPECTED_BONUS = 0.1  # bonus of the expected box, against other places that look like the object
+SURE_AGREEMENT = 0.7  # agreement of the expected box's mask from which no other box is asked about
 MIN_SHARE = 0.02  # of the places near an object, its own and those of its surroundings
 LIKENESS_WEIGHT = 0.5  # weight of likeness in the logits of a mask
 SAME_SCENE = 0.9  # likeness (a cosine) of two frames below which the scene was cut: consecutive frames have 0.97
+REACH = SEARCH_MARGIN + MAX_CHANGE  # margin around an expected box where places are compared with its object
 MAX_MISSES = 3  # frames in a row without a mask that fits, until an object is lost
 
 Box = NDArray[np.float64]  # [4] x0, y0, x1, y1 in pixels of the frame
@@ -109,6 +112,16 @@ class _Object:
     def lost(self) -> bool:
         return self.misses >= MAX_MISSES
 
+    @property
+    def expected(self) -> Box:
+        """Its box in the next frame, which may reach beyond it."""
+        return self.box + self.speed / 2
+
+    def likeness(self, places: Tensor, size: tuple[int, int]) -> Tensor:
+        """Logits [h, w] of each place where it may be; after a miss that is the whole frame."""
+        where = _window(self.expected, places.shape, size, REACH)
+        return self.appearance.likeness(places, where | bool(self.misses))
+
     def belief(self, likeness: Tensor) -> Tensor:
         """Logits [h, w] of being the object's; a lost object may be anywhere, so likeness alone counts."""
         return likeness if self.lost else likeness + self.prior
@@ -121,6 +134,12 @@ class _Object:
 class _Candidate(NamedTuple):
     box: Box
     window: Window  # cells where the candidate's object may be
+
+
+class _Answer(NamedTuple):
+    candidate: _Candidate
+    masks: PromptMasks
+    agreement: float
 
 
 class _Match(NamedTuple):
@@ -224,26 +243,52 @@ class Follower:
         near = _window(box, places.shape[1:], size, 2 * SEARCH_MARGIN)
         probability = _at(logits.sigmoid(), places)
         appearance = Appearance(places, probability, near)
-        own = _mean(appearance.likeness(places), probability)
+        everywhere = np.ones(near.shape, np.bool_)
+        own = _mean(appearance.likeness(places, everywhere), probability)
         strict = min(1.0, max(0.0, own / TYPICAL_LIKENESS))
         self._objects[start.number] = _Object(start.number, box, appearance, strict, _prior(probability, box, size))
         return Sight(start.number, PromptMasks(logits[None], answer.quality[:1]), place)
 
     def _follow(self, segmenter: Segmenter, features: Features, places: Tensor) -> list[Sight]:
-        objects = list(self._objects.values())
-        likeness = [followed.appearance.likeness(places) for followed in objects]
-        candidates = [_candidates(*pair, features.size) for pair in zip(objects, likeness, strict=True)]
-        boxes = [candidate.box for of_object in candidates for candidate in of_object]
-        prompts = [
-            Prompt(box=(float(x0), float(y0), float(x1), float(y1)), single_pass=True) for x0, y0, x1, y1 in boxes
+        objects, size = list(self._objects.values()), features.size
+        likeness = [followed.likeness(places, size) for followed in objects]
+        beliefs = [followed.belief(each) for followed, each in zip(objects, likeness, strict=True)]
+        candidates = [_candidates(followed, belief, size) for followed, belief in zip(objects, beliefs, strict=True)]
+        prompt = _prompter(segmenter, features, [candidate for of_object in candidates for candidate in of_object])
+        firsts = _answers(prompt, [of_object[:1] for of_object in candidates], beliefs)
+        doubtful = [
+            () if first.agreement >= SURE_AGREEMENT else of_object[1:]
+            for [first], of_object in zip(firsts, candidates, strict=True)
         ]
-        answers = iter(prompts_of(segmenter).prompt(features, prompts) if prompts else ())
+        others = _answers(prompt, doubtful, beliefs)
         sights = []
-        for followed, likeness_map, of_object in zip(objects, likeness, candidates, strict=True):
-            pairs = [(candidate, next(answers)) for candidate in of_object]
-            match = _best(followed, places, likeness_map, pairs, features.size)
-            sights.append(_update(followed, match, places, likeness_map, features.size))
+        for followed, map_of_object, first, rest in zip(objects, likeness, firsts, others, strict=True):
+            match = _best(followed, places, map_of_object, [*first, *rest], size)
+            sights.append(_update(followed, match, places, map_of_object, size))
         return sights
+
+
+def _prompter(segmenter: Segmenter, features: Features, candidates: Sequence[_Candidate]) -> Prompter:
+    """What answers prompts about these boxes."""
+    if candidates and isinstance(segmenter, PromptsNearby):
+        return segmenter.near(features, np.array([candidate.box for candidate in candidates]))
+    return partial(prompts_of(segmenter).prompt, features)
+
+
+def _answers(
+    prompt: Prompter, candidates: Sequence[Sequence[_Candidate]], beliefs: Sequence[Tensor]
+) -> list[list[_Answer]]:
+    """The answers about the candidates of each object, whose belief is [h, w]."""
+    boxes = [candidate.box.tolist() for of_object in candidates for candidate in of_object]
+    prompts = [Prompt(box=(x0, y0, x1, y1), single_pass=True) for x0, y0, x1, y1 in boxes]
+    masks = iter(prompt(prompts) if prompts else ())
+    return [
+        [
+            _Answer(candidate, answer := next(masks), _agreement(answer.masks[0], belief, candidate.window))
+            for candidate in of_object
+        ]
+        for of_object, belief in zip(candidates, beliefs, strict=True)
+    ]
 
 
 def _prior(probability: Tensor, box: Box, size: tuple[int, int]) -> float:
@@ -255,17 +300,16 @@ def _prior(probability: Tensor, box: Box, size: tuple[int, int]) -> float:
     return float((filled / (1 + 2 * SEARCH_MARGIN) ** 2).logit(MIN_SHARE))
 
 
-def _candidates(followed: _Object, likeness: Tensor, size: tuple[int, int]) -> list[_Candidate]:
-    """Candidate boxes: the expected box, the most similar one near it, their mean; after a miss one anywhere."""
-    grid = followed.belief(likeness).cpu().numpy()
-    expected = _inside(followed.box + followed.speed / 2, size)
+def _candidates(followed: _Object, belief: Tensor, size: tuple[int, int]) -> list[_Candidate]:
+    """Candidate boxes: the expected box, the most similar one near it; after a miss one anywhere."""
+    grid = belief.cpu().numpy()
+    expected = _inside(followed.expected, size)
     boxes = []
     if not followed.lost:
         window = _window(expected, grid.shape, size, SEARCH_MARGIN)
         boxes.append(_Candidate(expected, window))
         if (likest := _extent(np.where(window, grid, 0), size)) is not None:
             boxes.append(_Candidate(_inside(likest, size), window))
-            boxes.append(_Candidate(_inside((likest + expected) / 2, size), window))
     if followed.misses:
         anywhere = _inside(_peak(grid, followed.box, size), size)
         window = _window(anywhere, grid.shape, size, SEARCH_MARGIN)
@@ -275,22 +319,12 @@ def _candidates(followed: _Object, likeness: Tensor, size: tuple[int, int]) -> l
 
 
 def _best(
-    followed: _Object,
-    places: Tensor,
-    likeness: Tensor,
-    pairs: Sequence[tuple[_Candidate, PromptMasks]],
-    size: tuple[int, int],
+    followed: _Object, places: Tensor, likeness: Tensor, answers: Sequence[_Answer], size: tuple[int, int]
 ) -> _Match:
     """The mask that agrees best with belief in its window; the first candidate has a bonus."""
-    belief = followed.belief(likeness)
-    agreements = [_agreement(answer.masks[0], belief, candidate.window) for candidate, answer in pairs]
-    values = [
-        agreement + QUALITY_WEIGHT * float(answer.quality[0])
-        for agreement, (_, answer) in zip(agreements, pairs, strict=True)
-    ]
+    values = [each.agreement + QUALITY_WEIGHT * float(each.masks.quality[0]) for each in answers]
     values[0] += EXPECTED_BONUS
-    best = int(np.argmax(values))
-    candidate, answer = pairs[best]
+    candidate, answer, agreement = answers[int(np.argmax(values))]
     logits = answer.masks[0].float().clamp(-8, 8)
     mask = _one_part(logits + LIKENESS_WEIGHT * _at(likeness, logits))
     probability = _at(mask.sigmoid(), places)
@@ -302,7 +336,7 @@ def _best(
         answer.quality[:1].float(),
         _mean(likeness, probability),
         followed.appearance.completeness(places, probability),
-        agreements[best],
+        agreement,
     )
 
 
@@ -324,7 +358,7 @@ def _move(followed: _Object, mask_box: Box, prompted_box: Box, size: tuple[int, 
     if followed.misses:
         followed.box, followed.speed, followed.misses = _inside((mask_box + prompted_box) / 2, size), np.zeros(4), 0
         return
-    expected = followed.box + followed.speed / 2
+    expected = followed.expected
     limit = MAX_CHANGE * np.tile(expected[2:] - expected[:2], 2)
     moved = _inside(expected + np.clip(MASK_BOX_WEIGHT * (mask_box - expected), -limit, limit), size)
     followed.speed, followed.box = (followed.speed + moved - followed.box) / 2, moved

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from lexiseg_model.methods.tiny import by_example, closer_look, teaching
 from lexiseg_model.methods.tiny.closer_look import Crop, cells_of
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, NormaliseColours, PromptGraphs, prompt_parts
 from lexiseg_model.methods.tiny.mask_rules import colour_cells
+from lexiseg_model.methods.tiny.nearby import around
 from lexiseg_model.methods.tiny.network import (
     EXCLUDED,
     STRIDE,
@@ -58,6 +58,7 @@ from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import (
     Competing,
     ExampleVectors,
+    Prompter,
     PromptMasks,
     Proposals,
     RowsOf,
@@ -340,6 +341,17 @@ class TinySegmenter(Exportable, TorchPass):
 
     prompt_with_negatives = prompt  # the head was trained with them
 
+    def near(self, features: Features, boxes: NDArray[np.float64]) -> Prompter:
+        scale = self._scale_of(features)
+        part = around(boxes * np.tile(scale, 2), cells_of(features))
+        features_of_part = part.of(features)
+
+        def prompt(prompts: Sequence[Prompt]) -> list[PromptMasks]:
+            answers = self.prompt(features_of_part, [part.moved(prompt, scale) for prompt in prompts])
+            return [PromptMasks(part.widened(answer.masks), answer.quality) for answer in answers]
+
+        return prompt
+
     def mask_cells(self, features: Features) -> tuple[int, int]:
         return cells_of(features)
 
@@ -378,7 +390,10 @@ class TinySegmenter(Exportable, TorchPass):
 
     def places(self, features: Features) -> Tensor:
         """Unit embeddings [D, h, w] float32 at stride 8."""
-        return F.normalize(F.avg_pool2d(self._pixels(features)[None], 2, ceil_mode=True)[0], dim=0)
+        pixels = self._pixels(features)
+        rows = pixels[:, 0::2] + pixels[:, 1::2]  # a tenth of the time of avg_pool2d and normalize
+        sums = rows[..., 0::2] + rows[..., 1::2]
+        return sums / sums.square().sum(0).sqrt()
 
     patches = places
 
