@@ -36,7 +36,10 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """Asyncio client of one lexiseg server. Arguments as for `Client`; `http` and `channel` are asyncio ones."""
+    """Asyncio client of one lexiseg server, for one event loop.
+
+    Arguments as for `Client`; `http` and `channel` are asyncio ones.
+    """
 
     def __init__(
         self,
