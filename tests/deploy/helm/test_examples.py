@@ -1,10 +1,12 @@
 """Helm installs every example, and the objects are valid by the Kubernetes schemas."""
 
 import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
-from kubernetes_validate import validate
+from kubernetes_validate import utils, validate
 
 from lexiseg_service.settings import Limits, Settings
 from tests.deploy.helm.installing import EXAMPLES, Object, example
@@ -15,8 +17,17 @@ WORKLOADS = {"Deployment", "StatefulSet", "Job"}
 by_name = pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 
 
+@pytest.fixture(scope="module")
+def schemas_read_once() -> Iterator[None]:
+    """They are megabytes, which are read for each object otherwise."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(utils, "schema_contents", cache(utils.schema_contents))
+        yield
+
+
 @by_name
 @pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.usefixtures("schemas_read_once")
 def test_kubernetes_knows_every_field_of_every_object(path: Path, version: str) -> None:
     objects = [obj for obj in example(path).objects if obj["kind"] not in OTHERS]
 
