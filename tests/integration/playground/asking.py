@@ -82,7 +82,7 @@ def until_resolved(page: Page, condition: str, patience: float = 60_000.0) -> No
             const condition = {condition};
             for (const began = performance.now(); !(await condition()); ) {{
                 if (performance.now() - began > patience) throw new Error("it did not come true in time");
-                await new Promise(requestAnimationFrame);
+                await new Promise((resolve) => setTimeout(resolve, 50));
             }}
         }}""",
         patience,
