@@ -82,7 +82,8 @@ async function load(name) {
 }
 
 function sessionOf(name) {
-  const made = (sessions[name] ??= load(`${name}.onnx`).then((bytes) => Ort.InferenceSession.create(bytes)));
+  const options = { graphOptimizationLevel: "disabled" }; // takes a second of a start, and makes no answer quicker
+  const made = (sessions[name] ??= load(`${name}.onnx`).then((bytes) => Ort.InferenceSession.create(bytes, options)));
   made.catch(() => delete sessions[name]); // a later call may succeed
   return made;
 }
