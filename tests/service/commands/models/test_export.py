@@ -3,8 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+import lexiseg_model.clip  # noqa: F401  declares what open_clip and timm need
 from tests import exported, pictures
+from tests.model.imports import imported
+from tests.model.methods.unpair_seg import small
 from tests.service.commands.command_line import CommandLine
 from tests.train.data.own.made import save
 
@@ -39,3 +43,18 @@ def test_an_export_is_served_by_its_runtime_from_the_cache(
     assert accuracy["onnx"] == pytest.approx(accuracy["torch"], abs=0.5)
     assert accuracy["onnx-int8"] == pytest.approx(accuracy["torch"], abs=5)
     assert accuracy["onnx-int8"] != accuracy["torch"]
+
+
+def test_a_model_that_is_no_graph_is_refused(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small.register()
+    torch.save({"model": dict(small.state())}, tmp_path / "stage1.pth")
+    imported("unpair-seg", "mine", tmp_path, checkpoint=tmp_path / "stage1.pth", architecture=small.ARCHITECTURE)
+    monkeypatch.setenv("LEXISEG_MODEL", "mine")
+    monkeypatch.setenv("LEXISEG_MODELS_DIR", str(tmp_path))
+
+    outcome = lexiseg("export", "--out", tmp_path / "exported")
+
+    assert outcome.status == 1
+    assert outcome.err == "lexiseg: mine cannot be written as ONNX\n"
