@@ -38,7 +38,8 @@ def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, 
     if rgb.shape[:2] != label_map.shape:
         size = rgb.shape[1::-1]
         label_map = cv2.resize(label_map, size, interpolation=cv2.INTER_NEAREST).astype(label_map.dtype)
-    palette = np.zeros((_max_id(segments) + 1, 4), np.float32)  # and opacity
+    # An id may exceed the number of segments: a corrected one keeps its own.
+    palette = np.zeros((max((segment.id for segment in segments), default=0) + 1, 4), np.float32)  # and opacity
     n_classes = 1 + max((segment.class_index for segment in segments if segment.class_index is not None), default=-1)
     for segment in segments:
         opacity = OPACITY * (FAINT if segment.doubtful else 1)
@@ -47,13 +48,8 @@ def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, 
     painted = rgb + colours[..., 3:] * (colours[..., :3] - rgb)
     painted[_contours(label_map)] = 255
     picture = Image.fromarray(painted.round().astype(np.uint8))
-    _write_labels(picture, label_map, segments)
+    _write_labels(picture, label_map, segments, np.bincount(label_map.reshape(-1), minlength=len(palette)))
     return np.asarray(picture)
-
-
-def _max_id(segments: tuple[Segment, ...]) -> int:
-    """The largest id, which exceeds the number of segments where a corrected segment keeps its id."""
-    return max((segment.id for segment in segments), default=0)
 
 
 def _colour_index(segment: Segment, n_classes: int) -> int:
@@ -70,15 +66,16 @@ def _contours(label_map: LabelMap) -> NDArray[np.bool_]:
     return edge
 
 
-def _write_labels(picture: Image.Image, label_map: LabelMap, segments: tuple[Segment, ...]) -> None:
-    """Write each label at the point of its segment farthest from the contour.
+def _write_labels(
+    picture: Image.Image, label_map: LabelMap, segments: tuple[Segment, ...], areas: NDArray[np.int64]
+) -> None:
+    """Write each label at the point of its segment farthest from the contour; `areas` are in pixels, by id.
 
     With several prompts, segments without a label get their `prompt_index`.
     """
     has_prompts = len({segment.prompt_index for segment in segments}) > 1
     draw = ImageDraw.Draw(picture, "RGBA")
     font = ImageFont.load_default(size=max(11, round(min(picture.size) / 28)))
-    areas = np.bincount(label_map.reshape(-1), minlength=_max_id(segments) + 1)
     for segment in segments:
         number = segment.prompt_index if has_prompts else None
         text = segment.label or ("" if number is None else str(number))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -65,24 +64,16 @@ def tight_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-class _Connected(NamedTuple):
-    """Regions of equal labels: `ids` [H, W] of each pixel's region, `classes` [N] and `areas` [N] of the regions."""
-
-    ids: NDArray[np.int64]
-    classes: NDArray[np.int64]
-    areas: NDArray[np.int64]
-
-    def painted(self, values: NDArray[np.uint16]) -> NDArray[np.uint16]:
-        """Map [H, W] in which every pixel has its region's value, of `values` [N]."""
-        return values[self.ids]
-
-
-def _connect(labels: LabelMap) -> _Connected:
-    ids = np.zeros(labels.shape, np.int64)
+def _connect(labels: LabelMap) -> library.Connected:
+    """As `library.connect`, without the kernel."""
+    ids = np.zeros(labels.shape, np.int32)
     classes: list[int] = []
     for value in np.unique(labels).tolist():
         inside = labels == value
         n, parts = cv2.connectedComponents(inside.astype(np.uint8), connectivity=4)
         ids[inside] = parts[inside] + len(classes) - 1
         classes += [value] * (n - 1)
-    return _Connected(ids, np.array(classes, np.int64), np.bincount(ids.reshape(-1), minlength=len(classes)))
+    flat = ids.reshape(-1)
+    ends = np.append(np.flatnonzero(np.diff(flat)) + 1, flat.size)
+    size = (labels.shape[0], labels.shape[1])
+    return library.Connected(size, ends, flat[ends - 1], np.array(classes, np.int32), np.bincount(flat))

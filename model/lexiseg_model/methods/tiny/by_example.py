@@ -100,13 +100,11 @@ def vectors(positive: TextRows, negative: TextRows, rule: ExampleRule, words: Te
         vectors = push_from_negatives(vectors, mean, negatives)
     # Rows are means of unit vectors: varied pixels give short rows and low scores.
     alike = float(np.linalg.norm(positive[:, : words.shape[1]].astype(np.float32), axis=1).mean().clip(MIN_ALIKE))
-    return ExampleVectors(
-        rule.length * alike**-rule.level * vectors,
-        mean,
-        negatives,
-        rule.beside_words,
-        excluded=_excluded(positive, negative, words.device) if len(negative) else None,
-    )
+    scaled, excluded = rule.length * alike**-rule.level * vectors, None
+    if len(negative):
+        apart, own = (_groups_of(rows).to(words.device) for rows in (negative, positive))
+        excluded = Excluded(F.normalize(apart, dim=1), 1 / apart.norm(dim=1), F.normalize(own, dim=1))
+    return ExampleVectors(scaled, mean, negatives, rule.beside_words, excluded=excluded)
 
 
 def mix_words(examples: Tensor, rule: ExampleRule, words: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,11 +145,6 @@ def _quantile(values: Tensor, last: Tensor, share: float) -> Tensor:
     below = at.long()
     low, high = ascending[below], ascending[last.minimum(below + 1)]
     return low + (at - below) * (high - low)
-
-
-def _excluded(positive: TextRows, negative: TextRows, device: torch.device) -> Excluded:
-    negatives, examples = (_groups_of(rows).to(device) for rows in (negative, positive))
-    return Excluded(F.normalize(negatives, dim=1), 1 / negatives.norm(dim=1), F.normalize(examples, dim=1))
 
 
 def _groups_of(rows: TextRows) -> Tensor:
