@@ -51,11 +51,6 @@ def _kept_size(whole: Features) -> Size:
     return whole.tensors["picture"].shape[0], whole.tensors["picture"].shape[1]
 
 
-def _tile(whole: Features) -> Size:
-    height, width = cells_of(whole)
-    return STRIDE * height, STRIDE * width
-
-
 def encode_crop(crop: Crop, whole: Features, encode: Callable[[Plan], Features]) -> Features:
     """The features of a crop of an image, cached with those of the whole image."""
     cache = whole.derived.once("looks", lambda: Lru[Crop, Features](MAX_LOOKS))
@@ -71,7 +66,7 @@ def crop_for(prompt: Prompt, whole: Features, multiple: int, rule: LookRule) -> 
     """The crop around the box of a prompt; None without a box, or if it would be enlarged too little."""
     if prompt.box is None or prompt.single_pass or not is_exact(prompt):
         return None
-    numbers = (prompt.box, whole.size, _tile(whole), _kept_size(whole))
+    numbers = (prompt.box, whole.size, [STRIDE * side for side in cells_of(whole)], _kept_size(whole))
     box, size, tile, kept = (torch.tensor(each, dtype=torch.float64) for each in numbers)
     span, shape, is_enough = look_at(box, size, tile, kept, multiple, rule)
     if not is_enough:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
 from lexiseg_model.methods.tiny.graphs import MaskPredictor
-from lexiseg_model.methods.tiny.mask_rules import box_holds, clip_to_box, smoothed
+from lexiseg_model.methods.tiny.mask_rules import box_holds, clip_to_box
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.settings import BoxRule
@@ -70,11 +70,6 @@ def correct_mask(
         answer, quality = head.prompt_mask(shared, tensors, mask.to(shared.fine)[None, None])
         mask = answer[0, 0, 0].float()
     return PromptMasks(mask[None], quality[0, 0].float().sigmoid())
-
-
-def smooth(answer: PromptMasks, prompt: Prompt, cells: Tensor) -> PromptMasks:
-    """Smooth the masks of a prompt along the edges of the image's colours `cells` [3, h, w] if it `is_exact`."""
-    return answer._replace(masks=smoothed(answer.masks, cells)) if is_exact(prompt) else answer
 
 
 def clip_and_clean(answer: PromptMasks, prompt: Prompt, scale: Scale, rule: BoxRule, crumbs: CrumbRule) -> PromptMasks:

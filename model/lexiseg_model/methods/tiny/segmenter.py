@@ -21,7 +21,7 @@ from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeature
 from lexiseg_model.methods.tiny import by_example, closer_look, teaching
 from lexiseg_model.methods.tiny.closer_look import Crop, cells_of
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, NormaliseColours, PromptGraphs, prompt_parts
-from lexiseg_model.methods.tiny.mask_rules import colour_cells
+from lexiseg_model.methods.tiny.mask_rules import colour_cells, smoothed
 from lexiseg_model.methods.tiny.nearby import around
 from lexiseg_model.methods.tiny.network import (
     EXCLUDED,
@@ -45,8 +45,8 @@ from lexiseg_model.methods.tiny.prompting import (
     before_corrections,
     clip_and_clean,
     correct_mask,
+    is_exact,
     predict_masks,
-    smooth,
 )
 from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
@@ -367,20 +367,21 @@ class TinySegmenter(Exportable, TorchPass):
 
     def _refined_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Masks of the head, smoothed along the image's edges, and then corrected from the first negative point on."""
-        scale, cells = self._scale_of(features), self._colour_cells(features)
+        scale = self._scale_of(features)
+        cells = features.derived.once("colours", lambda: colour_cells(self.guide(features), cells_of(features)))
         head, shared = self._predictor(), self._shared(features)
         firsts, corrections = zip(*map(before_corrections, prompts), strict=True)
         answers = zip(self.head_masks(features, firsts), firsts, strict=True)
-        refined = [smooth(masks, first, cells) for masks, first in answers]
+        refined = [
+            answer._replace(masks=smoothed(answer.masks, cells)) if is_exact(first) else answer
+            for answer, first in answers
+        ]
         return [
             correct_mask(head, shared, masks.masks[0], (*first.points, *points), len(first.points), scale)
             if points
             else masks
             for masks, first, points in zip(refined, firsts, corrections, strict=True)
         ]
-
-    def _colour_cells(self, features: Features) -> Tensor:
-        return features.derived.once("colours", lambda: colour_cells(self.guide(features), cells_of(features)))
 
     @torch.inference_mode()
     def head_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
