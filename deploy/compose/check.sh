@@ -131,11 +131,13 @@ for _ in $(seq 20); do
 done
 echo "20 requests, $bad not answered with 200"
 [ "$bad" = 0 ] || fail "requests were lost"
+healthy() { [ "$($DOCKER inspect -f '{{.State.Health.Status}}' "$WORKER")" = healthy ]; }
 for _ in $(seq 90); do
-    [ "$($DOCKER inspect -f '{{.State.Health.Status}}' "$WORKER")" = healthy ] && break
+    healthy && break
     sleep 1
 done
 $DOCKER inspect -f '{{.Name}}: {{.State.Status}}, {{.State.Health.Status}}, restarted {{.RestartCount}} time(s)' "$WORKER"
+healthy || fail "it is not healthy again"
 [ "$($DOCKER inspect -f '{{.RestartCount}}' "$WORKER")" -gt "$restarts" ] || fail "it was not started again"
 sleep 3
 curl -fsS "$URL/readyz"; echo
