@@ -158,9 +158,10 @@ class Trainings:
             UnknownTraining: no such training of that key.
         """
         training = await asyncio.to_thread(self._folder.find, identity)
-        if training is None or not (training.owner == caller.owner or caller.admin):
+        standing = await asyncio.to_thread(self._folder.standing, identity)
+        if training is None or not (training.owner == caller.owner or caller.admin) or self._has_expired(standing):
             raise UnknownTraining("there is no such training of this key; it may have been removed")
-        return training, await asyncio.to_thread(self._folder.standing, identity)
+        return training, standing
 
     async def standing(self, identity: str, caller: Caller) -> dict[str, Any]:
         """The output of a training of a caller. Raises UnknownTraining: no such training of that key."""
@@ -168,7 +169,8 @@ class Trainings:
 
     async def list_all(self, caller: Caller) -> list[tuple[Training, Standing]]:
         """The trainings of a caller, the oldest first."""
-        return [each for each in await asyncio.to_thread(self._all) if each[0].owner == caller.owner]
+        own = [each for each in await asyncio.to_thread(self._all) if each[0].owner == caller.owner]
+        return [each for each in own if not self._has_expired(each[1])]
 
     async def log(self, identity: str, caller: Caller) -> bytes:
         """The end of the log.
@@ -190,8 +192,8 @@ class Trainings:
 
     async def remove_all(self, caller: Caller) -> int:
         """Remove all trainings of a caller; returns their number."""
-        trainings = await self.list_all(caller)
-        for training, _ in trainings:
+        trainings = [each for each, _ in await asyncio.to_thread(self._all) if each.owner == caller.owner]
+        for training in trainings:
             await asyncio.to_thread(self._folder.remove, training.id)
         return len(trainings)
 
@@ -205,11 +207,19 @@ class Trainings:
             "created": rfc3339(training.created),
             "started": rfc3339(standing.started),
             "ended": rfc3339(standing.ended),
-            "expires": rfc3339(None if standing.ended is None else standing.ended + DAY * self._settings.keep_days),
+            "expires": rfc3339(self._expiry(standing)),
             "detail": standing.detail,
             "found": standing.found,
             "figures": standing.figures,
         }
+
+    def _expiry(self, standing: Standing) -> float | None:
+        return None if standing.ended is None else standing.ended + DAY * self._settings.keep_days
+
+    def _has_expired(self, standing: Standing) -> bool:
+        """Whether nobody may see a training any more, though it is not swept yet."""
+        expiry = self._expiry(standing)
+        return expiry is not None and expiry < time.time()
 
     def _seen(self) -> TrainingsSeen | None:
         """What metrics show of the folder; None: it cannot be read."""

@@ -6,7 +6,12 @@ from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
-from lexiseg_service.gateway.trainings.training import RESERVED, Training, TrainingFolder
+import httpx
+
+from lexiseg_service.gateway.trainings.training import RESERVED, Standing, Training, TrainingFolder
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import on_ports
+from tests.waiting import SOON
 
 # Takes each of twenty names, unless another process has it, and prints those that it took.
 TAKER = """
@@ -69,3 +74,19 @@ def test_one_that_is_being_written_counts_and_is_not_swept(tmp_path: Path) -> No
 
     assert seen == [["first"]]
     assert sorted(each.name for each in folder.all()) == ["first", "second"]
+
+
+def test_one_that_has_expired_is_gone_before_it_is_swept(tmp_path: Path) -> None:
+    folder = TrainingFolder(tmp_path)
+    with (
+        on_ports(KnownBackend(), trainings=tmp_path) as ports,
+        httpx.Client(base_url=ports.url, timeout=SOON) as client,
+    ):
+        with folder.reserved(Training("a", "", "mine", "tiny", 1.0), lambda *_: None):
+            pass
+        assert client.get("/v1/trainings/a").status_code == 200
+        folder.note("a", Standing("done", started=1.0, ended=2.0))
+        answers = [client.get(f"/v1/trainings/a{route}") for route in ("", "/log")]
+        listed = client.get("/v1/trainings").json()
+
+    assert ([answer.status_code for answer in answers], listed) == ([404, 404], {"trainings": []})
