@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from PIL import Image, ImageDraw
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
 
 from tests import pictures
 from tests.integration.playground.asking import add, expect_result, segments, until
@@ -212,6 +212,23 @@ def test_a_stream_that_was_silent_is_opened_anew_where_its_objects_were(page: Pa
 
     expect_result(page, "Following object 1.")
     expect(objects(page)).to_have_text(["object 1Stop"])
+
+
+def test_objects_whose_worker_went_are_shown_to_the_next_where_they_were(page: Page) -> None:
+    play(page)
+    drag(page, 0)
+    expect_result(page, "Following object 1.")
+
+    def forget(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "segments": [], "state_reset": True})
+
+    page.route("**/frames", forget, times=1)
+    asked(page, 2)
+
+    expect_result(page, "Following object 1.")
+    (segment,) = asked(page, 4)["segments"]
+    assert segment["track_id"] == 1
 
 
 def test_without_a_key_one_is_asked_for_and_then_what_was_shown_is_followed(

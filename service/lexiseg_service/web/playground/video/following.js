@@ -75,12 +75,15 @@ export const look = async (frame, words, signal) =>
 async function ask(frame, words, follow, unfollow, signal) {
   const { model } = words;
   const query = JSON.stringify(words);
+  const objects = state.followed.filter(({ box }) => box).map(({ number, box }) => ({ track_id: number, prompt: { box } }));
   if (stream && stream.model !== model) closeStream(); // another model cannot use this stream's state
   if (stream) {
     try {
       if (stream.query !== query) await request("PUT", `/v1/streams/${stream.id}`, words, signal);
       stream.query = query;
-      return await send(frame, follow, unfollow, signal);
+      const answer = await send(frame, follow, unfollow, signal);
+      if (!answer.state_reset || !objects.length) return answer;
+      closeStream(); // the worker that knew the objects is gone
     } catch (problem) {
       if (problem.type !== "unknown-stream") throw problem;
       stream = null; // idle for too long, or the server restarted
@@ -88,7 +91,6 @@ async function ask(frame, words, follow, unfollow, signal) {
   }
   const { stream: id } = await request("POST", "/v1/streams", words, signal);
   stream = { id, model, query };
-  const objects = state.followed.filter(({ box }) => box).map(({ number, box }) => ({ track_id: number, prompt: { box } }));
   if (objects.length) await send(lastFrame, objects, [], signal); // a new stream begins with them
   return send(frame, follow, [], signal);
 }
@@ -103,10 +105,8 @@ function closeStream() {
 
 /** One line of text: followed and lost objects. */
 export function followSummary() {
-  const names = (lost) => state.followed.filter((one) => one.lost === lost).map(({ label, number }) => nameOf(label, number, number));
-  const [here, gone] = [names(false), names(true)];
-  const parts = [here.length && `Following ${here.join(", ")}.`, gone.length && `Lost: ${gone.join(", ")}.`];
-  return parts.filter(Boolean).join(" ");
+  const names = (lost) => state.followed.filter((one) => one.lost === lost).map(({ label, number }) => nameOf(label, number, number)).join(", ");
+  return [["Following", names(false)], ["Lost:", names(true)]].filter(([, some]) => some).map(([what, some]) => `${what} ${some}.`).join(" ");
 }
 
 function list() {
