@@ -118,6 +118,8 @@ def run(
                 write_line(answer, frame.seconds)
             if target is not None and not answer.dropped:
                 target.write(_painted(frame.rgb, answer), frame.seconds)
+            if follow and answer.state_reset and n_frames:  # the objects begin in the first frame
+                failures.append(f"frame {answer.frame_id}: another worker took over, which knows none of the objects")
             n_frames += 1
             n_dropped += answer.dropped
             if isinstance(answer.error, ProblemError):  # encoded frames have no other errors

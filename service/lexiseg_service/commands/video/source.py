@@ -24,6 +24,7 @@ CAMERA = re.compile(r"/dev/video\d+")
 STILL_FORMATS = ("_pipe", "image2")  # FFmpeg's readers of single pictures, as jpeg_pipe
 SECONDS_TO_CONNECT = 10.0
 SECONDS_WITHOUT_DATA = 10.0
+MAX_MISSING = 0.5  # seconds at the end of a file that is taken to be whole
 DEFAULT_RATE = Fraction(25)  # frames a second, where a source says none
 
 
@@ -64,6 +65,7 @@ class VideoSource:
         self._stream.thread_type = "AUTO"
         self.damaged = 0  # packets that could not be decoded
         self.broken: str | None = None  # why it ended before its end
+        self._read_to = 0  # end of the last packet, in the stream's time base
 
     def close(self) -> None:
         """Close the file or the connection."""
@@ -114,13 +116,24 @@ class VideoSource:
                 self.broken = _why(error)
                 return
             if packet is None:
+                self._check_end()
                 return
+            if packet.pts is not None:
+                self._read_to = max(self._read_to, packet.pts + (packet.duration or 0))
             try:
                 yield from packet.decode()
             except av.error.EOFError:
                 return
             except av.error.FFmpegError:
                 self.damaged += 1
+
+    def _check_end(self) -> None:
+        """A cut MP4 with its index in front ends without an error."""
+        stream = self._stream
+        if "mp4" in self._container.format.name and stream.duration and stream.time_base:
+            missing = float(((stream.start_time or 0) + stream.duration - self._read_to) * stream.time_base)
+            if missing > MAX_MISSING:
+                self.broken = f"the last {missing:.1f} seconds are missing"
 
 
 def is_live(name: str) -> bool:

@@ -14,10 +14,15 @@ from tests.model.stand_in import picture
 
 
 def written(
-    path: Path, frames: Iterable[NDArray[np.uint8]], rate: int = 10, codec: str = "libx264", pixels: str = "yuv420p"
+    path: Path,
+    frames: Iterable[NDArray[np.uint8]],
+    rate: int = 10,
+    codec: str = "libx264",
+    pixels: str = "yuv420p",
+    **options: str,
 ) -> Path:
-    """A clip of frames [H, W, 3] of one size."""
-    with av.open(str(path), "w") as container:
+    """A clip of frames [H, W, 3] of one size; `options` of its container."""
+    with av.open(str(path), "w", options=options) as container:
         stream = container.add_stream(codec, rate=rate)
         assert isinstance(stream, VideoStream)
         stream.pix_fmt = pixels

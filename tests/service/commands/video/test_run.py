@@ -6,8 +6,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Rle
 from lexiseg_service.gateway.admission.access import line_of, new_key
+from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame
 from tests.command import ended
 from tests.model.stand_in import ColourSegmenter
 from tests.model.video import moving
@@ -167,6 +169,26 @@ def test_frames_that_come_too_fast_may_be_left_out(lexiseg: CommandLine, tmp_pat
     assert len(answered) > 0
     assert all(line["segments"] is None for line in found if line["dropped"])
     assert len(clips.read(out)) == len(answered)
+
+
+class MovedAtFrameTwo(EngineBackend):
+    """Says that another worker took over there."""
+
+    async def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
+        async for answer in super().stream(steps):
+            yield replace(answer, state_reset=answer.frame_id == "2")
+
+
+def test_objects_that_go_with_their_worker_are_told_as_lost(lexiseg: CommandLine, tmp_path: Path) -> None:
+    clip, backend = clips.halves(tmp_path / "clip.mp4", 4), MovedAtFrameTwo(ColourSegmenter(tasks=("prompt",)))
+
+    with on_ports(backend) as ports:
+        outcome = lexiseg("video", clip, "--box", "2,2,30,40", "--json", tmp_path / "out.jsonl", "--server", ports.grpc)
+    backend.engine.close(5)
+
+    assert outcome.status == 1
+    assert "frame 2: another worker took over, which knows none of the objects" in outcome.err
+    assert len(lines_of(tmp_path / "out.jsonl")) == 4
 
 
 class HeldAfterSomeFrames(ColourSegmenter):

@@ -78,6 +78,19 @@ def test_a_file_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
     assert 5 <= n_frames < 20
 
 
+def test_an_mp4_that_was_cut_says_how_much_is_missing(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    noise = [chance.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(20)]
+    whole = clips.written(tmp_path / "whole.mp4", noise, movflags="faststart").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+
+    for name, problems in (("whole.mp4", 0), ("cut.mp4", 1)):
+        with closing(VideoSource(str(tmp_path / name))) as source:
+            assert list(source.frames())
+            assert len(source.problems()) == problems
+            assert not problems or "seconds are missing" in source.problems()[0]
+
+
 def only_sound(path: Path) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
