@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.http_server import serving_files
 from tests.integration.playground.asking import add, choose, expect_result, place
 from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.server import Server
@@ -71,21 +70,21 @@ def test_a_service_s_page(
     assert objections(browser, server.url, options, reach) == []
 
 
-@pytest.mark.slow
-def test_a_site(browser: Browser, folder: Path) -> None:
-    with serving_files(folder) as url:
-        assert objections(browser, f"{url}/site/", DESK, answered) == []
-
-
 def objections(browser: Browser, url: str, options: dict[str, Any], reach: Callable[[Page], None]) -> list[Any]:
-    """Rules that a page violates, each with the elements that do."""
-    if not AXE.is_file():
-        pytest.skip("axe-core is not installed: make .venv/node/.done")
+    """Those to a page of its own, in a state."""
     context = browser.new_context(**options)
     context.set_default_timeout(PATIENCE)
     page = opened(context, url)
     reach(page)
+    found = violations(page)
+    context.close()
+    return found
+
+
+def violations(page: Page) -> list[Any]:
+    """Rules that a page violates, each with the elements that do."""
+    if not AXE.is_file():
+        pytest.skip("axe-core is not installed: make .venv/node/.done")
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found: list[Any] = page.evaluate(RUN)
-    context.close()
     return found

@@ -155,16 +155,16 @@ def test_a_brush_paints_a_round_line_and_an_eraser_takes_it_away(page: Page) -> 
     np.testing.assert_array_equal(masks(page)[0], mask)
 
 
-def test_forty_steps_are_undone_and_done_again_to_the_pixel(page: Page) -> None:
+def test_twenty_steps_are_undone_and_done_again_to_the_pixel(page: Page) -> None:
     before = labelled(page, "sky", "building")
     page.get_by_role("button", name="Correct building").click()
     page.check("[name=sign][value=brush]")
     page.focus("#canvas")
     seen = [before]
-    for number in range(40):
+    for number in range(20):
         page.keyboard.press("ArrowRight" if number % 8 else "ArrowDown")
         page.keyboard.press("Enter" if number % 3 else "Shift+Enter")
-        if number % 10 == 9:
+        if number % 5 == 4:
             seen.append(held(page))
     after = held(page)
     assert after != before
@@ -172,8 +172,8 @@ def test_forty_steps_are_undone_and_done_again_to_the_pixel(page: Page) -> None:
     for there in reversed(seen):
         assert held(page) == there
         if there is not before:
-            steps(page, 10, "Control+z")
-    steps(page, 40, "Control+Shift+z")
+            steps(page, 5, "Control+z")
+    steps(page, 20, "Control+Shift+z")
 
     assert held(page) == after
 

@@ -21,6 +21,7 @@ from tests import chromium, coco, pictures
 from tests.http_server import QuietFiles, serving
 from tests.integration.playground.asking import CHINA, add, choose, expect_result, place, until_resolved
 from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.playground.test_accessibility import answered, violations
 from tests.integration.server import Server
 
 pytestmark = pytest.mark.slow
@@ -59,10 +60,20 @@ def site(folder: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def loaded(browser: Browser, site: str) -> Iterator[Page]:
+def elsewhere() -> list[str]:
+    """What `loaded` has asked of anything but its site."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def loaded(browser: Browser, site: str, elsewhere: list[str]) -> Iterator[Page]:
     """A page for all tests that need no first visit: each of those loads the model."""
     context = browser.new_context(viewport={"width": 1400, "height": 820})
     context.set_default_timeout(PATIENCE)
+    context.on(
+        "request",
+        lambda request: None if request.url.startswith((site, "blob:", "data:")) else elsewhere.append(request.url),
+    )
     yield opened(context, site)
     context.close()
 
@@ -93,18 +104,11 @@ def asked(server: Server, content: bytes, question: dict[str, Any]) -> dict[str,
     return content_of
 
 
-def test_a_site_answers_as_the_server_does(context: BrowserContext, site: str, server: Server) -> None:
-    elsewhere: list[str] = []
-    context.on(
-        "request",
-        lambda request: None if request.url.startswith((site, "blob:", "data:")) else elsewhere.append(request.url),
-    )
-    page = opened(context, site)
-    choose(page)
-    page.locator("#canvas").wait_for()
+def test_a_site_answers_as_the_server_does_and_asks_nobody(loaded: Page, elsewhere: list[str], server: Server) -> None:
+    show(loaded, CHINA, "china.jpg")
 
     for question in WORDS:
-        here, there = page.evaluate(ASK, ["segment", question]), asked(server, CHINA, question)
+        here, there = loaded.evaluate(ASK, ["segment", question]), asked(server, CHINA, question)
         assert (labels(here["segments"], here["size"]) == labels(there["segments"], there["size"])).mean() >= 0.99
         assert here["absent"] == there["absent"]
         assert [each["field"] for each in here["warnings"]] == [each["field"] for each in there["warnings"]]
@@ -113,11 +117,17 @@ def test_a_site_answers_as_the_server_does(context: BrowserContext, site: str, s
     for prompt in [*PROMPTS, *({"points": [click]} for click in clicks)]:
         question = {"prompts": [prompt]}
         pair = [
-            page.evaluate(ASK, ["prompt", question])["segments"][0],
+            loaded.evaluate(ASK, ["prompt", question])["segments"][0],
             asked(server, CHINA, question)["segments"][0],
         ]
         assert overlap(*pair) >= 0.98
     assert elsewhere == []
+
+
+def test_axe_core_finds_nothing_to_object_to(loaded: Page) -> None:
+    answered(loaded)
+
+    assert violations(loaded) == []
 
 
 @pytest.mark.parametrize("name", ["china", "flower"])
