@@ -56,9 +56,9 @@ class Headwords:
 
 
 def without_accents(word: str) -> str:
-    """A word in lower case and without accents: "Öl" and "OL" are "ol"."""
+    """A word in lower case, without accents and ligatures: "Öl" and "OL" are "ol", "konĳn" is "konijn"."""
     word = word.casefold()
-    return word if word.isascii() else normalize("NFC", ACCENTS.sub("", normalize("NFD", word.replace("œ", "oe"))))
+    return word if word.isascii() else normalize("NFC", ACCENTS.sub("", normalize("NFKD", word.replace("œ", "oe"))))
 
 
 class Dictionary:

@@ -31,6 +31,7 @@ FRENCH = {
     "chaise": "chaise\nchair\n",
     "cheval": "cheval\nhorse\n",
     "œuf": "œuf\negg\n",
+    "ĳsbeer": "ĳsbeer\nbear\n",
 }
 NAMES = ["table", "chair", "Стулы", "dog", "cat", "boot", "boat", "dress", "skirt", "rock", "cow", "door", "horse"]
 CHINESE = """# CC-CEDICT
@@ -153,7 +154,7 @@ def test_an_english_word_of_a_list_that_is_as_much_of_another_language_says_what
     ("word", "text"),
     [
         ("HUND", "dog"), ("Hunde", "dog"), ("der Hund", "dog"), ("Tuer", "door"), ("TUR", "door"),
-        ("die Türen", "door"), ("chevaux", "horse"), ("les chiens", "dog"), ("oeuf", "egg"),
+        ("die Türen", "door"), ("chevaux", "horse"), ("les chiens", "dog"), ("oeuf", "egg"), ("ijsbeer", "bear"),
     ],
 )  # fmt: skip
 def test_a_plural_an_article_or_a_missing_accent_is_no_matter(
