@@ -6,7 +6,8 @@ English. If they are more than half, all words of the list are looked up there, 
 ("Boot", "robe"), and a word that no dictionary has is read as the nearest name; else English words stay, and others
 without a very near name. A word of another script is no English, and is always read. The encoder chooses among the
 translations, and finds the nearest name. A request may name the language; where it does not, an English word that is
-as likely of another language keeps its meaning there in `also` ("boot", "mesa").
+as likely of another language keeps its meaning there in `also` ("boot", "mesa"). A rare one that photographs cannot
+show ("zorro") is of the other language. Nouns of WordNet that they can show are English words, too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from lexiseg_model.errors import FieldError
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.class_lists import NAMES, class_list
 from lexiseg_model.vocabulary.dictionaries import MAX_TRANSLATIONS, ChineseDictionary, Dictionary, Translations
+from lexiseg_model.vocabulary.glosses import glosses_of
 from lexiseg_model.vocabulary.language_names import ENCODED, ENGLISH, code_of, forms_of, is_chinese, name_of, script_of
 
 DICTIONARIES = Path("/usr/share/dictd")
@@ -63,6 +65,7 @@ class Languages:
         english: English words, in lower case.
         names: those of classes that models know, which a word may mean that no dictionary has.
         encode: a multilingual sentence encoder.
+        common: the common ones of the English words; empty: all.
     """
 
     def __init__(
@@ -71,13 +74,15 @@ class Languages:
         english: frozenset[str] = frozenset(),
         names: Sequence[str] = (),
         encode: Encode = lambda texts: np.zeros((len(texts), 1), np.float32),
+        common: frozenset[str] = frozenset(),
     ) -> None:
         self._dictionaries = dict(dictionaries or {})
         self.codes = tuple(sorted({*self._dictionaries, *ENCODED})) if dictionaries else ()
         self._names, self._rows = names, encode(names)
         self._encode = encode
         self._known = frozenset(map(str.lower, names))
-        self._english = english.union(self._known, *(text.split() for text in self._known))
+        of_classes = self._known.union(*(text.split() for text in self._known))
+        self._english, self._common = english | of_classes, (common or english) | of_classes
         self._looked_up = lru_cache(65_536)(self._look_up)
         self.reading = lru_cache(1024)(self._reading)
 
@@ -122,6 +127,8 @@ class Languages:
         for (text, code), words in meanings.items():
             if (word := self._best(text, words, rows)) in self._known - {text.lower()}:
                 also[text] = (*also.get(text, ()), (code, word))
+        rare = [text for text in also if self._is_rare(text) and len({word for _, word in also[text]}) == 1]
+        english |= {text: also.pop(text)[0][1] for text in rare}
         return Reading({text: word for text, word in english.items() if word != text.lower()}, also)
 
     def _found(
@@ -144,8 +151,16 @@ class Languages:
         return [(text, code) for text in texts if text in own for code in found[text] if counts[code] >= len(own)]
 
     def _is_english(self, text: str) -> bool:
+        return self._in(self._english, text) or bool(glosses_of(text))
+
+    def _is_rare(self, text: str) -> bool:
+        """Whether an English text is neither common nor in the list of words and visible."""
+        return not self._in(self._common, text) and not (self._in(self._english, text) and glosses_of(text))
+
+    @staticmethod
+    def _in(words: frozenset[str], text: str) -> bool:
         text = text.lower()
-        return text in self._english or all(word in self._english for word in re.split(r"[\s-]+", text))
+        return text in words or all(word in words for word in re.split(r"[\s-]+", text))
 
     def _look_up(self, word: str, as_it_is: bool) -> dict[str, list[str]]:
         """The translations of a word, by the code of the language."""
@@ -153,8 +168,13 @@ class Languages:
         for code, dictionary in self._dictionaries.items():
             forms = [word] if as_it_is else forms_of(word, code)
             if translations := next(filter(None, map(dictionary.translations, forms)), None):
-                found[code] = translations
+                found[code] = list(dict.fromkeys(map(self._spelled, translations)))
         return found
+
+    def _spelled(self, word: str) -> str:
+        """A translation without the hyphens that names do not have: "tooth-brush"."""
+        joined = word.replace("-", "")
+        return joined if joined in self._known else word
 
     def _read_class(self, entry: ClassEntry, reading: Reading, tried: tuple[str, ...]) -> ClassEntry:
         read_as = tuple(dict.fromkeys(reading.english.get(text, text) for text in entry.names))
@@ -181,19 +201,21 @@ class Languages:
 def load_languages(words: Sequence[str], folder: Path = DICTIONARIES, word_lists: Path = WORD_LISTS) -> Languages:
     """The installed dictionaries into English, none where a part is missing; `words` are those that a model knows."""
     indexes = sorted(folder.glob("freedict-*-eng.index"))
-    lists = [path.read_text(encoding="utf-8") for path in word_lists.glob("*-english")]
-    if not indexes or not lists or importlib.util.find_spec(ENCODER) is None:
+    english, common = _words(word_lists, "*-english"), _words(word_lists, "*-english-small")
+    if not indexes or not english or importlib.util.find_spec(ENCODER) is None:
         return Languages()
-    english = frozenset(word.lower() for text in (*lists, "\n".join(words)) for word in text.split("\n"))
-    encode: Encode = (
-        importlib.import_module(ENCODER).USE(threads=1).encode
-    )  # its 4 wait for each other where cores are fewer
+    # Its 4 threads wait for each other where cores are fewer.
+    encode: Encode = importlib.import_module(ENCODER).USE(threads=1).encode
     listed = [entry for name in NAMES for entry in class_list(name).classes]
-    names = [*words, *(text.lower() for entry in listed for text in (entry.name, *entry.synonyms))]
+    names = dict.fromkeys([*words, *(text.lower() for entry in listed for text in (entry.name, *entry.synonyms))])
     dictionaries: dict[str, Translations] = {code_of(index.name.split("-")[1]): Dictionary(index) for index in indexes}
     if chinese := importlib.util.find_spec(CHINESE):
         dictionaries["zh"] = ChineseDictionary(next(Path(chinese.origin or "").parent.glob("cedict/*.txt")))
-    return Languages(dictionaries, english, list(dict.fromkeys(names)), encode)
+    return Languages(dictionaries, english, list(names), encode, common)
+
+
+def _words(folder: Path, files: str) -> frozenset[str]:
+    return frozenset(word for path in folder.glob(files) for word in path.read_text(encoding="utf-8").lower().split())
 
 
 def _translations_of(

@@ -132,6 +132,36 @@ def test_an_english_word_stays_in_a_list_that_is_not_of_another_language(
     assert read(*words)[-1] == (words[-1],)
 
 
+def test_an_english_word_that_is_rare_and_that_photographs_cannot_show_is_of_another_language(tmp_path: Path) -> None:
+    words = {"Wald": "Wald\nforest\n", "Kind": "Kind\nchild\n", "Berg": "Berg\nmountain\n"}
+    known = Languages(
+        {"de": Dictionary(write_dictionary(tmp_path, "deu", words))},
+        frozenset({"wald", "kind", "berg"}),
+        ["forest", "child", "mountain"],
+        letters,
+        common=frozenset({"kind"}),
+    )
+
+    read = [known.read(Vocabulary((ClassEntry(word),))).classes[0] for word in words]
+
+    assert [(entry.texts, entry.also) for entry in read] == [
+        (("forest",), ()),
+        (("Kind",), (("de", "child"),)),
+        (("Berg",), (("de", "mountain"),)),
+    ]
+
+
+def test_a_noun_that_photographs_can_show_is_no_misspelled_name(read: Callable[..., list[tuple[str, ...]]]) -> None:
+    assert read("bota", "tabo") == [("bota",), ("boat",)]
+
+
+def test_a_translation_is_the_name_that_lacks_its_hyphens(tmp_path: Path) -> None:
+    dictionary = Dictionary(write_dictionary(tmp_path, "deu", {"Zahnbürste": "Zahnbürste\ntooth-brush\n"}))
+    known = Languages({"de": dictionary}, frozenset(), ["toothbrush"], letters)
+
+    assert known.reading(("Zahnbürste",)).english == {"Zahnbürste": "toothbrush"}
+
+
 def test_a_word_that_could_be_english_is_of_the_language_of_its_list(
     read: Callable[..., list[tuple[str, ...]]],
 ) -> None:
