@@ -17,7 +17,6 @@ from typing import Any
 
 import yaml
 
-from tests.command import ended
 from tests.deploy.helm.cluster import cluster
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -79,6 +78,8 @@ def installed(values: dict[str, Any], *, release: str = RELEASE, kubernetes: str
 
 @cache
 def _installed(request: str) -> Installed:
+    from tests.command import ended  # Helm's process needs none of the settings behind it: half of its time
+
     run = ended([sys.executable, "-m", "tests.deploy.helm.installing"], input=request, cwd=ROOT, timeout=SECONDS)
     assert run.returncode == 0, run.stderr
     answer = json.loads(run.stdout)
