@@ -44,7 +44,7 @@ class MotionEstimator:
     """Compares pictures of one stream. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._flow = _dense_flow()
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
     def compare(self, before: Picture, now: Picture) -> Motion:
         """The motion from one picture to the next, of the same size."""
@@ -67,10 +67,6 @@ class MotionEstimator:
         if min(now.shape) < MIN_SIDE:
             return np.zeros((*now.shape, 2), np.float32)
         return np.asarray(self._flow.calc(now, before, None), np.float32)  # type: ignore[call-overload]
-
-
-def _dense_flow() -> cv2.DISOpticalFlow:
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
 
 
 def _gray(picture: Picture) -> Gray:
