@@ -115,12 +115,12 @@ static void features(const uint16_t *decoded, int64_t fine, int64_t h, int64_t w
 /* What a picture teaches: returns the number of cells, at most `most`.
  *
  * labels [height, width] of 0..k, or UNKNOWN; maps of half floats `decoded` [fine, h, w] and `middle` [coarse, rows,
- * columns]; scores [k, h, w] by words, that of the background is `nobody`. Out, room for `most` of each: labels, shares,
+ * columns]; scores [k + 1, h, w] by words, the last what they must exceed. Out, room for `most` of each: labels, shares,
  * features [fine + coarse + 1] and logits [k] by words. */
 API int64_t lexiseg_lesson(const int16_t *labels, int64_t height, int64_t width, int64_t k, const uint16_t *decoded,
                            int64_t fine, int64_t h, int64_t w, const uint16_t *middle, int64_t coarse, int64_t rows,
-                           int64_t columns, const float *scores, double nobody, int64_t most, int16_t *of_cells,
-                           float *shares, float *cells, float *text) {
+                           int64_t columns, const float *scores, int64_t most, int16_t *of_cells, float *shares,
+                           float *cells, float *text) {
     int64_t f = fine + coarse + 1, n_labels = k + 1;
     int64_t *places = calloc((size_t)(most + 3 * n_labels), sizeof(int64_t));
     Grid grid = {malloc((size_t)(h * w) * sizeof(int32_t)), places + most, places + most + n_labels,
@@ -134,7 +134,7 @@ API int64_t lexiseg_lesson(const int16_t *labels, int64_t height, int64_t width,
         of_cells[i] = (int16_t)grid.cells[places[i]];
         features(decoded, fine, h, w, middle, coarse, rows, columns, places[i], cells + i * f);
         for (int64_t c = 0; c < k; c++) {
-            float logit = scores[c * h * w + places[i]] - (float)nobody;
+            float logit = scores[c * h * w + places[i]] - scores[k * h * w + places[i]];
             text[i * k + c] = logit > MOST_TEXT ? MOST_TEXT : logit > -MOST_TEXT ? logit : -MOST_TEXT;
         }
     }

@@ -261,11 +261,10 @@ def lesson(
     decoded: NDArray[np.float16],
     middle: NDArray[np.float16],
     scores: NDArray[np.float32],
-    background: float,
     most: int,
 ) -> Sampled:
-    """As `methods.tiny.teaching.sampled`: labels [H, W], maps [128, h, w] and [120, h/4, w/4], scores [K, h, w]."""
-    k, n_features = len(scores), len(decoded) + len(middle) + 1
+    """As `methods.tiny.teaching.sampled`: labels [H, W], maps [128, h, w] and [120, h/4, w/4], scores [K + 1, h, w]."""
+    k, n_features = len(scores) - 1, len(decoded) + len(middle) + 1
     made = Sampled(
         np.empty(most, np.int16),
         np.empty(most, np.float32),
@@ -273,7 +272,7 @@ def lesson(
         np.empty((most, k), np.float32),
     )
     maps = decoded, *decoded.shape, middle, *middle.shape
-    n = call("lesson", labels, *labels.shape, k, *maps, scores, float(background), most, *made)
+    n = call("lesson", labels, *labels.shape, k, *maps, scores, most, *made)
     return Sampled(made.labels[:n], made.shares[:n], made.cells[:n], made.text[:n])
 
 

@@ -157,10 +157,13 @@ static void fit(const Lessons *of, Room *room, int64_t left_out, int64_t classes
     for (int64_t i = 0; i < f * t; i++) solution[i] = room->products[i] - (own ? room->products[own * f * t + i] : 0);
     double weight = lower[last * f + last];
     if (weight < TINY) weight = TINY;
-    for (int64_t i = 0; i < f; i++) {
+    double variances = 0; /* one for all features: those that hardly differ in few pictures would be trusted most */
+    for (int64_t i = 0; i < last; i++) {
         double mean = lower[last * f + i], variance = lower[i * f + i] - mean * mean / weight;
-        lower[i * f + i] += (i < last && variance > 0 ? of->strength * variance : 0) + TINY;
+        if (variance > 0) variances += variance;
     }
+    for (int64_t i = 0; i < f; i++)
+        lower[i * f + i] += (i < last ? of->strength * variances / (double)last : 0) + TINY;
     decompose(lower, room->weights + of->n, f);
     substitute(lower, solution, f, t);
     for (int64_t i = 0; i < f; i++) {

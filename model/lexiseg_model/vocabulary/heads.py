@@ -66,7 +66,7 @@ class Lesson:
         cells: float16 [n, F], the teaching features of sampled cells; n is at most MAX_CELLS.
         labels: int16 [n], as of LabelledPicture, none UNKNOWN.
         shares: float32 [n], the share of the picture's labelled cells that each one stands for; their sum is 1.
-        text: float16 [n, K], logits of the classes by their words, relative to that of the background.
+        text: float16 [n, K], logits of the classes by their words, relative to that of the background and its words.
     """
 
     digest: str

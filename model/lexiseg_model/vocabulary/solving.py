@@ -26,7 +26,7 @@ from lexiseg_model.vocabulary.heads import (
     require_lessons,
 )
 
-STRENGTH = 2.2  # of the ridge, in variances of each feature; divided by the number of pictures
+STRENGTH = 0.6  # of the ridge, in mean variances of the features; divided by the number of pictures
 SCALE = 10.0  # logits between a class and the others, where the cells fit it exactly
 WORDS_PICTURES = 10  # pictures from which a class's words count for half
 # Pictures from which what is learned counts for half, beside words (infinite: words alone); also in teach.c.
@@ -248,9 +248,10 @@ def _ridge(sums: Sums, strength: float) -> Numbers:
     """The weights [F, T] that predict targets from features, whose last is 1, by their sums [F, F] and [F, T]."""
     matrix, products = sums
     means = matrix[-1] / max(float(matrix[-1, -1]), TINY)
-    variance = (np.diag(matrix) - matrix[-1] * means).clip(0)
-    variance[-1] = 0  # the constant is not held back
-    return np.asarray(np.linalg.solve(matrix + np.diag(strength * variance + TINY), products), np.float64)
+    # One variance for all features: those that hardly differ in few pictures would be trusted most, by their own.
+    held = np.full(len(matrix), strength * (np.diag(matrix) - matrix[-1] * means)[:-1].clip(0).mean())
+    held[-1] = 0  # the constant is not
+    return np.asarray(np.linalg.solve(matrix + np.diag(held + TINY), products), np.float64)
 
 
 def _iou(cells: Cells, scores: NDArray[np.floating[Any]]) -> Numbers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from lexiseg_model import tasks
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import teachable
-from lexiseg_model.types import Vocabulary
+from lexiseg_model.types import Background, Vocabulary
 from lexiseg_model.vocabulary import heads
 from lexiseg_model.vocabulary.bank import bank_of
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
@@ -36,7 +37,7 @@ def lesson(job: Job[Taught]) -> Taught:
     model = teachable(segmenter)
     classes = tuple(entry.name for entry in vocabulary.classes)
     labelled = heads.LabelledPicture(_labels(job, len(classes)), classes)
-    bank = bank_of(segmenter, vocabulary, job.lookup.rows_of)
+    bank = bank_of(segmenter, replace(vocabulary, background=Background()), job.lookup.rows_of)
     learned = model.lesson(job.features, labelled, bank)
     job.stages.append(StageTime("lesson", began, time.monotonic()))
     return Taught(job.image_id, segmenter.digest, learned.to_bytes())

@@ -12,7 +12,7 @@ from lexiseg_model.vocabulary.heads import UNKNOWN, Lesson
 from tests.kernel import both_ways, require_kernel
 
 CLASSES = ("mug", "plate", "spoon", "fork")
-Picture = tuple[NDArray[np.int16], NDArray[np.float16], NDArray[np.float16], NDArray[np.float32], float, int]
+Picture = tuple[NDArray[np.int16], NDArray[np.float16], NDArray[np.float16], NDArray[np.float32], int]
 
 
 def small_lessons(n_lessons: int, n: int = 60, f: int = 21) -> list[Lesson]:
@@ -51,7 +51,7 @@ def small_picture(size: tuple[int, int], grid: tuple[int, int]) -> Picture:
     labels[:2, :2] = 3
     decoded = rng.normal(0, 9, (DECODER, *grid)).astype(np.float16)
     middle = rng.normal(0, 0.01, (teaching.SIZE - DECODER - 1, grid[0] // 4, grid[1] // 4)).astype(np.float16)
-    return labels, decoded, middle, rng.normal(0, 60, (3, *grid)).astype(np.float32), 2.7, 100
+    return labels, decoded, middle, rng.normal(0, 60, (4, *grid)).astype(np.float32), 100
 
 
 @pytest.mark.parametrize(("size", "grid"), [((61, 47), (16, 12)), ((500, 375), (96, 72)), ((24, 200), (8, 64))])

@@ -139,7 +139,6 @@ def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
         "regions": {"min_share": pixels.MIN_INSTANCE},
         "teaching": {
             "digest": model.digest,
-            "background": model.background,
             "size": teaching.SIZE,
             "cells": heads.MAX_CELLS,
             "wanted": solving.WANTED,

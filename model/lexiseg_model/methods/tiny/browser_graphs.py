@@ -80,8 +80,9 @@ class Scores(nn.Module):
         most = _best(torch.full_like(floors, ABSENT), owner, whole)
         products = teaching.products_of(decoded[0].float(), middle[0].float(), directions).flatten(1)
         nobody = self.log_scale.exp() * self.bound
-        above = teaching.margins(best.index_select(0, learned), nobody, text, products)
-        taught = above + torch.maximum(nobody, common.amax(0))
+        exceeded = torch.maximum(nobody, common.amax(0))
+        above = teaching.margins(best.index_select(0, learned), exceeded, text, products)
+        taught = above + exceeded
         own = best.scatter(0, learned[:, None].expand_as(taught), taught)[:-1]
         most = torch.cat([most.scatter(0, learned, _surest(above))[:-1], most[-1:]])
         falls = falls_by * gives_way(own, most[:-1], classes > 0)

@@ -222,11 +222,10 @@ class TinySegmenter(Exportable, TorchPass):
         learned = bank.learned
         if learned is None:
             return scores, presence
-        above = teaching.of_learned(
-            learned, scores, self.background, teaching.cell_products(features, learned.directions)
-        )
-        presence = presence.index_copy(0, torch.from_numpy(learned.classes).to(self._device), _surest(above.flatten(1)))
-        return teaching.with_margins(learned, scores, self.background, above), presence
+        products = teaching.cell_products(features, learned.directions)
+        scores, above = teaching.with_learned(learned, scores, self.background, products)
+        rows = torch.from_numpy(learned.classes).to(self._device)
+        return scores, presence.index_copy(0, rows, _surest(above.flatten(1)))
 
     def _presence_of_texts(self, features: Features, bank: TextBank) -> Tensor:
         """The presence logit [T] of each text in the whole image."""
@@ -267,9 +266,9 @@ class TinySegmenter(Exportable, TorchPass):
 
     @torch.inference_mode()
     def lesson(self, features: Features, labelled: LabelledPicture, bank: TextBank) -> Lesson:
-        by_words = replace(bank, learned=None)
-        scores = self._scored(features, by_words)[0][: len(labelled.classes)]
-        return teaching.lesson_of(features, labelled, scores, self.background, self.digest)
+        scores, n_classes = self._scored(features, replace(bank, learned=None))[0], len(labelled.classes)
+        exceeded = teaching.reference(scores, n_classes, self.background)
+        return teaching.lesson_of(features, labelled, torch.cat([scores[:n_classes], exceeded[None]]), self.digest)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         return [] if self.familiar is None else self.familiar.unfamiliar(classes, rows_of)
@@ -417,8 +416,7 @@ class TinySegmenter(Exportable, TorchPass):
         scores = self._scores_of(pixels.T[..., None], bank, self._presence_of_texts(features, bank))
         if learned is not None:
             products = learned.directions @ embeddings[:, self.network.embedding :].T
-            above = teaching.of_learned(learned, scores, self.background, products[..., None])
-            scores = teaching.with_margins(learned, scores, self.background, above)
+            scores = teaching.with_learned(learned, scores, self.background, products[..., None])[0]
         return scores[..., 0]
 
     def _predictor(self) -> MaskPredictor:

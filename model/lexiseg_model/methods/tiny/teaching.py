@@ -37,15 +37,15 @@ def maps_of(features: Features) -> tuple[Tensor, Tensor]:
     return decoded, middle
 
 
-def lesson_of(features: Features, labelled: LabelledPicture, scores: Tensor, background: float, digest: str) -> Lesson:
-    """As `Teachable.lesson`, by scores [K, h, w] of the classes and the score `background` that these must exceed."""
+def lesson_of(features: Features, labelled: LabelledPicture, scores: Tensor, digest: str) -> Lesson:
+    """As `Teachable.lesson`, by scores [K + 1, h, w] of the classes and, last, what these must exceed: `reference`."""
     if labelled.labels.shape != features.size:
         raise TeachingError(f"expected labels {list(features.size)}, the picture's, got {list(labelled.labels.shape)}")
     sample = library.lesson if library.ready() else sampled
     decoded, middle = (np.ascontiguousarray(part.cpu().numpy(), np.float16) for part in maps_of(features))
     by_words = np.ascontiguousarray(scores.float().cpu().numpy())
     labels = np.ascontiguousarray(labelled.labels, np.int16)
-    own, shares, cells, text = sample(labels, decoded, middle, by_words, background, MAX_CELLS)
+    own, shares, cells, text = sample(labels, decoded, middle, by_words, MAX_CELLS)
     return Lesson(digest, labelled.classes, cells.astype(np.float16), own, shares, text.astype(np.float16))
 
 
@@ -54,15 +54,15 @@ def sampled(
     decoded: NDArray[np.float16],
     middle: NDArray[np.float16],
     scores: NDArray[np.float32],
-    background: float,
     most: int,
 ) -> Sampled:
     """Cells of a picture, at most `most`, with labels, features and logits by words, as the kernel's `lesson`."""
     of_cells = cell_labels(labels, (decoded.shape[1], decoded.shape[2])).ravel()
     places, shares = _sampled(of_cells, most)
     cells = with_middle(torch.from_numpy(decoded).float(), torch.from_numpy(middle).float()).numpy()
-    text = scores.reshape(len(scores), -1)[:, places].T - np.float32(background)
-    return Sampled(of_cells[places], shares, cells.reshape(SIZE, -1)[:, places].T, text.clip(-MAX_LOGIT, MAX_LOGIT))
+    drawn = scores.reshape(len(scores), -1)[:, places]
+    text = (drawn[:-1] - drawn[-1]).T.clip(-MAX_LOGIT, MAX_LOGIT)
+    return Sampled(of_cells[places], shares, cells.reshape(SIZE, -1)[:, places].T, text)
 
 
 def cell_labels(labels: NDArray[np.integer[Any]], grid: tuple[int, int]) -> NDArray[np.int16]:
@@ -114,29 +114,31 @@ def _quotas(of_cells: NDArray[np.int16], left: int) -> Iterator[tuple[NDArray[np
         left -= min(quota, len(own))
 
 
-def margins(by_words: Tensor, background: float | Tensor, text: Tensor, products: Tensor) -> Tensor:
-    """By how much learned classes exceed the background: [L, ...] logits, of scores `by_words` and of `products` of the
-    cells with the directions, [L, ...] both; `text` [L]: factors of the words."""
-    factors = text.view(-1, *(1 for _ in products.shape[1:]))
-    return (by_words - background).clamp(-MAX_TEXT, MAX_TEXT) * factors + products
+def reference(scores: Tensor, n_classes: int, background: float) -> Tensor:
+    """What a class must exceed [h, w]: the background's bound, and those scores [K, h, w] that are of background words.
 
-
-def of_learned(learned: LearnedClasses, scores: Tensor, background: float, products: Tensor) -> Tensor:
-    """`margins` [L, h, w] of learned classes, by scores [K, h, w] by words."""
-    rows = torch.from_numpy(learned.classes).to(scores.device)
-    return margins(scores[rows], background, learned.text, products)
-
-
-def with_margins(learned: LearnedClasses, scores: Tensor, background: float, above: Tensor) -> Tensor:
-    """The scores [K, h, w] with those of learned classes, by their `margins` [L, h, w]; the others keep their bits.
-
-    The background includes the question's background words: a learned class was taught what is none of it.
+    So a taught class differs from its words by what was learned alone, and is what is none of the background's words.
     """
-    reference = scores.new_full(scores.shape[1:], background)
-    if len(scores) > learned.n_listed:
-        reference = torch.maximum(reference, scores[learned.n_listed :].amax(0))
+    bound = scores.new_full(scores.shape[1:], background)
+    return torch.maximum(bound, scores[n_classes:].amax(0)) if len(scores) > n_classes else bound
+
+
+def margins(by_words: Tensor, exceeded: Tensor, text: Tensor, products: Tensor) -> Tensor:
+    """By how much learned classes exceed the `reference` [...]: [L, ...] logits, of scores `by_words` and of
+    `products` of the cells with the directions, [L, ...] both; `text` [L]: factors of the words."""
+    factors = text.view(-1, *(1 for _ in products.shape[1:]))
+    return (by_words - exceeded).clamp(-MAX_TEXT, MAX_TEXT) * factors + products
+
+
+def with_learned(learned: LearnedClasses, scores: Tensor, background: float, products: Tensor) -> tuple[Tensor, Tensor]:
+    """The scores [K, h, w] with those of learned classes, whose `margins` [L, h, w] follow; the others keep their bits.
+
+    `scores` are by words, `products` [L, h, w] as of `cell_products`.
+    """
+    exceeded = reference(scores, learned.n_listed, background)
     rows = torch.from_numpy(learned.classes).to(scores.device)
-    return scores.index_copy(0, rows, above + reference)
+    above = margins(scores[rows], exceeded, learned.text, products)
+    return scores.index_copy(0, rows, above + exceeded), above
 
 
 def cell_products(features: Features, directions: Tensor) -> Tensor:

@@ -73,6 +73,22 @@ def test_words_that_were_not_taught_keep_their_bits(runtime: str, photographs: P
     assert not torch.equal(beside[2], without[2])
 
 
+def test_words_of_the_background_count_for_a_taught_class_as_for_its_words(
+    tiny: TinySegmenter, photographs: Photographs, head: Head
+) -> None:
+    learned = head.learned()[0]
+    assert learned is not None
+    words_alone = replace(learned, direction=bytes(len(learned.direction)), text=1.0)
+    features = tiny.encode(photographs["coffee"], TAUGHT)
+
+    by_words = scored(tiny, features, ClassEntry(NAME))
+    beside = scored(tiny, features, ClassEntry(NAME, learned=words_alone))
+
+    near = (by_words[0] - by_words[1]).abs() < 5  # logits of words count up to a bound
+    assert near.any()
+    torch.testing.assert_close(beside[0][near], by_words[0][near], atol=1e-3, rtol=0)
+
+
 def test_a_question_without_a_head_keeps_nothing_for_teaching(tiny: TinySegmenter, photographs: Photographs) -> None:
     usual, taught = (tiny.encode(photographs["coffee"], options) for options in (InferenceOptions(), TAUGHT))
 

@@ -244,7 +244,8 @@ def margins_by_words(network: TinyNetwork, features: ImageFeatures, questions: Q
     bank = network.project_texts(rows)
     penalty = presence_penalty(network, features.image, features.cells.float(), bank[questions.classes])
     logits = question_logits(network, features.pixels.flatten(2), penalty, questions, bank)
-    return logits[:, 1:] - network.log_scale.exp() * network.nobody
+    bound = network.log_scale.exp() * network.nobody
+    return logits[:, 1:] - torch.where(questions.competing[:, :1, None], logits[:, :1], bound)
 
 
 def solved_heads(recipe: FinetuneRecipe, inner: TinyRecipe, fold_of: NDArray[np.int64], n_folds: int) -> list[Solved]:

@@ -135,10 +135,10 @@ export function joined(rings) {
 }
 
 /** What a picture teaches by `labels` [H * W] of k classes and its `scores` [k, h, w] by words: its lesson. */
-export function lessonOf(labels, size, k, { decoded, middle }, scores, { background, cells: most }) {
+export function lessonOf(labels, size, k, { decoded, middle }, scores, { cells: most }) {
   const maps = [decoded, middle].flatMap(({ data, dims: [, ...sides] }) => [bitsOf(data), ...integers(...sides)]);
   const f = decoded.dims[1] + middle.dims[1] + 1;
-  const given = [labels, ...integers(...size, k), ...maps, scores, background, BigInt(most)];
+  const given = [labels, ...integers(...size, k), ...maps, scores, BigInt(most)];
   const made = [[Int16Array, most], [Float32Array, most], [Float32Array, most * f], [Float32Array, most * k]];
   const [n, own, shares, cells, text] = called("lesson", ...given, ...made);
   const halves = (numbers, across) => bitsOf(new Float16Array(numbers.subarray(0, n * across)));
