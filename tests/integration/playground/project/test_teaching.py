@@ -61,7 +61,7 @@ def accept(page: Page) -> None:
 
 
 def learned(page: Page, pictures: int) -> None:
-    expect(page.locator("#learned")).to_contain_text(f"Learned from {pictures} reviewed. IoU of others in %")
+    expect(page.locator("#learned")).to_contain_text(f"Learned from {pictures} reviewed. How well found outlines match")
 
 
 def pictures_of(request: Request) -> list[str]:
@@ -84,7 +84,7 @@ def test_what_is_accepted_is_found_in_the_pictures_after_it(page: Page) -> None:
     accept(page)
 
     learned(page, 1)
-    expect(page.locator("#learned")).to_contain_text(f"by words → taught: {WORD} after 1 more picture.")
+    expect(page.locator("#learned")).to_contain_text(f"before → now: {WORD} known from its second picture on.")
     expect_result(page, f"Found {WORD}.")  # in the next picture
     assert page.locator("#strip [aria-current=true]").get_attribute("title") == "two.jpg: labelled"
     expect(page.locator("#strip .labelled")).to_have_count(2)
@@ -131,7 +131,7 @@ def test_a_new_label_in_a_reviewed_picture_is_found_in_the_others(page: Page) ->
     page.fill("#label", "doodad")
     page.press("#label", "Enter")
 
-    expect(page.locator("#learned")).to_contain_text("doodad after 1 more picture")
+    expect(page.locator("#learned")).to_contain_text("doodad known from its second picture on")
     expect(page.locator("#chips")).to_contain_text("doodad")
     show(page, "two")
     expect_result(page, "Found doodad.")
@@ -221,6 +221,23 @@ def own_head(page: Page, server: Server) -> str:
     """The address of the head that the page has taught."""
     name = page.evaluate("""async () => (await import("/playground/page.js")).state.head.name""")
     return f"{server.url}/v1/heads/{name}"
+
+
+def test_two_tabs_of_a_project_teach_one_head(page: Page, context: BrowserContext, server: Server) -> None:
+    begin(page)
+    other = opened(context, server.url)
+    accept(page)
+    learned(page, 1)
+
+    for number, name in ((2, "two"), (3, "three")):
+        show(other, name)
+        accept(other)
+        learned(other, number)
+
+    until_resolved(page, ANSWERED)
+    show(page, "one")
+    page.get_by_role("button", name="Undo").click()
+    learned(page, 2)
 
 
 def test_a_head_that_others_teach_meanwhile_is_asked_as_it_is(page: Page, server: Server) -> None:

@@ -103,11 +103,7 @@ async function thingsOf(rules, classes, presence, { labels, probability }, size,
   pieces.forEach((some, number) => some.forEach((id) => (numbers[id] = number)));
   const map = new Uint16Array(labels.length);
   ends.forEach((end, i) => map.fill(numbers[region[i]], i ? ends[i - 1] : 0, end));
-  return {
-    labels: map,
-    owner: pieces.map(([id]) => owner[id]),
-    votes: pieces.map((some) => some.reduce((sum, id) => sum + votes[id], 0)),
-  };
+  return { labels: map, owner: pieces.map(([id]) => owner[id]), votes: pieces.map((some) => some.reduce((sum, id) => sum + votes[id], 0)) };
 }
 
 /** Scores of pieces by the card's rule; without one, their mean probabilities. */

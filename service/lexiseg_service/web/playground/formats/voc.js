@@ -22,9 +22,8 @@ export function* voc({ pictures, classes, categories }) {
     if (picture.segments.length <= MAX_VALUE) yield [`voc/SegmentationObject/${picture.base}.png`, () => map(({ id }) => id)];
     yield [`voc/Annotations/${picture.base}.xml`, () => boxesOf(picture, labels)];
   }
-  for (const kind of ["Main", "Segmentation"]) {
-    yield [`voc/ImageSets/${kind}/train.txt`, () => pictures.map(({ base }) => `${base}\n`).join("")];
-  }
+  const names = () => pictures.map(({ base }) => `${base}\n`).join("");
+  yield* ["Main", "Segmentation"].map((kind) => [`voc/ImageSets/${kind}/train.txt`, names]);
   const plain = distinct(labels.map((label) => label.replace(/[:#]/g, "_")));
   const rows = plain.map((label, index) => `${label}:${colourOf(index)}::\n`);
   yield ["voc/labelmap.txt", () => ["# label:color_rgb:parts:actions\n", ...rows].join("")];

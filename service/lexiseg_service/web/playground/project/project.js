@@ -70,11 +70,14 @@ export function add({ image, file, ...picture }, name = file.name || "picture") 
   return one;
 }
 
+const tabs = new BroadcastChannel("lexiseg-project"); // what is reviewed in one tab is so in all
+tabs.onmessage = ({ data: { key, ...review } }) => pictures.filter((one) => one.key === key).forEach((one) => mark(Object.assign(one, review)));
 /** Stores a picture, with its file until that is stored; what fails is tried again with the next change. */
 export async function save(one) {
   if (!pictures.includes(one)) return; // erased meanwhile
   const { key, name, bytes, width, height, note, thumb, doc, taught } = one; // `taught`: the document that the head has learned from
   const file = one.isKept ? null : one.file;
+  if (doc.isReviewed || taught) tabs.postMessage({ key, doc, taught });
   await store.keep({ key, name, bytes, width, height, note, thumb, doc, taught }, file).then(() => Object.assign(one, { isKept: true, unkept: "" }), (problem) => {
     const why = problem.name === "QuotaExceededError" ? "its storage is full. Export the project, then erase it." : problem.message;
     one.unkept = ` ${name} is not kept in this browser: ${why}`;

@@ -16,6 +16,8 @@ let name = project; // of the head; another one where that is kept
 let isOpened = false; // before, none of the project's pictures is known
 const inTurn = queueOf(store.read(HEAD).then((kept) => kept && ({ project, name } = kept), () => null));
 const keyOf = ({ key }) => `${project}.${key}`;
+const isTeacher = ({ doc }) => doc.isReviewed && namesOf(doc).length > 0;
+const ofNew = () => !state.head && { model: $("model").value, ...(name === project && UNNAMED) };
 const canTeach = () => isOpened && state.features.includes("heads");
 
 const open = () => inTurn(async () => {
@@ -54,17 +56,19 @@ function namesOf(doc) {
 
 /** Sends what was reviewed, corrected, taken back or erased since the last time, some pictures at a time. */
 async function teach() {
-  const reviewed = all().filter(({ doc }) => doc.isReviewed && namesOf(doc).length);
+  const reviewed = all().filter(isTeacher);
+  const stay = [...reviewed, ...(await store.load().catch(all)).filter(isTeacher)].map(keyOf); // also what another tab has added
+  const goes = (key) => key.startsWith(`${project}.`) && !stay.includes(key);
+  if (state.head?.keys.some(goes)) state.head = await engine.head(name).catch(() => state.head); // another tab may have removed some
   const keys = state.head?.keys ?? [];
-  const remove = keys.filter((key) => key.startsWith(`${project}.`) && !reviewed.some((one) => keyOf(one) === key));
+  const remove = keys.filter(goes);
   const fresh = reviewed.filter((one) => one.taught !== one.doc || !keys.includes(keyOf(one)));
   if (!fresh.length && !remove.length) return null;
   if (!fresh.length && remove.length === keys.length) return forget();
   const some = fresh.slice(0, AT_ONCE).map((picture) => ({ picture, key: keyOf(picture), doc: picture.doc }));
   await Promise.all(some.map(({ picture }) => fileOf(picture)));
   const pictures = some.map(({ doc, ...one }) => ({ ...one, objects: objectsOf(doc), reviewed: namesOf(doc) }));
-  const ofNew = !state.head && { model: $("model").value, ...(name === project && UNNAMED) };
-  const head = await engine.teach(name, { classes: classesOf(reviewed), pictures, remove, ...ofNew }).catch((problem) => refused(problem, some));
+  const head = await engine.teach(name, { classes: classesOf(reviewed), pictures, remove, ...ofNew() }).catch((problem) => refused(problem, some));
   if (!head) return null;
   for (const { picture, doc } of some) save(Object.assign(picture, { taught: doc }));
   if (fresh.length === some.length) return take(head);
@@ -92,11 +96,9 @@ const objectsOf = (doc) => stacked(shownOf(doc)).map(({ label, mask: { size, cou
 /** One line: what was learned, on pictures that were left out in turn, and what more would help. */
 function told({ pictures, classes }) {
   const shown = classes.filter((one) => one.pictures);
-  const gain = ({ iou_words: words, iou_taught: taught }) => (taught == null ? "after 1 more picture" : `${words.toFixed(0)} → ${taught.toFixed(0)}`);
-  const gains = shown.slice(0, MAX_NAMES).map((one) => `${one.name} ${gain(one)}`);
+  const gain = ({ iou_words: words, iou_taught: taught }) => (taught == null ? "known from its second picture on" : `${words.toFixed(0)} → ${taught.toFixed(0)} %`);
   const wants = shown.slice(0, MAX_NAMES).flatMap((one) => (one.wants ? [`${one.wants} of ${one.name}`] : [])).join(", ");
-  const more = shown.length > MAX_NAMES ? ` and ${shown.length - MAX_NAMES} more` : "";
-  return `Learned from ${pictures} reviewed. IoU of others in %, by words → taught: ${gains.join(", ")}${more}.${wants && ` More wanted: ${wants}.`}`;
+  return `Learned from ${pictures} reviewed. How well found outlines match yours, before → now: ${shown.slice(0, MAX_NAMES).map((one) => `${one.name} ${gain(one)}`).join(", ")}${shown.length > MAX_NAMES ? ` and ${shown.length - MAX_NAMES} more` : ""}.${wants && ` More wanted: ${wants}.`}`;
 }
 
 /** Goes on with a head that somebody chose by its name or file, fetched in its turn, and asks about its classes. */
