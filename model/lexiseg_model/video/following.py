@@ -43,7 +43,7 @@ SURE_AGREEMENT = 0.7  # agreement of the expected box's mask from which no other
 MIN_SHARE = 0.02  # of the places near an object, its own and those of its surroundings
 LIKENESS_WEIGHT = 0.5  # weight of likeness in the logits of a mask
 SAME_SCENE = 0.9  # likeness (a cosine) of two frames below which the scene was cut: consecutive frames have 0.97
-REACH = SEARCH_MARGIN + MAX_CHANGE  # margin around an expected box where places are compared with its object
+REACH = 2 * SEARCH_MARGIN + MAX_CHANGE  # margin around an expected box where places are compared with its object
 MAX_MISSES = 3  # frames in a row without a mask that fits, until an object is lost
 
 Box = NDArray[np.float64]  # [4] x0, y0, x1, y1 in pixels of the frame
