@@ -123,7 +123,10 @@ def test_a_head_has_the_bits_of_the_services(taught_twice: Taught, server: Serve
         np.testing.assert_array_equal(own.labels, other.labels)
         np.testing.assert_array_equal(own.shares, other.shares)
         assert (own.cells == other.cells).mean() > 0.99
-        assert np.abs(own.text - other.text).mean() < 0.3  # the page has another build of the text tower
+        of_word = own.classes.index(WORD)
+        assert (
+            np.abs(own.text - other.text)[:, of_word].mean() < 0.3
+        )  # of one text, measured against the same background
 
 
 def test_what_is_accepted_reaches_more_pictures_than_stay_encoded(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
