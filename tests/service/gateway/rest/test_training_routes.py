@@ -79,13 +79,13 @@ def test_what_the_trainer_notes_and_prints_is_shown(client: httpx.Client, folder
     trainings = TrainingFolder(folder)
     trainings.log(identity).write_text("step 0.5 from the start")
     detail, found = "the model garments is in the list", {"layout": "COCO"}
-    trainings.note(identity, Standing("done", 1.0, 2.0, detail, found, {"step": 0.5}))
+    trainings.note(identity, Standing("done", 1.0, 4102444800.0, detail, found, {"step": 0.5}))
 
     shown = client.get(f"/v1/trainings/{identity}").json()
     with client.stream("GET", f"/v1/trainings/{identity}/events", timeout=60) as answer:
         events = [line for line in answer.iter_lines() if line.startswith("event: ")]
 
-    assert (shown["state"], shown["ended"], shown["figures"]) == ("done", "1970-01-01T00:00:02.000Z", {"step": 0.5})
+    assert (shown["state"], shown["ended"], shown["figures"]) == ("done", "2100-01-01T00:00:00.000Z", {"step": 0.5})
     assert shown["found"] == found
     assert client.get(f"/v1/trainings/{identity}/log").text == "step 0.5 from the start"
     assert events == ["event: log", "event: done"]
