@@ -15,7 +15,7 @@ import structlog
 from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.ledger.job import Ledger, Progress, ask_ledger
 from lexiseg_service.errors import NotReady
-from lexiseg_service.gateway.times import DAY
+from lexiseg_service.gateway.times import expiry, has_passed
 
 logger = structlog.get_logger("lexiseg.jobs")
 REPEAT_SECONDS = 30.0  # between attempts
@@ -35,17 +35,16 @@ class Eraser:
     def __init__(self, ledger: Ledger, files: Files, keep_days: float) -> None:
         self._ledger = ledger
         self._files = files
-        self._keep_seconds = DAY * keep_days
+        self._keep_days = keep_days
         self.failing: set[str] = set()  # recorded jobs whose files cannot be removed at present
 
     def expiry(self, progress: Progress) -> float | None:
         """When a job of that progress expires, in seconds since the epoch; None: it has not ended."""
-        return None if progress.ended is None else progress.ended + self._keep_seconds
+        return expiry(progress.ended, self._keep_days)
 
     def has_expired(self, progress: Progress) -> bool:
         """Whether nobody may see a job of that progress any more, though it is not erased yet."""
-        expiry = self.expiry(progress)
-        return expiry is not None and expiry < time.time()
+        return has_passed(self.expiry(progress))
 
     async def erase(self, identities: Sequence[str]) -> None:
         """Erase jobs: when it returns, they are gone, and their files as far as that can be done now.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import time
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,7 +12,7 @@ import orjson
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.heads import Head
 from lexiseg_service.gateway.stores import slot_of
-from lexiseg_service.gateway.times import DAY, rfc3339
+from lexiseg_service.gateway.times import expiry, has_passed, rfc3339
 
 ENTRY_BYTES = 600  # in memory, of a class or a picture
 
@@ -46,12 +45,12 @@ class NamedHead:
     @property
     def expires(self) -> float | None:
         """Seconds since the epoch."""
-        return None if self.keep_days is None else self.changed + DAY * self.keep_days
+        return expiry(self.changed, self.keep_days)
 
     @property
     def has_expired(self) -> bool:
         """Whether nobody finds it any more."""
-        return self.expires is not None and self.expires <= time.time()
+        return has_passed(self.expires)
 
     @property
     def exact_name(self) -> str:

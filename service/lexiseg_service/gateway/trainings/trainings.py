@@ -17,7 +17,7 @@ import structlog
 
 from lexiseg_service.errors import InvalidValue, NotReady, QueueFull, RateLimited, UnknownTraining
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
-from lexiseg_service.gateway.times import DAY, rfc3339
+from lexiseg_service.gateway.times import DAY, expiry, has_passed, rfc3339
 from lexiseg_service.gateway.trainings.schemas import TrainingInput
 from lexiseg_service.gateway.trainings.training import ENDED, Standing, State, Training, TrainingFolder
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE_FILE, unpacked_bytes
@@ -158,10 +158,11 @@ class Trainings:
             UnknownTraining: no such training of that key.
         """
         training = await asyncio.to_thread(self._folder.find, identity)
-        standing = await asyncio.to_thread(self._folder.standing, identity)
-        if training is None or not (training.owner == caller.owner or caller.admin) or self._has_expired(standing):
-            raise UnknownTraining("there is no such training of this key; it may have been removed")
-        return training, standing
+        if training is not None and (training.owner == caller.owner or caller.admin):
+            standing = await asyncio.to_thread(self._folder.standing, identity)
+            if not has_passed(self._expiry(standing)):
+                return training, standing
+        raise UnknownTraining("there is no such training of this key; it may have been removed")
 
     async def standing(self, identity: str, caller: Caller) -> dict[str, Any]:
         """The output of a training of a caller. Raises UnknownTraining: no such training of that key."""
@@ -170,7 +171,7 @@ class Trainings:
     async def list_all(self, caller: Caller) -> list[tuple[Training, Standing]]:
         """The trainings of a caller, the oldest first."""
         own = [each for each in await asyncio.to_thread(self._all) if each[0].owner == caller.owner]
-        return [each for each in own if not self._has_expired(each[1])]
+        return [each for each in own if not has_passed(self._expiry(each[1]))]
 
     async def log(self, identity: str, caller: Caller) -> bytes:
         """The end of the log.
@@ -214,12 +215,7 @@ class Trainings:
         }
 
     def _expiry(self, standing: Standing) -> float | None:
-        return None if standing.ended is None else standing.ended + DAY * self._settings.keep_days
-
-    def _has_expired(self, standing: Standing) -> bool:
-        """Whether nobody may see a training any more, though it is not swept yet."""
-        expiry = self._expiry(standing)
-        return expiry is not None and expiry < time.time()
+        return expiry(standing.ended, self._settings.keep_days)
 
     def _seen(self) -> TrainingsSeen | None:
         """What metrics show of the folder; None: it cannot be read."""
