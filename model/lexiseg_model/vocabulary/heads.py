@@ -29,6 +29,10 @@ MAX_TEXT = 10.0  # logits by words count up to here
 MAX_WEIGHT = 2.0**20  # of a direction, far above what is learned: its products stay finite
 UNKNOWN = -1  # a label in LabelledPicture: not looked at
 
+# Behind the digest of what is kept: by which rules a lesson's numbers were made. 0.3.0 wrote nothing there.
+RULES = "+2"
+OTHER_RULES = " by another release"  # behind the digest of what other rules made: no weights served have it
+
 LESSON = {"cells": Layout("f2", 2), "labels": Layout("i2", 1), "shares": Layout("f4", 1), "text": Layout("f2", 2)}
 HEAD = {"directions": Layout("f4", 2), "text": Layout("f4", 1)}
 
@@ -61,7 +65,7 @@ class Lesson:
     """What one picture teaches.
 
     Attributes:
-        digest: of the model that encoded the picture.
+        digest: of the model that encoded the picture; of another release's lesson one that no weights have.
         classes: as of its LabelledPicture.
         cells: float16 [n, F], the teaching features of sampled cells; n is at most MAX_CELLS.
         labels: int16 [n], as of LabelledPicture, none UNKNOWN.
@@ -78,14 +82,14 @@ class Lesson:
 
     def to_bytes(self) -> bytes:
         """The lesson, to be kept; about 0.3 MB."""
-        return pack("lesson", {"digest": self.digest, "classes": self.classes}, self._arrays())
+        return pack("lesson", {"digest": kept_digest(self.digest), "classes": self.classes}, self._arrays())
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Lesson:
         """Read `to_bytes`. Raises TeachingError: it is no lesson, damaged, or no picture teaches so."""
         about, arrays = unpack("lesson", content, LESSON)
         try:
-            digest, classes = _texts([about["digest"]])[0], _texts(about["classes"])
+            digest, classes = _read_digest(about["digest"]), _texts(about["classes"])
         except (KeyError, TypeError, ValueError) as error:
             raise TeachingError(f"expected a lesson, got one without its parts ({error})") from None
         require_classes(classes)
@@ -145,7 +149,11 @@ class Head:
 
     def to_bytes(self) -> bytes:
         """The head, to be kept or given away; a kilobyte a class."""
-        about = {"digest": self.digest, "pictures": self.pictures, "classes": list(map(asdict, self.classes))}
+        about = {
+            "digest": kept_digest(self.digest),
+            "pictures": self.pictures,
+            "classes": list(map(asdict, self.classes)),
+        }
         return pack("head", about, {"directions": self.directions, "text": self.text})
 
     @classmethod
@@ -154,7 +162,7 @@ class Head:
         about, arrays = unpack("head", content, HEAD)
         try:
             classes, pictures = tuple(map(_taught_class, about["classes"])), _count(about["pictures"])
-            digest = _texts([about["digest"]])[0]
+            digest = _read_digest(about["digest"])
         except (KeyError, TypeError, ValueError) as error:
             raise TeachingError(f"expected a head, got one without its parts ({error})") from None
         require_classes([entry.name for entry in classes])
@@ -164,6 +172,17 @@ class Head:
         if np.abs(directions).max() > MAX_WEIGHT or text.min() < 0 or text.max() > 1:
             raise TeachingError(f"expected directions up to {MAX_WEIGHT:.0f} and factors of text in 0..1, got others")
         return cls(digest, classes, directions, text, pictures)
+
+
+def kept_digest(digest: str) -> str:
+    """The digest of weights as a lesson or a head of this release is kept; what another release kept stays the same."""
+    return digest.removesuffix(OTHER_RULES) if digest.endswith(OTHER_RULES) else digest + RULES
+
+
+def _read_digest(kept: Any) -> str:
+    """Undo `kept_digest`. Raises TypeError or ValueError: it is no text."""
+    (digest,) = _texts([kept])
+    return digest.removesuffix(RULES) if digest.endswith(RULES) else digest + OTHER_RULES
 
 
 def _texts(values: Any) -> tuple[str, ...]:

@@ -198,6 +198,18 @@ def test_another_version_of_the_layout_is_refused(kind: type[Lesson] | type[Head
         kind.from_bytes(b"lexiseg2" + lesson().to_bytes()[8:])
 
 
+def test_what_0_3_0_kept_is_of_no_weights_and_stays_as_it_is() -> None:
+    kept = lesson().to_bytes(), solve([lesson(0), lesson(1)], CLASSES).to_bytes()
+    old_lesson, old_head = (edited(each, lambda header: header["about"].update(digest="weights")) for each in kept)
+
+    read, head = Lesson.from_bytes(old_lesson), Head.from_bytes(old_head)
+
+    assert read.digest == head.digest == "weights by another release"
+    assert (read.to_bytes(), head.to_bytes()) == (old_lesson, old_head)
+    with pytest.raises(ForeignLessonError, match="some of weights by another release: send the pictures again"):
+        solve([lesson(), read], CLASSES)
+
+
 def test_lessons_teach_the_same_before_and_after_they_were_kept() -> None:
     lessons = [lesson(0), lesson(1)]
     by_columns = [replace(each, cells=np.asfortranarray(each.cells)) for each in lessons]

@@ -138,7 +138,7 @@ def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
         "familiar": None if model.familiar is None else {"bound": model.familiar.bound},
         "regions": {"min_share": pixels.MIN_INSTANCE},
         "teaching": {
-            "digest": model.digest,
+            "digest": heads.kept_digest(model.digest),
             "size": teaching.SIZE,
             "cells": heads.MAX_CELLS,
             "wanted": solving.WANTED,

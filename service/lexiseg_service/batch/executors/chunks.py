@@ -101,7 +101,7 @@ class ChunkWorker:
             )
         learned = [entry.learned for entry in job.vocabulary.classes if entry.learned is not None]
         if learned and learned[0].digest != self._digest:
-            weights = f"other weights of {job.model} than are here"
+            weights = f"other weights of {job.model} than are here, or by an earlier release"
             raise ModelChanged(f"head: {job.question.head!r} was taught on {weights}; teach it again")
         self._width = 2 * job.settings.max_batch
         max_bytes = job.settings.limits.max_image_bytes

@@ -345,7 +345,7 @@ def _check_one_model(lessons: Sequence[Lesson], digest: str) -> None:
     if others:
         raise ModelChanged(
             f"pictures: {others} of the head's {len(lessons)} were taught to other weights of the model than are "
-            "served now; send all of them again, or delete the head"
+            "served now, or by another release; send all of them again, or delete the head"
         )
 
 

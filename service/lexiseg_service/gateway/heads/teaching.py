@@ -163,7 +163,7 @@ class Teaching:
         found = await self.heads.find(head, caller.owner)
         card = self._card_of(found, model)
         if self._backend.digest(found.model) not in (None, found.solved.digest):
-            weights = f"other weights of {found.model} than are served now"
+            weights = f"other weights of {found.model} than are served now, or by an earlier release"
             raise ModelChanged(f"head: {found.name!r} was taught on {weights}; send its pictures again")
         return LearnedClasses(found.entries, card, found.model)
 

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from lexiseg_model.vocabulary import solving
-from lexiseg_model.vocabulary.heads import Lesson
+from lexiseg_model.vocabulary.heads import RULES, Lesson
 from tests import pictures
 from tests.http_server import QuietFiles, serving
 from tests.integration.playground.asking import add, expect_result
@@ -94,7 +94,7 @@ def lesson_of(kept: dict[str, Any]) -> Lesson:
     arrays = {name: np.frombuffer(base64.b64decode(kept[name]), kind) for name, kind in kinds.items()}
     n = len(arrays["labels"])
     arrays |= {name: arrays[name].reshape(n, -1) for name in ("cells", "text")}
-    return Lesson(kept["digest"], tuple(kept["classes"]), **arrays)
+    return Lesson(kept["digest"].removesuffix(RULES), tuple(kept["classes"]), **arrays)
 
 
 def lessons_of_server(server: Server, names: list[str], segments: list[list[dict[str, Any]]]) -> list[Lesson]:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES
+from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES, OTHER_RULES
 from lexiseg_service.errors import UndecodableImage
 from lexiseg_service.gateway.admission.access import line_of
 from lexiseg_service.gateway.heads import collection
@@ -236,8 +236,30 @@ async def test_a_head_whose_model_is_gone_or_changed_says_so() -> None:
         assert (await client.get("/v1/heads/mugs")).status_code == 200
 
     assert other_weights[:2] == gone[:2] == to_teach[:2] == (409, "model-changed")
-    assert "was taught on other weights of colours@1 than are served now; send its pictures again" in other_weights[2]
+    assert "was taught on other weights of colours@1 than are served now, or by an earlier" in other_weights[2]
     assert gone[2].startswith("head: 'mugs' was taught on colours@1, which is not served here")
+
+
+async def test_a_head_of_0_3_0_says_so_is_listed_and_taught_by_its_pictures_again(
+    backend: KnownBackend, tmp_path: Path
+) -> None:
+    served, backend.weights = backend.weights, backend.weights + OTHER_RULES  # kept as 0.3.0 did
+    async with serving(backend=backend, state_dir=tmp_path) as client:
+        version = (await client.post("/v1/heads", json=taught())).json()["version"]
+        file = (await client.get("/v1/heads/mugs?export=1")).content
+    backend.weights = served
+    async with serving(backend=backend, state_dir=tmp_path) as client:
+        listed = (await client.get("/v1/heads")).json()["heads"]
+        asked = refusal(await client.post("/v1/segment", files=form("sky", head=f"mugs@{version}")))
+        binary = {"Content-Type": "application/octet-stream"}
+        imported = refusal(await client.put("/v1/heads/mugs", content=file, headers=binary))
+        changed = refusal(await client.put("/v1/heads/mugs", json={"pictures": [picture(3)]}))
+        again = await client.put("/v1/heads/mugs", json={"pictures": [picture(0)]})
+
+    assert [head["version"] for head in listed] == [version]
+    assert asked[:2] == imported[:2] == changed[:2] == (409, "model-changed")
+    assert "or by an earlier release; send its pictures again" in asked[2]
+    assert again.status_code == 200
 
 
 async def test_a_picture_of_other_weights_is_refused_and_the_head_stays(
