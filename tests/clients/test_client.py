@@ -1,5 +1,6 @@
 """The client against a real server."""
 
+import asyncio
 import io
 import threading
 from collections.abc import Iterator
@@ -167,3 +168,13 @@ async def test_an_event_loop_does_the_same(server: Server) -> None:
 
     assert [max(answer.size) for answer in outcomes if isinstance(answer, Segmentation)] == list(SIDES)
     assert isinstance(outcomes[-1], UndecodableImage)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # of the loop that ended before the client was closed
+def test_one_client_serves_one_event_loop_after_the_other(server: Server) -> None:
+    client = AsyncClient(server.url)
+
+    answers = [asyncio.run(client.segment(IMAGES[0], ["sky"])) for _ in range(2)]
+    asyncio.run(client.aclose())
+
+    assert answers[0].image_id == answers[1].image_id

@@ -36,9 +36,10 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """Asyncio client of one lexiseg server, for one event loop.
+    """Asyncio client of one lexiseg server.
 
-    Arguments as for `Client`; `http` and `channel` are asyncio ones.
+    Arguments as for `Client`; `http` and `channel` are asyncio ones. Each event loop gets connections of its own, so
+    that one client may serve several `asyncio.run`, one after the other.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class AsyncClient:
         self._own_http = http is None
         self._channel = channel
         self._connection: AsyncConnection | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # of the connections
         self.vocabularies: AsyncVocabularies = AsyncVocabularies(self)
         self.heads: AsyncHeads = AsyncHeads(self)
         self.jobs: AsyncJobs = AsyncJobs(self)
@@ -73,6 +75,7 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Close the connections that this client opened."""
+        self._enter_loop()
         if self._own_http:
             await self._http.aclose()
         if self._connection is not None:
@@ -146,6 +149,7 @@ class AsyncClient:
 
     async def _run(self, call: Call[T]) -> T:
         """Execute a call's steps and return its result."""
+        self._enter_loop()
         try:
             step = next(call)
             while True:
@@ -172,6 +176,13 @@ class AsyncClient:
         if isinstance(step, Wait):
             return await asyncio.sleep(step.seconds)
         return await asyncio.to_thread(step.task)
+
+    def _enter_loop(self) -> None:
+        """Leave the connections of another event loop behind: nobody can close them from here."""
+        if (loop := asyncio.get_running_loop()) is not self._loop:
+            if self._loop is not None:
+                self._http, self._connection = httpx.AsyncClient() if self._own_http else self._http, None
+            self._loop = loop
 
     def _rpc(self) -> AsyncConnection:
         from lexiseg_client.rpc.connections import AsyncConnection  # gRPC is optional
