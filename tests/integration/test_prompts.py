@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
+from lexiseg_labels.masks.rle import text_of
 from tests import coco, pictures
 from tests.integration.server import Server, form
 from tests.waiting import SOON
@@ -75,8 +76,8 @@ def test_a_mask_is_corrected_over_rest_and_grpc(server: Server, client: httpx.Cl
     [
         ({"segment": 1}, "prompts.0.segment"),
         ({"mask": {"size": [HEIGHT, WIDTH], "counts": "zz"}}, "prompts.0.mask.counts"),
-        ({"mask": {"size": [HEIGHT, WIDTH - 1], "counts": "zz"}}, "prompts.0.mask.size"),
-        ({"mask": {"size": [HEIGHT, WIDTH], "counts": "zz"}, "segment": 1}, "prompts.0"),
+        ({"mask": {"size": [HEIGHT, 1], "counts": text_of([0, HEIGHT])}}, "prompts.0.mask.size"),
+        ({"mask": {"size": [HEIGHT, 1], "counts": text_of([0, HEIGHT])}, "segment": 1}, "prompts.0"),
     ],
 )
 def test_a_mask_that_cannot_be_corrected_is_named(client: httpx.Client, prompt: dict[str, Any], field: str) -> None:

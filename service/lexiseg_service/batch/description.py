@@ -10,6 +10,8 @@ from pydantic import Field
 from lexiseg_model.types import StrictModel
 from lexiseg_service.batch.formats import ROW_FORMS, Format
 from lexiseg_service.errors import InvalidValue
+from lexiseg_service.question.classes import has_examples
+from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.question.schemas import Question, TaskQuestion
 from lexiseg_service.question.validation import parse_object, validate
 from lexiseg_service.settings import Limits
@@ -73,6 +75,9 @@ def read_description(path: Path, limits: Limits) -> JobInput:
     job = validate(JobInput, parse_object(path.read_bytes(), limits, MAX_URLS))
     if others := sorted(job.question.model_dump(exclude_unset=True).keys() - TAKEN):
         raise InvalidValue(f"question: bulk takes {', '.join(sorted(TAKEN))}; got {', '.join(others)}")
+    if has_examples(job.question.classes):
+        raise InvalidValue.of("question.classes", "examples in pictures", "words alone; POST /v1/jobs takes examples")
+    resolve_prompts(job.question, job.question.task or "semantic", limits)
     if (job.folder is None) == (job.urls is None):
         raise InvalidValue("expected one of folder and urls")
     return job

@@ -33,7 +33,7 @@ from lexiseg_service.image.url_fetch import FIELD, MAX_LOOKUPS, HostGuard, Syste
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import has_examples, resolve, with_learned
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest
-from lexiseg_service.question.prompts import bytes_of_points, check_inside, examples_of, resolve_prompts
+from lexiseg_service.question.prompts import bytes_of_points, check_inside, examples_of, largest_size, resolve_prompts
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings
@@ -170,8 +170,8 @@ class UseCase:
         header, image_id = None, image.id
         if content is not None:
             header, image_id = await self.headers.identify(content, caller.client, origin["deadline"])
-            if prompts:
-                check_inside(prompts, header.size)
+        if prompts:
+            check_inside(prompts, largest_size(prompts, limits) if header is None else header.size)
         request = WorkerRequest(
             image=content,
             image_id=image_id,

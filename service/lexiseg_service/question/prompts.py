@@ -130,6 +130,12 @@ def check_inside(prompts: Sequence[Prompt], size: tuple[int, int], *, of_frame: 
         raise InvalidValue.together(first)
 
 
+def largest_size(prompts: Sequence[Prompt], limits: Limits) -> tuple[int, int]:
+    """Height and width of the largest image that prompts may be about: that of a mask among them, if there is one."""
+    side = limits.max_pixels // limits.min_side
+    return next((prompt.mask.size for prompt in prompts if prompt.mask is not None), (side, side))
+
+
 def outside(prompt: Prompt, size: tuple[int, int], field: str) -> Iterator[InvalidValue]:
     """Coordinates of a prompt outside an image of `size` (height, width); `field` is its place in the request."""
     height, width = size

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationInfo, field_validator
 from pydantic.dataclasses import dataclass
 
 from lexiseg_labels.answers import AnswerFields
+from lexiseg_labels.errors import UnreadableAnswer
+from lexiseg_labels.masks.rle import runs_of
 from lexiseg_labels.segments import SegmentFields
 from lexiseg_model.catalogue.available import AvailableModel
 from lexiseg_model.types import ModelCard, Refinement, Rle, StrictModel, Task
@@ -79,6 +81,17 @@ class MaskInput(StrictModel):
     format: Literal["coco_rle"] = Field("coco_rle", description="mask format")
     size: tuple[Side, Side] = Field(description="height and width of the mask in pixels")
     counts: Text = Field(description="COCO compressed run lengths, column by column")
+
+    @field_validator("counts")
+    @classmethod
+    def _is_readable(cls, counts: str, fields: ValidationInfo) -> str:
+        """Refuse what no image could make right, before a job is made of it."""
+        if "size" in fields.data:
+            try:
+                runs_of(counts, fields.data["size"])
+            except UnreadableAnswer as error:
+                raise ValueError(f"run lengths of a mask: {error}") from None
+        return counts
 
     def rle(self) -> Rle:
         """The mask without its area, which the worker reads from the counts."""

@@ -18,7 +18,6 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from lexiseg_labels.data_set import DataSet, Format, Picture
-from lexiseg_labels.errors import UnreadableAnswer
 from lexiseg_labels.exports import Packed, format_of, formats, packed
 from lexiseg_labels.masks import rle
 from lexiseg_labels.names import MAX_BYTES, UNSAFE_IN_PATH
@@ -143,11 +142,7 @@ def _segment(
         raise InvalidValue.of(f"{field}.label", one.label, "one of `classes`, or null")
     if one.mask.size != size:
         raise InvalidValue.of(f"{field}.mask.size", list(one.mask.size), f"that of the picture, {list(size)}")
-    try:
-        runs = rle.runs_of(one.mask.counts, size)
-    except UnreadableAnswer as error:
-        expected = f"run lengths that fill {list(size)}: {error}"
-        raise InvalidValue.of(f"{field}.mask.counts", one.mask.counts, expected) from None
+    runs = rle.runs_of(one.mask.counts, size)
     area, box = rle.extent_of(runs, size[0])
     index = None if one.label is None else numbers[one.label]
     shape = RunLengths(size, one.mask.counts)

@@ -109,6 +109,11 @@ def test_a_webhook_is_left_out_and_said_so(lexiseg: CommandLine, tmp_path: Path)
             "to: expected one of coco, coco-panoptic, yolo, voc, cvat, labelme, label-studio",
         ),
         ('{"question": {"classes": ["sky"]}, "folder": "in", "more": 1}', "no field of that name"),
+        (
+            '{"question": {"classes": [{"name": "mug", "examples": [{"box": [0, 0, 5, 5]}]}]}, "folder": "in"}',
+            "question.classes: expected words alone; POST /v1/jobs takes examples",
+        ),
+        ('{"question": {"task": "prompt"}, "folder": "in"}', "prompts: expected at least one prompt for the task"),
     ],
 )
 def test_a_description_that_cannot_be_done_is_refused(

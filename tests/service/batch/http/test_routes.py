@@ -208,6 +208,22 @@ def bomb() -> bytes:
             422,
             "refine: expected one of none",
         ),
+        (
+            zipped(PICTURES),
+            {
+                "question": {
+                    "prompts": [{"mask": {"size": [4, 4], "counts": "088"}}, {"mask": {"size": [4, 4], "counts": "0"}}]
+                }
+            },
+            422,
+            "question.prompts.1.mask.counts: expected run lengths of a mask: the runs of a mask of 4 x 4 sum to 0",
+        ),
+        (
+            zipped(PICTURES),
+            {"question": {"prompts": [{"points": [{"x": -1, "y": 1}]}]}},
+            422,
+            "prompts.0.points.0.x: expected pixels inside the image",
+        ),
         (zipped(PICTURES), {"more": 1}, 422, "no field of that name"),
     ],
 )

@@ -57,6 +57,7 @@ def put(sent: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
+        ("pictures.0.segments.0.mask", {"size": [2, 2], "counts": "04"}),
         ("pictures.0.name", "../../etc/passwd"),
         ("pictures.0.name", "..\\autostart.jpg"),
         ("pictures.0.name", "...jpg"),
@@ -65,7 +66,6 @@ def put(sent: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("pictures.0.size", [60_000, 60_000]),
         ("pictures.0.segments.0.mask.counts", "0"),
         ("pictures.0.segments.0.mask.counts", "no run lengths"),
-        ("pictures.0.segments.0.mask.size", [3, 4]),
         ("pictures.0.segments.0.label", "none of the classes"),
         ("pictures.0.segments.0.score", 1.5),
         ("classes", [f"class {number}" for number in range(3000)]),

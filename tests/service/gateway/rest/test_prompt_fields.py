@@ -16,6 +16,7 @@ from tests.service.gateway.known_backend import KnownBackend
 
 SIDEWAYS = pictures.turned(pictures.small("china").resize((64, 48)), 6, "JPEG")  # 64 high, 48 wide as shown
 BASE64 = base64.b64encode(SIDEWAYS).decode()
+LONG = "PP3" + "0" * 299_997  # 64 x 48 pixels outside, then runs of none
 LARGEST = [{"points": [{"x": 1.5, "y": 2.5, "positive": True}] * 32, "box": [0, 0, 9.5, 9.5]}] * 256
 
 
@@ -130,13 +131,13 @@ async def test_a_model_that_lacks_the_task_names_those_that_have_it(question: di
 @pytest.mark.parametrize(
     ("field", "fields"),
     [
-        ("prompts", {"prompts": [{"mask": {"size": [64, 48], "counts": "0" * 300_000}}] * 8}),
+        ("prompts", {"prompts": [{"mask": {"size": [64, 48], "counts": LONG}}] * 8}),
         (
             "classes",
             {
                 "classes": [
-                    {"name": "red", "examples": [{"mask": {"size": [64, 48], "counts": "0" * 300_000}}] * 4},
-                    {"name": "sky", "examples": [{"mask": {"size": [64, 48], "counts": "0" * 300_000}}] * 4},
+                    {"name": "red", "examples": [{"mask": {"size": [64, 48], "counts": LONG}}] * 4},
+                    {"name": "sky", "examples": [{"mask": {"size": [64, 48], "counts": LONG}}] * 4},
                 ]
             },
         ),
