@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from lexiseg_model.types import Runtime
@@ -26,16 +26,20 @@ STREAM_IDLE_SECONDS = 60.0  # without a message, then a video stream is ended
 BODY_SECONDS = 60.0  # for the whole body of a request, or one gRPC message
 FIRST_MESSAGE_SECONDS = 10.0  # for the first message of a gRPC call, where its length is not known before
 BYTES_PER_POINT = 96  # in JSON, with all digits
-REDIS_URL = re.compile(r"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::[0-9]{1,5})?(?:/[0-9]*)?")  # after ://
+PORT = r"(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5]?[0-9]{1,4})"
+REDIS_URL = re.compile(rf"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::{PORT})?(?:/[0-9]*)?")  # after ://
 EVERY = "*"  # in a list: every name, origin or public host
 # Adapters of the default: their routes are below /adapters/NAME alone, and reach what POST /segment reaches.
 SAFE_ADAPTERS = ("hugging-face", "roboflow", "supervision", "ultralytics", "x-anylabeling")
 AUTO = "auto"  # as many workers as cores and memory are enough for
-WORKER = re.compile(r"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):[0-9]{1,5}")
+WORKER = re.compile(rf"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):{PORT}")
 HOST = re.compile(r"\*|[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 NAMED_HOST = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9._-]+")  # a name without a letter is an address in other words
+MAX_GRPC_BYTES = 2**31 - 1  # gRPC's own limit
+BESIDE_IMAGE = 4 * 2**20  # bytes of a gRPC message
 MAX_SECONDS = 1e7  # longer ones overflow in the system's calls
-PLACE = re.compile(r"/|[a-z0-9]+://")
+BUCKET = r"(?:s3a?|gs|gcs|az|abfs)://[^/\s]"
+PLACE = re.compile(rf"/|{BUCKET}")
 HTTP_URL = re.compile(r"https?://[^\s?#@]+")
 ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/?#@\s,*]+")
 
@@ -72,6 +76,13 @@ class Read(NamedTuple):
 
     commands: tuple[Command, ...]
     group: str
+
+
+class Folder(NamedTuple):
+    """Commands that begin only where a setting names a folder: one that can be read, or one that can be made."""
+
+    commands: tuple[Command, ...]
+    is_made: bool = False
 
 
 LIMITS = Read(ASKERS, "Limits of a request")
@@ -117,6 +128,19 @@ def _are_installed(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _is_place(place: str | None) -> str | None:
+    if place is not None and "://" in place and not re.match(BUCKET, place):
+        raise ValueError("a folder or s3://BUCKET/PREFIX")
+    return place
+
+
+def _is_header(secret: SecretStr | None) -> SecretStr | None:
+    """Refuse what no header can carry."""
+    if secret is not None and not re.fullmatch(r"[!-~]([ -~]*[!-~])?", secret.get_secret_value()):
+        raise ValueError("printable ASCII")
+    return secret
+
+
 def _is_http(url: str | None) -> str | None:
     if url is not None and not HTTP_URL.fullmatch(url):
         raise ValueError("http(s)://HOST[:PORT]")
@@ -124,6 +148,7 @@ def _is_http(url: str | None) -> str | None:
 
 
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parts)]  # between commas
+IS_HEADER = AfterValidator(_is_header)
 ARE_HOSTS = _each(HOST.fullmatch, "* or names like segments.example.org, without a port")
 # Browsers compare the whole string: a path or a trailing slash would never match.
 ARE_ORIGINS = _each(ORIGIN.fullmatch, "* or origins like https://example.org, without a path")
@@ -140,7 +165,9 @@ class Limits(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
 
-    max_image_bytes: Annotated[int, LIMITS] = Field(20 * 2**20, gt=0, description="bytes of an image file")
+    max_image_bytes: Annotated[int, LIMITS] = Field(
+        20 * 2**20, gt=0, le=MAX_GRPC_BYTES - BESIDE_IMAGE, description="bytes of an image file"
+    )
     max_pixels: Annotated[int, LIMITS] = Field(40_000_000, gt=0, description="pixels of an image")
     max_classes: Annotated[int, LIMITS] = Field(2048, gt=0, description="classes of a request or a vocabulary")
     max_text_length: Annotated[int, Read(ASKERS, DEPRECATED)] = Field(
@@ -156,7 +183,7 @@ class Limits(BaseSettings):
         8, ge=0, description="synonyms of a class; will be constant"
     )
     max_grpc_bytes: Annotated[int | None, Read(ASKERS, DEPRECATED)] = Field(
-        None, gt=0, description="bytes of one gRPC message; default: 4 MiB more than an image file"
+        None, gt=0, le=MAX_GRPC_BYTES, description="bytes of one gRPC message; default: 4 MiB more than an image file"
     )
     max_text_bytes: Annotated[int | None, Read(ASKERS, DEPRECATED)] = Field(
         None, gt=0, description="UTF-8 bytes of all names and synonyms; default: most classes times the longest name"
@@ -170,7 +197,7 @@ class Limits(BaseSettings):
     @cached_property
     def grpc_bytes(self) -> int:
         """Bytes of one gRPC message, either way: an image file and the question, or an answer."""
-        return self.max_grpc_bytes or self.max_image_bytes + 4 * 2**20
+        return self.max_grpc_bytes or self.max_image_bytes + BESIDE_IMAGE
 
     @cached_property
     def text_bytes(self) -> int:
@@ -191,7 +218,9 @@ class Settings(BaseSettings):
     workers: Annotated[Listed, AfterValidator(_are_workers), Read(GATEWAYS, LISTENING)] = Field(
         (), description="gateway: workers, HOST:PORT or dns:///HOST:PORT between commas; serve: how many, 1, or auto"
     )
-    host: Annotated[str, Read(SERVERS, LISTENING)] = Field("127.0.0.1", description="address to listen on")
+    host: Annotated[str, Read(SERVERS, LISTENING)] = Field(
+        "127.0.0.1", min_length=1, description="address to listen on"
+    )
     http_port: Annotated[int, Read(GATEWAYS, LISTENING)] = Field(
         8000, ge=0, le=65535, description="port of REST; 0: any free one"
     )
@@ -204,8 +233,10 @@ class Settings(BaseSettings):
     metrics_port: Annotated[int, Read(("worker",), LISTENING)] = Field(
         8001, ge=0, le=65535, description="port of HTTP: /metrics, /livez, /readyz"
     )
-    worker_token: Annotated[SecretStr | None, Read(("gateway", "worker"), LISTENING)] = Field(
-        None, min_length=16, description="secret that gateways show and workers ask for; without it any gateway may ask"
+    worker_token: Annotated[SecretStr | None, IS_HEADER, Read(("gateway", "worker"), LISTENING)] = Field(
+        None,
+        min_length=16,
+        description="secret that gateways show and workers ask for; without it any gateway may ask",
     )
     worker_tls: Annotated[Path | None, Read(("gateway", "worker"), LISTENING)] = Field(
         None, description="folder of ca.crt, tls.crt and tls.key; with it, gateways and workers show certificates"
@@ -229,10 +260,10 @@ class Settings(BaseSettings):
     phrases_model: Annotated[str | None, Read(GATEWAYS, MODELS)] = Field(
         None, description="NAME of the served model that gets classes of more than two words, where none is named"
     )
-    models_dir: Annotated[Path | None, Read((*LOADERS, "export", "models", "trainer"), MODELS)] = Field(
-        None, description="folder of model directories"
+    models_dir: Annotated[Path | None, Folder(WORKERS), Read((*LOADERS, "export", "models", "trainer"), MODELS)] = (
+        Field(None, description="folder of model directories")
     )
-    text_tower: Annotated[Path | None, Read((*LOADERS, "export"), MODELS)] = Field(
+    text_tower: Annotated[Path | None, Folder(WORKERS), Read((*LOADERS, "export"), MODELS)] = Field(
         None, description="folder of the text tower of `tiny`, where its package is not installed"
     )
     model_memory_bytes: Annotated[int | None, Read(WORKERS, MODELS)] = Field(
@@ -295,23 +326,25 @@ class Settings(BaseSettings):
     adapters: Annotated[Listed, AfterValidator(_are_installed), Read(GATEWAYS, ADAPTERS)] = Field(
         SAFE_ADAPTERS, description="other tools' protocols that are answered, between commas; empty: none"
     )
-    mcp_folder: Annotated[Path | None, Read(GATEWAYS, ADAPTERS)] = Field(
+    mcp_folder: Annotated[Path | None, Folder(GATEWAYS), Read(GATEWAYS, ADAPTERS)] = Field(
         None, description="folder whose pictures tools of MCP may read; default: none"
     )
     label_studio_url: Annotated[str | None, AfterValidator(_is_http), Read(GATEWAYS, ADAPTERS)] = Field(
         None, description="http(s)://HOST[:PORT] of a Label Studio whose pictures are fetched"
     )
-    label_studio_api_key: Annotated[SecretStr | None, Read(GATEWAYS, ADAPTERS)] = Field(
+    label_studio_api_key: Annotated[SecretStr | None, IS_HEADER, Read(GATEWAYS, ADAPTERS)] = Field(
         None, description="access token of that Label Studio, to fetch them and to import the predictions of jobs"
     )
-    api_key: Annotated[SecretStr | None, Read(CLIENTS, ADMISSION)] = Field(None, description="sent to `--server`")
+    api_key: Annotated[SecretStr | None, IS_HEADER, Read(CLIENTS, ADMISSION)] = Field(
+        None, description="sent to `--server`"
+    )
 
     jobs: Annotated[bool, Read(GATEWAYS, JOBS)] = Field(
         False, description="takes jobs of many pictures; their state is in Redis, or in the state directory"
     )
-    job_files: Annotated[str | None, Read(GATEWAYS, JOBS)] = Field(
-        None, description="folder or s3://BUCKET/PREFIX of archives and results; default: the state directory"
-    )
+    job_files: Annotated[
+        str | None, AfterValidator(_is_place), Folder(GATEWAYS, is_made=True), Read(GATEWAYS, JOBS)
+    ] = Field(None, description="folder or s3://BUCKET/PREFIX of archives and results; default: the state directory")
     job_folders: Annotated[Listed, ARE_PLACES, Read(GATEWAYS, JOBS)] = Field(
         (), description="folders and s3:// prefixes whose pictures a job may name, between commas"
     )
@@ -332,7 +365,7 @@ class Settings(BaseSettings):
     webhook_networks: Annotated[Listed, ARE_NETWORKS, Read(GATEWAYS, JOBS)] = Field(
         (), description="networks like 10.0.0.0/8 that webhooks may reach besides public hosts, between commas"
     )
-    trainings: Annotated[Path | None, Read((*SERVERS, "trainer"), JOBS)] = Field(
+    trainings: Annotated[Path | None, Folder(GATEWAYS, is_made=True), Read((*SERVERS, "trainer"), JOBS)] = Field(
         None, description="folder of trainings, shared by gateway and trainer; with it clients may tune models"
     )
     training_bytes: Annotated[int | None, Read(GATEWAYS, DEPRECATED)] = Field(
@@ -352,7 +385,7 @@ class Settings(BaseSettings):
         256 * 2**20, ge=0, description="features and images kept for a second question"
     )
 
-    state_dir: Annotated[Path | None, Read((*ASKERS, "vocabularies"), KEPT)] = Field(
+    state_dir: Annotated[Path | None, Folder(GATEWAYS, is_made=True), Read((*ASKERS, "vocabularies"), KEPT)] = Field(
         None, description="folder that keeps users' vocabularies, heads and jobs"
     )
 
@@ -404,6 +437,20 @@ class Settings(BaseSettings):
         """The first model of the setting, or its default: the one of a command that computes in its own process."""
         return self.default_model or self.model
 
+    @field_validator("label_studio_api_key")
+    @classmethod
+    def _has_address(cls, token: SecretStr | None, fields: ValidationInfo) -> SecretStr | None:
+        if token is not None and fields.data.get("label_studio_url", "") is None:
+            raise ValueError("LEXISEG_LABEL_STUDIO_URL beside it")
+        return token
+
+    @field_validator("metrics_need_key")
+    @classmethod
+    def _has_keys(cls, needed: bool, fields: ValidationInfo) -> bool:
+        if needed and not (fields.data.get("api_keys_file") or fields.data.get("api_keys")):
+            raise ValueError("LEXISEG_API_KEYS or LEXISEG_API_KEYS_FILE beside it")
+        return needed
+
     @field_validator("redis_url")
     @classmethod
     def _is_redis(cls, url: SecretStr | None) -> SecretStr | None:
@@ -411,7 +458,7 @@ class Settings(BaseSettings):
         if url is None:
             return None
         parts = urlsplit(url.get_secret_value())
-        if parts.scheme not in ("redis", "rediss", "unix"):
+        if parts.scheme not in ("redis", "rediss", "unix") or (parts.scheme == "unix" and not parts.path):
             raise ValueError("redis://, rediss:// or unix://")
         # A `/` or `#` in a password would end the host part.
         if parts.scheme != "unix" and not (REDIS_URL.fullmatch(parts.netloc + parts.path) and not parts.fragment):

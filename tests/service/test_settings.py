@@ -22,6 +22,7 @@ def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.Monkey
     [
         "redsi://user:secret@host",
         "redis://user:secret@host:port",
+        "redis://user:secret@host:99999",
         "user:secret@host:6379",
         "redis://:my/secret@host:6379/0",
         "redis://:my#secret@host:6379/0",
@@ -50,8 +51,17 @@ def test_a_redis_address_is_kept_secret(monkeypatch: pytest.MonkeyPatch, url: st
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("workers", "host:99999"),
+        ("worker_token", "sixteen signs and an \u00e4"),
+        ("max_image_bytes", "99999999999"),
+        ("max_grpc_bytes", "99999999999"),
+        ("metrics_need_key", "true"),
+        ("job_files", "s3://"),
+        ("job_files", "http://host/results"),
         ("job_folders", "/photos,photos"),
+        ("job_folders", "s3://"),
         ("label_studio_url", "label-studio"),
+        ("label_studio_api_key", "a-token-without-an-address"),
         ("keep_days", "inf"),
         ("drain_seconds", "inf"),
     ],

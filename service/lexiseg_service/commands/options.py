@@ -22,7 +22,7 @@ from pydantic.fields import FieldInfo
 
 from lexiseg_model.command_line.options import MAIN
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.settings import SERVERS, Command, Limits, Read, Settings
+from lexiseg_service.settings import SERVERS, Command, Folder, Limits, Read, Settings
 
 # Options of several commands; more are in lexiseg_model.command_line.options.
 Points = Annotated[
@@ -125,7 +125,31 @@ def refuse_unknown(environment: Iterable[str]) -> None:
 
 def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Decorate a command: replace its parameter `settings` by one option for each setting that it reads."""
-    return lambda function: replace_parameter(function, "settings", options_of(command), settings_of)
+    return lambda function: replace_parameter(
+        function, "settings", options_of(command), lambda named: _with_folders(settings_of(named), command)
+    )
+
+
+def _with_folders(settings: Settings, command: Command) -> Settings:
+    """Settings whose folders a command can use. Raises InvalidValue: one is not there, or cannot be made."""
+    for name, info in FIELDS.items():
+        folder = next((note for note in info.metadata if isinstance(note, Folder)), None)
+        value = getattr(settings, name, None)
+        if folder is None or value is None or command not in folder.commands or "://" in str(value):
+            continue
+        is_made = folder.is_made or (name == "models_dir" and settings.trainings is not None)  # trainings make models
+        if not _can_be(Path(value), is_made=is_made):
+            expected = "a folder that can be made, or written to" if is_made else "a folder that is there, to be read"
+            raise InvalidValue.of(f"{flag(name)} / {variable(name)}", str(value), expected)
+    return settings
+
+
+def _can_be(path: Path, *, is_made: bool) -> bool:
+    """Whether a folder can be read, or is made and written to."""
+    if not is_made:
+        return path.is_dir() and os.access(path, os.R_OK | os.X_OK)
+    there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def named_options(context: typer.Context) -> list[str]:

@@ -25,6 +25,7 @@ from lexiseg_service.commands.serving.app import PortTaken, refuse_taken
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Command, Limits, Settings
 from tests.command import ended
+from tests.service.commands.command_line import CommandLine
 
 COMMANDS: dict[str, list[str]] = {name: [name] for name in get_args(Command)} | {
     "eval": ["eval", "semantic"],
@@ -79,13 +80,13 @@ def settings_by(*words: str) -> Settings:
 
 def test_options_of_every_type_arrive_in_the_settings() -> None:
     settings = settings_by(
-        *("--http-port", "0", "--drain-seconds", "1.5", "--no-url-fetch", "--models-dir", "models"),
+        *("--http-port", "0", "--drain-seconds", "1.5", "--no-url-fetch", "--models-dir", "."),
         *("--cors-origins", "https://a.example, https://b.example", "--log-level", "debug"),
         *("--redis-url", "redis://host", "--adapters", "roboflow, kserve"),
     )
 
     assert (settings.http_port, settings.drain_seconds, settings.metrics_need_key) == (0, 1.5, False)
-    assert (str(settings.models_dir), settings.log_level) == ("models", "debug")
+    assert (str(settings.models_dir), settings.log_level) == (".", "debug")
     assert settings.cors_origins == ("https://a.example", "https://b.example")
     assert settings.adapters == ("roboflow", "kserve")
     assert settings.redis_url is not None
@@ -231,3 +232,30 @@ def test_two_models_are_not_taken_for_the_last() -> None:
 
     assert outcome.exit_code == 2
     assert "Invalid value for '--model': given 2 times; expected once" in outcome.output
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("worker", "--models-dir", "none"), "--models-dir / LEXISEG_MODELS_DIR: expected a folder that is there"),
+        (("serve", "--text-tower", "file"), "--text-tower / LEXISEG_TEXT_TOWER: expected a folder that is there"),
+        (("serve", "--mcp-folder", "none"), "--mcp-folder / LEXISEG_MCP_FOLDER: expected a folder that is there"),
+        (("serve", "--state-dir", "file/in"), "--state-dir / LEXISEG_STATE_DIR: expected a folder that can be made"),
+        (("gateway", "--job-files", "file"), "--job-files / LEXISEG_JOB_FILES: expected a folder that can be made"),
+        (("worker", "--host", "127.0.0.1:80"), "--host / LEXISEG_HOST: expected an address or a name of this machine"),
+        (("serve", "--phrases-model", "tiny@7"), "--phrases-model / LEXISEG_PHRASES_MODEL: expected one of LEXISEG_MO"),
+    ],
+)
+def test_a_server_with_a_place_that_it_cannot_use_does_not_begin(
+    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], expected: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    ports = (
+        ("--worker-port", 0, "--metrics-port", 0) if options[0] == "worker" else ("--http-port", 0, "--grpc-port", 0)
+    )
+
+    outcome = lexiseg(*options, *ports)
+
+    assert outcome.status == 1
+    assert outcome.err.startswith(f"lexiseg: {expected}")

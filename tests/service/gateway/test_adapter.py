@@ -6,7 +6,6 @@ import pytest
 from pydantic import ValidationError
 
 from lexiseg_service.entry_points import ADAPTERS, EntryPointError, entry_points_of, load
-from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.adapter import install
 from lexiseg_service.gateway.admission.access import line_of, new_key
 from lexiseg_service.gateway.app import create_app
@@ -178,10 +177,3 @@ async def test_the_services_own_routes_look_for_keys_where_they_always_did() -> 
         answer = await client.get("/models", headers={"Token": KEY})
 
     assert answer.status_code == 401
-
-
-def test_a_folder_of_mcp_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    app = create_app(Settings(mcp_folder=tmp_path / "none", grpc_port=0), KnownBackend(), Metrics())
-
-    with pytest.raises(InvalidValue, match="LEXISEG_MCP_FOLDER: expected a folder that is there"):
-        install(app, ["mcp"])

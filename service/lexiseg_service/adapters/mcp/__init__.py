@@ -24,7 +24,6 @@ from lexiseg_service.adapters.mcp.jobs import JobTasks
 from lexiseg_service.adapters.mcp.tools import ToolService, with_tool_errors
 from lexiseg_service.batch.http.jobs import Jobs
 from lexiseg_service.batch.http.routes import NAME
-from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.app import create_app
@@ -77,8 +76,6 @@ def create(service: ToolService, jobs: Jobs | None) -> MCPServer[Any]:
 def adapter(app: FastAPI) -> Adapter:
     """The route /mcp, whose sessions are open while the gateway runs."""
     settings: Settings = app.state.settings
-    if settings.mcp_folder is not None and not settings.mcp_folder.is_dir():
-        raise InvalidValue.of("--mcp-folder / LEXISEG_MCP_FOLDER", str(settings.mcp_folder), "a folder that is there")
     server = create(ToolService(app.state.use_case, settings, settings.mcp_folder, _caller), app.state.parts[NAME])
     inner = server.streamable_http_app(
         streamable_http_path=PATH,

@@ -7,7 +7,7 @@ import socket
 import typer
 
 from lexiseg_service.commands.options import flag, takes_settings
-from lexiseg_service.errors import ServiceError
+from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.settings import Settings
 
 
@@ -74,9 +74,13 @@ def refuse_taken(settings: Settings, *ports: str) -> None:
     """Check that the ports of these settings are free, before slow imports.
 
     Raises:
+        InvalidValue: the host is no address of this machine.
         PortTaken: something listens there, or the port is not allowed; names every such port.
     """
-    host, numbers = settings.host, {name: getattr(settings, name) for name in ports}
+    host = settings.host
+    if not _free(host, 0):
+        raise InvalidValue.of("--host / LEXISEG_HOST", host, "an address or a name of this machine, without a port")
+    numbers = {name: getattr(settings, name) for name in ports}
     taken = {name: port for name, port in numbers.items() if port and not _free(host, port)}
     if taken:
         from lexiseg_service.wire.server import port_in_use

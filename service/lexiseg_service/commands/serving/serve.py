@@ -10,6 +10,7 @@ from pathlib import Path
 from lexiseg_service.commands.serving import trainer, workers
 from lexiseg_service.commands.serving.socket_folder import SocketFolder
 from lexiseg_service.commands.serving.supervisor import Child, Supervisor
+from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
 from lexiseg_service.worker.crash_record import record_crash
@@ -24,6 +25,7 @@ def run(settings: Settings) -> int:
     """
     if settings.trainings is not None:
         trainer.check(settings)
+    _check_phrases(settings)
     names = [f"worker-{number}" for number in range(workers.count(settings))]
     logs.configure(settings, "serve")
     sockets = SocketFolder()
@@ -45,6 +47,15 @@ def run(settings: Settings) -> int:
     finally:
         if os.getpid() == supervisor_pid:
             sockets.remove()
+
+
+def _check_phrases(settings: Settings) -> None:
+    """Raises InvalidValue: the model of phrases is not served here."""
+    named, served = settings.phrases_model, [name.strip() for name in settings.model.split(",")]
+    if named is not None and named not in (known := {*served, *(name.partition("@")[0] for name in served)}):
+        raise InvalidValue.of(
+            "--phrases-model / LEXISEG_PHRASES_MODEL", named, f"one of LEXISEG_MODEL ({', '.join(sorted(known))})"
+        )
 
 
 def _record_crash(socket: Path, status: int) -> None:
