@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from starlette.routing import Route
 
 STABLE = "/v1"
 ADAPTERS = "/adapters"  # the page of other tools' addresses; below it, their routes
 
 
-def serve(app: FastAPI, router: APIRouter) -> None:
+def serve(served: APIRouter, router: APIRouter) -> None:
     """Add a router under both paths; OpenAPI lists the stable one, so that each operation has one id."""
-    app.include_router(router, prefix=STABLE)
-    app.include_router(router, include_in_schema=False)
+    served.include_router(router, prefix=STABLE)
+    served.include_router(router, include_in_schema=False)
 
 
 def answer_head(router: APIRouter) -> None:
