@@ -11,17 +11,17 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.methods.dense_clip.patches import DenseClipSegmenter
 from lexiseg_model.types import ClassEntry
-from tests.golden.weights import openai_clip_vitb16_state
 from tests.model.acme import installed
+from tests.model.clip import small
 from tests.model.stand_in import picture
 from tests.service.commands.command_line import CommandLine
 
 
 def test_an_imported_model_is_listed_and_its_serving_explained(lexiseg: CommandLine, tmp_path: Path) -> None:
-    torch.save(openai_clip_vitb16_state(), tmp_path / "clip.pt")
+    torch.save(small.state(), tmp_path / "clip.pt")
 
     outcome = lexiseg(
-        *("models", "import", "--method", "dense-clip", "--policy", "sclip"),
+        *("models", "import", "--method", "dense-clip", "--policy", "sclip", "--architecture", small.ARCHITECTURE),
         *("--clip", tmp_path / "clip.pt", "--models-dir", tmp_path / "models", "mine"),
     )
 
@@ -113,9 +113,10 @@ class Runs:
 def test_a_training_checkpoint_with_foreign_objects_is_read_with_trust_alone(
     lexiseg: CommandLine, tmp_path: Path
 ) -> None:
-    content = {"model": openai_clip_vitb16_state(), "config": Configuration(), "hook": Runs(tmp_path / "ran")}
+    content = {"model": small.state(), "config": Configuration(), "hook": Runs(tmp_path / "ran")}
     torch.save(content, tmp_path / "ckpt.pth")
-    command = ("models", "import", "--method", "dense-clip", "--clip", tmp_path / "ckpt.pth")
+    small_clip = ("--clip", tmp_path / "ckpt.pth", "--architecture", small.ARCHITECTURE)
+    command = ("models", "import", "--method", "dense-clip", *small_clip)
     here = ("--models-dir", tmp_path / "models")
 
     refused, read = lexiseg(*command, *here, "mine"), lexiseg(*command, *here, "--trust", "mine")
