@@ -1,6 +1,5 @@
 """Fixtures and hooks of all tests."""
 
-import ctypes
 import gc
 import os
 import signal
@@ -14,15 +13,9 @@ import trustme
 from hypothesis import HealthCheck, settings
 
 from lexiseg_service.entry_points import ADAPTERS, entry_points_of
-from tests import once
+from tests import once, processes
 from tests.command import FREE_PORTS, refuse_default_ports
 from tests.integration.server import Server
-
-LIBC = ctypes.CDLL(None)
-if hasattr(LIBC, "mallopt"):  # of glibc
-    # By default eight arenas a core, each of which keeps what threads of some test have freed: 650 MB of 2.3 GB.
-    LIBC.mallopt(-8, 2)  # M_ARENA_MAX
-    LIBC.mallopt(-3, 2**20)  # M_MMAP_THRESHOLD: it would grow to 32 MiB, below which freed arrays stay in the heap
 
 # A service may run beside the tests: they and what they start take other ports than it does.
 os.environ |= FREE_PORTS
@@ -54,23 +47,16 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.enable()
-        gc.collect()
-        gc.freeze()
+        processes.keep()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-    """With a folder's last test goes what its tests shared; glibc keeps what is freed if not asked.
-
-    What is left then stays, and later collections need not pass through it: modules that tests imported.
-    """
+    """With a folder's last test goes what its tests shared; what is left then stays, as modules that they imported."""
     answer = yield
     if nextitem is None or nextitem.path.parent != item.path.parent:
         once.let_go()
-        gc.collect()
-        gc.freeze()
-        if hasattr(LIBC, "malloc_trim"):  # of glibc
-            LIBC.malloc_trim(0)
+        processes.keep()
     return answer
 
 
