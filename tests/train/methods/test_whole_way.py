@@ -34,7 +34,7 @@ pytestmark = pytest.mark.slow
 SECONDS = 240  # a hung process must not hang the tests
 FORTY, STEPS, KILLED_AT = 40, 4, 2  # kills at several steps are tests/train/training/test_resume.py's
 SHORT = [
-    f"steps={STEPS}", "warmup_steps=1", "checkpoint_steps=1", "log_steps=1", f"validate_steps={STEPS}", "device=cpu",
+    f"steps={STEPS}", "warmup_steps=1", "checkpoint_steps=2", "log_steps=1", f"validate_steps={STEPS}", "device=cpu",
     "phases=[{after: 0.0, crop: 64, global_batch: 4}]",
 ]  # fmt: skip
 RECIPES = {
