@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 
+from lexiseg_labels.json_text import SCORE_DECIMALS
 from lexiseg_labels.segments import Segment, segment_of
 from lexiseg_model.files.names import as_text
 
@@ -41,11 +42,15 @@ Row = dict[str, Any]
 def segments_of(row: Row) -> list[Segment]:
     """The segments of a row, for the writers of data sets."""
     return [
-        segment_of(
-            {"id": number, "mask": {"format": "coco_rle", **segment["rle"]}, **segment}, tuple(row["size"]), None
-        )
+        segment_of(_as_answered(number, segment), tuple(row["size"]), None)
         for number, segment in enumerate(row["segments"] or (), 1)
     ]
+
+
+def _as_answered(number: int, segment: Mapping[str, Any]) -> dict[str, Any]:
+    # The column's 32 bits hold 0.9996 as 0.9995999932: a format that does not round would tell the doors apart.
+    score = round(segment["score"], SCORE_DECIMALS)
+    return {"id": number, "mask": {"format": "coco_rle", **segment["rle"]}, **segment, "score": score}
 
 
 def row_of_line(line: Mapping[str, Any]) -> Row:
