@@ -139,17 +139,17 @@ def _with_folders(settings: Settings, command: Command) -> Settings:
             continue
         is_made = folder.is_made or (name == "models_dir" and settings.trainings is not None)  # trainings make models
         if not _can_be(Path(value), is_made=is_made):
-            expected = "a folder that can be made, or written to" if is_made else "a folder that is there, to be read"
+            expected = "a folder that can be made" if is_made else "a folder that is there, to be read"
             raise InvalidValue.of(f"{flag(name)} / {variable(name)}", str(value), expected)
     return settings
 
 
 def _can_be(path: Path, *, is_made: bool) -> bool:
-    """Whether a folder can be read, or is made and written to."""
-    if not is_made:
+    """Whether a folder can be read, or where there is none, can be made."""
+    if path.exists() or not is_made:
         return path.is_dir() and os.access(path, os.R_OK | os.X_OK)
-    there = next(each for each in (path.absolute(), *path.absolute().parents) if each.exists())
-    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
+    parent = next(each for each in path.absolute().parents if each.exists())
+    return parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
 
 
 def named_options(context: typer.Context) -> list[str]:
