@@ -14,7 +14,7 @@ from tests.service.adapters.label_studio.predicting import URL, asked, regions
 
 async def test_an_upload_is_fetched_from_the_label_studio_of_the_settings() -> None:
     with label_studio() as (home, asked_for):
-        async with adapted(label_studio_url=home, label_studio_api_key="its-token") as client:
+        async with adapted("label-studio", label_studio_url=home, label_studio_api_key="its-token") as client:
             found = await regions(client, image="/data/upload/1/a.png")
 
     assert len(found) == 2
@@ -29,7 +29,7 @@ async def test_a_batch_holds_the_bytes_of_one_upload_at_a_time() -> None:
         room = 4 * 2 * len(PICTURE)
         limits = Limits(max_image_bytes=len(PICTURE))
         async with adapted(
-            label_studio_url=home, max_bytes_in_flight=room, limits=limits, deadline_seconds=60
+            "label-studio", label_studio_url=home, max_bytes_in_flight=room, limits=limits, deadline_seconds=60
         ) as client:
             answer = await client.post(f"{URL}/predict", json=batch)
 
@@ -38,7 +38,7 @@ async def test_a_batch_holds_the_bytes_of_one_upload_at_a_time() -> None:
 
 async def test_a_personal_token_is_exchanged_for_an_access_token() -> None:
     with label_studio() as (home, asked_for):
-        async with adapted(label_studio_url=home, label_studio_api_key="a.personal.token") as client:
+        async with adapted("label-studio", label_studio_url=home, label_studio_api_key="a.personal.token") as client:
             found = await regions(client, image="/data/upload/1/a.png")
 
     assert len(found) == 2
@@ -47,7 +47,7 @@ async def test_a_personal_token_is_exchanged_for_an_access_token() -> None:
 
 async def test_a_personal_token_that_is_refused_is_named() -> None:
     with label_studio() as (home, asked_for):
-        async with adapted(label_studio_url=home, label_studio_api_key="an.expired.token") as client:
+        async with adapted("label-studio", label_studio_url=home, label_studio_api_key="an.expired.token") as client:
             answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
 
     assert (answer.status_code, len(asked_for)) == (422, 1)
@@ -75,7 +75,7 @@ async def test_no_other_host_is_asked_for_an_upload(image: str) -> None:
     with label_studio() as (home, _), label_studio() as (other, asked_for):
         at, here = other.removeprefix("http://"), home.removeprefix("http://")
         image = image.replace("HOST", at).replace("HOME", here).replace("PORT", at.rpartition(":")[2])
-        async with adapted(label_studio_url=home, label_studio_api_key="its-token") as client:
+        async with adapted("label-studio", label_studio_url=home, label_studio_api_key="its-token") as client:
             await client.post(f"{URL}/predict", json=asked(image=image))
 
     assert asked_for == []
@@ -83,7 +83,7 @@ async def test_no_other_host_is_asked_for_an_upload(image: str) -> None:
 
 async def test_a_redirect_to_another_host_needs_images_by_url() -> None:
     with label_studio() as (other, asked_for), label_studio(redirect=f"{other}/a.png") as (home, _):
-        async with adapted(label_studio_url=home, label_studio_api_key="its-token") as client:
+        async with adapted("label-studio", label_studio_url=home, label_studio_api_key="its-token") as client:
             answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
 
     assert (answer.status_code, answer.json()["type"], asked_for) == (403, "url-fetch-off", [])
@@ -92,7 +92,9 @@ async def test_a_redirect_to_another_host_needs_images_by_url() -> None:
 
 async def test_a_redirect_to_an_inner_host_is_not_followed_with_public_ones_alone() -> None:
     with label_studio() as (other, asked_for), label_studio(redirect=f"{other}/a.png") as (home, _):
-        async with adapted(label_studio_url=home, label_studio_api_key="its-token", url_networks="*") as client:
+        async with adapted(
+            "label-studio", label_studio_url=home, label_studio_api_key="its-token", url_networks="*"
+        ) as client:
             answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
 
     assert (answer.status_code, asked_for) == (422, [])
@@ -101,7 +103,7 @@ async def test_a_redirect_to_an_inner_host_is_not_followed_with_public_ones_alon
 async def test_a_redirect_to_a_host_of_the_settings_is_followed_without_the_token() -> None:
     with label_studio() as (other, asked_for), label_studio(redirect=f"{other}/a.png?sig=1") as (home, _):
         async with adapted(
-            label_studio_url=home, label_studio_api_key="its-token", url_networks="127.0.0.0/8"
+            "label-studio", label_studio_url=home, label_studio_api_key="its-token", url_networks="127.0.0.0/8"
         ) as client:
             found = await regions(client, image="s3://bucket/a.png")
 
@@ -111,7 +113,7 @@ async def test_a_redirect_to_a_host_of_the_settings_is_followed_without_the_toke
 
 async def test_a_redirect_that_leads_in_circles_ends() -> None:
     with label_studio(redirect="/data/upload/1/a.png") as (home, asked_for):
-        async with adapted(label_studio_url=home) as client:
+        async with adapted("label-studio", label_studio_url=home) as client:
             answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
 
     assert (answer.status_code, len(asked_for)) == (422, 4)
@@ -123,7 +125,7 @@ async def test_a_redirect_that_leads_in_circles_ends() -> None:
 )
 async def test_a_picture_in_a_cloud_store_comes_by_the_resolver(image: str) -> None:
     with label_studio(redirect="/signed/a.png?sig=1") as (home, asked_for):
-        async with adapted(label_studio_url=home, label_studio_api_key="its-token") as client:
+        async with adapted("label-studio", label_studio_url=home, label_studio_api_key="its-token") as client:
             found = await regions(client, image=image)
 
     assert len(found) == 2
@@ -152,7 +154,7 @@ async def test_a_picture_in_a_cloud_store_needs_the_id_of_its_task(client: httpx
 
 async def test_an_upload_that_is_packed_is_refused_unread() -> None:
     with label_studio(encoding="gzip") as (home, _):
-        async with adapted(label_studio_url=home) as client:
+        async with adapted("label-studio", label_studio_url=home) as client:
             answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
 
     assert answer.status_code == 422
@@ -161,7 +163,9 @@ async def test_an_upload_that_is_packed_is_refused_unread() -> None:
 
 async def test_an_upload_over_the_limit_is_refused() -> None:
     with label_studio() as (home, _):
-        async with adapted(label_studio_url=home, limits={"max_image_bytes": len(PICTURE) - 1}) as client:
+        async with adapted(
+            "label-studio", label_studio_url=home, limits={"max_image_bytes": len(PICTURE) - 1}
+        ) as client:
             answer = await client.post(f"{URL}/predict", json=asked(image="/data/upload/1/a.png"))
 
     assert (answer.status_code, answer.json()["type"]) == (413, "too-large")

@@ -127,7 +127,7 @@ def ones(packed: list[int]) -> int:
 async def test_a_task_past_a_limit_has_an_error_and_no_result() -> None:
     batch = asked()
     batch["tasks"] = batch["tasks"] * 4
-    async with adapted(rate_limit=0.001, rate_burst=2) as client:
+    async with adapted("label-studio", rate_limit=0.001, rate_burst=2) as client:
         answer = await client.post(f"{URL}/predict", json=batch)
 
     assert answer.status_code == 200
@@ -156,7 +156,7 @@ async def test_a_task_whose_image_cannot_be_read_has_an_error_and_no_result(clie
 async def test_a_batch_of_which_nothing_is_done_is_refused_as_a_whole() -> None:
     broken = {"data": {"photo": "data:image/png;base64,AAAA"}}
     batch = asked() | {"tasks": [broken] * 4}
-    async with adapted(rate_limit=0.001, rate_burst=2) as client:
+    async with adapted("label-studio", rate_limit=0.001, rate_burst=2) as client:
         answer = await client.post(f"{URL}/predict", json=batch)
 
     assert (answer.status_code, answer.json()["type"]) == (429, "rate-limited")
@@ -184,7 +184,7 @@ async def test_a_batch_has_one_deadline_and_what_is_done_is_returned() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts connections and never answers
         home = f"http://127.0.0.1:{silent.getsockname()[1]}"
         for seconds in (1, 5, 25):  # on a slow machine the first task may take longer than the first of these
-            async with adapted(deadline_seconds=seconds, label_studio_url=home) as client:
+            async with adapted("label-studio", deadline_seconds=seconds, label_studio_url=home) as client:
                 answer = await client.post(f"{URL}/predict", json=batch)
             first, *others = answer.json()["results"]
             if first.get("result"):
