@@ -5,7 +5,8 @@ of each language; rules were chosen with all in view. `new_nouns.tsv` holds 40 t
 one rule, which names of emoji are kept, was chosen with these in view, too. A noun is right if it is read as, or stays,
 its English. Prints the share of right ones, of those read as something else, and of others of which a warning says that
 they are of another language or perhaps are: for nouns alone, alone with the language named, and in lists of five.
-English nouns show how often that warning is in vain.
+English nouns show how often that warning is in vain. Last, all English words, in a minute of an idle core: how many
+are another thing in a language where it is named, and how many of these, alone, are answered without a warning.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from benchmarks.timing import print_table
 from lexiseg_model import load
 from lexiseg_model.internal import words_of_training
 from lexiseg_model.types import ClassEntry, Vocabulary
-from lexiseg_model.vocabulary.languages import Languages, load_languages
+from lexiseg_model.vocabulary.languages import WORD_LISTS, Languages, load_languages
 
 NOUNS = tuple(Path(__file__).with_name(name) for name in ("nouns.tsv", "new_nouns.tsv"))
 ENGLISH = "english"  # column of nouns, several of them apart from each other by |
@@ -37,6 +38,19 @@ def main(_: object = ()) -> None:
         with path.open(encoding="utf-8") as file:
             nouns = list(csv.DictReader(file, delimiter="\t"))
         print_table(f"Words of {path.name} read as English", COLUMNS, _rows(languages, nouns))
+    words = {word for path in WORD_LISTS.glob("*-english") for word in path.read_text("utf-8").lower().split()}
+    others = [word for word in sorted(words) if _of_other_things(languages, word)]
+    silent = [word for word in others if not any(languages.reading((word,)))]
+    print_table(
+        "English words", ["another thing elsewhere", "without a warning"], [[str(len(others)), str(len(silent))]]
+    )
+    print(*silent)
+
+
+def _of_other_things(languages: Languages, word: str) -> list[str]:
+    """The languages in which an English word is another thing."""
+    readings = {code: languages.reading((word,), code).english for code in languages.looked_up(word, True)}
+    return [code for code, english in readings.items() if languages.is_another_thing(english.get(word, word), word)]
 
 
 def _rows(languages: Languages, nouns: list[dict[str, str]]) -> list[list[str]]:

@@ -6,8 +6,8 @@ English. If they are more than half, all words of the list are looked up there, 
 ("Boot", "robe"), and a word that no dictionary has is read as the nearest name; else English words stay, and others
 without a very near name. A word of another script is no English, and is always read. The encoder chooses among the
 translations, and finds the nearest name. A request may name the language; where it does not, an English word that is
-as likely of another language keeps its meaning there in `also` ("boot", "mesa"). A rare one that photographs cannot
-show ("zorro") is of the other language. Nouns of WordNet that they can show are English words, too.
+as likely of another language keeps the thing that it is there in `also` ("boot", "mesa"). A rare one that photographs
+cannot show ("zorro") is of the other language. Nouns of WordNet that they can show are English words, too.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Languages:
         self._known = frozenset(map(str.lower, names))
         of_classes = self._known.union(*(text.split() for text in self._known))
         self._english, self._common = english | of_classes, (common or english) | of_classes
-        self._looked_up = lru_cache(65_536)(self._look_up)
+        self.looked_up = lru_cache(65_536)(self._look_up)
         self.reading = lru_cache(1024)(self._reading)
 
     def read(self, vocabulary: Vocabulary, language: str | None = None) -> Vocabulary:
@@ -134,10 +134,12 @@ class Languages:
         english = {text: self._best(text, words, rows, near[text]) for text, words in translations.items()}
         also: dict[str, tuple[tuple[str, str], ...]] = {}
         for (text, code), words in meanings.items():
-            if (word := self._best(text, words, rows)) in self._known - {text.lower()}:
+            if self.is_another_thing(word := self._best(text, words, rows), text):
                 also[text] = (*also.get(text, ()), (code, word))
-        rare = [text for text in also if self._is_rare(text) and len({word for _, word in also[text]}) == 1]
-        english |= {text: also.pop(text)[0][1] for text in rare}
+        for text in filter(self._is_rare, list(also)):
+            if len(classes := {word for _, word in also[text]} & self._known) == 1:
+                (english[text],) = classes
+                del also[text]
         return Reading({text: word for text, word in english.items() if word != text.lower()}, also)
 
     def _found(
@@ -149,7 +151,7 @@ class Languages:
         """
         refused = {"ja"} if any(map(is_chinese, texts)) else set()
         codes = self._dictionaries.keys() - refused if language is None else {language}
-        found = {text: self._looked_up(text, text in as_they_are) for text in texts}
+        found = {text: self.looked_up(text, text in as_they_are) for text in texts}
         return {text: {code: words for code, words in of.items() if code in codes} for text, of in found.items()}
 
     def _likely(
@@ -161,6 +163,12 @@ class Languages:
 
     def _is_english(self, text: str) -> bool:
         return self._in(self._english, text) or bool(glosses_of(text))
+
+    def is_another_thing(self, word: str, text: str) -> bool:
+        """Whether an English word is another class than a text, or a noun that can be seen and has no meaning of it."""
+        meanings = {*glosses_of(word)}
+        is_another_noun = bool(meanings) and meanings.isdisjoint(glosses_of(text))
+        return word != text.lower() and (word in self._known or is_another_noun)
 
     def _is_rare(self, text: str) -> bool:
         """Whether an English text is neither common nor in the list of words and visible."""

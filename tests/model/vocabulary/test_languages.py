@@ -21,13 +21,14 @@ GERMAN = {
     "Katze": "Katze /k/\n1. cat <n>\n see: {Katzen}, {Kater}\n",
     "Boot": "Boot /b/\n [naut.] boat <n>\n         Note: small vessel\n",
     "Rock": "Rock /r/\nskirt, rock\n",
-    "Chef": "Chef /s/\nboss, chief\n",
+    "Rat": "Rat /r/\nadvice\n",
+    "Brief": "Brief /b/\nletter\n",
+    "Auto": "Auto /a/\ncar\n",
     "Tür": "Tür /t/\ndoor\n",
 }
 FRENCH = {
     "chien": "chien /s/\ndog\n",
     "robe": "robe /r/\na dress; robe\n",
-    "chef": "chef /s/\ncook\n",
     "chaise": "chaise\nchair\n",
     "cheval": "cheval\nhorse\n",
     "œuf": "œuf\negg\n",
@@ -96,7 +97,7 @@ def entries(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Cla
         code: Dictionary(write_dictionary(folder, name, words[name]))
         for code, name in (("de", "deu"), ("fr", "fra"), ("ja", "jpn"))
     }
-    english = frozenset({"boot", "rock", "robe", "carburetor", "chef", "chaise", "car", "tree"})
+    english = frozenset({"auto", "boot", "brief", "car", "carburetor", "chaise", "rat", "robe", "rock", "tree"})
     known = Languages(dictionaries, english, NAMES, letters)
 
     def read_entries(*names: str, language: str | None = None) -> tuple[ClassEntry, ...]:
@@ -176,7 +177,12 @@ def test_a_word_that_could_be_english_is_of_the_language_of_its_list(
 
 @pytest.mark.parametrize(
     ("names", "also"),
-    [(["Boot"], (("de", "boat"),)), (["robe"], (("fr", "dress"),)), (["Boot", "Hund", "tree"], (("de", "boat"),))],
+    [
+        (["Boot"], (("de", "boat"),)),
+        (["robe"], (("fr", "dress"),)),
+        (["Brief"], (("de", "letter"),)),  # no class, but a thing
+        (["Boot", "Hund", "tree"], (("de", "boat"),)),
+    ],
 )
 def test_an_english_word_of_a_list_that_is_as_much_of_another_language_says_what_it_is_there(
     entries: Callable[..., tuple[ClassEntry, ...]], names: list[str], also: tuple[tuple[str, str], ...]
@@ -206,8 +212,8 @@ def test_a_word_alone_that_is_no_english_is_read_as_a_very_near_name(
     assert read(word) == [(text,)]
 
 
-@pytest.mark.parametrize("names", [["boot", "tree"], ["carburetor"], ["chef"]])
-def test_a_word_that_is_english_in_its_list_or_no_class_elsewhere_is_not_ambiguous(
+@pytest.mark.parametrize("names", [["boot", "tree"], ["carburetor"], ["rat"], ["auto"]])
+def test_a_word_that_is_english_in_its_list_or_no_other_thing_elsewhere_is_not_ambiguous(
     entries: Callable[..., tuple[ClassEntry, ...]], names: list[str]
 ) -> None:
     assert [entry.also for entry in entries(*names)] == [()] * len(names)
