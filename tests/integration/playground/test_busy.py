@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import httpx
 import pytest
@@ -13,6 +12,8 @@ from tests import pictures
 from tests.integration.playground.asking import add, choose, expect_result, until
 from tests.integration.playground.conftest import opened
 from tests.integration.server import Server
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import Ports, on_ports
 
 CLIENTS = 3
 SLOW = pictures.encoded(pictures.photograph("china").resize((4000, 2600)), "JPEG")
@@ -77,11 +78,10 @@ def refused(page: Page, *words: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def limited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One question in 50 seconds, after the first few."""
-    log = tmp_path_factory.mktemp("limited") / "log.jsonl"
-    with Server(log, LEXISEG_RATE_LIMIT="0.02", LEXISEG_RATE_BURST="3") as running:
-        yield running
+def limited() -> Iterator[Ports]:
+    """One question in 50 seconds, after the first few: the gateway's own rule, whatever the backend."""
+    with on_ports(KnownBackend(), rate_limit=0.02, rate_burst=3) as ports:
+        yield ports
 
 
 def refuse_once(page: Page) -> int:
@@ -92,7 +92,7 @@ def refuse_once(page: Page) -> int:
     return seconds
 
 
-def test_the_button_does_not_wait(context: BrowserContext, limited: Server) -> None:
+def test_the_button_does_not_wait(context: BrowserContext, limited: Ports) -> None:
     page = opened(context, limited.url)
     seconds = refuse_once(page)
 
@@ -101,7 +101,7 @@ def test_the_button_does_not_wait(context: BrowserContext, limited: Server) -> N
         page.click("#again")
 
 
-def test_a_changed_question_is_not_asked_as_it_was(context: BrowserContext, limited: Server, tmp_path: Path) -> None:
+def test_a_changed_question_is_not_asked_as_it_was(context: BrowserContext, limited: Ports) -> None:
     page = opened(context, limited.url)
     refuse_once(page)
 
