@@ -1,13 +1,16 @@
-"""A picture from the camera, and what is said where there is none. Chromium brings a camera that shows a clock."""
+"""A picture from the camera, or the refusal of one. Chromium brings a camera that shows a clock."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 
 from tests import chromium
+from tests.http_server import serving_files
 from tests.integration.playground.asking import add, choose, expect_result, until
 from tests.integration.playground.clips import know_clip
+from tests.integration.playground.conftest import opened
 
 
 @pytest.fixture(scope="module")
@@ -42,30 +45,21 @@ def test_a_camera_that_is_refused_is_told_and_the_page_goes_on(page: Page) -> No
     expect_result(page, "Found sky")
 
 
-@pytest.mark.parametrize(
-    ("error", "said"), [("NotFoundError", "There is no camera here"), ("NotReadableError", "Another program")]
-)
-def test_a_camera_that_is_missing_is_told(page: Page, error: str, said: str) -> None:
-    page.evaluate(
-        """(error) => {
-            navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("none", error); };
-        }""",
-        error,
-    )
-    page.click("#camera")
+@pytest.mark.slow
+def test_a_page_without_a_service_segments_a_camera_live_and_lets_it_go(context: BrowserContext, folder: Path) -> None:
+    context.grant_permissions(["camera"])
+    with serving_files(folder) as url:
+        page = opened(context, f"{url}/site/")
+        page.get_by_role("radio", name="Video").check()
+        add(page, "clock")
+        know_clip(page)
 
-    expect_result(page, said)
+        page.click("#film")
 
-
-def test_without_https_there_is_none(page: Page) -> None:
-    page.evaluate("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
-    page.click("#camera")
-
-    expect_result(page, "The camera needs https")
-
-
-def test_nothing_else_may_be_asked_of_the_visitor(context: BrowserContext, page: Page) -> None:
-    allowed = page.evaluate("document.featurePolicy.allowedFeatures()")
-
-    assert "camera" in allowed
-    assert not {"microphone", "geolocation", "display-capture", "payment", "usb"} & set(allowed)
+        expect(page.locator("#time")).to_have_text("live")
+        expect(page.locator("#timings")).to_contain_text("frames a second")
+        expect(page.locator("#seek")).to_be_hidden()
+        page.get_by_role("radio", name="Picture").check()
+        until(page, "window.clip.srcObject === null")
+        page.get_by_role("radio", name="Video").check()
+        expect(page.get_by_text("Drop a clip here")).to_be_visible()

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests import pictures
@@ -138,3 +139,25 @@ def test_a_picture_too_small_for_any_mask_is_refused_before_it_is_sent(page: Pag
     choose(page, pictures.encoded(pictures.photograph("china").resize((12, 8)), "PNG"), "dot.png")
 
     expect_result(page, "dot.png has 12 x 8 pixels; the service takes sides of at least 16.")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"), [("NotFoundError", "There is no camera here"), ("NotReadableError", "Another program")]
+)
+def test_a_camera_that_is_missing_is_told(page: Page, error: str, said: str) -> None:
+    page.evaluate(
+        """(error) => {
+            navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("none", error); };
+        }""",
+        error,
+    )
+    page.click("#camera")
+
+    expect_result(page, said)
+
+
+def test_without_https_there_is_no_camera(page: Page) -> None:
+    page.evaluate("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
+    page.click("#camera")
+
+    expect_result(page, "The camera needs https")

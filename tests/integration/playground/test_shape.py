@@ -1,4 +1,4 @@
-"""Small screens, and nobody else's files."""
+"""Small screens, and nothing of the visitor's but the camera."""
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -151,3 +151,10 @@ def test_tools_under_a_picture_stand_in_one_row_on_a_phone(browser: Browser, ser
     assert len({box["y"] for box in boxes if box}) <= 3
     assert max(box["x"] + box["width"] for box in boxes if box) <= 390
     context.close()
+
+
+def test_nothing_but_the_camera_may_be_asked_of_the_visitor(page: Page) -> None:
+    allowed = page.evaluate("document.featurePolicy.allowedFeatures()")
+
+    assert "camera" in allowed
+    assert not {"microphone", "geolocation", "display-capture", "payment", "usb"} & set(allowed)

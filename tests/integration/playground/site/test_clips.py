@@ -6,21 +6,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
-from tests import chromium, pictures
+from tests import pictures
 from tests.http_server import QuietFiles, serving
-from tests.integration.playground.asking import add, segments, until
-from tests.integration.playground.clips import know_clip, webm
+from tests.integration.playground.asking import add, segments
+from tests.integration.playground.clips import webm
 from tests.integration.playground.conftest import opened
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser(playwright: Playwright) -> Iterator[Browser]:
-    with chromium.started(playwright, chromium.WHOLE) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +44,3 @@ def test_a_clip_plays_under_its_masks_with_its_speed(page: Page) -> None:
     expect(page.locator("#note")).to_have_text(
         "Only a service follows objects: take this frame, and click on it there."
     )
-
-
-def test_a_camera_is_segmented_live_and_let_go(context: BrowserContext, page: Page) -> None:
-    context.grant_permissions(["camera"])
-    page.get_by_role("radio", name="Video").check()
-    add(page, "clock")
-    know_clip(page)
-
-    page.click("#film")
-
-    expect(page.locator("#time")).to_have_text("live")
-    expect(page.locator("#timings")).to_contain_text("frames a second")
-    expect(page.locator("#seek")).to_be_hidden()
-    page.get_by_role("radio", name="Picture").check()
-    until(page, "window.clip.srcObject === null")
-    page.get_by_role("radio", name="Video").check()
-    expect(page.get_by_text("Drop a clip here")).to_be_visible()
