@@ -14,7 +14,7 @@ from lexiseg_service.settings import Settings
 from tests import chromium, once
 from tests.integration.server import Server
 
-N_WORDS = 600  # names of things; other words need the text tower
+N_WORDS = 150  # names of things; other words need the text tower
 PATIENCE = 60_000.0  # milliseconds; a loaded machine needs a tenth of it
 expect.set_options(timeout=PATIENCE)
 faults: list[str] = []  # of the scripts of all pages
