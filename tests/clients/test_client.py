@@ -1,6 +1,7 @@
 """The client against a real server."""
 
 import asyncio
+import gc
 import io
 import threading
 from collections.abc import Iterator
@@ -176,5 +177,6 @@ def test_one_client_serves_one_event_loop_after_the_other(server: Server) -> Non
 
     answers = [asyncio.run(client.segment(IMAGES[0], ["sky"])) for _ in range(2)]
     asyncio.run(client.aclose())
+    gc.collect()  # here, where it may be said, and not in a later test
 
     assert answers[0].image_id == answers[1].image_id
