@@ -127,9 +127,10 @@ class RemoteStream:
         while True:
             try:
                 return self._pick(model, self._leaving)
-            except NotReady:
+            except NotReady as error:
                 if time.monotonic() >= end:
-                    raise
+                    moving = f"the stream needs another worker: after {patience:g} seconds " if patience else ""
+                    raise NotReady(f"{moving}{error.detail}") from None
             await asyncio.sleep(CHECK_SECONDS)
 
     async def _next_question(self) -> StreamQuestion | None:

@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 
+from lexiseg_client import Client, Frame, Point
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests.ports import free_port
@@ -183,6 +184,32 @@ def test_a_worker_killed_under_load_costs_no_client_an_answer_and_no_stream_a_fr
     assert [frame.frame_id for frame in frames] == [str(number) for number in range(len(frames))]
     assert all(frame.HasField("answer") for frame in frames)
     assert sum(frame.state_reset for frame in frames) == 1
+
+
+def test_a_client_is_told_once_that_its_followed_object_went_with_the_worker(fleet: Fleet) -> None:
+    killed = threading.Event()
+
+    def frames() -> Iterator[Frame | bytes]:
+        yield Frame(PICTURE, follow={1: Point(SIDE / 2, SIDE / 2)})
+        yield PICTURE
+        killed.wait(SEEN)
+        yield from [PICTURE] * 4
+        yield Frame(PICTURE, follow={1: Point(SIDE / 2, SIDE / 2)})
+
+    answers = []
+    with Client(f"grpc://{fleet.gateway.grpc}") as client:
+        for answer in client.stream(frames(), task="prompt"):
+            answers.append(answer)
+            if len(answers) == 2:
+                (holder,) = [worker for worker in fleet.workers if worker.metric("lexiseg_stream_active")]
+                holder.send(signal.SIGKILL)
+                killed.set()
+
+    assert [answer.frame_id for answer in answers] == [str(number) for number in range(7)]
+    assert [answer.state_reset for answer in answers] == [number == 2 for number in range(7)]
+    assert [[segment.track_id for segment in answer.segments] for answer in answers] == [[1]] * 2 + [[]] * 4 + [[1]]
+    (left,) = [worker for worker in fleet.workers if worker is not holder]
+    until(lambda: not left.metric("lexiseg_stream_active"))
 
 
 def test_a_worker_that_returns_under_load_is_used(running: Fleet) -> None:

@@ -114,7 +114,7 @@ async def test_a_stream_whose_only_worker_does_not_come_back_in_time_ends_and_sa
                     if answer.frame_id == "3":
                         await fleet.end(0)
 
-        with pytest.raises(NotReady, match="no worker with model colours is ready"):
+        with pytest.raises(NotReady, match=r"another worker: after 0\.5 seconds no worker with model colours"):
             await end_after_the_fourth()
 
     assert seen[:4] == NAMES[:4]
