@@ -204,16 +204,20 @@ def test_a_site_forgets_its_older_files_and_nobody_elses(context: BrowserContext
         assert older not in kept
 
 
-def test_a_damaged_file_and_a_broken_browser_are_named(context: BrowserContext, site: str) -> None:
-    page = opened(context, site)
-    choose(page, CHINA[:200], "half.jpg")
-    expect_result(page, "half.jpg is not a picture")
+def test_a_damaged_file_is_named(loaded: Page) -> None:
+    choose(loaded, CHINA[:200], "half.jpg")
 
+    expect_result(loaded, "half.jpg is not a picture")
+
+
+def test_an_engine_that_cannot_start_is_told_at_the_first_visit(context: BrowserContext, site: str) -> None:
     context.add_init_script(
         "const plain = Worker; Worker = class extends plain { constructor(url, options) {"
         "super(String(url).endsWith('/worker.js') ? new URL('missing.js', url) : url, options); } };"
     )
-    page.reload()
+    page = context.new_page()
+    page.goto(site)
+
     expect(page.locator("#result")).to_contain_text("cannot start in this browser")
 
 

@@ -6,7 +6,7 @@ export const remote = false;
 
 const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module" });
 const waiting = new Map();
-let last = 0;
+let [last, failure] = [0, null]; // a failed worker answers no question, also if it failed before the first
 
 worker.onmessage = ({ data: { id, answer, problem } }) => {
   const one = waiting.get(id);
@@ -15,11 +15,12 @@ worker.onmessage = ({ data: { id, answer, problem } }) => {
   else one?.resolve(answer);
 };
 worker.onerror = () => {
-  for (const { reject } of waiting.values()) reject(problemOf("The part of this page that finds things cannot start in this browser."));
-  waiting.clear();
+  failure = problemOf("The part of this page that finds things cannot start in this browser.");
+  for (const { reject } of waiting.values()) reject(failure);
 };
 
-function ask(act, args, signal) {
+async function ask(act, args, signal) {
+  if (failure) throw failure;
   const id = (last += 1);
   return new Promise((resolve, reject) => {
     waiting.set(id, { resolve, reject });
@@ -50,8 +51,7 @@ async function keepOffline() {
     $("loading-words").textContent = `Loading ${what}, once: ${some} of ${all} MB. Pictures and words may be chosen meanwhile.`;
   };
   const { installing } = await navigator.serviceWorker.register("./offline.js");
-  if (!installing) return;
-  await new Promise((ended) => (installing.onstatechange = () => ["activated", "redundant"].includes(installing.state) && ended()));
+  if (installing) await new Promise((ended) => (installing.onstatechange = () => ["activated", "redundant"].includes(installing.state) && ended()));
 }
 
 /** A picture `{file, id}` as the worker takes it. */
