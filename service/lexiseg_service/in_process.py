@@ -102,8 +102,13 @@ def head_of(question: Question, settings: Settings) -> NamedHead | None:
     return head
 
 
-def resolved(question: Question, settings: Settings) -> Vocabulary:
+def resolved(question: Question, settings: Settings, *, words_alone: bool = False) -> Vocabulary:
     """The vocabulary of a question: its own classes, or those of the list that it names.
+
+    Args:
+        question: what is asked.
+        settings: of this installation, which keeps the list.
+        words_alone: whether the command finds no classes by examples, so that a list with examples is refused.
 
     Raises:
         ServiceError: the classes or a value are not as expected, or there is no such list.
@@ -112,4 +117,7 @@ def resolved(question: Question, settings: Settings) -> Vocabulary:
     if question.vocabulary:
         vocabularies = open_vocabularies(settings, Metrics())
         named = run_with(vocabularies.store, named_vocabulary(question, vocabularies))
+        if words_alone and named is not None and named.examples:
+            expected = "a list of words alone; `lexiseg segment` and POST /v1/jobs take examples in pictures"
+            raise InvalidValue.of("vocabulary", question.vocabulary, expected)
     return resolve(question, settings.limits, None if named is None else named.vocabulary)

@@ -115,7 +115,7 @@ def _job(asked: Asked, rows: Destination, destination: str, settings: Settings, 
     question = task_question(asked.description.question)
     check_model(settings, question.task)
     card = catalogue.find(settings.first_model, settings.models_dir).card
-    vocabulary = resolved(question, settings)
+    vocabulary = resolved(question, settings, words_alone=True)
     if (head := head_of(question, settings)) is not None:
         vocabulary = with_learned(vocabulary, head.entries, settings.limits)
         question = question.model_copy(update={"head": head.exact_name})

@@ -102,9 +102,8 @@ class LexisegProgram:
         self, classes: Sequence[str] | None, vocabulary: str | None, *, background: bool | None, others: str = ""
     ) -> Vocabulary:
         """Classes of `-c`, or those of a named list; `others`: what could be given instead, for the message."""
-        return in_process.resolved(
-            question_of(classes, vocabulary, background=background, others=others), self.settings
-        )
+        question = question_of(classes, vocabulary, background=background, others=others)
+        return in_process.resolved(question, self.settings, words_alone=True)
 
     def check_vocabulary(self, name: str, *, written: bool) -> None:
         """Refuse a list that is not among this installation's, or, if it is to be `written`, would not be kept."""

@@ -78,7 +78,7 @@ def run(images: list[str], question: Question, out: Path, settings: Settings, re
         ServiceError: the classes or a value are not as expected, or none of the images exists.
         ModelError: the model cannot be loaded.
     """
-    vocabulary = resolved(question, settings)
+    vocabulary = resolved(question, settings, words_alone=True)
     missing = [name for name in images if not name.startswith("/vsi") and not Path(name).exists()]
     if len(missing) == len(images):
         raise Unreadable("\n".join(f"{name}: No such file" for name in missing))
