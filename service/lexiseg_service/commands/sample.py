@@ -16,7 +16,7 @@ def sample(
     """Copy a sample photograph into this folder: china.jpg, a pagoda by a lake, or flower, cat, cup,
     astronaut or rocket.jpg.
 
-    They are part of scikit-learn and scikit-image, which `make serve` installs.
+    `china` and `flower` are part of scikit-learn, which `make serve` installs, the others of scikit-image.
 
     Example:  lexiseg sample && lexiseg segment china.jpg -c sky -c building -c trees
     """
