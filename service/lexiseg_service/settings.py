@@ -433,6 +433,11 @@ class Settings(BaseSettings):
         return tuple(entry for entry in self.url_networks if entry != EVERY)
 
     @property
+    def model_names(self) -> list[str]:
+        """The models of the setting, each NAME or NAME@VERSION; "" where one is left out between commas."""
+        return [name.strip() for name in self.model.split(",")]
+
+    @property
     def first_model(self) -> str:
         """The first model of the setting, or its default: the one of a command that computes in its own process."""
         return self.default_model or self.model

@@ -51,7 +51,7 @@ def run(settings: Settings) -> int:
 
 def _check_phrases(settings: Settings) -> None:
     """Raises InvalidValue: the model of phrases is not served here."""
-    named, served = settings.phrases_model, [name.strip() for name in settings.model.split(",")]
+    named, served = settings.phrases_model, settings.model_names
     if named is not None and named not in (known := {*served, *(name.partition("@")[0] for name in served)}):
         raise InvalidValue.of(
             "--phrases-model / LEXISEG_PHRASES_MODEL", named, f"one of LEXISEG_MODEL ({', '.join(sorted(known))})"

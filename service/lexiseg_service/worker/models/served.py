@@ -35,7 +35,7 @@ def served_models(settings: Settings) -> tuple[Served, ...]:
     """
     served: list[Served] = []
     failures: list[ModelError] = []
-    names = [name.strip() for name in settings.model.split(",")]
+    names = settings.model_names
     if not all(names):
         raise InvalidValue.of("--model / LEXISEG_MODEL", settings.model, "a name, or names between commas")
     choose_device(settings.device)
