@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
@@ -75,37 +73,12 @@ class RegionRefinement(Protocol):
         """
 
 
-class BankRows(NamedTuple):
-    """Regions of a picture for a bank, float16."""
-
-    keys: NDArray[np.float16]  # [R, C]
-    values: NDArray[np.float16]  # [R, D]
-
-
-@runtime_checkable
-class Banking(Protocol):
-    """Regions of pictures that help to name regions which look like them.
-
-    `lexiseg bulk --to bank` alone asks for it, which may fetch weights.
-    """
-
-    def bank_rows(self, rgb: NDArray[np.uint8]) -> BankRows:
-        """Regions of a picture uint8 [H, W, 3]; R may be 0."""
-
-
 @runtime_checkable
 class KnownWords(Protocol):
     """Words whose meaning a model has learned."""
 
     def training_words(self) -> Sequence[str]:
         """All words of the training, in English; empty where they are unknown."""
-
-
-def banking(segmenter: Segmenter) -> Banking:
-    """The model, as one that makes banks. Raises OptionError: it does not."""
-    if not isinstance(segmenter, Banking):
-        raise OptionError(f"{segmenter.card.name} makes no bank; expected a model of dense-clip's policy corrclip_v2")
-    return segmenter
 
 
 def region_refinement_of(segmenter: Segmenter) -> RegionRefinement:

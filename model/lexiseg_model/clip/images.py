@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lexiseg_model.resources.device import widest_float
 
-Normalisation = Literal["clip", "clip_rounded", "imagenet", "half", "unit"]
+Normalisation = Literal["clip", "clip_rounded", "imagenet", "unit"]
 
 
 class Statistics(NamedTuple):
@@ -33,9 +33,7 @@ STATISTICS: dict[Normalisation, Statistics] = {
     "clip_rounded": Statistics((122.771, 116.746, 104.094), (68.501, 66.632, 70.323)),
     # TCL, a legacy of GroupViT's data pipeline; DINO and DINOv2 as well.
     "imagenet": _of_unit_range((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    # Colours in -1..1: SigLIP 2.
-    "half": _of_unit_range((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    # Colours in 0..1: TIPSv2, MobileCLIP.
+    # Colours in 0..1: TIPSv2.
     "unit": _of_unit_range((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
 }
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import numpy as np
@@ -24,15 +24,15 @@ from torch import Tensor, nn
 from lexiseg_model.clip import by_example, fusion, windowed
 from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.images import Normalisation, Padding, normalise
-from lexiseg_model.clip.segmenter import ClipSegmenter, Languages
+from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text_side import ClassRule, RawRows, template_set
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, Layout
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import Competing, ExampleVectors, RowsOf, TextBank, TextRows, Unfamiliar
-from lexiseg_model.types import ClassEntry, ModelCard, Refinement, Region, StrictModel, Vocabulary
+from lexiseg_model.segmenter import Competing, ExampleVectors, TextBank, TextRows
+from lexiseg_model.types import ModelCard, Refinement, Region, StrictModel
 
 TEXTS_AT_ONCE = 256  # maps of so many are averaged over windows before their classes take the best
 MAX_SCORES_AT_FULL_SIZE = 2**28  # scores, of classes and pixels: a gigabyte
@@ -47,9 +47,6 @@ class PatchTextSettings(StrictModel):
     window: int | None = Field(224, ge=32, description="side of a square window in pixels; None: the whole image")
     stride: int | None = Field(112, ge=1, description="distance between windows, in pixels")
 
-    languages: Languages = Field(
-        "english", description="languages that the text tower reads; many: no word is warned about"
-    )
     templates: str = Field("imagenet80", description="a set of lexiseg_model.clip.text_side")
     logit_scale: float = Field(40, gt=0, description="factor of cosines before the softmax over texts")
     prob_thd: float = Field(0, ge=0, le=1, description="probability below which a pixel goes to class 0")
@@ -97,12 +94,6 @@ class PatchTextSegmenter(ClipSegmenter):
 
     def image_network(self) -> nn.Module:
         return self.tower
-
-    def readable(self, vocabulary: Vocabulary, english: Callable[[Vocabulary], Vocabulary]) -> Vocabulary:
-        return english(vocabulary) if self.settings.languages == "english" else vocabulary
-
-    def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
-        return super().unfamiliar(classes, rows_of) if self.settings.languages == "english" else []
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 import torch
@@ -22,7 +21,6 @@ from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import RowsOf, TextBank, TextRows, Unfamiliar
 from lexiseg_model.types import ClassEntry, ModelCard
 
-Languages = Literal["english", "many"]
 MAX_CHECKED = 64  # classes in a list; each costs a few milliseconds, once
 
 

@@ -195,7 +195,7 @@ def tokenizer(architecture: str) -> Callable[[list[str]], Tensor]:
     if of_open_clip is None:
         try:
             of_open_clip = _tokenizers[name] = open_clip.get_tokenizer(name)
-        except (OSError, ImportError) as error:  # of transformers, which reads SigLIP 2's
+        except (OSError, ImportError) as error:  # of transformers, which reads some of them
             raise missing(f"tokenizer of {name}", str(error).splitlines()[0]) from None
     return of_open_clip
 

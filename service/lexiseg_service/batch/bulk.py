@@ -20,7 +20,7 @@ from lexiseg_service.batch.description import JobInput, task_question
 from lexiseg_service.batch.executors.chunks import MAX_REASONS, BulkJob, ChunkWorker, Report
 from lexiseg_service.batch.executors.process import batch_settings
 from lexiseg_service.batch.executors.ray_actors import Cluster, segment_on
-from lexiseg_service.batch.export import bank_maker, check_room, writer_of
+from lexiseg_service.batch.export import check_room, writer_of
 from lexiseg_service.batch.ledger.folder import Destination, Size, count_rows, planned_size, write_plan
 from lexiseg_service.batch.rows import FAILED
 from lexiseg_service.batch.sources.listing import Kind, pictures_of, source_of
@@ -83,8 +83,6 @@ def run(
         check_room(writers, [entry.name for entry in job.vocabulary.classes])
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--to'") from None
-    if "bank" in asked.formats:
-        bank_maker(job)  # refused before the work
     size = planned_size(job.identity, rows) or write_plan(job.identity, rows, pictures_of(job.source), rows_per_file)
     done = rows.done() & set(range(size.chunks))
     if done:

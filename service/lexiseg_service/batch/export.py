@@ -12,9 +12,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
-
-import numpy as np
+from typing import TypeAlias
 
 from lexiseg_client.calling.mapping import map_threads
 from lexiseg_labels.data_set import DataSet, File, Format
@@ -22,9 +20,7 @@ from lexiseg_labels.data_set import Picture as Labelled
 from lexiseg_labels.exports import format_of, pieces
 from lexiseg_labels.names import Names, safe_name
 from lexiseg_labels.picture_names import suffix_of, suffix_of_format
-from lexiseg_model.errors import OptionError
 from lexiseg_model.files.tars import add_file
-from lexiseg_model.pictures.reader import read as read_picture
 from lexiseg_service.batch.executors.chunks import BulkJob
 from lexiseg_service.batch.ledger.folder import Destination, Size
 from lexiseg_service.batch.rows import OK, Row, segments_of
@@ -32,10 +28,6 @@ from lexiseg_service.batch.sources.files import FileReader
 from lexiseg_service.batch.sources.source import Picture
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.image.reader import read_header
-from lexiseg_service.in_process import load
-
-if TYPE_CHECKING:  # imports torch
-    from lexiseg_model.internal import Banking
 
 UNSAFE_IN_KEYS = re.compile(r"[^\w\-/]+")  # a dot would end a key of webdataset
 Write: TypeAlias = "Callable[[BulkJob, Destination, Size], None]"
@@ -103,40 +95,7 @@ def write_webdataset(job: BulkJob, destination: Destination, size: Size) -> None
                 add_file(shard, f"{name}.json", json.dumps(row, ensure_ascii=False).encode())
 
 
-def bank_maker(job: BulkJob) -> Banking:
-    """Load the model of a job. Raises OptionError: it makes no banks."""
-    from lexiseg_model.internal import banking  # imports torch
-
-    return banking(load(job.settings, job.question.task))
-
-
-def write_bank(job: BulkJob, destination: Destination, size: Size) -> None:
-    """`bank.safetensors`: `keys` [N, C] and `values` [N, D], float16, of every region of every picture.
-
-    All are held in memory. A picture without an answer gives none.
-
-    Raises:
-        OptionError: no picture has a region.
-    """
-    import safetensors.numpy  # beside the imports of a model
-
-    model = bank_maker(job)
-    of_pictures = (
-        model.bank_rows(read_picture(content).rgb)
-        for chunk in range(size.chunks)
-        for _, content, _ in _pictures(job, destination, chunk)
-    )
-    rows = [each for each in of_pictures if len(each.keys)]
-    if not rows:
-        raise OptionError(f"--to bank: no region in any picture of {job.destination}; expected one at least")
-    keys, values = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-    destination.write("bank/bank.safetensors", safetensors.numpy.save({"keys": keys, "values": values}))
-
-
-OTHERS: Mapping[str, Write] = {
-    "webdataset": write_webdataset,
-    "bank": write_bank,
-}
+OTHERS: Mapping[str, Write] = {"webdataset": write_webdataset}
 
 
 def writer_of(name: str) -> tuple[str, Write]:

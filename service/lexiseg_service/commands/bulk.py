@@ -46,9 +46,7 @@ ImageColumn = Annotated[
 ]
 Formats = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="FORMAT", help=f"Also write the answers as {', '.join(formats())}, webdataset or bank; repeat it"
-    ),
+    typer.Option(metavar="FORMAT", help=f"Also write the answers as {', '.join(formats())} or webdataset; repeat it"),
 ]
 RowsPerFile = Annotated[
     int, typer.Option(min=1, help="Inputs in one file of rows; a killed actor loses at most so many")

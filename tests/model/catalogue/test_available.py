@@ -16,10 +16,6 @@ FORWARD = {
     "tips": ("model/methods/tipsv2/test_released.py", "test_patches_and_rows_are_those_of_the_released_code"),
     "naclip": ("model/methods/dense_clip/test_golden.py", "test_an_attention_policy_repeats_its_released_code"),
     "corrclip": ("model/methods/dense_clip/test_corrclip.py", "test_patches_are_those_of_the_released_code"),
-    "corrclip_v2": (
-        "model/methods/dense_clip/test_corrclip_v2.py",
-        "test_vectors_of_windows_are_those_of_the_released_code",
-    ),
     "trident": ("model/methods/dense_clip/test_trident.py", "test_cosines_are_those_of_the_released_code"),
     "tcl": ("model/methods/tcl/test_golden.py", "test_the_grounder_equals_the_reference"),
     "unpair_seg": (
@@ -35,7 +31,6 @@ FORWARD = {
     ),
     "falcon_perception": ("falcon/test_network.py", "test_pixel_features_masks_and_scores_equal_the_released_codes"),
 }
-BY_FORMULAS = {"siglip2-b16", "mobileclip2-s2"}
 KIND = {"edgetam": "edgetam", "sam3-litetext": "sam3-litetext", "tips-s14": "tips"}
 
 
@@ -48,12 +43,11 @@ def kind_of(entry: AvailableModel) -> str:
 @pytest.mark.parametrize("name", available())
 def test_an_equal_forward_pass_is_shown_by_a_test_and_no_other_is_claimed(name: str) -> None:
     entry = available()[name]
-    file, test = FORWARD.get(kind_of(entry), ("", ""))
+    file, test = FORWARD[kind_of(entry)]
 
-    assert entry.forward_equal == ("no" if name in BY_FORMULAS else "yes")
-    if entry.forward_equal == "yes":
-        tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
-        assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert entry.forward_equal == "yes"
+    tree = ast.parse((TESTS / file).read_text(encoding="utf-8"))
+    assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
 @pytest.mark.parametrize("name", available())

@@ -42,7 +42,6 @@ MODELS: dict[str, Model] = {
     "tiny": Model(tiny.segmenter, masks=True, prompts=True, examples=True),
     "dense_clip": Model(dense_clip.segmenter, examples=True, fuses=True),
     "corrclip": Model(dense_clip.corr_segmenter, examples=True, fuses=True),
-    "corrclip_v2": Model(dense_clip.corr2_segmenter, examples=True, fuses=True),
     "trident": Model(dense_clip.trident_segmenter, examples=True, fuses=True),
     "tcl": Model(tcl.segmenter, examples=True),
     "unpair_seg": Model(unpair_seg.segmenter, masks=True, prompts=True, examples=True, fuses=True),

@@ -131,13 +131,6 @@ def test_a_model_that_reads_english_warns_of_other_words() -> None:
     assert places(segmenter) == [1, 3]
 
 
-def test_a_model_of_many_languages_warns_of_none() -> None:
-    segmenter = dense_clip.segmenter("fast")
-    segmenter.settings = segmenter.settings.model_copy(update={"languages": "many"})
-
-    assert places(segmenter) == []
-
-
 def test_an_english_synonym_explains_a_foreign_name() -> None:
     assert foreign_classes([ClassEntry("Hund", ("dog",))]) == []
 

@@ -16,7 +16,6 @@ As released, the lowest label of a window is taken for "outside all regions", al
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,8 +49,6 @@ QUALITY = 0.4  # expected IoU that a mask must exceed
 STABILITY = 0.4  # least area of logits above 1, as a share of that above -1
 OVERLAP = 0.7  # IoU of boxes above which the worse mask goes
 
-CellRule = Callable[[Tensor, Tensor], Tensor]  # regions [P] and unit vectors [P, C] to regions [P]
-
 
 def merged(cells: Tensor, units: Tensor) -> Tensor:
     """Merge regions [P] whose mean unit vectors, of [P, C], are at most `APART` apart, or linked by others.
@@ -70,18 +67,10 @@ def merged(cells: Tensor, units: Tensor) -> Tensor:
     return torch.where(which > 0, group[(which - 1).clamp_min(0)] + 1, 0)
 
 
-def apart(cells: Tensor, units: Tensor) -> Tensor:
-    """Regions [P] as they are, which is version 2; the lowest label is no region: 0 in the result."""
-    which: Tensor = torch.unique(cells, return_inverse=True)[1]
-    return which
-
-
 class CorrClipTower(ImageTower):
     """Image tower of CorrCLIP, with patches on DINO's grid."""
 
-    def __init__(
-        self, visual: torch.nn.Module, settings: DenseClipSettings, proxy: DinoTower | None, cells_of: CellRule = merged
-    ) -> None:
+    def __init__(self, visual: torch.nn.Module, settings: DenseClipSettings, proxy: DinoTower | None) -> None:
         """Build the tower. Raises WeightsError if CLIP's tower is no plain ViT, or `proxy` is not the first DINO."""
         super().__init__()
         if proxy is None or proxy.kind.positions != "scale_factor":
@@ -90,14 +79,9 @@ class CorrClipTower(ImageTower):
         self.proxy = proxy
         self.settings = settings
         self.multiple = math.lcm(self.visual.patch_size[0], proxy.kind.patch)
-        self._cells_of = cells_of
 
     def forward(self, tiles: Tensor, regions: Tensor | None = None) -> tuple[Tensor, ...]:
-        """Unit vectors [N, D, h, w] of tiles uint8 [N, 3, s, t]; arguments are those of `vectors`."""
-        return (F.normalize(self.vectors(tiles, regions), dim=1),)
-
-    def vectors(self, tiles: Tensor, regions: Tensor | None = None) -> Tensor:
-        """Vectors float32 [N, D, h, w] in the text space of tiles uint8 [N, 3, s, t], one at a time.
+        """Unit vectors [N, D, h, w] in the text space of tiles uint8 [N, 3, s, t], one at a time.
 
         Args:
             tiles: the tiles.
@@ -111,9 +95,9 @@ class CorrClipTower(ImageTower):
         maps = []
         for image, alike, label in zip(images, F.normalize(likeness, dim=1), labels, strict=True):
             cells = nearest(padded_regions(label, padding), (alike.shape[1], alike.shape[2]))
-            grouped = self._cells_of(cells.flatten(), alike.flatten(1).T)
+            grouped = merged(cells.flatten(), alike.flatten(1).T)
             maps.append(region_vectors(self.visual, self.settings.positions, image, alike, grouped))
-        return torch.cat(maps).float()
+        return (F.normalize(torch.cat(maps).float(), dim=1),)
 
 
 def padded_regions(labels: Tensor, padding: Padding) -> Tensor:

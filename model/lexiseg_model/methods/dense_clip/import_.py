@@ -14,7 +14,6 @@ from lexiseg_model.clip.dino import dino_from_file
 from lexiseg_model.clip.towers import ClipTowers, from_files, known_architecture
 from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.dense_clip.patches import image_tower
-from lexiseg_model.methods.dense_clip.retrieval import read_bank
 from lexiseg_model.methods.dense_clip.sam import Sam, sam_from_folder
 from lexiseg_model.methods.dense_clip.settings import (
     PolicyName,
@@ -36,7 +35,7 @@ class Options(ImportOptions):
 
     clip: tuple[Path, ...] = Field(min_length=1, description="CLIP's towers, in one file or two")
     policy: Annotated[PolicyName, BeforeValidator(_policy)] = Field(
-        "naclip", description="maskclip, sclip, naclip, proxyclip, corrclip, corrclip_v2 or trident; default: naclip"
+        "naclip", description="maskclip, sclip, naclip, proxyclip, corrclip or trident; default: naclip"
     )
     architecture: str = Field("ViT-B-16", description="open_clip's name of the CLIP; default: ViT-B-16")
     activation: Literal["quickgelu", "gelu"] | None = Field(
@@ -44,13 +43,12 @@ class Options(ImportOptions):
     )
     proxy: Path | None = Field(
         None,
-        description="weights of a second tower: DINO ViT-B/8; for trident B/16, for corrclip_v2 DINOv2 ViT-L/14",
+        description="weights of a second tower: DINO ViT-B/8; for trident B/16",
     )
     sam: Path | None = Field(None, description="folder of facebook/sam-vit-base, for policy trident")
     proposals: str | None = Field(
         None, description="model whose masks policy corrclip takes; default: sam2.1-hiera-large"
     )
-    bank: Path | None = Field(None, description="regions of pictures by `lexiseg bulk --to bank`, for corrclip_v2")
 
     @property
     def archives(self) -> tuple[Path, ...]:
@@ -69,11 +67,9 @@ def read(options: Options) -> Imported:
     if published.has_proxy and proxy is None:
         raise OptionError(f"--policy {policy} needs --proxy, weights of {published.proxy}; got none")
     if proxy is not None and not published.has_proxy:
-        raise OptionError(f"--proxy belongs to proxyclip, corrclip, corrclip_v2 and trident; got --policy {policy}")
+        raise OptionError(f"--proxy belongs to proxyclip, corrclip and trident; got --policy {policy}")
     if options.proposals is not None and not published.takes_masks:
-        raise OptionError(f"--proposals belongs to --policy corrclip and corrclip_v2; got --policy {policy}")
-    if options.bank is not None and policy != "corrclip_v2":
-        raise OptionError(f"--bank belongs to --policy corrclip_v2; got --policy {policy}")
+        raise OptionError(f"--proposals belongs to --policy corrclip; got --policy {policy}")
     if (options.sam is not None) != (policy == "trident"):
         raise OptionError(f"--sam and --policy trident belong together; got --policy {policy}")
     listed = listed_card(own_card("dense_clip"), known_architecture(options.architecture))
@@ -87,11 +83,7 @@ def read(options: Options) -> Imported:
         image_tower(Parts(towers, tower, ""), published)
     sam = None if options.sam is None else sam_from_folder(options.sam)
     card = _card(options, listed, towers, sam)
-    bank = None if options.bank is None else read_bank(options.bank)
-    if bank is not None and tower is not None:
-        with naming_files(options.bank or Path()):
-            bank.require_fit(tower.vit.embed_dim, card.embedding)
-    return Imported(card, flat_state(towers, tower, sam, bank))
+    return Imported(card, flat_state(towers, tower, sam))
 
 
 def _card(options: Options, listed: ModelCard | None, towers: ClipTowers, sam: Sam | None) -> ModelCard:
@@ -110,8 +102,6 @@ def _card(options: Options, listed: ModelCard | None, towers: ClipTowers, sam: S
         licence = changes.get("licence", card.licence)
         masks = f"Masks of {changes['settings']['proposals']}: its terms hold, too."
         changes |= {"licence": f"{licence} {masks}", "commercial_use": "ask"}
-    if options.bank is not None:
-        changes["settings"]["bank"] = True
     if sam is not None:
         changes["settings"]["sam"] = sam.config
     return card.model_copy(update=changes)

@@ -14,11 +14,10 @@ from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.patch_text import ImageTower, PatchTextSegmenter
 from lexiseg_model.clip.text import TextTower
-from lexiseg_model.errors import ExportError, WeightsError
+from lexiseg_model.errors import ExportError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower
-from lexiseg_model.methods.dense_clip.network import DenseNetwork, TimmModel, TimmTower
-from lexiseg_model.methods.dense_clip.retrieval import CorrClip2Tower
+from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.resources.device import Execution
@@ -80,17 +79,6 @@ class PictureSegmenter(DenseClipSegmenter, ABC):
 
 
 def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:
-    """Image tower of CLIP under its policy, or of timm without one.
-
-    Raises:
-        WeightsError: the tower gives no patches, or does not support the policy.
-    """
-    visual = parts.towers.visual
-    if not isinstance(visual, TimmModel):
-        if settings.policy == "corrclip_v2":
-            return CorrClip2Tower(visual, settings, parts.proxy)
-        kind = CorrClipTower if settings.policy == "corrclip" else DenseNetwork
-        return kind(visual, settings, parts.proxy)
-    if settings.policy != "maskclip":
-        raise WeightsError(f"{settings.architecture} knows the policy maskclip alone; got {settings.policy}")
-    return TimmTower(visual, settings.normalisation)
+    """Image tower of CLIP under its policy. Raises WeightsError: it is no plain ViT, or does not suit the policy."""
+    kind = CorrClipTower if settings.policy == "corrclip" else DenseNetwork
+    return kind(parts.towers.visual, settings, parts.proxy)

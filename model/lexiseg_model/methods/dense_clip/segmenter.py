@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.catalogue import models
 from lexiseg_model.catalogue.weights import image_digest, settings_of
 from lexiseg_model.clip import windowed
-from lexiseg_model.clip.dino import dino_from_hub
-from lexiseg_model.clip.images import Padding
 from lexiseg_model.clip.patch_text import MIN_PROBABILITY
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features, Plan, TileFeatures
-from lexiseg_model.internal import BankRows
-from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, apart, nearest, region_map
+from lexiseg_model.methods.dense_clip.corrclip import nearest, region_map
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.patches import DenseClipSegmenter, PictureSegmenter
 from lexiseg_model.methods.dense_clip.region_votes import MAX_AT_FULL_SIZE, majority_vote, put_first
-from lexiseg_model.methods.dense_clip.retrieval import (
-    BANK_SHORT_SIDE,
-    BANK_STRIDE,
-    BANK_WINDOW,
-    OF_VALUES,
-    SUPPORT,
-    Bank,
-    CorrClip2Tower,
-    region_means,
-    retrieved,
-)
 from lexiseg_model.methods.dense_clip.sam import SamView
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts
@@ -91,86 +75,6 @@ class CorrClipSegmenter(PictureSegmenter):
         regions = features.tensors["regions"].long()
         # As released: the lowest label is no region, also where every pixel has one.
         return majority_vote(logits, torch.where(regions > regions.min(), regions, 0), features.size)
-
-
-class CorrClip2Segmenter(CorrClipSegmenter):
-    """CorrCLIP v2: without a bank the scores are those of the picture alone, as in the released code.
-
-    Further features: `support` [R, D], a unit vector for each region of the canvas in rising order.
-    """
-
-    tower: CorrClip2Tower
-
-    def __init__(
-        self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution, masks_of: Segmenter
-    ) -> None:
-        super().__init__(parts, settings, card, execution, masks_of)
-        self._bank = parts.bank
-        if parts.bank is not None:
-            parts.bank.require_fit(self.tower.proxy.vit.embed_dim, self.card.embedding)
-            self._bank = Bank(*(part.to(execution.device) for part in parts.bank))
-
-    def _encode_picture(self, rgb: NDArray[np.uint8]) -> TileFeatures:
-        precision, device = self._execution.precision, self._execution.device
-        plan = windowed.plan_windows(rgb, self.card.input, self._window, self._stride, precision=precision)
-        layout = windowed.layout_of(plan)
-        regions = region_map(self._masks_of, rgb)
-        maps = self._dense(rgb)
-        labels = nearest(regions, layout.canvas).to(device)
-        windows = torch.stack(list(windowed.windows_of(labels[None], layout)))[:, 0]
-        (patches,) = self.tower(torch.from_numpy(plan.tiles).to(device), windows, maps, layout)
-        return *windowed.as_kept((patches, maps), precision), regions, windowed.canvas_of(plan)
-
-    @torch.inference_mode()
-    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        patches, maps, *others = tile_features
-        features = super().assemble(plan, (patches, *others))
-        if self._bank is not None:  # here, as pictures of one batch have other numbers of regions
-            labels = nearest(features.tensors["regions"], windowed.layout_of(features).canvas)
-            means, _ = region_means(maps[0].float(), labels, of_units=True)
-            support = retrieved(self._bank, F.normalize(means, dim=1))
-            (features.tensors["support"],) = windowed.as_kept((support,), self._execution.precision)
-        return features
-
-    def _text_scores(self, features: Features, vectors: Tensor) -> Tensor:
-        own = super()._text_scores(features, vectors)
-        if "support" not in features.tensors:
-            return own
-
-        def places() -> Tensor:
-            labels = nearest(features.tensors["regions"], windowed.layout_of(features).canvas)
-            return nearest(torch.unique(labels, return_inverse=True)[1], (own.shape[1], own.shape[2]))
-
-        scores = vectors @ features.tensors["support"].float().T  # [T, R]
-        return torch.lerp(own, scores[:, features.derived.once("regions of the canvas", places)], SUPPORT)
-
-    @torch.inference_mode()
-    def bank_rows(self, rgb: NDArray[np.uint8]) -> BankRows:
-        rgb = np.ascontiguousarray(self.plan(rgb).tiles[0].transpose(1, 2, 0))
-        device, limits = self._execution.device, self.card.input.model_copy(update={"short_side": BANK_SHORT_SIDE})
-        plan = windowed.plan_windows(rgb, limits, BANK_WINDOW, BANK_STRIDE)
-        layout = windowed.layout_of(plan)
-        regions = region_map(self._masks_of, rgb).to(device)
-        labels = windowed.windows_of(nearest(regions, layout.canvas)[None], layout)
-        vectors = (
-            self._values.vectors(torch.from_numpy(tile[None]).to(device), of_tile)[0]
-            for tile, of_tile in zip(plan.tiles, labels, strict=True)
-        )
-        padding = Padding.to_multiple(layout.tile, self._values.multiple)
-        size = padding.padded(layout.tile)
-        plane = windowed.mean_of_windows((padding.crop(windowed.resize(each, size)) for each in vectors), layout)
-        keys, names = region_means(self._dense(rgb), regions, of_units=True)
-        values = F.normalize(region_means(plane, regions, of_units=False)[0], dim=1)
-        return BankRows(*(part[names != 0].half().cpu().numpy() for part in (keys, values)))
-
-    def _dense(self, rgb: NDArray[np.uint8]) -> Tensor:
-        return self.tower.dense(torch.from_numpy(rgb).permute(2, 0, 1).to(self._execution.device))
-
-    @cached_property
-    def _values(self) -> CorrClipTower:
-        """CorrCLIP without merging over DINO ViT-B/8, whose vectors a bank keeps; fetched when one is made."""
-        tower = CorrClipTower(self.tower.visual, self.settings, dino_from_hub(OF_VALUES, self.card.name), apart)
-        return tower.to(self._execution.device, self._execution.dtype)
 
 
 class TridentSegmenter(PictureSegmenter):
@@ -271,8 +175,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmen
     masks_of = models.load(
         settings.proposals, models_dir=beside, device=str(execution.device), text_tower=execution.text_tower
     )
-    kind = CorrClipSegmenter if settings.policy == "corrclip" else CorrClip2Segmenter
-    return kind(parts, settings, card, execution, masks_of)
+    return CorrClipSegmenter(parts, settings, card, execution, masks_of)
 
 
 def require_weights(card: ModelCard) -> None:

@@ -19,7 +19,7 @@ from lexiseg_model.types import DinoName, ModelCard, Refinement, StrictModel
 
 DATA = Path(__file__).parent / "data"
 
-PolicyName = Literal["maskclip", "sclip", "naclip", "proxyclip", "corrclip", "corrclip_v2", "trident"]
+PolicyName = Literal["maskclip", "sclip", "naclip", "proxyclip", "corrclip", "trident"]
 
 
 class DenseClipSettings(PatchTextSettings):
@@ -45,17 +45,16 @@ class DenseClipSettings(PatchTextSettings):
         1, ge=1, description="Trident: number of vertical strips of a picture that SAM encodes apart"
     )
     sam_least: float = Field(0.2, ge=0, le=1, description="Trident: probability below which a pixel prompts nothing")
-    bank: bool = Field(False, description="CorrCLIP v2: whether a bank of regions lies with the weights")
     sam: dict[str, Any] | None = Field(None, description="Trident: values of `transformers.SamConfig`; None: the hub's")
     proposals: str = Field("sam2.1-hiera-large", description="CorrCLIP: name of the model whose masks it takes")
 
     @property
     def has_proxy(self) -> bool:
-        return self.policy in ("proxyclip", "corrclip", "corrclip_v2", "trident")
+        return self.policy in ("proxyclip", "corrclip", "trident")
 
     @property
     def takes_masks(self) -> bool:
-        return self.policy in ("corrclip", "corrclip_v2")
+        return self.policy == "corrclip"
 
 
 class PublishedPolicy(StrictModel):

@@ -1,6 +1,6 @@
 """Weights of a dense CLIP model, from a model directory or from the hub, and as one flat state.
 
-Names: `clip.*` (open_clip's), `proxy.*` of a second tower (timm's), `sam.*` (transformers'), `bank.*` of CorrCLIP v2.
+Names: `clip.*` (open_clip's), `proxy.*` of a second tower (timm's) and `sam.*` (transformers').
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights,
 from lexiseg_model.clip.dino import DinoTower, dino_from_hub, dino_from_state
 from lexiseg_model.clip.towers import ClipTowers, from_hub, from_state, hub_file, tokenizer
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.dense_clip.retrieval import Bank, bank_from_state
 from lexiseg_model.methods.dense_clip.sam import Sam, sam_from_hub, sam_from_state
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.types import ModelCard
 
 State = dict[str, Tensor]
-CLIP, PROXY, SAM, BANK = "clip.", "proxy.", "sam.", "bank."
+CLIP, PROXY, SAM = "clip.", "proxy.", "sam."
 
 
 class Parts(NamedTuple):
@@ -30,7 +29,6 @@ class Parts(NamedTuple):
     proxy: DinoTower | None
     digest: str
     sam: Sam | None = None
-    bank: Bank | None = None
 
 
 def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Parts:
@@ -45,11 +43,10 @@ def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Pa
     towers = from_state(settings.architecture, under(CLIP, state), quick_gelu=bool(settings.quick_gelu))
     proxy = dino_from_state(settings.proxy, under(PROXY, state)) if settings.has_proxy else None
     sam = sam_from_state(settings.sam or {}, under(SAM, state)) if settings.policy == "trident" else None
-    bank = bank_from_state(under(BANK, state), card.name) if settings.bank else None
-    return Parts(towers, proxy, image_digest(card, card.weights_sha256), sam, bank)
+    return Parts(towers, proxy, image_digest(card, card.weights_sha256), sam)
 
 
-def flat_state(towers: ClipTowers, proxy: DinoTower | None, sam: Sam | None = None, bank: Bank | None = None) -> State:
+def flat_state(towers: ClipTowers, proxy: DinoTower | None, sam: Sam | None = None) -> State:
     """Flat state that `open_parts` reads."""
     state = {CLIP + name: value for name, value in towers.state.items()}
     if proxy is not None:
@@ -57,8 +54,6 @@ def flat_state(towers: ClipTowers, proxy: DinoTower | None, sam: Sam | None = No
     if sam is not None:
         # Copies: SAM's positions have two names, and safetensors does not store shared tensors.
         state |= {SAM + name: value.clone() for name, value in sam.model.state_dict().items()}
-    if bank is not None:
-        state |= {BANK + name: value.half() for name, value in bank._asdict().items()}
     return state
 
 

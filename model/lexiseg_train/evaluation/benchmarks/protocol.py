@@ -29,7 +29,7 @@ PAPERS = ("tcl", "unpair-seg", "s-seg")
 HERE = Path(__file__).parent
 POLICY_DATA = BUILT_IN / "dense_clip" / "data"
 # Whose class files a policy has where it has none of its own, the first that has some.
-NAMES_OF = {"naclip": ("sclip",), "trident": ("proxyclip",), "corrclip_v2": ("corrclip", "proxyclip")}
+NAMES_OF = {"naclip": ("sclip",), "trident": ("proxyclip",)}
 # Methods whose cards state size and windows.
 SLIDING_METHODS = frozenset({"tcl", "dense_clip", "s_seg"})
 # Of a method's settings, those that authors chose for each data set.

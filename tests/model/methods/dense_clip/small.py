@@ -3,14 +3,12 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
 from lexiseg_model.methods.dense_clip.patches import DenseClipSegmenter
-from lexiseg_model.methods.dense_clip.retrieval import Bank
 from lexiseg_model.methods.dense_clip.sam import Sam
-from lexiseg_model.methods.dense_clip.segmenter import CorrClip2Segmenter, CorrClipSegmenter, TridentSegmenter
+from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter, TridentSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.resources.device import Execution
@@ -61,25 +59,6 @@ def corr_segmenter(precision: Precision = "exact", masks_of: Segmenter | None = 
     parts = Parts(small.towers(), dino(), "small")
     execution = Execution(torch.device("cpu"), precision)
     return CorrClipSegmenter(
-        parts, settings, _card("corrclip-b16", settings), execution, masks_of or ColourSegmenter(tasks=ALL)
-    )
-
-
-def bank(regions: int = 40, seed: int = 0) -> Bank:
-    """Drawn regions."""
-    generator = torch.Generator().manual_seed(seed)
-    keys, values = (torch.randn(regions, width, generator=generator) for width in (64, 16))
-    return Bank(F.normalize(keys, dim=1), F.normalize(values, dim=1))
-
-
-def corr2_segmenter(
-    precision: Precision = "exact", regions: Bank | None = None, masks_of: Segmenter | None = None, seed: int = 0
-) -> CorrClip2Segmenter:
-    """CorrCLIP v2 over the masks of a stand-in, the bank drawn if there is none."""
-    settings = SETTINGS.model_copy(update={"policy": "corrclip_v2", "proposals": "stand-in", "bank": True})
-    parts = Parts(small.towers(seed=seed), dino(seed), "small", bank=regions or bank())
-    execution = Execution(torch.device("cpu"), precision)
-    return CorrClip2Segmenter(
         parts, settings, _card("corrclip-b16", settings), execution, masks_of or ColourSegmenter(tasks=ALL)
     )
 

@@ -264,8 +264,7 @@ def test_a_tower_of_another_make_is_refused() -> None:
     ("changes", "says"),
     [
         ({"policy": "naclip", "proxy": Path("dino.pth")}, "--proxy belongs to .*; got --policy naclip"),
-        ({"policy": "corrclip-v2"}, "--policy corrclip_v2 needs --proxy, weights of dinov2_vitl14_reg; got none"),
-        ({"policy": "naclip", "bank": "b.safetensors"}, "--bank belongs to --policy corrclip_v2; got --policy naclip"),
+        ({"policy": "corrclip"}, "--policy corrclip needs --proxy, weights of dino_vitb8; got none"),
         ({"policy": "naclip", "proposals": "tiny"}, "--proposals belongs to --policy corrclip"),
         ({"policy": "trident", "proxy": Path("dino.pth")}, "--sam and --policy trident belong together"),
     ],

@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 import supervision
 import yaml
-from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
-from lexiseg_model.internal import BankRows
-from lexiseg_model.methods.dense_clip.retrieval import read_bank
 from lexiseg_train.data.own.layouts import read_own
 from tests import coco, pictures
 from tests.service.batch.bulk import jobs
@@ -107,38 +104,6 @@ def test_yolo_lists_the_pictures_that_it_has_written(out: Path) -> None:
     assert len(written) == 3
     for line in listed:
         assert (folder / line.replace("/images/", "/labels/")).with_suffix(".txt").exists()
-
-
-def test_a_bank_holds_the_regions_of_the_pictures_that_can_be_read(
-    lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = jobs.folder(tmp_path / "in", 3)
-    (source / "torn.jpg").write_bytes(b"\xff\xd8\xff")
-    command = ("bulk", source, tmp_path / "out", "-c", "sky", "--local", "--to", "bank")
-    monkeypatch.setattr("lexiseg_service.batch.export.load", lambda *_: Shelf())
-
-    outcome = lexiseg(*command)
-
-    assert outcome.status == 0, outcome.err
-    bank = read_bank(tmp_path / "out/bank/bank.safetensors")
-    assert sorted(bank.values[:, 0].tolist()) == [64, 65, 66]
-
-
-def test_a_model_that_makes_no_bank_is_refused_before_the_work(lexiseg: CommandLine, tmp_path: Path) -> None:
-    source = jobs.folder(tmp_path / "in", 3)
-
-    refused = lexiseg("bulk", source, tmp_path / "out", "-c", "sky", "--local", "--to", "bank")
-
-    assert refused.status != 0
-    assert "tiny makes no bank; expected a model of dense-clip's policy corrclip_v2" in refused.err
-    assert not (tmp_path / "out").exists()
-
-
-class Shelf:
-    """Gives a region for each picture: its longer side."""
-
-    def bank_rows(self, rgb: NDArray[np.uint8]) -> BankRows:
-        return BankRows(np.ones((1, 4), np.float16), np.full((1, 2), max(rgb.shape), np.float16))
 
 
 def test_a_shard_holds_pictures_and_their_rows(out: Path) -> None:

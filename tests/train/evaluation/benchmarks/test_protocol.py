@@ -85,7 +85,7 @@ def test_trident_asks_in_the_1887_rows_of_its_class_lists() -> None:
     assert names - {*benchmark("ade847").classes} == {"altar, communion table, lords table"}
 
 
-@pytest.mark.parametrize("name", ["proxyclip", "trident", "corrclip-v2"])
+@pytest.mark.parametrize("name", ["proxyclip", "trident"])
 def test_the_mean_is_that_of_the_authors_on_large_vocabularies_too(name: str) -> None:
     assert protocol(name).miou == "mmseg"
     assert {"ade847", "pc459"} <= set(protocol(name).datasets)
@@ -97,16 +97,6 @@ def test_corrclip_asks_in_its_authors_words() -> None:
     assert len(corrclip.datasets) == 8
     assert all(rule.queries["person"] == ["people"] for rule in corrclip.datasets.values())
     assert "bed" not in corrclip.rule("coco-object").background
-
-
-def test_corrclip_v2_asks_as_version_1_but_on_cityscapes_and_pc459() -> None:
-    first, second = protocol("corrclip"), protocol("corrclip-v2")
-
-    assert {name for name in first.datasets if first.rule(name).queries != second.rule(name).queries} == {"cityscapes"}
-    assert second.rule("cityscapes").queries["person"] == ["people, person"]
-    assert (sight := second.rule("cityscapes").sight) is not None
-    assert sight.short_side == 784
-    assert second.rule("pc459").queries == protocol("proxyclip").rule("pc459").queries
 
 
 def test_s_seg_is_measured_on_all_sets_of_its_paper_by_their_own_conventions() -> None:

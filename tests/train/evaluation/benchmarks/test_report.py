@@ -80,9 +80,6 @@ def test_a_different_measurement_is_not_called_the_same(changes: dict[str, Any])
         ("corrclip", {"pretrained": "metaclip_fullcc"}, "regions", 73.9, ""),
         ("corrclip", {}, "regions", None,
          "CorrCLIP (MetaCLIP ViT-B/16, SAM 2 from 8 x 8 points) 73.9, with pretrained metaclip_fullcc, not openai"),
-        ("corrclip_v2", {"pretrained": "metaclip_fullcc", "proxy": "dinov2_vitl14_reg"}, "regions", None,
-         "CorrCLIP (v2, MetaCLIP ViT-B/16, C-RADIOv3-L, EntitySeg, DFN beside it, COCO's bank) 82.2, with proxy "
-         "c-radio_v3-l, not dinov2_vitl14_reg; proposals entityseg, not sam2.1-hiera-large"),
     ],
 )  # fmt: skip
 def test_a_published_figure_is_of_the_same_backbone_and_weights(
