@@ -16,7 +16,7 @@ from pathlib import Path
 
 from starlette.routing import Route
 
-from lexiseg_client.stubs import open_inference_pb2, segmentation_pb2, worker_pb2
+from lexiseg_client.stubs import segmentation_pb2, worker_pb2
 from lexiseg_service.entry_points import ADAPTERS, entry_points_of
 from lexiseg_service.gateway.app import described, with_routes
 from lexiseg_service.gateway.rest import export_routes
@@ -37,7 +37,7 @@ def doors() -> Iterator[str]:
         if isinstance(route, Route):
             yield from (f"{method} {route.path}" for method in route.methods or ())
     yield from (f"adapter {name}" for name in entry_points_of(ADAPTERS))
-    for file in (segmentation_pb2, worker_pb2, open_inference_pb2):
+    for file in (segmentation_pb2, worker_pb2):
         for service in file.DESCRIPTOR.services_by_name.values():
             yield from (f"{service.name}.{method.name}" for method in service.methods)
 

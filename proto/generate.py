@@ -1,6 +1,6 @@
 """Generate the Python stubs of the .proto files: `python proto/generate.py`, or `make proto`.
 
-The stubs are part of the client package: imports of `lexiseg.v1` and `inference` are rewritten to its name.
+The stubs are part of the client package: imports of `lexiseg.v1` are rewritten to its name.
 
 Stubs need a protobuf at least as new as their generator. So an old generator (requirements/generator.txt) is used,
 installed in its own folder because it conflicts with the environment's newer packages.
@@ -17,11 +17,11 @@ from pathlib import Path
 
 GENERATOR = Path(sys.prefix) / "generator"
 PROTO = Path(__file__).resolve().parent
-# The public interface, the one between gateways and workers, and the KServe adapter's.
-FILES = ("lexiseg/v1/segmentation", "lexiseg/v1/worker", "inference/open_inference")
+# The public interface, and the one between gateways and workers.
+FILES = ("lexiseg/v1/segmentation", "lexiseg/v1/worker")
 NOTE = '"""Generated from proto/{sources} by proto/generate.py; changes are lost."""\n'
 EXPERIMENTAL = " # This class is part of an EXPERIMENTAL API."  # to the end of a file; calls without a channel
-IMPORT = re.compile(r"\b(?:lexiseg\.v1|inference)(?= import\b|\.\w+_pb2')")
+IMPORT = re.compile(r"\blexiseg\.v1(?= import\b|\.\w+_pb2')")
 
 
 TARGET, PACKAGE = Path("clients/python/lexiseg_client/stubs"), "lexiseg_client.stubs"

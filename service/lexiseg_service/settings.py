@@ -30,7 +30,7 @@ PORT = r"(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5]?[0-9]{1
 REDIS_URL = re.compile(rf"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::{PORT})?(?:/[0-9]*)?")  # after ://
 EVERY = "*"  # in a list: every name, origin or public host
 # Adapters of the default: their routes are below /adapters/NAME alone, and reach what POST /segment reaches.
-SAFE_ADAPTERS = ("hugging-face", "roboflow", "supervision", "ultralytics", "x-anylabeling")
+SAFE_ADAPTERS = ("hugging-face", "roboflow", "x-anylabeling")
 AUTO = "auto"  # as many workers as cores and memory are enough for
 WORKER = re.compile(rf"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):{PORT}")
 HOST = re.compile(r"\*|[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")

@@ -28,7 +28,7 @@ def the_package() -> tuple[dict[str, str], dict[str, dict[str, str]]]:
 async def test_its_adapter_answers(tmp_path: Path) -> None:
     files, points = the_package()
     with installed(tmp_path, PACKAGE, files, **points):
-        async with adapted("acme", "supervision") as client:
+        async with adapted("acme", "roboflow") as client:
             answer = await client.post("/adapters/acme/predict", json={"picture": IN_TEXT, "words": ["red", "blue"]})
 
     assert answer.json() == {"red": SQUARE, "blue": SQUARE}

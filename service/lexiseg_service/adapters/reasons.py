@@ -1,9 +1,9 @@
-"""Refusals for tools that show the URL of a failed request, and nothing of its body.
+"""Refusals for Label Studio, which shows the URL of a failed request and nothing of its body.
 
-CVAT's server and Label Studio (where a model is connected, in its log, in `errors` of its API) show the sentence of the
-library requests, "422 Client Error: Unprocessable Entity for url: http://...". It has an answer's status and URL alone,
-so only a redirect adds words: a refused POST leads to a GET (303: the body is not sent again) of an address with the
-reason in its query, which is refused with the same status.
+Where a model is connected, in its log and in `errors` of its API stands the sentence of the library requests, "422
+Client Error: Unprocessable Entity for url: http://...". It has the status and the URL of an answer only, so a redirect
+adds words: a refused POST leads to a GET (303: the body is not sent again) of an address with the reason in its query,
+which is refused with the same status.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from starlette.responses import RedirectResponse, Response
 from lexiseg_service.errors import InvalidValue, ServiceError, error_of
 
 PATH = "/refused"  # beside the routes
-TOOLS = ("heartex/", "CVAT/")  # begin the User-Agent
+TOOL = "heartex/"  # begins the User-Agent
 REFUSED = (400, 403, 404, 413, 415, 422)  # statuses whose name alone does not say what to do
 MAX_CHARACTERS = 300  # of a reason
 
 
 class ReasonRoute(APIRoute):
-    """A route whose refused POSTs these tools show with the reason; its router has `refuse`, too."""
+    """A route whose refused POSTs Label Studio shows with the reason; its router has `refuse`, too."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler of requests, by the contract of FastAPI."""
@@ -35,7 +35,7 @@ class ReasonRoute(APIRoute):
             try:
                 return await handle(request)
             except ServiceError as error:
-                of_tool = request.headers.get("user-agent", "").startswith(TOOLS)
+                of_tool = request.headers.get("user-agent", "").startswith(TOOL)
                 if request.method != "POST" or error.status not in REFUSED or not of_tool:
                     raise
                 query = urlencode({"type": error.type, "reason": error.detail[:MAX_CHARACTERS]}, safe=":,'`()/")

@@ -18,8 +18,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_model.types import Segment
-from lexiseg_service.adapters.supervision import inference, without_mask
-from lexiseg_service.adapters.supervision import prediction as with_run_lengths
 from lexiseg_service.adapters.tools import (
     SIMPLIFY,
     ask,
@@ -34,7 +32,7 @@ from lexiseg_service.adapters.tools import (
 from lexiseg_service.errors import InvalidValue, SwitchedOff
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest.routes import as_json, settings_of, use_case_of
-from lexiseg_service.question.messages import ImageSource
+from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 
 BOX_LABELS = (("examples", 1), ("negatives", 0))  # field of a class, and the label of its boxes
 Threshold = Annotated[float, Field(ge=0, le=1)]
@@ -337,6 +335,37 @@ async def add(request: Request) -> dict[str, Any]:
 async def remove() -> None:
     """Of `unload_model` and `unload_all_models`."""
     raise SwitchedOff("clients unload no models; LEXISEG_MODEL names those that are served")
+
+
+def inference(answer: WorkerAnswer, request_id: str, predictions: list[dict[str, Any]]) -> dict[str, Any]:
+    """An answer in Roboflow's format, with its segments as `predictions`."""
+    height, width = answer.size
+    return {
+        "image": {"width": width, "height": height},
+        "time": answer.timings_ms.total / 1e3,
+        "inference_id": request_id,
+        "predictions": predictions,
+    }
+
+
+def with_run_lengths(segment: Segment, request_id: str) -> dict[str, Any]:
+    """A segment in Roboflow's format, with COCO run lengths."""
+    return {**without_mask(segment, request_id), "rle": run_lengths(segment)}
+
+
+def without_mask(segment: Segment, request_id: str) -> dict[str, Any]:
+    """A segment in Roboflow's format; `x` and `y` are the centre of its box, which may lie between two pixels."""
+    x, y, width, height = segment.bbox
+    return {
+        "x": x + width / 2,
+        "y": y + height / 2,
+        "width": width,
+        "height": height,
+        "confidence": segment.score,
+        "class": segment.label or "",
+        "class_id": -1 if segment.class_index is None else segment.class_index,
+        "detection_id": f"{request_id}-{segment.id}",
+    }
 
 
 def adapter(app: FastAPI) -> Adapter:

@@ -34,7 +34,6 @@ from lexiseg_service.entry_points import ADAPTERS, EntryPointError, entry_points
 from lexiseg_service.gateway import adapter_page
 from lexiseg_service.gateway.admission.access import key_of
 from lexiseg_service.gateway.rest.paths import ADAPTERS as PREFIX
-from lexiseg_service.gateway.rpc.server import MoreService
 
 
 @dataclass(frozen=True)
@@ -45,14 +44,12 @@ class Adapter:
         routers: routes below /adapters/NAME; those of a router with a prefix of its own keep their paths. OpenAPI does
             not list them: they are interfaces of other tools.
         middleware: ASGI middleware around the whole application.
-        services: on the gateway's gRPC server, under the same keys and limits.
         running: entered when the workers can be asked, left when no request is in flight.
         use: how the tool is given its address, in one line, for the page /adapters; ADDRESS in it stands for the URL.
     """
 
     routers: Sequence[APIRouter] = ()
     middleware: Callable[[ASGIApp], ASGIApp] | None = None
-    services: Sequence[MoreService] = ()
     running: AbstractAsyncContextManager[object] | None = None
     use: str = ""
 
@@ -99,7 +96,6 @@ def _join(app: FastAPI, adapter: Adapter, prefix: str) -> list[str]:
         app.include_router(router, prefix="" if router.prefix else prefix, include_in_schema=False)
     if adapter.middleware is not None:
         app.add_middleware(adapter.middleware)
-    app.state.more_services.extend(adapter.services)
     return [router.prefix or prefix for router in adapter.routers]
 
 

@@ -34,7 +34,7 @@ from lexiseg_service.gateway.rest import (
 from lexiseg_service.gateway.rest.openapi import complete, secure
 from lexiseg_service.gateway.rest.paths import serve
 from lexiseg_service.gateway.rest.stream_routes import OpenStreams
-from lexiseg_service.gateway.rpc.server import MoreService, gateway_server
+from lexiseg_service.gateway.rpc.server import gateway_server
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.video import VideoService
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
@@ -84,14 +84,13 @@ def create_app(
     video = VideoService(use_case, settings, metrics, access)
     streams = OpenStreams(video, settings, access.streams)
     parts = {part.name: part.open(settings, use_case, access, metrics) for part in parts_of_gateway()}
-    more_services: list[MoreService] = []
     bodies = middleware.BodyClock()
 
     def leave() -> None:
         video.leave()
         bodies.leave()
 
-    grpc = gateway_server(settings, use_case, video, leave, metrics, access, tracing, more_services)
+    grpc = gateway_server(settings, use_case, video, leave, metrics, access, tracing)
 
     app = with_routes(_running)
     app.state.settings = settings
@@ -101,7 +100,6 @@ def create_app(
     app.state.streams = streams
     app.state.parts = parts
     app.state.grpc = grpc
-    app.state.more_services = more_services
     app.state.adapters = []
     app.state.metrics = metrics
     app.state.vocabularies = vocabularies

@@ -17,7 +17,6 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult
 
 from lexiseg_service.gateway.admission.access import line_of, new_key
-from tests import coco
 from tests.integration.adapters.tools import ask_with
 from tests.integration.server import ROOT, Server, form
 
@@ -88,30 +87,6 @@ def test_inference_sdk_reads_each_words_masks(server: Server, photo: Path, kind:
     assert by_word[None]
     assert {prediction["format"] for found in by_word.values() for prediction in found} == {kind}
     assert min(prediction["confidence"] for found in by_word.values() for prediction in found) >= 0.2
-
-
-@pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_tritons_client_speaks_the_open_inference_protocol(server: Server, photo: Path, protocol: str) -> None:
-    address = server.grpc if protocol == "grpc" else server.url.removeprefix("http://")
-
-    report = ask_with(f"triton_{protocol}", address, str(photo))
-
-    expected = segments(server, photo, *WORDS)
-    assert (report["live"], report["ready"], report["id"]) == (True, True, "7")
-    assert report["inputs"] == ["image", "classes"]
-    assert report["configured"] == ["image", "classes"]
-    assert dict(zip(report["labels"], report["areas"], strict=True)) == {
-        label: segment["area"] for label, segment in expected.items()
-    }
-    assert [coco.area(mask) for mask in report["masks"]] == report["areas"]
-    assert report["index"] == [["tiny", "READY"]]
-    assert report["everything"] == ["tiny"]
-    assert report["counted"][0] == report["counted"][1] > 0
-    assert "nope" in report["refused"]
-    if protocol == "grpc":
-        assert report["server"] == "lexiseg"
-        assert (report["few"], report["size"]) == (["size"], [427, 640])
-        assert report["refused"].startswith("StatusCode.NOT_FOUND")
 
 
 def test_cvats_sdk_takes_the_functions_spec_and_reads_its_masks(server: Server, photo: Path) -> None:

@@ -11,20 +11,15 @@ from tests.service.adapters.label_studio.predicting import CONFIG
 
 BROKEN = b"no picture"
 BROKEN_TEXT = "bm8gcGljdHVyZQ=="
-TENSOR = {"datatype": "BYTES", "shape": [1]}
 
 
 def of(text: str, content: bytes) -> dict[str, tuple[str, dict[str, Any]]]:
     """By tool: path and request about a picture, in base64 or as a file."""
     base64_image = {"type": "base64", "value": text}
     task = {"data": {"photo": f"data:image/png;base64,{text}"}}
-    tensors = [{**TENSOR, "name": "image", "data": [text]}, {**TENSOR, "name": "classes", "data": ["red"]}]
-    nuclio = {"x-nuclio-function-name": "lexiseg-colours"}
-    form = {"files": {"image": content}, "data": {"classes": "red"}}
     box = {"box": {"x": 8, "y": 8, "width": 16, "height": 16}}
     words = {"model": "colours", "image": text, "params": {"text_prompt": "red"}}
     return {
-        "cvat": ("/api/function_invocations", {"json": {"image": text, "pos_points": [[1, 1]]}, "headers": nuclio}),
         "x-anylabeling": ("/adapters/x-anylabeling/v1/predict", {"json": words}),
         "label-studio": ("/adapters/label-studio/predict", {"json": {"tasks": [task], "label_config": CONFIG}}),
         "label-studio, two": (
@@ -41,12 +36,6 @@ def of(text: str, content: bytes) -> dict[str, tuple[str, dict[str, Any]]]:
         ),
         "hugging-face": ("/adapters/hugging-face?classes=red", {"content": content}),
         "hugging-face, json": ("/adapters/hugging-face?classes=red", {"json": {"inputs": text}}),
-        "supervision": ("/adapters/supervision/segment", form),
-        "ultralytics": (
-            "/adapters/ultralytics/predict",
-            {"files": {"file": content}, "data": {"classes": "red"}},
-        ),
-        "kserve": ("/v2/models/colours/infer", {"json": {"inputs": tensors}}),
     }
 
 

@@ -82,13 +82,13 @@ def test_options_of_every_type_arrive_in_the_settings() -> None:
     settings = settings_by(
         *("--http-port", "0", "--drain-seconds", "1.5", "--no-url-fetch", "--models-dir", "."),
         *("--cors-origins", "https://a.example, https://b.example", "--log-level", "debug"),
-        *("--redis-url", "redis://host", "--adapters", "roboflow, kserve"),
+        *("--redis-url", "redis://host", "--adapters", "roboflow, label-studio"),
     )
 
     assert (settings.http_port, settings.drain_seconds, settings.metrics_need_key) == (0, 1.5, False)
     assert (str(settings.models_dir), settings.log_level) == (".", "debug")
     assert settings.cors_origins == ("https://a.example", "https://b.example")
-    assert settings.adapters == ("roboflow", "kserve")
+    assert settings.adapters == ("roboflow", "label-studio")
     assert settings.redis_url is not None
     assert settings.redis_url.get_secret_value() == "redis://host"
 

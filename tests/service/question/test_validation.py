@@ -10,7 +10,6 @@ import pytest
 from pydantic import BaseModel
 
 from lexiseg_service.adapters.hugging_face import Body as HuggingFace
-from lexiseg_service.adapters.kserve import Infer
 from lexiseg_service.adapters.label_studio import Predict as LabelStudio
 from lexiseg_service.adapters.roboflow import Body as Roboflow
 from lexiseg_service.adapters.x_anylabeling import Predict as XAnyLabeling
@@ -22,7 +21,7 @@ from lexiseg_service.question.schemas import FrameInput, JsonRequest, Question, 
 from lexiseg_service.question.validation import MAX_BYTES_ON_EVENT_LOOP, off_event_loop, validate
 
 FROM_OUTSIDE = (
-    JsonRequest, StreamInput, FrameInput, VocabularyInput, HuggingFace, Infer, LabelStudio, Roboflow, XAnyLabeling,
+    JsonRequest, StreamInput, FrameInput, VocabularyInput, HuggingFace, LabelStudio, Roboflow, XAnyLabeling,
 )  # fmt: skip
 FEW = 256
 

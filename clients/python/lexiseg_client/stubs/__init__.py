@@ -1,1 +1,1 @@
-"""Generated from proto/inference, proto/lexiseg/v1 by proto/generate.py; changes are lost."""
+"""Generated from proto/lexiseg/v1 by proto/generate.py; changes are lost."""

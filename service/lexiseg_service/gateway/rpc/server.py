@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import grpc
 from google.protobuf.json_format import ParseDict
@@ -33,13 +33,6 @@ from lexiseg_service.wire.server import Context, GrpcServer, public_options
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Segmentation"].full_name
 HEALTH_SECONDS = 0.25  # between two checks of the backend
-
-
-class MoreService(NamedTuple):
-    """Another service on the same server: its name, and what adds its servicer."""
-
-    name: str
-    add: Callable[[grpc.aio.Server], None]
 
 
 class Servicer(SegmentationServicer):
@@ -151,23 +144,18 @@ def gateway_server(
     metrics: Metrics,
     access: AccessControl,
     tracing: Tracing | None = None,
-    more: Sequence[MoreService] = (),
 ) -> GrpcServer:
-    """`lexiseg.v1.Segmentation` on its own port; `leave` is called at the shutdown, `more` is read at the start."""
+    """`lexiseg.v1.Segmentation` on its own port; `leave` is called at the shutdown."""
     servicer = Servicer(use_case, settings.limits, metrics, video)
 
     def add(server: grpc.aio.Server) -> None:
         add_SegmentationServicer_to_server(servicer, server)
-        for other in more:
-            other.add(server)
-        names = (SERVICE, *(other.name for other in more))
-        reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
 
     def health_by_name() -> dict[str, bool]:
         now = use_case.health()
         models = {card.name: now.ready and card.name not in now.away for card in use_case.backend.cards()}
-        services = dict.fromkeys((SERVICE, *(other.name for other in more)), now.ready)
-        return {**models, "": now.ready, **services}
+        return {**models, "": now.ready, SERVICE: now.ready}
 
     interceptor = CallInterceptor(access, settings, metrics, tracing)
     return GrpcServer(
