@@ -47,9 +47,11 @@ def test_weights_from_files_are_imported_measured_and_noted(lexiseg: CommandLine
 
     assert outcome.status == 0, outcome.err
     assert "dense-clip on voc21, protocol naclip: mIoU" in outcome.out
-    assert "on 1 pictures; " in outcome.out
+    assert "published: no published figure for this combination; nearest: " in outcome.out
+    assert f"not {MINI}" in outcome.out
     (line,) = map(json.loads, proofs.read_text().splitlines())
     assert (line["model"], line["dataset"], line["images"], line["of"]) == ("dense-clip", "voc21", 1, 1449)
+    assert (line["architecture"], line["rule"]["sight"]["short_side"], line["published"]) == (MINI, 336, None)
     assert 0 <= line["miou"] <= 100
     assert len(line["weights_sha256"]) == 64
     assert str(tmp_path) not in proofs.read_text()
@@ -93,5 +95,7 @@ def test_a_model_without_a_protocol_of_its_own_is_measured_by_tcls(
     outcome = lexiseg("models", "prove", "tiny", "--dataset", "voc21", "--root", root, *out)
 
     assert outcome.status == 0, outcome.err
-    assert "tiny on voc21, protocol tcl: mIoU" in outcome.out
-    assert "the list has 64.70 by rules of its own (measured here, " in outcome.out
+    assert "tiny on voc21, protocol tcl at the model's own size: mIoU" in outcome.out
+    assert "published: no published figure for this combination" in outcome.out
+    [line] = map(json.loads, (tmp_path / "proofs.jsonl").read_text().splitlines())
+    assert line["rule"]["sight"] is None

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import typer
 
-from lexiseg_model.catalogue.available import AvailableModel, available
+from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import OptionError
 from lexiseg_model.types import ModelCard
@@ -66,17 +66,14 @@ def prove(proof: Proof, program: Program, files: Sequence[str], import_model: Ca
     rules = protocol(_protocol_of(loaded.folder.card, proof.dataset))
     [data] = read_sets(rules, options)
     report = evaluate(loaded, rules, data, options)
-    line = _line(report, entry)
+    line = _line(report)
     with proof.out.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
-    figure = "no published figure for this combination"
-    if line["published"] is not None:
-        figure = f"published: {line['published']:.2f} on all {report.official:,}"
-    elif line["listed"] is not None:
-        figure = f"the list has {line['listed']:.2f} by rules of its own ({entry.source})"
+    beside = f"{report.beside} on all {report.official:,}" if report.published_miou is not None else report.beside
+    own_size = " at the model's own size" if report.keeps_size else ""
     typer.echo(
-        f"{proof.name} on {proof.dataset}, protocol {report.protocol}: mIoU {line['miou']:.2f} on {report.images:,} "
-        f"pictures; {figure}"
+        f"{proof.name} on {proof.dataset}, protocol {report.protocol}{own_size}: mIoU {line['miou']:.2f} on "
+        f"{report.images:,} pictures; published: {beside}"
     )
     typer.echo(f"a line is in {proof.out}; send it to us in an issue, and the list will say what your run has shown")
     return 0
@@ -95,13 +92,15 @@ def _protocol_of(card: ModelCard, dataset: str) -> str:
     return "tcl"
 
 
-def _line(report: BenchmarkReport, entry: AvailableModel) -> dict[str, str | float | int | None]:
+def _line(report: BenchmarkReport) -> dict[str, Any]:
     """What a run has shown, without names of folders or machines."""
     return {
         "model": report.card.name,
         "weights_sha256": report.card.weights_sha256,
         "digest": report.digest,
+        "architecture": report.card.settings.get("architecture"),
         "protocol": report.protocol,
+        "rule": report.rule.as_applied(report.card).model_dump(mode="json", exclude={"queries", "background"}),
         "refine": report.refine,
         "dataset": report.benchmark.name,
         "split": report.split,
@@ -109,7 +108,6 @@ def _line(report: BenchmarkReport, entry: AvailableModel) -> dict[str, str | flo
         "of": report.official,
         "miou": round(report.miou, 2),
         "published": report.published_miou,
-        "listed": entry.figures.get(report.benchmark.name),
         "lexiseg": version("lexiseg"),
         "torch": str(torch.__version__),
         "day": datetime.now(UTC).date().isoformat(),

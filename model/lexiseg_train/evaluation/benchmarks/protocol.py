@@ -30,8 +30,6 @@ HERE = Path(__file__).parent
 POLICY_DATA = BUILT_IN / "dense_clip" / "data"
 # Whose class files a policy has where it has none of its own, the first that has some.
 NAMES_OF = {"naclip": ("sclip",), "trident": ("proxyclip",)}
-# Methods whose cards state size and windows.
-SLIDING_METHODS = frozenset({"tcl", "dense_clip", "s_seg"})
 # Of a method's settings, those that authors chose for each data set.
 CHOSEN = ("sam_factor", "sam_least", "sam_low_bound", "sam_strips")
 
@@ -47,9 +45,14 @@ class Sight(StrictModel):
         default_factory=dict, description="settings of the method for this data set; used where a card states them"
     )
 
+    @staticmethod
+    def suits(card: ModelCard) -> bool:
+        """Whether a model takes size and windows: its card states windows, of whatever method it is."""
+        return "window" in card.settings
+
     def applied_to(self, card: ModelCard) -> ModelCard:
-        """The card with this size and these windows; unchanged for methods without windows."""
-        if card.method not in SLIDING_METHODS:
+        """The card with this size and these windows; unchanged if it does not state windows."""
+        if not self.suits(card):
             return card
         sides = {"short_side": self.short_side, "long_side": self.long_side}
         chosen = {name: value for name, value in self.settings.items() if name in card.settings}
@@ -78,8 +81,12 @@ class DatasetRule(StrictModel):
     )
 
     def applied_to(self, card: ModelCard) -> ModelCard:
-        """The card with the rule's size and windows."""
+        """The card with the rule's size and windows, if it takes them."""
         return card if self.sight is None else self.sight.applied_to(card)
+
+    def as_applied(self, card: ModelCard) -> DatasetRule:
+        """The rule without what a model does not take: one without windows keeps its own size."""
+        return self if self.sight is None or self.sight.suits(card) else self.model_copy(update={"sight": None})
 
 
 class Protocol(StrictModel):

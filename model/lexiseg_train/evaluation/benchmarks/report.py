@@ -121,6 +121,11 @@ class BenchmarkReport:
         return scores(self.counts, self.convention).miou
 
     @property
+    def keeps_size(self) -> bool:
+        """Whether the model was measured at its own size, although the protocol states one."""
+        return self.rule.as_applied(self.card) != self.rule
+
+    @property
     def published(self) -> list[PublishedRow]:
         """Rows with this data set, the same method first."""
         rows = [row for row in published() if self.benchmark.name in row.miou]
@@ -175,7 +180,7 @@ class BenchmarkReport:
             "model_version": self.card.version,
             "model_digest": self.digest,
             "protocol": self.protocol,
-            "rule": self.rule.model_dump(mode="json"),
+            "rule": self.rule.as_applied(self.card).model_dump(mode="json"),
             "refine": self.refine,
             "dataset": self.benchmark.name,
             "split": self.split,

@@ -34,13 +34,24 @@ def test_a_data_set_that_a_protocol_does_not_cover_is_an_error() -> None:
         protocol("naclip").rule("lvis")
 
 
-def test_a_protocol_sets_size_and_windows_of_a_method_that_has_them() -> None:
-    sliding = card().model_copy(update={"method": "tcl", "settings": {"kp_weight": 0.3}})
+@pytest.mark.parametrize("method", ["tcl", "tipsv2", "one_of_another_package"])
+def test_a_protocol_sets_size_and_windows_of_any_method_that_states_windows(method: str) -> None:
+    sliding = card().model_copy(update={"method": method, "settings": {"kp_weight": 0.3, "window": None}})
+    rule = protocol("naclip").rule("cityscapes")
 
-    seen = protocol("naclip").rule("cityscapes").applied_to(sliding)
+    seen = rule.applied_to(sliding)
 
     assert (seen.input.short_side, seen.input.long_side) == (560, 2048)
     assert seen.settings == {"kp_weight": 0.3, "window": 224, "stride": 112}
+    assert rule.as_applied(sliding) is rule
+
+
+def test_a_model_without_windows_keeps_its_size_and_the_rule_says_so() -> None:
+    rule = protocol("naclip").rule("cityscapes")
+    whole = card().model_copy(update={"settings": {}})
+
+    assert rule.applied_to(whole) is whole
+    assert (rule.sight is None, rule.as_applied(whole).sight) == (False, None)
 
 
 EIGHT = ("voc21", "voc20", "context60", "context59", "coco-object", "coco-stuff", "cityscapes", "ade20k")
