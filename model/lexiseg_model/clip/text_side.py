@@ -22,7 +22,6 @@ from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.types import ClassEntry, Precision
 
 DATA = Path(__file__).parent / "data" / "templates.json"
-VOWELS = "aeiou"
 
 
 @cache
@@ -49,10 +48,8 @@ def template_set(name: str) -> list[str]:
 
 
 def fill(template: str, text: str) -> str:
-    """A template with a text in it: `{}`, or `{article}` (a or an) and `{category}`, are replaced."""
-    article = "an" if text[:1].lower() in VOWELS else "a"
-    parts = template.replace("{article}", article).replace("{category}", "{}").split("{}")
-    return text.join(parts)  # joined at the end: braces of the text stay what they are
+    """A template with a text in place of `{}`; braces of the text stay what they are."""
+    return text.join(template.split("{}"))
 
 
 def background_words(name: str) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ import torch.distributed as dist
 import yaml
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from lexiseg_model.errors import RecipeError, TrainingError
 from lexiseg_model.files.atomic import write_durably
@@ -158,8 +159,8 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             begin_random([self.recipe.seed, rank()])
             resumed = self._resume()
             journal.resume(self.step)
-            if opening := self.opening():
-                journal.say(opening)
+            for line in filter(None, (self.opening(), self._norms_of_parts())):
+                journal.say(line)
             if resumed is not None:
                 journal.say(resumed)
             elif self.recipe.best_by is not None:
@@ -170,6 +171,13 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             self.ending = ending if rank() == 0 else ""
             return None
         return self.recipe.out / self.file
+
+    def _norms_of_parts(self) -> str:
+        """A line where batch norms see a part of a step's examples; the answer depends on `micro_batch` then."""
+        self._mode()
+        n_parts = max(self._division(phase).accumulation for phase in self.recipe.phases)
+        norms = any(isinstance(module, _BatchNorm) and module.training for module in self.network.modules())
+        return f"batch norms see one of {n_parts} parts of a step at a time" if n_parts > 1 and norms else ""
 
     def _run_steps(self, stops: Stops, journal: Journal) -> str:
         """Run the remaining steps; returns why the run stopped early, or an empty string."""

@@ -74,11 +74,6 @@ def test_imagenet80_is_open_clip_s_list() -> None:
     assert [fill(template, "sofa") for template in template_set("imagenet80")] == expected
 
 
-def test_articles_follow_the_text() -> None:
-    assert fill("a photo of {article} {category}.", "apple") == "a photo of an apple."
-    assert fill("a photo of {article} {category}.", "pear") == "a photo of a pear."
-
-
 def test_unknown_names_are_refused_with_the_known_ones() -> None:
     with pytest.raises(OptionError, match="imagenet80"):
         template_set("imagenet")

@@ -55,6 +55,17 @@ def test_a_single_process_is_not_sharded(tmp_path: Path) -> None:
         trained(tmp_path, sharding="full")
 
 
+@pytest.mark.parametrize(("micro_batch", "says"), [(2, "batch norms see one of 2 parts of a step at a time"), (4, "")])
+def test_a_run_says_at_its_start_that_batch_norms_see_parts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], micro_batch: int, says: str
+) -> None:
+    trained(tmp_path, steps=1, micro_batch=micro_batch)
+
+    printed = capsys.readouterr().out
+    assert says in printed
+    assert ("batch norms" in printed) == bool(says)
+
+
 def test_accumulation_averages_gradients(tmp_path: Path) -> None:
     """Two batches of one each say what each says by itself, divided by two."""
     run = ToyRun(recipe_for(tmp_path, largest_gradient=None, weight_decay=0))
