@@ -1,4 +1,4 @@
-"""Requests to workers about several images, for one request of a client: a few at a time, the first error ends all.
+"""Requests to workers about several images, for one request of a client: a few at a time.
 
 Each image passes the same checks, limits and routing as any other.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import replace
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, QueueFull, RateLimited, ServiceError
 from lexiseg_service.image.reader import HeaderReader
@@ -48,7 +48,31 @@ async def all_of(asks: Sequence[Callable[[], Awaitable[T]]], deadline: float) ->
         ServiceError: of any other kind, about an image.
     """
     turns: _Turns[T] = _Turns(len(asks), deadline)
-    tasks = [asyncio.ensure_future(turns.run(one)) for one in asks]
+    return await _together(map(turns.run, asks))
+
+
+async def results_or_errors(asks: Sequence[Callable[[], Awaitable[T]]], deadline: float) -> list[T | ServiceError]:
+    """As `all_of`, but an error about an image is its result, and the others go on.
+
+    Raises:
+        QueueFull, RateLimited: there was no room for any.
+    """
+    turns: _Turns[T] = _Turns(len(asks), deadline)
+
+    async def run(one: Callable[[], Awaitable[T]]) -> T | ServiceError:
+        try:
+            return await turns.run(one)
+        except (QueueFull, RateLimited):
+            raise
+        except ServiceError as error:
+            return error
+
+    return await _together(map(run, asks))
+
+
+async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results in order; the first error cancels the rest."""
+    tasks = [asyncio.ensure_future(one) for one in work]
     try:
         return await asyncio.gather(*tasks)
     finally:

@@ -319,6 +319,14 @@ class SegmentAnswer(AnswerFields):
     )
 
 
+class SegmentAnswers(BaseModel):
+    """The answers about several images of one POST /segment; with status 200 if all of them were answered."""
+
+    answers: list[SegmentAnswer | Problem] = Field(
+        description="answers in the order of the images; in place of a failed one the problem it would get by itself"
+    )
+
+
 class ModelOutput(ModelCard):
     """A model's card, and whether it is loaded."""
 

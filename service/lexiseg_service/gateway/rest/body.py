@@ -24,8 +24,9 @@ M = TypeVar("M", bound=BaseModel)
 REPEATED = "classes"
 RETRY_SECONDS = 30  # after a full disk
 MAX_FILES = 2
+MAX_IMAGES = 16  # of one question: some seconds of two cores, of the deadline's 30
 MAX_OTHER_FIELDS = 64  # of a form, besides its classes
-IMAGE = "one file in the multipart field `image`, as curl sends it with -F image=@FILE"
+IMAGE = f"one file in the multipart field `image`, as curl sends it with -F image=@FILE, or up to {MAX_IMAGES}"
 SEVERAL = 'repeat the field, as classes=sky and classes=tree, or send the JSON field request={"classes": ["sky", ...]}'
 # Flat fields of a form that contain JSON, and what is expected of them.
 FLAT_JSON = {
@@ -78,8 +79,8 @@ def _has_extended_name_alone(disposition: bytes) -> bool:
     return isinstance(header.get_param("filename", header="Content-Disposition"), tuple)
 
 
-async def read(request: Request, limits: Limits) -> tuple[Question, ImageSource]:
-    """Read and validate a body.
+async def read(request: Request, limits: Limits) -> tuple[Question, list[ImageSource]]:
+    """Read and validate a body: a question, and one image or, of a form, up to `MAX_IMAGES`.
 
     Raises:
         MalformedRequest: none of the three forms, or a damaged one.
@@ -93,10 +94,11 @@ async def read(request: Request, limits: Limits) -> tuple[Question, ImageSource]
         return await _read_multipart(request, limits)
     if kind == "application/json":
         content = await request.body()
-        return await off_event_loop(len(content), partial(_read_json, content, limits))
+        question, image = await off_event_loop(len(content), partial(_read_json, content, limits))
+        return question, [image]
     if kind.startswith("image/") or kind == "application/octet-stream":  # the first bytes tell the image type
         content = await request.body()
-        return _question_of_query(request, limits), ImageSource(content)
+        return _question_of_query(request, limits), [ImageSource(content)]
     raise MalformedRequest(
         f"content-type {kind or 'missing'!r}; send multipart/form-data, application/json, or the file as image/jpeg"
     )
@@ -129,16 +131,18 @@ def refuse_compressed(request: Request) -> None:
         raise MalformedRequest(f"content-encoding {coding[:80]!r}; send the content as it is")
 
 
-async def _read_multipart(request: Request, limits: Limits) -> tuple[Question, ImageSource]:
-    form = await read_form(request, limits)
+async def _read_multipart(request: Request, limits: Limits) -> tuple[Question, list[ImageSource]]:
+    form = await read_form(request, limits, max_files=MAX_IMAGES + 1)
     try:
         files = [value for value in form.getlist("image") if isinstance(value, UploadFile)]
-        if len(files) != 1:
+        if not 1 <= len(files) <= MAX_IMAGES:
             raise InvalidValue.of("image", _what_came(form, len(files)), IMAGE)
         n_bytes = sum(len(value) if isinstance(value, str) else value.size or 0 for _, value in form.multi_items())
-        n_bytes -= files[0].size or 0
+        n_bytes -= sum(file.size or 0 for file in files)
         question = await off_event_loop(n_bytes, lambda: validate(Question, _fields(form, limits)))
-        return question, ImageSource(await files[0].read())
+        if question.prompts and len(files) > 1:
+            raise InvalidValue.of("image", f"{len(files)} files", "one file with prompts, which are of one image")
+        return question, [ImageSource(await file.read()) for file in files]
     finally:
         await form.close()
 
@@ -169,7 +173,9 @@ def _what_came(form: FormData, files: int) -> str:
     return f"{files} files" + (f", and one in {others[0][:80]!r}" if others and not files else "")
 
 
-async def read_form(request: Request, limits: Limits, open_file: Callable[[], BinaryIO] | None = None) -> FormData:
+async def read_form(
+    request: Request, limits: Limits, open_file: Callable[[], BinaryIO] | None = None, max_files: int = MAX_FILES
+) -> FormData:
     """A form with its files in memory, or in what `open_file` opens for one; the caller closes it.
 
     Raises:
@@ -180,7 +186,7 @@ async def read_form(request: Request, limits: Limits, open_file: Callable[[], Bi
     parser = _FormParser(
         request.headers,
         request.stream(),
-        max_files=MAX_FILES,
+        max_files=max_files,
         max_fields=_max_fields(limits),
         max_part_size=limits.max_question_bytes,
     )
@@ -192,20 +198,20 @@ async def read_form(request: Request, limits: Limits, open_file: Callable[[], Bi
     except OSError as error:
         raise NotReady(f"the upload cannot be kept now: {error.strerror or error}", RETRY_SECONDS) from None
     except Exception as error:  # a damaged form makes the parser raise undocumented errors
-        raise _form_error(error, limits) from None
+        raise _form_error(error, limits, max_files) from None
     if not parser.is_whole:
         await form.close()
         raise MalformedRequest("the multipart body ends before its last boundary")
     return form
 
 
-def _form_error(error: Exception, limits: Limits) -> ServiceError:
+def _form_error(error: Exception, limits: Limits, max_files: int) -> ServiceError:
     """The error for a form that the parser refused: a field over a limit, or a damaged form."""
     detail = error.message if isinstance(error, MultiPartException) else type(error).__name__
     if detail.startswith("Too many fields"):
         return InvalidValue.of(REPEATED, f"more than {_max_fields(limits)} fields", f"at most {limits.max_classes}")
     if detail.startswith("Too many files"):
-        return InvalidValue.of("image", f"more than {MAX_FILES} files", IMAGE)
+        return InvalidValue.of("image", f"more than {max_files} files", IMAGE)
     if detail.startswith("Part exceeded maximum size"):
         return _too_long(limits)
     return MalformedRequest(f"the multipart body cannot be read: {detail}")

@@ -25,6 +25,7 @@ from lexiseg_service.errors import (
     UnknownStream,
     UnknownTraining,
 )
+from lexiseg_service.gateway.rest.body import MAX_IMAGES
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Problem, Question, StreamInput
 
@@ -120,7 +121,11 @@ def _flat_form() -> dict[str, Any]:
         "required": ["image"],
         "additionalProperties": False,
         "properties": {
-            "image": {"type": "string", "format": "binary", "description": f"image file: {STILL_FORMATS}"},
+            "image": {
+                "type": "string",
+                "format": "binary",
+                "description": f"image file: {STILL_FORMATS}; up to {MAX_IMAGES} of them, each a field of its own",
+            },
             **_flat_fields(),
         },
     }

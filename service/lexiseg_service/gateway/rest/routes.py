@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Coroutine
+import time
+from collections.abc import Awaitable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -14,14 +16,22 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from lexiseg_model.catalogue.available import available
-from lexiseg_service.errors import UnknownModel
+from lexiseg_service.errors import InvalidValue, ServiceError, UnknownModel
 from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.image_requests import about, results_or_errors
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT, SEGMENT_BODY, problems, query
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, render_json
-from lexiseg_service.question.schemas import AvailableModels, ModelList, ModelOutput, Question, SegmentAnswer
+from lexiseg_service.question.schemas import (
+    AvailableModels,
+    ModelList,
+    ModelOutput,
+    Question,
+    SegmentAnswer,
+    SegmentAnswers,
+)
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics, failure_reason
@@ -44,6 +54,7 @@ ModelName = Annotated[str, Path(description="model name, as NAME or NAME@VERSION
             "model": SegmentAnswer,
             "content": {"application/json": {"example": SEGMENT}, "image/png": PICTURE},
         },
+        207: {"model": SegmentAnswers, "description": "Several images, of which one or more got a problem"},
         **PROBLEMS,
     },
     openapi_extra={"parameters": [REQUEST_ID, *query()], "requestBody": SEGMENT_BODY},
@@ -54,10 +65,19 @@ async def segment(request: Request) -> Response:
 
     Masks are COCO run lengths by default. With `Accept: image/png` the answer is the label map as a PNG, or with
     `overlay` the image with its segments painted on; the header `X-Segments` maps pixel values to labels.
+
+    A form with several images gets `{"answers": [...]}` in their order, each an answer or a problem document, with
+    status 207 if one is a problem.
     """
-    settings = settings_of(request)
     as_png = wants_png(request.headers.get("accept", ""))
-    answer = await answer_of(request, _read(request, settings, as_png))
+    with _counted(request):
+        question, images = await body.read(request, settings_of(request).limits)
+        if as_png and len(images) > 1:
+            raise InvalidValue.of("image", f"{len(images)} files", "one file for an answer as image/png")
+        if len(images) > 1:
+            return await _until_disconnect(request, _several(request, question, images))
+        asked = for_png(question) if as_png else question
+        answer = await _until_disconnect(request, use_case_of(request).segment(asked, images[0], caller_of(request)))
     if as_png:
         return png_response(answer)
     render = partial(render_json, answer, request.state.request_id)
@@ -65,9 +85,48 @@ async def segment(request: Request) -> Response:
     return Response(content, media_type="application/json")
 
 
-async def _read(request: Request, settings: Settings, as_png: bool) -> tuple[Question, ImageSource]:
-    question, image = await body.read(request, settings.limits)
-    return (for_png(question) if as_png else question), image
+async def _several(request: Request, question: Question, images: Sequence[ImageSource]) -> Response:
+    """The answers to one question about several images, as `segment` says. Raises as `results_or_errors`."""
+    use_case, caller, request_id = use_case_of(request), caller_of(request), request.state.request_id
+
+    async def ask(number: int, image: ImageSource) -> bytes:
+        try:
+            answer = await use_case.segment(question, image, caller)
+        except ServiceError as error:
+            raise about(error, f"image.{number}") from None
+        return await off_event_loop(answer.nbytes, partial(render_json, answer, f"{request_id}-{number}"))
+
+    deadline: float = use_case.origin(caller, time.monotonic())["deadline"]
+    asks = [partial(ask, number, image) for number, image in enumerate(images)]
+    results = await results_or_errors(asks, deadline)
+    contents = []
+    for number, result in enumerate(results):
+        if isinstance(result, ServiceError):
+            _metrics_of(request).failures.labels(failure_reason(result)).inc()
+            result = json.dumps(result.document(f"{request_id}-{number}"), default=str).encode()
+        contents.append(result)
+    status = 207 if any(isinstance(result, ServiceError) for result in results) else 200
+    return Response(b'{"answers":[' + b",".join(contents) + b"]}", status, media_type="application/json")
+
+
+@contextmanager
+def _counted(request: Request) -> Iterator[None]:
+    """Count a question, and its failure."""
+    metrics = _metrics_of(request)
+    metrics.questions.labels("rest").inc()
+    try:
+        yield
+    except ClientDisconnect:
+        metrics.failures.labels("canceled").inc()
+        raise
+    except Exception as error:
+        metrics.failures.labels(failure_reason(error)).inc()
+        raise
+
+
+def _metrics_of(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
+    return metrics
 
 
 async def answer_of(request: Request, parsed_body: Awaitable[tuple[Question, ImageSource]]) -> WorkerAnswer:
@@ -77,17 +136,9 @@ async def answer_of(request: Request, parsed_body: Awaitable[tuple[Question, Ima
         ServiceError: of any kind; the message is for the client.
         ClientDisconnect: the client hung up first; its work is cancelled.
     """
-    metrics: Metrics = request.app.state.metrics
-    metrics.questions.labels("rest").inc()
-    try:
+    with _counted(request):
         question, image = await parsed_body
         return await _until_disconnect(request, use_case_of(request).segment(question, image, caller_of(request)))
-    except ClientDisconnect:
-        metrics.failures.labels("canceled").inc()
-        raise
-    except Exception as error:
-        metrics.failures.labels(failure_reason(error)).inc()
-        raise
 
 
 def caller_of(request: Request) -> Caller:

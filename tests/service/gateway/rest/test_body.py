@@ -240,16 +240,24 @@ async def test_a_wrong_field_of_a_form_is_named(client: httpx.AsyncClient, field
     assert answer.json()["errors"][0]["field"].startswith(field)
 
 
-async def test_two_images_are_one_too_many(client: httpx.AsyncClient) -> None:
-    files: list[tuple[str, Any]] = [
-        ("classes", (None, "sky")),
-        ("image", ("a.png", IMAGE)),
-        ("image", ("b.png", IMAGE)),
-    ]
+@pytest.mark.parametrize(
+    ("count", "request_", "headers", "value"),
+    [
+        (17, {"classes": ["sky"]}, {}, "17 files"),
+        (2, {"prompts": [{"points": [{"x": 1, "y": 1}]}]}, {}, "2 files"),
+        (2, {"classes": ["sky"]}, {"accept": "image/png"}, "2 files"),
+    ],
+)
+async def test_more_images_than_one_question_may_have_are_refused(
+    client: httpx.AsyncClient, count: int, request_: dict[str, Any], headers: dict[str, str], value: str
+) -> None:
+    files: list[tuple[str, Any]] = [("request", (None, json.dumps(request_)))]
+    files += [("image", (f"{number}.png", IMAGE)) for number in range(count)]
 
-    answer = await client.post("/segment", files=files)
+    answer = await client.post("/segment", files=files, headers=headers)
 
-    assert (answer.status_code, answer.json()["errors"][0]["value"]) == (422, "2 files")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "image")
+    assert answer.json()["errors"][0]["value"] == value
 
 
 @pytest.mark.parametrize(

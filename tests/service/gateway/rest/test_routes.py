@@ -1,18 +1,25 @@
 import asyncio
 import gc
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
+from pydantic import TypeAdapter
 
 from lexiseg_model.catalogue.available import available
-from lexiseg_service.errors import QueueFull
+from lexiseg_service.errors import DeadlineExceeded, QueueFull, ServiceError
 from lexiseg_service.gateway.admission.access import line_of
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.schemas import SegmentAnswers
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.raw import WHOLE, listening
 from tests.service.gateway.serving import form, on_ports, serving
@@ -90,6 +97,63 @@ async def test_a_service_under_a_path_of_its_own_answers_questions(backend: Know
 
     assert answer.status_code == 200
     assert described.json()["servers"] == [{"url": "/here"}]
+
+
+class OneByOne(KnownBackend):
+    """Answers an image after those sent later, and raises what it has for a number of the question."""
+
+    def __init__(self, failures: Mapping[int, ServiceError] | None = None) -> None:
+        super().__init__()
+        self.failures = failures or {}
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        assert request.header is not None
+        number = request.header.size[1] - FIRST_WIDTH
+        for _ in range(10 - 3 * number):
+            await asyncio.sleep(0)
+        if number in self.failures:
+            raise self.failures[number]
+        return replace(await super().segment(request), image_id=str(number))
+
+
+FIRST_WIDTH = 20
+
+
+def three_images(*, damaged: int | None = None) -> list[Any]:
+    """A form of three images of rising widths."""
+    contents = [pictures.encoded(Image.new("RGB", (FIRST_WIDTH + number, 20))) for number in range(3)]
+    if damaged is not None:
+        contents[damaged] = contents[damaged][:30]
+    return [("classes", (None, "sky")), *(("image", (f"{n}.png", content)) for n, content in enumerate(contents))]
+
+
+async def test_several_images_get_their_answers_in_order() -> None:
+    async with serving(backend=OneByOne()) as client:
+        answer = await client.post("/segment", files=three_images(), headers={"x-request-id": "mine"})
+
+    answers = answer.json()["answers"]
+    assert answer.status_code == 200
+    assert [(each["id"], each["image_id"]) for each in answers] == [("mine-0", "0"), ("mine-1", "1"), ("mine-2", "2")]
+    TypeAdapter(SegmentAnswers).validate_json(answer.content, strict=False)
+
+
+async def test_an_image_that_fails_has_its_problem_and_the_others_their_answers() -> None:
+    late = DeadlineExceeded("the deadline has passed")
+    async with serving(backend=OneByOne({2: late})) as client:
+        answer = await client.post("/segment", files=three_images(damaged=1))
+
+    first, second, third = answer.json()["answers"]
+    assert (answer.status_code, first["image_id"]) == (207, "0")
+    assert (second["type"], second["status"]) == ("undecodable-image", 422)
+    assert (third["type"], third["status"]) == ("deadline-exceeded", 504)
+
+
+async def test_a_full_queue_refuses_several_images_as_one() -> None:
+    full = {number: QueueFull("the queue is full", 3) for number in range(3)}
+    async with serving(backend=OneByOne(full)) as client:
+        answer = await client.post("/segment", files=three_images())
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
 
 
 class Silent(KnownBackend):
