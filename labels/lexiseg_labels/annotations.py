@@ -14,6 +14,7 @@ from lexiseg_labels.masks.outlines import Outline, Size, box_outline
 Id: TypeAlias = "int | str"
 # What readers are given. The class of a tool's label: "" if it has none; None: any class.
 ClassName: TypeAlias = "Callable[[object], str | None]"
+BEHIND = -(1 << 62)  # z_order below any other
 IsBlank: TypeAlias = "Callable[[Outline, Size], bool]"  # whether a checked outline covers no pixel where it is drawn
 
 
@@ -27,14 +28,19 @@ class Annotation(NamedTuple):
     outline: Outline
     ignored: bool
     stated_area: float | None = None  # pixels; None: not stated
+    z_order: int = 0  # the highest is in front; of equals the smaller
 
 
 class AnnotatedImage(NamedTuple):
-    """A picture by the name in the file, its (H, W), and its annotations."""
+    """A picture by the name in the file, its (H, W), its annotations, and whether a person has reviewed them.
+
+    None: the file does not say whether.
+    """
 
     file_name: str
     size: Size
     annotations: list[Annotation]
+    reviewed: bool | None = None
 
 
 def unknown(outline: Outline) -> Annotation:
@@ -44,7 +50,7 @@ def unknown(outline: Outline) -> Annotation:
 
 def unknown_pixels(size: Size) -> Annotation:
     """An object that may be anywhere on a picture [H, W]: below all other annotations every pixel is unknown."""
-    return unknown(box_outline((0, 0, size[1], size[0]), size))
+    return unknown(box_outline((0, 0, size[1], size[0]), size))._replace(z_order=BEHIND)
 
 
 def covers_picture(annotation: Annotation, size: Size) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from lexiseg_labels.annotations import AnnotatedImage, Annotation, ClassName, Id, IsBlank, unknown, unknown_pixels
 from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.formats.marks import reviewed_mark
 from lexiseg_labels.masks.outlines import Outline, Size, box_outline, checked_box, checked_outline, whole_number
 
 LISTS = ("images", "annotations", "categories")
@@ -90,7 +91,8 @@ def images_of(entries: Sequence[Entry], size_of: SizeOf) -> Images:
         name = f"number {number}"
         try:
             name = _image_name(entry)
-            image = AnnotatedImage(name, size_of(name, entry.get("height"), entry.get("width")), [])
+            size = size_of(name, entry.get("height"), entry.get("width"))
+            image = AnnotatedImage(name, size, [], reviewed_mark(entry))
             identity = _id(entry.get("id"))
         except UnreadableLabels as error:
             faults.append(f"image {name}: {error}")

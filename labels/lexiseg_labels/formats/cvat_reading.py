@@ -1,10 +1,11 @@
-"""CVAT's XML of images as its tools and ours write it; shapes are read as Labelme's."""
+"""CVAT's XML of images as its tools and ours write it; shapes are handed over as `marks` has them."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 from xml.etree import ElementTree
 
@@ -12,18 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, turned
 from lexiseg_labels.masks import png
 from lexiseg_labels.masks.outlines import Size
 
-# Labelme's names of CVAT's shapes; an ellipse is no shape of it, so its extent is unknown.
-KINDS = {
-    "polygon": "polygon",
-    "polyline": "linestrip",
-    "points": "points",
-    "box": "rectangle",
-    "ellipse": "ellipse",
-    "mask": "mask",
-}
+NO_MARK = frozenset({"tag"})
+RADII = ("rx", "ry")
 
 
 def is_of_images(head: bytes) -> bool:
@@ -31,8 +26,8 @@ def is_of_images(head: bytes) -> bool:
     return b"<annotations" in head and b"<track" not in head
 
 
-def images_of(content: bytes) -> Iterator[ElementTree.Element]:
-    """The `image` elements of a file, one at a time.
+def pictures_of(content: bytes) -> Iterator[Listed]:
+    """The pictures of a file, each to be read before the next.
 
     Raises:
         UnreadableLabels: with a DTD.
@@ -43,45 +38,73 @@ def images_of(content: bytes) -> Iterator[ElementTree.Element]:
         raise UnreadableLabels("XML with a DTD, or not in UTF-8, is not read")
     for _, element in ElementTree.iterparse(io.BytesIO(content)):
         if element.tag == "image":
-            yield element
+            name, height, width = (element.get(key) for key in ("name", "height", "width"))
+            yield Listed(name or "", height, width, partial(_shapes_of, element))
             element.clear()
 
 
-def shapes_of(image: ElementTree.Element, size: Size) -> list[dict[str, Any]]:
-    """The shapes of an `image` of [H, W] as Labelme has them; what else is in it is none."""
-    return [_shape_of(each, size) for each in image if each.tag in KINDS]
+def _shapes_of(image: ElementTree.Element, size: Size) -> list[dict[str, Any]]:
+    return [_shape_of(each, size) for each in image if each.tag not in NO_MARK]
 
 
 def _shape_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
-    """A shape on a photograph [H, W] as Labelme has it; one with unusable numbers lacks them."""
-    shape: dict[str, Any] = {"label": element.get("label", ""), "shape_type": KINDS[element.tag]}
-    try:
-        if element.tag == "mask":
-            return shape | _labelme_mask(element, size)
-        if element.tag == "box":
-            # A turned box is no rectangle of the photograph.
-            turned = float(element.get("rotation", 0)) != 0
-            left, top, right, bottom = (_number(element, name) for name in ("xtl", "ytl", "xbr", "ybr"))
-            points = [[left, top], [right, bottom]]
-            return shape | {"points": points, "shape_type": "rotation" if turned else "rectangle"}
-        if element.tag == "ellipse":
-            x, y, across, down = (_number(element, name) for name in ("cx", "cy", "rx", "ry"))
-            return shape | {"points": [[x - across, y - down], [x + across, y + down]]}
-        points = [[float(each) for each in pair.split(",")] for pair in element.get("points", "").split(";")]
-        return shape | {"points": points}
-    except ValueError:
-        return shape
+    """A shape on a photograph [H, W]; one of an unknown kind, or with unusable numbers, has the points it states."""
+    shape = {"label": element.get("label", ""), "z_order": element.get("z_order", 0)}
+    for read in (_outline_of, _points_of):
+        try:
+            return shape | read(element, size)
+        except ValueError:
+            continue
+    return shape | {"shape_type": element.tag}
 
 
-def _number(element: ElementTree.Element, name: str) -> float:
-    return float(element.get(name, "nan"))
+def _outline_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
+    """Raises ValueError: a number is unusable."""
+    turn = float(element.get("rotation", 0))
+    if element.tag == "mask":
+        return _labelme_mask(element, size)
+    if element.tag == "box":
+        left, top, right, bottom = (float(element.get(name, "")) for name in ("xtl", "ytl", "xbr", "ybr"))
+        if not turn:
+            return {"shape_type": "rectangle", "points": [[left, top], [right, bottom]]}
+        corners = box_corners(left, top, right - left, bottom - top)
+        centre = ((left + right) / 2, (top + bottom) / 2)
+        return {"shape_type": "rotation", "points": turned(corners, centre, turn)}
+    if element.tag == "ellipse":
+        x, y, across, down = (float(element.get(name, "")) for name in ("cx", "cy", *RADII))
+        return {"shape_type": "polygon", "points": ellipse(x, y, across, down, turn)}
+    return _points_of(element, size)
+
+
+def _points_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
+    """All points of an element and those in it, as a skeleton has: `points`, left and top, and each x with its y.
+
+    Raises:
+        ValueError: a number is none.
+    """
+    del size
+    points = []
+    for each in element.iter():
+        about = each.attrib
+        pairs = [pair.split(",") for pair in about.get("points", "").split(";") if pair]
+        pairs += [
+            [about[x], about[y]]
+            for x in about
+            if "x" in x and x not in RADII and (y := x.replace("x", "y", 1)) in about
+        ]
+        points += [[float(x), float(y)] for x, y in pairs]
+        if "left" in about and "top" in about:
+            left, top, width, height = (float(about.get(key, 0)) for key in ("left", "top", "width", "height"))
+            points += [[left, top], [left + width - 1, top + height - 1]]
+    return {"shape_type": element.tag, "points": points}
 
 
 def _labelme_mask(element: ElementTree.Element, size: Size) -> dict[str, Any]:
     left, top, pixels = mask_of(element, size)
     height, width = pixels.shape
     points = [[left, top], [left + width - 1, top + height - 1]]
-    return {"points": points, "mask": base64.b64encode(png.encode(pixels.astype(np.uint8) * np.uint8(255))).decode()}
+    content = base64.b64encode(png.encode(pixels.astype(np.uint8) * np.uint8(255))).decode()
+    return {"shape_type": "mask", "points": points, "mask": content}
 
 
 def mask_of(element: ElementTree.Element, size: Size) -> tuple[int, int, NDArray[np.bool_]]:

@@ -1,19 +1,28 @@
-"""Datumaro's own JSON, as its tool writes it and as ours; shapes are read as Labelme's."""
+"""Datumaro's own JSON, as its tool writes it and as ours; shapes are handed over as `marks` has them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, points_in, reviewed_mark, turned
 from lexiseg_labels.masks.outlines import Size
 
-# Annotations that mark pixels, and what Labelme calls their shapes.
-KINDS = {"mask": "mask", "polygon": "polygon", "bbox": "rectangle", "polyline": "line", "points": "point"}
+NO_MARK = frozenset({"label", "caption", "hash_key", "feature_vector", "tabular", "depth_annotation",
+                     "super_resolution_annotation"})  # fmt: skip
+LABELME_KINDS = {"cuboid_2d": "cuboid", "polyline": "line"}
+ROTATED_BOX = ("cx", "cy", "w", "h", "r")
 
 
-def items_of(content: object) -> tuple[list[dict[str, Any]], list[str]]:
-    """The items of a file, and the names of its labels. Raises UnreadableLabels: it is none of Datumaro's."""
+def pictures_of(content: object) -> Iterator[Listed]:
+    """The pictures of a file. Raises UnreadableLabels: it is none of Datumaro's."""
+    items, names = _items_of(content)
+    return (_picture_of(item, names) for item in items)
+
+
+def _items_of(content: object) -> tuple[list[dict[str, Any]], list[str]]:
     try:
         names = [str(label["name"]) for label in content["categories"]["label"]["labels"]]  # type: ignore[index]
         items = content["items"]  # type: ignore[index]
@@ -24,35 +33,54 @@ def items_of(content: object) -> tuple[list[dict[str, Any]], list[str]]:
     return items, names
 
 
-def image_of(item: Mapping[str, Any]) -> tuple[str, object, object]:
-    """The name, height and width of an item's picture; sides are None where they are not stated."""
+def _picture_of(item: Mapping[str, Any], names: Sequence[str]) -> Listed:
     image = item.get("image")
     stated = image if isinstance(image, dict) else {}
     size = stated.get("size")
     height, width = size if isinstance(size, list) and len(size) == 2 else (None, None)
-    return str(stated.get("path") or item.get("id", "")), height, width
+    name = str(stated.get("path") or item.get("id", ""))
+    return Listed(name, height, width, partial(_shapes_of, item, names), reviewed_mark(item.get("attr")))
 
 
-def shapes_of(item: Mapping[str, Any], names: Sequence[str], size: Size) -> list[dict[str, Any]]:
-    """The marks on a picture of [H, W] as Labelme has them; one with unusable values lacks them."""
+def _shapes_of(item: Mapping[str, Any], names: Sequence[str], size: Size) -> list[Any]:
+    """The shapes of a picture; one of an unknown kind, or with unusable values, has the points it states."""
     entries = item.get("annotations")
-    marks = [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
-    return [_shape_of(each, names) for each in marks if each.get("type") in KINDS]
+    marks = entries if isinstance(entries, list) else []
+    return [_shape_of(each, names) for each in marks if not isinstance(each, dict) or each.get("type") not in NO_MARK]
 
 
-def _shape_of(entry: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    label = entry.get("label_id")
+def _shape_of(entry: Any, names: Sequence[str]) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    label, kind = entry.get("label_id"), str(entry.get("type"))
     is_known = isinstance(label, int) and 0 <= label < len(names)
-    shape = {"label": names[label] if is_known else "", "shape_type": KINDS[entry["type"]]}  # type: ignore[index]
+    shape = {
+        "label": names[label] if is_known else "",  # type: ignore[index]
+        "shape_type": LABELME_KINDS.get(kind, kind),
+        "z_order": entry.get("z_order"),
+        "points": points_in(entry),
+    }
     if group := entry.get("group"):
         shape["group_id"] = group
     try:
-        if entry["type"] == "mask":
-            return shape | {"segmentation": entry["rle"]}
-        if entry["type"] == "bbox":
-            left, top, width, height = entry["bbox"]
-            return shape | {"points": [[left, top], [left + width, top + height]]}
-        numbers = entry["points"]
-        return shape | {"points": [*map(list, zip(numbers[::2], numbers[1::2], strict=True))]}
+        return shape | _outline_of(kind, entry)
     except (LookupError, TypeError, ValueError):
         return shape
+
+
+def _outline_of(kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises LookupError, TypeError, ValueError: a value is unusable."""
+    if kind == "mask":
+        return {"segmentation": entry["rle"]}
+    if kind == "bbox":
+        left, top, width, height = entry["bbox"]
+        return {"shape_type": "rectangle", "points": [[left, top], [left + width, top + height]]}
+    if kind == "ellipse":
+        left, top, right, bottom = entry["points"]
+        x, y, across, down = (left + right) / 2, (top + bottom) / 2, (right - left) / 2, (bottom - top) / 2
+        return {"shape_type": "polygon", "points": ellipse(x, y, across, down)}
+    if kind == "rotated_bbox":
+        x, y, width, height, degrees = entry.get("points") or [entry[key] for key in ROTATED_BOX]
+        corners = box_corners(x - width / 2, y - height / 2, width, height)
+        return {"shape_type": "rotation", "points": turned(corners, (x, y), degrees)}
+    return {}

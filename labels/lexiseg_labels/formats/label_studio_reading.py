@@ -1,9 +1,10 @@
-"""Label Studio's tasks as its JSON export has them, and as ours; shapes are read as Labelme's."""
+"""Label Studio's tasks as its JSON export has them, and as ours; shapes are handed over as `marks` has them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -11,18 +12,42 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats.label_studio import BRUSH_WIDTHS, CHANNELS, LOCAL_FILES
+from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, points_in, turned
 from lexiseg_labels.masks import rle
 from lexiseg_labels.masks.outlines import Size
 from lexiseg_labels.picture_names import is_picture_name
 
-# Results that mark pixels, and what Labelme calls their shapes; of the others it has none.
-KINDS = {
-    "brushlabels": "mask",
-    "polygonlabels": "polygon",
-    "rectanglelabels": "rectangle",
-    "ellipselabels": "ellipse",
-    "keypointlabels": "point",
-}
+# About a whole picture, or marks of a text, a sound or a time series in the same task.
+NO_MARK = frozenset({
+    "choices", "taxonomy", "textarea", "rating", "number", "datetime", "pairwise", "ranker", "relation",
+    "hypertextlabels", "paragraphlabels", "timeserieslabels", "timelinelabels",
+})  # fmt: skip
+LABELS = (
+    "labels"  # ends the types that have labels; by itself the type of `<Labels>`, which name a shape of another tag
+)
+OF_TEXT = "start"  # key of a value that marks text or sound
+# Kinds by a key of their values, where the file has the labels of a shape without its own result.
+KINDS_BY_KEY = {
+    "rle": "brush", "imageDataURL": "bitmask", "vertices": "vector", "points": "polygon", "radiusX": "ellipse",
+    "height": "rectangle",
+}  # fmt: skip
+LABELME_KINDS = {"brush": "mask", "bitmask": "mask", "keypoint": "point"}
+
+
+class _Place(NamedTuple):
+    """A picture of a task: the key of its data, its number in a list of pages, its path or address."""
+
+    key: str
+    page: int
+    path: str
+
+
+class _Region(NamedTuple):
+    """The results of one id, of which some state a shape and some its labels."""
+
+    kind: str
+    value: dict[str, Any]
+    about: Mapping[str, Any]  # the first of them: names and sizes
 
 
 def tasks_of(content: object) -> list[dict[str, Any]]:
@@ -38,63 +63,161 @@ def _is_task(entry: object) -> bool:
     return isinstance(entry.get("annotations", entry.get("predictions")), list)
 
 
-def photograph_of(task: Mapping[str, Any]) -> str:
-    """The path or address of a task's picture: the first of its data that is called as one."""
-    texts = [value for value in task["data"].values() if isinstance(value, str)]
-    places = [parse_qs(urlsplit(text).query).get("d", [""])[0] if LOCAL_FILES in text else text for text in texts]
-    named = (place for place in places if is_picture_name(place.partition("?")[0]))
-    return next(named, places[0] if places else "")
+def pictures_of(content: object) -> Iterator[Listed]:
+    """The pictures of a file, those with a `fault` included that nobody has labelled.
+
+    Raises:
+        UnreadableLabels: it is none of Label Studio's.
+    """
+    return (picture for task in tasks_of(content) for picture in _pictures_of(task))
 
 
-def results_of(task: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What marks pixels in the last annotation that was not cancelled; where none was made, in the last prediction."""
-    listed = [task.get("annotations"), task.get("predictions")]
-    given = [[each for each in some if isinstance(each, dict)] if isinstance(some, list) else [] for some in listed]
-    done = [each for each in given[0] if not each.get("was_cancelled")]
-    results = (done or given[1] or [{}])[-1].get("result")
-    return [each for each in results if isinstance(each, dict) and each.get("type") in KINDS] if results else []
-
-
-def size_in(task: Mapping[str, Any]) -> tuple[object, object]:
-    """Height and width of the picture as its results state them; None: they do not."""
-    first = next(iter(results_of(task)), {})
-    return first.get("original_height"), first.get("original_width")
-
-
-def shapes_of(task: Mapping[str, Any], size: Size) -> list[dict[str, Any]]:
-    """The marks on a picture of [H, W] as Labelme has them; one with unusable values lacks them."""
-    return [_shape_of(result, size) for result in results_of(task)]
-
-
-def _shape_of(result: Mapping[str, Any], size: Size) -> dict[str, Any]:
-    kind = result["type"]
-    shape: dict[str, Any] = {"label": "", "shape_type": KINDS[kind]}
-    if kind == "brushlabels":
-        shape["segmentation"] = None
+def _pictures_of(task: Mapping[str, Any]) -> list[Listed]:
+    places = _places_of(task)
     try:
-        value = result["value"]
-        shape["label"] = (value.get(kind) or [""])[0]
-        if result.get("image_rotation"):
-            return shape | {"shape_type": "mark on a turned picture"}
-        if kind == "brushlabels":
-            mask = brush_mask(bytes(value["rle"]), size)
-            return shape | {"segmentation": {"size": list(size), "counts": rle.encode(mask)}}
-        return shape | _outline_of(kind, value, size)
-    except (AttributeError, LookupError, TypeError, ValueError):
-        return shape
+        results, reviewed = _results_of(task)
+        regions = _by_place(_regions(results), places)
+    except UnreadableLabels as error:
+        return [_left_out(place, str(error)) for place in places]
+    return [
+        _picture(place, regions[place], reviewed)
+        if place in regions
+        else _left_out(place, "no mark of its task is on it")
+        for place in places
+    ]
+
+
+def _left_out(place: _Place, reason: str) -> Listed:
+    return Listed(place.path, None, None, lambda _: [], fault=reason)
+
+
+def _picture(place: _Place, regions: Sequence[_Region], reviewed: bool | None) -> Listed:
+    about = regions[0].about if regions else {}
+    shapes = partial(_shapes_of, regions)
+    return Listed(place.path, about.get("original_height"), about.get("original_width"), shapes, reviewed)
+
+
+def _places_of(task: Mapping[str, Any]) -> list[_Place]:
+    """The pictures of a task: the data that are called as one, else the first text."""
+    listed = ((key, [each] if isinstance(each, str) else each) for key, each in task["data"].items())
+    texts = [
+        _Place(str(key), page, parse_qs(urlsplit(text).query).get("d", [""])[0] if LOCAL_FILES in text else text)
+        for key, pages in listed
+        if isinstance(pages, list)
+        for page, text in enumerate(pages)
+        if isinstance(text, str)
+    ]
+    pictures = [place for place in texts if is_picture_name(place.path.partition("?")[0])]
+    if len({place.path for place in pictures}) < 2:  # one picture, perhaps under two keys
+        return (pictures or texts or [_Place("", 0, "")])[:1]
+    return pictures
+
+
+def _results_of(task: Mapping[str, Any]) -> tuple[list[Any], bool | None]:
+    """The results that count, and whether a person has submitted them.
+
+    Of several submitted annotations the last with a mark counts; without any, the last prediction.
+
+    Raises:
+        UnreadableLabels: nobody and nothing has labelled the task.
+    """
+    listed = [task.get("annotations"), task.get("predictions")]
+    annotations, predictions = (
+        [each for each in some if isinstance(each, dict) and isinstance(each.get("result"), list)]
+        if isinstance(some, list)
+        else []
+        for some in listed
+    )
+    if submitted := [each["result"] for each in annotations if not each.get("was_cancelled")]:
+        return next((each for each in reversed(submitted) if _regions(each)), submitted[-1]), True
+    if annotations:
+        raise UnreadableLabels("it was skipped")
+    if predictions:
+        return predictions[-1]["result"], None
+    raise UnreadableLabels("it has a draft alone" if task.get("drafts") else "nobody has labelled it")
+
+
+def _regions(results: Sequence[Any]) -> list[_Region]:
+    """The regions that results mark."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for number, result in enumerate(results):
+        each = result if isinstance(result, dict) else {}
+        kind, value = str(each.get("type")), each.get("value")
+        if kind in NO_MARK or (kind == LABELS and isinstance(value, dict) and OF_TEXT in value):
+            continue
+        groups.setdefault((str(each.get("to_name")), str(each.get("id", number))), []).append(each)
+    return [_region(group) for group in groups.values()]
+
+
+def _region(results: Sequence[dict[str, Any]]) -> _Region:
+    values = (each.get("value") for each in results)
+    value = {key: each for stated in values if isinstance(stated, dict) for key, each in stated.items()}
+    kinds = [kind.removesuffix(LABELS) for each in results if (kind := str(each.get("type"))) != LABELS]
+    by_key = (kind for key, kind in KINDS_BY_KEY.items() if key in value)
+    return _Region(kinds[0] if kinds else next(by_key, "shape without a tag"), value, results[0])
+
+
+def _by_place(regions: Sequence[_Region], places: Sequence[_Place]) -> dict[_Place, list[_Region]]:
+    """The regions of each picture; none of one that no region names, where a task has several beside each other.
+
+    Raises:
+        UnreadableLabels: it is not clear which picture a region is on.
+    """
+    keys = {place.key for place in places}
+    names = {str(region.about.get("to_name")) for region in regions}
+    if len(keys) > 1 and (not names or not names <= keys):
+        raise UnreadableLabels("its task has several pictures, and does not say which of them its marks are on")
+    by_place: dict[_Place, list[_Region]] = {place: [] for place in places if len(keys) == 1 or place.key in names}
+    for region in regions:
+        name, page = str(region.about.get("to_name")), region.about.get("item_index") or 0
+        on = [place for place in by_place if len(keys) == 1 or place.key == name]
+        there = [place for place in on if len(on) == 1 or place.page == page]
+        if not there:
+            raise UnreadableLabels(f"a mark of its task is on page {page!r:.20} of {len(on)}")
+        by_place[there[0]].append(region)
+    return by_place
+
+
+def _shapes_of(regions: Sequence[_Region], size: Size) -> list[dict[str, Any]]:
+    """The shapes on a picture of [H, W]; one of an unknown kind, or with unusable values, has the points it states."""
+    return [_shape_of(region, size) for region in regions]
+
+
+def _shape_of(region: _Region, size: Size) -> dict[str, Any]:
+    labels = (each[0] for key, each in region.value.items() if key.endswith(LABELS) and isinstance(each, list) and each)
+    shape = {"label": next(labels, ""), "shape_type": LABELME_KINDS.get(region.kind, region.kind)}
+    if region.about.get("image_rotation"):
+        return shape | {"shape_type": "mark on a turned picture"}
+    try:
+        return shape | {"points": _scaled(points_in(region.value), size)} | _outline_of(region.kind, region.value, size)
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError):
+        return shape | ({"segmentation": None} if region.kind == "brush" else {})
+
+
+def _scaled(points: Sequence[Sequence[float]], size: Size) -> list[list[float]]:
+    """Points in pixels of what is stated in percent of the picture."""
+    return [[x * size[1] / 100, y * size[0] / 100] for x, y in points]
 
 
 def _outline_of(kind: str, value: Mapping[str, Any], size: Size) -> dict[str, Any]:
-    """Points in pixels of what is stated in percent of the picture."""
+    """Raises AttributeError, LookupError, TypeError, ValueError, OverflowError: a value is unusable."""
     height, width = size
-    if kind == "polygonlabels":
-        return {"points": [[x * width / 100, y * height / 100] for x, y in value["points"]]}
-    x, y = value["x"] * width / 100, value["y"] * height / 100
-    if kind == "rectanglelabels":
-        turned = {"shape_type": "rotation"} if value.get("rotation") else {}  # no rectangle of the photograph
-        return turned | {"points": [[x, y], [x + value["width"] * width / 100, y + value["height"] * height / 100]]}
-    across, down = (value.get(name, 0) * side / 100 for name, side in (("radiusX", width), ("radiusY", height)))
-    return {"points": [[x - across, y - down], [x + across, y + down]]}
+    if kind == "brush":
+        return {"segmentation": {"size": list(size), "counts": rle.encode(brush_mask(bytes(value["rle"]), size))}}
+    if kind == "bitmask":
+        return {"points": [[0, 0], [width - 1, height - 1]], "mask": value["imageDataURL"].partition(",")[2]}
+    if kind == "vector" and value.get("closed") and not any(each.get("isBezier") for each in value["vertices"]):
+        return {"shape_type": "polygon"}
+    if kind in ("rectangle", "ellipse"):
+        [[x, y]], degrees = _scaled([[value["x"], value["y"]]], size), value.get("rotation") or 0
+        names = ("width", "height") if kind == "rectangle" else ("radiusX", "radiusY")
+        [[across, down]] = _scaled([[value[name] for name in names]], size)
+        if kind == "ellipse":
+            return {"shape_type": "polygon", "points": ellipse(x, y, across, down, degrees)}
+        if not degrees:
+            return {"points": [[x, y], [x + across, y + down]]}
+        return {"shape_type": "rotation", "points": turned(box_corners(x, y, across, down), (x, y), degrees)}
+    return {}
 
 
 def brush_mask(content: bytes, size: Size) -> NDArray[np.bool_]:

@@ -14,18 +14,12 @@ from lexiseg_model.files.names import as_text
 from lexiseg_train.data.annotations.content import CocoFile, class_name, images_left_out, not_read
 from lexiseg_train.data.annotations.drawing import is_blank
 from lexiseg_train.data.annotations.sizes import stated_size
-from lexiseg_train.data.files.documents import LimitError, mentions, read_json
+from lexiseg_train.data.files.documents import LimitError, read_json
 from lexiseg_train.data.files.limits import PUBLISHED_JSON, JsonLimits
 
 
-def is_coco(path: Path) -> bool:
-    """Whether a file is JSON with the lists of COCO."""
-    try:
-        if not mentions(path, *coco.LISTS):
-            return False
-        content = read_json(path)
-    except DatasetError:
-        return False
+def is_coco(content: object) -> bool:
+    """Whether the content of a JSON file has the lists of COCO."""
     return isinstance(content, dict) and all(isinstance(content.get(name), list) for name in coco.LISTS)
 
 

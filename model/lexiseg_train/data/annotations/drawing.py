@@ -14,6 +14,7 @@ from lexiseg_labels.masks.outlines import Outline, checked_outline
 from lexiseg_model.masks.rle import decode, decode_spans, encode_mask, encode_spans
 from lexiseg_model.types import Rle
 
+PNG = b"\x89PNG"
 FEW_PIXELS = 8  # area of a polygon that may cover no pixel's centre
 
 
@@ -54,11 +55,18 @@ def joined(outlines: Sequence[Outline], size: tuple[int, int]) -> Outline:
 
 
 def png_mask(content: bytes, check: Callable[[int, int], None]) -> NDArray[np.bool_]:
-    """Pixels [h, w] of a PNG that are not 0; `check` gets its width and height before it is decoded, and raises.
+    """Pixels [h, w] of a PNG that are not 0, or not transparent; `check` gets its width and height before it is
+    decoded, and raises.
 
     Raises:
         OSError, SyntaxError, ValueError: no PNG.
     """
+    if not content.startswith(PNG):
+        raise ValueError("a mask that is no PNG")
     with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
         check(*picture.size)
+        if picture.has_transparency_data:  # Label Studio draws black on transparent
+            alpha = np.asarray(picture.convert("RGBA"))[..., 3]
+            if not alpha.all():
+                return alpha > 0
         return np.asarray(picture.convert("L")) > 0 if picture.mode != "I;16" else np.asarray(picture) > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -57,16 +57,30 @@ def _has_names(path: Path) -> bool:
     return isinstance(content, dict) and ("names" in content or "nc" in content)
 
 
-def read_yolo(path: Path, files: SetFiles) -> dict[str, CocoFile]:
+def read_yolo(path: Path, files: SetFiles, labelled: Collection[Path] = ()) -> dict[str, CocoFile]:
     """Read the splits `train` and `val`; images are named by their paths in the set.
 
     An image or a line that cannot be read is counted and named; pixels around such a line are unknown, and of an image
     in which its place is not known all that no other explains. A split that is not there is named beside one that is.
 
+    Args:
+        path: the file of class names.
+        files: of the set.
+        labelled: photographs that another layout has labels of; where there are any, those without a file of labels
+            are passed over, too.
+
     Raises:
         DatasetError: the listing has no class names, or no split is there.
     """
     listing = _read_class_list(path, files) if path.suffix == ".txt" else _read_listing(path, files)
+    if labelled:
+        new = {split: [each for each in paths if each not in labelled] for split, paths in listing.images.items()}
+        new = {
+            split: [each for each in paths if _labels_of(files.place_of(each), files)] for split, paths in new.items()
+        }
+        listing = listing._replace(images={split: paths for split, paths in new.items() if paths})
+        if not listing.images:
+            return {}
     parts = {split: _read_split(split, images, files, listing) for split, images in listing.images.items()}
     if yolo_reading.are_rotated_boxes([image for part in parts.values() for image in part.images]):
         parts = {split: _as_boxes(part) for split, part in parts.items()}
@@ -110,6 +124,8 @@ def _read_class_list(path: Path, files: SetFiles) -> Listing:
     images = {split: _pictures(files.below(places[0])) for split, (_, places) in yolo_reading.SPLITS.items()}
     if not any(images.values()):
         images = {"train": _pictures(files.below("images")) or _pictures(files)}
+    if not any(images.values()):
+        raise DatasetError(f"{path}: there are labels and no images; put these into {files.folder / 'images'}")
     return Listing(names, {split: paths for split, paths in images.items() if paths})
 
 
@@ -216,5 +232,5 @@ def _read_image(path: Path, files: SetFiles, listing: Listing) -> tuple[Annotate
 
 
 def _labels_of(place: str, files: SetFiles) -> Path | None:
-    found = map(files.file, yolo_reading.labels_of(place))
+    found = map(files.file_like, yolo_reading.labels_of(place))
     return next((path for path in found if path is not None), None)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.files.limits import (
     MAX_TEXT_BYTES,
@@ -22,7 +22,13 @@ from lexiseg_train.data.files.limits import (
 )
 
 BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-CODE_PAGE = "cp1252"  # of Windows in western Europe and the Americas
+# Letters that are the same bytes in all of Windows' code pages of Latin letters (1250, 1252, 1254), where they stand as
+# in words of these languages: elsewhere they may be halves of Chinese or Japanese signs, or Cyrillic.
+LATIN_PAGE, LOWER, UPPER, OTHER = "cp1252", "[ßáâäçéëíîóôöúü]", "[ÁÂÄÇÉËÍÎÓÔÖÚÜ]", r"[^\x00-\x7f]"
+IN_WORDS = re.compile(
+    rf"(?<=[A-Za-z]){LOWER}{{1,2}}(?!{OTHER})|(?<!{OTHER}){LOWER}{{1,2}}(?=[A-Za-z])"
+    rf"|\b{UPPER}(?=[A-Za-z])|(?<=[A-Z]){UPPER}(?!{OTHER})"
+)
 
 
 class LimitError(DatasetError):
@@ -42,36 +48,22 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
 
 
 def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
-    """A text in UTF-8, or as Windows writes it. Raises DatasetError: as `read_bytes`."""
-    return _decoded(read_bytes(path, max_bytes))
+    """A text in UTF-8 or UTF-16, or in letters that all Latin code pages share.
+
+    Raises:
+        DatasetError: as `read_bytes`, or it is none of these: a guess would make other words of it.
+    """
+    return _decoded(path, read_bytes(path, max_bytes))
 
 
-def _decoded(content: bytes) -> str:
-    if (encoding := BYTE_ORDER_MARKS.get(content[:2])) is not None:
-        return content.decode(encoding, "replace")
+def _decoded(path: Path, content: bytes) -> str:
     try:
-        return content.decode("utf-8-sig")
+        return content.decode(BYTE_ORDER_MARKS.get(content[:2], "utf-8-sig"))
     except UnicodeDecodeError:
-        return content.decode(CODE_PAGE, "replace")
-
-
-def mentions(path: Path, *words: str) -> bool:
-    """Whether a JSON has all of some words as texts; cheaper than reading it. Raises DatasetError: as `read_bytes`."""
-    content = read_bytes(path, OWN_JSON.n_bytes)
-    if b"\0" in content:  # UTF-16
-        content = content.replace(b"\0", b"")
-    return all(f'"{word}"'.encode() in content for word in words)
-
-
-def is_json_of(path: Path, words: Sequence[str], check: Callable[[object], object]) -> bool:
-    """Whether a file is JSON that has some words as texts, and of which `check` does not raise UnreadableLabels."""
-    try:
-        if not mentions(path, *words):
-            return False
-        check(read_json(path))
-    except (DatasetError, UnreadableLabels):
-        return False
-    return True
+        text = content.decode(LATIN_PAGE, "replace")
+        if IN_WORDS.sub("", text).isascii():
+            return text
+        raise DatasetError(f"{path} is not in UTF-8, and does not say in which code page: save it as UTF-8") from None
 
 
 def read_json(path: Path, limits: JsonLimits = OWN_JSON) -> Any:
@@ -92,7 +84,7 @@ def read_json(path: Path, limits: JsonLimits = OWN_JSON) -> Any:
         try:
             return json.loads(content)
         except UnicodeDecodeError:
-            return json.loads(_decoded(content))
+            return json.loads(_decoded(path, content))
     except RecursionError:
         raise LimitError(f"{path} is JSON that is nested too deep") from None
     except ValueError as error:

@@ -125,14 +125,14 @@ class SetFiles:
         path = named.replace("\\", "/")
         keys = [] if self._is_absolute(path) else [posixpath.normpath(f"{place}/{path}") for place in places]
         for key in keys:
-            if (file := self._at(key)) is not None:
+            if (file := self.file_like(key)) is not None:
                 return file
         if (file := self._beside(named, places)) is not None:
             return file
         parts = [part for part in PurePosixPath(posixpath.normpath(path)).parts if part not in ("/", "..")]
         # Of another machine: below the folder that this one has in its place. A name alone has to be the only one.
         for start in range(max(0, len(parts) - MAX_FOREIGN_PARTS), len(parts) - 1):
-            if (file := self._at("/".join(parts[start:]))) is not None:
+            if (file := self.file_like("/".join(parts[start:]))) is not None:
                 return file
         alike = self._by_name.get(_loose(parts[-1]), []) if parts else []
         return alike[0] if len(alike) == 1 else None
@@ -176,7 +176,8 @@ class SetFiles:
     def _is_absolute(self, path: str) -> bool:
         return path.startswith(("/", "~")) or DRIVE.match(path) is not None
 
-    def _at(self, key: str) -> Path | None:
+    def file_like(self, key: str) -> Path | None:
+        """The file at a path in the set, else the only one at such a path in other capitals; None: there is none."""
         if (file := self.file(key)) is not None:
             return file
         alike = self._alike.get(_loose(key), [])

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats import voc, voc_reading
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.vocabulary.class_names import BACKGROUND, plain
+from lexiseg_model.vocabulary.class_names import BACKGROUND, folded, plain
 from lexiseg_train.data.annotations.content import class_name
 from lexiseg_train.data.files.documents import read_json, read_text
 from lexiseg_train.data.files.inside import SetFiles
@@ -58,7 +58,7 @@ def _checked(path: Path, table: ClassTable) -> ClassTable:
     if ignored := [name for name in table.names if class_name(name) is None]:
         raise DatasetError(f"{path}: {ignored[0]!r} is no class; pixels that do not count are {IGNORE}")
     distinct = {*table.names} - {BACKGROUND}
-    if len({*table.names}) < len(table.names) or not distinct or len(table.names) > IGNORE:
+    if len({*map(folded, table.names)}) < len(table.names) or not distinct or len(table.names) > IGNORE:
         raise DatasetError(f"{path}: expected distinct names, such as {EXAMPLE_LIST}, got {_some(table.names)}")
     return table
 

@@ -1,4 +1,4 @@
-"""A user's photographs with COCO's JSON, as annotation tools export it, become index masks."""
+"""COCO's JSON of a user's set, as annotation tools export it: which files count, and for which split."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_train.data.annotations.coco import is_coco, is_panoptic, read_coco_file
+from lexiseg_train.data.annotations.coco import is_panoptic, read_coco_file
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.annotations.sizes import MeasuredSizes
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.files.limits import OWN_JSON
-from lexiseg_train.data.own.drawn import Part, drawn_pictures
-from lexiseg_train.data.own.pictures import OwnPictures
+from lexiseg_train.data.own.drawn import Part
 
 # Files and folders of validation and test splits; CVAT's subsets are Train, Validation, Test.
 VALIDATION = re.compile(r"(instances_)?val(id(ation)?)?(\d+)?$", re.IGNORECASE)
@@ -23,23 +22,17 @@ MAX_LISTINGS = 200
 INSTANCES, OTHERS = "instances_", ("person_keypoints_", "panoptic_", "stuff_", "captions_", "image_info_")
 
 
-def listings(files: SetFiles) -> list[Path]:
-    """COCO files of a set, wherever they lie in it. Raises DatasetError: there are more than MAX_LISTINGS."""
-    paths = [path for path in files if path.suffix.lower() == ".json" and is_coco(path)]
-    if len(paths) > MAX_LISTINGS:
-        raise DatasetError(f"{files.folder} has {len(paths):,} files of COCO; expected at most {MAX_LISTINGS}")
-    return paths
+def read_coco(files: SetFiles, paths: Sequence[Path]) -> tuple[list[Part], list[str]]:
+    """What COCO files hold, and sentences about files that are not used.
 
-
-def read_coco(files: SetFiles, paths: Sequence[Path]) -> OwnPictures:
-    """The photographs of COCO files; validation files or folders are held out, test files are left out.
-
-    Categories without an annotation are no classes. Where masks overlap the smaller is above. Crowds, and boxes without
-    an outline, are ignored. Photographs that are missing, cannot be read or have another size are left out.
+    Validation files or folders are held out, test files are left out. Photographs that are missing, cannot be read or
+    have another size are left out.
 
     Raises:
-        DatasetError: a file is damaged, has no usable annotation, or no photograph can be used.
+        DatasetError: there are more than MAX_LISTINGS, or all are damaged or without a usable photograph.
     """
+    if len(paths) > MAX_LISTINGS:
+        raise DatasetError(f"{files.folder} has {len(paths):,} files of COCO; expected at most {MAX_LISTINGS}")
     unused = {path: "is a test split" for path in paths if _is_split(TEST, files, path)}
     unused |= {path: reason for path in paths if (reason := _other_than_masks(path, paths)) is not None}
     used = [path for path in paths if path not in unused] or [*paths]
@@ -55,7 +48,7 @@ def read_coco(files: SetFiles, paths: Sequence[Path]) -> OwnPictures:
             faults.append(error)
     if not parts:
         raise faults[0]
-    return drawn_pictures(files, parts, [*warnings, *(f"{fault}; it is not used" for fault in faults)])
+    return parts, [*warnings, *(f"{fault}; it is not used" for fault in faults)]
 
 
 def _part(files: SetFiles, path: Path) -> Part:
@@ -63,7 +56,7 @@ def _part(files: SetFiles, path: Path) -> Part:
     sizes = MeasuredSizes(Photographs(path, files))
     content = read_coco_file(path, size_of=sizes, limits=OWN_JSON)
     content = content._replace(warnings=content.warnings + sizes.warnings())
-    return Part(path, content, _is_split(VALIDATION, files, path))
+    return Part(path, content, held_out=_is_split(VALIDATION, files, path), bare_is_background=True)
 
 
 def _other_than_masks(path: Path, paths: Sequence[Path]) -> str | None:

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lexiseg_labels.annotations import AnnotatedImage
+from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.formats import datumaro_reading, label_studio_reading, labelme_reading
+from lexiseg_labels.formats.marks import REVIEWED_LIST, Listed, reviewed_names
+from lexiseg_labels.formats.yolo_reading import LISTINGS
+from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
+from lexiseg_train.data.annotations.coco import is_coco
 from lexiseg_train.data.annotations.content import some_of
-from lexiseg_train.data.annotations.cvat import in_cvat, is_cvat
-from lexiseg_train.data.annotations.labelme import is_labelme, read_labelme
-from lexiseg_train.data.annotations.listings import in_datumaro, in_label_studio, is_datumaro, is_label_studio
-from lexiseg_train.data.annotations.shapes import read_listed
+from lexiseg_train.data.annotations.listed import (
+    in_cvat,
+    in_datumaro,
+    in_label_studio,
+    in_labelme,
+    is_cvat,
+    read_listed,
+)
 from lexiseg_train.data.annotations.yolo import read_yolo, yolo_listing
-from lexiseg_train.data.files.documents import LimitError, read_json
+from lexiseg_train.data.files.documents import LimitError, read_json, read_text
 from lexiseg_train.data.files.inside import SetFiles
-from lexiseg_train.data.own.coco import listings, read_coco
-from lexiseg_train.data.own.drawn import Part, drawn_pictures
+from lexiseg_train.data.own.coco import read_coco
+from lexiseg_train.data.own.drawn import Part, drawn_pictures, entries_of
+from lexiseg_train.data.own.mask_files import pairs_below
 from lexiseg_train.data.own.pictures import OwnPictures, read_folders
 
-MAX_SEEN, MAX_HEAD = 100, 4096  # files, and bytes of each, that are looked at for a message
+MAX_SEEN, MAX_HEAD = 100, 1 << 16  # files, and bytes of each, that are looked at for a message
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 MAX_AROUND = 3  # folders around a set
 MAX_FOLDERS = 32  # of a level, that are looked into
-# Layouts of which one file lists the photographs with their shapes: name, suffix, whether a file is one, its content.
-LISTED = (
-    ("CVAT", ".xml", is_cvat, in_cvat),
-    ("Label Studio", ".json", is_label_studio, in_label_studio),
-    ("Datumaro", ".json", is_datumaro, in_datumaro),
-)
 LAYOUT = (
     "expected COCO's JSON (*.json with images, annotations and categories) beside its photographs (in Label Studio\n"
     "export as COCO, in CVAT as COCO 1.0), YOLO's data.yaml with images and labels, Labelme's JSON beside each\n"
@@ -40,72 +47,172 @@ LAYOUT = (
 )
 
 
-def read_own(folder: Path, root: Path | None = None) -> OwnPictures:
-    """The pictures of a folder in one of the layouts, or of the one folder in it that has one.
+def read_own(source: Path, root: Path | None = None) -> OwnPictures:
+    """The pictures of a folder in one or several of the layouts, or of the one folder in it that has one.
 
     Args:
-        folder: of the set.
+        source: the folder of the set, or its only file of labels.
         root: a folder above, inside which the set may name files; None: what it names outside itself is not read.
 
     Raises:
         DatasetError: it has none of the layouts, several sets, or a part is missing.
     """
+    folder, listing = (source.parent, source) if source.is_file() else (source, None)
     if not folder.is_dir():
         raise DatasetError(f"there is no folder {folder}; {LAYOUT}")
     level = [SetFiles(folder, root)]
+    reviewed = _reviewed_names(level[0])
     for _ in range(MAX_AROUND + 1):
-        if found := [pictures for files in level if (pictures := _read(files)) is not None]:
+        if found := [pictures for files in level if (pictures := _read(files, listing, reviewed)) is not None]:
             if len(found) > 1:
                 named = ", ".join(each.folder.name for each in found[:MAX_AROUND])
                 raise DatasetError(f"{folder} holds {len(found)} sets, such as {named}: expected one")
             return found[0]
-        places = [files.folder / name for files in level for name in files.folders()]
+        places = [files.folder / name for files in level for name in files.folders() if listing is None]
         level = [SetFiles(place, root or folder) for place in places[:MAX_FOLDERS]]
-    raise DatasetError(as_text(f"{folder} has no pictures in a known layout{_of_a_tool(folder, root)}; {LAYOUT}"))
+    where = f"{source} has no pictures in a known layout"
+    raise DatasetError(as_text(f"{where}{_of_a_tool(SetFiles(folder, root), listing)}; {LAYOUT}"))
 
 
-def _read(files: SetFiles) -> OwnPictures | None:
+def _reviewed_names(files: SetFiles) -> frozenset[str] | None:
+    """The photographs that the list in a folder names as reviewed; None: it has no such list."""
+    path = files.file(REVIEWED_LIST)
+    labels_of = any(each.stem == Path(REVIEWED_LIST).stem and is_picture_name(each) for each in files.in_folder("."))
+    return None if path is None or labels_of else reviewed_names(read_text(path))
+
+
+def _read(files: SetFiles, listing: Path | None, reviewed: frozenset[str] | None) -> OwnPictures | None:
     """The pictures of a set; None: it has no layout that is known. Raises DatasetError: a part of it is missing."""
-    pictures = _of_annotations(files) or read_folders(files)
+    names = _reviewed_names(files)
+    reviewed = reviewed if names is None else names
+    pictures = _of_annotations(files, listing, reviewed)
     if pictures is None:
+        pictures = None if listing is not None else read_folders(files, reviewed)
+    elif listing is None:
+        pictures = pictures.warned(_masks_beside(files, pictures))
+    return None if pictures is None else pictures.warned(files.links_sentence())
+
+
+def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[str] | None) -> OwnPictures | None:
+    """The pictures of all layouts of annotations; of a picture that several label, as the first of them has it."""
+    paths, unreadable = _by_layout(files, listing)
+    parts: list[Part] = []
+    said: list[str] = []
+    faults: list[DatasetError] = []
+    layouts: list[str] = []
+    for layout, read in LAYOUTS.items():
+        if not paths.get(layout):
+            continue
+        labelled = frozenset(each.file for each in entries_of(files, parts) if _is_labelled(each.image))
+        try:
+            more, sentences = read(files, paths[layout], labelled)
+        except LimitError:
+            raise
+        except DatasetError as error:
+            faults.append(error)
+            continue
+        if any(part.content.images or part.content.unusable for part in more):
+            parts += more
+            layouts.append(layout)
+        said += sentences
+    if not parts:
+        if faults:
+            raise faults[0]
         return None
-    return pictures.warned(files.links_sentence())
+    said += [f"{fault}; it is not used" for fault in faults]
+    if unreadable:
+        said.append(f"{len(unreadable)} JSON files cannot be read: {some_of(unreadable)}")
+    pictures = drawn_pictures(files, parts, reviewed, said)
+    return replace(pictures, layout=", ".join(layouts), left_out=(*pictures.left_out, *unreadable))
 
 
-def _of_annotations(files: SetFiles) -> OwnPictures | None:
-    if paths := listings(files):
-        return replace(read_coco(files, paths), layout="COCO")
-    if (listing := yolo_listing(files)) is not None:
-        splits = read_yolo(listing, files)
-        pictures = drawn_pictures(files, [Part(listing, part, split == "val") for split, part in splits.items()])
-        return replace(pictures, layout="YOLO")
-    if shapes := [path for path in files if path.suffix.lower() == ".json" and is_labelme(path)]:
-        pictures = drawn_pictures(files, [Part(files.folder / "*.json", read_labelme(shapes, files), held_out=False)])
-        return _with_unreadable(replace(pictures, layout="Labelme"), files)
-    for layout, suffix, is_of, listed in LISTED:
-        if paths := [path for path in files if path.suffix.lower() == suffix and is_of(path)][:MAX_SEEN]:
-            parts = [Part(path, read_listed(path, listed(path), files), held_out=False) for path in paths]
-            return replace(drawn_pictures(files, parts), layout=layout)
-    return None
+def _is_labelled(image: AnnotatedImage) -> bool:
+    return bool(image.annotations) or image.reviewed is not None
 
 
-def _with_unreadable(pictures: OwnPictures, files: SetFiles) -> OwnPictures:
-    """The pictures of a set of a JSON for each, with those that cannot be read among what is left out."""
-    faults = []
-    for path in files:
+def _by_layout(files: SetFiles, listing: Path | None) -> tuple[dict[str, list[Path]], list[str]]:
+    """The files of labels by layout, and why JSON files cannot be read."""
+    by_layout: dict[str, list[Path]] = {layout: [] for layout in LAYOUTS}
+    unreadable = []
+    for path in files if listing is None else [listing]:
         if path.suffix.lower() == ".json":
             try:
-                read_json(path)
+                by_layout.setdefault(_json_layout(read_json(path)), []).append(path)
             except DatasetError as error:
-                faults.append(as_text(str(error)))
-    sentence = (f"{len(faults)} JSON files cannot be read: {some_of(faults)}",) if faults else ()
-    return replace(pictures.warned(sentence), left_out=(*pictures.left_out, *faults))
+                unreadable.append(as_text(str(error)))
+        elif path.suffix.lower() == ".xml" and is_cvat(path):
+            by_layout["CVAT"].append(path)
+    yolo = yolo_listing(files) if listing is None else listing if listing.suffix.lower() in LISTINGS else None
+    if yolo is not None:
+        by_layout["YOLO"].append(yolo)
+    return by_layout, unreadable
 
 
-def _of_a_tool(folder: Path, root: Path | None) -> str:
+def _json_layout(content: object) -> str:
+    """The layout of a JSON file; "" for none."""
+    if is_coco(content):
+        return "COCO"
+    for layout, check in JSON_LAYOUTS.items():
+        try:
+            check(content)
+        except UnreadableLabels:
+            continue
+        return layout
+    return ""
+
+
+def _yolo_parts(files: SetFiles, paths: Sequence[Path], labelled: Collection[Path]) -> tuple[list[Part], list[str]]:
+    splits = read_yolo(paths[0], files, labelled)
+    return [Part(paths[0], part, held_out=split == "val") for split, part in splits.items()], []
+
+
+def _labelme_parts(files: SetFiles, paths: Sequence[Path], labelled: Collection[Path]) -> tuple[list[Part], list[str]]:
+    place = files.folder / "*.json"
+    return [Part(place, read_listed(place, in_labelme(paths, files), files, labelled))], []
+
+
+def _listed_parts(
+    listed: Callable[[Path], Iterator[Listed]], bare_is_background: bool = False
+) -> Callable[[SetFiles, Sequence[Path], Collection[Path]], tuple[list[Part], list[str]]]:
+    """A reader of files that each list their photographs."""
+
+    def read(files: SetFiles, paths: Sequence[Path], labelled: Collection[Path]) -> tuple[list[Part], list[str]]:
+        contents = [(path, read_listed(path, listed(path), files, labelled)) for path in paths]
+        return [Part(path, content, bare_is_background=bare_is_background) for path, content in contents], []
+
+    return read
+
+
+# In the order in which they count where several label one photograph.
+LAYOUTS: dict[str, Callable[[SetFiles, Sequence[Path], Collection[Path]], tuple[list[Part], list[str]]]] = {
+    "COCO": lambda files, paths, _: read_coco(files, paths),
+    "YOLO": _yolo_parts,
+    "Labelme": _labelme_parts,
+    "CVAT": _listed_parts(in_cvat, bare_is_background=True),
+    "Label Studio": _listed_parts(in_label_studio),
+    "Datumaro": _listed_parts(in_datumaro, bare_is_background=True),
+}
+JSON_LAYOUTS: dict[str, Callable[[object], object]] = {
+    "Labelme": lambda content: labelme_reading.picture_of(content, ""),
+    "Label Studio": label_studio_reading.tasks_of,
+    "Datumaro": datumaro_reading.pictures_of,
+}
+
+
+def _masks_beside(files: SetFiles, pictures: OwnPictures) -> tuple[str, ...]:
+    """A sentence about photographs with masks, which are not read where a set has annotations."""
+    used = {picture.image for picture in (*pictures.train, *pictures.held_out)}
+    masked = [image for image, mask in pairs_below(files) if mask is not None and image not in used]
+    if not masked:
+        return ()
+    sentence = f"{len(masked)} photographs, such as {files.place_of(masked[0])}, have masks alone, which are not read"
+    return (as_text(f"{sentence} beside {pictures.layout}: import them as a set of their own"),)
+
+
+def _of_a_tool(files: SetFiles, listing: Path | None) -> str:
     """A word on annotations that a folder has in a format that is not read."""
-    listed = [path for path in SetFiles(folder, root) if path.suffix.lower() in (".xml", ".json", *PACKED)]
-    for path in listed[:MAX_SEEN]:
+    paths = [*files] if listing is None else [listing]
+    for path in [path for path in paths if path.suffix.lower() in (".xml", ".json", *PACKED)][:MAX_SEEN]:
         if path.suffix.lower() in PACKED:
             return f", and {path} is packed: unpack it, or name it"
         with path.open("rb") as file:
@@ -115,19 +222,8 @@ def _of_a_tool(folder: Path, root: Path | None) -> str:
                 return f", and {path} is {name}, which is not read: export as COCO"
         if path.suffix.lower() == ".json":
             try:
-                what = "is a JSON of another format" if _is_whole(path) else "is no whole JSON; it may be cut off"
-            except LimitError as error:
-                return f", and {error}"
-            return f", and {path} {what}: export as COCO"
+                read_json(path)
+            except DatasetError as error:
+                return f", and {error}: export as COCO"
+            return f", and {path} is a JSON of another format: export as COCO"
     return ""
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a file is valid JSON. Raises LimitError: it is not read."""
-    try:
-        read_json(path)
-    except LimitError:
-        raise
-    except DatasetError:
-        return False
-    return True

@@ -26,8 +26,8 @@ MASK_FOLDERS = (
 Colour = tuple[int, int, int]
 
 
-def pairs_below(files: SetFiles, split: str = "") -> list[tuple[Path, Path | None]]:
-    """The photographs of a set or of one of its splits, each with its mask; None: it has none."""
+def pairs_below(files: SetFiles, split: str = "", suffixes: Sequence[str] = SUFFIXES) -> list[tuple[Path, Path | None]]:
+    """The photographs of a set or of one of its splits, each with its mask, of some suffixes; None: it has none."""
     bases = [(f"{split}/", "")] if split else [("", "")]
     if split:
         bases.append(("", f"/{split}"))
@@ -35,20 +35,21 @@ def pairs_below(files: SetFiles, split: str = "") -> list[tuple[Path, Path | Non
         for name in IMAGE_FOLDERS:
             place = files.folder_like(f"{before}{name}{after}")
             masks = [files.folder_like(f"{before}{each}{after}") for each in MASK_FOLDERS]
-            if place is not None and (pairs := _paired(files, place, [each for each in masks if each is not None])):
+            there = [each for each in masks if each is not None]
+            if place is not None and (pairs := _paired(files, place, there, suffixes)):
                 return pairs
     place = files.folder_like(split) if split else "."
-    return _paired(files, place, [place], marked=True) if place is not None else []
+    return _paired(files, place, [place], suffixes, marked=True) if place is not None else []
 
 
 def _paired(
-    files: SetFiles, place: str, mask_places: Sequence[str], marked: bool = False
+    files: SetFiles, place: str, mask_places: Sequence[str], suffixes: Sequence[str], marked: bool = False
 ) -> list[tuple[Path, Path | None]]:
     """Photographs and masks of folders; none if no photograph has a mask. `marked`: both lie in one folder."""
     masks: dict[tuple[str, str], Path] = {}
     for mask_place in mask_places:
         for path in files.in_folder(mask_place) if marked else files.below(mask_place):
-            if path.suffix.lower() in SUFFIXES:
+            if path.suffix.lower() in suffixes:
                 inside = PurePosixPath(files.place_of(path)).relative_to(mask_place)
                 for stem in _stems(inside, marked):
                     masks.setdefault((str(inside.parent), stem), path)
@@ -90,6 +91,13 @@ def read_mask_file(path: Path, colours: Mapping[Colour, int] | None = None) -> N
     if values.ndim != 2 or values.dtype.kind not in "uib":
         raise SampleError(str(path), f"is of mode {mode}; expected one channel of whole numbers, index = class")
     return _in_8_bits(path, values)
+
+
+def read_white_mask(path: Path) -> NDArray[np.uint8]:
+    """Mask [H, W] of the only class, 1, where the file holds 255. Raises SampleError: as `read_mask_file`."""
+    mask = read_mask_file(path)
+    mask[mask == IGNORE] = 1
+    return mask
 
 
 def _is_gray(pixels: NDArray[np.uint8]) -> bool:

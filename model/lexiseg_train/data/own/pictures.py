@@ -6,7 +6,8 @@ read are Roboflow's `NAME_mask.png`, PASCAL VOC's folders, and other names of fo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.errors import DatasetError
+from lexiseg_labels.formats.marks import is_listed, unreviewed
+from lexiseg_labels.picture_names import SUFFIXES
+from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.files.names import as_text
 from lexiseg_model.pictures.header import read_header, upright
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.files.documents import read_text
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.indexed import CLASSES, IGNORE, Reading, fitting, read_photograph
 from lexiseg_train.data.own.class_lists import EXAMPLE_LIST, class_table
-from lexiseg_train.data.own.mask_files import pairs_below, read_mask_file
+from lexiseg_train.data.own.mask_files import pairs_below, read_mask_file, read_white_mask
 
 TRAINING = "training"  # ADE20K's name of it
 TRAIN, HELD_OUT = "train", ("val", "valid", "validation")
@@ -66,16 +70,35 @@ class OwnPictures:
         return {value: name for value, name in enumerate(self.classes) if name != BACKGROUND}
 
 
-def read_folders(files: SetFiles) -> OwnPictures | None:
-    """List the photographs of a set with masks; None: it has none. Photographs without a mask are left out.
+def left_out_unreviewed(files: SetFiles, marks: Mapping[Path, bool | None]) -> tuple[list[Path], list[str]]:
+    """The photographs of a set that do not count since others are marked as reviewed, and a sentence about them.
 
     Raises:
-        DatasetError: there is no class list, or it is damaged.
+        DatasetError: all have a mark that says they are not.
+    """
+    left_out = unreviewed(marks)
+    if left_out and len(left_out) == len(marks):
+        raise DatasetError(f"{files.folder}: none of {len(marks)} photographs is marked as reviewed")
+    some = f"such as {files.place_of(left_out[0])}" if left_out else ""
+    sentence = f"{len(left_out)} of {len(marks)} photographs are not marked as reviewed and are left out, {some}"
+    return left_out, [as_text(sentence)] * bool(left_out)
+
+
+def read_folders(files: SetFiles, reviewed: frozenset[str] | None = None) -> OwnPictures | None:
+    """List the photographs of a set with masks; None: it has none. Photographs without a mask are left out.
+
+    Args:
+        files: of the set.
+        reviewed: the names of its list of reviewed photographs.
+
+    Raises:
+        DatasetError: there is no class list, or it is damaged; masks are JPEG; or none is reviewed of those listed.
     """
     by_split = {name: pairs_below(files, name) for name in (TRAIN, TRAINING, *HELD_OUT)}
     train = by_split.pop(TRAIN) or by_split.pop(TRAINING) or pairs_below(files)
     by_split.pop(TRAINING, None)
     if not train:
+        _refuse_jpeg_masks(files)
         return None
     table = class_table(files, TRAIN)
     if table is None:
@@ -84,17 +107,43 @@ def read_folders(files: SetFiles) -> OwnPictures | None:
     apart = _names_of_split(files, "val")
     kept += [pair for pair in train if pair[0].stem in apart]
     train = [pair for pair in train if pair[0].stem not in apart]
-    pictures = {
-        split: [
-            Picture(image, partial(read_mask_file, mask, table.colours)) for image, mask in pairs if mask is not None
-        ]
-        for split, pairs in ((TRAIN, train), ("val", kept))
-    }
     without = [image.name for image, mask in (*train, *kept) if mask is None]
     sentence = f"{len(without)} of {len(train) + len(kept)} photographs have no mask and are left out, such as"
-    warnings = (f"{sentence} {without[0]}",) if without else ()
-    left_out = tuple(f"{name}: no mask" for name in without)
-    return OwnPictures(files.folder, table.names, tuple(pictures[TRAIN]), tuple(pictures["val"]), warnings, left_out)
+    warnings = [f"{sentence} {without[0]}"] if without else []
+    masks = {image: mask for image, mask in (*train, *kept) if mask is not None}
+    listed = {image: None if reviewed is None else is_listed(files.place_of(image), reviewed) for image in masks}
+    left_out, said = left_out_unreviewed(files, listed)
+    used = masks.keys() - left_out
+    read: Callable[[Path], NDArray[np.uint8]] = partial(read_mask_file, colours=table.colours)
+    if len(table.names) == 2 and table.colours is None and _show_255_alone(masks.values()):
+        read = read_white_mask
+        said = [*said, f"the masks hold only 0 and {IGNORE}: {IGNORE} is read as {table.names[1]!r}, the only class"]
+    pictures = [
+        [Picture(image, partial(read, masks[image])) for image, _ in pairs if image in used] for pairs in (train, kept)
+    ]
+    faults = [f"{name}: no mask" for name in without] + [f"{files.place_of(image)}: not reviewed" for image in left_out]
+    return OwnPictures(
+        files.folder, table.names, tuple(pictures[0]), tuple(pictures[1]), (*warnings, *said), tuple(faults)
+    )
+
+
+def _refuse_jpeg_masks(files: SetFiles) -> None:
+    """Raise DatasetError: what would be masks are JPEG."""
+    for split in ("", TRAIN, TRAINING, *HELD_OUT):
+        for _, mask in pairs_below(files, split, SUFFIXES["JPEG"]):
+            if mask is not None:
+                raise DatasetError(f"{mask} is a mask in JPEG, which changes its values: save masks as PNG")
+
+
+def _show_255_alone(masks: Iterable[Path]) -> bool:
+    """Whether masks hold 255 and besides it nothing but 0: in a set of one class it marks the class."""
+    values: set[int] = set()
+    for mask in masks:
+        with suppress(SampleError):
+            values.update(np.unique(read_mask_file(mask)).tolist())
+        if values - {0, IGNORE}:
+            return False
+    return IGNORE in values
 
 
 def _names_of_split(files: SetFiles, split: str) -> frozenset[str]:

@@ -302,16 +302,41 @@ def test_a_copy_in_a_hidden_folder_is_no_second_photograph(tmp_path: Path) -> No
     assert [picture.image for picture in read_own(tmp_path).train] == [photograph]
 
 
-def test_masks_of_0_and_255_alone_are_warned_about(tmp_path: Path) -> None:
+@pytest.mark.parametrize("classes", [["background", "cat"], ["background", "cat", "dog"]])
+def test_255_is_the_only_class_of_masks_that_hold_nothing_else(classes: list[str], tmp_path: Path) -> None:
     mask = np.zeros((24, 32), np.uint8)
     mask[:, :16] = 255  # as cut-out tools mark the object
-    for number in range(8):
+    for number in range(4):
         save(tmp_path, f"{number}", noise(number), mask)
+    (tmp_path / "classes.json").write_text(json.dumps(classes))
+
+    report = prepare(tmp_path, tmp_path / "out")
+
+    assert report.classes[0].pixels == (4 * 24 * 16 if len(classes) == 2 else 0)
+    said = "255 is read as 'cat', the only class" if len(classes) == 2 else "hold only 0 and perhaps 255"
+    assert any(said in warning for warning in report.warnings)
+
+
+def test_255_is_unknown_where_a_mask_shows_the_only_class(tmp_path: Path) -> None:
+    for number, value in enumerate((255, 1)):
+        save(tmp_path, f"{number}", noise(number), np.full((24, 32), value, np.uint8))
     (tmp_path / "classes.json").write_text(json.dumps(["background", "cat"]))
 
-    prepared = prepare(tmp_path, tmp_path / "out")
+    masks = [picture.read(2).mask for picture in read_own(tmp_path).train]
 
-    assert any("hold only 0 and perhaps 255" in warning for warning in prepared.warnings)
+    assert [np.unique(mask).tolist() for mask in masks] == [[255], [1]]
+
+
+@pytest.mark.parametrize(
+    "name", ["images/a.jpg masks/a.jpg", "train/images/a.jpg train/masks/a.jpeg", "a.jpg a_mask.jpg"]
+)
+def test_masks_in_jpeg_are_refused_as_such(name: str, tmp_path: Path) -> None:
+    for place in name.split():
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noise(0)).save(tmp_path / place)
+
+    with pytest.raises(DatasetError, match="is a mask in JPEG, which changes its values: save masks as PNG"):
+        read_own(tmp_path)
 
 
 @pytest.mark.parametrize("packed", ["folder", "zip", "tar"])

@@ -246,7 +246,7 @@ def test_a_photograph_that_was_renamed_is_found_beside_its_file(tmp_path: Path) 
         ),
         ("a.xml", "<annotation><filename>a.jpg</filename></annotation>", "VOC's XML of boxes"),
         ("project.json", '[{"id": 1, "annotations": []}]', "a JSON of another format"),
-        ("coco.json", '{"images": [{"id": 1', "no whole JSON; it may be cut off"),
+        ("coco.json", '{"images": [{"id": 1', "not JSON"),
     ],
 )
 def test_a_format_that_is_not_read_is_named(name: str, content: str, said: str, tmp_path: Path) -> None:

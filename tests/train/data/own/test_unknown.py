@@ -185,7 +185,8 @@ LABELME: dict[str, tuple[Any, bool]] = {  # a shape, and whether its place is kn
     "points": ({"label": "cat", "points": [[12, 12], [13, 14]], "shape_type": "points"}, False),
     "a line": ({"label": "cat", "points": [[5, 12], [30, 12]], "shape_type": "line"}, False),
     "lines": ({"label": "cat", "points": [[5, 12], [30, 12], [30, 20]], "shape_type": "linestrip"}, False),
-    "another tool's shape": ({"label": "cat", "points": [[5, 5], [25, 5], [25, 25]], "shape_type": "cuboid"}, False),
+    "another tool's shape": ({"label": "cat", "points": [[5, 5], [25, 5], [25, 25]], "shape_type": "star"}, False),
+    "a cuboid": ({"label": "cat", "points": [[5, 5], [25, 5], [25, 25]], "shape_type": "cuboid"}, True),
     "a rotated box": (
         {"label": "cat", "points": [[12, 2], [22, 12], [12, 22], [2, 12]], "shape_type": "rotation"}, True,
     ),

@@ -1,0 +1,111 @@
+"""Photographs with their shapes, as Labelme, CVAT, Label Studio and Datumaro list them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from xml.etree.ElementTree import ParseError
+
+from lexiseg_labels.annotations import AnnotatedImage, Id
+from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.formats import cvat_reading, datumaro_reading, label_studio_reading, labelme_reading
+from lexiseg_labels.formats.marks import Listed, read_shapes
+from lexiseg_labels.picture_names import is_picture_name
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.files.names import as_text
+from lexiseg_train.data.annotations import drawing
+from lexiseg_train.data.annotations.content import CocoFile, class_name, images_left_out, not_read
+from lexiseg_train.data.annotations.photographs import Photographs
+from lexiseg_train.data.annotations.sizes import MeasuredSizes
+from lexiseg_train.data.files.documents import read_bytes, read_json
+from lexiseg_train.data.files.inside import SetFiles
+from lexiseg_train.data.files.limits import MAX_ANNOTATIONS, MAX_XML_BYTES
+
+MAX_HEAD = 1 << 16  # bytes
+
+
+def is_cvat(path: Path) -> bool:
+    """Whether a file is CVAT's XML of images; that of videos is not."""
+    try:
+        with path.open("rb") as file:
+            return cvat_reading.is_of_images(file.read(MAX_HEAD))
+    except OSError:
+        return False
+
+
+def in_cvat(path: Path) -> Iterator[Listed]:
+    """The photographs of CVAT's XML. Raises DatasetError: it is no XML, has a DTD, or is too large."""
+    try:
+        yield from cvat_reading.pictures_of(read_bytes(path, MAX_XML_BYTES))
+    except UnreadableLabels as error:
+        raise DatasetError(f"{path}: {error}") from None
+    except ParseError as error:
+        raise DatasetError(f"{path} is not XML: {error}") from None
+
+
+def in_label_studio(path: Path) -> Iterator[Listed]:
+    """The photographs of Label Studio's tasks. Raises DatasetError: the file cannot be read."""
+    return label_studio_reading.pictures_of(read_json(path))
+
+
+def in_datumaro(path: Path) -> Iterator[Listed]:
+    """The photographs of Datumaro's JSON. Raises DatasetError: the file cannot be read."""
+    return datumaro_reading.pictures_of(read_json(path))
+
+
+def in_labelme(paths: Sequence[Path], files: SetFiles) -> Iterator[Listed]:
+    """The photographs of Labelme's files: those that they name, else those of their own names beside them."""
+    for path in paths:
+        listed = labelme_reading.picture_of(read_json(path), path.name)
+        place = files.place_of(path.parent)
+        named = files.find(listed.name, (place,)) if listed.name else None
+        if named is None or not is_picture_name(named):
+            alike = (each for each in files.in_folder(place) if each.stem == path.stem and is_picture_name(each))
+            named = next(alike, None)
+        yield listed._replace(name=(listed.name or path.stem) if named is None else files.place_of(named))
+
+
+def read_listed(place: Path, listed: Iterable[Listed], files: SetFiles, labelled: Collection[Path] = ()) -> CocoFile:
+    """Read photographs with their shapes; labels are the ids of their categories.
+
+    Photographs that nobody has labelled, are missing, cannot be read or are of another size are left out, counted and
+    named.
+
+    Args:
+        place: the file that lists them, or of several files what their folder shall be looked up by.
+        listed: the photographs.
+        files: of the set.
+        labelled: photographs that are passed over, since another layout has their labels.
+
+    Raises:
+        DatasetError: there are too many shapes, or what lists the photographs raises it.
+    """
+    images, unusable, faults, n_shapes, n_boxes, n_images = [], list[str](), list[str](), 0, 0, 0
+    photographs = Photographs(place, files)
+    measured = MeasuredSizes(photographs)
+    for entry in listed:
+        if labelled and photographs.find(entry.name) in labelled:
+            continue
+        n_images += 1
+        said = entry.file or entry.name
+        try:
+            if entry.fault is not None:
+                raise UnreadableLabels(entry.fault)
+            size = measured(entry.name, entry.height, entry.width)
+        except UnreadableLabels as error:
+            unusable.append(as_text(f"{entry.file or 'image'}{': ' if entry.file else ' '}{entry.name}: {error}"))
+            continue
+        shapes = entry.shapes(size)
+        read = read_shapes(shapes, size, class_name, drawing)
+        n_shapes += len(shapes)
+        if n_shapes > MAX_ANNOTATIONS:
+            raise DatasetError(f"{place} has more than {MAX_ANNOTATIONS:,} annotations, the most that is read")
+        faults += [f"shape {number} of {said}: {reason}" for number, reason in read.faults]
+        n_boxes += read.n_boxes
+        images.append(AnnotatedImage(entry.name, size, read.annotations, entry.reviewed))
+    categories = [each.category for image in images for each in image.annotations]
+    names: dict[Id, str] = {category: str(category) for category in categories if category is not None}
+    listing = place if place.suffix != "" and "*" not in place.name else place.parent
+    warnings = images_left_out(listing, n_images, unusable) + measured.warnings()
+    warnings += not_read(listing, n_shapes, faults, n_boxes) if images else ()
+    return CocoFile(names, images, 0, warnings, tuple(unusable))
