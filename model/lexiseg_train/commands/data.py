@@ -233,7 +233,9 @@ def find_entities(
 
 @app.command("import")
 def import_data(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="Folder, zip or tar of a set, in any known layout")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SRC", help="Folder, zip, tar or file of labels, in any known layout")
+    ],
     target: Annotated[
         Path | None, typer.Argument(metavar="DST", help="Folder of the set that is written; none with --dry-run")
     ] = None,
@@ -251,7 +253,8 @@ def import_data(
     """Read a set as annotation tools export it, and write classes, images and masks: what tuning learns from.
 
     SRC has COCO's JSON, YOLO's data.yaml, Labelme's JSON, or masks. The report says what it was read as, how many
-    photographs and pixels each class has, and what is left out. The exit status is 1 if it cannot be learned from.
+    photographs and pixels each class has, and what is left out: where any photograph is marked as reviewed, all others.
+    The exit status is 1 if it cannot be learned from.
 
     Examples:
 

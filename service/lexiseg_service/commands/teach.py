@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # imported where they are used: the command line must start w
     from lexiseg_service.gateway.heads.reviewed_set import ReviewedSet
 
 Source = Annotated[
-    Path, typer.Argument(metavar="SRC", exists=True, help="Folder, zip or tar of a set, in any known layout")
+    Path, typer.Argument(metavar="SRC", exists=True, help="Folder, zip, tar or file of labels, in any known layout")
 ]
 Name = Annotated[str, typer.Option("--name", help="Name of the head: at most 64 characters of a-z, 0-9 and -")]
 
@@ -27,8 +27,9 @@ Name = Annotated[str, typer.Option("--name", help="Name of the head: at most 64 
 def teach(context: typer.Context, source: Source, name: Name, settings: Settings, server: Server = None) -> None:
     """Teach classes by labelled pictures, as annotation tools export them; `segment --head` finds them then.
 
-    Every picture counts as reviewed: what is not labelled in it shows none of the classes. A head of the name learns
-    the classes and pictures beside its own; a picture of the same file name takes the place of the one before.
+    What is not labelled in a picture shows none of the classes. Where a set says which pictures are reviewed, those
+    alone teach. A head of the name learns the classes and pictures beside its own; a picture of the same file name
+    takes the place of the one before.
 
     \b
     Examples:
@@ -46,6 +47,8 @@ def teach(context: typer.Context, source: Source, name: Name, settings: Settings
     reviewed_set.check_importer()
     with TemporaryDirectory(prefix="lexiseg-") as place:
         reviewed = asyncio.run(reviewed_set.read(source, Path(place), IMPORT))
+    for warning in reviewed.warnings:
+        typer.echo(f"warning: {warning}", err=True)
     with open_server(server, settings, "semantic") as asked:
         _print(asked.teach(name, reviewed.classes, _pictures(reviewed)))
 

@@ -1,5 +1,6 @@
 """`lexiseg teach`: a set as tools export it becomes a head, here or at a server, which `segment --head` asks."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +40,23 @@ def test_a_set_of_a_tool_is_a_head(
     assert ": 3 pictures, tiny@" in first
     assert of_class.startswith("  gadget: 3 pictures, IoU ")
     assert kept(tmp_path) == ["gadgets.json"]
+
+
+def test_a_file_of_labels_teaches_what_is_reviewed_and_says_what_is_left_out(
+    lexiseg: CommandLine, tmp_path: Path
+) -> None:
+    labelme(tmp_path / "set")
+    coco(tmp_path / "other")
+    (tmp_path / "other/annotations.json").rename(tmp_path / "set/project.json")
+    content = json.loads((tmp_path / "set/project.json").read_text())
+    content["images"][0]["reviewed"] = True
+    (tmp_path / "set/project.json").write_text(json.dumps(content))
+
+    outcome = lexiseg("teach", tmp_path / "set/project.json", "--name", "gadgets", "--state-dir", tmp_path / "state")
+
+    assert outcome.status == 0, outcome.err
+    assert ": 1 pictures, tiny@" in outcome.out
+    assert "warning: 2 of 3 photographs are not marked as reviewed and are left out, such as 1.jpg" in outcome.err
 
 
 def test_what_was_taught_is_found_before_other_words(lexiseg: CommandLine, tmp_path: Path) -> None:

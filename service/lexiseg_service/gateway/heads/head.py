@@ -30,7 +30,8 @@ class KeptPicture:
 class NamedHead:
     """A head with its origin. `owner` is the id of the API key that made it, "" without keys: nobody else sees it.
 
-    `keep_days` after it was `changed`, seconds since the epoch, it has expired; None: it stays.
+    `keep_days` after it was `changed`, seconds since the epoch, it has expired; None: it stays. `left_out` says
+    which pictures a change had and did not use; it is not stored.
     """
 
     name: str
@@ -41,6 +42,7 @@ class NamedHead:
     solved: Head
     changed: float
     keep_days: float | None = None
+    left_out: str = ""
 
     @property
     def expires(self) -> float | None:
@@ -131,5 +133,7 @@ class NamedHead:
         """The values of `schemas.HeadOutput`."""
         wanting = [f"{entry.name} ({entry.wants} more)" for entry in self.solved.classes if entry.wants]
         detail = f"these classes should have more reviewed pictures: {', '.join(wanting)}"
-        few = [{"type": "few-pictures", "detail": detail, "field": "pictures"}] if wanting else []
-        return {**self.summary(), "keys": [picture.key for picture in self.pictures], "warnings": few}
+        warnings = [{"type": "few-pictures", "detail": detail, "field": "pictures"}] if wanting else []
+        if self.left_out:
+            warnings.append({"type": "left-out", "detail": self.left_out, "field": "archive"})
+        return {**self.summary(), "keys": [picture.key for picture in self.pictures], "warnings": warnings}

@@ -32,7 +32,8 @@ logger = structlog.get_logger("lexiseg.heads")
 SET, OUTPUT = "set", "output.txt"  # in the folder that the importer writes into
 BACKGROUND = "background"  # a class of the set that is none of the head's
 IGNORE = 255  # of a mask: unknown
-MAX_LIST_BYTES = 2**20  # of the names of classes or pictures
+LISTINGS = (".json", ".xml", ".yaml", ".yml")  # files of labels
+MAX_LIST_BYTES = 2**20  # of the names of classes or pictures, or of the report
 MAX_FILE_BYTES = 2**24  # of a picture or a mask
 MAX_PIXELS = 2**25  # of a mask
 MAX_OUTPUT_BYTES = 2**16  # of the end of what the importer prints
@@ -52,10 +53,19 @@ class LabelledFile:
 
 @dataclass(frozen=True)
 class ReviewedSet:
-    """The classes of a set, and its pictures, those for training first."""
+    """The classes of a set, its pictures, those for training first, and sentences about what is left out."""
 
     classes: tuple[str, ...]
     pictures: tuple[LabelledFile, ...]
+    warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()  # the first of the pictures that are, each with the reason
+    n_left_out: int = 0
+
+    @property
+    def left_out_sentence(self) -> str:
+        """How many pictures are left out, and why the first is; "" for none."""
+        some = f", such as {self.left_out[0]:.200}" if self.left_out else ""
+        return f"{self.n_left_out:,} pictures of it are left out{some}" if self.n_left_out else ""
 
 
 def check_importer() -> None:
@@ -68,7 +78,7 @@ async def read(source: Path, place: Path, limits: Limits) -> ReviewedSet:
     """Read a set.
 
     Args:
-        source: a folder, a zip or a tar.
+        source: a folder, a zip, a tar, or a file of labels with its pictures around it.
         place: an empty folder, which the importer writes into.
         limits: of the importer.
 
@@ -87,7 +97,8 @@ async def read(source: Path, place: Path, limits: Limits) -> ReviewedSet:
 
 
 async def _import(source: Path, place: Path, limits: Limits) -> None:
-    room = Sandbox(place, [source], [place], limits, {"TMPDIR": str(place)})
+    around = source.parent if source.suffix.lower() in LISTINGS else source
+    room = Sandbox(place, [around], [place], limits, {"TMPDIR": str(place)})
     command = [*PROGRAM, "data", "import", str(source), str(place / SET), "--least", "1"]
     with (place / OUTPUT).open("wb") as output:
         process = await asyncio.to_thread(room.start, command, output)
@@ -129,7 +140,9 @@ def _read(folder: Path) -> ReviewedSet:
     by_split = _listed(folder, "names.json")
     if (count := sum(map(len, by_split.values()))) > MAX_PICTURES:
         raise InvalidValue.of(ARCHIVE, f"{count:,} pictures", f"at most {MAX_PICTURES} of a head")
-    return ReviewedSet(classes, tuple(_pictures(folder, names, by_split)))
+    report = _listed(folder, "report.json")
+    warnings, left_out = (tuple(map(str, report[key])) for key in ("warnings", "left_out_pictures"))
+    return ReviewedSet(classes, tuple(_pictures(folder, names, by_split)), warnings, left_out, int(report["left_out"]))
 
 
 def _pictures(folder: Path, classes: list[str], by_split: dict[str, list[str]]) -> Iterator[LabelledFile]:

@@ -114,7 +114,8 @@ class HeadOutput(HeadSummary):
 
     keys: list[str] = Field(description="keys of the reviewed pictures, in the order in which they came")
     warnings: list[AnswerWarning] = Field(
-        description="warnings by `type`. `few-pictures`: these classes should have more of them"
+        description="warnings by `type`. `few-pictures`: these classes should have more of them; `left-out`: pictures "
+        "of the archive that taught nothing"
     )
 
 

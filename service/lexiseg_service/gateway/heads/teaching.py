@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 from lexiseg_model.errors import UnknownModelError
@@ -131,7 +132,8 @@ class Teaching:
             pictures += pictures_of(reviewed, classes)
         lessons = await self._lessons.lessons(pictures, WorkerRequest(None, Vocabulary(()), model, **origin))
         change = Change(model, classes, lessons, asked.remove, keep_days=asked.keep_days, preconditions=preconditions)
-        return await self.heads.change(name, caller.owner, change, is_new=is_new)
+        head = await self.heads.change(name, caller.owner, change, is_new=is_new)
+        return head if reviewed is None else replace(head, left_out=reviewed.left_out_sentence)
 
     async def import_head(
         self, name: str, imported: ImportedHead, caller: Caller, preconditions: Preconditions = UNCONDITIONAL

@@ -62,6 +62,25 @@ async def test_a_projects_zip_makes_a_head(tmp_path: Path, project: bytes) -> No
     assert [path.name for path in (tmp_path / "state").iterdir() if path.name.startswith(".archive")] == []
 
 
+async def test_of_a_project_with_marks_the_reviewed_pictures_alone_teach(tmp_path: Path) -> None:
+    coco(tmp_path / "set")
+    content = json.loads((tmp_path / "set/annotations.json").read_text())
+    content["images"] = [image | {"reviewed": image["id"] == 1} for image in content["images"]]
+    (tmp_path / "set/annotations.json").write_text(json.dumps(content))
+    project = Path(shutil.make_archive(str(tmp_path / "project"), "zip", tmp_path / "set")).read_bytes()
+    async with serving(backend=KnownBackend(), state_dir=tmp_path / "state") as client:
+        made = (await client.post("/v1/heads", **sent(project))).json()
+        kept = (await client.get("/v1/heads/gadgets")).json()
+
+    assert made["keys"] == ["1.jpg"]
+    assert {
+        "type": "left-out",
+        "detail": "2 pictures of it are left out, such as 0.jpg: not reviewed",
+        "field": "archive",
+    } in (made["warnings"])
+    assert [warning["type"] for warning in kept["warnings"]] == ["few-pictures"]
+
+
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "no zip": (lambda: b"GIF89a", "archive: expected a whole zip"),
     "cut off": (lambda: zipped(a=b"1" * 999)[:-40], "archive: expected a whole zip"),
