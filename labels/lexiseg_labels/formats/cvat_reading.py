@@ -21,11 +21,6 @@ NO_MARK = frozenset({"tag"})
 RADII = ("rx", "ry")
 
 
-def is_of_images(head: bytes) -> bool:
-    """Whether a file, by its first bytes, is CVAT's XML of images; that of videos is not."""
-    return b"<annotations" in head and b"<track" not in head
-
-
 def pictures_of(content: bytes) -> Iterator[Listed]:
     """The pictures of a file, each to be read before the next.
 

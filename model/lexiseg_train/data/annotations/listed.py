@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
@@ -21,20 +21,9 @@ from lexiseg_train.data.files.documents import read_bytes, read_json
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.files.limits import MAX_ANNOTATIONS, MAX_XML_BYTES
 
-MAX_HEAD = 1 << 16  # bytes
 
-
-def is_cvat(path: Path) -> bool:
-    """Whether a file is CVAT's XML of images; that of videos is not."""
-    try:
-        with path.open("rb") as file:
-            return cvat_reading.is_of_images(file.read(MAX_HEAD))
-    except OSError:
-        return False
-
-
-def in_cvat(path: Path) -> Iterator[Listed]:
-    """The photographs of CVAT's XML. Raises DatasetError: it is no XML, has a DTD, or is too large."""
+def _in_cvat(path: Path) -> Iterator[Listed]:
+    """Raises DatasetError: it is no XML, has a DTD, or is too large."""
     try:
         yield from cvat_reading.pictures_of(read_bytes(path, MAX_XML_BYTES))
     except UnreadableLabels as error:
@@ -43,14 +32,12 @@ def in_cvat(path: Path) -> Iterator[Listed]:
         raise DatasetError(f"{path} is not XML: {error}") from None
 
 
-def in_label_studio(path: Path) -> Iterator[Listed]:
-    """The photographs of Label Studio's tasks. Raises DatasetError: the file cannot be read."""
-    return label_studio_reading.pictures_of(read_json(path))
-
-
-def in_datumaro(path: Path) -> Iterator[Listed]:
-    """The photographs of Datumaro's JSON. Raises DatasetError: the file cannot be read."""
-    return datumaro_reading.pictures_of(read_json(path))
+# The photographs of a file, by layout; readers raise DatasetError.
+LISTED: dict[str, Callable[[Path], Iterator[Listed]]] = {
+    "CVAT": _in_cvat,
+    "Label Studio": lambda path: label_studio_reading.pictures_of(read_json(path)),
+    "Datumaro": lambda path: datumaro_reading.pictures_of(read_json(path)),
+}
 
 
 def in_labelme(paths: Sequence[Path], files: SetFiles) -> Iterator[Listed]:

@@ -22,8 +22,8 @@ MAX_LISTINGS = 200
 INSTANCES, OTHERS = "instances_", ("person_keypoints_", "panoptic_", "stuff_", "captions_", "image_info_")
 
 
-def read_coco(files: SetFiles, paths: Sequence[Path]) -> tuple[list[Part], list[str]]:
-    """What COCO files hold, and sentences about files that are not used.
+def read_coco(files: SetFiles, paths: Sequence[Path]) -> list[Part]:
+    """What COCO files hold; the first part has sentences about files that are not used.
 
     Validation files or folders are held out, test files are left out. Photographs that are missing, cannot be read or
     have another size are left out.
@@ -36,9 +36,7 @@ def read_coco(files: SetFiles, paths: Sequence[Path]) -> tuple[list[Part], list[
     unused = {path: "is a test split" for path in paths if _is_split(TEST, files, path)}
     unused |= {path: reason for path in paths if (reason := _other_than_masks(path, paths)) is not None}
     used = [path for path in paths if path not in unused] or [*paths]
-    warnings = [
-        f"{files.place_of(path)} {reason} and is not used" for path, reason in unused.items() if path not in used
-    ]
+    said = [f"{files.place_of(path)} {reason} and is not used" for path, reason in unused.items() if path not in used]
     parts: list[Part] = []
     faults: list[DatasetError] = []
     for path in used:
@@ -48,7 +46,9 @@ def read_coco(files: SetFiles, paths: Sequence[Path]) -> tuple[list[Part], list[
             faults.append(error)
     if not parts:
         raise faults[0]
-    return parts, [*warnings, *(f"{fault}; it is not used" for fault in faults)]
+    said += [f"{fault}; it is not used" for fault in faults]
+    first = parts[0].content
+    return [parts[0]._replace(content=first._replace(warnings=(*said, *first.warnings))), *parts[1:]]
 
 
 def _part(files: SetFiles, path: Path) -> Part:

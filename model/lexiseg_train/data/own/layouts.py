@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from lexiseg_labels.annotations import AnnotatedImage
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats import datumaro_reading, label_studio_reading, labelme_reading
-from lexiseg_labels.formats.marks import REVIEWED_LIST, Listed, reviewed_names
+from lexiseg_labels.formats.marks import REVIEWED_LIST, reviewed_names
 from lexiseg_labels.formats.yolo_reading import LISTINGS
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
 from lexiseg_train.data.annotations.coco import is_coco
 from lexiseg_train.data.annotations.content import some_of
-from lexiseg_train.data.annotations.listed import (
-    in_cvat,
-    in_datumaro,
-    in_label_studio,
-    in_labelme,
-    is_cvat,
-    read_listed,
-)
+from lexiseg_train.data.annotations.listed import LISTED, in_labelme, read_listed
 from lexiseg_train.data.annotations.yolo import read_yolo, yolo_listing
 from lexiseg_train.data.files.documents import LimitError, read_json, read_text
 from lexiseg_train.data.files.inside import SetFiles
@@ -36,6 +30,15 @@ MAX_SEEN, MAX_HEAD = 100, 1 << 16  # files, and bytes of each, that are looked a
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 MAX_AROUND = 3  # folders around a set
 MAX_FOLDERS = 32  # of a level, that are looked into
+# In the order in which they count where several label one photograph.
+LAYOUTS = ("COCO", "YOLO", "Labelme", *LISTED)
+JSON_LAYOUTS: dict[str, Callable[[object], object]] = {
+    "Labelme": lambda content: labelme_reading.picture_of(content, ""),
+    "Label Studio": label_studio_reading.tasks_of,
+    "Datumaro": datumaro_reading.pictures_of,
+}
+NOT_READ = ("CVAT's XML of a video", "VOC's XML of boxes")
+XML_KINDS = {b"<track": NOT_READ[0], b"<annotation>": NOT_READ[1], b"<annotations": "CVAT"}  # by words near the start
 LAYOUT = (
     "expected COCO's JSON (*.json with images, annotations and categories) beside its photographs (in Label Studio\n"
     "export as COCO, in CVAT as COCO 1.0), YOLO's data.yaml with images and labels, Labelme's JSON beside each\n"
@@ -95,17 +98,14 @@ def _read(files: SetFiles, listing: Path | None, reviewed: frozenset[str] | None
 
 def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[str] | None) -> OwnPictures | None:
     """The pictures of all layouts of annotations; of a picture that several label, as the first of them has it."""
-    paths, unreadable = _by_layout(files, listing)
+    by_layout, unreadable = _by_layout(files, listing)
     parts: list[Part] = []
-    said: list[str] = []
     faults: list[DatasetError] = []
-    layouts: list[str] = []
-    for layout, read in LAYOUTS.items():
-        if not paths.get(layout):
-            continue
-        labelled = frozenset(each.file for each in entries_of(files, parts) if _is_labelled(each.image))
+    used: list[str] = []
+    for layout in LAYOUTS:
+        labelled = frozenset(entry.file for entry in entries_of(files, parts) if _is_labelled(entry.image))
         try:
-            more, sentences = read(files, paths[layout], labelled)
+            more = _parts(layout, files, by_layout[layout], labelled) if by_layout[layout] else []
         except LimitError:
             raise
         except DatasetError as error:
@@ -113,17 +113,21 @@ def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[s
             continue
         if any(part.content.images or part.content.unusable for part in more):
             parts += more
-            layouts.append(layout)
-        said += sentences
+            used.append(layout)
     if not parts:
         if faults:
             raise faults[0]
         return None
-    said += [f"{fault}; it is not used" for fault in faults]
+    said = [f"{fault}; it is not used" for fault in faults]
+    said += [
+        f"{len(by_layout[kind])} files are {kind} and not read, such as {by_layout[kind][0]}"
+        for kind in NOT_READ
+        if by_layout[kind]
+    ]
     if unreadable:
         said.append(f"{len(unreadable)} JSON files cannot be read: {some_of(unreadable)}")
     pictures = drawn_pictures(files, parts, reviewed, said)
-    return replace(pictures, layout=", ".join(layouts), left_out=(*pictures.left_out, *unreadable))
+    return replace(pictures, layout=", ".join(used), left_out=(*pictures.left_out, *unreadable))
 
 
 def _is_labelled(image: AnnotatedImage) -> bool:
@@ -131,21 +135,29 @@ def _is_labelled(image: AnnotatedImage) -> bool:
 
 
 def _by_layout(files: SetFiles, listing: Path | None) -> tuple[dict[str, list[Path]], list[str]]:
-    """The files of labels by layout, and why JSON files cannot be read."""
-    by_layout: dict[str, list[Path]] = {layout: [] for layout in LAYOUTS}
+    """The files of labels by layout, or by what they are that is not read; and why JSON files cannot be read."""
+    by_layout: dict[str, list[Path]] = {kind: [] for kind in (*LAYOUTS, *NOT_READ, "")}
     unreadable = []
     for path in files if listing is None else [listing]:
-        if path.suffix.lower() == ".json":
+        if path.suffix.lower() == ".xml":
+            by_layout[_xml_kind(path)].append(path)
+        elif path.suffix.lower() == ".json":
             try:
-                by_layout.setdefault(_json_layout(read_json(path)), []).append(path)
+                by_layout[_json_layout(read_json(path))].append(path)
             except DatasetError as error:
                 unreadable.append(as_text(str(error)))
-        elif path.suffix.lower() == ".xml" and is_cvat(path):
-            by_layout["CVAT"].append(path)
     yolo = yolo_listing(files) if listing is None else listing if listing.suffix.lower() in LISTINGS else None
     if yolo is not None:
         by_layout["YOLO"].append(yolo)
     return by_layout, unreadable
+
+
+def _xml_kind(path: Path) -> str:
+    """What an XML is, by its first bytes; "" for none of those that are known."""
+    with suppress(OSError), path.open("rb") as file:
+        head = file.read(MAX_HEAD)
+        return next((kind for words, kind in XML_KINDS.items() if words in head), "")
+    return ""
 
 
 def _json_layout(content: object) -> str:
@@ -153,50 +165,24 @@ def _json_layout(content: object) -> str:
     if is_coco(content):
         return "COCO"
     for layout, check in JSON_LAYOUTS.items():
-        try:
+        with suppress(UnreadableLabels):
             check(content)
-        except UnreadableLabels:
-            continue
-        return layout
+            return layout
     return ""
 
 
-def _yolo_parts(files: SetFiles, paths: Sequence[Path], labelled: Collection[Path]) -> tuple[list[Part], list[str]]:
-    splits = read_yolo(paths[0], files, labelled)
-    return [Part(paths[0], part, held_out=split == "val") for split, part in splits.items()], []
-
-
-def _labelme_parts(files: SetFiles, paths: Sequence[Path], labelled: Collection[Path]) -> tuple[list[Part], list[str]]:
-    place = files.folder / "*.json"
-    return [Part(place, read_listed(place, in_labelme(paths, files), files, labelled))], []
-
-
-def _listed_parts(
-    listed: Callable[[Path], Iterator[Listed]], bare_is_background: bool = False
-) -> Callable[[SetFiles, Sequence[Path], Collection[Path]], tuple[list[Part], list[str]]]:
-    """A reader of files that each list their photographs."""
-
-    def read(files: SetFiles, paths: Sequence[Path], labelled: Collection[Path]) -> tuple[list[Part], list[str]]:
-        contents = [(path, read_listed(path, listed(path), files, labelled)) for path in paths]
-        return [Part(path, content, bare_is_background=bare_is_background) for path, content in contents], []
-
-    return read
-
-
-# In the order in which they count where several label one photograph.
-LAYOUTS: dict[str, Callable[[SetFiles, Sequence[Path], Collection[Path]], tuple[list[Part], list[str]]]] = {
-    "COCO": lambda files, paths, _: read_coco(files, paths),
-    "YOLO": _yolo_parts,
-    "Labelme": _labelme_parts,
-    "CVAT": _listed_parts(in_cvat, bare_is_background=True),
-    "Label Studio": _listed_parts(in_label_studio),
-    "Datumaro": _listed_parts(in_datumaro, bare_is_background=True),
-}
-JSON_LAYOUTS: dict[str, Callable[[object], object]] = {
-    "Labelme": lambda content: labelme_reading.picture_of(content, ""),
-    "Label Studio": label_studio_reading.tasks_of,
-    "Datumaro": datumaro_reading.pictures_of,
-}
+def _parts(layout: str, files: SetFiles, paths: Sequence[Path], labelled: frozenset[Path]) -> list[Part]:
+    """What the files of a layout hold, without what is `labelled` by another. Raises DatasetError: they are damaged."""
+    if layout == "COCO":
+        return read_coco(files, paths)
+    if layout == "YOLO":
+        splits = read_yolo(paths[0], files, labelled)
+        return [Part(paths[0], part, held_out=split == "val") for split, part in splits.items()]
+    if layout == "Labelme":
+        place = files.folder / "*.json"
+        return [Part(place, read_listed(place, in_labelme(paths, files), files, labelled))]
+    contents = [(path, read_listed(path, LISTED[layout](path), files, labelled)) for path in paths]
+    return [Part(path, content, bare_is_background=layout != "Label Studio") for path, content in contents]
 
 
 def _masks_beside(files: SetFiles, pictures: OwnPictures) -> tuple[str, ...]:
@@ -215,11 +201,8 @@ def _of_a_tool(files: SetFiles, listing: Path | None) -> str:
     for path in [path for path in paths if path.suffix.lower() in (".xml", ".json", *PACKED)][:MAX_SEEN]:
         if path.suffix.lower() in PACKED:
             return f", and {path} is packed: unpack it, or name it"
-        with path.open("rb") as file:
-            head = file.read(MAX_HEAD)
-        for words, name in ((b"<track", "CVAT's XML of a video"), (b"<annotation>", "VOC's XML of boxes")):
-            if words in head:
-                return f", and {path} is {name}, which is not read: export as COCO"
+        if (kind := _xml_kind(path)) in NOT_READ:
+            return f", and {path} is {kind}, which is not read: export as COCO"
         if path.suffix.lower() == ".json":
             try:
                 read_json(path)

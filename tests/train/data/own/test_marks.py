@@ -179,13 +179,12 @@ OF_DATUMARO = {
     "label": ({"type": "label"}, NOTHING),
     "caption": ({"type": "caption", "caption": "a cat"}, NOTHING),
 }
-CASES: dict[str, tuple[Callable[..., None], list[Any], tuple[str, str]]] = {
-    **{f"CVAT, {name}": (cvat, [shape], expected) for name, (shape, expected) in OF_CVAT.items()},
-    **{f"Label Studio, {name}": (label_studio, results, there) for name, (results, there) in OF_LABEL_STUDIO.items()},
-    **{
-        f"Datumaro, {name}": (datumaro, [{"label_id": 1, **shape}], expected)
-        for name, (shape, expected) in OF_DATUMARO.items()
-    },
+Case = tuple[Callable[..., None], list[Any], tuple[str, str]]
+CASES: dict[str, Case] = {f"CVAT, {name}": (cvat, [shape], expected) for name, (shape, expected) in OF_CVAT.items()}
+CASES |= {f"Label Studio, {name}": (label_studio, *case) for name, case in OF_LABEL_STUDIO.items()}
+CASES |= {
+    f"Datumaro, {name}": (datumaro, [{"label_id": 1, **shape}], expected)
+    for name, (shape, expected) in OF_DATUMARO.items()
 }
 
 
