@@ -25,17 +25,20 @@ def pictures_of(content: bytes) -> Iterator[Listed]:
     """The pictures of a file, each to be read before the next.
 
     Raises:
-        UnreadableLabels: with a DTD.
+        UnreadableLabels: with a DTD, or in an unknown code page.
         ElementTree.ParseError: no XML.
     """
     # An entity may stand for any amount of text; CVAT writes UTF-8 without a DTD.
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content or b"\0" in content:
         raise UnreadableLabels("XML with a DTD, or not in UTF-8, is not read")
-    for _, element in ElementTree.iterparse(io.BytesIO(content)):
-        if element.tag == "image":
-            name, height, width = (element.get(key) for key in ("name", "height", "width"))
-            yield Listed(name or "", height, width, partial(_shapes_of, element))
-            element.clear()
+    try:
+        for _, element in ElementTree.iterparse(io.BytesIO(content)):
+            if element.tag == "image":
+                name, height, width = (element.get(key) for key in ("name", "height", "width"))
+                yield Listed(name or "", height, width, partial(_shapes_of, element))
+                element.clear()
+    except (LookupError, ValueError) as error:
+        raise UnreadableLabels(f"its code page is not read ({error}): save it as UTF-8") from None
 
 
 def _shapes_of(image: ElementTree.Element, size: Size) -> list[dict[str, Any]]:

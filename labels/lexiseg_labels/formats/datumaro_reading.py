@@ -46,7 +46,9 @@ def _shapes_of(item: Mapping[str, Any], names: Sequence[str], size: Size) -> lis
     """The shapes of a picture; one of an unknown kind, or with unusable values, has the points it states."""
     entries = item.get("annotations")
     marks = entries if isinstance(entries, list) else []
-    return [_shape_of(each, names) for each in marks if not isinstance(each, dict) or each.get("type") not in NO_MARK]
+    return [
+        _shape_of(each, names) for each in marks if not isinstance(each, dict) or str(each.get("type")) not in NO_MARK
+    ]
 
 
 def _shape_of(entry: Any, names: Sequence[str]) -> Any:
@@ -64,12 +66,12 @@ def _shape_of(entry: Any, names: Sequence[str]) -> Any:
         shape["group_id"] = group
     try:
         return shape | _outline_of(kind, entry)
-    except (LookupError, TypeError, ValueError):
+    except (LookupError, OverflowError, TypeError, ValueError):
         return shape
 
 
 def _outline_of(kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises LookupError, TypeError, ValueError: a value is unusable."""
+    """Raises LookupError, OverflowError, TypeError, ValueError: a value is unusable."""
     if kind == "mask":
         return {"segmentation": entry["rle"]}
     if kind == "bbox":

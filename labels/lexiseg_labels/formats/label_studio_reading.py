@@ -184,8 +184,9 @@ def _shapes_of(regions: Sequence[_Region], size: Size) -> list[dict[str, Any]]:
 
 
 def _shape_of(region: _Region, size: Size) -> dict[str, Any]:
-    labels = (each[0] for key, each in region.value.items() if key.endswith(LABELS) and isinstance(each, list) and each)
-    shape = {"label": next(labels, ""), "shape_type": LABELME_KINDS.get(region.kind, region.kind)}
+    listed = [each for key, each in region.value.items() if key.endswith(LABELS) and isinstance(each, list)]
+    label = next((name for each in listed for name in each if isinstance(name, str)), "")
+    shape = {"label": label, "shape_type": LABELME_KINDS.get(region.kind, region.kind)}
     if region.about.get("image_rotation"):
         return shape | {"shape_type": "mark on a turned picture"}
     try:

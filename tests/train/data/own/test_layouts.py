@@ -381,11 +381,14 @@ def test_what_cvat_marks_without_an_outline_is_unknown(shape: str, tmp_path: Pat
     [
         ('<!DOCTYPE a [<!ENTITY x "y">]><annotations><image name="&x;"/></annotations>', "with a DTD"),
         ("<annotations><image name='a.jpg'>", "is not XML"),
+        ("<?xml version='1.0' encoding='gbk'?><annotations/>", "its code page is not read"),
+        ("<?xml version='1.0' encoding='made-up'?><annotations/>", "its code page is not read"),
+        ("\ufeff<?xml version='1.0' encoding='utf-16'?><annotations/>", "not in UTF-8"),
     ],
 )
 def test_an_xml_that_is_hostile_or_cut_off_is_refused(content: str, reason: str, tmp_path: Path) -> None:
     photo(tmp_path / "images/a.jpg")
-    write(tmp_path / "annotations.xml", content)
+    write(tmp_path / "annotations.xml", content, "utf-16-le" if "utf-16" in content else "utf-8")
 
     with pytest.raises(DatasetError, match=reason):
         read_own(tmp_path)

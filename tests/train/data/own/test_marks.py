@@ -143,6 +143,8 @@ OF_LABEL_STUDIO: dict[str, tuple[list[dict[str, Any]], tuple[str, str]]] = {
     "brush that is none": (labelled("brush", format="rle", rle=[1, 2]), ALL_UNKNOWN),
     "invented": (labelled("star", **POLYGON), ALL_UNKNOWN),
     "invented, of other numbers": (labelled("star", spikes=5), ALL_UNKNOWN),
+    "no values": ([{}, result("brushlabels", {}), {"type": [1], "id": [2], "value": [3]}], ALL_UNKNOWN),
+    "numbers beyond all": (labelled("ellipse", x=10**400, y=1, radiusX=2, radiusY=3), ALL_UNKNOWN),
     "choices": ([result("choices", {"choices": ["sharp"]})], NOTHING),
     "text, rating, relation": (
         [result("textarea", {"text": ["x"]}), result("rating", {"rating": 3}), {"type": "relation", "from_id": "dog"}],
@@ -163,7 +165,7 @@ def datumaro(root: Path, *annotations: dict[str, Any]) -> None:
     (root / "annotations/default.json").write_text(json.dumps(content))
 
 
-OF_DATUMARO = {
+OF_DATUMARO: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "polygon": ({"type": "polygon", "points": CAT}, CLASS),
     "mask": ({"type": "mask", "rle": {"size": [HEIGHT, WIDTH], "counts": rle.encode(cat_mask())}}, CLASS),
     "ellipse": ({"type": "ellipse", "points": [5, 30, 25, 50]}, CLASS),
@@ -176,6 +178,8 @@ OF_DATUMARO = {
     "skeleton": ({"type": "skeleton", "elements": [{"type": "points", "points": CAT}]}, ALL_UNKNOWN),
     "cuboid of a cloud": ({"type": "cuboid_3d", "position": [1, 2, 3], "scale": [1, 1, 1]}, ALL_UNKNOWN),
     "invented": ({"type": "star", "points": CAT}, ALL_UNKNOWN),
+    "numbers beyond all": ({"type": "ellipse", "points": [10**400, 30, 25, 50]}, ALL_UNKNOWN),
+    "no type": ({"type": ["x"], "points": CAT}, ALL_UNKNOWN),
     "label": ({"type": "label"}, NOTHING),
     "caption": ({"type": "caption", "caption": "a cat"}, NOTHING),
 }
