@@ -126,7 +126,8 @@ def _refuse_shared(identity: Id, name: str, other: str) -> None:
 
 
 def usable(entries: Sequence[Entry], images: Images) -> tuple[list[Entry], int]:
-    """Annotations of usable images, without those that are written twice under one id, and the number of these."""
+    """Annotations of usable images, without captions and repeats under one id, and the number of these repeats."""
+    entries = [entry for entry in entries if "caption" not in entry or "category_id" in entry]  # captions mark nothing
     kept: list[Entry] = []
     by_id: dict[str, Entry] = {}
     for entry in entries:

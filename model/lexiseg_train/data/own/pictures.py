@@ -78,7 +78,7 @@ def left_out_unreviewed(files: SetFiles, marks: Mapping[Path, bool | None]) -> t
     """
     left_out = unreviewed(marks)
     if left_out and len(left_out) == len(marks):
-        raise DatasetError(f"{files.folder}: none of {len(marks)} photographs is marked as reviewed")
+        raise DatasetError(f"{files.folder}: none of {len(marks)} photographs is marked as reviewed: review some first")
     some = f"such as {files.place_of(left_out[0])}" if left_out else ""
     sentence = f"{len(left_out)} of {len(marks)} photographs are not marked as reviewed and are left out, {some}"
     return left_out, [as_text(sentence)] * bool(left_out)

@@ -355,28 +355,6 @@ def test_a_mask_of_the_photograph_as_stored_is_turned_with_it(orientation: int, 
 
 
 @pytest.mark.parametrize(
-    "shape",
-    [
-        '<box label="dog" xtl="20" ytl="2" xbr="24" ybr="6"/>',
-        '<box label="dog" xtl="20" ytl="2" xbr="24" ybr="6" rotation="30"/>',
-        '<polyline label="dog" points="20,2;24,6"/>',
-        '<points label="dog" points="22,4"/>',
-        '<polygon label="dog" points="20,2;nothing"/>',
-        '<mask label="dog" rle="1,2,3" left="20" top="2" width="4" height="4"/>',
-        '<mask label="dog" rle="0,-4,20" left="20" top="2" width="4" height="4"/>',
-    ],
-)
-def test_what_cvat_marks_without_an_outline_is_unknown(shape: str, tmp_path: Path) -> None:
-    photo(tmp_path / "images/a.jpg")
-    cvat(tmp_path, POLYGON + shape)
-
-    mask = read_own(tmp_path).train[0].read(3).mask
-
-    assert (mask[6:18, 8:16] == 1).all()
-    assert mask[4, 22] == 255
-
-
-@pytest.mark.parametrize(
     ("content", "reason"),
     [
         ('<!DOCTYPE a [<!ENTITY x "y">]><annotations><image name="&x;"/></annotations>', "with a DTD"),

@@ -60,6 +60,8 @@ OF_CVAT = {
     "turned box": ('<box label="cat" xtl="14" ytl="20" xbr="16" ybr="60" rotation="90"/>', UNKNOWN),
     "cuboid": (f'<cuboid label="cat" {CUBOID}/>', UNKNOWN),
     "mask that is too long": (f'<mask label="cat" rle="0,401" {BOX}/>', UNKNOWN),
+    "mask of negative runs": (f'<mask label="cat" rle="0,-4,404" {BOX}/>', UNKNOWN),
+    "polygon with a word": ('<polygon label="cat" points="5,30;nothing"/>', ALL_UNKNOWN),
     "polyline": (f'<polyline label="cat" points="{in_text(CAT)}"/>', ALL_UNKNOWN),
     "points": ('<points label="cat" points="15,40"/>', ALL_UNKNOWN),
     "skeleton": (

@@ -89,6 +89,15 @@ def test_an_unreadable_annotation_of_coco_is_unknown(fault: str, tmp_path: Path)
     assert values(tmp_path) == expected
 
 
+def test_a_caption_of_coco_marks_nothing(tmp_path: Path) -> None:
+    coco(tmp_path)
+    content = json.loads((tmp_path / "mine.json").read_text())
+    content["annotations"].append({"id": 2, "image_id": 1, "caption": "a cat on a dog"})
+    (tmp_path / "mine.json").write_text(json.dumps(content))
+
+    assert values(tmp_path) == {OBJECT: "background", READ_AT: "dog", ELSEWHERE: "background"}
+
+
 @pytest.mark.parametrize("image_id", [None, 9])
 def test_an_annotation_of_no_image_makes_images_without_any_unknown(image_id: int | None, tmp_path: Path) -> None:
     coco(tmp_path, {"image_id": image_id, "segmentation": SQUARE})
