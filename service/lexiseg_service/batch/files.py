@@ -94,6 +94,11 @@ class Files:
             shutil.rmtree(self.folder / name)
 
 
+def question_path(identity: str) -> str:
+    """The place of a job's question among the files of jobs, beside its archive and its parts."""
+    return f"{identity}/question"
+
+
 def _placed(root: Path, name: str) -> Path:
     """The path of a file, in folders that are made."""
     *folders, last = name.split("/")

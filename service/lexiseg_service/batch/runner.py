@@ -112,7 +112,7 @@ class Runner:
         self._details: dict[str, str] = {}  # what holds jobs up here, by job: a full disk takes no note of it
         self._away: str | None = None  # what holds all of them up
         self.open: Sequence[OpenJob] = ()  # as of the last look
-        executor = GatewayExecutor(use_case, limits)
+        executor = GatewayExecutor(use_case, limits, files)
         self._asker = Asker(executor, self._threads, settings.limits.max_image_bytes)
 
     def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:

@@ -19,7 +19,15 @@ import numpy as np
 from lexiseg_labels.masks import png
 from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.types import ClassEntry, ModelCard, ModelName, Point, Prompt, Task, Vocabulary
-from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady, Temporary, UnknownModel, UrlFetchOff
+from lexiseg_service.errors import (
+    DeadlineExceeded,
+    InvalidValue,
+    ModelChanged,
+    NotReady,
+    Temporary,
+    UnknownModel,
+    UrlFetchOff,
+)
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.image_requests import Images
@@ -32,7 +40,7 @@ from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.image.url_fetch import FIELD, MAX_LOOKUPS, HostGuard, SystemResolver, UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import has_examples, resolve, with_learned
-from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import FixedQuestion, ImageSource, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompts import bytes_of_points, check_inside, examples_of, largest_size, resolve_prompts
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import off_event_loop
@@ -64,14 +72,6 @@ class TaughtClasses(Protocol):
             SwitchedOff, UnknownHead: there is no such head.
             InvalidValue: it was taught on another model.
             ModelChanged: its model is not served any more, or has other weights.
-        """
-        ...
-
-    async def pinned(self, question: Question, caller: Caller) -> Question:
-        """A question that is asked again and again, with the version of its head: its classes must stay the same.
-
-        Raises:
-            SwitchedOff, UnknownHead: there is no such head.
         """
         ...
 
@@ -164,25 +164,16 @@ class UseCase:
         if (question.prompts or task == "prompt") and not (of_stream and task == "prompt"):
             resolving = partial(resolve_prompts, question, task, limits)
             prompts = await off_event_loop(bytes_of_points(question.prompts or ()), resolving)
-        vocabulary = resolve(question, limits, None if named is None else named.vocabulary)
-        content = image.content if image.url is None else await self.fetch_url(image.url, caller.client)
-        origin = self.origin(caller, began)
-        header, image_id = None, image.id
-        if content is not None:
-            header, image_id = await self.headers.identify(content, caller.client, origin["deadline"])
-        if prompts:
-            check_inside(prompts, largest_size(prompts, limits) if header is None else header.size)
         request = WorkerRequest(
-            image=content,
-            image_id=image_id,
-            header=header,
-            vocabulary=vocabulary,
+            image=None,
+            vocabulary=resolve(question, limits, None if named is None else named.vocabulary),
             model=model,
             task=task,
             prompts=prompts,
             **{name: getattr(question, name) for name in PASSED_ON},
-            **origin,
+            **self.origin(caller, began),
         )
+        request = await self._with_image(request, image)
         examples = () if named is None else named.examples
         if has_examples(question.classes):
             examples = await off_event_loop(limits.max_image_bytes, partial(examples_of, question.classes, limits))
@@ -191,6 +182,47 @@ class UseCase:
         if head is None:
             return request
         return replace(request, vocabulary=with_learned(request.vocabulary, head.classes, limits))
+
+    async def fixed(self, question: Question, caller: Caller) -> FixedQuestion:
+        """A question that outlives its request: nothing that is changed or deleted from now on changes it.
+
+        Raises:
+            ServiceError: as `request`.
+        """
+        request = await self.request(question, caller)
+        model = str(ModelName.from_card(self.card(request.model)))
+        return FixedQuestion(replace(request, model=model), self.backend.digest(model) or "")
+
+    async def ask_fixed(
+        self, question: FixedQuestion, image: ImageSource, caller: Caller, seconds: float
+    ) -> WorkerAnswer:
+        """The answer to a fixed question about an image, within `seconds`.
+
+        Raises:
+            UnknownModel: its version of the model is not served any more.
+            ModelChanged: that has other weights by now.
+            ServiceError: of other kinds, about the image.
+        """
+        self.card(question.request.model)
+        request = replace(question.request, **self.origin(caller, time.monotonic()))
+        request = await self._with_image(request, image)
+        request = replace(request, deadline=time.monotonic() + seconds, remember=False)
+        answer = await self.backend.segment(request)
+        if question.digest not in ("", answer.model_digest):
+            came = f"{request.model} had the weights {question.digest} when the question was taken"
+            raise ModelChanged(f"model: {came}, and has {answer.model_digest} now; ask anew")
+        return answer
+
+    async def _with_image(self, request: WorkerRequest, image: ImageSource) -> WorkerRequest:
+        """A request with its image. Raises ServiceError: about the image, or a prompt lies outside of it."""
+        content = image.content if image.url is None else await self.fetch_url(image.url, request.source)
+        header, image_id = None, image.id
+        if content is not None:
+            header, image_id = await self.headers.identify(content, request.source, request.deadline)
+        if prompts := request.prompts:
+            limits = self._settings.limits
+            check_inside(prompts, largest_size(prompts, limits) if header is None else header.size)
+        return replace(request, image=content, image_id=image_id, header=header)
 
     async def check_language(self, request: WorkerRequest) -> None:
         """Check the language of a question that is asked later, about a blank image: workers have the dictionaries.

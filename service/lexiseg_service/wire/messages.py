@@ -33,6 +33,7 @@ from lexiseg_service.errors import NotReady
 from lexiseg_service.question.messages import (
     ExampleRegion,
     Exemplified,
+    FixedQuestion,
     Followed,
     FrameAnswer,
     MaskFormat,
@@ -117,6 +118,20 @@ def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion |
     fields = read(message, KINDS)
     step: StreamQuestion | VideoFrame = fields.get("config") or replace(fields["frame"], header=fields.get("header"))
     return step
+
+
+def encode_fixed(question: FixedQuestion) -> bytes:
+    """A question as a file: the digest, then the message that begins a stream."""
+    step = encode_step(StreamQuestion(question.request))
+    return question.digest.encode() + b"\n" + step.SerializeToString()
+
+
+def decode_fixed(content: bytes) -> FixedQuestion:
+    """The question of a file of `encode_fixed`."""
+    digest, _, message = content.partition(b"\n")
+    step = decode_step(internal.WorkerSegmentVideoRequest.FromString(message))
+    assert isinstance(step, StreamQuestion)
+    return FixedQuestion(step.request, digest.decode())
 
 
 def encode_answer(answer: WorkerAnswer, request_id: str = "") -> pb.SegmentResponse:

@@ -9,6 +9,7 @@ import httpx
 from sse_starlette.sse import AppStatus
 
 from lexiseg_service.commands.serving.hosting import Server
+from lexiseg_service.gateway.adapter import install
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.backend import Backend
@@ -44,6 +45,7 @@ def on_ports(backend: Backend, **settings: Any) -> Iterator[Ports]:
     values = {"model": "colours", "grpc_port": 0, "http_port": 0, "drain_seconds": 5, **settings}
     chosen = Settings.model_validate(values)
     app = create_app(chosen, backend, Metrics())
+    install(app, chosen.adapters)
     server = Server(app, app.state.grpc, chosen, 0, "listens")
     AppStatus.should_exit = False  # set for all servers of a process by one that a signal ended
     thread = threading.Thread(target=server.run)

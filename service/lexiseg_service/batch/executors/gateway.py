@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import replace
+import asyncio
 
 from lexiseg_model.resources.lru import Lru
+from lexiseg_service.batch.files import Files, question_path
 from lexiseg_service.batch.ledger.job import Job
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.question.messages import ImageSource, WorkerAnswer
+from lexiseg_service.question.messages import FixedQuestion, ImageSource, WorkerAnswer
 from lexiseg_service.question.schemas import Question
+from lexiseg_service.wire.messages import decode_fixed
 
 ASK_SECONDS = 600.0  # for one picture, of which nobody waits for the answer
 MAX_QUESTIONS = 16  # in memory
@@ -23,12 +24,14 @@ class GatewayExecutor:
     Args:
         use_case: asks the workers.
         limits: of clients, whose pictures count as requests.
+        files: of jobs, with their questions.
     """
 
-    def __init__(self, use_case: UseCase, limits: ClientLimits) -> None:
+    def __init__(self, use_case: UseCase, limits: ClientLimits, files: Files) -> None:
         self._use_case = use_case
         self._limits = limits
-        self._questions: Lru[str, Question] = Lru(MAX_QUESTIONS)
+        self._files = files
+        self._questions: Lru[str, FixedQuestion] = Lru(MAX_QUESTIONS)
 
     @property
     def is_ready(self) -> bool:
@@ -47,8 +50,13 @@ class GatewayExecutor:
     async def segment(self, job: Job, image: ImageSource, identity: str) -> WorkerAnswer:
         """As `Executor.segment`."""
         caller = Caller(owner=job.owner, client=job.client, request_id=identity, background=True)
-        question = self._questions.get(job.id) or Question.model_validate(job.question)
-        self._questions.put(job.id, question)
-        request = await self._use_case.request(question, caller, image)
-        request = replace(request, deadline=time.monotonic() + ASK_SECONDS, remember=False)
-        return await self._use_case.backend.segment(request)
+        if (question := self._questions.get(job.id)) is None:
+            question = await self._question(job, caller)
+            self._questions.put(job.id, question)
+        return await self._use_case.ask_fixed(question, image, caller, ASK_SECONDS)
+
+    async def _question(self, job: Job, caller: Caller) -> FixedQuestion:
+        try:
+            return decode_fixed(await asyncio.to_thread(self._files.read, question_path(job.id)))
+        except FileNotFoundError:  # a release before 0.5 took it
+            return await self._use_case.fixed(Question.model_validate(job.question), caller)

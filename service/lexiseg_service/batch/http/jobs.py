@@ -15,7 +15,7 @@ import orjson
 from lexiseg_model.files.atomic import private_folder
 from lexiseg_service.batch.description import JobInput, stored
 from lexiseg_service.batch.executors.asker import Fetch
-from lexiseg_service.batch.files import Files, open_store
+from lexiseg_service.batch.files import Files, open_store, question_path
 from lexiseg_service.batch.formats import check_fits
 from lexiseg_service.batch.http.eraser import Eraser
 from lexiseg_service.batch.http.notices import Notices, Send
@@ -48,6 +48,7 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.background import Jobs as SeenJobs
 from lexiseg_service.watch.background import JobsSeen
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.wire.messages import encode_fixed
 
 ID_BYTES = 12
 SOURCE = "one of `urls`, `folder` and the file `archive`"
@@ -131,13 +132,12 @@ class Jobs:
             raise UrlFetchOff(
                 "urls: LEXISEG_URL_NETWORKS names no host, so no image is fetched by URL; send an archive"
             )
-        asked_question = await self._use_case.taught.pinned(asked.question, caller)
-        question = stored(asked_question)
+        question = stored(asked.question)
         if asked.webhook is not None:
             await self._webhooks.check(asked.webhook.url)
-        request = await self._use_case.request(asked_question, caller)
-        await self._use_case.check_language(request)
-        classes = [entry.name for entry in request.vocabulary.classes]
+        fixed = await self._use_case.fixed(asked.question, caller)
+        await self._use_case.check_language(fixed.request)
+        classes = [entry.name for entry in fixed.request.vocabulary.classes]
         check_fits(asked.to, question, classes)
         identity = secrets.token_urlsafe(ID_BYTES)
         kind, root, pictures = await asyncio.to_thread(self._listed, identity, asked, archive, tasks)
@@ -155,7 +155,7 @@ class Jobs:
             _webhook_of(asked, tasks),
             "" if tasks is None else tasks.tool,
         )
-        await self._add(job, pictures, archive)
+        await self._add(job, pictures, archive, encode_fixed(fixed))
         self._runner.wake()
         return job, Progress(0, 0, notice="none" if job.webhook is None else "due")
 
@@ -182,14 +182,15 @@ class Jobs:
         except OSError as error:
             raise NotReady(f"the pictures cannot be listed now: {error.strerror or error}", RETRY_SECONDS) from None
 
-    async def _add(self, job: Job, pictures: Sequence[Picture], archive: BinaryIO | None) -> None:
-        """Add a job to the ledger, within its client's limits, then its archive, then its pictures."""
-        n_bytes = 0 if archive is None else archive.seek(0, 2)
+    async def _add(self, job: Job, pictures: Sequence[Picture], archive: BinaryIO | None, question: bytes) -> None:
+        """Add a job to the ledger, within its client's limits, then its question and archive, then its pictures."""
+        n_bytes = len(question) + (0 if archive is None else archive.seek(0, 2))
         limits = limits_of(self._settings)
         held = await ask_ledger(self._ledger.add, job, n_bytes, limits)
         if held is not None:
             raise refusal(held, limits, n_bytes)
         try:
+            await asyncio.to_thread(self._files.write, question_path(job.id), question)
             if archive is not None:
                 await asyncio.to_thread(self._files.copy, f"{job.id}/{ARCHIVE}", archive)
             if not await ask_ledger(self._ledger.plan, job.id, pictures):

@@ -46,7 +46,7 @@ class Job:
     total: int  # pictures
     kind: SourceKind
     root: str  # the folder or the archive; "" for URLs and tasks
-    question: Mapping[str, Any]  # the fields of `Question` that were sent
+    question: Mapping[str, Any]  # the fields of `Question` that were sent; what they named then is in a file
     classes: Sequence[str]  # labels by class_index
     to: str  # form of the results
     webhook: Webhook | None = None

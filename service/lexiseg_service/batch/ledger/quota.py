@@ -16,7 +16,7 @@ class Amounts(NamedTuple):
 
     unended: int  # jobs that have not ended
     kept: int  # jobs, ended or not
-    n_bytes: int  # of their archives and results
+    n_bytes: int  # of their questions, archives and results
 
     def has_room(self, limits: Amounts, n_bytes: int) -> bool:
         """Whether one more job with `n_bytes` is within limits."""
@@ -33,7 +33,7 @@ def refusal(held: Amounts, limits: Amounts, n_bytes: int) -> ServiceError:
     """The error for one more job with `n_bytes`, for which there is no room."""
     if n_bytes > limits.n_bytes:
         return TooLarge(
-            f"the archive has {n_bytes:,} bytes, the jobs of one client at most {limits.n_bytes:,} together "
+            f"question and archive have {n_bytes:,} bytes, the jobs of one client at most {limits.n_bytes:,} together "
             "(LEXISEG_JOB_BYTES_PER_CLIENT)"
         )
     if held.unended >= limits.unended:
@@ -42,7 +42,7 @@ def refusal(held: Amounts, limits: Amounts, n_bytes: int) -> ServiceError:
         detail = f"{held.kept} jobs of this client are kept, at most {limits.kept} are (LEXISEG_JOBS_PER_CLIENT)"
     else:
         detail = (
-            f"the archives and results of this client's jobs have {held.n_bytes:,} bytes and this one adds "
+            f"the questions, archives and results of this client's jobs have {held.n_bytes:,} bytes and this one adds "
             f"{n_bytes:,}, at most {limits.n_bytes:,} are kept (LEXISEG_JOB_BYTES_PER_CLIENT)"
         )
     if held.unended < limits.unended:

@@ -25,7 +25,6 @@ from lexiseg_service.gateway.preconditions import UNCONDITIONAL, Preconditions
 from lexiseg_service.gateway.use_case import LearnedClasses, UseCase
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -152,13 +151,6 @@ class Teaching:
             model, imported.classes, imported.lessons, whole=True, digest=digest, preconditions=preconditions
         )
         return await self.heads.change(name, caller.owner, change, is_new=False)
-
-    async def pinned(self, question: Question, caller: Caller) -> Question:
-        """As `TaughtClasses.pinned`."""
-        if question.head is None:
-            return question
-        head = await self.heads.find(question.head, caller.owner)
-        return question.model_copy(update={"head": head.exact_name})
 
     async def learned(self, head: str, model: str | None, caller: Caller) -> LearnedClasses:
         """As `TaughtClasses.learned`."""

@@ -49,7 +49,7 @@ def test_archive_and_results_lie_in_the_bucket_until_the_job_is_removed(
     job = finished(client, create(client, pack(FILES)))
 
     kept = store.find(f"photos/kept/{job['id']}")
-    assert [path.rpartition(".")[2] for path in kept if "/parts/" in path] == ["jsonl"] * (len(kept) - 1)
+    assert [path.rpartition(".")[2] for path in kept if "/parts/" in path] == ["jsonl"] * (len(kept) - 2)
     assert {line["image"] for line in lines(client, job["id"])} == set(FILES)
     assert not (tmp_path / "jobs").exists()
     client.delete(f"/v1/jobs/{job['id']}")

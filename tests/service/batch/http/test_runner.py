@@ -107,10 +107,11 @@ def test_a_full_disk_costs_time_and_no_answers(tmp_path: Path, monkeypatch: pyte
         write(files, name, content)
 
     monkeypatch.setattr(Files, "write", write_or_refuse)
-    full.set()
-    with gateway(KnownBackend(), tmp_path) as client:
+    with gateway(backend := Gated(), tmp_path) as client:
         created = create(client, ARCHIVE)
         location = created.headers["Location"]
+        full.set()
+        backend.open_for = COUNT
         until(lambda: client.get(location).json()["detail"])
         assert "No space left on device" in client.get(location).json()["detail"]
         full.clear()
