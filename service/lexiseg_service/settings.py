@@ -402,7 +402,7 @@ class Settings(BaseSettings):
 
     limits: Limits = Field(default_factory=Limits)
 
-    @cached_property
+    @property  # not cached: a copy with another model would keep the first one's
     def default_model(self) -> str | None:
         """The first model of the setting; None if it is not set: then the worker's order decides."""
         return self.model.partition(",")[0].strip() if "model" in self.model_fields_set else None

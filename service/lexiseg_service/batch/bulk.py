@@ -5,6 +5,7 @@ list the source -> plan (once) -> chunks without rows -> model, here or on Ray -
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -15,18 +16,31 @@ import typer
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.store import absolute
 from lexiseg_model.command_line.bar import bar_of
-from lexiseg_model.types import ModelName
-from lexiseg_service.batch.description import JobInput, task_question
+from lexiseg_model.errors import ModelError
+from lexiseg_model.types import ModelName, Vocabulary
+from lexiseg_service.batch.description import JobInput, stored, task_question
 from lexiseg_service.batch.executors.chunks import MAX_REASONS, BulkJob, ChunkWorker, Report
 from lexiseg_service.batch.executors.process import batch_settings
 from lexiseg_service.batch.executors.ray_actors import Cluster, segment_on
 from lexiseg_service.batch.export import check_room, writer_of
-from lexiseg_service.batch.ledger.folder import Destination, Size, count_rows, planned_size, write_plan
+from lexiseg_service.batch.ledger.folder import (
+    QUESTION,
+    RECORD,
+    Destination,
+    Size,
+    count_rows,
+    planned_size,
+    write_plan,
+)
 from lexiseg_service.batch.rows import FAILED
 from lexiseg_service.batch.sources.listing import Kind, pictures_of, source_of
+from lexiseg_service.errors import ServiceError
 from lexiseg_service.in_process import check_model, head_of, resolved
 from lexiseg_service.question.classes import with_learned
+from lexiseg_service.question.messages import FixedQuestion, WorkerRequest
+from lexiseg_service.question.schemas import Question, TaskQuestion
 from lexiseg_service.settings import Settings
+from lexiseg_service.wire.messages import decode_fixed, encode_fixed
 
 INTERRUPTED_STATUS = 130  # the exit status of a program that Ctrl-C ended
 MIN_JUDGED = 100  # pictures, before a rate of failures ends the job
@@ -83,7 +97,9 @@ def run(
         check_room(writers, [entry.name for entry in job.vocabulary.classes])
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--to'") from None
-    size = planned_size(job.identity, rows) or write_plan(job.identity, rows, pictures_of(job.source), rows_per_file)
+    if (size := planned_size(job.identity, rows)) is None:
+        _keep(rows, asked.description.question, job)
+        size = write_plan(job.identity, rows, pictures_of(job.source), rows_per_file)
     done = rows.done() & set(range(size.chunks))
     if done:
         job = replace(job, model_digest=str(rows.rows(min(done), ["model_digest"])[0]["model_digest"]))
@@ -110,16 +126,61 @@ def _job(asked: Asked, rows: Destination, destination: str, settings: Settings, 
         source, kind = f"{destination}/urls.csv", "csv"
     assert source is not None  # the description names one
     pictures = source_of(absolute(source), kind, asked.id_column, asked.image_column)
-    question = task_question(asked.description.question)
+    sent = asked.description.question
+    question, vocabulary, name = _kept(rows, sent, settings) or _named(sent, settings)
+    settings = batch_settings(settings).model_copy(update={"model": name})
+    check_model(settings, question.task)
+    return BulkJob(pictures, destination, question, vocabulary, settings, name, retry_failed=retry_failed)
+
+
+class Named(NamedTuple):
+    """A question with the version of its head, the classes that it names, and NAME@VERSION of its model."""
+
+    question: TaskQuestion
+    vocabulary: Vocabulary
+    model: str
+
+
+def _named(sent: Question, settings: Settings) -> Named:
+    """What a question names now."""
+    question = task_question(sent)
     check_model(settings, question.task)
     card = catalogue.find(settings.first_model, settings.models_dir).card
     vocabulary = resolved(question, settings, words_alone=True)
     if (head := head_of(question, settings)) is not None:
         vocabulary = with_learned(vocabulary, head.entries, settings.limits)
         question = question.model_copy(update={"head": head.exact_name})
-    settings = batch_settings(settings)
-    name = str(ModelName.from_card(card))
-    return BulkJob(pictures, destination, question, vocabulary, settings, name, retry_failed=retry_failed)
+    return Named(question, vocabulary, str(ModelName.from_card(card)))
+
+
+def _keep(rows: Destination, sent: Question, job: BulkJob) -> None:
+    """Write what a question names beside the plan: whatever is changed or deleted later, the job goes on with it."""
+    about = {"sent": stored(sent), "question": stored(job.question)}
+    fixed = FixedQuestion(WorkerRequest(None, job.vocabulary, job.model, job.question.task), "")
+    rows.write(QUESTION, json.dumps(about).encode() + b"\n" + encode_fixed(fixed))
+
+
+def _kept(rows: Destination, sent: Question, settings: Settings) -> Named | None:
+    """What the question of a planned job named; None: there is no plan, or it is another job's or an earlier release's.
+
+    A line says where that is not what it names now.
+    """
+    if rows.read(RECORD) is None or (content := rows.read(QUESTION)) is None:
+        return None
+    head, _, message = content.partition(b"\n")
+    about, request = json.loads(head), decode_fixed(message).request
+    model, asked = ModelName.parse(request.model), ModelName.parse(settings.first_model)
+    if about["sent"] != stored(sent) or asked not in (model, ModelName(model.name)):
+        return None
+    kept = Named(TaskQuestion.model_validate(about["question"]), request.vocabulary, request.model)
+    try:
+        is_same = _named(sent, settings) == kept
+    except (ServiceError, ModelError):
+        is_same = False
+    if not is_same:
+        changed = "its words, head or model have changed since; name another folder for the new ones"
+        typer.echo(f"lexiseg: {rows.url} goes on with the question of its beginning: {changed}", err=True)
+    return kept
 
 
 def _table(urls: list[str]) -> bytes:

@@ -67,7 +67,7 @@ def _local_server(settings: Settings) -> Iterator[Server]:
         http, rpc = Path(folder) / "http", f"{UNIX}{folder}/grpc"
         own = settings.model_copy(update={"model": model, "host": rpc, **WITHOUT_ADMISSION, **deadline})
         metrics = Metrics()
-        worker = ModelWorker(own, metrics, warmed_up=False)
+        worker = ModelWorker(own, metrics, resident=False)
         app = create_app(own, worker, metrics)
         hosted = hosting.Server(app, app.state.grpc, own, 0, socket=http)
         hosted.linger = 0.0

@@ -52,10 +52,11 @@ class ModelWorker:
         tracing: Tracing | None = None,
         crashes: CrashRecord | None = None,
         *,
-        warmed_up: bool = True,  # before it is ready; False for a command, whose first question is all there is
+        # Warmed up before it is ready, and follows its folders; False: a command's, with one model to its end.
+        resident: bool = True,
     ) -> None:
         self._settings = settings
-        self._warmed_up = warmed_up
+        self._resident = resident
         self._metrics = metrics
         self._on_failure = on_failure
         self._served = served_models(settings)
@@ -136,7 +137,7 @@ class ModelWorker:
         """Load the default model, without which nothing is served, then the others with `preload`."""
         try:
             _watch_device(self._settings.device, self._metrics)
-            if self._warmed_up:
+            if self._resident:
                 self._engine.warm_up(self._default)
             default = self._pool.acquire(self._default).result()
             words = words_of_training(default.segmenter)
@@ -159,7 +160,8 @@ class ModelWorker:
         digest, device = self._pool.digest(self._default), str(choose_device(self._settings.device))
         # Also the choice of `auto`: a GPU that is not found must show in the log.
         logger.info("ready", model=self._default, digest=digest, kernel=kernel, device=device)
-        self._watch.start()
+        if self._resident:
+            self._watch.start()
         for name in [ModelName.from_card(served.card) for served in preloaded(self._served)[1:]]:
             try:
                 self._engine.warm_up(str(name))

@@ -55,7 +55,7 @@ class ProcessExecutor:
 
         # Not warmed up: a job has no deadline, and many jobs have pictures of one size.
         own = settings.model_copy(update={"model": settings.first_model})
-        self._worker: ModelWorker = ModelWorker(own, Metrics(), warmed_up=False)
+        self._worker: ModelWorker = ModelWorker(own, Metrics(), resident=False)
         self._question = question
         self._vocabulary = vocabulary
 

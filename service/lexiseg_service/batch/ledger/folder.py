@@ -1,6 +1,7 @@
 """A folder, local or in an object store, as the ledger of one job: chunks of a plan are its parts.
 
     DST/bulk.json                 question, source, numbers of inputs and chunks; written when the plan is complete
+    DST/question                  what the question named when the job was planned
     DST/plan/00000000.parquet     the inputs of chunk 0
     DST/rows/00000000.parquet     results of chunk 0, in the order of the plan; written atomically
 
@@ -37,6 +38,7 @@ from lexiseg_service.batch.rows import FAILED, OK, ROWS, Row, open_parquet, row_
 from lexiseg_service.batch.sources.source import Picture
 
 RECORD = "bulk.json"
+QUESTION = "question"
 COUNTING_THREADS = 8
 MAX_IDS_IN_MESSAGE = 5  # ids in a message
 

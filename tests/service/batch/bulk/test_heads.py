@@ -45,23 +45,6 @@ def test_a_description_with_a_head_and_the_same_command_line_are_one_job(
     assert "3 inputs, 3 rows, none lost and none twice" in again.out
 
 
-def test_a_head_that_learned_more_does_not_continue_a_job(
-    lexiseg: CommandLine, tmp_path: Path, here: tuple[object, ...]
-) -> None:
-    command = ("bulk", tmp_path / "set", tmp_path / "out", "--head", "gadgets", *here)
-    lexiseg(*command)
-    (tmp_path / "set/2.json").rename(tmp_path / "set/3.json")
-    document = json.loads((tmp_path / "set/3.json").read_text())
-    document["shapes"][0]["label"] = "gizmo"
-    (tmp_path / "set/3.json").write_text(json.dumps(document))
-    lexiseg("teach", tmp_path / "set", "--name", "gadgets", *here[:2])
-
-    outcome = lexiseg(*command)
-
-    assert outcome.status == 1
-    assert "holds answers of another job (classes, head, vocabulary_digest differ)" in outcome.err
-
-
 def test_a_head_that_is_not_kept_here_is_refused_before_the_work(lexiseg: CommandLine, tmp_path: Path) -> None:
     source = jobs.folder(tmp_path / "in", 1)
 
