@@ -26,6 +26,7 @@ FAILURES = 3  # in a row that open the breaker
 COOL_DOWN_SECONDS = 5.0  # of an open breaker, until one call is tried
 TIMEOUT_SECONDS = 0.2  # for a connect, or one read
 READS = 5  # of that time each, that a call may take in all
+OUT_OF_MEMORY = "command not allowed when used memory"  # in Redis' error for a write at its maxmemory
 MAX_BYTES = 32 * 2**20  # of a call's answers: four vocabularies of 3 MB, or 1,024 rows of 8 KB
 
 
@@ -80,7 +81,10 @@ class Breaker:
 
 
 class RedisAway(Exception):
-    """Redis did not answer in time, or the circuit breaker is open."""
+    """Redis did not answer in time, or the circuit breaker is open; or it has no memory for a write."""
+
+    def __init__(self, reason: str = "Redis does not answer") -> None:
+        super().__init__(reason)
 
 
 class _Budget(threading.local):
@@ -157,6 +161,9 @@ class RedisLink:
         try:
             result = act(self._redis)
         except Exception as error:  # redis-py raises many kinds of errors on invalid answers
+            if OUT_OF_MEMORY in str(error):  # also of a script
+                self.breaker.success()
+                raise RedisAway("Redis is full: it has used its maxmemory") from error
             self.breaker.failure()
             logger.warning("redis failed", error=type(error).__name__)
             raise RedisAway from error
@@ -178,6 +185,11 @@ class RedisLink:
     def _ping(self) -> None:
         with suppress(RedisAway):
             self.call(methodcaller("ping"))
+
+
+def try_write(client: Any) -> None:
+    """Write a little that expires: a Redis that is full refuses it."""
+    client.set("lexiseg:check", "", ex=10)
 
 
 def open_link(settings: Settings, purpose: str, metrics: Metrics) -> RedisLink:

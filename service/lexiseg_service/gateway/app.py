@@ -126,6 +126,9 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
     stores = state.use_case.stores
     for store in stores:
         await store.start()
+        for name, check in store.checks.items():
+            state.use_case.checks.add(name, check)
+    checking = asyncio.create_task(state.use_case.checks.repeat())
     await state.backend.start()
     running = [part for part in state.parts.values() if part is not None]
     for part in running:
@@ -135,6 +138,7 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
             if each.adapter.running is not None:
                 await adapters.enter_async_context(each.adapter.running)
         yield
+    checking.cancel()
     for part in reversed(running):
         await part.close()
     await state.streams.close()

@@ -21,8 +21,9 @@ import structlog
 
 from lexiseg_model.files.atomic import PRIVATE, private_folder, write_durably
 from lexiseg_service.errors import NotReady
-from lexiseg_service.redis_link import RedisAway, RedisLink, open_link
+from lexiseg_service.redis_link import RedisAway, RedisLink, open_link, try_write
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.checks import Check, check_folder
 from lexiseg_service.watch.metrics import Metrics
 
 logger = structlog.get_logger("lexiseg.stores")
@@ -140,9 +141,10 @@ class Store:
         for name in [*known] if names is None else names:
             known.pop(name, None)
 
-    def degraded(self) -> str | None:
-        """What is degraded, for /readyz."""
-        return None
+    @property
+    def checks(self) -> Mapping[str, Check]:
+        """What /readyz tries, by name."""
+        return {}
 
     async def start(self) -> None:
         """Begin to read what other gateways write."""
@@ -172,6 +174,10 @@ class DirectoryStore(Store):
         self._folder = folder
         self._kind = kind
         self._writing = asyncio.Lock()
+
+    @property
+    def checks(self) -> Mapping[str, Check]:
+        return {"state directory": partial(check_folder, self._folder)}
 
     async def replace(self, slot: str, old: bytes | None, new: bytes | None) -> bool:
         """As `Store.replace`, on the disk first.
@@ -327,9 +333,9 @@ class RedisStore(Store):
         elif names:
             await self._change(slot, methodcaller("hdel", key, *names))
 
-    def degraded(self) -> str | None:
-        """Name what is kept here, while the circuit breaker is not closed."""
-        return self._kind.plural if self._link.away else None
+    @property
+    def checks(self) -> Mapping[str, Check]:
+        return {self._kind.plural: partial(self._link.call, try_write)}
 
     async def start(self) -> None:
         """Read the snapshot, then again every `REFRESH_SECONDS`; a Redis that is away does not block the start."""
@@ -350,9 +356,9 @@ class RedisStore(Store):
     async def _change(self, slot: str, call: Callable[[Any], Any]) -> Any:
         try:
             return await self._link.ask(call)
-        except RedisAway:
+        except RedisAway as away:
             what = f"{self._kind.name} {slot!r}"
-            raise NotReady(f"{what}: the store cannot be reached; check whether it was changed") from None
+            raise NotReady(f"{what}: the store cannot be written: {away}; check whether it was changed") from None
 
     def _slots(self, client: Any) -> list[str]:
         """The slots of all documents. Raises ValueError: more than any service has."""

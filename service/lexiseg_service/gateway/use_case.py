@@ -46,6 +46,7 @@ from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Hold, Shares
+from lexiseg_service.watch.checks import Checks
 
 NO_IMAGE = ImageSource()
 # The first bytes that the current request holds of fetched images: what it fetches beside them must not wait for it.
@@ -89,6 +90,7 @@ class UseCase:
     Attributes:
         taught: set by the part that keeps heads, before the first question.
         stores: what is kept outside this process.
+        checks: of what is written to.
     """
 
     def __init__(
@@ -114,6 +116,7 @@ class UseCase:
         self._desk = ExampleDesk(backend.exemplify, settings.limits, self.images)
         self.taught: TaughtClasses
         self.stores: list[Store] = [vocabularies.store]
+        self.checks = Checks()
 
     async def segment(self, question: Question, image: ImageSource, caller: Caller) -> WorkerAnswer:
         """Check a question and the header of its image, and send it to a worker.
@@ -280,8 +283,7 @@ class UseCase:
     def health(self) -> Health:
         """Health of the backend, with everything of the gateway that is degraded."""
         health = self.backend.health()
-        degraded = filter(None, [store.degraded() for store in self.stores])
-        return replace(health, degraded=(*health.degraded, *degraded))
+        return replace(health, degraded=(*health.degraded, *self.checks.degraded))
 
     async def fetch_url(self, url: str, client: str) -> bytes:
         """The image at a URL; its bytes are counted until the current task ends.

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -47,6 +48,7 @@ from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.background import Jobs as SeenJobs
 from lexiseg_service.watch.background import JobsSeen
+from lexiseg_service.watch.checks import check_folder
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.messages import encode_fixed
 
@@ -81,6 +83,9 @@ class Jobs:
         self._notices = Notices(self._ledger, self._webhooks, self.output, metrics)
         self._eraser = Eraser(self._ledger, self._files, settings.keep_days)
         metrics.registry.register(SeenJobs(self._seen))
+        use_case.checks.add("jobs", self._ledger.check)
+        if self._files.folder is not None:
+            use_case.checks.add("files of jobs", partial(check_folder, self._files.folder))
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:

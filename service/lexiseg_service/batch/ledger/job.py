@@ -182,6 +182,10 @@ class Ledger(Protocol):
         """Forget that files are to be removed."""
         ...
 
+    def check(self) -> None:
+        """Try whether something can be written."""
+        ...
+
     def close(self) -> None:
         """Close the connections."""
         ...

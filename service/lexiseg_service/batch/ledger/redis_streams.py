@@ -37,7 +37,7 @@ from lexiseg_service.batch.ledger.job import (
 )
 from lexiseg_service.batch.ledger.quota import Amounts
 from lexiseg_service.batch.sources.source import Picture
-from lexiseg_service.redis_link import RedisAway, RedisLink
+from lexiseg_service.redis_link import RedisAway, RedisLink, try_write
 
 if TYPE_CHECKING:
     import redis
@@ -250,6 +250,10 @@ class RedisLedger:
         """As `Ledger.erased`."""
         self._ask(lambda client: client.zrem(ERASURES, identity))
 
+    def check(self) -> None:
+        """As `Ledger.check`."""
+        self._ask(try_write)
+
     def close(self) -> None:
         """As `Ledger.close`."""
         self._link.close()
@@ -294,7 +298,7 @@ class RedisLedger:
         try:
             return self._link.call(call)
         except RedisAway as error:
-            raise LedgerAway("Redis does not answer") from error
+            raise LedgerAway(str(error)) from error
 
 
 def _add_entries(client: redis.Redis, key: str, pictures: Sequence[Picture]) -> None:

@@ -28,7 +28,9 @@ from lexiseg_service.batch.ledger.job import (
 from lexiseg_service.batch.ledger.quota import Amounts
 from lexiseg_service.batch.sources.source import Picture
 
-BUSY_SECONDS = 10.0  # for another gateway's transaction
+# For another process's transaction; after one was waited for in vain, the next calls hardly wait, until one succeeds.
+BUSY_SECONDS, IMPATIENT_SECONDS = 2.0, 0.05
+LOCK_SECONDS = 5.0  # for a transaction of another thread
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, created REAL NOT NULL, content TEXT NOT NULL, total INTEGER NOT NULL,
@@ -74,7 +76,7 @@ AND (notifier IS NULL OR notifier = :holder OR notifier NOT IN (SELECT id FROM h
 
 
 class SqliteLedger:
-    """As `Ledger`. One connection behind a lock; WAL, so that readers of another gateway do not wait.
+    """As `Ledger`. WAL, and a connection that only reads: readers wait for no writer, here or in another process.
 
     Raises:
         OSError: the file cannot be made.
@@ -87,10 +89,11 @@ class SqliteLedger:
             with suppress(OSError):
                 beside.chmod(PRIVATE)
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
         with _errors():
-            self._connection = sqlite3.connect(
-                path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            self._connection, self._reader = (
+                sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+                for _ in range(2)
             )
             # A killed process loses nothing with NORMAL; after a power cut the last commits may be repeated.
             self._connection.executescript(
@@ -170,7 +173,7 @@ class SqliteLedger:
 
     def leave(self, holder: str) -> None:
         """As `Ledger.leave`."""
-        self._rows("DELETE FROM holders WHERE id = ?", holder)
+        self._change("DELETE FROM holders WHERE id = ?", holder)
 
     def take(self, identity: str, holder: str, count: int) -> list[Picture]:
         """As `Ledger.take`."""
@@ -218,19 +221,19 @@ class SqliteLedger:
 
     def note(self, identity: str, detail: str | None) -> None:
         """As `Ledger.note`."""
-        self._rows("UPDATE jobs SET detail = ? WHERE id = ?", detail, identity)
+        self._change("UPDATE jobs SET detail = ? WHERE id = ?", detail, identity)
 
     def due_notices(self, holder: str) -> list[str]:
         """As `Ledger.due_notices`."""
-        return [identity for (identity,) in self._rows(TAKE_NOTICES, {"holder": holder, "now": self._clock()})]
+        return [identity for (identity,) in self._change(TAKE_NOTICES, {"holder": holder, "now": self._clock()})]
 
     def noticed(self, identity: str, notice: Notice) -> None:
         """As `Ledger.noticed`."""
-        self._rows("UPDATE jobs SET notice = ? WHERE id = ?", notice, identity)
+        self._change("UPDATE jobs SET notice = ? WHERE id = ?", notice, identity)
 
     def tell(self, identity: str, count: int) -> None:
         """As `Ledger.tell`."""
-        self._rows("UPDATE jobs SET told = ? WHERE id = ?", count, identity)
+        self._change("UPDATE jobs SET told = ? WHERE id = ?", count, identity)
 
     def erase(self, identities: Sequence[str]) -> None:
         """As `Ledger.erase`."""
@@ -245,29 +248,59 @@ class SqliteLedger:
 
     def erased(self, identity: str) -> None:
         """As `Ledger.erased`."""
-        self._rows("DELETE FROM erasures WHERE id = ?", identity)
+        self._change("DELETE FROM erasures WHERE id = ?", identity)
+
+    def check(self) -> None:
+        """As `Ledger.check`."""
+        with self._transaction():
+            pass
 
     def close(self) -> None:
         """As `Ledger.close`."""
-        with self._lock:
+        with self._lock, self._reading:
             self._connection.close()
+            self._reader.close()
 
     def _rows(self, statement: str, *arguments: Any) -> list[Any]:
-        """The rows of one statement, which is its own transaction: one that reads needs no lock, and no disk."""
+        """The rows of a statement that reads, which needs no lock of the file, and no disk."""
+        with _held(self._reading), _errors():
+            return self._reader.execute(statement, arguments).fetchall()
+
+    def _change(self, statement: str, *arguments: Any) -> list[Any]:
+        """The rows of a statement that writes."""
         named = arguments[0] if arguments and isinstance(arguments[0], dict) else arguments
-        with self._lock, _errors():
-            return self._connection.execute(statement, named).fetchall()
+        with self._transaction() as run:
+            return run.execute(statement, named).fetchall()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, _errors():
-            self._connection.execute("BEGIN IMMEDIATE")
+        with _held(self._lock), _errors():
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error:
+                self._wait_for_others(IMPATIENT_SECONDS)
+                raise
+            self._wait_for_others(BUSY_SECONDS)
             try:
                 yield self._connection
                 self._connection.execute("COMMIT")
             finally:
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
+
+    def _wait_for_others(self, seconds: float) -> None:
+        self._connection.execute(f"PRAGMA busy_timeout={1000 * seconds:.0f}")
+
+
+@contextmanager
+def _held(lock: threading.Lock) -> Iterator[None]:
+    """Hold a lock. Raises LedgerAway: another thread holds it for too long."""
+    if not lock.acquire(timeout=LOCK_SECONDS):
+        raise LedgerAway(f"other calls have taken more than {LOCK_SECONDS:g} seconds")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

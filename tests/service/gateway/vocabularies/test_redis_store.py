@@ -10,7 +10,7 @@ from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.stores import VOCABULARIES, RedisStore
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.redis_link import RedisLink
+from lexiseg_service.redis_link import RedisAway, RedisLink
 from lexiseg_service.settings import Limits
 from tests.redis_server import RedisServer
 
@@ -85,12 +85,12 @@ async def test_reads_go_on_and_writes_say_so_while_redis_is_away(
     found = [await vocabularies.find("room") for _ in range(5)]
     with pytest.raises(NotReady):
         await vocabularies.put("other", ROOM, ANY)
-    degraded = vocabularies.store.degraded()
+    with pytest.raises(RedisAway, match="Redis does not answer"):
+        vocabularies.store.checks["vocabularies"]()
     listed = await vocabularies.list_all()
     await vocabularies.store.close()
 
     assert {each.name for each in found} == {"room"}
-    assert degraded == "vocabularies"
     assert "room" in [each.name for each in listed]
 
 
@@ -140,4 +140,4 @@ async def test_foreign_values_are_nobodys_vocabularies(
             await vocabularies.find(name)
 
     assert listed == []
-    assert vocabularies.store.degraded() is None
+    vocabularies.store.checks["vocabularies"]()
