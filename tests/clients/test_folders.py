@@ -106,7 +106,7 @@ def test_another_question_begins_anew_in_the_same_folder(client: Client, folder:
 
 
 def test_pictures_that_cannot_be_asked_now_are_no_failures_and_not_in_the_set(client: Client, folder: Path) -> None:
-    writer = Writer("coco", folder, None, {"classes": CLASSES})
+    writer = Writer("coco", folder, None, CLASSES, {"classes": CLASSES})
     away = TimedOut("no answer in 60 seconds")
 
     made = write_all(

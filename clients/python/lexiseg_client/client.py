@@ -27,7 +27,7 @@ from lexiseg_client.calling.mapping import (
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
-from lexiseg_client.folders import LabelledFolder, Writer, write_all
+from lexiseg_client.folders import NAMING, LabelledFolder, Writer, fixed, write_all
 from lexiseg_client.heads import Heads
 from lexiseg_client.images import ImageLike, pictures_in
 from lexiseg_client.jobs import Jobs
@@ -187,7 +187,7 @@ class Client:
     def label_folder(
         self,
         folder: str | os.PathLike[str],
-        classes: Classes,
+        classes: Classes | None = None,
         *,
         to: str = "coco",
         out: str | os.PathLike[str] | None = None,
@@ -195,11 +195,12 @@ class Client:
     ) -> LabelledFolder:
         """Label the pictures of a folder and those below it, and write a data set that names them.
 
-        The same call goes on where an earlier one ended: it asks about what is not done, or has changed since.
+        The same call goes on where an earlier one ended: it asks about what is not done, or has changed since. A
+        vocabulary is taken as it is when the call begins; pictures after a change of the head or the weights fail.
 
         Args:
             folder: pictures are found by their suffixes.
-            classes: as for `segment`.
+            classes: as for `segment`; or use `vocabulary` or `head`.
             to: a format of labels, as coco, yolo or labelme; an error names all of them.
             out: the data set's folder, where files of another question are replaced; None: beside `folder`, as
                 FOLDER-coco.
@@ -211,11 +212,14 @@ class Client:
             LexisegError, OSError: every picture failed, or the server cannot be asked.
         """
         pictures = pictures_in(Path(folder))
-        question = question_json(classes, {name: each for name, each in options.items() if name not in OF_SENDING})
-        writer = Writer(to, Path(folder), None if out is None else Path(out), question)
+        sent = question_json(classes, {name: each for name, each in options.items() if name not in OF_SENDING})
+        own = [entry["name"] if isinstance(entry, dict) else entry for entry in sent.get("classes", ())]
+        labels, question = fixed(self, own, sent)
+        writer = Writer(to, Path(folder), None if out is None else Path(out), labels, question)
         to_do = writer.not_done(pictures)
-        plan = map_plan(to_do, "return", options, before=len(pictures) - len(to_do))
-        with closing(self._mapped(plan, classes)) as answers:
+        named = MapOptions(**{**options, **{name: question.get(name) for name in NAMING}})  # type: ignore[typeddict-item]
+        plan = map_plan(to_do, "return", named, before=len(pictures) - len(to_do))
+        with closing(self._mapped(plan, question.get("classes"))) as answers:
             return write_all(writer, zip(to_do, answers, strict=True))
 
     def models(self, *, timeout: float | None = None) -> list[Model]:

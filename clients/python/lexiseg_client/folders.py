@@ -8,19 +8,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lexiseg_client.calling.mapping import IMAGE_ERRORS
 from lexiseg_client.errors import (
     Busy,
     DeadlineExceeded,
     Forbidden,
+    LexisegError,
     NotFound,
     NotReady,
     TimedOut,
     Unauthorized,
     Unreachable,
 )
+from lexiseg_client.heads import Heads
+from lexiseg_client.question.options import background_json, classes_json
+from lexiseg_client.vocabularies import Vocabularies
 from lexiseg_labels.data_set import DataSet, Picture
 from lexiseg_labels.exports import format_of, write_folder
 from lexiseg_labels.json_text import json_text
@@ -46,6 +50,50 @@ class LabelledFolder:
     not_yet: dict[Path, Exception] = field(default_factory=dict)
 
 
+NAMING = ("vocabulary", "head", "background")  # options that `fixed` changes
+
+
+class Named(Protocol):
+    """A client, as far as names are looked up."""
+
+    @property
+    def vocabularies(self) -> Vocabularies: ...
+
+    @property
+    def heads(self) -> Heads: ...
+
+
+def fixed(client: Named, labels: Sequence[str], fields: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """A question about many pictures with what it names as it is now, so that changes on the server do not touch it.
+
+    Args:
+        client: of the server.
+        labels: of its own classes.
+        fields: of the question; a vocabulary of users becomes `classes`, a head NAME@VERSION.
+
+    Returns:
+        The labels of its answers by `class_index`, and the fields.
+
+    Raises:
+        UnknownVocabulary, UnknownHead: there is none of that name.
+        LexisegError: of other kinds.
+    """
+    asked = {name: value for name, value in fields.items() if value is not None}
+    if (vocabulary := asked.get("vocabulary")) is not None:
+        listed = client.vocabularies.get(vocabulary)
+        labels = [entry.name for entry in listed.classes]
+        if not listed.built_in:
+            del asked["vocabulary"]
+            asked = {"background": background_json(listed.background), **asked, "classes": classes_json(listed.classes)}
+    if (head := asked.get("head")) is not None:
+        name, at, _ = head.partition("@")
+        taught = client.heads.get(name)
+        asked["head"] = head if at else f"{name}@{taught.version}"
+        first = {entry.name.casefold() for entry in taught.classes}
+        labels = [*(entry.name for entry in taught.classes), *(each for each in labels if each.casefold() not in first)]
+    return [*labels], asked
+
+
 class Writer:
     """Writes the labels of each picture into a folder, then what all pictures share.
 
@@ -53,15 +101,19 @@ class Writer:
         to: the data set's format.
         folder: the pictures'; names in the data set are relative to it.
         out: the data set's; None: beside the folder, as FOLDER-coco.
-        question: about each picture, as JSON, with its classes.
+        labels: of the answers by `class_index`.
+        question: about each picture, as JSON.
 
     Raises:
         ValueError: there is no such format, or it has no room for the classes.
         OSError: the ledger of an earlier call cannot be read.
     """
 
-    def __init__(self, to: str, folder: Path, out: Path | None, question: Mapping[str, Any]) -> None:
-        self._classes = [entry["name"] if isinstance(entry, dict) else entry for entry in question["classes"]]
+    def __init__(
+        self, to: str, folder: Path, out: Path | None, labels: Sequence[str], question: Mapping[str, Any]
+    ) -> None:
+        self._classes = labels
+        self._weights: str | None = None  # of the first answer
         try:
             self._format = format_of(to)
             self._format.check(self._classes)
@@ -71,7 +123,7 @@ class Writer:
         self.out: Path = out or self.folder.with_name(f"{self.folder.name}-{to}")
         self._names = Names()
         digest = sha256(json_text(question).encode()).hexdigest()  # examples are as large as their pictures
-        self._ledger = Ledger(self.out, {"format": to, "classes": self._classes, "digest": digest})
+        self._ledger = Ledger(self.out, {"format": to, "classes": list(labels), "digest": digest})
         self._stamps: dict[str, int] = {}  # of the pictures in the set, by source
         self.labelled: int = 0
 
@@ -99,6 +151,7 @@ class Writer:
         Raises:
             LexisegError, OSError: its labels cannot be written.
         """
+        self._check(answer)
         path, source = Path(os.path.abspath(path)), self._source(path)
         stamp = _stamp(path)
         picture = Picture(
@@ -117,6 +170,17 @@ class Writer:
         self._ledger.add({"modified": stamp, **row})
         self._stamps[source] = stamp
         self.labelled += 1
+
+    def _check(self, answer: Segmentation) -> None:
+        """Refuse an answer of other weights than the first one, or with other labels than the data set."""
+        self._weights = self._weights or answer.model_digest
+        if answer.model_digest != self._weights:
+            raise LexisegError(f"{answer.model} has other weights than when the folder was begun; label it again")
+        places = {label: place for place, label in enumerate(self._classes)}
+        for segment in answer.segments:
+            if (place := places.get(segment.label or "", segment.class_index)) != segment.class_index:
+                came = f"{segment.label!r} is class {segment.class_index} of the answer"
+                raise LexisegError(f"{came}, and {place} of the data set")
 
     def close(self) -> None:
         """Write what the pictures share, if there are any."""

@@ -24,11 +24,13 @@ from lexiseg_client import (
     UnreadableAnswer,
     Vocabulary,
 )
-from lexiseg_client.address import PRINTABLE, read_address
+from lexiseg_client.address import PRINTABLE
+from lexiseg_client.folders import fixed
 from lexiseg_model.types import ClassEntry, Task
 from lexiseg_model.vocabulary.class_names import is_thing
 from lexiseg_service.errors import InvalidValue, ServiceError, error_of
 from lexiseg_service.gateway.vocabularies.named import built_in
+from lexiseg_service.question.schemas import TaskQuestion
 from lexiseg_service.settings import Settings
 
 TIMEOUT = 120.0  # seconds for one image with all its retries
@@ -120,19 +122,27 @@ class Server(AbstractContextManager["Server"]):
             who = f"no model at {self.url} can" if model is None else f"{model} at {self.url} cannot"
             raise ServerFailure(f"task: {who} do {task}; there is: {', '.join(sorted(able))}")
 
-    def classes_of(self, vocabulary: str) -> tuple[ClassEntry, ...]:
-        """The classes of a named vocabulary, in order; things and stuff are those of the built-in list of that name.
+    def fixed(self, question: TaskQuestion, own: Sequence[ClassEntry]) -> tuple[tuple[ClassEntry, ...], dict[str, Any]]:
+        """The classes of a question's answers, in order, and its fields with what it names as it is now.
 
-        gRPC has no call for it: there only the built-in lists are known.
+        gRPC has no call for names: there only the built-in lists are known, which never change.
+
+        Args:
+            question: about many images.
+            own: its classes, where it names no list.
 
         Raises:
-            ServerFailure: there is none of that name.
+            ServerFailure: there is no list or head of that name.
         """
-        known = built_in(vocabulary)
-        things = {} if known is None else {entry.name: entry.thing for entry in known.vocabulary.classes}
-        is_known = known is not None and read_address(self.url, None, None).protocol == "grpc"
-        names = list(things) if is_known else [entry.name for entry in self.vocabulary(vocabulary).classes]
-        return tuple(ClassEntry(name, thing=things.get(name, is_thing(name))) for name in names)
+        known = None if question.vocabulary is None else built_in(question.vocabulary)
+        before = own if known is None else known.vocabulary.classes
+        entries = {entry.name: entry for entry in before}
+        built_in_name = {} if known is None else {"vocabulary": known.name}
+        with translate_errors(self.url):
+            fields = {name: value for name, value in question.fields.items() if name not in built_in_name}
+            labels, fields = fixed(self._checks, list(entries), fields)
+        classes = (entries.get(label) or ClassEntry(label, thing=is_thing(label)) for label in labels)
+        return tuple(classes), fields | built_in_name
 
     def vocabulary(self, name: str) -> Vocabulary:
         """A named class list with its thresholds.
@@ -162,16 +172,6 @@ class Server(AbstractContextManager["Server"]):
         with translate_errors(self.url):
             seconds = max(TIMEOUT, SECONDS_PER_PICTURE * len(pictures))
             return self._client.heads.put(name, pictures, classes=classes, timeout=seconds)
-
-    def classes_of_head(self, name: str) -> tuple[ClassEntry, ...]:
-        """The classes of NAME or NAME@VERSION, in order.
-
-        Raises:
-            ServerFailure: there is no such head, or the server is asked over gRPC.
-        """
-        with translate_errors(self.url):
-            head = self._checks.heads.get(name.partition("@")[0])
-        return tuple(ClassEntry(entry.name, entry.synonyms, thing=is_thing(entry.name)) for entry in head.classes)
 
     def segment(self, image: bytes, fields: dict[str, Any]) -> Segmentation:
         """One image's masks; `fields` are those of `POST /segment`.

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,12 +18,11 @@ from lexiseg_client import Segmentation
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import STDOUT
 from lexiseg_model.types import ClassEntry
-from lexiseg_model.vocabulary.class_names import folded
 from lexiseg_service.batch.lane import work
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.local import open_server
 from lexiseg_service.commands.segment.results import Job, Results, format_named
-from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
+from lexiseg_service.errors import InvalidValue, ModelChanged, ServiceError, TooLarge
 from lexiseg_service.in_process import resolved
 from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.settings import Limits, Settings
@@ -184,22 +184,26 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
     question = job.question
     resolve_prompts(question, question.task, settings.limits)
     of_server = question.vocabulary if server is not None else None
-    classes = () if of_server else _fitting(job, resolved(question, settings).classes)
+    own = () if of_server else _fitting(job, resolved(question, settings).classes)
     with open_server(server, settings, question.task) as asked:
         asked.check(question.task)
-        if of_server is not None:
-            classes = asked.classes_of(of_server)
-        if question.head is not None:
-            classes = _after(asked.classes_of_head(question.head), classes)
+        classes, fields = asked.fixed(question, own)
         _fitting(job, classes)
-        fields = question.fields | {"overlay": job.overlay}
-        return segment_remaining(job, lambda content: asked.segment(content, fields), classes, asked.name)
+        ask = _same_weights(partial(asked.segment, fields=fields | {"overlay": job.overlay}))
+        return segment_remaining(job, ask, classes, asked.name)
 
 
-def _after(taught: tuple[ClassEntry, ...], classes: tuple[ClassEntry, ...]) -> tuple[ClassEntry, ...]:
-    """The classes of an answer: those of a head, then the question's own; one of the same name is the head's."""
-    names = {folded(entry.name) for entry in taught}
-    return (*taught, *(entry for entry in classes if folded(entry.name) not in names))
+def _same_weights(ask: Ask) -> Ask:
+    """As `ask`, but for answers of other weights than the first one's. Raises ModelChanged, as an image's error."""
+    first: dict[str, str | None] = {}
+
+    def checked(image: bytes) -> Segmentation:
+        answer = ask(image)
+        if answer.model_digest != first.setdefault("digest", answer.model_digest):
+            raise ModelChanged(f"model: {answer.model} has other weights now than for the first image; run it again")
+        return answer
+
+    return checked
 
 
 def _fitting(job: Job, classes: tuple[ClassEntry, ...]) -> tuple[ClassEntry, ...]:

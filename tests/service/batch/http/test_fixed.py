@@ -1,87 +1,26 @@
 """A job asks what it was given: nothing that is changed or deleted while it runs changes its answers."""
 
-import asyncio
 import base64
 import io
 import json
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
 
 from lexiseg_labels.exports import formats
-from lexiseg_labels.masks import rle
-from lexiseg_model.types import ClassEntry, ModelCard, Rle, Segment
-from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
 from tests.service.batch.http.asking import PNG, create, finished, gateway, lines, zipped
-from tests.service.gateway.known_backend import KnownBackend, answer
+from tests.service.batch.telling import Telling, head, vocabulary
 from tests.waiting import until
 
-SIDE, COUNT, BEFORE = 32, 40, 3
+COUNT, BEFORE = 40, 3
 ARCHIVE = zipped({f"{number:02d}.png": PNG for number in range(COUNT)})
 CONFIG = """<View>
   <Image name="image" value="$photo"/><BrushLabels name="tag" toName="image"><Label value="sky"/></BrushLabels>
 </View>"""
 IN_TEXT = base64.b64encode(PNG).decode()
-
-
-@dataclass
-class Telling(KnownBackend):
-    """One segment for each class, whose pixels follow from all that is asked of it; `open_for` images, then none."""
-
-    open_for: float = float("inf")
-    version: str = "1"
-    held: bool = False
-    answered: list[str] = field(default_factory=list)  # names of models
-
-    def cards(self) -> list[ModelCard]:
-        return [card.model_copy(update={"version": self.version}) for card in super().cards()]
-
-    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        self.asked.append(request)
-        while len(self.answered) >= self.open_for:
-            self.held = True
-            await asyncio.sleep(0.005)
-        self.answered.append(request.model)
-        segments = [_segment(request, place, entry) for place, entry in enumerate(request.vocabulary.classes)]
-        return replace(answer(), size=(SIDE, SIDE), segments=tuple(segments), model_digest=self.weights)
-
-    async def exemplify(self, request: WorkerRequest) -> Exemplified:
-        exemplified = await super().exemplify(request)
-        return replace(exemplified, picture=PNG) if request.keep_picture else exemplified
-
-
-def _segment(request: WorkerRequest, place: int, entry: ClassEntry) -> Segment:
-    asked = (entry, request.vocabulary.background, request.threshold, request.language)
-    corner = 1 + sha256(repr(asked).encode()).digest()[0] % (SIDE - 1)
-    pixels = np.zeros((SIDE, SIDE), bool)
-    pixels[:corner, :corner] = True
-    mask = Rle((SIDE, SIDE), rle.encode(pixels), corner**2, (0, 0, corner, corner))
-    return Segment(place + 1, entry.name, place, 0.9, mask)
-
-
-def vocabulary(*classes: Any, **fields: Any) -> Callable[[httpx.Client], httpx.Response]:
-    """A vocabulary that the classes replace; none is deleted."""
-    if not classes:
-        return lambda client: client.delete("/v1/vocabularies/mine")
-    return lambda client: client.put("/v1/vocabularies/mine", json={"classes": classes, **fields})
-
-
-def head(*boxes: list[int]) -> Callable[[httpx.Client], httpx.Response]:
-    """A head that reviewed pictures correct, each with a mug in a box; without any it is deleted."""
-    if not boxes:
-        return lambda client: client.delete("/v1/heads/mugs")
-    shown = [
-        {"image": {"id": f"{number}" * 32}, "objects": [{"class": "mug", "box": box}]}
-        for number, box in enumerate(boxes)
-    ]
-    return lambda client: client.put("/v1/heads/mugs", json={"classes": ["spoon", "mug"], "pictures": shown})
 
 
 SOFA = {"name": "sofa", "synonyms": ["couch"], "threshold": 0.4, "gloss": "a seat for two"}

@@ -1,0 +1,113 @@
+"""Folders that a client sends to a server, which is changed meanwhile."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+
+from lexiseg_client import Client, LexisegError
+from lexiseg_labels.exports import formats
+from tests.service.batch.http.asking import PNG, gateway
+from tests.service.batch.telling import Telling, head, vocabulary
+from tests.service.commands.command_line import CommandLine
+from tests.waiting import until
+
+COUNT, BEFORE = 12, 2
+SOFA = {"name": "sofa", "synonyms": ["couch"], "threshold": 0.4}
+WORDS = vocabulary("sky", SOFA, background={"threshold": 0.3})
+Run = Callable[..., str]  # out, format, what is named; returns what is said
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(COUNT):
+        (folder / f"{number:02d}.png").write_bytes(PNG)
+    return folder
+
+
+def by_command(lexiseg: CommandLine, url: str, folder: Path) -> Run:
+    def run(out: Path, to: str, **named: str) -> str:
+        options = [word for name, value in named.items() for word in (f"--{name}", value)]
+        return lexiseg("segment", folder, "--server", url, "--format", to, "--out", out, *options).err
+
+    return run
+
+
+def by_client(lexiseg: CommandLine, url: str, folder: Path) -> Run:
+    def run(out: Path, to: str, **named: Any) -> str:
+        with Client(url) as client:
+            try:
+                made = client.label_folder(folder, to=to, out=out, concurrency=8, **named)
+            except LexisegError as error:
+                return str(error)
+            return "; ".join(map(str, made.failed.values()))
+
+    return run
+
+
+DOORS = {"segment": by_command, "label_folder": by_client}
+
+
+def disturbed(backend: Telling, run: Callable[[], str], change: Callable[[], object]) -> str:
+    """What a run says in whose middle something changes."""
+    backend.open_for, backend.held = len(backend.answered) + BEFORE, False
+    said: list[str] = []
+    running = Thread(target=lambda: said.append(run()))
+    running.start()
+    until(lambda: backend.held)
+    change()
+    backend.open_for = float("inf")
+    running.join()
+    return said[0]
+
+
+def files(out: Path) -> dict[str, bytes]:
+    found = (path for path in out.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {str(path.relative_to(out)): path.read_bytes() for path in found}
+
+
+@pytest.mark.parametrize("after", [vocabulary(SOFA, "sky"), vocabulary("sky", "sofa"), vocabulary()])
+@pytest.mark.parametrize("door", DOORS)
+def test_a_folder_is_labelled_by_the_vocabulary_of_its_beginning(
+    lexiseg: CommandLine, tmp_path: Path, folder: Path, door: str, after: Callable[[httpx.Client], httpx.Response]
+) -> None:
+    with gateway(tmp_path / "state", backend := Telling()) as client:
+        run = DOORS[door](lexiseg, str(client.base_url), folder)
+        for to in formats():
+            WORDS(client)
+            calm, out = tmp_path / "calm" / to, tmp_path / "disturbed" / to
+            run(calm, to, vocabulary="mine")
+            disturbed(backend, partial(run, out, to, vocabulary="mine"), partial(after, client))
+
+            assert files(out) == files(calm)
+
+
+CHANGES: dict[str, Callable[[httpx.Client, Telling], object]] = {
+    "has the version": lambda client, backend: head([0, 0, 2, 2], [1, 1, 3, 3])(client),
+    "there is none called": lambda client, backend: head()(client),
+    "other weights": lambda client, backend: setattr(backend, "weights", "new"),
+}
+
+
+@pytest.mark.parametrize("reason", CHANGES)
+@pytest.mark.parametrize("door", DOORS)
+def test_no_image_is_answered_by_another_head_or_other_weights(
+    lexiseg: CommandLine, tmp_path: Path, folder: Path, door: str, reason: str
+) -> None:
+    with gateway(tmp_path / "state", backend := Telling()) as client:
+        head([0, 0, 2, 2])(client)
+        run = DOORS[door](lexiseg, str(client.base_url), folder)
+
+        said = disturbed(
+            backend, lambda: run(tmp_path / "out", "coco", head="mugs"), lambda: CHANGES[reason](client, backend)
+        )
+
+    assert reason in said
+    asked = [request.vocabulary.classes for request in backend.asked if request.region_classes is None]
+    assert len({tuple(entry.learned for entry in classes) for classes in asked}) == 1
