@@ -37,7 +37,7 @@ from lexiseg_service.batch.ledger.job import (
 )
 from lexiseg_service.batch.ledger.quota import Amounts
 from lexiseg_service.batch.sources.source import Picture
-from lexiseg_service.redis_link import RedisAway, RedisLink, try_write
+from lexiseg_service.redis_link import OUT_OF_MEMORY, RedisAway, RedisLink, try_write
 
 if TYPE_CHECKING:
     import redis
@@ -398,12 +398,19 @@ def _fields(client: redis.Redis, identities: Sequence[str], *fields: str) -> lis
 
 
 def _erase(client: redis.Redis, identities: Sequence[str], now: float) -> None:
-    with client.pipeline(transaction=True) as pipe:
-        pipe.zadd(ERASURES, dict.fromkeys(identities, now))
-        pipe.zrem(INDEX, *identities)
-        for identity in identities:
-            pipe.delete(_job(identity), _pictures(identity), _parts(identity))
-        pipe.execute()
+    """Forget jobs and record it; a full Redis takes neither record nor transaction, and forgets them without."""
+    keys = [key for identity in identities for key in (_job(identity), _pictures(identity), _parts(identity))]
+    try:
+        with client.pipeline(transaction=True) as pipe:
+            pipe.zadd(ERASURES, dict.fromkeys(identities, now))
+            pipe.zrem(INDEX, *identities)
+            pipe.delete(*keys)
+            pipe.execute()
+    except Exception as error:
+        if OUT_OF_MEMORY not in str(error):
+            raise
+        client.zrem(INDEX, *identities)
+        client.delete(*keys)
 
 
 def _part(name: bytes, content: bytes) -> tuple[int, Part]:

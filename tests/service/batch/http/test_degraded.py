@@ -12,7 +12,7 @@ import redis
 
 from lexiseg_service.settings import Settings
 from tests.redis_server import RedisServer
-from tests.service.batch.http.asking import PNG, create, gateway, zipped
+from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
 from tests.service.batch.http.test_full_disk import MAY_MOUNT, NO_ROOM, fill
 from tests.service.batch.http.test_full_disk import disk as disk
 from tests.waiting import until
@@ -36,21 +36,27 @@ def seen(client: httpx.Client, *parts: str) -> Iterator[None]:
     until(lambda: not degraded(client), told=lambda: degraded(client))
 
 
-def test_a_full_redis_is_named(tmp_path: Path, redis_server: RedisServer) -> None:
+def test_a_full_redis_is_named_and_can_be_erased_from(tmp_path: Path, redis_server: RedisServer) -> None:
     full = [f"{name}: {FULL}" for name in ("heads", "jobs", "vocabularies")]
     with (
         redis.Redis.from_url(redis_server.url) as store,
         gateway(tmp_path, redis_url=redis_server.url) as client,
     ):
         assert degraded(client) == []
+        client.put("/v1/vocabularies/old", json={"classes": ["sky"]}).raise_for_status()
+        job = finished(client, create(client, ARCHIVE))
         store.config_set("maxmemory", 1)
 
         with seen(client, *full):
             refused = create(client, ARCHIVE), client.put("/v1/vocabularies/mine", json={"classes": ["sky"]})
+            erased = client.delete("/v1/data")
             store.config_set("maxmemory", 0)
 
         assert [answer.status_code for answer in refused] == [503, 503]
         assert all(FULL in answer.json()["detail"] for answer in refused)
+        assert erased.status_code == 200, erased.text
+        assert (erased.json()["jobs"], erased.json()["vocabularies"]) == (1, 1)
+        assert not (tmp_path / "jobs" / job["id"]).exists()
         assert create(client, ARCHIVE).status_code == 202
 
 
