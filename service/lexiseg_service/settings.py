@@ -402,7 +402,7 @@ class Settings(BaseSettings):
 
     limits: Limits = Field(default_factory=Limits)
 
-    @property  # not cached: a copy with another model would keep the first one's
+    @cached_property
     def default_model(self) -> str | None:
         """The first model of the setting; None if it is not set: then the worker's order decides."""
         return self.model.partition(",")[0].strip() if "model" in self.model_fields_set else None
@@ -440,7 +440,7 @@ class Settings(BaseSettings):
     @property
     def first_model(self) -> str:
         """The first model of the setting, or its default: the one of a command that computes in its own process."""
-        return self.default_model or self.model
+        return self.model.partition(",")[0].strip()  # not `default_model`, which a copy with another model has kept
 
     @field_validator("label_studio_api_key")
     @classmethod
