@@ -27,7 +27,7 @@ from lexiseg_client.calling.mapping import (
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.errors import LexisegError
-from lexiseg_client.folders import NAMING, LabelledFolder, Writer, fixed, write_all
+from lexiseg_client.folders import RESOLVED, LabelledFolder, Writer, resolve_names, write_all
 from lexiseg_client.heads import Heads
 from lexiseg_client.images import ImageLike, pictures_in
 from lexiseg_client.jobs import Jobs
@@ -214,11 +214,11 @@ class Client:
         pictures = pictures_in(Path(folder))
         sent = question_json(classes, {name: each for name, each in options.items() if name not in OF_SENDING})
         own = [entry["name"] if isinstance(entry, dict) else entry for entry in sent.get("classes", ())]
-        labels, question = fixed(self, own, sent)
+        labels, question = resolve_names(self, own, sent)
         writer = Writer(to, Path(folder), None if out is None else Path(out), labels, question)
         to_do = writer.not_done(pictures)
-        named = MapOptions(**{**options, **{name: question.get(name) for name in NAMING}})  # type: ignore[typeddict-item]
-        plan = map_plan(to_do, "return", named, before=len(pictures) - len(to_do))
+        resolved = MapOptions(**{**options, **{name: question.get(name) for name in RESOLVED}})  # type: ignore[typeddict-item]
+        plan = map_plan(to_do, "return", resolved, before=len(pictures) - len(to_do))
         with closing(self._mapped(plan, question.get("classes"))) as answers:
             return write_all(writer, zip(to_do, answers, strict=True))
 

@@ -50,10 +50,10 @@ class LabelledFolder:
     not_yet: dict[Path, Exception] = field(default_factory=dict)
 
 
-NAMING = ("vocabulary", "head", "background")  # options that `fixed` changes
+RESOLVED = ("vocabulary", "head", "background")  # options that `resolve_names` changes
 
 
-class Named(Protocol):
+class Lookup(Protocol):
     """A client, as far as names are looked up."""
 
     @property
@@ -63,7 +63,7 @@ class Named(Protocol):
     def heads(self) -> Heads: ...
 
 
-def fixed(client: Named, labels: Sequence[str], fields: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+def resolve_names(client: Lookup, labels: Sequence[str], fields: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """A question about many pictures with what it names as it is now, so that changes on the server do not touch it.
 
     Args:
@@ -79,7 +79,7 @@ def fixed(client: Named, labels: Sequence[str], fields: Mapping[str, Any]) -> tu
         LexisegError: of other kinds.
     """
     asked = {name: value for name, value in fields.items() if value is not None}
-    if (vocabulary := asked.get("vocabulary")) is not None:
+    if (vocabulary := asked.get("vocabulary")) is not None and "classes" not in asked:  # the server refuses both
         listed = client.vocabularies.get(vocabulary)
         labels = [entry.name for entry in listed.classes]
         if not listed.built_in:

@@ -37,10 +37,10 @@ from lexiseg_service.batch.sources.listing import Kind, pictures_of, source_of
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.in_process import check_model, head_of, resolved
 from lexiseg_service.question.classes import with_learned
-from lexiseg_service.question.messages import FixedQuestion, WorkerRequest
+from lexiseg_service.question.messages import QuestionCopy, WorkerRequest
 from lexiseg_service.question.schemas import Question, TaskQuestion
 from lexiseg_service.settings import Settings
-from lexiseg_service.wire.messages import decode_fixed, encode_fixed
+from lexiseg_service.wire.messages import decode_copy, encode_copy
 
 INTERRUPTED_STATUS = 130  # the exit status of a program that Ctrl-C ended
 MIN_JUDGED = 100  # pictures, before a rate of failures ends the job
@@ -98,7 +98,7 @@ def run(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--to'") from None
     if (size := planned_size(job.identity, rows)) is None:
-        _keep(rows, asked.description.question, job)
+        _write_resolution(rows, asked.description.question, job)
         size = write_plan(job.identity, rows, pictures_of(job.source), rows_per_file)
     done = rows.done() & set(range(size.chunks))
     if done:
@@ -127,13 +127,13 @@ def _job(asked: Asked, rows: Destination, destination: str, settings: Settings, 
     assert source is not None  # the description names one
     pictures = source_of(absolute(source), kind, asked.id_column, asked.image_column)
     sent = asked.description.question
-    question, vocabulary, name = _kept(rows, sent, settings) or _named(sent, settings)
+    question, vocabulary, name = _read_resolution(rows, sent, settings) or _resolve(sent, settings)
     settings = batch_settings(settings).model_copy(update={"model": name})
     check_model(settings, question.task)
     return BulkJob(pictures, destination, question, vocabulary, settings, name, retry_failed=retry_failed)
 
 
-class Named(NamedTuple):
+class Resolution(NamedTuple):
     """A question with the version of its head, the classes that it names, and NAME@VERSION of its model."""
 
     question: TaskQuestion
@@ -141,7 +141,7 @@ class Named(NamedTuple):
     model: str
 
 
-def _named(sent: Question, settings: Settings) -> Named:
+def _resolve(sent: Question, settings: Settings) -> Resolution:
     """What a question names now."""
     question = task_question(sent)
     check_model(settings, question.task)
@@ -150,17 +150,17 @@ def _named(sent: Question, settings: Settings) -> Named:
     if (head := head_of(question, settings)) is not None:
         vocabulary = with_learned(vocabulary, head.entries, settings.limits)
         question = question.model_copy(update={"head": head.exact_name})
-    return Named(question, vocabulary, str(ModelName.from_card(card)))
+    return Resolution(question, vocabulary, str(ModelName.from_card(card)))
 
 
-def _keep(rows: Destination, sent: Question, job: BulkJob) -> None:
+def _write_resolution(rows: Destination, sent: Question, job: BulkJob) -> None:
     """Write what a question names beside the plan: whatever is changed or deleted later, the job goes on with it."""
     about = {"sent": stored(sent), "question": stored(job.question)}
-    fixed = FixedQuestion(WorkerRequest(None, job.vocabulary, job.model, job.question.task), "")
-    rows.write(QUESTION, json.dumps(about).encode() + b"\n" + encode_fixed(fixed))
+    copy = QuestionCopy(WorkerRequest(None, job.vocabulary, job.model, job.question.task), "")
+    rows.write(QUESTION, json.dumps(about).encode() + b"\n" + encode_copy(copy))
 
 
-def _kept(rows: Destination, sent: Question, settings: Settings) -> Named | None:
+def _read_resolution(rows: Destination, sent: Question, settings: Settings) -> Resolution | None:
     """What the question of a planned job named; None: there is no plan, or it is another job's or an earlier release's.
 
     A line says where that is not what it names now.
@@ -168,19 +168,19 @@ def _kept(rows: Destination, sent: Question, settings: Settings) -> Named | None
     if rows.read(RECORD) is None or (content := rows.read(QUESTION)) is None:
         return None
     head, _, message = content.partition(b"\n")
-    about, request = json.loads(head), decode_fixed(message).request
+    about, request = json.loads(head), decode_copy(message).request
     model, asked = ModelName.parse(request.model), ModelName.parse(settings.first_model)
     if about["sent"] != stored(sent) or asked not in (model, ModelName(model.name)):
         return None
-    kept = Named(TaskQuestion.model_validate(about["question"]), request.vocabulary, request.model)
+    first = Resolution(TaskQuestion.model_validate(about["question"]), request.vocabulary, request.model)
     try:
-        is_same = _named(sent, settings) == kept
+        is_same = _resolve(sent, settings) == first
     except (ServiceError, ModelError):
         is_same = False
     if not is_same:
         changed = "its words, head or model have changed since; name another folder for the new ones"
         typer.echo(f"lexiseg: {rows.url} goes on with the question of its beginning: {changed}", err=True)
-    return kept
+    return first
 
 
 def _table(urls: list[str]) -> bytes:

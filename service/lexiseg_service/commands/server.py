@@ -25,7 +25,7 @@ from lexiseg_client import (
     Vocabulary,
 )
 from lexiseg_client.address import PRINTABLE
-from lexiseg_client.folders import fixed
+from lexiseg_client.folders import resolve_names
 from lexiseg_model.types import ClassEntry, Task
 from lexiseg_model.vocabulary.class_names import is_thing
 from lexiseg_service.errors import InvalidValue, ServiceError, error_of
@@ -122,7 +122,9 @@ class Server(AbstractContextManager["Server"]):
             who = f"no model at {self.url} can" if model is None else f"{model} at {self.url} cannot"
             raise ServerFailure(f"task: {who} do {task}; there is: {', '.join(sorted(able))}")
 
-    def fixed(self, question: TaskQuestion, own: Sequence[ClassEntry]) -> tuple[tuple[ClassEntry, ...], dict[str, Any]]:
+    def resolve_names(
+        self, question: TaskQuestion, own: Sequence[ClassEntry]
+    ) -> tuple[tuple[ClassEntry, ...], dict[str, Any]]:
         """The classes of a question's answers, in order, and its fields with what it names as it is now.
 
         gRPC has no call for names: there only the built-in lists are known, which never change.
@@ -140,7 +142,7 @@ class Server(AbstractContextManager["Server"]):
         built_in_name = {} if known is None else {"vocabulary": known.name}
         with translate_errors(self.url):
             fields = {name: value for name, value in question.fields.items() if name not in built_in_name}
-            labels, fields = fixed(self._checks, list(entries), fields)
+            labels, fields = resolve_names(self._checks, list(entries), fields)
         classes = (entries.get(label) or ClassEntry(label, thing=is_thing(label)) for label in labels)
         return tuple(classes), fields | built_in_name
 

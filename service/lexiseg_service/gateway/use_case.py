@@ -40,7 +40,7 @@ from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.image.url_fetch import FIELD, MAX_LOOKUPS, HostGuard, SystemResolver, UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import has_examples, resolve, with_learned
-from lexiseg_service.question.messages import FixedQuestion, ImageSource, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import ImageSource, QuestionCopy, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompts import bytes_of_points, check_inside, examples_of, largest_size, resolve_prompts
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import off_event_loop
@@ -186,7 +186,7 @@ class UseCase:
             return request
         return replace(request, vocabulary=with_learned(request.vocabulary, head.classes, limits))
 
-    async def fixed(self, question: Question, caller: Caller) -> FixedQuestion:
+    async def copy_question(self, question: Question, caller: Caller) -> QuestionCopy:
         """A question that outlives its request: nothing that is changed or deleted from now on changes it.
 
         Raises:
@@ -194,12 +194,12 @@ class UseCase:
         """
         request = await self.request(question, caller)
         model = str(ModelName.from_card(self.card(request.model)))
-        return FixedQuestion(replace(request, model=model), self.backend.digest(model) or "")
+        return QuestionCopy(replace(request, model=model), self.backend.digest(model) or "")
 
-    async def ask_fixed(
-        self, question: FixedQuestion, image: ImageSource, caller: Caller, seconds: float
+    async def ask_copy(
+        self, question: QuestionCopy, image: ImageSource, caller: Caller, seconds: float
     ) -> WorkerAnswer:
-        """The answer to a fixed question about an image, within `seconds`.
+        """The answer to a copied question about an image, within `seconds`.
 
         Raises:
             UnknownModel: its version of the model is not served any more.

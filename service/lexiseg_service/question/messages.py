@@ -85,7 +85,7 @@ class WorkerRequest:
 
 
 @dataclass(frozen=True)
-class FixedQuestion:
+class QuestionCopy:
     """A question with everything that it named, as that was when it was taken; asked about many images."""
 
     request: WorkerRequest  # without an image; its model is NAME@VERSION

@@ -33,10 +33,10 @@ from lexiseg_service.errors import NotReady
 from lexiseg_service.question.messages import (
     ExampleRegion,
     Exemplified,
-    FixedQuestion,
     Followed,
     FrameAnswer,
     MaskFormat,
+    QuestionCopy,
     RenderedMap,
     StreamQuestion,
     Taught,
@@ -120,18 +120,18 @@ def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion |
     return step
 
 
-def encode_fixed(question: FixedQuestion) -> bytes:
+def encode_copy(question: QuestionCopy) -> bytes:
     """A question as a file: the digest, then the message that begins a stream."""
     step = encode_step(StreamQuestion(question.request))
     return question.digest.encode() + b"\n" + step.SerializeToString()
 
 
-def decode_fixed(content: bytes) -> FixedQuestion:
-    """The question of a file of `encode_fixed`."""
+def decode_copy(content: bytes) -> QuestionCopy:
+    """The question of a file of `encode_copy`."""
     digest, _, message = content.partition(b"\n")
     step = decode_step(internal.WorkerSegmentVideoRequest.FromString(message))
     assert isinstance(step, StreamQuestion)
-    return FixedQuestion(step.request, digest.decode())
+    return QuestionCopy(step.request, digest.decode())
 
 
 def encode_answer(answer: WorkerAnswer, request_id: str = "") -> pb.SegmentResponse:

@@ -10,9 +10,9 @@ from lexiseg_service.batch.ledger.job import Job
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.question.messages import FixedQuestion, ImageSource, WorkerAnswer
+from lexiseg_service.question.messages import ImageSource, QuestionCopy, WorkerAnswer
 from lexiseg_service.question.schemas import Question
-from lexiseg_service.wire.messages import decode_fixed
+from lexiseg_service.wire.messages import decode_copy
 
 ASK_SECONDS = 600.0  # for one picture, of which nobody waits for the answer
 MAX_QUESTIONS = 16  # in memory
@@ -31,7 +31,7 @@ class GatewayExecutor:
         self._use_case = use_case
         self._limits = limits
         self._files = files
-        self._questions: Lru[str, FixedQuestion] = Lru(MAX_QUESTIONS)
+        self._questions: Lru[str, QuestionCopy] = Lru(MAX_QUESTIONS)
 
     @property
     def is_ready(self) -> bool:
@@ -53,10 +53,10 @@ class GatewayExecutor:
         if (question := self._questions.get(job.id)) is None:
             question = await self._question(job, caller)
             self._questions.put(job.id, question)
-        return await self._use_case.ask_fixed(question, image, caller, ASK_SECONDS)
+        return await self._use_case.ask_copy(question, image, caller, ASK_SECONDS)
 
-    async def _question(self, job: Job, caller: Caller) -> FixedQuestion:
+    async def _question(self, job: Job, caller: Caller) -> QuestionCopy:
         try:
-            return decode_fixed(await asyncio.to_thread(self._files.read, question_path(job.id)))
+            return decode_copy(await asyncio.to_thread(self._files.read, question_path(job.id)))
         except FileNotFoundError:  # a release before 0.5 took it
-            return await self._use_case.fixed(Question.model_validate(job.question), caller)
+            return await self._use_case.copy_question(Question.model_validate(job.question), caller)

@@ -50,7 +50,7 @@ from lexiseg_service.watch.background import Jobs as SeenJobs
 from lexiseg_service.watch.background import JobsSeen
 from lexiseg_service.watch.checks import check_folder
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.wire.messages import encode_fixed
+from lexiseg_service.wire.messages import encode_copy
 
 ID_BYTES = 12
 SOURCE = "one of `urls`, `folder` and the file `archive`"
@@ -140,9 +140,9 @@ class Jobs:
         question = stored(asked.question)
         if asked.webhook is not None:
             await self._webhooks.check(asked.webhook.url)
-        fixed = await self._use_case.fixed(asked.question, caller)
-        await self._use_case.check_language(fixed.request)
-        classes = [entry.name for entry in fixed.request.vocabulary.classes]
+        copy = await self._use_case.copy_question(asked.question, caller)
+        await self._use_case.check_language(copy.request)
+        classes = [entry.name for entry in copy.request.vocabulary.classes]
         check_fits(asked.to, question, classes)
         identity = secrets.token_urlsafe(ID_BYTES)
         kind, root, pictures = await asyncio.to_thread(self._listed, identity, asked, archive, tasks)
@@ -160,7 +160,7 @@ class Jobs:
             _webhook_of(asked, tasks),
             "" if tasks is None else tasks.tool,
         )
-        await self._add(job, pictures, archive, encode_fixed(fixed))
+        await self._add(job, pictures, archive, encode_copy(copy))
         self._runner.wake()
         return job, Progress(0, 0, notice="none" if job.webhook is None else "due")
 

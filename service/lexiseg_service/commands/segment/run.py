@@ -187,7 +187,7 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
     own = () if of_server else _fitting(job, resolved(question, settings).classes)
     with open_server(server, settings, question.task) as asked:
         asked.check(question.task)
-        classes, fields = asked.fixed(question, own)
+        classes, fields = asked.resolve_names(question, own)
         _fitting(job, classes)
         ask = _same_weights(partial(asked.segment, fields=fields | {"overlay": job.overlay}))
         return segment_remaining(job, ask, classes, asked.name)
