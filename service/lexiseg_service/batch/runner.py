@@ -112,8 +112,8 @@ class Runner:
         self._details: dict[str, str] = {}  # what holds jobs up here, by job: a full disk takes no note of it
         self._away: str | None = None  # what holds all of them up
         self.open: Sequence[OpenJob] = ()  # as of the last look
-        executor = GatewayExecutor(use_case, limits, files)
-        self._asker = Asker(executor, self._threads, settings.limits.max_image_bytes)
+        self._executor = GatewayExecutor(use_case, limits, files)
+        self._asker = Asker(self._executor, self._threads, settings.limits.max_image_bytes)
 
     def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
         """Have the pictures of a kind of source fetched by a function."""
@@ -180,7 +180,8 @@ class Runner:
             try:
                 self.open = await self._in_thread(self._ledger.open_jobs)
                 self._turns.look(self.open)
-                self._asker.close_all_but({job.id for job in self.open})
+                self._asker.close_all_but(jobs := {job.id for job in self.open})
+                self._executor.forget_all_but(jobs)
                 while not self._stopping and (turn := self._turns.next()) is not None:
                     await self._give(*turn)
                 self._away = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Set
 
 from lexiseg_model.resources.lru import Lru
 from lexiseg_service.batch.files import Files, question_path
@@ -32,6 +33,12 @@ class GatewayExecutor:
         self._limits = limits
         self._files = files
         self._questions: Lru[str, QuestionCopy] = Lru(MAX_QUESTIONS)
+
+    def forget_all_but(self, jobs: Set[str]) -> None:
+        """Forget the questions of all other jobs, which may have been erased."""
+        for identity, _ in self._questions.items():
+            if identity not in jobs:
+                self._questions.drop(identity)
 
     @property
     def is_ready(self) -> bool:

@@ -239,6 +239,7 @@ class Jobs:
         """
         await self.find(identity, caller)
         await self._eraser.erase([identity])
+        self._runner.wake()  # forgets it, too
 
     async def remove_all(self, caller: Caller) -> int:
         """Erase all jobs of a caller; returns their number.
@@ -249,6 +250,7 @@ class Jobs:
         jobs = await ask_ledger(self._ledger.jobs)
         own = [job.id for job in jobs if job.owner == caller.owner]
         await self._eraser.erase(own)
+        self._runner.wake()
         return len(own)
 
     async def parts(self, job: Job, after: int = 0) -> list[Part]:
