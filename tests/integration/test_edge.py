@@ -14,22 +14,32 @@ import grpc
 import httpx
 import pytest
 import trustme
+from pydantic import SecretStr
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.errors import ServiceError
+from lexiseg_service.gateway.admission.access import line_of
 from loadtests import http2
 from tests import pictures
 from tests.deploy.monitoring.files import OF_EXPORTERS
 from tests.http_server import Quiet, serving
 from tests.integration.edge import CONFIGURATION, Edge, started
 from tests.integration.server import Server, form
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import on_ports
 from tests.waiting import SOON, until
 
 IMAGE = pictures.encoded(pictures.small("china", 160), "JPEG")
 MAX_OF_ONE_ADDRESS = 200
 ELSEWHERE = "127.0.0.2"  # another client's address
 SEGMENT = "/lexiseg.v1.Segmentation/Segment"
+REFUSALS = {  # before the body is read, by path and key
+    ("/v1/segment", ""): 401,
+    ("/v1/segmnt", "right"): 404,
+    ("/v1/models", "right"): 405,
+    ("/v1/segment", "spent"): 429,
+}
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +152,25 @@ def test_what_is_begun_and_does_not_go_on_is_ended_and_never_reaches_the_service
     assert answered == (200, True)
     assert were_open
     assert refused == [b"HTTP/1.1 408"] * 2
+
+
+def test_refusals_of_large_bodies_reach_their_sender(tmp_path: Path) -> None:
+    lines = [line_of("camera", "right"), line_of("spent", "spent", limits=["daily=1"])]
+    with (
+        on_ports(KnownBackend(), api_keys=SecretStr(",".join(lines))) as gateway,
+        started(gateway.url.removeprefix("http://"), gateway.grpc, tmp_path / "log") as edge,
+        httpx.Client(base_url=edge.url, timeout=SOON) as client,
+    ):
+        client.get("/v1/models", headers={"X-API-Key": "spent"})
+        answers = [
+            client.post(path, headers={"X-API-Key": key}, content=bytes(size))
+            for _ in range(5)
+            for size in (1_000_000, 3_000_000, 12_000_000)
+            for path, key in REFUSALS
+        ]
+
+    assert [each.status_code for each in answers] == 15 * list(REFUSALS.values())
+    assert all(each.headers["retry-after"] for each in answers if each.status_code == 429)
 
 
 def test_a_body_larger_than_any_request_is_refused(edge: Edge) -> None:

@@ -166,6 +166,7 @@ def _add_middleware(
     app.add_middleware(middleware.WebPages, settings=settings)
     app.add_middleware(middleware.Compression)
     app.add_middleware(middleware.RequestFrame, metrics=app.state.metrics, tracing=tracing)
+    app.add_middleware(middleware.UnreadBodies)
     if settings.cors_origins:  # outermost: a browser shows its page no response without these headers
         app.add_middleware(
             CORSMiddleware,

@@ -1,7 +1,7 @@
 """Middleware around every HTTP request, outermost first; plain ASGI, without copies of bodies.
 
-RequestFrame: id, log line, metrics, span -> Compression -> WebPages: Host, Origin
-    -> Guard: API key, place, client limits, bounds of the body
+UnreadBodies: the rest of a refused body -> RequestFrame: id, log line, metrics, span -> Compression
+    -> WebPages: Host, Origin -> Guard: API key, place, client limits, bounds of the body
 
 gRPC needs no check of Host and Origin: no browser speaks it. Programs that are no browser send neither a foreign Host
 nor an Origin.
@@ -14,6 +14,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
@@ -30,7 +31,7 @@ from lexiseg_service.gateway.rest import pages, problem
 from lexiseg_service.gateway.rest.paths import ADAPTERS, STABLE
 from lexiseg_service.gateway.waits import end_by
 from lexiseg_service.settings import BODY_SECONDS, EVERY, Settings
-from lexiseg_service.shares import Hold
+from lexiseg_service.shares import CLIENT_SHARE, Hold, Shares
 from lexiseg_service.watch.logs import ACCEPTABLE_REQUEST_ID
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import NO_SPAN, UNTRACED, Tracing
@@ -40,11 +41,62 @@ NO_ANSWER = 499  # the client left before an answer began
 OPEN_PATHS = pages.PATHS | {ADAPTERS, "/livez", "/readyz"}  # need no API key
 METRICS = "/metrics"
 LEAVE_SECONDS = 2.0  # for bodies that are still arriving when the process shuts down
+MAX_UNREAD, MAX_UNREAD_BYTES, UNREAD_SECONDS = 200, 32 << 20, 5.0  # bodies whose request is answered, and each of them
 # Headers that must not be repeated: servers differ in which one they use.
 SINGLE_HEADERS = (*HEADERS, "content-type", "content-encoding")
 LOCALHOST = "localhost"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})  # change nothing, and CORS decides who may read the answers
 MAX_SHOWN_NAME = 80
+
+
+class UnreadBodies:
+    """Ends the connection after an answer to a body that was not read, and reads the rest of it before.
+
+    A proxy would keep a place for the rest. Closing with bytes unread resets the connection, and HAProxy 2.6 then loses
+    the answer. The rest is dropped; of a bounded number of requests, bytes and seconds.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._places = Shares("bodies of refused requests", MAX_UNREAD, CLIENT_SHARE)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _has_body(scope):
+            await self._app(scope, receive, send)
+            return
+        is_unread, is_open = True, False
+
+        async def receive_counted() -> Message:
+            nonlocal is_unread
+            message = await receive()
+            is_unread = is_unread and message.get("more_body", False)
+            return message
+
+        async def send_open(message: Message) -> None:
+            nonlocal is_open
+            if is_unread and message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"connection", b"close")]
+            elif is_unread and not message.get("more_body", False):
+                message, is_open = {**message, "more_body": True}, True
+            await send(message)
+
+        await self._app(scope, receive_counted, send_open)
+        if is_open:
+            await self._drop_rest(scope, receive)
+            await send({"type": "http.response.body"})
+
+    async def _drop_rest(self, scope: Scope, receive: Receive) -> None:
+        left = MAX_UNREAD_BYTES
+        address = scope["client"][0] if scope.get("client") else ""
+        with suppress(ServiceError, TimeoutError), self._places.take(address):
+            async with asyncio.timeout(UNREAD_SECONDS):
+                while left > 0 and (message := await receive()).get("more_body", False):
+                    left -= len(message["body"])
+
+
+def _has_body(scope: Scope) -> bool:
+    headers = Headers(scope=scope)
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
 class RequestFrame:
@@ -70,13 +122,6 @@ class RequestFrame:
         state["caller"] = Caller(request_id=identity, traceparent=span.traceparent)
         log_fields = {"request_id": identity, **span.log_fields}
         status, answered = NO_ANSWER, 0.0
-        is_unread = _has_body(scope)
-
-        async def receive_counted() -> Message:
-            nonlocal is_unread
-            message = await receive()
-            is_unread = is_unread and message.get("more_body", False)
-            return message
 
         async def send_with_id(message: Message) -> None:
             nonlocal status, answered
@@ -84,14 +129,12 @@ class RequestFrame:
                 answered = time.monotonic()  # the time that the client takes to read is not counted
                 status = message["status"]
                 added = [(b"x-request-id", identity.encode()), (b"x-content-type-options", b"nosniff")]
-                if is_unread:  # a proxy would keep a place for the rest, which nobody reads
-                    added.append((b"connection", b"close"))
                 message["headers"] = [*message["headers"], *added]
             await send(message)
 
         try:
             with bound_contextvars(**log_fields):
-                await self._app(scope, receive_counted, send_with_id)
+                await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
             pass
         except Exception as error:
@@ -115,11 +158,6 @@ class RequestFrame:
                 attributes: dict[str, str | int] = {"http.route": route, "http.response.status_code": status}
                 fault = str(status) if status >= 500 else None
                 span.end(f"{method} {route}", attributes, fault, identity, key_id)
-
-
-def _has_body(scope: Scope) -> bool:
-    headers = Headers(scope=scope)
-    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
 def route_of(scope: Scope) -> str:

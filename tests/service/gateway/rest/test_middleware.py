@@ -74,6 +74,25 @@ async def test_a_refusal_before_the_body_is_read_ends_the_connection(request_: b
     assert (b"connection: close" in head) is closes
 
 
+@pytest.mark.parametrize(
+    ("bound", "value", "more"),
+    [("UNREAD_SECONDS", 0.1, b""), ("MAX_UNREAD_BYTES", 999, bytes(999)), ("MAX_UNREAD", 0, b"")],
+)
+async def test_the_rest_of_a_refused_body_is_read_within_bounds(
+    bound: str, value: float, more: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, most in {"UNREAD_SECONDS": SOON, "MAX_UNREAD_BYTES": 10**6, bound: value}.items():
+        monkeypatch.setattr(middleware, name, most)
+    async with listening(api_keys=SecretStr(line_of("camera", "right"))) as here:
+        raw = await here.open()
+        await raw.send(HALF)
+        refused = await raw.problem()  # at once, though the rest is read on
+        await raw.send(more)
+        rest = await raw.reader.read()
+
+    assert (refused, rest) == ((401, "unauthorized"), b"")
+
+
 async def test_a_body_that_does_not_come_in_time_is_refused_and_others_are_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
