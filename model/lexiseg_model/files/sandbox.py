@@ -1,9 +1,11 @@
 """Run a command on what strangers sent: few variables, bounded memory, time and files, only named folders, no network.
 
-    start -> a bare interpreter bounds itself (rlimits, no new privileges, Landlock, network) -> exec of the command
+    start -> a bare interpreter bounds itself (rlimits, no new privileges, namespaces, Landlock) -> exec of the command
 
-Linux keeps the paths by Landlock (5.13 on; TCP from 6.7 on, signals from 6.12 on): what is not named cannot be read, an
-`environ` below /proc neither. On older kernels and other systems the rest holds, and containers are the confinement.
+Linux hides all but the named paths by a root folder of the command's own, without network or the machine's /dev/shm,
+where it grants namespaces: to root, and by user namespaces to others. Of what is left Landlock (5.13 on; TCP from 6.7
+on, signals from 6.12 on) refuses the rest, as an `environ` below /proc. Where a kernel has neither, and on other
+systems, containers are the confinement.
 The file is a script, too, with nothing but the standard library: bounds are set after the fork, in a process of one
 thread, so that nothing of a threaded parent runs between fork and exec.
 """
@@ -31,7 +33,7 @@ PASSED = (
     *("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"),
 )
 # Of the machine: libraries, the clock's zone, processors, devices.
-SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime", "/sys")
+SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime", "/sys")
 OWN = ("cgroup", "limits", "maps", "mountinfo", "stat", "status")  # what libraries ask about their process
 PROC = tuple(
     f"/proc/{name}"
@@ -49,7 +51,11 @@ EVERY = (1 << 13) - 1  # rights of files, version 1
 REFER, TRUNCATE = (2, 1 << 13), (3, 1 << 14)  # version from which there is such a right, and it
 TCP, SCOPES = (4, 0b11), (6, 0b11)  # bind and connect; abstract sockets and signals
 NO_NEW_PRIVILEGES = 38  # prctl
-NEW_NETWORK = 0x40000000  # unshare
+NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_NETWORK = 0x20000, 0x8000000, 0x10000000, 0x40000000  # unshare
+NOSUID, NODEV, BIND, RECURSIVE, PRIVATE = 2, 4, 1 << 12, 1 << 14, 1 << 18  # mount
+DETACH = 2  # umount2
+NEW_ROOT = "/tmp"  # any folder: of this process alone it becomes the root
+SHARED_MEMORY = "/dev/shm"
 
 
 @dataclass(frozen=True)
@@ -132,12 +138,14 @@ def _interpreter() -> Iterator[str]:
 def main(bounds: str, *command: str) -> None:
     """Bound this process, and become the command."""
     values = json.loads(bounds)
-    _set_limits(Limits(**values["limits"]))
+    limits = Limits(**values["limits"])
+    _set_limits(limits)
     libc = ctypes.CDLL(None, use_errno=True)
     if sys.platform == "linux":
         libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-        libc.unshare(NEW_NETWORK)  # refused to all but root
-        _confine(libc, _present(values["readable"]), _present(values["writable"]))
+        readable, writable = _present(values["readable"]), _present(values["writable"])
+        _isolate(libc, [*readable, *writable], limits.memory_bytes)
+        _confine(libc, readable, writable)
     os.execvp(command[0], command)
 
 
@@ -168,6 +176,84 @@ def _tasks() -> int:
             if os.stat(entry).st_uid == os.getuid():
                 count += len(os.listdir(entry))
     return count
+
+
+def _isolate(libc: ctypes.CDLL, paths: Iterable[str], shared_bytes: int) -> None:
+    """Leave the machine's network, System V memory and folders, as far as the kernel grants it."""
+    user, group, here = os.getuid(), os.getgid(), os.getcwd()
+    spaces = NEW_NETWORK | NEW_MOUNTS | NEW_IPC
+    with suppress(OSError):  # a security module may grant namespaces and refuse what is done in them
+        if libc.unshare(spaces):
+            if libc.unshare(NEW_USER | spaces):
+                return
+            maps = {"setgroups": "deny", "uid_map": f"{user} {user} 1", "gid_map": f"{group} {group} 1"}
+            for name, ids in maps.items():
+                Path("/proc/self", name).write_text(ids)
+        _replace_root(libc, paths, shared_bytes)
+    os.chdir(here)
+
+
+def _replace_root(libc: ctypes.CDLL, paths: Iterable[str], shared_bytes: int) -> None:
+    """Make a folder of the named paths, and shared memory of so many bytes, the root. Raises OSError: it is not."""
+
+    def call(name: str, *arguments: str | int | None) -> None:
+        values = [value.encode() if isinstance(value, str) else value for value in arguments]
+        if getattr(libc, name)(*values):
+            raise OSError(ctypes.get_errno(), name)
+
+    links: dict[str, str] = {}
+    named = {"/proc" if path.startswith("/proc/") else path for path in paths} - {SHARED_MEMORY}
+    places = {_resolved(path, links) for path in named}
+    sources = {place: os.open(place, os.O_PATH | os.O_CLOEXEC) for place in _outermost(places)}
+    call("mount", None, "/", None, RECURSIVE | PRIVATE, None)  # nothing of what follows reaches the machine
+    call("mount", "tmpfs", NEW_ROOT, "tmpfs", NOSUID | NODEV, "mode=755,size=1m")
+    try:
+        for path, source in sources.items():
+            place = _empty(path, is_folder=os.path.isdir(f"/proc/self/fd/{source}"))
+            call("mount", f"/proc/self/fd/{source}", place, None, BIND | RECURSIVE, None)
+        for path, target in links.items():
+            if not os.path.lexists(NEW_ROOT + path):  # it does in a folder that is there as a whole
+                os.makedirs(os.path.dirname(NEW_ROOT + path), exist_ok=True)
+                os.symlink(target, NEW_ROOT + path)
+        options = f"mode=1777,size={shared_bytes}"
+        call("mount", "tmpfs", _empty(SHARED_MEMORY, is_folder=True), "tmpfs", NOSUID | NODEV, options)
+        os.chdir(NEW_ROOT)
+        call("pivot_root", ".", ".")
+    except OSError:
+        libc.umount2(NEW_ROOT.encode(), DETACH)
+        raise
+    call("umount2", ".", DETACH)
+
+
+def _empty(path: str, *, is_folder: bool) -> str:
+    """Make a folder or file to mount upon, below the new root."""
+    place = Path(NEW_ROOT + path)
+    (place if is_folder else place.parent).mkdir(parents=True, exist_ok=True)
+    if not is_folder:
+        place.touch()
+    return str(place)
+
+
+def _resolved(path: str, links: dict[str, str]) -> str:
+    """The place that a path leads to; the links on the way are added with their targets."""
+    place, rest = "", path.split("/")[1:]
+    while rest:
+        step = f"{place}/{rest.pop(0)}"
+        if os.path.islink(step):
+            links[step] = os.readlink(step)
+            place, rest = "", os.path.normpath(os.path.join(place or "/", links[step])).split("/")[1:] + rest
+        else:
+            place = step
+    return place
+
+
+def _outermost(paths: Iterable[str]) -> list[str]:
+    """Those that lie in no other of them, in order."""
+    outer: list[str] = []
+    for path in sorted(paths, key=lambda path: path.split("/")):
+        if not outer or not f"{path}/".startswith(f"{outer[-1]}/"):
+            outer.append(path)
+    return outer
 
 
 class _Ruleset(ctypes.Structure):

@@ -1,12 +1,18 @@
 """The sandbox: a command sees few variables, its own folders and nothing else, and ends at its bounds."""
 
 import ctypes
+import json
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import sys
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 
 import pytest
 
@@ -16,6 +22,7 @@ from tests.waiting import until
 
 LIMITS = Limits(seconds=60, cpu_seconds=60, memory_bytes=2**30, file_bytes=2**20)
 LANDLOCK = ctypes.CDLL(None).syscall(CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(1))
+REFUSED, NOBODY = "refused", 65534
 needs_landlock = pytest.mark.skipif(LANDLOCK < 1, reason="this kernel has no Landlock")
 
 
@@ -56,6 +63,11 @@ def test_a_command_sees_named_variables_alone_from_its_first_moment(
         assert "password" not in seen
 
 
+def is_refused(output: str) -> bool:
+    """Whether an error says that a path may not be reached, or is not there."""
+    return any(error in output for error in ("PermissionError", "FileNotFoundError", "Invalid cross-device link"))
+
+
 @needs_landlock
 @pytest.mark.parametrize(
     "path",
@@ -74,18 +86,18 @@ def test_no_other_path_can_be_read(room: Sandbox, path: str) -> None:
 
     _, output = ended(room, f"import os; (os.listdir if os.path.isdir({path!r}) else open)({path!r})")
 
-    assert "PermissionError" in output
+    assert is_refused(output)
 
 
 @needs_landlock
 @pytest.mark.parametrize(
     ("code", "error"),
     [
-        ("open('other', 'w')", "PermissionError"),
-        ("os.symlink('/etc', 'out/etc')", "PermissionError"),
-        ("os.rename('out', '../out')", "PermissionError"),
-        ("open('out/file', 'w').write('x'); os.link('out/file', '../file')", "PermissionError"),
-        ("os.truncate('output.txt', 0)", "PermissionError"),
+        ("open('other', 'w')", REFUSED),
+        ("os.symlink('/etc', 'out/etc')", REFUSED),
+        ("os.rename('out', '../out')", REFUSED),
+        ("open('out/file', 'w').write('x'); os.link('out/file', '../file')", REFUSED),
+        ("os.truncate('output.txt', 0)", REFUSED),
         ("pathlib.Path('out/file').write_bytes(bytes(2 ** 20 + 1))", "File too large"),
         ("bytearray(2 ** 30 + 1)", "MemoryError"),
         ("[open('/dev/null') for _ in range(600)]", "Too many open files"),
@@ -95,7 +107,62 @@ def test_no_other_path_can_be_read(room: Sandbox, path: str) -> None:
 def test_what_it_may_write_and_take_is_bounded(room: Sandbox, code: str, error: str) -> None:
     _, output = ended(room, f"import os, pathlib; {code}")
 
+    assert is_refused(output) if error == REFUSED else error in output
+
+
+@pytest.fixture(params=["own user", "nobody"])
+def open_room(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    """A room of this user, or of one without rights, where the kernel grants him namespaces."""
+    if request.param == "nobody":
+        python = shutil.which("python3", path=os.defpath)
+        if os.getuid() or python is None:
+            pytest.skip("only root can try another user, with an interpreter that this one may run")
+        monkeypatch.setattr(sys, "executable", python)
+        nobody = partial(subprocess.Popen, user=NOBODY, group=NOBODY, extra_groups=[])
+        monkeypatch.setattr(sandbox.subprocess, "Popen", nobody)  # type: ignore[attr-defined]
+    trial = f"open({sandbox.__file__!r}); import ctypes; exit(ctypes.CDLL(None).unshare({sandbox.NEW_USER}))"
+    if sandbox.subprocess.Popen([sys.executable, "-c", trial]).wait():  # type: ignore[attr-defined]
+        pytest.skip(f"the kernel grants {request.param} no namespaces")
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "out").mkdir()
+        for each in (folder, folder / "out"):
+            each.chmod(0o777)
+        yield Sandbox(folder, [folder], [folder / "out"], replace(LIMITS, memory_bytes=2**28, file_bytes=2**30), {})
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))", "Network is unreachable"),
+        ("socket.socket(socket.AF_UNIX).connect(sys.argv[1])", "No such file"),
+        ("print(os.listdir('/dev/shm'))", "[]"),
+        ("os.posix_fallocate(os.open('/dev/shm/a', os.O_RDWR | os.O_CREAT), 0, 2 ** 28 + 1)", "No space left"),
+        ("open('out/file', 'w').write('x'); print(os.listdir('out'), open('/dev/null').read())", "['file']"),
+    ],
+)
+def test_it_reaches_no_socket_and_no_memory_of_the_machine(code: str, error: str, open_room: Sandbox) -> None:
+    with TemporaryDirectory() as place, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{place}/socket")
+        server.listen()
+        for each in (place, f"{place}/socket"):
+            os.chmod(each, 0o777)
+        with NamedTemporaryFile(dir="/dev/shm"):
+            _, output = ended(open_room, f"import os, socket, sys; sys.argv = ['', '{place}/socket']; {code}")
+
     assert error in output
+
+
+@needs_landlock  # which lets nobody mount
+def test_a_command_runs_where_the_kernel_refuses_mounts(room: Sandbox) -> None:
+    readable = [str(room.folder), *sandbox._interpreter(), *sandbox.SYSTEM, *sandbox.PROC]
+    bounds = json.dumps({"limits": asdict(LIMITS), "readable": readable, "writable": []})
+    inner = [sys.executable, "-I", "-S", sandbox.__file__, bounds, sys.executable, "-c", "print(open('inner').read())"]
+    (room.folder / "inner").write_text("it runs")
+
+    _, output = ended(room, f"import subprocess; subprocess.run({inner})")
+
+    assert output == "it runs\n"
 
 
 @pytest.mark.skipif(LANDLOCK < 4 and os.getuid() != 0, reason="this kernel keeps nobody but root from the network")

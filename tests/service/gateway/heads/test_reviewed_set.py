@@ -93,7 +93,9 @@ async def test_the_importer_sees_its_source_and_no_secret(place: Path, monkeypat
 
     reviewed = await read(place, "looks around")
 
-    assert reviewed.classes == ("mug", "PermissionError", "PermissionError", "False")
+    assert reviewed.classes[0] == "mug"
+    assert set(reviewed.classes[1:3]) <= {"PermissionError", "FileNotFoundError"}
+    assert reviewed.classes[3:] == ("False",)
 
 
 REFUSED = {
