@@ -109,7 +109,11 @@ def new_key(
     identity: Annotated[str, typer.Argument(metavar="ID", help="A name for its owner, shown in the logs")],
     scopes: Annotated[
         list[str] | None,
-        typer.Option("--scope", help="segment, vocabularies or admin; repeat it [default: everything]"),
+        typer.Option(
+            "--scope",
+            help="segment, vocabularies or admin (everything, the jobs of other keys too); repeat it "
+            "[default: segment, vocabularies]",
+        ),
     ] = None,
     limits: Annotated[
         list[str] | None,
@@ -127,7 +131,7 @@ def new_key(
     from lexiseg_service.gateway.admission.access import new_key as random_key
 
     key = random_key()
-    line = line_of(identity, key, scopes or (), limits or ())
+    line = line_of(identity, key, scopes or ("segment", "vocabularies"), limits or ())
     typer.echo(f"The key, for its owner; it is stored nowhere and not shown again:\n  {key}", err=True)
     typer.echo("The line for LEXISEG_API_KEYS_FILE:", err=True)
     typer.echo(line)

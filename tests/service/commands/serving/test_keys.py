@@ -15,6 +15,12 @@ def test_the_line_goes_to_the_file_and_the_key_to_the_eyes(lexiseg: CommandLine,
     assert key not in outcome.out
 
 
+def test_without_a_scope_a_key_is_a_tenants(lexiseg: CommandLine) -> None:
+    scopes = {words: lexiseg("keys", "new", "lab", *words).out.split()[2:] for words in ((), ("--scope", "admin"))}
+
+    assert scopes == {(): ["segment+vocabularies"], ("--scope", "admin"): ["admin"]}
+
+
 def test_a_scope_that_is_none_is_refused(lexiseg: CommandLine) -> None:
     outcome = lexiseg("keys", "new", "labels", "--scope", "root")
 
