@@ -102,6 +102,7 @@ class AnswerFields:
             "named; `ambiguous-language`: the class was read as English, and is a word of another language, too; "
             "`unsplit-words`: a class contains a comma; `stuff-as-instances`: an uncountable "
             "class was requested as instances; `no-mask-prompts`: the model takes no masks as prompts; "
+            "`phrase-unanswered`: the model of phrases was late or not asked; "
             "`guessed-depth`: an image of high bit depth does not say "
             "which values are black and white; `guessed-colours`: an image is HDR, or its colour profile was not read"
         },

@@ -258,7 +258,8 @@ class Settings(BaseSettings):
         "tiny", description="NAME or NAME@VERSION; to serve several, between commas, the first is the default"
     )
     phrases_model: Annotated[str | None, Read(GATEWAYS, MODELS)] = Field(
-        None, description="NAME of the served model that gets classes of more than two words, where none is named"
+        None,
+        description="NAME of the served model that gets classes with an attribute or relation, where none is named",
     )
     models_dir: Annotated[Path | None, Folder(WORKERS), Read((*LOADERS, "export", "models", "trainer"), MODELS)] = (
         Field(None, description="folder of model directories")

@@ -1,5 +1,6 @@
 """Phrases over REST: a checkpoint in the hub's layout, imported, served by the usual worker, alone and beside tiny."""
 
+import base64
 import io
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from PIL import Image
 from lexiseg_labels.masks import rle
 from lexiseg_model import tasks
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.types import ClassEntry, Vocabulary
+from lexiseg_model.masks import overlay
+from lexiseg_model.types import ClassEntry, Rle, Segment, Vocabulary
 from tests import pictures
 from tests.falcon import small
 from tests.integration.server import Server, form
@@ -61,6 +63,7 @@ def test_words_are_asked_of_the_default_model_and_phrases_of_theirs_in_one_answe
         both = ask("person", PHRASE, "unicorn")
         [phrase], words = ask(PHRASE, model="small")["segments"], ask("person", "unicorn", model="tiny")["segments"]
         asked_by_name = ask("person", PHRASE, model="tiny")
+        painted = ask("person", PHRASE, "unicorn", overlay="true")["overlay"]
 
     def pixels(segment: dict[str, Any]) -> Any:
         return rle.decode(segment["mask"]["counts"], segment["mask"]["size"])
@@ -76,3 +79,13 @@ def test_words_are_asked_of_the_default_model_and_phrases_of_theirs_in_one_answe
     assert np.array_equal(pixels(first), left)
     assert (first["area"], second["area"], second["score"]) == (left.sum(), phrase["area"], phrase["score"])
     assert (both["model"], both["absent"], asked_by_name["model"]) == ("tiny", ["unicorn"], "tiny")
+
+    rgb, ids = np.asarray(Image.open(io.BytesIO(picture)).convert("RGB")), np.zeros((96, 128), np.uint8)
+    for each in both["segments"]:
+        ids[pixels(each)] = each["id"]
+    shown = tuple(
+        Segment(each["id"], each["label"], each["class_index"], each["score"], Rle((96, 128), "", 0, (0, 0, 0, 0)))
+        for each in both["segments"]
+    )
+    expected = overlay.paint(rgb, ids, shown)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(base64.b64decode(painted)))), expected)

@@ -1,56 +1,128 @@
 """Classes that are phrases go to a model of their own (LEXISEG_PHRASES_MODEL), the others to the default one.
 
-question -> words, phrases -> two requests at once -> one answer, in which phrases lie above words
+question -> words, phrases -> two requests at once -> one answer, in which phrases lie above words -> its overlay
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
+import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_labels.answers import AnswerWarning
 from lexiseg_labels.masks import rle
 from lexiseg_model.types import Background, ClassEntry, ModelName, Rle, Segment, Vocabulary
+from lexiseg_model.vocabulary import class_lists
+from lexiseg_service.errors import QueueFull, ServiceError
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.validation import off_event_loop
 
-MAX_WORDS = 2  # of a class that is no phrase
+# What makes a phrase of a noun: attributes before it, relations between two.
+ATTRIBUTES = re.compile(
+    r"\b(red|orange|yellow|green|blue|purple|pink|brown|beige|black|white|gr[ae]y|golden|silver|dark|bright|striped|"
+    r"spotted|wooden|metal|plastic|big|large|small|tiny|tall|short|long|huge|old|young|new|open|closed|empty|full|broken|"
+    r"wet|dirty|standing|sitting|lying|running|walking|parked|smiling|left|right|(left|right)most|nearest|closest|"
+    r"farthest|largest|biggest|smallest|tallest|second|third)\s+\S"
+)
+RELATIONS = re.compile(
+    r"\S\s+(in|on|at|with|without|under|below|above|behind|beside|near|between|inside|outside|left|right|next|wearing|"
+    r"holding|carrying|riding|facing|that|which|who|whose)\s+\S"
+)
+CHINESE = re.compile("[\u4e00-\u9fff].*的.|色.|[左右上下前后旁里]边|[上下前后里外]面|[穿戴拿]着")
+PHRASES_SHARE = 0.8  # of the time of a request: words are answered in any case
+UNANSWERED = "phrase-unanswered"
+JOINED = ("rle", "none")  # formats of masks that are joined
+BUSY = QueueFull.status  # from here on a status says that the service cannot, not that the request is wrong
 
 
 async def answer_by_kind(backend: Backend, request: WorkerRequest, model: str) -> WorkerAnswer:
     """Ask `model` for the phrases among a request's classes, and the request's own model for the others.
 
-    The request goes on as it is where it has no phrase, `model` is not served or lacks the task, or the answer has
-    pictures, polygons or prompts, which cannot be joined.
+    The request goes on as it is where it has no phrase or has prompts, or `model` is not served or lacks the task. A
+    phrase whose answer is late or cannot be joined is a warning.
 
     Raises:
-        ServiceError: of any kind, from either model.
+        ServiceError: of any kind, from the model of words; a refusal of a phrase.
     """
-    classes, background = request.vocabulary.classes, request.vocabulary.background
-    phrases = [index for index, entry in enumerate(classes) if _is_phrase(entry)]
+    classes = request.vocabulary.classes
+    phrases = [index for index, entry in enumerate(classes) if is_phrase(entry)]
     card = next((card for card in backend.cards() if ModelName.parse(model).fits(card)), None)
-    joinable = request.mask == "rle" and not (request.overlay or request.confidence or request.prompts)
-    if not phrases or not joinable or card is None or not card.phrases or request.task not in card.tasks:
+    if not phrases or request.prompts or card is None or not card.phrases or request.task not in card.tasks:
         return await backend.segment(request)
     # Words may have to fill the picture; phrases lie above them where they are.
-    vocabulary = replace(request.vocabulary, background=background or Background())
+    vocabulary = replace(request.vocabulary, background=request.vocabulary.background or Background())
     of_phrases = replace(request, model=model, refine=None, vocabulary=_part(vocabulary, phrases))
     if len(phrases) == len(classes):
         return await backend.segment(of_phrases)
+    if request.mask not in JOINED or request.confidence:
+        reason = "its model was not asked: polygons, label maps and confidence of two models are not joined"
+        return _with_warnings(await backend.segment(request), classes, phrases, reason)
     words = [index for index in range(len(classes)) if index not in phrases]
-    of_words = replace(request, vocabulary=_part(request.vocabulary, words))
-    answers = await asyncio.gather(backend.segment(of_phrases), backend.segment(of_words))
-    work = partial(_joined, request, [_renumbered(*pair) for pair in zip(answers, (phrases, words), strict=True)])
-    return await off_event_loop(answers[0].size[0] * answers[0].size[1], work)
+    of_words = replace(request, vocabulary=_part(request.vocabulary, words), mask="rle", overlay=False)
+    now = time.monotonic()
+    deadline = now + PHRASES_SHARE * (request.deadline - now)
+    below, above = await _both(backend, of_words, replace(of_phrases, mask="rle", overlay=False, deadline=deadline))
+    below = _renumbered(below, words)
+    if isinstance(above, ServiceError):
+        below = _with_warnings(below, classes, phrases, above.detail)
+        absent = [index for index in words if classes[index].name in below.absent]
+        joined = replace(below, absent=tuple(classes[index].name for index in sorted((*absent, *phrases))))
+    else:
+        work = partial(_joined, request, (_renumbered(above, phrases), below))
+        joined = await off_event_loop(below.size[0] * below.size[1], work)
+    if request.overlay:
+        painted = await backend.segment(replace(of_words, overlay=True, painted=joined.segments))
+        joined = replace(joined, overlay=painted.overlay)
+    return replace(joined, mask=request.mask)
 
 
-def _is_phrase(entry: ClassEntry) -> bool:
-    return entry.shown is None and entry.learned is None and len(entry.name.split()) > MAX_WORDS
+async def _both(
+    backend: Backend, of_words: WorkerRequest, of_phrases: WorkerRequest
+) -> tuple[WorkerAnswer, WorkerAnswer | ServiceError]:
+    """The answers of both models, or why that to the phrases is missing.
+
+    Raises:
+        ServiceError: of the words; a refusal of a phrase.
+    """
+    asked = (backend.segment(of_words), backend.segment(of_phrases))  # words are first in line
+    below, above = await asyncio.gather(*asked, return_exceptions=True)
+    if isinstance(below, BaseException):
+        raise below
+    if isinstance(above, ServiceError) and above.status >= BUSY:
+        return below, above
+    if isinstance(above, BaseException):
+        raise above
+    return below, above
+
+
+def is_phrase(entry: ClassEntry) -> bool:
+    """Whether a class is a noun with an attribute or a relation, in English or Chinese, and no name of a known list."""
+    if entry.shown is not None or entry.learned is not None:
+        return False
+    name = " ".join(entry.name.lower().split())
+    in_english = ATTRIBUTES.search(name) or RELATIONS.search(name)
+    return bool(CHINESE.search(name) or (in_english and name not in _listed_names()))
+
+
+@cache
+def _listed_names() -> frozenset[str]:
+    """Names of the built-in lists in lower case, as "red panda"."""
+    listed = (entry for name in class_lists.NAMES for entry in class_lists.class_list(name).classes)
+    return frozenset(name.lower() for entry in listed for name in (entry.name, *entry.synonyms))
+
+
+def _with_warnings(
+    answer: WorkerAnswer, classes: Sequence[ClassEntry], phrases: Sequence[int], reason: str
+) -> WorkerAnswer:
+    warnings = [AnswerWarning(UNANSWERED, f"{classes[each].name}: {reason}", f"classes.{each}") for each in phrases]
+    return replace(answer, warnings=(*answer.warnings, *warnings))
 
 
 def _part(vocabulary: Vocabulary, indices: Sequence[int]) -> Vocabulary:

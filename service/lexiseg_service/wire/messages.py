@@ -6,7 +6,7 @@ Between gateway and worker; the messages of answers go on to clients. Fields of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -55,7 +55,8 @@ AboutImage = internal.WorkerSegmentRequest | internal.ExemplifyRequest | interna
 
 def encode_request(request: WorkerRequest) -> internal.WorkerSegmentRequest:
     """The message of a request, with either the image or its id."""
-    return write(internal.WorkerSegmentRequest, request, **_about(request))
+    painted = [_segment(segment, "rle") for segment in request.painted]
+    return write(internal.WorkerSegmentRequest, request, painted=painted, **_about(request))
 
 
 def encode_exemplify(request: WorkerRequest) -> internal.ExemplifyRequest:
@@ -219,9 +220,12 @@ def _request(
     content_id: str = "",
     image_id: str | None = None,
     size: object = None,  # also in the header
+    painted: Sequence[Mapping[str, Any]] = (),
     **fields: Any,
 ) -> WorkerRequest:
-    return WorkerRequest(image=content, image_id=content_id or image_id, **question, **origin, **fields)
+    segments = tuple(_read_segment(each["mask"]["coco_rle"].size, **each) for each in painted)
+    image_id = content_id or image_id
+    return WorkerRequest(image=content, image_id=image_id, painted=segments, **question, **origin, **fields)
 
 
 def _region(points: tuple[Point, ...], box: Any = None, mask: Rle | None = None) -> Region:

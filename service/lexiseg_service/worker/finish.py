@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_labels.answers import CacheUse, Timings
+from lexiseg_labels.masks import rle
 from lexiseg_model import tasks
 from lexiseg_model.masks import overlay
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.masks.polygons import rings_of
 from lexiseg_model.pictures.bands import bands
 from lexiseg_model.tasks.senses import chosen_senses
-from lexiseg_model.types import Segment, Segmentation
+from lexiseg_model.types import LabelMap, Segment, Segmentation
 from lexiseg_model.vocabulary.scoring import Steady
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue
 from lexiseg_service.fair_queue import FairExecutor
@@ -176,7 +177,8 @@ def render_frame(
         raise InvalidValue.of("mask", "png", "rle, polygon or none: the segments overlap, which one map cannot show")
     picture = None
     if job.rgb is not None:
-        picture = to_png(overlay.paint(job.rgb, segmentation.label_map, segmentation.segments))
+        ids = _map_of(request.painted, segmentation.size) if request.painted else segmentation.label_map
+        picture = to_png(overlay.paint(job.rgb, ids, request.painted or segmentation.segments))
     segments = segmentation.segments
     if request.mask == "polygon":
         segments = _with_rings(segments, request.simplify, check)
@@ -205,6 +207,14 @@ def render_frame(
         senses=chosen_senses(query) if any(entry.senses for entry in request.vocabulary.classes) else (),
     )
     return answer, segmentation
+
+
+def _map_of(segments: Sequence[Segment], size: tuple[int, int]) -> LabelMap:
+    """Segment ids [H, W], 0 where there is none."""
+    ids: LabelMap = np.zeros(size, np.uint8 if len(segments) < 256 else np.uint16)
+    for segment in segments:
+        ids[rle.decode(segment.mask.counts, size)] = segment.id
+    return ids
 
 
 def _options(job: AnyJob, **others: Any) -> tasks.Options:

@@ -74,6 +74,7 @@ FULL = WorkerRequest(
     ),
     mask="polygon",
     overlay=True,
+    painted=(Segment(2, "sofa", 1, 0.5, Rle((4, 5), "088", 8, (0, 0, 2, 4))),),
     confidence=True,
     refine="pamr",
     threshold=0.1,
@@ -176,7 +177,7 @@ def steps() -> list[StreamQuestion | VideoFrame]:
     """A question and frames, made when they are needed: other tests count those that are left in memory."""
     followed = tuple(Followed(number, prompt) for number, prompt in enumerate(FULL.prompts, 7))
     return [
-        StreamQuestion(replace(FULL, image_id=None, header=None), 0.5, True, "latest", 8, True),
+        StreamQuestion(replace(FULL, image_id=None, header=None, painted=()), 0.5, True, "latest", 8, True),
         VideoFrame(b"image", "frame-1", 123456789012345, header=PictureHeader("PNG", (16, 32), 1)),
         VideoFrame(b"image", "frame-1", follow=followed, unfollow=(3, 2**60)),
     ]

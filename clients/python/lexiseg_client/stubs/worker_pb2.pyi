@@ -364,6 +364,7 @@ class WorkerSegmentRequest(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
     CONTENT_ID_FIELD_NUMBER: _builtins.int
+    PAINTED_FIELD_NUMBER: _builtins.int
     content: _builtins.bytes
     """The encoded file."""
     image_id: _builtins.str
@@ -386,6 +387,10 @@ class WorkerSegmentRequest(_message.Message):
     def header(self) -> Global___ImageHeader:
         """Header of the image, if the gateway has read it; then the prompts lie inside."""
 
+    @_builtins.property
+    def painted(self) -> _containers.RepeatedCompositeFieldContainer[_segmentation_pb2.Segment]:
+        """Segments to paint onto the overlay, in place of those of the answer."""
+
     def __init__(
         self,
         *,
@@ -396,10 +401,11 @@ class WorkerSegmentRequest(_message.Message):
         size: _segmentation_pb2.Size | None = ...,
         header: Global___ImageHeader | None = ...,
         content_id: _builtins.str = ...,
+        painted: _abc.Iterable[_segmentation_pb2.Segment] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "header", b"header", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_id", b"content_id", "header", b"header", "image", b"image", "image_id", b"image_id", "origin", b"origin", "question", b"question", "size", b"size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_id", b"content_id", "header", b"header", "image", b"image", "image_id", b"image_id", "origin", b"origin", "painted", b"painted", "question", b"question", "size", b"size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_image: _TypeAlias = _typing.Literal["content", "image_id"]  # noqa: Y015
     _WhichOneofArgType_image: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
