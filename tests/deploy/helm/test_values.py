@@ -50,6 +50,12 @@ NAMED = {
     "a trainer of nothing": "'/trainer/recipe'",
 }
 
+# Settings of what lies outside the cluster, or elsewhere in it.
+OUTSIDE: dict[str, Any] = {
+    "url_networks": "*", "url_fetch": True, "webhook_networks": "10.0.0.0/8", "label_studio_url": "http://studio:8080",
+    "job_files": "s3://mine/jobs", "job_folders": "/pictures,s3://mine/pictures",
+}  # fmt: skip
+
 # What stands in the schema's way, or is a matter of two values: an installation each.
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no workers": ({"workers": {"tiny": None}}, "workers"),
@@ -77,6 +83,17 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "models without a store": ({"models": {"pull": ["tiny"]}}, "models.store"),
     "two places for one Redis": ({"externalRedis": {"existingSecret": "mine"}}, "set redis.enabled=false"),
+    "jobs that are kept nowhere": (
+        {"gateway": {"settings": {"jobs": True}}},
+        "gateway.stateClaim or gateway.settings.job_files",
+    ),
+    **{
+        f"{name} that no policy lets out": (
+            {"gateway": {"settings": {name: value, "jobs": name.startswith("job")}, "stateClaim": "s"}},
+            f"gateway.settings.{name}: networkPolicy.gatewayEgress",
+        )
+        for name, value in OUTSIDE.items()
+    },
     "a GPU for a CPU": ({"workers": {"tiny": {"gpu": {"count": 1}, "device": "cpu"}}}, "the worker tiny: a GPU"),
 }
 
@@ -99,6 +116,20 @@ def test_what_does_not_fit_is_refused_and_named(name: str) -> None:
 
     with pytest.raises(HelmRefuses, match=where.replace(".", r"\.")):
         installed(values)
+
+
+@pytest.mark.parametrize("policies", [{"enabled": False}, {"gatewayEgress": [{"ports": [{"port": 443}]}]}])
+def test_settings_of_what_lies_outside_are_taken_with_a_way_out(policies: dict[str, Any]) -> None:
+    made = installed({"gateway": {"settings": {"jobs": True} | OUTSIDE}, "networkPolicy": policies})
+
+    assert made.kind("Deployment")
+    assert "Webhooks" not in made.notes
+
+
+def test_jobs_without_a_way_out_are_kept_and_their_webhooks_are_named() -> None:
+    made = installed({"gateway": {"settings": {"jobs": True}, "stateClaim": "s"}})
+
+    assert "Webhooks of jobs reach nobody (networkPolicy.gatewayEgress)." in made.notes
 
 
 def test_an_older_cluster_is_told_so() -> None:

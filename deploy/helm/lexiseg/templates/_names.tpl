@@ -99,3 +99,21 @@ helm.sh/chart: {{ $root.Chart.Name }}-{{ $root.Chart.Version }}
 {{- end -}}
 {{- end -}}
 {{- end }}
+
+{{/* Refuses settings of gateways that could not work: jobs that are kept nowhere, places that no policy lets them reach. */}}
+{{- define "lexiseg.settingsfit" -}}
+{{- $gateway := .Values.gateway -}}
+{{- $settings := $gateway.settings -}}
+{{- $kept := or $gateway.stateClaim $settings.job_files (contains "LEXISEG_JOB_FILES" (toJson $gateway.extraEnv)) -}}
+{{- if and $settings.jobs (not $kept) -}}
+{{- fail "gateway.settings.jobs: gateway.stateClaim or gateway.settings.job_files is where they are kept" -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.gatewayEgress) -}}
+{{- range $name := list "url_fetch" "url_networks" "webhook_networks" "label_studio_url" "job_files" "job_folders" -}}
+{{- $value := get $settings $name -}}
+{{- if and $value (or (not (hasPrefix "job_" $name)) (contains "://" (toString $value))) -}}
+{{- fail (printf "gateway.settings.%s: networkPolicy.gatewayEgress is how gateways reach it; without one they reach workers, Redis and DNS" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
