@@ -312,9 +312,12 @@ async def info() -> dict[str, str]:
 
 @router.get("/model/registry")
 async def registry(request: Request) -> dict[str, Any]:
-    """Of `list_loaded_models`: every model that is served; one that is not in memory is loaded when it is asked."""
+    """Of `list_loaded_models`: every model that is served, as NAME and NAME/VERSION; one that is not in memory is
+    loaded when it is asked."""
     described = {"task_type": "instance-segmentation", "batch_size": 1}
-    return {"models": [{"model_id": card["name"], **described} for card in use_case_of(request).models()]}
+    cards = use_case_of(request).models()
+    names = [name for card in cards for name in (card["name"], f"{card['name']}/{card['version']}")]
+    return {"models": [{"model_id": name, **described} for name in names]}
 
 
 class Named(BaseModel):

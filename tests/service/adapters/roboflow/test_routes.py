@@ -165,11 +165,12 @@ async def test_what_is_not_answered_is_refused_by_name(
 
 
 async def test_the_models_that_are_served_are_listed(client: httpx.AsyncClient) -> None:
-    (listed,) = (await client.get("/adapters/roboflow/model/registry")).json()["models"]
-    added = await client.post("/adapters/roboflow/model/add", json={"model_id": "colours"})
+    listed = (await client.get("/adapters/roboflow/model/registry")).json()["models"]
+    added = await client.post("/adapters/roboflow/model/add", json={"model_id": "colours/1"})
 
-    assert (listed["model_id"], listed["task_type"]) == ("colours", "instance-segmentation")
-    assert added.json()["models"] == [listed]
+    assert [each["model_id"] for each in listed] == ["colours", "colours/1"]
+    assert {each["task_type"] for each in listed} == {"instance-segmentation"}
+    assert added.json()["models"] == listed
 
 
 async def test_there_are_no_more_prompts_than_classes() -> None:
