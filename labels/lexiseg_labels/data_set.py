@@ -28,12 +28,17 @@ class Picture:
     suffix: str = ".jpg"
     read: Callable[[], bytes] | None = field(default=None, repr=False)  # the encoded picture, where the set holds it
     link: str | None = None  # path from the data set to the picture, where that lies outside
-    model: str = ""  # name and digest, for formats that state it
+    model: str = ""  # as `model_version` has it, for formats that state it
 
     @property
     def file_name(self) -> str:
         """Name of the picture's file in the data set."""
         return self.name + self.suffix
+
+
+def model_version(model: str, digest: str | None) -> str:
+    """What names a model and its weights: Label Studio groups predictions by it; without a digest it is not loaded."""
+    return f"lexiseg-{model}-{(digest or 'unloaded')[:12]}"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from lexiseg_client.errors import (
 from lexiseg_client.heads import Heads
 from lexiseg_client.question.options import background_json, classes_json
 from lexiseg_client.vocabularies import Vocabularies
-from lexiseg_labels.data_set import DataSet, Picture
+from lexiseg_labels.data_set import DataSet, Picture, model_version
 from lexiseg_labels.exports import format_of, write_folder
 from lexiseg_labels.json_text import json_text
 from lexiseg_labels.kept import Ledger, picture_of, row_of
@@ -161,7 +161,7 @@ class Writer:
             source=source,
             suffix=suffix_of(source),
             link=Path(os.path.relpath(path, self.out)).as_posix(),
-            model=f"{answer.model} {answer.model_digest}",
+            model=model_version(answer.model, answer.model_digest),
         )
         row = row_of(picture)
         write_folder(list(self._format.files_of(picture, self._classes)), self.out)

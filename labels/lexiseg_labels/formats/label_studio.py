@@ -15,7 +15,7 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_labels.data_set import DataSet, File, Format, Picture, category_name
+from lexiseg_labels.data_set import DataSet, File, Format, Picture, category_name, model_version
 from lexiseg_labels.json_text import SCORE_DECIMALS, json_list, rounded
 from lexiseg_labels.masks.joining import joined_contour
 from lexiseg_labels.masks.rle import lengths_of
@@ -73,7 +73,7 @@ def to_label_studio(
         for segment in segments
     ]
     score = float(np.mean([segment.score for segment in segments])) if segments else 0.0
-    return _task(image, f"{answer.model} {answer.model_digest}", score, result)
+    return _task(image, model_version(answer.model, answer.model_digest), score, result)
 
 
 def _brush(segment: Segment) -> dict[str, Any]:

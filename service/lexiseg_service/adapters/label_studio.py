@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from lexiseg_labels.data_set import model_version
 from lexiseg_labels.formats.label_studio import brush_runs
 from lexiseg_labels.masks import rle
 from lexiseg_model.types import Segment
@@ -231,12 +232,7 @@ def prediction(regions: Iterable[dict[str, Any]], model: str, digest: str | None
     result = list(regions)
     scores = [region["score"] for region in result]
     mean = sum(scores) / len(scores) if scores else 0.0
-    return {"result": result, "score": mean, "model_version": version_of(model, digest)}
-
-
-def version_of(model: str, digest: str | None) -> str:
-    """The version of predictions, from model and weights: Label Studio groups predictions by it."""
-    return f"lexiseg-{model}-{(digest or 'unloaded')[:12]}"
+    return {"result": result, "score": mean, "model_version": model_version(model, digest)}
 
 
 def _shapes(segment: Segment, size: tuple[int, int], kind: Kind) -> list[dict[str, Any]]:
@@ -444,4 +440,4 @@ def _failed(error: ServiceError) -> dict[str, Any]:
 
 def _version(request: Request) -> str:
     default = use_case_of(request).models()[0]
-    return version_of(default["name"], default["digest"])
+    return model_version(default["name"], default["digest"])

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TypeAlias
 
 from lexiseg_client.calling.mapping import map_threads
-from lexiseg_labels.data_set import DataSet, File, Format
+from lexiseg_labels.data_set import DataSet, File, Format, model_version
 from lexiseg_labels.data_set import Picture as Labelled
 from lexiseg_labels.exports import format_of, pieces
 from lexiseg_labels.names import Names, safe_name
@@ -77,7 +77,7 @@ def _picture(job: BulkJob, row: Row, names: Names, suffix: str) -> Labelled:
         segments=segments_of(row),
         source=row["id"],
         suffix=suffix_of(row["id"], suffix),
-        model=f"{job.model.partition('@')[0]} {row['model_digest']}",
+        model=model_version(job.model.partition("@")[0], row["model_digest"]),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from lexiseg_labels.data_set import DataSet, Picture
+from lexiseg_labels.data_set import DataSet, Picture, model_version
 from lexiseg_labels.exports import Packed, format_of, formats, packed
 from lexiseg_labels.names import Names
 from lexiseg_labels.picture_names import suffix_of
@@ -82,7 +82,7 @@ def _pictures(lines: Lines) -> Iterator[Picture]:
             segments=[segment_of(segment, size, None) for segment in answer["segments"]],
             source=line["image"],
             suffix=suffix_of(line["image"]),
-            model=f"{answer['model']} {answer['model_digest']}",
+            model=model_version(answer["model"], answer["model_digest"]),
         )
 
 

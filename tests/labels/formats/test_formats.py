@@ -87,7 +87,7 @@ def test_label_studio_gets_brushes() -> None:
 
     (prediction,) = task["predictions"]
     assert task["data"] == {"image": "/data/photo.jpg"}
-    assert prediction["score"] == 0.75
+    assert (prediction["score"], prediction["model_version"]) == (0.75, "lexiseg-tiny-c")
     for result, (label, mask) in zip(prediction["result"], MASKS.items(), strict=True):
         assert result["value"]["brushlabels"] == [label]
         assert (result["original_height"], result["original_width"]) == SIZE

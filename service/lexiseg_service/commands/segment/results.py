@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lexiseg_client import Segmentation
-from lexiseg_labels.data_set import DataSet, File, Format, Picture
+from lexiseg_labels.data_set import DataSet, File, Format, Picture, model_version
 from lexiseg_labels.exports import format_of, write_folder
 from lexiseg_labels.formats import coco_panoptic
 from lexiseg_labels.kept import Ledger, picture_of, question_in, row_of
@@ -138,7 +138,7 @@ class Results:
             suffix="" if is_named else suffix,
             read=None if is_named else lambda: _file_in(kind, content, job.limits),
             link=link,
-            model=f"{answer.model} {answer.model_digest}",
+            model=model_version(answer.model, answer.model_digest),
         )
 
     def _files(self, picture: Picture, answer: Segmentation) -> Iterator[tuple[str, bytes]]:
