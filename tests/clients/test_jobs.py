@@ -45,6 +45,7 @@ def test_a_job_yields_an_answer_or_a_problem_for_each_picture(client: Client, ph
 
     answers = {each.image: each for each in job}
 
+    assert repr(job) == f"<Job {job.id}: done, 2 of 3 answered, 1 failed>"
     assert set(answers) == {"a.png", "in/b.png", "broken.png"}
     first, broken = answers["a.png"], answers["broken.png"]
     assert first.answer is not None

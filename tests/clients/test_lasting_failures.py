@@ -1,4 +1,4 @@
-"""What no retry changes is named at the first attempt: a certificate that is not trusted, a proxy that is away."""
+"""What no retry changes is named at the first attempt: a certificate, a proxy, a name, a closed client."""
 
 import socket
 import ssl
@@ -11,7 +11,16 @@ import httpx
 import pytest
 import trustme
 
-from lexiseg_client import AsyncClient, Client, NoServer, ProxyFailed, Retry, UntrustedCertificate
+from lexiseg_client import (
+    AsyncClient,
+    Client,
+    ClosedClient,
+    NoServer,
+    NoSuchHost,
+    ProxyFailed,
+    Retry,
+    UntrustedCertificate,
+)
 from tests.clients.scripted_server import MODELS, Say, scripted
 from tests.http_server import Quiet, serving
 
@@ -139,3 +148,35 @@ def test_a_proxy_that_refuses_is_named_at_once(scheme: str, monkeypatch: pytest.
 def test_a_server_that_is_away_is_no_proxy(dead: str, scheme: str) -> None:
     with Client(f"{scheme}://{dead}", retry=Retry(most=0)) as client, pytest.raises(NoServer, match="no server"):
         client.models()
+
+
+@pytest.mark.usefixtures("_no_proxy")
+@pytest.mark.parametrize("scheme", ["http", "https", "grpc"])
+def test_a_host_that_nobody_has_is_named_at_once(scheme: str) -> None:
+    try:
+        socket.getaddrinfo("lexiseg.invalid", 80)
+    except socket.gaierror as error:
+        if error.errno != socket.EAI_NONAME:
+            pytest.skip(f"no resolver that knows which names there are: {error}")
+
+    with (
+        Client(f"{scheme}://lexiseg.invalid:8000", timeout=LONG) as client,
+        pytest.raises(NoSuchHost, match=r"no server answers at .*lexiseg\.invalid"),
+    ):
+        client.models()
+
+
+def test_a_closed_client_says_so() -> None:
+    client = Client("http://localhost:1")
+    client.close()
+
+    with pytest.raises(ClosedClient, match="closed"):
+        client.models()
+
+
+async def test_a_closed_asyncio_client_says_so() -> None:
+    client = AsyncClient("grpc://localhost:1")
+    await client.aclose()
+
+    with pytest.raises(ClosedClient, match="closed"):
+        await client.models()

@@ -15,6 +15,7 @@ from lexiseg_client.calling.mapping import MapOptions as MapOptions
 from lexiseg_client.calling.retries import Retry as Retry
 from lexiseg_client.client import Client as Client
 from lexiseg_client.errors import Busy as Busy
+from lexiseg_client.errors import ClosedClient as ClosedClient
 from lexiseg_client.errors import Conflict as Conflict
 from lexiseg_client.errors import CrossSite as CrossSite
 from lexiseg_client.errors import DeadlineExceeded as DeadlineExceeded
@@ -30,6 +31,7 @@ from lexiseg_client.errors import ModelChanged as ModelChanged
 from lexiseg_client.errors import NameTaken as NameTaken
 from lexiseg_client.errors import NoMasks as NoMasks
 from lexiseg_client.errors import NoServer as NoServer
+from lexiseg_client.errors import NoSuchHost as NoSuchHost
 from lexiseg_client.errors import NotAllowed as NotAllowed
 from lexiseg_client.errors import NotFound as NotFound
 from lexiseg_client.errors import NotOffered as NotOffered

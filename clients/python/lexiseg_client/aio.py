@@ -16,7 +16,7 @@ from lexiseg_client.calling.resource import awaited
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
 from lexiseg_client.client import Client
-from lexiseg_client.errors import LexisegError
+from lexiseg_client.errors import ClosedClient, LexisegError
 from lexiseg_client.heads import AsyncHeads
 from lexiseg_client.jobs import AsyncJobs
 from lexiseg_client.question.options import Classes, Unpack
@@ -58,6 +58,7 @@ class AsyncClient:
             raise TypeError(f"http: expected httpx.AsyncClient, got {type(http).__name__}")
         self._http = http or httpx.AsyncClient()
         self._own_http = http is None
+        self._is_closed = False
         self._channel = channel
         self._connection: AsyncConnection | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # of the connections
@@ -75,6 +76,7 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Close the connections that this client opened."""
+        self._is_closed = True
         self._enter_loop()
         if self._own_http:
             await self._http.aclose()
@@ -148,7 +150,9 @@ class AsyncClient:
                 yield answer
 
     async def _run(self, call: Call[T]) -> T:
-        """Execute a call's steps and return its result."""
+        """Execute a call's steps and return its result. Raises ClosedClient."""
+        if self._is_closed:
+            raise ClosedClient("the client is closed; make another one")
         self._enter_loop()
         try:
             step = next(call)

@@ -26,7 +26,7 @@ from lexiseg_client.calling.mapping import (
 )
 from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
-from lexiseg_client.errors import LexisegError
+from lexiseg_client.errors import ClosedClient, LexisegError
 from lexiseg_client.folders import RESOLVED, LabelledFolder, Writer, resolve_names, write_all
 from lexiseg_client.heads import Heads
 from lexiseg_client.images import ImageLike, pictures_in
@@ -83,6 +83,7 @@ class Client:
             raise TypeError(f"http: expected httpx.Client, got {type(http).__name__}")
         self._http = http or httpx.Client()
         self._own_http = http is None
+        self._is_closed = False
         self._channel = channel
         self._connection: Connection | None = None
         self._lock = threading.Lock()
@@ -98,6 +99,7 @@ class Client:
 
     def close(self) -> None:
         """Close the connections that this client opened."""
+        self._is_closed = True
         if self._own_http:
             self._http.close()
         if self._connection is not None:
@@ -285,7 +287,9 @@ class Client:
         yield from self._rpc().stream(first, items)
 
     def _run(self, call: Call[T]) -> T:
-        """Execute a call's steps and return its result."""
+        """Execute a call's steps and return its result. Raises ClosedClient."""
+        if self._is_closed:
+            raise ClosedClient("the client is closed; make another one")
         try:
             step = next(call)
             while True:

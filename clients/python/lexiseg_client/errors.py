@@ -6,8 +6,10 @@ LexisegError
  +- NoMasks                the answer has no masks: requested with mask="none"
  +- NoViewer               no program, or no display, to show a picture
  +- MissingLibrary         an optional library is not installed; also an ImportError
+ +- ClosedClient           the client was closed; also a RuntimeError
  +- Unreachable            no server answers, or the connection broke
  |   +- NoServer               nobody listens at the address
+ |   |   +- NoSuchHost             no machine has the name in the address
  |   +- WrongScheme            the port speaks another protocol than the address says
  |   +- UntrustedCertificate   the server's TLS certificate is not trusted, as a self-signed one
  |   +- ProxyFailed            the proxy on the way cannot be reached, or refuses
@@ -70,6 +72,10 @@ class NotOffered(LexisegError):
     """The address's protocol does not support this call."""
 
 
+class ClosedClient(LexisegError, RuntimeError):
+    """The client was closed."""
+
+
 class Unreachable(LexisegError):
     """No server answers, or the connection broke. `sent`: whether the request may have reached the server."""
 
@@ -80,6 +86,10 @@ class Unreachable(LexisegError):
 
 class NoServer(Unreachable):
     """Nobody listens at the address."""
+
+
+class NoSuchHost(NoServer):
+    """No machine has the name in the address."""
 
 
 class WrongScheme(Unreachable):

@@ -29,6 +29,10 @@ class _Job(Resource):
         """The job's id, for `client.jobs.get`."""
         return self.state.id
 
+    def __repr__(self) -> str:
+        kind, now = type(self).__name__, self.state
+        return f"<{kind} {now.id}: {now.state}, {now.done} of {now.total} answered, {now.failed} failed>"
+
     def _kept(self, call: Call[JobState]) -> Call[JobState]:
         self.state = yield from call
         return self.state

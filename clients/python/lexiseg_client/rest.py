@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from lexiseg_client.calling.steps import Call, Send
 from lexiseg_client.errors import (
     Forbidden,
     NoServer,
+    NoSuchHost,
     NotFound,
     NotOffered,
     ProxyFailed,
@@ -33,6 +35,7 @@ from lexiseg_labels.segmentation import Segmentation
 
 CONNECT_TIMEOUT = 10.0  # seconds
 T = TypeVar("T")
+E = TypeVar("E", bound=BaseException)
 PROXY_KEY_NEEDED = 407  # Proxy Authentication Required
 PROXY_STATUSES = (502, 503, 504)  # of a proxy whose servers are away
 
@@ -180,11 +183,13 @@ def translate_errors(base: str, connecting: Connecting) -> Iterator[None]:
     except httpx.ProxyError as error:
         raise ProxyFailed(f"{connecting.proxy(base)} refuses ({_text(error)})", sent=False) from error
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-        if (untrusted := _certificate_error(error)) is not None:
+        if (untrusted := _cause(error, ssl.SSLCertVerificationError)) is not None:
             raise UntrustedCertificate(untrusted_text(base, untrusted.verify_message), sent=False) from error
         if connecting.is_to_proxy(base):
             raise ProxyFailed(f"{connecting.proxy(base)} does not answer ({_text(error)})", sent=False) from error
-        raise NoServer(f"no server answers at {base} ({_text(error)})", sent=False) from error
+        unresolved = _cause(error, socket.gaierror)
+        kind = NoSuchHost if unresolved is not None and unresolved.errno == socket.EAI_NONAME else NoServer
+        raise kind(f"no server answers at {base} ({_text(error)})", sent=False) from error
     except httpx.TimeoutException as error:
         raise TimedOut(f"{base} did not answer in time") from error
     except httpx.DecodingError as error:
@@ -197,7 +202,7 @@ def _text(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+def _cause(error: BaseException | None, kind: type[E]) -> E | None:
+    while error is not None and not isinstance(error, kind):
         error = error.__cause__ or error.__context__
     return error

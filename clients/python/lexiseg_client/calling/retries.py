@@ -22,6 +22,7 @@ from lexiseg_client.errors import (
     Busy,
     FieldError,
     LexisegError,
+    NoSuchHost,
     NotReady,
     Problem,
     ProblemError,
@@ -140,6 +141,8 @@ def is_retryable(error: LexisegError, *, repeatable: bool) -> bool:
     """Whether a retry could succeed and is safe: what is not `repeatable` is retried only if it was not executed."""
     if isinstance(error, Busy):
         return True
+    if isinstance(error, NoSuchHost):
+        return False
     if isinstance(error, Unreachable):
         return repeatable or not error.sent
     return repeatable and (

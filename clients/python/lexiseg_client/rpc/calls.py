@@ -18,6 +18,7 @@ from lexiseg_client.calling.steps import Call, Invoke
 from lexiseg_client.errors import (
     LexisegError,
     NoServer,
+    NoSuchHost,
     Problem,
     ProblemError,
     ProxyFailed,
@@ -47,6 +48,7 @@ STATUS_OF: Mapping[grpc.StatusCode, int] = {
     grpc.StatusCode.UNIMPLEMENTED: 501,
 }
 # Details of a locally cancelled call; any other CANCELLED comes from the server.
+NO_NAME = "Domain name not found"
 CANCELLED_HERE = ("Locally cancelled by application!", "Channel closed!")
 # In the details of a connection that failed.
 UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED[^:]*:[^:]*|Hostname Verification Check failed")
@@ -131,7 +133,8 @@ def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
     if code is grpc.StatusCode.UNAVAILABLE and _is_of_proxy(details, target):
         return ProxyFailed(f"the proxy on the way to {target} does not answer, or refuses ({details})", sent=False)
     if code is grpc.StatusCode.UNAVAILABLE:
-        return NoServer(f"no server answers at {target} ({details})", sent=True)
+        kind = NoSuchHost if NO_NAME in details else NoServer
+        return kind(f"no server answers at {target} ({details})", sent=True)
     if code is grpc.StatusCode.CANCELLED and details not in CANCELLED_HERE:
         # A gRPC server that shuts down cancels calls that it has not started (grpc/grpc issue 41785).
         return Unreachable(f"the server at {target} cancelled the call ({details})", sent=True)
