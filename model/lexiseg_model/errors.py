@@ -57,6 +57,10 @@ class ForeignLessonError(TeachingError):
     """A lesson or a head belongs to another model, or to other weights of it."""
 
 
+class StoppedError(ModelError):
+    """Another thread ended the work."""
+
+
 class UnknownModelError(ModelError, LookupError):
     """No model of that name is bundled or installed."""
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Count up with every change of a signature or its meaning; `library.py` has the same number. */
-#define LEXISEG_KERNEL_VERSION 30
+#define LEXISEG_KERNEL_VERSION 31
 
 #if defined(_WIN32)
 #define API __declspec(dllexport)
@@ -27,7 +27,7 @@
 #define INLINE static inline __attribute__((always_inline)) /* also into each version of a WIDEST function */
 
 /* Results below 0 are errors. */
-enum { OUT_OF_MEMORY = -1 };
+enum { OUT_OF_MEMORY = -1, STOPPED = -2 };
 
 /* Vectors of 32 bytes: GCC splits longer ones badly on AVX2. */
 enum { LANES = 8 };
@@ -72,6 +72,6 @@ API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t widt
 int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *shares, const float *text,
                       const int32_t *fold, int64_t n, int64_t f, int64_t k, int64_t folds, const int32_t *shown,
                       const double *factors, double strength, double scale, double most, float *directions,
-                      float *of_words, double *iou);
+                      float *of_words, double *iou, const int32_t *stop);
 
 #endif

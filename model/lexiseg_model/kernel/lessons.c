@@ -210,10 +210,11 @@ static void be_cautious(const Kept *of, double lone, const int32_t *shown, float
 
 /* Solve the head of lessons, as `Kept` describes them: `directions` [k, f], factors of words [k], `iou` [2, k] in 0..1 of
  * what was left out, by words and taught, and how many lessons show a class [k]. Returns 0, or 1 + a label if all cells
- * have that one. */
+ * have that one, or STOPPED soon after another thread has set `stop`. */
 API int64_t lexiseg_head(const uint16_t *cells, const int16_t *labels, const float *shares, const uint16_t *text,
                          const int64_t *sizes, const int32_t *places, int64_t lessons, int64_t f, int64_t k,
-                         const double *numbers, float *directions, float *of_words, double *iou, int32_t *shown) {
+                         const double *numbers, float *directions, float *of_words, double *iou, int32_t *shown,
+                         const int32_t *stop) {
     Kept of = {cells, text, labels, shares, sizes, places, lessons, 0, f, k, (int64_t)numbers[FOLDS]};
     if (of.folds > lessons) of.folds = lessons;
     for (int64_t i = 0; i < lessons; i++) of.n += sizes[2 * i];
@@ -230,7 +231,7 @@ API int64_t lexiseg_head(const uint16_t *cells, const int16_t *labels, const flo
         if (!failed)
             failed = lexiseg_teach(to.features, to.labels, shares, to.text, to.fold, of.n, f, k, of.folds, to.shown,
                                    to.factors, numbers[STRENGTH] / (double)lessons, numbers[SCALE], numbers[MAX_TEXT],
-                                   to.directions, of_words, iou);
+                                   to.directions, of_words, iou, stop);
     }
     if (!failed) {
         memcpy(directions, to.directions, (size_t)(k * f) * sizeof(float));

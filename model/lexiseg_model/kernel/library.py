@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.errors import StoppedError
 from lexiseg_model.types import LabelMap, Rle
 
-VERSION = 30  # LEXISEG_KERNEL_VERSION of kernel.h
+VERSION = 31  # LEXISEG_KERNEL_VERSION of kernel.h
 FOLDER = Path(__file__).parent
+STOPPED = -2  # of kernel.h
 CArgument = ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double
 RUNS_PER_COLUMN = 8  # sizes the first text buffer; few images have more
 MAX_CHARACTERS = 14  # of one run in COCO text: seven for its zeros, seven for its ones
@@ -51,10 +53,17 @@ def ready() -> bool:
 
 
 def call(name: str, *arguments: NDArray[Any] | int | float | CArgument | None) -> int:
-    """Call `lexiseg_NAME` with `to_c` of the arguments: its result. Raises MemoryError: below 0, it found no memory."""
+    """Call `lexiseg_NAME` with `to_c` of the arguments: its result.
+
+    Raises:
+        MemoryError: it found no memory.
+        StoppedError: another thread ended it.
+    """
     function = getattr(LIBRARY, f"lexiseg_{name}")
     function.restype = ctypes.c_int64
     result: int = function(*map(to_c, arguments))
+    if result == STOPPED:
+        raise StoppedError(f"the kernel's {name} was stopped")
     if result < 0:
         raise MemoryError(f"the kernel's {name} could not allocate memory")
     return result
@@ -292,11 +301,12 @@ def head(
     places: Sequence[NDArray[np.int32]],
     k: int,
     numbers: Sequence[float],
+    stop: NDArray[np.int32],
 ) -> Learnt | int:
     """As `vocabulary.solving`: what lessons (cells, labels, shares, text) teach of K classes.
 
     `places` are those of a lesson's classes among the K, -1 for others; `numbers` the constants of `solving`. Returns
-    the only label instead if all cells have that.
+    the only label instead if all cells have that. Raises StoppedError: another thread set `stop` [1].
     """
     cells, labels, shares, text = zip(*lessons, strict=True)
     f = cells[0].shape[1]
@@ -305,5 +315,6 @@ def head(
     texts = np.concatenate([part.ravel() for part in text])
     learnt = Learnt(np.empty((k, f), np.float32), np.empty(k, np.float32), np.empty((2, k)), np.empty(k, np.int32))
     shapes = len(lessons), f, k
-    only = call("head", *rows, texts, sizes, np.concatenate(places), *shapes, np.array(numbers, np.float64), *learnt)
+    constants = np.array(numbers, np.float64)
+    only = call("head", *rows, texts, sizes, np.concatenate(places), *shapes, constants, *learnt, stop)
     return only - 1 if only else learnt

@@ -2,7 +2,7 @@
 #include "kernel.h"
 #include <math.h>
 
-enum { TOGETHER = 8 }; /* cells whose products are added in one pass over the sums */
+enum { TOGETHER = 8, COLUMNS = 4 }; /* cells, and columns of a matrix, whose products are added in one pass */
 #define TINY 1e-6      /* beside weights whose sum is 1 */
 
 typedef struct {
@@ -11,6 +11,7 @@ typedef struct {
     int64_t n, f, k, folds;
     const double *factors; /* [k] */
     double strength, scale, most;
+    const volatile int32_t *stop; /* another thread sets it to end the work */
 } Lessons;
 
 /* The pictures from which what is learned counts for half, beside words: the best of these is chosen, one of the last
@@ -22,8 +23,8 @@ enum { CHOICES = sizeof HALVES / sizeof *HALVES, DOUBTFUL = 5, ENOUGH = 3 };
 typedef struct {
     int64_t wide, across;  /* f and the targets of a group, rounded up to vectors */
     int64_t *same;         /* the classes of a group */
-    double *weights;       /* [n]; 0: not of the group */
-    float *rows, *sums;    /* [TOGETHER, wide + across], [f, wide + across] */
+    double *weights, *columns; /* [n]; 0: not of the group; [COLUMNS, f] */
+    float *rows, *sums;    /* [TOGETHER, wide + across], [f rounded up to 2, wide + across] */
     double *matrix, *products; /* [1 + folds, f, f] and [1 + folds, f, k + 1]; the first of all folds */
     double *lower, *solution;  /* [f, f], [f, k + 1] */
 } Room;
@@ -71,18 +72,24 @@ static float target(const Lessons *of, const Room *room, int64_t cell, int64_t t
     return (float)((of->labels[cell] == class) - of->factors[class] / of->scale * by_words(of, cell, class));
 }
 
-/* Add the weighted products of up to TOGETHER rows to the sums, below the diagonal and for the targets. */
+/* Add the weighted products of up to TOGETHER rows to two rows of sums at a time, below the diagonal and for the targets. */
 WIDEST static void add_products(const float *rows, const float *weights, float *sums, int64_t f, int64_t wide,
                                 int64_t across) {
     int64_t width = wide + across;
-    for (int64_t i = 0; i < f; i++) {
-        float own[TOGETHER];
-        for (int64_t r = 0; r < TOGETHER; r++) own[r] = weights[r] * rows[r * width + i];
+    for (int64_t i = 0; i < f; i += 2) {
+        float upper[TOGETHER], lower[TOGETHER];
+        for (int64_t r = 0; r < TOGETHER; r++) {
+            upper[r] = weights[r] * rows[r * width + i], lower[r] = weights[r] * rows[r * width + i + 1];
+        }
         for (int64_t j = 0; j < width; j += LANES) {
-            if (j > i && j < wide) continue;
-            Eight sum = *(const Eight *)(sums + i * width + j);
-            for (int64_t r = 0; r < TOGETHER; r++) sum = sum + own[r] * *(const Eight *)(rows + r * width + j);
-            *(Eight *)(sums + i * width + j) = sum;
+            if (j > i + 1 && j < wide) continue;
+            Eight *first = (Eight *)(sums + i * width + j), *second = (Eight *)(sums + (i + 1) * width + j);
+            Eight one = *first, other = *second;
+            for (int64_t r = 0; r < TOGETHER; r++) {
+                Eight row = *(const Eight *)(rows + r * width + j);
+                one = one + upper[r] * row, other = other + lower[r] * row;
+            }
+            *first = one, *second = other;
         }
     }
 }
@@ -114,22 +121,28 @@ static void accumulate(const Lessons *of, Room *room, int64_t fold, int64_t clas
     }
 }
 
-/* lower[i, j] -= column[i] * column[j] for all j <= i after `first`. */
-WIDEST static void take_column(double *restrict lower, const double *restrict column, int64_t first, int64_t f) {
-    for (int64_t i = first + 1; i < f; i++) {
-        double own = column[i], *row = lower + i * f;
-        for (int64_t j = first + 1; j <= i; j++) row[j] = row[j] - own * column[j];
+/* lower[i, j] -= column[i] * column[j] for all j <= i from `first` on, column by column. */
+WIDEST static void take_columns(double *restrict lower, const double *restrict columns, int64_t first, int64_t f) {
+    const double *a = columns, *b = a + f, *c = b + f, *d = c + f;
+    for (int64_t i = first; i < f; i++) {
+        double *row = lower + i * f;
+        for (int64_t j = first; j <= i; j++) row[j] = row[j] - a[i] * a[j] - b[i] * b[j] - c[i] * c[j] - d[i] * d[j];
     }
 }
 
-/* Cholesky's decomposition, in place; `column` has room for f numbers. */
-static void decompose(double *lower, double *column, int64_t f) {
+/* Cholesky's decomposition, in place, with the transposed above the diagonal; `columns` has room for COLUMNS * f. */
+static void decompose(double *lower, double *columns, int64_t f) {
     for (int64_t first = 0; first < f; first++) {
-        double pivot = lower[first * f + first];
+        int64_t done = first % COLUMNS;
+        double *column = columns + done * f, pivot = lower[first * f + first];
         column[first] = pivot = sqrt(pivot > TINY * TINY ? pivot : TINY * TINY);
         for (int64_t i = first + 1; i < f; i++) column[i] = lower[i * f + first] / pivot;
-        for (int64_t i = first; i < f; i++) lower[i * f + first] = column[i];
-        take_column(lower, column, first, f);
+        for (int64_t i = first; i < f; i++) lower[i * f + first] = lower[first * f + i] = column[i];
+        if (done == COLUMNS - 1) take_columns(lower, columns, first + 1, f);
+        else /* the next column alone */
+            for (int64_t i = first + 1; i < f; i++)
+                for (int64_t c = 0; c <= done; c++)
+                    lower[i * f + first + 1] = lower[i * f + first + 1] - columns[c * f + i] * columns[c * f + first + 1];
     }
 }
 
@@ -144,7 +157,7 @@ static void substitute(const double *lower, double *solution, int64_t f, int64_t
     for (int64_t i = f - 1; i >= 0; i--) {
         double *row = solution + i * t;
         for (int64_t j = i + 1; j < f; j++)
-            for (int64_t c = 0; c < t; c++) row[c] = row[c] - lower[j * f + i] * solution[j * t + c];
+            for (int64_t c = 0; c < t; c++) row[c] = row[c] - lower[i * f + j] * solution[j * t + c];
         for (int64_t c = 0; c < t; c++) row[c] /= lower[i * f + i];
     }
 }
@@ -164,7 +177,7 @@ static void fit(const Lessons *of, Room *room, int64_t left_out, int64_t classes
     }
     for (int64_t i = 0; i < f; i++)
         lower[i * f + i] += (i < last ? of->strength * variances / (double)last : 0) + TINY;
-    decompose(lower, room->weights + of->n, f);
+    decompose(lower, room->columns, f);
     substitute(lower, solution, f, t);
     for (int64_t i = 0; i < f; i++) {
         double none = i == last && !nobody ? 0.5 : solution[i * t + classes];
@@ -181,9 +194,13 @@ static void fit_group(const Lessons *of, Room *room, int64_t classes, float *dir
     room->across = (classes + LANES) / LANES * LANES;
     memset(room->matrix, 0, (size_t)(f * f) * sizeof(double));
     memset(room->products, 0, (size_t)(f * (classes + 1)) * sizeof(double));
-    for (int64_t fold = 0; fold < of->folds; fold++) accumulate(of, room, fold, classes);
-    for (int64_t left_out = -1; left_out < of->folds; left_out++)
-        fit(of, room, left_out, classes, nobody, directions + (1 + left_out) * of->k * f);
+    for (int64_t fold = 0; fold < of->folds && !*of->stop; fold++) accumulate(of, room, fold, classes);
+    for (int64_t left_out = -1; left_out < of->folds && !*of->stop; left_out++) {
+        int64_t i = left_out < 0 ? of->n : 0; /* where the classes were not looked for, no direction is needed */
+        while (i < of->n && (of->fold[i] != left_out || !(room->weights[i] > 0))) i++;
+        if (left_out < 0 || i < of->n)
+            fit(of, room, left_out, classes, nobody, directions + (1 + left_out) * of->k * f);
+    }
 }
 
 /* The product of a direction with a cell. */
@@ -240,13 +257,13 @@ static double mean_of(const Lessons *of, const double *iou, int32_t least) {
 static void choose(const Lessons *of, float *learned, double *table, float *directions, float *text, double *iou) {
     int64_t k = of->k, f = of->f;
     double best = -1, sure = 0, half = 0, *words = iou, *taught = iou + k, *tried = table + (k + 1) * (k + 1);
-    for (int64_t i = 0; i < of->n; i++)
+    for (int64_t i = 0; i < of->n && !*of->stop; i++)
         for (int64_t c = 0; c < k; c++) {
             const float *direction = directions + ((1 + of->fold[i]) * k + c) * f;
             learned[i * k + c] = (float)(product(direction, of->cells + i * f, f) + of->factors[c] * by_words(of, i, c));
         }
     measure(of, NULL, 0, table, words);
-    for (int64_t choice = 0; choice < CHOICES; choice++) {
+    for (int64_t choice = 0; choice < CHOICES && !*of->stop; choice++) {
         measure(of, learned, HALVES[choice], table, tried);
         double mean = mean_of(of, tried, 1), of_sure = mean_of(of, tried, ENOUGH);
         if (choice == DOUBTFUL) best += GAIN, sure += GAIN;
@@ -263,33 +280,34 @@ static void choose(const Lessons *of, float *learned, double *table, float *dire
 }
 
 /* Write the first of `directions` [1 + folds, k, f], which is zeros before; the rest is room. Also `text` [k], the factors
- * of words, and `iou` [2, k] in 0..1 of what was left out, by words and taught. */
+ * of words, and `iou` [2, k] in 0..1 of what was left out, by words and taught. Returns STOPPED once `stop` is not 0. */
 int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *shares, const float *text,
                       const int32_t *fold, int64_t n, int64_t f, int64_t k, int64_t folds, const int32_t *shown,
                       const double *factors, double strength, double scale, double most, float *directions,
-                      float *of_words, double *iou) {
-    Lessons of = {cells, shares, text, labels, fold, shown, n, f, k, folds, factors, strength, scale, most};
+                      float *of_words, double *iou, const int32_t *stop) {
+    Lessons of = {cells, shares, text, labels, fold, shown, n, f, k, folds, factors, strength, scale, most, stop};
     int64_t wide = (f + LANES - 1) / LANES * LANES, width = wide + (k + LANES) / LANES * LANES, t = k + 1;
-    int64_t doubles = n + f + (2 + folds) * f * (f + t) + t * t + k;
+    int64_t doubles = n + COLUMNS * f + (2 + folds) * f * (f + t) + t * t + k, even = f + f % 2;
     Room room = {.wide = wide};
     room.weights = malloc((size_t)doubles * sizeof(double));
-    room.rows = malloc((size_t)((TOGETHER + f) * width + n * k) * sizeof(float));
+    room.rows = malloc((size_t)((TOGETHER + even) * width + n * k) * sizeof(float));
     room.same = malloc((size_t)k * sizeof(int64_t));
     int64_t failed = room.weights && room.rows && room.same ? 0 : OUT_OF_MEMORY;
     if (!failed) {
         room.sums = room.rows + TOGETHER * width;
-        room.lower = room.weights + n + f;
+        room.columns = room.weights + n;
+        room.lower = room.columns + COLUMNS * f;
         room.solution = room.lower + f * f;
         room.matrix = room.solution + f * t;
         room.products = room.matrix + (1 + folds) * f * f;
-        for (int64_t class = 0; class < k; class++) {
+        for (int64_t class = 0; class < k && !*of.stop; class++) {
             int64_t classes = shown[class] ? group_of(&of, class, room.same) : 0;
             if (classes) fit_group(&of, &room, classes, directions);
         }
-        choose(&of, room.sums + f * width, room.products + (1 + folds) * f * t, directions, of_words, iou);
+        choose(&of, room.sums + even * width, room.products + (1 + folds) * f * t, directions, of_words, iou);
     }
     free(room.weights);
     free(room.rows);
     free(room.same);
-    return failed;
+    return !failed && *of.stop ? STOPPED : failed;
 }

@@ -7,13 +7,14 @@ but its own. Lessons in which a class was not looked for say nothing about it.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.errors import TeachingError
+from lexiseg_model.errors import StoppedError, TeachingError
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel.library import Learnt
 from lexiseg_model.vocabulary.heads import (
@@ -70,20 +71,37 @@ class Sums(NamedTuple):
     products: Numbers
 
 
-def solve(lessons: Sequence[Lesson], classes: Sequence[str]) -> Head:
+def work_of(lessons: Sequence[Lesson], classes: Sequence[str]) -> float:
+    """Products that `solve` takes, about 3e9 a second of a core; the lessons need not be valid."""
+    wanted, by_class = set(classes), defaultdict(list)
+    for number, lesson in enumerate(lessons):
+        for name in wanted.intersection(lesson.classes):
+            by_class[name].append(number)
+    f, n = lessons[0].cells.shape[1], sum(len(lesson.labels) for lesson in lessons)
+    total = float(n * len(classes) * f)  # the scores of what was left out
+    for numbers, count in Counter(map(tuple, by_class.values())).items():  # classes reviewed in the same pictures
+        cells = sum(len(lessons[number].labels) for number in numbers)
+        folds = len({number % FOLDS for number in numbers})
+        total += cells * f * (f / 2 + count) + (1 + folds) * f * f * (f / 6 + count)
+    return total
+
+
+def solve(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.int32] | None = None) -> Head:
     """The head of the lessons of one model, and its report.
 
     Args:
         lessons: of reviewed pictures.
         classes: names in the order of the head's vocabulary; one that no lesson shows keeps the score of its words.
+        stop: [1]; once another thread sets it, the work ends soon.
 
     Raises:
         TeachingError: no class or lesson, too many of them, or all cells have one label.
         ForeignLessonError: the lessons are of different models.
+        StoppedError: `stop` was set.
     """
     require_classes(classes)
     require_lessons(lessons)
-    learnt = learn(lessons, classes)
+    learnt = learn(lessons, classes, stop)
     entries = []
     for name, n, iou in zip(classes, learnt.shown.tolist(), (100 * learnt.iou.T).round(1).tolist(), strict=True):
         before, after = iou if n > 1 else (None, None)
@@ -91,14 +109,15 @@ def solve(lessons: Sequence[Lesson], classes: Sequence[str]) -> Head:
     return Head(lessons[0].digest, tuple(entries), learnt.directions, learnt.text, len(lessons))
 
 
-def learn(lessons: Sequence[Lesson], classes: Sequence[str]) -> Learnt:
-    """What lessons teach, by the kernel or by numpy. Raises TeachingError: all cells have one label."""
+def learn(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.int32] | None = None) -> Learnt:
+    """What lessons teach, by the kernel or by numpy. Raises TeachingError, StoppedError: as `solve`."""
+    stop = np.zeros(1, np.int32) if stop is None else stop
     places = [_places(lesson, classes) for lesson in lessons]
     if library.ready():
         parts = [(lesson.cells, lesson.labels, lesson.shares, lesson.text) for lesson in lessons]
-        learnt = library.head(parts, places, len(classes), NUMBERS)
+        learnt = library.head(parts, places, len(classes), NUMBERS, stop)
     else:
-        learnt = _learnt(_gathered(lessons, places, len(classes)), len(lessons))
+        learnt = _learnt(_gathered(lessons, places, len(classes)), len(lessons), stop)
     if isinstance(learnt, int):
         only = repr(classes[learnt]) if learnt < len(classes) else "none of the classes"
         raise TeachingError(f"all labelled pixels are {only}; expected pixels of at least two classes, or of nothing")
@@ -133,12 +152,13 @@ def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k:
     )
 
 
-def _learnt(cells: Cells, n_lessons: int) -> Learnt | int:
+def _learnt(cells: Cells, n_lessons: int, stop: NDArray[np.int32]) -> Learnt | int:
     """What the cells of so many lessons teach; the only label instead if all have that."""
     named = np.unique(cells.labels[cells.labels >= 0])
     if len(named) < 2:
         return int(named[0]) if len(named) else cells.text.shape[1]
-    return _learn(cells) if n_lessons > 1 else _cautious(_learn(cells))
+    learnt = _learn(cells, stop)
+    return learnt if n_lessons > 1 else _cautious(learnt)
 
 
 def _cautious(learnt: Learnt) -> Learnt:
@@ -148,10 +168,10 @@ def _cautious(learnt: Learnt) -> Learnt:
     return learnt._replace(directions=directions, text=(share * learnt.text + 1 - share).astype(np.float32))
 
 
-def _learn(cells: Cells) -> Learnt:
+def _learn(cells: Cells, stop: NDArray[np.int32]) -> Learnt:
     """Each learned class has a share of its words' score left, by the number of its pictures; of several
     ways to share the one is chosen whose cells are found best by heads that did not see them."""
-    whole, *others = _directions(cells)
+    whole, *others = _directions(cells, stop)
     words = np.clip(np.nan_to_num(cells.text, nan=-np.inf), -MAX_TEXT, MAX_TEXT)
     learned = cells.factors * words
     for fold, other in enumerate(others):
@@ -191,7 +211,7 @@ def _trust(shown: NDArray[np.int32], half: float) -> Numbers:
     return trusted
 
 
-def _directions(cells: Cells) -> NDArray[np.float32]:
+def _directions(cells: Cells, stop: NDArray[np.int32]) -> NDArray[np.float32]:
     """Directions [1 + folds, K, F]: by all cells, and for each fold by those of the others."""
     k, folds = cells.shown.shape[1], len(cells.shown) - 1
     found = np.zeros((1 + folds, k, cells.features.shape[1]), np.float32)
@@ -202,6 +222,8 @@ def _directions(cells: Cells) -> NDArray[np.float32]:
         whole = Sums(*(part.sum(0) for part in sums))
         is_nobody_known = bool((cells.labels[rows] == k).any())
         for index in range(1 + folds):
+            if stop[0]:
+                raise StoppedError("solving a head was stopped")
             seen = Sums(*(all_ - part[index - 1] for all_, part in zip(whole, sums, strict=True))) if index else whole
             solution = _ridge(seen, cells.strength)
             nobody = solution[:, -1].copy()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lexiseg_model.errors import StoppedError
 from lexiseg_model.kernel import library
 from lexiseg_model.methods.tiny import teaching
 from lexiseg_model.methods.tiny.network import DECODER
@@ -66,3 +67,24 @@ def test_a_lesson_is_that_of_numpy(size: tuple[int, int], grid: tuple[int, int])
     for name in ("labels", "shares", "text"):
         np.testing.assert_array_equal(getattr(compiled, name), getattr(by_numpy, name))
     np.testing.assert_allclose(compiled.cells, by_numpy.cells, rtol=1e-6, atol=1e-8)
+
+
+def test_a_solve_that_another_thread_stops_ends_without_a_head() -> None:
+    stopped = np.ones(1, np.int32)
+
+    def ends() -> bool:
+        with pytest.raises(StoppedError):
+            solving.learn(small_lessons(5), CLASSES, stopped)
+        return True
+
+    assert both_ways(ends) == (True, True)
+
+
+@pytest.mark.parametrize(("n_lessons", "least"), [(2, 8e6), (50, 7e8)])
+def test_work_grows_with_the_square_of_the_width_and_with_patterns(n_lessons: int, least: float) -> None:
+    """What a solve costs is counted before it begins."""
+    narrow, wide = (solving.work_of(small_lessons(n_lessons, f=f), CLASSES) for f in (100, 1000))
+
+    assert narrow > 0
+    assert 50 * narrow < wide < 1000 * narrow
+    assert wide > least

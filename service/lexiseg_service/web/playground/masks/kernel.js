@@ -160,7 +160,7 @@ export function learnedOf(lessons, places, k, numbers) {
   const given = [...["cells", "labels", "shares", "text"].map(together), sizes, Int32Array.from(places.flat())];
   const made = [[Float32Array, k * f], [Float32Array, k], [Float64Array, 2 * k], [Int32Array, k]];
   const sides = integers(lessons.length, f, k);
-  const [only, directions, factors, iou, shown] = called("head", ...given, ...sides, Float64Array.from(numbers), ...made);
+  const [only, directions, factors, iou, shown] = called("head", ...given, ...sides, Float64Array.from(numbers), ...made, new Int32Array(1));
   return { only: only ? only - 1 : null, directions, factors, iou, shown };
 }
 
