@@ -377,6 +377,9 @@ class ModelCard(StrictModel):
     seed: int | None = Field(None, description="random seed of the training; null: unknown")
     input: InputSize = Field(description="limits for resizing an image to the network's input, in pixels")
     embedding: int = Field(description="dimensions of the pixel and text embeddings")
+    teaching_size: int | None = Field(
+        None, description="numbers of a cell that classes are taught by; null: unknown, or it cannot be taught"
+    )
     text_tower: str = Field(description="text encoder of class names")
     phrases: bool = Field(
         False, description="whether a class may be a phrase with attributes and places, as 'red car left of the bus'"

@@ -41,6 +41,7 @@ import typer
 
 from lexiseg_model.command_line.options import Grouped
 from lexiseg_model.command_line.outputs import output_folder
+from lexiseg_service.commands.heads import heads
 from lexiseg_service.commands.joined import Commands
 from lexiseg_service.commands.models.app import models
 from lexiseg_service.commands.options import takes_settings
@@ -97,6 +98,7 @@ def everything(
 
 app.add_typer(models, name="models")
 app.add_typer(vocabularies, name="vocabularies")
+app.add_typer(heads, name="heads")
 keys = typer.Typer(help="API keys of a server.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(keys, name="keys")
 for command in (serve, gateway, worker, trainer, segment, teach):

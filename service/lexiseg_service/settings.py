@@ -57,6 +57,7 @@ Command = Literal[
     "export",
     "models",
     "vocabularies",
+    "heads",
     "trainer",
 ]
 CLIENTS: tuple[Command, ...] = ("segment", "teach", "video")  # may use a server instead
@@ -336,7 +337,7 @@ class Settings(BaseSettings):
     label_studio_api_key: Annotated[SecretStr | None, IS_HEADER, Read(GATEWAYS, ADAPTERS)] = Field(
         None, description="access token of that Label Studio, to fetch them and to import the predictions of jobs"
     )
-    api_key: Annotated[SecretStr | None, IS_HEADER, Read(CLIENTS, ADMISSION)] = Field(
+    api_key: Annotated[SecretStr | None, IS_HEADER, Read((*CLIENTS, "heads"), ADMISSION)] = Field(
         None, description="sent to `--server`"
     )
 
@@ -386,11 +387,11 @@ class Settings(BaseSettings):
         256 * 2**20, ge=0, description="features and images kept for a second question"
     )
 
-    state_dir: Annotated[Path | None, Folder(GATEWAYS, is_made=True), Read((*ASKERS, "vocabularies"), KEPT)] = Field(
-        None, description="folder that keeps users' vocabularies, heads and jobs"
-    )
+    state_dir: Annotated[
+        Path | None, Folder(GATEWAYS, is_made=True), Read((*ASKERS, "vocabularies", "heads"), KEPT)
+    ] = Field(None, description="folder that keeps users' vocabularies, heads and jobs")
 
-    redis_url: Annotated[SecretStr | None, Read((*SERVERS, *FILES, "vocabularies"), KEPT)] = Field(
+    redis_url: Annotated[SecretStr | None, Read((*SERVERS, *FILES, "vocabularies", "heads"), KEPT)] = Field(
         None, description="redis://, rediss:// or unix://; without it nothing is shared"
     )
     text_rows_key: Annotated[SecretStr | None, Read(ENGINES, KEPT)] = Field(

@@ -6,6 +6,8 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import orjson
+
 from lexiseg_client import (
     Client,
     Frame,
@@ -24,8 +26,9 @@ from lexiseg_client import (
     UnreadableAnswer,
     Vocabulary,
 )
-from lexiseg_client.address import PRINTABLE
+from lexiseg_client.address import PRINTABLE, read_address
 from lexiseg_client.folders import resolve_names
+from lexiseg_client.question.reviewed import head_of
 from lexiseg_model.types import ClassEntry, Task
 from lexiseg_model.vocabulary.class_names import is_thing
 from lexiseg_service.errors import InvalidValue, ServiceError, error_of
@@ -57,13 +60,30 @@ def translate_errors(url: str) -> Iterator[None]:
     except NoServer as error:
         raise ServerFailure(f"{error}; is it running?") from None
     except NotOffered:
-        raise ServerFailure(
-            f"gRPC has no vocabularies and heads: name the server by its http address, not {url}"
-        ) from None
+        raise _not_over_grpc(url) from None
     except UnreadableAnswer:
         raise ServerFailure(f"expected a lexiseg server at {url}, got answers of another program") from None
     except LexisegError as error:
         raise ServerFailure(str(error)) from None
+
+
+def _not_over_grpc(url: str) -> ServerFailure:
+    return ServerFailure(f"gRPC has no vocabularies and heads: name the server by its http address, not {url}")
+
+
+def check_rest(url: str) -> None:
+    """Check that a server is asked over REST. Raises ServerFailure: over gRPC. InvalidValue: it is no address."""
+    try:
+        protocol = read_address(url, None, None).protocol
+    except ValueError as error:
+        raise InvalidValue(f"--server: {error}") from None
+    if protocol == "grpc":
+        raise _not_over_grpc(url)
+
+
+def heads_of(listed: Sequence[Any]) -> list[Head]:
+    """Heads by the JSON of each, as `GET /v1/heads` lists them."""
+    return [head_of(each) for each in orjson.loads(orjson.dumps(listed))]
 
 
 class Server(AbstractContextManager["Server"]):
@@ -174,6 +194,16 @@ class Server(AbstractContextManager["Server"]):
         with translate_errors(self.url):
             seconds = max(TIMEOUT, SECONDS_PER_PICTURE * len(pictures))
             return self._client.heads.put(name, pictures, classes=classes, timeout=seconds)
+
+    def heads(self) -> list[Head]:
+        """All heads, by name. Raises ServerFailure: the server cannot be asked, or keeps none."""
+        with translate_errors(self.url):
+            return self._checks.heads.list()
+
+    def delete_head(self, name: str) -> None:
+        """Delete a head. Raises ServiceError: there is none of the name, or it cannot be deleted."""
+        with translate_errors(self.url):
+            self._checks.heads.delete(name)
 
     def segment(self, image: bytes, fields: dict[str, Any]) -> Segmentation:
         """One image's masks; `fields` are those of `POST /segment`.

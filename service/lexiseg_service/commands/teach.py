@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lexiseg_model.command_line.options import Server
-from lexiseg_service.commands.options import check_server, takes_settings
+from lexiseg_service.commands.heads import check_kept, line_of
+from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: the command line must start without them
@@ -37,13 +38,13 @@ def teach(context: typer.Context, source: Source, name: Name, settings: Settings
       lexiseg segment table.jpg --head mugs -c table --state-dir state/
       lexiseg teach project.zip --name mugs --server http://localhost:8000
     """
-    check_server(context, server)
-    if server is None and settings.state_dir is None and settings.redis_url is None:
-        raise typer.BadParameter("one of them says where the head is kept", param_hint="'--state-dir' or '--server'")
+    check_kept(context, server, settings)
     from lexiseg_service.commands.local import open_server
     from lexiseg_service.gateway.heads import reviewed_set
+    from lexiseg_service.gateway.heads.collection import check_name
     from lexiseg_service.gateway.uploaded_archive import IMPORT
 
+    check_name(name)
     reviewed_set.check_importer()
     with TemporaryDirectory(prefix="lexiseg-") as place:
         reviewed = asyncio.run(reviewed_set.read(source, Path(place), IMPORT))
@@ -68,7 +69,7 @@ def _pictures(reviewed: ReviewedSet) -> list[Picture]:
 
 
 def _print(head: Head) -> None:
-    typer.echo(f"{head.name}@{head.version}: {head.pictures} pictures, {head.model}")
+    typer.echo(line_of(head))
     for entry in head.classes:
         known = entry.iou_words is not None and entry.iou_taught is not None
         iou = f", IoU {entry.iou_words:.1f} by words, {entry.iou_taught:.1f} as taught" if known else ""

@@ -17,6 +17,7 @@ from starlette.types import Lifespan
 
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.admission.limits import ClientLimits
+from lexiseg_service.gateway.heads.teaching import Teaching
 from lexiseg_service.gateway.parts import Part, Running, joined
 from lexiseg_service.gateway.rest import (
     data_routes,
@@ -89,6 +90,8 @@ def create_app(
     def leave() -> None:
         video.leave()
         bodies.leave()
+        if isinstance(heads := parts["heads"], Teaching):
+            heads.leave()
 
     grpc = gateway_server(settings, use_case, video, leave, metrics, access, tracing)
 

@@ -1,12 +1,14 @@
 """Stores of what users keep: documents as bytes by slot, in memory, in a folder, or in Redis.
 
-A document may have parts: large contents that never change, written before the document that names them, and read only
-when they are needed.
+A document may have parts: large contents that never change, written before the document that names them, read only
+when they are needed, and removed with it. And an index row: a few bytes that its writer chose, which are read of all
+documents at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -34,21 +36,31 @@ MAX_SLOTS = 4096  # some hundred are kept
 REFRESH_SECONDS = 30.0
 MAX_DOCUMENTS = 4  # in one call: of up to 3 MB each, within its timeout
 MAX_PARTS = 8  # likewise: of up to 1 MB each
+MAX_REMOVED = 1000  # names of parts that a script takes
 # MGET instead of GET: a value of another type counts as absent instead of failing.
 # A value that is already new is no conflict: a call is retried when its connection was lost before the answer.
-# KEYS: document, index. ARGV: old ("" is absent), new ("" deletes), name.
+# KEYS: document, index, rows, parts. ARGV: old ("" is absent), new ("" deletes), name, row.
+# Nothing of a deletion needs memory, so that it works in a full Redis.
 REPLACE = """
 local current = redis.call('MGET', KEYS[1])[1] or ''
 if current ~= ARGV[1] and current ~= ARGV[2] then return 0 end
 if ARGV[2] == '' then
-  redis.call('DEL', KEYS[1])
+  redis.call('UNLINK', KEYS[1], KEYS[4])
+  redis.call('HDEL', KEYS[3], ARGV[3])
   redis.call('SREM', KEYS[2], ARGV[3])
 else
   redis.call('SET', KEYS[1], ARGV[2])
   redis.call('SADD', KEYS[2], ARGV[3])
+  if ARGV[4] ~= '' then redis.call('HSET', KEYS[3], ARGV[3], ARGV[4]) end
 end
 return 1
 """
+# A slot without a document and parts leaves the index. KEYS as above. ARGV: name, parts.
+REMOVE_PARTS = """
+redis.call('HDEL', KEYS[4], unpack(ARGV, 2))
+if redis.call('EXISTS', KEYS[1], KEYS[4]) == 0 then redis.call('SREM', KEYS[2], ARGV[1]) end
+"""
+LARGE_TIMEOUT_SECONDS = 2.0  # for one read or write of some MB; smaller calls must not wait so long for a dead Redis
 
 
 @dataclass(frozen=True)
@@ -68,9 +80,18 @@ class Kind:
         """Key in Redis of the set of all slots; scanning the key space would take too long."""
         return f"lexiseg:{self.plural}"
 
+    @property
+    def rows(self) -> str:
+        """Key in Redis of the hash of all rows."""
+        return f"{self.index}:rows"
+
     def parts(self, slot: str) -> str:
         """Key in Redis of the hash of a document's parts; no slot has a colon."""
         return f"{self.prefix}parts:{slot}"
+
+    def keys(self, slot: str) -> tuple[str, str, str, str]:
+        """Of the document, the index, the rows and the parts, for scripts."""
+        return self.prefix + slot, self.index, self.rows, self.parts(slot)
 
 
 VOCABULARIES = Kind("vocabulary", "vocabularies")
@@ -87,6 +108,7 @@ class Store:
 
     def __init__(self, documents: dict[str, bytes] | None = None) -> None:
         self._documents = dict(documents or {})
+        self._rows: dict[str, bytes] = {}
         self._parts: dict[str, dict[str, bytes]] = {}
 
     @property
@@ -103,16 +125,39 @@ class Store:
         """All documents by slot."""
         return dict(self._documents)
 
-    async def replace(self, slot: str, old: bytes | None, new: bytes | None) -> bool:
-        """Replace `old` by `new` (None: absent); False if something else is there.
+    async def rows(self) -> dict[str, bytes]:
+        """The rows of all documents by slot; empty where none was written.
+
+        A slot that has parts and no document may be among them.
+        """
+        return {slot: self._rows.get(slot, b"") for slot in self._documents}
+
+    async def keep_row(self, slot: str, row: bytes) -> None:
+        """Write the row of a document that has none."""
+        self._rows.setdefault(slot, row)
+
+    async def capacity(self) -> int | None:
+        """The bytes that all documents and parts may take, with what others keep in the same place; None: unknown."""
+        return None
+
+    async def replace(self, slot: str, old: bytes | None, new: bytes | None, row: bytes = b"") -> bool:
+        """Replace `old` by `new` (None: absent, and so are its row and parts); False if something else is there.
 
         Raises:
             NotReady: nothing can be written now.
         """
         if self._documents.get(slot) != old:
             return False
-        self._set(slot, new)
+        self._set(slot, new, row)
         return True
+
+    async def part_names(self) -> dict[str, list[str]]:
+        """The names of all parts by slot, also of those that no document names.
+
+        Raises:
+            NotReady: nothing can be read now.
+        """
+        return {slot: [*parts] for slot, parts in self._parts.items() if parts}
 
     async def read_parts(self, slot: str, names: Sequence[str]) -> dict[str, bytes]:
         """Parts of a document by name; those that are not there are left out.
@@ -131,15 +176,14 @@ class Store:
         """
         self._parts.setdefault(slot, {}).update(parts)
 
-    async def remove_parts(self, slot: str, names: Sequence[str] | None = None) -> None:
-        """Remove parts of a document, all if None.
+    async def remove_parts(self, slot: str, names: Sequence[str]) -> None:
+        """Remove parts.
 
         Raises:
             NotReady: nothing can be removed now.
         """
-        known = self._parts.get(slot, {})
-        for name in [*known] if names is None else names:
-            known.pop(name, None)
+        for name in names:
+            self._parts.get(slot, {}).pop(name, None)
 
     @property
     def checks(self) -> Mapping[str, Check]:
@@ -152,11 +196,12 @@ class Store:
     async def close(self) -> None:
         """Close the connections."""
 
-    def _set(self, slot: str, content: bytes | None) -> None:
+    def _set(self, slot: str, content: bytes | None, row: bytes = b"") -> None:
         if content is None:
-            self._documents.pop(slot, None)
+            for kept in (self._documents, self._rows, self._parts):
+                kept.pop(slot, None)
         else:
-            self._documents[slot] = content
+            self._documents[slot], self._rows[slot] = content, row
 
 
 class DirectoryStore(Store):
@@ -179,24 +224,46 @@ class DirectoryStore(Store):
     def checks(self) -> Mapping[str, Check]:
         return {"state directory": partial(check_folder, self._folder)}
 
-    async def replace(self, slot: str, old: bytes | None, new: bytes | None) -> bool:
+    async def replace(self, slot: str, old: bytes | None, new: bytes | None, row: bytes = b"") -> bool:
         """As `Store.replace`, on the disk first.
 
         Raises:
             NotReady: the disk takes no writes.
         """
         # Shielded with its lock: if the caller is cancelled, memory still follows the disk, and the next writer waits.
-        return await asyncio.shield(asyncio.ensure_future(self._replace(slot, old, new)))
+        return await asyncio.shield(asyncio.ensure_future(self._replace(slot, old, new, row)))
 
-    async def _replace(self, slot: str, old: bytes | None, new: bytes | None) -> bool:
+    async def _replace(self, slot: str, old: bytes | None, new: bytes | None, row: bytes) -> bool:
         async with self._writing:
             if self._documents.get(slot) != old:
                 return False
             file = self._folder / f"{slot}.json"
-            remove = partial(file.unlink, missing_ok=True)
-            await self._on_disk(slot, remove if new is None else partial(_write, file, new))
-            self._set(slot, new)
+            await self._on_disk(slot, partial(self._remove, slot) if new is None else partial(_write, file, new))
+            self._set(slot, new, row)
             return True
+
+    def _remove(self, slot: str) -> None:
+        (self._folder / f"{slot}.json").unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self._folder / slot)
+
+    async def part_names(self) -> dict[str, list[str]]:
+        """As `Store.part_names`; among them are drafts that a killed process left."""
+
+        def read() -> dict[str, list[str]]:
+            folders = [path for path in self._folder.iterdir() if path.is_dir() and SLOT.fullmatch(path.name)]
+            return {folder.name: os.listdir(folder) for folder in folders}
+
+        return await self._on_disk("", read)
+
+    async def start(self) -> None:
+        """Remove what a killed process left of documents."""
+
+        def remove() -> None:
+            for draft in self._folder.glob("*.json.new"):
+                draft.unlink(missing_ok=True)
+
+        await self._on_disk("", remove)
 
     async def read_parts(self, slot: str, names: Sequence[str]) -> dict[str, bytes]:
         def read() -> dict[str, bytes]:
@@ -216,19 +283,18 @@ class DirectoryStore(Store):
 
         await self._on_disk(slot, write)
 
-    async def remove_parts(self, slot: str, names: Sequence[str] | None = None) -> None:
+    async def remove_parts(self, slot: str, names: Sequence[str]) -> None:
         def remove() -> None:
-            with suppress(FileNotFoundError):
-                if names is None:
-                    shutil.rmtree(self._folder / slot)
-                for name in names or ():
-                    (self._folder / slot / name).unlink(missing_ok=True)
+            for name in names:
+                (self._folder / slot / name).unlink(missing_ok=True)
+            with suppress(OSError):  # it has more parts
+                (self._folder / slot).rmdir()
 
         await self._on_disk(slot, remove)
 
-    async def _on_disk(self, slot: str, change: Callable[[], object]) -> None:
+    async def _on_disk(self, slot: str, change: Callable[[], T]) -> T:
         try:
-            await asyncio.to_thread(change)
+            return await asyncio.to_thread(change)
         except OSError as error:
             kind = self._kind.name
             logger.error("not written", kind=kind, slot=slot, error=error.strerror)
@@ -255,12 +321,14 @@ def _read_folder(folder: Path, kind: Kind) -> dict[str, bytes]:
 class RedisStore(Store):
     """Shared by all gateways, without a TTL (run Redis with `volatile-lru`).
 
-    Each gateway keeps a snapshot: reads continue while Redis is away, writes fail with 503.
+    Each gateway keeps a snapshot: reads continue while Redis is away, writes fail with 503. `large` is the link for
+    documents that are written and for parts; None: the same.
     """
 
-    def __init__(self, link: RedisLink, kind: Kind = VOCABULARIES) -> None:
+    def __init__(self, link: RedisLink, kind: Kind = VOCABULARIES, large: RedisLink | None = None) -> None:
         super().__init__()  # the snapshot
         self._link = link
+        self._large = large or link
         self._kind = kind
         self._is_read = False  # the snapshot, at least once
         self._refreshing: asyncio.Task[None] | None = None
@@ -284,37 +352,64 @@ class RedisStore(Store):
         return self._documents.get(slot)  # the object that readers already hold
 
     async def read_all(self) -> dict[str, bytes]:
-        """Every document by its slot; those of the snapshot while Redis is away."""
+        """Every document by its slot; those of the snapshot while Redis is away. Equal rows are of equal documents."""
         with suppress(RedisAway):
-            slots = await self._link.ask(self._slots)
-            documents: dict[str, bytes] = {}
-            before = self._documents
+            rows, before = await self._link.ask(self._index), self._documents
+            documents = {slot: before[slot] for slot, row in rows.items() if self._is_current(slot, row)}
+            slots = [slot for slot in rows if slot not in documents]
             for start in range(0, len(slots), MAX_DOCUMENTS):
                 part = slots[start : start + MAX_DOCUMENTS]
                 for slot, content in zip(part, await self._documents_of(part), strict=True):
                     if content is not None:
                         documents[slot] = before[slot] if before.get(slot) == content else content
-            self._documents, self._is_read = documents, True
+            self._documents, self._rows, self._is_read = documents, rows, True
         return dict(self._documents)
 
-    async def replace(self, slot: str, old: bytes | None, new: bytes | None) -> bool:
+    def _is_current(self, slot: str, row: bytes) -> bool:
+        return bool(row) and self._rows.get(slot) == row and slot in self._documents
+
+    async def rows(self) -> dict[str, bytes]:
+        """As `Store.rows`; those of the snapshot while Redis is away."""
+        with suppress(RedisAway):
+            return await self._link.ask(self._index)
+        return dict(self._rows)
+
+    async def keep_row(self, slot: str, row: bytes) -> None:
+        with suppress(RedisAway):
+            await self._link.ask(methodcaller("hsetnx", self._kind.rows, slot, row))
+
+    async def capacity(self) -> int | None:
+        """`maxmemory` of Redis."""
+        with suppress(RedisAway):
+            about: dict[str, Any] = await self._link.ask(methodcaller("info", "memory"))
+            return int(about.get("maxmemory", 0)) or None
+        return None
+
+    async def replace(self, slot: str, old: bytes | None, new: bytes | None, row: bytes = b"") -> bool:
         """As `Store.replace`.
 
         Raises:
             NotReady: Redis is away, or takes no writes.
         """
-        arguments = (self._kind.prefix + slot, self._kind.index, old or b"", new or b"", slot)
-        replaced = bool(await self._change(slot, methodcaller("eval", REPLACE, 2, *arguments)))
+        arguments = (*self._kind.keys(slot), old or b"", new or b"", slot, row)
+        replaced = bool(await self._change(slot, methodcaller("eval", REPLACE, 4, *arguments)))
         if replaced:
-            self._set(slot, new)
+            self._set(slot, new, row)
         return replaced
+
+    async def part_names(self) -> dict[str, list[str]]:
+        names: dict[str, list[str]] = {}
+        for slot in await self.rows():
+            found: list[bytes] = await self._change(slot, methodcaller("hkeys", self._kind.parts(slot)))
+            names[slot] = [name.decode("latin-1") for name in found]
+        return {slot: parts for slot, parts in names.items() if parts}
 
     async def read_parts(self, slot: str, names: Sequence[str]) -> dict[str, bytes]:
         parts: dict[str, bytes] = {}
         for start in range(0, len(names), MAX_PARTS):
             some = names[start : start + MAX_PARTS]
             try:
-                contents = await self._link.ask(methodcaller("hmget", self._kind.parts(slot), some))
+                contents = await self._large.ask(methodcaller("hmget", self._kind.parts(slot), some))
             except RedisAway:
                 raise NotReady(f"{self._kind.name} {slot!r}: the store cannot be reached; try again") from None
             parts |= {name: content for name, content in zip(some, contents, strict=True) if content is not None}
@@ -323,15 +418,20 @@ class RedisStore(Store):
     async def write_parts(self, slot: str, parts: Mapping[str, bytes]) -> None:
         items = [*parts.items()]
         for start in range(0, len(items), MAX_PARTS):
-            some = dict(items[start : start + MAX_PARTS])
-            await self._change(slot, methodcaller("hset", self._kind.parts(slot), mapping=some))
+            await self._change(slot, partial(self._write_parts, slot, dict(items[start : start + MAX_PARTS])))
 
-    async def remove_parts(self, slot: str, names: Sequence[str] | None = None) -> None:
-        key = self._kind.parts(slot)
-        if names is None:
-            await self._change(slot, methodcaller("unlink", key))
-        elif names:
-            await self._change(slot, methodcaller("hdel", key, *names))
+    def _write_parts(self, slot: str, parts: Mapping[str, bytes], client: Any) -> None:
+        pipe = (
+            client.pipeline()
+        )  # in the index as long as there are parts, so that what a killed gateway leaves is known
+        pipe.sadd(self._kind.index, slot)
+        pipe.hset(self._kind.parts(slot), mapping=parts)
+        pipe.execute()
+
+    async def remove_parts(self, slot: str, names: Sequence[str]) -> None:
+        for start in range(0, len(names), MAX_REMOVED):
+            arguments = (*self._kind.keys(slot), slot, *names[start : start + MAX_REMOVED])
+            await self._change(slot, methodcaller("eval", REMOVE_PARTS, 4, *arguments))
 
     @property
     def checks(self) -> Mapping[str, Check]:
@@ -347,6 +447,7 @@ class RedisStore(Store):
         if self._refreshing is not None:
             self._refreshing.cancel()
         self._link.close()
+        self._large.close()
 
     async def _refresh(self) -> None:
         while True:
@@ -355,17 +456,19 @@ class RedisStore(Store):
 
     async def _change(self, slot: str, call: Callable[[Any], Any]) -> Any:
         try:
-            return await self._link.ask(call)
+            return await self._large.ask(call)
         except RedisAway as away:
             what = f"{self._kind.name} {slot!r}"
             raise NotReady(f"{what}: the store cannot be written: {away}; check whether it was changed") from None
 
-    def _slots(self, client: Any) -> list[str]:
-        """The slots of all documents. Raises ValueError: more than any service has."""
+    def _index(self, client: Any) -> dict[str, bytes]:
+        """The rows of all slots, empty where there is none. Raises ValueError: more than any service has."""
         members: set[bytes] = client.smembers(self._kind.index)
+        rows: dict[bytes, bytes] = client.hgetall(self._kind.rows)
         if len(members) > MAX_SLOTS:
             raise ValueError(f"{len(members):,} {self._kind.plural}, at most {MAX_SLOTS:,} are read")
-        return sorted(slot for member in members if SLOT.fullmatch(slot := member.decode("latin-1")))
+        slots = {slot: member for member in members if SLOT.fullmatch(slot := member.decode("latin-1"))}
+        return {slot: rows.get(slots[slot], b"") for slot in sorted(slots)}
 
     async def _documents_of(self, slots: Sequence[str]) -> list[bytes | None]:
         documents: list[bytes | None] = await self._link.ask(
@@ -381,7 +484,8 @@ def open_store(kind: Kind, settings: Settings, metrics: Metrics) -> Store:
         OSError: the state directory cannot be used.
     """
     if settings.redis_url is not None:
-        return RedisStore(open_link(settings, kind.plural, metrics), kind)
+        large = open_link(settings, f"{kind.plural}, large", metrics, LARGE_TIMEOUT_SECONDS)
+        return RedisStore(open_link(settings, kind.plural, metrics), kind, large)
     if settings.state_dir is not None:
         private_folder(settings.state_dir)
         return DirectoryStore(settings.state_dir / kind.plural, kind)

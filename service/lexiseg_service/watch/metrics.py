@@ -40,6 +40,7 @@ KNOWN_VALUES = {
     "decodes": ("cpu",),
     "job_pictures": ("ok", "failed"),
     "webhooks": ("sent", "given up"),
+    "head_solves": ("ok", "refused", "stopped"),
 }
 
 
@@ -92,6 +93,10 @@ class Metrics:
         self.streams = gauge("stream_active", "Video streams that are open")
         self.frames = counter("stream_frames", "Frames of video streams: ok, error or dropped", "result")
         self.job_pictures = counter("job_pictures", "Pictures of jobs: ok or failed", "result")
+        self.heads = gauge("heads", "Heads that are kept")
+        self.head_bytes = gauge("head_bytes", "Bytes of their lessons")
+        self.head_bytes_limit = gauge("head_bytes_limit", "Bytes of lessons up to which pictures are taken")
+        self.head_solves = counter("head_solves", "Solves of heads: ok, refused or stopped", "result")
         self.webhooks = counter("jobs_webhooks", "Notices to webhooks of jobs: sent or given up", "result")
         self._held = gauge("cache_bytes", "Bytes held in memory", "cache")
         self.loaded = gauge("model_loaded", "1 while in memory", "model", "version")

@@ -1,37 +1,50 @@
 """All heads of an installation: found, written and deleted by name, in the kind of store that keeps vocabularies.
 
-A head belongs to the API key that made it; no other key sees it. Lessons are parts of its document in the store.
+A head belongs to the API key that made it; no other key sees it. Lessons are parts of its document in the store, and
+its row in the store's index is all that other heads' requests read of it.
+
+A change: lessons -> room -> `Solver` -> parts, then the document. What a change leaves that did not get so far is
+removed by `remove_leftovers`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from typing import NamedTuple
+from weakref import WeakValueDictionary
 
+import orjson
 import structlog
 
 from lexiseg_model.errors import TeachingError
 from lexiseg_model.resources.lru import Lru
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.class_names import folded
-from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES, Head, Lesson
-from lexiseg_model.vocabulary.solving import solve
+from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES, Head
 from lexiseg_service.errors import (
+    DeadlineExceeded,
     InvalidValue,
     ModelChanged,
     NameTaken,
+    NotReady,
     PreconditionFailed,
     UnknownHead,
 )
-from lexiseg_service.gateway.heads.head import KeptPicture, NamedHead
+from lexiseg_service.gateway.heads.head import KeptPicture, NamedHead, Row
+from lexiseg_service.gateway.heads.solver import Solver
 from lexiseg_service.gateway.preconditions import UNCONDITIONAL, Preconditions
 from lexiseg_service.gateway.stores import HEADS, NAME, Store, open_store, slot_of
-from lexiseg_service.question.validation import MAX_COMPARED
+from lexiseg_service.gateway.times import has_passed
+from lexiseg_service.gateway.waits import end_by
+from lexiseg_service.question.validation import MAX_COMPARED, off_event_loop
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -40,9 +53,13 @@ logger = structlog.get_logger("lexiseg.heads")
 MAX_HEADS = 256  # of all users
 MAX_HEADS_PER_KEY = 64
 MAX_BYTES = 512 * 2**20  # of all users' lessons
-MAX_BYTES_PER_KEY = 192 * 2**20
+MAX_SHARE = 0.5  # likewise, of the store: the rest is for documents, vocabularies and jobs
+KEY_SHARE = 3 / 8  # of these bytes, for one key
 MAX_PARSED_BYTES = 32 * 2**20  # in memory
+MAX_LISTED_BYTES = 16 * 2**20  # likewise, of what `GET /v1/heads` shows
 MAX_ATTEMPTS = 5  # of a write that conflicts with concurrent writes
+WRITE_SECONDS = 120  # from the first lesson to the document: what is older and in no document was left by a failure
+LEAVE_SECONDS = 2.0  # of the drain, for the answers after changes were ended
 
 
 class Parsed(NamedTuple):
@@ -64,7 +81,10 @@ class Change:
         whole: nothing of the head before stays.
         keep_days: from the change on; None: as before.
         digest: of the weights that lessons must be of; None: any.
+        width: numbers of a cell of the model's lessons; None: any.
         preconditions: of the version that is changed.
+        client: key or address, which is served in turn with others.
+        deadline: in `time.monotonic()`; nothing is changed later.
     """
 
     model: str
@@ -74,23 +94,46 @@ class Change:
     whole: bool = False
     keep_days: float | None = None
     digest: str | None = None
+    width: int | None = None
     preconditions: Preconditions = UNCONDITIONAL
+    client: str = ""
+    deadline: float = math.inf
 
 
 class Heads:
-    """Finds, lists, writes and deletes heads by name and owner, the id of an API key."""
+    """Finds, lists, writes and deletes heads by name and owner, the id of an API key.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: of documents and lessons.
+        metrics: count heads and solves.
+        drain_seconds: of a shutdown.
+    """
+
+    def __init__(self, store: Store, metrics: Metrics, drain_seconds: float = math.inf) -> None:
         self.store = store
         self._parsed: Lru[str, Parsed] = Lru(
             MAX_PARSED_BYTES, lambda _, parsed: parsed.head.nbytes if parsed.head else 0
         )
-        self._changing = asyncio.Lock()  # one at a time: each holds its lessons and a core
+        self._listed: Lru[str, tuple[bytes, bytes]] = Lru(MAX_LISTED_BYTES, lambda _, kept: len(kept[1]))
+        self._solver = Solver(metrics)
+        self._metrics = metrics
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._counting = asyncio.Lock()  # no head comes between counting and reserving its bytes
+        self._reserved: dict[str, int] = {}  # bytes by slot, of heads that are written
+        self._waits: set[asyncio.Timeout] = set()
+        self._drain_seconds = drain_seconds
+        self._end = math.inf  # of changes, in the event loop's time
 
     @property
     def nbytes(self) -> int:
         """Bytes of heads in memory."""
-        return self.store.nbytes + self._parsed.weight
+        return self.store.nbytes + self._parsed.weight + self._listed.weight
+
+    def leave(self) -> None:
+        """Begin to shut down: changes that are not done before the end of the drain are refused with `NotReady`."""
+        self._end = asyncio.get_running_loop().time() + max(0.0, self._drain_seconds - LEAVE_SECONDS)
+        for wait in self._waits:
+            end_by(wait, self._end)
 
     async def find(self, name: str, owner: str) -> NamedHead:
         """The head of NAME or NAME@VERSION.
@@ -101,7 +144,8 @@ class Heads:
         plain, at, version = name.partition("@")
         head = await self._at(slot_of(plain, owner)) if NAME.fullmatch(plain) else None
         if head is None:
-            similar = get_close_matches(plain[:MAX_COMPARED], [each.name for each in await self.list_all(owner)], 1)
+            names = [slot.rpartition("~")[2] for slot in await self._rows_of(owner)]
+            similar = get_close_matches(plain[:MAX_COMPARED], names, 1)
             hint = f"is {similar[0]!r} meant?" if similar else "GET /v1/heads lists all"
             raise UnknownHead(f"head: there is none called {name[:MAX_COMPARED]!r}; {hint}")
         if at and version != head.solved.version:
@@ -110,11 +154,19 @@ class Heads:
             )
         return head
 
-    async def list_all(self, owner: str) -> list[NamedHead]:
-        """The heads of an owner, by name."""
-        documents = await self.store.read_all()
-        heads = [self._of(slot, content) for slot, content in sorted(documents.items())]
-        return [head for head in heads if head is not None and head.owner == owner]
+    async def list_all(self, owner: str) -> list[orjson.Fragment]:
+        """The heads of an owner by name, each as the JSON of `schemas.HeadSummary`."""
+        listed = []
+        for slot, row in sorted((await self._rows_of(owner)).items()):
+            known = self._listed.get(slot)
+            if known is None or known[0] != row.stored():
+                head = await self._at(slot)
+                if head is None:
+                    continue
+                known = row.stored(), await asyncio.to_thread(head.listed)
+                self._listed.put(slot, known)
+            listed.append(orjson.Fragment(known[1]))
+        return listed
 
     async def before(
         self, name: str, owner: str, preconditions: Preconditions, *, is_new: bool = False
@@ -126,8 +178,7 @@ class Heads:
             NameTaken: a new head is wanted, and there is one of the name.
             PreconditionFailed: it has another version than expected.
         """
-        if not NAME.fullmatch(name):
-            raise InvalidValue.of("name", name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
+        check_name(name)
         head = await self._at(slot_of(name, owner))
         if is_new and head is not None:
             raise _taken(name)
@@ -135,48 +186,99 @@ class Heads:
         return head
 
     async def change(self, name: str, owner: str, change: Change, *, is_new: bool) -> NamedHead:
-        """Write a head; what others change at the same time stays.
+        """Write a head; what others change at the same time stays. If this is cancelled, nothing is changed later.
 
         Raises:
             NameTaken: a new head is wanted, and there is one of the name.
             PreconditionFailed: it has another version than expected, or others write it at the same time.
             ModelChanged: pictures that stay were taught to other weights.
             InvalidValue: too many classes, pictures, bytes or heads; no picture is left; or the pictures teach nothing.
-            NotReady: the store takes no writes now.
+            DeadlineExceeded: it takes too long.
+            NotReady: the store takes no writes now, or the process shuts down.
         """
-        async with self._changing:
-            return await self._change(slot_of(name, owner), name, owner, change, is_new)
+        slot = slot_of(name, owner)
+        try:
+            async with asyncio.timeout_at(min(change.deadline, self._end)) as wait:
+                self._waits.add(wait)
+                try:
+                    async with self._lock(f"client {change.client}"), self._lock(f"head {slot}"):
+                        return await self._change(slot, name, owner, change, is_new, wait)
+                finally:
+                    self._waits.discard(wait)
+        except TimeoutError:
+            if self._end < change.deadline:
+                raise NotReady("the service is going down; send the request again") from None
+            raise DeadlineExceeded(f"head {name!r}: it was not solved in time; nothing was changed") from None
 
-    async def _change(self, slot: str, name: str, owner: str, change: Change, is_new: bool) -> NamedHead:
+    def _lock(self, key: str) -> asyncio.Lock:
+        return self._locks.setdefault(key, asyncio.Lock())
+
+    async def _change(
+        self, slot: str, name: str, owner: str, change: Change, is_new: bool, wait: asyncio.Timeout
+    ) -> NamedHead:
+        end = wait.when()
         for _ in range(MAX_ATTEMPTS):
             content = await self.store.read(slot)
-            current = None if content is None else self._parse(slot, content)
+            current = None if content is None else await self._parse(slot, content)
             if content is not None and current is not None and current.has_expired:
-                await self._drop(slot, content)
+                await self.store.replace(slot, content, None)
                 continue
             if is_new and current is not None:
                 raise _taken(name)
             change.preconditions.check(None if current is None else current.etag)
             before = None if change.whole else current
-            parts = {secrets.token_hex(16): (key, lesson) for key, lesson in change.lessons.items()}
+            parts = {_part_name(): (key, lesson) for key, lesson in change.lessons.items()}
             pictures, classes = _pictures(before, change, parts), _classes(before, change)
-            lessons = await self._lessons(slot, pictures, parts)
-            solved = await self._solved(lessons, classes, change)
-            keep_days = before.keep_days if before and change.keep_days is None else change.keep_days
-            head = NamedHead(name, owner, change.model, classes, pictures, solved, time.time(), keep_days)
-            await self.store.write_parts(slot, {part: lesson for part, (_, lesson) in parts.items()})
-            try:
-                written = await self._replace(slot, content, head)
-            except BaseException:
-                await self.store.remove_parts(slot, [*parts])
-                raise
-            kept = {picture.part for picture in pictures}
-            of_before = () if current is None else current.pictures
-            dropped = [each.part for each in of_before if each.part not in kept] if written else [*parts]
-            await self.store.remove_parts(slot, dropped)
-            if written:
-                return head
+            async with self._room(slot, owner, sum(picture.nbytes for picture in pictures)):
+                solved = await self._solved(slot, before, pictures, classes, parts, change)
+                keep_days = before.keep_days if before and change.keep_days is None else change.keep_days
+                head = NamedHead(name, owner, change.model, classes, pictures, solved, time.time(), keep_days)
+                if not wait.expired():
+                    wait.reschedule(None)
+                await asyncio.sleep(0)  # a request that has just ended goes no further; from here on it is not ended
+                if await asyncio.shield(asyncio.ensure_future(self._commit(content, current, head, parts))):
+                    return head
+            wait.reschedule(end)
         raise PreconditionFailed(f"head {name!r}: others write it at the same time; send it again")
+
+    async def _solved(
+        self,
+        slot: str,
+        before: NamedHead | None,
+        pictures: Sequence[KeptPicture],
+        classes: Sequence[ClassEntry],
+        parts: Mapping[str, tuple[str, bytes]],
+        change: Change,
+    ) -> Head:
+        if before is not None and (before.pictures, before.classes) == (pictures, classes):
+            return before.solved
+        contents = await self._contents(slot, pictures, parts)
+        return await self._solver.solve(contents, classes, change.digest, change.width, change.client)
+
+    async def _commit(
+        self, content: bytes | None, current: NamedHead | None, head: NamedHead, parts: Mapping[str, tuple[str, bytes]]
+    ) -> bool:
+        """Write lessons and the document of a head; False if there is another than `content` by now."""
+        document = await asyncio.to_thread(head.stored)
+        try:
+            await self.store.write_parts(head.slot, {part: lesson for part, (_, lesson) in parts.items()})
+        except NotReady:
+            await self._forget(head.slot, [*parts])
+            raise
+        async with self._counting:
+            written = await self.store.replace(head.slot, content, document, head.row.stored())
+        if written:
+            self._parsed.put(head.slot, Parsed(document, head))
+        kept = {picture.part for picture in head.pictures}
+        of_before = () if current is None else current.pictures
+        await self._forget(
+            head.slot, [each.part for each in of_before if each.part not in kept] if written else [*parts]
+        )
+        return written
+
+    async def _forget(self, slot: str, parts: Sequence[str]) -> None:
+        with suppress(NotReady):  # `remove_leftovers` comes again
+            await self.store.remove_parts(slot, parts)
 
     async def contents(self, head: NamedHead) -> list[bytes]:
         """The lessons of a head's pictures, in order.
@@ -199,7 +301,7 @@ class Heads:
         for _ in range(MAX_ATTEMPTS):
             content = await self.store.read(slot)
             preconditions.check((await self.find(name, owner)).etag)
-            if content is not None and await self._drop(slot, content):
+            if content is not None and await self.store.replace(slot, content, None):
                 return
         raise PreconditionFailed(f"head {name!r}: others write it at the same time; send it again")
 
@@ -209,47 +311,81 @@ class Heads:
         Raises:
             NotReady: the store takes no writes now.
         """
-        slots = [slot for slot in await self.store.read_all() if slot.rpartition("~")[0] == owner]
-        for slot in slots:
+        number = 0
+        for slot in [slot for slot in await self.store.rows() if owner_of(slot) == owner]:
             content = await self.store.read(slot)
+            number += content is not None
             while content is not None and not await self.store.replace(slot, content, None):
                 content = await self.store.read(slot)
-            await self.store.remove_parts(slot)
-        return len(slots)
+        return number
 
-    async def _drop(self, slot: str, content: bytes) -> bool:
-        """Remove a document and its lessons; False if it has changed."""
-        if not await self.store.replace(slot, content, None):
-            return False
-        await self.store.remove_parts(slot)
-        return True
+    async def remove_leftovers(self, owner: str | None = None) -> int:
+        """Remove lessons that no head has, as a write that failed leaves them, and expired heads.
+
+        Args:
+            owner: only his, also those of the last minutes; None: of all, but for what may still be written.
+
+        Returns:
+            the number of lessons.
+
+        Raises:
+            NotReady: nothing can be removed now.
+        """
+        rows, number = await self._rows(), 0
+        for slot, names in (await self.store.part_names()).items():
+            if slot in self._reserved or (owner is not None and owner_of(slot) != owner):
+                continue
+            if slot in rows and rows[slot].pictures == len(names):
+                continue
+            content = await self.store.read(slot)
+            head = None if content is None else await self._parse(slot, content)
+            if content is not None and head is None:
+                continue  # of a later release
+            kept = {picture.part for picture in head.pictures} if head else set()
+            left = [name for name in names if name not in kept and (owner is not None or _is_old(name))]
+            await self.store.remove_parts(slot, left)
+            number += len(left)
+        for slot, row in rows.items():
+            if has_passed(row.expires) and owner is None:
+                await self._drop_expired(slot)
+        return number
+
+    async def _drop_expired(self, slot: str) -> None:
+        content = await self.store.read(slot)
+        head = None if content is None else await self._parse(slot, content)
+        if head is not None and head.has_expired:
+            await self.store.replace(slot, content, None)
+
+    async def _rows(self) -> dict[str, Row]:
+        """The rows of all heads by slot; writes those that an earlier release left out."""
+        rows = {}
+        for slot, content in (await self.store.rows()).items():
+            if content:
+                rows[slot] = Row.read(content)
+            elif (document := await self.store.read(slot)) and (head := await self._parse(slot, document)):
+                rows[slot] = head.row
+                await self.store.keep_row(slot, head.row.stored())
+        self._metrics.heads.set(len(rows))
+        self._metrics.head_bytes.set(sum(row.nbytes for row in rows.values()))
+        return rows
+
+    async def _rows_of(self, owner: str) -> dict[str, Row]:
+        """The rows of an owner's heads that have not expired."""
+        rows = await self._rows()
+        return {slot: row for slot, row in rows.items() if owner_of(slot) == owner and not has_passed(row.expires)}
 
     async def _at(self, slot: str) -> NamedHead | None:
         content = await self.store.read(slot)
-        return None if content is None else self._of(slot, content)
-
-    def _of(self, slot: str, content: bytes) -> NamedHead | None:
-        """The head of a document; None if it is invalid or has expired."""
-        head = self._parse(slot, content)
+        head = None if content is None else await self._parse(slot, content)
         return None if head is None or head.has_expired else head
 
-    def _parse(self, slot: str, content: bytes) -> NamedHead | None:
+    async def _parse(self, slot: str, content: bytes) -> NamedHead | None:
         """The head of a document; None if it is invalid."""
         parsed = self._parsed.get(slot)
         if parsed is None or parsed.content != content:
-            try:
-                parsed = Parsed(content, NamedHead.read(slot, content))
-            except (ValueError, TypeError, LookupError, TeachingError) as error:
-                logger.warning("head skipped: it is invalid", head=slot, error=type(error).__name__)
-                parsed = Parsed(content, None)
+            parsed = Parsed(content, await off_event_loop(len(content), partial(_read, slot, content)))
             self._parsed.put(slot, parsed)
         return parsed.head
-
-    async def _lessons(
-        self, slot: str, pictures: Sequence[KeptPicture], new: Mapping[str, tuple[str, bytes]]
-    ) -> list[Lesson]:
-        contents = await self._contents(slot, pictures, new)
-        return await asyncio.to_thread(lambda: [Lesson.from_bytes(content) for content in contents])
 
     async def _contents(
         self, slot: str, pictures: Sequence[KeptPicture], new: Mapping[str, tuple[str, bytes]]
@@ -263,47 +399,74 @@ class Heads:
             raise ModelChanged(f"head {slot!r}: {lost_ones}; send these pictures again, or take them out")
         return [contents[picture.part] for picture in pictures]
 
-    async def _solved(self, lessons: Sequence[Lesson], classes: Sequence[ClassEntry], change: Change) -> Head:
-        _check_one_model(lessons, change.digest or lessons[-1].digest)
-        names = [entry.name for entry in classes]
-        try:
-            return await asyncio.to_thread(solve, lessons, names)
-        except TeachingError as error:
-            raise InvalidValue.because("pictures", str(error)) from None
-
-    async def _replace(self, slot: str, old: bytes | None, head: NamedHead) -> bool:
-        """Replace a slot as `Store.replace`; the head must fit the limits.
+    @asynccontextmanager
+    async def _room(self, slot: str, owner: str, nbytes: int) -> AsyncIterator[None]:
+        """Reserve bytes of lessons for a head while the block runs.
 
         Raises:
             InvalidValue: there are too many heads or bytes.
-            NotReady: the store takes no writes now.
         """
-        await self._check_room(slot, head)
-        document = head.stored()
-        if not await self.store.replace(slot, old, document):
-            return False
-        self._parsed.put(slot, Parsed(document, head))
+        capacity = await self.store.capacity()
+        max_bytes = MAX_BYTES if capacity is None else min(MAX_BYTES, int(MAX_SHARE * capacity))
+        self._metrics.head_bytes_limit.set(max_bytes)
+        async with self._counting:
+            rows = await self._rows()
+            expired = [each for each, row in rows.items() if has_passed(row.expires)]
+            of_all = {each: row.nbytes for each, row in rows.items() if each not in expired} | self._reserved
+            of_all.pop(slot, None)
+            own = [each for at, each in of_all.items() if owner_of(at) == owner]
+            _check_fits([*of_all.values()], nbytes, MAX_HEADS, max_bytes, "")
+            if owner:
+                _check_fits(own, nbytes, MAX_HEADS_PER_KEY, int(KEY_SHARE * max_bytes), " of one key")
+            self._reserved[slot] = nbytes
+        try:
+            for each in expired:
+                if owner_of(each) == owner:
+                    await self._drop_expired(each)
+            yield
+        finally:
+            del self._reserved[slot]
+
+
+def check_name(name: str) -> None:
+    """Raise InvalidValue: it cannot be the name of a head."""
+    if not NAME.fullmatch(name):
+        raise InvalidValue.of("name", name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
+
+
+def owner_of(slot: str) -> str:
+    """The owner of a slot's head."""
+    return slot.rpartition("~")[0]
+
+
+def _part_name() -> str:
+    """A name that no part had: when it was made, in seconds since the epoch, and a random number."""
+    return f"{int(time.time()):08x}{secrets.token_hex(12)}"
+
+
+def _is_old(part: str) -> bool:
+    """Whether the document that names a part would be written by now; so are parts of earlier releases and drafts."""
+    try:
+        age = time.time() - int(part[:8], 16)
+    except ValueError:
         return True
-
-    async def _check_room(self, slot: str, head: NamedHead) -> None:
-        documents = await self.store.read_all()
-        for each, content in documents.items():
-            other = self._parse(each, content)
-            if other is not None and other.has_expired:
-                await self._drop(each, content)
-        others = [self._of(each, content) for each, content in documents.items() if each != slot]
-        of_all = [each for each in others if each is not None]
-        own = [each for each in of_all if each.owner == head.owner]
-        _check_fits(of_all, head, MAX_HEADS, MAX_BYTES, "")
-        if head.owner:
-            _check_fits(own, head, MAX_HEADS_PER_KEY, MAX_BYTES_PER_KEY, " of one key")
+    return not -WRITE_SECONDS < age < WRITE_SECONDS
 
 
-def _check_fits(others: Sequence[NamedHead], head: NamedHead, max_heads: int, max_bytes: int, whose: str) -> None:
-    """Raises InvalidValue: a head beside others is one too many, or its lessons are too large."""
+def _read(slot: str, content: bytes) -> NamedHead | None:
+    """The head of a document; None if it is invalid."""
+    try:
+        return NamedHead.read(slot, content)
+    except (ValueError, TypeError, LookupError, TeachingError) as error:
+        logger.warning("head skipped: it is invalid", head=slot, error=type(error).__name__)
+        return None
+
+
+def _check_fits(others: Sequence[int], nbytes: int, max_heads: int, max_bytes: int, whose: str) -> None:
+    """Raises InvalidValue: beside heads of so many bytes one is too many, or its lessons are too large."""
     if len(others) >= max_heads:
         raise InvalidValue.of("name", "one more", f"at most {max_heads} heads{whose}; delete one first")
-    if (total := sum(each.lesson_bytes for each in others) + head.lesson_bytes) > max_bytes:
+    if (total := sum(others) + nbytes) > max_bytes:
         expected = f"at most {max_bytes:,} bytes of lessons{whose}; take out pictures, or delete a head"
         raise InvalidValue.of("pictures", f"{total:,} bytes", expected)
 
@@ -339,16 +502,6 @@ def _pictures(
     return pictures
 
 
-def _check_one_model(lessons: Sequence[Lesson], digest: str) -> None:
-    """Raises ModelChanged: lessons are of other weights."""
-    others = sum(lesson.digest != digest for lesson in lessons)
-    if others:
-        raise ModelChanged(
-            f"pictures: {others} of the head's {len(lessons)} were taught to other weights of the model than are "
-            "served now, or by another release; send all of them again, or delete the head"
-        )
-
-
 def open_heads(settings: Settings, metrics: Metrics) -> Heads | None:
     """The heads of an installation, where vocabularies are kept; None where nothing of pictures may be kept.
 
@@ -357,6 +510,6 @@ def open_heads(settings: Settings, metrics: Metrics) -> Heads | None:
     """
     if not settings.feature_cache_bytes:
         return None
-    heads = Heads(open_store(HEADS, settings, metrics))
+    heads = Heads(open_store(HEADS, settings, metrics), metrics, settings.drain_seconds)
     metrics.held("heads", lambda: heads.nbytes)
     return heads

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -24,6 +24,25 @@ class KeptPicture:
     key: str
     part: str
     nbytes: int
+
+
+class Row(NamedTuple):
+    """What the index knows of a head: version, number and bytes of its lessons, times in seconds since the epoch."""
+
+    version: str
+    pictures: int
+    nbytes: int
+    changed: float
+    expires: float | None
+
+    def stored(self) -> bytes:
+        """As a store keeps it."""
+        return orjson.dumps([*self])
+
+    @classmethod
+    def read(cls, row: bytes) -> Row:
+        """Read `stored`."""
+        return cls(*orjson.loads(row))
 
 
 @dataclass(frozen=True)
@@ -77,6 +96,11 @@ class NamedHead:
         )
 
     @property
+    def row(self) -> Row:
+        """What the index has of it."""
+        return Row(self.solved.version, len(self.pictures), self.lesson_bytes, self.changed, self.expires)
+
+    @property
     def nbytes(self) -> int:
         """Approximate bytes in memory, without lessons."""
         return ENTRY_BYTES * (len(self.classes) + len(self.pictures)) + 2 * self.solved.directions.nbytes
@@ -128,6 +152,10 @@ class NamedHead:
             "expires": rfc3339(self.expires),
             "classes": [{"synonyms": entry.synonyms, **asdict(learned)} for entry, learned in taught],
         }
+
+    def listed(self) -> bytes:
+        """The JSON of its summary."""
+        return orjson.dumps(self.summary())
 
     def output(self) -> dict[str, Any]:
         """The values of `schemas.HeadOutput`."""

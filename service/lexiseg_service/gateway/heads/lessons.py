@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +25,9 @@ from lexiseg_service.settings import Limits
 Teach = Callable[[WorkerRequest], Awaitable[Taught]]
 MAX_OBJECTS = 256  # labelled regions of a picture
 KEY_LENGTH = 256  # characters
+LESSONS_SHARE = 0.8  # of the time until the deadline; the rest is for the solve
+MIN_PACED, MIN_PACED_SECONDS = 8, 2.0  # answered pictures, and their time, by which the others' is estimated
+PACE_FACTOR = 1.2  # of the pictures that fit, above which a request is refused
 
 
 @dataclass(frozen=True)
@@ -59,10 +63,11 @@ class LessonDesk:
         """Lessons by the keys of their pictures; `request` has the model, the sender and the deadline.
 
         Raises:
-            InvalidValue: two pictures have one key.
+            InvalidValue: two pictures have one key, or they are more than are answered until the deadline.
             ServiceError: of any kind, about a picture; the first one.
         """
-        asks = [partial(self._lesson, picture, request) for picture in pictures]
+        pace = _Pace(len(pictures), request.deadline)
+        asks = [partial(self._lesson, picture, request, pace) for picture in pictures]
         taught = await all_of(asks, request.deadline)
         lessons: dict[str, bytes] = {}
         for picture, lesson in zip(pictures, taught, strict=True):
@@ -72,7 +77,7 @@ class LessonDesk:
             lessons[key] = lesson.lesson
         return lessons
 
-    async def _lesson(self, picture: ReviewedPicture, request: WorkerRequest) -> Taught:
+    async def _lesson(self, picture: ReviewedPicture, request: WorkerRequest, pace: _Pace) -> Taught:
         question = replace(
             request,
             vocabulary=Vocabulary(picture.reviewed),
@@ -81,12 +86,14 @@ class LessonDesk:
         )
         field = f"{picture.field}.image"
         try:
-            return await self._teach(await self._images.with_image(question, picture.image, field))
+            lesson = await self._teach(await self._images.with_image(question, picture.image, field))
         except ServiceError as error:
             told = about(error, field)
             if not told.detail.startswith("pictures."):  # as of a full queue
                 told.detail = f"{picture.field}: {told.detail}"
             raise told from None
+        pace.check()
+        return lesson
 
     async def read(self, asked: HeadInput, classes: tuple[ClassEntry, ...]) -> list[ReviewedPicture]:
         """The pictures of a request, for the classes of its head.
@@ -104,6 +111,30 @@ class LessonDesk:
         by_name = {folded(entry.name): entry for entry in classes}
         read = partial(_pictures, asked.pictures, by_name, self._limits)
         return await off_event_loop(n_bytes, lambda: list(read()))
+
+
+class _Pace:
+    """Whether all pictures of a request can be answered until its deadline, in `time.monotonic()`."""
+
+    def __init__(self, number: int, deadline: float) -> None:
+        self._number = number
+        self._end = time.monotonic() + LESSONS_SHARE * (deadline - time.monotonic())
+        self._n_answered = 0
+        self._first = 0.0  # when one was answered; before, a model may have been loaded
+
+    def check(self) -> None:
+        """Count one that is answered. Raises InvalidValue: the others will clearly not be in time."""
+        now = time.monotonic()
+        self._n_answered += 1
+        if self._n_answered == 1:
+            self._first = now
+        if self._n_answered < MIN_PACED or now - self._first < MIN_PACED_SECONDS:
+            return
+        rate = (self._n_answered - 1) / (now - self._first)
+        fitting = int(self._n_answered + rate * max(0.0, self._end - now))
+        if self._number > PACE_FACTOR * fitting:
+            expected = f"about {fitting} in one request now, which must be answered in time; add further ones by PUT"
+            raise InvalidValue.of("pictures", f"{self._number} pictures", expected)
 
 
 def classes_of(asked: HeadInput, known: Sequence[ClassEntry], limits: Limits) -> tuple[ClassEntry, ...]:

@@ -5,14 +5,17 @@ classes, pictures -> model -> lessons by workers -> solved head in the store -> 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, BinaryIO
 
+import structlog
+
 from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.types import ModelCard, ModelName, Vocabulary
-from lexiseg_service.errors import InvalidValue, ModelChanged, SwitchedOff, UnknownModel
+from lexiseg_service.errors import InvalidValue, ModelChanged, NotReady, SwitchedOff, UnknownModel
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.heads.archive import ArchiveDesk
 from lexiseg_service.gateway.heads.collection import OFF, Change, Heads, open_heads
@@ -28,6 +31,8 @@ from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
+logger = structlog.get_logger("lexiseg.heads")
+SWEEP_SECONDS = 60.0  # between looks for what failed writes left
 Origin = Callable[[Caller, float], dict[str, Any]]
 
 
@@ -59,6 +64,7 @@ class Teaching:
         self._archives = ArchiveDesk(settings.state_dir or settings.trainings)
         self._origin = origin
         self._find_card = card_of
+        self._sweeping: asyncio.Task[None] | None = None
 
     @property
     def heads(self) -> Heads:
@@ -80,10 +86,37 @@ class Teaching:
         return teaching
 
     async def start(self) -> None:
-        """Nothing goes on between requests; the gateway opens its stores itself."""
+        """Begin to remove what failed writes leave."""
+        self._sweeping = asyncio.create_task(self._sweep())
 
     async def close(self) -> None:
-        """As `start`."""
+        """End it."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+
+    def leave(self) -> None:
+        """As `Heads.leave`."""
+        self.heads.leave()
+
+    async def _sweep(self) -> None:
+        while True:
+            try:
+                await self.heads.remove_leftovers()
+                await asyncio.to_thread(self._archives.remove_leftovers)
+            except NotReady:  # the store is away
+                pass
+            except Exception as error:
+                logger.error("unexpected error", error=type(error).__name__, exc_info=error)
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    async def remove_leftovers(self, caller: Caller) -> int:
+        """Remove what failed writes have left of the caller's pictures; returns the number of lessons and archives.
+
+        Raises:
+            NotReady: nothing can be removed now.
+        """
+        number = await self.heads.remove_leftovers(caller.owner)
+        return number + await asyncio.to_thread(self._archives.remove_leftovers, caller.owner)
 
     async def remove_all(self, caller: Caller) -> int:
         """Delete all heads that the caller's key made, without keys all; returns their number.
@@ -122,7 +155,7 @@ class Teaching:
         origin = self._origin(caller, began)
         reviewed = None
         if archive is not None:
-            reviewed = await self._archives.read(archive, caller.client, origin["deadline"])
+            reviewed = await self._archives.read(archive, caller, origin["deadline"])
             asked = with_classes_of(asked, reviewed)
         classes = classes_of(asked, () if before is None else before.classes, limits)
         model = str(ModelName.from_card(card))
@@ -130,7 +163,14 @@ class Teaching:
         if reviewed is not None:
             pictures += pictures_of(reviewed, classes)
         lessons = await self._lessons.lessons(pictures, WorkerRequest(None, Vocabulary(()), model, **origin))
-        change = Change(model, classes, lessons, asked.remove, keep_days=asked.keep_days, preconditions=preconditions)
+        change = Change(
+            *(model, classes, lessons, asked.remove),
+            keep_days=asked.keep_days,
+            width=card.teaching_size,
+            preconditions=preconditions,
+            client=caller.client,
+            deadline=origin["deadline"],
+        )
         head = await self.heads.change(name, caller.owner, change, is_new=is_new)
         return head if reviewed is None else replace(head, left_out=reviewed.left_out_sentence)
 
@@ -144,11 +184,18 @@ class Teaching:
             ModelChanged: its model is not served, or has other weights.
             ServiceError: of any kind; the message is for the client.
         """
+        origin = self._origin(caller, time.monotonic())
         await self.heads.before(name, caller.owner, preconditions)
-        model = str(ModelName.from_card(self._card(name, imported.model)))
-        digest = self._backend.digest(model)
+        card = self._card(name, imported.model)
+        model = str(ModelName.from_card(card))
         change = Change(
-            model, imported.classes, imported.lessons, whole=True, digest=digest, preconditions=preconditions
+            *(model, imported.classes, imported.lessons),
+            whole=True,
+            digest=self._backend.digest(model),
+            width=card.teaching_size,
+            preconditions=preconditions,
+            client=caller.client,
+            deadline=origin["deadline"],
         )
         return await self.heads.change(name, caller.owner, change, is_new=False)
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from lexiseg_service.errors import NotReady, ServiceError, unexpected
 from lexiseg_service.gateway.admission.access import Caller
+from lexiseg_service.gateway.heads.teaching import Teaching
 from lexiseg_service.gateway.parts import Running
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.routes import as_json, caller_of
@@ -25,6 +26,7 @@ router = APIRouter(tags=["service"])
 class ErasedOutput(BaseModel):
     """Numbers of what `DELETE /v1/data` has removed."""
 
+    leftovers: int = Field(description="number of removed pictures and lessons that failed requests had left")
     jobs: int = Field(description="number of removed jobs")
     heads: int = Field(description="number of removed heads")
     trainings: int = Field(description="number of removed trainings")
@@ -45,7 +47,9 @@ async def delete_data(request: Request) -> Response:
     caller, state = caller_of(request), request.app.state
     parts: Mapping[str, Running | None] = state.parts
     vocabularies: Vocabularies = state.vocabularies
+    heads = parts["heads"]
     kinds: dict[str, Callable[[Caller], Awaitable[int]] | None] = {
+        "leftovers": heads.remove_leftovers if isinstance(heads, Teaching) else None,
         **{name: None if part is None else part.remove_all for name, part in parts.items()},
         "vocabularies": vocabularies.delete_all,
     }

@@ -36,7 +36,7 @@ from lexiseg_service.gateway.rest.openapi import (
     problems,
 )
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
-from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
+from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of, until_disconnect
 
 router = APIRouter(tags=["heads"])
 Name = Annotated[str, Path(description="name of the head: at most 64 characters of a-z, 0-9 and -", examples=["mugs"])]
@@ -62,7 +62,8 @@ async def create_head(request: Request) -> Response:
     async with uploads.parsed(request, HeadInput, MORE_VALUES) as (asked, archive):
         if asked.name is None:
             raise InvalidValue.of("name", None, "a name of the new head")
-        head = await teaching.teach(asked.name, asked, caller_of(request), archive, is_new=True)
+        work = teaching.teach(asked.name, asked, caller_of(request), archive, is_new=True)
+        head = await until_disconnect(request, work)
     answer = _full(head, 201)
     answer.headers["Location"] = f"{STABLE}/heads/{head.name}"
     return answer
@@ -76,7 +77,7 @@ async def create_head(request: Request) -> Response:
 async def list_heads(request: Request) -> Response:
     """List the heads of this API key, with what their classes have learned."""
     heads = await _heads(request).list_all(caller_of(request).owner)
-    return as_json({"heads": [head.summary() for head in heads]})
+    return as_json({"heads": heads})
 
 
 @router.get(
@@ -124,10 +125,10 @@ async def put_head(
     preconditions = Preconditions(if_match, if_none_match)
     if body.kind_of(request) == BYTES:
         imported = await export.read(await request.body(), settings_of(request).limits)
-        head = await teaching.import_head(name, imported, caller, preconditions)
+        work = teaching.import_head(name, imported, caller, preconditions)
     else:
-        head = await teaching.teach(name, await _asked(request), caller, preconditions=preconditions)
-    return _full(head)
+        work = teaching.teach(name, await _asked(request), caller, preconditions=preconditions)
+    return _full(await until_disconnect(request, work))
 
 
 @router.delete(

@@ -75,9 +75,9 @@ async def segment(request: Request) -> Response:
         if as_png and len(images) > 1:
             raise InvalidValue.of("image", f"{len(images)} files", "one file for an answer as image/png")
         if len(images) > 1:
-            return await _until_disconnect(request, _several(request, question, images))
+            return await until_disconnect(request, _several(request, question, images))
         asked = for_png(question) if as_png else question
-        answer = await _until_disconnect(request, use_case_of(request).segment(asked, images[0], caller_of(request)))
+        answer = await until_disconnect(request, use_case_of(request).segment(asked, images[0], caller_of(request)))
     if as_png:
         return png_response(answer)
     render = partial(render_json, answer, request.state.request_id)
@@ -138,7 +138,7 @@ async def answer_of(request: Request, parsed_body: Awaitable[tuple[Question, Ima
     """
     with _counted(request):
         question, image = await parsed_body
-        return await _until_disconnect(request, use_case_of(request).segment(question, image, caller_of(request)))
+        return await until_disconnect(request, use_case_of(request).segment(question, image, caller_of(request)))
 
 
 def caller_of(request: Request) -> Caller:
@@ -164,7 +164,7 @@ def as_json(content: Any, status: int = 200) -> Response:
     return Response(orjson.dumps(content), status, media_type="application/json")
 
 
-async def _until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is cancelled when the client hangs up.
 
     Raises:

@@ -27,7 +27,7 @@ REMOVES: dict[str, tuple[Any, str]] = {
     "trainings": (Trainings, "remove_all"),
     "vocabularies": (Vocabularies, "delete_all"),
 }
-NOTHING = {"heads": 0, "trainings": 0, "vocabularies": 0}  # of the kinds beside jobs
+NOTHING = {"leftovers": 0, "heads": 0, "trainings": 0, "vocabularies": 0}  # of the kinds beside jobs
 ARCHIVE = zipped({f"{number:02d}.png": PNG for number in range(40)})
 
 

@@ -109,7 +109,11 @@ def negative(lesson: Lesson) -> Lesson:
     return replace(lesson, shares=-lesson.shares)
 
 
-@pytest.mark.parametrize("change", [infinite, of_other_classes, of_no_class, negative, enormous])
+def of_another_width(lesson: Lesson) -> Lesson:
+    return replace(lesson, cells=np.pad(lesson.cells, ((0, 0), (0, 300))))
+
+
+@pytest.mark.parametrize("change", [infinite, of_other_classes, of_no_class, negative, enormous, of_another_width])
 async def test_an_export_of_hostile_numbers_is_refused_and_nothing_is_kept(
     taught: httpx.AsyncClient, change: Callable[[Lesson], Lesson]
 ) -> None:
@@ -124,4 +128,5 @@ async def test_an_export_of_hostile_numbers_is_refused_and_nothing_is_kept(
     answer = await taught.put("/v1/heads/hostile", content=hostile.getvalue(), headers=FILE)
 
     assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
+    assert change is not of_another_width or "expected 249, as of the head's model, got 'lessons of 549" in answer.text
     assert [head["name"] for head in (await taught.get("/v1/heads")).json()["heads"]] == ["views"]

@@ -24,7 +24,7 @@ const open = () => inTurn(async () => {
   $("teaching").hidden = !canTeach();
   if (!canTeach()) return;
   const names = (await engine.heads().catch(() => [])).map((one) => one.name);
-  $("taught").replaceChildren(...names.map((value) => element("option", { value })));
+  $("taught").replaceChildren(...names.filter((one) => !one.startsWith("page-")).map((value) => element("option", { value })));
   await begin(name, names.includes(name) ? engine.head(name) : Promise.resolve(null));
 });
 page.addEventListener("opened", () => (isOpened = true));

@@ -1,0 +1,105 @@
+"""`lexiseg heads ...`: the heads of this installation, or of a server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lexiseg_model.command_line.options import Grouped, Server
+from lexiseg_service.commands.options import check_server, takes_settings
+from lexiseg_service.settings import Settings
+
+if TYPE_CHECKING:  # imported where they are used: the command line must start without them
+    from lexiseg_client import Head
+    from lexiseg_service.gateway.heads.collection import Heads
+
+heads = typer.Typer(
+    help="List and delete what `teach` and the page have taught.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+
+@heads.command("list", cls=Grouped)
+@takes_settings("heads")
+def list_heads(context: typer.Context, settings: Settings, server: Server = None) -> None:
+    """List heads, one a line: NAME@VERSION, its pictures, its model.
+
+    Example:  lexiseg heads list --server http://localhost:8000
+    """
+    from lexiseg_service.commands import server as servers
+
+    check_kept(context, server, settings)
+    if server is not None:
+        with servers.Server(server, settings) as asked:
+            listed = asked.heads()
+    else:
+        from lexiseg_service.gateway.stores import run_with
+
+        kept = _kept(settings)
+        listed = servers.heads_of(run_with(kept.store, kept.list_all("")))
+    for head in listed:
+        typer.echo(line_of(head))
+
+
+@heads.command(cls=Grouped)
+@takes_settings("heads")
+def delete(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the head, without a version")],
+    settings: Settings,
+    server: Server = None,
+) -> None:
+    """Delete a head, and what is kept of its pictures.
+
+    Example:  lexiseg heads delete mugs --state-dir state/
+    """
+    from lexiseg_service.commands import server as servers
+    from lexiseg_service.gateway.heads.collection import check_name
+
+    check_kept(context, server, settings)
+    check_name(name)
+    if server is not None:
+        with servers.Server(server, settings) as asked:
+            asked.delete_head(name)
+        return
+    from lexiseg_service.gateway.stores import run_with
+
+    kept = _kept(settings)
+    run_with(kept.store, kept.delete(name, ""))
+
+
+def check_kept(context: typer.Context, server: str | None, settings: Settings) -> None:
+    """Check that heads are kept somewhere: at a server that is asked over REST, or by this installation.
+
+    Raises:
+        typer.BadParameter: nothing or too much was given.
+        ServerFailure: the address is one of gRPC.
+        InvalidValue: it is no address.
+    """
+    check_server(context, server)
+    if server is not None:
+        from lexiseg_service.commands.server import check_rest
+
+        check_rest(server)
+    elif settings.state_dir is None and settings.redis_url is None:
+        raise typer.BadParameter("one of them says where the head is kept", param_hint="'--state-dir' or '--server'")
+
+
+def line_of(head: Head) -> str:
+    """A head in one line."""
+    expires = f", until {head.expires}" if head.expires else ""
+    return f"{head.name}@{head.version}: {head.pictures} pictures, {head.model}{expires}"
+
+
+def _kept(settings: Settings) -> Heads:
+    """The heads of this installation. Raises SwitchedOff: nothing of pictures is kept."""
+    from lexiseg_service.errors import SwitchedOff
+    from lexiseg_service.gateway.heads.collection import OFF, open_heads
+    from lexiseg_service.watch.metrics import Metrics
+
+    if (kept := open_heads(settings, Metrics())) is None:
+        raise SwitchedOff(OFF)
+    return kept

@@ -1,0 +1,107 @@
+"""Solve heads on threads, fair between clients: lessons -> work is counted -> a lane by its size -> head.
+
+Small solves have a thread of their own and wait for no large one. A solve ends soon after its request does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
+
+import numpy as np
+
+from lexiseg_model.errors import TeachingError
+from lexiseg_model.types import ClassEntry
+from lexiseg_model.vocabulary.heads import Head, Lesson
+from lexiseg_model.vocabulary.solving import solve, work_of
+from lexiseg_service.errors import InvalidValue, ModelChanged
+from lexiseg_service.fair_queue import FairExecutor
+from lexiseg_service.watch.metrics import Metrics
+
+MAX_WORK = 1e11  # products of a solve: some 10 s of a core
+SMALL_WORK = 4e9  # under a second
+LARGE_AT_A_TIME = 2
+MAX_SHARED_BYTES = 192 * 2**20  # of a solve that runs beside another large one
+
+
+class Solver:
+    """Solves heads; `metrics` counts what becomes of them."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._threads = FairExecutor("heads", LARGE_AT_A_TIME)
+        self._memory = asyncio.Semaphore(1)  # for solves of many bytes
+        self._count = metrics.head_solves.labels
+
+    async def solve(
+        self,
+        contents: Sequence[bytes],
+        classes: Sequence[ClassEntry],
+        digest: str | None,
+        width: int | None,
+        client: str,
+    ) -> Head:
+        """The head of lessons.
+
+        Args:
+            contents: the lessons.
+            classes: of the head.
+            digest: of the weights that the lessons must be of; None: those of the last one.
+            width: numbers of a cell of the model's lessons; None: unknown.
+            client: key or address, which is served in turn with others.
+
+        Raises:
+            ModelChanged: lessons are of other weights.
+            InvalidValue: they are of another width, take too much work, or teach nothing.
+        """
+        outcome, stop, names = "stopped", np.zeros(1, np.int32), [entry.name for entry in classes]
+        try:
+            lessons = await self._threads.call(client, lambda: [Lesson.from_bytes(content) for content in contents])
+            _check_one_model(lessons, digest or lessons[-1].digest, width)
+            work = work_of(lessons, names)
+            if work > MAX_WORK:
+                raise InvalidValue.of("pictures", f"{work:.2g} products to solve", _bound(MAX_WORK))
+            is_shared = _nbytes(lessons, len(names)) <= MAX_SHARED_BYTES
+            async with nullcontext() if is_shared else self._memory:
+                run = partial(solve, lessons, names, stop)
+                head = await self._threads.call(client, run, large=work > SMALL_WORK)
+            outcome = "ok"
+            return head
+        except TeachingError as error:
+            outcome = "refused"
+            raise InvalidValue.because("pictures", str(error)) from None
+        except (InvalidValue, ModelChanged):
+            outcome = "refused"
+            raise
+        finally:
+            stop[0] = 1
+            self._count(outcome).inc()
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self._threads.close()
+
+
+def _bound(most: float) -> str:
+    return f"at most {most:.2g}; take fewer pictures, or look for the same classes in more of them"
+
+
+def _nbytes(lessons: Sequence[Lesson], n_classes: int) -> int:
+    """Bytes that a solve takes, about."""
+    return sum(len(lesson.labels) * (lesson.cells.shape[1] * 6 + n_classes * 8) for lesson in lessons)
+
+
+def _check_one_model(lessons: Sequence[Lesson], digest: str, width: int | None) -> None:
+    """Raises ModelChanged: lessons are of other weights. InvalidValue: they are of another width than the model's."""
+    others = sum(lesson.digest != digest for lesson in lessons)
+    if others:
+        raise ModelChanged(
+            f"pictures: {others} of the head's {len(lessons)} were taught to other weights of the model than are "
+            "served now, or by another release; send all of them again, or delete the head"
+        )
+    for lesson in lessons:
+        if width and (numbers := lesson.cells.shape[1]) != width:
+            raise InvalidValue.of(
+                "pictures", f"lessons of {numbers} numbers a cell", f"{width}, as of the head's model"
+            )

@@ -1,0 +1,205 @@
+"""What a change of a head costs is bounded: before it is solved, in time, and for other clients."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from lexiseg_model.errors import StoppedError
+from lexiseg_model.vocabulary.solving import solve
+from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.heads import collection, lessons, solver
+from lexiseg_service.gateway.heads.head import NamedHead
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from tests.redis_server import RedisServer
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.rest.test_head_routes import picture, refusal, taught
+from tests.service.gateway.serving import on_ports, serving
+from tests.waiting import SOON, soon, until
+
+KEYS = "\n".join(line_of(name, name) for name in ("ann", "bob"))
+ANN, BOB = {"X-API-Key": "ann"}, {"X-API-Key": "bob"}
+
+
+class Endless:
+    """A solve of heads with a class `endless` goes on until it is stopped."""
+
+    def __init__(self) -> None:
+        self.begun, self.stopped = threading.Event(), threading.Event()
+
+    def solve(self, of: Any, names: list[str], stop: Any) -> Any:
+        if "endless" not in names:
+            return solve(of, names, stop)
+        self.begun.set()
+        until(lambda: stop[0])
+        self.stopped.set()
+        raise StoppedError("it was stopped")
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> Endless:
+    work = Endless()
+    monkeypatch.setattr(solver, "solve", work.solve)
+    return work
+
+
+def endless_head(name: str = "slow") -> dict[str, Any]:
+    return taught("mug", name=name, classes=["mug", "endless"])
+
+
+async def test_too_much_work_is_refused_before_it_is_done(
+    client: httpx.AsyncClient, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(solver, "MAX_WORK", 10.0)
+    monkeypatch.setattr(solver, "solve", None)
+
+    status, kind, detail = refusal(await client.post("/v1/heads", json=taught()))
+
+    assert (status, kind) == (422, "invalid-value")
+    assert detail.startswith("pictures: expected at most 10; take fewer pictures, or look for the same classes in more")
+    assert "products to solve'" in detail
+    assert metrics.registry.get_sample_value("lexiseg_head_solves_total", {"result": "refused"}) == 1
+
+
+@pytest.mark.parametrize("size", ["small", "large"])
+async def test_another_clients_teach_does_not_wait_for_a_long_one(
+    endless: Endless, size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(solver, "SMALL_WORK", 0.0 if size == "large" else 1e9)
+    async with serving(api_keys=KEYS) as client:
+        slow = [client.post("/v1/heads", json=endless_head(name), headers=ANN) for name in ("one", "two", "three")]
+        solving = [asyncio.ensure_future(each) for each in slow]
+        await soon(endless.begun.is_set)
+
+        quick = await client.post("/v1/heads", json=taught(), headers=BOB)
+
+        assert quick.status_code == 201
+        assert not any(each.done() for each in solving)
+        for each in solving:
+            each.cancel()
+        await soon(endless.stopped.is_set)
+
+
+async def test_a_change_that_touches_no_lesson_solves_nothing(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = (await client.post("/v1/heads", json=taught())).json()
+    monkeypatch.setattr(solver, "solve", None)
+
+    changed = await client.put("/v1/heads/mugs", json={"keep_days": 5})
+
+    assert changed.status_code == 200, changed.text
+    assert changed.json()["expires"] is not None
+    assert changed.json() | {"expires": None} == made
+
+
+async def test_what_is_not_solved_in_time_is_not_done_later_and_can_be_sent_again(
+    endless: Endless, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(deadline_seconds=1) as client:
+        late = await client.post("/v1/heads", json=endless_head())
+        await soon(endless.stopped.is_set)
+        listed = (await client.get("/v1/heads")).json()
+        monkeypatch.setattr(solver, "solve", solve)
+        again = await client.post("/v1/heads", json=endless_head())
+
+    assert refusal(late)[:2] == (504, "deadline-exceeded")
+    assert listed == {"heads": []}
+    assert again.status_code == 201
+
+
+def test_a_solve_ends_when_its_client_has_left(endless: Endless) -> None:
+    with on_ports(KnownBackend()) as ports, httpx.Client(base_url=ports.url) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            client.post("/v1/heads", json=endless_head(), timeout=httpx.Timeout(SOON, read=0.5))
+
+        assert endless.begun.wait(SOON)
+        assert endless.stopped.wait(SOON)
+
+
+def test_a_shutdown_ends_solves_with_a_sentence(endless: Endless) -> None:
+    answers: list[httpx.Response] = []
+    with on_ports(KnownBackend(), drain_seconds=2.5) as ports:
+
+        def ask() -> None:
+            answers.append(httpx.post(f"{ports.url}/v1/heads", json=endless_head(), timeout=SOON))
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        assert endless.begun.wait(SOON)
+    asking.join(SOON)
+
+    assert refusal(answers[0])[:2] == (503, "not-ready")
+    assert "going down" in answers[0].json()["detail"]
+
+
+@pytest.mark.parametrize("store", ["folder", "redis"])
+async def test_no_request_reads_the_head_of_another_key(
+    store: str, tmp_path: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings: dict[str, Any] = {"state_dir": tmp_path} if store == "folder" else {"redis_url": redis_server.url}
+    read: list[str] = []
+    original: Callable[[str, bytes], NamedHead] = NamedHead.read
+    monkeypatch.setattr(NamedHead, "read", lambda slot, content: (read.append(slot), original(slot, content))[1])
+    async with serving(api_keys=KEYS, **settings) as client:
+        for number in range(3):
+            await client.post("/v1/heads", json=taught(name=f"of-ann-{number}"), headers=ANN)
+        await client.post("/v1/heads", json=taught(name="of-bob"), headers=BOB)
+    async with serving(api_keys=KEYS, **settings) as client:  # one that knows nothing yet
+        read.clear()
+        await client.put("/v1/heads/of-bob", json={"pictures": [picture(5)]}, headers=BOB)
+        unknown = await client.get("/v1/heads/of-boc", headers=BOB)
+        listed = await client.get("/v1/heads", headers=BOB)
+        of_ann = await client.get("/v1/heads", headers=ANN)
+
+    if store == "folder":  # whose documents have no rows when a process begins
+        assert [slot for slot in read[4:] if slot.startswith("ann")] == []
+    else:
+        assert {slot.partition("~")[0] for slot in read[: read.index("ann~of-ann-0")]} == {"bob"}
+    assert refusal(unknown)[2] == "head: there is none called 'of-boc'; is 'of-bob' meant?"
+    assert [(head["name"], head["pictures"]) for head in listed.json()["heads"]] == [("of-bob", 2)]
+    assert [head["name"] for head in of_ann.json()["heads"]] == ["of-ann-0", "of-ann-1", "of-ann-2"]
+
+
+async def test_lessons_leave_room_in_redis_for_other_things(
+    redis_server: RedisServer, inside: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside.config_set("maxmemory", "10mb")
+    metrics = Metrics()
+    app = create_app(Settings(model="colours", redis_url=redis_server.url), KnownBackend(), metrics)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        made = await client.post("/v1/heads", json=taught())
+        shown = metrics.registry.get_sample_value("lexiseg_head_bytes_limit")
+        monkeypatch.setattr(collection, "MAX_SHARE", 1e-5)
+        refused = await client.put("/v1/heads/mugs", json={"pictures": [picture(3)]})
+
+    assert made.status_code == 201
+    assert shown == 5 * 2**20
+    assert refusal(refused)[2].startswith("pictures: expected at most 104 bytes of lessons; take out pictures")
+
+
+async def test_more_pictures_than_are_answered_in_time_are_refused_early_with_the_number_that_fits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lessons, "MIN_PACED_SECONDS", 0.0)
+
+    class Slow(KnownBackend):
+        async def teach(self, request: Any) -> Any:
+            await asyncio.sleep(0.2)
+            return await super().teach(request)
+
+    backend = Slow()
+    async with serving(backend=backend, deadline_seconds=5) as client:
+        body = taught(pictures=[picture(number) for number in range(490)])
+        status, kind, detail = refusal(await client.post("/v1/heads", json=body))
+
+    assert (status, kind) == (422, "invalid-value")
+    assert detail.startswith("pictures: expected about ")
+    assert "in one request now, which must be answered in time; add further ones by PUT, got '490 pictures'" in detail
+    assert len(backend.asked) < 100
