@@ -398,19 +398,25 @@ def _fields(client: redis.Redis, identities: Sequence[str], *fields: str) -> lis
 
 
 def _erase(client: redis.Redis, identities: Sequence[str], now: float) -> None:
-    """Forget jobs and record it; a full Redis takes neither record nor transaction, and forgets them without."""
-    keys = [key for identity in identities for key in (_job(identity), _pictures(identity), _parts(identity))]
+    from redis.exceptions import OutOfMemoryError
+
+    recorded = dict.fromkeys(identities, now)
     try:
-        with client.pipeline(transaction=True) as pipe:
-            pipe.zadd(ERASURES, dict.fromkeys(identities, now))
-            pipe.zrem(INDEX, *identities)
-            pipe.delete(*keys)
-            pipe.execute()
-    except Exception as error:
-        if OUT_OF_MEMORY not in str(error):
-            raise
-        client.zrem(INDEX, *identities)
-        client.delete(*keys)
+        _remove(client, identities, recorded)
+    except OutOfMemoryError:  # a removal needs no memory; what it frees may be enough for its record
+        _remove(client, identities, {})
+        with suppress(OutOfMemoryError):
+            client.zadd(ERASURES, recorded)
+
+
+def _remove(client: redis.Redis, identities: Sequence[str], recorded: Mapping[str, float]) -> None:
+    with client.pipeline(transaction=bool(recorded)) as pipe:  # a full Redis queues nothing, not even a removal
+        if recorded:
+            pipe.zadd(ERASURES, recorded)
+        pipe.zrem(INDEX, *identities)
+        for identity in identities:
+            pipe.delete(_job(identity), _pictures(identity), _parts(identity))
+        pipe.execute()
 
 
 def _part(name: bytes, content: bytes) -> tuple[int, Part]:

@@ -1,0 +1,153 @@
+"""What a killed or failed write of a head leaves is removed, by sweeps and by erasure, which counts it."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from lexiseg_service.gateway import stores
+from lexiseg_service.gateway.heads import archive, collection
+from lexiseg_service.gateway.heads.archive import ArchiveDesk
+from lexiseg_service.gateway.heads.collection import Heads
+from lexiseg_service.gateway.stores import HEADS, RedisStore, open_store
+from lexiseg_service.settings import Settings
+from lexiseg_service.watch.metrics import Metrics
+from tests.redis_server import RedisServer
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.rest.test_head_routes import picture, refusal, taught
+from tests.service.gateway.serving import serving
+from tests.waiting import SOON
+
+# Teaches the head `mugs` in a process that ends between the write of its lessons and that of its document.
+KILLED = """
+import asyncio, os, signal, sys
+from lexiseg_service.gateway import stores
+from tests.service.gateway.serving import serving
+from tests.service.gateway.rest.test_head_routes import taught
+
+async def end(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+stores.DirectoryStore.replace = stores.RedisStore.replace = end
+
+async def main():
+    async with serving(**{sys.argv[1]: sys.argv[2]}) as client:
+        await client.post("/v1/heads", json=taught("mug", "saucer"))
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(params=["state_dir", "redis_url"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisServer) -> dict[str, Any]:
+    """The setting of where heads are kept."""
+    return {request.param: tmp_path if request.param == "state_dir" else redis_server.url}
+
+
+async def parts_of(settings: dict[str, Any]) -> list[str]:
+    """The names of all lessons that are kept."""
+    store = open_store(HEADS, Settings(**settings), Metrics())
+    names = await store.part_names()
+    await store.close()
+    return [name for of_slot in names.values() for name in of_slot]
+
+
+def kill_a_write(settings: dict[str, Any]) -> None:
+    (name, place), *_ = settings.items()
+    ended = subprocess.run([sys.executable, "-c", KILLED, name, str(place)], timeout=SOON, check=False)
+    assert ended.returncode == -9
+
+
+async def test_erasure_removes_and_counts_what_a_killed_write_left(kept: dict[str, Any]) -> None:
+    async with serving(**kept) as client:
+        await client.post("/v1/heads", json=taught(name="whole"))
+    kill_a_write(kept)
+    assert len(await parts_of(kept)) == 3
+
+    async with serving(**kept) as client:
+        listed = (await client.get("/v1/heads")).json()["heads"]
+        erased = await client.delete("/v1/data")
+
+    assert [head["name"] for head in listed] == ["whole"]
+    assert (erased.json()["leftovers"], erased.json()["heads"]) == (2, 1)
+    assert await parts_of(kept) == []
+
+
+async def test_a_sweep_removes_what_no_head_has_once_it_is_old(
+    kept: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(**kept) as client:
+        await client.post("/v1/heads", json=taught(name="whole"))
+    kill_a_write(kept)
+
+    store = open_store(HEADS, Settings(**kept), Metrics())
+    heads = Heads(store, Metrics())
+    young = await heads.remove_leftovers()
+    monkeypatch.setattr(collection, "WRITE_SECONDS", 0)
+    old = await heads.remove_leftovers()
+
+    assert (young, old) == (0, 2)
+    assert len(await parts_of(kept)) == 1
+    assert (await heads.find("whole", "")).pictures
+    await store.close()
+
+
+async def test_a_redis_that_stops_within_a_write_keeps_nothing_of_it(
+    redis_server: RedisServer, inside: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "LARGE_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(stores, "MAX_PARTS", 1)
+    write, settings = RedisStore._write_parts, {"redis_url": redis_server.url}
+
+    def stop(store: RedisStore, *arguments: Any) -> None:
+        write(store, *arguments)
+        redis_server.pause()
+
+    async with serving(**settings) as client:
+        before = (await client.post("/v1/heads", json=taught())).json()
+        with monkeypatch.context() as stopping:
+            stopping.setattr(RedisStore, "_write_parts", stop)
+            failed = await client.put("/v1/heads/mugs", json={"pictures": [picture(4), picture(5)]})
+        redis_server.resume()
+        inside.ping()
+        monkeypatch.setattr(collection, "WRITE_SECONDS", 0)
+        await Heads(open_store(HEADS, Settings(redis_url=redis_server.url), Metrics()), Metrics()).remove_leftovers()
+
+    assert refusal(failed)[:2] == (503, "not-ready")
+    assert len(await parts_of(settings)) == 1
+    async with serving(**settings) as client:
+        assert (await client.get("/v1/heads/mugs")).json() == before
+
+
+async def test_the_pictures_of_an_archive_that_was_being_read_are_removed_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = (".archive-~dead", ".archive-~read", ".archive-ann~dead")
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "archive.zip").write_bytes(b"pictures")
+    in_use = os.open(tmp_path / names[1], os.O_RDONLY)
+    fcntl.flock(in_use, fcntl.LOCK_EX)
+    monkeypatch.setattr(archive, "START_SECONDS", -1.0)
+
+    async with serving(state_dir=tmp_path, backend=KnownBackend()) as client:
+        erased = (await client.delete("/v1/data")).json()
+    left = {path.name for path in tmp_path.glob(".archive-*")}
+    os.close(in_use)
+    swept = ArchiveDesk(tmp_path).remove_leftovers()
+
+    assert erased["leftovers"] == 1
+    assert left == {names[1], names[2]}
+    assert (swept, [*tmp_path.glob(".archive-*")]) == (2, [])
+
+
+def test_parts_without_a_time_are_old() -> None:
+    assert collection._is_old("f" * 32)
+    assert collection._is_old("lesson.new")
+    assert not collection._is_old(f"{int(time.time()):08x}{'0' * 24}")
