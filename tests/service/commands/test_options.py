@@ -32,6 +32,7 @@ COMMANDS: dict[str, list[str]] = {name: [name] for name in get_args(Command)} | 
     "benchmark": ["eval", "benchmark"],
     "models": ["models", "list"],
     "vocabularies": ["vocabularies", "save"],
+    "heads": ["heads", "list"],
 }
 
 

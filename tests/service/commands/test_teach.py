@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from lexiseg_service.gateway.app import create_app
@@ -15,6 +16,7 @@ from tests.service.commands.command_line import CommandLine, written
 from tests.service.commands.listening import listening
 from tests.service.gateway.heads.labelled import coco, labelme, yolo
 from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.rest.test_head_routes import taught
 
 
 def kept(tmp_path: Path) -> list[str]:
@@ -126,3 +128,44 @@ def test_without_the_importer_nothing_is_taught(
 
     assert outcome.status == 1
     assert "lexiseg-train" in outcome.err
+
+
+def test_heads_are_listed_and_deleted_here_and_at_a_server(lexiseg: CommandLine, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    app = create_app(Settings(model="colours", state_dir=state), KnownBackend(), Metrics())
+    with listening(app) as url:
+        for name in ("mugs", "plates", "spoons"):
+            httpx.post(f"{url}/v1/heads", json=taught(name=name)).raise_for_status()
+        at_server = lexiseg("heads", "list", "--server", url)
+        deleted = lexiseg("heads", "delete", "plates", "--server", url)
+        unknown = lexiseg("heads", "delete", "plates", "--server", url)
+    here = lexiseg("heads", "list", "--state-dir", state)
+    deleted_here = lexiseg("heads", "delete", "spoons", "--state-dir", state)
+
+    lines = [line for line in at_server.out.splitlines() if line.endswith(": 1 pictures, colours@1")]  # others are logs
+    assert [line.partition("@")[0] for line in lines] == ["mugs", "plates", "spoons"]
+    assert here.out.splitlines() == [lines[0], lines[2]]
+    assert (deleted.status, deleted_here.status) == (0, 0)
+    assert (unknown.status, "there is none called 'plates'" in unknown.err) == (1, True)
+    assert kept(tmp_path) == ["mugs.json"]
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "said"),
+    [
+        ("teach", "--name Bad_Name --state-dir state", "name: expected 1 to 64 of a-z, 0-9 and -"),
+        ("teach", "--name gadgets --server grpc://localhost:1", "name the server by its http address"),
+        ("heads list", "--server grpc://localhost:1", "name the server by its http address"),
+        ("heads delete ../x", "--state-dir state", "name: expected 1 to 64 of a-z, 0-9 and -"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_a_set_is_read(
+    lexiseg: CommandLine, tmp_path: Path, command: str, words: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reviewed_set, "read", None)
+    monkeypatch.chdir(tmp_path)
+
+    outcome = lexiseg(*command.split(), *([tmp_path] if command == "teach" else []), *words.split())
+
+    assert outcome.status == 1
+    assert said in outcome.err

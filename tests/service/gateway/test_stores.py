@@ -41,6 +41,16 @@ async def test_foreign_files_are_skipped_and_named_in_the_log(tmp_path: Path) ->
     assert {line["file"] for line in lines} == {"Not A Name.json", "folder.json"}
 
 
+async def test_the_draft_of_a_killed_process_is_removed_at_the_next_start(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    await store.replace("room", None, b"1")
+    (tmp_path / "room.json.new").write_text("half")
+
+    await store.start()
+
+    assert [file.name for file in tmp_path.iterdir()] == ["room.json"]
+
+
 async def test_a_disk_that_is_full_keeps_the_old_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = DirectoryStore(tmp_path)
     await store.replace("room", None, b"1")

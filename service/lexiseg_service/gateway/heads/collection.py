@@ -135,6 +135,10 @@ class Heads:
         for wait in self._waits:
             end_by(wait, self._end)
 
+    def close(self) -> None:
+        """Solve nothing more."""
+        self._solver.close()
+
     async def find(self, name: str, owner: str) -> NamedHead:
         """The head of NAME or NAME@VERSION.
 
@@ -331,6 +335,7 @@ class Heads:
         Raises:
             NotReady: nothing can be removed now.
         """
+        await self._max_bytes()
         rows, number = await self._rows(), 0
         for slot, names in (await self.store.part_names()).items():
             if slot in self._reserved or (owner is not None and owner_of(slot) != owner):
@@ -406,9 +411,7 @@ class Heads:
         Raises:
             InvalidValue: there are too many heads or bytes.
         """
-        capacity = await self.store.capacity()
-        max_bytes = MAX_BYTES if capacity is None else min(MAX_BYTES, int(MAX_SHARE * capacity))
-        self._metrics.head_bytes_limit.set(max_bytes)
+        max_bytes = await self._max_bytes()
         async with self._counting:
             rows = await self._rows()
             expired = [each for each, row in rows.items() if has_passed(row.expires)]
@@ -426,6 +429,13 @@ class Heads:
             yield
         finally:
             del self._reserved[slot]
+
+    async def _max_bytes(self) -> int:
+        """Bytes of all lessons up to which pictures are taken."""
+        capacity = await self.store.capacity()
+        most = MAX_BYTES if capacity is None else min(MAX_BYTES, int(MAX_SHARE * capacity))
+        self._metrics.head_bytes_limit.set(most)
+        return most
 
 
 def check_name(name: str) -> None:

@@ -93,6 +93,7 @@ class Teaching:
         """End it."""
         if self._sweeping is not None:
             self._sweeping.cancel()
+        self.heads.close()
 
     def leave(self) -> None:
         """As `Heads.leave`."""
