@@ -399,7 +399,7 @@ class RedisStore(Store):
 
     async def part_names(self) -> dict[str, list[str]]:
         names: dict[str, list[str]] = {}
-        for slot in await self.rows():
+        for slot in await self._change("*", self._index):  # an erasure must know all
             found: list[bytes] = await self._change(slot, methodcaller("hkeys", self._kind.parts(slot)))
             names[slot] = [name.decode("latin-1") for name in found]
         return {slot: parts for slot, parts in names.items() if parts}

@@ -146,7 +146,12 @@ async def test_no_request_reads_the_head_of_another_key(
     settings: dict[str, Any] = {"state_dir": tmp_path} if store == "folder" else {"redis_url": redis_server.url}
     read: list[str] = []
     original: Callable[[str, bytes], NamedHead] = NamedHead.read
-    monkeypatch.setattr(NamedHead, "read", lambda slot, content: (read.append(slot), original(slot, content))[1])
+
+    def counted(slot: str, content: bytes) -> NamedHead:
+        read.append(slot)
+        return original(slot, content)
+
+    monkeypatch.setattr(NamedHead, "read", counted)
     async with serving(api_keys=KEYS, **settings) as client:
         for number in range(3):
             await client.post("/v1/heads", json=taught(name=f"of-ann-{number}"), headers=ANN)

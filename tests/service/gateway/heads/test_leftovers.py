@@ -103,7 +103,8 @@ async def test_a_redis_that_stops_within_a_write_keeps_nothing_of_it(
 ) -> None:
     monkeypatch.setattr(stores, "LARGE_TIMEOUT_SECONDS", 0.05)
     monkeypatch.setattr(stores, "MAX_PARTS", 1)
-    write, settings = RedisStore._write_parts, {"redis_url": redis_server.url}
+    write = RedisStore._write_parts
+    settings: dict[str, Any] = {"redis_url": redis_server.url}
 
     def stop(store: RedisStore, *arguments: Any) -> None:
         write(store, *arguments)
