@@ -327,7 +327,7 @@ class Heads:
         """Remove lessons that no head has, as a write that failed leaves them, and expired heads.
 
         Args:
-            owner: only his, also those of the last minutes; None: of all, but for what may still be written.
+            owner: of this one, also those of the last minutes; None: of all, except what may still be written.
 
         Returns:
             the number of lessons.

@@ -61,7 +61,8 @@ class Solver:
             _check_one_model(lessons, digest or lessons[-1].digest, width)
             work = work_of(lessons, names)
             if work > MAX_WORK:
-                raise InvalidValue.of("pictures", f"{work:.2g} products to solve", _bound(MAX_WORK))
+                expected = f"at most {MAX_WORK:.2g}; take fewer pictures, or look for the same classes in more of them"
+                raise InvalidValue.of("pictures", f"{work:.2g} products to solve", expected)
             is_shared = _nbytes(lessons, len(names)) <= MAX_SHARED_BYTES
             async with nullcontext() if is_shared else self._memory:
                 run = partial(solve, lessons, names, stop)
@@ -81,10 +82,6 @@ class Solver:
     def close(self) -> None:
         """Take nothing more."""
         self._threads.close()
-
-
-def _bound(most: float) -> str:
-    return f"at most {most:.2g}; take fewer pictures, or look for the same classes in more of them"
 
 
 def _nbytes(lessons: Sequence[Lesson], n_classes: int) -> int:

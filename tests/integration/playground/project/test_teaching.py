@@ -211,7 +211,9 @@ def test_a_reload_teaches_nothing_twice(page: Page) -> None:
     page.locator("body[data-ready]").wait_for()
 
     learned(page, 1)
-    expect(page.locator('#taught option[value^="page-"]')).to_have_count(0)  # nor is a page's own name offered to others
+    expect(page.locator('#taught option[value^="page-"]')).to_have_count(
+        0
+    )  # nor is a page's own name offered to others
     with page.expect_request(is_teaching) as second:
         accept(page)
     assert asked == [second.value]
