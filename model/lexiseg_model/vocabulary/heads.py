@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -152,7 +152,7 @@ class Head:
         about = {
             "digest": kept_digest(self.digest),
             "pictures": self.pictures,
-            "classes": list(map(asdict, self.classes)),
+            "classes": [vars(entry) for entry in self.classes],
         }
         return pack("head", about, {"directions": self.directions, "text": self.text})
 

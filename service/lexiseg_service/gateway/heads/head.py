@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -116,7 +116,7 @@ class NamedHead:
             "owner": self.owner,
             "model": self.model,
             "classes": [[entry.name, entry.synonyms, entry.thing] for entry in self.classes],
-            "pictures": [asdict(picture) for picture in self.pictures],
+            "pictures": [vars(picture) for picture in self.pictures],
             "head": base64.b64encode(self.solved.to_bytes()).decode(),
             "changed": self.changed,
             "keep_days": self.keep_days,
@@ -150,7 +150,7 @@ class NamedHead:
             "model": self.model,
             "pictures": len(self.pictures),
             "expires": rfc3339(self.expires),
-            "classes": [{"synonyms": entry.synonyms, **asdict(learned)} for entry, learned in taught],
+            "classes": [{"synonyms": entry.synonyms, **vars(learned)} for entry, learned in taught],
         }
 
     def listed(self) -> bytes:
