@@ -37,7 +37,7 @@ from lexiseg_service.batch.ledger.job import (
 )
 from lexiseg_service.batch.ledger.quota import Amounts
 from lexiseg_service.batch.sources.source import Picture
-from lexiseg_service.redis_link import OUT_OF_MEMORY, RedisAway, RedisLink, try_write
+from lexiseg_service.redis_link import RedisAway, RedisLink, try_write
 
 if TYPE_CHECKING:
     import redis
