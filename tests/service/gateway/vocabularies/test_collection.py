@@ -22,11 +22,11 @@ class OvertakenStore(Store):
         super().__init__()
         self._times = times
 
-    async def replace(self, name: str, old: bytes | None, new: bytes | None) -> bool:
+    async def replace(self, slot: str, old: bytes | None, new: bytes | None, row: bytes = b"") -> bool:
         if self._times:
             self._times -= 1
-            await super().replace(name, await self.read(name), b'{"classes": ["other %d"]}' % self._times)
-        return await super().replace(name, old, new)
+            await super().replace(slot, await self.read(slot), b'{"classes": ["other %d"]}' % self._times)
+        return await super().replace(slot, old, new, row)
 
 
 @pytest.mark.parametrize(
