@@ -3,9 +3,10 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Playwright
+from playwright.sync_api import Browser, BrowserContext, Playwright
 
 WHOLE = ("chromium",)
 # The first opens a page in a third of the processor time; it knows no camera.
@@ -33,3 +34,17 @@ def started(playwright: Playwright, programs: tuple[str, ...] = PROGRAMS, *flags
     browser = playwright.chromium.launch(executable_path=require(programs), args=[*FLAGS, *flags])
     yield browser
     browser.close()
+
+
+@contextmanager
+def on_disk(playwright: Playwright, profile: Path) -> Iterator[BrowserContext]:
+    """A browser with a profile in a folder, as visitors have; the storage of a new context is in memory and differs."""
+    context = playwright.chromium.launch_persistent_context(
+        profile,
+        executable_path=require(),
+        args=[*FLAGS],
+        viewport={"width": 1400, "height": 820},
+        accept_downloads=True,
+    )
+    yield context
+    context.close()

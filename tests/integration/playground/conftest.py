@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
@@ -63,6 +64,14 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     context.set_default_timeout(PATIENCE)
     yield context
     context.close()
+
+
+@contextmanager
+def stored(playwright: Playwright, profile: Path) -> Iterator[BrowserContext]:
+    """A context with its profile on disk."""
+    with chromium.on_disk(playwright, profile) as context:
+        context.set_default_timeout(PATIENCE)
+        yield context
 
 
 @pytest.fixture

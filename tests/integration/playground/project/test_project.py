@@ -404,19 +404,27 @@ def test_a_new_picture_moves_no_other_in_the_strip(page: Page) -> None:
     assert page.evaluate("moved") == 0
 
 
-def test_a_full_disk_is_told_and_the_picture_goes_on(page: Page) -> None:
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        ("QuotaExceededError", "The storage of this browser is full: export the project, then erase it."),
+        ("InvalidStateError", "The storage of this browser does not answer: reload the page."),
+    ],
+)
+def test_a_storage_that_fails_is_told_and_the_picture_goes_on(page: Page, fault: str, sentence: str) -> None:
     page.evaluate(
-        """() => {
+        """(fault) => {
             const { put } = IDBObjectStore.prototype;
             IDBObjectStore.prototype.put = function (...parts) {
                 const request = put.apply(this, parts);
-                throw new DOMException("no room", "QuotaExceededError");
+                throw new DOMException("no room", fault);
             };
-        }"""
+        }""",
+        fault,
     )
     add_files(page, one=CHINA)
 
-    expect(page.locator("#note")).to_contain_text("one.jpg is not kept in this browser: its storage is full.")
+    expect(page.locator("#note")).to_contain_text(f"one.jpg is not kept in this browser. {sentence}")
     add(page, "sky")
     expect(segments(page)).to_have_count(1)
 

@@ -313,6 +313,22 @@ def test_a_new_name_is_asked_for_after_the_old_head_went(page: Page) -> None:
     assert asked == ["DELETE", "GET", "PUT"]
 
 
+def test_a_picture_that_the_browser_cannot_read_is_told_in_a_sentence(page: Page) -> None:
+    begin(page)
+    page.evaluate("""async () => {
+        const { state } = await import("/playground/page.js");
+        state.picture.file = null;
+        IDBObjectStore.prototype.get = () => {
+            throw new DOMException("The request has not finished.", "InvalidStateError");
+        };
+    }""")
+
+    accept(page)
+
+    told = "Nothing new was learned. The storage of this browser does not answer: reload the page."
+    expect(page.locator("#learned")).to_have_text(told)
+
+
 def test_a_page_of_a_service_that_keeps_nothing_does_not_teach(context: BrowserContext, server: Server) -> None:
     without_heads(context)
     page = opened(context, server.url)

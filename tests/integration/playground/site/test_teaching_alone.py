@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 import httpx
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Playwright, Route, expect
 
 from lexiseg_model.vocabulary import solving
 from lexiseg_model.vocabulary.heads import RULES, Lesson
 from tests import pictures
 from tests.http_server import QuietFiles, serving
 from tests.integration.playground.asking import add, expect_result
-from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.playground.conftest import opened, stored
 from tests.integration.playground.project import test_teaching as taught
 from tests.integration.playground.project.test_teaching import ALBUM, CUP, WORD, accept, begin, learned, show
 from tests.integration.server import Server
@@ -66,10 +66,12 @@ class Taught(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def taught_twice(browser: Browser, site: str) -> Iterator[Taught]:
-    context = browser.new_context(viewport={"width": 1400, "height": 820})
-    context.set_default_timeout(PATIENCE)
-    page = opened(context, site)
+def taught_twice(playwright: Playwright, site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Taught]:
+    with stored(playwright, tmp_path_factory.mktemp("profile")) as context:
+        yield taught_in(opened(context, site))
+
+
+def taught_in(page: Page) -> Taught:
     begin(page)
     before = page.evaluate(SEGMENT, ["cup", "table"])
     add(page, "submarine")
@@ -80,8 +82,7 @@ def taught_twice(browser: Browser, site: str) -> Iterator[Taught]:
     expect_result(page, f"Found {WORD}.")
     accept(page)
     learned(page, 2)
-    yield Taught(page, before)
-    context.close()
+    return Taught(page, before)
 
 
 def lesson_of(kept: dict[str, Any]) -> Lesson:

@@ -79,8 +79,7 @@ export async function save(one) {
   const file = one.isKept ? null : one.file;
   if (doc.isReviewed || taught) tabs.postMessage({ key, doc, taught });
   await store.keep({ key, name, bytes, width, height, note, thumb, doc, taught }, file).then(() => Object.assign(one, { isKept: true, unkept: "" }), (problem) => {
-    const why = problem.name === "QuotaExceededError" ? "its storage is full. Export the project, then erase it." : problem.message;
-    one.unkept = ` ${name} is not kept in this browser: ${why}`;
+    one.unkept = ` ${name} is not kept in this browser. ${problem.message}`;
     $("note").textContent = one.unkept; // an answer overwrites the result line
   });
 }

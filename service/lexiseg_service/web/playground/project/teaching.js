@@ -66,9 +66,10 @@ async function teach() {
   if (!fresh.length && !remove.length) return null;
   if (!fresh.length && remove.length === keys.length) return forget();
   const some = fresh.slice(0, AT_ONCE).map((picture) => ({ picture, key: keyOf(picture), doc: picture.doc }));
-  await Promise.all(some.map(({ picture }) => fileOf(picture)));
   const pictures = some.map(({ doc, ...one }) => ({ ...one, objects: objectsOf(doc), reviewed: namesOf(doc) }));
-  const head = await engine.teach(name, { classes: classesOf(reviewed), pictures, remove, ...ofNew() }).catch((problem) => refused(problem, some));
+  const read = Promise.all(some.map(({ picture }) => fileOf(picture)));
+  const sent = read.then(() => engine.teach(name, { classes: classesOf(reviewed), pictures, remove, ...ofNew() }));
+  const head = await sent.catch((problem) => refused(problem, some));
   if (!head) return null;
   for (const { picture, doc } of some) save(Object.assign(picture, { taught: doc }));
   if (fresh.length === some.length) return take(head);
