@@ -18,7 +18,7 @@ addEventListener("message", ({ source, data: { id, method, params, result, error
 /** The content of a tool's result, whose picture an element shows; null where the tool refused, which is told. */
 function shown({ isError, content, structuredContent }, id) {
   if (isError) return tell(content[0].text) && null;
-  $(id).setAttribute("href", `data:image/png;base64,${content.find(({ type }) => type === "image").data}`);
+  for (const { type, data, mimeType } of content) if (type === "image") $(id).setAttribute("href", `data:${mimeType};base64,${data}`);
   return structuredContent;
 }
 

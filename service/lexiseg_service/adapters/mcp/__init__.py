@@ -21,7 +21,7 @@ from starlette.requests import Request
 
 from lexiseg_service.adapters.mcp.chat import chat
 from lexiseg_service.adapters.mcp.jobs import JobTasks
-from lexiseg_service.adapters.mcp.tools import ToolService, with_tool_errors
+from lexiseg_service.adapters.mcp.tools import FILES, PNG, ToolService, with_tool_errors
 from lexiseg_service.batch.http.jobs import Jobs
 from lexiseg_service.batch.http.routes import NAME
 from lexiseg_service.gateway.adapter import Adapter
@@ -65,6 +65,7 @@ def create(service: ToolService, jobs: Jobs | None) -> MCPServer[Any]:
         extensions=extensions,
     )
     server.resource(PICTURE + "{image_id}", name="picture", mime_type=JPEG)(service.kept_picture)
+    server.resource(FILES + "{name}", name="file", mime_type=PNG)(service.made_file)
     for tool in (
         *(service.list_models, service.find, service.cut_out),
         *(service.count, service.measure, service.compare),

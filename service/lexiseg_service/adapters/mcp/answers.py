@@ -8,6 +8,7 @@ from lexiseg_model.types import Segment
 from lexiseg_service.question.messages import WorkerAnswer
 
 DIGITS = 3  # of scores and percentages
+FILE = "resource with the picture as a PNG of full size, where the one beside this is reduced"
 
 
 class Found(BaseModel):
@@ -32,6 +33,12 @@ class Table(BaseModel):
     warnings: list[str]
 
 
+class Painted(Table):
+    """What was found; the painted picture is the content's second block."""
+
+    file: str | None = Field(None, description=FILE)
+
+
 class Counted(Table):
     """What was found, and how many objects of each word."""
 
@@ -39,10 +46,11 @@ class Counted(Table):
 
 
 class CutOut(BaseModel):
-    """What was cut out; the PNG is the content's second block."""
+    """What was cut out; the picture is the content's second block."""
 
     image: str
     segment: Found
+    file: str | None = Field(None, description=FILE)
 
 
 class Extent(BaseModel):

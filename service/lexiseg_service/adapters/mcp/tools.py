@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import io
 import json
 from collections import Counter
@@ -33,6 +34,7 @@ from lexiseg_service.adapters.mcp.answers import (
     CutOut,
     Measured,
     Models,
+    Painted,
     Table,
     areas,
     extent,
@@ -62,8 +64,14 @@ CallerOf = Callable[[ServerRequestContext[Any, Any]], Caller]
 Tool = Callable[..., Awaitable[CallToolResult]]
 BY_ID = "id:"
 WITHOUT_FILES = "a URL, a data URL or id:IMAGE_ID"
-MAX_KEPT_BYTES = 64 * 2**20  # of image files for `cut_out` by id, and for resources
+MAX_KEPT_BYTES = 32 * 2**20  # of image files for `cut_out` by id and for resources; the same of made files
+MAX_SHOWN_BYTES = 512 * 1024  # of a picture in an answer: chats take messages of 1 MiB, and base64 adds a third
+MAX_SHOWN_SIDE = 2048  # pixels
+FILE_DIGITS = 32  # of a made file's digest, which names it
+FILES = "lexiseg://files/"
+PNG, WEBP = "image/png", "image/webp"
 JPEG_QUALITY = 92
+WEBP_QUALITY = 85
 
 
 def with_tool_errors(tool: Tool) -> Tool:
@@ -96,6 +104,8 @@ class ToolService:
         self._folder = None if folder is None else folder.resolve()
         # Files of the last pictures of all clients: (client, image id) -> file.
         self._recent: Lru[tuple[str, str], bytes] = Lru(MAX_KEPT_BYTES, lambda _, file: len(file))
+        # PNGs that were reduced in an answer: (client, digest) -> file.
+        self._made: Lru[tuple[str, str], bytes] = Lru(MAX_KEPT_BYTES, lambda _, file: len(file))
 
     async def list_models(self) -> Annotated[CallToolResult, Models]:
         """The models that can be asked, and what each can do."""
@@ -104,11 +114,11 @@ class ToolService:
 
     async def segment(
         self, context: Call, image: ImageArgument, words: Words, threshold: CardScore = None, model: Model = None
-    ) -> Annotated[CallToolResult, Table]:
+    ) -> Annotated[CallToolResult, Painted]:
         """Divide a picture among words: score, area and box of each, and the picture with the masks painted on."""
         asked = {"classes": words, "threshold": threshold, "model": model, "overlay": True}
         answer = await self._ask(context, image, "semantic", **asked)
-        return result(table(answer), answer.overlay)
+        return await self._with_picture(context, Painted(**dict(table(answer))), answer.overlay)
 
     async def find(
         self, context: Call, image: ImageArgument, words: Words, threshold: CardScore = None, model: Model = None
@@ -131,7 +141,7 @@ class ToolService:
         ] = None,
         model: Model = None,
     ) -> Annotated[CallToolResult, CutOut]:
-        """Cut one thing out of a picture: a PNG of its box, transparent around it."""
+        """Cut one thing out of a picture: a picture of its box, transparent around it."""
         picture = await self._picture(image, caller := self.caller_of(context.request_context))
         if picture.content is None:
             raise InvalidValue.of("image", image, "a path or a URL: the picture of this id is no longer kept")
@@ -141,7 +151,7 @@ class ToolService:
         if best is None:
             raise InvalidValue.of("word", word, "something that is in the picture")
         content = CutOut(image=f"id:{answer.image_id}", segment=row(best, answer.size))
-        return result(content, await asyncio.to_thread(cut, picture.content, best))
+        return await self._with_picture(context, content, await asyncio.to_thread(cut, picture.content, best))
 
     async def count(
         self, context: Call, image: ImageArgument, words: Words, threshold: Score = 0.3, model: Model = None
@@ -192,9 +202,29 @@ class ToolService:
         except ServiceError as error:
             raise ResourceError(error.detail) from None
 
+    async def made_file(self, context: Call, name: str) -> bytes:
+        """A PNG that was made for the same key, and reduced in the answer."""
+        content = self._made.get((self.caller_of(context.request_context).client, name))
+        if content is None:
+            raise ResourceNotFoundError("no file of this name is kept for this key")
+        return content
+
     def kept(self, caller: Caller) -> list[str]:
         """The ids of the pictures that are kept for a caller, the last used last."""
         return [image_id for (client, image_id), _ in self._recent.items() if client == caller.client]
+
+    async def _with_picture(self, context: Call, answer: Painted | CutOut, png: bytes | None) -> CallToolResult:
+        """A result with a picture that fits into a message; where that is a reduced one the PNG becomes a resource."""
+        if png is None:
+            return result(answer)
+        if len(png) <= MAX_SHOWN_BYTES:
+            return result(answer, image_block(png, PNG))
+        name = hashlib.sha256(png).hexdigest()[:FILE_DIGITS]
+        key = (self.caller_of(context.request_context).client, name)
+        self._made.put(key, png)
+        if self._made.get(key) is not None:  # one over the limit is not kept
+            answer.file = FILES + name
+        return result(answer, image_block(await asyncio.to_thread(reduced, png), WEBP))
 
     async def _ask(self, context: Call, image: str, task: Task, **fields: Any) -> WorkerAnswer:
         caller = self.caller_of(context.request_context)
@@ -249,13 +279,29 @@ class ToolService:
         return path.read_bytes()
 
 
-def result(answer: BaseModel, *pictures: bytes | None) -> CallToolResult:
-    """A tool's result: structured data, the same as text for models that read text alone, and PNGs."""
+def result(answer: BaseModel, *pictures: ImageContent) -> CallToolResult:
+    """A tool's result: structured data, the same as text for models that read text alone, and pictures."""
     content = answer.model_dump(exclude_unset=True)
-    blocks: list[ContentBlock] = [TextContent(type="text", text=json.dumps(content))]
-    for picture in filter(None, pictures):
-        blocks.append(ImageContent(type="image", data=base64.b64encode(picture).decode(), mime_type="image/png"))
+    blocks: list[ContentBlock] = [TextContent(type="text", text=json.dumps(content)), *pictures]
     return CallToolResult(content=blocks, structured_content=content)
+
+
+def image_block(picture: bytes, kind: str) -> ImageContent:
+    """A picture as a part of a result."""
+    return ImageContent(type="image", data=base64.b64encode(picture).decode(), mime_type=kind)
+
+
+def reduced(png: bytes) -> bytes:
+    """A PNG of ours as a WebP, which may be transparent, of at most MAX_SHOWN_BYTES."""
+    with Image.open(io.BytesIO(png)) as picture:
+        side = min(MAX_SHOWN_SIDE, max(picture.size))
+        while True:
+            picture.thumbnail((side, side))
+            written = io.BytesIO()
+            picture.save(written, "WEBP", quality=WEBP_QUALITY)
+            if len(written.getvalue()) <= MAX_SHOWN_BYTES:
+                return written.getvalue()
+            side = side * 3 // 4
 
 
 def decoded(content: bytes) -> Image.Image:

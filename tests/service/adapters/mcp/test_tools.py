@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from mcp.types import CallToolResult, ImageContent
+from mcp.shared.exceptions import MCPError
+from mcp.types import BlobResourceContents, CallToolResult, ImageContent
 from PIL import Image
 
 from tests import pictures
@@ -87,6 +88,39 @@ async def test_a_cut_out_is_of_the_picture_that_the_service_sees(folder: Path) -
         answer = await client.call_tool("cut_out", {"image": "a.png", "word": "blue"})
 
         assert np.asarray(picture_in(answer)).reshape(-1, 4).tolist() == [[0, 0, 255, 255]] * SQUARE
+
+
+def grainy(size: tuple[int, int]) -> bytes:
+    """A red picture that no format packs well."""
+    pixels = np.random.default_rng(0).integers(0, 24, (*size[::-1], 3), np.uint8)
+    pixels[..., 0] += 224
+    return pictures.encoded(Image.fromarray(pixels))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [(810, 1080), (1920, 1080), (4000, 3000)])
+@pytest.mark.parametrize(("tool", "asked"), [("segment", {"words": ["red", "blue"]}), ("cut_out", {"word": "red"})])
+async def test_an_answer_fits_into_a_message_of_a_chat(
+    tmp_path: Path, tool: str, asked: dict[str, Any], size: tuple[int, int]
+) -> None:
+    (tmp_path / "a.png").write_bytes(grainy(size))
+    keys = ["mine"]
+    async with talking(
+        tmp_path, key=lambda: keys[-1], limits={"max_image_bytes": 2**26}, deadline_seconds=60
+    ) as client:
+        answer = await client.call_tool(tool, {"image": "a.png", **asked})
+
+        assert len(answer.model_dump_json(by_alias=True)) < 2**20
+        assert isinstance(answer, CallToolResult)
+        file = answer.structured_content["file"]
+        (whole,) = (await client.read_resource(file)).contents
+        assert isinstance(whole, BlobResourceContents)
+        shown, full = picture_in(answer), Image.open(io.BytesIO(base64.b64decode(whole.blob)))
+        assert (shown.format, full.format, whole.mime_type) == ("WEBP", "PNG", "image/png")
+        assert 400 < shown.size[0] <= full.size[0]
+        keys.append("theirs")
+        with pytest.raises(MCPError, match="no file of this name is kept for this key"):
+            await client.read_resource(file)
 
 
 @pytest.mark.parametrize("path", ["../secret.png", "link.png", "nothing.png", "/etc/passwd", "a\0.png", "."])
