@@ -14,6 +14,8 @@ from typing import TypeAlias
 from lexiseg_labels.names import numbered
 from lexiseg_labels.segments import UNNAMED, Segment
 
+REVIEWED = "reviewed.txt"  # names of the pictures' files, one a line, of formats that cannot mark a picture
+
 File: TypeAlias = "tuple[str, bytes | Iterator[bytes]]"  # path in the data set, and content
 
 
@@ -29,6 +31,7 @@ class Picture:
     read: Callable[[], bytes] | None = field(default=None, repr=False)  # the encoded picture, where the set holds it
     link: str | None = None  # path from the data set to the picture, where that lies outside
     model: str = ""  # as `model_version` has it, for formats that state it
+    reviewed: bool | None = None  # whether somebody accepted its segments; None: not known
 
     @property
     def file_name(self) -> str:
@@ -84,6 +87,7 @@ class Format:
     max_classes: int | None = None
     embeds: bool = False  # a picture without a link is inside of its labels; `Picture.read` gives it upright
     listing: str | None = None  # the only file, the pictures apart, where there is one
+    marks_reviewed: bool = False  # inside of its labels
 
     @property
     def beside(self) -> str | None:
@@ -112,6 +116,11 @@ class Format:
     def write(self, data: DataSet) -> Iterator[File]:
         """All files of a data set."""
         self.check(data.classes)
+        marks: dict[str, bool] = {}
         for picture in data.pictures():
+            if picture.reviewed is not None:
+                marks[picture.file_name] = picture.reviewed
             yield from self.files_of(picture, data.classes)
         yield from self.shared(data)
+        if marks and not self.marks_reviewed:
+            yield REVIEWED, "".join(f"{name}\n" for name, is_reviewed in marks.items() if is_reviewed).encode()

@@ -102,14 +102,14 @@ def packed(kind: Format, data: DataSet, *, for_pictures: bool = False) -> Packed
     """A data set as one file: the format's only one, or a zip where there are more.
 
     Args:
-        for_pictures: a zip as well where the format has pictures beside its labels, so that they can be added.
+        for_pictures: a zip as well where the format has pictures, or the list of reviewed ones, beside its labels.
 
     Raises:
         ValueError: more classes than the format has room for.
     """
     kind.check(data.classes)
     files = kind.write(data)
-    if kind.listing is None or (for_pictures and kind.beside is not None):
+    if kind.listing is None or (for_pictures and (kind.beside is not None or not kind.marks_reviewed)):
         return Packed(MEDIA_TYPES["zip"], f"{kind.name}.zip", zipped(files))
     _, _, suffix = kind.listing.rpartition(".")
     content = (piece for _, content in files for piece in pieces(content))

@@ -1,6 +1,7 @@
 """The list of formats: names, what is refused, and formats from outside."""
 
 import io
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,9 +11,9 @@ import pytest
 from PIL import Image
 
 from lexiseg_client import Segment
-from lexiseg_labels.data_set import DataSet, Picture
+from lexiseg_labels.data_set import REVIEWED, DataSet, Picture
 from lexiseg_labels.exports import format_of, formats, pieces
-from lexiseg_labels.formats import voc
+from lexiseg_labels.formats import coco, datumaro, label_studio, voc
 from lexiseg_labels.segments import RunLengths
 from lexiseg_model.masks.rle import encode_label_map
 from tests.command import ended
@@ -54,6 +55,31 @@ def test_a_format_of_another_package_is_found(tmp_path: Path) -> None:
     answer = ended([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{PROGRAM}"])
 
     assert answer.stdout.strip() == "{'a.count': b'0'}", answer.stderr
+
+
+def marks_of(name: str, files: dict[str, bytes]) -> list[bool]:
+    """Whether each of two pictures, a and b, is reviewed, as the files of a format say."""
+    if name == "labelme":
+        return [json.loads(files[f"{one}.json"])["flags"]["reviewed"] for one in "ab"]
+    if name == "coco":
+        return [one["reviewed"] for one in json.loads(files[coco.ANNOTATIONS])["images"]]
+    if name == "datumaro":
+        return [one["attr"]["reviewed"] for one in json.loads(files[datumaro.ANNOTATIONS])["items"]]
+    if name == "label-studio":
+        kinds = [one.keys() & {"annotations", "predictions"} for one in json.loads(files[label_studio.LISTING])]
+        return [{"annotations"} == one for one in kinds]
+    return [f"{one}.jpg" in files[REVIEWED].decode().splitlines() for one in "ab"]
+
+
+@pytest.mark.parametrize("name", sorted(formats()))
+def test_every_format_says_which_pictures_are_reviewed(name: str) -> None:
+    segments = made.answer(task="panoptic").segments
+    pictures = [Picture(one, made.SIZE, segments, reviewed=one == "b") for one in "ab"]
+    data = DataSet([*made.MASKS], lambda: pictures, [True, True])
+
+    files = {path: b"".join(pieces(content)) for path, content in format_of(name).write(data)}
+
+    assert marks_of(name, files) == [False, True]
 
 
 @pytest.mark.parametrize("name", sorted(formats()))

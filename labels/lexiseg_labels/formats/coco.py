@@ -73,7 +73,8 @@ def _images(data: DataSet) -> Iterator[dict[str, Any]]:
     for number, picture in enumerate(data.pictures(), 1):
         height, width = picture.size
         entry = {"id": number, "file_name": picture.file_name, "height": height, "width": width}
-        yield entry | ({"source": picture.source} if picture.source else {})
+        marks = {} if picture.reviewed is None else {"reviewed": picture.reviewed}
+        yield entry | ({"source": picture.source} if picture.source else {}) | marks
 
 
 def _annotations(data: DataSet) -> Iterator[dict[str, Any]]:
@@ -91,4 +92,6 @@ def _annotations(data: DataSet) -> Iterator[dict[str, Any]]:
             }
 
 
-FORMAT = Format("coco", f"{IMAGES}/ and {ANNOTATIONS}", shared=_shared, images=IMAGES, listing=ANNOTATIONS)
+FORMAT = Format(
+    "coco", f"{IMAGES}/ and {ANNOTATIONS}", shared=_shared, images=IMAGES, listing=ANNOTATIONS, marks_reviewed=True
+)

@@ -39,7 +39,10 @@ def _item(picture: Picture, data: DataSet) -> dict[str, Any]:
         for number, segment in enumerate(drawing_order(picture.segments), 1)
     ]
     image = {"path": picture.file_name, "size": list(picture.size)}
-    return {"id": picture.name, "annotations": annotations, "attr": {}, "image": image}
+    marks = {} if picture.reviewed is None else {"reviewed": picture.reviewed}
+    return {"id": picture.name, "annotations": annotations, "attr": marks, "image": image}
 
 
-FORMAT = Format("datumaro", f"{IMAGES}/ and {ANNOTATIONS}", shared=_shared, images=IMAGES, listing=ANNOTATIONS)
+FORMAT = Format(
+    "datumaro", f"{IMAGES}/ and {ANNOTATIONS}", shared=_shared, images=IMAGES, listing=ANNOTATIONS, marks_reviewed=True
+)

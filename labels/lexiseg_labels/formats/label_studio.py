@@ -131,9 +131,17 @@ def _task_of(picture: Picture, data: DataSet) -> dict[str, Any]:
         for number, segment in enumerate(segments, 1)
         for label in [category_name(segment, data.classes)]
     ]
-    score = rounded(sum(region["score"] for region in result) / len(result), SCORE_DECIMALS) if result else 0
     place = source if "://" in source else LOCAL_FILES + quote(source, errors="surrogateescape")
+    if picture.reviewed:
+        return {"data": {"image": place}, "annotations": [{"result": result}]}
+    score = rounded(sum(region["score"] for region in result) / len(result), SCORE_DECIMALS) if result else 0
     return _task(place, picture.model, score, result)
 
 
-FORMAT = Format("label-studio", f"{LISTING} with a prediction for each picture", shared=_shared, listing=LISTING)
+FORMAT = Format(
+    "label-studio",
+    f"{LISTING} with a prediction for each picture",
+    shared=_shared,
+    listing=LISTING,
+    marks_reviewed=True,
+)

@@ -83,7 +83,10 @@ def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
         for segment in exportable(picture.segments)
         for shape in _shapes(segment, category_name(segment, classes), 0.0)
     ]
-    yield f"{picture.name}.json", f"{json_text(_document(shapes, path, picture.size, inside))}\n".encode()
+    document = _document(shapes, path, picture.size, inside)
+    if picture.reviewed is not None:
+        document["flags"] = {"reviewed": picture.reviewed}
+    yield f"{picture.name}.json", f"{json_text(document)}\n".encode()
 
 
-FORMAT = Format("labelme", "NAME.json for each picture", _of_picture, embeds=True)
+FORMAT = Format("labelme", "NAME.json for each picture", _of_picture, embeds=True, marks_reviewed=True)

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_labels.data_set import DataSet, Picture
+from lexiseg_labels.data_set import REVIEWED, DataSet, Picture
 from lexiseg_labels.exports import format_of, pieces
 from lexiseg_labels.segments import RunLengths, Segment
 from lexiseg_model.masks.rle import encode_mask
@@ -79,8 +79,9 @@ def answers(seed: int) -> tuple[list[str], list[Picture]]:
             sizes[name],
             [segment(number, classes, one) for number, one in enumerate(some, 1)],
             model="tiny@1",
+            reviewed=bool(number % 2),
         )
-        for name, some in found.items()
+        for number, (name, some) in enumerate(found.items())
     ]
     return classes, pictures
 
@@ -88,7 +89,8 @@ def answers(seed: int) -> tuple[list[str], list[Picture]]:
 def as_on_the_page(picture: Picture) -> dict[str, Any]:
     fields = "label", "score", "area", "bbox", "track_id"
     segments = [{"mask": one.rle, **{name: getattr(one, name) for name in fields}} for one in picture.segments]
-    return {"name": picture.file_name, "size": picture.size, "model": picture.model, "segments": segments}
+    own = {"name": picture.file_name, "size": picture.size, "model": picture.model, "reviewed": picture.reviewed}
+    return own | {"segments": segments}
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -101,7 +103,8 @@ def test_a_format_is_the_services(name: str, seed: int) -> None:
     page = {path: base64.b64decode(text) for path, text in node.run(script, [*map(as_on_the_page, pictures)]).items()}
 
     data = DataSet(classes, lambda: pictures)
-    service = {there.format(path): b"".join(pieces(content)) for path, content in format_of(name).write(data)}
+    written = {path: b"".join(pieces(content)) for path, content in format_of(name).write(data)}
+    service = {there.format(path): content for path, content in written.items() if path != REVIEWED}
     assert page.keys() == service.keys()
     for path, content in service.items():
         if path.endswith(".png"):

@@ -63,6 +63,7 @@ class PictureInput(StrictModel):
     name: Annotated[str, AfterValidator(_file_name)]
     size: tuple[Annotated[int, Field(ge=1, le=MAX_SIDE)], Annotated[int, Field(ge=1, le=MAX_SIDE)]]
     model: str = ""
+    reviewed: bool | None = None
     segments: Annotated[list[SegmentInput], Field(max_length=MAX_ID)]
 
 
@@ -131,7 +132,8 @@ def _picture(one: PictureInput, numbers: dict[str, int], field: str, max_pixels:
         raise InvalidValue.of(f"{field}.segments", f"{changes:,} borders of pixels", f"at most {MAX_CHANGES:,}")
     name = _stem(one.name)
     suffix = one.name.removeprefix(name)
-    return Picture(name, one.size, [segment for segment, _ in segments], suffix=suffix, model=one.model)
+    kept = [segment for segment, _ in segments]
+    return Picture(name, one.size, kept, suffix=suffix, model=one.model, reviewed=one.reviewed)
 
 
 def _segment(

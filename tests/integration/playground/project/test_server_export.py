@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
+from lexiseg_labels.data_set import REVIEWED
+from lexiseg_labels.formats.coco import ANNOTATIONS
 from lexiseg_model.masks.rle import encode_mask
 from tests import coco, pictures
 from tests.integration.playground.asking import CHINA, add, expect_result
@@ -82,7 +84,7 @@ def test_what_both_write_is_the_same(labelled: Page, to: str, there: str) -> Non
     labels = {path: content for path, content in of_service.items() if not path.endswith((".jpg", *FILES))}
     assert labels
     for path, content in labels.items():
-        same = of_page[there.format(path)]
+        same = of_page[path if path == REVIEWED else there.format(path)]
         if path.endswith(".png"):
             one, other = (np.asarray(Image.open(io.BytesIO(each))) for each in (content, same))
             np.testing.assert_array_equal(one, other)
@@ -106,6 +108,23 @@ def test_writers_that_put_the_smaller_above_draw_what_the_page_shows(
     )
 
     assert [coco.decode(mask).sum() for mask in arranged] == wanted
+
+
+def test_only_what_is_reviewed_is_exported_where_that_is_chosen(labelled: Page) -> None:
+    china, flower = FILES
+    labelled.locator("#strip button").first.click()
+    labelled.get_by_role("button", name="Accept", exact=True).click()
+    expect(labelled.locator("#strip .reviewed")).to_have_count(1)
+    whole = exported(labelled, "coco")
+
+    labelled.check("#only-reviewed")
+
+    less = exported(labelled, "coco")
+    assert less.keys() == {ANNOTATIONS, f"images/{china}"}
+    images = [json.loads(files[ANNOTATIONS])["images"] for files in (whole, less)]
+    marks = [{image["file_name"]: image["reviewed"] for image in some} for some in images]
+    assert marks == [{china: True, flower: False}, {china: True}]
+    assert exported(labelled, "cvat")[REVIEWED].decode() == f"{china}\n"
 
 
 def test_a_refusal_of_the_service_is_told(labelled: Page) -> None:

@@ -4,7 +4,7 @@ import { jsonList, rounded } from "./set.js";
 
 export function* coco({ pictures, categories }) {
   yield ["annotations/instances_default.json", () => {
-    const images = pictures.map(({ name, size: [height, width] }, index) => ({ id: index + 1, file_name: name, height, width }));
+    const images = pictures.map(({ name, size: [height, width], reviewed }, index) => ({ id: index + 1, file_name: name, height, width, reviewed }));
     const all = pictures.flatMap(({ segments }, picture) => segments.map((one) => ({ one, picture })));
     const annotations = all.map(({ one, picture }, index) => ({
       id: index + 1,

@@ -1,4 +1,4 @@
-// Label Studio tasks with the segments as predictions, as brushes: run lengths of the mask's RGBA bytes, packed as bits.
+// Label Studio tasks with the segments as predictions, of reviewed pictures as annotations, as brushes: run lengths of the mask's RGBA bytes, packed as bits.
 
 import { jsonList, rounded } from "./set.js";
 import { brushed } from "../masks/kernel.js";
@@ -11,7 +11,7 @@ export function* labelStudio({ pictures }) {
   yield ["label-studio.json", () => jsonList(pictures.map(taskOf))];
 }
 
-function taskOf({ segments, size: [height, width], name, model }) {
+function taskOf({ segments, size: [height, width], name, model, reviewed }) {
   const result = segments.map((one) => ({
     id: `segment-${one.id}`,
     type: "brushlabels",
@@ -24,5 +24,6 @@ function taskOf({ segments, size: [height, width], name, model }) {
     value: { format: "rle", rle: brushed(pixelsOf(one.mask).cells), brushlabels: [one.name] },
   }));
   const score = result.length ? rounded(result.reduce((sum, one) => sum + one.score, 0) / result.length) : 0;
-  return { data: { image: LOCAL_FILES + quoted(name) }, predictions: [{ model_version: model, score, result }] };
+  const made = reviewed ? { annotations: [{ result }] } : { predictions: [{ model_version: model, score, result }] };
+  return { data: { image: LOCAL_FILES + quoted(name) }, ...made };
 }

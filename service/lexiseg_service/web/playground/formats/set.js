@@ -17,10 +17,8 @@ export function distinct(names) {
   return [...seen];
 }
 
-/**
- * The set of pictures {name (of the file), size: [height, width], model, segments}: its `classes`, its `categories` (and one for segments without a
- * label, if there are any), and the pictures with their `base` name, where segments have a `category` (its place) and its `name`.
- */
+// Its `categories` are the classes, and one for segments without a label if there are any; a segment has a `category` (its place) and its `name`.
+/** The set of pictures {name (of the file), size: [height, width], model, segments, reviewed}, which get their `base` name. */
 export function setOf(pictures) {
   const labels = pictures.flatMap(({ segments }) => segments.map(({ label }) => label ?? null));
   const classes = [...new Set(labels)].filter((label) => label !== null);

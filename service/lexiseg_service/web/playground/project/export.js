@@ -53,7 +53,7 @@ export function pictureOf({ file }, { size, model, segments }) {
   return { name: listed(file.name || "picture"), size, model, segments: stacked(segments.filter((one) => isVisible(one) && !one.doubtful)), file: () => file };
 }
 
-/** Files `[path, content]` of pictures {name, size, model, segments, file} in all formats; `content` is a function. */
+/** Files `[path, content]` of pictures {name, size, model, segments, reviewed, file} in all formats; `content` is a function. */
 export function* filesOf(pictures) {
   const set = setOf(pictures);
   for (const [index, { name, base, segments, file }] of set.pictures.entries()) {
@@ -71,10 +71,11 @@ export function save(content, name) {
   setTimeout(() => URL.revokeObjectURL(href), 10_000);
 }
 
-/** A project's labelled pictures; none where they cannot be packed, which is told. `arranged`: of stacked segments. */
+/** A project's labelled pictures, or its reviewed ones; none where they cannot be packed, which is told. `arranged`: of stacked segments. */
 function labelled(pictures, arranged = (segments) => segments) {
-  const done = pictures.filter(({ doc }) => doc.answer);
-  if (!done.length) return tell("No picture is labelled yet.", true);
+  const { checked: isReviewed } = $("only-reviewed");
+  const done = pictures.filter(({ doc }) => doc.answer && (doc.isReviewed || !isReviewed));
+  if (!done.length) return tell(`No picture is ${isReviewed ? "reviewed" : "labelled"} yet.`, true);
   if (done.reduce((sum, { bytes }) => sum + bytes, 0) > MAX_BYTES) return tell("More than 4 GB do not fit into a zip.", true);
   const names = distinct(done.map(({ name }) => baseName(listed(name))));
   return done.map((picture, index) => ({
@@ -82,6 +83,7 @@ function labelled(pictures, arranged = (segments) => segments) {
     size: [picture.height, picture.width],
     model: picture.doc.answer.model,
     segments: arranged(stacked(shownOf(picture.doc))),
+    reviewed: picture.doc.isReviewed,
     file: () => fileOf(picture),
   }));
 }
@@ -91,18 +93,18 @@ export async function exportProject() {
   const [pictures, { value: to }] = [all(), $("to")];
   const done = labelled(pictures, to ? bySize : undefined);
   if (!done) return;
-  const content = await (to ? asked(to, done) : zip([...filesOf(done), ...headFiles()])).catch((problem) => refuse(problem, exportProject));
+  const reviewed = ["reviewed.txt", () => done.filter((one) => one.reviewed).map(({ name }) => `${name}\n`).join("")]; // not all formats mark them
+  const content = await (to ? asked(to, done) : zip([...filesOf(done), reviewed, ...headFiles()])).catch((problem) => refuse(problem, exportProject));
   if (!content) return;
   save(content, to ? `${to}.${content.type.split("/")[1]}` : "project.zip");
-  const left = pictures.filter(({ doc }) => !doc.answer).length;
-  tell(`Saved ${pictures.length - left} pictures.${left ? ` Left out, because they are not labelled: ${left}.` : ""}`);
+  tell(`Saved ${done.length} of ${pictures.length} pictures: all that are ${$("only-reviewed").checked ? "reviewed" : "labelled"}.`);
 }
 
 /** The labels of pictures in a format that the service writes; the pictures are put beside them where it has them there. */
 async function asked(to, some) {
   const { classes, pictures } = setOf(some);
   const segmentOf = ({ label = null, score, mask: { size, counts }, track_id }) => ({ label, score, mask: { size, counts }, track_id });
-  const sent = pictures.map(({ name, size, model, segments }) => ({ name, size, model, segments: segments.map(segmentOf) }));
+  const sent = pictures.map(({ name, size, model, segments, reviewed }) => ({ name, size, model, reviewed, segments: segments.map(segmentOf) }));
   const content = await request("POST", `/playground/export/${encodeURIComponent(to)}`, { classes, pictures: sent }, null, tell, "blob");
   const folder = JSON.parse(document.body.dataset.formats)[to];
   return folder === null ? content : zip(some.map(({ name, file }) => [`${folder && `${folder}/`}${name}`, file]), content);
