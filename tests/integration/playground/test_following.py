@@ -139,6 +139,23 @@ def test_words_name_what_is_followed(page: Page) -> None:
     expect_result(page, "Following object 1.")
 
 
+def test_masks_of_words_stay_while_an_object_is_followed_and_after_it_is_lost(page: Page) -> None:
+    play(page)
+    page.locator("#more summary").click()
+    page.uncheck("#background")  # so that the word is found
+    add(page, "meadow")
+    expect_result(page, "Found meadow.")
+
+    drag(page, 0)
+
+    expect_result(page, "Following meadow 1. Found meadow.")
+    expect(segments(page)).to_contain_text(["meadow", "meadow 1"])
+    for index in range(HERE + 2, HERE + 10, 2):
+        asked(page, index)
+    expect_result(page, "Lost: meadow 1. Found meadow.")
+    expect(segments(page)).to_contain_text(["meadow"])
+
+
 def test_what_is_shown_on_the_way_to_another_place_is_looked_for_there(page: Page) -> None:
     play(page)
 

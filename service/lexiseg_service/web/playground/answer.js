@@ -27,7 +27,7 @@ page.addEventListener("answered", () => {
   $("timings").textContent = answer ? `${answer.model}: ${answer.timings_ms.total.toFixed(0)} ms` : "";
   if (!answer) return;
   paint();
-  tell(answer.summary ?? summary());
+  tell(summary());
 });
 page.addEventListener("pictured", () => hidden.clear());
 page.addEventListener("chosen", list);
@@ -46,14 +46,14 @@ function showPainted({ map, fills, lines }) {
 }
 
 function summary() {
-  const { absent, segments } = state.answer;
+  const { absent, segments, followed } = state.answer; // the last: what is told of followed objects
   const [objects, words] = [true, false].map((isClicked) => segments.filter(({ task }) => (task === "prompt") === isClicked));
   const labels = (some) => someOf([...new Set(some.map((one) => one.label).filter(Boolean))]);
   const counted = ({ length }) => `${length} ${length === 1 ? "object" : "objects"}`;
   const parts = [
-    objects.length ? `Cut out ${counted(objects)}${labels(objects) && `: ${labels(objects)}`}.` : "",
+    followed ?? (objects.length ? `Cut out ${counted(objects)}${labels(objects) && `: ${labels(objects)}`}.` : ""),
     words.length ? `Found ${labels(words) || counted(words)}.` : "",
-    absent.length ? `Not found: ${someOf(absent)}.` : segments.length ? "" : "Nothing found.",
+    absent.length ? `Not found: ${someOf(absent)}.` : segments.length || followed ? "" : "Nothing found.",
   ];
   return parts.filter(Boolean).join(" ");
 }

@@ -12,8 +12,8 @@ let lastFrame = null; // frame of the last answer
 
 window.addEventListener("pagehide", closeStream);
 
-/** The question for the next frame, or null if no object is followed. @returns {any} */
-export const followed = () => (state.followed.length ? { follow: state.followed.map(({ number }) => number), ...named(), ...modelOptions() } : null);
+/** The question about followed objects, or null if there are none. @returns {any} */
+export const followed = () => (state.followed.length ? { ...named(), ...modelOptions(), refine: undefined } : null); // refines single pictures
 
 /** Starts an object with a prompt in `frame`, a promise of a picture. */
 export function begin(prompt, frame) {

@@ -201,44 +201,44 @@ async function grab() {
 /** Segments the visible frame, unless a request is running, the clip is seeking, or nothing has changed. */
 function look() {
   if (state.mode !== "video" || !state.clip || asking() || clip.seeking) return;
-  const what = followed() ?? wordsQuestion();
-  if (!what) return idle();
-  const { follow: _, refine, ...words } = what; // refinements are of single pictures alone
-  const text = JSON.stringify(what);
+  const [objects, words] = [followed(), wordsQuestion()];
+  if (!objects && !words) return idle();
+  const text = JSON.stringify([objects, words]);
   if (lastQuery.time === clip.currentTime && lastQuery.text === text) return;
   const began = performance.now();
   const act = async (signal) => {
-    if (what.follow) return follow(grab, words, signal);
-    const frame = await grab(); // grabbed again for each retry
+    const { frame, answer: cut } = objects ? await follow(grab, objects, signal) : { frame: await grab(), answer: null }; // again for each retry
     lastQuery = { time: frame.time, text };
-    const isTracked = engine.remote && !refine && words.task !== "everything";
-    return { frame, answer: (isTracked && (await track(frame, words, signal))) || (await engine.frame(frame, what, signal)) };
+    const isTracked = engine.remote && words && !objects && !words.refine && words.task !== "everything"; // the stream follows one or the other
+    const answer = (isTracked && (await track(frame, words, signal))) || (words && (await engine.frame(frame, words, signal)));
+    return { frame, cut, answer };
   };
-  const take = ({ frame, answer }) => {
+  const take = ({ frame, cut, answer }) => {
     lastQuery = { time: frame.time, text };
     state.frame = frame;
-    state.answer = what.follow ? { ...ready(answer, "prompt"), summary: followSummary() } : ready(answer);
+    const parts = [...(answer ? [ready(answer)] : []), ...(cut ? [ready(cut, "prompt")] : [])];
+    state.answer = { ...parts[0], segments: parts.flatMap(({ segments }) => segments), followed: cut && followSummary() };
     emit("answered");
-    if ($("record").checked) keep(frame, what, answer);
+    if ($("record").checked) keep(frame, words, answer, answer ?? cut);
     const spent = performance.now() - began;
     pace = Math.min(1, Math.max(MIN_RATE, 1000 / ($("rate").value * spent))); // slow enough for tracking to keep up
-    clip.playbackRate = what.follow ? pace : 1;
+    clip.playbackRate = objects ? pace : 1;
     control();
     times = [...times, performance.now()].slice(-KEPT);
     const passed = times.at(-1) - times[0];
     const rate = passed ? ` ${((1000 * (times.length - 1)) / passed).toFixed(1)} frames a second,` : "";
     const late = Math.max(0, clip.currentTime - frame.time);
     const slow = clip.playbackRate < 1 ? `; the clip plays at ${clip.playbackRate.toFixed(1)} of its speed` : "";
-    $("timings").textContent = `${answer.model}:${rate} ${spent.toFixed(0)} ms each, ${late.toFixed(2)} s behind${slow}`;
+    $("timings").textContent = `${state.answer.model}:${rate} ${spent.toFixed(0)} ms each, ${late.toFixed(2)} s behind${slow}`;
     look();
   };
   askLatest(act, take, again);
 }
 
-/** Adds a frame and its answer to the project, whose exports have the track ids. */
-function keep({ file, image, width, height }, what, answer) {
-  const { segments } = state.answer;
-  const doc = what.follow ? { ...withWords(EMPTY, wordsQuestion(), null, answer), segments } : withWords(EMPTY, what, answer);
+/** Adds a frame to the project, whose exports have the track ids: followed objects, and the answer about words. */
+function keep({ file, image, width, height }, words, answer, about) {
+  const segments = state.answer.segments.filter(({ task }) => task === "prompt");
+  const doc = withWords({ ...EMPTY, segments }, words, answer, about);
   Object.assign(add({ file, image, width, height, id: null }), { doc });
 }
 
