@@ -136,7 +136,7 @@ def annotate(folder: Path = PICTURES) -> None:
         page.press("#word", "Enter")
         page.get_by_role("button", name="Label all").click()
         expect(page.locator("#strip .labelled")).to_have_count(len(ALBUM), timeout=PATIENCE)
-        page.get_by_role("button", name="Accept").click()
+        page.get_by_role("button", name="Accept", exact=True).click()
         page.locator("#strip button").last.click()
         page.evaluate("document.getElementById('timings').style.visibility = 'hidden'")
         page.get_by_role("button", name="Correct building").click()

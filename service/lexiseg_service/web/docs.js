@@ -13,13 +13,6 @@ const emptyFields = () => ({
 });
 
 SwaggerUIBundle({
-  url: "/openapi.json",
-  dom_id: "#swagger-ui",
-  deepLinking: true,
-  displayRequestDuration: true,
-  persistAuthorization: true,
-  tryItOutEnabled: true,
-  validatorUrl: null,
-  defaultModelsExpandDepth: 0,
-  plugins: [emptyFields],
+  url: "/openapi.json", dom_id: "#swagger-ui", plugins: [emptyFields], validatorUrl: null,
+  deepLinking: true, displayRequestDuration: true, persistAuthorization: true, tryItOutEnabled: true, defaultModelsExpandDepth: 0,
 });

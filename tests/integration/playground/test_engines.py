@@ -187,7 +187,7 @@ def test_many_pictures_are_labelled_and_become_one_zip(page: Page) -> None:
     expect_result(page, re.compile("Found sky.*flower"))
 
     page.get_by_role("button", name="Label all").click()
-    expect(note).to_contain_text("2 of 2 pictures are labelled.")
+    expect(note).to_contain_text("3 of 3 pictures are labelled.")
     with page.expect_download() as download:
         page.get_by_role("button", name="Export project").click()
 
@@ -228,7 +228,7 @@ def test_labelling_is_stopped_and_resumed(page: Page, count: int) -> None:
     left = page.locator("#strip .new").count()
     page.get_by_role("button", name="Label all").click()
 
-    expect(page.locator("#note")).to_contain_text(f"{left} of {left} pictures are labelled.")
+    expect(page.locator("#note")).to_contain_text(f"{count} of {count} pictures are labelled.")
     assert 0 < left < count - 1
     expect(page.locator("#strip .labelled")).to_have_count(count)
 

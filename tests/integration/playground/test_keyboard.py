@@ -50,6 +50,17 @@ def of_a_click(answer: Response) -> bool:
     return answer.url.endswith("/v1/segment") and '"prompts"' in (answer.request.post_data or "")
 
 
+def test_keys_go_on_after_a_tool_was_chosen_by_the_mouse(page: Page) -> None:
+    page.click(ROCKET)
+    expect_result(page, "Found sky.")
+    page.get_by_role("button", name="Correct sky").click()
+    page.locator("#signs label", has_text="Brush").click()
+
+    press(page, "d")
+
+    expect(segments(page)).to_have_count(0)
+
+
 def test_the_keyboard_looks_closer_and_the_picture_stays_in_sight(page: Page) -> None:
     page.click(ROCKET)
     expect_result(page, "Found sky.")

@@ -40,6 +40,17 @@ def test_a_picture_after_the_photograph_to_try_is_asked_for_the_visitor_s_words_
     expect(page.locator("#chips li")).to_have_count(1)
 
 
+def test_a_photograph_to_try_is_asked_for_its_word_after_the_visitor_s(page: Page) -> None:
+    add(page, "bicycle")
+
+    page.click("#sample")
+
+    expect_result(page, "Found cup. Not found: bicycle.")
+    choose(page, FLOWER, "flower.jpg")
+    expect(page.locator("#chips li")).to_have_count(1)
+    assert question_of(page)["classes"] == ["bicycle"]
+
+
 def test_words_of_before_the_models_are_known_stay(page: Page) -> None:
     held: list[Route] = []
     page.route("**/v1/models", lambda route: held.append(route))

@@ -1,10 +1,11 @@
 """Small screens, and nothing of the visitor's but the camera."""
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
-from tests.integration.playground.asking import add, choose, expect_result, place, until
+from tests.integration.playground.asking import CHINA, add, choose, expect_result, place, until
 from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.playground.project.test_project import add_files
 from tests.integration.server import Server
 
 # Notes the pills behind the names of each drawing, in pixels of the canvas.
@@ -62,6 +63,20 @@ def test_a_stage_of_another_size_keeps_the_zoom(page: Page) -> None:
     until(page, f"document.getElementById('canvas').height < {height}")
     assert page.evaluate(ZOOM) == pytest.approx(before)
     assert before > 4
+
+
+def test_correcting_with_a_brush_leaves_the_picture_its_size(page: Page) -> None:
+    add_files(page, one=CHINA, two=CHINA)
+    add(page, "sky", "building")
+    expect_result(page, "Found sky")
+    before = page.locator("#canvas").evaluate("(canvas) => canvas.clientHeight")
+
+    page.get_by_role("button", name="Correct building").click()
+    page.check("[name=sign][value=brush]")
+
+    for part in ("#accept", "#size", "#merge"):
+        expect(page.locator(part)).to_be_visible()
+    assert page.locator("#canvas").evaluate("(canvas) => canvas.clientHeight") == before
 
 
 @pytest.mark.parametrize("mode", ["Picture", "Video"])

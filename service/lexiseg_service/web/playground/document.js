@@ -1,6 +1,5 @@
 // The segments of a picture: what words found, what was cut out or painted, and the history of all changes.
-// Documents are replaced and never changed: a step of the history is a reference, so that undo is exact to the pixel. A segment keeps
-// the labels of the words that it was made of (`origins`) and, unless it was painted on, its `prompt`.
+// Documents are never changed: a step is a reference. A segment has the labels that it was made of (`origins`) and, unless painted on, its `prompt`.
 
 import { encoded, partsOf, union, without } from "./masks/changes.js";
 import { stroked } from "./masks/kernel.js";

@@ -40,6 +40,7 @@ const acts = {
 for (const [id, act] of Object.entries(acts)) $(id).addEventListener("click", act);
 $("label").addEventListener("change", () => rename($("label").value)); // Enter changes it before it submits
 $("tools").addEventListener("submit", () => $("canvas").focus());
+$("tools").addEventListener("click", ({ detail, target }) => detail && target.type !== "text" && $("canvas").focus({ preventScroll: true })); // by a pointer
 $("tools").addEventListener("input", () => view.draw());
 
 const resize = (factor) => ($("radius").value = String($("radius").valueAsNumber * factor));
@@ -68,7 +69,8 @@ for (const name of ["answered", "chosen"]) page.addEventListener(name, showTools
 function showTools() {
   const { doc, past, future } = state.picture ?? { doc: EMPTY, past: [], future: [] };
   const one = segmentOf(doc, state.chosen.number);
-  show("correcting", Boolean(one));
+  if (!one && $("correcting").contains(document.activeElement)) $("canvas").focus();
+  $("correcting").hidden = !one;
   for (const [id, steps] of [["undo", past], ["redo", future]]) $(id).setAttribute("aria-disabled", String(!steps.length));
   state.isMerging &&= Boolean(one);
   $("merge").setAttribute("aria-pressed", String(state.isMerging));
@@ -76,9 +78,4 @@ function showTools() {
   $("corrected").textContent = nameOf(one.label, one.number, null);
   if (document.activeElement !== $("label")) $("label").value = one.label ?? "";
   $("labels").replaceChildren(...state.words.map(({ name }) => element("option", { value: name })));
-}
-
-function show(id, isUsed) {
-  if (!isUsed && $(id).contains(document.activeElement)) $("canvas").focus();
-  $(id).hidden = !isUsed;
 }

@@ -2,7 +2,7 @@
 
 import * as engine from "./engine/server.js";
 import { UNSUPPORTED, opened } from "./decode.js";
-import { $, card, emit, page, persist, refuse, restore, segmentAt, settings, state, tasks, tell } from "./page.js";
+import { $, card, emit, freshWords, page, persist, refuse, restore, segmentAt, settings, state, tasks, tell } from "./page.js";
 import { addWords } from "./question.js";
 
 const HEAD = /\.head$/; // files of what reviewed pictures taught
@@ -84,11 +84,11 @@ $("examples").addEventListener("click", async ({ target }) => {
   askAsExample(button.dataset.words);
 });
 
-/** Asks the question of an example, unless the visitor has typed words. */
+/** Asks the words of an example, after those that the visitor has typed. */
 function askAsExample(words) {
-  if (state.words.length) return;
-  restore({ task: "semantic", background: true });
-  sessionStorage.setItem(EXAMPLE_KEY, words);
+  const fresh = freshWords(words.split(",").map((name) => ({ name })));
+  if (!state.words.length) restore({ task: "semantic", background: true });
+  sessionStorage.setItem(EXAMPLE_KEY, String(fresh.map(({ name }) => name)));
   addWords(words);
 }
 
@@ -120,7 +120,7 @@ function removeExampleWords() {
   const words = sessionStorage.getItem(EXAMPLE_KEY)?.split(",");
   if (!words) return;
   sessionStorage.removeItem(EXAMPLE_KEY);
-  restore({ words: state.words.filter(({ name }) => !words.includes(name)), task: "semantic", background: true });
+  restore({ words: state.words.filter(({ name }) => !words.includes(name)) });
 }
 
 document.addEventListener("paste", (event) => {

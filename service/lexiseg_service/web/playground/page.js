@@ -1,12 +1,10 @@
 // Shared by all modules of the page: elements, events, state, the questions built from it, and messages about refusals.
 
 /**
- * Events: `changed` (the question; `{atOnce: true}`: ask without a pause), `answered`, `mapped` (`state.map` is available), `refused`, `file` (a
- * request to open it), `pictured` (the picture was replaced), `tab` (a request to show it), `turned` (the tab was shown), `chosen` (clicks go to
- * another segment) `edited` (the document of a picture changed), `opened` (the project), `erased` (some of its pictures), `learned` (`state.head`
- * was solved again) and `offered` (models are listed). Of the view:
- * `shown` {x, y, positive} (a click; with `box` [x0, y0, x1, y1] if one was dragged), `stroke` {points, radius, adds}, `hover` {x, y} or null,
- * `next`, `undo` and `clear`.
+ * Events: `changed` (the question; `{atOnce: true}`: ask without a pause), `answered`, `mapped` (`state.map` is there), `refused`, `file` and `tab`
+ * (requests to show one), `pictured` (another picture), `turned` (another tab), `chosen` (clicks go to another segment), `edited` (a document),
+ * `opened` (the project), `erased` (some pictures), `learned` (`state.head` was solved), `offered` (models). Of the view: `shown` {x, y, positive} (a
+ * click; `box` [x0, y0, x1, y1] if one was dragged), `stroke` {points, radius, adds}, `hover` {x, y} or null, `next`, `undo`, `clear`.
  */
 export const page = /** @type {any} */ (new EventTarget());
 

@@ -57,7 +57,7 @@ def show(page: Page, name: str) -> None:
 
 
 def accept(page: Page) -> None:
-    page.get_by_role("button", name="Accept").click()
+    page.get_by_role("button", name="Accept", exact=True).click()
 
 
 def learned(page: Page, pictures: int) -> None:
@@ -197,6 +197,27 @@ def test_what_is_no_longer_reviewed_teaches_nothing(page: Page) -> None:
     expect(page.locator("#learned")).to_be_empty()
     show(page, "two")
     expect(page.locator("#segments")).to_have_text(before, use_inner_text=True)
+
+
+def test_an_accepted_picture_is_taken_back_after_a_reload(page: Page) -> None:
+    begin(page)
+    accept(page)
+    learned(page, 1)
+    until_resolved(page, ANSWERED)
+    page.reload()
+    page.locator("body[data-ready]").wait_for()
+    learned(page, 1)
+    show(page, "one")
+
+    page.get_by_role("button", name="Unaccept").click()
+
+    expect(page.locator("#learned")).to_be_empty()
+    expect(page.locator("#segments li")).to_contain_text(WORD)  # what was labelled stays
+    page.reload()
+    page.locator("body[data-ready]").wait_for()
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "one.jpg: labelled")
+    expect(page.locator("#accepted")).to_be_hidden()
+    expect(page.locator("#learned")).to_be_empty()
 
 
 def test_a_reload_teaches_nothing_twice(page: Page) -> None:

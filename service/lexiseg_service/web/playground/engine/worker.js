@@ -11,7 +11,6 @@ const TOWER = new Set(["tower.onnx", "reading.onnx", "tokens.json"]); // loaded 
 const RARE_WORD = "A word is not among those of this page, and the part that reads other words can only be loaded online.";
 const NETWORK = "network"; // cause of errors that may be retried
 const UNREACHABLE = "The page's files cannot be loaded: it was never opened online, its server is gone, or the line broke.";
-const BROKEN = "A part of this page failed: reload it.";
 const port = /** @type {any} */ (self); // typed as a window, whose postMessage differs from a worker's
 const root = new URL("../../model/", import.meta.url);
 const sessions = {};
@@ -33,9 +32,8 @@ async function answer(id, act, args) {
     port.postMessage({ id, answer: await acts[act](...args) });
   } catch (error) {
     const isFull = error instanceof RangeError || /memory|alloc/i.test(error.message);
-    const isOwn = error.constructor === Error; // others have the words of a browser, for programmers
-    if (!isOwn) console.error(error);
-    const detail = isFull ? "There is too little memory here: close other tabs, or take a smaller picture." : isOwn ? error.message : BROKEN;
+    const own = error.constructor === Error ? error.message : "A part of this page failed: reload it."; // in the words of no browser
+    const detail = isFull ? "There is too little memory here: close other tabs, or take a smaller picture." : own;
     port.postMessage({ id, problem: { status: error.cause === NETWORK ? 0 : (error.status ?? 422), detail, type: error.type } });
   }
 }

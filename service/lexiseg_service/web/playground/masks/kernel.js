@@ -17,10 +17,8 @@ ready.catch(() => null); // a rejection is handled where `ready` is awaited
 
 const FULL = "The kernel has no memory left.";
 
-/**
- * Calls a function: numbers are passed as they are, integers as BigInt, arrays copied to the kernel's memory; `[kind, length]` is room for a
- * result, zeros at first. Returns what the function does, then these results.
- */
+// Numbers are passed as they are, integers as BigInt, arrays copied to the kernel's memory; `[kind, length]` is room for a result, zeros at first.
+/** Calls a function; returns what that does, then the results. */
 function called(name, ...given) {
   const taken = [];
   const put = (values) => {

@@ -162,8 +162,15 @@ function accept() {
   return emit("changed");
 }
 
-/** Acts on all, `width` at a time, with progress; what is refused costs itself alone. Tells how many were done. */
-async function each(items, width, participle, nameOf, act) {
+/** Marks the picture as one that is not reviewed, and teaches nothing. */
+function unaccept() {
+  change(state.picture, { ...state.picture.doc, isReviewed: false });
+  emit("changed", { atOnce: true }); // other words may have been asked meanwhile
+  $("canvas").focus();
+}
+
+/** Acts on all, `width` at a time, with progress; what is refused costs itself alone. Tells how many are done, with those of `before`. */
+async function each(items, width, participle, nameOf, act, before = 0) {
   const { signal } = (control = new AbortController());
   const [refused, began] = [[], performance.now()];
   let done = 0;
@@ -192,7 +199,7 @@ async function each(items, width, participle, nameOf, act) {
   $("progress").hidden = true;
   const more = refused.length > MAX_NAMES ? ` And ${refused.length - MAX_NAMES} more.` : "";
   const leftOut = refused.length ? ` Left out: ${refused.slice(0, MAX_NAMES).join(" ")}${more}` : "";
-  $("note").textContent = `${how}${done} of ${items.length} pictures are ${participle}.${leftOut}${pictures.findLast(({ unkept }) => unkept)?.unkept ?? ""}`;
+  $("note").textContent = `${how}${before + done} of ${before + items.length} pictures are ${participle}.${leftOut}${pictures.findLast(({ unkept }) => unkept)?.unkept ?? ""}`;
 }
 
 /** Adds many files; the first is shown if no picture is. */
@@ -225,7 +232,7 @@ async function labelNow(words) {
     await fileOf(picture);
     const answer = await withRetry(() => engine.segment(picture, words, signal, () => null), signal);
     if (!picture.doc.isReviewed) change(picture, withWords(picture.doc, words, answer));
-  });
+  }, strip.length - open.length);
   drawStrip();
 }
 
@@ -263,7 +270,7 @@ async function erase(some) {
   drawStrip();
 }
 
-const clicks = { "label-all": labelAll, cancel: () => control.abort(), accept, erase: () => erase(pictures) };
+const clicks = { "label-all": labelAll, cancel: () => control.abort(), accept, unaccept, erase: () => erase(pictures) };
 for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
 persist("doubtful", () => {
   drawStrip();
@@ -271,7 +278,7 @@ persist("doubtful", () => {
 });
 document.addEventListener("keydown", (event) => {
   const field = /** @type {any} */ (event.target);
-  if (event.ctrlKey || event.metaKey || event.altKey || !field.matches("#canvas, #strip button, body")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || field.matches("select, textarea, input:not([type=checkbox], [type=radio], [type=file])")) return;
   const near = (side) => $("strip").contains(field) && field.parentElement[side]?.firstElementChild.focus();
   const some = event.shiftKey ? strip.filter((one) => stateOf(one) === "empty") : strip;
   const keys = {

@@ -14,30 +14,27 @@ async function open() {
   return request.result;
 }
 
-const [READ, WRITE] = /** @type {const} */ (["readonly", "readwrite"]);
-const FULL = "The storage of this browser is full: export the project, then erase it.";
-const FAILED = "The storage of this browser does not answer: reload the page.";
-
 /** The result of `act` with stores of these names, of a write once it is on disk; rejects with a sentence, under status 0: it may be tried again. */
-async function within(names, mode, act) {
+async function within(names, act, mode = /** @type {IDBTransactionMode} */ ("readwrite")) {
   try {
     database ??= open();
     database.catch(() => (database = null)); // the next call opens it again
     const transaction = (await database).transaction(names, mode);
     const request = act(...names.map((each) => transaction.objectStore(each)));
     // At once: a page that goes before its turn would abort it. Not of reads: Chromium then loses values over 1.25 MiB of a profile on disk.
-    if (mode === WRITE) transaction.commit();
+    if (mode === "readwrite") transaction.commit();
     await new Promise((resolve, reject) => Object.assign(transaction, { oncomplete: resolve, onabort: () => reject(transaction.error) }));
     return request?.result;
   } catch (problem) {
-    throw Object.assign(new Error(problem?.name === "QuotaExceededError" ? FULL : FAILED, { cause: problem }), { status: 0 });
+    const why = problem?.name === "QuotaExceededError" ? "is full: export the project, then erase it" : "does not answer: reload the page";
+    throw Object.assign(new Error(`The storage of this browser ${why}.`, { cause: problem }), { status: 0 });
   }
 }
 
-export const load = () => within([PICTURES], READ, (pictures) => pictures.getAll());
+export const load = () => within([PICTURES], (pictures) => pictures.getAll(), "readonly");
 /** A file by the key of its picture, or what was noted under a name. */
-export const read = (key) => within([FILES], READ, (files) => files.get(key));
-export const note = (name, value) => within([FILES], WRITE, (files) => files.put(value, name));
+export const read = (key) => within([FILES], (files) => files.get(key), "readonly");
+export const note = (name, value) => within([FILES], (files) => files.put(value, name));
 export const keep = (picture, file = null) =>
-  within(file ? [PICTURES, FILES] : [PICTURES], WRITE, (pictures, files) => pictures.put(picture) && files?.put(file, picture.key));
-export const forget = (key) => within([PICTURES, FILES], WRITE, (pictures, files) => pictures.delete(key) && files.delete(key));
+  within(file ? [PICTURES, FILES] : [PICTURES], (pictures, files) => pictures.put(picture) && files?.put(file, picture.key));
+export const forget = (key) => within([PICTURES, FILES], (pictures, files) => pictures.delete(key) && files.delete(key));
