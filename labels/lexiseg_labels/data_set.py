@@ -14,7 +14,7 @@ from typing import TypeAlias
 from lexiseg_labels.names import numbered
 from lexiseg_labels.segments import UNNAMED, Segment
 
-REVIEWED = "reviewed.txt"  # names of the pictures' files, one a line, of formats that cannot mark a picture
+REVIEWED_LIST = "reviewed.txt"  # names of the pictures' files, one a line, of formats that cannot mark a picture
 
 File: TypeAlias = "tuple[str, bytes | Iterator[bytes]]"  # path in the data set, and content
 
@@ -123,4 +123,4 @@ class Format:
             yield from self.files_of(picture, data.classes)
         yield from self.shared(data)
         if marks and not self.marks_reviewed:
-            yield REVIEWED, "".join(f"{name}\n" for name, is_reviewed in marks.items() if is_reviewed).encode()
+            yield REVIEWED_LIST, "".join(f"{name}\n" for name, is_reviewed in marks.items() if is_reviewed).encode()

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lexiseg_client import Segment
-from lexiseg_labels.data_set import REVIEWED, DataSet, Picture
+from lexiseg_labels.data_set import REVIEWED_LIST, DataSet, Picture
 from lexiseg_labels.exports import format_of, formats, pieces
 from lexiseg_labels.formats import coco, datumaro, label_studio, voc
 from lexiseg_labels.segments import RunLengths
@@ -68,7 +68,7 @@ def marks_of(name: str, files: dict[str, bytes]) -> list[bool]:
     if name == "label-studio":
         kinds = [one.keys() & {"annotations", "predictions"} for one in json.loads(files[label_studio.LISTING])]
         return [{"annotations"} == one for one in kinds]
-    return [f"{one}.jpg" in files[REVIEWED].decode().splitlines() for one in "ab"]
+    return [f"{one}.jpg" in files[REVIEWED_LIST].decode().splitlines() for one in "ab"]
 
 
 @pytest.mark.parametrize("name", sorted(formats()))

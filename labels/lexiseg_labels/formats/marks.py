@@ -38,7 +38,6 @@ SLACK = 1  # pixels by which the corners of a mask may miss its size, as Labelme
 MAX_DEPTH = 6  # of points below an element
 POINT_KEYS = ("points", "vertices", "elements", "keypoints")
 REVIEWED = "reviewed"  # key of a picture's mark
-REVIEWED_LIST = "reviewed.txt"  # of a set in a format without such a key: a picture's file name a line
 # The pictures of masks raise the others.
 FAULTS = (UnreadableLabels, AttributeError, LookupError, OSError, OverflowError, SyntaxError, TypeError, ValueError)
 Group: TypeAlias = "tuple[object, object]"  # label and group_id

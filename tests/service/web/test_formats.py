@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_labels.data_set import REVIEWED, DataSet, Picture
+from lexiseg_labels.data_set import REVIEWED_LIST, DataSet, Picture
 from lexiseg_labels.exports import format_of, pieces
 from lexiseg_labels.segments import RunLengths, Segment
 from lexiseg_model.masks.rle import encode_mask
@@ -104,7 +104,7 @@ def test_a_format_is_the_services(name: str, seed: int) -> None:
 
     data = DataSet(classes, lambda: pictures)
     written = {path: b"".join(pieces(content)) for path, content in format_of(name).write(data)}
-    service = {there.format(path): content for path, content in written.items() if path != REVIEWED}
+    service = {there.format(path): content for path, content in written.items() if path != REVIEWED_LIST}
     assert page.keys() == service.keys()
     for path, content in service.items():
         if path.endswith(".png"):

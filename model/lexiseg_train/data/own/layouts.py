@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from lexiseg_labels.annotations import AnnotatedImage
+from lexiseg_labels.data_set import REVIEWED_LIST
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats import datumaro_reading, label_studio_reading, labelme_reading
-from lexiseg_labels.formats.marks import REVIEWED_LIST, reviewed_names
+from lexiseg_labels.formats.marks import reviewed_names
 from lexiseg_labels.formats.yolo_reading import LISTINGS
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError

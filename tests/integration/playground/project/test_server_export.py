@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from lexiseg_labels.data_set import REVIEWED
+from lexiseg_labels.data_set import REVIEWED_LIST
 from lexiseg_labels.formats.coco import ANNOTATIONS
 from lexiseg_model.masks.rle import encode_mask
 from tests import coco, pictures
@@ -84,7 +84,7 @@ def test_what_both_write_is_the_same(labelled: Page, to: str, there: str) -> Non
     labels = {path: content for path, content in of_service.items() if not path.endswith((".jpg", *FILES))}
     assert labels
     for path, content in labels.items():
-        same = of_page[path if path == REVIEWED else there.format(path)]
+        same = of_page[path if path == REVIEWED_LIST else there.format(path)]
         if path.endswith(".png"):
             one, other = (np.asarray(Image.open(io.BytesIO(each))) for each in (content, same))
             np.testing.assert_array_equal(one, other)
@@ -124,7 +124,7 @@ def test_only_what_is_reviewed_is_exported_where_that_is_chosen(labelled: Page) 
     images = [json.loads(files[ANNOTATIONS])["images"] for files in (whole, less)]
     marks = [{image["file_name"]: image["reviewed"] for image in some} for some in images]
     assert marks == [{china: True, flower: False}, {china: True}]
-    assert exported(labelled, "cvat")[REVIEWED].decode() == f"{china}\n"
+    assert exported(labelled, "cvat")[REVIEWED_LIST].decode() == f"{china}\n"
 
 
 def test_a_refusal_of_the_service_is_told(labelled: Page) -> None:
