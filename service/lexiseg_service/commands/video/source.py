@@ -12,7 +12,10 @@ from typing import Any, cast
 import av
 import numpy as np
 from av.container import InputContainer
+from av.sidedata.sidedata import Type
+from av.stream import Stream
 from av.video.frame import VideoFrame as Decoded
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from lexiseg_model.pictures.header import matrix_orientation, upright
@@ -26,6 +29,16 @@ SECONDS_TO_CONNECT = 10.0
 SECONDS_WITHOUT_DATA = 10.0
 MAX_MISSING = 0.5  # seconds at the end of a file that is taken to be whole
 DEFAULT_RATE = Fraction(25)  # frames a second, where a source says none
+
+
+def _unnamed(kind: type[Type], value: Any) -> Type:
+    """A member for side data that FFmpeg has and PyAV does not name, as EXIF: without it no frame's can be read."""
+    member: Type = object.__new__(kind)
+    member._name_, member._value_ = f"UNNAMED_{value}", value
+    return member
+
+
+Type._missing_ = classmethod(_unnamed)  # type: ignore[assignment]
 
 
 class SourceFailure(ServiceError):
@@ -55,13 +68,11 @@ class VideoSource:
         self.name = name
         self.live = is_live(name)
         self._container = _opened(name)
-        problem = "" if self._container.streams.video else "holds no video"
-        if self._container.format.name.endswith(STILL_FORMATS):
-            problem = "a still image; expected a video file, a camera or a stream. `lexiseg segment` takes images"
-        if problem:
+        stream = self._container.streams.best("video")  # of several tracks the one that players show
+        if not isinstance(stream, VideoStream) or self._container.format.name.endswith(STILL_FORMATS):
             self._container.close()
-            raise SourceFailure(f"{name}: {problem}")
-        self._stream = self._container.streams.video[0]
+            raise SourceFailure(f"{name}: {_no_video(stream)}")
+        self._stream = stream
         self._stream.thread_type = "AUTO"
         self.damaged = 0  # packets that could not be decoded
         self.broken: str | None = None  # why it ended before its end
@@ -158,6 +169,15 @@ def _opened(name: str) -> InputContainer:
         raise SourceFailure(f"{name}: not a video that can be read") from None
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise SourceFailure(f"{name}: cannot be opened ({_why(error)})") from None
+
+
+def _no_video(stream: Stream | None) -> str:
+    """Why a source is none: of the stream of pictures in it, if there is one."""
+    if not isinstance(stream, VideoStream):
+        return "holds no video"
+    if not stream.width:
+        return "a picture that FFmpeg cannot decode, as an animated WebP; make a video or a GIF of it first"
+    return "a still image; expected a video file, a camera or a stream. `lexiseg segment` takes images"
 
 
 def _why(error: Exception) -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
+from PIL import Image
 
 from tests import pictures
 from tests.model.stand_in import picture
@@ -34,6 +36,40 @@ def written(
             frame.pts, frame.time_base = index, Fraction(1, rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
+    return path
+
+
+def motion_jpeg(path: Path, orientation: int, n_frames: int = 3) -> Path:
+    """Red on the left, blue on the right as stored, 64 x 48; each frame a JPEG with EXIF, as cameras write them."""
+    exif = Image.Exif()
+    exif[pictures.ORIENTATION] = orientation
+    frame = pictures.encoded(Image.fromarray(picture(["r" * 32 + "b" * 32] * 48)), "JPEG", exif=exif)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuvj420p"
+        stream.time_base = Fraction(1, 10)
+        for index in range(n_frames):
+            packet = av.Packet(frame)
+            packet.pts = packet.dts = index
+            packet.time_base, packet.stream, packet.is_keyframe = Fraction(1, 10), stream, True
+            container.mux(packet)
+    return path
+
+
+def two_tracks(path: Path) -> Path:
+    """A track of 32 x 32, and the one that players show, of 64 x 48."""
+    with av.open(str(path), "w") as container:
+        tracks = [container.add_stream("libx264", rate=10) for _ in range(2)]
+        for track, (width, height) in zip(tracks, [(32, 32), (64, 48)], strict=True):
+            track.width, track.height, track.pix_fmt = width, height, "yuv420p"
+        tracks[0].disposition, tracks[1].disposition = Disposition(0), Disposition.default
+        for index in range(3):
+            for track in tracks:
+                frame = av.VideoFrame(track.width, track.height, "yuv420p")
+                frame.pts, frame.time_base = index, Fraction(1, 10)
+                container.mux(track.encode(frame))
+        for track in tracks:
+            container.mux(track.encode(None))
     return path
 
 

@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 from av.audio.stream import AudioStream
+from PIL import Image
 
 from lexiseg_service.commands.video.source import SourceFailure, VideoSource, is_live
 from tests.service.commands.video import clips
@@ -66,6 +67,21 @@ def test_a_clip_is_turned_and_mirrored_as_it_says(name: str, tmp_path: Path) -> 
         assert shown[height // 4 * (2 + row), width // 4 * (2 + column)].argmax() == colour
 
 
+@pytest.mark.parametrize(("orientation", "red_is_left"), [(1, True), (2, False), (3, False), (4, True)])
+@pytest.mark.parametrize("name", ["clip.avi", "clip.mov", "clip.mkv"])
+def test_frames_with_exif_are_shown_as_it_says(name: str, orientation: int, red_is_left: bool, tmp_path: Path) -> None:
+    with closing(VideoSource(str(clips.motion_jpeg(tmp_path / name, orientation)))) as source:
+        frames = [frame.rgb for frame in source.frames()]
+
+    assert len(frames) == 3
+    assert all((rgb[24, 10].argmax() == 0) == red_is_left for rgb in frames)
+
+
+def test_of_two_tracks_the_one_that_players_show_is_read(tmp_path: Path) -> None:
+    with closing(VideoSource(str(clips.two_tracks(tmp_path / "clip.mp4")))) as source:
+        assert {frame.rgb.shape for frame in source.frames()} == {(48, 64, 3)}
+
+
 def test_a_file_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
     chance = np.random.default_rng(0)
     noise = [chance.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(20)]
@@ -106,9 +122,13 @@ def test_what_is_no_video_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "words.mp4").write_text("These are words, and no video.")
     (tmp_path / "empty.mp4").write_bytes(b"")
     sound = only_sound(tmp_path / "sound.wav")
+    still = Image.new("RGB", (64, 48))
+    still.save(tmp_path / "still.webp")
+    still.save(tmp_path / "moving.webp", save_all=True, append_images=[Image.new("RGB", (64, 48), "red")])
     expected = {
         tmp_path / "words.mp4": "not a video", tmp_path / "empty.mp4": "not a video",
         tmp_path / "none.mp4": "no such file", tmp_path: "cannot be opened", sound: "holds no video",
+        tmp_path / "still.webp": "a still image", tmp_path / "moving.webp": "cannot decode, as an animated WebP",
     }  # fmt: skip
 
     for path, words in expected.items():
