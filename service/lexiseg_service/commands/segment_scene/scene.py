@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, NamedTuple
 
 import cv2
@@ -43,6 +44,7 @@ PERCENTILES = 2.0, 98.0
 PLACES, SIDE = 8, 128  # of the sample: squares along each side of the image, and their pixels
 DETAILS = range(2, 9)  # how far pictures may have been enlarged; further is found in the shrunk picture
 BLURRED = 0.42  # share of what is lost by shrinking twice as far; a sharp photograph loses more than half of it
+MAX_NAMED = 8  # rasters in a file
 MIN_CONTROL_POINTS = 3  # fewer say no grid
 MAX_ASIDE = 0.5  # pixels that control points of a grid may lie beside it
 MIB = 2**20
@@ -80,7 +82,7 @@ class Scene:
         if reading.bands is not None and not set(reading.bands) <= set(dataset.indexes):
             raise OptionError(f"bands {', '.join(map(str, reading.bands))}; the picture has {dataset.count}")
         self._bands = list(reading.bands or _colours(dataset))
-        kinds = {np.dtype(dataset.dtypes[number - 1]) for number in self._bands}
+        kinds = {_kind(dataset.dtypes[number - 1]) for number in self._bands}
         if any(kind.kind == "c" for kind in kinds):
             raise OptionError("the picture's numbers are complex; expected whole or real ones")
         self._palette = _palette(dataset) if self._bands == [1] and reading.bands is None else None
@@ -165,7 +167,7 @@ def open_scene(path: str, reading: Reading) -> Iterator[Scene]:
     """Open a picture of any format that GDAL reads.
 
     Args:
-        path: a file, or what GDAL takes for one, as /vsicurl/https://..., /vsis3/bucket/key.
+        path: a file, or what GDAL takes for one, as /vsicurl/https://..., NETCDF:"a.nc":red.
         reading: which bands, and how; the window decides how much is kept of files without tiles.
 
     Raises:
@@ -181,11 +183,24 @@ def open_scene(path: str, reading: Reading) -> Iterator[Scene]:
         except UnicodeEncodeError:
             raise DatasetError(f"{path}: the name is not UTF-8, and GDAL opens no other; rename the file") from None
         with dataset:
+            if not dataset.count:
+                raise DatasetError(_no_bands(path, dataset))
             orientation = dataset.tags().get("EXIF_Orientation", "1")
             if orientation != "1":
                 raise DatasetError(f"{path}: its EXIF orientation is {orientation}; turn it first")
             with rasterio.Env(GDAL_CACHEMAX=_cache_of(dataset, reading.window), GDAL_NUM_THREADS=1):
                 yield Scene(dataset, reading)
+
+
+def _no_bands(path: str, dataset: Any) -> str:
+    """Why a file without bands is no picture: of its subdatasets, by GDAL's names, each may be one."""
+    names = [value for key, value in dataset.tags(ns="SUBDATASETS").items() if key.endswith("_NAME")]
+    if not names:
+        return f"{path}: holds no bands"
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return (
+        f"{path}: holds several rasters; give one of them in its place: {' '.join(map(quote, names[:MAX_NAMED]))}{more}"
+    )
 
 
 def _place(dataset: Any) -> tuple[Any, Affine]:
@@ -233,12 +248,17 @@ def _palette(dataset: Any) -> NDArray[np.uint8] | None:
     return colours if dataset.dtypes[0] == "uint8" else None
 
 
+def _kind(name: str) -> np.dtype[Any]:
+    """The numbers of a band by rasterio's name, which for one of GDAL's kinds is no name of NumPy's."""
+    return np.dtype("complex64" if name == "complex_int16" else name)
+
+
 def _cache_of(dataset: Any, window: int) -> int:
     """Bytes of GDAL's cache. Files stored in whole rows keep a row of windows, so that none is read twice."""
     height, width = dataset.block_shapes[0]
     if width < dataset.width:
         return CACHE
-    pixel = sum(np.dtype(kind).itemsize for kind in dataset.dtypes)
+    pixel = sum(_kind(name).itemsize for name in dataset.dtypes)
     return int(min(max(CACHE, (2 * window + height) * dataset.width * pixel * 5 // 4), MAX_CACHE))
 
 
@@ -345,11 +365,13 @@ def write_outlines(stem: Path, scene: Scene, regions: Sequence[Region], names: S
         np.array([round(region.score, 4) for region in regions], np.float64),
         np.array([region.area for region in regions], np.int64),
     ]
-    for suffix, driver, layer_options in (("gpkg", "GPKG", {}), ("geojson", "GeoJSON", _geojson_options(scene.crs))):
+
+    def write(driver: str, **layer_options: str) -> Path:
+        path = stem.with_name(f"{stem.name}.{driver.lower()}")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "'crs' was not provided")  # an image without a place
             pyogrio.raw.write(
-                stem.with_name(f"{stem.name}.{suffix}"),
+                path,
                 outlines,
                 columns,
                 FIELDS,
@@ -359,9 +381,35 @@ def write_outlines(stem: Path, scene: Scene, regions: Sequence[Region], names: S
                 crs=None if scene.crs is None else scene.crs.to_wkt(),
                 layer_options=layer_options,
             )
-    if scene.crs is not None and not layer_options:
-        _name_coordinates(stem.with_name(f"{stem.name}.geojson"), scene.crs)
+        return path
+
+    write("GPKG")
+    options = _geojson_options(scene.crs)
+    if options:
+        try:
+            _keep_areas(write("GeoJSON", **options))
+            return len(regions)
+        except pyogrio.errors.FeatureError:  # pixels in the corners of a map of the world are no places on it
+            stem.with_name(f"{stem.name}.geojson").unlink()
+    geojson = write("GeoJSON")
+    if scene.crs is not None:
+        _name_coordinates(geojson, scene.crs)
     return len(regions)
+
+
+def _keep_areas(geojson: Path) -> None:
+    """Leave polygons in each feature: what GDAL cuts at 180 degrees may have lines along the cut."""
+    content = geojson.read_text(encoding="utf-8")
+    if '"GeometryCollection"' not in content:
+        return
+    collection = json.loads(content)
+    for feature in collection["features"]:
+        parts = feature["geometry"].get("geometries")
+        if parts is not None:
+            one = [part["coordinates"] for part in parts if part["type"] == "Polygon"]
+            several = [area for part in parts if part["type"] == "MultiPolygon" for area in part["coordinates"]]
+            feature["geometry"] = {"type": "MultiPolygon", "coordinates": one + several}
+    geojson.write_text(json.dumps(collection), encoding="utf-8")
 
 
 def _geojson_options(crs: Any) -> dict[str, str]:

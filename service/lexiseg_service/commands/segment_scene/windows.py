@@ -6,6 +6,7 @@ parts of the file -> windows scored in threads -> blocks of labels -> map of cla
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -36,6 +37,7 @@ if TYPE_CHECKING:  # optional libraries, and torch
 OVERLAP = 0.25  # of a window's side
 MAX_PIXELS_OF_DETAIL = 8  # more are shrunk when they are read, which bounds the memory of a window
 SUFFIXES = (".geojson", ".gpkg", ".tif")
+OF_GDAL = re.compile(r"/vsi|\w+:")  # names that GDAL takes for files, as NETCDF:"a.nc":red
 ROOM = len(".tif.probability")  # bytes that follow the stem in the longest name
 
 
@@ -79,7 +81,7 @@ def run(images: list[str], question: Question, out: Path, settings: Settings, re
         ModelError: the model cannot be loaded.
     """
     vocabulary = resolved(question, settings, words_alone=True)
-    missing = [name for name in images if not name.startswith("/vsi") and not Path(name).exists()]
+    missing = [name for name in images if not OF_GDAL.match(name) and not Path(name).exists()]
     if len(missing) == len(images):
         raise Unreadable("\n".join(f"{name}: No such file" for name in missing))
     segmenter = _WindowSegmenter(load(settings, question.task), vocabulary, question)
@@ -89,11 +91,18 @@ def run(images: list[str], question: Question, out: Path, settings: Settings, re
     for name in images:
         try:
             with open_scene(name, reading) as scene:
-                typer.echo(_segment(Path(name).stem, scene, segmenter, out))
+                typer.echo(_segment(_stem(name), scene, segmenter, out))
         except (DatasetError, OptionError) as error:
             failures += 1
             typer.echo(f"lexiseg: {error}", err=True)
     return 1 if failures else 0
+
+
+def _stem(name: str) -> str:
+    """The name of results without a suffix: of NETCDF:"a.nc":red it is a-red."""
+    if not OF_GDAL.match(name) or Path(name).exists():
+        return Path(name).stem
+    return "-".join(Path(part).stem for part in re.findall(r'[^:"]+', name)[1:])
 
 
 def _segment(stem: str, scene: Scene, segmenter: _WindowSegmenter, out: Path) -> str:

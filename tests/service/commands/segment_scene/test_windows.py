@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from PIL import Image
 from rasterio import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
+from scipy.io import netcdf_file
 
 from lexiseg_service.commands.segment_scene.blending import Box
-from lexiseg_service.commands.segment_scene.scene import ClassMap, Region
+from lexiseg_service.commands.segment_scene.scene import ClassMap, Reading, Region, open_scene, write_outlines
 from tests import pictures
 from tests.service.commands.command_line import CommandLine
 from tests.service.commands.segment_scene import scenes
@@ -106,6 +108,61 @@ def test_geojson_names_coordinates_that_have_no_degrees_on_earth(
     with rasterio.open(path) as written:
         name = json.loads((tmp_path / "out/a.geojson").read_text())["crs"]["properties"]["name"]
         assert rasterio.CRS.from_user_input(name) == written.crs
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_of_a_file_of_several_rasters_each_is_read_by_the_name_that_the_refusal_gives(
+    lexiseg: CommandLine, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.nc"
+    with netcdf_file(path, "w") as to:
+        to.createDimension("y", 40)
+        to.createDimension("x", 50)
+        for name in ("red", "green"):
+            to.createVariable(name, "h", ("y", "x"))[:] = np.arange(2000).reshape(40, 50)
+
+    refused = lexiseg("segment-scene", path, *WORDS, "--out", tmp_path / "out")
+    names = [name for name in shlex.split(refused.err) if name.startswith("NETCDF:")]
+    outcome = lexiseg("segment-scene", *names, *WORDS, "--out", tmp_path / "out")
+
+    assert refused.status == 1
+    assert outcome.status == 0, outcome.err
+    assert names == [f'NETCDF:"{path}":red', f'NETCDF:"{path}":green']
+    assert sorted(made.name for made in (tmp_path / "out").glob("*.tif")) == ["a-green.tif", "a-red.tif"]
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_complex_whole_numbers_are_refused_in_words(lexiseg: CommandLine, tmp_path: Path) -> None:
+    with rasterio.open(tmp_path / "radar.tif", "w", width=64, height=64, count=1, dtype="complex_int16") as to:
+        to.write(np.ones((1, 64, 64), np.complex64))
+
+    outcome = lexiseg("segment-scene", tmp_path / "radar.tif", *WORDS, "--out", tmp_path / "out")
+
+    assert outcome.status == 1
+    assert "numbers are complex" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("projection", "named"), [("+proj=sinu +R=6371007", False), ("+proj=robin", True)], ids=["cut", "has corners"]
+)
+def test_outlines_of_a_whole_globe_are_areas(projection: str, named: bool, tmp_path: Path) -> None:
+    degree = 111_195
+    globe = scenes.write(
+        tmp_path / "a.tif", np.ones((1, 90, 180), np.uint8), crs=projection,
+        transform=Affine(2 * degree, 0, -180 * degree, 0, -2 * degree, 90 * degree),
+    )  # fmt: skip
+    classes = np.kron(np.random.default_rng(0).integers(1, 3, (9, 18)), np.ones((10, 10))).astype(np.uint8)
+    everything = Box(0, 0, *classes.shape)
+
+    with open_scene(str(globe), Reading(64)) as scene, ClassMap(tmp_path / "b.tif", scene, 64, ["a", "b"]) as written:
+        written.write(everything, classes, np.ones(classes.shape, np.float32))
+        regions = list(written.regions())
+        assert write_outlines(tmp_path / "b", scene, regions, ["a", "b"]) == len(regions)
+
+    content = json.loads((tmp_path / "b.geojson").read_text())
+    assert len(content["features"]) == len(regions)
+    assert {each["geometry"]["type"] for each in content["features"]} == {"MultiPolygon"}
+    assert ("crs" in content) is named
 
 
 def control_points(bend: float = 0.0) -> list[GroundControlPoint]:
