@@ -15,15 +15,23 @@ from typing import TypeVar
 import numpy as np
 import pi_heif
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from lexiseg_model.errors import DamagedPictureError, PictureError, UnsupportedPictureError
-from lexiseg_model.pictures.colours import SRGB, ColourSpace, space_of_heif, space_of_icc, space_of_png
+from lexiseg_model.pictures.colours import (
+    MAX_PROFILE_BYTES,
+    SRGB,
+    ColourSpace,
+    space_of_heif,
+    space_of_icc,
+    space_of_png,
+)
 from lexiseg_model.pictures.structure import check_structure
 from lexiseg_model.pictures.tiff import TiffPage
 from lexiseg_model.pictures.tiff_kinds import CAMERA_RAW, check_kind, picture_page
 
 pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # of what is compressed: profiles and texts
 Image.MAX_IMAGE_PIXELS = None  # callers compare the header's size with their own limit
 
 STILL_FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF"
@@ -118,7 +126,14 @@ def read_header(content: bytes) -> PictureHeader:
     except PictureError:
         raise
     except Exception as error:  # parsers raise almost anything on a damaged file
-        raise DamagedPictureError(f"begins like {kind}, but its header is damaged ({type(error).__name__})") from None
+        raise refusal_of(error, f"begins like {kind}, but its header is damaged") from None
+
+
+def refusal_of(error: Exception, problem: str) -> DamagedPictureError:
+    """The error of a picture at which a decoder fails; Pillow names its limits of a PNG's texts in words only."""
+    if "MAX_TEXT" in str(error):
+        return DamagedPictureError(f"a colour profile or texts of more than {MAX_PROFILE_BYTES:,} bytes came in a PNG")
+    return DamagedPictureError(f"{problem} ({type(error).__name__})")
 
 
 def _by_pillow(content: bytes, kind: str) -> PictureHeader:

@@ -17,7 +17,7 @@ from lexiseg_model.errors import DamagedPictureError, PictureError
 from lexiseg_model.pictures import deep
 from lexiseg_model.pictures.alpha import to_rgb
 from lexiseg_model.pictures.colours import SRGB, inks_to_srgb, to_srgb
-from lexiseg_model.pictures.header import AS_STORED, PictureHeader, orientation_of, read_header, upright
+from lexiseg_model.pictures.header import AS_STORED, PictureHeader, orientation_of, read_header, refusal_of, upright
 from lexiseg_model.pictures.note import Note
 
 FAST_JPEG_MODES = ("RGB", "L")  # modes that libjpeg-turbo decodes, unless the file is damaged
@@ -89,7 +89,7 @@ def _decode(content: bytes, header: PictureHeader, short_side: int | None) -> Pi
     except PictureError:
         raise
     except Exception as error:  # the decoders raise almost anything on damaged data
-        raise DamagedPictureError(f"{header.format} data is damaged or cut short ({type(error).__name__})") from None
+        raise refusal_of(error, f"{header.format} data is damaged or cut short") from None
     if header.format != "JPEG" and rgb.shape[:2] != header.size:
         raise DamagedPictureError(f"{header.format} data of another size than its header says")
     return Picture(np.ascontiguousarray(rgb), header.size, notes)

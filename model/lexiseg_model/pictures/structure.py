@@ -19,14 +19,14 @@ from lexiseg_model.pictures.tiff import Directory
 MAX_PARTS = 8192  # 20 MB of PNG in IDAT chunks of 2.5 KB; libpng writes 8 KB
 # Parts of one kind that a parser unpacks: tables, compressed texts, EXIF, resources. Writers need a few of each.
 MAX_UNPACKED = 16
-MAX_TEXTS = 64  # compressed texts of a PNG: each may be a megabyte
+MAX_TEXTS = 64  # compressed texts of a PNG, each of some megabytes
 MAX_FILL_BYTES = 1 << 16  # between the segments of a JPEG
 MAX_SCANS = 128  # of a progressive JPEG: each costs a pass over all blocks, and may have a few bytes only
 MAX_NUMBERS = 1 << 17  # of a TIFF's directory: offsets and lengths of 65,536 strips
 MAX_DIRECTORIES = 64  # of a TIFF; one with more is refused as many pictures
 MAX_RLE_BYTES = 1 << 20  # of a BMP with run lengths, which Pillow decodes in Python
 
-PNG_UNPACKED = {b"iCCP": "colours", b"zTXt": "texts", b"iTXt": "texts"}
+PNG_UNPACKED = {b"iCCP": ("colours", MAX_UNPACKED), b"zTXt": ("texts", MAX_TEXTS), b"iTXt": ("texts", MAX_TEXTS)}
 FILL = re.compile(rb"(?:[^\xff]|\xff\x00)*\xff+")  # up to a marker's code
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 ALONE = {0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)}  # markers without a length
@@ -67,7 +67,8 @@ def _count_png(image: bytes) -> None:
     for name, place in png_chunks(image):
         parts.add("chunks", MAX_PARTS)
         if name in PNG_UNPACKED:
-            parts.add(f"compressed {PNG_UNPACKED[name]}", MAX_TEXTS)
+            kind, limit = PNG_UNPACKED[name]
+            parts.add(f"compressed {kind}", limit)
         elif name == b"eXIf":
             _count_directories(image[place], "an EXIF block")
         elif name == b"IEND":

@@ -227,6 +227,13 @@ def test_a_profile_of_many_megabytes_is_not_read() -> None:
     assert f"at most {MAX_PROFILE_BYTES:,}" in picture.notes[0].text
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_a_profile_of_some_megabytes_is_read(kind: str) -> None:
+    large = profile_with_tags(P3, profile_tags(P3) | {b"more": b"data" + bytes(2_000_000)})
+
+    assert difference(read(encoded(in_p3(), kind, large)).rgb) < 2.5
+
+
 def test_pipelines_of_floating_point_stages_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Mapping[bytes, bytes]] = []
 

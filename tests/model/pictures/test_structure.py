@@ -3,10 +3,13 @@
 import struct
 import zlib
 
+import numpy as np
 import pytest
 
 from lexiseg_model.errors import DamagedPictureError
+from lexiseg_model.pictures.colours import MAX_PROFILE_BYTES
 from lexiseg_model.pictures.header import read_header
+from lexiseg_model.pictures.reader import read
 from lexiseg_model.pictures.structure import MAX_FILL_BYTES, MAX_PARTS, MAX_TEXTS, MAX_UNPACKED, check_structure
 from tests import pictures
 
@@ -127,6 +130,18 @@ def test_a_file_of_countless_parts_is_refused_before_it_is_parsed(
 )
 def test_a_file_of_many_parts_is_read(image: bytes) -> None:
     assert read_header(image).size == pictures.small().size[::-1]
+
+
+@pytest.mark.parametrize("place", [33, len(PNG) - 12], ids=["before its data", "after"])
+def test_a_png_has_packed_texts_of_megabytes_up_to_a_limit_that_is_named(place: int) -> None:
+    large, too_large = (
+        PNG[:place] + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(length))) + PNG[place:]
+        for length in (MAX_PROFILE_BYTES, MAX_PROFILE_BYTES + 1)
+    )
+
+    assert np.array_equal(read(large).rgb, read(PNG).rgb)
+    with pytest.raises(DamagedPictureError, match=f"more than {MAX_PROFILE_BYTES:,} bytes"):
+        read(too_large)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP"])
