@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,11 @@ def load(device: str | None = None, runtime: Runtime | None = None) -> Segmenter
     return catalogue.load("tiny", device=device or settings.device, runtime=runtime or settings.runtime)
 
 
+def vocabulary_of(segmenter: Segmenter, classes: Sequence[str]) -> Vocabulary:
+    """The classes of a request with the senses that lexiseg gives their words."""
+    return segmenter.explained(Vocabulary(tuple(ClassEntry(name, thing=is_thing(name)) for name in classes)))
+
+
 class BatchedModel:
     """The bundled model for batches of requests whose images have one size."""
 
@@ -50,8 +56,7 @@ class BatchedModel:
         answers = []
         for index, (plan, (_, classes)) in enumerate(zip(plans, batch, strict=True)):
             features = self._segmenter.assemble(plan, tuple(part[index : index + 1] for part in encoded))
-            asked = Vocabulary(tuple(ClassEntry(name, thing=is_thing(name)) for name in classes))
-            vocabulary = self._segmenter.explained(asked)
+            vocabulary = vocabulary_of(self._segmenter, classes)
             with torch.inference_mode():
                 scores = score_vocabulary(self._segmenter, features, vocabulary, self._rows)
                 labels = F.interpolate(scores[None], size=plan.size, mode="bilinear")[0].argmax(0).cpu().numpy()

@@ -19,10 +19,9 @@ from fastapi import FastAPI, File, Form
 from PIL import Image
 
 from lexiseg_model.segmenter import words_of
-from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 from loadtests.peers.class_by_class import segments_of
-from loadtests.peers.model import load
+from loadtests.peers.model import load, vocabulary_of
 
 app = FastAPI()
 segmenter = load()
@@ -45,7 +44,7 @@ def ready() -> dict[str, bool]:
 @app.post("/segment")
 def segment(image: Annotated[bytes, File()], classes: Annotated[list[str], Form()]) -> dict[str, Any]:
     rgb = np.asarray(Image.open(io.BytesIO(image)).convert("RGB"))
-    vocabulary = Vocabulary(tuple(ClassEntry(name) for name in classes))
+    vocabulary = vocabulary_of(segmenter, classes)
     with one_at_a_time, torch.inference_mode():
         plan = segmenter.plan(rgb)
         features = segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles))
