@@ -27,7 +27,7 @@ import numpy as np
 
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.masks import overlay
-from lexiseg_model.pictures.reader import Picture
+from lexiseg_model.pictures.reader import Picture, halved
 from lexiseg_model.resources.device import choose_device
 from lexiseg_model.segmenter import Segmenter, Words
 from lexiseg_model.types import ClassEntry
@@ -232,15 +232,16 @@ class Engine:
 
     def _pixels(self, job: AnyJob) -> Picture:
         """Decode the image; also keep a picture for the overlay, if one is wanted."""
-        # An overlay shows every pixel; the network uses no detail beyond twice its input.
-        short_side = None if job.request.overlay else 2 * job.loaded.segmenter.card.input.short_side
+        short_side = 2 * job.loaded.segmenter.card.input.short_side  # the network uses no more detail
         # A frame is no file that comes again: a stream that crashes its workers ends (`fleet.failover`).
         crashes = self._crashes if job.request.remember else None
         with nullcontext() if crashes is None else crashes.decoding(job.image_id):
-            decoded = decode(job.image, self._settings.limits, short_side, job.request.header)
+            whole = None if job.request.overlay else short_side  # an overlay shows every pixel
+            decoded = decode(job.image, self._settings.limits, whole, job.request.header)
         self._metrics.decodes.labels("cpu").inc()
         if job.request.overlay:
             job.rgb = overlay.fitted(decoded.rgb)
+            decoded = replace(decoded, rgb=halved(decoded.rgb, short_side))
         return decoded
 
     def _look_up_texts(self, job: AnyJob) -> None:

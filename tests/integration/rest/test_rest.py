@@ -1,10 +1,12 @@
 """Masks of a real server, and what it takes as proxies send it."""
 
+import io
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests import coco, pictures
 from tests.integration.server import form
@@ -49,6 +51,34 @@ def test_every_mask_agrees_with_its_area_box_and_size_and_no_pixel_has_two_class
         assert segment["bbox"] == coco.box(segment["mask"])
         owners += pixels
     assert owners.max(initial=0) <= 1
+
+
+def owners(answer: dict[str, Any]) -> np.ndarray[Any, Any]:
+    """The id of each pixel's segment, 0 for none."""
+    labels = np.zeros(answer["size"], int)
+    for segment in answer["segments"]:
+        labels[coco.decode(segment["mask"]).astype(bool)] = segment["class_index"] + 1
+    return labels
+
+
+@pytest.mark.parametrize(("name", "side"), [("flower", 1000), ("coffee", 1300), ("rocket", 1920), ("china", 3001)])
+def test_a_large_jpeg_has_the_labels_of_its_png_also_with_an_overlay(
+    client: httpx.Client, name: str, side: int
+) -> None:
+    sharp = np.asarray(pictures.photograph(name))
+    row = np.concatenate([sharp, sharp[:, ::-1]] * 3, 1)[:, :side]
+    enlarged = np.concatenate([row, row[::-1]] * 4)[: 2 * side // 3]  # with as much detail as a picture can have
+    jpeg = pictures.encoded(Image.fromarray(enlarged), "JPEG", quality=90)
+    with Image.open(io.BytesIO(jpeg)) as decoded:
+        png = pictures.encoded(decoded, compress_level=1)
+
+    labels, of_png, with_overlay = (
+        owners(ask(client, image, *SCENES[name], **fields))
+        for image, fields in ((jpeg, {}), (png, {}), (jpeg, {"overlay": True}))
+    )
+
+    assert np.array_equal(labels, of_png)
+    assert np.array_equal(labels, with_overlay)
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/vocabularies/ade847", "/livez", "/metrics", "/docs"])

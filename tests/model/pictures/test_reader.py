@@ -1,9 +1,11 @@
-"""What the reader does where a gateway has neither simplejpeg nor OpenCV."""
+"""Decoding to a size, and what the reader does where a gateway has neither simplejpeg nor OpenCV."""
 
+import io
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lexiseg_model.errors import UnsupportedPictureError
 from lexiseg_model.pictures.reader import read
@@ -27,6 +29,21 @@ def test_a_jpeg_has_the_same_pixels(short_side: int | None, monkeypatch: pytest.
 
     assert picture.size == quick.size == (640, 400)
     assert short_side or np.array_equal(picture.rgb, quick.rgb)
+
+
+@pytest.mark.parametrize(("side", "orientation"), [(230, 1), (399, 6), (401, 1), (803, 8), (1701, 1)])
+def test_a_large_jpeg_has_the_pixels_of_its_png(side: int, orientation: int) -> None:
+    photograph = pictures.photograph("china").resize((round(1.5 * side), side))
+    jpeg = pictures.turned(photograph, orientation, "JPEG")
+    with Image.open(io.BytesIO(jpeg)) as decoded:
+        png = pictures.turned(decoded, orientation, "PNG")
+
+    one, other = (read(content, 100) for content in (jpeg, png))
+
+    assert one.size == other.size
+    assert one.rgb.shape == other.rgb.shape
+    assert min(side, 100) <= min(one.rgb.shape[:2]) < 200
+    assert np.abs(one.rgb.astype(int) - other.rgb).mean() < (1 if side >= 400 else 1e-9)
 
 
 @pytest.mark.usefixtures("without_decoders")

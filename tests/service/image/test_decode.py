@@ -64,17 +64,6 @@ def test_a_header_that_has_been_read_is_compared_with_the_worker_s_own_limits() 
         decode(image, Limits(max_pixels=99), WHOLE, read_header(image, LIMITS))
 
 
-@pytest.mark.parametrize(("short_side", "scaled"), [(657, False), (658, True)])
-def test_a_jpeg_that_the_network_needs_whole_has_the_pixels_of_a_png(short_side: int, scaled: bool) -> None:
-    jpeg = pictures.encoded(pictures.photograph("china").resize((800, short_side)), "JPEG")
-    png = pictures.encoded(Image.fromarray(decode(jpeg, LIMITS, None).rgb))
-
-    one, other = (decode(image, LIMITS, 2 * 288).rgb for image in (jpeg, png))
-
-    assert (one.shape != other.shape) == scaled
-    assert scaled or np.array_equal(one, other)
-
-
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_damaged_jpeg_that_can_be_seen_is_decoded_smaller_too(orientation: int) -> None:
     whole = pictures.turned(pictures.photograph("china").resize((1280, 640)), orientation, "JPEG")
