@@ -6,6 +6,8 @@ from typing import Any
 
 from osgeo import gdal
 from qgis.core import (
+    QgsApplication,
+    QgsAuthMethodConfig,
     QgsFeature,
     QgsFeatureSink,
     QgsField,
@@ -14,6 +16,7 @@ from qgis.core import (
     QgsProcessing,
     QgsProcessingAlgorithm,
     QgsProcessingException,
+    QgsProcessingParameterAuthConfig,
     QgsProcessingParameterFeatureSink,
     QgsProcessingParameterNumber,
     QgsProcessingParameterRasterLayer,
@@ -22,17 +25,17 @@ from qgis.core import (
 )
 from qgis.PyQt.QtCore import QVariant
 
-from .windows import MIN_SIDE, Window, range_of, to_map, to_rgb, to_wkt, windows_of
+from .windows import MIN_SIDE, Raster, Window, to_map, to_wkt, windows_of
 
 FIELDS = (("label", QVariant.String), ("score", QVariant.Double), ("pixels", QVariant.Int))
-SAMPLE = 512  # pixels a side, of which the values of black and white are taken
+SIMPLIFY = 1.0  # pixels that outlines may depart from the masks
 
 
 class SegmentByWords(QgsProcessingAlgorithm):
     """Polygons of what words name, with label, score and pixels, in the raster's coordinates."""
 
-    INPUT, WORDS, SERVER, KEY, WINDOW, THRESHOLD, OUTPUT = (
-        "INPUT", "WORDS", "SERVER", "KEY", "WINDOW", "THRESHOLD", "OUTPUT"
+    INPUT, WORDS, SERVER, LOGIN, WINDOW, THRESHOLD, OUTPUT = (
+        "INPUT", "WORDS", "SERVER", "LOGIN", "WINDOW", "THRESHOLD", "OUTPUT"
     )  # fmt: skip
 
     def createInstance(self) -> SegmentByWords:
@@ -47,7 +50,8 @@ class SegmentByWords(QgsProcessingAlgorithm):
     def shortHelpString(self) -> str:
         return (
             "Asks a lexiseg server about each window of a raster. Words stand between commas. Parts of an object in "
-            "two windows are two polygons: 'Dissolve' by label joins them. It sees the first three bands, or one."
+            "two windows are two polygons: 'Dissolve' by label joins them. It sees the first three bands, or one. "
+            "A server with API keys gets the password of a basic authentication that QGIS keeps."
         )
 
     def initAlgorithm(self, configuration: Any = None) -> None:
@@ -55,7 +59,8 @@ class SegmentByWords(QgsProcessingAlgorithm):
         self.addParameter(QgsProcessingParameterRasterLayer(self.INPUT, "Raster"))
         self.addParameter(QgsProcessingParameterString(self.WORDS, "Words"))
         self.addParameter(QgsProcessingParameterString(self.SERVER, "Server", "http://localhost:8000"))
-        self.addParameter(QgsProcessingParameterString(self.KEY, "API key", "", optional=True))
+        # QGIS writes parameters to its history; of a kept login that is its id.
+        self.addParameter(QgsProcessingParameterAuthConfig(self.LOGIN, "API key, kept by QGIS", optional=True))
         self.addParameter(number(self.WINDOW, "Window in pixels", number.Integer, 1024, minValue=64, maxValue=4096))
         self.addParameter(
             number(self.THRESHOLD, "Lowest score", number.Double, None, optional=True, minValue=0, maxValue=1)
@@ -85,46 +90,59 @@ class SegmentByWords(QgsProcessingAlgorithm):
         asked = {
             "threshold": parameters.get(self.THRESHOLD),
             "classes": [word for word in words if word],
-            "mask": "polygon",
-            "simplify": 1.0,
         }
-        server, key = (self.parameterAsString(parameters, name, context) for name in (self.SERVER, self.KEY))
-        with _client(server, key) as client:
+        server, login = (self.parameterAsString(parameters, name, context) for name in (self.SERVER, self.LOGIN))
+        with _client(server, _key(login)) as client:
             self._write(client, asked, source, sink, self.parameterAsInt(parameters, self.WINDOW, context), feedback)
         return {self.OUTPUT: place}
 
     def _write(self, client: Any, asked: dict[str, Any], source: Any, sink: Any, side: int, feedback: Any) -> None:
-        """One request a window; features are written as they come."""
-        from lexiseg_client import LexisegError
-
-        bands = [source.GetRasterBand(number) for number in ((1, 2, 3) if source.RasterCount >= 3 else (1,))]
-        size = (min(SAMPLE, source.RasterXSize), min(SAMPLE, source.RasterYSize))
-        ranges = [range_of(band.ReadAsArray(buf_xsize=size[0], buf_ysize=size[1])) for band in bands]
+        """One request a window that has pixels; features are written as they come."""
+        raster = Raster(source)
         windows = list(windows_of(source.RasterXSize, source.RasterYSize, side))
         warned: set[str] = set()
         for done, window in enumerate(windows):
             if feedback.isCanceled():
                 return
-            pixels = to_rgb([band.ReadAsArray(*window) for band in bands], ranges)
-            try:
-                answer = client.segment(pixels, **asked)
-            except LexisegError as error:
-                raise QgsProcessingException(str(error)) from None
-            for detail in {warning.detail for warning in answer.warnings} - warned:
-                feedback.pushWarning(detail)
-                warned.add(detail)
-            for segment in answer:
-                self._add(sink, segment, window, source.GetGeoTransform())
+            pixels, valid = raster.read(window)
+            if valid.any():
+                answer = _ask(client, pixels, asked)
+                for detail in {warning.detail for warning in answer.warnings} - warned:
+                    feedback.pushWarning(detail)
+                    warned.add(detail)
+                for segment in answer:
+                    self._add(sink, segment, valid, window, source.GetGeoTransform())
             feedback.setProgress(100 * (done + 1) / len(windows))
 
-    def _add(self, sink: Any, segment: Any, window: Window, transform: Any) -> None:
-        """A feature for each part of a segment."""
-        for ring in segment.polygons or ():
+    def _add(self, sink: Any, segment: Any, valid: Any, window: Window, transform: Any) -> None:
+        """A feature for each part of a segment, where the raster has pixels."""
+        from lexiseg_labels.masks.polygons import rings_of, simplified
+
+        mask = segment.mask & valid
+        for ring in simplified(rings_of(mask), SIMPLIFY):
             rings = [to_map(corners, window, transform) for corners in (ring.exterior, *ring.holes)]
             feature = QgsFeature()
             feature.setGeometry(QgsGeometry.fromWkt(to_wkt(rings)))
-            feature.setAttributes([segment.label, segment.score, segment.area])
+            feature.setAttributes([segment.label, segment.score, int(mask.sum())])
             sink.addFeature(feature, QgsFeatureSink.FastInsert)
+
+
+def _ask(client: Any, pixels: Any, asked: dict[str, Any]) -> Any:
+    """The answer about a window. Raises QgsProcessingException: there is none."""
+    from lexiseg_client import LexisegError
+
+    try:
+        return client.segment(pixels, **asked)
+    except LexisegError as error:
+        raise QgsProcessingException(str(error)) from None
+
+
+def _key(login: str) -> str:
+    """The API key in a login that QGIS keeps, by its id. Raises QgsProcessingException: it cannot be read."""
+    config = QgsAuthMethodConfig()
+    if login and not QgsApplication.authManager().loadAuthenticationConfig(login, config, True):
+        raise QgsProcessingException(f"API key: QGIS does not give the login {login!r}")
+    return str(config.config("password", ""))
 
 
 def _client(server: str, key: str) -> Any:

@@ -12,6 +12,7 @@ import pytest
 import shapely
 
 from tests import pictures
+from tests.http_server import Quiet, serving
 from tests.integration.server import ROOT, Server
 
 TRANSFORM = (10.0, 0.5, 0.0, 20.0, 0.0, -0.5)
@@ -69,22 +70,44 @@ class ProcessingError(Exception):
     pass
 
 
-def raster(pixels: np.ndarray[Any, Any]) -> Any:
-    """A dataset of GDAL over pixels [H, W, 3]."""
+def raster(pixels: np.ndarray[Any, Any], nodata: float | None = None, palette: Any = None) -> Any:
+    """A dataset of GDAL over pixels [H, W, bands]."""
+
+    def reader(values: np.ndarray[Any, Any]) -> Any:
+        def read(left: int, top: int, width: int, height: int, **sizes: int) -> Any:
+            return values[top : top + height, left : left + width]
+
+        return read
 
     def band(number: int) -> Any:
-        def read(left: int = 0, top: int = 0, width: int | None = None, height: int | None = None, **sizes: int) -> Any:
-            return pixels[top : top + (height or len(pixels)), left : left + (width or pixels.shape[1]), number - 1]
-
-        return SimpleNamespace(ReadAsArray=read)
+        values = pixels[..., number - 1]
+        mask = SimpleNamespace(ReadAsArray=reader(np.where(values == nodata, 0, 255)))
+        return SimpleNamespace(
+            ReadAsArray=reader(values), GetMaskBand=lambda: mask, GetColorTable=lambda: palette
+        )  # fmt: skip
 
     return SimpleNamespace(
         RasterXSize=pixels.shape[1],
         RasterYSize=pixels.shape[0],
-        RasterCount=3,
+        RasterCount=pixels.shape[2],
         GetRasterBand=band,
         GetGeoTransform=lambda: TRANSFORM,
     )
+
+
+class Login:
+    """A login that QGIS keeps under the id `abc1234`."""
+
+    def __init__(self) -> None:
+        self.fields: dict[str, str] = {}
+
+    def config(self, name: str, default: str) -> str:
+        return self.fields.get(name, default)
+
+
+def load_login(id: str, login: Login, full: bool) -> bool:
+    login.fields = {"username": "me", "password": "secret-key"} if full else {}
+    return id == "abc1234"
 
 
 @contextmanager
@@ -92,8 +115,11 @@ def plugin(dataset: Any) -> Iterator[ModuleType]:
     """The plug-in's modules beside stand-ins of QGIS and GDAL."""
     core = ModuleType("qgis.core")
     names = ["QgsField", "QgsProcessingParameterFeatureSink", "QgsProcessingParameterRasterLayer"]
-    core.__dict__.update(dict.fromkeys((*names, "QgsProcessingParameterString"), Base))
+    names += ["QgsProcessingParameterAuthConfig", "QgsProcessingParameterString"]
+    core.__dict__.update(dict.fromkeys(names, Base))
     core.__dict__.update(
+        QgsApplication=SimpleNamespace(authManager=lambda: SimpleNamespace(loadAuthenticationConfig=load_login)),
+        QgsAuthMethodConfig=Login,
         QgsFeature=Feature,
         QgsFeatureSink=SimpleNamespace(FastInsert=1),
         QgsFields=type("QgsFields", (list,), {}),
@@ -169,6 +195,66 @@ def test_each_window_gives_polygons_with_attributes_in_the_layers_coordinates(se
     assert 20 - height / 2 <= edges[1] < edges[3] <= 20
     assert feedback.progress[-1] == 100
     assert len(feedback.progress) == 4
+
+
+@pytest.mark.parametrize(
+    ("kind", "nodata"), [(np.float32, -9999.0), (np.float32, np.nan), (np.uint16, 65535)], ids=["nodata", "NaN", "top"]
+)
+def test_pixels_that_are_not_there_change_no_others(server: Server, kind: type, nodata: float) -> None:
+    width = 130
+    scene: np.ndarray[Any, Any] = PIXELS.astype(kind) * 10
+    scene[:, width:] = nodata
+
+    with plugin(raster(scene, nodata)) as segment:
+        sink, _ = ask(segment, server.url, WINDOW=256)
+
+    places = {label: shapely.union_all(outlines) for label, outlines in by_label(sink).items()}
+    assert places.keys() == {"sky", "building"}
+    assert 10 + width / 2 - 1 < max(place.bounds[2] for place in places.values()) <= 10 + width / 2
+
+
+def by_label(sink: Sink) -> dict[str, list[Any]]:
+    labels = {feature.attributes[0] for feature in sink.features}
+    return {name: [each.geometry for each in sink.features if each.attributes[0] == name] for name in labels}
+
+
+def test_a_window_without_a_pixel_is_not_asked_about() -> None:
+    with plugin(raster(PIXELS * 0, 0)) as segment:
+        sink, feedback = ask(segment, "http://localhost:9")
+
+    assert not sink.features
+    assert feedback.progress[-1] == 100
+
+
+def test_a_palette_is_read_as_its_colours(server: Server) -> None:
+    paletted = pictures.small("china", 200).quantize(256)
+    colours = np.asarray(paletted.getpalette()).reshape(-1, 3)
+    table = SimpleNamespace(GetCount=lambda: len(colours), GetColorEntry=lambda value: (*colours[value], 255))
+
+    with plugin(raster(np.asarray(paletted)[..., None], palette=table)) as segment:
+        pixels, valid = segment.Raster(raster(np.asarray(paletted)[..., None], palette=table)).read((0, 0, 200, 100))
+        sink, _ = ask(segment, server.url, WINDOW=256)
+
+    assert np.array_equal(pixels, np.asarray(paletted.convert("RGB"))[:100])
+    assert valid.all()
+    assert by_label(sink).keys() == {"sky", "building"}
+
+
+def test_the_key_is_the_password_of_a_login_that_qgis_keeps() -> None:
+    keys: list[str | None] = []
+
+    class Handler(Quiet):
+        def do_POST(self) -> None:
+            keys.append(self.headers["Authorization"])
+            self.send_error(401)
+
+    with serving(Handler) as url, plugin(raster(PIXELS)) as segment:
+        with pytest.raises(ProcessingError):
+            ask(segment, url, LOGIN="abc1234")
+        with pytest.raises(ProcessingError, match="does not give the login 'other'"):
+            ask(segment, url, LOGIN="other")
+
+    assert keys == ["Bearer secret-key"]
 
 
 def test_a_raster_without_a_crs_is_warned_about(server: Server) -> None:
