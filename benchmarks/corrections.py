@@ -102,7 +102,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--model", default="tiny", help="name of a model, or a model directory")
     options = parser.parse_args(arguments)
     folder = Path(options.model)
-    segmenter = catalogue.load_folder(folder) if folder.is_dir() else catalogue.load(options.model)
+    if folder.is_dir():
+        segmenter = catalogue.load_folder(folder, runtime="auto")
+    else:
+        segmenter = catalogue.load(options.model, runtime="auto")
     rows = []
     for each in options.sets:
         name, _, split = each.partition(":")

@@ -221,7 +221,7 @@ def proposals(images: Iterator[bytes], segmenter: Segmenter, ask: EngineClient) 
 def run() -> None:
     """Print four tables for `tiny`, bundled or from LEXISEG_MODELS_DIR."""
     settings = Settings()
-    segmenter = catalogue.load(MODEL, models_dir=settings.models_dir)
+    segmenter = catalogue.load(MODEL, models_dir=settings.models_dir, runtime=settings.runtime)
     if missing := {"prompt", "panoptic"} - set(segmenter.card.tasks):
         print(f"\nprompts are skipped: {MODEL} has no {' and '.join(sorted(missing))}")
         return

@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("root", type=Path, help=f"folder of the data sets {', '.join(NAMES)}")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    segmenter = catalogue.load("tiny", device="cpu")
+    segmenter = catalogue.load("tiny", device="cpu", runtime="auto")
     sample = photographs(segmenter, options.root)
     ious: list[float] = []
     coverage, counts = [], []

@@ -186,7 +186,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--draws", type=int, default=3, help="random draws of examples to average")
     parser.add_argument("--words", action="store_true", help="give the words as well")
     options = parser.parse_args(arguments)
-    segmenter = catalogue.load(options.model)
+    segmenter = catalogue.load(options.model, runtime="auto")
     rows = []
     for name in options.sets:
         train, val = (read_dataset(options.root, name, split) for split in ("train", "val"))

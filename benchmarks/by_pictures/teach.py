@@ -82,7 +82,7 @@ def tuned(folder: Path, samples: Sequence[Sample], place: Path, seed: int) -> tu
     assert weights is not None, "the training was stopped"
     planned.training.code().publish(planned.recipe, weights)
     gained = json.loads((weights.parent / "before-after.json").read_text())["step"] > 0
-    return catalogue.load_folder(weights.parent, "cpu"), gained
+    return catalogue.load_folder(weights.parent, "cpu", runtime="auto"), gained
 
 
 def measure(
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--draws", type=int, default=3, help="random draws of pictures to average")
     parser.add_argument("--finetune", action="store_true", help="and tuned on the largest number of pictures")
     options = parser.parse_args(arguments)
-    segmenter = catalogue.load(options.model)
+    segmenter = catalogue.load(options.model, runtime="auto")
     tuning = ["tuned", "minutes", "gained"] if options.finetune else []
     heads = ["set", "words", *(f"{number} pictures" for number in options.pictures), *tuning]
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")

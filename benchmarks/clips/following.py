@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("root", type=Path, help=f"folder with clips/NAME of {', '.join(NAMES)}")
     clips = parser.parse_args(arguments).root / "clips"
     torch.set_num_threads(1)
-    segmenter = load("tiny", device="cpu")
+    segmenter = load("tiny", device="cpu", runtime="auto")
     methods: dict[str, Callable[[Box], Predict]] = {
         "the first mask, copied": lambda box: _first_mask(segmenter, box),
         "the box stays": lambda box: lambda features, _: _prompt(segmenter, features, box),

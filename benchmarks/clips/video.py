@@ -114,7 +114,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("root", type=Path, help=f"folder with clips/NAME of {', '.join(OBJECTS)}")
     folder = parser.parse_args(arguments).root / "clips"
     torch.set_num_threads(2)
-    video = VideoSegmenter(load("tiny", device="cpu"))
+    video = VideoSegmenter(load("tiny", device="cpu", runtime="auto"))
     clips = {name: (video.encode([*_frames(folder / name)]), [*_truths(folder / name)]) for name in OBJECTS}
     _still(video, {name: frames[0].rgb for name, (frames, _) in clips.items()})
     _moving(video, clips, "the object's class alone", {name: (word,) for name, word in OBJECTS.items()})

@@ -336,7 +336,9 @@ class PanopticRule(StrictModel):
 class Quality(StrictModel):
     """Quality measured on one data set, in percent."""
 
-    miou: float = Field(description="mean intersection over union of the classes, in percent")
+    miou: float = Field(
+        description="mean intersection over union of the classes, in percent, by a floating-point image pass"
+    )
     pixel_accuracy: float = Field(description="share of pixels with the correct class, in percent")
     images: int = Field(description="number of images measured")
     int8_loss: float | None = Field(

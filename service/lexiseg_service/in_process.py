@@ -73,7 +73,9 @@ def check_named(settings: Settings, *names: str) -> None:
 def named_or_folder(settings: Settings, name: str) -> Segmenter:
     """Load a model by NAME, NAME@VERSION or the path of its directory. Raises ModelError: it cannot be loaded."""
     if is_folder(name):
-        return catalogue.load_folder(Path(name), settings.device, text_tower=settings.text_tower)
+        return catalogue.load_folder(
+            Path(name), settings.device, text_tower=settings.text_tower, runtime=settings.runtime
+        )
     return catalogue.load(
         name,
         models_dir=settings.models_dir,

@@ -206,22 +206,7 @@ def load(
     model = find(name, models_dir)
     folder, card = model
     require_memory(card.name, weight_bytes(model), choose_device(device))
-    segmenter = load_folder(folder, device, precision, card, text_tower)
-    if runtime != "torch":
-        from lexiseg_model.export.choose import use_runtime
-        from lexiseg_model.export.manifest import FOLDER, RANGES
-        from lexiseg_model.resources.device import Execution
-
-        execution = Execution(choose_device(device), precision or segmenter.card.precision)
-        use_runtime(
-            segmenter,
-            runtime,
-            execution,
-            [folder / FOLDER, export_folder(folder, segmenter)],
-            lambda: load_folder(folder, "cpu", "exact", text_tower=text_tower),
-            folder / RANGES,
-        )
-    return segmenter
+    return load_folder(folder, device, precision, card, text_tower, runtime)
 
 
 def export_folder(folder: Path, segmenter: Segmenter) -> Path:
@@ -239,8 +224,9 @@ def load_folder(
     precision: Precision | None = None,
     card: ModelCard | None = None,
     text_tower: Path | None = None,
+    runtime: Runtime = "torch",
 ) -> Segmenter:
-    """Load the model of one directory; `card` overrides the directory's. Raises as `load`."""
+    """Load the model of one directory; `card` overrides the directory's. Other arguments and errors as `load`."""
     from lexiseg_model.resources.device import Execution, choose_device, forbid_tf32
 
     card = card or read_card(folder)
@@ -248,7 +234,20 @@ def load_folder(
     execution = Execution(choose_device(device), precision or card.precision, text_tower)
     if execution.precision == "exact":
         forbid_tf32(execution.device)
-    return loader(folder, card, execution)
+    segmenter = loader(folder, card, execution)
+    if runtime != "torch":
+        from lexiseg_model.export.choose import use_runtime
+        from lexiseg_model.export.manifest import FOLDER, RANGES
+
+        use_runtime(
+            segmenter,
+            runtime,
+            execution,
+            [folder / FOLDER, export_folder(folder, segmenter)],
+            lambda: load_folder(folder, "cpu", "exact", text_tower=text_tower),
+            folder / RANGES,
+        )
+    return segmenter
 
 
 def _card_as(directory: str, folder: Path) -> ModelCard:

@@ -150,4 +150,5 @@ if __name__ == "__main__":
     from lexiseg_model.catalogue import models as catalogue
 
     torch.set_num_threads(1)
-    print(check(catalogue.load_folder(Path(sys.argv[2]), "cpu", "exact"), Path(sys.argv[1])))
+    # As it is served: in 8 bits where the folder has graphs.
+    print(check(catalogue.load_folder(Path(sys.argv[2]), "cpu", runtime="auto"), Path(sys.argv[1])))
