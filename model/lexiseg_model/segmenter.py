@@ -104,6 +104,7 @@ class TextBank:
         support: texts and examples of classes that have both, for methods that fuse them; None: there are none.
         excluded: cells that classes do not get, by class index.
         learned: classes of a head; None: there are none.
+        n_background: how many of the classes, the last ones, are background words.
         derived: values that methods computed from the bank, by name; cached with it.
     """
 
@@ -115,6 +116,7 @@ class TextBank:
     support: Support | None = None
     excluded: dict[int, Excluded] = field(default_factory=dict)
     learned: LearnedClasses | None = None
+    n_background: int = 0
     derived: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @classmethod

@@ -131,7 +131,8 @@ def _build(segmenter: Segmenter, classes: Classes, background: tuple[str, ...], 
     bank = words_of(segmenter).text_bank(classes + words, rows) if rows is not None and len(rows) else None
     if bank is None or examples:
         bank = with_examples(bank, examples, len(classes) + len(words))
-    return replace(bank, learned=_learned(segmenter, classes, bank.vectors.device))
+    learned = _learned(segmenter, classes, bank.vectors.device)
+    return replace(bank, learned=learned, n_background=len(words))
 
 
 def _learned(segmenter: Segmenter, classes: Classes, device: torch.device) -> LearnedClasses | None:

@@ -50,6 +50,7 @@ from lexiseg_model.methods.tiny.prompting import (
 )
 from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
+from lexiseg_model.methods.tiny.together import share_of, together
 from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fold_batch_norms, read_networks
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
@@ -212,8 +213,17 @@ class TinySegmenter(Exportable, TorchPass):
 
     @torch.inference_mode()
     def competing(self, features: Features, bank: TextBank, refine: Refinement) -> Competing:
-        scores, whole_image = self._scored(features, bank)
+        scores, whole_image = self._competing(features, bank)
         return Competing(scores, whole_image=whole_image)
+
+    def _competing(self, features: Features, bank: TextBank) -> tuple[Tensor, Tensor]:
+        """As `_scored`, of classes that are asked for together."""
+        scores, presence = self._scored(features, bank)
+        n_listed, rule = bank.n_classes - bank.n_background, self.settings.together
+        share = share_of(rule, n_listed)
+        if share:
+            scores[:n_listed] = together(scores[:n_listed], self._pixels(features), self._scale, rule, share)
+        return scores, presence
 
     def _scored(self, features: Features, bank: TextBank) -> tuple[Tensor, Tensor]:
         """The scores [K, h, w], and the presence [K] in the whole image."""
@@ -247,7 +257,7 @@ class TinySegmenter(Exportable, TorchPass):
 
         The whole-image head ignores the other classes; pixel probabilities include the competition with them.
         """
-        scores, whole_image = self._scored(features, bank)
+        scores, whole_image = self._competing(features, bank)
         scores = scores.flatten(1)
         scores -= torch.logaddexp(scores.logsumexp(0), scores.new_tensor(self.background))
         return whole_image + _surest(scores)

@@ -78,6 +78,18 @@ class ExampleRule(StrictModel):
     beside_words: float = Field(0.75, gt=0, description="scale of the vectors of a class that has words as well")
 
 
+class TogetherRule(StrictModel):
+    """How the words of a question compete (`together`); fitted on training photographs."""
+
+    full: int = Field(6, ge=2, description="words up to which the whole rule holds")
+    until: int = Field(20, ge=3, description="words from which nothing of it holds")
+    surest: int = Field(200, ge=1, description="one cell of so many says how high a word's scores are")
+    raised: float = Field(0.35, ge=0, le=1, description="share of the way to the best word that a word is raised")
+    most: float = Field(8.0, ge=0, description="longest way, in logits")
+    prototype: int = Field(33, ge=1, description="one cell of so many is what the others are compared with")
+    mixed: float = Field(0.22, gt=0, le=1, description="share of that likeness in a word's scores")
+
+
 class TinySettings(StrictModel):
     """Settings of a card of this method."""
 
@@ -95,6 +107,7 @@ class TinySettings(StrictModel):
     looks: LookRule = LookRule()
     crumbs: CrumbRule = CrumbRule()
     examples: ExampleRule = ExampleRule()
+    together: TogetherRule = TogetherRule()
     taught: list[str] = Field(
         [], description="classes that the weights were tuned on, in the order of their directions"
     )
