@@ -11,6 +11,8 @@ from lexiseg_model import types
 from lexiseg_model.methods.tiny import teaching
 from lexiseg_model.methods.tiny.network import SUREST, TinyNetwork, log_presence, mask_means
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.settings import TinySettings
+from lexiseg_model.methods.tiny.together import share_of, together
 from lexiseg_model.methods.tiny.words import familiar as familiar_words
 from lexiseg_model.methods.tiny.words.text_tower import TOKENS, WIDTH, MiniLM, pooled
 from lexiseg_model.tasks.pixels import score_weights, segment_scores, thing_probability, thing_weights
@@ -24,7 +26,7 @@ class Scores(nn.Module):
 
     Args:
         tiny: the network.
-        presence: weight of log presence in the scores of pixels.
+        settings: of the model.
         background: vectors [B, D] of the background words.
         rule: of the card.
     """
@@ -32,10 +34,13 @@ class Scores(nn.Module):
     background: Tensor
     rule: Tensor
 
-    def __init__(self, tiny: TinyNetwork, presence: float, background: Tensor, rule: types.BackgroundRule) -> None:
+    def __init__(
+        self, tiny: TinyNetwork, settings: TinySettings, background: Tensor, rule: types.BackgroundRule
+    ) -> None:
         super().__init__()
         self.log_scale, self.presence_log_scale = tiny.log_scale, tiny.presence_log_scale
-        self.presence_bias, self.bound, self.weight = tiny.presence_bias, tiny.nobody, presence
+        self.presence_bias, self.bound, self.weight = tiny.presence_bias, tiny.nobody, settings.presence
+        self.together = settings.together
         self.register_buffer("background", background)
         self.register_buffer("rule", torch.tensor([rule.offset, rule.margin, rule.fades_at, rule.gives_way]))
 
@@ -53,6 +58,7 @@ class Scores(nn.Module):
         directions: Tensor,
         learned: Tensor,
         text: Tensor,
+        company: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Scores of K classes with T texts.
 
@@ -64,6 +70,7 @@ class Scores(nn.Module):
             dropped: [B] 1 for background words that do not compete, else 0.
             directions: [L, F] of the classes `learned` [L], with the factors `text` [L] of their words; K is no class:
                 what has learned nothing gives one of these.
+            company: [] 1 if the classes compete as in a question, 0 if each is scored by itself.
 
         Returns:
             Scores [K + 1, h, w], the most present text [K + 1] of each class in the whole image, and the log-sum-exp
@@ -84,6 +91,8 @@ class Scores(nn.Module):
         above = teaching.margins(best.index_select(0, learned), exceeded, text, products)
         taught = above + exceeded
         own = best.scatter(0, learned[:, None].expand_as(taught), taught)[:-1]
+        share = share_of(self.together, torch.ones_like(classes).sum()) * company
+        own = together(own, flat, self.log_scale.exp(), self.together, share)
         most = torch.cat([most.scatter(0, learned, _surest(above))[:-1], most[-1:]])
         falls = falls_by * gives_way(own, most[:-1], classes > 0)
         rows = torch.cat([own, torch.maximum(best[-1:], common.amax(0) - factor * margin) - falls])

@@ -45,15 +45,19 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
     pixels, by_text = {"pixels": {2: 8 * rows, 3: 8 * columns}}, {"rows": {0: texts}}
     taught = {"decoded": pixels["pixels"], "middle": {2: 2 * rows, 3: 2 * columns}}
     classes, words, learned = Dim("classes", min=1, max=MAX_TEXTS), Dim("background", min=1), Dim("learned", min=1)
+    # Free of each other: regions are an image one cell high, beside the maps of the whole image.
+    sides = [{axis: Dim(f"{name}_{axis}", min=1, max=8 * MAX_CELLS) for axis in (2, 3)} for name in ("fine", "middle")]
     scored = {
-        **pixels,
+        "pixels": sides[0],
         "image": {},
         "cells": {2: rows, 3: columns},
-        **taught,
+        "decoded": sides[0],
+        "middle": sides[1],
         **{name: {0: texts} for name in ("vectors", "owner")},
         "classes": {0: classes},
         "dropped": {0: words},
         **{name: {0: learned} for name in ("directions", "learned", "text")},
+        "company": {},
     }
     flat, maps = {0: 8 * rows, 1: 8 * columns}, {1: 8 * rows, 2: 8 * columns}
     scored_rows = Dim("classes", min=2, max=MAX_TEXTS)  # the classes and the background
@@ -66,7 +70,7 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
     parts = [
         Part(
             "scores",
-            Scores(tiny, settings.presence, background.clone(), model.card.background),
+            Scores(tiny, settings, background.clone(), model.card.background),
             partial(_score_inputs, background.shape),
             scored,
             tuple(present),
@@ -120,6 +124,7 @@ def _score_inputs(background: torch.Size, rows: int, columns: int) -> list[Tenso
         torch.randn(2, teaching.SIZE),
         torch.tensor([2, 0]),
         torch.rand(2),
+        torch.tensor(1.0),
     ]
 
 

@@ -220,9 +220,10 @@ class TinySegmenter(Exportable, TorchPass):
         """As `_scored`, of classes that are asked for together."""
         scores, presence = self._scored(features, bank)
         n_listed, rule = bank.n_classes - bank.n_background, self.settings.together
-        share = share_of(rule, n_listed)
-        if share:
-            scores[:n_listed] = together(scores[:n_listed], self._pixels(features), self._scale, rule, share)
+        share = share_of(rule, torch.tensor(n_listed))
+        if share > 0:  # otherwise scores keep their bits
+            asked, scale = scores[:n_listed], scores.new_tensor(self._scale)
+            asked.copy_(together(asked, self._pixels(features), scale, rule, share.to(scores)))
         return scores, presence
 
     def _scored(self, features: Features, bank: TextBank) -> tuple[Tensor, Tensor]:
