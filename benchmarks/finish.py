@@ -1,4 +1,4 @@
-"""Upsampling and arg-max: the kernel and its twin against torch's bilinear upsampling of every class."""
+"""Upsampling and arg-max: the kernel and its twin against torch's bilinear upsampling; words drawn together."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from benchmarks.timing import cost, print_table
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import winners
+from lexiseg_model.methods.tiny.settings import TogetherRule
+from lexiseg_model.methods.tiny.together import together
 
 SIZE = (1080, 1920)
+EMBEDDING = 144  # of the bundled weights of `tiny`
 GRID = (72, 128)
 # Classes, cells, pixels, and whether torch's version fits in memory: the last two would need 8 GB.
 CASES = (
@@ -34,6 +37,12 @@ def smooth_scores(n_classes: int, grid: tuple[int, int] = GRID) -> Tensor:
 def plain(scores: Tensor, size: tuple[int, int]) -> Tensor:
     """Upsample every class to every pixel, then arg-max."""
     return F.interpolate(scores[None], size=size, mode="bilinear")[0].argmax(0)
+
+
+def draw_together(n_words: int) -> float:
+    """CPU milliseconds of the rule of `tiny` by which so many asked words compete, on a photograph of 640 x 480."""
+    scores, pixels = (smooth_scores(channels, (72, 96)) for channels in (n_words, EMBEDDING))
+    return 1e3 * cost(partial(together, scores, pixels, torch.tensor(13.0), TogetherRule(), torch.tensor(0.5))).cpu
 
 
 def run() -> None:
@@ -60,3 +69,5 @@ def run() -> None:
     head = ["image", "classes", "compiled, ms", "twin, ms", "gain"]
     print_table("Arg-max, CPU time on one thread", [*head, "torch, ms", "gain over torch"], rows)
     print_table("RLE of the label map, CPU time", head, runs)
+    drawn = [[str(n_words), f"{draw_together(n_words):.1f}"] for n_words in (2, 6, 19)]
+    print_table("Asked words drawn together, CPU time on one thread", ["words", "ms"], drawn)

@@ -86,7 +86,7 @@ class TogetherRule(StrictModel):
     surest: int = Field(200, ge=1, description="one cell of so many says how high a word's scores are")
     raised: float = Field(0.35, ge=0, le=1, description="share of the way to the best word that a word is raised")
     most: float = Field(8.0, ge=0, description="longest way, in logits")
-    prototype: int = Field(33, ge=1, description="one cell of so many is what the others are compared with")
+    prototype: int = Field(100, ge=1, description="one cell of so many is what the others are compared with")
     mixed: float = Field(0.22, gt=0, le=1, description="share of that likeness in a word's scores")
 
 
