@@ -9,7 +9,7 @@ from lexiseg_model import tasks
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TogetherRule
 from lexiseg_model.methods.tiny.together import share_of, together
-from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Task, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 
 RULE = TogetherRule()
@@ -55,7 +55,7 @@ def test_what_is_asked_by_itself_or_in_a_long_list_keeps_its_bits(
 
 @pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
 def test_a_question_is_answered_the_same_again(
-    task: str, tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]
+    task: Task, tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]
 ) -> None:
     features = tiny.encode(photographs["coffee"])
     vocabulary = Vocabulary((ClassEntry("cup"), ClassEntry("spoon"), ClassEntry("table")))

@@ -1,0 +1,120 @@
+"""How far asked words are drawn together: `raised` and `mixed` of a `TogetherRule`, fitted on training photographs.
+
+A photograph is asked for what it shows, by its names and by other words for them, and for some of it with words that it
+does not show. The loss is the cross-entropy of the labelled cells; those of a rare word weigh as much as all others.
+
+python -m lexiseg_train.methods.tiny.together ROOT SET ...
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.features import Features
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.settings import TogetherRule
+from lexiseg_model.methods.tiny.teaching import cell_labels
+from lexiseg_model.methods.tiny.together import share_of, together
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.bank import KnownRows, bank_of
+from lexiseg_model.vocabulary.class_names import BACKGROUND
+from lexiseg_model.vocabulary.scoring import score
+from lexiseg_train.data.indexed import IGNORE, IndexedDataset, evenly_spread, read_dataset
+from lexiseg_train.methods.tiny.confidence import SEEN
+from lexiseg_train.methods.tiny.texts import TEXTS, TextBook
+
+PHOTOGRAPHS = 60  # of a set
+PRESENT, ABSENT = 3, 3  # words of a question for what is not all there
+FEWEST = 0.01  # share of the labelled cells that the rarest word counts as
+STEPS = 20
+
+
+class Question(NamedTuple):
+    """Scores [K, h, w] of words by themselves, the background's [h, w], embeddings [D, h, w], and `labels` [h, w]: the
+    word of a cell, K for none of them, below 0 if unknown."""
+
+    scores: Tensor
+    background: Tensor
+    pixels: Tensor
+    labels: Tensor
+
+
+def questions(segmenter: TinySegmenter, data: IndexedDataset, random: np.random.Generator) -> Iterator[Question]:
+    """Questions about some photographs of a set."""
+    book, rows_of = TextBook.read(TEXTS), KnownRows(segmenter)
+    names = [name for name in data.classes if name != BACKGROUND]
+    for sample in evenly_spread(data.samples, PHOTOGRAPHS):
+        image, mask = sample.read(len(data.classes))
+        features = segmenter.encode(image)
+        seen = [name for name in names if (mask == data.classes.index(name)).mean() >= SEEN]
+        absent = [name for name in names if not (mask == data.classes.index(name)).any()]
+        some = [*random.permutation(seen)[:PRESENT].tolist(), *random.permutation(absent)[:ABSENT].tolist()]
+        said = [str(random.choice([*book.synonyms.get(name, ()), *book.finer.get(name, ()), name])) for name in seen]
+        for asked, words in ((seen, seen), (seen, said), (some, some)):
+            if len(asked) > 1 and len(set(words)) == len(words):
+                values = np.full(IGNORE + 1, len(asked))
+                values[IGNORE] = -1
+                values[[data.classes.index(name) for name in asked]] = np.arange(len(asked))
+                yield _question(segmenter, features, words, values[mask], rows_of)
+
+
+def _question(
+    segmenter: TinySegmenter, features: Features, words: Sequence[str], labels: NDArray[np.int64], rows_of: KnownRows
+) -> Question:
+    vocabulary = segmenter.explained(Vocabulary(tuple(map(ClassEntry, words)), Background()))
+    bank, pixels = bank_of(segmenter, vocabulary, rows_of), features.tensors["pixels"]
+    of_cells = cell_labels(labels, (pixels.shape[1], pixels.shape[2]))
+    background = score(segmenter, features, vocabulary, bank).logits[-1]
+    scores = segmenter.class_scores(features, bank)[: len(words)]
+    # Copies can take part in a gradient, unlike tensors of the inference mode.
+    return Question(scores.clone(), background.clone(), pixels.clone(), torch.from_numpy(of_cells).long())
+
+
+def loss(asked: Sequence[Question], rule: TogetherRule, scale: Tensor) -> Tensor:
+    """The mean cross-entropy [] of questions."""
+    return torch.stack([_loss(question, rule, scale) for question in asked]).mean()
+
+
+def _loss(question: Question, rule: TogetherRule, scale: Tensor) -> Tensor:
+    known = question.labels >= 0
+    share = share_of(rule, torch.tensor(len(question.scores)))
+    drawn = together(question.scores, question.pixels.float(), scale, rule, share)
+    logits, labels = torch.cat([drawn, question.background[None]])[:, known].T, question.labels[known]
+    shares = torch.bincount(labels, minlength=logits.shape[1]) / len(labels)
+    weights = 1 + 1 / (shares.clamp_min(FEWEST) * (shares > 0).sum())  # as the cells are, and all words alike
+    return F.cross_entropy(logits, labels, weights)
+
+
+def fit(asked: Sequence[Question], scale: float, rule: TogetherRule) -> TogetherRule:
+    """The rule with the `raised` and `mixed` of the lowest loss."""
+    constants, at = torch.tensor([rule.raised, rule.mixed], requires_grad=True), torch.tensor(scale)
+    solver = torch.optim.LBFGS([constants], max_iter=STEPS, line_search_fn="strong_wolfe")
+
+    def step() -> float:
+        solver.zero_grad()
+        raised, mixed = constants.unbind()
+        value = loss(asked, rule.model_copy(update={"raised": raised, "mixed": mixed}), at)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value.item()
+
+    solver.step(step)  # type: ignore[no-untyped-call]
+    raised, mixed = (round(min(max(constant, 0.01), 1.0), 2) for constant in constants.tolist())
+    return rule.model_copy(update={"raised": raised, "mixed": mixed})
+
+
+if __name__ == "__main__":
+    root, names = Path(sys.argv[1]), sys.argv[2:]
+    model, draw = catalogue.load("tiny", device="cpu", precision="exact"), np.random.default_rng(0)
+    assert isinstance(model, TinySegmenter)
+    found = [each for name in names for each in questions(model, read_dataset(root, name, "train"), draw)]
+    print(fit(found, model.network.log_scale.exp().item(), model.settings.together))
