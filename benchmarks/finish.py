@@ -13,8 +13,8 @@ from benchmarks.timing import cost, print_table
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import winners
+from lexiseg_model.methods.tiny.network import together
 from lexiseg_model.methods.tiny.settings import TogetherRule
-from lexiseg_model.methods.tiny.together import together
 
 SIZE = (1080, 1920)
 EMBEDDING = 144  # of the bundled weights of `tiny`

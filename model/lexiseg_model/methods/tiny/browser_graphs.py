@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from lexiseg_model import types
 from lexiseg_model.methods.tiny import teaching
-from lexiseg_model.methods.tiny.network import SUREST, TinyNetwork, log_presence, mask_means
+from lexiseg_model.methods.tiny.network import SUREST, TinyNetwork, log_presence, mask_means, share_of, together
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TinySettings
-from lexiseg_model.methods.tiny.together import share_of, together
 from lexiseg_model.methods.tiny.words import familiar as familiar_words
 from lexiseg_model.methods.tiny.words.text_tower import TOKENS, WIDTH, MiniLM, pooled
 from lexiseg_model.tasks.pixels import score_weights, segment_scores, thing_probability, thing_weights

@@ -7,7 +7,9 @@ one vector for the whole image, whose cosine with a text predicts whether the cl
 embedding's width.
 
 A class's score in a cell is the scaled cosine with its text, plus the log presence in the whole image; a class with
-several texts has the score of its best one.
+several texts has the score of its best one. The words of a question are then drawn together: one of low scores is
+raised towards the best one, by the surest cells of both, and mixed with the likeness to its own surest cells, which
+tells a thing from what is beside it better than a text does.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lexiseg_model.methods.tiny.settings import TogetherRule
 from lexiseg_model.methods.tiny.trunk import HEAD, WIDTHS, Trunk
 from lexiseg_model.segmenter import Excluded, TextBank
 from lexiseg_model.types import InputSize
@@ -246,6 +249,28 @@ def best_per_class(pixels: Tensor, bank: TextBank, added: Tensor, scale: float) 
             scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
         best.append(scores.view(end - start, *pixels.shape[1:]))
     return best[0] if len(best) == 1 else torch.cat(best)
+
+
+def share_of(rule: TogetherRule, n_words: Tensor) -> Tensor:
+    """How much of the rule holds for so many words []: 0..1, nothing for one or for a long list."""
+    return (n_words > 1) * ((rule.until - n_words) / (rule.until - rule.full)).clamp(0, 1)
+
+
+def together(scores: Tensor, pixels: Tensor, scale: Tensor, rule: TogetherRule, share: Tensor) -> Tensor:
+    """Scores [K, ...] of words in company, by those that each has by itself and the embeddings [D, ...] of cells.
+
+    `share` [] of the rule holds; `scale` [] is that of cosines.
+    """
+    flat, maps = scores.flatten(1), pixels.flatten(1)
+    n = flat.shape[1]
+    surest, places = flat.topk((n + rule.prototype - 1) // rule.prototype, dim=1)
+    height = surest[:, : (n + rule.surest - 1) // rule.surest].mean(1)
+    raised = rule.raised * (height.amax(0) - height).clamp_max(rule.most)
+    own = maps.index_select(1, places.flatten()).view(len(maps), *places.shape).mean(2).T  # [K, D]
+    length = own.norm(dim=1, keepdim=True)  # the mean likeness of the surest cells, where both stay equally high
+    levels = surest.mean(1, keepdim=True) - scale * length + (raised / rule.mixed)[:, None]
+    mixed = flat.lerp((own / length * scale) @ maps + levels, rule.mixed * share)
+    return mixed.view(scores.shape)
 
 
 def is_excluded(pixels: Tensor, excluded: Excluded) -> Tensor:

@@ -39,6 +39,8 @@ from lexiseg_model.methods.tiny.network import (
     log_presence,
     mask_means,
     resize_to,
+    share_of,
+    together,
 )
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompting import (
@@ -50,7 +52,6 @@ from lexiseg_model.methods.tiny.prompting import (
 )
 from lexiseg_model.methods.tiny.proposals.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
-from lexiseg_model.methods.tiny.together import share_of, together
 from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fold_batch_norms, read_networks
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar

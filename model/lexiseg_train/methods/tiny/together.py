@@ -21,10 +21,10 @@ from torch import Tensor
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import Features
+from lexiseg_model.methods.tiny.network import share_of, together
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TogetherRule
 from lexiseg_model.methods.tiny.teaching import cell_labels
-from lexiseg_model.methods.tiny.together import share_of, together
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from lexiseg_model.vocabulary.class_names import BACKGROUND

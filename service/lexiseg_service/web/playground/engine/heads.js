@@ -4,7 +4,7 @@
 import { learnedOf, lessonOf } from "../masks/kernel.js";
 import { mapOf } from "../masks/runs.js";
 import * as store from "../project/store.js";
-import { bankOf, flag } from "./semantic.js";
+import { bankOf } from "./semantic.js";
 
 const HEADS = "heads"; // name of the note with all heads by name
 let last = /** @type {any} */ (null); // the head that was solved last, with what it learned
@@ -46,7 +46,7 @@ async function taughtBy({ rules: { teaching }, rules, run, read, viewOf }, class
   const view = await viewOf(picture);
   const bank = await bankOf(rules, { classes: own }, read);
   const rows = [new Float32Array(own.length + 1), [own.length + 1]]; // that of a class without words is what the others must exceed
-  const { scores } = await run("scores", { ...view.features, ...bank.inputs, classes: rows, company: flag(0) });
+  const { scores } = await run("scores", { ...view.features, ...bank.inputs, classes: rows, company: [Float32Array.of(0), []] });
   const layers = objects.map((one) => [one.class == null ? -1 : 1 + own.findIndex(isNamed(one.class)), one.mask]);
   const labels = Int16Array.from(mapOf(layers, view.size, 1).cells, (number) => (number || own.length + 1) - 1); // below 0: unknown
   const lesson = lessonOf(labels, view.size, own.length, view.features, scores.data, teaching);

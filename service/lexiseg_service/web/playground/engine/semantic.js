@@ -19,10 +19,7 @@ export async function bankOf(rules, question, read) {
   return { classes, texts, drops, inputs: inputsOf(rules, classes, texts, dropped) };
 }
 
-/** A number as the input of a graph, as `company` of `scores`: 1 if classes compete as in a question, 0 if each is scored by itself. */
-export const flag = (number) => [Float32Array.of(number), []];
-
-/** Inputs of the graph `scores`, but for `company`. */
+/** Inputs of the graph `scores`, but for `company`: 1 if classes compete as in a question, 0 if each is scored by itself. */
 function inputsOf({ card: { embedding }, teaching: { size } }, classes, texts, dropped) {
   const learned = classes.flatMap(({ learned }, index) => (learned ? [{ ...learned, index }] : []));
   if (!learned.length) learned.push({ index: classes.length, direction: new Float32Array(size), factor: 0 }); // of no class
@@ -43,7 +40,7 @@ export async function namesOf(view, bank, masks, run) {
   const all = new Float32Array(n * view.cells[0] * view.cells[1]);
   masks.forEach((mask, index) => all.set(mask, index * mask.length));
   const { means, ...taught } = await run("means", { ...view.features, masks: [all, [n, ...view.cells]] });
-  const { scores } = await run("scores", { ...view.features, ...taught, pixels: means, ...bank.inputs, company: flag(0) });
+  const { scores } = await run("scores", { ...view.features, ...taught, pixels: means, ...bank.inputs, company: [Float32Array.of(0), []] });
   return masks.map((_, index) => {
     const logits = Array.from({ length: rowsOf(bank) }, (_, row) => scores.data[row * n + index]);
     const winner = logits.indexOf(Math.max(...logits));
@@ -59,7 +56,7 @@ const rowsOf = ({ classes, drops }) => classes.length + (drops ? 1 : 0); // the 
 /** The answer to a question about words. */
 export async function segmentsOf(rules, question, bank, { features, cells, size }, run) {
   const { classes, drops } = bank;
-  const seen = await run("scores", { ...features, ...bank.inputs, company: flag(1) }); // of classes, and of the background in the last row
+  const seen = await run("scores", { ...features, ...bank.inputs, company: [Float32Array.of(1), []] }); // of classes, and of the background in the last row
   const own = seen.scores.data.subarray(0, rowsOf(bank) * cells[0] * cells[1]);
   const won = winners(own, rowsOf(bank), cells, size);
   const isSemantic = (question.task ?? "semantic") === "semantic";
