@@ -80,7 +80,7 @@ def labels_below(folder: Path) -> dict[str, bytes]:
 
 
 def by_client(to: str, photographs: Path, answers: Answers) -> dict[str, bytes]:
-    writer = Writer(to, photographs, photographs.with_name("client"), {"classes": CLASSES})
+    writer = Writer(to, photographs, photographs.with_name("client"), CLASSES, {"classes": CLASSES})
     for name, answer in answers.items():
         writer.add(photographs / name, answer)
     writer.close()
@@ -167,7 +167,7 @@ def test_every_door_writes_the_same_labels(to: str, answers: Answers, tmp_path: 
 @pytest.mark.tools
 def test_datumaro_reads_every_mask(answers: Answers, tmp_path: Path) -> None:
     for to in ("coco", "datumaro", "cvat"):
-        writer = Writer(to, tmp_path / "photographs", tmp_path / to, {"classes": CLASSES})
+        writer = Writer(to, tmp_path / "photographs", tmp_path / to, CLASSES, {"classes": CLASSES})
         for name, answer in answers.items():
             writer.add(tmp_path / "photographs" / name, answer)
         writer.close()

@@ -103,7 +103,7 @@ def read(folder: Path) -> dict[str, NDArray[np.object_]]:
 
 def by_client(to: str) -> Write:
     def write(photographs: Path, answers: Answers, names: list[str], out: Path) -> None:
-        writer = Writer(to, photographs, out, {"classes": names})
+        writer = Writer(to, photographs, out, names, {"classes": names})
         for name, each in answers.items():
             writer.add(photographs / name, each)
         writer.close()
