@@ -1,7 +1,8 @@
 """The everyday check: plain words for what photographs show, asked as people ask, with masks to judge the answers.
 
 `everyday.json` lists the photographs by set, drawn once; no training of `tiny` sees them. A photograph is asked for
-what its mask says is there, all at once: by default, and with `background: false`.
+what its mask says is there, all at once: by default, and with `background: false`. Then it is asked for things that it
+does not show, too.
 """
 
 from __future__ import annotations
@@ -17,20 +18,28 @@ from numpy.typing import NDArray
 
 from lexiseg_model import tasks
 from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
+from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.class_names import BACKGROUND, is_thing
 from lexiseg_train.data.indexed import CLASSES, IGNORE, Sample, read_classes
+from lexiseg_train.methods.tiny.texts import TEXTS, TextBook
 
 EVERYDAY = Path(__file__).with_name("everyday.json")  # photographs by set: no crop shows them
 MIN_SHARE = 0.005  # of a photograph; nobody asks for less
 FOUND = 0.5  # IoU from which a word is found
+UNLIKE = 0.55  # cosine with every word that is there, below which another one is not
+LENGTHS = (1, 6, 20)  # of the lists that ask for absent words, too
 
 
 class EverydayFigures(NamedTuple):
-    """In percent of the words, and the mean IoU. `sure`: of words with a score over 0.9, those that are found."""
+    """In percent of the words, and the mean IoU. `sure`: of words with a score over 0.9, those that are found.
+
+    `painted_of_one`, `_six`, `_twenty`: of absent words those that get a segment, in lists of that length.
+    """
 
     words: int
     found: float
@@ -40,14 +49,18 @@ class EverydayFigures(NamedTuple):
     found_without_background: float
     nothing_without_background: float
     iou_without_background: float
+    painted_of_one: float
+    painted_of_six: float
+    painted_of_twenty: float
 
 
 class Asked(NamedTuple):
-    """A photograph, its mask of class indices, and the words that are asked for, by mask value."""
+    """A photograph, its mask of class indices, the words that are asked for by mask value, and the set's names."""
 
     image: NDArray[np.uint8]
     mask: NDArray[np.uint8]
     words: dict[int, str]
+    names: tuple[str, ...] = ()
 
 
 class Outcome(NamedTuple):
@@ -66,7 +79,7 @@ def photographs(root: Path) -> Iterator[Asked]:
             split = root / name / "train"
             image, mask = Sample(split / "images" / f"{stem}.jpg", split / "masks" / f"{stem}.png").read(len(classes))
             if asked := words_in(mask, classes):
-                yield Asked(image, mask, asked)
+                yield Asked(image, mask, asked, classes)
 
 
 def words_in(mask: NDArray[np.uint8], classes: tuple[str, ...]) -> dict[int, str]:
@@ -79,11 +92,13 @@ def words_in(mask: NDArray[np.uint8], classes: tuple[str, ...]) -> dict[int, str
     }
 
 
-def outcomes(segmenter: Segmenter, asked: Asked, background: Background | None, rows_of: KnownRows) -> list[Outcome]:
-    """What comes of each word of a photograph."""
+def outcomes(
+    segmenter: Segmenter, features: Features, asked: Asked, background: Background | None, rows_of: KnownRows
+) -> list[Outcome]:
+    """What comes of each word of a photograph with these features."""
     classes = tuple(ClassEntry(word, thing=is_thing(word)) for word in asked.words.values())
     vocabulary = segmenter.explained(Vocabulary(classes, background))
-    answer = tasks.segment("semantic", segmenter, segmenter.encode(asked.image), vocabulary, rows_of=rows_of)
+    answer = tasks.segment("semantic", segmenter, features, vocabulary, rows_of=rows_of)
     segments = {segment.class_index: segment for segment in answer.segments}
     labelled = asked.mask != IGNORE
     found = []
@@ -96,15 +111,45 @@ def outcomes(segmenter: Segmenter, asked: Asked, background: Background | None, 
     return found
 
 
+def painted(
+    segmenter: Segmenter, features: Features, asked: Asked, length: int, absent: list[str], rows_of: KnownRows
+) -> list[bool]:
+    """Of a list of that length which of the absent words get a segment; half of it, at most, is there."""
+    there = [*asked.words.values()][: length // 2]
+    absent = np.random.default_rng(asked.mask.size + length).permutation(absent).tolist()
+    words = [*there, *absent[: length - len(there)]]
+    vocabulary = segmenter.explained(
+        Vocabulary(tuple(ClassEntry(word, thing=is_thing(word)) for word in words), Background())
+    )
+    answer = tasks.segment("semantic", segmenter, features, vocabulary, rows_of=rows_of)
+    seen = {segment.class_index for segment in answer.segments}
+    return [index in seen for index in range(len(there), len(words))]
+
+
+def absent_words(asked: Asked, book: TextBook, rows_of: KnownRows) -> list[str]:
+    """Names of the photograph's set and rare ones that are like nothing that it shows."""
+    shown = [*asked.words.values()]
+    beside = {word for group in book.overlaps if not {*group}.isdisjoint(shown) for word in group}
+    words = [word for word in dict.fromkeys((*asked.names, *book.rare)) if word not in {BACKGROUND, *shown, *beside}]
+    rows = [rows_of([TEMPLATE.format(word) for word in some]).astype(np.float32) for some in (words, shown)]
+    return [word for word, like in zip(words, (rows[0] @ rows[1].T).max(1), strict=True) if like < UNLIKE]
+
+
 def check(segmenter: Segmenter, root: Path) -> EverydayFigures:
     """Measure a model on the photographs below `root`."""
-    rows_of = KnownRows(segmenter)
+    rows_of, book = KnownRows(segmenter), TextBook.read(TEXTS)
     by_default, everywhere = [], []
+    absent: dict[int, list[bool]] = {length: [] for length in LENGTHS}
     for asked in photographs(root):
-        by_default += outcomes(segmenter, asked, Background(), rows_of)
-        everywhere += outcomes(segmenter, asked, None, rows_of)
+        features = segmenter.encode(asked.image)
+        by_default += outcomes(segmenter, features, asked, Background(), rows_of)
+        everywhere += outcomes(segmenter, features, asked, None, rows_of)
+        others = absent_words(asked, book, rows_of)
+        for length, seen in absent.items():
+            seen += painted(segmenter, features, asked, length, others, rows_of)
     sure = [outcome.iou >= FOUND for outcome in by_default if outcome.score > 0.9]
-    figures = (*_figures(by_default), float(np.mean(sure)) if sure else 0.0, *_figures(everywhere))
+    shares = [float(np.mean(seen)) for seen in absent.values()]
+    figures = (*_figures(by_default), float(np.mean(sure)) if sure else 0.0, *_figures(everywhere), *shares)
     return EverydayFigures(len(by_default), *(round(100 * figure, 1) for figure in figures))
 
 
