@@ -105,6 +105,7 @@ class TextBank:
         excluded: cells that classes do not get, by class index.
         learned: classes of a head; None: there are none.
         n_background: how many of the classes, the last ones, are background words.
+        shifts: [T, F], what training adds to the scores of each text, in numbers of the method's own; None: nothing.
         derived: values that methods computed from the bank, by name; cached with it.
     """
 
@@ -117,6 +118,7 @@ class TextBank:
     excluded: dict[int, Excluded] = field(default_factory=dict)
     learned: LearnedClasses | None = None
     n_background: int = 0
+    shifts: Tensor | None = None
     derived: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @classmethod

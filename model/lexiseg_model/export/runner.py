@@ -58,19 +58,19 @@ class OnnxRunner:
         session = next(iter(self._sessions.values()))
         return list(session.get_providers())
 
-    def encode(self, tiles: NDArray[np.uint8], n_outputs: int | None = None) -> tuple[Tensor, ...] | None:
+    def encode(self, tiles: NDArray[np.uint8], outputs: Sequence[int] | None = None) -> tuple[Tensor, ...] | None:
         """The outputs of `image_network` for tiles [N, 3, s, t]: float32, on the model's device; None of other shapes.
 
-        On a CPU a tile's result does not depend on its batch, bit for bit. `n_outputs`: only so many, the first ones.
+        On a CPU a tile's result does not depend on its batch, bit for bit. `outputs`: only these, by number.
         """
         session = self._sessions.get((tiles.shape[2], tiles.shape[3])) or self._sessions.get(None)
         if session is None:
             return None
-        names = None if n_outputs is None else [output.name for output in session.get_outputs()[:n_outputs]]
+        names = None if outputs is None else [session.get_outputs()[place].name for place in outputs]
         # One by one: a batch is no faster on a CPU, and its kernels round differently from those of a single tile.
         batches = np.split(tiles, len(tiles)) if self._device.type == "cpu" else [tiles]
-        outputs = (run(session, {TILES: batch}, names) for batch in batches)
-        passes = [tuple(torch.from_numpy(array).to(self._device) for array in arrays) for arrays in outputs]
+        done = (run(session, {TILES: batch}, names) for batch in batches)
+        passes = [tuple(torch.from_numpy(array).to(self._device) for array in arrays) for arrays in done]
         return passes[0] if len(passes) == 1 else tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
 
 

@@ -54,7 +54,7 @@ def write_browser_files(
     tokens = Tokenizer.from_file(str(tower_folder(text_tower) / TOKENIZER)).get_vocab()
     _save(folder / "tokens.json", sorted(tokens, key=lambda token: tokens[token]))
     _write_words(model, reading, folder, words)
-    _save(folder / "model.json", _rules(model))
+    _save(folder / "model.json", _rules(model, reading.own_words.directions))
 
 
 def _image_export(model: segmenter.TinySegmenter, source: Path, draft: Path) -> tuple[Path, Manifest]:
@@ -106,8 +106,9 @@ def _quantise_matrices(path: Path) -> None:
 def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path, words: Sequence[str]) -> None:
     """Write `words.json` (the words) and `words.bin` (these arrays, one after the other).
 
-    Vectors [N, D] in float16; cosine [N] with the nearest training word in 1/65535, uint16; whether a
-    word is foreign [N], uint8; which background words mean the same [N, bits], packed in uint8.
+    Vectors [N, D] and the directions [M, F] of training's own words, float16; cosine [N] with the nearest training word
+    in 1/65535 and the nearest direction [N], uint16; the share [N] of that, float16; whether a word is foreign [N], and
+    which background words mean the same [N, bits], uint8.
     """
     batches: list[tuple[NDArray[Any], ...]] = []
     with torch.inference_mode():
@@ -116,11 +117,14 @@ def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path,
             rows = model.encode_texts(texts)
             batches.append(tuple(part.numpy() for part in reading(torch.from_numpy(rows).float())))
     properties = (np.concatenate(part) for part in zip(*batches, strict=True))
-    vectors, same_meaning, likeness, foreign = properties
+    vectors, same_meaning, likeness, foreign, meaning, share = properties
     same = np.packbits(same_meaning > 0, axis=1, bitorder="little")
     arrays: list[NDArray[Any]] = [
         vectors.astype(np.float16),
+        reading.own_words.directions.numpy().astype(np.float16),
         (likeness.clip(0, 1) * 65535).round().astype(np.uint16),
+        meaning.astype(np.uint16),
+        share.astype(np.float16),
         foreign.astype(np.uint8),
         same,
     ]
@@ -128,13 +132,14 @@ def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path,
     _save(folder / "words.json", list(words))
 
 
-def _rules(model: segmenter.TinySegmenter) -> dict[str, Any]:
+def _rules(model: segmenter.TinySegmenter, own: torch.Tensor) -> dict[str, Any]:
     """What the browser needs beside the graphs: the card, and numbers of steps that are no part of a graph."""
     card = model.card.model_dump(mode="json", include=CARD_FIELDS | CARD_RULES)
     tasks = [task for task in card["tasks"] if task not in TASKS_WITHOUT_GRAPHS]
     return {
         "card": {**card, "tasks": tasks, "refinements": []},
         "template": TEMPLATE,
+        "shift": list(own.shape),
         "familiar": None if model.familiar is None else {"bound": model.familiar.bound},
         "regions": {"min_share": pixels.MIN_INSTANCE},
         "teaching": {

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 
 from lexiseg_model import types
 from lexiseg_model.methods.tiny import teaching
-from lexiseg_model.methods.tiny.network import SUREST, TinyNetwork, log_presence, mask_means, share_of, together
+from lexiseg_model.methods.tiny.network import (
+    SUREST,
+    OwnWords,
+    TinyNetwork,
+    log_presence,
+    mask_means,
+    share_of,
+    together,
+)
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.words import familiar as familiar_words
@@ -26,21 +34,23 @@ class Scores(nn.Module):
     Args:
         tiny: the network.
         settings: of the model.
-        background: vectors [B, D] of the background words.
+        background: vectors [B, D] and shifts [B, D + 121] of the background words.
         rule: of the card.
     """
 
     background: Tensor
+    background_shifts: Tensor
     rule: Tensor
 
     def __init__(
-        self, tiny: TinyNetwork, settings: TinySettings, background: Tensor, rule: types.BackgroundRule
+        self, tiny: TinyNetwork, settings: TinySettings, background: tuple[Tensor, Tensor], rule: types.BackgroundRule
     ) -> None:
         super().__init__()
         self.log_scale, self.presence_log_scale = tiny.log_scale, tiny.presence_log_scale
         self.presence_bias, self.bound, self.weight = tiny.presence_bias, tiny.nobody, settings.presence
         self.together = settings.together
-        self.register_buffer("background", background)
+        self.register_buffer("background", background[0])
+        self.register_buffer("background_shifts", background[1])
         self.register_buffer("rule", torch.tensor([rule.offset, rule.margin, rule.fades_at, rule.gives_way]))
 
     def forward(
@@ -51,6 +61,7 @@ class Scores(nn.Module):
         decoded: Tensor,
         middle: Tensor,
         vectors: Tensor,
+        shifts: Tensor,
         owner: Tensor,
         classes: Tensor,
         dropped: Tensor,
@@ -64,7 +75,7 @@ class Scores(nn.Module):
         Args:
             pixels: float16 [1, D, h, w], as `image` [1, D] and `cells` [1, D, a, b].
             decoded: float16 [1, 128, h, w], what teaches beside `middle` [1, 120, h/4, w/4].
-            vectors: of the texts, [T, D], and the class `owner` [T] of each.
+            vectors: of the texts, [T, D], with the `shifts` [T, D + 121] of words and the class `owner` [T] of each.
             classes: [K] 1 for stuff, else 0.
             dropped: [B] 1 for background words that do not compete, else 0.
             directions: [L, F] of the classes `learned` [L], with the factors `text` [L] of their words; K is no class:
@@ -80,8 +91,9 @@ class Scores(nn.Module):
         bound = self.log_scale.exp() * self.bound + factor * offset
         floors = torch.cat([torch.full_like(classes, ABSENT), bound[None]])
         flat = pixels[0].float().flatten(1)
-        whole, scores = self._of_texts(flat, image, cells, vectors)
-        common = self._of_texts(flat, image, cells, self.background)[1] + ABSENT * dropped[:, None]
+        whole, scores = self._of_texts(pixels, middle, image, cells, vectors, shifts)
+        common = self._of_texts(pixels, middle, image, cells, self.background, self.background_shifts)[1]
+        common = common + ABSENT * dropped[:, None]
         best = _best(floors[:, None].expand(-1, flat.shape[1]), owner, scores)
         most = _best(torch.full_like(floors, ABSENT), owner, whole)
         products = teaching.products_of(decoded[0].float(), middle[0].float(), directions).flatten(1)
@@ -98,14 +110,20 @@ class Scores(nn.Module):
         size = pixels.shape[2:]
         return rows.view(-1, *size), most, common.logsumexp(0).view(size)
 
-    def _of_texts(self, flat: Tensor, image: Tensor, cells: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Presence [T] in the whole image, and scores [T, n] of embeddings [D, n]."""
+    def _of_texts(
+        self, pixels: Tensor, middle: Tensor, image: Tensor, cells: Tensor, vectors: Tensor, shifts: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Presence [T] in the whole image, and scores [T, h * w] of embeddings [1, D, h, w]."""
         coarse = cells[0].float().flatten(1)
         directions = F.normalize(vectors, dim=1)
         evidence = torch.logsumexp(directions @ coarse, 1) - torch.log(torch.ones_like(coarse[0]).sum())
         whole = (directions @ image[0].float()) * self.presence_log_scale.exp() + evidence + self.presence_bias
-        scores = (vectors * self.log_scale.exp()) @ flat + (log_presence(whole) * self.weight)[:, None]
-        return whole, scores
+        added = log_presence(whole) * self.weight + shifts[:, -1]
+        width = pixels.shape[1]
+        fine = (vectors * self.log_scale.exp() + shifts[:, :width]) @ pixels[0].float().flatten(1)
+        low = (shifts[:, width:-1] @ middle[0].float().flatten(1)).view(1, -1, *middle.shape[2:])
+        enlarged = F.interpolate(low, size=pixels.shape[2:], mode="bilinear")[0].flatten(1)
+        return whole, fine + enlarged + added[:, None]
 
 
 def _best(floors: Tensor, owner: Tensor, values: Tensor) -> Tensor:
@@ -180,7 +198,7 @@ class Reading(nn.Module):
     """Rows of the text tower [N, 384] -> properties of the texts.
 
     Vectors [N, D]; 1 [N, W] for background words of the same meaning; cosine [N] with the nearest training word; 1 [N]
-    for a text that is not English.
+    for a text that is not English; the direction [N] of training's nearest own word, and the share [N] of it.
     """
 
     background: Tensor
@@ -191,6 +209,8 @@ class Reading(nn.Module):
     def __init__(self, model: TinySegmenter) -> None:
         super().__init__()
         self.projection = model.network.text_projection
+        own = model.network.own_words or OwnWords(1, 1, model.network.embedding)
+        self.own_words = own.to(torch.device("cpu"))
         words = tuple(map(types.ClassEntry, model.card.background.words))
         known = model.familiar.rows if model.familiar else np.zeros((1, WIDTH), np.float32)
         foreign = model.familiar.foreign if model.familiar else None
@@ -206,7 +226,8 @@ class Reading(nn.Module):
         likeness = (unit @ self.known.T).amax(1)
         foreign = (unit @ self.foreign[:-1] + self.foreign[-1] > 0) & (likeness < familiar_words.MAX_FOREIGN_LIKENESS)
         vectors = F.normalize(self.projection(rows), dim=1)
-        return vectors, (rows @ self.background.T >= self.same_meaning).float(), likeness, foreign.float()
+        same = (rows @ self.background.T >= self.same_meaning).float()
+        return vectors, same, likeness, foreign.float(), *self.own_words.nearest(rows)
 
 
 class Tower(nn.Module):

@@ -26,7 +26,7 @@ from lexiseg_model.methods.tiny.browser_graphs import (
 )
 from lexiseg_model.methods.tiny.graphs import with_templates
 from lexiseg_model.methods.tiny.mask_graphs import mask_parts
-from lexiseg_model.methods.tiny.network import DECODER
+from lexiseg_model.methods.tiny.network import DECODER, MIDDLE
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.weights import FOLDER
@@ -42,7 +42,7 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
     tiny, settings = model.network, model.settings
     rows, columns = (Dim(name, min=1, max=MAX_CELLS) for name in ("rows", "columns"))
     texts, length = Dim("texts", min=1, max=MAX_TEXTS), Dim("length", min=2, max=128)
-    pixels, by_text = {"pixels": {2: 8 * rows, 3: 8 * columns}}, {"rows": {0: texts}}
+    pixels = {"pixels": {2: 8 * rows, 3: 8 * columns}}
     taught = {"decoded": pixels["pixels"], "middle": {2: 2 * rows, 3: 2 * columns}}
     classes, words, learned = Dim("classes", min=1, max=MAX_TEXTS), Dim("background", min=1), Dim("learned", min=1)
     # Free of each other: regions are an image one cell high, beside the maps of the whole image.
@@ -53,7 +53,7 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
         "cells": {2: rows, 3: columns},
         "decoded": sides[0],
         "middle": sides[1],
-        **{name: {0: texts} for name in ("vectors", "owner")},
+        **{name: {0: texts} for name in ("vectors", "shifts", "owner")},
         "classes": {0: classes},
         "dropped": {0: words},
         **{name: {0: learned} for name in ("directions", "learned", "text")},
@@ -62,19 +62,16 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
     flat, maps = {0: 8 * rows, 1: 8 * columns}, {1: 8 * rows, 2: 8 * columns}
     scored_rows = Dim("classes", min=2, max=MAX_TEXTS)  # the classes and the background
     present = {"scores": {0: scored_rows, **maps}, "whole": {0: scored_rows}, "others": flat}
-    word_lists = {"background": {0: words}, "known": {0: Dim("known", min=1)}}
-    properties = ("vectors", "same", "likeness", "foreign")
-
     with torch.inference_mode():
-        background = reading(reading.background)[0]
+        background = reading(reading.background)[0].clone(), reading.own_words.shifts(reading.background)
     parts = [
         Part(
             "scores",
-            Scores(tiny, settings, background.clone(), model.card.background),
-            partial(_score_inputs, background.shape),
+            Scores(tiny, settings, background, model.card.background),
+            partial(_score_inputs, background[0].shape),
             scored,
             tuple(present),
-            {"background": {0: words}},
+            {name: {0: words} for name in ("background", "background_shifts")},
         ),
         Part("presence", Presence(tiny), _presence_inputs, present, ("presence",)),
         *_belief_parts(model),
@@ -85,13 +82,27 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
             {**pixels, **taught, "masks": {0: texts, **maps}},
             ("means", "decoded_maps", "middle_maps"),
         ),
-        Part("reading", reading, lambda *_: [torch.randn(3, WIDTH)], by_text, properties, word_lists),
+        _reading_part(reading, {"rows": {0: texts}}, words),
         Part(
             "tower", Tower(model.tower), lambda rows, _: [torch.arange(rows + 2)[None]], {"ids": {1: length}}, ("row",)
         ),
         *mask_parts(settings, model.card.input.multiple),
     ]
     return with_templates(parts, tiny.embedding) if fit_templates(model) else parts
+
+
+def _reading_part(reading: Reading, by_text: dict[str, dict[int, Dim]], words: Dim) -> Part:
+    """The graph of a text's properties, for lists of words of any length."""
+    own, meanings = Dim("own", min=1), Dim("meanings", min=1)
+    word_lists = {
+        "background": {0: words},
+        "known": {0: Dim("known", min=1)},
+        "own_words.rows": {0: own},
+        "own_words.meaning": {0: own},
+        "own_words.directions": {0: meanings},
+    }
+    properties = ("vectors", "same", "likeness", "foreign", "meaning", "share")
+    return Part("reading", reading, lambda *_: [torch.randn(3, WIDTH)], by_text, properties, word_lists)
 
 
 def _belief_parts(model: TinySegmenter) -> list[Part]:
@@ -118,6 +129,7 @@ def _score_inputs(background: torch.Size, rows: int, columns: int) -> list[Tenso
         *_embeddings(embedding, rows, columns),
         *_taught(rows, columns),
         torch.randn(5, embedding),
+        torch.randn(5, embedding + MIDDLE + 1),
         torch.tensor([0, 1, 1, 2, 2]),
         torch.zeros(3),
         torch.arange(n_background) % 2.0,

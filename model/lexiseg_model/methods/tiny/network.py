@@ -7,9 +7,11 @@ one vector for the whole image, whose cosine with a text predicts whether the cl
 embedding's width.
 
 A class's score in a cell is the scaled cosine with its text, plus the log presence in the whole image; a class with
-several texts has the score of its best one. The words of a question are then drawn together: one of low scores is
-raised towards the best one, by the surest cells of both, and mixed with the likeness to its own surest cells, which
-tells a thing from what is beside it better than a text does.
+several texts has the score of its best one. To a word of training, and in part to words near it, the score adds a
+direction that was learned from all cells that show it: a text by itself has too few numbers for what training knows.
+The words of a question are then drawn together: one of low scores is raised towards the best one, by the surest cells
+of both, and mixed with the likeness to its own surest cells, which tells a thing from what is beside it better than a
+text does.
 """
 
 from __future__ import annotations
@@ -39,11 +41,14 @@ SHORTCUT, ENLARGED = 192, 48  # channels of the path beside the decoder, at stri
 TEXT_WIDTH = 384  # of rows of the text tower
 TEXT_PROJECTION = "text_projection.weight"  # [D, 384]
 TAUGHT = "taught."  # name prefix of the tensors of taught classes
+OWN_WORDS = "own_words."  # and of those of training's own words
+SAME_WORD = 0.98  # cosine of two texts from which they are one word
 PRESENCE_FLOOR = -6.0  # log probability; bounds the penalty of an absent class, so that pixels can overrule the image
 EVIDENCE = 256  # hidden channels of the evidence head
 COARSE_LEVEL = 2  # of the pyramid, stride 16
+MIDDLE = WIDTHS[COARSE_LEVEL]  # channels of the trunk's map there
 SUREST = 0.01  # share of the pixels, the most probable ones, whose probabilities enter the presence of a class
-TEACHING = DECODER + WIDTHS[COARSE_LEVEL] + 1  # numbers of a cell that classes are taught by; the last is 1
+TEACHING = DECODER + MIDDLE + 1  # numbers of a cell that classes are taught by; the last is 1
 EXCLUDED = -50.0  # logit of a cell that a class does not get
 CHUNK = 64  # classes in one product, which bounds memory for many synonyms
 
@@ -133,14 +138,52 @@ class Taught(nn.Module):
         self.text: Tensor
 
 
+class OwnWords(nn.Module):
+    """What training learned of its own words, beside their texts.
+
+    Buffers: `rows` [W, 384], the unit rows of the words and their synonyms; `meaning` [W], which of the directions is
+    theirs; `directions` [M, D + 121], whose product with a cell's embedding, the trunk's map at stride 16 and 1 is
+    added to the score; `near` [], the cosine from which another word has a part of the nearest word's.
+    """
+
+    def __init__(self, n_words: int, n_directions: int, embedding: int) -> None:
+        super().__init__()
+        self.register_buffer("rows", torch.zeros(n_words, TEXT_WIDTH))
+        self.register_buffer("meaning", torch.zeros(n_words))
+        self.register_buffer("directions", torch.zeros(n_directions, embedding + MIDDLE + 1))
+        self.register_buffer("near", torch.tensor(SAME_WORD))
+        self.rows: Tensor
+        self.meaning: Tensor
+        self.directions: Tensor
+        self.near: Tensor
+
+    def nearest(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Of texts [T, 384] the direction [T] int64, and the share [T] of it that is theirs."""
+        cosine, word = (F.normalize(rows, dim=1) @ self.rows.T).max(1)
+        share = (cosine - self.near + 1e-6) / (SAME_WORD - self.near + 1e-6)
+        return self.meaning[word].long(), share.clamp(0, 1)
+
+    def shifts(self, rows: Tensor) -> Tensor:
+        """The directions [T, D + 121] of texts [T, 384], each with the text's share."""
+        meaning, share = self.nearest(rows)
+        return self.directions[meaning] * share[:, None]
+
+
 class TinyNetwork(nn.Module):
     """Image tower, text projection and the scalars that turn cosines into logits.
 
     Input: [B, 3, H, W] float, pixels as `trunk.normalised`, H and W multiples of 32. `has_shortcut`: the trunk's maps
-    reach the embeddings past the decoder, too. A tuned network has `n_taught` classes of its own.
+    reach the embeddings past the decoder, too. A tuned network has `n_taught` classes of its own. `own_words`: how many
+    words, and how many directions, training learned beside the texts.
     """
 
-    def __init__(self, embedding: int = EMBEDDING, has_shortcut: bool = False, n_taught: int = 0) -> None:
+    def __init__(
+        self,
+        embedding: int = EMBEDDING,
+        has_shortcut: bool = False,
+        n_taught: int = 0,
+        own_words: tuple[int, int] = (0, 0),
+    ) -> None:
         super().__init__()
         self.embedding = embedding
         self.trunk = Trunk()
@@ -168,13 +211,16 @@ class TinyNetwork(nn.Module):
         for parameter in self.evidence[-1].parameters():
             nn.init.zeros_(parameter)  # an untrained head gives zero evidence
         self.taught = Taught(n_taught) if n_taught else None
+        self.own_words = OwnWords(*own_words, embedding) if own_words[0] else None
 
     @classmethod
     def for_weights(cls, tensors: Mapping[str, Tensor]) -> TinyNetwork:
         """A network of the shape that tensors by name have; EMBEDDING wide if they are of another network."""
         projection = tensors.get(TEXT_PROJECTION)
         width = EMBEDDING if projection is None else len(projection)
-        return cls(width, "shortcut.project.weight" in tensors, len(tensors.get(f"{TAUGHT}directions", ())))
+        n_taught = len(tensors.get(f"{TAUGHT}directions", ()))
+        n_words, n_directions = (len(tensors.get(f"{OWN_WORDS}{name}", ())) for name in ("rows", "directions"))
+        return cls(width, "shortcut.project.weight" in tensors, n_taught, (n_words, n_directions))
 
     def forward(self, images: Tensor) -> ImageFeatures:
         return self.decode(*self.trunk(images))[0]
@@ -187,6 +233,11 @@ class TinyNetwork(nn.Module):
         decoded, _ = decoded_maps(self, pyramid, head, mean)
         taught = decoded if self.taught is None else decoded_maps(self.taught, pyramid, head, mean)[0]
         return *self._features(pyramid, head, mean, decoded), taught, pyramid[COARSE_LEVEL]
+
+    def answering(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The tensors of `forward`, then the trunk's map [B, 120, H/16, W/16]: what questions are answered by."""
+        pyramid, head = self.trunk(images)
+        return *self.decode(pyramid, head)[0], pyramid[COARSE_LEVEL]
 
     def decode(self, pyramid: list[Tensor], head: Tensor) -> tuple[ImageFeatures, Tensor]:
         """The features of the trunk's maps and, for auxiliary losses, the decoder's output at stride 16:
@@ -234,21 +285,33 @@ def decoded_maps(
     return decoded, coarse
 
 
-def best_per_class(pixels: Tensor, bank: TextBank, added: Tensor, scale: float) -> Tensor:
-    """Scores [K, h, w] of embeddings [D, h, w]: scaled cosine plus `added` [T], of the best text of each class."""
-    best = []
+def best_per_class(pixels: Tensor, middle: Tensor, bank: TextBank, added: Tensor, scale: float) -> Tensor:
+    """Scores [K, h, w] of embeddings [D, h, w] and the trunk's map [120, a, b]: scaled cosine plus `added` [T] and the
+    shifts of words, of the best text of each class."""
+    best, width, vectors = [], len(pixels), bank.vectors * scale
+    if bank.shifts is not None:
+        vectors, added = vectors + bank.shifts[:, :width], added + bank.shifts[:, -1]
     first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
     for start in range(0, bank.n_classes, CHUNK):
         end = min(start + CHUNK, bank.n_classes)
         texts = slice(first[start], first[end])
         # [t, D] x [D, h*w] -> [t, h*w]
         # Added in place: `addmm` would first expand it to a map for each text.
-        scores = (bank.vectors[texts] * scale).mm(pixels.flatten(1)).add_(added[texts, None])
+        scores = vectors[texts].mm(pixels.flatten(1)).add_(added[texts, None])
+        if bank.shifts is not None:
+            scores += _enlarged(bank.shifts[texts, width:-1] @ middle.flatten(1), middle.shape[1:], pixels.shape[1:])
         if len(scores) > end - start:
             inside = pairwise(first[start : end + 1] - first[start])
             scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
         best.append(scores.view(end - start, *pixels.shape[1:]))
     return best[0] if len(best) == 1 else torch.cat(best)
+
+
+def _enlarged(scores: Tensor, size: torch.Size, larger: torch.Size) -> Tensor:
+    """Scores [T, a * b] of cells of `size` (a, b), for those of a larger map: [T, h * w]. Regions have one size."""
+    if size == larger:
+        return scores
+    return F.interpolate(scores.view(1, -1, *size), size=larger, mode="bilinear")[0].flatten(1)
 
 
 def share_of(rule: TogetherRule, n_words: Tensor) -> Tensor:

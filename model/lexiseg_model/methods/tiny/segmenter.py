@@ -88,7 +88,9 @@ IMAGE_PARTS = (
     "evidence",
     "taught",
 )
+DECODED, MIDDLE = teaching.MAPS
 KEPT_MAPS = (*ImageFeatures._fields, *teaching.MAPS)  # the outputs of the image pass with teaching, in order
+ANSWERING = (*ImageFeatures._fields, MIDDLE)  # and what questions are answered by
 
 
 class TinySegmenter(Exportable, TorchPass):
@@ -160,7 +162,7 @@ class TinySegmenter(Exportable, TorchPass):
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        exported = None if self._runner is None else self._runner.encode(tiles, len(ImageFeatures._fields))
+        exported = None if self._runner is None else self._runner.encode(tiles, list(map(KEPT_MAPS.index, ANSWERING)))
         if exported is not None:
             return tuple(part.half() for part in exported)
         return self._run_torch(tiles, self._device)
@@ -174,7 +176,8 @@ class TinySegmenter(Exportable, TorchPass):
         maps = encode_each(tiles, self._device, self._teaching_pass)
         if self._translated is None:
             return maps
-        return (*self.encode_tiles(tiles), *maps[len(ImageFeatures._fields) :])  # a question's words keep their bits
+        answering = dict(zip(ANSWERING, self.encode_tiles(tiles), strict=True))  # a question's words keep their bits
+        return tuple((dict(zip(KEPT_MAPS, maps, strict=True)) | answering).values())
 
     def _teaching_pass(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """As `_image_pass`, with what teaching needs."""
@@ -184,10 +187,10 @@ class TinySegmenter(Exportable, TorchPass):
     def _image_pass(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """The torch image pass of uint8 tiles [N, 3, s, t] on the device: float16."""
         images = normalised(tiles).to(self._dtype, memory_format=torch.channels_last)
-        return tuple(part.half() for part in self.network(images))
+        return tuple(part.half() for part in self.network.answering(images))
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        names = KEPT_MAPS if plan.teaching else ImageFeatures._fields
+        names = KEPT_MAPS if plan.teaching else ANSWERING
         tensors = {name: part[0] for name, part in zip(names, tile_features, strict=True)}
         tensors["guide"] = torch.from_numpy(halved(plan.tiles[0]))
         if plan.picture is not None:
@@ -206,7 +209,9 @@ class TinySegmenter(Exportable, TorchPass):
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         bank = TextBank.of_rows(classes, rows, self.tower.width, self._device)
-        return replace(bank, vectors=self.network.project_texts(bank.vectors))
+        own = self.network.own_words
+        shifts = None if own is None else own.shifts(bank.vectors)
+        return replace(bank, vectors=self.network.project_texts(bank.vectors), shifts=shifts)
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
@@ -230,7 +235,8 @@ class TinySegmenter(Exportable, TorchPass):
     def _scored(self, features: Features, bank: TextBank) -> tuple[Tensor, Tensor]:
         """The scores [K, h, w], and the presence [K] in the whole image."""
         of_texts = self._presence_of_texts(features, bank)
-        scores, presence = self._scores_of(features.tensors["pixels"], bank, of_texts), bank.best_of_texts(of_texts)
+        scores = self._scores_of(features.tensors["pixels"], features.tensors[MIDDLE], bank, of_texts)
+        presence = bank.best_of_texts(of_texts)
         learned = bank.learned
         if learned is None:
             return scores, presence
@@ -244,11 +250,11 @@ class TinySegmenter(Exportable, TorchPass):
         image, cells = (features.tensors[name].to(self._device, torch.float32) for name in ("image", "cells"))
         return self.network.presence(image, cells, directions(bank))
 
-    def _scores_of(self, pixels: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
-        """Scores [K, h, w] of embeddings [D, h, w], by the presence [T] of each text."""
+    def _scores_of(self, pixels: Tensor, middle: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
+        """Scores [K, h, w] of embeddings [D, h, w] and the trunk's map, by the presence [T] of each text."""
         added = log_presence(presence).mul_(self.settings.presence)
         on_device = pixels.to(self._device).float()
-        scores = best_per_class(on_device, bank, added, self._scale)
+        scores = best_per_class(on_device, middle.to(self._device).float(), bank, added, self._scale)
         for index, excluded in bank.excluded.items():
             scores[index].masked_fill_(is_excluded(on_device.flatten(1), excluded).view(scores.shape[1:]), EXCLUDED)
         return scores
@@ -411,23 +417,23 @@ class TinySegmenter(Exportable, TorchPass):
 
     @torch.inference_mode()
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
-        """The mean embedding [N, D] float32 under each mask; of its highest cell if it is empty.
+        """The mean embedding and trunk's map [N, D + 120] float32 under each mask; of its highest cell if it is empty.
 
-        Where features are kept for teaching, the mean of these follows: [N, D + F].
+        Where features are kept for teaching, the means of the decoder's map and of 1 follow.
         """
-        maps = self._pixels(features)
-        return mask_means(
-            masks,
-            torch.cat([maps, teaching.teaching_cells(features)]) if teaching.MAPS[0] in features.tensors else maps,
-        )
+        maps = teaching.with_middle(self._pixels(features), features.tensors[MIDDLE].to(self._device).float())
+        if (decoded := features.tensors.get(DECODED)) is None:
+            return mask_means(masks, maps[:-1])
+        return mask_means(masks, torch.cat([maps[:-1], decoded.to(maps), maps[-1:]]))
 
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Class scores [K, N] of regions: the mean of `class_scores` over a region if each class has one text."""
-        pixels, learned = embeddings[:, : self.network.embedding], bank.learned
-        scores = self._scores_of(pixels.T[..., None], bank, self._presence_of_texts(features, bank))
+        width, n_middle, learned = self.network.embedding, features.tensors[MIDDLE].shape[0], bank.learned
+        pixels, middle, decoded = (part.T[..., None] for part in embeddings.tensor_split((width, width + n_middle), 1))
+        scores = self._scores_of(pixels, middle, bank, self._presence_of_texts(features, bank))
         if learned is not None:
-            products = learned.directions @ embeddings[:, self.network.embedding :].T
+            products = learned.directions @ torch.cat([decoded[:-1], middle, decoded[-1:]])[..., 0]
             scores = teaching.with_learned(learned, scores, self.background, products[..., None])[0]
         return scores[..., 0]
 

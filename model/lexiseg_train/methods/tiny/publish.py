@@ -30,11 +30,13 @@ from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.types import ModelCard, PanopticRule, Point, Prompt, Task
+from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import measurable, read_dataset
 from lexiseg_train.data.licences import ATTRIBUTION, only_usable, usable_photographs, write_attribution
 from lexiseg_train.methods.tiny.confidence import fit_scores
-from lexiseg_train.methods.tiny.recipe import PUBLISHED_TRUNK, PromptsRecipe, TinyRecipe
-from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, classes_of, names_of, write_words
+from lexiseg_train.methods.tiny.directions.parts import Parts
+from lexiseg_train.methods.tiny.recipe import PUBLISHED_TRUNK, DirectionsRecipe, PromptsRecipe, TinyRecipe
+from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, classes_of, names_of, write_more_words, write_words
 from lexiseg_train.training.model_card import data_entry, lineage, measure_prompts, measure_quality, origin_fields
 
 SUMMARY = (
@@ -44,7 +46,7 @@ SUMMARY = (
 STARTED = "what it started from: "  # before what the weights had seen before
 IMAGENET = "ImageNet-1k, by the published EfficientNet-Lite2 (Apache-2.0); photographs that were gathered for research"
 FAIR = f"Trained on photographs whose licences allow commercial use; credit those that {ATTRIBUTION} names"
-Recipe = TinyRecipe | PromptsRecipe
+Recipe = TinyRecipe | PromptsRecipe | DirectionsRecipe
 
 RANGES_OF_PROMPTS = {"voc": 14, "street": 6, "camvid": 6, "fashion": 6, "coco": 8}  # photographs of each data set
 OF_THE_HEAD: tuple[Task, ...] = ("prompt", "everything")  # tasks that its masks are for
@@ -76,7 +78,7 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
     write_words(weights.parent, names, TextBook.read(TEXTS).synonyms, load_text_tower(), masked)
     catalogue.write_card(card, weights.parent)
     segmenter = catalogue.load_folder(weights.parent, recipe.device)
-    masked = [name for name in recipe.sets if (recipe.data / name / "train" / "masks").is_dir()]
+    masked = [name for name in recipe.sets if _has_masks(recipe.data / name)]
     train = [read_dataset(recipe.data, name, "train") for name in masked]
     train = [data if usable is None else only_usable(data, usable) for data in train]
     card = card.model_copy(update={"score": fit_scores(segmenter, train, recipe.seed)})
@@ -93,7 +95,7 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
 
     Without a card beside that network it is the bundled one. Prompts are measured on the `val` splits that exist.
     """
-    card = catalogue.read_card(_folder_below(recipe.below))
+    card = catalogue.read_card(folder_below(recipe.below))
     card = card.model_copy(
         update=_origin(recipe, weights, recipe.below, "masks of ")
         | {
@@ -101,7 +103,7 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
             "tasks": [*(task for task in card.tasks if task not in OF_THE_HEAD), *OF_THE_HEAD],
         }
     )
-    words = _folder_below(recipe.below) / FAMILIAR
+    words = folder_below(recipe.below) / FAMILIAR
     if words.exists():
         shutil.copyfile(words, weights.parent / FAMILIAR)
     catalogue.write_card(card, weights.parent)
@@ -113,7 +115,31 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
     return card
 
 
-def _folder_below(below: str) -> Path:
+def publish_directions(recipe: DirectionsRecipe, weights: Path) -> ModelCard:
+    """Write `card.yaml` beside weights with new directions: the card of the network below, words measured anew."""
+    below, folder = folder_below(recipe.below), weights.parent
+    card, names = catalogue.read_card(below), classes_of(recipe.data, recipe.sets)
+    write_more_words(folder, below, [name for name in (*names, *Parts(recipe.data).names) if name != BACKGROUND])
+    card = card.model_copy(
+        update=_origin(recipe, weights, recipe.below, "words of ") | {"prompt_quality": card.prompt_quality}
+    )
+    catalogue.write_card(card, folder)
+    segmenter = catalogue.load_folder(folder, recipe.device)
+    train = [read_dataset(recipe.data, name, "train") for name in recipe.sets if _has_masks(recipe.data / name)]
+    card = card.model_copy(update={"score": fit_scores(segmenter, train, recipe.seed)})
+    catalogue.write_card(card, folder)
+    measured = measurable(recipe.data, recipe.sets)
+    quality = measure_quality(segmenter, (read_dataset(recipe.data, name, "val") for name in measured))
+    card = card.model_copy(update={"quality": quality})
+    catalogue.write_card(card, folder)
+    return card
+
+
+def _has_masks(folder: Path) -> bool:
+    return (folder / "train" / "masks").is_dir()
+
+
+def folder_below(below: str) -> Path:
     """Folder of the network that a part was trained over; the bundled one if no card lies beside its weights."""
     path = BUNDLED if below == "bundled" else Path(below)
     return path.parent if (path.parent / catalogue.CARD).exists() else FOLDER

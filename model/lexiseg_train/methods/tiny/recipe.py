@@ -1,4 +1,4 @@
-"""Recipes of `tiny`: network without prompt head, prompt head, fine-tuning, distillation."""
+"""Recipes of `tiny`: network without prompt head, prompt head, directions of words, fine-tuning, distillation."""
 
 from __future__ import annotations
 
@@ -94,6 +94,21 @@ class PromptsRecipe(RunRecipe):
         if self.corrected >= self.sure:
             raise ValueError(f"corrected is {self.corrected}; it must be below sure, {self.sure}")
         return self
+
+
+class DirectionsRecipe(RunRecipe):
+    """Recipe of the directions of training's own words; with the network below it and the data it determines them."""
+
+    # The weight of each data set among the examples, times its size ** mixing.
+    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    mixing: float = Field(ge=0, le=1)
+    below: str  # "bundled" or a safetensors file with its card: the network whose cells they are of
+    out: Path = Path("runs/tiny-directions")
+    photographs: int = Field(ge=1)  # of a set, at most
+    least: int = Field(4, ge=1)  # photographs that must show a name
+    folds: int = Field(ge=2)  # parts of the photographs, each left out once
+    strength: float = Field(gt=0, le=1)  # of the directions, relative to those that were learned
+    near: float = Field(ge=0, le=1)  # cosine from which a text shares in the direction of the nearest word
 
 
 class OwnRecipe(TinyRecipe):

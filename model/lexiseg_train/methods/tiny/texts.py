@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 
 from lexiseg_model.methods.tiny.weights import FOLDER, TEMPLATE
 from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar, unit_rows
-from lexiseg_model.methods.tiny.words.text_tower import MiniLM
+from lexiseg_model.methods.tiny.words.text_tower import MiniLM, load_text_tower
 from lexiseg_model.types import StrictModel
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.glosses import glosses_of
@@ -224,6 +224,27 @@ def write_words(
     with_masks = [word for name in with_masks for word in (name, *synonyms.get(name, []))]
     foreign = None if bundled is None else bundled.foreign
     write_familiar(folder, words, rows, bound, tower.digest, foreign, sorted({*with_masks}.intersection(words)))
+
+
+def write_more_words(folder: Path, start: Path, names: Sequence[str]) -> None:
+    """Write the list of familiar words: those of the start, and more names with synonyms. The bound is unchanged."""
+    tower, synonyms = load_text_tower(), TextBook.read(TEXTS).synonyms
+    before = read_familiar(start, tower.digest)
+    if before is None:
+        write_words(folder, names, synonyms, tower)
+        return
+    words = dict.fromkeys(word for name in names for word in (name, *synonyms.get(name, [])))
+    new_words = [word for word in words if word not in before.words]
+    rows = [before.rows, *([tower.encode([TEMPLATE.format(word) for word in new_words])] if new_words else [])]
+    write_familiar(
+        folder,
+        [*before.words, *new_words],
+        np.concatenate(rows),
+        before.bound,
+        tower.digest,
+        before.foreign,
+        [*before.masked, *words],
+    )
 
 
 def write_familiar(

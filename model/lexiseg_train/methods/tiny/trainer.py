@@ -274,7 +274,7 @@ def initial_network(recipe: TinyRecipe) -> TinyNetwork:
     else:
         path = BUNDLED if recipe.start == "bundled" else Path(recipe.start)
         network = read_start(path)
-        network.taught = None  # classes of a tuned network would not fit another trunk
+        network.taught = network.own_words = None  # they would not fit another trunk
     if recipe.embedding is not None:
         network = widened(network, recipe.embedding)
     _freeze(network.trunk, recipe.trunk)

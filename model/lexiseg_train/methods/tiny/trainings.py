@@ -1,4 +1,4 @@
-"""Trainings of `tiny`: network without prompt head, prompt head, fine-tuning, distillation."""
+"""Trainings of `tiny`: network without prompt head, prompt head, directions of words, fine-tuning, distillation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lexiseg_train.data.drawn_shapes import DRAWN, write_drawn
-from lexiseg_train.methods.tiny.recipe import PUBLISHED_TRUNK, DistilRecipe, FinetuneRecipe, PromptsRecipe, TinyRecipe
+from lexiseg_train.methods.tiny.recipe import (
+    PUBLISHED_TRUNK,
+    DirectionsRecipe,
+    DistilRecipe,
+    FinetuneRecipe,
+    PromptsRecipe,
+    TinyRecipe,
+)
 from lexiseg_train.training.recipe import RunRecipe
 from lexiseg_train.training.recipes.training import AtAddress, Code, Rehearsal, Training
 
@@ -63,6 +70,24 @@ class PromptsTraining(Training[PromptsRecipe]):
 
     def lacks(self, recipe: PromptsRecipe) -> str | None:
         return _without_data(recipe, list(recipe.sets), "{SET: {share: 1.0}}")
+
+
+class DirectionsTraining(Training[DirectionsRecipe]):
+    """Training of the directions of training's own words, on embeddings of a frozen network."""
+
+    recipe = DirectionsRecipe
+
+    def code(self) -> Code:
+        from lexiseg_train.methods.tiny import publish
+        from lexiseg_train.methods.tiny.directions import trainer
+
+        return Code(trainer.untrained, trainer.DirectionsTrainer, publish.publish_directions)
+
+    def start(self, recipe: DirectionsRecipe) -> str:
+        return f"no directions, over {_weights(recipe.below, '')}"
+
+    def lacks(self, recipe: DirectionsRecipe) -> str | None:
+        return _without_data(recipe, list(recipe.sets), "{SET: 1.0}")
 
 
 class FinetuneTraining(Training[FinetuneRecipe]):
@@ -127,6 +152,7 @@ class DistilTraining(Training[DistilRecipe]):
 TRAININGS: dict[str, Training[Any]] = {
     "tiny": WordsTraining(),
     "tiny-prompts": PromptsTraining(),
+    "tiny-directions": DirectionsTraining(),
     "finetune": FinetuneTraining(),
     "distil": DistilTraining(),
 }

@@ -14,10 +14,8 @@ from torch import Tensor
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import file_digest, under
-from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE
+from lexiseg_model.methods.tiny.weights import FILE
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
-from lexiseg_model.methods.tiny.words.familiar import read_familiar
-from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard
 from lexiseg_model.vocabulary.class_names import BACKGROUND
@@ -35,7 +33,7 @@ from lexiseg_train.methods.tiny.own.finetune import (
 )
 from lexiseg_train.methods.tiny.publish import started_from
 from lexiseg_train.methods.tiny.recipe import OWN, FinetuneRecipe
-from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, write_familiar, write_words
+from lexiseg_train.methods.tiny.texts import write_more_words
 from lexiseg_train.methods.tiny.trainer import read_start
 from lexiseg_train.training.model_card import data_entry, lineage, origin_fields, quality_of
 
@@ -123,7 +121,7 @@ class Trial:
         card = catalogue.read_card(start)
         self.card = card.model_copy(update={"settings": card.settings | {"taught": _named(classes)}})
         self._weights = load_file(start / FILE)
-        _write_words(folder, start, classes)
+        write_more_words(folder, start, _named(classes))
 
     def model(self, taught: Mapping[str, Tensor]) -> Segmenter:
         """The start with these taught classes, loaded."""
@@ -160,24 +158,3 @@ def cross_validate(
 
 def _named(classes: tuple[str, ...]) -> list[str]:
     return [name for name in classes if name != BACKGROUND]
-
-
-def _write_words(folder: Path, start: Path, classes: tuple[str, ...]) -> None:
-    """Write the list of familiar words: those of the start, and the classes with synonyms. The bound is unchanged."""
-    tower, synonyms = load_text_tower(), TextBook.read(TEXTS).synonyms
-    before = read_familiar(start, tower.digest)
-    if before is None:
-        write_words(folder, classes, synonyms, tower)
-        return
-    words = dict.fromkeys(word for name in _named(classes) for word in (name, *synonyms.get(name, [])))
-    new_words = [word for word in words if word not in before.words]
-    rows = [before.rows, *([tower.encode([TEMPLATE.format(word) for word in new_words])] if new_words else [])]
-    write_familiar(
-        folder,
-        [*before.words, *new_words],
-        np.concatenate(rows),
-        before.bound,
-        tower.digest,
-        before.foreign,
-        [*before.masked, *words],
-    )

@@ -20,7 +20,7 @@ export async function bankOf(rules, question, read) {
 }
 
 /** Inputs of the graph `scores`, but for `company`: 1 if classes compete as in a question, 0 if each is scored by itself. */
-function inputsOf({ card: { embedding }, teaching: { size } }, classes, texts, dropped) {
+function inputsOf({ card: { embedding }, shift: [, numbers], teaching: { size } }, classes, texts, dropped) {
   const learned = classes.flatMap(({ learned }, index) => (learned ? [{ ...learned, index }] : []));
   if (!learned.length) learned.push({ index: classes.length, direction: new Float32Array(size), factor: 0 }); // of no class
   return {
@@ -28,6 +28,7 @@ function inputsOf({ card: { embedding }, teaching: { size } }, classes, texts, d
     learned: [BigInt64Array.from(learned, ({ index }) => BigInt(index)), [learned.length]],
     text: [Float32Array.from(learned, ({ factor }) => factor), [learned.length]],
     vectors: [Float32Array.from(texts.flatMap(({ vector }) => [...vector])), [texts.length, embedding]],
+    shifts: [Float32Array.from(texts.flatMap((one) => [...one.shift])), [texts.length, numbers]],
     owner: [BigInt64Array.from(texts, ({ owner }) => BigInt(owner)), [texts.length]],
     classes: [Float32Array.from(classes, ({ stuff }) => Number(stuff)), [classes.length]],
     dropped: [Float32Array.from(dropped), [dropped.length]],

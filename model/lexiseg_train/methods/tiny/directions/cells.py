@@ -1,0 +1,150 @@
+"""Cells of photographs with masks: what directions are learned from, sampled once for each set and network.
+
+Of a photograph some cells are drawn as they fall, and some of each class that it shows, so that small things count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_model.errors import DatasetError
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.teaching import cell_labels, with_middle
+from lexiseg_model.vocabulary.class_names import BACKGROUND
+from lexiseg_model.vocabulary.heads import UNKNOWN
+from lexiseg_train.data.alike import HeldOut
+from lexiseg_train.data.indexed import (
+    CLASSES,
+    IGNORE,
+    IndexedDataset,
+    Sample,
+    evenly_spread,
+    photographs_in,
+    read_classes,
+    read_dataset,
+)
+from lexiseg_train.methods.tiny.directions.parts import NOTHING, Parts
+from lexiseg_train.methods.tiny.sources import of_everyday_check
+
+AS_THEY_FALL, OF_A_CLASS, OF_A_PART = 256, 40, 24  # cells of a photograph, at most
+NO_PARTS = IGNORE - 1  # value of a cell of a photograph whose parts nobody marked
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """N cells of the P photographs of a set.
+
+    Attributes:
+        name: of the set.
+        classes: by mask value.
+        numbers: float16 [N, D + 120], the embedding and the trunk's map.
+        image, coarse: float16 [P, D] and [M, D], of the whole photographs and of their cells at stride 32, of which
+            each has `n_coarse` [P]; presence is read from these.
+        photograph: int32 [N], the index of each cell's.
+        value, part: uint8 [N], of the mask and of `Parts.mask`; IGNORE: not known, NO_PARTS: nobody marked parts.
+        as_it_falls: bool [N], not drawn for its class.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    numbers: NDArray[np.float16]
+    image: NDArray[np.float16]
+    coarse: NDArray[np.float16]
+    n_coarse: NDArray[np.int64]
+    photograph: NDArray[np.int32]
+    value: NDArray[np.uint8]
+    part: NDArray[np.uint8]
+    as_it_falls: NDArray[np.bool_]
+
+    @property
+    def has_background(self) -> bool:
+        """Whether value 0 is none of the classes."""
+        return self.classes[0] == BACKGROUND
+
+
+def cells_of_set(segmenter: TinySegmenter, root: Path, packs: Path, name: str, most: int) -> Cells:
+    """The cells of at most so many photographs of a set below `root`; kept in `packs` for these weights.
+
+    Photographs of validation splits and of the everyday check are left out.
+
+    Raises:
+        DatasetError: the set has no photographs with masks, or no class list.
+        SampleError: a photograph or its mask cannot be read.
+    """
+    data = photographs_of(root, name)
+    path = packs / f"{name}-{segmenter.digest}-{most}.npz"
+    if not path.exists():
+        packs.mkdir(parents=True, exist_ok=True)
+        of_each = [*_sampled(segmenter, root, data, evenly_spread(data.samples, most))]
+        together = {key: np.concatenate([arrays[key] for arrays in of_each]) for key in of_each[0]}
+        together["photograph"] = np.repeat(np.arange(len(of_each), dtype=np.int32), together.pop("n_cells"))
+        np.savez(path, allow_pickle=False, **together)
+    with np.load(path) as arrays:
+        return Cells(name, data.classes, **arrays)
+
+
+def photographs_of(root: Path, name: str) -> IndexedDataset:
+    """The training split of a set, or the photographs of one without splits. Raises DatasetError: it has neither."""
+    folder = root / name
+    if (folder / "train").is_dir():
+        return read_dataset(root, name, "train")
+    if not (folder / CLASSES).is_file():
+        raise DatasetError(f"{folder / CLASSES} does not exist; expected a list of class names, index = mask value")
+    samples = (Sample(path, folder / "masks" / f"{path.stem}.png") for path in photographs_in(folder))
+    return IndexedDataset(name, "", read_classes(folder / CLASSES), tuple(s for s in samples if s.mask.is_file()))
+
+
+def _sampled(segmenter: TinySegmenter, root: Path, data: IndexedDataset, samples: list[Sample]) -> Iterator[Arrays]:
+    """What each photograph gives, as arrays by name."""
+    held_out, parts = HeldOut(root, data.name, of_everyday_check(root, data.name)), Parts(root)
+    for number, sample in enumerate(samples):
+        image, mask = sample.read(len(data.classes))
+        if held_out.withholds(image):
+            continue
+        tensors = segmenter.encode(image).tensors
+        maps = with_middle(tensors["pixels"].float(), tensors["middle"].float())[:-1]
+        numbers = maps.flatten(1).T.half().numpy()
+        grid = (tensors["pixels"].shape[1], tensors["pixels"].shape[2])
+        value = _of_cells(mask, grid)
+        marked = parts.of.get((data.name, sample.name))
+        part = np.full_like(value, NO_PARTS)
+        if marked is not None:
+            part = _of_cells(parts.mask(marked, mask, data.classes), grid)
+        rows, n_fallen = draw(value, part, np.random.default_rng(number))
+        if len(rows):
+            yield {
+                "numbers": numbers[rows],
+                "image": tensors["image"][None].numpy(),
+                "coarse": tensors["cells"].flatten(1).T.numpy(),
+                "n_coarse": np.array([tensors["cells"][0].numel()]),
+                "n_cells": np.array([len(rows)]),
+                "value": value[rows],
+                "part": part[rows],
+                "as_it_falls": np.arange(len(rows)) < n_fallen,
+            }
+
+
+def _of_cells(mask: NDArray[np.uint8], grid: tuple[int, int]) -> NDArray[np.uint8]:
+    """The value [h * w] of each cell of a mask, IGNORE where no value has most of it."""
+    values = cell_labels(np.where(mask == IGNORE, UNKNOWN, mask.astype(np.int16)), grid).ravel()
+    return np.where(values == UNKNOWN, IGNORE, values).astype(np.uint8)
+
+
+def draw(
+    value: NDArray[np.uint8], part: NDArray[np.uint8], random: np.random.Generator
+) -> tuple[NDArray[np.int64], int]:
+    """Rows of cells with values and parts [n]: first so many as they fall, then some of each class and part."""
+    known = np.flatnonzero(value != IGNORE)
+    fallen = random.permutation(known)[:AS_THEY_FALL]
+    chosen = [fallen]
+    for values, most, others in ((value, OF_A_CLASS, ()), (part, OF_A_PART, (NOTHING, NO_PARTS))):
+        for each in np.setdiff1d(np.unique(values), [IGNORE, *others]):
+            chosen.append(random.permutation(np.flatnonzero(values == each))[:most])
+    return np.concatenate(chosen), len(fallen)

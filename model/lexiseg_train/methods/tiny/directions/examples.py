@@ -1,0 +1,167 @@
+"""Questions about cells: which names compete for one, which is right, and which are surely absent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.vocabulary.class_names import BACKGROUND
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.methods.tiny.directions.cells import NO_PARTS, Cells
+from lexiseg_train.methods.tiny.directions.parts import NOTHING
+from lexiseg_train.methods.tiny.texts import TextTable
+from lexiseg_train.training.stream import Stream
+
+UNLIKE = 0.55  # cosine of two names below which one's cells are not the other's
+GROUP = 256  # examples of one set, in a batch
+UNKNOWN, NONE = -2, -1  # in place of a name: not known, none of the set's names
+
+
+class Known(NamedTuple):
+    """What the labels of a set say, of K names.
+
+    `own` [K] bool: its names; `parts` [K] bool: names of parts, if it marks any; `name` [N] and `part` [N] int64: of
+    each cell, UNKNOWN or NONE; `drawn_from`: rows as they fall, then the rows of each name, and of each part.
+    """
+
+    cells: Cells
+    own: NDArray[np.bool_]
+    parts: NDArray[np.bool_]
+    name: NDArray[np.int64]
+    part: NDArray[np.int64]
+    as_they_fall: NDArray[np.int64]
+    of_names: list[NDArray[np.int64]]
+    of_parts: list[NDArray[np.int64]]
+
+
+class Batch(NamedTuple):
+    """B examples.
+
+    `numbers` [B, D + 120]; `presence` [B, K] of all names in their scores; `asked` [B, K] bool, names that compete, and
+    whether nothing does, too; `target` [B], the right one or NONE; `absent` [B, K] bool, names that surely are not
+    there; `fold` [B] of the photograph.
+    """
+
+    numbers: Tensor
+    presence: Tensor
+    asked: Tensor
+    with_nothing: Tensor
+    target: Tensor
+    absent: Tensor
+    fold: Tensor
+
+
+def count_photographs(sets: Sequence[Cells], part_names: Sequence[str]) -> dict[str, int]:
+    """How many photographs show each name."""
+    counts: dict[str, int] = {}
+    for cells in sets:
+        names = [(cells.value, value, name) for value, name in enumerate(cells.classes) if name != BACKGROUND]
+        names += [(cells.part, value, name) for value, name in enumerate(part_names, 1)]
+        for values, value, name in names:
+            shown = len(np.unique(cells.photograph[values == value]))
+            counts[name] = counts.get(name, 0) + shown
+    return counts
+
+
+def known(cells: Cells, names: Sequence[str], part_names: Sequence[str]) -> Known:
+    """What a set says of the names."""
+    index = {name: place for place, name in enumerate(names)}
+    of_value = np.full(IGNORE + 1, UNKNOWN)
+    of_value[: len(cells.classes)] = [index.get(name, UNKNOWN) for name in cells.classes]
+    of_part = np.full(IGNORE + 1, UNKNOWN)
+    of_part[1 : 1 + len(part_names)] = [index.get(name, UNKNOWN) for name in part_names]
+    of_part[NOTHING] = NONE
+    if cells.has_background:
+        of_value[0] = NONE
+    name, part = of_value[cells.value], of_part[cells.part]
+    own, parts = np.isin(np.arange(len(names)), of_value), np.zeros(len(names), bool)
+    if (cells.part != NO_PARTS).any():
+        parts[np.unique(of_part[of_part >= 0])] = True
+    usable = name != UNKNOWN
+    groups = [np.flatnonzero(usable & (name == each)) for each in np.unique(name[usable])]
+    of_parts = [np.flatnonzero(usable & (part == each)) for each in np.unique(part[usable]) if each >= 0]
+    return Known(cells, own, parts, name, part, np.flatnonzero(usable & cells.as_it_falls), groups, of_parts)
+
+
+def exclusive(table: TextTable, names: Sequence[str], parts: Sequence[tuple[str, str]]) -> NDArray[np.bool_]:
+    """[K, K]: a cell of the row's name is not of the column's; a part may be of what its whole is like."""
+    places = [table.index[name] for name in names]
+    apart = (table.exclusive & (table.likeness < UNLIKE))[np.ix_(places, places)]
+    index = {name: place for place, name in enumerate(names)}
+    by_whole: dict[str, list[int]] = {}
+    for part, whole in parts:
+        if part in index:
+            by_whole.setdefault(whole, []).append(index[part])
+    for whole, places_of in by_whole.items():
+        own = np.array(places_of)
+        apart[np.ix_(own, own)] = False
+        if whole in index:
+            like = np.append(np.flatnonzero(~apart[index[whole]]), index[whole])
+            apart[np.ix_(own, like)] = apart[np.ix_(like, own)] = False
+    return apart
+
+
+class CellBatches(Stream[Batch]):
+    """Batches of cells; sets are drawn by their size to a power.
+
+    Args:
+        sets: what is known of each, with its `shares` and the presence [P, K] of names in its photographs' scores.
+        folds: [P] of each set's photographs.
+        apart: [K, K] as of `exclusive`.
+        groups: of GROUP cells in a batch.
+    """
+
+    def __init__(
+        self,
+        sets: Sequence[Known],
+        shares: NDArray[np.float64],
+        presence: Sequence[Tensor],
+        folds: Sequence[NDArray[np.int64]],
+        apart: NDArray[np.bool_],
+        groups: int,
+        seed: int,
+    ) -> None:
+        self.sets, self.shares, self.presence, self.folds = sets, shares, presence, folds
+        self.apart, self.groups, self.seed = apart, groups, seed
+
+    def make(self, number: int, random: np.random.Generator) -> Batch:
+        chosen = random.choice(len(self.sets), self.groups, p=self.shares)
+        return Batch(*map(torch.cat, zip(*(self._of_set(place, random) for place in chosen), strict=True)))
+
+    def _of_set(self, place: int, random: np.random.Generator) -> Batch:
+        """Half of the cells as they fall, half of names, or parts, that are drawn alike."""
+        known = self.sets[place]
+        groups = [known.of_names, known.of_parts] if known.of_parts else [known.of_names]
+        drawn = [_one_of(random, group) for group in groups for _ in range(GROUP // 2 // len(groups))]
+        rows = np.concatenate([random.choice(known.as_they_fall, GROUP // 2), np.array(drawn)])
+        return self.examples(place, rows, random)
+
+    def examples(self, place: int, rows: NDArray[np.int64], random: np.random.Generator) -> Batch:
+        """The cells of some rows of a set. Where parts are marked, they are asked in two of three questions, and the
+        wholes in two of three."""
+        known = self.sets[place]
+        photograph, name, part = known.cells.photograph[rows], known.name[rows], known.part[rows]
+        kind = np.where(part == UNKNOWN, 0, random.integers(0, 3, len(rows)))  # wholes, both, parts
+        asked = np.where((kind < 2)[:, None], known.own, False) | np.where((kind > 0)[:, None], known.parts, False)
+        target = np.where(kind == 0, name, np.where(part >= 0, part, np.where(kind == 1, name, NONE)))
+        shown = np.where(part >= 0, part, name)
+        absent = self.apart[np.maximum(name, 0)] & self.apart[np.maximum(shown, 0)] & (name >= 0)[:, None]
+        return Batch(
+            torch.from_numpy(known.cells.numbers[rows]).float(),
+            self.presence[place][torch.from_numpy(photograph).long()],
+            torch.from_numpy(asked),
+            torch.from_numpy((kind == 2) | known.cells.has_background),
+            torch.from_numpy(target),
+            torch.from_numpy(absent),
+            torch.from_numpy(self.folds[place][photograph]),
+        )
+
+
+def _one_of(random: np.random.Generator, groups: list[NDArray[np.int64]]) -> np.int64:
+    group = groups[int(random.integers(len(groups)))]
+    return np.int64(group[int(random.integers(len(group)))])

@@ -1,0 +1,222 @@
+"""Training of the directions of training's own words, all together, on cells of photographs under a frozen network.
+
+A name's score is that of its text, its presence included, plus the product of its direction with a cell's embedding.
+The names of the cell's own set compete for it, and it is told what it surely is not. Each fold of photographs has its
+own copy of the directions, which never sees it: a direction stays only where photographs that were left out gain.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.catalogue.weights import read_weights
+from lexiseg_model.methods.tiny.network import MIDDLE, OWN_WORDS, TinyNetwork, log_presence
+from lexiseg_model.methods.tiny.segmenter import TinySegmenter
+from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE
+from lexiseg_train.methods.tiny.directions.cells import Cells, cells_of_set
+from lexiseg_train.methods.tiny.directions.examples import (
+    NONE,
+    UNKNOWN,
+    Batch,
+    CellBatches,
+    count_photographs,
+    exclusive,
+    known,
+)
+from lexiseg_train.methods.tiny.directions.parts import Parts
+from lexiseg_train.methods.tiny.publish import folder_below
+from lexiseg_train.methods.tiny.recipe import DirectionsRecipe
+from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable
+from lexiseg_train.training.recipe import LocalPhase
+from lexiseg_train.training.run import Run
+
+NEIGHBOURS = 10  # photographs of a set in a row that are in one fold: they may look alike
+ABOVE_NOTHING = 0.5  # weight of the loss of a name that does not exceed the background
+ABSENT = 1 / 30  # of one that surely is not there
+CHANCE = 0.05  # loss of IoU that a few photographs may show by chance
+JUDGED = 8192  # cells of a set by which directions are judged, at most
+RIDGE = 2e-4  # of the squares of directions, whose numbers have unit variance
+
+
+class Directions(nn.Module):
+    """A copy of `weight` [K, D] and `bias` [K] for each fold, which has not learned from it, and for all photographs.
+
+    D numbers of a cell, its embedding and the trunk's map, are standardised by `mean` and `deviation` [D].
+    """
+
+    def __init__(self, n_folds: int, n_names: int, mean: Tensor, deviation: Tensor) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(n_folds + 1, n_names, len(mean)))
+        self.bias = nn.Parameter(torch.zeros(n_folds + 1, n_names))
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+        self.mean: Tensor
+        self.deviation: Tensor
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """What is added to the scores of cells [B, D]: [F + 1, B, K]."""
+        return ((numbers - self.mean) / self.deviation) @ self.weight.mT + self.bias[:, None]
+
+    def folded(self) -> Tensor:
+        """Weights for numbers as they are, and a constant: [F + 1, K, D + 1]."""
+        weight = self.weight / self.deviation
+        return torch.cat([weight, (self.bias - weight @ self.mean)[..., None]], 2)
+
+
+def untrained(recipe: DirectionsRecipe) -> Directions:
+    """Directions of one name."""
+    embedding = catalogue.read_card(folder_below(recipe.below)).embedding or 1
+    return Directions(recipe.folds, 1, torch.zeros(embedding + MIDDLE), torch.ones(embedding + MIDDLE))
+
+
+class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
+    """Trains the directions; the weights file also holds the unchanged network and its prompt head."""
+
+    file = FILE
+
+    def __init__(self, recipe: DirectionsRecipe) -> None:
+        """Raises DatasetError: a set has no photographs with masks."""
+        segmenter = catalogue.load_folder(folder_below(recipe.below), recipe.device, "exact")
+        assert isinstance(segmenter, TinySegmenter)
+        segmenter.network.own_words = None  # directions are learned beside the texts alone
+        self.below = read_weights(BUNDLED if recipe.below == "bundled" else Path(recipe.below), None)
+        sets = [cells_of_set(segmenter, recipe.data, recipe.packs, name, recipe.photographs) for name in recipe.sets]
+        parts, book = Parts(recipe.data), TextBook.read(TEXTS)
+        counts = count_photographs(sets, parts.names)
+        self.names = sorted(name for name, count in counts.items() if count >= recipe.least)
+        table = TextTable(book, sets, [], TEMPLATE, segmenter.tower, parts.names)
+        self.words, self.meaning = words_of(self.names, book)
+        self.rows = F.normalize(torch.from_numpy(segmenter.tower.encode(list(map(TEMPLATE.format, self.words)))), dim=1)
+        self.sets = [known(cells, self.names, parts.names) for cells in sets]
+        self.apart = exclusive(table, self.names, parts.pairs)
+        self.scoring = Scoring(segmenter, self.names)
+        self.presence = [self.scoring.presence(cells) for cells in sets]
+        self.folds = [np.arange(len(cells.image)) // NEIGHBOURS % recipe.folds for cells in sets]
+        some = np.concatenate([cells.numbers[:: 1 + len(cells.numbers) // 2000] for cells in sets]).astype(np.float32)
+        network = Directions(
+            recipe.folds, len(self.names), torch.from_numpy(some.mean(0)), torch.from_numpy(some.std(0) + 1e-3)
+        )
+        super().__init__(recipe, network)
+
+    def _batches(self, phase: LocalPhase) -> CellBatches:
+        recipe = self.recipe
+        sizes = np.array([len(each.cells.image) ** recipe.mixing * recipe.sets[each.cells.name] for each in self.sets])
+        return CellBatches(
+            self.sets, sizes / sizes.sum(), self.presence, self.folds, self.apart, phase.batch, recipe.seed
+        )
+
+    def _loss(self, batch: Batch) -> Tensor:
+        batch = Batch(*(part.to(self.device) for part in batch))
+        logits = self.scoring.margins(batch.numbers, batch.presence) + self.network(batch.numbers)
+        folds = torch.arange(len(logits), device=self.device)[:, None]
+        counted = (batch.fold != folds).float()  # [F + 1, B]
+        losses = (cell_losses(logits, batch) * counted).sum(1) / counted.sum(1).clamp_min(1)
+        self.note(left_in=losses[-1].item())
+        ridge = self.network.weight.square().sum() + 0.1 * self.network.bias.square().sum()
+        return losses.sum() + RIDGE * ridge
+
+    def _weights(self) -> dict[str, Tensor]:
+        network = Directions(self.recipe.folds, len(self.names), self.network.mean, self.network.deviation)
+        network.load_state_dict(self.average)
+        kept = self.kept(network)
+        number = np.where(kept, np.cumsum(kept) - 1, kept.sum())  # the last direction is that of words without one
+        own = {
+            "rows": self.rows,
+            "meaning": torch.from_numpy(number[self.meaning]).float(),
+            "directions": F.pad(
+                self.recipe.strength * network.folded()[-1].detach()[torch.from_numpy(kept)], (0, 0, 0, 1)
+            ),
+            "near": torch.tensor(self.recipe.near),
+        }
+        before = {name: value for name, value in self.below.items() if not name.startswith(OWN_WORDS)}
+        return before | {f"{OWN_WORDS}{name}": value for name, value in own.items()}
+
+    @torch.no_grad()
+    def kept(self, network: Directions) -> NDArray[np.bool_]:
+        """[K] which names are not clearly found worse with directions, in photographs that these have not learned from.
+
+        All are learned together: one that goes for chance costs those beside it.
+        """
+        hits = np.sum([self._hits(place, network) for place in range(len(self.sets))], 0)  # [2, 3, K]
+        iou = hits[:, 0] / np.maximum(hits[:, 1] + hits[:, 2] - hits[:, 0], 1)
+        gain = iou[1] - iou[0]
+        lost = [f"{name} {100 * each:.1f}" for name, each in zip(self.names, gain, strict=True) if each < 0]
+        print(
+            f"mean gain in IoU {100 * gain.mean():.1f}; by words alone, which find more: {', '.join(lost)}", flush=True
+        )
+        return np.asarray(gain >= -CHANCE)
+
+    def _hits(self, place: int, network: Directions) -> NDArray[np.float64]:
+        """Of a set's cells, by words and with directions, among all of its names: how many are rightly given a
+        name, how many are given it, and how many are of it, [2, 3, K]."""
+        known, n_names = self.sets[place], len(self.names)
+        hits = np.zeros((2, 3, n_names))
+        batches = CellBatches(self.sets, np.ones(1), self.presence, self.folds, self.apart, 1, 0)
+        rows = np.flatnonzero((known.name != UNKNOWN) & (known.cells.as_it_falls | (known.part >= 0)))
+        rows = rows[:: 1 + len(rows) // JUDGED]
+        for some in np.array_split(rows, 1 + len(rows) // 4096):
+            batch = batches.examples(place, some, np.random.default_rng(0))
+            words = self.scoring.margins(batch.numbers, batch.presence)
+            added = network(batch.numbers)[batch.fold, torch.arange(len(some))]
+            truth = F.one_hot(batch.target.clamp_min(0), n_names).bool() & (batch.target >= 0)[:, None]
+            for side, logits in enumerate((words, words + self.recipe.strength * added)):
+                among = logits.masked_fill(~batch.asked, -torch.inf)
+                given = F.one_hot(among.argmax(1), n_names).bool() & ((among > 0) | ~batch.with_nothing[:, None])
+                hits[side] += [part.sum(0).numpy() for part in (given & truth, given, truth)]
+        return hits
+
+
+class Scoring:
+    """Scores by the texts of names, above the background's bound."""
+
+    def __init__(self, segmenter: TinySegmenter, names: list[str]) -> None:
+        self.network: TinyNetwork = segmenter.network
+        rows = torch.from_numpy(segmenter.tower.encode(list(map(TEMPLATE.format, names))))
+        with torch.no_grad():
+            self.vectors = self.network.project_texts(rows.to(self.network.log_scale.device))
+        self.scale = float(self.network.log_scale.detach().exp())
+        self.bound = segmenter.background
+        self.weight = segmenter.settings.presence
+
+    @torch.no_grad()
+    def presence(self, cells: Cells) -> Tensor:
+        """What presence adds to the scores of each name in each photograph: [P, K]."""
+        ends = np.cumsum(cells.n_coarse)
+        rows = []
+        for image, end, count in zip(cells.image, ends, cells.n_coarse, strict=True):
+            coarse = torch.from_numpy(cells.coarse[end - count : end].T[:, :, None]).to(self.vectors)
+            logits = self.network.presence(torch.from_numpy(image).to(self.vectors), coarse, self.vectors)
+            rows.append(self.weight * log_presence(logits))
+        return torch.stack(rows).cpu()
+
+    def margins(self, numbers: Tensor, presence: Tensor) -> Tensor:
+        """By how much names exceed the background in cells of photographs with that presence [B, K]: [B, K]."""
+        pixels = numbers[:, : self.vectors.shape[1]]
+        return self.scale * (pixels @ self.vectors.T) + presence - self.bound
+
+
+def words_of(names: list[str], book: TextBook) -> tuple[list[str], list[int]]:
+    """The names and their synonyms, and the index of the name that each means; a name itself is no other's synonym."""
+    meaning = {name: place for place, name in enumerate(names)}
+    for place, name in enumerate(names):
+        for word in (*book.synonyms.get(name, ()), *book.finer.get(name, ())):
+            meaning.setdefault(word, place)
+    return [*meaning], [*meaning.values()]
+
+
+def cell_losses(logits: Tensor, batch: Batch) -> Tensor:
+    """Losses [F + 1, B] of logits [F + 1, B, K]: of the right one among those that compete, and of each by itself."""
+    asked = logits.masked_fill(~batch.asked, -torch.inf)
+    nothing = torch.where(batch.with_nothing, 0.0, -torch.inf).expand(len(logits), -1)
+    total = torch.cat([asked, nothing[..., None]], 2).logsumexp(2)
+    is_name = batch.target != NONE
+    right = logits.gather(2, batch.target.clamp_min(0).expand(len(logits), -1)[..., None])[..., 0] * is_name
+    beside = (F.softplus(logits) * batch.absent).sum(2)
+    return total - right + ABOVE_NOTHING * F.softplus(-right) * is_name + ABSENT * beside
