@@ -118,7 +118,9 @@ def test_taught_classes_are_scored_as_the_service_does_and_others_keep_their_bit
     bank = bank_of(tiny, Vocabulary(classes, None), KnownRows(tiny))
     (scores,) = (part.module for part in browser_parts(tiny, Reading(tiny)) if part.name == "scores")
     maps = [features.tensors[name][None] for name in ("pixels", "image", "cells", *teaching.MAPS)]
-    words = bank.vectors, torch.arange(3), torch.zeros(3), torch.ones(len(tiny.card.background.words))
+    assert bank.shifts is not None
+    texts = bank.vectors, bank.shifts, torch.arange(3)
+    words = *texts, torch.zeros(3), torch.ones(len(tiny.card.background.words))
 
     head = torch.from_numpy(direction)[None], torch.tensor([1]), torch.tensor([learned.text])
 
