@@ -13,17 +13,13 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
-from mcp.server.extension import Extension
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import ToolAnnotations
 from starlette.requests import Request
 
 from lexiseg_service.adapters.mcp.chat import chat
-from lexiseg_service.adapters.mcp.jobs import JobTasks
 from lexiseg_service.adapters.mcp.tools import FILES, PNG, ToolService, with_tool_errors
-from lexiseg_service.batch.http.jobs import Jobs
-from lexiseg_service.batch.http.routes import NAME
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.app import create_app
@@ -44,11 +40,8 @@ JPEG = "image/jpeg"
 MAX_LISTED = 100  # pictures, the last used first
 
 
-def create(service: ToolService, jobs: Jobs | None) -> MCPServer[Any]:
-    """An MCP server with the tools, the page in a chat, the pictures of a caller's answers as resources, and jobs."""
-    extensions: list[Extension] = [chat(with_tool_errors(service.segment), READ_ONLY)]
-    if jobs is not None:
-        extensions.append(JobTasks(jobs, service.caller_of))
+def create(service: ToolService) -> MCPServer[Any]:
+    """An MCP server with the tools, the page in a chat, and the pictures of a caller's answers as resources."""
 
     async def list_pictures(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         result = await call_next(ctx)
@@ -62,7 +55,7 @@ def create(service: ToolService, jobs: Jobs | None) -> MCPServer[Any]:
         instructions=INSTRUCTIONS,
         version=version("lexiseg"),
         middleware=[list_pictures],
-        extensions=extensions,
+        extensions=[chat(with_tool_errors(service.segment), READ_ONLY)],
     )
     server.resource(PICTURE + "{image_id}", name="picture", mime_type=JPEG)(service.kept_picture)
     server.resource(FILES + "{name}", name="file", mime_type=PNG)(service.made_file)
@@ -77,7 +70,7 @@ def create(service: ToolService, jobs: Jobs | None) -> MCPServer[Any]:
 def adapter(app: FastAPI) -> Adapter:
     """The route /mcp, whose sessions are open while the gateway runs."""
     settings: Settings = app.state.settings
-    server = create(ToolService(app.state.use_case, settings, settings.mcp_folder, _caller), app.state.parts[NAME])
+    server = create(ToolService(app.state.use_case, settings, settings.mcp_folder, _caller))
     inner = server.streamable_http_app(
         streamable_http_path=PATH,
         json_response=True,
@@ -100,7 +93,7 @@ def _caller(context: ServerRequestContext[Any, Any]) -> Caller:
 async def serve_stdio(settings: Settings, backend: Backend, metrics: Metrics, folder: Path) -> None:
     """Serve over standard input and output until the input ends. Raises NotReady: the model cannot be loaded."""
     app = create_app(settings, backend, metrics)
-    server = create(ToolService(app.state.use_case, settings, folder, lambda _: STDIO_CALLER), app.state.parts[NAME])
+    server = create(ToolService(app.state.use_case, settings, folder, lambda _: STDIO_CALLER))
     async with app.router.lifespan_context(app):
         await until_ready(backend)
         with suppress(asyncio.CancelledError):

@@ -11,7 +11,6 @@ from mcp.types import CallToolResult, TextContent
 
 from lexiseg_service.adapters.mcp import create
 from lexiseg_service.adapters.mcp.tools import ToolService
-from lexiseg_service.batch.http.jobs import Jobs
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
@@ -27,22 +26,16 @@ async def talking(
     folder: Path | None,
     extensions: Sequence[ClientExtension] = (),
     key: Callable[[], str] = lambda: "test",
-    works: bool = True,
     **values: Any,
 ) -> AsyncIterator[Client]:
-    """A client whose calls come with a key; jobs wait unless the gateway works on them."""
+    """A client whose calls come with a key."""
     settings, engine = Settings(model="colours", **values), EngineBackend(ColourSegmenter(tasks=TASKS))
     app = create_app(settings, engine, Metrics())
-    jobs: Jobs | None = app.state.parts["jobs"]
     tools = ToolService(app.state.use_case, settings, folder, lambda _: Caller(client=key(), owner=key()))
     try:
-        if jobs is not None and works:
-            await jobs.start()
-        async with Client(create(tools, jobs), extensions=extensions) as client:
+        async with Client(create(tools), extensions=extensions) as client:
             yield client
     finally:
-        if jobs is not None:
-            await jobs.close()
         engine.engine.close(SOON)
 
 
