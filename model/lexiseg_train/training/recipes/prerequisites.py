@@ -14,7 +14,7 @@ from lexiseg_train.training.recipe import RECIPE, PairsRecipe, RunRecipe
 from lexiseg_train.training.recipes.read import Planned, read_recipe
 from lexiseg_train.training.recipes.training import Prerequisite
 
-PUBLIC = "docs/public-pairs.md"  # how to get public data at scale
+PUBLIC = "docs/data.md"  # how to get public data at scale
 SHARED = ("data", "seed", "device")  # settings that a recipe hands on to those trained before it
 SHARED_OF_PAIRS = {"pairs", "json_captions", "held_out"}
 FINISHED = "finished"  # marks weights that get no card because they only serve other recipes
