@@ -29,7 +29,6 @@ NOT_RUN = (
         "needs a Docker engine; deploy/compose/check.sh is the test of it",
     ),
     NotRun(r"(helm|kubectl) ", "needs a cluster; tests/deploy/helm installs the chart"),
-    NotRun(r"python -m zipfile -e project\.zip ", "the page saves it; tests/integration/playground reads one"),
     NotRun(r"lexiseg serve$", "the server that the other commands ask is one"),
     NotRun(r"ray start |lexiseg bulk \"s3://", "needs a cluster; tests/integration/batch has two nodes"),
     NotRun(r"lexiseg models pull s3:", "needs a store; tests/service/commands has one"),
