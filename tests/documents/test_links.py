@@ -125,11 +125,9 @@ SHOWN = ("voc21", "ade20k", "sa-v test", "mose val")
 def row(model: AvailableModel) -> str:
     hub = f"`{model.hub}`" if model.hub else "-"
     shown = [name for name in SHOWN if name in model.figures] or model.figures
-    figures = ", ".join(f"{name} {model.figures[name]:.1f}" for name in shown)
-    cells = (
-        *(f"`{model.name}`", model.backbone, hub, f"{model.download_mb:,} MB", f"{model.memory_mb:,} MB"),
-        *(f"{model.commercial_use}: {model.licence}", figures or "-", model.proven, model.forward_equal),
-    )
+    figures = ", ".join(f"{name} {model.figures[name]:.1f}" for name in shown) or "-"
+    licence = f"{model.commercial_use}: {model.licence}"
+    cells = (f"`{model.name}`", model.backbone, hub, f"{model.download_mb:,} MB", licence, figures)
     return f"| {' | '.join(cells)} |"
 
 
@@ -169,3 +167,16 @@ def test_the_table_of_models_is_the_list_of_available_models() -> None:
     first = next(number for number, line in enumerate(lines) if line.startswith("| model | networks |")) + 2
 
     assert lines[first : first + len(available()) + 1] == [*map(row, available().values()), ""]
+
+
+@pytest.mark.parametrize(
+    ("words", "check", "value"),
+    [
+        ("Run on their authors' weights", "proven", "yes"),
+        ("Not equal to the released code on random weights", "forward_equal", "no"),
+    ],
+)
+def test_the_page_of_models_says_what_was_checked(words: str, check: str, value: str) -> None:
+    names = [f"`{name}`" for name, model in available().items() if getattr(model, check) == value]
+
+    assert f"{words}: {', '.join(names) or 'none'}." in (ROOT / "docs/models.md").read_text(encoding="utf-8")
