@@ -40,10 +40,10 @@ HEAD = """\
 
 Every setting is an environment variable, and an option of the commands that read it: `LEXISEG_HTTP_PORT=8080` and
 `--http-port 8080` are the same; the option goes before the variable. `lexiseg COMMAND --help` lists those of a command.
-A value out of range, and a `LEXISEG_` variable that is no setting, end the start with one line that names it. Secrets
-are printed nowhere.
+A value out of range, and a `LEXISEG_` variable that is no setting, end the start with one line that names it. Lists
+stand between commas. Secrets are printed nowhere.
 """
-KINDS: dict[type, str] = {bool: "`true`, `false`", int: "whole number", float: "number", Path: "path", str: "text"}
+KINDS: dict[type, str] = {bool: "`true`, `false`", int: "integer", float: "number", Path: "path", str: "text"}
 IN_JSON = {bool: "boolean", int: "integer", float: "number"}
 
 
@@ -157,8 +157,8 @@ def _kind(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return ", ".join(f"`{choice}`" for choice in get_args(kind))
     if get_origin(kind) is tuple:
-        return "list between commas"
-    return "secret text" if kind is SecretStr else KINDS[kind]
+        return "list"
+    return "secret" if kind is SecretStr else KINDS[kind]
 
 
 def _bounds(field: FieldInfo) -> Iterator[str]:
