@@ -165,13 +165,15 @@ class LearnedClasses(NamedTuple):
     """The L classes of a bank that a head has learned.
 
     `classes` [L]: class indices; `directions` [L, F] float32; `text` [L] float32: factors of the logits by words;
-    `n_listed`: classes before the background words.
+    `n_listed`: classes before the background words; `by_words` [P]: indices of the head's classes that keep the pixels
+    that words give to them.
     """
 
     classes: NDArray[np.int64]
     directions: Tensor
     text: Tensor
     n_listed: int
+    by_words: NDArray[np.int64]
 
 
 class ExampleVectors(NamedTuple):

@@ -51,6 +51,7 @@ class Learned:
 
     Attributes:
         direction: float32 [F], little-endian; its product with the teaching features is added to the class's logit.
+            Empty: the class has the score of its words, and no taught class takes the pixels that these give to it.
         text: factor in 0..1 of the logit by its words.
         digest: of the model that it was learned for.
     """
@@ -70,7 +71,7 @@ class ClassEntry:
         threshold: the score in 0..1 that its segments must reach; None: that of the request.
         thing: whether it is countable (a car) or not (sky); None: unknown.
         shown: its examples, if it has any.
-        learned: what a head has learned of it, if it is one of a head's classes.
+        learned: what a head has learned of it, if it is one of a head's classes; `is_taught`: that is more than words.
         named: whether its texts are used; False: only its examples.
         read_as: English texts in place of a name and synonyms of another language.
         also: what an English name means in other languages: pairs of a language's code and the English of the meaning.
@@ -89,6 +90,11 @@ class ClassEntry:
     also: tuple[tuple[str, str], ...] = field(default=(), kw_only=True)
     tried: tuple[str, ...] = field(default=(), kw_only=True)
     senses: tuple[str, ...] = ()
+
+    @property
+    def is_taught(self) -> bool:
+        """Whether pictures taught it."""
+        return self.learned is not None and bool(self.learned.direction)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

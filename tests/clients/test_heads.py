@@ -106,6 +106,6 @@ async def test_the_same_from_an_event_loop_and_over_grpc(ports: Ports, backend: 
         assert restored.keys == ("desk-1", "desk-2")
         assert [head.name for head in await client.heads.list()] == ["cups"]
         assert (await client.heads.get("cups")).version == changed.version
-        assert [entry.learned is not None for entry in backend.asked[-1].vocabulary.classes] == [True, False]
+        assert [entry.is_taught for entry in backend.asked[-1].vocabulary.classes] == [True, False]
         with pytest.raises(UnknownHead):
             await over_grpc.segment(pictures.encoded(pictures.small()), ["sky"], head="mugs")

@@ -143,7 +143,9 @@ def _learned(segmenter: Segmenter, classes: Classes, device: torch.device) -> Le
         ForeignLessonError: a class was learned for other weights.
     """
     own = segmenter.own_classes if isinstance(segmenter, Teachable) else {}
-    of_each = {index: entry.learned or _own_class(entry, own) for index, entry in enumerate(classes)}
+    of_each = {
+        index: entry.learned if entry.is_taught else _own_class(entry, own) for index, entry in enumerate(classes)
+    }
     learned = {index: each for index, each in of_each.items() if each is not None}
     if not learned:
         return None
@@ -156,7 +158,9 @@ def _learned(segmenter: Segmenter, classes: Classes, device: torch.device) -> Le
             )
     rows = np.frombuffer(b"".join(each.direction for each in learned.values()), "<f4").reshape(-1, size)
     text = torch.tensor([each.text for each in learned.values()], device=device)
-    return LearnedClasses(np.array([*learned]), torch.tensor(rows, device=device), text, len(classes))
+    by_words = [index for index, entry in enumerate(classes) if entry.learned is not None and index not in learned]
+    taught, rest = np.array([*learned]), np.array(by_words, np.int64)
+    return LearnedClasses(taught, torch.tensor(rows, device=device), text, len(classes), rest)
 
 
 def _own_class(entry: ClassEntry, own: Mapping[str, Learned]) -> Learned | None:

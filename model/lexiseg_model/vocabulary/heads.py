@@ -140,10 +140,10 @@ class Head:
     def __post_init__(self) -> None:
         object.__setattr__(self, "version", hashlib.sha256(self.to_bytes()).hexdigest()[:12])
 
-    def learned(self) -> tuple[Learned | None, ...]:
-        """What each class carries in a vocabulary; None for a class that has the score of its words alone."""
+    def learned(self) -> tuple[Learned, ...]:
+        """What each class carries in a vocabulary; no direction for a class that has the score of its words alone."""
         return tuple(
-            Learned(direction.tobytes(), float(text), self.digest) if text < 1 else None
+            Learned(direction.tobytes() if text < 1 else b"", float(text), self.digest)
             for direction, text in zip(self.directions, self.text, strict=True)
         )
 

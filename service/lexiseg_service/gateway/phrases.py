@@ -104,7 +104,7 @@ async def _both(
 
 def is_phrase(entry: ClassEntry) -> bool:
     """Whether a class is a noun with an attribute or a relation, in English or Chinese, and no name of a known list."""
-    if entry.shown is not None or entry.learned is not None:
+    if entry.shown is not None or entry.is_taught:
         return False
     name = " ".join(entry.name.lower().split())
     in_english = ATTRIBUTES.search(name) or RELATIONS.search(name)

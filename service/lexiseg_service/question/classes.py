@@ -51,7 +51,9 @@ def with_learned(vocabulary: Vocabulary, learned: Sequence[ClassEntry], limits: 
     by_name = {folded(entry.name): entry for entry in vocabulary.classes}
     taught = [(entry, by_name.pop(folded(entry.name), entry)) for entry in learned]
     joined = (
-        replace(entry, threshold=own.threshold) if entry.learned else replace(own, name=entry.name)
+        replace(entry, threshold=own.threshold)
+        if entry.is_taught
+        else replace(own, name=entry.name, learned=entry.learned)
         for entry, own in taught
     )
     classes = (*joined, *by_name.values())

@@ -121,7 +121,7 @@ class Job(Generic[T]):
     def options(self) -> InferenceOptions:
         """Of the image pass that the request needs."""
         request = self.request
-        taught = request.region_classes is not None or any(entry.learned for entry in request.vocabulary.classes)
+        taught = request.region_classes is not None or any(entry.is_taught for entry in request.vocabulary.classes)
         return InferenceOptions(request.max_side, taught)
 
     @property
@@ -194,7 +194,7 @@ def client_error(error: BaseException, request: WorkerRequest) -> BaseException:
     if request.regions and isinstance(error, TaskError | OptionError | ShapeError):
         field = request.regions[0].field
         return InvalidValue.of(field, "an example", f"a region that {request.model} can use ({error})")
-    if any(entry.learned is not None for entry in request.vocabulary.classes) and isinstance(
+    if any(entry.is_taught for entry in request.vocabulary.classes) and isinstance(
         error, ForeignLessonError | TaskError
     ):
         return ModelChanged(f"head: {error}")

@@ -51,7 +51,7 @@ def warnings_about(query: Query) -> tuple[AnswerWarning, ...]:
     if vocabulary.classes:
         found = unfamiliar_classes(segmenter, vocabulary, query.rows_of, query.bank)
         # A taught class is no guess.
-        unfamiliar = [each for each in found if vocabulary.classes[each.class_index].learned is None]
+        unfamiliar = [each for each in found if not vocabulary.classes[each.class_index].is_taught]
     field = "classes" if vocabulary.name is None else "vocabulary"
     n_alone = len(unfamiliar) if len(unfamiliar) <= MAX_WARNINGS else MAX_WARNINGS - 1
     if vocabulary.name is not None:

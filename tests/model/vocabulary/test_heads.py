@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import ForeignLessonError, TeachingError
+from lexiseg_model.types import Learned
 from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES, Head, LabelledPicture, Lesson, TaughtClass
 from lexiseg_model.vocabulary.solving import solve
 
@@ -64,7 +65,7 @@ def test_a_picture_that_was_not_reviewed_for_a_class_is_no_negative_of_it() -> N
 def test_a_class_without_pictures_keeps_the_score_of_its_words() -> None:
     head = solve([lesson(0, classes=("mug", "plate"))], ("mug", "plate", "spoon"))
 
-    assert head.learned()[2] is None
+    assert head.learned()[2] == Learned(b"", 1.0, head.digest)
     assert head.classes[2].wants > 0
 
 
@@ -79,8 +80,8 @@ def test_classes_that_words_find_better_keep_the_score_of_their_words() -> None:
     head = solve([known_by_words(seed) for seed in range(2)], CLASSES)
     sure_head = solve([known_by_words(seed) for seed in range(4)], CLASSES)
 
-    assert None not in head.learned(), "two pictures say too little against a third"
-    assert sure_head.learned() == (None, None)
+    assert all(each.direction for each in head.learned()), "two pictures say too little against a third"
+    assert not any(each.direction for each in sure_head.learned())
 
 
 @pytest.mark.parametrize("kind", [Lesson, Head])

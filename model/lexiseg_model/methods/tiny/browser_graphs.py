@@ -78,8 +78,8 @@ class Scores(nn.Module):
             vectors: of the texts, [T, D], with the `shifts` [T, D + 121] of words and the class `owner` [T] of each.
             classes: [K] 1 for stuff, else 0.
             dropped: [B] 1 for background words that do not compete, else 0.
-            directions: [L, F] of the classes `learned` [L], with the factors `text` [L] of their words; K is no class:
-                what has learned nothing gives one of these.
+            directions: [L, F] of the classes `learned` [L], with the factors `text` [L] of their words, 1: the class
+                keeps what words give to it; K is no class: what has learned nothing gives one of these.
             company: [] 1 if the classes compete as in a question, 0 if each is scored by itself.
 
         Returns:
@@ -97,14 +97,18 @@ class Scores(nn.Module):
         best = _best(floors[:, None].expand(-1, flat.shape[1]), owner, scores)
         most = _best(torch.full_like(floors, ABSENT), owner, whole)
         products = teaching.products_of(decoded[0].float(), middle[0].float(), directions).flatten(1)
-        nobody = self.log_scale.exp() * self.bound
-        exceeded = torch.maximum(nobody, common.amax(0))
-        above = teaching.margins(best.index_select(0, learned), exceeded, text, products)
-        taught = above + exceeded
+        exceeded = torch.maximum(self.log_scale.exp() * self.bound, common.amax(0))
+        by_words, is_taught = best.index_select(0, learned), text < 1
+        above = teaching.margins(by_words, exceeded, text, products)
+        others = by_words.masked_fill(is_taught[:, None], -torch.inf).amax(0)
+        rivals = by_words.masked_fill(~is_taught[:, None], -torch.inf).amax(0)
+        above = torch.where(others > torch.maximum(exceeded, rivals), by_words - exceeded, above)
+        taught = torch.where(is_taught[:, None], above + exceeded, by_words)
         own = best.scatter(0, learned[:, None].expand_as(taught), taught)[:-1]
         share = share_of(self.together, torch.ones_like(classes).sum()) * company
         own = together(own, flat, self.log_scale.exp(), self.together, share)
-        most = torch.cat([most.scatter(0, learned, _surest(above))[:-1], most[-1:]])
+        presence = torch.where(is_taught, _surest(above), most.index_select(0, learned))
+        most = torch.cat([most.scatter(0, learned, presence)[:-1], most[-1:]])
         falls = falls_by * gives_way(own, most[:-1], classes > 0)
         rows = torch.cat([own, torch.maximum(best[-1:], common.amax(0) - factor * margin) - falls])
         size = pixels.shape[2:]

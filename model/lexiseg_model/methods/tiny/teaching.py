@@ -133,11 +133,16 @@ def margins(by_words: Tensor, exceeded: Tensor, text: Tensor, products: Tensor) 
 def with_learned(learned: LearnedClasses, scores: Tensor, background: float, products: Tensor) -> tuple[Tensor, Tensor]:
     """The scores [K, h, w] with those of learned classes, whose `margins` [L, h, w] follow; the others keep their bits.
 
-    `scores` are by words, `products` [L, h, w] as of `cell_products`.
+    `scores` are by words, `products` [L, h, w] as of `cell_products`. All scores stay where words give a cell to a
+    class of the head that is not learned.
     """
     exceeded = reference(scores, learned.n_listed, background)
     rows = torch.from_numpy(learned.classes).to(scores.device)
-    above = margins(scores[rows], exceeded, learned.text, products)
+    by_words = scores[rows]
+    above = margins(by_words, exceeded, learned.text, products)
+    if len(learned.by_words):
+        others = scores[torch.from_numpy(learned.by_words).to(scores.device)].amax(0)
+        above = torch.where(others > torch.maximum(exceeded, by_words.amax(0)), by_words - exceeded, above)
     return scores.index_copy(0, rows, above + exceeded), above
 
 

@@ -135,3 +135,28 @@ def test_taught_classes_are_scored_as_the_service_does_and_others_keep_their_bit
     torch.testing.assert_close(together[:3], tiny.competing(features, bank, "none").classes, atol=2e-3, rtol=1e-4)
     assert torch.equal(taught[[0, 2]], nothing[[0, 2]])
     assert not torch.equal(taught[1], nothing[1])
+
+
+@torch.inference_mode()
+def test_a_class_of_a_head_without_pictures_keeps_its_cells_as_in_the_service(
+    tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]
+) -> None:
+    direction = np.zeros((2, teaching.SIZE), np.float32)
+    direction[0, -1] = 20  # takes every cell
+    learned, unseen = Learned(direction[0].tobytes(), 0.4, tiny.digest), Learned(b"", 1.0, tiny.digest)
+    classes = ClassEntry("cup", learned=unseen), ClassEntry("gizmo", learned=learned), ClassEntry("table")
+    features = tiny.encode(photographs["coffee"], InferenceOptions(teaching=True))
+    bank = bank_of(tiny, Vocabulary(classes, None), KnownRows(tiny))
+    (scores,) = (part.module for part in browser_parts(tiny, Reading(tiny)) if part.name == "scores")
+    maps = [features.tensors[name][None] for name in ("pixels", "image", "cells", *teaching.MAPS)]
+    assert bank.shifts is not None
+    texts = bank.vectors, bank.shifts, torch.arange(3)
+    words = *texts, torch.zeros(3), torch.ones(len(tiny.card.background.words))
+
+    head = torch.from_numpy(direction), torch.tensor([1, 0]), torch.tensor([learned.text, 1.0])
+    answer, whole, _ = scores(*maps, *words, *head, torch.tensor(0.0))
+
+    expected = tiny.class_scores(features, bank)
+    assert {0, 1} <= set(expected.argmax(0).flatten().tolist())
+    torch.testing.assert_close(answer[:3], expected, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(whole[:3], tiny.whole_image(features, bank), atol=1e-3, rtol=1e-4)

@@ -13,7 +13,7 @@ from lexiseg_model.errors import ForeignLessonError, TeachingError
 from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.methods.tiny import teaching
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Learned, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from lexiseg_model.vocabulary.heads import MAX_CELLS, UNKNOWN, Head, LabelledPicture, Lesson
 from lexiseg_model.vocabulary.scoring import score_vocabulary
@@ -73,6 +73,26 @@ def test_words_that_were_not_taught_keep_their_bits(runtime: str, photographs: P
 
     assert torch.equal(beside[:2], without[:2])
     assert not torch.equal(beside[2], without[2])
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnx", "onnx-int8"])
+def test_a_taught_class_takes_no_cell_that_words_give_to_a_class_of_its_head_without_pictures(
+    runtime: str, photographs: Photographs, head: Head
+) -> None:
+    model = load("tiny", device="cpu", runtime=runtime)  # type: ignore[arg-type]
+    assert isinstance(model, TinySegmenter)
+    features = model.encode(photographs["coffee"], TAUGHT)
+    taught = ClassEntry(NAME, learned=head.learned()[0])
+    unseen = Learned(b"", 1.0, head.digest)
+
+    by_words = scored(model, features, ClassEntry(NAME), ClassEntry("cup")).argmax(0) == 1
+    beside = scored(model, features, taught, ClassEntry("cup")).argmax(0) == 0
+    of_head = scored(model, features, taught, ClassEntry("cup", learned=unseen)).argmax(0) == 0
+
+    assert (of_head & by_words).sum() < 0.05 * (beside & by_words).sum(), (
+        "only at its edges, which the background decides"
+    )
+    assert (of_head[~by_words] == beside[~by_words]).float().mean() > 0.95
 
 
 def test_words_of_the_background_count_for_a_taught_class_as_for_its_words(

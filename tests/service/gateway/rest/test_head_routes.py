@@ -104,7 +104,7 @@ async def test_a_question_takes_the_classes_of_a_head_before_its_own(
 
     assert (answer.status_code, alone.status_code) == (200, 200)
     mixed, own = (request.vocabulary.classes for request in backend.asked[-2:])
-    assert [(entry.name, entry.learned is not None) for entry in mixed] == [
+    assert [(entry.name, entry.is_taught) for entry in mixed] == [
         ("mug", True),
         ("saucer", False),
         ("sky", False),
@@ -124,8 +124,8 @@ async def test_a_class_that_no_picture_shows_is_asked_as_the_question_says(
 
     assert answer.status_code == 200
     mug, saucer = backend.asked[-1].vocabulary.classes
-    assert (mug.name, mug.synonyms, mug.learned is not None) == ("mug", (), True)
-    assert (saucer.name, saucer.synonyms, saucer.threshold, saucer.learned) == ("saucer", ("dish",), 0.4, None)
+    assert (mug.name, mug.synonyms, mug.is_taught) == ("mug", (), True)
+    assert (saucer.name, saucer.synonyms, saucer.threshold, saucer.is_taught) == ("saucer", ("dish",), 0.4, False)
 
 
 async def test_a_question_may_name_the_version_of_a_head(client: httpx.AsyncClient) -> None:

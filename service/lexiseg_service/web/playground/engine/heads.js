@@ -89,8 +89,8 @@ export async function withHead(engine, question) {
   const taught = kept.classes.map((one, i) => {
     const asked = own.find(isNamed(one.name));
     const [begin, end] = [i, i + 1].map((place) => (place * directions.length) / kept.classes.length);
-    if (factors[i] === 1) return { ...one, ...asked, name: one.name, learned: null };
-    return { ...one, learned: { direction: directions.subarray(begin, end), factor: factors[i] }, threshold: asked?.threshold };
+    const learned = { direction: directions.subarray(begin, end), factor: factors[i] }; // 1: words alone, whose pixels no taught class takes
+    return factors[i] === 1 ? { ...one, ...asked, name: one.name, learned } : { ...one, learned, threshold: asked?.threshold };
   });
   return { ...question, classes: [...taught, ...own.filter(({ name }) => !kept.classes.some(isNamed(name)))] };
 }
