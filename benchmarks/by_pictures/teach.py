@@ -2,7 +2,8 @@
 
 Pictures to learn from and others to measure on are drawn from the `train` split; other pictures of some sets are among
 those of the bundled weights (card.yaml). Prints each figure with its standard error over the draws; a set with a
-background is measured with it. With `--finetune`, `lexiseg train finetune` learns from as many pictures as the largest
+background is measured with it. With `--strip`, the first pictures teach, as in the page's strip, and pictures all over
+the rest are measured. With `--finetune`, `lexiseg train finetune` learns from as many pictures as the largest
 head, and a column has its mIoU, the minutes and in how many draws it was refused.
 """
 
@@ -85,17 +86,26 @@ def tuned(folder: Path, samples: Sequence[Sample], place: Path, seed: int) -> tu
     return catalogue.load_folder(weights.parent, "cpu", runtime="auto"), gained
 
 
+def strip(n: int, most: int) -> list[int]:
+    """The first of n pictures, at most `most`, and others from all over the rest."""
+    rest = np.linspace(most, n - 1, min(MAX_MEASURED, n - most)).round().astype(int)
+    return [*range(most), *rest.tolist()]
+
+
 def measure(
-    segmenter: Segmenter, data: IndexedDataset, numbers: Sequence[int], draws: int, root: Path | None
+    segmenter: Segmenter,
+    data: IndexedDataset,
+    numbers: Sequence[int],
+    orders: Sequence[Sequence[int]],
+    root: Path | None,
 ) -> Iterator[list[float]]:
-    """For each draw the mIoU by words, and taught by each number of pictures; tuned, its minutes and whether it gained.
+    """For each order the mIoU by words, and by each number of pictures; tuned, its minutes and whether it gained.
 
     `root`: of the data sets; None: without tuning.
     """
     taught = Taught(segmenter, data)
     most = min(max(numbers), round(MAX_SHARE * len(data.samples)))
-    for seed in range(draws):
-        order = np.random.default_rng(seed).permutation(len(data.samples)).tolist()
+    for seed, order in enumerate(orders):
         measured = order[most : most + MAX_MEASURED]
         vocabularies = [taught.words, *(taught.taught(order[: min(number, most)]) for number in numbers)]
         figures = [taught.miou(vocabulary, measured) for vocabulary in vocabularies]
@@ -117,6 +127,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--pictures", type=int, nargs="+", default=NUMBERS, help="to learn from; half of a small set")
     parser.add_argument("--draws", type=int, default=3, help="random draws of pictures to average")
+    parser.add_argument("--strip", action="store_true", help="learn from the first pictures, in order; one draw")
     parser.add_argument("--finetune", action="store_true", help="and tuned on the largest number of pictures")
     options = parser.parse_args(arguments)
     segmenter = catalogue.load(options.model, runtime="auto")
@@ -125,7 +136,10 @@ def main(arguments: Sequence[str]) -> None:
     print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for name in options.sets:
         data, root = read_dataset(options.root, name, "train"), options.root if options.finetune else None
-        figures = np.array([*measure(segmenter, data, options.pictures, options.draws, root)])
+        n = len(data.samples)
+        drawn = [np.random.default_rng(seed).permutation(n).tolist() for seed in range(options.draws)]
+        orders = [strip(n, min(max(options.pictures), round(MAX_SHARE * n)))] if options.strip else drawn
+        figures = np.array([*measure(segmenter, data, options.pictures, orders, root)])
         means, errors = figures.mean(0), figures.std(0) / max(1, len(figures) - 1) ** 0.5
         cells = (f"{mean:.1f} ± {error:.1f}" for mean, error in zip(means, errors, strict=True))
         print(f"| {name} | {' | '.join(cells)} |", flush=True)

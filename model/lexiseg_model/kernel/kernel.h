@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Count up with every change of a signature or its meaning; `library.py` has the same number. */
-#define LEXISEG_KERNEL_VERSION 31
+#define LEXISEG_KERNEL_VERSION 32
 
 #if defined(_WIN32)
 #define API __declspec(dllexport)
@@ -71,7 +71,7 @@ API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t widt
                                 char *text);
 int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *shares, const float *text,
                       const int32_t *fold, int64_t n, int64_t f, int64_t k, int64_t folds, const int32_t *shown,
-                      const double *factors, double strength, double scale, double most, float *directions,
-                      float *of_words, double *iou, const int32_t *stop);
+                      const double *factors, double strength, double scale, double most, double gain,
+                      float *directions, float *of_words, double *iou, const int32_t *stop);
 
 #endif

@@ -144,7 +144,7 @@ API int64_t lexiseg_lesson(const int16_t *labels, int64_t height, int64_t width,
 }
 
 /* The constants of `solving` that come in `numbers`, in order. */
-enum { SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, LONE_SHARE };
+enum { SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, SURE_GAIN, LIKENESS };
 
 typedef struct {
     const uint16_t *cells, *text; /* half floats [n, f], and lesson by lesson [cells, classes] */
@@ -153,6 +153,7 @@ typedef struct {
     const int64_t *sizes;         /* [lessons, 2]: cells and classes */
     const int32_t *places;        /* of the lessons' classes in the head, UNKNOWN: not in it */
     int64_t lessons, n, f, k, folds;
+    int32_t *fold_of; /* [lessons] */
 } Kept;
 
 typedef struct {
@@ -161,15 +162,50 @@ typedef struct {
     double *factors;                     /* [k] */
 } Gathered;
 
+/* The mean [f] of each lesson's cells into `means`, and the square of their spread after it: [lessons, f + 1]. */
+static void describe(const Kept *of, const float *features, double *means) {
+    int64_t f = of->f;
+    for (int64_t lesson = 0, i = 0; lesson < of->lessons; lesson++) {
+        double *mean = means + lesson * (f + 1), total = 0;
+        for (int64_t end = i + of->sizes[2 * lesson]; i < end; i++) {
+            total += of->shares[i];
+            for (int64_t j = 0; j < f; j++) {
+                double value = features[i * f + j];
+                mean[j] += of->shares[i] * value, mean[f] += of->shares[i] * value * value;
+            }
+        }
+        for (int64_t j = 0; j <= f; j++) mean[j] /= total;
+        for (int64_t j = 0; j < f; j++) mean[f] -= mean[j] * mean[j];
+    }
+}
+
+/* The fold of each lesson, and their number: like pictures, as neighbours of a strip, are in one. */
+static int64_t fold_like(const Kept *of, const double *means, double likeness, int32_t *fold_of) {
+    int64_t f = of->f, groups = 0;
+    for (int64_t i = 0; i < of->lessons; i++) fold_of[i] = (int32_t)i;
+    for (int64_t i = 0; i < of->lessons; i++)
+        for (int64_t j = 0; j < i; j++) {
+            const double *one = means + i * (f + 1), *other = means + j * (f + 1);
+            double apart = 0;
+            for (int64_t at = 0; at < f; at++) apart += (one[at] - other[at]) * (one[at] - other[at]);
+            if (apart > likeness * (one[f] + other[f]) / 2) continue;
+            int32_t from = fold_of[i] > fold_of[j] ? fold_of[i] : fold_of[j], to = fold_of[i] + fold_of[j] - from;
+            for (int64_t at = 0; at <= i; at++)
+                if (fold_of[at] == from) fold_of[at] = to;
+        }
+    for (int64_t i = 0; i < of->lessons; i++) /* the first of a group has its own number */
+        fold_of[i] = fold_of[i] == i ? (int32_t)(groups++ % of->folds) : fold_of[fold_of[i]];
+    return groups < of->folds ? groups : of->folds;
+}
+
 /* The cells of all lessons, with labels and logits of the head's classes: `solving._gathered`. */
 static void gather(const Kept *of, Gathered *to) {
     const uint16_t *text = of->text;
     const int32_t *places = of->places;
     int64_t begin = 0;
-    for (int64_t i = 0; i < of->n * of->f; i++) to->features[i] = of_half(of->cells[i]);
     for (int64_t i = 0; i < of->n * of->k; i++) to->text[i] = NAN; /* not looked for */
     for (int64_t lesson = 0; lesson < of->lessons; lesson++) {
-        int64_t cells = of->sizes[2 * lesson], classes = of->sizes[2 * lesson + 1], own = lesson % of->folds;
+        int64_t cells = of->sizes[2 * lesson], classes = of->sizes[2 * lesson + 1], own = of->fold_of[lesson];
         for (int64_t i = begin; i < begin + cells; i++) {
             to->labels[i] = of->labels[i] < classes ? places[of->labels[i]] : (int32_t)of->k;
             to->fold[i] = (int32_t)own;
@@ -197,17 +233,6 @@ static int64_t only_label(const int32_t *labels, int64_t n, int64_t k) {
     return 1 + (only < 0 ? k : only);
 }
 
-/* No other picture says how good a lone one is: it counts the less the better words find what it shows. */
-static void be_cautious(const Kept *of, double lone, const int32_t *shown, float *directions, float *text,
-                        const double *words) {
-    for (int64_t class = 0; class < of->k; class++) {
-        double share = shown[class] ? 1 - (1 - lone) * words[class] : 1;
-        for (int64_t i = 0; i < of->f; i++)
-            directions[class * of->f + i] = (float)(share * directions[class * of->f + i]);
-        text[class] = (float)(share * text[class] + 1 - share);
-    }
-}
-
 /* Solve the head of lessons, as `Kept` describes them: `directions` [k, f], factors of words [k], `iou` [2, k] in 0..1 of
  * what was left out, by words and taught, and how many lessons show a class [k]. Returns 0, or 1 + a label if all cells
  * have that one, or STOPPED soon after another thread has set `stop`. */
@@ -215,31 +240,37 @@ API int64_t lexiseg_head(const uint16_t *cells, const int16_t *labels, const flo
                          const int64_t *sizes, const int32_t *places, int64_t lessons, int64_t f, int64_t k,
                          const double *numbers, float *directions, float *of_words, double *iou, int32_t *shown,
                          const int32_t *stop) {
-    Kept of = {cells, text, labels, shares, sizes, places, lessons, 0, f, k, (int64_t)numbers[FOLDS]};
+    Kept of = {cells, text, labels, shares, sizes, places, lessons, 0, f, k, (int64_t)numbers[FOLDS], NULL};
     if (of.folds > lessons) of.folds = lessons;
     for (int64_t i = 0; i < lessons; i++) of.n += sizes[2 * i];
     int64_t parts = 1 + of.folds, floats = of.n * (f + k) + parts * k * f, failed = OUT_OF_MEMORY;
     Gathered to = {.features = calloc((size_t)floats, sizeof(float)),
                    .labels = calloc((size_t)(2 * of.n + parts * k), sizeof(int32_t)),
                    .factors = malloc((size_t)k * sizeof(double))};
-    if (to.features && to.labels && to.factors) {
+    double *means = calloc((size_t)(lessons * (f + 1)), sizeof(double));
+    of.fold_of = malloc((size_t)lessons * sizeof(int32_t));
+    if (to.features && to.labels && to.factors && means && of.fold_of) {
         to.text = to.features + of.n * f, to.directions = to.text + of.n * k;
         to.fold = to.labels + of.n, to.shown = to.fold + of.n;
+        for (int64_t i = 0; i < of.n * f; i++) to.features[i] = of_half(cells[i]);
+        describe(&of, to.features, means);
+        of.folds = fold_like(&of, means, numbers[LIKENESS], of.fold_of);
         gather(&of, &to);
         for (int64_t c = 0; c < k; c++) to.factors[c] = 1 / (1 + to.shown[c] / numbers[WORDS_PICTURES]);
         failed = only_label(to.labels, of.n, k);
         if (!failed)
             failed = lexiseg_teach(to.features, to.labels, shares, to.text, to.fold, of.n, f, k, of.folds, to.shown,
                                    to.factors, numbers[STRENGTH] / (double)lessons, numbers[SCALE], numbers[MAX_TEXT],
-                                   to.directions, of_words, iou, stop);
+                                   numbers[SURE_GAIN], to.directions, of_words, iou, stop);
     }
     if (!failed) {
         memcpy(directions, to.directions, (size_t)(k * f) * sizeof(float));
         memcpy(shown, to.shown, (size_t)k * sizeof(int32_t));
-        if (lessons == 1) be_cautious(&of, numbers[LONE_SHARE], shown, directions, of_words, iou);
     }
     free(to.features);
     free(to.labels);
     free(to.factors);
+    free(means);
+    free(of.fold_of);
     return failed;
 }

@@ -10,7 +10,7 @@ typedef struct {
     const int32_t *labels, *fold, *shown; /* [n], [n], [1 + folds, k] */
     int64_t n, f, k, folds;
     const double *factors; /* [k] */
-    double strength, scale, most;
+    double strength, scale, most, gain;
     const volatile int32_t *stop; /* another thread sets it to end the work */
 } Lessons;
 
@@ -19,6 +19,8 @@ typedef struct {
 static const double HALVES[] = {0, 0.5, 1, 2, 4, INFINITY, 32, 16, 8};
 enum { CHOICES = sizeof HALVES / sizeof *HALVES, DOUBTFUL = 5, ENOUGH = 3 };
 #define GAIN 0.01 /* of the mean IoU, that a doubt needs */
+#define FOUND 0.005 /* IoU from which words know a class */
+enum { PASSES = 2 }; /* in which classes are given back to their words: the others' IoU changes by that */
 
 typedef struct {
     int64_t wide, across;  /* f and the targets of a group, rounded up to vectors */
@@ -220,21 +222,25 @@ static double trust(const Lessons *of, int64_t part, int64_t class, double half)
 }
 
 /* The IoU of each class with these pictures for half, by what the heads of the other folds give (`learned` [n, k]); words
- * alone if there are no `learned`. `table` [k + 1, k + 1] is room. */
-static void measure(const Lessons *of, const float *learned, double half, double *table, double *iou) {
+ * alone if there are no `learned`. Of these a class has its `part` [k]; cells that words give to one that no lesson shows
+ * stay with it. `table` [k + 1, k + 1] is room. */
+static void measure(const Lessons *of, const float *learned, double half, const double *part, double *table,
+                    double *iou) {
     int64_t k = of->k, labels = k + 1;
     memset(table, 0, (size_t)(labels * labels) * sizeof(double));
     for (int64_t i = 0; i < of->n; i++) {
-        int64_t won = k;
-        double best = 0;
+        int64_t won = k, word = k;
+        double best = 0, most = 0;
         if (of->labels[i] < 0) continue;
         for (int64_t c = k - 1; c >= 0; c--) {
             if (!looked_for(of, i, c)) continue;
             double score = learned ? by_words(of, i, c) : of->text[i * k + c];
-            double share = learned ? trust(of, 1 + of->fold[i], c, half) : 0;
+            double share = learned ? (part ? part[c] : 1) * trust(of, 1 + of->fold[i], c, half) : 0;
+            if (of->text[i * k + c] >= most) most = of->text[i * k + c], word = c;
             if (share > 0) score = share * learned[i * k + c] + (1 - share) * score;
             if (score >= best) best = score, won = c;
         }
+        if (part && word < k && !of->shown[word]) won = word;
         table[of->labels[i] * labels + won] += of->shares[i];
     }
     for (int64_t c = 0; c < k; c++) {
@@ -253,29 +259,55 @@ static double mean_of(const Lessons *of, const double *iou, int32_t least) {
     return count ? sum / (double)count : 0;
 }
 
+/* How many folds show a class. */
+static int64_t folds_with(const Lessons *of, int64_t class) {
+    int64_t count = 0;
+    for (int64_t part = 1; part <= of->folds; part++) count += of->shown[part * of->k + class] < of->shown[class];
+    return count;
+}
+
+/* What part [k] each class has of what it learned, and the IoU so: none where words are as good on pictures that were
+ * left out, or know the class and there are no such pictures. */
+static void keep_better(const Lessons *of, const float *learned, double half, double *table, const double *words,
+                        double *taught, double *part) {
+    for (int64_t c = 0; c < of->k; c++) {
+        int64_t folds = folds_with(of, c);
+        part[c] = folds > 1 || (folds && words[c] < FOUND);
+    }
+    for (int64_t pass = 0; pass <= PASSES; pass++) {
+        measure(of, learned, half, part, table, taught);
+        for (int64_t c = 0; c < of->k && pass < PASSES; c++) {
+            int64_t folds = folds_with(of, c);
+            if (folds > 1 && taught[c] < words[c] + of->gain / (double)folds) part[c] = 0;
+        }
+    }
+}
+
 /* Choose how far learned classes replace their words, by the cells that their heads did not see, and apply it. */
 static void choose(const Lessons *of, float *learned, double *table, float *directions, float *text, double *iou) {
     int64_t k = of->k, f = of->f;
     double best = -1, sure = 0, half = 0, *words = iou, *taught = iou + k, *tried = table + (k + 1) * (k + 1);
+    double *part = tried;
     for (int64_t i = 0; i < of->n && !*of->stop; i++)
         for (int64_t c = 0; c < k; c++) {
             const float *direction = directions + ((1 + of->fold[i]) * k + c) * f;
             learned[i * k + c] = (float)(product(direction, of->cells + i * f, f) + of->factors[c] * by_words(of, i, c));
         }
-    measure(of, NULL, 0, table, words);
+    measure(of, NULL, 0, NULL, table, words);
     for (int64_t choice = 0; choice < CHOICES && !*of->stop; choice++) {
-        measure(of, learned, HALVES[choice], table, tried);
+        measure(of, learned, HALVES[choice], NULL, table, tried);
         double mean = mean_of(of, tried, 1), of_sure = mean_of(of, tried, ENOUGH);
         if (choice == DOUBTFUL) best += GAIN, sure += GAIN;
         if (mean <= best || (choice >= DOUBTFUL && of_sure <= sure)) continue;
         best = mean, half = HALVES[choice];
         if (choice < DOUBTFUL) sure = of_sure;
-        memcpy(taught, tried, (size_t)k * sizeof(double));
     }
+    keep_better(of, learned, half, table, words, taught, part);
     for (int64_t c = 0; c < k; c++) {
-        double share = trust(of, 0, c, half);
+        double share = part[c] * trust(of, 0, c, half);
         for (int64_t i = 0; i < f; i++) directions[c * f + i] = (float)(share * directions[c * f + i]);
         text[c] = (float)(share * of->factors[c] + (1 - share));
+        if (folds_with(of, c) < 2) words[c] = taught[c] = NAN; /* nothing was left out */
     }
 }
 
@@ -283,9 +315,10 @@ static void choose(const Lessons *of, float *learned, double *table, float *dire
  * of words, and `iou` [2, k] in 0..1 of what was left out, by words and taught. Returns STOPPED once `stop` is not 0. */
 int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *shares, const float *text,
                       const int32_t *fold, int64_t n, int64_t f, int64_t k, int64_t folds, const int32_t *shown,
-                      const double *factors, double strength, double scale, double most, float *directions,
-                      float *of_words, double *iou, const int32_t *stop) {
-    Lessons of = {cells, shares, text, labels, fold, shown, n, f, k, folds, factors, strength, scale, most, stop};
+                      const double *factors, double strength, double scale, double most, double gain,
+                      float *directions, float *of_words, double *iou, const int32_t *stop) {
+    Lessons of = {cells, shares, text, labels, fold, shown, n, f, k, folds, factors, strength, scale, most,
+                  gain, stop};
     int64_t wide = (f + LANES - 1) / LANES * LANES, width = wide + (k + LANES) / LANES * LANES, t = k + 1;
     int64_t doubles = n + COLUMNS * f + (2 + folds) * f * (f + t) + t * t + k, even = f + f % 2;
     Room room = {.wide = wide};

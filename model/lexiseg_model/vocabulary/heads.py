@@ -140,12 +140,22 @@ class Head:
     def __post_init__(self) -> None:
         object.__setattr__(self, "version", hashlib.sha256(self.to_bytes()).hexdigest()[:12])
 
-    def learned(self) -> tuple[Learned, ...]:
-        """What each class carries in a vocabulary; no direction for a class that has the score of its words alone."""
+    def learned(self) -> tuple[Learned | None, ...]:
+        """What each class carries in a vocabulary; None for one that has the score of its words alone, and no direction
+        where no picture shows it."""
         return tuple(
-            Learned(direction.tobytes() if text < 1 else b"", float(text), self.digest)
-            for direction, text in zip(self.directions, self.text, strict=True)
+            Learned(direction.tobytes() if entry.pictures else b"", float(text), self.digest)
+            if text < 1 or not entry.pictures
+            else None
+            for entry, direction, text in zip(self.classes, self.directions, self.text, strict=True)
         )
+
+    def report(self) -> list[dict[str, Any]]:
+        """What is known of each class, and `kept`: "words" where these are better than what its pictures teach."""
+        return [
+            {**vars(entry), "kept": "words" if entry.pictures and text >= 1 else None}
+            for entry, text in zip(self.classes, self.text, strict=True)
+        ]
 
     def to_bytes(self) -> bytes:
         """The head, to be kept or given away; a kilobyte a class."""

@@ -1,8 +1,8 @@
 """Solve a head from lessons: ridge regression of the labels on the cells, regularised towards the scores of words.
 
 A class's cells weigh as the square root of how many there are, so that neither large things nor common ones drown the
-rest. Each lesson's sums are taken once: a head that has not seen a picture, as for the report, is solved from all sums
-but its own. Lessons in which a class was not looked for say nothing about it.
+rest. Each fold's sums are taken once: a head that has seen neither a picture nor one like it, as for the report, is
+solved from all sums but those of its fold. Lessons in which a class was not looked for say nothing about it.
 """
 
 from __future__ import annotations
@@ -35,13 +35,17 @@ HALVES = 0.0, 0.5, 1.0, 2.0, 4.0
 DOUBTFUL = np.inf, 32.0, 16.0, 8.0  # taken where classes that enough pictures show gain, too
 ENOUGH = 3  # pictures
 GAIN = 0.01  # of the mean IoU, that a doubt needs
-FOLDS = 20  # of the report; up to so many pictures, each is left out on its own
+FOLDS = 20  # of the report; up to so many pictures, each is left out with those like it
 WANTED = 10  # pictures of a class from which more of them gain little
 TINY = 1e-6  # beside weights whose sum is 1
-LONE_SHARE = 0.2  # of what a single picture taught, beside words that find all of it
-NUMBERS = SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, LONE_SHARE  # in the order of lessons.c
+FOUND = 0.005  # IoU from which words know a class: pictures of one fold do not replace them; also in teach.c
+SURE_GAIN = 0.06  # of the IoU of a class, divided by the folds that show it, without which it keeps its words
+PASSES = 2  # in which classes are given back to their words: the others' IoU changes by that
+LIKENESS = 0.05  # squared distance of the mean cells of like pictures, in that of a cell from its picture's mean
+NUMBERS = SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, SURE_GAIN, LIKENESS  # in the order of lessons.c
 
 Numbers = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 
 class Cells(NamedTuple):
@@ -104,7 +108,7 @@ def solve(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.in
     learnt = learn(lessons, classes, stop)
     entries = []
     for name, n, iou in zip(classes, learnt.shown.tolist(), (100 * learnt.iou.T).round(1).tolist(), strict=True):
-        before, after = iou if n > 1 else (None, None)
+        before, after = (None if np.isnan(share) else share for share in iou)
         entries.append(TaughtClass(name, n, before, after, max(0, WANTED - n)))
     return Head(lessons[0].digest, tuple(entries), learnt.directions, learnt.text, len(lessons))
 
@@ -117,7 +121,7 @@ def learn(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.in
         parts = [(lesson.cells, lesson.labels, lesson.shares, lesson.text) for lesson in lessons]
         learnt = library.head(parts, places, len(classes), NUMBERS, stop)
     else:
-        learnt = _learnt(_gathered(lessons, places, len(classes)), len(lessons), stop)
+        learnt = _learnt(_gathered(lessons, places, len(classes)), stop)
     if isinstance(learnt, int):
         only = repr(classes[learnt]) if learnt < len(classes) else "none of the classes"
         raise TeachingError(f"all labelled pixels are {only}; expected pixels of at least two classes, or of nothing")
@@ -137,7 +141,7 @@ def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k:
         own[:, of_classes[known]] = lesson.text[:, known]
         labels.append(np.append(of_classes, np.int32(k))[lesson.labels])
         text.append(own)
-    folds = np.arange(len(lessons)) % FOLDS
+    folds = _folds(lessons)
     shows = np.array([np.isin(np.arange(k), own) for own in labels])
     shown = np.array([shows.sum(0), *(shows[folds != fold].sum(0) for fold in range(folds.max() + 1))], np.int32)
     return Cells(
@@ -152,20 +156,27 @@ def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k:
     )
 
 
-def _learnt(cells: Cells, n_lessons: int, stop: NDArray[np.int32]) -> Learnt | int:
-    """What the cells of so many lessons teach; the only label instead if all have that."""
+def _folds(lessons: Sequence[Lesson]) -> NDArray[np.intp]:
+    """The fold of each lesson; like pictures, as neighbours of a strip, are in one."""
+    means, spreads = [], []
+    for lesson in lessons:
+        cells, shares = lesson.cells.astype(np.float64), lesson.shares / lesson.shares.sum(dtype=np.float64)
+        means.append(shares @ cells)
+        spreads.append(shares @ cells**2 @ np.ones(cells.shape[1]) - means[-1] @ means[-1])
+    group = np.arange(len(lessons))
+    for one, mean in enumerate(means):
+        for other in range(one):
+            if ((mean - means[other]) ** 2).sum() <= LIKENESS * (spreads[one] + spreads[other]) / 2:
+                group[group == max(group[one], group[other])] = min(group[one], group[other])
+    return np.asarray(np.unique(group, return_inverse=True)[1] % FOLDS, np.intp)
+
+
+def _learnt(cells: Cells, stop: NDArray[np.int32]) -> Learnt | int:
+    """What cells teach; the only label instead if all have that."""
     named = np.unique(cells.labels[cells.labels >= 0])
     if len(named) < 2:
         return int(named[0]) if len(named) else cells.text.shape[1]
-    learnt = _learn(cells, stop)
-    return learnt if n_lessons > 1 else _cautious(learnt)
-
-
-def _cautious(learnt: Learnt) -> Learnt:
-    """What a single picture teaches: no other says how good it is, so it counts the less the better words find it."""
-    share = np.where(learnt.shown > 0, 1 - (1 - LONE_SHARE) * learnt.iou[0], 1.0)
-    directions = (share[:, None] * learnt.directions).astype(np.float32)
-    return learnt._replace(directions=directions, text=(share * learnt.text + 1 - share).astype(np.float32))
+    return _learn(cells, stop)
 
 
 def _learn(cells: Cells, stop: NDArray[np.int32]) -> Learnt:
@@ -176,15 +187,38 @@ def _learn(cells: Cells, stop: NDArray[np.int32]) -> Learnt:
     learned = cells.factors * words
     for fold, other in enumerate(others):
         learned[cells.fold == fold] += cells.features[cells.fold == fold] @ other.T
-    by_half = {}
-    for half in HALVES + DOUBTFUL:
-        trusted = _trust(cells.shown[1 + cells.fold], half)
-        by_half[half] = _iou(cells, np.where(np.isnan(cells.text), np.nan, trusted * learned + (1 - trusted) * words))
+    every = np.ones(cells.text.shape[1])
+    by_half = {half: _iou(cells, _mixed(cells, words, learned, half, every)) for half in HALVES + DOUBTFUL}
     half = _best_half(by_half, cells.shown[0])
-    share = _trust(cells.shown[0], half)
+    part, iou = _better(cells, words, learned, half)
+    share = part * _trust(cells.shown[0], half)
     directions = (share[:, None] * whole).astype(np.float32)
     text = (share * cells.factors + 1 - share).astype(np.float32)
-    return Learnt(directions, text, np.array([_iou(cells, cells.text), by_half[half]]), cells.shown[0])
+    return Learnt(directions, text, iou, cells.shown[0])
+
+
+def _mixed(cells: Cells, words: Floats, learned: Floats, half: float, part: Numbers) -> Numbers:
+    """Scores [N, K] of cells, each class with its part of what was learned."""
+    trusted = part * _trust(cells.shown[1 + cells.fold], half)
+    return np.where(np.isnan(cells.text), np.nan, trusted * learned + (1 - trusted) * words)
+
+
+def _better(cells: Cells, words: Floats, learned: Floats, half: float) -> tuple[Numbers, Numbers]:
+    """What part [K] each class has of what it learned, and the IoU [2, K] by words and so.
+
+    None where words are as good on pictures that were left out, or know the class and there are no such pictures. Cells
+    that words give to a class that no picture shows stay with it.
+    """
+    by_words = _iou(cells, cells.text)
+    folds = (cells.shown[1:] < cells.shown[0]).sum(0)
+    part = ((folds > 1) | (folds > 0) & (by_words < FOUND)).astype(float)
+    logits = np.append(np.nan_to_num(cells.text, nan=-np.inf), np.zeros((len(cells.text), 1)), 1)
+    stays = np.append(folds == 0, False)[logits.argmax(1)]
+    for number in range(1 + PASSES):
+        taught = _iou(cells, np.where(stays[:, None], cells.text, _mixed(cells, words, learned, half, part)))
+        if number < PASSES:
+            part[(folds > 1) & (taught < by_words + SURE_GAIN / np.maximum(folds, 1))] = 0
+    return part, np.where(folds > 1, [by_words, taught], np.nan)
 
 
 def _best_half(by_half: Mapping[float, Numbers], shown: NDArray[np.int32]) -> float:

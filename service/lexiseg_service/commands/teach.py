@@ -74,4 +74,5 @@ def _print(head: Head) -> None:
         known = entry.iou_words is not None and entry.iou_taught is not None
         iou = f", IoU {entry.iou_words:.1f} by words, {entry.iou_taught:.1f} as taught" if known else ""
         wants = f"; {entry.wants} more would help" if entry.wants else ""
-        typer.echo(f"  {entry.name}: {entry.pictures} pictures{iou}{wants}")
+        kept = "; found by words" if entry.kept else ""
+        typer.echo(f"  {entry.name}: {entry.pictures} pictures{iou}{kept}{wants}")

@@ -25,8 +25,10 @@ def small_lessons(n_lessons: int, n: int = 60, f: int = 21) -> list[Lesson]:
         labels = rng.integers(0, len(classes) + 1, n).astype(np.int16)
         features = rng.normal(0, 1, (n, f))
         features[np.arange(n), labels] += 2
+        features[:, 5] += 3 * (number // 2)  # two are alike
         features[:, -1] = 1
         text = rng.normal(0, 8, (n, len(classes))).astype(np.float16)
+        text[:, 0] = -8  # words do not know it
         shares = np.full(n, 1 / n, np.float32)
         lessons.append(Lesson("weights", classes, features.astype(np.float16), labels, shares, text))
     return lessons

@@ -90,7 +90,7 @@ class KnownBackend:
             cells,
             np.array([first, len(names)], np.int16),
             np.full(2, 0.5, np.float32),
-            np.zeros((2, len(names)), np.float16),
+            np.full((2, len(names)), -1, np.float16),  # words find nothing
         )
         return Taught(request.image_id or "abc", self.weights, lesson.to_bytes())
 

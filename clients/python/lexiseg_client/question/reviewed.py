@@ -40,7 +40,8 @@ class Picture:
 class TaughtClass:
     """A class of a head. IoUs are percent on its reviewed pictures, None where too few show it.
 
-    `iou_taught` is that of heads that did not see the picture; `wants`: how many more pictures it should have.
+    `iou_taught` is that of heads that did not see the picture; `wants`: how many more pictures it should have; `kept`:
+    "words" if it is found by these alone, as pictures that were left out are not found better.
     """
 
     name: str
@@ -49,6 +50,7 @@ class TaughtClass:
     iou_words: float | None
     iou_taught: float | None
     wants: int
+    kept: str | None = None
 
 
 @dataclass(frozen=True)

@@ -143,14 +143,14 @@ class NamedHead:
 
     def summary(self) -> dict[str, Any]:
         """The values of `schemas.HeadSummary`."""
-        taught = zip(self.classes, self.solved.classes, strict=True)
+        taught = zip(self.classes, self.solved.report(), strict=True)
         return {
             "name": self.name,
             "version": self.solved.version,
             "model": self.model,
             "pictures": len(self.pictures),
             "expires": rfc3339(self.expires),
-            "classes": [{"synonyms": entry.synonyms, **vars(learned)} for entry, learned in taught],
+            "classes": [{"synonyms": entry.synonyms, **learned} for entry, learned in taught],
         }
 
     def listed(self) -> bytes:

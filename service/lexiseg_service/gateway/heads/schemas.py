@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -96,6 +96,9 @@ class TaughtClassOutput(BaseModel):
         description="IoU in percent on each of its reviewed pictures, taught by the others; null: too few of them"
     )
     wants: int = Field(description="number of further pictures that it should have")
+    kept: Literal["words"] | None = Field(
+        description="words: it is found by them alone, until pictures that were left out are found better as taught"
+    )
 
 
 class HeadSummary(BaseModel):

@@ -73,10 +73,10 @@ async function opened(engine, name) {
 }
 
 /** A head as the page shows it: GET /v1/heads/NAME. */
-function described({ rules: { teaching } }, { kept, shown, iou }) {
+function described({ rules: { teaching } }, { kept, shown, iou, factors }) {
   const classes = kept.classes.map((one, i) => {
-    const [words, taught] = [iou[i], iou[kept.classes.length + i]].map((share) => (shown[i] > 1 ? Math.round(1000 * share) / 10 : null));
-    return { ...one, pictures: shown[i], iou_words: words, iou_taught: taught, wants: Math.max(0, teaching.wanted - shown[i]) };
+    const [words, taught] = [iou[i], iou[kept.classes.length + i]].map((share) => (Number.isNaN(share) ? null : Math.round(1000 * share) / 10));
+    return { ...one, pictures: shown[i], iou_words: words, iou_taught: taught, kept: shown[i] && factors[i] === 1 ? "words" : null, wants: Math.max(0, teaching.wanted - shown[i]) };
   });
   return { ...kept, pictures: kept.pictures.length, keys: kept.pictures.map(({ key }) => key), classes };
 }
@@ -84,13 +84,13 @@ function described({ rules: { teaching } }, { kept, shown, iou }) {
 /** A question with the classes of its head first, each with what it has `learned`. */
 export async function withHead(engine, question) {
   if (!question.head) return question;
-  const { kept, directions, factors } = await opened(engine, question.head.split("@")[0]);
+  const { kept, directions, factors, shown } = await opened(engine, question.head.split("@")[0]);
   const own = question.classes.map(entryOf);
   const taught = kept.classes.map((one, i) => {
     const asked = own.find(isNamed(one.name));
     const [begin, end] = [i, i + 1].map((place) => (place * directions.length) / kept.classes.length);
-    const learned = { direction: directions.subarray(begin, end), factor: factors[i] }; // 1: words alone, whose pixels no taught class takes
-    return factors[i] === 1 ? { ...one, ...asked, name: one.name, learned } : { ...one, learned, threshold: asked?.threshold };
+    const learned = { direction: directions.subarray(begin, end), factor: factors[i] }; // 1: no taught class takes what words give to it
+    return factors[i] === 1 ? { ...one, ...asked, name: one.name, learned: shown[i] ? null : learned } : { ...one, learned, threshold: asked?.threshold };
   });
   return { ...question, classes: [...taught, ...own.filter(({ name }) => !kept.classes.some(isNamed(name)))] };
 }
