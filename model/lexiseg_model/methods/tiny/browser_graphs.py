@@ -76,11 +76,10 @@ class Scores(nn.Module):
             pixels: float16 [1, D, h, w], as `image` [1, D] and `cells` [1, D, a, b].
             decoded: float16 [1, 128, h, w], what teaches beside `middle` [1, 120, h/4, w/4].
             vectors: of the texts, [T, D], with the `shifts` [T, D + 121] of words and the class `owner` [T] of each.
-            classes: [K] 1 for stuff, else 0.
-            dropped: [B] 1 for background words that do not compete, else 0.
+            classes: [K] 1 for stuff, else 0; `dropped` [B] 1 for background words that do not compete, else 0.
             directions: [L, F] of the classes `learned` [L], with the factors `text` [L] of their words, 1: the class
                 keeps what words give to it; K is no class: what has learned nothing gives one of these.
-            company: [] 1 if the classes compete as in a question, 0 if each is scored by itself.
+            company: [] how many of the classes, the first ones, compete as in a question.
 
         Returns:
             Scores [K + 1, h, w], the most present text [K + 1] of each class in the whole image, and the log-sum-exp
@@ -105,8 +104,9 @@ class Scores(nn.Module):
         above = torch.where(others > torch.maximum(exceeded, rivals), by_words - exceeded, above)
         taught = torch.where(is_taught[:, None], above + exceeded, by_words)
         own = best.scatter(0, learned[:, None].expand_as(taught), taught)[:-1]
-        share = share_of(self.together, torch.ones_like(classes).sum()) * company
-        own = together(own, flat, self.log_scale.exp(), self.together, share)
+        apart = torch.ones_like(classes).cumsum(0)[:, None] > company
+        asked, share = own.masked_fill(apart, ABSENT), share_of(self.together, company)
+        own = torch.where(apart, own, together(asked, flat, self.log_scale.exp(), self.together, share))
         presence = torch.where(is_taught, _surest(above), most.index_select(0, learned))
         most = torch.cat([most.scatter(0, learned, presence)[:-1], most[-1:]])
         falls = falls_by * gives_way(own, most[:-1], classes > 0)

@@ -136,7 +136,7 @@ def _score_inputs(background: torch.Size, rows: int, columns: int) -> list[Tenso
         torch.randn(2, teaching.SIZE),
         torch.tensor([2, 0]),
         torch.rand(2),
-        torch.tensor(1.0),
+        torch.tensor(3.0),
     ]
 
 

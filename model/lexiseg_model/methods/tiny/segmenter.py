@@ -284,7 +284,7 @@ class TinySegmenter(Exportable, TorchPass):
 
     @torch.inference_mode()
     def lesson(self, features: Features, labelled: LabelledPicture, bank: TextBank) -> Lesson:
-        scores, n_classes = self._scored(features, replace(bank, learned=None))[0], len(labelled.classes)
+        scores, n_classes = self._competing(features, replace(bank, learned=None))[0], len(labelled.classes)
         exceeded = teaching.reference(scores, n_classes, self.background)
         return teaching.lesson_of(features, labelled, torch.cat([scores[:n_classes], exceeded[None]]), self.digest)
 

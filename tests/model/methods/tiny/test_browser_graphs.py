@@ -128,11 +128,15 @@ def test_taught_classes_are_scored_as_the_service_does_and_others_keep_their_bit
         *maps, *words, torch.zeros(1, teaching.SIZE), torch.tensor([3]), torch.zeros(1), torch.tensor(0.0)
     )
     taught, whole, _ = scores(*maps, *words, *head, torch.tensor(0.0))
-    together, *_ = scores(*maps, *words, *head, torch.tensor(1.0))
+    together, *_ = scores(*maps, *words, *head, torch.tensor(3.0))
+    two, *_ = scores(*maps, *words, *head, torch.tensor(2.0))
 
     torch.testing.assert_close(taught[:3], tiny.class_scores(features, bank), atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(whole[:3], tiny.whole_image(features, bank), atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(together[:3], tiny.competing(features, bank, "none").classes, atol=2e-3, rtol=1e-4)
+    of_two = tiny.competing(features, bank_of(tiny, Vocabulary(classes[:2], None), KnownRows(tiny)), "none").classes
+    torch.testing.assert_close(two[:2], of_two, atol=2e-3, rtol=1e-4)
+    assert torch.equal(two[2], taught[2])
     assert torch.equal(taught[[0, 2]], nothing[[0, 2]])
     assert not torch.equal(taught[1], nothing[1])
 

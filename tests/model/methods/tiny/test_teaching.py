@@ -146,6 +146,24 @@ def test_a_thing_smaller_than_a_cell_teaches_still(tiny: TinySegmenter, photogra
     assert lesson_of(tiny, photographs["coffee"], labels).labels.tolist() == [0]
 
 
+def test_a_lesson_has_the_scores_of_words_as_they_compete_in_an_answer(
+    tiny: TinySegmenter, photographs: Photographs
+) -> None:
+    names = "cup", "table"
+    features = tiny.encode(photographs["coffee"], TAUGHT)
+    bank = bank_of(tiny, Vocabulary(tuple(map(ClassEntry, names))), KnownRows(tiny))
+    labels = np.full(features.size, UNKNOWN)
+    labels[100:103, 100:103] = 0
+
+    (text,) = tiny.lesson(features, LabelledPicture(labels, names), bank).text
+
+    answer = tiny.competing(features, bank, "none").classes
+    (cell,) = np.flatnonzero(teaching.cell_labels(labels, (answer.shape[1], answer.shape[2])) == 0)
+    cup, table = answer.flatten(1)[:2, cell].tolist()
+    assert text[0] - text[1] == pytest.approx(cup - table, abs=0.02)
+    assert tiny.class_scores(features, bank).flatten(1)[:2, cell].tolist() != pytest.approx([cup, table], abs=0.1)
+
+
 def test_labels_of_another_size_than_the_picture_are_refused(tiny: TinySegmenter, photographs: Photographs) -> None:
     with pytest.raises(TeachingError, match=r"expected labels \[400, 600\].* got \[4, 6\]"):
         lesson_of(tiny, photographs["coffee"], np.zeros((4, 6), np.int64))

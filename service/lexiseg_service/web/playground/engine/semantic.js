@@ -19,7 +19,7 @@ export async function bankOf(rules, question, read) {
   return { classes, texts, drops, inputs: inputsOf(rules, classes, texts, dropped) };
 }
 
-/** Inputs of the graph `scores`, but for `company`: 1 if classes compete as in a question, 0 if each is scored by itself. */
+/** Inputs of the graph `scores`, but for `company`: how many classes, the first ones, compete as in a question. */
 function inputsOf({ card: { embedding }, shift: [, numbers], teaching: { size } }, classes, texts, dropped) {
   const learned = classes.flatMap(({ learned }, index) => (learned ? [{ ...learned, index }] : []));
   if (!learned.length) learned.push({ index: classes.length, direction: new Float32Array(size), factor: 0 }); // of no class
@@ -57,7 +57,7 @@ const rowsOf = ({ classes, drops }) => classes.length + (drops ? 1 : 0); // the 
 /** The answer to a question about words. */
 export async function segmentsOf(rules, question, bank, { features, cells, size }, run) {
   const { classes, drops } = bank;
-  const seen = await run("scores", { ...features, ...bank.inputs, company: [Float32Array.of(1), []] }); // of classes, and of the background in the last row
+  const seen = await run("scores", { ...features, ...bank.inputs, company: [Float32Array.of(classes.length), []] }); // of classes, and of the background in the last row
   const own = seen.scores.data.subarray(0, rowsOf(bank) * cells[0] * cells[1]);
   const won = winners(own, rowsOf(bank), cells, size);
   const isSemantic = (question.task ?? "semantic") === "semantic";
