@@ -55,6 +55,6 @@ def test_a_server_teaches_what_this_process_teaches_over_either_protocol(
     assert len(masks) == len(NAMES)
     for path, name in product(masks, ("rest", "grpc")):
         other = photographs / name / path.relative_to(photographs / "here")
-        assert (read(path) == read(other)).mean() > 0.9  # the server's image pass is in 8 bits
+        assert (read(path) == read(other)).mean() > 0.8  # the server's image pass is in 8 bits
         shares = [read(each.parents[1] / "shares" / each.name) for each in (path, other)]
         assert abs(shares[0] - shares[1]).mean() < 20

@@ -99,13 +99,16 @@ async def _several(request: Request, question: Question, images: Sequence[ImageS
     deadline: float = use_case.origin(caller, time.monotonic())["deadline"]
     asks = [partial(ask, number, image) for number, image in enumerate(images)]
     results = await results_or_errors(asks, deadline)
+    errors = [result for result in results if isinstance(result, ServiceError)]
+    if len(errors) == len(results) and len({(error.type, error.detail) for error in errors}) == 1:
+        raise errors[0]  # of the question, not of an image
     contents = []
     for number, result in enumerate(results):
         if isinstance(result, ServiceError):
             _metrics_of(request).failures.labels(failure_reason(result)).inc()
             result = json.dumps(result.document(f"{request_id}-{number}"), default=str).encode()
         contents.append(result)
-    status = 207 if any(isinstance(result, ServiceError) for result in results) else 200
+    status = 207 if errors else 200
     return Response(b'{"answers":[' + b",".join(contents) + b"]}", status, media_type="application/json")
 
 

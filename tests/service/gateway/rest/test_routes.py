@@ -148,6 +148,13 @@ async def test_an_image_that_fails_has_its_problem_and_the_others_their_answers(
     assert (third["type"], third["status"]) == ("deadline-exceeded", 504)
 
 
+async def test_a_wrong_question_about_several_images_is_refused_once() -> None:
+    async with serving(backend=OneByOne()) as client:
+        answer = await client.post("/segment", files=three_images()[1:])
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "classes")
+
+
 async def test_a_full_queue_refuses_several_images_as_one() -> None:
     full = {number: QueueFull("the queue is full", 3) for number in range(3)}
     async with serving(backend=OneByOne(full)) as client:
