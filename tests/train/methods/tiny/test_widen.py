@@ -46,13 +46,15 @@ def photograph() -> NDArray[np.uint8]:
     return image
 
 
-def test_wider_weights_score_words_as_the_narrow_ones(wide: TinySegmenter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(small.segmenter().network, "own_words", None)  # their directions are learned last
+def test_wider_weights_score_words_as_the_narrow_ones(wide: TinySegmenter) -> None:
+    begun_with = small.segmenter()
+    assert isinstance(begun_with, TinySegmenter)
+    begun_with.network.own_words = None  # the directions of words are learned last
     words = tuple(map(ClassEntry, ("grass", "car", "dog")))
 
     narrow, wider = (
         words_of(model).class_scores(model.encode(photograph()), bank_of(words_of(model), words))
-        for model in (small.segmenter(), wide)
+        for model in (begun_with, wide)
     )
 
     assert wide.network.embedding == WIDE
