@@ -27,10 +27,13 @@ def response(error: ServiceError, request_id: str | None) -> Response:
     return _response(error.document(request_id), error.headers)
 
 
+def as_bytes(document: dict[str, Any]) -> bytes:
+    """The JSON of a problem: the standard library escapes lone surrogates, which a client may send; orjson does not."""
+    return json.dumps(document, default=str).encode()
+
+
 def _response(document: dict[str, Any], headers: dict[str, str]) -> Response:
-    # The standard library escapes lone surrogates, which a client may send; orjson refuses them.
-    body = json.dumps(document, default=str)
-    return Response(body, document["status"], headers, "application/problem+json")
+    return Response(as_bytes(document), document["status"], headers, "application/problem+json")
 
 
 async def refuse(error: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:

@@ -19,7 +19,7 @@ from lexiseg_model.catalogue.available import available
 from lexiseg_service.errors import InvalidValue, ServiceError, UnknownModel
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.image_requests import about, results_or_errors
-from lexiseg_service.gateway.rest import body
+from lexiseg_service.gateway.rest import body, problem
 from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT, SEGMENT_BODY, problems, query
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.gateway.use_case import UseCase
@@ -106,7 +106,7 @@ async def _several(request: Request, question: Question, images: Sequence[ImageS
     for number, result in enumerate(results):
         if isinstance(result, ServiceError):
             _metrics_of(request).failures.labels(failure_reason(result)).inc()
-            result = json.dumps(result.document(f"{request_id}-{number}"), default=str).encode()
+            result = problem.as_bytes(result.document(f"{request_id}-{number}"))
         contents.append(result)
     status = 207 if errors else 200
     return Response(b'{"answers":[' + b",".join(contents) + b"]}", status, media_type="application/json")
