@@ -10,9 +10,9 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError
+from lexiseg_model.errors import FieldError, OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import PromptMasks, Segmenter, TextBank
+from lexiseg_model.segmenter import PromptMasks, Segmenter, TextBank, prompts_of
 from lexiseg_model.types import Point, Prompt
 
 
@@ -26,10 +26,10 @@ class Corrections(Protocol):
 
 @runtime_checkable
 class LearnedNegativePoints(Protocol):
-    """Prompts whose head has learned what a negative point means; for others, `lexiseg_model.tasks` applies them."""
+    """Prompts whose head has learned what a negative point means; other heads ignore it, or answer with more."""
 
     def prompt_with_negatives(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        """As `Prompts.prompt`, with masks that already leave out what negative points mark."""
+        """As `Prompts.prompt`, with masks that leave out what negative points mark."""
 
 
 @runtime_checkable
@@ -79,6 +79,22 @@ class KnownWords(Protocol):
 
     def training_words(self) -> Sequence[str]:
         """All words of the training, in English; empty where they are unknown."""
+
+
+def prompt_masks(
+    segmenter: Segmenter, features: Features, prompts: Sequence[Prompt], places: Sequence[int] | None = None
+) -> list[PromptMasks]:
+    """As `Prompts.prompt`, of prompts at these `places` in a request, all of it by default.
+
+    Raises TaskError: the model takes no prompts; FieldError: it takes no negative points.
+    """
+    if isinstance(segmenter, LearnedNegativePoints):
+        return segmenter.prompt_with_negatives(features, prompts)
+    for place, prompt in zip(places or range(len(prompts)), prompts, strict=True):
+        if prompt.negatives:
+            expected = f"positive points: {segmenter.card.name} has not learned negative ones"
+            raise FieldError(f"prompts.{place}.points", "a negative point", expected)
+    return prompts_of(segmenter).prompt(features, prompts)
 
 
 def region_refinement_of(segmenter: Segmenter) -> RegionRefinement:

@@ -162,6 +162,9 @@ class ColourSegmenter(Segmenter):
         (regions,) = features.derived.once("regions", lambda: (self._regions(features),))
         return [self._answer(features, regions, prompt) for prompt in prompts]
 
+    def prompt_with_negatives(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        return self.prompt(features, prompts)
+
     def places(self, features: Features) -> Tensor:
         pixels = features.tensors["pixels"].float()[:3]
         dark = (pixels.amax(0, keepdim=True) == 0).float()

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.errors import FieldError, OptionError, ShapeError
+from lexiseg_model.internal import prompt_masks
 from lexiseg_model.masks import layers
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.rle import decode, encode_spans
-from lexiseg_model.segmenter import guide_of, proposing, regions_of
-from lexiseg_model.tasks import mask_prompts, negative_points
-from lexiseg_model.tasks.negative_points import Answer
+from lexiseg_model.segmenter import PromptMasks, guide_of, proposing, regions_of
+from lexiseg_model.tasks import mask_prompts
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.tasks.pixels import semantic
 from lexiseg_model.types import LabelMap, Prompt, Rle, Segment, Segmentation, Task
@@ -59,8 +59,8 @@ class _Name(NamedTuple):
 def prompted(query: Query) -> Segmentation:
     """All masks of every prompt, best first, in the order of the prompts; empty masks included.
 
-    A negative point removes the part of the mask around it (`negative_points`). Where objects are followed through a
-    video, `prompt_index` is the place of an object among them; lost ones are left out. Errors as `tasks.answer`.
+    Where objects are followed through a video, `prompt_index` is the place of an object among them; lost ones are left
+    out. Errors as `tasks.answer`.
     """
     if not query.options.prompts and query.options.follow is None:
         raise OptionError("the task prompt needs at least one prompt, none came")
@@ -83,7 +83,7 @@ def everything(query: Query) -> Segmentation:
 def _prompted(query: Query) -> Iterator[CutOut]:
     """Every mask of every prompt as run lengths; prompts pass through the head in chunks."""
     for prompts, answers in _answers(query):
-        logits, qualities = _mask_logits(answers, query)
+        logits = _mask_logits(answers, query)
         rles = [_encoded(mask, query) for mask in logits.cpu()]
         visible = [number for number, rle in enumerate(rles) if rle.area]
         embeddings: dict[int, Tensor] = {}
@@ -92,8 +92,8 @@ def _prompted(query: Query) -> Iterator[CutOut]:
             embeddings = dict(zip(visible, torch.split(embedded, 1), strict=True))
         places = [
             (prompt, number, quality)
-            for prompt, of_prompt in zip(prompts, qualities, strict=True)
-            for number, quality in enumerate(of_prompt.tolist())
+            for prompt, answer in zip(prompts, answers, strict=True)
+            for number, quality in enumerate(answer.quality.tolist())
         ]
         for number, (place, rle) in enumerate(zip(places, rles, strict=True)):
             half = logits[number].half() if query.options.keep_probability else None
@@ -174,7 +174,7 @@ def _encoded(mask: Tensor, query: Query) -> Rle:
     return encode_spans(cut(mask.numpy(), size), size)
 
 
-def _answers(query: Query) -> Iterator[tuple[Sequence[int], list[Answer]]]:
+def _answers(query: Query) -> Iterator[tuple[Sequence[int], list[PromptMasks]]]:
     """Chunks of prompts or followed objects: their indices and their answers."""
     segmenter, features, options = query.segmenter, query.features, query.options
     if options.follow is not None:
@@ -182,7 +182,7 @@ def _answers(query: Query) -> Iterator[tuple[Sequence[int], list[Answer]]]:
             place: masks for place, masks in enumerate(options.follow(segmenter, features)) if masks is not None
         }
         if followed:
-            yield list(followed), [Answer(Prompt(), masks) for masks in followed.values()]
+            yield list(followed), list(followed.values())
         return
     uncorrected = [place for place, prompt in enumerate(options.prompts) if not prompt.corrects]
     if not uncorrected:
@@ -193,7 +193,7 @@ def _answers(query: Query) -> Iterator[tuple[Sequence[int], list[Answer]]]:
         chunk_prompts = [options.prompts[place] for place in places]
         if chunk.start >= MAX_CLOSER_LOOKS:
             chunk_prompts = [replace(prompt, single_pass=True) for prompt in chunk_prompts]
-        yield places, negative_points.answers_to(segmenter, features, chunk_prompts)
+        yield places, prompt_masks(segmenter, features, chunk_prompts, places)
 
 
 def _chunks(prompts: Sequence[Prompt]) -> Iterator[range]:
@@ -205,25 +205,19 @@ def _chunks(prompts: Sequence[Prompt]) -> Iterator[range]:
     start = passes = 0
     for place, prompt in enumerate(prompts):
         at_once = CLOSER_LOOKS_AT_ONCE if boxes and place < MAX_CLOSER_LOOKS else MASKS_AT_ONCE
-        passes += negative_points.n_asked(prompt)
+        own = 1 + min(len(prompt.negatives), mask_prompts.MAX_ANSWERS)
+        passes += own
         if place > start and (passes > at_once or place == MAX_CLOSER_LOOKS):
             yield range(start, place)
-            start, passes = place, negative_points.n_asked(prompt)
+            start, passes = place, own
     yield range(start, len(prompts))
 
 
-def _mask_logits(answers: Sequence[Answer], query: Query) -> tuple[Tensor, list[Tensor]]:
-    """Logits [N, h, w] of the masks of all prompts, refined if requested, and the quality [M] of each prompt's."""
+def _mask_logits(answers: Sequence[PromptMasks], query: Query) -> Tensor:
+    """Logits [N, h, w] of the masks of all prompts, refined if requested."""
     query.options.check()
-    parts = [answer.masks.masks for answer in answers]
-    masks = (parts[0] if len(parts) == 1 else torch.cat(parts)).float()
-    if query.refine == "pamr":
-        masks = refine_masks(masks, guide_of(query.segmenter, query.features))
-    if any(answer.without is not None for answer in answers):
-        pairs = zip(masks.split_with_sizes([len(part) for part in parts]), answers, strict=True)
-        size = query.features.size
-        masks = torch.cat([negative_points.without_negatives(part, answer, size) for part, answer in pairs])
-    return masks, [answer.masks.quality for answer in answers]
+    masks = torch.cat([answer.masks for answer in answers]).float()
+    return refine_masks(masks, guide_of(query.segmenter, query.features)) if query.refine == "pamr" else masks
 
 
 def _segmentation(task: Task, masks: Sequence[CutOut], query: Query) -> Segmentation:

@@ -30,11 +30,11 @@ from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode, encode_mask, encode_spans
 from lexiseg_model.segmenter import PromptMasks, guide_of, prompts_of
-from lexiseg_model.tasks.negative_points import MAX_ANSWERS, cells_of_points
 from lexiseg_model.tasks.options import Query
-from lexiseg_model.tasks.point_rules import CERTAIN, removed_object, without
+from lexiseg_model.tasks.point_rules import CERTAIN, cells_of_points, removed_object, without
 from lexiseg_model.types import LabelMap, Point, Prompt, Rle
 
+MAX_ANSWERS = 8  # of the head to the points that correct a mask; the last of them takes all later points
 STAYS_OUT = 5.0  # a cell whose logit after a positive point is below minus this is sure to stay outside
 
 Head = Callable[[Features, list[Prompt]], list[PromptMasks]]

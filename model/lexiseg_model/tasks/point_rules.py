@@ -1,14 +1,17 @@
-"""Remove what a negative point shows: from masks of a head that has not learned such points, and from mask prompts.
+"""Remove what a negative point shows from a mask that a prompt corrects.
 
 Masks are logits [h, w]; a cell is inside from 0 on. Points are cells [N, 2] (x, y), of `first_cells`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from lexiseg_model.masks.parts import parts_around
+from lexiseg_model.types import Point
 
 DISC = 0.5  # of the way from a negative point to the outline, or to the nearest positive point
 OUTSIDE = -1.0  # highest logit in a disc and next to a negative point
@@ -26,33 +29,17 @@ def first_cells(points: Tensor, cells: tuple[int, int], size: Tensor) -> Tensor:
     return (centre * sides / pixels - 0.5).clamp_min(0).minimum(sides - 1).floor()
 
 
-def without_point(mask: Tensor, answer: Tensor, point: Tensor, positives: Tensor) -> Tensor:
-    """Take what a negative point [2] removes out of a mask; nothing is added.
-
-    The head's `answer` [h, w] to all points, the negative one included, shows what to remove:
-
-    1. Cells of the mask that are outside of the answer, connected with the point, are removed.
-    2. If one of the `positives` [P, 2] is among them, only the cells nearer to the point than to any positive one are.
-    3. If there are none, because the answer covers the point, a disc around the point is removed. Its radius is DISC of
-       the way to the mask's outline or to the nearest positive point.
-    """
-    inside, at_point = mask >= 0, _cells_at(point[None], mask)[0]
-    denied = parts_around(inside & (answer < 0), at_point)
-    distance = _distances(point[None], mask)[0]
-    to_positive = _nearest(_distances(positives, mask))
-    nearer = parts_around(denied & (distance < to_positive), at_point)
-    denies_positive = (denied & _cells_at(positives, mask).any(0)).any()
-    removed = denied & (nearer | ~denies_positive)
-    disc = inside & ~removed.any() & (inside & at_point).any() & (distance < _disc_radius(inside, point, positives))
-    left = torch.where(removed, mask.minimum(answer), mask).masked_fill(disc, OUTSIDE)
-    return torch.where(at_point, left.clamp_max(OUTSIDE), left)
+def cells_of_points(points: Sequence[Point], mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """Points of an image of `size` (H, W) as cells [N, 2] of its mask [h, w], on its device."""
+    pixels = torch.tensor([(point.x, point.y) for point in points], dtype=torch.float32).view(-1, 2)
+    return first_cells(pixels, (mask.shape[0], mask.shape[1]), torch.tensor(size).float()).to(mask.device)
 
 
 def removed_object(mask: Tensor, shown: Tensor, point: Tensor, positives: Tensor) -> Tensor:
     """Logits [h, w] of what a negative point [2] removes from a mask, given the object that a click there selects.
 
     That is the part of the object, `shown` [h, w], that is inside of the mask and connected with the point. Where it is
-    most of the mask, or holds one of the `positives` [P, 2], a disc as of `without_point` is removed instead.
+    most of the mask, or holds one of the `positives` [P, 2], a disc around the point is removed instead.
     """
     inside, at_point = mask >= 0, _cells_at(point[None], mask)[0]
     both = inside & (shown >= 0)

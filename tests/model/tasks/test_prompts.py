@@ -275,6 +275,20 @@ def test_confidence_falls_towards_the_edge_of_what_the_label_map_shows() -> None
     np.testing.assert_allclose(answer.probability, 1 / (1 + math.exp(-INSIDE)), atol=1e-3)
 
 
+class Unlearned(ColourSegmenter):
+    """Its head has not learned negative points."""
+
+    prompt_with_negatives = None  # type: ignore[assignment]
+
+
+def test_a_model_that_has_not_learned_negative_points_refuses_them_by_their_place() -> None:
+    segmenter = Unlearned(tasks=ALL)
+    options = tasks.Options(prompts=(CLICK, Prompt((Point(0, 0),), mask=LEFT_RED), APART))
+
+    with pytest.raises(FieldError, match=r"prompts\.2\.points: expected positive points"):
+        tasks.segment("prompt", segmenter, features_of(segmenter, FLAGS), vocabulary(), options)
+
+
 class Guided(ColourSegmenter):
     """Answers are the left half, whatever is there; the guide is the picture."""
 

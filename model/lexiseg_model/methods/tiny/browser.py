@@ -24,7 +24,7 @@ from lexiseg_model.methods.tiny.browser_parts import browser_parts
 from lexiseg_model.methods.tiny.network import KEPT
 from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import TOKENIZER, WIDTH, tower_folder
-from lexiseg_model.tasks import mask_prompts, negative_points, pixels, point_rules
+from lexiseg_model.tasks import mask_prompts, pixels, point_rules
 from lexiseg_model.vocabulary import heads, solving
 
 CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "embedding"}
@@ -151,7 +151,7 @@ def _rules(model: segmenter.TinySegmenter, own: torch.Tensor) -> dict[str, Any]:
         },
         "looks": {"largest": KEPT, "cached": closer_look.MAX_LOOKS},
         "prompts": {
-            "max_answers": negative_points.MAX_ANSWERS,
+            "max_answers": mask_prompts.MAX_ANSWERS,
             "certain": point_rules.CERTAIN,
             "stays_out": mask_prompts.STAYS_OUT,
         },

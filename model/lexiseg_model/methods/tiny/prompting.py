@@ -17,7 +17,7 @@ from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.settings import BoxRule
 from lexiseg_model.segmenter import PromptMasks
-from lexiseg_model.tasks.negative_points import MAX_ANSWERS
+from lexiseg_model.tasks.mask_prompts import MAX_ANSWERS
 from lexiseg_model.types import Point, Prompt
 
 MAX_BATCH = 50  # prompts in one pass through the head
