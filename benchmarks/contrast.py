@@ -27,8 +27,7 @@ from benchmarks.timing import print_table
 from lexiseg_model.clip.towers import ClipTowers, fresh_model
 from lexiseg_model.clip.vision import require_plain_vit
 from lexiseg_model.methods.s_seg.network import SSegNetwork
-from lexiseg_model.methods.tcl.grounder import logistic_noise
-from lexiseg_model.methods.tcl.network import TclNetwork
+from lexiseg_model.methods.tcl.network import TclNetwork, logistic_noise
 from lexiseg_train.methods.s_seg.pseudo_masks import mask_maker
 from lexiseg_train.methods.s_seg.recipe import SSegRecipe
 from lexiseg_train.methods.s_seg.trainer import Inputs, SSegLosses

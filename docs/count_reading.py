@@ -40,7 +40,7 @@ PARTS = {
         *(f"{SERVICE}/{each}" for each in ("adapters", "commands", "web", "cli.py", "in_process.py")),
         *(f"{COMMANDS}/serving/{each}.py" for each in ("app", "vocabularies")),
         *(f"{MODEL}/{each}" for each in ("command_line", "pictures/listing.py", "tasks/label_maps.py")),
-        *(f"{TINY}/{each}.py" for each in ("browser", "browser_graphs", "browser_parts", "mask_graphs")),
+        *(f"{TINY}/{each}.py" for each in ("browser", "browser_graphs", "mask_graphs")),
         f"{MODEL}/export/wasm.py",
         *(f"clients/python/lexiseg_client/{each}.py" for each in ("cvat", "cvat_clicks", "osam")),
         "clients/qgis",

@@ -19,9 +19,9 @@ from torch.func import functional_call
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.export.exportable import Part
-from lexiseg_model.export.trace import PREFIX, TRACED_SIZE, trace
+from lexiseg_model.export.write import PREFIX, TRACED_SIZE, trace
+from lexiseg_model.methods.tiny.browser import browser_parts
 from lexiseg_model.methods.tiny.browser_graphs import Reading
-from lexiseg_model.methods.tiny.browser_parts import browser_parts
 from lexiseg_model.methods.tiny.graphs import TEMPLATES
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import FOLDER

@@ -8,6 +8,7 @@ probability of the tokens that make it. Phrases compete for pixels as words of o
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,21 +17,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from lexiseg_falcon.decoding import Found, find, image_prefix
 from lexiseg_falcon.import_ import CARD, FILES, NAME, Options, network_state, read
 from lexiseg_falcon.network import SINK, FalconNetwork
-from lexiseg_falcon.picture import canvas_side, input_size, resized
-from lexiseg_falcon.prompt import Prompts, tokens_of
-from lexiseg_falcon.settings import FalconSettings
+from lexiseg_falcon.settings import ControlTokens, FalconSettings
 from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
 from lexiseg_model.catalogue.importing import open_weights
 from lexiseg_model.catalogue.transformers_model import TOKENIZER
 from lexiseg_model.catalogue.weights import SkipInit, for_inference, image_digest, settings_of
 from lexiseg_model.clip.windowed import as_kept
-from lexiseg_model.errors import WeightsError
+from lexiseg_model.errors import FieldError, WeightsError
 from lexiseg_model.export.torch_pass import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
 from lexiseg_model.internal import NamedMasks
@@ -39,8 +40,111 @@ from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.tasks.options import check_work
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement
 
+CANVAS_STEP = 256  # pixels: AnyUp runs on squares of multiples of it
+TEMPLATE = "Segment these expressions in the image:<|start_of_query|>{}<|REF_SEG|>"
+MAX_TOKENS = 160  # of a phrase with its prompt
+BYTE = 256  # a token is two numbers below it: rows are kept in half precision
+SHOWN = 40  # characters of a phrase in a message
 CELLS = 8  # pixel features of a patch's side
 EPSILON = 1e-6  # probabilities are clamped to EPSILON..1 - EPSILON
+
+
+def input_size(size: tuple[int, int], least: int, most: int, multiple: int, max_pixels: int) -> list[tuple[int, int]]:
+    """The sizes (height, width) to which an image is resized, one after another.
+
+    Args:
+        size: height and width of the image.
+        least: the shorter side is enlarged to it, unless the longer one becomes larger than `most`.
+        most: pixels of the longer side.
+        multiple: of which the last sides are multiples.
+        max_pixels: most pixels of the last size.
+    """
+    fitted = _fitted(size, min(least, most), most)
+    height, width = (round(side / multiple) * multiple for side in fitted)
+    if height * width > max_pixels:
+        factor = math.sqrt(fitted[0] * fitted[1] / max_pixels)
+        height, width = (math.floor(side / factor / multiple) * multiple for side in fitted)
+    last = max(height, multiple), max(width, multiple)
+    return [fitted, last] if fitted != size else [last]
+
+
+def resized(rgb: NDArray[np.uint8], sizes: list[tuple[int, int]]) -> NDArray[np.uint8]:
+    """The image [H, W, 3] after resizing it to each of the sizes: [3, h, w]."""
+    image = Image.fromarray(rgb)
+    for height, width in sizes:
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def canvas_side(size: tuple[int, int]) -> int:
+    """Side of the square that holds an input of that size."""
+    return -(-max(size) // CANVAS_STEP) * CANVAS_STEP
+
+
+def _fitted(size: tuple[int, int], least: int, most: int) -> tuple[int, int]:
+    """Sides within `least` and `most` where the ratio allows it; `most` wins."""
+    if least <= min(size) and max(size) <= most:
+        return size
+    height, width = size
+    ratio = width / height
+    bound = least if min(size) < least else most
+    # Of an image that is too large the shorter side becomes `most` first, and then the longer one.
+    width, height = (bound, int(bound / ratio)) if height > width else (int(bound * ratio), bound)
+    if width > most:
+        width, height = most, int(most / ratio)
+    if height > most:
+        width, height = int(most * ratio), most
+    return max(height, 1), max(width, 1)
+
+
+class Prompts:
+    """Texts as rows [2 * MAX_TOKENS + 1]: the high and low bytes of each token, then the number of tokens."""
+
+    width = 2 * MAX_TOKENS + 1
+
+    def __init__(self, tokenizer: bytes, tokens: ControlTokens) -> None:
+        self._tokenizer = Tokenizer.from_str(tokenizer.decode())
+        self._bos = tokens.bos
+        self._control = set(self._tokenizer.get_added_tokens_decoder())
+        self._lead = len(self._ids("")) - 1  # tokens before the phrase; one is behind it
+        self.digest = hashlib.sha256(b"falcon_perception" + tokenizer).hexdigest()[:16]
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """Rows [S, width] of texts.
+
+        Raises:
+            FieldError: a text has control tokens of the model, or more tokens than a row holds.
+        """
+        rows = np.zeros((len(texts), self.width), np.float32)
+        plain = self._controls(self._ids(""))
+        for row, text in zip(rows, texts, strict=True):
+            ids = self._ids(text)
+            shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+            if self._controls(ids) != plain:
+                raise FieldError("classes", shown, "plain words, without control tokens of Falcon Perception")
+            if len(ids) > MAX_TOKENS:
+                raise FieldError("classes", shown, f"at most {MAX_TOKENS} tokens with its prompt, not {len(ids)}")
+            row[: 2 * len(ids) : 2], row[1 : 2 * len(ids) : 2] = np.divmod(ids, BYTE)
+            row[-1] = len(ids)
+        return rows
+
+    def phrase(self, ids: Tensor) -> Tensor:
+        """The tokens of the phrase alone, of those with its prompt."""
+        return ids[self._lead : -1]
+
+    def _ids(self, text: str) -> list[int]:
+        """Tokens of the prompt of a text, behind the image: a token that begins texts is before it."""
+        ids: list[int] = self._tokenizer.encode(TEMPLATE.format(text)).ids
+        return ids[1:] if self._bos is not None and ids[:1] == [self._bos] else ids
+
+    def _controls(self, ids: list[int]) -> list[int]:
+        return [token for token in ids if token in self._control]
+
+
+def tokens_of(row: Tensor) -> Tensor:
+    """Token ids [S] int64 of a row [width]."""
+    pairs = row[:-1].round().long().view(-1, 2)[: int(row[-1])]
+    return pairs @ torch.tensor([BYTE, 1], device=row.device)
 
 
 class FalconSegmenter(TorchPass):

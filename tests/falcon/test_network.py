@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lexiseg_falcon.decoding import find
-from lexiseg_falcon.prompt import tokens_of
+from lexiseg_falcon.segmenter import tokens_of
 from lexiseg_falcon.settings import ControlTokens
 from tests.falcon import reference, small
 

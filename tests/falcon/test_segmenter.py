@@ -10,9 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lexiseg_falcon.import_ import Options, read
-from lexiseg_falcon.picture import input_size, resized
-from lexiseg_falcon.prompt import tokens_of
-from lexiseg_falcon.segmenter import FalconSegmenter
+from lexiseg_falcon.segmenter import FalconSegmenter, input_size, resized, tokens_of
 from lexiseg_model import tasks
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import FieldError, WeightsError

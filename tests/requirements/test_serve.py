@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from lexiseg_model.catalogue.extras import INSTALL, names_missing_library
+from lexiseg_model.catalogue.method import INSTALL, names_missing_library
 from lexiseg_model.errors import OptionError
 from tests.requirements.package_names import canonical
 

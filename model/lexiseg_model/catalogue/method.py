@@ -14,6 +14,8 @@ and a new folder would be no method until pip runs again. From there on there is
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -22,9 +24,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
-from lexiseg_model.catalogue.extras import names_missing_library
-from lexiseg_model.errors import WeightsError
+from lexiseg_model.errors import ModelError, WeightsError
 
+CLIP = ("huggingface_hub", "open_clip", "scipy", "timm", "torchvision")
+INSTALL = "pip install huggingface-hub open-clip-torch scipy timm"
 BUILT_IN = Path(__file__).parents[1] / "methods"
 PACKAGE = "lexiseg_model.methods"
 GROUP = "lexiseg.methods"
@@ -33,6 +36,18 @@ BUNDLED = "bundled"
 CARD = "card.yaml"
 # Methods of earlier releases: what an error says where a card or a name still asks for one.
 REMOVED = {"radseg": "RADSeg was removed in 0.4.0; lexiseg 0.3 runs it, `lexiseg models available` lists the others"}
+
+
+@contextmanager
+def names_missing_library(what: str, kind: type[ModelError]) -> Iterator[None]:
+    """Raise `kind`, of which `what` is the first words, where the block imports a library that is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in CLIP:
+            raise
+        raise kind(f"{what} needs {library}, which is not installed: {INSTALL}") from None
 
 
 @dataclass(frozen=True)

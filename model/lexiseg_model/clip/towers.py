@@ -22,8 +22,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.catalogue.hub import fetch, missing
 from lexiseg_model.catalogue.weights import SkipInit, naming_files, require_tensors
-from lexiseg_model.clip.activation import Evidence, decide, split_architecture
-from lexiseg_model.clip.checkpoint import Checkpoint, State, read_checkpoint
+from lexiseg_model.clip.checkpoint import Checkpoint, Evidence, State, decide, read_checkpoint, split_architecture
 from lexiseg_model.errors import OptionError, WeightsError
 
 # Of the small pair that is trained here: a name like any other of open_clip's.

@@ -6,10 +6,12 @@ import hashlib
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,12 +24,73 @@ from lexiseg_model.export.exportable import Exportable, Part
 from lexiseg_model.export.int8 import quantise
 from lexiseg_model.export.manifest import MANIFEST, RANGES, Bucket, Graph, Manifest, Numbers
 from lexiseg_model.export.runner import TILES, OnnxRunner, PartSession
-from lexiseg_model.export.trace import OPSET, TRACED_SIZE, bind, trace
 
+OPSET = 20
+TRACED_SIZE = 9, 12  # (rows, columns) of `Part.example`
+PREFIX = "weight."  # of the inputs that are weights
 TRACED_TILES = 2  # a batch of one would be traced as a constant
 CHECKED_SIZE = 10, 7  # (rows, columns) of `Part.example` to check parts with; others than those traced
 MAX_WEIGHT_BYTES = 2**31 - 2**20  # a protobuf holds at most 2 GiB
 TOLERANCE = 1e-3  # largest difference between graph and network, relative to the largest value
+
+
+def trace(
+    network: nn.Module,
+    inputs: Sequence[Tensor],
+    names: Sequence[str],
+    sizes: tuple[Any, ...],
+    outputs: Sequence[str] | None,
+    target: Path,
+) -> None:
+    """Write the graph of a network by torch's exporter, which names outputs where `outputs` are None.
+
+    `sizes` are the dynamic dimensions of the inputs, as `dynamic_shapes` of `torch.export`. Raises ExportError: a
+    required package is not installed, or the network cannot be exported.
+    """
+    try:
+        import onnx  # noqa: F401
+        from onnxscript.ir.passes.common import ClearMetadataAndDocStringPass
+    except ImportError as error:
+        raise ExportError(f"ONNX export needs {error.name}: `pip install onnx onnxscript`") from None
+    in_place = [vars(module) for module in network.modules() if vars(module).get("inplace")]
+    with warnings.catch_warnings(action="ignore"), torch.no_grad():  # the exporter warns about its own internals
+        try:
+            for activation in in_place:  # to decompose what writes into its input takes as long as all the rest
+                activation["inplace"] = False
+            program = torch.onnx.export(
+                network,
+                tuple(inputs),
+                input_names=list(names),
+                output_names=outputs,
+                opset_version=OPSET,
+                dynamo=True,
+                dynamic_shapes=sizes,
+                verbose=False,
+            )
+        except Exception as error:  # tracing raises errors of many types
+            raise ExportError(f"{type(network).__name__} cannot be exported as ONNX: {error}") from error
+        finally:
+            for activation in in_place:
+                activation["inplace"] = True
+    assert program is not None  # always set with `dynamo`
+    ClearMetadataAndDocStringPass()(program.model)  # stack traces of the exporter, up to a third of a small graph
+    program.save(target, external_data=False)
+
+
+def bind(module: nn.Module, template: Path, file: Path) -> None:
+    """Write a template with the weights of a module. Raises ExportError: a required package is not installed."""
+    try:
+        import onnx
+        from onnx import numpy_helper
+    except ImportError as error:
+        raise ExportError(f"ONNX export needs {error.name}: `pip install onnx`") from None
+    model = onnx.load(template)
+    weights = module.state_dict()
+    for value in [value for value in model.graph.input if value.name.startswith(PREFIX)]:
+        model.graph.input.remove(value)
+        array = weights[value.name.removeprefix(PREFIX)].numpy()
+        model.graph.initializer.append(numpy_helper.from_array(array, value.name))
+    onnx.save(model, file)
 
 
 def export(segmenter: Exportable, folder: Path) -> Manifest:

@@ -7,23 +7,24 @@ or the mask has no pixels, the label is null and the score is the quality.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import FieldError, OptionError, ShapeError
 from lexiseg_model.internal import prompt_masks
-from lexiseg_model.masks import layers
 from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
-from lexiseg_model.masks.rle import decode, encode_spans
+from lexiseg_model.masks.rle import decode, decode_spans, encode_spans
 from lexiseg_model.segmenter import PromptMasks, guide_of, proposing, regions_of
-from lexiseg_model.tasks import mask_prompts
+from lexiseg_model.tasks.mask_prompts import MAX_ANSWERS, correct
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.tasks.pixels import semantic
 from lexiseg_model.types import LabelMap, Prompt, Rle, Segment, Segmentation, Task
@@ -113,7 +114,7 @@ def _corrected(query: Query) -> Iterator[CutOut]:
             raise FieldError(f"prompts.{place}.segment", str(prompt.segment), f"the id of a segment: {ids}")
         try:
             corrects = prompt if source is None else replace(prompt, mask=source.mask)
-            corrected = mask_prompts.correct(query, corrects, _other_labels(corrects, found))
+            corrected = correct(query, corrects, _other_labels(corrects, found))
         except ShapeError as error:
             came = f"{len(prompt.mask.counts) if prompt.mask else 0} characters"
             raise FieldError(f"prompts.{place}.mask.counts", came, f"run lengths of a mask: {error}") from None
@@ -205,7 +206,7 @@ def _chunks(prompts: Sequence[Prompt]) -> Iterator[range]:
     start = passes = 0
     for place, prompt in enumerate(prompts):
         at_once = CLOSER_LOOKS_AT_ONCE if boxes and place < MAX_CLOSER_LOOKS else MASKS_AT_ONCE
-        own = 1 + min(len(prompt.negatives), mask_prompts.MAX_ANSWERS)
+        own = 1 + min(len(prompt.negatives), MAX_ANSWERS)
         passes += own
         if place > start and (passes > at_once or place == MAX_CLOSER_LOOKS):
             yield range(start, place)
@@ -231,14 +232,14 @@ def _segmentation(task: Task, masks: Sequence[CutOut], query: Query) -> Segmenta
     if not (options.keep_label_map or options.keep_probability):  # overlaps need the run lengths of all masks
         return Segmentation(size, task, segments, label_map)
     rles = [segment.mask for segment in segments]
-    overlapping = layers.overlapping(rles, size, options.check)
+    overlapping = are_overlapping(rles, size, options.check)
     visible = _visible([mask for mask, _ in confident]) if overlapping else range(len(confident))
     probability = None
     if options.keep_probability:
         logits = [mask for number in visible if (mask := confident[number][0].logits) is not None]
-        probability = layers.confidence(logits, size)
+        probability = confidence(logits, size)
     if options.keep_label_map:
-        label_map = layers.label_map([(segments[number].id, rles[number]) for number in visible], size, options.check)
+        label_map = painted([(segments[number].id, rles[number]) for number in visible], size, options.check)
     return Segmentation(size, task, segments, label_map, probability, overlapping)
 
 
@@ -295,3 +296,48 @@ def _segment(number: int, mask: CutOut, name: _Name) -> Segment:
         mask_index=mask.mask_index,
         quality=mask.quality,
     )
+
+
+def painted(
+    masks: Sequence[tuple[int, Rle]], size: tuple[int, int], check: Callable[[], None] = lambda: None
+) -> LabelMap:
+    """Paint masks of `size` (H, W), each with a value of 1 to 65,535, into a label map, earlier ones on top.
+
+    [H, W] uint8, or uint16 if a value needs it; 0 where there is no mask. `check` may raise to cancel.
+    """
+    largest = max((value for value, _ in masks), default=0)
+    labels: LabelMap = np.zeros(size[0] * size[1], np.uint8 if largest < 256 else np.uint16)
+    for value, mask in reversed(masks):
+        check()
+        _paint(labels, mask, value)
+    return np.ascontiguousarray(labels.reshape(size[1], size[0]).T)
+
+
+def are_overlapping(masks: Sequence[Rle], size: tuple[int, int], check: Callable[[], None] = lambda: None) -> bool:
+    """Whether any two masks share a pixel; `check` as in `label_map`."""
+    if sum(mask.area for mask in masks) > size[0] * size[1]:
+        return True
+    covered = np.zeros(size[0] * size[1], np.bool_)
+    for mask in masks:
+        check()
+        _paint(covered, mask, True)
+    return int(covered.sum()) < sum(mask.area for mask in masks)
+
+
+def _paint(columns: NDArray[np.generic], mask: Rle, value: int | bool) -> None:
+    """Paint the runs of a mask into a column-major image [W * H]."""
+    for start, end in decode_spans(mask).tolist():
+        columns[start:end] = value
+
+
+def confidence(logits: Sequence[Tensor], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Confidence [H, W] in 0.5..1 of each pixel being inside one of the masks, logits [h, w] each, or outside all.
+
+    It is the sigmoid of the highest logit's absolute value; 1 without masks.
+    """
+    if not logits:
+        return np.ones(size, np.float32)
+    highest = torch.stack(tuple(logits)).amax(0).float().cpu()
+    distance = F.interpolate(highest[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+    certain: NDArray[np.float32] = distance.abs().sigmoid_().numpy()
+    return certain

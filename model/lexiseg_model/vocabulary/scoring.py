@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.catalogue.extras import names_missing_library
+from lexiseg_model.catalogue.method import names_missing_library
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.internal import region_refinement_of

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.catalogue.checkpoints import is_torchscript
 from lexiseg_model.clip import checkpoint
-from lexiseg_model.clip.activation import Evidence, decide
-from lexiseg_model.clip.checkpoint import read_checkpoint
+from lexiseg_model.clip.checkpoint import Evidence, decide, read_checkpoint
 from lexiseg_model.errors import WeightsError
 from tests.model.clip import small
 

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
+from lexiseg_model.masks.parts import CrumbRule, without_crumbs
 from lexiseg_model.masks.regions import Regions, split
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import Winners, winners

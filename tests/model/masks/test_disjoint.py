@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.masks.layers import confidence, label_map, overlapping
 from lexiseg_model.masks.nms import BLOCK, OverlapRule, suppress
 from lexiseg_model.masks.rle import encode_mask
+from lexiseg_model.tasks.cut_outs import confidence, label_map, overlapping
 from lexiseg_model.tasks.proposals import merge
 from lexiseg_model.types import Rle
 

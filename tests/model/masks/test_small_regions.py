@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
+from lexiseg_model.masks.parts import CrumbRule, without_crumbs
 from lexiseg_model.masks.regions import split
 
 pytestmark = pytest.mark.usefixtures("each_way")

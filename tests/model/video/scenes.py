@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.features import Plan
-from lexiseg_model.video.motion import Picture
+from lexiseg_model.video.memory import Picture
 from tests import pictures
 
 WINDOW = (144, 192)  # rows, columns

@@ -10,8 +10,7 @@ from lexiseg_model import tasks
 from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.types import ClassEntry, LabelMap, Segmentation, Vocabulary
-from lexiseg_model.video.memory import ScoreSmoother, VideoMemory
-from lexiseg_model.video.motion import Motion, MotionEstimator, Picture
+from lexiseg_model.video.memory import Motion, MotionEstimator, Picture, ScoreSmoother, VideoMemory
 from lexiseg_model.vocabulary.bank import KnownRows
 from tests.model.conftest import Photographs
 from tests.model.video.scenes import WINDOW, noisy, plan_of, window

@@ -7,8 +7,7 @@ from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.types import Prompt, Segment
 from lexiseg_model.video.appearance import FIRST, LATER, LATER_FRAMES, SCENE_CELLS
 from lexiseg_model.video.following import MAX_MISSES, MAX_OBJECTS, Follower, Sight, Start
-from lexiseg_model.video.memory import Tracker
-from lexiseg_model.video.motion import Motion
+from lexiseg_model.video.memory import Motion, Tracker
 from tests.model.stand_in import COLOURS, ColourSegmenter
 from tests.model.video.moving import HEIGHT, WIDTH, Corner, Mask, box, features, features_of, iou, scene, square
 

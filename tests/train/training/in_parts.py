@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lexiseg_model.methods.tcl.grounder import logistic_noise
+from lexiseg_model.methods.tcl.network import logistic_noise
 from lexiseg_train.methods.dense_clip.trainer import TowerPair
 from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks
 from lexiseg_train.methods.s_seg.recipe import LossSettings as SSegLossSettings

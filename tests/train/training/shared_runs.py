@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lexiseg_model.methods.tcl.grounder import logistic_noise
-from lexiseg_model.methods.tcl.network import TclNetwork
+from lexiseg_model.methods.tcl.network import TclNetwork, logistic_noise
 from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks
 from lexiseg_train.methods.s_seg.recipe import LossSettings as SSegLossSettings
 from lexiseg_train.methods.s_seg.trainer import SSegLosses

@@ -13,8 +13,8 @@ from lexiseg_model.clip.checkpoint import openai_digests
 from lexiseg_model.clip.dino import dino_from_file
 from lexiseg_model.clip.towers import ClipTowers, from_files, known_architecture
 from lexiseg_model.errors import OptionError
-from lexiseg_model.methods.dense_clip.patches import image_tower
 from lexiseg_model.methods.dense_clip.sam import Sam, sam_from_folder
+from lexiseg_model.methods.dense_clip.segmenter import image_tower
 from lexiseg_model.methods.dense_clip.settings import (
     PolicyName,
     card_settings,

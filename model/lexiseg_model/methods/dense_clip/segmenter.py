@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from lexiseg_model.catalogue import models
 from lexiseg_model.catalogue.weights import image_digest, settings_of
 from lexiseg_model.clip import windowed
-from lexiseg_model.clip.patch_text import MIN_PROBABILITY
-from lexiseg_model.errors import WeightsError
-from lexiseg_model.features import Features, Plan, TileFeatures
-from lexiseg_model.methods.dense_clip.corrclip import nearest, region_map
+from lexiseg_model.clip.images import normalise
+from lexiseg_model.clip.patch_text import MIN_PROBABILITY, ImageTower, PatchTextSegmenter
+from lexiseg_model.clip.text import TextTower
+from lexiseg_model.errors import ExportError, WeightsError
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
+from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, nearest, region_map
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
-from lexiseg_model.methods.dense_clip.patches import DenseClipSegmenter, PictureSegmenter
-from lexiseg_model.methods.dense_clip.region_votes import MAX_AT_FULL_SIZE, majority_vote, put_first
 from lexiseg_model.methods.dense_clip.sam import SamView
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts
@@ -36,6 +38,101 @@ from lexiseg_model.methods.dense_clip.trident import (
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Competing, Segmenter, TextBank
 from lexiseg_model.types import ModelCard, Refinement
+
+MAX_AT_FULL_SIZE = 2**27  # logits of classes x pixels: half a gigabyte
+
+
+def majority_vote(logits: Tensor, regions: Tensor, size: tuple[int, int]) -> Tensor:
+    """Give every region its majority label, by swapping logits where another label wins.
+
+    Args:
+        logits: [K, h, w].
+        regions: [h', w'] integers, 0: no region.
+        size: (H, W) of the image.
+
+    Returns:
+        Logits [K, H, W], or [K, h', w'] where that would be more than `MAX_AT_FULL_SIZE` numbers.
+    """
+    shape = size if len(logits) * math.prod(size) <= MAX_AT_FULL_SIZE else (regions.shape[0], regions.shape[1])
+    logits = F.interpolate(logits[None], size=shape, mode="bilinear", align_corners=False)[0]
+    regions = (
+        F.interpolate(regions[None, None].cpu().double(), size=shape, mode="nearest")[0, 0].long().to(logits.device)
+    )
+    return put_first(logits, majority_labels(logits.argmax(0), regions, len(logits)))
+
+
+def majority_labels(labels: Tensor, regions: Tensor, n_labels: int) -> Tensor:
+    """Labels [h, w] in which each region has its majority label, the lowest in a tie; other cells keep theirs."""
+    pairs = (regions * n_labels + labels).flatten()
+    counts = torch.bincount(pairs, minlength=(int(regions.max()) + 1) * n_labels).view(-1, n_labels)
+    return torch.where(regions > 0, counts.argmax(1)[regions], labels)
+
+
+def put_first(logits: Tensor, winner: Tensor) -> Tensor:
+    """Logits [K, h, w] in which the row `winner` [h, w] of a pixel has changed places with that of the highest."""
+    best, first = logits.max(0)
+    swapped = logits.gather(0, winner[None])
+    return logits.scatter(0, first[None], swapped).scatter_(0, winner[None], best[None])
+
+
+class DenseClipSegmenter(PatchTextSegmenter):
+    """CLIP under an attention policy, on one device."""
+
+    settings: DenseClipSettings
+
+    def __init__(self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution) -> None:
+        tower = image_tower(parts, settings)
+        texts = TextTower(parts.towers, execution.device)
+        super().__init__(tower, texts, settings, card, parts.digest, execution)
+        self._proxy = parts.proxy
+
+    @torch.inference_mode()
+    def likeness(self, features: Features) -> Tensor | None:
+        """Values of DINO's last block where there is a DINO, as LPOSS has them; of the whole canvas at once."""
+        dino = self._proxy
+        if dino is None:
+            return super().likeness(features)
+
+        def values() -> Tensor:
+            canvas = features.tensors["guide"].to(self._execution.device).float()
+            rows, columns = (max(1, round(side / dino.kind.patch)) * dino.kind.patch for side in canvas.shape[1:])
+            images = normalise(windowed.resize(canvas, (rows, columns))[None], "imagenet")
+            return F.normalize(dino.values(images.to(self._execution.dtype)).float()[0], dim=0)
+
+        return features.derived.once("values of DINO", values)
+
+
+class PictureSegmenter(DenseClipSegmenter, ABC):
+    """A model that encodes the whole picture with a further network: a tile is a picture in its original size.
+
+    The longer side is limited to the card's. The image pass makes the canvas and its windows.
+    """
+
+    def __init__(self, parts: Parts, settings: DenseClipSettings, card: ModelCard, execution: Execution) -> None:
+        super().__init__(parts, settings, card, execution)
+        self.buckets = ((card.input.short_side, card.input.short_side),)
+
+    def image_network(self) -> nn.Module:
+        raise ExportError(f"{self.card.name} cannot be written as ONNX: its image pass is more than one network")
+
+    def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
+        limits = self.card.input.model_copy(update={"short_side": min(picture_size(rgb))})
+        return windowed.plan_windows(rgb, limits, None, None, options)
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        passes = [self._encode_picture(np.ascontiguousarray(tile.transpose(1, 2, 0))) for tile in tiles]
+        return tuple(torch.stack(parts) for parts in zip(*passes, strict=True))
+
+    @abstractmethod
+    def _encode_picture(self, rgb: NDArray[np.uint8]) -> TileFeatures:
+        """Features of a picture [H, W, 3]: `patches` first, `guide` uint8 [3, h, w], the canvas, last."""
+
+
+def image_tower(parts: Parts, settings: DenseClipSettings) -> ImageTower:
+    """Image tower of CLIP under its policy. Raises WeightsError: it is no plain ViT, or does not suit the policy."""
+    kind = CorrClipTower if settings.policy == "corrclip" else DenseNetwork
+    return kind(parts.towers.visual, settings, parts.proxy)
 
 
 class CorrClipSegmenter(PictureSegmenter):

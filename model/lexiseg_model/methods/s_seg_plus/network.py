@@ -12,14 +12,27 @@ from typing import Any, cast
 import timm
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
+from lexiseg_model.types import StrictModel
 
 POOLS = (1, 2, 3, 6)  # cells per side of the pooled coarsest map
 HELPED = 2  # level that the auxiliary head reads
+
+
+class SSegPlusSettings(StrictModel):
+    """`settings` of a card of method s_seg_plus. The paper names a ViT with UperNet; sizes are mmseg's with MAE."""
+
+    classes: tuple[str, ...] = Field((), description="classes that it was taught; `background` may be first")
+    backbone: str = Field("vit_base_patch16_224", description="timm's name of a plain vision transformer")
+    layers: tuple[int, int, int, int] = Field((3, 5, 7, 11), description="blocks whose tokens are read")
+    drop_path: float = Field(0.1, ge=0, lt=1, description="rate of dropped residual paths in training")
+    width: int = Field(512, ge=8, description="channels of UperNet's maps")
+    helper_width: int = Field(256, ge=8, description="channels of the second head, which training alone asks")
+    dropout: float = Field(0.1, ge=0, lt=1, description="rate of dropout before the last layer, in training")
 
 
 class ConvBlock(nn.Sequential):

@@ -21,8 +21,7 @@ from lexiseg_model.clip.images import normalise
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.export.torch_pass import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
-from lexiseg_model.methods.s_seg_plus.network import Student
-from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
+from lexiseg_model.methods.s_seg_plus.network import SSegPlusSettings, Student
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import RowsOf, TextBank, TextRows, Unfamiliar
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement

@@ -19,9 +19,7 @@ from lexiseg_model.catalogue.weights import SkipInit, require_tensors, under
 from lexiseg_model.clip.checkpoint import require_same_towers
 from lexiseg_model.clip.towers import ClipTowers, configuration, from_state
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.methods.tcl.blend import ARCHITECTURE
-from lexiseg_model.methods.tcl.grounder import STAGES
-from lexiseg_model.methods.tcl.network import PATCH, TclNetwork
+from lexiseg_model.methods.tcl.network import ARCHITECTURE, PATCH, STAGES, TclNetwork
 
 State = dict[str, Tensor]
 

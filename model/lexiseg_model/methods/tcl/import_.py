@@ -10,8 +10,8 @@ from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_
 from lexiseg_model.catalogue.weights import naming_files
 from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.clip.towers import configuration, from_files, known_architecture
-from lexiseg_model.methods.tcl.blend import ARCHITECTURE, TclSettings
 from lexiseg_model.methods.tcl.checkpoint import from_official, prefixes_of, restore
+from lexiseg_model.methods.tcl.network import ARCHITECTURE, TclSettings
 from lexiseg_model.types import ModelCard
 
 

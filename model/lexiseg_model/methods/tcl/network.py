@@ -1,33 +1,269 @@
-"""TCL network: a frozen CLIP image tower and the grounder on top of its second-last block.
+"""TCL network: a frozen CLIP image tower, the grounder on its second-last block, and soft masks for any texts.
 
-Each step of the image pass is a method: `tokens` (input of the last block), `dense` and `clip_embedding` (CLIP's own
-dense features, for knowledge preservation), `grounder`. Texts are applied in `blend`.
+The grounder makes one embedding per 4 x 4 pixels: a copy of CLIP's last block, a decoder of gated convolutions that
+upsamples twice, and CLIP's projection for every pixel. The gates start at zero, so untrained it equals CLIP, upsampled.
+Its masks are refined by PAMR, then averaged with CLIP's own masks, which cover more classes (TCL's knowledge
+preservation).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from copy import deepcopy
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
 from lexiseg_model.clip import vision
 from lexiseg_model.clip.images import Padding, normalise
-from lexiseg_model.clip.vision import PositionRule, Tokens
-from lexiseg_model.methods.tcl.blend import ImageMaps
-from lexiseg_model.methods.tcl.grounder import Grounder, Sim2Mask, value_only
+from lexiseg_model.clip.vision import Grid, PositionRule, Tokens, last_block, patch_map
+from lexiseg_model.masks import pamr
+from lexiseg_model.masks.pamr import PamrSettings
+from lexiseg_model.resources.device import wide
+from lexiseg_model.types import StrictModel
 
 if TYPE_CHECKING:
-    from open_clip.transformer import VisionTransformer
+    from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 
+STAGES = 2  # of the decoder; each doubles the resolution
+STRIDE = 16 // 2**STAGES  # pixels of the input per cell of the embedding, for patches of 16
+SCALE = 10.0  # first value of Sim2Mask's (TCL, section 3.2); with the bias a threshold at cosine 0.25
+BIAS = -2.5
+EPSILON = 1e-6  # of every normalisation in TCL
+KP_THRESHOLD, KP_SCALE = 0.25, 10.0  # of CLIP's own masks; fixed, unlike those of Sim2Mask
+BACKGROUND_REFINED, BACKGROUND_PLAIN = 0.4, 0.5  # background threshold of TCL's evaluation, with and without PAMR
+ARCHITECTURE = "ViT-B-16"  # the published one
 POSITIONS: PositionRule = "size"
 PATCH = 16
+
+
+def value_only(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
+    """Apply a transformer block in which every token attends only to itself.
+
+    The result of attention is the projected value; unlike in MaskCLIP, residual paths and MLP stay.
+
+    Args:
+        block: block of a vision transformer; it is not changed.
+        tokens: [B, L, width].
+
+    Returns:
+        [B, L, width].
+    """
+    attention = block.attn
+    width = tokens.shape[-1]
+    values = F.linear(block.ln_1(tokens), attention.in_proj_weight[2 * width :], attention.in_proj_bias[2 * width :])
+    tokens = tokens + block.ls_1(attention.out_proj(values))
+    mixed: Tensor = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+    return mixed
+
+
+class GatedConvolution(nn.Module):
+    """Channel norm, GELU and 3 x 3 convolution, scaled by the tanh of a gate that starts at zero."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.conv = nn.Conv2d(width, width, 3, padding=1)
+        self.gate = nn.Parameter(torch.zeros(()))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Residual [B, C, h, w] for maps [B, C, h, w]."""
+        normed = self.norm(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        added: Tensor = torch.tanh(self.gate) * self.conv(F.gelu(normed))
+        return added
+
+
+class DecoderStage(nn.Module):
+    """Upsampling to twice the size by repetition, then two residual gated convolutions."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = GatedConvolution(width)
+        self.second = GatedConvolution(width)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps [B, C, 2h, 2w] of maps [B, C, h, w]."""
+        maps = F.interpolate(maps, scale_factor=2, mode="nearest")
+        maps = maps + self.first(maps)
+        refined: Tensor = maps + self.second(maps)
+        return refined
+
+
+class PixelProjection(nn.Module):
+    """CLIP's final norm and projection into the text space, for every pixel."""
+
+    def __init__(self, visual: VisionTransformer) -> None:
+        super().__init__()
+        self.norm = deepcopy(visual.ln_post)
+        self.matrix = nn.Parameter(visual.proj.detach().clone())
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Vectors [B, D, h, w] of maps [B, width, h, w], not normalised."""
+        projected: Tensor = self.norm(maps.permute(0, 2, 3, 1)) @ self.matrix
+        return projected.permute(0, 3, 1, 2)
+
+
+class Grounder(nn.Module):
+    """Learned part of TCL's image side; untrained, it equals the CLIP tower that it is built from."""
+
+    def __init__(self, visual: VisionTransformer) -> None:
+        super().__init__()
+        self.block = deepcopy(last_block(visual))
+        self.stages = nn.ModuleList(DecoderStage(visual.proj.shape[0]) for _ in range(STAGES))
+        self.projection = PixelProjection(visual)
+        self.requires_grad_(True)  # also if the tower is frozen
+
+    def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
+        """Embedding of every 4 x 4 pixels, for patches of 16; not normalised.
+
+        Args:
+            tokens: [B, 1 + h * w, width] before CLIP's last block, class token first.
+            grid: (h, w) of the patches.
+
+        Returns:
+            [B, D, 4h, 4w].
+        """
+        maps = patch_map(value_only(self.block, tokens)[:, 1:], grid)
+        for stage in self.stages:
+            maps = stage(maps)
+        embedding: Tensor = self.projection(maps)
+        return embedding
+
+
+class Sim2Mask(nn.Module):
+    """Learned affine map of similarities to mask logits (TCL, section 3.2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(SCALE))
+        self.bias = nn.Parameter(torch.tensor(BIAS))
+
+    def forward(self, similarity: Tensor) -> Tensor:
+        """Logits of the soft mask, `scale * similarity + bias`, of any shape."""
+        return self.scale * similarity + self.bias
+
+
+def logistic_noise(uniform: Tensor) -> Tensor:
+    """Samples of the logistic distribution, a difference of two Gumbel ones, from uniform samples in (0, 1)."""
+    return torch.log(uniform / (1 - uniform))
+
+
+def hard_mask(logits: Tensor, noise: Tensor) -> Tensor:
+    """Random binary masks with straight-through gradients (Gumbel-sigmoid, temperature 1).
+
+    Args:
+        logits: any shape.
+        noise: result of `logistic_noise`, of the same shape.
+
+    Returns:
+        0 or 1; the gradient is that of sigmoid(logits + noise).
+    """
+    soft = torch.sigmoid(logits + noise)
+    hard = (soft > 0.5).to(soft.dtype)
+    return hard - soft.detach() + soft
+
+
+class ImageMaps(NamedTuple):
+    """Result of the image pass, for any vocabulary; not normalised."""
+
+    grounder: Tensor  # [B, D, H/4, W/4], embedding of every 4 x 4 pixels
+    clip_embedding: Tensor  # [B, D, H/16, W/16], from the values of CLIP's last block
+
+
+class MaskSettings(NamedTuple):
+    """Refinement and weight of CLIP's masks in the average (0: none); the defaults are those of TCL's evaluation."""
+
+    kp_weight: float = 0.3
+    pamr: PamrSettings | None = PamrSettings()
+
+
+def similarity(embedding: Tensor, texts: Tensor) -> Tensor:
+    """Products [B, T, h, w], at least float32, of normalised vectors of pixels [B, D, h, w] and texts [T, D]."""
+    return torch.einsum("bdhw,td->bthw", F.normalize(wide(embedding), dim=1, eps=EPSILON), wide(texts))
+
+
+def guide(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Guide of PAMR: normalised images [B, 3, H, W] at the masks' `size` (bilinear, align_corners=True)."""
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=True)
+
+
+def soft_masks(maps: ImageMaps, texts: Tensor, sim2mask: Sim2Mask) -> Tensor:
+    """Masks of the grounder, [B, T, H/4, W/4] in 0..1."""
+    return torch.sigmoid(sim2mask(similarity(maps.grounder, texts)))
+
+
+def clip_masks(maps: ImageMaps, texts: Tensor) -> Tensor:
+    """CLIP's own masks, [B, T, H/16, W/16] in 0..1."""
+    return torch.sigmoid((similarity(maps.clip_embedding, texts) - KP_THRESHOLD) * KP_SCALE)
+
+
+def refined(masks: Tensor, guides: Tensor, settings: PamrSettings) -> Tensor:
+    """Masks [B, T, h, w] refined by PAMR with guides [B, 3, h, w]."""
+    return torch.stack([pamr.refine(each, by, settings) for each, by in zip(masks, guides, strict=True)])
+
+
+def blended(masks: Tensor, preserved: Tensor, weight: float) -> Tensor:
+    """Weighted mean of CLIP's masks [B, T, h', w'], upsampled, and of `masks` [B, T, h, w]."""
+    upsampled = F.interpolate(preserved, size=masks.shape[-2:], mode="bilinear", align_corners=False)
+    return weight * upsampled + (1 - weight) * masks
+
+
+def finished_masks(
+    maps: ImageMaps, texts: Tensor, sim2mask: Sim2Mask, guides: Tensor, settings: MaskSettings
+) -> Tensor:
+    """Masks as TCL evaluates them, at stride 4.
+
+    Args:
+        maps: result of the image pass.
+        texts: [T, D], one vector for each class; those of texts have unit length.
+        sim2mask: the learned scale and bias.
+        guides: [B, 3, H/4, W/4] of `guide`; not used without PAMR.
+        settings: PAMR, then the average.
+
+    Returns:
+        [B, T, H/4, W/4] in 0..1.
+    """
+    masks = soft_masks(maps, texts, sim2mask)
+    if settings.pamr is not None:
+        masks = refined(masks, guides, settings.pamr)
+    if settings.kp_weight > 0:
+        masks = blended(masks, clip_masks(maps, texts), settings.kp_weight)
+    return masks
+
+
+def to_pixels(masks: Tensor, padded: tuple[int, int], padding: Padding) -> Tensor:
+    """Masks [B, T, H, W] of the image: `masks` [B, T, h, w] upsampled to the padded image, without the padding."""
+    return padding.crop(F.interpolate(masks, size=padded, mode="bilinear", align_corners=False))
+
+
+class TclSettings(StrictModel):
+    """`settings` of a card of method tcl."""
+
+    architecture: str = Field(ARCHITECTURE, description="open_clip's name of the CLIP below, with QuickGELU")
+    window: int = Field(448, ge=32, description="side of a sliding window in pixels")
+    stride: int = Field(224, ge=16, description="step between windows")
+    templates: str = Field("tcl9", description="template set of the text side")
+    kp_weight: float = Field(0.3, ge=0, le=1, description="weight of CLIP's own masks in the blend")
+    background: float = Field(
+        BACKGROUND_PLAIN,
+        ge=0,
+        le=1,
+        description="mask value that a class must exceed to own a pixel, without refinement",
+    )
+    background_pamr: float = Field(
+        BACKGROUND_REFINED, ge=0, le=1, description="mask value that a class must exceed to own a pixel, after PAMR"
+    )
+    probability_scale: float = Field(
+        20.0, gt=0, description="factor of masks before the softmax of `score`; labels do not depend on it"
+    )
 
 
 class TclNetwork(nn.Module):
     """Image side of TCL. Images are [B, 3, H, W], normalised with ImageNet's statistics, sides multiples of the patch.
 
-    It may run under autocast; the masks of `blend` are always float32.
+    It may run under autocast; masks are always float32.
     """
 
     def __init__(self, visual: VisionTransformer) -> None:

@@ -23,11 +23,18 @@ from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import ClassRule
 from lexiseg_model.features import Features, Layout
-from lexiseg_model.methods.tcl import blend
-from lexiseg_model.methods.tcl.blend import ImageMaps, MaskSettings, TclSettings
+from lexiseg_model.methods.tcl import network
 from lexiseg_model.methods.tcl.checkpoint import Restored, restore
-from lexiseg_model.methods.tcl.grounder import EPSILON, STRIDE, Sim2Mask
-from lexiseg_model.methods.tcl.network import PATCH, ImagePass
+from lexiseg_model.methods.tcl.network import (
+    EPSILON,
+    PATCH,
+    STRIDE,
+    ImageMaps,
+    ImagePass,
+    MaskSettings,
+    Sim2Mask,
+    TclSettings,
+)
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import ExampleVectors, TextBank, TextRows
 from lexiseg_model.types import ModelCard, Refinement, Region
@@ -110,10 +117,10 @@ class TclSegmenter(ClipSegmenter):
 
         def of_windows() -> Iterator[Tensor]:
             for maps, guide in self._windows(features, layout, padding):
-                quarter = blend.finished_masks(maps, vectors, self._sim2mask, guide, settings)
+                quarter = network.finished_masks(maps, vectors, self._sim2mask, guide, settings)
                 # When fast, tiles are whole patches, and masks stay on the grounder's grid.
                 whole = self._execution.precision == "exact"
-                pixels = blend.to_pixels(quarter, padded, padding) if whole else quarter
+                pixels = network.to_pixels(quarter, padded, padding) if whole else quarter
                 yield bank.best_of_texts(pixels[0])
 
         return windowed.merge(of_windows(), layout, self._execution.precision)
@@ -125,7 +132,7 @@ class TclSegmenter(ClipSegmenter):
             maps = (features.tensors[name][index : index + 1].float() for name in ("grounder", "clip_embedding"))
             image = padding.add(normalise(pixels[None], "imagenet"))
             quarter = (image.shape[2] // STRIDE, image.shape[3] // STRIDE)
-            yield ImageMaps(*maps), blend.guide(image, quarter)
+            yield ImageMaps(*maps), network.guide(image, quarter)
 
 
 def _levels(sim2mask: Sim2Mask) -> ExampleLevels:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from lexiseg_model.export.exportable import Part
-from lexiseg_model.masks.crumbs import crumbs_of
 from lexiseg_model.masks.pamr import affinity, refine_once
+from lexiseg_model.masks.parts import crumbs_of
 from lexiseg_model.methods.tiny.closer_look import NOWHERE, in_crop, look_at, shares
 from lexiseg_model.methods.tiny.graphs import MAX_POINTS, NormaliseColours
 from lexiseg_model.methods.tiny.mask_rules import (
@@ -24,7 +24,7 @@ from lexiseg_model.methods.tiny.mask_rules import (
     clip_to_box,
 )
 from lexiseg_model.methods.tiny.settings import TinySettings
-from lexiseg_model.tasks.point_rules import first_cells, removed_object, without
+from lexiseg_model.tasks.mask_prompts import first_cells, removed_object, without
 
 MAX_CELLS = 4096  # of a side at stride 4
 MAX_MASKS = 16  # of a prompt

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lexiseg_model.masks.crumbs import CrumbRule, without_crumbs
+from lexiseg_model.masks.parts import CrumbRule, without_crumbs
 from lexiseg_model.methods.tiny.graphs import MaskPredictor
 from lexiseg_model.methods.tiny.mask_rules import box_holds, clip_to_box
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, SharedMaps

@@ -19,10 +19,9 @@ from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.torch_pass import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
 from lexiseg_model.methods.tiny import by_example, closer_look, teaching
-from lexiseg_model.methods.tiny.closer_look import Crop, cells_of
+from lexiseg_model.methods.tiny.closer_look import Crop, around, cells_of
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, NormaliseColours, PromptGraphs, prompt_parts
 from lexiseg_model.methods.tiny.mask_rules import colour_cells, smoothed
-from lexiseg_model.methods.tiny.nearby import around
 from lexiseg_model.methods.tiny.network import (
     EXCLUDED,
     STRIDE,
@@ -50,7 +49,7 @@ from lexiseg_model.methods.tiny.prompting import (
     is_exact,
     predict_masks,
 )
-from lexiseg_model.methods.tiny.proposals.proposing import propose
+from lexiseg_model.methods.tiny.proposing import propose
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fold_batch_norms, read_networks

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from pydantic import Field
+from torch import Tensor
 
 from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card
@@ -19,11 +26,118 @@ from lexiseg_model.catalogue.transformers_model import (
 )
 from lexiseg_model.catalogue.weights import naming_files
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.tipsv2.released import read_released, released_files
+
+IMAGES, TEXTS = "_vision.npz", "_text.npz"  # ends of the names
+HEADS = {384: 6, 768: 12, 1024: 16}  # by width: S, B, L
+NAMES = (
+    (r"^token_embedding\.", "text_model.embeddings.token_embedding."),
+    (r"^ln_final\.", "text_model.final_layer_norm."),
+    (r"^transformer\.resblocks\.(\d+)\.attn\.in_proj_", r"text_model.encoder.layers.\1.self_attn.qkv_proj."),
+    (r"^transformer\.resblocks\.(\d+)\.attn\.", r"text_model.encoder.layers.\1.self_attn."),
+    (r"^transformer\.resblocks\.(\d+)\.ln_", r"text_model.encoder.layers.\1.layer_norm"),
+    (r"^transformer\.resblocks\.(\d+)\.mlp\.c_fc\.", r"text_model.encoder.layers.\1.mlp.fc1."),
+    (r"^transformer\.resblocks\.(\d+)\.mlp\.c_proj\.", r"text_model.encoder.layers.\1.mlp.fc2."),
+    (r"^pos_embed$", "vision_model.embeddings.position_embeddings"),
+    (r"^(cls_token|mask_token|register_tokens)$", r"vision_model.embeddings.\1"),
+    (r"^patch_embed\.proj\.", "vision_model.embeddings.patch_embeddings.projection."),
+    (r"^norm\.", "vision_model.layernorm."),
+    (r"^blocks\.(\d+)\.attn\.qkv\.", r"vision_model.encoder.layer.\1.attention.qkv_proj."),
+    (r"^blocks\.(\d+)\.attn\.proj\.", r"vision_model.encoder.layer.\1.attention.o_proj."),
+    (r"^blocks\.(\d+)\.ls(\d)\.gamma$", r"vision_model.encoder.layer.\1.layer_scale\2.lambda1"),
+    (r"^blocks\.(\d+)\.", r"vision_model.encoder.layer.\1."),
+)
 
 NAME = "TIPSv2"
 TOKENS = 64  # of Tipsv2Processor
 FIRST = "tips-s14"  # in `available.yaml`; the terms of all files of google-deepmind/tips
+
+
+class Released(NamedTuple):
+    """Configuration and state of transformers' `Tipsv2Model`."""
+
+    config: dict[str, Any]
+    state: dict[str, Tensor]
+
+
+def released_files(folder: Path) -> list[Path]:
+    """The archives in a folder: of images, of texts; empty if it has neither.
+
+    Raises:
+        WeightsError: one is missing, or there are several of a kind.
+    """
+    of_kinds = {end: sorted(folder.glob(f"*{end}")) for end in (IMAGES, TEXTS)}
+    if not any(of_kinds.values()):
+        return []
+    for end, files in of_kinds.items():
+        if not files:
+            raise WeightsError(f"{folder} has no *{end}; expected the archives of images and of texts of TIPS")
+        if len(files) > 1:
+            raise WeightsError(f"{folder} has {len(files)} files *{end}; expected one, and the one of its texts")
+    return [files[0] for files in of_kinds.values()]
+
+
+def read_released(files: Sequence[Path]) -> Released:
+    """Read the archives of images and of texts.
+
+    Raises:
+        WeightsError: a file is damaged, is no archive of arrays, or holds another network.
+    """
+    arrays = {name: value for file in files for name, value in _arrays(file).items()}
+    try:
+        width = arrays["norm.weight"].numel()
+        shapes = {
+            "vocab_size": len(arrays["token_embedding.weight"]),
+            "of_texts": arrays["transformer.resblocks.0.mlp.c_fc.bias"].numel(),
+            "of_images": arrays["blocks.0.mlp.fc1.bias"].numel(),
+            "positions": arrays["pos_embed"].shape[1] - 1,
+            "patch": arrays["patch_embed.proj.weight"].shape[-1],
+        }
+    except (KeyError, IndexError) as error:
+        raise WeightsError(f"{files[0]}, {files[1]}: no array {error}; expected TIPS S, B or L") from None
+    if width not in HEADS:
+        raise WeightsError(f"{files[0]}: a width of {width}; expected {', '.join(map(str, HEADS))}: S, B or L")
+    layers = {"hidden_size": width, "num_attention_heads": HEADS[width]}
+    vision = {
+        "num_hidden_layers": _count(arrays, r"blocks\.(\d+)\."),
+        "mlp_ratio": shapes["of_images"] / width,
+        "image_size": math.isqrt(shapes["positions"]) * shapes["patch"],
+        "patch_size": shapes["patch"],
+    }
+    text = {
+        "num_hidden_layers": _count(arrays, r"transformer\.resblocks\.(\d+)\."),
+        "intermediate_size": shapes["of_texts"],
+        "vocab_size": shapes["vocab_size"],
+    }
+    arrays["temperature"] = arrays.get("temperature", torch.ones(())).reshape(())
+    arrays.setdefault("mask_token", torch.zeros(1, width))  # of training
+    return Released({"vision_config": layers | vision, "text_config": layers | text}, _renamed(arrays))
+
+
+def _arrays(file: Path) -> dict[str, Tensor]:
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
+            return {name: torch.from_numpy(archive[name]).float() for name in archive.files}
+    except Exception as error:  # zipfile, numpy and torch raise errors of many types
+        raise WeightsError(f"{file} is damaged, cut short, or no archive of arrays: {error}") from None
+
+
+def _count(arrays: dict[str, Tensor], pattern: str) -> int:
+    return 1 + max(int(found[1]) for name in arrays if (found := re.match(pattern, name)))
+
+
+def _renamed(arrays: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The arrays by transformers' names, queries, keys and values each by themselves."""
+    state: dict[str, Tensor] = {}
+    for name, value in arrays.items():
+        for pattern, replacement in NAMES:
+            name, n_replaced = re.subn(pattern, replacement, name)
+            if n_replaced:
+                break
+        if ".qkv_proj." in name:
+            state |= {name.replace("qkv", kind): part.clone() for kind, part in zip("qkv", value.chunk(3), strict=True)}
+        else:
+            state[name] = value
+    return state
 
 
 class Options(ImportOptions):

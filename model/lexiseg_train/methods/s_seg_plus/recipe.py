@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
+from lexiseg_model.methods.s_seg_plus.network import SSegPlusSettings
 from lexiseg_train.data.indexed import IndexedDataset
 from lexiseg_train.training.recipe import RunRecipe
 

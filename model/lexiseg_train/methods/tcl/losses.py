@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.clip.vision import Tokens
-from lexiseg_model.methods.tcl.blend import similarity
-from lexiseg_model.methods.tcl.grounder import EPSILON, hard_mask
+from lexiseg_model.methods.tcl.network import EPSILON, hard_mask, similarity
 from lexiseg_train.methods.tcl.recipe import LossSettings
 from lexiseg_train.training.distributed import gather, place
 from lexiseg_train.training.losses import Contrast, LossParts

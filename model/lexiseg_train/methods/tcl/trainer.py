@@ -16,11 +16,17 @@ from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import ClipTowers, fresh_model, from_files, tokenizer
 from lexiseg_model.clip.vision import require_plain_vit
 from lexiseg_model.files.atomic import write_durably
-from lexiseg_model.methods.tcl.blend import TclSettings, similarity
 from lexiseg_model.methods.tcl.checkpoint import CLIP, LOSSES, State, prefixes_of, restore, to_official
-from lexiseg_model.methods.tcl.grounder import EPSILON, STRIDE, logistic_noise
 from lexiseg_model.methods.tcl.import_ import Options, card_over, read
-from lexiseg_model.methods.tcl.network import PATCH, TclNetwork
+from lexiseg_model.methods.tcl.network import (
+    EPSILON,
+    PATCH,
+    STRIDE,
+    TclNetwork,
+    TclSettings,
+    logistic_noise,
+    similarity,
+)
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import InputSize, ModelCard

@@ -6,9 +6,8 @@ import torch
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
-from lexiseg_model.methods.dense_clip.patches import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.sam import Sam
-from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter, TridentSegmenter
+from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter, DenseClipSegmenter, TridentSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.resources.device import Execution

@@ -18,8 +18,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.methods.dense_clip import corrclip
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, region_map
 from lexiseg_model.methods.dense_clip.import_ import Options, read
-from lexiseg_model.methods.dense_clip.region_votes import majority_labels, majority_vote
-from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter
+from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter, majority_labels, majority_vote
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.methods.sam2.head import PromptHead
@@ -132,7 +131,7 @@ def test_labels_are_counted_at_the_size_of_the_picture_where_memory_allows(monke
     logits, parts = torch.randn(3, 8, 8), torch.from_numpy(regions(0))
 
     assert majority_vote(logits, parts, (50, 70)).shape == (3, 50, 70)
-    monkeypatch.setattr("lexiseg_model.methods.dense_clip.region_votes.MAX_AT_FULL_SIZE", 3 * 50 * 70 - 1)
+    monkeypatch.setattr("lexiseg_model.methods.dense_clip.segmenter.MAX_AT_FULL_SIZE", 3 * 50 * 70 - 1)
     assert majority_vote(logits, parts, (50, 70)).shape == (3, SIDE, SIDE)
 
 

@@ -12,7 +12,7 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features, Plan
-from lexiseg_model.methods.dense_clip.patches import DenseClipSegmenter
+from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName, card_settings
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.resources.device import Execution

@@ -3,9 +3,8 @@
 import torch
 
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.methods.s_seg_plus.network import Student
+from lexiseg_model.methods.s_seg_plus.network import SSegPlusSettings, Student
 from lexiseg_model.methods.s_seg_plus.segmenter import SSegPlusSegmenter
-from lexiseg_model.methods.s_seg_plus.settings import SSegPlusSettings
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import BackgroundRule, InputSize, PanopticRule, Precision
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lexiseg_model.clip.images import Padding
 from lexiseg_model.clip.vision import Tokens
-from lexiseg_model.methods.tcl.blend import ImageMaps
 from lexiseg_model.methods.tcl.checkpoint import Restored, State, from_official, restore
+from lexiseg_model.methods.tcl.network import ImageMaps
 from tests.golden import golden_inputs, golden_weights, weights
 from tests.golden.weights import META, SEED, openai_clip_vitb16_state
 from tests.once import kept

@@ -4,10 +4,8 @@ import torch
 from open_clip.transformer import VisionTransformer
 
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.methods.tcl.blend import TclSettings
 from lexiseg_model.methods.tcl.checkpoint import Restored
-from lexiseg_model.methods.tcl.grounder import GatedConvolution
-from lexiseg_model.methods.tcl.network import TclNetwork
+from lexiseg_model.methods.tcl.network import GatedConvolution, TclNetwork, TclSettings
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import InputSize, Precision

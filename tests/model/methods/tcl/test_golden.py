@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from lexiseg_model.clip.text import TextTower
-from lexiseg_model.methods.tcl.blend import similarity
-from lexiseg_model.methods.tcl.network import TclNetwork
+from lexiseg_model.methods.tcl.network import TclNetwork, similarity
 from tests.golden.golden_inputs import TCL_TEMPLATES
 from tests.model.methods.tcl import golden
 from tests.model.methods.tcl.golden import EMBEDDING_TOLERANCE, SIMILARITY_TOLERANCE, assert_close

@@ -12,7 +12,7 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip import windowed
 from lexiseg_model.features import Features, InferenceOptions, Plan
 from lexiseg_model.masks.pamr import PamrSettings
-from lexiseg_model.methods.tcl.blend import MaskSettings, TclSettings
+from lexiseg_model.methods.tcl.network import MaskSettings, TclSettings
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank

@@ -16,9 +16,8 @@ from lexiseg_model.errors import ExportError
 from lexiseg_model.export.write import write_part
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.methods.tiny import teaching
-from lexiseg_model.methods.tiny.browser import require_tiny
+from lexiseg_model.methods.tiny.browser import browser_parts, require_tiny
 from lexiseg_model.methods.tiny.browser_graphs import Reading
-from lexiseg_model.methods.tiny.browser_parts import browser_parts
 from lexiseg_model.methods.tiny.graphs import TEMPLATES
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import BoxRule

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.features import Derived, Features
-from lexiseg_model.methods.tiny.nearby import around
+from lexiseg_model.methods.tiny.closer_look import around
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.types import Prompt
 

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.masks.nms import OverlapRule
+from lexiseg_model.methods.tiny import proposing
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
-from lexiseg_model.methods.tiny.proposals import windows
-from lexiseg_model.methods.tiny.proposals.proposing import PER_PASS, propose
+from lexiseg_model.methods.tiny.proposing import PER_PASS, propose
 from lexiseg_model.methods.tiny.settings import ProposalSettings
 from tests.model.methods.tiny.small import HEIGHT, WIDTH
 
@@ -66,12 +66,12 @@ SMALL = 4  # cells of a window's sides, of the six by eight of the image
 def test_masks_of_windows_are_placed_at_their_windows(
     head: PromptHead, shared: SharedMaps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(windows, "MIN_SIDE", SMALL)
+    monkeypatch.setattr(proposing, "MIN_SIDE", SMALL)
 
     found = propose(head, shared, ALL)
 
     assert found.masks.shape[1:] == (HEIGHT // 4, WIDTH // 4)
-    beyond = (found.masks == windows.NOTHING).flatten(1).sum(1)
-    n_outside = HEIGHT * WIDTH // 16 - (windows.FINER * SMALL) ** 2
+    beyond = (found.masks == proposing.NOTHING).flatten(1).sum(1)
+    n_outside = HEIGHT * WIDTH // 16 - (proposing.FINER * SMALL) ** 2
     assert set(beyond.tolist()) <= {0, n_outside}
     assert n_outside in beyond.tolist()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.features import Features
-from lexiseg_model.methods.dense_clip.region_votes import majority_vote, put_first
+from lexiseg_model.methods.dense_clip.segmenter import majority_vote, put_first
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import Refinement
 from lexiseg_train.data.annotated import AnnotatedSet, Labels

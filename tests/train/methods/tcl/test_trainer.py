@@ -12,10 +12,8 @@ from torch import Tensor
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.tcl.blend import similarity
 from lexiseg_model.methods.tcl.checkpoint import to_official
-from lexiseg_model.methods.tcl.grounder import logistic_noise
-from lexiseg_model.methods.tcl.network import TclNetwork
+from lexiseg_model.methods.tcl.network import TclNetwork, logistic_noise, similarity
 from lexiseg_model.segmenter import words_of
 from lexiseg_model.testing.questions import bank_of
 from lexiseg_model.types import ClassEntry

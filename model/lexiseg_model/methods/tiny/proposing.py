@@ -1,4 +1,8 @@
-"""Propose masks of everything in an image from a grid of points, evaluating only the most promising ones."""
+"""Propose masks of everything in an image from a grid of points, evaluating only the most promising ones.
+
+Fine points are evaluated in windows around them. A window is its corner [2] (row, column), in cells of the coarsest
+map: CELL pixels of the input.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +10,154 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.masks.nms import suppress
-from lexiseg_model.methods.tiny.graphs import MaskPredictor
+from lexiseg_model.methods.tiny.graphs import SCALES, MaskPredictor
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_head import SharedMaps
-from lexiseg_model.methods.tiny.prompt_maps import MAP_STRIDE, clicks
-from lexiseg_model.methods.tiny.proposals import windows
-from lexiseg_model.methods.tiny.proposals.search import Floats, Indices, Search
+from lexiseg_model.methods.tiny.prompt_maps import HEADS, MAP_STRIDE, clicks
 from lexiseg_model.methods.tiny.settings import ProposalSettings
 from lexiseg_model.segmenter import PromptMasks
 
+# Chosen on training photographs with `ProposalSettings`.
+SHARPNESS = 16.0  # exponent of the kernel per unit of cosine between points
+REACH = 1.5  # standard deviation of the kernel in steps of the grid
+PRIOR, PRIOR_WEIGHT = (
+    0.3,
+    0.1,
+)  # prior of a point's quality, and its weight; an evaluated point has weight 1 at its place
+ALIKE = 0.8  # cosine from which two points are likely on the same object
+CROWD = 0.2  # bonus of the expected quality, times the root of the share of similar points that no mask covers
+
+Floats = NDArray[np.float32]
+Indices = NDArray[np.int64]
+FINER = SCALES[0]  # mask pixels per side of a cell
+CELL = FINER * STRIDE
+STEP = 2  # cells; sides of windows are multiples
+MIN_SIDE = 8  # smallest side in cells
+NOTHING = -20.0  # logit of pixels outside a window
+Size = tuple[int, int]
 PER_PASS = 16  # points in one pass; they cannot learn from each other, and smaller passes have more overhead
 AGAIN = 4  # points evaluated again in the whole image in one pass
 MIN_CELLS = 4  # of a proposal
-
 # Tuned on training photographs together with `ProposalSettings`.
 TOUCHES = 2  # pixels along inner window edges above which a mask counts as truncated
 NEW = 0.6  # uncovered share of a truncated mask's grid points from which it is evaluated again
+
+
+class Search:
+    """Chooses which grid points to evaluate next.
+
+    Points well inside a kept mask are skipped. The others of a rank are ordered by expected quality: a kernel
+    regression on evaluated points, by distance and similarity, plus a bonus for many similar uncovered points.
+    """
+
+    def __init__(self, vectors: Floats, settings: ProposalSettings) -> None:
+        """Start with all points of the grid; `vectors` [grid * grid, D]: HEADS concatenated unit vectors each."""
+        self._settings = settings
+        self._cosines: Floats = (vectors @ vectors.T) / np.float32(HEADS)
+        self._similar = (self._cosines > ALIKE).astype(np.float32)
+        self._row, self._column = np.divmod(np.arange(len(vectors)), settings.grid)
+        self._pending = np.ones(len(vectors), bool)
+        self._uncovered = np.ones(len(vectors), np.float32)
+        self._weights = np.full(len(vectors), PRIOR_WEIGHT, np.float32)
+        self._sums = self._weights * np.float32(PRIOR)
+
+    def next_points(self, rank: Indices, n: int, *, is_first: bool) -> Indices:
+        """At most n pending points of a rank, the most promising first; in the order of the rank if it `is_first`."""
+        pending = rank[self._pending[rank]]
+        if is_first:
+            return pending[:n]
+        crowd = self._similar[pending] @ self._uncovered / np.float32(len(self._uncovered))
+        expected = self._sums[pending] / self._weights[pending] + np.float32(CROWD) * np.sqrt(crowd)
+        order = np.argsort(-expected, kind="stable")
+        best: Indices = pending[order[expected[order] >= self._settings.min_expected]][:n]
+        return best
+
+    def record_quality(self, points: Indices, best: Floats) -> None:
+        """Record the best quality of evaluated points."""
+        self._pending[points] = False
+        square = (self._row[points, None] - self._row) ** 2 + (self._column[points, None] - self._column) ** 2
+        kernel = np.exp(SHARPNESS * (self._cosines[points] - 1) - square.astype(np.float32) / (2 * REACH**2))
+        for quality, weights in zip(best, kernel, strict=True):  # one by one: sums do not depend on the BLAS
+            self._weights += weights
+            self._sums += quality * weights
+
+    def record_masks(self, covered: NDArray[np.bool_], skipped: NDArray[np.bool_]) -> None:
+        """Record which grid points kept masks cover, and which need no evaluation any more."""
+        self._pending &= ~skipped
+        self._uncovered[covered] = 0
+
+    def uncovered_share(self, covered: NDArray[np.bool_]) -> float:
+        """The share of a mask's grid points that no kept mask covers; 1 for a mask without grid points."""
+        return float(self._uncovered[covered].mean()) if covered.any() else 1.0
+
+
+def cells_of(coarse: Tensor) -> Size:
+    """Rows and columns of the coarsest of SharedMaps."""
+    return coarse.shape[2], coarse.shape[3]
+
+
+def window_size(cells: Size) -> Size:
+    """Rows and columns of the windows of an image with so many: half of its sides, a quarter of the work."""
+    return _window_side(cells[0]), _window_side(cells[1])
+
+
+def _window_side(whole: int) -> int:
+    half = (whole + 2 * STEP - 1) // (2 * STEP) * STEP
+    # Python's `max` and `min` would fix the size of the traced image in a graph.
+    side: int = torch.sym_min(whole, torch.sym_max(MIN_SIDE, half))  # type: ignore[no-untyped-call]
+    return side
+
+
+def corners_around(points: Tensor, cells: Size) -> Tensor:
+    """Corners [N, 2] int64 of windows centred on points [N, 2] (x, y), in input pixels, as far as the edges allow."""
+    spans = zip(points.double().unbind(1), window_size(cells)[::-1], cells[::-1], strict=True)
+    columns, rows = ((place / CELL - side / 2).round().long().clamp(0, whole - side) for place, side, whole in spans)
+    return torch.stack([rows, columns], 1)
+
+
+def crop(point: Tensor, corner: Tensor, shared: SharedMaps) -> tuple[Tensor, SharedMaps]:
+    """A point [2] (x, y) in pixels of a window instead of the input, and the window's maps."""
+    cells = cells_of(shared.coarse)
+    size = window_size(cells)
+    row, column = _inside(corner, cells, size)
+    maps = (
+        part.narrow(2, row * scale, size[0] * scale).narrow(3, column * scale, size[1] * scale)
+        for part, scale in zip(shared, SCALES, strict=True)
+    )
+    return point - corner.flip(0).to(point) * CELL, SharedMaps(*maps)
+
+
+def _inside(corner: Tensor, whole: Size, size: Size) -> list[int]:
+    """Row and column of a corner, which leaves room for a window of that size; `torch.export` has to know that."""
+    places: list[int] = corner.tolist()
+    for place, most, side in zip(places, whole, size, strict=True):
+        torch._check(place >= 0)  # type: ignore[no-untyped-call]
+        torch._check(place <= most - side)  # type: ignore[no-untyped-call]
+    return places
+
+
+def paste(masks: Tensor, corner: Tensor, size: Size) -> Tensor:
+    """Masks [M, *size] of an image from those of a window [M, h, w], NOTHING outside of it."""
+    (height, width), (high, wide) = size, masks.shape[1:]
+    row, column = _inside(corner * FINER, size, (high, wide))
+    return F.pad(masks, (column, width - wide - column, row, height - high - row), value=NOTHING)
+
+
+def inner_edge_pixels(masks: Tensor, corners: Tensor, size: Size) -> Tensor:
+    """Count the pixels [N, M] of masks [N, M, h, w] along edges of their windows that are not edges of the image.
+
+    `size`: height and width of masks of the image.
+    """
+    inside = masks > 0
+    edges = [inside[:, :, 0], inside[:, :, -1], inside[..., 0], inside[..., -1]]
+    row, column = (corners * FINER)[:, :, None].unbind(1)
+    inner = [row > 0, row + masks.shape[2] < size[0], column > 0, column + masks.shape[3] < size[1]]
+    return torch.stack([edge.sum(2) * mask for edge, mask in zip(edges, inner, strict=True)]).sum(0)
 
 
 class Answers(NamedTuple):
@@ -46,7 +178,7 @@ class Picture:
 
     def __init__(self, head: MaskPredictor, shared: SharedMaps, settings: ProposalSettings) -> None:
         self._head, self._shared, self._settings = head, shared, settings
-        self.cells = windows.cells_of(shared.coarse)
+        self.cells = cells_of(shared.coarse)
         self.budget = settings.max_points * self.cells[0] * self.cells[1]
         self._points = grid(settings.grid, shared)
         column, row = (self._points / MAP_STRIDE).long().unbind(1)
@@ -64,16 +196,16 @@ class Picture:
 
     def evaluate_in_windows(self, points: Indices) -> Answers:
         """Predict the masks of points in windows around them."""
-        rows, columns = windows.window_size(self.cells)
+        rows, columns = window_size(self.cells)
         self.budget -= len(points) * rows * columns
         places = self._coordinates(points)
-        corners = windows.corners_around(places.cpu(), self.cells)
-        crops = [windows.crop(*each, self._shared) for each in zip(places, corners, strict=True)]
+        corners = corners_around(places.cpu(), self.cells)
+        crops = [crop(*each, self._shared) for each in zip(places, corners, strict=True)]
         batch = SharedMaps(*map(torch.cat, zip(*(maps for _, maps in crops), strict=True)))  # of N images
         answers = self._head.click_masks(batch, clicks(torch.stack([inside for inside, _ in crops])[:, None]))
         masks, whole = answers.masks[:, 0].cpu(), (self._shared.fine.shape[2], self._shared.fine.shape[3])
-        pasted = torch.stack([windows.paste(own, corner, whole) for own, corner in zip(masks, corners, strict=True)])
-        cut = windows.inner_edge_pixels(masks, corners, whole) > TOUCHES
+        pasted = torch.stack([paste(own, corner, whole) for own, corner in zip(masks, corners, strict=True)])
+        cut = inner_edge_pixels(masks, corners, whole) > TOUCHES
         return Answers(points, *_arrays(pasted, answers.quality[:, 0]), cut.numpy())
 
     def _coordinates(self, points: Indices) -> Tensor:
@@ -123,7 +255,7 @@ def propose(head: MaskPredictor, shared: SharedMaps, settings: ProposalSettings)
     share of the image.
     """
     picture = Picture(head, shared, settings)
-    window = windows.window_size(picture.cells)
+    window = window_size(picture.cells)
     for index, rank in enumerate(ranks(settings.grid)):
         in_windows = index > 0 and window != picture.cells
         evaluate, size = (_evaluate_in_windows, window) if in_windows else (_evaluate, picture.cells)

@@ -1,1 +1,0 @@
-"""Class-agnostic mask proposals: choose points of a grid, evaluate them in the image or in windows, keep good masks."""
