@@ -33,11 +33,7 @@ class Options(ImportOptions):
 
 
 def read(options: Options) -> Imported:
-    """Read the weights, the configuration and the tokenizer.
-
-    Raises:
-        WeightsError: a file is missing or damaged, or of another network.
-    """
+    """Read the weights, the configuration and the tokenizer."""
     folder = options.checkpoint
     config = _json(folder, "config.json")
     sizes = _sizes(folder, config)

@@ -277,11 +277,7 @@ def _padded(maps: Tensor, side: int) -> Tensor:
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> FalconSegmenter:
-    """Load a model directory, or the hub's repository if the card names no weights.
-
-    Raises:
-        WeightsError: the weights are missing, damaged, or of another model.
-    """
+    """Load a model directory, or the hub's repository if the card names no weights."""
     card, state, digest = open_weights(folder, card, lambda: read(require_weights(card)))
     settings = settings_of(card, FalconSettings)
     if TOKENIZER not in state:
@@ -296,5 +292,5 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> FalconSegmenter
 
 
 def require_weights(card: ModelCard) -> Options:
-    """Fetch the weights for a card that names none. Raises WeightsError if they cannot be fetched."""
+    """Fetch the weights for a card that names none."""
     return Options(checkpoint=fetch_folder(available()[card.name], FILES))

@@ -181,11 +181,7 @@ def _free_folder(name: str, method: Method, models_dir: Path, replace: bool) -> 
 
 
 def _write(folder: Path, card: ModelCard, state: dict[str, Tensor]) -> Path:
-    """Write a model directory atomically.
-
-    Raises:
-        WeightsError: a weight is not finite, or the folder cannot be written.
-    """
+    """Write a model directory atomically."""
     for key, value in state.items():
         if not value.isfinite().all():
             raise WeightsError(f"weights for {card.name}: {key} has values that are not finite; expected numbers")

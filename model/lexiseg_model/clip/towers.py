@@ -219,11 +219,7 @@ def _require_both_towers(name: str, wanted: State, state: State) -> None:
 
 
 def _common_evidence(checkpoints: Sequence[Checkpoint]) -> Evidence | None:
-    """The evidence of all files together.
-
-    Raises:
-        WeightsError: two files were trained with different activations.
-    """
+    """The evidence of all files together."""
     marks = [checkpoint.evidence for checkpoint in checkpoints if checkpoint.evidence is not None]
     if len({evidence.quick_gelu for evidence in marks}) > 1:
         raise WeightsError(f"one file has {marks[0].reason}, another {marks[1].reason}: different activations")

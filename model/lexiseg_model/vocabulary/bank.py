@@ -136,12 +136,7 @@ def _build(segmenter: Segmenter, classes: Classes, background: tuple[str, ...], 
 
 
 def _learned(segmenter: Segmenter, classes: Classes, device: torch.device) -> LearnedClasses | None:
-    """The classes of a head among those of a vocabulary, and the model's own; None: there are none.
-
-    Raises:
-        TaskError: the model cannot be taught.
-        ForeignLessonError: a class was learned for other weights.
-    """
+    """The classes of a head among those of a vocabulary, and the model's own; None: there are none."""
     own = segmenter.own_classes if isinstance(segmenter, Teachable) else {}
     of_each = {
         index: entry.learned if entry.is_taught else _own_class(entry, own) for index, entry in enumerate(classes)

@@ -56,12 +56,7 @@ class Options(ImportOptions):
 
 
 def read(options: Options) -> Imported:
-    """Read CLIP's towers and the policy's further weights.
-
-    Raises:
-        WeightsError: a file is missing, damaged, or contains another model.
-        OptionError: an option does not belong to the policy, or one is missing.
-    """
+    """Read CLIP's towers and the policy's further weights."""
     policy, proxy = options.policy, options.proxy
     published = published_policy(policy).settings.model_copy(update={"architecture": options.architecture})
     if published.has_proxy and proxy is None:

@@ -257,11 +257,7 @@ class TridentSegmenter(PictureSegmenter):
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmenter:
-    """Load a model directory, or the hub's weights by the card's settings.
-
-    Raises:
-        WeightsError: the weights are missing, damaged, or of another model.
-    """
+    """Load a model directory, or the hub's weights by the card's settings."""
     settings = settings_of(card, DenseClipSettings)
     parts = open_parts(folder, card, settings)
     if settings.policy == "trident":
@@ -276,11 +272,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmen
 
 
 def require_weights(card: ModelCard) -> None:
-    """Fetch the hub's weights for a card without a weights file.
-
-    Raises:
-        WeightsError: they cannot be fetched; the message names the ways to provide them.
-    """
+    """Fetch the hub's weights for a card without a weights file."""
     fetch_from_hub(card)
     settings = settings_of(card, DenseClipSettings)
     if settings.takes_masks:

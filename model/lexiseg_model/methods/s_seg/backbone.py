@@ -120,11 +120,7 @@ def _body(name: str, drop_path: float | None, weights: Path | None) -> Any:
 
 
 def _checked(name: str, weights: Path) -> State:
-    """Read the weights of a backbone and require all of them: timm would keep random weights for missing ones.
-
-    Raises:
-        WeightsError: the file is missing or lacks weights.
-    """
+    """Read the weights of a backbone and require all of them: timm would keep random weights for missing ones."""
     state = read_tensors(weights)
     whole = timm.create_model(name, num_classes=0)
     converted = getattr(sys.modules[_family(name)], "checkpoint_filter_fn", None)
@@ -136,11 +132,7 @@ def _checked(name: str, weights: Path) -> State:
 
 
 def _family(name: str) -> str:
-    """Module of timm that builds a network.
-
-    Raises:
-        OptionError: timm has no such network.
-    """
+    """Module of timm that builds a network."""
     architecture = name.partition(".")[0]  # the rest names pretrained weights
     if not is_model(architecture):
         raise OptionError(f"timm has no backbone {name!r}")

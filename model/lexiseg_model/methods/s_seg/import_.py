@@ -18,11 +18,7 @@ class Options(ImportOptions):
 
 
 def read(options: Options) -> Imported:
-    """Read the whole network.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or of another network.
-    """
+    """Read the whole network."""
     state, settings = read_trained(options.checkpoint, options.backbone)
     changes = {
         "summary": f"S-Seg over {settings.backbone}, {settings.n_queries} masks an image.",

@@ -251,12 +251,7 @@ require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> SSegSegmenter:
-    """Load a model directory (`weights.safetensors` beside its card).
-
-    Raises:
-        WeightsError: the weights are missing, damaged, or of another network than the card's, or the card contradicts
-            its settings.
-    """
+    """Load a model directory (`weights.safetensors` beside its card)."""
     require_weights(card)
     settings = settings_of(card, SSegSettings)
     if card.input.multiple % STRIDES[-1]:

@@ -124,11 +124,7 @@ def _known_as(text: str) -> str:
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> SSegPlusSegmenter:
-    """Load a model directory (`weights.safetensors` beside its card).
-
-    Raises:
-        WeightsError: the weights are missing, damaged, or of another network than the card's.
-    """
+    """Load a model directory (`weights.safetensors` beside its card)."""
     settings = settings_of(card, SSegPlusSettings)
     if not settings.classes or card.embedding != len(settings.classes):
         raise WeightsError(

@@ -47,11 +47,7 @@ def classes_of(model_type: str | None) -> tuple[Any, Any]:
 
 
 def read(options: Options) -> Imported:
-    """Read the weights, and the image processor's input size and normalisation.
-
-    Raises:
-        WeightsError: transformers is not installed, or the folder holds no SAM 2.1.
-    """
+    """Read the weights, and the image processor's input size and normalisation."""
     require_transformers(NAME)
     from transformers import Sam2ImageProcessor  # optional, and slow to import
 

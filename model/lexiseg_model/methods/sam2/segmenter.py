@@ -49,17 +49,13 @@ class Sam2Segmenter(PromptedSegmenter):
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> Sam2Segmenter:
-    """Load a model directory, or the hub's repository if the card names no weights.
-
-    Raises:
-        WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
-    """
+    """Load a model directory, or the hub's repository if the card names no weights."""
     require_transformers(NAME)
     card, state, digest = open_weights(folder, card, lambda: read(require_weights(card)), ("input", "embedding"))
     return Sam2Segmenter(state, settings_of(card, Sam2Settings), card, image_digest(card, digest), execution)
 
 
 def require_weights(card: ModelCard) -> Options:
-    """Fetch the weights for a card that names none. Raises WeightsError if they cannot be fetched."""
+    """Fetch the weights for a card that names none."""
     require_transformers(NAME)
     return Options(checkpoint=fetch_folder(available()[card.name], FILES))

@@ -32,11 +32,7 @@ class Options(ImportOptions):
 
 
 def read(options: Options) -> Imported:
-    """Read the weights, the tokenizer, and the image processor's input size and normalisation.
-
-    Raises:
-        WeightsError: transformers is not installed, or the folder holds no SAM 3.
-    """
+    """Read the weights, the tokenizer, and the image processor's input size and normalisation."""
     require_transformers(NAME)
     from transformers import Sam3Processor  # optional, and slow to import
 
@@ -76,11 +72,7 @@ def _networks(folder: Path) -> tuple[Any, dict[str, Any] | None, dict[str, Tenso
 
 
 def _refuse_original_layout(path: Path) -> None:
-    """Refuse a file of Meta's own code (sam3.pt, or SAM 3.1), and say what to download instead.
-
-    Raises:
-        WeightsError: the path is or holds such a file.
-    """
+    """Refuse a file of Meta's own code (sam3.pt, or SAM 3.1), and say what to download instead."""
     files = [path] if path.is_file() else sorted(path.glob("sam3*.pt"))
     if not files or (path / "config.json").is_file():
         return

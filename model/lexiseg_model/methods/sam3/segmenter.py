@@ -189,11 +189,7 @@ def _pixel_probability(detections: Detections) -> Tensor:
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> Sam3Segmenter:
-    """Load a model directory (`weights.safetensors` beside its card).
-
-    Raises:
-        WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
-    """
+    """Load a model directory (`weights.safetensors` beside its card)."""
     require_transformers(NAME)
     settings = settings_of(card, Sam3Settings)
     state = read_weights(folder / WEIGHTS, card.weights_sha256)

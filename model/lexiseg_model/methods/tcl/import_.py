@@ -28,12 +28,7 @@ class Options(ImportOptions):
 
 
 def read(options: Options) -> Imported:
-    """Read towers and grounder.
-
-    Raises:
-        WeightsError: a file is missing, damaged, or contains another model.
-        OptionError: TCL does not support the architecture.
-    """
+    """Read towers and grounder."""
     architecture = known_architecture(options.architecture)
     prefixes_of(architecture)
     official = read_tensors(options.checkpoint)

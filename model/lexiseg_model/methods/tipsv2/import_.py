@@ -149,11 +149,7 @@ class Options(ImportOptions):
 
 
 def read(options: Options) -> Imported:
-    """Read the weights, the configuration and the tokenizer.
-
-    Raises:
-        WeightsError: transformers is not installed, or the folder holds no TIPS.
-    """
+    """Read the weights, the configuration and the tokenizer."""
     require_transformers(NAME)
     from transformers import Tipsv2Config, Tipsv2Model, Tipsv2Tokenizer  # optional, and slow to import
 

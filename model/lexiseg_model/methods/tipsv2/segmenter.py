@@ -149,11 +149,7 @@ class TipsTextTower(PretrainedTextTower):
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmenter:
-    """Load a model directory, or the hub's repository if the card names no weights.
-
-    Raises:
-        WeightsError: transformers is not installed, or the weights are missing, damaged, or of another model.
-    """
+    """Load a model directory, or the hub's repository if the card names no weights."""
     require_transformers(NAME)
     card, state, digest = open_weights(folder, card, lambda: read(require_weights(card)))
     settings = settings_of(card, TipsSettings)
@@ -165,7 +161,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmen
 
 
 def require_weights(card: ModelCard) -> Options:
-    """Fetch the weights for a card that names none. Raises WeightsError if they cannot be fetched."""
+    """Fetch the weights for a card that names none."""
     require_transformers(NAME)
     entry = available()[card.name]
     if entry.hub is None:

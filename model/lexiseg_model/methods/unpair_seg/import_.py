@@ -26,11 +26,7 @@ class Options(ImportOptions):
 
 
 def read(options: Options) -> Imported:
-    """Read towers, mask decoder, and the adapter if there is one.
-
-    Raises:
-        WeightsError: a file is missing, damaged, or contains another model.
-    """
+    """Read towers, mask decoder, and the adapter if there is one."""
     checkpoint, architecture = options.checkpoint, options.architecture
     towers = from_files(architecture, options.clip, quick_gelu=False) if options.clip else None
     state = read_weights(checkpoint, None if towers is None else towers.state)

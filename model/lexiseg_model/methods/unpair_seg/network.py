@@ -142,11 +142,7 @@ def read_weights(path: Path, clip: State | None = None) -> State:
 
 
 def _only_towers(inside: State, beside: State | None) -> State:
-    """CLIP's towers from the file itself or from beside it.
-
-    Raises:
-        WeightsError: both are empty, or they differ.
-    """
+    """CLIP's towers from the file itself or from beside it."""
     if not inside and not beside:
         raise WeightsError(
             "these weights come without CLIP; its towers have to be given with them: the authors' are "

@@ -301,12 +301,7 @@ require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> UnpairSegSegmenter:
-    """Load a model directory (`weights.safetensors` beside its card).
-
-    Raises:
-        OptionError: open_clip has no architecture of the card's name.
-        WeightsError: the weights are missing, damaged, or of another model.
-    """
+    """Load a model directory (`weights.safetensors` beside its card)."""
     require_weights(card)
     settings = settings_of(card)
     restored = restore(read_weights(folder / WEIGHTS, card.weights_sha256), settings.architecture)
