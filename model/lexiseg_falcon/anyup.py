@@ -36,7 +36,7 @@ class Residual(nn.Module):
 class Unified(nn.Module):
     """Maps [B, 128, h, w] of features [B, C, h, w]: shares of filtered channels, averaged.
 
-    The released code splits C x 128 maps, those of a channel together, as 128 x C, and its weights were learned so: a
+    The released code splits C x 128 maps, a channel's together, as 128 x C, and its weights were learned so: a
     share is among the maps that lie C places apart.
     """
 

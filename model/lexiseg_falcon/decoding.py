@@ -15,7 +15,7 @@ ATTEMPTS = 10  # at another place for a centre that was there before
 
 
 class Found(NamedTuple):
-    """Objects: `queries` [N, C], whose products with pixel features are logits of masks; `scores` [N] in 0..1."""
+    """Objects: `queries` [N, C]: their products with pixel features are logits of masks; `scores` [N] in 0..1."""
 
     queries: Tensor
     scores: Tensor
@@ -24,7 +24,7 @@ class Found(NamedTuple):
 def image_prefix(
     network: FalconNetwork, settings: FalconSettings, pixels: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, KeyValues]:
-    """Run the part of a sequence that the image alone decides.
+    """Run the part of a sequence that only the image decides.
 
     Args:
         pixels: colours [B, 3, h, w] in -1..1.
@@ -104,7 +104,7 @@ class _Answer:
         self._tokens = settings.tokens
         self._distance = settings.repeat_distance
         self._chance = 1.0  # of the tokens since the last mask
-        self._presence: float | None = None  # of those before the first centre
+        self._presence: float | None = None  # before the first centre
         self._centres: list[Tensor] = []
         self.queries: list[Tensor] = []
         self.scores: list[float] = []

@@ -4,7 +4,7 @@ Written from the released computation (github.com/tiiuae/Falcon-Perception, Apac
 Other than there, attention is torch's `scaled_dot_product_attention`: patches see one another and what is before them,
 all other tokens what is before them, so a sequence is run in three pieces (the patches, the text, then token by token)
 over one cache, without compiled masks. The gate of a head, sigmoid(logsumexp - sink), is a softmax with one more key
-whose score is the sink and whose value is zero: slot 0 of the cache.
+with the sink as score and zero as value: slot 0 of the cache.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class KeyValues:
         self.length = SINK
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add keys [B, H, S, d] and values [B, G, S, d] behind the tokens so far; returns those of all."""
+        """Add keys [B, H, S, d] and values [B, G, S, d] behind the tokens so far; returns all of them."""
         end = self.length + keys.shape[2]
         self.keys[layer, :, :, self.length : end] = keys
         self.values[layer, :, :, self.length : end] = values
@@ -182,14 +182,14 @@ class FalconNetwork(nn.Module):
     def forward(
         self, tokens: Tensor, cache: KeyValues, position: Tensor, place: Tensor | None = None, causal: bool = True
     ) -> Tensor:
-        """Run tokens behind those of the cache, and add them to it.
+        """Run tokens behind the cache's, and add them to it.
 
         Args:
             tokens: embeddings [B, S, dim].
             cache: of the tokens before.
             position: [S], places in the sequence.
             place: [S, 2], height and width in the image; None: these are no patches.
-            causal: a token sees itself and those before; else all of `tokens` as well.
+            causal: a token sees itself and earlier ones; else all of `tokens` as well.
 
         Returns:
             [B, S, dim] after the last norm.

@@ -1,6 +1,6 @@
 """Segmenter of `falcon_perception`: one image pass for all phrases, then an answer of tokens for each phrase.
 
-The image alone decides the keys and values of its tokens and the pixel features, so these are the image pass. A phrase
+Only the image decides the keys and values of its tokens and the pixel features, so these are the image pass. A phrase
 continues from them: it is decoded greedily, once for an image. Each object that an answer names has a query, whose
 product with the pixel features is its mask; the contour is at the released probability. An object's score is the
 probability of the tokens that make it. Phrases compete for pixels as words of other methods do.
@@ -129,7 +129,7 @@ class Prompts:
         return rows
 
     def phrase(self, ids: Tensor) -> Tensor:
-        """The tokens of the phrase alone, of those with its prompt."""
+        """The tokens of the phrase, without its prompt's."""
         return ids[self._lead : -1]
 
     def _ids(self, text: str) -> list[int]:

@@ -47,7 +47,7 @@ class ControlTokens(StrictModel):
 
 
 class FalconSettings(StrictModel):
-    """All that is needed beside the weights to run them."""
+    """All that running the weights needs."""
 
     network: Architecture = Field(description="sizes of the network")
     tokens: ControlTokens = Field(description="ids of control tokens")

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         Vocabulary,
     )
 
-# Where a name is looked for, those that are free of torch first.
+# Where a name is looked for, modules free of torch first.
 HOMES = (
     "errors", "types", "features", "resources.device", "segmenter", "tasks", "catalogue.models", "catalogue.importing",
 )  # fmt: skip

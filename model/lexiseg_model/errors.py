@@ -38,7 +38,7 @@ class OptionError(ModelError, ValueError):
 
 
 class FieldError(OptionError):
-    """The model cannot use the value of a field, whose path in the request is `field`."""
+    """The model cannot use the value of a field; `field` is its path in the request."""
 
     def __init__(self, field: str, value: str, expected: str) -> None:
         super().__init__(f"{field}: expected {expected}, got {value}")
@@ -89,7 +89,7 @@ class SampleError(DatasetError):
         self.sample, self.reason = sample, reason
 
     def __reduce__(self) -> tuple[type[SampleError], tuple[str, str]]:
-        # Sent through a pipe from a worker process; by default exceptions are rebuilt from their message alone.
+        # Sent through a pipe from a worker process; by default exceptions are rebuilt from only their message.
         return type(self), (self.sample, self.reason)
 
 

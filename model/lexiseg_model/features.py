@@ -72,7 +72,7 @@ class Derived:
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._values: dict[str, Any] = {}
-        self.answered: set[str] = set()  # tasks whose derived values exist
+        self.answered: set[str] = set()  # tasks with derived values
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """The value of a name: the first caller computes it with `make`, concurrent callers wait for it.
@@ -89,7 +89,7 @@ class Derived:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all values; those that are caches themselves grow with use."""
+        """Bytes of all values; caches among them grow with use."""
         return held_bytes(self._values) if self._values else 0
 
 

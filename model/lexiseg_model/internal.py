@@ -1,6 +1,6 @@
 """Capabilities that one or two methods of ours have, and that may change: not part of the promised interface.
 
-A method that has the methods of a protocol can do it, as with those of `lexiseg_model.segmenter`.
+A method that has the methods of a protocol can do it, as in `lexiseg_model.segmenter`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Corrections(Protocol):
 
 @runtime_checkable
 class LearnedNegativePoints(Protocol):
-    """Prompts whose head has learned what a negative point means; other heads ignore it, or answer with more."""
+    """Prompts for a head that has learned what a negative point means; others ignore it, or answer with more."""
 
     def prompt_with_negatives(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """As `Prompts.prompt`, with masks that leave out what negative points mark."""
@@ -75,7 +75,7 @@ class RegionRefinement(Protocol):
 
 @runtime_checkable
 class KnownWords(Protocol):
-    """Words whose meaning a model has learned."""
+    """Words that a model has learned."""
 
     def training_words(self) -> Sequence[str]:
         """All words of the training, in English; empty where they are unknown."""

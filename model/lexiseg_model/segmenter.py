@@ -9,7 +9,7 @@ class_scores(...)    -> [K, h, w]     scores, for any number of vocabularies ove
 
 All methods implement the first three. Each other group of steps is a protocol at the end of this module (`Words`,
 `Prompts`, `Proposing`, `Regions`, `Guided`, `Examples`, `Teachable`, `Places`): a method that has its methods can do
-it, and the card shows it. `lexiseg_model.internal` has those of one or two methods of ours,
+it, and the card shows it. `lexiseg_model.internal` has protocols of one or two methods of ours,
 `lexiseg_model.video.following` the memory of videos.
 
 Shapes: K classes, T texts, S rows, D embedding dimensions, N masks or regions, [h, w] the method's own low resolution,
@@ -150,9 +150,9 @@ class TextBank:
 
 
 class Excluded(NamedTuple):
-    """Cells that a class by example does not get, because they are like those of its negative examples.
+    """Cells that a class by example does not get, because they are like its negative examples.
 
-    `negatives` [N, D]: unit embeddings; a cell is like one whose cosine is at least its `bound` [N]. `examples` [P, D]:
+    `negatives` [N, D]: unit embeddings; a cell is like one from a cosine of its `bound` [N] on. `examples` [P, D]:
     unit embeddings; a cell that is more like one of them stays.
     """
 
@@ -179,7 +179,7 @@ class LearnedClasses(NamedTuple):
 class ExampleVectors(NamedTuple):
     """A class by example: `vectors` [V, D] for a bank, and the unit `means` [M, D] of the examples.
 
-    `negatives` [N, D]: unit vectors of negative examples, already accounted for in `vectors`, not in those of the
+    `negatives` [N, D]: unit vectors of negative examples, already accounted for in `vectors`, not in the ones of the
     class's texts. `beside_words`: scale of the vectors of a class that has texts as well. `examples` [R, D]: unit
     vectors of the examples, for methods that fuse them with texts. `excluded`: for methods that exclude single cells.
     """
@@ -221,7 +221,7 @@ class Segmenter(ABC):
     probability_scale: float = 1.0  # softmax(scores * probability_scale) are probabilities
     # (classes, background words) -> bank; None where weights or card may change, as in training.
     banks: Lru[tuple[tuple[ClassEntry, ...], tuple[str, ...]], TextBank] | None = None
-    # Whether image passes of several threads share a CPU well. Those of torch compete: each starts threads of its own.
+    # Whether image passes of several threads share a CPU well. Torch's compete: each starts threads of its own.
     passes_overlap: bool = False
 
     @property
@@ -248,7 +248,7 @@ class Segmenter(ABC):
 
     @abstractmethod
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
-        """Assemble the features of one image from those of its tiles, which it may keep: they share no memory."""
+        """Assemble the features of one image from its tiles', which it may keep: they share no memory."""
 
     def encode(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Features:
         """The whole image pass of one image [H, W, 3]; arguments and errors as `plan`."""
@@ -271,7 +271,7 @@ class Segmenter(ABC):
         return []
 
     def readable(self, vocabulary: Vocabulary, english: Callable[[Vocabulary], Vocabulary]) -> Vocabulary:
-        """The vocabulary with texts that the text tower reads; by default those of `english`, which translates them."""
+        """The vocabulary with texts that the text tower reads; by default of `english`, which translates them."""
         return english(vocabulary)
 
     def explained(self, vocabulary: Vocabulary) -> Vocabulary:
@@ -310,7 +310,7 @@ class Words(Protocol):
     """Text classes, scored against features."""
 
     def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
-        """The exact strings, in the method's templates, whose rows `text_bank` needs, in its order."""
+        """The exact strings, in the method's templates, for the rows that `text_bank` needs, in its order."""
 
     def encode_texts(self, texts: list[str]) -> TextRows:
         """Rows [S, D] of the text tower: fp16, so that cached and new rows are equal; float32 when exact."""
@@ -390,7 +390,7 @@ class Examples(Protocol):
         """
 
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
-        """Vectors that compete with those of texts, of the rows of a class's examples [P, E] and negatives [N, E].
+        """Vectors that compete with text vectors, of the rows of a class's examples [P, E] and negatives [N, E].
 
         N may be 0. Raises ForeignExamplesError: the rows come from another method.
         """
@@ -427,7 +427,7 @@ Prompter = Callable[[Sequence[Prompt]], list[PromptMasks]]
 
 @runtime_checkable
 class PromptsNearby(Protocol):
-    """A model that answers boxes by their surroundings alone, in less time than by the whole image."""
+    """A model that answers boxes by only their surroundings, in less time than by the whole image."""
 
     def near(self, features: Features, boxes: NDArray[np.float64]) -> Prompter:
         """`Prompts.prompt` about boxes with `single_pass` among these [N, 4]; masks end with their surroundings."""

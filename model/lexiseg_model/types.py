@@ -37,7 +37,7 @@ MAX_SHOWN_NAME = 80  # characters of an unknown name in an error
 class Shown:
     """Encoded examples of a class: one fp16 row for each positive and negative region.
 
-    `digest` identifies the weights that encoded them; "": those of the requested model.
+    `digest` identifies the weights that encoded them; "": the requested model's.
     """
 
     positive: tuple[bytes, ...]
@@ -173,7 +173,7 @@ class Prompt:
 
     @property
     def negatives(self) -> tuple[Point, ...]:
-        """The points beside the object."""
+        """The points off the object."""
         return tuple(point for point in self.points if not point.positive)
 
     @property

@@ -63,7 +63,7 @@ def require_file(path: Path) -> None:
 
 
 def is_torchscript(path: Path) -> bool:
-    """Whether a file is an archive with code beside its tensors; reads the list of contents only."""
+    """Whether a file is an archive with code and tensors; reads the list of contents only."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:

@@ -64,7 +64,7 @@ def open_weights(folder: Path, card: ModelCard, fetch: Callable[[], Imported], f
         folder: the model directory.
         card: its card, or a bundled one.
         fetch: imports the hub's checkpoint.
-        fields: fields of the imported card that replace those of the bundled one; its settings are always added.
+        fields: fields of the imported card that replace the bundled card's; its settings are always added.
 
     Raises:
         WeightsError: the weights are missing or damaged.
@@ -161,7 +161,7 @@ def terms_of_files(card: ModelCard) -> dict[str, Any]:
 def from_own_card(
     method: str, state: dict[str, Tensor], files: Iterable[Path | None], settings: dict[str, Any], **changes: Any
 ) -> Imported:
-    """An import whose card is the method's bundled one, with settings added, fields changed, and the files' names."""
+    """An import with the method's bundled card: settings added, fields changed, and the files' names."""
     card = own_card(method).model_copy(update=changes)
     given = {"settings": {**card.settings, **settings}, "lineage": imported_from(*files), **terms_of_files(card)}
     return Imported(card.model_copy(update=given), state)

@@ -6,7 +6,7 @@ and a new folder would be no method until pip runs again. From there on there is
 function raises WeightsError where weights are missing, damaged or of another network, and says how to provide them:
 
     segmenter.py       load(folder, card, execution) -> Segmenter; require_weights(card) if a card may name no file;
-                       require_text_tower(folder or None) if the text tower is not beside the weights;
+                       require_text_tower(folder or None) if the text tower is not in the weights' folder;
                        WEIGHTS_FILE if the folder holds other safetensors files
     __init__.py        WEIGHTS_PUBLISHED = False if the authors released no weights
     bundled/card.yaml  the model that needs no import, under the method's name; optional

@@ -1,4 +1,4 @@
-"""Find and load models by name: those bundled with methods, and the directories in LEXISEG_MODELS_DIR."""
+"""Find and load models by name: bundled with methods, and the directories in LEXISEG_MODELS_DIR."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _parse_yaml(text: str) -> Any:
 
 
 def bundled() -> dict[str, Path]:
-    """Bundled model directories by name; those with weights first.
+    """Bundled model directories by name; the ones with weights first.
 
     All but tiny's hold only a card: their weights come from the hub or from `lexiseg models import`. Models of one
     method, such as sizes of a backbone, share its folder; `available.yaml` names them and says how their cards differ.
@@ -163,7 +163,7 @@ def require(name: str, models_dir: Path | None = None, text_tower: Path | None =
 
 
 def weight_files(model: ModelFolder) -> list[Path]:
-    """The weight files of a model: those matching the method's WEIGHTS_FILE, else all safetensors files."""
+    """The weight files of a model: files that match the method's WEIGHTS_FILE, else all safetensors files."""
     pattern: str = getattr(_segmenter_module(model.folder, model.card), "WEIGHTS_FILE", "*.safetensors")
     return sorted(model.folder.glob(pattern))
 
@@ -193,7 +193,7 @@ def load(
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: of the image pass; None: the card's.
         runtime: of the image pass (docs/runtimes.md).
-        text_tower: folder of the text tower, for methods that do not keep it beside the weights.
+        text_tower: folder of the text tower, for methods that do not keep it in the weights' folder.
 
     Raises:
         UnknownModelError: there is no model of that name and version.
@@ -210,7 +210,7 @@ def load(
 
 
 def export_folder(folder: Path, segmenter: Segmenter) -> Path:
-    """Where `lexiseg export` writes a model's export: beside its card, or to the cache if it is bundled."""
+    """Where `lexiseg export` writes a model's export: in its folder, or to the cache if it is bundled."""
     from lexiseg_model.export.manifest import FOLDER, cached
 
     if folder in bundled().values():

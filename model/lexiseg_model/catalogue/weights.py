@@ -1,4 +1,4 @@
-"""Read and check weights: a model directory's safetensors file, whose SHA-256 is on the card."""
+"""Read and check weights: a model directory's safetensors file, by the SHA-256 on the card."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
 
 
 def require_tensors(whose: str, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Raise WeightsError, which says whose they are, where tensors are missing, unknown or of another shape."""
+    """Raise WeightsError, which names the network, where tensors are missing, unknown or of another shape."""
     missing, unknown = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
     if missing or unknown:
         raise WeightsError(f"not the weights of {whose}: missing {listed(missing)}; unexpected {listed(unknown)}")
@@ -73,7 +73,7 @@ def for_inference(network: Network, whose: str, state: Mapping[str, Tensor]) -> 
 
 
 def under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with a prefix, without it."""
+    """The tensors with names that begin with a prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 

@@ -1,4 +1,4 @@
-"""CLIP as a library: open_clip towers, dense features, text rows, prompt templates; DINO towers beside them."""
+"""CLIP as a library: open_clip towers, dense features, text rows, prompt templates; DINO towers."""
 
 from lexiseg_model.clip.compat import declare_missing_operators
 

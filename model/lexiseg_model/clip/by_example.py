@@ -1,4 +1,4 @@
-"""Classes by example for CLIP: embeddings of examples, rescaled to compete with those of texts.
+"""Classes by example for CLIP: embeddings of examples, rescaled to compete with text embeddings.
 
 Embeddings of images are far more like each other than like any text. So the vector of a class by example is set such
 that it scores on its own examples as a fitting word does, and on their pictures as a whole as any word does. A class by
@@ -37,13 +37,13 @@ class ExampleLevels(StrictModel):
 
 
 def region_rows(maps: Tensor, size: tuple[int, int], regions: Sequence[Region]) -> NDArray[np.float16]:
-    """[R, 2 D]: the unit mean embedding of each region's cells, beside that of the picture, of maps [D, h, w]."""
+    """[R, 2 D]: the unit mean embedding of each region's cells, then that of the picture, of maps [D, h, w]."""
     means = mean_embeddings([cells_of(region, size, maps) for region in regions], maps)
     return rows_of(means, maps.mean((1, 2)))
 
 
 def rows_of(regions: Tensor, whole: Tensor) -> NDArray[np.float16]:
-    """Rows [R, 2 D] of regions: their embeddings [R, D] beside that of their image [D], both of unit length."""
+    """Rows [R, 2 D] of regions: their embeddings [R, D], then that of their image [D], both of unit length."""
     image = F.normalize(whole.float(), dim=0).expand(len(regions), -1)
     return torch.cat([F.normalize(regions.float(), dim=1), image], 1).cpu().numpy().astype(np.float16)
 

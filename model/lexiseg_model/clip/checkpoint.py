@@ -110,7 +110,7 @@ def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoin
 
     Args:
         path: `.safetensors`, a torch file, or a TorchScript archive.
-        allow_torchscript: run the code of a TorchScript archive to read it; for the one-time import alone.
+        allow_torchscript: run the code of a TorchScript archive to read it; only for the one-time import.
 
     Raises:
         WeightsError: no such file, damaged, holding other things than tensors, or an archive that was not allowed.
@@ -149,7 +149,7 @@ def tidy(raw: Mapping[str, Any]) -> State:
     """
     tensors = {name: value for name, value in raw.items() if isinstance(value, Tensor)}
     tensors = _without_prefix(tensors)
-    if "conv1.weight" in tensors and "class_embedding" in tensors:  # an image tower alone
+    if "conv1.weight" in tensors and "class_embedding" in tensors:  # only an image tower
         tensors = {f"visual.{name}": value for name, value in tensors.items()}
     known = ("visual.", "text.", "transformer.", "token_embedding.")
     if not any(name.startswith(known) for name in tensors):

@@ -1,7 +1,7 @@
-"""Make open_clip and timm importable with a CPU-only torch beside a torchvision built for CUDA.
+"""Make open_clip and timm importable with a CPU-only torch and a torchvision built for CUDA.
 
 Both import torchvision, and torchvision describes two of its compiled operators to torch while it is imported. A
-torchvision built for CUDA beside a CPU-only torch has no compiled library that loads, so these operators do not
+torchvision built for CUDA with a CPU-only torch has no compiled library that loads, so these operators do not
 exist and the import fails, although nothing here calls them. Then, and only then, this module declares them: names
 and signatures without an implementation. Where torchvision's library loads, nothing is done.
 

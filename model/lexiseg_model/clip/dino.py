@@ -1,4 +1,4 @@
-"""DINO and DINOv2 towers by timm, whose patches show what belongs together; ProxyCLIP and S-Seg use them.
+"""DINO and DINOv2 towers by timm; their patches show what belongs together; ProxyCLIP and S-Seg use them.
 
 Weights come from timm's hub, or from a file: timm's own, or the one that the authors publish.
 """
@@ -166,7 +166,7 @@ def plain_kind(*, patch: int, side: int, width: int, depth: int) -> DinoKind:
 
 
 def dino_from_state(name: DinoName, state: State) -> DinoTower:
-    """A tower from weights in timm's names or in those of the authors' files.
+    """A tower from weights in timm's names or the authors'.
 
     Raises:
         WeightsError: the weights are not of this tower.

@@ -164,7 +164,7 @@ class PatchTextSegmenter(ClipSegmenter):
         Args:
             features: of the image.
             bank: all classes.
-            size: (h, w) of the scores; None: those of the canvas.
+            size: (h, w) of the scores; None: the canvas's.
             refined: refine the scores by PAMR; needs the size of the image.
         """
         guide = windowed.resize(self._guide(features), features.size) if refined else None

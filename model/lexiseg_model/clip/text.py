@@ -1,4 +1,4 @@
-"""Text towers whose rows have the same bits in any batch.
+"""Text towers that give a string the same bits in any batch.
 
 Kernels choose the order of their sums by shape. So strings pass in chunks of one fixed shape, filled up if there are
 fewer strings, on one thread each; several cores process chunks in parallel. Causal transformers that read up to an end
@@ -34,7 +34,7 @@ VOCABULARY = 49_408  # of byte pairs
 
 
 class ChunkedTower(ABC):
-    """A text tower whose strings pass in chunks."""
+    """A text tower that encodes strings in chunks."""
 
     width: int  # of a row
     digest: str  # of all that decides the rows, for caching them

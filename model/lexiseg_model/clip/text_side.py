@@ -1,6 +1,6 @@
 """From classes to vectors: texts in prompt templates, rows of a text tower, the published rules to average them.
 
-The templates and where they come from are in `data/templates.json`; the strings are exactly those of the sources, full
+The templates and where they come from are in `data/templates.json`; the strings are exactly the sources', full
 stops, missing articles and all, because published figures depend on them.
 """
 

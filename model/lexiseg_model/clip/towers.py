@@ -187,7 +187,7 @@ def tokenizer(architecture: str) -> Callable[[list[str]], Tensor]:
     Models that are in memory together have one of each.
 
     Raises:
-        WeightsError: it is on the hub alone, and cannot be had.
+        WeightsError: it is only on the hub, and cannot be had.
     """
     name = known_architecture(architecture)
     of_open_clip: Callable[[list[str]], Tensor] | None = _tokenizers.get(name)

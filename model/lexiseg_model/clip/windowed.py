@@ -1,6 +1,6 @@
 """Sliding windows of the CLIP family: an image cut into windows of a canvas, and their scores merged.
 
-The *canvas* is the resized image. Loaded as exact, its sides are those of the published protocol and window scores are
+The *canvas* is the resized image. Loaded as exact, its sides follow the published protocol and window scores are
 averaged pixel by pixel. Loaded as fast, its sides are whole patches and scores are averaged on every `LATTICE`-th
 pixel: a sixteenth of the memory and the time, with what the final upsampling would have interpolated anyway.
 """

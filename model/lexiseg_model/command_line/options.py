@@ -26,7 +26,7 @@ Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print failures and w
 
 
 class Grouped(TyperCommand):
-    """A command whose help shows its options in groups, in plain text; its own options come before settings."""
+    """A command that shows its options in groups in its help, in plain text; its own options come before settings."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}

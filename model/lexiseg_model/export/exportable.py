@@ -1,4 +1,4 @@
-"""Interface of segmenters whose image pass can run in another runtime than torch."""
+"""Interface of segmenters that can run their image pass in another runtime than torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Part(NamedTuple):
     """A step besides the image pass that is exported as its own float32 graph.
 
     `example(rows, columns)` makes inputs for an image of so many blocks of 32 x 32 pixels. `sizes` has the dynamic
-    dimensions of each input by name, as `dynamic_shapes` of `torch.export`; `weights` those of the module's state in
+    dimensions of each input by name, as `dynamic_shapes` of `torch.export`; `weights` of the module's state in
     which models differ. `template` is a file of `model/templates.py`, which saves the trace.
     """
 
@@ -35,7 +35,7 @@ class Part(NamedTuple):
 
 
 class Exportable(Segmenter):
-    """A Segmenter whose image pass can be exported as a graph and run by a runner.
+    """A Segmenter with an image pass that can be exported as a graph and run by a runner.
 
     `any_size`: one graph of `image_network` serves all tile shapes of `plan`. Otherwise (position embeddings are
     resized while tracing) each of `buckets` gets its own graph.

@@ -28,7 +28,7 @@ from lexiseg_model.export.runner import TILES
 
 MIN_PHOTOGRAPHS = 4  # fewer do not cover the activation ranges
 PRODUCTS = ["MatMul", "Gemm"]
-# With Relu and Add the range is measured after the ReLU, without an unused negative half; Conv alone costs 1.0 % of
+# With Relu and Add the range is measured after the ReLU, without an unused negative half; only Conv costs 1.0 % of
 # agreement on `tiny`.
 STATIC = ["Conv", "Relu", "Clip", "Add", *PRODUCTS]
 MAX_ERROR = 5e-5  # of a sum of two products in float32, in steps of its 8-bit result

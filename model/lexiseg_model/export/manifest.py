@@ -13,7 +13,7 @@ from lexiseg_model.errors import ExportError
 from lexiseg_model.types import StrictModel
 
 MANIFEST = "onnx.json"
-RANGES = "int8-ranges.json"  # activation ranges, in an export or beside a card
+RANGES = "int8-ranges.json"  # activation ranges, in an export or a model directory
 FOLDER = "onnx"  # subfolder of a model directory and of the cache
 
 Numbers = Literal["float32", "int8"]

@@ -67,7 +67,7 @@ class OnnxRunner:
         if session is None:
             return None
         names = None if outputs is None else [session.get_outputs()[place].name for place in outputs]
-        # One by one: a batch is no faster on a CPU, and its kernels round differently from those of a single tile.
+        # One by one: a batch is no faster on a CPU, and its kernels round differently from a single tile's.
         batches = np.split(tiles, len(tiles)) if self._device.type == "cpu" else [tiles]
         done = (run(session, {TILES: batch}, names) for batch in batches)
         passes = [tuple(torch.from_numpy(array).to(self._device) for array in arrays) for arrays in done]

@@ -19,7 +19,7 @@ COMPILER = "inductor"
 
 
 class TorchPass(Segmenter):
-    """A Segmenter whose image pass by torch is one function, which torch.compile can translate."""
+    """A Segmenter with an image pass by torch in one function, which torch.compile can translate."""
 
     _translated: Callable[[Tensor], TileFeatures] | None = None
 

@@ -29,7 +29,7 @@ OPSET = 20
 TRACED_SIZE = 9, 12  # (rows, columns) of `Part.example`
 PREFIX = "weight."  # of the inputs that are weights
 TRACED_TILES = 2  # a batch of one would be traced as a constant
-CHECKED_SIZE = 10, 7  # (rows, columns) of `Part.example` to check parts with; others than those traced
+CHECKED_SIZE = 10, 7  # (rows, columns) of `Part.example` to check parts with; not the traced ones
 MAX_WEIGHT_BYTES = 2**31 - 2**20  # a protobuf holds at most 2 GiB
 TOLERANCE = 1e-3  # largest difference between graph and network, relative to the largest value
 
@@ -136,7 +136,7 @@ def add_int8(
 ) -> Manifest:
     """Add 8-bit graphs, and the activation ranges measured for them (`RANGES`), to an export.
 
-    `photographs` are tiles [N, 3, s, t] of each, as `plan` makes them; without any, `ranges` are read, those of a graph
+    `photographs` are tiles [N, 3, s, t] of each, as `plan` makes them; without any, `ranges` are read, of a graph
     for any size. Errors as `int8.quantise`.
     """
     graphs, how = [], ""

@@ -1,4 +1,4 @@
-"""Zips. Those of strangers are read within bounds, and what is wrong with them is said by plain errors.
+"""Zips. Foreign ones are read within bounds, and plain errors say what is wrong with them.
 
 zipfile reads a directory whole, of whatever size the file states: a bound comes first.
 """
@@ -16,7 +16,7 @@ from lexiseg_model.errors import TooManyEntriesError
 PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what zipfile unpacks only as far as it is asked for
 MAX_END_BYTES = 22 + (1 << 16)  # of the record at a zip's end, and its comment
 ZIP64_RECORD_BYTES = 56
-# What the parsers raise, beside their own errors, for numbers and names that are none and for headers without an end.
+# What the parsers raise, apart from their own errors, for invalid numbers and names and for headers without an end.
 MALFORMED = (ValueError, LookupError, ArithmeticError, RecursionError, NotImplementedError, struct.error)
 
 

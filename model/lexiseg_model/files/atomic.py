@@ -12,14 +12,14 @@ PRIVATE = 0o600
 
 
 def private_folder(path: Path) -> None:
-    """Make a folder that its owner alone may enter; one that is there becomes so."""
+    """Make a folder that only its owner may enter; one that is there becomes so."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(OSError):  # a volume that Kubernetes mounts belongs to root, and some disks have no modes
         path.chmod(0o700)
 
 
 def private_file(path: Path) -> None:
-    """Make an empty file that its owner alone may read; one that is there becomes so, and keeps its content."""
+    """Make an empty file that only its owner may read; one that is there becomes so, and keeps its content."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE))
     except FileExistsError:  # never opened: to close it would end the process's own locks on it

@@ -21,7 +21,7 @@ def is_hidden(name: str) -> bool:
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """The files in a folder and below it, in order; neither hidden ones nor those in hidden folders."""
+    """The files in a folder and below it, in order; without hidden files and folders."""
     files: list[Path] = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not is_hidden(name)]

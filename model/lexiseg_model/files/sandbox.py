@@ -26,7 +26,7 @@ from glob import glob
 from pathlib import Path
 from typing import IO
 
-# Variables that pass, of those that are set: languages, where libraries are, threads, devices.
+# Variables that pass, where they are set: languages, where libraries are, threads, devices.
 PASSED = (
     *("LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH"),
     *("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_ARENA_MAX"),
@@ -54,7 +54,7 @@ NO_NEW_PRIVILEGES = 38  # prctl
 NEW_MOUNTS, NEW_IPC, NEW_USER, NEW_NETWORK = 0x20000, 0x8000000, 0x10000000, 0x40000000  # unshare
 NOSUID, NODEV, BIND, RECURSIVE, PRIVATE = 2, 4, 1 << 12, 1 << 14, 1 << 18  # mount
 DETACH = 2  # umount2
-NEW_ROOT = "/tmp"  # any folder: of this process alone it becomes the root
+NEW_ROOT = "/tmp"  # any folder: it becomes the root of this process only
 SHARED_MEMORY = "/dev/shm"
 
 
@@ -67,7 +67,7 @@ class Limits:
     memory_bytes: int  # heap and private mappings
     file_bytes: int  # of the largest file
     open_files: int = 512
-    processes: int = 256  # beside those that its user has at the start; not for root
+    processes: int = 256  # more than its user has at the start; not for root
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class Sandbox:
 
     Args:
         folder: working directory.
-        readable: files and folders, beside Python's own and the system's libraries.
+        readable: files and folders, in addition to Python's and the system's libraries.
         writable: files and folders, readable as well.
         limits: of the command.
-        environment: variables beside those of `PASSED`.
+        environment: variables in addition to `PASSED`.
     """
 
     folder: Path
@@ -248,7 +248,7 @@ def _resolved(path: str, links: dict[str, str]) -> str:
 
 
 def _outermost(paths: Iterable[str]) -> list[str]:
-    """Those that lie in no other of them, in order."""
+    """The paths that lie in no other of them, in order."""
     outer: list[str] = []
     for path in sorted(paths, key=lambda path: path.split("/")):
         if not outer or not f"{path}/".startswith(f"{outer[-1]}/"):

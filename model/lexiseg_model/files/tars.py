@@ -1,4 +1,4 @@
-"""Tars. Those of strangers are read within bounds, and what is wrong with them is said by plain errors.
+"""Tars. Foreign ones are read within bounds, and plain errors say what is wrong with them.
 
 tarfile reads a long name of whatever size the file states: a bound comes first.
 """
@@ -22,7 +22,7 @@ LONG_HEADERS = (
 
 
 def open_tar(content: BinaryIO, *, compressed: bool = False) -> tarfile.TarFile:
-    """Open a tar whose headers are read only up to MAX_TAR_HEADER bytes; gzip, bzip2 and xz only if `compressed`.
+    """Open a tar and read its headers only up to MAX_TAR_HEADER bytes; gzip, bzip2 and xz only if `compressed`.
 
     Raises:
         tarfile.TarError: it is no tar, or its first header is too large.
@@ -72,7 +72,7 @@ def files_in(content: BinaryIO, max_entries: int | None = None) -> Iterator[tarf
 
 
 class _Bounded(tarfile.TarInfo):
-    """A header whose long name or fields have a bounded size: tarfile would take as much memory as it states."""
+    """A header with bounded long names and fields: tarfile would take as much memory as it states."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Any:

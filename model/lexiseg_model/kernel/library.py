@@ -287,7 +287,7 @@ def lesson(
 
 class Learnt(NamedTuple):
     """What lessons teach of K classes: `directions` float32 [K, F], factors of their words `text` float32 [K], `iou`
-    [2, K] in 0..1 of cells whose fold was left out, by words and as learned, and `shown` int32 [K], how many lessons
+    [2, K] in 0..1 of cells of left-out folds, by words and as learned, and `shown` int32 [K], how many lessons
     show a class."""
 
     directions: NDArray[np.float32]
@@ -305,7 +305,7 @@ def head(
 ) -> Learnt | int:
     """As `vocabulary.solving`: what lessons (cells, labels, shares, text) teach of K classes.
 
-    `places` are those of a lesson's classes among the K, -1 for others; `numbers` the constants of `solving`. Returns
+    `places` are the lesson's classes among the K, -1 for others; `numbers` the constants of `solving`. Returns
     the only label instead if all cells have that. Raises StoppedError: another thread set `stop` [1].
     """
     cells, labels, shares, text = zip(*lessons, strict=True)

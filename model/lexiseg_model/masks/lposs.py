@@ -3,8 +3,8 @@
 Labels Y are propagated over a graph of weights W: Z = (I - alpha S)^-1 Y with S = D^-1/2 W D^-1/2. W depends on
 features and distance between patches, on colours between pixels. Features are the values of DINO's last block, as
 published, of a model that has a DINO; otherwise the model's own patches. Here Y are the probabilities of a cell, and Z
-is divided by the Z of ones, so that it stays a probability; that does not change a cell's winner. Patches are those of
-the whole picture, where the authors take those of all windows.
+is divided by the Z of ones, so that it stays a probability; that does not change a cell's winner. Patches are of
+the whole picture, where the authors take all windows'.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def fitted(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, ...]) -> NDArray[np.uint8]:
-    """Draw the overlay uint8 [h, w, 3] of an image [H, W, 3], or of the result of `fitted`, to whose limits it keeps.
+    """Draw the overlay uint8 [h, w, 3] of an image [H, W, 3], or of the result of `fitted`, within its limits.
 
     `label_map` [H, W] has the segments' ids, 0 = background.
     """

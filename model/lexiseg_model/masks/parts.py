@@ -1,4 +1,4 @@
-"""Connected parts of a mask by tensor operations alone, so that an exported graph can find them, too."""
+"""Connected parts of a mask by tensor operations only, so that an exported graph can find them, too."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class CrumbRule(StrictModel):
 
 
 def without_crumbs(masks: Tensor, rule: CrumbRule) -> Tensor:
-    """Logits [N, h, w] whose crumbs have changed their sign; parts and holes are connected by sides.
+    """Logits [N, h, w] with the sign of crumbs changed; parts and holes are connected by sides.
 
     What touches the picture's edge is no hole. The argument stays as it is.
     """

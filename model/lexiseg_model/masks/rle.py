@@ -42,7 +42,7 @@ def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
     flat = np.ascontiguousarray(labels.T).reshape(-1)
     start = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
     end, value = np.append(start[1:], flat.size), flat[start]
-    # Runs by class, in column-major order within each; those of the background are left out.
+    # Runs by class, in column-major order within each; without the background's.
     order = np.argsort(value, kind="stable")[: np.count_nonzero(value < n_classes)]
     spans = np.stack([start[order], end[order]], 1)
     class_starts = np.searchsorted(value[order], np.arange(1, n_classes))

@@ -2,7 +2,7 @@
 
 Bilinear upsampling stays within the range of a pixel's four corners. So a class can win inside a cell of the
 low-resolution grid only if its highest corner reaches the lowest corner of the best class. Only such classes are
-compared; the labels equal those of the plain formulation (upsample all, arg-max). `lexiseg_model.kernel` does the same
+compared; the labels equal the plain formulation's (upsample all, arg-max). `lexiseg_model.kernel` does the same
 in one pass; a GPU upsamples every class.
 """
 
@@ -25,7 +25,9 @@ from lexiseg_model.types import LabelMap
 
 SLACK = 1e-4  # of the scores: rounding must not lose a class
 MIN_SCORE = -1e30  # replaces -inf: interpolation between infinite corners gives NaN
-ROOM = 1 << 24  # numbers of a strip of all maps, upsampled at a time on a GPU: 64 MB, and a few times that beside them
+ROOM = (
+    1 << 24
+)  # numbers of a strip of all maps, upsampled at a time on a GPU: 64 MB, and a few times that for temporary tensors
 # (scores, indices of their rows, which may broadcast) -> values that compete; monotonic in the score.
 Worth = Callable[[Tensor, Tensor], Tensor]
 
@@ -120,7 +122,7 @@ def _contest_by_cells(scores: Tensor, size: tuple[int, int], worth: Worth) -> It
         cell = (y[:, None] * scores.shape[2] + x).flatten()
         corner = (y[:, None] * padded.shape[2] + x).flatten()
         down, across = down[:, None].expand(shape).flatten(), across.expand(shape).flatten()
-        # `best` and `winner` [P] of all pixels; the others only of pixels whose cell has a rival of this rank.
+        # `best` and `winner` [P] of all pixels; the others only of pixels in cells with a rival of this rank.
         best, winner = torch.full((len(cell),), -torch.inf), torch.zeros_like(cell)
         pixels = torch.arange(len(cell))
         for rank in range(int(count.take(cell).max())):

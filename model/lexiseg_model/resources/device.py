@@ -19,7 +19,7 @@ CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 @dataclass(frozen=True)
 class Execution:
-    """Device, precision, and the folder of the text tower if it is not beside the weights."""
+    """Device, precision, and the folder of the text tower if it is not with the weights."""
 
     device: torch.device
     precision: Precision = "fast"

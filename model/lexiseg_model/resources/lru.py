@@ -39,7 +39,7 @@ class Lru(Generic[K, V]):
             return entry[0]
 
     def get_all(self, keys: Iterable[K]) -> dict[K, V]:
-        """The values of those keys that are there, which all count as just used."""
+        """The values of the keys that are present, which all count as just used."""
         values: dict[K, V] = {}
         with self._lock:
             for key in keys:

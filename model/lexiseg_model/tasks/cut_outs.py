@@ -31,7 +31,7 @@ from lexiseg_model.types import LabelMap, Prompt, Rle, Segment, Segmentation, Ta
 from lexiseg_model.vocabulary.scoring import score_regions
 
 MASKS_AT_ONCE = 32  # masks, or passes through the prompt head, between two calls of `Options.check`
-MAX_CLOSER_LOOKS = 32  # prompts whose small objects may be encoded again at a larger scale; bounds a request's time
+MAX_CLOSER_LOOKS = 32  # prompts with small objects that may be encoded again at a larger scale; bounds a request's time
 SAME = 0.5  # IoU from which a mask prompt is a segment that was found
 CLOSER_LOOKS_AT_ONCE = 8  # passes between two checks among these, if any has a box, which may be encoded again
 
@@ -126,7 +126,7 @@ def _corrected(query: Query) -> Iterator[CutOut]:
 
 
 def _found_segments(query: Query) -> Segmentation | None:
-    """The semantic answer, where a prompt names a segment of it, or corrects a mask beside classes."""
+    """The semantic answer, where a prompt names a segment of it, or corrects a mask in a request with classes."""
     prompts = query.options.prompts
     is_labelled = bool(query.vocabulary.classes) and any(prompt.mask is not None for prompt in prompts)
     if not is_labelled and all(prompt.segment is None for prompt in prompts):

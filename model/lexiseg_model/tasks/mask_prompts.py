@@ -39,7 +39,7 @@ OUTSIDE = -1.0  # highest logit in a disc and next to a negative point
 MAX_REMOVED = 0.35  # share of a mask; a negative point on a larger part removes a disc instead
 CERTAIN = 6.0  # logit of a cell that is wholly inside a mask, and minus that of one outside; heads are trained so
 MAX_ANSWERS = 8  # of the head to the points that correct a mask; the last of them takes all later points
-STAYS_OUT = 5.0  # a cell whose logit after a positive point is below minus this is sure to stay outside
+STAYS_OUT = 5.0  # a cell with a logit after a positive point below minus this is sure to stay outside
 Head = Callable[[Features, list[Prompt]], list[PromptMasks]]
 
 
@@ -132,7 +132,7 @@ def correct(query: Query, prompt: Prompt, others: LabelMap | None = None) -> Cor
         others: [H, W] other labels, 0 where there is none; a point adds pixels only of the one that it lies on.
 
     Raises:
-        ShapeError: the counts of the mask are not valid for its size, or it is empty and alone.
+        ShapeError: the counts of the mask are not valid for its size, or it is empty and nothing is added.
         TaskError: the method takes no prompts.
     """
     assert prompt.mask is not None
@@ -224,7 +224,7 @@ def _closed(others: LabelMap, prompt: Prompt) -> NDArray[np.bool_]:
 
 
 def _adding(prompt: Prompt) -> list[Prompt]:
-    """What is asked of the head to add: each point alone, those beyond MAX_ANSWERS together; with a box all at once."""
+    """What is asked of the head to add: each point by itself, further ones together; with a box all at once."""
     positives = prompt.positives
     if prompt.box is not None:
         return [Prompt(positives, prompt.box)]

@@ -38,13 +38,13 @@ def check_work() -> None:
 
 @dataclass(frozen=True)
 class Options:
-    """Options of a task, beside the vocabulary.
+    """Options of a task, apart from the vocabulary.
 
     Attributes:
         threshold: the score in 0..1 below which segments are dropped, unless their class has its own; None: the card's.
         refine: how masks follow the colours of the image; None: the card's default.
         keep_probability: also give the probability of each pixel's winner.
-        steady: averages the logits of a frame with those of the frames before it.
+        steady: averages the logits of a frame with the frames before it.
         prompts: of the task prompt.
         follow: gives the masks of followed objects, in place of prompts.
         keep_label_map: whether the label map is needed; without it, a map of [0, 0] is given.

@@ -84,7 +84,7 @@ def merge(
 def merged_masks(task: Task, query: Query) -> Segmentation:
     """Merge masks by the card's rule, as in Mask2Former; segments are disjoint, by class, the surest first.
 
-    The masks are those that the method finds by the words, or else its proposals, each with its best class. In the task
+    The masks are what the method finds by the words, or else its proposals, each with its best class. In the task
     panoptic the stuff of one class is one segment. In the task instance stuff competes but is left out of the answer. A
     class that is not known to be stuff is a thing. Pixels outside all masks are background. Errors as `tasks.answer`.
     """

@@ -1,6 +1,6 @@
 """Embeddings of one object and of its surroundings, from its first frame and a few later ones.
 
-A place is like the object when its embedding is closer to those of the object than to those of the surroundings.
+A place is like the object when its embedding is closer to the object's than to the surroundings'.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch import Tensor
 
 FIRST = 128  # vectors of the object that are kept of its first frame; twice as many of its surroundings
 LATER = 64  # the same of a later frame
-LATER_FRAMES = 4  # kept beside the first, which is never forgotten
-NEAREST = 3  # vectors whose mean similarity counts; a single one may be an outlier
+LATER_FRAMES = 4  # kept in addition to the first, which is never forgotten
+NEAREST = 3  # vectors in a mean of similarities; a single one may be an outlier
 SHARPNESS = 20.0  # from a difference of cosines to a logit
 MAX_LOGIT = 6.0
 MIN_INSIDE = 0.7  # mask probability from which a cell certainly belongs to the object
@@ -83,7 +83,7 @@ class Appearance:
     def learn(self, places: Tensor, mask: Tensor, near: Window, likeness: Tensor) -> None:
         """Learn from a later frame where mask and likeness agree, so that a drifting mask is not learned.
 
-        Surroundings are those `near`; places that were not compared are taken to be unlike the object.
+        Surroundings are the places `near`; places that were not compared are taken to be unlike the object.
         """
         around = (mask <= MAX_OUTSIDE) & (likeness < 0) & torch.from_numpy(near).to(mask.device)
         look = _look(places, (mask >= MIN_INSIDE) & (likeness > 0), around, near, LATER)

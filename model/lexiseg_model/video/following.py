@@ -37,10 +37,10 @@ MASK_BOX_WEIGHT = 0.5  # weight of the mask's box against the expected box
 CHANCE_SHARE = 0.02  # share of the likeness beyond each edge of a box that counts as noise
 MIN_PART = 0.2  # likeness of a connected part, as a share of the largest one's; parts below are noise
 MIN_SIDE = 8.0  # pixels of a box
-QUALITY_WEIGHT = 0.3  # weight of the head's quality estimate beside the agreement with likeness
+QUALITY_WEIGHT = 0.3  # weight of the head's quality estimate, added to the agreement with likeness
 EXPECTED_BONUS = 0.1  # bonus of the expected box, against other places that look like the object
 SURE_AGREEMENT = 0.7  # agreement of the expected box's mask from which no other box is asked about
-MIN_SHARE = 0.02  # of the places near an object, its own and those of its surroundings
+MIN_SHARE = 0.02  # of the places near an object, its own and its surroundings'
 LIKENESS_WEIGHT = 0.5  # weight of likeness in the logits of a mask
 SAME_SCENE = 0.9  # likeness (a cosine) of two frames below which the scene was cut: consecutive frames have 0.97
 REACH = 2 * SEARCH_MARGIN + MAX_CHANGE  # margin around an expected box where places are compared with its object
@@ -123,7 +123,7 @@ class _Object:
         return self.appearance.likeness(places, where | bool(self.misses))
 
     def belief(self, likeness: Tensor) -> Tensor:
-        """Logits [h, w] of being the object's; a lost object may be anywhere, so likeness alone counts."""
+        """Logits [h, w] of being the object's; a lost object may be anywhere, so only likeness counts."""
         return likeness if self.lost else likeness + self.prior
 
     def lose(self) -> None:
@@ -278,7 +278,7 @@ def _prompter(segmenter: Segmenter, features: Features, candidates: Sequence[_Ca
 def _answers(
     prompt: Prompter, candidates: Sequence[Sequence[_Candidate]], beliefs: Sequence[Tensor]
 ) -> list[list[_Answer]]:
-    """The answers about the candidates of each object, whose belief is [h, w]."""
+    """The answers about the candidates of each object with a belief [h, w]."""
     boxes = [candidate.box.tolist() for of_object in candidates for candidate in of_object]
     prompts = [Prompt(box=(x0, y0, x1, y1), single_pass=True) for x0, y0, x1, y1 in boxes]
     masks = iter(prompt(prompts) if prompts else ())
@@ -395,7 +395,7 @@ def _at(values: Tensor, target: Tensor) -> Tensor:
 
 
 def _inside(box: Box, size: tuple[int, int]) -> Box:
-    """Clip a box to the frame; its sides are at least `MIN_SIDE`, or those of the frame."""
+    """Clip a box to the frame; its sides are at least `MIN_SIDE`, or the frame's."""
     edges = []
     for low, high, side in ((box[0], box[2], size[1]), (box[1], box[3], size[0])):
         start = float(np.clip(low, 0, max(0.0, side - MIN_SIDE)))

@@ -4,7 +4,7 @@ Scores are averaged over frames exponentially, warped by optical flow:
 
     average(t) = scores(t) + weight * trust * (average(t - 1), moved - scores(t))
 
-Where the flow is not trusted (something comes into view, the light changes) the frame counts alone. Tracks are matched
+Where the flow is not trusted (something comes into view, the light changes) only the frame counts. Tracks are matched
 by class and IoU of masks.
 """
 
@@ -200,7 +200,7 @@ def _moved(past: Tensor, motion: Motion) -> tuple[Tensor, Tensor]:
 
 
 def _worth_keeping(scores: Tensor) -> Tensor | None:
-    """Indices of the rows to remember, those closest to winning anywhere; None: all."""
+    """Indices of the rows to remember, the closest to winning anywhere; None: all."""
     limit = max(1, MAX_SCORES // scores[0].numel())
     if len(scores) <= limit:
         return None
@@ -243,7 +243,7 @@ class Tracker:
             size: (h, w) of the masks to remember, that of `motion`.
 
         Returns:
-            One number for each segment; None for those too small to be seen at `size`.
+            One number for each segment; None where it is too small to be seen at `size`.
         """
         if motion is None:
             self.forget()
@@ -292,7 +292,7 @@ class Tracker:
         return owner
 
     def _keep(self, current: list[_Track]) -> None:
-        """Keep the tracks of this frame, the largest first, then those missed at most MAX_MISSED times."""
+        """Keep the tracks of this frame, the largest first, then the ones missed at most MAX_MISSED times."""
         numbers = {track.number for track in current}
         missing = [track for track in self._tracks if track.number not in numbers]
         for track in missing:
@@ -346,7 +346,7 @@ class VideoMemory:
         return self._motion is None
 
     def steady(self, scores: Tensor) -> Tensor:
-        """The scores [K, h, w] of the frame, averaged with those of earlier frames along the motion."""
+        """The scores [K, h, w] of the frame, averaged with earlier frames along the motion."""
         return self._smoother.steady(scores, self._motion)
 
     def follow(self, segmentation: Segmentation) -> tuple[int | None, ...]:

@@ -39,7 +39,7 @@ MAX_BANK_BYTES = 8 * 2**20  # of vectors; larger banks are not cached
 
 
 def needed_texts(segmenter: Segmenter, vocabulary: Vocabulary) -> list[str]:
-    """The texts of the classes and background words, whose rows `bank_of` needs."""
+    """The texts of the classes and background words that `bank_of` needs rows of."""
     words = tuple(map(ClassEntry, _background_words(segmenter, vocabulary)))
     return [text for entries in (vocabulary.classes, words) if entries for text in words_of(segmenter).texts(entries)]
 
@@ -83,7 +83,7 @@ def competing_words(
     listed: tuple[Classes, TextRows | None],
     examples: dict[int, ExampleVectors],
 ) -> tuple[Classes, TextRows]:
-    """Drop background words that mean the same as a class of the request, whose pixels they would win.
+    """Drop background words that mean the same as a class of the request: they would win its pixels.
 
     The card's synonyms cover pairs that the text tower does not recognise as similar. `background` and the result are
     words [W], and their rows [W x templates, D]; `listed` the classes of the request with their rows, None where all
@@ -107,7 +107,7 @@ def competing_words(
 
 
 def directions(bank: TextBank) -> Tensor:
-    """The vectors [T, D] of a bank, normalised; those of texts already are."""
+    """The vectors [T, D] of a bank, normalised; texts' already are."""
     return F.normalize(bank.vectors, dim=1) if bank.has_examples else bank.vectors
 
 
@@ -136,7 +136,7 @@ def _build(segmenter: Segmenter, classes: Classes, background: tuple[str, ...], 
 
 
 def _learned(segmenter: Segmenter, classes: Classes, device: torch.device) -> LearnedClasses | None:
-    """The classes of a head among those of a vocabulary, and the model's own; None: there are none."""
+    """The classes of a head in a vocabulary, and the model's own; None: there are none."""
     own = segmenter.own_classes if isinstance(segmenter, Teachable) else {}
     of_each = {
         index: entry.learned if entry.is_taught else _own_class(entry, own) for index, entry in enumerate(classes)

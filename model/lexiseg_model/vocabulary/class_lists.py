@@ -1,4 +1,4 @@
-"""Built-in class lists: those of public benchmarks in official order, with readable names (`lists/NAME.json`).
+"""Built-in class lists of public benchmarks in official order, with readable names (`lists/NAME.json`).
 
 The service offers them as vocabularies. Benchmarks are about the same classes, under the official strings that
 published figures were measured with. A file that is `based_on` another list holds only the fields that differ.
@@ -60,7 +60,7 @@ def class_list(name: str) -> ClassList:
 
 
 def _fields(name: str) -> dict[str, Any]:
-    """Fields of a list's file, over those of the list that it is based on."""
+    """Fields of a list's file, over the fields of the list that it is based on."""
     fields: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_bytes())
     base = fields.pop("based_on", None)
     return fields if base is None else _fields(base) | fields

@@ -1,7 +1,7 @@
 """Dictionaries into English: of FreeDict, as dictd has them, and CC-CEDICT.
 
 FreeDict's are pairs of files: `NAME.index`, lines of headword, offset and length in base 64 digits (dictd(8)), and
-`NAME.dict.dz`, a gzip file of chunks that can be read alone (dictzip(1)). CC-CEDICT is a text with lines of a word's
+`NAME.dict.dz`, a gzip file of separate chunks (dictzip(1)). CC-CEDICT is a text with lines of a word's
 traditional and simplified characters, its sound and its meanings: `馬 马 [ma3] /horse/`. Mueller's English-Russian
 dictionary, of dictd too, is turned round.
 """
@@ -56,7 +56,7 @@ class Headwords:
         self._hashes, self._places = hashes[by_hash], places[by_hash]
 
     def places(self, word: str) -> list[int]:
-        """Where the entries may begin whose headword is the word, or has other accents."""
+        """Where the entries may begin that have the word as headword, or one with other accents."""
         key = hash(without_accents(word))
         first, last = np.searchsorted(self._hashes, key, "left"), np.searchsorted(self._hashes, key, "right")
         return [int(place) for place in self._places[first:last]]
@@ -142,7 +142,7 @@ class WordPairs:
 
 
 class Joined:
-    """Dictionaries of a language as one: the translations of the first stand before those of the next."""
+    """Dictionaries of a language as one: the translations of the first stand before the next one's."""
 
     def __init__(self, *parts: Translations) -> None:
         self._parts = parts

@@ -47,7 +47,7 @@ def vectors_of(segmenter: Segmenter, classes: Sequence[ClassEntry]) -> dict[int,
 def push_from_negatives(vectors: Tensor, mean: Tensor, negatives: Tensor) -> Tensor:
     """Change class vectors [V, D] so that negatives [N, D] score at most MAX_NEGATIVE_SCORE of the examples' score.
 
-    The smallest change orthogonal to the mean [1, D] of the examples, whose score therefore stays. Negatives that are
+    The smallest change orthogonal to the mean [1, D] of the examples, so their score stays. Negatives that are
     much like the examples score more.
     """
     for negative in negatives:
@@ -114,7 +114,7 @@ def cells_of(region: Region, size: tuple[int, int], maps: Tensor) -> Tensor:
     """The cells of a region as a bool map [h, w] with at least one cell.
 
     A box contains all its cells. Points grow to all cells more similar to a positive point than to the mean of the
-    image, without those similar to a negative point. `size` is (H, W) of the image, `maps` [D, h, w] the embeddings of
+    image, without cells similar to a negative point. `size` is (H, W) of the image, `maps` [D, h, w] the embeddings of
     its cells.
 
     Raises:
@@ -134,7 +134,7 @@ def cells_of(region: Region, size: tuple[int, int], maps: Tensor) -> Tensor:
 
 
 def box_cells(box: tuple[float, float, float, float], size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-    """Cells [h, w] whose centres lie in a box; the nearest cell where none does."""
+    """Cells [h, w] with a centre in a box; the nearest cell where none does."""
     (height, width), (rows, columns) = size, grid
     x = (torch.arange(columns) + 0.5) * width / columns
     y = (torch.arange(rows) + 0.5) * height / rows

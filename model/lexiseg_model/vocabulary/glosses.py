@@ -1,4 +1,4 @@
-"""Meanings of nouns as sentences, from WordNet 3.0 (Princeton University), whose licence the file holds."""
+"""Meanings of nouns as sentences, from WordNet 3.0 (Princeton University); the file holds its licence."""
 
 from __future__ import annotations
 

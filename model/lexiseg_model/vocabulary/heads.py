@@ -1,4 +1,4 @@
-"""Heads: classes learned from reviewed pictures, by a closed form beside the text bank.
+"""Heads: classes learned from reviewed pictures, by a closed form in addition to the text bank.
 
     LabelledPicture -> Teachable.lesson -> Lesson   what one picture teaches: cells, labels, scores by words
     lessons         -> solve            -> Head     a direction a class, with a report
@@ -110,7 +110,7 @@ class Lesson:
 
 @dataclass(frozen=True)
 class TaughtClass:
-    """A class of a head: reviewed `pictures` show it (0: it has the score of its words alone), and it `wants` more.
+    """A class of a head: reviewed `pictures` show it (0: it has only the score of its words), and it `wants` more.
 
     `iou_words` and `iou_taught` are in percent on pictures that the head had not seen, by words and by the head; None
     where too few pictures show it.
@@ -141,7 +141,7 @@ class Head:
         object.__setattr__(self, "version", hashlib.sha256(self.to_bytes()).hexdigest()[:12])
 
     def learned(self) -> tuple[Learned | None, ...]:
-        """What each class carries in a vocabulary; None for one that has the score of its words alone, and no direction
+        """What each class carries in a vocabulary; None for one that has only the score of its words, and no direction
         where no picture shows it."""
         return tuple(
             Learned(direction.tobytes() if entry.pictures else b"", float(text), self.digest)

@@ -40,7 +40,7 @@ LANGUAGES = {
 }
 DIGRAPH = re.compile("([aouAOU])[eE]")  # for an umlaut
 ENCODED = {"ru": "Russian", "zh": "Chinese"}  # without a dictionary: words are read as the nearest names
-# What may stand before a noun, and endings of plurals with those of the singular.
+# What may stand before a noun, and endings of plurals with the singular's.
 ARTICLES = {
     "de": {"der", "die", "das", "ein", "eine"},
     "fr": {"le", "la", "les", "un", "une", "des"},
@@ -86,7 +86,7 @@ def forms_of(word: str, code: str) -> list[str]:
 
 
 def script_of(text: str) -> str:
-    """What a text is written in, by its first letter that is not Latin, as "Cyrillic letters"; empty: Latin alone."""
+    """What a text is written in, by its first letter that is not Latin, as "Cyrillic letters"; empty: only Latin."""
     names = [unicodedata.name(character, "") for character in text if character.isalpha()]
     script = next((name.split()[0] for name in names if not name.startswith("LATIN")), "")
     return "Chinese characters" if script == "CJK" else f"{script.capitalize()} letters" if script else ""

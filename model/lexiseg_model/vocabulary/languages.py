@@ -1,8 +1,8 @@
 """Read class names of other languages as English, from dictionaries and a multilingual sentence encoder.
 
 On where the extra `languages`, a list of English words and a dictionary of FreeDict are installed
-(docs/vocabularies.md). A list of classes has one language: the one whose dictionary has most of the words that are not
-English. If they are more than half, all words of the list are looked up there, also those that could be English
+(docs/vocabularies.md). A list of classes has one language: the one with a dictionary of most words that are not
+English. If they are more than half, all words of the list are looked up there, also words that could be English
 ("Boot", "robe"), and a word that no dictionary has is read as the nearest name; else English words stay, and others
 without a very near name. A word of another script is no English, and is always read. The encoder chooses among the
 translations, and finds the nearest name. A request may name the language; where it does not, an English word that is
@@ -58,7 +58,7 @@ class Reading(NamedTuple):
     """How the texts of a list are read.
 
     Attributes:
-        english: the English of those that are not, or probably not, English.
+        english: the English of texts that are not, or probably not, English.
         also: meanings of English texts in other languages, as pairs of a language's code and the English of it.
     """
 
@@ -72,7 +72,7 @@ class Languages:
     Args:
         dictionaries: by the code of their language; without one, all texts stay.
         english: English words, in lower case.
-        names: those of classes that models know, which a word may mean that no dictionary has.
+        names: of classes that models know, which a word may mean that no dictionary has.
         encode: a multilingual sentence encoder.
         common: the common ones of the English words; empty: all.
     """
@@ -147,7 +147,7 @@ class Languages:
     ) -> dict[str, dict[str, list[str]]]:
         """The translations of each text by language: all, or one; not Japanese where a text of the list is Chinese.
 
-        Of texts that are not to be looked up as they are alone, also those of what they may be forms of.
+        Of texts to be looked up in all their forms, also the translations of what they may be forms of.
         """
         refused = {"ja"} if any(map(is_chinese, texts)) else set()
         codes = self._dictionaries.keys() - refused if language is None else {language}
@@ -216,7 +216,7 @@ class Languages:
 
 
 def load_languages(words: Sequence[str], folder: Path = DICTIONARIES, word_lists: Path = WORD_LISTS) -> Languages:
-    """The installed dictionaries into English, none where a part is missing; `words` are those that a model knows."""
+    """The installed dictionaries into English, none where a part is missing; `words` are what a model knows."""
     indexes = sorted(folder.glob("freedict-*-eng.index"))
     english, common = _words(word_lists, "*-english"), _words(word_lists, "*-english-small")
     if not indexes or not english or importlib.util.find_spec(ENCODER) is None:

@@ -22,7 +22,7 @@ from lexiseg_model.vocabulary.bank import bank_of
 
 MIN_LOG_PROBABILITY = -20.0
 MARGIN = 1e-3  # logits by which a row that must not win stays below; exceeds any rounding
-Steady = Callable[[Tensor], Tensor]  # averages the logits of a video frame with those of earlier frames
+Steady = Callable[[Tensor], Tensor]  # averages the logits of a video frame with earlier frames'
 
 
 class Scored(NamedTuple):
@@ -177,7 +177,7 @@ def _background_logits(
 
 
 def gives_way(logits: Tensor, presence: Tensor, stuff: Tensor) -> Tensor:
-    """Where the background falls [h, w], 0 or 1: the best class is stuff [K] whose `presence` [K] is above 0.
+    """Where the background falls [h, w], 0 or 1: the best class is stuff [K] with a `presence` [K] above 0.
 
     Wide surfaces have no outline that the learned bound could respect. `logits` [K, h, w] of the classes; in tensor
     operations, of which a browser runs a graph.

@@ -2,7 +2,7 @@
 
 A class's cells weigh as the square root of how many there are, so that neither large things nor common ones drown the
 rest. Each fold's sums are taken once: a head that has seen neither a picture nor one like it, as for the report, is
-solved from all sums but those of its fold. Lessons in which a class was not looked for say nothing about it.
+solved from all sums but its fold's. Lessons in which a class was not looked for say nothing about it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from lexiseg_model.vocabulary.heads import (
 STRENGTH = 0.6  # of the ridge, in mean variances of the features; divided by the number of pictures
 SCALE = 10.0  # logits between a class and the others, where the cells fit it exactly
 WORDS_PICTURES = 10  # pictures from which a class's words count for half
-# Pictures from which what is learned counts for half, beside words (infinite: words alone); also in teach.c.
+# Pictures from which what is learned counts for half, words for the rest (infinite: only words); also in teach.c.
 HALVES = 0.0, 0.5, 1.0, 2.0, 4.0
 DOUBTFUL = np.inf, 32.0, 16.0, 8.0  # taken where classes that enough pictures show gain, too
 ENOUGH = 3  # pictures
 GAIN = 0.01  # of the mean IoU, that a doubt needs
-FOLDS = 20  # of the report; up to so many pictures, each is left out with those like it
+FOLDS = 20  # of the report; up to so many pictures, each is left out with pictures like it
 WANTED = 10  # pictures of a class from which more of them gain little
-TINY = 1e-6  # beside weights whose sum is 1
+TINY = 1e-6  # small against weights with a sum of 1
 FOUND = 0.005  # IoU from which words know a class: pictures of one fold do not replace them; also in teach.c
 SURE_GAIN = 0.06  # of the IoU of a class, divided by the folds that show it, without which it keeps its words
 PASSES = 2  # in which classes are given back to their words: the others' IoU changes by that
@@ -54,7 +54,7 @@ class Cells(NamedTuple):
     `features` float32 [N, F]; `labels` int32 [N] in the head's classes, K: none of them, -1: one that is not in the
     head; `shares` float32 [N] of their picture; `text` float32 [N, K] logits by words, NaN where the class was not
     looked for; `fold` int32 [N], which of the report's parts the picture belongs to; `shown` int32 [1 + folds, K], how
-    many lessons show a class, of all and of those outside each fold; `factors` [K] of the text; `strength` of the
+    many lessons show a class, of all and of the ones outside each fold; `factors` [K] of the text; `strength` of the
     ridge. Labels weigh in a fold as in all cells.
     """
 
@@ -129,7 +129,7 @@ def learn(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.in
 
 
 def _places(lesson: Lesson, classes: Sequence[str]) -> NDArray[np.int32]:
-    """The places of a lesson's classes among those of a head; UNKNOWN: it has no such class."""
+    """The indices of a lesson's classes in a head; UNKNOWN: it has no such class."""
     return np.array([classes.index(name) if name in classes else UNKNOWN for name in lesson.classes], np.int32)
 
 
@@ -181,7 +181,7 @@ def _learnt(cells: Cells, stop: NDArray[np.int32]) -> Learnt | int:
 
 def _learn(cells: Cells, stop: NDArray[np.int32]) -> Learnt:
     """Each learned class has a share of its words' score left, by the number of its pictures; of several
-    ways to share the one is chosen whose cells are found best by heads that did not see them."""
+    ways to share the best is chosen, by heads that did not see the cells."""
     whole, *others = _directions(cells, stop)
     words = np.clip(np.nan_to_num(cells.text, nan=-np.inf), -MAX_TEXT, MAX_TEXT)
     learned = cells.factors * words
@@ -240,13 +240,13 @@ def _best_half(by_half: Mapping[float, Numbers], shown: NDArray[np.int32]) -> fl
 
 
 def _trust(shown: NDArray[np.int32], half: float) -> Numbers:
-    """The share in 0..1 that what was learned of so many pictures has beside words."""
+    """The share in 0..1 of what was learned of so many pictures; words have the rest."""
     trusted: Numbers = np.where(shown > 0, shown / np.maximum(shown + half, 1), 0.0)
     return trusted
 
 
 def _directions(cells: Cells, stop: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Directions [1 + folds, K, F]: by all cells, and for each fold by those of the others."""
+    """Directions [1 + folds, K, F]: by all cells, and for each fold by the others'."""
     k, folds = cells.shown.shape[1], len(cells.shown) - 1
     found = np.zeros((1 + folds, k, cells.features.shape[1]), np.float32)
     for same, rows in _reviewed_together(cells):
@@ -276,7 +276,7 @@ def _reviewed_together(cells: Cells) -> Iterator[tuple[NDArray[np.intp], NDArray
 
 
 def _weights(cells: Cells, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Weights [n] of some cells: those of a label together weigh as the root of its share; the sum is 1."""
+    """Weights [n] of some cells: a label's together weigh as the root of its share; the sum is 1."""
     shares = cells.shares[rows].astype(np.float64)
     weights = shares / np.sqrt(np.bincount(cells.labels[rows], shares)[cells.labels[rows]])
     normalised: NDArray[np.float32] = (weights / weights.sum()).astype(np.float32)
@@ -301,17 +301,17 @@ def _sums(
 
 
 def _ridge(sums: Sums, strength: float) -> Numbers:
-    """The weights [F, T] that predict targets from features, whose last is 1, by their sums [F, F] and [F, T]."""
+    """The weights [F, T] that predict targets from features that end with 1, by their sums [F, F] and [F, T]."""
     matrix, products = sums
     means = matrix[-1] / max(float(matrix[-1, -1]), TINY)
-    # One variance for all features: those that hardly differ in few pictures would be trusted most, by their own.
+    # One variance for all features: one that hardly differs in few pictures would be trusted most, by their own.
     held = np.full(len(matrix), strength * (np.diag(matrix) - matrix[-1] * means)[:-1].clip(0).mean())
     held[-1] = 0  # the constant is not
     return np.asarray(np.linalg.solve(matrix + np.diag(held + TINY), products), np.float64)
 
 
 def _iou(cells: Cells, scores: NDArray[np.floating[Any]]) -> Numbers:
-    """IoU [K] in 0..1 by scores [N, K] over those of none of the classes; NaN: not looked for."""
+    """IoU [K] in 0..1 by scores [N, K] over the score of none of the classes; NaN: not looked for."""
     known, k = cells.labels >= 0, scores.shape[1]
     best = np.concatenate([np.nan_to_num(scores[known], nan=-np.inf), np.zeros((known.sum(), 1))], 1)
     pairs = cells.labels[known] * (k + 1) + best.argmax(1)

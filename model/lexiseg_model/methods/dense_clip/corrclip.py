@@ -51,7 +51,7 @@ OVERLAP = 0.7  # IoU of boxes above which the worse mask goes
 
 
 def merged(cells: Tensor, units: Tensor) -> Tensor:
-    """Merge regions [P] whose mean unit vectors, of [P, C], are at most `APART` apart, or linked by others.
+    """Merge regions [P] with mean unit vectors, of [P, C], at most `APART` apart, or linked by others.
 
     The lowest label is no region: 0 in the result.
     """
@@ -164,7 +164,7 @@ def nearest(labels: Tensor, size: vision.Grid) -> Tensor:
 
 
 def spatial_blocks(depth: int) -> tuple[int, int]:
-    """Range (first, end) of the blocks whose outputs the spatial branch averages."""
+    """Range (first, end) of the blocks that the spatial branch averages."""
     end = max(depth - 2, 1)
     return max(0, end - SPATIAL_BLOCKS.get(depth, max(1, depth - 4))), end
 

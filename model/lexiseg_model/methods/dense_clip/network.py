@@ -1,6 +1,6 @@
 """Image pass of the dense CLIP methods: tiles to unit vectors in the text space.
 
-All methods share the pass up to CLIP's last block, whose attention a policy replaces:
+All methods share the pass up to CLIP's last block; a policy replaces its attention:
 
 | policy    | attention                         | residual, feed-forward | source                     |
 |-----------|-----------------------------------|------------------------|----------------------------|
@@ -92,7 +92,7 @@ def dense_map(visual: VisionTransformer, entering: Tokens, policy: str, std: flo
 def proxy_map(visual: VisionTransformer, entering: Tokens, proxy: Tensor, beta: float, gamma: float) -> Tensor:
     """Vectors in the text space on the proxy's grid, not of unit length: [N, D, rows, columns].
 
-    Arguments and errors are those of `proxy_tokens`.
+    Arguments and errors as `proxy_tokens`.
     """
     tokens = proxy_tokens(visual, entering, proxy, beta, gamma)
     return patch_map(project(visual, tokens), (proxy.shape[2], proxy.shape[3]))

@@ -1,4 +1,4 @@
-"""SAM (`transformers.SamModel`) beside CLIP: what its encoder says of patches, and masks for regions of an answer."""
+"""SAM (`transformers.SamModel`) with CLIP: what its encoder says of patches, and masks for regions of an answer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Size = tuple[int, int]  # (height, width)
 
 
 class SamView(NamedTuple):
-    """A picture in the last block of SAM's encoder; P patches, without those of the padding."""
+    """A picture in the last block of SAM's encoder; P patches, without the padding's."""
 
     weights: Tensor  # [heads, P, P] attention
     values: Tensor  # [heads, P, d]

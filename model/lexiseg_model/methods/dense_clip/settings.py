@@ -1,4 +1,4 @@
-"""Settings of the dense CLIP methods, and those of their authors (`data/policies.yaml`)."""
+"""Settings of the dense CLIP methods, and their authors' (`data/policies.yaml`)."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class Parts(NamedTuple):
 
 
 def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Parts:
-    """Build the networks from the weights beside a card, or from the hub's if the card names none.
+    """Build the networks from the weights in a card's folder, or from the hub's if the card names none.
 
     Raises:
         WeightsError: the weights are missing, damaged, or of another model.

@@ -5,7 +5,7 @@
     its cells, averaged by SAM's attention (`affinity`) -> CLIP's layer norm and projection
 
 Two things are not in the paper. DINO's mean similarity is that of all windows. And SAM's attention is that of its last
-block, where a head keeps the pairs whose values in it are more alike than a bound, which is a number of the row.
+block, where a head keeps the pairs with values that are more alike than a bound, which is a number of the row.
 
 `prompted` is the refinement: each connected region of the answer prompts SAM with its most probable pixel, its box and
 its class's probabilities. Masks with a high expected IoU replace the regions.

@@ -24,7 +24,7 @@ def sine_positions(height: int, width: int, channels: int, like: Tensor) -> Tens
     Args:
         height, width: size of the map in cells.
         channels: a multiple of 4.
-        like: tensor whose dtype and device the result has.
+        like: tensor with the dtype and device of the result.
 
     Returns:
         [channels, height, width].

@@ -82,7 +82,7 @@ class Projector(nn.Module):
 class SSegNetwork(nn.Module):
     """Backbone, mask head, text transformer, a projector for each side, and the temperature of the contrast.
 
-    The head has the names of MaskFormer's checkpoints (`sem_seg_head`), the body of the backbone those of timm.
+    The head has the names of MaskFormer's checkpoints (`sem_seg_head`), the body of the backbone has timm's.
     """
 
     def __init__(self, settings: SSegSizes, backbone_weights: Path | None = None) -> None:
@@ -155,7 +155,7 @@ class ImagePass(nn.Module):
         self.network = network
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Encode tiles uint8 [B, 3, s, t] whose sides are multiples of 32.
+        """Encode tiles uint8 [B, 3, s, t] with sides that are multiples of 32.
 
         Returns:
             float32 mask logits [B, N, s/4, t/4], queries [B, N, 256], and unit vectors of masks [B, N, D] and of tiles
@@ -181,7 +181,7 @@ def read_trained(path: Path, backbone: str | None = None) -> Trained:
         backbone: timm's name, which the weights do not show; None for the published Swin-S.
 
     Raises:
-        WeightsError: the file is missing, or its weights are not those of S-Seg over that backbone.
+        WeightsError: the file is missing, or its weights are not of S-Seg over that backbone.
         OptionError: timm has no such backbone, or it lacks the levels that S-Seg needs.
     """
     saved = read_tensors(path)

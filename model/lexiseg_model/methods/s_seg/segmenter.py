@@ -144,7 +144,7 @@ class SSegSegmenter(ClipSegmenter):
     # pixels
 
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        """Logarithms of `pixel_scores`, whose softmax is each class's share of a pixel's scores."""
+        """Logarithms of `pixel_scores`; their softmax is each class's share of a pixel's scores."""
         return self.pixel_scores(features, bank).clamp(min=MIN_SCORE).log()
 
     @torch.inference_mode()
@@ -251,7 +251,7 @@ require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> SSegSegmenter:
-    """Load a model directory (`weights.safetensors` beside its card)."""
+    """Load a model directory (`weights.safetensors` and a card)."""
     require_weights(card)
     settings = settings_of(card, SSegSettings)
     if card.input.multiple % STRIDES[-1]:

@@ -106,7 +106,7 @@ class Student(nn.Module):
         """Build with random weights, or with a transformer's weights in timm's format, such as MAE's.
 
         Raises:
-            OptionError: timm has no such transformer, or it lacks those blocks.
+            OptionError: timm has no such transformer, or it lacks these blocks.
             WeightsError: the file is missing, or of another transformer.
         """
         super().__init__()
@@ -137,7 +137,7 @@ class Student(nn.Module):
         return logits
 
     def both(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Class logits as `forward`, and those of the auxiliary head [B, K, H/16, W/16]."""
+        """Class logits as `forward`, and the auxiliary head's [B, K, H/16, W/16]."""
         maps = self.pyramid(self.backbone(images))
         return self.head(maps), self.helper(maps[HELPED])
 

@@ -124,7 +124,7 @@ def _known_as(text: str) -> str:
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> SSegPlusSegmenter:
-    """Load a model directory (`weights.safetensors` beside its card)."""
+    """Load a model directory (`weights.safetensors` and a card)."""
     settings = settings_of(card, SSegPlusSettings)
     if not settings.classes or card.embedding != len(settings.classes):
         raise WeightsError(

@@ -46,7 +46,7 @@ class PromptHead:
         self.device = device
 
     def maps(self, pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Maps [N, C, h, w] of the neck, finest first -> those that are kept, projected as the decoder needs them."""
+        """Maps [N, C, h, w] of the neck, finest first -> the kept ones, projected as the decoder needs them."""
         fine, middle, coarse = pyramid
         decoder = self.model.mask_decoder
         return decoder.conv_s0(fine).float(), decoder.conv_s1(middle).float(), coarse.float()
@@ -87,7 +87,7 @@ class PromptHead:
     def _masks(self, embeddings: list[Tensor], places: Tensor, prompt: Prompt, size: tuple[int, int]) -> PromptMasks:
         points, labels = self.points(prompt, size)
         box = None if prompt.box is None else self._scaled([prompt.box[:2], prompt.box[2:]], size).view(1, 1, 4)
-        if box is None and not prompt.points:  # a mask alone: the decoder gets an empty point
+        if box is None and not prompt.points:  # only a mask: the decoder gets an empty point
             points, labels = points.new_zeros(1, 1, 1, 2), labels.new_full((1, 1, 1), -1)
         alone = box is not None and not prompt.points
         sparse, dense = self.model.prompt_encoder(
@@ -145,8 +145,8 @@ class SamMemory:
         self._sessions: dict[int, Any] = {}
         self._frames: dict[int, int] = {}  # of each session
         config = head.model.config
-        self._memories: int = config.num_maskmem - 1  # frames whose maps are read
-        self._pointers: int = max(self._memories, config.max_object_pointers_in_encoder - 1)  # whose pointers are read
+        self._memories: int = config.num_maskmem - 1  # frames with maps that are read
+        self._pointers: int = max(self._memories, config.max_object_pointers_in_encoder - 1)  # and with pointers
 
     @property
     def numbers(self) -> set[int]:

@@ -24,7 +24,7 @@ KINDS = {"sam2_video": "Sam2Video", "edgetam_video": "EdgeTamVideo"}  # model ty
 
 
 class Sam2Settings(SquareSettings):
-    """All that is needed beside the weights to run them."""
+    """All that running the weights needs."""
 
     config: dict[str, Any] = Field(
         description="configuration of `transformers.Sam2VideoModel` or `EdgeTamVideoModel`, as saved"

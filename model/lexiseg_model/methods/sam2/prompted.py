@@ -30,7 +30,7 @@ class SquareSettings(StrictModel):
 
 
 class SquareSegmenter(TorchPass):
-    """A model on one device whose input is a square; float32 except in the image pass."""
+    """A model on one device with a square input; float32 except in the image pass."""
 
     kept_maps: tuple[str, ...] = LEVELS  # names of the outputs of the image pass
 

@@ -26,7 +26,7 @@ TEXT_SIDE = ("text_encoder.", "text_projection.", TOKENIZER)
 
 
 class Sam3Settings(SquareSettings):
-    """All that is needed beside the weights to run them."""
+    """All that running the weights needs."""
 
     config: dict[str, Any] = Field(
         description="configuration of `transformers.Sam3Model` or `Sam3LiteTextModel`, as saved"

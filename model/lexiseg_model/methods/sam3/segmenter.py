@@ -1,6 +1,6 @@
 """Segmenter of `sam3`: one image pass for all texts, then a decoder pass per text.
 
-SAM 3 scores each text alone; here classes compete for pixels. The probability of a class at a pixel is the larger of
+SAM 3 scores each text by itself; here they compete for pixels. The probability of a class at a pixel is the larger of
 presence times the semantic map, and score times mask of each instance. Classes are compared by a softmax over the
 logits of these probabilities, with the background at the threshold, so a single class keeps its probability. A class
 by example is one more text with boxes; with words as well, its boxes are asked together with each.
@@ -39,7 +39,7 @@ LEVELS = ("fine", "middle", "coarse")
 PICTURE = "picture"  # name of the fingerprint among the features
 EPSILON = 1e-6  # probabilities are clamped to EPSILON..1 - EPSILON
 BATCH_SIZE = 8  # texts, on a GPU; on a CPU a batch is no faster and may round differently
-MIN_SCORE = 0.05  # of an instance whose mask is returned
+MIN_SCORE = 0.05  # of an instance in an answer
 
 
 class Sam3Segmenter(SquareSegmenter):
@@ -146,7 +146,7 @@ class Sam3Segmenter(SquareSegmenter):
             yield together[text]
 
     def _box_text(self) -> Tensor:
-        """The row [1, L * C + 1] of the text that SAM 3 uses with boxes alone."""
+        """The row [1, L * C + 1] of the text that SAM 3 uses where there are only boxes."""
         if self._word is None:
             self._word = torch.from_numpy(self.encode_texts([examples.WORD]).astype(np.float32))
         return self._word.to(self._execution.device)
@@ -189,7 +189,7 @@ def _pixel_probability(detections: Detections) -> Tensor:
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> Sam3Segmenter:
-    """Load a model directory (`weights.safetensors` beside its card)."""
+    """Load a model directory (`weights.safetensors` and a card)."""
     require_transformers(NAME)
     settings = settings_of(card, Sam3Settings)
     state = read_weights(folder / WEIGHTS, card.weights_sha256)

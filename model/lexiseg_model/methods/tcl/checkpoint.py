@@ -23,7 +23,7 @@ from lexiseg_model.methods.tcl.network import ARCHITECTURE, PATCH, STAGES, TclNe
 
 State = dict[str, Tensor]
 
-CLIP, LOSSES = "clip.", "losses."  # our prefixes, beside `grounder.` and `sim2mask.`
+CLIP, LOSSES = "clip.", "losses."  # our prefixes, with `grounder.` and `sim2mask.`
 
 _CLIP_SCALE = "clip.logit_scale"  # not in TCL's files, which have their own temperatures
 _OPENAI_SCALE = math.log(100.0)  # OpenAI's final value, the upper bound
@@ -94,7 +94,7 @@ def from_official(official: State, clip: State | None, architecture: str = ARCHI
         Tensors in float32; `restore` checks their completeness and shapes.
 
     Raises:
-        WeightsError: tensors are unknown, the towers are missing, or `clip` differs from those in `official`.
+        WeightsError: tensors are unknown, the towers are missing, or `clip` differs from the ones in `official`.
     """
     state = {name: value.float() for name, value in _renamed(official, prefixes_of(architecture)).items()}
     if any(name.startswith(CLIP) for name in state):

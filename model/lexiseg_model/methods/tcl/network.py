@@ -32,7 +32,7 @@ STRIDE = 16 // 2**STAGES  # pixels of the input per cell of the embedding, for p
 SCALE = 10.0  # first value of Sim2Mask's (TCL, section 3.2); with the bias a threshold at cosine 0.25
 BIAS = -2.5
 EPSILON = 1e-6  # of every normalisation in TCL
-KP_THRESHOLD, KP_SCALE = 0.25, 10.0  # of CLIP's own masks; fixed, unlike those of Sim2Mask
+KP_THRESHOLD, KP_SCALE = 0.25, 10.0  # of CLIP's own masks; fixed, unlike Sim2Mask's
 BACKGROUND_REFINED, BACKGROUND_PLAIN = 0.4, 0.5  # background threshold of TCL's evaluation, with and without PAMR
 ARCHITECTURE = "ViT-B-16"  # the published one
 POSITIONS: PositionRule = "size"
@@ -173,7 +173,7 @@ class ImageMaps(NamedTuple):
 
 
 class MaskSettings(NamedTuple):
-    """Refinement and weight of CLIP's masks in the average (0: none); the defaults are those of TCL's evaluation."""
+    """Refinement and weight of CLIP's masks in the average (0: none); defaults as in TCL's evaluation."""
 
     kp_weight: float = 0.3
     pamr: PamrSettings | None = PamrSettings()
@@ -217,7 +217,7 @@ def finished_masks(
 
     Args:
         maps: result of the image pass.
-        texts: [T, D], one vector for each class; those of texts have unit length.
+        texts: [T, D], one vector for each class; texts' have unit length.
         sim2mask: the learned scale and bias.
         guides: [B, 3, H/4, W/4] of `guide`; not used without PAMR.
         settings: PAMR, then the average.

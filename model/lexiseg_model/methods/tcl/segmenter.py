@@ -146,7 +146,7 @@ require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> TclSegmenter:
-    """Load a model directory (`weights.safetensors` beside its card)."""
+    """Load a model directory (`weights.safetensors` and a card)."""
     require_weights(card)
     settings = settings_of(card, TclSettings)
     state = read_weights(folder / WEIGHTS, card.weights_sha256)

@@ -153,7 +153,7 @@ def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path,
 
 
 def _rules(model: segmenter.TinySegmenter, own: torch.Tensor) -> dict[str, Any]:
-    """What the browser needs beside the graphs: the card, and numbers of steps that are no part of a graph."""
+    """What the browser needs in addition to the graphs: the card, and numbers of steps that are no part of a graph."""
     card = model.card.model_dump(mode="json", include=CARD_FIELDS | CARD_RULES)
     tasks = [task for task in card["tasks"] if task not in TASKS_WITHOUT_GRAPHS]
     return {
@@ -202,7 +202,7 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
     pixels = {"pixels": {2: 8 * rows, 3: 8 * columns}}
     taught = {"decoded": pixels["pixels"], "middle": {2: 2 * rows, 3: 2 * columns}}
     classes, words, learned = Dim("classes", min=1, max=MAX_TEXTS), Dim("background", min=1), Dim("learned", min=1)
-    # Free of each other: regions are an image one cell high, beside the maps of the whole image.
+    # Free of each other: regions are an image one cell high, with the maps of the whole image.
     sides = [{axis: Dim(f"{name}_{axis}", min=1, max=8 * MAX_CELLS) for axis in (2, 3)} for name in ("fine", "middle")]
     scored = {
         "pixels": sides[0],

@@ -74,7 +74,7 @@ class Scores(nn.Module):
 
         Args:
             pixels: float16 [1, D, h, w], as `image` [1, D] and `cells` [1, D, a, b].
-            decoded: float16 [1, 128, h, w], what teaches beside `middle` [1, 120, h/4, w/4].
+            decoded: float16 [1, 128, h, w], what teaches, with `middle` [1, 120, h/4, w/4].
             vectors: of the texts, [T, D], with the `shifts` [T, D + 121] of words and the class `owner` [T] of each.
             classes: [K] 1 for stuff, else 0; `dropped` [B] 1 for background words that do not compete, else 0.
             directions: [L, F] of the classes `learned` [L], with the factors `text` [L] of their words, 1: the class

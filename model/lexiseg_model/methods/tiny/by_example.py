@@ -62,7 +62,7 @@ def region_rows(
 
 
 def cell_groups(cells: Tensor, inside: Tensor) -> Tensor:
-    """Means [GROUPS, D] of groups of those unit embeddings [n, D] that are `inside` [n], 1 or 0.
+    """Means [GROUPS, D] of groups of the unit embeddings [n, D] that are `inside` [n], 1 or 0.
 
     Each is a direction, divided by the cosine with the nearest group that COVERED of the cells reach. Rows of zeros
     where there are fewer groups. Shapes do not depend on values, so that a graph of it can be exported.
@@ -148,7 +148,7 @@ def _quantile(values: Tensor, last: Tensor, share: float) -> Tensor:
 
 
 def _groups_of(rows: TextRows) -> Tensor:
-    """The groups [G, D] of all rows, without those of zeros."""
+    """The groups [G, D] of all rows, without zeros."""
     width = rows.shape[1] // VECTORS
     groups = torch.from_numpy(rows[:, width:].astype(np.float32)).view(-1, width)
     return groups[groups.any(1)]

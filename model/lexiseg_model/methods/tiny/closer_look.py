@@ -58,7 +58,7 @@ def _kept_size(whole: Features) -> Size:
 
 
 def encode_crop(crop: Crop, whole: Features, encode: Callable[[Plan], Features]) -> Features:
-    """The features of a crop of an image, cached with those of the whole image."""
+    """The features of a crop of an image, cached with the whole image's."""
     cache = whole.derived.once("looks", lambda: Lru[Crop, Features](MAX_LOOKS))
     features = cache.get(crop)
     if features is None:

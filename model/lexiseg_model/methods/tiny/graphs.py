@@ -60,7 +60,7 @@ class NormaliseColours(nn.Module):
 
 class ImagePass(nn.Module):
     """uint8 [N, 3, s, t] -> the float32 tensors of ImageFeatures: [N, D, s/4, t/4], [N, D], [N, D, s/32, t/32]; then
-    those of `TinyNetwork.teaching`."""
+    of `TinyNetwork.teaching`."""
 
     def __init__(self, network: TinyNetwork) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ def prompt_parts(head: PromptHead) -> list[Part]:
 
 
 def with_templates(parts: Iterable[Part], embedding: int) -> list[Part]:
-    """Parts whose graphs are made of the templates of this package, which have the width of the bundled weights."""
+    """Parts with graphs made of the templates of this package, which have the width of the bundled weights."""
     if embedding != read_card(FOLDER).embedding:
         return list(parts)
     return [part._replace(template=TEMPLATES / f"{part.name}.onnx") for part in parts]

@@ -133,9 +133,9 @@ class RemovedObject(nn.Module):
 
 
 class Widen(nn.Module):
-    """Logits [a, b] of a crop -> those of the whole image, as `closer_look.to_image_cells`.
+    """Logits [a, b] of a crop -> the whole image's, as `closer_look.to_image_cells`.
 
-    `span` [4]: top, left, bottom and right of the crop in cells of the image, whose indices are `rows` [h] and
+    `span` [4]: top, left, bottom and right of the crop in cells of the image, which have indices `rows` [h] and
     `columns` [w].
     """
 
@@ -194,7 +194,7 @@ def _unfinished(rows: int, columns: int) -> list[Tensor]:
 
 
 def _blobs(rows: int, columns: int) -> Tensor:
-    """Random logits whose parts are larger than single cells."""
+    """Random logits with parts larger than single cells."""
     coarse = torch.randn(1, 1, 2 * rows, 2 * columns)
     return F.interpolate(coarse, size=(8 * rows, 8 * columns), mode="bilinear")[0, 0]
 

@@ -33,7 +33,7 @@ def smoothed(masks: Tensor, cells: Tensor) -> Tensor:
 def clip_to_box(masks: Tensor, quality: Tensor, box: Tensor, rule: BoxRule) -> Tensor:
     """Cut masks, logits [M, h, w], at their box [4] in pixels of the network's input, and raise their logits inside.
 
-    A cell raises the expected IoU, `quality` [M], if its probability exceeds IoU / (1 + IoU), whose logit is ln(IoU).
+    A cell raises the expected IoU, `quality` [M], if its probability exceeds IoU / (1 + IoU), a logit of ln(IoU).
     So masks of lower expected quality get more cells.
     """
     low, high = box[:2], box[2:]

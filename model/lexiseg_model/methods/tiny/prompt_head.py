@@ -26,7 +26,7 @@ from lexiseg_model.methods.tiny.prompt_maps import (
 )
 
 MASKS = 4  # candidates for a single positive point, of different extents
-COLOURS = 32  # channels of the colours beside the embeddings
+COLOURS = 32  # channels of the colours, added to the embeddings
 FINE, MID, COARSE = 24, 32, 48  # channels of the shared maps, and of a prompt's own maps at the same stride
 GROUPING = 16  # dimensions of each head of the grouping embedding
 ATTENTION = 4  # attention maps of the context

@@ -142,7 +142,7 @@ def _inside(corner: Tensor, whole: Size, size: Size) -> list[int]:
 
 
 def paste(masks: Tensor, corner: Tensor, size: Size) -> Tensor:
-    """Masks [M, *size] of an image from those of a window [M, h, w], NOTHING outside of it."""
+    """Masks [M, *size] of an image from a window's [M, h, w], NOTHING outside of it."""
     (height, width), (high, wide) = size, masks.shape[1:]
     row, column = _inside(corner * FINER, size, (high, wide))
     return F.pad(masks, (column, width - wide - column, row, height - high - row), value=NOTHING)
@@ -227,7 +227,7 @@ class Picture:
         self._quality.append(answers.quality[point, rank])
 
     def truncated(self, answers: Answers) -> list[tuple[int, NDArray[np.bool_]]]:
-        """Points whose best mask is good and truncated, best first, and the grid points [grid ** 2] that it covers."""
+        """Points with a good, truncated best mask, best first, and the grid points [grid ** 2] that it covers."""
         cut_quality = answers.quality * answers.cut
         best, rank = cut_quality.max(1), cut_quality.argmax(1)
         selected = (best >= self._settings.quality) & (best > (answers.quality * ~answers.cut).max(1))

@@ -476,7 +476,7 @@ def require_text_tower(folder: Path | None) -> None:
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
-    """Load a model directory (`tiny.safetensors` beside its card).
+    """Load a model directory (`tiny.safetensors` and a card).
 
     Raises WeightsError if the weights are missing, damaged, or do not fit the card, or the card's settings are invalid.
     """

@@ -56,7 +56,7 @@ class LookRule(StrictModel):
 
 
 class ExampleRule(StrictModel):
-    """Scale of the vector of a class by example, relative to those of texts, which have length 1.
+    """Scale of the vector of a class by example, relative to texts', which have length 1.
 
     Pixels are more similar to pixels than to texts: at `length` 1 a class by example would win pixels of text classes.
     Varied objects have lower cosines: `level` compensates for it. All values were tuned on training photographs.

@@ -1,6 +1,6 @@
 """What `tiny` is taught by, and how its classes are scored then.
 
-A cell's teaching features are the decoder's channels, those of the trunk at stride 16, and 1. A direction's product
+A cell's teaching features are the decoder's channels, the trunk's at stride 16, and 1. A direction's product
 with them is taken at each map's own resolution: interpolation and sum change places.
 """
 
@@ -115,9 +115,9 @@ def _quotas(of_cells: NDArray[np.int16], left: int) -> Iterator[tuple[NDArray[np
 
 
 def reference(scores: Tensor, n_classes: int, background: float) -> Tensor:
-    """What a class must exceed [h, w]: the background's bound, and those scores [K, h, w] that are of background words.
+    """What a class must exceed [h, w]: the background's bound, and the scores [K, h, w] of background words.
 
-    So a taught class differs from its words by what was learned alone, and is what is none of the background's words.
+    So a taught class differs from its words only by what was learned, and is what is none of the background's words.
     """
     bound = scores.new_full(scores.shape[1:], background)
     return torch.maximum(bound, scores[n_classes:].amax(0)) if len(scores) > n_classes else bound
@@ -131,7 +131,7 @@ def margins(by_words: Tensor, exceeded: Tensor, text: Tensor, products: Tensor) 
 
 
 def with_learned(learned: LearnedClasses, scores: Tensor, background: float, products: Tensor) -> tuple[Tensor, Tensor]:
-    """The scores [K, h, w] with those of learned classes, whose `margins` [L, h, w] follow; the others keep their bits.
+    """The scores [K, h, w] with the learned classes', then their `margins` [L, h, w]; the others keep their bits.
 
     `scores` are by words, `products` [L, h, w] as of `cell_products`. All scores stay where words give a cell to a
     class of the head that is not learned.

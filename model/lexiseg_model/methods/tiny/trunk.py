@@ -43,13 +43,13 @@ STAGES = (
     Stage(5, 5, 2, 6, 208),
     Stage(1, 3, 1, 6, 352),
 )
-LEVELS = (1, 2, 4, 6)  # stages whose outputs are the pyramid, at strides 4, 8, 16 and 32
+LEVELS = (1, 2, 4, 6)  # stages that give the pyramid, at strides 4, 8, 16 and 32
 DEEP = 3  # first stage of the deep part, which knows things rather than edges
 WIDTHS = tuple(STAGES[stage].channels for stage in LEVELS)
 
 
 class SameConvolution(nn.Conv2d):
-    """A convolution without bias whose output is its input's size by the stride, for inputs that the stride divides."""
+    """A convolution without bias that divides its input's size by the stride, for inputs that the stride divides."""
 
     def __init__(self, channels_in: int, channels_out: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(channels_in, channels_out, kernel, stride, groups=groups, bias=False)

@@ -91,7 +91,7 @@ def fold_batch_norms(module: Module) -> Module:
 
 
 def cast_weights(module: Module, dtype: torch.dtype) -> Module:
-    """Cast all weights to `dtype` but those of remaining batch norms, which would lose accuracy; in place."""
+    """Cast all weights to `dtype` except remaining batch norms, which would lose accuracy; in place."""
     for part in module.modules():
         if not isinstance(part, _BatchNorm):
             for parameter in part.parameters(recurse=False):

@@ -131,7 +131,7 @@ class TipsImageTower(PretrainedImageTower):
 
 
 def _own_values(attention: Any, arguments: tuple[Tensor], _: Any) -> tuple[Tensor, None]:
-    """Forward hook: tokens [N, L, C] attend to themselves alone; the block's residual and feed-forward layer stay."""
+    """Forward hook: tokens [N, L, C] attend only to themselves; the block's residual and feed-forward layer stay."""
     return attention.o_proj(attention.v_proj(arguments[0])), None
 
 

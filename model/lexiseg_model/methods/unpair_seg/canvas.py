@@ -69,7 +69,7 @@ def canvas_to_image(masks: Tensor, canvas: Canvas) -> Tensor:
     rows, columns = canvas.cells
     if canvas.whole:
         return masks[:, :rows, :columns]
-    # Cells of the image differ slightly in size from those of the canvas, hence the resampling.
+    # Cells of the image differ slightly in size from the canvas's, hence the resampling.
     (height, width), (canvas_height, canvas_width) = canvas.inside, canvas.size
     y = (torch.arange(rows, device=masks.device) + 0.5) / rows * (2 * height / canvas_height) - 1
     x = (torch.arange(columns, device=masks.device) + 0.5) / columns * (2 * width / canvas_width) - 1

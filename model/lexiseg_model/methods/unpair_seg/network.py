@@ -79,7 +79,7 @@ class UnpairSegNetwork(nn.Module):
         self.adapter = adapter
 
     def forward(self, images: Tensor) -> EncodedImages:
-        """Encode normalised images [B, 3, H, W] whose sides are multiples of 32."""
+        """Encode normalised images [B, 3, H, W] with sides that are multiples of 32."""
         maps = self.trunk(images)
         features = self.masks.features(maps.stages)
         # Stage two trains only the adapter: no gradients for stage one.
@@ -142,7 +142,7 @@ def read_weights(path: Path, clip: State | None = None) -> State:
 
 
 def _only_towers(inside: State, beside: State | None) -> State:
-    """CLIP's towers from the file itself or from beside it."""
+    """CLIP's towers from the file itself or another one."""
     if not inside and not beside:
         raise WeightsError(
             "these weights come without CLIP; its towers have to be given with them: the authors' are "

@@ -29,7 +29,7 @@ def grid_points(n: int, image: Size, canvas: Size) -> Tensor:
     Args:
         n: points along each side.
         image: (height, width) of the original image.
-        canvas: (height, width) of the network's input, whose longer side the image fills.
+        canvas: (height, width) of the network's input; the image fills its longer side.
 
     Returns:
         [n * n, 2] (x, y) in pixels of the canvas, in reading order. As published, the image ends at the centre of its
@@ -53,7 +53,7 @@ def propose(
 ) -> PromptMasks:
     """Propose masks of one image from a grid of points, best first, as logits over the network's input.
 
-    Memory is bounded by the masks of one pass and those above the quality threshold.
+    Memory is bounded by the masks of one pass and all above the quality threshold.
 
     Args:
         network: the learned part of stage one.

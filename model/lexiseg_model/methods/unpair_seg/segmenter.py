@@ -44,7 +44,7 @@ from lexiseg_model.vocabulary.examples import box_cells, mask_cells
 
 NAMES = ("masks", "level32", "level16", "level8", "dense", "adapted")
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide
-PLACE_STRIDE = 8  # of the finest level, whose cells distinguish objects in a video
+PLACE_STRIDE = 8  # of the finest level; its cells distinguish objects in a video
 MIN_PROBABILITY = 1e-6  # lower bound before a logarithm
 UNLIKELY = 1e-30  # lower bound of class maps before a logarithm
 HOW_TO_PROVIDE = (
@@ -301,7 +301,7 @@ require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> UnpairSegSegmenter:
-    """Load a model directory (`weights.safetensors` beside its card)."""
+    """Load a model directory (`weights.safetensors` and a card)."""
     require_weights(card)
     settings = settings_of(card)
     restored = restore(read_weights(folder / WEIGHTS, card.weights_sha256), settings.architecture)

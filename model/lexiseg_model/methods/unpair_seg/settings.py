@@ -24,11 +24,11 @@ ENCODER, DECODER = "pixel_decoder.transformer.encoder.layers.", "predictor.trans
 ARCHITECTURE = "convnext_large_d_320"  # of the authors: weights laion2b_s29b_b131k_ft_soup, with GELU
 # Whether quirks of the released code are repeated; see `compatibility`.
 Compatibility = Literal["none", "released"]
-Padding = Literal["square", "multiple"]  # of the network's input, beside and below the image
+Padding = Literal["square", "multiple"]  # of the network's input, right of and below the image
 
 
 class Sizes(NamedTuple):
-    """Sizes of `network.PromptableMasks`; the defaults are those of the published model."""
+    """Sizes of `network.PromptableMasks`; the defaults are the published model's."""
 
     channels: tuple[int, ...] = (192, 384, 768, 1536)  # of CLIP's maps at strides 4, 8, 16, 32
     width: int = 256

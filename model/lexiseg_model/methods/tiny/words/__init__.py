@@ -1,1 +1,1 @@
-"""tiny's text tower (MiniLM), its files, and detection of words unlike those of training."""
+"""tiny's text tower (MiniLM), its files, and detection of words unlike training's."""

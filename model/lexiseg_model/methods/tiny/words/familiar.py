@@ -1,7 +1,7 @@
 """Detect unfamiliar words: words unlike all training words of `tiny`, and words of other languages.
 
-The text tower embeds every word near some other, so the model scores any word. `familiar.safetensors` beside the
-weights holds the rows of the training words; a word whose highest cosine with them is below a bound is unfamiliar. It
+The text tower embeds every word near some other, so the model scores any word. `familiar.safetensors` next to the
+weights holds the rows of the training words; a word with a highest cosine below a bound is unfamiliar. It
 also names the words that training had masks of: all others are asked with the glosses of their meanings, too. The
 tower reads English only and embeds a foreign word near a random English one. So the file also holds a logistic
 regression fitted on frequent words of twelve languages. A letter that is not Latin makes a word foreign.
