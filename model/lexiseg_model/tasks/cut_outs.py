@@ -314,7 +314,7 @@ def painted(
 
 
 def are_overlapping(masks: Sequence[Rle], size: tuple[int, int], check: Callable[[], None] = lambda: None) -> bool:
-    """Whether any two masks share a pixel; `check` as in `label_map`."""
+    """Whether any two masks share a pixel; `check` as in `painted`."""
     if sum(mask.area for mask in masks) > size[0] * size[1]:
         return True
     covered = np.zeros(size[0] * size[1], np.bool_)

@@ -11,7 +11,7 @@ from torch import Tensor
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.nms import BLOCK, OverlapRule, suppress
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_model.tasks.cut_outs import confidence, label_map, overlapping
+from lexiseg_model.tasks.cut_outs import are_overlapping, confidence, painted
 from lexiseg_model.tasks.proposals import merge
 from lexiseg_model.types import Rle
 
@@ -22,7 +22,7 @@ def masks(*rows: str) -> list[Rle]:
 
 
 def shown(masks: Sequence[Rle], *indices: int) -> list[int]:
-    labels: list[int] = label_map([(index + 1, masks[index]) for index in indices], masks[0].size)[0].tolist()
+    labels: list[int] = painted([(index + 1, masks[index]) for index in indices], masks[0].size)[0].tolist()
     return labels
 
 
@@ -32,8 +32,8 @@ def test_the_earlier_lies_on_top_and_what_is_not_shown_leaves_its_number_free() 
 
 
 def test_masks_that_share_a_pixel_overlap_and_those_side_by_side_do_not() -> None:
-    assert overlapping(masks("xx...", ".xx.."), (1, 5))
-    assert not overlapping(masks("xx...", "..xx.", "....."), (1, 5))
+    assert are_overlapping(masks("xx...", ".xx.."), (1, 5))
+    assert not are_overlapping(masks("xx...", "..xx.", "....."), (1, 5))
 
 
 def test_confidence_is_certain_far_from_the_edge_of_a_mask_and_torn_on_it() -> None:

@@ -351,12 +351,12 @@ def test_prompts_of_many_points_are_asked_in_steps_of_bounded_work() -> None:
     segmenter = Listening()
     seen: list[int] = []  # passes before each check
     negatives = tuple(Point(x, 2, positive=False) for x in range(6))
-    prompts = (Prompt((Point(0, 0), *negatives)),) * 40  # 7 passes each
+    prompts = (Prompt((Point(0, 0), *negatives)),) * 40  # a head corrects each point by point: 7 passes
     options = tasks.Options(prompts=prompts, check=lambda: seen.append(len(segmenter.passes)))
 
     tasks.segment("prompt", segmenter, features_of(segmenter, FLAGS), vocabulary(), options)
 
-    steps = [sum(map(len, segmenter.passes[one:other])) for one, other in pairwise([0, *seen, None])]
+    steps = [7 * sum(map(len, segmenter.passes[one:other])) for one, other in pairwise([0, *seen, None])]
     assert sum(steps) == 280
     assert max(steps) <= cut_outs.MASKS_AT_ONCE
 
