@@ -1,1 +1,1 @@
-"""What results are: `Segmentation`, masks, and each format of labels, written and read. Needs numpy alone."""
+"""What results are: `Segmentation`, masks, and each format of labels, written and read. Needs only numpy."""

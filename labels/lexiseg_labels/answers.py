@@ -1,4 +1,4 @@
-"""What an answer says beside its masks and pictures, and its JSON in `POST /segment`."""
+"""What an answer says in addition to its masks and pictures, and its JSON in `POST /segment`."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Sense:
 
 @dataclass(frozen=True)
 class AnswerFields:
-    """What an answer says beside its masks and pictures: in `POST /segment`, a worker and a client.
+    """What an answer says in addition to its masks and pictures: in `POST /segment`, a worker and a client.
 
     A field that is added here and to the message `SegmentResponse` (with a default: older answers lack it) is in all
     of them. Its values are plain, dataclasses of plain values, or tuples of either.

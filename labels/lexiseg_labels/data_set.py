@@ -1,6 +1,6 @@
 """A data set that is written: its classes and pictures, and what a format makes of them.
 
-A format is a value of `Format`: `of_picture` gives the files of one picture, `shared` those that all pictures share,
+A format is a value of `Format`: `of_picture` gives the files of one picture, `shared` files that all pictures share,
 which may read the pictures again. Files come as they are made, so that a set of millions is never held.
 """
 

@@ -1,7 +1,7 @@
 """The formats of labels, for every door: the command line, jobs, `lexiseg bulk`, the client.
 
-A new format is a module beside those of `formats/` and a line here, or an entry point of the group `lexiseg.exports`
-in any installed package whose value is a `Format`. Rows (JSON lines, parquet), shards and banks are no labels: the
+A new format is a module of `formats/` and a line here, or an entry point of the group `lexiseg.exports`
+in any installed package with a `Format` as value. Rows (JSON lines, parquet), shards and banks are no labels: the
 service's batch work writes them.
 """
 
@@ -102,7 +102,7 @@ def packed(kind: Format, data: DataSet, *, for_pictures: bool = False) -> Packed
     """A data set as one file: the format's only one, or a zip where there are more.
 
     Args:
-        for_pictures: a zip as well where the format has pictures, or the list of reviewed ones, beside its labels.
+        for_pictures: a zip as well where the format has pictures, or the list of reviewed ones, with its labels.
 
     Raises:
         ValueError: more classes than the format has room for.

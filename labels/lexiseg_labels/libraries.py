@@ -23,7 +23,7 @@ COLUMNS = ("id", "label", "class_index", "score", "area", "share", "x", "y", "wi
 def to_pandas(answer: Answer) -> pandas.DataFrame:
     """`pandas.DataFrame` with a row for each segment: label, score, area, share of the image, box; no masks.
 
-    Of a prompt's, a thing's and a track's columns those that any segment has a value for.
+    Of a prompt's, a thing's and a track's columns the ones that any segment has a value for.
 
     Raises:
         MissingLibrary: pandas is not installed.

@@ -12,7 +12,7 @@ from itertools import count
 MAX_BYTES = 255  # of a name, in the file systems of Linux, macOS and Windows
 DIGEST_BYTES = 4
 LONGEST_CHARACTER = 4  # bytes, in UTF-8
-ROOM = len("..geojson.unfinished")  # bytes beside a name in the longest of its files, while it is written
+ROOM = len("..geojson.unfinished")  # bytes besides a name in the longest of its files, while it is written
 # What a file system, a line of a list or UTF-8 cannot hold.
 UNSAFE = re.compile('[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\\\\:*?"<>|]+')
 UNSAFE_IN_PATH = re.compile(r"[\x00-\x1f/\\]")  # leads into another folder, or is the end of a name
@@ -49,7 +49,7 @@ def safe_name(source: str) -> str:
 def safe_stem(stem: str, room: int = ROOM) -> str:
     """One part of a name. Unsafe characters become _; blanks around it, leading dots and # are left out.
 
-    It fits with `room` bytes beside it. Readers strip blanks, and take the others for hidden files and comments.
+    It fits with `room` further bytes. Readers strip blanks, and take the others for hidden files and comments.
     """
     return fitting(UNSAFE.sub("_", stem).strip().lstrip(".# ") or "_", room)
 

@@ -171,7 +171,7 @@ class Segment(SegmentFields):
 
 
 class Answer(Protocol):
-    """What exporters read of a `Segmentation`, whose methods they are."""
+    """What exporters read of a `Segmentation`: its methods."""
 
     @property
     def id(self) -> str: ...
@@ -201,7 +201,7 @@ def without_doubtful(segments: Sequence[Segment]) -> list[Segment]:
 
 
 def exportable(segments: Sequence[Segment]) -> list[Segment]:
-    """The segments to export: those with pixels that are not doubtful, the best one of each prompt.
+    """The segments to export: the ones with pixels that are not doubtful, the best one of each prompt.
 
     Raises:
         NoMasks: requested with mask="none".
@@ -241,7 +241,7 @@ def read_size(value: Any) -> tuple[int, int]:
     """An image's height and width, each 1 to `MAX_SIDE`.
 
     Raises:
-        TypeError, ValueError: anything else, whose maps might not fit into memory.
+        TypeError, ValueError: anything else: its maps might not fit into memory.
     """
     height, width = map(index, value)
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):

@@ -22,7 +22,7 @@ if os.getpid() == 1:
     # The first process of a container has no default action for SIGTERM, which would be lost until a server handles it.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
-# In a locale of ASCII alone, as C, Python reads UTF-8. Where it is told not to, other letters would be surrogates.
+# In a locale of only ASCII, as C, Python reads UTF-8. Where it is told not to, other letters would be surrogates.
 if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
     os.environ["PYTHONUTF8"] = "1"
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

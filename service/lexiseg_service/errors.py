@@ -67,7 +67,7 @@ class ReadOnly(ServiceError, problem="read-only", status=403, title="It cannot b
 
 
 class CrossSite(ServiceError, problem="cross-site", status=403, title="Pages of other sites may not do that"):
-    """The page of another site sent it; CORS settings name those that may."""
+    """The page of another site sent it; CORS settings name the sites that may."""
 
 
 class UrlFetchOff(ServiceError, problem="url-fetch-off", status=403, title="Images by URL are switched off"):

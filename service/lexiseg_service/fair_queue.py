@@ -5,7 +5,7 @@ flow with the least; within a flow the first to come. A new client or flow start
 a pause earns no credit. Work in the background waits until nothing else may be served.
 
 In the pool small work never waits for large work: one extra thread runs small work only, and while some is in flight,
-here or in a stage with other threads, large work leaves it a core. Tasks that begin a request wait for those that go on
+here or in a stage with other threads, large work leaves it a core. Tasks that begin a request wait for tasks that go on
 with one. No more large requests than may run at a time are begun and not answered: others wait where they hold no
 pixels and can still be refused.
 """
@@ -41,7 +41,7 @@ class Sender(NamedTuple):
 
     @property
     def owner(self) -> tuple[bool, str]:
-        """The client, whose work in the background counts apart."""
+        """The client; its work in the background counts apart."""
         return self.background, self.client
 
 
@@ -76,7 +76,7 @@ class FairQueue(Generic[H]):
     """Items that wait. Not thread-safe."""
 
     def __init__(self) -> None:
-        self._lines: dict[Sender, tuple[list[H], list[H]]] = {}  # those that go ahead, then the others
+        self._lines: dict[Sender, tuple[list[H], list[H]]] = {}  # items that go ahead, then the others
         self._senders: dict[H, Sender] = {}
         self._owners = _Use()
         self._flows: dict[tuple[bool, str], _Use] = {}  # of one owner
@@ -96,14 +96,14 @@ class FairQueue(Generic[H]):
         return self._senders[item]
 
     def add(self, item: H, sender: Sender, *, ahead: bool = False) -> None:
-        """Add an item; with `ahead` before those of its flow that were added without."""
+        """Add an item; with `ahead` before items of its flow that were added without."""
         self._owners.enter(sender.owner)
         self._flows_of(sender).enter(sender.flow)
         self._lines.setdefault(sender, ([], []))[not ahead].append(item)
         self._senders[item] = sender
 
     def next(self, is_allowed: Callable[[H], bool] = lambda item: True) -> H | None:
-        """The item to serve next, of those that are allowed; it stays until it is taken or dropped."""
+        """The item to serve next, of the allowed ones; it stays until it is taken or dropped."""
         firsts = ((sender, next(filter(is_allowed, chain(*line)), None)) for sender, line in self._lines.items())
         ready = {sender: item for sender, item in firsts if item is not None}
         if len(ready) < 2:
@@ -223,7 +223,7 @@ class FairExecutor:
             del result  # see `_complete`
 
     def close(self) -> None:
-        """Accept nothing more and drop the tasks that wait; does not wait for those that run."""
+        """Accept nothing more and drop the tasks that wait; does not wait for running ones."""
         with self._guard:
             self._open = False
             self._queue = FairQueue()

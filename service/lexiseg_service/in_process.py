@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # imports torch
 
 
 def check_model(settings: Settings, task: Task) -> None:
-    """Refuse a model that is not there or cannot do a task, from its card alone; torch is not imported.
+    """Refuse a model that is not there or cannot do a task, by its card; torch is not imported.
 
     Raises:
         ModelError: there is no such model, or its card is damaged.
@@ -105,7 +105,7 @@ def head_of(question: Question, settings: Settings) -> NamedHead | None:
 
 
 def resolved(question: Question, settings: Settings, *, words_alone: bool = False) -> Vocabulary:
-    """The vocabulary of a question: its own classes, or those of the list that it names.
+    """The vocabulary of a question: its own classes, or the list's that it names.
 
     Args:
         question: what is asked.

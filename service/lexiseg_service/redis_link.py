@@ -104,7 +104,7 @@ class _Budget(threading.local):
 
 
 class _BoundedSocket:
-    """A connection's socket, whose reads are taken from the budget of the call."""
+    """A connection's socket; its reads are taken from the budget of the call."""
 
     def __init__(self, sock: Any, budget: _Budget) -> None:
         self._sock = sock
@@ -120,7 +120,7 @@ class _BoundedSocket:
 
 
 class RedisLink:
-    """A Redis client whose calls end in time; thread-safe."""
+    """A Redis client with calls that end in time; thread-safe."""
 
     def __init__(self, url: str, timeout: float, breaker: Breaker) -> None:
         # Its imports take a quarter of a second, which a service without Redis saves.

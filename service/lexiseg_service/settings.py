@@ -29,7 +29,7 @@ BYTES_PER_POINT = 96  # in JSON, with all digits
 PORT = r"(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5]?[0-9]{1,4})"
 REDIS_URL = re.compile(rf"(?:[^/]*@)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/@\[\]]*)(?::{PORT})?(?:/[0-9]*)?")  # after ://
 EVERY = "*"  # in a list: every name, origin or public host
-# Adapters of the default: their routes are below /adapters/NAME alone, and reach what POST /segment reaches.
+# Adapters of the default: their routes are only below /adapters/NAME, and reach what POST /segment reaches.
 SAFE_ADAPTERS = ("hugging-face", "roboflow", "x-anylabeling")
 AUTO = "auto"  # as many workers as cores and memory are enough for
 WORKER = re.compile(rf"(?:dns:///)?(?:\[[0-9A-Fa-f:.%]+\]|[^\s:/\[\]]+):{PORT}")
@@ -431,7 +431,7 @@ class Settings(BaseSettings):
 
     @property
     def own_hosts(self) -> tuple[str, ...]:
-        """Networks and hosts of the operator's own whose images are taken, over http, too."""
+        """Networks and hosts of the operator's own that images are taken from, over http, too."""
         return tuple(entry for entry in self.url_networks if entry != EVERY)
 
     @property

@@ -3,8 +3,8 @@
     wait, take -> Hold -> reduce_to (returns the part that is not needed) -> release
 
 A client may hold a fraction of what the others leave: with one half, the first client gets a half, two clients a third
-each. The last quarter is for clients that hold nothing yet: halves alone leave less than one unit after a dozen
-clients, and then nothing for the next one. A fair queue orders those that wait; one that only waits for its own holds
+each. The last quarter is for clients that hold nothing yet: only halves leave less than one unit after a dozen
+clients, and then nothing for the next one. A fair queue orders what waits; one that only waits for its own holds
 does not block the others.
 
 A request that holds something and needs more could wait for another one that waits for it. So the oldest hold, of all
@@ -92,13 +92,13 @@ class Shares:
         return self._grant(client, amount)
 
     async def wait(self, client: str, amount: int, seconds: float, adds_to: Hold | None = None) -> Hold:
-        """Take an amount as soon as it is free and those before it in the fair queue are served.
+        """Take an amount as soon as it is free and earlier ones in the fair queue are served.
 
         Args:
             client: the holder.
             amount: of units.
             seconds: at most.
-            adds_to: what the same request of the client holds already; the new hold is beside it.
+            adds_to: what the same request of the client holds already; the new hold adds to it.
 
         Raises:
             RateLimited: the client itself held its share all the time.

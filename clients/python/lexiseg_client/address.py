@@ -24,7 +24,7 @@ EXPECTED = "an address like http://localhost:8000, or HOST:PORT of gRPC like loc
 HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/?#@\[\]]+):[0-9]{1,5}")
 SCHEMES = {"http": False, "https": True, "grpc": False, "grpcs": True}  # True: TLS
 
-PACKAGES = ("lexiseg-client", "lexiseg")  # installed alone, or inside the service
+PACKAGES = ("lexiseg-client", "lexiseg")  # installed by itself, or inside the service
 
 
 def _version() -> str:
@@ -52,13 +52,13 @@ class Address:
     is_target_guessed: bool = False  # the server says its port of gRPC
 
     def with_grpc_port(self, port: int) -> Address:
-        """The same server, whose port of gRPC is known now."""
+        """The same server, with its port of gRPC."""
         host = self.target.rpartition(":")[0]
         return replace(self, target=f"{host}:{port}", is_target_guessed=False)
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """The headers as gRPC's metadata, whose names are in lower case."""
+        """The headers as gRPC's metadata, with names in lower case."""
         return tuple((name.lower(), value) for name, value in self.headers.items())
 
 

@@ -120,7 +120,7 @@ class Client:
                 image or its `image_id`. An image is uploaded once: later calls refer to it by id and skip the server's
                 image pass.
             classes: names, or `Class` objects with synonyms and thresholds; or use `vocabulary`. Optional with prompts,
-                whose masks then have no labels.
+                with masks that then have no labels.
             timeout: seconds; None: the client's.
             options: see `Options`.
 
@@ -164,7 +164,7 @@ class Client:
         """Segment many images concurrently; answers come in the order of the images.
 
         Args:
-            images: as for `segment`; any iterable, read lazily, or a folder, whose pictures are found by suffix, in the
+            images: as for `segment`; any iterable, read lazily, or a folder of pictures, found by suffix, in the
                 folders below it, too.
             classes: as for `segment`.
             on_error: "raise" stops at the first image that fails; "return" yields its error and continues.
@@ -195,7 +195,7 @@ class Client:
         out: str | os.PathLike[str] | None = None,
         **options: Unpack[MapOptions],
     ) -> LabelledFolder:
-        """Label the pictures of a folder and those below it, and write a data set that names them.
+        """Label the pictures of a folder and its subfolders, and write a data set that names them.
 
         The same call goes on where an earlier one ended: it asks about what is not done, or has changed since. A
         vocabulary is taken as it is when the call begins; pictures after a change of the head or the weights fail.
@@ -204,7 +204,7 @@ class Client:
             folder: pictures are found by their suffixes.
             classes: as for `segment`; or use `vocabulary` or `head`.
             to: a format of labels, as coco, yolo or labelme; an error names all of them.
-            out: the data set's folder, where files of another question are replaced; None: beside `folder`, as
+            out: the data set's folder, where files of another question are replaced; None: next to `folder`, as
                 FOLDER-coco.
             options: see `MapOptions`; `task="instance"` separates objects of one class.
 

@@ -43,7 +43,7 @@ class Function:
         """One mask with the model's estimate of its quality; none without a point and a box.
 
         Raises:
-            BadFunctionError: the service refused; of the errors whose text an agent shows in CVAT.
+            BadFunctionError: the service refused; of the errors with a text that an agent shows in CVAT.
         """
         points = [Point(x, y) for x, y in prompts.pos_points] + [Point(x, y, False) for x, y in prompts.neg_points]
         box = prompts.bounding_box

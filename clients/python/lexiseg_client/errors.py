@@ -143,7 +143,7 @@ class Problem:
 
 
 BY_TYPE: dict[str, type[ProblemError]] = {}  # the subclasses by the `type` of their problem
-BY_STATUS: dict[int, type[ProblemError]] = {}  # for proxies, whose replies have no problem type
+BY_STATUS: dict[int, type[ProblemError]] = {}  # for proxies: their replies have no problem type
 
 
 class ProblemError(LexisegError):
@@ -274,7 +274,7 @@ class UnsupportedImage(ProblemError, problem="unsupported-image", status=415):
 
 
 class UnknownHost(ProblemError, problem="unknown-host", status=421):
-    """The server does not answer under this name; its setting LEXISEG_ALLOWED_HOSTS names those it knows."""
+    """The server does not answer under this name; its setting LEXISEG_ALLOWED_HOSTS names the ones it knows."""
 
 
 class InvalidValue(ProblemError, problem="invalid-value", status=422):

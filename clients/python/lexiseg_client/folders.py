@@ -39,7 +39,7 @@ NOT_NOW = (Busy, DeadlineExceeded, NotReady, TimedOut)  # says nothing about the
 
 @dataclass(frozen=True)
 class LabelledFolder:
-    """What `label_folder` wrote: the folder of the data set, how many pictures are in it, and those that are not.
+    """What `label_folder` wrote: the folder of the data set, how many pictures are in it, and the ones that are not.
 
     `failed` have a problem; `not_yet` could not be asked, each with the error of the last attempt.
     """
@@ -100,7 +100,7 @@ class Writer:
     Args:
         to: the data set's format.
         folder: the pictures'; names in the data set are relative to it.
-        out: the data set's; None: beside the folder, as FOLDER-coco.
+        out: the data set's; None: next to the folder, as FOLDER-coco.
         labels: of the answers by `class_index`.
         question: about each picture, as JSON.
 
@@ -208,7 +208,7 @@ def _stamp(path: Path) -> int:
 
 
 def write_all(writer: Writer, answers: Iterable[tuple[Path, Segmentation | Exception]]) -> LabelledFolder:
-    """Write the answers about pictures; one that fails costs itself alone.
+    """Write the answers about pictures; one that fails costs only itself.
 
     An interrupted run leaves a data set of the pictures until then.
 

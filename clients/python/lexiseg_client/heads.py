@@ -41,7 +41,7 @@ class Heads(Resource):
 
         Args:
             name: at most 64 characters of a-z, 0-9 and -.
-            classes: names, or `Class` objects with synonyms alone.
+            classes: names, or `Class` objects with only synonyms.
             pictures: at least one.
             model: NAME or NAME@VERSION that is taught; None: the server's default.
             keep_days: after its last change, 1 to 3,650, from which it is removed; None: it stays, in `put` as before.

@@ -108,7 +108,7 @@ class Jobs:
             classes: as for `Client.segment`.
             urls: addresses of the pictures.
             archive: a zip, tar or folder on this machine.
-            folder: a folder or s3:// prefix of the server, among those that its operator allows.
+            folder: a folder or s3:// prefix of the server, one that its operator allows.
             to: format of the results.
             webhook: `{"url": ..., "secret": ...}`, told when the job ends.
             timeout: seconds; None: the client's, and an hour for an archive.

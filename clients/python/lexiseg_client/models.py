@@ -44,7 +44,7 @@ def model_of(card: dict[str, Any]) -> Model:
 
 
 def of_json(kind: type[T], document: Mapping[str, Any], **converted: Any) -> T:
-    """A dataclass of the members of a JSON object that it has fields for; `converted` are those with other values.
+    """A dataclass of the members of a JSON object that it has fields for; `converted` are fields with other values.
 
     Raises:
         TypeError: a member is missing.

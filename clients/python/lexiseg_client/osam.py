@@ -1,6 +1,6 @@
 """A model of osam that asks a lexiseg server, and Labelme with it: `python -m lexiseg_client.osam photos/`.
 
-Labelme (from 5.5) takes what its AI tools do from osam, under names of models that are fixed in its menus. Here those
+Labelme (from 5.5) takes what its AI tools do from osam, under names of models that are fixed in its menus. Here some
 of its defaults stand for the server: "Sam2 (balanced)" for points and boxes, "YOLO-World (fast)" for words. Options and
 files are Labelme's; the server is that of LEXISEG_BASE_URL and LEXISEG_API_KEY. Needs osam, which comes with Labelme.
 """
@@ -80,7 +80,7 @@ class Lexiseg(osam.types.Model):
 
 
 def prompt_of(points: Sequence[Sequence[float]], labels: Sequence[int]) -> Prompt:
-    """A prompt from osam's points [N, 2] and labels [N]: 0 beside the object, 1 on it, 2 and 3 the corners of a box."""
+    """A prompt from osam's points [N, 2] and labels [N]: 0 off the object, 1 on it, 2 and 3 the corners of a box."""
     marks = [(float(x), float(y), int(label)) for (x, y), label in zip(points, labels, strict=True)]
     corners = {label: (x, y) for x, y, label in marks if label in (TOP_LEFT, BOTTOM_RIGHT)}
     box = [*corners[TOP_LEFT], *corners[BOTTOM_RIGHT]] if len(corners) == BOTTOM_RIGHT - TOP_LEFT + 1 else None
@@ -88,7 +88,7 @@ def prompt_of(points: Sequence[Sequence[float]], labels: Sequence[int]) -> Promp
 
 
 def annotation_of(segment: Segment, text: str | None) -> Annotation:
-    """A segment as osam's annotation: the mask [h, w] of its box, whose corners are the first and last pixels in it."""
+    """A segment as osam's annotation: the mask [h, w] of its box, from the first to the last pixel in it."""
     left, top, right, bottom = segment.xyxy
     return Annotation(
         bounding_box=BoundingBox(xmin=left, ymin=top, xmax=right - 1, ymax=bottom - 1),

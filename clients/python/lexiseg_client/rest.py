@@ -37,7 +37,7 @@ CONNECT_TIMEOUT = 10.0  # seconds
 T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 PROXY_KEY_NEEDED = 407  # Proxy Authentication Required
-PROXY_STATUSES = (502, 503, 504)  # of a proxy whose servers are away
+PROXY_STATUSES = (502, 503, 504)  # of a proxy with servers that are away
 
 
 class RestTransport:

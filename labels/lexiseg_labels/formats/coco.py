@@ -1,4 +1,4 @@
-"""COCO's instances: run lengths in one JSON file, and the pictures beside it.
+"""COCO's instances: run lengths in one JSON file, and the pictures with it.
 
 Keys have the order of this module, as the playground's writer; ids count from 1 in the order of the pictures.
 What tools write is read by `formats/coco_reading.py`.
@@ -15,7 +15,7 @@ from lexiseg_labels.errors import NoMasks
 from lexiseg_labels.json_text import SCORE_DECIMALS, json_file, rounded
 from lexiseg_labels.segments import Segment, run_lengths, without_doubtful
 
-# The layout of a data set: one subset, and pictures, by whose path in IMAGES `file_name` calls them.
+# The layout of a data set: one subset, and pictures; `file_name` is their path in IMAGES.
 ANNOTATIONS = "annotations/instances_default.json"
 IMAGES = "images"
 

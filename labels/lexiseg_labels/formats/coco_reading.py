@@ -22,7 +22,7 @@ SizeOf: TypeAlias = "Callable[[str, object, object], Size]"
 
 
 class Images(NamedTuple):
-    """Images by rising id, those of one file as one image; ids of unusable ones alone, and why they are unusable."""
+    """Images by rising id, the ones of one file as one image; ids of only unusable ones, and why they are unusable."""
 
     by_id: dict[Id, AnnotatedImage]
     unusable: Collection[Id]
@@ -30,7 +30,7 @@ class Images(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """Why annotations are unusable; numbers of those without an outline, and of groups; whether all were groups."""
+    """Why annotations are unusable; numbers of the ones without an outline, and of groups; whether all were groups."""
 
     faults: list[str]
     n_boxes: int
@@ -111,7 +111,7 @@ def images_of(entries: Sequence[Entry], size_of: SizeOf) -> Images:
 
 
 def _image_name(entry: Entry) -> str:
-    """The file of an image; LVIS states addresses alone, and mixes splits of COCO. Raises UnreadableLabels: none."""
+    """The file of an image; LVIS states only addresses, and mixes splits of COCO. Raises UnreadableLabels: none."""
     if entry.get("file_name"):
         return str(entry["file_name"])
     if not entry.get("coco_url"):
@@ -140,7 +140,7 @@ def usable(entries: Sequence[Entry], images: Images) -> tuple[list[Entry], int]:
 def place(
     entries: Sequence[Entry], images: Mapping[Id, AnnotatedImage], names: Mapping[Id, str | None], is_blank: IsBlank
 ) -> Placed:
-    """Give the images their annotations. One that is unusable makes pixels unknown: those of its box, or all.
+    """Give the images their annotations. One that is unusable makes pixels unknown: of its box, or all.
 
     An annotation of no image may be of any that has none. Where all are groups, as some tools call every mask, they are
     single objects.

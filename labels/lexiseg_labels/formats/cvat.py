@@ -21,7 +21,7 @@ DECLARATION = "<?xml version='1.0' encoding='utf-8'?>\n"
 
 
 def xml_text(text: str) -> str:
-    """A text whose characters without a form in XML are escaped as in JSON, for names of files."""
+    """A text with characters without a form in XML escaped as in JSON, for names of files."""
     return NO_XML.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 

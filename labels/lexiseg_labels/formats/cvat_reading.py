@@ -75,7 +75,7 @@ def _outline_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
 
 
 def _points_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
-    """All points of an element and those in it, as a skeleton has: `points`, left and top, and each x with its y.
+    """All points of an element and of elements in it, as a skeleton has: `points`, left and top, and each x with its y.
 
     Raises:
         ValueError: a number is none.

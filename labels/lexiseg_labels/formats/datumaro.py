@@ -1,4 +1,4 @@
-"""Datumaro's own JSON: masks as run lengths, labels by number, and the pictures beside it.
+"""Datumaro's own JSON: masks as run lengths, labels by number, and the pictures with it.
 
 What its tool writes is read by `formats/datumaro_reading.py`.
 """

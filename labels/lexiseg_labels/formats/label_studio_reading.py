@@ -64,7 +64,7 @@ def _is_task(entry: object) -> bool:
 
 
 def pictures_of(content: object) -> Iterator[Listed]:
-    """The pictures of a file, those with a `fault` included that nobody has labelled.
+    """The pictures of a file, unlabelled ones with a `fault` included.
 
     Raises:
         UnreadableLabels: it is none of Label Studio's.
@@ -158,7 +158,7 @@ def _region(results: Sequence[dict[str, Any]]) -> _Region:
 
 
 def _by_place(regions: Sequence[_Region], places: Sequence[_Place]) -> dict[_Place, list[_Region]]:
-    """The regions of each picture; none of one that no region names, where a task has several beside each other.
+    """The regions of each picture; none of one that no region names, where a task has several next to each other.
 
     Raises:
         UnreadableLabels: it is not clear which picture a region is on.

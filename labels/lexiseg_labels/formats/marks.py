@@ -109,7 +109,7 @@ def is_listed(place: str, names: frozenset[str]) -> bool:
 
 
 def unreviewed(marks: Mapping[Picture, bool | None]) -> list[Picture]:
-    """The pictures of a set that do not count: those without a mark, where any has one."""
+    """The pictures of a set that do not count: without a mark, where any has one."""
     if all(mark is None for mark in marks.values()):
         return []
     return [picture for picture, mark in marks.items() if not mark]

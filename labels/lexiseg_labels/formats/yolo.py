@@ -60,7 +60,7 @@ def _shared(data: DataSet) -> Iterator[File]:
 def _listed(split: str, names: Iterable[str]) -> Iterator[bytes]:
     """The lines of a split's pictures.
 
-    The split depends on the picture's name alone, so adding pictures moves none. Trainers refuse an empty split: if one
+    The split depends only on the picture's name, so adding pictures moves none. Trainers refuse an empty split: if one
     gets no picture, the first of the other is in both.
     """
     first, is_empty = None, True

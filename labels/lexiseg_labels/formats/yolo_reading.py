@@ -2,7 +2,7 @@
 
 A line is a class and a polygon, or a box without an outline, in shares of width and height. A polygon is
 `CLASS x y x y ...`. Boxes are `CLASS x y width height`, perhaps with a confidence, the lines of poses (`kpt_shape` in
-the listing), and all lines of a set of rotated boxes; their pixels are unknown. So are those of predictions, polygons
+the listing), and all lines of a set of rotated boxes; their pixels are unknown. So are pixels of predictions, polygons
 with a confidence after them.
 """
 
@@ -79,7 +79,7 @@ def names_of(listed: object, class_name: ClassName, max_names: int) -> dict[Id, 
 def labels_of(image: str) -> tuple[str, ...]:
     """Where the labels of an image lie, by its place in the set.
 
-    images/train/a.jpg -> labels/train/a.txt; without such a folder a.txt beside the image, or below `labels`.
+    images/train/a.jpg -> labels/train/a.txt; without such a folder a.txt next to the image, or below `labels`.
     """
     parts = [*PurePosixPath(image).with_suffix(".txt").parts]
     if "images" in parts[:-1]:
@@ -154,7 +154,7 @@ def _ring(outline: Outline) -> NDArray[np.float64]:
 
 
 def _is_rotated(ring: NDArray[np.float64]) -> bool:
-    """Whether four corners are a rectangle, to the decimals of a file, whose sides are not upright."""
+    """Whether four corners are a rectangle, to the decimals of a file, with sides that are not upright."""
     sides = np.roll(ring, -1, 0) - ring
     lengths = np.hypot(*sides.T)
     if lengths.min() <= 1:

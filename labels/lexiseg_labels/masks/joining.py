@@ -1,6 +1,6 @@
 """Join the rings of a mask into one closed contour, for formats without holes and parts.
 
-Each ring but the first gets a bridge of zero width to the nearest corner of those before it, so the enclosed area is
+Each ring but the first gets a bridge of zero width to the nearest corner of earlier ones, so the enclosed area is
 the same by the even-odd and the winding rule; short ones, as readers draw edges, too. The bridges of many rings are
 sought at once, in square cells that halve at each level: pairs of cells that are too far apart are dropped.
 """
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.masks.polygons import Contour, Ring
 
-AT_ONCE = 2**14  # corners whose ring's bridge is sought at once, but for larger rings: bounds the memory
+AT_ONCE = 2**14  # corners of rings with bridges that are sought at once, but for larger rings: bounds the memory
 Numbers = NDArray[np.int64]
 
 
@@ -61,7 +61,7 @@ def _bridges(corners: Contour, begins: Numbers) -> list[tuple[int, int]]:
 
 
 def _interleaved(corners: Contour, bits: int) -> Numbers:
-    """Numbers whose bits are those of x and y in turn: shifted by two, they name the cells of the next level."""
+    """Numbers with the bits of x and y in turn: shifted by two, they name the cells of the next level."""
     codes: Numbers = np.zeros(len(corners), np.int64)
     for bit in range(bits):
         codes |= ((corners >> bit & 1) << (2 * bit) + np.arange(2)).sum(1)
@@ -69,14 +69,14 @@ def _interleaved(corners: Contour, bits: int) -> Numbers:
 
 
 class _Cells(NamedTuple):
-    """The cells of corners at each level, from single places on; those of one cell lie side by side in the next."""
+    """The cells of corners at each level, from single places on; corners of one cell lie side by side in the next."""
 
     corners: Sequence[Numbers]  # in each cell, the one with the lowest number
     inside: Sequence[Numbers]  # begin of each cell's at the level below; one more at the end
 
     @classmethod
     def of(cls, numbers: Numbers, codes: Numbers, kinds: Numbers, n_levels: int) -> _Cells:
-        """Those of corners; a cell has corners of one kind."""
+        """Cells of corners; a cell has corners of one kind."""
         order = np.lexsort((codes, kinds))
         numbers, codes, kinds = numbers[order], codes[order], kinds[order]
         corners, inside, below = [], [], np.arange(len(codes))
@@ -90,7 +90,7 @@ class _Cells(NamedTuple):
         return cls(corners, inside)
 
     def within(self, level: int, cells: Numbers) -> tuple[Numbers, Numbers]:
-        """Cells in those of a level: the first ones, and how many."""
+        """Cells in the cells of a level: the first ones, and how many."""
         begins = self.inside[level]
         return begins[cells], begins[cells + 1] - begins[cells]
 

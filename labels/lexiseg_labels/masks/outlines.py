@@ -74,7 +74,7 @@ def checked_outline(segmentation: object, size: Size) -> Outline:
         if isinstance(segmentation, list) and segmentation:
             flat = not any(isinstance(ring, list | tuple | dict) for ring in segmentation)
             rings = [segmentation] if flat else segmentation
-            # A ring of one or two corners has no area; beside others it is a speck of a tool.
+            # A ring of one or two corners has no area; with others it is a speck of a tool.
             kept = [ring for ring in rings if len(ring) >= MIN_RING or len(ring) % 2] or rings
             checked = [_checked_ring(ring, size) for ring in kept]
             if _are_shares(np.concatenate(checked), size):

@@ -1,4 +1,4 @@
-"""Encode arrays as PNG and decode gray PNG (W3C, third edition) with numpy and zlib alone."""
+"""Encode arrays as PNG and decode gray PNG (W3C, third edition) with only numpy and zlib."""
 
 from __future__ import annotations
 

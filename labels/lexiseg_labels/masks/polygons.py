@@ -98,7 +98,7 @@ def _left_of(contours: Sequence[Contour], holes: Sequence[int]) -> list[int]:
 
 
 def _by_row(top: Contour, bottom: Contour) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Numbers of edges, each once for every row of pixels from its top to its bottom, and those rows."""
+    """Numbers of edges, each once for every row of pixels from its top to its bottom, and the rows."""
     edges = np.repeat(np.arange(len(top)), bottom - top)
     return edges, np.arange(len(edges)) + np.repeat(bottom - np.cumsum(bottom - top), bottom - top)
 

@@ -156,7 +156,7 @@ def pseudo_label(
 ) -> None:
     """Let a model write masks of photographs: DST/classes.json, DST/SPLIT/images and DST/SPLIT/masks, to train on.
 
-    Photographs that have a mask are skipped, so a run that was stopped continues. Those that cannot be read are listed
+    Photographs that have a mask are skipped, so a run that was stopped continues. Unreadable ones are listed
     in DST/SPLIT/skipped.jsonl.
 
     Examples:
@@ -292,7 +292,7 @@ def list_licences(
 ) -> None:
     """Write SETS/licences.csv: which photographs a company may train on, and whom to credit for them.
 
-    `data.licence=fair` trains on these alone. A photograph is known by its name without suffix. CC BY, CC BY-SA, CC0,
+    `data.licence=fair` trains only on these. A photograph is known by its name without suffix. CC BY, CC BY-SA, CC0,
     public domain and "no known restrictions" count; terms without derivatives or commercial use do not.
 
     Examples:
@@ -327,7 +327,7 @@ def measure_oracle(
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first photographs")] = None,
     json: JsonReport = None,
 ) -> None:
-    """Measure pseudo-masks: the mIoU that they reach when the truth names each, k-means of colours beside it.
+    """Measure pseudo-masks: the mIoU that they reach when the truth names each, and k-means of colours to compare.
 
     S-Seg learns from such masks. Its paper prints 78.8 for DINO ViT-S/8 on VOC, and 49.5 for colours.
 

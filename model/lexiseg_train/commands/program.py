@@ -60,7 +60,7 @@ class Server(Protocol):
         """Raise an error, before any image is sent, if no model of it can do the task or it cannot be asked."""
 
     def segment(self, image: bytes, fields: dict[str, Any]) -> Segmentation:
-        """The masks of an encoded image; `fields` are those of `POST /segment`."""
+        """The masks of an encoded image; `fields` are `POST /segment`'s."""
 
     def vocabulary(self, name: str) -> StoredVocabulary:
         """A named class list with its thresholds."""
@@ -108,7 +108,7 @@ class Program(Protocol):
     def class_list(
         self, classes: Sequence[str] | None, vocabulary: str | None, *, background: bool | None, others: str = ""
     ) -> Vocabulary:
-        """Classes of `-c`, or those of a named list; `others`: what could be given instead, for the message."""
+        """Classes of `-c`, or of a named list; `others`: what could be given instead, for the message."""
 
     def check_vocabulary(self, name: str, *, written: bool) -> None:
         """Refuse a list that is not among this installation's, or, if it is to be `written`, would not be kept."""
@@ -117,7 +117,7 @@ class Program(Protocol):
         """Refuse an API key without a server, and settings of this process with one."""
 
     def server(self, url: str | None, task: Task) -> AbstractContextManager[Server]:
-        """The server at an address, or without one a server in this process, whose model can do the task."""
+        """The server at an address, or without one a server in this process with a model that can do the task."""
 
     def photographs(self, arguments: Sequence[str]) -> Photographs:
-        """The images that files, folders, patterns and URLs name; not those of the standard input."""
+        """The images that files, folders, patterns and URLs name; not of the standard input."""

@@ -132,7 +132,7 @@ def _run_confined(target: Path, words: Path | None, command: list[str]) -> int:
 
 
 def main() -> None:
-    """Run a command, whose errors are a line."""
+    """Run a command; its errors are a line."""
     try:
         app()
     except (ModelError, OSError) as error:

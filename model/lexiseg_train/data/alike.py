@@ -75,7 +75,7 @@ def miniature(photograph: Photograph) -> Miniature:
 
 
 def alike_groups(miniatures: Sequence[Miniature]) -> NDArray[np.int64]:
-    """[P] a number for each photograph, equal for those that look alike, directly or by way of others."""
+    """[P] a number for each photograph, equal for alike ones, directly or by way of others."""
     count = len(miniatures)
     group = np.arange(count)
     rows = np.stack(miniatures) if count else np.zeros((0, SIDE * SIDE), np.float32)
@@ -131,7 +131,7 @@ class HeldOut:
         self.n_withheld = 0
 
     def withholds(self, photograph: Photograph) -> bool:
-        """Whether a photograph is one of them; those that are, are counted in `n_withheld`."""
+        """Whether a photograph is one of them; if so it is counted in `n_withheld`."""
         copied = are_copies(self._hashes, perceptual_hash(photograph)).any()
         there = bool(copied) or pixel_digest(photograph) in self._equal
         self.n_withheld += there

@@ -61,7 +61,7 @@ def read_pixels(path: Path) -> NDArray[Any]:
 
 
 def read_rgb(path: Path, meaning: str) -> NDArray[np.int32]:
-    """Pixels [H, W, 3] of an annotation image whose colours are numbers, by the `meaning` in messages.
+    """Pixels [H, W, 3] of an annotation image with colours that are numbers, by the `meaning` in messages.
 
     Raises:
         DatasetError: the file is not an RGB image.

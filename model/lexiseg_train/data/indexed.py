@@ -64,7 +64,7 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
 
 
 def photograph_size(path: Path) -> tuple[int, int]:
-    """(height, width) of `read_picture`, by the header alone. Raises SampleError: the file is not a picture."""
+    """(height, width) of `read_picture`, by the header. Raises SampleError: the file is not a picture."""
     with _reading(path) as content:
         return read_header(content).size
 

@@ -1,7 +1,7 @@
 """Which photographs allow a company to use what was trained on them, and whom to credit.
 
-`licences.csv` beside the sets has a row for each such photograph, whose `file` is its path from there.
-`licences-coco.csv` names those of sets from COCO by the columns `set` and `file`.
+`licences.csv` next to the sets has a row for each such photograph; its `file` is the path from there.
+`licences-coco.csv` names photographs of sets from COCO by the columns `set` and `file`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lexiseg_train.data.indexed import IndexedDataset
 
 FREE_TERMS = "licences.csv"
 LISTS = (FREE_TERMS, "licences-coco.csv")
-ATTRIBUTION = "ATTRIBUTION.csv"  # beside weights trained on such photographs
+ATTRIBUTION = "ATTRIBUTION.csv"  # next to weights trained on such photographs
 Stems = Mapping[str, frozenset[str]]  # of each set: names of photographs without suffix
 
 
@@ -65,7 +65,7 @@ def only_usable(data: IndexedDataset, usable: Stems) -> IndexedDataset:
 
 
 def write_attribution(folder: Path, root: Path, sets: Iterable[str]) -> None:
-    """Write whom to credit for the photographs of some sets, beside the weights that were trained on them."""
+    """Write whom to credit for the photographs of some sets, next to the weights that were trained on them."""
     sets = {*sets}
     write_rows(folder / ATTRIBUTION, [photograph.row for photograph in licensed(root) if photograph.set in sets])
 

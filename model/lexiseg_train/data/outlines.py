@@ -29,11 +29,11 @@ def outlined_scenes(place: Path) -> list[Scene[tuple[Rle, ...]]]:
     Prints a line about annotations of a JSON that are left out.
 
     Args:
-        place: a JSON in COCO's format, whose groups are left out, or a folder of SA-1B: every `NAME.jpg` with
-            `NAME.json` beside it.
+        place: a JSON in COCO's format, without its groups, or a folder of SA-1B: every `NAME.jpg` with
+            `NAME.json` next to it.
 
     Returns:
-        Scenes whose readers raise SampleError.
+        Scenes with readers that raise SampleError.
 
     Raises:
         DatasetError: the JSON is missing or not in COCO's format, or the folder has no such photograph.
@@ -50,7 +50,7 @@ def outlined_scenes(place: Path) -> list[Scene[tuple[Rle, ...]]]:
 
 
 def _coco_scene(photographs: Photographs, image: AnnotatedImage) -> Scene[tuple[Rle, ...]]:
-    # A missing one costs itself alone.
+    # A missing one costs only itself.
     path = photographs.find(image.file_name) or photographs.folder / PurePosixPath(image.file_name).name
     name = str(path)
     return Scene(name, partial(read_photograph, path), partial(_coco_objects, image))

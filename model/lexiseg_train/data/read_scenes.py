@@ -1,6 +1,6 @@
 """Scenes on disk by the name of a data set: public benchmarks, indexed folders, and any COCO JSON.
 
-Panoptic benchmarks share COCO's format: a JSON, and a PNG per image whose ids are R + 256 G + 65536 B, 0 = void
+Panoptic benchmarks share COCO's format: a JSON, and a PNG per image with ids of R + 256 G + 65536 B, 0 = void
 (cocodataset/panopticapi, utils.py). A JSON of instances knows things only: pixels of anything else are background. In
 indexed folders connected components stand in for instances.
 """
@@ -113,7 +113,7 @@ def read_object_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> 
 
     Args:
         name: a panoptic benchmark, the folder of an indexed set, with or without class names, `coco-instance`, or a
-            JSON in COCO's format, relative to `root`, whose photographs lie as COCO's do or beside it.
+            JSON in COCO's format, relative to `root`, with photographs as COCO's or in its folder.
         root, split, is_thing: as in `read_panoptic_scenes`; `split` is only a label for a JSON.
 
     Raises:

@@ -130,6 +130,6 @@ def _finite(value: float) -> float | None:
 
 
 def _all_pixels(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Counts [P, 3, 1] of one class whose IoU is the pixel accuracy."""
+    """Counts [P, 3, 1] of one class with the pixel accuracy as IoU."""
     hits, truth = counts[:, 0].sum(1), counts[:, 1].sum(1)
     return np.stack([hits, truth, hits], 1)[..., None]

@@ -51,7 +51,7 @@ class EvaluationRun(Generic[Truth]):
             judge: makes the record of a photograph [H, W, 3] and its truth.
             progress: folder for the records of unfinished evaluations.
             name: of the data set and what is measured.
-            key: JSON values that the records depend on, beside the model and the names of the images.
+            key: JSON values that the records depend on, apart from the model and the names of the images.
 
         Raises:
             DatasetError: the records are damaged.

@@ -111,7 +111,7 @@ def count_photographs(
     Args:
         renamed: class name -> word to use instead.
         refine: refinement of the masks; None: the card's.
-        views: whose probabilities are averaged.
+        views: to average the probabilities of.
 
     Raises:
         OptionError: the model does not support this refinement.
@@ -125,7 +125,7 @@ def count_photographs(
     scaled = [segmenter if scale == 1 else _at_scale(segmenter, scale) for scale in views.scales]
 
     def score_views(image: NDArray[np.uint8]) -> Iterator[Tensor]:
-        """Yield the logits [K, h, w] of every view; those of a mirrored one are mirrored back."""
+        """Yield the logits [K, h, w] of every view; a mirrored one's are mirrored back."""
         for each in scaled:
             yield score_vocabulary(each, each.encode(image), vocabulary, rows_of, refine)
             if views.flip:

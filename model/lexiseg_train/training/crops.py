@@ -254,7 +254,7 @@ def _stack_places(windows: Sequence[View] | Sequence[Paste]) -> Places:
 
 
 def _matrix(top: float, left: float, height: float, width: float, size: int, mirrored: bool) -> Matrix:
-    """From pixel indices of the photograph to those of the crop; `top` and `left` are edges, half a pixel outside."""
+    """From pixel indices of the photograph to the crop's; `top` and `left` are edges, half a pixel outside."""
     scale_x, scale_y = size / width, size / height
     shift_x, shift_y = 0.5 * scale_x - 0.5 - left * scale_x, 0.5 * scale_y - 0.5 - top * scale_y
     if mirrored:

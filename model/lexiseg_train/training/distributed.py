@@ -116,14 +116,14 @@ class LossPass(nn.Module):
 
 
 def averaged(parameters: Iterable[nn.Parameter], group: dist.ProcessGroup) -> DistributedDataParallel:
-    """A `LossPass` whose backward pass replaces each gradient by its mean over processes, while it computes others.
+    """A `LossPass`. Its backward pass replaces each gradient by its mean over processes, while it computes others.
 
     A parameter without a gradient in any process keeps none, and so gets no weight decay, as in a single process. It is
     of the parameters that are trained now.
 
     Args:
         parameters: all that the loss trains.
-        group: for gradients alone: losses have collectives of their own, and their order differs where a process
+        group: only for gradients: losses have collectives of their own, and their order differs where a process
             lacks a gradient.
     """
     return DistributedDataParallel(

@@ -56,7 +56,7 @@ def groups(network: nn.Module, rule: DecayRule, factors: Mapping[str, float] = {
     """Sort every parameter into one group; for each factor first the group that decays.
 
     Args:
-        network: whose parameters are sorted.
+        network: of the parameters to sort.
         rule: which parameters decay.
         factors: part of the network -> factor of its learning rate; the longest matching name counts.
 
@@ -100,7 +100,7 @@ def recompute(network: nn.Module, parts: Iterable[str]) -> None:
         parts: names of submodules; of a list or a sequence each member by itself.
 
     Raises:
-        RecipeError: there is no such part, or it has batch norms, whose statistics would count twice.
+        RecipeError: there is no such part, or it has batch norms: their statistics would count twice.
     """
     for name, part in _parts(network, parts, "recompute"):
         if any(isinstance(each, _BatchNorm) for each in part.modules()):
@@ -122,7 +122,7 @@ def compile_parts(network: nn.Module, parts: Iterable[str], backend: str) -> Non
 
 
 def sum_of_products(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """A scalar whose gradient by the first of each pair is the second."""
+    """A scalar with the second of each pair as its gradient by the first."""
     return torch.stack([(tensor * gradient).sum() for tensor, gradient in pairs]).sum()
 
 
@@ -146,7 +146,7 @@ class Learner(Generic[Network]):
 
         Args:
             recipe: rules of the optimiser, number type, clipping, pace of the average.
-            network: its weights become those of rank 0, its batch norms are shared by all processes.
+            network: its weights become rank 0's, its batch norms are shared by all processes.
             device: where it is trained.
 
         Raises:
@@ -202,7 +202,7 @@ class Learner(Generic[Network]):
     ) -> float:
         """Compute the gradients of one loss over the rows of all batches, with the memory of one batch (GradCache).
 
-        A first pass embeds every batch, and keeps the activations of the first alone. The loss of all rows gives the
+        A first pass embeds every batch, and keeps only the activations of the first. The loss of all rows gives the
         gradients of these, and a second pass embeds each other batch again, with the same random numbers, and takes
         them on to the weights (Gao et al., 2021, section 3). A single batch takes one pass.
 

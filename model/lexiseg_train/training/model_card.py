@@ -36,7 +36,7 @@ UNSTATED = "Not stated: the weights inherit the terms of what they were trained 
 def write_model(
     imported: Imported, folder: Path, recipe: RunRecipe, start: str, changes: Mapping[str, object]
 ) -> ModelCard:
-    """Write `weights.safetensors` and `card.yaml` of a run whose checkpoint the method's import has read.
+    """Write `weights.safetensors` and `card.yaml` of a run after the method's import has read its checkpoint.
 
     Args:
         imported: card and tensors of the checkpoint.
@@ -62,7 +62,7 @@ def origin_fields(
         recipe: of the run.
         weights: its file, in the folder that gives the model its name.
         start: the initial weights in words, for the lineage.
-        below: card of the initial weights, whose terms are kept; None: they are random or have no card.
+        below: card of the initial weights: their terms are kept; None: they are random or have no card.
     """
     measured = "Nothing is known of it beyond what was measured on validation splits of its own data."
     return {
@@ -81,7 +81,7 @@ def origin_fields(
 
 
 def _terms_of_weights(recipe: RunRecipe, below: ModelCard | None) -> dict[str, object]:
-    """Licence and commercial use: those of the initial weights, unless the recipe states a licence."""
+    """Licence and commercial use: as of the initial weights, unless the recipe states a licence."""
     if below is None:
         return {"licence": recipe.licence or UNSTATED, "commercial_use": "ask"}
     if recipe.licence:  # it gives no more than the initial weights allow

@@ -6,7 +6,7 @@ Every pair of a step is contrasted with all others, in however many processes an
 `Learner.backward_over_rows`.
 
 Views are DeiT's by timm, drawn from an explicit generator: a random window of 8 to 100 % of the photograph, a mirror,
-RandAugment and a rectangle of noise (Touvron et al., 2021, table 9). TCL and GroupViT, whose pipeline S-Seg follows,
+RandAugment and a rectangle of noise (Touvron et al., 2021, table 9). TCL and GroupViT (S-Seg follows its pipeline)
 use them with timm's defaults.
 """
 
@@ -147,7 +147,7 @@ class PairRun(Run[Recipe, Network, PairBatch], Generic[Recipe, Network]):
 
     @abstractmethod
     def _loss_of_rows(self, rows: Any) -> Tensor:
-        """Scalar loss of the rows of all batches of a step; it gathers those of other processes."""
+        """Scalar loss of the rows of all batches of a step; it gathers the other processes'."""
 
     def _loss(self, batch: PairBatch) -> Tensor:
         return self._loss_of_rows(self._rows(*self._joined([self._inputs(batch)])))

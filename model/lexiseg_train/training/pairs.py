@@ -62,7 +62,7 @@ class Order:
         return int(self._ends[parts[which]] - ends_in_group[which]) + pair
 
     def replacement(self, position: int, attempt: int) -> int:
-        """A random pair for a position whose own cannot be read; deterministic by position and attempt."""
+        """A random pair for a position with a pair that cannot be read; deterministic by position and attempt."""
         return int(np.random.default_rng([self.seed, REPLACEMENTS, position, attempt]).integers(self.total))
 
     def _groups(self, epoch: int) -> tuple[list[NDArray[np.int64]], list[int]]:
@@ -221,7 +221,7 @@ class Shrunk(Rewritten):
 class Mismatched(Rewritten):
     """A control: each photograph with the captions of another one. Figures that stem from words must not rise."""
 
-    others: NDArray[np.int64]  # [n] whose captions the n-th photograph gets, counted over all parts
+    others: NDArray[np.int64]  # [n] owners of the captions that the n-th photograph gets, counted over all parts
 
     @classmethod
     def shuffled(cls, source: PairSource, seed: int) -> Mismatched:

@@ -258,7 +258,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         try:
             return [next(batches) for _ in range(self._division(self._phase()).accumulation)]
         except RuntimeError:
-            # A signal to all processes ends the loader's workers, whose end raises here before the signal arrives.
+            # A signal to all processes ends the loader's workers; their end raises here before the signal arrives.
             if world_size() == 1 and stops.requested_soon():
                 return None
             raise
@@ -353,7 +353,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         return share > 0 and self.progress >= 1 - share - 1e-9
 
     def figures(self) -> dict[str, float]:
-        """Validate the current averaged weights, each process the same; before `train`, those of the start."""
+        """Validate the current averaged weights, each process the same; before `train`, the start's."""
         with self.learner.as_average(), alone():
             return self._validate()
 

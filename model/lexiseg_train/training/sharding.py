@@ -1,4 +1,4 @@
-"""A network whose parameters are spread over the processes of a run (FSDP), and its tensors, whole and in shards."""
+"""A network with parameters spread over the processes of a run (FSDP), and its tensors, whole and in shards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbered batches: batch n depends on the seed and n alone, so a resumed run sees the same batches."""
+"""Numbered batches: batch n depends only on the seed and n, so a resumed run sees the same batches."""
 
 from __future__ import annotations
 

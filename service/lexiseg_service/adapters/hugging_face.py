@@ -25,7 +25,7 @@ router = APIRouter()
 
 
 class Parameters(BaseModel):
-    """Parameters of the task; those of other models are ignored."""
+    """Parameters of the task; other models' are ignored."""
 
     subtask: Literal["instance", "panoptic", "semantic"] | None = None
     threshold: float | None = None

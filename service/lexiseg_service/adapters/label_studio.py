@@ -41,7 +41,7 @@ logger = structlog.get_logger("lexiseg.label-studio")
 MAX_CHARACTERS, MAX_TAGS = 2**18, 2**13  # thousands of labels with their words
 FIELD = "label_config"
 MAX_TASKS = 4096  # of a request, where jobs do not take what it leaves over
-VALUES_OF_A_TASK = 256  # in JSON, with what an export has beside its data
+VALUES_OF_A_TASK = 256  # in JSON, with what an export has in addition to its data
 LEFT_OVER = "label_studio_left_over"  # the application's `LeftOver`, where tasks run as jobs
 OVERLOAD = (RateLimited, QueueFull, DeadlineExceeded, NotReady)  # errors after which further tasks are not tried
 WholeNumber = Annotated[int, Field(ge=0, lt=2**63)]  # of a task or a project
@@ -91,7 +91,7 @@ class Control:
 
 
 def control_of(label_config: str) -> Control:
-    """Find the control tag whose labels are predicted.
+    """Find the control tag that predictions are for.
 
     A label may have words, `predicted_values="car,lorry"`; the tag may have `model_score_threshold`, `model_name` and
     `model_task`.
@@ -124,7 +124,7 @@ def _class(label: Element) -> dict[str, Any]:
 class Value(BaseModel):
     """A point, or a box by its top left corner and size, in percent of the image; its labels are extra fields.
 
-    A text area has texts alone.
+    A text area has only texts.
     """
 
     model_config = {"extra": "allow"}
@@ -185,7 +185,7 @@ def label_of(context: Context) -> str | None:
 async def prediction_of(
     request: Request, answer: WorkerAnswer, control: Control, label: str | None = None
 ) -> dict[str, Any]:
-    """A task's prediction in Label Studio's format; `label` is for segments without one, as those of a click.
+    """A task's prediction in Label Studio's format; `label` is for segments without one, as a click's.
 
     Raises:
         ClientDisconnect: Label Studio hung up.
@@ -250,7 +250,7 @@ def _shapes(segment: Segment, size: tuple[int, int], kind: Kind) -> list[dict[st
 
 
 def fields_of_control(control: Control) -> dict[str, Any]:
-    """What a question about a task has beside its classes or prompts."""
+    """What a question about a task has in addition to its classes or prompts."""
     fields = {**control.options, "mask": "rle"}
     return fields | {"mask": "polygon", "simplify": SIMPLIFY} if control.kind == "polygonlabels" else fields
 
@@ -334,7 +334,7 @@ class Setup(BaseModel):
 async def setup(request: Request) -> dict[str, str]:
     """Answer the tool's setup request with the version of predictions.
 
-    A project without labels yet is connected; one whose labels belong to no picture is refused, as its tasks would be.
+    A project without labels yet is connected; one with labels of no picture is refused, as its tasks would be.
     """
     config = (await read_as(Setup, request)).label_config
     if "toName" in config:

@@ -69,7 +69,7 @@ class Importer:
     Args:
         settings: address and token of Label Studio.
         journal: records what is imported.
-        predictions: those of a job, read while they are taken, in an order that stays; blocks.
+        predictions: of a job, read while they are taken, in an order that stays; blocks.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Importer:
         return True
 
     async def _import(self, job: Job, address: str, batch: list[dict[str, Any]]) -> None:
-        """Import a batch; one that is refused goes prediction by prediction, and those that are refused are logged."""
+        """Import a batch; one that is refused goes prediction by prediction, and refused ones are logged."""
         refusal: str | None = await self._attempts(self._post, address, batch)
         if refusal is not None and len(batch) == 1:
             logger.warning("prediction refused", job=job.id, task=batch[0]["task"], error=refusal)

@@ -71,7 +71,7 @@ class JobOfTasks(BaseModel):
 
 
 def adapter(app: FastAPI) -> Adapter:
-    """Label Studio's routes; with jobs also those of this module, and the pictures of tasks are fetched for jobs."""
+    """Label Studio's routes; with jobs also this module's, and the pictures of tasks are fetched for jobs."""
     jobs: Jobs | None = app.state.parts.get("jobs")
     if jobs is None:
         return Adapter([label_studio.router], use=USE)
@@ -111,7 +111,7 @@ async def _create(
 
 
 class LeftOverAsJob:
-    """As `label_studio.LeftOver`: what a request left over is a job, whose predictions are imported at its end."""
+    """As `label_studio.LeftOver`: what a request left over is a job; its predictions are imported at its end."""
 
     async def refuse_while_running(self, request: Request, body: Predict) -> None:
         """Tasks that are asked twice would have two predictions."""
@@ -147,7 +147,7 @@ class LeftOverAsJob:
 
 @router.get("/jobs/{identity}/predictions")
 async def get_predictions(request: Request, identity: str) -> Response:
-    """The predictions that there are; tasks whose picture failed have none, and the job's results say why."""
+    """The predictions that there are; tasks with a picture that failed have none, and the job's results say why."""
     jobs = jobs_of(request)
     job, _ = await jobs.find(identity, caller_of(request))
     if job.kind != KIND:

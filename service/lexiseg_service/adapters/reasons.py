@@ -18,14 +18,14 @@ from starlette.responses import RedirectResponse, Response
 
 from lexiseg_service.errors import InvalidValue, ServiceError, error_of
 
-PATH = "/refused"  # beside the routes
+PATH = "/refused"  # next to the routes
 TOOL = "heartex/"  # begins the User-Agent
-REFUSED = (400, 403, 404, 413, 415, 422)  # statuses whose name alone does not say what to do
+REFUSED = (400, 403, 404, 413, 415, 422)  # statuses with a name that does not say what to do
 MAX_CHARACTERS = 300  # of a reason
 
 
 class ReasonRoute(APIRoute):
-    """A route whose refused POSTs Label Studio shows with the reason; its router has `refuse`, too."""
+    """A route for POSTs that Label Studio shows with the reason of a refusal; its router has `refuse`, too."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler of requests, by the contract of FastAPI."""

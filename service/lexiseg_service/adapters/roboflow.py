@@ -149,7 +149,7 @@ class Body(BaseModel):
 
 
 class Click(BaseModel):
-    """A click at a pixel: on the object if `positive`, else beside it."""
+    """A click at a pixel: on the object if `positive`, else off it."""
 
     x: float
     y: float
@@ -200,7 +200,7 @@ class VisualPrompts(BaseModel):
 
 
 class VisualBody(BaseModel):
-    """A request; `multimask_output` is ignored, and `image_id` beside an image."""
+    """A request; `multimask_output` is ignored, and `image_id` where there is an image."""
 
     image: Image | None = None
     image_id: str | None = None
@@ -256,7 +256,7 @@ ModelId = Annotated[str, AfterValidator(lambda text: text.replace("/", "@"))]  #
 
 
 class InferBody(BaseModel):
-    """A request of `infer`; its words are those of `InferenceConfiguration(class_filter=[...])`."""
+    """A request of `infer`; its words are from `InferenceConfiguration(class_filter=[...])`."""
 
     model_id: ModelId
     image: Image

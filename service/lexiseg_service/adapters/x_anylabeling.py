@@ -52,7 +52,7 @@ def model_of(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Mark(BaseModel):
-    """A point [x, y] or a rectangle [x0, y0, x1, y1]; `label` 1 is on the object, 0 beside it."""
+    """A point [x, y] or a rectangle [x0, y0, x1, y1]; `label` 1 is on the object, 0 off it."""
 
     type: Literal["point", "rectangle"]
     data: Annotated[list[float], Field(min_length=2, max_length=4)]
@@ -60,7 +60,7 @@ class Mark(BaseModel):
 
 
 class Parameters(BaseModel):
-    """The parameters of a request; those of other models are ignored."""
+    """The parameters of a request; other models' are ignored."""
 
     text_prompt: Annotated[str, Field(max_length=2**17)] = ""  # thousands of words
     marks: list[Mark] = Field([], fail_fast=True)
@@ -100,7 +100,7 @@ def shapes_of(segment: Segment, notes: Mapping[int | None, str]) -> list[dict[st
 
 
 def large_parts(rings: Sequence[Ring]) -> list[list[list[int]]]:
-    """Closed outlines of a segment's parts, without those below MIN_PART."""
+    """Closed outlines of a segment's parts, without parts below MIN_PART."""
     parts = [(corners := outline(ring)) + corners[:1] for ring in rings]
     areas = list(map(doubled_area, parts))
     return [part for part, area in zip(parts, areas, strict=True) if area >= MIN_PART * max(areas)]
@@ -125,7 +125,7 @@ async def health(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/models")
 async def models(request: Request) -> dict[str, Any]:
-    """Every model; those with the task prompt have buttons for points and boxes."""
+    """Every model; the ones with the task prompt have buttons for points and boxes."""
     return {"success": True, "data": {card["name"]: model_of(card) for card in use_case_of(request).models()}}
 
 
@@ -148,7 +148,7 @@ async def predict(request: Request) -> Response:
 
 
 def no_shapes(reason: str) -> dict[str, Any]:
-    """No shapes, and why; those that the image has stay."""
+    """No shapes, and why; the image's own stay."""
     return {"shapes": [], "description": reason, "replace": False}
 
 
@@ -156,7 +156,7 @@ class Middleware:
     """ASGI middleware: every refusal of a prediction is a 200 with the reason in `description`.
 
     X-AnyLabeling 4.2 shows `description` as the image's. Any other status, also of a missing key or a full queue, it
-    takes for an image without shapes: it deletes those that are there and goes on with the next image.
+    takes for an image without shapes: it deletes all that are there and goes on with the next image.
     """
 
     def __init__(self, app: ASGIApp) -> None:

@@ -47,7 +47,7 @@ MIN_JUDGED = 100  # pictures, before a rate of failures ends the job
 
 
 class Asked(NamedTuple):
-    """What a command asks: a job's description, where the rows go, and the formats to write beside them."""
+    """What a command asks: a job's description, where the rows go, and the formats to write with them."""
 
     description: JobInput
     destination: str
@@ -154,7 +154,7 @@ def _resolve(sent: Question, settings: Settings) -> Resolution:
 
 
 def _write_resolution(rows: Destination, sent: Question, job: BulkJob) -> None:
-    """Write what a question names beside the plan: whatever is changed or deleted later, the job goes on with it."""
+    """Write what a question names next to the plan: whatever is changed or deleted later, the job goes on with it."""
     about = {"sent": stored(sent), "question": stored(job.question)}
     copy = QuestionCopy(WorkerRequest(None, job.vocabulary, job.model, job.question.task), "")
     rows.write(QUESTION, json.dumps(about).encode() + b"\n" + encode_copy(copy))

@@ -84,10 +84,10 @@ def read_description(path: Path, limits: Limits) -> JobInput:
 
 
 def task_question(question: Question) -> TaskQuestion:
-    """A question with its task, of those that bulk takes."""
+    """A question with its task, one that bulk takes."""
     return TaskQuestion.model_validate(stored(question))
 
 
 def label_formats(job: JobInput) -> list[str]:
-    """What bulk writes beside its rows."""
+    """What bulk writes in addition to its rows."""
     return [] if job.to in ROW_FORMS else [job.to]

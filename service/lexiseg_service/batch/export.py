@@ -60,7 +60,7 @@ def _pictures_of(job: BulkJob, destination: Destination, size: Size, left_out: C
 
 
 def _read_anew(job: BulkJob, destination: Destination, size: Size, left_out: set[str]) -> Iterator[Labelled]:
-    """The pictures with their files; adds to `left_out` the ids of those that cannot be read again."""
+    """The pictures with their files; adds to `left_out` the ids of pictures that cannot be read again."""
     names = Names()
     for chunk in range(size.chunks):
         unread = {row["id"] for row in destination.rows(chunk) if row["status"] == OK}

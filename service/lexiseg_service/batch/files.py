@@ -32,7 +32,7 @@ def open_store(url: str, field: str) -> tuple[Any, str]:
 
 
 class Files:
-    """The files below one address; in a folder their owner alone may read them. Methods block, and are thread-safe.
+    """The files below one address; in a folder only their owner may read them. Methods block, and are thread-safe.
 
     Raises, from every method:
         OSError: the disk or the store refuses; libraries of stores raise errors of their own, too.
@@ -95,7 +95,7 @@ class Files:
 
 
 def question_path(identity: str) -> str:
-    """The place of a job's question among the files of jobs, beside its archive and its parts."""
+    """The place of a job's question among the files of jobs, with its archive and its parts."""
     return f"{identity}/question"
 
 

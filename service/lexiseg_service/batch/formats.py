@@ -61,7 +61,7 @@ def check_fits(to: str, question: Mapping[str, Any], classes: Sequence[str]) -> 
 
 
 def results(to: str, lines: Lines, classes: Sequence[str]) -> Packed:
-    """Results as parquet or labels: one file, or a zip of a data set beside whose labels the pictures go.
+    """Results as parquet or labels: one file, or a zip of a data set with labels and pictures.
 
     They fit the question and the classes, see `check_fits`.
     """

@@ -57,7 +57,7 @@ async def work(
     """Ask about pictures and commit their lines in order.
 
     Args:
-        pictures: those that the caller has taken.
+        pictures: taken by the caller.
         ask: the line of one; raises GivesWay.
         part: takes the lines.
         width: pictures in flight.

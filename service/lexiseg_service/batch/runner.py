@@ -103,7 +103,7 @@ class Runner:
         self._metrics = metrics
         self._tasks: list[asyncio.Task[None]] = []
         self._lanes: set[asyncio.Task[None]] = set()
-        self._threads = ThreadPoolExecutor(LANES, "jobs")  # apart from those that interactive requests need
+        self._threads = ThreadPoolExecutor(LANES, "jobs")  # apart from the threads of interactive requests
         self._holders: set[str] = set()  # one for each lane
         self._idle: list[str] = []  # holders that hold nothing
         self._turns = Turns()
@@ -174,7 +174,7 @@ class Runner:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _give_turns(self) -> None:
-        """Open lanes for the jobs whose turn it is, whenever that may have changed."""
+        """Open lanes for the jobs that are next, whenever that may have changed."""
         while not self._stopping:
             self._wake.clear()
             try:

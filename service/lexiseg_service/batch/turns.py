@@ -1,4 +1,4 @@
-"""Whose turn it is: which job a free lane of this gateway takes pictures from.
+"""Turns of jobs: which job a free lane of this gateway takes pictures from.
 
 Lanes go by client, then by job. A client holds at most half of the lanes that others leave, so that a lane is free for
 one that comes, however many jobs the others have. Of the clients that may have one more, the fair queue names the one
@@ -15,7 +15,7 @@ from lexiseg_service.errors import QueueFull, RateLimited
 from lexiseg_service.fair_queue import FairQueue, Sender
 from lexiseg_service.shares import CLIENT_SHARE, Hold, Shares
 
-LANES = 16  # pictures of jobs that a gateway has in flight; those of a client that is alone are half of them
+LANES = 16  # pictures of jobs that a gateway has in flight; a client without others has half of them
 
 MAX_REST_SECONDS = 30.0
 
@@ -28,7 +28,7 @@ class Turns:
         self._jobs: FairQueue[str] = FairQueue()
         self._left: dict[str, int] = {}  # pictures without an answer, by job
         self._resting: dict[str, float] = {}  # clients at their rate or quota, until a monotonic time
-        self._empty: set[str] = set()  # jobs whose pictures are all held, when last looked at
+        self._empty: set[str] = set()  # jobs with all pictures held, when last looked at
         self.is_crowded = False  # a client has no lane while others hold all
 
     def look(self, jobs: Sequence[OpenJob]) -> None:
@@ -44,7 +44,7 @@ class Turns:
                 self._jobs.add(job.id, Sender(job.client, job.id))
 
     def next(self) -> tuple[str, int, Hold] | None:
-        """The job whose turn it is, its pictures without an answer, and the lane, which the caller releases."""
+        """The job that is next, its pictures without an answer, and the lane, which the caller releases."""
         self.is_crowded = False
         served: set[str] = set()  # clients that have their share of the lanes
         while (identity := self._jobs.next(lambda each: self._may(each, served))) is not None:

@@ -27,7 +27,7 @@ from lexiseg_service.image.reader import decode
 from lexiseg_service.settings import Limits
 
 STDIN = "-"
-# Every folder of results has one of them; the others are of earlier releases, whose results are not gone on with.
+# Every folder of results has one of them; the others are of earlier releases: their results are not gone on with.
 LEDGER_FILES = (LEDGER, coco.ANNOTATIONS, ".lexiseg.json", "annotations.json")
 TIMEOUT_SECONDS = 30.0  # of each read from a URL
 MAX_REDIRECTS = 5

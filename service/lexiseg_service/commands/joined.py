@@ -1,4 +1,4 @@
-"""Groups of commands that entry points `lexiseg.commands` join: our optional ones, and those of other distributions.
+"""Groups of commands that entry points `lexiseg.commands` join: our optional ones, and other distributions'.
 
 An entry point is named as its command, `eval`, or `models.prove` below a group, and names the command's function, or a
 `typer.Typer`: of one command without a callback, or of a group. It is loaded when its command is called.
@@ -145,7 +145,7 @@ def _checked(parser: Any, ctx: Any) -> Any:
 
 
 def _with_program(app: typer.Typer) -> typer.Typer:
-    """The same group, whose commands get what they ask of the program."""
+    """The same group, with commands that get what they ask of the program."""
     for command in app.registered_commands:
         assert command.callback is not None  # of a command there is always one
         parameter = inspect.signature(command.callback, eval_str=True).parameters.get("program")

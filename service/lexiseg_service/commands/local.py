@@ -35,7 +35,7 @@ WITHOUT_ADMISSION = dict.fromkeys(("api_keys", "api_keys_file", "rate_limit", "c
 
 @contextmanager
 def open_server(url: str | None, settings: Settings, task: Task) -> Iterator[Server]:
-    """The server at an address, not asked yet, or one in this process, whose model can do the task.
+    """The server at an address, not asked yet, or one in this process with a model that can do the task.
 
     Raises:
         InvalidValue: the address or the key is not one, or the model cannot do the task.
@@ -108,7 +108,7 @@ def _uncollected() -> Iterator[None]:
 
 @contextmanager
 def _errors_logged() -> Iterator[None]:
-    """Log errors alone, to the standard error, while the block runs."""
+    """Log only errors, to the standard error, while the block runs."""
     before = structlog.get_config()
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),

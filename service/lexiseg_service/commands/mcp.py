@@ -21,7 +21,7 @@ def mcp(
     """Serve image tools for language models (MCP): segment, find, cut out, count, measure, compare.
 
     Over standard input and output, for a program that starts it; with --http for every client of the service. Files are
-    read from the current folder, or --mcp-folder; with --http from --mcp-folder alone.
+    read from the current folder, or --mcp-folder; with --http only from --mcp-folder.
 
     Examples:
 

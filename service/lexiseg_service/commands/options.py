@@ -59,7 +59,7 @@ MaxSide = Annotated[int | None, typer.Option(help="Cap the network's input, in p
 FIELDS: Mapping[str, FieldInfo] = {
     name: info for kind in (Settings, Limits) for name, info in kind.model_fields.items() if name != "limits"
 }
-# Read by docker-compose.yml, whose env_file may pass them on, and by the client.
+# Read by docker-compose.yml: its env_file may pass them on, and by the client.
 ELSEWHERE = re.compile(r"LEXISEG_(\w+_IMAGE|BASE_URL|DATA|ENV_FILE|SHM|RECIPE)")
 # Settings that are gone, and what to use instead.
 REMOVED = {"LEXISEG_ROLLOUTS_FILE": "name a version in the request, as tcl@2, or exchange it by `lexiseg models use`"}
@@ -131,7 +131,7 @@ def takes_settings(command: Command) -> Callable[[Callable[..., None]], Callable
 
 
 def _with_folders(settings: Settings, command: Command) -> Settings:
-    """Settings whose folders a command can use. Raises InvalidValue: one is not there, or cannot be made."""
+    """Settings with folders that a command can use. Raises InvalidValue: one is not there, or cannot be made."""
     for name, info in FIELDS.items():
         folder = next((note for note in info.metadata if isinstance(note, Folder)), None)
         value = getattr(settings, name, None)
@@ -234,7 +234,7 @@ def replace_parameter(
     options: Sequence[inspect.Parameter],
     gather: Callable[[Mapping[str, Any]], Any],
 ) -> Callable[..., None]:
-    """Replace a command's parameter by options; it gets `gather` of those that are named on the command line."""
+    """Replace a command's parameter by options; it gets `gather` of the ones named on the command line."""
     signature = inspect.signature(command, eval_str=True)
     names = [parameter.name for parameter in options]
 

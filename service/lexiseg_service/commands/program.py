@@ -1,6 +1,6 @@
 """What `lexiseg` does for commands of other distributions, by the settings of their command line.
 
-They know it by its methods alone, as `lexiseg_train.commands.program` writes them down.
+They know it only by its methods, as `lexiseg_train.commands.program` writes them down.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class LexisegProgram:
     def class_list(
         self, classes: Sequence[str] | None, vocabulary: str | None, *, background: bool | None, others: str = ""
     ) -> Vocabulary:
-        """Classes of `-c`, or those of a named list; `others`: what could be given instead, for the message."""
+        """Classes of `-c`, or of a named list; `others`: what could be given instead, for the message."""
         question = question_of(classes, vocabulary, background=background, others=others)
         return in_process.resolved(question, self.settings, words_alone=True)
 
@@ -121,13 +121,13 @@ class LexisegProgram:
         check_server(context, url)
 
     def server(self, url: str | None, task: Task) -> AbstractContextManager[Server]:
-        """The server at an address, or without one a server in this process, whose model can do the task."""
+        """The server at an address, or without one a server in this process with a model that can do the task."""
         from lexiseg_service.commands.local import open_server
 
         return open_server(url, self.settings, task)
 
     def photographs(self, arguments: Sequence[str]) -> Photographs:
-        """The images that files, folders, patterns and URLs name; not those of the standard input."""
+        """The images that files, folders, patterns and URLs name; not of the standard input."""
         if STDIN in arguments:
             reason = "not from the standard input: the report reads them again"
             raise typer.BadParameter(reason, param_hint="'IMAGE...'")

@@ -44,7 +44,7 @@ def question_of(
         others: what could be given in place of classes and a vocabulary, for the message.
 
     Raises:
-        typer.BadParameter: classes beside a vocabulary, neither of them though they are `needed`, or `-c a,b`, which is
+        typer.BadParameter: classes and a vocabulary, neither of them though they are `needed`, or `-c a,b`, which is
             one class.
         InvalidValue: a field is out of range.
     """
@@ -66,11 +66,11 @@ def read_prompts(points: Sequence[str], boxes: Sequence[str], prompts: Sequence[
     Args:
         points: `X,Y`; each is a prompt of its own.
         boxes: `LEFT,TOP,RIGHT,BOTTOM`; each is a prompt of its own.
-        prompts: one object by several parts, separated by blanks: points on it, points beside it (`-X,Y`), at most one
+        prompts: one object by several parts, separated by blanks: points on it, points off it (`-X,Y`), at most one
             box.
 
     Raises:
-        typer.BadParameter: a text has another form, a box has no inside, or there are only points beside an object.
+        typer.BadParameter: a text has another form, a box has no inside, or there are only points off an object.
     """
     return [
         *({"points": [_point(text)]} for text in points),
@@ -119,7 +119,7 @@ def _prompt(text: str) -> dict[str, Any]:
 def with_examples(
     classes: Sequence[str], examples: Sequence[str], negatives: Sequence[str], limits: Limits
 ) -> list[str | dict[str, Any]]:
-    """The classes of a command in the form of `POST /segment`: words, then those that have examples alone.
+    """The classes of a command in the form of `POST /segment`: words, then classes with only examples.
 
     Args:
         classes: of `-c`; one that also has examples is looked for as a word, too.

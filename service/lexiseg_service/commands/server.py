@@ -49,7 +49,7 @@ class ServerFailure(ServiceError):
 
 @contextmanager
 def translate_errors(url: str) -> Iterator[None]:
-    """Raise the client's errors as those of the service, or as ServerFailure."""
+    """Raise the client's errors as the service's, or as ServerFailure."""
     try:
         yield
     except Unauthorized as error:
@@ -206,7 +206,7 @@ class Server(AbstractContextManager["Server"]):
             self._checks.heads.delete(name)
 
     def segment(self, image: bytes, fields: dict[str, Any]) -> Segmentation:
-        """One image's masks; `fields` are those of `POST /segment`.
+        """One image's masks; `fields` are `POST /segment`'s.
 
         Raises:
             ServiceError: the server refused it, or did not answer.

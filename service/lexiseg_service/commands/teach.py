@@ -28,8 +28,8 @@ Name = Annotated[str, typer.Option("--name", help="Name of the head: at most 64 
 def teach(context: typer.Context, source: Source, name: Name, settings: Settings, server: Server = None) -> None:
     """Teach classes by labelled pictures, as annotation tools export them; `segment --head` finds them then.
 
-    What is not labelled in a picture shows none of the classes. Where a set says which pictures are reviewed, those
-    alone teach. A head of the name learns the classes and pictures beside its own; a picture of the same file name
+    What is not labelled in a picture shows none of the classes. Where a set says which pictures are reviewed, only
+    they teach. A head of the name adds the classes and pictures to its own; a picture of the same file name
     takes the place of the one before.
 
     \b

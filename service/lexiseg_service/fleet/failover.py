@@ -28,7 +28,7 @@ Step = StreamQuestion | VideoFrame
 Pick = Callable[[str, Collection[str]], WorkerLink]
 MAX_FAILOVERS = 3  # in a row without an answer: a frame that crashes its worker must not crash all of them
 MAX_UNANSWERED = 64  # frames that are kept here
-AHEAD = 4  # frames in transit besides those at work
+AHEAD = 4  # frames in transit besides the ones at work
 CHECK_SECONDS = 0.2  # whether the worker is shutting down, or another one is ready
 
 

@@ -79,7 +79,7 @@ class WorkerLink:
 
     @property
     def usable(self) -> bool:
-        """Connected, warmed up, not shutting down, and with a model whose card is understood."""
+        """Connected, warmed up, not shutting down, and with a model that has a card we understand."""
         return self._status.ready and not self._status.draining and bool(self.cards)
 
     @property

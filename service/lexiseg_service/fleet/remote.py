@@ -1,6 +1,6 @@
 """A backend that spreads requests over all workers.
 
-An image goes to the worker that rendezvous hashing prefers among those that have the model (`choose`). A call is
+An image goes to the worker that rendezvous hashing prefers among workers that have the model (`choose`). A call is
 retried once with another worker, within the deadline, if the first one does not answer, shuts down or has no room;
 requests are idempotent. A refusal of the request itself is not retried. If the deadline passes during the retry, the
 client gets the first worker's error.
@@ -118,7 +118,7 @@ class RemoteBackend:
     async def _routed(self, request: WorkerRequest, ask: Ask[T]) -> T:
         """Call the worker of the request's image, then others as long as one may answer instead.
 
-        Without the file those are called that may have the image cached: the one that got it by spilling, then by rank.
+        Without the file, workers that may have it cached are called: the one that got it by spilling, then by rank.
         """
         cached = request.image is None
         image_id = request.image_id or image_id_of(request.image or b"")
@@ -167,7 +167,7 @@ class RemoteBackend:
         return answer
 
     def _candidates(self, model: ModelName, tried: Collection[WorkerLink] = ()) -> list[WorkerLink]:
-        """Workers that can answer, each process once; those that still load the model only if all do."""
+        """Workers that can answer, each process once; the ones that still load the model only if all do."""
         able = [link for link in self._links.values() if link.usable and link.serves(model) and link not in tried]
         at_once = [link for link in able if not link.awaits(model)]
         return list({link.instance: link for link in reversed(at_once or able)}.values())
@@ -246,5 +246,5 @@ def choose(order: Sequence[WorkerLink]) -> WorkerLink | None:
 
 
 def least_loaded(candidates: Sequence[WorkerLink]) -> WorkerLink:
-    """The first of those with the fewest requests in flight."""
+    """The first of the workers with the fewest requests in flight."""
     return min(candidates, key=lambda candidate: candidate.load)

@@ -41,7 +41,7 @@ class Adapter:
     """Hooks into a gateway; all are optional.
 
     Attributes:
-        routers: routes below /adapters/NAME; those of a router with a prefix of its own keep their paths. OpenAPI does
+        routers: routes below /adapters/NAME; routes of a router with a prefix of its own keep their paths. OpenAPI does
             not list them: they are interfaces of other tools.
         middleware: ASGI middleware around the whole application.
         running: entered when the workers can be asked, left when no request is in flight.

@@ -1,4 +1,4 @@
-"""The gateway's ASGI application, and the gRPC server beside it."""
+"""The gateway's ASGI application, and its gRPC server."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ DESCRIPTION = "Send an image and words, get masks: open-vocabulary segmentation.
 
 
 def parts_of_gateway() -> tuple[Part, ...]:
-    """Those that are installed, heads, and trainings."""
+    """The installed parts, heads, and trainings."""
     return (*joined(), head_routes.PART, training_routes.PART)
 
 
@@ -72,7 +72,7 @@ def create_app(
     """The gateway over one backend, which it starts and closes.
 
     `app.state.grpc` is the gRPC server over the same use case; the caller starts it. Before, adapters may `join`.
-    `limits` and `fetcher` replace those of the settings.
+    `limits` and `fetcher` replace the settings'.
 
     Raises:
         InvalidValue: the API keys are not as expected.

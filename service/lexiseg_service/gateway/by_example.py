@@ -35,7 +35,7 @@ class ExampleDesk:
         self._images = images
 
     async def with_examples(self, request: WorkerRequest, examples: Sequence[ClassExample]) -> WorkerRequest:
-        """A request whose vocabulary contains the model's embeddings of the examples.
+        """A request with a vocabulary that contains the model's embeddings of the examples.
 
         Args:
             request: with its image, where it has one: examples may be in that.
@@ -61,7 +61,7 @@ class ExampleDesk:
         return replace(request, vocabulary=replace(request.vocabulary, classes=classes))
 
     async def stored_form(self, class_list: VocabularyInput, request: WorkerRequest) -> VocabularyInput:
-        """A class list whose examples contain small pictures in place of ids, URLs and large files.
+        """A class list with examples that contain small pictures in place of ids, URLs and large files.
 
         Raises:
             InvalidValue: an example names no image, or the pictures are too large together.

@@ -46,7 +46,7 @@ async def answer_by_kind(backend: Backend, request: WorkerRequest, model: str) -
     """Ask `model` for the phrases among a request's classes, and the request's own model for the others.
 
     The request goes on as it is where it has no phrase or has prompts, or `model` is not served or lacks the task. A
-    phrase whose answer is late or cannot be joined is a warning.
+    phrase with an answer that is late or cannot be joined is a warning.
 
     Raises:
         ServiceError: of any kind, from the model of words; a refusal of a phrase.
@@ -144,7 +144,7 @@ def _renumbered(answer: WorkerAnswer, indices: Sequence[int]) -> WorkerAnswer:
 
 
 def _joined(request: WorkerRequest, answers: Sequence[WorkerAnswer]) -> WorkerAnswer:
-    """One answer of that to the phrases and that to the words, whose masks lose the pixels of phrases."""
+    """One answer of that to the phrases and that to the words, with masks that lose the pixels of phrases."""
     above, below = answers
     covered = np.zeros(below.size, bool)
     for segment in above.segments:

@@ -99,7 +99,7 @@ HEADS = Kind("head", "heads")
 
 
 def slot_of(name: str, owner: str) -> str:
-    """The slot of what is an owner's alone; without an owner, of what is shared."""
+    """The slot of what only its owner has; without an owner, of what is shared."""
     return f"{owner}~{name}" if owner else name
 
 
@@ -152,7 +152,7 @@ class Store:
         return True
 
     async def part_names(self) -> dict[str, list[str]]:
-        """The names of all parts by slot, also of those that no document names.
+        """The names of all parts by slot, also of the ones that no document names.
 
         Raises:
             NotReady: nothing can be read now.
@@ -160,7 +160,7 @@ class Store:
         return {slot: [*parts] for slot, parts in self._parts.items() if parts}
 
     async def read_parts(self, slot: str, names: Sequence[str]) -> dict[str, bytes]:
-        """Parts of a document by name; those that are not there are left out.
+        """Parts of a document by name; missing ones are left out.
 
         Raises:
             NotReady: nothing can be read now.
@@ -205,7 +205,7 @@ class Store:
 
 
 class DirectoryStore(Store):
-    """One JSON file per document, whose parts lie in a folder of its slot. For one process at a time.
+    """One JSON file per document, with its parts in a folder of its slot. For one process at a time.
 
     Documents are read from memory and written through to the disk.
 
@@ -352,7 +352,7 @@ class RedisStore(Store):
         return self._documents.get(slot)  # the object that readers already hold
 
     async def read_all(self) -> dict[str, bytes]:
-        """Every document by its slot; those of the snapshot while Redis is away. Equal rows are of equal documents."""
+        """Every document by its slot; of the snapshot while Redis is away. Equal rows are of equal documents."""
         with suppress(RedisAway):
             rows, before = await self._link.ask(self._index), self._documents
             documents = {slot: before[slot] for slot, row in rows.items() if self._is_current(slot, row)}
@@ -369,7 +369,7 @@ class RedisStore(Store):
         return bool(row) and self._rows.get(slot) == row and slot in self._documents
 
     async def rows(self) -> dict[str, bytes]:
-        """As `Store.rows`; those of the snapshot while Redis is away."""
+        """As `Store.rows`; of the snapshot while Redis is away."""
         with suppress(RedisAway):
             return await self._link.ask(self._index)
         return dict(self._rows)

@@ -18,7 +18,7 @@ ARCHIVE_FILE, IMPORTED = "archive.zip", "imported"  # in the folder where one is
 MAX_FILES = 20_000  # of a data set
 ARCHIVE = "archive"  # the field of a form
 BYTES_PER_ENTRY = 128  # of a zip's directory: 46, a name and extra fields
-PROGRAM = (sys.executable, "-m", "lexiseg_service.cli")  # whose `data import` reads sets, in a sandbox
+PROGRAM = (sys.executable, "-m", "lexiseg_service.cli")  # its `data import` reads sets, in a sandbox
 # An importer reads pictures one by one, and one file of annotations.
 IMPORT = Limits(seconds=1800, cpu_seconds=1800, memory_bytes=3 * 2**30, file_bytes=2 * 2**30)
 # At least two parts, not within a word, a name, an address or a path that was cut.

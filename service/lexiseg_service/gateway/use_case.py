@@ -49,7 +49,7 @@ from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.watch.checks import Checks
 
 NO_IMAGE = ImageSource()
-# The first bytes that the current request holds of fetched images: what it fetches beside them must not wait for it.
+# The first bytes that the current request holds of fetched images: what it fetches in addition must not wait for it.
 _FIRST_HOLD: ContextVar[Hold | None] = ContextVar("first_hold", default=None)
 # Fields of a question that workers get as they are.
 PASSED_ON = ("mask", "overlay", "confidence", "refine", "threshold", "doubtful", "max_side", "simplify", "language")
@@ -354,7 +354,7 @@ class UseCase:
 
 
 async def named_vocabulary(question: Question, vocabularies: Vocabularies, key: str = "") -> NamedVocabulary | None:
-    """The vocabulary that a question names, among those visible to `key`; None if it names none.
+    """The vocabulary that a question names, of the ones visible to `key`; None if it names none.
 
     Raises:
         InvalidValue: the question also has classes.

@@ -80,7 +80,7 @@ class VideoService:
             steps: a config first; a later one holds for the frames after it.
             caller: the sender.
             accepted: awaited when the first config has been accepted.
-            counted: the steps are requests of their own, whose bytes and number are counted already.
+            counted: the steps are requests of their own: their bytes and number are counted already.
 
         Raises:
             ServiceError: the stream as a whole failed.

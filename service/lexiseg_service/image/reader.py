@@ -76,7 +76,7 @@ def decode(image: bytes, limits: Limits, short_side: int | None, header: Picture
 
 
 def refusal_of(error: PictureError) -> ServiceError:
-    """The error of a request whose image cannot be read."""
+    """The error of a request with an image that cannot be read."""
     kind = UnsupportedImage if isinstance(error, UnsupportedPictureError) else UndecodableImage
     return kind(f"image: {error}")
 

@@ -36,10 +36,10 @@ CONNECT_SECONDS = 2.0  # to one address; leaves time for the next one
 MAX_REDIRECTS = 3
 MAX_ADDRESSES = 4  # of a host that are tried
 MAX_CONCURRENT = 16  # fetches; each may hold an image in memory
-# A lookup goes on after its fetch has ended: the system tries a name whose servers are silent for a minute.
+# A lookup goes on after its fetch has ended: the system tries a name with silent servers for a minute.
 MAX_LOOKUPS = MAX_CONCURRENT * 12
 # Compressed content may decompress to any size.
-# `*/*` for servers that have no image renderer to negotiate, such as Label Studio: they answer 406 to images alone.
+# `*/*` for servers that have no image renderer to negotiate, such as Label Studio: they answer 406 to only images.
 IMAGE_HEADERS = {"Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity"}
 
 
@@ -51,7 +51,7 @@ PUBLIC_HOST = "a public host that answers over HTTPS with a valid certificate"
 def is_public(address: Address) -> bool:
     """Whether an address, and an IPv4 address embedded in it, belongs to the public internet.
 
-    `ipaddress.is_global` alone accepts multicast, site-local and IPv6 addresses that embed a private IPv4 address, and
+    `ipaddress.is_global` accepts multicast, site-local and IPv6 addresses that embed a private IPv4 address, and
     its answers differ between Python's patch releases.
     """
     if isinstance(address, IPv4Address):
@@ -99,7 +99,7 @@ class HostGuard:
         own: its value, networks and host names: they are asked by http, too, and at any port.
         to_public: whether public hosts are asked.
         ports: allowed in URLs.
-        trust: certificate authorities; default: those of certifi.
+        trust: certificate authorities; default: certifi's.
     """
 
     def __init__(
@@ -175,7 +175,7 @@ class HostGuard:
     async def send(
         self, method: str, url: httpx.URL, address: Address, headers: dict[str, str], content: bytes | None = None
     ) -> AsyncIterator[httpx.Response]:
-        """The response of a host at one of its addresses, whose content is not read yet.
+        """The response of a host at one of its addresses, with content that is not read yet.
 
         Raises:
             httpx.TransportError: there is none.

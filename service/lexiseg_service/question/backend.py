@@ -31,7 +31,7 @@ class Health:
     detail: str
     degraded: tuple[str, ...] = ()
     away: tuple[str, ...] = ()  # known models that no worker can answer for now
-    # NAME@VERSION of models whose first load is under way, or just failed; requests for them wait.
+    # NAME@VERSION of models with a first load that is under way, or just failed; requests for them wait.
     awaited: tuple[str, ...] = ()
 
 

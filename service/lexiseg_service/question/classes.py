@@ -17,7 +17,7 @@ MAX_GLOSS = 512  # characters: what a text tower reads of a sentence
 
 
 def resolve(question: Question, limits: Limits, named: Vocabulary | None = None) -> Vocabulary:
-    """The vocabulary of a question: its own classes, those of the vocabulary that it names, or none for prompts alone.
+    """The vocabulary of a question: its own classes, the vocabulary's that it names, or none for only prompts.
 
     The classes of its head join with `with_learned`.
 
@@ -43,7 +43,7 @@ def resolve(question: Question, limits: Limits, named: Vocabulary | None = None)
 def with_learned(vocabulary: Vocabulary, learned: Sequence[ClassEntry], limits: Limits) -> Vocabulary:
     """A vocabulary after the classes of a head.
 
-    Of those of the same name, the vocabulary's threshold is kept, and all of it where no picture taught the class.
+    Of classes of the same name, the vocabulary's threshold is kept, and all of it where no picture taught the class.
 
     Raises:
         InvalidValue: too many classes, or a class has the name of another one's synonym.
@@ -120,7 +120,7 @@ def _with_background_of(question: Question, named: Vocabulary, limits: Limits) -
 
 
 def _entry(entry: str | ClassInput, index: int, names: tuple[ReadName, ...], limits: Limits) -> ClassEntry:
-    """A class, of whose name and synonyms these are the forms."""
+    """A class with a name and synonyms of these forms."""
     name, *synonyms = names
     if isinstance(entry, str):
         _check_text(name.plain, entry, f"classes.{index}", limits.max_text_length)
@@ -173,7 +173,7 @@ def has_examples(entries: Sequence[str | ClassInput] | None) -> bool:
 
 
 def refuse_unsplit(names: Sequence[str], how: str) -> None:
-    """Refuse a text of a form or a command line that was probably meant as several classes; `how` to give those there.
+    """Refuse a text of a form or a command line that was probably meant as several classes; `how` to give these there.
 
     Raises:
         InvalidValue: a lone name with a comma, or a JSON list or object.

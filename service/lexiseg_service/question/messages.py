@@ -58,7 +58,7 @@ class WorkerRequest:
     region_classes: tuple[int, ...] | None = None
     mask: MaskFormat = "rle"
     overlay: bool = False
-    painted: tuple[Segment, ...] = ()  # onto the overlay, with run lengths, in place of those of the answer
+    painted: tuple[Segment, ...] = ()  # onto the overlay, with run lengths, in place of the answer's
     confidence: bool = False
     refine: Refinement | None = None  # None: the card's default
     threshold: float | None = None  # None: that of the card

@@ -24,7 +24,7 @@ from lexiseg_service.question.schemas import (
 )
 from lexiseg_service.settings import Limits
 
-BYTES_PER_POINT = 512  # bytes of JSON whose parsing takes as long as resolving or encoding one point
+BYTES_PER_POINT = 512  # bytes of JSON that take as long to parse as resolving or encoding one point
 MAX_RUN_BYTES = 2 * 2**20  # of the masks of a request, which each stage decodes and encodes; a photograph's has some KB
 SOURCES = 'one of {"base64": ...}, {"url": ...} and {"id": ...}'
 DATA_URI = re.compile(r"\Adata:[^,]{0,100};base64,")
@@ -117,7 +117,7 @@ def check_points(prompt: WithPoints, field: str, limits: Limits) -> None:
 def check_inside(prompts: Sequence[Prompt], size: tuple[int, int], *, of_frame: bool = False) -> None:
     """Check that all points and boxes are inside an image of `size` (height, width), edges included.
 
-    `of_frame`: they are those of `follow`.
+    `of_frame`: they are of `follow`.
 
     Raises:
         InvalidValue: names the first `MAX_FINDINGS` coordinates outside, and their limits.

@@ -244,7 +244,7 @@ class Question(Asked):
 
 
 class TaskQuestion(Question):
-    """A question that always has a task, as those of commands have."""
+    """A question that always has a task, as commands' have."""
 
     task: Task = "semantic"
 
@@ -297,7 +297,7 @@ class SegmentOutput(SegmentFields):
 
 
 class LabelMapOutput(BaseModel):
-    """A PNG whose values are segment ids."""
+    """A PNG of segment ids."""
 
     base64: str = Field(description="PNG in base64 whose pixel values are segment ids; 0: no segment")
     bits: Literal[8, 16] = Field(description="bits per pixel; 16 from 256 segments on")

@@ -24,7 +24,7 @@ MAX_COMPARED = 80  # characters of an unknown name that is compared with known o
 # Names that pydantic adds to a location for a member of a union.
 MODEL_MEMBERS = {"ClassInput", "TaughtClassInput", "BackgroundInput"}
 PLAIN_MEMBERS = {"bool", "constrained-str", "str"}
-# pydantic's error types whose messages use Python's names of types.
+# pydantic's error types with Python's names of types in the message.
 EXPECTED_TYPES = {
     "model_type": "a JSON object",
     "model_attributes_type": "a JSON object",
@@ -76,7 +76,7 @@ def parse_object(body: bytes | bytearray, limits: Limits, more: int = 0) -> dict
 
 
 def max_values(limits: Limits) -> int:
-    """Commas and brackets in the JSON of the largest request, twice over for those inside of words."""
+    """Commas and brackets in the JSON of the largest request, twice over for the ones inside of words."""
     per_class, per_point = limits.max_synonyms + 5, 4
     per_prompt = limits.max_prompt_points * per_point + 8
     return 2 * limits.max_classes * per_class + limits.max_prompts * per_prompt + 1000

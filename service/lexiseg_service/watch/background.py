@@ -30,8 +30,8 @@ class JobsSeen(NamedTuple):
 
     states: Mapping[str, int]  # how many have pictures without an answer; every state
     oldest_waiting: float  # seconds since it was created; 0 if none waits
-    held_up: int  # jobs whose answers this gateway cannot write, or that it cannot begin
-    erasures_failing: int  # erased jobs whose files this gateway cannot remove
+    held_up: int  # jobs with answers that this gateway cannot write, or that it cannot begin
+    erasures_failing: int  # erased jobs with files that this gateway cannot remove
     disk: Disk | None  # of archives and results; None: an object store
 
 

@@ -55,7 +55,7 @@ async def _ask(worker: Path) -> str:
 
 
 def _add(mine: Metric, other: Metric) -> None:
-    """Add the samples of a family to those of another: sums, or the largest value (`LARGEST`, `_info`)."""
+    """Add the samples of a family to another's: sums, or the largest value (`LARGEST`, `_info`)."""
     at = {_series(sample): place for place, sample in enumerate(mine.samples)}
     combine = max if mine.name in LARGEST or mine.name.endswith("_info") else operator.add
     for sample in other.samples:

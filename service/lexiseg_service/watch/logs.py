@@ -12,7 +12,7 @@ from lexiseg_service.settings import Settings
 
 GRPC = "grpc._cython.cygrpc"  # gRPC's logger
 DISCONNECT_ERROR = "ExecuteBatchError"  # what gRPC logs when a client resets its call
-CHATTY = ("httpx", "onnx_ir", "onnxscript")  # loggers whose level INFO is left out
+CHATTY = ("httpx", "onnx_ir", "onnxscript")  # loggers without level INFO
 # Request ids that clients may choose: harmless in log lines and headers.
 ACCEPTABLE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 

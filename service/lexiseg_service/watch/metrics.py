@@ -48,7 +48,7 @@ class Metrics:
     """Every metric of the process; docs/observability.md explains them."""
 
     def __init__(self, workers: Sequence[Path] = ()) -> None:
-        """`workers`: sockets of workers on this machine, whose metrics are shown, too."""
+        """`workers`: sockets of workers on this machine; their metrics are shown, too."""
         self._workers = workers
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)

@@ -94,7 +94,7 @@ def details_of(error: ServiceError, request_id: str) -> tuple[tuple[str, bytes],
 def end_with(context: Any, error: ServiceError, request_id: str, also: Trailers = ()) -> None:
     """Set the status of a call to that of an error, before its handler returns; `also` are further trailers.
 
-    Not by `abort`, which raises: the context would keep the exception, whose frames keep the message in memory.
+    Not by `abort`, which raises: the context would keep the exception, and its frames the message, in memory.
     """
     context.set_code(code_of(error))
     context.set_details(message_of(error))

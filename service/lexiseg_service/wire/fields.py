@@ -74,7 +74,7 @@ def _argument(repeated: bool, kind: Descriptor | None, enum: EnumDescriptor | No
 
 
 def read(message: Message, kinds: Kinds, names: Container[str] | None = None) -> dict[str, Any]:
-    """The values of a message by field name, of all fields or those in `names`; `kinds` convert nested messages."""
+    """The values of a message by field name, of all fields or the ones in `names`; `kinds` convert nested messages."""
     fields, absent = _fields(message.DESCRIPTOR)
     values = absent.copy()
     for descriptor, value in message.ListFields():
@@ -105,7 +105,7 @@ def row(**values: Any) -> tuple[Any, ...]:
 def word_of(enum: EnumDescriptor, number: int) -> str:
     """The word of an enum value, such as "semantic"; the digits of a value that only a newer release knows.
 
-    No value has a word of digits, so `str.isdecimal` finds those.
+    No value has a word of digits, so `str.isdecimal` finds them.
     """
     value = enum.values_by_number.get(number)
     return str(number) if value is None else value.name.removeprefix(_prefix(enum)).lower()
@@ -118,7 +118,7 @@ def name_of(enum: EnumDescriptor, word: str) -> str:
 
 @cache
 def _fields(kind: Descriptor) -> tuple[tuple[_Field, ...], dict[str, Any]]:
-    """The fields by their index, and the values of those that are read although they are not in a message."""
+    """The fields by their index, and the values of fields that are read although they are not in a message."""
     fields = tuple(_Field(field.name, field.is_repeated, field.message_type, field.enum_type) for field in kind.fields)
     absent = {
         field.name: () if field.is_repeated else field.default_value

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lexiseg_service.settings import Settings
 
-# Generic for the type checker alone.
+# Generic only for the type checker.
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 UNIX = "unix:"

@@ -1,11 +1,11 @@
 """The compute stage: a fair queue, and the threads that own the device, for all models.
 
-A batch begins with the job that is next in the fair queue, whose unit is a tile; the queue fills it with jobs of the
+A batch begins with the job that is next in the fair queue, with a tile as unit; the queue fills it with jobs of the
 same key (model and bucket). A job with more tiles than fit gives some of them and keeps its place.
 
 A thread takes the next batch, up to max_batch tiles of one model and one bucket. Between two batches it runs other work
 for the device, such as the warm-up of a model. A GPU has one thread. A CPU gains nothing from batches: it has one
-thread for each core, whose passes of one tile each use the cores that others leave idle between two operators.
+thread for each core; their passes of one tile each use the cores that others leave idle between two operators.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class ComputeStage:
 
     Args:
         max_batch: tiles of a batch.
-        threads: batches at a time, of models whose passes overlap.
+        threads: batches at a time, of models with passes that overlap.
         metrics: batch sizes, times, and the depth of the queue.
         encoded: called on a compute thread with a job that has its features.
     """
@@ -84,7 +84,7 @@ class ComputeStage:
         self._work: deque[tuple[Future[object], Work]] = deque()
         self._changed = threading.Condition()
         self._running = 0  # batches and other work under way
-        self._overlaps = False  # whether other batches may run beside them
+        self._overlaps = False  # whether other batches may run at the same time
         self._open = True
         self._threads = [threading.Thread(target=self._loop, name="compute", daemon=True) for _ in range(threads)]
         for thread in self._threads:
@@ -145,7 +145,7 @@ class ComputeStage:
                 self._running -= 1
 
     def _may_begin(self) -> bool:
-        """Whether a thread may take something; other work, and passes that do not overlap, have the device alone."""
+        """Whether a thread may take something; other work, and passes that do not overlap, have the whole device."""
         for waiting in self._queue:
             if waiting.abandoned:
                 self._queue.drop(waiting)
@@ -216,7 +216,7 @@ class ComputeStage:
 def warm_up_buckets(segmenter: Segmenter) -> list[tuple[int, int]]:
     """Height and width of the image passes of a model's warm-up.
 
-    With a GPU all buckets, whose first pass is slow. On a CPU, where a first pass is as quick as a second, the smallest
+    With a GPU all buckets: their first pass is slow. On a CPU, where a first pass is as quick as a second, the smallest
     and the largest.
     """
     buckets = sorted(segmenter.buckets, key=math.prod)
@@ -252,7 +252,7 @@ def stage_executor(name: str, size: int, small_in_flight: Callable[[], bool] = l
 
 
 def _use_one_core() -> None:
-    """Keep this thread's work on it: threads of OpenCV and torch would compete with those of the stages."""
+    """Keep this thread's work on it: threads of OpenCV and torch would compete with the stages'."""
     cv2.setNumThreads(1)
     torch.get_num_threads()  # a thread's first use of torch takes the number set last anywhere; not after this one
     torch.set_num_threads(1)

@@ -1,6 +1,6 @@
-"""Record of the images whose decoding crashed a worker, so that one that did so twice within a minute is refused.
+"""Record of the images that crashed a worker in decoding, so that one that did so twice within a minute is refused.
 
-A worker notes the ids of the images it is decoding in a file beside its socket. When the process dies of a crash, its
+A worker notes the ids of the images it is decoding in a file next to its socket. When the process dies of a crash, its
 supervisor adds them to the record that all workers of the machine read. The file is mapped into memory: a crash keeps
 what was noted, and noting takes no system call, during which another thread would get the GIL.
 """

@@ -3,14 +3,14 @@
     accept -> decode -> compute -> texts -> finish -> answer
 
     accept   refuse at once a request without a place or that would miss its deadline; acquire the model
-    decode   image id, header check, pixels, plan; an image whose features are kept skips compute
+    decode   image id, header check, pixels, plan; an image with kept features skips compute
     compute  owns the device for all models: takes what waits, up to max_batch tiles of one model and bucket; on a CPU
              a tile a core
     texts    text rows that are not in memory, a chunk at a time
     finish   scores, arg-max, RLE, overlay, or another `render` of the job
 
-Every stage is fair between clients, and small work does not wait for large. Work whose client has gone or whose
-deadline has passed is dropped before each stage. An error fails its own request alone.
+Every stage is fair between clients, and small work does not wait for large. Work without a client or with a
+passed deadline is dropped before each stage. An error fails only its own request.
 """
 
 from __future__ import annotations
@@ -302,7 +302,7 @@ class Engine:
         self.text_caches.cache_of(segmenter).rows(segmenter.texts(words))
 
     def close(self, seconds: float) -> None:
-        """Refuse new requests, answer those in flight for at most `seconds`, fail the rest, and stop."""
+        """Refuse new requests, answer the ones in flight for at most `seconds`, fail the rest, and stop."""
         with self._guard:
             self._open = False
         deadline = time.monotonic() + seconds

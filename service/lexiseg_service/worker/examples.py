@@ -1,4 +1,4 @@
-"""Example regions of classes: their rows, kept like those of texts, and the pictures that vocabularies keep.
+"""Example regions of classes: their rows, kept like texts', and the pictures that vocabularies keep.
 
 The key of a row holds the API key that its image was sent with, so the same image from another key is a miss. It also
 holds the image's own digest and the model's, so a row never goes stale, and outlives the image's features.

@@ -14,7 +14,7 @@ from lexiseg_model.pictures.note import Note
 from lexiseg_model.resources.lru import Lru
 from lexiseg_service.worker.job import AnyJob
 
-# Of an entry beside its numbers and its image: tensors, locks and dicts.
+# Of an entry in addition to its numbers and its image: tensors, locks and dicts.
 ENTRY_BYTES = 9 * 2**10
 
 

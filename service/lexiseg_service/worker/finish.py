@@ -41,7 +41,7 @@ Callback = Callable[[], None]
 class FinishStage:
     """Jobs with features and text rows in; their answers are set.
 
-    A job is rendered on a fair executor, after the jobs whose result it needs. A frame waits for the frame before it.
+    A job is rendered on a fair executor, after the jobs that it depends on. A frame waits for the frame before it.
     The first job of an image computes what is derived from its features (proposals, for example); other jobs of the
     same kind wait for it (single-flight). Nothing that waits occupies a thread.
     """
@@ -231,7 +231,7 @@ def _options(job: AnyJob, **others: Any) -> tasks.Options:
 
 
 def _timings(job: AnyJob, began: float) -> Timings:
-    """The times of a job whose rendering began at a time and ends now."""
+    """The times of a job with a rendering that began at a time and ends now."""
     now, seconds = time.monotonic(), job.seconds_by_stage()
     return Timings(
         decode=1e3 * seconds["decode"],

@@ -37,7 +37,7 @@ from lexiseg_service.wire.trust import Trust
 
 logger = structlog.get_logger("lexiseg.worker")
 STATUS_SECONDS = 0.5  # between two reports to a gateway
-# Between reporting that the worker goes down and refusing calls: those on their way from gateways are still answered.
+# Between reporting that the worker goes down and refusing calls: calls on their way from gateways are still answered.
 LINGER_SECONDS = 0.3
 
 
@@ -104,7 +104,7 @@ class Servicer(WorkerServicer):
             return encode_taught(await self._backend.teach(decoded))
         return pb.TeachResponse()
 
-    async def SegmentVideo(  # type: ignore[override]  # typed for generators alone
+    async def SegmentVideo(  # type: ignore[override]  # typed only for generators
         self, messages: AsyncIterator[pb.WorkerSegmentVideoRequest], context: Context
     ) -> None:
         """The frames of a video. Writes instead of yielding: when a gateway is lost, everything is closed at once."""

@@ -1,6 +1,6 @@
 """A request on its way through the stages, and admission by place in the queue and by expected wait.
 
-Three lanes separate small requests, large ones and those in the background, which are all served last and have places
+Three lanes separate small requests, large ones and background ones, which are all served last and have places
 of their own. The expected wait is the lane's mean time between two answers times the
 number of requests ahead: the client's own, and at most as many of every other client. An accepted request that has not
 begun when half of its time is over is refused after all: the rest is for its work.
@@ -66,7 +66,7 @@ class Lookup:
     texts: list[str]  # as asked for, with repetitions
     rows: RowsByText
     missing: list[str]
-    misses: int  # distinct texts that no cache had; for an API key those that it had not sent before
+    misses: int  # distinct texts that no cache had; for an API key the ones that it had not sent before
 
     def rows_of(self, texts: list[str]) -> NDArray[np.float16]:
         """Rows [len(texts), D] of at least one text, in the order of the texts."""
@@ -98,7 +98,7 @@ class Job(Generic[T]):
     tiles_taken: int = 0  # in batches so far
     features: Features | None = None
     lookup: Lookup = field(default_factory=lambda: Lookup([], {}, [], 0))  # of the texts of its vocabulary
-    stages: list[StageTime] = field(default_factory=list)  # those that have ended
+    stages: list[StageTime] = field(default_factory=list)  # ended ones
     source: str = field(init=False)  # the client, between whom every stage is fair
     # Its client, and one of the client's streams or its single images: the device is fair between flows.
     sender: Sender = field(init=False)
@@ -249,7 +249,7 @@ class Admission:
     """Places and lanes of the requests in flight. Not thread-safe.
 
     Args:
-        queue_limit: requests of one client while it is alone; several clients have half as many again. All requests in
+        queue_limit: requests of a client without others; several clients have half as many again. All requests in
             the background together have a quarter.
     """
 
@@ -287,7 +287,7 @@ class Admission:
         lane.in_flight[job.source] += 1
 
     def check_wait(self, job: AnyJob, since: float) -> None:
-        """Check that a job, whose work begins now, has not waited too long since a time of time.monotonic().
+        """Check that a job that begins its work now has not waited too long since a time of time.monotonic().
 
         Raises:
             QueueFull: it has.

@@ -261,7 +261,7 @@ class StreamState:
     """Frames are answered one at a time; the caller keeps their order."""
 
     def __init__(self) -> None:
-        # A frame whose deadline passes in its render lets the next one begin while it unwinds.
+        # A frame with a deadline that passes in its render lets the next one begin while it unwinds.
         self._guard = threading.Lock()
         self._memory = VideoMemory()
         self._follower = Follower()

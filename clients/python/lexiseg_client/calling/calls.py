@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TIMEOUT = 60.0  # seconds; a server's own deadline is half of it
 MAX_TIMEOUT = 1e7  # seconds: longer ones overflow in the system's calls
-MAX_SENT = 4096  # images whose ids are kept
+MAX_SENT = 4096  # images with ids that are kept
 NO_ANSWER = "no answer yet"
 PROBE_INTERVAL = 0.2  # seconds
 PROBE_TIMEOUT = 5.0  # seconds for one health check

@@ -49,7 +49,7 @@ class ProgressLine:
 
 
 class MapOptions(Options, total=False):
-    """Options of `map`: those of a request about an image, and how the requests are sent."""
+    """Options of `map`: of a request about an image, and how the requests are sent."""
 
     concurrency: int  # maximum number of requests in flight; default 8
     # True prints a line to standard error, None (default) only on a terminal or in a notebook; or a function of the
@@ -62,7 +62,7 @@ OF_SENDING = MapOptions.__annotations__.keys() - Options.__annotations__.keys() 
 
 
 class MapPlan(NamedTuple):
-    """Checked arguments of `map`; `step` is called after each answer, `options` are those of each request."""
+    """Checked arguments of `map`; `step` is called after each answer, `options` are each request's."""
 
     images: Iterable[ImageLike]
     concurrency: int

@@ -74,7 +74,7 @@ class CommonOptions(TypedDict, total=False):
     """Options shared by requests about images and by video streams."""
 
     vocabulary: str | None  # a named class list, instead of classes
-    head: str | None  # NAME or NAME@VERSION of taught classes, before the classes or those of the vocabulary
+    head: str | None  # NAME or NAME@VERSION of taught classes, before the classes or the vocabulary's
     task: Task | None  # default semantic, with prompts prompt; everything needs neither classes nor prompts
     model: str | None  # NAME or NAME@VERSION
     mask: MaskFormat  # encoding of masks in the answer; `Segment.mask` decodes rle, polygon and png alike

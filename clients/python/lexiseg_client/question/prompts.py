@@ -38,7 +38,7 @@ class Prompt:
     segment: int | None = None
 
 
-# A point alone is a prompt of its own; a tuple (x, y) is a positive point.
+# A single point is a prompt of its own; a tuple (x, y) is a positive point.
 Prompts: TypeAlias = Sequence[Prompt | Point | tuple[float, float]]
 
 
@@ -117,7 +117,7 @@ def example_json(example: object, field: str) -> dict[str, Any]:
 
     Raises:
         TypeError: not an Example, or a part of it has the wrong type.
-        ValueError: neither box, points nor mask, or a mask beside the others.
+        ValueError: neither box, points nor mask, or a mask with the others.
         UnusableImage: its image cannot be read.
     """
     if not isinstance(example, Example):

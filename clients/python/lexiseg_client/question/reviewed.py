@@ -41,7 +41,7 @@ class TaughtClass:
     """A class of a head. IoUs are percent on its reviewed pictures, None where too few show it.
 
     `iou_taught` is that of heads that did not see the picture; `wants`: how many more pictures it should have; `kept`:
-    "words" if it is found by these alone, as pictures that were left out are not found better.
+    "words" if it is found by only these, as pictures that were left out are not found better.
     """
 
     name: str
@@ -55,7 +55,7 @@ class TaughtClass:
 
 @dataclass(frozen=True)
 class Head:
-    """Classes taught by reviewed pictures; `NAME@version` in a request takes this version alone."""
+    """Classes taught by reviewed pictures; `NAME@version` in a request takes only this version."""
 
     name: str
     version: str
@@ -72,7 +72,7 @@ def picture_json(picture: object, field: str) -> dict[str, Any]:
 
     Raises:
         TypeError: not a Picture, or a part of it has the wrong type.
-        ValueError: a region has neither box, points nor mask, or a mask beside the others.
+        ValueError: a region has neither box, points nor mask, or a mask with the others.
         UnusableImage, OSError: its image cannot be read.
     """
     if not isinstance(picture, Picture):

@@ -84,7 +84,7 @@ def method(channel: Any, step: Invoke) -> Any:
 
 
 class GrpcTransport:
-    """Transport for grpc and grpcs addresses; its methods are those of `RestTransport`."""
+    """Transport for grpc and grpcs addresses; its methods are `RestTransport`'s."""
 
     def __init__(self, policy: RetryPolicy) -> None:
         self._policy = policy

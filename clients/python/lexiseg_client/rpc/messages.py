@@ -114,7 +114,7 @@ def _config_message(fields: Mapping[str, Any]) -> pb.SegmentVideoRequest:
 class Items:
     """The items of a stream as messages, and the answers to its frames.
 
-    A frame whose image cannot be sent goes without one, so that its answer keeps its place; the answer has the error
+    A frame goes without an image that cannot be sent, so that its answer keeps its place; the answer has the error
     that it had here.
     """
 

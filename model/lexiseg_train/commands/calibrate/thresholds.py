@@ -144,13 +144,13 @@ class Findings:
         self.answers: dict[str, tuple[Photograph, Segmentation]] = {}
 
     def refuse_empty_truth(self) -> None:
-        """Raise OptionError: no mask shows any class, as masks of 0 and 255 alone."""
+        """Raise OptionError: no mask shows any class, as masks of only 0 and 255."""
         if self.masks is not None and not any(each.true for of_class in self.by_class for each in of_class):
             came = f"{len(self.answers)} masks without a pixel of any class"
             raise _refused(came, "1 + class index; 0 is no class, 255 is not counted")
 
     def add(self, photograph: Photograph, answer: Segmentation) -> None:
-        """Add a photograph: the best score and the pixels of each class, and those of the true mask.
+        """Add a photograph: the best score and the pixels of each class, and the true mask's.
 
         Raises:
             OptionError: its mask is missing or of another size.

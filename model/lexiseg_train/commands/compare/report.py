@@ -39,8 +39,8 @@ PAGE = Path(__file__).with_name("report.html.j2")
 class Report:
     """The labels of two models on the same photographs.
 
-    `figures` are those of --json; their photographs begin with the one of least agreement. `share` is that of the
-    pixels with one label, `shares` [2, n] those of the pixels with each label by A and by B. `maps` has the labels of
+    `figures` are --json's; their photographs begin with the one of least agreement. `share` is that of the
+    pixels with one label, `shares` [2, n] of the pixels with each label by A and by B. `maps` has the labels of
     each model as PNG, by the name of the photograph.
     """
 

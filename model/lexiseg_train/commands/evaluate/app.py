@@ -185,7 +185,7 @@ def benchmark(
     json: JsonReport = None,
     markdown: Markdown = None,
 ) -> None:
-    """Measure the mIoU on a public benchmark by a protocol, published figures beside it; torch computes.
+    """Measure the mIoU on a public benchmark by a protocol, next to published figures; torch computes.
 
     Examples:
 
@@ -210,7 +210,7 @@ def paper(
     json: JsonReport = None,
     markdown: Markdown = None,
 ) -> None:
-    """Measure every table of a paper whose data is there, ours beside it; the rest is listed.
+    """Measure every table of a paper where the data is there, next to its figures; the rest is listed.
 
     Example:  lexiseg eval paper unpair-seg --model unpair-seg --root data/ --markdown unpair-seg.md
     """

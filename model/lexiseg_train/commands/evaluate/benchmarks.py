@@ -1,4 +1,4 @@
-"""`lexiseg eval benchmark` and `paper`: a model on public benchmarks, the published figures beside its own."""
+"""`lexiseg eval benchmark` and `paper`: a model on public benchmarks, published figures next to its own."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(program: Program, options: EvalOptions) -> int:
 
 
 class LoadedModel:
-    """A model that is loaded once for all data sets whose protocol asks for the same card."""
+    """A model that is loaded once for all data sets with a protocol for the same card."""
 
     def __init__(self, program: Program, name: str) -> None:
         self.folder = catalogue.find(name, program.settings.models_dir)
@@ -62,7 +62,7 @@ class LoadedModel:
 
 
 def read_sets(rules: Protocol, options: EvalOptions) -> list[AnnotatedSet]:
-    """Read the data set, or of `all` those that are there.
+    """Read the data set, or of `all` the ones that are there.
 
     Raises:
         OptionError: the protocol does not cover the data set.
@@ -128,7 +128,7 @@ def _print(reports: list[BenchmarkReport], options: EvalOptions) -> None:
 
 
 def run_paper(program: Program, options: EvalOptions) -> int:
-    """Measure every line of the paper whose data is there, print the tables, and write the requested files.
+    """Measure every line of the paper where the data is there, print the tables, and write the requested files.
 
     Returns the exit status, 1 where there is no data of any line.
 

@@ -1,6 +1,6 @@
 """`lexiseg eval` on folders: the mIoU of a model, or two models compared photograph by photograph.
 
-What the difference of two models may owe to chance stands beside it.
+What the difference of two models may owe to chance stands next to it.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from lexiseg_model.types import Refinement
 
 
 class EvalOptions(NamedTuple):
-    """The options of the command line; each way of measuring reads those that it knows."""
+    """The options of the command line; each way of measuring reads the ones that it knows."""
 
     root: Path
     progress: Path

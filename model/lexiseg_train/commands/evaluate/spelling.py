@@ -17,7 +17,7 @@ GRID = "20"  # points along each side of `--points grid`
 
 
 class Evaluations(TyperGroup):
-    """A group whose command may be left out."""
+    """A group with a command that may be left out."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args and args[0].startswith("-") and args != ["--help"] and not ctx.resilient_parsing:

@@ -29,7 +29,7 @@ def prove_model(
     out: Annotated[Path, typer.Option(help="File that gets a line, to be sent to us")] = Path("proofs.jsonl"),
     progress: Annotated[Path, typer.Option(help="Folder of intermediate results")] = Path("runs/eval"),
 ) -> None:
-    """Measure a model with the authors' weights on some pictures of a benchmark, beside the published figure.
+    """Measure a model with the authors' weights on some pictures of a benchmark, next to the published figure.
 
     Weights come from the hub, or from files: then options of `lexiseg models import` follow, and the model is
     imported first. A figure of some pictures differs from that of all by some points.

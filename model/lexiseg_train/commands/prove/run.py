@@ -1,4 +1,4 @@
-"""`lexiseg models prove`: the authors' weights on some pictures of a benchmark, beside the published figure."""
+"""`lexiseg models prove`: the authors' weights on some pictures of a benchmark, next to the published figure."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def read_coco_file(
 
     Args:
         listing: the file.
-        categories: ids that a public set has; None: those of the file.
+        categories: ids that a public set has; None: the file's.
         size_of: (H, W) of a photograph by its name and what the file states.
         limits: of the file.
 

@@ -41,7 +41,7 @@ LISTED: dict[str, Callable[[Path], Iterator[Listed]]] = {
 
 
 def in_labelme(paths: Sequence[Path], files: SetFiles) -> Iterator[Listed]:
-    """The photographs of Labelme's files: those that they name, else those of their own names beside them."""
+    """The photographs of Labelme's files: the ones that they name, else of their own names in the same folder."""
     for path in paths:
         listed = labelme_reading.picture_of(read_json(path), path.name)
         place = files.place_of(path.parent)

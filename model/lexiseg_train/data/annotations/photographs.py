@@ -1,4 +1,4 @@
-"""Find the photographs that a file of annotations names: beside it, in a folder of its split, or anywhere below."""
+"""Find the photographs that a file of annotations names: next to it, in a folder of its split, or anywhere below."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from lexiseg_train.data.pairs.source import photographs_beside
 UPLOAD_PREFIX = re.compile(r"^(.*/)?[0-9a-f]{8}-(?=[^/]*$)")  # of Label Studio
 ADDRESS = re.compile(r"[^/?#:]+://[^/?#]*(?P<path>[^?#]*)")  # RFC 3986, B; a listing may hold malformed ones
 FOLDERS = ("images", "data")  # of most tools; of FiftyOne
-BESIDE = ("annotations", "labels")  # folders of listings, whose photographs lie beside them
+BESIDE = ("annotations", "labels")  # folders of listings with photographs in the folder above
 
 
 class Photographs:
     """The photographs of one listing, below a folder; a name that leads out of it is looked for inside."""
 
     def __init__(self, listing: Path, folder: Path | SetFiles | None = None) -> None:
-        """Without a folder it is the listing's, or the one above where that holds listings alone."""
+        """Without a folder it is the listing's, or the one above where that holds only listings."""
         self._listing = listing
         parent, beside = listing.parent, photographs_beside(listing)
         apart = parent.name in BESIDE or beside != parent

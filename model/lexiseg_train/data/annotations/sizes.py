@@ -24,7 +24,7 @@ class MeasuredSizes:
     """Sizes of the upright photographs of one listing, whatever it states of them."""
 
     photographs: Photographs
-    turned: list[str] = field(default_factory=list)  # whose size is stated as stored, before EXIF's rotation
+    turned: list[str] = field(default_factory=list)  # with a size as stored, before EXIF's rotation
 
     def __call__(self, name: str, height: object, width: object) -> tuple[int, int]:
         """(H, W) of the upright photograph.

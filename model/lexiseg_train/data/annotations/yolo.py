@@ -61,12 +61,12 @@ def read_yolo(path: Path, files: SetFiles, labelled: Collection[Path] = ()) -> d
     """Read the splits `train` and `val`; images are named by their paths in the set.
 
     An image or a line that cannot be read is counted and named; pixels around such a line are unknown, and of an image
-    in which its place is not known all that no other explains. A split that is not there is named beside one that is.
+    in which its place is not known all that no other explains. A split that is not there is named if another one is.
 
     Args:
         path: the file of class names.
         files: of the set.
-        labelled: photographs that another layout has labels of; where there are any, those without a file of labels
+        labelled: photographs that another layout has labels of; where there are any, the ones without a file of labels
             are passed over, too.
 
     Raises:
@@ -162,7 +162,7 @@ def _places(path: Path, content: dict[Any, Any], split: str) -> list[str]:
 
 
 def _stated_names(path: Path, content: dict[Any, Any], files: SetFiles) -> tuple[dict[Id, str | None], tuple[str, ...]]:
-    """Class names by number; of a listing that states their number alone they are class_0, class_1 ..."""
+    """Class names by number; of a listing that states only their number they are class_0, class_1 ..."""
     if "names" in content and content["names"] not in yolo_reading.NOTHING:
         return _names(path, content["names"]), ()
     for name in yolo_reading.CLASS_LISTS:
@@ -211,7 +211,7 @@ def _listed(path: Path, files: SetFiles) -> list[Path]:
     lines = [line.strip() for line in read_text(path).split("\n") if is_picture_name(line.strip())]
     if len(lines) > MAX_PICTURES:
         raise DatasetError(f"{path} names {len(lines):,} images; expected at most {MAX_PICTURES:,}")
-    # One that is missing keeps its name, and costs itself alone when it is read.
+    # One that is missing keeps its name, and costs only itself when it is read.
     return [files.find(line, places) or files.folder / line.lstrip("/") for line in lines]
 
 

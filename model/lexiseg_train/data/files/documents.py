@@ -99,7 +99,7 @@ def read_yaml(path: Path) -> Any:
             nodes than is read.
     """
     try:
-        return yaml.load(read_text(path, MAX_YAML_BYTES), _Loader)  # makes mappings, lists and texts alone
+        return yaml.load(read_text(path, MAX_YAML_BYTES), _Loader)  # makes only mappings, lists and texts
     except _BeyondLimit as error:
         raise LimitError(f"{path}: {error}") from None
     except yaml.MarkedYAMLError as error:

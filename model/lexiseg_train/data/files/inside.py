@@ -20,7 +20,7 @@ from lexiseg_model.files.names import as_text, is_hidden
 from lexiseg_train.data.files.limits import MAX_FILES, MAX_PATH_PARTS
 
 DRIVE = re.compile(r"^[A-Za-z]:/")
-MACOS = "__MACOSX"  # in its archives, beside what was packed
+MACOS = "__MACOSX"  # in its archives, in addition to what was packed
 ZIP_PAGE = "cp437"  # in which Python reads a zip's names that are not marked as UTF-8
 PAGES = ("utf-8", "cp850", "cp1252", "cp866", "cp1251", "cp1250", "shift_jis", "gbk", "euc_kr")
 MAX_FOREIGN_PARTS = 8  # of a path of another machine, from its end, that are tried here
@@ -98,7 +98,7 @@ class SetFiles:
         return [path for key, path in self._by_key.items() if key.startswith(start)]
 
     def in_folder(self, place: str) -> list[Path]:
-        """The files of a folder of the set, without those below it."""
+        """The files of a folder of the set, without deeper ones."""
         return self._by_folder.get(place, [])
 
     def has_folder(self, place: str) -> bool:
@@ -130,7 +130,7 @@ class SetFiles:
         if (file := self._beside(named, places)) is not None:
             return file
         parts = [part for part in PurePosixPath(posixpath.normpath(path)).parts if part not in ("/", "..")]
-        # Of another machine: below the folder that this one has in its place. A name alone has to be the only one.
+        # Of another machine: below the folder that this one has in its place. A bare name has to be the only one.
         for start in range(max(0, len(parts) - MAX_FOREIGN_PARTS), len(parts) - 1):
             if (file := self.file_like("/".join(parts[start:]))) is not None:
                 return file
@@ -140,7 +140,7 @@ class SetFiles:
     def find_folder(self, named: str) -> str | None:
         """The folder of the set that it names, as `below` takes it; None: there is none inside.
 
-        Paths of other machines are tried below the folder of this one, and so are those that begin above it, as
+        Paths of other machines are tried below the folder of this one, and so are paths that begin above it, as
         Roboflow writes them.
         """
         path = posixpath.normpath(named.replace("\\", "/"))

@@ -1,4 +1,4 @@
-"""Entities that captions name, with their describing words: found once and kept in a listing beside the pairs.
+"""Entities that captions name, with their describing words: found once and kept in a listing next to the pairs.
 
 They come from captions by noun phrases, or from a vision-language model behind an OpenAI-compatible endpoint. The
 listing is written pair by pair: a killed run resumes with the missing ones.
@@ -68,7 +68,7 @@ def read_entities(listing: Path) -> dict[str, tuple[str, ...]]:
 
 @dataclass
 class WithEntities(Rewritten):
-    """Pairs whose only caption is their entities, one a line; pairs without entities are broken."""
+    """Pairs with their entities as the only caption, one a line; pairs without entities are broken."""
 
     table: Mapping[str, tuple[str, ...]]
 

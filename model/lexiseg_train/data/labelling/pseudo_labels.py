@@ -30,7 +30,7 @@ MAX_CLASSES = IGNORE  # values 0 to 254
 
 @dataclass(frozen=True)
 class Labelling:
-    """Settings of the masks; pixels whose class has a probability below `confidence` become 255."""
+    """Settings of the masks; pixels with a class probability below `confidence` become 255."""
 
     vocabulary: Vocabulary
     split: str = "train"

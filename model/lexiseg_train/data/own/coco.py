@@ -60,7 +60,7 @@ def _part(files: SetFiles, path: Path) -> Part:
 
 
 def _other_than_masks(path: Path, paths: Sequence[Path]) -> str | None:
-    """Why a file is not read beside others: COCO lists the same photographs with masks, key points and panoptic PNG."""
+    """Why a file is not read with others: COCO lists the same photographs with masks, key points and panoptic PNG."""
     masks = [each for each in paths if each.parent == path.parent and each.name.startswith(INSTANCES)]
     if masks and path.name.startswith(OTHERS):
         return f"stands beside {masks[0].name}"

@@ -69,7 +69,7 @@ def drawn_pictures(
     Args:
         files: of the set.
         parts: what its listings hold.
-        reviewed: the names of a list beside them.
+        reviewed: the names of a list in their folder.
         warnings: sentences about listings.
 
     Raises:

@@ -154,7 +154,7 @@ def _by_layout(files: SetFiles, listing: Path | None) -> tuple[dict[str, list[Pa
 
 
 def _xml_kind(path: Path) -> str:
-    """What an XML is, by its first bytes; "" for none of those that are known."""
+    """What an XML is, by its first bytes; "" for none that is known."""
     with suppress(OSError), path.open("rb") as file:
         head = file.read(MAX_HEAD).replace(b"\0", b"")  # of UTF-16
         return next((kind for words, kind in XML_KINDS.items() if words in head), "")

@@ -15,7 +15,7 @@ from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.indexed import IGNORE, MAX_PIXELS, opened
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")
-# Before or after the name of the photograph: a_mask.png, mask_a.png, a.jpg.png; the name alone in a folder of masks.
+# Before or after the name of the photograph: a_mask.png, mask_a.png, a.jpg.png; only the name in a folder of masks.
 MARK = r"masks?|labels?|labelids|seg|segmentation|gt|annotation"
 MARKED = re.compile(rf"(?:(?P<stem>.+)[_.-](?:{MARK})|(?:{MARK})[_.-](?P<after>.+))", re.IGNORECASE)
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "JPEGImages", "img_dir", "photos")

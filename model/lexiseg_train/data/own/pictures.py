@@ -92,7 +92,7 @@ def read_folders(files: SetFiles, reviewed: frozenset[str] | None = None) -> Own
         reviewed: the names of its list of reviewed photographs.
 
     Raises:
-        DatasetError: there is no class list, or it is damaged; masks are JPEG; or none is reviewed of those listed.
+        DatasetError: there is no class list, or it is damaged; masks are JPEG; or none of the listed is reviewed.
     """
     by_split = {name: pairs_below(files, name) for name in (TRAIN, TRAINING, *HELD_OUT)}
     train = by_split.pop(TRAIN) or by_split.pop(TRAINING) or pairs_below(files)

@@ -2,7 +2,7 @@
 
     archive -> folder -> layout -> every picture and mask read and checked -> pictures by number, masks, class list
 
-What the set names is looked for inside it alone. Pictures that cannot be used are left out and counted. They are
+What the set names is looked for only inside it. Pictures that cannot be used are left out and counted. They are
 written upright and at a reduced size.
 """
 
@@ -165,7 +165,7 @@ class _Written:
             self._masks[digest] = self._target / split / "masks" / f"{number}.png"
 
     def end(self, classes: Sequence[str]) -> tuple[Counts, list[str]]:
-        """Write the lists beside the pictures; returns the counts of all masks, and sentences about the pictures."""
+        """Write the lists next to the pictures; returns the counts of all masks, and sentences about the pictures."""
         write_classes(self._target, classes)
         write_whole(self._target / NAMES, to_utf8(json.dumps(self.names, ensure_ascii=False, indent=1)))
         counts = Counts()
@@ -189,7 +189,7 @@ class _Written:
 
 
 def _read_all(pictures: OwnPictures, target: Path, step: Callable[[], None]) -> Report:
-    """Read every picture and mask, and write those that can be used."""
+    """Read every picture and mask, and write the usable ones."""
     faults: list[str] = []
     written = _Written(target)
     for split, picture in [("train", each) for each in pictures.train] + [("val", each) for each in pictures.held_out]:

@@ -120,7 +120,7 @@ class Photographs(NamedTuple):
 def read_photographs(folder: Path, classes: Sequence[str], limit: int | None) -> Photographs:
     """List the photographs of a folder, of its `images` or its `train`; of more than `limit` an even selection.
 
-    Without `classes` those of the folder's class list are used.
+    Without `classes` the folder's class list is used.
 
     Raises:
         DatasetError: there are no photographs or no classes, or classes are not distinct.
@@ -153,7 +153,7 @@ def write_labels(
 
     Args:
         teacher: opens the teacher; called only if a photograph lacks its mask.
-        about: further settings of the masks, compared with those of an earlier call.
+        about: further settings of the masks, compared with an earlier call's.
         apart: share of `val` in 0..1.
 
     Returns:

@@ -1,6 +1,6 @@
 """Pairs in tar files as img2dataset writes them: NAME.jpg, NAME.txt and NAME.json.
 
-Each tar is scanned once for the offsets of its files, which are kept beside it as `SHARD.tar.index.npz` if the folder
+Each tar is scanned once for the offsets of its files, which are kept next to it as `SHARD.tar.index.npz` if the folder
 is writable. Then any pair is read directly, so a run resumes at an exact position. Shards that lie elsewhere
 (`streamed`) are fetched first.
 """
@@ -154,7 +154,7 @@ def _opened(shard: Path | Streamed) -> BinaryIO:
 
 
 def index_of(shard: Path | Streamed) -> ShardIndex:
-    """The index beside a shard if it matches the file, else a new one.
+    """The index of a shard if it matches the file, else a new one.
 
     Raises:
         DatasetError: the shard is missing or compressed, or cannot be fetched.

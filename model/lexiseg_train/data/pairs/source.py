@@ -124,7 +124,7 @@ class Chosen(Rewritten):
 
 
 def set_apart(source: PairSource, n_pairs: int) -> tuple[Chosen, Chosen]:
-    """Split a source at random into all but `n_pairs` pairs, and those `n_pairs`.
+    """Split a source at random into all but `n_pairs` pairs, and the `n_pairs`.
 
     Raises:
         OptionError: the source does not have more pairs than that.
@@ -225,6 +225,6 @@ def first_readable(
 
 
 def photographs_beside(listing: Path) -> Path:
-    """Folder of the photographs of `annotations/NAME_train2017.json`: `train2017` beside `annotations`, or its own."""
+    """Folder of the photographs of `annotations/NAME_train2017.json`: `train2017` next to `annotations`, or its own."""
     beside = listing.parent.parent / listing.stem.rpartition("_")[2]
     return beside if beside.is_dir() else listing.parent

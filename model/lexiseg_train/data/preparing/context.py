@@ -34,7 +34,7 @@ SPLITS = ("train", "val")
 
 
 def write_from_json(listing: Path, devkit: Path) -> None:
-    """Write the maps and lists of both splits beside VOC 2010's photographs.
+    """Write the maps and lists of both splits next to VOC 2010's photographs.
 
     The JSON has 590 MB; reading it takes a few times as much memory.
 

@@ -19,7 +19,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.preparing.official import Archive
 
 SECONDS = 60.0  # without a byte
-MAX_BYTES = 64 << 30  # of a file whose size is not published
+MAX_BYTES = 64 << 30  # of a file without a published size
 PART, TAG = ".part", ".tag"  # suffixes
 
 
@@ -35,7 +35,7 @@ def download(
         archive: one with an address.
         folder: is made.
         mirror: address of a folder that has the file under its name; None: where it is published.
-        on_bytes: called with the number of further bytes; those of an earlier call count as well.
+        on_bytes: called with the number of further bytes; an earlier call's count as well.
 
     Raises:
         DatasetError: the server has no such file or does not answer, the file is not the published one, or the disk

@@ -1,4 +1,4 @@
-"""List the photographs of data sets whose licence allows commercial use, by COCO's and Open Images' own lists.
+"""List the photographs of data sets with a licence for commercial use, by COCO's and Open Images' own lists.
 
 COCO's JSON files, whether of masks or captions, have `licenses` and `images[].license`; Open Images' files of image ids
 have the columns `ImageID` and `License`. Both name licences by address.
@@ -17,7 +17,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.pictures.listing import pictures_in
 from lexiseg_train.data.licences import FREE_TERMS, read_rows, write_rows
 
-# Parts of addresses. Terms without derivatives ("nd") do not allow training, those that are non-commercial no sale.
+# Parts of addresses. Terms without derivatives ("nd") do not allow training, non-commercial ones no sale.
 ALLOWING = ("/licenses/by/", "/licenses/by-sa/", "/publicdomain/", "/commons/usage", "usa.gov/copyright")
 ID, LICENCE = "ImageID", "License"  # columns of Open Images
 
@@ -76,7 +76,7 @@ def _image_folders(root: Path) -> list[Path]:
 
 
 def _read_terms(listing: Path, stems: Collection[str]) -> Iterator[tuple[str, Terms]]:
-    """Names without suffix and terms of those photographs of a list that are asked for."""
+    """Names without suffix and terms of the requested photographs of a list."""
     try:
         with listing.open(newline="", encoding="utf-8") as file:
             if listing.suffix == ".csv":

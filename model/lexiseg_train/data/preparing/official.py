@@ -32,7 +32,7 @@ Kind = Literal["archive", "context-json", "pascal-part"]
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack a tar or a zip, and the zips inside it beside themselves.
+    """Unpack a tar or a zip, and the zips inside it next to themselves.
 
     Raises:
         DatasetError: it is neither, is damaged, leads out of the folder, or unpacks to far more than its size.
@@ -55,7 +55,7 @@ def unpack(archive: Path, target: Path) -> None:
 
 
 def _unzip(archive: Path, target: Path, budget: int) -> None:
-    """Unpack a zip and those in it, to at most `budget` bytes; raises as `unpack`."""
+    """Unpack a zip and zips in it, to at most `budget` bytes; raises as `unpack`."""
     with zipfile.ZipFile(archive) as content:
         entries = [(entry.filename, entry.file_size) for entry in content.infolist()]
         budget = _check_entries(archive, target, entries, budget)

@@ -1,4 +1,4 @@
-"""PASCAL-Part: label maps of parts from `Annotations_Part/NAME.mat`, beside VOC 2010's photographs.
+"""PASCAL-Part: label maps of parts from `Annotations_Part/NAME.mat`, next to VOC 2010's photographs.
 
 A file has `anno.objects`: `class`, `mask` and `parts` of each, and of a part `part_name` and `mask`. Left and right
 parts, and parts that are numbered, have one class. Where an object has parts, the rest of it is unknown, as all else.

@@ -1,1 +1,1 @@
-"""A model on public benchmarks by a protocol, beside what is published."""
+"""A model on public benchmarks by a protocol, next to what is published."""

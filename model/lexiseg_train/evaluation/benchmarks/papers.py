@@ -117,7 +117,7 @@ def _model_of(line: PaperLine, label: str) -> PublishedModel | None:
 
 
 def to_markdown(card: ModelCard, paper: str, results: Sequence[PaperResult]) -> str:
-    """One table of all lines, ours beside the published figures; below it the data that is missing, and why."""
+    """One table of all lines, ours next to the published figures; below it the data that is missing, and why."""
     lines = [
         f"## {card.name} beside the paper: {paper}",
         "",

@@ -1,6 +1,6 @@
 """Evaluation protocols: texts, image size and windows, temperature and background rule of each data set.
 
-`tcl`, `unpair-seg` and `s-seg` are those of the three papers (tcl.json ...); `tcl` has the same rules for every data
+`tcl`, `unpair-seg` and `s-seg` are the three papers' (tcl.json ...); `tcl` has the same rules for every data
 set and method. The others are named after an attention policy and repeat what its authors released with their figures,
 data set by data set.
 """
@@ -28,9 +28,9 @@ from lexiseg_train.data.benchmark import Benchmark, Convention, benchmark
 PAPERS = ("tcl", "unpair-seg", "s-seg")
 HERE = Path(__file__).parent
 POLICY_DATA = BUILT_IN / "dense_clip" / "data"
-# Whose class files a policy has where it has none of its own, the first that has some.
+# The class files of a policy that has none of its own are the first of these that has some.
 NAMES_OF = {"naclip": ("sclip",), "trident": ("proxyclip",)}
-# Of a method's settings, those that authors chose for each data set.
+# Settings of a method that authors chose for each data set.
 CHOSEN = ("sam_factor", "sam_least", "sam_low_bound", "sam_strips")
 
 

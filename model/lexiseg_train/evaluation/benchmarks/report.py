@@ -1,4 +1,4 @@
-"""Figures of a benchmark run beside published ones, as JSON values and as Markdown."""
+"""Figures of a benchmark run next to published ones, as JSON values and as Markdown."""
 
 from __future__ import annotations
 

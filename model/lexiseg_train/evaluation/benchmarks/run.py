@@ -36,9 +36,9 @@ BackgroundLogit = Callable[[Tensor, slice], Tensor]
 def benchmark_run(
     segmenter: Segmenter, data: AnnotatedSet, rule: DatasetRule, refine: Refinement, progress: Path
 ) -> EvaluationRun[Labels]:
-    """An evaluation whose records `total_counts` adds up, of a model loaded with the protocol's sight.
+    """An evaluation with records that `total_counts` adds up, of a model loaded with the protocol's sight.
 
-    `progress` and errors are those of `EvaluationRun`.
+    `progress` and errors are as `EvaluationRun`'s.
     """
     key = {"data": data.benchmark.model_dump(mode="json"), "rule": rule.model_dump(mode="json"), "refine": refine}
     judge = _BenchmarkJudge(segmenter, data, rule, refine)
@@ -176,7 +176,7 @@ def reduce_to_labels(scores: Tensor, size: tuple[int, int], reduction: Reduction
 
 
 def _too_small(scores: Tensor, size: tuple[int, int], reduction: Reduction, share: float) -> Tensor:
-    """[T] queries whose label wins too little of the foreground, before the background rule."""
+    """[T] queries with a label that wins too little of the foreground, before the background rule."""
     area = np.zeros(int(reduction.owner.max()) + 1)
     for strip in strips(scores, size):
         winner = upsampled(scores, strip)[: len(reduction.owner)].argmax(0).cpu().numpy()

@@ -1,7 +1,7 @@
 """Measures of a model on one photograph, from one image pass and several vocabularies.
 
 They separate kinds of errors: the whole class list; only classes that are present; true segments that need a name; own
-segments with their true names; each class alone and among others; and absent classes, which should win no pixel.
+segments with their true names; each class by itself and among others; and absent classes, which should win no pixel.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ class Examined(NamedTuple):
     present: NDArray[np.bool_]  # [K] whether it is in the photograph
     recall: NDArray[np.float64]  # [4] sum over `n_visible` classes: share of their pixels won among OTHERS
     n_visible: int
-    painted: float  # mean share that an absent class wins alone; NaN without absent classes
+    painted: float  # mean share that an absent class wins by itself; NaN without absent classes
 
 
 class Examiner:
-    """Examines photographs of one data set; random choices depend on the photograph's name alone."""
+    """Examines photographs of one data set; random choices depend only on the photograph's name."""
 
     def __init__(self, segmenter: Segmenter, data: IndexedDataset) -> None:
         self._segmenter = segmenter

@@ -44,7 +44,7 @@ ABSENT = -1.0  # pycocotools' value for a class or a size without instances
 
 
 class Figures(NamedTuple):
-    """`whole` by the measure's name; `per_class` in the order of the classes, also those without images."""
+    """`whole` by the measure's name; `per_class` in the order of the classes, also the ones without images."""
 
     whole: Row
     per_class: list[Row]

@@ -23,7 +23,7 @@ from lexiseg_train.training.pair_run import PairRun, recall
 from lexiseg_train.training.pairs import PairBatch
 
 FILE = "clip.safetensors"
-CONFIGURATION = "open_clip_config.json"  # beside the weights: architecture and activation of the towers
+CONFIGURATION = "open_clip_config.json"  # next to the weights: architecture and activation of the towers
 
 
 class Rows(NamedTuple):
@@ -45,7 +45,7 @@ class TowerPair(nn.Module):
         return Rows(F.normalize(self.clip.visual(images)), F.normalize(self.texts(tokens)))
 
     def of_rows(self, rows: Rows) -> Tensor:
-        """Symmetric InfoNCE over the pairs of all processes (CLIP, figure 3); `rows` are those of this process."""
+        """Symmetric InfoNCE over the pairs of all processes (CLIP, figure 3); `rows` are this process's."""
         images, texts = rows
         by_image, by_text = images @ gather(texts).T, texts @ gather(images).T
         return info_nce(self.scale * by_image, self.scale * by_text, place() * len(images))
@@ -119,7 +119,7 @@ def untrained(recipe: ClipRecipe) -> TowerPair:
 
 
 def publish(recipe: ClipRecipe, weights: Path) -> ModelCard | None:
-    """Write a model directory beside the trained towers.
+    """Write a model directory next to the trained towers.
 
     Returns:
         Its card; None for an image tower of timm, such as a ConvNeXt, which `dense-clip` does not support.

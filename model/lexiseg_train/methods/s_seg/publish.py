@@ -26,7 +26,7 @@ THRESHOLDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.3
 
 
 def publish(recipe: SSegRecipe, weights: Path) -> ModelCard:
-    """Write `card.yaml` beside the weights, with a threshold fitted to `recipe.thresholds` and the mIoU on them."""
+    """Write `card.yaml` next to the weights, with a threshold fitted to `recipe.thresholds` and the mIoU on them."""
     card = read(Options(checkpoint=weights, backbone=recipe.network.backbone)).card
     side = TEST_BY_TRAINING * recipe.phases[-1].crop
     start = "random weights" if recipe.backbone is None else f"a backbone of {recipe.backbone.name}"

@@ -77,7 +77,7 @@ class SSegLosses(nn.Module):
         )
 
     def of_rows(self, rows: Rows) -> Losses:
-        """Losses of all images of a step; `rows` are those of this process."""
+        """Losses of all images of a step; `rows` are this process's."""
         settings = self.settings
         masks = settings.masks * mean_over_targets(rows.mask_losses.sum(0), rows.targets.sum())
         contrast = self._contrast(self.network.project_images(rows.pooled), self.network.project_texts(rows.texts))

@@ -76,7 +76,7 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
     file = WEIGHTS
 
     def __init__(self, recipe: StudentRecipe) -> None:
-        """Prints a warning about sets whose masks show no class.
+        """Prints a warning about sets with masks that show no class.
 
         Raises:
             DatasetError: a set is missing, or the sets have different class lists.
@@ -132,7 +132,7 @@ def untrained(recipe: StudentRecipe) -> Student:
 
 
 def publish(recipe: StudentRecipe, weights: Path) -> ModelCard:
-    """Write `card.yaml` beside the weights, with the quality on the val splits of `recipe.judged`."""
+    """Write `card.yaml` next to the weights, with the quality on the val splits of `recipe.judged`."""
     settings = settings_for(recipe, [read_dataset(recipe.data, name, recipe.split) for name in recipe.sets])
     side = recipe.phases[-1].crop
     named = [name for name in settings.classes if name != BACKGROUND]

@@ -81,7 +81,7 @@ class TclLosses(nn.Module):
         return self.of_rows(rows_of(network, inputs))
 
     def of_rows(self, rows: Rows) -> Losses:
-        """Losses of all images of a step; `rows` are those of this process."""
+        """Losses of all images of a step; `rows` are this process's."""
         weight = self.settings
         all_texts = gather(rows.texts)
         first, n_own = place() * len(rows.texts), len(rows.texts)

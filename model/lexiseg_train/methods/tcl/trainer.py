@@ -47,15 +47,15 @@ from lexiseg_train.training.model_card import pairs_entries, write_model
 from lexiseg_train.training.pair_run import PairRun, recall
 from lexiseg_train.training.pairs import PairBatch
 
-NOISE = 5  # number of the random stream, distinct from those of `lexiseg_train.training.pairs`
-OFFICIAL = "tcl.pth"  # beside the checkpoint: file for `lexiseg models import --method tcl`
+NOISE = 5  # number of the random stream, distinct from the ones of `lexiseg_train.training.pairs`
+OFFICIAL = "tcl.pth"  # next to the checkpoint: file for `lexiseg models import --method tcl`
 BEST_OFFICIAL = "best.pth"  # such a file of the step with the best validation
 BATCH = 32  # held-out pairs per pass; the last pass may have fewer
 TEST_BY_TRAINING = 2  # ratio of a window in inference and a crop in training: TCL's 448 and 224
 
 
 class Learned(nn.Module):
-    """All parameters that training changes; `flat` converts their names to those of a flat state.
+    """All parameters that training changes; `flat` converts their names to a flat state's.
 
     The image tower is used but not a submodule, so it is neither saved, averaged nor counted.
     """

@@ -4,7 +4,7 @@
     the trunk     where the published classifier sees the name: a box, and the prompt head's mask for it
     the colours   GrabCut in the box of either (Rother et al. 2004)
 
-No way is trusted alone: an object is where the two ways that agree best do, without another one that says otherwise.
+No single way is trusted: an object is where the two ways that agree best do, without another one that says otherwise.
 What no two agree on stays a photograph with a name.
 """
 

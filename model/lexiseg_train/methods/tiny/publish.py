@@ -53,7 +53,7 @@ OF_THE_HEAD: tuple[Task, ...] = ("prompt", "everything")  # tasks that its masks
 
 
 def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
-    """Write `card.yaml` beside the weights: `LEXISEG_MODELS_DIR` may name the folder above.
+    """Write `card.yaml` next to the weights: `LEXISEG_MODELS_DIR` may name the folder above.
 
     The background rule, the input size and the texts come from the bundled card; scores are calibrated on the
     training photographs, the quality is measured on the `val` splits that exist. The weights hold no prompt
@@ -91,9 +91,9 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
 
 
 def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
-    """Write `card.yaml` beside weights with a new prompt head: the card of the network below, with the head's tasks.
+    """Write `card.yaml` next to weights with a new prompt head: the card of the network below, with the head's tasks.
 
-    Without a card beside that network it is the bundled one. Prompts are measured on the `val` splits that exist.
+    Without a card of that network it is the bundled one. Prompts are measured on the `val` splits that exist.
     """
     card = catalogue.read_card(folder_below(recipe.below))
     card = card.model_copy(
@@ -116,7 +116,7 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
 
 
 def publish_directions(recipe: DirectionsRecipe, weights: Path) -> ModelCard:
-    """Write `card.yaml` beside weights with new directions: the card of the network below, words measured anew."""
+    """Write `card.yaml` next to weights with new directions: the card of the network below, words measured anew."""
     below, folder = folder_below(recipe.below), weights.parent
     card, names = catalogue.read_card(below), classes_of(recipe.data, recipe.sets)
     write_more_words(folder, below, [name for name in (*names, *Parts(recipe.data).names) if name != BACKGROUND])
@@ -140,7 +140,7 @@ def _has_masks(folder: Path) -> bool:
 
 
 def folder_below(below: str) -> Path:
-    """Folder of the network that a part was trained over; the bundled one if no card lies beside its weights."""
+    """Folder of the network that a part was trained over; the bundled one if no card lies next to its weights."""
     path = BUNDLED if below == "bundled" else Path(below)
     return path.parent if (path.parent / catalogue.CARD).exists() else FOLDER
 
@@ -162,7 +162,7 @@ def _origin(recipe: Recipe, weights: Path, start: str, what: str = "") -> dict[s
 
 
 def started_from(weights: Path) -> tuple[str, list[str]]:
-    """A description of the initial weights, and their training data, from the card beside them."""
+    """A description of the initial weights, and their training data, from the card in their folder."""
     if not (weights.parent / catalogue.CARD).exists():
         return str(weights), [f"{STARTED}not known, no card lies beside {weights}"]
     card = catalogue.read_card(weights.parent)

@@ -23,8 +23,8 @@ class TinyRecipe(RunRecipe):
     sets: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
     mixing: float = Field(ge=0, le=1)
     start: str  # "bundled", "scratch" or a safetensors file
-    licences: Literal["any", "fair"] = "any"  # of the photographs; `data.licence=fair`: those that allow commercial use
-    embedding: int | None = Field(None, ge=1)  # width of the vectors, of a network with the path beside the decoder
+    licences: Literal["any", "fair"] = "any"  # of the photographs; `data.licence=fair`: with commercial use allowed
+    embedding: int | None = Field(None, ge=1)  # width of the vectors, of a network with the path past the decoder
     trunk: TrunkTraining = "trained"  # frozen: as published; deep: the stages from stride 16 on are trained
     open_check: bool = False  # no crop asks for the names of the open check
     names_weight: float = Field(0.0, ge=0)  # weight of the loss against what the published trunk's classifier sees
@@ -33,12 +33,12 @@ class TinyRecipe(RunRecipe):
     balance: float = Field(ge=0, le=1)  # a class's weight is frequency ** -balance
     zoom: tuple[float, float] = (0.35, 1.3)  # side of a crop's window, as a share of the photograph's shorter side
     whole: float = Field(0.2, ge=0, le=1)  # share of crops that show the whole photograph
-    class_first: float = Field(0.5, ge=0, le=1)  # share of crops whose class is drawn before the photograph
+    class_first: float = Field(0.5, ge=0, le=1)  # share of crops with a class that is drawn before the photograph
     repeat: float = Field(0.5, ge=0, le=1)  # then a class is drawn with its number of photographs ** (1 - repeat)
     pixel_share: float = Field(1.0, gt=0, le=1)  # share of a crop's cells in the loss, drawn anew in every step
     paste: float = Field(0.0, ge=0, le=1)  # share of crops onto which objects of other photographs are pasted
-    paste_from: tuple[str, ...] = ()  # sets whose masks cut objects out
-    paste_onto: tuple[str, ...] = ()  # sets whose crops get them
+    paste_from: tuple[str, ...] = ()  # sets with masks that cut objects out
+    paste_onto: tuple[str, ...] = ()  # sets with crops that get them
     rivals: float = Field(0.0, ge=0, le=1)  # share of the pasted objects that are like what the crop shows
     glosses: bool = False  # names are drawn with what they mean, and lone objects by wider words
     subset_weight: float = Field(ge=0)  # weight of the loss of a random subset of the classes
@@ -82,7 +82,7 @@ class PromptsRecipe(RunRecipe):
     """Recipe of the prompt head; with the network below it and the data it determines the weights."""
 
     sets: dict[str, MaskSet] = Field(min_length=1)
-    below: str  # "bundled" or a safetensors file: the network whose features the head reads
+    below: str  # "bundled" or a safetensors file: the network with features that the head reads
     out: Path = Path("runs/tiny-prompts")
     lone: int = Field(ge=1)  # single-point prompts for each crop
     sure: int = Field(ge=1)  # unambiguous prompts for each crop: boxes, several points, or both
@@ -102,12 +102,12 @@ class DirectionsRecipe(RunRecipe):
     # The weight of each data set among the examples, times its size ** mixing.
     sets: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
     mixing: float = Field(ge=0, le=1)
-    below: str  # "bundled" or a safetensors file with its card: the network whose cells they are of
+    below: str  # "bundled" or a safetensors file with its card: the network that gives the cells
     out: Path = Path("runs/tiny-directions")
     photographs: int = Field(ge=1)  # of a set, at most
     least: int = Field(4, ge=1)  # photographs that must show a name
     folds: int = Field(ge=2)  # parts of the photographs, each left out once
-    strength: float = Field(gt=0, le=1)  # of the directions, relative to those that were learned
+    strength: float = Field(gt=0, le=1)  # of the directions, relative to the learned ones
     near: float = Field(ge=0, le=1)  # cosine from which a text shares in the direction of the nearest word
 
 
@@ -128,7 +128,7 @@ class FinetuneRecipe(OwnRecipe):
     """Recipe of fine-tuning: a decoder and directions for the taught classes, on the frozen trunk."""
 
     data: Path  # the pictures: a folder, a zip or a tar
-    root: Path | None = None  # a folder above it, inside which the set may name files; null: `data` alone
+    root: Path | None = None  # a folder above it, inside which the set may name files; null: only `data`
     start: str  # name of a model, or a model directory
     out: Path = Path("runs/finetune")
     trunk: Literal["frozen"] = "frozen"  # other words keep their bits
@@ -142,7 +142,7 @@ class DistilRecipe(OwnRecipe):
     """Recipe of distillation: a student learns from another model's masks of photographs."""
 
     teacher: str  # name of a model, a model directory, or the address of a server
-    student: Literal["tiny"] = "tiny"  # method whose network is trained
+    student: Literal["tiny"] = "tiny"  # method with the network to train
     classes: tuple[str, ...] = ()  # classes that the teacher labels; empty: classes.json of the folder
     start: str = "bundled"
     out: Path = Path("runs/distil")

@@ -47,8 +47,8 @@ MAX_SIDE = 320  # pixels of the image pass
 SMALLEST = 0.004  # share of a photograph: all pixels of a smaller box are ignored
 CROWDED = 7  # boxes of a photograph; with more, only their names are used
 QUALITY = 0.6  # lower bound of a mask's predicted quality
-PERSONS = (BACKGROUND, "person")  # classes of `masks/` that count beside boxes
-MAX_CUT = 4  # photographs of a name whose object is cut out; each takes 0.4 s
+PERSONS = (BACKGROUND, "person")  # classes of `masks/` that count in addition to boxes
+MAX_CUT = 4  # photographs of a name with an object that is cut out; each takes 0.4 s
 AGREEMENT = 0.65  # lower bound of the IoU of a mask's tight box with its box
 OBJECT_PROBABILITY = 0.6  # lower bound of an object's pixel
 BACKGROUND_PROBABILITY = 0.2  # upper bound of a pixel that is none
@@ -93,7 +93,7 @@ def of_everyday_check(data: Path, name: str) -> list[Path]:
 
 
 def _usable(dataset: IndexedDataset, held_out: HeldOut, skips: Skips) -> Iterator[Photograph]:
-    """The photographs whose masks can be trained on.
+    """The photographs with masks that can be trained on.
 
     Raises:
         DatasetError: there is none.
@@ -113,7 +113,7 @@ def _usable(dataset: IndexedDataset, held_out: HeldOut, skips: Skips) -> Iterato
 
 
 def _pack_names(source: Path, folder: Path, name: str, held_out: HeldOut) -> Pack:
-    """Photographs that each show what `labels.json` names, with masks of those objects that can be cut out."""
+    """Photographs that each show what `labels.json` names, with masks of the objects that can be cut out."""
     listing: dict[str, list[str]] = json.loads((source / "labels.json").read_text())
     path_of = {path.name: path for path in sorted(source.glob("**/*.jpg"))}
     cutter = Cutter(catalogue.load_folder(FOLDER, "auto"), Teacher())

@@ -1,6 +1,6 @@
 """The texts of training: names, synonyms, glosses and templates of classes, encoded once by the frozen text tower.
 
-They are written beside the weights, too, in `familiar.safetensors`, for warnings about words unlike all of them.
+They are written next to the weights, too, in `familiar.safetensors`, for warnings about words unlike all of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ GLOSS_TEXTS = ("a photo of a {gloss}.", "{gloss}", "a photo of a {name}, {gloss}
 WIDER = 0.3  # share of draws of a lone object that call it by a wider word
 N_RIVALS = 16
 SIBLING = 0.2  # added to the cosine of two names of one kind
-UNFAMILIAR_PERCENT = 5  # of the held-out synonyms, whose cosine is below the fitted bound
+UNFAMILIAR_PERCENT = 5  # of the held-out synonyms: their cosine is below the fitted bound
 
 
 class TextEncoder(Protocol):
@@ -73,7 +73,7 @@ class TextTable:
 
     Args:
         book: synonyms, templates, overlaps.
-        datasets: whose classes are concepts.
+        datasets: with classes that are concepts.
         background: words of the background.
         template: of a name where the table compares names.
         encoder: of the texts.
@@ -175,7 +175,7 @@ class TextTable:
         Args:
             concept: what is named.
             random: the only source of randomness.
-            beside: concepts of the same question, whose names are no synonyms there.
+            beside: concepts of the same question: their names are no synonyms there.
             may_widen: whether a wider word may stand for it.
         """
         if len(self._meanings[concept]) and random.random() < GLOSSED:
@@ -202,12 +202,12 @@ def write_words(
 ) -> None:
     """Write the names of classes and their synonyms, with a bound fitted on the synonyms.
 
-    The regression that tells words of other languages depends on the text tower alone: it is that of the bundled model.
+    The regression that tells words of other languages depends only on the text tower: it is that of the bundled model.
 
     Args:
         folder: a model directory.
         names: of the classes in training.
-        synonyms: other words for a name; those of other names do not count.
+        synonyms: other words for a name; other names' do not count.
         tower: of the model.
         masked: the names that training has masks of; None: all.
     """
@@ -227,7 +227,7 @@ def write_words(
 
 
 def write_more_words(folder: Path, start: Path, names: Sequence[str]) -> None:
-    """Write the list of familiar words: those of the start, and more names with synonyms. The bound is unchanged."""
+    """Write the list of familiar words: the start's, and more names with synonyms. The bound is unchanged."""
     tower, synonyms = load_text_tower(), TextBook.read(TEXTS).synonyms
     before = read_familiar(start, tower.digest)
     if before is None:
@@ -256,7 +256,7 @@ def write_familiar(
     foreign: NDArray[np.float32] | None = None,
     masked: Sequence[str] | None = None,
 ) -> None:
-    """Write words, rows [N, D], bound and the regression of foreign words [D + 1] beside the weights.
+    """Write words, rows [N, D], bound and the regression of foreign words [D + 1] next to the weights.
 
     `masked`: the words that training has masks of; None: all.
     """

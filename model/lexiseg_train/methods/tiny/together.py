@@ -1,7 +1,7 @@
 """How far asked words are drawn together: `raised` and `mixed` of a `TogetherRule`, fitted on training photographs.
 
 A photograph is asked for what it shows, by its names and by other words for them, and for some of it with words that it
-does not show. The loss is the cross-entropy of the labelled cells; those of a rare word weigh as much as all others.
+does not show. The loss is the cross-entropy of the labelled cells; a rare word's weigh as much as all others.
 
 python -m lexiseg_train.methods.tiny.together ROOT SET ...
 """

@@ -1,6 +1,6 @@
 """Wider weights of `tiny` that answer as the narrower ones they begin with, and learn from there.
 
-New numbers of images are zero; those of texts are small and random: if both were zero, neither would have a gradient.
+New numbers of images are zero; texts' are small and random: if both were zero, neither would have a gradient.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
 
 TEXT_SHARE = 0.03  # length of a text's new numbers, relative to the old ones: cosines change by 0.05 %
-OF_HEAD = ("shared.stem.0.weight", "of_lone.seen.weight", "of_sure.seen.weight")  # those that read embeddings
+OF_HEAD = ("shared.stem.0.weight", "of_lone.seen.weight", "of_sure.seen.weight")  # layers that read embeddings
 
 
 def widened(network: TinyNetwork, embedding: int) -> TinyNetwork:
-    """A network with embeddings of that width, and with the path beside the decoder.
+    """A network with embeddings of that width, and with the path past the decoder.
 
     Raises ValueError if the network is wider.
     """
@@ -50,9 +50,9 @@ def widened_head(head: PromptHead, embedding: int) -> PromptHead:
 
 
 def _copy(tensors: Mapping[str, Tensor], wide: nn.Module) -> None:
-    """Copy tensors into the first rows of those of a module; its other rows become zero."""
+    """Copy tensors into the first rows of a module's; its other rows become zero."""
     for name, value in wide.state_dict().items():
         if (old := tensors.get(name)) is None:
-            continue  # the path beside the decoder, which adds nothing
+            continue  # the path past the decoder, which adds nothing
         value.zero_()
         value[tuple(slice(size) for size in old.shape)] = old

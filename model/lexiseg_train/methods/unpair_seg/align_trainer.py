@@ -1,7 +1,7 @@
 """Training of stage two: aligns embeddings of regions with the entities of a caption, unpaired.
 
 Frozen CLIP and stage one give masks and their embeddings at several image sizes. Regions and entities are matched by
-these embeddings, increasingly mixed with those of an averaged adapter. The adapter learns the matched regions.
+these embeddings, increasingly mixed with an averaged adapter's. The adapter learns the matched regions.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         return sum(self.pairs.sizes)
 
     def _validate(self) -> dict[str, float]:
-        """Loss with matches of frozen CLIP, and rank of a photograph's own entities among those of all held-out pairs.
+        """Loss with matches of frozen CLIP, and rank of a photograph's own entities among all held-out pairs'.
 
         Photographs are means of their regions, entities means of their rows. As the loss has no negatives, it draws all
         regions towards the mean of all entities; `centred_rank` subtracts the means.

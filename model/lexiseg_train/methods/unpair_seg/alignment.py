@@ -35,7 +35,7 @@ class EntityBatch(NamedTuple):
 
 
 class EntityBatches:
-    """Makes batches of pairs whose captions are entities; a share `mirrored` of the photographs is mirrored."""
+    """Makes batches of pairs with entities as captions; a share `mirrored` of the photographs is mirrored."""
 
     def __init__(self, size: int, mirrored: float) -> None:
         self._size, self._mirrored = size, mirrored
@@ -136,7 +136,7 @@ def alignment_loss(adapted: Sequence[Tensor], entities: Sequence[Tensor], pairs:
         pairs: matched pairs of each image.
 
     Returns:
-        A scalar whose mean over processes weighs every pair the same; 0 without pairs.
+        A scalar: its mean over processes weighs every pair the same; 0 without pairs.
     """
     regions = torch.cat([rows[of.region] for rows, of in zip(adapted, pairs, strict=True)])
     texts = torch.cat([rows[of.entity] for rows, of in zip(entities, pairs, strict=True)])

@@ -67,7 +67,7 @@ def match_points(masks: Tensor, targets: Sequence[Tensor], points: Tensor, compa
     """Match the masks of every point with the objects at the point.
 
     With `released`, as in the authors' code, a point is matched with all objects, and 1e6 is added in float32 to the
-    cost of those that it is not on. So forbidden pairs compete with allowed ones for a mask, and cost differences are
+    cost of masks that it is not on. So forbidden pairs compete with allowed ones for a mask, and cost differences are
     rounded to 1/16. Forbidden pairs are removed afterwards in both modes.
 
     Args:

@@ -42,7 +42,7 @@ NEAR = 0.25  # greatest distance of points off an object from its box, as a shar
 def open_masked(root: Path, names: Sequence[str], split: str) -> list[Masked]:
     """Readers of all photographs of data sets below a folder.
 
-    A set is a folder of indexed masks (SET/SPLIT/masks), whose objects are the connected regions of every class, a JSON
+    A set is a folder of indexed masks (SET/SPLIT/masks): objects are the connected regions of every class, a JSON
     of COCO's instances, or a folder of SA-1B.
 
     Raises:

@@ -129,7 +129,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         """Loss of one kind of prompts, summed over the decoder's layers, with the matches of the last layer.
 
         Each grid point has four masks, matched with the objects at the point. A box or a set of points has one mask,
-        whose target is the object that it was drawn from.
+        with the object that it was drawn from as target.
         """
         encoder, side = self.network.predictor.prompt_encoder, batch.images.shape[-1]
         size = (side, side)
@@ -171,7 +171,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
 
 
 def publish_masks(recipe: MasksRecipe, weights: Path) -> ModelCard:
-    """Write a model directory beside the file of stage one, with the quality on the sets of `recipe.judged`."""
+    """Write a model directory next to the file of stage one, with the quality on the sets of `recipe.judged`."""
     imported = read(Options(checkpoint=weights, architecture=recipe.architecture))
     folder, side = weights.parent, recipe.phases[-1].crop
     clip = ", ".join(path.name for path in recipe.clip) or f"{recipe.architecture} ({recipe.clip_tag})"

@@ -42,7 +42,7 @@ ALIGNMENT = AlignmentSettings()
 
 
 class DecoderSize(StrictModel):
-    """Sizes of the learned part of stage one; the defaults are those of the published model."""
+    """Sizes of the learned part of stage one; the defaults are the published model's."""
 
     width: int = Field(256, ge=32, multiple_of=32)
     heads: int = Field(8, ge=1)

@@ -111,7 +111,7 @@ def _seconds(trainer: Run[Any, Any, Any], crop: int, division: Division) -> floa
 
 
 def of_a_step(one: float, two: float, batches: int) -> float:
-    """Seconds of a step of so many batches, from those with one and with two of them.
+    """Seconds of a step of so many batches, from steps with one and with two of them.
 
     What they do not share comes once a step, such as the contrast of all its pairs.
     """

@@ -15,7 +15,7 @@ from lexiseg_train.training.recipes.read import Planned, read_recipe
 from lexiseg_train.training.recipes.training import Prerequisite
 
 PUBLIC = "docs/data.md"  # how to get public data at scale
-SHARED = ("data", "seed", "device")  # settings that a recipe hands on to those trained before it
+SHARED = ("data", "seed", "device")  # settings that a recipe hands on to recipes trained before it
 SHARED_OF_PAIRS = {"pairs", "json_captions", "held_out"}
 FINISHED = "finished"  # marks weights that get no card because they only serve other recipes
 
@@ -88,7 +88,7 @@ def train_prerequisites(planned: Planned) -> str:
 
 
 def train_and_publish(first: Planned) -> str:
-    """Train and publish one recipe whose own prerequisites exist; returns as `train_prerequisites`."""
+    """Train and publish one recipe with existing prerequisites; returns as `train_prerequisites`."""
     from lexiseg_train.training.processes import one_first, rank
 
     trainer = first.training.trainer(first.recipe)

@@ -200,7 +200,7 @@ def lay(values: dict[str, Any], key: str, value: Any, kind: type[RunRecipe]) -> 
         RecipeError: the key leads through a value that has no parts.
     """
     if key == DATA and isinstance(value, str) and isinstance(values.get(DATA), dict):
-        key = f"{DATA}.folder"  # beside its licence
+        key = f"{DATA}.folder"  # next to its licence
     elif key.startswith(f"{DATA}.") and isinstance(values.get(DATA), str):
         values[DATA] = {"folder": values[DATA]}
     *way, last = key.split(".")

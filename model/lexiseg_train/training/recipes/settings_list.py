@@ -90,7 +90,7 @@ def _fields(kind: type) -> Iterator[tuple[str, Any, str]]:
         for name, info in kind.model_fields.items():
             bases = [each.model_fields for each in kind.__mro__ if issubclass(each, BaseModel)]
             described = (fields[name].description for fields in bases if name in fields)
-            yield name, info.annotation, next(filter(None, described), "")  # a subclass may change the default alone
+            yield name, info.annotation, next(filter(None, described), "")  # a subclass may change only the default
     elif dataclasses.is_dataclass(kind):
         hints = get_type_hints(kind)
         for field in dataclasses.fields(kind):

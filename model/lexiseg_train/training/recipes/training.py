@@ -5,7 +5,7 @@ A method's training is a package: `lexiseg_train.methods.NAME`, or `training` in
     recipes/NAME.yaml     values of a recipe; `recipe: OTHER` in it builds on another recipe
     trainings.py          TRAININGS: dict[str, Training], one for every NAME that builds on no other
 
-A file is found by its name alone. `trainings` is imported when its recipe is read, and torch when its training begins:
+A file is found only by its name. `trainings` is imported when its recipe is read, and torch when its training begins:
 `Training.code` imports what needs it.
 """
 
@@ -93,7 +93,7 @@ class Training(ABC, Generic[Recipe]):
     def rehearsal(self, recipe: Recipe, folder: Path) -> Rehearsal:
         """A trainer for a dry run, ready within seconds; its files are below `folder`, which is deleted afterwards.
 
-        Methods whose data takes minutes to prepare take other data.
+        Methods with data that takes minutes to prepare take other data.
         """
         return Rehearsal(self.trainer(recipe.model_copy(update={"out": folder / "run"})))
 

@@ -68,7 +68,7 @@ def create(service: ToolService) -> MCPServer[Any]:
 
 
 def adapter(app: FastAPI) -> Adapter:
-    """The route /mcp, whose sessions are open while the gateway runs."""
+    """The route /mcp; its sessions are open while the gateway runs."""
     settings: Settings = app.state.settings
     server = create(ToolService(app.state.use_case, settings, settings.mcp_folder, _caller))
     inner = server.streamable_http_app(

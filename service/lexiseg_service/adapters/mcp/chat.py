@@ -1,6 +1,6 @@
 """The page in a chat, an MCP App: shows what `segment` found, and cuts out what is clicked on.
 
-One document without addresses: its policy allows its own script, its own style and pictures in data URLs alone.
+One document without addresses: its policy allows only its own script, its own style and pictures in data URLs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _hash_of(element: str, html: str) -> str:
 
 
 def chat(segment: Tool, annotations: ToolAnnotations) -> Apps:
-    """The extension with the page and the tool whose results it shows."""
+    """The extension with the page and the tool that it shows results of."""
     apps = Apps()
     apps.tool(resource_uri=URI, annotations=annotations)(segment)
     nothing = ResourceCsp(connect_domains=[], resource_domains=[], frame_domains=[], base_uri_domains=[])

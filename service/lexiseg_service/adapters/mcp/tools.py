@@ -88,12 +88,12 @@ def with_tool_errors(tool: Tool) -> Tool:
 
 
 class ToolService:
-    """The tools as methods, whose docstrings language models read. The use case checks keys, limits and URLs.
+    """The tools as methods; language models read their docstrings. The use case checks keys, limits and URLs.
 
     Args:
         use_case: answers the questions.
         settings: default model and limits.
-        folder: the folder whose files may be read; None: no files.
+        folder: the folder with files that may be read; None: no files.
         caller_of: the caller of a request.
     """
 
@@ -280,7 +280,7 @@ class ToolService:
 
 
 def result(answer: BaseModel, *pictures: ImageContent) -> CallToolResult:
-    """A tool's result: structured data, the same as text for models that read text alone, and pictures."""
+    """A tool's result: structured data, the same as text for models that read only text, and pictures."""
     content = answer.model_dump(exclude_unset=True)
     blocks: list[ContentBlock] = [TextContent(type="text", text=json.dumps(content)), *pictures]
     return CallToolResult(content=blocks, structured_content=content)

@@ -31,7 +31,7 @@ from lexiseg_service.question.messages import ImageSource, WorkerAnswer, answer_
 logger = structlog.get_logger("lexiseg.jobs")
 T = TypeVar("T")
 Fetch = Callable[[str, str], Awaitable[ImageSource]]  # of a picture, by its place, for a client
-LANES_BESIDE = 1  # while it has other requests in flight: workers serve those first, but share the cores
+LANES_BESIDE = 1  # while it has other requests in flight: workers serve them first, but share the cores
 LOOK_SECONDS = 0.02  # between looks whether they are over
 READY_SECONDS = 1.0  # between looks whether workers are ready
 MAX_PAUSE = 30.0  # seconds, between attempts

@@ -42,7 +42,7 @@ class BulkJob:
     settings: Settings
     model: str  # NAME@VERSION
     model_digest: str | None = None  # of existing rows
-    retry_failed: bool = False  # ask again about inputs whose row is a failure
+    retry_failed: bool = False  # ask again about inputs with a failure as row
 
     @property
     def vocabulary_digest(self) -> str:

@@ -24,7 +24,7 @@ class GatewayExecutor:
 
     Args:
         use_case: asks the workers.
-        limits: of clients, whose pictures count as requests.
+        limits: of clients; their pictures count as requests.
         files: of jobs, with their questions.
     """
 

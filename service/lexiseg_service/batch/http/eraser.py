@@ -24,7 +24,7 @@ RECORD_SECONDS = 3600.0  # that an erasure is repeated, also after it succeeded:
 
 
 class Eraser:
-    """Erases jobs of one ledger; those that have ended `keep_days` ago by itself.
+    """Erases jobs of one ledger; by itself the ones that ended `keep_days` ago.
 
     Args:
         ledger: of jobs.
@@ -36,7 +36,7 @@ class Eraser:
         self._ledger = ledger
         self._files = files
         self._keep_days = keep_days
-        self.failing: set[str] = set()  # recorded jobs whose files cannot be removed at present
+        self.failing: set[str] = set()  # recorded jobs with files that cannot be removed at present
 
     def expiry(self, progress: Progress) -> float | None:
         """When a job of that progress expires, in seconds since the epoch; None: it has not ended."""

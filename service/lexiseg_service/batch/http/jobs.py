@@ -119,8 +119,8 @@ class Jobs:
         Args:
             asked: the question, and the source unless it is one of the next.
             archive: a zip or tar.
-            caller: whose job it is.
-            tasks: those of a tool.
+            caller: owner of the job.
+            tasks: of a tool.
 
         Raises:
             InvalidValue: no source or several, no pictures or too many, or a question that is not as expected.

@@ -23,7 +23,7 @@ class Notices:
 
     Args:
         ledger: of jobs.
-        webhooks: send the notices of jobs whose kind has no sender of its own.
+        webhooks: send the notices of jobs of a kind without its own sender.
         output: what is told of a job.
         metrics: count them.
     """

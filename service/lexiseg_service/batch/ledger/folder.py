@@ -5,10 +5,10 @@
     DST/plan/00000000.parquet     the inputs of chunk 0
     DST/rows/00000000.parquet     results of chunk 0, in the order of the plan; written atomically
 
-A chunk is committed when its file of rows exists. So a killed job resumes from the folder alone, and a chunk that two
+A chunk is committed when its file of rows exists. So a killed job resumes from only the folder, and a chunk that two
 processes worked on still has one file.
 
-It is no `Ledger` of jobs: the folder may be a bucket, which holds neither SQLite nor locks, and whose actors reach no
+It is no `Ledger` of jobs: the folder may be a bucket, which holds neither SQLite nor locks, and its actors reach no
 Redis; whoever runs the command has no quota, no lease and no notice. What both share is the loop, and `Part`.
 """
 
@@ -85,7 +85,7 @@ class Destination:
                 self._store.rm_file(f"{self._root}/rows/{name}")
 
     def done(self) -> set[int]:
-        """Numbers of the chunks whose rows are written."""
+        """Numbers of the chunks with written rows."""
         names = (name.partition(".") for name in self._names("rows"))
         return {int(stem) for stem, _, suffix in names if suffix == "parquet" and stem.isdigit()}
 
@@ -99,7 +99,7 @@ class Destination:
         ]
 
     def rows(self, chunk: int, columns: list[str] | None = None) -> list[Row]:
-        """The rows of a chunk, empty before they are written; `columns` reads these alone."""
+        """The rows of a chunk, empty before they are written; `columns` reads only these."""
         return self._table(rows_name(chunk), columns)
 
     def write_rows(self, chunk: int, rows: Sequence[Row], about: dict[str, Any]) -> None:

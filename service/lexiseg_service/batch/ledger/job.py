@@ -2,7 +2,7 @@
 
 A picture is done, has a problem, or is not yet looked at. The first two are in a part. A holder, one lane of a gateway,
 takes some of the others, asks, writes the answers to a file of lines, and commits that file as a part. A crash before
-the commit leaves pictures whose holder no longer renews its lease: others take them. A picture that two holders have
+the commit leaves pictures with an expired lease: others take them. A picture that two holders have
 answered belongs to the part that was committed first; the later part lists it as superseded.
 
 A folder is the ledger of a bulk job, with chunks as parts: `ledger/folder.py`.
@@ -136,7 +136,7 @@ class Ledger(Protocol):
         ...
 
     def take(self, identity: str, holder: str, count: int) -> list[Picture]:
-        """Take up to `count` pictures that nobody else holds; those that this holder has already come again."""
+        """Take up to `count` pictures that nobody else holds; its own come again."""
         ...
 
     def commit(self, identity: str, name: str, answered: Mapping[int, bool], n_bytes: int) -> bool:
@@ -156,7 +156,7 @@ class Ledger(Protocol):
         ...
 
     def due_notices(self, holder: str) -> list[str]:
-        """Take the jobs that have ended, whose webhook is not told yet, and whose notice nobody else has."""
+        """Take the jobs that have ended, with a webhook that is not told yet, and a notice that nobody else has."""
         ...
 
     def noticed(self, identity: str, notice: Notice) -> None:
@@ -172,7 +172,7 @@ class Ledger(Protocol):
         ...
 
     def erasures(self) -> Mapping[str, float]:
-        """Ids of the jobs whose files are to be removed, and from when, in seconds since the epoch.
+        """Ids of the jobs with files to be removed, and from when, in seconds since the epoch.
 
         A job that is added and not planned is one of them, from some time in the future.
         """

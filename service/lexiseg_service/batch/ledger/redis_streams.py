@@ -5,9 +5,9 @@
     lexiseg:job:{ID}:pictures   stream: pictures without an answer; pending entries of its group are held
     lexiseg:job:{ID}:parts      hash: parts by name
     lexiseg:job-holder:HOLDER   exists while the holder's lease runs
-    lexiseg:job-erasures        sorted set: ids of jobs whose files are to be removed, by the time since when
+    lexiseg:job-erasures        sorted set: ids of jobs with files to be removed, by the time since when
 
-The stream's consumer group is the lease: an entry is delivered to one holder, and claimed from a holder whose key is
+The stream's consumer group is the lease: an entry is delivered to one holder, and claimed from a holder with its key
 gone. A commit acknowledges entries and deletes them in one transaction, which makes a picture answered once. What was
 delivered over a connection that broke is delivered again. No key has a TTL once a job is added, so that Redis evicts
 none (`volatile-lru`). What a call decides by keys that it reads is written in a transaction (MULTI, EXEC), which is
@@ -122,7 +122,7 @@ class RedisLedger:
 
     def _open_job(self, identity: str, created: float, started: bytes | None, *standing: bytes | None) -> OpenJob:
         done, failed, total, client = standing
-        if total is None or client is None:  # added by 0.3, which kept both in its content alone
+        if total is None or client is None:  # added by 0.3, which kept both only in its content
             job = self.job(identity)
             total, client = (b"0", b"") if job is None else (b"%d" % job.total, job.client.encode())
         left = int(total) - int(done or 0) - int(failed or 0)
@@ -319,7 +319,7 @@ def _last_number(client: redis.Redis, key: str) -> int:
 
 
 def _take(client: redis.Redis, key: str, holder: str, count: int) -> list[dict[bytes, bytes]]:
-    """Entries that the holder has already, else new ones, else those of holders that are gone."""
+    """Entries that the holder has already, else new ones, else entries of holders that are gone."""
     from redis import ResponseError  # here, not at the start of every gateway: the import takes a quarter of a second
 
     try:

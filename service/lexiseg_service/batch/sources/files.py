@@ -21,7 +21,7 @@ LASTING_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError)
 
 
 def reader_of(kind: SourceKind, root: str, max_bytes: int) -> Reader:
-    """The reader of what a client sent or named, whose kind is in READ.
+    """The reader of what a client sent or named, by its kind in READ.
 
     Raises:
         OptionError: no package for its store is installed.
@@ -33,7 +33,7 @@ def reader_of(kind: SourceKind, root: str, max_bytes: int) -> Reader:
 
 
 class _Rooted:
-    """Reads pictures whose place is a path in a folder, or a stretch of one tar."""
+    """Reads pictures with a place that is a path in a folder, or a stretch of one tar."""
 
     def __init__(self, kind: SourceKind, root: str, files: FileReader) -> None:
         self._kind = kind

@@ -21,7 +21,7 @@ COLUMNS_OF_PICTURES = ("image", "jpg", "png", "bytes", "content")
 
 
 def in_csv(store: Any, path: str, id_column: str | None, image_column: str | None) -> Iterator[Listed]:
-    """A CSV, or with tabs a TSV, whose first row names the columns; a relative path starts at its folder."""
+    """A CSV, or with tabs a TSV; its first row names the columns; a relative path starts at its folder."""
     folder = path.rpartition("/")[0]
     try:
         with store.open(path, "rb") as raw, io.TextIOWrapper(raw, "utf-8-sig", "surrogateescape", "") as content:

@@ -126,7 +126,7 @@ def import_model(context: typer.Context) -> None:
     """Convert a checkpoint of its authors or of a training into a model directory, once."""
     from lexiseg_service.commands.models.importing import command
 
-    # Its errors are those of this command line, and it may be called by another command.
+    # Its errors are this command line's, and it may be called by another command.
     raise typer.Exit(command()(context.args, prog_name=context.command_path, standalone_mode=False) or 0)
 
 
@@ -230,9 +230,9 @@ def _models_dir(settings: Settings, needed: str) -> Path:
 
 
 def _use(name: str, models_dir: Path, text_tower: Path | None) -> None:
-    """Let NAME be a link to NAME@VERSION beside it.
+    """Let NAME be a link to NAME@VERSION in the same folder.
 
-    Workers that serve NAME load the new version beside the old one and then swap them, without a restart.
+    Workers that serve NAME load the new version while the old one serves, and then swap them, without a restart.
     """
     from lexiseg_model.catalogue import models as catalogue
 

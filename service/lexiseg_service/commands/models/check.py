@@ -34,7 +34,7 @@ def check(name: str, settings: Settings) -> int:
     card = catalogue.find(name, settings.models_dir).card
     task: Task = "semantic" if "semantic" in card.tasks else "prompt"
     top, left = (side - RADIUS for side in CENTRE)
-    box = [left, top, left + 2 * RADIUS, top + 2 * RADIUS]  # around the ball, for a model that takes prompts alone
+    box = [left, top, left + 2 * RADIUS, top + 2 * RADIUS]  # around the ball, for a model that takes only prompts
     question = {"classes": list(WORDS), "background": False} if task == "semantic" else {"prompts": [{"box": box}]}
     picture = png.encode(drawn())
     # Nothing is kept: each answer has an image pass of its own.

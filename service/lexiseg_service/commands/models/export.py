@@ -25,7 +25,7 @@ from lexiseg_service.in_process import load_exact
 from lexiseg_service.settings import Limits, Settings
 
 MAX_PHOTOGRAPHS = 64  # the ranges of activations hardly change beyond
-VOCABULARY = "voc21"  # whose labels are compared
+VOCABULARY = "voc21"  # the labels to compare
 
 
 def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -> int:
@@ -54,7 +54,7 @@ def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -
 def _agreement(
     segmenter: Segmenter, folder: Path, manifest: Manifest, pictures: list[NDArray[np.uint8]]
 ) -> dict[Numbers, float]:
-    """Share of the photographs' pixels whose label is that of torch in float32."""
+    """Share of the photographs' pixels with the label of torch in float32."""
     vocabulary = built_in(VOCABULARY)
     assert vocabulary is not None
     assert isinstance(segmenter, Exportable)

@@ -1,6 +1,6 @@
 """Objects of other people's classes in torch files: which there are, and inert stand-ins to read them with.
 
-Training code saves its configuration beside the tensors, as TCL's does with OmegaConf. Unpickling such an object would
+Training code saves its configuration with the tensors, as TCL's does with OmegaConf. Unpickling such an object would
 run code that the file names. A stand-in keeps what it was made of, and runs nothing.
 """
 

@@ -1,4 +1,4 @@
-"""`lexiseg models import`, whose options are those of the methods.
+"""`lexiseg models import`, with the options of the methods.
 
 The command is built when it is called, because methods import torch.
 """

@@ -26,7 +26,7 @@ from lexiseg_model.types import Vocabulary
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 
 CELLS = 96  # of a block's side (sides of a GeoTIFF's tiles are multiples of 16), and of a window's where windows blend
-WHOLE_CELLS = 3 * CELLS  # of a window's side where the whole picture is looked at alone, to keep its outlines
+WHOLE_CELLS = 3 * CELLS  # of a window's side where only the whole picture is looked at, to keep its outlines
 MARGIN = 2  # cells around a block, so that interpolation does not see its border
 LEVELS = 3  # a window's side, twice and four times that; the last only where it is the whole picture
 MIN_WINDOWS = 4  # of a picture's area in windows; a smaller picture is looked at whole only
@@ -190,7 +190,7 @@ def _levels(size: tuple[int, int], window: int, overlap: int) -> Iterator[_Level
             if (side := window << number) < max(size):
                 down, across = (_spans(length, side, overlap << number) for length in size)
                 yield _Level(float(1 << number), down, across)
-    if has_whole:  # not shrunk twice if possible: areas would differ from those of the picture asked at once
+    if has_whole:  # not shrunk twice if possible: areas would differ from the picture's asked at once
         yield _Level(max(1.0, (area / MAX_WHOLE) ** 0.5), [(0, size[0])], [(0, size[1])])
 
 

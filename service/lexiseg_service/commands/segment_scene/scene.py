@@ -46,7 +46,7 @@ DETAILS = range(2, 9)  # how far pictures may have been enlarged; further is fou
 BLURRED = 0.42  # share of what is lost by shrinking twice as far; a sharp photograph loses more than half of it
 MAX_NAMED = 8  # rasters in a file
 MIN_CONTROL_POINTS = 3  # fewer say no grid
-MAX_ASIDE = 0.5  # pixels that control points of a grid may lie beside it
+MAX_ASIDE = 0.5  # pixels that control points of a grid may lie off it
 MIB = 2**20
 CACHE = 64 * MIB  # of decoded blocks, where the file has tiles
 MAX_CACHE = 2048 * MIB  # where it has rows only
@@ -204,10 +204,10 @@ def _no_bands(path: str, dataset: Any) -> str:
 
 
 def _place(dataset: Any) -> tuple[Any, Affine]:
-    """The CRS and the transform of a dataset; those of control points where they lie on a grid.
+    """The CRS and the transform of a dataset; of control points where they lie on a grid.
 
     Raises:
-        DatasetError: control points, RPCs or a geolocation array alone say its place.
+        DatasetError: only control points, RPCs or a geolocation array say its place.
     """
     points, crs = dataset.gcps
     if dataset.transform != Affine.identity():
@@ -274,7 +274,7 @@ class Region(NamedTuple):
 class ClassMap(AbstractContextManager["ClassMap"]):
     """A GeoTIFF of classes from 1, 0 = background, that is written block by block; of the size and place of the image.
 
-    The probability of each pixel lies beside it: the folder should be a temporary one.
+    The probability of each pixel lies in the same folder, which should be a temporary one.
     """
 
     def __init__(self, path: Path, scene: Scene, block: int, names: Sequence[str]) -> None:
@@ -415,7 +415,7 @@ def _keep_areas(geojson: Path) -> None:
 def _geojson_options(crs: Any) -> dict[str, str]:
     """GDAL's options: `crs`, the form of 2008 that GIS read, where GDAL writes it, else RFC 7946.
 
-    It writes numbers of EPSG alone, not those of ESRI.
+    It writes only numbers of EPSG, not of ESRI.
     """
     if crs is None or (crs.to_authority(confidence_threshold=100) or ("",))[0] in ("EPSG", "OGC"):
         return {}
@@ -423,7 +423,7 @@ def _geojson_options(crs: Any) -> dict[str, str]:
 
 
 def _is_on_earth(crs: Any) -> bool:
-    """Whether coordinates have degrees of WGS 84: not those of a site, or of another planet."""
+    """Whether coordinates have degrees of WGS 84: not of a site, or of another planet."""
     if not (crs.is_geographic or crs.is_projected):
         return False
     try:

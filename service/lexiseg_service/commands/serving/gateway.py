@@ -23,7 +23,7 @@ GREETING = "on {url}  (open it in a browser to try it; every route: {url}/docs),
 def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
     """Serve until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
 
-    `workers` are sockets of workers on this machine, whose metrics are shown beside the gateway's own.
+    `workers` are sockets of workers on this machine; their metrics are shown with the gateway's own.
 
     Raises:
         InvalidValue: a setting is not as expected, or no worker is named.

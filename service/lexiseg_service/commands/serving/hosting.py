@@ -26,7 +26,7 @@ EVERYWHERE = ("127.0.0.1", "::1", "0.0.0.0", "::")
 
 
 class Server(uvicorn.Server):
-    """uvicorn that starts a gRPC server beside itself, prints a greeting, and exits with 0 after a requested stop.
+    """uvicorn that also starts a gRPC server, prints a greeting, and exits with 0 after a requested stop.
 
     It stops on SIGINT and SIGTERM; requests in flight are answered first.
     """

@@ -22,7 +22,7 @@ PREFIX = "lexiseg-serve-"
 
 
 class SocketFolder:
-    """A new folder of this user alone; those of killed services are removed."""
+    """A new folder that only this user may enter; folders of killed services are removed."""
 
     def __init__(self) -> None:
         root = Path(tempfile.gettempdir())
@@ -33,7 +33,7 @@ class SocketFolder:
         # Locked before it has the name that others look for.
         self.path = draft.rename(root / (PREFIX + draft.name.rpartition("-")[2]))
         self._seen: set[Path] = set()  # sockets that were there
-        self._renewed: Path | None = None  # a socket whose process was told to make it again
+        self._renewed: Path | None = None  # a socket that its process was told to make again
 
     def is_lost(self, socket: Path) -> bool:
         """Whether the socket of a running process was removed; then its folder is there again.

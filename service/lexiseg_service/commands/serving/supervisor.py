@@ -1,7 +1,7 @@
 """Child processes of `lexiseg serve`: started, restarted with backoff, stopped in order.
 
 A child is a fork of this process, which has one thread and has imported neither torch nor gRPC. Each child leads a
-process group of its own, so Ctrl-C in a terminal reaches the supervisor alone, which stops the gateway before the
+process group of its own, so Ctrl-C in a terminal reaches only the supervisor, which stops the gateway before the
 workers: requests in flight are answered.
 """
 

@@ -1,6 +1,6 @@
 """`lexiseg trainer`: work on trainings one after the other, each in a sandbox of its own.
 
-    client whose turn it is -> its oldest training -> `training_run` -> better than its start? -> model directory
+    next client -> its oldest training -> `training_run` -> better than its start? -> model directory
 
 One trainer at a time has the lock of the folder. The training inherits it: where a trainer was killed, the next one
 waits until the training that it left behind has ended, and then resumes it from its checkpoint.
@@ -134,7 +134,7 @@ class Trainer:
             self._beaten = time.monotonic()
 
     def _next(self) -> Training | None:
-        """One that runs, else the oldest of the client whose last one began before those of the others."""
+        """One that runs, else the oldest of the client that has waited longest since its last one."""
         trainings = [(training, self._folder.standing(training.id)) for training in self._folder.all()]
         last: dict[str, float] = {}
         for training, standing in trainings:
@@ -229,7 +229,7 @@ class Trainer:
         return ended("done", f"The model {training.name} is in the list.", figures)
 
     def _publish(self, run: Path, name: str) -> bool:
-        """Move a model directory to those that are served, whole or not at all; False: another has its name."""
+        """Move a model directory to the served ones, whole or not at all; False: another has its name."""
         target = self._models_dir / name
         if target.exists():  # published before a kill, or somebody else's
             return (target / FIGURES).is_file() and (target / FIGURES).read_bytes() == (run / FIGURES).read_bytes()

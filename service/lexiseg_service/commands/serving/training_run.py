@@ -32,7 +32,7 @@ SCRATCH, RUN, REPORT = "scratch", "run", "found.json"
 GIB = 2**30
 MAX_FILE_BYTES = 16 * GIB  # of a checkpoint or a pack of pictures
 MAX_OUTPUT_BYTES = 2**24  # of what a training prints
-# Where models are found, beside `models_dir`.
+# Where models are found, in addition to `models_dir`.
 MODEL_VARIABLES = ("LEXISEG_TEXT_TOWER", "HF_HOME", "HF_HUB_OFFLINE")
 ERROR = "lexiseg: "  # before what the command line says of an error
 MAX_REASON = 500  # characters
@@ -173,7 +173,7 @@ class TrainingRun:
         return Sandbox(self._place, [self._place, *models], writable, limits, folders | {"USER": "trainer"} | passed)
 
     def _excess(self, deadline: float, limits: Limits) -> str | None:
-        """What of its bounds a running command has passed, besides those that the kernel keeps."""
+        """What of its bounds a running command has passed, besides the ones that the kernel keeps."""
         if time.monotonic() > deadline:
             return f"it did not end within {limits.seconds:,.0f} s, the limit ({variable('training_seconds')})"
         if self._output.stat().st_size > MAX_OUTPUT_BYTES:

@@ -12,7 +12,7 @@ from lexiseg_service.settings import AUTO, Settings
 CORES_EACH = 4  # a worker, which is bound by the GIL, keeps so many busy (docs/runtimes.md)
 MAX_BY_ITSELF = 8  # workers; more brought nothing on one GPU
 MAX_WORKERS = 64
-# Bytes of a worker beside its weights: of a GPU its context and the tiles of a batch, of memory libraries and pictures.
+# Bytes of a worker without its weights: on a GPU context and tiles of a batch, in memory libraries and pictures.
 DEVICE_BYTES = 1_500_000_000
 MEMORY_BYTES = 1_000_000_000
 

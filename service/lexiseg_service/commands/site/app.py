@@ -27,7 +27,7 @@ def site(
     """Write the playground as static files: everything runs in the browser, and no picture leaves it.
 
     For tiny, and for models of `lexiseg train tiny`. onnxruntime-web is fetched from the npm registry, once. Common
-    words need `pip install "lexiseg[site]"`; without it the site includes class names of data sets alone, and loads the
+    words need `pip install "lexiseg[site]"`; without it the site includes only class names of data sets, and loads the
     text tower for all other words.
 
     Examples:

@@ -48,7 +48,7 @@ FETCH_SECONDS = 300.0
 
 
 def write_site(settings: Settings, out: Path, n_words: int, server: str | None = None) -> None:
-    """Write a site, whose page may ask one `server`, too, and print its size.
+    """Write a site with a page that may ask one `server`, too, and print its size.
 
     Raises:
         OptionError: the folder holds something, or the server's address is none.

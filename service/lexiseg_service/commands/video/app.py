@@ -70,7 +70,7 @@ def video(
 ) -> None:
     """Segment a video in this process or by a server: painted frames, lines of JSON, or both.
 
-    Objects of --point, --box and --prompt are those of the first frame; they are followed.
+    Objects of --point, --box and --prompt are in the first frame; they are followed.
 
     Examples:
 

@@ -65,7 +65,7 @@ class FramesUnderway:
         return self._waiting.pop(frame_id)
 
     def stop(self) -> None:
-        """Read no more frames; those in flight are finished."""
+        """Read no more frames; the ones in flight are finished."""
         self._stopped = True
         self._room.release()
 
@@ -86,7 +86,7 @@ def run(
 ) -> int:
     """Run a video; 1 if a frame failed or the source broke off. Ctrl-C ends it, and what is written is kept.
 
-    The server is opened once the source and the targets are. `fields` are those of the stream's config.
+    The server is opened once the source and the targets are. `fields` are the stream's config.
 
     Raises:
         ServiceError: the source or a target cannot be opened, or the stream failed.

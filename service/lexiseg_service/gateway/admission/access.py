@@ -1,7 +1,7 @@
 """Admission of a gateway's callers, for all protocols: API key, limits of the client, bytes and calls in flight.
 
 Only the SHA-256 of a key is stored. A key is 256 random bits, so a plain digest is as safe as a slow one. A line of the
-key file names the key's scopes (none: all of them) and may set limits for this key alone.
+key file names the key's scopes (none: all of them) and may set limits for only this key.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lexiseg_service.watch.metrics import Metrics
 # Requests of REST and calls of gRPC at a time. Fewer than the edge lets through to one gateway: beyond them a client is
 # refused by its own share, not by a queue that all clients wait in.
 MAX_CALLS = 800
-MAX_STREAMS = 1000  # over REST, whose frames are requests of their own
+MAX_STREAMS = 1000  # over REST, where frames are requests of their own
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 HEADERS = ("authorization", "x-api-key")  # that may carry a key
 DIGEST = re.compile(r"[0-9a-fA-F]{64}")
@@ -174,7 +174,7 @@ def _limits(settings: Settings, metrics: Metrics, keys: Keys) -> ClientLimits:
 
     if settings.redis_url is None or not (common.is_on or keys.needed):
         return ClientLimits(rule_of)
-    # A lease outlasts any request for one image; those of streams are renewed.
+    # A lease outlasts any request for one image; streams' are renewed.
     return RedisLimits(rule_of, open_link(settings, "limits", metrics), max(60.0, 2 * settings.deadline_seconds))
 
 

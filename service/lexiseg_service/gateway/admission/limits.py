@@ -142,7 +142,7 @@ class ClientLimits:
             self._days.put(client, (int(day), used + 1))
 
 
-# The clock is Redis's own, because those of the gateways differ. A concurrent place is a lease, so that the places of a
+# The clock is Redis's own, because the gateways' differ. A concurrent place is a lease, so that the places of a
 # gateway that dies expire. KEYS: due, places, day. ARGV: rate, burst, concurrent, daily (0: off), lease, ticket.
 ADMIT = """
 local time = redis.call('TIME')

@@ -37,7 +37,7 @@ class ArchiveDesk:
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = Path(gettempdir()) if folder is None else folder
-        self._clients: set[str] = set()  # whose archive is read
+        self._clients: set[str] = set()  # clients with an archive that is read
 
     async def read(self, content: BinaryIO, caller: Caller, deadline: float) -> ReviewedSet:
         """The labelled pictures of a zip.

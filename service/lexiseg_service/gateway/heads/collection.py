@@ -327,7 +327,7 @@ class Heads:
         """Remove lessons that no head has, as a write that failed leaves them, and expired heads.
 
         Args:
-            owner: of this one, also those of the last minutes; None: of all, except what may still be written.
+            owner: of this one, also heads of the last minutes; None: of all, except what may still be written.
 
         Returns:
             the number of lessons.
@@ -362,7 +362,7 @@ class Heads:
             await self.store.replace(slot, content, None)
 
     async def _rows(self) -> dict[str, Row]:
-        """The rows of all heads by slot; writes those that an earlier release left out."""
+        """The rows of all heads by slot; writes rows that an earlier release left out."""
         rows = {}
         for slot, content in (await self.store.rows()).items():
             if content:
@@ -395,7 +395,7 @@ class Heads:
     async def _contents(
         self, slot: str, pictures: Sequence[KeptPicture], new: Mapping[str, tuple[str, bytes]]
     ) -> list[bytes]:
-        """The lessons of pictures: those of `new` by their part, the others from the store."""
+        """The lessons of pictures: of `new` by their part, the others from the store."""
         kept = [picture.part for picture in pictures if picture.part not in new]
         contents = await self.store.read_parts(slot, kept)
         contents |= {part: lesson for part, (_, lesson) in new.items()}
@@ -473,7 +473,7 @@ def _read(slot: str, content: bytes) -> NamedHead | None:
 
 
 def _check_fits(others: Sequence[int], nbytes: int, max_heads: int, max_bytes: int, whose: str) -> None:
-    """Raises InvalidValue: beside heads of so many bytes one is too many, or its lessons are too large."""
+    """Raises InvalidValue: with heads of so many bytes one is too many, or its lessons are too large."""
     if len(others) >= max_heads:
         raise InvalidValue.of("name", "one more", f"at most {max_heads} heads{whose}; delete one first")
     if (total := sum(others) + nbytes) > max_bytes:
@@ -486,7 +486,7 @@ def _taken(name: str) -> NameTaken:
 
 
 def _classes(current: NamedHead | None, change: Change) -> tuple[ClassEntry, ...]:
-    """The classes of a head, and those that a change adds."""
+    """The classes of a head, and the ones that a change adds."""
     before = () if current is None else current.classes
     known = {folded(entry.name) for entry in before}
     classes = (*before, *(entry for entry in change.classes if folded(entry.name) not in known))
@@ -498,7 +498,7 @@ def _classes(current: NamedHead | None, change: Change) -> tuple[ClassEntry, ...
 def _pictures(
     current: NamedHead | None, change: Change, parts: Mapping[str, tuple[str, bytes]]
 ) -> tuple[KeptPicture, ...]:
-    """The pictures of a head after a change, those that stay first."""
+    """The pictures of a head after a change, the ones that stay first."""
     before = () if current is None else current.pictures
     if unknown := set(change.removed) - {picture.key for picture in before}:
         raise InvalidValue.of("remove", min(unknown), "keys of pictures of the head")

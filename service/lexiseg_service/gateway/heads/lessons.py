@@ -138,7 +138,7 @@ class _Pace:
 
 
 def classes_of(asked: HeadInput, known: Sequence[ClassEntry], limits: Limits) -> tuple[ClassEntry, ...]:
-    """The classes that a head has, and those that a request adds.
+    """The classes that a head has, and the ones that a request adds.
 
     Raises:
         InvalidValue: none, too many, a duplicate, or a text that is no word.
@@ -166,7 +166,7 @@ def with_classes_of(asked: HeadInput, reviewed: ReviewedSet) -> HeadInput:
 
 
 def pictures_of(reviewed: ReviewedSet, classes: Sequence[ClassEntry]) -> list[ReviewedPicture]:
-    """The pictures of a set, reviewed for its classes, which are among those of the head."""
+    """The pictures of a set, reviewed for its classes, which are among the head's."""
     in_set = {folded(name) for name in reviewed.classes}
     looked_for = tuple(entry for entry in classes if folded(entry.name) in in_set)
     index = {folded(entry.name): place for place, entry in enumerate(looked_for)}

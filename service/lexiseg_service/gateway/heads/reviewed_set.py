@@ -2,7 +2,7 @@
 
     folder, zip or tar -> `lexiseg data import` in a sandbox -> an indexed set -> pictures with a mask for each class
 
-The importer comes with lexiseg-train and is asked as a command: nothing here imports it, and it alone pays for a
+The importer comes with lexiseg-train and is asked as a command: nothing here imports it, and only it pays for a
 hostile file. What it has written is a stranger's as well: files of bounded size, within its folder.
 """
 
@@ -53,7 +53,7 @@ class LabelledFile:
 
 @dataclass(frozen=True)
 class ReviewedSet:
-    """The classes of a set, its pictures, those for training first, and sentences about what is left out."""
+    """The classes of a set, its pictures, the ones for training first, and sentences about what is left out."""
 
     classes: tuple[str, ...]
     pictures: tuple[LabelledFile, ...]

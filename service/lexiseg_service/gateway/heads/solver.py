@@ -23,7 +23,7 @@ from lexiseg_service.watch.metrics import Metrics
 MAX_WORK = 1e11  # products of a solve: some 10 s of a core
 SMALL_WORK = 4e9  # under a second
 LARGE_AT_A_TIME = 2
-MAX_SHARED_BYTES = 192 * 2**20  # of a solve that runs beside another large one
+MAX_SHARED_BYTES = 192 * 2**20  # of a solve that runs at the same time as another large one
 
 
 class Solver:
@@ -47,7 +47,7 @@ class Solver:
         Args:
             contents: the lessons.
             classes: of the head.
-            digest: of the weights that the lessons must be of; None: those of the last one.
+            digest: of the weights that the lessons must be of; None: of the last one.
             width: numbers of a cell of the model's lessons; None: unknown.
             client: key or address, which is served in turn with others.
 

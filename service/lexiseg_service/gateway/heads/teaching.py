@@ -137,7 +137,7 @@ class Teaching:
         *,
         is_new: bool = False,
     ) -> NamedHead:
-        """Create or change a head by reviewed pictures: those of a request, and of an archive in any layout.
+        """Create or change a head by reviewed pictures of a request, and of an archive in any layout.
 
         Raises:
             NameTaken: a new head is wanted, and there is one of the name.

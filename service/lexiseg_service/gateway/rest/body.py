@@ -40,8 +40,8 @@ FIELDS = frozenset({"request", *Question.model_fields})
 class _FormParser(MultiPartParser):
     """Starlette's parser; refuses a form cut short and texts that are not UTF-8.
 
-    Files stay in memory (the body is bounded), or go to what `open_file` opens. A part whose name of a file is written
-    as `filename*=` alone (RFC 5987) is a file, too.
+    Files stay in memory (the body is bounded), or go to what `open_file` opens. A part with the name of a file
+    only as `filename*=` (RFC 5987) is a file, too.
     """
 
     spool_max_size = 0  # never on a disk of its own choice

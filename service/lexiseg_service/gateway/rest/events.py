@@ -27,7 +27,7 @@ async def followed(request: Request, look: Look, going_on: str, log: Log | None 
     """Events named `going_on` at each change, `log` with what is new there, and `done` at the end.
 
     Args:
-        request: of a client; HEAD gets the headers alone.
+        request: of a client; HEAD gets only the headers.
         look: where the work stands, the data of events; `ended` is null until it is over.
         going_on: name of the events before its end.
         log: the end of what it prints.

@@ -41,7 +41,7 @@ from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of,
 router = APIRouter(tags=["heads"])
 Name = Annotated[str, Path(description="name of the head: at most 64 characters of a-z, 0-9 and -", examples=["mugs"])]
 BYTES = "application/octet-stream"
-MORE_VALUES = 500_000  # in the JSON, beside those of the largest question: of the objects of some hundred pictures
+MORE_VALUES = 500_000  # in the JSON, added to the largest question's: of the objects of some hundred pictures
 FORM = uploads.form_schema("zip of labelled pictures, as the page and annotation tools export them", "HeadInput")
 CREATE: dict[str, Any] = {"parameters": [REQUEST_ID], **json_body("HeadInput", EXAMPLE)}
 CREATE["requestBody"]["content"]["multipart/form-data"] = FORM
@@ -56,7 +56,7 @@ REFUSALS = problems(*OF_SEGMENT, SwitchedOff, NameTaken, ModelChanged, Precondit
     openapi_extra=CREATE,
 )
 async def create_head(request: Request) -> Response:
-    """Create a head from pictures whose objects are labelled; `POST /v1/segment` takes it as `head`."""
+    """Create a head from pictures with labelled objects; `POST /v1/segment` takes it as `head`."""
     teaching = _teaching(request)
     _heads(request)  # before an archive is read
     async with uploads.parsed(request, HeadInput, MORE_VALUES) as (asked, archive):

@@ -41,7 +41,7 @@ NO_ANSWER = 499  # the client left before an answer began
 OPEN_PATHS = pages.PATHS | {ADAPTERS, "/livez", "/readyz"}  # need no API key
 METRICS = "/metrics"
 LEAVE_SECONDS = 2.0  # for bodies that are still arriving when the process shuts down
-MAX_UNREAD, MAX_UNREAD_BYTES, UNREAD_SECONDS = 200, 32 << 20, 5.0  # bodies whose request is answered, and each of them
+MAX_UNREAD, MAX_UNREAD_BYTES, UNREAD_SECONDS = 200, 32 << 20, 5.0  # bodies of answered requests, and each of them
 # Headers that must not be repeated: servers differ in which one they use.
 SINGLE_HEADERS = (*HEADERS, "content-type", "content-encoding")
 LOCALHOST = "localhost"
@@ -184,7 +184,7 @@ class WebPages:
     By DNS rebinding a page reaches an address behind its visitor's firewall under a name of its own, and then counts as
     same-origin. A form or script of another site may send a request without reading the answer.
 
-    Names are those of localhost, a name that the service listens on, and `allowed_hosts`. On other addresses than
+    Names are localhost's, a name that the service listens on, and `allowed_hosts`. On other addresses than
     loopback every IP address passes, too: probes send it, and no page can rebind one. Pages of
     `cors_origins` may write.
     """
@@ -222,7 +222,7 @@ class WebPages:
     def _check_origin(self, headers: Headers) -> None:
         """Refuse a write of another site, as Go's http.CrossOriginProtection does.
 
-        Browsers send Sec-Fetch-Site over TLS and to localhost, else Origin alone.
+        Browsers send Sec-Fetch-Site over TLS and to localhost, else only Origin.
         """
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if EVERY in self._origins or origin in self._origins:
@@ -292,7 +292,7 @@ class Guard:
         self._access = access
         self._open = open_paths
         self._clock = clock
-        # Base64 takes four bytes for three; beside the image there are texts and prompts.
+        # Base64 takes four bytes for three; with the image there are texts and prompts.
         self._max_bytes = limits.max_image_bytes * 4 // 3 + limits.max_question_bytes
         self._uploads = {path: nbytes + limits.max_question_bytes for path, nbytes in uploads.items()}
         self._room_seconds = settings.deadline_seconds
@@ -318,7 +318,7 @@ class Guard:
                     expected = min(self._expected(headers, max_bytes), self._max_bytes)
                     with await self._access.bytes.wait(caller.client, expected, self._room_seconds) as hold:
                         await self._app(scope, self._limited(receive, hold, max_bytes), send)
-        except ServiceError as error:  # those of routes are handled inside
+        except ServiceError as error:  # errors of routes are handled inside
             await problem.refuse(error, scope, receive, send)
 
     def _max_body_bytes(self, scope: Scope, headers: Headers) -> int:

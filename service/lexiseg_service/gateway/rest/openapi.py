@@ -86,7 +86,7 @@ JSON_EXAMPLES: dict[str, dict[str, Any]] = {
         },
     },
 }
-# No `example`: /docs would fill it into the form and send prompts beside the chosen classes.
+# No `example`: /docs would fill it into the form and send prompts with the chosen classes.
 _FORM_PROMPTS = {
     "type": "string",
     "description": "objects to cut out, as the JSON list of application/json: "
@@ -184,7 +184,7 @@ def query() -> list[dict[str, Any]]:
             "in": "query",
             "required": False,
             "description": f"{described.get('description', name)} (only if the body is the image file)",
-            # No example: /docs would fill it in and send it beside a form.
+            # No example: /docs would fill it in and send it with a form.
             "schema": {key: value for key, value in described.items() if key not in ("description", "example")},
         }
         for name, described in _flat_fields().items()
@@ -251,7 +251,7 @@ SECURITY_SCHEMES = {
 
 
 def secure(schema: dict[str, Any], open_to_all: Container[str], *, needed: bool) -> None:
-    """Add what `Guard` and `WebPages` check, to all operations except those of open paths."""
+    """Add what `Guard` and `WebPages` check, to all operations except of open paths."""
     schema["components"]["securitySchemes"] = SECURITY_SCHEMES
     either: list[dict[str, list[str]]] = [{name: []} for name in SECURITY_SCHEMES]
     guarded = {str(status): described for status, described in problems(*OF_ALL).items()}
@@ -265,7 +265,7 @@ def secure(schema: dict[str, Any], open_to_all: Container[str], *, needed: bool)
 
 
 def complete(schema: dict[str, Any], more: Iterable[type[BaseModel]]) -> None:
-    """Add the component schemas of the hand-written parts and `more`, and drop those of FastAPI's own errors."""
+    """Add the component schemas of the hand-written parts and `more`, and drop FastAPI's own errors."""
     components = schema["components"]["schemas"]
     components["SegmentForm"] = _flat_form()
     own: tuple[type[BaseModel], ...] = (JsonRequest, Problem, VocabularyInput, StreamInput, FrameInput)

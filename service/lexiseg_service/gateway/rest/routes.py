@@ -246,7 +246,7 @@ def wants_png(accept: str) -> bool:
 
 
 def for_png(question: Question) -> Question:
-    """A question whose answer contains the PNG: the overlay if requested, else the label map."""
+    """A question with the PNG in its answer: the overlay if requested, else the label map."""
     mask = "none" if question.overlay else "png"
     return question.model_copy(update={"mask": mask, "confidence": False, "simplify": 0.0})
 

@@ -1,4 +1,4 @@
-"""Archives with a JSON object beside them, for /jobs, /heads and /trainings."""
+"""Archives that come with a JSON object, for /jobs, /heads and /trainings."""
 
 from __future__ import annotations
 

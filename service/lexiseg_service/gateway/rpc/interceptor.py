@@ -84,7 +84,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(details)
         if handler is None:
             return None
-        own = cast("Any", handler)  # grpcio types its handlers for threads alone
+        own = cast("Any", handler)  # grpcio types its handlers only for threads
         if details.method.startswith(OPEN):
             answer: Callable[[Context], Awaitable[None]] = partial(_answer_openly, own)
         else:

@@ -1,1 +1,1 @@
-"""Trainings: a model tuned on a client's pictures, by a trainer beside the service."""
+"""Trainings: a model tuned on a client's pictures, by a trainer next to the service."""

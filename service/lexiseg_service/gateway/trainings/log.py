@@ -33,7 +33,7 @@ class ClientLog:
         log.write_bytes(b"")
 
     def begin(self) -> None:
-        """Go on with another command, whose output is shown again."""
+        """Go on with another command and show its output again."""
         self.follow(ended=True)
         self._withholds = False
 

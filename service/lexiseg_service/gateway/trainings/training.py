@@ -12,7 +12,7 @@
 The folder is shared by a volume where gateway and trainer are apart. A folder that is gone ends its training. Names,
 places and bytes are taken in one step, under a lock of the whole folder, so that several gateways count together.
 
-It is no job of the batch engine: no picture is answered by itself, each step needs those before it, and what a killed
+It is no job of the batch engine: no picture is answered by itself, each step needs earlier ones, and what a killed
 training goes on from is a checkpoint in this folder, all that its sandbox reaches.
 """
 
@@ -97,7 +97,7 @@ class TrainingFolder:
 
         Args:
             training: to be added.
-            check: called with the trainings that have not ended, those being written among them, and with those that
+            check: called with the trainings that have not ended, unfinished uploads among them, and with the ones that
                 have; raises what refuses this one.
 
         Raises:
@@ -105,7 +105,7 @@ class TrainingFolder:
         """
         folder = self.path(training.id)
         with self._locked():
-            # Those being written first: one that becomes complete meanwhile is in one list or in both.
+            # The ones being written first: one that becomes complete meanwhile is in one list or in both.
             written = [each for each in self._listed(RESERVED) if not self._is_left(each.id)]
             trainings = list({each.id: each for each in (*written, *self.all())}.values())
             ended = [each for each in trainings if self.standing(each.id).state in ENDED]
@@ -121,7 +121,7 @@ class TrainingFolder:
             os.close(held)
 
     def _reserve(self, training: Training) -> int:
-        """Make the folder of a training, and the note whose lock says that it is being written."""
+        """Make the folder of a training, and the note with the lock that says that it is being written."""
         folder = self.path(training.id)
         folder.mkdir(mode=0o700)
         try:

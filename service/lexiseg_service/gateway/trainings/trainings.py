@@ -1,4 +1,4 @@
-"""The operations on trainings: create, look up, read the log, remove; those that are over expire."""
+"""The operations on trainings: create, look up, read the log, remove; ended ones expire."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ logger = structlog.get_logger("lexiseg.trainings")
 ID_BYTES = 12
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 MAX_UNENDED = 8  # of all clients
-MAX_KEPT = 100  # of one client, those that are over among them
+MAX_KEPT = 100  # of one client, ended ones among them
 UNPACKED = 4  # times the bytes of the largest archive, for what is in it
 MAX_LOG_BYTES = 2**20  # of the end of a log
 RETRY_SECONDS = 30
@@ -55,7 +55,7 @@ class Trainings:
     def opened(
         cls, settings: Settings, use_case: UseCase, _access: AccessControl, metrics: Metrics
     ) -> Trainings | None:
-        """Those of the settings; None: they are switched off."""
+        """The settings'; None: they are switched off."""
         return None if settings.trainings is None else cls(settings.trainings, settings, use_case, metrics)
 
     async def start(self) -> None:
@@ -91,7 +91,7 @@ class Trainings:
         self._check_places(caller, unended, [training for training, standing in before if standing.state in ENDED])
 
     async def create(self, asked: TrainingInput, archive: BinaryIO, caller: Caller) -> tuple[Training, Standing]:
-        """A new training, which a trainer takes when those before it have ended.
+        """A new training, which a trainer takes when earlier ones have ended.
 
         Raises:
             InvalidValue: the archive is no zip or too large, or the name is taken or is none.

@@ -97,7 +97,7 @@ class Vocabularies:
         return self.store.nbytes + self._parsed.weight
 
     async def find(self, name: str, key: str = "") -> NamedVocabulary:
-        """The vocabulary of a name, among those visible to `key`.
+        """The vocabulary of a name, of the ones visible to `key`.
 
         Raises:
             UnknownVocabulary: no such vocabulary.

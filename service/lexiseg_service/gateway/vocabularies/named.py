@@ -1,6 +1,6 @@
 """Class lists under a name: built-in ones and users' own, and their JSON documents.
 
-The built-in ones are those of `lexiseg_model.vocabulary.class_lists`.
+The built-in ones are in `lexiseg_model.vocabulary.class_lists`.
 """
 
 from __future__ import annotations

@@ -152,7 +152,7 @@ class ModelPool:
 
     @property
     def awaited(self) -> list[ModelCard]:
-        """Models whose first load is under way, or whose last load failed and is retried."""
+        """Models with a first load that is under way, or a failed one that is retried."""
         slots = list(self._slots.values())
         return [
             slot.served.card for slot in slots if (slot.is_loading and not slot.was_loaded) or self._is_failing(slot)
@@ -246,7 +246,7 @@ class ModelPool:
         return ready
 
     def retry_failed(self) -> None:
-        """Load, without a request, the models whose last load failed some time ago; evicts nothing."""
+        """Load, without a request, the models with a load that failed some time ago; evicts nothing."""
         for slot in list(self._slots.values()):
             if slot.failure is not None and time.monotonic() >= slot.due_at and self._has_room(slot):
                 with suppress(NotReady, QueueFull):

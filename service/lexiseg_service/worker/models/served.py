@@ -1,4 +1,4 @@
-"""The models that a worker serves: those of LEXISEG_MODEL between commas; the first is the default."""
+"""The models that a worker serves: of LEXISEG_MODEL between commas; the first is the default."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def served_models(settings: Settings) -> tuple[Served, ...]:
 
 
 def preloaded(served: Sequence[Served]) -> list[Served]:
-    """Models to load at the start: the default one, and those that are served in several versions."""
+    """Models to load at the start: the default one, and the ones that are served in several versions."""
     # The first request for another version must not wait for a load.
     by_name = Counter(each.card.name for each in served)
     return [each for each in served if each is served[0] or by_name[each.card.name] > 1]

@@ -1,6 +1,6 @@
 """Model directories that change while the worker runs: load and warm up the new model, then replace the old one.
 
-    look -> changed, and the same twice -> load beside the old one -> warm up -> exchange -> release the old one
+    look -> changed, and the same twice -> load while the old one serves -> warm up -> exchange -> release the old one
 
 A damaged directory changes nothing: the old model stays, the log says so, and the next change is tried. Models that
 could not be loaded are tried again.

@@ -36,9 +36,9 @@ LENGTHS = (1, 6, 20)  # of the lists that ask for absent words, too
 
 
 class EverydayFigures(NamedTuple):
-    """In percent of the words, and the mean IoU. `sure`: of words with a score over 0.9, those that are found.
+    """In percent of the words, and the mean IoU. `sure`: of words with a score over 0.9, the found ones.
 
-    `painted_of_one`, `_six`, `_twenty`: of absent words those that get a segment, in lists of that length.
+    `painted_of_one`, `_six`, `_twenty`: of absent words the ones that get a segment, in lists of that length.
     """
 
     words: int

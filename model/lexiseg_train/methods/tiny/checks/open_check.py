@@ -1,6 +1,6 @@
 """The open check: what a network of `tiny` knows of names that no crop of its training asks for.
 
-`open_names.json` holds the names, drawn once of those of the photographs with one object and of the boxes. Weights are
+`open_names.json` holds the names, drawn once of the photographs with one object and of the boxes. Weights are
 chosen by these figures and by the sets' mIoU together: tuning on a few sets forgets what they do not contain.
 """
 
@@ -26,7 +26,7 @@ from lexiseg_train.methods.tiny.pretrained import NAMES
 OPEN_NAMES = Path(__file__).with_name("open_names.json")  # that no crop asks for
 NAMED_SETS = ("labels", "fair-labels")
 BOXED_SETS = ("aquarium",)
-OTHERS = 5  # words that are asked for beside the right one
+OTHERS = 5  # words that are asked for with the right one
 
 
 class OpenFigures(NamedTuple):
@@ -125,7 +125,7 @@ def is_inside(place: tuple[float, float], box: list[float]) -> bool:
 
 
 def _by_kind(values: NDArray[Any], known: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """Means of all values, of those of names that the trunk knew, and of the others; NaN is left out."""
+    """Means of all values, of names that the trunk knew, and of the others; NaN is left out."""
     return float(np.nanmean(values)), float(np.nanmean(values[known])), float(np.nanmean(values[~known]))
 
 

@@ -32,7 +32,7 @@ ONE_NAME = 0.9  # share of an object's named pixels from which it has one name
 
 
 class PairFigures(NamedTuple):
-    """In percent of the objects: those that get one name, those whose one name is right, those that get none."""
+    """In percent of the objects: with one name, with one name that is right, with none."""
 
     objects: int
     one_name: float

@@ -1,1 +1,1 @@
-"""Directions of training's own words, beside their texts, on embeddings of a frozen network."""
+"""Directions of training's own words, added to their texts, on embeddings of a frozen network."""

@@ -33,7 +33,7 @@ from lexiseg_train.methods.tiny.directions.parts import NOTHING, Parts
 from lexiseg_train.methods.tiny.sources import of_everyday_check
 
 AS_THEY_FALL, OF_A_CLASS, OF_A_PART = 256, 40, 24  # cells of a photograph, at most
-NO_PARTS = IGNORE - 1  # value of a cell of a photograph whose parts nobody marked
+NO_PARTS = IGNORE - 1  # value of a cell of a photograph without marked parts
 Arrays = dict[str, NDArray[Any]]
 
 

@@ -42,7 +42,7 @@ ABOVE_NOTHING = 0.5  # weight of the loss of a name that does not exceed the bac
 ABSENT = 1 / 30  # of one that surely is not there
 CHANCE = 0.05  # loss of IoU that a few photographs may show by chance
 JUDGED = 8192  # cells of a set by which directions are judged, at most
-RIDGE = 2e-4  # of the squares of directions, whose numbers have unit variance
+RIDGE = 2e-4  # of the squares of directions; their numbers have unit variance
 
 
 class Directions(nn.Module):
@@ -85,7 +85,7 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
         """Raises DatasetError: a set has no photographs with masks."""
         segmenter = catalogue.load_folder(folder_below(recipe.below), recipe.device, "exact")
         assert isinstance(segmenter, TinySegmenter)
-        segmenter.network.own_words = None  # directions are learned beside the texts alone
+        segmenter.network.own_words = None  # directions are learned only for texts
         self.below = read_weights(BUNDLED if recipe.below == "bundled" else Path(recipe.below), None)
         sets = [cells_of_set(segmenter, recipe.data, recipe.packs, name, recipe.photographs) for name in recipe.sets]
         parts, book = Parts(recipe.data), TextBook.read(TEXTS)
@@ -142,7 +142,7 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
     def kept(self, network: Directions) -> NDArray[np.bool_]:
         """[K] which names are not clearly found worse with directions, in photographs that these have not learned from.
 
-        All are learned together: one that goes for chance costs those beside it.
+        All are learned together: one that goes for chance costs its neighbours.
         """
         hits = np.sum([self._hits(place, network) for place in range(len(self.sets))], 0)  # [2, 3, K]
         iou = hits[:, 0] / np.maximum(hits[:, 1] + hits[:, 2] - hits[:, 0], 1)
@@ -212,7 +212,7 @@ def words_of(names: list[str], book: TextBook) -> tuple[list[str], list[int]]:
 
 
 def cell_losses(logits: Tensor, batch: Batch) -> Tensor:
-    """Losses [F + 1, B] of logits [F + 1, B, K]: of the right one among those that compete, and of each by itself."""
+    """Losses [F + 1, B] of logits [F + 1, B, K]: of the right one among the competing ones, and of each by itself."""
     asked = logits.masked_fill(~batch.asked, -torch.inf)
     nothing = torch.where(batch.with_nothing, 0.0, -torch.inf).expand(len(logits), -1)
     total = torch.cat([asked, nothing[..., None]], 2).logsumexp(2)

@@ -43,7 +43,7 @@ from lexiseg_train.training.stream import Stream
 
 MAX_PASTED = 2  # objects on one crop
 CANDIDATES = 8  # objects of which the one most like the crop's is pasted
-MAX_RIVALS = 6  # concepts like a photograph's one object that are asked for beside it, and absent
+MAX_RIVALS = 6  # concepts like a photograph's one object that are asked for with it, and absent
 PRESENT, ABSENT, UNKNOWN = 1, 0, -1  # states of a class in a crop
 MIN_CUT_SHARE = 0.01  # of a photograph; smaller objects are not cut out
 PASTED_SIDES = (0.3, 0.95)  # range of an object's longer side, as a share of the crop's
@@ -52,13 +52,13 @@ PASTE_MARGIN = 0.1  # of the crop, on each side: no pasted object's middle is th
 FAVOURED_SHARE = 0.5  # of the examples of a source that has favoured photographs
 VISIBLE_SHARE = 0.003  # of the crop; a class with fewer pixels counts neither as present nor as absent
 MAX_FOREIGN_ABSENT = 6  # concepts of other sets that are asked for as absent in a photograph with a mask
-MAX_NAMES_ABSENT = 48  # concepts that are asked for as absent in a photograph with names alone
+MAX_NAMES_ABSENT = 48  # concepts that are asked for as absent in a photograph with only names
 MAX_LIKENESS = 0.55  # cosine below which two names can hardly both fit one object
 
 
 class Pasting(NamedTuple):
     """Share of crops with pasted objects, the names of the sets that objects come from and go to, and the share of the
-    objects that are like what the crop shows: a dog beside a cat."""
+    objects that are like what the crop shows: a dog next to a cat."""
 
     share: float
     origins: Sequence[str]
@@ -113,7 +113,7 @@ def rival(
     table: TextTable,
     random: np.random.Generator,
 ) -> Candidate | None:
-    """Of some random objects the one whose name is most like those of `present` concepts, and surely none of them."""
+    """Of some random objects the one with a name most like the `present` concepts', and surely none of them."""
     drawn = [candidate(sources, origins, table, random) for _ in range(CANDIDATES)]
     others = [each for each in drawn if each is not None and table.exclusive[present, each.concept].all()]
     if not others:
@@ -136,7 +136,7 @@ def cut_out(sources: Sequence[Source], drawn: Candidate, random: np.random.Gener
 
 
 def to_crop(cut: CutObject, size: int, random: np.random.Generator) -> Matrix:
-    """Draw the affine map [2, 3] from pixels of the object's photograph to those of the crop; half of them mirror."""
+    """Draw the affine map [2, 3] from pixels of the object's photograph to the crop's; half of them mirror."""
     left, top, width, height = cut.box
     length = size * float(np.exp(random.uniform(*np.log(PASTED_SIDES))))
     scale = min(length / max(width, height), MAX_ENLARGED)
@@ -180,7 +180,7 @@ class Examples(Stream[Batch]):
     size: int
     batch: int
     whole: float  # share of whole pictures
-    class_first: float  # share of crops whose class is drawn before the photograph
+    class_first: float  # share of crops with a class that is drawn before the photograph
     zoom: tuple[float, float]
     same_meaning: float
     seed: int
@@ -251,7 +251,7 @@ class Examples(Stream[Batch]):
     ) -> ImageQuestions:
         """Questions about a photograph with a mask: classes without a pixel in the crop, and not listed, are absent."""
         table = self.table
-        alone = source.space is None  # its words are those of this photograph
+        alone = source.space is None  # its words are this photograph's
         background = background_concepts(table, space.concepts, self.same_meaning) if alone else source.background
         full = full_question(labels, space, background, table, random)
         part = random_question(labels, space, table, self.same_meaning, random)
@@ -283,7 +283,7 @@ class Examples(Stream[Batch]):
 def rare_concepts(
     table: TextTable, present: NDArray[np.int64], listed: NDArray[np.int64], random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """A few concepts that are not listed, and surely not in a picture of those present."""
+    """A few concepts that are not listed, and surely not in a picture of the present ones."""
     rare = np.setdiff1d(np.flatnonzero(table.rare), listed)
     if len(present):
         rare = rare[table.exclusive[np.ix_(present, rare)].all(0)]

@@ -17,7 +17,7 @@ from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.methods.tiny.texts import TextTable
 from lexiseg_train.training.packs import Pack
 
-MAX_OWN = 4  # of the data set's own classes in a random question: of those present, and of those absent
+MAX_OWN = 4  # of the data set's own classes in a random question: of the present, and of the absent ones
 MAX_FOREIGN = 4  # of other data sets' classes
 RIVALS = 0.5  # share of these that are like a class that is present
 PASTED_WEIGHT = 2.0  # of a pasted object's pixels in the loss, where the data set has no class for it
@@ -108,8 +108,8 @@ class Source:
     mask_values: NDArray[np.int64]  # [C] of the classes that any eligible photograph shows
     holders: list[NDArray[np.int64]]  # C lists of the photographs that show each
     class_shares: NDArray[np.float64]  # [C] how often each is drawn
-    eligible: NDArray[np.int64]  # photographs for examples: not those kept for checks
-    objects: tuple[int, ...] = ()  # photographs without classes whose one object has a mask
+    eligible: NDArray[np.int64]  # photographs for examples: not the ones kept for checks
+    objects: tuple[int, ...] = ()  # photographs without classes, with one object that has a mask
     favoured: tuple[int, ...] = ()  # photographs that a fixed share of the examples is drawn from
 
     def draw_class_first(self, random: np.random.Generator) -> tuple[int, int]:
@@ -137,7 +137,7 @@ def source_of(
         balance: a class's weight in a pixel's loss is frequency ** -balance.
         same_meaning: cosine with a class of the pack at which a background word is dropped.
         repeat: a class is drawn with its number of photographs ** (1 - repeat).
-        usable: names without suffix of the eligible photographs; None: all whose names the table has.
+        usable: names without suffix of the eligible photographs; None: all with names in the table.
     """
     named = np.array([table.index[name] for name in pack.names if name in table.index], np.int64)
     is_eligible = np.array([all(name in table.index for name in present) for present in pack.present])
@@ -173,7 +173,7 @@ class Question:
 
 
 def background_concepts(table: TextTable, asked: NDArray[np.int64], same_meaning: float) -> list[int]:
-    """The background words, as concepts, without those that mean one of the concepts asked for."""
+    """The background words, as concepts, without words that mean one of the requested concepts."""
     like = table.likeness[np.ix_(table.background, asked)].max(1, initial=-1)
     return [int(word) for word, likeness in zip(table.background, like, strict=True) if likeness < same_meaning]
 
@@ -243,7 +243,7 @@ def _background_texts(
 def _foreign(
     space: LabelSpace, present: NDArray[np.int64], count: int, table: TextTable, random: np.random.Generator
 ) -> NDArray[np.int64]:
-    """So many concepts that the labels do not know, some of them like those of the `present` rows."""
+    """So many concepts that the labels do not know, some of them like the `present` rows."""
     alike = np.setdiff1d(table.rivals(space.concepts[present]), space.concepts)
     chosen = random.permutation(alike)[: random.binomial(count, RIVALS)]
     others = np.setdiff1d(np.arange(len(table.concepts)), np.concatenate([space.concepts, chosen]))

@@ -134,7 +134,7 @@ def is_own(shares: NDArray[np.uint8], place: Sequence[int]) -> bool:
 
 
 def shares_in(shares: Tensor, windows: Places, size: int) -> Tensor:
-    """Confidences [B, P] in 0..1 at the cell centres of B crops, from those of all pixels of a pack, [N] uint8."""
+    """Confidences [B, P] in 0..1 at the cell centres of B crops, from all pixels' of a pack, [N] uint8."""
     at = torch.arange(STRIDE // 2, size, STRIDE)
     crops = []
     for (offset, height, width), step in zip(windows.places.tolist(), windows.steps.double().tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Fine-tuning of `tiny` on a user's own pictures: a longer form of teaching, for the taught classes alone.
+"""Fine-tuning of `tiny` on a user's own pictures: a longer form of teaching, only for the taught classes.
 
     pictures -> lessons -> solved head, and a copy of the decoder    (what `lexiseg teach` gives)
              -> both are trained together on crops                  (this module)
@@ -167,7 +167,7 @@ def untrained(recipe: FinetuneRecipe) -> Tuned:
 class FinetuneTrainer(TinyTrainer):
     """Trains the parts of `Tuned`, all from the same passes of the trunk.
 
-    Each photograph is in one fold, with those that look like it.
+    Each photograph is in one fold, with similar ones.
     """
 
     recipe: FinetuneRecipe
@@ -267,7 +267,7 @@ def count_folds(recipe: FinetuneRecipe) -> int:
 
 
 def read_groups(recipe: FinetuneRecipe) -> NDArray[np.int64]:
-    """[P] the group of each photograph for training: those of one look alike."""
+    """[P] the group of each photograph for training: the members of one look alike."""
     return np.array(json.loads((recipe.out / DATASET_FOLDER / OWN / GROUPS).read_bytes()), np.int64)
 
 

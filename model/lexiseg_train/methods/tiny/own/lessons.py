@@ -31,7 +31,7 @@ class Picture(NamedTuple):
 
 
 class Teacher:
-    """Takes lessons from photographs of a data set, whose classes are `names` and mask values `values`."""
+    """Takes lessons from photographs of a data set with classes `names` and mask values `values`."""
 
     def __init__(self, segmenter: Segmenter, data: IndexedDataset) -> None:
         self._segmenter, self._data = segmenter, data
@@ -65,7 +65,7 @@ class Solved(NamedTuple):
 
     @classmethod
     def of(cls, lessons: Sequence[Lesson], names: Sequence[str], size: int) -> Solved:
-        """By lessons; by words alone where these show less than two labels. `size`: F."""
+        """By lessons; by only words where these show less than two labels. `size`: F."""
         try:
             head = solve(lessons, names)
         except TeachingError:

@@ -46,8 +46,8 @@ LIMIT = (
 def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     """Write the card, the words, `before-after.json` and `samples/`; print a table of before and after.
 
-    Before is what the same photographs teach a head alone. If the longer form gains nothing over it on left-out
-    photographs, the model has the head alone: twenty are too few to ask for more than the likelier side. Nothing else
+    Before is what the same photographs teach just a head. If the longer form gains nothing over it on left-out
+    photographs, the model has only the head: twenty are too few to ask for more than the likelier side. Nothing else
     of the start changes, so the figures of its card stand.
     """
     folder, start = weights.parent, start_folder(recipe)

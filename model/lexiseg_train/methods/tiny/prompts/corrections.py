@@ -18,13 +18,13 @@ from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 
 GIVEN = 0.5  # share of corrections that begin with a mask by someone else, without a first click
-FOUND = 0.8  # share of those that begin with what words found, where that is neither right nor elsewhere
+FOUND = 0.8  # share of corrections that begin with what words found, where that is neither right nor elsewhere
 USEFUL = (0.1, 0.97)  # IoU of what words found with the object
-WIDER = 0.7  # share of those masks that also hold another object; of the others half of the object is missing
+WIDER = 0.7  # share of these masks that also hold another object; of the others half of the object is missing
 WITH_MASK = 0.8  # share of the other corrections that see the mask; else their points have to do
 CERTAIN = 6.0  # logit of a mask by someone else
 IN_THE_MIDDLE = 0.5  # share of points in the middle of an error; the others lie anywhere in it
-SURROUNDINGS = (3, 7, 15, 31)  # sides of the squares whose wrong cells tell the middle of an error
+SURROUNDINGS = (3, 7, 15, 31)  # sides of the squares with wrong cells that tell the middle of an error
 MARGIN = 1.0  # logit that a point should have on its side
 
 

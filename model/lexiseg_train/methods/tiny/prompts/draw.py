@@ -29,7 +29,7 @@ MAX_POINTS = 4
 DEEP = 0.4  # share of positive points that lie well inside their object
 BESIDE = 0.35  # largest distance of negative points from an object's box, in sides of the box
 JITTERED = 0.5  # share of boxes that are not tight
-JITTER = 0.05  # standard deviation of each edge of those, in sides of the box
+JITTER = 0.05  # standard deviation of each edge of these, in sides of the box
 KINDS, KIND_SHARES = ("box", "both", "points"), (0.55, 0.2, 0.25)  # of the unambiguous prompts
 ZOOM = (0.55, 1.3)  # of the shorter side of a photograph that a crop shows
 Floats = NDArray[np.float32]
@@ -37,7 +37,7 @@ Mask = NDArray[np.bool_]
 
 
 def read_samples(root: Path, name: str, source: MaskSet) -> tuple[Sample, ...]:
-    """The photographs of one set that are used, without those of the everyday check; no class list is needed.
+    """The photographs of one set that are used, without the everyday check's; no class list is needed.
 
     Raises:
         DatasetError: a folder or a mask is missing; the message says which and what was expected.
@@ -138,7 +138,7 @@ class PromptCrops(Stream[list[Example]]):
 def draw(objects: Objects, n_points: int, n_clear: int, random: np.random.Generator, corrected: int = 0) -> Drawn:
     """Draw `n_points` single points, then `n_clear` boxes or groups of points, each for a random object.
 
-    The last `corrected` are single points, whose masks are corrected.
+    The last `corrected` are single points with masks that are corrected.
     """
     n = n_points + n_clear
     points = np.zeros((n, MAX_POINTS, 2), np.float32)

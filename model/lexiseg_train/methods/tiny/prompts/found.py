@@ -36,7 +36,7 @@ def found_masks(network: TinyNetwork, pixels: Tensor, words: Tensor, values: Ten
     """What the words of a crop leave of its objects: the parts of each word's cells that touch the object.
 
     Args:
-        network: whose pixels they are.
+        network: of the pixels.
         pixels: embeddings [D, h, w].
         words: vectors [C, D], by mask value.
         values: mask value [N] of each object; all that the crop shows are asked for together.

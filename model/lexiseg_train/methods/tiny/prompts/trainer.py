@@ -37,7 +37,9 @@ from lexiseg_train.training.run import Run
 ENTROPY, DICE, QUALITY = 2.0, 1.0, 1.0  # weights of the losses, as Unpair-Seg
 POINTS = 1.0  # weight of the loss of points on the wrong side
 HARM = 1.0  # weight of the loss of what a correction makes wrong
-ALL_MASKS_WEIGHT = 0.05  # weight of the mean over all masks of a point beside the best one, so that all are trained
+ALL_MASKS_WEIGHT = (
+    0.05  # weight of the mean over all masks of a point relative to the best one, so that all are trained
+)
 GUIDE_STRIDE = 2  # pixels of the network's input per pixel of the guide, as `halved` makes it
 
 
@@ -84,7 +86,7 @@ def untrained(recipe: PromptsRecipe) -> PromptHead:
 
 
 class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
-    """Trains the head alone; the weights file also holds the unchanged network below."""
+    """Trains only the head; the weights file also holds the unchanged network below."""
 
     file = FILE
 
