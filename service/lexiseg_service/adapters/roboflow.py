@@ -1,16 +1,14 @@
-"""Calls of Roboflow's `inference_sdk` (1.8): words, boxes and points, and what it asks about server and models.
+"""Calls of Roboflow's `inference_sdk` (1.8).
 
-`sam3_concept_segment` (words, boxes), `sam3_embed_image`, `sam3_visual_segment` and `sam2_segment_image` (points,
-boxes), `infer` and `infer_from_yolo_world` (words), `get_server_info`, `list_loaded_models`, `load_model`.
+`sam3_concept_segment` (words, boxes), `sam3_embed_image`, `sam3_visual_segment` (points, boxes), and `infer` (words),
+which lists the models of the server and loads one that is not listed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from importlib.metadata import version
 from typing import Annotated, Any, Literal
-from uuid import uuid4
 
 from fastapi import APIRouter, FastAPI
 from pydantic import AfterValidator, BaseModel, Field
@@ -29,16 +27,15 @@ from lexiseg_service.adapters.tools import (
     read_as,
     run_lengths,
 )
-from lexiseg_service.errors import InvalidValue, SwitchedOff
+from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest.routes import as_json, settings_of, use_case_of
-from lexiseg_service.question.messages import ImageSource, WorkerAnswer
+from lexiseg_service.question.messages import ImageSource
 
 BOX_LABELS = (("examples", 1), ("negatives", 0))  # field of a class, and the label of its boxes
 Threshold = Annotated[float, Field(ge=0, le=1)]
 Format = Literal["polygon", "rle"]
 FIRST_PIXEL = {"task": "prompt", "prompts": [{"points": [{"x": 0, "y": 0}]}], "mask": "none"}  # the least question
-SERVER = str(uuid4())  # of this process
 
 
 class SizedBox(BaseModel):
@@ -209,7 +206,6 @@ class VisualBody(BaseModel):
 
 
 @router.post("/sam3/visual_segment")
-@router.post("/sam2/segment_image")
 async def visual_segment(request: Request) -> Response:
     """The best mask of every prompt, in their order; the format json means polygons."""
     body = await read_as(VisualBody, request)
@@ -265,38 +261,33 @@ class InferBody(BaseModel):
     response_mask_format: Format = "polygon"
 
 
-class YoloWorldBody(BaseModel):
-    """A request of `infer_from_yolo_world`; the version of its model is ignored."""
-
-    image: Image
-    text: list[str] = Field(fail_fast=True)
-    confidence: Threshold | None = None
-
-
 @router.post("/infer/instance_segmentation")
 async def infer(request: Request) -> Response:
     """Segments of the words, each with its largest part as `points`, or as `rle`."""
     body = await read_as(InferBody, request)
     if not body.class_filter:
         raise InvalidValue.of("class_filter", None, "words: configure(InferenceConfiguration(class_filter=[...]))")
-    asked = {"model": body.model_id, "classes": body.class_filter, "threshold": body.confidence}
-    return await _predictions(request, body.image, asked, body.response_mask_format)
-
-
-@router.post("/yolo_world/infer")
-async def yolo_world(request: Request) -> Response:
-    """As `infer`, by the default model."""
-    body = await read_as(YoloWorldBody, request)
-    return await _predictions(request, body.image, {"classes": body.text, "threshold": body.confidence}, "polygon")
-
-
-async def _predictions(request: Request, image: Image, asked: dict[str, Any], kind: Format) -> Response:
-    simplify = SIMPLIFY if kind == "polygon" else None
-    fields = {"task": "panoptic", "simplify": simplify, **options_of(request.query_params), **asked, "mask": kind}
-    answer = await ask(request, fields, await image_of_text(image.value, "image.value"))
+    kind = body.response_mask_format
+    fields = {
+        "task": "panoptic",
+        "simplify": SIMPLIFY if kind == "polygon" else None,
+        **options_of(request.query_params),
+        "model": body.model_id,
+        "classes": body.class_filter,
+        "threshold": body.confidence,
+        "mask": kind,
+    }
+    answer = await ask(request, fields, await image_of_text(body.image.value, "image.value"))
+    height, width = answer.size
     request_id = request.state.request_id
     write = with_points if kind == "polygon" else with_run_lengths
-    return as_json(inference(answer, request_id, await convert(answer, partial(write, request_id=request_id))))
+    content = {
+        "image": {"width": width, "height": height},
+        "time": answer.timings_ms.total / 1e3,
+        "inference_id": request_id,
+        "predictions": await convert(answer, partial(write, request_id=request_id)),
+    }
+    return as_json(content)
 
 
 def with_points(segment: Segment, request_id: str) -> dict[str, Any]:
@@ -304,16 +295,9 @@ def with_points(segment: Segment, request_id: str) -> dict[str, Any]:
     return {**without_mask(segment, request_id), "points": [{"x": x, "y": y} for x, y in largest_outline(segment)]}
 
 
-@router.get("/info")
-async def info() -> dict[str, str]:
-    """Of `get_server_info`."""
-    return {"name": "lexiseg", "version": version("lexiseg"), "uuid": SERVER}
-
-
 @router.get("/model/registry")
 async def registry(request: Request) -> dict[str, Any]:
-    """Of `list_loaded_models`: every model that is served, as NAME and NAME/VERSION; one that is not in memory is
-    loaded when it is asked."""
+    """Every model that is served, as NAME and NAME/VERSION."""
     described = {"task_type": "instance-segmentation", "batch_size": 1}
     cards = use_case_of(request).models()
     names = [name for card in cards for name in (card["name"], f"{card['name']}/{card['version']}")]
@@ -328,27 +312,9 @@ class Named(BaseModel):
 
 @router.post("/model/add")
 async def add(request: Request) -> dict[str, Any]:
-    """Of `load_model`, which `infer` calls for a model that is not listed."""
+    """Check that a model is served; `infer` asks this for one that is not listed."""
     use_case_of(request).model((await read_as(Named, request)).model_id)
     return await registry(request)
-
-
-@router.post("/model/remove")
-@router.post("/model/clear")
-async def remove() -> None:
-    """Of `unload_model` and `unload_all_models`."""
-    raise SwitchedOff("clients unload no models; LEXISEG_MODEL names those that are served")
-
-
-def inference(answer: WorkerAnswer, request_id: str, predictions: list[dict[str, Any]]) -> dict[str, Any]:
-    """An answer in Roboflow's format, with its segments as `predictions`."""
-    height, width = answer.size
-    return {
-        "image": {"width": width, "height": height},
-        "time": answer.timings_ms.total / 1e3,
-        "inference_id": request_id,
-        "predictions": predictions,
-    }
 
 
 def with_run_lengths(segment: Segment, request_id: str) -> dict[str, Any]:

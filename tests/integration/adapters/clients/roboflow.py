@@ -26,10 +26,8 @@ try:
 except HTTPCallErrorError as error:
     refused = f"{error.status_code} {error.api_message}"
 report = {
-    "server": client.get_server_info().name,
     "models": [model.model_id for model in client.list_loaded_models().models],
     "inferred": client.infer(photo, model_id="tiny"),
-    "yolo_world": client.infer_from_yolo_world(photo, words),
     "refused": refused,
     "concept": client.sam3_concept_segment(photo, prompts=prompts, output_prob_thresh=0.2, format=form),
     "embedded": client.sam3_embed_image(photo)["image_id"],

@@ -136,14 +136,6 @@ async def test_a_version_follows_a_models_name_as_in_roboflows(client: httpx.Asy
     assert (unknown.status_code, "there is: colours@1" in unknown.json()["detail"]) == (404, True)
 
 
-async def test_yolo_worlds_words_are_asked_of_the_default_model(client: httpx.AsyncClient) -> None:
-    sent = {"image": OF_MODEL["image"], "text": ["red"], "yolo_world_version_id": "l"}
-
-    answer = await client.post("/adapters/roboflow/yolo_world/infer", json=sent)
-
-    assert [each["class"] for each in answer.json()["predictions"]] == ["red"]
-
-
 @pytest.mark.parametrize(
     ("path", "body", "status", "said"),
     [
@@ -152,9 +144,8 @@ async def test_yolo_worlds_words_are_asked_of_the_default_model(client: httpx.As
         (VISUAL, {"prompts": [CLICK], "image_id": "mine"}, 404, "image"),
         (INFER, {**OF_MODEL, "class_filter": ["red"], "image": [OF_MODEL["image"]] * 2}, 422, "image"),
         ("/adapters/roboflow/model/add", {"model_id": "coco/3"}, 404, "coco@3"),
-        ("/adapters/roboflow/model/clear", {}, 403, "LEXISEG_MODEL"),
     ],
-    ids=["no words", "no image", "no such image", "two images", "no such model", "unloading"],
+    ids=["no words", "no image", "no such image", "two images", "no such model"],
 )
 async def test_what_is_not_answered_is_refused_by_name(
     client: httpx.AsyncClient, path: str, body: Any, status: int, said: str
