@@ -16,19 +16,17 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from lexiseg_service.commands.options import MAIN_OPTIONS
-from lexiseg_service.settings import DEPRECATED, Limits, Read, Settings
+from lexiseg_service.settings import Limits, Read, Settings
 
 PAGE = Path(__file__).with_name("settings.md")
 SCHEMA = PAGE.parents[1] / "deploy/helm/lexiseg/values.schema.json"
 # What has a value of the chart's own; secrets are references there.
 SET_BY_CHART = {
     "gateway": frozenset(
-        {"host", "http_port", "grpc_port", "workers", "redis_url", "drain_seconds", "api_keys_file"}
-        | {"worker_tls", "worker_tls_ca", "worker_tls_certificate", "worker_tls_key"}
+        {"host", "http_port", "grpc_port", "workers", "redis_url", "drain_seconds", "api_keys_file"} | {"worker_tls"}
     ),
     "worker": frozenset(
-        {"host", "worker_port", "metrics_port", "redis_url", "drain_seconds", "device", "model"}
-        | {"worker_tls", "worker_tls_ca", "worker_tls_certificate", "worker_tls_key"}
+        {"host", "worker_port", "metrics_port", "redis_url", "drain_seconds", "device", "model"} | {"worker_tls"}
     ),
 }
 MIB = 2**20
@@ -54,7 +52,6 @@ def page() -> str:
     groups = {MAIN: {name: fields.pop(name) for name in MAIN_OPTIONS if "serve" in _read(fields[name]).commands}}
     for name, field in fields.items():
         groups.setdefault(_read(field).group, {})[name] = field
-    groups[DEPRECATED] = groups.pop(DEPRECATED)  # last
     return "\n".join([HEAD, *(_table(group, members) for group, members in groups.items())])
 
 

@@ -2,7 +2,7 @@
 
 The options of the commands are generated from these fields (`commands/options.py`): each names the commands that read
 it, its group in their help, and its help text. What nobody changes is a constant, what follows from other settings is
-derived from them; settings that were replaced by either are still read (`DEPRECATED`), until versions.md lets them go.
+derived from them.
 """
 
 from __future__ import annotations
@@ -87,7 +87,6 @@ class Folder(NamedTuple):
 
 
 LIMITS = Read(ASKERS, "Limits of a request")
-DEPRECATED = "Deprecated"
 LISTENING, MODELS, ADMISSION = "Listening", "Models and work", "Access"
 KEPT, WATCHING, ADAPTERS, JOBS = "What is kept", "Watching", "Adapters", "Jobs"
 
@@ -171,25 +170,11 @@ class Limits(BaseSettings):
     )
     max_pixels: Annotated[int, LIMITS] = Field(40_000_000, gt=0, description="pixels of an image")
     max_classes: Annotated[int, LIMITS] = Field(2048, gt=0, description="classes of a request or a vocabulary")
-    max_text_length: Annotated[int, Read(ASKERS, DEPRECATED)] = Field(
-        128, gt=0, description="characters of one name or synonym; will be constant"
-    )
-    max_prompts: Annotated[int, Read(ASKERS, DEPRECATED)] = Field(
-        256, gt=0, description="prompts of a request; will be constant"
-    )
-    min_side: Annotated[int, Read(ASKERS, DEPRECATED)] = Field(
-        16, gt=0, description="pixels that each side of an image has at least; will be constant"
-    )
-    max_synonyms: Annotated[int, Read(ASKERS, DEPRECATED)] = Field(
-        8, ge=0, description="synonyms of a class; will be constant"
-    )
-    max_grpc_bytes: Annotated[int | None, Read(ASKERS, DEPRECATED)] = Field(
-        None, gt=0, le=MAX_GRPC_BYTES, description="bytes of one gRPC message; default: 4 MiB more than an image file"
-    )
-    max_text_bytes: Annotated[int | None, Read(ASKERS, DEPRECATED)] = Field(
-        None, gt=0, description="UTF-8 bytes of all names and synonyms; default: most classes times the longest name"
-    )
     # Constants.
+    max_text_length: ClassVar[int] = 128  # characters of one name or synonym
+    max_prompts: ClassVar[int] = 256
+    min_side: ClassVar[int] = 16  # pixels of an image
+    max_synonyms: ClassVar[int] = 8  # of a class
     max_prompt_points: ClassVar[int] = 32
     max_examples: ClassVar[int] = 64  # and negatives, of a request or a vocabulary
     max_example_images: ClassVar[int] = 16  # other images with examples of a request or a vocabulary
@@ -198,12 +183,12 @@ class Limits(BaseSettings):
     @cached_property
     def grpc_bytes(self) -> int:
         """Bytes of one gRPC message, either way: an image file and the question, or an answer."""
-        return self.max_grpc_bytes or self.max_image_bytes + BESIDE_IMAGE
+        return self.max_image_bytes + BESIDE_IMAGE
 
     @cached_property
     def text_bytes(self) -> int:
         """UTF-8 bytes of all names and synonyms of a request."""
-        return self.max_text_bytes or self.max_classes * self.max_text_length
+        return self.max_classes * self.max_text_length
 
     @cached_property
     def max_question_bytes(self) -> int:
@@ -241,15 +226,6 @@ class Settings(BaseSettings):
     )
     worker_tls: Annotated[Path | None, Read(("gateway", "worker"), LISTENING)] = Field(
         None, description="folder of ca.crt, tls.crt and tls.key; with it, gateways and workers show certificates"
-    )
-    worker_tls_ca: Annotated[Path | None, Read(("gateway", "worker"), DEPRECATED)] = Field(
-        None, description="PEM of the authority; default: ca.crt in LEXISEG_WORKER_TLS"
-    )
-    worker_tls_certificate: Annotated[Path | None, Read(("gateway", "worker"), DEPRECATED)] = Field(
-        None, description="PEM of the certificate; default: tls.crt in LEXISEG_WORKER_TLS"
-    )
-    worker_tls_key: Annotated[Path | None, Read(("gateway", "worker"), DEPRECATED)] = Field(
-        None, description="PEM of its key; default: tls.key in LEXISEG_WORKER_TLS"
     )
     drain_seconds: Annotated[float, Read(SERVERS, LISTENING)] = Field(
         25.0, ge=0, le=MAX_SECONDS, description="seconds for requests in flight after SIGTERM"
@@ -300,9 +276,6 @@ class Settings(BaseSettings):
     rate_limit: Annotated[float | None, Read(GATEWAYS, ADMISSION)] = Field(
         None, gt=0, le=1e6, description="requests a second of one key or address; after a pause one second's at once"
     )
-    rate_burst: Annotated[int | None, Read(GATEWAYS, DEPRECATED)] = Field(
-        None, ge=1, description="requests at once after a pause; default: LEXISEG_RATE_LIMIT's of one second"
-    )
     concurrency_limit: Annotated[int | None, Read(GATEWAYS, ADMISSION)] = Field(
         None, ge=1, description="requests at a time of one key or address"
     )
@@ -311,8 +284,8 @@ class Settings(BaseSettings):
         ge=1,
         description="bytes of requests held at a time; half as many more of images by URL",
     )
-    url_fetch: Annotated[bool, Read(GATEWAYS, DEPRECATED)] = Field(
-        False, description="takes images by URL, from public HTTPS hosts; in its place: * in LEXISEG_URL_NETWORKS"
+    url_fetch: Annotated[bool, Read(GATEWAYS, ADMISSION)] = Field(
+        False, description="takes images by URL from public HTTPS hosts, as * in LEXISEG_URL_NETWORKS does"
     )
     url_networks: Annotated[Listed, ARE_NETWORKS_OR_HOSTS, Read(GATEWAYS, ADMISSION)] = Field(
         (),
@@ -350,15 +323,6 @@ class Settings(BaseSettings):
     job_folders: Annotated[Listed, ARE_PLACES, Read(GATEWAYS, JOBS)] = Field(
         (), description="folders and s3:// prefixes whose pictures a job may name, between commas"
     )
-    job_pictures: Annotated[int, Read(GATEWAYS, DEPRECATED)] = Field(
-        100_000, ge=1, description="pictures of a job; will be constant"
-    )
-    job_archive_bytes: Annotated[int | None, Read(GATEWAYS, DEPRECATED)] = Field(
-        None, ge=1, description="bytes of an archive that is sent; default: a tenth of what one client may keep"
-    )
-    jobs_per_client: Annotated[int, Read(GATEWAYS, DEPRECATED)] = Field(
-        500, ge=1, description="jobs kept of one key or address; will be constant"
-    )
     job_bytes_per_client: Annotated[int, Read(GATEWAYS, JOBS)] = Field(
         10 * 2**30,
         ge=1,
@@ -369,9 +333,6 @@ class Settings(BaseSettings):
     )
     trainings: Annotated[Path | None, Folder(GATEWAYS, is_made=True), Read((*SERVERS, "trainer"), JOBS)] = Field(
         None, description="folder of trainings, shared by gateway and trainer; with it clients may tune models"
-    )
-    training_bytes: Annotated[int | None, Read(GATEWAYS, DEPRECATED)] = Field(
-        None, ge=1, description="bytes of the pictures of one client's trainings; default: those of its jobs"
     )
     training_seconds: Annotated[float, Read(("serve", "trainer"), JOBS)] = Field(
         14_400.0, gt=0, le=MAX_SECONDS, description="seconds after which a training is ended"
@@ -403,6 +364,9 @@ class Settings(BaseSettings):
     )
 
     limits: Limits = Field(default_factory=Limits)
+    # Constants.
+    job_pictures: ClassVar[int] = 100_000  # of a job
+    jobs_per_client: ClassVar[int] = 500  # that are kept
 
     @cached_property
     def default_model(self) -> str | None:
@@ -412,12 +376,7 @@ class Settings(BaseSettings):
     @property
     def archive_bytes(self) -> int:
         """Bytes of an archive that is sent with a job or a training."""
-        return self.job_archive_bytes or max(1, self.job_bytes_per_client // 10)
-
-    @property
-    def picture_bytes_of_trainings(self) -> int:
-        """Bytes of the pictures of one client's trainings that have not ended."""
-        return self.training_bytes or self.job_bytes_per_client
+        return max(1, self.job_bytes_per_client // 10)
 
     @property
     def takes_urls(self) -> bool:

@@ -62,7 +62,24 @@ FIELDS: Mapping[str, FieldInfo] = {
 # Read by docker-compose.yml: its env_file may pass them on, and by the client.
 ELSEWHERE = re.compile(r"LEXISEG_(\w+_IMAGE|BASE_URL|DATA|ENV_FILE|SHM|RECIPE)")
 # Settings that are gone, and what to use instead.
-REMOVED = {"LEXISEG_ROLLOUTS_FILE": "name a version in the request, as tcl@2, or exchange it by `lexiseg models use`"}
+CERTIFICATES = "put ca.crt, tls.crt and tls.key into the folder of LEXISEG_WORKER_TLS"
+REMOVED = {
+    "LEXISEG_ROLLOUTS_FILE": "name a version in the request, as tcl@2, or exchange it by `lexiseg models use`",
+    "LEXISEG_WORKER_TLS_CA": CERTIFICATES,
+    "LEXISEG_WORKER_TLS_CERTIFICATE": CERTIFICATES,
+    "LEXISEG_WORKER_TLS_KEY": CERTIFICATES,
+    "LEXISEG_RATE_BURST": "after a pause a client may send LEXISEG_RATE_LIMIT's requests of one second at once",
+    "LEXISEG_JOB_PICTURES": "a job has at most 100,000 pictures",
+    "LEXISEG_JOBS_PER_CLIENT": "a client has at most 500 jobs",
+    "LEXISEG_JOB_ARCHIVE_BYTES": "an archive has at most a tenth of LEXISEG_JOB_BYTES_PER_CLIENT",
+    "LEXISEG_TRAINING_BYTES": "set LEXISEG_JOB_BYTES_PER_CLIENT, which holds for trainings, too",
+    "LEXISEG_MAX_TEXT_LENGTH": "a name has at most 128 characters",
+    "LEXISEG_MAX_PROMPTS": "a request has at most 256 prompts",
+    "LEXISEG_MIN_SIDE": "sides of an image have at least 16 pixels",
+    "LEXISEG_MAX_SYNONYMS": "a class has at most 8 synonyms",
+    "LEXISEG_MAX_GRPC_BYTES": "set LEXISEG_MAX_IMAGE_BYTES; a gRPC message may have 4 MiB more",
+    "LEXISEG_MAX_TEXT_BYTES": "set LEXISEG_MAX_CLASSES; texts may have 128 bytes for each class",
+}
 HeadName = Annotated[
     str | None,
     typer.Option("--head", help="Taught classes, before the others: NAME or NAME@VERSION of `lexiseg teach`"),

@@ -24,8 +24,7 @@ from lexiseg_service.wire.server import Context, Handler
 TOKEN = "x-lexiseg-token"
 WORKER_NAME = "lexiseg-worker"  # DNS name in the certificate of every worker
 GUARDED = "/lexiseg."  # our services; health probes have no token
-FOLDER = "worker_tls"
-PARTS = {"worker_tls_ca": "ca.crt", "worker_tls_certificate": "tls.crt", "worker_tls_key": "tls.key"}  # files of it
+SETTING = "--worker-tls / LEXISEG_WORKER_TLS"
 Metadata = tuple[tuple[str, str], ...]
 
 
@@ -114,36 +113,26 @@ async def _refuse(_: Any, context: Context) -> None:
 
 def _identity(settings: Settings) -> Identity | None:
     """Read and check the files; with a bad one gRPC would only report failed connections."""
-    given: dict[str, Path | None] = {part: getattr(settings, part) for part in PARTS}
     folder = settings.worker_tls
-    if folder is None and not any(given.values()):
+    if folder is None:
         return None
-    paths = {part: given[part] or (folder or Path()) / file for part, file in PARTS.items()}
-    names = {part: _option(part if given[part] or not folder else FOLDER) for part in PARTS}
-    for part in PARTS:
-        if folder is None and given[part] is None:
-            raise InvalidValue.of(names[part], "", f"all three of {', '.join(names.values())}, or {_option(FOLDER)}")
-    authority, certificate, key = PARTS
-    contents = [_content(names[part], path) for part, path in paths.items()]
+    authority, certificate, key = (folder / name for name in ("ca.crt", "tls.crt", "tls.key"))
+    contents = [_content(path) for path in (authority, certificate, key)]
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_verify_locations(cadata=contents[0].decode("ascii"))
     except (ssl.SSLError, ValueError):
-        raise InvalidValue.of(names[authority], str(paths[authority]), "certificates in PEM") from None
+        raise InvalidValue.of(SETTING, str(authority), "certificates in PEM") from None
     try:
-        context.load_cert_chain(str(paths[certificate]), str(paths[key]), password="")
+        context.load_cert_chain(str(certificate), str(key), password="")
     except (ssl.SSLError, OSError):
-        expected = f"a certificate in PEM, and in {paths[key]} its key without a passphrase"
-        raise InvalidValue.of(names[certificate], str(paths[certificate]), expected) from None
+        expected = f"a certificate in PEM, and in {key} its key without a passphrase"
+        raise InvalidValue.of(SETTING, str(certificate), expected) from None
     return Identity(*contents)
 
 
-def _content(name: str, path: Path) -> bytes:
+def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InvalidValue.of(name, str(path), f"a file that can be read ({error.strerror})") from None
-
-
-def _option(setting: str) -> str:
-    return f"--{setting.replace('_', '-')} / LEXISEG_{setting.upper()}"
+        raise InvalidValue.of(SETTING, str(path), f"a file {path.name} that can be read ({error.strerror})") from None

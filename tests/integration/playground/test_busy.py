@@ -80,8 +80,10 @@ def refused(page: Page, *words: str) -> int:
 @pytest.fixture(scope="module")
 def limited() -> Iterator[Ports]:
     """One question in 50 seconds, after the first few: the gateway's own rule, whatever the backend."""
-    with on_ports(KnownBackend(), rate_limit=0.02, rate_burst=3) as ports:
-        yield ports
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lexiseg_service.gateway.admission.limits.BURST_SECONDS", 150)
+        with on_ports(KnownBackend(), rate_limit=0.02) as ports:
+            yield ports
 
 
 def refuse_once(page: Page) -> int:

@@ -73,6 +73,6 @@ async def test_what_is_not_asked_is_no_empty_answer(tool: str, settings: dict[st
 
 @pytest.mark.parametrize("tool", TOOLS)
 async def test_what_is_past_a_limit_is_no_empty_answer(tool: str) -> None:
-    async with adapted(rate_limit=0.001, rate_burst=1) as client:
+    async with adapted(rate_limit=0.001) as client:
         await client.post("/v1/segment")  # takes the only token
         assert not await taken_for_an_answer(client, *of(IN_TEXT, PICTURE)[tool])

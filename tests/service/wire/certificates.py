@@ -1,5 +1,7 @@
 """Real certificates of an authority that is made for a test."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +20,12 @@ class Authority:
         self.certificate = folder / "ca.crt"
         self._authority.cert_pem.write_to_path(self.certificate)
 
-    def settings_of(self, name: str) -> dict[str, Any]:
-        """Of a gateway or worker whose certificate carries a DNS name."""
+    def settings_of(self, name: str, trusts: Authority | None = None) -> dict[str, Any]:
+        """Settings of a gateway or worker with a DNS name in its certificate; it may trust another authority."""
         issued = self._authority.issue_cert(name)
         folder = self._folder / name
         folder.mkdir(exist_ok=True)
-        self._authority.cert_pem.write_to_path(folder / "ca.crt")
+        (trusts or self)._authority.cert_pem.write_to_path(folder / "ca.crt")
         (folder / "tls.crt").write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
         issued.private_key_pem.write_to_path(folder / "tls.key")
         return {"worker_tls": folder}

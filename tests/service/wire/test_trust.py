@@ -84,7 +84,7 @@ async def test_a_gateway_without_a_certificate_is_refused(authority: Authority) 
 
 async def test_a_gateway_of_another_authority_is_refused(authority: Authority, strangers: Authority) -> None:
     # It trusts the worker; the worker does not trust it.
-    shown = {**strangers.settings_of("lexiseg-gateway"), "worker_tls_ca": authority.certificate}
+    shown = strangers.settings_of("lexiseg-gateway", trusts=authority)
     async with listening(**authority.settings_of(WORKER)) as (address, worker):
         assert await code_of_a_call(address, **shown) is grpc.StatusCode.UNAVAILABLE
         assert not worker.asked
@@ -92,7 +92,7 @@ async def test_a_gateway_of_another_authority_is_refused(authority: Authority, s
 
 async def test_a_worker_of_another_authority_is_told_nothing(authority: Authority, strangers: Authority) -> None:
     # It would take the gateway; the gateway does not take it.
-    shown = {**strangers.settings_of(WORKER), "worker_tls_ca": authority.certificate}
+    shown = strangers.settings_of(WORKER, trusts=authority)
     async with listening(**shown) as (address, worker):
         code = await code_of_a_call(address, **authority.settings_of("lexiseg-gateway"))
         assert code is grpc.StatusCode.UNAVAILABLE
@@ -135,20 +135,27 @@ def test_a_token_that_could_be_guessed_is_refused_and_not_printed() -> None:
     assert "short" not in str(refusal.value).replace("shorter", "")
 
 
-def test_certificates_that_do_not_fit_are_refused_at_the_start(authority: Authority, tmp_path: Path) -> None:
-    good = authority.settings_of(WORKER)
-    other_key = authority.settings_of("another")["worker_tls"] / "tls.key"
-    damaged = tmp_path / "damaged.pem"
-    damaged.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
+@pytest.mark.parametrize(
+    ("file", "content", "expected"),
+    [
+        ("ca.crt", None, "a file ca.crt that can be read"),
+        ("tls.key", None, "a file tls.key that can be read"),
+        ("tls.key", "another's", "a certificate in PEM, and in .* its key"),
+        ("ca.crt", "nonsense", "certificates in PEM"),
+        ("tls.crt", "nonsense", "a certificate in PEM"),
+    ],
+)
+def test_certificates_that_do_not_fit_are_refused_at_the_start(
+    authority: Authority, file: str, content: str | None, expected: str
+) -> None:
+    settings = authority.settings_of("damaged")
+    damaged = settings["worker_tls"] / file
+    if content is None:
+        damaged.unlink()
+    elif content == "another's":
+        damaged.write_bytes((authority.settings_of("another")["worker_tls"] / file).read_bytes())
+    else:
+        damaged.write_text(f"-----BEGIN CERTIFICATE-----\n{content}\n-----END CERTIFICATE-----\n")
 
-    cases: list[tuple[dict[str, Any], str]] = [
-        ({"worker_tls": tmp_path}, "LEXISEG_WORKER_TLS: expected a file that can be read .*ca.crt"),
-        ({"worker_tls": None, "worker_tls_ca": authority.certificate}, "all three of .*LEXISEG_WORKER_TLS_KEY"),
-        ({"worker_tls_key": other_key}, "LEXISEG_WORKER_TLS: expected .*its key"),
-        ({"worker_tls_ca": damaged}, "LEXISEG_WORKER_TLS_CA.*certificates in PEM"),
-        ({"worker_tls_certificate": damaged}, "LEXISEG_WORKER_TLS_CERTIFICATE"),
-        ({"worker_tls_certificate": tmp_path / "none.pem"}, "a file that can be read"),
-    ]
-    for wrong, expected in cases:
-        with pytest.raises(InvalidValue, match=expected):
-            Trust.from_settings(Settings(**{**good, **wrong}))
+    with pytest.raises(InvalidValue, match=f"LEXISEG_WORKER_TLS: expected {expected}"):
+        Trust.from_settings(Settings(**settings))

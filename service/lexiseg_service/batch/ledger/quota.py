@@ -39,7 +39,7 @@ def refusal(held: Amounts, limits: Amounts, n_bytes: int) -> ServiceError:
     if held.unended >= limits.unended:
         detail = f"{held.unended} jobs of this client have not ended, at most {limits.unended} may; wait for one"
     elif held.kept >= limits.kept:
-        detail = f"{held.kept} jobs of this client are kept, at most {limits.kept} are (LEXISEG_JOBS_PER_CLIENT)"
+        detail = f"{held.kept} jobs of this client are kept, at most {limits.kept} are"
     else:
         detail = (
             f"the questions, archives and results of this client's jobs have {held.n_bytes:,} bytes and this one adds "

@@ -22,9 +22,7 @@ def numbered(listed: Iterable[Listed], max_pictures: int, field: str) -> list[Pi
     pictures: list[Picture] = []
     for number, each in enumerate(listed):
         if number == max_pictures:
-            raise InvalidValue.of(
-                field, f"more than {max_pictures:,} pictures", f"at most {max_pictures:,} (LEXISEG_JOB_PICTURES)"
-            )
+            raise InvalidValue.of(field, f"more than {max_pictures:,} pictures", f"at most {max_pictures:,}")
         pictures.append(Picture(number, as_text(each.name), as_text(each.place)))
     if not pictures:
         of_files = ", of a name that ends like a picture's" if field in (ARCHIVE, FOLDER) else ""

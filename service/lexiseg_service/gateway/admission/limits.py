@@ -28,6 +28,7 @@ from lexiseg_service.settings import Settings
 
 MAX_CLIENTS = 65_536  # in memory; the least recently used one is dropped first
 BYTES_PER_CLIENT = 250  # of a count, approximately
+BURST_SECONDS = 1  # after a pause, requests of so long may come at once
 DAY = 86_400  # seconds; a day begins at midnight UTC
 ROUNDING_SECONDS = 1e-6  # tolerates the rounding of many small additions
 IPV6_SITE_BITS = 64  # one customer usually has all addresses of a /64
@@ -46,7 +47,7 @@ class Rule:
     def from_settings(cls, settings: Settings) -> Rule:
         """The rule of the settings."""
         rate = settings.rate_limit
-        return cls(rate, settings.rate_burst or max(1, math.ceil(rate or 1)), settings.concurrency_limit)
+        return cls(rate, max(1, math.ceil((rate or 1) * BURST_SECONDS)), settings.concurrency_limit)
 
     @property
     def is_on(self) -> bool:

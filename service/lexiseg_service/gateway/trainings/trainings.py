@@ -140,7 +140,7 @@ class Trainings:
         kept = len(own) + sum(each.client == caller.client for each in ended)
         if kept >= MAX_KEPT:
             raise RateLimited(f"{kept} trainings of this client are kept, the limit; remove some", RETRY_SECONDS)
-        held, most = sum(each.nbytes for each in own), self._settings.picture_bytes_of_trainings
+        held, most = sum(each.nbytes for each in own), self._settings.job_bytes_per_client
         if held + nbytes > most:
             raise RateLimited(
                 f"pictures of this client's trainings take {held:,} bytes, with these {held + nbytes:,}, the limit is "

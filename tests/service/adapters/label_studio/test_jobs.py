@@ -101,10 +101,13 @@ def batch_of(n: int) -> dict[str, Any]:
     return asked() | {"project": "5.1790000000", "tasks": [{"id": k, "data": {"photo": DATA_URI}} for k in range(n)]}
 
 
-async def test_what_a_request_leaves_over_is_imported_when_its_job_has_ended(tmp_path: Path) -> None:
+async def test_what_a_request_leaves_over_is_imported_when_its_job_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lexiseg_service.gateway.admission.limits.BURST_SECONDS", 2)
     with importing(busy=1) as studio:
         here = {"label_studio_url": studio.home, "label_studio_api_key": "its-token"}
-        limits = {"rate_limit": 1, "rate_burst": 2}
+        limits = {"rate_limit": 1}
         async with adapted("label-studio", jobs=True, state_dir=tmp_path, **here, **limits) as client:
             results = (await client.post(f"{URL}/predict", json=batch_of(6))).json()["results"]
             done = [k for k, one in enumerate(results) if "result" in one]

@@ -124,10 +124,11 @@ def ones(packed: list[int]) -> int:
 
 
 # Label Studio stores `result`, an empty one as "nothing found", and logs an entry without it.
-async def test_a_task_past_a_limit_has_an_error_and_no_result() -> None:
+async def test_a_task_past_a_limit_has_an_error_and_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexiseg_service.gateway.admission.limits.BURST_SECONDS", 2000)
     batch = asked()
     batch["tasks"] = batch["tasks"] * 4
-    async with adapted("label-studio", rate_limit=0.001, rate_burst=2) as client:
+    async with adapted("label-studio", rate_limit=0.001) as client:
         answer = await client.post(f"{URL}/predict", json=batch)
 
     assert answer.status_code == 200
@@ -153,10 +154,11 @@ async def test_a_task_whose_image_cannot_be_read_has_an_error_and_no_result(clie
     assert alone.status_code == 415
 
 
-async def test_a_batch_of_which_nothing_is_done_is_refused_as_a_whole() -> None:
+async def test_a_batch_of_which_nothing_is_done_is_refused_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lexiseg_service.gateway.admission.limits.BURST_SECONDS", 2000)
     broken = {"data": {"photo": "data:image/png;base64,AAAA"}}
     batch = asked() | {"tasks": [broken] * 4}
-    async with adapted("label-studio", rate_limit=0.001, rate_burst=2) as client:
+    async with adapted("label-studio", rate_limit=0.001) as client:
         answer = await client.post(f"{URL}/predict", json=batch)
 
     assert (answer.status_code, answer.json()["type"]) == (429, "rate-limited")

@@ -17,6 +17,7 @@ from lexiseg_service.batch.ledger.job import ADDING_SECONDS
 from lexiseg_service.batch.ledger.quota import MAX_UNENDED
 from lexiseg_service.batch.ledger.sqlite import SqliteLedger
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.settings import Settings
 from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
 from tests.service.batch.ledger.test_ledgers import PLENTY, job
@@ -67,8 +68,9 @@ def test_a_burst_at_two_gateways_gets_as_many_jobs_as_one_after_another(
         one.delete("/v1/data").raise_for_status()
 
 
-def test_jobs_that_are_kept_are_limited(tmp_path: Path) -> None:
-    with gateway(tmp_path, jobs_per_client=2) as client:
+def test_jobs_that_are_kept_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Settings, "jobs_per_client", 2)
+    with gateway(tmp_path) as client:
         job = finished(client, create(client, ARCHIVE))
         finished(client, create(client, ARCHIVE))
 
@@ -111,7 +113,8 @@ def test_an_archive_that_cannot_be_kept_takes_no_room(tmp_path: Path, monkeypatc
     def full(files: Files, name: str, source: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with gateway(tmp_path, jobs_per_client=1) as client:
+    monkeypatch.setattr(Settings, "jobs_per_client", 1)
+    with gateway(tmp_path) as client:
         with monkeypatch.context() as broken:
             broken.setattr(Files, "copy", full)
             answer = create(client, ARCHIVE)

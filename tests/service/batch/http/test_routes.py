@@ -45,9 +45,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[httpx.Client]:
     settings = {"jobs": True, "state_dir": tmp_path_factory.mktemp("state"), "job_folders": f"{folder},s3://bucket/a"}
     with (
-        on_ports(KnownBackend(), **settings, job_pictures=100, job_archive_bytes=2**20) as ports,
+        pytest.MonkeyPatch.context() as patch,
+        on_ports(KnownBackend(), **settings, job_bytes_per_client=10 * 2**20) as ports,
         httpx.Client(base_url=ports.url, timeout=SOON) as client,
     ):
+        patch.setattr(Settings, "job_pictures", 100)
         yield client
 
 

@@ -44,7 +44,7 @@ def kept(folder: Path) -> list[str]:
 @pytest.fixture
 def client(folder: Path) -> Iterator[httpx.Client]:
     with (
-        on_ports(KnownBackend(), trainings=folder, job_archive_bytes=2**20) as ports,
+        on_ports(KnownBackend(), trainings=folder, job_bytes_per_client=10 * 2**20) as ports,
         httpx.Client(base_url=ports.url) as client,
     ):
         yield client
@@ -172,14 +172,13 @@ def test_erasure_takes_the_trainings_of_its_key_alone(folder: Path) -> None:
 
 def test_a_clients_trainings_have_a_limit_of_bytes(folder: Path) -> None:
     with (
-        on_ports(KnownBackend(), trainings=folder, training_bytes=4000) as ports,
+        on_ports(KnownBackend(), trainings=folder, job_bytes_per_client=9000) as ports,
         httpx.Client(base_url=ports.url) as client,
     ):
-        first = create(client, zipped({"a.png": bytes(3000)}), name="first")
-        second = create(client, zipped({"a.png": bytes(3000)}), name="second")
+        answers = [create(client, zipped({"a.png": bytes(3500)}), name=name) for name in ("first", "second", "third")]
 
-    assert (first.status_code, second.status_code) == (202, 429)
-    assert "the limit is 4,000" in second.json()["detail"]
+    assert [answer.status_code for answer in answers] == [202, 202, 429]
+    assert "the limit is 9,000" in answers[-1].json()["detail"]
 
 
 @pytest.mark.parametrize("has_been", [False, True])

@@ -69,8 +69,11 @@ async def test_frames_are_asked_for_doubtful_segments_and_plain_outlines() -> No
     assert labels == [{"blue": False}, {"red": True, "blue": False}]
 
 
-async def test_another_question_counts_as_a_request_and_too_many_end_the_stream() -> None:
-    async with over_colours(rate_limit=0.01, rate_burst=3) as (gateway, _):
+async def test_another_question_counts_as_a_request_and_too_many_end_the_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lexiseg_service.gateway.admission.limits.BURST_SECONDS", 300)
+    async with over_colours(rate_limit=0.01) as (gateway, _):
         call = await opened(gateway, config(), frame(), config("red"), frame(), config("blue"), frame(), config("red"))
         answers = await read(call, 3)
         with pytest.raises(grpc.aio.AioRpcError) as failure:
