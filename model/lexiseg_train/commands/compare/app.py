@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from lexiseg_model.command_line.options import Background, Classes, Grouped, JsonReport, VocabularyName
-from lexiseg_model.command_line.outputs import output_file, write_json, write_text
+from lexiseg_model.command_line.outputs import write_json
 from lexiseg_train.commands.program import Program
 
 app = typer.Typer(rich_markup_mode=None)
+MAX_PRINTED = 10  # photographs; --json has all
 
 
 @app.command(cls=Grouped)
@@ -23,22 +24,18 @@ def compare(
     classes: Classes = None,
     vocabulary: VocabularyName = None,
     background: Background = None,
-    out: Annotated[Path, typer.Option(help="The report, one HTML file", callback=output_file)] = Path(
-        "comparison.html"
-    ),
     json: JsonReport = None,
-    shown: Annotated[int, typer.Option(min=0, help="Photographs with pictures in the report, the most different")] = 50,
     least: Annotated[
         float | None, typer.Option(min=0, max=1, help="Fail when the models agree on a smaller share of the pixels")
     ] = None,
 ) -> None:
     """Compare two models on photographs: how much they agree, and where they differ most.
 
-    No labels are needed: the report shows what would change, not what is better (for that: lexiseg eval --compare).
+    No labels are needed: the figures say what would change, not what is better (for that: lexiseg eval --compare).
 
     Examples:
 
-      lexiseg compare tiny tiny@1 photos/ -c sky -c building --out comparison.html
+      lexiseg compare tiny tiny@1 photos/ -c sky -c building --json comparison.json
 
       lexiseg compare tcl@1 tcl@2 photos/ --vocabulary ade20k --least 0.9
     """
@@ -46,13 +43,16 @@ def compare(
     program.check_models(a, b)
     from lexiseg_train.commands.compare.report import compare_models  # imports torch: after all checks
 
-    report = compare_models((a, b), folder, class_list, program)
-    write_text(out, report.html(shown))
-    write_json(json, report.figures)
-    photographs = report.figures["photographs"]
-    typer.echo(f"{a} and {b} agree on {report.share:.2%} of the pixels of {len(photographs)} photographs")
-    typer.echo(f"least, {photographs[0]['agreement']:.2%}, on {photographs[0]['photograph']}")
-    for path, reason in report.figures["unread"].items():
+    figures = compare_models((a, b), folder, class_list, program)
+    write_json(json, figures)
+    photographs, share = figures["photographs"], figures["agreement"]
+    typer.echo(f"{a} and {b} agree on {share:.2%} of the pixels of {len(photographs)} photographs")
+    for label, iou in figures["iou"].items():
+        if iou is not None:
+            typer.echo(f"{iou:7.2%}  IoU of {label}")
+    for each in photographs[:MAX_PRINTED]:
+        swaps = ", ".join(f"{swap['a']} -> {swap['b']}" for swap in each["swaps"])
+        typer.echo(f"{each['agreement']:7.2%}  {each['photograph']}{f': {swaps}' if swaps else ''}")
+    for path, reason in figures["unread"].items():
         typer.echo(f"lexiseg: {path}: {reason}", err=True)
-    typer.echo(str(out))
-    raise typer.Exit(int(least is not None and report.share < least))
+    raise typer.Exit(int(least is not None and share < least))

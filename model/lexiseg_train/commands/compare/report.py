@@ -1,99 +1,35 @@
 """`lexiseg compare`: one model after the other over all photographs, then the differences of their labels.
 
-A over all photographs -> its maps as PNG -> B likewise -> agreement of each pair -> figures, small pictures
+A over all photographs -> its maps as PNG -> B likewise -> agreement of each pair -> figures
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from lexiseg_labels.palette import colour
 from lexiseg_labels.picture_names import LISTED_SUFFIXES, is_picture_name
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files.names import visible_files
-from lexiseg_model.masks.overlay import OPACITY
 from lexiseg_model.masks.png import to_png
 from lexiseg_model.tasks.label_maps import labeller
 from lexiseg_model.types import LabelMap, Vocabulary
-from lexiseg_train.commands.pages import jpeg_url, render
 from lexiseg_train.commands.program import Program
 from lexiseg_train.data.indexed import read_photograph
 from lexiseg_train.evaluation.comparison.agreement import BACKGROUND, largest_swaps
 from lexiseg_train.evaluation.counts import Counts, count
 
-MAX_WIDTH = 420  # pixels of a picture
-GRAY = (128, 128, 128)  # the colour of pixels without a class
-PAGE = Path(__file__).with_name("report.html.j2")
 
+def compare_models(names: tuple[str, str], folder: Path, vocabulary: Vocabulary, program: Program) -> dict[str, Any]:
+    """Label the photographs of a folder by one model after the other; the figures of --json.
 
-@dataclass(frozen=True)
-class Report:
-    """The labels of two models on the same photographs.
-
-    `figures` are --json's; their photographs begin with the one of least agreement. `share` is that of the
-    pixels with one label, `shares` [2, n] of the pixels with each label by A and by B. `maps` has the labels of
-    each model as PNG, by the name of the photograph.
-    """
-
-    names: tuple[str, str]  # of the models, as typed
-    labels: tuple[str, ...]  # of the values of a map
-    share: float
-    shares: NDArray[np.float64]
-    figures: dict[str, Any]
-    maps: Mapping[str, Sequence[bytes]]
-
-    def html(self, n_pictures: int) -> str:
-        """The page, with pictures of the `n_pictures` photographs that differ most."""
-        photographs = self.figures["photographs"]
-        ious = self.figures["iou"].values()
-        rows = zip(ious, self.labels, *self.shares.tolist(), strict=True)
-        return render(
-            PAGE,
-            title=" against ".join(self.names),
-            figures=self.figures,
-            models=[(name, self.figures[side]) for name, side in zip(self.names, "ab", strict=True)],
-            classes=sorted(row for row in rows if row[0] is not None),
-            sections=[(each, *self._pictures(each["photograph"])) for each in photographs[:n_pictures]],
-            rest=photographs[n_pictures:],
-            colours={label: colour(index - 1) if index else GRAY for index, label in enumerate(self.labels)},
-        )
-
-    def _pictures(self, photograph: str) -> tuple[int, list[tuple[str, str]]]:
-        """A photograph's number of pixels; small pictures of it, of both label maps, of their difference, by name."""
-        a, b = (_labels(png) for png in self.maps[photograph])
-        height, width = a.shape
-        size = (width, height) if width <= MAX_WIDTH else (MAX_WIDTH, max(1, round(height * MAX_WIDTH / width)))
-        pixels = read_photograph(Path(photograph))
-        rgb = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-        # A difference of one pixel must not vanish in the small picture.
-        differs = cv2.resize((a != b).astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-        small_a, small_b = (cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST) for labels in (a, b))
-        pictures = (
-            ("photograph", rgb),
-            (self.names[0], _painted(rgb, small_a.astype(np.uint16))),
-            (self.names[1], _painted(rgb, small_b.astype(np.uint16))),
-            ("different", np.where(differs[..., None], np.uint8(255), rgb // 4)),
-        )
-        return a.size, [(name, jpeg_url(picture)) for name, picture in pictures]
-
-
-def _painted(rgb: NDArray[np.uint8], labels: LabelMap) -> NDArray[np.uint8]:
-    palette = np.array([(0, 0, 0), *(colour(index) for index in range(int(labels.max())))], np.float32)
-    mixed = rgb * (1 - OPACITY) + palette[labels] * OPACITY
-    return np.where((labels > BACKGROUND)[..., None], mixed, rgb).round().astype(np.uint8)
-
-
-def compare_models(names: tuple[str, str], folder: Path, vocabulary: Vocabulary, program: Program) -> Report:
-    """Label the photographs of a folder by one model after the other.
+    The photographs begin with the one of least agreement.
 
     Raises:
         ModelError: there are no photographs, none of them can be read, or a model cannot be loaded.
@@ -119,17 +55,14 @@ def compare_models(names: tuple[str, str], folder: Path, vocabulary: Vocabulary,
         swaps = [{"a": labels[one], "b": labels[other], "pixels": n} for one, other, n in largest_swaps(a, b)]
         agreement = round(float((a == b).mean()), 6)
         photographs.append({"photograph": photograph, "agreement": agreement, "swaps": swaps})
-    n_pixels = counts[1].sum()
-    share = float(counts[0].sum() / n_pixels)
-    figures = {
+    return {
         "a": models[0],
         "b": models[1],
-        "agreement": round(share, 6),
+        "agreement": round(float(counts[0].sum() / counts[1].sum()), 6),
         "iou": dict(zip(labels, _ious(counts), strict=True)),
         "photographs": sorted(photographs, key=lambda each: each["agreement"]),
         "unread": unread,
     }
-    return Report(names, labels, share, counts[1:] / n_pixels, figures, maps)
 
 
 def _ious(counts: Counts) -> list[float | None]:
