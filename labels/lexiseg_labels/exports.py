@@ -60,14 +60,16 @@ def formats() -> dict[str, Format]:
 @cache
 def _from_outside() -> dict[str, Format | str]:
     """What each entry point gives, by its name: a format, or what is wrong with it."""
-    found: dict[str, Format | str] = {}
+    formats: dict[str, Format | str] = {}
     for entry in entry_points(group=GROUP):
         try:
             value = entry.load()
-            found[entry.name] = value if isinstance(value, Format) else f"expected a Format, got {type(value).__name__}"
+            formats[entry.name] = (
+                value if isinstance(value, Format) else f"expected a Format, got {type(value).__name__}"
+            )
         except Exception as error:  # the code of others raises anything
-            found[entry.name] = f"does not load: {type(error).__name__}: {error}"
-    return found
+            formats[entry.name] = f"does not load: {type(error).__name__}: {error}"
+    return formats
 
 
 def format_of(name: str, *others: str) -> Format:
@@ -160,8 +162,8 @@ def zipped(files: Iterable[File]) -> Iterator[bytes]:
             with archive.open(entry, "w", force_zip64=True) as out:
                 for piece in pieces(content):
                     out.write(piece)
-                    if written := sink.take():
-                        yield written
-            if written := sink.take():
-                yield written
+                    if content := sink.take():
+                        yield content
+            if content := sink.take():
+                yield content
     yield sink.take()

@@ -24,7 +24,7 @@ OUTLINE = 0.35  # brightness of outlines relative to the overlay
 FAINT = 0.4  # opacity of doubtful segments relative to that of others
 MAX_LABEL = 60  # characters of a label in a file name
 PNG = ".png"
-WRITTEN = {PNG: "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # suffixes, and Pillow's names
+PIL_FORMATS = {PNG: "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # suffixes, and Pillow's names
 INSTEAD = "write it to a file by save(path)"
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 MAX_SIDE = 1280  # pixels of a notebook's picture, which is stored in the notebook
@@ -81,7 +81,7 @@ def notebook_png(painted: NDArray[np.uint8]) -> bytes:
 
 
 def encoded(pixels: NDArray[np.uint8], suffix: str) -> bytes:
-    """RGB pixels [H, W, 3] as a file of one of the suffixes `WRITTEN`.
+    """RGB pixels [H, W, 3] as a file of one of the suffixes `PIL_FORMATS`.
 
     Raises:
         MissingLibrary: Pillow, which writes all but PNG, is not installed.
@@ -93,7 +93,7 @@ def encoded(pixels: NDArray[np.uint8], suffix: str) -> bytes:
     except ImportError:
         raise MissingLibrary(f"{suffix} needs Pillow: pip install pillow, or save as {PNG}") from None
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, WRITTEN[suffix], quality=90)
+    Image.fromarray(pixels).save(buffer, PIL_FORMATS[suffix], quality=90)
     return buffer.getvalue()
 
 

@@ -122,7 +122,7 @@ class Segmentation(AnswerFields, _Exporters):
         path = Path(path)
         content = self._encoded(path.suffix.lower())
         if content is None:
-            expected = ", ".join([*pictures.WRITTEN, ".csv", ".geojson", ".json", ".txt", ".xml"])
+            expected = ", ".join([*pictures.PIL_FORMATS, ".csv", ".geojson", ".json", ".txt", ".xml"])
             raise ValueError(f"{path}: expected a suffix of {expected}, got {path.suffix or 'none'!r}")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
@@ -130,7 +130,7 @@ class Segmentation(AnswerFields, _Exporters):
 
     def _encoded(self, suffix: str) -> bytes | None:
         """The answer in the form of a suffix; None: there is none."""
-        if suffix in pictures.WRITTEN:
+        if suffix in pictures.PIL_FORMATS:
             return pictures.encoded(self.painted(), suffix)
         name = Path(self.image).name if isinstance(self.image, (str, os.PathLike)) else "image"
         texts: dict[str, Callable[[], str]] = {

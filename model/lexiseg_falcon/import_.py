@@ -70,7 +70,7 @@ def _sizes(folder: Path, config: dict[str, Any]) -> Architecture:
 
 def _tokens(folder: Path) -> tuple[bytes, ControlTokens]:
     """The tokenizer, and the ids of control tokens by their names in its configuration."""
-    config, named = _json(folder, "tokenizer_config.json"), _json(folder, "special_tokens_map.json", needed=False)
+    config, named = _json(folder, "tokenizer_config.json"), _json(folder, "special_tokens_map.json", is_required=False)
     path = folder / TOKENIZER
     if not path.is_file():
         raise WeightsError(f"{folder} has no {TOKENIZER}; expected the tokenizer of {NAME}")
@@ -83,10 +83,10 @@ def _tokens(folder: Path) -> tuple[bytes, ControlTokens]:
     names |= config.get("model_specific_special_tokens", {})
 
     def id_of(name: str, default: str | None = None) -> int:
-        found = tokenizer.token_to_id(names.get(name, default) or "")
-        if found is None:
+        number = tokenizer.token_to_id(names.get(name, default) or "")
+        if number is None:
             raise WeightsError(f"{folder}: the tokenizer has no {name}; expected that of {NAME}")
-        return int(found)
+        return int(number)
 
     bos = tokenizer.encode("").ids[:1]
     return text, ControlTokens(
@@ -101,10 +101,10 @@ def _tokens(folder: Path) -> tuple[bytes, ControlTokens]:
     )
 
 
-def _json(folder: Path, name: str, needed: bool = True) -> dict[str, Any]:
+def _json(folder: Path, name: str, is_required: bool = True) -> dict[str, Any]:
     path = folder / name
     if not path.is_file():
-        if not needed:
+        if not is_required:
             return {}
         raise WeightsError(f"{folder} has no {name}; expected a folder of {NAME} in the hub's layout")
     try:

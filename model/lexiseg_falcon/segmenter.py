@@ -44,7 +44,7 @@ CANVAS_STEP = 256  # pixels: AnyUp runs on squares of multiples of it
 TEMPLATE = "Segment these expressions in the image:<|start_of_query|>{}<|REF_SEG|>"
 MAX_TOKENS = 160  # of a phrase with its prompt
 BYTE = 256  # a token is two numbers below it: rows are kept in half precision
-SHOWN = 40  # characters of a phrase in a message
+MAX_CHARACTERS_SHOWN = 40  # characters of a phrase in a message
 CELLS = 8  # pixel features of a patch's side
 EPSILON = 1e-6  # probabilities are clamped to EPSILON..1 - EPSILON
 
@@ -119,11 +119,11 @@ class Prompts:
         plain = self._controls(self._ids(""))
         for row, text in zip(rows, texts, strict=True):
             ids = self._ids(text)
-            shown = text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+            phrase = text if len(text) <= MAX_CHARACTERS_SHOWN else f"{text[:MAX_CHARACTERS_SHOWN]}..."
             if self._controls(ids) != plain:
-                raise FieldError("classes", shown, "plain words, without control tokens of Falcon Perception")
+                raise FieldError("classes", phrase, "plain words, without control tokens of Falcon Perception")
             if len(ids) > MAX_TOKENS:
-                raise FieldError("classes", shown, f"at most {MAX_TOKENS} tokens with its prompt, not {len(ids)}")
+                raise FieldError("classes", phrase, f"at most {MAX_TOKENS} tokens with its prompt, not {len(ids)}")
             row[: 2 * len(ids) : 2], row[1 : 2 * len(ids) : 2] = np.divmod(ids, BYTE)
             row[-1] = len(ids)
         return rows

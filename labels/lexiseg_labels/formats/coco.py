@@ -78,14 +78,14 @@ def _images(data: DataSet) -> Iterator[dict[str, Any]]:
 
 
 def _annotations(data: DataSet) -> Iterator[dict[str, Any]]:
-    written = 0
+    n_annotations = 0
     for number, picture in enumerate(data.pictures(), 1):
         for segment in without_doubtful(picture.segments):
-            written += 1
+            n_annotations += 1
             category = 1 + category_of(segment, data.classes)
             quality = None if segment.quality is None else rounded(segment.quality, SCORE_DECIMALS)
             yield {
-                **_annotation(segment, written, number, category, run_lengths(segment)),
+                **_annotation(segment, n_annotations, number, category, run_lengths(segment)),
                 "score": rounded(segment.score, SCORE_DECIMALS),
                 **prompt_fields(replace(segment, quality=quality)),
                 **({} if segment.track_id is None else {"track_id": segment.track_id}),

@@ -128,13 +128,13 @@ def _refuse_shared(identity: Id, name: str, other: str) -> None:
 def usable(entries: Sequence[Entry], images: Images) -> tuple[list[Entry], int]:
     """Annotations of usable images, without captions and repeats under one id, and the number of these repeats."""
     entries = [entry for entry in entries if "caption" not in entry or "category_id" in entry]  # captions mark nothing
-    kept: list[Entry] = []
+    distinct: list[Entry] = []
     by_id: dict[str, Entry] = {}
     for entry in entries:
         if "id" not in entry or by_id.setdefault(str(entry["id"]), entry) is entry or by_id[str(entry["id"])] != entry:
-            kept.append(entry)
-    of_usable = [entry for entry in kept if id_or_none(entry.get("image_id")) not in images.unusable]
-    return of_usable, len(entries) - len(kept)
+            distinct.append(entry)
+    of_usable = [entry for entry in distinct if id_or_none(entry.get("image_id")) not in images.unusable]
+    return of_usable, len(entries) - len(distinct)
 
 
 def place(
@@ -147,7 +147,7 @@ def place(
     """
     all_groups = bool(entries) and all(map(_is_group, entries))
     faults: list[str] = []
-    lost: list[Entry] = []
+    unusable: list[Entry] = []
     n_boxes = 0
     for entry in entries:
         image = _image_of(entry, images)
@@ -161,13 +161,13 @@ def place(
             of_image = "" if image is None else f" of {image.file_name}"
             faults.append(f"annotation {entry.get('id', '(without an id)')!s:.40}{of_image}: {error}")
             if image is None:
-                lost.append(entry)
+                unusable.append(entry)
             else:
                 image.annotations.append(_unknown(entry, image.size, is_blank))
     for image in images.values():
         if len(images) == 1:
-            image.annotations.extend(_unknown(entry, image.size, is_blank) for entry in lost)
-        elif lost and not image.annotations:
+            image.annotations.extend(_unknown(entry, image.size, is_blank) for entry in unusable)
+        elif unusable and not image.annotations:
             image.annotations.append(unknown_pixels(image.size))
     n_groups = 0 if all_groups else sum(map(_is_group, entries))
     return Placed(faults, n_boxes, n_groups, all_groups)
@@ -185,16 +185,16 @@ def _annotation(entry: Entry, names: Mapping[Id, str | None], size: Size, group:
     category = _id(entry["category_id"])
     if category not in names:
         raise UnreadableLabels(f"no category has the id {category!r}")
-    known = None if names[category] is None else category
+    class_id = None if names[category] is None else category
     if _has_outline(entry):
         outline = checked_outline(entry["segmentation"], size)
         if is_blank(outline, size) and (isinstance(outline, list) or _box_or_none(entry, size)):
             raise UnreadableLabels("a mask without a pixel")
-        ignored = group or known is None or _is_set(entry.get("ignore"))
-        return Annotation(known, outline, ignored, _stated_area(entry))
+        ignored = group or class_id is None or _is_set(entry.get("ignore"))
+        return Annotation(class_id, outline, ignored, _stated_area(entry))
     if not entry.get("bbox"):
         raise UnreadableLabels("neither an outline (segmentation) nor a box (bbox)")
-    return Annotation(known, box_outline(checked_box(entry["bbox"]), size), True)
+    return Annotation(class_id, box_outline(checked_box(entry["bbox"]), size), True)
 
 
 def _unknown(entry: Entry, size: Size, is_blank: IsBlank) -> Annotation:

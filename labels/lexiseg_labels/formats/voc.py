@@ -64,10 +64,10 @@ def labels_of(categories: Iterable[str]) -> list[str]:
 
 
 def _distinct(names: Iterable[str]) -> Iterator[str]:
-    taken: set[str] = set()
+    distinct: set[str] = set()
     for name in names:
-        free = next(each for each in numbered(name) if each not in taken)
-        taken.add(free)
+        free = next(each for each in numbered(name) if each not in distinct)
+        distinct.add(free)
         yield free
 
 

@@ -119,16 +119,16 @@ def _read_line(line: str, names: Mapping[Id, str | None], size: Size, poses: boo
     category = whole_number(float(words[0]))
     if category not in names:
         raise UnreadableLabels(f"no class has the number {category}")
-    known = None if names[category] is None else category
+    class_id = None if names[category] is None else category
     numbers = _shares(words[1:])
     if len(numbers) in (BOX, BOX + 1) or (poses and len(numbers) > BOX):
-        return Annotation(known, _box(numbers, size), True)
+        return Annotation(class_id, _box(numbers, size), True)
     if len(numbers) % 2 and len(numbers) > POLYGON:
         raise UnreadableLabels(f"a polygon of {len(numbers)} coordinates; the last may be its confidence")
     outline = checked_outline([_pixels(numbers, size)], size)
     if is_blank(outline, size):
         raise UnreadableLabels("a polygon without a pixel")
-    return Annotation(known, outline, known is None)
+    return Annotation(class_id, outline, class_id is None)
 
 
 def _unknown_of_line(line: str, size: Size, poses: bool) -> Annotation:

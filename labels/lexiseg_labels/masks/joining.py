@@ -50,14 +50,14 @@ def _bridges(corners: Contour, begins: Numbers) -> list[tuple[int, int]]:
     codes = _interleaved(corners, n_levels)
     before = _Cells.of(np.arange(len(codes)), codes, np.zeros(len(codes), np.int64), n_levels)
     ring_of = np.repeat(np.arange(len(begins) - 1), np.diff(begins))
-    found: list[tuple[int, int]] = []
-    while len(found) < len(begins) - 2:
-        first = len(found) + 1
+    bridges: list[tuple[int, int]] = []
+    while len(bridges) < len(begins) - 2:
+        first = len(bridges) + 1
         last = max(first + 1, int(np.searchsorted(begins, begins[first] + AT_ONCE)) - 1)
         some = np.arange(begins[first], begins[last])
         own = _Cells.of(some, codes[some], ring_of[some], n_levels)
-        found += _nearest(corners, begins[ring_of], own, before)
-    return found
+        bridges += _nearest(corners, begins[ring_of], own, before)
+    return bridges
 
 
 def _interleaved(corners: Contour, bits: int) -> Numbers:

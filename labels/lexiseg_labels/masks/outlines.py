@@ -75,8 +75,8 @@ def checked_outline(segmentation: object, size: Size) -> Outline:
             flat = not any(isinstance(ring, list | tuple | dict) for ring in segmentation)
             rings = [segmentation] if flat else segmentation
             # A ring of one or two corners has no area; with others it is a speck of a tool.
-            kept = [ring for ring in rings if len(ring) >= MIN_RING or len(ring) % 2] or rings
-            checked = [_checked_ring(ring, size) for ring in kept]
+            usable = [ring for ring in rings if len(ring) >= MIN_RING or len(ring) % 2] or rings
+            checked = [_checked_ring(ring, size) for ring in usable]
             if _are_shares(np.concatenate(checked), size):
                 raise UnreadableLabels("polygons between 0 and 1, as shares of the photograph; expected pixels")
             return [corners.reshape(-1).tolist() for corners in checked]

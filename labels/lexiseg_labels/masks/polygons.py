@@ -92,8 +92,8 @@ def _left_of(contours: Sequence[Contour], holes: Sequence[int]) -> list[int]:
     places = row * width + start[edges, 0]
     order = np.argsort(places)
     x, y = np.array([contours[hole][0] for hole in holes]).T
-    found = np.searchsorted(places[order], (y - 1) * width + x, "right") - 1
-    left: list[int] = contour_of[edges[order[found]]].tolist()
+    place = np.searchsorted(places[order], (y - 1) * width + x, "right") - 1
+    left: list[int] = contour_of[edges[order[place]]].tolist()
     return left
 
 

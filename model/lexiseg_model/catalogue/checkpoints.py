@@ -76,10 +76,10 @@ def names_in_network(saved: Iterable[str]) -> dict[str, str]:
     return {name: inner for name, inner in unwrapped.items() if not inner.startswith(CRITERION)}
 
 
-def require_prefixes(whose: str, state: Collection[str], known: Collection[str]) -> None:
+def require_prefixes(whose: str, state: Collection[str], prefixes: Collection[str]) -> None:
     """Raise WeightsError where tensor names begin with none of these; `whose`: the network, for the message."""
-    if unknown := sorted(name for name in state if not name.startswith(tuple(known))):
-        first = sorted({f"{prefix.partition('.')[0]}." for prefix in known})
+    if unknown := sorted(name for name in state if not name.startswith(tuple(prefixes))):
+        first = sorted({f"{prefix.partition('.')[0]}." for prefix in prefixes})
         raise WeightsError(f"not the weights of {whose}: unexpected {listed(unknown)}; expected {', '.join(first)}")
 
 

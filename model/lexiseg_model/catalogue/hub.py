@@ -33,13 +33,13 @@ def unreachable_reason() -> str | None:
     return None
 
 
-def fetch(repository: str, files: Sequence[str], wanted: str, model: str | None = None) -> Path:
+def fetch(repository: str, files: Sequence[str], what: str, model: str | None = None) -> Path:
     """Return the first of `files` in the cache, else download the first that the hub has.
 
     Args:
         repository: `owner/name` on the hub.
         files: names in order of preference.
-        wanted: what the file is, for the message.
+        what: what the file is, for the message.
         model: name of the model of the list that needs it; its size and licence are logged before a download.
 
     Raises:
@@ -53,19 +53,19 @@ def fetch(repository: str, files: Sequence[str], wanted: str, model: str | None 
     if unreachable is not None:
         if entry is not None:
             raise _missing_files(entry, files[:1], unreachable)
-        raise missing(f"{wanted} ({files[0]} of {repository})", unreachable)
+        raise missing(f"{what} ({files[0]} of {repository})", unreachable)
     if entry is not None:
         announce(entry)
-    path = _download_any(repository, files, wanted)
+    path = _download_any(repository, files, what)
     if path is None:
-        raise missing(wanted, f"{constants.ENDPOINT}/{repository} has none of {', '.join(files)}")
+        raise missing(what, f"{constants.ENDPOINT}/{repository} has none of {', '.join(files)}")
     return path
 
 
-def missing(wanted: str, reason: str) -> WeightsError:
+def missing(what: str, reason: str) -> WeightsError:
     """The error for weights that are not cached and cannot be downloaded."""
     return WeightsError(
-        f"no {wanted}: not in the cache, and it cannot be downloaded ({reason}); start once where the hub can be "
+        f"no {what}: not in the cache, and it cannot be downloaded ({reason}); start once where the hub can be "
         "reached, or bring the file: `lexiseg models import --method dense-clip --clip FILE NAME`, and in a training "
         "recipe clip=FILE or tower=FILE"
     )
@@ -118,36 +118,36 @@ def _download(model: AvailableModel, names: Sequence[str]) -> Path:
     return path
 
 
-def _download_any(repository: str, names: Sequence[str], wanted: str) -> Path | None:
+def _download_any(repository: str, names: Sequence[str], what: str) -> Path | None:
     """Download the first of `names` that a repository has; None: it has none of them."""
     for name in names:
         try:
             path = Path(hf_hub_download(repository, name))
         except GatedRepoError:
             raise WeightsError(
-                f"{wanted}: {constants.ENDPOINT}/{repository} is gated; accept its licence there and set HF_TOKEN to a "
+                f"{what}: {constants.ENDPOINT}/{repository} is gated; accept its licence there and set HF_TOKEN to a "
                 "token of that account"
             ) from None
         except (RemoteEntryNotFoundError, RepositoryNotFoundError):
             continue
         except Exception as error:  # whatever the hub's client and its transport raise
             raise WeightsError(
-                f"{wanted}: the download of {name} from {repository} ended early ({type(error).__name__}); "
+                f"{what}: the download of {name} from {repository} ended early ({type(error).__name__}); "
                 "start again to resume it"
             ) from error
-        _require_digest(wanted, repository, path)
+        _require_digest(what, repository, path)
         return path
     return None
 
 
-def _require_digest(wanted: str, repository: str, path: Path) -> None:
+def _require_digest(what: str, repository: str, path: Path) -> None:
     """Raise WeightsError, and remove a file, where its SHA-256 is not the name of its blob in the cache."""
     blob = path.resolve()
     if SHA256.fullmatch(blob.name) and (digest := file_digest(blob)) != blob.name:
         blob.unlink()
         path.unlink()
         raise WeightsError(
-            f"{wanted}: {path.name} of {repository} has sha256 {digest}; expected {blob.name}; it was removed: "
+            f"{what}: {path.name} of {repository} has sha256 {digest}; expected {blob.name}; it was removed: "
             "start again to download it"
         )
 

@@ -163,8 +163,8 @@ def from_own_card(
 ) -> Imported:
     """An import with the method's bundled card: settings added, fields changed, and the files' names."""
     card = own_card(method).model_copy(update=changes)
-    given = {"settings": {**card.settings, **settings}, "lineage": imported_from(*files), **terms_of_files(card)}
-    return Imported(card.model_copy(update=given), state)
+    fields = {"settings": {**card.settings, **settings}, "lineage": imported_from(*files), **terms_of_files(card)}
+    return Imported(card.model_copy(update=fields), state)
 
 
 def _free_folder(name: str, method: Method, models_dir: Path, replace: bool) -> Path:

@@ -55,8 +55,8 @@ def require_tensors(whose: str, state: Mapping[str, Tensor], expected: Mapping[s
         raise WeightsError(f"not the weights of {whose}: missing {listed(missing)}; unexpected {listed(unknown)}")
     for name, value in expected.items():
         if value.shape != state[name].shape:
-            got, wanted = list(state[name].shape), list(value.shape)
-            raise WeightsError(f"not the weights of {whose}: {name} is {got}; expected {wanted}")
+            shape, expected_shape = list(state[name].shape), list(value.shape)
+            raise WeightsError(f"not the weights of {whose}: {name} is {shape}; expected {expected_shape}")
 
 
 def for_inference(network: Network, whose: str, state: Mapping[str, Tensor]) -> Network:

@@ -151,8 +151,8 @@ def tidy(raw: Mapping[str, Any]) -> State:
     tensors = _without_prefix(tensors)
     if "conv1.weight" in tensors and "class_embedding" in tensors:  # only an image tower
         tensors = {f"visual.{name}": value for name, value in tensors.items()}
-    known = ("visual.", "text.", "transformer.", "token_embedding.")
-    if not any(name.startswith(known) for name in tensors):
+    prefixes = ("visual.", "text.", "transformer.", "token_embedding.")
+    if not any(name.startswith(prefixes) for name in tensors):
         raise WeightsError(f"no CLIP weights: expected visual.* and transformer.*, got {sorted(tensors)[:3]}")
     unneeded = (*OPENAI_MARKERS, *DERIVED)
     return {
@@ -209,13 +209,13 @@ def _without_prefix(tensors: State) -> State:
         tensors = under(prefix, tensors)
 
 
-def require_same_towers(trained_over: State, given: State) -> None:
-    """Raise WeightsError if `given` are not the frozen towers that other weights were trained over.
+def require_same_towers(trained_over: State, towers: State) -> None:
+    """Raise WeightsError if `towers` are not the frozen towers that other weights were trained over.
 
     Compares the tensors with a tolerance: the same towers may be stored in another number type.
     """
-    for name in trained_over.keys() & given.keys():
-        one, other = trained_over[name].float(), given[name].float()
+    for name in trained_over.keys() & towers.keys():
+        one, other = trained_over[name].float(), towers[name].float()
         if one.shape != other.shape or not torch.allclose(one, other, rtol=1e-2, atol=1e-3):
             raise WeightsError(f"these weights were trained over another CLIP than the one given: {name} differs")
 

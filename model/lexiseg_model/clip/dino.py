@@ -204,5 +204,5 @@ def dino_from_hub(name: DinoName, model: str | None = None) -> DinoTower:
     timm_name = KINDS[name].timm_name
     config = timm.get_pretrained_cfg(timm_name)
     assert config is not None
-    wanted = f"weights of {name} (timm's {timm_name})"
-    return dino_from_file(name, fetch(str(config.hf_hub_id), FILES, wanted, model))
+    what = f"weights of {name} (timm's {timm_name})"
+    return dino_from_file(name, fetch(str(config.hf_hub_id), FILES, what, model))

@@ -245,6 +245,6 @@ def _parts_of(bank: TextBank) -> Iterator[TextBank]:
     while first < bank.n_classes:
         begin = int(ends[first - 1]) if first else 0
         last = max(first + 1, int(np.searchsorted(ends, begin + TEXTS_AT_ONCE, "right")))
-        chosen = slice(begin, int(ends[last - 1]))
-        yield TextBank(bank.vectors[chosen], bank.owner[chosen] - first, last - first)
+        rows = slice(begin, int(ends[last - 1]))
+        yield TextBank(bank.vectors[rows], bank.owner[rows] - first, last - first)
         first = last

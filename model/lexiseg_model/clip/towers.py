@@ -78,14 +78,14 @@ def from_hub(architecture: str, tag: str, *, quick_gelu: bool | None = None, mod
 def hub_file(architecture: str, tag: str, model: str | None = None) -> Path:
     """The file behind a pretrained tag, downloaded if it must be; arguments and errors as `from_hub`."""
     name, config = _pretrained(architecture, tag)
-    wanted = f"weights {tag} of {name}"
+    what = f"weights {tag} of {name}"
     repository, _, file = str(config.get("hf_hub", "")).rpartition("/")
     if repository:
-        return fetch(repository, (file,) if file else CLIP_FILES, wanted, model)
+        return fetch(repository, (file,) if file else CLIP_FILES, what, model)
     try:
         return Path(open_clip.download_pretrained(config))
     except Exception as error:  # an address of its own, not the hub's
-        raise missing(wanted, f"{config.get('url')}: {error}") from error
+        raise missing(what, f"{config.get('url')}: {error}") from error
 
 
 def from_files(
@@ -209,13 +209,13 @@ def _pretrained(architecture: str, tag: str) -> tuple[str, dict[str, Any]]:
     return name, config
 
 
-def _require_both_towers(name: str, wanted: State, state: State) -> None:
+def _require_both_towers(name: str, expected: State, state: State) -> None:
     """Raise WeightsError where a tower is missing, or tensors are missing, unknown or of another shape."""
     for tower, is_image in (("image", True), ("text", False)):
-        names = {key for key in wanted if key.startswith("visual.") is is_image and key != "logit_scale"}
+        names = {key for key in expected if key.startswith("visual.") is is_image and key != "logit_scale"}
         if names.isdisjoint(state):
             raise WeightsError(f"the weights hold no {tower} tower of {name}; give a file for each tower")
-    require_tensors(name, state, wanted)
+    require_tensors(name, state, expected)
 
 
 def _common_evidence(checkpoints: Sequence[Checkpoint]) -> Evidence | None:

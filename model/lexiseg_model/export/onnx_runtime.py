@@ -64,10 +64,10 @@ def require_provider(session: Any, device: torch.device, provider: str) -> None:
     """Raise ExportError where a session for a CUDA device lacks the provider that it is for, which silently failed."""
     used = list(session.get_providers())
     if device.type == "cuda" and provider not in used:
-        needed = "TensorRT 10" if provider == TENSORRT else "cuDNN 9"
+        library = "TensorRT 10" if provider == TENSORRT else "cuDNN 9"
         raise ExportError(
             f"device {device} with runtime onnx: {provider} could not start there, ONNX Runtime would use "
-            f"{', '.join(used)}; it needs the CUDA version of torch ({torch.version.cuda}) and {needed}"
+            f"{', '.join(used)}; it needs the CUDA version of torch ({torch.version.cuda}) and {library}"
         )
 
 

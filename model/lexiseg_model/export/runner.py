@@ -69,8 +69,8 @@ class OnnxRunner:
         names = None if outputs is None else [session.get_outputs()[place].name for place in outputs]
         # One by one: a batch is no faster on a CPU, and its kernels round differently from a single tile's.
         batches = np.split(tiles, len(tiles)) if self._device.type == "cpu" else [tiles]
-        done = (run(session, {TILES: batch}, names) for batch in batches)
-        passes = [tuple(torch.from_numpy(array).to(self._device) for array in arrays) for arrays in done]
+        outputs_of_batches = (run(session, {TILES: batch}, names) for batch in batches)
+        passes = [tuple(torch.from_numpy(array).to(self._device) for array in arrays) for arrays in outputs_of_batches]
         return passes[0] if len(passes) == 1 else tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
 
 

@@ -151,8 +151,8 @@ def add_int8(
         finally:
             draft.unlink(missing_ok=True)
         graphs.append(describe(folder / file, "int8", graph.size))
-    kept = [*manifest.image_pass("float32"), *manifest.parts]
-    manifest = manifest.model_copy(update={"graphs": kept + graphs, "int8": how})
+    graphs_before = [*manifest.image_pass("float32"), *manifest.parts]
+    manifest = manifest.model_copy(update={"graphs": graphs_before + graphs, "int8": how})
     _save(manifest, folder)
     return manifest
 

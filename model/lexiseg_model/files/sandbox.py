@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import IO
 
 # Variables that pass, where they are set: languages, where libraries are, threads, devices.
-PASSED = (
+VARIABLES = (
     *("LANG", "LC_ALL", "LC_CTYPE", "TZ", "PYTHONPATH", "LD_LIBRARY_PATH"),
     *("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MALLOC_ARENA_MAX"),
     *("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"),
@@ -79,7 +79,7 @@ class Sandbox:
         readable: files and folders, in addition to Python's and the system's libraries.
         writable: files and folders, readable as well.
         limits: of the command.
-        environment: variables in addition to `PASSED`.
+        environment: variables in addition to `VARIABLES`.
     """
 
     folder: Path
@@ -95,14 +95,16 @@ class Sandbox:
             "readable": [*map(str, self.readable), *_interpreter(), *SYSTEM, *PROC],
             "writable": [*map(str, self.writable), *DEVICES],
         }
-        passed = {name: os.environ[name] for name in PASSED if name in os.environ}
+        variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
         return subprocess.Popen(
             [sys.executable, "-I", "-S", __file__, json.dumps(bounds), *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd=self.folder,
-            env=passed | {"PATH": os.defpath, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"} | dict(self.environment),
+            env=variables
+            | {"PATH": os.defpath, "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+            | dict(self.environment),
             pass_fds=pass_fds,
             start_new_session=True,
         )

@@ -125,8 +125,10 @@ def outcome(
     capacity = MAX_CHARACTERS * (RUNS_PER_COLUMN * axes.size[1] + n_classes)
     summaries, text = np.empty((n_classes, 6), np.int64), np.empty(capacity, np.uint8)
     inputs = (*logits.shape, n_classes, *axes.arguments)
-    needed = call("outcome", logits, *inputs, labels, is_wide(labels), probability, votes, summaries, text, capacity)
-    rles = _rles(summaries, text, axes.size) if needed <= capacity else encode_label_map(labels, n_classes)
+    n_characters = call(
+        "outcome", logits, *inputs, labels, is_wide(labels), probability, votes, summaries, text, capacity
+    )
+    rles = _rles(summaries, text, axes.size) if n_characters <= capacity else encode_label_map(labels, n_classes)
     return won, rles
 
 
@@ -274,15 +276,15 @@ def lesson(
 ) -> Sampled:
     """As `methods.tiny.teaching.sampled`: labels [H, W], maps [128, h, w] and [120, h/4, w/4], scores [K + 1, h, w]."""
     k, n_features = len(scores) - 1, len(decoded) + len(middle) + 1
-    made = Sampled(
+    sample = Sampled(
         np.empty(most, np.int16),
         np.empty(most, np.float32),
         np.empty((most, n_features), np.float32),
         np.empty((most, k), np.float32),
     )
     maps = decoded, *decoded.shape, middle, *middle.shape
-    n = call("lesson", labels, *labels.shape, k, *maps, scores, most, *made)
-    return Sampled(made.labels[:n], made.shares[:n], made.cells[:n], made.text[:n])
+    n = call("lesson", labels, *labels.shape, k, *maps, scores, most, *sample)
+    return Sampled(sample.labels[:n], sample.shares[:n], sample.cells[:n], sample.text[:n])
 
 
 class Learnt(NamedTuple):

@@ -43,19 +43,19 @@ def suppress(masks: Tensor, scores: Tensor, rule: OverlapRule = OVERLAPS) -> Ten
             f"expected bool masks [N, h, w] and scores [N], got {masks.dtype} {list(masks.shape)}, {list(scores.shape)}"
         )
     waiting = scores.argsort(descending=True, stable=True).to(masks.device)
-    chosen = [waiting[:0]]
+    survivors_of_blocks = [waiting[:0]]
     while len(waiting):
         # Sequentially within a block, then all kept masks of the block against the rest.
         block, waiting = waiting[:BLOCK], waiting[BLOCK:]
         better = masks[block].flatten(1).float()
         survivors = _greedy(_suppressing(better, better, rule))
         better = better[survivors]
-        lost = [
+        suppressed = [
             _suppressing(better, masks[some].flatten(1).float(), rule).any(0) for some in torch.split(waiting, BLOCK)
         ]
-        waiting = waiting[~torch.cat(lost)] if lost else waiting
-        chosen.append(block[survivors])
-    return torch.cat(chosen)
+        waiting = waiting[~torch.cat(suppressed)] if suppressed else waiting
+        survivors_of_blocks.append(block[survivors])
+    return torch.cat(survivors_of_blocks)
 
 
 def _suppressing(better: Tensor, worse: Tensor, rule: OverlapRule) -> Tensor:

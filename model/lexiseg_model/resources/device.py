@@ -101,12 +101,12 @@ def cores(quota: Path = CPU_QUOTA) -> int:
     return max(1, min(available, ceil(microseconds / period)))
 
 
-def require_memory(name: str, needed: int, device: torch.device) -> None:
+def require_memory(name: str, n_bytes: int, device: torch.device) -> None:
     """Raise WeightsError where a device has less memory free than the weights of a model need, in bytes."""
     free = free_bytes(device)
-    if free is not None and needed > free:
+    if free is not None and n_bytes > free:
         raise WeightsError(
-            f"{name} needs {needed / 1e6:,.0f} MB for its weights, {device} has {free / 1e6:,.0f} MB free; stop other "
+            f"{name} needs {n_bytes / 1e6:,.0f} MB for its weights, {device} has {free / 1e6:,.0f} MB free; stop other "
             "programs there, or choose a smaller model: `lexiseg models available`"
         )
 

@@ -17,13 +17,13 @@ def held_bytes(holder: object) -> int:
     session of ONNX Runtime, is not counted.
     """
     storages: dict[int, int] = {}
-    seen: set[int] = set()
+    visited: set[int] = set()
     waiting = [holder]
     while waiting:
         current = waiting.pop()
-        if id(current) in seen:
+        if id(current) in visited:
             continue
-        seen.add(id(current))
+        visited.add(id(current))
         if isinstance(current, Tensor):
             storage = current.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()

@@ -103,8 +103,8 @@ def _prompted(query: Query) -> Iterator[CutOut]:
 
 def _corrected(query: Query) -> Iterator[CutOut]:
     """The one mask of each prompt that corrects a mask or a segment."""
-    found = _found_segments(query)
-    segments = {} if found is None else {segment.id: segment for segment in found.segments}
+    semantic_answer = _found_segments(query)
+    segments = {} if semantic_answer is None else {segment.id: segment for segment in semantic_answer.segments}
     for place, prompt in enumerate(query.options.prompts):
         if not prompt.corrects:
             continue
@@ -114,7 +114,7 @@ def _corrected(query: Query) -> Iterator[CutOut]:
             raise FieldError(f"prompts.{place}.segment", str(prompt.segment), f"the id of a segment: {ids}")
         try:
             corrects = prompt if source is None else replace(prompt, mask=source.mask)
-            corrected = correct(query, corrects, _other_labels(corrects, found))
+            corrected = correct(query, corrects, _other_labels(corrects, semantic_answer))
         except ShapeError as error:
             came = f"{len(prompt.mask.counts) if prompt.mask else 0} characters"
             raise FieldError(f"prompts.{place}.mask.counts", came, f"run lengths of a mask: {error}") from None
@@ -135,22 +135,26 @@ def _found_segments(query: Query) -> Segmentation | None:
     return semantic(replace(query, options=options))
 
 
-def _other_labels(prompt: Prompt, found: Segmentation | None) -> LabelMap | None:
+def _other_labels(prompt: Prompt, semantic_answer: Segmentation | None) -> LabelMap | None:
     """[H, W] ids of all segments but the one that a prompt corrects, else 0; None if its mask is none of them.
 
     Raises ShapeError as `decode`.
     """
     assert prompt.mask is not None
-    if found is None:
+    if semantic_answer is None:
         return None
     own = prompt.segment
     if own is None:
         mask = decode(prompt.mask)
-        shared = np.bincount(found.label_map[mask], minlength=len(found.segments) + 1)
+        shared = np.bincount(semantic_answer.label_map[mask], minlength=len(semantic_answer.segments) + 1)
         area = int(mask.sum())
-        same = (one.id for one in found.segments if shared[one.id] >= SAME * (area + one.mask.area - shared[one.id]))
+        same = (
+            one.id
+            for one in semantic_answer.segments
+            if shared[one.id] >= SAME * (area + one.mask.area - shared[one.id])
+        )
         own = next(same, None)
-    return None if own is None else np.where(found.label_map == own, 0, found.label_map)
+    return None if own is None else np.where(semantic_answer.label_map == own, 0, semantic_answer.label_map)
 
 
 def _proposed(query: Query) -> Iterator[CutOut]:
@@ -249,8 +253,8 @@ def _ids(masks: Sequence[CutOut]) -> list[int]:
     free_ids = (number for number in count(1) if number not in of_segments)
     ids: list[int] = []
     for mask in masks:
-        kept = None if mask.source is None or mask.source.id in ids else mask.source.id
-        ids.append(next(free_ids) if kept is None else kept)
+        source_id = None if mask.source is None or mask.source.id in ids else mask.source.id
+        ids.append(next(free_ids) if source_id is None else source_id)
     return ids
 
 

@@ -59,19 +59,19 @@ def cells_of_points(points: Sequence[Point], mask: Tensor, size: tuple[int, int]
     return first_cells(pixels, (mask.shape[0], mask.shape[1]), torch.tensor(size).float()).to(mask.device)
 
 
-def removed_object(mask: Tensor, shown: Tensor, point: Tensor, positives: Tensor) -> Tensor:
+def removed_object(mask: Tensor, selected: Tensor, point: Tensor, positives: Tensor) -> Tensor:
     """Logits [h, w] of what a negative point [2] removes from a mask, given the object that a click there selects.
 
-    That is the part of the object, `shown` [h, w], that is inside of the mask and connected with the point. Where it is
+    That is the part of the object, `selected` [h, w], inside of the mask and connected with the point. Where it is
     most of the mask, or holds one of the `positives` [P, 2], a disc around the point is removed instead.
     """
     inside, at_point = mask >= 0, _cells_at(point[None], mask)[0]
-    both = inside & (shown >= 0)
+    both = inside & (selected >= 0)
     part = parts_around(both, at_point)
     area, whole = part.sum(), inside.sum()
     is_object = (area > 0) & (area <= MAX_REMOVED * whole) & ~(part & _cells_at(positives, mask).any(0)).any()
     disc = inside & (_distances(point[None], mask)[0] < _disc_radius(inside, point, positives))
-    own = shown.masked_fill(both & ~part, -CERTAIN)
+    own = selected.masked_fill(both & ~part, -CERTAIN)
     removed = torch.where(is_object, own, torch.where(disc, CERTAIN, -CERTAIN))
     return torch.where(at_point, removed.clamp_min(-OUTSIDE), removed)
 
@@ -141,8 +141,8 @@ def correct(query: Query, prompt: Prompt, others: LabelMap | None = None) -> Cor
         own = _ask(query, query.segmenter.correct, [replace(prompt, segment=None)])[0]
         own_logits = own.masks[0].cpu()
         answer = _cut(own_logits, size)
-        kept = answer if others is None else answer & (mask | ~_closed(others, prompt))
-        return Corrected(encode_mask(kept), own_logits, float(own.quality[0]))
+        pixels = answer if others is None else answer & (mask | ~_closed(others, prompt))
+        return Corrected(encode_mask(pixels), own_logits, float(own.quality[0]))
     adding = _adding(prompt)
     if not prompt.points and prompt.box is None:
         if not mask.any():
@@ -150,20 +150,20 @@ def correct(query: Query, prompt: Prompt, others: LabelMap | None = None) -> Cor
         adding, mask, others = [Prompt(box=tight_box(mask))], np.zeros_like(mask), None
     after = _after_point(query)
     removing = [] if after else [Prompt((replace(point, positive=True),)) for point in prompt.negatives[:MAX_ANSWERS]]
-    asked = [*adding, *removing]
-    replies = _ask(query, prompts_of(query.segmenter).prompt, asked) if asked else []
+    prompts = [*adding, *removing]
+    replies = _ask(query, prompts_of(query.segmenter).prompt, prompts) if prompts else []
     state = _state(query, mask, replies)
     for each, reply in zip(adding, replies, strict=False):
         added = _smallest_around(reply.masks.cpu(), each, size)
         if after and each.is_lone_click:
             added = added.minimum(after(state.logits, each.points[0]).masks[0] + STAYS_OUT)
         state.add(added, None if others is None else _closed(others, each), float(reply.quality[0]))
-    shown = replies[len(adding) :]
+    objects = replies[len(adding) :]
     around, away = (cells_of_points(points, state.logits, size) for points in (prompt.positives, prompt.negatives))
     for number, point in enumerate(prompt.negatives):
         object_there = torch.full_like(state.logits, -CERTAIN)
         if number < MAX_ANSWERS:
-            reply = after(state.logits, point) if after else shown[number]
+            reply = after(state.logits, point) if after else objects[number]
             object_there = -reply.masks[0] if after else reply.masks[0].cpu()
             state.quality = float(reply.quality[0])
         state.remove(removed_object(state.logits, object_there, away[number], around))

@@ -139,8 +139,10 @@ def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibrat
         scores[piece] = score
         if score < options.min_score(entry.threshold, default):
             low.add(piece)
-    found = {owner[piece] for piece in scores if piece not in low}
-    pieces_of = [piece for piece in scores if piece not in low or (options.doubtful and owner[piece] not in found)]
+    confident_classes = {owner[piece] for piece in scores if piece not in low}
+    pieces_of = [
+        piece for piece in scores if piece not in low or (options.doubtful and owner[piece] not in confident_classes)
+    ]
     segments = []
     for number, piece in enumerate(pieces_of, 1):
         entry, rle = classes[owner[piece]], rles[piece]
@@ -182,8 +184,8 @@ def _regions(task: Task, query: Query, logits: Tensor) -> Pieces:
     things = _things(query.vocabulary)
     every = range(len(query.vocabulary.classes))
     smallest = max(1, int(MIN_INSTANCE * won.labels.size))
-    wanted = [*every] if task == "panoptic" else things
-    regions = split(won.labels, wanted, smallest, set(every) - set(things), query.options.check)
+    classes = [*every] if task == "panoptic" else things
+    regions = split(won.labels, classes, smallest, set(every) - set(things), query.options.check)
     sums = np.bincount(regions.labels.reshape(-1), won.probability.reshape(-1), len(regions.owner) + 1)
     return Pieces(regions.labels, regions.owner, sums.astype(np.float64), won.probability)
 

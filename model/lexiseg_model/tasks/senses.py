@@ -18,9 +18,9 @@ def chosen_senses(query: Query) -> tuple[Sense, ...]:
     texts = tuple(ClassEntry(text) for _, entry in explained for text in entry.texts[len(entry.names) :])
     bank = bank_of(query.segmenter, Vocabulary(texts, None), query.rows_of)
     presence = iter(query.segmenter.whole_image(query.features, bank).tolist())
-    chosen = []
+    answers = []
     for index, entry in explained:
         of_senses = dict(zip(entry.senses, islice(presence, len(entry.senses)), strict=True))
         best = max(of_senses, key=of_senses.__getitem__)
-        chosen.append(Sense(index, best, tuple(sense for sense in entry.senses if sense != best)))
-    return tuple(chosen)
+        answers.append(Sense(index, best, tuple(sense for sense in entry.senses if sense != best)))
+    return tuple(answers)

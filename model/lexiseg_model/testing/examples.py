@@ -64,10 +64,10 @@ class ExampleTests(Suite):
         self, examples: Examples, features: Features
     ) -> None:
         left, _, _, right = shown(examples, features)
-        made = examples.example_vectors(*(np.frombuffer(row, np.float16)[None] for row in (left, right)))
+        vectors = examples.example_vectors(*(np.frombuffer(row, np.float16)[None] for row in (left, right)))
         other = examples.example_vectors(np.frombuffer(right, np.float16)[None], np.zeros((0, 0), np.float16))
 
-        assert float((made.vectors @ made.means.T).max()) > float((made.vectors @ other.means.T).max())
+        assert float((vectors.vectors @ vectors.means.T).max()) > float((vectors.vectors @ other.means.T).max())
 
     def test_examples_stand_beside_words_and_need_none(
         self, segmenter: Segmenter, words: Words, examples: Examples, features: Features

@@ -62,20 +62,20 @@ class MaskTests(Suite):
         masks = torch.full((3, 24, 40), -5.0)
         masks[0, :10, :24] = masks[1, 10:] = 5.0  # the last is empty
 
-        shown = regions.embed_masks(features, masks)
+        embeddings = regions.embed_masks(features, masks)
         finer = regions.embed_masks(features, masks.repeat_interleave(2, 1).repeat_interleave(2, 2))
 
-        assert shown.shape == finer.shape == (3, width)
-        assert shown.isfinite().all()
+        assert embeddings.shape == finer.shape == (3, width)
+        assert embeddings.isfinite().all()
         assert finer.isfinite().all()
 
     def test_no_masks_show_nothing(
         self, proposing: Proposing, regions: Regions, features: Features, bank: TextBank
     ) -> None:
-        shown = regions.embed_masks(features, torch.zeros(0, 24, 40))
+        embeddings = regions.embed_masks(features, torch.zeros(0, 24, 40))
 
-        assert shown.shape == (0, proposing.propose(features).embeddings.shape[1])
-        assert regions.region_scores(features, shown, bank).shape == (len(CLASSES), 0)
+        assert embeddings.shape == (0, proposing.propose(features).embeddings.shape[1])
+        assert regions.region_scores(features, embeddings, bank).shape == (len(CLASSES), 0)
 
     def test_regions_have_a_score_for_each_class(
         self, words: Words, proposing: Proposing, regions: Regions, features: Features, bank: TextBank

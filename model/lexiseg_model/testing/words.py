@@ -168,11 +168,11 @@ class WordTests(Suite):
     def test_what_texts_mean_is_a_unit_vector_for_each(self, segmenter: Segmenter, words: Words) -> None:
         rows = words.encode_texts(words.texts(CLASSES))
 
-        meant = segmenter.meaning(CLASSES, rows)
+        units = segmenter.meaning(CLASSES, rows)
 
-        assert meant.dtype == np.float32
-        assert len(meant) == len(NAMES)
-        np.testing.assert_allclose(np.linalg.norm(meant, axis=1), 1, atol=2e-3)
+        assert units.dtype == np.float32
+        assert len(units) == len(NAMES)
+        np.testing.assert_allclose(np.linalg.norm(units, axis=1), 1, atol=2e-3)
 
     def test_a_model_that_refines_has_a_normalised_guide_or_a_way_of_its_own(
         self, segmenter: Segmenter, features: Features, bank: TextBank

@@ -113,9 +113,9 @@ def _look(places: Tensor, inside: Tensor, around: Tensor, near: Window, n: int) 
     return _Look(vectors[_spread(inside, n)], vectors[beside])
 
 
-def _spread(chosen: Tensor, n: int) -> Tensor:
+def _spread(cells: Tensor, n: int) -> Tensor:
     """Indices of at most n of the chosen cells [h, w] bool, evenly spread in reading order."""
-    places = chosen.flatten().nonzero()[:, 0]
+    places = cells.flatten().nonzero()[:, 0]
     if len(places) <= n:
         return places
     return places[torch.linspace(0, len(places) - 1, n, device=places.device).long()]

@@ -71,8 +71,8 @@ def unfamiliar_classes(
     if unfamiliar is None:
         classes = vocabulary.classes
         named = [index for index, entry in enumerate(classes) if entry.named]
-        found = segmenter.unfamiliar(tuple(classes[index] for index in named), rows_of) if named else []
-        unfamiliar = [word._replace(class_index=named[word.class_index]) for word in found]
+        words = segmenter.unfamiliar(tuple(classes[index] for index in named), rows_of) if named else []
+        unfamiliar = [word._replace(class_index=named[word.class_index]) for word in words]
         bank.derived["unfamiliar classes"] = unfamiliar
     return unfamiliar
 

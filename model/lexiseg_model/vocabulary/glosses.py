@@ -24,8 +24,8 @@ def glosses_of(word: str) -> tuple[str, ...]:
     glosses, words = _read()
     word = word.lower()
     singulars = (word.removesuffix(ending) + singular for ending, singular in PLURALS if word.endswith(ending))
-    known = next((form for form in (word, *singulars) if form in words), None)
-    return () if known is None else tuple(glosses[number] for number in words[known][:MAX_SENSES])
+    noun = next((form for form in (word, *singulars) if form in words), None)
+    return () if noun is None else tuple(glosses[number] for number in words[noun][:MAX_SENSES])
 
 
 def with_senses(vocabulary: Vocabulary, indices: Collection[int]) -> Vocabulary:

@@ -189,9 +189,9 @@ def kept_digest(digest: str) -> str:
     return digest.removesuffix(OTHER_RULES) if digest.endswith(OTHER_RULES) else digest + RULES
 
 
-def _read_digest(kept: Any) -> str:
+def _read_digest(stored: Any) -> str:
     """Undo `kept_digest`. Raises TypeError or ValueError: it is no text."""
-    (digest,) = _texts([kept])
+    (digest,) = _texts([stored])
     return digest.removesuffix(RULES) if digest.endswith(RULES) else digest + OTHER_RULES
 
 

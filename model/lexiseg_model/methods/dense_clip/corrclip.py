@@ -220,16 +220,16 @@ def _single_masks(head: PromptHead, features: Features) -> Tensor:
     labels = torch.ones(points.shape[:3], dtype=torch.int32, device=head.device)
     sparse, dense = head.model.prompt_encoder(points, labels, None, None)
     masks, quality = (part[0, :, 0] for part in head.decoded(embeddings, places, sparse, dense, multimask=False))
-    kept: list[tuple[int, Tensor]] = []
+    good: list[tuple[int, Tensor]] = []
     for index in quality.argsort(descending=True, stable=True).tolist():
         logits = _at_size(masks[index], features.size)
         area = (logits > -1).sum()
         if quality[index] <= QUALITY or area == 0 or (logits > 1).sum() < STABILITY * area:
             continue
         box = _box(logits > 0)
-        if all(_overlap(box, other) <= OVERLAP for _, other in kept):
-            kept.append((index, box))
-    return masks[[index for index, _ in kept]]
+        if all(_overlap(box, other) <= OVERLAP for _, other in good):
+            good.append((index, box))
+    return masks[[index for index, _ in good]]
 
 
 def _box(mask: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ from lexiseg_model.methods.dense_clip.stored import Parts, flat_state
 from lexiseg_model.types import ModelCard
 
 
-def _policy(written: str) -> PolicyName:
-    return known_policy(written.lower().replace("-", "_"))
+def _policy(text: str) -> PolicyName:
+    return known_policy(text.lower().replace("-", "_"))
 
 
 class Options(ImportOptions):

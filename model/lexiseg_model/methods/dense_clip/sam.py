@@ -111,7 +111,7 @@ class Sam(nn.Module):
         Returns:
             Logits [R, *sizes[1]], and the expected IoU [R].
         """
-        whole, seen = sizes
+        whole, input_size = sizes
         cells, low = (share.shape[0], share.shape[1]), 4 * embedding.shape[1]
         fitted, low_fitted = _fitted(cells, self._side), _fitted(whole, low)
         hint = windowed.resize(share[None], low_fitted)
@@ -126,8 +126,8 @@ class Sam(nn.Module):
             multimask_output=False,
         )
         square = windowed.resize(outputs.pred_masks[0, :, 0], (self._side, self._side))
-        height, width = _fitted(seen, self._side)
-        return windowed.resize(square[:, :height, :width], seen), outputs.iou_scores[0, :, 0]
+        height, width = _fitted(input_size, self._side)
+        return windowed.resize(square[:, :height, :width], input_size), outputs.iou_scores[0, :, 0]
 
 
 def _fitted(size: Size, side: int) -> Size:

@@ -121,13 +121,13 @@ class Answer(NamedTuple):
     winner: Tensor
 
 
-def prompted(sam: Sam, embedding: Tensor, seen: Size, answer: Answer, least: float) -> Answer:
+def prompted(sam: Sam, embedding: Tensor, input_size: Size, answer: Answer, least: float) -> Answer:
     """Refine an answer by SAM's masks of its regions; probabilities need not sum to 1.
 
     Args:
         sam: SAM.
         embedding: of the picture.
-        seen: size of the picture as SAM's encoder got it.
+        input_size: size of the picture as SAM's encoder got it.
         answer: at the picture's size.
         least: probability below which a pixel belongs to no region.
     """
@@ -141,12 +141,12 @@ def prompted(sam: Sam, embedding: Tensor, seen: Size, answer: Answer, least: flo
         if parts is None or half[index].amax() < least:
             continue
         cells, regions = parts
-        masks, quality = sam.masks(embedding, half[index], least, regions, (size, seen))
+        masks, quality = sam.masks(embedding, half[index], least, regions, (size, input_size))
         good = quality > MIN_QUALITY
         failed |= _nearest(cells[~good].any(0), size) > 0
         if good.any():
-            found = windowed.resize(masks[good], size)
-            refined[index] = (found.sigmoid() * shares[index]).amax(0) * (found > 0).any(0)
+            logits = windowed.resize(masks[good], size)
+            refined[index] = (logits.sigmoid() * shares[index]).amax(0) * (logits > 0).any(0)
     combined = torch.where(failed, torch.maximum(refined, shares), refined)
     # As released: of regions whose masks failed, pixels under a good mask of another class get that class.
     final = torch.where(refined.sum(0) == 0, winner, refined.argmax(0))

@@ -129,19 +129,19 @@ class Sam3Segmenter(SquareSegmenter):
         device = self._execution.device
         levels = [features.tensors[name].to(device).float() for name in LEVELS]
         is_text = (bank.vectors[:, -1] > 0).tolist()
-        shown = {int(bank.owner[row]): bank.vectors[row] for row, text in enumerate(is_text) if not text}
+        boxes_by_class = {int(bank.owner[row]): bank.vectors[row] for row, text in enumerate(is_text) if not text}
         first = {int(bank.owner[row]): row for row in reversed(range(len(is_text))) if is_text[row]}
         together: dict[int, Detections] = {}  # by the row of the text
-        for rows in _batches(bank.owner, shown, 1 if device.type == "cpu" else BATCH_SIZE):
+        for rows in _batches(bank.owner, boxes_by_class, 1 if device.type == "cpu" else BATCH_SIZE):
             check_work()  # a decoder pass takes a CPU seconds
             owner = int(bank.owner[rows[0]])
-            if owner not in shown:
+            if owner not in boxes_by_class:
                 yield self.network.detect(levels, *self._text.words(bank.vectors[rows]))
                 continue
             text = rows[0] if is_text[rows[0]] else first.get(owner, rows[0])
             if text not in together:
                 words = bank.vectors[text][None] if is_text[text] else self._box_text()
-                boxes = examples.boxes_of(shown[owner], features.tensors[PICTURE])
+                boxes = examples.boxes_of(boxes_by_class[owner], features.tensors[PICTURE])
                 together[text] = self.network.detect(levels, *self._text.words(words), boxes)
             yield together[text]
 
@@ -174,9 +174,9 @@ class PromptableSam3(Sam3Segmenter, PromptedSegmenter):
         return probability.clamp(EPSILON, 1 - EPSILON).logit()
 
 
-def _batches(owner: NDArray[np.int64], shown: Container[int], batch_size: int) -> Iterator[list[int]]:
+def _batches(owner: NDArray[np.int64], with_examples: Container[int], batch_size: int) -> Iterator[list[int]]:
     """Split the rows of a bank in order, into batches of texts, and single rows of classes with boxes."""
-    for with_boxes, group in groupby(range(len(owner)), lambda row: int(owner[row]) in shown):
+    for with_boxes, group in groupby(range(len(owner)), lambda row: int(owner[row]) in with_examples):
         rows, size = list(group), 1 if with_boxes else batch_size
         yield from (rows[start : start + size] for start in range(0, len(rows), size))
 

@@ -105,8 +105,8 @@ class Scores(nn.Module):
         taught = torch.where(is_taught[:, None], above + exceeded, by_words)
         own = best.scatter(0, learned[:, None].expand_as(taught), taught)[:-1]
         apart = torch.ones_like(classes).cumsum(0)[:, None] > company
-        asked, share = own.masked_fill(apart, ABSENT), share_of(self.together, company)
-        own = torch.where(apart, own, together(asked, flat, self.log_scale.exp(), self.together, share))
+        question, share = own.masked_fill(apart, ABSENT), share_of(self.together, company)
+        own = torch.where(apart, own, together(question, flat, self.log_scale.exp(), self.together, share))
         presence = torch.where(is_taught, _surest(above), most.index_select(0, learned))
         most = torch.cat([most.scatter(0, learned, presence)[:-1], most[-1:]])
         falls = falls_by * gives_way(own, most[:-1], classes > 0)

@@ -58,13 +58,13 @@ def before_corrections(prompt: Prompt) -> tuple[Prompt, tuple[Point, ...]]:
 
 
 def correct_mask(
-    head: MaskPredictor, shared: SharedMaps, mask: Tensor, points: Sequence[Point], shown: int, scale: Scale
+    head: MaskPredictor, shared: SharedMaps, mask: Tensor, points: Sequence[Point], n_applied: int, scale: Scale
 ) -> PromptMasks:
     """A mask, logits [h, w] at stride 4, corrected by one point after the other, as the head was trained.
 
-    The mask already follows the first `shown` of the points. The last of MAX_ANSWERS passes takes the rest.
+    The mask already follows the first `n_applied` of the points. The last of MAX_ANSWERS passes takes the rest.
     """
-    ends = range(shown + 1, len(points) + 1)
+    ends = range(n_applied + 1, len(points) + 1)
     for n in (*ends[: MAX_ANSWERS - 1], *ends[MAX_ANSWERS - 1 :][-1:]):
         tensors = as_tensors([Prompt(tuple(points[:n]))], scale, shared.fine.device)
         answer, quality = head.prompt_mask(shared, tensors, mask.to(shared.fine)[None, None])

@@ -227,8 +227,8 @@ class TinySegmenter(Exportable, TorchPass):
         n_listed, rule = bank.n_classes - bank.n_background, self.settings.together
         share = share_of(rule, torch.tensor(n_listed))
         if share > 0:  # otherwise scores keep their bits
-            asked, scale = scores[:n_listed], scores.new_tensor(self._scale)
-            asked.copy_(together(asked, self._pixels(features), scale, rule, share.to(scores)))
+            listed, scale = scores[:n_listed], scores.new_tensor(self._scale)
+            listed.copy_(together(listed, self._pixels(features), scale, rule, share.to(scores)))
         return scores, presence
 
     def _scored(self, features: Features, bank: TextBank) -> tuple[Tensor, Tensor]:
@@ -294,11 +294,11 @@ class TinySegmenter(Exportable, TorchPass):
         """With the senses of words that no mask of training shows; words of training are found better without."""
         if self.familiar is None:
             return vocabulary
-        known = self.familiar.masked
+        masked_words = self.familiar.masked
         unknown = [
             index
             for index, entry in enumerate(vocabulary.classes)
-            if entry.names and not entry.senses and known.isdisjoint(name.lower() for name in entry.names)
+            if entry.names and not entry.senses and masked_words.isdisjoint(name.lower() for name in entry.names)
         ]
         return with_senses(vocabulary, unknown) if 0 < len(unknown) <= MAX_EXPLAINED else vocabulary
 

@@ -60,8 +60,8 @@ def sampled(
     of_cells = cell_labels(labels, (decoded.shape[1], decoded.shape[2])).ravel()
     places, shares = _sampled(of_cells, most)
     cells = with_middle(torch.from_numpy(decoded).float(), torch.from_numpy(middle).float()).numpy()
-    drawn = scores.reshape(len(scores), -1)[:, places]
-    text = (drawn[:-1] - drawn[-1]).T.clip(-MAX_LOGIT, MAX_LOGIT)
+    of_sample = scores.reshape(len(scores), -1)[:, places]
+    text = (of_sample[:-1] - of_sample[-1]).T.clip(-MAX_LOGIT, MAX_LOGIT)
     return Sampled(of_cells[places], shares, cells.reshape(SIZE, -1)[:, places].T, text)
 
 
@@ -87,12 +87,12 @@ def cell_labels(labels: NDArray[np.integer[Any]], grid: tuple[int, int]) -> NDAr
 
 def _sampled(of_cells: NDArray[np.int16], most: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Places [n] of up to `most` labelled cells, as many of each label as there are, and the share of each."""
-    known = np.count_nonzero(of_cells != UNKNOWN)
+    n_labelled = np.count_nonzero(of_cells != UNKNOWN)
     places, shares = [], []
     for own, quota in _quotas(of_cells, most):
-        taken = np.sort(own[np.argsort(_lots(own))[:quota]])
-        places.append(taken)
-        shares.append(np.full(len(taken), len(own) / len(taken) / known, np.float32))
+        sample = np.sort(own[np.argsort(_lots(own))[:quota]])
+        places.append(sample)
+        shares.append(np.full(len(sample), len(own) / len(sample) / n_labelled, np.float32))
     return np.concatenate(places), np.concatenate(shares)
 
 

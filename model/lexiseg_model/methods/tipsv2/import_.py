@@ -122,7 +122,7 @@ def _arrays(file: Path) -> dict[str, Tensor]:
 
 
 def _count(arrays: dict[str, Tensor], pattern: str) -> int:
-    return 1 + max(int(found[1]) for name in arrays if (found := re.match(pattern, name)))
+    return 1 + max(int(match[1]) for name in arrays if (match := re.match(pattern, name)))
 
 
 def _renamed(arrays: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -168,8 +168,8 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
     trunk = ClipTrunk(towers.visual)
     masks = restore_masks({name: value for name, value in state.items() if not name.startswith((CLIP, ADAPTER))})
     if masks.sizes.channels != trunk.channels:
-        expected, got = list(masks.sizes.channels), list(trunk.channels)
-        raise WeightsError(f"stage one was trained over maps of {expected} channels; {architecture} has {got}")
+        expected, channels = list(masks.sizes.channels), list(trunk.channels)
+        raise WeightsError(f"stage one was trained over maps of {expected} channels; {architecture} has {channels}")
     of_adapter = {name: value for name, value in state.items() if name.startswith(ADAPTER)}
     adapter = _restore_adapter(of_adapter, masks.sizes) if of_adapter else None
     network = UnpairSegNetwork(trunk, masks, adapter)

@@ -76,9 +76,9 @@ def propose(
         quality.append(of_some[good])
     by_quality = torch.cat(quality)
     best = suppress(torch.cat(inside), by_quality, settings.rule)
-    chosen = [masks[index] for index in best.tolist()]
+    best_masks = [masks[index] for index in best.tolist()]
     empty = features.masks.new_zeros(0, *features.masks.shape[2:])
-    return PromptMasks(torch.stack(chosen) if chosen else empty, by_quality[best])
+    return PromptMasks(torch.stack(best_masks) if best_masks else empty, by_quality[best])
 
 
 def predicted_quality(prediction: Prediction, mode: Compatibility) -> Tensor:

@@ -48,13 +48,13 @@ def pool_legible(features: Tensor, masks: Tensor) -> Tensor:
 def legible(masks: Tensor, grid: tuple[int, int]) -> Tensor:
     """Replace mask logits [Q, H, W] that are empty on features of size `grid` by the cell they cover most."""
     small = F.interpolate(masks[:, None], size=grid, mode="bilinear", align_corners=False)
-    lost = (small.sigmoid() < MASK_THRESHOLD).flatten(1).all(1).nonzero()[:, 0]
-    if not len(lost):
+    empty = (small.sigmoid() < MASK_THRESHOLD).flatten(1).all(1).nonzero()[:, 0]
+    if not len(empty):
         return masks
-    covered = F.adaptive_avg_pool2d(masks[lost, None].sigmoid(), grid).flatten(1)
+    covered = F.adaptive_avg_pool2d(masks[empty, None].sigmoid(), grid).flatten(1)
     cell = torch.zeros_like(covered).scatter_(1, covered.argmax(1, keepdim=True), 1).view(-1, 1, *grid)
     block = F.interpolate(cell, size=masks.shape[1:], mode="nearest")[:, 0]
-    return masks.index_copy(0, lost, (CERTAIN_LOGIT * (2 * block - 1)).to(masks))
+    return masks.index_copy(0, empty, (CERTAIN_LOGIT * (2 * block - 1)).to(masks))
 
 
 def class_maps(probabilities: Tensor, masks: Tensor) -> Tensor:

@@ -238,10 +238,10 @@ class UnpairSegSegmenter(TorchPass):
             # Clear the masks in the padding.
             masks = image_to_canvas(canvas_to_image(masks, canvas), canvas)
             stable = stability(masks)
-        chosen = (stable >= self.settings.cleaning.stability).nonzero()[:, 0]
-        masks = tidied(masks[chosen], self.settings.cleaning.specks)
+        stable_masks = (stable >= self.settings.cleaning.stability).nonzero()[:, 0]
+        masks = tidied(masks[stable_masks], self.settings.cleaning.specks)
         rounded = windowed.as_kept((masks,), self._execution.precision)[0]
-        return Proposals(rounded, self._embed(features, masks), candidates.quality[chosen].float())
+        return Proposals(rounded, self._embed(features, masks), candidates.quality[stable_masks].float())
 
     def _embed(self, features: Features, masks: Tensor) -> Tensor:
         """Embeddings float32 [N, D] of mask logits [N, H/4, W/4] over the network's input, not of unit length."""

@@ -41,11 +41,11 @@ class Attention(nn.Module):
         nn.init.xavier_uniform_(self.out_proj.weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, seen: Tensor | None = None) -> Tensor:
-        """Attend from [N, Q, C] to keys and values [N, S, C]: [N, Q, C]. `seen` bool [N, Q, S]: False is masked out."""
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor, visible_keys: Tensor | None = None) -> Tensor:
+        """Attend from [N, Q, C] to keys and values [N, S, C]: [N, Q, C]. `visible_keys` bool [N, Q, S]."""
         triples = zip((queries, keys, values), self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True)
         q, k, v = (F.linear(x, w, b).view(*x.shape[:2], self.heads, -1).transpose(1, 2) for x, w, b in triples)
-        mask = None if seen is None else seen[:, None]
+        mask = None if visible_keys is None else visible_keys[:, None]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         attended: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
         return attended
