@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from lexiseg_model.command_line.options import Grouped, JsonReport
 from lexiseg_model.command_line.outputs import output_file, output_folder
 from lexiseg_train.commands.evaluate.options import EvalOptions
-from lexiseg_train.commands.evaluate.spelling import Evaluations
 from lexiseg_train.commands.program import Program
+
+
+class Evaluations(TyperGroup):
+    """A group that is `semantic` without the name of a command, and `compare` with --compare A B."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0].startswith("-") and args != ["--help"] and not ctx.resilient_parsing:
+            place = args.index("--compare") if "--compare" in args else None
+            args = ["semantic", *args] if place is None else ["compare", *args[:place], *args[place + 1 :]]
+        return super().parse_args(ctx, args)
+
 
 app = typer.Typer(
     cls=Evaluations,
