@@ -19,10 +19,21 @@ from torch.utils.checkpoint import checkpoint
 from lexiseg_model.errors import RecipeError, WeightsError
 from lexiseg_model.resources.device import inference_dtype, wide
 from lexiseg_train.training.checkpoints import kept_random, random_states, restore_random
-from lexiseg_train.training.distributed import LossPass, averaged, largest, share_norms, share_weights
+from lexiseg_train.training.distributed import (
+    LossPass,
+    averaged,
+    from_shards,
+    gathered,
+    largest,
+    own_shard,
+    placed_as,
+    shard,
+    share_norms,
+    share_weights,
+    unsharded,
+)
 from lexiseg_train.training.processes import world_size
 from lexiseg_train.training.recipe import DecayRule, RunRecipe
-from lexiseg_train.training.sharding import from_shards, gathered, own_shard, placed_as, shard, unsharded
 
 Rows: TypeAlias = tuple[Tensor, ...]  # a NamedTuple; the first axis of each counts examples, or batches
 NORMS = (nn.LayerNorm, nn.GroupNorm, _BatchNorm, nn.modules.instancenorm._InstanceNorm)

@@ -15,10 +15,10 @@ from lexiseg_train.methods.s_seg.trainer import Inputs, SSegLosses
 from lexiseg_train.methods.tcl.losses import inputs_of, joined, rows_of
 from lexiseg_train.methods.tcl.recipe import LossSettings as TclLossSettings
 from lexiseg_train.methods.tcl.trainer import Learned
+from lexiseg_train.training.distributed import from_shards
 from lexiseg_train.training.learner import Learner
 from lexiseg_train.training.processes import join, rank, world_size
 from lexiseg_train.training.recipe import Sharding
-from lexiseg_train.training.sharding import from_shards
 from tests.model.methods.s_seg import small as s_seg
 from tests.model.methods.tcl import small as tcl
 from tests.train.training.shared_runs import SIDE, TOKENS, WORDS, drawn

@@ -15,9 +15,9 @@ from lexiseg_train.methods.s_seg.recipe import LossSettings as SSegLossSettings
 from lexiseg_train.methods.s_seg.trainer import SSegLosses
 from lexiseg_train.methods.tcl.losses import TclLosses
 from lexiseg_train.methods.tcl.recipe import LossSettings as TclLossSettings
+from lexiseg_train.training.distributed import from_shards
 from lexiseg_train.training.recipe import LocalPhase, Phase, Sharding
 from lexiseg_train.training.run import Run
-from lexiseg_train.training.sharding import from_shards
 from lexiseg_train.training.stream import Stream
 from tests.model.methods.s_seg import small as s_seg
 from tests.model.methods.tcl import small as tcl

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lexiseg_train.data.pairs.source import Skipped
+from lexiseg_train.training.distributed import from_shards, own_shard
 from lexiseg_train.training.learner import Learner
 from lexiseg_train.training.processes import join, rank, world_size
-from lexiseg_train.training.sharding import from_shards, own_shard
 from tests.train.training.toy import ToyBatch, ToyNetwork, ToyRun, recipe_for
 
 TOYS = ("left-alone", "killed")

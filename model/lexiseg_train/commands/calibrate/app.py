@@ -50,8 +50,7 @@ def calibrate(
       lexiseg calibrate --vocabulary voc21 photos/ --masks masks/ --save-as voc21-mine
     """
     from lexiseg_train.commands.calibrate.report import write_report
-    from lexiseg_train.commands.calibrate.run import Calibration
-    from lexiseg_train.commands.calibrate.thresholds import refuse_missing
+    from lexiseg_train.commands.calibrate.thresholds import Calibration, refuse_missing
 
     program.check_server(context, server)
     photographs = program.photographs(images)

@@ -1,4 +1,4 @@
-"""Score thresholds of classes from their segments in photographs, with or without masks of the truth.
+"""`lexiseg calibrate`: score thresholds of classes from their segments, with or without masks of the truth.
 
 With masks of the truth: the threshold under which the class's pixels overlap the truth's best, over all photographs
 (IoU of the sums). A segment that is dropped takes its pixels out of the union and leaves the truth's. The effect is
@@ -12,16 +12,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_client import Segmentation
+from lexiseg_client.question.options import background_json
 from lexiseg_model.errors import OptionError
-from lexiseg_train.commands.program import Photograph
+from lexiseg_train.commands.program import Photograph, Photographs, Server
 from lexiseg_train.evaluation.counts import count
 
 DECIMALS = 4  # of a score in an answer
@@ -207,3 +209,45 @@ def _truth(path: Path, size: tuple[int, int]) -> NDArray[np.int64]:
 
 def _refused(came: str, expected: str) -> OptionError:
     return OptionError(f"--masks: expected {expected}, got {came!r}")
+
+
+class Calibration:
+    """Thresholds of a named class list of a server, by photographs and, where there are some, their true masks.
+
+    Raises:
+        OptionError: the list gives every pixel a class.
+    """
+
+    def __init__(self, server: Server, vocabulary: str, masks: Path | None) -> None:
+        self._server = server
+        self._kept = server.vocabulary(vocabulary)
+        if not self._kept.background:
+            expected = "one whose `background` is on: where every pixel gets a class nothing is dropped"
+            raise OptionError(f"--vocabulary: expected {expected}, got {vocabulary!r}")
+        self.findings = Findings([one.name for one in self._kept.classes], masks)
+
+    def segment(self, photographs: Photographs) -> int:
+        """Collect the findings of each photograph; no segment is dropped for its score. Returns the exit status."""
+        classes = [{"name": one.name, "synonyms": list(one.synonyms), "threshold": 0.0} for one in self._kept.classes]
+        fields: dict[str, Any] = {"classes": classes, "background": background_json(self._kept.background)}
+
+        def segment_image(image: bytes) -> Segmentation:
+            return self._server.segment(image, {**fields, "task": "semantic"})
+
+        return photographs.segment(segment_image, self.findings.add)
+
+    def choose(self) -> list[Choice]:
+        """The choice for each class. Raises OptionError: no true mask shows any class."""
+        self.findings.refuse_empty_truth()
+        return [choose(of_class) for of_class in self.findings.by_class]
+
+    def save(self, choices: Sequence[Choice], save_as: str | None) -> str:
+        """Write the thresholds into the list, or into one called `save_as`; returns a sentence about it."""
+        named = zip(self.findings.names, choices, strict=True)
+        thresholds = {name: choice.threshold for name, choice in named if choice.threshold is not None}
+        if not thresholds and not save_as:
+            return "No class got a threshold; the vocabulary stays as it was."
+        target = save_as or self._kept.name
+        classes = [replace(one, threshold=thresholds.get(one.name, one.threshold)) for one in self._kept.classes]
+        self._server.keep_vocabulary(target, classes, self._kept)
+        return f"{len(thresholds)} of {len(choices)} classes have a threshold in the vocabulary {target}."

@@ -22,8 +22,19 @@ from lexiseg_model.tasks.label_maps import labeller
 from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_train.commands.program import Program
 from lexiseg_train.data.indexed import read_photograph
-from lexiseg_train.evaluation.comparison.agreement import BACKGROUND, largest_swaps
 from lexiseg_train.evaluation.counts import Counts, count
+
+MAX_SWAPS = 3  # reported for a photograph
+BACKGROUND = 0  # in a map of labels; classes count from 1
+
+
+def largest_swaps(a: LabelMap, b: LabelMap) -> list[tuple[int, int, int]]:
+    """The pairs of labels with most differing pixels in two label maps [H, W] of one photograph: (a, b, pixels)."""
+    differs = a != b
+    # Two 16-bit labels in one number.
+    pairs, counts = np.unique(a[differs].astype(np.uint32) << 16 | b[differs], return_counts=True)
+    largest = np.argsort(-counts, kind="stable")[:MAX_SWAPS]
+    return [(int(pairs[i]) >> 16, int(pairs[i]) & 0xFFFF, int(counts[i])) for i in largest]
 
 
 def compare_models(names: tuple[str, str], folder: Path, vocabulary: Vocabulary, program: Program) -> dict[str, Any]:

@@ -16,8 +16,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_train.commands.program import Program
 from lexiseg_train.training.recipe import is_begun
 from lexiseg_train.training.recipes.prerequisites import finish, train_prerequisites, untrained_prerequisites
-from lexiseg_train.training.recipes.read import Planned, read_recipe, recipes
-from lexiseg_train.training.recipes.settings_list import settings
+from lexiseg_train.training.recipes.read import Planned, read_recipe, recipes, settings
 
 if TYPE_CHECKING:
     from lexiseg_train.data.own.teacher_labels import SoftLabels, Teacher

@@ -15,9 +15,9 @@ class PairsTraining(Training[SSegRecipe]):
     recipe = SSegRecipe
 
     def code(self) -> Code:
-        from lexiseg_train.methods.s_seg import publish, trainer
+        from lexiseg_train.methods.s_seg import trainer
 
-        return Code(trainer.untrained, trainer.SSegTrainer, publish.publish)
+        return Code(trainer.untrained, trainer.SSegTrainer, trainer.publish)
 
     def start(self, recipe: SSegRecipe) -> str:
         backbone = "a backbone of random weights" if recipe.backbone is None else f"the backbone of {recipe.backbone}"

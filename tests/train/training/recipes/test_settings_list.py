@@ -7,8 +7,7 @@ import pytest
 from lexiseg_model.errors import RecipeError
 from lexiseg_train.training.recipe import RunRecipe
 from lexiseg_train.training.recipes.prerequisites import PUBLIC, lacks_pairs
-from lexiseg_train.training.recipes.read import read_recipe, recipes
-from lexiseg_train.training.recipes.settings_list import settings
+from lexiseg_train.training.recipes.read import read_recipe, recipes, settings
 
 ROOT = Path(__file__).parents[4]
 

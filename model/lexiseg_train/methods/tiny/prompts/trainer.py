@@ -26,9 +26,15 @@ from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TinyState, load_tensors
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_train.data.indexed import measurable
-from lexiseg_train.methods.tiny.prompts.corrections import draw_corrections, first_points, harm_losses, point_losses
+from lexiseg_train.methods.tiny.prompts.corrections import (
+    draw_corrections,
+    first_points,
+    found_masks,
+    harm_losses,
+    point_losses,
+    word_vectors,
+)
 from lexiseg_train.methods.tiny.prompts.draw import CELL_LABELS, MAX_POINTS, Example, PromptCrops, read_samples
-from lexiseg_train.methods.tiny.prompts.found import found_masks, word_vectors
 from lexiseg_train.methods.tiny.recipe import PromptsRecipe
 from lexiseg_train.methods.tiny.widen import widened_head
 from lexiseg_train.training.recipe import LocalPhase

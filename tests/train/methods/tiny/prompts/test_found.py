@@ -10,7 +10,7 @@ from torch import Tensor
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_train.data.indexed import write_classes
-from lexiseg_train.methods.tiny.prompts.found import found_masks, word_vectors
+from lexiseg_train.methods.tiny.prompts.corrections import found_masks, word_vectors
 
 
 @pytest.fixture(scope="module")
