@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
+from lexiseg_labels.problems import PROBLEMS
+
 MAX_FINDINGS = 20  # wrong fields that an error lists
 MAX_FINDINGS_IN_TEXT = 5
 MAX_VALUE_LENGTH = 80  # characters of a value that an error quotes
@@ -21,14 +23,14 @@ class ServiceError(Exception):
     """Root. `detail` says what came and what was expected; the client sees it unchanged."""
 
     # Of the class; of an instance only where a worker of a newer release sent it.
-    status: int = 500
     type: str = "internal-error"
-    title: str = "Something failed on our side"
+    status, title = PROBLEMS[type]
     reason: ClassVar[str] = "other"  # of a failed request, in the metrics
 
-    def __init_subclass__(cls, problem: str = "", status: int = 500, title: str = "", reason: str = "other") -> None:
+    def __init_subclass__(cls, problem: str = "", reason: str = "other") -> None:
         if problem:
-            cls.type, cls.status, cls.title, cls.reason = problem, status, title, reason
+            cls.type, cls.reason = problem, reason
+            cls.status, cls.title = PROBLEMS[problem]
             KINDS[problem] = cls
 
     def __init__(self, detail: str, **extra: Any) -> None:
@@ -46,11 +48,11 @@ class ServiceError(Exception):
 KINDS[ServiceError.type] = ServiceError
 
 
-class MalformedRequest(ServiceError, problem="malformed-request", status=400, title="The request is malformed"):
+class MalformedRequest(ServiceError, problem="malformed-request"):
     """The body is not in the form that the route expects."""
 
 
-class Unauthorized(ServiceError, problem="unauthorized", status=401, title="A valid API key is needed"):
+class Unauthorized(ServiceError, problem="unauthorized"):
     """The API key is missing or unknown."""
 
     def __init__(self, detail: str, challenge: str = "Bearer") -> None:
@@ -58,99 +60,91 @@ class Unauthorized(ServiceError, problem="unauthorized", status=401, title="A va
         self.headers = {"WWW-Authenticate": challenge}
 
 
-class NotAllowed(ServiceError, problem="not-allowed", status=403, title="The API key may not do that"):
+class NotAllowed(ServiceError, problem="not-allowed"):
     """The API key is known and lacks the scope."""
 
 
-class ReadOnly(ServiceError, problem="read-only", status=403, title="It cannot be changed"):
+class ReadOnly(ServiceError, problem="read-only"):
     """A built-in vocabulary cannot be changed."""
 
 
-class CrossSite(ServiceError, problem="cross-site", status=403, title="Pages of other sites may not do that"):
+class CrossSite(ServiceError, problem="cross-site"):
     """The page of another site sent it; CORS settings name the sites that may."""
 
 
-class UrlFetchOff(ServiceError, problem="url-fetch-off", status=403, title="Images by URL are switched off"):
+class UrlFetchOff(ServiceError, problem="url-fetch-off"):
     """Images by URL are switched off in the settings."""
 
 
-class SwitchedOff(ServiceError, problem="switched-off", status=403, title="It is not switched on here"):
+class SwitchedOff(ServiceError, problem="switched-off"):
     """The operator has not switched it on."""
 
 
-class UnknownModel(ServiceError, problem="unknown-model", status=404, title="No such model"):
+class UnknownModel(ServiceError, problem="unknown-model"):
     """No such model here."""
 
 
-class UnknownVocabulary(ServiceError, problem="unknown-vocabulary", status=404, title="No such vocabulary"):
+class UnknownVocabulary(ServiceError, problem="unknown-vocabulary"):
     """No vocabulary of that name."""
 
 
-class UnknownHead(ServiceError, problem="unknown-head", status=404, title="No such head"):
+class UnknownHead(ServiceError, problem="unknown-head"):
     """No head of that name, or none of that version."""
 
 
-class UnknownStream(ServiceError, problem="unknown-stream", status=404, title="No such stream"):
+class UnknownStream(ServiceError, problem="unknown-stream"):
     """No stream of that id is open."""
 
 
-class UnknownJob(ServiceError, problem="unknown-job", status=404, title="No such job"):
+class UnknownJob(ServiceError, problem="unknown-job"):
     """No job of that id."""
 
 
-class UnknownTraining(ServiceError, problem="unknown-training", status=404, title="No such training"):
+class UnknownTraining(ServiceError, problem="unknown-training"):
     """No training of that id."""
 
 
-class ImageExpired(ServiceError, problem="image-expired", status=404, title="The image is no longer known"):
+class ImageExpired(ServiceError, problem="image-expired"):
     """Nothing is cached for the image of that id."""
 
 
-class TooSlow(ServiceError, problem="too-slow", status=408, title="The request came too slowly"):
+class TooSlow(ServiceError, problem="too-slow"):
     """The body of a request did not arrive in time."""
 
 
-class NameTaken(ServiceError, problem="name-taken", status=409, title="The name is taken"):
+class NameTaken(ServiceError, problem="name-taken"):
     """Something that the caller made before has the name."""
 
 
-class ModelChanged(ServiceError, problem="model-changed", status=409, title="It was made with another model"):
+class ModelChanged(ServiceError, problem="model-changed"):
     """It was made with weights of a model that are not served any more."""
 
 
-class PreconditionFailed(
-    ServiceError, problem="precondition-failed", status=412, title="It has changed in the meantime"
-):
+class PreconditionFailed(ServiceError, problem="precondition-failed"):
     """The resource is not in the state that the client expects."""
 
 
-class TooLarge(ServiceError, problem="too-large", status=413, title="The request is too large", reason="decode"):
+class TooLarge(ServiceError, problem="too-large", reason="decode"):
     """More bytes or pixels than the limit."""
 
 
-class UnsupportedImage(
-    ServiceError, problem="unsupported-image", status=415, title="The image type is not supported", reason="decode"
-):
+class UnsupportedImage(ServiceError, problem="unsupported-image", reason="decode"):
     """Not a still image of a supported type."""
 
 
-class UnknownHost(ServiceError, problem="unknown-host", status=421, title="The host is none of this service's names"):
+class UnknownHost(ServiceError, problem="unknown-host"):
     """The Host header is none of this service's names, as after DNS rebinding."""
 
 
-class UndecodableImage(
-    ServiceError, problem="undecodable-image", status=422, title="The image cannot be decoded", reason="decode"
-):
+class UndecodableImage(ServiceError, problem="undecodable-image", reason="decode"):
     """It starts like an image, but cannot be decoded."""
 
 
-class ImageNotFetched(
-    ServiceError, problem="image-not-fetched", status=422, title="The image cannot be fetched from its URL"
-):
+class ImageNotFetched(ServiceError, problem="image-not-fetched"):
     """The URL gave no image. The message is the same for refused and for unreachable hosts."""
 
 
-class InvalidValue(ServiceError, problem="invalid-value", status=422, title="A value is out of range"):
+class InvalidValue(ServiceError, problem="invalid-value"):
     """A value out of range. `errors` lists field, value and what was expected."""
 
     @classmethod
@@ -189,21 +183,19 @@ class Temporary(ServiceError):
         self.headers = {"Retry-After": str(retry_after_seconds)}
 
 
-class QueueFull(Temporary, problem="queue-full", status=429, title="Too many requests are waiting", reason="rejected"):
+class QueueFull(Temporary, problem="queue-full", reason="rejected"):
     """More requests wait than the queue holds."""
 
 
-class RateLimited(Temporary, problem="rate-limited", status=429, title="Too many requests from one client"):
+class RateLimited(Temporary, problem="rate-limited"):
     """A client exceeds its rate, its quota, or its share."""
 
 
-class NotReady(Temporary, problem="not-ready", status=503, title="The server is not ready", reason="backend"):
+class NotReady(Temporary, problem="not-ready", reason="backend"):
     """The model is loading or cannot be loaded, or the process is shutting down."""
 
 
-class DeadlineExceeded(
-    ServiceError, problem="deadline-exceeded", status=504, title="The deadline passed", reason="timeout"
-):
+class DeadlineExceeded(ServiceError, problem="deadline-exceeded", reason="timeout"):
     """The answer would have come after the request's deadline."""
 
 

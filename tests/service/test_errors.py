@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from lexiseg_client import errors as client
+from lexiseg_labels.problems import GRPC_CODES, PROBLEMS
 from lexiseg_service import errors
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.wire.errors import CODES
 
 
 def shown(value: object) -> object:
@@ -75,8 +75,9 @@ def test_an_answer_without_a_type_is_read_by_a_status_that_some_problem_has() ->
     assert client.BY_STATUS.keys() == {kind.status for kind in TOLD.values()}
 
 
-def test_each_status_has_a_code_of_grpc() -> None:
-    assert CODES.keys() == {kind.status for kind in TOLD.values()}
+def test_each_problem_of_the_table_has_an_error_and_a_code_of_grpc() -> None:
+    assert errors.KINDS.keys() == PROBLEMS.keys()
+    assert GRPC_CODES.keys() == {kind.status for kind in PROBLEMS.values()}
 
 
 def test_the_promised_interface_shows_each() -> None:

@@ -15,40 +15,7 @@ LexisegError
  |   +- ProxyFailed            the proxy on the way cannot be reached, or refuses
  +- TimedOut               the call's timeout passed
  +- UnreadableAnswer       the response is not one of lexiseg
- +- ProblemError           the server answered with a problem
-     +- MalformedRequest       400
-     +- Unauthorized           401
-     +- Forbidden              403
-     |   +- NotAllowed             outside the API key's scopes
-     |   +- ReadOnly               a built-in vocabulary
-     |   +- CrossSite              sent from the page of another site
-     |   +- UrlFetchOff            fetching images by URL is disabled
-     |   +- SwitchedOff            the operator has not switched it on
-     +- NotFound               404
-     |   +- UnknownModel
-     |   +- UnknownVocabulary
-     |   +- UnknownHead
-     |   +- UnknownStream          no open stream has this id
-     |   +- UnknownJob             no job of this key has this id
-     |   +- UnknownTraining        no training of this key has this id
-     |   +- ImageExpired           the image is no longer cached
-     +- TooSlow                408  the server waited too long for the request
-     +- Conflict               409
-     |   +- NameTaken              something of this key has the name
-     |   +- ModelChanged           it was made with other weights than are served
-     +- PreconditionFailed     412  the vocabulary has changed since
-     +- TooLarge               413
-     +- UnsupportedImage       415
-     +- UnknownHost            421  the server does not answer under this name
-     +- InvalidValue           422  `errors` names field, value and what was expected
-     +- UndecodableImage       422
-     +- ImageNotFetched        422
-     +- Busy                   429
-     |   +- QueueFull              the server's queue is full
-     |   +- RateLimited            this client exceeds its rate limit
-     +- NotReady               503
-     +- DeadlineExceeded       504
-     +- ServerFault            500, and any other 5xx
+ +- ProblemError           the server answered with a problem: subclasses by `type` (lexiseg_labels.problems)
 """
 
 from __future__ import annotations
@@ -62,6 +29,7 @@ from lexiseg_labels.errors import MissingLibrary as MissingLibrary
 from lexiseg_labels.errors import NoMasks as NoMasks
 from lexiseg_labels.errors import NoViewer as NoViewer
 from lexiseg_labels.errors import UnreadableAnswer as UnreadableAnswer
+from lexiseg_labels.problems import PROBLEMS
 
 
 class UnusableImage(LexisegError, ValueError):
@@ -143,7 +111,8 @@ class Problem:
 
 
 BY_TYPE: dict[str, type[ProblemError]] = {}  # the subclasses by the `type` of their problem
-BY_STATUS: dict[int, type[ProblemError]] = {}  # for proxies: their replies have no problem type
+# For proxies, whose replies have no problem type: the first of a status, a base class before its own.
+BY_STATUS: dict[int, type[ProblemError]] = {}
 
 
 class ProblemError(LexisegError):
@@ -152,8 +121,9 @@ class ProblemError(LexisegError):
     def __init_subclass__(cls, problem: str | None = None, status: int | None = None) -> None:
         if problem is not None:
             BY_TYPE[problem] = cls
+            status = PROBLEMS[problem].status
         if status is not None:
-            BY_STATUS[status] = cls
+            BY_STATUS.setdefault(status, cls)
 
     def __init__(self, problem: Problem, retry_after: float | None = None) -> None:
         # Copying and pickling an exception need all its arguments in `args`.
@@ -181,11 +151,11 @@ class ProblemError(LexisegError):
         return self.problem.errors
 
 
-class MalformedRequest(ProblemError, problem="malformed-request", status=400):
+class MalformedRequest(ProblemError, problem="malformed-request"):
     """The server cannot read the request."""
 
 
-class Unauthorized(ProblemError, problem="unauthorized", status=401):
+class Unauthorized(ProblemError, problem="unauthorized"):
     """The API key is missing or unknown."""
 
 
@@ -245,7 +215,7 @@ class ImageExpired(NotFound, problem="image-expired"):
     """The server no longer has this image."""
 
 
-class TooSlow(ProblemError, problem="too-slow", status=408):
+class TooSlow(ProblemError, problem="too-slow"):
     """The request arrived too slowly or incompletely."""
 
 
@@ -261,23 +231,23 @@ class ModelChanged(Conflict, problem="model-changed"):
     """A head was taught on a model that is gone, or has other weights now: teach it again."""
 
 
-class PreconditionFailed(ProblemError, problem="precondition-failed", status=412):
+class PreconditionFailed(ProblemError, problem="precondition-failed"):
     """`if_match` or `create_only` does not hold."""
 
 
-class TooLarge(ProblemError, problem="too-large", status=413):
+class TooLarge(ProblemError, problem="too-large"):
     """The request exceeds a limit on bytes, pixels or values."""
 
 
-class UnsupportedImage(ProblemError, problem="unsupported-image", status=415):
+class UnsupportedImage(ProblemError, problem="unsupported-image"):
     """Not a still image of a supported type."""
 
 
-class UnknownHost(ProblemError, problem="unknown-host", status=421):
+class UnknownHost(ProblemError, problem="unknown-host"):
     """The server does not answer under this name; its setting LEXISEG_ALLOWED_HOSTS names the ones it knows."""
 
 
-class InvalidValue(ProblemError, problem="invalid-value", status=422):
+class InvalidValue(ProblemError, problem="invalid-value"):
     """A value is out of range or of the wrong type."""
 
 
@@ -301,11 +271,11 @@ class RateLimited(Busy, problem="rate-limited"):
     """This client exceeds its rate or concurrency limit."""
 
 
-class NotReady(ProblemError, problem="not-ready", status=503):
+class NotReady(ProblemError, problem="not-ready"):
     """The server is starting or shutting down."""
 
 
-class DeadlineExceeded(ProblemError, problem="deadline-exceeded", status=504):
+class DeadlineExceeded(ProblemError, problem="deadline-exceeded"):
     """The request's deadline passed on the server."""
 
 
@@ -323,4 +293,9 @@ def invalid_value(name: str, value: Any, expected: str) -> ProblemError:
     """What the server says of a value that cannot be sent to it."""
     finding = FieldError(name, value, expected)
     detail = f"{name}: expected {expected}, got {value!r:.80}"
-    return error_of(Problem("invalid-value", "A value is out of range", 422, detail, errors=(finding,)))
+    return error_of(problem_here("invalid-value", detail, finding))
+
+
+def problem_here(kind: str, detail: str, *errors: FieldError) -> Problem:
+    """A problem that the client itself sees, as the server would answer it."""
+    return Problem(kind, PROBLEMS[kind].title, PROBLEMS[kind].status, detail, errors=errors)

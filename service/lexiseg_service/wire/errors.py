@@ -16,27 +16,12 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from lexiseg_client.stubs.segmentation_pb2 import Problem
+from lexiseg_labels.problems import GRPC_CODES
 from lexiseg_service.errors import KINDS, ServiceError
 from lexiseg_service.errors import error_of as error_of_type
 
 DOMAIN = "lexiseg"
 DETAILS = "grpc-status-details-bin"
-CODES = {
-    400: grpc.StatusCode.INVALID_ARGUMENT,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.NOT_FOUND,
-    408: grpc.StatusCode.DEADLINE_EXCEEDED,
-    409: grpc.StatusCode.FAILED_PRECONDITION,
-    412: grpc.StatusCode.FAILED_PRECONDITION,
-    413: grpc.StatusCode.INVALID_ARGUMENT,  # not RESOURCE_EXHAUSTED: a retry would fail again
-    415: grpc.StatusCode.INVALID_ARGUMENT,
-    421: grpc.StatusCode.INVALID_ARGUMENT,
-    422: grpc.StatusCode.INVALID_ARGUMENT,
-    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.DEADLINE_EXCEEDED,
-}
 # A client's transport may refuse trailers of more than 8 KiB. They also contain the message, percent-encoded.
 MAX_DETAIL_BYTES = 4096
 MAX_MESSAGE_BYTES = 1024
@@ -68,7 +53,7 @@ def error_of(problem: Problem) -> ServiceError:
 
 def code_of(error: ServiceError) -> grpc.StatusCode:
     """The status code of an error."""
-    return CODES.get(error.status, grpc.StatusCode.INTERNAL)
+    return grpc.StatusCode[GRPC_CODES.get(error.status, "INTERNAL")]
 
 
 def message_of(error: ServiceError) -> str:

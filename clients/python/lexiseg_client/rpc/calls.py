@@ -27,6 +27,7 @@ from lexiseg_client.errors import (
     Unreachable,
     UntrustedCertificate,
     error_of,
+    problem_here,
     untrusted_text,
 )
 from lexiseg_client.images import Source
@@ -106,7 +107,7 @@ class GrpcTransport:
             if name in (model.name, f"{model.name}@{model.version}"):
                 return model
         names = ", ".join(model.name for model in available)
-        raise UnknownModel(Problem("unknown-model", "No such model", 404, f"no model {name!r} here; there is: {names}"))
+        raise UnknownModel(problem_here("unknown-model", f"no model {name!r} here; there is: {names}"))
 
     def connect(self, deadline: float) -> Call[None]:
         """Retry until the server answers a health check, so that a stream starts on an open connection."""
