@@ -24,6 +24,7 @@ import lexiseg_service
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.fleet.remote import RemoteBackend
+from lexiseg_service.gateway.adapter import install
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -95,7 +96,7 @@ def callers(frame: FrameType | None) -> Iterator[str]:
 
 @asynccontextmanager
 async def gateway_over_worker() -> AsyncIterator[FastAPI]:
-    """A gateway that asks a worker of `tiny` over gRPC."""
+    """A gateway that asks a worker of `tiny` over gRPC, with the adapters that `lexiseg serve` has on."""
     settings = Settings(model="tiny", worker_port=free_port(), grpc_port=0, drain_seconds=1)
     worker = ModelWorker(settings, Metrics())
     gateway = RemoteBackend(Settings(workers=(f"127.0.0.1:{settings.worker_port}",)), Metrics())
@@ -108,7 +109,9 @@ async def gateway_over_worker() -> AsyncIterator[FastAPI]:
         await gateway.start()
         stack.push_async_callback(gateway.close)
         await soon(lambda: gateway.health().ready, SOON)
-        yield create_app(settings, gateway, Metrics())
+        app = create_app(settings, gateway, Metrics())
+        install(app, settings.adapters)
+        yield app
 
 
 async def test_the_table_names_the_modules_that_a_request_passes() -> None:

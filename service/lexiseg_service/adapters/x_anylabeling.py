@@ -163,7 +163,7 @@ class Middleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "POST" or not scope["path"].endswith(PREDICT_PATH):
+        if scope["method"] != "POST" or not scope["path"].endswith(PREDICT_PATH):
             await self._app(scope, receive, send)
             return
         refused, problem = False, bytearray()

@@ -33,6 +33,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lexiseg_service.entry_points import ADAPTERS, EntryPointError, entry_points_of, load
 from lexiseg_service.gateway import adapter_page
 from lexiseg_service.gateway.admission.access import key_of
+from lexiseg_service.gateway.rest.middleware import ForPaths
 from lexiseg_service.gateway.rest.paths import ADAPTERS as PREFIX
 
 
@@ -43,7 +44,7 @@ class Adapter:
     Attributes:
         routers: routes below /adapters/NAME; routes of a router with a prefix of its own keep their paths. OpenAPI does
             not list them: they are interfaces of other tools.
-        middleware: ASGI middleware around the whole application.
+        middleware: ASGI middleware around the whole application, for requests to the paths of its routes.
         running: entered when the workers can be asked, left when no request is in flight.
         use: how the tool is given its address, in one line, for the page /adapters; ADDRESS in it stands for the URL.
     """
@@ -87,32 +88,31 @@ def install(app: FastAPI, names: Sequence[str]) -> None:
         paths += prefixes
     app.include_router(adapter_page.router)
     if paths:
-        app.add_middleware(KeysOfTools, paths=tuple(paths))
+        app.add_middleware(ForPaths, middleware=KeysOfTools, prefixes=tuple(paths))
 
 
 def _join(app: FastAPI, adapter: Adapter, prefix: str) -> list[str]:
     """Add an adapter; prefixes of its routes."""
     for router in adapter.routers:
         app.include_router(router, prefix="" if router.prefix else prefix, include_in_schema=False)
+    prefixes = [router.prefix or prefix for router in adapter.routers]
     if adapter.middleware is not None:
-        app.add_middleware(adapter.middleware)
-    return [router.prefix or prefix for router in adapter.routers]
+        app.add_middleware(ForPaths, middleware=adapter.middleware, prefixes=tuple(prefixes))
+    return prefixes
 
 
 class KeysOfTools:
-    """ASGI middleware: copies an API key from where a tool sends it, to a path of adapters, to `X-API-Key`."""
+    """ASGI middleware: copies an API key from where a tool sends it to `X-API-Key`."""
 
-    def __init__(self, app: ASGIApp, paths: tuple[str, ...]) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"].startswith(self._paths):
-            headers = Headers(scope=scope)
-            if key_of(headers.get("authorization"), headers.get("x-api-key")) is None and (key := _key_of_tool(scope)):
-                # Headers are latin-1, and so are all valid keys.
-                added = (b"x-api-key", key.encode("latin-1", "replace"))
-                scope = {**scope, "headers": [*(pair for pair in scope["headers"] if pair[0] != added[0]), added]}
+        headers = Headers(scope=scope)
+        if key_of(headers.get("authorization"), headers.get("x-api-key")) is None and (key := _key_of_tool(scope)):
+            # Headers are latin-1, and so are all valid keys.
+            added = (b"x-api-key", key.encode("latin-1", "replace"))
+            scope = {**scope, "headers": [*(pair for pair in scope["headers"] if pair[0] != added[0]), added]}
         await self._app(scope, receive, send)
 
 

@@ -13,7 +13,7 @@ import asyncio
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
@@ -47,6 +47,17 @@ SINGLE_HEADERS = (*HEADERS, "content-type", "content-encoding")
 LOCALHOST = "localhost"
 READING = frozenset({"GET", "HEAD", "OPTIONS"})  # change nothing, and CORS decides who may read the answers
 MAX_SHOWN_NAME = 80
+
+
+class ForPaths:
+    """Applies a middleware to the paths with one of some prefixes; other requests pass without it."""
+
+    def __init__(self, app: ASGIApp, middleware: Callable[[ASGIApp], ASGIApp], prefixes: tuple[str, ...]) -> None:
+        self._app, self._with_middleware, self._prefixes = app, middleware(app), prefixes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_theirs = scope["type"] == "http" and scope["path"].startswith(self._prefixes)
+        await (self._with_middleware if is_theirs else self._app)(scope, receive, send)
 
 
 class UnreadBodies:
