@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
@@ -117,7 +118,7 @@ class Job(Generic[T]):
     def n_tiles(self) -> int:
         return len(self.plan.tiles)
 
-    @property
+    @cached_property
     def options(self) -> InferenceOptions:
         """Of the image pass that the request needs."""
         request = self.request
