@@ -83,6 +83,11 @@ class SwitchedOff(ServiceError, problem="switched-off"):
 class UnknownModel(ServiceError, problem="unknown-model"):
     """No such model here."""
 
+    @classmethod
+    def among(cls, name: str, served: Iterable[str]) -> UnknownModel:
+        """The error of a name that is none of the served ones."""
+        return cls(f"model: no {name[:80]!r} here; there is: {', '.join(served)}")
+
 
 class UnknownVocabulary(ServiceError, problem="unknown-vocabulary"):
     """No vocabulary of that name."""

@@ -383,5 +383,4 @@ def find_card(name: str | None, cards: list[ModelCard]) -> ModelCard:
         for card in cards:
             if model_name.fits(card):
                 return card
-    known = ", ".join(str(ModelName.from_card(card)) for card in cards)
-    raise UnknownModel(f"model: no {name[:80]!r} here; there is: {known}")
+    raise UnknownModel.among(name, (str(ModelName.from_card(card)) for card in cards))

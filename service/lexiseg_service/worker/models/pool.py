@@ -233,8 +233,7 @@ class ModelPool:
         with self._changed:
             slot = self._slot(name)
             if slot is None:
-                served = ", ".join(self.display_name(each.served) for each in self._slots.values())
-                raise UnknownModel(f"model: no {name[:80]!r} here; there is: {served}")
+                raise UnknownModel.among(name, (self.display_name(each.served) for each in self._slots.values()))
             if not self._open:
                 raise NotReady(GOING_DOWN)
             loaded = slot.loaded
