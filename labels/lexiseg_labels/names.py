@@ -61,7 +61,7 @@ class Names:
     """
 
     def __init__(self) -> None:
-        self._taken: set[int] = set()  # hashes: of a million names, 60 MB less
+        self._hashes: set[int] = set()  # hashes: of a million names, 60 MB less
 
     def next_for(self, source: str) -> str:
         """The name of the next picture."""
@@ -71,8 +71,8 @@ class Names:
         """A safe name, with a number if it is taken."""
         folder, slash, last = name.rpartition("/")
         whole = (folder + slash + each for each in numbered(last))
-        free = next(each for each in whole if _key(each) not in self._taken)
-        self._taken.add(_key(free))
+        free = next(each for each in whole if _key(each) not in self._hashes)
+        self._hashes.add(_key(free))
         return free
 
 

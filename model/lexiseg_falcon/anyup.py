@@ -86,10 +86,10 @@ class WindowAttention(nn.Module):
         out = query.new_zeros(*query.shape[:3], value.shape[3])
         for corner in product(*(range(0, side, BLOCK) for side in query.shape[1:3])):
             block = tuple(slice(start, start + BLOCK) for start in corner)
-            seen = tuple(_span(side[part]) for side, part in zip(sees, block, strict=True))
-            rows, columns = (side[part, cells] for side, part, cells in zip(sees, block, seen, strict=True))
+            spans = tuple(_span(side[part]) for side, part in zip(sees, block, strict=True))
+            rows, columns = (side[part, cells] for side, part, cells in zip(sees, block, spans, strict=True))
             mask = (rows[:, None, :, None] & columns[None, :, None]).flatten(2).flatten(0, 1)
-            heads = [_heads(part) for part in (query[:, *block], key[:, *seen], value[:, *seen])]
+            heads = [_heads(part) for part in (query[:, *block], key[:, *spans], value[:, *spans])]
             mixed = F.scaled_dot_product_attention(heads[0], heads[1], heads[2], attn_mask=mask)
             out[:, *block] = mixed.transpose(1, 2).reshape(out[:, *block].shape).to(out.dtype)
         return out.permute(0, 3, 1, 2)

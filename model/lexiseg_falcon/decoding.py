@@ -14,7 +14,7 @@ from lexiseg_falcon.settings import FalconSettings
 ATTEMPTS = 10  # at another place for a centre that was there before
 
 
-class Found(NamedTuple):
+class Objects(NamedTuple):
     """Objects: `queries` [N, C]: their products with pixel features are logits of masks; `scores` [N] in 0..1."""
 
     queries: Tensor
@@ -67,7 +67,7 @@ def find(
     prompt: Tensor,
     check: Callable[[], None],
     dtype: torch.dtype,
-) -> Found:
+) -> Objects:
     """Decode a phrase greedily.
 
     Args:
@@ -94,7 +94,7 @@ def find(
         embedding = answer.add(network, token, float(chances[token]), out)
         out = network(embedding[None, None], cache, torch.tensor([place], device=device))[0, -1]
     queries = torch.stack(answer.queries) if answer.queries else out.new_zeros(0, settings.network.segm_out_dim).float()
-    return Found(queries, torch.tensor(answer.scores, device=device))
+    return Objects(queries, torch.tensor(answer.scores, device=device))
 
 
 class _Answer:

@@ -21,7 +21,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from lexiseg_falcon.decoding import Found, find, image_prefix
+from lexiseg_falcon.decoding import Objects, find, image_prefix
 from lexiseg_falcon.import_ import CARD, FILES, NAME, Options, network_state, read
 from lexiseg_falcon.network import SINK, FalconNetwork
 from lexiseg_falcon.settings import ControlTokens, FalconSettings
@@ -257,14 +257,14 @@ class FalconSegmenter(TorchPass):
         """Of each vector of the bank, logits [N, h, w] of its objects' masks, and their scores [N]."""
         pixels = features.tensors["pixels"].to(self._execution.device).float()
         for row in bank.vectors:
-            objects = self.found(features, tokens_of(row))
+            objects = self.objects_of(features, tokens_of(row))
             yield torch.einsum("dhw,nd->nhw", pixels, objects.queries) - self._contour, objects.scores
 
-    def found(self, features: Features, prompt: Tensor) -> Found:
+    def objects_of(self, features: Features, prompt: Tensor) -> Objects:
         """The objects of a phrase, given by the token ids [S] of its prompt; decoded once for an image."""
         device, dtype = self._execution.device, self._execution.dtype
 
-        def decode() -> Found:
+        def decode() -> Objects:
             image = (features.tensors["keys"].to(device), features.tensors["values"].to(device))
             return find(self.network, self.settings, image, prompt.to(device), check_work, dtype)
 

@@ -72,7 +72,7 @@ class Derived:
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._values: dict[str, Any] = {}
-        self.answered: set[str] = set()  # tasks with derived values
+        self.answered_tasks: set[str] = set()  # tasks with derived values
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """The value of a name: the first caller computes it with `make`, concurrent callers wait for it.

@@ -55,7 +55,7 @@ def test_an_instance_is_where_the_released_threshold_puts_its_contour_and_no_sco
 
     named = model.named_masks(features, bank_of(model, PHRASES))
 
-    kept = [model.found(features, ids) for ids in map(tokens_of, bank_of(model, PHRASES).vectors)]
+    kept = [model.objects_of(features, ids) for ids in map(tokens_of, bank_of(model, PHRASES).vectors)]
     pixels = features.tensors["pixels"]
     probability = torch.einsum("dhw,nd->nhw", pixels, torch.cat([each.queries for each in kept])).sigmoid()
     assert len(probability) >= 2

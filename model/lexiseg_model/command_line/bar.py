@@ -16,11 +16,11 @@ LINE_SECONDS = 30.0  # between lines
 class Bar:
     """Progress of one task of rich's `Progress`; with `lines` it also prints the count and the rate."""
 
-    def __init__(self, progress: Progress, title: str, total: int | None, done: int, *, lines: bool) -> None:
+    def __init__(self, progress: Progress, title: str, total: int | None, n_before: int, *, lines: bool) -> None:
         self._progress = progress
-        self._task = progress.add_task(title, total=total, completed=done)
+        self._task = progress.add_task(title, total=total, completed=n_before)
         self._lines = lines
-        self._done_before = done
+        self._done_before = n_before
         self._began = self._line_at = time.monotonic()
 
     def expect(self, count: int) -> None:
@@ -48,20 +48,20 @@ class Bar:
 def bar_of(
     title: str,
     total: int | None = None,  # None: not known yet
-    done: int = 0,  # by an earlier run
+    n_before: int = 0,  # by an earlier run
     *,
-    shown: bool = True,  # False in all but the first of several processes
+    is_visible: bool = True,  # False in all but the first of several processes
     summary: bool = True,  # the count of the earlier run and, without a bar, the final line
 ) -> Iterator[Bar]:
     """Show progress while the block runs."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     counts = (MofNCompleteColumn(), TimeRemainingColumn())
-    is_bar = shown and console.is_terminal
-    if shown and summary and done:
-        typer.echo(f"{title}: {done:,} of {total or done:,} were done before", err=True)
+    is_bar = is_visible and console.is_terminal
+    if is_visible and summary and n_before:
+        typer.echo(f"{title}: {n_before:,} of {total or n_before:,} were done before", err=True)
     with Progress(*columns, *counts, console=console, transient=True, disable=not is_bar) as progress:
-        bar = Bar(progress, title, total, done, lines=shown and not is_bar)
+        bar = Bar(progress, title, total, n_before, lines=is_visible and not is_bar)
         try:
             yield bar
         finally:

@@ -42,7 +42,7 @@ def halves(size: tuple[int, int]) -> list[Region]:
     ]
 
 
-def shown(examples: Examples, features: Features) -> list[bytes]:
+def encoded_red(examples: Examples, features: Features) -> list[bytes]:
     """Rows of `halves` as a class keeps them."""
     return [row.tobytes() for row in examples.example_rows(features, halves(features.size))]
 
@@ -63,7 +63,7 @@ class ExampleTests(Suite):
     def test_a_class_scores_higher_on_its_own_examples_than_on_what_it_is_not(
         self, examples: Examples, features: Features
     ) -> None:
-        left, _, _, right = shown(examples, features)
+        left, _, _, right = encoded_red(examples, features)
         vectors = examples.example_vectors(*(np.frombuffer(row, np.float16)[None] for row in (left, right)))
         other = examples.example_vectors(np.frombuffer(right, np.float16)[None], np.zeros((0, 0), np.float16))
 
@@ -72,7 +72,7 @@ class ExampleTests(Suite):
     def test_examples_stand_beside_words_and_need_none(
         self, segmenter: Segmenter, words: Words, examples: Examples, features: Features
     ) -> None:
-        left, _, _, right = shown(examples, features)
+        left, _, _, right = encoded_red(examples, features)
         alone = ClassEntry("mascot", shown=Shown((left,), (right,)), named=False)
         both = ClassEntry("sky", ("heaven",), shown=Shown((right,)))
         for classes in ((alone,), (ClassEntry("red"), alone, both)):
@@ -87,7 +87,7 @@ class ExampleTests(Suite):
     def test_a_background_word_that_says_what_examples_show_steps_aside(
         self, segmenter: Segmenter, words: Words, examples: Examples, features: Features
     ) -> None:
-        left, *_ = shown(examples, features)
+        left, *_ = encoded_red(examples, features)
         mascot = ClassEntry("mascot", shown=Shown((left,)), named=False)
         background = ("red", "green", "blue", "sky", "dog")
         bank = bank_of(segmenter, Vocabulary((mascot,), Background(words=background)), words.encode_texts)

@@ -109,7 +109,7 @@ class _Object:
     misses: int = 0  # frames in a row without a mask that fits
 
     @property
-    def lost(self) -> bool:
+    def is_lost(self) -> bool:
         return self.misses >= MAX_MISSES
 
     @property
@@ -124,7 +124,7 @@ class _Object:
 
     def belief(self, likeness: Tensor) -> Tensor:
         """Logits [h, w] of being the object's; a lost object may be anywhere, so only likeness counts."""
-        return likeness if self.lost else likeness + self.prior
+        return likeness if self.is_lost else likeness + self.prior
 
     def lose(self) -> None:
         """Search for the object in the whole frame."""
@@ -155,7 +155,7 @@ class _Match(NamedTuple):
     agreement: float
 
     def fits(self, followed: _Object) -> bool:
-        bounds = FOUND_AGAIN if followed.lost else FOLLOWED
+        bounds = FOUND_AGAIN if followed.is_lost else FOLLOWED
         return (
             self.box is not None
             and self.likeness >= followed.strict * bounds.likeness
@@ -305,7 +305,7 @@ def _candidates(followed: _Object, belief: Tensor, size: tuple[int, int]) -> lis
     grid = belief.cpu().numpy()
     expected = _inside(followed.expected, size)
     boxes = []
-    if not followed.lost:
+    if not followed.is_lost:
         window = _window(expected, grid.shape, size, SEARCH_MARGIN)
         boxes.append(_Candidate(expected, window))
         if (likest := _extent(np.where(window, grid, 0), size)) is not None:
@@ -345,7 +345,7 @@ def _update(followed: _Object, match: _Match, places: Tensor, likeness: Tensor, 
     if not match.fits(followed) or match.box is None:
         followed.misses = min(followed.misses + 1, MAX_MISSES)
         followed.speed = np.zeros(4)
-        hidden = followed.lost or match.box is None
+        hidden = followed.is_lost or match.box is None
         return Sight(followed.number, None if hidden else PromptMasks(match.mask[None], match.quality / 2))
     _move(followed, match.box, match.prompted_box, size)
     near = _window(followed.box, likeness.shape, size, 2 * SEARCH_MARGIN)

@@ -119,13 +119,13 @@ class ChineseDictionary:
 
     def translations(self, word: str) -> list[str]:
         """The English translations of a word, in the dictionary's order; empty if it does not have the word."""
-        found = []
+        texts: list[str] = []
         for start in self._headwords.places(word):
             forms, _, entry = self._text[start : self._text.find(b"\n", start)].decode().partition("[")
             if word in forms.split():
                 meanings = entry.partition("/")[2].strip().strip("/").split("/")
-                found += [text for meaning in meanings if not OF_OTHERS.match(meaning) for text in _texts(meaning)]
-        return _distinct(found)
+                texts += [text for meaning in meanings if not OF_OTHERS.match(meaning) for text in _texts(meaning)]
+        return _distinct(texts)
 
 
 class WordPairs:

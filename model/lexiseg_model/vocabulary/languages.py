@@ -90,8 +90,8 @@ class Languages:
         self.codes = tuple(sorted({*self._dictionaries, *ENCODED})) if dictionaries else ()
         self._names, self._rows = names, encode(names)
         self._encode = encode
-        self._known = frozenset(map(str.lower, names))
-        of_classes = self._known.union(*(text.split() for text in self._known))
+        self._listed_names = frozenset(map(str.lower, names))
+        of_classes = self._listed_names.union(*(text.split() for text in self._listed_names))
         self._english, self._common = english | of_classes, (common or english) | of_classes
         self.looked_up = lru_cache(65_536)(self._look_up)
         self.reading = lru_cache(1024)(self._reading)
@@ -142,7 +142,7 @@ class Languages:
             if self.is_another_thing(word := self._best(text, words, rows), text):
                 also[text] = (*also.get(text, ()), (code, word))
         for text in filter(self._is_rare, list(also)):
-            if len(classes := {word for _, word in also[text]} & self._known) == 1:
+            if len(classes := {word for _, word in also[text]} & self._listed_names) == 1:
                 (english[text],) = classes
                 del also[text]
         return Reading({text: word for text, word in english.items() if word != text.lower()}, also)
@@ -173,7 +173,7 @@ class Languages:
         """Whether an English word is another class than a text, or a noun that can be seen and has no meaning of it."""
         meanings = {*glosses_of(word)}
         is_another_noun = bool(meanings) and meanings.isdisjoint(glosses_of(text))
-        return word != text.lower() and (word in self._known or is_another_noun)
+        return word != text.lower() and (word in self._listed_names or is_another_noun)
 
     def _is_rare(self, text: str) -> bool:
         """Whether an English text is neither common nor in the list of words and visible."""
@@ -196,7 +196,7 @@ class Languages:
     def _spelled(self, word: str) -> str:
         """A translation without the hyphens that names do not have: "tooth-brush"."""
         joined = word.replace("-", "")
-        return joined if joined in self._known else word
+        return joined if joined in self._listed_names else word
 
     def _read_class(self, entry: ClassEntry, reading: Reading, languages: tuple[str, ...]) -> ClassEntry:
         read_as = tuple(dict.fromkeys(reading.english.get(text, text) for text in entry.names))
@@ -213,7 +213,7 @@ class Languages:
         if not translations:
             cosines = self._rows @ rows[text]
             return self._names[int(cosines.argmax())] if cosines.max() >= near else text.lower()
-        is_listed = np.array([word in self._known for word in translations])
+        is_listed = np.array([word in self._listed_names for word in translations])
         n_words = np.array([len(word.split()) for word in translations])
         cosines = np.stack([rows[word] for word in translations]) @ rows[text]
         scores = (

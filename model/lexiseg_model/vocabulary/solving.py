@@ -36,7 +36,7 @@ DOUBTFUL = np.inf, 32.0, 16.0, 8.0  # taken where classes that enough pictures s
 ENOUGH = 3  # pictures
 GAIN = 0.01  # of the mean IoU, that a doubt needs
 FOLDS = 20  # of the report; up to so many pictures, each is left out with pictures like it
-WANTED = 10  # pictures of a class from which more of them gain little
+ENOUGH_PICTURES = 10  # pictures of a class from which more of them gain little
 TINY = 1e-6  # small against weights with a sum of 1
 MIN_IOU_BY_WORDS = 0.005  # IoU from which words know a class: pictures of one fold do not replace them; also in teach.c
 SURE_GAIN = 0.06  # of the IoU of a class, divided by the folds that show it, without which it keeps its words
@@ -109,7 +109,7 @@ def solve(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.in
     entries = []
     for name, n, iou in zip(classes, learnt.shown.tolist(), (100 * learnt.iou.T).round(1).tolist(), strict=True):
         before, after = (None if np.isnan(share) else share for share in iou)
-        entries.append(TaughtClass(name, n, before, after, max(0, WANTED - n)))
+        entries.append(TaughtClass(name, n, before, after, max(0, ENOUGH_PICTURES - n)))
     return Head(lessons[0].digest, tuple(entries), learnt.directions, learnt.text, len(lessons))
 
 
@@ -143,15 +143,15 @@ def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k:
         text.append(own)
     folds = _folds(lessons)
     shows = np.array([np.isin(np.arange(k), own) for own in labels])
-    shown = np.array([shows.sum(0), *(shows[folds != fold].sum(0) for fold in range(folds.max() + 1))], np.int32)
+    n_pictures = np.array([shows.sum(0), *(shows[folds != fold].sum(0) for fold in range(folds.max() + 1))], np.int32)
     return Cells(
         np.concatenate([lesson.cells for lesson in lessons]).astype(np.float32, order="C"),
         np.concatenate(labels),
         np.concatenate([lesson.shares for lesson in lessons]),
         np.concatenate(text),
         np.repeat(folds, [len(lesson.labels) for lesson in lessons]).astype(np.int32),
-        shown,
-        1 / (1 + shown[0] / WORDS_PICTURES),
+        n_pictures,
+        1 / (1 + n_pictures[0] / WORDS_PICTURES),
         STRENGTH / len(lessons),
     )
 

@@ -80,7 +80,7 @@ class FinishStage:
             assert job.features is not None
             succeeded = job.answer.done() and not job.answer.cancelled() and job.answer.exception() is None
             if succeeded:
-                job.features.derived.answered.add(flight[1])
+                job.features.derived.answered_tasks.add(flight[1])
             self._flights.leave(flight, succeeded=succeeded)
 
     def _render(self, job: AnyJob) -> None:
@@ -138,7 +138,7 @@ def _flight_of(job: AnyJob) -> tuple[int, str] | None:
         return None
     derived = job.features.derived
     task = "prompt" if job.request.regions else job.request.task
-    return None if task in derived.answered else (id(derived), task)
+    return None if task in derived.answered_tasks else (id(derived), task)
 
 
 def render(job: Job[WorkerAnswer]) -> WorkerAnswer:

@@ -204,10 +204,10 @@ class TridentSegmenter(PictureSegmenter):
 
     def _as_seen(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A picture [H, W, 3] with its sides enlarged to whole patches of CLIP, as SAM gets it."""
-        height, width = self._seen((rgb.shape[0], rgb.shape[1]))
+        height, width = self._encoder_size((rgb.shape[0], rgb.shape[1]))
         return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
-    def _seen(self, size: tuple[int, int]) -> tuple[int, int]:
+    def _encoder_size(self, size: tuple[int, int]) -> tuple[int, int]:
         height, width = (-(-side // self._patch) * self._patch for side in size)
         return height, width
 
@@ -228,7 +228,9 @@ class TridentSegmenter(PictureSegmenter):
         competing = super().competing(features, bank, refine)
         if refine != "regions" or competing.others is not None:
             return competing
-        return competing._replace(classes=windowed.resize(competing.classes, self._answered(features, bank.n_classes)))
+        return competing._replace(
+            classes=windowed.resize(competing.classes, self._answer_size(features, bank.n_classes))
+        )
 
     def _text_scores(self, features: Features, vectors: Tensor) -> Tensor:
         return next(self.cosines(features, vectors))
@@ -236,7 +238,7 @@ class TridentSegmenter(PictureSegmenter):
     def _embeddings(self, features: Features) -> Tensor:
         return features.tensors["patches"][0].float()
 
-    def _answered(self, features: Features, n_classes: int) -> tuple[int, int]:
+    def _answer_size(self, features: Features, n_classes: int) -> tuple[int, int]:
         """Size of the answer that SAM refines: the picture's, or that of the canvas where memory is short."""
         guide = features.tensors["guide"]
         fits = n_classes * math.prod(features.size) <= MAX_AT_FULL_SIZE
@@ -246,13 +248,13 @@ class TridentSegmenter(PictureSegmenter):
     def by_regions(
         self, features: Features, logits: Tensor, total: Tensor | None = None, winner: Tensor | None = None
     ) -> Tensor:
-        size = self._answered(features, len(logits))
+        size = self._answer_size(features, len(logits))
         resized = windowed.resize(logits, size)
         everything = resized.logsumexp(0) if total is None else windowed.resize(total[None], size)[0]
         first = resized.argmax(0) if winner is None else nearest(winner, size)
         answer = Answer((resized - everything).exp(), first)
-        seen = self._seen(windowed.layout_of(features).canvas)
-        refined = prompted(self._sam, features.tensors["sam"].float(), seen, answer, self.settings.sam_least)
+        encoder_size = self._encoder_size(windowed.layout_of(features).canvas)
+        refined = prompted(self._sam, features.tensors["sam"].float(), encoder_size, answer, self.settings.sam_least)
         return put_first(refined.shares.clamp_min(MIN_PROBABILITY).log(), refined.winner)
 
 

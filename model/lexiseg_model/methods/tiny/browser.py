@@ -166,7 +166,7 @@ def _rules(model: segmenter.TinySegmenter, own: torch.Tensor) -> dict[str, Any]:
             "digest": heads.kept_digest(model.digest),
             "size": teaching.SIZE,
             "cells": heads.MAX_CELLS,
-            "wanted": solving.WANTED,
+            "wanted": solving.ENOUGH_PICTURES,
             "numbers": solving.NUMBERS,
         },
         "looks": {"largest": KEPT, "cached": closer_look.MAX_LOOKS},

@@ -73,8 +73,8 @@ def crop_for(prompt: Prompt, whole: Features, multiple: int, rule: LookRule) -> 
     if prompt.box is None or prompt.single_pass or not is_exact(prompt):
         return None
     numbers = (prompt.box, whole.size, [STRIDE * side for side in cells_of(whole)], _kept_size(whole))
-    box, size, tile, kept = (torch.tensor(each, dtype=torch.float64) for each in numbers)
-    span, shape, is_enough = look_at(box, size, tile, kept, multiple, rule)
+    box, size, tile, picture = (torch.tensor(each, dtype=torch.float64) for each in numbers)
+    span, shape, is_enough = look_at(box, size, tile, picture, multiple, rule)
     if not is_enough:
         return None
     (top, left, bottom, right), (rows, columns) = map(int, span), map(int, shape)
@@ -82,11 +82,11 @@ def crop_for(prompt: Prompt, whole: Features, multiple: int, rule: LookRule) -> 
 
 
 def look_at(
-    box: Tensor, size: Tensor, tile: Tensor, kept: Tensor, multiple: int, rule: LookRule
+    box: Tensor, size: Tensor, tile: Tensor, picture: Tensor, multiple: int, rule: LookRule
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Choose the crop around a box [4] of the image, in tensor operations, so that an exported graph can do the same.
 
-    `size`, `tile` and `kept` [2] are (height, width) of the image, the network's input for it, and the kept picture.
+    `size`, `tile` and `picture` [2] are (height, width) of the image, the network's input for it, and the kept picture.
     Of the crop: top, left, bottom and right [4] in the kept picture; (height, width) [2] of the network's input, of
     which the sides are of a `multiple`; and whether [] it enlarges enough.
     """
@@ -95,9 +95,9 @@ def look_at(
     sides = sides.maximum(sides.flip(0) / 2)  # one side is at most twice the other
     sides = (sides * (MIN_SIDE / (sides[0] * sides[1]).sqrt()).clamp_min(1.0)).minimum(tile)
     zoom = (rule.side / (sides[0] * sides[1]).sqrt()).minimum(tile.amax(0) / sides.amax(0)).clamp_max(rule.max_zoom)
-    first = ((ends.mean(0) - sides / 2).clamp_min(0.0).minimum(tile - sides) * kept / tile).round()
-    last = (first + (sides * kept / tile).ceil()).minimum(kept)
-    shape = multiple * ((last - first) * tile / kept * zoom / multiple).round().clamp_min(1.0)
+    first = ((ends.mean(0) - sides / 2).clamp_min(0.0).minimum(tile - sides) * picture / tile).round()
+    last = (first + (sides * picture / tile).ceil()).minimum(picture)
+    shape = multiple * ((last - first) * tile / picture * zoom / multiple).round().clamp_min(1.0)
     return torch.cat([first, last]), shape, zoom >= rule.min_zoom
 
 
@@ -114,18 +114,18 @@ def to_crop(prompt: Prompt, whole: Features, crop: Crop) -> Prompt:
     return replace(prompt, points=inside, box=(box[0], box[1], box[2], box[3]))
 
 
-def in_crop(places: Tensor, span: Tensor, size: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+def in_crop(places: Tensor, span: Tensor, size: Tensor, picture: Tensor) -> tuple[Tensor, Tensor]:
     """Places [N, 2] (x, y) of an image of `size` [2] in pixels of a crop, and whether each lies in it [N].
 
-    `span` [4]: top, left, bottom and right of the crop in the kept picture, of size `kept` [2].
+    `span` [4]: top, left, bottom and right of the crop in the kept picture, of size `picture` [2].
     """
-    moved = places * (kept / size).flip(0) - span[:2].flip(0)
+    moved = places * (picture / size).flip(0) - span[:2].flip(0)
     return moved, ((moved >= 0) & (moved <= (span[2:] - span[:2]).flip(0))).all(1)
 
 
 def to_image_cells(masks: Tensor, crop: Crop, whole: Features) -> Tensor:
     """Logits [M, a, b] of a crop -> [M, h, w] of the whole image, by area averaging; NOWHERE outside the crop."""
-    y, x = (side / kept for side, kept in zip(cells_of(whole), _kept_size(whole), strict=True))
+    y, x = (side / whole_side for side, whole_side in zip(cells_of(whole), _kept_size(whole), strict=True))
     cells = [torch.arange(side) for side in cells_of(whole)]
     rows = shares(cells[0], masks.shape[1], crop.top * y, crop.bottom * y).to(masks.device)
     columns = shares(cells[1], masks.shape[2], crop.left * x, crop.right * x).to(masks.device)

@@ -230,11 +230,11 @@ class PromptHead(nn.Module):
 
     def corrected_mask(self, shared: SharedMaps, prompts: Prompts, corrected: Tensor, corrects: Tensor) -> MaskAnswers:
         """As `prompt_mask`, where `corrects` [B, N] is 1 for prompts that correct a mask, else 0."""
-        given, before = corrects[..., None, None, None], corrected.float().clamp(-SUREST_LOGIT, SUREST_LOGIT)
-        inputs = prompt_maps(prompts, shared.grouping, shared.pixels, correction_maps(corrected) * given)
+        has_mask, before = corrects[..., None, None, None], corrected.float().clamp(-SUREST_LOGIT, SUREST_LOGIT)
+        inputs = prompt_maps(prompts, shared.grouping, shared.pixels, correction_maps(corrected) * has_mask)
         maps = self._own_maps(shared, inputs, self.first.weight, self.second.weight)
         stays = F.interpolate(self.stays(maps), size=corrected.shape[-2:], mode="bilinear").view(corrected.shape)
-        gate, logits = stays.float().sigmoid()[:, :, None] * given, self.of_sure.logits(maps, shared.fine).float()
+        gate, logits = stays.float().sigmoid()[:, :, None] * has_mask, self.of_sure.logits(maps, shared.fine).float()
         logits = torch.lerp(logits, before[:, :, None], gate)
         return MaskAnswers(logits, self.of_sure.quality_of(maps, shared.pixels, logits))
 

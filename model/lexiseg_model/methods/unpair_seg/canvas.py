@@ -55,7 +55,7 @@ def lay_out(size: Size, long_side: int, padding: Padding = "square", mode: Compa
     return Canvas((height + -height % STRIDE, width + -width % STRIDE), (height, width))
 
 
-def drawn(rgb: NDArray[np.uint8], canvas: Canvas) -> NDArray[np.uint8]:
+def laid_on(rgb: NDArray[np.uint8], canvas: Canvas) -> NDArray[np.uint8]:
     """Network input uint8 [3, h, w] of an RGB image uint8 [H, W, 3]; bilinear with antialiasing, as released."""
     height, width = canvas.inside
     resized = Image.fromarray(np.ascontiguousarray(rgb)).resize((width, height), Image.Resampling.BILINEAR)

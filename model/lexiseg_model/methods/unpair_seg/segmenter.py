@@ -30,7 +30,7 @@ from lexiseg_model.export.torch_pass import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg import compatibility, proposals, regions
-from lexiseg_model.methods.unpair_seg.canvas import Canvas, canvas_to_image, drawn, image_to_canvas, lay_out
+from lexiseg_model.methods.unpair_seg.canvas import Canvas, canvas_to_image, image_to_canvas, laid_on, lay_out
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE
 from lexiseg_model.methods.unpair_seg.network import EncodedImages, Restored, restore
@@ -86,7 +86,7 @@ class UnpairSegSegmenter(TorchPass):
         if options.max_side is not None:
             longest = min(longest, max(STRIDE, options.max_side // STRIDE * STRIDE))
         canvas = lay_out(size, longest, self.settings.padding, self.settings.compatibility)
-        return Plan(size, drawn(rgb, canvas)[None], Layout(canvas.inside, canvas.size))
+        return Plan(size, laid_on(rgb, canvas)[None], Layout(canvas.inside, canvas.size))
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg import regions
-from lexiseg_model.methods.unpair_seg.canvas import Canvas, drawn, lay_out
+from lexiseg_model.methods.unpair_seg.canvas import Canvas, laid_on, lay_out
 from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, ClipTrunk
 from lexiseg_train.data.labelling.entities import SEPARATOR
 from lexiseg_train.data.pairs.source import PairSource, Skipped, readable_pairs
@@ -42,7 +42,7 @@ class EntityBatches:
 
     def __call__(self, pairs: Sequence[Drawn]) -> EntityBatch:
         canvases = tuple(lay_out((pair.image.shape[0], pair.image.shape[1]), self._size) for pair in pairs)
-        images = [drawn(self._mirror(pair), canvas) for pair, canvas in zip(pairs, canvases, strict=True)]
+        images = [laid_on(self._mirror(pair), canvas) for pair, canvas in zip(pairs, canvases, strict=True)]
         return EntityBatch(
             torch.from_numpy(np.stack(images)),
             canvases,
@@ -58,7 +58,7 @@ def one_by_one(source: PairSource, size: int) -> Iterator[EntityBatch]:
     """Yield every readable photograph in order as a batch of one, resized to `size`."""
     for pair, image in readable_pairs(source):
         canvas = lay_out((image.shape[0], image.shape[1]), size)
-        pixels = torch.from_numpy(drawn(image, canvas)[None])
+        pixels = torch.from_numpy(laid_on(image, canvas)[None])
         yield EntityBatch(pixels, (canvas,), (tuple(pair.captions[0].split(SEPARATOR)),), ())
 
 

@@ -129,7 +129,7 @@ def segment_files(
     total = before + len(sources)
     with (
         ThreadPoolExecutor(IMAGES_IN_FLIGHT) as threads,
-        bar_of("segmenting", total, before, shown=not quiet, summary=False) as bar,
+        bar_of("segmenting", total, before, is_visible=not quiet, summary=False) as bar,
     ):
         images = Images(keep, bar.step)
         try:

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from lexiseg_model.methods.unpair_seg.canvas import Canvas, canvas_to_image, drawn, image_to_canvas, lay_out
+from lexiseg_model.methods.unpair_seg.canvas import Canvas, canvas_to_image, image_to_canvas, laid_on, lay_out
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places
 from lexiseg_model.methods.unpair_seg.proposals import prompt_masks
 from lexiseg_model.types import Point, Prompt
@@ -51,7 +51,7 @@ def test_only_several_points_without_a_box_are_read_as_the_released_code_reads_t
 def test_the_longer_side_is_filled_and_the_rest_is_grey() -> None:
     canvas = lay_out((60, 100), 128)
 
-    tile = drawn(np.full((60, 100, 3), 7, np.uint8), canvas)
+    tile = laid_on(np.full((60, 100, 3), 7, np.uint8), canvas)
 
     assert canvas == Canvas((128, 128), (76, 128))
     assert tile.shape == (3, 128, 128)
