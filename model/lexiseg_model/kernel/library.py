@@ -289,13 +289,13 @@ def lesson(
 
 class Learnt(NamedTuple):
     """What lessons teach of K classes: `directions` float32 [K, F], factors of their words `text` float32 [K], `iou`
-    [2, K] in 0..1 of cells of left-out folds, by words and as learned, and `shown` int32 [K], how many lessons
+    [2, K] in 0..1 of cells of left-out folds, by words and as learned, and `n_lessons` int32 [K], how many lessons
     show a class."""
 
     directions: NDArray[np.float32]
     text: NDArray[np.float32]
     iou: NDArray[np.float64]
-    shown: NDArray[np.int32]
+    n_lessons: NDArray[np.int32]
 
 
 def head(

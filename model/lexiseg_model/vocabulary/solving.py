@@ -53,9 +53,9 @@ class Cells(NamedTuple):
 
     `features` float32 [N, F]; `labels` int32 [N] in the head's classes, K: none of them, -1: one that is not in the
     head; `shares` float32 [N] of their picture; `text` float32 [N, K] logits by words, NaN where the class was not
-    looked for; `fold` int32 [N], which of the report's parts the picture belongs to; `shown` int32 [1 + folds, K], how
-    many lessons show a class, of all and of the ones outside each fold; `factors` [K] of the text; `strength` of the
-    ridge. Labels weigh in a fold as in all cells.
+    looked for; `fold` int32 [N], which of the report's parts the picture belongs to; `n_lessons` int32 [1 + folds, K],
+    how many lessons show a class, of all and of the ones outside each fold; `factors` [K] of the text; `strength` of
+    the ridge. Labels weigh in a fold as in all cells.
     """
 
     features: NDArray[np.float32]
@@ -63,7 +63,7 @@ class Cells(NamedTuple):
     shares: NDArray[np.float32]
     text: NDArray[np.float32]
     fold: NDArray[np.int32]
-    shown: NDArray[np.int32]
+    n_lessons: NDArray[np.int32]
     factors: NDArray[np.float64]
     strength: float
 
@@ -107,7 +107,7 @@ def solve(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.in
     require_lessons(lessons)
     learnt = learn(lessons, classes, stop)
     entries = []
-    for name, n, iou in zip(classes, learnt.shown.tolist(), (100 * learnt.iou.T).round(1).tolist(), strict=True):
+    for name, n, iou in zip(classes, learnt.n_lessons.tolist(), (100 * learnt.iou.T).round(1).tolist(), strict=True):
         before, after = (None if np.isnan(share) else share for share in iou)
         entries.append(TaughtClass(name, n, before, after, max(0, ENOUGH_PICTURES - n)))
     return Head(lessons[0].digest, tuple(entries), learnt.directions, learnt.text, len(lessons))
@@ -189,17 +189,17 @@ def _learn(cells: Cells, stop: NDArray[np.int32]) -> Learnt:
         learned[cells.fold == fold] += cells.features[cells.fold == fold] @ other.T
     every = np.ones(cells.text.shape[1])
     by_half = {half: _iou(cells, _mixed(cells, words, learned, half, every)) for half in HALVES + DOUBTFUL}
-    half = _best_half(by_half, cells.shown[0])
+    half = _best_half(by_half, cells.n_lessons[0])
     part, iou = _better(cells, words, learned, half)
-    share = part * _trust(cells.shown[0], half)
+    share = part * _trust(cells.n_lessons[0], half)
     directions = (share[:, None] * whole).astype(np.float32)
     text = (share * cells.factors + 1 - share).astype(np.float32)
-    return Learnt(directions, text, iou, cells.shown[0])
+    return Learnt(directions, text, iou, cells.n_lessons[0])
 
 
 def _mixed(cells: Cells, words: Floats, learned: Floats, half: float, part: Numbers) -> Numbers:
     """Scores [N, K] of cells, each class with its part of what was learned."""
-    trusted = part * _trust(cells.shown[1 + cells.fold], half)
+    trusted = part * _trust(cells.n_lessons[1 + cells.fold], half)
     return np.where(np.isnan(cells.text), np.nan, trusted * learned + (1 - trusted) * words)
 
 
@@ -210,7 +210,7 @@ def _better(cells: Cells, words: Floats, learned: Floats, half: float) -> tuple[
     that words give to a class that no picture shows stay with it.
     """
     by_words = _iou(cells, cells.text)
-    folds = (cells.shown[1:] < cells.shown[0]).sum(0)
+    folds = (cells.n_lessons[1:] < cells.n_lessons[0]).sum(0)
     part = ((folds > 1) | (folds > 0) & (by_words < MIN_IOU_BY_WORDS)).astype(float)
     logits = np.append(np.nan_to_num(cells.text, nan=-np.inf), np.zeros((len(cells.text), 1)), 1)
     stays = np.append(folds == 0, False)[logits.argmax(1)]
@@ -247,7 +247,7 @@ def _trust(n_pictures: NDArray[np.int32], half: float) -> Numbers:
 
 def _directions(cells: Cells, stop: NDArray[np.int32]) -> NDArray[np.float32]:
     """Directions [1 + folds, K, F]: by all cells, and for each fold by the others'."""
-    k, folds = cells.shown.shape[1], len(cells.shown) - 1
+    k, folds = cells.n_lessons.shape[1], len(cells.n_lessons) - 1
     directions = np.zeros((1 + folds, k, cells.features.shape[1]), np.float32)
     for same, rows in _reviewed_together(cells):
         targets = (cells.labels[rows, None] == np.append(same, k)).astype(np.float32)
@@ -271,7 +271,7 @@ def _directions(cells: Cells, stop: NDArray[np.int32]) -> NDArray[np.float32]:
 
 def _reviewed_together(cells: Cells) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """Classes [C] that were looked for in the same pictures, and the labelled cells [n] of these."""
-    looked_for, has_pictures = ~np.isnan(cells.text), cells.shown[0] > 0
+    looked_for, has_pictures = ~np.isnan(cells.text), cells.n_lessons[0] > 0
     for pattern in np.unique(looked_for[:, has_pictures], axis=1).T:
         same = np.flatnonzero((looked_for == pattern[:, None]).all(0) & has_pictures)
         yield same, np.flatnonzero(pattern & (cells.labels >= 0))

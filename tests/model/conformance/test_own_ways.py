@@ -7,7 +7,7 @@ import torch
 from lexiseg_model import ClassEntry, Examples, Features, Proposing, Segmenter, Words
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.testing.examples import shown
+from lexiseg_model.testing.examples import encoded_red
 from lexiseg_model.testing.questions import blocks
 from lexiseg_model.types import Shown, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
@@ -21,7 +21,7 @@ class TestFusion(Shared):
     def test_words_and_examples_of_a_class_are_fused_with_the_picture(
         self, segmenter: Segmenter, words: Words, examples: Examples, features: Features
     ) -> None:
-        left, _, _, right = shown(examples, features)
+        left, _, _, right = encoded_red(examples, features)
         classes = (ClassEntry("sky", shown=Shown((left,))), ClassEntry("dog", shown=Shown((right,))), ClassEntry("red"))
         bank = bank_of(segmenter, Vocabulary(classes, None), words.encode_texts)
 
@@ -37,7 +37,7 @@ class TestExamplesOfMasks(Shared):
     def test_examples_name_regions(
         self, segmenter: Segmenter, words: Words, examples: Examples, proposing: Proposing, features: Features
     ) -> None:
-        left, _, _, right = shown(examples, features)
+        left, _, _, right = encoded_red(examples, features)
         classes = tuple(ClassEntry(name, shown=Shown((row,)), named=False) for name, row in (("l", left), ("r", right)))
         embeddings = proposing.propose(features).embeddings
 

@@ -42,7 +42,7 @@ def test_a_head_is_that_of_numpy(n_lessons: int) -> None:
     np.testing.assert_allclose(compiled.directions, by_numpy.directions, rtol=0, atol=2e-4)
     np.testing.assert_allclose(compiled.text, by_numpy.text, rtol=1e-6)
     np.testing.assert_allclose(compiled.iou, by_numpy.iou, rtol=1e-6)
-    np.testing.assert_array_equal(compiled.shown, by_numpy.shown)
+    np.testing.assert_array_equal(compiled.n_lessons, by_numpy.n_lessons)
 
 
 def small_picture(size: tuple[int, int], grid: tuple[int, int]) -> Picture:

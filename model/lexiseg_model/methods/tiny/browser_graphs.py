@@ -216,10 +216,10 @@ class Reading(nn.Module):
         own = model.network.own_words or OwnWords(1, 1, model.network.embedding)
         self.own_words = own.to(torch.device("cpu"))
         words = tuple(map(types.ClassEntry, model.card.background.words))
-        known = model.familiar.rows if model.familiar else np.zeros((1, WIDTH), np.float32)
+        familiar = model.familiar.rows if model.familiar else np.zeros((1, WIDTH), np.float32)
         foreign = model.familiar.foreign if model.familiar else None
         self.register_buffer("background", torch.from_numpy(model.encode_texts(model.texts(words))).float())
-        self.register_buffer("known", torch.from_numpy(known))
+        self.register_buffer("known", torch.from_numpy(familiar))
         foreign = np.zeros(WIDTH + 1, np.float32) if foreign is None else foreign
         self.register_buffer("foreign", torch.from_numpy(foreign).float())
         self.register_buffer("same_meaning", torch.tensor(model.card.background.same_meaning))

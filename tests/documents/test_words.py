@@ -1,0 +1,55 @@
+"""Comments and docstrings are plain sentences; names are nouns, not participles."""
+
+import ast
+import io
+import re
+import tokenize
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+NOUNS = ("labels/lexiseg_labels", "model/lexiseg_model", "model/lexiseg_falcon")
+OTHERS = ("model/lexiseg_train", "service/lexiseg_service", "clients/python/lexiseg_client")
+RARE = re.compile(r"\b(whose|beside|those|alone)\b", re.IGNORECASE)
+PARTICIPLE = re.compile(
+    "answered|asked|begun|brought|chosen|come|done|drawn|found|given|gone|got|held|kept|known|lost|made|meant|met"
+    "|needed|passed|said|seen|sent|shown|taken|told|tried|waited|wanted|written"
+)
+
+
+def sources(*packages: str) -> Iterator[str]:
+    for package in packages:
+        paths = sorted((ROOT / package).rglob("*.py"))
+        assert paths, package
+        yield from (path.read_text() for path in paths if "_pb2" not in path.name)
+
+
+def prose(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield ast.get_docstring(node) or ""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    yield from (token.string for token in tokens if token.type == tokenize.COMMENT)
+
+
+def names(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.arg(arg=name) | ast.Name(id=name, ctx=ast.Store()) | ast.Attribute(attr=name, ctx=ast.Store()):
+                yield name
+
+
+def test_at_most_12_rare_words_in_10_000() -> None:
+    texts = [text for source in sources(*NOUNS, *OTHERS) for text in prose(source)]
+    n_words = sum(len(re.findall(r"[A-Za-z][A-Za-z'-]*", text)) for text in texts)
+    rare = Counter(word.lower() for text in texts for word in RARE.findall(text))
+    assert 10_000 * rare.total() <= 12 * n_words, f"{rare} in {n_words:,} words"
+
+
+def test_at_most_one_name_in_1_000_is_a_participle() -> None:
+    bound = [name.strip("_").lower() for source in sources(*NOUNS) for name in names(source)]
+    participles = Counter(name for name in bound if PARTICIPLE.fullmatch(name))
+    assert 1_000 * participles.total() <= len(bound), f"{participles} in {len(bound):,} names"
