@@ -95,15 +95,15 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
 
     Without a card of that network it is the bundled one. Prompts are measured on the `val` splits that exist.
     """
-    card = catalogue.read_card(folder_below(recipe.below))
+    card = catalogue.read_card(folder_below(recipe.base_weights))
     card = card.model_copy(
-        update=_origin(recipe, weights, recipe.below, "masks of ")
+        update=_origin(recipe, weights, recipe.base_weights, "masks of ")
         | {
             "quality": card.quality,  # words are answered as by the network below
             "tasks": [*(task for task in card.tasks if task not in OF_THE_HEAD), *OF_THE_HEAD],
         }
     )
-    words = folder_below(recipe.below) / FAMILIAR
+    words = folder_below(recipe.base_weights) / FAMILIAR
     if words.exists():
         shutil.copyfile(words, weights.parent / FAMILIAR)
     catalogue.write_card(card, weights.parent)
@@ -117,11 +117,11 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
 
 def publish_directions(recipe: DirectionsRecipe, weights: Path) -> ModelCard:
     """Write `card.yaml` next to weights with new directions: the card of the network below, words measured anew."""
-    below, folder = folder_below(recipe.below), weights.parent
+    below, folder = folder_below(recipe.base_weights), weights.parent
     card, names = catalogue.read_card(below), classes_of(recipe.data, recipe.sets)
     write_more_words(folder, below, [name for name in (*names, *Parts(recipe.data).names) if name != BACKGROUND])
     card = card.model_copy(
-        update=_origin(recipe, weights, recipe.below, "words of ") | {"prompt_quality": card.prompt_quality}
+        update=_origin(recipe, weights, recipe.base_weights, "words of ") | {"prompt_quality": card.prompt_quality}
     )
     catalogue.write_card(card, folder)
     segmenter = catalogue.load_folder(folder, recipe.device)

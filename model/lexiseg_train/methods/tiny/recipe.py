@@ -71,28 +71,29 @@ class MaskSet(StrictModel):
     """Share of a data set in the crops, and the meaning of its mask values."""
 
     share: float = Field(gt=0, description="share of the crops, beside those of the other sets")
-    nothing: int | None = Field(None, ge=0, le=254, description="value whose components are no objects")
+    background_value: int | None = Field(None, ge=0, le=254, description="value whose components are no objects")
     whole: float = Field(0.0, ge=0, le=1, description="share of crops in which all other values are one")
     ignored: bool = Field(True, description="255 counts nowhere; false: it is outside of every object")
     splits: list[str] = Field(["train"], min_length=1, description="folders of the set that are used")
-    every: int = Field(1, ge=1, description="one of so many photographs is used: neighbours in a video are alike")
+    frame_stride: int = Field(1, ge=1, description="one of so many photographs is used: frames of a video are alike")
 
 
 class PromptsRecipe(RunRecipe):
     """Recipe of the prompt head; with the network below it and the data it determines the weights."""
 
     sets: dict[str, MaskSet] = Field(min_length=1)
-    below: str  # "bundled" or a safetensors file: the network with features that the head reads
+    base_weights: str  # "bundled" or a safetensors file: the network with features that the head reads
     out: Path = Path("runs/tiny-prompts")
-    lone: int = Field(ge=1)  # single-point prompts for each crop
-    sure: int = Field(ge=1)  # unambiguous prompts for each crop: boxes, several points, or both
-    corrected: int = Field(0, ge=0)  # how many of `sure` correct a mask, by points where it is wrong
+    single_point_prompts: int = Field(ge=1)  # single-point prompts for each crop
+    unambiguous_prompts: int = Field(ge=1)  # unambiguous prompts for each crop: boxes, several points, or both
+    corrected: int = Field(0, ge=0)  # how many of `unambiguous_prompts` correct a mask, by points where it is wrong
     start: str  # "bundled", "scratch" or a safetensors file: the head to begin with
 
     @model_validator(mode="after")
     def _correct_some(self) -> PromptsRecipe:
-        if self.corrected >= self.sure:
-            raise ValueError(f"corrected is {self.corrected}; it must be below sure, {self.sure}")
+        if self.corrected >= self.unambiguous_prompts:
+            most = self.unambiguous_prompts
+            raise ValueError(f"corrected is {self.corrected}; it must be below unambiguous_prompts, {most}")
         return self
 
 
@@ -102,7 +103,7 @@ class DirectionsRecipe(RunRecipe):
     # The weight of each data set among the examples, times its size ** mixing.
     sets: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
     mixing: float = Field(ge=0, le=1)
-    below: str  # "bundled" or a safetensors file with its card: the network that gives the cells
+    base_weights: str  # "bundled" or a safetensors file with its card: the network that gives the cells
     out: Path = Path("runs/tiny-directions")
     photographs: int = Field(ge=1)  # of a set, at most
     least: int = Field(4, ge=1)  # photographs that must show a name

@@ -66,7 +66,7 @@ class PromptsTraining(Training[PromptsRecipe]):
 
     def start(self, recipe: PromptsRecipe) -> str:
         head = _weights(recipe.start, "random weights")
-        return f"a head of {head}, over {_weights(recipe.below, '')}"
+        return f"a head of {head}, over {_weights(recipe.base_weights, '')}"
 
     def lacks(self, recipe: PromptsRecipe) -> str | None:
         return _without_data(recipe, list(recipe.sets), "{SET: {share: 1.0}}")
@@ -84,7 +84,7 @@ class DirectionsTraining(Training[DirectionsRecipe]):
         return Code(trainer.untrained, trainer.DirectionsTrainer, publish.publish_directions)
 
     def start(self, recipe: DirectionsRecipe) -> str:
-        return f"no directions, over {_weights(recipe.below, '')}"
+        return f"no directions, over {_weights(recipe.base_weights, '')}"
 
     def lacks(self, recipe: DirectionsRecipe) -> str | None:
         return _without_data(recipe, list(recipe.sets), "{SET: 1.0}")

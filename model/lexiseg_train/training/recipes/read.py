@@ -31,6 +31,13 @@ RECIPE = "recipe"  # key that names the recipe below
 EXAMPLE = "such as steps=30 or loss.area=0.3"  # of an override
 
 
+# Settings by their names before 0.5.
+RENAMED = {
+    "below": "base_weights", "every": "frame_stride", "lone": "single_point_prompts", "nothing": "background_value",
+    "sure": "unambiguous_prompts",
+}  # fmt: skip
+
+
 class RecipeFile(NamedTuple):
     """A recipe that comes with a method's training."""
 
@@ -133,7 +140,7 @@ def _in_words(error: ErrorDetails, kind: type[RunRecipe]) -> str:
         return error["msg"].removeprefix("Value error, ")
     if error["type"] != "extra_forbidden":
         return f"{key}: {error['msg']} (got {error['input']!r})"
-    alike = nearest(key, kind)
+    alike = RENAMED.get(place[-1]) or nearest(key, kind)
     meant = f"; did you mean {alike}?" if alike else ""
     return f"{key}: no such setting{meant} (got {error['input']!r})"
 

@@ -41,6 +41,21 @@ def test_a_wrong_name_suggests_the_setting_that_it_means(wrong: str, meant: str)
         read_recipe("tcl", [f"{wrong}=8"])
 
 
+@pytest.mark.parametrize(
+    ("earlier", "now"),
+    [
+        ("below", "base_weights"),
+        ("lone", "single_point_prompts"),
+        ("sure", "unambiguous_prompts"),
+        ("sets.voc.nothing", "background_value"),
+        ("sets.voc.every", "frame_stride"),
+    ],
+)
+def test_an_earlier_name_is_refused_with_the_new_one(earlier: str, now: str) -> None:
+    with pytest.raises(RecipeError, match=rf"{earlier}: no such setting; did you mean {now}\?"):
+        read_recipe("tiny-prompts", [f"{earlier}=8"])
+
+
 def test_a_name_that_means_nothing_suggests_nothing() -> None:
     with pytest.raises(RecipeError, match=r"qqq: no such setting \(got 8\)"):
         read_recipe("tcl", ["qqq=8"])

@@ -72,7 +72,7 @@ class Directions(nn.Module):
 
 def untrained(recipe: DirectionsRecipe) -> Directions:
     """Directions of one name."""
-    embedding = catalogue.read_card(folder_below(recipe.below)).embedding or 1
+    embedding = catalogue.read_card(folder_below(recipe.base_weights)).embedding or 1
     return Directions(recipe.folds, 1, torch.zeros(embedding + MIDDLE), torch.ones(embedding + MIDDLE))
 
 
@@ -83,10 +83,10 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
 
     def __init__(self, recipe: DirectionsRecipe) -> None:
         """Raises DatasetError: a set has no photographs with masks."""
-        segmenter = catalogue.load_folder(folder_below(recipe.below), recipe.device, "exact")
+        segmenter = catalogue.load_folder(folder_below(recipe.base_weights), recipe.device, "exact")
         assert isinstance(segmenter, TinySegmenter)
         segmenter.network.own_words = None  # directions are learned only for texts
-        self.below = read_weights(BUNDLED if recipe.below == "bundled" else Path(recipe.below), None)
+        self.below = read_weights(BUNDLED if recipe.base_weights == "bundled" else Path(recipe.base_weights), None)
         sets = [cells_of_set(segmenter, recipe.data, recipe.packs, name, recipe.photographs) for name in recipe.sets]
         parts, book = Parts(recipe.data), TextBook.read(TEXTS)
         counts = count_photographs(sets, parts.names)

@@ -43,7 +43,7 @@ def read_samples(root: Path, name: str, source: MaskSet) -> tuple[Sample, ...]:
         DatasetError: a folder or a mask is missing; the message says which and what was expected.
     """
     kept = {path.stem for path in of_everyday_check(root, name)}
-    samples = (sample for split in source.splits for sample in list_samples(root, name, split)[:: source.every])
+    samples = (sample for split in source.splits for sample in list_samples(root, name, split)[:: source.frame_stride])
     return tuple(sample for sample in samples if sample.name not in kept)
 
 
@@ -59,7 +59,7 @@ def find_objects(labels: NDArray[np.uint8], source: MaskSet, smallest: float, wh
     Returns:
         Objects labelled with their value, 1 for `whole`.
     """
-    values = set(np.unique(labels).tolist()) - {IGNORE, source.nothing}
+    values = set(np.unique(labels).tolist()) - {IGNORE, source.background_value}
     if whole:
         parts, values = np.isin(labels, list(values)).astype(np.uint8), {1}
     else:
@@ -96,15 +96,15 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class PromptCrops(Stream[list[Example]]):
-    """An endless stream of batches of crops [size, size, 3], with `lone` single points and then `sure` clear prompts.
+    """An endless stream of batches of crops [size, size, 3], with single points and then clear prompts.
 
     The last `corrected` of these are one point each; the trainer corrects their masks by further points.
     """
 
     sources: list[tuple[MaskSet, tuple[Sample, ...]]]
     size: int
-    lone: int
-    sure: int
+    single_point_prompts: int
+    unambiguous_prompts: int
     corrected: int
     batch: int
     seed: int
@@ -132,7 +132,8 @@ class PromptCrops(Stream[list[Example]]):
             whole = random.random() < source.whole
             objects = find_objects(labels, source, max(4, int(SMALLEST * labels.size)), whole)
             if objects.labels:
-                yield Example(place, whole, crop, draw(objects, self.lone, self.sure, random, self.corrected))
+                counts = self.single_point_prompts, self.unambiguous_prompts
+                yield Example(place, whole, crop, draw(objects, *counts, random, self.corrected))
 
 
 def draw(objects: Objects, n_points: int, n_clear: int, random: np.random.Generator, corrected: int = 0) -> Drawn:

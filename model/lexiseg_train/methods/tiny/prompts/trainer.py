@@ -98,9 +98,9 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
 
     def __init__(self, recipe: PromptsRecipe) -> None:
         measurable(recipe.data, recipe.sets)
-        path = BUNDLED if recipe.below == "bundled" else Path(recipe.below)
-        self.below = TinyState.from_tensors(read_weights(path, None)).network
-        network = load_tensors(TinyNetwork.for_weights(self.below), self.below, path)
+        path = BUNDLED if recipe.base_weights == "bundled" else Path(recipe.base_weights)
+        self.base = TinyState.from_tensors(read_weights(path, None)).network
+        network = load_tensors(TinyNetwork.for_weights(self.base), self.base, path)
         super().__init__(recipe, _initial_head(recipe, network.embedding))
         self.sources = [(source, read_samples(recipe.data, name, source)) for name, source in recipe.sets.items()]
         self.features: TinyNetwork = convert_conv2d_weight_memory_format(network.to(self.device), torch.channels_last)
@@ -109,9 +109,8 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
 
     def _batches(self, phase: LocalPhase) -> PromptCrops:
         recipe = self.recipe
-        return PromptCrops(
-            self.sources, phase.crop, recipe.lone, recipe.sure, recipe.corrected, phase.batch, recipe.seed
-        )
+        n_points, n_clear = recipe.single_point_prompts, recipe.unambiguous_prompts
+        return PromptCrops(self.sources, phase.crop, n_points, n_clear, recipe.corrected, phase.batch, recipe.seed)
 
     def _loss(self, batch: list[Example]) -> Tensor:
         pixels, guide = self._encoded([example.crop for example in batch])
@@ -119,7 +118,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         prompts = Prompts(*(self._stacked([d[index] for d in sampled]) for index in range(len(Prompts._fields))))
         targets = self._stacked([d.targets for d in sampled]) / CELL_LABELS
         valid = self._stacked([d.valid for d in sampled])
-        n = self.recipe.lone
+        n = self.recipe.single_point_prompts
         points, clear = first_points(prompts, slice(n)), Prompts(*(part[:, n:] for part in prompts))
         found = self._found(batch, pixels, targets)
         rounds = int(np.random.default_rng([self.recipe.seed, self.step]).integers(1, MAX_POINTS))
@@ -130,11 +129,14 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
             )
             of_points = self.network.click_masks(shared, points)
             of_clear = self.network.corrected_mask(shared, *corrected)
-        lone, sure = prompt_losses(of_points, targets[:, :n], valid), prompt_losses(of_clear, targets[:, n:], valid)
+        single = prompt_losses(of_points, targets[:, :n], valid)
+        unambiguous = prompt_losses(of_clear, targets[:, n:], valid)
         beside = point_losses(of_clear.masks[:, :, 0], corrected.prompts)
         harm = harm_losses(of_clear.masks[:, :, 0], corrected, targets[:, n:], valid)
-        self.note(point_iou=lone.overlap.item(), box_iou=sure.overlap.item(), beside=beside.item(), harm=harm.item())
-        return lone.total + sure.total + POINTS * beside + HARM * harm
+        self.note(
+            point_iou=single.overlap.item(), box_iou=unambiguous.overlap.item(), beside=beside.item(), harm=harm.item()
+        )
+        return single.total + unambiguous.total + POINTS * beside + HARM * harm
 
     def _found(self, batch: list[Example], pixels: Tensor, targets: Tensor) -> Tensor:
         """What words leave of the objects that are corrected, [B, n, h, w] bool; empty where a set has no words."""
@@ -161,7 +163,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         return torch.from_numpy(np.stack(parts)).to(self.device).float()
 
     def _weights(self) -> dict[str, Tensor]:
-        return TinyState(self.below, self.average).merged()
+        return TinyState(self.base, self.average).merged()
 
 
 def _initial_head(recipe: PromptsRecipe, embedding: int) -> PromptHead:

@@ -32,8 +32,9 @@ STEPS = 24
 
 def recipe_for(data: Path, out: Path, *more: str) -> PromptsRecipe:
     values = [f"data={data}", f"out={out}", f"steps={STEPS}", "decay_steps=0", "warmup_steps=3", "average_decay=0.9"]
-    values += ["sets={shapes: {share: 1.0, nothing: 0}}", "phases=[{after: 0.0, crop: 64, global_batch: 4}]"]
-    values += ["start=scratch", "corrected=1", "lone=3", "sure=2", "workers=0", "device=cpu", "precision=float32"]
+    values += ["sets={shapes: {share: 1.0, background_value: 0}}", "phases=[{after: 0.0, crop: 64, global_batch: 4}]"]
+    values += ["start=scratch", "corrected=1", "single_point_prompts=3", "unambiguous_prompts=2"]
+    values += ["workers=0", "device=cpu", "precision=float32"]
     return read_as(PromptsRecipe, "tiny-prompts", [*values, *more])
 
 
@@ -145,7 +146,7 @@ def test_each_component_of_a_mask_is_an_object_unless_it_is_small() -> None:
     mask[7] = 255
 
     every = find_objects(mask, MaskSet(share=1.0), smallest=1, whole=False)
-    large = find_objects(mask, MaskSet(share=1.0, nothing=0), smallest=4, whole=False)
+    large = find_objects(mask, MaskSet(share=1.0, background_value=0), smallest=4, whole=False)
 
     assert every.labels == (0, 1, 1, 2, 3)
     assert np.array_equal(every.ids == 4, mask == 2)
