@@ -170,11 +170,17 @@ class Limits(BaseSettings):
     )
     max_pixels: Annotated[int, LIMITS] = Field(40_000_000, gt=0, description="pixels of an image")
     max_classes: Annotated[int, LIMITS] = Field(2048, gt=0, description="classes of a request or a vocabulary")
+    max_text_length: Annotated[int, LIMITS] = Field(128, gt=0, description="characters of one name or synonym")
+    max_prompts: Annotated[int, LIMITS] = Field(256, gt=0, description="prompts of a request")
+    min_side: Annotated[int, LIMITS] = Field(16, gt=0, description="pixels that each side of an image has at least")
+    max_synonyms: Annotated[int, LIMITS] = Field(8, ge=0, description="synonyms of a class")
+    max_grpc_bytes: Annotated[int | None, LIMITS] = Field(
+        None, gt=0, le=MAX_GRPC_BYTES, description="bytes of one gRPC message; default: 4 MiB more than an image file"
+    )
+    max_text_bytes: Annotated[int | None, LIMITS] = Field(
+        None, gt=0, description="UTF-8 bytes of all names and synonyms; default: most classes times the longest name"
+    )
     # Constants.
-    max_text_length: ClassVar[int] = 128  # characters of one name or synonym
-    max_prompts: ClassVar[int] = 256
-    min_side: ClassVar[int] = 16  # pixels of an image
-    max_synonyms: ClassVar[int] = 8  # of a class
     max_prompt_points: ClassVar[int] = 32
     max_examples: ClassVar[int] = 64  # and negatives, of a request or a vocabulary
     max_example_images: ClassVar[int] = 16  # other images with examples of a request or a vocabulary
@@ -183,12 +189,12 @@ class Limits(BaseSettings):
     @cached_property
     def grpc_bytes(self) -> int:
         """Bytes of one gRPC message, either way: an image file and the question, or an answer."""
-        return self.max_image_bytes + BESIDE_IMAGE
+        return self.max_grpc_bytes or self.max_image_bytes + BESIDE_IMAGE
 
     @cached_property
     def text_bytes(self) -> int:
         """UTF-8 bytes of all names and synonyms of a request."""
-        return self.max_classes * self.max_text_length
+        return self.max_text_bytes or self.max_classes * self.max_text_length
 
     @cached_property
     def max_question_bytes(self) -> int:

@@ -54,6 +54,7 @@ def test_a_redis_address_is_kept_secret(monkeypatch: pytest.MonkeyPatch, url: st
         ("workers", "host:99999"),
         ("worker_token", "sixteen signs and an \u00e4"),
         ("max_image_bytes", "99999999999"),
+        ("max_grpc_bytes", "99999999999"),
         ("metrics_need_key", "true"),
         ("job_files", "s3://"),
         ("job_files", "http://host/results"),
@@ -71,8 +72,8 @@ def test_what_could_never_work_is_refused_at_the_start(name: str, value: str) ->
 
 
 def test_limits_that_follow_from_others_are_derived_where_they_are_not_set() -> None:
-    limits = Limits(max_image_bytes=40 * 2**20, max_classes=10)
+    limits = Limits(max_image_bytes=40 * 2**20, max_classes=10, max_text_length=20)
     settings = Settings(job_bytes_per_client=1000)
 
-    assert (limits.grpc_bytes, limits.text_bytes) == (44 * 2**20, 1280)
+    assert (limits.grpc_bytes, limits.text_bytes) == (44 * 2**20, 200)
     assert settings.archive_bytes == 100

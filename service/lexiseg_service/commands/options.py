@@ -73,12 +73,6 @@ REMOVED = {
     "LEXISEG_JOBS_PER_CLIENT": "a client has at most 500 jobs",
     "LEXISEG_JOB_ARCHIVE_BYTES": "an archive has at most a tenth of LEXISEG_JOB_BYTES_PER_CLIENT",
     "LEXISEG_TRAINING_BYTES": "set LEXISEG_JOB_BYTES_PER_CLIENT, which holds for trainings, too",
-    "LEXISEG_MAX_TEXT_LENGTH": "a name has at most 128 characters",
-    "LEXISEG_MAX_PROMPTS": "a request has at most 256 prompts",
-    "LEXISEG_MIN_SIDE": "sides of an image have at least 16 pixels",
-    "LEXISEG_MAX_SYNONYMS": "a class has at most 8 synonyms",
-    "LEXISEG_MAX_GRPC_BYTES": "set LEXISEG_MAX_IMAGE_BYTES; a gRPC message may have 4 MiB more",
-    "LEXISEG_MAX_TEXT_BYTES": "set LEXISEG_MAX_CLASSES; texts may have 128 bytes for each class",
 }
 HeadName = Annotated[
     str | None,

@@ -95,11 +95,11 @@ def test_options_of_every_type_arrive_in_the_settings() -> None:
 
 
 def test_a_limit_is_an_option_too_and_the_others_keep_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEXISEG_MAX_PIXELS", "7000")
+    monkeypatch.setenv("LEXISEG_MAX_PROMPTS", "7")
 
     limits = settings_by("--max-classes", "3").limits
 
-    assert (limits.max_classes, limits.max_pixels, limits.max_image_bytes) == (3, 7000, 20 * 2**20)
+    assert (limits.max_classes, limits.max_prompts, limits.min_side) == (3, 7, 16)
 
 
 def test_a_limit_out_of_range_is_named_with_its_option_and_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,7 +81,7 @@ def test_a_word_may_be_as_long_as_the_limit_and_no_longer(length: int) -> None:
 
 
 def test_all_texts_together_have_a_limit_in_bytes() -> None:
-    assert "bytes of text" in refusal(Question(classes=["ä" * 100]), Limits(max_classes=1))
+    assert "bytes of text" in refusal(Question(classes=["ä" * 60]), Limits(max_text_bytes=100))
 
 
 def test_a_class_threshold_without_background_is_refused() -> None:

@@ -118,10 +118,9 @@ async def test_bytes_that_are_no_message_of_an_open_method_are_refused_in_plain_
     assert error.details() == "bytes that are no message of this method"
 
 
-async def test_a_message_over_the_limit_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.settings.BESIDE_IMAGE", 1000)
+async def test_a_message_over_the_limit_is_refused_before_it_is_read() -> None:
     large = pb.SegmentRequest(image=pb.Image(content=bytes(3000)))
-    async with calling(limits={"max_image_bytes": 1000}) as gateway:
+    async with calling(limits={"max_grpc_bytes": 2000}) as gateway:
         error = await failure(gateway.stub.Segment(large))
 
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -145,14 +144,12 @@ async def test_a_message_is_freed_with_its_call_and_not_by_a_later_collection() 
     assert grown < N_MESSAGES / 2 * MESSAGE_BYTES
 
 
-async def test_an_answer_over_the_limit_says_how_large_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.settings.BESIDE_IMAGE", 40_000)
-
+async def test_an_answer_over_the_limit_says_how_large_it_is() -> None:
     class Painter(KnownBackend):
         async def segment(self, request: WorkerRequest) -> WorkerAnswer:
             return answer(overlay=bytes(100_000))
 
-    async with calling(backend=Painter(), limits={"max_image_bytes": 50_000}) as gateway:
+    async with calling(backend=Painter(), limits={"max_grpc_bytes": 90_000}) as gateway:
         error = await failure(gateway.stub.Segment(request("sky")))
 
     assert (error.code(), kind(error)) == (grpc.StatusCode.INVALID_ARGUMENT, "too-large")
