@@ -1,6 +1,6 @@
 """Scores of words on photographs of `val`: `python -m benchmarks scores ROOT [--model MODEL]`.
 
-Prints the tables of docs/tiny-ablation.md: how well scores are calibrated for lists of 1, 6 and 20 words, what each
+Prints the tables of docs/quality.md: how well scores are calibrated for lists of 1, 6 and 20 words, what each
 threshold keeps of six words, and how much similar classes take from each other. A class counts as there if the
 photograph shows it. First, as docs/quality.md has it: lists of six words of a set, half of them there.
 """

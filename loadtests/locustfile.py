@@ -1,6 +1,6 @@
 """The locust file: `locust -f loadtests/locustfile.py --host http://localhost:8000`, or `make loadtest`.
 
-REST users send one request after another; video users stream over gRPC. docs/load-testing.md has the options.
+REST users send one request after another; video users stream over gRPC. docs/performance.md has the options.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """mIoU of classes by example images against classes by words: `python -m benchmarks examples ROOT [SET ...]`.
 
 Examples are boxes around a class's objects in photographs of `train`; mIoU is measured on `val`. Prints the table of
-docs/examples.md.
+docs/teach.md.
 """
 
 from __future__ import annotations

@@ -192,7 +192,7 @@ def load(
         models_dir: folder of the user's own models.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         precision: of the image pass; None: the card's.
-        runtime: of the image pass (docs/runtimes.md).
+        runtime: of the image pass (docs/performance.md).
         text_tower: folder of the text tower, for methods that do not keep it in the weights' folder.
 
     Raises:

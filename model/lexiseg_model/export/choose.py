@@ -35,7 +35,7 @@ def use_runtime(
     """Set the runner of a segmenter's image pass; `torch` changes nothing.
 
     Args:
-        runtime: `auto` uses an existing export on a CPU where it is faster than torch (docs/runtimes.md), else torch;
+        runtime: `auto` uses an existing export on a CPU where it is faster (docs/performance.md), else torch;
             `onnx`, `onnx-int8`, `openvino` and `tensorrt` require an export, `torch-compile` a `TorchPass`.
         folders: may hold the model's export. A required export that is missing, or belongs to other weights, is written
             to the last one, of the model that `load_exact` gives; int8 only with `ranges` of activations.

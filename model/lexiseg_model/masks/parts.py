@@ -60,7 +60,7 @@ def _highest_of_runs(numbers: Tensor, runs: Tensor) -> Tensor:
 
 
 class CrumbRule(StrictModel):
-    """Definition of a crumb; chosen on training photographs (docs/tiny-ablation.md)."""
+    """Definition of a crumb; chosen on training photographs (docs/quality.md)."""
 
     island: float = Field(0.2, ge=0, le=1, description="share of a mask's largest part below which a part is left out")
     hole: float = Field(0.05, ge=0, le=1, description="share of a mask's area below which a hole is filled")

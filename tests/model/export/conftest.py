@@ -24,7 +24,7 @@ WORDS = (
     "rocket", "tower", "grass", "wall", "road", "mountain", "dog",
 )  # fmt: skip
 VOCABULARY = Vocabulary(tuple(map(ClassEntry, WORDS)), Background())
-# Measured 100.00 % and 96.6 %; the float32 figure is promised in docs/runtimes.md.
+# Measured 100.00 % and 96.6 %; the float32 figure is promised in docs/performance.md.
 MIN_AGREEMENT: dict[Numbers, float] = {"float32": 0.995, "int8": 0.92}
 
 

@@ -1,4 +1,4 @@
-"""Cards of the three papers against what was published, and what docs/training-methods.md calls ours."""
+"""Cards of the three papers against what was published, and what docs/training.md calls ours."""
 
 import math
 from typing import Any

@@ -82,7 +82,7 @@ def test_photographs_are_varied_as_by_tcl_and_groupvit() -> None:
     assert (erasing.probability, erasing.per_pixel, erasing.max_count) == (0.25, True, 1)
 
 
-# What papers and released code state, and what docs/training-methods.md calls ours, beside rates and batches.
+# What papers and released code state, and what docs/training.md calls ours, beside rates and batches.
 STATED: dict[str, dict[str, Any]] = {
     "tcl": {
         "pairs": ["cc3m", "cc12m"], "steps": 50_001, "seed": 0, "precision": "float16", "micro_batch": 64,

@@ -1,7 +1,7 @@
 """Smooth masks of the prompt head along the image's edges, and limit them to their box.
 
 Box: the head was trained with boxes that are off by a few percent. For an exact box, logits inside are raised and cells
-outside are cut off. docs/tiny-ablation.md has the gain of each rule.
+outside are cut off. docs/quality.md has the gain of each rule.
 """
 
 from __future__ import annotations

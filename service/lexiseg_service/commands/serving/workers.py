@@ -9,7 +9,7 @@ from typing import NamedTuple
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import AUTO, Settings
 
-CORES_EACH = 4  # a worker, which is bound by the GIL, keeps so many busy (docs/runtimes.md)
+CORES_EACH = 4  # a worker, which is bound by the GIL, keeps so many busy (docs/performance.md)
 MAX_BY_ITSELF = 8  # workers; more brought nothing on one GPU
 MAX_WORKERS = 64
 # Bytes of a worker without its weights: on a GPU context and tiles of a batch, in memory libraries and pictures.

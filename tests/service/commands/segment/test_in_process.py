@@ -19,7 +19,7 @@ from tests.command import ended
 from tests.labels.formats import made
 from tests.service.commands.command_line import CommandLine, written
 
-# None in `sys.modules` refuses an import. torch is not among them: docs/history.md.
+# None in `sys.modules` refuses an import. torch is not among them: docs/quality.md.
 OF_OTHER_MODELS = (
     "onnx",
     "open_clip",
