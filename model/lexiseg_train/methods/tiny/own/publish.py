@@ -62,7 +62,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
         trial = Trial(Path(place), start, data.classes, recipe.device)
         compared = cross_validate(trial, solved, tuned, data, recipe)
         gained = compared.change.difference > 0
-        print(_verdict(compared), flush=True)
+        print(verdict(compared), flush=True)
         old = trial.model(solved[-1])
         new = trial.model(tuned[-1] if gained else solved[-1])
         for file in (weights.name, FAMILIAR):
@@ -99,11 +99,14 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     return card
 
 
-def _verdict(compared: BeforeAfter) -> str:
+def verdict(compared: BeforeAfter) -> str:
+    """Sentence that says which of both models is written; a gain is certain where its 95 % interval is above zero."""
     change = compared.change
     rated = f"left-out photographs (mIoU {change.difference:+.1f}, 95 % {change.low:+.1f} to {change.high:+.1f})"
-    if change.difference > 0:
+    if change.low > 0:
         return f"gained over the head alone on {rated}"
+    if change.difference > 0:
+        return f"likely better than the head alone, but not for sure, on {rated}: the tuned model is written"
     return f"no gain over the head alone on {rated}: the model has that head, as `lexiseg teach` solves it"
 
 

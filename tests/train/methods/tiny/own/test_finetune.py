@@ -19,6 +19,7 @@ from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.types import Background, ClassEntry, ModelCard, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
+from lexiseg_train.evaluation.before_after import BeforeAfter
 from lexiseg_train.methods.tiny.own import publish
 from lexiseg_train.methods.tiny.own.finetune import (
     DATASET_FOLDER,
@@ -27,7 +28,7 @@ from lexiseg_train.methods.tiny.own.finetune import (
     start_folder,
     write_dataset,
 )
-from lexiseg_train.methods.tiny.own.publish import publish_finetuned
+from lexiseg_train.methods.tiny.own.publish import publish_finetuned, verdict
 from lexiseg_train.methods.tiny.recipe import OWN, FinetuneRecipe
 from lexiseg_train.methods.tiny.trainer import initial_network
 from tests.train.data.own.made import save
@@ -209,6 +210,20 @@ def test_without_a_gain_the_model_has_the_head_alone(
     assert json.loads((recipe.out / "before-after.json").read_text())["step"] == 0
     assert "no gain over the head alone on left-out photographs" in capsys.readouterr().out
     assert refused.summary == "tiny, taught by pictures of red ball, blue box."
+
+
+@pytest.mark.parametrize(
+    ("hits", "sentence"),
+    [
+        ([80, 85, 90, 95], "gained over the head alone"),
+        ([80, 30, 90, 65], "likely better than the head alone, but not for sure"),
+        ([50, 45, 40, 55], "no gain over the head alone"),
+    ],
+)
+def test_a_gain_is_said_where_its_interval_is_above_zero(hits: list[int], sentence: str) -> None:
+    before, after = (np.array([[[n], [100], [100]] for n in each]) for each in ([50] * 4, hits))
+
+    assert verdict(BeforeAfter(("cup",), before, after)).startswith(sentence)
 
 
 def test_pictures_of_one_label_alone_are_refused(tmp_path: Path) -> None:
