@@ -149,11 +149,11 @@ def check(segmenter: Segmenter, root: Path) -> EverydayFigures:
             seen += painted(segmenter, features, asked, length, others, rows_of)
     sure = [outcome.iou >= FOUND for outcome in by_default if outcome.score > 0.9]
     shares = [float(np.mean(seen)) for seen in absent.values()]
-    figures = (*_figures(by_default), float(np.mean(sure)) if sure else 0.0, *_figures(everywhere), *shares)
+    figures = (*of_words(by_default), float(np.mean(sure)) if sure else 0.0, *of_words(everywhere), *shares)
     return EverydayFigures(len(by_default), *(round(100 * figure, 1) for figure in figures))
 
 
-def _figures(words: list[Outcome]) -> tuple[float, float, float]:
+def of_words(words: list[Outcome]) -> tuple[float, float, float]:
     """Shares of words that are found and that get nothing, and their mean IoU."""
     iou = np.array([word.iou for word in words])
     return float((iou >= FOUND).mean()), float(np.mean([word.score == 0 for word in words])), float(iou.mean())

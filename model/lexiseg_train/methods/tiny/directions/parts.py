@@ -36,18 +36,19 @@ class Part(NamedTuple):
 
 
 class Parts:
-    """The parts of photographs that other sets hold, by set and name; `names`: of all parts, from mask value 1 on."""
+    """The parts of photographs that other sets hold in a split, by set and name; `names`: of all parts, from mask value
+    1 on."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, split: str = "train") -> None:
         """Read `parts.json` of the set below a folder of data sets; without it no photograph has parts."""
         path = root / SET / "parts.json"
         listing = json.loads(path.read_text()) if path.exists() else {}
         self.of = {
-            (entry["set"].removesuffix("/train"), stem): [
+            (entry["set"].removesuffix(f"/{split}"), stem): [
                 Part(part["name"], tuple(part["xyxy"]), part["of"]) for part in entry["parts"]
             ]
             for stem, entry in listing.items()
-            if entry["set"].endswith("/train")
+            if entry["set"].endswith(f"/{split}")
         }
         everything = [part for parts in self.of.values() for part in parts]
         self.names = sorted({part.name for part in everything})

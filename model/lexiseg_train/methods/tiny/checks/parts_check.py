@@ -1,0 +1,98 @@
+"""The parts check: parts of things, asked together with their whole and by themselves, on photographs of VOC's
+validation split.
+
+A part is what its boxes hold of its whole. Of a whole that is asked with a part, only the rest is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import Background
+from lexiseg_model.vocabulary.bank import KnownRows
+from lexiseg_train.data.indexed import IGNORE, evenly_spread, read_dataset
+from lexiseg_train.methods.tiny.checks.everyday_check import MIN_SHARE, Asked, Outcome, of_words, outcomes
+from lexiseg_train.methods.tiny.directions.parts import NOTHING, Part, Parts
+
+SETS = {"val": ("voc",), "train": ("voc", "voc-more")}  # that have the photographs with parts
+
+
+class PartsFigures(NamedTuple):
+    """In percent, and the mean IoU: of parts with their whole, the same wholes, and parts by themselves."""
+
+    parts: int
+    found: float
+    nothing: float
+    iou: float
+    whole_found: float
+    whole_iou: float
+    found_without_whole: float
+    nothing_without_whole: float
+    iou_without_whole: float
+
+
+class Shown(NamedTuple):
+    """A photograph [H, W, 3], its mask [H, W] of `classes`, and its parts."""
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    classes: tuple[str, ...]
+    parts: list[Part]
+
+
+def photographs(root: Path, split: str, most: int) -> Iterator[Shown]:
+    """At most so many photographs of each set below a folder of data sets."""
+    marked = Parts(root, split)
+    for name in SETS[split]:
+        data = read_dataset(root, name, split)
+        samples = [sample for sample in data.samples if (name, sample.name) in marked.of]
+        for sample in evenly_spread(samples, most):
+            yield Shown(*sample.read(len(data.classes)), data.classes, marked.of[name, sample.name])
+
+
+def questions(shown: Shown, marked: Parts) -> Iterator[Asked]:
+    """A question for each kind of part that a photograph shows well: its wholes, and the part as the last word."""
+    for name in sorted({part.name for part in shown.parts}):
+        some = [part for part in shown.parts if part.name == name]
+        values = marked.mask(some, shown.mask, shown.classes)
+        value = len(shown.classes)
+        mask = np.where(values == NOTHING, shown.mask, np.where(values == IGNORE, IGNORE, value)).astype(np.uint8)
+        if (mask == value).mean() >= MIN_SHARE:
+            wholes = {shown.classes.index(whole): whole for whole in sorted({part.of for part in some})}
+            yield Asked(shown.image, mask, wholes | {value: name})
+
+
+def check(segmenter: Segmenter, root: Path, split: str = "val", most: int = 100) -> PartsFigures:
+    """Measure a model on the photographs below `root`."""
+    rows_of, marked = KnownRows(segmenter), Parts(root, split)
+    parts: list[Outcome] = []
+    wholes: list[Outcome] = []
+    by_themselves: list[Outcome] = []
+    for shown in photographs(root, split, most):
+        features = segmenter.encode(shown.image)
+        for asked in questions(shown, marked):
+            *rest, part = outcomes(segmenter, features, asked, Background(), rows_of)
+            parts.append(part)
+            wholes += rest
+            value = max(asked.words)
+            lone = asked._replace(words={value: asked.words[value]})
+            by_themselves += outcomes(segmenter, features, lone, Background(), rows_of)
+    whole = of_words(wholes)
+    figures = (*of_words(parts), whole[0], whole[2], *of_words(by_themselves))
+    return PartsFigures(len(parts), *(round(100 * figure, 1) for figure in figures))
+
+
+if __name__ == "__main__":
+    import sys
+
+    torch.set_num_threads(1)
+    # As it is served: in 8 bits where the folder has graphs.
+    print(check(catalogue.load_folder(Path(sys.argv[2]), "cpu", runtime="auto"), Path(sys.argv[1])))
