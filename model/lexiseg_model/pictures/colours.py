@@ -165,8 +165,8 @@ def _space_of_primaries(places: tuple[float, ...], curve: Callable[[Floats], Flo
     try:
         xyz = np.stack([points[:, 0] / points[:, 1], np.ones(4), (1 - points.sum(1)) / points[:, 1]])  # [3, RGBW]
         matrix = xyz[:, :3] * np.linalg.solve(xyz[:, :3], xyz[:, 3])
-        seen, seen_by_d50 = BRADFORD @ xyz[:, 3], BRADFORD @ D50
-        columns = (np.linalg.inv(BRADFORD) @ np.diag(seen_by_d50 / seen) @ BRADFORD @ matrix).T
+        white, white_by_d50 = BRADFORD @ xyz[:, 3], BRADFORD @ D50
+        columns = (np.linalg.inv(BRADFORD) @ np.diag(white_by_d50 / white) @ BRADFORD @ matrix).T
     except np.linalg.LinAlgError:
         return unread_profile(NO_DISPLAY)
     if not (np.isfinite(columns).all() and np.abs(columns).max() < MAX_COLUMN):
@@ -253,11 +253,11 @@ def inks_to_srgb(picture: Image.Image, space: ColourSpace) -> Pixels | None:
 
 def _conversion_of(profile: bytes) -> _Conversion:
     digest = hashlib.sha256(profile).digest()
-    kept = _conversions.get(digest)
-    if kept is None:
-        kept = _built(profile)
-        _conversions.put(digest, kept)
-    return kept
+    conversion = _conversions.get(digest)
+    if conversion is None:
+        conversion = _built(profile)
+        _conversions.put(digest, conversion)
+    return conversion
 
 
 def _built(profile: bytes) -> _Conversion:
@@ -265,10 +265,10 @@ def _built(profile: bytes) -> _Conversion:
     if mode is None:
         return _Conversion("", None, unread_profile("it is for neither RGB, grey nor CMYK").notes)
     tags = profile_tags(profile)
-    needed = profile_with_tags(profile, {name: tags[name] for name in KEPT_TAGS if name in tags})
+    smaller = profile_with_tags(profile, {name: tags[name] for name in KEPT_TAGS if name in tags})
     try:
         transform = ImageCms.buildTransform(
-            ImageCms.ImageCmsProfile(io.BytesIO(needed)),
+            ImageCms.ImageCmsProfile(io.BytesIO(smaller)),
             SRGB_PROFILE,
             mode,
             "RGB",

@@ -135,8 +135,8 @@ def _by_pillow(
     except UnidentifiedImageError:
         if page is None:
             raise
-        shown, notes = deep.colours(content, header)  # Pillow has no mode for them
-        rgb = to_rgb(shown)
+        viewable, notes = deep.colours(content, header)  # Pillow has no mode for them
+        rgb = to_rgb(viewable)
         return rgb, AS_STORED, (*notes, *to_srgb(rgb, space))
     with opened as picture:
         if page is not None:
@@ -148,12 +148,12 @@ def _by_pillow(
         picture.load()
         # Of TIFF, Pillow applies it itself; of AVIF, it hands on that of the container.
         orientation = {"TIFF": AS_STORED, "AVIF": orientation_of(picture)}.get(header.format, header.orientation)
-        shown = picture
+        viewable = picture
         if deep.is_deep_grey(picture, page):
-            shown, notes = deep.grey(picture, page)
+            viewable, notes = deep.grey(picture, page)
         elif deep.is_dim(picture, content, header):
-            shown, notes = deep.brightened(picture, content, header)
-        inks = inks_to_srgb(shown, space) if shown.mode == "CMYK" else None
-        rgb = to_rgb(shown) if inks is None else inks
+            viewable, notes = deep.brightened(picture, content, header)
+        inks = inks_to_srgb(viewable, space) if viewable.mode == "CMYK" else None
+        rgb = to_rgb(viewable) if inks is None else inks
         notes += space.notes if inks is not None else to_srgb(rgb, space)
         return rgb, orientation, notes
