@@ -22,7 +22,16 @@ from lexiseg_service.batch.lane import work
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.local import open_server
 from lexiseg_service.commands.segment.results import Job, Results, format_named
-from lexiseg_service.errors import InvalidValue, ModelChanged, ServiceError, TooLarge
+from lexiseg_service.errors import (
+    InvalidValue,
+    ModelChanged,
+    NotAllowed,
+    ServiceError,
+    TooLarge,
+    UnknownHead,
+    UnknownModel,
+    UnknownVocabulary,
+)
 from lexiseg_service.in_process import resolved
 from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.settings import Limits, Settings
@@ -30,6 +39,7 @@ from lexiseg_service.settings import Limits, Settings
 Ask = Callable[[bytes], Segmentation]  # of an encoded image; for many threads; raises ServiceError
 Keep = Callable[[Source, bytes, Segmentation], None]
 INTERRUPTED_STATUS = 130  # exit status after Ctrl-C: 128 + SIGINT
+FATAL = (NotAllowed, UnknownHead, UnknownModel, UnknownVocabulary)  # the next image would fail, too
 IMAGES_IN_FLIGHT = 8  # images in flight: enough to overlap reading, computing and writing
 NAME_ERRORS = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL)  # what file systems of other kinds say to a name
 # The file that `--out -` prints, by format; of others their listing.
@@ -90,8 +100,14 @@ class Images:
         self._answered.append((picture, line))
 
     async def commit(self) -> bool:
-        """As `Part.commit`; an image that failed is reported, and asked again by the next run."""
+        """As `Part.commit`; an image that failed is reported, and asked again by the next run.
+
+        False: the next image would fail, too.
+        """
         for source, answered in self._answered:
+            if isinstance(answered, FATAL):
+                self.outcome.failures.append(f"{answered}; {source.name} and the images after it are not done")
+                return False
             if isinstance(answered, ServiceError):
                 hint = "; by words `lexiseg segment-scene` takes any size" if isinstance(answered, TooLarge) else ""
                 self.outcome.failures.append(f"{source.name}: {answered}{hint}")

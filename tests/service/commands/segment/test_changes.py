@@ -109,5 +109,6 @@ def test_no_image_is_answered_by_another_head_or_other_weights(
         )
 
     assert reason in said
+    assert said.count(reason) == 1 or reason == "other weights"  # which may come back
     asked = [request.vocabulary.classes for request in backend.asked if request.region_classes is None]
     assert len({tuple(entry.learned for entry in classes) for classes in asked}) == 1
