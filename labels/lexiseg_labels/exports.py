@@ -162,8 +162,8 @@ def zipped(files: Iterable[File]) -> Iterator[bytes]:
             with archive.open(entry, "w", force_zip64=True) as out:
                 for piece in pieces(content):
                     out.write(piece)
-                    if content := sink.take():
-                        yield content
-            if content := sink.take():
-                yield content
+                    if chunk := sink.take():
+                        yield chunk
+            if chunk := sink.take():
+                yield chunk
     yield sink.take()
