@@ -2,6 +2,8 @@
 
 import copy
 import runpy
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +12,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from torch import Tensor
 
 from lexiseg_model.catalogue.models import load
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export.write import write_part
-from lexiseg_model.features import InferenceOptions
+from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.methods.tiny import teaching
 from lexiseg_model.methods.tiny.browser import browser_parts, require_tiny
 from lexiseg_model.methods.tiny.browser_graphs import Reading
@@ -22,6 +25,7 @@ from lexiseg_model.methods.tiny.graphs import TEMPLATES
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import BoxRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar
+from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import ClassEntry, Learned, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from tests.test_architecture import ROOT
@@ -106,6 +110,20 @@ def test_templates_are_not_for_rules_of_ones_own(tiny: TinySegmenter) -> None:
     assert all(part.template is None for part in browser_parts(own, Reading(own)))
 
 
+def of_the_page(
+    tiny: TinySegmenter, photograph: NDArray[np.uint8], classes: tuple[ClassEntry, ...]
+) -> tuple[Features, TextBank, Callable[..., tuple[Tensor, ...]]]:
+    """Features and bank of a question, and the page's graph of scores, which still takes a head."""
+    features = tiny.encode(photograph, InferenceOptions(teaching=True))
+    bank = bank_of(tiny, Vocabulary(classes, None), KnownRows(tiny))
+    (scores,) = (part.module for part in browser_parts(tiny, Reading(tiny)) if part.name == "scores")
+    maps = [features.tensors[name][None] for name in ("pixels", "image", "cells", *teaching.MAPS)]
+    assert bank.shifts is not None
+    texts = bank.vectors, bank.shifts, torch.arange(len(classes))
+    words = *texts, torch.zeros(len(classes)), torch.ones(len(tiny.card.background.words))
+    return features, bank, partial(scores, *maps, *words)
+
+
 @torch.inference_mode()
 def test_taught_classes_are_scored_as_the_service_does_and_others_keep_their_bits(
     tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]
@@ -113,22 +131,14 @@ def test_taught_classes_are_scored_as_the_service_does_and_others_keep_their_bit
     direction = np.random.default_rng(0).normal(0, 0.1, teaching.SIZE).astype(np.float32)
     learned = Learned(direction.tobytes(), 0.4, tiny.digest)
     classes = ClassEntry("spoon"), ClassEntry("gizmo", learned=learned), ClassEntry("table")
-    features = tiny.encode(photographs["coffee"], InferenceOptions(teaching=True))
-    bank = bank_of(tiny, Vocabulary(classes, None), KnownRows(tiny))
-    (scores,) = (part.module for part in browser_parts(tiny, Reading(tiny)) if part.name == "scores")
-    maps = [features.tensors[name][None] for name in ("pixels", "image", "cells", *teaching.MAPS)]
-    assert bank.shifts is not None
-    texts = bank.vectors, bank.shifts, torch.arange(3)
-    words = *texts, torch.zeros(3), torch.ones(len(tiny.card.background.words))
+    features, bank, scores = of_the_page(tiny, photographs["coffee"], classes)
 
     head = torch.from_numpy(direction)[None], torch.tensor([1]), torch.tensor([learned.text])
 
-    nothing, *_ = scores(
-        *maps, *words, torch.zeros(1, teaching.SIZE), torch.tensor([3]), torch.zeros(1), torch.tensor(0.0)
-    )
-    taught, whole, _ = scores(*maps, *words, *head, torch.tensor(0.0))
-    together, *_ = scores(*maps, *words, *head, torch.tensor(3.0))
-    two, *_ = scores(*maps, *words, *head, torch.tensor(2.0))
+    nothing, *_ = scores(torch.zeros(1, teaching.SIZE), torch.tensor([3]), torch.zeros(1), torch.tensor(0.0))
+    taught, whole, _ = scores(*head, torch.tensor(0.0))
+    together, *_ = scores(*head, torch.tensor(3.0))
+    two, *_ = scores(*head, torch.tensor(2.0))
 
     torch.testing.assert_close(taught[:3], tiny.class_scores(features, bank), atol=1e-3, rtol=1e-4)
     torch.testing.assert_close(whole[:3], tiny.whole_image(features, bank), atol=1e-3, rtol=1e-4)
@@ -148,16 +158,10 @@ def test_a_class_of_a_head_without_pictures_keeps_its_cells_as_in_the_service(
     direction[0, -1] = 20  # takes every cell
     learned, unseen = Learned(direction[0].tobytes(), 0.4, tiny.digest), Learned(b"", 1.0, tiny.digest)
     classes = ClassEntry("cup", learned=unseen), ClassEntry("gizmo", learned=learned), ClassEntry("table")
-    features = tiny.encode(photographs["coffee"], InferenceOptions(teaching=True))
-    bank = bank_of(tiny, Vocabulary(classes, None), KnownRows(tiny))
-    (scores,) = (part.module for part in browser_parts(tiny, Reading(tiny)) if part.name == "scores")
-    maps = [features.tensors[name][None] for name in ("pixels", "image", "cells", *teaching.MAPS)]
-    assert bank.shifts is not None
-    texts = bank.vectors, bank.shifts, torch.arange(3)
-    words = *texts, torch.zeros(3), torch.ones(len(tiny.card.background.words))
+    features, bank, scores = of_the_page(tiny, photographs["coffee"], classes)
 
     head = torch.from_numpy(direction), torch.tensor([1, 0]), torch.tensor([learned.text, 1.0])
-    answer, whole, _ = scores(*maps, *words, *head, torch.tensor(0.0))
+    answer, whole, _ = scores(*head, torch.tensor(0.0))
 
     expected = tiny.class_scores(features, bank)
     assert {0, 1} <= set(expected.argmax(0).flatten().tolist())
