@@ -22,7 +22,8 @@ from lexiseg_train.data.indexed import IGNORE, evenly_spread, read_dataset
 from lexiseg_train.methods.tiny.checks.everyday_check import MIN_SHARE, Asked, Outcome, of_words, outcomes
 from lexiseg_train.methods.tiny.directions.parts import NOTHING, Part, Parts
 
-SETS = {"val": ("voc",), "train": ("voc", "voc-more")}  # that have the photographs with parts
+SET, SPLIT = "voc", "val"
+MAX_PHOTOGRAPHS = 100
 
 
 class PartsFigures(NamedTuple):
@@ -48,14 +49,12 @@ class Shown(NamedTuple):
     parts: list[Part]
 
 
-def photographs(root: Path, split: str, most: int) -> Iterator[Shown]:
-    """At most so many photographs of each set below a folder of data sets."""
-    marked = Parts(root, split)
-    for name in SETS[split]:
-        data = read_dataset(root, name, split)
-        samples = [sample for sample in data.samples if (name, sample.name) in marked.of]
-        for sample in evenly_spread(samples, most):
-            yield Shown(*sample.read(len(data.classes)), data.classes, marked.of[name, sample.name])
+def photographs(root: Path, marked: Parts) -> Iterator[Shown]:
+    """The photographs with parts below a folder of data sets."""
+    data = read_dataset(root, SET, SPLIT)
+    samples = [sample for sample in data.samples if (SET, sample.name) in marked.of]
+    for sample in evenly_spread(samples, MAX_PHOTOGRAPHS):
+        yield Shown(*sample.read(len(data.classes)), data.classes, marked.of[SET, sample.name])
 
 
 def questions(shown: Shown, marked: Parts) -> Iterator[Asked]:
@@ -70,13 +69,13 @@ def questions(shown: Shown, marked: Parts) -> Iterator[Asked]:
             yield Asked(shown.image, mask, wholes | {value: name})
 
 
-def check(segmenter: Segmenter, root: Path, split: str = "val", most: int = 100) -> PartsFigures:
+def check(segmenter: Segmenter, root: Path) -> PartsFigures:
     """Measure a model on the photographs below `root`."""
-    rows_of, marked = KnownRows(segmenter), Parts(root, split)
+    rows_of, marked = KnownRows(segmenter), Parts(root, SPLIT)
     parts: list[Outcome] = []
     wholes: list[Outcome] = []
     by_themselves: list[Outcome] = []
-    for shown in photographs(root, split, most):
+    for shown in photographs(root, marked):
         features = segmenter.encode(shown.image)
         for asked in questions(shown, marked):
             *rest, part = outcomes(segmenter, features, asked, Background(), rows_of)
