@@ -39,6 +39,8 @@ from lexiseg_train.training.pairs import PairBatch
 
 BATCH = 50  # held-out pairs in one pass
 NETWORK = "network."  # prefix of weight names in `SSegLosses`
+TEST_BY_TRAINING = 2  # ratio of image sides in inference and training: GroupViT's 448 and 224
+THRESHOLDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.35 and 0.95 among them
 
 
 @dataclass(frozen=True)
@@ -162,10 +164,6 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
 def untrained(recipe: SSegRecipe) -> SSegNetwork:
     """Untrained network of a recipe."""
     return SSegNetwork(recipe.network)
-
-
-TEST_BY_TRAINING = 2  # ratio of image sides in inference and training: GroupViT's 448 and 224
-THRESHOLDS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95)  # GroupViT's 0.35 and 0.95 among them
 
 
 def publish(recipe: SSegRecipe, weights: Path) -> ModelCard:

@@ -34,6 +34,8 @@ IN_THE_MIDDLE = 0.5  # share of points in the middle of an error; the others lie
 SURROUNDINGS = (3, 7, 15, 31)  # sides of the squares with wrong cells that tell the middle of an error
 MARGIN = 1.0  # logit that a point should have on its side
 
+Cells = NDArray[np.bool_]
+
 
 class Corrected(NamedTuple):
     """Prompts with the points of the last rounds, the masks that they correct, logits [B, N, h, w], and 1 in `corrects`
@@ -174,9 +176,6 @@ def harm_losses(masks: Tensor, corrected: Corrected, targets: Tensor, valid: Ten
     lost = (entropy * ((truth == before) & counted)).sum((2, 3))
     size = ((truth | before) & counted).sum((2, 3)).clamp_min(1)
     return (lost / size * corrected.corrects).sum() / corrected.corrects.sum().clamp_min(1)
-
-
-Cells = NDArray[np.bool_]
 
 
 @torch.no_grad()
