@@ -11,6 +11,8 @@ import sys
 
 # Read by OpenMP when torch loads: spinning threads starve each other when two processes share the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Read by OpenBLAS when NumPy loads: requests compute in threads of their own, and its threads spin after each product.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Read by gRPC when it is imported: it would write a line to stderr, past our log, for each malformed request.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
