@@ -241,11 +241,11 @@ class FairExecutor:
         except Exception:
             logger.exception("work on a thread failed")
         with self._guard:
-            self._done(task, time.monotonic() - began)
+            self._finish(task, time.monotonic() - began)
             if task.large:
                 self._run_large()
         if task.large and task.begins is not None:
-            task.begins.add_done_callback(partial(self._answered, task.sender.background))
+            task.begins.add_done_callback(partial(self._on_answer, task.sender.background))
         del task  # see `_complete`
 
     def _run_large(self) -> None:
@@ -254,7 +254,7 @@ class FairExecutor:
             for _ in range(self._size - self._large_running):
                 self._threads.submit(self._run_next)
 
-    def _answered(self, background: bool, _: Future[Any]) -> None:
+    def _on_answer(self, background: bool, _: Future[Any]) -> None:
         with self._guard:
             self._large_begun[background] -= 1
             self._run_large()
@@ -274,7 +274,7 @@ class FairExecutor:
             self._large_begun[task.sender.background] += task.large and task.begins is not None
         return task
 
-    def _done(self, task: _Task, seconds: float) -> None:
+    def _finish(self, task: _Task, seconds: float) -> None:
         self._large_running -= task.large
         self._queue.charge(task.sender, seconds)
 

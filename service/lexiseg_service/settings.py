@@ -88,11 +88,11 @@ class Folder(NamedTuple):
 
 LIMITS = Read(ASKERS, "Limits of a request")
 LISTENING, MODELS, ADMISSION = "Listening", "Models and work", "Access"
-KEPT, WATCHING, ADAPTERS, JOBS = "What is kept", "Watching", "Adapters", "Jobs"
+STORAGE, WATCHING, ADAPTERS, JOBS = "What is kept", "Watching", "Adapters", "Jobs"
 
 
-def _parts(written: Any) -> Any:
-    return tuple(part for each in written.split(",") if (part := each.strip())) if isinstance(written, str) else written
+def _parts(value: Any) -> Any:
+    return tuple(part for each in value.split(",") if (part := each.strip())) if isinstance(value, str) else value
 
 
 def _each(is_right: Callable[[str], object], expected: str) -> AfterValidator:
@@ -350,18 +350,18 @@ class Settings(BaseSettings):
         7.0, gt=0, le=36_500, description="days that a job or a training is kept after its end, with its results"
     )
 
-    feature_cache_bytes: Annotated[int, Read(ENGINES, KEPT)] = Field(
+    feature_cache_bytes: Annotated[int, Read(ENGINES, STORAGE)] = Field(
         256 * 2**20, ge=0, description="features and images kept for a second question"
     )
 
     state_dir: Annotated[
-        Path | None, Folder(GATEWAYS, is_made=True), Read((*ASKERS, "vocabularies", "heads"), KEPT)
+        Path | None, Folder(GATEWAYS, is_made=True), Read((*ASKERS, "vocabularies", "heads"), STORAGE)
     ] = Field(None, description="folder that keeps users' vocabularies, heads and jobs")
 
-    redis_url: Annotated[SecretStr | None, Read((*SERVERS, *FILES, "vocabularies", "heads"), KEPT)] = Field(
+    redis_url: Annotated[SecretStr | None, Read((*SERVERS, *FILES, "vocabularies", "heads"), STORAGE)] = Field(
         None, description="redis://, rediss:// or unix://; without it nothing is shared"
     )
-    text_rows_key: Annotated[SecretStr | None, Read(ENGINES, KEPT)] = Field(
+    text_rows_key: Annotated[SecretStr | None, Read(ENGINES, STORAGE)] = Field(
         None, min_length=16, description="secret that signs texts' rows in Redis, the same for all workers"
     )
 
@@ -418,10 +418,10 @@ class Settings(BaseSettings):
 
     @field_validator("metrics_need_key")
     @classmethod
-    def _has_keys(cls, needed: bool, fields: ValidationInfo) -> bool:
-        if needed and not (fields.data.get("api_keys_file") or fields.data.get("api_keys")):
+    def _has_keys(cls, value: bool, fields: ValidationInfo) -> bool:
+        if value and not (fields.data.get("api_keys_file") or fields.data.get("api_keys")):
             raise ValueError("LEXISEG_API_KEYS or LEXISEG_API_KEYS_FILE beside it")
-        return needed
+        return value
 
     @field_validator("redis_url")
     @classmethod

@@ -74,7 +74,7 @@ class Shares:
         self._unit = unit
         self._total = total
         self._fraction = fraction
-        self._held: Counter[str] = Counter()
+        self._usage: Counter[str] = Counter()
         self._holds: dict[Hold, str] = {}  # to the client, the oldest first
         self.in_use = 0  # by all clients
         self._waiting: FairQueue[_Waiter] = FairQueue()
@@ -130,13 +130,13 @@ class Shares:
 
     def _share(self, client: str) -> int:
         """The amount that a client may hold now."""
-        held, left = self._held[client], self._total - self.in_use
-        before_reserve = held + max(0, left - int(RESERVE * self._total))
-        return max(1, min(int(self._fraction * (left + held)), before_reserve))
+        usage, left = self._usage[client], self._total - self.in_use
+        before_reserve = usage + max(0, left - int(RESERVE * self._total))
+        return max(1, min(int(self._fraction * (left + usage)), before_reserve))
 
     def _fits(self, client: str, amount: int) -> bool:
-        held = self._held[client]
-        return not held or held + amount <= self._share(client)
+        usage = self._usage[client]
+        return not usage or usage + amount <= self._share(client)
 
     def _is_next(self, client: str, amount: int, adds_to: Hold | None) -> bool:
         """Whether more for a hold is due: it is the oldest of all, or the client's oldest and there is room."""
@@ -149,8 +149,8 @@ class Shares:
 
     def _refusal(self, client: str, amount: int) -> ServiceError | None:
         if not self._fits(client, amount):
-            held, share = self._held[client], self._share(client)
-            return RateLimited(f"this client holds {held:,} {self._unit}, its share is {share:,} now", RETRY_SECONDS)
+            usage, share = self._usage[client], self._share(client)
+            return RateLimited(f"this client holds {usage:,} {self._unit}, its share is {share:,} now", RETRY_SECONDS)
         if self.in_use + amount > self._total:
             return self._full()
         return None
@@ -159,7 +159,7 @@ class Shares:
         return QueueFull(f"{self.in_use:,} {self._unit} are held, {self._total:,} is the limit", RETRY_SECONDS)
 
     def _grant(self, client: str, amount: int) -> Hold:
-        self._held[client] += amount
+        self._usage[client] += amount
         self.in_use += amount
         hold = Hold(self, client, amount)
         if amount:
@@ -169,10 +169,10 @@ class Shares:
     def _release(self, hold: Hold, client: str, amount: int) -> None:
         if hold.is_empty:
             del self._holds[hold]
-        self._held[client] -= amount
+        self._usage[client] -= amount
         self.in_use -= amount
-        if not self._held[client]:
-            del self._held[client]
+        if not self._usage[client]:
+            del self._usage[client]
         self._serve_waiters()
 
     def _serve_waiters(self) -> None:

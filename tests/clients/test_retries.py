@@ -73,8 +73,8 @@ def test_what_cannot_end_in_time_is_not_waited_for() -> None:
 @pytest.mark.parametrize(
     ("outcome", "again"),
     [
-        (Unreachable("refused", sent=False), True),
-        (Unreachable("gone", sent=True), False),
+        (Unreachable("refused", is_sent=False), True),
+        (Unreachable("gone", is_sent=True), False),
         (FULL, True),
         (NOT_READY, False),
     ],

@@ -47,9 +47,9 @@ class ClosedClient(LexisegError, RuntimeError):
 class Unreachable(LexisegError):
     """No server answers, or the connection broke. `sent`: whether the request may have reached the server."""
 
-    def __init__(self, message: str, *, sent: bool) -> None:
+    def __init__(self, message: str, *, is_sent: bool) -> None:
         super().__init__(message)
-        self.sent = sent
+        self.sent = is_sent
 
 
 class NoServer(Unreachable):

@@ -78,20 +78,20 @@ def resolve_names(client: Lookup, labels: Sequence[str], fields: Mapping[str, An
         UnknownVocabulary, UnknownHead: there is none of that name.
         LexisegError: of other kinds.
     """
-    asked = {name: value for name, value in fields.items() if value is not None}
-    if (vocabulary := asked.get("vocabulary")) is not None and "classes" not in asked:  # the server refuses both
+    now = {name: value for name, value in fields.items() if value is not None}
+    if (vocabulary := now.get("vocabulary")) is not None and "classes" not in now:  # the server refuses both
         listed = client.vocabularies.get(vocabulary)
         labels = [entry.name for entry in listed.classes]
         if not listed.built_in:
-            del asked["vocabulary"]
-            asked = {"background": background_json(listed.background), **asked, "classes": classes_json(listed.classes)}
-    if (head := asked.get("head")) is not None:
+            del now["vocabulary"]
+            now = {"background": background_json(listed.background), **now, "classes": classes_json(listed.classes)}
+    if (head := now.get("head")) is not None:
         name, at, _ = head.partition("@")
         taught = client.heads.get(name)
-        asked["head"] = head if at else f"{name}@{taught.version}"
+        now["head"] = head if at else f"{name}@{taught.version}"
         first = {entry.name.casefold() for entry in taught.classes}
         labels = [*(entry.name for entry in taught.classes), *(each for each in labels if each.casefold() not in first)]
-    return [*labels], asked
+    return [*labels], now
 
 
 class Writer:
@@ -133,14 +133,14 @@ class Writer:
         Raises:
             OSError: the ledger cannot be read.
         """
-        found = {self._source(path): path for path in pictures}
+        by_source = {self._source(path): path for path in pictures}
         for row in self._ledger.rows():
             source = row["source"]
-            if source in found and row["modified"] == _stamp(found[source]):
+            if source in by_source and row["modified"] == _stamp(by_source[source]):
                 self._stamps[source] = row["modified"]
                 self._names.first_free(row["name"])
         self.labelled = len(self._stamps)
-        return [path for source, path in found.items() if source not in self._stamps]
+        return [path for source, path in by_source.items() if source not in self._stamps]
 
     def _source(self, path: Path) -> str:
         return Path(os.path.abspath(path)).relative_to(self.folder).as_posix()

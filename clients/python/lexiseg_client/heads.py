@@ -120,8 +120,8 @@ def _taught(
 ) -> Call[Head]:
     """Send a change, with further requests for the pictures that do not fit into the first."""
     deadline, content = calls.deadline(timeout), b""
-    given = {field: value for field, value in body.items() if value is not None}
-    bodies = yield Work(lambda: [*_bodies(given, pictures)])
+    optional = {field: value for field, value in body.items() if value is not None}
+    bodies = yield Work(lambda: [*_bodies(optional, pictures)])
     for number, each in enumerate(bodies):
         request = replace(Send("PUT", _path(name)) if number else first, body={"json": each})
         content = (yield from exchange(request, calls.rest.policy, deadline)).content

@@ -33,7 +33,7 @@ class _Job(Resource):
         kind, now = type(self).__name__, self.state
         return f"<{kind} {now.id}: {now.state}, {now.done} of {now.total} answered, {now.failed} failed>"
 
-    def _kept(self, call: Call[JobState]) -> Call[JobState]:
+    def _store(self, call: Call[JobState]) -> Call[JobState]:
         self.state = yield from call
         return self.state
 
@@ -47,7 +47,7 @@ class Job(_Job):
         Raises:
             UnknownJob: it has been removed.
         """
-        return self._run(self._kept(steps.state(self._calls, self.id, timeout)))
+        return self._run(self._store(steps.state(self._calls, self.id, timeout)))
 
     def wait(self, *, timeout: float | None = None, progress: Progress = None) -> JobState:
         """Wait until every picture has an answer or a problem.
@@ -60,7 +60,7 @@ class Job(_Job):
             TimedOut: it has not ended in time.
             UnknownJob: it has been removed.
         """
-        return self._run(self._kept(steps.wait(self._calls, self.id, timeout, progress)))
+        return self._run(self._store(steps.wait(self._calls, self.id, timeout, progress)))
 
     def __iter__(self) -> Iterator[JobAnswer]:
         """Yield answers in the order in which they were given, until there is one for every picture."""

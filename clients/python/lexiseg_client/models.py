@@ -49,5 +49,5 @@ def of_json(kind: type[T], document: Mapping[str, Any], **converted: Any) -> T:
     Raises:
         TypeError: a member is missing.
     """
-    known = {item.name for item in fields(cast("Any", kind))}
-    return kind(**{name: value for name, value in document.items() if name in known} | converted)
+    names = {item.name for item in fields(cast("Any", kind))}
+    return kind(**{name: value for name, value in document.items() if name in names} | converted)

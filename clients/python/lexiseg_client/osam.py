@@ -37,7 +37,7 @@ class Lexiseg(osam.types.Model):
     client: Client | None = None  # None: of the environment
     # Shows why there is nothing, as an exception would end Labelme with what is not saved; None: errors are raised.
     show: ClassVar[Callable[[str], None] | None] = None
-    _shown: ClassVar[set[str]] = set()  # since the last answer to points: Labelme asks with each move of the mouse
+    _messages: ClassVar[set[str]] = set()  # since the last answer to points: Labelme asks with each move of the mouse
 
     def __init__(self) -> None:
         self._client = self.client or Client()
@@ -53,20 +53,20 @@ class Lexiseg(osam.types.Model):
             raise ValueError("expected an image and a prompt of points or texts")
         try:
             if prompt.texts is not None:
-                found = self._client.segment(request.image, prompt.texts, task="panoptic")
+                answer = self._client.segment(request.image, prompt.texts, task="panoptic")
                 # Labelme looks the text up as it was typed, with its blanks.
-                named = [(segment, prompt.texts[segment.class_index or 0]) for segment in found]
-                for warning in found.warnings:
+                named = [(segment, prompt.texts[segment.class_index or 0]) for segment in answer]
+                for warning in answer.warnings:
                     self._tell(warning.detail)
             else:
-                found = self._client.segment(request.image, prompts=[prompt_of(prompt.points, prompt.point_labels)])
-                named = [(segment, None) for segment in found.of_prompt(0)[:1]]
-                self._shown.clear()
+                answer = self._client.segment(request.image, prompts=[prompt_of(prompt.points, prompt.point_labels)])
+                named = [(segment, None) for segment in answer.of_prompt(0)[:1]]
+                self._messages.clear()
         except LexisegError as error:
             if type(self).show is None:
                 raise ValueError(str(error)) from None
             if prompt.texts is not None:
-                self._shown.clear()
+                self._messages.clear()
             self._tell(str(error))
             return GenerateResponse(model=request.model, annotations=[])
         annotations = [annotation_of(segment, text) for segment, text in named if segment.area]
@@ -74,8 +74,8 @@ class Lexiseg(osam.types.Model):
 
     def _tell(self, sentence: str) -> None:
         """Show a sentence once."""
-        if sentence not in self._shown:
-            self._shown.add(sentence)
+        if sentence not in self._messages:
+            self._messages.add(sentence)
             (type(self).show or logging.getLogger(__name__).warning)(sentence)
 
 

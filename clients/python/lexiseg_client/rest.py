@@ -93,7 +93,7 @@ class RestTransport:
         """
         reply: httpx.Response = yield Send("GET", path, timeout=timeout)
         if reply.status_code in PROXY_STATUSES and "json" not in reply.headers.get("content-type", ""):
-            raise Unreachable(f"a proxy answered {path} with {reply.status_code}: no server is ready", sent=True)
+            raise Unreachable(f"a proxy answered {path} with {reply.status_code}: no server is ready", is_sent=True)
         health = read(reply.content, dict)
         if not {"status", "detail"} <= health.keys():
             raise UnreadableAnswer(f"the server that answered {path} with {reply.status_code} is not lexiseg")
@@ -171,7 +171,7 @@ class Connecting:
         """The reply itself. Raises ProxyFailed: it is one that only a proxy gives."""
         if reply.status_code == PROXY_KEY_NEEDED:
             text = f"{self.proxy(url)} refuses ({reply.status_code} {reply.reason_phrase})"
-            raise ProxyFailed(text, sent=False)
+            raise ProxyFailed(text, is_sent=False)
         return reply
 
 
@@ -181,21 +181,21 @@ def translate_errors(base: str, connecting: Connecting) -> Iterator[None]:
     try:
         yield
     except httpx.ProxyError as error:
-        raise ProxyFailed(f"{connecting.proxy(base)} refuses ({_text(error)})", sent=False) from error
+        raise ProxyFailed(f"{connecting.proxy(base)} refuses ({_text(error)})", is_sent=False) from error
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
         if (untrusted := _cause(error, ssl.SSLCertVerificationError)) is not None:
-            raise UntrustedCertificate(untrusted_text(base, untrusted.verify_message), sent=False) from error
+            raise UntrustedCertificate(untrusted_text(base, untrusted.verify_message), is_sent=False) from error
         if connecting.is_to_proxy(base):
-            raise ProxyFailed(f"{connecting.proxy(base)} does not answer ({_text(error)})", sent=False) from error
+            raise ProxyFailed(f"{connecting.proxy(base)} does not answer ({_text(error)})", is_sent=False) from error
         unresolved = _cause(error, socket.gaierror)
         kind = NoSuchHost if unresolved is not None and unresolved.errno == socket.EAI_NONAME else NoServer
-        raise kind(f"no server answers at {base} ({_text(error)})", sent=False) from error
+        raise kind(f"no server answers at {base} ({_text(error)})", is_sent=False) from error
     except httpx.TimeoutException as error:
         raise TimedOut(f"{base} did not answer in time") from error
     except httpx.DecodingError as error:
         raise UnreadableAnswer(f"the response of {base} cannot be decompressed: {error}") from error
     except httpx.TransportError as error:
-        raise Unreachable(f"the connection to {base} broke ({_text(error)})", sent=True) from error
+        raise Unreachable(f"the connection to {base} broke ({_text(error)})", is_sent=True) from error
 
 
 def _text(error: Exception) -> str:

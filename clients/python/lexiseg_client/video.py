@@ -25,7 +25,7 @@ class StreamOptions(CommonOptions, total=False):
     frames_in_flight: int | None  # frames that the server processes concurrently, 1 to 16
 
 
-KNOWN = frozenset(StreamOptions.__annotations__)
+NAMES = frozenset(StreamOptions.__annotations__)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class NewQuestion:
     """
 
     def __init__(self, classes: Classes | None = None, **options: Unpack[StreamOptions]) -> None:
-        self.fields: dict[str, Any] = question_json(classes, options, KNOWN)
+        self.fields: dict[str, Any] = question_json(classes, options, NAMES)
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,9 @@ class Control:
     classes: list[dict[str, Any]]  # of a question
     options: dict[str, Any]  # other fields of it
 
-    def label_of(self, asked: str) -> str | None:
+    def label_of(self, text: str) -> str | None:
         """The label as it is written in the configuration, for a label of an answer or one of its words."""
-        return self._by_word.get(folded(asked))
+        return self._by_word.get(folded(text))
 
     @cached_property
     def _by_word(self) -> dict[str, str]:
@@ -106,7 +106,7 @@ def control_of(label_config: str) -> Control:
             if tag.get("toName") in images and tag.get("name"):
                 classes = [_class(label) for label in tag.iter("Label")]
                 names = {"task": "model_task", "model": "model_name", "threshold": "model_score_threshold"}
-                options = {field: tag.get(written) for field, written in names.items()}
+                options = {field: tag.get(spelling) for field, spelling in names.items()}
                 kind = cast("Kind", tag.tag.lower())
                 return Control(
                     tag.attrib["name"], tag.attrib["toName"], kind, images[tag.get("toName")], classes, options
@@ -136,7 +136,7 @@ class Value(BaseModel):
     text: Annotated[list[str], Field(fail_fast=True, max_length=2**12)] | Annotated[str, Field(max_length=2**12)] = []
 
 
-class Drawn(BaseModel):
+class ContextRegion(BaseModel):
     """A point or box that an annotator has drawn, or words that he has typed into a text area."""
 
     type: str
@@ -149,17 +149,17 @@ class Drawn(BaseModel):
 class Context(BaseModel):
     """The points and boxes of one region, or typed words."""
 
-    result: list[Drawn] = Field([], fail_fast=True)
+    result: list[ContextRegion] = Field([], fail_fast=True)
 
 
 def fields_of(context: Context) -> dict[str, Any]:
     """The points and boxes of a region as fields of a question, in pixels."""
     points, boxes = [], []
-    for drawn in context.result:
-        value, width, height = drawn.value, drawn.original_width / 100, drawn.original_height / 100
-        if drawn.type.startswith("keypoint"):
-            points.append((value.x * width, value.y * height, drawn.is_positive))
-        elif drawn.type.startswith("rectangle"):
+    for region in context.result:
+        value, width, height = region.value, region.original_width / 100, region.original_height / 100
+        if region.type.startswith("keypoint"):
+            points.append((value.x * width, value.y * height, region.is_positive))
+        elif region.type.startswith("rectangle"):
             right, bottom = value.x + value.width, value.y + value.height
             boxes.append((value.x * width, value.y * height, right * width, bottom * height))
     return prompt_of(points, boxes)
@@ -167,16 +167,16 @@ def fields_of(context: Context) -> dict[str, Any]:
 
 def words_of(context: Context) -> list[str]:
     """The words of text areas, between commas or in texts of their own."""
-    texts = [drawn.value.text for drawn in context.result if drawn.type == "textarea"]
+    texts = [region.value.text for region in context.result if region.type == "textarea"]
     listed = chain.from_iterable([text] if isinstance(text, str) else text for text in texts)
     return list(dict.fromkeys(word.strip() for text in listed for word in text.split(",") if word.strip()))
 
 
 def label_of(context: Context) -> str | None:
     """The label that the annotator chose for the region; None without one."""
-    for drawn in context.result:
-        extra = drawn.value.model_extra or {}
-        labels = extra.get(drawn.type) or extra.get("labels")
+    for region in context.result:
+        extra = region.value.model_extra or {}
+        labels = extra.get(region.type) or extra.get("labels")
         if isinstance(labels, list) and labels and isinstance(labels[0], str):
             return labels[0]
     return None
@@ -379,8 +379,8 @@ async def predict(request: Request) -> Response:
         outcomes += [instead or _failed(reason)] * (len(body.tasks) - n_asked)
         if instead is None and not any("result" in outcome for outcome in outcomes):
             raise reason
-    done = sum("result" in outcome for outcome in outcomes)
-    tasks = {"done": done, "problem": n_asked - done, "not_yet": len(body.tasks) - n_asked}
+    n_answers = sum("result" in outcome for outcome in outcomes)
+    tasks = {"done": n_answers, "problem": n_asked - n_answers, "not_yet": len(body.tasks) - n_asked}
     if len(body.tasks) > 1:
         logger.info("tasks asked", project=str(body.project), **tasks)
     return as_json({"results": outcomes, "model_version": _version(request), "tasks": tasks})

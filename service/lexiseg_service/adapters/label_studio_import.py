@@ -25,7 +25,7 @@ from lexiseg_service.settings import Settings
 logger = structlog.get_logger("lexiseg.jobs")
 BATCH = 32  # predictions of one request: brushes take a hundred kilobytes each
 IMPORT_SECONDS = 60.0  # for one request
-NEEDED = "LEXISEG_LABEL_STUDIO_URL and LEXISEG_LABEL_STUDIO_API_KEY, to import predictions"
+SETTINGS = "LEXISEG_LABEL_STUDIO_URL and LEXISEG_LABEL_STUDIO_API_KEY, to import predictions"
 # Statuses that a prediction gets for itself, as after its task was deleted.
 REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 Predictions = Iterator[dict[str, Any]]
@@ -43,7 +43,7 @@ def can_import(settings: Settings) -> bool:
 def import_address(settings: Settings, project: int) -> str:
     """The address that takes predictions of a project. Raises InvalidValue: the settings name no Label Studio."""
     if not can_import(settings):
-        raise InvalidValue.of("project", project, f"none without {NEEDED}")
+        raise InvalidValue.of("project", project, f"none without {SETTINGS}")
     return f"{_projects(settings)}{project}/import/predictions"
 
 
@@ -54,11 +54,11 @@ def _projects(settings: Settings) -> str:
 class Journal(Protocol):
     """What is recorded of an import, so that another gateway goes on with it."""
 
-    async def told(self, job: Job) -> int:
+    async def n_delivered(self, job: Job) -> int:
         """How many predictions of a job are imported."""
         ...
 
-    async def tell(self, job: Job, count: int) -> None:
+    async def record_delivered(self, job: Job, count: int) -> None:
         """Record that so many are."""
         ...
 
@@ -90,13 +90,13 @@ class Importer:
         if not address.startswith(_projects(self._settings)):  # the token is for the Label Studio of the settings
             logger.warning("predictions given up", job=job.id, error=f"LEXISEG_LABEL_STUDIO_URL is not of {address}")
             return False
-        told = await self._journal.told(job)
-        predictions = islice(await self._predictions(job), told, None)
+        n_delivered = await self._journal.n_delivered(job)
+        predictions = islice(await self._predictions(job), n_delivered, None)
         try:
             while batch := await asyncio.to_thread(lambda: list(islice(predictions, BATCH))):
                 await self._import(job, address, batch)
-                told += len(batch)
-                await self._journal.tell(job, told)
+                n_delivered += len(batch)
+                await self._journal.record_delivered(job, n_delivered)
         except RetryError as error:
             logger.warning("predictions given up", job=job.id, error=str(error.last_attempt.exception()))
             return False
@@ -128,7 +128,7 @@ class Importer:
             raise _NotTaken(str(error) or type(error).__name__) from error
         if answer.is_success:
             return None
-        said = f"status {answer.status_code}: {answer.text[:200]}"
+        outcome = f"status {answer.status_code}: {answer.text[:200]}"
         if answer.status_code not in REFUSED:
-            raise _NotTaken(said)
-        return said
+            raise _NotTaken(outcome)
+        return outcome

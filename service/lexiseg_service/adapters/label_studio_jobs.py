@@ -106,8 +106,8 @@ async def _create(
 ) -> tuple[Job, Progress]:
     places = [(str(task.id), place_of(task, control, index)[1]) for index, task in enumerate(tasks)]
     options = {name: value for name, value in fields_of_control(control).items() if value is not None}
-    asked = validate(JobInput, {"question": {**options, "classes": control.classes}})
-    return await jobs_of(request).create(asked, None, caller_of(request), Tasks(KIND, places, label_config, address))
+    body = validate(JobInput, {"question": {**options, "classes": control.classes}})
+    return await jobs_of(request).create(body, None, caller_of(request), Tasks(KIND, places, label_config, address))
 
 
 class LeftOverAsJob:
@@ -152,10 +152,10 @@ async def get_predictions(request: Request, identity: str) -> Response:
     job, _ = await jobs.find(identity, caller_of(request))
     if job.kind != KIND:
         raise InvalidValue.of("identity", identity, "a job of Label Studio's tasks")
-    return StreamingResponse(_written(jobs, job, await jobs.parts(job)), media_type="application/json")
+    return StreamingResponse(_json_list(jobs, job, await jobs.parts(job)), media_type="application/json")
 
 
-def _written(jobs: Jobs, job: Job, parts: list[Part]) -> Iterator[bytes]:
+def _json_list(jobs: Jobs, job: Job, parts: list[Part]) -> Iterator[bytes]:
     head = b"["
     for each in predictions(jobs, job, parts):
         yield head + orjson.dumps(each)

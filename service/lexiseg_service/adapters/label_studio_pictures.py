@@ -53,7 +53,7 @@ async def image_of(place: str, field: str, client: str, settings: Settings, use_
     home = settings.label_studio_url
     url = None if home is None else url_at(place, home)
     if url is not None:
-        return ImageSource(await use_case.counted_fetch(client, partial(_kept, url, client, settings, use_case)))
+        return ImageSource(await use_case.counted_fetch(client, partial(_picture_at, url, client, settings, use_case)))
     if place.startswith("/"):
         expected = (
             "a URL or a data URI; uploads, and pictures in s3://, gs:// or azure-blob://, are fetched from"
@@ -85,9 +85,9 @@ def _same_host(url: httpx.URL, base: httpx.URL) -> bool:
     return (url.scheme, url.raw_host, url.port) == (base.scheme, base.raw_host, base.port)
 
 
-async def _kept(url: httpx.URL, client: str, settings: Settings, use_case: UseCase) -> bytes:
+async def _picture_at(url: httpx.URL, client: str, settings: Settings, use_case: UseCase) -> bytes:
     """The picture that Label Studio keeps at a URL, or leads to."""
-    content = await _asked(url, settings)
+    content = await _content_at(url, settings)
     if isinstance(content, bytes):
         return content
     try:
@@ -99,7 +99,7 @@ async def _kept(url: httpx.URL, client: str, settings: Settings, use_case: UseCa
         ) from None
 
 
-async def _asked(url: httpx.URL, settings: Settings) -> bytes | httpx.URL:
+async def _content_at(url: httpx.URL, settings: Settings) -> bytes | httpx.URL:
     """The content at a URL of Label Studio, or the URL on another host, which gets no token, that it leads to."""
     key, headers = settings.label_studio_api_key, dict(IMAGE_HEADERS)
     try:

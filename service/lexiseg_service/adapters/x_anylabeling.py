@@ -168,7 +168,7 @@ class Middleware:
             return
         refused, problem = False, bytearray()
 
-        async def shown(message: Message) -> None:
+        async def send_shape(message: Message) -> None:
             nonlocal refused
             if message["type"] == "http.response.start":
                 refused = message["status"] >= HTTPStatus.BAD_REQUEST
@@ -179,7 +179,7 @@ class Middleware:
                 if not message.get("more_body"):
                     await _as_shown(bytes(problem))(scope, receive, send)
 
-        await self._app(scope, receive, shown)
+        await self._app(scope, receive, send_shape)
 
 
 def _as_shown(problem: bytes) -> Response:

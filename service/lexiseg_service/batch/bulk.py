@@ -46,7 +46,7 @@ INTERRUPTED_STATUS = 130  # the exit status of a program that Ctrl-C ended
 MIN_JUDGED = 100  # pictures, before a rate of failures ends the job
 
 
-class Asked(NamedTuple):
+class BulkInput(NamedTuple):
     """What a command asks: a job's description, where the rows go, and the formats to write with them."""
 
     description: JobInput
@@ -71,7 +71,7 @@ def cluster_of(address: str | None, actors: str, cpus: float, gpus: float) -> Cl
 
 
 def run(
-    asked: Asked,
+    bulk: BulkInput,
     settings: Settings,
     cluster: Cluster | None,
     rows_per_file: int,
@@ -87,25 +87,25 @@ def run(
         ModelError: the model is not there.
     """
     try:
-        writers = dict(map(writer_of, asked.formats))
+        writers = dict(map(writer_of, bulk.formats))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--to'") from None
-    destination = absolute(asked.destination)
+    destination = absolute(bulk.destination)
     rows = Destination(destination)
-    job = _job(asked, rows, destination, settings, retry_failed)
+    job = _job(bulk, rows, destination, settings, retry_failed)
     try:
         check_room(writers, [entry.name for entry in job.vocabulary.classes])
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--to'") from None
     if (size := planned_size(job.identity, rows)) is None:
-        _write_resolution(rows, asked.description.question, job)
+        _write_resolution(rows, bulk.description.question, job)
         size = write_plan(job.identity, rows, pictures_of(job.source), rows_per_file)
-    done = rows.done() & set(range(size.chunks))
-    if done:
-        job = replace(job, model_digest=str(rows.rows(min(done), ["model_digest"])[0]["model_digest"]))
+    complete = rows.complete_chunks() & set(range(size.chunks))
+    if complete:
+        job = replace(job, model_digest=str(rows.rows(min(complete), ["model_digest"])[0]["model_digest"]))
     if retry_failed:
-        done = {chunk for chunk in done if {"status": FAILED} not in rows.rows(chunk, ["status"])}
-    to_do = sorted(set(range(size.chunks)) - done)
+        complete = {chunk for chunk in complete if {"status": FAILED} not in rows.rows(chunk, ["status"])}
+    to_do = sorted(set(range(size.chunks)) - complete)
     if to_do and (status := segment_chunks(job, size, rows, to_do, cluster, max_failure_rate)):
         return status
     n_rows, failures = count_rows(rows, size)
@@ -119,15 +119,15 @@ def run(
     return 0
 
 
-def _job(asked: Asked, rows: Destination, destination: str, settings: Settings, retry_failed: bool) -> BulkJob:
-    source, kind = asked.description.folder, asked.kind
-    if asked.description.urls is not None:
-        rows.write("urls.csv", _table(asked.description.urls))
+def _job(bulk: BulkInput, rows: Destination, destination: str, settings: Settings, retry_failed: bool) -> BulkJob:
+    source, kind = bulk.description.folder, bulk.kind
+    if bulk.description.urls is not None:
+        rows.write("urls.csv", _table(bulk.description.urls))
         source, kind = f"{destination}/urls.csv", "csv"
     assert source is not None  # the description names one
-    pictures = source_of(absolute(source), kind, asked.id_column, asked.image_column)
-    sent = asked.description.question
-    question, vocabulary, name = _read_resolution(rows, sent, settings) or _resolve(sent, settings)
+    pictures = source_of(absolute(source), kind, bulk.id_column, bulk.image_column)
+    question_input = bulk.description.question
+    question, vocabulary, name = _read_resolution(rows, question_input, settings) or _resolve(question_input, settings)
     settings = batch_settings(settings).model_copy(update={"model": name})
     check_model(settings, question.task)
     return BulkJob(pictures, destination, question, vocabulary, settings, name, retry_failed=retry_failed)
@@ -141,9 +141,9 @@ class Resolution(NamedTuple):
     model: str
 
 
-def _resolve(sent: Question, settings: Settings) -> Resolution:
+def _resolve(question_input: Question, settings: Settings) -> Resolution:
     """What a question names now."""
-    question = task_question(sent)
+    question = task_question(question_input)
     check_model(settings, question.task)
     card = catalogue.find(settings.first_model, settings.models_dir).card
     vocabulary = resolved(question, settings, words_alone=True)
@@ -153,14 +153,14 @@ def _resolve(sent: Question, settings: Settings) -> Resolution:
     return Resolution(question, vocabulary, str(ModelName.from_card(card)))
 
 
-def _write_resolution(rows: Destination, sent: Question, job: BulkJob) -> None:
+def _write_resolution(rows: Destination, question_input: Question, job: BulkJob) -> None:
     """Write what a question names next to the plan: whatever is changed or deleted later, the job goes on with it."""
-    about = {"sent": stored(sent), "question": stored(job.question)}
+    about = {"sent": stored(question_input), "question": stored(job.question)}
     copy = QuestionCopy(WorkerRequest(None, job.vocabulary, job.model, job.question.task), "")
     rows.write(QUESTION, json.dumps(about).encode() + b"\n" + encode_copy(copy))
 
 
-def _read_resolution(rows: Destination, sent: Question, settings: Settings) -> Resolution | None:
+def _read_resolution(rows: Destination, question_input: Question, settings: Settings) -> Resolution | None:
     """What the question of a planned job named; None: there is no plan, or it is another job's or an earlier release's.
 
     A line says where that is not what it names now.
@@ -169,12 +169,12 @@ def _read_resolution(rows: Destination, sent: Question, settings: Settings) -> R
         return None
     head, _, message = content.partition(b"\n")
     about, request = json.loads(head), decode_copy(message).request
-    model, asked = ModelName.parse(request.model), ModelName.parse(settings.first_model)
-    if about["sent"] != stored(sent) or asked not in (model, ModelName(model.name)):
+    model, first_model = ModelName.parse(request.model), ModelName.parse(settings.first_model)
+    if about["sent"] != stored(question_input) or first_model not in (model, ModelName(model.name)):
         return None
     first = Resolution(TaskQuestion.model_validate(about["question"]), request.vocabulary, request.model)
     try:
-        is_same = _resolve(sent, settings) == first
+        is_same = _resolve(question_input, settings) == first
     except (ServiceError, ModelError):
         is_same = False
     if not is_same:

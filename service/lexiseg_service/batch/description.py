@@ -55,7 +55,7 @@ class JobInput(StrictModel):
 
 
 MAX_URLS = 10**8  # in one file, which is read into memory whole
-TAKEN = frozenset(
+QUESTION_FIELDS = frozenset(
     {"classes", "vocabulary", "task", "background", "threshold", "max_side", "head"}
 )  # by rows of parquet
 
@@ -73,8 +73,8 @@ def read_description(path: Path, limits: Limits) -> JobInput:
         OSError: it cannot be read.
     """
     job = validate(JobInput, parse_object(path.read_bytes(), limits, MAX_URLS))
-    if others := sorted(job.question.model_dump(exclude_unset=True).keys() - TAKEN):
-        raise InvalidValue(f"question: bulk takes {', '.join(sorted(TAKEN))}; got {', '.join(others)}")
+    if others := sorted(job.question.model_dump(exclude_unset=True).keys() - QUESTION_FIELDS):
+        raise InvalidValue(f"question: bulk takes {', '.join(sorted(QUESTION_FIELDS))}; got {', '.join(others)}")
     if has_examples(job.question.classes):
         raise InvalidValue.of("question.classes", "examples in pictures", "words alone; POST /v1/jobs takes examples")
     resolve_prompts(job.question, job.question.task or "semantic", limits)

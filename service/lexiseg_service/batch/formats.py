@@ -24,7 +24,7 @@ ROW_FORMS = ("jsonl", "parquet")
 PARQUET = "application/vnd.apache.parquet"
 
 
-def known(to: str) -> str:
+def form_name(to: str) -> str:
     """The name of a form of results, of which there may be another. Raises ValueError: there is no such form."""
     if to in ROW_FORMS:
         return to
@@ -34,7 +34,7 @@ def known(to: str) -> str:
         raise ValueError(f"one of {', '.join([*formats(), *ROW_FORMS])}") from None
 
 
-Format = Annotated[str, AfterValidator(known), WithJsonSchema({"enum": [*ROW_FORMS, *formats()], "type": "string"})]
+Format = Annotated[str, AfterValidator(form_name), WithJsonSchema({"enum": [*ROW_FORMS, *formats()], "type": "string"})]
 
 
 def check_fits(to: str, question: Mapping[str, Any], classes: Sequence[str]) -> None:

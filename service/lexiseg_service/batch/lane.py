@@ -66,19 +66,19 @@ async def work(
     Returns:
         Whether every picture is settled.
     """
-    asked = 0
+    n_begun = 0
     try:
         async with aclosing(_in_order(pictures, ask, width)) as lines:
-            while asked < len(pictures) and not ends(asked):
-                part.add(pictures[asked], await anext(lines))
-                asked += 1
+            while n_begun < len(pictures) and not ends(n_begun):
+                part.add(pictures[n_begun], await anext(lines))
+                n_begun += 1
                 if part.is_due and not await part.commit():
                     return False
     except GivesWay:
         pass
     if not part.is_empty and not await part.commit():
         return False
-    return asked == len(pictures)
+    return n_begun == len(pictures)
 
 
 async def _in_order(pictures: Sequence[P], ask: Callable[[P], Awaitable[L]], width: int) -> AsyncGenerator[L, None]:

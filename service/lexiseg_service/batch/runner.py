@@ -45,7 +45,7 @@ BEATS = 4  # in a lease
 POLL_SECONDS = 1.0  # between looks for jobs of other gateways, and for what was left
 
 
-class _Taken(NamedTuple):
+class _Assignment(NamedTuple):
     """Pictures that a lane took from one job."""
 
     job: Job
@@ -59,14 +59,14 @@ class _JobPart:
         self._write = write
         self._job = job
         self._lines: list[bytes] = []
-        self._answered: dict[int, bool] = {}  # number, whether it failed
+        self._outcomes: dict[int, bool] = {}  # number, whether it failed
         self._since = 0.0  # of the first line
 
     def add(self, picture: Picture, line: Line) -> None:
         """As `Part.add`."""
         self._since = self._since if self._lines else time.monotonic()
         self._lines.append(orjson.dumps(line) + b"\n")
-        self._answered[picture.number] = line["problem"] is not None
+        self._outcomes[picture.number] = line["problem"] is not None
 
     @property
     def is_due(self) -> bool:
@@ -81,8 +81,8 @@ class _JobPart:
 
     async def commit(self) -> bool:
         """As `Part.commit`; False: the job is gone."""
-        is_wanted = await self._write(self._job, self._lines, self._answered)
-        self._lines, self._answered = [], {}
+        is_wanted = await self._write(self._job, self._lines, self._outcomes)
+        self._lines, self._outcomes = [], {}
         return is_wanted
 
 
@@ -197,14 +197,14 @@ class Runner:
     async def _give(self, identity: str, left: int, lane: Hold) -> None:
         """Open a lane for some pictures of a job, if there are free ones."""
         holder = self._idle.pop() if self._idle else uuid.uuid4().hex
-        taken = None
+        assignment = None
         try:
             if holder not in self._holders:
                 self._holders.add(holder)
                 await self._in_thread(self._ledger.beat, (holder,), LEASE_SECONDS)
             count = min(MAX_TAKEN, max(1, left // LANES))  # few at the end, so that all lanes end together
-            taken = await self._in_thread(self._take, identity, holder, count)
-            if taken is None:
+            assignment = await self._in_thread(self._take, identity, holder, count)
+            if assignment is None:
                 self._idle.append(holder)
         except Exception as error:
             self._holders.discard(holder)  # it may hold pictures, until its lease ends
@@ -212,23 +212,23 @@ class Runner:
                 raise
             logger.error("unexpected error", job=identity, error=type(error).__name__, exc_info=error)
         finally:
-            self._turns.took(identity, 0 if taken is None else len(taken.pictures))
-            if taken is None:
+            self._turns.took(identity, 0 if assignment is None else len(assignment.pictures))
+            if assignment is None:
                 lane.release()
-        if taken is not None:
-            task = asyncio.create_task(self._run_lane(taken, holder, lane))
+        if assignment is not None:
+            task = asyncio.create_task(self._run_lane(assignment, holder, lane))
             self._lanes.add(task)
             task.add_done_callback(self._lanes.discard)
 
-    def _take(self, identity: str, holder: str, count: int) -> _Taken | None:
+    def _take(self, identity: str, holder: str, count: int) -> _Assignment | None:
         job = self._ledger.job(identity)
         pictures = [] if job is None else self._ledger.take(identity, holder, count)
-        return _Taken(job, pictures) if job is not None and pictures else None
+        return _Assignment(job, pictures) if job is not None and pictures else None
 
-    async def _run_lane(self, taken: _Taken, holder: str, lane: Hold) -> None:
+    async def _run_lane(self, assignment: _Assignment, holder: str, lane: Hold) -> None:
         is_done = False
         try:
-            is_done = await self._work(taken)
+            is_done = await self._work(assignment)
         except LedgerAway as error:
             logger.warning("jobs cannot be read or written", error=str(error))
         except Exception as error:
@@ -246,9 +246,9 @@ class Runner:
     def _in_thread(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))
 
-    async def _work(self, taken: _Taken) -> bool:
+    async def _work(self, assignment: _Assignment) -> bool:
         """Ask about pictures; returns whether none of them is held any more."""
-        job = taken.job
+        job = assignment.job
 
         async def ask(picture: Picture) -> Line:
             try:
@@ -257,35 +257,35 @@ class Runner:
                 self._turns.rest(job.client, float(error.headers["Retry-After"]))
                 raise GivesWay from None
 
-        def ends(asked: int) -> bool:
-            return self._stopping or (asked >= TURN and self._turns.is_crowded)
+        def ends(n_begun: int) -> bool:
+            return self._stopping or (n_begun >= TURN and self._turns.is_crowded)
 
-        return await work(taken.pictures, ask, _JobPart(self._write, job), ends=ends)
+        return await work(assignment.pictures, ask, _JobPart(self._write, job), ends=ends)
 
-    async def _write(self, job: Job, lines: list[bytes], answered: Mapping[int, bool]) -> bool:
+    async def _write(self, job: Job, lines: list[bytes], outcomes: Mapping[int, bool]) -> bool:
         """Write a file of lines and commit it, at some time; False: the job is gone."""
         name, content = uuid.uuid4().hex, b"".join(lines)
-        if not await self._insist(job.id, partial(self._put, job.id, name, content, answered)):
+        if not await self._insist(job.id, partial(self._put, job.id, name, content, outcomes)):
             with suppress(Exception):  # the erasure is recorded, and repeated
                 await self._in_thread(self._files.remove, job.id)
             return False
-        failed = sum(answered.values())
+        failed = sum(outcomes.values())
         self._metrics.job_pictures.labels("failed").inc(failed)
-        self._metrics.job_pictures.labels("ok").inc(len(answered) - failed)
+        self._metrics.job_pictures.labels("ok").inc(len(outcomes) - failed)
         return True
 
-    def _put(self, identity: str, name: str, content: bytes, answered: Mapping[int, bool]) -> bool:
+    def _put(self, identity: str, name: str, content: bytes, outcomes: Mapping[int, bool]) -> bool:
         self._files.write(part_path(identity, name), content)
-        return self._ledger.commit(identity, name, answered, len(content))
+        return self._ledger.commit(identity, name, outcomes, len(content))
 
     async def _insist(self, identity: str, put: Callable[[], bool]) -> bool:
         """Put a part until it succeeds, while the job says what holds it up; False: the job is gone."""
         attempt = 0
         while True:
             try:
-                done = await self._in_thread(put)
+                outcome = await self._in_thread(put)
                 self._details.pop(identity, None)
-                return done
+                return outcome
             except Exception as error:  # of the disk, the ledger, or the library of one
                 logger.warning("results cannot be written", job=identity, error=str(error))
                 reason = getattr(error, "strerror", None) or str(error)

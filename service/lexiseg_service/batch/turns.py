@@ -37,8 +37,8 @@ class Turns:
         now = time.monotonic()
         self._resting = {client: until for client, until in self._resting.items() if until > now}
         self._left = {job.id: job.left for job in jobs}
-        for gone in [identity for identity in self._jobs if identity not in self._left]:
-            self._jobs.drop(gone)
+        for ended in [identity for identity in self._jobs if identity not in self._left]:
+            self._jobs.drop(ended)
         for job in jobs:
             if job.id not in self._jobs:
                 self._jobs.add(job.id, Sender(job.client, job.id))

@@ -111,7 +111,7 @@ def bulk(
       lexiseg bulk --job job.json answers/ --ray auto --actors 8
     """
     check_installed("bulk", "bulk", "pyarrow")
-    from lexiseg_service.batch.bulk import Asked, cluster_of, run
+    from lexiseg_service.batch.bulk import BulkInput, cluster_of, run
     from lexiseg_service.batch.description import JobInput, label_formats
     from lexiseg_service.commands.question import question_of
 
@@ -125,11 +125,11 @@ def bulk(
         raise typer.BadParameter("a folder for the rows is missing", param_hint="'DST'")
     else:
         fields: dict[str, Any] = {"background": background, "threshold": threshold, "max_side": max_side, "head": head}
-        question = question_of(classes, vocabulary, task=task, needed=not head, others=", or --head NAME", **fields)
+        question = question_of(classes, vocabulary, task=task, required=not head, others=", or --head NAME", **fields)
         job = JobInput.model_construct(question=question, folder=source)  # unchecked: a path has any bytes
     cluster = None if local else cluster_of(ray, actors, cpus, gpus)
-    asked = Asked(job, destination, to or [], kind, id_column, image_column)
-    raise typer.Exit(run(asked, settings, cluster, rows_per_file, max_failure_rate, retry_failed=retry_failed))
+    bulk_input = BulkInput(job, destination, to or [], kind, id_column, image_column)
+    raise typer.Exit(run(bulk_input, settings, cluster, rows_per_file, max_failure_rate, retry_failed=retry_failed))
 
 
 def _read(path: Path, settings: Settings) -> JobInput:

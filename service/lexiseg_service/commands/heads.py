@@ -33,13 +33,13 @@ def list_heads(context: typer.Context, settings: Settings, server: Server = None
 
     check_kept(context, server, settings)
     if server is not None:
-        with servers.Server(server, settings) as asked:
-            listed = asked.heads()
+        with servers.Server(server, settings) as remote:
+            listed = remote.heads()
     else:
         from lexiseg_service.gateway.stores import run_with
 
-        kept = _kept(settings)
-        listed = servers.heads_of(run_with(kept.store, kept.list_all("")))
+        local = _local_heads(settings)
+        listed = servers.heads_of(run_with(local.store, local.list_all("")))
     for head in listed:
         typer.echo(line_of(head))
 
@@ -62,13 +62,13 @@ def delete(
     check_kept(context, server, settings)
     check_name(name)
     if server is not None:
-        with servers.Server(server, settings) as asked:
-            asked.delete_head(name)
+        with servers.Server(server, settings) as remote:
+            remote.delete_head(name)
         return
     from lexiseg_service.gateway.stores import run_with
 
-    kept = _kept(settings)
-    run_with(kept.store, kept.delete(name, ""))
+    local = _local_heads(settings)
+    run_with(local.store, local.delete(name, ""))
 
 
 def check_kept(context: typer.Context, server: str | None, settings: Settings) -> None:
@@ -94,12 +94,12 @@ def line_of(head: Head) -> str:
     return f"{head.name}@{head.version}: {head.pictures} pictures, {head.model}{expires}"
 
 
-def _kept(settings: Settings) -> Heads:
+def _local_heads(settings: Settings) -> Heads:
     """The heads of this installation. Raises SwitchedOff: nothing of pictures is kept."""
     from lexiseg_service.errors import SwitchedOff
     from lexiseg_service.gateway.heads.collection import OFF, open_heads
     from lexiseg_service.watch.metrics import Metrics
 
-    if (kept := open_heads(settings, Metrics())) is None:
+    if (heads := open_heads(settings, Metrics())) is None:
         raise SwitchedOff(OFF)
-    return kept
+    return heads

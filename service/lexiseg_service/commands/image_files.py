@@ -111,15 +111,15 @@ def _sources_of_argument(argument: str, out: Path | None) -> list[Source]:
     path = Path(argument)
     # Path.is_dir and Path.exists raise where a name is too long.
     if os.path.isdir(path):
-        root, found = path, [file for file in visible_files(path) if is_picture_name(file)]
+        root, candidates = path, [file for file in visible_files(path) if is_picture_name(file)]
         expected = "expected a folder with images, it has none"
     elif not os.path.exists(path) and glob.has_magic(argument):
         root = Path(*takewhile(lambda part: not glob.has_magic(part), path.parts))
-        found = [Path(name) for name in glob.glob(argument, recursive=True)]
+        candidates = [Path(name) for name in glob.glob(argument, recursive=True)]
         expected = "no image matches the pattern"
     else:
         return [Source(argument, path)]
-    files = _without_results(sorted(file for file in found if file.is_file()), root, out)
+    files = _without_results(sorted(file for file in candidates if file.is_file()), root, out)
     if not files:
         raise Unreadable(f"{argument}: {expected}")
     return [Source(str(file), file) for file in files]
@@ -131,12 +131,12 @@ def _without_results(files: list[Path], root: Path, out: Path | None) -> list[Pa
         return files
     beside = out.resolve().parent
     others = re.compile(rf"{re.escape(out.resolve().name)}-[0-9]+")
-    written = {out.resolve()} | {
+    results = {out.resolve()} | {
         folder
         for folder in beside.iterdir()
         if others.fullmatch(folder.name) and any((folder / name).exists() for name in LEDGER_FILES)
     }
-    return [file for file in files if written.isdisjoint(file.resolve().parents)]
+    return [file for file in files if results.isdisjoint(file.resolve().parents)]
 
 
 def _fetched(url: str, max_bytes: int) -> bytes:

@@ -134,11 +134,11 @@ def _checked(parser: Any, ctx: Any) -> Any:
     parse = parser.parse_args
 
     def parse_args(args: list[str]) -> Any:
-        values, rest, given = parse(args)
-        for parameter, count in Counter(given).items():
+        values, rest, order = parse(args)
+        for parameter, count in Counter(order).items():
             if count > 1 and parameter.param_type_name == "option" and not parameter.multiple:
                 raise typer.BadParameter(f"given {count} times; expected once", ctx=ctx, param=parameter)
-        return values, rest, given
+        return values, rest, order
 
     parser.parse_args = parse_args
     return parser

@@ -42,12 +42,12 @@ def open_server(url: str | None, settings: Settings, task: Task) -> Iterator[Ser
         NotReady: the model cannot be loaded.
     """
     if url is not None:
-        with Server(url, settings, model=settings.default_model) as asked:
-            yield asked
+        with Server(url, settings, model=settings.default_model) as connection:
+            yield connection
         return
     check_model(settings, task)
-    with _local_server(settings) as asked:
-        yield asked
+    with _local_server(settings) as connection:
+        yield connection
 
 
 @contextmanager

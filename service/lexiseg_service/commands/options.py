@@ -123,10 +123,10 @@ def refuse_unknown(environment: Iterable[str]) -> None:
     Raises:
         InvalidValue: a variable begins with LEXISEG_ and is no setting; it names the nearest one.
     """
-    known = {variable(name) for name in FIELDS}
+    variables = {variable(name) for name in FIELDS}
     for name in sorted(environment):
         upper = name.upper()  # as pydantic-settings reads it
-        if not upper.startswith("LEXISEG_") or upper in known or ELSEWHERE.fullmatch(upper):
+        if not upper.startswith("LEXISEG_") or upper in variables or ELSEWHERE.fullmatch(upper):
             continue
         if upper in REMOVED:
             raise InvalidValue.of("the environment", name, f"no removed setting; {REMOVED[upper]}")
@@ -230,12 +230,12 @@ def described(name: str, info: FieldInfo) -> str:
 
 
 def option(
-    name: str, kind: Any, described: str, panel: str | None = None, needed: bool = False, also: tuple[str, ...] = ()
+    name: str, kind: Any, described: str, panel: str | None = None, required: bool = False, also: tuple[str, ...] = ()
 ) -> inspect.Parameter:
     """A command's parameter for an option, with other spellings in `also`; None by default unless it is `needed`."""
     spellings = (flag(name), *also) if also else ()
     info = typer.Option(*spellings, help=described, rich_help_panel=panel, show_default=False)
-    default, kind = (inspect.Parameter.empty, kind) if needed else (None, kind | None)
+    default, kind = (inspect.Parameter.empty, kind) if required else (None, kind | None)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
 
 
@@ -254,8 +254,8 @@ def replace_parameter(
         named = {name: value for name in names if (value := values.pop(name)) is not None}
         command(**values, **{instead_of: gather(named)})
 
-    kept = [parameter for name, parameter in signature.parameters.items() if name != instead_of]
-    parameters = [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in kept), *options]
+    others = [parameter for name, parameter in signature.parameters.items() if name != instead_of]
+    parameters = [*(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in others), *options]
     # Read by inspect and typer.
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters} | {"return": None}

@@ -105,9 +105,9 @@ class LexisegProgram:
         question = question_of(classes, vocabulary, background=background, others=others)
         return in_process.resolved(question, self.settings, words_alone=True)
 
-    def check_vocabulary(self, name: str, *, written: bool) -> None:
+    def check_vocabulary(self, name: str, *, to_write: bool) -> None:
         """Refuse a list that is not among this installation's, or, if it is to be `written`, would not be kept."""
-        if written and self.settings.state_dir is None and self.settings.redis_url is None:
+        if to_write and self.settings.state_dir is None and self.settings.redis_url is None:
             raise typer.BadParameter(
                 "vocabularies of this process end with it: say where they are by LEXISEG_STATE_DIR or "
                 "LEXISEG_REDIS_URL, name a running server by --server, or give --dry-run",

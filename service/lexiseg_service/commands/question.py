@@ -33,7 +33,7 @@ def question_of(
     vocabulary: str | None,
     *,
     task: Task = "semantic",
-    needed: bool = True,
+    required: bool = True,
     others: str = "",
     **fields: Any,
 ) -> Question:
@@ -54,7 +54,7 @@ def question_of(
         refuse_unsplit(words, "repeat the option, as -c sky -c tree")
     except InvalidValue as error:
         raise typer.BadParameter(error.detail, param_hint=option) from None
-    if (classes and vocabulary) or (needed and not (classes or vocabulary)):
+    if (classes and vocabulary) or (required and not (classes or vocabulary)):
         raise typer.BadParameter(f"give either classes or --vocabulary NAME{others}", param_hint=option)
     values = {"classes": classes or None, "vocabulary": vocabulary, "task": task, **fields}
     return validate(Question, {name: value for name, value in values.items() if value is not None})

@@ -156,10 +156,10 @@ class Server(AbstractContextManager["Server"]):
         Raises:
             ServerFailure: there is no list or head of that name.
         """
-        known = None if question.vocabulary is None else built_in(question.vocabulary)
-        before = own if known is None else known.vocabulary.classes
+        stored = None if question.vocabulary is None else built_in(question.vocabulary)
+        before = own if stored is None else stored.vocabulary.classes
         entries = {entry.name: entry for entry in before}
-        built_in_name = {} if known is None else {"vocabulary": known.name}
+        built_in_name = {} if stored is None else {"vocabulary": stored.name}
         with translate_errors(self.url):
             fields = {name: value for name, value in question.fields.items() if name not in built_in_name}
             labels, fields = resolve_names(self._checks, list(entries), fields)

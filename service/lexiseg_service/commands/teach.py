@@ -50,8 +50,8 @@ def teach(context: typer.Context, source: Source, name: Name, settings: Settings
         reviewed = asyncio.run(reviewed_set.read(source, Path(place), IMPORT))
     for warning in reviewed.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    with open_server(server, settings, "semantic") as asked:
-        _print(asked.teach(name, reviewed.classes, _pictures(reviewed)))
+    with open_server(server, settings, "semantic") as connection:
+        _print(connection.teach(name, reviewed.classes, _pictures(reviewed)))
 
 
 def _pictures(reviewed: ReviewedSet) -> list[Picture]:
@@ -71,8 +71,8 @@ def _pictures(reviewed: ReviewedSet) -> list[Picture]:
 def _print(head: Head) -> None:
     typer.echo(line_of(head))
     for entry in head.classes:
-        known = entry.iou_words is not None and entry.iou_taught is not None
-        iou = f", IoU {entry.iou_words:.1f} by words, {entry.iou_taught:.1f} as taught" if known else ""
+        has_iou = entry.iou_words is not None and entry.iou_taught is not None
+        iou = f", IoU {entry.iou_words:.1f} by words, {entry.iou_taught:.1f} as taught" if has_iou else ""
         wants = f"; {entry.wants} more would help" if entry.wants else ""
-        kept = "; found by words" if entry.kept else ""
-        typer.echo(f"  {entry.name}: {entry.pictures} pictures{iou}{kept}{wants}")
+        source = "; found by words" if entry.kept else ""
+        typer.echo(f"  {entry.name}: {entry.pictures} pictures{iou}{source}{wants}")

@@ -22,13 +22,13 @@ class Discovery:
         self._sockets = [target for target in targets if target.startswith(UNIX)]
         self._targets = [split(target) for target in targets if not target.startswith(UNIX)]
         self._resolve = resolve or SystemResolver(max(1, len(self._targets)))
-        self._known: dict[tuple[str, int], list[str]] = {}
+        self._addresses: dict[tuple[str, int], list[str]] = {}
         self._logged: set[tuple[str, int]] = set()  # hosts without an address
 
     @property
     def missing(self) -> list[str]:
         """HOST:PORT of the names that have had no address yet; each should have at least one worker."""
-        return [f"{host}:{port}" for host, port in self._targets if not self._known.get((host, port))]
+        return [f"{host}:{port}" for host, port in self._targets if not self._addresses.get((host, port))]
 
     async def addresses(self) -> list[str]:
         """HOST:PORT or unix:PATH of every worker, each once."""
@@ -40,14 +40,14 @@ class Discovery:
             resolved = set(await asyncio.wait_for(self._resolve(host, port), LOOKUP_SECONDS))
             # A machine with IPv4 and IPv6 addresses must not count as two workers.
             six = {address for address in resolved if ":" in address}
-            self._known[host, port] = [f"{bracketed(address)}:{port}" for address in sorted(resolved - six or six)]
-        known = self._known.get((host, port), [])
-        if known:
+            self._addresses[host, port] = [f"{bracketed(address)}:{port}" for address in sorted(resolved - six or six)]
+        addresses = self._addresses.get((host, port), [])
+        if addresses:
             self._logged.discard((host, port))
         elif (host, port) not in self._logged:
             self._logged.add((host, port))
             logger.warning("no address", worker=f"{host}:{port}")
-        return known
+        return addresses
 
 
 def split(target: str) -> tuple[str, int]:

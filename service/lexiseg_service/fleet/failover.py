@@ -39,7 +39,7 @@ class _Connection:
     link: WorkerLink
     instance: str  # of its process
     resumed: bool  # another worker answered earlier frames
-    sent: int = 0  # how many of the unanswered frames
+    n_sent: int = 0  # how many of the unanswered frames
 
 
 class RemoteStream:
@@ -146,7 +146,7 @@ class RemoteStream:
                 async for message in messages:
                     async with self._changed:
                         self._unanswered.popleft()
-                        connection.sent -= 1
+                        connection.n_sent -= 1
                         self._changed.notify_all()
                     yield decode_frame_answer(message)
         except NotReady:  # it shuts down
@@ -158,16 +158,16 @@ class RemoteStream:
         current: StreamQuestion | None = None
         while not connection.link.draining:
             async with self._changed:
-                if connection.sent >= len(self._unanswered):
+                if connection.n_sent >= len(self._unanswered):
                     if self._ended:
                         return
                     with suppress(TimeoutError):
                         await asyncio.wait_for(self._changed.wait(), CHECK_SECONDS)
                     continue
-                question, frame = self._unanswered[connection.sent]
+                question, frame = self._unanswered[connection.n_sent]
                 if not connection.link.serves(ModelName.parse(question.request.model)):
                     return
-                connection.sent += 1
+                connection.n_sent += 1
             if question is not current:
                 yield encode_step(replace(question, resumed=connection.resumed and current is None))
                 current = question

@@ -155,19 +155,19 @@ class WorkerLink:
             ServiceError: the error of the worker.
         """
         cost = bytes_of_points(request.prompts) if request.prompts else 0
-        answered: WorkerSegmentResponse = await self._ask(self._stub.Segment, encode_request, request, cost)
-        return answered.answer
+        response: WorkerSegmentResponse = await self._ask(self._stub.Segment, encode_request, request, cost)
+        return response.answer
 
     async def exemplify(self, request: WorkerRequest) -> ExemplifyResponse:
         """Embed examples; errors as of `segment`."""
-        answered: ExemplifyResponse = await self._ask(self._stub.Exemplify, encode_exemplify, request, 0)
-        return answered
+        response: ExemplifyResponse = await self._ask(self._stub.Exemplify, encode_exemplify, request, 0)
+        return response
 
     async def teach(self, request: WorkerRequest) -> TeachResponse:
         """Make the lesson of a reviewed image; errors as of `segment`."""
         cost = sum(len(each.region.mask.counts) for each in request.regions if each.region.mask is not None)
-        answered: TeachResponse = await self._ask(self._stub.Teach, encode_teach, request, cost)
-        return answered
+        response: TeachResponse = await self._ask(self._stub.Teach, encode_teach, request, cost)
+        return response
 
     async def _ask(self, method: Any, encode: Callable[[WorkerRequest], Any], request: WorkerRequest, cost: int) -> Any:
         """The answer of a unary method; `cost` of the message's making, as bytes for `off_event_loop`."""

@@ -124,14 +124,14 @@ class RemoteBackend:
         image_id = request.image_id or image_id_of(request.image or b"")
         model = ModelName.parse(request.model)
         key = f"{model.name}|{image_id}"
-        tried: list[WorkerLink] = []
+        attempts: list[WorkerLink] = []
         failure: ServiceError | None = None
         for _ in range(MAX_CACHED_ATTEMPTS if cached else MAX_ATTEMPTS):
-            if (link := self._pick(model, key, tried, cached=cached)) is None:
+            if (link := self._pick(model, key, attempts, cached=cached)) is None:
                 break
             if failure is not None and not cached:
                 self._metrics.worker_retries.labels(RETRY_REASONS.get(type(failure), "away")).inc()
-            tried.append(link)
+            attempts.append(link)
             try:
                 return await self._ask_one(link, request, ask, failure)
             except (ImageExpired, *RETRIED) as error:
@@ -166,19 +166,19 @@ class RemoteBackend:
         self._metrics.hop.observe(max(0.0, time.monotonic() - began - answer.timings_ms.total / 1e3))
         return answer
 
-    def _candidates(self, model: ModelName, tried: Collection[WorkerLink] = ()) -> list[WorkerLink]:
+    def _candidates(self, model: ModelName, attempts: Collection[WorkerLink] = ()) -> list[WorkerLink]:
         """Workers that can answer, each process once; the ones that still load the model only if all do."""
-        able = [link for link in self._links.values() if link.usable and link.serves(model) and link not in tried]
+        able = [link for link in self._links.values() if link.usable and link.serves(model) and link not in attempts]
         at_once = [link for link in able if not link.awaits(model)]
         return list({link.instance: link for link in reversed(at_once or able)}.values())
 
-    def _pick(self, model: ModelName, key: str, tried: Collection[WorkerLink], *, cached: bool) -> WorkerLink | None:
-        order = ranked(self._candidates(model, tried), key)
+    def _pick(self, model: ModelName, key: str, attempts: Collection[WorkerLink], *, cached: bool) -> WorkerLink | None:
+        order = ranked(self._candidates(model, attempts), key)
         if cached:
             spilled_to = self._spilled.get(key)
             return min(order, key=lambda link: link.address != spilled_to, default=None)
         link = choose(order)
-        if link is not None and (tried or link is not order[0]):
+        if link is not None and (attempts or link is not order[0]):
             self._spilled.put(key, link.address)
         return link
 

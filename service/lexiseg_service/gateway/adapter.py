@@ -127,5 +127,5 @@ def _key_of_tool(scope: Scope) -> str | None:
             return base64.b64decode(credentials, validate=True).decode().partition(":")[2] or None
         except (binascii.Error, UnicodeDecodeError):
             return None
-    sent = parse_qs(scope["query_string"].decode("latin-1")).get("api_key", [])
-    return sent[0] if len(sent) == 1 else None
+    keys = parse_qs(scope["query_string"].decode("latin-1")).get("api_key", [])
+    return keys[0] if len(keys) == 1 else None

@@ -80,7 +80,7 @@ def create_app(
     """
     access = AccessControl.of_settings(settings, metrics, limits)
     vocabularies = open_vocabularies(settings, metrics)
-    metrics.held("vocabularies", lambda: vocabularies.nbytes)
+    metrics.watch_cache("vocabularies", lambda: vocabularies.nbytes)
     use_case = UseCase(backend, vocabularies, settings, fetcher, access.fetched)
     video = VideoService(use_case, settings, metrics, access)
     streams = OpenStreams(video, settings, access.streams)
@@ -109,7 +109,7 @@ def create_app(
     open_paths = middleware.OPEN_PATHS if settings.metrics_need_key else middleware.OPEN_PATHS | {middleware.METRICS}
     _add_middleware(app, access, open_paths, bodies, tracing)
     app.state.describing = asyncio.Lock()
-    app.openapi = cache(partial(described, app, open_paths, keys_needed=access.keys.needed))  # type: ignore[method-assign]
+    app.openapi = cache(partial(described, app, open_paths, keys_needed=access.keys.are_required))  # type: ignore[method-assign]
     return app
 
 
@@ -230,5 +230,5 @@ def described(app: FastAPI, open_paths: Container[str], *, keys_needed: bool) ->
         license_info=LICENCE,
     )
     complete(schema, [model for part in parts_of_gateway() for model in part.schemas])
-    secure(schema, open_paths, needed=keys_needed)
+    secure(schema, open_paths, required=keys_needed)
     return schema

@@ -14,7 +14,7 @@ from typing import Any
 
 from lexiseg_model.types import Region, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
-from lexiseg_service.gateway.image_requests import Images, about, all_of
+from lexiseg_service.gateway.image_requests import Images, gather_limited, with_field
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.messages import Exemplified, ImageSource, WorkerRequest
 from lexiseg_service.question.prompts import ClassExample, examples_of
@@ -70,7 +70,9 @@ class ExampleDesk:
         examples = examples_of(class_list.classes, self._limits)
         for example in examples:
             if example.image.is_empty:
-                raise InvalidValue.of(f"{example.shown.field}.image", "none", "an image: a vocabulary has none itself")
+                raise InvalidValue.of(
+                    f"{example.example.field}.image", "none", "an image: a vocabulary has none itself"
+                )
         embedded = await self._embedded(examples, request, keep=True)
         pictures = [(len(each.picture), len(of_image)) for each, of_image in embedded]
         limit, size = self._limits.max_example_bytes, sum(n_bytes for n_bytes, _ in pictures)
@@ -84,7 +86,7 @@ class ExampleDesk:
         for each, of_image in embedded:
             image = ImageInput(base64=base64.b64encode(each.picture).decode(), url=None, id=None)
             for example, region in zip(of_image, each.regions, strict=True):
-                by_field[example.shown.field] = _stored_example(region, image)
+                by_field[example.example.field] = _stored_example(region, image)
         return class_list.model_copy(
             update={"classes": [_with_stored(entry, place, by_field) for place, entry in enumerate(class_list.classes)]}
         )
@@ -103,17 +105,17 @@ class ExampleDesk:
                 task="semantic",
                 prompts=(),
                 overlay=False,
-                regions=tuple(example.shown for example in of_image),
+                regions=tuple(example.example for example in of_image),
                 keep_picture=keep,
             )
-            field = f"{of_image[0].shown.field}.image"
+            field = f"{of_image[0].example.field}.image"
             try:
                 return await self._exemplify(await self._images.with_image(question, source, field))
             except ServiceError as error:
-                raise (error if source.is_empty else about(error, field)) from None
+                raise (error if source.is_empty else with_field(error, field)) from None
 
         asks = [partial(ask, source, of_image) for source, of_image in by_image.items()]
-        embedded = await all_of(asks, request.deadline)
+        embedded = await gather_limited(asks, request.deadline)
         return list(zip(embedded, by_image.values(), strict=True))
 
 

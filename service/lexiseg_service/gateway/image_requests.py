@@ -24,20 +24,20 @@ MAX_CONCURRENT = 4  # images of one request that workers look at concurrently
 IMAGE = re.compile(r"\Aimage(?=[:.]|\Z)")  # the field that errors about an image name
 
 
-def about(error: ServiceError, field: str) -> ServiceError:
+def with_field(error: ServiceError, field: str) -> ServiceError:
     """An error about an image, with the image's `field` in the request in place of `image`; others as they are."""
-    told = copy(error)  # several requests may wait for one image
-    told.detail = IMAGE.sub(field, error.detail)
+    copied = copy(error)  # several requests may wait for one image
+    copied.detail = IMAGE.sub(field, error.detail)
     findings = error.extra.get("errors", ())
     if findings:
-        told.extra = {
+        copied.extra = {
             **error.extra,
             "errors": [{**each, "field": IMAGE.sub(field, each["field"])} for each in findings],
         }
-    return told
+    return copied
 
 
-async def all_of(asks: Sequence[Callable[[], Awaitable[T]]], deadline: float) -> list[T]:
+async def gather_limited(asks: Sequence[Callable[[], Awaitable[T]]], deadline: float) -> list[T]:
     """The results of all `asks`, in order; the first error cancels the others.
 
     Where there is no room for one, it waits for the others, and is asked again until the deadline (time.monotonic()).

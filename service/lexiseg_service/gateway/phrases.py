@@ -91,8 +91,8 @@ async def _both(
     Raises:
         ServiceError: of the words; a refusal of a phrase.
     """
-    asked = (backend.segment(of_words), backend.segment(of_phrases))  # words are first in line
-    below, above = await asyncio.gather(*asked, return_exceptions=True)
+    answers = (backend.segment(of_words), backend.segment(of_phrases))  # words are first in line
+    below, above = await asyncio.gather(*answers, return_exceptions=True)
     if isinstance(below, BaseException):
         raise below
     if isinstance(above, ServiceError) and above.status >= BUSY:

@@ -165,8 +165,8 @@ class Store:
         Raises:
             NotReady: nothing can be read now.
         """
-        known = self._parts.get(slot, {})
-        return {name: known[name] for name in names if name in known}
+        cached = self._parts.get(slot, {})
+        return {name: cached[name] for name in names if name in cached}
 
     async def write_parts(self, slot: str, parts: Mapping[str, bytes]) -> None:
         """Add parts of a document, under names that it never had.
@@ -198,8 +198,8 @@ class Store:
 
     def _set(self, slot: str, content: bytes | None, row: bytes = b"") -> None:
         if content is None:
-            for kept in (self._documents, self._rows, self._parts):
-                kept.pop(slot, None)
+            for cache in (self._documents, self._rows, self._parts):
+                cache.pop(slot, None)
         else:
             self._documents[slot], self._rows[slot] = content, row
 
@@ -400,8 +400,8 @@ class RedisStore(Store):
     async def part_names(self) -> dict[str, list[str]]:
         names: dict[str, list[str]] = {}
         for slot in await self._change("*", self._index):  # an erasure must know all
-            found: list[bytes] = await self._change(slot, methodcaller("hkeys", self._kind.parts(slot)))
-            names[slot] = [name.decode("latin-1") for name in found]
+            fields: list[bytes] = await self._change(slot, methodcaller("hkeys", self._kind.parts(slot)))
+            names[slot] = [name.decode("latin-1") for name in fields]
         return {slot: parts for slot, parts in names.items() if parts}
 
     async def read_parts(self, slot: str, names: Sequence[str]) -> dict[str, bytes]:

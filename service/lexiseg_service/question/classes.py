@@ -90,9 +90,9 @@ def check(
 
 
 def _classes(entries: Sequence[str | ClassInput], limits: Limits) -> tuple[ClassEntry, ...]:
-    sent = [(entry,) if isinstance(entry, str) else (entry.name, *entry.synonyms) for entry in entries]
-    read = iter(read_names(chain.from_iterable(sent)))
-    names = [tuple(islice(read, len(texts))) for texts in sent]
+    raw_names = [(entry,) if isinstance(entry, str) else (entry.name, *entry.synonyms) for entry in entries]
+    read = iter(read_names(chain.from_iterable(raw_names)))
+    names = [tuple(islice(read, len(texts))) for texts in raw_names]
     classes = tuple(_entry(entry, index, names[index], limits) for index, entry in enumerate(entries))
     _refuse_duplicates(names)
     n_bytes = sum(len(text.encode()) for entry in classes for text in (entry.name, *entry.synonyms, *entry.senses))
@@ -186,10 +186,10 @@ def refuse_unsplit(names: Sequence[str], how: str) -> None:
 
 def _refuse_duplicates(names: list[tuple[ReadName, ...]]) -> None:
     """Refuse a text that two classes have, or one class twice; `names` of each class."""
-    seen: dict[str, int] = {}
+    owners: dict[str, int] = {}
     for index, of_class in enumerate(names):
         for place, name in enumerate(of_class):
-            first = seen.setdefault(name.folded, index)
+            first = owners.setdefault(name.folded, index)
             if first != index:
                 raise InvalidValue.of(
                     f"classes.{index}", name.plain, f"a text only once (it is in classes.{first} too)"

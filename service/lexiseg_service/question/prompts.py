@@ -66,7 +66,7 @@ def resolve_prompts(question: Question, task: Task, limits: Limits) -> tuple[Pro
     check_runs((prompt.mask for prompt in prompts), "prompts")
     has_classes = bool(question.classes or question.vocabulary or question.head)
     return tuple(
-        _shown(prompt, f"prompts.{index}")
+        _new_prompt(prompt, f"prompts.{index}")
         if prompt.mask is None and prompt.segment is None
         else _correction(prompt, f"prompts.{index}", has_classes)
         for index, prompt in enumerate(prompts)
@@ -80,7 +80,7 @@ def resolve_prompt(prompt: ShownInput, field: str, limits: Limits) -> Prompt:
         InvalidValue: too many points, an empty prompt, or an empty box.
     """
     check_points(prompt, field, limits)
-    return _shown(prompt, field)
+    return _new_prompt(prompt, field)
 
 
 def resolve_follow(objects: Iterable[tuple[int, PromptInput]], field: str, limits: Limits) -> tuple[Followed, ...]:
@@ -190,7 +190,7 @@ def _box(prompt: ShownInput, field: str) -> tuple[float, float, float, float] | 
     return x0, y0, x1, y1
 
 
-def _shown(prompt: ShownInput, field: str) -> Prompt:
+def _new_prompt(prompt: ShownInput, field: str) -> Prompt:
     """The prompt that shows something by points, a box, or both."""
     points = _points(prompt)
     if prompt.box is None and not points:
@@ -209,7 +209,7 @@ class ClassExample:
     place: int
     positive: bool
     image: ImageSource
-    shown: ExampleRegion
+    example: ExampleRegion
 
 
 def examples_of(entries: Sequence[str | ClassInput] | None, limits: Limits) -> tuple[ClassExample, ...]:

@@ -159,7 +159,7 @@ class ClassInput(StrictModel):
     )
 
 
-class Asked(StrictModel):
+class CommonQuestion(StrictModel):
     """Fields common to requests about an image and about a stream."""
 
     classes: list[Text | ClassInput] | None = Field(
@@ -199,7 +199,7 @@ class Asked(StrictModel):
     )
 
 
-class Question(Asked):
+class Question(CommonQuestion):
     """All fields of a request except the image."""
 
     task: Task | None = Field(
@@ -384,7 +384,7 @@ class Problem(BaseModel):
     errors: list[FindingOutput] | None = Field(None, description="invalid fields, for the type invalid-value")
 
 
-class StreamInput(Asked):
+class StreamInput(CommonQuestion):
     """Settings for all frames of a stream."""
 
     task: Literal["prompt", "semantic", "instance", "panoptic"] = Field(

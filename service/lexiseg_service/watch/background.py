@@ -16,7 +16,7 @@ class Disk(NamedTuple):
     size: int
 
 
-class TrainingsSeen(NamedTuple):
+class TrainingsSnapshot(NamedTuple):
     """What a gateway sees of the folder of trainings, which all gateways share."""
 
     states: Mapping[str, int]  # how many are kept; every state
@@ -25,7 +25,7 @@ class TrainingsSeen(NamedTuple):
     disk: Disk
 
 
-class JobsSeen(NamedTuple):
+class JobsSnapshot(NamedTuple):
     """What a gateway sees of the jobs, which all gateways share."""
 
     states: Mapping[str, int]  # how many have pictures without an answer; every state
@@ -38,43 +38,43 @@ class JobsSeen(NamedTuple):
 class Jobs(Collector):
     """The jobs, where they are switched on."""
 
-    def __init__(self, seen: Callable[[], JobsSeen | None]) -> None:
-        self._seen = seen
+    def __init__(self, snapshot: Callable[[], JobsSnapshot | None]) -> None:
+        self._snapshot = snapshot
 
     def collect(self) -> Iterable[Metric]:
         """As `Collector.collect`."""
-        seen = self._seen()
+        snapshot = self._snapshot()
         number = GaugeMetricFamily("lexiseg_jobs_open", "Jobs with pictures that have no answer", labels=["state"])
         oldest = GaugeMetricFamily("lexiseg_jobs_oldest_waiting_seconds", "Age of the job that waits longest")
         held_up = GaugeMetricFamily("lexiseg_jobs_held_up", "Jobs that the gateway cannot go on with now")
         failing = GaugeMetricFamily("lexiseg_jobs_erasures_failing", "Erased jobs whose files cannot be removed now")
-        if seen is not None:
-            for state, count in seen.states.items():
+        if snapshot is not None:
+            for state, count in snapshot.states.items():
                 number.add_metric([state], count)
-            oldest.add_metric([], seen.oldest_waiting)
-            held_up.add_metric([], seen.held_up)
-            failing.add_metric([], seen.erasures_failing)
-        return number, oldest, held_up, failing, *_disk("jobs", None if seen is None else seen.disk)
+            oldest.add_metric([], snapshot.oldest_waiting)
+            held_up.add_metric([], snapshot.held_up)
+            failing.add_metric([], snapshot.erasures_failing)
+        return number, oldest, held_up, failing, *_disk("jobs", None if snapshot is None else snapshot.disk)
 
 
 class Trainings(Collector):
     """The folder of trainings, where there is one."""
 
-    def __init__(self, seen: Callable[[], TrainingsSeen | None]) -> None:
-        self._seen = seen
+    def __init__(self, snapshot: Callable[[], TrainingsSnapshot | None]) -> None:
+        self._snapshot = snapshot
 
     def collect(self) -> Iterable[Metric]:
         """As `Collector.collect`."""
-        seen = self._seen()
+        snapshot = self._snapshot()
         number = GaugeMetricFamily("lexiseg_trainings", "Trainings that are kept, by their state", labels=["state"])
         oldest = GaugeMetricFamily("lexiseg_trainings_oldest_waiting_seconds", "Age of the training that waits longest")
         alive = GaugeMetricFamily("lexiseg_trainer_alive", "1 while a trainer is at work")
-        if seen is not None:
-            for state, count in seen.states.items():
+        if snapshot is not None:
+            for state, count in snapshot.states.items():
                 number.add_metric([state], count)
-            oldest.add_metric([], seen.oldest_waiting)
-            alive.add_metric([], seen.trainer_alive)
-        return number, oldest, alive, *_disk("trainings", None if seen is None else seen.disk)
+            oldest.add_metric([], snapshot.oldest_waiting)
+            alive.add_metric([], snapshot.trainer_alive)
+        return number, oldest, alive, *_disk("trainings", None if snapshot is None else snapshot.disk)
 
 
 def _disk(kind: str, disk: Disk | None) -> Iterable[Metric]:

@@ -39,8 +39,8 @@ class Checks:
     async def _try(self, name: str) -> None:
         if name not in self._tries:
             self._tries[name] = asyncio.ensure_future(asyncio.to_thread(self._checks[name]))
-        done, _ = await asyncio.wait([self._tries[name]], timeout=SILENT_SECONDS)
-        if not done:
+        completed, _ = await asyncio.wait([self._tries[name]], timeout=SILENT_SECONDS)
+        if not completed:
             self._problems[name] = "does not answer"
         elif (error := self._tries.pop(name).exception()) is not None:
             self._problems[name] = getattr(error, "strerror", None) or str(error)

@@ -63,8 +63,8 @@ def _add(mine: Metric, other: Metric) -> None:
         if place is None:
             mine.samples.append(sample)
         elif not sample.name.endswith("_created"):
-            known = mine.samples[place]
-            mine.samples[place] = known._replace(value=combine(known.value, sample.value))
+            own = mine.samples[place]
+            mine.samples[place] = own._replace(value=combine(own.value, sample.value))
 
 
 def _series(sample: Sample) -> tuple[str, frozenset[tuple[str, str]]]:

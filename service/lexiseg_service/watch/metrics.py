@@ -98,7 +98,7 @@ class Metrics:
         self.head_bytes_limit = gauge("head_bytes_limit", "Bytes of lessons up to which pictures are taken")
         self.head_solves = counter("head_solves", "Solves of heads: ok, refused or stopped", "result")
         self.webhooks = counter("jobs_webhooks", "Notices to webhooks of jobs: sent or given up", "result")
-        self._held = gauge("cache_bytes", "Bytes held in memory", "cache")
+        self._cache_bytes = gauge("cache_bytes", "Bytes held in memory", "cache")
         self.loaded = gauge("model_loaded", "1 while in memory", "model", "version")
         self.model_bytes = gauge("model_bytes", "Bytes of the weights in memory", "model")
         self.load_seconds = histogram("model_load_seconds", "Time to load a model", "model", buckets=LOAD_SECONDS)
@@ -129,7 +129,7 @@ class Metrics:
         """Time one run of a stage: decode, queue, text, image, post or total."""
         self._stages.labels(stage).observe(seconds)
 
-    def answered(self, text: float, post: float, total: float, *, from_cache: bool) -> None:
+    def observe_answer(self, text: float, post: float, total: float, *, from_cache: bool) -> None:
         """Seconds of a request's last stages, and whether the image's features were kept."""
         self.stage("text", text)
         self.stage("post", post)
@@ -142,9 +142,9 @@ class Metrics:
             if count:
                 self._texts.labels(tier, result).inc(count)
 
-    def held(self, cache: str, nbytes: Callable[[], float]) -> None:
+    def watch_cache(self, cache: str, nbytes: Callable[[], float]) -> None:
         """Show the bytes of a cache, read at each scrape."""
-        self._held.labels(cache).set_function(nbytes)
+        self._cache_bytes.labels(cache).set_function(nbytes)
 
     async def rendered(self, accept: str) -> tuple[bytes, str]:
         """The exposition in the format of an `Accept` header, and its media type; only OpenMetrics has exemplars."""

@@ -52,10 +52,10 @@ def arguments(kind: Descriptor, source: Any, **others: Any) -> dict[str, Any]:
     """
     fields, _ = _fields(kind)
     if isinstance(source, (tuple, list)):
-        given = {fields[0].name: source}
+        by_name = {fields[0].name: source}
         if not fields[0].repeated:
-            given = {field.name: value for field, value in zip(fields, source, strict=True)}
-        source, others = None, given | others
+            by_name = {field.name: value for field, value in zip(fields, source, strict=True)}
+        source, others = None, by_name | others
     values = {}
     for name, repeated, message, enum in fields:
         value = others[name] if name in others else getattr(source, name, None)
@@ -92,7 +92,7 @@ def read(message: Message, kinds: Kinds, names: Container[str] | None = None) ->
     return values if names is None else {name: value for name, value in values.items() if name in names}
 
 
-def made(message: Message, kinds: Kinds) -> Any:
+def build(message: Message, kinds: Kinds) -> Any:
     """The object that `kinds` make of a message."""
     return kinds[message.DESCRIPTOR.name](**read(message, kinds))
 

@@ -104,8 +104,8 @@ def encode_step(step: StreamQuestion | VideoFrame) -> internal.WorkerSegmentVide
     """The message of a question or a frame."""
     if isinstance(step, VideoFrame):
         return write(internal.WorkerSegmentVideoRequest, step, frame=write(pb.Frame, step))
-    sent = {"question": _question(step.request), "origin": write(internal.Origin, step.request)}
-    return internal.WorkerSegmentVideoRequest(config=write(internal.WorkerStreamConfig, step, **sent))
+    messages = {"question": _question(step.request), "origin": write(internal.Origin, step.request)}
+    return internal.WorkerSegmentVideoRequest(config=write(internal.WorkerStreamConfig, step, **messages))
 
 
 def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion | VideoFrame:

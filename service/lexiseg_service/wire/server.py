@@ -123,13 +123,13 @@ class GrpcServer(health_pb2_grpc.HealthServicer):
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> None:
         """The present state of a name, and each change; ends when the server shuts down."""
-        sent = None
+        latest = None
         while True:
             last = self._leaving.is_set()
             status = self._status(request.service)
-            if status != sent:
+            if status != latest:
                 await context.write(Response(status=status))
-                sent = status
+                latest = status
             if last:
                 return
             with suppress(TimeoutError):

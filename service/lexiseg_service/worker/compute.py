@@ -98,21 +98,21 @@ class ComputeStage:
 
     def run(self, work: Work) -> Future[object]:
         """Run other work on a compute thread, after the batches under way and before the next."""
-        done: Future[object] = Future()
+        future: Future[object] = Future()
         with self._changed:
             if self._open:
-                self._work.append((done, work))
+                self._work.append((future, work))
                 self._changed.notify_all()
             else:
-                done.set_exception(NotReady(GOING_DOWN))
-        return done
+                future.set_exception(NotReady(GOING_DOWN))
+        return future
 
     def close(self, seconds: float) -> None:
         """Stop, and wait up to `seconds` for the batches under way; queued jobs must be abandoned before."""
         with self._changed:
             self._open = False
-            for done, _ in self._work:
-                done.set_exception(NotReady(GOING_DOWN))
+            for future, _ in self._work:
+                future.set_exception(NotReady(GOING_DOWN))
             self._work.clear()
             self._changed.notify_all()
         deadline = time.monotonic() + seconds
@@ -179,7 +179,7 @@ class ComputeStage:
                 job.fail(failure)
 
     def _pass(self, batch: Batch) -> None:
-        with batch[0].job.loaded.held() as segmenter:
+        with batch[0].job.loaded.hold() as segmenter:
             began = time.monotonic()
             tiles = [job.plan.tiles[first:last] for job, first, last in batch]
             encode = image_pass(segmenter, batch[0].job.plan.teaching)
@@ -223,11 +223,11 @@ def warm_up_buckets(segmenter: Segmenter) -> list[tuple[int, int]]:
     return buckets if torch.cuda.is_available() else sorted({*buckets[:1], *buckets[-1:]}, key=math.prod)
 
 
-def _run(done: Future[object], work: Work) -> None:
+def _run(future: Future[object], work: Work) -> None:
     try:
-        done.set_result(work())
+        future.set_result(work())
     except Exception as error:
-        done.set_exception(error)
+        future.set_exception(error)
 
 
 def _assemble(job: AnyJob, segmenter: Segmenter) -> None:

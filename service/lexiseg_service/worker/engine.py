@@ -89,7 +89,7 @@ class Engine:
         self._finishing = FinishStage(self._threads, self.feature_cache, metrics)
         self._reading = TextStage(self.text_caches, self._finishing.put)
         metrics.in_flight.set_function(lambda: self.in_flight)
-        metrics.held("features", lambda: self.feature_cache.weight)
+        metrics.watch_cache("features", lambda: self.feature_cache.weight)
         self._report_waits("text", self._reading.executor)
         self._report_waits("decode-post", self._threads)
 
@@ -129,7 +129,7 @@ class Engine:
                 raise
             self._in_flight[id(job)] = job
         # By number: a future with a reference to its own job would keep the image until the next full collection.
-        job.answer.add_done_callback(partial(self._answered, id(job), model))
+        job.answer.add_done_callback(partial(self._on_answer, id(job), model))
         if model.done():
             self._start(job, model)
         else:
@@ -170,7 +170,7 @@ class Engine:
                 job.source, decode, large=job.large, background=job.request.background, begins=job.answer
             )
 
-    def _answered(self, number: int, model: Future[Loaded], _: Future[Any]) -> None:
+    def _on_answer(self, number: int, model: Future[Loaded], _: Future[Any]) -> None:
         model.cancel()
         with self._guard:
             job = self._in_flight.pop(number)

@@ -61,11 +61,11 @@ def example_rows(caches: TextCaches, limits: Limits) -> Render[Exemplified]:
         began, segmenter = time.monotonic(), job.loaded.segmenter
         names = _names(job)
         rows = _cache(caches, job, segmenter).rows(names, lambda: job.abandoned).rows_of(names)
-        kept: tuple[bytes, tuple[Region, ...]] = b"", ()
+        stored: tuple[bytes, tuple[Region, ...]] = b"", ()
         if job.request.keep_picture:
-            kept = kept_picture(job.image, job.request.regions, segmenter, limits)
+            stored = kept_picture(job.image, job.request.regions, segmenter, limits)
         job.stages.append(StageTime("examples", began, time.monotonic()))
-        return Exemplified(job.image_id, segmenter.digest, tuple(row.tobytes() for row in rows), *kept)
+        return Exemplified(job.image_id, segmenter.digest, tuple(row.tobytes() for row in rows), *stored)
 
     return render
 

@@ -93,7 +93,7 @@ class FinishStage:
         ended = time.monotonic()
         job.stages.append(StageTime("post", began, ended))
         text = job.seconds_by_stage()["text"]
-        self._metrics.answered(text, ended - began, ended - job.accepted, from_cache=job.from_cache)
+        self._metrics.observe_answer(text, ended - began, ended - job.accepted, from_cache=job.from_cache)
         card = job.loaded.segmenter.card
         self._metrics.model_answers.labels(card.name, card.version).inc()
         job.succeed(answer)

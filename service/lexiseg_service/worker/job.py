@@ -156,7 +156,7 @@ class Job(Generic[T]):
     def run(self, stage: Callable[[Job[T]], None]) -> None:
         """Run one stage, unless the job is abandoned; an exception is this job's answer."""
         # Hold the model: if the client leaves during the stage, its own hold is released.
-        with self.loaded.held(), bound_contextvars(**self.log_fields):
+        with self.loaded.hold(), bound_contextvars(**self.log_fields):
             if self.abandoned:
                 return
             try:
@@ -232,14 +232,14 @@ class Lane:
         ahead = sum(min(count, n_own) for count in self.in_flight.values())
         return self._interval * (ahead + 1) if ahead else 0.0
 
-    def leave(self, job: AnyJob, *, answered: bool) -> None:
+    def leave(self, job: AnyJob, *, has_answer: bool) -> None:
         """Count an answered or abandoned request; a missed deadline is a lower bound of the time between answers."""
         now = time.monotonic()
         self.in_flight[job.source] -= 1
         if not self.in_flight[job.source]:
             del self.in_flight[job.source]
         seconds = now - max(self._last, job.accepted)
-        if answered:
+        if has_answer:
             self._interval += (AVERAGE_WEIGHT if self._interval else 1.0) * (seconds - self._interval)
             self._last = now
         elif now >= job.request.deadline:
@@ -293,14 +293,14 @@ class Admission:
         Raises:
             QueueFull: it has.
         """
-        waited, seconds = time.monotonic() - since, job.request.deadline - since
-        if waited > MAX_WAIT_SHARE * seconds:
-            detail = f"the request waited for {waited:.0f} seconds, of {seconds:.0f} until its deadline"
+        wait, seconds = time.monotonic() - since, job.request.deadline - since
+        if wait > MAX_WAIT_SHARE * seconds:
+            detail = f"the request waited for {wait:.0f} seconds, of {seconds:.0f} until its deadline"
             raise QueueFull(detail, self._lanes[job.lane].retry_seconds)
 
     def leave(self, job: AnyJob) -> None:
         """Release the place and lane of an admitted job that is answered or abandoned."""
         if job.place is not None:
             job.place.release()
-        answered = not job.answer.cancelled() and job.answer.exception() is None
-        self._lanes[job.lane].leave(job, answered=answered)
+        has_answer = not job.answer.cancelled() and job.answer.exception() is None
+        self._lanes[job.lane].leave(job, has_answer=has_answer)

@@ -49,13 +49,13 @@ def _labels(job: Job[Taught], n_classes: int) -> NDArray[np.int16]:
     request = job.request
     prompted = _prompted(job)
     labels = np.full(job.features.size, n_classes, np.int16)
-    for number, (shown, class_index) in enumerate(zip(request.regions, request.region_classes or (), strict=True)):
+    for number, (example, class_index) in enumerate(zip(request.regions, request.region_classes or (), strict=True)):
         try:
-            mask = prompted[number] if shown.region.mask is None else decode(shown.region.mask)
+            mask = prompted[number] if example.region.mask is None else decode(example.region.mask)
         except ShapeError as error:
-            raise InvalidValue.of(f"{shown.field}.mask", str(error), "run lengths of the mask's size") from None
+            raise InvalidValue.of(f"{example.field}.mask", str(error), "run lengths of the mask's size") from None
         if not mask.any():
-            raise InvalidValue.of(shown.field, "an empty mask", "a region with at least one pixel")
+            raise InvalidValue.of(example.field, "an empty mask", "a region with at least one pixel")
         labels[mask] = heads.UNKNOWN if class_index == UNKNOWN else class_index
     return labels
 
@@ -69,7 +69,9 @@ def _prompted(job: Job[Taught]) -> dict[int, Mask]:
         if job.abandoned:
             raise DeadlineExceeded("the deadline passed while the lesson was made")
 
-    by_place = {place: shown.region.prompt for place, shown in enumerate(job.request.regions) if shown.region.prompt}
+    by_place = {
+        place: example.region.prompt for place, example in enumerate(job.request.regions) if example.region.prompt
+    }
     if not by_place:
         return {}
     options = tasks.Options(prompts=tuple(by_place.values()), keep_label_map=False, check=check)

@@ -64,12 +64,12 @@ class TextCaches:
             secret = settings.text_rows_key.get_secret_value().encode() if settings.text_rows_key else b""
             self.redis = RedisRows(open_link(settings, "text_cache", metrics), secret)
         # Texts that each API key has sent: hits in shared rows would tell a key which words others use.
-        self.asked: Lru[int, bool] = Lru(MAX_MARKS)
+        self.marks: Lru[int, bool] = Lru(MAX_MARKS)
         self.row_bytes: dict[str, int] = {}  # by text tower, once it has encoded a text in this process
         self.count = metrics.texts
         self._locks: dict[str, threading.Lock] = {}  # by text tower
-        metrics.held("texts", lambda: self.memory.weight)
-        metrics.held("asked", lambda: BYTES_PER_MARK * len(self.asked))
+        metrics.watch_cache("texts", lambda: self.memory.weight)
+        metrics.watch_cache("asked", lambda: BYTES_PER_MARK * len(self.marks))
 
     @property
     def degraded(self) -> bool:
@@ -163,9 +163,9 @@ class TextCache:
     def _first_asked(self, owner: str, texts: Iterable[str]) -> int:
         """Number of texts that an API key had not sent before; from now on it has."""
         marks = [hash((owner, self._tower, text)) for text in texts]
-        new = [mark for mark in marks if self._shared.asked.get(mark) is None]
+        new = [mark for mark in marks if self._shared.marks.get(mark) is None]
         for mark in new:
-            self._shared.asked.put(mark, True)
+            self._shared.marks.put(mark, True)
         return len(new)
 
     def _in_memory(self, texts: Iterable[str]) -> RowsByText:
@@ -184,9 +184,9 @@ class TextStage:
     are, and continues from there when it is sent again.
     """
 
-    def __init__(self, caches: TextCaches, done: Callable[[AnyJob], None]) -> None:
+    def __init__(self, caches: TextCaches, on_ready: Callable[[AnyJob], None]) -> None:
         self._caches = caches
-        self._done = done
+        self._on_ready = on_ready
         # One thread for long lists; the executor's other one, for a few texts, waits for one chunk at most.
         self.executor = stage_executor("texts", 1)
 
@@ -213,7 +213,7 @@ class TextStage:
             self._submit(since, now, job)
             return
         job.stages.append(StageTime("text", since, now))
-        self._done(job)
+        self._on_ready(job)
 
 
 def _check_time(job: AnyJob, per_chunk: float) -> None:

@@ -87,7 +87,7 @@ class Session:
         self._changed = asyncio.Event()  # frames wait, or one at work has ended
         self._last: Future[FrameAnswer] | None = None  # submitted last, while it is at work
         self._unanswered = 0
-        self._answered = asyncio.Event()
+        self._answer_event = asyncio.Event()
 
     async def answers(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         """Yield one answer for each frame, in order; `steps` are frames, and questions that replace the one before.
@@ -104,7 +104,7 @@ class Session:
                 yield answer
                 del entry, answer  # otherwise a client that stops reading keeps a frame in memory
                 self._unanswered -= 1
-                self._answered.set()
+                self._answer_event.set()
             await reading  # raises what the steps raised
         finally:
             reading.cancel()
@@ -119,8 +119,8 @@ class Session:
                 del step
                 await asyncio.sleep(0)  # the frame is submitted, if there is room, before the next one may drop it
                 while self._unanswered >= self._max_unanswered:
-                    self._answered.clear()
-                    await self._answered.wait()
+                    self._answer_event.clear()
+                    await self._answer_event.wait()
         finally:
             self._outcomes.put_nowait(None)
 
@@ -176,21 +176,21 @@ class Session:
             entry.outcome.set_exception(error)
         else:
             self._last = work
-            self._at_work[entry] = done = asyncio.wrap_future(work, loop=self._loop)
-            done.add_done_callback(partial(self._on_result, entry, work))
+            self._at_work[entry] = future = asyncio.wrap_future(work, loop=self._loop)
+            future.add_done_callback(partial(self._on_result, entry, work))
         self._waiting.popleft()
         return True
 
-    def _on_result(self, entry: _Entry, work: Future[Any], done: asyncio.Future[FrameAnswer]) -> None:
+    def _on_result(self, entry: _Entry, work: Future[Any], future: asyncio.Future[FrameAnswer]) -> None:
         del self._at_work[entry]
         self._changed.set()
         if self._last is work:
             self._last = None
-        error = None if done.cancelled() else done.exception()  # asyncio logs an exception that is never retrieved
-        if done.cancelled() or entry.outcome.done():
+        error = None if future.cancelled() else future.exception()  # asyncio logs an exception that is never retrieved
+        if future.cancelled() or entry.outcome.done():
             entry.outcome.cancel()
         elif error is None:
-            entry.outcome.set_result(done.result())
+            entry.outcome.set_result(future.result())
         elif isinstance(error, NotReady) and error.detail == GOING_DOWN:
             entry.outcome.set_exception(error)  # another worker can answer it
         else:
@@ -229,7 +229,7 @@ class Streams:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by client
         self._open: set[Session] = set()
         metrics.streams.set_function(lambda: len(self._open))
-        metrics.held("streams", lambda: sum(session.state.nbytes for session in tuple(self._open)))
+        metrics.watch_cache("streams", lambda: sum(session.state.nbytes for session in tuple(self._open)))
 
     async def answers(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
         """Run one stream, as `Backend.stream` describes it. It takes a place once its config has come.
@@ -277,15 +277,15 @@ class StreamState:
         """Answer a frame from its job, which has its features."""
         with self._guard:
             self._adopt(question, job.loaded.segmenter.digest)
-            lost: tuple[int, ...] = ()
+            missing: tuple[int, ...] = ()
             if question.request.task == "prompt":
-                answer, lost = self._follow(job, frame)
+                answer, missing = self._follow(job, frame)
             else:
                 answer = self._segment(job)
             reset, self._reset = self._reset, False
         timings = replace(answer.timings_ms, total=1e3 * (time.monotonic() - job.accepted))
         answer = replace(answer, timings_ms=timings, image_id="")  # frames are not kept
-        return FrameAnswer(frame.id, frame.timestamp_us, answer, state_reset=reset, lost=lost)
+        return FrameAnswer(frame.id, frame.timestamp_us, answer, state_reset=reset, lost=missing)
 
     def _segment(self, job: Job[Any]) -> WorkerAnswer:
         began = time.monotonic()
@@ -326,8 +326,8 @@ class StreamState:
             replace(segment, prompt_index=sight.start, track_id=sight.number)
             for segment, sight in zip(answer.segments, matched, strict=True)
         )
-        lost = tuple(sight.number for sight in sights if sight.mask is None)
-        return replace(answer, segments=segments), lost
+        missing = tuple(sight.number for sight in sights if sight.mask is None)
+        return replace(answer, segments=segments), missing
 
     def _adopt(self, question: StreamQuestion, digest: str) -> None:
         meaning = _meaning(question.request, digest)

@@ -49,9 +49,9 @@ def warnings_about(query: Query) -> tuple[AnswerWarning, ...]:
     segmenter, vocabulary = query.segmenter, query.vocabulary
     unfamiliar = []
     if vocabulary.classes:
-        found = unfamiliar_classes(segmenter, vocabulary, query.rows_of, query.bank)
+        candidates = unfamiliar_classes(segmenter, vocabulary, query.rows_of, query.bank)
         # A taught class is no guess.
-        unfamiliar = [each for each in found if not vocabulary.classes[each.class_index].is_taught]
+        unfamiliar = [each for each in candidates if not vocabulary.classes[each.class_index].is_taught]
     field = "classes" if vocabulary.name is None else "vocabulary"
     n_alone = len(unfamiliar) if len(unfamiliar) <= MAX_WARNINGS else MAX_WARNINGS - 1
     if vocabulary.name is not None:

@@ -144,13 +144,13 @@ class ModelWorker:
             default.release()
         except Exception as error:
             if not self._closing:
-                known = self._pool.failures.get(self._default)  # and logged, with a traceback where one helps
-                self.failure = known or f"{self._default} cannot be loaded: {error}"
+                failure = self._pool.failures.get(self._default)  # and logged, with a traceback where one helps
+                self.failure = failure or f"{self._default} cannot be loaded: {error}"
                 logger.error(
                     "the default model cannot be loaded",
                     model=self._default,
                     reason=self.failure,
-                    exc_info=None if known else error,
+                    exc_info=None if failure else error,
                 )
                 self._on_failure()
             return

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from lexiseg_service.errors import DeadlineExceeded, QueueFull, RateLimited, ServiceError
-from lexiseg_service.gateway.image_requests import all_of
+from lexiseg_service.gateway.image_requests import gather_limited
 
 LATER = time.monotonic() + 3600
 N_IMAGES = 50
@@ -38,7 +38,7 @@ class Worker:
 async def test_an_image_without_room_waits_for_the_others(refusal: type[ServiceError]) -> None:
     worker = Worker(1, refusal)
 
-    assert await all_of(worker.asks(), LATER) == [*range(N_IMAGES)]
+    assert await gather_limited(worker.asks(), LATER) == [*range(N_IMAGES)]
     assert worker.refused
 
 
@@ -46,7 +46,7 @@ async def test_without_room_for_any_image_the_request_is_refused_at_once() -> No
     worker = Worker(0)
 
     with pytest.raises(QueueFull, match="no room"):
-        await all_of(worker.asks(), LATER)
+        await gather_limited(worker.asks(), LATER)
     assert worker.refused < N_IMAGES
 
 
@@ -55,4 +55,4 @@ async def test_after_the_deadline_the_error_says_how_many_images_were_answered()
     first, *others = worker.asks(1) + full.asks(9)
 
     with pytest.raises(DeadlineExceeded, match="1 of 10 images were answered: send it again, or fewer at a time"):
-        await all_of([first, *others], time.monotonic())
+        await gather_limited([first, *others], time.monotonic())

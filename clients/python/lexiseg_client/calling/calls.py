@@ -48,7 +48,7 @@ class Calls:
         self.rest: RestTransport = RestTransport(self._policy)  # for vocabularies and jobs, which gRPC does not have
         self.transport: RestTransport | GrpcTransport = self.rest if self.address.protocol == "rest" else self._grpc()
         self._timeout = _seconds(timeout)
-        self._sent: dict[str, str] = {}  # digest of an upload to the id of its image
+        self._image_ids: dict[str, str] = {}  # digest of an upload to the id of its image
 
     def _grpc(self) -> GrpcTransport:
         from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
@@ -73,16 +73,16 @@ class Calls:
 
     def _segment(self, source: Upload, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
         """Refer to an image sent before by its id; upload it again if the server no longer has it."""
-        known = self._sent.get(source.digest)
-        if known is not None:
+        image_id = self._image_ids.get(source.digest)
+        if image_id is not None:
             try:
-                return (yield from self.transport.segment(ImageId(known), question, deadline))
+                return (yield from self.transport.segment(ImageId(image_id), question, deadline))
             except ImageExpired:
-                self._sent.pop(source.digest, None)
+                self._image_ids.pop(source.digest, None)
         answer = yield from self.transport.segment(source, question, deadline)
-        if len(self._sent) >= MAX_SENT:
-            self._sent.clear()  # a server keeps far fewer images
-        self._sent[source.digest] = answer.image_id
+        if len(self._image_ids) >= MAX_SENT:
+            self._image_ids.clear()  # a server keeps far fewer images
+        self._image_ids[source.digest] = answer.image_id
         return answer
 
     def outcome(self, image: ImageLike, classes: Classes | None, plan: MapPlan) -> Call[Segmentation | Exception]:

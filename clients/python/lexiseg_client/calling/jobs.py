@@ -137,18 +137,18 @@ def create(
     options: Options,
 ) -> Call[JobState]:
     """See `Jobs.create`."""
-    given = {"urls": source.urls, "folder": source.folder, "webhook": webhook}
-    asked: dict[str, Any] = {"question": question_json(classes, options), "to": to}
-    asked |= {name: value for name, value in given.items() if value is not None}
+    optional = {"urls": source.urls, "folder": source.folder, "webhook": webhook}
+    job: dict[str, Any] = {"question": question_json(classes, options), "to": to}
+    job |= {name: value for name, value in optional.items() if value is not None}
     if source.archive is None:
-        return (yield from _sent(calls, {"json": asked}, timeout))
+        return (yield from _post(calls, {"json": job}, timeout))
     file: BinaryIO = yield Work(partial(_opened, Path(source.archive)))
     with closing(file):
-        form = {"data": {"request": json.dumps(asked)}, "files": {"archive": ("archive", file)}}
-        return (yield from _sent(calls, form, UPLOAD_SECONDS if timeout is None else timeout))
+        form = {"data": {"request": json.dumps(job)}, "files": {"archive": ("archive", file)}}
+        return (yield from _post(calls, form, UPLOAD_SECONDS if timeout is None else timeout))
 
 
-def _sent(calls: Calls, body: Mapping[str, Any], timeout: float | None) -> Call[JobState]:
+def _post(calls: Calls, body: Mapping[str, Any], timeout: float | None) -> Call[JobState]:
     request = Send("POST", ROUTE, body=body, repeatable=False)
     return calls.rest.ask(request, json_as(JobState.from_dict), calls.deadline(timeout))
 

@@ -33,19 +33,19 @@ class ProgressLine:
     def __init__(self, before: int = 0) -> None:
         self._before = before  # images that were done before it began
         self._began = time.monotonic()
-        self._written = float("-inf")
+        self._last_write = float("-inf")
 
-    def __call__(self, done: int, total: int | None) -> None:
+    def __call__(self, count: int, total: int | None) -> None:
         now = time.monotonic()
-        last = done == total
-        if now - self._written < PROGRESS_INTERVAL and not last:
+        last = count == total
+        if now - self._last_write < PROGRESS_INTERVAL and not last:
             return
-        self._written = now
+        self._last_write = now
         bar, of = "", ""
         if total:
-            bar, of = f"[{'#' * (BAR_WIDTH * done // total):-<{BAR_WIDTH}}] ", f"/{total}"
-        rate = (done - self._before) / max(now - self._began, 1e-3)
-        print(f"\r{bar}{done}{of} images, {rate:.1f} a second ", end="\n" if last else "", file=sys.stderr, flush=True)
+            bar, of = f"[{'#' * (BAR_WIDTH * count // total):-<{BAR_WIDTH}}] ", f"/{total}"
+        rate = (count - self._before) / max(now - self._began, 1e-3)
+        print(f"\r{bar}{count}{of} images, {rate:.1f} a second ", end="\n" if last else "", file=sys.stderr, flush=True)
 
 
 class MapOptions(Options, total=False):

@@ -171,7 +171,7 @@ def _document(reply: httpx.Response) -> dict[str, object]:
 
 def read_problem(document: dict[str, object], status: int) -> Problem:
     """A problem from its JSON; missing members get defaults."""
-    known = {"type", "title", "status", "detail", "request_id", "errors"}
+    members = {"type", "title", "status", "detail", "request_id", "errors"}
     entries = document.get("errors")
     errors = tuple(
         FieldError(str(entry.get("field")), entry.get("value"), str(entry.get("expected")))
@@ -186,7 +186,7 @@ def read_problem(document: dict[str, object], status: int) -> Problem:
         detail=str(document.get("detail") or document.get("title") or f"status {status}"),
         request_id=None if request_id is None else str(request_id),
         errors=errors,
-        extra={name: value for name, value in document.items() if name not in known},
+        extra={name: value for name, value in document.items() if name not in members},
     )
 
 

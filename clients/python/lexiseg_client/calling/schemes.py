@@ -33,7 +33,7 @@ def refuse_wrong_scheme(address: Address) -> None:
     if actual not in (None, parts.scheme):
         place = parts.netloc if parts.port is not None else f"{parts.netloc}:{port}"
         right = f"{actual}://{place}{parts.path}"
-        raise WrongScheme(f"{place} speaks {SPEAKS[actual or '']}: write {right}, not {address.url}", sent=False)
+        raise WrongScheme(f"{place} speaks {SPEAKS[actual or '']}: write {right}, not {address.url}", is_sent=False)
 
 
 def _with_tls(host: str, port: int, is_grpc: bool) -> str | None:

@@ -95,18 +95,18 @@ class Options(CommonOptions, total=False):
     prompts: Prompts | None  # points, boxes or masks of objects; with classes, their masks get labels
 
 
-KNOWN = frozenset(Options.__annotations__)
+NAMES = frozenset(Options.__annotations__)
 
 
-def question_json(classes: Classes | None, options: Mapping[str, Any], known: frozenset[str] = KNOWN) -> dict[str, Any]:
+def question_json(classes: Classes | None, options: Mapping[str, Any], names: frozenset[str] = NAMES) -> dict[str, Any]:
     """The JSON fields of a request; None values are omitted.
 
     Raises:
         TypeError: an unknown option, one string instead of a list of classes, or a prompt of the wrong type.
         ValueError: an invalid prompt, or a value that JSON cannot carry.
     """
-    if unknown := options.keys() - known:
-        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; expected one of {', '.join(sorted(known))}")
+    if unknown := options.keys() - names:
+        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; expected one of {', '.join(sorted(names))}")
     fields = {name: value for name, value in options.items() if value is not None}
     if classes is not None:
         fields["classes"] = classes_json(classes)

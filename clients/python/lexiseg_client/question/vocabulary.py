@@ -44,7 +44,7 @@ class VocabularyOptions(TypedDict, total=False):
     create_only: bool  # never replace
 
 
-KNOWN = frozenset(VocabularyOptions.__annotations__)
+NAMES = frozenset(VocabularyOptions.__annotations__)
 
 
 def vocabulary_json(classes: Classes, options: VocabularyOptions) -> dict[str, Any]:
@@ -53,8 +53,8 @@ def vocabulary_json(classes: Classes, options: VocabularyOptions) -> dict[str, A
     Raises:
         TypeError: an unknown option, or one string instead of a list of classes.
     """
-    if unknown := options.keys() - KNOWN:
-        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; expected one of {', '.join(sorted(KNOWN))}")
+    if unknown := options.keys() - NAMES:
+        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; expected one of {', '.join(sorted(NAMES))}")
     document = {
         "classes": plain(classes_json(classes), "classes"),
         "background": background_json(options.get("background", True)),

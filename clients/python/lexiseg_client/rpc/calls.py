@@ -130,15 +130,15 @@ def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
     if problem is not None:
         return problem_error(problem)
     if code is grpc.StatusCode.UNAVAILABLE and (reason := UNTRUSTED.search(details)):
-        return UntrustedCertificate(untrusted_text(target, reason[0]), sent=False)
+        return UntrustedCertificate(untrusted_text(target, reason[0]), is_sent=False)
     if code is grpc.StatusCode.UNAVAILABLE and _is_of_proxy(details, target):
-        return ProxyFailed(f"the proxy on the way to {target} does not answer, or refuses ({details})", sent=False)
+        return ProxyFailed(f"the proxy on the way to {target} does not answer, or refuses ({details})", is_sent=False)
     if code is grpc.StatusCode.UNAVAILABLE:
         kind = NoSuchHost if NO_NAME in details else NoServer
-        return kind(f"no server answers at {target} ({details})", sent=True)
+        return kind(f"no server answers at {target} ({details})", is_sent=True)
     if code is grpc.StatusCode.CANCELLED and details not in CANCELLED_HERE:
         # A gRPC server that shuts down cancels calls that it has not started (grpc/grpc issue 41785).
-        return Unreachable(f"the server at {target} cancelled the call ({details})", sent=True)
+        return Unreachable(f"the server at {target} cancelled the call ({details})", is_sent=True)
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TimedOut(f"{target} did not answer in time")
     return error_of(Problem("about:blank", code.name, STATUS_OF.get(code, 500), details))

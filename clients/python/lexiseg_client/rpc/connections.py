@@ -163,7 +163,7 @@ class AsyncConnection:
                 pass
         except grpc.RpcError as status:
             return error_of_rpc(status, self._address.target)
-        return Unreachable(f"the stream to {self._address.target} broke", sent=True)
+        return Unreachable(f"the stream to {self._address.target} broke", is_sent=True)
 
 
 async def _as_async(items: Iterable[StreamItem] | AsyncIterable[StreamItem]) -> AsyncIterator[StreamItem]:

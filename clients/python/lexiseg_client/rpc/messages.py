@@ -18,7 +18,7 @@ from lexiseg_client.models import Model
 from lexiseg_client.question.options import Classes, question_json
 from lexiseg_client.question.prompts import prompts_json
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_client.video import KNOWN, Frame, FrameAnswer, NewQuestion, StreamItem
+from lexiseg_client.video import NAMES, Frame, FrameAnswer, NewQuestion, StreamItem
 from lexiseg_labels.answers import FIELDS, read_fields
 from lexiseg_labels.segmentation import Segmentation
 from lexiseg_labels.segments import LabelMapPng, Segment, read_size, segment_of
@@ -104,7 +104,7 @@ def _region(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 def stream_config(classes: Classes | None, options: Mapping[str, Any]) -> pb.SegmentVideoRequest:
     """The first message of a stream; errors as for `question_json` and `segment_request`."""
-    return _config_message(question_json(classes, options, KNOWN))
+    return _config_message(question_json(classes, options, NAMES))
 
 
 def _config_message(fields: Mapping[str, Any]) -> pb.SegmentVideoRequest:
@@ -119,7 +119,7 @@ class Items:
     """
 
     def __init__(self) -> None:
-        self._sent = self._answered = 0  # frames
+        self._n_sent = self._n_answered = 0  # frames
         self._errors: dict[int, LexisegError | OSError] = {}  # by frame
 
     def message(self, item: StreamItem) -> pb.SegmentVideoRequest:
@@ -134,9 +134,9 @@ class Items:
         try:
             image = _image_of(frame)
         except IMAGE_ERRORS as error:
-            self._errors[self._sent] = error
+            self._errors[self._n_sent] = error
             image = b""
-        self._sent += 1
+        self._n_sent += 1
         prompts = prompts_json(list(frame.follow.values())) if frame.follow else []
         follow = [
             pb.Follow(track_id=track_id, prompt=pb.Prompt(**_region(prompt)))
@@ -151,8 +151,8 @@ class Items:
     def answer(self, message: pb.SegmentVideoResponse) -> FrameAnswer:
         """The answer to the next frame from its message."""
         answer = frame_answer(message)
-        error = self._errors.pop(self._answered, None)
-        self._answered += 1
+        error = self._errors.pop(self._n_answered, None)
+        self._n_answered += 1
         return answer if error is None else replace(answer, answer=None, dropped=False, error=error)
 
 

@@ -56,7 +56,7 @@ def calibrate(
     photographs = program.photographs(images)
     refuse_missing(photographs, masks)
     if server is None:
-        program.check_vocabulary(vocabulary, written=not dry_run)
+        program.check_vocabulary(vocabulary, to_write=not dry_run)
     with program.server(server, "semantic") as asked:
         calibration = Calibration(asked, vocabulary, masks)
         status = calibration.segment(photographs)

@@ -46,8 +46,8 @@ def create(service: ToolService) -> MCPServer[Any]:
     async def list_pictures(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         result = await call_next(ctx)
         if ctx.method == "resources/list" and isinstance(result, dict):
-            kept = service.kept(service.caller_of(ctx))[-MAX_LISTED:]
-            result["resources"] += [{"uri": PICTURE + one, "name": one, "mimeType": JPEG} for one in reversed(kept)]
+            ids = service.image_ids(service.caller_of(ctx))[-MAX_LISTED:]
+            result["resources"] += [{"uri": PICTURE + one, "name": one, "mimeType": JPEG} for one in reversed(ids)]
         return result
 
     server: MCPServer[Any] = MCPServer(

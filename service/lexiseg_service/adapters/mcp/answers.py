@@ -11,7 +11,7 @@ DIGITS = 3  # of scores and percentages
 FILE = "resource with the picture as a PNG of full size, where the one beside this is reduced"
 
 
-class Found(BaseModel):
+class SegmentRow(BaseModel):
     """One segment or object."""
 
     label: str | None = Field(description="the word that it is; null: it was cut out by a point or a box")
@@ -28,7 +28,7 @@ class Table(BaseModel):
     image: str = Field(description="`id:...`, which asks about the same picture again at once")
     width: int
     height: int
-    segments: list[Found]
+    segments: list[SegmentRow]
     absent: list[str] = Field(description="words of which nothing was found")
     warnings: list[str]
 
@@ -49,7 +49,7 @@ class CutOut(BaseModel):
     """What was cut out; the picture is the content's second block."""
 
     image: str
-    segment: Found
+    segment: SegmentRow
     file: str | None = Field(None, description=FILE)
 
 
@@ -112,10 +112,10 @@ def table(answer: WorkerAnswer) -> Table:
     )
 
 
-def row(segment: Segment, size: tuple[int, int]) -> Found:
+def row(segment: Segment, size: tuple[int, int]) -> SegmentRow:
     """A segment of a picture of (height, width)."""
     x, y, width, height = segment.bbox
-    return Found(
+    return SegmentRow(
         label=segment.label,
         score=round(segment.score, DIGITS),
         area=segment.area,

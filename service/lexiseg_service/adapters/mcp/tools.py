@@ -105,7 +105,7 @@ class ToolService:
         # Files of the last pictures of all clients: (client, image id) -> file.
         self._recent: Lru[tuple[str, str], bytes] = Lru(MAX_KEPT_BYTES, lambda _, file: len(file))
         # PNGs that were reduced in an answer: (client, digest) -> file.
-        self._made: Lru[tuple[str, str], bytes] = Lru(MAX_KEPT_BYTES, lambda _, file: len(file))
+        self._files: Lru[tuple[str, str], bytes] = Lru(MAX_KEPT_BYTES, lambda _, file: len(file))
 
     async def list_models(self) -> Annotated[CallToolResult, Models]:
         """The models that can be asked, and what each can do."""
@@ -116,8 +116,8 @@ class ToolService:
         self, context: Call, image: ImageArgument, words: Words, threshold: CardScore = None, model: Model = None
     ) -> Annotated[CallToolResult, Painted]:
         """Divide a picture among words: score, area and box of each, and the picture with the masks painted on."""
-        asked = {"classes": words, "threshold": threshold, "model": model, "overlay": True}
-        answer = await self._ask(context, image, "semantic", **asked)
+        fields = {"classes": words, "threshold": threshold, "model": model, "overlay": True}
+        answer = await self._ask(context, image, "semantic", **fields)
         return await self._with_picture(context, Painted(**dict(table(answer))), answer.overlay)
 
     async def find(
@@ -204,12 +204,12 @@ class ToolService:
 
     async def made_file(self, context: Call, name: str) -> bytes:
         """A PNG that was made for the same key, and reduced in the answer."""
-        content = self._made.get((self.caller_of(context.request_context).client, name))
+        content = self._files.get((self.caller_of(context.request_context).client, name))
         if content is None:
             raise ResourceNotFoundError("no file of this name is kept for this key")
         return content
 
-    def kept(self, caller: Caller) -> list[str]:
+    def image_ids(self, caller: Caller) -> list[str]:
         """The ids of the pictures that are kept for a caller, the last used last."""
         return [image_id for (client, image_id), _ in self._recent.items() if client == caller.client]
 
@@ -221,8 +221,8 @@ class ToolService:
             return result(answer, image_block(png, PNG))
         name = hashlib.sha256(png).hexdigest()[:FILE_DIGITS]
         key = (self.caller_of(context.request_context).client, name)
-        self._made.put(key, png)
-        if self._made.get(key) is not None:  # one over the limit is not kept
+        self._files.put(key, png)
+        if self._files.get(key) is not None:  # one over the limit is not kept
             answer.file = FILES + name
         return result(answer, image_block(await asyncio.to_thread(reduced, png), WEBP))
 
@@ -252,11 +252,11 @@ class ToolService:
         Raises:
             ServiceError: of any kind.
         """
-        sent = {name: value for name, value in fields.items() if value is not None}
-        able = find_card(sent.get("model") or self._settings.default_model, self._use_case.backend.cards()).tasks
-        sent["task"] = task if task in able or task == "prompt" else "semantic"
+        question = {name: value for name, value in fields.items() if value is not None}
+        able = find_card(question.get("model") or self._settings.default_model, self._use_case.backend.cards()).tasks
+        question["task"] = task if task in able or task == "prompt" else "semantic"
         content = None if picture.id is not None else picture.content
-        answer = await self._use_case.segment(validate(Question, sent), ImageSource(content, picture.id), caller)
+        answer = await self._use_case.segment(validate(Question, question), ImageSource(content, picture.id), caller)
         if content is not None:
             self._recent.put((caller.client, answer.image_id), content)
         return answer
@@ -297,10 +297,10 @@ def reduced(png: bytes) -> bytes:
         side = min(MAX_SHOWN_SIDE, max(picture.size))
         while True:
             picture.thumbnail((side, side))
-            written = io.BytesIO()
-            picture.save(written, "WEBP", quality=WEBP_QUALITY)
-            if len(written.getvalue()) <= MAX_SHOWN_BYTES:
-                return written.getvalue()
+            file = io.BytesIO()
+            picture.save(file, "WEBP", quality=WEBP_QUALITY)
+            if len(file.getvalue()) <= MAX_SHOWN_BYTES:
+                return file.getvalue()
             side = side * 3 // 4
 
 
@@ -314,9 +314,9 @@ def decoded(content: bytes) -> Image.Image:
 
 def jpeg(content: bytes) -> bytes:
     """An image file as a JPEG of all its pixels. Raises as `decoded`."""
-    written = io.BytesIO()
-    decoded(content).save(written, "JPEG", quality=JPEG_QUALITY)
-    return written.getvalue()
+    file = io.BytesIO()
+    decoded(content).save(file, "JPEG", quality=JPEG_QUALITY)
+    return file.getvalue()
 
 
 def cut(content: bytes, segment: Segment) -> bytes:
@@ -326,9 +326,9 @@ def cut(content: bytes, segment: Segment) -> bytes:
     mask = rle.decode(segment.mask.counts, segment.mask.size)[y : y + height, x : x + width]
     piece = picture.crop((x, y, x + width, y + height))
     piece.putalpha(Image.fromarray(mask.astype(np.uint8) * np.uint8(255)))
-    written = io.BytesIO()
-    piece.save(written, "PNG")
-    return written.getvalue()
+    file = io.BytesIO()
+    piece.save(file, "PNG")
+    return file.getvalue()
 
 
 def _target_fields(word: str | None, points: list[PointInput] | None, box: list[float] | None) -> dict[str, Any]:

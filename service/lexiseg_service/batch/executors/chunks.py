@@ -48,8 +48,8 @@ class BulkJob:
     def vocabulary_digest(self) -> str:
         """SHA-256 of the classes, what they have learned, and the background rule; not of the list's name."""
         content = {**asdict(self.vocabulary), "name": None}
-        written = json.dumps(content, sort_keys=True, ensure_ascii=False, default=bytes.hex)
-        return hashlib.sha256(written.encode()).hexdigest()
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=bytes.hex)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def identity(self) -> dict[str, Any]:

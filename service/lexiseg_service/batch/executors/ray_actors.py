@@ -64,13 +64,13 @@ def connect(cluster: Cluster) -> None:
 @contextmanager
 def _stderr_to(file: IO[bytes]) -> Iterator[None]:
     """Send what is written to the standard error, by any library, to a file."""
-    kept = os.dup(2)
+    terminal = os.dup(2)
     os.dup2(file.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def _require_listening(address: str) -> None:

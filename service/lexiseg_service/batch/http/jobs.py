@@ -47,7 +47,7 @@ from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.background import Jobs as SeenJobs
-from lexiseg_service.watch.background import JobsSeen
+from lexiseg_service.watch.background import JobsSnapshot
 from lexiseg_service.watch.checks import check_folder
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.messages import encode_copy
@@ -82,7 +82,7 @@ class Jobs:
         self._webhooks = WebhookSender(settings)
         self._notices = Notices(self._ledger, self._webhooks, self.output, metrics)
         self._eraser = Eraser(self._ledger, self._files, settings.keep_days)
-        metrics.registry.register(SeenJobs(self._seen))
+        metrics.registry.register(SeenJobs(self._snapshot))
         use_case.checks.add("jobs", self._ledger.check)
         if self._files.folder is not None:
             use_case.checks.add("files of jobs", partial(check_folder, self._files.folder))
@@ -112,7 +112,7 @@ class Jobs:
         self._runner.fetch_by(kind, fetch)
 
     async def create(
-        self, asked: JobInput, archive: BinaryIO | None, caller: Caller, tasks: Tasks | None = None
+        self, body: JobInput, archive: BinaryIO | None, caller: Caller, tasks: Tasks | None = None
     ) -> tuple[Job, Progress]:
         """A new job; its pictures are listed now, and asked in the background.
 
@@ -130,22 +130,22 @@ class Jobs:
             TooLarge: the archive takes more than that.
             ServiceError: of other kinds, about the question.
         """
-        if [asked.urls, asked.folder, archive, tasks].count(None) != 3:
-            sent = [name for name, value in (("urls", asked.urls), ("folder", asked.folder)) if value is not None]
-            raise InvalidValue.of("urls", ", ".join(sent + [ARCHIVE] * (archive is not None)) or "none", SOURCE)
-        if asked.urls is not None and not self._settings.takes_urls:
+        if [body.urls, body.folder, archive, tasks].count(None) != 3:
+            sources = [name for name, value in (("urls", body.urls), ("folder", body.folder)) if value is not None]
+            raise InvalidValue.of("urls", ", ".join(sources + [ARCHIVE] * (archive is not None)) or "none", SOURCE)
+        if body.urls is not None and not self._settings.takes_urls:
             raise UrlFetchOff(
                 "urls: LEXISEG_URL_NETWORKS names no host, so no image is fetched by URL; send an archive"
             )
-        question = stored(asked.question)
-        if asked.webhook is not None:
-            await self._webhooks.check(asked.webhook.url)
-        copy = await self._use_case.copy_question(asked.question, caller)
+        question = stored(body.question)
+        if body.webhook is not None:
+            await self._webhooks.check(body.webhook.url)
+        copy = await self._use_case.copy_question(body.question, caller)
         await self._use_case.check_language(copy.request)
         classes = [entry.name for entry in copy.request.vocabulary.classes]
-        check_fits(asked.to, question, classes)
+        check_fits(body.to, question, classes)
         identity = secrets.token_urlsafe(ID_BYTES)
-        kind, root, pictures = await asyncio.to_thread(self._listed, identity, asked, archive, tasks)
+        kind, root, pictures = await asyncio.to_thread(self._listed, identity, body, archive, tasks)
         job = Job(
             identity,
             caller.owner,
@@ -156,8 +156,8 @@ class Jobs:
             root,
             question,
             classes,
-            asked.to,
-            _webhook_of(asked, tasks),
+            body.to,
+            _webhook_of(body, tasks),
             "" if tasks is None else tasks.tool,
         )
         await self._add(job, pictures, archive, encode_copy(copy))
@@ -165,16 +165,16 @@ class Jobs:
         return job, Progress(0, 0, notice="none" if job.webhook is None else "due")
 
     def _listed(
-        self, identity: str, asked: JobInput, archive: BinaryIO | None, tasks: Tasks | None
+        self, identity: str, body: JobInput, archive: BinaryIO | None, tasks: Tasks | None
     ) -> tuple[SourceKind, str, list[Picture]]:
         max_pictures = self._settings.job_pictures
         if tasks is not None:
             return tasks.kind, "", numbered((Listed(*each) for each in tasks.places), max_pictures, "tasks")
-        if asked.urls is not None:
-            return "urls", "", numbered((Listed(url, url) for url in asked.urls), max_pictures, "urls")
+        if body.urls is not None:
+            return "urls", "", numbered((Listed(url, url) for url in body.urls), max_pictures, "urls")
         try:
-            if asked.folder is not None:
-                folder = allowed(asked.folder, self._settings.job_folders)
+            if body.folder is not None:
+                folder = allowed(body.folder, self._settings.job_folders)
                 store, root = open_store(folder, FOLDER)
                 if not store.isdir(root):
                     raise InvalidValue.of(FOLDER, folder, "a folder or prefix that exists")
@@ -191,9 +191,9 @@ class Jobs:
         """Add a job to the ledger, within its client's limits, then its question and archive, then its pictures."""
         n_bytes = len(question) + (0 if archive is None else archive.seek(0, 2))
         limits = limits_of(self._settings)
-        held = await ask_ledger(self._ledger.add, job, n_bytes, limits)
-        if held is not None:
-            raise refusal(held, limits, n_bytes)
+        usage = await ask_ledger(self._ledger.add, job, n_bytes, limits)
+        if usage is not None:
+            raise refusal(usage, limits, n_bytes)
         try:
             await asyncio.to_thread(self._files.write, question_path(job.id), question)
             if archive is not None:
@@ -227,8 +227,8 @@ class Jobs:
         """The jobs of a caller that have not expired, the oldest first."""
         jobs = [job for job in await ask_ledger(self._ledger.jobs) if job.owner == caller.owner]
         progress = [await ask_ledger(self._ledger.progress, job.id) for job in jobs]
-        found = zip(jobs, progress, strict=True)
-        return [(job, each) for job, each in found if each is not None and not self._eraser.has_expired(each)]
+        standings = zip(jobs, progress, strict=True)
+        return [(job, each) for job, each in standings if each is not None and not self._eraser.has_expired(each)]
 
     async def remove(self, identity: str, caller: Caller) -> None:
         """End a job, and erase it with its archive and its results.
@@ -258,14 +258,14 @@ class Jobs:
         parts: list[Part] = await ask_ledger(self._ledger.parts, job.id, after)
         return parts
 
-    async def told(self, job: Job) -> int:
+    async def n_delivered(self, job: Job) -> int:
         """How many answers the notice of a job has passed on."""
         progress = await ask_ledger(self._ledger.progress, job.id)
-        return 0 if progress is None else progress.told
+        return 0 if progress is None else progress.n_delivered
 
-    async def tell(self, job: Job, count: int) -> None:
+    async def record_delivered(self, job: Job, count: int) -> None:
         """Record how many answers the notice of a job has passed on. Raises NotReady: the ledger is away."""
-        await ask_ledger(self._ledger.tell, job.id, count)
+        await ask_ledger(self._ledger.record_delivered, job.id, count)
 
     def lines(self, job: Job, parts: Iterable[Part]) -> Iterator[bytes]:
         """The lines of some parts, as JSON; blocks while they are read."""
@@ -298,18 +298,18 @@ class Jobs:
             "webhook": progress.notice,
         }
 
-    def _seen(self) -> JobsSeen:
+    def _snapshot(self) -> JobsSnapshot:
         jobs = self._runner.open
         waiting = [job.created for job in jobs if not job.is_begun]
         oldest = max(0.0, time.time() - min(waiting)) if waiting else 0.0
         states = {"waiting": len(waiting), "running": len(jobs) - len(waiting)}
-        return JobsSeen(states, oldest, self._runner.held_up, len(self._eraser.failing), self._files.disk())
+        return JobsSnapshot(states, oldest, self._runner.held_up, len(self._eraser.failing), self._files.disk())
 
 
-def _webhook_of(asked: JobInput, tasks: Tasks | None) -> Webhook | None:
+def _webhook_of(body: JobInput, tasks: Tasks | None) -> Webhook | None:
     if tasks is not None and tasks.notice_to is not None:
         return Webhook(tasks.notice_to, "")
-    return None if asked.webhook is None else Webhook(asked.webhook.url, asked.webhook.secret)
+    return None if body.webhook is None else Webhook(body.webhook.url, body.webhook.secret)
 
 
 def _may_see(job: Job, caller: Caller) -> bool:

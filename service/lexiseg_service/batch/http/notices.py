@@ -77,8 +77,8 @@ class Notices:
             progress = await ask_ledger(self._ledger.progress, identity)
             if job is not None and progress is not None:
                 send = self._senders.get(job.kind, self._webhooks.send)
-                taken = await send(job, self._output(job, progress))
-                notice: Notice = "sent" if taken else "given up"
+                is_accepted = await send(job, self._output(job, progress))
+                notice: Notice = "sent" if is_accepted else "given up"
                 await ask_ledger(self._ledger.noticed, identity, notice)
                 self._metrics.webhooks.labels(notice).inc()
         except NotReady:  # the notice is still due

@@ -63,8 +63,8 @@ async def create_job(request: Request) -> Response:
     jobs = jobs_of(request)
     # Two marks a URL: its comma, and one within it.
     more_values = 2 * settings_of(request).job_pictures
-    async with uploads.parsed(request, JobInput, more_values) as (asked, archive):
-        job, progress = await jobs.create(asked, archive, caller_of(request))
+    async with uploads.parsed(request, JobInput, more_values) as (job_input, archive):
+        job, progress = await jobs.create(job_input, archive, caller_of(request))
     answer = as_json(jobs.output(job, progress), 202)
     answer.headers["Location"] = f"{STABLE}/jobs/{job.id}"
     return answer
@@ -118,9 +118,9 @@ async def get_results(
     if after or limit is not None:
         raise InvalidValue.of("after", after, f"neither `after` nor `limit` for to={form}; only jsonl continues")
     check_fits(form, job.question, job.classes)
-    written = results(form, lambda: map(orjson.loads, jobs.lines(job, parts)), job.classes)
-    named = {"Content-Disposition": f'attachment; filename="{written.file}"'}
-    return _streamed(request, written.content, written.media_type, named)
+    packed = results(form, lambda: map(orjson.loads, jobs.lines(job, parts)), job.classes)
+    named = {"Content-Disposition": f'attachment; filename="{packed.file}"'}
+    return _streamed(request, packed.content, packed.media_type, named)
 
 
 def _streamed(request: Request, content: Iterator[bytes], media_type: str, headers: dict[str, str]) -> Response:

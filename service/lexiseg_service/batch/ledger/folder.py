@@ -84,7 +84,7 @@ class Destination:
             if name.endswith(UNFINISHED):
                 self._store.rm_file(f"{self._root}/rows/{name}")
 
-    def done(self) -> set[int]:
+    def complete_chunks(self) -> set[int]:
         """Numbers of the chunks with written rows."""
         names = (name.partition(".") for name in self._names("rows"))
         return {int(stem) for stem, _, suffix in names if suffix == "parquet" and stem.isdigit()}
@@ -153,8 +153,8 @@ def planned_size(identity: Mapping[str, Any], destination: Destination) -> Size 
         raise OptionError(
             f"{destination.url}/{RECORD} is not a record of `lexiseg bulk`; name another folder"
         ) from None
-    asked = json.loads(json.dumps(identity))
-    others = sorted(key for key in planned.keys() | asked.keys() if planned.get(key) != asked.get(key))
+    plain = json.loads(json.dumps(identity))
+    others = sorted(key for key in planned.keys() | plain.keys() if planned.get(key) != plain.get(key))
     if others:
         raise OptionError(
             f"{destination.url} holds answers of another job ({', '.join(others)} differ); name another folder"
@@ -202,16 +202,16 @@ def _hash(text: str) -> int:
 def _refuse_repeated_ids(destination: Destination, hashes: array[int], chunks: int) -> None:
     ordered = np.sort(np.frombuffer(hashes, np.uint64))
     suspects = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
-    known: set[str] = set()
+    names: set[str] = set()
     for chunk in range(chunks if suspects else 0):
         for item in destination.chunk(chunk):
-            if item.name in known:
+            if item.name in names:
                 raise DatasetError(
                     f"the id {item.name!r:.200} comes twice; every input needs its own: name a column with "
                     "--id-column, or take the row out"
                 )
             if _hash(item.name) in suspects:
-                known.add(item.name)
+                names.add(item.name)
 
 
 class Chunk:
@@ -236,8 +236,8 @@ class Chunk:
         self._about = about
         self._planned = destination.chunk(chunk)
         before = destination.rows(chunk)
-        kept = (row for row in before if row["status"] == OK or not retry_failed)
-        self._rows: dict[str, Row] = {row["id"]: row for row in kept}
+        rows = (row for row in before if row["status"] == OK or not retry_failed)
+        self._rows: dict[str, Row] = {row["id"]: row for row in rows}
         self.pictures = [picture for picture in self._planned if picture.name not in self._rows]  # without a row
         self.is_empty = not self.pictures and len(before) == len(self._planned)
 
@@ -264,7 +264,7 @@ def count_rows(destination: Destination, size: Size) -> tuple[int, int]:
     Raises:
         DatasetError: an input has no row or more than one, or there are rows of different models.
     """
-    unplanned = destination.done() - set(range(size.chunks))
+    unplanned = destination.complete_chunks() - set(range(size.chunks))
     if unplanned:
         name = rows_name(min(unplanned))
         raise DatasetError(f"{destination.url}/{name} belongs to no chunk of the plan; expected {size.chunks:,} chunks")

@@ -74,7 +74,7 @@ class Progress:
     rate: float = 0.0
     detail: str | None = None  # what holds it up
     notice: Notice = "none"
-    told: int = 0  # answers that its notice has passed on, where it passes them on one after another
+    n_delivered: int = 0  # answers that its notice has passed on, where it passes them on one after another
 
 
 class OpenJob(NamedTuple):
@@ -139,7 +139,7 @@ class Ledger(Protocol):
         """Take up to `count` pictures that nobody else holds; its own come again."""
         ...
 
-    def commit(self, identity: str, name: str, answered: Mapping[int, bool], n_bytes: int) -> bool:
+    def commit(self, identity: str, name: str, outcomes: Mapping[int, bool], n_bytes: int) -> bool:
         """Record a file of answers: numbers of its pictures, each with whether it failed, and its size.
 
         Returns:
@@ -163,7 +163,7 @@ class Ledger(Protocol):
         """Record what became of a notice."""
         ...
 
-    def tell(self, identity: str, count: int) -> None:
+    def record_delivered(self, identity: str, count: int) -> None:
         """Record how many answers the notice of a job has passed on: after a crash it goes on behind them."""
         ...
 

@@ -67,9 +67,9 @@ class RedisLedger:
         def add(client: redis.Redis, pipe: Any) -> Amounts | None:
             if pipe.exists(_job(job.id)):
                 return None  # a lost connection had added it
-            held = _held(client, job.client)
-            if not held.has_room(limits, n_bytes):
-                return held
+            usage = _usage(client, job.client)
+            if not usage.has_room(limits, n_bytes):
+                return usage
             pipe.multi()
             pipe.hset(_job(job.id), mapping=content)
             pipe.zadd(INDEX, {job.id: job.created})
@@ -100,8 +100,8 @@ class RedisLedger:
 
     def jobs(self) -> list[Job]:
         """As `Ledger.jobs`."""
-        found = (self.job(identity) for identity in self._ids())
-        return [job for job in found if job is not None]
+        jobs_or_none = (self.job(identity) for identity in self._ids())
+        return [job for job in jobs_or_none if job is not None]
 
     def job(self, identity: str) -> Job | None:
         """As `Ledger.job`."""
@@ -113,19 +113,19 @@ class RedisLedger:
         index: Any = self._ask(lambda client: client.zrange(INDEX, 0, -1, withscores=True))
         created = {identity.decode(): time for identity, time in index}
         names = ("ended", "started", "done", "failed", "total", "client")
-        found = self._ask(lambda client: _fields(client, tuple(created), *names))
+        standings = self._ask(lambda client: _fields(client, tuple(created), *names))
         return [
             self._open_job(identity, created[identity], *standing)
-            for identity, (ended, *standing) in zip(created, found, strict=True)
+            for identity, (ended, *standing) in zip(created, standings, strict=True)
             if ended is None and standing[1] is not None
         ]
 
     def _open_job(self, identity: str, created: float, started: bytes | None, *standing: bytes | None) -> OpenJob:
-        done, failed, total, client = standing
+        n_done, failed, total, client = standing
         if total is None or client is None:  # added by 0.3, which kept both only in its content
             job = self.job(identity)
             total, client = (b"0", b"") if job is None else (b"%d" % job.total, job.client.encode())
-        left = int(total) - int(done or 0) - int(failed or 0)
+        left = int(total) - int(n_done or 0) - int(failed or 0)
         return OpenJob(identity, client.decode(), left, created, started is not None)
 
     def progress(self, identity: str) -> Progress | None:
@@ -134,12 +134,14 @@ class RedisLedger:
         values = self._ask(lambda client: cast("list[bytes | None]", client.hmget(_job(identity), names)))
         if values[0] is None:
             return None
-        done, failed, started, ended, detail, notice, told = (
+        n_done, failed, started, ended, detail, notice, delivered = (
             None if each is None else each.decode() for each in values
         )
         times = None if started is None else float(started), None if ended is None else float(ended)
-        rate = self._rate(identity, *times, int(done or 0) + int(failed or 0))
-        return Progress(int(done or 0), int(failed or 0), *times, rate, detail, cast("Notice", notice), int(told or 0))
+        rate = self._rate(identity, *times, int(n_done or 0) + int(failed or 0))
+        return Progress(
+            int(n_done or 0), int(failed or 0), *times, rate, detail, cast("Notice", notice), int(delivered or 0)
+        )
 
     def _rate(self, identity: str, started: float | None, ended: float | None, settled: int) -> float:
         if started is None:
@@ -161,13 +163,13 @@ class RedisLedger:
 
     def take(self, identity: str, holder: str, count: int) -> list[Picture]:
         """As `Ledger.take`."""
-        taken = self._ask(lambda client: _take(client, _pictures(identity), holder, count))
-        if taken:
+        pictures = self._ask(lambda client: _take(client, _pictures(identity), holder, count))
+        if pictures:
             now = time.time()
             self._ask(lambda client: client.hsetnx(_job(identity), "started", str(now)))
-        return [Picture(int(entry[b"number"]), entry[b"name"].decode(), entry[b"place"].decode()) for entry in taken]
+        return [Picture(int(entry[b"number"]), entry[b"name"].decode(), entry[b"place"].decode()) for entry in pictures]
 
-    def commit(self, identity: str, name: str, answered: Mapping[int, bool], n_bytes: int) -> bool:
+    def commit(self, identity: str, name: str, outcomes: Mapping[int, bool], n_bytes: int) -> bool:
         """As `Ledger.commit`."""
         job, pictures, parts = _job(identity), _pictures(identity), _parts(identity)
 
@@ -177,10 +179,10 @@ class RedisLedger:
                 return False
             if pipe.hexists(parts, name):
                 return True
-            left = _unanswered(client, pictures, tuple(answered))
-            n_failed = sum(answered[number] for number in left)
+            left = _unanswered(client, pictures, tuple(outcomes))
+            n_failed = sum(outcomes[number] for number in left)
             n_done = len(left) - n_failed
-            superseded = ",".join(str(number) for number in answered if number not in left)
+            superseded = ",".join(str(number) for number in outcomes if number not in left)
             place, now = pipe.hlen(parts), f"{time.time():.3f}"
             pipe.multi()
             if left:
@@ -200,8 +202,8 @@ class RedisLedger:
 
     def parts(self, identity: str, after: int = 0) -> list[Part]:
         """As `Ledger.parts`."""
-        written = self._ask(lambda client: cast("dict[bytes, bytes]", client.hgetall(_parts(identity))))
-        placed = sorted(_part(name, content) for name, content in written.items())
+        contents = self._ask(lambda client: cast("dict[bytes, bytes]", client.hgetall(_parts(identity))))
+        placed = sorted(_part(name, content) for name, content in contents.items())
         return [part for _, part in placed[after:]]
 
     def note(self, identity: str, detail: str | None) -> None:
@@ -232,7 +234,7 @@ class RedisLedger:
         """As `Ledger.noticed`."""
         self._set(identity, "notice", notice)
 
-    def tell(self, identity: str, count: int) -> None:
+    def record_delivered(self, identity: str, count: int) -> None:
         """As `Ledger.tell`."""
         self._set(identity, "told", str(count))
 
@@ -290,9 +292,9 @@ class RedisLedger:
                 return (result,)
             return None
 
-        while (done := self._ask(attempt)) is None:
+        while (outcome := self._ask(attempt)) is None:
             pass
-        return done[0]
+        return outcome[0]
 
     def _ask(self, call: Callable[[redis.Redis], T]) -> T:
         try:
@@ -359,16 +361,16 @@ def _forget(pipe: Pipeline, key: str, holder: str) -> None:
         pipe.xgroup_delconsumer(key, GROUP, holder)
 
 
-def _held(client: redis.Redis, owner: str) -> Amounts:
+def _usage(client: redis.Redis, owner: str) -> Amounts:
     """What the jobs of a client take; jobs of 0.3 have no client."""
     index: Any = client.zrange(INDEX, 0, -1)
-    unended = kept = n_bytes = 0
+    unended = n_jobs = n_bytes = 0
     for name, ended, size in _fields(client, [each.decode() for each in index], "client", "ended", "bytes"):
         if name == owner.encode():
-            kept += 1
+            n_jobs += 1
             unended += ended is None
             n_bytes += int(size or 0)
-    return Amounts(unended, kept, n_bytes)
+    return Amounts(unended, n_jobs, n_bytes)
 
 
 def _unanswered(client: redis.Redis, key: str, numbers: Sequence[int]) -> set[int]:
@@ -376,7 +378,7 @@ def _unanswered(client: redis.Redis, key: str, numbers: Sequence[int]) -> set[in
     with client.pipeline(transaction=False) as pipe:
         for number in numbers:
             pipe.xrange(key, _entry(number), _entry(number))
-        return {number for number, found in zip(numbers, pipe.execute(), strict=True) if found}
+        return {number for number, exists in zip(numbers, pipe.execute(), strict=True) if exists}
 
 
 def _entry(number: int) -> str:
@@ -421,9 +423,9 @@ def _remove(client: redis.Redis, identities: Sequence[str], recorded: Mapping[st
 
 def _part(name: bytes, content: bytes) -> tuple[int, Part]:
     """The place and the part of what `commit` has written."""
-    place, at, done, failed, superseded = content.decode().split(" ")
+    place, at, n_done, failed, superseded = content.decode().split(" ")
     numbers = [int(number) for number in superseded.split(",") if number]
-    return int(place), Part(name.decode(), int(done), int(failed), numbers, float(at))
+    return int(place), Part(name.decode(), int(n_done), int(failed), numbers, float(at))
 
 
 def _job(identity: str) -> str:

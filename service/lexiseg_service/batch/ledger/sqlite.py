@@ -61,7 +61,7 @@ OPEN = """
 SELECT id, client, total - done - failed, created, started IS NOT NULL FROM jobs
 WHERE ended IS NULL ORDER BY created, id
 """
-HELD = "SELECT coalesce(sum(ended IS NULL), 0), count(*), coalesce(sum(bytes), 0) FROM jobs WHERE client = ?"
+USAGE = "SELECT coalesce(sum(ended IS NULL), 0), count(*), coalesce(sum(bytes), 0) FROM jobs WHERE client = ?"
 TAKE = """
 UPDATE pictures SET holder = :holder WHERE job = :job AND number IN (
     SELECT number FROM pictures WHERE job = :job AND part IS NULL
@@ -109,9 +109,9 @@ class SqliteLedger:
         """As `Ledger.add`."""
         notice: Notice = "none" if job.webhook is None else "due"
         with self._transaction() as run:
-            held = Amounts(*run.execute(HELD, (job.client,)).fetchone())
-            if not held.has_room(limits, n_bytes):
-                return held
+            usage = Amounts(*run.execute(USAGE, (job.client,)).fetchone())
+            if not usage.has_room(limits, n_bytes):
+                return usage
             run.execute(
                 "INSERT INTO jobs (id, created, content, total, notice, client, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (job.id, job.created, to_json(job), job.total, notice, job.client, n_bytes),
@@ -151,8 +151,8 @@ class SqliteLedger:
         rows = self._rows("SELECT done, failed, started, ended, detail, notice, told FROM jobs WHERE id = ?", identity)
         if not rows:
             return None
-        done, failed, started, ended, detail, notice, told = rows[0]
-        return Progress(done, failed, started, ended, self._rate(identity, started, ended), detail, notice, told)
+        n_done, failed, started, ended, detail, notice, delivered = rows[0]
+        return Progress(n_done, failed, started, ended, self._rate(identity, started, ended), detail, notice, delivered)
 
     def _rate(self, identity: str, started: float | None, ended: float | None) -> float:
         if started is None:
@@ -180,12 +180,12 @@ class SqliteLedger:
         now = self._clock()
         with self._transaction() as run:
             arguments = {"holder": holder, "job": identity, "now": now, "count": count}
-            taken = run.execute(TAKE, arguments).fetchall()
-            if taken:
+            rows = run.execute(TAKE, arguments).fetchall()
+            if rows:
                 run.execute("UPDATE jobs SET started = ? WHERE id = ? AND started IS NULL", (now, identity))
-        return [Picture(*row) for row in sorted(taken)]
+        return [Picture(*row) for row in sorted(rows)]
 
-    def commit(self, identity: str, name: str, answered: Mapping[int, bool], n_bytes: int) -> bool:
+    def commit(self, identity: str, name: str, outcomes: Mapping[int, bool], n_bytes: int) -> bool:
         """As `Ledger.commit`."""
         with self._transaction() as run:
             if not run.execute("SELECT 1 FROM jobs WHERE id = ?", (identity,)).fetchone():
@@ -194,19 +194,19 @@ class SqliteLedger:
                 return True
             (number,) = run.execute("SELECT count(*) FROM parts WHERE job = ?", (identity,)).fetchone()
             mark = "UPDATE pictures SET part = ?, holder = NULL WHERE job = ? AND number = ? AND part IS NULL"
-            first = {picture: run.execute(mark, (number, identity, picture)).rowcount == 1 for picture in answered}
-            failed = sum(answered[picture] for picture, is_first in first.items() if is_first)
-            done = sum(first.values()) - failed
+            first = {picture: run.execute(mark, (number, identity, picture)).rowcount == 1 for picture in outcomes}
+            failed = sum(outcomes[picture] for picture, is_first in first.items() if is_first)
+            n_done = sum(first.values()) - failed
             superseded = json.dumps([picture for picture, is_first in first.items() if not is_first])
             now = self._clock()
             run.execute(
                 "INSERT INTO parts VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (identity, number, name, now, done, failed, superseded),
+                (identity, number, name, now, n_done, failed, superseded),
             )
             run.execute(
                 "UPDATE jobs SET done = done + ?, failed = failed + ?, bytes = bytes + ?, detail = NULL, "
                 "ended = CASE WHEN done + failed + ? = total THEN ? ELSE NULL END WHERE id = ?",
-                (done, failed, n_bytes, done + failed, now, identity),
+                (n_done, failed, n_bytes, n_done + failed, now, identity),
             )
         return True
 
@@ -217,7 +217,7 @@ class SqliteLedger:
             identity,
             after,
         )
-        return [Part(name, done, failed, json.loads(superseded), at) for name, done, failed, superseded, at in rows]
+        return [Part(name, n_done, failed, json.loads(superseded), at) for name, n_done, failed, superseded, at in rows]
 
     def note(self, identity: str, detail: str | None) -> None:
         """As `Ledger.note`."""
@@ -231,7 +231,7 @@ class SqliteLedger:
         """As `Ledger.noticed`."""
         self._change("UPDATE jobs SET notice = ? WHERE id = ?", notice, identity)
 
-    def tell(self, identity: str, count: int) -> None:
+    def record_delivered(self, identity: str, count: int) -> None:
         """As `Ledger.tell`."""
         self._change("UPDATE jobs SET told = ? WHERE id = ?", count, identity)
 
@@ -263,7 +263,7 @@ class SqliteLedger:
 
     def _rows(self, statement: str, *arguments: Any) -> list[Any]:
         """The rows of a statement that reads, which needs no lock of the file, and no disk."""
-        with _held(self._reading), _errors():
+        with _hold(self._reading), _errors():
             return self._reader.execute(statement, arguments).fetchall()
 
     def _change(self, statement: str, *arguments: Any) -> list[Any]:
@@ -274,7 +274,7 @@ class SqliteLedger:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with _held(self._lock), _errors():
+        with _hold(self._lock), _errors():
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
             except sqlite3.Error:
@@ -293,7 +293,7 @@ class SqliteLedger:
 
 
 @contextmanager
-def _held(lock: threading.Lock) -> Iterator[None]:
+def _hold(lock: threading.Lock) -> Iterator[None]:
     """Hold a lock. Raises LedgerAway: another thread holds it for too long."""
     if not lock.acquire(timeout=LOCK_SECONDS):
         raise LedgerAway(f"other calls have taken more than {LOCK_SECONDS:g} seconds")

@@ -145,22 +145,22 @@ class _RowGroup:
         self._place = path, group
         self._values = _values(store, path, group, image_column)
         self._next = 0
-        self._kept: dict[int, Any] = {}  # decoded, and not read yet
+        self._unread: dict[int, Any] = {}  # decoded, and not read yet
 
     def has(self, path: str, group: int, row: int) -> bool:
         """Whether a row can be read from here."""
-        return (path, group) == self._place and (row in self._kept or row >= self._next)
+        return (path, group) == self._place and (row in self._unread or row >= self._next)
 
     def take(self, row: int) -> Any:
         """The value of a row, which is let go of. Raises Unreadable: there is none, or it cannot be decoded."""
         try:
             while row >= self._next:
-                self._kept[self._next] = next(self._values)
+                self._unread[self._next] = next(self._values)
                 self._next += 1
-                self._kept.pop(self._next - MAX_KEPT, None)
+                self._unread.pop(self._next - MAX_KEPT, None)
         except StopIteration:
             raise Unreadable("the file has fewer rows than when it was listed") from None
-        return self._kept.pop(row)  # it is there: `has` said so
+        return self._unread.pop(row)  # it is there: `has` said so
 
     def close(self) -> None:
         """Close the file."""

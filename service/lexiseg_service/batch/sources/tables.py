@@ -29,7 +29,7 @@ def in_csv(store: Any, path: str, id_column: str | None, image_column: str | Non
             delimiter = "\t" if "\t" in head else ","
             names = next(csv.reader([head], delimiter=delimiter), [])
             address = _column(path, names, image_column, COLUMNS_OF_ADDRESSES)
-            identity = _column(path, names, id_column, ("id",), needed=False) or address
+            identity = _column(path, names, id_column, ("id",), required=False) or address
             for number, row in enumerate(csv.DictReader(content, names, delimiter=delimiter), 2):
                 place, key = row[address] or "", as_text(row[identity] or "")
                 if not place or not key:
@@ -43,12 +43,14 @@ def in_csv(store: Any, path: str, id_column: str | None, image_column: str | Non
         raise DatasetError(f"{path} is not a table: {error}") from None
 
 
-def _column(path: str, names: list[str], requested: str | None, known: tuple[str, ...], *, needed: bool = True) -> str:
+def _column(
+    path: str, names: list[str], requested: str | None, usual: tuple[str, ...], *, required: bool = True
+) -> str:
     """The name of a column in the spelling of the file; "" if it is missing and not needed."""
     by_name = {name.strip().lower(): name for name in names}
-    candidates = known if requested is None else (requested.lower(),)
+    candidates = usual if requested is None else (requested.lower(),)
     column = next((by_name[name] for name in candidates if name in by_name), "")
-    if not column and (needed or requested is not None):
+    if not column and (required or requested is not None):
         raise DatasetError(f"{path} has the columns {', '.join(names)}; expected one of {', '.join(candidates)}")
     return column
 
@@ -65,7 +67,7 @@ def in_parquet(store: Any, path: str, id_column: str | None, image_column: str |
         with store.open(path, "rb") as content, open_parquet(content) as table:
             names = table.schema_arrow.names
             picture = picture_column(path, names, image_column)
-            identity = _column(path, names, id_column, ("id", "key", "__key__"), needed=False)
+            identity = _column(path, names, id_column, ("id", "key", "__key__"), required=False)
             kind = table.schema_arrow.field(picture).type
             by_address = pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
             columns = [*([identity] if identity else []), *([picture] if by_address else [])]

@@ -151,15 +151,15 @@ def push_model(
     from lexiseg_model.catalogue import models as catalogue
     from lexiseg_service.commands.models import exchange
 
-    sent: list[str] = []
+    places: list[str] = []
 
     def tell(place: str) -> None:
-        sent.append(place)
+        places.append(place)
         typer.echo(f"{place} ...", err=True)
 
     folder, pushed = catalogue.find(name, settings.models_dir).folder, ModelName.parse(name).name
     manifest = exchange.push(folder, pushed, url, tell)
-    typer.echo(f"{url.rstrip('/')}/{pushed}: {len(manifest.files)} files, {len(sent)} of them sent now")
+    typer.echo(f"{url.rstrip('/')}/{pushed}: {len(manifest.files)} files, {len(places)} of them sent now")
 
 
 @models.command("pull", cls=Grouped)
@@ -223,9 +223,9 @@ def back_model(
     _use(note.read_text(encoding="utf-8").strip(), models_dir, settings.text_tower)
 
 
-def _models_dir(settings: Settings, needed: str) -> Path:
+def _models_dir(settings: Settings, purpose: str) -> Path:
     if settings.models_dir is None:
-        raise OptionError(f"no {needed}: set LEXISEG_MODELS_DIR, or name one with --models-dir")
+        raise OptionError(f"no {purpose}: set LEXISEG_MODELS_DIR, or name one with --models-dir")
     return settings.models_dir
 
 

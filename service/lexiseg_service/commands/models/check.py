@@ -36,15 +36,15 @@ def check(name: str, settings: Settings) -> int:
     top, left = (side - RADIUS for side in CENTRE)
     box = [left, top, left + 2 * RADIUS, top + 2 * RADIUS]  # around the ball, for a model that takes only prompts
     question = {"classes": list(WORDS), "background": False} if task == "semantic" else {"prompts": [{"box": box}]}
-    picture = png.encode(drawn())
+    picture = png.encode(sample_picture())
     # Nothing is kept: each answer has an image pass of its own.
     own = settings.model_copy(update={"model": name, "feature_cache_bytes": 0})
-    with open_server(None, own, task) as asked:
-        typer.echo(f"{asked.name} is loaded")
-        segments = asked.segment(picture, question).segments
+    with open_server(None, own, task) as connection:
+        typer.echo(f"{connection.name} is loaded")
+        segments = connection.segment(picture, question).segments
         start = perf_counter()
         for _ in range(REPEATS):
-            asked.segment(picture, question)
+            connection.segment(picture, question)
         rate = REPEATS / (perf_counter() - start)
     if task == "semantic":
         areas = dict.fromkeys(WORDS, 0) | {str(segment.label): segment.area for segment in segments}
@@ -52,19 +52,19 @@ def check(name: str, settings: Settings) -> int:
         areas = {WORDS[-1]: max((segment.area for segment in segments), default=0)}
     entry, status = available().get(card.name), 0
     is_known = entry is not None and (card.weights_sha256 or "").startswith(entry.check_of or "none")
-    known = entry.check if entry is not None and is_known else {}
+    reference = entry.check if entry is not None and is_known else {}
     for word, area in areas.items():
         share, verdict = area / (HEIGHT * WIDTH), "no known value"
-        if word in known:
-            agrees = abs(share - known[word]) <= TOLERANCE
-            verdict = f"expected {known[word]:.3f}: {'agrees' if agrees else 'DIFFERS'}"
+        if word in reference:
+            agrees = abs(share - reference[word]) <= TOLERANCE
+            verdict = f"expected {reference[word]:.3f}: {'agrees' if agrees else 'DIFFERS'}"
             status = status if agrees else 1
         typer.echo(f"  {word}: {share:.3f} of the drawn picture ({verdict})")
     typer.echo(f"  {rate:.2f} pictures per second ({WIDTH} x {HEIGHT}, one at a time)")
     return status
 
 
-def drawn() -> NDArray[np.uint8]:
+def sample_picture() -> NDArray[np.uint8]:
     """A red ball on striped grass below a sky that fades, [360, 480, 3]."""
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     sky = np.stack([120 + rows * 0.4, 170 + rows * 0.3, np.full(rows.shape, 235.0)], 2)

@@ -99,7 +99,7 @@ def _options(methods: Mapping[str, Method]) -> list[inspect.Parameter]:
         for field, info in importing.options_of(method).model_fields.items():
             fields.setdefault(field, {})[name] = info
     return [
-        option("method", Literal[tuple(methods)], "Whose checkpoint it is", needed=True),
+        option("method", Literal[tuple(methods)], "Whose checkpoint it is", required=True),
         *(option(field, _kind(next(iter(owners.values()))), _help(owners)) for field, owners in fields.items()),
     ]
 

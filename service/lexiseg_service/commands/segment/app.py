@@ -128,8 +128,8 @@ def segment(
     question = _question(class_list, vocabulary, task, fields)
     check_server(context, server)
     sources = sources_of(images, None if str(out) == STDOUT else out)
-    shown = (*(examples or ()), *(f"not {text}" for text in negatives or ()))
-    job = Job(sources, question, out, kind, settings.limits, quiet, skip_existing, examples=shown)
+    example_texts = (*(examples or ()), *(f"not {text}" for text in negatives or ()))
+    job = Job(sources, question, out, kind, settings.limits, quiet, skip_existing, examples=example_texts)
     raise typer.Exit(run(job, settings, server))
 
 
@@ -150,4 +150,4 @@ def _question(
         )
     fields["task"] = "prompt" if prompted else task or "semantic"
     others = ", or --head NAME" + ("" if task else ", or prompts")
-    return question_of(classes, vocabulary, needed=not (is_free or fields["head"]), others=others, **fields)
+    return question_of(classes, vocabulary, required=not (is_free or fields["head"]), others=others, **fields)

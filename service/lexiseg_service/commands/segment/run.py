@@ -76,7 +76,7 @@ class Outcome:
             typer.echo("lexiseg: stopped; the same command goes on with the rest", err=True)
 
 
-Answered = tuple[bytes, Segmentation] | ServiceError  # an image with its answer, or why there is none
+ImageResult = tuple[bytes, Segmentation] | ServiceError  # an image with its answer, or why there is none
 
 
 class Images:
@@ -88,36 +88,36 @@ class Images:
         self.outcome = Outcome()
         self._keep = keep
         self._step = step
-        self._answered: list[tuple[Source, Answered]] = []
+        self._results: list[tuple[Source, ImageResult]] = []
 
     @property
     def is_empty(self) -> bool:
         """As `Part.is_empty`."""
-        return not self._answered
+        return not self._results
 
-    def add(self, picture: Source, line: Answered) -> None:
+    def add(self, picture: Source, line: ImageResult) -> None:
         """As `Part.add`."""
-        self._answered.append((picture, line))
+        self._results.append((picture, line))
 
     async def commit(self) -> bool:
         """As `Part.commit`; an image that failed is reported, and asked again by the next run.
 
         False: the next image would fail, too.
         """
-        for source, answered in self._answered:
-            if isinstance(answered, FATAL):
-                self.outcome.failures.append(f"{answered}; {source.name} and the images after it are not done")
+        for source, result in self._results:
+            if isinstance(result, FATAL):
+                self.outcome.failures.append(f"{result}; {source.name} and the images after it are not done")
                 return False
-            if isinstance(answered, ServiceError):
-                hint = "; by words `lexiseg segment-scene` takes any size" if isinstance(answered, TooLarge) else ""
-                self.outcome.failures.append(f"{source.name}: {answered}{hint}")
-            elif refusal := _kept(self._keep, source, *answered):
+            if isinstance(result, ServiceError):
+                hint = "; by words `lexiseg segment-scene` takes any size" if isinstance(result, TooLarge) else ""
+                self.outcome.failures.append(f"{source.name}: {result}{hint}")
+            elif refusal := _name_refusal(self._keep, source, *result):
                 self.outcome.failures.append(f"{source.name}: {refusal}")
             else:
                 self.outcome.done += 1
-                self.outcome.warnings.update(dict.fromkeys(warning.detail for warning in answered[1].warnings))
+                self.outcome.warnings.update(dict.fromkeys(warning.detail for warning in result[1].warnings))
             self._step()
-        self._answered.clear()
+        self._results.clear()
         return True
 
 
@@ -132,14 +132,14 @@ def segment_files(
         before: number of images that an earlier run finished, for the progress.
     """
 
-    def answer(source: Source) -> Answered:
+    def answer(source: Source) -> ImageResult:
         try:
             content = source.read(limits)
             return content, ask(content)
         except ServiceError as error:
             return error
 
-    async def answer_in_thread(source: Source) -> Answered:
+    async def answer_in_thread(source: Source) -> ImageResult:
         return await asyncio.get_running_loop().run_in_executor(threads, answer, source)
 
     total = before + len(sources)
@@ -155,7 +155,7 @@ def segment_files(
     return images.outcome
 
 
-def _kept(keep: Keep, source: Source, content: bytes, answer: Segmentation) -> str:
+def _name_refusal(keep: Keep, source: Source, content: bytes, answer: Segmentation) -> str:
     """Keep an answer; returns why there cannot be files of its name, which does not end the run, else nothing."""
     try:
         keep(source, content, answer)
@@ -201,12 +201,12 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
     resolve_prompts(question, question.task, settings.limits)
     of_server = question.vocabulary if server is not None else None
     own = () if of_server else _fitting(job, resolved(question, settings).classes)
-    with open_server(server, settings, question.task) as asked:
-        asked.check(question.task)
-        classes, fields = asked.resolve_names(question, own)
+    with open_server(server, settings, question.task) as connection:
+        connection.check(question.task)
+        classes, fields = connection.resolve_names(question, own)
         _fitting(job, classes)
-        ask = _same_weights(partial(asked.segment, fields=fields | {"overlay": job.overlay}))
-        return segment_remaining(job, ask, classes, asked.name)
+        ask = _same_weights(partial(connection.segment, fields=fields | {"overlay": job.overlay}))
+        return segment_remaining(job, ask, classes, connection.name)
 
 
 def _same_weights(ask: Ask) -> Ask:

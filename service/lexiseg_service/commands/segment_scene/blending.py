@@ -139,7 +139,7 @@ class Blend:
         """Logits [K, n, m] of a block and its margin, from all levels; None: no window shows anything."""
         if box.left == 0:  # windows above this row are not needed again
             above = box.top - MARGIN * self.step
-            self._scored = {window: done for window, done in self._scored.items() if window.box.bottom > above}
+            self._scored = {window: scores for window, scores in self._scored.items() if window.box.bottom > above}
         down = self._centres(box.top, box.bottom, self.size[0])
         across = self._centres(box.left, box.right, self.size[1])
         total: Tensor | None = None

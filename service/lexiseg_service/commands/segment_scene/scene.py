@@ -120,15 +120,15 @@ class Scene:
     def _pixels_of_detail(self, shrink: int) -> int:
         """The same of the picture shrunk by a factor, up to the last of DETAILS."""
         inside = slice(SIDE // 4, -SIDE // 4)  # shifts beyond the border cannot be undone
-        lost = dict.fromkeys((*DETAILS, *(2 * pixels for pixels in DETAILS)), 0.0)  # by shrinking so far, and back
+        loss = dict.fromkeys((*DETAILS, *(2 * pixels for pixels in DETAILS)), 0.0)  # by shrinking so far, and back
         for box in self._sample(shrink * SIDE):
             if min(box.size) == shrink * SIDE:
                 gray = self.read(box, shrink)[0].mean(2, dtype=np.float32)
-                for pixels in lost:
+                for pixels in loss:
                     small = cv2.resize(gray, (round(SIDE / pixels),) * 2, interpolation=cv2.INTER_AREA)
                     back = cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-                    lost[pixels] += float(((back - gray)[inside, inside] ** 2).mean())
-        return max((pixels for pixels in DETAILS if 0 < lost[pixels] < BLURRED**2 * lost[2 * pixels]), default=1)
+                    loss[pixels] += float(((back - gray)[inside, inside] ** 2).mean())
+        return max((pixels for pixels in DETAILS if 0 < loss[pixels] < BLURRED**2 * loss[2 * pixels]), default=1)
 
     def _to_rgb(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
         """[B, H, W] of the bands -> [H, W, 3]."""
@@ -279,29 +279,29 @@ class ClassMap(AbstractContextManager["ClassMap"]):
 
     def __init__(self, path: Path, scene: Scene, block: int, names: Sequence[str]) -> None:
         kind = "uint8" if len(names) < 255 else "uint16"
-        self._written = _create(path, scene, block, kind)
-        self._written.update_tags(**{f"CLASS_{number}": name for number, name in enumerate(names, 1)})
+        self._bands = _create(path, scene, block, kind)
+        self._bands.update_tags(**{f"CLASS_{number}": name for number, name in enumerate(names, 1)})
         if kind == "uint8":
             colours = {number: (*colour(number - 1), 255) for number in range(1, len(names) + 1)}
-            self._written.write_colormap(1, colours)
+            self._bands.write_colormap(1, colours)
         self._probability = _create(path.with_name(f"{path.name}.probability"), scene, block, "uint16")
         self._boxes: list[Box] = []
 
     def __exit__(self, *_: object) -> None:
-        self._written.close()
+        self._bands.close()
         self._probability.close()
 
     def write(self, box: Box, values: NDArray[np.integer], probability: NDArray[np.float32]) -> None:
         """One block: classes [h, w], and the probability of each."""
         place = _window(box)
-        self._written.write(values.astype(self._written.dtypes[0]), 1, window=place)
+        self._bands.write(values.astype(self._bands.dtypes[0]), 1, window=place)
         self._probability.write((probability * LEVELS).round().astype(np.uint16), 1, window=place)
         self._boxes.append(box)
 
     def regions(self) -> Iterator[Region]:
         """Every region, connected by sides; their outlines are in memory."""
-        band = rasterio.band(self._written, 1)
-        shapes = rasterio.features.shapes(band, mask=band, connectivity=4, transform=self._written.transform)
+        band = rasterio.band(self._bands, 1)
+        shapes = rasterio.features.shapes(band, mask=band, connectivity=4, transform=self._bands.transform)
         outlined = [(shapely.geometry.shape(outline), int(value)) for outline, value in shapes]
         outlines = [outline for outline, _ in outlined]
         tree = shapely.STRtree(outlines)
@@ -309,14 +309,14 @@ class ClassMap(AbstractContextManager["ClassMap"]):
         areas = np.zeros(len(outlined) + 1, np.int64)
         for box in self._boxes:
             place = _window(box)
-            numbers = tree.query(shapely.box(*rasterio.windows.bounds(place, self._written.transform)))
+            numbers = tree.query(shapely.box(*rasterio.windows.bounds(place, self._bands.transform)))
             if not len(numbers):
                 continue
             # Outlines run along the borders of pixels: a pixel belongs to the region around its centre.
             ids = rasterio.features.rasterize(
                 [(outlines[number], number + 1) for number in numbers],
                 box.size,
-                transform=rasterio.windows.transform(place, self._written.transform),
+                transform=rasterio.windows.transform(place, self._bands.transform),
                 dtype="int32",
             ).ravel()
             weights = self._probability.read(1, window=place).ravel()

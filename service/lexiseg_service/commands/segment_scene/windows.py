@@ -155,16 +155,18 @@ class _WindowSegmenter:
                 return pool.submit(self._score, rgb) if valid.any() else None
 
             blend = Blend(scene.size, window, round(window * OVERLAP), score)
-            with ClassMap(folder / f"{name}.tif", scene, blend.side, names) as written, bar_of(name) as bar:
+            with ClassMap(folder / f"{name}.tif", scene, blend.side, names) as class_map, bar_of(name) as bar:
                 bar.expect(blend.shape[0] * blend.shape[1])
                 for box, logits in blend.blocks():
                     if logits is not None:
                         won = blend.winners(box, logits)
                         values = self._values[won.labels.clip(0, len(names))] * scene.read(box)[1]
                         assert won.probability is not None
-                        written.write(box, values, won.probability)
+                        class_map.write(box, values, won.probability)
                     bar.step()
-                regions = [region for region in written.regions() if region.score >= self._thresholds[region.value - 1]]
+                regions = [
+                    region for region in class_map.regions() if region.score >= self._thresholds[region.value - 1]
+                ]
         return write_outlines(folder / name, scene, regions, names)
 
     def _score(self, rgb: NDArray[np.uint8]) -> Tensor:

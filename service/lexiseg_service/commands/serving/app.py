@@ -81,11 +81,11 @@ def refuse_taken(settings: Settings, *ports: str) -> None:
     if not _free(host, 0):
         raise InvalidValue.of("--host / LEXISEG_HOST", host, "an address or a name of this machine, without a port")
     numbers = {name: getattr(settings, name) for name in ports}
-    taken = {name: port for name, port in numbers.items() if port and not _free(host, port)}
-    if taken:
+    busy = {name: port for name, port in numbers.items() if port and not _free(host, port)}
+    if busy:
         from lexiseg_service.wire.server import port_in_use
 
-        raise PortTaken("\n".join(port_in_use(f"{host}:{port}", flag(name)) for name, port in taken.items()))
+        raise PortTaken("\n".join(port_in_use(f"{host}:{port}", flag(name)) for name, port in busy.items()))
 
 
 def _free(host: str, port: int) -> bool:

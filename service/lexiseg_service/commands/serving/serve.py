@@ -52,9 +52,9 @@ def run(settings: Settings) -> int:
 def _check_phrases(settings: Settings) -> None:
     """Raises InvalidValue: the model of phrases is not served here."""
     named, served = settings.phrases_model, settings.model_names
-    if named is not None and named not in (known := {*served, *(name.partition("@")[0] for name in served)}):
+    if named is not None and named not in (names := {*served, *(name.partition("@")[0] for name in served)}):
         raise InvalidValue.of(
-            "--phrases-model / LEXISEG_PHRASES_MODEL", named, f"one of LEXISEG_MODEL ({', '.join(sorted(known))})"
+            "--phrases-model / LEXISEG_PHRASES_MODEL", named, f"one of LEXISEG_MODEL ({', '.join(sorted(names))})"
         )
 
 

@@ -32,7 +32,7 @@ class SocketFolder:
         self._lock = _locked(draft)
         # Locked before it has the name that others look for.
         self.path = draft.rename(root / (PREFIX + draft.name.rpartition("-")[2]))
-        self._seen: set[Path] = set()  # sockets that were there
+        self._sockets: set[Path] = set()  # sockets that were there
         self._renewed: Path | None = None  # a socket that its process was told to make again
 
     def is_lost(self, socket: Path) -> bool:
@@ -44,14 +44,14 @@ class SocketFolder:
             NotReady: another user has a folder of that name now.
         """
         if socket.exists():
-            self._seen.add(socket)
+            self._sockets.add(socket)
             if socket == self._renewed:
                 self._renewed = None
             return False
-        if socket not in self._seen or self._renewed is not None:
+        if socket not in self._sockets or self._renewed is not None:
             return False
         logger.error("socket was removed", socket=socket.name)
-        self._seen.discard(socket)
+        self._sockets.discard(socket)
         self._renewed = socket
         self._restore()
         return True

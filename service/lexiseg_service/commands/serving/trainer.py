@@ -161,9 +161,9 @@ class Trainer:
         before = self._folder.standing(training.id)
         standing = Standing("running", before.started or time.time(), found=before.found, begun=before.begun + 1)
 
-        def note_found(found: Mapping[str, Any]) -> None:
+        def note_found(report: Mapping[str, Any]) -> None:
             nonlocal standing
-            standing = replace(standing, found=found)
+            standing = replace(standing, found=report)
             self._folder.note(training.id, standing)
 
         try:
@@ -257,6 +257,6 @@ def _refusal(training: Training, figures: Mapping[str, Any]) -> str:
 def _advice(training: Training, figures: Mapping[str, Any]) -> str:
     before = figures["before"].get("miou") or 0.0
     if before >= OWN_LABELS:
-        given = f"A head of {training.start} gives these labels itself ({MEASURE} {before:.1f})"
-        return f"{given}: correct what is wrong in them."
+        reason = f"A head of {training.start} gives these labels itself ({MEASURE} {before:.1f})"
+        return f"{reason}: correct what is wrong in them."
     return "Label more pictures of each class, or use the head."

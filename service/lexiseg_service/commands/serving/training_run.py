@@ -136,8 +136,8 @@ class TrainingRun:
         target = "--dry-run" if self._training.dry_run else str(draft)
         words = ["data", "import", str(self._place / ARCHIVE_FILE), target, "--json", str(report)]
         end = self._command(words, self._bounds.importer)
-        if (found := read_report(report, MAX_REPORT_BYTES)) is not None:
-            self._on_found(found)
+        if (content := read_report(report, MAX_REPORT_BYTES)) is not None:
+            self._on_found(content)
         if end == End() and not self._training.dry_run:
             os.rename(draft, self._place / IMPORTED)
         return end
@@ -166,11 +166,11 @@ class TrainingRun:
 
     def _sandbox(self, limits: Limits) -> Sandbox:
         scratch = self._place / SCRATCH
-        passed = {name: os.environ[name] for name in MODEL_VARIABLES if name in os.environ}
-        models = [self._models_dir, *(Path(value) for name, value in passed.items() if name != "HF_HUB_OFFLINE")]
+        variables = {name: os.environ[name] for name in MODEL_VARIABLES if name in os.environ}
+        models = [self._models_dir, *(Path(value) for name, value in variables.items() if name != "HF_HUB_OFFLINE")]
         folders = dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR"), str(scratch))
         writable = [path for path in (scratch, self._place / RUN) if path.exists()]
-        return Sandbox(self._place, [self._place, *models], writable, limits, folders | {"USER": "trainer"} | passed)
+        return Sandbox(self._place, [self._place, *models], writable, limits, folders | {"USER": "trainer"} | variables)
 
     def _excess(self, deadline: float, limits: Limits) -> str | None:
         """What of its bounds a running command has passed, besides the ones that the kernel keeps."""

@@ -51,9 +51,9 @@ def fitting(room: Room) -> int:
 
     Each holds the weights on its device: a GPU's memory, or else the machine's.
     """
-    held = room.weights if room.device is None else 0
+    weights = room.weights if room.device is None else 0
     limits = [room.cores // CORES_EACH, MAX_BY_ITSELF]
-    limits += [] if room.memory is None else [room.memory // (MEMORY_BYTES + held)]
+    limits += [] if room.memory is None else [room.memory // (MEMORY_BYTES + weights)]
     limits += [] if room.device is None else [room.device // (DEVICE_BYTES + room.weights)]
     return max(1, min(limits))
 
@@ -71,8 +71,8 @@ def room(settings: Settings) -> Room:
     from lexiseg_model.resources.device import choose_device, cores, free_bytes
     from lexiseg_service.worker.models.served import served_models
 
-    found = (catalogue.find(each.name, settings.models_dir) for each in served_models(settings))
-    weights = sum(map(catalogue.weight_bytes, found))
+    entries = (catalogue.find(each.name, settings.models_dir) for each in served_models(settings))
+    weights = sum(map(catalogue.weight_bytes, entries))
     device, machine = choose_device(settings.device), torch.device("cpu")
     gpu = free_bytes(device) if device.type == "cuda" else None
     return Room(cores(), free_bytes(machine), gpu, weights)

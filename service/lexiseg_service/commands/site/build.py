@@ -77,8 +77,8 @@ def common_words(familiar: tuple[str, ...], n_words: int) -> list[str]:
     named = [
         text
         for name in BUILT_IN_NAMES
-        if (known := built_in(name))
-        for one in known.vocabulary.classes
+        if (listed := built_in(name))
+        for one in listed.vocabulary.classes
         for text in one.texts
     ]
     words = [*familiar, *named]

@@ -89,7 +89,7 @@ def video(
         raise typer.BadParameter(f"following objects is a task of its own, not {task}", param_hint="'--task'")
     fields: dict[str, Any] = {"background": background, "threshold": threshold, "max_side": max_side, "head": head}
     fields["task"] = task or ("prompt" if prompt_list else "semantic")
-    question = question_of(classes, vocabulary, needed=not (prompt_list or head), others=OTHERS, **fields)
+    question = question_of(classes, vocabulary, required=not (prompt_list or head), others=OTHERS, **fields)
     _check_files(source, out, json, overwrite)
     if not seconds > 0:
         raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")

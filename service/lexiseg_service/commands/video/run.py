@@ -47,7 +47,7 @@ class FramesUnderway:
         self._reading = threading.Lock()
         self._stopped = False
 
-    def sent(self) -> Iterator[Frame]:
+    def read_frames(self) -> Iterator[Frame]:
         """Read and encode frame after frame, as far ahead of the answers as there is room."""
         for number in count():
             self._room.acquire()
@@ -59,7 +59,7 @@ class FramesUnderway:
             self._waiting[str(number)] = frame
             yield Frame(content, round(1e6 * frame.seconds), str(number), {} if number else self._follow)
 
-    def answered(self, frame_id: str) -> SourceFrame:
+    def take_frame(self, frame_id: str) -> SourceFrame:
         """The frame that an answer is about; it makes room for another one."""
         self._room.release()
         return self._waiting.pop(frame_id)
@@ -110,10 +110,10 @@ def run(
         began = time.monotonic()
         bar = stack.enter_context(bar_of("segmenting", _total(source, seconds), summary=False))
         stack.enter_context(on_signals(stop_once, signal.SIGINT))
-        answers = stack.enter_context(closing(server.stream(frames.sent(), fields)))
+        answers = stack.enter_context(closing(server.stream(frames.read_frames(), fields)))
         stack.callback(frames.stop)  # before the answers are closed: their sender may wait for room
         for answer in answers:
-            frame = frames.answered(answer.frame_id)
+            frame = frames.take_frame(answer.frame_id)
             if write_line is not None:
                 write_line(answer, frame.seconds)
             if target is not None and not answer.dropped:

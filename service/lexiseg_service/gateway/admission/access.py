@@ -64,7 +64,7 @@ class Keys:
     def __init__(self, settings: Settings) -> None:
         entries = _read(settings)
         self._file = WatchedFile("API keys", settings.api_keys_file, lambda: _read(settings), entries)
-        self.needed = bool(entries)  # never changes: a reloaded file without keys is rejected
+        self.are_required = bool(entries)  # never changes: a reloaded file without keys is rejected
 
     def identify(self, key: str | None, scope: Scope = "segment") -> str | None:
         """The id of a key that has the scope; None if requests need no key.
@@ -73,7 +73,7 @@ class Keys:
             Unauthorized: the key is missing or unknown.
             NotAllowed: the key is known and lacks the scope.
         """
-        if not self.needed:
+        if not self.are_required:
             return None
         if not key:
             raise Unauthorized("send an API key: `Authorization: Bearer KEY` or `X-API-Key: KEY`", REALM)
@@ -159,9 +159,9 @@ class AccessControl:
             Shares("requests and calls", MAX_CALLS, CLIENT_SHARE),
             Shares("streams", MAX_STREAMS, CLIENT_SHARE),
         )
-        metrics.held("clients", lambda: access.limits.nbytes)
-        metrics.held("requests", lambda: access.bytes.in_use)
-        metrics.held("fetched", lambda: access.fetched.in_use)
+        metrics.watch_cache("clients", lambda: access.limits.nbytes)
+        metrics.watch_cache("requests", lambda: access.bytes.in_use)
+        metrics.watch_cache("fetched", lambda: access.fetched.in_use)
         return access
 
 
@@ -172,7 +172,7 @@ def _limits(settings: Settings, metrics: Metrics, keys: Keys) -> ClientLimits:
         kind, _, identity = client.partition(":")
         return keys.rule(identity, common) if kind == "key" else common
 
-    if settings.redis_url is None or not (common.is_on or keys.needed):
+    if settings.redis_url is None or not (common.is_on or keys.are_required):
         return ClientLimits(rule_of)
     # A lease outlasts any request for one image; streams' are renewed.
     return RedisLimits(rule_of, open_link(settings, "limits", metrics), max(60.0, 2 * settings.deadline_seconds))

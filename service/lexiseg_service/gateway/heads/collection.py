@@ -114,7 +114,7 @@ class Heads:
         self._parsed: Lru[str, Parsed] = Lru(
             MAX_PARSED_BYTES, lambda _, parsed: parsed.head.nbytes if parsed.head else 0
         )
-        self._listed: Lru[str, tuple[bytes, bytes]] = Lru(MAX_LISTED_BYTES, lambda _, kept: len(kept[1]))
+        self._listed: Lru[str, tuple[bytes, bytes]] = Lru(MAX_LISTED_BYTES, lambda _, entry: len(entry[1]))
         self._solver = Solver(metrics)
         self._metrics = metrics
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -162,14 +162,14 @@ class Heads:
         """The heads of an owner by name, each as the JSON of `schemas.HeadSummary`."""
         listed = []
         for slot, row in sorted((await self._rows_of(owner)).items()):
-            known = self._listed.get(slot)
-            if known is None or known[0] != row.stored():
+            entry = self._listed.get(slot)
+            if entry is None or entry[0] != row.stored():
                 head = await self._at(slot)
                 if head is None:
                     continue
-                known = row.stored(), await asyncio.to_thread(head.listed)
-                self._listed.put(slot, known)
-            listed.append(orjson.Fragment(known[1]))
+                entry = row.stored(), await asyncio.to_thread(head.listed)
+                self._listed.put(slot, entry)
+            listed.append(orjson.Fragment(entry[1]))
         return listed
 
     async def before(
@@ -185,7 +185,7 @@ class Heads:
         check_name(name)
         head = await self._at(slot_of(name, owner))
         if is_new and head is not None:
-            raise _taken(name)
+            raise _name_taken(name)
         preconditions.check(None if head is None else head.etag)
         return head
 
@@ -228,7 +228,7 @@ class Heads:
                 await self.store.replace(slot, content, None)
                 continue
             if is_new and current is not None:
-                raise _taken(name)
+                raise _name_taken(name)
             change.preconditions.check(None if current is None else current.etag)
             before = None if change.whole else current
             parts = {_part_name(): (key, lesson) for key, lesson in change.lessons.items()}
@@ -270,15 +270,15 @@ class Heads:
             await self._forget(head.slot, [*parts])
             raise
         async with self._counting:
-            written = await self.store.replace(head.slot, content, document, head.row.stored())
-        if written:
+            success = await self.store.replace(head.slot, content, document, head.row.stored())
+        if success:
             self._parsed.put(head.slot, Parsed(document, head))
-        kept = {picture.part for picture in head.pictures}
+        in_use = {picture.part for picture in head.pictures}
         of_before = () if current is None else current.pictures
         await self._forget(
-            head.slot, [each.part for each in of_before if each.part not in kept] if written else [*parts]
+            head.slot, [each.part for each in of_before if each.part not in in_use] if success else [*parts]
         )
-        return written
+        return success
 
     async def _forget(self, slot: str, parts: Sequence[str]) -> None:
         with suppress(NotReady):  # `remove_leftovers` comes again
@@ -346,8 +346,8 @@ class Heads:
             head = None if content is None else await self._parse(slot, content)
             if content is not None and head is None:
                 continue  # of a later release
-            kept = {picture.part for picture in head.pictures} if head else set()
-            left = [name for name in names if name not in kept and (owner is not None or _is_old(name))]
+            in_use = {picture.part for picture in head.pictures} if head else set()
+            left = [name for name in names if name not in in_use and (owner is not None or _is_old(name))]
             await self.store.remove_parts(slot, left)
             number += len(left)
         for slot, row in rows.items():
@@ -396,11 +396,11 @@ class Heads:
         self, slot: str, pictures: Sequence[KeptPicture], new: Mapping[str, tuple[str, bytes]]
     ) -> list[bytes]:
         """The lessons of pictures: of `new` by their part, the others from the store."""
-        kept = [picture.part for picture in pictures if picture.part not in new]
-        contents = await self.store.read_parts(slot, kept)
+        earlier = [picture.part for picture in pictures if picture.part not in new]
+        contents = await self.store.read_parts(slot, earlier)
         contents |= {part: lesson for part, (_, lesson) in new.items()}
-        if lost := [picture.key for picture in pictures if picture.part not in contents]:
-            lost_ones = f"the lessons of {len(lost)} pictures, as of {lost[0]!r}, are lost"
+        if missing := [picture.key for picture in pictures if picture.part not in contents]:
+            lost_ones = f"the lessons of {len(missing)} pictures, as of {missing[0]!r}, are lost"
             raise ModelChanged(f"head {slot!r}: {lost_ones}; send these pictures again, or take them out")
         return [contents[picture.part] for picture in pictures]
 
@@ -481,15 +481,15 @@ def _check_fits(others: Sequence[int], nbytes: int, max_heads: int, max_bytes: i
         raise InvalidValue.of("pictures", f"{total:,} bytes", expected)
 
 
-def _taken(name: str) -> NameTaken:
+def _name_taken(name: str) -> NameTaken:
     return NameTaken(f"name: there is a head {name!r}; PUT /v1/heads/{name} changes it, DELETE removes it")
 
 
 def _classes(current: NamedHead | None, change: Change) -> tuple[ClassEntry, ...]:
     """The classes of a head, and the ones that a change adds."""
     before = () if current is None else current.classes
-    known = {folded(entry.name) for entry in before}
-    classes = (*before, *(entry for entry in change.classes if folded(entry.name) not in known))
+    names = {folded(entry.name) for entry in before}
+    classes = (*before, *(entry for entry in change.classes if folded(entry.name) not in names))
     if len(classes) > MAX_CLASSES:
         raise InvalidValue.of("classes", f"{len(classes)} classes", f"at most {MAX_CLASSES} of a head")
     return classes
@@ -502,9 +502,9 @@ def _pictures(
     before = () if current is None else current.pictures
     if unknown := set(change.removed) - {picture.key for picture in before}:
         raise InvalidValue.of("remove", min(unknown), "keys of pictures of the head")
-    gone = {*change.removed, *change.lessons}
+    replaced = {*change.removed, *change.lessons}
     new = [KeptPicture(key, part, len(lesson)) for part, (key, lesson) in parts.items()]
-    pictures = (*(picture for picture in before if picture.key not in gone), *new)
+    pictures = (*(picture for picture in before if picture.key not in replaced), *new)
     if not pictures:
         raise InvalidValue.of("pictures", 0, "at least one reviewed picture; DELETE removes the head")
     if len(pictures) > MAX_PICTURES:
@@ -521,5 +521,5 @@ def open_heads(settings: Settings, metrics: Metrics) -> Heads | None:
     if not settings.feature_cache_bytes:
         return None
     heads = Heads(open_store(HEADS, settings, metrics), metrics, settings.drain_seconds)
-    metrics.held("heads", lambda: heads.nbytes)
+    metrics.watch_cache("heads", lambda: heads.nbytes)
     return heads

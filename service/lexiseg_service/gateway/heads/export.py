@@ -54,7 +54,7 @@ class ImportedHead:
     lessons: dict[str, bytes]
 
 
-async def written(heads: Heads, head: NamedHead) -> bytes:
+async def head_file(heads: Heads, head: NamedHead) -> bytes:
     """The file of a head. Raises NotReady: its lessons cannot be read now."""
     lessons = await heads.contents(head)
     return await asyncio.to_thread(_write, head, lessons)

@@ -13,7 +13,7 @@ from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES
 from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.gateway.heads.reviewed_set import ReviewedSet
 from lexiseg_service.gateway.heads.schemas import HeadInput, PictureInput, TaughtClassInput
-from lexiseg_service.gateway.image_requests import Images, about, all_of
+from lexiseg_service.gateway.image_requests import Images, gather_limited, with_field
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.question.classes import check, check_line
 from lexiseg_service.question.messages import UNKNOWN, ExampleRegion, ImageSource, Taught, WorkerRequest
@@ -68,7 +68,7 @@ class LessonDesk:
         """
         pace = _Pace(len(pictures), request.deadline)
         asks = [partial(self._lesson, picture, request, pace) for picture in pictures]
-        taught = await all_of(asks, request.deadline)
+        taught = await gather_limited(asks, request.deadline)
         lessons: dict[str, bytes] = {}
         for picture, lesson in zip(pictures, taught, strict=True):
             key = picture.key or lesson.image_id
@@ -88,28 +88,28 @@ class LessonDesk:
         try:
             lesson = await self._teach(await self._images.with_image(question, picture.image, field))
         except ServiceError as error:
-            told = about(error, field)
-            if not told.detail.startswith("pictures."):  # as of a full queue
-                told.detail = f"{picture.field}: {told.detail}"
-            raise told from None
+            renamed = with_field(error, field)
+            if not renamed.detail.startswith("pictures."):  # as of a full queue
+                renamed.detail = f"{picture.field}: {renamed.detail}"
+            raise renamed from None
         pace.check()
         return lesson
 
-    async def read(self, asked: HeadInput, classes: tuple[ClassEntry, ...]) -> list[ReviewedPicture]:
+    async def read(self, body: HeadInput, classes: tuple[ClassEntry, ...]) -> list[ReviewedPicture]:
         """The pictures of a request, for the classes of its head.
 
         Raises:
             InvalidValue: too many pictures, objects or run lengths of masks, an unknown class, an empty region, or an
                 image with none or several sources.
         """
-        if len(asked.pictures) > MAX_PICTURES:
-            raise InvalidValue.of("pictures", f"{len(asked.pictures)} pictures", f"at most {MAX_PICTURES} of a head")
+        if len(body.pictures) > MAX_PICTURES:
+            raise InvalidValue.of("pictures", f"{len(body.pictures)} pictures", f"at most {MAX_PICTURES} of a head")
         n_bytes = sum(
             len(picture.image.base64 or "") + sum(len(each.mask.counts) for each in picture.objects if each.mask)
-            for picture in asked.pictures
+            for picture in body.pictures
         )
         by_name = {folded(entry.name): entry for entry in classes}
-        read = partial(_pictures, asked.pictures, by_name, self._limits)
+        read = partial(_pictures, body.pictures, by_name, self._limits)
         return await off_event_loop(n_bytes, lambda: list(read()))
 
 
@@ -137,30 +137,30 @@ class _Pace:
             raise InvalidValue.of("pictures", f"{self._number} pictures", expected)
 
 
-def classes_of(asked: HeadInput, known: Sequence[ClassEntry], limits: Limits) -> tuple[ClassEntry, ...]:
+def classes_of(body: HeadInput, before: Sequence[ClassEntry], limits: Limits) -> tuple[ClassEntry, ...]:
     """The classes that a head has, and the ones that a request adds.
 
     Raises:
         InvalidValue: none, too many, a duplicate, or a text that is no word.
     """
-    names = {folded(entry.name) for entry in known}
-    sent = [ClassInput(name=entry) if isinstance(entry, str) else _class(entry) for entry in asked.classes or ()]
+    names = {folded(entry.name) for entry in before}
+    new = [ClassInput(name=entry) if isinstance(entry, str) else _class(entry) for entry in body.classes or ()]
     entries = [
-        *(ClassInput(name=entry.name, synonyms=list(entry.synonyms)) for entry in known),
-        *(entry for entry in sent if folded(entry.name) not in names),
+        *(ClassInput(name=entry.name, synonyms=list(entry.synonyms)) for entry in before),
+        *(entry for entry in new if folded(entry.name) not in names),
     ]
     if not entries:
-        raise InvalidValue.of("classes", asked.classes, "at least one class of a head")
+        raise InvalidValue.of("classes", body.classes, "at least one class of a head")
     if len(entries) > MAX_CLASSES:
         raise InvalidValue.of("classes", f"{len(entries)} classes", f"at most {MAX_CLASSES} of a head")
     return check(entries, True, limits).classes
 
 
-def with_classes_of(asked: HeadInput, reviewed: ReviewedSet) -> HeadInput:
+def with_classes_of(body: HeadInput, reviewed: ReviewedSet) -> HeadInput:
     """A request for a head, with the classes of a set after its own."""
-    own = asked.classes or []
+    own = body.classes or []
     names = {folded(entry if isinstance(entry, str) else entry.name) for entry in own}
-    return asked.model_copy(
+    return body.model_copy(
         update={"classes": [*own, *(name for name in reviewed.classes if folded(name) not in names)]}
     )
 

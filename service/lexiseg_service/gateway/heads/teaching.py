@@ -130,7 +130,7 @@ class Teaching:
     async def teach(
         self,
         name: str,
-        asked: HeadInput,
+        body: HeadInput,
         caller: Caller,
         archive: BinaryIO | None = None,
         preconditions: Preconditions = UNCONDITIONAL,
@@ -146,27 +146,27 @@ class Teaching:
             ServiceError: of any kind; the message is for the client.
         """
         began, limits = time.monotonic(), self._settings.limits
-        if asked.name not in (None, name):
-            raise InvalidValue.of("name", asked.name, f"{name!r}, as in the path")
+        if body.name not in (None, name):
+            raise InvalidValue.of("name", body.name, f"{name!r}, as in the path")
         before = await self.heads.before(name, caller.owner, preconditions, is_new=is_new)
         if before is None:
-            card = self._find_card(asked.model or self._settings.default_model)
+            card = self._find_card(body.model or self._settings.default_model)
         else:
-            card = self._card_of(before, asked.model)
+            card = self._card_of(before, body.model)
         origin = self._origin(caller, began)
         reviewed = None
         if archive is not None:
             reviewed = await self._archives.read(archive, caller, origin["deadline"])
-            asked = with_classes_of(asked, reviewed)
-        classes = classes_of(asked, () if before is None else before.classes, limits)
+            body = with_classes_of(body, reviewed)
+        classes = classes_of(body, () if before is None else before.classes, limits)
         model = str(ModelName.from_card(card))
-        pictures = await self._lessons.read(asked, classes)
+        pictures = await self._lessons.read(body, classes)
         if reviewed is not None:
             pictures += pictures_of(reviewed, classes)
         lessons = await self._lessons.lessons(pictures, WorkerRequest(None, Vocabulary(()), model, **origin))
         change = Change(
-            *(model, classes, lessons, asked.remove),
-            keep_days=asked.keep_days,
+            *(model, classes, lessons, body.remove),
+            keep_days=body.keep_days,
             width=card.teaching_size,
             preconditions=preconditions,
             client=caller.client,
@@ -202,12 +202,12 @@ class Teaching:
 
     async def learned(self, head: str, model: str | None, caller: Caller) -> LearnedClasses:
         """As `TaughtClasses.learned`."""
-        found = await self.heads.find(head, caller.owner)
-        card = self._card_of(found, model)
-        if self._backend.digest(found.model) not in (None, found.solved.digest):
-            weights = f"other weights of {found.model} than are served now, or by an earlier release"
-            raise ModelChanged(f"head: {found.name!r} was taught on {weights}; send its pictures again")
-        return LearnedClasses(found.entries, card, found.model)
+        named = await self.heads.find(head, caller.owner)
+        card = self._card_of(named, model)
+        if self._backend.digest(named.model) not in (None, named.solved.digest):
+            weights = f"other weights of {named.model} than are served now, or by an earlier release"
+            raise ModelChanged(f"head: {named.name!r} was taught on {weights}; send its pictures again")
+        return LearnedClasses(named.entries, card, named.model)
 
     def _card_of(self, head: NamedHead, named: str | None) -> ModelCard:
         card = self._card(head.name, head.model)
@@ -219,8 +219,8 @@ class Teaching:
         try:
             return self._find_card(model)
         except UnknownModel as error:
-            gone = f"{model}, which is not served here"
-            raise ModelChanged(f"head: {head!r} was taught on {gone} ({error.detail})") from None
+            weights = f"{model}, which is not served here"
+            raise ModelChanged(f"head: {head!r} was taught on {weights} ({error.detail})") from None
 
 
 def _fits(named: str, card: ModelCard) -> bool:

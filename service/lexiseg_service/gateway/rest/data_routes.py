@@ -69,8 +69,8 @@ async def delete_data(request: Request) -> Response:
 
 
 def _not_all(erased: Mapping[str, int], failed: Mapping[str, str]) -> NotReady:
-    done = ", ".join(f"{number} {kind}" for kind, number in erased.items()) or "nothing"
+    erasures = ", ".join(f"{number} {kind}" for kind, number in erased.items()) or "nothing"
     left = "; ".join(f"{kind}: {reason}" for kind, reason in failed.items())
-    error = NotReady(f"erased: {done}; not erased: {left}; send the request again", RETRY_SECONDS)
+    error = NotReady(f"erased: {erasures}; not erased: {left}; send the request again", RETRY_SECONDS)
     error.extra["erased"] = dict(erased)
     return error

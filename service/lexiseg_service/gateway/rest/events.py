@@ -44,7 +44,7 @@ async def followed(request: Request, look: Look, going_on: str, log: Log | None 
 async def _events(
     output: Mapping[str, Any], look: Look, going_on: str, log: Log | None
 ) -> AsyncIterator[ServerSentEvent]:
-    told: Mapping[str, Any] = {}
+    previous: Mapping[str, Any] = {}
     printed = b""
     with suppress(UnknownJob, UnknownTraining):  # it was removed
         while True:
@@ -52,11 +52,11 @@ async def _events(
             if printed != before:
                 yield ServerSentEvent(printed.removeprefix(before).decode(errors="replace"), event="log")
             is_over = output["ended"] is not None
-            if output != told:
+            if output != previous:
                 yield ServerSentEvent(orjson.dumps(output).decode(), event="done" if is_over else going_on)
             if is_over:
                 return
-            told = output
+            previous = output
             await asyncio.sleep(POLL_SECONDS)
             with suppress(NotReady):
                 output = await look()

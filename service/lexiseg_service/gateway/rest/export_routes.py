@@ -80,7 +80,7 @@ async def export(request: Request, name: str) -> Response:
     kind = _format(name)
     limits = settings_of(request).limits
     project = await body.read_json(request, ProjectInput, limits, more_values=MORE_VALUES)
-    write = partial(_written, kind, project, limits)
+    write = partial(_pack, kind, project, limits)
     media_type, file, content = await asyncio.get_running_loop().run_in_executor(_WRITER, write)
     headers = {"Content-Disposition": f'attachment; filename="{file}"'}
     return StreamingResponse(_in_turn(content), headers=headers, media_type=media_type)
@@ -99,7 +99,7 @@ def _format(name: str) -> Format:
         raise InvalidValue.of("format", name, f"one of {', '.join(formats())}") from None
 
 
-def _written(kind: Format, project: ProjectInput, limits: Limits) -> Packed:
+def _pack(kind: Format, project: ProjectInput, limits: Limits) -> Packed:
     """The project's labels. Raises InvalidValue: they do not fit together, their format, or the limits."""
     if len(project.classes) > limits.max_classes:
         raise InvalidValue.of("classes", f"{len(project.classes)} classes", f"at most {limits.max_classes}")
@@ -132,8 +132,8 @@ def _picture(one: PictureInput, numbers: dict[str, int], field: str, max_pixels:
         raise InvalidValue.of(f"{field}.segments", f"{changes:,} borders of pixels", f"at most {MAX_CHANGES:,}")
     name = _stem(one.name)
     suffix = one.name.removeprefix(name)
-    kept = [segment for segment, _ in segments]
-    return Picture(name, one.size, kept, suffix=suffix, model=one.model, reviewed=one.reviewed)
+    own = [segment for segment, _ in segments]
+    return Picture(name, one.size, own, suffix=suffix, model=one.model, reviewed=one.reviewed)
 
 
 def _segment(

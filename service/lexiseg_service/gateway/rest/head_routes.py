@@ -59,10 +59,10 @@ async def create_head(request: Request) -> Response:
     """Create a head from pictures with labelled objects; `POST /v1/segment` takes it as `head`."""
     teaching = _teaching(request)
     _heads(request)  # before an archive is read
-    async with uploads.parsed(request, HeadInput, MORE_VALUES) as (asked, archive):
-        if asked.name is None:
+    async with uploads.parsed(request, HeadInput, MORE_VALUES) as (head_input, archive):
+        if head_input.name is None:
             raise InvalidValue.of("name", None, "a name of the new head")
-        work = teaching.teach(asked.name, asked, caller_of(request), archive, is_new=True)
+        work = teaching.teach(head_input.name, head_input, caller_of(request), archive, is_new=True)
         head = await until_disconnect(request, work)
     answer = _full(head, 201)
     answer.headers["Location"] = f"{STABLE}/heads/{head.name}"
@@ -103,7 +103,7 @@ async def get_head(
         return Response(status_code=304, headers={"ETag": head.etag})
     if not as_file and BYTES not in request.headers.get("accept", ""):
         return _full(head)
-    content = await export.written(_heads(request), head)
+    content = await export.head_file(_heads(request), head)
     disposition = f'attachment; filename="{head.name}{export.SUFFIX}"'
     return Response(content, headers={"Content-Disposition": disposition}, media_type=BYTES)
 
@@ -127,7 +127,7 @@ async def put_head(
         imported = await export.read(await request.body(), settings_of(request).limits)
         work = teaching.import_head(name, imported, caller, preconditions)
     else:
-        work = teaching.teach(name, await _asked(request), caller, preconditions=preconditions)
+        work = teaching.teach(name, await _head_input(request), caller, preconditions=preconditions)
     return _full(await until_disconnect(request, work))
 
 
@@ -158,7 +158,7 @@ def _full(head: NamedHead, status: int = 200) -> Response:
     return answer
 
 
-async def _asked(request: Request) -> HeadInput:
+async def _head_input(request: Request) -> HeadInput:
     return await body.read_json(request, HeadInput, settings_of(request).limits, more_values=MORE_VALUES)
 
 

@@ -132,12 +132,12 @@ class RequestFrame:
         state["request_id"] = identity
         state["caller"] = Caller(request_id=identity, traceparent=span.traceparent)
         log_fields = {"request_id": identity, **span.log_fields}
-        status, answered = NO_ANSWER, 0.0
+        status, answer_time = NO_ANSWER, 0.0
 
         async def send_with_id(message: Message) -> None:
-            nonlocal status, answered
+            nonlocal status, answer_time
             if message["type"] == "http.response.start":
-                answered = time.monotonic()  # the time that the client takes to read is not counted
+                answer_time = time.monotonic()  # the time that the client takes to read is not counted
                 status = message["status"]
                 added = [(b"x-request-id", identity.encode()), (b"x-content-type-options", b"nosniff")]
                 message["headers"] = [*message["headers"], *added]
@@ -154,7 +154,7 @@ class RequestFrame:
             await problem.unexpected_response(error, identity, state["caller"].key_id)(scope, receive, send_with_id)
         finally:
             route, key_id = route_of(scope), state["caller"].key_id
-            seconds = (answered or time.monotonic()) - began
+            seconds = (answer_time or time.monotonic()) - began
             self._metrics.request(route, method, status, seconds, span.kept_id)
             logger.info(
                 "request",
@@ -227,8 +227,8 @@ class WebPages:
                 )
 
     def _is_ours(self, name: str) -> bool:
-        known = EVERY in self._names or name in self._names
-        return known or is_loopback(name) or (not self._on_loopback and address_of(name) is not None)
+        is_listed = EVERY in self._names or name in self._names
+        return is_listed or is_loopback(name) or (not self._on_loopback and address_of(name) is not None)
 
     def _check_origin(self, headers: Headers) -> None:
         """Refuse a write of another site, as Go's http.CrossOriginProtection does.
@@ -243,8 +243,8 @@ class WebPages:
         else:
             own = site in ("same-origin", "none")
         if not own:
-            shown = (origin or site or "")[:MAX_SHOWN_NAME]
-            raise CrossSite(f"Origin: expected a page of ours, got {shown!r}; LEXISEG_CORS_ORIGINS names others")
+            came = (origin or site or "")[:MAX_SHOWN_NAME]
+            raise CrossSite(f"Origin: expected a page of ours, got {came!r}; LEXISEG_CORS_ORIGINS names others")
 
 
 class BodyClock:

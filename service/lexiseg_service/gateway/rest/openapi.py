@@ -250,7 +250,7 @@ SECURITY_SCHEMES = {
 }
 
 
-def secure(schema: dict[str, Any], open_to_all: Container[str], *, needed: bool) -> None:
+def secure(schema: dict[str, Any], open_to_all: Container[str], *, required: bool) -> None:
     """Add what `Guard` and `WebPages` check, to all operations except of open paths."""
     schema["components"]["securitySchemes"] = SECURITY_SCHEMES
     either: list[dict[str, list[str]]] = [{name: []} for name in SECURITY_SCHEMES]
@@ -260,7 +260,7 @@ def secure(schema: dict[str, Any], open_to_all: Container[str], *, needed: bool)
             if "HTTPValidationError" in str(operation["responses"].get("422")):  # of FastAPI, which we never send
                 del operation["responses"]["422"]
             if path not in open_to_all:
-                operation["security"] = either if needed else [{}, *either]
+                operation["security"] = either if required else [{}, *either]
                 operation["responses"] = guarded | operation["responses"]
 
 

@@ -103,8 +103,8 @@ def _serve(path: str, file: Path, media_type: str, headers: dict[str, str]) -> N
     @router.get(path, name=file.name)
     async def answer(request: Request) -> Response:
         response = FileResponse(file, headers=headers, media_type=media_type, stat_result=file.stat())
-        known = FILES.is_not_modified(response.headers, request.headers)
-        return NotModifiedResponse(response.headers) if known else response
+        is_current = FILES.is_not_modified(response.headers, request.headers)
+        return NotModifiedResponse(response.headers) if is_current else response
 
 
 def _serve_photograph(name: str) -> None:

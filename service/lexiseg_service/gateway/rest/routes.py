@@ -18,7 +18,7 @@ from starlette.responses import Response
 from lexiseg_model.catalogue.available import available
 from lexiseg_service.errors import InvalidValue, ServiceError, UnknownModel
 from lexiseg_service.gateway.admission.access import Caller
-from lexiseg_service.gateway.image_requests import about, results_or_errors
+from lexiseg_service.gateway.image_requests import results_or_errors, with_field
 from lexiseg_service.gateway.rest import body, problem
 from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT, SEGMENT_BODY, problems, query
 from lexiseg_service.gateway.rest.paths import answer_head
@@ -76,8 +76,8 @@ async def segment(request: Request) -> Response:
             raise InvalidValue.of("image", f"{len(images)} files", "one file for an answer as image/png")
         if len(images) > 1:
             return await until_disconnect(request, _several(request, question, images))
-        asked = for_png(question) if as_png else question
-        answer = await until_disconnect(request, use_case_of(request).segment(asked, images[0], caller_of(request)))
+        shaped = for_png(question) if as_png else question
+        answer = await until_disconnect(request, use_case_of(request).segment(shaped, images[0], caller_of(request)))
     if as_png:
         return png_response(answer)
     render = partial(render_json, answer, request.state.request_id)
@@ -93,7 +93,7 @@ async def _several(request: Request, question: Question, images: Sequence[ImageS
         try:
             answer = await use_case.segment(question, image, caller)
         except ServiceError as error:
-            raise about(error, f"image.{number}") from None
+            raise with_field(error, f"image.{number}") from None
         return await off_event_loop(answer.nbytes, partial(render_json, answer, f"{request_id}-{number}"))
 
     deadline: float = use_case.origin(caller, time.monotonic())["deadline"]

@@ -227,14 +227,14 @@ async def next_frame(request: Request, stream: Identity) -> Response:
     nothing, and the stream continues; errors of the stream itself (429, 503, 504) close it: the next frame gets 404.
     """
     limits = settings_of(request).limits
-    sent = await body.read_json(request, FrameInput, limits)
-    if len(sent.unfollow) > limits.max_prompts:
-        raise InvalidValue.of("unfollow", f"{len(sent.unfollow)} objects", f"at most {limits.max_prompts}")
+    frame_input = await body.read_json(request, FrameInput, limits)
+    if len(frame_input.unfollow) > limits.max_prompts:
+        raise InvalidValue.of("unfollow", f"{len(frame_input.unfollow)} objects", f"at most {limits.max_prompts}")
     frame = VideoFrame(
-        image=decode_base64(sent.image.base64, "image.base64"),
+        image=decode_base64(frame_input.image.base64, "image.base64"),
         id="",
-        follow=resolve_follow([(each.track_id, each.prompt) for each in sent.follow], "follow", limits),
-        unfollow=tuple(sent.unfollow),
+        follow=resolve_follow([(each.track_id, each.prompt) for each in frame_input.follow], "follow", limits),
+        unfollow=tuple(frame_input.unfollow),
     )
     answer = await _streams(request).ask(stream, frame, caller_of(request))
     assert answer.answer is not None
@@ -274,9 +274,9 @@ async def end_stream(request: Request, stream: Identity) -> Response:
 
 
 async def _config(request: Request) -> StreamConfig:
-    sent = await body.read_json(request, StreamInput, settings_of(request).limits)
-    fields = {name: getattr(sent, name) for name in StreamInput.model_fields}
-    return StreamConfig(question=Question.model_construct(**fields), tracking=sent.task != "prompt")
+    stream = await body.read_json(request, StreamInput, settings_of(request).limits)
+    fields = {name: getattr(stream, name) for name in StreamInput.model_fields}
+    return StreamConfig(question=Question.model_construct(**fields), tracking=stream.task != "prompt")
 
 
 def _streams(request: Request) -> OpenStreams:

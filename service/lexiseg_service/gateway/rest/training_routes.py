@@ -52,10 +52,10 @@ async def create_training(request: Request) -> Response:
     """
     trainings, caller = _trainings(request), caller_of(request)
     await trainings.check(caller)  # before the archive is read
-    async with uploads.parsed(request, TrainingInput) as (asked, archive):
+    async with uploads.parsed(request, TrainingInput) as (training_input, archive):
         if archive is None:
             raise InvalidValue.of(ARCHIVE, "no file", "a multipart form with the file `archive`")
-        training = await trainings.create(asked, archive, caller)
+        training = await trainings.create(training_input, archive, caller)
     answer = as_json(trainings.output(*training), 202)
     answer.headers["Location"] = f"{STABLE}/trainings/{training[0].id}"
     return answer
@@ -69,8 +69,8 @@ async def create_training(request: Request) -> Response:
 async def list_trainings(request: Request) -> Response:
     """List the trainings of this API key, the oldest first."""
     trainings = _trainings(request)
-    found = await trainings.list_all(caller_of(request))
-    return as_json({"trainings": [trainings.output(*each) for each in found]})
+    standings = await trainings.list_all(caller_of(request))
+    return as_json({"trainings": [trainings.output(*each) for each in standings]})
 
 
 @router.get(

@@ -110,8 +110,8 @@ async def _full(
     content = {**_summary(vocabulary, caller_of(request)), "classes": vocabulary.document["classes"]}
     tagged = {"ETag": vocabulary.etag, **(headers or {})}
     size = sum(len(example.image.content or b"") for example in vocabulary.examples)
-    written = await off_event_loop(size, partial(orjson.dumps, content))
-    return Response(written, status, tagged, "application/json")
+    encoded = await off_event_loop(size, partial(orjson.dumps, content))
+    return Response(encoded, status, tagged, "application/json")
 
 
 answer_head(router)

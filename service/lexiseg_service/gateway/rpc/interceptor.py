@@ -57,7 +57,7 @@ class _Call:
     """A call in progress; `caller` is set once its key is checked."""
 
     caller: Caller
-    answered = 0.0  # time.monotonic() when the answer of a unary call was ready; 0: not yet
+    answer_time = 0.0  # time.monotonic() when the answer of a unary call was ready; 0: not yet
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -106,11 +106,11 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 announced = self._proxies.announced_bytes(address_of(context.peer()), _texts(details))
                 expected = self._max_bytes if announced is None else min(announced, self._max_bytes)
                 with await self._room(client, expected, seconds) as room:
-                    message = await self._first(context, client, known=announced is not None)
+                    message = await self._first(context, client, has_length=announced is not None)
                     room.reduce_to(message.ByteSize())
-                    answered = await method(message, context)
-                    call.answered = time.monotonic()
-                    await self._write(answered, context, BODY_SECONDS)
+                    response = await method(message, context)
+                    call.answer_time = time.monotonic()
+                    await self._write(response, context, BODY_SECONDS)
 
         return answer
 
@@ -145,12 +145,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
                 break
         return await self._access.bytes.wait(client, amount, seconds - PATIENCE_SECONDS)
 
-    async def _first(self, context: Context, client: str, *, known: bool) -> Any:
+    async def _first(self, context: Context, client: str, *, has_length: bool) -> Any:
         """The message of a call; one of unknown length holds room for the largest, so it has less time."""
-        seconds = BODY_SECONDS if known else FIRST_MESSAGE_SECONDS
+        seconds = BODY_SECONDS if has_length else FIRST_MESSAGE_SECONDS
         try:
             async with asyncio.timeout(seconds) as timeout:
-                if not known:
+                if not has_length:
                     self._silent[timeout] = client, asyncio.get_running_loop().time()
                 try:
                     message = await _next(context)
@@ -222,7 +222,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             raise _Ended from error.with_traceback(None)
         finally:
             self._metrics.active_calls.dec()
-            seconds = (call.answered or time.monotonic()) - began
+            seconds = (call.answer_time or time.monotonic()) - began
             self._metrics.call(details.method, code.name, seconds, span.kept_id)
             logger.info(
                 "call",

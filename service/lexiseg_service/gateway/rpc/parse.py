@@ -15,7 +15,7 @@ from lexiseg_service.question.prompts import check_points, resolve_follow
 from lexiseg_service.question.schemas import ImageInput, PromptInput, Question
 from lexiseg_service.question.validation import max_values, off_event_loop, validate
 from lexiseg_service.settings import Limits
-from lexiseg_service.wire.fields import Kinds, made, read, row
+from lexiseg_service.wire.fields import Kinds, build, read, row
 
 VALUES_PER_POINT = 4
 JSON_BYTES = 4  # that take as long to convert as one byte of a message
@@ -76,7 +76,7 @@ def read_followed(message: pb.Frame, limits: Limits) -> tuple[Followed, ...]:
     def prompts() -> Iterator[tuple[int, PromptInput]]:
         for index, each in enumerate(message.follow):
             check_points(each.prompt, f"frame.follow.{index}.prompt", limits)
-            yield each.track_id, validate(PromptInput, made(each.prompt, KINDS))
+            yield each.track_id, validate(PromptInput, build(each.prompt, KINDS))
 
     return resolve_follow(prompts(), "frame.follow", limits)
 

@@ -47,10 +47,10 @@ class ClientLog:
                     return
                 self._position = output.tell()
                 if not self._is_long:
-                    log.write(self._shown(line.decode(errors="replace").rstrip("\r\n")))
+                    log.write(self._public_line(line.decode(errors="replace").rstrip("\r\n")))
                 self._is_long = not is_whole and len(line) == MAX_LINE
 
-    def _shown(self, line: str) -> bytes:
+    def _public_line(self, line: str) -> bytes:
         if self._withholds:
             return b""
         self._withholds = line.startswith(TRACEBACK)

@@ -80,8 +80,8 @@ class TrainingFolder:
         return self._listed(WHOLE)
 
     def _listed(self, note: str) -> list[Training]:
-        found = [_training(path) for path in self.root.glob(f"[!.]*/{note}")]
-        return sorted((each for each in found if each is not None), key=lambda each: (each.created, each.id))
+        trainings = [_training(path) for path in self.root.glob(f"[!.]*/{note}")]
+        return sorted((each for each in trainings if each is not None), key=lambda each: (each.created, each.id))
 
     def find(self, identity: str) -> Training | None:
         """One complete training."""
@@ -106,11 +106,11 @@ class TrainingFolder:
         folder = self.path(training.id)
         with self._locked():
             # The ones being written first: one that becomes complete meanwhile is in one list or in both.
-            written = [each for each in self._listed(RESERVED) if not self._is_left(each.id)]
-            trainings = list({each.id: each for each in (*written, *self.all())}.values())
+            incomplete = [each for each in self._listed(RESERVED) if not self._is_left(each.id)]
+            trainings = list({each.id: each for each in (*incomplete, *self.all())}.values())
             ended = [each for each in trainings if self.standing(each.id).state in ENDED]
             check([each for each in trainings if each not in ended], ended)
-            held = self._reserve(training)
+            handle = self._reserve(training)
         try:
             yield folder
             os.rename(folder / RESERVED, folder / WHOLE)
@@ -118,7 +118,7 @@ class TrainingFolder:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         finally:
-            os.close(held)
+            os.close(handle)
 
     def _reserve(self, training: Training) -> int:
         """Make the folder of a training, and the note with the lock that says that it is being written."""

@@ -24,7 +24,7 @@ from lexiseg_service.gateway.uploaded_archive import ARCHIVE_FILE, unpacked_byte
 from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE
-from lexiseg_service.watch.background import Disk, TrainingsSeen
+from lexiseg_service.watch.background import Disk, TrainingsSnapshot
 from lexiseg_service.watch.background import Trainings as SeenTrainings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -49,7 +49,7 @@ class Trainings:
         self._settings = settings
         self._use_case = use_case
         self._sweeping: asyncio.Task[None] | None = None
-        metrics.registry.register(SeenTrainings(self._seen))
+        metrics.registry.register(SeenTrainings(self._snapshot))
 
     @classmethod
     def opened(
@@ -90,7 +90,7 @@ class Trainings:
         unended = [training for training, standing in before if standing.state not in ENDED]
         self._check_places(caller, unended, [training for training, standing in before if standing.state in ENDED])
 
-    async def create(self, asked: TrainingInput, archive: BinaryIO, caller: Caller) -> tuple[Training, Standing]:
+    async def create(self, body: TrainingInput, archive: BinaryIO, caller: Caller) -> tuple[Training, Standing]:
         """A new training, which a trainer takes when earlier ones have ended.
 
         Raises:
@@ -99,12 +99,12 @@ class Trainings:
             RateLimited, QueueFull: too many trainings or bytes wait.
             NotReady: the pictures cannot be kept now.
         """
-        if not NAME.fullmatch(asked.name):
-            raise InvalidValue.of("name", asked.name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
+        if not NAME.fullmatch(body.name):
+            raise InvalidValue.of("name", body.name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
         cards = self._use_case.backend.cards()
-        find_card(asked.start, cards)
+        find_card(body.start, cards)
         identity, now = secrets.token_hex(ID_BYTES), time.time()
-        training = Training(identity, caller.owner, asked.name, asked.start, now, caller.client, dry_run=asked.dry_run)
+        training = Training(identity, caller.owner, body.name, body.start, now, caller.client, dry_run=body.dry_run)
         training = await asyncio.to_thread(self._write, training, archive, caller, {card.name for card in cards})
         return training, Standing()
 
@@ -137,14 +137,14 @@ class Trainings:
             )
         if len(unended) >= MAX_UNENDED:
             raise QueueFull(f"{MAX_UNENDED} trainings have not ended, the limit", RETRY_SECONDS)
-        kept = len(own) + sum(each.client == caller.client for each in ended)
-        if kept >= MAX_KEPT:
-            raise RateLimited(f"{kept} trainings of this client are kept, the limit; remove some", RETRY_SECONDS)
-        held, most = sum(each.nbytes for each in own), self._settings.job_bytes_per_client
-        if held + nbytes > most:
+        count = len(own) + sum(each.client == caller.client for each in ended)
+        if count >= MAX_KEPT:
+            raise RateLimited(f"{count} trainings of this client are kept, the limit; remove some", RETRY_SECONDS)
+        n_bytes, most = sum(each.nbytes for each in own), self._settings.job_bytes_per_client
+        if n_bytes + nbytes > most:
             raise RateLimited(
-                f"pictures of this client's trainings take {held:,} bytes, with these {held + nbytes:,}, the limit is "
-                f"{most:,}",
+                f"pictures of this client's trainings take {n_bytes:,} bytes, with these {n_bytes + nbytes:,}, the "
+                f"limit is {most:,}",
                 RETRY_SECONDS,
             )
 
@@ -217,7 +217,7 @@ class Trainings:
     def _expiry(self, standing: Standing) -> float | None:
         return expiry(standing.ended, self._settings.keep_days)
 
-    def _seen(self) -> TrainingsSeen | None:
+    def _snapshot(self) -> TrainingsSnapshot | None:
         """What metrics show of the folder; None: it cannot be read."""
         try:
             disk = shutil.disk_usage(self._folder.root)
@@ -227,7 +227,7 @@ class Trainings:
         waiting = [training.created for training, standing in trainings if standing.state == "waiting"]
         states = Counter(standing.state for _, standing in trainings)
         since = self._folder.seconds_since_beat()
-        return TrainingsSeen(
+        return TrainingsSnapshot(
             {state: states[state] for state in get_args(State)},
             max(0.0, time.time() - min(waiting)) if waiting else 0.0,
             since is not None and since <= ALIVE_SECONDS,

@@ -57,7 +57,7 @@ class Loaded:
                 self._changed.notify_all()
 
     @contextmanager
-    def held(self) -> Iterator[Segmenter]:
+    def hold(self) -> Iterator[Segmenter]:
         """The model, held for as long as the block runs."""
         with self._changed:
             self.holders += 1
@@ -127,7 +127,7 @@ class ModelPool:
         self._loader = ThreadPoolExecutor(1, "load", lambda: torch.set_num_threads(COMPUTE_THREADS))
         for slot in self._slots.values():
             self._update_metrics(slot)
-        metrics.held("words", lambda: sum(loaded.segmenter.kept_bytes for _, loaded in self._in_memory()))
+        metrics.watch_cache("words", lambda: sum(loaded.segmenter.kept_bytes for _, loaded in self._in_memory()))
 
     @classmethod
     def from_segmenter(cls, segmenter: Segmenter, metrics: Metrics) -> ModelPool:

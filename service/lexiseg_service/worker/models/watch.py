@@ -45,9 +45,9 @@ class ModelWatch:
         self._warm_up = warm_up
         self._metrics = metrics
         self._over = threading.Event()
-        self._known = {served.name: self._look(served) for served in pool.served}
+        self._files = {served.name: self._look(served) for served in pool.served}
         self._changing: dict[str, FileStates | None] = {}
-        self._seen: dict[str, FileStates] = {}  # new models that were looked at
+        self._candidates: dict[str, FileStates] = {}  # new models that were looked at
         self._thread = threading.Thread(target=self._forever, name="model-watch", daemon=True)
 
     def start(self) -> None:
@@ -73,26 +73,26 @@ class ModelWatch:
 
     def adopt(self) -> None:
         """Serve the models that trainings have added to the folder since the last look."""
-        known = {served.name for served in self._pool.served} | {served.card.name for served in self._pool.served}
+        names = {served.name for served in self._pool.served} | {served.card.name for served in self._pool.served}
         present = catalogue.folders(self._settings.models_dir)
-        for name in sorted(present.keys() - catalogue.bundled().keys() - known):
+        for name in sorted(present.keys() - catalogue.bundled().keys() - names):
             state = _state_of(present[name])
-            if state is None or self._seen.get(name) == state:
+            if state is None or self._candidates.get(name) == state:
                 continue
-            self._seen[name] = state  # until its files change
+            self._candidates[name] = state  # until its files change
             try:
                 new = served_as(name, self._settings)
             except (ModelError, ServiceError, OSError) as error:
                 logger.warning("a new model cannot be served", model=name, error=str(error))
                 continue
-            self._known[new.name] = self._look(new)
+            self._files[new.name] = self._look(new)
             if self._pool.add(new):
                 logger.info("model added", model=str(ModelName.from_card(new.card)))
 
     def check(self, served: Served) -> None:
         """Look at one directory; the second look that finds the same change replaces the model."""
         state = self._look(served)
-        if state == self._known[served.name]:
+        if state == self._files[served.name]:
             self._changing.pop(served.name, None)
             return
         if state is None and served.name not in self._changing:
@@ -101,7 +101,7 @@ class ModelWatch:
             self._changing[served.name] = state
             return
         if self._exchange(served):
-            self._known[served.name] = state
+            self._files[served.name] = state
 
     def _exchange(self, served: Served) -> bool:
         """Replace a model; False if it has to be tried again."""

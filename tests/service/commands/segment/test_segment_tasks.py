@@ -167,7 +167,7 @@ def panoptic_json(folder: Path, ids: NDArray[np.uint16], classes: dict[int, tupl
         )
         for number, (index, is_thing) in classes.items()
     )  # fmt: skip
-    job = Job([], question_of((), None, needed=False, task="panoptic"), folder, "coco", Limits())
+    job = Job([], question_of((), None, required=False, task="panoptic"), folder, "coco", Limits())
     results = Results(job, CLASSES, "a model")
     results.add(Source("street.jpg"), JPEG, made.answer(size=ids.shape, segments=segments))
     return written(folder, "panoptic.json")
@@ -199,7 +199,7 @@ def test_the_ids_of_the_map_are_those_of_the_json(tmp_path: Path) -> None:
 def test_a_disk_that_fills_while_lists_are_written_costs_no_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = Job([], question_of((), None, needed=False, task="panoptic"), tmp_path / "out", "coco", Limits())
+    job = Job([], question_of((), None, required=False, task="panoptic"), tmp_path / "out", "coco", Limits())
     answer = made.answer(size=(20, 30), segments=())
     results = Results(job, CLASSES, "a model")
     results.add(Source("a.jpg"), JPEG, answer)
