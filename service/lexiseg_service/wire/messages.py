@@ -1,7 +1,7 @@
 """Requests and answers as messages: images, examples, and the steps and frames of a video stream.
 
 Between gateway and worker; the messages of answers go on to clients. Fields of the same name are carried over by
-`wire.fields`. The deadline of a request is the call's own.
+`lexiseg_client.rpc.fields`. The deadline of a request is the call's own.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from lexiseg_client.rpc.fields import Kinds, arguments, read, row, write
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2 as internal
 from lexiseg_labels import answers
@@ -45,7 +46,6 @@ from lexiseg_service.question.messages import (
     WorkerRequest,
 )
 from lexiseg_service.wire.errors import error_of, problem_of
-from lexiseg_service.wire.fields import Kinds, arguments, read, row, write
 
 DECIMALS = 4  # of score and quality, as in the JSON of the REST routes
 MILLISECOND_DECIMALS = 2

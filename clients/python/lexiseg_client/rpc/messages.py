@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
 
 from lexiseg_client.calling.mapping import IMAGE_ERRORS
 from lexiseg_client.calling.retries import read_problem
 from lexiseg_client.errors import LexisegError, ProblemError, UnreadableAnswer, UnusableImage, error_of, invalid_value
 from lexiseg_client.images import ImageId, ImageUrl, Source, file_bytes
-from lexiseg_client.models import Model
+from lexiseg_client.models import Model, model_of
 from lexiseg_client.question.options import Classes, question_json
 from lexiseg_client.question.prompts import prompts_json
+from lexiseg_client.rpc.fields import Kinds, arguments, name_of, read, row, word_of
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import NAMES, Frame, FrameAnswer, NewQuestion, StreamItem
-from lexiseg_labels.answers import FIELDS, read_fields
+from lexiseg_labels.answers import read_fields
 from lexiseg_labels.segmentation import Segmentation
-from lexiseg_labels.segments import LabelMapPng, Segment, read_size, segment_of
+from lexiseg_labels.segments import LabelMapPng, read_size, segment_of
 
-ENUMS: Mapping[str, Mapping[str, int]] = {
-    field: {name.removeprefix(prefix).lower(): number for name, number in enum.items() if number}
-    for field, prefix, enum in (
-        ("task", "TASK_", pb.Task),
-        ("mask", "MASK_FORMAT_", pb.MaskFormat),
-        ("refine", "REFINE_", pb.Refine),
-        ("drop_policy", "DROP_POLICY_", pb.DropPolicy),
-    )
-}
-TASKS: Mapping[int, str] = {number: word for word, number in ENUMS["task"].items()}
-REFINEMENTS: Mapping[int, str] = {number: word for word, number in ENUMS["refine"].items()}
 M = TypeVar("M", pb.SegmentRequest, pb.StreamConfig)
 
 
@@ -56,50 +46,39 @@ def segment_request(source: Source, question: Mapping[str, Any]) -> pb.SegmentRe
 def _set_fields(message: M, question: Mapping[str, Any]) -> M:
     for name, value in question.items():
         try:
-            message.MergeFrom(type(message)(**{name: _shaped(name, value)}))
-        except (KeyError, TypeError, ValueError) as error:
-            expected = _one_of(ENUMS[name]) if name in ENUMS else f"a value of its type ({error})"
+            message.MergeFrom(type(message)(**{name: _argument(message.DESCRIPTOR.fields_by_name[name], value)}))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            enum = message.DESCRIPTOR.fields_by_name[name].enum_type
+            expected = f"a value of its type ({error})"
+            if enum is not None:  # as the server lists its words
+                *others, last = [repr(word_of(enum, number)) for number in enum.values_by_number if number]
+                expected = f"{', '.join(others)} or {last}"
             raise invalid_value(name, value, expected) from None
     return message
 
 
-def _one_of(words: Iterable[str]) -> str:
-    """The words as the server lists them."""
-    *others, last = map(repr, words)
-    return f"{', '.join(others)} or {last}"
+def _argument(field: FieldDescriptor, value: Any) -> Any:
+    """A value of the JSON, as the constructor of the message with this field takes it."""
+    if field.is_repeated and field.message_type is not None:
+        return [_message_arguments(field.message_type, each) for each in value]
+    if field.message_type is not None:
+        return _message_arguments(field.message_type, value)
+    return value if field.enum_type is None else name_of(field.enum_type, value)
 
 
-def _shaped(name: str, value: Any) -> Any:
-    """The value of a field of the JSON in the shape of its message; raises KeyError for an unknown word of an enum."""
-    match name:
-        case "classes":
-            return [{"name": entry} if isinstance(entry, str) else _class(entry) for entry in value]
-        case "prompts":
-            return [_region(entry) for entry in value]
-        case "background" if isinstance(value, bool):
+def _message_arguments(kind: Descriptor, value: Any) -> dict[str, Any]:
+    match kind.name, value:
+        case "Class", str():
+            return {"name": value}
+        case "Background", bool():
             return {"enabled": value}
-        case "background" if "words" in value:
-            return {**value, "words": {"words": value["words"]}}
-    return ENUMS[name][value] if name in ENUMS else value
-
-
-def _class(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(entry) | {
-        key: [_region(example) for example in entry[key]] for key in ("examples", "negatives") if key in entry
-    }
-
-
-def _region(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A prompt or an example, with its image, in the shape of its message."""
-    fields = dict(entry)
-    if "box" in fields:
-        fields["box"] = dict(zip(("x0", "y0", "x1", "y1"), fields["box"], strict=True))
-    if "mask" in fields:
-        height, width = fields["mask"]["size"]
-        fields["mask"] = {"size": {"height": height, "width": width}, "counts": fields["mask"]["counts"]}
-    if "base64" in fields.get("image", ()):
-        fields["image"] = {"content": base64.b64decode(fields["image"]["base64"])}
-    return fields
+        case "Image", {"base64": content}:
+            return {"content": base64.b64decode(content)}
+        case "CocoRle", {"size": size, "counts": counts}:
+            return {"size": arguments(pb.Size.DESCRIPTOR, size), "counts": counts}
+    if isinstance(value, list):  # as of a box
+        return arguments(kind, value)
+    return {name: _argument(kind.fields_by_name[name], each) for name, each in value.items()}
 
 
 def stream_config(classes: Classes | None, options: Mapping[str, Any]) -> pb.SegmentVideoRequest:
@@ -139,7 +118,7 @@ class Items:
         self._n_sent += 1
         prompts = prompts_json(list(frame.follow.values())) if frame.follow else []
         follow = [
-            pb.Follow(track_id=track_id, prompt=pb.Prompt(**_region(prompt)))
+            pb.Follow(track_id=track_id, prompt=pb.Prompt(**_message_arguments(pb.Prompt.DESCRIPTOR, prompt)))
             for track_id, prompt in zip(frame.follow, prompts, strict=True)
         ]
         return pb.SegmentVideoRequest(
@@ -168,69 +147,52 @@ def _image_of(frame: Frame) -> bytes:
     return file_bytes(frame.image)
 
 
-def _values(message: Message, *names: str) -> dict[str, Any]:
-    """Fields of a message by name, all of them without names: None where an optional one is not set."""
-    described = message.DESCRIPTOR.fields_by_name
-    unset = {name for name in described if described[name].containing_oneof and not message.HasField(name)}
-    return {name: None if name in unset else _plain(getattr(message, name)) for name in names or described}
-
-
-def _plain(value: Any) -> Any:
-    """A message as a dict, a repeated field as a list."""
-    if isinstance(value, Message):
-        return _values(value)
-    many = isinstance(value, Sequence) and not isinstance(value, (str, bytes))
-    return [_plain(each) for each in value] if many else value
-
-
 def frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
     """The answer to a frame from its message."""
     return FrameAnswer(
-        **_values(message, "frame_id", "timestamp_us", "dropped", "state_reset"),
+        **read(message, KINDS, ("frame_id", "timestamp_us", "dropped", "state_reset", "lost")),
         answer=segmentation(message.answer) if message.HasField("answer") else None,
         error=problem_error(message.error) if message.HasField("error") else None,
-        lost=tuple(message.lost),
     )
 
 
 def segmentation(message: pb.SegmentResponse) -> Segmentation:
     """A `Segmentation` from its message. Raises UnreadableAnswer: an invalid size, id or mask."""
+    unset = {"task": "unknown", "size": (0, 0)} | {
+        name: read(getattr(message, name), KINDS) for name in ("timings_ms", "cache")
+    }
+    fields = unset | read(message, KINDS)
     try:
-        return _segmentation(message, read_size((message.size.height, message.size.width)))
-    except (TypeError, ValueError) as error:
+        size = read_size(fields["size"])
+        label_map = LabelMapPng(size, message.label_map.png) if message.HasField("label_map") else None
+        return Segmentation(
+            **read_fields(fields),
+            id=message.id,
+            overlay=fields.get("overlay"),
+            segments=tuple(segment_of(entry, size, label_map) for entry in fields["segments"]),
+            map_file=label_map,
+            confidence_png=fields.get("confidence"),
+        )
+    except (LookupError, TypeError, ValueError) as error:
         raise UnreadableAnswer(f"the server is not lexiseg, or another version: {error}") from None
 
 
-def _segmentation(message: pb.SegmentResponse, size: tuple[int, int]) -> Segmentation:
-    label_map = LabelMapPng(size, message.label_map.png) if message.HasField("label_map") else None
-    return Segmentation(
-        **read_fields(_values(message, *FIELDS) | {"task": TASKS.get(message.task, "unknown"), "size": size}),
-        id=message.id,
-        overlay=message.overlay if message.HasField("overlay") else None,
-        segments=tuple(_segment(entry, size, label_map) for entry in message.segments),
-        map_file=label_map,
-        confidence_png=message.confidence if message.HasField("confidence") else None,
-    )
-
-
-def _segment(segment: pb.Segment, size: tuple[int, int], label_map: LabelMapPng | None) -> Segment:
-    plain = _values(segment, *(name for name in pb.Segment.DESCRIPTOR.fields_by_name if name not in ("bbox", "mask")))
-    box = segment.bbox
-    entry = {**plain, "bbox": (box.x, box.y, box.width, box.height), "mask": _mask_json(segment.mask)}
-    return segment_of(entry, size, label_map)
-
-
-def _mask_json(mask: pb.Mask) -> dict[str, Any] | None:
-    """A mask in the form of its JSON."""
-    if mask.HasField("coco_rle"):
-        size = (mask.coco_rle.size.height, mask.coco_rle.size.width)
-        return {"format": "coco_rle", "size": size, "counts": mask.coco_rle.counts}
-    if mask.HasField("polygon"):
-        rings = [
-            {"exterior": ring.exterior, "holes": [hole.corners for hole in ring.holes]} for ring in mask.polygon.rings
-        ]
-        return {"format": "polygon", "rings": rings}
-    return None
+# What messages of an answer become in its JSON; an optional field that is not set is left out of `fields`.
+KINDS: Kinds = {
+    "BoundingBox": row,
+    "CacheUse": dict,
+    "CocoRle": lambda **fields: {"format": "coco_rle", **fields},
+    "Hole": lambda corners: corners,
+    "LabelMap": dict,
+    "Mask": lambda **formats: next(iter(formats.values()), None),
+    "Polygon": lambda rings: {"format": "polygon", "rings": rings},
+    "Ring": dict,
+    "Segment": lambda **fields: {"label": None, "class_index": None, "mask": None, **fields},
+    "Sense": dict,
+    "Size": row,
+    "Timings": dict,
+    "Warning": lambda **fields: {"field": None, **fields},
+}
 
 
 def models(message: pb.ListModelsResponse) -> list[Model]:
@@ -240,19 +202,16 @@ def models(message: pb.ListModelsResponse) -> list[Model]:
 
 def _model(message: pb.Model) -> Model:
     card = MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-    tasks = tuple(TASKS.get(task, "unknown") for task in message.tasks)
     # REST has null for unset values and words for enums.
     for figures in card.get("quality", {}).values():
         figures.setdefault("int8_loss", None)
     if "panoptic" in card:
         card["panoptic"].setdefault("things", None)
-    for unset in ("long_lists", "score"):
-        card.setdefault(unset, None)
-    card |= {"tasks": list(tasks), "refine": REFINEMENTS.get(message.refine, "none"), "seed": message.seed}
-    card |= {"refinements": [REFINEMENTS.get(number, "unknown") for number in message.refinements]}
-    return Model(
-        **_values(message, "name", "version", "summary", "licence", "digest", "loaded"), tasks=tasks, card=card
-    )
+    words = read(message, {}, ("tasks", "refinements"))
+    card |= {name: list(value) for name, value in words.items()} | {
+        "refine": word_of(pb.Refine.DESCRIPTOR, message.refine)
+    }
+    return model_of({"digest": None, "long_lists": None, "score": None, **card, "seed": message.seed})
 
 
 def problem_error(message: pb.Problem) -> ProblemError:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from lexiseg_client.rpc.fields import Kinds, build, read, row
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.errors import InvalidValue, TooLarge
 from lexiseg_service.gateway.video import StreamConfig
@@ -15,7 +16,6 @@ from lexiseg_service.question.prompts import check_points, resolve_follow
 from lexiseg_service.question.schemas import ImageInput, PromptInput, Question
 from lexiseg_service.question.validation import max_values, off_event_loop, validate
 from lexiseg_service.settings import Limits
-from lexiseg_service.wire.fields import Kinds, build, read, row
 
 VALUES_PER_POINT = 4
 JSON_BYTES = 4  # that take as long to convert as one byte of a message

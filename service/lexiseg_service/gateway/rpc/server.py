@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
+from lexiseg_client.rpc.fields import name_of
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationServicer, add_SegmentationServicer_to_server
 from lexiseg_service.errors import InvalidValue, MalformedRequest, TooLarge
@@ -27,7 +28,6 @@ from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics, failure_reason
 from lexiseg_service.watch.tracing import Tracing
-from lexiseg_service.wire.fields import name_of
 from lexiseg_service.wire.messages import encode_answer, encode_frame_answer
 from lexiseg_service.wire.server import Context, GrpcServer, public_options
 

@@ -85,7 +85,7 @@ def read(message: Message, kinds: Kinds, names: Container[str] | None = None) ->
             make = kinds[nested.name]
             value = tuple([make(**read(each, kinds)) for each in value]) if repeated else make(**read(value, kinds))
         elif repeated:
-            value = tuple(value)
+            value = tuple(value if enum is None else [word_of(enum, number) for number in value])
         elif enum is not None:
             value = word_of(enum, value)
         values[name] = value
