@@ -97,7 +97,7 @@ def head_of(question: Question, settings: Settings) -> NamedHead | None:
         return None
     if (heads := open_heads(settings, Metrics())) is None:
         raise SwitchedOff(OFF)
-    head = run_with(heads.store, heads.find(name, ""))
+    head = run_with(heads.store, heads.taught(name, ""))
     card = catalogue.find(settings.first_model, settings.models_dir).card
     if not ModelName.parse(head.model).fits(card):
         raise InvalidValue.of("model", str(ModelName.from_card(card)), f"{head.model}, on which the head was taught")

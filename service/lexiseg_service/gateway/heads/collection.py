@@ -38,7 +38,7 @@ from lexiseg_service.errors import (
     PreconditionFailed,
     UnknownHead,
 )
-from lexiseg_service.gateway.heads.head import KeptPicture, NamedHead, Row
+from lexiseg_service.gateway.heads.head import KeptPicture, NamedHead, Row, bytes_of
 from lexiseg_service.gateway.heads.solver import Solver
 from lexiseg_service.gateway.preconditions import UNCONDITIONAL, Preconditions
 from lexiseg_service.gateway.stores import HEADS, NAME, Store, open_store, slot_of
@@ -139,6 +139,16 @@ class Heads:
         """Solve nothing more."""
         self._solver.close()
 
+    async def taught(self, name: str, owner: str) -> NamedHead:
+        """What a question asks about: the head of NAME, or NAME@VERSION also soon after another version came.
+
+        Raises:
+            UnknownHead: no such head or version.
+        """
+        plain, at, version = name.partition("@")
+        head = await self.find(plain, owner)
+        return (head.as_of(version) or await self.find(name, owner)) if at else head
+
     async def find(self, name: str, owner: str) -> NamedHead:
         """The head of NAME or NAME@VERSION.
 
@@ -233,10 +243,14 @@ class Heads:
             before = None if change.whole else current
             parts = {_part_name(): (key, lesson) for key, lesson in change.lessons.items()}
             pictures, classes = _pictures(before, change, parts), _classes(before, change)
-            async with self._room(slot, owner, sum(picture.nbytes for picture in pictures)):
+            earlier = () if current is None else current.earlier_of_next()
+            async with self._room(slot, owner, bytes_of(pictures, earlier)):
                 solved = await self._solved(slot, before, pictures, classes, parts, change)
                 keep_days = before.keep_days if before and change.keep_days is None else change.keep_days
-                head = NamedHead(name, owner, change.model, classes, pictures, solved, time.time(), keep_days)
+                earlier = tuple(version for version in earlier if version.exact_name != f"{name}@{solved.version}")
+                head = NamedHead(
+                    *(name, owner, change.model, classes, pictures, solved, time.time(), keep_days), earlier=earlier
+                )
                 if not wait.expired():
                     wait.reschedule(None)
                 await asyncio.sleep(0)  # a request that has just ended goes no further; from here on it is not ended

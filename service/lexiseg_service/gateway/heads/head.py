@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,6 +17,8 @@ from lexiseg_service.gateway.stores import slot_of
 from lexiseg_service.gateway.times import expiry, has_passed, rfc3339
 
 ENTRY_BYTES = 600  # in memory, of a class or a picture
+EARLIER_DAYS = 1.0  # in which a version that was replaced is found by NAME@VERSION
+MAX_EARLIER_BYTES = 512 * 2**10  # of a head's earlier versions
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class NamedHead:
     """A head with its origin. `owner` is the id of the API key that made it, "" without keys: nobody else sees it.
 
     `keep_days` after it was `changed`, seconds since the epoch, it has expired; None: it stays. `left_out` says
-    which pictures a change had and did not use; it is not stored.
+    which pictures a change had and did not use; it is not stored. `earlier` versions, newest first, without pictures,
+    answer questions that began with them, as about a folder.
     """
 
     name: str
@@ -62,6 +67,7 @@ class NamedHead:
     changed: float
     keep_days: float | None = None
     left_out: str = ""
+    earlier: tuple[NamedHead, ...] = ()
 
     @property
     def expires(self) -> float | None:
@@ -98,21 +104,38 @@ class NamedHead:
     @property
     def row(self) -> Row:
         """What the index has of it."""
-        return Row(self.solved.version, len(self.pictures), self.lesson_bytes, self.changed, self.expires)
+        return Row(self.solved.version, len(self.pictures), self.kept_bytes, self.changed, self.expires)
 
     @property
     def nbytes(self) -> int:
         """Approximate bytes in memory, without lessons."""
-        return ENTRY_BYTES * (len(self.classes) + len(self.pictures)) + 2 * self.solved.directions.nbytes
+        own = ENTRY_BYTES * (len(self.classes) + len(self.pictures)) + 2 * self.solved.directions.nbytes
+        return own + sum(version.nbytes for version in self.earlier)
 
     @property
-    def lesson_bytes(self) -> int:
-        """Bytes of its lessons in the store."""
-        return sum(picture.nbytes for picture in self.pictures)
+    def kept_bytes(self) -> int:
+        """Bytes of its lessons and earlier versions in the store."""
+        return bytes_of(self.pictures, self.earlier)
+
+    def as_of(self, version: str) -> NamedHead | None:
+        """The head in its present version or an earlier one that has not expired."""
+        versions = (self, *self.earlier)
+        return next((each for each in versions if each.solved.version == version and not each.has_expired), None)
+
+    def earlier_of_next(self) -> tuple[NamedHead, ...]:
+        """The earlier versions of a head that takes the place of this one."""
+        last = replace(self, pictures=(), changed=time.time(), keep_days=EARLIER_DAYS, left_out="", earlier=())
+        versions = [version for version in (last, *self.earlier) if not version.has_expired]
+        while sum(version.nbytes for version in versions) > MAX_EARLIER_BYTES:
+            versions.pop()
+        return tuple(versions)
 
     def stored(self) -> bytes:
         """As a store keeps it."""
-        content = {
+        return orjson.dumps(self._document(), option=orjson.OPT_SORT_KEYS)
+
+    def _document(self) -> dict[str, Any]:
+        return {
             "owner": self.owner,
             "model": self.model,
             "classes": [[entry.name, entry.synonyms, entry.thing] for entry in self.classes],
@@ -120,8 +143,8 @@ class NamedHead:
             "head": base64.b64encode(self.solved.to_bytes()).decode(),
             "changed": self.changed,
             "keep_days": self.keep_days,
+            "earlier": [version._document() for version in self.earlier],
         }
-        return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
 
     @classmethod
     def read(cls, slot: str, document: bytes) -> NamedHead:
@@ -130,7 +153,10 @@ class NamedHead:
         Raises:
             ValueError, TypeError, LookupError, TeachingError: it is none; other programs may have written it.
         """
-        content = orjson.loads(document)
+        return cls._read(slot, orjson.loads(document))
+
+    @classmethod
+    def _read(cls, slot: str, content: Any) -> NamedHead:
         owner, _, name = slot.rpartition("~")
         classes = [ClassEntry(text, tuple(synonyms), thing=thing) for text, synonyms, thing in content["classes"]]
         pictures = tuple(KeptPicture(**picture) for picture in content["pictures"])
@@ -139,7 +165,8 @@ class NamedHead:
             raise ValueError("its classes are not those of its head")
         changed, keep_days = float(content.get("changed", 0)), content.get("keep_days")
         keep_days = None if keep_days is None else float(keep_days)
-        return cls(name, owner, content["model"], tuple(classes), pictures, solved, changed, keep_days)
+        earlier = tuple(cls._read(slot, version) for version in content.get("earlier", ()))
+        return cls(name, owner, content["model"], tuple(classes), pictures, solved, changed, keep_days, earlier=earlier)
 
     def summary(self) -> dict[str, Any]:
         """The values of `schemas.HeadSummary`."""
@@ -165,3 +192,8 @@ class NamedHead:
         if self.left_out:
             warnings.append({"type": "left-out", "detail": self.left_out, "field": "archive"})
         return {**self.summary(), "keys": [picture.key for picture in self.pictures], "warnings": warnings}
+
+
+def bytes_of(pictures: Iterable[KeptPicture], earlier: Iterable[NamedHead]) -> int:
+    """Bytes of lessons and earlier versions in a store."""
+    return sum(picture.nbytes for picture in pictures) + sum(version.nbytes for version in earlier)

@@ -105,7 +105,7 @@ class HeadSummary(BaseModel):
     """A head, and what its classes have learned."""
 
     name: str = Field(description="name, for `head` in a request")
-    version: str = Field(description="digest of the content; `NAME@VERSION` in a request takes this version alone")
+    version: str = Field(description="digest of the content; `NAME@VERSION` in a request takes no other version")
     model: str = Field(description="model that was taught, as NAME@VERSION")
     pictures: int = Field(description="number of reviewed pictures")
     expires: str | None = Field(description="time from which it is removed, unless it is changed; null: it stays")

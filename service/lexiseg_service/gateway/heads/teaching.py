@@ -202,7 +202,7 @@ class Teaching:
 
     async def learned(self, head: str, model: str | None, caller: Caller) -> LearnedClasses:
         """As `TaughtClasses.learned`."""
-        named = await self.heads.find(head, caller.owner)
+        named = await self.heads.taught(head, caller.owner)
         card = self._card_of(named, model)
         if self._backend.digest(named.model) not in (None, named.solved.digest):
             weights = f"other weights of {named.model} than are served now, or by an earlier release"

@@ -72,24 +72,32 @@ def files(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in found}
 
 
-@pytest.mark.parametrize("after", [vocabulary(SOFA, "sky"), vocabulary("sky", "sofa"), vocabulary()])
+EDITS = {
+    "classes change places": (WORDS, {"vocabulary": "mine"}, vocabulary(SOFA, "sky")),
+    "a class without its synonyms": (WORDS, {"vocabulary": "mine"}, vocabulary("sky", "sofa")),
+    "the vocabulary is deleted": (WORDS, {"vocabulary": "mine"}, vocabulary()),
+    "the head is corrected": (head([0, 0, 2, 2]), {"head": "mugs"}, head([1, 1, 3, 3], [0, 0, 4, 4])),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
 @pytest.mark.parametrize("door", DOORS)
-def test_a_folder_is_labelled_by_the_vocabulary_of_its_beginning(
-    lexiseg: CommandLine, tmp_path: Path, folder: Path, door: str, after: Callable[[httpx.Client], httpx.Response]
+def test_a_folder_is_labelled_by_the_words_and_lessons_of_its_beginning(
+    lexiseg: CommandLine, tmp_path: Path, folder: Path, door: str, edit: str
 ) -> None:
+    before, named, after = EDITS[edit]
     with gateway(tmp_path / "state", backend := Telling()) as client:
         run = DOORS[door](lexiseg, str(client.base_url), folder)
         for to in formats():
-            WORDS(client)
+            assert before(client).is_success
             calm, out = tmp_path / "calm" / to, tmp_path / "disturbed" / to
-            run(calm, to, vocabulary="mine")
-            disturbed(backend, partial(run, out, to, vocabulary="mine"), partial(after, client))
+            run(calm, to, **named)
+            disturbed(backend, partial(run, out, to, **named), lambda: after(client).raise_for_status())
 
             assert files(out) == files(calm)
 
 
 CHANGES: dict[str, Callable[[httpx.Client, Telling], object]] = {
-    "has the version": lambda client, backend: head([0, 0, 2, 2], [1, 1, 3, 3])(client),
     "there is none called": lambda client, backend: head()(client),
     "other weights": lambda client, backend: setattr(backend, "weights", "new"),
 }

@@ -12,6 +12,7 @@ from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES, OTHER_RULE
 from lexiseg_service.errors import UndecodableImage
 from lexiseg_service.gateway.admission.access import line_of
 from lexiseg_service.gateway.heads import collection
+from lexiseg_service.gateway.heads import head as heads
 from lexiseg_service.gateway.times import rfc3339
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving
@@ -128,11 +129,28 @@ async def test_a_class_that_no_picture_shows_is_asked_as_the_question_says(
     assert (saucer.name, saucer.synonyms, saucer.threshold, saucer.is_taught) == ("saucer", ("dish",), 0.4, False)
 
 
-async def test_a_question_may_name_the_version_of_a_head(client: httpx.AsyncClient) -> None:
-    version = (await client.post("/v1/heads", json=taught())).json()["version"]
+async def test_a_question_may_name_a_version_of_a_head_after_the_next_ones_came(
+    backend: KnownBackend, tmp_path: Path
+) -> None:
+    async with serving(backend=backend, state_dir=tmp_path) as client:
+        version = (await client.post("/v1/heads", json=taught())).json()["version"]
+        for number in (1, 2):
+            await client.put("/v1/heads/mugs", json={"pictures": [picture(number, "saucer")]})
+    async with serving(backend=backend, state_dir=tmp_path) as client:
+        answer = await client.post("/v1/segment", files=form(head=f"mugs@{version}"))
 
-    assert (await client.post("/v1/segment", files=form(head=f"mugs@{version}"))).status_code == 200
+    assert answer.status_code == 200, answer.text
+    assert [entry.is_taught for entry in backend.asked[-1].vocabulary.classes] == [True, False]
+
+
+@pytest.mark.parametrize("limit", ["EARLIER_DAYS", "MAX_EARLIER_BYTES"])
+async def test_earlier_versions_of_a_head_are_kept_within_limits(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(heads, limit, 0)
+    version = (await client.post("/v1/heads", json=taught())).json()["version"]
     await client.put("/v1/heads/mugs", json={"pictures": [picture(9, "saucer")]})
+
     status, kind, detail = refusal(await client.post("/v1/segment", files=form(head=f"mugs@{version}")))
 
     assert (status, kind) == (404, "unknown-head")
