@@ -181,11 +181,11 @@ def pseudo_label(
 
     labelling = Labelling(class_list, split, confidence, max_side)
     with bar_of(str(target), len(images)) as bar:
-        done = write_pseudo_labels(segmenter, images, target, labelling, bar.step)
-    earlier = f", {done.earlier:,} were there before" * bool(done.earlier)
-    typer.echo(f"{target / split}: {done.written:,} masks by {segmenter.card.name}{earlier}")
-    if done.skips:
-        typer.echo(done.skips.summary())
+        labels = write_pseudo_labels(segmenter, images, target, labelling, bar.step)
+    earlier = f", {labels.earlier:,} were there before" * bool(labels.earlier)
+    typer.echo(f"{target / split}: {labels.n_new:,} masks by {segmenter.card.name}{earlier}")
+    if labels.skips:
+        typer.echo(labels.skips.summary())
 
 
 @app.command("entities")
@@ -224,11 +224,11 @@ def find_entities(
     pairs = open_pairs(source)
     listing = listing or (source if source.is_dir() else source.parent) / LISTING
     with bar_of(str(listing), sum(pairs.sizes)) as bar:
-        written = write_entities(pairs, listing, describe, workers, bar.step)
-    earlier = f", {written.before:,} were there before" * bool(written.before)
-    typer.echo(f"{listing}: {written.new:,} pairs{earlier}")
-    if written.failed:
-        typer.echo(f"{written.failed:,} failed and are asked again next time: {listing}.failed says why")
+        counts = write_entities(pairs, listing, describe, workers, bar.step)
+    earlier = f", {counts.before:,} were there before" * bool(counts.before)
+    typer.echo(f"{listing}: {counts.new:,} pairs{earlier}")
+    if counts.failed:
+        typer.echo(f"{counts.failed:,} failed and are asked again next time: {listing}.failed says why")
 
 
 @app.command("import")
@@ -304,11 +304,11 @@ def list_licences(
     from lexiseg_train.data.licences import FREE_TERMS
     from lexiseg_train.data.preparing.licensing import write_licences
 
-    written = write_licences(root, listings)
-    typer.echo(f"{root / FREE_TERMS}: {written.free.total():,} photographs may be used")
-    for licence, count in written.free.most_common():
+    counts = write_licences(root, listings)
+    typer.echo(f"{root / FREE_TERMS}: {counts.free.total():,} photographs may be used")
+    for licence, count in counts.free.most_common():
         typer.echo(f"  {count:,}: {licence}")
-    typer.echo(f"left out: {written.refused:,} by their licence, {written.unknown:,} that no list names")
+    typer.echo(f"left out: {counts.refused:,} by their licence, {counts.unknown:,} that no list names")
 
 
 @app.command("oracle")

@@ -111,7 +111,7 @@ class Program(Protocol):
         """Classes of `-c`, or of a named list; `others`: what could be given instead, for the message."""
 
     def check_vocabulary(self, name: str, *, to_write: bool) -> None:
-        """Refuse a list that is not among this installation's, or, if it is to be `written`, would not be kept."""
+        """Refuse a list that is not among this installation's, or, if it is `to_write`, would not be kept."""
 
     def check_server(self, context: typer.Context, url: str | None) -> None:
         """Refuse an API key without a server, and settings of this process with one."""

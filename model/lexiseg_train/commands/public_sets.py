@@ -63,13 +63,13 @@ def prepare_data(
     from lexiseg_train.data.preparing.prepare import prepare
     from lexiseg_train.data.preparing.words import read_words
 
-    chosen = read_words(words) if words is not None else None
+    vocabulary = read_words(words) if words is not None else None
 
     def unpacking(archive: object) -> None:
         typer.echo(f"unpacking {archive} ...", err=True)
 
     with bar_of(name) as bar:
-        prepared = prepare(official_set(name), source, target, own, unpacking, bar.expect, bar.step, chosen)
+        prepared = prepare(official_set(name), source, target, own, unpacking, bar.expect, bar.step, vocabulary)
     counts = ", ".join(f"{split} {count:,}" for split, count in prepared.splits.items())
     typer.echo(f"{prepared.folder}: {counts}")
     for split, reason in prepared.missing.items():
@@ -113,8 +113,8 @@ def fetch_data(
         with bar_of(archive.names[0], archive.size) as bar:
             download(archive, target / DOWNLOADS, mirror, bar.step)
     read = [str(path.absolute()) for path in (target / DOWNLOADS, target)]
-    chosen = ["--words", str(words.absolute())] if words else []
-    status = _run_confined(target.absolute(), words, ["prepare", name, *read, *chosen])
+    words_option = ["--words", str(words.absolute())] if words else []
+    status = _run_confined(target.absolute(), words, ["prepare", name, *read, *words_option])
     if status:
         raise typer.Exit(status)
 

@@ -111,14 +111,14 @@ class HeldOut:
     author's, and photographs of a fixed camera look alike in both: only equal ones count.
     """
 
-    def __init__(self, data: Path, own: str, kept: Iterable[Path] = ()) -> None:
+    def __init__(self, data: Path, own: str, others: Iterable[Path] = ()) -> None:
         """
         Args:
             data: folder of data sets, each with `val/images`.
             own: name of the set that is trained on.
             kept: further photographs of that set.
         """
-        self._equal = {pixel_digest(read_photograph(path)) for path in kept}
+        self._equal = {pixel_digest(read_photograph(path)) for path in others}
         hashes = []
         for images in sorted(data.glob("*/val/images")):
             for path in pictures_in(images):

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lexiseg_train.data.indexed import read_photograph
 
-DRAWN = "drawn"  # the set's name
+SHAPES = "drawn"  # the set's name
 CLASSES = ("background", "red ball", "blue box", "green triangle")
 COLOURS = ((210, 40, 40), (40, 60, 210), (40, 170, 60))
 SIDE = 128  # pixels
@@ -23,7 +23,7 @@ def write_drawn(data: Path) -> None:
     """Write DATA/drawn with its splits; it appears under that name when it is complete."""
     random = np.random.default_rng(0)
     photographs = _photographs()
-    part = data / f".{DRAWN}.part"
+    part = data / f".{SHAPES}.part"
     for split, count in COUNTS.items():
         for kind in ("images", "masks"):
             (part / split / kind).mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def write_drawn(data: Path) -> None:
     (part / "LICENCE").write_text(
         "Drawn by lexiseg, on photographs of scikit-learn (CC BY 2.0) where it is installed\n"
     )
-    part.rename(data / DRAWN)
+    part.rename(data / SHAPES)
 
 
 def _photographs() -> list[NDArray[np.uint8]]:

@@ -35,13 +35,13 @@ def licensed(root: Path) -> list[Licensed]:
     Raises:
         DatasetError: there is no list.
     """
-    found = [*_listed(root / LISTS[0], lambda row: row["file"]), *_listed(root / LISTS[1], _place_in_coco)]
-    if not found:
+    licences = [*_listed(root / LISTS[0], lambda row: row["file"]), *_listed(root / LISTS[1], _place_in_coco)]
+    if not licences:
         raise DatasetError(
             f"{root} has neither {' nor '.join(LISTS)}, the photographs whose licence allows commercial use; "
             "`lexiseg data licences` writes it"
         )
-    return found
+    return licences
 
 
 def usable_photographs(root: Path, sets: Iterable[str]) -> Stems:

@@ -24,10 +24,10 @@ def read_ahead(
             for item in items:
                 waiting.append((item, pool.submit(read, item)))
                 if len(waiting) > ahead:
-                    done, content = waiting.popleft()
-                    yield done, content.result()
+                    earlier, content = waiting.popleft()
+                    yield earlier, content.result()
             while waiting:
-                done, content = waiting.popleft()
-                yield done, content.result()
+                earlier, content = waiting.popleft()
+                yield earlier, content.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -169,14 +169,14 @@ def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> Scene
     except (ValueError, KeyError, TypeError, OverflowError) as error:
         expected = "expected JSON with the lists images and annotations"
         raise DatasetError(f"{listing} is not a panoptic annotation file ({error}); {expected}") from None
-    scenes, needed = [], []
+    scenes, paths = [], []
     for entry, (of_image, faults) in zip(entries, segments, strict=True):
         name = str(entry["image_id"])
         image = base / layout.image.format(file=files[name], id=name, city=name.partition("_")[0])
         mask = masks / entry["file_name"]
-        needed += [image, mask]
+        paths += [image, mask]
         scenes.append(Scene(name, partial(read_photograph, image), partial(_read_truth, mask, of_image, not faults)))
-    require_files(benchmark.name, needed)
+    require_files(benchmark.name, paths)
     warnings = not_read(listing, n_segments, [fault for _, faults in segments for fault in faults], 0)
     return SceneSet(
         benchmark.name, split, benchmark.classes, False, "annotated", layout.images, tuple(scenes), warnings
@@ -218,8 +218,8 @@ def _read_truth(mask: Path, segments: tuple[TruthSegment, ...], complete: bool) 
         DatasetError: it is not an RGB image, or complete segments lack one of its ids.
     """
     ids = read_rgb(mask, "id = red + 256 green + 65536 blue") @ np.array([1, 256, 65536], np.int32)
-    known = [VOID, *(segment.id for segment in segments)]
-    unknown = ~np.isin(ids, known)
+    ids_listed = [VOID, *(segment.id for segment in segments)]
+    unknown = ~np.isin(ids, ids_listed)
     if complete and unknown.any():
         values = np.unique(ids[unknown])[:5].tolist()
         raise DatasetError(f"{mask} holds the ids {values}, which its segments_info does not list")
@@ -302,13 +302,13 @@ def _visible_objects(size: Size, labelled: list[Labelled]) -> Objects:
     ids, ignored = np.zeros(size, np.int32), np.zeros(size, np.bool_)
     # What may be of any class is listed for each: once is enough.
     listed = [(each, index) for each, index in labelled if each.category is not None or not index]
-    drawn = [(decode(draw(each.outline, size)), each, index) for each, index in listed]
-    layers = [layer for layer in drawn if not layer[1].ignored or layer[1].category is None]
+    shapes = [(decode(draw(each.outline, size)), each, index) for each, index in listed]
+    layers = [layer for layer in shapes if not layer[1].ignored or layer[1].category is None]
     things: list[int] = []
     for mask, each, index in sorted(layers, key=lambda layer: (-int(layer[0].sum()), not layer[1].ignored)):
         things += [] if each.ignored else [index]
         ids[mask], ignored[mask] = (0 if each.ignored else len(things)), each.ignored
-    for mask, each, _ in drawn:
+    for mask, each, _ in shapes:
         if each.ignored and each.category is not None:
             ignored |= mask
     visible = np.unique(ids[ids > 0])  # the others are hidden by smaller ones

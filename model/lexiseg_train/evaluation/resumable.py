@@ -30,7 +30,7 @@ Truth = TypeVar("Truth")
 
 
 class EvaluationRun(Generic[Truth]):
-    """One evaluation: `done` counts images of earlier runs, `left` holds this process's remaining images.
+    """One evaluation: `n_before` counts images of earlier runs, `left` holds this process's remaining images.
 
     The processes of torchrun share the work; each makes an EvaluationRun of the same arguments.
     """
@@ -63,7 +63,7 @@ class EvaluationRun(Generic[Truth]):
         self._folder = progress / f"{segmenter.card.name}-{name}-{digest[:16]}"
         self._judge = judge
         records = read_records(self._folder)
-        self.done = len(records)
+        self.n_before = len(records)
         wait_for_all()  # all have read before one writes
         left = [scene for scene in scenes if scene.name not in records]
         self.left: tuple[Scene[Truth], ...] = tuple(left[rank() :: world_size()])

@@ -86,9 +86,9 @@ def find_checkpoint(recipe: RunRecipe, share: Callable[[Reached], float]) -> Che
         for name in LENGTHS
         if before[name] != now[name]
     ]
-    done = share(Reached(state["step"], state["crops"], state["seconds"])) >= 1
-    if not changes or done or not state["decayed"]:
-        notes = "; ".join([*changes, *(["nothing is left to train"] if done else [])])
+    at_end = share(Reached(state["step"], state["crops"], state["seconds"])) >= 1
+    if not changes or at_end or not state["decayed"]:
+        notes = "; ".join([*changes, *(["nothing is left to train"] if at_end else [])])
         return Checkpoint(state, f"{_resumed_at(state)}{': ' if notes else ''}{notes}")
     plateau = _read(recipe.out / PLATEAU, recipe)
     why = "; ".join(changes)

@@ -270,6 +270,6 @@ def _centre(mask: NDArray[np.uint8], random: np.random.Generator) -> tuple[float
     present = present[present != IGNORE]
     if len(present) and random.random() < ON_A_CLASS:
         rows, columns = np.nonzero(some == random.choice(present))
-        chosen = random.integers(len(rows))
-        return float(rows[chosen] * SEEN_STEP), float(columns[chosen] * SEEN_STEP)
+        pixel = random.integers(len(rows))
+        return float(rows[pixel] * SEEN_STEP), float(columns[pixel] * SEEN_STEP)
     return random.uniform(0, height), random.uniform(0, width)

@@ -168,19 +168,19 @@ class SharedSkips(Skips):
 
     def __init__(self, listing: Path) -> None:
         super().__init__(listing if rank() == 0 else None)
-        self._kept: list[Skipped] = []
+        self._pending: list[Skipped] = []
 
     def add(self, skipped: Iterable[Skipped]) -> None:
         if rank() > 0:
             skipped = list(skipped)
-            self._kept += [entry for entry in skipped if entry.name not in self.reasons]
+            self._pending += [entry for entry in skipped if entry.name not in self.reasons]
         super().add(skipped)
 
     def gather(self) -> None:
         """Move the entries of all ranks to rank 0; every process calls it, before a checkpoint is written."""
         if world_size() == 1:
             return
-        new, self._kept = self._kept, []
+        new, self._pending = self._pending, []
         for entries in gather_objects(new):
             self.add(entries)
 

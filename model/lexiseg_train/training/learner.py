@@ -126,8 +126,8 @@ def compile_parts(network: nn.Module, parts: Iterable[str], backend: str) -> Non
     Raises:
         RecipeError: there is no such part or backend.
     """
-    if backend not in (known := torch.compiler.list_backends(exclude_tags=())):
-        raise RecipeError(f"compiler: there is no backend {backend}; known: {', '.join(known)}")
+    if backend not in (backends := torch.compiler.list_backends(exclude_tags=())):
+        raise RecipeError(f"compiler: there is no backend {backend}; known: {', '.join(backends)}")
     for _, part in _parts(network, parts, "compiled"):
         part.compile(backend=backend)
 
@@ -249,7 +249,7 @@ class Learner(Generic[Network]):
         scale = self.scaler.get_scale()
         # DDP averages what the last pass uses: it takes on the gradients of weights that only the loss uses, too.
         own = [weight for weight in averaging.parameters() if weight.grad is not None] if averaging is not None else []
-        held = [(weight, weight.grad / scale) for weight in own if weight.grad is not None]
+        own_pairs = [(weight, weight.grad / scale) for weight in own if weight.grad is not None]
         for weight in own:
             weight.grad = None
         gradients = [
@@ -261,7 +261,7 @@ class Learner(Generic[Network]):
             number, batch = numbered
             rows = rows_of(batch) if number else embedded[0]
             pairs = [*zip(rows, (gradient[number] for gradient in gradients), strict=True)]
-            return sum_of_products(pairs + held if number == len(batches) - 1 else pairs)
+            return sum_of_products(pairs + own_pairs if number == len(batches) - 1 else pairs)
 
         for number, batch in enumerate(batches):
             restore_random(random[number], self._device)
@@ -308,14 +308,14 @@ class Learner(Generic[Network]):
         )
         # float16 overflows now and then: the scaler then skips the step by itself and lowers the scale.
         finite = math.isfinite(loss) and (bool(norm.isfinite()) or self.scaler.get_scale() > 1)
-        [lost] = largest([float(not finite)], self._device)
-        if not lost:
+        [is_lost] = largest([float(not finite)], self._device)
+        if not is_lost:
             self.scaler.step(self.optimizer)
             self._update_average(step)
         else:
             self._restore_buffers(self._buffers_before)
         self.scaler.update()
-        return not lost
+        return not is_lost
 
     def _restore_buffers(self, copies: Mapping[torch.dtype, list[Tensor]]) -> None:
         """Undo what was done to buffers, such as the statistics of norms, since they were copied.

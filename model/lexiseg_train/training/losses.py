@@ -184,10 +184,10 @@ def matched_mask_losses(
     layer, image = pairs.image // n_images, pairs.image % n_images
     count = torch.tensor(float(present.sum() if present is not None else targets.shape[0] * targets.shape[1]))
     with torch.autocast(masks.device.type, enabled=False):
-        chosen = wide(masks[layer, image, pairs.prediction])[:, None]  # [M, 1, h, w]
-        sized = F.interpolate(chosen, size=targets.shape[-2:], mode="bilinear", align_corners=False)
-        logits, wanted = sized.flatten(1), targets[image, pairs.target].to(chosen).flatten(1)
-        each = focal_losses(logits, wanted, settings.alpha, settings.gamma), dice_losses(logits, wanted)
+        matched = wide(masks[layer, image, pairs.prediction])[:, None]  # [M, 1, h, w]
+        sized = F.interpolate(matched, size=targets.shape[-2:], mode="bilinear", align_corners=False)
+        logits, truth = sized.flatten(1), targets[image, pairs.target].to(matched).flatten(1)
+        each = focal_losses(logits, truth, settings.alpha, settings.gamma), dice_losses(logits, truth)
         nothing = logits.new_zeros(n_layers)
         focal, dice = (nothing.index_add(0, layer, loss) for loss in each)
         return MaskLosses(focal, dice, count.to(masks.device))

@@ -96,13 +96,13 @@ def lineage(recipe: RunRecipe, start: str) -> str:
         recipe: of the run; its journal is read from `out`.
         start: the initial weights as `Training.start` names them.
     """
-    begun = f" from {start}" if start else ""
+    origin = f" from {start}" if start else ""
     entries = _entries(recipe.out)
     curve = [entry for entry in entries if "loss" in entry]
     places = sorted({round((len(curve) - 1) * n / (CURVE_POINTS - 1)) for n in range(CURVE_POINTS)}) if curve else []
     points = ", ".join(f"{curve[place]['loss']:.4g} at step {curve[place]['step']}" for place in places)
     loss = f" Loss: {points}." if points else ""
-    return f"{recipe.length} of the recipe {recipe.recipe!r}{begun}, seed {recipe.seed}.{loss}{_held_out(entries)}"
+    return f"{recipe.length} of the recipe {recipe.recipe!r}{origin}, seed {recipe.seed}.{loss}{_held_out(entries)}"
 
 
 def _held_out(entries: list[dict[str, Any]]) -> str:
@@ -110,8 +110,8 @@ def _held_out(entries: list[dict[str, Any]]) -> str:
     validations = [entry for entry in entries if entry.get("validation")]
     if not validations:
         return ""
-    chosen = validations[-1].get("best_step", validations[-1]["step"])
-    last = next((entry for entry in reversed(validations) if entry["step"] == chosen), validations[-1])
+    step = validations[-1].get("best_step", validations[-1]["step"])
+    last = next((entry for entry in reversed(validations) if entry["step"] == step), validations[-1])
     figures = [f"{name} {value:.4g}" for name, value in last.items() if name not in ("step", "validation", "best_step")]
     return f" Held out, step {last['step']}: {', '.join(figures)}." if figures else ""
 

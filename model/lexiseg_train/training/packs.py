@@ -79,7 +79,7 @@ def write_pack(
     """Write a pack; the folder appears when it is complete. Prints a warning about masks that show no class."""
     fresh = folder.with_name(f"{folder.name}.{os.getpid()}")
     fresh.mkdir(parents=True, exist_ok=True)
-    places, areas, known, offset = [], [], [], 0
+    places, areas, entries, offset = [], [], [], 0
     with (fresh / PIXELS).open("wb") as pixels, (fresh / LABELS).open("wb") as labels:
         for photograph in photographs:
             height, width = photograph.image.shape[:2]
@@ -88,7 +88,7 @@ def write_pack(
             labels.write((np.full((height, width), IGNORE, np.uint8) if mask is None else mask).tobytes())
             places.append([offset, height, width, int(mask is not None)])
             areas.append(_areas(mask, len(classes)))
-            known.append((photograph.name, list(photograph.present)))
+            entries.append((photograph.name, list(photograph.present)))
             offset += height * width
     shares = np.array(areas, np.float32).reshape(len(places), len(classes))
     if any(masked for *_, masked in places):
@@ -100,8 +100,8 @@ def write_pack(
         "classes": classes,
         "names": names,
         "complete": complete,
-        "photographs": [label for label, _ in known],
-        "present": [present for _, present in known],
+        "photographs": [label for label, _ in entries],
+        "present": [present for _, present in entries],
         "places": places,
     }
     (fresh / INDEX).write_text(json.dumps(index))

@@ -90,7 +90,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class PairDraw:
     """One pair: RGB [H, W, 3] and a caption, with the unreadable pairs that it replaces."""
 
     seed: int
@@ -117,7 +117,7 @@ class PairStream:
         self.source = source
         self.order = Order(source.sizes, seed)
 
-    def __getitem__(self, position: int) -> Drawn:
+    def __getitem__(self, position: int) -> PairDraw:
         """The pair at a position.
 
         Raises:
@@ -132,7 +132,7 @@ class PairStream:
         (stored, image), skipped = first_readable(self.order[position], read, replacement)
         seed = self.order.seed
         which = int(np.random.default_rng([seed, CAPTION, position]).integers(len(stored.captions)))
-        return Drawn(seed, position, stored.name, image, stored.captions[which], skipped)
+        return PairDraw(seed, position, stored.name, image, stored.captions[which], skipped)
 
 
 class PairBatch(NamedTuple):
@@ -151,19 +151,19 @@ class PairBatches:
         self._views = views
         self._tokenize = tokenize
 
-    def __call__(self, drawn: Sequence[Drawn]) -> PairBatch:
+    def __call__(self, pairs: Sequence[PairDraw]) -> PairBatch:
         return PairBatch(
-            torch.stack([self._views(pair.image, pair.random()) for pair in drawn]),
-            self._tokenize([pair.caption for pair in drawn]),
-            tuple(skipped for pair in drawn for skipped in pair.skipped),
-            tuple(pair.position for pair in drawn),
+            torch.stack([self._views(pair.image, pair.random()) for pair in pairs]),
+            self._tokenize([pair.caption for pair in pairs]),
+            tuple(skipped for pair in pairs for skipped in pair.skipped),
+            tuple(pair.position for pair in pairs),
         )
 
 
 class NumberedPairs(Stream[Batch], Generic[Batch]):
     """Batches numbered over all processes: every pair comes once in an epoch."""
 
-    def __init__(self, pairs: PairSource, make: Callable[[Sequence[Drawn]], Batch], batch: int, seed: int) -> None:
+    def __init__(self, pairs: PairSource, make: Callable[[Sequence[PairDraw]], Batch], batch: int, seed: int) -> None:
         """Draw pairs in a shuffled order.
 
         Args:
@@ -195,15 +195,15 @@ class Shrunk(Rewritten):
 
     side: int
     room: int = MAX_BYTES
-    _kept: dict[int, StoredPair] = field(default_factory=dict)
+    _in_memory: dict[int, StoredPair] = field(default_factory=dict)
 
     def read(self, index: int) -> StoredPair:
-        if (kept := self._kept.get(index)) is not None:
-            return kept
+        if (stored := self._in_memory.get(index)) is not None:
+            return stored
         pair = self._shrunk(self.source.read(index))
         if len(pair.photograph) <= self.room:
             self.room -= len(pair.photograph)
-            self._kept[index] = pair
+            self._in_memory[index] = pair
         return pair
 
     def _shrunk(self, pair: StoredPair) -> StoredPair:
@@ -213,8 +213,8 @@ class Shrunk(Rewritten):
         scale = min(1.0, self.side / min(height, width))
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         small = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
-        written = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
-        return pair._replace(photograph=written.tobytes())
+        jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
+        return pair._replace(photograph=jpeg.tobytes())
 
 
 @dataclass

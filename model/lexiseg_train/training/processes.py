@@ -41,16 +41,16 @@ def join(device: str) -> torch.device:
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if several and device in ("auto", "cuda") and torch.cuda.is_available():
         device = f"cuda:{local}"
-    chosen = choose_device(device)
+    torch_device = choose_device(device)
     if several and not dist.is_initialized():
-        if chosen.type == "cuda":
-            torch.cuda.set_device(chosen)
+        if torch_device.type == "cuda":
+            torch.cuda.set_device(torch_device)
         store, this_rank, size = next(rendezvous("env://"))
         # torchrun keeps its store over restarts: a prefix keeps addresses of the previous start out of this one.
         attempt = PrefixStore(f"start-{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-        backend = "nccl" if chosen.type == "cuda" else "gloo"
+        backend = "nccl" if torch_device.type == "cuda" else "gloo"
         dist.init_process_group(backend, store=attempt, rank=this_rank, world_size=size)
-    return chosen
+    return torch_device
 
 
 def wait_for_all() -> None:

@@ -235,10 +235,10 @@ def is_begun(recipe: RunRecipe) -> bool:
     Raises:
         RecipeError: the run there used another recipe.
     """
-    written = recipe.out / RECIPE
-    if not written.is_file() or not (recipe.out / CHECKPOINT).is_file():
+    file = recipe.out / RECIPE
+    if not file.is_file() or not (recipe.out / CHECKPOINT).is_file():
         return False
-    require_same_recipe(recipe.out, yaml.safe_load(written.read_text(encoding="utf-8")), recipe)
+    require_same_recipe(recipe.out, yaml.safe_load(file.read_text(encoding="utf-8")), recipe)
     return True
 
 

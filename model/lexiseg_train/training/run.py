@@ -195,10 +195,10 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
                     if self._decaying and not self.decayed:
                         self._save(PLATEAU)
                         self.decayed = True
-                    drawn = self._draw_batches(batches, stops)
-                    if drawn is None:
+                    batch = self._draw_batches(batches, stops)
+                    if batch is None:
                         return f"{stops.by} at step {self.step}; start it again to resume"
-                    logged.append(self._step(*drawn))
+                    logged.append(self._step(*batch))
                     now = time.monotonic()
                     # All processes must agree on what comes next.
                     self.seconds, sliced, stopped, late = largest(

@@ -42,24 +42,24 @@ class Schedule:
 
     recipe: RunRecipe
 
-    def factor(self, step: int, done: float, warmed: float) -> float:
+    def factor(self, step: int, share: float, warmed: float) -> float:
         """Factor of one step.
 
         Args:
             step: counted from 0.
-            done: share of the run before it.
+            share: of the run, before it.
             warmed: share of the run at the end of warm-up.
         """
         recipe = self.recipe
         warm = self._warm(step)
         if recipe.schedule == "multistep":
-            return warm * recipe.milestone_factor ** sum(milestone <= done for milestone in recipe.milestones)
+            return warm * recipe.milestone_factor ** sum(milestone <= share for milestone in recipe.milestones)
         if recipe.schedule == "cosine":
-            past = 0.0 if step < recipe.warmup_steps or warmed >= 1 else max(0.0, (done - warmed) / (1 - warmed))
+            past = 0.0 if step < recipe.warmup_steps or warmed >= 1 else max(0.0, (share - warmed) / (1 - warmed))
             left = (1 + math.cos(math.pi * past)) / 2
         else:
             decay = self.decay_share
-            left = min(1.0, (1 - done) / decay + ROUNDING) if decay else 1.0
+            left = min(1.0, (1 - share) / decay + ROUNDING) if decay else 1.0
         return warm * (recipe.last_rate + (1 - recipe.last_rate) * left)
 
     @property

@@ -58,7 +58,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
 
     again = job(data_of(), tmp_path)
 
-    assert (again.done, [scene.name for scene in again.left]) == (2, ["flag-2", "flag-3", "flag-4"])
+    assert (again.n_before, [scene.name for scene in again.left]) == (2, ["flag-2", "flag-3", "flag-4"])
     assert again.run() == whole
 
 
@@ -94,7 +94,7 @@ def test_another_question_begins_anew(tmp_path: Path, judge: Any, change: dict[s
         job(data_of(), tmp_path).run(stop_after(2))
 
     segmenter = PromptableColours()
-    assert job(replace(data_of(), **change), tmp_path, judge=PromptJudge(segmenter, judge)).done == 0
+    assert job(replace(data_of(), **change), tmp_path, judge=PromptJudge(segmenter, judge)).n_before == 0
 
 
 def test_a_failure_names_the_image_and_keeps_what_is_known(tmp_path: Path) -> None:
@@ -105,4 +105,4 @@ def test_a_failure_names_the_image_and_keeps_what_is_known(tmp_path: Path) -> No
     with pytest.raises(DatasetError, match=r"wrong: the truth is \(12, 12\), its photograph"):
         job(wrong, tmp_path).run()
 
-    assert job(wrong, tmp_path).done == 3
+    assert job(wrong, tmp_path).n_before == 3

@@ -57,8 +57,8 @@ def calibrate(
     refuse_missing(photographs, masks)
     if server is None:
         program.check_vocabulary(vocabulary, to_write=not dry_run)
-    with program.server(server, "semantic") as asked:
-        calibration = Calibration(asked, vocabulary, masks)
+    with program.server(server, "semantic") as served:
+        calibration = Calibration(served, vocabulary, masks)
         status = calibration.segment(photographs)
         if status == INTERRUPTED or not calibration.findings.answers:
             raise typer.Exit(status)

@@ -81,39 +81,39 @@ def iou(findings: Sequence[Finding], thresholds: Sequence[float]) -> float | Non
 def _by_truth(findings: Sequence[Finding]) -> Choice:
     """The threshold of all photographs; its effect on each by the threshold of all others (leave-one-out)."""
     before = iou(findings, [0.0] * len(findings))
-    shown = [finding for finding in findings if finding.score is not None or finding.true]
+    judged = [finding for finding in findings if finding.score is not None or finding.true]
     if not _count(findings):
         return Choice(None, "found nowhere", before, before)
-    if len(shown) < MIN_PHOTOGRAPHS:
+    if len(judged) < MIN_PHOTOGRAPHS:
         return Choice(None, f"in one photograph; {MIN_PHOTOGRAPHS} or more are needed", before, before)
-    best = _best_threshold(shown)
-    if not any(finding.true for finding in shown):
-        reason = f"in none of the photographs, though found in {_count(shown)}"
+    best = _best_threshold(judged)
+    if not any(finding.true for finding in judged):
+        reason = f"in none of the photographs, though found in {_count(judged)}"
         return Choice(round(best, DECIMALS), reason, before)
     if best == 0.0:
         return Choice(None, "no threshold does better", before, before)
-    dropped = [finding for finding in shown if finding.score is not None and finding.score < best]
-    others = [_best_threshold([*shown[:place], *shown[place + 1 :]]) for place in range(len(shown))]
-    reason = f"drops {len(dropped)} of {_count(shown)} segments"
-    return Choice(round(best, DECIMALS), reason, before, iou(shown, others))
+    dropped = [finding for finding in judged if finding.score is not None and finding.score < best]
+    others = [_best_threshold([*judged[:place], *judged[place + 1 :]]) for place in range(len(judged))]
+    reason = f"drops {len(dropped)} of {_count(judged)} segments"
+    return Choice(round(best, DECIMALS), reason, before, iou(judged, others))
 
 
 def _best_threshold(findings: Sequence[Finding]) -> float:
     """The threshold with the highest IoU, the lowest of equal ones; 0: none does better."""
-    found = sorted((each for each in findings if each.score is not None), key=lambda each: each.score or 0.0)
+    scored = sorted((each for each in findings if each.score is not None), key=lambda each: each.score or 0.0)
     true = sum(each.true or 0 for each in findings)
-    if not found:
+    if not scored:
         return 0.0
-    scores = np.array([each.score for each in found])
+    scores = np.array([each.score for each in scored])
     if not true:
         return min(1.0, float(scores[-1]) + MARGIN)
     values = np.unique(scores)
     # Between two scores all thresholds do the same; the middle is the one that new photographs may shift most.
     edges = np.append(0.0, (values[:-1] + values[1:]) / 2)
-    pixels = np.array([(each.intersection or 0, each.predicted) for each in found])
-    kept = pixels[::-1].cumsum(0)[::-1][np.searchsorted(scores, edges)]  # [edges, 2], of segments above each
-    union = kept[:, 1] + true - kept[:, 0]
-    return float(edges[np.argmax(kept[:, 0] / union)])
+    pixels = np.array([(each.intersection or 0, each.predicted) for each in scored])
+    above = pixels[::-1].cumsum(0)[::-1][np.searchsorted(scores, edges)]  # [edges, 2], of segments above each
+    union = above[:, 1] + true - above[:, 0]
+    return float(edges[np.argmax(above[:, 0] / union)])
 
 
 def _by_groups(scores: Sequence[float]) -> Choice:
@@ -220,16 +220,16 @@ class Calibration:
 
     def __init__(self, server: Server, vocabulary: str, masks: Path | None) -> None:
         self._server = server
-        self._kept = server.vocabulary(vocabulary)
-        if not self._kept.background:
+        self._words = server.vocabulary(vocabulary)
+        if not self._words.background:
             expected = "one whose `background` is on: where every pixel gets a class nothing is dropped"
             raise OptionError(f"--vocabulary: expected {expected}, got {vocabulary!r}")
-        self.findings = Findings([one.name for one in self._kept.classes], masks)
+        self.findings = Findings([one.name for one in self._words.classes], masks)
 
     def segment(self, photographs: Photographs) -> int:
         """Collect the findings of each photograph; no segment is dropped for its score. Returns the exit status."""
-        classes = [{"name": one.name, "synonyms": list(one.synonyms), "threshold": 0.0} for one in self._kept.classes]
-        fields: dict[str, Any] = {"classes": classes, "background": background_json(self._kept.background)}
+        classes = [{"name": one.name, "synonyms": list(one.synonyms), "threshold": 0.0} for one in self._words.classes]
+        fields: dict[str, Any] = {"classes": classes, "background": background_json(self._words.background)}
 
         def segment_image(image: bytes) -> Segmentation:
             return self._server.segment(image, {**fields, "task": "semantic"})
@@ -247,7 +247,7 @@ class Calibration:
         thresholds = {name: choice.threshold for name, choice in named if choice.threshold is not None}
         if not thresholds and not save_as:
             return "No class got a threshold; the vocabulary stays as it was."
-        target = save_as or self._kept.name
-        classes = [replace(one, threshold=thresholds.get(one.name, one.threshold)) for one in self._kept.classes]
-        self._server.keep_vocabulary(target, classes, self._kept)
+        target = save_as or self._words.name
+        classes = [replace(one, threshold=thresholds.get(one.name, one.threshold)) for one in self._words.classes]
+        self._server.keep_vocabulary(target, classes, self._words)
         return f"{len(thresholds)} of {len(choices)} classes have a threshold in the vocabulary {target}."

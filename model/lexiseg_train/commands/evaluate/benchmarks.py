@@ -99,7 +99,7 @@ def evaluate(loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, options: 
     refine = options.refine or rules.refine or segmenter.card.refine
     job = benchmark_run(segmenter, data, rule, refine, options.progress)
     title = f"{segmenter.card.name} on {data.benchmark.name}"
-    with bar_of(title, job.done + len(job.left), job.done, is_visible=rank() == 0) as bar:
+    with bar_of(title, job.n_before + len(job.left), job.n_before, is_visible=rank() == 0) as bar:
         records = job.run(bar.step)
     return BenchmarkReport(
         segmenter.card,

@@ -73,7 +73,7 @@ def measure(segmenter: Segmenter, data: SceneSet[Any], options: EvalOptions) -> 
     judge, add_up = _judge(segmenter, data, options)
     job = scene_run(segmenter, data, options.task, judge, options.progress)
     title = f"{segmenter.card.name} on {data.name}, {options.task}"
-    with bar_of(title, job.done + len(job.left), job.done, is_visible=rank() == 0) as bar:
+    with bar_of(title, job.n_before + len(job.left), job.n_before, is_visible=rank() == 0) as bar:
         records = job.run(bar.step)
     figures = add_up(records, data.classes)
     return SceneReport(options.task, segmenter.card, segmenter.digest, data, judge.settings, figures)

@@ -27,9 +27,9 @@ MIB = 2**20
 
 def list_recipes() -> int:
     """List every recipe with its summary."""
-    known = recipes()
-    width = max(len(name) for name in known)
-    for name, file in known.items():
+    files = recipes()
+    width = max(len(name) for name in files)
+    for name, file in files.items():
         typer.echo(f"{name:{width}}  {file.summary}")
     typer.echo("\nlexiseg train NAME KEY=VALUE ...   more in docs/training.md")
     return 0

@@ -74,7 +74,7 @@ def read_listed(place: Path, listed: Iterable[Listed], files: SetFiles, labelled
         if labelled and photographs.find(entry.name) in labelled:
             continue
         n_images += 1
-        said = entry.file or entry.name
+        entry_name = entry.file or entry.name
         try:
             if entry.fault is not None:
                 raise UnreadableLabels(entry.fault)
@@ -87,7 +87,7 @@ def read_listed(place: Path, listed: Iterable[Listed], files: SetFiles, labelled
         n_shapes += len(shapes)
         if n_shapes > MAX_ANNOTATIONS:
             raise DatasetError(f"{place} has more than {MAX_ANNOTATIONS:,} annotations, the most that is read")
-        faults += [f"shape {number} of {said}: {reason}" for number, reason in read.faults]
+        faults += [f"shape {number} of {entry_name}: {reason}" for number, reason in read.faults]
         n_boxes += read.n_boxes
         images.append(AnnotatedImage(entry.name, size, read.annotations, entry.reviewed))
     categories = [each.category for image in images for each in image.annotations]

@@ -139,18 +139,18 @@ def _read_listing(path: Path, files: SetFiles) -> Listing:
     missing: list[str] = []
     for split, (_, places) in yolo_reading.SPLITS.items():
         entries = _places(path, content, split)
-        found = [_images_at(entry, root, files) for entry in entries]
-        missing += [entry for entry, paths in zip(entries, found, strict=True) if paths is None]
-        paths = [path for each in found for path in each or ()]
+        by_entry = [_images_at(entry, root, files) for entry in entries]
+        missing += [entry for entry, paths in zip(entries, by_entry, strict=True) if paths is None]
+        paths = [path for each in by_entry for path in each or ()]
         if not paths and (split == "train" or entries):
             paths = next((_pictures(files.below(each)) for each in places if files.has_folder(each)), [])
         if paths:
             images[split] = list(dict.fromkeys(paths))
-    said = "; ".join(f"there is no {entry!r:.100}" for entry in missing[:MAX_NAMED])
+    absent = "; ".join(f"there is no {entry!r:.100}" for entry in missing[:MAX_NAMED])
     where = f"as a folder or a list of images inside {files.folder}"
     if not images:
-        raise DatasetError(as_text(f"{path}: {said or 'there are no images'}, {where}"))
-    sentences = (as_text(f"{path}: {said}, {where}"),) if missing else ()
+        raise DatasetError(as_text(f"{path}: {absent or 'there are no images'}, {where}"))
+    sentences = (as_text(f"{path}: {absent}, {where}"),) if missing else ()
     return Listing(names, images, warnings + sentences, poses=yolo_reading.has_poses(content))
 
 
@@ -232,5 +232,5 @@ def _read_image(path: Path, files: SetFiles, listing: Listing) -> tuple[Annotate
 
 
 def _labels_of(place: str, files: SetFiles) -> Path | None:
-    found = map(files.file_like, yolo_reading.labels_of(place))
-    return next((path for path in found if path is not None), None)
+    paths = map(files.file_like, yolo_reading.labels_of(place))
+    return next((path for path in paths if path is not None), None)

@@ -164,9 +164,9 @@ class SetFiles:
     def _folders_like(self, key: str) -> list[str]:
         if self.has_folder(key):
             return [key]
-        wanted = _loose(key).split("/")
-        alike = {"/".join(each.split("/")[: len(wanted)]) for each in self._by_key if each.count("/") >= len(wanted)}
-        return [place for place in sorted(alike) if _loose(place).split("/") == wanted]
+        steps = _loose(key).split("/")
+        alike = {"/".join(each.split("/")[: len(steps)]) for each in self._by_key if each.count("/") >= len(steps)}
+        return [place for place in sorted(alike) if _loose(place).split("/") == steps]
 
     @property
     def _is_wide(self) -> bool:

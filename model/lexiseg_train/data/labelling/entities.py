@@ -211,7 +211,7 @@ def _one_line(text: object) -> str:
 Describe = Callable[[StoredPair], Described]
 
 
-class Written(NamedTuple):
+class EntityCounts(NamedTuple):
     """Numbers of pairs: newly written, present before, failed."""
 
     new: int
@@ -223,15 +223,15 @@ def from_captions(phrases: Phrases) -> Describe:
     """Entities of all captions of a pair; the captions are its description."""
 
     def describe(pair: StoredPair) -> Described:
-        found = dict.fromkeys(phrase for caption in pair.captions for phrase in phrases(caption))
-        return Described(" ".join(pair.captions), tuple(found))
+        entities = dict.fromkeys(phrase for caption in pair.captions for phrase in phrases(caption))
+        return Described(" ".join(pair.captions), tuple(entities))
 
     return describe
 
 
 def write_entities(
     source: PairSource, listing: Path, describe: Describe, workers: int = 1, on_pair: Callable[[], None] = lambda: None
-) -> Written:
+) -> EntityCounts:
     """Append the entities of pairs that the listing lacks, as `describe` finds them, in threads.
 
     Failures are recorded in `LISTING.failed`.
@@ -239,7 +239,7 @@ def write_entities(
     Raises:
         DatasetError: MAX_FAILURES pairs fail in a row, or the listing is malformed.
     """
-    known = set(read_entities(listing)) if listing.exists() else set()
+    earlier = set(read_entities(listing)) if listing.exists() else set()
     failed = Skips(listing.with_name(f"{listing.name}.failed"))
     new = before = in_a_row = 0
     listing.parent.mkdir(parents=True, exist_ok=True)
@@ -249,7 +249,7 @@ def write_entities(
         def attempt(index: int) -> tuple[str, Described | Skipped | None]:
             try:
                 pair = source.read(index)
-                return key_of(pair.name), None if key_of(pair.name) in known else describe(pair)
+                return key_of(pair.name), None if key_of(pair.name) in earlier else describe(pair)
             except SampleError as error:
                 return key_of(error.sample), Skipped(key_of(error.sample), error.reason)
 
@@ -267,4 +267,4 @@ def write_entities(
                 lines.flush()
                 new, in_a_row = new + 1, 0
             on_pair()
-    return Written(new, before, len(failed))
+    return EntityCounts(new, before, len(failed))

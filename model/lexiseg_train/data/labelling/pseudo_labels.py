@@ -42,7 +42,7 @@ class Labelling:
 class Labelled:
     """Numbers of masks written now and earlier, and photographs that could not be read."""
 
-    written: int
+    n_new: int
     earlier: int
     skips: Skips
 
@@ -75,7 +75,7 @@ def write_pseudo_labels(
         raise DatasetError(f"{target / CLASSES} lists other classes; choose another folder")
     write_classes(target, classes)
     skips = Skips(folder / SKIPPED)
-    rows_of, written = KnownRows(segmenter), 0
+    rows_of, n_new = KnownRows(segmenter), 0
     missing = [path for path in images if not (folder / "masks" / f"{path.stem}.png").exists()]
     for _ in range(len(images) - len(missing)):
         on_image()
@@ -88,9 +88,9 @@ def write_pseudo_labels(
         else:
             _link(path, folder / "images" / path.name)
             write_whole(mask_path, to_png(mask))  # last, as it marks the photograph as done
-            written += 1
+            n_new += 1
         on_image()
-    return Labelled(written, len(images) - len(missing), skips)
+    return Labelled(n_new, len(images) - len(missing), skips)
 
 
 def _mask(

@@ -36,7 +36,7 @@ def read_coco(files: SetFiles, paths: Sequence[Path]) -> list[Part]:
     unused = {path: "is a test split" for path in paths if _is_split(TEST, files, path)}
     unused |= {path: reason for path in paths if (reason := _other_than_masks(path, paths)) is not None}
     used = [path for path in paths if path not in unused] or [*paths]
-    said = [f"{files.place_of(path)} {reason} and is not used" for path, reason in unused.items() if path not in used]
+    note = [f"{files.place_of(path)} {reason} and is not used" for path, reason in unused.items() if path not in used]
     parts: list[Part] = []
     faults: list[DatasetError] = []
     for path in used:
@@ -46,9 +46,9 @@ def read_coco(files: SetFiles, paths: Sequence[Path]) -> list[Part]:
             faults.append(error)
     if not parts:
         raise faults[0]
-    said += [f"{fault}; it is not used" for fault in faults]
+    note += [f"{fault}; it is not used" for fault in faults]
     first = parts[0].content
-    return [parts[0]._replace(content=first._replace(warnings=(*said, *first.warnings))), *parts[1:]]
+    return [parts[0]._replace(content=first._replace(warnings=(*note, *first.warnings))), *parts[1:]]
 
 
 def _part(files: SetFiles, path: Path) -> Part:

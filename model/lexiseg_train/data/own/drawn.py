@@ -81,11 +81,11 @@ def drawn_pictures(
         listed = None if reviewed is None else is_listed(files.place_of(file), reviewed)
         mark = listed if image.reviewed is None else image.reviewed
         marks[file] = mark if marks.get(file) is None else marks[file] or bool(mark)
-    left_out, said = left_out_unreviewed(files, marks)
+    left_out, unreviewed = left_out_unreviewed(files, marks)
     used = marks.keys() - left_out
     entries = [entry for entry in entries if entry.file in used]
     class_of, respelled = _classes(entries)
-    sentences = [*warnings, *(each for part in parts for each in _sentences(part)), *said, *respelled]
+    sentences = [*warnings, *(each for part in parts for each in _sentences(part)), *unreviewed, *respelled]
     sentences += _bare_sentence(files, entries)
     classes = (BACKGROUND, *dict.fromkeys(class_of.values()))
     if not 1 < len(classes) <= MAX_CLASSES + 1:
@@ -144,13 +144,13 @@ def _pictures(entries: Sequence[_Entry], values: Mapping[str, int]) -> tuple[Pic
             (each, IGNORE if each.ignored or each.category is None else values[names[each.category]])
             for each in image.annotations
         )
-    return tuple(Picture(file, partial(_draw_mask, drawn, size)) for (file, size), drawn in drawings.items())
+    return tuple(Picture(file, partial(_draw_mask, shapes, size)) for (file, size), shapes in drawings.items())
 
 
 def _draw_mask(drawings: Sequence[Drawing], size: Size) -> NDArray[np.uint8]:
     """[H, W] class indices of the annotations of one photograph: by z_order, then the smaller above, IGNORE below."""
     mask = np.zeros(size, np.uint8)
-    drawn = [(each.z_order, decode(draw(each.outline, size)), value) for each, value in drawings]
-    for _, shape, value in sorted(drawn, key=lambda each: (each[0], -int(each[1].sum()), each[2] != IGNORE)):
+    shapes = [(each.z_order, decode(draw(each.outline, size)), value) for each, value in drawings]
+    for _, shape, value in sorted(shapes, key=lambda each: (each[0], -int(each[1].sum()), each[2] != IGNORE)):
         mask[shape] = value
     return mask

@@ -67,11 +67,11 @@ def read_own(source: Path, root: Path | None = None) -> OwnPictures:
     level = [SetFiles(folder, root)]
     reviewed = _reviewed_names(level[0])
     for _ in range(MAX_AROUND + 1):
-        if found := [pictures for files in level if (pictures := _read(files, listing, reviewed)) is not None]:
-            if len(found) > 1:
-                named = ", ".join(each.folder.name for each in found[:MAX_AROUND])
-                raise DatasetError(f"{folder} holds {len(found)} sets, such as {named}: expected one")
-            return found[0]
+        if sets := [pictures for files in level if (pictures := _read(files, listing, reviewed)) is not None]:
+            if len(sets) > 1:
+                named = ", ".join(each.folder.name for each in sets[:MAX_AROUND])
+                raise DatasetError(f"{folder} holds {len(sets)} sets, such as {named}: expected one")
+            return sets[0]
         places = [files.folder / name for files in level for name in files.folders() if listing is None]
         level = [SetFiles(place, root or folder) for place in places[:MAX_FOLDERS]]
     where = f"{source} has no pictures in a known layout"
@@ -119,15 +119,15 @@ def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[s
         if faults:
             raise faults[0]
         return None
-    said = [f"{fault}; it is not used" for fault in faults]
-    said += [
+    warnings = [f"{fault}; it is not used" for fault in faults]
+    warnings += [
         f"{len(by_layout[kind])} files are {kind} and not read, such as {by_layout[kind][0]}"
         for kind in NOT_READ
         if by_layout[kind]
     ]
     if unreadable:
-        said.append(f"{len(unreadable)} JSON files cannot be read: {some_of(unreadable)}")
-    pictures = drawn_pictures(files, parts, reviewed, said)
+        warnings.append(f"{len(unreadable)} JSON files cannot be read: {some_of(unreadable)}")
+    pictures = drawn_pictures(files, parts, reviewed, warnings)
     return replace(pictures, layout=", ".join(used), left_out=(*pictures.left_out, *unreadable))
 
 

@@ -103,27 +103,27 @@ def read_folders(files: SetFiles, reviewed: frozenset[str] | None = None) -> Own
     table = class_table(files, TRAIN)
     if table is None:
         raise DatasetError(f"there is no {files.folder / CLASSES}: names, index = mask value, such as {EXAMPLE_LIST}")
-    kept = [pair for pairs in by_split.values() for pair in pairs]
+    val = [pair for pairs in by_split.values() for pair in pairs]
     apart = _names_of_split(files, "val")
-    kept += [pair for pair in train if pair[0].stem in apart]
+    val += [pair for pair in train if pair[0].stem in apart]
     train = [pair for pair in train if pair[0].stem not in apart]
-    without = [image.name for image, mask in (*train, *kept) if mask is None]
-    sentence = f"{len(without)} of {len(train) + len(kept)} photographs have no mask and are left out, such as"
+    without = [image.name for image, mask in (*train, *val) if mask is None]
+    sentence = f"{len(without)} of {len(train) + len(val)} photographs have no mask and are left out, such as"
     warnings = [f"{sentence} {without[0]}"] if without else []
-    masks = {image: mask for image, mask in (*train, *kept) if mask is not None}
+    masks = {image: mask for image, mask in (*train, *val) if mask is not None}
     listed = {image: None if reviewed is None else is_listed(files.place_of(image), reviewed) for image in masks}
-    left_out, said = left_out_unreviewed(files, listed)
+    left_out, sentences = left_out_unreviewed(files, listed)
     used = masks.keys() - left_out
     read: Callable[[Path], NDArray[np.uint8]] = partial(read_mask_file, colours=table.colours)
     if len(table.names) == 2 and table.colours is None and _show_255_alone(masks.values()):
         read = read_white_mask
-        said = [*said, f"the masks hold only 0 and {IGNORE}: {IGNORE} is read as {table.names[1]!r}, the only class"]
+        warnings.append(f"the masks hold only 0 and {IGNORE}: {IGNORE} is read as {table.names[1]!r}, the only class")
     pictures = [
-        [Picture(image, partial(read, masks[image])) for image, _ in pairs if image in used] for pairs in (train, kept)
+        [Picture(image, partial(read, masks[image])) for image, _ in pairs if image in used] for pairs in (train, val)
     ]
     faults = [f"{name}: no mask" for name in without] + [f"{files.place_of(image)}: not reviewed" for image in left_out]
     return OwnPictures(
-        files.folder, table.names, tuple(pictures[0]), tuple(pictures[1]), (*warnings, *said), tuple(faults)
+        files.folder, table.names, tuple(pictures[0]), tuple(pictures[1]), (*warnings, *sentences), tuple(faults)
     )
 
 

@@ -136,7 +136,7 @@ def _unpacked(source: Path, beside: Path) -> Iterator[tuple[Path, tuple[str, ...
             raise DatasetError(str(error).replace(f"{folder}/", "").replace(str(folder), source.name)) from None
 
 
-class _Written:
+class _Writer:
     """The pictures of a set by split and number, as they are written."""
 
     def __init__(self, target: Path) -> None:
@@ -191,7 +191,7 @@ class _Written:
 def _read_all(pictures: OwnPictures, target: Path, step: Callable[[], None]) -> Report:
     """Read every picture and mask, and write the usable ones."""
     faults: list[str] = []
-    written = _Written(target)
+    writer = _Writer(target)
     for split, picture in [("train", each) for each in pictures.train] + [("val", each) for each in pictures.held_out]:
         step()
         try:
@@ -199,8 +199,8 @@ def _read_all(pictures: OwnPictures, target: Path, step: Callable[[], None]) -> 
         except DatasetError as error:
             faults.append(as_text(str(error)))
             continue
-        written.add(split, _name(pictures, picture), reading)
-    counts, sentences = written.end(pictures.classes)
+        writer.add(split, _name(pictures, picture), reading)
+    counts, sentences = writer.end(pictures.classes)
     warnings = [*pictures.warnings, *one_value_warning(pictures.folder.name, counts.present, len(pictures.classes))]
     if faults:
         some = "; ".join(faults[:MAX_REPORTED])
@@ -208,13 +208,13 @@ def _read_all(pictures: OwnPictures, target: Path, step: Callable[[], None]) -> 
     warnings += sentences
     if unused := [name for value, name in pictures.named.items() if value not in counts.present]:
         warnings.append(f"no photograph shows {', '.join(unused)}: nothing is learned about it")
-    if (n_train := len(written.names.get("train", ()))) < MIN_RECOMMENDED:
+    if (n_train := len(writer.names.get("train", ()))) < MIN_RECOMMENDED:
         warnings.append(f"{n_train} photographs are few; use twenty or more")
-    left_out = (*pictures.left_out, *faults, *written.left_out)
+    left_out = (*pictures.left_out, *faults, *writer.left_out)
     return Report(
         layout=pictures.layout,
         classes=tuple(counts.of_class(value, name) for value, name in pictures.named.items()),
-        photographs={split: len(names) for split, names in written.names.items()},
+        photographs={split: len(names) for split, names in writer.names.items()},
         left_out=len(left_out),
         left_out_pictures=left_out[:MAX_LISTED],
         unknown_pixels=int(counts.pixels[IGNORE]),

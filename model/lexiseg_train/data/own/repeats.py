@@ -24,10 +24,10 @@ GROUPS = "groups.json"  # in a set's folder: the group of each training photogra
 def unite(file: Path, mask: NDArray[np.uint8]) -> None:
     """Add to a written mask what another mask [H, W] of equal pixels knows; where they contradict it is IGNORE."""
     with Image.open(file) as picture:
-        written = np.asarray(picture)
-    known = np.where(written == IGNORE, mask, written)
-    contradicted = (written != mask) & (written != IGNORE) & (mask != IGNORE)
-    write_whole(file, to_png(np.where(contradicted, IGNORE, known).astype(np.uint8)))
+        before = np.asarray(picture)
+    after = np.where(before == IGNORE, mask, before)
+    contradicted = (before != mask) & (before != IGNORE) & (mask != IGNORE)
+    write_whole(file, to_png(np.where(contradicted, IGNORE, after).astype(np.uint8)))
 
 
 def validation_side(photographs: Sequence[Path], share: float) -> list[bool]:
@@ -40,19 +40,19 @@ def validation_side(photographs: Sequence[Path], share: float) -> list[bool]:
     sizes = Counter(groups)
     largest = max(-(-len(groups) // every), min(sizes.values(), default=0))
     fitting = [group for group, size in sizes.items() if size <= largest]  # in the order of the photographs
-    chosen = set(fitting[::every])
-    return [group in chosen for group in groups]
+    held_out = set(fitting[::every])
+    return [group in held_out for group in groups]
 
 
 def _groups(photographs: Sequence[Path]) -> list[int]:
     """The group of each photograph that a split must not part."""
-    seen: dict[int, Miniature] = {}
+    miniatures: dict[int, Miniature] = {}
     for place, path in enumerate(photographs):
         with suppress(SampleError):
-            seen[place] = miniature(read_photograph(path))
+            miniatures[place] = miniature(read_photograph(path))
     groups = np.arange(len(photographs))
-    readable = list(seen)
-    groups[readable] = np.array(readable, np.int64)[alike_groups(list(seen.values()))]
+    readable = list(miniatures)
+    groups[readable] = np.array(readable, np.int64)[alike_groups(list(miniatures.values()))]
     return [int(group) for group in split_groups(groups)]
 
 

@@ -93,8 +93,8 @@ def prefer_truth(
     if truth is None:
         return mask, shares
     fitted = cv2.resize(truth, mask.shape[::-1], interpolation=cv2.INTER_NEAREST).astype(np.uint8)
-    known = fitted != IGNORE
-    return np.where(known, fitted, mask), np.where(known, 255, shares).astype(np.uint8)
+    labelled = fitted != IGNORE
+    return np.where(labelled, fitted, mask), np.where(labelled, 255, shares).astype(np.uint8)
 
 
 class Photographs(NamedTuple):
@@ -135,8 +135,8 @@ def read_photographs(folder: Path, classes: Sequence[str], limit: int | None) ->
     same = listed in (names, (BACKGROUND, *names))
     apart = same and all((folder / "val" / part).is_dir() for part in ("images", "masks"))
     masks = images[0].parents[1] / "masks" if same else None
-    chosen = evenly_spread(images, limit or len(images))
-    return Photographs(chosen, names, background, masks, folder / "val" if apart else None)
+    sample = evenly_spread(images, limit or len(images))
+    return Photographs(sample, names, background, masks, folder / "val" if apart else None)
 
 
 def write_labels(

@@ -97,8 +97,8 @@ class ShardPairs:
         return StoredPair(name, self._bytes(part, name, photograph), captions)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = ("shards", "sizes", "damaged", "_json_captions")
-        return {name: getattr(self, name) for name in kept}
+        fields = ("shards", "sizes", "damaged", "_json_captions")
+        return {name: getattr(self, name) for name in fields}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

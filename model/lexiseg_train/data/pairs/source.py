@@ -108,22 +108,22 @@ class Rewritten(ABC):
 
 
 @dataclass
-class Chosen(Rewritten):
-    """Some pairs of a source, by their numbers `kept` [N], ascending."""
+class Selection(Rewritten):
+    """Some pairs of a source, by their `numbers` [N], ascending."""
 
-    kept: NDArray[np.int64]
+    numbers: NDArray[np.int64]
 
     @property
     def sizes(self) -> list[int]:
-        ends = np.searchsorted(self.kept, np.cumsum(self.source.sizes))
+        ends = np.searchsorted(self.numbers, np.cumsum(self.source.sizes))
         sizes: list[int] = np.diff(ends, prepend=0).tolist()
         return sizes
 
     def read(self, index: int) -> StoredPair:
-        return self.source.read(int(self.kept[index]))
+        return self.source.read(int(self.numbers[index]))
 
 
-def set_apart(source: PairSource, n_pairs: int) -> tuple[Chosen, Chosen]:
+def set_apart(source: PairSource, n_pairs: int) -> tuple[Selection, Selection]:
     """Split a source at random into all but `n_pairs` pairs, and the `n_pairs`.
 
     Raises:
@@ -133,7 +133,7 @@ def set_apart(source: PairSource, n_pairs: int) -> tuple[Chosen, Chosen]:
     if not 0 < n_pairs < total:
         raise OptionError(f"held_out: {n_pairs} pairs; expected 1 to {total - 1}, one less than there are")
     held_out, rest = np.split(np.random.default_rng(0).permutation(total), [n_pairs])
-    return Chosen(source, np.sort(rest)), Chosen(source, np.sort(held_out))
+    return Selection(source, np.sort(rest)), Selection(source, np.sort(held_out))
 
 
 def clean_captions(captions: Iterable[object]) -> tuple[str, ...]:
@@ -200,7 +200,7 @@ def readable_pairs(source: PairSource) -> Iterator[tuple[StoredPair, NDArray[np.
 
 
 def first_readable(
-    drawn: int, read: Callable[[int], Content], other: Callable[[int], int]
+    first: int, read: Callable[[int], Content], other: Callable[[int], int]
 ) -> tuple[Content, tuple[Skipped, ...]]:
     """The content of a sample, or of another one where it cannot be read, with the skipped ones.
 
@@ -213,7 +213,7 @@ def first_readable(
         DatasetError: more than MAX_BROKEN in a row are broken.
     """
     skipped: list[Skipped] = []
-    index = drawn
+    index = first
     while True:
         try:
             return read(index), tuple(skipped)

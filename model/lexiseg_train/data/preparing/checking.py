@@ -78,8 +78,8 @@ class Checked:
 
     def by_kind(self) -> dict[str, list[Problem]]:
         """The problems of each kind that was met, errors first."""
-        met = {kind: [each for each in self.problems if each.kind == kind] for kind in (*ERRORS, *WARNINGS)}
-        return {kind: problems for kind, problems in met.items() if problems}
+        groups = {kind: [each for each in self.problems if each.kind == kind] for kind in (*ERRORS, *WARNINGS)}
+        return {kind: problems for kind, problems in groups.items() if problems}
 
 
 def is_masked(folder: Path) -> bool:
@@ -134,8 +134,8 @@ def check_masks(folder: Path, on_step: OnStep = lambda: None, on_count: OnCount 
         missing = [f"{value} {name}" for value, name in enumerate(classes) if name != BACKGROUND and not present[value]]
         problems += [Problem("empty class", str(split), entry) for entry in missing]
         if present.any():
-            shown = one_value_warning(split.name, np.flatnonzero(present).tolist(), len(classes) or IGNORE)
-            problems += [Problem("one value", str(split), sentence) for sentence in shown]
+            sentences = one_value_warning(split.name, np.flatnonzero(present).tolist(), len(classes) or IGNORE)
+            problems += [Problem("one value", str(split), sentence) for sentence in sentences]
     problems += _duplicates(hashes)
     return Checked({split.name: len(images) for split, images in listed.items()}, problems)
 
@@ -191,7 +191,7 @@ def _check_photograph(image: Path, n_classes: int) -> tuple[list[Problem], Hash 
 
 def _duplicates(hashes: Mapping[Path, Hash]) -> Iterator[Problem]:
     """The same picture in two splits, or twice in one; of others that look alike each once."""
-    seen = cache(lambda path: detail(read_picture(path).rgb))
+    detail_at = cache(lambda path: detail(read_picture(path).rgb))
     alike: set[Path] = set()
     files, stacked = list(hashes), np.array(list(hashes.values()), np.uint64)
     rows = max(1, COMPARISONS // max(1, len(files)))
@@ -200,7 +200,7 @@ def _duplicates(hashes: Mapping[Path, Hash]) -> Iterator[Problem]:
             one, other = files[start + row], files[column]
             if start + row >= column:
                 continue
-            if show_the_same(seen(one), seen(other)):
+            if show_the_same(detail_at(one), detail_at(other)):
                 kind = "twice" if one.parent == other.parent else "in train and val"
                 yield Problem(kind, str(other), f"shows the same as {one}")
             elif other not in alike:

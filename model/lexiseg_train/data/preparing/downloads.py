@@ -65,30 +65,30 @@ def download(
 
 def _append(address: str, part: Path, max_bytes: int, on_bytes: Callable[[int], object]) -> None:
     """Ask for the bytes that a file lacks. Raises httpx.HTTPError: the connection broke; DatasetError otherwise."""
-    begun, tag = _size(part), _tag_of(part)
+    offset, tag = _size(part), _tag_of(part)
     headers = {"Accept-Encoding": "identity"}
-    if begun:
-        headers["Range"] = f"bytes={begun}-"
-        headers |= {"If-Range": known} if tag.is_file() and (known := tag.read_text()) else {}
+    if offset:
+        headers["Range"] = f"bytes={offset}-"
+        headers |= {"If-Range": earlier} if tag.is_file() and (earlier := tag.read_text()) else {}
     with httpx.stream("GET", address, headers=headers, timeout=SECONDS, follow_redirects=True) as answer:
         if answer.status_code == httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE:
-            if answer.headers.get("content-range") == f"bytes */{begun}":
+            if answer.headers.get("content-range") == f"bytes */{offset}":
                 return  # it was whole
             part.unlink()
             raise DatasetError(f"{address} is another file than before: start again")
         if answer.status_code not in (httpx.codes.OK, httpx.codes.PARTIAL_CONTENT):
             raise DatasetError(f"{address} answers {answer.status_code}; --mirror names another place")
         goes_on = answer.status_code == httpx.codes.PARTIAL_CONTENT
-        if goes_on and not answer.headers.get("content-range", "").startswith(f"bytes {begun}-"):
-            raise DatasetError(f"{address} sends other bytes than {begun:,} on, which were asked for")
+        if goes_on and not answer.headers.get("content-range", "").startswith(f"bytes {offset}-"):
+            raise DatasetError(f"{address} sends other bytes than {offset:,} on, which were asked for")
         length = int(answer.headers.get("content-length") or 0)
         if length > shutil.disk_usage(part.parent).free:
             raise DatasetError(f"{address} has {length:,} more bytes; {part.parent} has no room for them")
         strong = answer.headers.get("etag", "W/")
         tag.write_text(answer.headers.get("last-modified", "") if strong.startswith("W/") else strong)
         if not goes_on:
-            on_bytes(-begun)
-        n_bytes = begun if goes_on else 0
+            on_bytes(-offset)
+        n_bytes = offset if goes_on else 0
         with part.open("ab" if goes_on else "wb") as file:
             for piece in answer.iter_raw():  # as they arrive: what is waited for is lost with the connection
                 if (n_bytes := n_bytes + len(piece)) > max_bytes:

@@ -35,7 +35,7 @@ class Terms(NamedTuple):
         return any(part in self.licence for part in ALLOWING)
 
 
-class Written(NamedTuple):
+class Counts(NamedTuple):
     """Photographs that may be used, by licence; how many may not, and how many no list names."""
 
     free: Counter[str]
@@ -43,7 +43,7 @@ class Written(NamedTuple):
     unknown: int
 
 
-def write_licences(root: Path, listings: list[Path]) -> Written:
+def write_licences(root: Path, listings: list[Path]) -> Counts:
     """Write `licences.csv` of a folder of data sets: photographs are known by their names without suffix.
 
     Rows of other photographs that are there already stay.
@@ -61,14 +61,14 @@ def write_licences(root: Path, listings: list[Path]) -> Written:
     stems = {path.stem for path in photographs}
     terms = {stem: each for listing in listings for stem, each in _read_terms(listing, stems)}
     rows = {row["file"]: row for row in read_rows(root / FREE_TERMS)}
-    known = [(path, terms[path.stem]) for path in photographs if path.stem in terms]
-    free = [(path, each) for path, each in known if each.is_free]
+    listed = [(path, terms[path.stem]) for path in photographs if path.stem in terms]
+    free = [(path, each) for path, each in listed if each.is_free]
     for path, each in free:
         file = path.relative_to(root).as_posix()
         rows[file] = {"file": file, **each._asdict()}
     if rows:
         write_rows(root / FREE_TERMS, list(rows.values()))
-    return Written(Counter(each.licence for _, each in free), len(known) - len(free), len(photographs) - len(known))
+    return Counts(Counter(each.licence for _, each in free), len(listed) - len(free), len(photographs) - len(listed))
 
 
 def _image_folders(root: Path) -> list[Path]:

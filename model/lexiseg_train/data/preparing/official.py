@@ -99,7 +99,7 @@ class Archive(StrictModel):
     folder: str = Field("", description="folder that it is unpacked in")
     holds: tuple[str, ...] = Field((), description="paths in that folder, to recognise it where it was unpacked before")
     kind: Kind = "archive"
-    needed: bool = Field(True, description="false: the set can be written without it")
+    required: bool = Field(True, description="false: the set can be written without it")
     url: str | None = Field(None, description="address that `lexiseg data fetch` downloads it from")
     size: int | None = Field(None, description="bytes, where they are published")
     digest: str | None = Field(None, description="ALGORITHM:HEX, where one is published")
@@ -122,11 +122,11 @@ class Archive(StrictModel):
             return
         status = archive.stat()
         state = {"bytes": status.st_size, "mtime": status.st_mtime_ns}
-        done = target / self.folder / f".{archive.name}.unpacked"
-        if not done.exists() or json.loads(done.read_text()) != state:
+        record = target / self.folder / f".{archive.name}.unpacked"
+        if not record.exists() or json.loads(record.read_text()) != state:
             on_archive(archive.name)
             UNPACKED_BY[self.kind](archive, target / self.folder)
-            done.write_text(json.dumps(state))
+            record.write_text(json.dumps(state))
 
     def __str__(self) -> str:
         held_files = f" (holds {', '.join(self.holds)})" if self.holds else ""
@@ -149,7 +149,7 @@ class Official(StrictModel):
     @property
     def is_fetched(self) -> bool:
         """Whether each archive that it needs has an address."""
-        return all(archive.url for archive in self.archives if archive.needed)
+        return all(archive.url for archive in self.archives if archive.required)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

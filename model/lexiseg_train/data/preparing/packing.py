@@ -111,9 +111,9 @@ def _write_shard(
                 if pair is not None:
                     beside.mkdir(exist_ok=True)
                     (beside / f"{number:09}{Path(pair.name).suffix[:8]}").write_bytes(pair.photograph)
-            done = number - pairs.start
-            if done % AHEAD == AHEAD - 1 or number == pairs[-1]:
-                on_pairs(done % AHEAD + 1)
+            index = number - pairs.start
+            if index % AHEAD == AHEAD - 1 or number == pairs[-1]:
+                on_pairs(index % AHEAD + 1)
     write_whole(lines, "".join(json.dumps(skipped._asdict()) + "\n" for skipped in broken).encode())
     os.replace(fresh, path)
     return broken

@@ -120,18 +120,18 @@ def _splits(official: Official, source: Path, root: Path, prepared: Prepared) ->
             splits[split] = official.read(root, split)
         except DatasetError as error:
             prepared.missing[split] = str(error)
-    needed = [archive for archive in official.archives if archive.needed]
-    absent = [archive for archive in needed if not archive.exists(source) and not archive.exists(root)]
+    required = [archive for archive in official.archives if archive.required]
+    absent = [archive for archive in required if not archive.exists(source) and not archive.exists(root)]
     if splits:
         fetch = " or ".join(archive.names[0] for archive in absent)
         hint = f"; perhaps {fetch} is missing" if absent else ""
         prepared.missing = {split: reason + hint for split, reason in prepared.missing.items()}
         return splits
     if absent:
-        present = [archive.names[0] for archive in needed if archive not in absent]
-        found = f"; found {' and '.join(present)}" if present else ""
+        present = [archive.names[0] for archive in required if archive not in absent]
+        there = f"; found {' and '.join(present)}" if present else ""
         lacking = " and ".join(map(str, absent))
-        raise DatasetError(f"{official.folder}: {source} lacks {lacking}, packed or unpacked{found}")
+        raise DatasetError(f"{official.folder}: {source} lacks {lacking}, packed or unpacked{there}")
     reasons = "; ".join(prepared.missing.values())
     raise DatasetError(f"{official.folder}: the contents of {source} are not as published: {reasons}")
 

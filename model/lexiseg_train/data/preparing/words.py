@@ -48,20 +48,20 @@ def choose(title: str, classes: Sequence[str], words: Words | None) -> tuple[tup
     Raises:
         DatasetError: there are more classes than a mask holds, the set has no class of a name, or two words have it.
     """
-    chosen = tuple(classes) if words is None else tuple(words)
-    if len(chosen) > MAX_CLASSES:
-        raise DatasetError(f"{title} has {len(chosen):,} classes, a mask holds {MAX_CLASSES}: name some with --words")
+    names = tuple(classes) if words is None else tuple(words)
+    if len(names) > MAX_CLASSES:
+        raise DatasetError(f"{title} has {len(names):,} classes, a mask holds {MAX_CLASSES}: name some with --words")
     if words is None:
-        return chosen, None
+        return names, None
     labels = {folded(plain(name)): label for label, name in enumerate(classes)}
     table = np.full(STORED_VALUES, IGNORED, np.uint16)
     for index, named in enumerate(words.values()):
         for name in named:
             if (label := labels.get(folded(plain(name)))) is None:
                 alike = get_close_matches(name, classes, n=1)
-                meant = f"; did you mean {alike[0]!r}?" if alike else ""
-                raise DatasetError(f"{title} has no class {name!r}{meant}")
+                hint = f"; did you mean {alike[0]!r}?" if alike else ""
+                raise DatasetError(f"{title} has no class {name!r}{hint}")
             if table[label] != IGNORED:
-                raise DatasetError(f"{title}: {name!r} is of two words, {chosen[table[label]]!r} and {chosen[index]!r}")
+                raise DatasetError(f"{title}: {name!r} is of two words, {names[table[label]]!r} and {names[index]!r}")
             table[label] = index
-    return chosen, table
+    return names, table

@@ -31,7 +31,7 @@ POLICY_DATA = BUILT_IN / "dense_clip" / "data"
 # The class files of a policy that has none of its own are the first of these that has some.
 NAMES_OF = {"naclip": ("sclip",), "trident": ("proxyclip",)}
 # Settings of a method that authors chose for each data set.
-CHOSEN = ("sam_factor", "sam_least", "sam_low_bound", "sam_strips")
+RECORDED_SETTINGS = ("sam_factor", "sam_least", "sam_low_bound", "sam_strips")
 
 
 class Sight(StrictModel):
@@ -55,8 +55,8 @@ class Sight(StrictModel):
         if not self.suits(card):
             return card
         sides = {"short_side": self.short_side, "long_side": self.long_side}
-        chosen = {name: value for name, value in self.settings.items() if name in card.settings}
-        settings = card.settings | {"window": self.window, "stride": self.stride} | chosen
+        own = {name: value for name, value in self.settings.items() if name in card.settings}
+        settings = card.settings | {"window": self.window, "stride": self.stride} | own
         return card.model_copy(update={"input": card.input.model_copy(update=sides), "settings": settings})
 
 
@@ -182,7 +182,7 @@ def _rule(dataset: str, settings: dict[str, Any], class_names: Mapping[str, Any]
             "long_side": settings.get("long_side", 2048),
             "window": settings["window"],
             "stride": settings["stride"],
-            "settings": {name: settings[name] for name in CHOSEN if name in settings},
+            "settings": {name: settings[name] for name in RECORDED_SETTINGS if name in settings},
         },
         "scale": settings["logit_scale"],
         "threshold": settings["prob_thd"] or None if has_background else None,

@@ -42,18 +42,18 @@ class PublishedModel(StrictModel):
 
     def is_of(self, card: ModelCard) -> bool:
         """Whether a card is of this method and policy."""
-        known = {"method": card.method} | card.settings
-        return all(known.get(key) == value for key, value in self.model.items())
+        values = {"method": card.method} | card.settings
+        return all(values.get(key) == value for key, value in self.model.items())
 
     def other_weights(self, card: ModelCard) -> list[str]:
         """What differs from a card of this method: backbone, weights or stage, in words; empty if nothing."""
-        known = _table().defaults.get(card.method, {}) | card.settings
+        values = _table().defaults.get(card.method, {}) | card.settings
         different = [
             f"{'an' if value else 'no'} {key}"
             if isinstance(value, bool)
-            else f"{key} {value}, not {'of a file' if known.get(key) is None else known[key]}"
+            else f"{key} {value}, not {'of a file' if values.get(key) is None else values[key]}"
             for key, value in self.weights.items()
-            if known.get(key) != value
+            if values.get(key) != value
         ]
         if not self.released:
             return [*different, "the authors' weights, never released"]

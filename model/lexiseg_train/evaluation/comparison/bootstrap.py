@@ -157,8 +157,8 @@ def measure(records: Sequence[Examined], weights: Weights) -> dict[str, NDArray[
 
 def _weights(n: int) -> Weights:
     """Weights of n photographs: first each once, then the resamples."""
-    drawn = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
-    return np.concatenate([np.ones((1, n)), drawn])
+    resamples = np.random.default_rng(0).multinomial(n, np.full(n, 1 / n), RESAMPLES)
+    return np.concatenate([np.ones((1, n)), resamples])
 
 
 def _difference(name: str, a: NDArray[np.float64], b: NDArray[np.float64]) -> Difference:
@@ -185,8 +185,8 @@ def _presence_auc(records: Sequence[Examined], weights: Weights) -> NDArray[np.f
     """
     presence = np.stack([record.presence for record in records])  # [P, K]
     present = np.stack([record.present for record in records])
-    known = ~np.isnan(presence).any(0)
-    areas = [_class_auc(presence[:, k], present[:, k], weights) for k in np.flatnonzero(known)]
+    defined = ~np.isnan(presence).any(0)
+    areas = [_class_auc(presence[:, k], present[:, k], weights) for k in np.flatnonzero(defined)]
     if not areas:
         return np.full(len(weights), np.nan)
     return _ratio(np.nansum(areas, 0), (~np.isnan(areas)).sum(0))

@@ -141,8 +141,8 @@ class Examiner:
 
     def _painted(self, features: Features, absent: list[int], name: str) -> float:
         """`Examined.painted` of some absent classes."""
-        chosen = np.random.default_rng([0, *os.fsencode(name)]).permutation(absent)[:MAX_ABSENT]
-        shares = [float(self._won_by_first(features, [int(value)]).mean()) for value in chosen]
+        sample = np.random.default_rng([0, *os.fsencode(name)]).permutation(absent)[:MAX_ABSENT]
+        shares = [float(self._won_by_first(features, [int(value)]).mean()) for value in sample]
         return float(np.mean(shares)) if shares else float("nan")
 
     def _won_by_first(self, features: Features, values: list[int]) -> NDArray[np.bool_]:

@@ -89,8 +89,8 @@ def instance_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -
     of_classes: list[float | None] = [None] * len(classes)
     if truths:
         evaluation = _coco_evaluation(records, truths, len(classes))
-        known = {name: float(value) for name, value in zip(MEASURES, evaluation.stats, strict=False) if value > ABSENT}
-        whole |= {name: rounded(100 * value) for name, value in known.items()}
+        stats = {name: float(value) for name, value in zip(MEASURES, evaluation.stats, strict=False) if value > ABSENT}
+        whole |= {name: rounded(100 * value) for name, value in stats.items()}
         precision = np.asarray(evaluation.eval["precision"])[..., 0, -1]  # [thresholds, recalls, classes]: of all sizes
         of_classes = [_mean(each[each > ABSENT]) for each in np.moveaxis(precision, 2, 0)]
     whole["instances"] = sum(annotated)
@@ -141,8 +141,8 @@ class SceneReport:
         counted = {"instance": "instances", "point": "objects", "box": "objects"}.get(self.task)
         if counted is None or self.figures.whole[counted]:
             return self.data.warnings
-        shown = f"{len(self.data.scenes)} photographs of {self.data.name} show no objects: nothing is measured"
-        return (*self.data.warnings, shown)
+        sentence = f"{len(self.data.scenes)} photographs of {self.data.name} show no objects: nothing is measured"
+        return (*self.data.warnings, sentence)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; null where there was nothing to measure."""

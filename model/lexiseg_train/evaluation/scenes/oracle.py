@@ -112,15 +112,15 @@ def _overlaps(masks: Tensor, numbers: NDArray[np.int64], n_objects: int) -> NDAr
     """`overlaps` with `numbers` [H, W] of `_object_numbers`."""
     size = (numbers.shape[0], numbers.shape[1])
     width = n_objects + 2
-    known = torch.from_numpy(numbers).to(masks.device)
+    objects = torch.from_numpy(numbers).to(masks.device)
     parts = []
     for some in torch.split(masks, max(1, PIXELS_AT_ONCE // numbers.size)):
         inside = F.interpolate(some[:, None].float(), size, mode="bilinear", align_corners=False)[:, 0] >= 0
-        pairs = known + width * torch.arange(len(some), device=known.device)[:, None, None]
+        pairs = objects + width * torch.arange(len(some), device=objects.device)[:, None, None]
         parts.append(torch.bincount(pairs[inside], minlength=width * len(some)).view(-1, width).cpu().numpy())
     shared = np.concatenate(parts)
     truth = np.bincount(numbers.reshape(-1), minlength=width)[1 : n_objects + 1]
-    answered = shared[:, : n_objects + 1].sum(1, keepdims=True)
+    areas = shared[:, : n_objects + 1].sum(1, keepdims=True)
     common = shared[:, 1 : n_objects + 1]
-    ious: NDArray[np.float64] = common / np.maximum(answered + truth - common, 1)
+    ious: NDArray[np.float64] = common / np.maximum(areas + truth - common, 1)
     return ious

@@ -34,7 +34,7 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
         n_classes: of the data set.
     """
     shared = _shared(truth.ids, answer)
-    answered = np.bincount(answer.reshape(-1), minlength=len(labels) + 1)
+    areas = np.bincount(answer.reshape(-1), minlength=len(labels) + 1)
     counts = np.zeros((n_classes, 4))
     segments = {segment.id: segment for segment in truth.segments}
     matched_truth: set[int] = set()
@@ -43,7 +43,7 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
         segment = segments.get(truth_id)
         if segment is None or answer_id == BACKGROUND or segment.crowd or segment.class_index != labels[answer_id - 1]:
             continue
-        union = segment.area + int(answered[answer_id]) - area - shared.get((VOID, answer_id), 0)
+        union = segment.area + int(areas[answer_id]) - area - shared.get((VOID, answer_id), 0)
         iou = area / union
         if iou > MATCHES_ABOVE:
             counts[segment.class_index, [IOU, MATCHES]] += iou, 1
@@ -54,12 +54,12 @@ def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_c
             counts[segment.class_index, MISSES] += 1
     groups = {segment.class_index: segment.id for segment in truth.segments if segment.crowd}  # the last of each class
     for answer_id, label in enumerate(labels, start=1):
-        if answer_id in matched_answer or not answered[answer_id]:
+        if answer_id in matched_answer or not areas[answer_id]:
             continue
         # A segment over pixels without a label, or over a crowd of its class, is no false alarm.
         excusing = {VOID, groups.get(label, VOID)}
         excused = sum(shared.get((truth_id, answer_id), 0) for truth_id in excusing)
-        if excused / answered[answer_id] <= EXCUSED_ABOVE:
+        if excused / areas[answer_id] <= EXCUSED_ABOVE:
             counts[label, FALSE_ALARMS] += 1
     return counts
 

@@ -87,13 +87,13 @@ def _spread(points: Tensor, k: int, seed: int) -> Tensor:
     waiting = -torch.log(uniform.clamp(min=tiny))  # exponentially distributed
     noise = -torch.log(waiting.clamp(min=tiny)).to(points.device)
     every = torch.arange(len(points), device=points.device)
-    chosen = points[:, noise[0].argmax()]  # [B, C]
-    centres = [chosen]
-    gap = squared_distances(points, chosen[:, None])[..., 0]  # [B, P], to the nearest centre
+    centre = points[:, noise[0].argmax()]  # [B, C]
+    centres = [centre]
+    gap = squared_distances(points, centre[:, None])[..., 0]  # [B, P], to the nearest centre
     for index in range(1, k):
-        chosen = points[every, (gap.log() + noise[index]).argmax(1)]
-        centres.append(chosen)
-        gap = torch.minimum(gap, squared_distances(points, chosen[:, None])[..., 0])
+        centre = points[every, (gap.log() + noise[index]).argmax(1)]
+        centres.append(centre)
+        gap = torch.minimum(gap, squared_distances(points, centre[:, None])[..., 0])
     return torch.stack(centres, 1)
 
 

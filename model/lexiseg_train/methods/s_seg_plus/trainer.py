@@ -52,9 +52,9 @@ class LabelledCrops(Stream[LabelledBatch]):
 
     def make(self, number: int, random: np.random.Generator) -> LabelledBatch:
         recipe, size = self._recipe, self._phase.crop
-        chosen = random.integers(len(self._samples), size=self._phase.batch).tolist()
+        indices = random.integers(len(self._samples), size=self._phase.batch).tolist()
         n_samples = len(self._samples)
-        readings = [first_readable(index, self._read, lambda _: int(random.integers(n_samples))) for index in chosen]
+        readings = [first_readable(index, self._read, lambda _: int(random.integers(n_samples))) for index in indices]
         crops = [random_crop(*reading, size, 1, random, recipe.zoom) for reading, _ in readings]
         images = np.stack([image.transpose(2, 0, 1) for image, _ in crops])
         labels = np.stack([label for _, label in crops]).astype(np.int64)
@@ -104,12 +104,12 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
         whole, helper = (
             F.interpolate(each.float(), size=labels.shape[1:], mode="bilinear", align_corners=False) for each in answers
         )
-        known = labels != IGNORE
-        n_known = known.sum().clamp(min=1)
+        labelled = labels != IGNORE
+        n_labelled = labelled.sum().clamp(min=1)
         losses = [
-            F.cross_entropy(each, labels, ignore_index=IGNORE, reduction="sum") / n_known for each in (whole, helper)
+            F.cross_entropy(each, labels, ignore_index=IGNORE, reduction="sum") / n_labelled for each in (whole, helper)
         ]
-        self.note(right=((whole.argmax(1) == labels) & known).sum().item() / n_known.item())
+        self.note(right=((whole.argmax(1) == labels) & labelled).sum().item() / n_labelled.item())
         return losses[0] + self.recipe.helper * losses[1]
 
     def _validate(self) -> dict[str, float]:

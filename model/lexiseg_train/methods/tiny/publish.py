@@ -147,10 +147,10 @@ def folder_below(below: str) -> Path:
 
 def _origin(recipe: Recipe, weights: Path, start: str, what: str = "") -> dict[str, object]:
     """Lineage for a card: `start` names the initial weights, `what` the newly trained parts."""
-    begun, before, below = PUBLISHED_TRUNK, [f"{STARTED}{IMAGENET}"], None
+    trunk, before, below = PUBLISHED_TRUNK, [f"{STARTED}{IMAGENET}"], None
     if start != "scratch":
         path = BUNDLED if start == "bundled" else Path(start)
-        begun, before = started_from(path)
+        trunk, before = started_from(path)
         below = catalogue.read_card(path.parent) if (path.parent / catalogue.CARD).exists() else None
     sources = [data_entry(f"{what}{name}", recipe.data / name) for name in recipe.sets]
     with safe_open(weights, "pt") as file:
@@ -158,7 +158,7 @@ def _origin(recipe: Recipe, weights: Path, start: str, what: str = "") -> dict[s
     fields = origin_fields(recipe, weights, below=below) | {"embedding": embedding}
     if isinstance(recipe, TinyRecipe) and recipe.licences == "fair" and start == "scratch" and not recipe.licence:
         fields |= {"licence": FAIR, "commercial_use": "yes"}
-    return fields | {"training_data": [*before, *sources], "lineage": lineage(recipe, begun)}
+    return fields | {"training_data": [*before, *sources], "lineage": lineage(recipe, trunk)}
 
 
 def started_from(weights: Path) -> tuple[str, list[str]]:
@@ -179,15 +179,16 @@ def write_graphs(folder: Path, root: Path) -> None:
     assert isinstance(segmenter, TinySegmenter)
     with tempfile.TemporaryDirectory() as name:
         draft = Path(name)
-        made = add_int8(draft, export(segmenter, draft), (), FOLDER / RANGES)
+        listing = add_int8(draft, export(segmenter, draft), (), FOLDER / RANGES)
         folder.mkdir(exist_ok=True)
-        graphs = made.image_pass("int8")
+        graphs = listing.image_pass("int8")
         shutil.copyfile(draft / graphs[0].file, folder / graphs[0].file)
-        inputs = _inputs_of_parts(segmenter, {str(graph.part): PartSession(draft, graph) for graph in made.parts}, root)
-        for graph in made.parts:
+        sessions = {str(graph.part): PartSession(draft, graph) for graph in listing.parts}
+        inputs = _inputs_of_parts(segmenter, sessions, root)
+        for graph in listing.parts:
             quantise_part(draft / graph.file, folder / graph.file, inputs[str(graph.part)])
             graphs.append(describe(folder / graph.file, "int8", None, graph.part))
-    (folder / MANIFEST).write_text(made.model_copy(update={"graphs": graphs}).model_dump_json(indent=1) + "\n")
+    (folder / MANIFEST).write_text(listing.model_copy(update={"graphs": graphs}).model_dump_json(indent=1) + "\n")
 
 
 def _inputs_of_parts(
@@ -197,9 +198,9 @@ def _inputs_of_parts(
     inputs: dict[str, list[Mapping[str, NDArray[Any]]]] = {name: [] for name in sessions}
 
     def recorded(name: str) -> PartRunner:
-        def run(given: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-            inputs[name].append(given)
-            return sessions[name](given)
+        def run(values: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+            inputs[name].append(values)
+            return sessions[name](values)
 
         return run
 

@@ -188,9 +188,9 @@ def boxed_photographs(
             continue
         boxes = [Box(values[box["name"]], tuple(box["xyxy"])) for box in entry["boxes"]]
         mask = cut_boxes(segmenter, image, boxes, bool(listing["complete"]))
-        drawn = source / "masks" / f"{path.stem}.png"
-        if has_persons and drawn.exists():
-            person = Sample(path, drawn).read_mask()
+        person_mask = source / "masks" / f"{path.stem}.png"
+        if has_persons and person_mask.exists():
+            person = Sample(path, person_mask).read_mask()
             mask[(mask == values["person"]) & (person == 0)] = 0
             mask[person == 1] = values["person"]
         yield Photograph(entry["file"], image, mask, present)

@@ -110,8 +110,8 @@ class TextTable:
             self._own.append(self._add(texts, [name], book.templates))
             synonyms = list(dict.fromkeys([*book.synonyms.get(name, []), *book.finer.get(name, [])]))
             self._others.append(self._add(texts, synonyms, book.templates))
-            said = [synonym for synonym in synonyms for _ in book.templates]
-            rows = zip(self._others[-1], said, strict=True)
+            spoken = [synonym for synonym in synonyms for _ in book.templates]
+            rows = zip(self._others[-1], spoken, strict=True)
             self._names |= {row: self.index[word] for row, word in rows if word in self.index}
             self._wider.append(self._add(texts, kinds.get(name.lower(), ()), book.templates))
             senses = glosses_of(name) if glossed else ()

@@ -30,7 +30,7 @@ from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.scoring import score
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset, evenly_spread, read_dataset
-from lexiseg_train.methods.tiny.confidence import SEEN
+from lexiseg_train.methods.tiny.confidence import MIN_SHARE
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook
 
 PHOTOGRAPHS = 60  # of a set
@@ -56,15 +56,17 @@ def questions(segmenter: TinySegmenter, data: IndexedDataset, random: np.random.
     for sample in evenly_spread(data.samples, PHOTOGRAPHS):
         image, mask = sample.read(len(data.classes))
         features = segmenter.encode(image)
-        seen = [name for name in names if (mask == data.classes.index(name)).mean() >= SEEN]
+        present = [name for name in names if (mask == data.classes.index(name)).mean() >= MIN_SHARE]
         absent = [name for name in names if not (mask == data.classes.index(name)).any()]
-        some = [*random.permutation(seen)[:PRESENT].tolist(), *random.permutation(absent)[:ABSENT].tolist()]
-        said = [str(random.choice([*book.synonyms.get(name, ()), *book.finer.get(name, ()), name])) for name in seen]
-        for asked, words in ((seen, seen), (seen, said), (some, some)):
-            if len(asked) > 1 and len(set(words)) == len(words):
-                values = np.full(IGNORE + 1, len(asked))
+        some = [*random.permutation(present)[:PRESENT].tolist(), *random.permutation(absent)[:ABSENT].tolist()]
+        other = [
+            str(random.choice([*book.synonyms.get(name, ()), *book.finer.get(name, ()), name])) for name in present
+        ]
+        for labels, words in ((present, present), (present, other), (some, some)):
+            if len(labels) > 1 and len(set(words)) == len(words):
+                values = np.full(IGNORE + 1, len(labels))
                 values[IGNORE] = -1
-                values[[data.classes.index(name) for name in asked]] = np.arange(len(asked))
+                values[[data.classes.index(name) for name in labels]] = np.arange(len(labels))
                 yield _question(segmenter, features, words, values[mask], rows_of)
 
 
@@ -80,22 +82,22 @@ def _question(
     return Question(scores.clone(), background.clone(), pixels.clone(), torch.from_numpy(of_cells).long())
 
 
-def loss(asked: Sequence[Question], rule: TogetherRule, scale: Tensor) -> Tensor:
+def loss(batch: Sequence[Question], rule: TogetherRule, scale: Tensor) -> Tensor:
     """The mean cross-entropy [] of questions."""
-    return torch.stack([_loss(question, rule, scale) for question in asked]).mean()
+    return torch.stack([_loss(question, rule, scale) for question in batch]).mean()
 
 
 def _loss(question: Question, rule: TogetherRule, scale: Tensor) -> Tensor:
-    known = question.labels >= 0
+    labelled = question.labels >= 0
     share = share_of(rule, torch.tensor(len(question.scores)))
-    drawn = together(question.scores, question.pixels.float(), scale, rule, share)
-    logits, labels = torch.cat([drawn, question.background[None]])[:, known].T, question.labels[known]
+    scores = together(question.scores, question.pixels.float(), scale, rule, share)
+    logits, labels = torch.cat([scores, question.background[None]])[:, labelled].T, question.labels[labelled]
     shares = torch.bincount(labels, minlength=logits.shape[1]) / len(labels)
     weights = 1 + 1 / (shares.clamp_min(FEWEST) * (shares > 0).sum())  # as the cells are, and all words alike
     return F.cross_entropy(logits, labels, weights)
 
 
-def fit(asked: Sequence[Question], scale: float, rule: TogetherRule) -> TogetherRule:
+def fit(batch: Sequence[Question], scale: float, rule: TogetherRule) -> TogetherRule:
     """The rule with the `raised` and `mixed` of the lowest loss."""
     constants, at = torch.tensor([rule.raised, rule.mixed], requires_grad=True), torch.tensor(scale)
     solver = torch.optim.LBFGS([constants], max_iter=STEPS, line_search_fn="strong_wolfe")
@@ -103,7 +105,7 @@ def fit(asked: Sequence[Question], scale: float, rule: TogetherRule) -> Together
     def step() -> float:
         solver.zero_grad()
         raised, mixed = constants.unbind()
-        value = loss(asked, rule.model_copy(update={"raised": raised, "mixed": mixed}), at)
+        value = loss(batch, rule.model_copy(update={"raised": raised, "mixed": mixed}), at)
         value.backward()  # type: ignore[no-untyped-call]
         return value.item()
 
@@ -116,5 +118,5 @@ if __name__ == "__main__":
     root, names = Path(sys.argv[1]), sys.argv[2:]
     model, draw = catalogue.load("tiny", device="cpu", precision="exact"), np.random.default_rng(0)
     assert isinstance(model, TinySegmenter)
-    found = [each for name in names for each in questions(model, read_dataset(root, name, "train"), draw)]
-    print(fit(found, model.network.log_scale.exp().item(), model.settings.together))
+    examples = [each for name in names for each in questions(model, read_dataset(root, name, "train"), draw)]
+    print(fit(examples, model.network.log_scale.exp().item(), model.settings.together))

@@ -199,14 +199,14 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         bank = network.project_texts(self.names.rows[words, patterns].to(self.device))  # [K, D]
         image, cells = named.image @ members.T, torch.einsum("kc,bchw->bkhw", members, named.cells)
         presence = network.presence(features.image, features.cells.float(), bank.expand(len(image), -1, -1))
-        known = presence_losses(presence, presence_states(image, cells), self.recipe.presence_focus).mean()
+        presence_loss = presence_losses(presence, presence_states(image, cells), self.recipe.presence_focus).mean()
         side = cells.shape[-1]
         means = F.adaptive_avg_pool2d(features.pixels, side)  # of unit vectors: surer where a cell's pixels agree
         scale = network.log_scale.exp()
         logits = scale * torch.einsum("kd,bdhw->bkhw", bank, means)
         placed = cell_losses(logits, scale * network.nobody, cells, labelled_cells(targets, side, IGNORE))
-        self.note(named=known.item(), placed=placed.item())
-        return known + placed
+        self.note(named=presence_loss.item(), placed=placed.item())
+        return presence_loss + placed
 
     def _losses(
         self, features: ImageFeatures, deep: Tensor, questions: BatchQuestions, project: Callable[[Tensor], Tensor]
@@ -228,11 +228,11 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         penalties = [presence_penalty(network, image, cells, bank[q.classes]) for q in (questions.full, questions.part)]
         full = question_logits(network, flat, penalties[0], questions.full, bank)
         part = question_logits(network, flat, penalties[1], questions.part, bank)
-        known = presence_losses(presence, questions.presences.states, recipe.presence_focus).mean()
+        presence_loss = presence_losses(presence, questions.presences.states, recipe.presence_focus).mean()
         losses = {
             "full": question_losses(full, questions.full).mean(),
             "part": recipe.subset_weight * question_losses(part, questions.part).mean(),
-            "presence": recipe.presence_weight * known,
+            "presence": recipe.presence_weight * presence_loss,
         }
         if recipe.dice_weight:
             losses["dice"] = recipe.dice_weight * dice_losses(full, questions.full).mean()
@@ -287,20 +287,20 @@ def read_start(path: Path) -> TinyNetwork:
     return load_tensors(TinyNetwork.for_weights(state), state, path).float().requires_grad_(True)
 
 
-def _kept(trunk: Trunk, what: TrunkTraining) -> list[nn.Module]:
+def _untrained(trunk: Trunk, what: TrunkTraining) -> list[nn.Module]:
     """The parts of a trunk that stay as they are: all of it, its stages down to stride 8, or none."""
     return {"frozen": [trunk], "deep": [trunk.stem, *trunk.stages[:DEEP]], "trained": []}[what]
 
 
 def _freeze(trunk: Trunk, what: TrunkTraining) -> None:
     """Freeze what is kept of a trunk, and its batch norms."""
-    for part in (*_kept(trunk, what), *(part for part in trunk.modules() if isinstance(part, nn.BatchNorm2d))):
+    for part in (*_untrained(trunk, what), *(part for part in trunk.modules() if isinstance(part, nn.BatchNorm2d))):
         part.requires_grad_(False)
 
 
 def _is_published(trunk: Trunk, what: TrunkTraining) -> bool:
     """Whether what is kept of a trunk equals the published one, in the type of weights files."""
-    pairs = zip(_kept(trunk, what), _kept(pretrained_trunk(), what), strict=True)
+    pairs = zip(_untrained(trunk, what), _untrained(pretrained_trunk(), what), strict=True)
     return all(
         torch.equal(own.cpu().half(), published.half())
         for ours, theirs in pairs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lexiseg_train.data.drawn_shapes import DRAWN, write_drawn
+from lexiseg_train.data.drawn_shapes import SHAPES, write_drawn
 from lexiseg_train.methods.tiny.recipe import (
     PUBLISHED_TRUNK,
     DirectionsRecipe,
@@ -35,11 +35,11 @@ class WordsTraining(Training[TinyRecipe]):
         return _weights(recipe.start, PUBLISHED_TRUNK)
 
     def lacks(self, recipe: TinyRecipe) -> str | None:
-        needed = [name for name in _unpacked(recipe, recipe.sets) if name != DRAWN]
-        return _without_data(recipe, needed, "{SET: 1.0}")
+        sets = [name for name in _unpacked(recipe, recipe.sets) if name != SHAPES]
+        return _without_data(recipe, sets, "{SET: 1.0}")
 
     def trainer(self, recipe: TinyRecipe) -> Run[TinyRecipe, Any, Any]:
-        if DRAWN in recipe.sets and not (recipe.data / DRAWN).is_dir():
+        if SHAPES in recipe.sets and not (recipe.data / SHAPES).is_dir():
             write_drawn(recipe.data)
         return super().trainer(recipe)
 
@@ -48,9 +48,9 @@ class WordsTraining(Training[TinyRecipe]):
         if not missing:
             return super().rehearsal(recipe, folder)
         write_drawn(folder / "data")  # the time of a step does not depend on the photographs
-        drawn = {"data": folder / "data", "sets": {DRAWN: 1.0}, "paste": 0.0, "packs": folder / "packs"}
+        changes = {"data": folder / "data", "sets": {SHAPES: 1.0}, "paste": 0.0, "packs": folder / "packs"}
         before = f"{len(missing)} of {len(recipe.sets)} sets are first decoded into {recipe.packs}"
-        return Rehearsal(self.trainer(recipe.model_copy(update=drawn | {"out": folder / "run"})), before)
+        return Rehearsal(self.trainer(recipe.model_copy(update=changes | {"out": folder / "run"})), before)
 
 
 class PromptsTraining(Training[PromptsRecipe]):
@@ -144,8 +144,8 @@ class DistilTraining(Training[DistilRecipe]):
             label(recipe, at_address)
 
     def rehearsal(self, recipe: DistilRecipe, folder: Path) -> Rehearsal:
-        drawn = {"sets": {DRAWN: 1.0}, "data": folder / "data", "start": recipe.start}
-        rehearsal = WordsTraining().rehearsal(recipe.model_copy(update=drawn), folder)
+        changes = {"sets": {SHAPES: 1.0}, "data": folder / "data", "start": recipe.start}
+        rehearsal = WordsTraining().rehearsal(recipe.model_copy(update=changes), folder)
         return rehearsal._replace(before=f"{recipe.teacher} labels the photographs; measured on drawn ones")
 
 

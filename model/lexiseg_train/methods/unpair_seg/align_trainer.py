@@ -128,9 +128,9 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         self.skips.add(batch.skipped)
         share = adapter_share(self.step, self.expected_steps, self.recipe.matching)
         with self.autocast():
-            known = self._align(batch, share)
-        self.note(matched=sum(len(pair.region) for pair in known.pairs), regions=sum(map(len, known.regions)))
-        return alignment_loss(*known)
+            aligned = self._align(batch, share)
+        self.note(matched=sum(len(pair.region) for pair in aligned.pairs), regions=sum(map(len, aligned.regions)))
+        return alignment_loss(*aligned)
 
     def _align(self, batch: EntityBatch, share: float) -> Aligned:
         images = normalise(batch.images.to(self.device), "clip")
@@ -199,10 +199,10 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         losses, photographs, entities = [], [], []
         for batch in one_by_one(self.held_out, self.recipe.phases[-1].crop):
             with torch.no_grad():
-                known = self._align(batch, 0.0)
-            losses.append(alignment_loss(*known).item())
-            photographs.append(F.normalize(known.regions[0], dim=1).mean(0))
-            entities.append(F.normalize(known.texts[0], dim=1).mean(0))
+                aligned = self._align(batch, 0.0)
+            losses.append(alignment_loss(*aligned).item())
+            photographs.append(F.normalize(aligned.regions[0], dim=1).mean(0))
+            entities.append(F.normalize(aligned.texts[0], dim=1).mean(0))
         images, named = (F.normalize(rows - rows.mean(0), dim=1) for rows in map(torch.stack, (photographs, entities)))
         return {"held_out_loss": float(np.mean(losses)), "centred_rank": own_rank(images @ named.T)}
 

@@ -22,7 +22,7 @@ from lexiseg_train.data.pairs.source import PairSource, Skipped, readable_pairs
 from lexiseg_train.methods.unpair_seg.recipe import AlignmentSettings
 from lexiseg_train.training.distributed import mean_over_processes
 from lexiseg_train.training.losses import assign
-from lexiseg_train.training.pairs import Drawn
+from lexiseg_train.training.pairs import PairDraw
 
 
 class EntityBatch(NamedTuple):
@@ -40,7 +40,7 @@ class EntityBatches:
     def __init__(self, size: int, mirrored: float) -> None:
         self._size, self._mirrored = size, mirrored
 
-    def __call__(self, pairs: Sequence[Drawn]) -> EntityBatch:
+    def __call__(self, pairs: Sequence[PairDraw]) -> EntityBatch:
         canvases = tuple(lay_out((pair.image.shape[0], pair.image.shape[1]), self._size) for pair in pairs)
         images = [laid_on(self._mirror(pair), canvas) for pair, canvas in zip(pairs, canvases, strict=True)]
         return EntityBatch(
@@ -50,7 +50,7 @@ class EntityBatches:
             tuple(skipped for pair in pairs for skipped in pair.skipped),
         )
 
-    def _mirror(self, pair: Drawn) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    def _mirror(self, pair: PairDraw) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         return pair.image[:, ::-1] if pair.random().random() < self._mirrored else pair.image
 
 

@@ -178,7 +178,7 @@ class MaskBatch(NamedTuple):
 def draw_prompts(crops: Sequence[Crop], settings: PromptSettings, random: np.random.Generator) -> MaskBatch:
     """Draw the prompts of crops; if there are more prompts than objects, the objects repeat."""
     boxed, pointed = (
-        [_chosen(len(crop.masks), n, random) for crop in crops] for n in (settings.boxes, settings.several)
+        [_balanced_indices(len(crop.masks), n, random) for crop in crops] for n in (settings.boxes, settings.several)
     )
     boxes = [_boxes(crop.masks)[which] for crop, which in zip(crops, boxed, strict=True)]
     several = [
@@ -200,7 +200,7 @@ def draw_prompts(crops: Sequence[Crop], settings: PromptSettings, random: np.ran
     )
 
 
-def _chosen(n_objects: int, n_prompts: int, random: np.random.Generator) -> NDArray[np.int64]:
+def _balanced_indices(n_objects: int, n_prompts: int, random: np.random.Generator) -> NDArray[np.int64]:
     return np.resize(random.permutation(n_objects), n_prompts).astype(np.int64)
 
 

@@ -87,8 +87,8 @@ class MaskCrops(Stream[MaskBatch]):
 
     def make(self, number: int, random: np.random.Generator) -> MaskBatch:
         recipe, size = self._recipe, self._phase.crop
-        chosen = random.integers(len(self._photographs), size=self._phase.batch).tolist()
-        crops = [draw_crop(self._photographs, index, size, recipe.crops, random) for index in chosen]
+        indices = random.integers(len(self._photographs), size=self._phase.batch).tolist()
+        crops = [draw_crop(self._photographs, index, size, recipe.crops, random) for index in indices]
         return draw_prompts(crops, recipe.prompts, random)
 
 

@@ -77,5 +77,5 @@ def _without_clip(files: Sequence[Path]) -> str | None:
     absent = [str(path) for path in files if not path.exists()]
     if not absent:
         return None
-    made = "lexiseg train clip-convnext-smoke"
-    return f"there is no CLIP at {', '.join(absent)}; `{made}` makes a small one"
+    command = "lexiseg train clip-convnext-smoke"
+    return f"there is no CLIP at {', '.join(absent)}; `{command}` makes a small one"

@@ -32,9 +32,9 @@ def lacks_pairs(data: Path, pairs: Sequence[Path | str]) -> str | None:
     )
 
 
-def lacks_prerequisite(needed: Iterable[Prerequisite], recipe: RunRecipe) -> str | None:
+def lacks_prerequisite(prerequisites: Iterable[Prerequisite], recipe: RunRecipe) -> str | None:
     """Why the recipes of missing files cannot begin; None if they can. Loads nothing."""
-    for each in needed:
+    for each in prerequisites:
         if not each.file.is_file():
             planned = plan_of(each, recipe)
             if (lack := planned.training.lacks(planned.recipe)) is not None:

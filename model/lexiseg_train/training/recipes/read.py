@@ -85,8 +85,8 @@ def find(name: str) -> RecipeFile:
     by_name = recipes()
     if name not in by_name:
         alike = get_close_matches(name, by_name, n=1)
-        meant = f" (did you mean {alike[0]}?)" if alike else ""
-        raise RecipeError(f"no recipe {name!r}{meant}; known recipes: {', '.join(by_name)}")
+        hint = f" (did you mean {alike[0]}?)" if alike else ""
+        raise RecipeError(f"no recipe {name!r}{hint}; known recipes: {', '.join(by_name)}")
     return by_name[name]
 
 
@@ -98,8 +98,8 @@ def training_of(file: RecipeFile) -> Training[Any]:
     """
     trainings: Mapping[str, Training[Any]] = import_module(f"{package_of(file.method)}.trainings").TRAININGS
     if file.name not in trainings:
-        known = ", ".join(trainings)
-        raise RecipeError(f"{file.path}: method {file.method.name} trains {known}; `recipe:` must name one of them")
+        methods = ", ".join(trainings)
+        raise RecipeError(f"{file.path}: method {file.method.name} trains {methods}; `recipe:` must name one of them")
     return trainings[file.name]
 
 
@@ -141,8 +141,8 @@ def _in_words(error: ErrorDetails, kind: type[RunRecipe]) -> str:
     if error["type"] != "extra_forbidden":
         return f"{key}: {error['msg']} (got {error['input']!r})"
     alike = RENAMED.get(place[-1]) or nearest(key, kind)
-    meant = f"; did you mean {alike}?" if alike else ""
-    return f"{key}: no such setting{meant} (got {error['input']!r})"
+    hint = f"; did you mean {alike}?" if alike else ""
+    return f"{key}: no such setting{hint} (got {error['input']!r})"
 
 
 def _layers(name: str) -> tuple[list[RecipeFile], list[dict[str, Any]]]:
@@ -301,9 +301,9 @@ def nearest(key: str, kind: type) -> str | None:
         return by_last[last]
     if ELSEWHERE.get(last.lower()) in names:
         return ELSEWHERE[last.lower()]
-    for known, cutoff in ((beside, 0.7), (by_last, 0.75)):
-        if alike := get_close_matches(last, known, n=1, cutoff=cutoff):
-            return known[alike[0]]
+    for spellings, cutoff in ((beside, 0.7), (by_last, 0.75)):
+        if alike := get_close_matches(last, spellings, n=1, cutoff=cutoff):
+            return spellings[alike[0]]
     return _of_same_words(last, by_last)
 
 

@@ -44,7 +44,7 @@ def test_pseudo_labels_form_a_data_set(photographs: Path, tmp_path: Path) -> Non
     data = read_dataset(tmp_path / "sets", "labelled", "train")
     assert data.classes == ("background", "red", "green")
     assert [sample.read(3).mask.tolist() for sample in data.samples] == [[[1, 1, 2], [1, 1, 2]], [[2, 0, 0], [2, 0, 1]]]
-    assert (done.written, done.earlier, len(done.skips)) == (2, 0, 0)
+    assert (done.n_new, done.earlier, len(done.skips)) == (2, 0, 0)
     assert check_masks(tmp_path / "sets" / "labelled").errors == []
 
 
@@ -71,7 +71,7 @@ def test_a_stopped_run_resumes(photographs: Path, tmp_path: Path) -> None:
 
     done = label(photographs, tmp_path / "labelled")
 
-    assert (done.written, done.earlier) == (1, 1)
+    assert (done.n_new, done.earlier) == (1, 1)
     assert (tmp_path / "labelled/train/masks/a.png").stat().st_ino == first
     assert masks(tmp_path / "labelled")["b"] == [[2, 0, 0], [2, 0, 1]]
 
@@ -101,7 +101,7 @@ def test_an_unreadable_photograph_is_reported_and_has_no_mask(photographs: Path,
 
     done = label(photographs, tmp_path / "labelled")
 
-    assert done.written == 2
+    assert done.n_new == 2
     assert list(done.skips.reasons) == [str(photographs / "c.jpg")]
     assert set(masks(tmp_path / "labelled")) == {"a", "b"}
     assert not (tmp_path / "labelled/train/images/c.jpg").exists()

@@ -12,7 +12,7 @@ from PIL import Image
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_train.data.pairs.files import open_pairs
 from lexiseg_train.data.pairs.source import StoredPair, decode
-from lexiseg_train.training.pairs import Drawn, Order, PairStream
+from lexiseg_train.training.pairs import Order, PairDraw, PairStream
 from tests.train.data.pairs.pair_files import pair, write_shards, write_tar
 
 
@@ -36,7 +36,7 @@ def stream(tmp_path: Path) -> PairStream:
     return PairStream(open_pairs(tmp_path), seed=3)
 
 
-def captions(drawn: list[Drawn]) -> list[str]:
+def captions(drawn: list[PairDraw]) -> list[str]:
     return [entry.caption for entry in drawn]
 
 

@@ -10,7 +10,7 @@ import s3fs
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.pairs import streamed
 from lexiseg_train.data.pairs.files import open_pairs
-from lexiseg_train.training.pairs import Drawn, NumberedPairs
+from lexiseg_train.training.pairs import NumberedPairs, PairDraw
 from tests.s3_server import bucket
 from tests.train.data.pairs.pair_files import write_shards
 
@@ -33,12 +33,12 @@ def address(shards: Path) -> Iterator[str]:
         yield f"{place}/cc3m"
 
 
-def batches(place: Path | str, numbers: Sequence[int]) -> list[list[Drawn]]:
+def batches(place: Path | str, numbers: Sequence[int]) -> list[list[PairDraw]]:
     stream = NumberedPairs(open_pairs(place), list, 2, seed=5)
     return [stream[number] for number in numbers]
 
 
-def told(drawn: list[list[Drawn]]) -> list[tuple[int, str, int]]:
+def told(drawn: list[list[PairDraw]]) -> list[tuple[int, str, int]]:
     return [(pair.position, pair.caption, int(pair.image[0, 0, 0])) for batch in drawn for pair in batch]
 
 

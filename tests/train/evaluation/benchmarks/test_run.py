@@ -142,7 +142,7 @@ def test_another_rule_or_refinement_is_another_evaluation(tmp_path: Path) -> Non
         evaluate(ColourSegmenter(), torn, rule(), tmp_path)
 
     cases: list[tuple[DatasetRule, Refinement]] = [(rule(), "none"), (rule(scale=2.0), "none"), (rule(), "pamr")]
-    done = [benchmark_run(ColourSegmenter(), torn, rules, refine, tmp_path).done for rules, refine in cases]
+    done = [benchmark_run(ColourSegmenter(), torn, rules, refine, tmp_path).n_before for rules, refine in cases]
 
     assert done == [1, 0, 0]
 

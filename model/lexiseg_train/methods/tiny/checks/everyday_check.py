@@ -30,7 +30,7 @@ from lexiseg_train.methods.tiny.texts import TEXTS, TextBook
 
 EVERYDAY = Path(__file__).with_name("everyday.json")  # photographs by set: no crop shows them
 MIN_SHARE = 0.005  # of a photograph; nobody asks for less
-FOUND = 0.5  # IoU from which a word is found
+MIN_IOU = 0.5  # IoU from which a word is found
 UNLIKE = 0.55  # cosine with every word that is there, below which another one is not
 LENGTHS = (1, 6, 20)  # of the lists that ask for absent words, too
 
@@ -54,7 +54,7 @@ class EverydayFigures(NamedTuple):
     painted_of_twenty: float
 
 
-class Asked(NamedTuple):
+class Question(NamedTuple):
     """A photograph, its mask of class indices, the words that are asked for by mask value, and the set's names."""
 
     image: NDArray[np.uint8]
@@ -70,7 +70,7 @@ class Outcome(NamedTuple):
     score: float
 
 
-def photographs(root: Path) -> Iterator[Asked]:
+def photographs(root: Path) -> Iterator[Question]:
     """The photographs of the check below a folder of data sets."""
     listing: dict[str, list[str]] = json.loads(EVERYDAY.read_text(encoding="utf-8"))
     for name, stems in listing.items():
@@ -78,8 +78,8 @@ def photographs(root: Path) -> Iterator[Asked]:
         for stem in stems:
             split = root / name / "train"
             image, mask = Sample(split / "images" / f"{stem}.jpg", split / "masks" / f"{stem}.png").read(len(classes))
-            if asked := words_in(mask, classes):
-                yield Asked(image, mask, asked, classes)
+            if words := words_in(mask, classes):
+                yield Question(image, mask, words, classes)
 
 
 def words_in(mask: NDArray[np.uint8], classes: tuple[str, ...]) -> dict[int, str]:
@@ -93,45 +93,46 @@ def words_in(mask: NDArray[np.uint8], classes: tuple[str, ...]) -> dict[int, str
 
 
 def outcomes(
-    segmenter: Segmenter, features: Features, asked: Asked, background: Background | None, rows_of: KnownRows
+    segmenter: Segmenter, features: Features, question: Question, background: Background | None, rows_of: KnownRows
 ) -> list[Outcome]:
     """What comes of each word of a photograph with these features."""
-    classes = tuple(ClassEntry(word, thing=is_thing(word)) for word in asked.words.values())
+    classes = tuple(ClassEntry(word, thing=is_thing(word)) for word in question.words.values())
     vocabulary = segmenter.explained(Vocabulary(classes, background))
     answer = tasks.segment("semantic", segmenter, features, vocabulary, rows_of=rows_of)
     segments = {segment.class_index: segment for segment in answer.segments}
-    labelled = asked.mask != IGNORE
-    found = []
-    for index, value in enumerate(asked.words):
+    labelled = question.mask != IGNORE
+    results = []
+    for index, value in enumerate(question.words):
         if (segment := segments.get(index)) is None:
-            found.append(Outcome(0.0, 0.0))
+            results.append(Outcome(0.0, 0.0))
             continue
-        answered, truth = decode(segment.mask).astype(bool) & labelled, asked.mask == value
-        found.append(Outcome(float((answered & truth).sum() / (answered | truth).sum()), segment.score))
-    return found
+        prediction, truth = decode(segment.mask).astype(bool) & labelled, question.mask == value
+        results.append(Outcome(float((prediction & truth).sum() / (prediction | truth).sum()), segment.score))
+    return results
 
 
 def painted(
-    segmenter: Segmenter, features: Features, asked: Asked, length: int, absent: list[str], rows_of: KnownRows
+    segmenter: Segmenter, features: Features, question: Question, length: int, absent: list[str], rows_of: KnownRows
 ) -> list[bool]:
     """Of a list of that length which of the absent words get a segment; half of it, at most, is there."""
-    there = [*asked.words.values()][: length // 2]
-    absent = np.random.default_rng(asked.mask.size + length).permutation(absent).tolist()
+    there = [*question.words.values()][: length // 2]
+    absent = np.random.default_rng(question.mask.size + length).permutation(absent).tolist()
     words = [*there, *absent[: length - len(there)]]
     vocabulary = segmenter.explained(
         Vocabulary(tuple(ClassEntry(word, thing=is_thing(word)) for word in words), Background())
     )
     answer = tasks.segment("semantic", segmenter, features, vocabulary, rows_of=rows_of)
-    seen = {segment.class_index for segment in answer.segments}
-    return [index in seen for index in range(len(there), len(words))]
+    painted_classes = {segment.class_index for segment in answer.segments}
+    return [index in painted_classes for index in range(len(there), len(words))]
 
 
-def absent_words(asked: Asked, book: TextBook, rows_of: KnownRows) -> list[str]:
+def absent_words(question: Question, book: TextBook, rows_of: KnownRows) -> list[str]:
     """Names of the photograph's set and rare ones that are like nothing that it shows."""
-    shown = [*asked.words.values()]
-    beside = {word for group in book.overlaps if not {*group}.isdisjoint(shown) for word in group}
-    words = [word for word in dict.fromkeys((*asked.names, *book.rare)) if word not in {BACKGROUND, *shown, *beside}]
-    rows = [rows_of([TEMPLATE.format(word) for word in some]).astype(np.float32) for some in (words, shown)]
+    present = [*question.words.values()]
+    beside = {word for group in book.overlaps if not {*group}.isdisjoint(present) for word in group}
+    unlike = {BACKGROUND, *present, *beside}
+    words = [word for word in dict.fromkeys((*question.names, *book.rare)) if word not in unlike]
+    rows = [rows_of([TEMPLATE.format(word) for word in some]).astype(np.float32) for some in (words, present)]
     return [word for word, like in zip(words, (rows[0] @ rows[1].T).max(1), strict=True) if like < UNLIKE]
 
 
@@ -140,15 +141,15 @@ def check(segmenter: Segmenter, root: Path) -> EverydayFigures:
     rows_of, book = KnownRows(segmenter), TextBook.read(TEXTS)
     by_default, everywhere = [], []
     absent: dict[int, list[bool]] = {length: [] for length in LENGTHS}
-    for asked in photographs(root):
-        features = segmenter.encode(asked.image)
-        by_default += outcomes(segmenter, features, asked, Background(), rows_of)
-        everywhere += outcomes(segmenter, features, asked, None, rows_of)
-        others = absent_words(asked, book, rows_of)
-        for length, seen in absent.items():
-            seen += painted(segmenter, features, asked, length, others, rows_of)
-    sure = [outcome.iou >= FOUND for outcome in by_default if outcome.score > 0.9]
-    shares = [float(np.mean(seen)) for seen in absent.values()]
+    for question in photographs(root):
+        features = segmenter.encode(question.image)
+        by_default += outcomes(segmenter, features, question, Background(), rows_of)
+        everywhere += outcomes(segmenter, features, question, None, rows_of)
+        others = absent_words(question, book, rows_of)
+        for length, hits in absent.items():
+            hits += painted(segmenter, features, question, length, others, rows_of)
+    sure = [outcome.iou >= MIN_IOU for outcome in by_default if outcome.score > 0.9]
+    shares = [float(np.mean(hits)) for hits in absent.values()]
     figures = (*of_words(by_default), float(np.mean(sure)) if sure else 0.0, *of_words(everywhere), *shares)
     return EverydayFigures(len(by_default), *(round(100 * figure, 1) for figure in figures))
 
@@ -156,7 +157,7 @@ def check(segmenter: Segmenter, root: Path) -> EverydayFigures:
 def of_words(words: list[Outcome]) -> tuple[float, float, float]:
     """Shares of words that are found and that get nothing, and their mean IoU."""
     iou = np.array([word.iou for word in words])
-    return float((iou >= FOUND).mean()), float(np.mean([word.score == 0 for word in words])), float(iou.mean())
+    return float((iou >= MIN_IOU).mean()), float(np.mean([word.score == 0 for word in words])), float(iou.mean())
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class OpenFigures(NamedTuple):
     pointed: float
 
 
-class Shown(NamedTuple):
+class Photograph(NamedTuple):
     """A photograph, the open names that it shows, and their boxes as (x0, y0, x1, y1) in pixels."""
 
     path: Path
@@ -58,47 +58,47 @@ class Shown(NamedTuple):
     boxes: dict[str, list[list[float]]]
 
 
-def photographs(root: Path, names: frozenset[str]) -> Iterator[Shown]:
+def photographs(root: Path, names: frozenset[str]) -> Iterator[Photograph]:
     """The photographs of the check below a folder of data sets."""
     for name in NAMED_SETS:
         listing: dict[str, list[str]] = json.loads((root / name / "labels.json").read_text())
         paths = {path.name: path for path in (root / name).glob("**/*.jpg")}
         for file, present in sorted(listing.items()):
-            if shown := tuple(sorted(names.intersection(present))):
-                yield Shown(paths[file], shown, {})
+            if labels := tuple(sorted(names.intersection(present))):
+                yield Photograph(paths[file], labels, {})
     for name in BOXED_SETS:
         for entry in json.loads((root / name / "boxes.json").read_text())["images"]:
             boxes: dict[str, list[list[float]]] = {}
             for box in entry["boxes"]:
                 boxes.setdefault(box["name"], []).append(box["xyxy"])
-            if shown := tuple(sorted(names.intersection(boxes))):
-                yield Shown(root / name / "images" / entry["file"], shown, boxes)
+            if labels := tuple(sorted(names.intersection(boxes))):
+                yield Photograph(root / name / "images" / entry["file"], labels, boxes)
 
 
 def check(segmenter: Segmenter, root: Path) -> OpenFigures:
     """Measure a model; the other words are drawn by a photograph's number, the same for every model."""
     names = sorted(json.loads(OPEN_NAMES.read_text(encoding="utf-8")))
-    known = np.array([name.lower() in trunk_names() for name in names])
-    asked = {name: segmenter.explained(Vocabulary((ClassEntry(name),))).classes[0] for name in names}
-    every, rows_of = Vocabulary(tuple(asked.values())), KnownRows(segmenter)
+    of_trunk = np.array([name.lower() in trunk_names() for name in names])
+    entries = {name: segmenter.explained(Vocabulary((ClassEntry(name),))).classes[0] for name in names}
+    every, rows_of = Vocabulary(tuple(entries.values())), KnownRows(segmenter)
     presence, truth, first, pointed = [], [], [], []
-    for number, shown in enumerate(photographs(root, frozenset(names))):
-        features = segmenter.encode(read_photograph(shown.path))
+    for number, photograph in enumerate(photographs(root, frozenset(names))):
+        features = segmenter.encode(read_photograph(photograph.path))
         scores = segmenter.whole_image(features, bank_of(segmenter, every, rows_of))
         presence.append(scores[: len(names)].cpu().numpy())
-        truth.append([name in shown.names for name in names])
+        truth.append([name in photograph.names for name in names])
         random = np.random.default_rng(number)
-        absent = sorted(set(names) - set(shown.names))
-        for name in shown.names:
+        absent = sorted(set(names) - set(photograph.names))
+        for name in photograph.names:
             words = [name, *random.choice(absent, OTHERS, replace=False).tolist()]
-            bank = bank_of(segmenter, Vocabulary(tuple(asked[word] for word in words)), rows_of)
+            bank = bank_of(segmenter, Vocabulary(tuple(entries[word] for word in words)), rows_of)
             first.append((names.index(name), is_most_present(segmenter.presence(features, bank), len(words))))
-            if name in shown.boxes:
+            if name in photograph.boxes:
                 place = best_pixel(words_of(segmenter).class_scores(features, bank), features)
-                pointed.append(any(is_inside(place, box) for box in shown.boxes[name]))
+                pointed.append(any(is_inside(place, box) for box in photograph.boxes[name]))
     areas = _areas(np.array(presence), np.array(truth))
     position, is_first = np.array(first).T
-    figures = (*_by_kind(areas, known), *_by_kind(is_first, known[position]), float(np.mean(pointed)))
+    figures = (*_by_kind(areas, of_trunk), *_by_kind(is_first, of_trunk[position]), float(np.mean(pointed)))
     return OpenFigures(*(round(100 * figure, 1) for figure in figures))
 
 
@@ -124,9 +124,9 @@ def is_inside(place: tuple[float, float], box: list[float]) -> bool:
     return box[0] <= place[0] <= box[2] and box[1] <= place[1] <= box[3]
 
 
-def _by_kind(values: NDArray[Any], known: NDArray[np.bool_]) -> tuple[float, float, float]:
+def _by_kind(values: NDArray[Any], of_trunk: NDArray[np.bool_]) -> tuple[float, float, float]:
     """Means of all values, of names that the trunk knew, and of the others; NaN is left out."""
-    return float(np.nanmean(values)), float(np.nanmean(values[known])), float(np.nanmean(values[~known]))
+    return float(np.nanmean(values)), float(np.nanmean(values[of_trunk])), float(np.nanmean(values[~of_trunk]))
 
 
 def _areas(scores: NDArray[np.float32], shows: NDArray[np.bool_]) -> NDArray[np.float64]:

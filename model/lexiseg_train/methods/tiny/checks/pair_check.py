@@ -40,7 +40,7 @@ class PairFigures(NamedTuple):
     nothing: float
 
 
-class Shown(NamedTuple):
+class Object(NamedTuple):
     """A photograph of one kind of animal, and where it is."""
 
     name: str
@@ -48,7 +48,7 @@ class Shown(NamedTuple):
     inside: NDArray[np.bool_]
 
 
-def photographs(root: Path) -> Iterator[Shown]:
+def photographs(root: Path) -> Iterator[Object]:
     """The photographs below a folder of data sets that show one kind of animal, large enough."""
     voc = read_dataset(root, "voc", "val")
     yield from _alone(voc.samples, voc.classes, ANIMALS)
@@ -58,27 +58,27 @@ def photographs(root: Path) -> Iterator[Shown]:
     yield from _alone(samples, classes, classes[1:])
 
 
-def _alone(samples: Iterable[Sample], classes: tuple[str, ...], names: tuple[str, ...]) -> Iterator[Shown]:
+def _alone(samples: Iterable[Sample], classes: tuple[str, ...], names: tuple[str, ...]) -> Iterator[Object]:
     for sample in samples:
         image, mask = sample.read(len(classes))
         values = [int(value) for value in np.setdiff1d(np.unique(mask), [0, IGNORE])]
         if len(values) == 1 and classes[values[0]] in names and (mask == values[0]).mean() >= MIN_SHARE:
-            yield Shown(classes[values[0]], image, mask == values[0])
+            yield Object(classes[values[0]], image, mask == values[0])
 
 
 def check(segmenter: Segmenter, root: Path) -> PairFigures:
     """Measure a model; each photograph is the left one of a pair once."""
-    shown, rows_of = [*photographs(root)], KnownRows(segmenter)
+    objects, rows_of = [*photographs(root)], KnownRows(segmenter)
     outcomes = []
-    for number, left in enumerate(shown):
-        others = [other for other in shown if other.name != left.name]
+    for number, left in enumerate(objects):
+        others = [other for other in objects if other.name != left.name]
         right = others[int(np.random.default_rng(number).integers(len(others)))]
         outcomes += named(segmenter, left, right, rows_of)
     one_name, is_right, nothing = 100 * np.array(outcomes, float).mean(0)
     return PairFigures(len(outcomes), *(round(float(figure), 1) for figure in (one_name, is_right, nothing)))
 
 
-def named(segmenter: Segmenter, left: Shown, right: Shown, rows_of: KnownRows) -> list[tuple[bool, bool, bool]]:
+def named(segmenter: Segmenter, left: Object, right: Object, rows_of: KnownRows) -> list[tuple[bool, bool, bool]]:
     """Of both objects of a pair: whether it has one name, whether that is its own, and whether it has none."""
     (one, one_inside), (other, other_inside) = map(_at_height, (left, right))
     vocabulary = Vocabulary((ClassEntry(left.name), ClassEntry(right.name)), Background())
@@ -95,11 +95,11 @@ def named(segmenter: Segmenter, left: Shown, right: Shown, rows_of: KnownRows) -
     return outcomes
 
 
-def _at_height(shown: Shown) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    height, width = shown.inside.shape
+def _at_height(each: Object) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    height, width = each.inside.shape
     size = (round(width * HEIGHT / height), HEIGHT)
-    image = cv2.resize(shown.image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
-    return image, cv2.resize(shown.inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+    image = cv2.resize(each.image, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+    return image, cv2.resize(each.inside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
 
 
 if __name__ == "__main__":

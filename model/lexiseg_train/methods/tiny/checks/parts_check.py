@@ -19,7 +19,7 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.data.indexed import IGNORE, evenly_spread, read_dataset
-from lexiseg_train.methods.tiny.checks.everyday_check import MIN_SHARE, Asked, Outcome, of_words, outcomes
+from lexiseg_train.methods.tiny.checks.everyday_check import MIN_SHARE, Outcome, Question, of_words, outcomes
 from lexiseg_train.methods.tiny.directions.parts import NOTHING, Part, Parts
 
 SET, SPLIT = "voc", "val"
@@ -40,7 +40,7 @@ class PartsFigures(NamedTuple):
     iou_without_whole: float
 
 
-class Shown(NamedTuple):
+class Photograph(NamedTuple):
     """A photograph [H, W, 3], its mask [H, W] of `classes`, and its parts."""
 
     image: NDArray[np.uint8]
@@ -49,24 +49,24 @@ class Shown(NamedTuple):
     parts: list[Part]
 
 
-def photographs(root: Path, marked: Parts) -> Iterator[Shown]:
+def photographs(root: Path, marked: Parts) -> Iterator[Photograph]:
     """The photographs with parts below a folder of data sets."""
     data = read_dataset(root, SET, SPLIT)
     samples = [sample for sample in data.samples if (SET, sample.name) in marked.of]
     for sample in evenly_spread(samples, MAX_PHOTOGRAPHS):
-        yield Shown(*sample.read(len(data.classes)), data.classes, marked.of[SET, sample.name])
+        yield Photograph(*sample.read(len(data.classes)), data.classes, marked.of[SET, sample.name])
 
 
-def questions(shown: Shown, marked: Parts) -> Iterator[Asked]:
+def questions(photograph: Photograph, marked: Parts) -> Iterator[Question]:
     """A question for each kind of part that a photograph shows well: its wholes, and the part as the last word."""
-    for name in sorted({part.name for part in shown.parts}):
-        some = [part for part in shown.parts if part.name == name]
-        values = marked.mask(some, shown.mask, shown.classes)
-        value = len(shown.classes)
-        mask = np.where(values == NOTHING, shown.mask, np.where(values == IGNORE, IGNORE, value)).astype(np.uint8)
+    for name in sorted({part.name for part in photograph.parts}):
+        some = [part for part in photograph.parts if part.name == name]
+        values = marked.mask(some, photograph.mask, photograph.classes)
+        value = len(photograph.classes)
+        mask = np.where(values == NOTHING, photograph.mask, np.where(values == IGNORE, IGNORE, value)).astype(np.uint8)
         if (mask == value).mean() >= MIN_SHARE:
-            wholes = {shown.classes.index(whole): whole for whole in sorted({part.of for part in some})}
-            yield Asked(shown.image, mask, wholes | {value: name})
+            wholes = {photograph.classes.index(whole): whole for whole in sorted({part.of for part in some})}
+            yield Question(photograph.image, mask, wholes | {value: name})
 
 
 def check(segmenter: Segmenter, root: Path) -> PartsFigures:
@@ -75,14 +75,14 @@ def check(segmenter: Segmenter, root: Path) -> PartsFigures:
     parts: list[Outcome] = []
     wholes: list[Outcome] = []
     by_themselves: list[Outcome] = []
-    for shown in photographs(root, marked):
-        features = segmenter.encode(shown.image)
-        for asked in questions(shown, marked):
-            *rest, part = outcomes(segmenter, features, asked, Background(), rows_of)
+    for photograph in photographs(root, marked):
+        features = segmenter.encode(photograph.image)
+        for question in questions(photograph, marked):
+            *rest, part = outcomes(segmenter, features, question, Background(), rows_of)
             parts.append(part)
             wholes += rest
-            value = max(asked.words)
-            lone = asked._replace(words={value: asked.words[value]})
+            value = max(question.words)
+            lone = question._replace(words={value: question.words[value]})
             by_themselves += outcomes(segmenter, features, lone, Background(), rows_of)
     whole = of_words(wholes)
     figures = (*of_words(parts), whole[0], whole[2], *of_words(by_themselves))

@@ -141,10 +141,10 @@ def draw(
     value: NDArray[np.uint8], part: NDArray[np.uint8], random: np.random.Generator
 ) -> tuple[NDArray[np.int64], int]:
     """Rows of cells with values and parts [n]: first so many as they fall, then some of each class and part."""
-    known = np.flatnonzero(value != IGNORE)
-    fallen = random.permutation(known)[:AS_THEY_FALL]
-    chosen = [fallen]
+    labelled = np.flatnonzero(value != IGNORE)
+    fallen = random.permutation(labelled)[:AS_THEY_FALL]
+    rows = [fallen]
     for values, most, others in ((value, OF_A_CLASS, ()), (part, OF_A_PART, (NOTHING, NO_PARTS))):
         for each in np.setdiff1d(np.unique(values), [IGNORE, *others]):
-            chosen.append(random.permutation(np.flatnonzero(values == each))[:most])
-    return np.concatenate(chosen), len(fallen)
+            rows.append(random.permutation(np.flatnonzero(values == each))[:most])
+    return np.concatenate(rows), len(fallen)

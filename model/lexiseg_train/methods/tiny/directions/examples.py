@@ -22,7 +22,7 @@ GROUP = 256  # examples of one set, in a batch
 UNKNOWN, NONE = -2, -1  # in place of a name: not known, none of the set's names
 
 
-class Known(NamedTuple):
+class SetCells(NamedTuple):
     """What the labels of a set say, of K names.
 
     `own` [K] bool: its names; `parts` [K] bool: names of parts, if it marks any; `name` [N] and `part` [N] int64: of
@@ -42,14 +42,14 @@ class Known(NamedTuple):
 class Batch(NamedTuple):
     """B examples.
 
-    `numbers` [B, D + 120]; `presence` [B, K] of all names in their scores; `asked` [B, K] bool, names that compete, and
-    whether nothing does, too; `target` [B], the right one or NONE; `absent` [B, K] bool, names that surely are not
+    `numbers` [B, D + 120]; `presence` [B, K] of all names in their scores; `competing` [B, K] bool, names that compete,
+    and whether nothing does, too; `target` [B], the right one or NONE; `absent` [B, K] bool, names that surely are not
     there; `fold` [B] of the photograph.
     """
 
     numbers: Tensor
     presence: Tensor
-    asked: Tensor
+    competing: Tensor
     with_nothing: Tensor
     target: Tensor
     absent: Tensor
@@ -63,12 +63,12 @@ def count_photographs(sets: Sequence[Cells], part_names: Sequence[str]) -> dict[
         names = [(cells.value, value, name) for value, name in enumerate(cells.classes) if name != BACKGROUND]
         names += [(cells.part, value, name) for value, name in enumerate(part_names, 1)]
         for values, value, name in names:
-            shown = len(np.unique(cells.photograph[values == value]))
-            counts[name] = counts.get(name, 0) + shown
+            n_photographs = len(np.unique(cells.photograph[values == value]))
+            counts[name] = counts.get(name, 0) + n_photographs
     return counts
 
 
-def known(cells: Cells, names: Sequence[str], part_names: Sequence[str]) -> Known:
+def set_cells(cells: Cells, names: Sequence[str], part_names: Sequence[str]) -> SetCells:
     """What a set says of the names."""
     index = {name: place for place, name in enumerate(names)}
     of_value = np.full(IGNORE + 1, UNKNOWN)
@@ -85,7 +85,7 @@ def known(cells: Cells, names: Sequence[str], part_names: Sequence[str]) -> Know
     usable = name != UNKNOWN
     groups = [np.flatnonzero(usable & (name == each)) for each in np.unique(name[usable])]
     of_parts = [np.flatnonzero(usable & (part == each)) for each in np.unique(part[usable]) if each >= 0]
-    return Known(cells, own, parts, name, part, np.flatnonzero(usable & cells.as_it_falls), groups, of_parts)
+    return SetCells(cells, own, parts, name, part, np.flatnonzero(usable & cells.as_it_falls), groups, of_parts)
 
 
 def exclusive(table: TextTable, names: Sequence[str], parts: Sequence[tuple[str, str]]) -> NDArray[np.bool_]:
@@ -118,7 +118,7 @@ class CellBatches(Stream[Batch]):
 
     def __init__(
         self,
-        sets: Sequence[Known],
+        sets: Sequence[SetCells],
         shares: NDArray[np.float64],
         presence: Sequence[Tensor],
         folds: Sequence[NDArray[np.int64]],
@@ -130,32 +130,33 @@ class CellBatches(Stream[Batch]):
         self.apart, self.groups, self.seed = apart, groups, seed
 
     def make(self, number: int, random: np.random.Generator) -> Batch:
-        chosen = random.choice(len(self.sets), self.groups, p=self.shares)
-        return Batch(*map(torch.cat, zip(*(self._of_set(place, random) for place in chosen), strict=True)))
+        places = random.choice(len(self.sets), self.groups, p=self.shares)
+        return Batch(*map(torch.cat, zip(*(self._of_set(place, random) for place in places), strict=True)))
 
     def _of_set(self, place: int, random: np.random.Generator) -> Batch:
         """Half of the cells as they fall, half of names, or parts, that are drawn alike."""
-        known = self.sets[place]
-        groups = [known.of_names, known.of_parts] if known.of_parts else [known.of_names]
-        drawn = [_one_of(random, group) for group in groups for _ in range(GROUP // 2 // len(groups))]
-        rows = np.concatenate([random.choice(known.as_they_fall, GROUP // 2), np.array(drawn)])
+        cells = self.sets[place]
+        groups = [cells.of_names, cells.of_parts] if cells.of_parts else [cells.of_names]
+        balanced = [_one_of(random, group) for group in groups for _ in range(GROUP // 2 // len(groups))]
+        rows = np.concatenate([random.choice(cells.as_they_fall, GROUP // 2), np.array(balanced)])
         return self.examples(place, rows, random)
 
     def examples(self, place: int, rows: NDArray[np.int64], random: np.random.Generator) -> Batch:
         """The cells of some rows of a set. Where parts are marked, they are asked in two of three questions, and the
         wholes in two of three."""
-        known = self.sets[place]
-        photograph, name, part = known.cells.photograph[rows], known.name[rows], known.part[rows]
+        cells = self.sets[place]
+        photograph, name, part = cells.cells.photograph[rows], cells.name[rows], cells.part[rows]
         kind = np.where(part == UNKNOWN, 0, random.integers(0, 3, len(rows)))  # wholes, both, parts
-        asked = np.where((kind < 2)[:, None], known.own, False) | np.where((kind > 0)[:, None], known.parts, False)
+        asks_own, asks_parts = (kind < 2)[:, None], (kind > 0)[:, None]
+        competing = (asks_own & cells.own) | (asks_parts & cells.parts)
         target = np.where(kind == 0, name, np.where(part >= 0, part, np.where(kind == 1, name, NONE)))
-        shown = np.where(part >= 0, part, name)
-        absent = self.apart[np.maximum(name, 0)] & self.apart[np.maximum(shown, 0)] & (name >= 0)[:, None]
+        label = np.where(part >= 0, part, name)
+        absent = self.apart[np.maximum(name, 0)] & self.apart[np.maximum(label, 0)] & (name >= 0)[:, None]
         return Batch(
-            torch.from_numpy(known.cells.numbers[rows]).float(),
+            torch.from_numpy(cells.cells.numbers[rows]).float(),
             self.presence[place][torch.from_numpy(photograph).long()],
-            torch.from_numpy(asked),
-            torch.from_numpy((kind == 2) | known.cells.has_background),
+            torch.from_numpy(competing),
+            torch.from_numpy((kind == 2) | cells.cells.has_background),
             torch.from_numpy(target),
             torch.from_numpy(absent),
             torch.from_numpy(self.folds[place][photograph]),

@@ -28,7 +28,7 @@ from lexiseg_train.methods.tiny.directions.examples import (
     CellBatches,
     count_photographs,
     exclusive,
-    known,
+    set_cells,
 )
 from lexiseg_train.methods.tiny.directions.parts import Parts
 from lexiseg_train.methods.tiny.publish import folder_below
@@ -94,7 +94,7 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
         table = TextTable(book, sets, [], TEMPLATE, segmenter.tower, parts.names)
         self.words, self.meaning = words_of(self.names, book)
         self.rows = F.normalize(torch.from_numpy(segmenter.tower.encode(list(map(TEMPLATE.format, self.words)))), dim=1)
-        self.sets = [known(cells, self.names, parts.names) for cells in sets]
+        self.sets = [set_cells(cells, self.names, parts.names) for cells in sets]
         self.apart = exclusive(table, self.names, parts.pairs)
         self.scoring = Scoring(segmenter, self.names)
         self.presence = [self.scoring.presence(cells) for cells in sets]
@@ -125,13 +125,13 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
     def _weights(self) -> dict[str, Tensor]:
         network = Directions(self.recipe.folds, len(self.names), self.network.mean, self.network.deviation)
         network.load_state_dict(self.average)
-        kept = self.kept(network)
-        number = np.where(kept, np.cumsum(kept) - 1, kept.sum())  # the last direction is that of words without one
+        have = self.with_direction(network)
+        number = np.where(have, np.cumsum(have) - 1, have.sum())  # the last direction is that of words without one
         own = {
             "rows": self.rows,
             "meaning": torch.from_numpy(number[self.meaning]).float(),
             "directions": F.pad(
-                self.recipe.strength * network.folded()[-1].detach()[torch.from_numpy(kept)], (0, 0, 0, 1)
+                self.recipe.strength * network.folded()[-1].detach()[torch.from_numpy(have)], (0, 0, 0, 1)
             ),
             "near": torch.tensor(self.recipe.near),
         }
@@ -139,7 +139,7 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
         return before | {f"{OWN_WORDS}{name}": value for name, value in own.items()}
 
     @torch.no_grad()
-    def kept(self, network: Directions) -> NDArray[np.bool_]:
+    def with_direction(self, network: Directions) -> NDArray[np.bool_]:
         """[K] which names are not clearly found worse with directions, in photographs that these have not learned from.
 
         All are learned together: one that goes for chance costs its neighbours.
@@ -147,19 +147,19 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
         hits = np.sum([self._hits(place, network) for place in range(len(self.sets))], 0)  # [2, 3, K]
         iou = hits[:, 0] / np.maximum(hits[:, 1] + hits[:, 2] - hits[:, 0], 1)
         gain = iou[1] - iou[0]
-        lost = [f"{name} {100 * each:.1f}" for name, each in zip(self.names, gain, strict=True) if each < 0]
+        worse = [f"{name} {100 * each:.1f}" for name, each in zip(self.names, gain, strict=True) if each < 0]
         print(
-            f"mean gain in IoU {100 * gain.mean():.1f}; by words alone, which find more: {', '.join(lost)}", flush=True
+            f"mean gain in IoU {100 * gain.mean():.1f}; by words alone, which find more: {', '.join(worse)}", flush=True
         )
         return np.asarray(gain >= -CHANCE)
 
     def _hits(self, place: int, network: Directions) -> NDArray[np.float64]:
         """Of a set's cells, by words and with directions, among all of its names: how many are rightly given a
         name, how many are given it, and how many are of it, [2, 3, K]."""
-        known, n_names = self.sets[place], len(self.names)
+        of_set, n_names = self.sets[place], len(self.names)
         hits = np.zeros((2, 3, n_names))
         batches = CellBatches(self.sets, np.ones(1), self.presence, self.folds, self.apart, 1, 0)
-        rows = np.flatnonzero((known.name != UNKNOWN) & (known.cells.as_it_falls | (known.part >= 0)))
+        rows = np.flatnonzero((of_set.name != UNKNOWN) & (of_set.cells.as_it_falls | (of_set.part >= 0)))
         rows = rows[:: 1 + len(rows) // JUDGED]
         for some in np.array_split(rows, 1 + len(rows) // 4096):
             batch = batches.examples(place, some, np.random.default_rng(0))
@@ -167,9 +167,9 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
             added = network(batch.numbers)[batch.fold, torch.arange(len(some))]
             truth = F.one_hot(batch.target.clamp_min(0), n_names).bool() & (batch.target >= 0)[:, None]
             for side, logits in enumerate((words, words + self.recipe.strength * added)):
-                among = logits.masked_fill(~batch.asked, -torch.inf)
-                given = F.one_hot(among.argmax(1), n_names).bool() & ((among > 0) | ~batch.with_nothing[:, None])
-                hits[side] += [part.sum(0).numpy() for part in (given & truth, given, truth)]
+                among = logits.masked_fill(~batch.competing, -torch.inf)
+                answer = F.one_hot(among.argmax(1), n_names).bool() & ((among > 0) | ~batch.with_nothing[:, None])
+                hits[side] += [part.sum(0).numpy() for part in (answer & truth, answer, truth)]
         return hits
 
 
@@ -213,9 +213,9 @@ def words_of(names: list[str], book: TextBook) -> tuple[list[str], list[int]]:
 
 def cell_losses(logits: Tensor, batch: Batch) -> Tensor:
     """Losses [F + 1, B] of logits [F + 1, B, K]: of the right one among the competing ones, and of each by itself."""
-    asked = logits.masked_fill(~batch.asked, -torch.inf)
+    competing = logits.masked_fill(~batch.competing, -torch.inf)
     nothing = torch.where(batch.with_nothing, 0.0, -torch.inf).expand(len(logits), -1)
-    total = torch.cat([asked, nothing[..., None]], 2).logsumexp(2)
+    total = torch.cat([competing, nothing[..., None]], 2).logsumexp(2)
     is_name = batch.target != NONE
     right = logits.gather(2, batch.target.clamp_min(0).expand(len(logits), -1)[..., None])[..., 0] * is_name
     beside = (F.softplus(logits) * batch.absent).sum(2)

@@ -114,16 +114,16 @@ def rival(
     random: np.random.Generator,
 ) -> Candidate | None:
     """Of some random objects the one with a name most like the `present` concepts', and surely none of them."""
-    drawn = [candidate(sources, origins, table, random) for _ in range(CANDIDATES)]
-    others = [each for each in drawn if each is not None and table.exclusive[present, each.concept].all()]
+    candidates = [candidate(sources, origins, table, random) for _ in range(CANDIDATES)]
+    others = [each for each in candidates if each is not None and table.exclusive[present, each.concept].all()]
     if not others:
         return None
     return max(others, key=lambda each: table.likeness[present, each.concept].max(initial=-1))
 
 
-def cut_out(sources: Sequence[Source], drawn: Candidate, random: np.random.Generator) -> CutObject | None:
+def cut_out(sources: Sequence[Source], choice: Candidate, random: np.random.Generator) -> CutObject | None:
     """Cut out an object; None where its photograph has none of the class that is large enough."""
-    place, mask_value, photograph, concept = drawn
+    place, mask_value, photograph, concept = choice
     mask = sources[place].pack.mask(photograph)
     n_parts, parts, stats, _ = cv2.connectedComponentsWithStats((mask == mask_value).astype(np.uint8))
     large = [part for part in range(1, n_parts) if stats[part, cv2.CC_STAT_AREA] >= MIN_CUT_SHARE * mask.size]
@@ -189,9 +189,9 @@ class Examples(Stream[Batch]):
     def make(self, number: int, random: np.random.Generator) -> Batch:
         cv2.setNumThreads(1)  # workers share the cores
         shares = np.array([source.share for source in self.sources])
-        chosen = random.choice(len(self.sources), self.batch, p=shares / shares.sum())
-        drawn = [self._example(int(which), random) for which in chosen]
-        return Batch(stack_views([view for view, _ in drawn]), stack([questions for _, questions in drawn]))
+        places = random.choice(len(self.sources), self.batch, p=shares / shares.sum())
+        examples = [self._example(int(which), random) for which in places]
+        return Batch(stack_views([view for view, _ in examples]), stack([questions for _, questions in examples]))
 
     def _example(self, which: int, random: np.random.Generator) -> tuple[View, ImageQuestions]:
         source = self.sources[which]
@@ -219,7 +219,7 @@ class Examples(Stream[Batch]):
             rivals = random.permutation(self.table.rivals(present))[: random.integers(1, MAX_RIVALS + 1)]
             space = LabelSpace.of_object(int(present[0]), rivals)
         if pack.name in self.pasting.targets and random.random() < self.pasting.share:
-            pasted_objects = self._pasted(np.union1d(present, space.shown(labels)), random)
+            pasted_objects = self._pasted(np.union1d(present, space.present(labels)), random)
             for cut in pasted_objects:
                 space = space.with_pasted(cut.concept)
             pastes = [
@@ -231,13 +231,13 @@ class Examples(Stream[Batch]):
 
     def _pasted(self, present: NDArray[np.int64], random: np.random.Generator) -> list[CutObject]:
         """Some objects to paste onto a crop that shows the `present` concepts."""
-        drawn = []
+        candidates = []
         for _ in range(random.integers(1, MAX_PASTED + 1)):
             if random.random() < self.pasting.rivals:
-                drawn.append(rival(self.sources, self.pasting.origins, present, self.table, random))
+                candidates.append(rival(self.sources, self.pasting.origins, present, self.table, random))
             else:
-                drawn.append(candidate(self.sources, self.pasting.origins, self.table, random))
-        cuts = [cut_out(self.sources, each, random) for each in drawn if each is not None]
+                candidates.append(candidate(self.sources, self.pasting.origins, self.table, random))
+        cuts = [cut_out(self.sources, each, random) for each in candidates if each is not None]
         return [cut for cut in cuts if cut is not None]
 
     def _masked(
@@ -261,8 +261,8 @@ class Examples(Stream[Batch]):
         listed = np.isin(space.concepts, present)
         states[listed & (states == ABSENT)] = PRESENT if whole else UNKNOWN
         others = np.setdiff1d(present, space.concepts) if whole else present[:0]
-        shown = np.concatenate([space.concepts[area > 0], present])
-        foreign = rare_concepts(table, shown, space.concepts, random)
+        all_present = np.concatenate([space.concepts[area > 0], present])
+        foreign = rare_concepts(table, all_present, space.concepts, random)
         if alone:
             foreign = np.union1d(foreign, np.setdiff1d(absent_names(source, table, present, random), space.concepts))
         presence = full.classes + [table.draw(int(concept), random) for concept in (*others, *foreign)]

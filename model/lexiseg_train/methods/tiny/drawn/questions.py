@@ -49,7 +49,7 @@ class LabelSpace:
             self, concepts=np.append(self.concepts, concept), weights=weights, n_pasted=self.n_pasted + 1, lone=False
         )
 
-    def shown(self, labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    def present(self, labels: NDArray[np.uint8]) -> NDArray[np.int64]:
         """The concepts that labels show."""
         rows = np.setdiff1d(np.unique(labels), [IGNORE]).astype(np.int64) - int(self.has_background)
         return self.concepts[rows[rows >= 0]]
@@ -66,8 +66,8 @@ class LabelSpace:
         Labels do not know other data sets' classes: one is surely absent only where the label's own class excludes it.
         Channel 0 is the background, which is never undecided. None: labels say it of all.
         """
-        known = self.concepts[: len(self.concepts) - self.n_pasted]
-        unknown = np.flatnonzero(~np.isin(concepts, known))
+        own = self.concepts[: len(self.concepts) - self.n_pasted]
+        unknown = np.flatnonzero(~np.isin(concepts, own))
         if not len(unknown):
             return None
         shift, others = int(self.has_background), concepts[unknown]
@@ -114,9 +114,9 @@ class Source:
 
     def draw_class_first(self, random: np.random.Generator) -> tuple[int, int]:
         """Draw a class by its share, then a photograph that shows it: (mask value, index of the photograph)."""
-        drawn = int(random.choice(len(self.holders), p=self.class_shares))
-        photographs = self.holders[drawn]
-        return int(self.mask_values[drawn]), int(photographs[random.integers(len(photographs))])
+        index = int(random.choice(len(self.holders), p=self.class_shares))
+        photographs = self.holders[index]
+        return int(self.mask_values[index]), int(photographs[random.integers(len(photographs))])
 
 
 def source_of(
@@ -172,9 +172,9 @@ class Question:
     weights: NDArray[np.float32] | None  # [channels] of the loss
 
 
-def background_concepts(table: TextTable, asked: NDArray[np.int64], same_meaning: float) -> list[int]:
+def background_concepts(table: TextTable, concepts: NDArray[np.int64], same_meaning: float) -> list[int]:
     """The background words, as concepts, without words that mean one of the requested concepts."""
-    like = table.likeness[np.ix_(table.background, asked)].max(1, initial=-1)
+    like = table.likeness[np.ix_(table.background, concepts)].max(1, initial=-1)
     return [int(word) for word, likeness in zip(table.background, like, strict=True) if likeness < same_meaning]
 
 
@@ -203,19 +203,19 @@ def random_question(
     present = np.setdiff1d(np.unique(flat), [IGNORE]) - shift
     present = present[present >= 0]
     absent = np.setdiff1d(np.arange(len(space.concepts)), present)
-    chosen = np.concatenate(
+    listing = np.concatenate(
         [
             random.permutation(present)[: random.integers(0, MAX_OWN + 1)],
             random.permutation(absent)[: random.integers(0, MAX_OWN + 1)],
         ]
     ).astype(np.int64)
-    listed = space.concepts[chosen]
+    listed = space.concepts[listing]
     n_foreign = int(random.integers(0 if len(listed) else 1, MAX_FOREIGN + 1))
     concepts = np.concatenate([listed, _foreign(space, present, n_foreign, table, random)]).astype(np.int64)
     background = background_concepts(table, concepts, same_meaning)
 
     channel_of = np.zeros(256, np.int64)  # of each mask value; a class that is not asked for is background
-    channel_of[chosen + shift] = np.arange(1, len(chosen) + 1)
+    channel_of[listing + shift] = np.arange(1, len(listing) + 1)
     channel_of[IGNORE] = IGNORE
     return Question(
         _texts(space, concepts, table, random),
@@ -234,9 +234,9 @@ def _texts(space: LabelSpace, concepts: NDArray[np.int64], table: TextTable, ran
 
 
 def _background_texts(
-    background: list[int], asked: NDArray[np.int64], table: TextTable, random: np.random.Generator
+    background: list[int], concepts: NDArray[np.int64], table: TextTable, random: np.random.Generator
 ) -> list[int]:
-    beside = set(asked.tolist())
+    beside = set(concepts.tolist())
     return [table.draw(word, random, beside) for word in background]
 
 
@@ -245,6 +245,6 @@ def _foreign(
 ) -> NDArray[np.int64]:
     """So many concepts that the labels do not know, some of them like the `present` rows."""
     alike = np.setdiff1d(table.rivals(space.concepts[present]), space.concepts)
-    chosen = random.permutation(alike)[: random.binomial(count, RIVALS)]
-    others = np.setdiff1d(np.arange(len(table.concepts)), np.concatenate([space.concepts, chosen]))
-    return np.concatenate([chosen, random.permutation(others)[: count - len(chosen)]]).astype(np.int64)
+    rivals = random.permutation(alike)[: random.binomial(count, RIVALS)]
+    others = np.setdiff1d(np.arange(len(table.concepts)), np.concatenate([space.concepts, rivals]))
+    return np.concatenate([rivals, random.permutation(others)[: count - len(rivals)]]).astype(np.int64)

@@ -129,14 +129,14 @@ class Part(nn.Module):
             by_words: the same of words, [B, K, P].
         """
         decoded, _ = decoded_maps(self.taught, [*pyramid], head, head.mean((2, 3), keepdim=True))
-        shown = self.solved.any(1)  # a class that no photograph of the part shows is answered by words
-        directions = self.taught.directions * shown[:, None]
+        has_pixels = self.solved.any(1)  # a class that no photograph of the part shows is answered by words
+        directions = self.taught.directions * has_pixels[:, None]
         # Channels last: the gradients of convolutions take a tenth of the time.
         fine = decoded.permute(0, 2, 3, 1) @ directions[:, :DECODER].T  # [B, h, w, K]
         coarse = pyramid[COARSE_LEVEL].permute(0, 2, 3, 1) @ directions[:, DECODER:-1].T
         enlarged = F.interpolate(coarse.permute(0, 3, 1, 2), size=decoded.shape[-2:], mode="bilinear")
         products = fine.permute(0, 3, 1, 2) + enlarged + directions[:, -1, None, None]
-        words = torch.where(shown[:, None], by_words.clamp(-MAX_TEXT, MAX_TEXT), by_words)
+        words = torch.where(has_pixels[:, None], by_words.clamp(-MAX_TEXT, MAX_TEXT), by_words)
         return products.flatten(2) + self.taught.text[:, None] * words
 
 
@@ -181,7 +181,7 @@ class FinetuneTrainer(TinyTrainer):
         network = Tuned(read_start(start), solved_heads(recipe, inner, fold_of, n_folds))
         super().__init__(inner, network=network)
         self.recipe = recipe
-        self._kept = read_weights(start, None)
+        self._start = read_weights(start, None)
         [pack] = [source.pack for source in self.sources]
         self._offsets = torch.from_numpy(pack.places[:, 0].copy())
         self._fold_of = torch.from_numpy(fold_of)  # [P]
@@ -224,7 +224,7 @@ class FinetuneTrainer(TinyTrainer):
 
     def _weights(self) -> dict[str, Tensor]:
         taught = under(f"parts.{count_folds(self.recipe)}.taught.", self.average)
-        return with_taught(self._kept, taught)
+        return with_taught(self._start, taught)
 
 
 def of_images(questions: Questions, images: Tensor) -> Questions:
@@ -235,8 +235,8 @@ def of_images(questions: Questions, images: Tensor) -> Questions:
 
 def with_taught(start: dict[str, Tensor], taught: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a weights file, with other taught classes than before; the others keep their bits."""
-    kept = {name: value for name, value in start.items() if not name.startswith(TAUGHT)}
-    return kept | {f"{TAUGHT}{name}": value for name, value in taught.items()}
+    others = {name: value for name, value in start.items() if not name.startswith(TAUGHT)}
+    return others | {f"{TAUGHT}{name}": value for name, value in taught.items()}
 
 
 def margins_by_words(network: TinyNetwork, features: ImageFeatures, questions: Questions, rows: Tensor) -> Tensor:

@@ -24,8 +24,8 @@ from lexiseg_model.methods.tiny.weights import TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_train.data.indexed import CLASSES, read_classes
 
-GIVEN = 0.5  # share of corrections that begin with a mask by someone else, without a first click
-FOUND = 0.8  # share of corrections that begin with what words found, where that is neither right nor elsewhere
+FOREIGN_MASKS = 0.5  # share of corrections that begin with a mask by someone else, without a first click
+WORD_MASKS = 0.8  # share of corrections that begin with what words found, where that is neither right nor elsewhere
 USEFUL = (0.1, 0.97)  # IoU of what words found with the object
 WIDER = 0.7  # share of these masks that also hold another object; of the others half of the object is missing
 WITH_MASK = 0.8  # share of the other corrections that see the mask; else their points have to do
@@ -55,7 +55,7 @@ def draw_corrections(
     valid: Tensor,
     n: int,
     rounds: int,
-    found: Tensor | None = None,
+    by_words: Tensor | None = None,
 ) -> Corrected:
     """Correct the masks of the last `n` prompts, single points, in some rounds.
 
@@ -74,13 +74,13 @@ def draw_corrections(
     if not n:
         return Corrected(prompts, masks, corrects)
     truth, counted = targets[:, -n:] > 0.5, valid > 0
-    given = torch.rand(truth.shape[:2], device=truth.device) < GIVEN
+    foreign = torch.rand(truth.shape[:2], device=truth.device) < FOREIGN_MASKS
     others = _masks_by_others(targets, n)
-    if found is not None:
-        others = _with_found(others, found, truth)
-    logits = torch.where(given[..., None, None], others, _first_masks(head, shared, prompts, n))
-    signs[:, -n:, 0] = signs[:, -n:, 0].masked_fill(given, 0.0)
-    corrects[:, -n:] = (given | (torch.rand_like(given.float()) < WITH_MASK)).float()
+    if by_words is not None:
+        others = _with_found(others, by_words, truth)
+    logits = torch.where(foreign[..., None, None], others, _first_masks(head, shared, prompts, n))
+    signs[:, -n:, 0] = signs[:, -n:, 0].masked_fill(foreign, 0.0)
+    corrects[:, -n:] = (foreign | (torch.rand_like(foreign.float()) < WITH_MASK)).float()
     for number in range(1, rounds + 1):
         points[:, -n:, number], signs[:, -n:, number] = mistakes(logits > 0, truth, counted)
         masks[:, -n:] = logits
@@ -110,12 +110,12 @@ def _masks_by_others(targets: Tensor, n: int) -> Tensor:
     return torch.where(masks, CERTAIN, -CERTAIN)
 
 
-def _with_found(masks: Tensor, found: Tensor, truth: Tensor) -> Tensor:
+def _with_found(masks: Tensor, by_words: Tensor, truth: Tensor) -> Tensor:
     """Masks by others, logits [B, n, h, w], most of them replaced by what words found of the truth, both bool."""
-    overlap = (found & truth).sum((2, 3)) / (found | truth).sum((2, 3)).clamp_min(1)
+    overlap = (by_words & truth).sum((2, 3)) / (by_words | truth).sum((2, 3)).clamp_min(1)
     low, high = USEFUL
-    taken = (overlap > low) & (overlap < high) & (torch.rand_like(overlap) < FOUND)
-    return torch.where(taken[..., None, None], torch.where(found, CERTAIN, -CERTAIN), masks)
+    useful = (overlap > low) & (overlap < high) & (torch.rand_like(overlap) < WORD_MASKS)
+    return torch.where(useful[..., None, None], torch.where(by_words, CERTAIN, -CERTAIN), masks)
 
 
 def first_points(prompts: Prompts, some: slice) -> Prompts:
@@ -142,8 +142,8 @@ def mistakes(predicted: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, T
     around = torch.stack([F.avg_pool2d(wrong.float(), side, 1, side // 2) for side in SURROUNDINGS]).sum(0)
     noise = torch.rand(wrong.shape, device=wrong.device)
     in_the_middle = torch.rand(wrong.shape[:2], device=wrong.device)[..., None, None] < IN_THE_MIDDLE
-    drawn = (torch.where(in_the_middle, around + 0.05 * noise, noise) * wrong).flatten(2).argmax(2)
-    places = torch.stack([drawn % width, drawn // width], -1).float()
+    click = (torch.where(in_the_middle, around + 0.05 * noise, noise) * wrong).flatten(2).argmax(2)
+    places = torch.stack([click % width, click // width], -1).float()
     signs = torch.where(too_little, 1.0, -1.0) * wrong.flatten(2).any(2)
     return (places + 0.5) * STRIDE, signs
 
@@ -158,8 +158,8 @@ def point_losses(masks: Tensor, prompts: Prompts) -> Tensor:
         padding_mode="border",
         align_corners=False,
     ).view(prompts.signs.shape)
-    given = prompts.signs != 0
-    return (F.softplus(MARGIN - prompts.signs * logits) * given).sum() / given.sum().clamp_min(1)
+    clicks = prompts.signs != 0
+    return (F.softplus(MARGIN - prompts.signs * logits) * clicks).sum() / clicks.sum().clamp_min(1)
 
 
 def harm_losses(masks: Tensor, corrected: Corrected, targets: Tensor, valid: Tensor) -> Tensor:
@@ -173,9 +173,9 @@ def harm_losses(masks: Tensor, corrected: Corrected, targets: Tensor, valid: Ten
     """
     truth, before, counted = targets > 0.5, corrected.masks > 0, valid[:, None] > 0
     entropy = F.binary_cross_entropy_with_logits(masks.float(), truth.float(), reduction="none")
-    lost = (entropy * ((truth == before) & counted)).sum((2, 3))
+    unchanged = (entropy * ((truth == before) & counted)).sum((2, 3))
     size = ((truth | before) & counted).sum((2, 3)).clamp_min(1)
-    return (lost / size * corrected.corrects).sum() / corrected.corrects.sum().clamp_min(1)
+    return (unchanged / size * corrected.corrects).sum() / corrected.corrects.sum().clamp_min(1)
 
 
 @torch.no_grad()
@@ -202,8 +202,8 @@ def found_masks(network: TinyNetwork, pixels: Tensor, words: Tensor, values: Ten
     Returns:
         Masks [N, h, w] bool; empty where nothing touches.
     """
-    asked, places = torch.unique(values, return_inverse=True)
-    cosines, best = torch.einsum("kd,dhw->khw", words[asked], pixels.float()).max(0)
+    distinct, places = torch.unique(values, return_inverse=True)
+    cosines, best = torch.einsum("kd,dhw->khw", words[distinct], pixels.float()).max(0)
     won = (best == places[:, None, None]) & (cosines > network.nobody)
     pairs = zip(won.cpu().numpy(), (targets > 0.5).cpu().numpy(), strict=True)
     return torch.from_numpy(np.stack([_touching(mask, truth) for mask, truth in pairs])).to(pixels.device)

@@ -42,9 +42,9 @@ def read_samples(root: Path, name: str, source: MaskSet) -> tuple[Sample, ...]:
     Raises:
         DatasetError: a folder or a mask is missing; the message says which and what was expected.
     """
-    kept = {path.stem for path in of_everyday_check(root, name)}
+    held_out = {path.stem for path in of_everyday_check(root, name)}
     samples = (sample for split in source.splits for sample in list_samples(root, name, split)[:: source.frame_stride])
-    return tuple(sample for sample in samples if sample.name not in kept)
+    return tuple(sample for sample in samples if sample.name not in held_out)
 
 
 def find_objects(labels: NDArray[np.uint8], source: MaskSet, smallest: float, whole: bool) -> Objects:
@@ -69,7 +69,7 @@ def find_objects(labels: NDArray[np.uint8], source: MaskSet, smallest: float, wh
     return Objects(regions.ids, regions.labels, ignored)
 
 
-class Drawn(NamedTuple):
+class Clicks(NamedTuple):
     """Prompts of one crop and their targets, in pixels of the crop.
 
     `points` [N, K, 2], `signs` [N, K], `boxes` [N, 4], `has_box` [N] as in `Prompts`; `targets` [N, h, w] say how many
@@ -91,7 +91,7 @@ class Example(NamedTuple):
     source: int  # place of its set
     is_whole: bool  # all that may be an object is one
     crop: NDArray[np.uint8]
-    drawn: Drawn
+    clicks: Clicks
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class PromptCrops(Stream[list[Example]]):
                 yield Example(place, whole, crop, draw(objects, *counts, random, self.corrected))
 
 
-def draw(objects: Objects, n_points: int, n_clear: int, random: np.random.Generator, corrected: int = 0) -> Drawn:
+def draw(objects: Objects, n_points: int, n_clear: int, random: np.random.Generator, corrected: int = 0) -> Clicks:
     """Draw `n_points` single points, then `n_clear` boxes or groups of points, each for a random object.
 
     The last `corrected` are single points with masks that are corrected.
@@ -146,10 +146,10 @@ def draw(objects: Objects, n_points: int, n_clear: int, random: np.random.Genera
     signs = np.zeros((n, MAX_POINTS), np.float32)
     boxes = np.zeros((n, 4), np.float32)
     has_box = np.zeros(n, np.float32)
-    chosen = random.permutation(np.resize(random.permutation(len(objects.labels)), n))
-    masks = {index: objects.ids == index + 1 for index in set(chosen.tolist())}
+    indices = random.permutation(np.resize(random.permutation(len(objects.labels)), n))
+    masks = {index: objects.ids == index + 1 for index in set(indices.tolist())}
     depths = {index: _depth(mask) for index, mask in masks.items()}
-    for prompt, index in enumerate(chosen.tolist()):
+    for prompt, index in enumerate(indices.tolist()):
         mask, depth = masks[index], depths[index]
         kind = "point" if prompt < n_points or prompt >= n - corrected else random.choice(KINDS, p=KIND_SHARES)
         if kind in ("box", "both"):
@@ -162,9 +162,9 @@ def draw(objects: Objects, n_points: int, n_clear: int, random: np.random.Genera
                 points[prompt, place] = _on(depth, random) if beside is None else beside
                 signs[prompt, place] = 1 if beside is None else -1
     cells = {index: _cells(mask) for index, mask in masks.items()}
-    targets = np.stack([cells[index] for index in chosen.tolist()])
-    values = np.array(objects.labels, np.int64)[chosen]
-    return Drawn(points, signs, boxes, has_box, targets, _cells(~objects.ignored) == CELL_LABELS, values)
+    targets = np.stack([cells[index] for index in indices.tolist()])
+    values = np.array(objects.labels, np.int64)[indices]
+    return Clicks(points, signs, boxes, has_box, targets, _cells(~objects.ignored) == CELL_LABELS, values)
 
 
 def _cells(mask: Mask) -> NDArray[np.uint8]:

@@ -29,7 +29,7 @@ from lexiseg_train.evaluation.scenes.oracle import deepest_point, overlaps
 PHOTOGRAPHS = 40  # of each data set, at most, evenly chosen
 OBJECTS = 4  # of each photograph
 OFFSETS = (0.0, -0.06, 0.06)  # of a side, by which each side of a box lies too far out
-TRIED: dict[str, tuple[float, ...]] = {
+GRID: dict[str, tuple[float, ...]] = {
     "boxes.low_quality": (0.0, 1.0, 2.0, 3.0),
     "boxes.small": (0.0, 12.0, 24.0, 36.0),
     "boxes.slack": (0.0, 0.01, 0.02, 0.04),
@@ -74,7 +74,7 @@ def fit(segmenter: TinySegmenter, sets: Mapping[str, Sequence[Photograph]]) -> T
     improved = True
     while improved:
         improved = False
-        for name, values in TRIED.items():
+        for name, values in GRID.items():
             for value in neighbours(values, _number(best, name)):
                 other = replaced(best, name, value)
                 now = measure(segmenter, sets, other)

@@ -114,18 +114,18 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
 
     def _loss(self, batch: list[Example]) -> Tensor:
         pixels, guide = self._encoded([example.crop for example in batch])
-        sampled = [example.drawn for example in batch]
+        sampled = [example.clicks for example in batch]
         prompts = Prompts(*(self._stacked([d[index] for d in sampled]) for index in range(len(Prompts._fields))))
         targets = self._stacked([d.targets for d in sampled]) / CELL_LABELS
         valid = self._stacked([d.valid for d in sampled])
         n = self.recipe.single_point_prompts
         points, clear = first_points(prompts, slice(n)), Prompts(*(part[:, n:] for part in prompts))
-        found = self._found(batch, pixels, targets)
+        by_words = self._masks_by_words(batch, pixels, targets)
         rounds = int(np.random.default_rng([self.recipe.seed, self.step]).integers(1, MAX_POINTS))
         with self.autocast():
             shared = self.network.shared(pixels, guide)
             corrected = draw_corrections(
-                self.network, shared, clear, targets[:, n:], valid, self.recipe.corrected, rounds, found
+                self.network, shared, clear, targets[:, n:], valid, self.recipe.corrected, rounds, by_words
             )
             of_points = self.network.click_masks(shared, points)
             of_clear = self.network.corrected_mask(shared, *corrected)
@@ -138,16 +138,16 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         )
         return single.total + unambiguous.total + POINTS * beside + HARM * harm
 
-    def _found(self, batch: list[Example], pixels: Tensor, targets: Tensor) -> Tensor:
+    def _masks_by_words(self, batch: list[Example], pixels: Tensor, targets: Tensor) -> Tensor:
         """What words leave of the objects that are corrected, [B, n, h, w] bool; empty where a set has no words."""
         first = targets.shape[1] - self.recipe.corrected
-        found = torch.zeros_like(targets[:, first:], dtype=torch.bool)
+        by_words = torch.zeros_like(targets[:, first:], dtype=torch.bool)
         for place, example in enumerate(batch):
             words = self.words[example.source]
             if words is not None and not example.is_whole:
-                values = torch.as_tensor(example.drawn.values).to(self.device)
-                found[place] = found_masks(self.features, pixels[place], words, values, targets[place])[first:]
-        return found
+                values = torch.as_tensor(example.clicks.values).to(self.device)
+                by_words[place] = found_masks(self.features, pixels[place], words, values, targets[place])[first:]
+        return by_words
 
     @torch.no_grad()
     def _encoded(self, crops: list[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:

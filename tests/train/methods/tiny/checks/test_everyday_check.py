@@ -10,7 +10,7 @@ from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.methods.tiny import sources
 from lexiseg_train.methods.tiny.checks import everyday_check
-from lexiseg_train.methods.tiny.checks.everyday_check import Asked, outcomes, painted, words_in
+from lexiseg_train.methods.tiny.checks.everyday_check import Question, outcomes, painted, words_in
 from lexiseg_train.methods.tiny.sources import packed
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook
 from tests.model.stand_in import ColourSegmenter
@@ -35,7 +35,11 @@ def test_a_word_is_judged_within_the_labelled_pixels() -> None:
     mask[:8, 16:] = 2
     segmenter = ColourSegmenter()
 
-    asked, features, rows_of = Asked(image, mask, {1: "red", 2: "green"}), segmenter.encode(image), KnownRows(segmenter)
+    asked, features, rows_of = (
+        Question(image, mask, {1: "red", 2: "green"}),
+        segmenter.encode(image),
+        KnownRows(segmenter),
+    )
     found = outcomes(segmenter, features, asked, Background(), rows_of)
 
     assert (found[0].iou, found[1].iou) == (1.0, 0.0)
@@ -47,7 +51,7 @@ def test_an_absent_word_is_painted_where_it_gets_a_segment() -> None:
     image[:, :16, 0] = 255  # red
     image[:, 16:, 2] = 255  # blue
     segmenter, mask = ColourSegmenter(), np.ones((16, 32), np.uint8)
-    asked, features, rows_of = Asked(image, mask, {1: "red"}), segmenter.encode(image), KnownRows(segmenter)
+    asked, features, rows_of = Question(image, mask, {1: "red"}), segmenter.encode(image), KnownRows(segmenter)
 
     assert painted(segmenter, features, asked, 3, ["green", "blue"], rows_of) in ([False, True], [True, False])
 

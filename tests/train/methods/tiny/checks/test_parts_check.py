@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.methods.tiny.checks.parts_check import Shown, questions
+from lexiseg_train.methods.tiny.checks.parts_check import Photograph, questions
 from lexiseg_train.methods.tiny.directions.parts import Part, Parts
 
 
@@ -15,7 +15,7 @@ def test_a_part_is_asked_after_its_whole_which_is_right_on_the_rest() -> None:
     parts = Parts(Path("none"))
     parts.names = ["leg", "tail"]
     marked = [Part("leg", (0, 20, 40, 40), "dog"), Part("tail", (0, 0, 1, 1), "dog")]
-    shown = Shown(np.zeros((40, 40, 3), np.uint8), mask, ("background", "dog"), marked)
+    shown = Photograph(np.zeros((40, 40, 3), np.uint8), mask, ("background", "dog"), marked)
 
     (asked,) = questions(shown, parts)  # the tail is too small to be asked for
 

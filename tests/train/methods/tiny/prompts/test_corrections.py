@@ -53,7 +53,7 @@ def corrected(targets: Tensor, n: int, found: Tensor | None = None) -> Corrected
     with torch.inference_mode():
         shared = head.shared(F.normalize(torch.randn(1, 96, 64, 64), dim=1), torch.randn(1, 3, 128, 128))
         count = prompts(targets.shape[1])
-        return draw_corrections(head, shared, count, targets, torch.ones(1, 64, 64), n, rounds=1, found=found)
+        return draw_corrections(head, shared, count, targets, torch.ones(1, 64, 64), n, rounds=1, by_words=found)
 
 
 def test_only_the_last_prompts_are_corrected_and_get_a_point() -> None:

@@ -18,7 +18,7 @@ from lexiseg_model.methods.tiny.prompt_head import MaskAnswers
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.types import ModelCard
 from lexiseg_train.data.scenes import Objects
-from lexiseg_train.methods.tiny.prompts.draw import Drawn, draw, find_objects
+from lexiseg_train.methods.tiny.prompts.draw import Clicks, draw, find_objects
 from lexiseg_train.methods.tiny.prompts.trainer import PromptTrainer, overlaps, prompt_losses
 from lexiseg_train.methods.tiny.publish import publish_prompts
 from lexiseg_train.methods.tiny.recipe import MaskSet, PromptsRecipe
@@ -107,7 +107,7 @@ LONE, SURE = 40, 80
 
 
 @pytest.fixture(scope="module")
-def drawn() -> Drawn:
+def drawn() -> Clicks:
     """Prompts about a square and a long bar; the lowest rows are ignored."""
     ids = np.zeros((SIDE, SIDE), np.int32)
     ids[4:20, 6:22] = 1
@@ -117,19 +117,19 @@ def drawn() -> Drawn:
     return draw(Objects(ids, (1, 2), ignored), LONE, SURE, np.random.default_rng(0))
 
 
-def test_lone_prompts_are_one_positive_point_each(drawn: Drawn) -> None:
+def test_lone_prompts_are_one_positive_point_each(drawn: Clicks) -> None:
     assert drawn.signs[:LONE].tolist() == [[1, 0, 0, 0]] * LONE
     assert not drawn.has_box[:LONE].any()
 
 
-def test_other_prompts_have_a_box_or_several_points(drawn: Drawn) -> None:
+def test_other_prompts_have_a_box_or_several_points(drawn: Clicks) -> None:
     several = (drawn.signs[LONE:] != 0).sum(1) > 1
 
     assert (several | (drawn.has_box[LONE:] == 1)).all()
     assert several.any()
 
 
-def test_positive_points_lie_on_the_object_and_negative_ones_beside_it(drawn: Drawn) -> None:
+def test_positive_points_lie_on_the_object_and_negative_ones_beside_it(drawn: Clicks) -> None:
     whole = drawn.targets.max()  # labels of a cell inside an object
 
     for points, signs, target in zip(drawn.points, drawn.signs, drawn.targets, strict=True):
