@@ -65,7 +65,6 @@ def tight_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
 
 
 def _connect(labels: LabelMap) -> library.Connected:
-    """As `library.connect`, without the kernel."""
     ids = np.zeros(labels.shape, np.int32)
     classes: list[int] = []
     for value in np.unique(labels).tolist():

@@ -107,7 +107,6 @@ def contest(scores: Tensor, size: tuple[int, int], worth: Worth = lambda scores,
 
 
 def _contest_by_cells(scores: Tensor, size: tuple[int, int], worth: Worth) -> Iterator[Won]:
-    """As `contest`; at each pixel only rows that can win in its cell are compared."""
     padded = F.pad(scores[None], (0, 1, 0, 1), mode="replicate")[0]  # [K, h + 1, w + 1]: every cell has four corners
     every = torch.arange(len(scores))[:, None, None]
     highest, lowest = (worth(_over_cells(choose, padded), every) for choose in (torch.maximum, torch.minimum))

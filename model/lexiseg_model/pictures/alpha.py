@@ -33,10 +33,8 @@ def _cut(picture: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
 
 
 def _layer(band: Image.Image) -> Image.Image:
-    """As RGBA."""
     return band.convert(PREMULTIPLIED.get(band.mode, band.mode)).convert("RGBA")
 
 
 def _colours(band: Image.Image) -> Image.Image:
-    """As RGB, without regard to alpha."""
     return band.convert(PREMULTIPLIED.get(band.mode, band.mode)).convert("RGB")

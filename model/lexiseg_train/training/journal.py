@@ -186,11 +186,7 @@ class SharedSkips(Skips):
 
 
 def _tensorboard(recipe: RunRecipe, step: int) -> Any:
-    """A writer for a run that resumes at `step`, which draws no line twice.
-
-    Raises:
-        RecipeError: TensorBoard is not installed.
-    """
+    """A writer for a run that resumes at `step`, which draws no line twice."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

@@ -82,7 +82,6 @@ class Order:
         return self._epoch[1:]
 
     def _shuffled(self, epoch: int, group: int, parts: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Permutation of the pairs of a group."""
         if self._group is None or self._group[0] != (epoch, group):
             random = np.random.default_rng([self.seed, PAIRS, epoch, group])
             self._group = (epoch, group), random.permutation(int(self.sizes[parts].sum()))

@@ -243,7 +243,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         return ""
 
     def _phase(self) -> Phase:
-        """The current phase."""
         return [phase for phase in self.recipe.phases if phase.after <= self.progress][-1]
 
     def _division(self, phase: Phase) -> Division:
@@ -283,11 +282,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         return self.learner.backward(self._loss, batches)
 
     def _keep_nonfinite(self, batches: tuple[Batch, ...]) -> None:
-        """Save the batches of a step without a finite loss or gradient.
-
-        Raises:
-            TrainingError: too many such steps in a row.
-        """
+        """Save the batches of a step without a finite loss or gradient."""
         self.nonfinite += 1
         folder = self.recipe.out / NONFINITE
         folder.mkdir(exist_ok=True)
@@ -358,21 +353,13 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             return self._validate()
 
     def _measure_start(self, journal: Journal, by: str) -> None:
-        """Validate before the first step, so that a missing figure is found before hours of training.
-
-        Raises:
-            RecipeError: validation has no figure `by`.
-        """
+        """Validate before the first step, so that a missing figure is found before hours of training."""
         figures = self.figures()
         better(by, 0, figures, None)
         self._log_figures(journal, figures)
 
     def _validate_and_keep_best(self, journal: Journal) -> None:
-        """Validate, and keep the averaged weights if they are the best so far.
-
-        Raises:
-            RecipeError: validation has no figure `best_by`.
-        """
+        """Validate, and keep the averaged weights if they are the best so far."""
         figures = self.figures()
         by = self.recipe.best_by
         if by is not None and (best := better(by, self.step, figures, self.best)) is not None:

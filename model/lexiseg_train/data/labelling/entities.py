@@ -82,7 +82,6 @@ class WithEntities(Rewritten):
 
 @cache
 def _word_list(kind: str) -> frozenset[str]:
-    """A list of `entity_words.yaml`."""
     listed = yaml.safe_load(Path(__file__).with_name("entity_words.yaml").read_text())
     return frozenset(listed[kind].split())
 

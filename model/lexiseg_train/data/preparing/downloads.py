@@ -98,11 +98,7 @@ def _append(address: str, part: Path, max_bytes: int, on_bytes: Callable[[int], 
 
 
 def _require_published(address: str, archive: Archive, part: Path) -> None:
-    """Compare size and digest, or where neither is published see that it is a whole zip; another file is removed.
-
-    Raises:
-        DatasetError: it is not the published one.
-    """
+    """Compare size and digest, or where neither is published see that it is a whole zip; another file is removed."""
     algorithm, _, published = (archive.digest or "").partition(":")
     fault = f"{_size(part):,} bytes, not {archive.size:,}" if archive.size not in (None, _size(part)) else ""
     if not fault and published:

@@ -66,11 +66,7 @@ def _unzip(archive: Path, target: Path, budget: int) -> None:
 
 
 def _check_entries(archive: Path, target: Path, entries: Sequence[tuple[str, int]], budget: int) -> int:
-    """Check names and sizes of an archive's entries against a folder and a number of bytes; return the bytes left.
-
-    Raises:
-        DatasetError: a name leads out of the folder, or the sizes exceed the budget.
-    """
+    """Check names and sizes of an archive's entries against a folder and a number of bytes; return the bytes left."""
     left = budget - sum(size for _, size in entries)
     if left < 0:
         raise DatasetError(f"{archive} unpacks to more than {MAX_RATIO} times its size and 1 GiB")

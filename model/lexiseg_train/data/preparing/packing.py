@@ -120,11 +120,7 @@ def _write_shard(
 
 
 def _files(key: str, pair: StoredPair, side: int | None) -> dict[str, bytes]:
-    """The files of a pair by name: its photograph unchanged, or as a shrunk upright JPEG; its caption, and JSON.
-
-    Raises:
-        SampleError: the photograph cannot be decoded.
-    """
+    """The files of a pair by name: its photograph unchanged, or as a shrunk upright JPEG; its caption, and JSON."""
     image = Image.fromarray(decode(pair))
     content = pair.photograph
     kind = sniff(content)

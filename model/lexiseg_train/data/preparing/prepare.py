@@ -109,11 +109,7 @@ def _official_root(official: Official, source: Path, target: Path, on_archive: C
 
 
 def _splits(official: Official, source: Path, root: Path, prepared: Prepared) -> dict[str, Sequence[Scene[Labels]]]:
-    """Readable splits; adds the others with the reason to `prepared.missing`.
-
-    Raises:
-        DatasetError: no split is readable.
-    """
+    """Readable splits; adds the others with the reason to `prepared.missing`."""
     splits: dict[str, Sequence[Scene[Labels]]] = {}
     for split in official.splits:
         try:

@@ -174,7 +174,6 @@ def _policy_protocols() -> dict[str, dict[str, Any]]:
 
 
 def _rule(dataset: str, settings: dict[str, Any], class_names: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of a `DatasetRule`."""
     has_background = benchmark(dataset).background
     return {
         "sight": {

@@ -93,11 +93,7 @@ def of_everyday_check(data: Path, name: str) -> list[Path]:
 
 
 def _usable(dataset: IndexedDataset, held_out: HeldOut, skips: Skips) -> Iterator[Photograph]:
-    """The photographs with masks that can be trained on.
-
-    Raises:
-        DatasetError: there is none.
-    """
+    """The photographs with masks that can be trained on."""
     n_broken = 0
     for sample in dataset.samples:
         try:
