@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from lexiseg_labels.names import numbered
-from lexiseg_labels.segments import UNNAMED, Segment
+from lexiseg_labels.picture_names import suffix_of
+from lexiseg_labels.segments import UNNAMED, Answer, Segment
 
 REVIEWED_LIST = "reviewed.txt"  # names of the pictures' files, one a line, of formats that cannot mark a picture
 
@@ -37,6 +38,12 @@ class Picture:
     def file_name(self) -> str:
         """Name of the picture's file in the data set."""
         return self.name + self.suffix
+
+
+def picture_of(answer: Answer, name: str, source: str, **fields: Any) -> Picture:
+    """The picture of an answer; `fields` are others of `Picture`, the suffix is that of the source by default."""
+    fields = {"suffix": suffix_of(source), "model": model_version(answer.model, answer.model_digest)} | fields
+    return Picture(name, answer.size, answer.segments, source, **fields)
 
 
 def model_version(model: str, digest: str | None) -> str:

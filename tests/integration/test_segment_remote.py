@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from lexiseg_labels.folder_sets import LEDGER
 from lexiseg_labels.formats.coco import ANNOTATIONS
-from lexiseg_labels.kept import LEDGER
 from tests import pictures
 from tests.integration.server import Server
 from tests.service.commands.command_line import CommandLine

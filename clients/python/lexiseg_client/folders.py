@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -25,12 +24,11 @@ from lexiseg_client.errors import (
 from lexiseg_client.heads import Heads
 from lexiseg_client.question.options import background_json, classes_json
 from lexiseg_client.vocabularies import Vocabularies
-from lexiseg_labels.data_set import DataSet, Picture, model_version
-from lexiseg_labels.exports import format_of, write_folder
+from lexiseg_labels.data_set import picture_of
+from lexiseg_labels.exports import format_of
+from lexiseg_labels.folder_sets import FolderSet, Row
 from lexiseg_labels.json_text import json_text
-from lexiseg_labels.kept import Ledger, picture_of, row_of
 from lexiseg_labels.names import Names
-from lexiseg_labels.picture_names import suffix_of
 from lexiseg_labels.segmentation import Segmentation
 
 FATAL = (Forbidden, NotFound, Unauthorized, Unreachable)  # the next image would fail, too
@@ -112,20 +110,24 @@ class Writer:
     def __init__(
         self, to: str, folder: Path, out: Path | None, labels: Sequence[str], question: Mapping[str, Any]
     ) -> None:
-        self._classes = labels
+        self._places = {label: place for place, label in enumerate(labels)}
         self._weights: str | None = None  # of the first answer
         try:
-            self._format = format_of(to)
-            self._format.check(self._classes)
+            kind = format_of(to)
+            kind.check(labels)
         except ValueError as error:
             raise ValueError(f"to: {error}") from None
         self.folder: Path = Path(os.path.abspath(folder))
         self.out: Path = out or self.folder.with_name(f"{self.folder.name}-{to}")
         self._names = Names()
         digest = sha256(json_text(question).encode()).hexdigest()  # examples are as large as their pictures
-        self._ledger = Ledger(self.out, {"format": to, "classes": list(labels), "digest": digest})
-        self._stamps: dict[str, int] = {}  # of the pictures in the set, by source
-        self.labelled: int = 0
+        about = {"format": to, "classes": list(labels), "digest": digest}
+        self._set = FolderSet(self.out, [kind], labels, about)
+
+    @property
+    def labelled(self) -> int:
+        """Number of pictures in the set."""
+        return self._set.count
 
     def not_done(self, pictures: Sequence[Path]) -> list[Path]:
         """The pictures that an earlier call has not labelled, or that have changed since; the others stay in the set.
@@ -133,14 +135,14 @@ class Writer:
         Raises:
             OSError: the ledger cannot be read.
         """
-        by_source = {self._source(path): path for path in pictures}
-        for row in self._ledger.rows():
-            source = row["source"]
-            if source in by_source and row["modified"] == _stamp(by_source[source]):
-                self._stamps[source] = row["modified"]
-                self._names.first_free(row["name"])
-        self.labelled = len(self._stamps)
-        return [path for source, path in by_source.items() if source not in self._stamps]
+        paths = {self._source(path): path for path in pictures}
+
+        def is_unchanged(row: Row) -> bool:
+            return row["source"] in paths and row["modified"] == _stamp(paths[row["source"]])
+
+        for name in self._set.resume(is_unchanged):
+            self._names.first_free(name)
+        return [path for source, path in paths.items() if source not in self._set.stamps]
 
     def _source(self, path: Path) -> str:
         return Path(os.path.abspath(path)).relative_to(self.folder).as_posix()
@@ -154,52 +156,23 @@ class Writer:
         self._check(answer)
         path, source = Path(os.path.abspath(path)), self._source(path)
         stamp = _stamp(path)
-        picture = Picture(
-            name=self._names.next_for(source),
-            size=answer.size,
-            segments=answer.segments,
-            source=source,
-            suffix=suffix_of(source),
-            link=Path(os.path.relpath(path, self.out)).as_posix(),
-            model=model_version(answer.model, answer.model_digest),
-        )
-        row = row_of(picture)
-        write_folder(list(self._format.files_of(picture, self._classes)), self.out)
-        if self._format.images:
-            self._place(path, self.out / self._format.images / picture.file_name)
-        self._ledger.add({"modified": stamp, **row})
-        self._stamps[source] = stamp
-        self.labelled += 1
+        link = Path(os.path.relpath(path, self.out)).as_posix()
+        picture = picture_of(answer, self._names.next_for(source), source, link=link)
+        self._set.add(picture, stamp, list(self._set.files_of(picture)), path)
 
     def _check(self, answer: Segmentation) -> None:
         """Refuse an answer of other weights than the first one, or with other labels than the data set."""
         self._weights = self._weights or answer.model_digest
         if answer.model_digest != self._weights:
             raise LexisegError(f"{answer.model} has other weights than when the folder was begun; label it again")
-        places = {label: place for place, label in enumerate(self._classes)}
         for segment in answer.segments:
-            if (place := places.get(segment.label or "", segment.class_index)) != segment.class_index:
+            if (place := self._places.get(segment.label or "", segment.class_index)) != segment.class_index:
                 came = f"{segment.label!r} is class {segment.class_index} of the answer"
                 raise LexisegError(f"{came}, and {place} of the data set")
 
     def close(self) -> None:
         """Write what the pictures share, if there are any."""
-        if self.labelled:
-            write_folder(self._format.shared(DataSet(self._classes, self._pictures)), self.out)
-
-    def _pictures(self) -> Iterator[Picture]:
-        for row in self._ledger.rows():
-            if row["modified"] == self._stamps.get(row["source"]):
-                yield picture_of(row)
-
-    def _place(self, path: Path, image: Path) -> None:
-        """Link or copy a picture into the data set."""
-        image.parent.mkdir(parents=True, exist_ok=True)
-        image.unlink(missing_ok=True)
-        try:
-            os.link(path, image)
-        except OSError:  # another file system
-            shutil.copyfile(path, image)
+        self._set.write_shared()
 
 
 def _stamp(path: Path) -> int:

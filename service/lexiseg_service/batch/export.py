@@ -10,12 +10,11 @@ import re
 import tarfile
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
 from lexiseg_client.calling.mapping import map_threads
-from lexiseg_labels.data_set import DataSet, File, Format, model_version
+from lexiseg_labels.data_set import DataSet, File, Format, picture_of
 from lexiseg_labels.data_set import Picture as Labelled
 from lexiseg_labels.exports import format_of, pieces
 from lexiseg_labels.names import Names, safe_name
@@ -23,7 +22,7 @@ from lexiseg_labels.picture_names import suffix_of, suffix_of_format
 from lexiseg_model.files.tars import add_file
 from lexiseg_service.batch.executors.chunks import BulkJob
 from lexiseg_service.batch.ledger.folder import Destination, Size
-from lexiseg_service.batch.rows import OK, Row, segments_of
+from lexiseg_service.batch.rows import OK, Row, answer_of
 from lexiseg_service.batch.sources.files import FileReader
 from lexiseg_service.batch.sources.source import Picture
 from lexiseg_service.errors import ServiceError
@@ -56,7 +55,7 @@ def _pictures_of(job: BulkJob, destination: Destination, size: Size, left_out: C
     names = Names()
     for row in _answers(destination, size):
         if row["id"] not in left_out:
-            yield _picture(job, row, names, ".jpg")
+            yield picture_of(answer_of(row, job.model), names.next_for(row["id"]), row["id"])
 
 
 def _read_anew(job: BulkJob, destination: Destination, size: Size, left_out: set[str]) -> Iterator[Labelled]:
@@ -66,19 +65,9 @@ def _read_anew(job: BulkJob, destination: Destination, size: Size, left_out: set
         unread = {row["id"] for row in destination.rows(chunk) if row["status"] == OK}
         for row, content, suffix in _pictures(job, destination, chunk):
             unread.discard(row["id"])
-            yield replace(_picture(job, row, names, suffix), read=partial(bytes, content))
+            fields = {"suffix": suffix_of(row["id"], suffix), "read": partial(bytes, content)}
+            yield picture_of(answer_of(row, job.model), names.next_for(row["id"]), row["id"], **fields)
         left_out |= unread
-
-
-def _picture(job: BulkJob, row: Row, names: Names, suffix: str) -> Labelled:
-    return Labelled(
-        name=names.next_for(row["id"]),
-        size=(row["size"][0], row["size"][1]),
-        segments=segments_of(row),
-        source=row["id"],
-        suffix=suffix_of(row["id"], suffix),
-        model=model_version(job.model.partition("@")[0], row["model_digest"]),
-    )
 
 
 def write_webdataset(job: BulkJob, destination: Destination, size: Size) -> None:

@@ -9,11 +9,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, WithJsonSchema
 
-from lexiseg_labels.data_set import DataSet, Picture, model_version
+from lexiseg_labels.data_set import DataSet, Picture, picture_of
 from lexiseg_labels.exports import Packed, format_of, formats, packed
 from lexiseg_labels.names import Names
-from lexiseg_labels.picture_names import suffix_of
-from lexiseg_labels.segments import segment_of
+from lexiseg_labels.segmentation import Segmentation
 from lexiseg_service.errors import InvalidValue
 
 Line = Mapping[str, Any]
@@ -73,17 +72,8 @@ def results(to: str, lines: Lines, classes: Sequence[str]) -> Packed:
 def _pictures(lines: Lines) -> Iterator[Picture]:
     names = Names()
     for line in lines():
-        if (answer := line["answer"]) is None:
-            continue
-        size = (int(answer["size"][0]), int(answer["size"][1]))
-        yield Picture(
-            name=names.next_for(line["image"]),
-            size=size,
-            segments=[segment_of(segment, size, None) for segment in answer["segments"]],
-            source=line["image"],
-            suffix=suffix_of(line["image"]),
-            model=model_version(answer["model"], answer["model_digest"]),
-        )
+        if line["answer"] is not None:
+            yield picture_of(Segmentation.from_dict(line["answer"]), names.next_for(line["image"]), line["image"])
 
 
 def _parquet(lines: Lines) -> Iterator[bytes]:

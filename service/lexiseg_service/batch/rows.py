@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow
 import pyarrow.parquet
@@ -39,12 +39,22 @@ ROWS = pyarrow.schema(
 Row = dict[str, Any]
 
 
-def segments_of(row: Row) -> list[Segment]:
-    """The segments of a row, for the writers of data sets."""
-    return [
-        segment_of(_as_answered(number, segment), tuple(row["size"]), None)
-        for number, segment in enumerate(row["segments"] or (), 1)
-    ]
+class RowAnswer(NamedTuple):
+    """The answer of a row, as `lexiseg_labels.segments.Answer`."""
+
+    id: str
+    model: str
+    model_digest: str
+    size: tuple[int, int]
+    segments: tuple[Segment, ...]
+
+
+def answer_of(row: Row, model: str) -> RowAnswer:
+    """The answer of a row, for the writers of data sets; `model` is NAME or NAME@VERSION."""
+    size = (row["size"][0], row["size"][1])
+    entries = enumerate(row["segments"] or (), 1)
+    segments = tuple(segment_of(_as_answered(number, segment), size, None) for number, segment in entries)
+    return RowAnswer(row["id"], model.partition("@")[0], row["model_digest"], size, segments)
 
 
 def _as_answered(number: int, segment: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,8 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_labels.folder_sets import LEDGER
 from lexiseg_labels.formats import coco
-from lexiseg_labels.kept import LEDGER
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.files.names import on_one_line, visible_files
 from lexiseg_service.batch.sources.files import fetch

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from lexiseg_client import Client
-from lexiseg_labels.kept import LEDGER
+from lexiseg_labels.folder_sets import LEDGER
 from lexiseg_service.batch.rows import OK
 from tests.command import start
 from tests.integration.batch import playing

@@ -11,16 +11,16 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lexiseg_client import Segmentation
-from lexiseg_labels.data_set import DataSet, File, Format, Picture, model_version
-from lexiseg_labels.exports import format_of, write_folder
+from lexiseg_labels.data_set import File, Format, Picture, picture_of
+from lexiseg_labels.exports import format_of
+from lexiseg_labels.folder_sets import FolderSet, question_in
 from lexiseg_labels.formats import coco_panoptic
-from lexiseg_labels.kept import Ledger, picture_of, question_in, row_of
 from lexiseg_labels.masks import png
 from lexiseg_labels.names import ROOM, numbered, safe_stem
 from lexiseg_labels.picture_names import suffix_of, suffix_of_format
@@ -74,21 +74,16 @@ class Results:
         question["format"] = job.kind
         if job.examples:
             question["examples"] = list(job.examples)
-        self._question = json.loads(json.dumps(question))
+        question = json.loads(json.dumps(question))
         self._job = job
         self._formats = [format_named(job.kind)]
         if job.kind == "coco" and job.question.task == "panoptic":
             self._formats.append(coco_panoptic.FORMAT)
-        self._classes = [entry.name for entry in classes]
-        self._things = [entry.thing is not False for entry in classes]
-        self.folder = _folder_for(job.out, self._question)
-        self._ledger = Ledger(self.folder, self._question)
+        self.folder = _folder_for(job.out, question)
+        things = [entry.thing is not False for entry in classes]
+        self._set = FolderSet(self.folder, self._formats, [entry.name for entry in classes], question, things)
+        self._set.resume()
         self._saved = 0.0
-        self._stamps: dict[str, Any] = {}
-        self._count = 0
-        for row in self._ledger.rows():
-            self._stamps[row["file_name"]] = row["modified"]
-            self._count += 1
         # An overlay must never replace the photograph that it was made from.
         photographs = {source.path.resolve() for source in job.sources if source.path is not None}
         existing = {path.resolve() for path in self.folder.rglob("*")}
@@ -99,23 +94,22 @@ class Results:
         """Whether there are results of the picture from before, or `even_changed` of any picture of that name."""
         name = as_text(source.name)
         if even_changed:
-            return name in self._stamps or self._stem(source) in self._stems
+            return name in self._set.stamps or self._stem(source) in self._stems
         is_other = source.name == STDIN  # another picture each time
-        return not is_other and name in self._stamps and self._stamps[name] == source.stamp
+        return not is_other and self._set.stamps.get(name) == source.stamp
 
     def add(self, source: Source, content: bytes, answer: Segmentation) -> None:
         """Write the files of one picture now; pictures of the same name from different folders get numbered files."""
         for stem in numbered(self._stem(source)):
             picture = self._picture(stem, source, content, answer)
-            files = dict(self._files(picture, answer))
-            if not any((self.folder / name).resolve() in self._used_paths for name in files):
+            files: list[File] = [] if answer.overlay is None else [(f"{picture.name}.png", answer.overlay)]
+            files += self._set.files_of(picture)
+            paths = {(self.folder / name).resolve() for name, _ in files}
+            if paths.isdisjoint(self._used_paths):
                 break
-        row = {"file_name": as_text(source.name), "modified": source.stamp, **row_of(picture)}
-        write_folder(files.items(), self.folder)
-        self._used_paths |= {(self.folder / name).resolve() for name in files}
-        self._ledger.add(row)  # from the first one on, the folder belongs to this question
-        self._count += 1
-        if self._count == 1 or time.monotonic() - self._saved > SAVE_SECONDS:
+        self._set.add(picture, source.stamp, files)
+        self._used_paths |= paths
+        if self._set.count == 1 or time.monotonic() - self._saved > SAVE_SECONDS:
             self.write()
 
     def _stem(self, source: Source) -> str:
@@ -130,37 +124,23 @@ class Results:
         suffix = suffix_of(source.name, suffix_of_format(sniff(content)))
         # A list that is printed names pictures where they are.
         is_named = job.is_printed and kind.listing is not None
-        return Picture(
-            name=source.name if is_named else stem,
-            size=answer.size,
-            segments=answer.segments,
-            source=as_text(source.name),
+        return picture_of(
+            answer,
+            source.name if is_named else stem,
+            as_text(source.name),
             suffix="" if is_named else suffix,
             read=None if is_named else lambda: _file_in(kind, content, job.limits),
             link=link,
-            model=model_version(answer.model, answer.model_digest),
         )
-
-    def _files(self, picture: Picture, answer: Segmentation) -> Iterator[tuple[str, bytes]]:
-        if answer.overlay is not None:
-            yield f"{picture.name}.png", answer.overlay
-        for kind in self._formats:
-            for name, content in kind.files_of(picture, self._classes):
-                yield name, content if isinstance(content, bytes) else b"".join(content)
 
     def write(self) -> str | None:
         """Write the shared files; return a line that says where they are, None without results."""
         self._saved = time.monotonic()
-        if not self._count:
+        if not self._set.count:
             return None
-        write_folder(self._shared(), self.folder)
+        self._set.write_shared()
         painted = ", and a painted picture each" if self._job.overlay else ""
         return f"{self._formats[0].files}{painted} in {self.folder}/"
-
-    def _shared(self) -> Iterator[File]:
-        data = DataSet(self._classes, lambda: map(picture_of, self._ledger.rows()), self._things)
-        for kind in self._formats:
-            yield from kind.shared(data)
 
 
 def _file_in(kind: Format, content: bytes, limits: Limits) -> bytes:

@@ -13,7 +13,7 @@ from PIL import Image
 from structlog.testing import capture_logs
 
 from lexiseg_client import Segment
-from lexiseg_labels.kept import LEDGER
+from lexiseg_labels.folder_sets import LEDGER
 from lexiseg_labels.segments import RunLengths
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.masks.rle import encode_label_map

@@ -1,0 +1,166 @@
+"""A data set that grows in a folder, picture by picture, and the ledger that lets a later run go on with it.
+
+The ledger is a file with the question, then a line for each picture that is done: a run that ends early, however it
+ends, leaves what it has done. The pictures can be iterated again without being held.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from lexiseg_labels.data_set import DataSet, File, Format, Picture
+from lexiseg_labels.exports import write_folder
+from lexiseg_labels.json_text import json_text
+from lexiseg_labels.segments import read_size, run_lengths, segment_json, segment_of
+
+LEDGER = ".lexiseg.jsonl"
+QUESTION = "asked"  # in the first line
+TEXTS = ("name", "source", "suffix", "link", "model")
+Row: TypeAlias = "dict[str, Any]"
+
+
+def _row_of(picture: Picture) -> Row:
+    """A picture without its file, every mask as run lengths. Raises NoMasks: requested with mask="none"."""
+    segments = [
+        segment_json(segment) | {"mask": {"format": "coco_rle", **run_lengths(segment)}} for segment in picture.segments
+    ]
+    return {name: getattr(picture, name) for name in TEXTS} | {"size": list(picture.size), "segments": segments}
+
+
+def _picture_of(row: Mapping[str, Any]) -> Picture:
+    size = read_size(row["size"])
+    texts = {name: row[name] for name in TEXTS}
+    return Picture(size=size, segments=[segment_of(entry, size, None) for entry in row["segments"]], **texts)
+
+
+def question_in(folder: Path) -> Any:
+    """The question of the ledger in a folder; None: there is none."""
+    try:
+        with (folder / LEDGER).open("rb") as lines:
+            first = json.loads(lines.readline())
+    except (OSError, ValueError):
+        return None
+    return first.get(QUESTION) if isinstance(first, dict) else None
+
+
+class FolderSet:
+    """The data set in a folder. The ledger of another question is replaced with the first picture.
+
+    Args:
+        folder: of the data set; made with the first picture.
+        formats: in which it is written.
+        classes, things: as of `DataSet`.
+        question: as JSON.
+
+    Attributes:
+        stamps: time of the last change of each picture in the set, by its source.
+        count: pictures in the set.
+
+    Raises:
+        OSError: the ledger cannot be read or written.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        formats: Sequence[Format],
+        classes: Sequence[str],
+        question: Mapping[str, Any],
+        things: Sequence[bool] | None = None,
+    ) -> None:
+        self.folder = folder
+        self.stamps: dict[str, int] = {}
+        self.count = 0
+        self._formats = formats
+        self._classes, self._things = classes, things
+        self._ledger = folder / LEDGER
+        self._question = question
+        self._current: set[tuple[str, int]] = set()  # sources and stamps of the rows that count
+        self._is_begun = question_in(folder) == question
+        if self._is_begun:
+            self._cut_to_whole_lines()
+
+    def _cut_to_whole_lines(self) -> None:
+        """A kill may have cut the last one short."""
+        with self._ledger.open("r+b") as file:
+            end = 0
+            for line in file:
+                end += len(line) if line.endswith(b"\n") else 0
+            file.truncate(end)
+
+    def resume(self, counts: Callable[[Row], bool] = lambda _: True) -> list[str]:
+        """Take up the pictures of earlier runs that count; returns their names."""
+        names = []
+        for row in filter(counts, self._rows()):
+            self._enter(row)
+            names.append(row["name"])
+        return names
+
+    def _rows(self) -> Iterator[Row]:
+        """One in memory at a time: masks of thousands of pictures are large."""
+        if self._is_begun:
+            with self._ledger.open("rb") as lines:
+                next(lines, None)
+                yield from map(json.loads, lines)
+
+    def _enter(self, row: Row) -> None:
+        self.stamps[row["source"]] = row["modified"]
+        self._current.add((row["source"], row["modified"]))
+        self.count += 1
+
+    def files_of(self, picture: Picture) -> Iterator[File]:
+        """The files of one picture, whole. Raises NoMasks: requested with mask="none"."""
+        for kind in self._formats:
+            for name, content in kind.files_of(picture, self._classes):
+                yield name, content if isinstance(content, bytes) else b"".join(content)
+
+    def add(self, picture: Picture, stamp: int, files: Iterable[File], photograph: Path | None = None) -> None:
+        """Write a picture, then its row.
+
+        Args:
+            picture: as it is listed.
+            stamp: when its file was changed, in nanoseconds.
+            files: of the picture.
+            photograph: its file, which the set gets a link to, or a copy of, where its format holds pictures.
+
+        Raises:
+            NoMasks: requested with mask="none".
+            OSError: a file cannot be written.
+        """
+        row = {"modified": stamp, **_row_of(picture)}
+        write_folder(files, self.folder)
+        for kind in self._formats:
+            if photograph is not None and kind.images:
+                _place(photograph, self.folder / kind.images / picture.file_name)
+        lines = [row] if self._is_begun else [{QUESTION: self._question}, row]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._ledger.open("ab" if self._is_begun else "wb") as file:
+            file.write("".join(f"{json_text(line)}\n" for line in lines).encode())
+        self._is_begun = True  # from the first one on, the folder belongs to this question
+        self._enter(row)
+
+    def write_shared(self) -> None:
+        """Write what the pictures share, if there are any."""
+        if self.count:
+            data = DataSet(self._classes, self._pictures, self._things)
+            for kind in self._formats:
+                write_folder(kind.shared(data), self.folder)
+
+    def _pictures(self) -> Iterator[Picture]:
+        for row in self._rows():
+            if (row["source"], row["modified"]) in self._current:
+                yield _picture_of(row)
+
+
+def _place(photograph: Path, image: Path) -> None:
+    image.parent.mkdir(parents=True, exist_ok=True)
+    image.unlink(missing_ok=True)
+    try:
+        os.link(photograph, image)
+    except OSError:  # another file system
+        shutil.copyfile(photograph, image)
