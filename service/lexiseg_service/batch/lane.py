@@ -8,11 +8,11 @@ takes it next.
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
+
+from lexiseg_client.calling.mapping import map_async
 
 Line = dict[str, Any]  # of results: number, image, and either answer or problem
 P = TypeVar("P")  # a picture
@@ -68,7 +68,7 @@ async def work(
     """
     n_begun = 0
     try:
-        async with aclosing(_in_order(pictures, ask, width)) as lines:
+        async with aclosing(map_async(ask, pictures, width)) as lines:
             while n_begun < len(pictures) and not ends(n_begun):
                 part.add(pictures[n_begun], await anext(lines))
                 n_begun += 1
@@ -79,19 +79,3 @@ async def work(
     if not part.is_empty and not await part.commit():
         return False
     return n_begun == len(pictures)
-
-
-async def _in_order(pictures: Sequence[P], ask: Callable[[P], Awaitable[L]], width: int) -> AsyncGenerator[L, None]:
-    """The lines of pictures, of which `width` are in flight."""
-    waiting: deque[asyncio.Future[L]] = deque()
-    try:
-        for picture in pictures:
-            waiting.append(asyncio.ensure_future(ask(picture)))
-            if len(waiting) >= width:
-                yield await waiting.popleft()
-        while waiting:
-            yield await waiting.popleft()
-    finally:
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)

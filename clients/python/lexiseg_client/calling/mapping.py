@@ -143,7 +143,10 @@ def map_threads(
 
 
 async def map_async(
-    call: Callable[[Input], Awaitable[A]], items: Iterable[Input], concurrency: int, step: Callable[[], object]
+    call: Callable[[Input], Awaitable[A]],
+    items: Iterable[Input],
+    concurrency: int,
+    step: Callable[[], object] = lambda: None,
 ) -> AsyncGenerator[A, None]:
     """As `map_threads`, with tasks in the event loop; leaving the loop early cancels them."""
     waiting: deque[asyncio.Future[A]] = deque()

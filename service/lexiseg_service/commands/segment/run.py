@@ -7,6 +7,7 @@ import errno
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,10 +16,10 @@ from tempfile import TemporaryDirectory
 import typer
 
 from lexiseg_client import Segmentation
+from lexiseg_client.calling.mapping import map_async
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import STDOUT
 from lexiseg_model.types import ClassEntry
-from lexiseg_service.batch.lane import work
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.local import open_server
 from lexiseg_service.commands.segment.results import Job, Results, format_named
@@ -76,94 +77,70 @@ class Outcome:
             typer.echo("lexiseg: stopped; the same command goes on with the rest", err=True)
 
 
-ImageResult = tuple[bytes, Segmentation] | ServiceError  # an image with its answer, or why there is none
-
-
-class Images:
-    """As `Part` of a batch: the files of one image, written as soon as it is answered."""
-
-    is_due = True
-
-    def __init__(self, keep: Keep, step: Callable[[], object]) -> None:
-        self.outcome = Outcome()
-        self._keep = keep
-        self._step = step
-        self._results: list[tuple[Source, ImageResult]] = []
-
-    @property
-    def is_empty(self) -> bool:
-        """As `Part.is_empty`."""
-        return not self._results
-
-    def add(self, picture: Source, line: ImageResult) -> None:
-        """As `Part.add`."""
-        self._results.append((picture, line))
-
-    async def commit(self) -> bool:
-        """As `Part.commit`; an image that failed is reported, and asked again by the next run.
-
-        False: the next image would fail, too.
-        """
-        for source, result in self._results:
-            if isinstance(result, FATAL):
-                self.outcome.failures.append(f"{result}; {source.name} and the images after it are not done")
-                return False
-            if isinstance(result, ServiceError):
-                hint = "; by words `lexiseg segment-scene` takes any size" if isinstance(result, TooLarge) else ""
-                self.outcome.failures.append(f"{source.name}: {result}{hint}")
-            elif refusal := _name_refusal(self._keep, source, *result):
-                self.outcome.failures.append(f"{source.name}: {refusal}")
-            else:
-                self.outcome.done += 1
-                self.outcome.warnings.update(dict.fromkeys(warning.detail for warning in result[1].warnings))
-            self._step()
-        self._results.clear()
-        return True
+ImageResult = tuple[Source, bytes, Segmentation] | tuple[Source, ServiceError]  # an image, or why it has no answer
 
 
 def segment_files(
     sources: Sequence[Source], ask: Ask, keep: Keep, limits: Limits, *, before: int = 0, quiet: bool = False
 ) -> Outcome:
-    """Segment every image; one that fails does not end the run.
+    """Segment every image; one that fails does not end the run, unless the next one would fail, too.
 
     Args:
         ask: segments the bytes of one image; called in threads.
         keep: called with each image, its content and its answer, in order.
         before: number of images that an earlier run finished, for the progress.
     """
+    outcome = Outcome()
 
     def answer(source: Source) -> ImageResult:
         try:
             content = source.read(limits)
-            return content, ask(content)
+            return source, content, ask(content)
         except ServiceError as error:
-            return error
+            return source, error
 
     async def answer_in_thread(source: Source) -> ImageResult:
         return await asyncio.get_running_loop().run_in_executor(threads, answer, source)
+
+    async def keep_answers() -> None:  # Ctrl-C comes between two images, not within what writes one
+        async with aclosing(map_async(answer_in_thread, sources, IMAGES_IN_FLIGHT)) as answers:
+            async for result in answers:
+                if not _settle(outcome, keep, result):
+                    break
+                bar.step()
 
     total = before + len(sources)
     with (
         ThreadPoolExecutor(IMAGES_IN_FLIGHT) as threads,
         bar_of("segmenting", total, before, is_visible=not quiet, summary=False) as bar,
     ):
-        images = Images(keep, bar.step)
         try:
-            asyncio.run(work(sources, answer_in_thread, images, IMAGES_IN_FLIGHT))
+            asyncio.run(keep_answers())
         except KeyboardInterrupt:
-            images.outcome.stopped = True
-    return images.outcome
+            outcome.stopped = True
+    return outcome
 
 
-def _name_refusal(keep: Keep, source: Source, content: bytes, answer: Segmentation) -> str:
-    """Keep an answer; returns why there cannot be files of its name, which does not end the run, else nothing."""
+def _settle(outcome: Outcome, keep: Keep, result: ImageResult) -> bool:
+    """Keep an answer, or report why there is none; the next run asks again. False: the next image would fail, too."""
+    source, answer = result[0], result[-1]
+    if isinstance(answer, FATAL):
+        outcome.failures.append(f"{answer}; {source.name} and the images after it are not done")
+        return False
+    if isinstance(answer, ServiceError):
+        hint = "; by words `lexiseg segment-scene` takes any size" if isinstance(answer, TooLarge) else ""
+        outcome.failures.append(f"{source.name}: {answer}{hint}")
+        return True
     try:
-        keep(source, content, answer)
+        keep(*result)
     except OSError as error:
         if error.errno not in NAME_ERRORS:
             raise
-        return f"no file can be called so in the folder of results: {error.strerror}"
-    return ""
+        outcome.failures.append(f"{source.name}: no file can be called so in the folder of results: {error.strerror}")
+        return True
+    outcome.done += 1
+    outcome.warnings.update(dict.fromkeys(warning.detail for warning in answer.warnings))
+    return True
 
 
 def segment_remaining(job: Job, ask: Ask, classes: Sequence[ClassEntry], model: str) -> int:
