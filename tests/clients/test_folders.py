@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from PIL import Image
 from pycocotools.coco import COCO
 
@@ -40,17 +39,6 @@ def test_coco_is_what_its_own_reader_takes(client: Client, folder: Path, capsys:
     assert [entry["name"] for entry in coco.loadCats(coco.getCatIds())] == CLASSES
     for annotation in coco.loadAnns(coco.getAnnIds()):
         assert decode(annotation["segmentation"]).sum() == annotation["area"]
-
-
-def test_yolo_has_pictures_labels_and_lists(client: Client, folder: Path) -> None:
-    out = client.label_folder(folder, CLASSES, to="yolo", out=folder.parent / "set").out
-
-    lists = [out / line for name in ("train.txt", "val.txt") for line in (out / name).read_text().split()]
-    assert {path.relative_to(out).as_posix() for path in lists} == {"images/china.jpg", "images/below/china.png"}
-    assert yaml.safe_load((out / "data.yaml").read_text())["names"] == dict(enumerate(CLASSES))
-    for image in lists:
-        label = out / "labels" / image.relative_to(out / "images").with_suffix(".txt")
-        assert all(line[0] in "01" for line in label.read_text().splitlines())
 
 
 def test_labelme_finds_each_picture_from_its_file(client: Client, folder: Path) -> None:

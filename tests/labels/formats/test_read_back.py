@@ -1,10 +1,8 @@
 """What each writer of data sets writes, our own readers for training and evaluation read: every pixel is compared."""
 
-import io
 import json
 import shutil
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +13,9 @@ from scipy.ndimage import gaussian_filter
 
 from lexiseg_client import Segmentation
 from lexiseg_client.folders import Writer
-from lexiseg_labels.exports import MEDIA_TYPES
 from lexiseg_labels.names import Names
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.class_names import BACKGROUND
-from lexiseg_service.batch.formats import results
-from lexiseg_service.commands.image_files import Source
-from lexiseg_service.commands.question import question_of
-from lexiseg_service.commands.segment.results import Job, Results
-from lexiseg_service.settings import Settings
 from lexiseg_train.data.alike import pixel_digest
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.outlines import outlined_scenes
@@ -35,7 +26,6 @@ from tests.labels.formats import made
 
 Mask = NDArray[np.bool_]
 Answers = Mapping[str, Segmentation]  # by the name of the photograph
-Write = Callable[[Path, Answers, list[str], Path], None]  # from the folder of the photographs to that of the set
 SIZE = (40, 60)
 
 
@@ -101,57 +91,8 @@ def read(folder: Path) -> dict[str, NDArray[np.object_]]:
     return {pixel_digest(image): names[mask] for image, mask in readings}  # YOLO lists one photograph twice
 
 
-def by_client(to: str) -> Write:
-    def write(photographs: Path, answers: Answers, names: list[str], out: Path) -> None:
-        writer = Writer(to, photographs, out, names, {"classes": names})
-        for name, each in answers.items():
-            writer.add(photographs / name, each)
-        writer.close()
-
-    return write
-
-
-def by_command(kind: str) -> Write:
-    def write(photographs: Path, answers: Answers, names: list[str], out: Path) -> None:
-        sources = [Source(str(photographs / name), photographs / name) for name in answers]
-        job = Job(sources, question_of(names, None), out, kind, Settings().limits)
-        results = Results(job, [ClassEntry(name) for name in names], "tiny@1")
-        for source, each in zip(sources, answers.values(), strict=True):
-            assert source.path is not None
-            results.add(source, source.path.read_bytes(), each)
-        results.write()
-
-    return write
-
-
-def by_job(to: str) -> Write:
-    def write(photographs: Path, answers: Answers, names: list[str], out: Path) -> None:
-        lines = [
-            {"number": number, "image": name, "answer": each.to_dict(), "problem": None}
-            for number, (name, each) in enumerate(answers.items())
-        ]
-        written = results(to, lambda: lines, names)
-        content = b"".join(written.content)
-        out.mkdir()
-        if written.media_type == MEDIA_TYPES["zip"]:
-            zipfile.ZipFile(io.BytesIO(content)).extractall(out)
-        else:
-            (out / written.file).write_bytes(content)
-
-    return write
-
-
-DOORS: dict[str, Callable[[str], Write]] = {"client": by_client, "command": by_command, "job": by_job}
-READ = [f"{door}, {to}" for to in ("coco", "yolo", "labelme", "label-studio", "datumaro") for door in DOORS]
-LABEL_MAPS = [f"{door}, {to}" for to in ("voc", "label-maps") for door in DOORS]
-
-
-def written_by(door: str) -> Write:
-    name, to = door.split(", ")
-    return DOORS[name](to)
-
-
-NOT_READ = ["command, cutout", "job, geojson"]
+READ = ("coco", "yolo", "labelme", "label-studio", "datumaro")
+LABEL_MAPS = ("voc", "label-maps")
 
 
 def photograph(path: Path, seed: int = 0) -> NDArray[np.uint8]:
@@ -164,11 +105,13 @@ def photograph(path: Path, seed: int = 0) -> NDArray[np.uint8]:
 PLACES = {"coco": "images", "yolo": "images", "voc": "JPEGImages", "label-maps": "images", "datumaro": "images/default"}
 
 
-def written_set(door: str, answers: Answers, names: list[str], root: Path) -> Path:
+def written_set(to: str, answers: Answers, names: list[str], root: Path) -> Path:
     """A set with its photographs where its readers look for them."""
     photographs, out = root / "photographs", root / "set"
-    written_by(door)(photographs, answers, names, out)
-    _, to = door.split(", ")
+    writer = Writer(to, photographs, out, names, {"classes": names})
+    for name, each in answers.items():
+        writer.add(photographs / name, each)
+    writer.close()
     if to == "label-maps":
         (out / "masks").mkdir()
         for path in out.glob("*.png"):
@@ -182,48 +125,30 @@ def written_set(door: str, answers: Answers, names: list[str], root: Path) -> Pa
     return out
 
 
-def written(door: str, masks: list[Mask], names: list[str], root: Path) -> Path:
+def written(to: str, masks: list[Mask], names: list[str], root: Path) -> Path:
     """A set of one photograph."""
     photograph(root / "photographs" / "a b.png")
-    return written_set(door, {"a b.png": answer(masks, names)}, names, root)
+    return written_set(to, {"a b.png": answer(masks, names)}, names, root)
 
 
 @pytest.mark.parametrize("scene", SCENES)
-@pytest.mark.parametrize("door", READ)
-def test_what_is_written_is_read_back(door: str, scene: str, tmp_path: Path) -> None:
-    out = written(door, SCENES[scene], NAMES["plain"], tmp_path)
+@pytest.mark.parametrize("to", [*READ, *LABEL_MAPS])
+def test_what_is_written_is_read_back(to: str, scene: str, tmp_path: Path) -> None:
+    out = written(to, SCENES[scene], NAMES["plain"], tmp_path)
 
     (pixels,) = read(out).values()
 
     assert (pixels != expected(SCENES[scene], NAMES["plain"])).sum() == 0
 
 
-@pytest.mark.parametrize("scene", SCENES)
-@pytest.mark.parametrize("door", LABEL_MAPS)
-def test_label_maps_are_read_back(door: str, scene: str, tmp_path: Path) -> None:
-    out = written(door, SCENES[scene], NAMES["plain"], tmp_path)
-
-    (pixels,) = read(out).values()
-
-    assert (pixels != expected(SCENES[scene], NAMES["plain"])).sum() == 0
+NAMED = [(to, names) for to in (*READ, *LABEL_MAPS) for names in NAMES if to in READ or names != "for no class"]
 
 
-@pytest.mark.parametrize("names", ["of other scripts", "with signs", "that are numbers"])
-@pytest.mark.parametrize("door", LABEL_MAPS)
-def test_names_of_label_maps_come_back(door: str, names: str, tmp_path: Path) -> None:
-    out = written(door, SCENES["blobs"], NAMES[names], tmp_path)
-
-    (pixels,) = read(out).values()
-
-    assert (pixels != expected(SCENES["blobs"], NAMES[names])).sum() == 0
-
-
-@pytest.mark.parametrize("names", NAMES)
-@pytest.mark.parametrize("door", READ)
-def test_names_of_classes_come_back(door: str, names: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("to", "names"), NAMED)
+def test_names_of_classes_come_back(to: str, names: str, tmp_path: Path) -> None:
     masks = [*SCENES["masks that overlap"], boxes((36, 40, 0, 60))]
     labels = [*NAMES[names], "other"]
-    out = written(door, masks, labels, tmp_path)
+    out = written(to, masks, labels, tmp_path)
 
     (pixels,) = read(out).values()
 
@@ -233,8 +158,8 @@ def test_names_of_classes_come_back(door: str, names: str, tmp_path: Path) -> No
 PHOTOGRAPHS = ("a.png", "below/b.png", "below/deep/straße 1.png", "100% #2.png", "日本, 'x'.png", "-c.png")
 
 
-@pytest.mark.parametrize("door", READ)
-def test_photographs_of_odd_names_keep_their_masks(door: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("to", READ)
+def test_photographs_of_odd_names_keep_their_masks(to: str, tmp_path: Path) -> None:
     answers, truth = {}, {}
     for seed, name in enumerate(PHOTOGRAPHS):
         masks = blobs(seed)
@@ -242,16 +167,15 @@ def test_photographs_of_odd_names_keep_their_masks(door: str, tmp_path: Path) ->
         answers[name] = answer(masks, NAMES["plain"])
         truth[pixel_digest(pixels)] = expected(masks, NAMES["plain"])
 
-    read_back = read(written_set(door, answers, NAMES["plain"], tmp_path))
+    read_back = read(written_set(to, answers, NAMES["plain"], tmp_path))
 
     assert read_back.keys() == truth.keys()
     assert all((read_back[digest] == pixels).all() for digest, pixels in truth.items())
 
 
 @pytest.mark.parametrize("scene", SCENES)
-@pytest.mark.parametrize("door", [door for door in READ if door.endswith("coco")])
-def test_evaluation_reads_every_mask_of_coco(door: str, scene: str, tmp_path: Path) -> None:
-    out = written(door, SCENES[scene], NAMES["plain"], tmp_path)
+def test_evaluation_reads_every_mask_of_coco(scene: str, tmp_path: Path) -> None:
+    out = written("coco", SCENES[scene], NAMES["plain"], tmp_path)
     (listing,) = (path for path in out.rglob("*.json") if "annotations" in json.loads(path.read_text()))
 
     instances = read_instance_scenes(str(listing.relative_to(out)), out, "val", lambda _: None)
@@ -264,9 +188,8 @@ def test_evaluation_reads_every_mask_of_coco(door: str, scene: str, tmp_path: Pa
         assert all(np.array_equal(mask, truth) for mask, truth in zip(masks, SCENES[scene], strict=True))
 
 
-@pytest.mark.parametrize("door", NOT_READ)
-def test_a_format_without_a_reader_is_refused(door: str, tmp_path: Path) -> None:
-    out = written(door, SCENES["several parts"], NAMES["plain"], tmp_path)
+def test_a_format_without_a_reader_is_refused(tmp_path: Path) -> None:
+    out = written("geojson", SCENES["several parts"], NAMES["plain"], tmp_path)
 
     with pytest.raises(DatasetError, match=r"expected COCO's JSON|known layout"):
         read_own(out)

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import supervision
 import yaml
-from pycocotools.coco import COCO
 
-from lexiseg_train.data.own.layouts import read_own
 from tests import coco, pictures
 from tests.service.batch.bulk import jobs
 from tests.service.commands.command_line import CommandLine
@@ -44,37 +42,6 @@ def test_yolo_labels_are_the_masks(out: Path, tmp_path: Path) -> None:
             assert drawn[expected].mean() > 0.9
             compared += 1
     assert compared
-
-
-@pytest.mark.parametrize("form", ["coco", "yolo"])
-def test_training_reads_the_masks_back(out: Path, tmp_path: Path, form: str) -> None:
-    own = read_own(out / form)
-
-    read = {picture.image.name: picture.read().mask for picture in (*own.train, *own.held_out)}
-    for row in jobs.rows(out):
-        if row["status"] == "ok":
-            mask = read[Path(row["id"]).name]
-            expected = np.zeros(mask.shape, np.uint8)
-            for segment in row["segments"]:
-                expected[coco.decode(segment["rle"]) > 0] = own.classes.index(["sky", "cat"][segment["class_index"]])
-            assert np.array_equal(mask, expected)
-    assert len(read) == 3
-
-
-def test_coco_is_read_with_its_pictures(out: Path) -> None:
-    read = COCO(out / "coco/annotations/instances_default.json")
-    by_source = {image["source"]: image for image in read.loadImgs(read.getImgIds())}
-    labelled = supervision.DetectionDataset.from_coco(
-        str(out / "coco/images"), str(out / "coco/annotations/instances_default.json"), force_masks=True
-    )
-
-    answered = {row["id"]: row for row in jobs.rows(out) if row["status"] == "ok"}
-    assert by_source.keys() == answered.keys()
-    for id_, image in by_source.items():
-        assert (out / "coco/images" / image["file_name"]).is_file()
-        found = read.loadAnns(read.getAnnIds([image["id"]]))
-        assert [each["area"] for each in found] == [segment["area"] for segment in answered[id_]["segments"]]
-    assert len(labelled) == 3
 
 
 def test_a_picture_that_is_gone_is_in_no_part_of_coco(lexiseg: CommandLine, tmp_path: Path) -> None:

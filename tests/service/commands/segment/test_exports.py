@@ -101,18 +101,6 @@ def test_what_nothing_is_found_in_is_read(lexiseg: CommandLine, album: Path, tmp
     assert read["items"] == {ODD[2]: []}
 
 
-def test_pycocotools_reads_the_standard_output(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
-    expected = truth(lexiseg, album, tmp_path / "reference")
-    printed = tmp_path / "printed.json"
-
-    printed.write_text(lexiseg("segment", album, *QUESTION, "--out", "-").out)
-
-    read = COCO(printed)
-    files = [image["file_name"] for image in read.loadImgs(read.getImgIds())]
-    assert sorted(files) == sorted(str(album / f"{name}.jpg") for name in (*ODD, LATIN))
-    assert len(read.getAnnIds()) == sum(map(len, expected.values()))
-
-
 @pytest.mark.parametrize("threshold", [0, 1])
 def test_labelmes_reader_opens_every_file(lexiseg: CommandLine, album: Path, tmp_path: Path, threshold: int) -> None:
     expected = truth(lexiseg, album, tmp_path / "coco", "--threshold", threshold)

@@ -4,11 +4,9 @@ import io
 import json
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -39,35 +37,14 @@ def class_map(lexiseg: CommandLine, photo: Path) -> NDArray[np.int64]:
     return values
 
 
-def test_every_format_holds_the_same_masks(lexiseg: CommandLine, photo: Path, tmp_path: Path) -> None:
+def test_each_segment_is_cut_out(lexiseg: CommandLine, photo: Path, tmp_path: Path) -> None:
     expected = class_map(lexiseg, photo)
-    for kind in ("yolo", "voc", "labelme", "labelmap", "cutout"):
-        outcome = lexiseg("segment", photo.parent, *QUESTION, "--format", kind, "--out", tmp_path / kind)
-        assert outcome.status == 0, outcome.err
-        assert "1 of 1 images" in outcome.out
 
-    for name in ("labelmap/china.png", "voc/SegmentationClass/china.png"):
-        with Image.open(tmp_path / name) as picture:
-            assert np.array_equal(np.asarray(picture), expected), name
-    assert json.loads((tmp_path / "labelmap/classes.json").read_text()) == {
-        "0": "background",
-        "1": "sky",
-        "2": "building",
-    }
-    boxes = ElementTree.parse(tmp_path / "voc/Annotations/china.xml").findall("object")
-    assert [found.findtext("name") for found in boxes] == ["sky", "building"]
-    assert "background:0,0,0::\nsky:128,0,0::\nbuilding:0,128,0::" in (tmp_path / "voc/labelmap.txt").read_text()
-    lines = (tmp_path / "yolo/labels/china.txt").read_text().splitlines()
-    assert [line.split()[0] for line in lines] == ["0", "1"]
-    told = yaml.safe_load((tmp_path / "yolo/data.yaml").read_text())
-    assert told == {"train": "train.txt", "val": "val.txt", "names": {0: "sky", 1: "building"}}
-    for split in ("train", "val"):  # one picture is on both sides: a trainer refuses an empty one
-        assert (tmp_path / "yolo" / told[split]).read_text() == "./images/china.jpg\n"
-    assert (tmp_path / "yolo/images/china.jpg").read_bytes() == photo.read_bytes()
-    document = json.loads((tmp_path / "labelme/china.json").read_text())
-    assert (tmp_path / "labelme" / document["imagePath"]).resolve() == photo.resolve()
+    outcome = lexiseg("segment", photo.parent, *QUESTION, "--format", "cutout", "--out", tmp_path / "out")
+
+    assert "1 of 1 images" in outcome.out, outcome.err
     for index, label in enumerate(("sky", "building")):
-        with Image.open(tmp_path / f"cutout/china-{index + 1}-{label}.png") as picture:
+        with Image.open(tmp_path / f"out/china-{index + 1}-{label}.png") as picture:
             assert (np.asarray(picture)[..., 3] == 255).sum() == (expected == index + 1).sum()
 
 
