@@ -31,6 +31,18 @@ class Annotation(NamedTuple):
     z_order: int = 0  # the highest is in front; of equals the smaller
 
 
+class Marks(NamedTuple):
+    """What the marks of a picture are: annotations, each unusable mark ("shape 3") and why, and two numbers.
+
+    `n_boxes` are without an outline, `n_marks` is the number of all marks.
+    """
+
+    annotations: list[Annotation]
+    faults: list[tuple[str, str]]
+    n_boxes: int
+    n_marks: int
+
+
 class AnnotatedImage(NamedTuple):
     """A picture by the name in the file, its (H, W), its annotations, and whether a person has reviewed them.
 
@@ -51,8 +63,3 @@ def unknown(outline: Outline) -> Annotation:
 def unknown_pixels(size: Size) -> Annotation:
     """An object that may be anywhere on a picture [H, W]: below all other annotations every pixel is unknown."""
     return unknown(box_outline((0, 0, size[1], size[0]), size))._replace(z_order=BEHIND)
-
-
-def covers_picture(annotation: Annotation, size: Size) -> bool:
-    """Whether an annotation is one of `unknown_pixels`."""
-    return annotation == unknown_pixels(size)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, turned
+from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, shape_reader, turned
 from lexiseg_labels.masks import png
 from lexiseg_labels.masks.outlines import Size
 
@@ -35,7 +35,7 @@ def pictures_of(content: bytes) -> Iterator[Listed]:
         for _, element in ElementTree.iterparse(io.BytesIO(content)):
             if element.tag == "image":
                 name, height, width = (element.get(key) for key in ("name", "height", "width"))
-                yield Listed(name or "", height, width, partial(_shapes_of, element))
+                yield Listed(name or "", height, width, shape_reader(partial(_shapes_of, element)))
                 element.clear()
     except (LookupError, ValueError) as error:
         raise UnreadableLabels(f"its code page is not read ({error}): save it as UTF-8") from None

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, points_in, reviewed_mark, turned
+from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, points_in, reviewed_mark, shape_reader, turned
 from lexiseg_labels.masks.outlines import Size
 
 NO_MARK = frozenset({"label", "caption", "hash_key", "feature_vector", "tabular", "depth_annotation",
@@ -39,7 +39,7 @@ def _picture_of(item: Mapping[str, Any], names: Sequence[str]) -> Listed:
     size = stated.get("size")
     height, width = size if isinstance(size, list) and len(size) == 2 else (None, None)
     name = str(stated.get("path") or item.get("id", ""))
-    return Listed(name, height, width, partial(_shapes_of, item, names), reviewed_mark(item.get("attr")))
+    return Listed(name, height, width, shape_reader(partial(_shapes_of, item, names)), reviewed_mark(item.get("attr")))
 
 
 def _shapes_of(item: Mapping[str, Any], names: Sequence[str], size: Size) -> list[Any]:

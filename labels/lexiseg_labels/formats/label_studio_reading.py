@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats.label_studio import BRUSH_WIDTHS, CHANNELS, LOCAL_FILES
-from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, points_in, turned
+from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, points_in, shape_reader, turned
 from lexiseg_labels.masks import rle
 from lexiseg_labels.masks.outlines import Size
 from lexiseg_labels.picture_names import is_picture_name
@@ -88,12 +88,12 @@ def _pictures_of(task: Mapping[str, Any]) -> list[Listed]:
 
 
 def _left_out(place: _Place, reason: str) -> Listed:
-    return Listed(place.path, None, None, lambda _: [], fault=reason)
+    return Listed(place.path, None, None, shape_reader(lambda _: []), fault=reason)
 
 
 def _picture(place: _Place, regions: Sequence[_Region], reviewed: bool | None) -> Listed:
     about = regions[0].about if regions else {}
-    shapes = partial(_shapes_of, regions)
+    shapes = shape_reader(partial(_shapes_of, regions))
     return Listed(place.path, about.get("original_height"), about.get("original_width"), shapes, reviewed)
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_labels.annotations import Annotation, ClassName, unknown, unknown_pixels
+from lexiseg_labels.annotations import Annotation, ClassName, Marks, unknown, unknown_pixels
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.masks import rle
 from lexiseg_labels.masks.outlines import (
@@ -68,27 +68,19 @@ class Listed(NamedTuple):
     Attributes:
         name: a path or an address.
         height, width: as they are stated, of any type.
-        shapes: its shapes, as Labelme has them, on a picture [H, W].
+        read: its marks, on a picture [H, W].
         reviewed: whether a person has; None: the file does not say.
         fault: why it is left out.
-        file: name of the file that is only its own.
+        file: name of the file of labels that is only its own.
     """
 
     name: str
     height: object
     width: object
-    shapes: Callable[[Size], Sequence[Any]]
+    read: Callable[[Size, ClassName, Drawing], Marks]
     reviewed: bool | None = None
     fault: str | None = None
     file: str | None = None
-
-
-class Shapes(NamedTuple):
-    """The annotations of shapes; number of each unusable shape, from 1, and why; number of boxes without an outline."""
-
-    annotations: list[Annotation]
-    faults: list[tuple[int, str]]
-    n_boxes: int
 
 
 def reviewed_mark(content: object) -> bool | None:
@@ -153,22 +145,27 @@ def turned(points: Sequence[Sequence[float]], around: tuple[float, float], degre
     return [[around[0] + cosine * x - sine * y, around[1] + sine * x + cosine * y] for x, y in moved]
 
 
-def read_shapes(shapes: Sequence[Any], size: Size, class_name: ClassName, drawing: Drawing) -> Shapes:
-    """Annotations on a photograph [H, W]. Shapes of one label and one `group_id` are parts of an object.
+def shape_reader(shapes: Callable[[Size], Sequence[Any]]) -> Callable[[Size, ClassName, Drawing], Marks]:
+    """What reads shapes, as Labelme has them, that depend on the size of their picture."""
+    return lambda size, class_name, drawing: _read_shapes(shapes(size), size, class_name, drawing)
+
+
+def _read_shapes(shapes: Sequence[Any], size: Size, class_name: ClassName, drawing: Drawing) -> Marks:
+    """Shapes of one label and one `group_id` are parts of an object.
 
     An unusable shape, or one of an unknown kind, makes unknown what its points surround, and, unless the object is
     between them, all that no other explains.
     """
     annotations: list[Annotation] = []
     parts: dict[Group, list[Annotation]] = {}
-    faults: list[tuple[int, str]] = []
+    faults: list[tuple[str, str]] = []
     n_boxes = 0
     for number, shape in enumerate(shapes, 1):
         z_order = _z_order(shape)
         try:
             annotation = _annotation(shape, size, class_name, drawing)._replace(z_order=z_order)
         except FAULTS as error:
-            faults.append((number, f"no {error}" if isinstance(error, KeyError) else str(error)))
+            faults.append((f"shape {number}", f"no {error}" if isinstance(error, KeyError) else str(error)))
             annotations += _unknown(shape, size, z_order, drawing)
             continue
         n_boxes += annotation.ignored and annotation.category is not None
@@ -177,7 +174,8 @@ def read_shapes(shapes: Sequence[Any], size: Size, class_name: ClassName, drawin
             annotations.append(annotation)
         else:
             parts.setdefault((annotation.category, group), []).append(annotation)
-    return Shapes([*annotations, *(_joined(each, size, drawing) for each in parts.values())], faults, n_boxes)
+    whole = (_joined(each, size, drawing) for each in parts.values())
+    return Marks([*annotations, *whole], faults, n_boxes, len(shapes))
 
 
 def _z_order(shape: Any) -> int:
@@ -248,7 +246,7 @@ def _joined(parts: Sequence[Annotation], size: Size, drawing: Drawing) -> Annota
 
 
 def _unknown(shape: Any, size: Size, z_order: int, drawing: Drawing) -> list[Annotation]:
-    """What an unusable shape makes unknown: its outline if only the label is unusable, else what `read_shapes` says."""
+    """What an unusable shape makes unknown: its outline if only the label is, else as `_read_shapes` says."""
     try:
         outline = _outline(shape, shape.get("shape_type") or "polygon", size, drawing)
         if not drawing.is_blank(outline, size):

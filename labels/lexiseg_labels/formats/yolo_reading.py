@@ -10,12 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_labels.annotations import AnnotatedImage, Annotation, ClassName, Id, IsBlank, unknown, unknown_pixels
+from lexiseg_labels.annotations import (
+    AnnotatedImage,
+    Annotation,
+    ClassName,
+    Id,
+    IsBlank,
+    Marks,
+    unknown,
+    unknown_pixels,
+)
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.masks.outlines import (
     Outline,
@@ -38,14 +47,6 @@ NOTHING = ("", "~", "null", "None")
 BOX, POLYGON = 4, 6  # numbers of a box, and of the least polygon
 OUTSIDE = 0.01  # share of a side by which a corner may lie outside, as Ultralytics allows
 TOLERANCE = 1e-3  # of the sides and angles of a rotated box, relative to its sides
-
-
-class Lines(NamedTuple):
-    """The annotations of lines; number of each unusable line, from 1, and why; number of boxes without an outline."""
-
-    annotations: list[Annotation]
-    faults: list[tuple[int, str]]
-    n_boxes: int
 
 
 def places_of(content: Mapping[Any, Any], split: str) -> list[str]:
@@ -91,14 +92,15 @@ def labels_of(image: str) -> tuple[str, ...]:
 
 def read_lines(
     lines: Sequence[str], names: Mapping[Id, str | None], size: Size, poses: bool, is_blank: IsBlank
-) -> Lines:
+) -> Marks:
     """What the lines of a picture [H, W] mark; pixels around an unusable one are unknown, or all if its place is.
 
     Args:
         names: by number; None: any class.
         poses: the numbers after a box are key points.
     """
-    read = Lines([], [], 0)
+    annotations: list[Annotation] = []
+    faults: list[tuple[str, str]] = []
     n_boxes = 0
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -107,10 +109,10 @@ def read_lines(
             annotation = _read_line(line, names, size, poses, is_blank)
             n_boxes += annotation.ignored and annotation.category is not None
         except (UnreadableLabels, ValueError) as error:
-            read.faults.append((number, str(error)))
+            faults.append((f"line {number}", str(error)))
             annotation = _unknown_of_line(line, size, poses)
-        read.annotations.append(annotation)
-    return read._replace(n_boxes=n_boxes)
+        annotations.append(annotation)
+    return Marks(annotations, faults, n_boxes, len(annotations))
 
 
 def _read_line(line: str, names: Mapping[Id, str | None], size: Size, poses: bool, is_blank: IsBlank) -> Annotation:

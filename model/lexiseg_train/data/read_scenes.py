@@ -24,7 +24,7 @@ from lexiseg_model.masks.rle import decode
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.annotated import IGNORED, Labels, read_rgb, require_files
 from lexiseg_train.data.annotations.coco import read_coco_file
-from lexiseg_train.data.annotations.content import CocoFile, not_read
+from lexiseg_train.data.annotations.content import LabelFile, not_read
 from lexiseg_train.data.annotations.drawing import draw
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.benchmark import (
@@ -262,7 +262,7 @@ def read_coco(name: str, root: Path, split: str, read: Callable[[Size, list[Labe
 
 
 def _coco_scenes(
-    content: CocoFile,
+    content: LabelFile,
     photographs: Photographs,
     class_of: dict[Id, int],
     read: Callable[[Size, list[Labelled]], Truth],

@@ -1,7 +1,11 @@
-"""Files of COCO's instances within limits; what they state is read by `lexiseg_labels.formats.coco_reading`."""
+"""Files of COCO's instances within limits, and which files of a user's set count, and for which split.
+
+What a file states is read by `lexiseg_labels.formats.coco_reading`.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +15,19 @@ from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats import coco_reading as coco
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
-from lexiseg_train.data.annotations.content import CocoFile, class_name, images_left_out, not_read
+from lexiseg_train.data.annotations.content import LabelFile, class_name, images_left_out, not_read
 from lexiseg_train.data.annotations.drawing import is_blank
-from lexiseg_train.data.annotations.sizes import stated_size
+from lexiseg_train.data.annotations.photographs import Photographs, stated_size
 from lexiseg_train.data.files.documents import LimitError, read_json
-from lexiseg_train.data.files.limits import PUBLISHED_JSON, JsonLimits
+from lexiseg_train.data.files.inside import SetFiles
+from lexiseg_train.data.files.limits import OWN_JSON, PUBLISHED_JSON, JsonLimits
+
+# Files and folders of validation and test splits; CVAT's subsets are Train, Validation, Test.
+VALIDATION = re.compile(r"(instances_)?val(id(ation)?)?(\d+)?$", re.IGNORECASE)
+TEST = re.compile(r"(instances_)?test(\d+)?$", re.IGNORECASE)
+MAX_LISTINGS = 200
+# COCO's own files of masks, and of other things in the same photographs.
+INSTANCES, OTHERS = "instances_", ("person_keypoints_", "panoptic_", "stuff_", "captions_", "image_info_")
 
 
 def is_coco(content: object) -> bool:
@@ -23,17 +35,12 @@ def is_coco(content: object) -> bool:
     return isinstance(content, dict) and all(isinstance(content.get(name), list) for name in coco.LISTS)
 
 
-def is_panoptic(path: Path) -> bool:
-    """Whether a file of COCO's lists has segments in PNG files in place of outlines."""
-    return coco.is_panoptic(read_json(path)["annotations"])
-
-
 def read_coco_file(
     listing: Path,
     categories: Collection[int] | None = None,
     size_of: coco.SizeOf = stated_size,
     limits: JsonLimits = PUBLISHED_JSON,
-) -> CocoFile:
+) -> LabelFile:
     """Read a file of instances; an image that cannot be used is left out, counted and named.
 
     So is an annotation: pixels of its box are unknown, without a box all that no other annotation explains.
@@ -72,7 +79,8 @@ def read_coco_file(
     warnings += _deviations(listing, len(annotations), repeats, placed.all_groups)
     unique = {image.file_name: image for image in images.by_id.values()}
     named = {category: name for category, name in names.items() if name is not None}
-    return CocoFile(named, list(unique.values()), placed.n_groups, warnings, tuple(map(as_text, images.faults)))
+    unusable = tuple(map(as_text, images.faults))
+    return LabelFile(listing, named, list(unique.values()), warnings, unusable, placed.n_groups)
 
 
 def _refuse_unknown(listing: Path, entries: Sequence[dict[str, Any]], names: Collection[Id]) -> None:
@@ -92,3 +100,55 @@ def _deviations(listing: Path, n_annotations: int, repeats: int, all_groups: boo
     if all_groups:
         warnings.append(f"all {of} are crowds (iscrowd), as some tools call every mask: they count as single objects")
     return tuple(warnings)
+
+
+def read_coco(files: SetFiles, paths: Sequence[Path]) -> list[LabelFile]:
+    """What COCO files hold; the first part has sentences about files that are not used.
+
+    Validation files or folders are held out, test files are left out. Photographs that are missing, cannot be read or
+    have another size are left out.
+
+    Raises:
+        DatasetError: there are more than MAX_LISTINGS, or all are damaged or without a usable photograph.
+    """
+    if len(paths) > MAX_LISTINGS:
+        raise DatasetError(f"{files.folder} has {len(paths):,} files of COCO; expected at most {MAX_LISTINGS}")
+    unused = {path: "is a test split" for path in paths if _is_split(TEST, files, path)}
+    unused |= {path: reason for path in paths if (reason := _other_than_masks(path, paths)) is not None}
+    used = [path for path in paths if path not in unused] or [*paths]
+    note = [f"{files.place_of(path)} {reason} and is not used" for path, reason in unused.items() if path not in used]
+    parts: list[LabelFile] = []
+    faults: list[DatasetError] = []
+    for path in used:
+        try:
+            parts.append(_part(files, path))
+        except DatasetError as error:
+            faults.append(error)
+    if not parts:
+        raise faults[0]
+    note += [f"{fault}; it is not used" for fault in faults]
+    return [parts[0]._replace(warnings=(*note, *parts[0].warnings)), *parts[1:]]
+
+
+def _part(files: SetFiles, path: Path) -> LabelFile:
+    photographs = Photographs(path, files)
+    content = read_coco_file(path, size_of=photographs.measured_size, limits=OWN_JSON)
+    warnings = content.warnings + photographs.size_warnings()
+    is_held_out = _is_split(VALIDATION, files, path)
+    return content._replace(warnings=warnings, held_out=is_held_out, bare_is_background=True)
+
+
+def _other_than_masks(path: Path, paths: Sequence[Path]) -> str | None:
+    """Why a file is not read with others: COCO lists the same photographs with masks, key points and panoptic PNG."""
+    masks = [each for each in paths if each.parent == path.parent and each.name.startswith(INSTANCES)]
+    if masks and path.name.startswith(OTHERS):
+        return f"stands beside {masks[0].name}"
+    if len(paths) > 1 and coco.is_panoptic(read_json(path)["annotations"]):
+        return "is COCO's panoptic format"
+    return None
+
+
+def _is_split(split: re.Pattern[str], files: SetFiles, path: Path) -> bool:
+    """Whether a file, by its path in the set, or the folder around it has the name of a split."""
+    place = path.relative_to(files.folder)
+    return any(split.match(part) for part in (place.parent.name, place.stem))

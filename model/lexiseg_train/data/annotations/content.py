@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lexiseg_labels.annotations import AnnotatedImage, Id, covers_picture
+from lexiseg_labels.annotations import AnnotatedImage, Id
 from lexiseg_model.files.names import as_text
 from lexiseg_model.vocabulary.class_names import BACKGROUND, folded, plain
 
@@ -15,17 +15,20 @@ UNKNOWN_LABEL = "__ignore__"  # of Labelme
 BACKGROUND_LABELS = (BACKGROUND, "_background_", "__background__", "bg")  # the second is Labelme's
 
 
-class CocoFile(NamedTuple):
-    """Category names in the order of the file, images by rising id; `warnings` are sentences about what is not read.
+class LabelFile(NamedTuple):
+    """What a file of labels holds, or the files of one folder: by it photographs are found.
 
-    A category may be called BACKGROUND. `unusable` names the images that are left out, each with the reason.
+    A category may be called BACKGROUND; images of COCO are by rising id.
     """
 
-    categories: dict[Id, str]
+    listing: Path
+    categories: dict[Id, str]  # names, in the order of the file
     images: list[AnnotatedImage]
-    n_groups: int  # ignored annotations that show several objects (`iscrowd`)
-    warnings: tuple[str, ...]
-    unusable: tuple[str, ...] = ()
+    warnings: tuple[str, ...]  # sentences about what is not read
+    unusable: tuple[str, ...] = ()  # images that are left out, each with the reason
+    n_groups: int = 0  # ignored annotations that show several objects (`iscrowd`)
+    held_out: bool = False  # for validation
+    bare_is_background: bool = False  # the format lists what nobody has labelled as it does what shows no class
 
 
 def class_name(label: object) -> str | None:
@@ -60,12 +63,3 @@ def not_read(listing: Path, n_annotations: int, faults: Sequence[str], n_boxes: 
     if n_boxes:
         warnings.append(f"{n_boxes} {of} are boxes without an outline: their pixels are ignored")
     return tuple(map(as_text, warnings))
-
-
-def unknown_backgrounds(listing: Path, images: Sequence[AnnotatedImage]) -> tuple[str, ...]:
-    """A sentence about photographs with `unknown_pixels`; none where there are none."""
-    count = sum(any(covers_picture(each, image.size) for each in image.annotations) for image in images)
-    if not count:
-        return ()
-    where = f"{count} of {len(images)} photographs in {listing}"
-    return (as_text(f"{where} have an annotation of unknown place: what no other explains is ignored"),)

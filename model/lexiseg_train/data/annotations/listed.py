@@ -1,4 +1,4 @@
-"""Photographs with their shapes, as Labelme, CVAT, Label Studio and Datumaro list them."""
+"""Photographs with their marks, as Labelme, CVAT, Label Studio, Datumaro and YOLO list them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from xml.etree.ElementTree import ParseError
 from lexiseg_labels.annotations import AnnotatedImage, Id
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats import cvat_reading, datumaro_reading, label_studio_reading, labelme_reading
-from lexiseg_labels.formats.marks import Listed, read_shapes
+from lexiseg_labels.formats.marks import Listed
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
 from lexiseg_train.data.annotations import drawing
-from lexiseg_train.data.annotations.content import CocoFile, class_name, images_left_out, not_read
+from lexiseg_train.data.annotations.content import LabelFile, class_name, images_left_out, not_read
 from lexiseg_train.data.annotations.photographs import Photographs
-from lexiseg_train.data.annotations.sizes import MeasuredSizes
 from lexiseg_train.data.files.documents import read_bytes, read_json
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.files.limits import MAX_ANNOTATIONS, MAX_XML_BYTES
@@ -52,8 +51,10 @@ def in_labelme(paths: Sequence[Path], files: SetFiles) -> Iterator[Listed]:
         yield listed._replace(name=(listed.name or path.stem) if named is None else files.place_of(named))
 
 
-def read_listed(place: Path, listed: Iterable[Listed], files: SetFiles, labelled: Collection[Path] = ()) -> CocoFile:
-    """Read photographs with their shapes; labels are the ids of their categories.
+def read_listed(
+    place: Path, listed: Iterable[Listed], files: SetFiles, listing: Path, labelled: Collection[Path] = ()
+) -> LabelFile:
+    """Read photographs with their marks; labels are the ids of their categories.
 
     Photographs that nobody has labelled, are missing, cannot be read or are of another size are left out, counted and
     named.
@@ -62,37 +63,34 @@ def read_listed(place: Path, listed: Iterable[Listed], files: SetFiles, labelled
         place: the file that lists them, or of several files what their folder shall be looked up by.
         listed: the photographs.
         files: of the set.
+        listing: the file or folder that messages name.
         labelled: photographs that are passed over, since another layout has their labels.
 
     Raises:
-        DatasetError: there are too many shapes, or what lists the photographs raises it.
+        DatasetError: there are too many marks, or what lists the photographs raises it.
     """
-    images, unusable, faults, n_shapes, n_boxes, n_images = [], list[str](), list[str](), 0, 0, 0
+    images, unusable, faults, count, n_boxes, n_images = [], list[str](), list[str](), 0, 0, 0
     photographs = Photographs(place, files)
-    measured = MeasuredSizes(photographs)
     for entry in listed:
         if labelled and photographs.find(entry.name) in labelled:
             continue
         n_images += 1
-        entry_name = entry.file or entry.name
         try:
             if entry.fault is not None:
                 raise UnreadableLabels(entry.fault)
-            size = measured(entry.name, entry.height, entry.width)
+            size = photographs.measured_size(entry.name, entry.height, entry.width)
         except UnreadableLabels as error:
-            unusable.append(as_text(f"{entry.file or 'image'}{': ' if entry.file else ' '}{entry.name}: {error}"))
+            unusable.append(as_text(f"{entry.file or 'image'}{': ' if entry.file else ' '}{entry.name:.200}: {error}"))
             continue
-        shapes = entry.shapes(size)
-        read = read_shapes(shapes, size, class_name, drawing)
-        n_shapes += len(shapes)
-        if n_shapes > MAX_ANNOTATIONS:
-            raise DatasetError(f"{place} has more than {MAX_ANNOTATIONS:,} annotations, the most that is read")
-        faults += [f"shape {number} of {entry_name}: {reason}" for number, reason in read.faults]
-        n_boxes += read.n_boxes
-        images.append(AnnotatedImage(entry.name, size, read.annotations, entry.reviewed))
+        marks = entry.read(size, class_name, drawing)
+        count += marks.n_marks
+        if count > MAX_ANNOTATIONS:
+            raise DatasetError(f"{listing} has more than {MAX_ANNOTATIONS:,} annotations, the most that is read")
+        faults += [f"{mark} of {entry.file or entry.name}: {reason}" for mark, reason in marks.faults]
+        n_boxes += marks.n_boxes
+        images.append(AnnotatedImage(entry.name, size, marks.annotations, entry.reviewed))
     categories = [each.category for image in images for each in image.annotations]
     names: dict[Id, str] = {category: str(category) for category in categories if category is not None}
-    listing = place if place.suffix != "" and "*" not in place.name else place.parent
-    warnings = images_left_out(listing, n_images, unusable) + measured.warnings()
-    warnings += not_read(listing, n_shapes, faults, n_boxes) if images else ()
-    return CocoFile(names, images, 0, warnings, tuple(unusable))
+    warnings = images_left_out(listing, n_images, unusable) + photographs.size_warnings()
+    warnings += not_read(listing, count, faults, n_boxes) if images else ()
+    return LabelFile(place, names, images, warnings, tuple(unusable))

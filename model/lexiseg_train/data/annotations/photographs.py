@@ -1,4 +1,4 @@
-"""Find the photographs that a file of annotations names: next to it, in a folder of its split, or anywhere below."""
+"""The photographs that a file of annotations names: next to it, in a folder of its split, or anywhere below."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
-from lexiseg_model.errors import DatasetError
+from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.masks.outlines import Size, checked_size
+from lexiseg_model.errors import DatasetError, PictureError
 from lexiseg_model.files.names import as_text
+from lexiseg_model.pictures.header import read_header
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.pairs.source import photographs_beside
 
@@ -18,6 +21,13 @@ UPLOAD_PREFIX = re.compile(r"^(.*/)?[0-9a-f]{8}-(?=[^/]*$)")  # of Label Studio
 ADDRESS = re.compile(r"[^/?#:]+://[^/?#]*(?P<path>[^?#]*)")  # RFC 3986, B; a listing may hold malformed ones
 FOLDERS = ("images", "data")  # of most tools; of FiftyOne
 BESIDE = ("annotations", "labels")  # folders of listings with photographs in the folder above
+TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations by which width and height change places
+
+
+def stated_size(name: str, height: object, width: object) -> Size:
+    """(H, W) as a listing states it, for photographs that are not looked at. Raises UnreadableLabels: impossible."""
+    del name
+    return checked_size(height, width)
 
 
 class Photographs:
@@ -26,6 +36,7 @@ class Photographs:
     def __init__(self, listing: Path, folder: Path | SetFiles | None = None) -> None:
         """Without a folder it is the listing's, or the one above where that holds only listings."""
         self._listing = listing
+        self._turned: list[str] = []  # with a size as stored, before EXIF's rotation
         parent, beside = listing.parent, photographs_beside(listing)
         apart = parent.name in BESIDE or beside != parent
         self._files = folder if isinstance(folder, SetFiles) else None
@@ -64,3 +75,39 @@ class Photographs:
             if (file := self.files.find(each, self._places)) is not None:
                 return file
         return None
+
+    def measured_size(self, name: str, height: object, width: object) -> Size:
+        """(H, W) of the upright photograph of a name, whatever the listing states.
+
+        Label Studio and others state width and height as stored, and draw outlines on the upright photograph.
+
+        Raises:
+            UnreadableLabels: there is no such photograph, it cannot be read, or another possible size is stated.
+        """
+        path = self.find(name)
+        if path is None:
+            raise UnreadableLabels("there is no such file in the data set")
+        try:
+            header = read_header(path.read_bytes())
+        except OSError as error:
+            raise UnreadableLabels(f"cannot be read: {error.strerror}") from None
+        except PictureError as error:
+            raise UnreadableLabels(f"cannot be read as an image: {error}") from None
+        size = checked_size(*header.size)
+        try:
+            stated = checked_size(height, width)
+        except UnreadableLabels:  # not stated, or 0 x 0 as FiftyOne writes without metadata
+            return size
+        if stated == size:
+            return size
+        if stated == size[::-1] and header.orientation in TRANSPOSED:
+            self._turned.append(name)
+            return size
+        raise UnreadableLabels(f"stated as {stated[1]} x {stated[0]}, the photograph is {size[1]} x {size[0]} upright")
+
+    def size_warnings(self) -> tuple[str, ...]:
+        """A sentence about measured sizes that were read otherwise than they are stated."""
+        if not self._turned:
+            return ()
+        photographs = f"{len(self._turned)} photographs, such as {self._turned[0]},"
+        return (f"{photographs} are stated before their EXIF rotation: outlines are taken as of the upright ones",)

@@ -6,19 +6,19 @@ from collections.abc import Collection, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from lexiseg_labels.annotations import AnnotatedImage, Id
+from lexiseg_labels.annotations import ClassName, Id, Marks
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats import yolo_reading
-from lexiseg_labels.masks.outlines import whole_number
+from lexiseg_labels.formats.marks import Drawing, Listed
+from lexiseg_labels.masks.outlines import Size, whole_number
 from lexiseg_labels.picture_names import is_picture_name
-from lexiseg_model.errors import DatasetError, PictureError
+from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
-from lexiseg_model.pictures.header import read_header
-from lexiseg_train.data.annotations.content import CocoFile, class_name, images_left_out, not_read
-from lexiseg_train.data.annotations.drawing import is_blank
+from lexiseg_train.data.annotations.content import LabelFile, class_name
+from lexiseg_train.data.annotations.listed import read_listed
 from lexiseg_train.data.files.documents import read_text, read_yaml
 from lexiseg_train.data.files.inside import SetFiles
-from lexiseg_train.data.files.limits import MAX_ANNOTATIONS, MAX_NAMES, MAX_PICTURES
+from lexiseg_train.data.files.limits import MAX_NAMES, MAX_PICTURES
 
 ROTATED = "all polygons are rotated boxes (OBB) without an outline: their pixels are ignored"
 MAX_NAMED = 3  # places in a message
@@ -57,7 +57,7 @@ def _has_names(path: Path) -> bool:
     return isinstance(content, dict) and ("names" in content or "nc" in content)
 
 
-def read_yolo(path: Path, files: SetFiles, labelled: Collection[Path] = ()) -> dict[str, CocoFile]:
+def read_yolo(path: Path, files: SetFiles, labelled: Collection[Path] = ()) -> list[LabelFile]:
     """Read the splits `train` and `val`; images are named by their paths in the set.
 
     An image or a line that cannot be read is counted and named; pixels around such a line are unknown, and of an image
@@ -80,41 +80,45 @@ def read_yolo(path: Path, files: SetFiles, labelled: Collection[Path] = ()) -> d
         }
         listing = listing._replace(images={split: paths for split, paths in new.items() if paths})
         if not listing.images:
-            return {}
-    parts = {split: _read_split(split, images, files, listing) for split, images in listing.images.items()}
-    if yolo_reading.are_rotated_boxes([image for part in parts.values() for image in part.images]):
-        parts = {split: _as_boxes(part) for split, part in parts.items()}
-    first = next(iter(parts))
-    return parts | {first: parts[first]._replace(warnings=listing.warnings + parts[first].warnings)}
+            return []
+    parts = [_read_split(path, split, images, files, listing) for split, images in listing.images.items()]
+    if yolo_reading.are_rotated_boxes([image for part in parts for image in part.images]):
+        parts = [_as_boxes(part) for part in parts]
+    return [parts[0]._replace(warnings=listing.warnings + parts[0].warnings), *parts[1:]]
 
 
-def _as_boxes(part: CocoFile) -> CocoFile:
+def _as_boxes(part: LabelFile) -> LabelFile:
     images = [
         image._replace(annotations=[each._replace(ignored=True) for each in image.annotations]) for image in part.images
     ]
     return part._replace(images=images, warnings=(*part.warnings, ROTATED))
 
 
-def _read_split(split: str, paths: Sequence[Path], files: SetFiles, listing: Listing) -> CocoFile:
-    images, unreadable, faults, n_lines, n_boxes = [], list[str](), list[str](), 0, 0
-    for path in paths:
-        try:
-            image, of_image, boxes = _read_image(path, files, listing)
-        except DatasetError as error:
-            unreadable.append(str(error))
-            continue
-        faults += of_image
-        n_lines += len(image.annotations)
-        n_boxes += boxes
-        images.append(image)
-        if n_lines > MAX_ANNOTATIONS:
-            raise DatasetError(f"{files.folder} has more than {MAX_ANNOTATIONS:,} annotations, the most that is read")
+def _read_split(path: Path, split: str, images: Sequence[Path], files: SetFiles, listing: Listing) -> LabelFile:
     place = files.folder / split
-    warnings = images_left_out(place, len(paths), unreadable) + not_read(place, n_lines, faults, n_boxes)
-    if without := sum(_labels_of(files.place_of(path), files) is None for path in paths):
-        warnings += (as_text(f"{without} of {len(paths)} images in {place} have no file of labels: all is background"),)
+    part = read_listed(path, (_listed_image(each, files, listing) for each in images), files, place)
+    warnings = part.warnings
+    if without := sum(_labels_of(files.place_of(each), files) is None for each in images):
+        where = f"{without} of {len(images)} images in {place}"
+        warnings += (as_text(f"{where} have no file of labels: all is background"),)
     names = {number: name for number, name in listing.names.items() if name is not None}
-    return CocoFile(names, images, 0, warnings, tuple(unreadable))
+    return part._replace(categories=names, warnings=warnings, held_out=split == "val")
+
+
+def _listed_image(path: Path, files: SetFiles, listing: Listing) -> Listed:
+    place = files.place_of(path)
+    labels = _labels_of(place, files)
+    lines, fault = list[str](), None
+    try:
+        lines = [] if labels is None else read_text(labels).split("\n")
+    except DatasetError as error:
+        fault = str(error)
+
+    def read(size: Size, class_name: ClassName, drawing: Drawing) -> Marks:
+        del class_name  # the listing's names are classes already
+        return yolo_reading.read_lines(lines, listing.names, size, listing.poses, drawing.is_blank)
+
+    return Listed(place, None, None, read, fault=fault, file=f"{PurePosixPath(place).stem}.txt")
 
 
 def _read_class_list(path: Path, files: SetFiles) -> Listing:
@@ -213,22 +217,6 @@ def _listed(path: Path, files: SetFiles) -> list[Path]:
         raise DatasetError(f"{path} names {len(lines):,} images; expected at most {MAX_PICTURES:,}")
     # One that is missing keeps its name, and costs only itself when it is read.
     return [files.find(line, places) or files.folder / line.lstrip("/") for line in lines]
-
-
-def _read_image(path: Path, files: SetFiles, listing: Listing) -> tuple[AnnotatedImage, list[str], int]:
-    """An image, why some of its annotations are unusable, and the number of boxes. Raises DatasetError: unreadable."""
-    place = files.place_of(path)
-    if files.find(place) is None:
-        raise DatasetError(as_text(f"{place:.200}: there is no such file in the data set"))
-    try:
-        size = read_header(path.read_bytes()).size
-    except (OSError, ValueError, PictureError) as error:
-        raise DatasetError(as_text(f"{path} cannot be read as an image: {error}")) from None
-    labels = _labels_of(place, files)
-    lines = [] if labels is None else read_text(labels).split("\n")
-    read = yolo_reading.read_lines(lines, listing.names, size, listing.poses, is_blank)
-    faults = [f"line {number} of {PurePosixPath(place).stem}.txt: {reason}" for number, reason in read.faults]
-    return AnnotatedImage(place, size, read.annotations), faults, read.n_boxes
 
 
 def _labels_of(place: str, files: SetFiles) -> Path | None:

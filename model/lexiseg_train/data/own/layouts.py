@@ -16,16 +16,14 @@ from lexiseg_labels.formats.yolo_reading import LISTINGS
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
-from lexiseg_train.data.annotations.coco import is_coco
-from lexiseg_train.data.annotations.content import some_of
+from lexiseg_train.data.annotations.coco import is_coco, read_coco
+from lexiseg_train.data.annotations.content import LabelFile, some_of
 from lexiseg_train.data.annotations.listed import LISTED, in_labelme, read_listed
 from lexiseg_train.data.annotations.yolo import read_yolo, yolo_listing
 from lexiseg_train.data.files.documents import LimitError, read_json, read_text
 from lexiseg_train.data.files.inside import SetFiles
-from lexiseg_train.data.own.coco import read_coco
-from lexiseg_train.data.own.drawn import Part, drawn_pictures, entries_of
 from lexiseg_train.data.own.mask_files import pairs_below
-from lexiseg_train.data.own.pictures import OwnPictures, read_folders
+from lexiseg_train.data.own.pictures import OwnPictures, drawn_pictures, entries_of, read_folders
 
 MAX_SEEN, MAX_HEAD = 100, 1 << 16  # files, and bytes of each, that are looked at for a message
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
@@ -100,7 +98,7 @@ def _read(files: SetFiles, listing: Path | None, reviewed: frozenset[str] | None
 def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[str] | None) -> OwnPictures | None:
     """The pictures of all layouts of annotations; of a picture that several label, as the first of them has it."""
     by_layout, unreadable = _by_layout(files, listing)
-    parts: list[Part] = []
+    parts: list[LabelFile] = []
     faults: list[DatasetError] = []
     used: list[str] = []
     for layout in LAYOUTS:
@@ -112,7 +110,7 @@ def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[s
         except DatasetError as error:
             faults.append(error)
             continue
-        if any(part.content.images or part.content.unusable for part in more):
+        if any(part.images or part.unusable for part in more):
             parts += more
             used.append(layout)
     if not parts:
@@ -172,18 +170,16 @@ def _json_layout(content: object) -> str:
     return ""
 
 
-def _parts(layout: str, files: SetFiles, paths: Sequence[Path], labelled: frozenset[Path]) -> list[Part]:
+def _parts(layout: str, files: SetFiles, paths: Sequence[Path], labelled: frozenset[Path]) -> list[LabelFile]:
     """What the files of a layout hold, without what is `labelled` by another. Raises DatasetError: they are damaged."""
     if layout == "COCO":
         return read_coco(files, paths)
     if layout == "YOLO":
-        splits = read_yolo(paths[0], files, labelled)
-        return [Part(paths[0], part, held_out=split == "val") for split, part in splits.items()]
+        return read_yolo(paths[0], files, labelled)
     if layout == "Labelme":
-        place = files.folder / "*.json"
-        return [Part(place, read_listed(place, in_labelme(paths, files), files, labelled))]
-    contents = [(path, read_listed(path, LISTED[layout](path), files, labelled)) for path in paths]
-    return [Part(path, content, bare_is_background=layout != "Label Studio") for path, content in contents]
+        return [read_listed(files.folder / "*.json", in_labelme(paths, files), files, files.folder, labelled)]
+    parts = [read_listed(path, LISTED[layout](path), files, path, labelled) for path in paths]
+    return [part._replace(bare_is_background=layout != "Label Studio") for part in parts]
 
 
 def _masks_beside(files: SetFiles, pictures: OwnPictures) -> tuple[str, ...]:

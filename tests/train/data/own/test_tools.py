@@ -111,7 +111,7 @@ def test_an_unreadable_image_of_yolo_costs_itself_alone(content: bytes, tmp_path
     assert [picture.image.name for picture in pictures.train] == ["a.jpg"]
     (warning,) = pictures.warnings
     assert warning.startswith(f"1 of 2 images in {tmp_path / 'train'} cannot be used and are left out: ")
-    assert "b.jpg cannot be read as an image" in warning
+    assert "b.jpg: cannot be read as an image" in warning
 
 
 def test_boxes_of_yolo_are_ignored_with_a_warning(tmp_path: Path) -> None:
