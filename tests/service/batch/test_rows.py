@@ -2,7 +2,7 @@
 
 import pyarrow
 
-from lexiseg_service.batch.rows import ROWS, row_of_line, segments_of
+from lexiseg_service.batch.rows import ROWS, answer_of, row_of_line
 
 
 def test_a_score_comes_back_as_it_was_answered() -> None:
@@ -13,4 +13,4 @@ def test_a_score_comes_back_as_it_was_answered() -> None:
 
     (kept,) = pyarrow.Table.from_pylist([row], ROWS).to_pylist()
 
-    assert [each.score for each in segments_of(kept)] == [0.9996]
+    assert [each.score for each in answer_of(kept, "tiny").segments] == [0.9996]
