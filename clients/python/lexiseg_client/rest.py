@@ -26,6 +26,7 @@ from lexiseg_client.errors import (
     Unreachable,
     UnreadableAnswer,
     UntrustedCertificate,
+    WrongScheme,
     untrusted_text,
 )
 from lexiseg_client.images import Source, Upload
@@ -185,6 +186,12 @@ def translate_errors(base: str, connecting: Connecting) -> Iterator[None]:
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
         if (untrusted := _cause(error, ssl.SSLCertVerificationError)) is not None:
             raise UntrustedCertificate(untrusted_text(base, untrusted.verify_message), is_sent=False) from error
+        if "WRONG_VERSION_NUMBER" in str(error):
+            host = httpx.URL(base).netloc.decode("ascii")
+            text = (
+                f"{host} speaks without TLS: write {base.replace('https', 'http', 1)}, or {host} for gRPC, not {base}"
+            )
+            raise WrongScheme(text, is_sent=False) from error
         if connecting.is_to_proxy(base):
             raise ProxyFailed(f"{connecting.proxy(base)} does not answer ({_text(error)})", is_sent=False) from error
         unresolved = _cause(error, socket.gaierror)
@@ -195,6 +202,11 @@ def translate_errors(base: str, connecting: Connecting) -> Iterator[None]:
     except httpx.DecodingError as error:
         raise UnreadableAnswer(f"the response of {base} cannot be decompressed: {error}") from error
     except httpx.TransportError as error:
+        if isinstance(error, httpx.RemoteProtocolError) and str(error).startswith("illegal "):
+            host = httpx.URL(base).netloc.decode("ascii")
+            raise WrongScheme(
+                f"{host} does not speak HTTP/1.1: write {host} for gRPC, not {base}", is_sent=False
+            ) from error
         raise Unreachable(f"the connection to {base} broke ({_text(error)})", is_sent=True) from error
 
 

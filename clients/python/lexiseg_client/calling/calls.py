@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 TIMEOUT = 60.0  # seconds; a server's own deadline is half of it
 MAX_TIMEOUT = 1e7  # seconds: longer ones overflow in the system's calls
 MAX_SENT = 4096  # images with ids that are kept
-NO_ANSWER = "no answer yet"
 PROBE_INTERVAL = 0.2  # seconds
 PROBE_TIMEOUT = 5.0  # seconds for one health check
 
@@ -44,7 +43,7 @@ class Calls:
         self.address: Address = read_address(url, grpc_target, api_key)
         if not isinstance(retry, Retry | None):
             raise TypeError(f"retry: expected a Retry, as Retry(most=3), got {retry!r}")
-        self._policy = RetryPolicy(retry or Retry(), self.address)
+        self._policy = RetryPolicy(retry or Retry())
         self.rest: RestTransport = RestTransport(self._policy)  # for vocabularies and jobs, which gRPC does not have
         self.transport: RestTransport | GrpcTransport = self.rest if self.address.protocol == "rest" else self._grpc()
         self._timeout = _seconds(timeout)
@@ -109,19 +108,16 @@ class Calls:
     def wait_until_ready(self, timeout: float | None) -> Call[Health]:
         """See `Client.wait_until_ready`."""
         deadline = self.deadline(timeout)
-        reason = NO_ANSWER
+        reason = "no answer yet"
         while (remaining := deadline - self._policy.clock()) > 0:
             try:
                 health = yield from self.transport.health(min(PROBE_TIMEOUT, remaining))
                 if health.ready:
                     return health
                 reason = health.detail
-            except LASTING as error:
-                yield from self._policy.explain(error)
+            except LASTING:
                 raise
             except (Unreachable, TimedOut) as error:
-                if reason == NO_ANSWER and isinstance(error, Unreachable):
-                    yield from self._policy.refuse_wrong_scheme()
                 reason = str(error)
             yield Wait(PROBE_INTERVAL)
         raise TimedOut(f"the server did not become ready: {reason}")

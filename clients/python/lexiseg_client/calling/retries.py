@@ -9,14 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import Any, TypeVar
 
 import httpx
 
-from lexiseg_client.address import PREFIX, Address
-from lexiseg_client.calling.schemes import refuse_wrong_scheme
-from lexiseg_client.calling.steps import Call, Send, Step, Wait, Work
+from lexiseg_client.address import PREFIX
+from lexiseg_client.calling.steps import Call, Send, Step, Wait
 from lexiseg_client.errors import (
     LASTING,
     Busy,
@@ -26,7 +24,6 @@ from lexiseg_client.errors import (
     NotReady,
     Problem,
     ProblemError,
-    ProxyFailed,
     ServerFault,
     Unreachable,
     error_of,
@@ -59,22 +56,11 @@ class Retry:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """A client's retry settings and address, with the clock and random numbers that tests replace."""
+    """A client's retry settings, with the clock and random numbers that tests replace."""
 
     rule: Retry = field(default_factory=Retry)
-    address: Address | None = None  # looked at when a connection breaks
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random
-
-    def explain(self, error: Unreachable) -> Call[None]:
-        """Look at the port, unless a proxy is in between. Raises WrongScheme: that is why the connection failed."""
-        if not isinstance(error, ProxyFailed):
-            yield from self.refuse_wrong_scheme()
-
-    def refuse_wrong_scheme(self) -> Call[None]:
-        """Look at the port after a connection to it failed. Raises WrongScheme: it speaks another protocol."""
-        if self.address is not None:
-            yield Work(partial(refuse_wrong_scheme, self.address))
 
 
 def with_retries(
@@ -94,8 +80,7 @@ def with_retries(
 
     Raises:
         ProblemError: the server refused the last attempt.
-        WrongScheme: the port speaks another protocol than the address says.
-        UntrustedCertificate, ProxyFailed: at the first attempt.
+        WrongScheme, UntrustedCertificate, ProxyFailed: at the first attempt.
         Unreachable, TimedOut: the last attempt got no answer.
     """
     count = 0
@@ -104,12 +89,9 @@ def with_retries(
         try:
             outcome = yield attempt(max(remaining, MIN_ATTEMPT_SECONDS))
             return read(outcome)
-        except LASTING as error:
-            yield from policy.explain(error)
+        except LASTING:
             raise
         except (ProblemError, Unreachable) as error:
-            if count == 0 and isinstance(error, Unreachable):
-                yield from policy.refuse_wrong_scheme()
             if count >= policy.rule.most or not is_retryable(error, repeatable=repeatable):
                 raise
             server_wait = error.retry_after if isinstance(error, ProblemError) else None

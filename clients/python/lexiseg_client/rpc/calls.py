@@ -26,6 +26,7 @@ from lexiseg_client.errors import (
     UnknownModel,
     Unreachable,
     UntrustedCertificate,
+    WrongScheme,
     error_of,
     problem_here,
     untrusted_text,
@@ -131,6 +132,13 @@ def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
         return problem_error(problem)
     if code is grpc.StatusCode.UNAVAILABLE and (reason := UNTRUSTED.search(details)):
         return UntrustedCertificate(untrusted_text(target, reason[0]), is_sent=False)
+    if code is grpc.StatusCode.UNAVAILABLE and "Failed parsing HTTP/2" in details:
+        return WrongScheme(f"{target} does not speak gRPC: write http://{target} for REST", is_sent=False)
+    if code is grpc.StatusCode.UNAVAILABLE and "WRONG_VERSION_NUMBER" in details:
+        text = (
+            f"{target} speaks without TLS: write {target} for gRPC, or http://{target} for REST, not grpcs://{target}"
+        )
+        return WrongScheme(text, is_sent=False)
     if code is grpc.StatusCode.UNAVAILABLE and _is_of_proxy(details, target):
         return ProxyFailed(f"the proxy on the way to {target} does not answer, or refuses ({details})", is_sent=False)
     if code is grpc.StatusCode.UNAVAILABLE:

@@ -140,7 +140,7 @@ def test_an_http_server_that_is_asked_over_grpc_is_told_with_its_address(lexiseg
         target = url.removeprefix("http://")
         outcome = lexiseg("segment", folder / "00.png", "-c", "sky", "--server", target)
 
-    said = f"lexiseg: {target} speaks HTTP without TLS: write http://{target}, not grpc://{target}\n"
+    said = f"lexiseg: {target} does not speak gRPC: write http://{target} for REST\n"
     assert (outcome.status, outcome.err) == (1, said)
 
 
