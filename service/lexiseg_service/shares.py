@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from lexiseg_service.errors import QueueFull, RateLimited, ServiceError
 from lexiseg_service.fair_queue import FairQueue, Sender
 
-RETRY_SECONDS = 1
 RESERVE = 0.25  # of the total, for the first of each client
 CLIENT_SHARE = 0.5  # of what others leave of bytes, calls or places, that one key or address may hold
 
@@ -150,13 +149,13 @@ class Shares:
     def _refusal(self, client: str, amount: int) -> ServiceError | None:
         if not self._fits(client, amount):
             usage, share = self._usage[client], self._share(client)
-            return RateLimited(f"this client holds {usage:,} {self._unit}, its share is {share:,} now", RETRY_SECONDS)
+            return RateLimited(f"this client holds {usage:,} {self._unit}, its share is {share:,} now")
         if self.in_use + amount > self._total:
             return self._full()
         return None
 
     def _full(self) -> QueueFull:
-        return QueueFull(f"{self.in_use:,} {self._unit} are held, {self._total:,} is the limit", RETRY_SECONDS)
+        return QueueFull(f"{self.in_use:,} {self._unit} are held, {self._total:,} is the limit")
 
     def _grant(self, client: str, amount: int) -> Hold:
         self._usage[client] += amount

@@ -14,10 +14,10 @@ from typing import Any, Protocol
 
 import httpx
 import structlog
-from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+from tenacity import RetryError
 
 from lexiseg_service.adapters.label_studio_pictures import authorization
-from lexiseg_service.batch.http.webhook import FIRST_PAUSE, MAX_PAUSE, PATIENCE
+from lexiseg_service.batch.http.webhook import NotTaken, persistent
 from lexiseg_service.batch.ledger.job import Job
 from lexiseg_service.errors import ImageNotFetched, InvalidValue
 from lexiseg_service.settings import Settings
@@ -29,10 +29,6 @@ SETTINGS = "LEXISEG_LABEL_STUDIO_URL and LEXISEG_LABEL_STUDIO_API_KEY, to import
 # Statuses that a prediction gets for itself, as after its task was deleted.
 REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 Predictions = Iterator[dict[str, Any]]
-
-
-class _NotTaken(Exception):
-    """Label Studio did not take predictions; it may later."""
 
 
 def can_import(settings: Settings) -> bool:
@@ -78,11 +74,6 @@ class Importer:
         self._settings = settings
         self._journal = journal
         self._predictions = predictions
-        self._attempts = AsyncRetrying(
-            stop=stop_after_delay(PATIENCE),
-            wait=wait_exponential_jitter(FIRST_PAUSE, MAX_PAUSE),
-            retry=retry_if_exception_type(_NotTaken),
-        )
 
     async def send(self, job: Job, content: Mapping[str, Any]) -> bool:
         """Import a job's predictions; False: Label Studio has not taken them for a day, or is another one now."""
@@ -104,7 +95,7 @@ class Importer:
 
     async def _import(self, job: Job, address: str, batch: list[dict[str, Any]]) -> None:
         """Import a batch; one that is refused goes prediction by prediction, and refused ones are logged."""
-        refusal: str | None = await self._attempts(self._post, address, batch)
+        refusal: str | None = await persistent()(self._post, address, batch)
         if refusal is not None and len(batch) == 1:
             logger.warning("prediction refused", job=job.id, task=batch[0]["task"], error=refusal)
         elif refusal is not None:
@@ -115,7 +106,7 @@ class Importer:
         """Send predictions; returns why they are refused.
 
         Raises:
-            _NotTaken: Label Studio did not answer, or with a status that says nothing about them.
+            NotTaken: Label Studio did not answer, or with a status that says nothing about them.
         """
         key = self._settings.label_studio_api_key
         assert key is not None
@@ -125,10 +116,10 @@ class Importer:
                 headers = {"Authorization": await authorization(client, url, key.get_secret_value())}
                 answer = await client.post(url, json=batch, headers=headers)
         except (httpx.HTTPError, ImageNotFetched) as error:
-            raise _NotTaken(str(error) or type(error).__name__) from error
+            raise NotTaken(str(error) or type(error).__name__) from error
         if answer.is_success:
             return None
         outcome = f"status {answer.status_code}: {answer.text[:200]}"
         if answer.status_code not in REFUSED:
-            raise _NotTaken(outcome)
+            raise NotTaken(outcome)
         return outcome

@@ -38,7 +38,7 @@ logger = structlog.get_logger("lexiseg.workers")
 # connection ends its calls, which are retried on another worker.
 MAX_SILENT_SECONDS = 5.0
 STALL_SECONDS = 2.0  # time without a status from which a worker counts as stalled
-RETRY_SECONDS = 0.5
+RECONNECT_SECONDS = 0.5
 AWAY = pb.WatchStatusResponse()  # the status of a worker that does not answer
 # Status codes of the transport, not of the worker.
 TRANSPORT_CODES = frozenset(
@@ -241,7 +241,7 @@ class WorkerLink:
                 logger.exception("worker not understood", worker=self.name)
             self._status = AWAY
             # Random, so that gateways do not reconnect at the same moment.
-            await asyncio.sleep(RETRY_SECONDS * random.uniform(0.5, 1.0))
+            await asyncio.sleep(RECONNECT_SECONDS * random.uniform(0.5, 1.0))
 
     def _log_refusal(self, why: str) -> None:
         """Remember why the handshake is refused ("" if not), and log each new reason once: an operator must fix it."""

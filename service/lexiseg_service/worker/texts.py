@@ -40,7 +40,6 @@ from lexiseg_service.worker.job import AnyJob, Lookup, RowsByText
 Encode = Callable[[list[str]], TextRows]
 CHUNK = 64  # texts per call of the tower
 RESERVE = 0.15  # share of a request's time that is left for the finish
-RETRY_SECONDS = 1
 MEMORY_BYTES = 64 * 2**20  # of rows in memory
 TTL_SECONDS = 30 * 86400  # of a row in Redis
 ENTRY_BYTES = 260  # of the dictionary and the key, without text and row
@@ -224,8 +223,7 @@ def _check_time(job: AnyJob, per_chunk: float) -> None:
     n_known, n_missing = len(job.lookup.rows), len(job.lookup.missing)
     raise QueueFull(
         f"{n_known:,} of {n_known + n_missing:,} texts (classes, synonyms, templates) are encoded and kept, and the "
-        "deadline is near; send the same request again, which continues from there",
-        RETRY_SECONDS,
+        "deadline is near; send the same request again, which continues from there"
     )
 
 

@@ -44,7 +44,7 @@ logger = structlog.get_logger("lexiseg.video")
 # With `latest`: one frame in the image pass and one behind it keep the device busy; further ones would only get stale.
 MAX_LATEST_AT_WORK = 2
 MAX_UNANSWERED = 64  # frames of a stream with `latest`, most of them dropped; beyond it nothing more is read
-RETRY_SECONDS = 0.02  # between two attempts to submit a frame to a full engine
+SUBMIT_SECONDS = 0.02  # between two attempts to submit a frame to a full engine
 MAX_STREAMS = 64  # open at a time
 
 
@@ -151,7 +151,7 @@ class Session:
                 await self._changed.wait()
             async with self._lock:
                 while self._waiting and not self._submit(self._waiting[0]):
-                    await asyncio.sleep(RETRY_SECONDS)
+                    await asyncio.sleep(SUBMIT_SECONDS)
 
     def _submit(self, entry: _Entry) -> bool:
         """Submit the first waiting frame; False if the engine is full and it may try again."""

@@ -27,6 +27,7 @@ from lexiseg_service.errors import (
     unexpected,
 )
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, answer_content
+from lexiseg_service.retries import backoff
 
 logger = structlog.get_logger("lexiseg.jobs")
 T = TypeVar("T")
@@ -34,7 +35,7 @@ Fetch = Callable[[str, str], Awaitable[ImageSource]]  # of a picture, by its pla
 LANES_BESIDE = 1  # while it has other requests in flight: workers serve them first, but share the cores
 LOOK_SECONDS = 0.02  # between looks whether they are over
 READY_SECONDS = 1.0  # between looks whether workers are ready
-MAX_PAUSE = 30.0  # seconds, between attempts
+FIRST_PAUSE, MAX_PAUSE = 0.1, 30.0  # seconds, between attempts
 MAX_ATTEMPTS = 5  # for faults that may lie in the picture
 MAX_READERS = 16  # open archives
 
@@ -194,7 +195,7 @@ def never() -> bool:
 
 async def pause(attempt: int, least: float = 0.0, ends: Callable[[], bool] = never) -> None:
     """Wait before the next attempt: longer after each, from `least` seconds up to `MAX_PAUSE`, or until `ends()`."""
-    longer = 0.1 * 2.0 ** min(attempt, 10) * random.uniform(0.5, 1.0)
+    longer = backoff(attempt, FIRST_PAUSE, MAX_PAUSE) * random.uniform(0.5, 1.0)
     until = time.monotonic() + min(MAX_PAUSE, max(least, longer))
     while (left := until - time.monotonic()) > 0 and not ends():
         await asyncio.sleep(min(left, READY_SECONDS))

@@ -32,8 +32,17 @@ FIRST_PAUSE, MAX_PAUSE = 1.0, 600.0  # seconds
 PATIENCE = 86_400.0  # seconds, after which a notice is given up
 
 
-class _NotTaken(Exception):
+class NotTaken(Exception):
     """The receiver did not answer, or not with 2xx; it may later."""
+
+
+def persistent() -> AsyncRetrying:
+    """Calls a function until it does not raise NotTaken, for a day; then RetryError."""
+    return AsyncRetrying(
+        stop=stop_after_delay(PATIENCE),
+        wait=wait_exponential_jitter(FIRST_PAUSE, MAX_PAUSE),
+        retry=retry_if_exception_type(NotTaken),
+    )
 
 
 class WebhookSender:
@@ -60,13 +69,8 @@ class WebhookSender:
         """Tell a job's webhook; False: it has not taken the notice for a day."""
         assert job.webhook is not None
         body = orjson.dumps({"type": "job.ended", "data": content})
-        attempts = AsyncRetrying(
-            stop=stop_after_delay(PATIENCE),
-            wait=wait_exponential_jitter(FIRST_PAUSE, MAX_PAUSE),
-            retry=retry_if_exception_type(_NotTaken),
-        )
         try:
-            await attempts(self._post, job.webhook, f"job-{job.id}", body)
+            await persistent()(self._post, job.webhook, f"job-{job.id}", body)
         except (RetryError, InvalidValue) as error:
             logger.warning("webhook given up", job=job.id, error=type(error).__name__)
             return False
@@ -82,12 +86,12 @@ class WebhookSender:
                         async with self._hosts.send("POST", url, address, headers, body) as response:
                             if response.is_success:
                                 return
-                            raise _NotTaken(f"status {response.status_code}")
+                            raise NotTaken(f"status {response.status_code}")
                     except (httpx.ConnectError, httpx.ConnectTimeout):
                         continue
         except (ImageNotFetched, httpx.TransportError, TimeoutError) as error:
-            raise _NotTaken(str(error)) from error
-        raise _NotTaken("no address takes a connection")
+            raise NotTaken(str(error)) from error
+        raise NotTaken("no address takes a connection")
 
 
 def signed(secret: str, identity: str, timestamp: int, body: bytes) -> dict[str, str]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import structlog
 
 from lexiseg_model.command_line.signals import on_signals
+from lexiseg_service.retries import backoff
 
 logger = structlog.get_logger("lexiseg.serve")
 MIN_DELAY, MAX_DELAY = 0.5, 30.0  # seconds before a restart; doubled after each short life
@@ -68,7 +69,7 @@ class Child:
     def schedule(self) -> float:
         """Set the time of its next start; return the delay in seconds."""
         self.short_lives = 0 if self.lived_long else self.short_lives + 1
-        delay = min(MAX_DELAY, MIN_DELAY * 2.0 ** max(0, self.short_lives - 1))
+        delay = backoff(max(0, self.short_lives - 1), MIN_DELAY, MAX_DELAY)
         self.due = time.monotonic() + delay
         return delay
 

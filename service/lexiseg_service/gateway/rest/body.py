@@ -18,11 +18,11 @@ from lexiseg_service.question.messages import ImageSource
 from lexiseg_service.question.prompts import source_of
 from lexiseg_service.question.schemas import JsonRequest, Question
 from lexiseg_service.question.validation import off_event_loop, parse_json, parse_object, validate
+from lexiseg_service.retries import AWAY_SECONDS
 from lexiseg_service.settings import Limits
 
 M = TypeVar("M", bound=BaseModel)
 REPEATED = "classes"
-RETRY_SECONDS = 30  # after a full disk
 MAX_FILES = 2
 MAX_IMAGES = 16  # of one question: some seconds of two cores, of the deadline's 30
 MAX_OTHER_FIELDS = 64  # of a form, besides its classes
@@ -196,7 +196,7 @@ async def read_form(
     except (ServiceError, ClientDisconnect):
         raise
     except OSError as error:
-        raise NotReady(f"the upload cannot be kept now: {error.strerror or error}", RETRY_SECONDS) from None
+        raise NotReady(f"the upload cannot be kept now: {error.strerror or error}", AWAY_SECONDS) from None
     except Exception as error:  # a damaged form makes the parser raise undocumented errors
         raise _form_error(error, limits, max_files) from None
     if not parser.is_whole:

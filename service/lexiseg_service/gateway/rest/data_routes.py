@@ -17,9 +17,9 @@ from lexiseg_service.gateway.parts import Running
 from lexiseg_service.gateway.rest.openapi import problems
 from lexiseg_service.gateway.rest.routes import as_json, caller_of
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
+from lexiseg_service.retries import AWAY_SECONDS
 
 logger = structlog.get_logger("lexiseg.data")
-RETRY_SECONDS = 30
 router = APIRouter(tags=["service"])
 
 
@@ -71,6 +71,6 @@ async def delete_data(request: Request) -> Response:
 def _not_all(erased: Mapping[str, int], failed: Mapping[str, str]) -> NotReady:
     erasures = ", ".join(f"{number} {kind}" for kind, number in erased.items()) or "nothing"
     left = "; ".join(f"{kind}: {reason}" for kind, reason in failed.items())
-    error = NotReady(f"erased: {erasures}; not erased: {left}; send the request again", RETRY_SECONDS)
+    error = NotReady(f"erased: {erasures}; not erased: {left}; send the request again", AWAY_SECONDS)
     error.extra["erased"] = dict(erased)
     return error

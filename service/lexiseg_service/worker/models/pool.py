@@ -29,13 +29,14 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_model.vocabulary.bank import MAX_BANKS
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
+from lexiseg_service.retries import backoff
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.models.served import Served
 
 logger = structlog.get_logger("lexiseg.models")
 GOING_DOWN = "the worker is going down"
-RETRY_SECONDS = 15.0  # after a failed load, before requests cause another attempt
-MAX_BACKOFF = 16  # times RETRY_SECONDS: the longest time between retries in the background
+RELOAD_SECONDS = 15.0  # after a failed load, before requests cause another attempt
+MAX_BACKOFF = 16  # times RELOAD_SECONDS: the longest time between retries in the background
 COMPUTE_THREADS = torch.get_num_threads()  # cores of a CPU
 
 
@@ -113,7 +114,7 @@ class ModelPool:
         metrics: Metrics,
         max_bytes: int | None = None,
         max_waiting: int = 32,
-        pause: float = RETRY_SECONDS,
+        pause: float = RELOAD_SECONDS,
     ) -> None:
         self._slots = {ModelName.from_card(model.card): _Slot(model, model.weights_bytes) for model in served}
         self._open_model = open_model
@@ -329,7 +330,7 @@ class ModelPool:
             slot.is_loading = False
             slot.failure = f"{name} cannot be loaded: {error}"
             slot.retry_at = time.monotonic() + self._pause
-            slot.due_at = time.monotonic() + self._pause * min(2**slot.n_failures, MAX_BACKOFF)
+            slot.due_at = time.monotonic() + backoff(slot.n_failures, self._pause, MAX_BACKOFF * self._pause)
             slot.n_failures += 1
             waiting = slot.drained()
         if is_open:
