@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from lexiseg_service.adapters import hugging_face, label_studio, label_studio_jobs, roboflow, x_anylabeling
+from lexiseg_service.adapters import hugging_face, label_studio, roboflow, x_anylabeling
 from lexiseg_service.gateway.video import StreamConfig
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Question, StreamInput
@@ -14,7 +14,7 @@ from tests.service.gateway.serving import IMAGE, serving
 
 REQUESTS: list[type[BaseModel]] = [
     Question, JsonRequest, StreamInput, FrameInput, StreamConfig, VocabularyInput, label_studio.Predict,
-    label_studio_jobs.JobOfTasks, roboflow.Body, roboflow.VisualBody, x_anylabeling.Predict, hugging_face.Body,
+    roboflow.Body, roboflow.VisualBody, x_anylabeling.Predict, hugging_face.Body,
 ]  # fmt: skip
 MOST = 2**63
 

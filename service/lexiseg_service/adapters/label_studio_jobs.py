@@ -1,10 +1,6 @@
-"""Label Studio's tasks as a job: its JSON export comes in, predictions for its import go out.
+"""Tasks that *Retrieve predictions* of Label Studio left over, as a job.
 
-POST /jobs {"tasks": [...], "label_config": XML}  ->  a job of /v1/jobs
-GET /jobs/ID/predictions                          ->  the body of POST /api/projects/ID/import/predictions
-
-With the number of a `project`, and for what a request of *Retrieve predictions* left over, the service imports them
-into the Label Studio of its settings when the job has ended.
+The service imports their predictions into the Label Studio of its settings when the job has ended.
 """
 
 from __future__ import annotations
@@ -13,24 +9,20 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
-from typing import Annotated, Any
+from typing import Any
 
 import orjson
-from fastapi import APIRouter, FastAPI
-from pydantic import BaseModel, Field
+from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
 
 from lexiseg_labels.answers import AnswerWarning
 from lexiseg_model.types import Ring, Rle, Segment
 from lexiseg_service.adapters import label_studio
 from lexiseg_service.adapters.label_studio import (
     LEFT_OVER,
-    VALUES_OF_A_TASK,
     Control,
     Predict,
     Task,
-    WholeNumber,
     control_of,
     fields_of_control,
     place_of,
@@ -39,39 +31,24 @@ from lexiseg_service.adapters.label_studio import (
 )
 from lexiseg_service.adapters.label_studio_import import Importer, can_import, import_address
 from lexiseg_service.adapters.label_studio_pictures import image_of
-from lexiseg_service.adapters.tools import notes_of, read_as
+from lexiseg_service.adapters.tools import notes_of
 from lexiseg_service.batch.description import JobInput
 from lexiseg_service.batch.http.jobs import Jobs, Tasks
 from lexiseg_service.batch.http.routes import jobs_of
 from lexiseg_service.batch.ledger.job import RETRY_SECONDS, Job, Part, Progress
 from lexiseg_service.batch.sources.source import SourceKind
-from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
+from lexiseg_service.errors import NotReady, ServiceError
 from lexiseg_service.gateway.adapter import Adapter
-from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
+from lexiseg_service.gateway.rest.routes import caller_of, settings_of
 from lexiseg_service.question.messages import ImageSource
-from lexiseg_service.question.validation import off_event_loop, validate
+from lexiseg_service.question.validation import validate
 
 KIND: SourceKind = "label-studio"
 USE = "Settings, Model, Connect Model: ADDRESS"
-router = APIRouter()
-
-
-class TaskWithId(Task):
-    """A task as Label Studio exports it; predictions name its id."""
-
-    id: WholeNumber
-
-
-class JobOfTasks(BaseModel):
-    """Tasks of one project, its labeling configuration, and its number where predictions are to be imported."""
-
-    tasks: list[TaskWithId] = Field(fail_fast=True)
-    label_config: str
-    project: Annotated[int, Field(ge=1, lt=2**63)] | None = None
 
 
 def adapter(app: FastAPI) -> Adapter:
-    """Label Studio's routes; with jobs also this module's, and the pictures of tasks are fetched for jobs."""
+    """Label Studio's routes; with jobs, what requests leave over becomes one."""
     jobs: Jobs | None = app.state.parts.get("jobs")
     if jobs is None:
         return Adapter([label_studio.router], use=USE)
@@ -86,19 +63,7 @@ def adapter(app: FastAPI) -> Adapter:
     jobs.notify_by(KIND, Importer(app.state.settings, jobs, ended).send)
     if can_import(app.state.settings):
         setattr(app.state, LEFT_OVER, LeftOverAsJob())
-    return Adapter([label_studio.router, router], use=USE)
-
-
-@router.post("/jobs", status_code=202)
-async def create_job(request: Request) -> Response:
-    """Accept tasks; their labels are asked in the background."""
-    body = await read_as(JobOfTasks, request, VALUES_OF_A_TASK * settings_of(request).job_pictures)
-    control = await off_event_loop(len(body.label_config), partial(control_of, body.label_config))
-    address = None if body.project is None else import_address(settings_of(request), body.project)
-    job, progress = await _create(request, body.tasks, control, body.label_config, address)
-    answer = as_json(jobs_of(request).output(job, progress), 202)
-    answer.headers["Location"] = f"/v1/jobs/{job.id}"
-    return answer
+    return Adapter([label_studio.router], use=USE)
 
 
 async def _create(
@@ -143,24 +108,6 @@ class LeftOverAsJob:
         if body.params is not None and body.params.context is not None:
             return None  # an annotator's marks are for one task, now
         return import_address(settings_of(request), int(number)) if re.fullmatch("[0-9]{1,18}", number) else None
-
-
-@router.get("/jobs/{identity}/predictions")
-async def get_predictions(request: Request, identity: str) -> Response:
-    """The predictions that there are; tasks with a picture that failed have none, and the job's results say why."""
-    jobs = jobs_of(request)
-    job, _ = await jobs.find(identity, caller_of(request))
-    if job.kind != KIND:
-        raise InvalidValue.of("identity", identity, "a job of Label Studio's tasks")
-    return StreamingResponse(_json_list(jobs, job, await jobs.parts(job)), media_type="application/json")
-
-
-def _json_list(jobs: Jobs, job: Job, parts: list[Part]) -> Iterator[bytes]:
-    head = b"["
-    for each in predictions(jobs, job, parts):
-        yield head + orjson.dumps(each)
-        head = b",\n"
-    yield b"]" if head != b"[" else b"[]"
 
 
 def predictions(jobs: Jobs, job: Job, parts: list[Part]) -> Iterator[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """The ways into the batch engine, each as a batch about the pictures of one folder whose processes can be killed."""
 
-import base64
 import json
 import shutil
 import subprocess
@@ -110,35 +109,6 @@ class OverHttpWithRedis(OverHttp):
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
         self._redis.kill()
-
-
-class LabelStudio(OverHttp):
-    """Tasks of Label Studio as a job; a task is named as its picture."""
-
-    CONFIG = (
-        '<View><Image name="image" value="$photo"/><PolygonLabels name="tag" toName="image">{}</PolygonLabels></View>'
-    )
-
-    def __init__(self, here: Path, folder: Path, lexiseg: CommandLine) -> None:
-        super().__init__(here, folder, lexiseg, LEXISEG_ADAPTERS="label-studio")
-        self.kills = {"gateway": self.kills["gateway"]}
-        self._names = dict(enumerate(sorted(names_in(folder)), 1))
-
-    def _created(self) -> str:
-        config = self.CONFIG.format("".join(f'<Label value="{name}"/>' for name in CLASSES))
-        tasks = [{"id": number, "data": {"photo": self._uri(name)}} for number, name in self._names.items()]
-        created = self._server.ask("POST", "/adapters/label-studio/jobs", json={"tasks": tasks, "label_config": config})
-        assert created.status_code == 202, created.text
-        identity: str = created.json()["id"]
-        return identity
-
-    def _uri(self, name: str) -> str:
-        return f"data:image/jpeg;base64,{base64.b64encode((self._folder / name).read_bytes()).decode()}"
-
-    def finished(self) -> Sequence[str]:
-        self.ended()
-        answer = self._server.ask("GET", f"/adapters/label-studio/jobs/{self.job}/predictions")
-        return [self._names[each["task"]] for each in answer.json()]
 
 
 class Command:
@@ -275,7 +245,6 @@ class ClientFolder:
 DOORS: Mapping[str, Callable[[Path, Path, CommandLine], Door]] = {
     "jobs": OverHttp,
     "jobs-redis": OverHttpWithRedis,
-    "label-studio": LabelStudio,
     "bulk": Bulk,
     "folder": Folder,
     "client-folder": ClientFolder,

@@ -76,21 +76,14 @@ def test_a_job_goes_on_with_the_words_and_lessons_of_its_beginning(
         assert results(client, disturbed["id"]) == results(client, undisturbed["id"])
 
 
-def of_label_studio(client: httpx.Client) -> httpx.Response:
-    tasks = [{"id": number, "data": {"photo": f"data:image/png;base64,{IN_TEXT}"}} for number in range(COUNT)]
-    return client.post("/adapters/label-studio/jobs", json={"tasks": tasks, "label_config": CONFIG})
-
-
-DOORS = {"http": lambda client: create(client, ARCHIVE), "label-studio": of_label_studio}
 EXCHANGES = {"another version": ("version", "2", "unknown-model"), "other weights": ("weights", "new", "model-changed")}
 
 
 @pytest.mark.parametrize("exchange", EXCHANGES)
-@pytest.mark.parametrize("door", DOORS)
-def test_no_picture_of_a_job_is_answered_by_another_model(tmp_path: Path, door: str, exchange: str) -> None:
+def test_no_picture_of_a_job_is_answered_by_another_model(tmp_path: Path, exchange: str) -> None:
     attribute, value, problem = EXCHANGES[exchange]
-    with gateway(tmp_path, backend := Telling(open_for=BEFORE), adapters=["label-studio"]) as client:
-        created = DOORS[door](client)
+    with gateway(tmp_path, backend := Telling(open_for=BEFORE)) as client:
+        created = create(client, ARCHIVE)
         until(lambda: backend.held)
         weights = backend.weights
         setattr(backend, attribute, value)
