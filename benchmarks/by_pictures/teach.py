@@ -42,7 +42,7 @@ class Taught:
 
     def __init__(self, segmenter: Segmenter, data: IndexedDataset) -> None:
         self._segmenter, self._n_classes = segmenter, len(data.classes)
-        self._teacher = Teacher(segmenter, data)
+        self._teacher = Teacher(segmenter, data, fine=True)
         self.words = self._teacher.words
         self._known: dict[int, Picture] = {}
 

@@ -22,10 +22,12 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class InferenceOptions:
     """Options of the image pass. `max_side` caps the longer side of the network's input, in pixels; with `teaching`
-    the features also keep what a model is taught by."""
+    the features also keep what a model is taught by, with `fine` too what it is taught by in more detail, which takes
+    more tiles."""
 
     max_side: int | None = None
     teaching: bool = False
+    fine: bool = False
 
 
 @dataclass(frozen=True)

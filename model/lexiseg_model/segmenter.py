@@ -401,6 +401,7 @@ class Teachable(Protocol):
     """Classes learned from reviewed pictures."""
 
     teaching_size: int  # F, numbers of a cell; the last is 1
+    fine_size: int  # G, numbers of a cell's detail (`InferenceOptions.fine`), which stand before them
     own_classes: Mapping[str, Learned]  # by lower-case name, of a model that was tuned on pictures of them
 
     def encode_teaching(self, tiles: NDArray[np.uint8]) -> TileFeatures:

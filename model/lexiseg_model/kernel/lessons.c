@@ -144,7 +144,7 @@ API int64_t lexiseg_lesson(const int16_t *labels, int64_t height, int64_t width,
 }
 
 /* The constants of `solving` that come in `numbers`, in order. */
-enum { SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, SURE_GAIN, LIKENESS };
+enum { SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, SURE_GAIN, LIKENESS, DETAIL };
 
 typedef struct {
     const uint16_t *cells, *text; /* half floats [n, f], and lesson by lesson [cells, classes] */
@@ -152,7 +152,7 @@ typedef struct {
     const float *shares;          /* [n] */
     const int64_t *sizes;         /* [lessons, 2]: cells and classes */
     const int32_t *places;        /* of the lessons' classes in the head, UNKNOWN: not in it */
-    int64_t lessons, n, f, k, folds;
+    int64_t lessons, n, f, detail, k, folds; /* the first `detail` features do not say which lessons are alike */
     int32_t *fold_of; /* [lessons] */
 } Kept;
 
@@ -169,7 +169,7 @@ static void describe(const Kept *of, const float *features, double *means) {
         double *mean = means + lesson * (f + 1), total = 0;
         for (int64_t end = i + of->sizes[2 * lesson]; i < end; i++) {
             total += of->shares[i];
-            for (int64_t j = 0; j < f; j++) {
+            for (int64_t j = of->detail; j < f; j++) {
                 double value = features[i * f + j];
                 mean[j] += of->shares[i] * value, mean[f] += of->shares[i] * value * value;
             }
@@ -240,7 +240,8 @@ API int64_t lexiseg_head(const uint16_t *cells, const int16_t *labels, const flo
                          const int64_t *sizes, const int32_t *places, int64_t lessons, int64_t f, int64_t k,
                          const double *numbers, float *directions, float *of_words, double *iou, int32_t *shown,
                          const int32_t *stop) {
-    Kept of = {cells, text, labels, shares, sizes, places, lessons, 0, f, k, (int64_t)numbers[FOLDS], NULL};
+    Kept of = {.cells = cells, .text = text, .labels = labels, .shares = shares, .sizes = sizes, .places = places,
+               .lessons = lessons, .f = f, .detail = (int64_t)numbers[DETAIL], .k = k, .folds = (int64_t)numbers[FOLDS]};
     if (of.folds > lessons) of.folds = lessons;
     for (int64_t i = 0; i < lessons; i++) of.n += sizes[2 * i];
     int64_t parts = 1 + of.folds, floats = of.n * (f + k) + parts * k * f, failed = OUT_OF_MEMORY;

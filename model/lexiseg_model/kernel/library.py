@@ -307,7 +307,8 @@ def head(
 ) -> Learnt | int:
     """As `vocabulary.solving`: what lessons (cells, labels, shares, text) teach of K classes.
 
-    `places` are the lesson's classes among the K, -1 for others; `numbers` the constants of `solving`. Returns
+    `places` are the lesson's classes among the K, -1 for others; `numbers` the constants of `solving`, and how many of
+    the first numbers of cells do not say which pictures are alike. Returns
     the only label instead if all cells have that. Raises StoppedError: another thread set `stop` [1].
     """
     cells, labels, shares, text = zip(*lessons, strict=True)

@@ -144,14 +144,17 @@ def _learned(segmenter: Segmenter, classes: Classes, device: torch.device) -> Le
     learned = {index: each for index, each in of_each.items() if each is not None}
     if not learned:
         return None
-    size = teachable(segmenter).teaching_size
+    model = teachable(segmenter)
+    sizes = model.teaching_size, model.fine_size + model.teaching_size
     for index, each in learned.items():
-        if each.digest != segmenter.digest or len(each.direction) != 4 * size:
+        if each.digest != segmenter.digest or len(each.direction) not in (4 * sizes[0], 4 * sizes[1]):
             raise ForeignLessonError(
                 f"{classes[index].name!r} was taught to the weights {each.digest}; expected {segmenter.digest}: solve "
                 "the head again from its pictures"
             )
-    rows = np.frombuffer(b"".join(each.direction for each in learned.values()), "<f4").reshape(-1, size)
+    length = max(len(each.direction) for each in learned.values())  # a direction without detail adds nothing there
+    of_all = b"".join(each.direction.rjust(length, b"\0") for each in learned.values())
+    rows = np.frombuffer(of_all, "<f4").reshape(len(learned), -1)
     text = torch.tensor([each.text for each in learned.values()], device=device)
     by_words = [index for index, entry in enumerate(classes) if entry.learned is not None and index not in learned]
     taught, rest = np.array([*learned]), np.array(by_words, np.int64)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ RULES = "+2"
 OTHER_RULES = " by another release"  # behind the digest of what other rules made: no weights served have it
 
 LESSON = {"cells": Layout("f2", 2), "labels": Layout("i2", 1), "shares": Layout("f4", 1), "text": Layout("f2", 2)}
+DETAIL = {"detail": Layout("f2", 2)}  # of a lesson that has it
 HEAD = {"directions": Layout("f4", 2), "text": Layout("f4", 1)}
 
 
@@ -71,6 +72,7 @@ class Lesson:
         labels: int16 [n], as of LabelledPicture, none UNKNOWN.
         shares: float32 [n], the share of the picture's labelled cells that each one stands for; their sum is 1.
         text: float16 [n, K], logits of the classes by their words, relative to that of the background and its words.
+        detail: float16 [n, G], more features of the cells, which a head in detail is solved from; None: there are none.
     """
 
     digest: str
@@ -79,15 +81,16 @@ class Lesson:
     labels: NDArray[np.int16]
     shares: NDArray[np.float32]
     text: NDArray[np.float16]
+    detail: NDArray[np.float16] | None = None
 
     def to_bytes(self) -> bytes:
-        """The lesson, to be kept; about 0.3 MB."""
+        """The lesson, to be kept; about 0.6 MB."""
         return pack("lesson", {"digest": kept_digest(self.digest), "classes": self.classes}, self._arrays())
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Lesson:
         """Read `to_bytes`. Raises TeachingError: it is no lesson, damaged, or no picture teaches so."""
-        about, arrays = unpack("lesson", content, LESSON)
+        about, arrays = unpack("lesson", content, LESSON, DETAIL)
         try:
             digest, classes = _read_digest(about["digest"]), _texts(about["classes"])
         except (KeyError, TypeError, ValueError) as error:
@@ -96,7 +99,8 @@ class Lesson:
         lesson = cls(digest, classes, **arrays)
         n, k = len(lesson.labels), len(classes)
         shapes = [part.shape for part in arrays.values()]
-        if shapes != [(n, lesson.cells.shape[1]), (n,), (n,), (n, k)] or n > MAX_CELLS:
+        of_detail = [] if lesson.detail is None else [(n, lesson.detail.shape[1])]
+        if shapes != [(n, lesson.cells.shape[1]), (n,), (n,), (n, k), *of_detail] or n > MAX_CELLS:
             raise TeachingError(f"expected a lesson of up to {MAX_CELLS} cells, got arrays of {shapes}")
         if lesson.labels.min() < 0 or lesson.labels.max() > k:
             raise TeachingError(f"expected labels of 0 to {k}, got {lesson.labels.min()} to {lesson.labels.max()}")
@@ -105,7 +109,13 @@ class Lesson:
         return lesson
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        return {"cells": self.cells, "labels": self.labels, "shares": self.shares, "text": self.text}
+        of_detail = {} if self.detail is None else {"detail": self.detail}
+        return {"cells": self.cells, "labels": self.labels, "shares": self.shares, "text": self.text, **of_detail}
+
+    def in_detail(self) -> Lesson:
+        """The lesson with its detail [n, G] before the features of its cells, which end with 1."""
+        assert self.detail is not None
+        return replace(self, cells=np.concatenate([self.detail, self.cells], 1), detail=None)
 
 
 @dataclass(frozen=True)
@@ -127,7 +137,8 @@ class TaughtClass:
 class Head:
     """Classes, in the order of the vocabulary, learned from `pictures` for one version of a model, by its digest.
 
-    `directions` float32 [K, F]; `text` float32 [K] is the factor of each class's text score.
+    `directions` float32 [K, F]; `text` float32 [K] is the factor of each class's text score. `is_fine`: F counts the
+    detail of cells, too, for which a picture takes more passes.
     """
 
     digest: str
@@ -135,6 +146,7 @@ class Head:
     directions: NDArray[np.float32]
     text: NDArray[np.float32]
     pictures: int = 0
+    is_fine: bool = False
     version: str = field(init=False)  # of its content: equal heads have equal versions
 
     def __post_init__(self) -> None:
@@ -163,6 +175,7 @@ class Head:
             "digest": kept_digest(self.digest),
             "pictures": self.pictures,
             "classes": [vars(entry) for entry in self.classes],
+            **({"is_fine": True} if self.is_fine else {}),
         }
         return pack("head", about, {"directions": self.directions, "text": self.text})
 
@@ -172,7 +185,7 @@ class Head:
         about, arrays = unpack("head", content, HEAD)
         try:
             classes, pictures = tuple(map(_taught_class, about["classes"])), _count(about["pictures"])
-            digest = _read_digest(about["digest"])
+            digest, is_fine = _read_digest(about["digest"]), about.get("is_fine", False) is True
         except (KeyError, TypeError, ValueError) as error:
             raise TeachingError(f"expected a head, got one without its parts ({error})") from None
         require_classes([entry.name for entry in classes])
@@ -181,7 +194,7 @@ class Head:
             raise TeachingError(f"expected directions of {len(classes)} classes, got {len(directions)}")
         if np.abs(directions).max() > MAX_WEIGHT or text.min() < 0 or text.max() > 1:
             raise TeachingError(f"expected directions up to {MAX_WEIGHT:.0f} and factors of text in 0..1, got others")
-        return cls(digest, classes, directions, text, pictures)
+        return cls(digest, classes, directions, text, pictures, is_fine)
 
 
 def kept_digest(digest: str) -> str:
@@ -234,8 +247,10 @@ def require_lessons(lessons: Sequence[Lesson]) -> None:
     """Check the lessons of a head. Raises TeachingError: none, too many, or of different models."""
     if not 1 <= len(lessons) <= MAX_PICTURES:
         raise TeachingError(f"expected 1 to {MAX_PICTURES} reviewed pictures, got {len(lessons)}")
+    widths = {None if lesson.detail is None else lesson.detail.shape[1] for lesson in lessons} - {None}
     for lesson in lessons:
-        if (lesson.digest, lesson.cells.shape[1]) != (lessons[0].digest, lessons[0].cells.shape[1]):
+        is_other = (lesson.digest, lesson.cells.shape[1]) != (lessons[0].digest, lessons[0].cells.shape[1])
+        if is_other or len(widths) > 1:
             raise ForeignLessonError(
                 f"expected pictures of one model, got some of {lessons[0].digest} and some of {lesson.digest}: "
                 "send the pictures again"

@@ -42,6 +42,8 @@ MIN_IOU_BY_WORDS = 0.005  # IoU from which words know a class: pictures of one f
 SURE_GAIN = 0.06  # of the IoU of a class, divided by the folds that show it, without which it keeps its words
 PASSES = 2  # in which classes are given back to their words: the others' IoU changes by that
 LIKENESS = 0.05  # squared distance of the mean cells of like pictures, in that of a cell from its picture's mean
+FINE_GAIN = 0.01  # of the mean IoU on pictures that were left out, without which a head does not use detail
+MAX_FINE_WORK = 2e10  # products, as of `work_of`; where the detail takes more, a head is solved without
 NUMBERS = SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, SURE_GAIN, LIKENESS  # in the order of lessons.c
 
 Numbers = NDArray[np.float64]
@@ -77,11 +79,22 @@ class Sums(NamedTuple):
 
 def work_of(lessons: Sequence[Lesson], classes: Sequence[str]) -> float:
     """Products that `solve` takes, about 3e9 a second of a core; the lessons need not be valid."""
+    return _work(lessons, classes, lessons[0].cells.shape[1]) + _fine_work(lessons, classes)
+
+
+def _fine_work(lessons: Sequence[Lesson], classes: Sequence[str]) -> float:
+    """Products that a head in detail takes; 0: none is solved, as some lessons have no detail, or it takes too long."""
+    widths = [0 if lesson.detail is None else lesson.detail.shape[1] for lesson in lessons]
+    work = _work(lessons, classes, lessons[0].cells.shape[1] + max(widths))
+    return work if min(widths) and work <= MAX_FINE_WORK else 0.0
+
+
+def _work(lessons: Sequence[Lesson], classes: Sequence[str], f: int) -> float:
     names, by_class = set(classes), defaultdict(list)
     for number, lesson in enumerate(lessons):
         for name in names.intersection(lesson.classes):
             by_class[name].append(number)
-    f, n = lessons[0].cells.shape[1], sum(len(lesson.labels) for lesson in lessons)
+    n = sum(len(lesson.labels) for lesson in lessons)
     total = float(n * len(classes) * f)  # the scores of what was left out
     for numbers, count in Counter(map(tuple, by_class.values())).items():  # classes reviewed in the same pictures
         cells = sum(len(lessons[number].labels) for number in numbers)
@@ -105,23 +118,33 @@ def solve(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.in
     """
     require_classes(classes)
     require_lessons(lessons)
-    learnt = learn(lessons, classes, stop)
+    learnt, is_fine = learn(lessons, classes, stop), False
+    if not np.isnan(learnt.iou).all() and _fine_work(lessons, classes):
+        n_detail = 0 if lessons[0].detail is None else lessons[0].detail.shape[1]
+        in_detail = learn([lesson.in_detail() for lesson in lessons], classes, stop, n_detail)
+        is_fine = bool(np.nanmean(in_detail.iou[1]) > np.nanmean(learnt.iou[1]) + FINE_GAIN)
+        learnt = in_detail if is_fine else learnt
     entries = []
     for name, n, iou in zip(classes, learnt.n_lessons.tolist(), (100 * learnt.iou.T).round(1).tolist(), strict=True):
         before, after = (None if np.isnan(share) else share for share in iou)
         entries.append(TaughtClass(name, n, before, after, max(0, ENOUGH_PICTURES - n)))
-    return Head(lessons[0].digest, tuple(entries), learnt.directions, learnt.text, len(lessons))
+    return Head(lessons[0].digest, tuple(entries), learnt.directions, learnt.text, len(lessons), is_fine)
 
 
-def learn(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.int32] | None = None) -> Learnt:
-    """What lessons teach, by the kernel or by numpy. Raises TeachingError, StoppedError: as `solve`."""
+def learn(
+    lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.int32] | None = None, n_detail: int = 0
+) -> Learnt:
+    """What lessons teach, by the kernel or by numpy. The first `n_detail` numbers of cells do not say what is alike.
+
+    Raises TeachingError, StoppedError: as `solve`.
+    """
     stop = np.zeros(1, np.int32) if stop is None else stop
     places = [_places(lesson, classes) for lesson in lessons]
     if library.ready():
         parts = [(lesson.cells, lesson.labels, lesson.shares, lesson.text) for lesson in lessons]
-        learnt = library.head(parts, places, len(classes), NUMBERS, stop)
+        learnt = library.head(parts, places, len(classes), (*NUMBERS, n_detail), stop)
     else:
-        learnt = _learnt(_gathered(lessons, places, len(classes)), stop)
+        learnt = _learnt(_gathered(lessons, places, len(classes), n_detail), stop)
     if isinstance(learnt, int):
         only = repr(classes[learnt]) if learnt < len(classes) else "none of the classes"
         raise TeachingError(f"all labelled pixels are {only}; expected pixels of at least two classes, or of nothing")
@@ -133,7 +156,7 @@ def _places(lesson: Lesson, classes: Sequence[str]) -> NDArray[np.int32]:
     return np.array([classes.index(name) if name in classes else UNKNOWN for name in lesson.classes], np.int32)
 
 
-def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k: int) -> Cells:
+def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k: int, n_detail: int) -> Cells:
     labels, text = [], []
     for lesson, of_classes in zip(lessons, places, strict=True):
         in_head = of_classes >= 0
@@ -141,7 +164,7 @@ def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k:
         own[:, of_classes[in_head]] = lesson.text[:, in_head]
         labels.append(np.append(of_classes, np.int32(k))[lesson.labels])
         text.append(own)
-    folds = _folds(lessons)
+    folds = _folds(lessons, n_detail)
     shows = np.array([np.isin(np.arange(k), own) for own in labels])
     n_pictures = np.array([shows.sum(0), *(shows[folds != fold].sum(0) for fold in range(folds.max() + 1))], np.int32)
     return Cells(
@@ -156,11 +179,14 @@ def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k:
     )
 
 
-def _folds(lessons: Sequence[Lesson]) -> NDArray[np.intp]:
-    """The fold of each lesson; like pictures, as neighbours of a strip, are in one."""
+def _folds(lessons: Sequence[Lesson], n_detail: int) -> NDArray[np.intp]:
+    """The fold of each lesson; like pictures, as neighbours of a strip, are in one. Detail is not compared."""
     means, spreads = [], []
     for lesson in lessons:
-        cells, shares = lesson.cells.astype(np.float64), lesson.shares / lesson.shares.sum(dtype=np.float64)
+        cells, shares = (
+            lesson.cells[:, n_detail:].astype(np.float64),
+            lesson.shares / lesson.shares.sum(dtype=np.float64),
+        )
         means.append(shares @ cells)
         spreads.append(shares @ cells**2 @ np.ones(cells.shape[1]) - means[-1] @ means[-1])
     group = np.arange(len(lessons))

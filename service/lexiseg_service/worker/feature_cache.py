@@ -40,6 +40,14 @@ class Remembered:
         return self.features.nbytes + len(self.image) + ENTRY_BYTES
 
 
+def _others(options: InferenceOptions) -> tuple[list[InferenceOptions], list[InferenceOptions]]:
+    """The options whose features hold more than those of `options`, the most first, and whose hold less."""
+    fine = replace(options, teaching=True, fine=True)
+    all_ = [fine, replace(fine, fine=False), replace(fine, teaching=False, fine=False)]
+    place = all_.index(options)
+    return all_[:place], all_[place + 1 :]
+
+
 class FeatureCache(Lru[FeatureKey, Remembered]):
     """FeatureKey -> Remembered, bounded in bytes; safe to use from any thread.
 
@@ -50,10 +58,11 @@ class FeatureCache(Lru[FeatureKey, Remembered]):
         super().__init__(max_bytes, lambda _, entry: entry.nbytes)
 
     def key_of(self, job: AnyJob) -> FeatureKey:
-        """The key of a job's image and options; features that are kept for teaching serve other questions, too."""
+        """The key of a job's image and options; features with what teaching or its detail needs serve others, too."""
         key = FeatureKey(job.request.owner, job.image_id, job.loaded.segmenter.digest, job.options)
-        taught = key._replace(options=replace(job.options, teaching=True))
-        return key if self.get(taught) is None else taught
+        richer, _ = _others(job.options)
+        keys = (key._replace(options=options) for options in richer)
+        return next((each for each in keys if self.get(each) is not None), key)
 
     def find_any(self, owner: str, image_id: str) -> Remembered | None:
         """An entry of an image, whatever its model and options."""
@@ -70,8 +79,9 @@ class FeatureCache(Lru[FeatureKey, Remembered]):
         first = self.get(key)
         if first is None:
             self.put(key, entry)
-            if key.options.teaching:
-                self.drop(key._replace(options=replace(key.options, teaching=False)))
+            _, poorer = _others(key.options)
+            for options in poorer:
+                self.drop(key._replace(options=options))
         return first or entry
 
     def weigh(self, key: FeatureKey) -> None:

@@ -122,8 +122,10 @@ class Job(Generic[T]):
     def options(self) -> InferenceOptions:
         """Of the image pass that the request needs."""
         request = self.request
-        taught = request.region_classes is not None or any(entry.is_taught for entry in request.vocabulary.classes)
-        return InferenceOptions(request.max_side, taught)
+        learned = [entry.learned for entry in request.vocabulary.classes if entry.learned is not None]
+        teaches, longest = request.region_classes is not None, max((len(each.direction) for each in learned), default=0)
+        fine = teaches or longest > 4 * (self.loaded.segmenter.card.teaching_size or 0)
+        return InferenceOptions(request.max_side, teaches or longest > 0, fine)
 
     @property
     def key(self) -> tuple[Loaded, tuple[int, int], bool]:

@@ -93,9 +93,30 @@ def test_like_pictures_are_not_compared_with_each_other() -> None:
     assert [(entry.pictures, entry.iou_taught) for entry in with_another.classes] == [(3, 100.0), (3, 100.0)]
 
 
+def with_detail(seed: int, tells: bool) -> Lesson:
+    """A lesson of cells that say little; its detail `tells` the labels, or is noise."""
+    taught, noise = lesson(seed), np.random.default_rng(seed).normal(0, 1, (30, 9))
+    noise[:, 4:] = taught.cells[:, 4:]  # pictures differ, and 1 is last
+    detail = taught.cells[:, :4] if tells else noise[:, :4].astype(np.float16)
+    return replace(taught, cells=noise.astype(np.float16), detail=detail)
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_head_uses_detail_where_it_finds_more_in_pictures_that_were_left_out(tells: bool) -> None:
+    lessons = [with_detail(seed, tells) for seed in range(4)]
+
+    head = solve(lessons, CLASSES)
+
+    assert (head.is_fine, head.directions.shape[1]) == ((True, 13) if tells else (False, 9))
+    assert Head.from_bytes(head.to_bytes()).to_bytes() == head.to_bytes()
+    assert not solve([*lessons, lesson(4)], CLASSES).is_fine  # one of a release without detail
+    if tells:
+        assert labels_by(head, with_detail(4, tells).in_detail()) == lesson(4).labels.tolist()
+
+
 @pytest.mark.parametrize("kind", [Lesson, Head])
 def test_a_lesson_and_a_head_are_read_as_they_were_kept(kind: type[Lesson] | type[Head]) -> None:
-    kept = (lesson() if kind is Lesson else solve([lesson(0), lesson(1)], CLASSES)).to_bytes()
+    kept = (with_detail(0, True) if kind is Lesson else solve([lesson(0), lesson(1)], CLASSES)).to_bytes()
 
     assert kind.from_bytes(kept).to_bytes() == kept
     for damaged in (b"", b"PK\3\4", kept[:-1], kept[:60] + b"\0" + kept[61:]):

@@ -65,6 +65,7 @@ class Head:
     keys: tuple[str, ...] = ()  # of its pictures; empty in a list of heads
     warnings: tuple[AnswerWarning, ...] = ()
     expires: str | None = None  # RFC 3339: removed then, unless it is changed; None: it stays
+    image_passes: int = 1  # that a picture takes with it
 
 
 def picture_json(picture: object, field: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from lexiseg_model.export.exportable import Exportable, Part, PartRunner
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.torch_pass import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
-from lexiseg_model.methods.tiny import by_example, closer_look, teaching
+from lexiseg_model.methods.tiny import by_example, closer_look, fine, teaching
 from lexiseg_model.methods.tiny.closer_look import Crop, around, cells_of
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, NormaliseColours, PromptGraphs, prompt_parts
 from lexiseg_model.methods.tiny.mask_rules import colour_cells, smoothed
@@ -155,9 +155,12 @@ class TinySegmenter(Exportable, TorchPass):
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         size = picture_size(rgb)
         height, width = input_shape(size, self.card.input, options.max_side)
-        picture = None if self._head is None else kept_picture(rgb, (height, width))
-        teaching = options.teaching or bool(self.own_classes)
-        return Plan(size, resize_to(rgb, (height, width))[None], picture=picture, teaching=teaching)
+        picture = None if self._head is None and not options.fine else kept_picture(rgb, (height, width))
+        tiles = resize_to(rgb, (height, width))[None]
+        if options.fine and picture is not None:
+            tiles = np.concatenate([tiles, fine.quarters(picture, (height, width))])
+        teaching = options.teaching or options.fine or bool(self.own_classes)
+        return Plan(size, tiles, picture=picture, teaching=teaching)
 
     @torch.inference_mode()
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
@@ -190,7 +193,11 @@ class TinySegmenter(Exportable, TorchPass):
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         names = KEPT_MAPS if plan.teaching else ANSWERING
-        tensors = {name: part[0] for name, part in zip(names, tile_features, strict=True)}
+        parts = dict(zip(names, tile_features, strict=True))
+        tensors = {name: part[0] for name, part in parts.items()}
+        if len(plan.tiles) > 1:
+            tensors = {name: part.clone() for name, part in tensors.items()}  # keeps nothing of the other tiles
+            tensors |= fine.maps_of(plan.tiles[0], parts[DECODED][1:], parts[MIDDLE][1:])
         tensors["guide"] = torch.from_numpy(halved(plan.tiles[0]))
         if plan.picture is not None:
             tensors["picture"] = torch.from_numpy(plan.picture)
@@ -228,7 +235,8 @@ class TinySegmenter(Exportable, TorchPass):
         share = share_of(rule, torch.tensor(n_listed))
         if share > 0:  # otherwise scores keep their bits
             listed, scale = scores[:n_listed], scores.new_tensor(self._scale)
-            listed.copy_(together(listed, self._pixels(features), scale, rule, share.to(scores)))
+            pixels = fine.enlarged(self._pixels(features), scores.shape[1:])
+            listed.copy_(together(listed, pixels, scale, rule, share.to(scores)))
         return scores, presence
 
     def _scored(self, features: Features, bank: TextBank) -> tuple[Tensor, Tensor]:
@@ -240,6 +248,7 @@ class TinySegmenter(Exportable, TorchPass):
         if learned is None:
             return scores, presence
         products = teaching.cell_products(features, learned.directions)
+        scores = fine.enlarged(scores, products.shape[1:])
         scores, above = teaching.with_learned(learned, scores, self.background, products)
         rows = torch.from_numpy(learned.classes).to(self._device)
         return scores, presence.index_copy(0, rows, _surest(above.flatten(1)))
@@ -281,11 +290,16 @@ class TinySegmenter(Exportable, TorchPass):
     def teaching_size(self) -> int:
         return teaching.SIZE
 
+    @property
+    def fine_size(self) -> int:
+        return fine.SIZE
+
     @torch.inference_mode()
     def lesson(self, features: Features, labelled: LabelledPicture, bank: TextBank) -> Lesson:
         scores, n_classes = self._competing(features, replace(bank, learned=None))[0], len(labelled.classes)
         exceeded = teaching.reference(scores, n_classes, self.background)
-        return teaching.lesson_of(features, labelled, torch.cat([scores[:n_classes], exceeded[None]]), self.digest)
+        by_words = torch.cat([scores[:n_classes], exceeded[None]])
+        return teaching.lesson_of(features, labelled, by_words, self.digest)
 
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         return [] if self.familiar is None else self.familiar.unfamiliar(classes, rows_of)
@@ -418,21 +432,26 @@ class TinySegmenter(Exportable, TorchPass):
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
         """The mean embedding and trunk's map [N, D + 120] float32 under each mask; of its highest cell if it is empty.
 
-        Where features are kept for teaching, the means of the decoder's map and of 1 follow.
+        Where features are kept for teaching, the means of the decoder's map and of 1 follow, and then of their detail.
         """
         maps = teaching.with_middle(self._pixels(features), features.tensors[MIDDLE].to(self._device).float())
         if (decoded := features.tensors.get(DECODED)) is None:
             return mask_means(masks, maps[:-1])
-        return mask_means(masks, torch.cat([maps[:-1], decoded.to(maps), maps[-1:]]))
+        means = mask_means(masks, torch.cat([maps[:-1], decoded.to(maps), maps[-1:]]))
+        if not fine.has_detail(features):
+            return means
+        return torch.cat([means, mask_means(masks, fine.cells(features, maps))], 1)
 
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Class scores [K, N] of regions: the mean of `class_scores` over a region if each class has one text."""
         width, n_middle, learned = self.network.embedding, features.tensors[MIDDLE].shape[0], bank.learned
-        pixels, middle, decoded = (part.T[..., None] for part in embeddings.tensor_split((width, width + n_middle), 1))
+        ends = width, width + n_middle, width + teaching.SIZE
+        pixels, middle, decoded, detail = (part.T[..., None] for part in embeddings.tensor_split(ends, 1))
         scores = self._scores_of(pixels, middle, bank, self._presence_of_texts(features, bank))
         if learned is not None:
-            products = learned.directions @ torch.cat([decoded[:-1], middle, decoded[-1:]])[..., 0]
+            cells = torch.cat([detail, decoded[:-1], middle, decoded[-1:]])[..., 0]
+            products = learned.directions @ cells[-learned.directions.shape[1] :]
             scores = teaching.with_learned(learned, scores, self.background, products[..., None])[0]
         return scores[..., 0]
 

@@ -1,7 +1,8 @@
 """What `tiny` is taught by, and how its classes are scored then.
 
-A cell's teaching features are the decoder's channels, the trunk's at stride 16, and 1. A direction's product
-with them is taken at each map's own resolution: interpolation and sum change places.
+A cell's teaching features are the decoder's channels, the trunk's at stride 16, and 1; before them, of features that
+were kept so, their detail (`fine`), on cells of half the sides. A direction's product with them is taken at each map's
+own resolution: interpolation and sum change places.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from lexiseg_model.errors import TeachingError
 from lexiseg_model.features import Features
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel.library import Sampled
+from lexiseg_model.methods.tiny import fine
 from lexiseg_model.methods.tiny.network import DECODER, TEACHING
 from lexiseg_model.segmenter import LearnedClasses
 from lexiseg_model.vocabulary.heads import MAX_CELLS, MAX_TEXT, UNKNOWN, LabelledPicture, Lesson
@@ -42,11 +44,18 @@ def lesson_of(features: Features, labelled: LabelledPicture, scores: Tensor, dig
     if labelled.labels.shape != features.size:
         raise TeachingError(f"expected labels {list(features.size)}, the picture's, got {list(labelled.labels.shape)}")
     sample = library.lesson if library.ready() else sampled
-    decoded, middle = (np.ascontiguousarray(part.cpu().numpy(), np.float16) for part in maps_of(features))
+    (decoded, middle), is_fine = maps_of(features), fine.has_detail(features)
+    if is_fine:
+        of_detail = fine.cells(features, scores)
+        decoded = torch.cat([of_detail, fine.enlarged(decoded.to(of_detail), of_detail.shape[1:])])
+        scores = fine.enlarged(scores, of_detail.shape[1:])
+    fine_map, coarse_map = (np.ascontiguousarray(part.cpu().numpy(), np.float16) for part in (decoded, middle))
     by_words = np.ascontiguousarray(scores.float().cpu().numpy())
     labels = np.ascontiguousarray(labelled.labels, np.int16)
-    own, shares, cells, text = sample(labels, decoded, middle, by_words, MAX_CELLS)
-    return Lesson(digest, labelled.classes, cells.astype(np.float16), own, shares, text.astype(np.float16))
+    own, shares, numbers, text = sample(labels, fine_map, coarse_map, by_words, MAX_CELLS)
+    cells = numbers.astype(np.float16)
+    detail = cells[:, :-SIZE] if is_fine else None
+    return Lesson(digest, labelled.classes, cells[:, -SIZE:], own, shares, text.astype(np.float16), detail)
 
 
 def sampled(
@@ -62,7 +71,7 @@ def sampled(
     cells = with_middle(torch.from_numpy(decoded).float(), torch.from_numpy(middle).float()).numpy()
     of_sample = scores.reshape(len(scores), -1)[:, places]
     text = (of_sample[:-1] - of_sample[-1]).T.clip(-MAX_LOGIT, MAX_LOGIT)
-    return Sampled(of_cells[places], shares, cells.reshape(SIZE, -1)[:, places].T, text)
+    return Sampled(of_cells[places], shares, cells.reshape(len(cells), -1)[:, places].T, text)
 
 
 def cell_labels(labels: NDArray[np.integer[Any]], grid: tuple[int, int]) -> NDArray[np.int16]:
@@ -147,9 +156,16 @@ def with_learned(learned: LearnedClasses, scores: Tensor, background: float, pro
 
 
 def cell_products(features: Features, directions: Tensor) -> Tensor:
-    """Products [L, h, w] of directions [L, F] with an image's teaching features."""
-    decoded, middle = maps_of(features)
-    return products_of(decoded.to(directions), middle.to(directions), directions)
+    """Products of directions with an image's teaching features: [L, h, w] of [L, F], in detail [L, 2h, 2w] of
+    [L, G + F]. Raises TeachingError: the features were not kept with what these need."""
+    decoded, middle = (part.to(directions) for part in maps_of(features))
+    products = products_of(decoded, middle, directions[:, -SIZE:])
+    if directions.shape[1] == SIZE:
+        return products
+    if not fine.has_detail(features):
+        raise TeachingError("the picture was encoded without the detail of its head; expected InferenceOptions(fine)")
+    detail = fine.products(features, directions[:, :-SIZE])
+    return detail + fine.enlarged(products, detail.shape[1:])
 
 
 def products_of(decoded: Tensor, middle: Tensor, directions: Tensor) -> Tensor:
@@ -157,11 +173,6 @@ def products_of(decoded: Tensor, middle: Tensor, directions: Tensor) -> Tensor:
     fine = (directions[:, :DECODER] @ decoded.flatten(1)).view(-1, *decoded.shape[1:])
     coarse = (directions[:, DECODER:-1] @ middle.flatten(1)).view(-1, *middle.shape[1:])
     return fine + F.interpolate(coarse[None], size=fine.shape[1:], mode="bilinear")[0] + directions[:, -1:, None]
-
-
-def teaching_cells(features: Features) -> Tensor:
-    """The teaching features [F, h, w] float32 of all cells. Raises TeachingError as `maps_of`."""
-    return with_middle(*(part.float() for part in maps_of(features)))
 
 
 def with_middle(decoded: Tensor, middle: Tensor) -> Tensor:

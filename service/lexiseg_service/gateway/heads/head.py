@@ -16,6 +16,7 @@ from lexiseg_model.vocabulary.heads import Head
 from lexiseg_service.gateway.stores import slot_of
 from lexiseg_service.gateway.times import expiry, has_passed, rfc3339
 
+FINE_PASSES = 5  # of the whole picture and its quarters
 ENTRY_BYTES = 600  # in memory, of a class or a picture
 EARLIER_DAYS = 1.0  # in which a version that was replaced is found by NAME@VERSION
 MAX_EARLIER_BYTES = 512 * 2**10  # of a head's earlier versions
@@ -176,6 +177,7 @@ class NamedHead:
             "version": self.solved.version,
             "model": self.model,
             "pictures": len(self.pictures),
+            "image_passes": FINE_PASSES if self.solved.is_fine else 1,
             "expires": rfc3339(self.expires),
             "classes": [{"synonyms": entry.synonyms, **learned} for entry, learned in taught],
         }

@@ -108,6 +108,10 @@ class HeadSummary(BaseModel):
     version: str = Field(description="digest of the content; `NAME@VERSION` in a request takes no other version")
     model: str = Field(description="model that was taught, as NAME@VERSION")
     pictures: int = Field(description="number of reviewed pictures")
+    image_passes: int = Field(
+        description="image passes that a picture takes with it: 1, or 5 where pictures that were left out are found "
+        "better in detail"
+    )
     expires: str | None = Field(description="time from which it is removed, unless it is changed; null: it stays")
     classes: list[TaughtClassOutput] = Field(description="classes in the order of `class_index`")
 

@@ -86,7 +86,8 @@ class Solver:
 
 def _nbytes(lessons: Sequence[Lesson], n_classes: int) -> int:
     """Bytes that a solve takes, about."""
-    return sum(len(lesson.labels) * (lesson.cells.shape[1] * 6 + n_classes * 8) for lesson in lessons)
+    widths = (sum(part.shape[1] for part in (lesson.cells, lesson.detail) if part is not None) for lesson in lessons)
+    return sum(len(lesson.labels) * (width * 8 + n_classes * 8) for lesson, width in zip(lessons, widths, strict=True))
 
 
 def _check_one_model(lessons: Sequence[Lesson], digest: str, width: int | None) -> None:

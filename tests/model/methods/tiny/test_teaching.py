@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,7 +12,8 @@ from torch import Tensor
 from lexiseg_model.catalogue.models import load
 from lexiseg_model.errors import ForeignLessonError, TeachingError
 from lexiseg_model.features import Features, InferenceOptions
-from lexiseg_model.methods.tiny import teaching
+from lexiseg_model.masks.upsample import winners
+from lexiseg_model.methods.tiny import fine, teaching
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.types import Background, ClassEntry, Learned, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
@@ -20,7 +22,7 @@ from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_model.vocabulary.solving import solve
 
 Photographs = dict[str, NDArray[np.uint8]]
-TAUGHT = InferenceOptions(teaching=True)
+TAUGHT, FINE = InferenceOptions(teaching=True), InferenceOptions(teaching=True, fine=True)
 NAME = "crockery"
 
 
@@ -32,15 +34,50 @@ def labels_of_coffee(rgb: NDArray[np.uint8]) -> NDArray[np.int64]:
     return labels
 
 
-def lesson_of(tiny: TinySegmenter, rgb: NDArray[np.uint8], labels: NDArray[np.int64]) -> Lesson:
+def lesson_of(
+    tiny: TinySegmenter, rgb: NDArray[np.uint8], labels: NDArray[np.int64], options: InferenceOptions = TAUGHT
+) -> Lesson:
     bank = bank_of(tiny, Vocabulary((ClassEntry(NAME),)), KnownRows(tiny))
-    return tiny.lesson(tiny.encode(rgb, TAUGHT), LabelledPicture(labels, (NAME,)), bank)
+    return tiny.lesson(tiny.encode(rgb, options), LabelledPicture(labels, (NAME,)), bank)
 
 
 @pytest.fixture(scope="module")
 def head(tiny: TinySegmenter, photographs: Photographs) -> Head:
     rgb = photographs["coffee"]
     return solve([lesson_of(tiny, rgb, labels_of_coffee(rgb))], (NAME,))
+
+
+def striped(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """A photograph under dark lines of four pixels, half of a cell, and its labels."""
+    large = cv2.resize(rgb, (576, 576))
+    labels = (np.add.outer(np.arange(576) // 4, np.arange(576)) % 48 >= 4).astype(np.int64)
+    return np.where(labels[..., None], large, large // 3).astype(np.uint8), labels
+
+
+def test_a_head_in_detail_finds_lines_that_are_thinner_than_a_cell(
+    tiny: TinySegmenter, photographs: Photographs
+) -> None:
+    *reviewed, (rgb, labels) = map(striped, photographs.values())
+    lessons = [lesson_of(tiny, *each, FINE) for each in reviewed]
+
+    def iou(head: Head) -> float:
+        scores = scored(tiny, tiny.encode(rgb, FINE), ClassEntry(NAME, learned=head.learned()[0]))
+        won, truth = winners(scores, labels.shape).labels == 0, labels == 0
+        return float((won & truth).sum() / (won | truth).sum())
+
+    head, without = solve(lessons, (NAME,)), solve([replace(each, detail=None) for each in lessons], (NAME,))
+
+    assert (head.is_fine, without.is_fine) == (True, False)
+    assert iou(head) > 1.25 * iou(without)
+    with pytest.raises(TeachingError, match="without the detail"):
+        scored(tiny, tiny.encode(rgb, TAUGHT), ClassEntry(NAME, learned=head.learned()[0]))
+
+
+def test_the_detail_of_features_leaves_the_rest_as_it_is(tiny: TinySegmenter, photographs: Photographs) -> None:
+    taught, detailed = (tiny.encode(photographs["coffee"], options) for options in (TAUGHT, FINE))
+
+    assert detailed.tensors.keys() - taught.tensors.keys() == set(fine.MAPS)
+    assert all(torch.equal(part, detailed.tensors[name]) for name, part in taught.tensors.items())
 
 
 def scored(tiny: TinySegmenter, features: Features, *classes: ClassEntry, background: bool = True) -> Tensor:
@@ -118,9 +155,16 @@ def test_a_question_without_a_head_keeps_nothing_for_teaching(tiny: TinySegmente
     assert all(torch.equal(part, taught.tensors[name]) for name, part in usual.tensors.items())
 
 
-def test_a_region_is_scored_as_its_cells_are(tiny: TinySegmenter, photographs: Photographs, head: Head) -> None:
-    features = tiny.encode(photographs["coffee"], TAUGHT)
-    bank = bank_of(tiny, Vocabulary((ClassEntry(NAME, learned=head.learned()[0]),), None), KnownRows(tiny))
+@pytest.mark.parametrize("options", [TAUGHT, FINE])
+def test_a_region_is_scored_as_its_cells_are(
+    options: InferenceOptions, tiny: TinySegmenter, photographs: Photographs, head: Head
+) -> None:
+    features, learned = tiny.encode(photographs["coffee"], options), head.learned()[0]
+    assert learned is not None
+    if options.fine:
+        of_detail = np.random.default_rng(0).normal(0, 0.1, fine.SIZE).astype(np.float32)
+        learned = replace(learned, direction=of_detail.tobytes() + learned.direction)
+    bank = bank_of(tiny, Vocabulary((ClassEntry(NAME, learned=learned),), None), KnownRows(tiny))
     everywhere = torch.ones(1, *features.tensors["pixels"].shape[1:])
 
     of_region = tiny.region_scores(features, tiny.embed_masks(features, everywhere), bank)

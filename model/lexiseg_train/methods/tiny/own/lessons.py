@@ -31,10 +31,11 @@ class Picture(NamedTuple):
 
 
 class Teacher:
-    """Takes lessons from photographs of a data set with classes `names` and mask values `values`."""
+    """Takes lessons from photographs of a data set with classes `names` and mask values `values`, `fine` in detail."""
 
-    def __init__(self, segmenter: Segmenter, data: IndexedDataset) -> None:
+    def __init__(self, segmenter: Segmenter, data: IndexedDataset, fine: bool = False) -> None:
         self._segmenter, self._data = segmenter, data
+        self._options = InferenceOptions(teaching=True, fine=fine)
         self.rows_of = KnownRows(segmenter)
         self.values = [value for value, name in enumerate(data.classes) if name != BACKGROUND]
         self.names = tuple(data.classes[value] for value in self.values)
@@ -44,7 +45,7 @@ class Teacher:
         """A photograph by number. Raises TeachingError: nothing in it is labelled."""
         image, truth = self._data.samples[index].read(len(self._data.classes))
         labelled = LabelledPicture(self._labels(truth), self.names)
-        features = self._segmenter.encode(image, InferenceOptions(teaching=True))
+        features = self._segmenter.encode(image, self._options)
         bank = bank_of(self._segmenter, replace(self.words, background=Background()), self.rows_of)
         return Picture(features, teachable(self._segmenter).lesson(features, labelled, bank), truth)
 
