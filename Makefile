@@ -54,7 +54,7 @@ TYPED := $(wildcard docs labels/lexiseg_labels model/templates.py model/write_gl
 # Two pips at once would tear the environment.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help serve full site test tools quick coverage check proto wheel openapi graphs settings lock bench loadtest chaos fuzz peers clean system-packages rig-packages
+.PHONY: help serve full site test tools quick coverage check proto wheel openapi graphs settings lock bench loadtest chaos fuzz released peers clean system-packages rig-packages
 
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -156,6 +156,10 @@ fuzz: $(VENV)/.test  ## ten minutes of made-up images, run lengths, messages, mo
 	$(INSTALL) $(EDITABLE) -e '.[fuzz]'
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
+released: export PYTHONPATH = $(VENV)/released
+released: $(VENV)/.test $(VENV)/released  ## run released code beside ours, as the column "forward equal" of models says
+	$(BIN)/python -m benchmarks released $(ARGS)
+
 peers: $(VENV)-peers/.done  ## set up the servers that `make bench` compares with
 
 $(VENV)-peers/.done: loadtests/peers/requirements.txt $(PROJECT_FILES) constraints.txt
@@ -202,6 +206,11 @@ $(VENV)/generator: requirements/generator.txt | $(BIN)/pip
 $(VENV)/tools: requirements/tools.txt | $(BIN)/pip
 	rm -rf $@
 	$(INSTALL) --no-deps --target $@ -r requirements/tools.txt
+	@touch $@
+
+$(VENV)/released: requirements/released.txt | $(BIN)/pip
+	rm -rf $@
+	$(INSTALL) --no-deps --target $@ -r requirements/released.txt
 	@touch $@
 
 # Configuration and packages lie together: a configuration imports its rules from the folder that it is in.

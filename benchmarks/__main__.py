@@ -9,6 +9,7 @@ Not in `all`, because they take arguments:
 - `examples ROOT [SET ...]`: classes by example images against classes by words
 - `following ROOT`, `video ROOT`: an object followed through clips; flicker of labels, with and without smoothing
 - `proposals ROOT`: CPU time and quality of proposals
+- `released [NAME ...]`: forward passes beside the released code's own (`make released` installs it)
 - `scores ROOT`: calibration of words' scores, precision by threshold, similar classes
 - `killed ROOT`: a job whose processes are killed, each answer compared
 - `languages`: words of seven languages read as English
@@ -48,6 +49,7 @@ from benchmarks.calls import follow_up
 from benchmarks.clips import following, video
 from benchmarks.device import run as device
 from benchmarks.loop import killed
+from benchmarks.released import run as released
 
 PARTS: dict[str, Callable[[], None]] = {
     "counts": counts.run,
@@ -72,6 +74,7 @@ WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
     "languages": languages.main,
     "page": page.main,
     "proposals": proposals.main,
+    "released": released.main,
     "scores": scores.main,
     "smoke": smoke.main,
     "teach": teach.main,

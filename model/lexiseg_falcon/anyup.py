@@ -109,15 +109,15 @@ class AnyUp(nn.Module):
         self.aggregation = _encoder(joined)
         self.rope = Rotation()
 
-    def forward(self, image: Tensor, features: Tensor) -> Tensor:
-        """Features [B, C, H, W] of the size of an image [B, 3, H, W] in -1..1, of coarse ones [B, C, h, w].
+    def forward(self, image: Tensor, features: Tensor, side: int) -> Tensor:
+        """Features [B, C, side, side] of a square image [B, 3, S, S] in -1..1 and coarse features [B, C, s, s].
 
-        H and W are multiples of h and w.
+        S is a multiple of `side` and of s: all pixels pass the encoders, and are averaged after them.
         """
         mean, std = (torch.tensor(each, device=image.device).view(3, 1, 1) for each in (MEAN, STD))
         encoded = self.rope(self.image_encoder(((image * 0.5 + 0.5 - mean) / std).to(features)))
-        query = self.cross_decode["conv2d"](self.query_encoder(encoded))
-        cells = F.avg_pool2d(self.key_encoder(encoded), image.shape[2] // features.shape[2])
+        query = self.cross_decode["conv2d"](_averaged(self.query_encoder(encoded), side))
+        cells = _averaged(self.key_encoder(encoded), features.shape[2])
         key = self.aggregation(torch.cat([cells, self.key_features_encoder(F.normalize(features, dim=1))], 1))
         out: Tensor = self.cross_decode["cross_attn"](query, key, features)
         return out
@@ -125,6 +125,10 @@ class AnyUp(nn.Module):
 
 def _encoder(first: nn.Module) -> nn.Sequential:
     return nn.Sequential(first, Residual(), Residual())
+
+
+def _averaged(maps: Tensor, side: int) -> Tensor:
+    return F.avg_pool2d(maps, maps.shape[2] // side)
 
 
 def _heads(cells: Tensor) -> Tensor:

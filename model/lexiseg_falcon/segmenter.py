@@ -40,7 +40,6 @@ from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.tasks.options import check_work
 from lexiseg_model.types import ClassEntry, ModelCard, Refinement
 
-CANVAS_STEP = 256  # pixels: AnyUp runs on squares of multiples of it
 TEMPLATE = "Segment these expressions in the image:<|start_of_query|>{}<|REF_SEG|>"
 MAX_TOKENS = 160  # of a phrase with its prompt
 BYTE = 256  # a token is two numbers below it: rows are kept in half precision
@@ -74,11 +73,6 @@ def resized(rgb: NDArray[np.uint8], sizes: list[tuple[int, int]]) -> NDArray[np.
     for height, width in sizes:
         image = image.resize((width, height), Image.Resampling.BICUBIC)
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
-
-
-def canvas_side(size: tuple[int, int]) -> int:
-    """Side of the square that holds an input of that size."""
-    return -(-max(size) // CANVAS_STEP) * CANVAS_STEP
 
 
 def _fitted(size: tuple[int, int], least: int, most: int) -> tuple[int, int]:
@@ -189,11 +183,11 @@ class FalconSegmenter(TorchPass):
         network, side = self.network, self.settings.network.spatial_patch_size
         pixels = tiles.float() / 127.5 - 1
         patches, cache = image_prefix(network, self.settings, pixels, self._execution.dtype)
-        canvas = canvas_side((pixels.shape[2], pixels.shape[3]))
-        cells = canvas // side
+        # The square of the largest input for every image: windows, places and group norms depend on it.
+        cells = -(-self.card.input.long_side // side)
         coarse = network.conv_segm(_padded(patches, cells))
-        image = F.avg_pool2d(_padded(pixels, canvas), side // CELLS)
-        fine = network.itok_upsampler(image, coarse)[..., : patches.shape[2] * CELLS, : patches.shape[3] * CELLS]
+        fine = network.itok_upsampler(_padded(pixels, cells * side), coarse, cells * CELLS)
+        fine = fine[..., : patches.shape[2] * CELLS, : patches.shape[3] * CELLS]
         keys, values = (part[..., SINK : cache.length, :].transpose(0, 1) for part in (cache.keys, cache.values))
         return as_kept((keys, values, fine), self._execution.precision)
 

@@ -15,6 +15,8 @@ from pydantic import Field
 from lexiseg_model.types import StrictModel
 
 FILE = Path(__file__).with_suffix(".yaml")
+RELEASED = FILE.with_name("released.yaml")  # written by `python -m benchmarks released`
+MAX_DIFFERENCE = 1e-4  # of the largest value, for a forward pass that is called equal
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where it was built: 5 instead of 39 ms
 
 
@@ -44,9 +46,10 @@ class AvailableModel(StrictModel):
     proven: Literal["yes", "not yet"] = Field(
         "not yet", description="whether it ran with the authors' weights and came near the published figures"
     )
-    forward_equal: Literal["yes", "no"] = Field(
-        "no", description="whether its forward pass equals the released code, on random weights"
+    forward_equal: Literal["yes", "no", "not compared"] = Field(
+        "not compared", description="whether its forward pass equals that of the released code, run on random weights"
     )
+    comparison: str = Field("", description="the run: largest difference, released code and day; or why there was none")
     further: str = Field("", description="figures that need more than the released weights, and their requirements")
     card: dict[str, Any] = Field(default_factory=dict, exclude=True, description="changes to the method's card")
     check: dict[str, float] = Field(
@@ -66,5 +69,15 @@ class AvailableModel(StrictModel):
 @cache
 def available() -> dict[str, AvailableModel]:
     """The models of `available.yaml` by name, in its order."""
-    listed = yaml.load(FILE.read_text(encoding="utf-8"), LOADER)
-    return {entry["name"]: AvailableModel.model_validate(entry) for entry in listed}
+    listed, runs = (yaml.load(file.read_text(encoding="utf-8"), LOADER) for file in (FILE, RELEASED))
+    return {
+        entry["name"]: AvailableModel.model_validate({**entry, **_compared(runs[entry["name"]])}) for entry in listed
+    }
+
+
+def _compared(run: dict[str, Any]) -> dict[str, str]:
+    if "difference" not in run:
+        return {"forward_equal": "not compared", "comparison": run["reason"]}
+    is_equal = "yes" if run["difference"] <= MAX_DIFFERENCE else "no"
+    comparison = f"{run['difference']:.1e} of the largest value, {run['code']}, {run['day']}"
+    return {"forward_equal": is_equal, "comparison": comparison}

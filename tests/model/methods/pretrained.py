@@ -12,13 +12,13 @@ from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue.method import methods
 
 
-def drawn(kind: Callable[[Any], Any], config: Any, seed: int) -> Any:
+def drawn(kind: Callable[[Any], Any], config: Any, seed: int, noise: float = 0.1) -> Any:
     """A model of that class whose weights are large enough that every part shows."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = kind(config)
         for parameter in model.parameters():
-            parameter.data.add_(0.1 * torch.randn_like(parameter))
+            parameter.data.add_(noise * torch.randn_like(parameter))
     return model
 
 

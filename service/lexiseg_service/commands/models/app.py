@@ -88,7 +88,7 @@ def list_available(
             "licence": model.licence,
             "figures": f"{figures or 'not published'} ({model.source})",
             "proven": f"run on the authors' weights: {model.proven}",
-            "forward": f"equal to released code: {model.forward_equal}",
+            "forward": f"equal to released code: {model.forward_equal} ({model.comparison})",
             "command": model.command,
             **({"further": model.further} if model.further else {}),
         }

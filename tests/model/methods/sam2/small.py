@@ -63,7 +63,7 @@ def edge_config() -> Any:
     )
 
 
-def save(folder: Path, seed: int = 0, edge: bool = False) -> None:
+def save(folder: Path, seed: int = 0, edge: bool = False, noise: float = 0.1) -> None:
     """config.json, model.safetensors, and the processor's files."""
     from transformers import (
         EdgeTamVideoModel,
@@ -74,7 +74,7 @@ def save(folder: Path, seed: int = 0, edge: bool = False) -> None:
     )
 
     kind, made = (EdgeTamVideoModel, edge_config()) if edge else (Sam2VideoModel, config())
-    pretrained.drawn(kind, made, seed).save_pretrained(folder)
+    pretrained.drawn(kind, made, seed, noise).save_pretrained(folder)
     size = {"height": SIDE, "width": SIDE}
     pictures = Sam2ImageProcessor(size=size, mask_size={"height": 16, "width": 16})
     pictures.save_pretrained(folder)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from benchmarks.released.hugging_face import inputs_of
 from lexiseg_model import tasks
 from lexiseg_model.errors import TaskError
 from lexiseg_model.features import Features
@@ -20,9 +21,10 @@ from lexiseg_model.testing.questions import BOX, CLICK, PAIR, bank_of, blocks
 from lexiseg_model.types import ClassEntry, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.video.following import Follower, Start
 from lexiseg_model.vocabulary.scoring import score_vocabulary
-from tests.model.methods.sam2.test_sam2 import BOTH, FRAMES, MASK, inputs_of
+from tests.model.methods.sam2.test_sam2 import BOTH, MASK
 from tests.model.methods.sam3 import small
 
+FRAMES = ("rgba", "gbra", "bbga", "xrxg", "rgba", "abgr", "rrgb", "bgra", "rgab", "gbra")
 SEEDS = [3, 47]  # one whose object is there in every frame, one whose is not
 
 

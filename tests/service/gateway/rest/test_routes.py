@@ -219,5 +219,5 @@ async def test_the_models_that_could_be_served_are_listed(client: httpx.AsyncCli
     assert [model["name"] for model in models] == list(available())
     assert models[0].keys() == {
         *("name", "method", "backbone", "hub", "download_mb", "memory_mb", "commercial_use", "licence"),
-        *("figures", "source", "command", "further", "proven", "forward_equal"),
+        *("figures", "source", "command", "further", "proven", "forward_equal", "comparison"),
     }

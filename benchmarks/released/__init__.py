@@ -1,0 +1,1 @@
+"""Forward passes beside the released code's own, on random weights."""
