@@ -46,9 +46,12 @@ def picture_of(answer: Answer, name: str, source: str, **fields: Any) -> Picture
     return Picture(name, answer.size, answer.segments, source, **fields)
 
 
-def model_version(model: str, digest: str | None) -> str:
-    """What names a model and its weights: Label Studio groups predictions by it; without a digest it is not loaded."""
-    return f"lexiseg-{model}-{(digest or 'unloaded')[:12]}"
+def model_version(model: str, digest: str | None, head: str | None = None) -> str:
+    """What names a model, its weights and a head: Label Studio groups predictions by it.
+
+    Without a digest the model is not loaded.
+    """
+    return f"lexiseg-{model}-{(digest or 'unloaded')[:12]}" + (f"+{head}" if head else "")
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,14 @@
-"""An ML backend for Label Studio: masks for the labels of a project's configuration, and for clicks and boxes."""
+"""An ML backend for Label Studio: masks for the labels of a project's configuration, and for clicks and boxes.
+
+Labels are asked with the project's head, which `label_studio_training` teaches, where there is one.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
 from typing import Annotated, Any, Literal, Protocol, cast
@@ -31,8 +35,11 @@ from lexiseg_service.errors import (
     QueueFull,
     RateLimited,
     ServiceError,
+    SwitchedOff,
+    UnknownHead,
 )
 from lexiseg_service.gateway.admission.limits import ClientLimits
+from lexiseg_service.gateway.heads.teaching import Teaching
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of, use_case_of
 from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.question.validation import off_event_loop
@@ -45,6 +52,7 @@ VALUES_OF_A_TASK = 256  # in JSON, with what an export has in addition to its da
 LEFT_OVER = "label_studio_left_over"  # the application's `LeftOver`, where tasks run as jobs
 OVERLOAD = (RateLimited, QueueFull, DeadlineExceeded, NotReady)  # errors after which further tasks are not tried
 WholeNumber = Annotated[int, Field(ge=0, lt=2**63)]  # of a task or a project
+ProjectNumber = str | WholeNumber  # its number, in Label Studio's requests a full stop and its time after it
 Kind = Literal["brushlabels", "polygonlabels", "rectanglelabels"]
 # Tags for masks and boxes; of several in a configuration, the first kind of this order is predicted.
 CONTROL_TAGS = ("BrushLabels", "PolygonLabels", "RectangleLabels")
@@ -78,6 +86,12 @@ class Control:
     image_field: str  # of a task's data
     classes: list[dict[str, Any]]  # of a question
     options: dict[str, Any]  # other fields of it
+    head: str | None = None  # NAME@VERSION that knows the classes, too
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """The fields of a question about all labels."""
+        return fields_of_control(self) | {"classes": self.classes, "head": self.head}
 
     def label_of(self, text: str) -> str | None:
         """The label as it is written in the configuration, for a label of an answer or one of its words."""
@@ -192,7 +206,8 @@ async def prediction_of(
     """
     notes = notes_of(answer.warnings)
     write = partial(regions_of, image_id=answer.image_id, size=answer.size, control=control, notes=notes, label=label)
-    content = prediction(chain.from_iterable(await convert(answer, write)), answer.model, answer.model_digest)
+    version = model_version(answer.model, answer.model_digest, control.head)
+    content = prediction(chain.from_iterable(await convert(answer, write)), version)
     return {**content, "warnings": [each.detail for each in answer.warnings]}  # seen where a model is tested
 
 
@@ -227,12 +242,12 @@ def regions_of(
     ]
 
 
-def prediction(regions: Iterable[dict[str, Any]], model: str, digest: str | None) -> dict[str, Any]:
-    """Regions as a prediction, with their mean score."""
+def prediction(regions: Iterable[dict[str, Any]], version: str) -> dict[str, Any]:
+    """Regions as a prediction of a model's version, with their mean score."""
     result = list(regions)
     scores = [region["score"] for region in result]
     mean = sum(scores) / len(scores) if scores else 0.0
-    return {"result": result, "score": mean, "model_version": model_version(model, digest)}
+    return {"result": result, "score": mean, "model_version": version}
 
 
 def _shapes(segment: Segment, size: tuple[int, int], kind: Kind) -> list[dict[str, Any]]:
@@ -294,8 +309,7 @@ async def predict_task(
         fields |= {"threshold": None, **fields_of(context)}  # the tag's threshold is meant for words
         answer = await ask(request, fields, image)
         return await prediction_of(request, answer, control, label_of(context))
-    answer = await ask(request, {**fields, "classes": control.classes}, image)
-    return await prediction_of(request, answer, control)
+    return await prediction_of(request, await ask(request, control.question, image), control)
 
 
 router = APIRouter(route_class=ReasonRoute)
@@ -309,11 +323,11 @@ class Parameters(BaseModel):
 
 
 class Predict(BaseModel):
-    """The body of a prediction request; `project` is the number of the project, a full stop and its time."""
+    """The body of a prediction request."""
 
     tasks: list[Task] = Field(fail_fast=True)
     label_config: str
-    project: str | WholeNumber = ""
+    project: ProjectNumber = ""
     params: Parameters | None = None
 
 
@@ -328,6 +342,7 @@ class Setup(BaseModel):
     """The body of the tool's setup request; `schema` is the project's configuration."""
 
     label_config: str = Field("", alias="schema")
+    project: ProjectNumber = ""
 
 
 @router.post("/setup")
@@ -336,22 +351,16 @@ async def setup(request: Request) -> dict[str, str]:
 
     A project without labels yet is connected; one with labels of no picture is refused, as its tasks would be.
     """
-    config = (await read_as(Setup, request)).label_config
-    if "toName" in config:
-        await off_event_loop(len(config), partial(control_of, config))
-    return {"model_version": _version(request)}
+    body = await read_as(Setup, request)
+    if "toName" in body.label_config:
+        await off_event_loop(len(body.label_config), partial(control_of, body.label_config))
+    return {"model_version": _version(request, await _head_of(request, body.project))}
 
 
 @router.get("/versions")
-async def versions(request: Request) -> dict[str, list[str]]:
-    """The version of the default model."""
-    return {"versions": [_version(request)]}
-
-
-@router.post("/webhook", status_code=201)
-async def webhook() -> dict[str, Any]:
-    """Accept events without effect: training is done by `lexiseg train`."""
-    return {}
+async def versions(request: Request, project: str = "") -> dict[str, list[str]]:
+    """The version of the default model, with that of the project's head."""
+    return {"versions": [_version(request, await _head_of(request, project))]}
 
 
 @router.post("/predict")
@@ -370,6 +379,7 @@ async def predict(request: Request) -> Response:
     if len(body.tasks) > max_tasks:
         raise InvalidValue.of("tasks", f"{len(body.tasks):,} tasks", f"at most {max_tasks:,}")
     control = await off_event_loop(len(body.label_config), partial(control_of, body.label_config))
+    control = replace(control, head=await _head_of(request, body.project))
     if left_over is not None and len(body.tasks) > 1:
         await left_over.refuse_while_running(request, body)
     outcomes, reason = await _outcomes(request, body, control)
@@ -383,7 +393,7 @@ async def predict(request: Request) -> Response:
     tasks = {"done": n_answers, "problem": n_asked - n_answers, "not_yet": len(body.tasks) - n_asked}
     if len(body.tasks) > 1:
         logger.info("tasks asked", project=str(body.project), **tasks)
-    return as_json({"results": outcomes, "model_version": _version(request), "tasks": tasks})
+    return as_json({"results": outcomes, "model_version": _version(request, control.head), "tasks": tasks})
 
 
 class LeftOver(Protocol):
@@ -438,6 +448,29 @@ def _failed(error: ServiceError) -> dict[str, Any]:
     return {"error": {"type": error.type, "detail": error.detail}}
 
 
-def _version(request: Request) -> str:
+def _version(request: Request, head: str | None) -> str:
     default = use_case_of(request).models()[0]
-    return model_version(default["name"], default["digest"])
+    return model_version(default["name"], default["digest"], head)
+
+
+async def _head_of(request: Request, project: ProjectNumber) -> str | None:
+    """NAME@VERSION of the head that the project's annotations taught; None: there is none."""
+    teaching: Teaching = request.app.state.use_case.taught
+    number = number_of(project)
+    if number is None:
+        return None
+    try:
+        return (await teaching.heads.find(head_name(number), caller_of(request).owner)).exact_name
+    except (UnknownHead, SwitchedOff):
+        return None
+
+
+def number_of(project: ProjectNumber) -> int | None:
+    """The number of a project; None: there is none."""
+    number = str(project).partition(".")[0]
+    return int(number) if re.fullmatch("[0-9]{1,18}", number) else None
+
+
+def head_name(project: int) -> str:
+    """The name of the head that a project's annotations teach."""
+    return f"label-studio-{project}"

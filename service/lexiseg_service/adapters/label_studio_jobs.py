@@ -5,8 +5,8 @@ The service imports their predictions into the Label Studio of its settings when
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -16,15 +16,16 @@ from fastapi import FastAPI
 from starlette.requests import Request
 
 from lexiseg_labels.answers import AnswerWarning
+from lexiseg_labels.data_set import model_version
 from lexiseg_model.types import Ring, Rle, Segment
-from lexiseg_service.adapters import label_studio
+from lexiseg_service.adapters import label_studio, label_studio_training
 from lexiseg_service.adapters.label_studio import (
     LEFT_OVER,
     Control,
     Predict,
     Task,
     control_of,
-    fields_of_control,
+    number_of,
     place_of,
     prediction,
     regions_of,
@@ -50,8 +51,11 @@ USE = "Settings, Model, Connect Model: ADDRESS"
 def adapter(app: FastAPI) -> Adapter:
     """Label Studio's routes; with jobs, what requests leave over becomes one."""
     jobs: Jobs | None = app.state.parts.get("jobs")
+    routers = [label_studio.router, label_studio_training.router]
+    trainings = label_studio_training.Trainings()
+    setattr(app.state, label_studio_training.TRAININGS, trainings)
     if jobs is None:
-        return Adapter([label_studio.router], use=USE)
+        return Adapter(routers, running=trainings, use=USE)
 
     async def fetch(place: str, client: str) -> ImageSource:
         return await image_of(place, "tasks", client, app.state.settings, app.state.use_case)
@@ -63,15 +67,15 @@ def adapter(app: FastAPI) -> Adapter:
     jobs.notify_by(KIND, Importer(app.state.settings, jobs, ended).send)
     if can_import(app.state.settings):
         setattr(app.state, LEFT_OVER, LeftOverAsJob())
-    return Adapter([label_studio.router], use=USE)
+    return Adapter(routers, running=trainings, use=USE)
 
 
 async def _create(
     request: Request, tasks: Sequence[Task], control: Control, label_config: str, address: str | None
 ) -> tuple[Job, Progress]:
     places = [(str(task.id), place_of(task, control, index)[1]) for index, task in enumerate(tasks)]
-    options = {name: value for name, value in fields_of_control(control).items() if value is not None}
-    body = validate(JobInput, {"question": {**options, "classes": control.classes}})
+    question = {name: value for name, value in control.question.items() if value is not None}
+    body = validate(JobInput, {"question": question})
     return await jobs_of(request).create(body, None, caller_of(request), Tasks(KIND, places, label_config, address))
 
 
@@ -104,15 +108,15 @@ class LeftOverAsJob:
 
     @staticmethod
     def _address(request: Request, body: Predict) -> str | None:
-        number = str(body.project).partition(".")[0]
-        if body.params is not None and body.params.context is not None:
+        number = number_of(body.project)
+        if number is None or (body.params is not None and body.params.context is not None):
             return None  # an annotator's marks are for one task, now
-        return import_address(settings_of(request), int(number)) if re.fullmatch("[0-9]{1,18}", number) else None
+        return import_address(settings_of(request), number)
 
 
 def predictions(jobs: Jobs, job: Job, parts: list[Part]) -> Iterator[dict[str, Any]]:
     """Predictions of the tasks that have an answer, in the form that Label Studio imports; blocks."""
-    control = control_of(job.tool)
+    control = replace(control_of(job.tool), head=job.question.get("head"))
     for line in map(orjson.loads, jobs.lines(job, parts)):
         if line["answer"] is not None:
             yield {"task": int(line["image"]), **_prediction(line["answer"], control)}
@@ -123,7 +127,7 @@ def _prediction(answer: dict[str, Any], control: Control) -> dict[str, Any]:
     notes = notes_of(AnswerWarning(**each) for each in answer["warnings"])
     write = partial(regions_of, image_id=answer["image_id"], size=size, control=control, notes=notes)
     regions = chain.from_iterable(write(_segment(each, size)) for each in answer["segments"])
-    return prediction(regions, answer["model"], answer["model_digest"])
+    return prediction(regions, model_version(answer["model"], answer["model_digest"], control.head))
 
 
 def _segment(content: dict[str, Any], size: tuple[int, int]) -> Segment:

@@ -87,7 +87,7 @@ def _same_host(url: httpx.URL, base: httpx.URL) -> bool:
 
 async def _picture_at(url: httpx.URL, client: str, settings: Settings, use_case: UseCase) -> bytes:
     """The picture that Label Studio keeps at a URL, or leads to."""
-    content = await _content_at(url, settings)
+    content = await content_at(url, settings, settings.limits.max_image_bytes)
     if isinstance(content, bytes):
         return content
     try:
@@ -99,8 +99,13 @@ async def _picture_at(url: httpx.URL, client: str, settings: Settings, use_case:
         ) from None
 
 
-async def _content_at(url: httpx.URL, settings: Settings) -> bytes | httpx.URL:
-    """The content at a URL of Label Studio, or the URL on another host, which gets no token, that it leads to."""
+async def content_at(url: httpx.URL, settings: Settings, max_bytes: int) -> bytes | httpx.URL:
+    """The content at a URL of Label Studio, or the URL on another host, which gets no token, that it leads to.
+
+    Raises:
+        ImageNotFetched: Label Studio does not send it.
+        TooLarge: it has more bytes.
+    """
     key, headers = settings.label_studio_api_key, dict(IMAGE_HEADERS)
     try:
         async with asyncio.timeout(FETCH_SECONDS), httpx.AsyncClient(timeout=FETCH_SECONDS, trust_env=False) as client:
@@ -110,7 +115,7 @@ async def _content_at(url: httpx.URL, settings: Settings) -> bytes | httpx.URL:
             for _ in range(MAX_REDIRECTS + 1):
                 async with client.stream("GET", target, headers=headers) as response:
                     if not response.has_redirect_location:
-                        return await content_of(response, "Label Studio", settings.limits.max_image_bytes)
+                        return await content_of(response, "Label Studio", max_bytes)
                     target = target.join(response.headers["location"])
                 if not _same_host(target, url) or target.userinfo:
                     return target

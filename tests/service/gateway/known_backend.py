@@ -50,6 +50,7 @@ class KnownBackend:
     now: Health = WARM
     changes: dict[str, Any] = field(default_factory=dict)  # of the answer
     weights: str = "digest"
+    by_words: float = -1  # of a lesson's cell the logit by the words of its class: below zero they find nothing
 
     def health(self) -> Health:
         return self.now
@@ -84,13 +85,15 @@ class KnownBackend:
         known = [index for index in request.region_classes or () if index != UNKNOWN]
         first = next(iter(known), len(names))
         cells = np.array([[1, 0, 1], [0, 1, 1]], np.float16)
+        text = np.full((2, len(names)), -1, np.float16)
+        text[0, first : first + 1] = self.by_words
         lesson = Lesson(
             self.weights,
             names,
             cells,
             np.array([first, len(names)], np.int16),
             np.full(2, 0.5, np.float32),
-            np.full((2, len(names)), -1, np.float16),  # words find nothing
+            text,
         )
         return Taught(request.image_id or "abc", self.weights, lesson.to_bytes())
 

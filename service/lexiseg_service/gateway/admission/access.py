@@ -204,7 +204,8 @@ def scope_of(method: str, path: str) -> Scope:
     # A training takes the machine for long, and adds a model for all.
     if path.removeprefix("/v1").startswith("/trainings"):
         return "admin"
-    if path.removeprefix("/v1") == "/heads" and method == "POST":
+    # Label Studio's events teach the heads of projects.
+    if method == "POST" and path.removeprefix("/v1") in ("/heads", "/adapters/label-studio/webhook"):
         return "vocabularies"
     # Streams and jobs belong to the key that began them.
     if path.removeprefix("/v1").startswith(("/streams/", "/jobs/")):

@@ -136,8 +136,12 @@ class Teaching:
         preconditions: Preconditions = UNCONDITIONAL,
         *,
         is_new: bool = False,
+        whole: bool = False,
     ) -> NamedHead:
         """Create or change a head by reviewed pictures of a request, and of an archive in any layout.
+
+        Args:
+            whole: nothing of a head that has the name stays.
 
         Raises:
             NameTaken: a new head is wanted, and there is one of the name.
@@ -149,7 +153,7 @@ class Teaching:
         if body.name not in (None, name):
             raise InvalidValue.of("name", body.name, f"{name!r}, as in the path")
         before = await self.heads.before(name, caller.owner, preconditions, is_new=is_new)
-        if before is None:
+        if before is None or whole:
             card = self._find_card(body.model or self._settings.default_model)
         else:
             card = self._card_of(before, body.model)
@@ -158,14 +162,14 @@ class Teaching:
         if archive is not None:
             reviewed = await self._archives.read(archive, caller, origin["deadline"])
             body = with_classes_of(body, reviewed)
-        classes = classes_of(body, () if before is None else before.classes, limits)
+        classes = classes_of(body, () if before is None or whole else before.classes, limits)
         model = str(ModelName.from_card(card))
         pictures = await self._lessons.read(body, classes)
         if reviewed is not None:
             pictures += pictures_of(reviewed, classes)
         lessons = await self._lessons.lessons(pictures, WorkerRequest(None, Vocabulary(()), model, **origin))
         change = Change(
-            *(model, classes, lessons, body.remove),
+            *(model, classes, lessons, body.remove, whole),
             keep_days=body.keep_days,
             width=card.teaching_size,
             preconditions=preconditions,
