@@ -73,10 +73,9 @@ export const look = async (frame, words, signal) =>
   });
 
 async function ask(frame, words, follow, unfollow, signal) {
-  const { model } = words;
   const query = JSON.stringify(words);
   const objects = state.followed.filter(({ box }) => box).map(({ number, box }) => ({ track_id: number, prompt: { box } }));
-  if (stream && stream.model !== model) closeStream(); // another model cannot use this stream's state
+  if (stream && stream.model !== words.model) closeStream(); // another model cannot use this stream's state
   if (stream) {
     try {
       if (stream.query !== query) await request("PUT", `/v1/streams/${stream.id}`, words, signal);
@@ -90,7 +89,7 @@ async function ask(frame, words, follow, unfollow, signal) {
     }
   }
   const { stream: id } = await request("POST", "/v1/streams", words, signal);
-  stream = { id, model, query };
+  stream = { id, model: words.model, query };
   if (objects.length) await send(lastFrame, objects, [], signal); // a new stream begins with them
   return send(frame, follow, [], signal);
 }

@@ -21,10 +21,10 @@ const WHY = {
 
 const clip = element("video", { muted: true, playsInline: true });
 let times = []; // time stamps of the last answers
-let lastQuery = { time: -1, text: "" }; // of the last frame sent
-let film = /** @type {any} */ (null); // {isStopped, time, resolve, reject} while the clip is exported: of the frame that is to be painted
+let lastQuery = { frame: /** @type {any} */ (null), text: "" }; // the last one sent
+let film = /** @type {any} */ (null); // {isStopped, resolve, reject} while the clip is exported: of the frame that is to be painted
 let pace = 0; // share of its speed at which a clip is followed, as of the last frame
-let visibleTime = 0; // seconds; time of the visible frame, which during a seek is still the previous one
+let visibleTime = 0; // seconds; time of the visible frame, which during a seek and shortly after "seeked" is still the previous one
 
 for (const name of ["play", "pause", "ended", "timeupdate", "seeked"]) clip.addEventListener(name, control);
 clip.addEventListener("seeking", () => film || drop());
@@ -50,7 +50,7 @@ page.addEventListener("clear", () => {
   look();
 });
 page.addEventListener("refused", () => clip.pause());
-page.addEventListener("mapped", () => film && film.time === state.frame?.time && film.resolve());
+page.addEventListener("mapped", () => isVisible(state.frame) && film?.resolve?.());
 for (const name of ["refused", "turned"]) page.addEventListener(name, () => film?.reject?.());
 page.addEventListener("turned", () => {
   clip.pause();
@@ -160,9 +160,9 @@ function control() {
 
 /** Shows the frame at a time; resolves when its masks are painted. */
 function painted(time) {
-  lastQuery = { time: -1, text: "" };
+  lastQuery = { frame: null, text: "" };
   clip.currentTime = time;
-  return new Promise((resolve, reject) => Object.assign(film, { time, resolve, reject }));
+  return new Promise((resolve, reject) => Object.assign(film, { resolve, reject }));
 }
 
 /** Exports the clip with its masks, from here on if objects are followed; pressed again, ends it here. */
@@ -170,7 +170,7 @@ async function save() {
   if (film) return (film.isStopped = true);
   if (!followed() && !wordsQuestion()) return idle();
   clip.pause();
-  film = { isStopped: false, time: -1 };
+  film = { isStopped: false };
   $("save-clip").textContent = "Stop the export";
   const { record } = await import("./film.js");
   const from = state.followed.length ? clip.currentTime : 0;
@@ -183,7 +183,7 @@ async function save() {
 function drop() {
   if (state.mode !== "video") return;
   stopAsking();
-  lastQuery = { time: -1, text: "" };
+  lastQuery = { frame: null, text: "" };
   times = [];
   view.image = clip;
   view.clear();
@@ -192,10 +192,12 @@ function drop() {
 /** The visible frame: the segmented one, or the clip's current one. */
 const shown = async () => (view.image === clip ? grab() : state.frame);
 
+const isVisible = (frame) => frame?.time === clip.currentTime && frame.visibleTime === visibleTime;
+
 async function grab() {
-  const time = clip.seeking ? visibleTime : clip.currentTime;
-  const picture = await jpegOf(clip, clip.width, clip.height, `${baseName(state.clip.name)}-${time.toFixed(2)}s.jpg`);
-  return { ...picture, time };
+  const at = { time: clip.seeking ? visibleTime : clip.currentTime, visibleTime };
+  const picture = await jpegOf(clip, clip.width, clip.height, `${baseName(state.clip.name)}-${at.time.toFixed(2)}s.jpg`);
+  return { ...picture, ...at };
 }
 
 /** Segments the visible frame, unless a request is running, the clip is seeking, or nothing has changed. */
@@ -204,17 +206,17 @@ function look() {
   const [objects, words] = [followed(), wordsQuestion()];
   if (!objects && !words) return idle();
   const text = JSON.stringify([objects, words]);
-  if (lastQuery.time === clip.currentTime && lastQuery.text === text) return;
+  if (isVisible(lastQuery.frame) && lastQuery.text === text) return;
   const began = performance.now();
   const act = async (signal) => {
     const { frame, answer: cut } = objects ? await follow(grab, objects, signal) : { frame: await grab(), answer: null }; // again for each retry
-    lastQuery = { time: frame.time, text };
+    lastQuery = { frame, text };
     const isTracked = engine.remote && words && !objects && !words.refine && words.task !== "everything"; // the stream follows one or the other
     const answer = (isTracked && (await track(frame, words, signal))) || (words && (await engine.frame(frame, words, signal)));
     return { frame, cut, answer };
   };
   const take = ({ frame, cut, answer }) => {
-    lastQuery = { time: frame.time, text };
+    lastQuery = { frame, text };
     state.frame = frame;
     const parts = [...(answer ? [ready(answer)] : []), ...(cut ? [ready(cut, "prompt")] : [])];
     state.answer = { ...parts[0], segments: parts.flatMap(({ segments }) => segments), followed: cut && followSummary() };
@@ -238,8 +240,7 @@ function look() {
 /** Adds a frame to the project, whose exports have the track ids: followed objects, and the answer about words. */
 function keep({ file, image, width, height }, words, answer, about) {
   const segments = state.answer.segments.filter(({ task }) => task === "prompt");
-  const doc = withWords({ ...EMPTY, segments }, words, answer, about);
-  Object.assign(add({ file, image, width, height, id: null }), { doc });
+  Object.assign(add({ file, image, width, height, id: null }), { doc: withWords({ ...EMPTY, segments }, words, answer, about) });
 }
 
 function idle() {
@@ -253,7 +254,7 @@ function idle() {
 }
 
 function again() {
-  lastQuery = { time: -1, text: "" };
+  lastQuery = { frame: null, text: "" };
   look();
 }
 
