@@ -126,6 +126,21 @@ class HeadOutput(HeadSummary):
     )
 
 
+class NextInput(StrictModel):
+    """Pictures that could be labelled next; in a form, those of the archive."""
+
+    images: list[ImageInput] = Field(
+        default_factory=list, fail_fast=True, description="images, of at most 500 pictures"
+    )
+
+
+class NextOutput(BaseModel):
+    """Pictures in the order in which labelling them helps a head."""
+
+    keys: list[str] = Field(description="ids of images, or names in the archive, the most helpful one first")
+    entropy: list[float] = Field(description="mean entropy of each one's pixels in bits, 0 where the head is certain")
+
+
 class HeadList(BaseModel):
     """The heads of a client."""
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, BinaryIO
 
 import structlog
@@ -22,12 +23,15 @@ from lexiseg_service.gateway.heads.collection import OFF, Change, Heads, open_he
 from lexiseg_service.gateway.heads.export import ImportedHead
 from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.gateway.heads.lessons import LessonDesk, classes_of, pictures_of, with_classes_of
-from lexiseg_service.gateway.heads.schemas import HeadInput
+from lexiseg_service.gateway.heads.next_pictures import NextDesk, Ranked, Source, sources_in
+from lexiseg_service.gateway.heads.schemas import HeadInput, NextInput
 from lexiseg_service.gateway.image_requests import Images
 from lexiseg_service.gateway.preconditions import UNCONDITIONAL, Preconditions
 from lexiseg_service.gateway.use_case import LearnedClasses, UseCase
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import WorkerRequest
+from lexiseg_service.question.prompts import source_of
+from lexiseg_service.question.schemas import Question
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -46,6 +50,7 @@ class Teaching:
         images: puts images into requests.
         origin: the fields of a request about its sender, which began at a time.
         card_of: the card of NAME or NAME@VERSION, or of the default model; raises UnknownModel.
+        ask: the checked request of a question, as `UseCase.request`.
     """
 
     def __init__(
@@ -56,12 +61,15 @@ class Teaching:
         images: Images,
         origin: Origin,
         card_of: Callable[[str | None], ModelCard],
+        ask: Callable[[Question, Caller], Awaitable[WorkerRequest]],
     ) -> None:
+        self._ask = ask
         self._heads = heads
         self._backend = backend
         self._settings = settings
         self._lessons = LessonDesk(backend.teach, settings.limits, images)
         self._archives = ArchiveDesk(settings.state_dir or settings.trainings)
+        self._next = NextDesk(backend.segment, images)
         self._origin = origin
         self._find_card = card_of
         self._sweeping: asyncio.Task[None] | None = None
@@ -78,7 +86,7 @@ class Teaching:
         """That of the settings, by which questions find heads; None: heads are switched off."""
         heads = open_heads(settings, metrics)
         use_case.taught = teaching = cls(
-            heads, use_case.backend, settings, use_case.images, use_case.origin, use_case.card
+            *(heads, use_case.backend, settings, use_case.images, use_case.origin, use_case.card, use_case.request)
         )
         if heads is None:
             return None
@@ -203,6 +211,26 @@ class Teaching:
             deadline=origin["deadline"],
         )
         return await self.heads.change(name, caller.owner, change, is_new=False)
+
+    async def next_pictures(
+        self, name: str, asked: NextInput, caller: Caller, archive: BinaryIO | None = None
+    ) -> list[Ranked]:
+        """Pictures in the order in which labelling them helps a head, the most helpful one first.
+
+        Raises:
+            UnknownHead: no such head.
+            ServiceError: of any kind, about the pictures; the message is for the client.
+        """
+        head = await self.heads.find(name, caller.owner)
+        if archive is None:
+            sources = [
+                Source(None, partial(source_of, image, field), field)
+                for image, field in ((image, f"images.{number}") for number, image in enumerate(asked.images))
+            ]
+        else:
+            sources = await asyncio.to_thread(sources_in, archive, self._settings.limits.max_image_bytes)
+        request = await self._ask(Question(head=head.exact_name), caller)
+        return await self._next.ranked(sources, request, {one.name for one in head.solved.classes if not one.pictures})
 
     async def learned(self, head: str, model: str | None, caller: Caller) -> LearnedClasses:
         """As `TaughtClasses.learned`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
+from pydantic import JsonValue
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -21,7 +22,7 @@ from lexiseg_service.gateway.heads import export
 from lexiseg_service.gateway.heads.archive import MAX_ARCHIVE_BYTES
 from lexiseg_service.gateway.heads.collection import Heads
 from lexiseg_service.gateway.heads.head import NamedHead
-from lexiseg_service.gateway.heads.schemas import EXAMPLE, HeadInput, HeadList, HeadOutput
+from lexiseg_service.gateway.heads.schemas import EXAMPLE, HeadInput, HeadList, HeadOutput, NextInput, NextOutput
 from lexiseg_service.gateway.heads.teaching import Teaching
 from lexiseg_service.gateway.parts import Part
 from lexiseg_service.gateway.preconditions import Preconditions
@@ -45,6 +46,9 @@ MORE_VALUES = 500_000  # in the JSON, added to the largest question's: of the ob
 FORM = uploads.form_schema("zip of labelled pictures, as the page and annotation tools export them", "HeadInput")
 CREATE: dict[str, Any] = {"parameters": [REQUEST_ID], **json_body("HeadInput", EXAMPLE)}
 CREATE["requestBody"]["content"]["multipart/form-data"] = FORM
+PICTURES: dict[str, JsonValue] = {"images": [{"id": "b5bb9d8014a0f9b1d61e21e796d78dcc"}]}
+NEXT: dict[str, Any] = {"parameters": [REQUEST_ID], **json_body("NextInput", PICTURES)}
+NEXT["requestBody"]["content"]["multipart/form-data"] = uploads.form_schema("zip of pictures", "NextInput")
 REFUSALS = problems(*OF_SEGMENT, SwitchedOff, NameTaken, ModelChanged, PreconditionFailed)
 
 
@@ -131,6 +135,23 @@ async def put_head(
     return _full(await until_disconnect(request, work))
 
 
+@router.post(
+    "/heads/{name}/next",
+    summary="Order pictures by what labelling them helps",
+    responses={200: {"model": NextOutput}, **problems(*OF_SEGMENT, SwitchedOff, UnknownHead, ModelChanged)},
+    openapi_extra=NEXT,
+)
+async def next_pictures(request: Request, name: Name) -> Response:
+    """Return the keys of pictures, first of the ones with a class that no reviewed picture shows, then of the least
+    certain ones."""
+    teaching = _teaching(request)
+    _heads(request)  # before an archive is read
+    async with uploads.parsed(request, NextInput, MORE_VALUES) as (asked, archive):
+        work = teaching.next_pictures(name, asked, caller_of(request), archive)
+        ranked = await until_disconnect(request, work)
+    return as_json({"keys": [one.key for one in ranked], "entropy": [round(one.entropy, 4) for one in ranked]})
+
+
 @router.delete(
     "/heads/{name}",
     summary="Delete a head",
@@ -164,5 +185,9 @@ async def _head_input(request: Request) -> HeadInput:
 
 answer_head(router)
 PART = Part(
-    "heads", router, [HeadInput], Teaching.opened, lambda settings: min(MAX_ARCHIVE_BYTES, settings.archive_bytes)
+    "heads",
+    router,
+    [HeadInput, NextInput],
+    Teaching.opened,
+    lambda settings: min(MAX_ARCHIVE_BYTES, settings.archive_bytes),
 )
