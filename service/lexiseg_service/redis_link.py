@@ -87,6 +87,10 @@ class RedisAway(Exception):
         super().__init__(reason)
 
 
+class RedisFull(RedisAway):
+    """Redis has used its maxmemory: it takes no write before something is removed."""
+
+
 class _Budget(threading.local):
     """What the call of this thread may still read."""
 
@@ -163,7 +167,7 @@ class RedisLink:
         except Exception as error:  # redis-py raises many kinds of errors on invalid answers
             if OUT_OF_MEMORY in str(error):  # also of a script
                 self.breaker.success()
-                raise RedisAway("Redis is full: it has used its maxmemory") from error
+                raise RedisFull("Redis is full: it has used its maxmemory") from error
             self.breaker.failure()
             logger.warning("redis failed", error=type(error).__name__)
             raise RedisAway from error

@@ -24,12 +24,13 @@ from lexiseg_service.batch.executors.asker import Asker, Fetch, pause
 from lexiseg_service.batch.executors.gateway import GatewayExecutor
 from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.lane import GivesWay, Line, work
-from lexiseg_service.batch.ledger.job import Job, Ledger, LedgerAway, OpenJob
+from lexiseg_service.batch.ledger.job import Job, Ledger, OpenJob
 from lexiseg_service.batch.sources.source import Picture, SourceKind
 from lexiseg_service.batch.turns import LANES, Turns
 from lexiseg_service.errors import RateLimited
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.records.store import StoreAway
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.metrics import Metrics
@@ -164,10 +165,10 @@ class Runner:
         """Renew the leases, and wake the lanes while there is a job with pictures left."""
         last = 0.0
         while True:
-            with suppress(LedgerAway):
+            with suppress(StoreAway):
                 if time.monotonic() - last >= LEASE_SECONDS / BEATS:
                     last = time.monotonic()
-                    await self._in_thread(self._ledger.beat, tuple(self._holders), LEASE_SECONDS)
+                    await self._in_thread(self._ledger.renew_leases, tuple(self._holders), LEASE_SECONDS)
                 self.open = await self._in_thread(self._ledger.open_jobs)
                 if self.open:
                     self.wake()
@@ -185,7 +186,7 @@ class Runner:
                 while not self._stopping and (turn := self._turns.next()) is not None:
                     await self._give(*turn)
                 self._away = None
-            except LedgerAway as error:
+            except StoreAway as error:
                 self._away = f"jobs cannot be read or written now: {error}"
                 logger.warning("jobs cannot be read or written", error=str(error))
             except Exception as error:
@@ -201,14 +202,14 @@ class Runner:
         try:
             if holder not in self._holders:
                 self._holders.add(holder)
-                await self._in_thread(self._ledger.beat, (holder,), LEASE_SECONDS)
+                await self._in_thread(self._ledger.renew_leases, (holder,), LEASE_SECONDS)
             count = min(MAX_TAKEN, max(1, left // LANES))  # few at the end, so that all lanes end together
             assignment = await self._in_thread(self._take, identity, holder, count)
             if assignment is None:
                 self._idle.append(holder)
         except Exception as error:
             self._holders.discard(holder)  # it may hold pictures, until its lease ends
-            if isinstance(error, LedgerAway):
+            if isinstance(error, StoreAway):
                 raise
             logger.error("unexpected error", job=identity, error=type(error).__name__, exc_info=error)
         finally:
@@ -229,7 +230,7 @@ class Runner:
         is_done = False
         try:
             is_done = await self._work(assignment)
-        except LedgerAway as error:
+        except StoreAway as error:
             logger.warning("jobs cannot be read or written", error=str(error))
         except Exception as error:
             logger.error("unexpected error", error=type(error).__name__, exc_info=error)
@@ -238,8 +239,8 @@ class Runner:
                 self._idle.append(holder)
             else:
                 self._holders.discard(holder)
-                with suppress(LedgerAway):  # its pictures are free at once; else when the lease ends
-                    await self._in_thread(self._ledger.leave, holder)
+                with suppress(StoreAway):  # its pictures are free at once; else when the lease ends
+                    await self._in_thread(self._ledger.release_lease, holder)
             lane.release()
             self.wake()
 
@@ -290,11 +291,11 @@ class Runner:
                 logger.warning("results cannot be written", job=identity, error=str(error))
                 reason = getattr(error, "strerror", None) or str(error)
             self._details[identity] = detail = f"results cannot be written now: {reason}"
-            with suppress(LedgerAway):
+            with suppress(StoreAway):
                 if await self._in_thread(self._ledger.job, identity) is None:
                     self._details.pop(identity, None)
                     return False
-                await self._in_thread(self._ledger.note, identity, detail)  # for other gateways
+                await self._in_thread(self._ledger.record_detail, identity, detail)  # for other gateways
             await pause(attempt)
             attempt += 1
 

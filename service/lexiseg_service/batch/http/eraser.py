@@ -61,11 +61,11 @@ class Eraser:
 
     async def repeat(self) -> None:
         """Go on with what is recorded, for ever."""
-        await _for_ever(self._go_on, REPEAT_SECONDS)
+        await for_ever(self._go_on, REPEAT_SECONDS)
 
     async def sweep(self) -> None:
         """Erase jobs that have expired, for ever."""
-        await _for_ever(self._erase_expired, SWEEP_SECONDS)
+        await for_ever(self._erase_expired, SWEEP_SECONDS)
 
     async def _go_on(self) -> None:
         recorded = await ask_ledger(self._ledger.erasures)
@@ -76,7 +76,7 @@ class Eraser:
             if await ask_ledger(self._ledger.job, identity) is not None:  # added and never planned: its gateway is gone
                 await ask_ledger(self._ledger.erase, [identity])
             elif identity not in self.failing and since + RECORD_SECONDS < time.time():
-                await ask_ledger(self._ledger.erased, identity)
+                await ask_ledger(self._ledger.record_erased, identity)
 
     async def _erase_expired(self) -> None:
         expired = []
@@ -97,7 +97,8 @@ class Eraser:
                 self.failing.add(identity)
 
 
-async def _for_ever(work: Callable[[], Awaitable[None]], pause: float) -> None:
+async def for_ever(work: Callable[[], Awaitable[None]], pause: float) -> None:
+    """Do some work again and again; what fails is done at the next time."""
     while True:
         try:
             await work()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,22 +18,20 @@ from lexiseg_service.batch.description import JobInput, stored
 from lexiseg_service.batch.executors.asker import Fetch
 from lexiseg_service.batch.files import Files, open_store, question_path
 from lexiseg_service.batch.formats import check_fits
-from lexiseg_service.batch.http.eraser import Eraser
+from lexiseg_service.batch.http.eraser import REPEAT_SECONDS, Eraser, for_ever
 from lexiseg_service.batch.http.notices import Notices, Send
 from lexiseg_service.batch.http.webhook import WebhookSender
+from lexiseg_service.batch.ledger import earlier
 from lexiseg_service.batch.ledger.job import (
     RETRY_SECONDS,
     Job,
     Ledger,
-    LedgerAway,
     Part,
     Progress,
     Webhook,
     ask_ledger,
 )
 from lexiseg_service.batch.ledger.quota import limits_of, refusal
-from lexiseg_service.batch.ledger.redis_streams import RedisLedger
-from lexiseg_service.batch.ledger.sqlite import SqliteLedger
 from lexiseg_service.batch.runner import Runner, part_path
 from lexiseg_service.batch.sources.archive import in_archive
 from lexiseg_service.batch.sources.clients import FOLDER, allowed, numbered
@@ -44,6 +42,9 @@ from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.times import rfc3339
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.records.redis_store import RedisStore
+from lexiseg_service.records.sqlite import FILE, SqliteStore
+from lexiseg_service.records.store import StoreAway
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.background import Jobs as SeenJobs
@@ -77,7 +78,7 @@ class Jobs:
         self._settings = settings
         self._use_case = use_case
         self._files = Files(*_place_of_files(settings))
-        self._ledger = _open_ledger(settings, metrics)
+        self._ledger, self._import_earlier = _open_ledger(settings, metrics)
         self._runner = Runner(self._ledger, self._files, use_case, access.limits, settings, metrics)
         self._webhooks = WebhookSender(settings)
         self._notices = Notices(self._ledger, self._webhooks, self.output, metrics)
@@ -91,7 +92,12 @@ class Jobs:
     async def start(self) -> None:
         """Begin to work on jobs."""
         self._runner.start()
-        work = self._eraser.repeat(), self._eraser.sweep(), self._notices.send(self._runner.holding)
+        work = (
+            for_ever(partial(ask_ledger, self._import_earlier), REPEAT_SECONDS),
+            self._eraser.repeat(),
+            self._eraser.sweep(),
+            self._notices.send(self._runner.holding),
+        )
         self._tasks = [asyncio.create_task(endless) for endless in work]
 
     async def close(self) -> None:
@@ -322,15 +328,20 @@ def _place_of_files(settings: Settings) -> tuple[str, str]:
     return str(_state_dir(settings, "LEXISEG_JOB_FILES") / "jobs"), "LEXISEG_STATE_DIR"
 
 
-def _open_ledger(settings: Settings, metrics: Metrics) -> Ledger:
+def _open_ledger(settings: Settings, metrics: Metrics) -> tuple[Ledger, Callable[[], None]]:
+    """The ledger, and what imports the jobs of earlier releases that no gateway works on any more."""
     if settings.redis_url is not None:
-        return RedisLedger(open_link(settings, "jobs", metrics))
-    path = _state_dir(settings, "LEXISEG_REDIS_URL") / "jobs.sqlite"
+        in_redis = RedisStore(open_link(settings, "jobs", metrics))
+        return Ledger(in_redis), partial(earlier.import_redis, in_redis)
+    folder = _state_dir(settings, "LEXISEG_REDIS_URL")
     try:
-        return SqliteLedger(path)
-    except LedgerAway as error:  # damaged, kept by another process, or on a full disk
-        expected = f"a folder with room whose jobs.sqlite can be opened ({error}); without the file jobs begin anew"
-        raise InvalidValue.of("LEXISEG_STATE_DIR", str(path.parent), expected) from None
+        store = SqliteStore(folder / FILE)
+        import_earlier = partial(earlier.import_sqlite, folder / earlier.FILE, store)
+        import_earlier()
+    except StoreAway as error:  # damaged, kept by another process, or on a full disk
+        expected = f"a folder with room whose {FILE} can be opened ({error}); without the file jobs begin anew"
+        raise InvalidValue.of("LEXISEG_STATE_DIR", str(folder), expected) from None
+    return Ledger(store), import_earlier
 
 
 def _state_dir(settings: Settings, other: str) -> Path:

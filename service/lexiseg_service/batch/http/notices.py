@@ -58,12 +58,12 @@ class Notices:
             for task in self.sending.values():
                 task.cancel()
             with suppress(NotReady):
-                await ask_ledger(self._ledger.leave, holder)  # another gateway sends the rest at once
+                await ask_ledger(self._ledger.release_lease, holder)  # another gateway sends the rest at once
 
     async def _look(self, holder: str) -> None:
         """Begin to send what is due."""
         with suppress(NotReady):
-            await ask_ledger(self._ledger.beat, (holder,), LEASE_SECONDS)
+            await ask_ledger(self._ledger.renew_leases, (holder,), LEASE_SECONDS)
             for identity in await ask_ledger(self._ledger.due_notices, holder):
                 if identity not in self.sending:
                     self.sending[identity] = asyncio.create_task(self._send(identity))
@@ -79,7 +79,7 @@ class Notices:
                 send = self._senders.get(job.kind, self._webhooks.send)
                 is_accepted = await send(job, self._output(job, progress))
                 notice: Notice = "sent" if is_accepted else "given up"
-                await ask_ledger(self._ledger.noticed, identity, notice)
+                await ask_ledger(self._ledger.record_notice, identity, notice)
                 self._metrics.webhooks.labels(notice).inc()
         except NotReady:  # the notice is still due
             pass

@@ -1,9 +1,18 @@
-"""A job, its pictures and its parts, and the ledger that keeps them.
+"""A job, its pictures and its parts, and the ledger that keeps them as records.
 
 A picture is done, has a problem, or is not yet looked at. The first two are in a part. A holder, one lane of a gateway,
 takes some of the others, asks, writes the answers to a file of lines, and commits that file as a part. A crash before
 the commit leaves pictures with an expired lease: others take them. A picture that two holders have
 answered belongs to the part that was committed first; the later part lists it as superseded.
+
+    batch-job       record by id: where it stands (`Standing`); item "job": what was asked
+    batch-picture   items: names and places, some in each
+    batch-part      items by name of part
+    batch-holder    record by holder: expires with its lease
+    batch-erasure   record by id of a job with files to be removed
+
+Pictures are taken in order. So it is enough to keep the first one that was never taken, and for each holder the
+numbers of the ones that it has.
 
 A folder is the ledger of a bulk job, with chunks as parts: `ledger/folder.py`.
 """
@@ -11,20 +20,29 @@ A folder is the ledger of a bulk job, with chunks as parts: `ledger/folder.py`.
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import orjson
 
 from lexiseg_service.batch.ledger.quota import Amounts
 from lexiseg_service.batch.sources.source import Picture, SourceKind
 from lexiseg_service.errors import NotReady
+from lexiseg_service.records.store import Record, Store, StoreAway, StoreFull, Transaction
 
 T = TypeVar("T")
 ADDING_SECONDS = 3600.0  # from `Ledger.add` to `Ledger.plan`; after it the gateway that added the job is gone
 Notice = Literal["none", "due", "sent", "given up"]  # of the end of a job, to its webhook
 RETRY_SECONDS = 30  # for clients, while the ledger or the disk is away
 RECENT_SECONDS = 60.0  # over which the rate of a running job is measured
+# Kinds of records; 0.4 has keys in Redis by other names.
+JOB, PICTURES, PARTS, HOLDER, ERASURE = "batch-job", "batch-picture", "batch-part", "batch-holder", "batch-erasure"
+CONTENT = "job"  # name of an item
+ADDED, OPEN, NOTICE_DUE, ENDED = "added", "open", "notice due", "ended"  # states of the record of a job
+PICTURES_PER_ITEM = 64
+ITEMS_PER_WRITE = 16
 
 
 @dataclass(frozen=True)
@@ -87,12 +105,102 @@ class OpenJob(NamedTuple):
     is_begun: bool  # a picture of it was taken
 
 
-class Ledger(Protocol):
-    """Jobs, pictures and parts. Methods block, and may be called by any thread.
+@dataclass
+class Standing:
+    """The body of a job's record."""
+
+    client: str
+    created: float  # seconds since the epoch
+    total: int
+    notice: Notice
+    n_bytes: int  # of its question, archive and results
+    adding_until: float | None = None  # seconds since the epoch; None: its pictures are there
+    done: int = 0
+    failed: int = 0
+    started: float | None = None
+    ended: float | None = None
+    detail: str | None = None
+    n_delivered: int = 0
+    notifier: str = ""  # holder that sends the notice
+    next: int = 0  # pictures from this number on were never taken
+    leases: dict[str, list[int]] = field(default_factory=dict)  # numbers of pictures by holder
+    parts: int = 0
+    recent: list[tuple[float, int]] = field(default_factory=list)  # times and pictures of commits, see RECENT_SECONDS
+
+    def record(self, identity: str) -> Record:
+        """The record of the job."""
+        if self.adding_until is not None:
+            state = ADDED
+        elif self.ended is None:
+            state = OPEN
+        else:
+            state = NOTICE_DUE if self.notice == "due" else ENDED
+        body = orjson.dumps(self)
+        return Record(JOB, identity, self.client, state, "", self.adding_until, self.n_bytes, body)
+
+    @classmethod
+    def read(cls, record: Record) -> Standing:
+        """Read `record`."""
+        return cls(**orjson.loads(record.body))
+
+    def take(self, holder: str, count: int, alive: Container[str], now: float) -> None:
+        """Give a holder pictures until it has `count`: of holders that are not `alive`, and new ones."""
+        if self.ended is not None or self.adding_until is not None:
+            return
+        own = self.leases.get(holder, [])
+        expired = [lease for other, lease in self.leases.items() if other != holder and other not in alive]
+        free = [number for lease in expired for number in lease][: max(0, count - len(own))]
+        fresh = range(self.next, min(self.total, self.next + max(0, count - len(own) - len(free))))
+        self._release(free)
+        if numbers := sorted([*own, *free, *fresh]):
+            self.next += len(fresh)
+            self.leases[holder] = numbers
+            self.started = self.started or now
+
+    def commit(self, outcomes: Mapping[int, bool], n_bytes: int, now: float) -> tuple[int, int, list[int]]:
+        """Count answers; returns how many are done, how many failed, and which pictures an earlier part has."""
+        unanswered = {number for lease in self.leases.values() for number in lease}
+        superseded = [number for number in outcomes if number not in unanswered]
+        self._release(outcomes)
+        n_failed = sum(is_failure for number, is_failure in outcomes.items() if number in unanswered)
+        n_done = len(outcomes) - len(superseded) - n_failed
+        self.done, self.failed = self.done + n_done, self.failed + n_failed
+        self.n_bytes, self.parts, self.detail = self.n_bytes + n_bytes, self.parts + 1, None
+        recent = [each for each in self.recent if each[0] >= now - RECENT_SECONDS]
+        at, count = recent.pop() if recent and now - recent[-1][0] < 1 else (now, 0)  # one entry a second
+        self.recent = [*recent, (at, count + n_done + n_failed)]
+        if self.done + self.failed == self.total:
+            self.ended = now
+        return n_done, n_failed, superseded
+
+    def _release(self, numbers: Iterable[int]) -> None:
+        free = {*numbers}
+        leases = {holder: [n for n in lease if n not in free] for holder, lease in self.leases.items()}
+        self.leases = {holder: lease for holder, lease in leases.items() if lease}
+
+    def rate(self, now: float) -> float:
+        """Pictures a second: of all if it has ended, else lately."""
+        if self.started is None:
+            return 0.0
+        if self.ended is not None:
+            settled, seconds = self.done + self.failed, self.ended - self.started
+        else:
+            since = max(self.started, now - RECENT_SECONDS)
+            settled, seconds = sum(count for at, count in self.recent if at >= since), now - since
+        return settled / seconds if seconds > 0 else 0.0
+
+
+class Ledger:
+    """Jobs, pictures and parts in a store. Methods block, and may be called by any thread.
 
     Raises, from every method:
-        LedgerAway: nothing can be read or written now; the same call may be repeated.
+        StoreAway: nothing can be read or written now; the same call may be repeated.
     """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.check = store.check
+        self.close = store.close
 
     def add(self, job: Job, n_bytes: int, limits: Amounts) -> Amounts | None:
         """Add a job without its pictures, in one step with a look at what its client has.
@@ -105,39 +213,102 @@ class Ledger(Protocol):
         Returns:
             What the client has, if that leaves no room: nothing is added.
         """
-        ...
+        notice: Notice = "none" if job.webhook is None else "due"
+        until = self._store.now() + ADDING_SECONDS
+        standing = Standing(job.client, job.created, job.total, notice, n_bytes, until)
+
+        def add(step: Transaction) -> Amounts | None:
+            rows = step.rows(JOB)
+            if any(row.id == job.id for row in rows):
+                return None  # a lost connection had added it
+            own = [row for row in rows if row.owner == job.client]
+            unended = sum(row.state in (ADDED, OPEN) for row in own)
+            usage = Amounts(unended, len(own), sum(row.nbytes for row in own))
+            if not usage.has_room(limits, n_bytes):
+                return usage
+            step.write(standing.record(job.id))
+            step.write_items(JOB, job.id, {CONTENT: orjson.dumps(job)})
+            return None
+
+        return self._store.transact(add)
 
     def plan(self, identity: str, pictures: Sequence[Picture]) -> bool:
         """Add the pictures of a job, which may be taken from now on; False: there is no such job."""
-        ...
+        for items in picture_items(pictures):
+
+            def write(step: Transaction, _: Standing, some: Mapping[str, bytes] = items) -> None:
+                step.write_items(PICTURES, identity, some)
+
+            if self._change(identity, write) is None:
+                return False
+        return self._set(identity, adding_until=None) is not None
 
     def jobs(self) -> list[Job]:
         """All jobs, the oldest first."""
-        ...
+        jobs = [self.job(row.id) for row in self._store.view(lambda step: step.rows(JOB))]
+        return sorted((job for job in jobs if job is not None), key=lambda job: (job.created, job.id))
 
     def job(self, identity: str) -> Job | None:
         """One job."""
-        ...
+        items = self._store.view(lambda step: step.items(JOB, identity, [CONTENT]))
+        return from_json(items[CONTENT]) if items else None
 
     def open_jobs(self) -> list[OpenJob]:
         """The jobs that have pictures without an answer, the oldest first."""
-        ...
+
+        def read(step: Any) -> list[Record]:
+            return list(step.records(JOB, [row.id for row in step.rows(JOB) if row.state in (ADDED, OPEN)]))
+
+        jobs = [(record.id, Standing.read(record)) for record in self._store.view(read)]
+        return [
+            OpenJob(identity, each.client, each.total - each.done - each.failed, each.created, each.started is not None)
+            for identity, each in sorted(jobs, key=lambda job: (job[1].created, job[0]))
+        ]
 
     def progress(self, identity: str) -> Progress | None:
         """Where a job stands; None: there is no such job."""
-        ...
+        record = self._store.view(lambda step: step.read(JOB, identity))
+        if record is None:
+            return None
+        each = Standing.read(record)
+        rate = each.rate(0.0 if each.ended is not None else self._store.now())
+        return Progress(
+            each.done, each.failed, each.started, each.ended, rate, each.detail, each.notice, each.n_delivered
+        )
 
-    def beat(self, holders: Sequence[str], seconds: float) -> None:
+    def renew_leases(self, holders: Sequence[str], seconds: float) -> None:
         """Renew the leases of holders on everything that they hold."""
-        ...
+        now = self._store.now()
+        rows = self._store.view(lambda step: step.rows(HOLDER))
 
-    def leave(self, holder: str) -> None:
+        def renew(step: Transaction) -> None:
+            for row in rows:
+                if row.id not in holders and (row.expires or 0.0) <= now:
+                    step.remove(HOLDER, row.id)
+            for holder in holders:
+                step.write(Record(HOLDER, holder, expires=now + seconds))
+
+        self._store.transact(renew)
+
+    def release_lease(self, holder: str) -> None:
         """End the lease of a holder."""
-        ...
+        self._store.transact(lambda step: step.remove(HOLDER, holder))
+
+    def _alive(self) -> tuple[float, set[str]]:
+        """The time, and the holders with a lease that runs."""
+        now = self._store.now()
+        rows = self._store.view(lambda step: step.rows(HOLDER))
+        return now, {row.id for row in rows if row.expires is not None and row.expires > now}
 
     def take(self, identity: str, holder: str, count: int) -> list[Picture]:
         """Take up to `count` pictures that nobody else holds; its own come again."""
-        ...
+        now, alive = self._alive()
+        standing = self._change(identity, lambda _, standing: standing.take(holder, count, alive, now))
+        numbers = [] if standing is None else standing.leases.get(holder, [])[:count]
+        names = sorted({_picture_item(number) for number in numbers})
+        items = self._store.view(lambda step: step.items(PICTURES, identity, names)) if names else {}
+        pictures = (Picture(*values) for content in items.values() for values in orjson.loads(content))
+        return sorted(picture for picture in pictures if picture.number in numbers)
 
     def commit(self, identity: str, name: str, outcomes: Mapping[int, bool], n_bytes: int) -> bool:
         """Record a file of answers: numbers of its pictures, each with whether it failed, and its size.
@@ -145,85 +316,133 @@ class Ledger(Protocol):
         Returns:
             False if there is no such job. A repeated call changes nothing.
         """
-        ...
+        now = self._store.now()
+
+        def commit(step: Transaction, standing: Standing) -> None:
+            if step.items(PARTS, identity, [name]):
+                return
+            place = standing.parts
+            counts = standing.commit(outcomes, n_bytes, now)
+            step.write_items(PARTS, identity, {name: orjson.dumps((place, now, *counts))})
+            if standing.ended is not None:
+                step.remove(PICTURES, identity)
+
+        return self._change(identity, commit) is not None
 
     def parts(self, identity: str, after: int = 0) -> list[Part]:
         """The parts of a job in the order of their commits, without the first `after`."""
-        ...
+        items = self._store.view(lambda step: step.items(PARTS, identity))
+        placed = sorted((*orjson.loads(content), name) for name, content in items.items())
+        return [Part(name, done, failed, superseded, at) for _, at, done, failed, superseded, name in placed[after:]]
 
-    def note(self, identity: str, detail: str | None) -> None:
+    def record_detail(self, identity: str, detail: str | None) -> None:
         """Record what holds a job up."""
-        ...
+        self._set(identity, detail=detail)
 
     def due_notices(self, holder: str) -> list[str]:
         """Take the jobs that have ended, with a webhook that is not told yet, and a notice that nobody else has."""
-        ...
+        rows = self._store.view(lambda step: step.rows(JOB))
+        due = [row.id for row in rows if row.state == NOTICE_DUE]
+        alive = self._alive()[1] if due else set()
 
-    def noticed(self, identity: str, notice: Notice) -> None:
+        def take(_: Transaction, standing: Standing) -> None:
+            if standing.notifier not in alive:
+                standing.notifier = holder
+
+        standings = ((identity, self._change(identity, take)) for identity in due)
+        return [identity for identity, each in standings if each and (each.notice, each.notifier) == ("due", holder)]
+
+    def record_notice(self, identity: str, notice: Notice) -> None:
         """Record what became of a notice."""
-        ...
+        self._set(identity, notice=notice)
 
     def record_delivered(self, identity: str, count: int) -> None:
         """Record how many answers the notice of a job has passed on: after a crash it goes on behind them."""
-        ...
+        self._set(identity, n_delivered=count)
 
     def erase(self, identities: Sequence[str]) -> None:
         """Forget jobs, in one step, and record that their files are to be removed."""
-        ...
+        now = self._store.now()
+
+        def remove(step: Transaction) -> None:
+            for identity in identities:
+                for kind in (JOB, PICTURES, PARTS):
+                    step.remove(kind, identity)
+
+        def record(step: Transaction) -> None:
+            for identity in identities:
+                step.write(Record(ERASURE, identity, expires=now))
+
+        def both(step: Transaction) -> None:
+            remove(step)
+            record(step)
+
+        try:
+            self._store.transact(both)
+        except StoreFull:  # a removal needs no memory; what it frees may be enough for its record
+            self._store.transact(remove)
+            with suppress(StoreFull):
+                self._store.transact(record)
 
     def erasures(self) -> Mapping[str, float]:
         """Ids of the jobs with files to be removed, and from when, in seconds since the epoch.
 
         A job that is added and not planned is one of them, from some time in the future.
         """
-        ...
+        rows = self._store.view(lambda step: [*step.rows(JOB), *step.rows(ERASURE)])
+        return {row.id: row.expires for row in rows if row.expires is not None}
 
-    def erased(self, identity: str) -> None:
+    def record_erased(self, identity: str) -> None:
         """Forget that files are to be removed."""
-        ...
+        self._store.transact(lambda step: step.remove(ERASURE, identity))
 
-    def check(self) -> None:
-        """Try whether something can be written."""
-        ...
+    def _set(self, identity: str, **values: Any) -> Standing | None:
+        return self._change(identity, lambda _, standing: vars(standing).update(values))
 
-    def close(self) -> None:
-        """Close the connections."""
-        ...
+    def _change(self, identity: str, change: Callable[[Transaction, Standing], object]) -> Standing | None:
+        """Where a job stands after a change; None: there is no such job."""
+
+        def read_and_write(step: Transaction) -> Standing | None:
+            record = step.read(JOB, identity)
+            if record is None:
+                return None
+            standing = Standing.read(record)
+            change(step, standing)
+            if (changed := standing.record(identity)) != record:
+                step.write(changed)
+            return standing
+
+        return self._store.transact(read_and_write)
 
 
-class LedgerAway(Exception):
-    """The ledger cannot be read or written now. The message says why."""
+def picture_items(pictures: Sequence[Picture]) -> Iterator[dict[str, bytes]]:
+    """Pictures as items, some in each, and some items in each write."""
+    groups: dict[str, list[tuple[int, str, str]]] = {}
+    for picture in pictures:
+        groups.setdefault(_picture_item(picture.number), []).append((picture.number, picture.name, picture.place))
+    names = [*groups]
+    for start in range(0, len(names), ITEMS_PER_WRITE):
+        yield {name: orjson.dumps(groups[name]) for name in names[start : start + ITEMS_PER_WRITE]}
+
+
+def _picture_item(number: int) -> str:
+    return f"{number // PICTURES_PER_ITEM:08d}"
 
 
 async def ask_ledger(call: Callable[..., T], *arguments: Any) -> T:
     """The result of a call of a ledger, in a thread.
 
     Raises:
-        NotReady: the ledger is away.
+        NotReady: the store is away.
     """
     try:
         return await asyncio.to_thread(call, *arguments)
-    except LedgerAway as error:
+    except StoreAway as error:
         raise NotReady(f"jobs cannot be read or written now: {error}", RETRY_SECONDS) from None
 
 
-def measured_since(started: float, now: float) -> float:
-    """The beginning of the time over which the rate of a running job is measured."""
-    return max(started, now - RECENT_SECONDS)
-
-
-def rate_of(count: int, seconds: float) -> float:
-    """Pictures a second."""
-    return count / seconds if seconds > 0 else 0.0
-
-
-def to_json(job: Job) -> str:
-    """A job as a text, for a ledger."""
-    return json.dumps(asdict(job))
-
-
 def from_json(content: str | bytes) -> Job:
-    """The job of a text of `to_json`."""
-    values = json.loads(content)
+    """The job of a JSON text."""
+    values = orjson.loads(content)
     webhook = values.pop("webhook")
     return Job(**values, webhook=None if webhook is None else Webhook(**webhook))

@@ -71,7 +71,7 @@ def test_a_full_disk_is_named(disk: Path) -> None:
 
 
 def test_a_locked_ledger_is_named_and_what_needs_it_is_refused_within_the_deadline(tmp_path: Path) -> None:
-    with gateway(tmp_path) as client, closing(sqlite3.connect(tmp_path / "jobs.sqlite")) as other:
+    with gateway(tmp_path) as client, closing(sqlite3.connect(tmp_path / "records.sqlite")) as other:
         listed = create(client, ARCHIVE).json()["id"]
         client.timeout = DEADLINE
         other.execute("BEGIN EXCLUSIVE")

@@ -11,13 +11,13 @@ import pytest
 import redis
 
 from lexiseg_service.batch.files import Files
-from lexiseg_service.batch.ledger.job import Ledger, LedgerAway
-from lexiseg_service.batch.ledger.sqlite import SqliteLedger
+from lexiseg_service.batch.ledger.job import Ledger
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.heads.teaching import Teaching
 from lexiseg_service.gateway.trainings.trainings import Trainings
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.records.store import StoreAway
 from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
 from tests.service.gateway.known_backend import KnownBackend
@@ -121,14 +121,14 @@ def test_one_kind_that_fails_leaves_none_of_the_others(
         raise NotReady("the disk is away")
 
     def away(store: Ledger, identities: object) -> None:
-        raise LedgerAway("the disk is away")
+        raise StoreAway("the disk is away")
 
     with gateway(tmp_path, trainings=tmp_path / "trainings") as client:
         finished(client, create(client, ARCHIVE))
         client.put("/v1/vocabularies/mine", json={"classes": ["sky"]}).raise_for_status()
         with monkeypatch.context() as broken:
             if kind == "jobs":
-                broken.setattr(SqliteLedger, "erase", away)
+                broken.setattr(Ledger, "erase", away)
             else:
                 owner, name = REMOVES[kind]
                 broken.setattr(owner, name, refuse)
@@ -147,14 +147,14 @@ def test_a_full_disk_is_no_reason_to_keep_files(tmp_path: Path, monkeypatch: pyt
     """What cannot be recorded for lack of room is removed all the same, which makes room."""
     with gateway(tmp_path) as client:
         job = finished(client, create(client, ARCHIVE))
-        record = SqliteLedger.erase
+        record = Ledger.erase
 
-        def full_until_files_are_gone(store: SqliteLedger, identities: list[str]) -> None:
+        def full_until_files_are_gone(store: Ledger, identities: list[str]) -> None:
             if of_jobs(tmp_path):
-                raise LedgerAway("database or disk is full")
+                raise StoreAway("database or disk is full")
             record(store, identities)
 
-        monkeypatch.setattr(SqliteLedger, "erase", full_until_files_are_gone)
+        monkeypatch.setattr(Ledger, "erase", full_until_files_are_gone)
 
         assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
         assert of_jobs(tmp_path) == []

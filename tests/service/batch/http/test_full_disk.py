@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lexiseg_service.batch.ledger.job import LedgerAway
-from lexiseg_service.batch.ledger.sqlite import SqliteLedger
+from lexiseg_service.batch.ledger.job import Ledger
 from lexiseg_service.batch.sources.source import Picture
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.records.store import StoreAway
 from tests.service.batch.http.asking import PNG, create, finished, gateway, lines, zipped
 from tests.service.gateway.known_backend import KnownBackend
 from tests.waiting import until
@@ -83,12 +83,12 @@ def test_a_running_job_says_that_the_disk_is_full_and_goes_on_when_there_is_room
 
 
 def test_a_job_that_cannot_begin_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(store: SqliteLedger, identity: str, holder: str, count: int) -> list[Picture]:
-        raise LedgerAway("database or disk is full")
+    def full(store: Ledger, identity: str, holder: str, count: int) -> list[Picture]:
+        raise StoreAway("database or disk is full")
 
     with gateway(tmp_path) as client:
         with monkeypatch.context() as broken:
-            broken.setattr(SqliteLedger, "take", full)
+            broken.setattr(Ledger, "take", full)
             created = create(client, ARCHIVE)
             until(lambda: "database or disk is full" in detail(client, created))
 

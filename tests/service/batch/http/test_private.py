@@ -38,11 +38,11 @@ def test_only_the_services_user_may_read_what_is_kept(tmp_path: Path, there: str
         (state / "jobs").mkdir(parents=True)
         (state / "vocabularies").mkdir()
         # A connection that stays open, as after a kill, leaves the files beside the database.
-        before = sqlite3.connect(state / "jobs.sqlite")
+        before = sqlite3.connect(state / "records.sqlite")
         before.executescript("PRAGMA journal_mode=WAL; CREATE TABLE before (id)")
         assert len(open_to_others(state)) == 6
 
     names = set(kept(state))
 
-    assert {"jobs.sqlite", "jobs.sqlite-wal", "archive", "mine.json"} <= names
+    assert {"records.sqlite", "records.sqlite-wal", "archive", "mine.json"} <= names
     assert any(name.endswith(".jsonl") for name in names)

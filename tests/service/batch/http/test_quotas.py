@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from lexiseg_service.batch.files import Files
-from lexiseg_service.batch.ledger.job import ADDING_SECONDS
+from lexiseg_service.batch.ledger.job import ADDING_SECONDS, Ledger
 from lexiseg_service.batch.ledger.quota import MAX_UNENDED
-from lexiseg_service.batch.ledger.sqlite import SqliteLedger
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.records.sqlite import FILE, SqliteStore
 from lexiseg_service.settings import Settings
 from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
@@ -126,7 +126,7 @@ def test_an_archive_that_cannot_be_kept_takes_no_room(tmp_path: Path, monkeypatc
 
 
 def test_a_job_whose_gateway_died_while_it_was_added_is_erased(tmp_path: Path) -> None:
-    store = SqliteLedger(tmp_path / "jobs.sqlite", clock=lambda: time.time() - ADDING_SECONDS - 1)
+    store = Ledger(SqliteStore(tmp_path / FILE, clock=lambda: time.time() - ADDING_SECONDS - 1))
     store.add(job("half"), 100, PLENTY)
     store.close()
     Files(str(tmp_path / "jobs"), "").write("half/archive", b"half")

@@ -301,7 +301,8 @@ def test_a_key_sees_its_own_jobs_alone(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_of_jobs_is_named_at_the_start(tmp_path: Path) -> None:
-    (tmp_path / "jobs.sqlite").write_bytes(b"cut off" * 1000)
+    (tmp_path / "records.sqlite").write_bytes(b"cut off" * 1000)
 
-    with pytest.raises(InvalidValue, match=r"LEXISEG_STATE_DIR.*jobs\.sqlite can be opened \(file is not a database\)"):
+    expected = r"LEXISEG_STATE_DIR.*records\.sqlite can be opened \(file is not a database\)"
+    with pytest.raises(InvalidValue, match=expected):
         create_app(Settings(model="colours", jobs=True, state_dir=tmp_path), KnownBackend(), Metrics())

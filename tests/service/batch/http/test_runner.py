@@ -178,8 +178,8 @@ def test_a_job_leaves_the_workers_to_other_requests(tmp_path: Path) -> None:
 def test_a_job_whose_row_is_damaged_holds_up_no_other(tmp_path: Path) -> None:
     with gateway(Gated(), tmp_path, drain_seconds=0) as client:
         damaged = create(client, ARCHIVE).json()["id"]
-    with sqlite3.connect(tmp_path / "jobs.sqlite") as rows:
-        rows.execute("UPDATE jobs SET content = '{' WHERE id = ?", (damaged,))
+    with sqlite3.connect(tmp_path / "records.sqlite") as rows:
+        rows.execute("UPDATE items SET content = '{' WHERE kind = 'batch-job' AND id = ?", (damaged,))
     rows.close()
 
     with gateway(KnownBackend(), tmp_path) as client:

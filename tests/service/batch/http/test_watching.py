@@ -9,9 +9,9 @@ import pytest
 
 from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.http.webhook import WebhookSender
-from lexiseg_service.batch.ledger.job import Job, LedgerAway
-from lexiseg_service.batch.ledger.sqlite import SqliteLedger
+from lexiseg_service.batch.ledger.job import Job, Ledger
 from lexiseg_service.batch.sources.source import Picture
+from lexiseg_service.records.store import StoreAway
 from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
 from tests.waiting import until
@@ -80,11 +80,11 @@ def test_a_webhook_that_is_given_up_is_counted(tmp_path: Path, monkeypatch: pyte
 
 def test_jobs_that_are_held_up_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> list[Picture]:
-        raise LedgerAway("database or disk is full")
+        raise StoreAway("database or disk is full")
 
     with gateway(tmp_path) as client:
         with monkeypatch.context() as broken:
-            broken.setattr(SqliteLedger, "take", full)
+            broken.setattr(Ledger, "take", full)
             created = create(client, ARCHIVE)
             until(lambda: seen(client)["lexiseg_jobs_held_up"] == 1)
 

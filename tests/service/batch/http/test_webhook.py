@@ -12,7 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from lexiseg_service.batch.ledger.sqlite import SqliteLedger
+from lexiseg_service.batch.ledger.job import Ledger
+from lexiseg_service.records.sqlite import FILE, SqliteStore
 from tests.http_server import Quiet, serving
 from tests.service.batch.http.asking import PNG, create, finished, zipped
 from tests.service.gateway.known_backend import KnownBackend
@@ -89,7 +90,7 @@ def test_what_a_gateway_owes_is_anothers_as_soon_as_it_ends(tmp_path: Path) -> N
         job = finished(client, create(client, ARCHIVE, webhook={"url": url, "secret": SECRET}))
         until(lambda: away.notices)
 
-    ledger = SqliteLedger(tmp_path / "jobs.sqlite")
+    ledger = Ledger(SqliteStore(tmp_path / FILE))
     try:
         assert ledger.due_notices("another") == [job["id"]]
     finally:

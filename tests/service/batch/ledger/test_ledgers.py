@@ -10,9 +10,9 @@ import pytest
 
 from lexiseg_service.batch.ledger.job import Job, Ledger, OpenJob, Webhook
 from lexiseg_service.batch.ledger.quota import Amounts
-from lexiseg_service.batch.ledger.redis_streams import RedisLedger
-from lexiseg_service.batch.ledger.sqlite import SqliteLedger
 from lexiseg_service.batch.sources.source import Picture
+from lexiseg_service.records.redis_store import RedisStore
+from lexiseg_service.records.sqlite import SqliteStore
 from lexiseg_service.redis_link import Breaker, RedisLink
 from tests.redis_server import RedisServer
 
@@ -37,14 +37,13 @@ def add(store: Ledger, added: Job, count: int) -> None:
 
 @pytest.fixture(params=["sqlite", "redis"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
-    store: Ledger
     if request.param == "sqlite":
-        store = SqliteLedger(tmp_path / "jobs.sqlite")
+        store = Ledger(SqliteStore(tmp_path / "records.sqlite"))
     else:
         server: RedisServer = request.getfixturevalue("shared_redis")
         link = RedisLink(server.url, 10, Breaker())
         link.call(lambda client: client.flushall())
-        store = RedisLedger(link)
+        store = Ledger(RedisStore(link))
     yield store
     store.close()
 
@@ -65,7 +64,7 @@ def test_a_job_comes_back_as_it_was_added(store: Ledger) -> None:
 
 def test_a_picture_has_one_holder(store: Ledger) -> None:
     add(store, job(), 4)
-    store.beat(["x", "y"], LEASE)
+    store.renew_leases(["x", "y"], LEASE)
 
     taken = store.take("a", "x", 3), store.take("a", "y", 3)
 
@@ -75,7 +74,7 @@ def test_a_picture_has_one_holder(store: Ledger) -> None:
 
 def test_a_holder_that_missed_what_it_took_gets_it_again(store: Ledger) -> None:
     add(store, job(), 4)
-    store.beat(["x"], LEASE)
+    store.renew_leases(["x"], LEASE)
     store.take("a", "x", 2)
 
     assert [picture.number for picture in store.take("a", "x", 2)] == [0, 1]
@@ -83,10 +82,10 @@ def test_a_holder_that_missed_what_it_took_gets_it_again(store: Ledger) -> None:
 
 def test_pictures_of_a_holder_that_is_gone_are_free(store: Ledger) -> None:
     add(store, job(), 4)
-    store.beat(["x", "y"], LEASE)
+    store.renew_leases(["x", "y"], LEASE)
     store.take("a", "x", 2)
 
-    store.leave("x")
+    store.release_lease("x")
 
     assert take_all(store, "y", 4) == [0, 1, 2, 3]
 
@@ -101,10 +100,10 @@ def take_all(store: Ledger, holder: str, count: int) -> list[int]:
 
 
 def test_pictures_of_a_lease_that_has_ended_are_free(store: Ledger) -> None:
-    add(store, job(), 2)
-    store.beat(["x"], 0.001)
+    add(store, job(total=2), 2)
+    store.renew_leases(["x"], 0.001)
     store.take("a", "x", 2)
-    store.beat(["y"], LEASE)
+    store.renew_leases(["y"], LEASE)
     taken: list[Picture] = []
 
     while len(taken) < 2:
@@ -115,9 +114,9 @@ def test_pictures_of_a_lease_that_has_ended_are_free(store: Ledger) -> None:
 
 def test_a_part_counts_each_picture_once(store: Ledger) -> None:
     add(store, job(), 4)
-    store.beat(["x", "y"], LEASE)
+    store.renew_leases(["x", "y"], LEASE)
     store.take("a", "x", 3)
-    store.leave("x")  # it stalls, and comes back too late
+    store.release_lease("x")  # it stalls, and comes back too late
     store.take("a", "y", 2)
 
     assert store.commit("a", "first", {0: False, 1: True}, 10)
@@ -136,7 +135,7 @@ def test_a_part_counts_each_picture_once(store: Ledger) -> None:
 
 def test_a_commit_that_is_repeated_changes_nothing(store: Ledger) -> None:
     add(store, job(total=1), 1)
-    store.beat(["x"], LEASE)
+    store.renew_leases(["x"], LEASE)
     store.take("a", "x", 1)
 
     assert store.commit("a", "first", {0: False}, 10)
@@ -147,9 +146,9 @@ def test_a_commit_that_is_repeated_changes_nothing(store: Ledger) -> None:
 
 def test_the_last_picture_ends_the_job(store: Ledger) -> None:
     add(store, job(total=2), 2)
-    store.beat(["x"], LEASE)
+    store.renew_leases(["x"], LEASE)
     store.take("a", "x", 2)
-    store.note("a", "the disk is full")
+    store.record_detail("a", "the disk is full")
     store.commit("a", "first", {0: False}, 10)
     assert store.open_jobs() == [OpenJob("a", "address:1", 1, 1.0, True)]
 
@@ -165,7 +164,7 @@ def test_the_last_picture_ends_the_job(store: Ledger) -> None:
 
 def test_a_removed_job_takes_no_answers(store: Ledger) -> None:
     add(store, job(), 4)
-    store.beat(["x"], LEASE)
+    store.renew_leases(["x"], LEASE)
     store.take("a", "x", 2)
 
     store.erase(["a"])
@@ -191,7 +190,7 @@ def test_a_job_without_room_is_not_added_and_the_store_says_what_its_client_has(
 
 def test_a_job_that_has_ended_is_kept_and_not_unended(store: Ledger) -> None:
     add(store, job(total=1), 1)
-    store.beat(["x"], LEASE)
+    store.renew_leases(["x"], LEASE)
     store.take("a", "x", 1)
     store.commit("a", "first", {0: False}, 7)
 
@@ -207,7 +206,7 @@ def test_a_burst_passes_no_limit(store: Ledger) -> None:
 
 def test_a_job_that_is_not_planned_has_no_pictures_and_is_erased_later(store: Ledger) -> None:
     store.add(job(), 0, PLENTY)
-    store.beat(["x"], LEASE)
+    store.renew_leases(["x"], LEASE)
 
     assert store.take("a", "x", 1) == []
     assert store.erasures()["a"] > time.time()
@@ -232,29 +231,29 @@ def test_an_erasure_is_recorded_until_its_files_are_gone(store: Ledger) -> None:
 
     assert [each.id for each in store.jobs()] == ["c"]
     assert set(store.erasures()) == {"a", "b"}
-    store.erased("a")
+    store.record_erased("a")
     assert set(store.erasures()) == {"b"}
 
 
 def test_a_notice_is_due_at_the_end_and_has_one_holder(store: Ledger) -> None:
     add(store, job("a", 1, WEBHOOK), 1)
     add(store, job("b", 1, WEBHOOK), 1)
-    store.beat(["x", "y"], LEASE)
+    store.renew_leases(["x", "y"], LEASE)
     store.take("a", "x", 1)
     store.commit("a", "first", {0: False}, 10)
 
     assert (store.due_notices("x"), store.due_notices("y")) == (["a"], [])
-    store.leave("x")
+    store.release_lease("x")
     assert store.due_notices("y") == ["a"]
-    store.noticed("a", "sent")
-    store.leave("y")
+    store.record_notice("a", "sent")
+    store.release_lease("y")
     assert store.due_notices("x") == []
 
 
 def test_many_holders_at_once_take_each_picture_once(store: Ledger) -> None:
     add(store, job(total=200), 200)
     holders = [f"holder {number}" for number in range(8)]
-    store.beat(holders, LEASE)
+    store.renew_leases(holders, LEASE)
 
     with ThreadPoolExecutor(8) as threads:
         taken = [
@@ -265,9 +264,9 @@ def test_many_holders_at_once_take_each_picture_once(store: Ledger) -> None:
 
 
 def test_another_gateway_sees_what_the_first_has_stored(tmp_path: Path) -> None:
-    first, second = SqliteLedger(tmp_path / "jobs.sqlite"), SqliteLedger(tmp_path / "jobs.sqlite")
+    first, second = (Ledger(SqliteStore(tmp_path / "records.sqlite")) for _ in range(2))
     add(first, job(), 4)
-    first.beat(["x"], LEASE)
+    first.renew_leases(["x"], LEASE)
     first.take("a", "x", 1)
 
     assert [picture.number for picture in second.take("a", "y", 4)] == [1, 2, 3]

@@ -1,0 +1,1 @@
+"""What outlives a request: records of several kinds, in SQLite or in Redis."""

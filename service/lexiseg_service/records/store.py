@@ -1,0 +1,138 @@
+"""One store of records for all kinds, with the items that belong to them.
+
+    record   kind, id, owner, state, version, expires, bytes, body
+    item     content of a record that is large or never changes, read by its name
+
+`Store.transact` runs a function that reads, decides and writes in one step for all processes. So a quota counts every
+writer, a lease has one holder, and of two writers one sees what the other has written.
+
+No library of the field gives all four of what jobs need; each was tried by its documentation:
+
+    library                           lease   fair by client   one line a picture   erasure
+    redis-py locks, streams           yes     -                -                    -
+    huey, dramatiq, taskiq, Celery    yes     -                -                    by task, while it waits
+    Ray jobs                          -       -                -                    by job, without its results
+    SQLAlchemy Core                   -       -                -                    -   (statements for two databases)
+
+So the rules are ours and stand once, in `batch/ledger/job.py`; SQLite and redis-py keep the records.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class StoreAway(Exception):
+    """Nothing can be read or written now; the same call may be repeated. The message says why."""
+
+
+class StoreFull(StoreAway):
+    """Nothing can be written before something is removed."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One record; `rows` lists them without bodies."""
+
+    kind: str
+    id: str
+    owner: str = ""  # API key or client, by which quotas count
+    state: str = ""
+    version: str = ""
+    expires: float | None = None  # seconds since the epoch; None: never
+    nbytes: int = 0  # of the record, its items and its files, for quotas
+    body: bytes = b""
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether nobody finds it any more, by the clock of this process."""
+        return self.expires is not None and self.expires <= time.time()
+
+
+class Reads(Protocol):
+    """What a function for `Store.view` may do."""
+
+    def read(self, kind: str, identity: str) -> Record | None:
+        """A record; None if there is none."""
+        ...
+
+    def records(self, kind: str, identities: Sequence[str]) -> list[Record]:
+        """The records of some ids; missing ones are left out."""
+        ...
+
+    def rows(self, kind: str) -> list[Record]:
+        """All records of a kind by id, without bodies."""
+        ...
+
+    def items(self, kind: str, identity: str, names: Sequence[str] | None = None) -> dict[str, bytes]:
+        """Items by name, None: all; missing ones are left out."""
+        ...
+
+    def item_names(self, kind: str, identity: str) -> list[str]:
+        """The names of all items."""
+        ...
+
+    def ids_with_items(self, kind: str) -> list[str]:
+        """The ids that may have items, also of records that are not there."""
+        ...
+
+
+class Transaction(Reads, Protocol):
+    """What a function for `Store.transact` may do. It does not read what it writes."""
+
+    def write(self, record: Record) -> None:
+        """Write a record in place of one with the same kind and id."""
+        ...
+
+    def write_items(self, kind: str, identity: str, items: Mapping[str, bytes]) -> None:
+        """Write items by name."""
+        ...
+
+    def remove_items(self, kind: str, identity: str, names: Sequence[str]) -> None:
+        """Remove items by name."""
+        ...
+
+    def remove(self, kind: str, identity: str) -> None:
+        """Remove a record and its items, as far as they are there."""
+        ...
+
+
+class Store(Protocol):
+    """Methods block, and may be called by any thread.
+
+    Raises, from every method:
+        StoreAway: nothing can be read or written now.
+    """
+
+    def now(self) -> float:
+        """Seconds since the epoch, by one clock for all processes."""
+        ...
+
+    def capacity(self) -> int | None:
+        """Bytes that all of it may take; None: unknown."""
+        ...
+
+    def view(self, work: Callable[[Reads], T]) -> T:
+        """The result of a function that reads."""
+        ...
+
+    def transact(self, work: Callable[[Transaction], T]) -> T:
+        """The result of a function that reads and writes in one step.
+
+        It runs again if a record or a list of rows that it has read was changed meanwhile. If it raises, nothing is
+        written.
+        """
+        ...
+
+    def check(self) -> None:
+        """Try whether something can be written."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
