@@ -10,11 +10,11 @@ from lexiseg_model.types import ModelName, Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, SwitchedOff
 from lexiseg_service.gateway.heads.collection import OFF, open_heads
 from lexiseg_service.gateway.heads.head import NamedHead
-from lexiseg_service.gateway.stores import run_with
 from lexiseg_service.gateway.use_case import named_vocabulary
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.schemas import Question
+from lexiseg_service.records.documents import run_with
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 

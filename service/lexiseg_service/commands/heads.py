@@ -36,7 +36,7 @@ def list_heads(context: typer.Context, settings: Settings, server: Server = None
         with servers.Server(server, settings) as remote:
             listed = remote.heads()
     else:
-        from lexiseg_service.gateway.stores import run_with
+        from lexiseg_service.records.documents import run_with
 
         local = _local_heads(settings)
         listed = servers.heads_of(run_with(local.store, local.list_all("")))
@@ -65,7 +65,7 @@ def delete(
         with servers.Server(server, settings) as remote:
             remote.delete_head(name)
         return
-    from lexiseg_service.gateway.stores import run_with
+    from lexiseg_service.records.documents import run_with
 
     local = _local_heads(settings)
     run_with(local.store, local.delete(name, ""))

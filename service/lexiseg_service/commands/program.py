@@ -21,8 +21,8 @@ from lexiseg_service.commands.image_files import STDIN, Source, sources_of
 from lexiseg_service.commands.options import check_server
 from lexiseg_service.commands.question import question_of
 from lexiseg_service.commands.server import Server
-from lexiseg_service.gateway.stores import run_with
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
+from lexiseg_service.records.documents import run_with
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 

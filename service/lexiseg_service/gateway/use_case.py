@@ -32,7 +32,6 @@ from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.image_requests import Images
 from lexiseg_service.gateway.phrases import answer_by_kind
-from lexiseg_service.gateway.stores import Store
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
@@ -44,6 +43,7 @@ from lexiseg_service.question.messages import ImageSource, QuestionCopy, WorkerA
 from lexiseg_service.question.prompts import bytes_of_points, check_inside, examples_of, largest_size, resolve_prompts
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import off_event_loop
+from lexiseg_service.records.documents import Documents
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Hold, Shares
 from lexiseg_service.watch.checks import Checks
@@ -115,7 +115,7 @@ class UseCase:
         self.images = Images(self.fetch_url, self.headers)
         self._desk = ExampleDesk(backend.exemplify, settings.limits, self.images)
         self.taught: TaughtClasses
-        self.stores: list[Store] = [vocabularies.store]
+        self.stores: list[Documents] = [vocabularies.store]
         self.checks = Checks()
 
     async def segment(self, question: Question, image: ImageSource, caller: Caller) -> WorkerAnswer:

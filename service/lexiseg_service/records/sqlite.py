@@ -109,7 +109,9 @@ class SqliteStore:
             else:
                 self._reader = connect()
             # A killed process loses nothing with NORMAL; after a power cut the last commits may be repeated.
-            self._writer.executescript(f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {SCHEMA}")
+            self._writer.executescript(
+                f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON; {SCHEMA}"
+            )
 
     def capacity(self) -> int | None:
         """As `Store.capacity`."""

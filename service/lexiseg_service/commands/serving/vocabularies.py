@@ -16,7 +16,7 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 
 if TYPE_CHECKING:
-    from lexiseg_service.gateway.stores import Store
+    from lexiseg_service.records.documents import Documents
 
 T = TypeVar("T")
 ANY_NAME = "x"
@@ -43,7 +43,7 @@ def save(
       kubectl exec deployment/lexiseg-gateway -- lexiseg vocabularies save - > vocabularies.json
     """
 
-    async def read(store: Store) -> dict[str, bytes]:
+    async def read(store: Documents) -> dict[str, bytes]:
         await store.read(ANY_NAME)  # fails if Redis is down, where read_all would be empty
         return await store.read_all()
 
@@ -68,7 +68,7 @@ def restore(
     """
     saved = _read(file)
 
-    async def write(store: Store) -> list[str]:
+    async def write(store: Documents) -> list[str]:
         differing = []
         for name, document in saved.items():
             current = await store.read(name)
@@ -87,9 +87,9 @@ def restore(
 
 def _read(file: Path) -> dict[str, bytes]:
     """Documents by their name in the store. Raises InvalidValue: `save` did not write the file."""
-    from lexiseg_service.gateway.stores import SLOT
     from lexiseg_service.gateway.vocabularies.named import encode
     from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary
+    from lexiseg_service.records.documents import SLOT
 
     try:
         saved = json.loads(file.read_text("utf-8"))
@@ -102,11 +102,11 @@ def _read(file: Path) -> dict[str, bytes]:
     return {name: encode(document) for name, document in saved.items()}
 
 
-def _in_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
+def _in_store(settings: Settings, work: Callable[[Documents], Awaitable[T]]) -> T:
     if settings.redis_url is None and settings.state_dir is None:
         raise InvalidValue("expected --redis-url or --state-dir: where the vocabularies are")
-    from lexiseg_service.gateway.stores import VOCABULARIES, open_store, run_with
+    from lexiseg_service.records.documents import VOCABULARIES, open_documents, run_with
     from lexiseg_service.watch.metrics import Metrics
 
-    store = open_store(VOCABULARIES, settings, Metrics())
+    store = open_documents(VOCABULARIES, settings, Metrics())
     return run_with(store, work(store))

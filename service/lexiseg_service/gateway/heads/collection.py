@@ -1,7 +1,7 @@
 """All heads of an installation: found, written and deleted by name, in the kind of store that keeps vocabularies.
 
 A head belongs to the API key that made it; no other key sees it. Lessons are parts of its document in the store, and
-its row in the store's index is all that other heads' requests read of it.
+the columns of its record are all that other heads' requests read of it.
 
 A change: lessons -> room -> `Solver` -> parts, then the document. What a change leaves that did not get so far is
 removed by `remove_leftovers`.
@@ -13,8 +13,8 @@ import asyncio
 import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -38,13 +38,13 @@ from lexiseg_service.errors import (
     PreconditionFailed,
     UnknownHead,
 )
-from lexiseg_service.gateway.heads.head import KeptPicture, NamedHead, Row, bytes_of
+from lexiseg_service.gateway.heads.head import KeptPicture, NamedHead, bytes_of
 from lexiseg_service.gateway.heads.solver import Solver
 from lexiseg_service.gateway.preconditions import UNCONDITIONAL, Preconditions
-from lexiseg_service.gateway.stores import HEADS, NAME, Store, open_store, slot_of
-from lexiseg_service.gateway.times import has_passed
 from lexiseg_service.gateway.waits import end_by
 from lexiseg_service.question.validation import MAX_COMPARED, off_event_loop
+from lexiseg_service.records.documents import HEADS, NAME, Documents, Quota, open_documents, owner_of, slot_of
+from lexiseg_service.records.store import Record
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -109,17 +109,16 @@ class Heads:
         drain_seconds: of a shutdown.
     """
 
-    def __init__(self, store: Store, metrics: Metrics, drain_seconds: float = math.inf) -> None:
+    def __init__(self, store: Documents, metrics: Metrics, drain_seconds: float = math.inf) -> None:
         self.store = store
         self._parsed: Lru[str, Parsed] = Lru(
             MAX_PARSED_BYTES, lambda _, parsed: parsed.head.nbytes if parsed.head else 0
         )
-        self._listed: Lru[str, tuple[bytes, bytes]] = Lru(MAX_LISTED_BYTES, lambda _, entry: len(entry[1]))
+        self._listed: Lru[str, tuple[Record, bytes]] = Lru(MAX_LISTED_BYTES, lambda _, entry: len(entry[1]))
         self._solver = Solver(metrics)
         self._metrics = metrics
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self._counting = asyncio.Lock()  # no head comes between counting and reserving its bytes
-        self._reserved: dict[str, int] = {}  # bytes by slot, of heads that are written
+        self._writing: set[str] = set()  # slots of heads with lessons that no document names yet
         self._waits: set[asyncio.Timeout] = set()
         self._drain_seconds = drain_seconds
         self._end = math.inf  # of changes, in the event loop's time
@@ -173,11 +172,11 @@ class Heads:
         listed = []
         for slot, row in sorted((await self._rows_of(owner)).items()):
             entry = self._listed.get(slot)
-            if entry is None or entry[0] != row.stored():
+            if entry is None or entry[0] != row:
                 head = await self._at(slot)
                 if head is None:
                     continue
-                entry = row.stored(), await asyncio.to_thread(head.listed)
+                entry = row, await asyncio.to_thread(head.listed)
                 self._listed.put(slot, entry)
             listed.append(orjson.Fragment(entry[1]))
         return listed
@@ -244,18 +243,22 @@ class Heads:
             parts = {_part_name(): (key, lesson) for key, lesson in change.lessons.items()}
             pictures, classes = _pictures(before, change, parts), _classes(before, change)
             earlier = () if current is None else current.earlier_of_next()
-            async with self._room(slot, owner, bytes_of(pictures, earlier)):
-                solved = await self._solved(slot, before, pictures, classes, parts, change)
-                keep_days = before.keep_days if before and change.keep_days is None else change.keep_days
-                earlier = tuple(version for version in earlier if version.exact_name != f"{name}@{solved.version}")
-                head = NamedHead(
-                    *(name, owner, change.model, classes, pictures, solved, time.time(), keep_days), earlier=earlier
-                )
-                if not wait.expired():
-                    wait.reschedule(None)
-                await asyncio.sleep(0)  # a request that has just ended goes no further; from here on it is not ended
-                if await asyncio.shield(asyncio.ensure_future(self._commit(content, current, head, parts))):
-                    return head
+            quota, rows = await self._quota(), await self._rows()
+            room = Record(HEADS, slot, owner, nbytes=bytes_of(pictures, earlier))
+            if refusal := quota.refusal([*rows.values()], room):  # before it is solved; the store decides
+                raise refusal
+            await self._drop_expired([at for at, row in rows.items() if row.owner == owner and row.has_expired])
+            solved = await self._solved(slot, before, pictures, classes, parts, change)
+            keep_days = before.keep_days if before and change.keep_days is None else change.keep_days
+            earlier = tuple(version for version in earlier if version.exact_name != f"{name}@{solved.version}")
+            head = NamedHead(
+                *(name, owner, change.model, classes, pictures, solved, time.time(), keep_days), earlier=earlier
+            )
+            if not wait.expired():
+                wait.reschedule(None)
+            await asyncio.sleep(0)  # a request that has just ended goes no further; from here on it is not ended
+            if await asyncio.shield(asyncio.ensure_future(self._commit(content, current, head, parts, quota))):
+                return head
             wait.reschedule(end)
         raise PreconditionFailed(f"head {name!r}: others write it at the same time; send it again")
 
@@ -274,17 +277,24 @@ class Heads:
         return await self._solver.solve(contents, classes, change.digest, change.width, change.client)
 
     async def _commit(
-        self, content: bytes | None, current: NamedHead | None, head: NamedHead, parts: Mapping[str, tuple[str, bytes]]
+        self,
+        content: bytes | None,
+        current: NamedHead | None,
+        head: NamedHead,
+        parts: Mapping[str, tuple[str, bytes]],
+        quota: Quota,
     ) -> bool:
         """Write lessons and the document of a head; False if there is another than `content` by now."""
         document = await asyncio.to_thread(head.stored)
+        self._writing.add(head.slot)
         try:
             await self.store.write_parts(head.slot, {part: lesson for part, (_, lesson) in parts.items()})
-        except NotReady:
+            success = await self.store.replace(head.slot, content, document, head.record, quota)
+        except (InvalidValue, NotReady):
             await self._forget(head.slot, [*parts])
             raise
-        async with self._counting:
-            success = await self.store.replace(head.slot, content, document, head.row.stored())
+        finally:
+            self._writing.discard(head.slot)
         if success:
             self._parsed.put(head.slot, Parsed(document, head))
         in_use = {picture.part for picture in head.pictures}
@@ -349,12 +359,12 @@ class Heads:
         Raises:
             NotReady: nothing can be removed now.
         """
-        await self._max_bytes()
+        await self._quota()
         rows, number = await self._rows(), 0
         for slot, names in (await self.store.part_names()).items():
-            if slot in self._reserved or (owner is not None and owner_of(slot) != owner):
+            if slot in self._writing or (owner is not None and owner_of(slot) != owner):
                 continue
-            if slot in rows and rows[slot].pictures == len(names):
+            if slot in rows and rows[slot].state == str(len(names)):
                 continue
             content = await self.store.read(slot)
             head = None if content is None else await self._parse(slot, content)
@@ -364,34 +374,33 @@ class Heads:
             left = [name for name in names if name not in in_use and (owner is not None or _is_old(name))]
             await self.store.remove_parts(slot, left)
             number += len(left)
-        for slot, row in rows.items():
-            if has_passed(row.expires) and owner is None:
-                await self._drop_expired(slot)
+        if owner is None:
+            await self._drop_expired([slot for slot, row in rows.items() if row.has_expired])
         return number
 
-    async def _drop_expired(self, slot: str) -> None:
-        content = await self.store.read(slot)
-        head = None if content is None else await self._parse(slot, content)
-        if head is not None and head.has_expired:
-            await self.store.replace(slot, content, None)
+    async def _drop_expired(self, slots: Sequence[str]) -> None:
+        for slot in slots:
+            content = await self.store.read(slot)
+            head = None if content is None else await self._parse(slot, content)
+            if head is not None and head.has_expired:
+                await self.store.replace(slot, content, None)
 
-    async def _rows(self) -> dict[str, Row]:
-        """The rows of all heads by slot; writes rows that an earlier release left out."""
+    async def _rows(self) -> dict[str, Record]:
+        """The records of all heads by slot, without bodies; writes columns that an earlier release left out."""
         rows = {}
-        for slot, content in (await self.store.rows()).items():
-            if content:
-                rows[slot] = Row.read(content)
+        for slot, row in (await self.store.rows()).items():
+            if row.version:
+                rows[slot] = row
             elif (document := await self.store.read(slot)) and (head := await self._parse(slot, document)):
-                rows[slot] = head.row
-                await self.store.keep_row(slot, head.row.stored())
+                rows[slot] = head.record
+                await self.store.write_row(head.record)
         self._metrics.heads.set(len(rows))
         self._metrics.head_bytes.set(sum(row.nbytes for row in rows.values()))
         return rows
 
-    async def _rows_of(self, owner: str) -> dict[str, Row]:
-        """The rows of an owner's heads that have not expired."""
-        rows = await self._rows()
-        return {slot: row for slot, row in rows.items() if owner_of(slot) == owner and not has_passed(row.expires)}
+    async def _rows_of(self, owner: str) -> dict[str, Record]:
+        """The records of an owner's heads that have not expired."""
+        return {slot: row for slot, row in (await self._rows()).items() if row.owner == owner and not row.has_expired}
 
     async def _at(self, slot: str) -> NamedHead | None:
         content = await self.store.read(slot)
@@ -418,49 +427,18 @@ class Heads:
             raise ModelChanged(f"head {slot!r}: {lost_ones}; send these pictures again, or take them out")
         return [contents[picture.part] for picture in pictures]
 
-    @asynccontextmanager
-    async def _room(self, slot: str, owner: str, nbytes: int) -> AsyncIterator[None]:
-        """Reserve bytes of lessons for a head while the block runs.
-
-        Raises:
-            InvalidValue: there are too many heads or bytes.
-        """
-        max_bytes = await self._max_bytes()
-        async with self._counting:
-            rows = await self._rows()
-            expired = [each for each, row in rows.items() if has_passed(row.expires)]
-            of_all = {each: row.nbytes for each, row in rows.items() if each not in expired} | self._reserved
-            of_all.pop(slot, None)
-            own = [each for at, each in of_all.items() if owner_of(at) == owner]
-            _check_fits([*of_all.values()], nbytes, MAX_HEADS, max_bytes, "")
-            if owner:
-                _check_fits(own, nbytes, MAX_HEADS_PER_KEY, int(KEY_SHARE * max_bytes), " of one key")
-            self._reserved[slot] = nbytes
-        try:
-            for each in expired:
-                if owner_of(each) == owner:
-                    await self._drop_expired(each)
-            yield
-        finally:
-            del self._reserved[slot]
-
-    async def _max_bytes(self) -> int:
-        """Bytes of all lessons up to which pictures are taken."""
+    async def _quota(self) -> Quota:
+        """How many heads, and bytes of lessons, there may be."""
         capacity = await self.store.capacity()
         most = MAX_BYTES if capacity is None else min(MAX_BYTES, int(MAX_SHARE * capacity))
         self._metrics.head_bytes_limit.set(most)
-        return most
+        return Quota("heads", MAX_HEADS, MAX_HEADS_PER_KEY, most, int(KEY_SHARE * most))
 
 
 def check_name(name: str) -> None:
     """Raise InvalidValue: it cannot be the name of a head."""
     if not NAME.fullmatch(name):
         raise InvalidValue.of("name", name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
-
-
-def owner_of(slot: str) -> str:
-    """The owner of a slot's head."""
-    return slot.rpartition("~")[0]
 
 
 def _part_name() -> str:
@@ -484,15 +462,6 @@ def _read(slot: str, content: bytes) -> NamedHead | None:
     except (ValueError, TypeError, LookupError, TeachingError) as error:
         logger.warning("head skipped: it is invalid", head=slot, error=type(error).__name__)
         return None
-
-
-def _check_fits(others: Sequence[int], nbytes: int, max_heads: int, max_bytes: int, whose: str) -> None:
-    """Raises InvalidValue: with heads of so many bytes one is too many, or its lessons are too large."""
-    if len(others) >= max_heads:
-        raise InvalidValue.of("name", "one more", f"at most {max_heads} heads{whose}; delete one first")
-    if (total := sum(others) + nbytes) > max_bytes:
-        expected = f"at most {max_bytes:,} bytes of lessons{whose}; take out pictures, or delete a head"
-        raise InvalidValue.of("pictures", f"{total:,} bytes", expected)
 
 
 def _name_taken(name: str) -> NameTaken:
@@ -534,6 +503,6 @@ def open_heads(settings: Settings, metrics: Metrics) -> Heads | None:
     """
     if not settings.feature_cache_bytes:
         return None
-    heads = Heads(open_store(HEADS, settings, metrics), metrics, settings.drain_seconds)
+    heads = Heads(open_documents(HEADS, settings, metrics), metrics, settings.drain_seconds)
     metrics.watch_cache("heads", lambda: heads.nbytes)
     return heads

@@ -7,14 +7,15 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.heads import Head
-from lexiseg_service.gateway.stores import slot_of
 from lexiseg_service.gateway.times import expiry, has_passed, rfc3339
+from lexiseg_service.records.documents import HEADS, slot_of
+from lexiseg_service.records.store import Record
 
 FINE_PASSES = 5  # of the whole picture and its quarters
 ENTRY_BYTES = 600  # in memory, of a class or a picture
@@ -29,25 +30,6 @@ class KeptPicture:
     key: str
     part: str
     nbytes: int
-
-
-class Row(NamedTuple):
-    """What the index knows of a head: version, number and bytes of its lessons, times in seconds since the epoch."""
-
-    version: str
-    pictures: int
-    nbytes: int
-    changed: float
-    expires: float | None
-
-    def stored(self) -> bytes:
-        """As a store keeps it."""
-        return orjson.dumps([*self])
-
-    @classmethod
-    def read(cls, row: bytes) -> Row:
-        """Read `stored`."""
-        return cls(*orjson.loads(row))
 
 
 @dataclass(frozen=True)
@@ -103,9 +85,10 @@ class NamedHead:
         )
 
     @property
-    def row(self) -> Row:
-        """What the index has of it."""
-        return Row(self.solved.version, len(self.pictures), self.kept_bytes, self.changed, self.expires)
+    def record(self) -> Record:
+        """Its columns in a store; the state is the number of its lessons."""
+        number = str(len(self.pictures))
+        return Record(HEADS, self.slot, self.owner, number, self.solved.version, self.expires, self.kept_bytes)
 
     @property
     def nbytes(self) -> int:

@@ -21,7 +21,6 @@ from lexiseg_service.errors import (
 )
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.preconditions import Preconditions
-from lexiseg_service.gateway.stores import NAME, VOCABULARIES, Store, open_store, slot_of
 from lexiseg_service.gateway.vocabularies.named import (
     BUILT_IN_NAMES,
     NamedVocabulary,
@@ -30,6 +29,8 @@ from lexiseg_service.gateway.vocabularies.named import (
 )
 from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary, VocabularyInput
 from lexiseg_service.question.validation import MAX_COMPARED, off_event_loop, parse_object, validate
+from lexiseg_service.records.documents import NAME, VOCABULARIES, Documents, Quota, open_documents, slot_of
+from lexiseg_service.records.store import Record
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -85,11 +86,10 @@ class Vocabularies:
     With API keys, a key's own vocabulary hides a shared one of the same name, and others' unshared ones are invisible.
     """
 
-    def __init__(self, store: Store, limits: Limits) -> None:
+    def __init__(self, store: Documents, limits: Limits) -> None:
         self.store = store
         self._limits = limits
         self._parsed = ParsedVocabularies(limits)
-        self._adding = asyncio.Lock()  # concurrent writers must not all count the same free place
 
     @property
     def nbytes(self) -> int:
@@ -160,7 +160,9 @@ class Vocabularies:
             vocabulary = await asyncio.to_thread(named, name, class_list, self._limits, owner=owner, shared=shared)
             document = await asyncio.to_thread(vocabulary.stored)
             target, other = (shared_slot, own_slot) if shared else (own_slot, shared_slot)
-            if await self._replace(target, contents[target], document, caller, is_new=current is None):
+            record = Record(VOCABULARIES, target, owner)
+            quota = None if current else Quota("vocabularies", MAX_VOCABULARIES, MAX_VOCABULARIES_PER_KEY)
+            if await self.store.replace(target, contents[target], document, record, quota):
                 self._parsed.put(target, Parsed(document, vocabulary))
                 # A vocabulary that becomes shared or unshared leaves its other slot; another key's shared one stays.
                 if other != target and (other == own_slot or changeable is not None) and contents[other] is not None:
@@ -202,30 +204,6 @@ class Vocabularies:
                 await self.delete(vocabulary.name, Preconditions(), caller)
         return len(own)
 
-    async def _replace(self, slot: str, old: bytes | None, new: bytes, caller: Caller, *, is_new: bool) -> bool:
-        """Replace a slot as `Store.replace`; a new vocabulary must fit the limit on their number.
-
-        Raises:
-            InvalidValue: there are too many vocabularies.
-            NotReady: the store takes no writes now.
-        """
-        if old is not None or not is_new:
-            return await self.store.replace(slot, old, new)
-        async with self._adding:
-            await self._check_count(caller)
-            return await self.store.replace(slot, old, new)
-
-    async def _check_count(self, caller: Caller) -> None:
-        documents = await self.store.read_all()
-        if len(documents) >= MAX_VOCABULARIES:
-            raise InvalidValue.of("name", "one more", f"at most {MAX_VOCABULARIES} vocabularies; delete one first")
-        if not caller.owner:
-            return
-        parsed = [await self._parsed.vocabulary_of(slot, content) for slot, content in documents.items()]
-        if sum(each is not None and each.owner == caller.owner for each in parsed) >= MAX_VOCABULARIES_PER_KEY:
-            expected = f"at most {MAX_VOCABULARIES_PER_KEY} vocabularies of one key; delete one first"
-            raise InvalidValue.of("name", "one more", expected)
-
     async def _of_users(self, name: str, key: str) -> NamedVocabulary | None:
         if not NAME.fullmatch(name):
             return None
@@ -243,4 +221,4 @@ class Vocabularies:
 
 def open_vocabularies(settings: Settings, metrics: Metrics) -> Vocabularies:
     """The vocabularies of an installation, as `open_store`."""
-    return Vocabularies(open_store(VOCABULARIES, settings, metrics), settings.limits)
+    return Vocabularies(open_documents(VOCABULARIES, settings, metrics), settings.limits)

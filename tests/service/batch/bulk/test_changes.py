@@ -12,9 +12,9 @@ from lexiseg_labels.exports import formats
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_service.gateway.heads.collection import open_heads
 from lexiseg_service.gateway.preconditions import Preconditions
-from lexiseg_service.gateway.stores import run_with
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.records.documents import run_with
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.batch.bulk import jobs

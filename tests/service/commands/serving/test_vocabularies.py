@@ -9,9 +9,9 @@ import pytest
 
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.preconditions import Preconditions
-from lexiseg_service.gateway.stores import DirectoryStore
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies, open_vocabularies
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.records.documents import Documents
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.redis_server import RedisServer
@@ -126,7 +126,7 @@ def test_a_list_that_changes_during_the_restore_is_told(
     async def replace(*_: object) -> bool:
         return False  # as when another process has written meanwhile
 
-    monkeypatch.setattr(DirectoryStore, "replace", replace)
+    monkeypatch.setattr(Documents, "replace", replace)
     outcome = lexiseg("vocabularies", "restore", tmp_path / "saved.json", *place)
 
     assert outcome.status == 1

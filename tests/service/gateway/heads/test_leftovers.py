@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import redis
 
-from lexiseg_service.gateway import stores
 from lexiseg_service.gateway.heads import archive, collection
 from lexiseg_service.gateway.heads.archive import ArchiveDesk
 from lexiseg_service.gateway.heads.collection import Heads
-from lexiseg_service.gateway.stores import HEADS, RedisStore, open_store
+from lexiseg_service.records import documents
+from lexiseg_service.records.documents import HEADS, Documents, open_documents
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.redis_server import RedisServer
@@ -27,14 +27,14 @@ from tests.waiting import SOON
 # Teaches the head `mugs` in a process that ends between the write of its lessons and that of its document.
 KILLED = """
 import asyncio, os, signal, sys
-from lexiseg_service.gateway import stores
+from lexiseg_service.records import documents
 from tests.service.gateway.serving import serving
 from tests.service.gateway.rest.test_head_routes import taught
 
 async def end(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 
-stores.DirectoryStore.replace = stores.RedisStore.replace = end
+documents.Documents.replace = end
 
 async def main():
     async with serving(**{sys.argv[1]: sys.argv[2]}) as client:
@@ -52,7 +52,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisServ
 
 async def parts_of(settings: dict[str, Any]) -> list[str]:
     """The names of all lessons that are kept."""
-    store = open_store(HEADS, Settings(**settings), Metrics())
+    store = open_documents(HEADS, Settings(**settings), Metrics())
     names = await store.part_names()
     await store.close()
     return [name for of_slot in names.values() for name in of_slot]
@@ -86,7 +86,7 @@ async def test_a_sweep_removes_what_no_head_has_once_it_is_old(
         await client.post("/v1/heads", json=taught(name="whole"))
     kill_a_write(kept)
 
-    store = open_store(HEADS, Settings(**kept), Metrics())
+    store = open_documents(HEADS, Settings(**kept), Metrics())
     heads = Heads(store, Metrics())
     young = await heads.remove_leftovers()
     monkeypatch.setattr(collection, "WRITE_SECONDS", 0)
@@ -101,24 +101,27 @@ async def test_a_sweep_removes_what_no_head_has_once_it_is_old(
 async def test_a_redis_that_stops_within_a_write_keeps_nothing_of_it(
     redis_server: RedisServer, inside: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stores, "LARGE_TIMEOUT_SECONDS", 0.05)
-    monkeypatch.setattr(stores, "MAX_PARTS", 1)
-    write = RedisStore._write_parts
+    monkeypatch.setattr(documents, "LARGE_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(documents, "MAX_PARTS", 1)
+    change = Documents._change
     settings: dict[str, Any] = {"redis_url": redis_server.url}
 
-    def stop(store: RedisStore, *arguments: Any) -> None:
-        write(store, *arguments)
+    async def stop(store: Documents, slot: str, work: Any) -> Any:
+        result = await change(store, slot, work)
         redis_server.pause()
+        return result
 
     async with serving(**settings) as client:
         before = (await client.post("/v1/heads", json=taught())).json()
         with monkeypatch.context() as stopping:
-            stopping.setattr(RedisStore, "_write_parts", stop)
+            stopping.setattr(Documents, "_change", stop)
             failed = await client.put("/v1/heads/mugs", json={"pictures": [picture(4), picture(5)]})
         redis_server.resume()
         inside.ping()
         monkeypatch.setattr(collection, "WRITE_SECONDS", 0)
-        await Heads(open_store(HEADS, Settings(redis_url=redis_server.url), Metrics()), Metrics()).remove_leftovers()
+        await Heads(
+            open_documents(HEADS, Settings(redis_url=redis_server.url), Metrics()), Metrics()
+        ).remove_leftovers()
 
     assert refusal(failed)[:2] == (503, "not-ready")
     assert len(await parts_of(settings)) == 1

@@ -1,7 +1,9 @@
 """Heads over REST, taught by a backend whose lessons are known."""
 
 import asyncio
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -365,8 +367,9 @@ async def test_a_head_of_another_key_is_unknown_and_erasure_takes_ones_own(tmp_p
         assert {refusal(each)[:2] for each in (unseen, unasked, undeleted)} == {(404, "unknown-head")}
         assert own.status_code == 201
         assert erased.json()["heads"] == 1
-        assert [each.name for each in (tmp_path / "heads").iterdir() if each.suffix == ".json"] == ["bob~mugs.json"]
-        assert len([*(tmp_path / "heads").rglob("*")]) == 3  # a document, and a folder of one lesson
+        with closing(sqlite3.connect(tmp_path / "records.sqlite")) as file:
+            assert file.execute("SELECT id FROM records WHERE kind = 'head'").fetchall() == [("bob~mugs",)]
+            assert file.execute("SELECT id FROM items WHERE kind = 'head'").fetchall() == [("bob~mugs",)]
 
 
 async def test_heads_of_one_key_take_no_place_of_anothers(monkeypatch: pytest.MonkeyPatch) -> None:

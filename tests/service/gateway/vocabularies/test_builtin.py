@@ -1,7 +1,7 @@
 import pytest
 
-from lexiseg_service.gateway.stores import NAME
 from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, built_in
+from lexiseg_service.records.documents import NAME
 from lexiseg_service.settings import Limits
 
 SIZES = {

@@ -1,11 +1,14 @@
+from typing import Any
+
 import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_service.errors import PreconditionFailed, UnknownVocabulary
 from lexiseg_service.gateway.preconditions import Preconditions
-from lexiseg_service.gateway.stores import Store
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.records.documents import VOCABULARIES, Documents
+from lexiseg_service.records.sqlite import SqliteStore
 from lexiseg_service.settings import Limits
 
 ANY = Preconditions()
@@ -15,18 +18,18 @@ DAMAGED = [
 ]  # fmt: skip
 
 
-class OvertakenStore(Store):
+class Overtaken(Documents):
     """Somebody else writes between each read and write, `times` times."""
 
     def __init__(self, times: int) -> None:
-        super().__init__()
+        super().__init__(VOCABULARIES, SqliteStore(None))
         self._times = times
 
-    async def replace(self, slot: str, old: bytes | None, new: bytes | None, row: bytes = b"") -> bool:
+    async def replace(self, slot: str, old: bytes | None, new: bytes | None, *columns: Any) -> bool:
         if self._times:
             self._times -= 1
             await super().replace(slot, await self.read(slot), b'{"classes": ["other %d"]}' % self._times)
-        return await super().replace(slot, old, new, row)
+        return await super().replace(slot, old, new, *columns)
 
 
 @pytest.mark.parametrize(
@@ -38,12 +41,13 @@ class OvertakenStore(Store):
 )
 async def test_an_unknown_name_is_answered_with_the_nearest_one_or_all_that_are_built_in(name: str, said: str) -> None:
     with pytest.raises(UnknownVocabulary, match=said.replace("?", "[?]")):
-        await Vocabularies(Store(), Limits()).find(name)
+        await Vocabularies(Documents(VOCABULARIES, SqliteStore(None)), Limits()).find(name)
 
 
 @pytest.mark.parametrize("content", DAMAGED)
 async def test_a_damaged_document_is_skipped_with_one_line_in_the_log(content: bytes) -> None:
-    vocabularies = Vocabularies(Store({"room": content}), Limits())
+    vocabularies = Vocabularies(Documents(VOCABULARIES, SqliteStore(None)), Limits())
+    await vocabularies.store.replace("room", None, content)
 
     with capture_logs() as lines:
         for _ in range(3):
@@ -56,7 +60,7 @@ async def test_a_damaged_document_is_skipped_with_one_line_in_the_log(content: b
 
 
 async def test_a_writer_that_is_overtaken_writes_again() -> None:
-    vocabularies = Vocabularies(OvertakenStore(2), Limits())
+    vocabularies = Vocabularies(Overtaken(2), Limits())
 
     _, created = await vocabularies.put("room", SKY, ANY)
 
@@ -65,7 +69,7 @@ async def test_a_writer_that_is_overtaken_writes_again() -> None:
 
 
 async def test_a_condition_is_checked_against_the_one_that_overtook() -> None:
-    vocabularies = Vocabularies(OvertakenStore(1), Limits())
+    vocabularies = Vocabularies(Overtaken(1), Limits())
 
     with pytest.raises(PreconditionFailed):
         await vocabularies.put("room", SKY, Preconditions(if_none_match="*"))

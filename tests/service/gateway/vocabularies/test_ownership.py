@@ -1,17 +1,17 @@
 """Vocabularies of API keys: private to a key, or shared with all and changed by their owner."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
 from lexiseg_service.errors import InvalidValue, UnknownVocabulary
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.preconditions import Preconditions
-from lexiseg_service.gateway.stores import DirectoryStore, Store
 from lexiseg_service.gateway.vocabularies import collection as module
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
+from lexiseg_service.records.documents import VOCABULARIES, Documents
+from lexiseg_service.records.sqlite import SqliteStore
 from lexiseg_service.settings import Limits
 
 ANY = Preconditions()
@@ -22,8 +22,8 @@ def classes(*names: str, shared: bool | None = None) -> VocabularyInput:
     return VocabularyInput(classes=list(names), shared=shared)
 
 
-def collection(**documents: bytes) -> Vocabularies:
-    return Vocabularies(Store(documents), Limits())
+def collection(documents: Documents | None = None) -> Vocabularies:
+    return Vocabularies(documents or Documents(VOCABULARIES, SqliteStore(None)), Limits())
 
 
 async def first_class(vocabularies: Vocabularies, key: str, name: str = "room") -> str:
@@ -44,20 +44,24 @@ async def test_two_keys_have_a_list_of_the_same_name_each() -> None:
     assert await first_class(vocabularies, "other") == "lamp"
 
 
-class Moving(Store):
+class Moving(Documents):
     """Another gateway moves a list of a key from its shared side to its own between two reads."""
 
-    async def read(self, name: str) -> bytes | None:
-        content = await super().read(name)
-        if name == "one~room" and content is None and "room" in self._documents:
-            self._documents["one~room"] = self._documents.pop("room")
+    is_moving = False
+
+    async def read(self, slot: str) -> bytes | None:
+        content = await super().read(slot)
+        if self.is_moving and slot == "one~room" and content is None and (shared := await super().read("room")):
+            await self.replace(slot, None, shared)
+            await self.replace("room", shared, None)
         return content
 
 
 async def test_a_vocabulary_that_becomes_unshared_is_never_missing() -> None:
-    vocabularies = collection()
-    await vocabularies.put("room", classes("sofa", shared=True), ANY, ONE)
-    moving = Vocabularies(Moving(await vocabularies.store.read_all()), Limits())
+    documents = Moving(VOCABULARIES, SqliteStore(None))
+    moving = collection(documents)
+    await moving.put("room", classes("sofa", shared=True), ANY, ONE)
+    documents.is_moving = True
 
     assert await first_class(moving, "one") == "sofa"
     with pytest.raises(UnknownVocabulary):
@@ -108,7 +112,8 @@ async def test_a_vocabulary_that_becomes_shared_or_unshared_is_kept_once(shared:
 
 
 async def test_vocabularies_from_before_keys_are_shared_and_changeable_by_all() -> None:
-    vocabularies = collection(room=b'{"classes": ["sofa"]}')
+    vocabularies = collection()
+    await vocabularies.store.replace("room", None, b'{"classes": ["sofa"]}')
 
     assert await first_class(vocabularies, "one") == "sofa"
     await vocabularies.put("room", classes("lamp"), ANY, OTHER)
@@ -129,9 +134,9 @@ async def test_one_key_has_a_limited_number_of_vocabularies(monkeypatch: pytest.
     await vocabularies.put("third", classes("sofa"), ANY, OTHER)
 
 
-async def test_concurrent_writers_share_the_same_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_concurrent_writers_share_the_same_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_VOCABULARIES_PER_KEY", 2)
-    vocabularies = Vocabularies(DirectoryStore(tmp_path), Limits())
+    vocabularies = collection()
 
     puts = [vocabularies.put(f"room-{n}", classes("sofa"), ANY, ONE) for n in range(8)]
     answers = await asyncio.gather(*puts, return_exceptions=True)

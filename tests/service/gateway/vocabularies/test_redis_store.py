@@ -7,14 +7,17 @@ import redis
 
 from lexiseg_service.errors import NotReady, PreconditionFailed, UnknownVocabulary
 from lexiseg_service.gateway.preconditions import Preconditions
-from lexiseg_service.gateway.stores import VOCABULARIES, RedisStore
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.redis_link import RedisAway, RedisLink
+from lexiseg_service.records.documents import VOCABULARIES, Documents
+from lexiseg_service.records.redis_store import RedisStore
+from lexiseg_service.records.store import StoreAway
+from lexiseg_service.redis_link import RedisLink
 from lexiseg_service.settings import Limits
 from tests.redis_server import RedisServer
 
 ANY = Preconditions()
+INDEX, KEY = "lexiseg:vocabularies", "lexiseg:vocabulary:"
 SHORT = 1.0  # seconds that a call to an ill Redis may take
 
 
@@ -23,7 +26,11 @@ ROOM = VocabularyInput(classes=["floor", "lamp"])
 
 @pytest.fixture
 def gateway(link: Callable[..., RedisLink]) -> Callable[..., Vocabularies]:
-    return lambda *timeout: Vocabularies(RedisStore(link(*timeout)), Limits())
+    def make(*timeout: float) -> Vocabularies:
+        store = RedisStore(link(*timeout))
+        return Vocabularies(Documents(VOCABULARIES, store, checks={"vocabularies": store.check}), Limits())
+
+    return make
 
 
 async def test_what_one_gateway_keeps_the_others_find(
@@ -39,7 +46,7 @@ async def test_what_one_gateway_keeps_the_others_find(
 
     assert created
     assert (found.etag, listed) == (kept.etag, ["room"])
-    assert inside.ttl(VOCABULARIES.prefix + "room") == inside.ttl(VOCABULARIES.index) == -1
+    assert inside.ttl(f"{KEY}room") == inside.ttl(INDEX) == -1
 
 
 async def test_what_one_gateway_deletes_is_gone_for_the_others(gateway: Callable[..., Vocabularies]) -> None:
@@ -63,16 +70,6 @@ async def test_two_gateways_do_not_overwrite_each_other(gateway: Callable[..., V
         await one.put("room", ROOM, Preconditions(if_match=first.etag))
 
 
-async def test_a_write_on_something_else_changes_nothing(gateway: Callable[..., Vocabularies]) -> None:
-    store = gateway().store
-    assert await store.replace("room", None, b"1")
-
-    assert not await store.replace("room", None, b"2")
-    assert not await store.replace("room", b"0", None)
-    assert await store.replace("room", b"0", b"1")  # there already: the answer to an earlier try was lost
-    assert await store.read("room") == b"1"
-
-
 @pytest.mark.parametrize("ill", ["kill", "pause"])
 async def test_reads_go_on_and_writes_say_so_while_redis_is_away(
     gateway: Callable[..., Vocabularies], redis_server: RedisServer, ill: str
@@ -85,7 +82,7 @@ async def test_reads_go_on_and_writes_say_so_while_redis_is_away(
     found = [await vocabularies.find("room") for _ in range(5)]
     with pytest.raises(NotReady):
         await vocabularies.put("other", ROOM, ANY)
-    with pytest.raises(RedisAway, match="Redis does not answer"):
+    with pytest.raises(StoreAway, match="Redis does not answer"):
         vocabularies.store.checks["vocabularies"]()
     listed = await vocabularies.list_all()
     await vocabularies.store.close()
@@ -129,9 +126,9 @@ async def test_nobody_is_told_that_a_vocabulary_is_unknown_while_nobody_knows(
 async def test_foreign_values_are_nobodys_vocabularies(
     gateway: Callable[..., Vocabularies], inside: redis.Redis
 ) -> None:
-    inside.lpush(VOCABULARIES.prefix + "list", "x")
-    inside.set(VOCABULARIES.prefix + "text", b"\xff\x00")
-    inside.sadd(VOCABULARIES.index, "list", "text", "gone", b"\xff", "No Name")
+    inside.lpush(f"{KEY}list", "x")
+    inside.set(f"{KEY}text", b"\xff\x00")
+    inside.sadd(INDEX, "list", "text", "gone", b"\xff", "No Name")
     vocabularies = gateway()
 
     listed = [each.name for each in await vocabularies.list_all() if not each.built_in]
