@@ -305,6 +305,8 @@ def open_documents(kind: str, settings: Settings, metrics: Metrics) -> Documents
 
 def import_folder(folder: Path, kind: str, store: Store) -> None:
     """Move the documents of 0.4, a JSON file each, and its parts in a folder. Raises StoreAway, OSError."""
+    if folder.is_dir():
+        private_folder(folder)
     for path in sorted(folder.glob("*.json")):
         slot = path.stem
         if not SLOT.fullmatch(slot) or not path.is_file():
@@ -320,6 +322,8 @@ def import_folder(folder: Path, kind: str, store: Store) -> None:
         store.transact(write)
         path.unlink()
         shutil.rmtree(folder / slot, ignore_errors=True)
+    with suppress(OSError):  # there is none, or files stay
+        folder.rmdir()
 
 
 def run_with(documents: Documents, work: Awaitable[T]) -> T:

@@ -17,11 +17,12 @@ from tests.service.commands.listening import listening
 from tests.service.gateway.heads.labelled import coco, labelme, yolo
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.test_head_routes import taught
+from tests.service.records.stored import ids_in
 
 
 def kept(tmp_path: Path) -> list[str]:
     """The names of the heads that are kept."""
-    return sorted(path.name for path in (tmp_path / "state" / "heads").glob("*.json"))
+    return ids_in(tmp_path / "state", "head")
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_a_set_of_a_tool_is_a_head(
     first, of_class = outcome.out.splitlines()
     assert ": 3 pictures, tiny@" in first
     assert of_class == "  gadget: 3 pictures; found by words; 7 more would help"  # they are alike
-    assert kept(tmp_path) == ["gadgets.json"]
+    assert kept(tmp_path) == ["gadgets"]
 
 
 def test_a_file_of_labels_teaches_what_is_reviewed_and_says_what_is_left_out(
@@ -147,7 +148,7 @@ def test_heads_are_listed_and_deleted_here_and_at_a_server(lexiseg: CommandLine,
     assert here.out.splitlines() == [lines[0], lines[2]]
     assert (deleted.status, deleted_here.status) == (0, 0)
     assert (unknown.status, "there is none called 'plates'" in unknown.err) == (1, True)
-    assert kept(tmp_path) == ["mugs.json"]
+    assert kept(tmp_path) == ["mugs"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from tests.service.batch.http.asking import PNG, create, finished, zipped
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
+from tests.service.records.stored import ids_in
 from tests.waiting import SOON
 
 OTHERS = 0o077
@@ -44,5 +45,6 @@ def test_only_the_services_user_may_read_what_is_kept(tmp_path: Path, there: str
 
     names = set(kept(state))
 
-    assert {"records.sqlite", "records.sqlite-wal", "archive", "mine.json"} <= names
+    assert {"records.sqlite", "records.sqlite-wal", "archive"} <= names
     assert any(name.endswith(".jsonl") for name in names)
+    assert ids_in(state, "vocabulary") == ["mine"]

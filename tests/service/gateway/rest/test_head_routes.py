@@ -1,9 +1,7 @@
 """Heads over REST, taught by a backend whose lessons are known."""
 
 import asyncio
-import sqlite3
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from lexiseg_service.gateway.heads import head as heads
 from lexiseg_service.gateway.times import rfc3339
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving
+from tests.service.records.stored import ids_in
 
 BOX = [0, 0, 2, 2]
 MASK = {"size": [4, 4], "counts": "088"}
@@ -367,9 +366,7 @@ async def test_a_head_of_another_key_is_unknown_and_erasure_takes_ones_own(tmp_p
         assert {refusal(each)[:2] for each in (unseen, unasked, undeleted)} == {(404, "unknown-head")}
         assert own.status_code == 201
         assert erased.json()["heads"] == 1
-        with closing(sqlite3.connect(tmp_path / "records.sqlite")) as file:
-            assert file.execute("SELECT id FROM records WHERE kind = 'head'").fetchall() == [("bob~mugs",)]
-            assert file.execute("SELECT id FROM items WHERE kind = 'head'").fetchall() == [("bob~mugs",)]
+        assert [ids_in(tmp_path, "head", table) for table in ("records", "items")] == [["bob~mugs"], ["bob~mugs"]]
 
 
 async def test_heads_of_one_key_take_no_place_of_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
