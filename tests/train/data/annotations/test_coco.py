@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from lexiseg_model.errors import DatasetError
@@ -40,33 +39,6 @@ def areas(listing: Path) -> list[int]:
     return [draw(each.outline, size).area for each, size in usable if not each.ignored]
 
 
-@pytest.mark.parametrize(
-    ("changes", "reason"),
-    [
-        ({"segmentation": [[math.nan, 5, 25, 5, 25, 25]]}, "a polygon with nan among its coordinates"),
-        ({"segmentation": [[math.inf, 5, 25, 5, 25, 25]]}, "a polygon with inf among its coordinates"),
-        ({"segmentation": [[1e9, 5, 25, 5, 25, 25]]}, "a polygon with a corner at 1e+09, 5, far outside"),
-        ({"segmentation": {"size": [40, 60], "counts": [-5, 2405]}}, "a run of -5 pixels"),
-        ({"segmentation": {"size": [41, 60], "counts": [2460]}}, "a mask of 60 x 41, its photograph 60 x 40"),
-        ({"segmentation": [], "bbox": [1, 1, -5, 5]}, "expected numbers, with a width and a height above 0"),
-        ({"segmentation": None, "bbox": None}, "neither an outline (segmentation) nor a box (bbox)"),
-        ({"category_id": 99}, "no category has the id 99"),
-        ({"category_id": math.nan}, "an id of nan; expected a whole number or text"),
-        ({"image_id": 8}, "no image has the id 8"),
-        ({"image_id": [7]}, "no image has the id [7]"),
-    ],
-)
-def test_an_unusable_annotation_costs_itself_and_is_named(changes: dict[str, Any], reason: str, tmp_path: Path) -> None:
-    listing = write(tmp_path, GOOD, {**OTHER, **changes})
-
-    assert areas(listing) == [400]
-    (warning,) = read_coco_file(listing).warnings
-    of_image = "" if "image_id" in changes else " of a.jpg"
-    prefix = f"1 of 2 annotations in {listing} cannot be used, their pixels are ignored: annotation 2{of_image}: "
-    assert warning.startswith(prefix)
-    assert reason in warning
-
-
 @pytest.mark.parametrize("given", ["7", 7.0, " 7"])
 def test_ids_may_be_text_on_one_side(given: object, tmp_path: Path) -> None:
     assert areas(write(tmp_path, {**GOOD, "image_id": given, "category_id": "3"})) == [400]
@@ -89,19 +61,6 @@ def test_keys_that_tools_leave_out_are_not_needed(missing: str, tmp_path: Path) 
     (truth,) = read_instance_scenes("mine.json", tmp_path, "val", lambda _: None).scenes[0].read_truth()
 
     assert (truth["area"], truth["bbox"], truth["iscrowd"]) == (400, [5, 5, 20, 20], 0)
-
-
-@pytest.mark.parametrize("empty", [[], [[]], None])
-def test_a_box_without_an_outline_is_ignored(empty: object, tmp_path: Path) -> None:
-    write(tmp_path, GOOD, {**OTHER, "segmentation": empty, "bbox": [30, 5, 5, 4]})
-
-    scenes = read_object_scenes("mine.json", tmp_path, "val", lambda _: None)
-    objects = scenes.scenes[0].read_truth()
-
-    assert objects.labels == (0,)
-    assert np.argwhere(objects.ignored).min(0).tolist() == [5, 30]
-    assert "1 of 2 annotations" in scenes.warnings[0]
-    assert "are boxes without an outline: their pixels are ignored" in scenes.warnings[0]
 
 
 def test_an_annotation_that_is_written_twice_counts_once(tmp_path: Path) -> None:

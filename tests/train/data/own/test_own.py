@@ -12,7 +12,7 @@ from PIL import Image
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_train.data.indexed import IGNORE, read_dataset, read_photograph
+from lexiseg_train.data.indexed import IGNORE, read_dataset
 from lexiseg_train.data.own.layouts import read_own
 from lexiseg_train.data.own.prepare import prepare, survey
 from tests.train.data.own.made import coco, folders, noise, save
@@ -35,15 +35,6 @@ def test_a_validation_folder_is_held_out(name: str, tmp_path: Path) -> None:
     pictures = read_own(tmp_path)
 
     assert (len(pictures.train), len(pictures.held_out)) == (5, 3)
-
-
-def test_exif_rotation_is_applied(tmp_path: Path) -> None:
-    folders(tmp_path, 1)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned
-    Image.fromarray(noise(9)).save(tmp_path / "images" / "0.jpg", exif=exif)
-
-    assert read_photograph(tmp_path / "images" / "0.jpg").shape == (32, 24, 3)
 
 
 def test_photographs_without_masks_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -200,15 +191,6 @@ def test_the_name_of_the_users_folder_is_no_split(tmp_path: Path) -> None:
     assert len(read_own(coco(tmp_path / "val", [LARGE], images=3)).train) == 3
 
 
-@pytest.mark.parametrize("lacks", ["category_id", "image_id"])
-def test_an_incomplete_annotation_costs_its_pixels_alone(lacks: str, tmp_path: Path) -> None:
-    pictures = read_own(coco(tmp_path, [LARGE, {key: value for key, value in SMALL.items() if key != lacks}]))
-
-    assert (pictures.train[0].read_mask() == 1).sum() == 400 - 16
-    (warning,) = pictures.warnings
-    assert warning.startswith(f"1 of 2 annotations in {tmp_path}/annotations.json cannot be used, their pixels are ")
-
-
 def test_a_file_without_a_usable_annotation_is_refused_with_the_reason(tmp_path: Path) -> None:
     coco(tmp_path, [{key: value for key, value in LARGE.items() if key != "category_id"}])
 
@@ -240,9 +222,10 @@ def test_a_mask_painted_in_cvat_is_not_a_crowd(tmp_path: Path) -> None:
     assert pictures.warnings == ()
 
 
-def test_a_box_without_an_outline_is_ignored_with_a_warning(tmp_path: Path) -> None:
+@pytest.mark.parametrize("empty", [[], [[]], None])
+def test_a_box_without_an_outline_is_ignored_with_a_warning(empty: object, tmp_path: Path) -> None:
     # Label Studio's rectangles.
-    box = {"id": 3, "image_id": 0, "category_id": 7, "segmentation": [], "bbox": [24.5, 1, 3, 4.2], "iscrowd": 0}
+    box = {"id": 3, "image_id": 0, "category_id": 7, "segmentation": empty, "bbox": [24.5, 1, 3, 4.2], "iscrowd": 0}
 
     pictures = read_own(coco(tmp_path, [LARGE, box, {**SMALL, "iscrowd": 1}]))
 

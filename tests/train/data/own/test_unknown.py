@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,17 @@ OBJECT, ELSEWHERE = (12, 12), (50, 20)  # pixels of what cannot be read, and of 
 BOX = [5, 5, 20, 20]  # around OBJECT
 READ = [[50, 30], [70, 30], [70, 50]]  # a triangle that can be read
 READ_AT = (35, 65)
+
+
+Case = tuple[Any, bool] | tuple[Any, bool, str]  # a mark, whether its place is known, and what is said about it
+
+
+def check_unknown(folder: Path, mark: str, case: Case) -> None:
+    """Compare what is read of a mark that cannot be read, with a triangle that can."""
+    elsewhere = "background" if case[1] else "unknown"
+    assert values(folder) == {OBJECT: "unknown", READ_AT: "dog", ELSEWHERE: elsewhere}
+    if len(case) == 3:
+        assert any(f"{mark}: {case[2]}" in warning for warning in read_own(folder).warnings)
 
 
 def values(folder: Path) -> dict[tuple[int, int], str]:
@@ -52,8 +64,21 @@ def coco(root: Path, *annotations: dict[str, Any], categories: Sequence[str] = (
 
 
 SQUARE = [[5, 5, 25, 5, 25, 25, 5, 25]]
-COCO: dict[str, tuple[dict[str, Any], bool]] = {  # an annotation, and whether its place is known
-    "run lengths of another size": ({"segmentation": {"size": [30, 40], "counts": [100, 50, 1050]}, "bbox": BOX}, True),
+COCO: dict[str, Case] = {
+    "run lengths of another size": (
+        {"segmentation": {"size": [30, 40], "counts": [100, 50, 1050]}, "bbox": BOX}, True,
+        "a mask of 40 x 30, its photograph 80 x 60",
+    ),
+    "negative run lengths": (
+        {"segmentation": {"size": [60, 80], "counts": [-5, 4805]}, "bbox": BOX}, True,
+        "a run of -5 pixels",
+    ),
+    "not a number": (
+        {"segmentation": [[math.nan, 5, 25, 5, 25, 25]], "bbox": BOX}, True, "a polygon with nan among its coordinates"
+    ),
+    "infinity": (
+        {"segmentation": [[math.inf, 5, 25, 5, 25, 25]], "bbox": BOX}, True, "a polygon with inf among its coordinates"
+    ),
     "run lengths of a wrong sum": ({"segmentation": {"size": [60, 80], "counts": [5, 5]}, "bbox": BOX}, True),
     "compressed garbage": ({"segmentation": {"size": [60, 80], "counts": "~~"}, "bbox": BOX}, True),
     "compressed, without a box": ({"segmentation": {"size": [60, 80], "counts": "~~"}}, False),
@@ -66,27 +91,38 @@ COCO: dict[str, tuple[dict[str, Any], bool]] = {  # an annotation, and whether i
     "all in shares": ({"segmentation": [[0.1, 0.1, 0.3, 0.1, 0.3, 0.4]], "bbox": [0.1, 0.1, 0.2, 0.3]}, False),
     "a name": ({"segmentation": "mask.png", "bbox": BOX}, True),
     "a name, without a box": ({"segmentation": "mask.png"}, False),
-    "far outside": ({"segmentation": [[1e9, 5, 25, 5, 25, 25]], "bbox": BOX}, True),
+    "far outside": (
+        {"segmentation": [[1e9, 5, 25, 5, 25, 25]], "bbox": BOX}, True, "a polygon with a corner at 1e+09, 5, far"
+    ),
     "no category": ({"category_id": None, "segmentation": SQUARE}, True),
-    "an unlisted category": ({"category_id": 9, "segmentation": SQUARE}, True),
+    "a category that is no number": (
+        {"category_id": math.nan, "segmentation": SQUARE}, True, "an id of nan; expected a whole number or text"
+    ),
+    "an unlisted category": ({"category_id": 9, "segmentation": SQUARE}, True, "no category has the id 9"),
     "an unlisted category of a box": ({"category_id": 9, "bbox": BOX}, True),
-    "no outline and no box": ({}, False),
-    "a box without an area": ({"bbox": [5, 5, 0, 20]}, False),
-    "no image": ({"image_id": None, "segmentation": SQUARE}, True),
-    "an image that is not there": ({"image_id": 9, "segmentation": SQUARE}, True),
+    "no outline and no box": ({}, False, "neither an outline (segmentation) nor a box (bbox)"),
+    "a box without an area": ({"bbox": [5, 5, 0, 20]}, False, "a box of [5.0, 5.0, 0.0, 20.0]; expected numbers, with"),
     "marked as ignored": ({"segmentation": SQUARE, "ignore": 1}, True),
     "key points in a box": ({"keypoints": [12, 12, 2], "num_keypoints": 1, "bbox": BOX}, True),
     "key points": ({"keypoints": [12, 12, 2], "num_keypoints": 1}, False),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", COCO)
 def test_an_unreadable_annotation_of_coco_is_unknown(fault: str, tmp_path: Path) -> None:
-    annotation, placed = COCO[fault]
-    coco(tmp_path, annotation)
+    coco(tmp_path, COCO[fault][0])
 
-    expected = {OBJECT: "unknown", READ_AT: "dog", ELSEWHERE: "background" if placed else "unknown"}
-    assert values(tmp_path) == expected
+    check_unknown(tmp_path, "annotation 2 of a.jpg", COCO[fault])
+
+
+IMAGES = {None: "no image has the id None", 9: "no image has the id 9", (1,): "no image has the id [1]"}
+
+
+@pytest.mark.parametrize("image_id", IMAGES)
+def test_an_annotation_of_no_image_is_unknown(image_id: Any, tmp_path: Path) -> None:
+    coco(tmp_path, {"image_id": image_id, "segmentation": SQUARE})
+
+    check_unknown(tmp_path, "annotation 2", (None, True, IMAGES[image_id]))
 
 
 def test_a_caption_of_coco_marks_nothing(tmp_path: Path) -> None:
@@ -112,20 +148,28 @@ def test_an_annotation_of_no_image_makes_images_without_any_unknown(image_id: in
     assert (other == IGNORE).all()
 
 
-YOLO: dict[str, tuple[str, bool]] = {  # a line, and whether its place is known
-    "a polygon and its confidence": ("0 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4 0.93", True),
+RING = ".1 .2 .1 .3 .2 .3"
+YOLO: dict[str, Case] = {
+    "a polygon and its confidence": (
+        "0 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4 0.93", True, "a polygon of 9 coordinates; the last may be its confidence"
+    ),
     "a box and its confidence": ("0 0.175 0.25 0.25 0.3 0.9", True),
     "a tracked box": ("0 0.175 0.25 0.25 0.3 0.9 7", False),
     "key points": ("0 0.175 0.25 0.25 0.3 0.15 0.2 2 0.2 0.3 2", False),
-    "a class that is not listed": ("9 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4", True),
-    "a name for a class": ("cat 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4", False),
+    "a class that is not listed": ("9 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4", True, "no class has the number 9"),
+    "a name for a class": ("cat 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4", False, "could not convert"),
+    "a class that is no number": (f"nan {RING}", False, "nan is not a whole number"),
     "no class": ("0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4", False),
-    "pixels": ("0 5 5 25 5 25 25 5 25", False),
+    "pixels": ("0 5 5 25 5 25 25 5 25", False, "a coordinate of 5; expected a share"),
+    "not a number": (f"0 nan {RING[3:]}", False, "a coordinate of nan"),
+    "far outside": (f"0 1e9 {RING[3:]}", False, "a coordinate of 1e+09; expected a share"),
+    "a box of negative sides": ("0 0.5 0.5 -0.2 0.2", False, "a coordinate of -0.2; expected a share"),
+    "a box without an area": ("0 0.5 0.5 0 0.2", False, "a box of"),
     "DOTA": ("4.0 6.0 24.0 6.0 24.0 24.0 4.0 24.0 plane 0", False),
-    "two corners": ("0 0.05 0.1 0.3", False),
+    "two corners": ("0 0.05 0.1 0.3", False, "a polygon of 3 coordinates"),
     "a line without an area": ("0 0.05 0.2 0.15 0.2 0.3 0.2", True),
     "words": ("cat", False),
-}
+}  # fmt: skip
 
 
 def yolo(root: Path, *lines: str, about: str = "names: [cat, dog]\n") -> Path:
@@ -139,11 +183,9 @@ def yolo(root: Path, *lines: str, about: str = "names: [cat, dog]\n") -> Path:
 
 @pytest.mark.parametrize("fault", YOLO)
 def test_an_unreadable_line_of_yolo_is_unknown(fault: str, tmp_path: Path) -> None:
-    line, placed = YOLO[fault]
-    yolo(tmp_path, line)
+    yolo(tmp_path, YOLO[fault][0])
 
-    expected = {OBJECT: "unknown", READ_AT: "dog", ELSEWHERE: "background" if placed else "unknown"}
-    assert values(tmp_path) == expected
+    check_unknown(tmp_path, "line 1 of a.txt", YOLO[fault])
 
 
 def test_poses_of_yolo_are_boxes(tmp_path: Path) -> None:
@@ -189,10 +231,20 @@ def labelme(root: Path, *shapes: Any) -> Path:
 
 
 CORNERS = [[5, 5], [25, 25]]
-LABELME: dict[str, tuple[Any, bool]] = {  # a shape, and whether its place is known
+POLYGON = {"label": "cat", "shape_type": "polygon"}
+LABELME: dict[str, Case] = {
+    "not a number": ({**POLYGON, "points": [[math.nan, 1], [5, 1], [5, 5]]}, False, "a polygon with nan"),
+    "far outside": ({**POLYGON, "points": [[1e9, 1], [5, 1], [5, 5]]}, False, "a polygon with a corner at 1e+09"),
+    "a number for points": ({**POLYGON, "points": 5}, False, "'int' object is not iterable"),
+    "a rectangle of nothing": ({"label": "cat", "points": [], "shape_type": "rectangle"}, False, "list index out"),
+    "numbers beyond all": (
+        {"label": "cat", "points": [[10**400, 1], [5, 1]], "shape_type": "circle"}, False, "int too large"
+    ),
     "a point": ({"label": "cat", "points": [[12, 12]], "shape_type": "point"}, False),
     "points": ({"label": "cat", "points": [[12, 12], [13, 14]], "shape_type": "points"}, False),
-    "a line": ({"label": "cat", "points": [[5, 12], [30, 12]], "shape_type": "line"}, False),
+    "a line": (
+        {"label": "cat", "points": [[5, 12], [30, 12]], "shape_type": "line"}, False, "a 'line'; expected a polygon"
+    ),
     "lines": ({"label": "cat", "points": [[5, 12], [30, 12], [30, 20]], "shape_type": "linestrip"}, False),
     "another tool's shape": ({"label": "cat", "points": [[5, 5], [25, 5], [25, 25]], "shape_type": "star"}, False),
     "a cuboid": ({"label": "cat", "points": [[5, 5], [25, 5], [25, 25]], "shape_type": "cuboid"}, True),
@@ -208,21 +260,20 @@ LABELME: dict[str, tuple[Any, bool]] = {  # a shape, and whether its place is kn
     "a mask without a pixel": (
         {"label": "cat", "points": CORNERS, "shape_type": "mask", "mask": png(np.zeros((21, 21), np.bool_))}, True,
     ),
-    "no label": ({"points": [[5, 5], [25, 5], [25, 25], [5, 25]], "shape_type": "polygon"}, True),
+    "no label": ({"points": [[5, 5], [25, 5], [25, 25], [5, 25]], "shape_type": "polygon"}, True, "no 'label'"),
     "an empty label": ({"label": "", "points": [[5, 5], [25, 5], [25, 25], [5, 25]], "shape_type": "polygon"}, True),
-    "two corners": ({"label": "cat", "points": CORNERS, "shape_type": "polygon"}, False),
-    "no points": ({"label": "cat", "shape_type": "polygon"}, False),
+    "two corners": ({**POLYGON, "points": CORNERS}, False, "a polygon of 4 coordinates"),
+    "no points": (POLYGON, False),
     "no shape": ("cat", False),
+    "a list": ([], False, "list indices"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", LABELME)
 def test_an_unreadable_shape_of_labelme_is_unknown(fault: str, tmp_path: Path) -> None:
-    shape, placed = LABELME[fault]
-    labelme(tmp_path, shape)
+    labelme(tmp_path, LABELME[fault][0])
 
-    expected = {OBJECT: "unknown", READ_AT: "dog", ELSEWHERE: "background" if placed else "unknown"}
-    assert values(tmp_path) == expected
+    check_unknown(tmp_path, "shape 2 of a.json", LABELME[fault])
 
 
 def test_a_point_makes_the_mask_below_it_unknown(tmp_path: Path) -> None:
@@ -305,7 +356,7 @@ def test_photographs_whose_background_is_unknown_are_counted(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("fault", ["two corners", "two corners, without a box", "an unlisted category"])
 def test_an_unreadable_annotation_does_not_count_in_evaluation(fault: str, tmp_path: Path) -> None:
-    annotation, placed = COCO[fault]
+    annotation, placed, *_ = COCO[fault]
     coco(tmp_path, annotation)
 
     objects = read_object_scenes("mine.json", tmp_path, "val", lambda _: None).scenes[0].read_truth()
