@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from gzip import BadGzipFile
 from lzma import LZMAError
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -24,7 +25,7 @@ BYTES_PER_ENTRY = 512  # of a zip's directory: 46, a name and extra fields
 LINK = 0xA000  # file type of a symbolic link, as Unix stores it in a zip
 # As the parsers of both say it; RuntimeError: encrypted.
 DAMAGED = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, LZMAError, RuntimeError,
+    zipfile.BadZipFile, tarfile.TarError, BadGzipFile, zlib.error, EOFError, LZMAError, RuntimeError,
 )  # fmt: skip
 Member = tuple[str, IO[bytes]]
 
@@ -49,7 +50,7 @@ def unpack(
 
     Args:
         path: the archive.
-        folder: is made.
+        folder: is made; none of its files is replaced.
         max_files: files that it may have.
         max_bytes: of all its files.
 
@@ -62,7 +63,7 @@ def unpack(
     """
     left, n_files, skipped = max_bytes, 0, list[str]()
     with _damage_named(path, max_files), path.open("rb") as content:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         read = _in_zip if content.read(2) == b"PK" else _in_tar
         content.seek(0)
         for name, member in read(content, max_files, skipped):
@@ -94,7 +95,8 @@ def _damage_named(path: Path, max_files: int) -> Iterator[None]:
     except TooManyEntriesError as error:
         raise DatasetError(f"{path} has {error}; expected at most {max_files:,} files") from None
     except DAMAGED as error:
-        raise DatasetError(f"{path} is damaged, cut off or encrypted: {error}") from None
+        reason = " ".join(str(error).split())  # tarfile names each way that it tried on a line
+        raise DatasetError(f"{path} is damaged, cut off or encrypted: {reason}") from None
 
 
 def _inside(path: Path, name: str) -> tuple[str, ...]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import tarfile
-import zipfile
+import os
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import StrictModel
 from lexiseg_train.data.annotated import IGNORED, Labels, read_benchmark, read_folders
 from lexiseg_train.data.benchmark import PANOPTIC_FOLDER, Benchmark, benchmark, names, panoptic_benchmark
-from lexiseg_train.data.files.archives import DAMAGED
+from lexiseg_train.data.files import archives
 from lexiseg_train.data.preparing.context import write_from_json
 from lexiseg_train.data.preparing.parts import write_part_maps
 from lexiseg_train.data.read_scenes import read_panoptic
@@ -27,6 +28,7 @@ from lexiseg_train.data.scenes import PanopticTruth, Scene, with_truth
 
 FILE = Path(__file__).with_name("official.yaml")
 MAX_RATIO = 100  # unpacked bytes for a packed one; label maps compress 20 to 50 times, a zip bomb 1,000 times
+MAX_FILES = 5_000_000
 SPARE_BYTES = 2**30  # beyond that, for small archives of empty masks
 Kind = Literal["archive", "context-json", "pascal-part"]
 
@@ -38,42 +40,15 @@ def unpack(archive: Path, target: Path) -> None:
         DatasetError: it is neither, is damaged, leads out of the folder, or unpacks to far more than its size.
     """
     target.mkdir(parents=True, exist_ok=True)
-    try:
-        budget = SPARE_BYTES + MAX_RATIO * archive.stat().st_size
-        if zipfile.is_zipfile(archive):
-            _unzip(archive, target, budget)
-        else:
-            with tarfile.open(archive) as content:
-                members = [member for member in content if member.isfile() or member.isdir()]
-                _check_entries(archive, target, [(member.name, member.size) for member in members], budget)
-                # Python 3.11 has it from 3.11.4 on; without it the check above is what protects.
-                content.extraction_filter = getattr(tarfile, "data_filter", None)
-                content.extractall(target, members)
-    except (*DAMAGED, OSError) as error:
-        reason = " ".join(str(error).split())  # tarfile names each way that it tried on a line
-        raise DatasetError(f"{archive} cannot be unpacked: {reason}") from None
-
-
-def _unzip(archive: Path, target: Path, budget: int) -> None:
-    """Unpack a zip and zips in it, to at most `budget` bytes; raises as `unpack`."""
-    with zipfile.ZipFile(archive) as content:
-        entries = [(entry.filename, entry.file_size) for entry in content.infolist()]
-        budget = _check_entries(archive, target, entries, budget)
-        content.extractall(target)
-    for inner in [target / name for name, _ in entries if name.endswith(".zip")]:  # COCO's panoptic PNG files
-        _unzip(inner, inner.parent, budget)
-        inner.unlink()
-
-
-def _check_entries(archive: Path, target: Path, entries: Sequence[tuple[str, int]], budget: int) -> int:
-    """Check names and sizes of an archive's entries against a folder and a number of bytes; return the bytes left."""
-    left = budget - sum(size for _, size in entries)
-    if left < 0:
-        raise DatasetError(f"{archive} unpacks to more than {MAX_RATIO} times its size and 1 GiB")
-    for name, _ in entries:
-        if not (target / name).resolve().is_relative_to(target.resolve()):
-            raise DatasetError(f"{archive}: {name!r} leads out of the folder")
-    return left
+    budget = SPARE_BYTES + MAX_RATIO * archive.stat().st_size
+    with TemporaryDirectory(dir=target, prefix=".unpacked-") as place:
+        folder = Path(place, "set")
+        archives.unpack(archive, folder, MAX_FILES, budget)
+        budget -= sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        for inner in [*folder.rglob("*.zip")]:  # COCO's panoptic PNG files
+            archives.unpack(inner, inner.parent, MAX_FILES, budget)
+            inner.unlink()
+        shutil.copytree(folder, target, dirs_exist_ok=True, copy_function=os.replace)
 
 
 def _unpack_parts(archive: Path, devkit: Path) -> None:

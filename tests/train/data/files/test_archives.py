@@ -1,6 +1,7 @@
 """Archives of sets: names stay inside, bytes and files are counted, links are left out."""
 
 import io
+import random
 import stat
 import tarfile
 import zipfile
@@ -104,9 +105,20 @@ def test_a_name_twice_is_refused(members: tuple[str, str], tmp_path: Path) -> No
         unpack(archive, tmp_path / "out")
 
 
-def test_a_cut_off_archive_is_refused(tmp_path: Path) -> None:
-    whole = zipped(tmp_path / "a.zip", ("a.txt", b"1" * 10_000), ("b.txt", b"2")).read_bytes()
-    (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tar", ".deflated.zip", ".lzma.zip"])
+@pytest.mark.parametrize("keep", [0.5, 1.0], ids=["half", "edited"])
+def test_a_damaged_archive_is_refused_in_a_sentence(suffix: str, keep: float, tmp_path: Path) -> None:
+    archive, content = tmp_path / f"a{suffix}", random.Random(0).randbytes(3000)
+    if suffix.endswith(".zip"):
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_LZMA if "lzma" in suffix else zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("b", content * 5)
+    else:
+        tarred(archive, ("b", content), mode="w:gz" if suffix == ".tar.gz" else "w")
+    damaged = bytearray(archive.read_bytes()[: int(archive.stat().st_size * keep)])
+    damaged[100:140] = b"\xff" * 40
+    archive.write_bytes(damaged)
 
-    with pytest.raises(DatasetError, match=r"cut\.zip is damaged, cut off or encrypted"):
-        unpack(tmp_path / "cut.zip", tmp_path / "out")
+    with pytest.raises(DatasetError, match=r"a\..* is damaged, cut off or encrypted") as refused:
+        unpack(archive, tmp_path / "there")
+
+    assert "\n" not in str(refused.value)

@@ -1,7 +1,6 @@
 """Official archives in miniature become data sets for training."""
 
 import json
-import tarfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -109,61 +108,15 @@ def test_a_second_run_rewrites_nothing(downloads: Path, tmp_path: Path) -> None:
     assert {path: path.stat().st_ino for path in masks} == masks
 
 
-@pytest.mark.parametrize("suffix", [".tar", ".zip"])
-def test_an_archive_with_a_path_outside_its_folder_is_refused(tmp_path: Path, suffix: str) -> None:
-    (tmp_path / "downloads").mkdir()
-    archive = tmp_path / "downloads" / "VOCtrainval_11-May-2012.tar"
-    if suffix == ".zip":
-        with zipfile.ZipFile(archive, "w") as content:
-            content.writestr("../../outside", "x")
-    else:
-        (tmp_path / "x").write_text("x")
-        with tarfile.open(archive, "w") as tape:
-            tape.add(tmp_path / "x", "../../outside")
-
-    with pytest.raises(DatasetError, match="leads out of the folder"):
-        run("voc2012", tmp_path / "downloads", tmp_path / "sets" / "deep")
-
-    assert not (tmp_path / "outside").exists()
-
-
-@pytest.mark.parametrize("suffix", [".tar.gz", ".tar", ".deflated.zip", ".lzma.zip"])
-@pytest.mark.parametrize("keep", [0.5, 1.0], ids=["half", "edited"])
-def test_a_damaged_archive_is_refused_in_a_sentence(suffix: str, keep: float, tmp_path: Path) -> None:
-    archive = tmp_path / f"a{suffix}"
-    (tmp_path / "b").write_bytes(np.random.default_rng(0).bytes(3000))
-    if suffix.endswith(".zip"):
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_LZMA if "lzma" in suffix else zipfile.ZIP_DEFLATED) as content:
-            content.writestr("b", (tmp_path / "b").read_bytes() * 5)
-    else:
-        with tarfile.open(archive, "w:gz" if suffix == ".tar.gz" else "w") as tape:
-            tape.add(tmp_path / "b", "b")
-    damaged = bytearray(archive.read_bytes()[: int(archive.stat().st_size * keep)])
-    damaged[100:140] = b"\xff" * 40
-    archive.write_bytes(damaged)
-
-    with pytest.raises(DatasetError, match=r"a\..* cannot be unpacked: ") as refused:
-        official.unpack(archive, tmp_path / "there")
-
-    assert "\n" not in str(refused.value)
-
-
-@pytest.mark.parametrize("suffix", [".tar", ".zip"])
-def test_an_archive_bomb_is_refused(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(official, "SPARE_BYTES", 1000)
-    archive = tmp_path / f"bomb{suffix}"
-    if suffix == ".zip":
-        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as content:
-            content.writestr("zeros", bytes(10_000_000))
-    else:
-        (tmp_path / "zeros").write_bytes(bytes(10_000_000))
-        with tarfile.open(archive, "w:gz") as tape:
-            tape.add(tmp_path / "zeros", "zeros")
+    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as content:
+        content.writestr("zeros", bytes(10_000_000))
 
-    with pytest.raises(DatasetError, match="unpacks to more than 100 times its size"):
-        official.unpack(archive, tmp_path / "there")
+    with pytest.raises(DatasetError, match=r"bomb\.zip has more than [0-9,]+ bytes unpacked"):
+        official.unpack(tmp_path / "bomb.zip", tmp_path / "there")
 
-    assert not (tmp_path / "there" / "zeros").exists()
+    assert not [*(tmp_path / "there").iterdir()]
 
 
 SIZE = (32, 40)
