@@ -1,23 +1,35 @@
 """CVAT XML (`CVAT for images 1.1`): masks as run lengths in their boxes, row by row, background first.
 
-What tools write is read by `formats/cvat_reading.py`.
+Shapes that are read are handed over as `marks` has them.
 """
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from collections.abc import Iterator
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 from xml.etree import ElementTree
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lexiseg_labels.data_set import DataSet, File, Format, category_name
+from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, shape_reader, turned
+from lexiseg_labels.masks import png
 from lexiseg_labels.masks.joining import joined_contour
+from lexiseg_labels.masks.outlines import Size
 from lexiseg_labels.masks.rle import lengths_of
 from lexiseg_labels.segments import UNNAMED, Answer, Segment, exportable, segment_rings
 
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # characters without a form in XML 1.0
 LISTING = "annotations.xml"
 DECLARATION = "<?xml version='1.0' encoding='utf-8'?>\n"
+NO_MARK = frozenset({"tag"})
+RADII = ("rx", "ry")
 
 
 def xml_text(text: str) -> str:
@@ -97,6 +109,104 @@ def _annotations(data: DataSet) -> Iterator[bytes]:
         ElementTree.indent(image, level=1)
         yield f"  {ElementTree.tostring(image, 'unicode')}\n".encode()
     yield b"</annotations>\n"
+
+
+def pictures_of(content: bytes) -> Iterator[Listed]:
+    """The pictures of a file, each to be read before the next.
+
+    Raises:
+        UnreadableLabels: with a DTD, or in an unknown code page.
+        ElementTree.ParseError: no XML.
+    """
+    # An entity may stand for any amount of text; CVAT writes UTF-8 without a DTD.
+    if b"<!DOCTYPE" in content or b"<!ENTITY" in content or b"\0" in content:
+        raise UnreadableLabels("XML with a DTD, or not in UTF-8, is not read")
+    try:
+        for _, element in ElementTree.iterparse(io.BytesIO(content)):
+            if element.tag == "image":
+                name, height, width = (element.get(key) for key in ("name", "height", "width"))
+                yield Listed(name or "", height, width, shape_reader(partial(_shapes_of, element)))
+                element.clear()
+    except (LookupError, ValueError) as error:
+        raise UnreadableLabels(f"its code page is not read ({error}): save it as UTF-8") from None
+
+
+def _shapes_of(image: ElementTree.Element, size: Size) -> list[dict[str, Any]]:
+    return [_shape_of(each, size) for each in image if each.tag not in NO_MARK]
+
+
+def _shape_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
+    """A shape on a photograph [H, W]; one of an unknown kind, or with unusable numbers, has the points it states."""
+    shape = {"label": element.get("label", ""), "z_order": element.get("z_order", 0)}
+    for read in (_outline_of, _points_of):
+        try:
+            return shape | read(element, size)
+        except ValueError:
+            continue
+    return shape | {"shape_type": element.tag}
+
+
+def _outline_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
+    """Raises ValueError: a number is unusable."""
+    turn = float(element.get("rotation", 0))
+    if element.tag == "mask":
+        return _labelme_mask(element, size)
+    if element.tag == "box":
+        left, top, right, bottom = (float(element.get(name, "")) for name in ("xtl", "ytl", "xbr", "ybr"))
+        if not turn:
+            return {"shape_type": "rectangle", "points": [[left, top], [right, bottom]]}
+        corners = box_corners(left, top, right - left, bottom - top)
+        centre = ((left + right) / 2, (top + bottom) / 2)
+        return {"shape_type": "rotation", "points": turned(corners, centre, turn)}
+    if element.tag == "ellipse":
+        x, y, across, down = (float(element.get(name, "")) for name in ("cx", "cy", *RADII))
+        return {"shape_type": "polygon", "points": ellipse(x, y, across, down, turn)}
+    return _points_of(element, size)
+
+
+def _points_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
+    """All points of an element and of elements in it, as a skeleton has: `points`, left and top, and each x with its y.
+
+    Raises:
+        ValueError: a number is none.
+    """
+    del size
+    points = []
+    for each in element.iter():
+        about = each.attrib
+        pairs = [pair.split(",") for pair in about.get("points", "").split(";") if pair]
+        pairs += [
+            [about[x], about[y]]
+            for x in about
+            if "x" in x and x not in RADII and (y := x.replace("x", "y", 1)) in about
+        ]
+        points += [[float(x), float(y)] for x, y in pairs]
+        if "left" in about and "top" in about:
+            left, top, width, height = (float(about.get(key, 0)) for key in ("left", "top", "width", "height"))
+            points += [[left, top], [left + width - 1, top + height - 1]]
+    return {"shape_type": element.tag, "points": points}
+
+
+def _labelme_mask(element: ElementTree.Element, size: Size) -> dict[str, Any]:
+    left, top, pixels = mask_of(element, size)
+    height, width = pixels.shape
+    points = [[left, top], [left + width - 1, top + height - 1]]
+    content = base64.b64encode(png.encode(pixels.astype(np.uint8) * np.uint8(255))).decode()
+    return {"shape_type": "mask", "points": points, "mask": content}
+
+
+def mask_of(element: ElementTree.Element, size: Size) -> tuple[int, int, NDArray[np.bool_]]:
+    """Left, top and pixels [h, w] of a `mask` element on a picture [H, W], as `formats/cvat.py` writes it.
+
+    Raises:
+        ValueError: a number is none, the runs do not fill their box, or it is larger than the picture.
+    """
+    left, top, width, height = (int(element.get(name, "")) for name in ("left", "top", "width", "height"))
+    counts = [int(run) for run in element.get("rle", "").split(",")]
+    fits = 0 < width <= size[1] and 0 < height <= size[0]
+    if not fits or min(counts) < 0 or sum(counts) != width * height:
+        raise ValueError("runs that do not fill their box, or a box larger than the picture")
+    return left, top, np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
 
 
 FORMAT = Format("cvat", f"{LISTING} (CVAT for images 1.1)", shared=_shared, listing=LISTING)

@@ -1,7 +1,4 @@
-"""Labelme's JSON: a polygon for each part of a segment, or one mask if it has holes.
-
-What tools write is read by `formats/labelme_reading.py`.
-"""
+"""Labelme's JSON: a polygon for each part of a segment, or one mask if it has holes; X-AnyLabeling writes it, too."""
 
 from __future__ import annotations
 
@@ -13,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from lexiseg_labels.data_set import File, Format, Picture, category_name
+from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.formats.marks import Listed, reviewed_mark, shape_reader
 from lexiseg_labels.json_text import json_text
 from lexiseg_labels.masks import png
 from lexiseg_labels.segments import UNNAMED, Answer, Segment, exportable, segment_rings
@@ -87,6 +86,15 @@ def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
     if picture.reviewed is not None:
         document["flags"] = {"reviewed": picture.reviewed}
     yield f"{picture.name}.json", f"{json_text(document)}\n".encode()
+
+
+def picture_of(content: object, file: str) -> Listed:
+    """The picture of a file; its name is "" where none is stated. Raises UnreadableLabels: it is not Labelme's."""
+    if not isinstance(content, dict) or not isinstance(shapes := content.get("shapes"), list):
+        raise UnreadableLabels("no JSON of Labelme: it has no list of shapes")
+    name, height, width = (content.get(key) for key in ("imagePath", "imageHeight", "imageWidth"))
+    read, reviewed = shape_reader(lambda _: shapes), reviewed_mark(content.get("flags"))
+    return Listed(name if isinstance(name, str) else "", height, width, read, reviewed, file=file)
 
 
 FORMAT = Format("labelme", "NAME.json for each picture", _of_picture, embeds=True, marks_reviewed=True)

@@ -1,28 +1,32 @@
 """PASCAL VOC's layout, as datumaro and CVAT read it: palette PNGs of classes and of objects, XML of boxes, and lists.
 
 They take labels from dataset_meta.json, which may have any names; labelmap.txt, for other readers, is separated by
-colons and line breaks. Masks are read by their colours. What tools write is read by `formats/voc_reading.py`.
+colons and line breaks. Masks are read by their colours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 from xml.etree import ElementTree
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_labels.data_set import DataSet, File, Format, Picture, category_of, unnamed
+from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats.cvat import xml_text
 from lexiseg_labels.formats.label_maps import BACKGROUND, class_values
 from lexiseg_labels.json_text import json_text
 from lexiseg_labels.masks import png
+from lexiseg_labels.masks.outlines import whole_number
 from lexiseg_labels.names import numbered
 from lexiseg_labels.segments import drawing_order, exportable
 
 MAX_VALUE = 254  # of a class or an object: 255 is void
 META, LABEL_MAP = "dataset_meta.json", "labelmap.txt"
 IMAGES, CLASSES, OBJECTS, BOXES = "JPEGImages", "SegmentationClass", "SegmentationObject", "Annotations"
+Colour: TypeAlias = "tuple[int, int, int]"
 
 
 def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
@@ -100,6 +104,32 @@ PALETTE: NDArray[np.uint8] = _voc_palette()
 
 def _palette_png(values: NDArray[np.integer]) -> bytes:
     return png.encode(values.astype(np.uint8), PALETTE)
+
+
+def colours_of_meta(content: Mapping[str, Any]) -> list[tuple[object, Colour]]:
+    """The labels of a `voc.META` with their colours. Raises UnreadableLabels: it has no label or colour of one."""
+    try:
+        labels, colours = content["label_map"], content["segmentation_colors"]
+        return [(labels[str(index)], _colour(colour)) for index, colour in enumerate(colours)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnreadableLabels(f"expected datumaro's label_map and segmentation_colors: {error!r:.100}") from None
+
+
+def _colour(numbers: Sequence[object]) -> Colour:
+    red, green, blue = (whole_number(each) for each in numbers)
+    return red, green, blue
+
+
+def colours_of_label_map(lines: Iterable[str]) -> list[tuple[str, Colour]]:
+    """The labels of a `voc.LABEL_MAP` with their colours: NAME:R,G,B:PARTS:ACTIONS; other lines are passed over."""
+    entries = []
+    for line in lines:
+        name, _, rest = line.strip().partition(":")
+        numbers = [int(each) for each in rest.split(":")[0].split(",") if each.strip().isdecimal()]
+        if name and not name.startswith("#") and len(numbers) == 3:
+            red, green, blue = numbers
+            entries.append((name, (red, green, blue)))
+    return entries
 
 
 FORMAT = Format(

@@ -17,7 +17,7 @@ import numpy as np
 
 from lexiseg_labels.annotations import Annotation as ReadAnnotation
 from lexiseg_labels.annotations import Id
-from lexiseg_labels.formats.coco_reading import id_order
+from lexiseg_labels.formats.coco import id_order
 from lexiseg_labels.masks.outlines import whole_number
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode

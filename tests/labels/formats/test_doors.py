@@ -18,7 +18,7 @@ from lexiseg_client import Segment, Segmentation
 from lexiseg_client.folders import Writer
 from lexiseg_labels.exports import MEDIA_TYPES, format_of, formats
 from lexiseg_labels.folder_sets import LEDGER
-from lexiseg_labels.formats.cvat_reading import mask_of
+from lexiseg_labels.formats.cvat import mask_of
 from lexiseg_labels.segments import RunLengths
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import ClassEntry

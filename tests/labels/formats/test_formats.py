@@ -20,8 +20,7 @@ from PIL import Image
 from skimage.draw import polygon2mask
 
 from lexiseg_client import MissingLibrary, Segment
-from lexiseg_labels.formats.label_studio import brush_runs
-from lexiseg_labels.formats.label_studio_reading import brush_mask
+from lexiseg_labels.formats.label_studio import brush_mask, brush_runs
 from lexiseg_labels.masks.rle import lengths_of
 from tests.command import ended
 from tests.integration.adapters.tools import FOLDER, SECONDS

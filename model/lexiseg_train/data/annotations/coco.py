@@ -1,6 +1,6 @@
 """Files of COCO's instances within limits, and which files of a user's set count, and for which split.
 
-What a file states is read by `lexiseg_labels.formats.coco_reading`.
+What a file states is read by `lexiseg_labels.formats.coco`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from lexiseg_labels.annotations import Id
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats import coco_reading as coco
+from lexiseg_labels.formats import coco
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
 from lexiseg_train.data.annotations.content import LabelFile, class_name, images_left_out, not_read

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import ParseError
 
 from lexiseg_labels.annotations import AnnotatedImage, Id
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats import cvat_reading, datumaro_reading, label_studio_reading, labelme_reading
+from lexiseg_labels.formats import cvat, datumaro, label_studio, labelme
 from lexiseg_labels.formats.marks import Listed
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError
@@ -24,7 +24,7 @@ from lexiseg_train.data.files.limits import MAX_ANNOTATIONS, MAX_XML_BYTES
 def _in_cvat(path: Path) -> Iterator[Listed]:
     """Raises DatasetError: it is no XML, has a DTD, or is too large."""
     try:
-        yield from cvat_reading.pictures_of(read_bytes(path, MAX_XML_BYTES))
+        yield from cvat.pictures_of(read_bytes(path, MAX_XML_BYTES))
     except UnreadableLabels as error:
         raise DatasetError(f"{path}: {error}") from None
     except ParseError as error:
@@ -34,15 +34,15 @@ def _in_cvat(path: Path) -> Iterator[Listed]:
 # The photographs of a file, by layout; readers raise DatasetError.
 LISTED: dict[str, Callable[[Path], Iterator[Listed]]] = {
     "CVAT": _in_cvat,
-    "Label Studio": lambda path: label_studio_reading.pictures_of(read_json(path)),
-    "Datumaro": lambda path: datumaro_reading.pictures_of(read_json(path)),
+    "Label Studio": lambda path: label_studio.pictures_of(read_json(path)),
+    "Datumaro": lambda path: datumaro.pictures_of(read_json(path)),
 }
 
 
 def in_labelme(paths: Sequence[Path], files: SetFiles) -> Iterator[Listed]:
     """The photographs of Labelme's files: the ones that they name, else of their own names in the same folder."""
     for path in paths:
-        listed = labelme_reading.picture_of(read_json(path), path.name)
+        listed = labelme.picture_of(read_json(path), path.name)
         place = files.place_of(path.parent)
         named = files.find(listed.name, (place,)) if listed.name else None
         if named is None or not is_picture_name(named):

@@ -1,4 +1,4 @@
-"""YOLO's data sets: data.yaml or classes.txt, images, and lines that `yolo_reading` of the labels reads."""
+"""YOLO's data sets: data.yaml or classes.txt, images, and their files of lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lexiseg_labels.annotations import ClassName, Id, Marks
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats import yolo_reading
+from lexiseg_labels.formats import yolo
 from lexiseg_labels.formats.marks import Drawing, Listed
 from lexiseg_labels.masks.outlines import Size, whole_number
 from lexiseg_labels.picture_names import is_picture_name
@@ -38,14 +38,14 @@ class Listing(NamedTuple):
 
 def yolo_listing(files: SetFiles) -> Path | None:
     """The file of class names of a set in YOLO's layout; None: it has none."""
-    listings = [path for path in files.in_folder(".") if path.suffix.lower() in yolo_reading.LISTINGS]
+    listings = [path for path in files.in_folder(".") if path.suffix.lower() in yolo.LISTINGS]
     # Others may be settings of a training.
     listings.sort(key=lambda path: (path.stem not in ("data", "dataset"), path.name))
     named = [path for path in listings if path.stem in ("data", "dataset") or _has_names(path)]
     if named:
         return named[0]
     labelled = any(path.suffix == ".txt" for path in files.below("labels"))
-    lists = [path for name in yolo_reading.CLASS_LISTS if (path := files.file(name)) is not None]
+    lists = [path for name in yolo.CLASS_LISTS if (path := files.file(name)) is not None]
     return lists[0] if lists and labelled else None
 
 
@@ -82,7 +82,7 @@ def read_yolo(path: Path, files: SetFiles, labelled: Collection[Path] = ()) -> l
         if not listing.images:
             return []
     parts = [_read_split(path, split, images, files, listing) for split, images in listing.images.items()]
-    if yolo_reading.are_rotated_boxes([image for part in parts for image in part.images]):
+    if yolo.are_rotated_boxes([image for part in parts for image in part.images]):
         parts = [_as_boxes(part) for part in parts]
     return [parts[0]._replace(warnings=listing.warnings + parts[0].warnings), *parts[1:]]
 
@@ -116,7 +116,7 @@ def _listed_image(path: Path, files: SetFiles, listing: Listing) -> Listed:
 
     def read(size: Size, class_name: ClassName, drawing: Drawing) -> Marks:
         del class_name  # the listing's names are classes already
-        return yolo_reading.read_lines(lines, listing.names, size, listing.poses, drawing.is_blank)
+        return yolo.read_lines(lines, listing.names, size, listing.poses, drawing.is_blank)
 
     return Listed(place, None, None, read, fault=fault, file=f"{PurePosixPath(place).stem}.txt")
 
@@ -125,7 +125,7 @@ def _read_class_list(path: Path, files: SetFiles) -> Listing:
     """`classes.txt`: a name a line; the images are in `images`, or in its folders of splits."""
     lines = read_text(path).splitlines()
     names = _names(path, [line.strip() for line in lines])
-    images = {split: _pictures(files.below(places[0])) for split, (_, places) in yolo_reading.SPLITS.items()}
+    images = {split: _pictures(files.below(places[0])) for split, (_, places) in yolo.SPLITS.items()}
     if not any(images.values()):
         images = {"train": _pictures(files.below("images")) or _pictures(files)}
     if not any(images.values()):
@@ -141,7 +141,7 @@ def _read_listing(path: Path, files: SetFiles) -> Listing:
     root = str(content.get("path") or "")
     images: dict[str, list[Path]] = {}
     missing: list[str] = []
-    for split, (_, places) in yolo_reading.SPLITS.items():
+    for split, (_, places) in yolo.SPLITS.items():
         entries = _places(path, content, split)
         by_entry = [_images_at(entry, root, files) for entry in entries]
         missing += [entry for entry, paths in zip(entries, by_entry, strict=True) if paths is None]
@@ -155,21 +155,21 @@ def _read_listing(path: Path, files: SetFiles) -> Listing:
     if not images:
         raise DatasetError(as_text(f"{path}: {absent or 'there are no images'}, {where}"))
     sentences = (as_text(f"{path}: {absent}, {where}"),) if missing else ()
-    return Listing(names, images, warnings + sentences, poses=yolo_reading.has_poses(content))
+    return Listing(names, images, warnings + sentences, poses=yolo.has_poses(content))
 
 
 def _places(path: Path, content: dict[Any, Any], split: str) -> list[str]:
     try:
-        return yolo_reading.places_of(content, split)
+        return yolo.places_of(content, split)
     except UnreadableLabels as error:
         raise DatasetError(f"{path}: {error}") from None
 
 
 def _stated_names(path: Path, content: dict[Any, Any], files: SetFiles) -> tuple[dict[Id, str | None], tuple[str, ...]]:
     """Class names by number; of a listing that states only their number they are class_0, class_1 ..."""
-    if "names" in content and content["names"] not in yolo_reading.NOTHING:
+    if "names" in content and content["names"] not in yolo.NOTHING:
         return _names(path, content["names"]), ()
-    for name in yolo_reading.CLASS_LISTS:
+    for name in yolo.CLASS_LISTS:
         if (listed := files.file(name)) is not None:
             return _names(listed, read_text(listed).splitlines()), ()
     try:
@@ -185,7 +185,7 @@ def _stated_names(path: Path, content: dict[Any, Any], files: SetFiles) -> tuple
 def _names(path: Path, listed: object) -> dict[Id, str | None]:
     """Class names by number, of a list, or a mapping from numbers. Raises DatasetError: it is neither."""
     try:
-        return yolo_reading.names_of(listed, class_name, MAX_NAMES)
+        return yolo.names_of(listed, class_name, MAX_NAMES)
     except UnreadableLabels as error:
         raise DatasetError(f"{path} has no class names, as YOLO's `names`: {error}") from None
 
@@ -220,5 +220,5 @@ def _listed(path: Path, files: SetFiles) -> list[Path]:
 
 
 def _labels_of(place: str, files: SetFiles) -> Path | None:
-    paths = map(files.file_like, yolo_reading.labels_of(place))
+    paths = map(files.file_like, yolo.labels_of(place))
     return next((path for path in paths if path is not None), None)

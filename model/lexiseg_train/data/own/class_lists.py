@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats import voc, voc_reading
+from lexiseg_labels.formats import voc
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.vocabulary.class_names import BACKGROUND, folded, plain
 from lexiseg_train.data.annotations.content import class_name
@@ -90,7 +90,7 @@ def _lines(path: Path) -> ClassTable:
 
 def _dataset_meta(path: Path) -> ClassTable:
     try:
-        stated = voc_reading.colours_of_meta(read_json(path))
+        stated = voc.colours_of_meta(read_json(path))
     except UnreadableLabels as error:
         raise DatasetError(f"{path}: {error}") from None
     entries = {class_name(label): colour for label, colour in stated}
@@ -98,7 +98,7 @@ def _dataset_meta(path: Path) -> ClassTable:
 
 
 def _label_map(path: Path) -> ClassTable:
-    stated = voc_reading.colours_of_label_map(read_text(path).splitlines())
+    stated = voc.colours_of_label_map(read_text(path).splitlines())
     entries = {plain(name): colour for name, colour in stated if class_name(name) is not None}
     if not entries:
         raise DatasetError(f"{path}: expected lines of a class and its colour, NAME:R,G,B::")

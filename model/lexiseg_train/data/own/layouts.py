@@ -10,9 +10,9 @@ from pathlib import Path
 from lexiseg_labels.annotations import AnnotatedImage
 from lexiseg_labels.data_set import REVIEWED_LIST
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats import datumaro_reading, label_studio_reading, labelme_reading
+from lexiseg_labels.formats import datumaro, label_studio, labelme
 from lexiseg_labels.formats.marks import reviewed_names
-from lexiseg_labels.formats.yolo_reading import LISTINGS
+from lexiseg_labels.formats.yolo import LISTINGS
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
@@ -32,9 +32,9 @@ MAX_FOLDERS = 32  # of a level, that are looked into
 # In the order in which they count where several label one photograph.
 LAYOUTS = ("COCO", "YOLO", "Labelme", *LISTED)
 JSON_LAYOUTS: dict[str, Callable[[object], object]] = {
-    "Labelme": lambda content: labelme_reading.picture_of(content, ""),
-    "Label Studio": label_studio_reading.tasks_of,
-    "Datumaro": datumaro_reading.pictures_of,
+    "Labelme": lambda content: labelme.picture_of(content, ""),
+    "Label Studio": label_studio.tasks_of,
+    "Datumaro": datumaro.pictures_of,
 }
 NOT_READ = ("CVAT's XML of a video", "VOC's XML of boxes")
 XML_KINDS = {b"<track": NOT_READ[0], b"<annotation>": NOT_READ[1], b"<annotations": "CVAT"}  # by words near the start
