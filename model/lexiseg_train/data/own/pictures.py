@@ -31,8 +31,13 @@ from lexiseg_train.data.files.documents import read_text
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.files.limits import MAX_CLASSES
 from lexiseg_train.data.indexed import CLASSES, IGNORE, Reading, fitting, read_photograph
-from lexiseg_train.data.own.class_lists import EXAMPLE_LIST, class_table
-from lexiseg_train.data.own.mask_files import pairs_below, read_mask_file, read_white_mask
+from lexiseg_train.data.own.mask_files import (
+    EXAMPLE_LIST,
+    class_table,
+    pairs_below,
+    read_mask_file,
+    read_white_mask,
+)
 
 TRAINING = "training"  # ADE20K's name of it
 TRAIN, HELD_OUT = "train", ("val", "valid", "validation")
