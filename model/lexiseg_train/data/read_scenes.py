@@ -24,7 +24,7 @@ from lexiseg_model.masks.rle import decode
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.annotated import IGNORED, Labels, read_rgb, require_files
 from lexiseg_train.data.annotations.coco import read_coco_file
-from lexiseg_train.data.annotations.content import LabelFile, not_read
+from lexiseg_train.data.annotations.content import not_read
 from lexiseg_train.data.annotations.drawing import draw
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.benchmark import (
@@ -256,33 +256,21 @@ def read_coco(name: str, root: Path, split: str, read: Callable[[Size, list[Labe
         named = sorted(objects, key=lambda entry: id_order(entry[0]))
         classes = {category: SceneClass(word, (word,), thing=True) for category, word in named}
     class_of = {category: class_index for class_index, category in enumerate(classes)}
-    scenes = _coco_scenes(content, Photographs(listing, folder), class_of, read)
-    set_name, n_official = (listing.stem, None) if official is None else (name, official.images)
-    return SceneSet(set_name, split, tuple(classes.values()), True, "annotated", n_official, scenes, content.warnings)
-
-
-def _coco_scenes(
-    content: LabelFile,
-    photographs: Photographs,
-    class_of: dict[Id, int],
-    read: Callable[[Size, list[Labelled]], Truth],
-) -> tuple[Scene[Truth], ...]:
-    """One scene for each image; `read` as in `read_coco`. Raises DatasetError: a photograph is missing.
-
-    What may be of any class is given for each of them; annotations of the background are no objects.
-    """
+    files = Photographs(listing, folder).find_all([image.file_name for image in content.images])
     scenes = []
-    files = photographs.find_all([image.file_name for image in content.images])
     for image, file in zip(content.images, files, strict=True):
         labelled = [
             (each, class_index)
-            for each in image.annotations
+            for each in image.annotations  # what may be of any class is given for each; the background is no object
             for class_index in (class_of.values() if each.category is None else [class_of.get(each.category)])
             if class_index is not None
         ]
         truth = partial(read, image.size, labelled)
         scenes.append(Scene(image.file_name, partial(read_photograph, file), truth))
-    return tuple(scenes)
+    set_name, n_official = (listing.stem, None) if official is None else (name, official.images)
+    return SceneSet(
+        set_name, split, tuple(classes.values()), True, "annotated", n_official, tuple(scenes), content.warnings
+    )
 
 
 def _instances(size: Size, labelled: list[Labelled]) -> list[Annotation]:

@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats.label_studio_reading import tasks_of
+from lexiseg_labels.formats.label_studio import tasks_of
 from lexiseg_service.adapters.label_studio import Control, Task, control_of, head_name, place_of
 from lexiseg_service.adapters.label_studio_pictures import content_at, image_of
 from lexiseg_service.adapters.reasons import ReasonRoute

@@ -11,10 +11,12 @@ import json
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from lexiseg_client import Segmentation
 from lexiseg_labels.data_set import File, Format, Picture, picture_of
@@ -24,22 +26,45 @@ from lexiseg_labels.formats import coco_panoptic
 from lexiseg_labels.masks import png
 from lexiseg_labels.names import ROOM, numbered, safe_stem
 from lexiseg_labels.picture_names import suffix_of, suffix_of_format
+from lexiseg_labels.segments import UNNAMED, exportable
 from lexiseg_model.files.names import as_text
 from lexiseg_model.pictures.header import sniff
+from lexiseg_model.pictures.reader import read
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import LEDGER_FILES, STDIN, Source
-from lexiseg_service.commands.segment import cutout
 from lexiseg_service.image.reader import decode
 from lexiseg_service.question.schemas import TaskQuestion as Question
 from lexiseg_service.settings import Limits
 
 SAVE_SECONDS = 30.0  # between two writes of the shared files
+MAX_LABEL = 40  # characters of a label in a file name
+MAX_LABEL_BYTES = 80
+CUT_OUT_ROOM = MAX_LABEL_BYTES + len("-12345-.png")  # bytes that follow the name of a picture
 NUMBERED = re.compile(r"-[0-9].*")  # the end of the stem of a second file, or of a cut-out
+
+
+def _cut_outs(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
+    assert picture.read is not None
+    rgb = read(picture.read()).rgb
+    for segment in exportable(picture.segments):
+        x, y, width, height = segment.bbox
+        box = np.s_[y : y + height, x : x + width]
+        alpha = segment.shape.pixels()[box].astype(np.uint8)[..., None] * np.uint8(255)
+        label = _in_file_name(segment.label or UNNAMED)
+        yield f"{picture.name}-{segment.id}-{label}.png", png.encode(np.concatenate([rgb[box], alpha], 2))
+
+
+def _in_file_name(label: str) -> str:
+    plain = "".join(letter if letter.isalnum() else "-" for letter in label)[:MAX_LABEL]
+    return plain.encode()[:MAX_LABEL_BYTES].decode(errors="ignore")
+
+
+CUT_OUT = Format("cutout", "one picture for each segment", _cut_outs)
 
 
 def format_named(name: str) -> Format:
     """A format of labels, or cut-outs. Raises ValueError: there is no such format."""
-    return cutout.FORMAT if name == cutout.FORMAT.name else format_of(name, cutout.FORMAT.name)
+    return CUT_OUT if name == CUT_OUT.name else format_of(name, CUT_OUT.name)
 
 
 @dataclass(frozen=True)
@@ -113,7 +138,7 @@ class Results:
             self.write()
 
     def _stem(self, source: Source) -> str:
-        return safe_stem(source.stem, cutout.ROOM if self._formats == [cutout.FORMAT] else ROOM)
+        return safe_stem(source.stem, CUT_OUT_ROOM if self._formats == [CUT_OUT] else ROOM)
 
     def _picture(self, stem: str, source: Source, content: bytes, answer: Segmentation) -> Picture:
         job, kind = self._job, self._formats[0]
