@@ -16,10 +16,10 @@ import lexiseg_client
 from lexiseg_client import NoMasks, Point, Prompt, Segmentation, UnreadableAnswer, errors
 from lexiseg_client.models import model_of
 from lexiseg_client.question.options import Options
-from lexiseg_client.question.vocabulary import vocabulary_of
 from lexiseg_client.rest import read
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import StreamOptions
+from lexiseg_client.vocabularies import vocabulary_of
 from lexiseg_labels import answers, segmentation, segments
 from lexiseg_labels.masks import png
 from lexiseg_model import types

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import builtins
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypedDict
 from urllib.parse import quote
 
 import httpx
@@ -10,18 +14,108 @@ import httpx
 from lexiseg_client.address import PREFIX
 from lexiseg_client.calling.resource import Resource, awaited
 from lexiseg_client.calling.steps import Send
-from lexiseg_client.question.options import Classes, Unpack
-from lexiseg_client.question.vocabulary import (
-    Vocabulary,
-    VocabularyOptions,
-    VocabularySummary,
-    summary_of,
-    vocabulary_json,
-    vocabulary_of,
-)
+from lexiseg_client.models import of_json
+from lexiseg_client.question.options import Background, Class, Classes, Unpack, background_json, classes_json, plain
+from lexiseg_client.question.prompts import Example, Point
 from lexiseg_client.rest import json_as, read
+from lexiseg_labels.masks.rle import decode
 
 ROUTE = f"{PREFIX}/vocabularies"
+
+
+@dataclass(frozen=True)
+class VocabularySummary:
+    """A named class list, without its classes."""
+
+    name: str
+    n_classes: int
+    background: bool | Background  # default for requests that set no background
+    built_in: bool  # built-in lists cannot be changed
+    source: str | None
+    shared: bool = True  # usable by every API key; False: by yours only
+    own: bool = True  # your API key may replace and delete it
+
+
+@dataclass(frozen=True)
+class Vocabulary(VocabularySummary):
+    """A named class list. `etag` identifies this version: pass it as `if_match` to update only this version."""
+
+    classes: tuple[Class, ...] = ()
+    etag: str = ""
+
+
+class VocabularyOptions(TypedDict, total=False):
+    """Options of writing a vocabulary."""
+
+    background: bool | Background  # default for requests that set no background; default True
+    source: str | None  # where the list comes from, for its readers
+    shared: bool | None  # with API keys: for every key or this one only; None: unchanged, new ones for this key only
+    if_match: str | None  # an `etag`: replace only that version
+    create_only: bool  # never replace
+
+
+NAMES = frozenset(VocabularyOptions.__annotations__)
+
+
+def vocabulary_json(classes: Classes, options: VocabularyOptions) -> dict[str, Any]:
+    """The JSON of a vocabulary to write.
+
+    Raises:
+        TypeError: an unknown option, or one string instead of a list of classes.
+    """
+    if unknown := options.keys() - NAMES:
+        raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; expected one of {', '.join(sorted(NAMES))}")
+    document = {
+        "classes": plain(classes_json(classes), "classes"),
+        "background": background_json(options.get("background", True)),
+        "source": options.get("source"),
+    }
+    shared = options.get("shared")
+    return document if shared is None else {**document, "shared": shared}
+
+
+def class_of(entry: Mapping[str, Any]) -> Class:
+    """A class from its JSON."""
+    synonyms = tuple(entry.get("synonyms", ()))
+    examples, negatives = (
+        tuple(_example_of(item) for item in entry.get(key) or ()) for key in ("examples", "negatives")
+    )
+    return of_json(Class, entry, synonyms=synonyms, examples=examples, negatives=negatives)
+
+
+def _example_of(entry: Mapping[str, Any]) -> Example:
+    """An example from its JSON; its image is a file's bytes."""
+    points = [Point(click["x"], click["y"], bool(click["positive"])) for click in entry.get("points", ())]
+    mask = entry.get("mask")
+    pixels = None if mask is None else decode(mask["counts"], (int(mask["size"][0]), int(mask["size"][1])))
+    image = entry.get("image") or {}
+    content = base64.b64decode(image["base64"]) if "base64" in image else None
+    return Example(entry.get("box"), points, pixels, content)
+
+
+def background_of(rule: bool | Mapping[str, Any]) -> bool | Background:
+    """A background rule from its JSON."""
+    if isinstance(rule, bool):
+        return rule
+    words = rule.get("words")
+    threshold = rule.get("threshold")
+    return Background(threshold, None if words is None else tuple(words))
+
+
+def summary_of(entry: Mapping[str, Any]) -> VocabularySummary:
+    """A vocabulary without its classes from its JSON.
+
+    Raises:
+        TypeError, ValueError, LookupError: a member is missing or invalid.
+    """
+    unset = {"source": None, "own": not entry["built_in"]}
+    return of_json(VocabularySummary, {**unset, **entry}, background=background_of(entry["background"]))
+
+
+def vocabulary_of(document: Mapping[str, Any], etag: str) -> Vocabulary:
+    """A vocabulary with its classes from its JSON; errors as for `summary_of`."""
+    classes = tuple(class_of(entry) for entry in document["classes"])
+    return Vocabulary(**vars(summary_of(document)), classes=classes, etag=etag)
 
 
 class Vocabularies(Resource):

@@ -28,7 +28,7 @@ from lexiseg_client import (
 )
 from lexiseg_client.address import PRINTABLE, read_address
 from lexiseg_client.folders import resolve_names
-from lexiseg_client.question.reviewed import head_of
+from lexiseg_client.heads import head_of
 from lexiseg_model.types import ClassEntry, Task
 from lexiseg_model.vocabulary.class_names import is_thing
 from lexiseg_service.errors import InvalidValue, ServiceError, error_of
