@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -28,13 +29,26 @@ from urllib.parse import parse_qs
 
 from fastapi import APIRouter, FastAPI
 from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lexiseg_service.entry_points import ADAPTERS, EntryPointError, entry_points_of, load
-from lexiseg_service.gateway import adapter_page
 from lexiseg_service.gateway.admission.access import key_of
 from lexiseg_service.gateway.rest.middleware import ForPaths
 from lexiseg_service.gateway.rest.paths import ADAPTERS as PREFIX
+from lexiseg_service.gateway.rest.paths import answer_head
+from lexiseg_service.gateway.rest.routes import as_json
+
+POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+ROW = "<tr><td>{name}<td><code>{address}</code><td><code>{use}</code>"
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>lexiseg: other tools</title>
+<h1>Other tools</h1>
+<p>LEXISEG_ADAPTERS names them. Where keys are set, a tool's own key is one of them.
+<table border="1" cellpadding="6"><tr><th>tool<th>address<th>use
+"""
+router = APIRouter(include_in_schema=False)
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,7 @@ def install(app: FastAPI, names: Sequence[str]) -> None:
         prefixes = _join(app, adapter, f"{PREFIX}/{name}")
         app.state.adapters.append(Joined(name, next(iter(prefixes), ""), adapter))
         paths += prefixes
-    app.include_router(adapter_page.router)
+    app.include_router(router)
     if paths:
         app.add_middleware(ForPaths, middleware=KeysOfTools, prefixes=tuple(paths))
 
@@ -129,3 +143,29 @@ def _key_of_tool(scope: Scope) -> str | None:
             return None
     keys = parse_qs(scope["query_string"].decode("latin-1")).get("api_key", [])
     return keys[0] if len(keys) == 1 else None
+
+
+def listed(request: Request) -> list[dict[str, str]]:
+    """Name, address and use of each adapter, under the address at which this service was asked."""
+    base = str(request.base_url).rstrip("/")
+    return [
+        {"name": each.name, "address": base + each.path, "use": each.adapter.use.replace("ADDRESS", base + each.path)}
+        for each in request.app.state.adapters
+    ]
+
+
+@router.get(PREFIX)
+async def addresses(request: Request) -> Response:
+    """HTML where the client takes it, as browsers do; else {"adapters": [{"name", "address", "use"}]}. Needs no key."""
+    adapters = listed(request)
+    if "text/html" not in request.headers.get("accept", ""):
+        answer = as_json({"adapters": adapters})
+    else:
+        rows = (ROW.format(**{name: html.escape(text) for name, text in each.items()}) for each in adapters)
+        answer = Response(PAGE + "\n".join(rows) + "\n</table></html>\n", media_type="text/html")
+        answer.headers["Content-Security-Policy"] = POLICY
+    answer.headers["Vary"] = "Accept"
+    return answer
+
+
+answer_head(router)

@@ -43,13 +43,12 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import StageTime, Tracing
 from lexiseg_service.worker.compute import ComputeStage, stage_executor, warm_up_buckets
 from lexiseg_service.worker.crash_record import CrashRecord
-from lexiseg_service.worker.examples import check_regions, example_rows, rows_are_known
+from lexiseg_service.worker.examples import check_regions, example_rows, lesson, rows_are_known
 from lexiseg_service.worker.feature_cache import FeatureCache, Remembered
 from lexiseg_service.worker.finish import FinishStage
 from lexiseg_service.worker.finish import render as render_answer
 from lexiseg_service.worker.job import Admission, AnyJob, Job, Render, T
 from lexiseg_service.worker.models.pool import COMPUTE_THREADS, GOING_DOWN, Loaded, ModelPool, give_up
-from lexiseg_service.worker.teaching import lesson
 from lexiseg_service.worker.texts import TextCaches, TextStage
 
 # Decode and finish together, and one more for small work. Image passes use every core already: with more threads the

@@ -10,10 +10,11 @@ control. A ServiceError becomes a rich status. Health and reflection need no key
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
@@ -24,10 +25,10 @@ import grpc
 import structlog
 from google.protobuf.message import DecodeError
 from structlog.contextvars import bound_contextvars
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from lexiseg_service.errors import DeadlineExceeded, MalformedRequest, QueueFull, RateLimited, ServiceError, unexpected
 from lexiseg_service.gateway.admission.access import HEADERS, AccessControl, Caller, key_of, refuse_repeated
-from lexiseg_service.gateway.rpc.trusted_proxies import TrustedProxies
 from lexiseg_service.gateway.waits import end_by
 from lexiseg_service.settings import BODY_SECONDS, FIRST_MESSAGE_SECONDS, STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.shares import Hold
@@ -43,6 +44,37 @@ CALLER: ContextVar[Caller] = ContextVar("caller")  # of the running call
 PATIENCE_SECONDS = 1.0  # that a call waits for room before one without a message gives up its own
 SERVERS_FAULT = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 PEER = re.compile(r"ipv[46]:(?:\[(?P<six>[^\]]*)\]|(?P<four>[^:]*)):\d+")
+FORWARDED_FOR = "x-forwarded-for"
+MESSAGE_PREFIX = "x-message-prefix"  # the first bytes of the first message, in hexadecimal digits
+# Not compressed, and its length (gRPC over HTTP/2, Length-Prefixed-Message).
+PLAIN_MESSAGE = re.compile("00([0-9A-Fa-f]{8})")
+
+
+class TrustedProxies:
+    """Reads what a trusted proxy says about a call, by uvicorn's own rules: one that `FORWARDED_ALLOW_IPS` names."""
+
+    def __init__(self) -> None:
+        async def nothing(*_: object) -> None:
+            """The application behind the middleware: only what becomes of the scope counts."""
+
+        trusted = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")
+        self._middleware = ProxyHeadersMiddleware(cast("Any", nothing), trusted)
+
+    async def address(self, peer: str | None, metadata: Mapping[str, str]) -> str | None:
+        """The address of the client: the peer's, or that which the peer names if it is a trusted proxy."""
+        headers = [(name.encode(), value.encode()) for name, value in metadata.items() if name == FORWARDED_FOR]
+        scope: Any = {"type": "http", "scheme": "http", "client": (peer, 0), "headers": headers}
+        await self._middleware(scope, cast("Any", None), cast("Any", None))
+        address: str | None = scope["client"][0]
+        return address
+
+    def announced_bytes(self, peer: str | None, metadata: Mapping[str, str]) -> int | None:
+        """The length of the first message, if a trusted proxy has seen its beginning."""
+        if peer not in self._middleware.trusted_hosts:
+            return None
+        if (plain := PLAIN_MESSAGE.fullmatch(metadata.get(MESSAGE_PREFIX, ""))) is None:
+            return None
+        return int(plain[1], 16)
 
 
 class _Ended(Exception):

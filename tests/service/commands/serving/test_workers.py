@@ -6,7 +6,7 @@ import pytest
 
 from lexiseg_model.errors import ModelError
 from lexiseg_service.commands.serving.gateway import run as run_gateway
-from lexiseg_service.commands.serving.workers import Room, count, fitting
+from lexiseg_service.commands.serving.serve import Room, count, fitting
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 
