@@ -86,12 +86,7 @@ class RestTransport:
         return port if isinstance(port, int) else None
 
     def _probe(self, path: str, timeout: float) -> Call[dict[str, Any]]:
-        """The JSON of a health probe.
-
-        Raises:
-            Unreachable: a proxy answers in place of the server.
-            UnreadableAnswer: another kind of server answers.
-        """
+        """The JSON of a health probe."""
         reply: httpx.Response = yield Send("GET", path, timeout=timeout)
         if reply.status_code in PROXY_STATUSES and "json" not in reply.headers.get("content-type", ""):
             raise Unreachable(f"a proxy answered {path} with {reply.status_code}: no server is ready", is_sent=True)

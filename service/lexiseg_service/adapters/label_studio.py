@@ -411,11 +411,7 @@ class LeftOver(Protocol):
 async def _outcomes(
     request: Request, body: Predict, control: Control
 ) -> tuple[list[dict[str, Any]], ServiceError | None]:
-    """Predictions or errors of the first tasks, and why the others were not asked; None: there are no others.
-
-    Raises:
-        ServiceError: every task failed, this is the first one's error.
-    """
+    """Predictions or errors of the first tasks, and why the others were not asked; None: there are no others."""
     context = None if body.params is None else body.params.context
     limits: ClientLimits = request.app.state.client_limits
     seconds = settings_of(request).deadline_seconds

@@ -52,11 +52,7 @@ def open_server(url: str | None, settings: Settings, task: Task) -> Iterator[Ser
 
 @contextmanager
 def _local_server(settings: Settings) -> Iterator[Server]:
-    """A server with the model of the settings, once it is warmed up, while the block runs.
-
-    Raises:
-        NotReady: the model cannot be loaded.
-    """
+    """A server with the model of the settings, once it is warmed up, while the block runs."""
     model = settings.first_model
     deadline = {} if "deadline_seconds" in settings.model_fields_set else {"deadline_seconds": DAY}
     with _errors_logged(), TemporaryDirectory(prefix="lexiseg-") as folder, ExitStack() as loading:

@@ -111,17 +111,7 @@ class VideoService:
         accepted: Accepted,
         holds: deque[Hold] | None,
     ) -> AsyncGenerator[StreamQuestion | VideoFrame, None]:
-        """The steps for the worker; room for each frame is added to `holds`, unless they are counted already.
-
-        Raises:
-            MalformedRequest: a frame came before the first config.
-            InvalidValue: a value is out of range.
-            DeadlineExceeded: no message came for too long.
-            QueueFull: there was no room for a frame.
-            RateLimited: the client itself held the room, or changes its config too often.
-            NotReady: the process shuts down.
-            ServiceError: as `UseCase.request`.
-        """
+        """The steps for the worker; room for each frame is added to `holds`, unless they are counted already."""
         question: StreamQuestion | None = None
         n_frames = 0
         while True:

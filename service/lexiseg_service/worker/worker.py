@@ -172,11 +172,7 @@ class ModelWorker:
 
 
 def _watch_device(name: str, metrics: Metrics) -> None:
-    """Report in the metrics the memory of a CUDA device.
-
-    Raises:
-        OptionError: the name is no device of this machine.
-    """
+    """Report in the metrics the memory of a CUDA device."""
     device = choose_device(name)
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index

@@ -136,12 +136,7 @@ class Items:
 
 
 def _image_of(frame: Frame) -> bytes:
-    """The image file of a frame.
-
-    Raises:
-        UnusableImage: not an image, or a URL or id.
-        OSError: the image file cannot be read.
-    """
+    """The image file of a frame."""
     if isinstance(frame.image, (ImageId, ImageUrl)) or (isinstance(frame.image, str) and "://" in frame.image):
         raise UnusableImage("expected a frame's own bytes or pixels; a stream takes no URLs and no image ids")
     return file_bytes(frame.image)

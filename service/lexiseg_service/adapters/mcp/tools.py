@@ -231,11 +231,7 @@ class ToolService:
         return await self._ask_about(await self._picture(image, caller), caller, task, **fields)
 
     async def _picture(self, image: str, caller: Caller) -> ImageSource:
-        """The picture at a path in the folder, a URL, in a data URL, or of `id:IMAGE_ID`, then with its file if kept.
-
-        Raises:
-            ServiceError: there is no such picture, or it must not be read.
-        """
+        """The picture at a path in the folder, a URL, in a data URL, or of `id:IMAGE_ID` with its file, if kept."""
         if image.startswith(BY_ID):
             image_id = image.removeprefix(BY_ID)
             return ImageSource(self._recent.get((caller.client, image_id)), image_id)
@@ -247,11 +243,7 @@ class ToolService:
         return ImageSource(await asyncio.to_thread(self._read, image))
 
     async def _ask_about(self, picture: ImageSource, caller: Caller, task: Task, **fields: Any) -> WorkerAnswer:
-        """Ask a question about a picture; a task other than prompt that the model lacks becomes semantic.
-
-        Raises:
-            ServiceError: of any kind.
-        """
+        """Ask a question about a picture; a task other than prompt that the model lacks becomes semantic."""
         question = {name: value for name, value in fields.items() if value is not None}
         able = find_card(question.get("model") or self._settings.default_model, self._use_case.backend.cards()).tasks
         question["task"] = task if task in able or task == "prompt" else "semantic"

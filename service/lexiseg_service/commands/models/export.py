@@ -68,11 +68,7 @@ def _agreement(
 
 
 def _photographs(folder: Path, limits: Limits) -> list[NDArray[np.uint8]]:
-    """[H, W, 3] each, spread over the folder's photographs by name.
-
-    Raises:
-        ServiceError: there are none, or one cannot be read.
-    """
+    """[H, W, 3] each, spread over the folder's photographs by name."""
     sources = sources_of([folder])
     step = max(1, len(sources) // MAX_PHOTOGRAPHS)
     return [source.pixels(limits) for source in sources[::step][:MAX_PHOTOGRAPHS]]

@@ -204,11 +204,7 @@ def _no_bands(path: str, dataset: Any) -> str:
 
 
 def _place(dataset: Any) -> tuple[Any, Affine]:
-    """The CRS and the transform of a dataset; of control points where they lie on a grid.
-
-    Raises:
-        DatasetError: only control points, RPCs or a geolocation array say its place.
-    """
+    """The CRS and the transform of a dataset; of control points where they lie on a grid."""
     points, crs = dataset.gcps
     if dataset.transform != Affine.identity():
         return dataset.crs, dataset.transform

@@ -231,12 +231,7 @@ class RedisLimits(ClientLimits):
         self._link.close()
 
     async def _ask(self, client: str, rule: Rule, ticket: str) -> None:
-        """Count a request in Redis, and take a concurrent place where the rule limits them.
-
-        Raises:
-            RateLimited: a limit of the client is reached.
-            RedisAway: Redis did not answer.
-        """
+        """Count a request in Redis, and take a concurrent place where the rule limits them."""
         arguments = (rule.rate or 0, rule.burst, rule.concurrent or 0, rule.daily or 0, self._lease, ticket)
         limit, seconds = await self._link.ask(methodcaller("eval", ADMIT, 3, *_keys(client), *arguments))
         if limit != b"ok":

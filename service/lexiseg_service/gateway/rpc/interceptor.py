@@ -194,13 +194,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return _not_end(message)
 
     async def _checked(self, context: Context, key: str | None) -> AsyncGenerator[Any, None]:
-        """The messages of a stream, for as long as its key is valid.
-
-        Raises:
-            Unauthorized: the key was removed meanwhile.
-            NotAllowed: the key has lost the scope.
-            MalformedRequest: bytes that are no message of the method.
-        """
+        """The messages of a stream, for as long as its key is valid."""
         while (message := await _next(context)) is not grpc.aio.EOF:
             self._access.keys.identify(key)
             yield message

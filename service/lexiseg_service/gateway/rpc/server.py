@@ -70,12 +70,7 @@ class Servicer(SegmentationServicer):
                 yield encode_frame_answer(answer, caller.request_id)
 
     async def _steps(self, messages: AsyncIterator[pb.SegmentVideoRequest]) -> AsyncGenerator[Step, None]:
-        """The configs and frames of a stream.
-
-        Raises:
-            MalformedRequest: a message is empty.
-            InvalidValue: a field is out of range.
-        """
+        """The configs and frames of a stream."""
         async for message in messages:
             if message.HasField("config"):
                 reading = partial(read_config, message.config, self._limits)
