@@ -241,7 +241,8 @@ class FairExecutor:
         except Exception:
             logger.exception("work on a thread failed")
         with self._guard:
-            self._finish(task, time.monotonic() - began)
+            self._large_running -= task.large
+            self._queue.charge(task.sender, time.monotonic() - began)
             if task.large:
                 self._run_large()
         if task.large and task.begins is not None:
@@ -273,10 +274,6 @@ class FairExecutor:
             self._large_running += task.large
             self._large_begun[task.sender.background] += task.large and task.begins is not None
         return task
-
-    def _finish(self, task: _Task, seconds: float) -> None:
-        self._large_running -= task.large
-        self._queue.charge(task.sender, seconds)
 
 
 def _complete(result: Future[T], work: Callable[[], T]) -> None:

@@ -233,7 +233,10 @@ class WorkerLink:
             except grpc.aio.AioRpcError as error:
                 if self._status is not AWAY:
                     logger.warning("worker away", worker=self.name, reason=error.code().name)
-                self._log_refusal(_refusal(error))
+                refusal = _refusal(error)
+                if refusal and refusal != self.refused:  # once: an operator must fix it
+                    logger.error("worker refused", worker=self.name, reason=refusal)
+                self.refused = refusal
             except TimeoutError:
                 if self._status is not AWAY:
                     logger.warning("worker away", worker=self.name, reason="silent")
@@ -242,12 +245,6 @@ class WorkerLink:
             self._status = AWAY
             # Random, so that gateways do not reconnect at the same moment.
             await asyncio.sleep(RECONNECT_SECONDS * random.uniform(0.5, 1.0))
-
-    def _log_refusal(self, why: str) -> None:
-        """Remember why the handshake is refused ("" if not), and log each new reason once: an operator must fix it."""
-        if why and why != self.refused:
-            logger.error("worker refused", worker=self.name, reason=why)
-        self.refused = why
 
     async def _watch(self) -> None:
         call = self._stub.WatchStatus(pb.WatchStatusRequest(), metadata=self._metadata)

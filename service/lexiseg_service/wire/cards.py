@@ -50,16 +50,14 @@ def _understood(values: Any, left_out: list[Place]) -> ModelCard:
         try:
             return ModelCard.model_validate(values, extra="ignore")
         except ValidationError as error:
-            # From the back: the places before stay valid when an item of a list goes.
-            places = sorted({_removable(each["type"], each["loc"]) for each in error.errors()}, key=_order)
+            # From the back: the places before stay valid when an item of a list goes. A field that is missing takes the
+            # object that needs it along.
+            places = sorted(
+                {each["loc"][:-1] if each["type"] == "missing" else each["loc"] for each in error.errors()}, key=_order
+            )
             for place in reversed(places):
                 _remove(values, place)
             left_out += places
-
-
-def _removable(kind: str, place: Place) -> Place:
-    """What goes with a wrong value: a field that is missing takes the object that needs it along."""
-    return place[:-1] if kind == "missing" else place
 
 
 def _order(place: Place) -> list[tuple[bool, int | str]]:

@@ -20,15 +20,11 @@ def page() -> str:
     """The document as HTML."""
     script = (WEB / "chat.js").read_text(encoding="utf-8")
     html = (WEB / "chat.html").read_text(encoding="utf-8").replace("{script}", script)
-    script_hash, style_hash = (_hash_of(name, html) for name in ("script", "style"))
+    script_hash, style_hash = (  # the sources of the only element of each name
+        policy_source(re.findall(f"<{name}[^>]*>(.*?)</{name}>", html, re.DOTALL)[0]) for name in ("script", "style")
+    )
     policy = f"default-src 'none'; script-src '{script_hash}'; style-src '{style_hash}'; img-src data:"
     return html.replace("{policy}", policy)
-
-
-def _hash_of(element: str, html: str) -> str:
-    """The source expression of a policy for the only element of a name."""
-    (content,) = re.findall(f"<{element}[^>]*>(.*?)</{element}>", html, re.DOTALL)
-    return policy_source(content)
 
 
 def chat(segment: Tool, annotations: ToolAnnotations) -> Apps:

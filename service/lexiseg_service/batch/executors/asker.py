@@ -122,7 +122,8 @@ class Asker:
         attempt = faults = 0
         while True:
             try:
-                await self._until_ready()
+                while not self._executor.is_ready:
+                    await asyncio.sleep(READY_SECONDS)
                 await self._executor.admit(job)
                 async with self._door:
                     while self._asking >= LANES_BESIDE and self._executor.gives_way:
@@ -175,10 +176,6 @@ class Asker:
                 reader = await self._in_thread(self._open_reader, job)
                 self._readers.put(job.id, reader)
             return reader
-
-    async def _until_ready(self) -> None:
-        while not self._executor.is_ready:
-            await asyncio.sleep(READY_SECONDS)
 
     def _in_thread(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))

@@ -64,13 +64,9 @@ async def delete_data(request: Request) -> Response:
             logger.error("unexpected error", kind=kind, error=type(error).__name__, exc_info=error)
             failed[kind] = unexpected().detail
     if failed:
-        raise _not_all(erased, failed)
+        erasures = ", ".join(f"{number} {kind}" for kind, number in erased.items()) or "nothing"
+        left = "; ".join(f"{kind}: {reason}" for kind, reason in failed.items())
+        problem = NotReady(f"erased: {erasures}; not erased: {left}; send the request again", AWAY_SECONDS)
+        problem.extra["erased"] = dict(erased)
+        raise problem
     return as_json(erased)
-
-
-def _not_all(erased: Mapping[str, int], failed: Mapping[str, str]) -> NotReady:
-    erasures = ", ".join(f"{number} {kind}" for kind, number in erased.items()) or "nothing"
-    left = "; ".join(f"{kind}: {reason}" for kind, reason in failed.items())
-    error = NotReady(f"erased: {erasures}; not erased: {left}; send the request again", AWAY_SECONDS)
-    error.extra["erased"] = dict(erased)
-    return error
