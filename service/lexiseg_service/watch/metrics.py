@@ -106,7 +106,11 @@ class Metrics:
         self.unloads = counter("model_unloads", "Models unloaded to make room for another", "model")
         self.gpu_memory = gauge("gpu_memory_bytes", "Device memory held by this process", "device")
         self.gpu_memory_free = gauge("gpu_memory_free_bytes", "Device memory that nobody holds", "device")
-        for name, values in KNOWN_VALUES.items():  # series of alerts: a rate needs a first sample
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Begin the series of alerts: a rate needs a first sample."""
+        for name, values in KNOWN_VALUES.items():
             for value in values:
                 getattr(self, name).labels(value)
 

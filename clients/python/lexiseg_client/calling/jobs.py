@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from lexiseg_client.address import PREFIX
 from lexiseg_client.calling.calls import Calls
-from lexiseg_client.calling.mapping import check_several
+from lexiseg_client.calling.mapping import ProgressLine, check_several
 from lexiseg_client.calling.retries import exchange, read_problem
 from lexiseg_client.calling.steps import Call, Send, Wait, Work
 from lexiseg_client.errors import Problem, TimedOut
@@ -32,7 +32,6 @@ Format: TypeAlias = str  # jsonl, parquet, or a format of labels
 POLL_SECONDS = 1.0
 PARTS_PER_PAGE = 16
 UPLOAD_SECONDS = 3600.0  # for an archive, unless a timeout is given
-BAR_WIDTH = 30
 ROUTE = f"{PREFIX}/jobs"
 
 
@@ -166,7 +165,7 @@ def states(calls: Calls, timeout: float | None) -> Call[list[JobState]]:
 
 def wait(calls: Calls, identity: str, timeout: float | None, progress: Progress) -> Call[JobState]:
     """See `Job.wait`."""
-    show = progress if callable(progress) else _bar if progress or _wants_bar(progress) else _nothing
+    show = _reporter(progress)
     end = None if timeout is None else time.monotonic() + timeout
     while True:
         now = yield from state(calls, identity, None)
@@ -236,17 +235,10 @@ def _opened(path: Path) -> BinaryIO:
         return file
 
 
-def _wants_bar(progress: bool | None) -> bool:
-    return progress is None and sys.stderr.isatty()
-
-
-def _nothing(now: JobState) -> None:
-    pass
-
-
-def _bar(now: JobState) -> None:
-    settled = now.done + now.failed
-    filled = BAR_WIDTH * settled // max(1, now.total)
-    left = "" if now.seconds_left is None else f", {now.seconds_left:,.0f} s left"
-    text = f"\r[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {settled:,} of {now.total:,}{left}   "
-    print(text, end="\n" if now.state == "done" else "", file=sys.stderr, flush=True)
+def _reporter(progress: Progress) -> Callable[[JobState], object]:
+    if callable(progress):
+        return progress
+    if progress is False or (progress is None and not sys.stderr.isatty()):
+        return lambda now: None
+    line = ProgressLine()
+    return lambda now: line(now.done + now.failed, now.total)
