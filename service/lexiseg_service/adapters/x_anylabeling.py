@@ -27,9 +27,10 @@ from lexiseg_service.adapters.tools import (
     prompt_of,
     read_as,
 )
-from lexiseg_service.errors import InvalidValue
+from lexiseg_service.errors import InvalidValue, NotReady, SwitchedOff
 from lexiseg_service.gateway.adapter import Adapter
-from lexiseg_service.gateway.rest.routes import as_json, use_case_of
+from lexiseg_service.gateway.heads.teaching import Teaching
+from lexiseg_service.gateway.rest.routes import as_json, caller_of, use_case_of
 
 # Widgets that the tool shows for a model, and their values: for words, and for clicks and boxes.
 WORD_WIDGETS = {"edit_text": None, "button_send": None, "edit_conf": 0.0, "toggle_preserve_existing_annotations": False}
@@ -37,18 +38,31 @@ HINT = {"placeholder": "words, with commas or full stops between them"}
 CLICK_WIDGETS = dict.fromkeys(
     f"button_{name}" for name in ("add_point", "remove_point", "add_rect", "clear", "finish_object")
 ) | {"output_label": None}
+HEAD_WIDGETS = {"button_run": None, "edit_conf": 0.0, "toggle_preserve_existing_annotations": False}
+HEAD = "head:"  # begins the name of a head in the tool's list of models
 PREDICT_PATH = "/x-anylabeling/v1/predict"
 MIN_PART = 0.02  # of a segment's largest part: smaller shapes would have to be deleted by hand
 
 
 def model_of(card: Mapping[str, Any]) -> dict[str, Any]:
     """A model's entry in the tool's list."""
-    inputs = {**WORD_WIDGETS, **(CLICK_WIDGETS if "prompt" in card["tasks"] else {})}
-    widgets = [
-        {"name": name, "value": value, **(HINT if name == "edit_text" else {})} for name, value in inputs.items()
-    ]
-    texts = {"display_name": f"lexiseg {card['name']}", "params": {}, "batch_processing_mode": "text_prompt"}
-    return {**texts, "widgets": widgets}
+    widgets = {**WORD_WIDGETS, **(CLICK_WIDGETS if "prompt" in card["tasks"] else {})}
+    return _entry(f"lexiseg {card['name']}", widgets, "text_prompt")
+
+
+def _entry(name: str, widgets: Mapping[str, Any], batches: str) -> dict[str, Any]:
+    shown = [{"name": key, "value": value, **(HINT if key == "edit_text" else {})} for key, value in widgets.items()]
+    return {"display_name": name, "params": {}, "batch_processing_mode": batches, "widgets": shown}
+
+
+async def heads_of(request: Request) -> dict[str, dict[str, Any]]:
+    """The caller's heads as models of the tool, which ask for their classes."""
+    teaching: Teaching = request.app.state.use_case.taught
+    try:
+        names = await teaching.heads.names(caller_of(request).owner)
+    except (SwitchedOff, NotReady):  # the models are there nevertheless
+        names = []
+    return {f"{HEAD}{name}": _entry(f"lexiseg, taught: {name}", HEAD_WIDGETS, "default") for name in names}
 
 
 class Mark(BaseModel):
@@ -125,8 +139,9 @@ async def health(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/models")
 async def models(request: Request) -> dict[str, Any]:
-    """Every model; the ones with the task prompt have buttons for points and boxes."""
-    return {"success": True, "data": {card["name"]: model_of(card) for card in use_case_of(request).models()}}
+    """Every model and head; the models with the task prompt have buttons for points and boxes."""
+    cards = {card["name"]: model_of(card) for card in use_case_of(request).models()}
+    return {"success": True, "data": cards | await heads_of(request)}
 
 
 @router.get("/v1/models/{name}/info")
@@ -139,7 +154,11 @@ async def info(request: Request, name: str) -> dict[str, Any]:
 async def predict(request: Request) -> Response:
     """Polygons for words, or for points and boxes; where there are none, why, in `description`."""
     body = await read_as(Predict, request)
-    fields = {"model": body.model, "mask": "polygon", "simplify": SIMPLIFY, **question_fields(body.params)}
+    if body.model.startswith(HEAD):
+        question = {"head": body.model.removeprefix(HEAD), "threshold": body.params.conf_threshold}
+    else:
+        question = {"model": body.model, **question_fields(body.params)}
+    fields = {"mask": "polygon", "simplify": SIMPLIFY, **question}
     answer = await ask(request, fields, await image_of_text(body.image, "image"))
     shapes = list(chain.from_iterable(await convert(answer, partial(shapes_of, notes=notes_of(answer.warnings)))))
     if not shapes and answer.warnings:

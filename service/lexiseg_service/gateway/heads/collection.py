@@ -157,8 +157,7 @@ class Heads:
         plain, at, version = name.partition("@")
         head = await self._at(slot_of(plain, owner)) if NAME.fullmatch(plain) else None
         if head is None:
-            names = [slot.rpartition("~")[2] for slot in await self._rows_of(owner)]
-            similar = get_close_matches(plain[:MAX_COMPARED], names, 1)
+            similar = get_close_matches(plain[:MAX_COMPARED], await self.names(owner), 1)
             hint = f"is {similar[0]!r} meant?" if similar else "GET /v1/heads lists all"
             raise UnknownHead(f"head: there is none called {name[:MAX_COMPARED]!r}; {hint}")
         if at and version != head.solved.version:
@@ -166,6 +165,10 @@ class Heads:
                 f"head: {plain!r} has the version {head.solved.version} now, not {version[:MAX_COMPARED]!r}"
             )
         return head
+
+    async def names(self, owner: str) -> list[str]:
+        """The names of an owner's heads, sorted."""
+        return sorted(slot.rpartition("~")[2] for slot in await self._rows_of(owner))
 
     async def list_all(self, owner: str) -> list[orjson.Fragment]:
         """The heads of an owner by name, each as the JSON of `schemas.HeadSummary`."""
