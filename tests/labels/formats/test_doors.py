@@ -185,6 +185,19 @@ def test_datumaro_reads_every_mask(answers: Answers, tmp_path: Path) -> None:
         assert sorted(found) == expected
 
 
+@pytest.mark.slow
+@pytest.mark.tools
+def test_label_studio_takes_the_predictions(answers: Answers, tmp_path: Path) -> None:
+    files = by_job("label-studio", tmp_path, answers)
+    (tmp_path / "tasks.json").write_bytes(files["tasks.json"])
+
+    read = ask_with("label_studio_reads", str(tmp_path / "tasks.json"))
+
+    assert [task["wrong"] for task in read] == [[]] * len(answers)
+    labels = [sorted({segment.label or "object" for segment in answer}) for answer in answers.values()]
+    assert [sorted({*task["labels"]}) for task in read] == labels
+
+
 def test_runs_of_cvat_come_back(answers: Answers, tmp_path: Path) -> None:
     files = by_job("cvat", tmp_path, answers)
 
