@@ -115,11 +115,6 @@ export function wordsQuestion() {
 /** Segments of the picture that are still as their prompts made them. @returns {any[]} */
 export const prompted = () => (state.picture?.doc.segments ?? []).filter(({ prompt, isGone }) => prompt && !isGone);
 
-function promptsQuestion() {
-  const prompts = prompted().map(({ prompt }) => prompt);
-  return prompts.length ? { ...named(), prompts, ...modelOptions() } : null;
-}
-
 const MENUS = ["vocabulary", "model", "refine"];
 
 /** All that a question about words is made of. @returns {any} */
@@ -139,7 +134,10 @@ export function restore({ words, task, background, ...menus }) {
 }
 
 /** The complete question, as shown to programs. @returns {any} */
-export const question = () => (state.mode === "picture" && promptsQuestion()) || wordsQuestion() || { task: tasks.value, ...modelOptions() };
+export const question = () => {
+  const prompts = state.mode === "picture" ? prompted().map(({ prompt }) => prompt) : [];
+  return prompts.length ? { ...named(), prompts, ...modelOptions() } : wordsQuestion() ?? { task: tasks.value, ...modelOptions() };
+};
 
 /** Words of these names that are not asked about yet. */
 export function freshWords(words) {

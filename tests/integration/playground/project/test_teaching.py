@@ -362,3 +362,19 @@ def test_a_page_of_a_service_that_keeps_nothing_does_not_teach(context: BrowserC
     expect(page.locator("#strip .reviewed")).to_have_count(1)
     expect(page.locator("#teaching")).to_be_hidden()
     assert not [url for url in asked if "/v1/heads" in url]
+
+
+def test_what_helps_the_head_most_is_reviewed_first(page: Page) -> None:
+    begin(page)
+    accept(page)
+    learned(page, 1)
+
+    with page.expect_response(re.compile("/v1/heads/.*/next")) as answered:
+        page.check("#doubtful")
+
+    keys, request = answered.value.json()["keys"], json.loads(answered.value.request.post_data or "")
+    asked = [one["id"] for one in request["images"]]
+    names = dict(zip(asked, ("two.jpg", "three.jpg"), strict=True))
+    for number, name in enumerate([*(names[key] for key in keys), "one.jpg"]):
+        expect(strip(page).nth(number)).to_have_attribute("title", re.compile(f"^{name}"))
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", re.compile(f"^{names[keys[0]]}"))

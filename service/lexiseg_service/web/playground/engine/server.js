@@ -44,6 +44,7 @@ export async function encoded({ file }) {
 export const heads = async () => (await request("GET", "/v1/heads")).heads;
 export const head = (name) => request("GET", `/v1/heads/${name}`);
 export const forget = (name) => remove(`/v1/heads/${name}`);
+export const nextOf = async (name, ids) => (await request("POST", `/v1/heads/${name}/next`, { images: ids.map((id) => ({ id })) }, null, () => null)).keys;
 export const headFile = (name) => download(`/v1/heads/${name}?export=true`);
 export const keepHead = (name, file) => request("PUT", `/v1/heads/${name}`, file.slice(0, file.size, "application/octet-stream"));
 

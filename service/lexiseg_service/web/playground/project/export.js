@@ -124,20 +124,14 @@ async function copied(text) {
 
 /** Sends the question to a server, or copies it as a request or a link. */
 async function pass(id) {
-  const obstacle = id !== "link" && noServer(id);
-  if (obstacle) return tell(obstacle, true);
-  if (id === "send") return send();
+  const { server } = document.body.dataset;
+  if (id !== "link" && (!address() || !$("server").checkValidity())) return tell("Enter the address of a server first.", true);
+  const isElsewhere = id === "send" && new URL(address()).origin !== new URL(server).origin;
+  if (isElsewhere) return tell(`This page may send to ${server} alone; curl and Python ask any server.`, true);
+  if (id === "send") return subject() ? send() : tell("There is no picture yet.", true);
   const name = subject()?.file.name || "picture.jpg";
   const texts = { curl: () => curl(question(), name), python: () => python(question(), name), link: () => location.href };
   tell(...((await copied(texts[id]())) ? ["Copied."] : ["This browser does not let the page copy.", true]));
-}
-
-function noServer(id) {
-  const { server } = document.body.dataset;
-  if (!address() || !$("server").checkValidity()) return "Enter the address of a server first.";
-  if (id !== "send") return "";
-  if (new URL(address()).origin !== new URL(server).origin) return `This page may send to ${server} alone; curl and Python ask any server.`;
-  return subject() ? "" : "There is no picture yet.";
 }
 
 function send() {

@@ -23,10 +23,18 @@ let shown = 0; // counts the pictures that were shown
 
 const stateOf = ({ doc }) => (doc.isReviewed ? "reviewed" : doc.segments.some(({ isGone }) => !isGone) ? "labelled" : doc.asked === NO_WORDS ? "new" : "empty");
 
-/** The lowest score of what nobody has edited; from 1 on for a reviewed picture. */
-function sureness({ doc }) {
+/** Its place by what helps the head, 0..1, else the lowest score of what nobody has edited; from 1 on for a reviewed picture. */
+function sureness({ doc, place }) {
   const scores = doc.segments.filter(({ origins, isEdited }) => origins && !isEdited).map(({ score }) => score);
-  return Number(doc.isReviewed) + Math.min(1, ...scores);
+  return Number(doc.isReviewed) + (place ?? Math.min(1, ...scores));
+}
+
+/** Draws the strip, what is not reviewed in the order in which it helps the head; without one the lowest scores come first. */
+async function rank() {
+  const ids = $("doubtful").checked && state.head ? pictures.flatMap(({ doc, id }) => (id && !doc.isReviewed ? [id] : [])) : [];
+  const keys = ids.length && engine.remote ? await engine.nextOf(state.head.name, ids).catch(() => []) : [];
+  for (const one of pictures) one.place = keys.includes(one.id) ? keys.indexOf(one.id) / keys.length : null;
+  drawStrip();
 }
 
 const inTurn = queueOf(); // what runs over all pictures: nothing ends what was begun before
@@ -221,19 +229,17 @@ export async function addAll(files) {
 function labelAll() {
   const words = wordsQuestion();
   if (!words) return tell("Type the words first, or choose everything.", true);
-  return later("Labelling", () => labelNow(words));
-}
-
-async function labelNow(words) {
-  const open = strip.filter(({ doc }) => !doc.isReviewed && doc.asked !== JSON.stringify(words));
-  $("note").textContent = open.length ? "" : pictures.length ? "All pictures are labelled with these words." : "Choose pictures first.";
-  if (!open.length) return null;
-  await each(open, IN_FLIGHT, "labelled", ({ name }) => name, async (picture, signal) => {
-    await fileOf(picture);
-    const answer = await withRetry(() => engine.segment(picture, words, signal, () => null), signal);
-    if (!picture.doc.isReviewed) change(picture, withWords(picture.doc, words, answer));
-  }, strip.length - open.length);
-  drawStrip();
+  return later("Labelling", async () => {
+    const open = strip.filter(({ doc }) => !doc.isReviewed && doc.asked !== JSON.stringify(words));
+    $("note").textContent = open.length ? "" : pictures.length ? "All pictures are labelled with these words." : "Choose pictures first.";
+    if (!open.length) return;
+    await each(open, IN_FLIGHT, "labelled", ({ name }) => name, async (picture, signal) => {
+      await fileOf(picture);
+      const answer = await withRetry(() => engine.segment(picture, words, signal, () => null), signal);
+      if (!picture.doc.isReviewed) change(picture, withWords(picture.doc, words, answer));
+    }, strip.length - open.length);
+    drawStrip();
+  });
 }
 
 /** Answers anew, with what was learned, what is not reviewed: the picture that is shown, then the others from there on. */
@@ -256,7 +262,7 @@ async function answerAnew() {
   };
   // Not told where it ends early: each is asked about when it is shown.
   await Promise.all(Array.from({ length: IN_FLIGHT }, some)).catch(() => null);
-  if (!signal.aborted) drawStrip();
+  if (!signal.aborted) await rank();
 }
 
 /** Forgets some pictures. */
@@ -272,8 +278,8 @@ async function erase(some) {
 
 const clicks = { "label-all": labelAll, cancel: () => control.abort(), accept, unaccept, erase: () => erase(pictures) };
 for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
-persist("doubtful", () => {
-  drawStrip();
+persist("doubtful", async () => {
+  await rank();
   if ($("doubtful").checked && strip.length) show(strip[0]);
 });
 document.addEventListener("keydown", (event) => {
