@@ -134,11 +134,10 @@ def test_labelmes_session_finds_the_server_through_osam(server: Server, photo: P
 
 
 async def asked(client: Client, photo: str) -> dict[str, Any]:
-    answer = await client.call_tool("measure", {"image": photo, "words": ["sky", "building"]})
+    answer = await client.call_tool("segment", {"image": photo, "words": ["sky", "building"]})
     assert isinstance(answer, CallToolResult)
     assert not answer.is_error, answer.content
-    measured: dict[str, Any] = answer.structured_content["measured"]
-    return measured
+    return {segment["label"]: segment for segment in answer.structured_content["segments"]}
 
 
 async def test_standard_input_and_output_are_the_protocols_alone(photo: Path, tmp_path: Path) -> None:

@@ -59,10 +59,7 @@ def create(service: ToolService) -> MCPServer[Any]:
     )
     server.resource(PICTURE + "{image_id}", name="picture", mime_type=JPEG)(service.kept_picture)
     server.resource(FILES + "{name}", name="file", mime_type=PNG)(service.made_file)
-    for tool in (
-        *(service.list_models, service.find, service.cut_out),
-        *(service.count, service.measure, service.compare),
-    ):
+    for tool in (service.list_models, service.find, service.cut_out):
         server.add_tool(with_tool_errors(tool), annotations=READ_ONLY)
     return server
 

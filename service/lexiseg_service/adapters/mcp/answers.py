@@ -14,7 +14,7 @@ FILE = "resource with the picture as a PNG of full size, where the one beside th
 class SegmentRow(BaseModel):
     """One segment or object."""
 
-    label: str | None = Field(description="the word that it is; null: it was cut out by a point or a box")
+    label: str | None = Field(description="class label; null for a point or a box")
     score: float = Field(ge=0, le=1)
     area: int = Field(ge=1, description="pixels")
     percent: float = Field(description="share of the picture")
@@ -39,50 +39,12 @@ class Painted(Table):
     file: str | None = Field(None, description=FILE)
 
 
-class Counted(Table):
-    """What was found, and how many objects of each word."""
-
-    counts: dict[str, int]
-
-
 class CutOut(BaseModel):
     """What was cut out; the picture is the content's second block."""
 
     image: str
     segment: SegmentRow
     file: str | None = Field(None, description=FILE)
-
-
-class Extent(BaseModel):
-    """How much of a picture a word takes."""
-
-    pixels: int
-    percent: float
-    square_units: float | None = Field(None, description="only where the length of a pixel was given")
-
-
-class Measured(BaseModel):
-    """How much of a picture each word takes."""
-
-    image: str
-    unit: str = Field(description="unit of `square_units`")
-    measured: dict[str, Extent]
-
-
-class Change(BaseModel):
-    """The percent of two pictures that a word takes."""
-
-    before: float
-    after: float
-    change: float
-
-
-class Compared(BaseModel):
-    """What changed between two pictures."""
-
-    before: str = Field(description="`id:...` of the first picture")
-    after: str
-    percent: dict[str, Change]
 
 
 class Listed(BaseModel):
@@ -115,31 +77,12 @@ def table(answer: WorkerAnswer) -> Table:
 def row(segment: Segment, size: tuple[int, int]) -> SegmentRow:
     """A segment of a picture of (height, width)."""
     x, y, width, height = segment.bbox
+    share = segment.area / (size[0] * size[1])
     return SegmentRow(
         label=segment.label,
         score=round(segment.score, DIGITS),
         area=segment.area,
-        percent=percent(segment.area, size),
+        percent=round(100 * share, DIGITS),
         box=[x, y, width, height],
         centre=[x + width / 2, y + height / 2],
     )
-
-
-def percent(area: float, size: tuple[int, int]) -> float:
-    """An area in percent of a picture of (height, width)."""
-    return round(100 * area / (size[0] * size[1]), DIGITS)
-
-
-def areas(answer: WorkerAnswer, words: list[str]) -> dict[str, int]:
-    """Pixels of each word, 0 without a segment; classes are by index, as the service strips names."""
-    totals = dict.fromkeys(words, 0)
-    for segment in answer.segments:
-        if segment.class_index is not None:
-            totals[words[segment.class_index]] += segment.area
-    return totals
-
-
-def extent(area: int, size: tuple[int, int], units_per_pixel: float | None) -> Extent:
-    """Pixels, percent of a picture of (height, width), and square units where the length of a pixel's side is given."""
-    units = {} if units_per_pixel is None else {"square_units": area * units_per_pixel**2}
-    return Extent(pixels=area, percent=percent(area, size), **units)

@@ -7,7 +7,6 @@ import base64
 import hashlib
 import io
 import json
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial, wraps
 from pathlib import Path
@@ -26,22 +25,7 @@ from lexiseg_model.errors import PictureError
 from lexiseg_model.pictures import reader
 from lexiseg_model.resources.lru import Lru
 from lexiseg_model.types import Segment, Task
-from lexiseg_service.adapters.mcp.answers import (
-    DIGITS,
-    Change,
-    Compared,
-    Counted,
-    CutOut,
-    Measured,
-    Models,
-    Painted,
-    Table,
-    areas,
-    extent,
-    percent,
-    row,
-    table,
-)
+from lexiseg_service.adapters.mcp.answers import CutOut, Models, Painted, Table, row, table
 from lexiseg_service.errors import InvalidValue, ServiceError, TooLarge
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.use_case import UseCase, find_card
@@ -57,8 +41,7 @@ ImageArgument = Annotated[
 ]
 Words = Annotated[list[str], Field(min_length=1, description="things to look for, one word or phrase each")]
 Model = Annotated[str | None, Field(description="NAME or NAME@VERSION of list_models; default: the first")]
-Score = Annotated[float, Field(ge=0, le=1, description="lowest score of a segment")]
-CardScore = Annotated[float | None, Field(ge=0, le=1, description="lowest score of a segment; null: the model's")]
+Score = Annotated[float | None, Field(ge=0, le=1, description="lowest score of a segment; null: the model's")]
 Call = Context[Any, Any]
 CallerOf = Callable[[ServerRequestContext[Any, Any]], Caller]
 Tool = Callable[..., Awaitable[CallToolResult]]
@@ -113,7 +96,7 @@ class ToolService:
         return result(Models.model_validate({"models": cards}))
 
     async def segment(
-        self, context: Call, image: ImageArgument, words: Words, threshold: CardScore = None, model: Model = None
+        self, context: Call, image: ImageArgument, words: Words, threshold: Score = None, model: Model = None
     ) -> Annotated[CallToolResult, Painted]:
         """Divide a picture among words: score, area and box of each, and the picture with the masks painted on."""
         fields = {"classes": words, "threshold": threshold, "model": model, "overlay": True}
@@ -121,7 +104,7 @@ class ToolService:
         return await self._with_picture(context, Painted(**dict(table(answer))), answer.overlay)
 
     async def find(
-        self, context: Call, image: ImageArgument, words: Words, threshold: CardScore = None, model: Model = None
+        self, context: Call, image: ImageArgument, words: Words, threshold: Score = None, model: Model = None
     ) -> Annotated[CallToolResult, Table]:
         """Where things are: each object, and stuff like sky as a whole, with box, centre and score, best first."""
         rows = table(await self._ask(context, image, "panoptic", classes=words, threshold=threshold, model=model))
@@ -152,45 +135,6 @@ class ToolService:
             raise InvalidValue.of("word", word, "something that is in the picture")
         content = CutOut(image=f"id:{answer.image_id}", segment=row(best, answer.size))
         return await self._with_picture(context, content, await asyncio.to_thread(cut, picture.content, best))
-
-    async def count(
-        self, context: Call, image: ImageArgument, words: Words, threshold: Score = 0.3, model: Model = None
-    ) -> Annotated[CallToolResult, Counted]:
-        """How many objects of each word there are."""
-        answer = await self._ask(context, image, "instance", classes=words, threshold=threshold, model=model)
-        counted = Counter(one.class_index for one in answer.segments)
-        counts = {word: counted[index] for index, word in enumerate(words)}
-        return result(Counted(**dict(table(answer)), counts=counts))
-
-    async def measure(
-        self,
-        context: Call,
-        image: ImageArgument,
-        words: Words,
-        units_per_pixel: Annotated[float | None, Field(gt=0, description="length of a pixel's side")] = None,
-        unit: Annotated[str, Field(description="unit of that length, as `cm`")] = "",
-        model: Model = None,
-    ) -> Annotated[CallToolResult, Measured]:
-        """How much of a picture each word takes: pixels, percent, and square units where a pixel's length is given."""
-        answer = await self._ask(context, image, "semantic", classes=words, model=model)
-        measured = {word: extent(area, answer.size, units_per_pixel) for word, area in areas(answer, words).items()}
-        return result(Measured(image=f"id:{answer.image_id}", unit=unit and f"{unit}²", measured=measured))
-
-    async def compare(
-        self, context: Call, before: ImageArgument, after: ImageArgument, words: Words, model: Model = None
-    ) -> Annotated[CallToolResult, Compared]:
-        """What changed between two pictures: the percent of each that every word takes, and the difference."""
-        caller = self.caller_of(context.request_context)
-        pictures = await asyncio.gather(self._picture(before, caller), self._picture(after, caller))
-        first, second = [await self._ask_about(one, caller, "semantic", classes=words, model=model) for one in pictures]
-        shares = [
-            {word: percent(area, one.size) for word, area in areas(one, words).items()} for one in (first, second)
-        ]
-        changes = {
-            word: Change(before=was, after=shares[1][word], change=round(shares[1][word] - was, DIGITS))
-            for word, was in shares[0].items()
-        }
-        return result(Compared(before=f"id:{first.image_id}", after=f"id:{second.image_id}", percent=changes))
 
     async def kept_picture(self, context: Call, image_id: str) -> bytes:
         """A picture of an earlier answer to the same key, as the service sees it: upright, in sRGB."""

@@ -71,11 +71,11 @@ def test_the_inspector_of_mcp_lists_and_calls_tools(photo: Path, tmp_path: Path)
     with Server(tmp_path / "log", LEXISEG_ADAPTERS="mcp", LEXISEG_MCP_FOLDER=str(photo.parent)) as server:
         command = [inspector, "--cli", f"{server.url}/mcp", "--transport", "http", "--method"]
         tools = json.loads(said(*command, "tools/list"))["tools"]
-        arguments = ["--tool-name", "count", "--tool-arg", f"image={photo.name}", "--tool-arg", 'words=["building"]']
-        counted = json.loads(said(*command, "tools/call", *arguments))
+        arguments = ["--tool-name", "find", "--tool-arg", f"image={photo.name}", "--tool-arg", 'words=["building"]']
+        found = json.loads(said(*command, "tools/call", *arguments))
 
-    assert {"segment", "find", "count", "list_models"} <= {tool["name"] for tool in tools}
-    assert counted["structuredContent"]["counts"] == {"building": 1}
+    assert {"segment", "find", "cut_out", "list_models"} <= {tool["name"] for tool in tools}
+    assert [one["label"] for one in found["structuredContent"]["segments"]] == ["building"]
 
 
 def test_the_client_of_openapi_generator_asks_and_reads_refusals(

@@ -29,7 +29,7 @@ async def test_pictures_of_answers_are_listed_the_last_first_and_read(folder: Pa
     (folder / "b.png").write_bytes(pictures.encoded(Image.new("RGB", (32, 16), "red")))
     async with talking(folder) as client:
         before = await uris(client)
-        names = [(await told(client, "count", image=name, words=["red"]))["image"] for name in ("a.png", "b.png")]
+        names = [(await told(client, "find", image=name, words=["red"]))["image"] for name in ("a.png", "b.png")]
 
         listed = await uris(client)
 
@@ -42,7 +42,7 @@ async def test_a_picture_is_as_the_service_sees_it(folder: Path) -> None:
     with Image.open(io.BytesIO(PICTURE)) as picture:
         (folder / "a.png").write_bytes(pictures.turned_by_xmp(picture, 3))
     async with talking(folder) as client:
-        await told(client, "count", image="a.png", words=["red"])
+        await told(client, "find", image="a.png", words=["red"])
 
         (uri,) = await uris(client)
 
@@ -54,7 +54,7 @@ async def test_a_picture_is_as_the_service_sees_it(folder: Path) -> None:
 async def test_a_picture_of_another_key_is_neither_listed_nor_read(folder: Path) -> None:
     keys = ["mine"]
     async with talking(folder, key=lambda: keys[-1]) as client:
-        await told(client, "count", image="a.png", words=["red"])
+        await told(client, "find", image="a.png", words=["red"])
         (uri,) = await uris(client)
         keys.append("theirs")
 

@@ -23,17 +23,17 @@ async def test_every_tool_is_there(folder: Path) -> None:
     async with talking(folder) as client:
         tools = {tool.name for tool in (await client.list_tools()).tools}
 
-        assert tools == {"list_models", "segment", "find", "cut_out", "count", "measure", "compare"}
+        assert tools == {"list_models", "segment", "find", "cut_out"}
 
 
 async def test_each_tool_says_what_it_answers_with(folder: Path) -> None:
     async with talking(folder) as client:
         schemas = {tool.name: tool.output_schema or {} for tool in (await client.list_tools()).tools}
-        counted = await told(client, "count", image="a.png", words=["red"])  # the client compares it with the schema
+        table = await told(client, "find", image="a.png", words=["red"])  # the client compares it with the schema
 
         assert all(schemas.values())
-        assert schemas["count"]["required"] == list(counted)
-        assert schemas["count"]["$defs"]["Found"]["properties"]["area"]["description"] == "pixels"
+        assert schemas["find"]["required"] == list(table)
+        assert schemas["find"]["$defs"]["SegmentRow"]["properties"]["area"]["description"] == "pixels"
 
 
 async def test_segment_tells_numbers_and_shows_the_picture(folder: Path) -> None:
@@ -60,14 +60,7 @@ async def test_a_picture_is_asked_about_again_by_its_id(folder: Path) -> None:
 
 async def test_an_empty_model_is_the_default(folder: Path) -> None:
     async with talking(folder) as client:
-        assert (await told(client, "count", image="a.png", words=["red"], model=""))["counts"] == {"red": 1}
-
-
-async def test_a_word_with_blanks_around_it_is_counted(folder: Path) -> None:
-    async with talking(folder) as client:
-        content = await told(client, "count", image="a.png", words=[" red ", "green"])
-
-        assert content["counts"] == {" red ": 1, "green": 0}
+        assert len((await told(client, "find", image="a.png", words=["red"], model=""))["segments"]) == 1
 
 
 @pytest.mark.parametrize("what", [{"word": "blue"}, {"points": [{"x": 40, "y": 4}]}, {"box": [30, 0, 48, 18]}])
@@ -147,7 +140,7 @@ async def test_a_file_over_the_limit_is_refused(tmp_path: Path) -> None:
         assert "at most" in await refused(client, "segment", image="a.png", words=["red"])
 
 
-@pytest.mark.parametrize("tool", ["segment", "find", "count", "measure"])
+@pytest.mark.parametrize("tool", ["segment", "find"])
 async def test_a_picture_that_is_not_answered_in_time_is_an_error_of_the_tool(folder: Path, tool: str) -> None:
     async with talking(folder, deadline_seconds=1e-6) as client:
         assert "deadline" in await refused(client, tool, image="a.png", words=["red"])
