@@ -5,15 +5,20 @@ The service imports their predictions into the Label Studio of its settings when
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
+from http import HTTPStatus
+from itertools import chain, islice
 from typing import Any
 
+import httpx
 import orjson
+import structlog
 from fastapi import FastAPI
 from starlette.requests import Request
+from tenacity import RetryError
 
 from lexiseg_labels.answers import AnswerWarning
 from lexiseg_labels.data_set import model_version
@@ -30,22 +35,98 @@ from lexiseg_service.adapters.label_studio import (
     prediction,
     regions_of,
 )
-from lexiseg_service.adapters.label_studio_import import Importer, can_import, import_address
-from lexiseg_service.adapters.label_studio_pictures import image_of
+from lexiseg_service.adapters.label_studio_pictures import authorization, image_of
 from lexiseg_service.adapters.tools import notes_of
 from lexiseg_service.batch.description import JobInput
 from lexiseg_service.batch.http.jobs import Jobs, Tasks
 from lexiseg_service.batch.http.routes import jobs_of
+from lexiseg_service.batch.http.webhook import NotTaken, persistent
 from lexiseg_service.batch.ledger.job import RETRY_SECONDS, Job, Part, Progress
 from lexiseg_service.batch.sources.source import SourceKind
-from lexiseg_service.errors import NotReady, ServiceError
+from lexiseg_service.errors import ImageNotFetched, NotReady, ServiceError
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest.routes import caller_of, settings_of
 from lexiseg_service.question.messages import ImageSource
 from lexiseg_service.question.validation import validate
+from lexiseg_service.settings import Settings
 
 KIND: SourceKind = "label-studio"
 USE = "Settings, Model, Connect Model: ADDRESS"
+logger = structlog.get_logger("lexiseg.jobs")
+BATCH = 32  # predictions of one request: brushes take a hundred kilobytes each
+IMPORT_SECONDS = 60.0  # for one request
+# Statuses that a prediction gets for itself, as after its task was deleted.
+REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
+def can_import(settings: Settings) -> bool:
+    """Whether the settings say where to import, and by which token."""
+    return settings.label_studio_url is not None and settings.label_studio_api_key is not None
+
+
+def import_address(settings: Settings, project: int) -> str:
+    """The address that takes predictions of a project."""
+    return f"{_projects(settings)}{project}/import/predictions"
+
+
+def _projects(settings: Settings) -> str:
+    return f"{(settings.label_studio_url or '').rstrip('/')}/api/projects/"
+
+
+class Importer:
+    """Imports the predictions of ended jobs, as their notice (`Jobs.notify_by`).
+
+    Where a gateway is gone another goes on after the last batch that was recorded, so a task may get two predictions.
+    """
+
+    def __init__(self, settings: Settings, jobs: Jobs) -> None:
+        self._settings = settings
+        self._jobs = jobs
+
+    async def send(self, job: Job, content: Mapping[str, Any]) -> bool:
+        """Import a job's predictions; False: Label Studio has not taken them for a day, or is another one now."""
+        address = "" if job.webhook is None else job.webhook.url
+        if not address.startswith(_projects(self._settings)):  # the token is for the Label Studio of the settings
+            logger.warning("predictions given up", job=job.id, error=f"LEXISEG_LABEL_STUDIO_URL is not of {address}")
+            return False
+        n_delivered = await self._jobs.n_delivered(job)
+        predictions = islice(predictions_of(self._jobs, job, await self._jobs.parts(job)), n_delivered, None)
+        try:
+            while batch := await asyncio.to_thread(lambda: list(islice(predictions, BATCH))):
+                await self._import(job, address, batch)
+                n_delivered += len(batch)
+                await self._jobs.record_delivered(job, n_delivered)
+        except RetryError as error:
+            logger.warning("predictions given up", job=job.id, error=str(error.last_attempt.exception()))
+            return False
+        return True
+
+    async def _import(self, job: Job, address: str, batch: list[dict[str, Any]]) -> None:
+        """Import a batch; one that is refused goes prediction by prediction, and refused ones are logged."""
+        refusal: str | None = await persistent()(self._post, address, batch)
+        if refusal is not None and len(batch) == 1:
+            logger.warning("prediction refused", job=job.id, task=batch[0]["task"], error=refusal)
+        elif refusal is not None:
+            for each in batch:
+                await self._import(job, address, [each])
+
+    async def _post(self, address: str, batch: list[dict[str, Any]]) -> str | None:
+        """Send predictions; returns why they are refused."""
+        key = self._settings.label_studio_api_key
+        assert key is not None
+        url = httpx.URL(address)
+        try:
+            async with httpx.AsyncClient(timeout=IMPORT_SECONDS, trust_env=False) as client:
+                headers = {"Authorization": await authorization(client, url, key.get_secret_value())}
+                answer = await client.post(url, json=batch, headers=headers)
+        except (httpx.HTTPError, ImageNotFetched) as error:
+            raise NotTaken(str(error) or type(error).__name__) from error
+        if answer.is_success:
+            return None
+        outcome = f"status {answer.status_code}: {answer.text[:200]}"
+        if answer.status_code not in REFUSED:
+            raise NotTaken(outcome)
+        return outcome
 
 
 def adapter(app: FastAPI) -> Adapter:
@@ -60,11 +141,8 @@ def adapter(app: FastAPI) -> Adapter:
     async def fetch(place: str, client: str) -> ImageSource:
         return await image_of(place, "tasks", client, app.state.settings, app.state.use_case)
 
-    async def ended(job: Job) -> Iterator[dict[str, Any]]:
-        return predictions(jobs, job, await jobs.parts(job))
-
     jobs.fetch_by(KIND, fetch)
-    jobs.notify_by(KIND, Importer(app.state.settings, jobs, ended).send)
+    jobs.notify_by(KIND, Importer(app.state.settings, jobs).send)
     if can_import(app.state.settings):
         setattr(app.state, LEFT_OVER, LeftOverAsJob())
     return Adapter(routers, running=trainings, use=USE)
@@ -114,7 +192,7 @@ class LeftOverAsJob:
         return import_address(settings_of(request), number)
 
 
-def predictions(jobs: Jobs, job: Job, parts: list[Part]) -> Iterator[dict[str, Any]]:
+def predictions_of(jobs: Jobs, job: Job, parts: list[Part]) -> Iterator[dict[str, Any]]:
     """Predictions of the tasks that have an answer, in the form that Label Studio imports; blocks."""
     control = replace(control_of(job.tool), head=job.question.get("head"))
     for line in map(orjson.loads, jobs.lines(job, parts)):

@@ -106,7 +106,7 @@ async def test_a_prediction_that_is_refused_does_not_hold_up_the_others(tmp_path
 
 
 async def test_an_import_goes_on_where_a_gateway_has_left_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.adapters.label_studio_import.BATCH", 2)
+    monkeypatch.setattr("lexiseg_service.adapters.label_studio_jobs.BATCH", 2)
     is_back: list[bool] = []
     with importing(away=lambda attempt: attempt > 1 and not is_back) as studio:
         async with adapted_to(studio.home, tmp_path) as client:
