@@ -1,5 +1,6 @@
 """`lexiseg train distil` with a teacher in this process and one at the address of a server."""
 
+from collections.abc import Iterator
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -35,16 +36,23 @@ def read(path: Path) -> NDArray[np.int64]:
     return np.asarray(Image.open(path)).astype(np.int64)
 
 
+@pytest.fixture
+def exact(tmp_path: Path) -> Iterator[Server]:
+    """A server with the numbers of this process: in 8 bits a tenth of the cells of so small pictures differ."""
+    with Server(tmp_path / "log.jsonl", LEXISEG_RUNTIME="torch") as server:
+        yield server
+
+
 def test_a_server_teaches_what_this_process_teaches_over_either_protocol(
-    server: Server, lexiseg: CommandLine, photographs: Path
+    exact: Server, lexiseg: CommandLine, photographs: Path
 ) -> None:
     values = [*VALUES, f"data={photographs}", "held_out=0.5", f"packs={photographs / 'packs'}"]
 
     asked = partial(teacher_at, LexisegProgram(Settings()))
-    for name, teacher in {"here": "tiny", "grpc": server.grpc}.items():
+    for name, teacher in {"here": "tiny", "grpc": exact.grpc}.items():
         overrides = [*values, f"teacher={teacher}", f"out={photographs / name}"]
         assert label(read_as(DistilRecipe, "distil-smoke", overrides), asked).startswith("tiny ")
-    outcome = lexiseg("train", "distil-smoke", "--teacher", server.url, f"out={photographs / 'rest'}", *values)
+    outcome = lexiseg("train", "distil-smoke", "--teacher", exact.url, f"out={photographs / 'rest'}", *values)
 
     assert outcome.status == 0, outcome.err
     assert "mIoU" in outcome.out
@@ -55,6 +63,6 @@ def test_a_server_teaches_what_this_process_teaches_over_either_protocol(
     assert len(masks) == len(NAMES)
     for path, name in product(masks, ("rest", "grpc")):
         other = photographs / name / path.relative_to(photographs / "here")
-        assert (read(path) == read(other)).mean() > 0.8  # the server's image pass is in 8 bits
+        assert (read(path) == read(other)).mean() > 0.95
         shares = [read(each.parents[1] / "shares" / each.name) for each in (path, other)]
-        assert abs(shares[0] - shares[1]).mean() < 20
+        assert abs(shares[0] - shares[1]).mean() < 10
