@@ -57,14 +57,6 @@ def follower(model: WholeColours) -> Follower:
     return follower
 
 
-def grown(side: int) -> NDArray[np.uint8]:
-    """The scene with a red square of that side in the same middle."""
-    rgb = scene()
-    x, y = (place - (side - SIDE) // 2 for place in HERE)
-    rgb[square((x, y), side)] = COLOURS["red"]
-    return rgb
-
-
 def follow(follower: Follower, model: ColourSegmenter, rgb: NDArray[np.uint8]) -> Sight:
     (sight,) = follower.step(model, model.encode(rgb))
     return sight
@@ -81,12 +73,6 @@ def test_an_object_that_is_in_both_scenes_is_followed_through_the_cut(follower: 
     follow(follower, model, other)
 
     assert follow(follower, model, other).mask is not None
-
-
-def test_an_object_that_comes_nearer_is_followed(follower: Follower, model: WholeColours) -> None:
-    sights = [follow(follower, model, grown(side)) for side in range(SIDE, 26, 2)]
-
-    assert all(sight.mask is not None for sight in sights)
 
 
 def test_a_mask_does_not_spread_over_surroundings_a_little_like_its_object() -> None:

@@ -97,10 +97,10 @@ def exit_code(*values: Any) -> int | None:
     return process.exitcode
 
 
-def validated(out: Path) -> dict[str, float]:
-    """Held-out figures of a run's end, from its journal."""
+def measured(out: Path) -> dict[str, float]:
+    """Loss and held-out figures of a run's end, from its journal."""
     lines = [json.loads(line) for line in (out / "journal.jsonl").read_text().splitlines()]
-    return {name: value for name, value in lines[-1].items() if name.startswith("held_out")}
+    return {name: value for name, value in lines[-1].items() if name.startswith(("held_out", "loss"))}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -116,7 +116,7 @@ def test_a_method_is_trained_killed_resumed_and_measured(name: str, data: Path, 
     weights = WEIGHTS.get(name, "weights.safetensors")
     assert differences(load_file(killed / weights), load_file(whole / weights)) == []
     assert finished(two)["step"] == finished(whole)["step"] == STEPS
-    assert validated(two) == pytest.approx(validated(whole), rel=0.02)
+    assert measured(two) == pytest.approx(measured(whole), rel=0.02)
 
     segmenter = catalogue.load("killed", models_dir=tmp_path)
     assert math.isfinite(evaluate(segmenter, read_dataset(data, "squares", "val")).scores.miou)

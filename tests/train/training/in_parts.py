@@ -21,10 +21,10 @@ from lexiseg_train.training.processes import join, rank, world_size
 from lexiseg_train.training.recipe import Sharding
 from tests.model.methods.s_seg import small as s_seg
 from tests.model.methods.tcl import small as tcl
-from tests.train.training.shared_runs import SIDE, TOKENS, WORDS, drawn
 from tests.train.training.toy import recipe_for
 
 EXAMPLES = 16  # of a step
+SIDE, TOKENS, WORDS = 64, 77, 400
 NARROW = s_seg.SMALL.model_copy(update={"mask_width": 64})
 MINI = "lexiseg-mini-16"
 
@@ -36,6 +36,11 @@ class Step(NamedTuple):
     inputs: Callable[[list[list[int]]], list[Any]]
     rows: Callable[[Any], Any]
     loss: Callable[[Any], Tensor]
+
+
+def drawn(row: int, *shape: int) -> Tensor:
+    """Of one example, the same wherever it is made."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(row))
 
 
 def pictures(rows: list[int], side: int, dtype: torch.dtype) -> Tensor:

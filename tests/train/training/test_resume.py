@@ -190,24 +190,34 @@ def told(capsys: pytest.CaptureFixture[str], out: Path, **values: Any) -> tuple[
     return run.seen, re.sub(r", [\d.]+ minutes", "", capsys.readouterr().out.splitlines()[0])
 
 
-def test_a_resumed_run_prints_its_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert stopped(tmp_path) == "SIGINT at step 8; start it again to resume"
-
-    assert told(capsys, tmp_path) == ([8, 9], "resumed at step 8")
-
-
-def test_another_length_during_decay_prints_where_the_decay_restarts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("run", "plateau", "seen", "line"),
+    [
+        ({}, True, [8, 9], "resumed at step 8"),
+        (
+            {"steps": 12}, True, [5, 6, 7, 8, 9, 10, 11],
+            "resumed at step 5 (plateau.pt), not at step 8: steps was 10, is 12, and the learning rate decayed from "
+            "there; 3 steps are trained again",
+        ),
+        (
+            {"steps": 12}, False, [8, 9, 10, 11],
+            "resumed at step 8: steps was 10, is 12; without plateau.pt the learning rate jumps here",
+        ),
+    ],
+)  # fmt: skip
+def test_a_resumed_run_prints_where_it_goes_on(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    run: dict[str, int],
+    plateau: bool,
+    seen: list[int],
+    line: str,
 ) -> None:
-    stopped(tmp_path, decay_steps=5)
+    assert stopped(tmp_path, decay_steps=5) == "SIGINT at step 8; start it again to resume"
+    if not plateau:
+        (tmp_path / "plateau.pt").unlink()
 
-    seen, line = told(capsys, tmp_path, steps=12, decay_steps=5)
-
-    assert seen == list(range(5, 12))
-    assert line == (
-        "resumed at step 5 (plateau.pt), not at step 8: steps was 10, is 12, and the learning rate "
-        "decayed from there; 3 steps are trained again"
-    )
+    assert told(capsys, tmp_path, decay_steps=5, **run) == (seen, line)
 
 
 def half(checkpoint: Path) -> None:
@@ -231,18 +241,6 @@ def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, spoilt: Callable[
 
     with pytest.raises(ModelError, match=says):
         ToyRun(recipe_for(tmp_path)).train()
-
-
-def test_without_the_plateau_checkpoint_the_run_resumes_and_prints_the_changed_rate(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stopped(tmp_path, decay_steps=5)
-    (tmp_path / "plateau.pt").unlink()
-
-    seen, line = told(capsys, tmp_path, steps=12, decay_steps=5)
-
-    assert seen == [8, 9, 10, 11]
-    assert line.endswith("steps was 10, is 12; without plateau.pt the learning rate jumps here")
 
 
 def begun(out: Path, **values: Any) -> None:

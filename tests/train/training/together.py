@@ -9,13 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from lexiseg_train.data.pairs.source import Skipped
-from lexiseg_train.training.distributed import from_shards, own_shard
+from lexiseg_train.training.distributed import own_shard
 from lexiseg_train.training.learner import Learner
 from lexiseg_train.training.processes import join, rank, world_size
 from tests.train.training.toy import ToyBatch, ToyNetwork, ToyRun, recipe_for
 
 TOYS = ("left-alone", "killed")
-SHARDED = "sharded-"  # before a method
 # The gradient of a bias before a batch norm is rounding: with less epsilon, Adam would make a step of its sign.
 USUAL = {"checkpoint_steps": 2, "workers": 1, "log_steps": 1, "epsilon": 1e-3}
 CHANGED = {"sharded-later": ("none", "full"), "sharded-first": ("full", "none")}  # `sharding`, which changes half way
@@ -86,23 +85,11 @@ def changed(what: str, out: Path) -> None:
     """The steps of `left-alone`; validation and a part by itself must not change them."""
     for steps, sharding in zip((4, 9), CHANGED[what], strict=True):
         own = {"sharding": sharding, "recompute": ["first"], "validate_steps": 2, "best_by": "-error"}
-        Skipping(recipe_for(out, steps=steps, **USUAL, **own)).train()
-
-
-def method(what: str, out: Path) -> None:
-    from tests.train.training.shared_runs import learned  # their libraries take seconds, which toys need not wait for
-
-    run = learned(what.removeprefix(SHARDED), out, sharding="full" if what.startswith(SHARDED) else "none")
+        run = Skipping(recipe_for(out, steps=steps, **USUAL, **own))
+        run.train()
     moments = [value for state in run.learner.optimizer.state.values() for value in state.values()]
-    state = {
-        "rows": run.rows,
-        "gradients": run.gradients,
-        "network": {name: from_shards(value) for name, value in run.network.state_dict().items()},
-        "elements": sum(
-            own_shard(each).numel() for each in (*run.network.parameters(), *run.average.values(), *moments)
-        ),
-    }
-    torch.save(state, out / f"rank-{rank()}.pt")
+    tensors = (*run.network.parameters(), *run.average.values(), *moments)
+    torch.save({"elements": sum(own_shard(each).numel() for each in tensors)}, out / f"rank-{rank()}.pt")
 
 
 def work(names: str, out: Path) -> None:
@@ -111,7 +98,7 @@ def work(names: str, out: Path) -> None:
         if each == "accumulated":
             accumulated(out / each)
         else:
-            (toy if each in TOYS else changed if each in CHANGED else method)(each, out / each)
+            (toy if each in TOYS else changed)(each, out / each)
 
 
 if __name__ == "__main__":

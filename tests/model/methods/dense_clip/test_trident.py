@@ -21,7 +21,7 @@ from lexiseg_model.methods.dense_clip import trident
 from lexiseg_model.methods.dense_clip.sam import Sam, sam_from_folder, sam_from_state
 from lexiseg_model.methods.dense_clip.segmenter import TridentSegmenter
 from lexiseg_model.methods.dense_clip.stored import Parts, flat_state
-from lexiseg_model.methods.dense_clip.trident import Answer, affinity, canvas_sides, prompted
+from lexiseg_model.methods.dense_clip.trident import Answer, affinity, prompted
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.testing.questions import blocks
@@ -141,39 +141,6 @@ def texts_of(seed: int, count: int = 5) -> Array:
     drawn = np.random.default_rng(seed).normal(size=(count, 16))
     units: Array = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     return units
-
-
-@pytest.mark.parametrize("neg_cos", [True, False])
-@pytest.mark.parametrize("factor", [0.0, 1.2, 3.0])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_the_affinity_is_that_of_the_released_code(seed: int, factor: float, neg_cos: bool) -> None:
-    generator = np.random.default_rng(seed)
-    weights = generator.random((3, 12, 12))
-    values = generator.normal(size=(3, 12, 5)) + np.where(np.arange(12) < 6, 0.7, 0.0)[:, None]
-
-    ours = affinity(torch.from_numpy(weights), torch.from_numpy(values), factor, None if neg_cos else 0.6)
-
-    assert (ours == 0).any()
-    np.testing.assert_allclose(ours, plain.sam_attention(weights, values, factor, neg_cos), atol=1e-6)
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-@torch.inference_mode()
-def test_attention_and_values_are_those_of_transformers(seed: int) -> None:
-    rgb = photograph(seed, 48, 64)
-
-    view = Sam(small.sam_model(seed))(rgb)
-
-    weights, values, grid = sam_view(small.sam_model(seed), rgb)
-    assert view.grid == grid == (6, 8)
-    np.testing.assert_allclose(view.weights, weights, atol=1e-5)
-    np.testing.assert_allclose(view.values, values, atol=1e-5)
-
-
-@pytest.mark.parametrize("size", [(375, 500), (333, 500), (500, 336), (1024, 2048), (337, 700), (336, 336)])
-def test_sides_of_the_canvas_are_those_of_the_released_code(size: tuple[int, int]) -> None:
-    for patch in (14, 16):
-        assert canvas_sides(size, patch, 336) == plain.preprocessed_size(size, patch, 336)
 
 
 @pytest.mark.parametrize(

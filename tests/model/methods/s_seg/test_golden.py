@@ -41,7 +41,3 @@ def test_an_array_equals_the_reference(name: str) -> None:
 
     assert found.shape == golden.reference()[name].shape
     np.testing.assert_allclose(found, golden.reference()[name], atol=absolute, rtol=relative)
-
-
-def test_weights_are_named_as_in_maskformer_checkpoints() -> None:
-    assert {golden.PREFIX + name for name in golden.head().state_dict()} == set(golden.state())

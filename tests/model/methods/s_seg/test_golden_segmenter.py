@@ -1,7 +1,6 @@
 """The reference's masks and queries through the Segmenter interface."""
 
 import numpy as np
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +11,6 @@ from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
 from tests.model.methods.s_seg import golden
 from tests.model.methods.s_seg.small import CARD, small_network
-from tests.model.methods.s_seg.test_golden import TOLERANCES
 from tests.once import kept
 
 EMBEDDING = 16
@@ -56,16 +54,6 @@ def features() -> Features:
 def bank() -> TextBank:
     vectors = torch.randn(5, EMBEDDING, generator=torch.Generator().manual_seed(0))
     return TextBank(nn.functional.normalize(vectors, dim=1), np.array([0, 1, 1, 2, 3]), 4)
-
-
-@pytest.mark.parametrize(("name", "kept", "step"), [("pred_masks", "masks", (4, 2, 2)), ("queries", "queries", (1, 1))])
-def test_features_of_the_image_pass_equal_the_reference(name: str, kept: str, step: tuple[int, ...]) -> None:
-    absolute, relative = TOLERANCES[name]
-
-    found = features().tensors[kept][0].numpy()[tuple(slice(None, None, stride) for stride in step)]
-
-    assert found.shape == golden.reference()[name].shape
-    np.testing.assert_allclose(found, golden.reference()[name], atol=absolute, rtol=relative)
 
 
 def test_pixel_scores_are_maskformers_sum_over_masks() -> None:

@@ -7,10 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.clip.images import Padding
-from lexiseg_model.clip.vision import Tokens
 from lexiseg_model.methods.tcl.checkpoint import Restored, State, from_official, restore
-from lexiseg_model.methods.tcl.network import ImageMaps
 from tests.golden import golden_inputs, golden_weights, weights
 from tests.golden.weights import META, SEED, openai_clip_vitb16_state
 from tests.once import kept
@@ -53,32 +50,6 @@ def normalised(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(
         golden_inputs.normalise(pixels, golden_inputs.IMAGENET_MEAN, golden_inputs.IMAGENET_STD, 255.0)
     )
-
-
-@kept
-def network_input(tag: str) -> Tensor:
-    """[1, 3, H, W] of a tag in `SIZES`, padded to whole patches."""
-    return padding(tag).add(normalised(image(f"tcl/image{tag}", *SIZES[tag])))
-
-
-def padding(tag: str) -> Padding:
-    """What `network_input` added."""
-    return Padding.to_multiple(SIZES[tag], 16)
-
-
-@kept
-@torch.no_grad()
-def tokens(tag: str) -> Tokens:
-    """What enters CLIP's last block."""
-    return restored().network.tokens(network_input(tag))
-
-
-@kept
-@torch.no_grad()
-def maps(tag: str) -> ImageMaps:
-    """What the image pass gives, step by step."""
-    network = restored().network
-    return ImageMaps(network.grounder(*tokens(tag)), network.clip_embedding(network.dense(tokens(tag))))
 
 
 def texts() -> Tensor:

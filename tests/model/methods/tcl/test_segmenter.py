@@ -74,12 +74,6 @@ def test_masks_with_and_without_blend_and_refinement_equal_the_reference(name: s
     assert_close(ours[:, 2::step, 2::step], name, MASK_TOLERANCE[with_pamr])
 
 
-def test_the_canvas_of_the_protocol_equals_the_reference() -> None:
-    guide = sliding().tensors["guide"].numpy().transpose(1, 2, 0)
-
-    np.testing.assert_array_equal(guide[5::16, 5::16], golden.reference()["slide_resized"])
-
-
 @pytest.mark.parametrize("refined", [False, True])
 @pytest.mark.parametrize("background", [0, 1])
 def test_sliding_windows_equal_the_reference(refined: bool, background: int) -> None:

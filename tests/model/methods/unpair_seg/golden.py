@@ -14,8 +14,6 @@ from tests.once import kept
 
 # Tolerances of the fixtures' README.
 FEATURES = 1e-4
-PLACES = 2e-4  # pixels
-TOKENS = 2e-5
 MASKS = 3e-4
 UPSAMPLED = 5e-4
 QUALITY = 1e-5
@@ -82,8 +80,3 @@ def blobs(name: str, count: int, height: int, width: int) -> Tensor:
 
 def assert_close(ours: Tensor, name: str, atol: float) -> None:
     weights.assert_close(ours, reference()[name], atol)
-
-
-def places_among(found: Tensor, every: Tensor) -> list[int]:
-    """Index of each mask [N, h, w] among all masks of a decoder pass [1, Q, M, h, w]: that of the nearest one."""
-    return torch.cdist(found.flatten(1), every.flatten(0, 2).flatten(1)).argmin(1).tolist()

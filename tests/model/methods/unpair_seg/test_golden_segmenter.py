@@ -29,14 +29,15 @@ IMAGE = (300, 400)  # of the grid's case; fills 192 x 256 of the input
 
 @kept
 def segmenter(
-    mode: Compatibility = "released", stability: float = 0, logit_scale: float | None = None
+    mode: Compatibility = "released", stability: float = 0, logit_scale: float | None = None, per_pass: int = 36
 ) -> UnpairSegSegmenter:
     """The published learned part, behind a small tower of which nothing is asked."""
     other = restore(small.state(), small.ARCHITECTURE)
     network = UnpairSegNetwork(other.network.trunk, golden.masks())
     # The grid and the qualities of the fixture; its demo's filter comes after what it stores.
     chosen = {
-        "architecture": small.ARCHITECTURE, "compatibility": mode, "proposals": {"grid": 6},
+        "architecture": small.ARCHITECTURE, "compatibility": mode,
+        "proposals": {"grid": 6, "points_per_pass": per_pass},
         "cleaning": {"stability": stability, "specks": 0}, "logit_scale": logit_scale,
     }  # fmt: skip
     size = InputSize(short_side=256, long_side=256, multiple=32)
@@ -104,13 +105,14 @@ def test_several_points_are_misread_where_the_released_code_is_to_be_repeated() 
 
 
 @kept
-def grid(mode: Compatibility) -> tuple[UnpairSegSegmenter, Features]:
-    model = segmenter(mode)
+def grid(mode: Compatibility, per_pass: int = 36) -> tuple[UnpairSegSegmenter, Features]:
+    model = segmenter(mode, per_pass=per_pass)
     return model, features(model, IMAGE, (192, 256))
 
 
-def test_a_grid_proposes_what_the_released_code_does() -> None:
-    model, kept = grid("released")
+@pytest.mark.parametrize("per_pass", [36, 7])
+def test_a_grid_proposes_what_the_released_code_does_however_it_is_cut(per_pass: int) -> None:
+    model, kept = grid("released", per_pass)
 
     masks = small.released_masks(model, kept)
 

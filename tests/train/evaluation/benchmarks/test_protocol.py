@@ -67,14 +67,6 @@ def test_tcl_sees_each_of_its_eight_sets_alike_and_renames_no_class(dataset: str
     assert (rule.queries, rule.background) == ({}, [])
 
 
-def test_s_segs_thresholds_are_groupvits() -> None:
-    thresholds = {
-        name: protocol("s-seg").rule(name).threshold for name in ("voc21", "context60", "coco-object", "voc20")
-    }
-
-    assert thresholds == {"voc21": 0.95, "context60": 0.35, "coco-object": 0.95, "voc20": None}
-
-
 def test_trident_has_its_authors_thresholds_for_each_data_set() -> None:
     rule = protocol("trident").rule("cityscapes")
 
@@ -94,24 +86,3 @@ def test_trident_asks_in_the_1887_rows_of_its_class_lists() -> None:
     assert all(np.bincount(each.owner)[1:].max() == 1 for each in asked.values())
     names = {entry.name for entry in asked["ade847"].entries}
     assert names - {*benchmark("ade847").classes} == {"altar, communion table, lords table"}
-
-
-@pytest.mark.parametrize("name", ["proxyclip", "trident"])
-def test_the_mean_is_that_of_the_authors_on_large_vocabularies_too(name: str) -> None:
-    assert protocol(name).miou == "mmseg"
-    assert {"ade847", "pc459"} <= set(protocol(name).datasets)
-
-
-def test_corrclip_asks_in_its_authors_words() -> None:
-    corrclip = protocol("corrclip")
-
-    assert len(corrclip.datasets) == 8
-    assert all(rule.queries["person"] == ["people"] for rule in corrclip.datasets.values())
-    assert "bed" not in corrclip.rule("coco-object").background
-
-
-def test_s_seg_is_measured_on_all_sets_of_its_paper_by_their_own_conventions() -> None:
-    s_seg = protocol("s-seg")
-
-    assert {"voc21", "context60", "coco-object", "lvis", "imagenet-s919"} < set(s_seg.datasets)
-    assert s_seg.miou is None

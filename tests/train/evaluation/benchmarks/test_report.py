@@ -52,20 +52,6 @@ def test_the_published_figure_of_the_same_measurement_stands_beside_ours() -> No
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"split": "train"}, {"protocol": "sclip"}, {"refine": "none"}, {"card": card()},
-        {"card": tcl_card().model_copy(update={"recipe": "tcl"})},
-    ],
-)  # fmt: skip
-def test_a_different_measurement_is_not_called_the_same(changes: dict[str, Any]) -> None:
-    different = report(**changes)
-
-    assert not any(different.repeats(row) for row in different.published if row.variant == "PAMR")
-    assert different.published_miou != 55.0
-
-
-@pytest.mark.parametrize(
     ("policy", "settings", "refine", "figure", "nearest"),
     [
         ("proxyclip", {}, "none", 61.3, ""),
@@ -118,14 +104,6 @@ def test_a_figure_of_weights_that_were_never_released_is_the_nearest_at_most(
 
     assert measured.published_miou is None
     assert measured.beside == f"{NO_FIGURE}; nearest: {nearest}, with the authors' weights, never released"
-
-
-def test_tcl_over_another_clip_does_not_repeat_the_published_figure() -> None:
-    larger = tcl_card().model_copy(update={"settings": {"architecture": "ViT-L-14"}})
-
-    assert report(card=larger).beside == (
-        f"{NO_FIGURE}; nearest: TCL (PAMR) 55.0, with architecture ViT-B-16, not ViT-L-14"
-    )
 
 
 def test_every_combination_has_the_figure_of_its_own_row_or_none() -> None:
@@ -188,15 +166,6 @@ def test_a_paper_s_figures_are_of_the_same_stage(adapter: bool, expected: str) -
 
     assert beside(lines["coco-panoptic", "panoptic"], "pq", model) == expected
     assert beside(lines["coco-panoptic", "point"], "iou", model) == "77.1 (Unpair-Seg v1)"
-
-
-def test_a_paper_s_figure_of_another_stage_is_the_nearest_one() -> None:
-    model = card(name="mine").model_copy(update={"method": "unpair_seg", "recipe": None})
-    (line,) = [each for each in lines_of("unpair-seg") if (each.dataset, each.task) == ("ade20k-panoptic", "panoptic")]
-
-    assert beside(line, "pq", model) == (
-        f"{NO_FIGURE}; nearest: Unpair-Seg v1 14.1, with an adapter; the authors' weights, never released"
-    )
 
 
 def test_every_convention_is_reported_and_that_of_the_data_set_is_the_figure() -> None:

@@ -14,11 +14,9 @@ from torch import Tensor
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.dense_clip.segmenter import majority_vote, put_first
-from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import Refinement
 from lexiseg_train.data.annotated import AnnotatedSet, Labels
-from lexiseg_train.data.scenes import Scene
-from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule, protocol
+from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule
 from lexiseg_train.evaluation.benchmarks.run import (
     BackgroundLogit,
     Reduction,
@@ -27,8 +25,6 @@ from lexiseg_train.evaluation.benchmarks.run import (
     total_counts,
 )
 from lexiseg_train.evaluation.counts import Counts, scores
-from tests.model.methods.tcl import golden
-from tests.model.methods.tcl.test_segmenter import segmenter, sliding
 from tests.model.stand_in import ColourSegmenter
 from tests.train.evaluation.colours import colours, rule
 
@@ -222,35 +218,3 @@ def test_a_constant_channel_competes_as_background(constant: float) -> None:
     with_background = torch.cat([torch.full_like(masks[:1], constant), masks])
     expected = F.interpolate(with_background[None], SIZE, mode="bilinear", align_corners=False)[0].argmax(0)
     assert (labels == expected.numpy()).mean() > 0.999
-
-
-DIFFERING = 1e-4  # of all pixels, of the fixtures' README
-
-
-def reference(name: str) -> Scene[Labels]:
-    """The fixture's picture, and the labels that the authors' code gave it."""
-    labels = golden.reference()[name].astype(np.uint16)
-    return Scene(name, lambda: golden.image("tcl/image500x700", 500, 700), lambda: labels)
-
-
-@pytest.mark.slow
-def test_a_run_with_background_and_refinement_gives_the_authors_labels(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    classes = ["background", *golden.ABOUT["classes"]]
-    data = AnnotatedSet(colours(classes).benchmark, "val", (reference("slide_label_bg1_pamr1"),))
-    rule = protocol("tcl").rule("voc21")
-    model = segmenter()
-    # What a picture's windows give has a test of its own, and takes seconds.
-    encoded = sliding()  # before the model that it may need is changed
-    monkeypatch.setattr(model, "encode", lambda rgb: encoded)
-    # The fixture's texts are vectors of their own.
-    monkeypatch.setattr(model, "encode_texts", lambda texts: np.zeros((len(texts), 512), np.float32))
-    monkeypatch.setattr(model, "text_bank", lambda *_: TextBank(golden.texts(), np.arange(5), 5))
-    assert rule.applied_to(model.card).settings == model.card.settings
-
-    counts = total_counts(benchmark_run(model, data, rule, "pamr", tmp_path).run(), len(classes))
-
-    assert counts[1].sum() == 500 * 700
-    assert (counts[1] > 0).all()
-    assert counts[0].sum() >= (1 - DIFFERING) * 500 * 700

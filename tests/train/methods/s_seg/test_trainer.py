@@ -25,7 +25,6 @@ from tests.model.imports import imported
 from tests.model.methods.s_seg.small import SMALL
 from tests.train.methods.short_runs import SHORT, first_batch
 from tests.train.training.pairs_folder import write_pairs
-from tests.train.training.toy import differences, finished
 
 SETTINGS = SMALL.model_copy(update={"n_queries": 5})
 RATE, DECAY, CLIPPED = 1e-3, 0.05, 2.0
@@ -125,28 +124,6 @@ def pair_loss(logits: Tensor, target: Tensor) -> Tensor:
     focal = (alpha * (1 - right) ** 2 * -right.log()).mean()
     dice = 1 - (2 * (p * target).sum() + 1) / (p.sum() + target.sum() + 1)
     return 20 * focal + dice
-
-
-def test_a_run_in_parts_that_was_killed_ends_bit_identical(data: Path, tmp_path: Path) -> None:
-    """Dropout draws in both passes, and the norms of backbone and projectors count."""
-    network = SETTINGS.model_copy(update={"dropout": 0.1})
-    whole, killed = (
-        recipe_for(data, tmp_path / name, network=network, micro_batch=2, steps=3, checkpoint_steps=1)
-        for name in ("whole", "killed")
-    )
-
-    class Killed(SSegTrainer):
-        def _step(self, batch: PairBatch, *more: PairBatch) -> float:
-            if self.step == 2:
-                raise InterruptedError
-            return super()._step(batch, *more)
-
-    SSegTrainer(whole).train()
-    with pytest.raises(InterruptedError):
-        Killed(killed).train()
-    SSegTrainer(killed).train()
-
-    assert differences(finished(whole.out), finished(killed.out)) == []
 
 
 def test_trained_weights_are_imported_and_served(data: Path, tmp_path: Path) -> None:

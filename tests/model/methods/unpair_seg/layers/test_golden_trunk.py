@@ -9,14 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.clip.images import normalise
 from lexiseg_model.features import Layout, Plan
-from lexiseg_model.methods.unpair_seg import compatibility, regions
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, lay_out
-from lexiseg_model.methods.unpair_seg.layers.prompts import Places
-from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING, ClipTrunk, RegionAdapter, TrunkMaps
+from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING, RegionAdapter
 from lexiseg_model.methods.unpair_seg.network import ADAPTER, CLIP, Restored, restore
-from lexiseg_model.methods.unpair_seg.proposals import grid_points, propose
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import InputSize
@@ -39,32 +35,6 @@ def restored() -> Restored:
     with pytest.MonkeyPatch.context() as patch:  # the weights themselves, of which a copy is 1.4 GB
         patch.setattr(nn.Module, "load_state_dict", partialmethod(nn.Module.load_state_dict, assign=True))
         return restore(state | {ADAPTER + name: value for name, value in adapter.state_dict().items()})
-
-
-@pytest.fixture(scope="module")
-def trunk(restored: Restored) -> ClipTrunk:
-    return restored.network.trunk
-
-
-@pytest.fixture(scope="module")
-def maps(trunk: ClipTrunk) -> TrunkMaps:
-    found: TrunkMaps = trunk(normalise(torch.from_numpy(tile()), "clip"))
-    return found
-
-
-def test_the_trunk_gives_the_reference_s_maps(trunk: ClipTrunk, maps: TrunkMaps) -> None:
-    assert trunk.channels == golden.CHANNELS
-    for index, stage in enumerate(maps.stages):
-        step = max(1, stage.shape[3] // 16)
-        some = stage[0, :: stage.shape[1] // 32, ::step, ::step]
-        assert_close(some, f"convnext_res{index + 2}", golden.FEATURES)
-
-
-@torch.inference_mode()
-def test_regions_are_embedded_as_in_the_reference(trunk: ClipTrunk, maps: TrunkMaps) -> None:
-    pooled = regions.pool(maps.dense, golden.normal("uni/pool_logits", (1, 4, 32, 32)))
-
-    assert_close(trunk.embed(pooled)[0], "clip_region_embedding", golden.FEATURES)
 
 
 @torch.inference_mode()
@@ -116,23 +86,3 @@ def test_the_interface_names_regions_as_the_reference(segmenter: UnpairSegSegmen
     found = segmenter.embed_masks(features, golden.normal("uni/pool_logits", (1, 4, 32, 32))[0])
 
     assert_close(found, "clip_region_embedding", golden.FEATURES)
-
-
-@torch.inference_mode()
-def test_pixels_become_the_reference_s_proposals(restored: Restored, maps: TrunkMaps) -> None:
-    features = restored.network.masks.features(maps.stages)
-    points = grid_points(5, IMAGE, golden.SIZE)
-    tokens = restored.network.masks.predictor.prompt_encoder.points(points[None], features.masks, golden.SIZE)
-
-    every = restored.network.masks.decode(features, tokens)
-    found = propose(restored.network.masks, features, points, golden.SIZE, mode="released")
-    masks = compatibility.to_image(compatibility.enlarged(found.masks, golden.SIZE), IMAGE)
-
-    reference = golden.reference()
-    assert_close(Places.of_points(points[None, :, None]).boxes[0, :, 0], "e2e_points", golden.PLACES)
-    assert_close(every.quality.sigmoid().flatten(), "e2e_ious_all", golden.QUALITY)
-    assert golden.places_among(found.masks, every.masks) == reference["e2e_keep"].tolist()
-    assert_close(masks[:, 3::6, 3::6], "e2e_proposal", golden.UPSAMPLED)
-    areas = (masks > 0).flatten(1).sum(1).numpy()
-    np.testing.assert_allclose(areas, reference["e2e_proposal_area"], rtol=1e-3)
-    assert_close(regions.stability(masks), "e2e_stability", 5e-3)
