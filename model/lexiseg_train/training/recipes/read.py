@@ -31,13 +31,6 @@ RECIPE = "recipe"  # key that names the recipe below
 EXAMPLE = "such as steps=30 or loss.area=0.3"  # of an override
 
 
-# Settings by their names before 0.5.
-RENAMED = {
-    "below": "base_weights", "every": "frame_stride", "lone": "single_point_prompts", "nothing": "background_value",
-    "sure": "unambiguous_prompts",
-}  # fmt: skip
-
-
 class RecipeFile(NamedTuple):
     """A recipe that comes with a method's training."""
 
@@ -140,7 +133,7 @@ def _in_words(error: ErrorDetails, kind: type[RunRecipe]) -> str:
         return error["msg"].removeprefix("Value error, ")
     if error["type"] != "extra_forbidden":
         return f"{key}: {error['msg']} (got {error['input']!r})"
-    alike = RENAMED.get(place[-1]) or nearest(key, kind)
+    alike = nearest(key, kind)
     hint = f"; did you mean {alike}?" if alike else ""
     return f"{key}: no such setting{hint} (got {error['input']!r})"
 
@@ -258,6 +251,9 @@ ELSEWHERE = {
     "ema": "average_decay", "eps": "epsilon", "num_workers": "workers", "fsdp": "sharding",
     "gradient_checkpointing": "recompute", "output": "out", "output_dir": "out", "root": "data", "data_dir": "data",
     "eval_steps": "validate_steps", "save_steps": "checkpoint_steps", "metric": "best_by",
+    # Names before 0.5.
+    "below": "base_weights", "every": "frame_stride", "lone": "single_point_prompts", "nothing": "background_value",
+    "sure": "unambiguous_prompts",
 }  # fmt: skip
 
 
@@ -293,7 +289,7 @@ def lines_of(kind: type, prefix: str = "") -> dict[str, str]:
 
 def nearest(key: str, kind: type) -> str | None:
     """The setting that a wrong dotted name means: one inside another, of another program, misspelt, or of its words."""
-    names = list(lines_of(kind))
+    names = [*lines_of(kind), *(name for _, annotation, _ in _fields(kind) for name in _in_mapping(annotation))]
     parent, _, last = key.rpartition(".")
     by_last = {name.rpartition(".")[2]: name for name in reversed(names)}
     beside = {name.rpartition(".")[2]: name for name in names if name.rpartition(".")[0] == parent}
@@ -304,10 +300,6 @@ def nearest(key: str, kind: type) -> str | None:
     for spellings, cutoff in ((beside, 0.7), (by_last, 0.75)):
         if alike := get_close_matches(last, spellings, n=1, cutoff=cutoff):
             return spellings[alike[0]]
-    return _of_same_words(last, by_last)
-
-
-def _of_same_words(last: str, by_last: Mapping[str, str]) -> str | None:
     words = {word for word in last.lower().split("_") if len(word) >= MIN_WORD}
     shared = {name: len(words & set(name.split("_"))) for name in by_last}
     best = max(shared, key=lambda name: shared[name], default=None)
@@ -335,6 +327,12 @@ def _settings_in(annotation: Any) -> tuple[type | None, str]:
     if get_origin(annotation) in (dict, tuple):
         return None, ""
     return next((each for each in (annotation, *get_args(annotation)) if _is_settings(each)), None), ""
+
+
+def _in_mapping(annotation: Any) -> list[str]:
+    """Names of the settings of each entry of a mapping."""
+    inner = get_args(annotation)[1] if get_origin(annotation) is dict else None
+    return list(lines_of(inner)) if _is_settings(inner) else []
 
 
 def _is_settings(kind: Any) -> bool:

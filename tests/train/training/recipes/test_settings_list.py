@@ -49,16 +49,18 @@ def test_a_wrong_name_suggests_the_setting_that_it_means(wrong: str, meant: str)
         ("sure", "unambiguous_prompts"),
         ("sets.voc.nothing", "background_value"),
         ("sets.voc.every", "frame_stride"),
+        ("sets.voc.shares", "share"),
     ],
 )
-def test_an_earlier_name_is_refused_with_the_new_one(earlier: str, now: str) -> None:
+def test_a_name_that_this_recipe_had_or_nearly_has_is_refused_with_its_own(earlier: str, now: str) -> None:
     with pytest.raises(RecipeError, match=rf"{earlier}: no such setting; did you mean {now}\?"):
         read_recipe("tiny-prompts", [f"{earlier}=8"])
 
 
 def test_a_name_that_means_nothing_suggests_nothing() -> None:
-    with pytest.raises(RecipeError, match=r"qqq: no such setting \(got 8\)"):
-        read_recipe("tcl", ["qqq=8"])
+    for name in ("qqq", "lone"):  # the second is of other recipes
+        with pytest.raises(RecipeError, match=rf"{name}: no such setting \(got 8\)"):
+            read_recipe("tcl", [f"{name}=8"])
 
 
 def test_recipes_look_for_data_in_the_folder_that_they_run_in() -> None:
