@@ -138,7 +138,11 @@ class TextTower(ChunkedTower):
         self._model: Any = towers.model.to(self.device)  # open_clip is untyped
         self._tokenize = tokenizer(towers.architecture)
         self.end_marked = isinstance(towers.model, open_clip.CLIP) and towers.model.text_pool_type == "argmax"
-        self.digest = _digest(towers, self._tokenize([PROBE]))
+        settings = dict(open_clip.get_model_config(towers.architecture)["text_cfg"])
+        state = {name: value for name, value in towers.state.items() if not name.startswith(("visual.", "logit_"))}
+        self.digest = rows_digest(
+            (sorted(settings.items()), towers.quick_gelu, self._tokenize([PROBE]).tolist()), state
+        )
         self.width = open_clip.get_model_config(towers.architecture)["embed_dim"]
 
     def tokens(self, texts: list[str]) -> Tensor:
@@ -153,9 +157,3 @@ class TextTower(ChunkedTower):
         projection = self._model.text_projection
         projected: Tensor = projection(last) if isinstance(projection, nn.Linear) else last @ projection
         return projected
-
-
-def _digest(towers: ClipTowers, probe: Tensor) -> str:
-    settings = dict(open_clip.get_model_config(towers.architecture)["text_cfg"])
-    state = {name: value for name, value in towers.state.items() if not name.startswith(("visual.", "logit_"))}
-    return rows_digest((sorted(settings.items()), towers.quick_gelu, probe.tolist()), state)

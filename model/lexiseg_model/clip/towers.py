@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.catalogue.hub import fetch, missing
 from lexiseg_model.catalogue.weights import SkipInit, naming_files, require_tensors
-from lexiseg_model.clip.checkpoint import Checkpoint, Evidence, State, decide, read_checkpoint, split_architecture
+from lexiseg_model.clip.checkpoint import Evidence, State, decide, read_checkpoint, split_architecture
 from lexiseg_model.errors import OptionError, WeightsError
 
 # Of the small pair that is trained here: a name like any other of open_clip's.
@@ -115,7 +115,10 @@ def from_files(
     for checkpoint in checkpoints:
         state.update(checkpoint.state)
     with naming_files(*paths):
-        quick = decide(architecture, quick_gelu, _common_evidence(checkpoints), unmarked)
+        marks = [checkpoint.evidence for checkpoint in checkpoints if checkpoint.evidence is not None]
+        if len({evidence.quick_gelu for evidence in marks}) > 1:
+            raise WeightsError(f"one file has {marks[0].reason}, another {marks[1].reason}: different activations")
+        quick = decide(architecture, quick_gelu, marks[0] if marks else None, unmarked)
         return from_state(name, state, quick_gelu=quick)
 
 
@@ -216,11 +219,3 @@ def _require_both_towers(name: str, expected: State, state: State) -> None:
         if names.isdisjoint(state):
             raise WeightsError(f"the weights hold no {tower} tower of {name}; give a file for each tower")
     require_tensors(name, state, expected)
-
-
-def _common_evidence(checkpoints: Sequence[Checkpoint]) -> Evidence | None:
-    """The evidence of all files together."""
-    marks = [checkpoint.evidence for checkpoint in checkpoints if checkpoint.evidence is not None]
-    if len({evidence.quick_gelu for evidence in marks}) > 1:
-        raise WeightsError(f"one file has {marks[0].reason}, another {marks[1].reason}: different activations")
-    return marks[0] if marks else None

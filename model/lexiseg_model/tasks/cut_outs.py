@@ -84,7 +84,9 @@ def everything(query: Query) -> Segmentation:
 def _prompted(query: Query) -> Iterator[CutOut]:
     """Every mask of every prompt as run lengths; prompts pass through the head in chunks."""
     for prompts, answers in _answers(query):
-        logits = _mask_logits(answers, query)
+        query.options.check()
+        masks = torch.cat([answer.masks for answer in answers]).float()
+        logits = refine_masks(masks, guide_of(query.segmenter, query.features)) if query.refine == "pamr" else masks
         rles = [_encoded(mask, query) for mask in logits.cpu()]
         visible = [number for number, rle in enumerate(rles) if rle.area]
         embeddings: dict[int, Tensor] = {}
@@ -216,13 +218,6 @@ def _chunks(prompts: Sequence[Prompt]) -> Iterator[range]:
             yield range(start, place)
             start, passes = place, own
     yield range(start, len(prompts))
-
-
-def _mask_logits(answers: Sequence[PromptMasks], query: Query) -> Tensor:
-    """Logits [N, h, w] of the masks of all prompts, refined if requested."""
-    query.options.check()
-    masks = torch.cat([answer.masks for answer in answers]).float()
-    return refine_masks(masks, guide_of(query.segmenter, query.features)) if query.refine == "pamr" else masks
 
 
 def _segmentation(task: Task, masks: Sequence[CutOut], query: Query) -> Segmentation:

@@ -153,15 +153,10 @@ def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibrat
     # Tracking in a video compares the maps of two frames.
     label_map: LabelMap = np.zeros((0, 0), np.uint8)
     if options.keep_label_map or options.steady is not None:
-        label_map = _laid_out(pieces.labels, pieces_of)
+        ids: LabelMap = np.zeros(np.iinfo(pieces.labels.dtype).max + 1, np.uint8 if len(pieces_of) < 256 else np.uint16)
+        ids[pieces_of] = np.arange(1, len(pieces_of) + 1)
+        label_map = ids[pieces.labels]
     return Segmentation(size, task, tuple(segments), label_map, pieces.probability)
-
-
-def _laid_out(labels: LabelMap, pieces_of: list[int]) -> LabelMap:
-    """Replace pieces by segment ids, in the smallest type that holds every id; the background is 0."""
-    ids: LabelMap = np.zeros(np.iinfo(labels.dtype).max + 1, np.uint8 if len(pieces_of) < 256 else np.uint16)
-    ids[pieces_of] = np.arange(1, len(pieces_of) + 1)
-    return ids[labels]
 
 
 def _without_unlikely(pieces: Pieces, query: Query, rule: ThingBelief) -> Pieces:

@@ -43,7 +43,10 @@ def held_out_batch(
     """All readable pairs of a source: the central square of each photograph, with its first caption."""
     squares, captions = [], []
     for pair, image in readable_pairs(source):
-        squares.append(_middle(image, size))
+        side = min(image.shape[:2])
+        top, left = ((length - side) // 2 for length in image.shape[:2])
+        square = image[top : top + side, left : left + side]
+        squares.append(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8))
         captions.append(pair.captions[0])
     pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)
     return PairBatch(normalise(pixels, normalisation), tokenize(captions), (), tuple(range(len(captions))))
@@ -62,13 +65,6 @@ def recall(likeness: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, flo
     matching = likeness.diagonal()
     before = [(likeness >= matching[:, None]).sum(1) - 1, (likeness >= matching[None, :]).sum(0) - 1]
     return {f"recall_at_{k}": 50 * sum(float((place < k).float().mean()) for place in before) for k in ranks}
-
-
-def _middle(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    side = min(image.shape[:2])
-    top, left = ((length - side) // 2 for length in image.shape[:2])
-    square = image[top : top + side, left : left + side]
-    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
 
 class DeitViews:

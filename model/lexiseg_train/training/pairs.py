@@ -56,7 +56,10 @@ class Order:
         group = bisect_right(ends, offset)
         parts = groups[group]
         # Number of the pair within its group, then the part that holds it.
-        pair = int(self._shuffled(epoch, group, parts)[offset - (ends[group - 1] if group else 0)])
+        if self._group is None or self._group[0] != (epoch, group):
+            random = np.random.default_rng([self.seed, PAIRS, epoch, group])
+            self._group = ((epoch, group), random.permutation(int(self.sizes[parts].sum())))
+        pair = int(self._group[1][offset - (ends[group - 1] if group else 0)])
         ends_in_group = np.cumsum(self.sizes[parts])
         which = int(np.searchsorted(ends_in_group, pair, "right"))
         return int(self._ends[parts[which]] - ends_in_group[which]) + pair
@@ -80,12 +83,6 @@ class Order:
                     first = last + 1
             self._epoch = epoch, groups, ends
         return self._epoch[1:]
-
-    def _shuffled(self, epoch: int, group: int, parts: NDArray[np.int64]) -> NDArray[np.int64]:
-        if self._group is None or self._group[0] != (epoch, group):
-            random = np.random.default_rng([self.seed, PAIRS, epoch, group])
-            self._group = (epoch, group), random.permutation(int(self.sizes[parts].sum()))
-        return self._group[1]
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class Sam(nn.Module):
         weights, values, embedding = self._last_block(
             F.pad(picture, (0, self._side - size[1], 0, self._side - size[0]))
         )
-        rows, columns = grid = _whole_patches(size, self._patch)
+        rows, columns = grid = max(1, size[0] // self._patch), max(1, size[1] // self._patch)  # whole patches
         heads, cells = len(weights), self._side // self._patch
         # A view first: at 64 x 64 patches a copy is most of a gigabyte.
         square = weights.view(heads, cells, cells, cells, cells)[:, :rows, :columns, :rows, :columns]
@@ -134,10 +134,6 @@ def _fitted(size: Size, side: int) -> Size:
     """Size scaled to a longer side of `side`."""
     height, width = (max(1, int(length * side / max(size) + 0.5)) for length in size)
     return height, width
-
-
-def _whole_patches(size: Size, patch: int) -> Size:
-    return max(1, size[0] // patch), max(1, size[1] // patch)
 
 
 def sam_from_folder(folder: Path) -> Sam:

@@ -32,7 +32,6 @@ from lexiseg_model.methods.tcl.network import (
     ImageMaps,
     ImagePass,
     MaskSettings,
-    Sim2Mask,
     TclSettings,
 )
 from lexiseg_model.resources.device import Execution
@@ -91,7 +90,10 @@ class TclSegmenter(ClipSegmenter):
 
     @torch.inference_mode()
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
-        levels = _levels(self._sim2mask)
+        # Cosines at which masks have the values `EXAMPLE_MASKS`.
+        scale, bias = self._sim2mask.scale.item(), self._sim2mask.bias.item()
+        inside, outside = ((math.log(mask / (1 - mask)) - bias) / scale for mask in EXAMPLE_MASKS)
+        levels = ExampleLevels(inside=min(max(inside, 0.01), 0.99), outside=min(max(outside, 0.0), 0.98))
         vectors = by_example.vectors(positive, negative, levels, self.card.embedding, self._execution.device)
         return vectors._replace(examples=None)  # no head is fitted, as masks do not compete
 
@@ -133,13 +135,6 @@ class TclSegmenter(ClipSegmenter):
             image = padding.add(normalise(pixels[None], "imagenet"))
             quarter = (image.shape[2] // STRIDE, image.shape[3] // STRIDE)
             yield ImageMaps(*maps), network.guide(image, quarter)
-
-
-def _levels(sim2mask: Sim2Mask) -> ExampleLevels:
-    """Cosines at which masks have the values `EXAMPLE_MASKS`, limited to 0..1."""
-    scale, bias = sim2mask.scale.item(), sim2mask.bias.item()
-    inside, outside = ((math.log(mask / (1 - mask)) - bias) / scale for mask in EXAMPLE_MASKS)
-    return ExampleLevels(inside=min(max(inside, 0.01), 0.99), outside=min(max(outside, 0.0), 0.98))
 
 
 require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)

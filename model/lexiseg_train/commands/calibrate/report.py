@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import jinja2
 import numpy as np
 from PIL import Image
 
 from lexiseg_model.command_line.outputs import write_text
 from lexiseg_train.commands.calibrate.thresholds import Choice, Finding, Findings
-from lexiseg_train.commands.pages import jpeg_url, render
 
 PICTURES = 2  # on either side of a threshold
 MAX_SIDE = 420  # pixels of a picture
+QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 82]
 PAGE = Path(__file__).with_name("report.html.j2")
 
 
@@ -34,8 +37,8 @@ def write_report(folder: Path, vocabulary: str, choices: Sequence[Choice], findi
         )
     path = folder / "report.html"
     title = f"Thresholds of {vocabulary}"
-    page = render(PAGE, title=title, n_photographs=len(findings.answers), outcome=outcome, rows=rows)
-    write_text(path, page)
+    page = jinja2.Template(PAGE.read_text(encoding="utf-8"), autoescape=True, undefined=jinja2.StrictUndefined)
+    write_text(path, page.render(title=title, n_photographs=len(findings.answers), outcome=outcome, rows=rows))
     return path
 
 
@@ -57,4 +60,5 @@ def _figure(findings: Findings, index: int, finding: Finding, choice: Choice) ->
     picture.thumbnail((MAX_SIDE, MAX_SIDE))
     dropped = choice.threshold is not None and (finding.score or 0.0) < choice.threshold
     caption = f"{Path(finding.image).name}: {finding.score:.3f}, {'dropped' if dropped else 'kept'}"
-    return jpeg_url(np.asarray(picture)), caption
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2BGR), QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode(), caption

@@ -151,18 +151,14 @@ def run_paper(program: Program, options: EvalOptions) -> int:
 def _measured(loaded: LoadedModel, line: PaperLine, options: EvalOptions) -> PaperResult:
     try:
         if line.task == "semantic":
-            return _semantic(loaded, line, options)
+            line_options = options._replace(dataset=line.dataset, refine=line.refine)
+            rules = protocol(options.protocol)
+            (data,) = read_sets(rules, line_options)
+            report = evaluate(loaded, rules, data, line_options)
+            return PaperResult(line, {"miou": round(report.miou, 2)}, f"{report.images:,} of {report.official:,}")
         return _scenes(loaded, line, options)
     except DatasetError as error:
         return PaperResult(line, {}, missing=str(error))
-
-
-def _semantic(loaded: LoadedModel, line: PaperLine, options: EvalOptions) -> PaperResult:
-    line_options = options._replace(dataset=line.dataset, refine=line.refine)
-    rules = protocol(options.protocol)
-    (data,) = read_sets(rules, line_options)
-    report = evaluate(loaded, rules, data, line_options)
-    return PaperResult(line, {"miou": round(report.miou, 2)}, f"{report.images:,} of {report.official:,}")
 
 
 def _scenes(loaded: LoadedModel, line: PaperLine, options: EvalOptions) -> PaperResult:

@@ -84,7 +84,9 @@ def match_points(masks: Tensor, targets: Sequence[Tensor], points: Tensor, compa
 
 def _match_image(masks: Tensor, targets: Tensor, points: Tensor, compatibility: Compatibility) -> list[Tensor]:
     costs, dice = point_costs(masks, targets)
-    allowed = _objects_under(targets, points)  # [Q, K]
+    height, width = targets.shape[-2:]
+    x, y = points.long().unbind(-1)
+    allowed = targets[:, y.clamp(0, height - 1), x.clamp(0, width - 1)].T > 0  # [Q, K]: the point is on the object
     if compatibility == "released":
         hindered = costs + FORBIDDEN * (~allowed).float()[:, None]
         pairs = assign(hindered)
@@ -139,13 +141,6 @@ def _entropy_costs(logits: Tensor, targets: Tensor) -> Tensor:
 def _nearest(targets: Tensor, size: Sequence[int]) -> Tensor:
     """Resize targets [K, H, W] to `size` by the nearest pixel: float32 [K, h * w]."""
     return F.interpolate(targets[:, None].float(), size=list(size), mode="nearest").flatten(1)
-
-
-def _objects_under(targets: Tensor, points: Tensor) -> Tensor:
-    """Whether each point of [Q, 2] lies on each object of [K, H, W]: bool [Q, K]."""
-    height, width = targets.shape[-2:]
-    x, y = points.long().unbind(-1)
-    return targets[:, y.clamp(0, height - 1), x.clamp(0, width - 1)].T > 0
 
 
 def _together(by_image: Sequence[Sequence[Tensor]]) -> Matches:

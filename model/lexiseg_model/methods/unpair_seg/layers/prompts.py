@@ -124,15 +124,10 @@ class PromptEncoder(nn.Module):
         corners = boxes.view(*boxes.shape[:-1], 2, 2)  # [B, Q, P, 2, 2]
         signed = self.point_emb[0, 0] + self.attr_emb(places.is_positive.long())
         kinds = torch.where(places.is_point[..., None], signed, self.box_emb[0, 0])
-        content = _features_at(corners.mean(-2), features)
+        sampled = F.grid_sample(features, (2 * corners.mean(-2) - 1).to(features.dtype), align_corners=False)
+        content = sampled.permute(0, 2, 3, 1)
         tokens: Tensor = self.pos_emb(corners) + self.corner_emb[0] + (kinds + content)[..., None, :]
         return tokens.flatten(2, 3)
 
     def _with_masks(self, corners: Tensor, n_masks: int) -> Tensor:
         return torch.cat([corners, self.mask_emb[:, None, :n_masks].expand(*corners.shape[:2], -1, -1)], 2)
-
-
-def _features_at(places: Tensor, features: Tensor) -> Tensor:
-    """Sample maps [B, C, h, w] bilinearly at places [B, Q, P, 2], (x, y) in 0..1: [B, Q, P, C]."""
-    sampled = F.grid_sample(features, (2 * places - 1).to(features.dtype), align_corners=False)
-    return sampled.permute(0, 2, 3, 1)

@@ -87,7 +87,9 @@ def write_dataset(recipe: FinetuneRecipe) -> TinyRecipe:
         RecipeError: `out` holds a run on other pictures.
     """
     root = recipe.out / DATASET_FOLDER
-    source = _source(recipe)
+    files = visible_files(recipe.data) if recipe.data.is_dir() else [recipe.data]
+    listed = [[str(path.relative_to(recipe.data)), path.stat().st_size, int(path.stat().st_mtime)] for path in files]
+    source = [[recipe.held_out, recipe.seed, recipe.photographs], *listed]
     if (root / SOURCE_FILE).is_file() and (root / OWN / GROUPS).is_file():
         if json.loads((root / SOURCE_FILE).read_text()) != source:
             raise RecipeError(
@@ -280,10 +282,3 @@ def folds(groups: NDArray[np.int64], n_folds: int, seed: int) -> NDArray[np.int6
         fold_of[members[place]] = fold
         sizes[fold] += len(members[place])
     return fold_of
-
-
-def _source(recipe: FinetuneRecipe) -> list[list[object]]:
-    """Name, size and time of every file, and how they are split."""
-    files = visible_files(recipe.data) if recipe.data.is_dir() else [recipe.data]
-    listed = [[str(path.relative_to(recipe.data)), path.stat().st_size, int(path.stat().st_mtime)] for path in files]
-    return [[recipe.held_out, recipe.seed, recipe.photographs], *listed]
