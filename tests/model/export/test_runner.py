@@ -73,13 +73,6 @@ def versions(*packages: str) -> Callable[[str], str]:
     return version
 
 
-def test_without_the_package_the_error_names_both_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_runtime, "version", versions())
-
-    with pytest.raises(ExportError, match=r"pip install onnxruntime`.*pip install onnxruntime-gpu`"):
-        onnx_runtime.require()
-
-
 def test_both_packages_at_once_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnx_runtime, "version", versions("onnxruntime", "onnxruntime-gpu"))
 

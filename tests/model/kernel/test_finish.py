@@ -19,7 +19,6 @@ from lexiseg_model.tasks import segment
 from lexiseg_model.tasks.pixels import Pieces, outcome
 from lexiseg_model.types import ClassEntry, Vocabulary
 from tests.kernel import both_ways
-from tests.model.masks.test_upsample import CASES
 
 
 def assert_equal(scores: Tensor, size: tuple[int, int]) -> None:
@@ -43,17 +42,6 @@ def probability(answer: Winners) -> NDArray[np.float32]:
 @settings(max_examples=300)
 def test_any_scores_at_any_size(values: NDArray[np.float32], size: tuple[int, int]) -> None:
     assert_equal(torch.from_numpy(values), size)
-
-
-@pytest.mark.parametrize(("n_rows", "grid", "size"), CASES)
-def test_few_and_many_classes(n_rows: int, grid: tuple[int, int], size: tuple[int, int]) -> None:
-    assert_equal(torch.randn(n_rows, *grid, generator=torch.Generator().manual_seed(n_rows)), size)
-
-
-def test_a_view_of_scores_is_read_as_what_it_shows() -> None:
-    scores = torch.randn(9, 7, 5, generator=torch.Generator().manual_seed(1)).permute(1, 2, 0)
-
-    assert_equal(scores, (40, 41))
 
 
 @pytest.mark.parametrize("row", [0, 1, 3])

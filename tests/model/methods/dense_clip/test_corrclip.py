@@ -79,25 +79,6 @@ def test_patches_are_those_of_the_released_code(seed: int, kinds: int, lowest: i
     np.testing.assert_allclose(ours[0].flatten(1).T, theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize("lowest", [0, 2])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_alike_regions_are_one_and_scopes_follow_them(seed: int, lowest: int) -> None:
-    generator = np.random.default_rng(seed)
-    centres = generator.normal(size=(3, 8))
-    cells = generator.integers(0, 7, 60) + lowest
-    units = centres[cells % 3] + 0.3 * generator.normal(size=(60, 8))
-    units /= np.linalg.norm(units, axis=1, keepdims=True)
-
-    ours = corrclip.merged(torch.from_numpy(cells), torch.from_numpy(units))
-
-    theirs = plain.merged(cells, units)
-    assert len(set(theirs.tolist())) < len(set(cells.tolist()))
-    same = np.equal.outer(theirs, theirs)
-    np.testing.assert_array_equal(np.equal.outer(ours.numpy(), ours.numpy()), same)
-    np.testing.assert_array_equal(ours.numpy() == 0, cells == cells.min())
-    np.testing.assert_allclose(corrclip.attention(torch.from_numpy(units), ours), plain.attention(units, theirs))
-
-
 def test_on_a_picture_of_one_colour_every_patch_keeps_a_value() -> None:
     shares = corrclip.attention(F.normalize(torch.ones(9, 4), dim=1), torch.zeros(9, dtype=torch.int64))
 

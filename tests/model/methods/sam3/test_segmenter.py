@@ -19,7 +19,7 @@ from lexiseg_model.methods.sam3.import_ import Options
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
 from lexiseg_model.segmenter import prompts_of
 from lexiseg_model.testing.questions import CLICK, bank_of, blocks
-from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.types import ClassEntry, Vocabulary
 from tests.model.methods.sam3 import small
 
 WORDS = ("red", "an old rowing boat", "blue")
@@ -61,25 +61,6 @@ def test_a_word_alone_has_the_pixels_where_semantics_or_an_instance_reach_the_th
     threshold = float(probability.median())
     background = ours.background_score(scores[None], threshold, "none")
     assert torch.equal(scores > background + 1e-4, probability > torch.sigmoid(background + 1e-4))
-
-
-def test_instances_are_its_own_masks_and_disjoint(hub: Path) -> None:
-    lenient = small.segmenter()
-    lenient.card = lenient.card.model_copy(
-        update={"panoptic": lenient.card.panoptic.model_copy(update={"score": 0.06, "overlap": 0.0})}
-    )
-    features = lenient.encode(blocks())
-    named = lenient.named_masks(features, bank_of(lenient, CLASSES))
-    vocabulary = Vocabulary(CLASSES, Background())
-
-    answer = tasks.segment("instance", lenient, features, vocabulary)
-
-    assert len(named.masks) == len(named.share) == len(named.owner) > 0
-    assert set(named.owner.tolist()) <= {0, 1, 2}
-    assert 0 < len(answer.segments) <= len(named.masks)
-    labels = answer.label_map
-    assert {segment.label for segment in answer.segments} <= set(WORDS)
-    assert sum(segment.area for segment in answer.segments) == int((labels > 0).sum())
 
 
 def test_one_image_pass_serves_every_word(monkeypatch: pytest.MonkeyPatch) -> None:

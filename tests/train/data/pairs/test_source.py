@@ -236,10 +236,3 @@ def test_the_index_of_a_shard_is_written_once(tmp_path: Path) -> None:
 
     assert index.stat().st_ino == written
     assert again.read(1).captions == ("picture 1",)
-
-
-def test_shards_can_be_pickled(tmp_path: Path) -> None:
-    shards = ShardPairs(write_shards(tmp_path, [2]))
-    shards.read(0)
-
-    assert pickle.loads(pickle.dumps(shards)).read(1) == shards.read(1)
