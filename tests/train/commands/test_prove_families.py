@@ -20,6 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.catalogue.available import available
+from lexiseg_model.catalogue.method import methods
 from lexiseg_model.clip import dino
 from lexiseg_model.clip.towers import configuration
 from lexiseg_model.internal import region_refinement_of
@@ -184,7 +186,7 @@ def test_the_figure_is_that_of_the_models_own_answers(lexiseg: CommandLine, fami
     files.mkdir()
     family.save(files)
     options = tuple(option.format(files) for option in family.options)
-    method = catalogue.read_card(catalogue.bundled()[available_method(family.name)]).name
+    method = methods()[available()[family.name].method].model_name
     into = ("--models-dir", files / "second", f"{family.name}-again")
     assert lexiseg("models", "import", "--method", method, *options, *into).status == 0
     rgb = picture(family.side)
@@ -206,14 +208,6 @@ def test_the_figure_is_that_of_the_models_own_answers(lexiseg: CommandLine, fami
     assert line["miou"] == pytest.approx(expected, abs=0.05)
     assert f"{family.name} on voc20, protocol {family.protocol}" in outcome.out
     assert f": mIoU {line['miou']:.2f} on 1 pictures; " in outcome.out
-
-
-def available_method(name: str) -> str:
-    """The bundled model whose method runs a model of the list."""
-    from lexiseg_model.catalogue.available import available
-    from lexiseg_model.catalogue.method import methods
-
-    return methods()[available()[name].method].model_name
 
 
 def write_voc(folder: Path, rgb: Rgb, labels: Labels) -> Path:

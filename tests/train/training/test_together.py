@@ -66,8 +66,8 @@ def test_a_run_resumes_with_and_without_sharding(together: Path, what: str) -> N
 def test_two_sharded_processes_keep_half_each(together: Path) -> None:
     (first, second), whole = ranks(together / "sharded-later"), ranks(together / "sharded-first")[0]["elements"]
 
-    assert first["elements"] + second["elements"] < 1.05 * whole
-    assert max(first["elements"], second["elements"]) < 0.6 * whole  # parts of one row are not divided
+    assert first["elements"] + second["elements"] < 1.15 * whole  # the statistics of norms are in both
+    assert max(first["elements"], second["elements"]) < 0.65 * whole  # and weights of one row are not divided
 
 
 @pytest.mark.slow

@@ -331,7 +331,7 @@ def _settings_in(annotation: Any) -> tuple[type | None, str]:
 
 def _in_mapping(annotation: Any) -> list[str]:
     """Names of the settings of each entry of a mapping."""
-    inner = get_args(annotation)[1] if get_origin(annotation) is dict else None
+    inner: Any = get_args(annotation)[1] if get_origin(annotation) is dict else None
     return list(lines_of(inner)) if _is_settings(inner) else []
 
 
