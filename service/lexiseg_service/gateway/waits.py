@@ -1,8 +1,27 @@
-"""Waits for clients that others may cut short: at a shutdown, or for room."""
+"""Waits that others may cut short, and work that is done again and again."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from lexiseg_service.errors import NotReady
+
+logger = structlog.get_logger("lexiseg.sweeper")
+
+
+async def for_ever(work: Callable[[], Awaitable[object]], pause: float) -> None:
+    """Do some work every `pause` seconds; what fails is done at the next time."""
+    while True:
+        try:
+            await work()
+        except NotReady:  # a store is away
+            pass
+        except Exception as error:
+            logger.error("unexpected error", error=type(error).__name__, exc_info=error)
+        await asyncio.sleep(pause)
 
 
 def end_by(wait: asyncio.Timeout, when: float) -> None:

@@ -20,7 +20,9 @@ from typing import Any, NamedTuple, TypeVar
 import structlog
 
 from lexiseg_model.files.atomic import private_folder
+from lexiseg_model.resources.lru import Lru
 from lexiseg_service.errors import InvalidValue, NotReady
+from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.records.redis_store import RedisStore
 from lexiseg_service.records.sqlite import FILE, SqliteStore
 from lexiseg_service.records.store import Record, Store, StoreAway, Transaction
@@ -203,6 +205,29 @@ class Documents:
             self._set(slot, None if new is None else written)
         return bool(done)
 
+    async def remove(self, slot: str) -> bool:
+        """Remove what is there, with its parts; False if nothing is. Raises NotReady: nothing can be written now."""
+
+        def remove(step: Transaction) -> bool:
+            is_there = step.read(self._kind, slot) is not None
+            step.remove(self._kind, slot)
+            return is_there
+
+        is_removed = await self._change(slot, remove)
+        self._set(slot, None)
+        return is_removed
+
+    async def remove_expired(self) -> None:
+        """Remove documents that have expired. Raises NotReady: nothing can be written now."""
+
+        def remove(step: Transaction) -> None:
+            for row in step.rows(self._kind):
+                if row.has_expired:
+                    step.remove(self._kind, row.id)
+
+        if any(row.has_expired for row in (await self.rows()).values()):
+            await self._change("*", remove)
+
     async def part_names(self) -> dict[str, list[str]]:
         """The names of all parts by slot, also of the ones that no document names. Raises NotReady."""
         try:
@@ -278,6 +303,29 @@ class Documents:
             self._documents.pop(slot, None)
         elif self._documents.get(slot) != record.body:
             self._documents[slot] = record.body
+
+
+class ParsedDocuments(Lru[str, tuple[bytes, T | None]]):
+    """LRU of documents with what they are parsed to, by slot; None for invalid ones.
+
+    Args:
+        max_bytes: of what they are parsed to, by its `nbytes`; the documents do not count.
+        parse: a document of a slot, in a thread if it is large.
+    """
+
+    def __init__(self, max_bytes: int, parse: Callable[[str, bytes], T | None]) -> None:
+        super().__init__(max_bytes, lambda _, entry: getattr(entry[1], "nbytes", 0))
+        self._parse = parse
+
+    async def parse(self, slot: str, content: bytes | None) -> T | None:
+        """What a document is parsed to; None where there is none or it is invalid."""
+        if content is None:
+            return None
+        entry = self.get(slot)
+        if entry is None or entry[0] != content:
+            entry = content, await off_event_loop(len(content), partial(self._parse, slot, content))
+            self.put(slot, entry)
+        return entry[1]
 
 
 def open_documents(kind: str, settings: Settings, metrics: Metrics) -> Documents:

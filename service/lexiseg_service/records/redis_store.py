@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from lexiseg_service.records.store import Reads, Record, StoreAway, StoreFull
+from lexiseg_service.records.store import Record, StoreAway, StoreFull, Transaction
 from lexiseg_service.redis_link import RedisAway, RedisFull, RedisLink, try_write
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ class RedisStore:
         """As `Store.capacity`: `maxmemory`."""
         return int(self.ask(methodcaller("info", "memory")).get("maxmemory", 0)) or None
 
-    def view(self, work: Callable[[Reads], T]) -> T:
+    def view(self, work: Callable[[Transaction], T]) -> T:
         """As `Store.view`."""
         return self.ask(lambda client: work(RedisTransaction(client)))
 

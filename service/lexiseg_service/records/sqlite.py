@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lexiseg_model.files.atomic import PRIVATE, private_file
-from lexiseg_service.records.store import Reads, Record, StoreAway, Transaction
+from lexiseg_service.records.store import Record, StoreAway, Transaction
 
 T = TypeVar("T")
 FILE = "records.sqlite"  # in the state directory
@@ -117,7 +117,7 @@ class SqliteStore:
         """As `Store.capacity`."""
         return None
 
-    def view(self, work: Callable[[Reads], T]) -> T:
+    def view(self, work: Callable[[Transaction], T]) -> T:
         """As `Store.view`; needs no lock of the file, and no disk."""
         with _locked(self._reading), _errors():
             return work(SqliteTransaction(self._reader))

@@ -54,8 +54,8 @@ class Record:
         return self.expires is not None and self.expires <= time.time()
 
 
-class Reads(Protocol):
-    """What a function for `Store.view` may do."""
+class Transaction(Protocol):
+    """What a function for `Store.view` reads, and one for `Store.transact` also writes; it does not read its writes."""
 
     def read(self, kind: str, identity: str) -> Record | None:
         """A record; None if there is none."""
@@ -80,10 +80,6 @@ class Reads(Protocol):
     def ids_with_items(self, kind: str) -> list[str]:
         """The ids that may have items, also of records that are not there."""
         ...
-
-
-class Transaction(Reads, Protocol):
-    """What a function for `Store.transact` may do. It does not read what it writes."""
 
     def write(self, record: Record) -> None:
         """Write a record in place of one with the same kind and id."""
@@ -117,7 +113,7 @@ class Store(Protocol):
         """Bytes that all of it may take; None: unknown."""
         ...
 
-    def view(self, work: Callable[[Reads], T]) -> T:
+    def view(self, work: Callable[[Transaction], T]) -> T:
         """The result of a function that reads."""
         ...
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
@@ -16,6 +16,7 @@ from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.ledger.job import Ledger, Progress, ask_ledger
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.times import expiry, has_passed
+from lexiseg_service.gateway.waits import for_ever
 
 logger = structlog.get_logger("lexiseg.jobs")
 REPEAT_SECONDS = 30.0  # between attempts
@@ -95,15 +96,3 @@ class Eraser:
             except Exception as error:  # of the disk, or the library of a store
                 logger.warning("files of a job cannot be removed yet", job=identity, error=str(error))
                 self.failing.add(identity)
-
-
-async def for_ever(work: Callable[[], Awaitable[None]], pause: float) -> None:
-    """Do some work again and again; what fails is done at the next time."""
-    while True:
-        try:
-            await work()
-        except NotReady:  # the ledger is away
-            pass
-        except Exception as error:
-            logger.error("unexpected error", error=type(error).__name__, exc_info=error)
-        await asyncio.sleep(pause)

@@ -18,7 +18,7 @@ from lexiseg_service.batch.description import JobInput, stored
 from lexiseg_service.batch.executors.asker import Fetch
 from lexiseg_service.batch.files import Files, open_store, question_path
 from lexiseg_service.batch.formats import check_fits
-from lexiseg_service.batch.http.eraser import REPEAT_SECONDS, Eraser, for_ever
+from lexiseg_service.batch.http.eraser import REPEAT_SECONDS, Eraser
 from lexiseg_service.batch.http.notices import Notices, Send
 from lexiseg_service.batch.http.webhook import WebhookSender
 from lexiseg_service.batch.ledger import earlier
@@ -42,6 +42,7 @@ from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.times import rfc3339
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.gateway.waits import for_ever
 from lexiseg_service.records.redis_store import RedisStore
 from lexiseg_service.records.sqlite import FILE, SqliteStore
 from lexiseg_service.records.store import StoreAway
@@ -168,7 +169,7 @@ class Jobs:
         )
         await self._add(job, pictures, archive, encode_copy(copy))
         self._runner.wake()
-        return job, Progress(0, 0, notice="none" if job.webhook is None else "due")
+        return job, Progress.of(job)
 
     def _listed(
         self, identity: str, body: JobInput, archive: BinaryIO | None, tasks: Tasks | None
@@ -284,7 +285,7 @@ class Jobs:
     def output(self, job: Job, progress: Progress) -> dict[str, Any]:
         """The values of `schemas.JobOutput`."""
         settled = progress.done + progress.failed
-        ended, rate = progress.ended, progress.rate
+        ended, rate = progress.ended, progress.rate(time.time())
         left = 0.0 if ended is not None else (job.total - settled) / rate if rate else None
         state = "waiting" if progress.started is None else "running" if ended is None else "done"
         return {

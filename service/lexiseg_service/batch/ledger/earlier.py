@@ -19,7 +19,7 @@ from lexiseg_service.batch.ledger.job import (
     JOB,
     PARTS,
     PICTURES,
-    Standing,
+    Progress,
     from_json,
     picture_items,
 )
@@ -68,9 +68,9 @@ def _import_row(store: Store, run: Callable[..., Any], values: dict[str, Any], a
 
     def write(step: Transaction) -> None:
         if step.read(JOB, identity) is None:
-            _write(step, identity, values, adding_until, [picture.number for picture in pictures], parts)
             for items in picture_items(pictures):
                 step.write_items(PICTURES, identity, items)
+            _write(step, identity, values, adding_until, pictures, parts)
 
     store.transact(write)
 
@@ -109,7 +109,7 @@ def _import_keys(store: RedisStore, identity: str) -> None:
         if values:
             contents = {name.decode(): _part(content) for name, content in client.hgetall(parts).items()}
             until = client.zscore(ERASURES, identity)
-            _write(step, identity, values, until, [picture.number for picture in pictures], contents)
+            _write(step, identity, values, until, pictures, contents)
         step.commands += [("UNLINK", job, stream, parts), ("ZREM", INDEX, identity), ("ZREM", ERASURES, identity)]
 
     store.transact(move)
@@ -125,38 +125,23 @@ def _write(
     identity: str,
     values: Mapping[str, Any],
     adding_until: float | None,
-    unanswered: Sequence[int],
+    pictures: Sequence[Picture],
     parts: Mapping[str, list[Any]],
 ) -> None:
     job = from_json(values["content"])
-    earlier = [*unanswered]
-    first_new = job.total
-    while earlier and earlier[-1] == first_new - 1:
-        first_new = earlier.pop()
-    standing = Standing(
-        job.client,
-        job.created,
-        job.total,
-        values["notice"],
-        int(values.get("bytes", 0)),
-        adding_until,
-        int(values["done"]),
-        int(values["failed"]),
-        _seconds(values.get("started")),
-        _seconds(values.get("ended")),
-        values.get("detail"),
-        int(values.get("told", 0)),
-        next=first_new,
-        leases={"": earlier} if earlier else {},
-        parts=len(parts),
-    )
-    step.write(standing.record(identity))
+    progress = Progress.of(job, int(values.get("bytes", 0)), adding_until)
+    progress.notice, progress.detail = values["notice"], values.get("detail")
+    for name, of_0_4 in (("done", "done"), ("failed", "failed"), ("n_delivered", "told")):
+        setattr(progress, name, int(values.get(of_0_4, 0)))
+    for name in ("started", "ended"):
+        setattr(progress, name, None if values.get(name) is None else float(values[name]))
+    unanswered, progress.next, progress.parts = [picture.number for picture in pictures], job.total, len(parts)
+    while unanswered and unanswered[-1] == progress.next - 1:  # the ones at the end are as if never taken
+        progress.next = unanswered.pop()
+    progress.leases = {"": unanswered} if unanswered else {}
+    step.write(progress.record(identity))
     step.write_items(JOB, identity, {CONTENT: orjson.dumps(job)})
     step.write_items(PARTS, identity, {name: orjson.dumps(part) for name, part in parts.items()})
-
-
-def _seconds(value: str | float | None) -> float | None:
-    return None if value is None else float(value)
 
 
 def _write_erasures(since: Mapping[str, float], step: Transaction) -> None:

@@ -5,7 +5,7 @@ takes some of the others, asks, writes the answers to a file of lines, and commi
 the commit leaves pictures with an expired lease: others take them. A picture that two holders have
 answered belongs to the part that was committed first; the later part lists it as superseded.
 
-    batch-job       record by id: where it stands (`Standing`); item "job": what was asked
+    batch-job       record by id: where it stands (`Progress`); item "job": what was asked
     batch-picture   items: names and places, some in each
     batch-part      items by name of part
     batch-holder    record by holder: expires with its lease
@@ -81,22 +81,8 @@ class Part(NamedTuple):
     at: float = 0.0  # seconds since the epoch
 
 
-@dataclass(frozen=True)
-class Progress:
-    """Where a job stands. `rate`: pictures a second, lately."""
-
-    done: int
-    failed: int
-    started: float | None = None
-    ended: float | None = None
-    rate: float = 0.0
-    detail: str | None = None  # what holds it up
-    notice: Notice = "none"
-    n_delivered: int = 0  # answers that its notice has passed on, where it passes them on one after another
-
-
 class OpenJob(NamedTuple):
-    """A job that has pictures without an answer: what is asked of all of them, again and again."""
+    """A job that has pictures without an answer."""
 
     id: str
     client: str
@@ -106,8 +92,8 @@ class OpenJob(NamedTuple):
 
 
 @dataclass
-class Standing:
-    """The body of a job's record."""
+class Progress:
+    """Where a job stands, the body of its record."""
 
     client: str
     created: float  # seconds since the epoch
@@ -119,13 +105,19 @@ class Standing:
     failed: int = 0
     started: float | None = None
     ended: float | None = None
-    detail: str | None = None
-    n_delivered: int = 0
+    detail: str | None = None  # what holds it up
+    n_delivered: int = 0  # answers that its notice has passed on, where it passes them on one after another
     notifier: str = ""  # holder that sends the notice
     next: int = 0  # pictures from this number on were never taken
     leases: dict[str, list[int]] = field(default_factory=dict)  # numbers of pictures by holder
     parts: int = 0
     recent: list[tuple[float, int]] = field(default_factory=list)  # times and pictures of commits, see RECENT_SECONDS
+
+    @classmethod
+    def of(cls, job: Job, n_bytes: int = 0, adding_until: float | None = None) -> Progress:
+        """Where a new job stands."""
+        notice: Notice = "none" if job.webhook is None else "due"
+        return cls(job.client, job.created, job.total, notice, n_bytes, adding_until)
 
     def record(self, identity: str) -> Record:
         """The record of the job."""
@@ -139,7 +131,7 @@ class Standing:
         return Record(JOB, identity, self.client, state, "", self.adding_until, self.n_bytes, body)
 
     @classmethod
-    def read(cls, record: Record) -> Standing:
+    def read(cls, record: Record) -> Progress:
         """Read `record`."""
         return cls(**orjson.loads(record.body))
 
@@ -213,9 +205,7 @@ class Ledger:
         Returns:
             What the client has, if that leaves no room: nothing is added.
         """
-        notice: Notice = "none" if job.webhook is None else "due"
-        until = self._store.now() + ADDING_SECONDS
-        standing = Standing(job.client, job.created, job.total, notice, n_bytes, until)
+        progress = Progress.of(job, n_bytes, self._store.now() + ADDING_SECONDS)
 
         def add(step: Transaction) -> Amounts | None:
             rows = step.rows(JOB)
@@ -226,7 +216,7 @@ class Ledger:
             usage = Amounts(unended, len(own), sum(row.nbytes for row in own))
             if not usage.has_room(limits, n_bytes):
                 return usage
-            step.write(standing.record(job.id))
+            step.write(progress.record(job.id))
             step.write_items(JOB, job.id, {CONTENT: orjson.dumps(job)})
             return None
 
@@ -236,7 +226,7 @@ class Ledger:
         """Add the pictures of a job, which may be taken from now on; False: there is no such job."""
         for items in picture_items(pictures):
 
-            def write(step: Transaction, _: Standing, some: Mapping[str, bytes] = items) -> None:
+            def write(step: Transaction, _: Progress, some: Mapping[str, bytes] = items) -> None:
                 step.write_items(PICTURES, identity, some)
 
             if self._change(identity, write) is None:
@@ -259,7 +249,7 @@ class Ledger:
         def read(step: Any) -> list[Record]:
             return list(step.records(JOB, [row.id for row in step.rows(JOB) if row.state in (ADDED, OPEN)]))
 
-        jobs = [(record.id, Standing.read(record)) for record in self._store.view(read)]
+        jobs = [(record.id, Progress.read(record)) for record in self._store.view(read)]
         return [
             OpenJob(identity, each.client, each.total - each.done - each.failed, each.created, each.started is not None)
             for identity, each in sorted(jobs, key=lambda job: (job[1].created, job[0]))
@@ -268,13 +258,7 @@ class Ledger:
     def progress(self, identity: str) -> Progress | None:
         """Where a job stands; None: there is no such job."""
         record = self._store.view(lambda step: step.read(JOB, identity))
-        if record is None:
-            return None
-        each = Standing.read(record)
-        rate = each.rate(0.0 if each.ended is not None else self._store.now())
-        return Progress(
-            each.done, each.failed, each.started, each.ended, rate, each.detail, each.notice, each.n_delivered
-        )
+        return None if record is None else Progress.read(record)
 
     def renew_leases(self, holders: Sequence[str], seconds: float) -> None:
         """Renew the leases of holders on everything that they hold."""
@@ -303,8 +287,8 @@ class Ledger:
     def take(self, identity: str, holder: str, count: int) -> list[Picture]:
         """Take up to `count` pictures that nobody else holds; its own come again."""
         now, alive = self._alive()
-        standing = self._change(identity, lambda _, standing: standing.take(holder, count, alive, now))
-        numbers = [] if standing is None else standing.leases.get(holder, [])[:count]
+        progress = self._change(identity, lambda _, progress: progress.take(holder, count, alive, now))
+        numbers = [] if progress is None else progress.leases.get(holder, [])[:count]
         names = sorted({_picture_item(number) for number in numbers})
         items = self._store.view(lambda step: step.items(PICTURES, identity, names)) if names else {}
         pictures = (Picture(*values) for content in items.values() for values in orjson.loads(content))
@@ -318,13 +302,13 @@ class Ledger:
         """
         now = self._store.now()
 
-        def commit(step: Transaction, standing: Standing) -> None:
+        def commit(step: Transaction, progress: Progress) -> None:
             if step.items(PARTS, identity, [name]):
                 return
-            place = standing.parts
-            counts = standing.commit(outcomes, n_bytes, now)
+            place = progress.parts
+            counts = progress.commit(outcomes, n_bytes, now)
             step.write_items(PARTS, identity, {name: orjson.dumps((place, now, *counts))})
-            if standing.ended is not None:
+            if progress.ended is not None:
                 step.remove(PICTURES, identity)
 
         return self._change(identity, commit) is not None
@@ -345,12 +329,12 @@ class Ledger:
         due = [row.id for row in rows if row.state == NOTICE_DUE]
         alive = self._alive()[1] if due else set()
 
-        def take(_: Transaction, standing: Standing) -> None:
-            if standing.notifier not in alive:
-                standing.notifier = holder
+        def take(_: Transaction, progress: Progress) -> None:
+            if progress.notifier not in alive:
+                progress.notifier = holder
 
-        standings = ((identity, self._change(identity, take)) for identity in due)
-        return [identity for identity, each in standings if each and (each.notice, each.notifier) == ("due", holder)]
+        progresss = ((identity, self._change(identity, take)) for identity in due)
+        return [identity for identity, each in progresss if each and (each.notice, each.notifier) == ("due", holder)]
 
     def record_notice(self, identity: str, notice: Notice) -> None:
         """Record what became of a notice."""
@@ -396,21 +380,21 @@ class Ledger:
         """Forget that files are to be removed."""
         self._store.transact(lambda step: step.remove(ERASURE, identity))
 
-    def _set(self, identity: str, **values: Any) -> Standing | None:
-        return self._change(identity, lambda _, standing: vars(standing).update(values))
+    def _set(self, identity: str, **values: Any) -> Progress | None:
+        return self._change(identity, lambda _, progress: vars(progress).update(values))
 
-    def _change(self, identity: str, change: Callable[[Transaction, Standing], object]) -> Standing | None:
+    def _change(self, identity: str, change: Callable[[Transaction, Progress], object]) -> Progress | None:
         """Where a job stands after a change; None: there is no such job."""
 
-        def read_and_write(step: Transaction) -> Standing | None:
+        def read_and_write(step: Transaction) -> Progress | None:
             record = step.read(JOB, identity)
             if record is None:
                 return None
-            standing = Standing.read(record)
-            change(step, standing)
-            if (changed := standing.record(identity)) != record:
+            progress = Progress.read(record)
+            change(step, progress)
+            if (changed := progress.record(identity)) != record:
                 step.write(changed)
-            return standing
+            return progress
 
         return self._store.transact(read_and_write)
 

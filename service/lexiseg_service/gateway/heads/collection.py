@@ -17,8 +17,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import partial
-from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import orjson
@@ -42,8 +40,17 @@ from lexiseg_service.gateway.heads.head import KeptPicture, NamedHead, bytes_of
 from lexiseg_service.gateway.heads.solver import Solver
 from lexiseg_service.gateway.preconditions import UNCONDITIONAL, Preconditions
 from lexiseg_service.gateway.waits import end_by
-from lexiseg_service.question.validation import MAX_COMPARED, off_event_loop
-from lexiseg_service.records.documents import HEADS, NAME, Documents, Quota, open_documents, owner_of, slot_of
+from lexiseg_service.question.validation import MAX_COMPARED
+from lexiseg_service.records.documents import (
+    HEADS,
+    NAME,
+    Documents,
+    ParsedDocuments,
+    Quota,
+    open_documents,
+    owner_of,
+    slot_of,
+)
 from lexiseg_service.records.store import Record
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -60,13 +67,6 @@ MAX_LISTED_BYTES = 16 * 2**20  # likewise, of what `GET /v1/heads` shows
 MAX_ATTEMPTS = 5  # of a write that conflicts with concurrent writes
 WRITE_SECONDS = 120  # from the first lesson to the document: what is older and in no document was left by a failure
 LEAVE_SECONDS = 2.0  # of the drain, for the answers after changes were ended
-
-
-class Parsed(NamedTuple):
-    """A stored document and its head; None if the document is invalid."""
-
-    content: bytes
-    head: NamedHead | None
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,7 @@ class Heads:
 
     def __init__(self, store: Documents, metrics: Metrics, drain_seconds: float = math.inf) -> None:
         self.store = store
-        self._parsed: Lru[str, Parsed] = Lru(
-            MAX_PARSED_BYTES, lambda _, parsed: parsed.head.nbytes if parsed.head else 0
-        )
+        self._parsed = ParsedDocuments(MAX_PARSED_BYTES, _read)
         self._listed: Lru[str, tuple[Record, bytes]] = Lru(MAX_LISTED_BYTES, lambda _, entry: len(entry[1]))
         self._solver = Solver(metrics)
         self._metrics = metrics
@@ -233,12 +231,10 @@ class Heads:
         self, slot: str, name: str, owner: str, change: Change, is_new: bool, wait: asyncio.Timeout
     ) -> NamedHead:
         end = wait.when()
+        await self.store.remove_expired()
         for _ in range(MAX_ATTEMPTS):
             content = await self.store.read(slot)
-            current = None if content is None else await self._parse(slot, content)
-            if content is not None and current is not None and current.has_expired:
-                await self.store.replace(slot, content, None)
-                continue
+            current = await self._parsed.parse(slot, content)
             if is_new and current is not None:
                 raise _name_taken(name)
             change.preconditions.check(None if current is None else current.etag)
@@ -250,7 +246,6 @@ class Heads:
             room = Record(HEADS, slot, owner, nbytes=bytes_of(pictures, earlier))
             if refusal := quota.refusal([*rows.values()], room):  # before it is solved; the store decides
                 raise refusal
-            await self._drop_expired([at for at, row in rows.items() if row.owner == owner and row.has_expired])
             solved = await self._solved(slot, before, pictures, classes, parts, change)
             keep_days = before.keep_days if before and change.keep_days is None else change.keep_days
             earlier = tuple(version for version in earlier if version.exact_name != f"{name}@{solved.version}")
@@ -299,7 +294,7 @@ class Heads:
         finally:
             self._writing.discard(head.slot)
         if success:
-            self._parsed.put(head.slot, Parsed(document, head))
+            self._parsed.put(head.slot, (document, head))
         in_use = {picture.part for picture in head.pictures}
         of_before = () if current is None else current.pictures
         await self._forget(
@@ -342,13 +337,7 @@ class Heads:
         Raises:
             NotReady: the store takes no writes now.
         """
-        number = 0
-        for slot in [slot for slot in await self.store.rows() if owner_of(slot) == owner]:
-            content = await self.store.read(slot)
-            number += content is not None
-            while content is not None and not await self.store.replace(slot, content, None):
-                content = await self.store.read(slot)
-        return number
+        return sum([await self.store.remove(slot) for slot in await self.store.rows() if owner_of(slot) == owner])
 
     async def remove_leftovers(self, owner: str | None = None) -> int:
         """Remove lessons that no head has, as a write that failed leaves them, and expired heads.
@@ -370,7 +359,7 @@ class Heads:
             if slot in rows and rows[slot].state == str(len(names)):
                 continue
             content = await self.store.read(slot)
-            head = None if content is None else await self._parse(slot, content)
+            head = await self._parsed.parse(slot, content)
             if content is not None and head is None:
                 continue  # of a later release
             in_use = {picture.part for picture in head.pictures} if head else set()
@@ -378,15 +367,8 @@ class Heads:
             await self.store.remove_parts(slot, left)
             number += len(left)
         if owner is None:
-            await self._drop_expired([slot for slot, row in rows.items() if row.has_expired])
+            await self.store.remove_expired()
         return number
-
-    async def _drop_expired(self, slots: Sequence[str]) -> None:
-        for slot in slots:
-            content = await self.store.read(slot)
-            head = None if content is None else await self._parse(slot, content)
-            if head is not None and head.has_expired:
-                await self.store.replace(slot, content, None)
 
     async def _rows(self) -> dict[str, Record]:
         """The records of all heads by slot, without bodies; writes columns that an earlier release left out."""
@@ -394,7 +376,7 @@ class Heads:
         for slot, row in (await self.store.rows()).items():
             if row.version:
                 rows[slot] = row
-            elif (document := await self.store.read(slot)) and (head := await self._parse(slot, document)):
+            elif (document := await self.store.read(slot)) and (head := await self._parsed.parse(slot, document)):
                 rows[slot] = head.record
                 await self.store.write_row(head.record)
         self._metrics.heads.set(len(rows))
@@ -407,16 +389,8 @@ class Heads:
 
     async def _at(self, slot: str) -> NamedHead | None:
         content = await self.store.read(slot)
-        head = None if content is None else await self._parse(slot, content)
+        head = await self._parsed.parse(slot, content)
         return None if head is None or head.has_expired else head
-
-    async def _parse(self, slot: str, content: bytes) -> NamedHead | None:
-        """The head of a document; None if it is invalid."""
-        parsed = self._parsed.get(slot)
-        if parsed is None or parsed.content != content:
-            parsed = Parsed(content, await off_event_loop(len(content), partial(_read, slot, content)))
-            self._parsed.put(slot, parsed)
-        return parsed.head
 
     async def _contents(
         self, slot: str, pictures: Sequence[KeptPicture], new: Mapping[str, tuple[str, bytes]]

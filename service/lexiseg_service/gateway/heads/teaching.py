@@ -16,7 +16,7 @@ import structlog
 
 from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.types import ModelCard, ModelName, Vocabulary
-from lexiseg_service.errors import InvalidValue, ModelChanged, NotReady, SwitchedOff, UnknownModel
+from lexiseg_service.errors import InvalidValue, ModelChanged, SwitchedOff, UnknownModel
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.heads.archive import ArchiveDesk
 from lexiseg_service.gateway.heads.collection import OFF, Change, Heads, open_heads
@@ -28,6 +28,7 @@ from lexiseg_service.gateway.heads.schemas import HeadInput, NextInput
 from lexiseg_service.gateway.image_requests import Images
 from lexiseg_service.gateway.preconditions import UNCONDITIONAL, Preconditions
 from lexiseg_service.gateway.use_case import LearnedClasses, UseCase
+from lexiseg_service.gateway.waits import for_ever
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.prompts import source_of
@@ -95,7 +96,7 @@ class Teaching:
 
     async def start(self) -> None:
         """Begin to remove what failed writes leave."""
-        self._sweeping = asyncio.create_task(self._sweep())
+        self._sweeping = asyncio.create_task(for_ever(self._sweep, SWEEP_SECONDS))
 
     async def close(self) -> None:
         """End it."""
@@ -108,15 +109,8 @@ class Teaching:
         self.heads.leave()
 
     async def _sweep(self) -> None:
-        while True:
-            try:
-                await self.heads.remove_leftovers()
-                await asyncio.to_thread(self._archives.remove_leftovers)
-            except NotReady:  # the store is away
-                pass
-            except Exception as error:
-                logger.error("unexpected error", error=type(error).__name__, exc_info=error)
-            await asyncio.sleep(SWEEP_SECONDS)
+        await self.heads.remove_leftovers()
+        await asyncio.to_thread(self._archives.remove_leftovers)
 
     async def remove_leftovers(self, caller: Caller) -> int:
         """Remove what failed writes have left of the caller's pictures; returns the number of lessons and archives.

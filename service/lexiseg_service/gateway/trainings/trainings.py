@@ -22,6 +22,7 @@ from lexiseg_service.gateway.trainings.schemas import TrainingInput
 from lexiseg_service.gateway.trainings.training import ENDED, Standing, State, Training, TrainingFolder
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE_FILE, unpacked_bytes
 from lexiseg_service.gateway.use_case import UseCase, find_card
+from lexiseg_service.gateway.waits import for_ever
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE
 from lexiseg_service.watch.background import Disk, TrainingsSnapshot
@@ -60,7 +61,7 @@ class Trainings:
 
     async def start(self) -> None:
         """Begin to look for trainings that have expired."""
-        self._sweeping = asyncio.create_task(self._sweep())
+        self._sweeping = asyncio.create_task(for_ever(self._sweep, SWEEP_SECONDS))
 
     async def close(self) -> None:
         """Stop looking."""
@@ -68,12 +69,7 @@ class Trainings:
             self._sweeping.cancel()
 
     async def _sweep(self) -> None:
-        while True:
-            try:
-                await asyncio.to_thread(self._folder.sweep, time.time() - DAY * self._settings.keep_days)
-            except OSError as error:
-                logger.warning("trainings not swept", error=str(error))
-            await asyncio.sleep(SWEEP_SECONDS)
+        await asyncio.to_thread(self._folder.sweep, time.time() - DAY * self._settings.keep_days)
 
     async def check(self, caller: Caller) -> None:
         """Check, before an archive is read, that a training would be taken.

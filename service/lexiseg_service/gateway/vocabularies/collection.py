@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from difflib import get_close_matches
-from functools import partial
-from typing import NamedTuple
 
 import structlog
 
-from lexiseg_model.resources.lru import Lru
 from lexiseg_service.errors import (
     InvalidValue,
     NotAllowed,
@@ -28,8 +25,16 @@ from lexiseg_service.gateway.vocabularies.named import (
     named,
 )
 from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary, VocabularyInput
-from lexiseg_service.question.validation import MAX_COMPARED, off_event_loop, parse_object, validate
-from lexiseg_service.records.documents import NAME, VOCABULARIES, Documents, Quota, open_documents, slot_of
+from lexiseg_service.question.validation import MAX_COMPARED, parse_object, validate
+from lexiseg_service.records.documents import (
+    NAME,
+    VOCABULARIES,
+    Documents,
+    ParsedDocuments,
+    Quota,
+    open_documents,
+    slot_of,
+)
 from lexiseg_service.records.store import Record
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -39,42 +44,6 @@ MAX_BYTES = 64 * 2**20  # of parsed vocabularies
 MAX_VOCABULARIES = 256  # of all users
 MAX_VOCABULARIES_PER_KEY = 64
 MAX_ATTEMPTS = 5  # of a write that conflicts with concurrent writes
-
-
-class Parsed(NamedTuple):
-    """A stored document and its vocabulary; None if the document is invalid."""
-
-    content: bytes
-    vocabulary: NamedVocabulary | None
-
-
-class ParsedVocabularies(Lru[str, Parsed]):
-    """LRU of parsed vocabularies by slot of the store, bounded in bytes; the documents do not count."""
-
-    def __init__(self, limits: Limits) -> None:
-        super().__init__(MAX_BYTES, lambda _, parsed: parsed.vocabulary.nbytes if parsed.vocabulary else 0)
-        self._limits = limits
-
-    async def vocabulary_of(self, slot: str, content: bytes | None) -> NamedVocabulary | None:
-        """The vocabulary of a document; None where there is none or it is invalid."""
-        if content is None:
-            return None
-        parsed = self.get(slot)
-        if parsed is None or parsed.content != content:
-            parsed = Parsed(content, await off_event_loop(len(content), partial(self._parse, slot, content)))
-            self.put(slot, parsed)
-        return parsed.vocabulary
-
-    def _parse(self, slot: str, content: bytes) -> NamedVocabulary | None:
-        """Parse and check a document like a request: other programs may have written it."""
-        try:
-            stored = validate(StoredVocabulary, parse_object(content, self._limits))
-            owner, _, name = slot.rpartition("~")
-            return named(name, stored, self._limits, owner=owner or stored.owner, shared=not owner)
-        except ServiceError as error:
-            # The type only: the detail may quote class names, which are never logged.
-            logger.warning("vocabulary skipped: it is invalid", vocabulary=slot, error=error.type)
-            return None
 
 
 ANONYMOUS = Caller()  # without an API key
@@ -89,7 +58,7 @@ class Vocabularies:
     def __init__(self, store: Documents, limits: Limits) -> None:
         self.store = store
         self._limits = limits
-        self._parsed = ParsedVocabularies(limits)
+        self._parsed = ParsedDocuments(MAX_BYTES, self._parse)
 
     @property
     def nbytes(self) -> int:
@@ -121,7 +90,7 @@ class Vocabularies:
         visible: dict[str, NamedVocabulary] = {}
         for slot, content in sorted(documents.items(), key=lambda each: "~" in each[0]):  # own ones replace shared ones
             owner, _, name = slot.rpartition("~")
-            if owner in ("", key) and (vocabulary := await self._parsed.vocabulary_of(slot, content)) is not None:
+            if owner in ("", key) and (vocabulary := await self._parsed.parse(slot, content)) is not None:
                 visible[name] = vocabulary
         own = [visible[name] for name in sorted(visible)]
         return [*filter(None, lists), *own]
@@ -146,7 +115,7 @@ class Vocabularies:
         for _ in range(MAX_ATTEMPTS):
             shared_slot, own_slot = slot_of(name, ""), slot_of(name, caller.owner)
             contents = {slot: await self.store.read(slot) for slot in {shared_slot, own_slot}}
-            parsed = {slot: await self._parsed.vocabulary_of(slot, content) for slot, content in contents.items()}
+            parsed = {slot: await self._parsed.parse(slot, content) for slot, content in contents.items()}
             common = parsed[shared_slot]
             changeable = common if common is not None and common.may_be_changed_by(caller) else None
             current = parsed[own_slot] or changeable
@@ -163,7 +132,7 @@ class Vocabularies:
             record = Record(VOCABULARIES, target, owner)
             quota = None if current else Quota("vocabularies", MAX_VOCABULARIES, MAX_VOCABULARIES_PER_KEY)
             if await self.store.replace(target, contents[target], document, record, quota):
-                self._parsed.put(target, Parsed(document, vocabulary))
+                self._parsed.put(target, (document, vocabulary))
                 # A vocabulary that becomes shared or unshared leaves its other slot; another key's shared one stays.
                 if other != target and (other == own_slot or changeable is not None) and contents[other] is not None:
                     await self.store.replace(other, contents[other], None)
@@ -188,7 +157,7 @@ class Vocabularies:
             preconditions.check(current.etag)
             slot = slot_of(name, "" if current.shared else caller.owner)
             parsed = self._parsed.get(slot)
-            if parsed is not None and await self.store.replace(slot, parsed.content, None):
+            if parsed is not None and await self.store.replace(slot, parsed[0], None):
                 return
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
 
@@ -204,13 +173,24 @@ class Vocabularies:
                 await self.delete(vocabulary.name, Preconditions(), caller)
         return len(own)
 
+    def _parse(self, slot: str, content: bytes) -> NamedVocabulary | None:
+        """Parse and check a document like a request: other programs may have written it."""
+        try:
+            stored = validate(StoredVocabulary, parse_object(content, self._limits))
+            owner, _, name = slot.rpartition("~")
+            return named(name, stored, self._limits, owner=owner or stored.owner, shared=not owner)
+        except ServiceError as error:
+            # The type only: the detail may quote class names, which are never logged.
+            logger.warning("vocabulary skipped: it is invalid", vocabulary=slot, error=error.type)
+            return None
+
     async def _of_users(self, name: str, key: str) -> NamedVocabulary | None:
         if not NAME.fullmatch(name):
             return None
         own_slot = slot_of(name, key)
         # The own slot is read again: a vocabulary that becomes unshared is written there first.
         for slot in (own_slot, name, own_slot) if own_slot != name else (own_slot,):
-            if (vocabulary := await self._parsed.vocabulary_of(slot, await self.store.read(slot))) is not None:
+            if (vocabulary := await self._parsed.parse(slot, await self.store.read(slot))) is not None:
                 return vocabulary
         return None
 

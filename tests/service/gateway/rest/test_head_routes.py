@@ -369,23 +369,6 @@ async def test_a_head_of_another_key_is_unknown_and_erasure_takes_ones_own(tmp_p
         assert [ids_in(tmp_path, "head", table) for table in ("records", "items")] == [["bob~mugs"], ["bob~mugs"]]
 
 
-async def test_heads_of_one_key_take_no_place_of_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(collection, "MAX_HEADS_PER_KEY", 2)
-    keys = "\n".join(line_of(name, name) for name in ("ann", "bob"))
-    async with serving(api_keys=keys) as client:
-
-        async def make(key: str, name: str) -> httpx.Response:
-            return await client.post("/v1/heads", json=taught(name=name), headers={"X-API-Key": key})
-
-        of_ann = [await make("ann", name) for name in ("one", "two", "three")]
-        of_bob = [await make("bob", name) for name in ("one", "two")]
-        kept = await client.get("/v1/heads", headers={"X-API-Key": "ann"})
-
-    assert [each.status_code for each in (*of_ann, *of_bob)] == [201, 201, 422, 201, 201]
-    assert refusal(of_ann[-1])[2] == ("name: expected at most 2 heads of one key; delete one first, got 'one more'")
-    assert [head["name"] for head in kept.json()["heads"]] == ["one", "two"]
-
-
 async def test_lessons_of_one_key_are_bounded_and_a_refused_picture_changes_nothing(
     monkeypatch: pytest.MonkeyPatch, client: httpx.AsyncClient
 ) -> None:

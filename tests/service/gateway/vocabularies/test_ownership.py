@@ -1,13 +1,10 @@
 """Vocabularies of API keys: private to a key, or shared with all and changed by their owner."""
 
-import asyncio
-
 import pytest
 
-from lexiseg_service.errors import InvalidValue, UnknownVocabulary
+from lexiseg_service.errors import UnknownVocabulary
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.preconditions import Preconditions
-from lexiseg_service.gateway.vocabularies import collection as module
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.records.documents import VOCABULARIES, Documents
@@ -120,26 +117,3 @@ async def test_vocabularies_from_before_keys_are_shared_and_changeable_by_all() 
     await vocabularies.put("room", classes("chair"), ANY, ONE)
 
     assert await first_class(vocabularies, "") == "chair"
-
-
-async def test_one_key_has_a_limited_number_of_vocabularies(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_VOCABULARIES_PER_KEY", 2)
-    vocabularies = collection()
-    await vocabularies.put("first", classes("sofa"), ANY, ONE)
-    await vocabularies.put("second", classes("sofa", shared=True), ANY, ONE)
-
-    with pytest.raises(InvalidValue, match="2 vocabularies of one key"):
-        await vocabularies.put("third", classes("sofa"), ANY, ONE)
-    await vocabularies.put("first", classes("lamp"), ANY, ONE)  # one more it is not
-    await vocabularies.put("third", classes("sofa"), ANY, OTHER)
-
-
-async def test_concurrent_writers_share_the_same_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_VOCABULARIES_PER_KEY", 2)
-    vocabularies = collection()
-
-    puts = [vocabularies.put(f"room-{n}", classes("sofa"), ANY, ONE) for n in range(8)]
-    answers = await asyncio.gather(*puts, return_exceptions=True)
-
-    assert sum(isinstance(answer, InvalidValue) for answer in answers) == 6
-    assert len(await names_of(vocabularies, "one")) == 2

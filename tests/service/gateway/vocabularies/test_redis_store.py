@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from lexiseg_service.errors import NotReady, PreconditionFailed, UnknownVocabulary
+from lexiseg_service.errors import NotReady, UnknownVocabulary
 from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
@@ -47,27 +47,6 @@ async def test_what_one_gateway_keeps_the_others_find(
     assert created
     assert (found.etag, listed) == (kept.etag, ["room"])
     assert inside.ttl(f"{KEY}room") == inside.ttl(INDEX) == -1
-
-
-async def test_what_one_gateway_deletes_is_gone_for_the_others(gateway: Callable[..., Vocabularies]) -> None:
-    one, other = gateway(), gateway()
-    await one.put("room", ROOM, ANY)
-    await other.find("room")
-
-    await one.delete("room", ANY)
-
-    with pytest.raises(UnknownVocabulary):
-        await other.find("room")
-    assert await other.store.read_all() == {}
-
-
-async def test_two_gateways_do_not_overwrite_each_other(gateway: Callable[..., Vocabularies]) -> None:
-    one, other = gateway(), gateway()
-    first, _ = await one.put("room", ROOM, ANY)
-    await other.put("room", VocabularyInput(classes=["rug"]), ANY)
-
-    with pytest.raises(PreconditionFailed):
-        await one.put("room", ROOM, Preconditions(if_match=first.etag))
 
 
 @pytest.mark.parametrize("ill", ["kill", "pause"])
