@@ -24,7 +24,7 @@ from lexiseg_model.resources.lru import Lru
 from lexiseg_service.errors import InvalidValue, NotReady
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.records.redis_store import RedisStore
-from lexiseg_service.records.sqlite import FILE, SqliteStore
+from lexiseg_service.records.sqlite import SqliteStore, opening
 from lexiseg_service.records.store import Record, Store, StoreAway, Transaction
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
@@ -333,7 +333,7 @@ def open_documents(kind: str, settings: Settings, metrics: Metrics) -> Documents
 
     Raises:
         OSError: the state directory cannot be used.
-        NotReady: its file cannot be opened.
+        InvalidValue: its file cannot be opened.
     """
     name = {VOCABULARIES: "vocabularies", HEADS: "heads"}[kind]
     if settings.redis_url is not None:
@@ -342,12 +342,8 @@ def open_documents(kind: str, settings: Settings, metrics: Metrics) -> Documents
         return Documents(kind, store, large, {name: store.check})
     if settings.state_dir is None:
         return Documents(kind, SqliteStore(None))
-    private_folder(settings.state_dir)
-    try:
-        file = SqliteStore(settings.state_dir / FILE)
+    with opening(settings.state_dir) as file:
         import_folder(settings.state_dir / name, kind, file)
-    except StoreAway as error:
-        raise NotReady(f"{settings.state_dir / FILE}: {error}") from None
     return Documents(kind, file, checks={"state directory": partial(check_folder, settings.state_dir)})
 
 

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from lexiseg_model.files.atomic import PRIVATE, private_file
+from lexiseg_model.files.atomic import PRIVATE, private_file, private_folder
+from lexiseg_service.errors import InvalidValue
 from lexiseg_service.records.store import Record, StoreAway, Transaction
 
 T = TypeVar("T")
@@ -152,6 +153,21 @@ class SqliteStore:
 
     def _wait_for_others(self, seconds: float) -> None:
         self._writer.execute(f"PRAGMA busy_timeout={1000 * seconds:.0f}")
+
+
+@contextmanager
+def opening(folder: Path) -> Iterator[SqliteStore]:
+    """The store of a state directory; what the block cannot read or write is an error of the setting.
+
+    Raises:
+        InvalidValue: the file is damaged, another process keeps it, or the disk is full.
+    """
+    private_folder(folder)
+    try:
+        yield SqliteStore(folder / FILE)
+    except StoreAway as error:
+        expected = f"a folder with room whose {FILE} can be opened ({error}); without the file all records begin anew"
+        raise InvalidValue.of("LEXISEG_STATE_DIR", str(folder), expected) from None
 
 
 @contextmanager

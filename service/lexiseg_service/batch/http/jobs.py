@@ -44,8 +44,7 @@ from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.waits import for_ever
 from lexiseg_service.records.redis_store import RedisStore
-from lexiseg_service.records.sqlite import FILE, SqliteStore
-from lexiseg_service.records.store import StoreAway
+from lexiseg_service.records.sqlite import opening
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.background import Jobs as SeenJobs
@@ -335,13 +334,9 @@ def _open_ledger(settings: Settings, metrics: Metrics) -> tuple[Ledger, Callable
         in_redis = RedisStore(open_link(settings, "jobs", metrics))
         return Ledger(in_redis), partial(earlier.import_redis, in_redis)
     folder = _state_dir(settings, "LEXISEG_REDIS_URL")
-    try:
-        store = SqliteStore(folder / FILE)
+    with opening(folder) as store:
         import_earlier = partial(earlier.import_sqlite, folder / earlier.FILE, store)
         import_earlier()
-    except StoreAway as error:  # damaged, kept by another process, or on a full disk
-        expected = f"a folder with room whose {FILE} can be opened ({error}); without the file jobs begin anew"
-        raise InvalidValue.of("LEXISEG_STATE_DIR", str(folder), expected) from None
     return Ledger(store), import_earlier
 
 
