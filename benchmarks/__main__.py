@@ -45,7 +45,7 @@ from benchmarks import (
     smoke,
 )
 from benchmarks.by_pictures import examples, teach
-from benchmarks.calls import follow_up
+from benchmarks.calls import follow_up, stages
 from benchmarks.clips import following, video
 from benchmarks.device import run as device
 from benchmarks.loop import killed
@@ -61,6 +61,7 @@ PARTS: dict[str, Callable[[], None]] = {
     "refinement": refinement.run,
     "runtimes": runtimes.run,
     "serving": serving.run,
+    "stages": stages.run,
 }
 
 WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
@@ -86,7 +87,7 @@ if __name__ == "__main__":
         WITH_ARGUMENTS[sys.argv[1]](sys.argv[2:])
         sys.exit()
     parts = [name for name in sys.argv[1:] if name != "--write"] or ["counts"]
-    for name in PARTS if parts == ["all"] else parts:
+    for name in (part for part in PARTS if part != "stages") if parts == ["all"] else parts:
         if name not in PARTS:
             available = ", ".join([*PARTS, *WITH_ARGUMENTS])
             print(f"no benchmark {name!r}; available: {available}", file=sys.stderr)

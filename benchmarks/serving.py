@@ -1,4 +1,4 @@
-"""HTTP throughput at 1, 8 and 32 clients: lexiseg beside the bare image pass, then beside other servers.
+"""CPU time by stage, then HTTP throughput at 1, 8 and 32 clients: beside the bare image pass, then other servers.
 
 Those are FastAPI, LitServe, Mosec and Ray Serve. All servers run the same model and runtime (LEXISEG_RUNTIME), give
 equal answers, and are measured alternately. Idle servers take CPU too, so the bare pass is compared without them. The
@@ -25,19 +25,16 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco
 
+from benchmarks.calls import stages
 from benchmarks.calls.servers import LEXISEG, PEERS, cpu_seconds, running_server
 from benchmarks.timing import cost, median_and_range, print_table, synchronised
 from lexiseg_model.resources.device import choose_device
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_service.image import samples
 from lexiseg_service.settings import Settings
 from loadtests.peers.model import load as load_model
 from loadtests.plain_client import Connection, WithSerial, posted_form
 
-CLASSES = (
-    *("sky", "building", "tree", "road", "car", "person", "grass", "water", "mountain", "boat"),
-    *("dog", "cat", "chair", "table", "window", "door", "fence", "wall", "floor", "sign"),
-)
+CLASSES = stages.WORDS
 # Threshold 0: the other servers do not apply the threshold of the model's card.
 QUESTION = {"classes": CLASSES, "threshold": "0"}
 CLIENTS = (1, 8, 32)
@@ -65,10 +62,7 @@ class Served(NamedTuple):
 
 def photograph() -> bytes:
     """A 640 x 480 JPEG."""
-    picture = Image.open(io.BytesIO(samples.photograph("china.jpg"))).resize((640, 480))
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=90)
-    return buffer.getvalue()
+    return stages.jpeg(stages.SIZES["640 x 480"])
 
 
 def unique_images(image: bytes) -> Iterator[bytes]:
@@ -193,6 +187,7 @@ def beside_peers() -> None:
 
 
 def run() -> None:
-    """Print both tables."""
+    """Print the tables: stages, beside the bare pass, beside other servers."""
+    stages.run()
     beside_bare()
     beside_peers()
