@@ -182,7 +182,12 @@ def gives_way(logits: Tensor, presence: Tensor, stuff: Tensor) -> Tensor:
     Wide surfaces have no outline that the learned bound could respect. `logits` [K, h, w] of the classes; in tensor
     operations, of which a browser runs a graph.
     """
-    return ((presence > 0) & stuff)[logits.argmax(0)].to(logits.dtype)
+    # By two maxima: `argmax` over rows takes ten times as long.
+    is_there = ((presence > 0) & stuff).view(-1, *[1] * (logits.dim() - 1))
+    best_stuff, best_other = (
+        (logits + torch.where(rows, 0.0, -torch.inf).to(logits)).amax(0) for rows in (is_there, ~is_there)
+    )
+    return (best_stuff > best_other).to(logits.dtype)
 
 
 def relief(n_classes: Tensor, fades_at: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from lexiseg_labels.exports import write_whole
 from lexiseg_labels.formats import label_maps
 from lexiseg_labels.picture_names import LISTED_SUFFIXES
 from lexiseg_model.errors import DatasetError, PictureError, SampleError
-from lexiseg_model.masks.png import to_png
+from lexiseg_model.masks.png import labels_to_png
 from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.listing import pictures_in
 from lexiseg_model.pictures.reader import Picture, read
@@ -109,7 +109,7 @@ def to_jpeg(image: NDArray[np.uint8]) -> bytes:
 
 def write_sample(split: Path, name: str, photograph: bytes, mask: NDArray[np.uint8]) -> None:
     """Write `images/NAME.jpg`, then `masks/NAME.png` [H, W], which marks the photograph as done."""
-    for kind, file, content in (("images", f"{name}.jpg", photograph), ("masks", f"{name}.png", to_png(mask))):
+    for kind, file, content in (("images", f"{name}.jpg", photograph), ("masks", f"{name}.png", labels_to_png(mask))):
         (split / kind).mkdir(parents=True, exist_ok=True)
         write_whole(split / kind / file, content)
 

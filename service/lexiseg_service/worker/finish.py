@@ -20,7 +20,7 @@ from lexiseg_labels.answers import CacheUse, Timings
 from lexiseg_labels.masks import rle
 from lexiseg_model import tasks
 from lexiseg_model.masks import overlay
-from lexiseg_model.masks.png import to_png
+from lexiseg_model.masks.png import labels_to_png, to_png
 from lexiseg_model.masks.polygons import rings_of
 from lexiseg_model.pictures.bands import bands
 from lexiseg_model.tasks.senses import chosen_senses
@@ -184,7 +184,9 @@ def render_frame(
         segments = _with_rings(segments, request.simplify, check)
     label_map = None
     if request.mask == "png":
-        label_map = RenderedMap(to_png(segmentation.label_map), 8 if segmentation.label_map.dtype == np.uint8 else 16)
+        label_map = RenderedMap(
+            labels_to_png(segmentation.label_map), 8 if segmentation.label_map.dtype == np.uint8 else 16
+        )
     confidence = None if segmentation.probability is None else to_png(as_bytes(segmentation.probability))
     warnings = warnings_of(request.task, query, job.notes)
     answer = WorkerAnswer(

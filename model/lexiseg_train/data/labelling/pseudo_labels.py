@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_model.features import InferenceOptions
-from lexiseg_model.masks.png import to_png
+from lexiseg_model.masks.png import labels_to_png
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Vocabulary
@@ -87,7 +87,7 @@ def write_pseudo_labels(
             skips.add([Skipped(error.sample, error.reason)])
         else:
             _link(path, folder / "images" / path.name)
-            write_whole(mask_path, to_png(mask))  # last, as it marks the photograph as done
+            write_whole(mask_path, labels_to_png(mask))  # last, as it marks the photograph as done
             n_new += 1
         on_image()
     return Labelled(n_new, len(images) - len(missing), skips)

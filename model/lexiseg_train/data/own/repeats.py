@@ -14,7 +14,7 @@ from PIL import Image
 
 from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import SampleError
-from lexiseg_model.masks.png import to_png
+from lexiseg_model.masks.png import labels_to_png
 from lexiseg_train.data.alike import Miniature, alike_groups, miniature, split_groups
 from lexiseg_train.data.indexed import IGNORE, read_photograph
 
@@ -27,7 +27,7 @@ def unite(file: Path, mask: NDArray[np.uint8]) -> None:
         before = np.asarray(picture)
     after = np.where(before == IGNORE, mask, before)
     contradicted = (before != mask) & (before != IGNORE) & (mask != IGNORE)
-    write_whole(file, to_png(np.where(contradicted, IGNORE, after).astype(np.uint8)))
+    write_whole(file, labels_to_png(np.where(contradicted, IGNORE, after).astype(np.uint8)))
 
 
 def validation_side(photographs: Sequence[Path], share: float) -> list[bool]:

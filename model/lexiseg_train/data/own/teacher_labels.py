@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import DatasetError, RecipeError, SampleError
-from lexiseg_model.masks.png import to_png
+from lexiseg_model.masks.png import labels_to_png, to_png
 from lexiseg_model.pictures.reader import read
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment
@@ -212,7 +212,7 @@ def _labelled(photographs: Photographs, path: Path, label: Teacher) -> tuple[str
     mask = None if truth is None else truth.read_fitting_mask(len(photographs.names))
     labels = label(photograph, photographs.classes, photographs.background)
     merged, shares = prefer_truth(*planes(labels, photographs.background), mask)
-    return labels.model, photograph, to_png(merged), to_png(shares)
+    return labels.model, photograph, labels_to_png(merged), to_png(shares)
 
 
 def _placed(photographs: Photographs, target: Path, apart: float) -> Iterator[tuple[Path, Path]]:
