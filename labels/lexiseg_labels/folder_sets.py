@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from lexiseg_labels.data_set import DataSet, File, Format, Picture
+from lexiseg_labels.errors import LexisegError
 from lexiseg_labels.exports import write_folder
 from lexiseg_labels.json_text import json_text
 from lexiseg_labels.segments import read_size, run_lengths, segment_json, segment_of
@@ -78,6 +79,8 @@ class FolderSet:
         self.count = 0
         self._formats = formats
         self._classes, self._things = classes, things
+        self._places = {label: place for place, label in enumerate(classes)}
+        self._model: str | None = None  # of the first picture
         self._ledger = folder / LEDGER
         self._question = question
         self._current: set[tuple[str, int]] = set()  # sources and stamps of the rows that count
@@ -109,6 +112,7 @@ class FolderSet:
                 yield from map(json.loads, lines)
 
     def _enter(self, row: Row) -> None:
+        self._model = self._model or row["model"]
         self.stamps[row["source"]] = row["modified"]
         self._current.add((row["source"], row["modified"]))
         self.count += 1
@@ -129,9 +133,10 @@ class FolderSet:
             photograph: its file, which the set gets a link to, or a copy of, where its format holds pictures.
 
         Raises:
-            NoMasks: requested with mask="none".
+            LexisegError: of other weights than the first picture, with other labels than the set, or without masks.
             OSError: a file cannot be written.
         """
+        self._check(picture)
         row = {"modified": stamp, **_row_of(picture)}
         write_folder(files, self.folder)
         for kind in self._formats:
@@ -143,6 +148,15 @@ class FolderSet:
             file.write("".join(f"{json_text(line)}\n" for line in lines).encode())
         self._is_begun = True  # from the first one on, the folder belongs to this question
         self._enter(row)
+
+    def _check(self, picture: Picture) -> None:
+        if picture.model != (self._model or picture.model):
+            began = f"{self._model}, with which the folder was begun"
+            raise LexisegError(f"{picture.model} has other weights than {began}; label it again")
+        for segment in picture.segments:
+            if (place := self._places.get(segment.label or "", segment.class_index)) != segment.class_index:
+                came = f"{segment.label!r} is class {segment.class_index} of the answer"
+                raise LexisegError(f"{came}, and {place} of the data set")
 
     def write_shared(self) -> None:
         """Write what the pictures share, if there are any."""

@@ -14,7 +14,6 @@ from lexiseg_client.errors import (
     Busy,
     DeadlineExceeded,
     Forbidden,
-    LexisegError,
     NotFound,
     NotReady,
     TimedOut,
@@ -110,8 +109,6 @@ class Writer:
     def __init__(
         self, to: str, folder: Path, out: Path | None, labels: Sequence[str], question: Mapping[str, Any]
     ) -> None:
-        self._places = {label: place for place, label in enumerate(labels)}
-        self._weights: str | None = None  # of the first answer
         try:
             kind = format_of(to)
             kind.check(labels)
@@ -153,22 +150,11 @@ class Writer:
         Raises:
             LexisegError, OSError: its labels cannot be written.
         """
-        self._check(answer)
         path, source = Path(os.path.abspath(path)), self._source(path)
         stamp = _stamp(path)
         link = Path(os.path.relpath(path, self.out)).as_posix()
         picture = picture_of(answer, self._names.next_for(source), source, link=link)
         self._set.add(picture, stamp, list(self._set.files_of(picture)), path)
-
-    def _check(self, answer: Segmentation) -> None:
-        """Refuse an answer of other weights than the first one, or with other labels than the data set."""
-        self._weights = self._weights or answer.model_digest
-        if answer.model_digest != self._weights:
-            raise LexisegError(f"{answer.model} has other weights than when the folder was begun; label it again")
-        for segment in answer.segments:
-            if (place := self._places.get(segment.label or "", segment.class_index)) != segment.class_index:
-                came = f"{segment.label!r} is class {segment.class_index} of the answer"
-                raise LexisegError(f"{came}, and {place} of the data set")
 
     def close(self) -> None:
         """Write what the pictures share, if there are any."""

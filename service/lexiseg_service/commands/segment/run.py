@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import typer
 
-from lexiseg_client import Segmentation
+from lexiseg_client import LexisegError, Segmentation
 from lexiseg_client.calling.mapping import map_async
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.outputs import STDOUT
@@ -25,7 +25,6 @@ from lexiseg_service.commands.local import open_server
 from lexiseg_service.commands.segment.results import Job, Results, format_named
 from lexiseg_service.errors import (
     InvalidValue,
-    ModelChanged,
     NotAllowed,
     ServiceError,
     TooLarge,
@@ -138,6 +137,9 @@ def _settle(outcome: Outcome, keep: Keep, result: ImageResult) -> bool:
             raise
         outcome.failures.append(f"{source.name}: no file can be called so in the folder of results: {error.strerror}")
         return True
+    except LexisegError as error:
+        outcome.failures.append(f"{source.name}: {error}")
+        return True
     outcome.done += 1
     outcome.warnings.update(dict.fromkeys(warning.detail for warning in answer.warnings))
     return True
@@ -182,21 +184,8 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
         connection.check(question.task)
         classes, fields = connection.resolve_names(question, own)
         _fitting(job, classes)
-        ask = _same_weights(partial(connection.segment, fields=fields | {"overlay": job.overlay}))
+        ask = partial(connection.segment, fields=fields | {"overlay": job.overlay})
         return segment_remaining(job, ask, classes, connection.name)
-
-
-def _same_weights(ask: Ask) -> Ask:
-    """As `ask`, but for answers of other weights than the first one's. Raises ModelChanged, as an image's error."""
-    first: dict[str, str | None] = {}
-
-    def checked(image: bytes) -> Segmentation:
-        answer = ask(image)
-        if answer.model_digest != first.setdefault("digest", answer.model_digest):
-            raise ModelChanged(f"model: {answer.model} has other weights now than for the first image; run it again")
-        return answer
-
-    return checked
 
 
 def _fitting(job: Job, classes: tuple[ClassEntry, ...]) -> tuple[ClassEntry, ...]:

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from structlog.testing import capture_logs
 
-from lexiseg_client import Segment
+from lexiseg_client import LexisegError, Segment
 from lexiseg_labels.folder_sets import LEDGER
 from lexiseg_labels.segments import RunLengths
 from lexiseg_model.catalogue import models as catalogue
@@ -232,3 +233,12 @@ def test_a_line_that_a_kill_cut_short_leaves_its_picture_to_do(tmp_path: Path) -
     assert [resumed.has(Source(name), even_changed=False) for name in ("a.jpg", "b.jpg")] == [True, False]
     resumed.add(Source("b.jpg"), JPEG, answer)
     assert Results(job, CLASSES, "a model").has(Source("b.jpg"), even_changed=False)
+
+
+def test_a_folder_goes_on_with_the_weights_of_its_beginning(tmp_path: Path) -> None:
+    job = Job([], question_of(["sky"], None), tmp_path / "out", "yolo", Limits())
+    answer = made.answer(size=(20, 30), segments=())
+    Results(job, CLASSES, "a model").add(Source("a.jpg"), JPEG, answer)
+
+    with pytest.raises(LexisegError, match="other weights than lexiseg-tiny-c, with which the folder was begun"):
+        Results(job, CLASSES, "a model").add(Source("b.jpg"), JPEG, replace(answer, model_digest="d"))
