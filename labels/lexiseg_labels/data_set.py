@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lexiseg_labels.names import numbered
 from lexiseg_labels.picture_names import suffix_of
 from lexiseg_labels.segments import UNNAMED, Answer, Segment
+
+if TYPE_CHECKING:  # its module reads labels, and no writer needs it
+    from lexiseg_labels.formats.marks import Listed
 
 REVIEWED_LIST = "reviewed.txt"  # names of the pictures' files, one a line, of formats that cannot mark a picture
 
@@ -98,6 +101,9 @@ class Format:
     embeds: bool = False  # a picture without a link is inside of its labels; `Picture.read` gives it upright
     listing: str | None = None  # the only file, the pictures apart, where there is one
     marks_reviewed: bool = False  # inside of its labels
+    # The pictures in a JSON file, and what people call it; raises UnreadableLabels: it is of another format.
+    pictures_of: Callable[[object], Iterable[Listed]] | None = None
+    title: str = ""
 
     @property
     def beside(self) -> str | None:

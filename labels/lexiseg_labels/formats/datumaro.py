@@ -124,5 +124,12 @@ def _outline_of(kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
 
 
 FORMAT = Format(
-    "datumaro", f"{IMAGES}/ and {ANNOTATIONS}", shared=_shared, images=IMAGES, listing=ANNOTATIONS, marks_reviewed=True
+    "datumaro",
+    f"{IMAGES}/ and {ANNOTATIONS}",
+    shared=_shared,
+    images=IMAGES,
+    listing=ANNOTATIONS,
+    marks_reviewed=True,
+    pictures_of=pictures_of,
+    title="Datumaro",
 )

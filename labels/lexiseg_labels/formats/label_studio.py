@@ -385,4 +385,6 @@ FORMAT = Format(
     shared=_shared,
     listing=LISTING,
     marks_reviewed=True,
+    pictures_of=pictures_of,
+    title="Label Studio",
 )

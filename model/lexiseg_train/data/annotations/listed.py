@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import ParseError
 
 from lexiseg_labels.annotations import AnnotatedImage, Id
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats import cvat, datumaro, label_studio, labelme
+from lexiseg_labels.formats import cvat, labelme
 from lexiseg_labels.formats.marks import Listed
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError
@@ -21,22 +21,14 @@ from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.files.limits import MAX_ANNOTATIONS, MAX_XML_BYTES
 
 
-def _in_cvat(path: Path) -> Iterator[Listed]:
-    """Raises DatasetError: it is no XML, has a DTD, or is too large."""
+def in_cvat(path: Path) -> Iterator[Listed]:
+    """The photographs of CVAT's XML. Raises DatasetError: it is no XML, has a DTD, or is too large."""
     try:
         yield from cvat.pictures_of(read_bytes(path, MAX_XML_BYTES))
     except UnreadableLabels as error:
         raise DatasetError(f"{path}: {error}") from None
     except ParseError as error:
         raise DatasetError(f"{path} is not XML: {error}") from None
-
-
-# The photographs of a file, by layout; readers raise DatasetError.
-LISTED: dict[str, Callable[[Path], Iterator[Listed]]] = {
-    "CVAT": _in_cvat,
-    "Label Studio": lambda path: label_studio.pictures_of(read_json(path)),
-    "Datumaro": lambda path: datumaro.pictures_of(read_json(path)),
-}
 
 
 def in_labelme(paths: Sequence[Path], files: SetFiles) -> Iterator[Listed]:

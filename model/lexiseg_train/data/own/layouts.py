@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from lexiseg_labels.annotations import AnnotatedImage
 from lexiseg_labels.data_set import REVIEWED_LIST
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats import datumaro, label_studio, labelme
-from lexiseg_labels.formats.marks import reviewed_names
+from lexiseg_labels.exports import formats
+from lexiseg_labels.formats import labelme
+from lexiseg_labels.formats.marks import Listed, reviewed_names
 from lexiseg_labels.formats.yolo import LISTINGS
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
 from lexiseg_train.data.annotations.coco import is_coco, read_coco
 from lexiseg_train.data.annotations.content import LabelFile, some_of
-from lexiseg_train.data.annotations.listed import LISTED, in_labelme, read_listed
+from lexiseg_train.data.annotations.listed import in_cvat, in_labelme, read_listed
 from lexiseg_train.data.annotations.yolo import read_yolo, yolo_listing
 from lexiseg_train.data.files.documents import LimitError, read_json, read_text
 from lexiseg_train.data.files.inside import SetFiles
@@ -29,13 +31,9 @@ MAX_SEEN, MAX_HEAD = 100, 1 << 16  # files, and bytes of each, that are looked a
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 MAX_AROUND = 3  # folders around a set
 MAX_FOLDERS = 32  # of a level, that are looked into
+OF_JSON = {kind.title: kind.pictures_of for kind in formats().values() if kind.pictures_of is not None}
 # In the order in which they count where several label one photograph.
-LAYOUTS = ("COCO", "YOLO", "Labelme", *LISTED)
-JSON_LAYOUTS: dict[str, Callable[[object], object]] = {
-    "Labelme": lambda content: labelme.picture_of(content, ""),
-    "Label Studio": label_studio.tasks_of,
-    "Datumaro": datumaro.pictures_of,
-}
+LAYOUTS = ("COCO", "YOLO", "Labelme", "CVAT", *OF_JSON)
 NOT_READ = ("CVAT's XML of a video", "VOC's XML of boxes")
 XML_KINDS = {b"<track": NOT_READ[0], b"<annotation>": NOT_READ[1], b"<annotations": "CVAT"}  # by words near the start
 LAYOUT = (
@@ -163,7 +161,8 @@ def _json_layout(content: object) -> str:
     """The layout of a JSON file; "" for none."""
     if is_coco(content):
         return "COCO"
-    for layout, check in JSON_LAYOUTS.items():
+    readers: dict[str, Callable[[object], object]] = {"Labelme": partial(labelme.picture_of, file=""), **OF_JSON}
+    for layout, check in readers.items():
         with suppress(UnreadableLabels):
             check(content)
             return layout
@@ -178,7 +177,11 @@ def _parts(layout: str, files: SetFiles, paths: Sequence[Path], labelled: frozen
         return read_yolo(paths[0], files, labelled)
     if layout == "Labelme":
         return [read_listed(files.folder / "*.json", in_labelme(paths, files), files, files.folder, labelled)]
-    parts = [read_listed(path, LISTED[layout](path), files, path, labelled) for path in paths]
+
+    def listed(path: Path) -> Iterable[Listed]:
+        return in_cvat(path) if layout == "CVAT" else OF_JSON[layout](read_json(path))
+
+    parts = (read_listed(path, listed(path), files, path, labelled) for path in paths)
     return [part._replace(bare_is_background=layout != "Label Studio") for part in parts]
 
 
