@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import os
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -22,8 +21,7 @@ from skimage.draw import polygon2mask
 from lexiseg_client import MissingLibrary, Segment
 from lexiseg_labels.formats.label_studio import brush_mask, brush_runs
 from lexiseg_labels.masks.rle import lengths_of
-from tests.command import ended
-from tests.integration.adapters.tools import FOLDER, SECONDS
+from tests.integration.adapters.tools import ask_with
 from tests.labels.formats import made
 from tests.labels.formats.made import MASKS, SIZE, answer
 
@@ -189,18 +187,15 @@ def test_an_unknown_shape_is_told(write: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.tools
 def test_the_tools_own_readers_get_every_pixel(tmp_path: Path) -> None:
-    if not FOLDER.is_dir():
-        pytest.skip(f"there is no {FOLDER}; `make test` installs the tools' clients")
     exports = {"label_studio": answer().to_label_studio("x.jpg"), "cvat": answer().to_cvat("x.jpg")}
     (tmp_path / "exports.json").write_text(json.dumps(exports))
     np.savez(tmp_path / "masks.npz", allow_pickle=False, **MASKS)
-    readers, files = Path(__file__).with_name("readers.py"), (tmp_path / "exports.json", tmp_path / "masks.npz")
 
-    read = ended([sys.executable, *map(str, (readers, *files))], SECONDS, env=os.environ | {"PYTHONPATH": str(FOLDER)})
+    wrong = ask_with("masks_read", str(tmp_path / "exports.json"), str(tmp_path / "masks.npz"))
 
-    assert read.returncode == 0, read.stderr[-3000:]
-    assert json.loads(read.stdout) == {label: [0, 0] for label in MASKS}
+    assert wrong == {label: [0, 0] for label in MASKS}
 
 
 @pytest.fixture

@@ -56,21 +56,6 @@ def test_every_photograph_has_its_files(
     assert "5 of 5 images, 5 of them before" in lexiseg(*command).out
 
 
-def test_json_holds_names_as_they_came(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
-    lexiseg("segment", album, *QUESTION, "--out", tmp_path / "out")
-
-    images = written(tmp_path / "out")["images"]
-    assert sorted(from_text(image["source"]) for image in images) == sorted(f"{album}/{name}.jpg" for name in ODD)
-
-
-def test_lists_of_lines_hold_every_photograph(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
-    lexiseg("segment", album, *QUESTION, "--format", "yolo", "--out", tmp_path / "out")
-
-    lines = {line for split in ("train", "val") for line in (tmp_path / f"out/{split}.txt").read_text().splitlines()}
-    assert len(lines) == len(ODD)
-    assert all((tmp_path / "out" / line).is_file() for line in lines)
-
-
 def test_a_name_that_the_folder_of_results_refuses_costs_itself(
     lexiseg: CommandLine, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

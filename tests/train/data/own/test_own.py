@@ -14,7 +14,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_train.data.indexed import IGNORE, read_dataset
 from lexiseg_train.data.own.layouts import read_own
-from lexiseg_train.data.own.prepare import prepare, survey
+from lexiseg_train.data.own.prepare import prepare
 from tests.train.data.own.made import coco, folders, noise, save
 
 
@@ -341,12 +341,3 @@ def test_a_set_is_imported_from_a_folder_or_an_archive(packed: str, tmp_path: Pa
     assert names == [f"{number}.jpg" for number in range(6)]
     assert [each.name for each in read_dataset(tmp_path / "sets", "mine", "train").samples[:2]] == ["00000", "00001"]
     assert [*(tmp_path / "sets").iterdir()] == [tmp_path / "sets/mine"]
-
-
-def test_a_survey_writes_nothing_and_reports_the_same(tmp_path: Path) -> None:
-    folders(tmp_path / "mine", 5)
-
-    found = survey(tmp_path / "mine")
-
-    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
-    assert found == prepare(tmp_path / "mine", tmp_path / "out")

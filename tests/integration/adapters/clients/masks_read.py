@@ -1,7 +1,4 @@
-"""Label Studio's and CVAT's own readers of what the client writes; prints how many pixels each gets wrong.
-
-python readers.py EXPORTS.json MASKS.npz
-"""
+"""Label Studio's and CVAT's own readers of what the client writes; prints how many pixels each gets wrong."""
 
 import json
 import sys
