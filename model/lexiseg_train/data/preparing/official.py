@@ -21,8 +21,7 @@ from lexiseg_model.types import StrictModel
 from lexiseg_train.data.annotated import IGNORED, Labels, read_benchmark, read_folders
 from lexiseg_train.data.benchmark import PANOPTIC_FOLDER, Benchmark, benchmark, names, panoptic_benchmark
 from lexiseg_train.data.files import archives
-from lexiseg_train.data.preparing.context import write_from_json
-from lexiseg_train.data.preparing.parts import write_part_maps
+from lexiseg_train.data.preparing.pascal import write_from_json, write_part_maps
 from lexiseg_train.data.read_scenes import read_panoptic
 from lexiseg_train.data.scenes import PanopticTruth, Scene, with_truth
 

@@ -35,8 +35,7 @@ from lexiseg_service.batch.ledger.quota import limits_of, refusal
 from lexiseg_service.batch.runner import Runner, part_path
 from lexiseg_service.batch.sources.archive import in_archive
 from lexiseg_service.batch.sources.clients import FOLDER, allowed, numbered
-from lexiseg_service.batch.sources.folder import in_folder
-from lexiseg_service.batch.sources.source import Listed, Picture, SourceKind
+from lexiseg_service.batch.sources.source import Listed, Picture, SourceKind, in_folder
 from lexiseg_service.errors import InvalidValue, NotReady, UnknownJob, UrlFetchOff
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.times import rfc3339

@@ -10,8 +10,7 @@ from lexiseg_model.catalogue.store import connect_store, numbered, open_store
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
 from lexiseg_service.batch.sources.archive import in_shard
-from lexiseg_service.batch.sources.folder import in_folder
-from lexiseg_service.batch.sources.source import Listed, Picture
+from lexiseg_service.batch.sources.source import Listed, Picture, in_folder
 
 Kind = Literal["files", "csv", "parquet", "webdataset"]
 SUFFIXES: dict[str, Kind] = {

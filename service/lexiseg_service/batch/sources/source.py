@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, Protocol
 
+from lexiseg_labels.picture_names import is_picture_name
+from lexiseg_model.files.names import as_text, is_hidden
 from lexiseg_service.errors import TooLarge, UndecodableImage
 
 # What a client sends or names, what a tool's adapter fetches, and tables and shards of whoever runs a command.
@@ -56,3 +59,16 @@ def check_size(n_bytes: int, max_bytes: int) -> None:
     """Raises TooLarge: a picture is over the limit."""
     if n_bytes > max_bytes:
         raise TooLarge(f"the picture has {n_bytes:,} bytes or more, at most {max_bytes:,} are taken")
+
+
+def in_folder(store: Any, root: str) -> Iterator[Listed]:
+    """The pictures in a folder and below it, without hidden ones; name and place are the path from the folder.
+
+    Raises:
+        OSError: it cannot be listed.
+    """
+    for inside, _, names in store.walk(root):
+        for name in sorted(names):
+            path = f"{inside}/{name}"[len(root) :].lstrip("/")
+            if is_picture_name(name) and not any(map(is_hidden, path.split("/"))):
+                yield Listed(as_text(path), path)
