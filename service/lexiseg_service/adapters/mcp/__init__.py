@@ -6,23 +6,25 @@ This module has the server, and the two ways to serve it: over HTTP and over sta
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from mcp.server.apps import Apps, ResourceCsp
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import MCPServer
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import ToolAnnotations
 from starlette.requests import Request
 
-from lexiseg_service.adapters.mcp.chat import chat
-from lexiseg_service.adapters.mcp.tools import FILES, PNG, ToolService, with_tool_errors
+from lexiseg_service.adapters.mcp.tools import FILES, PNG, Tool, ToolService, with_tool_errors
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.app import create_app
+from lexiseg_service.gateway.rest.pages import WEB, policy_source
 from lexiseg_service.gateway.rest.routes import caller_of
 from lexiseg_service.question.backend import Backend, until_ready
 from lexiseg_service.settings import Settings
@@ -38,6 +40,27 @@ PATH = "/mcp"
 PICTURE = "lexiseg://pictures/"  # and the id of an answer's image
 JPEG = "image/jpeg"
 MAX_LISTED = 100  # pictures, the last used first
+URI = "ui://lexiseg/chat.html"
+
+
+def page() -> str:
+    """The document of the App: its policy allows only its own script, its own style and pictures in data URLs."""
+    script = (WEB / "chat.js").read_text(encoding="utf-8")
+    html = (WEB / "chat.html").read_text(encoding="utf-8").replace("{script}", script)
+    script_hash, style_hash = (  # the sources of the only element of each name
+        policy_source(re.findall(f"<{name}[^>]*>(.*?)</{name}>", html, re.DOTALL)[0]) for name in ("script", "style")
+    )
+    policy = f"default-src 'none'; script-src '{script_hash}'; style-src '{style_hash}'; img-src data:"
+    return html.replace("{policy}", policy)
+
+
+def chat(segment: Tool, annotations: ToolAnnotations) -> Apps:
+    """The extension with the page and the tool that it shows results of."""
+    apps = Apps()
+    apps.tool(resource_uri=URI, annotations=annotations)(segment)
+    nothing = ResourceCsp(connect_domains=[], resource_domains=[], frame_domains=[], base_uri_domains=[])
+    apps.add_html_resource(URI, page(), name="chat", title="What was found", csp=nothing, prefers_border=True)
+    return apps
 
 
 def create(service: ToolService) -> MCPServer[Any]:

@@ -11,6 +11,8 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from google.rpc.status_pb2 import Status
 
+from lexiseg_client.images import ImageId, ImageUrl, Source, Upload
+from lexiseg_client.rpc.messages import segment_request
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2 import Problem
 from lexiseg_model.types import Point, Prompt
@@ -31,41 +33,16 @@ SOFA = {"name": "sofa", "synonyms": ["couch"], "threshold": 0.3}
 
 
 def request_of(body: dict[str, Any], image: bytes = PNG) -> pb.SegmentRequest:
-    """The message that says what a JSON body says."""
-    message = pb.SegmentRequest(image=pb.Image(content=image))
-    for name, value in body.items():
-        if name == "image":
-            message.image.Clear()
-            for source, content in value.items():
-                setattr(message.image, "content" if source == "base64" else source, content)
-        elif name == "classes":
-            message.classes.extend(
-                pb.Class(**({"name": entry} if isinstance(entry, str) else entry)) for entry in value
-            )
-        elif name == "background":
-            message.background.CopyFrom(_background(value))
-        elif name == "prompts":
-            message.prompts.extend(_prompt(prompt) for prompt in value)
-        elif name in ("task", "mask", "refine"):
-            prefix = {"mask": "MASK_FORMAT"}.get(name, name.upper())
-            setattr(message, name, f"{prefix}_{value.upper()}")
-        else:
-            setattr(message, name, value)
-    return message
-
-
-def _prompt(value: dict[str, Any]) -> pb.Prompt:
-    message = pb.Prompt(points=[pb.Point(**point) for point in value.get("points", [])])
-    if "box" in value:
-        message.box.CopyFrom(pb.Box(**dict(zip(("x0", "y0", "x1", "y1"), value["box"], strict=True))))
-    return message
-
-
-def _background(value: bool | dict[str, Any]) -> pb.Background:
-    if isinstance(value, bool):
-        return pb.Background(enabled=value)
-    words = pb.Words(words=value["words"]) if "words" in value else None
-    return pb.Background(threshold=value.get("threshold"), words=words)
+    """The message that says what a JSON body says, as the client writes it."""
+    question = dict(body)
+    match question.pop("image", {}):
+        case {"url": url}:
+            source: Source = ImageUrl(url)
+        case {"id": image_id}:
+            source = ImageId(image_id)
+        case _:
+            source = Upload.of(image)
+    return segment_request(source, question)
 
 
 async def ask_rest(gateway: Gateway, body: dict[str, Any], image: bytes = PNG) -> httpx.Response:
