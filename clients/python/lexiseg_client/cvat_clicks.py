@@ -2,8 +2,6 @@
 
 cvat-cli function create-native clicks --function-module lexiseg_client.cvat_clicks
 cvat-cli function run-agent FUNCTION_ID --function-module lexiseg_client.cvat_clicks
-
-A CVAT server of your own needs no agent: it asks the service itself (`LEXISEG_ADAPTERS=cvat`).
 """
 
 from __future__ import annotations
