@@ -41,13 +41,14 @@ from lexiseg_service.batch.description import JobInput
 from lexiseg_service.batch.http.jobs import Jobs, Tasks
 from lexiseg_service.batch.http.routes import jobs_of
 from lexiseg_service.batch.http.webhook import NotTaken, persistent
-from lexiseg_service.batch.ledger.job import RETRY_SECONDS, Job, Part, Progress
+from lexiseg_service.batch.ledger.job import Job, Part, Progress
 from lexiseg_service.batch.sources.source import SourceKind
 from lexiseg_service.errors import ImageNotFetched, NotReady, ServiceError
 from lexiseg_service.gateway.adapter import Adapter
 from lexiseg_service.gateway.rest.routes import caller_of, settings_of
 from lexiseg_service.question.messages import ImageSource
 from lexiseg_service.question.validation import validate
+from lexiseg_service.retries import AWAY_SECONDS
 from lexiseg_service.settings import Settings
 
 KIND: SourceKind = "label-studio"
@@ -169,7 +170,7 @@ class LeftOverAsJob:
                 raise NotReady(
                     f"job {job.id} has asked {settled:,} of {job.total:,} tasks of this project, and imports their "
                     "predictions at its end; retrieve the others then",
-                    RETRY_SECONDS,
+                    AWAY_SECONDS,
                 )
 
     async def accept(self, request: Request, body: Predict, control: Control, after: int) -> dict[str, Any] | None:

@@ -23,7 +23,6 @@ from lexiseg_service.batch.http.notices import Notices, Send
 from lexiseg_service.batch.http.webhook import WebhookSender
 from lexiseg_service.batch.ledger import earlier
 from lexiseg_service.batch.ledger.job import (
-    RETRY_SECONDS,
     Job,
     Ledger,
     Part,
@@ -45,6 +44,7 @@ from lexiseg_service.gateway.waits import for_ever
 from lexiseg_service.records.redis_store import RedisStore
 from lexiseg_service.records.sqlite import opening
 from lexiseg_service.redis_link import open_link
+from lexiseg_service.retries import AWAY_SECONDS
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.background import Jobs as SeenJobs
 from lexiseg_service.watch.background import JobsSnapshot
@@ -190,7 +190,7 @@ class Jobs:
             name = f"{identity}/{ARCHIVE}"
             return kind, self._files.address(name), pictures
         except OSError as error:
-            raise NotReady(f"the pictures cannot be listed now: {error.strerror or error}", RETRY_SECONDS) from None
+            raise NotReady(f"the pictures cannot be listed now: {error.strerror or error}", AWAY_SECONDS) from None
 
     async def _add(self, job: Job, pictures: Sequence[Picture], archive: BinaryIO | None, question: bytes) -> None:
         """Add a job to the ledger, within its client's limits, then its question and archive, then its pictures."""
@@ -204,12 +204,12 @@ class Jobs:
             if archive is not None:
                 await asyncio.to_thread(self._files.copy, f"{job.id}/{ARCHIVE}", archive)
             if not await ask_ledger(self._ledger.plan, job.id, pictures):
-                raise NotReady("the job was removed while it was added", RETRY_SECONDS)
+                raise NotReady("the job was removed while it was added", AWAY_SECONDS)
         except BaseException as error:
             with suppress(NotReady):
                 await self._eraser.erase([job.id])
             if isinstance(error, OSError):
-                raise NotReady(f"the pictures cannot be kept now: {error.strerror or error}", RETRY_SECONDS) from None
+                raise NotReady(f"the pictures cannot be kept now: {error.strerror or error}", AWAY_SECONDS) from None
             raise
 
     async def find(self, identity: str, caller: Caller) -> tuple[Job, Progress]:

@@ -31,11 +31,11 @@ from lexiseg_service.batch.ledger.quota import Amounts
 from lexiseg_service.batch.sources.source import Picture, SourceKind
 from lexiseg_service.errors import NotReady
 from lexiseg_service.records.store import Record, Store, StoreAway, StoreFull, Transaction
+from lexiseg_service.retries import AWAY_SECONDS
 
 T = TypeVar("T")
 ADDING_SECONDS = 3600.0  # from `Ledger.add` to `Ledger.plan`; after it the gateway that added the job is gone
 Notice = Literal["none", "due", "sent", "given up"]  # of the end of a job, to its webhook
-RETRY_SECONDS = 30  # for clients, while the ledger or the disk is away
 RECENT_SECONDS = 60.0  # over which the rate of a running job is measured
 # Kinds of records; 0.4 has keys in Redis by other names.
 JOB, PICTURES, PARTS, HOLDER, ERASURE = "batch-job", "batch-picture", "batch-part", "batch-holder", "batch-erasure"
@@ -422,7 +422,7 @@ async def ask_ledger(call: Callable[..., T], *arguments: Any) -> T:
     try:
         return await asyncio.to_thread(call, *arguments)
     except StoreAway as error:
-        raise NotReady(f"jobs cannot be read or written now: {error}", RETRY_SECONDS) from None
+        raise NotReady(f"jobs cannot be read or written now: {error}", AWAY_SECONDS) from None
 
 
 def from_json(content: str | bytes) -> Job:

@@ -8,7 +8,7 @@ from lexiseg_service.errors import RateLimited, ServiceError, TooLarge
 from lexiseg_service.settings import Settings
 
 MAX_UNENDED = 16  # jobs of one key or address
-RETRY_SECONDS = 60
+QUOTA_SECONDS = 60
 
 
 class Amounts(NamedTuple):
@@ -47,4 +47,4 @@ def refusal(usage: Amounts, limits: Amounts, n_bytes: int) -> ServiceError:
         )
     if usage.unended < limits.unended:
         detail += "; remove jobs, or wait until they expire"
-    return RateLimited(detail, RETRY_SECONDS)
+    return RateLimited(detail, QUOTA_SECONDS)

@@ -23,7 +23,7 @@ MAX_ARCHIVE_BYTES = 128 * 2**20  # of an archive
 MAX_UNPACKED_BYTES = 2 * MAX_ARCHIVE_BYTES
 MEMORY_BYTES = 2 * 2**30  # of the importer
 MAX_READING = 2  # at a time, one of each client
-RETRY_SECONDS = 5
+TURN_SECONDS = 5
 PREFIX = ".archive-"  # of the folder in which one is read; then its owner and "~"
 START_SECONDS = 1.0  # from the making of a folder to its lock
 
@@ -57,14 +57,14 @@ class ArchiveDesk:
         reviewed_set.check_importer()
         client = caller.client
         if client in self._clients:
-            raise RateLimited(f"{ARCHIVE}: one of yours is being read; send the next one after it", RETRY_SECONDS)
+            raise RateLimited(f"{ARCHIVE}: one of yours is being read; send the next one after it", TURN_SECONDS)
         if len(self._clients) >= MAX_READING:
-            raise QueueFull(f"{ARCHIVE}: {MAX_READING} of others are being read", RETRY_SECONDS)
+            raise QueueFull(f"{ARCHIVE}: {MAX_READING} of others are being read", TURN_SECONDS)
         self._clients.add(client)
         try:
             return await self._read(content, caller.owner, deadline)
         except OSError as error:
-            raise NotReady(f"{ARCHIVE}: it cannot be kept now: {error.strerror or error}", RETRY_SECONDS) from None
+            raise NotReady(f"{ARCHIVE}: it cannot be kept now: {error.strerror or error}", TURN_SECONDS) from None
         finally:
             self._clients.discard(client)
 

@@ -23,6 +23,7 @@ from lexiseg_service.gateway.trainings.training import ENDED, Standing, State, T
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE_FILE, unpacked_bytes
 from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.gateway.waits import for_ever
+from lexiseg_service.retries import AWAY_SECONDS
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE
 from lexiseg_service.watch.background import Disk, TrainingsSnapshot
@@ -36,7 +37,6 @@ MAX_UNENDED = 8  # of all clients
 MAX_KEPT = 100  # of one client, ended ones among them
 UNPACKED = 4  # times the bytes of the largest archive, for what is in it
 MAX_LOG_BYTES = 2**20  # of the end of a log
-RETRY_SECONDS = 30
 ALIVE_SECONDS = 60.0  # since the last sign of a trainer, which gives one every few seconds
 SWEEP_SECONDS = 600.0  # between looks for trainings that have expired
 
@@ -81,7 +81,7 @@ class Trainings:
         since = await asyncio.to_thread(self._folder.seconds_since_beat)
         if since is None or since > ALIVE_SECONDS:
             ever = "none ever was here" if since is None else f"the last one was {since:,.0f} s ago"
-            raise NotReady(f"no trainer is at work, {ever}: an operator starts `lexiseg trainer`", RETRY_SECONDS)
+            raise NotReady(f"no trainer is at work, {ever}: an operator starts `lexiseg trainer`", AWAY_SECONDS)
         before = await asyncio.to_thread(self._all)
         unended = [training for training, standing in before if standing.state not in ENDED]
         self._check_places(caller, unended, [training for training, standing in before if standing.state in ENDED])
@@ -118,7 +118,7 @@ class Trainings:
             with self._folder.reserved(training, check) as folder, (folder / ARCHIVE_FILE).open("xb") as file:
                 shutil.copyfileobj(content, file)
         except OSError as error:
-            raise NotReady(f"the pictures cannot be kept now: {error.strerror or error}", RETRY_SECONDS) from None
+            raise NotReady(f"the pictures cannot be kept now: {error.strerror or error}", AWAY_SECONDS) from None
         return training
 
     def _check_places(
@@ -129,19 +129,19 @@ class Trainings:
         share = max(1, int(CLIENT_SHARE * (MAX_UNENDED - len(unended) + len(own))))
         if len(own) >= share:
             raise RateLimited(
-                f"{len(own)} trainings of this client have not ended, its share is {share} now", RETRY_SECONDS
+                f"{len(own)} trainings of this client have not ended, its share is {share} now", AWAY_SECONDS
             )
         if len(unended) >= MAX_UNENDED:
-            raise QueueFull(f"{MAX_UNENDED} trainings have not ended, the limit", RETRY_SECONDS)
+            raise QueueFull(f"{MAX_UNENDED} trainings have not ended, the limit", AWAY_SECONDS)
         count = len(own) + sum(each.client == caller.client for each in ended)
         if count >= MAX_KEPT:
-            raise RateLimited(f"{count} trainings of this client are kept, the limit; remove some", RETRY_SECONDS)
+            raise RateLimited(f"{count} trainings of this client are kept, the limit; remove some", AWAY_SECONDS)
         n_bytes, most = sum(each.nbytes for each in own), self._settings.job_bytes_per_client
         if n_bytes + nbytes > most:
             raise RateLimited(
                 f"pictures of this client's trainings take {n_bytes:,} bytes, with these {n_bytes + nbytes:,}, the "
                 f"limit is {most:,}",
-                RETRY_SECONDS,
+                AWAY_SECONDS,
             )
 
     def _all(self) -> list[tuple[Training, Standing]]:
