@@ -12,6 +12,7 @@ client has written to them meanwhile. No key has a TTL, so that Redis evicts non
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from operator import methodcaller
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 
 import orjson
 
-from lexiseg_service.records.store import Record, StoreAway, StoreFull, Transaction
+from lexiseg_service.records.store import Record, StoreAway, StoreFull, Transaction, locked
 from lexiseg_service.redis_link import RedisAway, RedisFull, RedisLink, try_write
 
 T = TypeVar("T")
@@ -123,6 +124,7 @@ class RedisStore:
 
     def __init__(self, link: RedisLink) -> None:
         self._link = link
+        self._writing = threading.Lock()  # writers of this process would only repeat each other's transactions
 
     def now(self) -> float:
         """As `Store.now`: the clocks of gateways may differ."""
@@ -150,8 +152,9 @@ class RedisStore:
                 return (result,)
             return None
 
-        while (done := self.ask(attempt)) is None:
-            pass
+        with locked(self._writing):
+            while (done := self.ask(attempt)) is None:
+                pass
         return done[0]
 
     def check(self) -> None:

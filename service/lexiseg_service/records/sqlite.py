@@ -13,13 +13,12 @@ from typing import TypeVar
 
 from lexiseg_model.files.atomic import PRIVATE, private_file, private_folder
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.records.store import Record, StoreAway, Transaction
+from lexiseg_service.records.store import Record, StoreAway, Transaction, locked
 
 T = TypeVar("T")
 FILE = "records.sqlite"  # in the state directory
 # For another process's transaction; after one was waited for in vain, the next calls hardly wait, until one succeeds.
 BUSY_SECONDS, IMPATIENT_SECONDS = 2.0, 0.05
-LOCK_SECONDS = 5.0  # for a transaction of another thread
 COLUMNS = "kind, id, owner, state, version, expires, bytes"
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
@@ -120,12 +119,12 @@ class SqliteStore:
 
     def view(self, work: Callable[[Transaction], T]) -> T:
         """As `Store.view`; needs no lock of the file, and no disk."""
-        with _locked(self._reading), _errors():
+        with locked(self._reading), _errors():
             return work(SqliteTransaction(self._reader))
 
     def transact(self, work: Callable[[Transaction], T]) -> T:
         """As `Store.transact`."""
-        with _locked(self._writing), _errors():
+        with locked(self._writing), _errors():
             try:
                 self._writer.execute("BEGIN IMMEDIATE")
             except sqlite3.Error:
@@ -168,17 +167,6 @@ def opening(folder: Path) -> Iterator[SqliteStore]:
     except StoreAway as error:
         expected = f"a folder with room whose {FILE} can be opened ({error}); without the file all records begin anew"
         raise InvalidValue.of("LEXISEG_STATE_DIR", str(folder), expected) from None
-
-
-@contextmanager
-def _locked(lock: threading.Lock) -> Iterator[None]:
-    """Raises StoreAway: another thread has the lock for too long."""
-    if not lock.acquire(timeout=LOCK_SECONDS):
-        raise StoreAway(f"other calls have taken more than {LOCK_SECONDS:g} seconds")
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextmanager

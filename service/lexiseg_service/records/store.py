@@ -6,25 +6,32 @@
 `Store.transact` runs a function that reads, decides and writes in one step for all processes. So a quota counts every
 writer, a lease has one holder, and of two writers one sees what the other has written.
 
-No library of the field gives all four of what jobs need; each was tried by its documentation:
+No library of the field gives all that jobs need; what its documentation promises:
 
-    library                           lease   fair by client   one line a picture   erasure
-    redis-py locks, streams           yes     -                -                    -
-    huey, dramatiq, taskiq, Celery    yes     -                -                    by task, while it waits
-    Ray jobs                          -       -                -                    by job, without its results
-    SQLAlchemy Core                   -       -                -                    -   (statements for two databases)
+    library                    lease                       fair by client   exactly one line    erasure
+    redis-py locks, streams    timeout; pending entries    -                -                   of keys
+    Celery, dramatiq, taskiq   redelivery after a while    priorities       at least one        revokes what waits
+    huey                       - (a task dies with its     priorities       at most one         revokes what waits
+                               worker)
+    Ray jobs                   - (a job is one process)    -                -                   of the job's record
+    SQLAlchemy Core            -                           -                transactions        transactions
 
-So the rules are ours and stand once, in `batch/ledger/job.py`; SQLite and redis-py keep the records.
+A queue's task would be a picture, and its answer is written twice where a lease ends during the work: what makes it one
+line is a commit that knows what earlier parts have. A quota, a look at all jobs and an erasure in one step need the
+same transaction. So SQLite and redis-py keep the records, and the rules are ours, once: `batch/ledger/job.py`.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+LOCK_SECONDS = 5.0  # for a transaction of another thread
 
 
 class StoreAway(Exception):
@@ -132,3 +139,14 @@ class Store(Protocol):
     def close(self) -> None:
         """Close the connections."""
         ...
+
+
+@contextmanager
+def locked(lock: threading.Lock) -> Iterator[None]:
+    """Hold a lock of this process. Raises StoreAway: another thread has it for too long."""
+    if not lock.acquire(timeout=LOCK_SECONDS):
+        raise StoreAway(f"other calls have taken more than {LOCK_SECONDS:g} seconds")
+    try:
+        yield
+    finally:
+        lock.release()
