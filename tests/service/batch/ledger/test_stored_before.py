@@ -46,6 +46,7 @@ class Before(NamedTuple):
     ledger: Ledger
     bring: Callable[[], None]  # imports
     leave: Callable[[], object]  # ends the lease of the gateway of 0.4
+    remains: Callable[[], list[str]]  # ids of jobs that are still as 0.4 stored them
 
 
 def in_sqlite(folder: Path) -> Before:
@@ -56,6 +57,7 @@ def in_sqlite(folder: Path) -> Before:
     file.execute(
         "INSERT INTO jobs VALUES ('a', 1.0, ?, ?, 1, 0, 2.0, NULL, NULL, 'due', NULL, 'address:1', 50, 0)", values
     )
+    file.execute("INSERT INTO jobs (id, created, content, total) VALUES ('b', 1.0, '{', 1)")
     for number in range(TOTAL):
         holder, part = "old" if number == 0 else None, 0 if number == ANSWERED else None
         file.execute("INSERT INTO pictures VALUES ('a', ?, 'n', ?, ?, ?)", (number, f"at {number}", holder, part))
@@ -64,7 +66,10 @@ def in_sqlite(folder: Path) -> Before:
     file.execute("INSERT INTO erasures VALUES ('gone', 5.0)")
     store = SqliteStore(folder / "records.sqlite")
     return Before(
-        Ledger(store), lambda: import_sqlite(path, store), lambda: file.execute("DELETE FROM holders").fetchall()
+        Ledger(store),
+        lambda: import_sqlite(path, store),
+        lambda: file.execute("DELETE FROM holders").fetchall(),
+        lambda: [identity for (identity,) in file.execute("SELECT id FROM jobs")],
     )
 
 
@@ -76,7 +81,8 @@ def in_redis(server: RedisServer) -> Before:
     def fill(client: Any) -> None:
         client.flushall()
         client.hset(key, mapping=values | {"total": TOTAL, "bytes": 50, "started": "2.0"})
-        client.zadd("lexiseg:jobs", {"a": 1.0})
+        client.hset("lexiseg:job:{b}", "content", "{")
+        client.zadd("lexiseg:jobs", {"a": 1.0, "b": 1.0})
         for number in range(TOTAL):
             entry = {"number": number, "name": "n", "place": f"at {number}"}
             client.xadd(stream, entry, id=f"0-{number + 1}")
@@ -94,6 +100,7 @@ def in_redis(server: RedisServer) -> Before:
         Ledger(store),
         lambda: import_redis(store),
         lambda: link.call(lambda client: client.delete("lexiseg:job-holder:old")),
+        lambda: [each.decode() for each in link.call(lambda client: client.zrange("lexiseg:jobs", 0, -1))],
     )
 
 
@@ -105,12 +112,13 @@ def before(request: pytest.FixtureRequest, tmp_path: Path) -> Before:
 def test_a_job_of_0_4_is_worked_on_when_its_gateway_is_gone(before: Before) -> None:
     ledger = before.ledger
     before.bring()
-    assert ledger.jobs() == []
+    assert (ledger.jobs(), before.remains()) == ([], ["a", "b"])
     before.leave()
 
-    for _ in range(2):  # the second time there is nothing
+    for _ in range(2):  # the second time there is only one that is damaged
         before.bring()
 
+    assert before.remains() == ["b"]
     assert ledger.open_jobs() == [OpenJob("a", "address:1", TOTAL - 1, 1.0, True)]
     assert ledger.erasures() == {"gone": 5.0}
     ledger.renew_leases(["x"], LEASE)
