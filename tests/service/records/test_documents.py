@@ -148,4 +148,5 @@ async def test_the_keys_of_0_4_are_read_and_a_gateway_of_0_4_reads_ours(shared_r
         row: Any = inside.hget("lexiseg:heads:rows", "cat")
         assert orjson.loads(row) == ["v2", "2", 80, 0, 9.5]
         assert inside.sismember("lexiseg:heads", "cat")
+        assert {inside.ttl(key) for key in inside.keys()} == {-1}  # Redis evicts none of them
     await opened.close()

@@ -33,22 +33,6 @@ def gateway(link: Callable[..., RedisLink]) -> Callable[..., Vocabularies]:
     return make
 
 
-async def test_what_one_gateway_keeps_the_others_find(
-    gateway: Callable[..., Vocabularies], inside: redis.Redis
-) -> None:
-    one, other = gateway(), gateway()
-    await one.store.start()
-    kept, created = await one.put("room", ROOM, ANY)
-
-    found = await other.find("room")
-    listed = [vocabulary.name for vocabulary in await other.list_all() if not vocabulary.built_in]
-    await one.store.close()
-
-    assert created
-    assert (found.etag, listed) == (kept.etag, ["room"])
-    assert inside.ttl(f"{KEY}room") == inside.ttl(INDEX) == -1
-
-
 @pytest.mark.parametrize("ill", ["kill", "pause"])
 async def test_reads_go_on_and_writes_say_so_while_redis_is_away(
     gateway: Callable[..., Vocabularies], redis_server: RedisServer, ill: str
