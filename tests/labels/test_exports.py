@@ -21,19 +21,37 @@ from tests.labels.formats import made
 
 OUTSIDE = """
 from lexiseg_labels.data_set import Format
+from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.formats.marks import Listed, shape_reader
+
+SHAPE = {"label": "cat", "points": [[0, 0], [9, 0], [9, 9]]}
+
+
+def pictures_of(content):
+    if "counts" not in content:
+        raise UnreadableLabels("no counts")
+    return [Listed(name, None, None, shape_reader(lambda size: [SHAPE] * count)) for name, count in content["counts"]]
 
 
 def of_picture(picture, classes):
     yield f"{picture.name}.count", b"%d" % len(picture.segments)
 
 
-FORMAT = Format("count", "NAME.count", of_picture)
+FORMAT = Format("count", "NAME.count", of_picture, pictures_of=pictures_of, title="counts")
 """
 PROGRAM = """
 from lexiseg_labels.data_set import DataSet, Picture
 from lexiseg_labels.exports import format_of
 
 print(dict(format_of("count").write(DataSet([], lambda: [Picture("a", (2, 2), [])]))))
+"""
+READING = """
+from pathlib import Path
+
+from lexiseg_train.data.own.layouts import read_own
+
+own = read_own(Path("mine"))
+print(own.layout, own.classes)
 """
 
 
@@ -46,15 +64,20 @@ def test_an_unknown_format_is_refused_with_the_list() -> None:
         format_of("pascal", "parquet")
 
 
-def test_a_format_of_another_package_is_found(tmp_path: Path) -> None:
+def test_a_format_of_another_package_is_written_and_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "counting.py").write_text(OUTSIDE)
     (tmp_path / "counting-1.dist-info").mkdir()
     (tmp_path / "counting-1.dist-info/METADATA").write_text("Name: counting\nVersion: 1\n")
     (tmp_path / "counting-1.dist-info/entry_points.txt").write_text("[lexiseg.exports]\ncount = counting:FORMAT\n")
 
-    answer = ended([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{PROGRAM}"])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/all.json").write_text('{"counts": [["a.png", 1]]}')
+    Image.new("RGB", (9, 9)).save(tmp_path / "mine/a.png")
+    monkeypatch.chdir(tmp_path)
 
-    assert answer.stdout.strip() == "{'a.count': b'0'}", answer.stderr
+    answer = ended([sys.executable, "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{PROGRAM}{READING}"])
+
+    assert answer.stdout.splitlines() == ["{'a.count': b'0'}", "counts ('background', 'cat')"], answer.stderr
 
 
 def marks_of(name: str, files: dict[str, bytes]) -> list[bool]:
