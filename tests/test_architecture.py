@@ -21,8 +21,8 @@ FOREIGN_TO_LABELS = {"lexiseg_client", "lexiseg_model", "lexiseg_service", "lexi
 FOREIGN_TO_LEARNING = {"lexiseg_service", "lexiseg_client", "fastapi", "starlette", "grpc", "redis", "uvicorn"}
 FOREIGN_TO_MODEL = FOREIGN_TO_LEARNING | {"lexiseg_train"}
 READER = (
-    "alpha", "bands", "colours", "deep", "depth", "header", "note", "reader",
-    "structure", "tiff", "tiff_kinds",
+    "alpha", "bands", "colours", "deep", "header", "note", "reader",
+    "structure", "tiff",
 )  # fmt: skip
 PICTURES = ("pictures", *(f"pictures.{name}" for name in READER))
 WORDS = ("catalogue.available", "catalogue.store", "errors", "resources.lru", "types")

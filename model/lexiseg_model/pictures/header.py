@@ -27,8 +27,7 @@ from lexiseg_model.pictures.colours import (
     space_of_png,
 )
 from lexiseg_model.pictures.structure import check_structure
-from lexiseg_model.pictures.tiff import TiffPage
-from lexiseg_model.pictures.tiff_kinds import CAMERA_RAW, check_kind, picture_page
+from lexiseg_model.pictures.tiff import CAMERA_RAW, TiffPage, check_kind, picture_page
 
 pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # of what is compressed: profiles and texts

@@ -5,8 +5,7 @@ import pytest
 
 from lexiseg_model.errors import DamagedPictureError, UnsupportedPictureError
 from lexiseg_model.pictures.header import read_header
-from lexiseg_model.pictures.tiff import MAX_PAGES
-from lexiseg_model.pictures.tiff_kinds import picture_page
+from lexiseg_model.pictures.tiff import MAX_PAGES, picture_page
 from tests import pictures
 from tests.model.pictures.tiffs import Order, by_hand, tiff, with_beneath
 
