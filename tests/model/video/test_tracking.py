@@ -53,20 +53,13 @@ def test_a_small_thing_that_jumps_with_the_picture_keeps_its_number() -> None:
     assert follow(begun((0, 30, 4)), frame((0, 18, 4)), still(x=12.0)) == (1,)
 
 
-def test_a_number_survives_two_missed_frames() -> None:
+@pytest.mark.parametrize(("missed", "number"), [(2, 1), (3, 3)])
+def test_a_number_survives_two_missed_frames_and_not_three(missed: int, number: int) -> None:
     tracker = begun((0, 2, 10), (1, 20, 10))
-    for _ in range(2):
+    for _ in range(missed):
         assert follow(tracker, frame((1, 20, 10))) == (2,)
 
-    assert follow(tracker, frame((0, 2, 10), (1, 20, 10))) == (1, 2)
-
-
-def test_a_number_does_not_survive_three() -> None:
-    tracker = begun((0, 2, 10), (1, 20, 10))
-    for _ in range(3):
-        follow(tracker, frame((1, 20, 10)))
-
-    assert follow(tracker, frame((0, 2, 10), (1, 20, 10))) == (3, 2)
+    assert follow(tracker, frame((0, 2, 10), (1, 20, 10))) == (number, 2)
 
 
 def test_without_motion_every_segment_is_new_and_no_number_is_given_twice() -> None:

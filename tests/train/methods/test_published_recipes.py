@@ -14,7 +14,7 @@ from tests.train.methods.short_runs import read_as
 
 # Learning rates by step. S-Seg prints the peak alone; ends are those of the configuration that it follows, GroupViT's.
 RATES = {
-    "tcl": {0: 7.5e-9, 15_000: 7.5e-5, 50_000: 1e-5},
+    "tcl": {0: 7.5e-9, 15_000: 7.5e-5, 32_500: 4.25e-5, 50_000: 1e-5},
     "s-seg": {0: 4e-6, 12_695: 5e-4, 190_430: 4e-5},
     "unpair-seg-masks": {0: 1e-4, 93_499: 1e-4, 93_500: 1e-5, 104_500: 1e-6},
     "unpair-seg-align": {0: 1e-4},

@@ -1,6 +1,5 @@
 """What the optimiser is given: weight decay by rule, learning rates, batches, parts that are compiled or recomputed."""
 
-import math
 from typing import Any
 
 import pytest
@@ -61,32 +60,6 @@ def test_the_rate_decays_to_near_zero_at_the_end() -> None:
     assert falling == sorted(falling, reverse=True)
     assert falling[DECAY // 2] == pytest.approx(0.01 + 0.99 / 2)
     assert falling[-1] == pytest.approx(0.01)
-
-
-def test_a_cosine_schedule_falls_from_warm_up_to_the_final_rate() -> None:
-    """TCL's: 15,000 steps up from 1e-4 of the peak, then a cosine over 35,000 to 1e-5, of 7.5e-5."""
-    recipe = recipe_for(
-        steps=50_000, warmup_steps=15_000, schedule="cosine", warmup_from=1e-4, last_rate=4 / 30, learning_rate=7.5e-5
-    )
-
-    def rate(step: int) -> float:
-        return 7.5e-5 * Schedule(recipe).factor(step, step / 50_000, 0.3)
-
-    assert rate(0) == pytest.approx(7.5e-9)
-    assert rate(15_000) == pytest.approx(7.5e-5)
-    assert rate(32_500) == pytest.approx((7.5e-5 + 1e-5) / 2)
-    assert rate(25_000) == pytest.approx(1e-5 + 6.5e-5 * (1 + math.cos(math.pi * 10 / 35)) / 2)
-    assert rate(50_000) == pytest.approx(1e-5)
-
-
-def test_a_multistep_schedule_drops_at_its_milestones() -> None:
-    """Unpair-Seg's: by ten at 93,500 and at 104,500 of 110,000 steps."""
-    recipe = recipe_for(steps=110_000, warmup_steps=10, schedule="multistep")
-    schedule = Schedule(recipe)
-
-    seen = [schedule.factor(step, step / 110_000, 0.0) for step in (93_499, 93_500, 104_499, 104_500)]
-
-    assert seen == pytest.approx([1, 0.1, 0.1, 0.01])
 
 
 def test_a_budget_counts_steps_examples_or_time() -> None:
