@@ -53,15 +53,6 @@ def test_a_renamed_class_is_asked_for_by_its_other_word(tmp_path: Path) -> None:
     assert per_class(evaluate(ColourSegmenter(), data, {"ruby": "red"})) == {"ruby": 100, "green": 100}
 
 
-@pytest.mark.parametrize(("other", "warns"), [(255, True), (1, False)])
-def test_masks_of_0_and_255_alone_are_warned_about(other: int, warns: bool, tmp_path: Path) -> None:
-    data = write_set(tmp_path, ["background", "red"], (["r.", ".r"], [[other, 0], [0, other]]))
-
-    warnings = evaluate(ColourSegmenter(), data).warnings
-
-    assert [warning.startswith("the masks of flags/val hold only 0") for warning in warnings] == [True] * warns
-
-
 class Sided(ColourSegmenter):
     """Sees red on the left half of any image, whatever is there; counts the sizes of its canvas."""
 

@@ -1,23 +1,20 @@
 """The bundled ONNX graphs of `tiny`: digests, operators, and the same answers as torch."""
 
 import hashlib
-from pathlib import Path
 
 import onnx
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import nn
 
 from lexiseg_model.catalogue.models import load
-from lexiseg_model.errors import WeightsError
 from lexiseg_model.export import manifest
 from lexiseg_model.export.manifest import FOLDER
 from lexiseg_model.methods.tiny.network import OWN_WORDS
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED as WEIGHTS_FILE
 from lexiseg_model.methods.tiny.weights import FOLDER as BUNDLED
-from lexiseg_model.methods.tiny.weights import TinyState, load_tensors
+from lexiseg_model.methods.tiny.weights import TinyState
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt, Runtime
 from tests.model.conftest import Photographs
@@ -125,17 +122,3 @@ def test_the_bundled_network_is_the_one_that_prompts_were_measured_with() -> Non
         total.update(value.numpy().tobytes())
 
     assert total.hexdigest() == NETWORK
-
-
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        ({"weight": torch.zeros(1, 2)}, "somewhere: not the weights of tiny: missing bias"),
-        ({"weight": torch.zeros(1, 2), "bias": torch.zeros(1), "more": torch.zeros(1)}, "unexpected more"),
-        ({"weight": torch.zeros(1, 3), "bias": torch.zeros(1)}, r"of tiny: weight is \[1, 3\]; expected \[1, 2\]"),
-    ],
-    ids=["missing", "unknown", "of another shape"],
-)
-def test_weights_that_do_not_fit_are_refused(weights: dict[str, torch.Tensor], message: str) -> None:
-    with pytest.raises(WeightsError, match=f"(?s){message}"):
-        load_tensors(nn.Linear(2, 1), weights, Path("somewhere"))

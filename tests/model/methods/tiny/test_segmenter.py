@@ -151,15 +151,6 @@ def test_a_card_cannot_promise_prompts_without_a_head(tmp_path: Path) -> None:
         catalogue.load_folder(folder, "cpu")
 
 
-def test_settings_of_another_method_are_refused(tmp_path: Path) -> None:
-    folder = without_head(tmp_path / "mine", "semantic")
-    card = yaml.safe_load((folder / catalogue.CARD).read_text())
-    (folder / catalogue.CARD).write_text(yaml.safe_dump(card | {"settings": {"proposals": {"grid": 0}}}))
-
-    with pytest.raises(WeightsError, match=r"not those of tiny: (?s:.*)proposals\.grid"):
-        catalogue.load_folder(folder, "cpu")
-
-
 def test_more_prompts_than_one_pass_holds_are_all_answered(head: PromptHead, shared: SharedMaps) -> None:
     prompts = [Prompt(box=(index % 40, 0, 50 + index % 40, 60)) for index in range(MAX_BATCH + 3)]
 

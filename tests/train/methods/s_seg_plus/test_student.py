@@ -133,20 +133,5 @@ def test_mismatching_labels_are_reported_and_replaced(data: Path, tmp_path: Path
     assert lines(tmp_path / "out/journal.jsonl")[-1]["skipped"] == 2
 
 
-@pytest.mark.parametrize(("value", "warns"), [(255, True), (1, False)])
-def test_labels_of_0_and_255_alone_are_warned_about(
-    value: int, warns: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    mask = np.zeros((64, 64), np.uint8)
-    mask[32:] = value
-    save(tmp_path / "halves" / "train", "0", np.zeros((64, 64, 3), np.uint8), mask, "png")
-    (tmp_path / "halves" / "classes.json").write_text(json.dumps(CLASSES))
-
-    StudentTrainer(recipe_for(tmp_path, tmp_path / "out", judged=[]))
-
-    said = "warning: the masks of halves/train hold only 0 and perhaps 255"
-    assert (said in capsys.readouterr().out) == warns
-
-
 def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
