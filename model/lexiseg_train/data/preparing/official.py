@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from lexiseg_model.types import StrictModel
 from lexiseg_train.data.annotated import IGNORED, Labels, read_benchmark, read_folders
 from lexiseg_train.data.benchmark import PANOPTIC_FOLDER, Benchmark, benchmark, names, panoptic_benchmark
 from lexiseg_train.data.files import archives
-from lexiseg_train.data.preparing.pascal import write_from_json, write_part_maps
+from lexiseg_train.data.preparing.pascal import FULL, MERGED, write_from_json, write_part_maps
 from lexiseg_train.data.read_scenes import read_panoptic
 from lexiseg_train.data.scenes import PanopticTruth, Scene, with_truth
 
@@ -29,7 +29,7 @@ FILE = Path(__file__).with_name("official.yaml")
 MAX_RATIO = 100  # unpacked bytes for a packed one; label maps compress 20 to 50 times, a zip bomb 1,000 times
 MAX_FILES = 5_000_000
 SPARE_BYTES = 2**30  # beyond that, for small archives of empty masks
-Kind = Literal["archive", "context-json", "pascal-part"]
+Kind = Literal["archive", "context-json", "context-459-json", "pascal-part"]
 
 
 def unpack(archive: Path, target: Path) -> None:
@@ -57,7 +57,8 @@ def _unpack_parts(archive: Path, devkit: Path) -> None:
 
 UNPACKED_BY: dict[Kind, Callable[[Path, Path], None]] = {
     "archive": unpack,
-    "context-json": write_from_json,
+    "context-json": partial(write_from_json, maps=MERGED),
+    "context-459-json": partial(write_from_json, maps=FULL),
     "pascal-part": _unpack_parts,
 }
 

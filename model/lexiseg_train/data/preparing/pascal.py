@@ -1,7 +1,7 @@
 """PASCAL Context and PASCAL-Part: label maps in the usual layout, next to VOC 2010's photographs.
 
-The 59 classes of Context come from `trainval_merged.json` of the PASCAL in Detail challenge, which has run lengths and
-the splits of published figures (4,996 and 5,104 photographs).
+Context, with 59 or all 459 classes, comes from `trainval_merged.json` of the PASCAL in Detail challenge, which has run
+lengths and the splits of published figures (4,996 and 5,104 photographs).
 
 The parts come from `Annotations_Part/NAME.mat`. A file has `anno.objects`: `class`, `mask` and `parts` of each, and of
 a part `part_name` and `mask`. Left and right parts, and parts that are numbered, have one class. Where an object has
@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,8 @@ NUMBERS = (
     415, 416, 420, 424, 427, 440, 445, 454, 458,
 )  # fmt: skip
 LARGEST = 459
-MAPS, LISTS = "SegmentationClassContext", "ImageSets/SegmentationContext"
+UNKNOWN = LARGEST + 1  # in place of a number
+LISTS = "ImageSets/SegmentationContext"
 SPLITS = ("train", "val")
 STORED, PART_MAPS, PART_LISTS = "Annotations_Part", "SegmentationPart", "ImageSets/SegmentationPart"
 NUMBERED_PART = re.compile(r"_\d+$")
@@ -56,7 +57,23 @@ PARTS = {
 WORDS = {stored: word for word, names in PARTS.items() for stored in names.split()}  # others are words themselves
 
 
-def write_from_json(listing: Path, devkit: Path) -> None:
+class Maps(NamedTuple):
+    """Files of label maps: their paths by `{split}` and `{name}`, and values by number, UNKNOWN being the last."""
+
+    path: str
+    values: NDArray[np.uint8] | NDArray[np.uint16]
+
+
+MERGED = Maps(
+    "SegmentationClassContext/{name}.png",
+    np.array([*(NUMBERS.index(n) + 1 if n in NUMBERS else 0 for n in range(UNKNOWN)), IGNORE], np.uint8),
+)
+FULL = Maps(  # as CAT-Seg writes them; 65,535 is ignored
+    "annotations_detectron2/pc459_{split}/{name}.tif", np.array([65535, *range(LARGEST), 65535], np.uint16)
+)
+
+
+def write_from_json(listing: Path, devkit: Path, maps: Maps) -> None:
     """Write the maps and lists of both splits next to VOC 2010's photographs.
 
     The JSON has 590 MB; reading it takes a few times as much memory.
@@ -64,8 +81,6 @@ def write_from_json(listing: Path, devkit: Path) -> None:
     Raises:
         DatasetError: the file is not the challenge's.
     """
-    class_of_number = np.zeros(LARGEST + 1, np.uint8)
-    class_of_number[list(NUMBERS)] = np.arange(1, len(NUMBERS) + 1)
     try:
         content = json.loads(listing.read_bytes())
         photographs = {each["image_id"]: each for each in content["images"] if each["phase"] in SPLITS}
@@ -74,17 +89,20 @@ def write_from_json(listing: Path, devkit: Path) -> None:
             raise ValueError("no segment in it")
         for entry in content["annos_segmentation"]:
             if entry["image_id"] in segments:
-                value = int(class_of_number[int(entry["category_id"])])
-                segments[entry["image_id"]].append((entry["segmentation"], value))
+                number = int(entry["category_id"])
+                if not 0 <= number <= LARGEST:
+                    raise ValueError(f"category_id {number}, at most {LARGEST}")
+                segments[entry["image_id"]].append((entry["segmentation"], number))
         names: dict[str, list[str]] = {split: [] for split in SPLITS}
         faults: list[str] = []
-        (devkit / MAPS).mkdir(parents=True, exist_ok=True)
         for image_id, photograph in photographs.items():
             name = Path(photograph["file_name"]).stem
             size = checked_size(photograph["height"], photograph["width"])
-            labels, unread = _label_map(segments[image_id], size)
+            numbers, unread = _numbers(segments[image_id], size)
             faults += [f"{name}: {fault}" for fault in unread]
-            Image.fromarray(labels).save(devkit / MAPS / f"{name}.png")
+            path = devkit / maps.path.format(split=photograph["phase"], name=name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(maps.values[numbers]).save(path, compression="tiff_deflate")  # a PNG has its own
             names[photograph["phase"]].append(name)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, UnreadableLabels) as error:
         raise DatasetError(
@@ -97,24 +115,24 @@ def write_from_json(listing: Path, devkit: Path) -> None:
         (devkit / LISTS / f"{split}.txt").write_text("".join(f"{name}\n" for name in sorted(names[split])))
 
 
-def _label_map(
+def _numbers(
     segments: Sequence[tuple[dict[str, Any], int]], size: tuple[int, int]
-) -> tuple[NDArray[np.uint8], list[str]]:
-    """Labels [H, W] of a photograph's segments and their values, and why some of them cannot be drawn.
+) -> tuple[NDArray[np.uint16], list[str]]:
+    """Numbers [H, W] of a photograph's segments, 0 where there is none, and why some of them cannot be drawn.
 
-    Where one cannot be drawn, pixels of no other segment are IGNORE.
+    Where one cannot be drawn, pixels of no other segment are UNKNOWN.
     """
-    labels, unlabelled, faults = np.zeros(size, np.uint8), np.ones(size, np.bool_), list[str]()
-    for segmentation, value in segments:
+    numbers, unlabelled, faults = np.zeros(size, np.uint16), np.ones(size, np.bool_), list[str]()
+    for segmentation, number in segments:
         try:
             shape = decode(draw(segmentation, size))
         except UnreadableLabels as error:
             faults.append(str(error))
             continue
-        labels[shape], unlabelled[shape] = value, False
+        numbers[shape], unlabelled[shape] = number, False
     if faults:
-        labels[unlabelled] = IGNORE
-    return labels, faults
+        numbers[unlabelled] = UNKNOWN
+    return numbers, faults
 
 
 def write_part_maps(devkit: Path, classes: Sequence[str]) -> None:

@@ -218,6 +218,21 @@ def test_pascal_context_is_read_from_the_detail_json(photographs_2010: Path, tmp
     assert measured.read_truth()[::8, 0].tolist() == [1, 55, 59, 0]
 
 
+def test_all_459_classes_of_pascal_context_are_read_from_the_detail_json(
+    photographs_2010: Path, tmp_path: Path
+) -> None:
+    # Numbers of accordion, aeroplane and the last, and pixels without a segment.
+    maps = {"2008_000002": ("train", bands(1, 2)), "2008_000075": ("val", bands(1, 2, 459, 0))}
+    write_detail(photographs_2010 / "trainval_merged.json", maps)
+
+    words = {"plane": ("aeroplane",)}
+    prepared = prepare(official_set("pascal-context-459"), photographs_2010, tmp_path / "sets", False, words=words)
+
+    assert prepared.splits == {"train": 1, "val": 1}
+    (measured,) = read_benchmark("pc459", tmp_path / "sets" / "official").images
+    assert measured.read_truth()[::8, 0].tolist() == [0, 1, 458, IGNORED]
+
+
 def test_an_unreadable_segment_of_the_detail_json_makes_unlabelled_pixels_unknown(
     photographs_2010: Path, tmp_path: Path
 ) -> None:
