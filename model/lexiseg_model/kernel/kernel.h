@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Count up with every change of a signature or its meaning; `library.py` has the same number. */
-#define LEXISEG_KERNEL_VERSION 32
+#define LEXISEG_KERNEL_VERSION 33
 
 #if defined(_WIN32)
 #define API __declspec(dllexport)
@@ -69,7 +69,7 @@ API int64_t lexiseg_count_runs(const void *labels, int64_t height, int64_t width
 API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t *first,
                                 const int32_t *columns, const int64_t *ends, int64_t n, int64_t k, int64_t *summaries,
                                 char *text);
-int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *shares, const float *text,
+int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *shares, float *text,
                       const int32_t *fold, int64_t n, int64_t f, int64_t k, int64_t folds, const int32_t *shown,
                       const double *factors, double strength, double scale, double most, double gain,
                       float *directions, float *of_words, double *iou, const int32_t *stop);

@@ -144,7 +144,7 @@ API int64_t lexiseg_lesson(const int16_t *labels, int64_t height, int64_t width,
 }
 
 /* The constants of `solving` that come in `numbers`, in order. */
-enum { SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, SURE_GAIN, LIKENESS, DETAIL };
+enum { SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, SURE_GAIN, LIKENESS, DETAIL, EVERYDAY };
 
 typedef struct {
     const uint16_t *cells, *text; /* half floats [n, f], and lesson by lesson [cells, classes] */
@@ -153,6 +153,7 @@ typedef struct {
     const int64_t *sizes;         /* [lessons, 2]: cells and classes */
     const int32_t *places;        /* of the lessons' classes in the head, UNKNOWN: not in it */
     int64_t lessons, n, f, detail, k, folds; /* the first `detail` features do not say which lessons are alike */
+    int64_t everyday;                        /* lessons, the last ones, that are never left out and not measured */
     int32_t *fold_of; /* [lessons] */
 } Kept;
 
@@ -181,9 +182,9 @@ static void describe(const Kept *of, const float *features, double *means) {
 
 /* The fold of each lesson, and their number: like pictures, as neighbours of a strip, are in one. */
 static int64_t fold_like(const Kept *of, const double *means, double likeness, int32_t *fold_of) {
-    int64_t f = of->f, groups = 0;
-    for (int64_t i = 0; i < of->lessons; i++) fold_of[i] = (int32_t)i;
-    for (int64_t i = 0; i < of->lessons; i++)
+    int64_t f = of->f, groups = 0, reviewed = of->lessons - of->everyday;
+    for (int64_t i = 0; i < reviewed; i++) fold_of[i] = (int32_t)i;
+    for (int64_t i = 0; i < reviewed; i++)
         for (int64_t j = 0; j < i; j++) {
             const double *one = means + i * (f + 1), *other = means + j * (f + 1);
             double apart = 0;
@@ -193,9 +194,11 @@ static int64_t fold_like(const Kept *of, const double *means, double likeness, i
             for (int64_t at = 0; at <= i; at++)
                 if (fold_of[at] == from) fold_of[at] = to;
         }
-    for (int64_t i = 0; i < of->lessons; i++) /* the first of a group has its own number */
+    for (int64_t i = 0; i < reviewed; i++) /* the first of a group has its own number */
         fold_of[i] = fold_of[i] == i ? (int32_t)(groups++ % of->folds) : fold_of[fold_of[i]];
-    return groups < of->folds ? groups : of->folds;
+    if (groups > of->folds) groups = of->folds;
+    for (int64_t i = reviewed; i < of->lessons; i++) fold_of[i] = (int32_t)groups;
+    return groups;
 }
 
 /* The cells of all lessons, with labels and logits of the head's classes: `solving._gathered`. */
@@ -222,11 +225,11 @@ static void gather(const Kept *of, Gathered *to) {
     }
 }
 
-/* 1 + the label that all cells of the head's classes have; 0: there are several. */
-static int64_t only_label(const int32_t *labels, int64_t n, int64_t k) {
+/* 1 + the label that all reviewed cells of the head's classes have; 0: there are several. */
+static int64_t only_label(const int32_t *labels, const int32_t *fold, int64_t folds, int64_t n, int64_t k) {
     int64_t only = -1;
     for (int64_t i = 0; i < n; i++) {
-        if (labels[i] < 0 || labels[i] == only) continue;
+        if (labels[i] < 0 || labels[i] == only || fold[i] == folds) continue;
         if (only >= 0) return 0;
         only = labels[i];
     }
@@ -241,8 +244,10 @@ API int64_t lexiseg_head(const uint16_t *cells, const int16_t *labels, const flo
                          const double *numbers, float *directions, float *of_words, double *iou, int32_t *shown,
                          const int32_t *stop) {
     Kept of = {.cells = cells, .text = text, .labels = labels, .shares = shares, .sizes = sizes, .places = places,
-               .lessons = lessons, .f = f, .detail = (int64_t)numbers[DETAIL], .k = k, .folds = (int64_t)numbers[FOLDS]};
-    if (of.folds > lessons) of.folds = lessons;
+               .lessons = lessons, .f = f, .detail = (int64_t)numbers[DETAIL], .k = k, .folds = (int64_t)numbers[FOLDS],
+               .everyday = (int64_t)numbers[EVERYDAY]};
+    int64_t reviewed = lessons - of.everyday;
+    if (of.folds > reviewed) of.folds = reviewed;
     for (int64_t i = 0; i < lessons; i++) of.n += sizes[2 * i];
     int64_t parts = 1 + of.folds, floats = of.n * (f + k) + parts * k * f, failed = OUT_OF_MEMORY;
     Gathered to = {.features = calloc((size_t)floats, sizeof(float)),
@@ -258,10 +263,10 @@ API int64_t lexiseg_head(const uint16_t *cells, const int16_t *labels, const flo
         of.folds = fold_like(&of, means, numbers[LIKENESS], of.fold_of);
         gather(&of, &to);
         for (int64_t c = 0; c < k; c++) to.factors[c] = 1 / (1 + to.shown[c] / numbers[WORDS_PICTURES]);
-        failed = only_label(to.labels, of.n, k);
+        failed = only_label(to.labels, to.fold, of.folds, of.n, k);
         if (!failed)
             failed = lexiseg_teach(to.features, to.labels, shares, to.text, to.fold, of.n, f, k, of.folds, to.shown,
-                                   to.factors, numbers[STRENGTH] / (double)lessons, numbers[SCALE], numbers[MAX_TEXT],
+                                   to.factors, numbers[STRENGTH] / (double)reviewed, numbers[SCALE], numbers[MAX_TEXT],
                                    numbers[SURE_GAIN], to.directions, of_words, iou, stop);
     }
     if (!failed) {

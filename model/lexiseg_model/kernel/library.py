@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import StoppedError
 from lexiseg_model.types import LabelMap, Rle
 
-VERSION = 32  # LEXISEG_KERNEL_VERSION of kernel.h
+VERSION = 33  # LEXISEG_KERNEL_VERSION of kernel.h
 FOLDER = Path(__file__).parent
 STOPPED = -2  # of kernel.h
 CArgument = ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double
@@ -308,7 +308,7 @@ def head(
     """As `vocabulary.solving`: what lessons (cells, labels, shares, text) teach of K classes.
 
     `places` are the lesson's classes among the K, -1 for others; `numbers` the constants of `solving`, and how many of
-    the first numbers of cells do not say which pictures are alike. Returns
+    the first numbers of cells do not say which pictures are alike and of the last lessons are never left out. Returns
     the only label instead if all cells have that. Raises StoppedError: another thread set `stop` [1].
     """
     cells, labels, shares, text = zip(*lessons, strict=True)

@@ -20,6 +20,7 @@ static const double HALVES[] = {0, 0.5, 1, 2, 4, INFINITY, 32, 16, 8};
 enum { CHOICES = sizeof HALVES / sizeof *HALVES, DOUBTFUL = 5, ENOUGH = 3 };
 #define GAIN 0.01 /* of the mean IoU, that a doubt needs */
 #define FOUND 0.005 /* IoU from which words know a class */
+#define KNOWN 0.6   /* IoU by words of a class that everyday photographs may show */
 enum { PASSES = 2 }; /* in which classes are given back to their words: the others' IoU changes by that */
 
 typedef struct {
@@ -27,7 +28,7 @@ typedef struct {
     int64_t *same;         /* the classes of a group */
     double *weights, *columns; /* [n]; 0: not of the group; [COLUMNS, f] */
     float *rows, *sums;    /* [TOGETHER, wide + across], [f rounded up to 2, wide + across] */
-    double *matrix, *products; /* [1 + folds, f, f] and [1 + folds, f, k + 1]; the first of all folds */
+    double *matrix, *products; /* [2 + folds, f, f] and [2 + folds, f, k + 1]; the first of all, the last of no fold */
     double *lower, *solution;  /* [f, f], [f, k + 1] */
 } Room;
 
@@ -196,7 +197,7 @@ static void fit_group(const Lessons *of, Room *room, int64_t classes, float *dir
     room->across = (classes + LANES) / LANES * LANES;
     memset(room->matrix, 0, (size_t)(f * f) * sizeof(double));
     memset(room->products, 0, (size_t)(f * (classes + 1)) * sizeof(double));
-    for (int64_t fold = 0; fold < of->folds && !*of->stop; fold++) accumulate(of, room, fold, classes);
+    for (int64_t fold = 0; fold <= of->folds && !*of->stop; fold++) accumulate(of, room, fold, classes);
     for (int64_t left_out = -1; left_out < of->folds && !*of->stop; left_out++) {
         int64_t i = left_out < 0 ? of->n : 0; /* where the classes were not looked for, no direction is needed */
         while (i < of->n && (of->fold[i] != left_out || !(room->weights[i] > 0))) i++;
@@ -222,7 +223,7 @@ static double trust(const Lessons *of, int64_t part, int64_t class, double half)
 }
 
 /* The IoU of each class with these pictures for half, by what the heads of the other folds give (`learned` [n, k]); words
- * alone if there are no `learned`. Of these a class has its `part` [k]; cells that words give to one that no lesson shows
+ * alone if there are no `learned`. Of these a class has its `part` [k]; cells that words give to one that has no part
  * stay with it. `table` [k + 1, k + 1] is room. */
 static void measure(const Lessons *of, const float *learned, double half, const double *part, double *table,
                     double *iou) {
@@ -231,7 +232,7 @@ static void measure(const Lessons *of, const float *learned, double half, const 
     for (int64_t i = 0; i < of->n; i++) {
         int64_t won = k, word = k;
         double best = 0, most = 0;
-        if (of->labels[i] < 0) continue;
+        if (of->labels[i] < 0 || of->fold[i] == of->folds) continue;
         for (int64_t c = k - 1; c >= 0; c--) {
             if (!looked_for(of, i, c)) continue;
             double score = learned ? by_words(of, i, c) : of->text[i * k + c];
@@ -240,7 +241,7 @@ static void measure(const Lessons *of, const float *learned, double half, const 
             if (share > 0) score = share * learned[i * k + c] + (1 - share) * score;
             if (score >= best) best = score, won = c;
         }
-        if (part && word < k && !of->shown[word]) won = word;
+        if (part && word < k && part[word] == 0) won = word;
         table[of->labels[i] * labels + won] += of->shares[i];
     }
     for (int64_t c = 0; c < k; c++) {
@@ -289,11 +290,10 @@ static void choose(const Lessons *of, float *learned, double *table, float *dire
     double best = -1, sure = 0, half = 0, *words = iou, *taught = iou + k, *tried = table + (k + 1) * (k + 1);
     double *part = tried;
     for (int64_t i = 0; i < of->n && !*of->stop; i++)
-        for (int64_t c = 0; c < k; c++) {
+        for (int64_t c = 0; c < k && of->fold[i] < of->folds; c++) {
             const float *direction = directions + ((1 + of->fold[i]) * k + c) * f;
             learned[i * k + c] = (float)(product(direction, of->cells + i * f, f) + of->factors[c] * by_words(of, i, c));
         }
-    measure(of, NULL, 0, NULL, table, words);
     for (int64_t choice = 0; choice < CHOICES && !*of->stop; choice++) {
         measure(of, learned, HALVES[choice], NULL, table, tried);
         double mean = mean_of(of, tried, 1), of_sure = mean_of(of, tried, ENOUGH);
@@ -313,14 +313,14 @@ static void choose(const Lessons *of, float *learned, double *table, float *dire
 
 /* Write the first of `directions` [1 + folds, k, f], which is zeros before; the rest is room. Also `text` [k], the factors
  * of words, and `iou` [2, k] in 0..1 of what was left out, by words and taught. Returns STOPPED once `stop` is not 0. */
-int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *shares, const float *text,
+int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *shares, float *text,
                       const int32_t *fold, int64_t n, int64_t f, int64_t k, int64_t folds, const int32_t *shown,
                       const double *factors, double strength, double scale, double most, double gain,
                       float *directions, float *of_words, double *iou, const int32_t *stop) {
     Lessons of = {cells, shares, text, labels, fold, shown, n, f, k, folds, factors, strength, scale, most,
                   gain, stop};
     int64_t wide = (f + LANES - 1) / LANES * LANES, width = wide + (k + LANES) / LANES * LANES, t = k + 1;
-    int64_t doubles = n + COLUMNS * f + (2 + folds) * f * (f + t) + t * t + k, even = f + f % 2;
+    int64_t doubles = n + COLUMNS * f + (3 + folds) * f * (f + t) + t * t + k, even = f + f % 2;
     Room room = {.wide = wide};
     room.weights = malloc((size_t)doubles * sizeof(double));
     room.rows = malloc((size_t)((TOGETHER + even) * width + n * k) * sizeof(float));
@@ -332,12 +332,17 @@ int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *sh
         room.lower = room.columns + COLUMNS * f;
         room.solution = room.lower + f * f;
         room.matrix = room.solution + f * t;
-        room.products = room.matrix + (1 + folds) * f * f;
+        room.products = room.matrix + (2 + folds) * f * f;
+        double *table = room.products + (2 + folds) * f * t;
+        measure(&of, NULL, 0, NULL, table, iou);
+        for (int64_t i = 0; i < n; i++) /* everyday photographs may show what words know */
+            for (int64_t c = 0; c < k && fold[i] == folds; c++)
+                if (iou[c] >= KNOWN) text[i * k + c] = NAN;
         for (int64_t class = 0; class < k && !*of.stop; class++) {
             int64_t classes = shown[class] ? group_of(&of, class, room.same) : 0;
             if (classes) fit_group(&of, &room, classes, directions);
         }
-        choose(&of, room.sums + even * width, room.products + (1 + folds) * f * t, directions, of_words, iou);
+        choose(&of, room.sums + even * width, table, directions, of_words, iou);
     }
     free(room.weights);
     free(room.rows);

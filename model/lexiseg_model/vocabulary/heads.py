@@ -152,14 +152,11 @@ class Head:
     def __post_init__(self) -> None:
         object.__setattr__(self, "version", hashlib.sha256(self.to_bytes()).hexdigest()[:12])
 
-    def learned(self) -> tuple[Learned | None, ...]:
-        """What each class carries in a vocabulary; None for one that has only the score of its words, and no direction
-        where no picture shows it."""
+    def learned(self) -> tuple[Learned, ...]:
+        """What each class carries in a vocabulary; no direction where it has only the score of its words."""
         return tuple(
-            Learned(direction.tobytes() if entry.pictures else b"", float(text), self.digest)
-            if text < 1 or not entry.pictures
-            else None
-            for entry, direction, text in zip(self.classes, self.directions, self.text, strict=True)
+            Learned(direction.tobytes() if text < 1 else b"", float(text), self.digest)
+            for direction, text in zip(self.directions, self.text, strict=True)
         )
 
     def report(self) -> list[dict[str, Any]]:

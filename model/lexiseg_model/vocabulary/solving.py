@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,11 +43,16 @@ ENOUGH_PICTURES = 10  # pictures of a class from which more of them gain little
 TINY = 1e-6  # small against weights with a sum of 1
 MIN_IOU_BY_WORDS = 0.005  # IoU from which words know a class: pictures of one fold do not replace them; also in teach.c
 SURE_GAIN = 0.06  # of the IoU of a class, divided by the folds that show it, without which it keeps its words
+KNOWN = 0.6  # IoU by words of a class that everyday photographs may show; also in teach.c
+EVERYDAY_LOSS = 0.1  # of the mean IoU on pictures that were left out, above which a head does without everyday ones
 PASSES = 2  # in which classes are given back to their words: the others' IoU changes by that
 LIKENESS = 0.05  # squared distance of the mean cells of like pictures, in that of a cell from its picture's mean
 FINE_GAIN = 0.01  # of the mean IoU on pictures that were left out, without which a head does not use detail
 MAX_FINE_WORK = 2e10  # products, as of `work_of`; where the detail takes more, a head is solved without
 NUMBERS = SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, SURE_GAIN, LIKENESS  # in the order of lessons.c
+
+# Cells of everyday photographs, for the bundled weights; `model/everyday.py` writes them.
+EVERYDAY = Path(__file__).with_name("everyday.lesson")
 
 Numbers = NDArray[np.float64]
 Floats = NDArray[np.floating[Any]]
@@ -69,6 +77,11 @@ class Cells(NamedTuple):
     factors: NDArray[np.float64]
     strength: float
 
+    @property
+    def is_reviewed(self) -> NDArray[np.bool_]:
+        """Which cells [N] are not of everyday photographs, in no fold."""
+        return np.asarray(self.fold < len(self.n_lessons) - 1)
+
 
 class Sums(NamedTuple):
     """What a ridge regression needs of cells: `matrix` [..., F, F] and `products` [..., F, T]."""
@@ -79,7 +92,8 @@ class Sums(NamedTuple):
 
 def work_of(lessons: Sequence[Lesson], classes: Sequence[str]) -> float:
     """Products that `solve` takes, about 3e9 a second of a core; the lessons need not be valid."""
-    return _work(lessons, classes, lessons[0].cells.shape[1]) + _fine_work(lessons, classes)
+    plain, fine = _work(lessons, classes, lessons[0].cells.shape[1]), _fine_work(lessons, classes)
+    return plain + fine + (fine or plain)  # the last with everyday photographs
 
 
 def _fine_work(lessons: Sequence[Lesson], classes: Sequence[str]) -> float:
@@ -118,12 +132,7 @@ def solve(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.in
     """
     require_classes(classes)
     require_lessons(lessons)
-    learnt, is_fine = learn(lessons, classes, stop), False
-    if not np.isnan(learnt.iou).all() and _fine_work(lessons, classes):
-        n_detail = 0 if lessons[0].detail is None else lessons[0].detail.shape[1]
-        in_detail = learn([lesson.in_detail() for lesson in lessons], classes, stop, n_detail)
-        is_fine = bool(np.nanmean(in_detail.iou[1]) > np.nanmean(learnt.iou[1]) + FINE_GAIN)
-        learnt = in_detail if is_fine else learnt
+    learnt, is_fine = _chosen(lessons, classes, stop)
     entries = []
     for name, n, iou in zip(classes, learnt.n_lessons.tolist(), (100 * learnt.iou.T).round(1).tolist(), strict=True):
         before, after = (None if np.isnan(share) else share for share in iou)
@@ -131,20 +140,62 @@ def solve(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.in
     return Head(lessons[0].digest, tuple(entries), learnt.directions, learnt.text, len(lessons), is_fine)
 
 
+def _chosen(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.int32] | None) -> tuple[Learnt, bool]:
+    """What lessons teach, and whether in detail: where that finds more in pictures that were left out.
+
+    Everyday photographs teach, too, unless a head with them finds clearly less.
+    """
+    learnt, is_fine, everyday = learn(lessons, classes, stop), False, everyday_lesson(lessons[0].digest)
+    n_detail = 0 if lessons[0].detail is None else lessons[0].detail.shape[1]
+    if _fine_work(lessons, classes):
+        with_detail = [lesson.in_detail() for lesson in lessons]
+        in_detail = learn(with_detail, classes, stop, None, n_detail)
+        if _mean_iou(in_detail) > _mean_iou(learnt) + FINE_GAIN:
+            learnt, is_fine, lessons, everyday = in_detail, True, with_detail, everyday and everyday.in_detail()
+    if everyday is None or (learnt.text >= 1).all():
+        return learnt, is_fine
+    modest = learn(lessons, classes, stop, everyday, n_detail if is_fine else 0)
+    return (learnt if _mean_iou(modest) < _mean_iou(learnt) - EVERYDAY_LOSS else modest), is_fine
+
+
+@cache
+def everyday_lesson(digest: str) -> Lesson | None:
+    """Cells of everyday photographs, as a lesson of no class for the weights of that digest; None: there are none."""
+    lesson = Lesson.from_bytes(EVERYDAY.read_bytes())
+    return lesson if lesson.digest == digest else None
+
+
+def _mean_iou(learnt: Learnt) -> float:
+    """The mean IoU in 0..1 as taught, on pictures that were left out; NaN: there are none."""
+    known = learnt.iou[1][~np.isnan(learnt.iou[1])]
+    return float(known.mean()) if len(known) else np.nan
+
+
 def learn(
-    lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.int32] | None = None, n_detail: int = 0
+    lessons: Sequence[Lesson],
+    classes: Sequence[str],
+    stop: NDArray[np.int32] | None = None,
+    everyday: Lesson | None = None,
+    n_detail: int = 0,
 ) -> Learnt:
     """What lessons teach, by the kernel or by numpy. The first `n_detail` numbers of cells do not say what is alike.
+
+    `everyday` photographs are none of the classes whose words do not know them; what they teach is never left out.
 
     Raises TeachingError, StoppedError: as `solve`.
     """
     stop = np.zeros(1, np.int32) if stop is None else stop
+    if everyday is not None:  # nobody has asked for the words in them
+        text = np.zeros((len(everyday.labels), len(classes)), np.float16)
+        of_none = np.full(len(everyday.labels), len(classes), np.int16)
+        lessons = [*lessons, replace(everyday, classes=tuple(classes), labels=of_none, text=text)]
+    n_everyday = int(everyday is not None)
     places = [_places(lesson, classes) for lesson in lessons]
     if library.ready():
         parts = [(lesson.cells, lesson.labels, lesson.shares, lesson.text) for lesson in lessons]
-        learnt = library.head(parts, places, len(classes), (*NUMBERS, n_detail), stop)
+        learnt = library.head(parts, places, len(classes), (*NUMBERS, n_detail, n_everyday), stop)
     else:
-        learnt = _learnt(_gathered(lessons, places, len(classes), n_detail), stop)
+        learnt = _learnt(_gathered(lessons, places, len(classes), n_detail, n_everyday), stop)
     if isinstance(learnt, int):
         only = repr(classes[learnt]) if learnt < len(classes) else "none of the classes"
         raise TeachingError(f"all labelled pixels are {only}; expected pixels of at least two classes, or of nothing")
@@ -156,7 +207,9 @@ def _places(lesson: Lesson, classes: Sequence[str]) -> NDArray[np.int32]:
     return np.array([classes.index(name) if name in classes else UNKNOWN for name in lesson.classes], np.int32)
 
 
-def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k: int, n_detail: int) -> Cells:
+def _gathered(
+    lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k: int, n_detail: int, n_everyday: int
+) -> Cells:
     labels, text = [], []
     for lesson, of_classes in zip(lessons, places, strict=True):
         in_head = of_classes >= 0
@@ -164,10 +217,11 @@ def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k:
         own[:, of_classes[in_head]] = lesson.text[:, in_head]
         labels.append(np.append(of_classes, np.int32(k))[lesson.labels])
         text.append(own)
-    folds = _folds(lessons, n_detail)
-    shows = np.array([np.isin(np.arange(k), own) for own in labels])
+    folds = _folds(lessons[: len(lessons) - n_everyday], n_detail)
+    shows = np.array([np.isin(np.arange(k), own) for own in labels[: len(folds)]])
     n_pictures = np.array([shows.sum(0), *(shows[folds != fold].sum(0) for fold in range(folds.max() + 1))], np.int32)
-    return Cells(
+    strength, folds = STRENGTH / len(folds), np.append(folds, [folds.max() + 1] * n_everyday)
+    cells = Cells(
         np.concatenate([lesson.cells for lesson in lessons]).astype(np.float32, order="C"),
         np.concatenate(labels),
         np.concatenate([lesson.shares for lesson in lessons]),
@@ -175,8 +229,10 @@ def _gathered(lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k:
         np.repeat(folds, [len(lesson.labels) for lesson in lessons]).astype(np.int32),
         n_pictures,
         1 / (1 + n_pictures[0] / WORDS_PICTURES),
-        STRENGTH / len(lessons),
+        strength,
     )
+    cells.text[np.ix_(~cells.is_reviewed, _iou(cells, cells.text) >= KNOWN)] = np.nan
+    return cells
 
 
 def _folds(lessons: Sequence[Lesson], n_detail: int) -> NDArray[np.intp]:
@@ -199,7 +255,7 @@ def _folds(lessons: Sequence[Lesson], n_detail: int) -> NDArray[np.intp]:
 
 def _learnt(cells: Cells, stop: NDArray[np.int32]) -> Learnt | int:
     """What cells teach; the only label instead if all have that."""
-    named = np.unique(cells.labels[cells.labels >= 0])
+    named = np.unique(cells.labels[(cells.labels >= 0) & cells.is_reviewed])
     if len(named) < 2:
         return int(named[0]) if len(named) else cells.text.shape[1]
     return _learn(cells, stop)
@@ -225,7 +281,7 @@ def _learn(cells: Cells, stop: NDArray[np.int32]) -> Learnt:
 
 def _mixed(cells: Cells, words: Floats, learned: Floats, half: float, part: Numbers) -> Numbers:
     """Scores [N, K] of cells, each class with its part of what was learned."""
-    trusted = part * _trust(cells.n_lessons[1 + cells.fold], half)
+    trusted = part * _trust(cells.n_lessons[(1 + cells.fold) % len(cells.n_lessons)], half)
     return np.where(np.isnan(cells.text), np.nan, trusted * learned + (1 - trusted) * words)
 
 
@@ -233,14 +289,15 @@ def _better(cells: Cells, words: Floats, learned: Floats, half: float) -> tuple[
     """What part [K] each class has of what it learned, and the IoU [2, K] by words and so.
 
     None where words are as good on pictures that were left out, or know the class and there are no such pictures. Cells
-    that words give to a class that no picture shows stay with it.
+    that words give to a class that keeps them stay with it.
     """
     by_words = _iou(cells, cells.text)
     folds = (cells.n_lessons[1:] < cells.n_lessons[0]).sum(0)
     part = ((folds > 1) | (folds > 0) & (by_words < MIN_IOU_BY_WORDS)).astype(float)
     logits = np.append(np.nan_to_num(cells.text, nan=-np.inf), np.zeros((len(cells.text), 1)), 1)
-    stays = np.append(folds == 0, False)[logits.argmax(1)]
+    by_word = logits.argmax(1)
     for number in range(1 + PASSES):
+        stays = np.append(part == 0, False)[by_word]
         taught = _iou(cells, np.where(stays[:, None], cells.text, _mixed(cells, words, learned, half, part)))
         if number < PASSES:
             part[(folds > 1) & (taught < by_words + SURE_GAIN / np.maximum(folds, 1))] = 0
@@ -278,7 +335,7 @@ def _directions(cells: Cells, stop: NDArray[np.int32]) -> NDArray[np.float32]:
     for same, rows in _reviewed_together(cells):
         targets = (cells.labels[rows, None] == np.append(same, k)).astype(np.float32)
         targets[:, :-1] -= cells.factors[same] / SCALE * np.clip(cells.text[np.ix_(rows, same)], -MAX_TEXT, MAX_TEXT)
-        sums = _sums(cells.features[rows], targets, _weights(cells, rows), cells.fold[rows], folds)
+        sums = _sums(cells.features[rows], targets, _weights(cells, rows), cells.fold[rows], folds + 1)
         whole = Sums(*(part.sum(0) for part in sums))
         is_nobody_known = bool((cells.labels[rows] == k).any())
         for index in range(1 + folds):
@@ -340,7 +397,7 @@ def _ridge(sums: Sums, strength: float) -> Numbers:
 
 def _iou(cells: Cells, scores: NDArray[np.floating[Any]]) -> Numbers:
     """IoU [K] in 0..1 by scores [N, K] over the score of none of the classes; NaN: not looked for."""
-    labelled, k = cells.labels >= 0, scores.shape[1]
+    labelled, k = (cells.labels >= 0) & cells.is_reviewed, scores.shape[1]
     best = np.concatenate([np.nan_to_num(scores[labelled], nan=-np.inf), np.zeros((labelled.sum(), 1))], 1)
     pairs = cells.labels[labelled] * (k + 1) + best.argmax(1)
     table = np.bincount(pairs, cells.shares[labelled], (k + 1) ** 2).reshape(k + 1, k + 1)

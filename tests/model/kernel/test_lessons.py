@@ -34,9 +34,12 @@ def small_lessons(n_lessons: int, n: int = 60, f: int = 21) -> list[Lesson]:
     return lessons
 
 
+@pytest.mark.parametrize("has_everyday", [False, True])
 @pytest.mark.parametrize(("n_lessons", "n_detail"), [(1, 0), (5, 0), (5, 9), (23, 0)])
-def test_a_head_is_that_of_numpy(n_lessons: int, n_detail: int) -> None:
-    compiled, by_numpy = both_ways(lambda: solving.learn(small_lessons(n_lessons), CLASSES, None, n_detail))
+def test_a_head_is_that_of_numpy(n_lessons: int, n_detail: int, has_everyday: bool) -> None:
+    *lessons, last = small_lessons(n_lessons + 1)
+    everyday = last if has_everyday else None
+    compiled, by_numpy = both_ways(lambda: solving.learn(lessons, CLASSES, None, everyday, n_detail))
 
     assert compiled.directions.any()
     np.testing.assert_allclose(compiled.directions, by_numpy.directions, rtol=0, atol=2e-4)

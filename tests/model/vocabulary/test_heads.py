@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import ForeignLessonError, TeachingError
 from lexiseg_model.types import Learned
 from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES, Head, LabelledPicture, Lesson, TaughtClass
-from lexiseg_model.vocabulary.solving import solve
+from lexiseg_model.vocabulary.solving import learn, solve
 
 CLASSES = ("mug", "plate")
 MUG, PLATE, NOBODY = 0, 1, 2
@@ -81,7 +81,7 @@ def test_classes_that_words_find_better_keep_the_score_of_their_words() -> None:
     head = solve([known_by_words(seed) for seed in range(2)], CLASSES)
     sure_head = solve([known_by_words(seed) for seed in range(4)], CLASSES)
 
-    assert head.learned() == sure_head.learned() == (None, None)
+    assert head.learned() == sure_head.learned() == (Learned(b"", 1.0, "weights"),) * 2
     assert [entry["kept"] for entry in head.report()] == ["words", "words"]
 
 
@@ -91,6 +91,23 @@ def test_like_pictures_are_not_compared_with_each_other() -> None:
 
     assert [(entry.pictures, entry.iou_taught) for entry in alike.classes] == [(3, None), (3, None)]
     assert [(entry.pictures, entry.iou_taught) for entry in with_another.classes] == [(3, 100.0), (3, 100.0)]
+
+
+@pytest.mark.parametrize("words_know", [False, True])
+def test_a_head_learns_from_everyday_photographs_what_it_is_not_unless_words_know_the_class(words_know: bool) -> None:
+    lessons = [lesson(seed) for seed in range(4)]
+    if words_know:
+        text = [8.0 * (np.arange(2) == each.labels[:, None]) - 4 for each in lessons]
+        lessons = [replace(each, text=own.astype(np.float16)) for each, own in zip(lessons, text, strict=True)]
+    unlike = replace(lesson(9, (NOBODY,) * 3), cells=np.zeros((30, 9), np.float16))
+    unlike.cells[:, [1, 6, 8]] = 3, 3, 1  # the first as a mug has it
+
+    without, with_everyday = (learn(lessons, CLASSES, None, everyday) for everyday in (None, unlike))
+
+    fires = [float((unlike.cells @ each.directions[MUG]).mean()) for each in (without, with_everyday)]
+    assert words_know or fires[0] > 0 > fires[1]
+    assert np.allclose(without.directions, with_everyday.directions) == words_know
+    np.testing.assert_array_equal(without.n_lessons, with_everyday.n_lessons)
 
 
 def with_detail(seed: int, tells: bool) -> Lesson:

@@ -167,7 +167,7 @@ def _rules(model: segmenter.TinySegmenter, own: torch.Tensor) -> dict[str, Any]:
             "size": teaching.SIZE,
             "cells": heads.MAX_CELLS,
             "wanted": solving.ENOUGH_PICTURES,
-            "numbers": [*solving.NUMBERS, 0],
+            "numbers": [*solving.NUMBERS, 0, 0],
         },
         "looks": {"largest": KEPT, "cached": closer_look.MAX_LOOKS},
         "prompts": {

@@ -84,13 +84,13 @@ function described({ rules: { teaching } }, { kept, shown, iou, factors }) {
 /** A question with the classes of its head first, each with what it has `learned`. */
 export async function withHead(engine, question) {
   if (!question.head) return question;
-  const { kept, directions, factors, shown } = await opened(engine, question.head.split("@")[0]);
+  const { kept, directions, factors } = await opened(engine, question.head.split("@")[0]);
   const own = question.classes.map(entryOf);
   const taught = kept.classes.map((one, i) => {
     const asked = own.find(isNamed(one.name));
     const [begin, end] = [i, i + 1].map((place) => (place * directions.length) / kept.classes.length);
     const learned = { direction: directions.subarray(begin, end), factor: factors[i] }; // 1: no taught class takes what words give to it
-    return factors[i] === 1 ? { ...one, ...asked, name: one.name, learned: shown[i] ? null : learned } : { ...one, learned, threshold: asked?.threshold };
+    return factors[i] === 1 ? { ...one, ...asked, name: one.name, learned } : { ...one, learned, threshold: asked?.threshold };
   });
   return { ...question, classes: [...taught, ...own.filter(({ name }) => !kept.classes.some(isNamed(name)))] };
 }
