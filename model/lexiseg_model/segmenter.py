@@ -106,6 +106,7 @@ class TextBank:
         learned: classes of a head; None: there are none.
         n_background: how many of the classes, the last ones, are background words.
         shifts: [T, F], what training adds to the scores of each text, in numbers of the method's own; None: nothing.
+        leads: [K, K], logits by which a part (row) leads its whole (column), as a method defines it; None: no parts.
         derived: values that methods computed from the bank, by name; cached with it.
     """
 
@@ -119,6 +120,7 @@ class TextBank:
     learned: LearnedClasses | None = None
     n_background: int = 0
     shifts: Tensor | None = None
+    leads: Tensor | None = None
     derived: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @classmethod

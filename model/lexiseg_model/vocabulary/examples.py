@@ -7,6 +7,7 @@ from rows (`Examples.example_vectors`). This module holds what methods share.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -76,9 +77,8 @@ def with_examples(bank: TextBank | None, examples: dict[int, ExampleVectors], n_
     support = None if bank is None else _support(vectors[0], bank.owner, examples)
     excluded = {index: example.excluded for index, example in examples.items() if example.excluded is not None}
     shifts = None if bank is None or bank.shifts is None else _with_zeros(bank.shifts, len(owner))[rows]
-    return TextBank(
-        all_vectors[rows], owner[order], n_classes, has_examples=True, support=support, excluded=excluded, shifts=shifts
-    )
+    made = TextBank(all_vectors[rows], owner[order], n_classes, has_examples=True, support=support, excluded=excluded)
+    return made if bank is None else replace(made, shifts=shifts, leads=bank.leads)
 
 
 def _with_zeros(shifts: Tensor, length: int) -> Tensor:

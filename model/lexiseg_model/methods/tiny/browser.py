@@ -38,7 +38,7 @@ from lexiseg_model.methods.tiny.graphs import with_templates
 from lexiseg_model.methods.tiny.mask_graphs import mask_parts
 from lexiseg_model.methods.tiny.network import DECODER, KEPT, MIDDLE
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.settings import TinySettings
+from lexiseg_model.methods.tiny.settings import Parts, TinySettings
 from lexiseg_model.methods.tiny.weights import FOLDER, TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import TOKENIZER, WIDTH, tower_folder
 from lexiseg_model.tasks import mask_prompts, pixels
@@ -162,6 +162,7 @@ def _rules(model: segmenter.TinySegmenter, own: torch.Tensor) -> dict[str, Any]:
         "shift": list(own.shape),
         "familiar": None if model.familiar is None else {"bound": model.familiar.bound},
         "regions": {"min_share": pixels.MIN_INSTANCE},
+        "parts": _leads(model.settings.parts),
         "teaching": {
             "digest": heads.kept_digest(model.digest),
             "size": teaching.SIZE,
@@ -176,6 +177,15 @@ def _rules(model: segmenter.TinySegmenter, own: torch.Tensor) -> dict[str, Any]:
             "stays_out": mask_prompts.STAYS_OUT,
         },
     }
+
+
+def _leads(kinds: Sequence[Parts]) -> dict[str, dict[str, float]]:
+    """Leads of parts over their wholes, by both names."""
+    leads: dict[str, dict[str, float]] = {}
+    for kind in kinds:
+        for part, lead in kind.leads.items():
+            leads.setdefault(part, {}).update(dict.fromkeys(sorted(kind.wholes), lead))
+    return leads
 
 
 def _save(path: Path, content: object) -> None:
@@ -215,6 +225,7 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
         "dropped": {0: words},
         **{name: {0: learned} for name in ("directions", "learned", "text")},
         "company": {},
+        "leads": {0: classes, 1: classes},
     }
     flat, maps = {0: 8 * rows, 1: 8 * columns}, {1: 8 * rows, 2: 8 * columns}
     scored_rows = Dim("classes", min=2, max=MAX_TEXTS)  # the classes and the background
@@ -294,6 +305,7 @@ def _score_inputs(background: torch.Size, rows: int, columns: int) -> list[Tenso
         torch.tensor([2, 0]),
         torch.rand(2),
         torch.tensor(3.0),
+        torch.tensor([[0.0, 0.0, 0.0], [2.0, -1.0, 0.0], [3.0, 1.0, -1.0]]),
     ]
 
 

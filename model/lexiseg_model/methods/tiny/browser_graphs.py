@@ -13,8 +13,10 @@ from lexiseg_model.methods.tiny.network import (
     SUREST,
     OwnWords,
     TinyNetwork,
+    lead_parts,
     log_presence,
     mask_means,
+    presence_of_parts,
     share_of,
     together,
 )
@@ -69,6 +71,7 @@ class Scores(nn.Module):
         learned: Tensor,
         text: Tensor,
         company: Tensor,
+        leads: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Scores of K classes with T texts.
 
@@ -80,6 +83,7 @@ class Scores(nn.Module):
             directions: [L, F] of the classes `learned` [L], with the factors `text` [L] of their words, 1: the class
                 keeps what words give to it; K is no class: what has learned nothing gives one of these.
             company: [] how many of the classes, the first ones, compete as in a question.
+            leads: [K, K] as of `part_leads`, 0 without parts.
 
         Returns:
             Scores [K + 1, h, w], the most present text [K + 1] of each class in the whole image, and the log-sum-exp
@@ -104,15 +108,20 @@ class Scores(nn.Module):
         above = torch.where(others > torch.maximum(exceeded, rivals), by_words - exceeded, above)
         taught = torch.where(is_taught[:, None], above + exceeded, by_words)
         own = best.scatter(0, learned[:, None].expand_as(taught), taught)[:-1]
-        apart = torch.ones_like(classes).cumsum(0)[:, None] > company
-        question, share = own.masked_fill(apart, ABSENT), share_of(self.together, company)
-        own = torch.where(apart, own, together(question, flat, self.log_scale.exp(), self.together, share))
         presence = torch.where(is_taught, _surest(above), most.index_select(0, learned))
-        most = torch.cat([most.scatter(0, learned, presence)[:-1], most[-1:]])
+        listed = presence_of_parts(most.scatter(0, learned, presence)[:-1], leads, own - exceeded)
+        most, own = torch.cat([listed, most[-1:]]), self._competing(own, flat, company, leads)
         falls = falls_by * gives_way(own, most[:-1], classes > 0)
         rows = torch.cat([own, torch.maximum(best[-1:], common.amax(0) - factor * margin) - falls])
         size = pixels.shape[2:]
         return rows.view(-1, *size), most, common.logsumexp(0).view(size)
+
+    def _competing(self, own: Tensor, pixels: Tensor, company: Tensor, leads: Tensor) -> Tensor:
+        """Scores [K, h * w] of classes, of which the first ones compete as in a question."""
+        apart = torch.ones_like(own[:, 0]).cumsum(0)[:, None] > company
+        question, share = own.masked_fill(apart, ABSENT), share_of(self.together, company)
+        drawn = together(question, pixels, self.log_scale.exp(), self.together, share)
+        return torch.where(apart, own, lead_parts(drawn, leads, share))
 
     def _of_texts(
         self, pixels: Tensor, middle: Tensor, image: Tensor, cells: Tensor, vectors: Tensor, shifts: Tensor

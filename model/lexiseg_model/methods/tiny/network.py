@@ -11,13 +11,13 @@ several texts has the score of its best one. To a word of training, and in part 
 direction that was learned from all cells that show it: a text by itself has too few numbers for what training knows.
 The words of a question are then drawn together: one of low scores is raised towards the best one, by the surest cells
 of both, and mixed with the likeness to its own surest cells, which tells a thing from what is beside it better than a
-text does.
+text does. A part that is asked with its whole has a lead over it, as its cells are the whole's, too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -28,10 +28,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lexiseg_model.methods.tiny.settings import TogetherRule
+from lexiseg_model.methods.tiny.settings import Parts, TogetherRule
 from lexiseg_model.methods.tiny.trunk import HEAD, WIDTHS, Trunk
 from lexiseg_model.segmenter import Excluded, TextBank
-from lexiseg_model.types import InputSize
+from lexiseg_model.types import ClassEntry, InputSize
 
 KEPT = 2  # largest side of the picture kept for small objects, in sides of the input
 STRIDE = 4  # pixels of the input per cell of the pixel map
@@ -49,6 +49,8 @@ COARSE_LEVEL = 2  # of the pyramid, stride 16
 MIDDLE = WIDTHS[COARSE_LEVEL]  # channels of the trunk's map there
 SUREST = 0.01  # share of the pixels, the most probable ones, whose probabilities enter the presence of a class
 TEACHING = DECODER + MIDDLE + 1  # numbers of a cell that classes are taught by; the last is 1
+NO_SCORE = -1e4  # of a word that does not compete
+PART_EVIDENCE = 3.0  # logit added to the mean evidence of all cells, of which few show a part; fitted
 EXCLUDED = -50.0  # logit of a cell that a class does not get
 CHUNK = 64  # classes in one product, which bounds memory for many synonyms
 
@@ -334,6 +336,60 @@ def together(scores: Tensor, pixels: Tensor, scale: Tensor, rule: TogetherRule, 
     levels = surest.mean(1, keepdim=True) - scale * length + (raised / rule.mixed)[:, None]
     mixed = flat.lerp((own / length * scale) @ maps + levels, rule.mixed * share)
     return mixed.view(scores.shape)
+
+
+def reference(scores: Tensor, n_classes: int, background: float) -> Tensor:
+    """What a class must exceed [h, w]: the background's bound, and the scores [K, h, w] of background words.
+
+    So a taught class differs from its words only by what was learned, and is what is none of the background's words.
+    """
+    bound = scores.new_full(scores.shape[1:], background)
+    return torch.maximum(bound, scores[n_classes:].amax(0)) if len(scores) > n_classes else bound
+
+
+def part_leads(classes: Sequence[ClassEntry], kinds: Sequence[Parts], taught: Container[str]) -> Tensor | None:
+    """Leads [K, K] of parts (rows) over wholes (columns), -1 on the diagonal of a part, else 0; None: no class is one.
+
+    Taught classes, also by the names that the model was tuned on, are neither: pictures say which cells are theirs.
+    """
+    by_words = [() if entry.is_taught else [name.lower() for name in entry.names] for entry in classes]
+    names = [
+        {form for name in some if name not in taught for form in (name, name.removesuffix("s"))} for some in by_words
+    ]
+    parts = [index for index, forms in enumerate(names) if any(forms & kind.leads.keys() for kind in kinds)]
+    if not parts:
+        return None
+    leads = torch.zeros(len(classes), len(classes))
+    leads[parts, parts] = -1
+    for kind in kinds:
+        wholes = [index for index, forms in enumerate(names) if forms & kind.wholes]
+        for part in parts:
+            for name in names[part] & kind.leads.keys():
+                leads[part, wholes] = kind.leads[name]
+    return leads
+
+
+def lead_parts(scores: Tensor, leads: Tensor, share: Tensor) -> Tensor:
+    """Scores [K, ...] in which a part wins over its whole by the `leads` [K, K] of `part_leads`, of which `share` []
+    holds. What part and whole win together of other words stays."""
+    flat, lead = scores.flatten(1), leads.amax(1).clamp_min(0)
+    lead = (leads + lead * (leads > 0)).amax(1).clamp_min(0)  # a part of a part leads both
+    no_whole, is_free = leads.amax(0) <= 0, (leads + leads.T).amax(0) <= 0
+    whole = flat.masked_fill(no_whole[:, None], NO_SCORE).amax(0)
+    # Where a part wins by itself it needs no lead, which would change how parts compete.
+    led = flat + (share * lead[:, None] - (flat - whole).clamp_min(0)).clamp_min(0)
+    free = is_free[:, None]
+    excess = led.masked_fill(free, NO_SCORE).amax(0) - flat.masked_fill(free, NO_SCORE).amax(0)
+    return torch.where(free, flat, led - excess).view(scores.shape)
+
+
+def presence_of_parts(presence: Tensor, leads: Tensor, above: Tensor) -> Tensor:
+    """Presence [K] in the whole image, of parts at least what their cells say: the head for whole images knows few.
+
+    `above` [K, n]: by how much cells exceed the background.
+    """
+    evidence = above.logsumexp(1) - torch.ones_like(above[0]).sum().log() + PART_EVIDENCE
+    return torch.where((leads < 0).any(1), torch.maximum(presence, evidence), presence)
 
 
 def is_excluded(pixels: Tensor, excluded: Excluded) -> Tensor:

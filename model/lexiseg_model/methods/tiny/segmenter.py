@@ -35,8 +35,12 @@ from lexiseg_model.methods.tiny.network import (
     input_shape,
     is_excluded,
     kept_picture,
+    lead_parts,
     log_presence,
     mask_means,
+    part_leads,
+    presence_of_parts,
+    reference,
     resize_to,
     share_of,
     together,
@@ -217,7 +221,9 @@ class TinySegmenter(Exportable, TorchPass):
         bank = TextBank.of_rows(classes, rows, self.tower.width, self._device)
         own = self.network.own_words
         shifts = None if own is None else own.shifts(bank.vectors)
-        return replace(bank, vectors=self.network.project_texts(bank.vectors), shifts=shifts)
+        leads = part_leads(classes, self.settings.parts, self.own_classes)
+        leads = None if leads is None else leads.to(self._device)
+        return replace(bank, vectors=self.network.project_texts(bank.vectors), shifts=shifts, leads=leads)
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
@@ -237,6 +243,8 @@ class TinySegmenter(Exportable, TorchPass):
             listed, scale = scores[:n_listed], scores.new_tensor(self._scale)
             pixels = fine.enlarged(self._pixels(features), scores.shape[1:])
             listed.copy_(together(listed, pixels, scale, rule, share.to(scores)))
+            if bank.leads is not None:
+                listed.copy_(lead_parts(listed, bank.leads[:n_listed, :n_listed], share.to(scores)))
         return scores, presence
 
     def _scored(self, features: Features, bank: TextBank) -> tuple[Tensor, Tensor]:
@@ -244,14 +252,18 @@ class TinySegmenter(Exportable, TorchPass):
         of_texts = self._presence_of_texts(features, bank)
         scores = self._scores_of(features.tensors["pixels"], features.tensors[MIDDLE], bank, of_texts)
         presence = bank.best_of_texts(of_texts)
-        learned = bank.learned
-        if learned is None:
-            return scores, presence
-        products = teaching.cell_products(features, learned.directions)
-        scores = fine.enlarged(scores, products.shape[1:])
-        scores, above = teaching.with_learned(learned, scores, self.background, products)
-        rows = torch.from_numpy(learned.classes).to(self._device)
-        return scores, presence.index_copy(0, rows, _surest(above.flatten(1)))
+        learned, n_listed = bank.learned, bank.n_classes - bank.n_background
+        if learned is not None:
+            products = teaching.cell_products(features, learned.directions)
+            scores = fine.enlarged(scores, products.shape[1:])
+            scores, above = teaching.with_learned(learned, scores, self.background, products)
+            rows = torch.from_numpy(learned.classes).to(self._device)
+            presence = presence.index_copy(0, rows, _surest(above.flatten(1)))
+        if bank.leads is not None:
+            above = scores[:n_listed] - reference(scores, n_listed, self.background)
+            leads = bank.leads[:n_listed, :n_listed]
+            presence[:n_listed] = presence_of_parts(presence[:n_listed], leads, above.flatten(1))
+        return scores, presence
 
     def _presence_of_texts(self, features: Features, bank: TextBank) -> Tensor:
         """The presence logit [T] of each text in the whole image."""
@@ -296,8 +308,8 @@ class TinySegmenter(Exportable, TorchPass):
 
     @torch.inference_mode()
     def lesson(self, features: Features, labelled: LabelledPicture, bank: TextBank) -> Lesson:
-        scores, n_classes = self._competing(features, replace(bank, learned=None))[0], len(labelled.classes)
-        exceeded = teaching.reference(scores, n_classes, self.background)
+        scores, n_classes = self._competing(features, replace(bank, learned=None, leads=None))[0], len(labelled.classes)
+        exceeded = reference(scores, n_classes, self.background)
         by_words = torch.cat([scores[:n_classes], exceeded[None]])
         return teaching.lesson_of(features, labelled, by_words, self.digest)
 

@@ -90,6 +90,15 @@ class TogetherRule(StrictModel):
     mixed: float = Field(0.22, gt=0, le=1, description="share of that likeness in a word's scores")
 
 
+class Parts(StrictModel):
+    """Parts of the same kinds of things (`lead_parts`)."""
+
+    wholes: frozenset[str] = Field(description="names of the things, in lower case; a plural by s is the same name")
+    leads: dict[str, float] = Field(
+        description="logits by which each of their parts leads its whole, by name; fitted on training photographs"
+    )
+
+
 class TinySettings(StrictModel):
     """Settings of a card of this method."""
 
@@ -108,6 +117,7 @@ class TinySettings(StrictModel):
     crumbs: CrumbRule = CrumbRule()
     examples: ExampleRule = ExampleRule()
     together: TogetherRule = TogetherRule()
+    parts: list[Parts] = Field([], description="which words are parts of what others name, and their leads")
     taught: list[str] = Field(
         [], description="classes that the weights were tuned on, in the order of their directions"
     )

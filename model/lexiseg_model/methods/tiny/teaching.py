@@ -21,7 +21,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel.library import Sampled
 from lexiseg_model.methods.tiny import fine
-from lexiseg_model.methods.tiny.network import DECODER, TEACHING
+from lexiseg_model.methods.tiny.network import DECODER, TEACHING, reference
 from lexiseg_model.segmenter import LearnedClasses
 from lexiseg_model.vocabulary.heads import MAX_CELLS, MAX_TEXT, UNKNOWN, LabelledPicture, Lesson
 
@@ -121,15 +121,6 @@ def _quotas(of_cells: NDArray[np.int16], left: int) -> Iterator[tuple[NDArray[np
         quota = left // (len(by_label) - index)
         yield own, quota
         left -= min(quota, len(own))
-
-
-def reference(scores: Tensor, n_classes: int, background: float) -> Tensor:
-    """What a class must exceed [h, w]: the background's bound, and the scores [K, h, w] of background words.
-
-    So a taught class differs from its words only by what was learned, and is what is none of the background's words.
-    """
-    bound = scores.new_full(scores.shape[1:], background)
-    return torch.maximum(bound, scores[n_classes:].amax(0)) if len(scores) > n_classes else bound
 
 
 def margins(by_words: Tensor, exceeded: Tensor, text: Tensor, products: Tensor) -> Tensor:

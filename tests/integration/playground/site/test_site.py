@@ -39,6 +39,7 @@ WORDS: list[dict[str, Any]] = [
     {"classes": ["sky", "building", "tree"]},
     {"classes": ["sky", "flower", "krokodilo"], "background": False},
 ]
+PARTS: dict[str, Any] = {"classes": ["cat", "heads", "Ears"]}
 PROMPTS: list[dict[str, Any]] = [
     {"points": [{"x": 100, "y": 60}]},
     {"box": [200, 60, 470, 330]},
@@ -122,6 +123,16 @@ def test_a_site_answers_as_the_server_does_and_asks_nobody(loaded: Page, elsewhe
         ]
         assert overlap(*pair) >= 0.98
     assert elsewhere == []
+
+
+def test_parts_of_what_is_asked_are_found_as_the_server_finds_them(loaded: Page, server: Server) -> None:
+    cat = pictures.encoded(pictures.photograph("chelsea"), "JPEG")
+    show(loaded, cat, "chelsea.jpg")
+
+    here, there = loaded.evaluate(ASK, ["segment", PARTS]), asked(server, cat, PARTS)
+
+    assert (labels(here["segments"], here["size"]) == labels(there["segments"], there["size"])).mean() >= 0.99
+    assert here["absent"] == there["absent"]
 
 
 def test_axe_core_finds_nothing_to_object_to(loaded: Page) -> None:

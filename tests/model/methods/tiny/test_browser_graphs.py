@@ -121,7 +121,8 @@ def of_the_page(
     assert bank.shifts is not None
     texts = bank.vectors, bank.shifts, torch.arange(len(classes))
     words = *texts, torch.zeros(len(classes)), torch.ones(len(tiny.card.background.words))
-    return features, bank, partial(scores, *maps, *words)
+    leads = torch.zeros(len(classes), len(classes)) if bank.leads is None else bank.leads
+    return features, bank, partial(scores, *maps, *words, leads=leads)
 
 
 @torch.inference_mode()
@@ -148,6 +149,19 @@ def test_taught_classes_are_scored_as_the_service_does_and_others_keep_their_bit
     assert torch.equal(two[2], taught[2])
     assert torch.equal(taught[[0, 2]], nothing[[0, 2]])
     assert not torch.equal(taught[1], nothing[1])
+
+
+@torch.inference_mode()
+def test_parts_lead_their_wholes_as_in_the_service(
+    tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]
+) -> None:
+    features, bank, scores = of_the_page(tiny, photographs["chelsea"], tuple(map(ClassEntry, ("cat", "head", "ear"))))
+
+    of_no_head = torch.zeros(1, teaching.SIZE), torch.tensor([3]), torch.zeros(1)
+    answer, whole, _ = scores(*of_no_head, torch.tensor(3.0))
+
+    torch.testing.assert_close(answer[:3], tiny.competing(features, bank, "none").classes, atol=2e-3, rtol=1e-4)
+    torch.testing.assert_close(whole[:3], tiny.whole_image(features, bank), atol=1e-3, rtol=1e-4)
 
 
 @torch.inference_mode()

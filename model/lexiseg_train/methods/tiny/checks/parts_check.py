@@ -49,22 +49,22 @@ class Photograph(NamedTuple):
     parts: list[Part]
 
 
-def photographs(root: Path, marked: Parts) -> Iterator[Photograph]:
-    """The photographs with parts below a folder of data sets."""
-    data = read_dataset(root, SET, SPLIT)
-    samples = [sample for sample in data.samples if (SET, sample.name) in marked.of]
-    for sample in evenly_spread(samples, MAX_PHOTOGRAPHS):
-        yield Photograph(*sample.read(len(data.classes)), data.classes, marked.of[SET, sample.name])
+def photographs(root: Path, marked: Parts, name: str, split: str, most: int) -> Iterator[Photograph]:
+    """At most so many photographs with parts of a set below a folder of data sets."""
+    data = read_dataset(root, name, split)
+    samples = [sample for sample in data.samples if (name, sample.name) in marked.of]
+    for sample in evenly_spread(samples, most):
+        yield Photograph(*sample.read(len(data.classes)), data.classes, marked.of[name, sample.name])
 
 
-def questions(photograph: Photograph, marked: Parts) -> Iterator[Question]:
-    """A question for each kind of part that a photograph shows well: its wholes, and the part as the last word."""
+def questions(photograph: Photograph, marked: Parts, min_share: float = MIN_SHARE) -> Iterator[Question]:
+    """A question for each kind of part that covers that share of a photograph: its wholes, then the part."""
     for name in sorted({part.name for part in photograph.parts}):
         some = [part for part in photograph.parts if part.name == name]
         values = marked.mask(some, photograph.mask, photograph.classes)
         value = len(photograph.classes)
         mask = np.where(values == NOTHING, photograph.mask, np.where(values == IGNORE, IGNORE, value)).astype(np.uint8)
-        if (mask == value).mean() >= MIN_SHARE:
+        if (mask == value).mean() >= min_share:
             wholes = {photograph.classes.index(whole): whole for whole in sorted({part.of for part in some})}
             yield Question(photograph.image, mask, wholes | {value: name})
 
@@ -75,7 +75,7 @@ def check(segmenter: Segmenter, root: Path) -> PartsFigures:
     parts: list[Outcome] = []
     wholes: list[Outcome] = []
     by_themselves: list[Outcome] = []
-    for photograph in photographs(root, marked):
+    for photograph in photographs(root, marked, SET, SPLIT, MAX_PHOTOGRAPHS):
         features = segmenter.encode(photograph.image)
         for question in questions(photograph, marked):
             *rest, part = outcomes(segmenter, features, question, Background(), rows_of)

@@ -45,8 +45,9 @@ async function taughtBy({ rules: { teaching }, rules, run, read, viewOf }, class
   const own = classes.filter((one) => names.some((name) => isNamed(name)(one)));
   const view = await viewOf(picture);
   const bank = await bankOf(rules, { classes: own }, read);
-  const rows = [new Float32Array(own.length + 1), [own.length + 1]]; // that of a class without words is what the others must exceed
-  const { scores } = await run("scores", { ...view.features, ...bank.inputs, classes: rows, company: [Float32Array.of(own.length), []] });
+  const n = own.length + 1; // the row of a class without words is what the others must exceed
+  const inputs = { ...bank.inputs, classes: [new Float32Array(n), [n]], leads: [new Float32Array(n * n), [n, n]] };
+  const { scores } = await run("scores", { ...view.features, ...inputs, company: [Float32Array.of(own.length), []] });
   const layers = objects.map((one) => [one.class == null ? -1 : 1 + own.findIndex(isNamed(one.class)), one.mask]);
   const labels = Int16Array.from(mapOf(layers, view.size, 1).cells, (number) => (number || own.length + 1) - 1); // below 0: unknown
   const lesson = lessonOf(labels, view.size, own.length, view.features, scores.data, teaching);

@@ -16,7 +16,21 @@ export async function bankOf(rules, question, read) {
   const { words, synonyms } = rules.card.background;
   const means = (word, index) => texts.some(({ text, same }) => same[index] || synonyms[word]?.includes(text.toLowerCase()));
   const dropped = words.map((word, index) => Number(!drops || means(word, index)));
-  return { classes, texts, drops, inputs: inputsOf(rules, classes, texts, dropped) };
+  return { classes, texts, drops, inputs: { ...inputsOf(rules, classes, texts, dropped), leads: leadsOf(rules, classes, texts) } };
+}
+
+/** Logits by which a part (row) leads its whole (column), -1 on the diagonal of a part; taught classes are neither. */
+function leadsOf({ parts }, classes, texts) {
+  const n = classes.length;
+  const leads = new Float32Array(n * n);
+  const words = texts.filter(({ owner }) => !(classes[owner].learned?.factor < 1));
+  const named = (table, { text }) => table[[text.toLowerCase(), text.toLowerCase().replace(/s$/, "")].find((form) => Object.hasOwn(table, form))];
+  for (const part of words) {
+    const wholes = named(parts, part);
+    if (wholes) leads[part.owner * n + part.owner] = -1;
+    for (const whole of wholes ? words : []) leads[part.owner * n + whole.owner] ||= named(wholes, whole) ?? 0;
+  }
+  return [leads, [n, n]];
 }
 
 /** Inputs of the graph `scores`, but for `company`: how many classes, the first ones, compete as in a question. */
@@ -67,13 +81,13 @@ export async function segmentsOf(rules, question, bank, { features, cells, size 
   const pieces = encodedMap(labels, owner.length, size).map((one, piece) => ({ ...one, piece })).filter(({ area }) => area);
   const means = pieces.map(({ area, piece }) => votes[piece] / area);
   const shares = pieces.map(({ area }) => area / labels.length);
-  const calibrated = await scoresOf(rules, seen.whole, pieces.map(({ piece }) => owner[piece]), means, shares, run);
+  const inputs = piecesOf(pieces.map(({ piece }) => owner[piece]), means, shares);
+  const calibrated = rules.card.score && pieces.length ? (await run("segment-scores", { whole: seen.whole, ...inputs })).score.data : means;
   const segments = [];
   pieces.forEach((one, i) => {
     const index = owner[one.piece];
-    const score = rules.card.score ? calibrated[i] : means[i];
     const least = classes[index].threshold ?? question.threshold ?? (drops && rules.card.score ? rules.card.score.threshold : 0);
-    segments.push({ label: classes[index].name, class_index: index, score, doubtful: score < least, ...one });
+    segments.push({ label: classes[index].name, class_index: index, score: calibrated[i], doubtful: calibrated[i] < least, ...one });
   });
   const sure = new Set(segments.flatMap((one) => (one.doubtful ? [] : [one.class_index])));
   const shown = segments.filter((one) => !one.doubtful || (question.doubtful && !sure.has(one.class_index)));
@@ -83,17 +97,15 @@ export async function segmentsOf(rules, question, bank, { features, cells, size 
   return { task: question.task ?? "semantic", segments: found, absent: absent.map(({ name }) => name) };
 }
 
-// With the `presence` of classes in the picture, only regions that are probably whole things; without it, all.
-/** Connected regions of each class, the largest first; stuff is one region (panoptic) or left out. */
+/** Connected regions of each class, the largest first, with `presence` only probable things; stuff is one (panoptic) or left out. */
 async function thingsOf(rules, classes, presence, { labels, probability }, size, task, run) {
-  const { min_share: minShare } = rules.regions;
   const { ends, region, owner, areas } = connected(labels, size);
   const votes = new Float64Array(owner.length);
   for (let i = 0, pixel = 0; i < ends.length; i++) while (pixel < ends[i]) votes[region[i]] += probability[pixel++];
   const numbered = Array.from(owner, (index) => Math.min(index, classes.length - 1)); // the background's regions have the number of no class
   const pieceInputs = piecesOf(numbered, Array.from(votes, (sum, id) => sum / areas[id]), Array.from(areas, (area) => area / labels.length));
   const believed = presence && (await run("things", { presence, ...pieceInputs })).thing.data;
-  const smallest = Math.max(1, Math.trunc(minShare * labels.length));
+  const smallest = Math.max(1, Math.trunc(rules.regions.min_share * labels.length));
   const pieces = classes.flatMap(({ stuff }, index) => {
     const own = [...owner.keys()].filter((id) => owner[id] === index);
     if (stuff) return task === "panoptic" && own.length ? [own] : [];
@@ -105,12 +117,6 @@ async function thingsOf(rules, classes, presence, { labels, probability }, size,
   const map = new Uint16Array(labels.length);
   ends.forEach((end, i) => map.fill(numbers[region[i]], i ? ends[i - 1] : 0, end));
   return { labels: map, owner: pieces.map(([id]) => owner[id]), votes: pieces.map((some) => some.reduce((sum, id) => sum + votes[id], 0)) };
-}
-
-/** Scores of pieces by the card's rule; without one, their mean probabilities. */
-async function scoresOf(rules, whole, owners, means, shares, run) {
-  if (!rules.card.score || !owners.length) return means;
-  return (await run("segment-scores", { whole, ...piecesOf(owners, means, shares) })).score.data;
 }
 
 /** Inputs of the graphs `segment-scores` and `things`. */

@@ -8,12 +8,13 @@ import { cvat } from "../formats/cvat.js";
 import { geojson } from "../formats/geojson.js";
 import { labelMaps } from "../formats/label-maps.js";
 import { labelStudio } from "../formats/label-studio.js";
+import { COLOUR, GRAY, png } from "../formats/png.js";
 import { distinct, setOf } from "../formats/set.js";
 import { voc } from "../formats/voc.js";
 import { yolo } from "../formats/yolo.js";
 import { zip } from "../formats/zip.js";
+import { pixelsOf } from "../masks/runs.js";
 import { $, baseName, drawn, element, emit, question, refuse, state, subject, tell } from "../page.js";
-import { cutOut, pngOf, stencil } from "../pictures.js";
 import { all, fileOf } from "./project.js";
 import { askLatest, ready } from "../question.js";
 import { headFiles } from "./teaching.js";
@@ -173,4 +174,24 @@ with Client("${address()}"${access}) as client:
 for segment in result:
     print(segment.label, segment.score, segment.area)
 `;
+}
+
+/** The PNG of a canvas. */
+const pngOf = (canvas) => png(canvas, COLOUR, canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data);
+
+/** A PNG, white inside the mask and black outside. */
+function stencil({ mask }) {
+  const { cells, ...size } = pixelsOf(mask);
+  return png(size, GRAY, Uint8Array.from(cells, (held) => held * 255));
+}
+
+/** A canvas with the picture inside one segment, everything else transparent. */
+function cutOut({ mask, bbox: [left, top, across, down] }, image) {
+  const { cells, width } = pixelsOf(mask);
+  return drawn(across, down, (context) => {
+    context.drawImage(image, -left, -top);
+    const pixels = context.getImageData(0, 0, across, down);
+    for (let i = 0; i < across * down; i++) if (!cells[(top + Math.floor(i / across)) * width + left + (i % across)]) pixels.data[4 * i + 3] = 0;
+    context.putImageData(pixels, 0, 0);
+  });
 }
