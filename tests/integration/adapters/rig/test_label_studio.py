@@ -13,6 +13,7 @@ from lexiseg_service.gateway.admission.access import line_of, new_key
 from loadtests.ports import free_port
 from tests.integration.adapters.rig.installed import program
 from tests.integration.server import Server, form
+from tests.service.gateway.heads.labelled import HEIGHT, LEFTS, WIDTH, outline, photographs
 from tests.waiting import until
 
 pytestmark = pytest.mark.tools
@@ -91,8 +92,35 @@ def sent(client: httpx.Client, path: str, **body: Any) -> Any:
     return answer.json()
 
 
+def gadget(left: int) -> dict[str, Any]:
+    """An annotation's result: the object of one of the photographs."""
+    points = [[100 * x / WIDTH, 100 * y / HEIGHT] for x, y in outline(left)]
+    size = {"original_width": WIDTH, "original_height": HEIGHT, "image_rotation": 0}
+    value = {"points": points, "closed": True, "polygonlabels": ["gadget"]}
+    return {"from_name": "tag", "to_name": "image", "type": "polygonlabels", "value": value, **size}
+
+
 def labels_of(results: list[dict[str, Any]]) -> list[str]:
     return sorted(label for result in results for label in result["value"]["brushlabels"])
+
+
+def connect(label_studio: httpx.Client, connected: Server, project: int) -> dict[str, Any]:
+    """The model of a project."""
+    model = {
+        "project": project, "title": "lexiseg", "url": f"{connected.url}/adapters/label-studio", "is_interactive": True,
+        "auth_method": "BASIC_AUTH", "basic_auth_user": "anybody", "basic_auth_pass": KEY,
+    }  # fmt: skip
+    backend: dict[str, Any] = sent(label_studio, "/api/ml", json=model)
+    return backend
+
+
+def retrieve(label_studio: httpx.Client, project: int) -> None:
+    """Have its server retrieve the predictions of all tasks."""
+    sent(
+        label_studio,
+        f"/api/dm/actions?id=retrieve_tasks_predictions&project={project}",
+        json={"selectedItems": {"all": True, "excluded": []}},
+    )
 
 
 def test_its_server_retrieves_predictions_of_an_upload_and_answers_a_click(
@@ -100,17 +128,9 @@ def test_its_server_retrieves_predictions_of_an_upload_and_answers_a_click(
 ) -> None:
     project = sent(label_studio, "/api/projects", json={"title": "photos", "label_config": CONFIG})["id"]
     sent(label_studio, f"/api/projects/{project}/import", files={"file": ("china.jpg", photo.read_bytes())})
-    model = {
-        "project": project, "title": "lexiseg", "url": f"{connected.url}/adapters/label-studio", "is_interactive": True,
-        "auth_method": "BASIC_AUTH", "basic_auth_user": "anybody", "basic_auth_pass": KEY,
-    }  # fmt: skip
-    backend = sent(label_studio, "/api/ml", json=model)
+    backend = connect(label_studio, connected, project)
 
-    sent(
-        label_studio,
-        f"/api/dm/actions?id=retrieve_tasks_predictions&project={project}",
-        json={"selectedItems": {"all": True, "excluded": []}},
-    )
+    retrieve(label_studio, project)
     (task,) = label_studio.get(f"/api/projects/{project}/tasks").json()
     (prediction,) = label_studio.get("/api/predictions", params={"task": task["id"]}).json()
     clicked = sent(
@@ -131,3 +151,27 @@ def test_its_server_retrieves_predictions_of_an_upload_and_answers_a_click(
         sum(segment["score"] for segment in answer["segments"]) / len(answer["segments"]), abs=0.05
     )
     assert labels_of(clicked["data"]["result"]) == ["sky"]
+
+
+def test_start_training_teaches_what_the_next_predictions_are_asked_with(
+    label_studio: httpx.Client, connected: Server, tmp_path: Path
+) -> None:
+    photographs(tmp_path / "pictures")
+    config = CONFIG.replace("building", "gadget")
+    project = sent(label_studio, "/api/projects", json={"title": "gadgets", "label_config": config})["id"]
+    for path in sorted((tmp_path / "pictures").iterdir()):
+        sent(label_studio, f"/api/projects/{project}/import", files={"file": (path.name, path.read_bytes())})
+    backend = connect(label_studio, connected, project)
+    tasks = sorted(label_studio.get(f"/api/projects/{project}/tasks").json(), key=lambda task: int(task["id"]))
+    for task, left in zip(tasks, LEFTS, strict=True):
+        sent(label_studio, f"/api/tasks/{task['id']}/annotations", json={"result": [gadget(left)]})
+
+    trained = label_studio.post(f"/api/ml/{backend['id']}/train", json={})
+    retrieve(label_studio, project)
+
+    assert trained.is_success, trained.text
+    state = label_studio.get(f"/api/ml/{backend['id']}").json()
+    assert state["state"] != "ER", state
+    predictions = label_studio.get("/api/predictions", params={"task": tasks[0]["id"]}).json()
+    assert f"+label-studio-{project}@" in predictions[-1]["model_version"]
+    assert "gadget" in labels_of(predictions[-1]["result"])
