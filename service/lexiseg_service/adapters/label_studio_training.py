@@ -41,7 +41,7 @@ MAX_TASKS = 200  # annotated last, of which a head is taught
 MAX_EXPORT_BYTES = 32 * 2**20  # of a project's annotations
 MAX_BACKGROUND = 2  # projects that events teach at a time
 KEEP_DAYS = 90.0  # of a head after its last training
-NEEDED = "LEXISEG_LABEL_STUDIO_URL and LEXISEG_LABEL_STUDIO_API_KEY, to fetch annotations"
+SETTINGS = "LEXISEG_LABEL_STUDIO_URL and LEXISEG_LABEL_STUDIO_API_KEY, to fetch annotations"
 MAX_VALUES = 2**20  # of an event in JSON: the strokes of an annotation
 LISTING = "tasks.json"
 TRAININGS = "label_studio_trainings"  # the application's `Trainings`
@@ -119,18 +119,18 @@ async def _train(request: Request, project: Project) -> str:
     """Teach the head of a project by all its annotations; returns NAME@VERSION of it."""
     settings, caller = settings_of(request), caller_of(request)
     if settings.label_studio_url is None or settings.label_studio_api_key is None:
-        raise InvalidValue.of("project", project.id, f"none without {NEEDED}")
+        raise InvalidValue.of("project", project.id, f"none without {SETTINGS}")
     control = await off_event_loop(len(project.label_config), partial(control_of, project.label_config))
     classes = [{"name": entry["name"], "synonyms": entry["synonyms"]} for entry in control.classes]
-    wanted = {"classes": classes, "model": control.options["model"], "keep_days": KEEP_DAYS}
+    head_input = {"classes": classes, "model": control.options["model"], "keep_days": KEEP_DAYS}
     tasks = await _annotated(project.id, settings)
     teaching: Teaching = request.app.state.use_case.taught
     with TemporaryFile() as file:
         await _write(request, tasks, control, file)
         name = head_name(project.id)
-        head = await teaching.teach(name, validate(HeadInput, wanted), caller, file, whole=True)
-    shown = [each for each in head.solved.report() if each["pictures"]]
-    if all(each["kept"] == "words" for each in shown):
+        head = await teaching.teach(name, validate(HeadInput, head_input), caller, file, whole=True)
+    entries = [each for each in head.solved.report() if each["pictures"]]
+    if all(each["kept"] == "words" for each in entries):
         raise InvalidValue(
             f"declined, no gain: what {len(tasks)} annotated tasks teach finds no label better than its words do; "
             "they stay; annotate more tasks"

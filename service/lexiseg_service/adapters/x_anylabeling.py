@@ -51,8 +51,8 @@ def model_of(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _entry(name: str, widgets: Mapping[str, Any], batches: str) -> dict[str, Any]:
-    shown = [{"name": key, "value": value, **(HINT if key == "edit_text" else {})} for key, value in widgets.items()]
-    return {"display_name": name, "params": {}, "batch_processing_mode": batches, "widgets": shown}
+    listing = [{"name": key, "value": value, **(HINT if key == "edit_text" else {})} for key, value in widgets.items()]
+    return {"display_name": name, "params": {}, "batch_processing_mode": batches, "widgets": listing}
 
 
 async def heads_of(request: Request) -> dict[str, dict[str, Any]]:

@@ -127,8 +127,8 @@ class Documents:
         """All documents by slot; of the snapshot while the store is away. A record with a version is read once."""
         with suppress(StoreAway):
             rows = await self._listed()
-            known = {slot for slot, row in rows.items() if row.version and self._rows.get(slot) == row}
-            new = [slot for slot in rows if slot not in known or slot not in self._documents]
+            current = {slot for slot, row in rows.items() if row.version and self._rows.get(slot) == row}
+            new = [slot for slot in rows if slot not in current or slot not in self._documents]
             for slot in self._documents.keys() - rows.keys():
                 self._set(slot, None)
             for start in range(0, len(new), MAX_DOCUMENTS):
@@ -183,7 +183,7 @@ class Documents:
             InvalidValue: there is no room.
             NotReady: nothing can be written now.
         """
-        written = replace(record or Record(self._kind, slot, owner_of(slot)), body=new or b"")
+        document = replace(record or Record(self._kind, slot, owner_of(slot)), body=new or b"")
 
         def step(step: Transaction) -> bool | InvalidValue:
             current = step.read(self._kind, slot)
@@ -193,17 +193,17 @@ class Documents:
             if new is None:
                 step.remove(self._kind, slot)
                 return True
-            if quota and (refusal := quota.refusal(step.rows(self._kind), written)):
+            if quota and (refusal := quota.refusal(step.rows(self._kind), document)):
                 return refusal
-            step.write(written)
+            step.write(document)
             return True
 
-        done = await self._change(slot, step)
-        if isinstance(done, InvalidValue):
-            raise done
-        if done:
-            self._set(slot, None if new is None else written)
-        return bool(done)
+        outcome = await self._change(slot, step)
+        if isinstance(outcome, InvalidValue):
+            raise outcome
+        if outcome:
+            self._set(slot, None if new is None else document)
+        return bool(outcome)
 
     async def remove(self, slot: str) -> bool:
         """Remove what is there, with its parts; False if nothing is. Raises NotReady: nothing can be written now."""

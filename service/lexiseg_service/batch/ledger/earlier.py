@@ -153,8 +153,8 @@ def _job(identity: str, content: str | bytes) -> Job | None:
 
 
 def _part(content: bytes) -> list[Any]:
-    place, at, done, failed, superseded = content.decode().split(" ")
-    return [int(place), float(at), int(done), int(failed), [int(number) for number in superseded.split(",") if number]]
+    place, at, good, failed, superseded = content.decode().split(" ")
+    return [int(place), float(at), int(good), int(failed), [int(number) for number in superseded.split(",") if number]]
 
 
 def _write(

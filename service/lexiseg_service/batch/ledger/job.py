@@ -317,7 +317,7 @@ class Ledger:
         """The parts of a job in the order of their commits, without the first `after`."""
         items = self._store.view(lambda step: step.items(PARTS, identity))
         placed = sorted((*orjson.loads(content), name) for name, content in items.items())
-        return [Part(name, done, failed, superseded, at) for _, at, done, failed, superseded, name in placed[after:]]
+        return [Part(name, good, failed, superseded, at) for _, at, good, failed, superseded, name in placed[after:]]
 
     def record_detail(self, identity: str, detail: str | None) -> None:
         """Record what holds a job up."""

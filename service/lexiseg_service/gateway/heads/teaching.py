@@ -207,7 +207,7 @@ class Teaching:
         return await self.heads.change(name, caller.owner, change, is_new=False)
 
     async def next_pictures(
-        self, name: str, asked: NextInput, caller: Caller, archive: BinaryIO | None = None
+        self, name: str, body: NextInput, caller: Caller, archive: BinaryIO | None = None
     ) -> list[Ranked]:
         """Pictures in the order in which labelling them helps a head, the most helpful one first.
 
@@ -219,7 +219,7 @@ class Teaching:
         if archive is None:
             sources = [
                 Source(None, partial(source_of, image, field), field)
-                for image, field in ((image, f"images.{number}") for number, image in enumerate(asked.images))
+                for image, field in ((image, f"images.{number}") for number, image in enumerate(body.images))
             ]
         else:
             sources = await asyncio.to_thread(sources_in, archive, self._settings.limits.max_image_bytes)

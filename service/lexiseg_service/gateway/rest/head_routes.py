@@ -146,8 +146,8 @@ async def next_pictures(request: Request, name: Name) -> Response:
     certain ones."""
     teaching = _teaching(request)
     _heads(request)  # before an archive is read
-    async with uploads.parsed(request, NextInput, MORE_VALUES) as (asked, archive):
-        work = teaching.next_pictures(name, asked, caller_of(request), archive)
+    async with uploads.parsed(request, NextInput, MORE_VALUES) as (next_input, archive):
+        work = teaching.next_pictures(name, next_input, caller_of(request), archive)
         ranked = await until_disconnect(request, work)
     return as_json({"keys": [one.key for one in ranked], "entropy": [round(one.entropy, 4) for one in ranked]})
 
