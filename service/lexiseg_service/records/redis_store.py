@@ -127,20 +127,19 @@ class RedisStore:
         self._writing = threading.Lock()  # writers of this process would only repeat each other's transactions
 
     def now(self) -> float:
-        """As `Store.now`: the clocks of gateways may differ."""
+        """By the clock of Redis: the clocks of gateways may differ."""
         seconds, microseconds = self.ask(lambda client: client.time())
         return float(seconds + microseconds / 1e6)
 
     def capacity(self) -> int | None:
-        """As `Store.capacity`: `maxmemory`."""
+        """`maxmemory`."""
         return int(self.ask(methodcaller("info", "memory")).get("maxmemory", 0)) or None
 
     def view(self, work: Callable[[Transaction], T]) -> T:
-        """As `Store.view`."""
         return self.ask(lambda client: work(RedisTransaction(client)))
 
     def transact(self, work: Callable[[RedisTransaction], T]) -> T:
-        """As `Store.transact`. Each attempt has the time of a call: in a burst of many all but one are in vain."""
+        """Each attempt has the time of a call: in a burst of many all but one are in vain."""
         from redis.exceptions import WatchError
 
         def attempt(client: Any) -> tuple[T] | None:
@@ -158,11 +157,9 @@ class RedisStore:
         return done[0]
 
     def check(self) -> None:
-        """As `Store.check`."""
         self.ask(try_write)
 
     def close(self) -> None:
-        """As `Store.close`."""
         self._link.close()
 
     def ask(self, call: Callable[[Any], T]) -> T:

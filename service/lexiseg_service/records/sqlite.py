@@ -114,16 +114,14 @@ class SqliteStore:
             )
 
     def capacity(self) -> int | None:
-        """As `Store.capacity`."""
         return None
 
     def view(self, work: Callable[[Transaction], T]) -> T:
-        """As `Store.view`; needs no lock of the file, and no disk."""
+        """Needs no lock of the file, and no disk."""
         with locked(self._reading), _errors():
             return work(SqliteTransaction(self._reader))
 
     def transact(self, work: Callable[[Transaction], T]) -> T:
-        """As `Store.transact`."""
         with locked(self._writing), _errors():
             try:
                 self._writer.execute("BEGIN IMMEDIATE")
@@ -140,11 +138,9 @@ class SqliteStore:
                     self._writer.execute("ROLLBACK")
 
     def check(self) -> None:
-        """As `Store.check`."""
         self.transact(lambda _: None)
 
     def close(self) -> None:
-        """As `Store.close`."""
         with self._writing:
             self._writer.close()
         with self._reading:

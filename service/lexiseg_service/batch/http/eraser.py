@@ -80,11 +80,8 @@ class Eraser:
                 await ask_ledger(self._ledger.record_erased, identity)
 
     async def _erase_expired(self) -> None:
-        expired = []
-        for job in await ask_ledger(self._ledger.jobs):
-            progress = await ask_ledger(self._ledger.progress, job.id)
-            if progress is not None and self.has_expired(progress):
-                expired.append(job.id)
+        progress = await ask_ledger(self._ledger.all_progress)
+        expired = [identity for identity, each in progress.items() if self.has_expired(each)]
         if expired:
             await self.erase(expired)
 

@@ -231,9 +231,9 @@ class Jobs:
     async def list_all(self, caller: Caller) -> list[tuple[Job, Progress]]:
         """The jobs of a caller that have not expired, the oldest first."""
         jobs = [job for job in await ask_ledger(self._ledger.jobs) if job.owner == caller.owner]
-        progress = [await ask_ledger(self._ledger.progress, job.id) for job in jobs]
-        standings = zip(jobs, progress, strict=True)
-        return [(job, each) for job, each in standings if each is not None and not self._eraser.has_expired(each)]
+        progress = await ask_ledger(self._ledger.all_progress)
+        present = [(job, progress[job.id]) for job in jobs if job.id in progress]
+        return [(job, each) for job, each in present if not self._eraser.has_expired(each)]
 
     async def remove(self, identity: str, caller: Caller) -> None:
         """End a job, and erase it with its archive and its results.

@@ -40,7 +40,7 @@ RECENT_SECONDS = 60.0  # over which the rate of a running job is measured
 # Kinds of records; 0.4 has keys in Redis by other names.
 JOB, PICTURES, PARTS, HOLDER, ERASURE = "batch-job", "batch-picture", "batch-part", "batch-holder", "batch-erasure"
 CONTENT = "job"  # name of an item
-ADDED, OPEN, NOTICE_DUE, ENDED = "added", "open", "notice due", "ended"  # states of the record of a job
+ADDED, OPEN, NOTICE_DUE, ENDED = STATES = "added", "open", "notice due", "ended"  # states of the record of a job
 PICTURES_PER_ITEM = 64
 ITEMS_PER_WRITE = 16
 
@@ -246,14 +246,19 @@ class Ledger:
     def open_jobs(self) -> list[OpenJob]:
         """The jobs that have pictures without an answer, the oldest first."""
 
-        def read(step: Any) -> list[Record]:
-            return list(step.records(JOB, [row.id for row in step.rows(JOB) if row.state in (ADDED, OPEN)]))
-
-        jobs = [(record.id, Progress.read(record)) for record in self._store.view(read)]
+        jobs = self.all_progress((ADDED, OPEN)).items()
         return [
             OpenJob(identity, each.client, each.total - each.done - each.failed, each.created, each.started is not None)
             for identity, each in sorted(jobs, key=lambda job: (job[1].created, job[0]))
         ]
+
+    def all_progress(self, states: Container[str] = STATES) -> dict[str, Progress]:
+        """Where the jobs of some states stand, by id."""
+
+        def read(step: Transaction) -> list[Record]:
+            return step.records(JOB, [row.id for row in step.rows(JOB) if row.state in states])
+
+        return {record.id: Progress.read(record) for record in self._store.view(read)}
 
     def progress(self, identity: str) -> Progress | None:
         """Where a job stands; None: there is no such job."""

@@ -197,13 +197,6 @@ def test_a_job_that_has_ended_is_kept_and_not_unended(store: Ledger) -> None:
     assert store.add(job("b"), 0, Amounts(0, 0, 0)) == Amounts(0, 1, 7)
 
 
-def test_a_burst_passes_no_limit(store: Ledger) -> None:
-    with ThreadPoolExecutor(16) as threads:
-        refused = [*threads.map(lambda number: store.add(job(f"{number}"), 0, Amounts(5, 100, 100)), range(40))]
-
-    assert (refused.count(None), len(store.jobs())) == (5, 5)
-
-
 def test_a_job_that_is_not_planned_has_no_pictures_and_is_erased_later(store: Ledger) -> None:
     store.add(job(), 0, PLENTY)
     store.renew_leases(["x"], LEASE)
@@ -261,14 +254,3 @@ def test_many_holders_at_once_take_each_picture_once(store: Ledger) -> None:
         ]
 
     assert sorted(taken) == list(range(200))
-
-
-def test_another_gateway_sees_what_the_first_has_stored(tmp_path: Path) -> None:
-    first, second = (Ledger(SqliteStore(tmp_path / "records.sqlite")) for _ in range(2))
-    add(first, job(), 4)
-    first.renew_leases(["x"], LEASE)
-    first.take("a", "x", 1)
-
-    assert [picture.number for picture in second.take("a", "y", 4)] == [1, 2, 3]
-    first.close()
-    second.close()
