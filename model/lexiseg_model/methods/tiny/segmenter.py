@@ -241,7 +241,9 @@ class TinySegmenter(Exportable, TorchPass):
         share = share_of(rule, torch.tensor(n_listed))
         if share > 0:  # otherwise scores keep their bits
             listed, scale = scores[:n_listed], scores.new_tensor(self._scale)
-            pixels = fine.enlarged(self._pixels(features), scores.shape[1:])
+            pixels = self._pixels(features)
+            if pixels.shape[1:] != scores.shape[1:]:  # scores of a head that sees details
+                pixels = fine.enlarged(pixels, scores.shape[1:])
             listed.copy_(together(listed, pixels, scale, rule, share.to(scores)))
             if bank.leads is not None:
                 listed.copy_(lead_parts(listed, bank.leads[:n_listed, :n_listed], share.to(scores)))

@@ -56,9 +56,9 @@ PRINTED = {
 
 @dataclass
 class Outcome:
-    """Number of images done, failures and warnings; `stopped`: Ctrl-C ended the run."""
+    """Number of images with results, failures and warnings; `stopped`: Ctrl-C ended the run."""
 
-    done: int = 0
+    n_segmented: int = 0
     failures: list[str] = field(default_factory=list)
     warnings: dict[str, None] = field(default_factory=dict)  # keys only, in order: each is printed once for all images
     stopped: bool = False
@@ -140,7 +140,7 @@ def _settle(outcome: Outcome, keep: Keep, result: ImageResult) -> bool:
     except LexisegError as error:
         outcome.failures.append(f"{source.name}: {error}")
         return True
-    outcome.done += 1
+    outcome.n_segmented += 1
     outcome.warnings.update(dict.fromkeys(warning.detail for warning in answer.warnings))
     return True
 
@@ -159,7 +159,7 @@ def segment_remaining(job: Job, ask: Ask, classes: Sequence[ClassEntry], model: 
     outcome.report()
     if not job.quiet:
         before = f", {n_before} of them before" if n_before else ""
-        typer.echo(f"{n_before + outcome.done} of {len(job.sources)} images{before}: {where}")
+        typer.echo(f"{n_before + outcome.n_segmented} of {len(job.sources)} images{before}: {where}")
     return outcome.status
 
 
