@@ -189,6 +189,7 @@ class Documents:
             current = step.read(self._kind, slot)
             content = None if current is None else current.body
             if content not in (old, new):  # new: a call is repeated if its connection was lost
+                self._set(slot, current)  # for the next attempt, while small reads still fail
                 return False
             if new is None:
                 step.remove(self._kind, slot)

@@ -33,6 +33,25 @@ def gateway(link: Callable[..., RedisLink]) -> Callable[..., Vocabularies]:
     return make
 
 
+async def test_a_write_goes_on_from_what_is_there_while_reads_still_fail(
+    link: Callable[..., RedisLink], inside: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, large = RedisStore(link()), RedisStore(link())
+    vocabularies = Vocabularies(Documents(VOCABULARIES, small, large), Limits())
+    await vocabularies.store.start()
+    await vocabularies.put("room", ROOM, ANY)
+
+    def away(read: object) -> None:
+        raise StoreAway("it does not answer")
+
+    monkeypatch.setattr(small, "view", away)  # its breaker is open for longer than that of `large`
+    inside.flushall()  # as a restart without a file
+    kept, _ = await vocabularies.put("room", VocabularyInput(classes=["rug"]), ANY)
+
+    assert (await vocabularies.find("room")).etag == kept.etag
+    await vocabularies.store.close()
+
+
 @pytest.mark.parametrize("ill", ["kill", "pause"])
 async def test_reads_go_on_and_writes_say_so_while_redis_is_away(
     gateway: Callable[..., Vocabularies], redis_server: RedisServer, ill: str
