@@ -22,8 +22,8 @@ from lexiseg_service.watch.metrics import Metrics
 
 MAX_WORK = 1e11  # products of a solve: some 10 s of a core
 SMALL_WORK = 4e9  # under a second
-LARGE_AT_A_TIME = 2
-MAX_SHARED_BYTES = 192 * 2**20  # of a solve that runs at the same time as another large one
+LARGE_AT_A_TIME = 4  # of different clients: the third starts at once, and four end in time on two cores
+MAX_SHARED_BYTES = 96 * 2**20  # of a solve that runs at the same time as another large one
 
 
 class Solver:
