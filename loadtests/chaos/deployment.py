@@ -126,7 +126,7 @@ class Deployment:
     def _open(self, keys: Path) -> None:
         redis_port, *worker_ports = (free_port() for _ in range(3))
         redis = f"redis://127.0.0.1:{redis_port}/0"
-        words = ("redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
+        words = ("redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes")
         self.redis = self._process("redis", (*words, "--dir", str(self._folder)))
         shared = ("--redis-url", redis, "--log-level", "warning")
         self.mortal, self.patient = (
@@ -140,7 +140,8 @@ class Deployment:
         self.patient_metrics = f"http://127.0.0.1:{ports[1][1]}"
         addresses = ",".join(f"127.0.0.1:{port}" for port in worker_ports)
         options = ("--workers", addresses, "--http-port", "0", "--grpc-port", "0", "--api-keys-file", str(keys))
-        self.gateway = self._process("gateway", (*COMMAND, "gateway", *options, *shared))
+        jobs = ("--jobs", "--state-dir", str(self._folder / "state"))
+        self.gateway = self._process("gateway", (*COMMAND, "gateway", *options, *jobs, *shared))
         http, *_, grpc = self.gateway.ports()
         self.url, self.grpc = f"http://127.0.0.1:{http}", f"127.0.0.1:{grpc}"
         until_ready(self.url)
