@@ -106,7 +106,7 @@ class TextBank:
         learned: classes of a head; None: there are none.
         n_background: how many of the classes, the last ones, are background words.
         shifts: [T, F], what training adds to the scores of each text, in numbers of the method's own; None: nothing.
-        leads: [K, K], logits by which a part (row) leads its whole (column), as a method defines it; None: no parts.
+        leads: logits by which a part (row) leads its whole (column), of the classes that are asked; None: no parts.
         derived: values that methods computed from the bank, by name; cached with it.
     """
 

@@ -246,7 +246,7 @@ class TinySegmenter(Exportable, TorchPass):
                 pixels = fine.enlarged(pixels, scores.shape[1:])
             listed.copy_(together(listed, pixels, scale, rule, share.to(scores)))
             if bank.leads is not None:
-                listed.copy_(lead_parts(listed, bank.leads[:n_listed, :n_listed], share.to(scores)))
+                listed.copy_(lead_parts(listed, bank.leads, share.to(scores)))
         return scores, presence
 
     def _scored(self, features: Features, bank: TextBank) -> tuple[Tensor, Tensor]:
@@ -263,8 +263,7 @@ class TinySegmenter(Exportable, TorchPass):
             presence = presence.index_copy(0, rows, _surest(above.flatten(1)))
         if bank.leads is not None:
             above = scores[:n_listed] - reference(scores, n_listed, self.background)
-            leads = bank.leads[:n_listed, :n_listed]
-            presence[:n_listed] = presence_of_parts(presence[:n_listed], leads, above.flatten(1))
+            presence[:n_listed] = presence_of_parts(presence[:n_listed], bank.leads, above.flatten(1))
         return scores, presence
 
     def _presence_of_texts(self, features: Features, bank: TextBank) -> Tensor:
