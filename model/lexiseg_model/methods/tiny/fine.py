@@ -9,12 +9,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.features import Features
-from lexiseg_model.methods.tiny.network import DECODER, MIDDLE, resize_to
+from lexiseg_model.methods.tiny.network import DECODER, MIDDLE, enlarged, resize_to
 
 SIGMAS = 0.7, 1.5, 3.0, 6.0, 12.0  # of the Gaussians, in pixels of the network's input
 # Gray, two opponent colours, gradient, Laplacian, and both curvatures: 0..1 times these vary as the decoder's channels.
@@ -83,10 +82,3 @@ def products(features: Features, directions: Tensor) -> Tensor:
     decoded, middle, of_colours = ((part @ each.flatten(1)).view(-1, *each.shape[1:]) for part, each in parts)
     total: Tensor = decoded + enlarged(middle, decoded.shape[1:]) + of_colours
     return total
-
-
-def enlarged(maps: Tensor, size: torch.Size) -> Tensor:
-    """Maps [C, a, b] at another `size`: [C, *size]."""
-    if maps.shape[1:] == size:
-        return maps
-    return F.interpolate(maps[None], size=size, mode="bilinear")[0]

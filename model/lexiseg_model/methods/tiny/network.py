@@ -301,7 +301,8 @@ def best_per_class(pixels: Tensor, middle: Tensor, bank: TextBank, added: Tensor
         # Added in place: `addmm` would first expand it to a map for each text.
         scores = vectors[texts].mm(pixels.flatten(1)).add_(added[texts, None])
         if bank.shifts is not None:
-            scores += _enlarged(bank.shifts[texts, width:-1] @ middle.flatten(1), middle.shape[1:], pixels.shape[1:])
+            coarse = (bank.shifts[texts, width:-1] @ middle.flatten(1)).view(-1, *middle.shape[1:])
+            scores += enlarged(coarse, pixels.shape[1:]).flatten(1)
         if len(scores) > end - start:
             inside = pairwise(first[start : end + 1] - first[start])
             scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
@@ -309,11 +310,11 @@ def best_per_class(pixels: Tensor, middle: Tensor, bank: TextBank, added: Tensor
     return best[0] if len(best) == 1 else torch.cat(best)
 
 
-def _enlarged(scores: Tensor, size: torch.Size, larger: torch.Size) -> Tensor:
-    """Scores [T, a * b] of cells of `size` (a, b), for those of a larger map: [T, h * w]. Regions have one size."""
-    if size == larger:
-        return scores
-    return F.interpolate(scores.view(1, -1, *size), size=larger, mode="bilinear")[0].flatten(1)
+def enlarged(maps: Tensor, size: torch.Size) -> Tensor:
+    """Maps [C, a, b] at another `size`: [C, *size]. Regions have one size."""
+    if maps.shape[1:] == size:
+        return maps
+    return F.interpolate(maps[None], size=size, mode="bilinear")[0]
 
 
 def share_of(rule: TogetherRule, n_words: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ from lexiseg_model.methods.tiny.network import (
     TinyNetwork,
     best_per_class,
     buckets,
+    enlarged,
     halved,
     input_shape,
     is_excluded,
@@ -241,9 +242,7 @@ class TinySegmenter(Exportable, TorchPass):
         share = share_of(rule, torch.tensor(n_listed))
         if share > 0:  # otherwise scores keep their bits
             listed, scale = scores[:n_listed], scores.new_tensor(self._scale)
-            pixels = self._pixels(features)
-            if pixels.shape[1:] != scores.shape[1:]:  # scores of a head that sees details
-                pixels = fine.enlarged(pixels, scores.shape[1:])
+            pixels = enlarged(self._pixels(features), scores.shape[1:])
             listed.copy_(together(listed, pixels, scale, rule, share.to(scores)))
             if bank.leads is not None:
                 listed.copy_(lead_parts(listed, bank.leads, share.to(scores)))
@@ -257,7 +256,7 @@ class TinySegmenter(Exportable, TorchPass):
         learned, n_listed = bank.learned, bank.n_classes - bank.n_background
         if learned is not None:
             products = teaching.cell_products(features, learned.directions)
-            scores = fine.enlarged(scores, products.shape[1:])
+            scores = enlarged(scores, products.shape[1:])
             scores, above = teaching.with_learned(learned, scores, self.background, products)
             rows = torch.from_numpy(learned.classes).to(self._device)
             presence = presence.index_copy(0, rows, _surest(above.flatten(1)))

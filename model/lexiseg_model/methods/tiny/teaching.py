@@ -21,7 +21,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.kernel import library
 from lexiseg_model.kernel.library import Sampled
 from lexiseg_model.methods.tiny import fine
-from lexiseg_model.methods.tiny.network import DECODER, TEACHING, reference
+from lexiseg_model.methods.tiny.network import DECODER, TEACHING, enlarged, reference
 from lexiseg_model.segmenter import LearnedClasses
 from lexiseg_model.vocabulary.heads import MAX_CELLS, MAX_TEXT, UNKNOWN, LabelledPicture, Lesson
 
@@ -47,8 +47,8 @@ def lesson_of(features: Features, labelled: LabelledPicture, scores: Tensor, dig
     (decoded, middle), is_fine = maps_of(features), fine.has_detail(features)
     if is_fine:
         of_detail = fine.cells(features, scores)
-        decoded = torch.cat([of_detail, fine.enlarged(decoded.to(of_detail), of_detail.shape[1:])])
-        scores = fine.enlarged(scores, of_detail.shape[1:])
+        decoded = torch.cat([of_detail, enlarged(decoded.to(of_detail), of_detail.shape[1:])])
+        scores = enlarged(scores, of_detail.shape[1:])
     fine_map, coarse_map = (np.ascontiguousarray(part.cpu().numpy(), np.float16) for part in (decoded, middle))
     by_words = np.ascontiguousarray(scores.float().cpu().numpy())
     labels = np.ascontiguousarray(labelled.labels, np.int16)
@@ -156,7 +156,7 @@ def cell_products(features: Features, directions: Tensor) -> Tensor:
     if not fine.has_detail(features):
         raise TeachingError("the picture was encoded without the detail of its head; expected InferenceOptions(fine)")
     detail = fine.products(features, directions[:, :-SIZE])
-    return detail + fine.enlarged(products, detail.shape[1:])
+    return detail + enlarged(products, detail.shape[1:])
 
 
 def products_of(decoded: Tensor, middle: Tensor, directions: Tensor) -> Tensor:
