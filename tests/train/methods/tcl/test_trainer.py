@@ -149,7 +149,8 @@ def test_gradients_of_all_trained_parameters_equal_the_reference() -> None:
 
     assert sorted(gradients) == sorted(names)
     norms, first = (
-        [of(gradients[name]).item() for name in names] for of in (torch.norm, lambda each: each.flatten()[0])
+        [of(gradients[name]).item() for name in names]
+        for of in (torch.linalg.vector_norm, lambda each: each.flatten()[0])
     )
 
     np.testing.assert_allclose(norms, golden.reference()["train_grad_norm"], rtol=GRADIENT_TOLERANCE)
