@@ -84,8 +84,11 @@ def save(folder: Path, seed: int = 0) -> None:
 
 
 def imported(seed: int = 0) -> Path:
-    """A model directory, once a process; the hub's folder lies beside it as `hub`."""
-    return pretrained.imported(METHOD.name, save, seed)
+    """A model directory with a small input, made once a process; the hub's folder lies beside it as `hub`."""
+    folder = pretrained.imported(METHOD.name, save, seed)
+    card = folder / "card.yaml"
+    card.write_text(card.read_text().replace("long_side: 1024", "long_side: 256"))
+    return folder
 
 
 def segmenter(precision: Precision = "exact", seed: int = 0) -> FalconSegmenter:

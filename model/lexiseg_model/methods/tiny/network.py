@@ -301,7 +301,7 @@ def best_per_class(pixels: Tensor, middle: Tensor, bank: TextBank, added: Tensor
         # Added in place: `addmm` would first expand it to a map for each text.
         scores = vectors[texts].mm(pixels.flatten(1)).add_(added[texts, None])
         if bank.shifts is not None:
-            coarse = (bank.shifts[texts, width:-1] @ middle.flatten(1)).view(-1, *middle.shape[1:])
+            coarse = (bank.shifts[texts, width:-1] @ middle.flatten(1)).view(len(scores), *middle.shape[1:])
             scores += enlarged(coarse, pixels.shape[1:]).flatten(1)
         if len(scores) > end - start:
             inside = pairwise(first[start : end + 1] - first[start])

@@ -117,7 +117,7 @@ class TinySettings(StrictModel):
     crumbs: CrumbRule = CrumbRule()
     examples: ExampleRule = ExampleRule()
     together: TogetherRule = TogetherRule()
-    parts: list[Parts] = Field([], description="which words are parts of what others name, and their leads")
+    parts: list[Parts] = Field([], description="things with parts, by name, and the leads of these")
     taught: list[str] = Field(
         [], description="classes that the weights were tuned on, in the order of their directions"
     )
