@@ -19,6 +19,8 @@ from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.question.messages import ImageSource, WorkerRequest
 
 T = TypeVar("T")
+MIN_PACED, MIN_PACED_SECONDS = 8, 2.0  # answered pictures, and their time, by which the others' is estimated
+PACE_FACTOR = 1.2  # of the pictures that fit, above which a request is refused
 Fetch = Callable[[str, str], Awaitable[bytes]]
 MAX_CONCURRENT = 4  # images of one request that workers look at concurrently
 IMAGE = re.compile(r"\Aimage(?=[:.]|\Z)")  # the field that errors about an image name
@@ -68,6 +70,38 @@ async def results_or_errors(asks: Sequence[Callable[[], Awaitable[T]]], deadline
             return error
 
     return await _together(map(run, asks))
+
+
+class Pace:
+    """Whether all pictures of a request can be answered in time.
+
+    Args:
+        field: of the request that lists them.
+        number: of the pictures.
+        deadline: in `time.monotonic()`.
+        share: of the time until then, which the answers may take.
+        others: what to do with the pictures for which there is no time.
+    """
+
+    def __init__(self, field: str, number: int, deadline: float, share: float, others: str) -> None:
+        self._field, self._number, self._others = field, number, others
+        self._end = time.monotonic() + share * (deadline - time.monotonic())
+        self._n_answered = 0
+        self._first = 0.0  # when one was answered; before, a model may have been loaded
+
+    def check(self) -> None:
+        """Count one that is answered. Raises InvalidValue: the others will clearly not be in time."""
+        now = time.monotonic()
+        self._n_answered += 1
+        if self._n_answered == 1:
+            self._first = now
+        if self._n_answered < MIN_PACED or now - self._first < MIN_PACED_SECONDS:
+            return
+        rate = (self._n_answered - 1) / (now - self._first)
+        fitting = int(self._n_answered + rate * max(0.0, self._end - now))
+        if self._number > PACE_FACTOR * fitting:
+            expected = f"about {fitting} in one request now, which must be answered in time; {self._others}"
+            raise InvalidValue.of(self._field, f"{self._number} pictures", expected)
 
 
 async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,7 +12,7 @@ from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES
 from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.gateway.heads.reviewed_set import ReviewedSet
 from lexiseg_service.gateway.heads.schemas import HeadInput, PictureInput, TaughtClassInput
-from lexiseg_service.gateway.image_requests import Images, gather_limited, with_field
+from lexiseg_service.gateway.image_requests import Images, Pace, gather_limited, with_field
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.question.classes import check, check_line
 from lexiseg_service.question.messages import UNKNOWN, ExampleRegion, ImageSource, Taught, WorkerRequest
@@ -26,8 +25,6 @@ Teach = Callable[[WorkerRequest], Awaitable[Taught]]
 MAX_OBJECTS = 256  # labelled regions of a picture
 KEY_LENGTH = 256  # characters
 LESSONS_SHARE = 0.8  # of the time until the deadline; the rest is for the solve
-MIN_PACED, MIN_PACED_SECONDS = 8, 2.0  # answered pictures, and their time, by which the others' is estimated
-PACE_FACTOR = 1.2  # of the pictures that fit, above which a request is refused
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class LessonDesk:
             InvalidValue: two pictures have one key, or they are more than are answered until the deadline.
             ServiceError: of any kind, about a picture; the first one.
         """
-        pace = _Pace(len(pictures), request.deadline)
+        pace = Pace("pictures", len(pictures), request.deadline, LESSONS_SHARE, "add further ones by PUT")
         asks = [partial(self._lesson, picture, request, pace) for picture in pictures]
         taught = await gather_limited(asks, request.deadline)
         lessons: dict[str, bytes] = {}
@@ -77,7 +74,7 @@ class LessonDesk:
             lessons[key] = lesson.lesson
         return lessons
 
-    async def _lesson(self, picture: ReviewedPicture, request: WorkerRequest, pace: _Pace) -> Taught:
+    async def _lesson(self, picture: ReviewedPicture, request: WorkerRequest, pace: Pace) -> Taught:
         question = replace(
             request,
             vocabulary=Vocabulary(picture.reviewed),
@@ -111,30 +108,6 @@ class LessonDesk:
         by_name = {folded(entry.name): entry for entry in classes}
         read = partial(_pictures, body.pictures, by_name, self._limits)
         return await off_event_loop(n_bytes, lambda: list(read()))
-
-
-class _Pace:
-    """Whether all pictures of a request can be answered until its deadline, in `time.monotonic()`."""
-
-    def __init__(self, number: int, deadline: float) -> None:
-        self._number = number
-        self._end = time.monotonic() + LESSONS_SHARE * (deadline - time.monotonic())
-        self._n_answered = 0
-        self._first = 0.0  # when one was answered; before, a model may have been loaded
-
-    def check(self) -> None:
-        """Count one that is answered. Raises InvalidValue: the others will clearly not be in time."""
-        now = time.monotonic()
-        self._n_answered += 1
-        if self._n_answered == 1:
-            self._first = now
-        if self._n_answered < MIN_PACED or now - self._first < MIN_PACED_SECONDS:
-            return
-        rate = (self._n_answered - 1) / (now - self._first)
-        fitting = int(self._n_answered + rate * max(0.0, self._end - now))
-        if self._number > PACE_FACTOR * fitting:
-            expected = f"about {fitting} in one request now, which must be answered in time; add further ones by PUT"
-            raise InvalidValue.of("pictures", f"{self._number} pictures", expected)
 
 
 def classes_of(body: HeadInput, before: Sequence[ClassEntry], limits: Limits) -> tuple[ClassEntry, ...]:

@@ -24,7 +24,7 @@ from lexiseg_model.files.names import is_hidden
 from lexiseg_model.vocabulary.heads import MAX_PICTURES
 from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.gateway.heads.archive import MAX_UNPACKED_BYTES
-from lexiseg_service.gateway.image_requests import Images, gather_limited, with_field
+from lexiseg_service.gateway.image_requests import Images, Pace, gather_limited, with_field
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE, BYTES_PER_ENTRY, MAX_FILES, parts_inside, unpacked_bytes
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest
 
@@ -101,22 +101,24 @@ class NextDesk:
         """The pictures in order. `request` asks with the head; `unseen` are its classes without pictures.
 
         Raises:
-            InvalidValue: no pictures, or too many.
+            InvalidValue: no pictures, too many, or more than are answered until the deadline.
             ServiceError: of any kind, about a picture; the first one.
         """
         if not 1 <= len(sources) <= MAX_PICTURES:
             raise InvalidValue.of("images", f"{len(sources)} pictures", f"1 to {MAX_PICTURES}")
         question = replace(request, mask="none", confidence=True)
-        asks = [partial(self._ranked, source, question, unseen) for source in sources]
+        pace = Pace("images", len(sources), request.deadline, 1.0, "order the others by another request")
+        asks = [partial(self._ranked, source, question, unseen, pace) for source in sources]
         ranked = await gather_limited(asks, request.deadline)
         return sorted(ranked, key=lambda one: (not one.shows_unseen, -one.entropy))
 
-    async def _ranked(self, source: Source, question: WorkerRequest, unseen: Set[str]) -> Ranked:
+    async def _ranked(self, source: Source, question: WorkerRequest, unseen: Set[str], pace: Pace) -> Ranked:
         image = await asyncio.to_thread(source.open)
         try:
             answer = await self._segment(await self._images.with_image(question, image, source.field))
         except ServiceError as error:
             raise with_field(error, source.field) from None
+        pace.check()
         entropy = await asyncio.to_thread(mean_entropy, answer.confidence or b"")
         shows_unseen = any(segment.label in unseen for segment in answer.segments)
         return Ranked(source.key or answer.image_id, shows_unseen, entropy)

@@ -11,9 +11,10 @@ import pytest
 
 from lexiseg_model.errors import StoppedError
 from lexiseg_model.vocabulary.solving import solve
+from lexiseg_service.gateway import image_requests
 from lexiseg_service.gateway.admission.access import line_of
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.gateway.heads import collection, lessons, solver
+from lexiseg_service.gateway.heads import collection, solver
 from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -189,7 +190,7 @@ async def test_lessons_leave_room_in_redis_for_other_things(
 async def test_more_pictures_than_are_answered_in_time_are_refused_early_with_the_number_that_fits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(lessons, "MIN_PACED_SECONDS", 0.0)
+    monkeypatch.setattr(image_requests, "MIN_PACED_SECONDS", 0.0)
 
     class Slow(KnownBackend):
         async def teach(self, request: Any) -> Any:

@@ -1,5 +1,6 @@
 """Which pictures to label next: `POST /v1/heads/{name}/next`."""
 
+import asyncio
 import io
 import zipfile
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ import pytest
 
 from lexiseg_model.masks.png import to_png
 from lexiseg_service.errors import ImageExpired
+from lexiseg_service.gateway import image_requests
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings
@@ -42,8 +44,8 @@ class Unsure(KnownBackend):
         return replace(answer(), image_id=str(request.image_id), confidence=confidence, segments=segments)
 
 
-async def asked(backend: Unsure, **content: Any) -> httpx.Response:
-    app = create_app(Settings(), backend, Metrics())
+async def asked(backend: Unsure, settings: Settings | None = None, **content: Any) -> httpx.Response:
+    app = create_app(settings or Settings(), backend, Metrics())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         assert (await client.post("/v1/heads", json=HEAD)).status_code == 201
         return await client.post("/v1/heads/mugs/next", **content)
@@ -107,3 +109,19 @@ async def test_what_cannot_be_ordered_is_refused_in_a_sentence(
     refused = await asked(Unsure(), **content)
 
     assert (refused.status_code, refused.json()["detail"][: len(detail)]) == (status, detail)
+
+
+async def test_more_pictures_than_are_answered_in_time_are_refused_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_requests, "MIN_PACED_SECONDS", 0.0)
+
+    class Slow(Unsure):
+        async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+            await asyncio.sleep(0.2)
+            return await super().segment(request)
+
+    backend = Slow()
+    refused = await asked(backend, Settings(deadline_seconds=5), json=images(*[TORN] * 490))
+
+    assert refused.status_code == 422
+    assert "images: expected about " in refused.json()["detail"]
+    assert len(backend.asked) < 100
