@@ -108,8 +108,9 @@ class Editor:
             for _ in range(FRAMES if stream else 0):
                 frame = {"image": {"base64": self._photograph}}
                 answer = await self._send("streams", "POST", f"/streams/{stream['stream']}/frames", json=frame)
-                if answer:
-                    places.append({each["label"]: each["class_index"] for each in answer["segments"]})
+                if not answer:
+                    break  # a refusal may be the end of the stream
+                places.append({each["label"]: each["class_index"] for each in answer["segments"]})
             editions = [{name: place for place, name in enumerate(words)} for words in EDITIONS]
             right = [words for words in editions if all(words.items() >= each.items() for each in places)]
             self._compare("streams", right[:1] if places else [], editions)
