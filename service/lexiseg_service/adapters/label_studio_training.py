@@ -125,7 +125,8 @@ async def _train(request: Request, project: Project) -> str:
     head_input = {"classes": classes, "model": control.options["model"], "keep_days": KEEP_DAYS}
     tasks = await _annotated(project.id, settings)
     teaching: Teaching = request.app.state.use_case.taught
-    with TemporaryFile() as file:
+    # As an archive that is sent: other folders than the state directory may be in memory.
+    with TemporaryFile(dir=settings.state_dir or settings.trainings) as file:
         await _write(request, tasks, control, file)
         name = head_name(project.id)
         head = await teaching.teach(name, validate(HeadInput, head_input), caller, file, whole=True)
