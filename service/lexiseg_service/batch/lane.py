@@ -2,8 +2,8 @@
 
     pictures that are taken -> ask -> line: an answer or a problem -> part -> commit
 
-A picture is done, has a problem, or is not yet looked at: one that is in no committed part is asked again, by whoever
-takes it next.
+A picture is done, has a problem, or is not yet looked at: one that is in no committed part is retried by the
+next worker.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ P_contra = TypeVar("P_contra", contravariant=True)
 L_contra = TypeVar("L_contra", contravariant=True)
 
 
-class GivesWay(Exception):
+class Preempted(Exception):
     """Other work goes first: the pictures that are left are not asked now."""
 
 
@@ -58,7 +58,7 @@ async def work(
 
     Args:
         pictures: taken by the caller.
-        ask: the line of one; raises GivesWay.
+        ask: the line of one; raises Preempted.
         part: takes the lines.
         width: pictures in flight.
         ends: whether to stop, by the number of pictures that are asked.
@@ -74,7 +74,7 @@ async def work(
                 n_begun += 1
                 if part.is_due and not await part.commit():
                     return False
-    except GivesWay:
+    except Preempted:
         pass
     if not part.is_empty and not await part.commit():
         return False

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 import structlog
 
-from lexiseg_service.batch.executors.asker import Asker, Fetch, pause
 from lexiseg_service.batch.executors.gateway import GatewayExecutor
+from lexiseg_service.batch.executors.picture_runner import Fetch, PictureRunner, pause
 from lexiseg_service.batch.files import Files
-from lexiseg_service.batch.lane import GivesWay, Line, work
+from lexiseg_service.batch.lane import Line, Preempted, work
 from lexiseg_service.batch.ledger.job import Job, Ledger, OpenJob
 from lexiseg_service.batch.sources.source import Picture, SourceKind
 from lexiseg_service.batch.turns import LANES, Turns
@@ -114,15 +114,15 @@ class Runner:
         self._away: str | None = None  # what holds all of them up
         self.open: Sequence[OpenJob] = ()  # as of the last look
         self._executor = GatewayExecutor(use_case, limits, files)
-        self._asker = Asker(self._executor, self._threads, settings.limits.max_image_bytes)
+        self._picture_runner = PictureRunner(self._executor, self._threads, settings.limits.max_image_bytes)
 
     def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
         """Have the pictures of a kind of source fetched by a function."""
-        self._asker.fetch_by(kind, fetch)
+        self._picture_runner.fetch_by(kind, fetch)
 
     def start(self) -> None:
         """Begin."""
-        self._tasks = [asyncio.create_task(self._beat()), asyncio.create_task(self._give_turns())]
+        self._tasks = [asyncio.create_task(self._renew_leases()), asyncio.create_task(self._give_turns())]
 
     @contextmanager
     def holding(self, holder: str) -> Iterator[None]:
@@ -150,18 +150,18 @@ class Runner:
         """End the lanes after their current pictures, at the latest after `seconds`; others take the rest at once."""
         self._stopping = True
         self.wake()
-        beat, giving = self._tasks
+        renewing, giving = self._tasks
         until = time.monotonic() + seconds
         await asyncio.wait([giving], timeout=seconds)
         if self._lanes:
             await asyncio.wait(self._lanes, timeout=max(0.0, until - time.monotonic()))
-        late = [beat, giving, *self._lanes]
+        late = [renewing, giving, *self._lanes]
         for task in late:
             task.cancel()
         await asyncio.gather(*late, return_exceptions=True)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _beat(self) -> None:
+    async def _renew_leases(self) -> None:
         """Renew the leases, and wake the lanes while there is a job with pictures left."""
         last = 0.0
         while True:
@@ -181,7 +181,7 @@ class Runner:
             try:
                 self.open = await self._in_thread(self._ledger.open_jobs)
                 self._turns.look(self.open)
-                self._asker.close_all_but(jobs := {job.id for job in self.open})
+                self._picture_runner.close_all_but(jobs := {job.id for job in self.open})
                 self._executor.forget_all_but(jobs)
                 while not self._stopping and (turn := self._turns.next()) is not None:
                     await self._give(*turn)
@@ -213,7 +213,7 @@ class Runner:
                 raise
             logger.error("unexpected error", job=identity, error=type(error).__name__, exc_info=error)
         finally:
-            self._turns.took(identity, 0 if assignment is None else len(assignment.pictures))
+            self._turns.record_assignment(identity, 0 if assignment is None else len(assignment.pictures))
             if assignment is None:
                 lane.release()
         if assignment is not None:
@@ -253,10 +253,10 @@ class Runner:
 
         async def ask(picture: Picture) -> Line:
             try:
-                return await self._asker.line(job, picture, lambda: self._turns.is_crowded)
+                return await self._picture_runner.line(job, picture, lambda: self._turns.is_crowded)
             except RateLimited as error:
-                self._turns.rest(job.client, float(error.headers["Retry-After"]))
-                raise GivesWay from None
+                self._turns.pause(job.client, float(error.headers["Retry-After"]))
+                raise Preempted from None
 
         def ends(n_begun: int) -> bool:
             return self._stopping or (n_begun >= TURN and self._turns.is_crowded)
@@ -266,7 +266,7 @@ class Runner:
     async def _write(self, job: Job, lines: list[bytes], outcomes: Mapping[int, bool]) -> bool:
         """Write a file of lines and commit it, at some time; False: the job is gone."""
         name, content = uuid.uuid4().hex, b"".join(lines)
-        if not await self._insist(job.id, partial(self._put, job.id, name, content, outcomes)):
+        if not await self._write_until_stored(job.id, partial(self._put, job.id, name, content, outcomes)):
             with suppress(Exception):  # the erasure is recorded, and repeated
                 await self._in_thread(self._files.remove, job.id)
             return False
@@ -279,7 +279,7 @@ class Runner:
         self._files.write(part_path(identity, name), content)
         return self._ledger.commit(identity, name, outcomes, len(content))
 
-    async def _insist(self, identity: str, put: Callable[[], bool]) -> bool:
+    async def _write_until_stored(self, identity: str, put: Callable[[], bool]) -> bool:
         """Put a part until it succeeds, while the job says what holds it up; False: the job is gone."""
         attempt = 0
         while True:

@@ -17,7 +17,7 @@ from lexiseg_service.shares import CLIENT_SHARE, Hold, Shares
 
 LANES = 16  # pictures of jobs that a gateway has in flight; a client without others has half of them
 
-MAX_REST_SECONDS = 30.0
+MAX_PAUSE_SECONDS = 30.0
 
 
 class Turns:
@@ -27,7 +27,7 @@ class Turns:
         self._lanes = Shares("lanes", LANES, CLIENT_SHARE)
         self._jobs: FairQueue[str] = FairQueue()
         self._left: dict[str, int] = {}  # pictures without an answer, by job
-        self._resting: dict[str, float] = {}  # clients at their rate or quota, until a monotonic time
+        self._paused: dict[str, float] = {}  # clients at their rate or quota, until a monotonic time
         self._empty: set[str] = set()  # jobs with all pictures held, when last looked at
         self.is_crowded = False  # a client has no lane while others hold all
 
@@ -35,7 +35,7 @@ class Turns:
         """Take note of the jobs that have pictures without an answer."""
         self._empty.clear()
         now = time.monotonic()
-        self._resting = {client: until for client, until in self._resting.items() if until > now}
+        self._paused = {client: until for client, until in self._paused.items() if until > now}
         self._left = {job.id: job.left for job in jobs}
         for ended in [identity for identity in self._jobs if identity not in self._left]:
             self._jobs.drop(ended)
@@ -60,13 +60,13 @@ class Turns:
 
     def _may(self, identity: str, served: set[str]) -> bool:
         client = self._jobs.sender_of(identity).client
-        return identity not in self._empty and client not in served and client not in self._resting
+        return identity not in self._empty and client not in served and client not in self._paused
 
-    def rest(self, client: str, seconds: float) -> None:
-        """Give a client no lane for some time, at most `MAX_REST_SECONDS`."""
-        self._resting[client] = time.monotonic() + min(seconds, MAX_REST_SECONDS)
+    def pause(self, client: str, seconds: float) -> None:
+        """Give a client no lane for some time, at most `MAX_PAUSE_SECONDS`."""
+        self._paused[client] = time.monotonic() + min(seconds, MAX_PAUSE_SECONDS)
 
-    def took(self, identity: str, count: int) -> None:
+    def record_assignment(self, identity: str, count: int) -> None:
         """Count the pictures that a lane was given; none: the job has no free ones until the next look."""
         if not count:
             self._empty.add(identity)

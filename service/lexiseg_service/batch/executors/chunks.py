@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from lexiseg_model.errors import OptionError
 from lexiseg_model.types import Vocabulary
 from lexiseg_service.batch.description import stored
-from lexiseg_service.batch.executors.asker import Asker, never
+from lexiseg_service.batch.executors.picture_runner import PictureRunner, never
 from lexiseg_service.batch.executors.process import ProcessExecutor
 from lexiseg_service.batch.lane import Line, work
 from lexiseg_service.batch.ledger.folder import Chunk, Destination
@@ -65,7 +65,7 @@ class BulkJob:
 
     @property
     def described(self) -> Job:
-        """The job as an asker takes it."""
+        """The job as a picture runner takes it."""
         classes = [entry.name for entry in self.vocabulary.classes]
         return Job("bulk", "", "", 0.0, 0, self.source.kind, self.source.url, stored(self.question), classes, "parquet")
 
@@ -107,7 +107,9 @@ class ChunkWorker:
         max_bytes = job.settings.limits.max_image_bytes
         self._files = FileReader(max_bytes, job.source.kind, job.source.image_column)
         self._threads = ThreadPoolExecutor(self._width, "pictures")
-        self._asker = Asker(self._executor, self._threads, max_bytes, lambda _: self._files, _problem_of)
+        self._picture_runner = PictureRunner(
+            self._executor, self._threads, max_bytes, lambda _: self._files, _problem_of
+        )
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Work on chunks as Ray Data's `map_batches` asks: column `chunk` in, columns of `Report` out."""
@@ -129,7 +131,7 @@ class ChunkWorker:
         return Report(len(chunk.rows), len(failures), reasons)
 
     async def _line(self, picture: Picture) -> Line:
-        return await self._asker.line(self._described, picture, never)
+        return await self._picture_runner.line(self._described, picture, never)
 
     def close(self) -> None:
         """End the threads."""

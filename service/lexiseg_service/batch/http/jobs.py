@@ -15,7 +15,7 @@ import orjson
 
 from lexiseg_model.files.atomic import private_folder
 from lexiseg_service.batch.description import JobInput, stored
-from lexiseg_service.batch.executors.asker import Fetch
+from lexiseg_service.batch.executors.picture_runner import Fetch
 from lexiseg_service.batch.files import Files, open_store, question_path
 from lexiseg_service.batch.formats import check_fits
 from lexiseg_service.batch.http.eraser import REPEAT_SECONDS, Eraser

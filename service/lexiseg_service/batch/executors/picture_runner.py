@@ -32,7 +32,7 @@ from lexiseg_service.retries import backoff
 logger = structlog.get_logger("lexiseg.jobs")
 T = TypeVar("T")
 Fetch = Callable[[str, str], Awaitable[ImageSource]]  # of a picture, by its place, for a client
-LANES_BESIDE = 1  # while it has other requests in flight: workers serve them first, but share the cores
+MAX_CONCURRENT_WITH_TRAFFIC = 1  # while it has other requests in flight: workers serve them first, but share the cores
 LOOK_SECONDS = 0.02  # between looks whether they are over
 READY_SECONDS = 1.0  # between looks whether workers are ready
 FIRST_PAUSE, MAX_PAUSE = 0.1, 30.0  # seconds, between attempts
@@ -71,7 +71,7 @@ def _unexpected(error: Exception) -> ServiceError:
     return unexpected()
 
 
-class Asker:
+class PictureRunner:
     """Asks the pictures of one process.
 
     Args:
@@ -96,7 +96,7 @@ class Asker:
         self._reads = READ if open_reader is None else None  # kinds; None: all
         self._problem_of = problem_of
         self._asking = 0  # pictures in flight
-        self._door = asyncio.Lock()  # lanes pass it in the order in which they came
+        self._admission_lock = asyncio.Lock()  # lanes pass it in the order in which they came
         self._readers: Lru[str, Reader] = Lru(MAX_READERS)
         self._reading = asyncio.Lock()
         self._fetches: dict[SourceKind, Fetch] = {"urls": _by_url}
@@ -125,8 +125,8 @@ class Asker:
                 while not self._executor.is_ready:
                     await asyncio.sleep(READY_SECONDS)
                 await self._executor.admit(job)
-                async with self._door:
-                    while self._asking >= LANES_BESIDE and self._executor.gives_way:
+                async with self._admission_lock:
+                    while self._asking >= MAX_CONCURRENT_WITH_TRAFFIC and self._executor.gives_way:
                         await asyncio.sleep(LOOK_SECONDS)
                     self._asking += 1
                 try:
