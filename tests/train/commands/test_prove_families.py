@@ -29,7 +29,6 @@ from lexiseg_model.segmenter import words_of
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.data.benchmark import benchmark
 from lexiseg_train.evaluation.benchmarks.protocol import protocol, questions
-from tests.falcon import small as falcon
 from tests.model.clip import small as clip
 from tests.model.methods.dense_clip import small as dense_clip
 from tests.model.methods.sam3 import small as sam3
@@ -136,7 +135,6 @@ FAMILIES = [
     Family("tipsv2-b14", tipsv2.save, ("--checkpoint", "{}")),
     Family("tips-s14", tips.save, ("--checkpoint", "{}")),
     Family("sam3", save_sam3, ("--checkpoint", "{}")),
-    Family("falcon-perception", falcon.save, ("--checkpoint", "{}"), 256),
     Family(
         "tcl",
         save_tcl,
