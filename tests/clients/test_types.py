@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lexiseg_client import Background, Class, Client, Point, Prompt, Segmentation, UnusableImage
-from lexiseg_client.question.options import question_json
+from lexiseg_client.question import question_json
 
 NOWHERE = "http://127.0.0.1:9"
 

@@ -9,8 +9,6 @@ with Client("http://localhost:8000") as client:
 
 from lexiseg_client.address import __version__ as __version__
 from lexiseg_client.aio import AsyncClient as AsyncClient
-from lexiseg_client.calling.jobs import JobAnswer as JobAnswer
-from lexiseg_client.calling.jobs import JobState as JobState
 from lexiseg_client.calling.mapping import MapOptions as MapOptions
 from lexiseg_client.calling.retries import Retry as Retry
 from lexiseg_client.client import Client as Client
@@ -78,17 +76,19 @@ from lexiseg_client.images import ImageUrl as ImageUrl
 from lexiseg_client.jobs import AsyncJob as AsyncJob
 from lexiseg_client.jobs import AsyncJobs as AsyncJobs
 from lexiseg_client.jobs import Job as Job
+from lexiseg_client.jobs import JobAnswer as JobAnswer
 from lexiseg_client.jobs import Jobs as Jobs
+from lexiseg_client.jobs import JobState as JobState
 from lexiseg_client.models import Health as Health
 from lexiseg_client.models import Model as Model
-from lexiseg_client.question.options import Background as Background
-from lexiseg_client.question.options import Class as Class
-from lexiseg_client.question.options import Classes as Classes
-from lexiseg_client.question.options import Options as Options
-from lexiseg_client.question.prompts import Example as Example
-from lexiseg_client.question.prompts import Point as Point
-from lexiseg_client.question.prompts import Prompt as Prompt
-from lexiseg_client.question.prompts import Prompts as Prompts
+from lexiseg_client.question import Background as Background
+from lexiseg_client.question import Class as Class
+from lexiseg_client.question import Classes as Classes
+from lexiseg_client.question import Example as Example
+from lexiseg_client.question import Options as Options
+from lexiseg_client.question import Point as Point
+from lexiseg_client.question import Prompt as Prompt
+from lexiseg_client.question import Prompts as Prompts
 from lexiseg_client.video import Frame as Frame
 from lexiseg_client.video import FrameAnswer as FrameAnswer
 from lexiseg_client.video import NewQuestion as NewQuestion

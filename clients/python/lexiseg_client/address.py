@@ -6,10 +6,11 @@ import os
 import platform
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -24,19 +25,12 @@ EXPECTED = "an address like http://localhost:8000, or HOST:PORT of gRPC like loc
 HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:/?#@\[\]]+):[0-9]{1,5}")
 SCHEMES = {"http": False, "https": True, "grpc": False, "grpcs": True}  # True: TLS
 
-PACKAGES = ("lexiseg-client", "lexiseg")  # installed by itself, or inside the service
+PACKAGES = ("lexiseg", "lexiseg-client")  # installed inside the service, or by itself, which counts
 
-
-def _version() -> str:
-    for package in PACKAGES:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            continue
-    return "0+unknown"  # a source tree that is not installed
-
-
-__version__ = _version()
+__version__ = "0+unknown"  # a source tree that is not installed
+for package in PACKAGES:
+    with suppress(PackageNotFoundError):
+        __version__ = version(package)
 USER_AGENT = f"lexiseg-client/{__version__} python/{platform.python_version()}"
 
 
@@ -107,6 +101,11 @@ def read_address(url: str | None, target: str | None, api_key: str | None) -> Ad
         is_target_guessed=not is_grpc and target is None,
         headers=_key_headers(api_key if api_key is not None else os.environ.get(KEY_VARIABLE)),
     )
+
+
+def path_of(route: str, name: str) -> str:
+    """The path of one entry of a collection."""
+    return f"{route}/{quote(name, safe='')}"
 
 
 def _key_headers(key: str | None) -> dict[str, str]:

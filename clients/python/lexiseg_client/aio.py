@@ -12,14 +12,13 @@ import httpx
 
 from lexiseg_client.calling.calls import TIMEOUT, Calls
 from lexiseg_client.calling.mapping import Images, MapOptions, OnError, check_several, map_async, map_plan
-from lexiseg_client.calling.resource import awaited
 from lexiseg_client.calling.retries import Retry
-from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
+from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait, awaited
 from lexiseg_client.client import Client
 from lexiseg_client.errors import ClosedClient, LexisegError
 from lexiseg_client.heads import AsyncHeads
 from lexiseg_client.jobs import AsyncJobs
-from lexiseg_client.question.options import Classes, Unpack
+from lexiseg_client.question import Classes, Unpack
 from lexiseg_client.rest import Connecting, arguments, translate_errors
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
 from lexiseg_client.vocabularies import AsyncVocabularies

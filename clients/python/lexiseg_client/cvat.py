@@ -24,7 +24,7 @@ from lexiseg_client.calling.retries import Retry
 from lexiseg_client.client import Client
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
-from lexiseg_client.question.options import Class
+from lexiseg_client.question import Class
 
 SEPARATOR = "|"  # between the synonyms of a label
 PATIENCE, RETRY = 600.0, Retry(most=100)  # seconds for one image, and how often it is sent again

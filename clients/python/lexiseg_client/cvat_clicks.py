@@ -13,7 +13,7 @@ from cvat_sdk.masks import encode_mask
 from lexiseg_client.client import Client
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike, Upload, load
-from lexiseg_client.question.prompts import Point, Prompt
+from lexiseg_client.question import Point, Prompt
 
 if not hasattr(cvataa, "InteractionFunctionSpec"):
     raise ImportError("this cvat-sdk has no interaction functions, as 2.80 has: pip install -U cvat-sdk cvat-cli")

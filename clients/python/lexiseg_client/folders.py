@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from lexiseg_client.calling.mapping import IMAGE_ERRORS
 from lexiseg_client.errors import (
@@ -20,15 +20,16 @@ from lexiseg_client.errors import (
     Unauthorized,
     Unreachable,
 )
-from lexiseg_client.heads import Heads
-from lexiseg_client.question.options import background_json, classes_json
-from lexiseg_client.vocabularies import Vocabularies
+from lexiseg_client.question import background_json, classes_json
 from lexiseg_labels.data_set import picture_of
 from lexiseg_labels.exports import format_of
 from lexiseg_labels.folder_sets import FolderSet, Row
 from lexiseg_labels.json_text import json_text
 from lexiseg_labels.names import Names
 from lexiseg_labels.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    from lexiseg_client.client import Client
 
 FATAL = (Forbidden, NotFound, Unauthorized, Unreachable)  # the next image would fail, too
 NOT_NOW = (Busy, DeadlineExceeded, NotReady, TimedOut)  # says nothing about the picture
@@ -50,17 +51,7 @@ class LabelledFolder:
 RESOLVED = ("vocabulary", "head", "background")  # options that `resolve_names` changes
 
 
-class Lookup(Protocol):
-    """A client, as far as names are looked up."""
-
-    @property
-    def vocabularies(self) -> Vocabularies: ...
-
-    @property
-    def heads(self) -> Heads: ...
-
-
-def resolve_names(client: Lookup, labels: Sequence[str], fields: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
+def resolve_names(client: Client, labels: Sequence[str], fields: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
     """A question about many pictures with what it names as it is now, so that changes on the server do not touch it.
 
     Args:
@@ -135,7 +126,7 @@ class Writer:
         paths = {self._source(path): path for path in pictures}
 
         def is_unchanged(row: Row) -> bool:
-            return row["source"] in paths and row["modified"] == _stamp(paths[row["source"]])
+            return row["source"] in paths and row["modified"] == paths[row["source"]].stat().st_mtime_ns
 
         for name in self._set.resume(is_unchanged):
             self._names.first_free(name)
@@ -151,7 +142,7 @@ class Writer:
             LexisegError, OSError: its labels cannot be written.
         """
         path, source = Path(os.path.abspath(path)), self._source(path)
-        stamp = _stamp(path)
+        stamp = path.stat().st_mtime_ns
         link = Path(os.path.relpath(path, self.out)).as_posix()
         picture = picture_of(answer, self._names.next_for(source), source, link=link)
         self._set.add(picture, stamp, list(self._set.files_of(picture)), path)
@@ -159,11 +150,6 @@ class Writer:
     def close(self) -> None:
         """Write what the pictures share, if there are any."""
         self._set.write_shared()
-
-
-def _stamp(path: Path) -> int:
-    """The time of a file's last change, in nanoseconds."""
-    return path.stat().st_mtime_ns
 
 
 def write_all(writer: Writer, answers: Iterable[tuple[Path, Segmentation | Exception]]) -> LabelledFolder:

@@ -7,17 +7,14 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import quote
 
-from lexiseg_client.address import PREFIX
+from lexiseg_client.address import PREFIX, path_of
 from lexiseg_client.calling.calls import Calls
-from lexiseg_client.calling.resource import Resource, awaited
 from lexiseg_client.calling.retries import exchange
-from lexiseg_client.calling.steps import Call, Send, Work
+from lexiseg_client.calling.steps import Call, Resource, Send, Work, awaited
 from lexiseg_client.images import ImageLike, load
 from lexiseg_client.models import of_json
-from lexiseg_client.question.options import Class, Classes, classes_json
-from lexiseg_client.question.prompts import Example, example_json, source_json
+from lexiseg_client.question import Class, Classes, Example, classes_json, example_json, source_json
 from lexiseg_client.rest import json_as, read
 from lexiseg_labels.answers import AnswerWarning
 
@@ -176,11 +173,11 @@ class Heads(Resource):
         """
         taught = None if classes is None else taught_json(classes)
         body = {"classes": taught, "keep_days": keep_days, "remove": list(remove)}
-        return self._run(_taught(self._calls, Send("PUT", _path(name)), name, body, pictures, timeout))
+        return self._run(_taught(self._calls, Send("PUT", path_of(ROUTE, name)), name, body, pictures, timeout))
 
     def get(self, name: str, *, timeout: float | None = None) -> Head:
         """Get a head. Raises UnknownHead: no such head."""
-        return self._ask(Send("GET", _path(name)), json_as(head_of), timeout)
+        return self._ask(Send("GET", path_of(ROUTE, name)), json_as(head_of), timeout)
 
     def list(self, *, timeout: float | None = None) -> builtins.list[Head]:
         """List the heads of this API key, without the keys of their pictures."""
@@ -188,11 +185,11 @@ class Heads(Resource):
 
     def delete(self, name: str, *, timeout: float | None = None) -> None:
         """Delete a head, and what is kept of its pictures. Raises UnknownHead: no such head."""
-        return self._ask(Send("DELETE", _path(name), repeatable=False), lambda _: None, timeout)
+        return self._ask(Send("DELETE", path_of(ROUTE, name), repeatable=False), lambda _: None, timeout)
 
     def export(self, name: str, *, timeout: float | None = None) -> bytes:
         """Return a head as a file, for `restore` here or elsewhere. Raises UnknownHead: no such head."""
-        return self._ask(Send("GET", f"{_path(name)}?export=1"), lambda reply: reply.content, timeout)
+        return self._ask(Send("GET", f"{path_of(ROUTE, name)}?export=1"), lambda reply: reply.content, timeout)
 
     def restore(self, name: str, content: bytes, *, timeout: float | None = None) -> Head:
         """Keep an exported head under a name, in place of the one that has it.
@@ -201,7 +198,7 @@ class Heads(Resource):
             InvalidValue: the content is no exported head.
             ModelChanged: the server's model has other weights.
         """
-        return self._ask(Send("PUT", _path(name), BYTES, {"content": content}), json_as(head_of), timeout)
+        return self._ask(Send("PUT", path_of(ROUTE, name), BYTES, {"content": content}), json_as(head_of), timeout)
 
 
 class AsyncHeads(Resource):
@@ -224,7 +221,7 @@ def _taught(
     optional = {field: value for field, value in body.items() if value is not None}
     bodies = yield Work(lambda: [*_bodies(optional, pictures)])
     for number, each in enumerate(bodies):
-        request = replace(Send("PUT", _path(name)) if number else first, body={"json": each})
+        request = replace(Send("PUT", path_of(ROUTE, name)) if number else first, body={"json": each})
         content = (yield from exchange(request, calls.rest.policy, deadline)).content
     return read(content, head_of)
 
@@ -242,7 +239,3 @@ def _bodies(first: dict[str, Any], pictures: Sequence[Picture]) -> Iterator[dict
         some.append(document)
         n_bytes += size
     yield {**body, "pictures": some}
-
-
-def _path(name: str) -> str:
-    return f"{ROUTE}/{quote(name, safe='')}"

@@ -3,23 +3,138 @@
 from __future__ import annotations
 
 import builtins
+import json
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
-from lexiseg_client.calling import jobs as steps
-from lexiseg_client.calling.jobs import Format, JobAnswer, JobImages, JobState, Page, Progress, Source
-from lexiseg_client.calling.resource import Resource, awaited
-from lexiseg_client.calling.steps import Call, Send
-from lexiseg_client.question.options import Classes, Options, Unpack
+from lexiseg_client.address import PREFIX, path_of
+from lexiseg_client.calling.calls import Calls
+from lexiseg_client.calling.mapping import ProgressLine, check_several
+from lexiseg_client.calling.retries import exchange, read_problem
+from lexiseg_client.calling.steps import Call, Resource, Send, Wait, Work, awaited
+from lexiseg_client.errors import Problem, TimedOut
+from lexiseg_client.models import of_json
+from lexiseg_client.question import Classes, Options, Unpack, question_json
+from lexiseg_client.rest import json_as, read
+from lexiseg_labels.exports import write_whole
+from lexiseg_labels.segmentation import Segmentation
 
 if TYPE_CHECKING:
     from lexiseg_client.aio import AsyncClient
     from lexiseg_client.client import Client
 
+Format: TypeAlias = str  # jsonl, parquet, or a format of labels
+POLL_SECONDS = 1.0
+PARTS_PER_PAGE = 16
+UPLOAD_SECONDS = 3600.0  # for an archive, unless a timeout is given
+ROUTE = f"{PREFIX}/jobs"
+
+
+@dataclass(frozen=True)
+class JobState:
+    """Where a job stands, as `GET /v1/jobs/ID` says."""
+
+    id: str
+    state: Literal["waiting", "running", "done"]
+    total: int
+    done: int
+    failed: int
+    per_minute: float
+    seconds_left: float | None
+    to: Format
+    classes: Sequence[str]
+    detail: str | None = None
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> JobState:
+        """A state from its JSON; unknown members are ignored."""
+        return of_json(cls, document)
+
+
+Progress: TypeAlias = Callable[[JobState], object] | bool | None
+
+
+@dataclass(frozen=True)
+class JobAnswer:
+    """The answer about one picture, or the problem: one of them is None."""
+
+    number: int  # in the order of the source, from 0
+    image: str  # URL, or path in the folder or archive
+    answer: Segmentation | None
+    problem: Problem | None
+
+
+# An archive or a folder of this machine, s3:// of the server, or addresses.
+JobImages: TypeAlias = str | os.PathLike[str] | Sequence[str]
+
+
+class Source(NamedTuple):
+    """The pictures of a job: one of the three."""
+
+    urls: Sequence[str] | None
+    archive: str | os.PathLike[str] | None
+    folder: str | None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether one of the three is there."""
+        return any(each is not None for each in self)
+
+    @classmethod
+    def of(cls, images: JobImages) -> Source:
+        """The source that images stand for. Raises TypeError: they are no path, and no list of addresses."""
+        if isinstance(images, os.PathLike) or (isinstance(images, str) and "://" not in images):
+            return cls(None, images, None)
+        if isinstance(images, str):
+            return cls(None, None, images) if images.startswith("s3://") else cls([images], None, None)
+        check_several(images, "images: expected an archive, a folder, or a list of addresses")
+        others = [each for each in images if not isinstance(each, str) or "://" not in each]
+        if others:
+            raise TypeError(
+                f"images: expected an archive, a folder, or a list of addresses; got {others[0]!r:.60} in it"
+            )
+        return cls(list(images), None, None)
+
+
+def _arranged(
+    images: JobImages | Classes | None, classes: Classes | None, source: Source
+) -> tuple[Source, Classes | None]:
+    """The pictures and the classes of `Jobs.create`; the classes may come first where the pictures are named.
+
+    Raises:
+        TypeError: the pictures are given twice, or are none.
+    """
+    if images is None:
+        return source, classes
+    if not source.is_given:
+        return Source.of(cast("JobImages", images)), classes
+    if classes is not None:
+        raise TypeError("the pictures are given twice: as first argument, and as urls, archive or folder")
+    return source, cast("Classes", images)
+
+
+class _Page(NamedTuple):
+    """Some answers of a job, and the path of the next ones; None: there are no more."""
+
+    answers: Sequence[JobAnswer]
+    next: str | None
+
+
+J = TypeVar("J", bound="_Job")
+
 
 class _Job(Resource):
+    """What `Job` and `AsyncJob` share: the steps of their calls."""
+
     def __init__(self, client: Client | AsyncClient, state: JobState) -> None:
         super().__init__(client)
         self.state: JobState = state  # as of the last call
@@ -33,9 +148,41 @@ class _Job(Resource):
         kind, now = type(self).__name__, self.state
         return f"<{kind} {now.id}: {now.state}, {now.done} of {now.total} answered, {now.failed} failed>"
 
-    def _store(self, call: Call[JobState]) -> Call[JobState]:
-        self.state = yield from call
+    @property
+    def _first_page(self) -> str:
+        return f"{path_of(ROUTE, self.id)}/results?to=jsonl&limit={PARTS_PER_PAGE}"
+
+    def _refreshed(self, timeout: float | None) -> Call[JobState]:
+        self.state = yield from _state(self._calls, self.id, timeout)
         return self.state
+
+    def _until_done(self, timeout: float | None, show: Callable[[JobState], object]) -> Call[JobState]:
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            now = yield from self._refreshed(None)
+            show(now)
+            if now.state == "done":
+                return now
+            if end is not None and time.monotonic() + POLL_SECONDS > end:
+                raise TimedOut(f"{now.done:,} of {now.total:,} pictures are answered; the job goes on")
+            yield Wait(POLL_SECONDS)
+
+    def _answers_at(self, path: str) -> Call[_Page]:
+        """Wait for answers at a path, until there are some or the job is done."""
+        while True:
+            now = yield from self._refreshed(None)
+            reply = yield from exchange(Send("GET", path), self._calls.rest.policy, self._calls.deadline(None))
+            lines = reply.content.splitlines()
+            if lines or now.state == "done":
+                link = reply.links.get("next", {}).get("url")
+                return _Page([_answer_of(line) for line in lines], link if lines else None)
+            yield Wait(POLL_SECONDS)
+
+    def _saved(self, path: Path, to: Format, timeout: float | None) -> Call[Path]:
+        request = Send("GET", f"{path_of(ROUTE, self.id)}/results?to={to}")
+        reply = yield from exchange(request, self._calls.rest.policy, self._calls.deadline(timeout))
+        yield Work(partial(write_whole, path, reply.content))
+        return path
 
 
 class Job(_Job):
@@ -47,7 +194,7 @@ class Job(_Job):
         Raises:
             UnknownJob: it has been removed.
         """
-        return self._run(self._store(steps.state(self._calls, self.id, timeout)))
+        return self._run(self._refreshed(timeout))
 
     def wait(self, *, timeout: float | None = None, progress: Progress = None) -> JobState:
         """Wait until every picture has an answer or a problem.
@@ -60,32 +207,49 @@ class Job(_Job):
             TimedOut: it has not ended in time.
             UnknownJob: it has been removed.
         """
-        return self._run(self._store(steps.wait(self._calls, self.id, timeout, progress)))
+        return self._run(self._until_done(timeout, _reporter(progress)))
 
     def __iter__(self) -> Iterator[JobAnswer]:
         """Yield answers in the order in which they were given, until there is one for every picture."""
-        path: str | None = steps.first_path(self.id)
+        path: str | None = self._first_page
         while path is not None:
-            answers, path, self.state = self._page(path)
+            answers, path = self._page(path)
             yield from answers
 
-    def _page(self, path: str) -> Page:
-        return self._run(steps.page(self._calls, self.id, path))
+    def _page(self, path: str) -> _Page:
+        return self._run(self._answers_at(path))
 
     def save(self, path: str | os.PathLike[str], to: Format | None = None, *, timeout: float | None = None) -> Path:
         """Write the results so far to a file: JSON lines, parquet, COCO's JSON, or a zip; None: the job's format."""
-        return self._run(steps.save(self._calls, self.id, Path(path), to or self.state.to, timeout))
+        return self._run(self._saved(Path(path), to or self.state.to, timeout))
 
     def delete(self, *, timeout: float | None = None) -> None:
         """End the job, and remove it with its results."""
-        return self._ask(Send("DELETE", steps.path_of(self.id), repeatable=False), lambda _: None, timeout)
+        return self._ask(Send("DELETE", path_of(ROUTE, self.id), repeatable=False), lambda _: None, timeout)
 
 
-class Jobs:
-    """The jobs of an API key: `client.jobs`. They need REST, and a server that takes jobs."""
+class AsyncJob(_Job):
+    """As `Job`: methods are awaited, and `async for` reads its answers."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    refresh = awaited(Job.refresh)
+    wait = awaited(Job.wait)
+    save = awaited(Job.save)
+    delete = awaited(Job.delete)
+    _page = awaited(Job._page)
+
+    async def __aiter__(self) -> AsyncIterator[JobAnswer]:
+        """See `Job.__iter__`."""
+        path: str | None = self._first_page
+        while path is not None:
+            answers, path = await self._page(path)
+            for answer in answers:
+                yield answer
+
+
+class _Jobs(Resource, Generic[J]):
+    """The jobs of an API key, as objects of a `_kind`."""
+
+    _kind: type[J]
 
     def create(
         self,
@@ -99,7 +263,7 @@ class Jobs:
         webhook: Mapping[str, str] | None = None,
         timeout: float | None = None,
         **options: Unpack[Options],
-    ) -> Job:
+    ) -> J:
         """Ask one question about many pictures in the background.
 
         Args:
@@ -120,70 +284,94 @@ class Jobs:
             InvalidValue, NotAllowed: the server refuses the pictures or the question.
             OSError: the archive cannot be read.
         """
-        source, classes = steps.arranged(images, classes, Source(urls, archive, folder))
-        call = steps.create(self._client._calls, classes, source, to, webhook, timeout, options)
-        return Job(self._client, self._client._run(call))
+        source, classes = _arranged(images, classes, Source(urls, archive, folder))
+        optional = {"urls": source.urls, "folder": source.folder, "webhook": webhook}
+        job: dict[str, Any] = {"question": question_json(classes, options), "to": to}
+        job |= {name: value for name, value in optional.items() if value is not None}
+        return self._run(_made(self._kind, self._client, _created(self._calls, job, source.archive, timeout)))
 
-    def get(self, identity: str, *, timeout: float | None = None) -> Job:
+    def get(self, identity: str, *, timeout: float | None = None) -> J:
         """A job by its id.
 
         Raises:
             UnknownJob: no such job of this API key.
         """
-        return Job(self._client, self._client._run(steps.state(self._client._calls, identity, timeout)))
+        return self._run(_made(self._kind, self._client, _state(self._calls, identity, timeout)))
 
-    def list(self, *, timeout: float | None = None) -> builtins.list[Job]:
+    def list(self, *, timeout: float | None = None) -> builtins.list[J]:
         """All jobs of this API key, the oldest first."""
-        return [Job(self._client, each) for each in self._client._run(steps.states(self._client._calls, timeout))]
+        parse = json_as(lambda page: [self._kind(self._client, JobState.from_dict(each)) for each in page["jobs"]])
+        return self._ask(Send("GET", ROUTE), parse, timeout)
 
 
-class AsyncJob(_Job):
-    """As `Job`: methods are awaited, and `async for` reads its answers."""
+class Jobs(_Jobs[Job]):
+    """The jobs of an API key: `client.jobs`. They need REST, and a server that takes jobs."""
 
-    refresh = awaited(Job.refresh)
-    wait = awaited(Job.wait)
-    save = awaited(Job.save)
-    delete = awaited(Job.delete)
-    _page = awaited(Job._page)
-
-    async def __aiter__(self) -> AsyncIterator[JobAnswer]:
-        """See `Job.__iter__`."""
-        path: str | None = steps.first_path(self.id)
-        while path is not None:
-            answers, path, self.state = await self._page(path)
-            for answer in answers:
-                yield answer
+    _kind = Job
 
 
-class AsyncJobs:
+class AsyncJobs(Resource):
     """As `Jobs`: `client.jobs` of an `AsyncClient`."""
 
-    def __init__(self, client: AsyncClient) -> None:
-        self._client = client
+    _kind = AsyncJob
+    create = awaited(_Jobs[AsyncJob].create)
+    get = awaited(_Jobs[AsyncJob].get)
+    list = awaited(_Jobs[AsyncJob].list)
 
-    async def create(
-        self,
-        images: JobImages | Classes | None = None,
-        classes: Classes | None = None,
-        *,
-        urls: Sequence[str] | None = None,
-        archive: str | os.PathLike[str] | None = None,
-        folder: str | None = None,
-        to: Format = "jsonl",
-        webhook: Mapping[str, str] | None = None,
-        timeout: float | None = None,
-        **options: Unpack[Options],
-    ) -> AsyncJob:
-        """See `Jobs.create`."""
-        source, classes = steps.arranged(images, classes, Source(urls, archive, folder))
-        call = steps.create(self._client._calls, classes, source, to, webhook, timeout, options)
-        return AsyncJob(self._client, await self._client._run(call))
 
-    async def get(self, identity: str, *, timeout: float | None = None) -> AsyncJob:
-        """See `Jobs.get`."""
-        return AsyncJob(self._client, await self._client._run(steps.state(self._client._calls, identity, timeout)))
+def _made(kind: type[J], client: Client | AsyncClient, call: Call[JobState]) -> Call[J]:
+    return kind(client, (yield from call))
 
-    async def list(self, *, timeout: float | None = None) -> builtins.list[AsyncJob]:
-        """See `Jobs.list`."""
-        states = await self._client._run(steps.states(self._client._calls, timeout))
-        return [AsyncJob(self._client, each) for each in states]
+
+def _created(
+    calls: Calls, job: dict[str, Any], archive: str | os.PathLike[str] | None, timeout: float | None
+) -> Call[JobState]:
+    with ExitStack() as stack:
+        body: dict[str, Any] = {"json": job}
+        if archive is not None:
+            file: BinaryIO = stack.enter_context(closing((yield Work(partial(_opened, Path(archive))))))
+            body = {"data": {"request": json.dumps(job)}, "files": {"archive": ("archive", file)}}
+            timeout = UPLOAD_SECONDS if timeout is None else timeout
+        request = Send("POST", ROUTE, body=body, repeatable=False)
+        return (yield from calls.rest.ask(request, json_as(JobState.from_dict), calls.deadline(timeout)))
+
+
+def _state(calls: Calls, identity: str, timeout: float | None) -> Call[JobState]:
+    return calls.rest.ask(Send("GET", path_of(ROUTE, identity)), json_as(JobState.from_dict), calls.deadline(timeout))
+
+
+def _answer_of(line: bytes) -> JobAnswer:
+    def build(document: dict[str, Any]) -> JobAnswer:
+        answer, problem = document["answer"], document["problem"]
+        return JobAnswer(
+            document["number"],
+            document["image"],
+            None if answer is None else Segmentation.from_dict(answer),
+            None if problem is None else read_problem(problem, int(problem["status"])),
+        )
+
+    return read(line, build)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The archive, or a zip of the files in a folder."""
+    if not path.is_dir():
+        return path.open("rb")
+    with ExitStack() as stack:
+        file = cast("BinaryIO", stack.enter_context(tempfile.TemporaryFile()))
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for each in sorted(path.rglob("*")):
+                if each.is_file() and not any(part.startswith(".") for part in each.relative_to(path).parts):
+                    archive.write(each, each.relative_to(path))
+        file.seek(0)
+        stack.pop_all()  # open for the upload
+        return file
+
+
+def _reporter(progress: Progress) -> Callable[[JobState], object]:
+    if callable(progress):
+        return progress
+    if progress is False or (progress is None and not sys.stderr.isatty()):
+        return lambda now: None
+    line = ProgressLine()
+    return lambda now: line(now.done + now.failed, now.total)

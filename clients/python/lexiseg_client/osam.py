@@ -20,7 +20,7 @@ except ImportError as error:
 
 from lexiseg_client.client import Client
 from lexiseg_client.errors import LexisegError
-from lexiseg_client.question.prompts import Point, Prompt
+from lexiseg_client.question import Point, Prompt
 from lexiseg_labels.segments import Segment
 
 NAME = "lexiseg:latest"

@@ -31,7 +31,7 @@ from lexiseg_client.errors import (
 )
 from lexiseg_client.images import Source, Upload
 from lexiseg_client.models import Health, Model, model_of
-from lexiseg_client.question.prompts import has_files, source_json
+from lexiseg_client.question import has_files, source_json
 from lexiseg_labels.segmentation import Segmentation
 
 CONNECT_TIMEOUT = 10.0  # seconds

@@ -8,8 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import ImageLike
-from lexiseg_client.question.options import Classes, CommonOptions, Unpack, question_json
-from lexiseg_client.question.prompts import Point, Prompt
+from lexiseg_client.question import Classes, CommonOptions, Point, Prompt, Unpack, question_json
 from lexiseg_labels.segmentation import Segmentation
 from lexiseg_labels.segments import Segment
 

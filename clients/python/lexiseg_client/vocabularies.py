@@ -7,16 +7,23 @@ import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict
-from urllib.parse import quote
 
 import httpx
 
-from lexiseg_client.address import PREFIX
-from lexiseg_client.calling.resource import Resource, awaited
-from lexiseg_client.calling.steps import Send
+from lexiseg_client.address import PREFIX, path_of
+from lexiseg_client.calling.steps import Resource, Send, awaited
 from lexiseg_client.models import of_json
-from lexiseg_client.question.options import Background, Class, Classes, Unpack, background_json, classes_json, plain
-from lexiseg_client.question.prompts import Example, Point
+from lexiseg_client.question import (
+    Background,
+    Class,
+    Classes,
+    Example,
+    Point,
+    Unpack,
+    background_json,
+    classes_json,
+    plain,
+)
 from lexiseg_client.rest import json_as, read
 from lexiseg_labels.masks.rle import decode
 
@@ -132,7 +139,7 @@ class Vocabularies(Resource):
         Raises:
             UnknownVocabulary: no such vocabulary.
         """
-        return self._ask(Send("GET", _path(name)), _with_tag, timeout)
+        return self._ask(Send("GET", path_of(ROUTE, name)), _with_tag, timeout)
 
     def put(
         self, name: str, classes: Classes, *, timeout: float | None = None, **options: Unpack[VocabularyOptions]
@@ -151,7 +158,9 @@ class Vocabularies(Resource):
             conditions["If-None-Match"] = "*"
         body = {"json": vocabulary_json(classes, options)}
         # Conditional writes are not idempotent: a retry after success fails its own condition.
-        return self._ask(Send("PUT", _path(name), conditions, body, repeatable=not conditions), _with_tag, timeout)
+        return self._ask(
+            Send("PUT", path_of(ROUTE, name), conditions, body, repeatable=not conditions), _with_tag, timeout
+        )
 
     def delete(self, name: str, *, if_match: str | None = None, timeout: float | None = None) -> None:
         """Delete a vocabulary.
@@ -161,7 +170,7 @@ class Vocabularies(Resource):
             ReadOnly: the vocabulary is built in.
             UnknownVocabulary: no such vocabulary.
         """
-        request = Send("DELETE", _path(name), _conditions(if_match), repeatable=False)
+        request = Send("DELETE", path_of(ROUTE, name), _conditions(if_match), repeatable=False)
         return self._ask(request, lambda _: None, timeout)
 
 
@@ -172,10 +181,6 @@ class AsyncVocabularies(Resource):
     get = awaited(Vocabularies.get)
     put = awaited(Vocabularies.put)
     delete = awaited(Vocabularies.delete)
-
-
-def _path(name: str) -> str:
-    return f"{ROUTE}/{quote(name, safe='')}"
 
 
 def _conditions(if_match: str | None) -> dict[str, str]:

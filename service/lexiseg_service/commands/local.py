@@ -15,7 +15,7 @@ import grpc
 import httpx
 import structlog
 
-from lexiseg_client.rpc.calls import OPTIONS
+from lexiseg_client.rpc.connections import OPTIONS
 from lexiseg_model.types import ModelName, Task
 from lexiseg_service.commands.server import Server
 from lexiseg_service.commands.serving import hosting

@@ -12,7 +12,7 @@ import trustme
 
 from lexiseg_client import AsyncClient, Client, Retry, errors
 from lexiseg_client.rpc import connections
-from lexiseg_client.rpc.calls import SETTINGS
+from lexiseg_client.rpc.connections import SETTINGS
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from tests.clients.rpc.scripted_grpc import Answer, Servicer, aborts, scripted, well
 from tests.service.fleet.workers import Wire

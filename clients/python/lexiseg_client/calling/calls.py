@@ -15,12 +15,12 @@ from lexiseg_client.calling.steps import Call, Wait, Work
 from lexiseg_client.errors import LASTING, ImageExpired, TimedOut, Unreachable
 from lexiseg_client.images import ImageId, ImageLike, Source, Upload, load
 from lexiseg_client.models import Health
-from lexiseg_client.question.options import Classes, question_json
+from lexiseg_client.question import Classes, question_json
 from lexiseg_client.rest import RestTransport
 from lexiseg_labels.segmentation import Segmentation
 
 if TYPE_CHECKING:
-    from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
+    from lexiseg_client.rpc.connections import GrpcTransport  # gRPC is optional
 
 TIMEOUT = 60.0  # seconds; a server's own deadline is half of it
 MAX_TIMEOUT = 1e7  # seconds: longer ones overflow in the system's calls
@@ -50,7 +50,7 @@ class Calls:
         self._image_ids: dict[str, str] = {}  # digest of an upload to the id of its image
 
     def _grpc(self) -> GrpcTransport:
-        from lexiseg_client.rpc.calls import GrpcTransport  # gRPC is optional
+        from lexiseg_client.rpc.connections import GrpcTransport  # gRPC is optional
 
         return GrpcTransport(self._policy)
 

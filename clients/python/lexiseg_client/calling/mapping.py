@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from lexiseg_client.errors import LexisegError
 from lexiseg_client.images import Answer, ImageLike, pictures_in
-from lexiseg_client.question.options import Options
+from lexiseg_client.question import Options
 
 Input = TypeVar("Input")
 A = TypeVar("A")

@@ -1,40 +1,208 @@
-"""gRPC connections, synchronous and asyncio: unary calls and the video stream."""
+"""The gRPC transport: requests, connections for unary calls and the video stream, errors as this package's."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import status_pb2
 
-from lexiseg_client.address import Address
-from lexiseg_client.calling.steps import Invoke
-from lexiseg_client.errors import LexisegError, Unreachable
-from lexiseg_client.rpc.calls import OPTIONS, VIDEO, error_of_rpc, method
-from lexiseg_client.rpc.messages import Items
+from lexiseg_client.address import USER_AGENT, Address
+from lexiseg_client.calling.retries import RetryPolicy, with_retries
+from lexiseg_client.calling.steps import Call, Invoke
+from lexiseg_client.errors import (
+    LexisegError,
+    NoServer,
+    NoSuchHost,
+    Problem,
+    ProblemError,
+    ProxyFailed,
+    TimedOut,
+    UnknownModel,
+    Unreachable,
+    UntrustedCertificate,
+    WrongScheme,
+    error_of,
+    problem_here,
+    untrusted_text,
+)
+from lexiseg_client.images import Source
+from lexiseg_client.models import Health, Model
+from lexiseg_client.rpc.messages import Items, models, problem_error, segment_request, segmentation
 from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_client.video import FrameAnswer, StreamItem
+from lexiseg_labels.segmentation import Segmentation
+
+DETAILS = "grpc-status-details-bin"
+# HTTP status of errors without a problem document, which come from gRPC itself or a proxy.
+STATUS_OF: Mapping[grpc.StatusCode, int] = {
+    grpc.StatusCode.INVALID_ARGUMENT: 422,
+    grpc.StatusCode.UNAUTHENTICATED: 401,
+    grpc.StatusCode.PERMISSION_DENIED: 403,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.FAILED_PRECONDITION: 412,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 413,  # gRPC's code for a message above its size limit
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+}
+# Details of a locally cancelled call; any other CANCELLED comes from the server.
+NO_NAME = "Domain name not found"
+CANCELLED_HERE = ("Locally cancelled by application!", "Channel closed!")
+# In the details of a connection that failed.
+UNTRUSTED = re.compile(r"CERTIFICATE_VERIFY_FAILED[^:]*:[^:]*|Hostname Verification Check failed")
+CONNECTED_PORT = re.compile(r"last error: \S+ ipv[46]:\S*:([0-9]+): ")
+SERVING = b"\x08\x01"  # grpc.health.v1.HealthCheckResponse with status = SERVING
+SETTINGS: tuple[tuple[str, int], ...] = (
+    # Overlays and label maps arrive in one message; the server limits requests.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # Proxies drop idle connections, and streams may be idle for long.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # The longer of the two timeouts applies; this one defaults to a minute.
+    ("grpc.http2.ping_timeout_ms", 20_000),
+    # Reconnect quickly: `calling.retries` does the backoff.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+)
+OPTIONS: tuple[tuple[str, int | str], ...] = (*SETTINGS, ("grpc.primary_user_agent", USER_AGENT))
+HEALTH = "/grpc.health.v1.Health/Check"
+VIDEO = (
+    "/lexiseg.v1.Segmentation/SegmentVideo",
+    pb.SegmentVideoRequest.SerializeToString,
+    pb.SegmentVideoResponse.FromString,
+)
+
+
+def method(channel: Any, step: Invoke) -> Any:
+    """The callable for a step on a channel, sync or asyncio."""
+    if step.method == "Check":  # messages stay bytes, which saves a dependency on their stubs
+        return channel.unary_unary(HEALTH)
+    return getattr(SegmentationStub(channel), step.method)
+
+
+class GrpcTransport:
+    """Transport for grpc and grpcs addresses; its methods are `RestTransport`'s."""
+
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
+
+    def segment(self, source: Source, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
+        """Segmentation.Segment."""
+        attempt = partial(Invoke, "Segment", segment_request(source, question))
+        return with_retries(attempt, segmentation, self._policy, deadline, repeatable=True)
+
+    def models(self, deadline: float) -> Call[list[Model]]:
+        """Segmentation.ListModels."""
+        attempt = partial(Invoke, "ListModels", pb.ListModelsRequest())
+        return with_retries(attempt, models, self._policy, deadline, repeatable=True)
+
+    def model(self, name: str, deadline: float) -> Call[Model]:
+        """Segmentation.ListModels, filtered by name."""
+        available = yield from self.models(deadline)
+        for model in available:
+            if name in (model.name, f"{model.name}@{model.version}"):
+                return model
+        names = ", ".join(model.name for model in available)
+        raise UnknownModel(problem_here("unknown-model", f"no model {name!r} here; there is: {names}"))
+
+    def connect(self, deadline: float) -> Call[None]:
+        """Retry until the server answers a health check, so that a stream starts on an open connection."""
+        with suppress(ProblemError):
+            yield from with_retries(partial(Invoke, "Check", b""), bytes, self._policy, deadline, repeatable=True)
+
+    def health(self, timeout: float) -> Call[Health]:
+        """grpc.health.v1.Health.Check for the whole server."""
+        answer: bytes = yield Invoke("Check", b"", timeout)
+        ready = answer == SERVING
+        return Health(alive=True, ready=ready, detail="serving" if ready else "not serving")
+
+
+def error_of_rpc(error: grpc.RpcError, target: str) -> LexisegError:
+    """The exception for a failed call: from the problem document in its details, else from its status code."""
+    failed: Any = error  # also a grpc.Call, which grpc's type stubs do not say
+    code: grpc.StatusCode = failed.code()
+    details = failed.details() or code.name
+    problem = _problem_in(failed.trailing_metadata())
+    if problem is not None:
+        return problem_error(problem)
+    if code is grpc.StatusCode.UNAVAILABLE and (reason := UNTRUSTED.search(details)):
+        return UntrustedCertificate(untrusted_text(target, reason[0]), is_sent=False)
+    if code is grpc.StatusCode.UNAVAILABLE and "Failed parsing HTTP/2" in details:
+        return WrongScheme(f"{target} does not speak gRPC: write http://{target} for REST", is_sent=False)
+    if code is grpc.StatusCode.UNAVAILABLE and "WRONG_VERSION_NUMBER" in details:
+        text = (
+            f"{target} speaks without TLS: write {target} for gRPC, or http://{target} for REST, not grpcs://{target}"
+        )
+        return WrongScheme(text, is_sent=False)
+    if code is grpc.StatusCode.UNAVAILABLE and _is_of_proxy(details, target):
+        return ProxyFailed(f"the proxy on the way to {target} does not answer, or refuses ({details})", is_sent=False)
+    if code is grpc.StatusCode.UNAVAILABLE:
+        kind = NoSuchHost if NO_NAME in details else NoServer
+        return kind(f"no server answers at {target} ({details})", is_sent=True)
+    if code is grpc.StatusCode.CANCELLED and details not in CANCELLED_HERE:
+        # A gRPC server that shuts down cancels calls that it has not started (grpc/grpc issue 41785).
+        return Unreachable(f"the server at {target} cancelled the call ({details})", is_sent=True)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return TimedOut(f"{target} did not answer in time")
+    return error_of(Problem("about:blank", code.name, STATUS_OF.get(code, 500), details))
+
+
+def _is_of_proxy(details: str, target: str) -> bool:
+    """Whether gRPC failed to connect to another port than the target's, which is that of a proxy."""
+    port = CONNECTED_PORT.search(details)
+    return "HTTP proxy returned" in details or (port is not None and port[1] != target.rpartition(":")[2])
+
+
+def _problem_in(metadata: Any) -> pb.Problem | None:
+    for name, value in metadata or ():
+        if name != DETAILS:
+            continue
+        try:
+            for detail in status_pb2.Status.FromString(value).details:
+                problem = pb.Problem()
+                if detail.Unpack(problem):
+                    return problem
+        except DecodeError:
+            return None
+    return None
+
 
 WRITE_FAILED = "Internal error from Core"  # grpc.aio's message for a failed write
 
 
-def _channel(address: Address, library: Any) -> Any:
-    """A channel of `grpc` or `grpc.aio`; TLS is by the system's certificate authorities."""
-    if address.secure:
-        return library.secure_channel(address.target, grpc.ssl_channel_credentials(), OPTIONS)
-    return library.insecure_channel(address.target, OPTIONS)
+class _Channel:
+    """A channel of `library` to one server, or one that the caller passed in and closes. TLS is by the system's CAs."""
 
+    library: Any
 
-class Connection:
-    """A gRPC channel to one server. The caller closes a `channel` that it passed in."""
-
-    def __init__(self, address: Address, channel: grpc.Channel | None) -> None:
+    def __init__(self, address: Address, channel: Any) -> None:
         self._address = address
-        self._channel: Any = channel or _channel(address, grpc)
         self._owns_channel = channel is None
+        if channel is None and address.secure:
+            channel = self.library.secure_channel(address.target, grpc.ssl_channel_credentials(), OPTIONS)
+        self._channel = channel or self.library.insecure_channel(address.target, OPTIONS)
+
+    def _call(self, step: Invoke) -> Any:
+        call = method(self._channel, step)
+        return call(step.message, timeout=step.timeout, metadata=self._address.metadata)
+
+    def _start_video(self, requests: Any) -> Any:
+        return self._channel.stream_stream(*VIDEO)(requests, metadata=self._address.metadata)
+
+
+class Connection(_Channel):
+    """Unary calls and the video stream."""
+
+    library = grpc
 
     def close(self) -> None:
         """Close the channel, which ends its calls, unless the caller passed it in."""
@@ -47,9 +215,8 @@ class Connection:
         Raises:
             ProblemError, Unreachable, TimedOut.
         """
-        call = method(self._channel, step)
         try:
-            return call(step.message, timeout=step.timeout, metadata=self._address.metadata)
+            return self._call(step)
         except grpc.RpcError as error:
             raise error_of_rpc(error, self._address.target) from error
 
@@ -74,8 +241,7 @@ class Connection:
                 started.wait()  # the first frame may fail before `call` is assigned
                 call.cancel()
 
-        path, pack, unpack = VIDEO
-        call: Any = self._channel.stream_stream(path, pack, unpack)(requests(), metadata=self._address.metadata)
+        call = self._start_video(requests())
         started.set()
         try:
             for message in call:
@@ -89,13 +255,10 @@ class Connection:
             raise frame_errors[0]
 
 
-class AsyncConnection:
+class AsyncConnection(_Channel):
     """As `Connection`, in an event loop."""
 
-    def __init__(self, address: Address, channel: grpc.aio.Channel | None) -> None:
-        self._address = address
-        self._channel: Any = channel or _channel(address, grpc.aio)
-        self._owns_channel = channel is None
+    library = grpc.aio
 
     async def close(self) -> None:
         """See `Connection.close`."""
@@ -104,9 +267,8 @@ class AsyncConnection:
 
     async def invoke(self, step: Invoke) -> Any:
         """See `Connection.invoke`."""
-        call = method(self._channel, step)
         try:
-            return await call(step.message, timeout=step.timeout, metadata=self._address.metadata)
+            return await self._call(step)
         except grpc.RpcError as error:
             raise error_of_rpc(error, self._address.target) from error
 
@@ -130,8 +292,7 @@ class AsyncConnection:
                 frame_errors.append(error)
                 call.cancel()
 
-        path, pack, unpack = VIDEO
-        call: Any = self._channel.stream_stream(path, pack, unpack)(requests(), metadata=self._address.metadata)
+        call = self._start_video(requests())
         try:
             async for message in call:
                 yield sending.answer(message)
@@ -156,8 +317,7 @@ class AsyncConnection:
         failed: Any = error
         if failed.details() != WRITE_FAILED:
             return error_of_rpc(error, self._address.target)
-        path, pack, unpack = VIDEO
-        call: Any = self._channel.unary_stream(path, pack, unpack)(config, metadata=self._address.metadata)
+        call = self._channel.unary_stream(*VIDEO)(config, metadata=self._address.metadata)
         try:
             async for _ in call:
                 pass

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_client import Segmentation
-from lexiseg_client.question.options import background_json
+from lexiseg_client.question import background_json
 from lexiseg_model.errors import OptionError
 from lexiseg_train.commands.program import Photograph, Photographs, Server
 from lexiseg_train.evaluation.counts import count

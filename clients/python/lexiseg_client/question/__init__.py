@@ -1,1 +1,0 @@
-"""The parts of a request: options, prompts, named class lists."""
