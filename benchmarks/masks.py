@@ -11,7 +11,7 @@ from pycocotools import mask as coco
 from benchmarks.finish import SIZE, smooth_scores
 from benchmarks.kernel import kernel_disabled
 from benchmarks.timing import cost, print_table
-from lexiseg_model.masks.polygons import rings_of
+from lexiseg_model.masks.encodings import rings_of
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import winners
 

@@ -39,7 +39,7 @@ PARTS = {
     "tools": (
         *(f"{SERVICE}/{each}" for each in ("adapters", "commands", "web", "cli.py", "in_process.py")),
         *(f"{COMMANDS}/serving/{each}.py" for each in ("app", "vocabularies")),
-        *(f"{MODEL}/{each}" for each in ("command_line", "pictures/listing.py", "tasks/label_maps.py")),
+        *(f"{MODEL}/{each}" for each in ("command_line", "tasks/label_maps.py")),
         *(f"{TINY}/{each}.py" for each in ("browser", "browser_graphs", "mask_graphs")),
         f"{MODEL}/export/wasm.py",
         *(f"clients/python/lexiseg_client/{each}.py" for each in ("cvat", "cvat_clicks", "osam")),
@@ -48,12 +48,11 @@ PARTS = {
     # Every method but tiny, what they share, their imports, and the suite that they pass.
     "methods": (
         *(f"{MODEL}/{each}" for each in ("methods", "clip", "testing")),
-        *(f"{MODEL}/catalogue/{each}.py" for each in ("checkpoints", "hub", "importing", "transformers_model")),
+        *(f"{MODEL}/catalogue/{each}.py" for each in ("hub", "importing", "transformers_model")),
     ),
     # Learning, and the readers of its data sets.
     "train": (
         "model/lexiseg_train",
-        f"{MODEL}/files/tars.py",
         *(f"{LABELS}/formats/{each}_reading.py" for each in READ_FORMATS),
         *(f"{LABELS}/{each}.py" for each in ("annotations", "masks/outlines")),
     ),

@@ -21,7 +21,7 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
 from lexiseg_model.segmenter import Segmenter, prompts_of, words_of
-from lexiseg_model.testing.questions import BOX, CLICK, PAIR, bank_of
+from lexiseg_model.testing.suite import BOX, CLICK, PAIR, bank_of
 from lexiseg_model.types import ClassEntry, InputSize, Prompt
 from lexiseg_model.video.following import Follower, Start
 from tests.model.methods.sam2 import small as sam2_small

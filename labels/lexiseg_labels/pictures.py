@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import importlib
 import importlib.util
 import io
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.errors import MissingLibrary, NoViewer
 from lexiseg_labels.masks import png
-from lexiseg_labels.palette import colour
 from lexiseg_labels.segments import LabelMap, Segment, best_masks
 
 OUTLINE = 0.35  # brightness of outlines relative to the overlay
@@ -28,6 +28,8 @@ PIL_FORMATS = {PNG: "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}  # 
 INSTEAD = "write it to a file by save(path)"
 DISPLAYS = ("DISPLAY", "WAYLAND_DISPLAY")
 MAX_SIDE = 1280  # pixels of a notebook's picture, which is stored in the notebook
+COUNT = 256  # of different colours
+GOLDEN_ANGLE = 0.381966  # of the colour circle, so that neighbours in the class list differ
 
 
 def label_map(segments: Sequence[Segment], size: tuple[int, int]) -> LabelMap:
@@ -146,3 +148,11 @@ def _rgb(image: Any) -> NDArray[np.uint8] | None:
         eight_bits = image >> 8 if image.dtype == np.uint16 else image * 255 if image.dtype == bool else image
         image = Image.fromarray(np.squeeze(eight_bits.astype(np.uint8)))
     return np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else None  # masks fit it as given
+
+
+def colour(index: int) -> tuple[int, int, int]:
+    """RGB of the index-th class, 0 to 255 each."""
+    place = index % COUNT
+    lightness = (0.55, 0.42, 0.68)[place % 3]
+    red, green, blue = colorsys.hls_to_rgb((0.58 + place * GOLDEN_ANGLE) % 1.0, lightness, 0.75)
+    return round(red * 255), round(green * 255), round(blue * 255)

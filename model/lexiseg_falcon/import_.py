@@ -13,10 +13,9 @@ from torch import Tensor
 
 from lexiseg_falcon.network import FalconNetwork
 from lexiseg_falcon.settings import Architecture, ControlTokens, FalconSettings
-from lexiseg_model.catalogue.checkpoints import read_tensor_file
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card
 from lexiseg_model.catalogue.transformers_model import TOKENIZER
-from lexiseg_model.catalogue.weights import naming_files, require_tensors
+from lexiseg_model.catalogue.weights import naming_files, read_tensor_file, require_tensors
 from lexiseg_model.errors import WeightsError
 
 NAME = "Falcon Perception"

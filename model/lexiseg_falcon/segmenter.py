@@ -32,7 +32,7 @@ from lexiseg_model.catalogue.transformers_model import TOKENIZER
 from lexiseg_model.catalogue.weights import SkipInit, for_inference, image_digest, settings_of
 from lexiseg_model.clip.windowed import as_kept
 from lexiseg_model.errors import FieldError, WeightsError
-from lexiseg_model.export.torch_pass import TorchPass
+from lexiseg_model.export.exportable import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
 from lexiseg_model.internal import NamedMasks
 from lexiseg_model.resources.device import Execution

@@ -41,8 +41,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lexiseg_model.command_line.options import Grouped
-from lexiseg_model.command_line.outputs import output_folder
+from lexiseg_model.command_line.options import Grouped, output_folder
 from lexiseg_service.commands.heads import heads
 from lexiseg_service.commands.joined import Commands
 from lexiseg_service.commands.models.app import models

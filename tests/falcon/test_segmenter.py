@@ -15,7 +15,7 @@ from lexiseg_model import tasks
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import FieldError, WeightsError
 from lexiseg_model.segmenter import TextBank
-from lexiseg_model.testing.questions import blocks
+from lexiseg_model.testing.suite import blocks
 from lexiseg_model.types import ClassEntry, Vocabulary
 from tests.falcon import small
 

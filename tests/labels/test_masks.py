@@ -17,7 +17,7 @@ from lexiseg_client import Ring, UnreadableAnswer
 from lexiseg_labels.masks import png, rle
 from lexiseg_labels.masks.joining import joined_contour
 from lexiseg_labels.masks.polygons import fill, rings_of, simplified
-from lexiseg_model.masks.polygons import rings_of as rings_of_model
+from lexiseg_model.masks.encodings import rings_of as rings_of_model
 from lexiseg_model.masks.rle import encode_mask
 from tests import coco as reference
 from tests import pictures

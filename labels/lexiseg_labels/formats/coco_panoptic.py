@@ -13,7 +13,7 @@ import numpy as np
 from lexiseg_labels.data_set import DataSet, File, Format, Picture, category_of
 from lexiseg_labels.json_text import SCORE_DECIMALS, json_file, rounded
 from lexiseg_labels.masks import png
-from lexiseg_labels.palette import colour
+from lexiseg_labels.pictures import colour
 from lexiseg_labels.segments import drawing_order, exportable
 
 FOLDER, LISTING = "panoptic", "panoptic.json"

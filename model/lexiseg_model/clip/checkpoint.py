@@ -18,8 +18,7 @@ import open_clip
 import torch
 from torch import Tensor
 
-from lexiseg_model.catalogue.checkpoints import is_torchscript, read_tensor_file
-from lexiseg_model.catalogue.weights import file_digest, naming_files, under
+from lexiseg_model.catalogue.weights import file_digest, is_torchscript, naming_files, read_tensor_file, under
 from lexiseg_model.errors import OptionError, WeightsError
 
 logger = logging.getLogger(__name__)

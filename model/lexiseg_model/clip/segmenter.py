@@ -14,8 +14,7 @@ from lexiseg_model.catalogue.method import methods
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.text_side import ClassRule, RawRows, TextSide, template_set
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.export.torch_pass import TorchPass
+from lexiseg_model.export.exportable import Exportable, TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import RowsOf, TextBank, TextRows, Unfamiliar

@@ -10,9 +10,13 @@ import os
 import re
 from pathlib import Path
 
+from lexiseg_labels.picture_names import is_picture_name
+
 ESCAPE = re.compile(r"\\udc([89a-f][0-9a-f])")  # of a byte that is not UTF-8
 # They would break a line in a list of names.
 CONTROL = re.compile("[\x00-\x1f\x7f\x80-\x9f\u2028\u2029]")
+# Names of the column that names a table's picture files, the first match counts.
+COLUMNS_OF_FILES = ("image", "filepath", "file", "filename", "file_name", "image_path", "path")
 
 
 def is_hidden(name: str) -> bool:
@@ -47,3 +51,14 @@ def as_text(name: str) -> str:
 def from_text(text: str) -> str:
     """The name that `as_text` gives as a text."""
     return ESCAPE.sub(lambda match: chr(0xDC00 + int(match[1], 16)), text)
+
+
+def visible_in(folder: Path) -> list[Path]:
+    """What a folder holds, by name, without hidden files: those of systems, or of a run that was killed."""
+    return sorted(path for path in folder.iterdir() if not is_hidden(path.name))
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The picture files of a folder, by name; none if there is no such folder."""
+    entries = visible_in(folder) if folder.is_dir() else []
+    return [path for path in entries if is_picture_name(path) and path.is_file()]

@@ -164,7 +164,7 @@ def _rles(summaries: NDArray[np.int64], text: NDArray[np.uint8], size: tuple[int
 
 
 def cut(logits: NDArray[np.float32], axes: Axes) -> NDArray[np.int64]:
-    """As `lexiseg_model.masks.bilinear.cut`: logits [h, w] -> spans [N, 2]."""
+    """As `lexiseg_model.masks.upsample.cut`: logits [h, w] -> spans [N, 2]."""
     logits = np.ascontiguousarray(logits, np.float32)
     height, width = logits.shape
     bounds = np.empty(axes.size[1] * (height + 2) + 2, np.int64)  # the most that there can be

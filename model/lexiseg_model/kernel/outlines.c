@@ -1,4 +1,4 @@
-/* Trace the outlines of a mask from its runs: `lexiseg_model.masks.polygons` without reading pixels.
+/* Trace the outlines of a mask from its runs: `lexiseg_model.masks.encodings` without reading pixels.
  *
  * Between two neighbouring columns the outline has a corner where only one column enters or leaves the mask, and two
  * where both change in opposite directions. So one merge of the changes of both columns finds the corners, and links

@@ -1,4 +1,4 @@
-/* Cut the upsampled logits of a mask at 0 into runs: `lexiseg_model.masks.bilinear.cut`, with the same rounding.
+/* Cut the upsampled logits of a mask at 0 into runs: `lexiseg_model.masks.upsample.cut`, with the same rounding.
  *
  * A *knot* is a low-resolution row: between two knots a column of pixels is linear, so a binary search finds where it crosses
  * 0. */

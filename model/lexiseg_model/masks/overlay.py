@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from lexiseg_labels.palette import colour
-from lexiseg_labels.pictures import FAINT
+from lexiseg_labels.pictures import FAINT, colour
 from lexiseg_model.types import LabelMap, Segment
 
 MAX_WIDTH = 1280

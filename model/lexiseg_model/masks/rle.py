@@ -18,7 +18,7 @@ from lexiseg_labels.errors import UnreadableAnswer
 from lexiseg_labels.masks import rle
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.kernel import library
-from lexiseg_model.masks.bilinear import Spans
+from lexiseg_model.masks.upsample import Spans
 from lexiseg_model.types import LabelMap, Rle
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lexiseg_model.errors import DamagedPictureError, PictureError
 from lexiseg_model.pictures import deep
-from lexiseg_model.pictures.alpha import to_rgb
+from lexiseg_model.pictures.bands import bands
 from lexiseg_model.pictures.colours import SRGB, inks_to_srgb, to_srgb
 from lexiseg_model.pictures.header import (
     AS_STORED,
@@ -33,6 +34,7 @@ from lexiseg_model.pictures.note import Note
 FAST_JPEG_MODES = ("RGB", "L")  # modes that libjpeg-turbo decodes, unless the file is damaged
 FAST_JPEG_COLOURS = ("YCbCr", "Gray", "RGB")
 MAX_JPEG_HALVINGS = 3
+PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}  # modes that convert to their twins alone
 
 
 @dataclass(frozen=True)
@@ -157,3 +159,30 @@ def _by_pillow(
         rgb = to_rgb(viewable) if inks is None else inks
         notes += space.notes if inks is not None else to_srgb(rgb, space)
         return rgb, orientation, notes
+
+
+def to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    """A loaded picture of any mode of 8 bits as [H, W, 3]. In bands, which bounds the memory of intermediates."""
+    width, height = picture.size
+    rgb = np.empty((height, width, 3), np.uint8)
+    is_seen = picture.has_transparency_data and any(_layer(band).getchannel("A").getbbox() for _, band in _cut(picture))
+    for rows, band in _cut(picture):
+        if is_seen:
+            layer = _layer(band)
+            band = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+        rgb[rows] = np.asarray(band.convert("RGB") if is_seen else _colours(band))
+    return rgb
+
+
+def _cut(picture: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
+    width, height = picture.size
+    for rows in bands((height, width)):
+        yield rows, picture.crop((0, rows.start, width, rows.stop))
+
+
+def _layer(band: Image.Image) -> Image.Image:
+    return band.convert(PREMULTIPLIED.get(band.mode, band.mode)).convert("RGBA")
+
+
+def _colours(band: Image.Image) -> Image.Image:
+    return band.convert(PREMULTIPLIED.get(band.mode, band.mode)).convert("RGB")

@@ -25,11 +25,11 @@ from torch import Tensor
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features
 from lexiseg_model.internal import Corrections, LearnedCorrections
-from lexiseg_model.masks.bilinear import axis, cut
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.parts import parts_around
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode, encode_mask, encode_spans
+from lexiseg_model.masks.upsample import axis, cut
 from lexiseg_model.segmenter import PromptMasks, guide_of, prompts_of
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.types import LabelMap, Point, Prompt, Rle

@@ -20,10 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.kernel import library
-from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.masks.regions import split
 from lexiseg_model.masks.rle import encode_label_map
-from lexiseg_model.masks.upsample import winners
+from lexiseg_model.masks.upsample import axes, winners
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.types import (
     LabelMap,

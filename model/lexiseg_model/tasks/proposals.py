@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.internal import Detection, NamedMasks
-from lexiseg_model.masks.bilinear import cut
 from lexiseg_model.masks.pamr import refine_masks
-from lexiseg_model.masks.upsample import contest
+from lexiseg_model.masks.upsample import contest, cut
 from lexiseg_model.segmenter import guide_of, proposing
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.tasks.pixels import Pieces, segmentation

@@ -12,8 +12,7 @@ from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.segmenter import (
     Segmenter,
 )
-from lexiseg_model.testing.questions import SIZE, blocks, encoded_in_company
-from lexiseg_model.testing.suite import Suite
+from lexiseg_model.testing.suite import SIZE, Suite, blocks, encoded_in_company
 from lexiseg_model.types import Precision
 
 CAP = InferenceOptions(max_side=64)

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Proposing, Regions, Segmenter, TextBank, Words
-from lexiseg_model.testing.questions import CLASSES, bank_of, blocks
-from lexiseg_model.testing.suite import Suite
+from lexiseg_model.testing.suite import CLASSES, Suite, bank_of, blocks
 
 
 def in_range(quality: Tensor) -> bool:

@@ -13,8 +13,7 @@ from lexiseg_model.segmenter import (
     Prompts,
     Segmenter,
 )
-from lexiseg_model.testing.questions import BOX, CLICK, PAIR, blocks
-from lexiseg_model.testing.suite import Suite
+from lexiseg_model.testing.suite import BOX, CLICK, PAIR, Suite, blocks
 from lexiseg_model.types import (
     Point,
     Prompt,

@@ -1,13 +1,44 @@
-"""Fixtures of the suite: the model, its features of one picture, its bank, and what it can do."""
+"""What the suite asks every method: pictures and classes; fixtures of the model and what it can do."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from lexiseg_model.features import Features
+from lexiseg_model.features import Features, Plan, TileFeatures
 from lexiseg_model.segmenter import Examples, Prompts, Proposing, Regions, Segmenter, TextBank, Words
-from lexiseg_model.testing.questions import bank_of, blocks
-from lexiseg_model.types import Precision
+from lexiseg_model.types import ClassEntry, Point, Precision, Prompt
+
+SIZE = (60, 100)  # (height, width) of every picture
+CLASSES = (ClassEntry("red", ("crimson",)), ClassEntry("green"), ClassEntry("blue", ("navy", "sea")))
+CLICK = Prompt((Point(70, 20),))
+BOX = Prompt(box=(10.0, 8.0, 90.0, 50.0))
+PAIR = Prompt((Point(70, 20), Point(5, 5, positive=False)))
+COLOURS = {"r": (255, 0, 0), "g": (0, 255, 0), "b": (0, 0, 255), "a": (204, 153, 0)}
+
+
+def blocks(letters: str = "rgba") -> NDArray[np.uint8]:
+    """A picture [60, 100, 3]: four blocks of colours by their letters, row by row; other letters are black."""
+    picture = np.zeros((*SIZE, 3), np.uint8)
+    for letter, (rows, columns) in zip(letters, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
+        block = (slice(25) if rows == 0 else slice(25, None)), (slice(60) if columns == 0 else slice(60, None))
+        picture[block] = COLOURS.get(letter, (0, 0, 0))
+    return picture
+
+
+def encoded_in_company(segmenter: Segmenter, plans: list[Plan]) -> list[TileFeatures]:
+    """Each plan's part of one pass over the tiles of all, as the engine cuts them."""
+    together = segmenter.encode_tiles(np.concatenate([plan.tiles for plan in plans]))
+    ends = np.cumsum([len(plan.tiles) for plan in plans]).tolist()
+    return [
+        tuple(part[end - len(plan.tiles) : end] for part in together) for plan, end in zip(plans, ends, strict=True)
+    ]
+
+
+def bank_of(words: Words, classes: tuple[ClassEntry, ...] = CLASSES) -> TextBank:
+    """The bank of classes by the method's own text tower."""
+    return words.text_bank(classes, words.encode_texts(words.texts(classes)))
 
 
 class Suite:

@@ -14,8 +14,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.internal import Detection
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Prompts, Proposing, Regions, Segmenter, Words
-from lexiseg_model.testing.questions import BOX, CLASSES, CLICK, SIZE
-from lexiseg_model.testing.suite import Suite
+from lexiseg_model.testing.suite import BOX, CLASSES, CLICK, SIZE, Suite
 from lexiseg_model.types import Background, ModelCard, Segmentation, Task, Vocabulary
 
 SOON = "nobody waits any more"

@@ -14,8 +14,7 @@ from lexiseg_model import tasks
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Guided, Segmenter, TextBank, TextRows, Words
-from lexiseg_model.testing.questions import CLASSES, SIZE, bank_of, blocks
-from lexiseg_model.testing.suite import Suite
+from lexiseg_model.testing.suite import CLASSES, SIZE, Suite, bank_of, blocks
 from lexiseg_model.types import ClassEntry, Precision, Vocabulary
 
 NAMES = [text for entry in CLASSES for text in entry.texts]

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from lexiseg_model.command_line.bar import bar_of
-from lexiseg_model.command_line.options import Classes, Grouped, JsonReport, VocabularyName
-from lexiseg_model.command_line.outputs import output_folder, write_json
+from lexiseg_model.command_line.options import Classes, Grouped, JsonReport, VocabularyName, output_folder, write_json
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.types import DinoName
 from lexiseg_train.commands import public_sets

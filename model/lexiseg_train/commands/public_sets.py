@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from lexiseg_model.command_line.bar import bar_of
-from lexiseg_model.command_line.outputs import output_folder
+from lexiseg_model.command_line.options import output_folder
 from lexiseg_model.errors import DatasetError, ModelError
 from lexiseg_model.files.sandbox import Limits, Sandbox, end_process
 

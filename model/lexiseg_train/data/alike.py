@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_model.pictures.listing import pictures_in
+from lexiseg_model.files.names import pictures_in
 from lexiseg_train.data.indexed import read_photograph
 
 SIDE, DETAIL_SIDE = 16, 48  # cells of a grid

@@ -18,9 +18,9 @@ from lexiseg_labels.exports import write_whole
 from lexiseg_labels.formats import label_maps
 from lexiseg_labels.picture_names import LISTED_SUFFIXES
 from lexiseg_model.errors import DatasetError, PictureError, SampleError
-from lexiseg_model.masks.png import labels_to_png
+from lexiseg_model.files.names import pictures_in
+from lexiseg_model.masks.encodings import labels_to_png
 from lexiseg_model.pictures.header import read_header
-from lexiseg_model.pictures.listing import pictures_in
 from lexiseg_model.pictures.reader import Picture, read
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.annotations.content import class_name

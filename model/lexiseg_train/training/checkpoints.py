@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lexiseg_model.catalogue.checkpoints import read_torch
+from lexiseg_model.catalogue.weights import read_torch
 from lexiseg_model.errors import RecipeError
 from lexiseg_train.training.recipe import BUDGETS, CHECKPOINT, RunRecipe, require_same_recipe
 from lexiseg_train.training.schedule import Reached

@@ -19,7 +19,7 @@ from lexiseg_labels.data_set import Picture as Labelled
 from lexiseg_labels.exports import format_of, pieces
 from lexiseg_labels.names import Names, safe_name
 from lexiseg_labels.picture_names import suffix_of, suffix_of_format
-from lexiseg_model.files.tars import add_file
+from lexiseg_model.files.archives import add_file
 from lexiseg_service.batch.executors.chunks import BulkJob
 from lexiseg_service.batch.ledger.folder import Destination, Size
 from lexiseg_service.batch.rows import OK, Row, answer_of

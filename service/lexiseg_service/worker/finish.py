@@ -20,8 +20,7 @@ from lexiseg_labels.answers import CacheUse, Timings
 from lexiseg_labels.masks import rle
 from lexiseg_model import tasks
 from lexiseg_model.masks import overlay
-from lexiseg_model.masks.png import labels_to_png, to_png
-from lexiseg_model.masks.polygons import rings_of
+from lexiseg_model.masks.encodings import labels_to_png, rings_of, to_png
 from lexiseg_model.pictures.bands import bands
 from lexiseg_model.tasks.senses import chosen_senses
 from lexiseg_model.types import LabelMap, Segment, Segmentation

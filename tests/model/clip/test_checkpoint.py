@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lexiseg_model.catalogue.checkpoints import is_torchscript
+from lexiseg_model.catalogue.weights import is_torchscript
 from lexiseg_model.clip import checkpoint
 from lexiseg_model.clip.checkpoint import Evidence, decide, read_checkpoint
 from lexiseg_model.errors import WeightsError

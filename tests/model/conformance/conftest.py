@@ -5,7 +5,7 @@ from typing import NamedTuple
 import pytest
 
 from lexiseg_model import Features, Segmenter, TextBank, Words
-from lexiseg_model.testing.questions import bank_of, blocks
+from lexiseg_model.testing.suite import bank_of, blocks
 from lexiseg_model.types import Precision
 from tests.model.conformance.models import FAST, MODELS
 from tests.once import kept

@@ -9,7 +9,7 @@ import torch
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export.choose import use_runtime
-from lexiseg_model.export.torch_pass import TorchPass, require_compiler
+from lexiseg_model.export.exportable import TorchPass, require_compiler
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Segmenter
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter

@@ -10,8 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from lexiseg_model.errors import TooManyEntriesError
-from lexiseg_model.files.archives import open_zip
-from lexiseg_model.files.tars import MAX_TAR_FILE, MAX_TAR_HEADER, entries_of, files_in, open_tar
+from lexiseg_model.files.archives import MAX_TAR_FILE, MAX_TAR_HEADER, entries_of, files_in, open_tar, open_zip
 
 DIRECTORY = 51 * 20  # bytes of it in `zipped(20)`: 46 and a name of five characters
 OF_ENTRY, OFFSET, FLAGS = b"PK\1\2", 42, 8  # of an entry in a directory, its place of the header, and its flags

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco
 
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.masks.polygons import rings_of
+from lexiseg_model.masks.encodings import rings_of
 from lexiseg_model.masks.rle import decode, encode_label_map, encode_mask, encode_spans
 from lexiseg_model.types import LabelMap, Ring, Rle
 from tests.model.masks.filled import fill

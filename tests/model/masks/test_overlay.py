@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_labels.palette import colour
-from lexiseg_labels.pictures import FAINT
+from lexiseg_labels.pictures import FAINT, colour
 from lexiseg_model.masks.overlay import MAX_WIDTH, OPACITY, paint
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import LabelMap, Segment

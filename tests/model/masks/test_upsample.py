@@ -10,9 +10,8 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.masks.bilinear import axis, cut
 from lexiseg_model.masks.rle import encode_mask, encode_spans
-from lexiseg_model.masks.upsample import winners
+from lexiseg_model.masks.upsample import axis, cut, winners
 
 pytestmark = pytest.mark.usefixtures("each_way")
 

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_model.pictures.alpha import to_rgb
-from lexiseg_model.pictures.reader import read
+from lexiseg_model.pictures.reader import read, to_rgb
 from tests import pictures
 from tests.model.pictures.tiffs import tiff
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.command_line.outputs import write_json
+from lexiseg_model.command_line.options import write_json
 from tests import pictures
 from tests.service.commands.command_line import CommandLine
 

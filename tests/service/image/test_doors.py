@@ -13,7 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lexiseg_model.masks.png import to_png
+from lexiseg_model.masks.encodings import to_png
 from lexiseg_model.pictures.header import upright
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.image.reader import decode, read_header

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model.kernel import library
-from lexiseg_model.masks.bilinear import axes
 from lexiseg_model.masks.rle import encode_label_map
+from lexiseg_model.masks.upsample import axes
 from lexiseg_model.vocabulary import solving
 from tests.command import ended
 from tests.kernel import require_kernel

@@ -16,8 +16,7 @@ from open_clip.transformer import TextTransformer
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from lexiseg_model.catalogue.checkpoints import names_in_network
-from lexiseg_model.catalogue.weights import for_inference, listed, naming_files
+from lexiseg_model.catalogue.weights import for_inference, listed, names_in_network, naming_files
 from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.scale import LearnedScale

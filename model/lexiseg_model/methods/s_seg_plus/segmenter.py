@@ -19,7 +19,7 @@ from lexiseg_model.catalogue.weights import WEIGHTS, for_inference, image_digest
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.export.torch_pass import TorchPass
+from lexiseg_model.export.exportable import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.methods.s_seg_plus.network import SSegPlusSettings, Student
 from lexiseg_model.resources.device import Execution

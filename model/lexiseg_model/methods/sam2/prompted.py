@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from lexiseg_model.clip.windowed import as_kept
-from lexiseg_model.export.torch_pass import TorchPass
+from lexiseg_model.export.exportable import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
 from lexiseg_model.methods.sam2.head import LEVELS, PromptHead, SamMemory
 from lexiseg_model.resources.device import Execution

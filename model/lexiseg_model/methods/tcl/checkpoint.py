@@ -14,8 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lexiseg_model.catalogue.checkpoints import require_prefixes
-from lexiseg_model.catalogue.weights import SkipInit, require_tensors, under
+from lexiseg_model.catalogue.weights import SkipInit, require_prefixes, require_tensors, under
 from lexiseg_model.clip.checkpoint import require_same_towers
 from lexiseg_model.clip.towers import ClipTowers, configuration, from_state
 from lexiseg_model.errors import OptionError, WeightsError

@@ -14,9 +14,8 @@ from torch import Tensor
 
 from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.errors import TaskError, WeightsError
-from lexiseg_model.export.exportable import Exportable, Part, PartRunner
+from lexiseg_model.export.exportable import Exportable, Part, PartRunner, TorchPass
 from lexiseg_model.export.runner import OnnxRunner
-from lexiseg_model.export.torch_pass import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
 from lexiseg_model.methods.tiny import by_example, closer_look, fine, teaching
 from lexiseg_model.methods.tiny.closer_look import Crop, around, cells_of

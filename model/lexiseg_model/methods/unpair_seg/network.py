@@ -14,8 +14,14 @@ from typing import NamedTuple
 import open_clip
 from torch import Tensor, nn
 
-from lexiseg_model.catalogue.checkpoints import names_in_network, require_prefixes
-from lexiseg_model.catalogue.weights import SkipInit, naming_files, require_tensors, under
+from lexiseg_model.catalogue.weights import (
+    SkipInit,
+    names_in_network,
+    naming_files,
+    require_prefixes,
+    require_tensors,
+    under,
+)
 from lexiseg_model.clip.checkpoint import read_tensors, require_same_towers
 from lexiseg_model.clip.towers import ClipTowers, from_state
 from lexiseg_model.errors import WeightsError

@@ -26,7 +26,7 @@ from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.text_side import TextSide, template_set
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.export.torch_pass import TorchPass
+from lexiseg_model.export.exportable import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg import compatibility, proposals, regions

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_model.command_line.options import Grouped, Quiet, Server
-from lexiseg_model.command_line.outputs import output_folder
+from lexiseg_model.command_line.options import Grouped, Quiet, Server, output_folder
 from lexiseg_train.commands.program import INTERRUPTED, Program
 
 app = typer.Typer(rich_markup_mode=None)

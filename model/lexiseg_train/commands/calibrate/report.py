@@ -13,7 +13,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from lexiseg_model.command_line.outputs import write_text
+from lexiseg_model.command_line.options import write_text
 from lexiseg_train.commands.calibrate.thresholds import Choice, Finding, Findings
 
 PICTURES = 2  # on either side of a threshold

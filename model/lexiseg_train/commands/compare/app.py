@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_model.command_line.options import Background, Classes, Grouped, JsonReport, VocabularyName
-from lexiseg_model.command_line.outputs import write_json
+from lexiseg_model.command_line.options import Background, Classes, Grouped, JsonReport, VocabularyName, write_json
 from lexiseg_train.commands.program import Program
 
 app = typer.Typer(rich_markup_mode=None)

@@ -17,7 +17,7 @@ from lexiseg_labels.picture_names import LISTED_SUFFIXES, is_picture_name
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files.names import visible_files
-from lexiseg_model.masks.png import to_png
+from lexiseg_model.masks.encodings import to_png
 from lexiseg_model.tasks.label_maps import labeller
 from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_train.commands.program import Program

@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
-from lexiseg_model.command_line.options import Grouped, JsonReport
-from lexiseg_model.command_line.outputs import output_file, output_folder
+from lexiseg_model.command_line.options import Grouped, JsonReport, output_file, output_folder
 from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.program import Program
 

@@ -9,7 +9,7 @@ import typer
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.command_line.bar import bar_of
-from lexiseg_model.command_line.outputs import write_json, write_text
+from lexiseg_model.command_line.options import write_json, write_text
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ModelCard

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lexiseg_model.command_line.bar import bar_of
-from lexiseg_model.command_line.outputs import write_json
+from lexiseg_model.command_line.options import write_json
 from lexiseg_model.errors import OptionError
 from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.evaluate.warnings import warn

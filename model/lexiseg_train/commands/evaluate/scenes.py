@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lexiseg_model.command_line.bar import bar_of
-from lexiseg_model.command_line.outputs import write_json
+from lexiseg_model.command_line.options import write_json
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
 from lexiseg_model.vocabulary.class_names import is_thing

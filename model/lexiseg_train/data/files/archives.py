@@ -14,9 +14,8 @@ from typing import IO, BinaryIO
 
 from lexiseg_labels.names import fitting
 from lexiseg_model.errors import DatasetError, TooManyEntriesError
-from lexiseg_model.files.archives import PLAIN, open_zip, parts_of
+from lexiseg_model.files.archives import PLAIN, entries_of, open_tar, open_zip, parts_of
 from lexiseg_model.files.names import as_text, is_hidden
-from lexiseg_model.files.tars import entries_of, open_tar
 from lexiseg_train.data.files.inside import DRIVE, MACOS
 from lexiseg_train.data.files.limits import MAX_ARCHIVE_BYTES, MAX_ARCHIVE_FILES
 

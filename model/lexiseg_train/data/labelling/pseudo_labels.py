@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_model.features import InferenceOptions
-from lexiseg_model.masks.png import labels_to_png
+from lexiseg_model.masks.encodings import labels_to_png
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Vocabulary

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import SampleError
-from lexiseg_model.masks.png import labels_to_png
+from lexiseg_model.masks.encodings import labels_to_png
 from lexiseg_train.data.alike import Miniature, alike_groups, miniature, split_groups
 from lexiseg_train.data.indexed import IGNORE, read_photograph
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import DatasetError, RecipeError, SampleError
-from lexiseg_model.masks.png import labels_to_png, to_png
+from lexiseg_model.masks.encodings import labels_to_png, to_png
 from lexiseg_model.pictures.reader import read
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.files.names import is_hidden
-from lexiseg_model.pictures.listing import COLUMNS_OF_FILES, visible_in
+from lexiseg_model.files.names import COLUMNS_OF_FILES, is_hidden, visible_in
 from lexiseg_train.data.pairs.shards import ShardPairs
 from lexiseg_train.data.pairs.source import (
     Joined,

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.picture_names import LISTED_SUFFIXES, PICTURE_SUFFIXES
 from lexiseg_model.errors import DatasetError, SampleError
-from lexiseg_model.files.tars import files_in
+from lexiseg_model.files.archives import files_in
 from lexiseg_model.resources.lru import Lru
 from lexiseg_train.data.pairs.source import Skipped, StoredPair, clean_captions
 from lexiseg_train.data.pairs.streamed import Streamed

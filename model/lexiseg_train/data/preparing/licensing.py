@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.pictures.listing import pictures_in
+from lexiseg_model.files.names import pictures_in
 from lexiseg_train.data.licences import FREE_TERMS, read_rows, write_rows
 
 # Parts of addresses. Terms without derivatives ("nd") do not allow training, non-commercial ones no sale.

@@ -24,7 +24,7 @@ from PIL import Image
 from lexiseg_labels.exports import write_whole
 from lexiseg_labels.picture_names import suffix_of_format
 from lexiseg_model.errors import SampleError
-from lexiseg_model.files.tars import add_file
+from lexiseg_model.files.archives import add_file
 from lexiseg_model.pictures.header import sniff
 from lexiseg_train.data.files.resuming import claim
 from lexiseg_train.data.indexed import to_jpeg

@@ -15,9 +15,8 @@ from typing import Any, BinaryIO
 
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import TooManyEntriesError
-from lexiseg_model.files.archives import PLAIN, open_zip
+from lexiseg_model.files.archives import PLAIN, files_in, open_zip
 from lexiseg_model.files.names import as_text, is_hidden
-from lexiseg_model.files.tars import files_in
 from lexiseg_service.batch.sources.source import Listed, Picture, SourceKind, check_size
 from lexiseg_service.errors import InvalidValue, UndecodableImage
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE, BYTES_PER_ENTRY, parts_inside

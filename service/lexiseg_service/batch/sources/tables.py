@@ -11,8 +11,7 @@ import pyarrow
 import pyarrow.parquet
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.files.names import as_text
-from lexiseg_model.pictures.listing import COLUMNS_OF_FILES
+from lexiseg_model.files.names import COLUMNS_OF_FILES, as_text
 from lexiseg_service.batch.rows import open_parquet
 from lexiseg_service.batch.sources.source import Listed
 

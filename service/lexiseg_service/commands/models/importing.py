@@ -67,7 +67,7 @@ def import_model(
     method = methods[files.pop("method")]
     _refuse_foreign(method, methods.values(), files)
     options = importing.read_options(method, files)
-    from lexiseg_model.catalogue.checkpoints import is_torchscript  # imports torch
+    from lexiseg_model.catalogue.weights import is_torchscript  # imports torch
 
     for path in filter(is_torchscript, options.archives):
         typer.echo(f"{path} is a TorchScript archive: running its code to read the tensors", err=True)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lexiseg_labels.exports import formats
-from lexiseg_model.command_line.options import Background, Classes, Quiet, Server, VocabularyName
-from lexiseg_model.command_line.outputs import STDOUT, output_folder
+from lexiseg_model.command_line.options import STDOUT, Background, Classes, Quiet, Server, VocabularyName, output_folder
 from lexiseg_model.types import Task
 from lexiseg_service.commands import options
 from lexiseg_service.commands.options import check_server, takes_settings

@@ -18,7 +18,7 @@ import typer
 from lexiseg_client import LexisegError, Segmentation
 from lexiseg_client.calling.mapping import map_async
 from lexiseg_model.command_line.bar import bar_of
-from lexiseg_model.command_line.outputs import STDOUT
+from lexiseg_model.command_line.options import STDOUT
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.local import open_server

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from lexiseg_model.command_line.options import Background, Classes, VocabularyName
-from lexiseg_model.command_line.outputs import STDOUT, output_folder
+from lexiseg_model.command_line.options import STDOUT, Background, Classes, VocabularyName, output_folder
 from lexiseg_service.commands import options
 from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.settings import Settings

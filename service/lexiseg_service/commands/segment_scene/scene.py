@@ -36,7 +36,7 @@ from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from lexiseg_labels.palette import colour
+from lexiseg_labels.pictures import colour
 from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_service.commands.segment_scene.blending import Box
 

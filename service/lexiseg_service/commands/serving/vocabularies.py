@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from lexiseg_model.command_line.options import Grouped
-from lexiseg_model.command_line.outputs import write_text
+from lexiseg_model.command_line.options import Grouped, write_text
 from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings

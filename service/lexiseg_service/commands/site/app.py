@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lexiseg_model.command_line.outputs import output_folder
+from lexiseg_model.command_line.options import output_folder
 from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.settings import Settings
 

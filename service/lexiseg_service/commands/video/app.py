@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lexiseg_model.command_line.options import Background, Classes, Server, VocabularyName
-from lexiseg_model.command_line.outputs import output_file
+from lexiseg_model.command_line.options import Background, Classes, Server, VocabularyName, output_file
 from lexiseg_model.types import DEFAULT_SMOOTHING
 from lexiseg_service.commands import options
 from lexiseg_service.commands.options import check_installed, check_server, takes_settings

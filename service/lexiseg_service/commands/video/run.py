@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lexiseg_client import Frame, FrameAnswer, ProblemError, Prompt
 from lexiseg_model.command_line.bar import bar_of
-from lexiseg_model.command_line.outputs import STDOUT
+from lexiseg_model.command_line.options import STDOUT
 from lexiseg_model.command_line.signals import on_signals
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.types import LabelMap, Rle, Segment

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lexiseg_client import FrameAnswer, ProblemError, Segment
 from lexiseg_labels.segments import segment_json
-from lexiseg_model.command_line.outputs import STDOUT
+from lexiseg_model.command_line.options import STDOUT
 from lexiseg_service.errors import ServiceError
 
 H264 = ("libx264", "libopenh264", "mpeg4")

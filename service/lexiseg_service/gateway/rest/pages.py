@@ -20,7 +20,7 @@ from starlette.routing import Route
 from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
 from lexiseg_labels.exports import formats
-from lexiseg_labels.palette import COUNT, colour
+from lexiseg_labels.pictures import COUNT, colour
 from lexiseg_service.gateway.rest.paths import answer_head
 from lexiseg_service.image.samples import SAMPLES, NoSample, photograph
 

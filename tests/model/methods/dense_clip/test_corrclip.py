@@ -23,7 +23,7 @@ from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.methods.sam2.head import PromptHead
 from lexiseg_model.segmenter import Proposals
-from lexiseg_model.testing.questions import blocks
+from lexiseg_model.testing.suite import blocks
 from lexiseg_model.types import ClassEntry, Vocabulary
 from tests.golden import corrclip as plain
 from tests.model.clip import small

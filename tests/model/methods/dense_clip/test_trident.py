@@ -24,7 +24,7 @@ from lexiseg_model.methods.dense_clip.stored import Parts, flat_state
 from lexiseg_model.methods.dense_clip.trident import Answer, affinity, prompted
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
-from lexiseg_model.testing.questions import blocks
+from lexiseg_model.testing.suite import blocks
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.data.annotated import AnnotatedSet

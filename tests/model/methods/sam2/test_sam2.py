@@ -17,7 +17,7 @@ from lexiseg_model.methods.sam2.head import Grid, everything
 from lexiseg_model.methods.sam2.import_ import Options, read
 from lexiseg_model.methods.sam2.segmenter import Sam2Segmenter
 from lexiseg_model.segmenter import PromptMasks, prompts_of
-from lexiseg_model.testing.questions import BOX, CLICK, SIZE, blocks
+from lexiseg_model.testing.suite import BOX, CLICK, SIZE, blocks
 from lexiseg_model.types import Point, Prompt, Vocabulary
 from lexiseg_model.video.following import Follower, Start
 from tests.model.methods import pretrained

@@ -18,7 +18,7 @@ from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.methods.sam3.import_ import Options
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
 from lexiseg_model.segmenter import prompts_of
-from lexiseg_model.testing.questions import CLICK, bank_of, blocks
+from lexiseg_model.testing.suite import CLICK, bank_of, blocks
 from lexiseg_model.types import ClassEntry, Vocabulary
 from tests.model.methods.sam3 import small
 

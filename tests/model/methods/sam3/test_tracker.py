@@ -17,7 +17,7 @@ from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.sam2.head import LEVELS
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
 from lexiseg_model.segmenter import TextBank, TextRows, prompts_of, regions_of
-from lexiseg_model.testing.questions import BOX, CLICK, PAIR, bank_of, blocks
+from lexiseg_model.testing.suite import BOX, CLICK, PAIR, bank_of, blocks
 from lexiseg_model.types import ClassEntry, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.video.following import Follower, Start
 from lexiseg_model.vocabulary.scoring import score_vocabulary

@@ -16,7 +16,7 @@ from lexiseg_model.features import InferenceOptions
 from lexiseg_model.methods.tcl.checkpoint import Restored, State, from_official, restore, to_official
 from lexiseg_model.methods.tcl.network import TclNetwork
 from lexiseg_model.segmenter import words_of
-from lexiseg_model.testing.questions import bank_of
+from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry
 from tests.golden import golden_weights
 from tests.golden.weights import openai_clip_vitb16_state

@@ -21,7 +21,7 @@ from lexiseg_model.methods.tiny.prompting import MAX_BATCH, predict_masks
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
 from lexiseg_model.segmenter import prompts_of, proposing
-from lexiseg_model.testing.questions import bank_of
+from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry, Point, Prompt
 
 Photographs = dict[str, NDArray[np.uint8]]

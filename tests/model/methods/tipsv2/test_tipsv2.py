@@ -20,7 +20,7 @@ from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tipsv2.import_ import Options, read
 from lexiseg_model.segmenter import words_of
-from lexiseg_model.testing.questions import bank_of
+from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry
 from tests.model.methods.tipsv2 import small
 

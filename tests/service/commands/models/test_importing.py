@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.masks.png import to_png
+from lexiseg_model.masks.encodings import to_png
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.types import ClassEntry
 from tests.model.acme import installed

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 import pytest
 
-from lexiseg_model.masks.png import to_png
+from lexiseg_model.masks.encodings import to_png
 from lexiseg_service.errors import ImageExpired
 from lexiseg_service.gateway import image_requests
 from lexiseg_service.gateway.app import create_app

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from lexiseg_labels.exports import formats
-from lexiseg_labels.palette import colour
+from lexiseg_labels.pictures import colour
 from lexiseg_service.gateway.admission.access import line_of
 from lexiseg_service.gateway.rest.pages import DOCS_POLICY, PATHS, PLAYGROUND, PLAYGROUND_POLICY, SCRIPTS
 from tests.service.gateway.serving import serving

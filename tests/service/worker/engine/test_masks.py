@@ -10,7 +10,7 @@ import pytest
 from torch import Tensor
 
 from lexiseg_model.features import Features
-from lexiseg_model.masks.polygons import rings_of
+from lexiseg_model.masks.encodings import rings_of
 from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.tasks import cut_outs
 from lexiseg_model.types import PanopticRule, Point, Prompt, Ring, Rle, Task

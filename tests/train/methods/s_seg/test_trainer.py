@@ -14,7 +14,7 @@ from torch import Tensor
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
 from lexiseg_model.segmenter import words_of
-from lexiseg_model.testing.questions import bank_of
+from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks
 from lexiseg_train.methods.s_seg.recipe import PseudoMaskSettings, SSegRecipe

@@ -14,7 +14,7 @@ from PIL import Image
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.segmenter import words_of
-from lexiseg_model.testing.questions import bank_of
+from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.evaluation.run import evaluate

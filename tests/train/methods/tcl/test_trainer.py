@@ -15,7 +15,7 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tcl.checkpoint import to_official
 from lexiseg_model.methods.tcl.network import TclNetwork, logistic_noise, similarity
 from lexiseg_model.segmenter import words_of
-from lexiseg_model.testing.questions import bank_of
+from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_train.methods.tcl.losses import Losses, TclLosses
 from lexiseg_train.methods.tcl.recipe import LossSettings

@@ -16,7 +16,7 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, FOLDER, TinyState, load_tensors
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.segmenter import prompts_of, words_of
-from lexiseg_model.testing.questions import bank_of
+from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry, Point, Prompt
 from lexiseg_train.methods.tiny.widen import widened, widened_head
 from tests.model.methods.tiny import small

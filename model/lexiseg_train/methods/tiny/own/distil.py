@@ -24,8 +24,8 @@ from torch import Tensor
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.errors import TaskError
+from lexiseg_model.files.names import visible_in
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.pictures.listing import visible_in
 from lexiseg_model.types import ModelCard
 from lexiseg_train.data.indexed import Sample, read_dataset
 from lexiseg_train.data.own.teacher_labels import ABOUT, SHARES, ModelTeacher, Teacher, read_photographs, write_labels
