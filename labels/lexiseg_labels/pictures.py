@@ -55,12 +55,18 @@ def paint(segments: Sequence[Segment], ids: LabelMap, pixels: NDArray[Any], opac
     canvas = np.broadcast_to(pixels if pixels.ndim == 3 else pixels[..., None], (*size, 3)).astype(np.float32)
     colours = palette[ids]  # [H, W, 4]
     canvas += colours[..., 3:] * (colours[..., :3] - canvas)
-    edges = np.zeros(size, bool)
-    edges[:, 1:] |= ids[:, 1:] != ids[:, :-1]
-    edges[1:] |= ids[1:] != ids[:-1]
+    edges = contours(ids)
     canvas[edges] = OUTLINE * canvas[edges]
     painted: NDArray[np.uint8] = canvas.round().astype(np.uint8)
     return painted
+
+
+def contours(ids: LabelMap) -> NDArray[np.bool_]:
+    """Pixels [H, W] of a label map that differ from the one on the left or above."""
+    edges = np.zeros(ids.shape, bool)
+    edges[:, 1:] |= ids[:, 1:] != ids[:, :-1]
+    edges[1:] |= ids[1:] != ids[:-1]
+    return edges
 
 
 def save_masks(segments: Sequence[Segment], folder: Path) -> list[Path]:

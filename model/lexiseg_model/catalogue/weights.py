@@ -49,10 +49,7 @@ def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
     digest = file_digest(path)
     if sha256 is not None and digest != sha256:
         raise WeightsError(f"{path} has sha256 {digest}; its card says {sha256}; {AGAIN}")
-    try:
-        return {name: value.float() for name, value in load_file(path).items()}
-    except SafetensorError as error:
-        raise WeightsError(f"{path} is not a safetensors file: {error}") from None
+    return {name: value.float() for name, value in _read_safetensors(path).items()}
 
 
 def require_tensors(whose: str, state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

@@ -18,8 +18,6 @@ LEVEL = 1  # zlib's fastest: a fifth larger than the default, several times quic
 # Rows of maps resemble the row above. As small as OpenCV's adaptive filter, written in half the time, and 30 times
 # faster to decode without a PNG library, as in the Python client.
 ROW_ABOVE = [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
-
-
 # Half the size of zlib's search in the same time; of probabilities, which have no runs, a third more.
 RUNS = [*ROW_ABOVE, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from lexiseg_labels.pictures import FAINT, colour
+from lexiseg_labels.pictures import FAINT, colour, contours
 from lexiseg_model.types import LabelMap, Segment
 
 MAX_WIDTH = 1280
@@ -45,7 +45,7 @@ def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, 
         palette[segment.id] = *colour(_colour_index(segment, n_classes)), opacity
     colours = palette[label_map]  # [h, w, 4]
     painted = rgb + colours[..., 3:] * (colours[..., :3] - rgb)
-    painted[_contours(label_map)] = 255
+    painted[contours(label_map)] = 255
     picture = Image.fromarray(painted.round().astype(np.uint8))
     _write_labels(picture, label_map, segments, np.bincount(label_map.reshape(-1), minlength=len(palette)))
     return np.asarray(picture)
@@ -56,13 +56,6 @@ def _colour_index(segment: Segment, n_classes: int) -> int:
     if segment.class_index is not None:
         return segment.class_index
     return segment.id if segment.prompt_index is None else n_classes + segment.prompt_index
-
-
-def _contours(label_map: LabelMap) -> NDArray[np.bool_]:
-    edge = np.zeros(label_map.shape, bool)
-    edge[:, 1:] |= label_map[:, 1:] != label_map[:, :-1]
-    edge[1:] |= label_map[1:] != label_map[:-1]
-    return edge
 
 
 def _write_labels(

@@ -24,7 +24,9 @@ def segment(
     rows_of: RowsOf | None = None,
 ) -> Segmentation:
     """As `answer`; `rows_of` None: the segmenter's own text tower."""
-    return answer(task, Query(segmenter, features, vocabulary, options, rows_of or _rows_of(segmenter)))
+    # Tasks without words do not ask for rows.
+    encode = rows_of or (lambda texts: words_of(segmenter).encode_texts(texts))
+    return answer(task, Query(segmenter, features, vocabulary, options, encode))
 
 
 def answer(task: Task, query: Query) -> Segmentation:
@@ -52,8 +54,3 @@ def answer(task: Task, query: Query) -> Segmentation:
             return everything(query)
         has_masks = isinstance(segmenter, Detection) or segmenter.card.panoptic.source == "proposals"
         return merged_masks(task, query) if has_masks and options.steady is None else connected_regions(task, query)
-
-
-def _rows_of(segmenter: Segmenter) -> RowsOf:
-    """The model's own text tower, which is not asked by tasks without words."""
-    return lambda texts: words_of(segmenter).encode_texts(texts)

@@ -223,19 +223,16 @@ class Follower:
         if not self._objects and not starts:
             return []
         places = places_of(segmenter).places(features).float()
-        self._lose_at_cut(places)
+        before, self._scene = self._scene, scene_of(places)
+        if before is not None and scene_likeness(before, self._scene) < SAME_SCENE:
+            for followed in self._objects.values():
+                followed.lose()
         sights = self._follow(segmenter, features, places)
         if starts:
             answers = prompt_masks(segmenter, features, [start.prompt for start in starts])
             for place, (start, answer) in enumerate(zip(starts, answers, strict=True)):
                 sights.append(self._start(start, place, answer, places, features.size))
         return sights
-
-    def _lose_at_cut(self, places: Tensor) -> None:
-        before, self._scene = self._scene, scene_of(places)
-        if before is not None and scene_likeness(before, self._scene) < SAME_SCENE:
-            for followed in self._objects.values():
-                followed.lose()
 
     def _start(self, start: Start, place: int, answer: PromptMasks, places: Tensor, size: tuple[int, int]) -> Sight:
         logits = answer.masks[0].float()

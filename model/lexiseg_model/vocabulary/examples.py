@@ -76,14 +76,12 @@ def with_examples(bank: TextBank | None, examples: dict[int, ExampleVectors], n_
     rows = torch.from_numpy(order).to(all_vectors.device)
     support = None if bank is None else _support(vectors[0], bank.owner, examples)
     excluded = {index: example.excluded for index, example in examples.items() if example.excluded is not None}
-    shifts = None if bank is None or bank.shifts is None else _with_zeros(bank.shifts, len(owner))[rows]
+    shifts = None if bank is None else bank.shifts
+    if shifts is not None:  # texts come first; examples have no shifts
+        zeros = shifts.new_zeros(len(owner) - len(shifts), shifts.shape[1])
+        shifts = torch.cat([shifts, zeros])[rows]
     made = TextBank(all_vectors[rows], owner[order], n_classes, has_examples=True, support=support, excluded=excluded)
     return made if bank is None else replace(made, shifts=shifts, leads=bank.leads)
-
-
-def _with_zeros(shifts: Tensor, length: int) -> Tensor:
-    """Shifts of so many vectors, of which the first are texts: examples have none."""
-    return torch.cat([shifts, shifts.new_zeros(length - len(shifts), shifts.shape[1])])
 
 
 def _support(texts: Tensor, owner: NDArray[np.int64], example_vectors: dict[int, ExampleVectors]) -> Support | None:

@@ -85,7 +85,10 @@ class Lesson:
 
     def to_bytes(self) -> bytes:
         """The lesson, to be kept; about 0.6 MB."""
-        return pack("lesson", {"digest": kept_digest(self.digest), "classes": self.classes}, self._arrays())
+        arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in LESSON}
+        if self.detail is not None:
+            arrays["detail"] = self.detail
+        return pack("lesson", {"digest": kept_digest(self.digest), "classes": self.classes}, arrays)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Lesson:
@@ -107,10 +110,6 @@ class Lesson:
         if lesson.shares.min() <= 0 or abs(lesson.shares.sum() - 1) > 0.01:
             raise TeachingError(f"expected shares above 0 whose sum is 1, got a sum of {lesson.shares.sum():.3g}")
         return lesson
-
-    def _arrays(self) -> dict[str, NDArray[Any]]:
-        of_detail = {} if self.detail is None else {"detail": self.detail}
-        return {"cells": self.cells, "labels": self.labels, "shares": self.shares, "text": self.text, **of_detail}
 
     def in_detail(self) -> Lesson:
         """The lesson with its detail [n, G] before the features of its cells, which end with 1."""

@@ -254,16 +254,14 @@ def _folds(lessons: Sequence[Lesson], n_detail: int) -> NDArray[np.intp]:
 
 
 def _learnt(cells: Cells, stop: NDArray[np.int32]) -> Learnt | int:
-    """What cells teach; the only label instead if all have that."""
+    """What cells teach; the only label instead if all have that.
+
+    Each learned class has a share of its words' score left, by the number of its pictures; of several ways to share
+    the best is chosen, by heads that did not see the cells.
+    """
     named = np.unique(cells.labels[(cells.labels >= 0) & cells.is_reviewed])
     if len(named) < 2:
         return int(named[0]) if len(named) else cells.text.shape[1]
-    return _learn(cells, stop)
-
-
-def _learn(cells: Cells, stop: NDArray[np.int32]) -> Learnt:
-    """Each learned class has a share of its words' score left, by the number of its pictures; of several
-    ways to share the best is chosen, by heads that did not see the cells."""
     whole, *others = _directions(cells, stop)
     words = np.clip(np.nan_to_num(cells.text, nan=-np.inf), -MAX_TEXT, MAX_TEXT)
     learned = cells.factors * words
