@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.timing import print_table
-from lexiseg_model.clip.towers import ClipTowers, fresh_model
+from lexiseg_model.clip.towers import ClipTowers, fresh_clip
 from lexiseg_model.clip.vision import require_plain_vit
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.tcl.network import TclNetwork, logistic_noise
@@ -55,7 +55,7 @@ class Step(NamedTuple):
 def tcl_step(crop: int) -> Step:
     recipe = read_recipe("tcl-smoke", ["device=cpu"]).recipe
     assert isinstance(recipe, TclRecipe)
-    model = fresh_model(recipe.architecture, quick_gelu=True)
+    model = fresh_clip(recipe.architecture, quick_gelu=True)
     network = TclNetwork(require_plain_vit(ClipTowers(model, recipe.architecture, quick_gelu=True).visual))
     learned = Learned(network, recipe.loss)
 

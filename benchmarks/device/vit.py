@@ -6,7 +6,7 @@ import torch
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import settings_of
-from lexiseg_model.clip.towers import ClipTowers, fresh_model
+from lexiseg_model.clip.towers import ClipTowers, fresh_clip
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
@@ -23,6 +23,6 @@ def vit(device: torch.device, precision: Precision) -> DenseClipSegmenter:
     settings = settings_of(card, DenseClipSettings).model_copy(update=update)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        model = fresh_model(settings.architecture, quick_gelu=True).eval().requires_grad_(False)
+        model = fresh_clip(settings.architecture, quick_gelu=True).eval().requires_grad_(False)
     towers = ClipTowers(model, settings.architecture, quick_gelu=True)
     return DenseClipSegmenter(Parts(towers, None, "random"), settings, card, Execution(device, precision))

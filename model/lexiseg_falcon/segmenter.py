@@ -29,7 +29,7 @@ from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
 from lexiseg_model.catalogue.importing import open_weights
 from lexiseg_model.catalogue.transformers_model import TOKENIZER
-from lexiseg_model.catalogue.weights import SkipInit, for_inference, image_digest, settings_of
+from lexiseg_model.catalogue.weights import SkipInit, for_inference, settings_of
 from lexiseg_model.clip.windowed import as_kept
 from lexiseg_model.errors import FieldError, WeightsError
 from lexiseg_model.export.exportable import TorchPass
@@ -282,7 +282,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> FalconSegmenter
     turns = network.freqs_cis_golden.to(execution.device)  # stays float32
     network.to(execution.device, execution.dtype).freqs_cis_golden = turns
     prompts = Prompts(bytes(state[TOKENIZER].to(torch.uint8).tolist()), settings.tokens)
-    return FalconSegmenter(network, prompts, settings, card, image_digest(card, digest), execution)
+    return FalconSegmenter(network, prompts, settings, card, digest, execution)
 
 
 def require_weights(card: ModelCard) -> Options:

@@ -10,8 +10,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lexiseg_model.catalogue.importing import Imported, ImportOptions, own_card
+    from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card, open_weights, own_card
     from lexiseg_model.catalogue.models import load, read_card
+    from lexiseg_model.catalogue.weights import settings_of
+    from lexiseg_model.clip.dino import DinoTower, dino_from_file, dino_from_hub, dino_from_state
+    from lexiseg_model.clip.images import normalise, prepare_tiles
+    from lexiseg_model.clip.patch_text import ImageTower, PatchTextSegmenter, PatchTextSettings
+    from lexiseg_model.clip.text import TextTower
+    from lexiseg_model.clip.text_side import TextSide, template_set
+    from lexiseg_model.clip.towers import ClipTowers, clip_from_files, clip_from_hub, clip_from_state, fresh_clip
+    from lexiseg_model.clip.vision import (
+        heads_of,
+        last_block,
+        patch_map,
+        project,
+        require_plain_vit,
+        tokens_before_last_block,
+    )
+    from lexiseg_model.clip.windowed import place_windows, plan_windows, windows_of
     from lexiseg_model.errors import (
         ExamplesError,
         ModelError,
@@ -55,17 +71,22 @@ if TYPE_CHECKING:
 # Where a name is looked for, modules free of torch first.
 HOMES = (
     "errors", "types", "features", "resources.device", "segmenter", "tasks", "catalogue.models", "catalogue.importing",
+    "catalogue.weights", "clip.images", "clip.patch_text", "clip.text", "clip.text_side", "clip.towers", "clip.vision",
+    "clip.windowed", "clip.dino",
 )  # fmt: skip
 
 __all__ = [
     "Background",
     "ClassEntry",
+    "ClipTowers",
+    "DinoTower",
     "ExampleVectors",
     "Examples",
     "ExamplesError",
     "Execution",
     "Features",
     "Guided",
+    "ImageTower",
     "ImportOptions",
     "Imported",
     "InferenceOptions",
@@ -74,6 +95,8 @@ __all__ = [
     "ModelError",
     "OptionError",
     "Options",
+    "PatchTextSegmenter",
+    "PatchTextSettings",
     "Places",
     "Plan",
     "Point",
@@ -93,16 +116,40 @@ __all__ = [
     "TaskError",
     "TextBank",
     "TextRows",
+    "TextSide",
+    "TextTower",
     "TileFeatures",
     "Vocabulary",
     "WeightsError",
     "Words",
+    "clip_from_files",
+    "clip_from_hub",
+    "clip_from_state",
+    "dino_from_file",
+    "dino_from_hub",
+    "dino_from_state",
     "encode_each",
+    "fresh_clip",
+    "from_own_card",
+    "heads_of",
+    "last_block",
     "load",
+    "normalise",
+    "open_weights",
     "own_card",
+    "patch_map",
     "picture_size",
+    "place_windows",
+    "plan_windows",
+    "prepare_tiles",
+    "project",
     "read_card",
+    "require_plain_vit",
     "segment",
+    "settings_of",
+    "template_set",
+    "tokens_before_last_block",
+    "windows_of",
 ]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from lexiseg_model.clip.towers import ClipTowers, from_state
+from lexiseg_model.clip.towers import ClipTowers, clip_from_state
 from tests import once
 from tests.golden import golden_weights
 from tests.once import kept
@@ -43,7 +43,7 @@ def openai_clip_vitb16_state() -> dict[str, Tensor]:
 @kept
 def openai_clip_vitb16() -> ClipTowers:
     """Both towers with QuickGELU, float32, as the reference ran them. Shared: never change its modules."""
-    return from_state("ViT-B-16", openai_clip_vitb16_state(), quick_gelu=True)
+    return clip_from_state("ViT-B-16", openai_clip_vitb16_state(), quick_gelu=True)
 
 
 def _write_openai_clip_vitb16(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Install the example method by pip and serve it."""
+"""Install the example methods by pip, import weights for one, and serve both."""
 
 import os
 import subprocess
@@ -7,30 +7,46 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import torch
 from PIL import Image
 
+from lexiseg_model import fresh_clip
 from tests import pictures
+from tests.command import run
 from tests.integration.server import ROOT, Server, form
 
 SECONDS = 120
+MINI = "lexiseg-mini-16"
 
 
-def test_a_package_that_names_a_method_is_served(tmp_path: Path) -> None:
+def test_packages_that_name_methods_are_served(tmp_path: Path) -> None:
     site, source = tmp_path / "site", tmp_path / "source"
-    subprocess.run(["cp", "-R", str(ROOT / "examples/palette"), str(source)], check=True)  # building leaves files
+    subprocess.run(["cp", "-R", str(ROOT / "examples"), str(source)], check=True)  # building leaves files
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*pip, "--target", str(site), str(source)], check=True, timeout=SECONDS)
+    packages = [str(source / name) for name in ("maskclip", "palette")]
+    subprocess.run([*pip, "--target", str(site), *packages], check=True, timeout=SECONDS)
     flag = np.zeros((40, 60, 3), np.uint8)
     flag[:, :20], flag[:, 40:] = (255, 99, 71), (70, 130, 180)
+    picture = pictures.encoded(Image.fromarray(flag))
     search = os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(site)])
+    models, weights = str(tmp_path / "models"), tmp_path / "clip.pt"
+    torch.save(fresh_clip(MINI, quick_gelu=True).state_dict(), weights)
+    options = ["--method", "maskclip", "--clip", str(weights), "--architecture", MINI, "--models-dir", models]
+    imported = run("models", "import", *options, "mini", PYTHONPATH=search)
 
-    with Server(tmp_path / "log.jsonl", LEXISEG_MODEL="palette", PYTHONPATH=search) as running:
-        picture = pictures.encoded(Image.fromarray(flag))
+    with Server(
+        tmp_path / "log.jsonl", LEXISEG_MODEL="palette,mini", LEXISEG_MODELS_DIR=models, PYTHONPATH=search
+    ) as running:
         answer = httpx.post(f"{running.url}/segment", files=form(picture, "tomato", "steelblue", "gold"), timeout=60)
-        models = httpx.get(f"{running.url}/models", timeout=60).json()["models"]
+        covered = httpx.post(
+            f"{running.url}/segment", files=form(picture, "sky", "sea", model="mini", background="false"), timeout=60
+        )
+        models_there = httpx.get(f"{running.url}/models", timeout=60).json()["models"]
 
+    assert imported.returncode == 0, imported.stderr
     assert answer.status_code == 200, answer.text
     found = {segment["label"]: (segment["area"], segment["bbox"]) for segment in answer.json()["segments"]}
     assert found == {"tomato": (800, [0, 0, 20, 40]), "steelblue": (800, [40, 0, 20, 40])}
     assert answer.json()["absent"] == ["gold"]
-    assert (models[0]["name"], models[0]["loaded"]) == ("palette", True)
+    assert sum(segment["area"] for segment in covered.json()["segments"]) == 40 * 60
+    assert [(model["name"], model["loaded"]) for model in models_there[:2]] == [("palette", True), ("mini", True)]

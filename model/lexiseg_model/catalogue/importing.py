@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.method import Method, methods
-from lexiseg_model.catalogue.weights import WEIGHTS, file_digest, read_weights, state_digest
+from lexiseg_model.catalogue.weights import WEIGHTS, file_digest, image_digest, read_weights, state_digest
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.types import ModelCard, StrictModel
 
@@ -50,7 +50,7 @@ class Imported(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """Card and weights of a model, and the digest of the weights."""
+    """Card and weights of a model, and the digest of its image pass."""
 
     card: ModelCard
     state: dict[str, Tensor]
@@ -70,13 +70,13 @@ def open_weights(folder: Path, card: ModelCard, fetch: Callable[[], Imported], f
         WeightsError: the weights are missing or damaged.
     """
     if card.weights_sha256 is not None:
-        return Opened(card, read_weights(folder / WEIGHTS, card.weights_sha256), card.weights_sha256)
+        state = read_weights(folder / WEIGHTS, card.weights_sha256)
+        return Opened(card, state, image_digest(card, card.weights_sha256))
     imported = fetch()
     changes = {name: getattr(imported.card, name) for name in fields}
     settings = {**imported.card.settings, **card.settings}
-    return Opened(
-        card.model_copy(update={**changes, "settings": settings}), imported.state, state_digest(imported.state)
-    )
+    card = card.model_copy(update={**changes, "settings": settings})
+    return Opened(card, imported.state, image_digest(card, state_digest(imported.state)))
 
 
 def importable() -> dict[str, Method]:

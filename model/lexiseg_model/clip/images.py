@@ -86,3 +86,9 @@ class Padding(NamedTuple):
     def over(self, factor: int) -> Padding:
         """The same in cells of `factor` pixels, where they divide."""
         return Padding(*(side // factor for side in self))
+
+
+def prepare_tiles(tiles: Tensor, multiple: int, normalisation: Normalisation, dtype: torch.dtype) -> Tensor:
+    """Tiles uint8 [N, 3, s, t] normalised, padded with the mean colour to multiples of pixels, in a number type."""
+    padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), multiple)
+    return padding.add(normalise(tiles, normalisation)).to(dtype)

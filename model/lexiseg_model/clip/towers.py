@@ -1,8 +1,8 @@
 """Both towers of any open_clip model: built by open_clip, filled from its hub or from files, activation decided.
 
-    from_hub("ViT-B-16", "openai")                      weights by open_clip's pretrained tag
-    from_files("ViT-B-16", [Path("ViT-B-16.pt")])        weights from one file, or one file a tower
-    from_state("ViT-B-16", state, quick_gelu=True)       weights in memory
+    clip_from_hub("ViT-B-16", "openai")                      weights by open_clip's pretrained tag
+    clip_from_files("ViT-B-16", [Path("ViT-B-16.pt")])        weights from one file, or one file a tower
+    clip_from_state("ViT-B-16", state, quick_gelu=True)       weights in memory
 
 Weights are float32; `ClipTowers.visual` is what `lexiseg_model.clip.vision` works on.
 """
@@ -51,11 +51,13 @@ class ClipTowers:
 
     @property
     def state(self) -> State:
-        """Weights of both towers in open_clip's names, as `from_state` takes them."""
+        """Weights of both towers in open_clip's names, as `clip_from_state` takes them."""
         return dict(self.model.state_dict())
 
 
-def from_hub(architecture: str, tag: str, *, quick_gelu: bool | None = None, model: str | None = None) -> ClipTowers:
+def clip_from_hub(
+    architecture: str, tag: str, *, quick_gelu: bool | None = None, model: str | None = None
+) -> ClipTowers:
     """An open_clip model by its pretrained tag; downloads once, then reads the hub's cache.
 
     Args:
@@ -72,11 +74,11 @@ def from_hub(architecture: str, tag: str, *, quick_gelu: bool | None = None, mod
     evidence = Evidence(bool(config.get("quick_gelu", False)), f"pretrained tag {tag}")
     quick = decide(architecture, quick_gelu, evidence, unmarked=False)
     path = hub_file(architecture, tag, model)
-    return from_state(name, read_checkpoint(path).state, quick_gelu=quick)
+    return clip_from_state(name, read_checkpoint(path).state, quick_gelu=quick)
 
 
 def hub_file(architecture: str, tag: str, model: str | None = None) -> Path:
-    """The file behind a pretrained tag, downloaded if it must be; arguments and errors as `from_hub`."""
+    """The file behind a pretrained tag, downloaded if it must be; arguments and errors as `clip_from_hub`."""
     name, config = _pretrained(architecture, tag)
     what = f"weights {tag} of {name}"
     repository, _, file = str(config.get("hf_hub", "")).rpartition("/")
@@ -88,7 +90,7 @@ def hub_file(architecture: str, tag: str, model: str | None = None) -> Path:
         raise missing(what, f"{config.get('url')}: {error}") from error
 
 
-def from_files(
+def clip_from_files(
     architecture: str,
     paths: Sequence[Path],
     *,
@@ -119,10 +121,10 @@ def from_files(
         if len({evidence.quick_gelu for evidence in marks}) > 1:
             raise WeightsError(f"one file has {marks[0].reason}, another {marks[1].reason}: different activations")
         quick = decide(architecture, quick_gelu, marks[0] if marks else None, unmarked)
-        return from_state(name, state, quick_gelu=quick)
+        return clip_from_state(name, state, quick_gelu=quick)
 
 
-def from_state(architecture: str, state: State, *, quick_gelu: bool) -> ClipTowers:
+def clip_from_state(architecture: str, state: State, *, quick_gelu: bool) -> ClipTowers:
     """A model from weights in open_clip's names (`checkpoint.tidy`).
 
     Raises:
@@ -131,7 +133,7 @@ def from_state(architecture: str, state: State, *, quick_gelu: bool) -> ClipTowe
     """
     name = known_architecture(architecture)
     with SkipInit():
-        model = fresh_model(name, quick_gelu)
+        model = fresh_clip(name, quick_gelu)
     expected = model.state_dict()
     state = convert_state_dict(model, state)
     if isinstance(model, open_clip.CustomTextCLIP):
@@ -166,7 +168,7 @@ def configuration(architecture: str) -> dict[str, Any]:
     return config
 
 
-def fresh_model(architecture: str, quick_gelu: bool) -> nn.Module:
+def fresh_clip(architecture: str, quick_gelu: bool) -> nn.Module:
     """open_clip's model with random weights, in training mode.
 
     Raises:

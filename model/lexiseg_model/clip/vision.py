@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
-from torch import Tensor
+from torch import Tensor, nn
 
 from lexiseg_model.errors import ShapeError, WeightsError
 
@@ -118,6 +118,17 @@ def tokens_before_last_block(visual: VisionTransformer, images: Tensor, rule: Po
 def last_block(visual: VisionTransformer) -> ResidualAttentionBlock:
     """The block that the methods replace."""
     return visual.transformer.resblocks[-1]
+
+
+def heads_of(attention: nn.MultiheadAttention, tokens: Tensor, part: Literal["query", "key", "value"]) -> Tensor:
+    """Queries, keys or values [N, heads, L, d] of an attention layer for tokens [N, L, width] after its layer norm."""
+    index, width = ("query", "key", "value").index(part), attention.embed_dim
+    rows = slice(index * width, (index + 1) * width)
+    assert attention.in_proj_weight is not None
+    assert attention.in_proj_bias is not None
+    projected = F.linear(tokens, attention.in_proj_weight[rows], attention.in_proj_bias[rows])
+    count, length, _ = projected.shape
+    return projected.view(count, length, attention.num_heads, -1).transpose(1, 2)
 
 
 def project(visual: VisionTransformer, tokens: Tensor) -> Tensor:

@@ -97,5 +97,5 @@ class ExampleTests(Suite):
         assert (np.diff(bank.owner) >= 0).all()
 
     def test_rows_of_another_model_are_refused(self, examples: Examples) -> None:
-        with pytest.raises(OptionError, match="rows"):
+        with pytest.raises(OptionError):
             examples.example_vectors(np.ones((1, 3), np.float16), np.zeros((0, 0), np.float16))

@@ -47,7 +47,7 @@ class ImageTests(Suite):
 
     @pytest.mark.parametrize("rgb", NO_IMAGES.values(), ids=NO_IMAGES)
     def test_what_is_no_image_is_refused(self, segmenter: Segmenter, rgb: NDArray[np.uint8]) -> None:
-        with pytest.raises(ShapeError, match=r"expected uint8 \[H, W, 3\], got"):
+        with pytest.raises(ShapeError):
             segmenter.plan(rgb)
 
     def test_max_side_caps_the_input_and_not_the_masks(self, segmenter: Segmenter) -> None:

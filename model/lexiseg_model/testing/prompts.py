@@ -73,7 +73,7 @@ class PromptTests(Suite):
         assert features.nbytes == between
 
     def test_a_prompt_of_nothing_is_refused(self, prompts: Prompts, features: Features) -> None:
-        with pytest.raises(OptionError, match="prompt 1 has neither points nor a box"):
+        with pytest.raises(OptionError):
             prompts.prompt(features, [BOX, Prompt()])
 
     def test_no_prompts_have_no_answers(self, prompts: Prompts, features: Features) -> None:

@@ -161,7 +161,7 @@ class WordTests(Suite):
             "a flat list": rows.reshape(-1),
         }[wrong]
 
-        with pytest.raises(ShapeError, match=rf"expected text rows \[{len(rows)}, {rows.shape[1]}\], got"):
+        with pytest.raises(ShapeError):
             words.text_bank(CLASSES, cast(TextRows, broken))
 
     def test_what_texts_mean_is_a_unit_vector_for_each(self, segmenter: Segmenter, words: Words) -> None:

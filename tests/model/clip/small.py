@@ -10,7 +10,7 @@ import torch
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
-from lexiseg_model.clip.towers import ClipTowers, from_state
+from lexiseg_model.clip.towers import ClipTowers, clip_from_state
 from tests.once import kept
 
 ARCHITECTURE = "lexiseg-small"
@@ -47,7 +47,7 @@ def state(seed: int = 0) -> dict[str, Tensor]:
 
 
 def towers(*, quick_gelu: bool = False, seed: int = 0) -> ClipTowers:
-    return from_state(ARCHITECTURE, state(seed), quick_gelu=quick_gelu)
+    return clip_from_state(ARCHITECTURE, state(seed), quick_gelu=quick_gelu)
 
 
 def visual(*, quick_gelu: bool = False) -> VisionTransformer:

@@ -12,7 +12,7 @@ from open_clip import tokenizer
 
 from lexiseg_model.clip.text import CHUNK, TextTower
 from lexiseg_model.clip.text_side import background_words, fill, template_set
-from lexiseg_model.clip.towers import ClipTowers, from_state
+from lexiseg_model.clip.towers import ClipTowers, clip_from_state
 from lexiseg_model.errors import OptionError
 from tests.model.clip import small
 
@@ -57,7 +57,7 @@ def test_a_text_has_the_same_row_in_any_company(tower: TextTower) -> None:
 def test_models_with_the_same_text_tower_share_a_digest(tower: TextTower) -> None:
     state = {name: value + 1 if name.startswith("visual.") else value.clone() for name, value in small.state().items()}
 
-    assert TextTower(from_state(small.ARCHITECTURE, state, quick_gelu=True)).digest == tower.digest
+    assert TextTower(clip_from_state(small.ARCHITECTURE, state, quick_gelu=True)).digest == tower.digest
 
 
 def test_another_weight_or_activation_is_another_text_tower(tower: TextTower) -> None:
@@ -65,7 +65,7 @@ def test_another_weight_or_activation_is_another_text_tower(tower: TextTower) ->
     changed = small.state() | {"ln_final.bias": small.state()["ln_final.bias"] + 1e-6}
 
     assert TextTower(replace(towers, quick_gelu=False)).digest != tower.digest
-    assert TextTower(from_state(small.ARCHITECTURE, changed, quick_gelu=True)).digest != tower.digest
+    assert TextTower(clip_from_state(small.ARCHITECTURE, changed, quick_gelu=True)).digest != tower.digest
 
 
 def test_imagenet80_is_open_clip_s_list() -> None:

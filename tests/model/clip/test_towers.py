@@ -11,7 +11,7 @@ from open_clip.transformer import QuickGELU
 from safetensors.torch import save_file
 from torch import nn
 
-from lexiseg_model.clip.towers import from_files, from_hub, from_state, known_architecture
+from lexiseg_model.clip.towers import clip_from_files, clip_from_hub, clip_from_state, known_architecture
 from lexiseg_model.errors import OptionError, WeightsError
 from tests.model.clip import small
 
@@ -47,7 +47,7 @@ def activations(model: nn.Module) -> set[type[nn.Module]]:
 
 @pytest.mark.parametrize(("quick", "expected"), [(True, QuickGELU), (False, nn.GELU)])
 def test_both_towers_get_the_activation(quick: bool, expected: type[nn.Module]) -> None:
-    towers = from_state(ARCHITECTURE, small.state(), quick_gelu=quick)
+    towers = clip_from_state(ARCHITECTURE, small.state(), quick_gelu=quick)
 
     assert activations(towers.model) == {expected}
     assert activations(towers.visual) == {expected}
@@ -60,13 +60,13 @@ def test_a_file_for_each_tower_makes_a_model(tmp_path: Path) -> None:
     torch.save(visual, tmp_path / "visual.pt")
     torch.save(text, tmp_path / "text.pt")
 
-    towers = from_files(ARCHITECTURE, [tmp_path / "visual.pt", tmp_path / "text.pt"], quick_gelu=False)
+    towers = clip_from_files(ARCHITECTURE, [tmp_path / "visual.pt", tmp_path / "text.pt"], quick_gelu=False)
 
     assert torch.equal(towers.state["visual.proj"], small.state()["visual.proj"])
     with pytest.raises(WeightsError, match="no text tower"):
-        from_files(ARCHITECTURE, [tmp_path / "visual.pt"], quick_gelu=False)
+        clip_from_files(ARCHITECTURE, [tmp_path / "visual.pt"], quick_gelu=False)
     with pytest.raises(WeightsError, match="no image tower"):
-        from_files(ARCHITECTURE, [tmp_path / "text.pt"], quick_gelu=False)
+        clip_from_files(ARCHITECTURE, [tmp_path / "text.pt"], quick_gelu=False)
 
 
 def test_files_of_different_activations_are_refused(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_files_of_different_activations_are_refused(tmp_path: Path) -> None:
     torch.save({"epoch": 1, "name": ARCHITECTURE, "state_dict": small.state()}, tmp_path / "trained.pt")
 
     with pytest.raises(WeightsError, match="different activations"):
-        from_files(ARCHITECTURE, [tmp_path / "openai.pt", tmp_path / "trained.pt"])
+        clip_from_files(ARCHITECTURE, [tmp_path / "openai.pt", tmp_path / "trained.pt"])
 
 
 def test_weights_of_another_model_are_refused() -> None:
@@ -83,11 +83,11 @@ def test_weights_of_another_model_are_refused() -> None:
     lacking = {name: value for name, value in state.items() if name != "visual.ln_pre.bias"}
 
     with pytest.raises(WeightsError, match=r"missing visual\.ln_pre\.bias"):
-        from_state(ARCHITECTURE, lacking, quick_gelu=False)
+        clip_from_state(ARCHITECTURE, lacking, quick_gelu=False)
     with pytest.raises(WeightsError, match="unexpected extra"):
-        from_state(ARCHITECTURE, state | {"extra": torch.zeros(1)}, quick_gelu=False)
+        clip_from_state(ARCHITECTURE, state | {"extra": torch.zeros(1)}, quick_gelu=False)
     with pytest.raises(WeightsError, match=r"visual\.proj is \[2, 2\]; expected \[32, 16\]"):
-        from_state(ARCHITECTURE, state | {"visual.proj": torch.zeros(2, 2)}, quick_gelu=False)
+        clip_from_state(ARCHITECTURE, state | {"visual.proj": torch.zeros(2, 2)}, quick_gelu=False)
 
 
 def test_architectures_go_by_open_clip_s_names() -> None:
@@ -100,8 +100,8 @@ def test_architectures_go_by_open_clip_s_names() -> None:
 @pytest.mark.usefixtures("cache")
 def test_a_tag_is_read_from_the_cache_with_its_own_activation(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        quick = from_hub(ARCHITECTURE, "known")
-        exact = from_hub(f"{ARCHITECTURE}-quickgelu", "exact")
+        quick = clip_from_hub(ARCHITECTURE, "known")
+        exact = clip_from_hub(f"{ARCHITECTURE}-quickgelu", "exact")
 
     assert (quick.quick_gelu, exact.quick_gelu) == (True, False)
     assert "pretrained tag known" in caplog.text
@@ -114,7 +114,7 @@ def test_without_the_hub_the_two_ways_are_named() -> None:
     with pytest.raises(
         WeightsError, match=r"hub can be reached, or bring .* `lexiseg models import .* clip=FILE or tower=FILE"
     ):
-        from_hub(ARCHITECTURE, "unknown")
+        clip_from_hub(ARCHITECTURE, "unknown")
 
 
 @pytest.mark.usefixtures("cache")
@@ -123,4 +123,4 @@ def test_a_hub_that_does_not_answer_is_given_up_at_once(monkeypatch: pytest.Monk
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens at discard
 
     with pytest.raises(WeightsError, match=r"http://127\.0\.0\.1:9 does not answer"):
-        from_hub(ARCHITECTURE, "unknown")
+        clip_from_hub(ARCHITECTURE, "unknown")

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from lexiseg_model.clip import vision, windowed
 from lexiseg_model.clip.dino import DinoTower
-from lexiseg_model.clip.images import Padding, normalise
+from lexiseg_model.clip.images import Padding, prepare_tiles
 from lexiseg_model.clip.patch_text import ImageTower
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.features import Features
@@ -89,8 +89,8 @@ class CorrClipTower(ImageTower):
         """
         padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
         dtype = self.visual.conv1.weight.dtype
-        images = padding.add(normalise(tiles, self.settings.normalisation)).to(dtype)
-        likeness = self.proxy.queries_and_keys(padding.add(normalise(tiles, "imagenet")).to(dtype)).float()
+        images = prepare_tiles(tiles, self.multiple, self.settings.normalisation, dtype)
+        likeness = self.proxy.queries_and_keys(prepare_tiles(tiles, self.multiple, "imagenet", dtype)).float()
         labels = torch.zeros_like(tiles[:, 0]) if regions is None else regions
         maps = []
         for image, alike, label in zip(images, F.normalize(likeness, dim=1), labels, strict=True):

@@ -11,7 +11,7 @@ from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_
 from lexiseg_model.catalogue.weights import file_digest, naming_files
 from lexiseg_model.clip.checkpoint import openai_digests
 from lexiseg_model.clip.dino import dino_from_file
-from lexiseg_model.clip.towers import ClipTowers, from_files, known_architecture
+from lexiseg_model.clip.towers import ClipTowers, clip_from_files, known_architecture
 from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.dense_clip.sam import Sam, sam_from_folder
 from lexiseg_model.methods.dense_clip.segmenter import image_tower
@@ -70,7 +70,7 @@ def read(options: Options) -> Imported:
     listed = listed_card(own_card("dense_clip"), known_architecture(options.architecture))
     quick_gelu = None if options.activation is None else options.activation == "quickgelu"
     unmarked = listed is None or bool(listed.settings["quick_gelu"])
-    towers = from_files(
+    towers = clip_from_files(
         options.architecture, options.clip, quick_gelu=quick_gelu, unmarked=unmarked, allow_torchscript=True
     )
     tower = None if proxy is None else dino_from_file(published.proxy, proxy)

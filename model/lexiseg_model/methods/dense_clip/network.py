@@ -16,33 +16,22 @@ similar for DINO, on DINO's grid, which with 8-pixel patches is finer than CLIP'
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lexiseg_model.clip import vision
 from lexiseg_model.clip.dino import DinoTower
-from lexiseg_model.clip.images import Padding, normalise
+from lexiseg_model.clip.images import prepare_tiles
 from lexiseg_model.clip.patch_text import ImageTower
-from lexiseg_model.clip.vision import Grid, Tokens, last_block, patch_map, project
+from lexiseg_model.clip.vision import Grid, Tokens, heads_of, last_block, patch_map, project
 from lexiseg_model.errors import ShapeError, WeightsError
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 
 if TYPE_CHECKING:
     from open_clip.transformer import VisionTransformer
-
-
-def heads_of(attention: nn.MultiheadAttention, tokens: Tensor, part: Literal["query", "key", "value"]) -> Tensor:
-    """Queries, keys or values [N, heads, L, d] of an attention layer for tokens [N, L, width] after its layer norm."""
-    index, width = ("query", "key", "value").index(part), attention.embed_dim
-    rows = slice(index * width, (index + 1) * width)
-    assert attention.in_proj_weight is not None
-    assert attention.in_proj_bias is not None
-    projected = F.linear(tokens, attention.in_proj_weight[rows], attention.in_proj_bias[rows])
-    count, length, _ = projected.shape
-    return projected.view(count, length, attention.num_heads, -1).transpose(1, 2)
 
 
 def neighbourhood(grid: Grid, std: float, device: torch.device) -> Tensor:
@@ -190,18 +179,19 @@ class DenseNetwork(ImageTower):
         # Both grids must be whole: a common multiple of 16 and 14 pixels is 112.
         self.multiple = patch if proxy is None else math.lcm(patch, proxy.kind.patch)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number type of the weights."""
+        dtype: torch.dtype = self.visual.conv1.weight.dtype
+        return dtype
+
     def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """Unit vectors [N, D, h, w] of tiles uint8 [N, 3, s, t]."""
-        padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
-        images = self.typed(padding.add(normalise(tiles, self.settings.normalisation)))
+        images = prepare_tiles(tiles, self.multiple, self.settings.normalisation, self.dtype)
         entering = vision.tokens_before_last_block(self.visual, images, self.settings.positions)
         if self.proxy is not None:
-            likeness = self.proxy(self.typed(padding.add(normalise(tiles, "imagenet"))))
+            likeness = self.proxy(prepare_tiles(tiles, self.multiple, "imagenet", self.dtype))
             maps = proxy_map(self.visual, entering, likeness, self.settings.beta, self.settings.gamma)
         else:
             maps = dense_map(self.visual, entering, self.settings.policy, self.settings.gaussian_std)
         return (F.normalize(maps.float(), dim=1),)
-
-    def typed(self, images: Tensor) -> Tensor:
-        """Images in the number type of the weights."""
-        return images.to(self.visual.conv1.weight.dtype)

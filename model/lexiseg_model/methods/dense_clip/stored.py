@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of, state_digest, under
 from lexiseg_model.clip.dino import DinoTower, dino_from_hub, dino_from_state
-from lexiseg_model.clip.towers import ClipTowers, from_hub, from_state, hub_file, tokenizer
+from lexiseg_model.clip.towers import ClipTowers, clip_from_hub, clip_from_state, hub_file, tokenizer
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.dense_clip.sam import Sam, sam_from_hub, sam_from_state
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
@@ -40,7 +40,7 @@ def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Pa
     if card.weights_sha256 is None:
         return _from_hub(card, settings)
     state = read_weights(folder / WEIGHTS, card.weights_sha256)
-    towers = from_state(settings.architecture, under(CLIP, state), quick_gelu=bool(settings.quick_gelu))
+    towers = clip_from_state(settings.architecture, under(CLIP, state), quick_gelu=bool(settings.quick_gelu))
     proxy = dino_from_state(settings.proxy, under(PROXY, state)) if settings.has_proxy else None
     sam = sam_from_state(settings.sam or {}, under(SAM, state)) if settings.policy == "trident" else None
     return Parts(towers, proxy, image_digest(card, card.weights_sha256), sam)
@@ -74,7 +74,7 @@ def fetch_from_hub(card: ModelCard) -> None:
 
 def _from_hub(card: ModelCard, settings: DenseClipSettings) -> Parts:
     tag = _tag(card, settings)
-    towers = from_hub(settings.architecture, tag, quick_gelu=settings.quick_gelu, model=card.name)
+    towers = clip_from_hub(settings.architecture, tag, quick_gelu=settings.quick_gelu, model=card.name)
     proxy = dino_from_hub(settings.proxy, card.name) if settings.has_proxy else None
     sam = sam_from_hub(card.name) if settings.policy == "trident" else None
     return Parts(towers, proxy, image_digest(card, state_digest(flat_state(towers, proxy, sam))), sam)

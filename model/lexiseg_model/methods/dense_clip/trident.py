@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.clip import vision, windowed
-from lexiseg_model.clip.images import normalise
+from lexiseg_model.clip.images import prepare_tiles
 from lexiseg_model.clip.vision import Grid
 from lexiseg_model.features import Layout
 from lexiseg_model.methods.dense_clip.network import DenseNetwork, mean_similarity, proxy_tokens
@@ -54,11 +54,11 @@ def window_tokens(tower: DenseNetwork, windows: Sequence[Tensor]) -> Tensor:
     """Tokens [N, width, h, w] on DINO's grid, before CLIP's last layer norm, of windows 0..255 [3, s, t]."""
     assert tower.proxy is not None
     settings = tower.settings
-    likeness = [tower.proxy(tower.typed(normalise(window[None], "imagenet"))) for window in windows]
+    likeness = [tower.proxy(prepare_tiles(window[None], 1, "imagenet", tower.dtype)) for window in windows]
     mean = torch.stack([mean_similarity(each[0]) for each in likeness]).mean()
     maps = []
     for window, alike in zip(windows, likeness, strict=True):
-        image = tower.typed(normalise(window[None], settings.normalisation))
+        image = prepare_tiles(window[None], 1, settings.normalisation, tower.dtype)
         entering = vision.tokens_before_last_block(tower.visual, image, settings.positions)
         tokens = proxy_tokens(tower.visual, entering, alike, settings.beta, settings.gamma, mean)
         maps.append(vision.patch_map(tokens, (alike.shape[2], alike.shape[3])))

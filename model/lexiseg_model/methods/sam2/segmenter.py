@@ -11,7 +11,7 @@ from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
 from lexiseg_model.catalogue.importing import open_weights
 from lexiseg_model.catalogue.transformers_model import build_network, require_transformers
-from lexiseg_model.catalogue.weights import image_digest, settings_of
+from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.features import Features
 from lexiseg_model.methods.sam2.head import Grid, PromptHead, everything
 from lexiseg_model.methods.sam2.import_ import NAME, Options, Sam2Settings, classes_of, read
@@ -52,7 +52,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> Sam2Segmenter:
     """Load a model directory, or the hub's repository if the card names no weights."""
     require_transformers(NAME)
     card, state, digest = open_weights(folder, card, lambda: read(require_weights(card)), ("input", "embedding"))
-    return Sam2Segmenter(state, settings_of(card, Sam2Settings), card, image_digest(card, digest), execution)
+    return Sam2Segmenter(state, settings_of(card, Sam2Settings), card, digest, execution)
 
 
 def require_weights(card: ModelCard) -> Options:

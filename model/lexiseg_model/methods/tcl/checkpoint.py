@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lexiseg_model.catalogue.weights import SkipInit, require_prefixes, require_tensors, under
 from lexiseg_model.clip.checkpoint import require_same_towers
-from lexiseg_model.clip.towers import ClipTowers, configuration, from_state
+from lexiseg_model.clip.towers import ClipTowers, clip_from_state, configuration
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.methods.tcl.network import ARCHITECTURE, PATCH, STAGES, TclNetwork
 
@@ -135,7 +135,7 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
     Raises:
         WeightsError: tensors are missing, unknown, or of the wrong shape.
     """
-    towers = from_state(architecture, under(CLIP, state), quick_gelu=True)  # TCL is published over OpenAI's CLIP
+    towers = clip_from_state(architecture, under(CLIP, state), quick_gelu=True)  # TCL is published over OpenAI's CLIP
     with SkipInit():
         network = TclNetwork(towers.visual)
     learned = {name: value for name, value in state.items() if not name.startswith((CLIP, LOSSES))}

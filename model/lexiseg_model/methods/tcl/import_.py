@@ -9,7 +9,7 @@ from pydantic import Field
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card, terms_of_files
 from lexiseg_model.catalogue.weights import naming_files
 from lexiseg_model.clip.checkpoint import read_tensors
-from lexiseg_model.clip.towers import configuration, from_files, known_architecture
+from lexiseg_model.clip.towers import clip_from_files, configuration, known_architecture
 from lexiseg_model.methods.tcl.checkpoint import from_official, prefixes_of, restore
 from lexiseg_model.methods.tcl.network import ARCHITECTURE, TclSettings
 from lexiseg_model.types import ModelCard
@@ -33,7 +33,9 @@ def read(options: Options) -> Imported:
     prefixes_of(architecture)
     official = read_tensors(options.checkpoint)
     # TCL uses OpenAI's activation, so files that state another one are refused.
-    towers = from_files(architecture, options.clip, quick_gelu=True, allow_torchscript=True) if options.clip else None
+    towers = (
+        clip_from_files(architecture, options.clip, quick_gelu=True, allow_torchscript=True) if options.clip else None
+    )
     with naming_files(options.checkpoint):
         state = from_official(official, None if towers is None else towers.state, architecture)
         restore(state, architecture)  # shapes are checked before anything is written

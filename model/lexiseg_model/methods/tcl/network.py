@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from lexiseg_model.clip import vision
-from lexiseg_model.clip.images import Padding, normalise
+from lexiseg_model.clip.images import Padding, prepare_tiles
 from lexiseg_model.clip.vision import Grid, PositionRule, Tokens, last_block, patch_map
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
@@ -301,12 +301,6 @@ class TclNetwork(nn.Module):
         return vision.image_embedding(self.visual, self.tokens(images))
 
 
-def prepared(tiles: Tensor, dtype: torch.dtype) -> Tensor:
-    """Tiles uint8 [N, 3, s, t], normalised, then padded with zeros to whole patches, in the network's type."""
-    padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), PATCH)
-    return padding.add(normalise(tiles, "imagenet")).to(dtype)
-
-
 class ImagePass(nn.Module):
     """Image side for uint8 tiles, as one module for serving and export."""
 
@@ -319,5 +313,5 @@ class ImagePass(nn.Module):
 
         h x w are s x t, padded to whole patches.
         """
-        maps = self.network(prepared(tiles, self.network.visual.conv1.weight.dtype))
+        maps = self.network(prepare_tiles(tiles, PATCH, "imagenet", self.network.visual.conv1.weight.dtype))
         return maps.grounder, maps.clip_embedding

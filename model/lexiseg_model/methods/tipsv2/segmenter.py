@@ -20,8 +20,8 @@ from lexiseg_model.catalogue.transformers_model import (
     build_network,
     require_transformers,
 )
-from lexiseg_model.catalogue.weights import image_digest, require_named_weights, settings_of
-from lexiseg_model.clip.images import Padding, normalise
+from lexiseg_model.catalogue.weights import require_named_weights, settings_of
+from lexiseg_model.clip.images import prepare_tiles
 from lexiseg_model.clip.patch_text import ImageTower, PatchTextSegmenter, PatchTextSettings, require_embedding
 from lexiseg_model.clip.text import ChunkedTower, rows_digest
 from lexiseg_model.clip.vision import patch_map
@@ -57,8 +57,7 @@ class PretrainedImageTower(ImageTower):
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """Patches [N, C, h, w] as the model gives them, float32, of tiles uint8 [N, 3, s, t]."""
-        padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
-        images = padding.add(normalise(tiles, self._normalisation)).to(self.model.dtype)
+        images = prepare_tiles(tiles, self.multiple, self._normalisation, self.model.dtype)
         tokens = self.model(pixel_values=images).last_hidden_state[:, self._n_prefix_tokens :]
         grid = (images.shape[2] // self.multiple, images.shape[3] // self.multiple)
         return (patch_map(tokens, grid).float(),)
@@ -157,7 +156,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmen
     texts = TipsTextTower(network.text_model, settings, state, execution.device)
     require_embedding(card, texts)
     tower = TipsImageTower(network.vision_model, settings)
-    return PatchTextSegmenter(tower, texts, settings, card, image_digest(card, digest), execution)
+    return PatchTextSegmenter(tower, texts, settings, card, digest, execution)
 
 
 def require_weights(card: ModelCard) -> Options:

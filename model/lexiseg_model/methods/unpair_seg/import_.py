@@ -8,7 +8,7 @@ from pydantic import Field
 
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card
 from lexiseg_model.catalogue.weights import naming_files
-from lexiseg_model.clip.towers import from_files
+from lexiseg_model.clip.towers import clip_from_files
 from lexiseg_model.methods.unpair_seg.network import read_weights, restore
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PUBLISHED
 
@@ -28,7 +28,7 @@ class Options(ImportOptions):
 def read(options: Options) -> Imported:
     """Read towers, mask decoder, and the adapter if there is one."""
     checkpoint, architecture = options.checkpoint, options.architecture
-    towers = from_files(architecture, options.clip, quick_gelu=False) if options.clip else None
+    towers = clip_from_files(architecture, options.clip, quick_gelu=False) if options.clip else None
     state = read_weights(checkpoint, None if towers is None else towers.state)
     with naming_files(checkpoint):
         # Shapes are checked before anything is written.

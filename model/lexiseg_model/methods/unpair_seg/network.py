@@ -23,7 +23,7 @@ from lexiseg_model.catalogue.weights import (
     under,
 )
 from lexiseg_model.clip.checkpoint import read_tensors, require_same_towers
-from lexiseg_model.clip.towers import ClipTowers, from_state
+from lexiseg_model.clip.towers import ClipTowers, clip_from_state
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.unpair_seg import regions
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MaskDecoder, Prediction
@@ -170,7 +170,7 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
         OptionError: open_clip has no such architecture.
         WeightsError: tensors are missing, unknown, or of the wrong shape.
     """
-    towers = from_state(architecture, under(CLIP, state), quick_gelu=False)
+    towers = clip_from_state(architecture, under(CLIP, state), quick_gelu=False)
     trunk = ClipTrunk(towers.visual)
     masks = restore_masks({name: value for name, value in state.items() if not name.startswith((CLIP, ADAPTER))})
     if masks.sizes.channels != trunk.channels:

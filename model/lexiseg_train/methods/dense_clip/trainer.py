@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.clip.scale import MAX_SCALE
 from lexiseg_model.clip.text import end_states
-from lexiseg_model.clip.towers import configuration, fresh_model, tokenizer
+from lexiseg_model.clip.towers import configuration, fresh_clip, tokenizer
 from lexiseg_model.methods.dense_clip.import_ import Options, read
 from lexiseg_model.types import ModelCard
 from lexiseg_train.methods.dense_clip.recipe import ClipRecipe
@@ -38,7 +38,7 @@ class TowerPair(nn.Module):
 
     def __init__(self, architecture: str, quick_gelu: bool) -> None:
         super().__init__()
-        self.clip: Any = fresh_model(architecture, quick_gelu)  # open_clip is untyped
+        self.clip: Any = fresh_clip(architecture, quick_gelu)  # open_clip is untyped
 
     def rows(self, images: Tensor, tokens: Tensor) -> Rows:
         """Unit vectors of images [B, 3, S, S], normalised, and of their captions, tokens [B, L]."""

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lexiseg_model.clip.text import end_states
-from lexiseg_model.clip.towers import ClipTowers, fresh_model, from_files, tokenizer
+from lexiseg_model.clip.towers import ClipTowers, clip_from_files, fresh_clip, tokenizer
 from lexiseg_model.clip.vision import require_plain_vit
 from lexiseg_model.files.atomic import write_durably
 from lexiseg_model.methods.tcl.checkpoint import CLIP, LOSSES, State, prefixes_of, restore, to_official
@@ -90,7 +90,7 @@ def untrained(recipe: TclRecipe) -> Learned:
     """
     prefixes_of(recipe.architecture)
     with torch.device("meta"):
-        towers = ClipTowers(fresh_model(recipe.architecture, quick_gelu=True), recipe.architecture, quick_gelu=True)
+        towers = ClipTowers(fresh_clip(recipe.architecture, quick_gelu=True), recipe.architecture, quick_gelu=True)
         return Learned(TclNetwork(require_plain_vit(towers.visual)), recipe.loss)
 
 
@@ -128,7 +128,7 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
             DatasetError: there are no pairs.
         """
         prefixes_of(recipe.architecture)
-        self.towers = from_files(recipe.architecture, [recipe.clip], quick_gelu=True)
+        self.towers = clip_from_files(recipe.architecture, [recipe.clip], quick_gelu=True)
         torch.manual_seed(recipe.seed)
         self.tcl = TclNetwork(require_plain_vit(self.towers.visual))
         super().__init__(recipe, Learned(self.tcl, recipe.loss), tokenizer(recipe.architecture))

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_map
 from lexiseg_model.catalogue.weights import WEIGHTS, naming_files, under
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.text import TextTower
-from lexiseg_model.clip.towers import from_files
+from lexiseg_model.clip.towers import clip_from_files
 from lexiseg_model.methods.unpair_seg import proposals
 from lexiseg_model.methods.unpair_seg.canvas import Canvas
 from lexiseg_model.methods.unpair_seg.import_ import Options, read
@@ -243,7 +243,7 @@ def frozen_stage_one(path: Path, clip: Sequence[Path], architecture: str) -> Res
     Raises:
         WeightsError: a file is missing, damaged, or of another model.
     """
-    towers = from_files(architecture, tuple(clip), quick_gelu=False) if clip else None
+    towers = clip_from_files(architecture, tuple(clip), quick_gelu=False) if clip else None
     state = read_weights(path, None if towers is None else towers.state)
     with naming_files(path, *clip):
         return restore({name: value for name, value in state.items() if not name.startswith(ADAPTER)}, architecture)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.images import normalise
-from lexiseg_model.clip.towers import ClipTowers, configuration, from_files, from_hub
+from lexiseg_model.clip.towers import ClipTowers, clip_from_files, clip_from_hub, configuration
 from lexiseg_model.methods.unpair_seg.import_ import Options, read
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
@@ -48,8 +48,8 @@ def frozen_towers(architecture: str, files: Sequence[Path], tag: str) -> ClipTow
         WeightsError: the weights cannot be fetched, or are of another architecture.
     """
     if files:
-        return from_files(architecture, tuple(files), quick_gelu=False)
-    return from_hub(architecture, tag, quick_gelu=False)
+        return clip_from_files(architecture, tuple(files), quick_gelu=False)
+    return clip_from_hub(architecture, tag, quick_gelu=False)
 
 
 def meta_trunk(architecture: str) -> ClipTrunk:

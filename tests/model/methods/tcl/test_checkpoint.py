@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.clip.towers import configuration, from_state
+from lexiseg_model.clip.towers import clip_from_state, configuration
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.methods.tcl.checkpoint import Restored, State, from_official, restore, to_official
@@ -96,7 +96,7 @@ MINI = "lexiseg-mini-16"
 
 def model() -> Restored:
     torch.manual_seed(0)
-    towers = from_state(MINI, open_clip.CLIP(**configuration(MINI)).state_dict(), quick_gelu=True)
+    towers = clip_from_state(MINI, open_clip.CLIP(**configuration(MINI)).state_dict(), quick_gelu=True)
     return Restored(towers, TclNetwork(towers.visual).requires_grad_(False))
 
 

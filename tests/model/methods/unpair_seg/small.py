@@ -10,7 +10,7 @@ from open_clip.timm_model import TimmModel
 from torch import Tensor
 
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.clip.towers import from_state
+from lexiseg_model.clip.towers import clip_from_state
 from lexiseg_model.features import Features
 from lexiseg_model.methods.unpair_seg import compatibility
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
@@ -78,7 +78,7 @@ def state(*, adapted: bool = False) -> State:
         torch.manual_seed(0)
         clip = open_clip.CLIP(**open_clip.get_model_config(ARCHITECTURE)).state_dict()
         clip = {name: value + 0.1 * torch.randn_like(value) for name, value in clip.items()}
-        towers = from_state(ARCHITECTURE, clip, quick_gelu=False)
+        towers = clip_from_state(ARCHITECTURE, clip, quick_gelu=False)
         trunk = ClipTrunk(towers.visual)
         masks = PromptableMasks(Sizes(trunk.channels, WIDTH, 4, 1, 32, 3, 32))
         adapter = RegionAdapter(trunk.channels, WIDTH, width=32, blocks=1) if adapted else None

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.clip.towers import from_files
+from lexiseg_model.clip.towers import clip_from_files
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
 from lexiseg_train.methods.dense_clip.recipe import ClipRecipe
 from lexiseg_train.methods.dense_clip.trainer import FILE, PairTrainer, publish
@@ -60,7 +60,7 @@ def test_the_pair_is_read_as_any_clip_with_quick_gelu_and_serves(data: Path, tmp
     weights = PairTrainer(plan).train()
 
     assert weights == tmp_path / "mine" / FILE
-    assert from_files(MINI, [weights]).quick_gelu  # told by the file beside it
+    assert clip_from_files(MINI, [weights]).quick_gelu  # told by the file beside it
     publish(plan, weights)
     segmenter = catalogue.load("mine", models_dir=tmp_path, device="cpu")
     assert isinstance(segmenter, DenseClipSegmenter)
