@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card, open_weights, own_card
     from lexiseg_model.catalogue.models import load, read_card
-    from lexiseg_model.catalogue.weights import settings_of
+    from lexiseg_model.catalogue.weights import settings_of, under
     from lexiseg_model.clip.dino import DinoTower, dino_from_file, dino_from_hub, dino_from_state
     from lexiseg_model.clip.images import normalise, prepare_tiles
     from lexiseg_model.clip.patch_text import ImageTower, PatchTextSegmenter, PatchTextSettings
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lexiseg_model.clip.text_side import TextSide, template_set
     from lexiseg_model.clip.towers import ClipTowers, clip_from_files, clip_from_hub, clip_from_state, fresh_clip
     from lexiseg_model.clip.vision import (
+        embed,
         heads_of,
         last_block,
         patch_map,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
         require_plain_vit,
         tokens_before_last_block,
     )
-    from lexiseg_model.clip.windowed import place_windows, plan_windows, windows_of
+    from lexiseg_model.clip.windowed import join_windows, place_windows, plan_windows, windows_of
     from lexiseg_model.errors import (
         ExamplesError,
         ModelError,
@@ -128,10 +129,12 @@ __all__ = [
     "dino_from_file",
     "dino_from_hub",
     "dino_from_state",
+    "embed",
     "encode_each",
     "fresh_clip",
     "from_own_card",
     "heads_of",
+    "join_windows",
     "last_block",
     "load",
     "normalise",
@@ -149,6 +152,7 @@ __all__ = [
     "settings_of",
     "template_set",
     "tokens_before_last_block",
+    "under",
     "windows_of",
 ]
 

@@ -30,7 +30,6 @@ class Settings(PatchTextSettings):
     """`settings` of a card: windows, templates and thresholds come with the base."""
 
     architecture: str = "ViT-B-16"
-    quick_gelu: bool = True
 
 
 class MaskClipTower(ImageTower):
@@ -56,6 +55,6 @@ def require_weights(card: ModelCard) -> Imported:
 def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmenter:
     card, state, digest = open_weights(folder, card, lambda: require_weights(card))
     settings = settings_of(card, Settings)
-    towers = clip_from_state(settings.architecture, state, quick_gelu=settings.quick_gelu)
+    towers = clip_from_state(settings.architecture, state, quick_gelu=True)
     tower, texts = MaskClipTower(towers.visual), TextTower(towers, execution.device)
     return PatchTextSegmenter(tower, texts, settings, card, digest, execution)

@@ -93,22 +93,26 @@ class DinoTower(nn.Module):
         """Values [N, C, H/patch, W/patch] of the last block, which LPOSS compares; raises as `forward`."""
         return self._last_block(images)[2]
 
-    def _last_block(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Queries, keys and values [N, C, h, w] of the patches."""
-        grid = self._grid(images)
-        *blocks, last = self.vit.blocks
+    def patches_before_last_block(self, images: Tensor) -> Tensor:
+        """Tokens [N, patches, C] that enter the last block, without those before the patches; raises as `forward`."""
+        grid, (*blocks, _) = self._grid(images), self.vit.blocks
         if self.kind.positions == "timm":
             intermediates: Any = self.vit.forward_intermediates(
                 images, [len(blocks) - 1], norm=False, output_fmt="NLC", intermediates_only=True
             )
-            patches = intermediates[0]
-        else:
-            tokens = self._embed(images, grid)
-            for block in blocks:
-                tokens = block(tokens)
-            patches = tokens[:, 1:]
+            patches: Tensor = intermediates[0]
+            return patches
+        tokens = self._embed(images, grid)
+        for block in blocks:
+            tokens = block(tokens)
+        return tokens[:, 1:]
+
+    def _last_block(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Queries, keys and values [N, C, h, w] of the patches."""
+        grid, last = self._grid(images), self.vit.blocks[-1]
         norm, qkv = (last.get_submodule(name) for name in ("norm1", "attn.qkv"))
-        return tuple(patch_map(part, grid) for part in qkv(norm(patches)).chunk(3, dim=-1))
+        parts = qkv(norm(self.patches_before_last_block(images))).chunk(3, dim=-1)
+        return tuple(patch_map(part, grid) for part in parts)
 
     def _grid(self, images: Tensor) -> tuple[int, int]:
         patch = self.kind.patch

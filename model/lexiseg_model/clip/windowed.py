@@ -114,7 +114,7 @@ def merge(scores: Iterable[Tensor], layout: Layout, precision: Precision) -> Ten
     return mean_of_windows((resize(each, layout.tile) for each in scores), layout)
 
 
-def spliced(parts: Iterable[Tensor], layout: Layout, side: int) -> Tensor:
+def join_windows(parts: Iterable[Tensor], layout: Layout, side: int) -> Tensor:
     """Mean of windows' patches [D, h, w] of `side` pixels over the canvas: [D, H, W]. All lengths are whole patches."""
     return mean_of_windows((each.float() for each in parts), _coarser(layout, side))
 

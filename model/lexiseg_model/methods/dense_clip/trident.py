@@ -71,7 +71,7 @@ def spliced(maps: Tensor, layout: Layout, patch: int) -> Tensor:
     height, width = maps.shape[2:]
     ratio = round(height / rows) if width % columns else width // columns
     cells = (windowed.resize(each, (rows * ratio, columns * ratio)) for each in maps)
-    return windowed.spliced(cells, layout, patch // ratio)
+    return windowed.join_windows(cells, layout, patch // ratio)
 
 
 def affinity(weights: Tensor, values: Tensor, factor: float, low_bound: float | None) -> Tensor:
