@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from operator import methodcaller
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -23,8 +23,9 @@ from lexiseg_model.files.atomic import private_folder
 from lexiseg_model.resources.lru import Lru
 from lexiseg_service.errors import InvalidValue, NotReady
 from lexiseg_service.question.validation import off_event_loop
+from lexiseg_service.records.quota import Excess, Quota
 from lexiseg_service.records.redis_store import RedisStore
-from lexiseg_service.records.sqlite import SqliteStore, opening
+from lexiseg_service.records.sqlite import FILE, SqliteStore, opening
 from lexiseg_service.records.store import Record, Store, StoreAway, Transaction
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
@@ -36,6 +37,7 @@ T = TypeVar("T")
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 SLOT = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,63}~)?" + NAME.pattern)
 VOCABULARIES, HEADS = "vocabulary", "head"  # kinds of records
+PLURALS = {VOCABULARIES: "vocabularies", HEADS: "heads"}
 REFRESH_SECONDS = 30.0
 MAX_DOCUMENTS = 4  # in one call: of up to 3 MB each, within its timeout
 MAX_PARTS = 8  # likewise: of up to 1 MB each
@@ -52,29 +54,14 @@ def owner_of(slot: str) -> str:
     return slot.rpartition("~")[0]
 
 
-class Quota(NamedTuple):
-    """How many documents all users and one key may have, and how many bytes of parts."""
-
-    plural: str
-    max_number: int
-    max_number_per_key: int
-    max_bytes: int = 2**63
-    max_bytes_per_key: int = 2**63
-
-    def refusal(self, rows: Sequence[Record], record: Record) -> InvalidValue | None:
-        """The error for a record that is written next to others; None: there is room."""
-        others = [row for row in rows if row.id != record.id and not row.has_expired]
-        own = [row for row in others if row.owner == record.owner]
-        of_all = others, self.max_number, self.max_bytes, ""
-        of_key = own, self.max_number_per_key, self.max_bytes_per_key, " of one key"
-        for present, max_number, max_bytes, whom in (of_all, of_key) if record.owner else (of_all,):
-            if len(present) >= max_number:
-                expected = f"at most {max_number} {self.plural}{whom}; delete one first"
-                return InvalidValue.of("name", "one more", expected)
-            if (total := sum(row.nbytes for row in present) + record.nbytes) > max_bytes:
-                expected = f"at most {max_bytes:,} bytes of lessons{whom}; take out pictures, or delete a head"
-                return InvalidValue.of("pictures", f"{total:,} bytes", expected)
-        return None
+def no_room(kind: str, excess: Excess) -> InvalidValue:
+    """The error for a document that would pass a limit."""
+    whom = " of one key" if excess.is_owners else ""
+    if excess.amount == "number":
+        expected = f"at most {excess.limit} {PLURALS[kind]}{whom}; delete one first"
+        return InvalidValue.of("name", "one more", expected)
+    expected = f"at most {excess.limit:,} bytes of lessons{whom}; take out pictures, or delete a head"
+    return InvalidValue.of("pictures", f"{excess.used + excess.wanted:,} bytes", expected)
 
 
 class Documents:
@@ -194,8 +181,8 @@ class Documents:
             if new is None:
                 step.remove(self._kind, slot)
                 return True
-            if quota and (refusal := quota.refusal(step.rows(self._kind), document)):
-                return refusal
+            if quota and (excess := quota.excess(step.rows(self._kind), document)):
+                return no_room(self._kind, excess)
             step.write(document)
             return True
 
@@ -336,14 +323,14 @@ def open_documents(kind: str, settings: Settings, metrics: Metrics) -> Documents
         OSError: the state directory cannot be used.
         InvalidValue: its file cannot be opened.
     """
-    name = {VOCABULARIES: "vocabularies", HEADS: "heads"}[kind]
+    name = PLURALS[kind]
     if settings.redis_url is not None:
         store = RedisStore(open_link(settings, name, metrics))
         large = RedisStore(open_link(settings, f"{name}, large", metrics, LARGE_TIMEOUT_SECONDS))
         return Documents(kind, store, large, {name: store.check})
     if settings.state_dir is None:
         return Documents(kind, SqliteStore(None))
-    with opening(settings.state_dir) as file:
+    with opening(settings.state_dir / FILE) as file:
         import_folder(settings.state_dir / name, kind, file)
     return Documents(kind, file, checks={"state directory": partial(check_folder, settings.state_dir)})
 

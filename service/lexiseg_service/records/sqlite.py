@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from lexiseg_model.files.atomic import PRIVATE, private_file, private_folder
 from lexiseg_service.errors import InvalidValue
@@ -82,7 +82,7 @@ class SqliteTransaction:
 
 
 class SqliteStore:
-    """As `Store`. WAL, and a connection that only reads: readers wait for no writer, here or in another process.
+    """As `Store`. With WAL, and a connection that only reads, no reader waits for a writer of this machine.
 
     Without a path records are in memory, and end with the process.
 
@@ -91,7 +91,9 @@ class SqliteStore:
         StoreAway: the file cannot be opened.
     """
 
-    def __init__(self, path: Path | None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, path: Path | None, clock: Callable[[], float] = time.time, journal: Literal["WAL", "DELETE"] = "WAL"
+    ) -> None:
         if path is not None:
             private_file(path)
             for companion in path.parent.glob(f"{path.name}-*"):  # of a killed process; new ones get the file's mode
@@ -110,7 +112,7 @@ class SqliteStore:
                 self._reader = connect()
             # A killed process loses nothing with NORMAL; after a power cut the last commits may be repeated.
             self._writer.executescript(
-                f"PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON; {SCHEMA}"
+                f"PRAGMA journal_mode={journal}; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON; {SCHEMA}"
             )
 
     def capacity(self) -> int | None:
@@ -151,18 +153,20 @@ class SqliteStore:
 
 
 @contextmanager
-def opening(folder: Path) -> Iterator[SqliteStore]:
-    """The store of a state directory; what the block cannot read or write is an error of the setting.
+def opening(
+    path: Path, setting: str = "LEXISEG_STATE_DIR", journal: Literal["WAL", "DELETE"] = "WAL"
+) -> Iterator[SqliteStore]:
+    """The store of a file; what the block cannot read or write is an error of the setting.
 
     Raises:
         InvalidValue: the file is damaged, another process keeps it, or the disk is full.
     """
-    private_folder(folder)
+    private_folder(path.parent)
     try:
-        yield SqliteStore(folder / FILE)
+        yield SqliteStore(path, journal=journal)
     except StoreAway as error:
-        expected = f"a folder with room whose {FILE} can be opened ({error}); without the file all records begin anew"
-        raise InvalidValue.of("LEXISEG_STATE_DIR", str(folder), expected) from None
+        expected = f"a folder with room whose {path.name} can be opened ({error}); without it all records begin anew"
+        raise InvalidValue.of(setting, str(path.parent), expected) from None
 
 
 @contextmanager

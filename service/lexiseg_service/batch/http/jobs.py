@@ -23,6 +23,7 @@ from lexiseg_service.batch.http.notices import Notices, Send
 from lexiseg_service.batch.http.webhook import WebhookSender
 from lexiseg_service.batch.ledger import earlier
 from lexiseg_service.batch.ledger.job import (
+    UNENDED,
     Job,
     Ledger,
     Part,
@@ -30,19 +31,19 @@ from lexiseg_service.batch.ledger.job import (
     Webhook,
     ask_ledger,
 )
-from lexiseg_service.batch.ledger.quota import limits_of, refusal
 from lexiseg_service.batch.runner import Runner, part_path
 from lexiseg_service.batch.sources.archive import in_archive
 from lexiseg_service.batch.sources.clients import FOLDER, allowed, numbered
 from lexiseg_service.batch.sources.source import Listed, Picture, SourceKind, in_folder
-from lexiseg_service.errors import InvalidValue, NotReady, UnknownJob, UrlFetchOff
+from lexiseg_service.errors import InvalidValue, NotReady, RateLimited, TooLarge, UnknownJob, UrlFetchOff
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.times import rfc3339
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.waits import for_ever
+from lexiseg_service.records.quota import Amounts, Excess, Quota
 from lexiseg_service.records.redis_store import RedisStore
-from lexiseg_service.records.sqlite import opening
+from lexiseg_service.records.sqlite import FILE, opening
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.retries import AWAY_SECONDS
 from lexiseg_service.settings import Settings
@@ -53,6 +54,8 @@ from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.messages import encode_copy
 
 ID_BYTES = 12
+MAX_UNENDED = 16  # jobs of one key or address
+QUOTA_SECONDS = 60
 SOURCE = "one of `urls`, `folder` and the file `archive`"
 
 
@@ -195,10 +198,15 @@ class Jobs:
     async def _add(self, job: Job, pictures: Sequence[Picture], archive: BinaryIO | None, question: bytes) -> None:
         """Add a job to the ledger, within its client's limits, then its question and archive, then its pictures."""
         n_bytes = len(question) + (0 if archive is None else archive.seek(0, 2))
-        limits = limits_of(self._settings)
-        usage = await ask_ledger(self._ledger.add, job, n_bytes, limits)
-        if usage is not None:
-            raise refusal(usage, limits, n_bytes)
+        limits = Amounts(MAX_UNENDED, self._settings.jobs_per_client, self._settings.job_bytes_per_client)
+        if n_bytes > limits.nbytes:
+            raise TooLarge(
+                f"question and archive have {n_bytes:,} bytes, the jobs of one client at most {limits.nbytes:,} "
+                "together (LEXISEG_JOB_BYTES_PER_CLIENT)"
+            )
+        excess = await ask_ledger(self._ledger.add, job, n_bytes, Quota(limits, unended_states=UNENDED))
+        if excess is not None:
+            raise _no_room(excess)
         try:
             await asyncio.to_thread(self._files.write, question_path(job.id), question)
             if archive is not None:
@@ -311,6 +319,21 @@ class Jobs:
         return JobsSnapshot(states, oldest, self._runner.held_up, len(self._eraser.failing), self._files.disk())
 
 
+def _no_room(excess: Excess) -> RateLimited:
+    used, limit = excess.used, excess.limit
+    if excess.amount == "unended":
+        detail = f"{used} jobs of this client have not ended, at most {limit} may; wait for one"
+        return RateLimited(detail, QUOTA_SECONDS)
+    if excess.amount == "number":
+        detail = f"{used} jobs of this client are kept, at most {limit} are"
+    else:
+        detail = (
+            f"the questions, archives and results of this client's jobs have {used:,} bytes and this one adds "
+            f"{excess.wanted:,}, at most {limit:,} are kept (LEXISEG_JOB_BYTES_PER_CLIENT)"
+        )
+    return RateLimited(f"{detail}; remove jobs, or wait until they expire", QUOTA_SECONDS)
+
+
 def _webhook_of(body: JobInput, tasks: Tasks | None) -> Webhook | None:
     if tasks is not None and tasks.notice_to is not None:
         return Webhook(tasks.notice_to, "")
@@ -333,7 +356,7 @@ def _open_ledger(settings: Settings, metrics: Metrics) -> tuple[Ledger, Callable
         in_redis = RedisStore(open_link(settings, "jobs", metrics))
         return Ledger(in_redis), partial(earlier.import_redis, in_redis)
     folder = _state_dir(settings, "LEXISEG_REDIS_URL")
-    with opening(folder) as store:
+    with opening(folder / FILE) as store:
         import_earlier = partial(earlier.import_sqlite, folder / earlier.FILE, store)
         import_earlier()
     return Ledger(store), import_earlier

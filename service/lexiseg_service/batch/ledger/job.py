@@ -27,9 +27,9 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import orjson
 
-from lexiseg_service.batch.ledger.quota import Amounts
 from lexiseg_service.batch.sources.source import Picture, SourceKind
 from lexiseg_service.errors import NotReady
+from lexiseg_service.records.quota import Excess, Quota
 from lexiseg_service.records.store import Record, Store, StoreAway, StoreFull, Transaction
 from lexiseg_service.retries import AWAY_SECONDS
 
@@ -41,6 +41,7 @@ RECENT_SECONDS = 60.0  # over which the rate of a running job is measured
 JOB, PICTURES, PARTS, HOLDER, ERASURE = "batch-job", "batch-picture", "batch-part", "batch-holder", "batch-erasure"
 CONTENT = "job"  # name of an item
 ADDED, OPEN, NOTICE_DUE, ENDED = STATES = "added", "open", "notice due", "ended"  # states of the record of a job
+UNENDED = ADDED, OPEN
 PICTURES_PER_ITEM = 64
 ITEMS_PER_WRITE = 16
 
@@ -194,29 +195,27 @@ class Ledger:
         self.check = store.check
         self.close = store.close
 
-    def add(self, job: Job, n_bytes: int, limits: Amounts) -> Amounts | None:
-        """Add a job without its pictures, in one step with a look at what its client has.
+    def add(self, job: Job, n_bytes: int, quota: Quota) -> Excess | None:
+        """Add a job without its pictures, if its client has room.
 
         Args:
             job: is erased after some time unless `plan` follows.
             n_bytes: of its archive.
-            limits: of all jobs of its client, with this one.
+            quota: of jobs.
 
         Returns:
-            What the client has, if that leaves no room: nothing is added.
+            The limit that it would pass: nothing is added.
         """
         progress = Progress.of(job, n_bytes, self._store.now() + ADDING_SECONDS)
 
-        def add(step: Transaction) -> Amounts | None:
+        def add(step: Transaction) -> Excess | None:
             rows = step.rows(JOB)
             if any(row.id == job.id for row in rows):
                 return None  # a lost connection had added it
-            own = [row for row in rows if row.owner == job.client]
-            unended = sum(row.state in (ADDED, OPEN) for row in own)
-            usage = Amounts(unended, len(own), sum(row.nbytes for row in own))
-            if not usage.has_room(limits, n_bytes):
-                return usage
-            step.write(progress.record(job.id))
+            record = progress.record(job.id)
+            if (excess := quota.excess(rows, record)) is not None:
+                return excess
+            step.write(record)
             step.write_items(JOB, job.id, {CONTENT: orjson.dumps(job)})
             return None
 
@@ -246,7 +245,7 @@ class Ledger:
     def open_jobs(self) -> list[OpenJob]:
         """The jobs that have pictures without an answer, the oldest first."""
 
-        jobs = self.all_progress((ADDED, OPEN)).items()
+        jobs = self.all_progress(UNENDED).items()
         return [
             OpenJob(identity, each.client, each.total - each.done - each.failed, each.created, each.started is not None)
             for identity, each in sorted(jobs, key=lambda job: (job[1].created, job[0]))

@@ -46,11 +46,12 @@ from lexiseg_service.records.documents import (
     NAME,
     Documents,
     ParsedDocuments,
-    Quota,
+    no_room,
     open_documents,
     owner_of,
     slot_of,
 )
+from lexiseg_service.records.quota import Amounts, Quota
 from lexiseg_service.records.store import Record
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -244,8 +245,8 @@ class Heads:
             earlier = () if current is None else current.earlier_of_next()
             quota, rows = await self._quota(), await self._rows()
             room = Record(HEADS, slot, owner, nbytes=bytes_of(pictures, earlier))
-            if refusal := quota.refusal([*rows.values()], room):  # before it is solved; the store decides
-                raise refusal
+            if excess := quota.excess([*rows.values()], room):  # before it is solved; the store decides
+                raise no_room(HEADS, excess)
             solved = await self._solved(slot, before, pictures, classes, parts, change)
             keep_days = before.keep_days if before and change.keep_days is None else change.keep_days
             earlier = tuple(version for version in earlier if version.exact_name != f"{name}@{solved.version}")
@@ -409,7 +410,8 @@ class Heads:
         capacity = await self.store.capacity()
         most = MAX_BYTES if capacity is None else min(MAX_BYTES, int(MAX_SHARE * capacity))
         self._metrics.head_bytes_limit.set(most)
-        return Quota("heads", MAX_HEADS, MAX_HEADS_PER_KEY, most, int(KEY_SHARE * most))
+        of_key = Amounts(number=MAX_HEADS_PER_KEY, nbytes=int(KEY_SHARE * most))
+        return Quota(of_key, Amounts(number=MAX_HEADS, nbytes=most))
 
 
 def check_name(name: str) -> None:

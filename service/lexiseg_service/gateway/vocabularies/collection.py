@@ -31,10 +31,10 @@ from lexiseg_service.records.documents import (
     VOCABULARIES,
     Documents,
     ParsedDocuments,
-    Quota,
     open_documents,
     slot_of,
 )
+from lexiseg_service.records.quota import Amounts, Quota
 from lexiseg_service.records.store import Record
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics
@@ -43,6 +43,7 @@ logger = structlog.get_logger("lexiseg.vocabularies")
 MAX_BYTES = 64 * 2**20  # of parsed vocabularies
 MAX_VOCABULARIES = 256  # of all users
 MAX_VOCABULARIES_PER_KEY = 64
+QUOTA = Quota(Amounts(number=MAX_VOCABULARIES_PER_KEY), Amounts(number=MAX_VOCABULARIES))
 MAX_ATTEMPTS = 5  # of a write that conflicts with concurrent writes
 
 
@@ -130,8 +131,7 @@ class Vocabularies:
             document = await asyncio.to_thread(vocabulary.stored)
             target, other = (shared_slot, own_slot) if shared else (own_slot, shared_slot)
             record = Record(VOCABULARIES, target, owner)
-            quota = None if current else Quota("vocabularies", MAX_VOCABULARIES, MAX_VOCABULARIES_PER_KEY)
-            if await self.store.replace(target, contents[target], document, record, quota):
+            if await self.store.replace(target, contents[target], document, record, None if current else QUOTA):
                 self._parsed.put(target, (document, vocabulary))
                 # A vocabulary that becomes shared or unshared leaves its other slot; another key's shared one stays.
                 if other != target and (other == own_slot or changeable is not None) and contents[other] is not None:

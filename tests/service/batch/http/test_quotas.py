@@ -8,17 +8,14 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.ledger.job import ADDING_SECONDS, Ledger
-from lexiseg_service.batch.ledger.quota import MAX_UNENDED
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.records.sqlite import FILE, SqliteStore
 from lexiseg_service.settings import Settings
-from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
 from tests.service.batch.ledger.test_ledgers import PLENTY, job
 from tests.service.gateway.known_backend import KnownBackend
@@ -39,33 +36,6 @@ class Closed(KnownBackend):
         while not self.is_open:
             await asyncio.sleep(0.005)
         return await super().segment(request)
-
-
-@pytest.mark.parametrize("store", ["sqlite", "redis"])
-def test_a_burst_at_two_gateways_gets_as_many_jobs_as_one_after_another(
-    tmp_path: Path, store: str, request: pytest.FixtureRequest
-) -> None:
-    settings: dict[str, Any] = {"drain_seconds": 0}
-    if store == "redis":
-        server: RedisServer = request.getfixturevalue("shared_redis")
-        settings["redis_url"] = server.url
-    with (
-        gateway(tmp_path, Closed(), **settings) as one,
-        gateway(tmp_path, Closed(), **settings) as other,
-        ThreadPoolExecutor(BURST) as threads,
-    ):
-        one.delete("/v1/data").raise_for_status()
-        answers = [*threads.map(lambda number: create((one, other)[number % 2], ARCHIVE), range(BURST))]
-
-        assert Counter(answer.status_code for answer in answers) == {202: MAX_UNENDED, 429: BURST - MAX_UNENDED}
-        refused = next(answer for answer in answers if answer.status_code == 429)
-        assert refused.json()["type"] == "rate-limited"
-        assert refused.json()["detail"] == "16 jobs of this client have not ended, at most 16 may; wait for one"
-        assert len(list((tmp_path / "jobs").iterdir())) == MAX_UNENDED  # refused archives are not kept
-
-        one.delete("/v1/data").raise_for_status()
-        assert create(other, ARCHIVE).status_code == 202
-        one.delete("/v1/data").raise_for_status()
 
 
 def test_jobs_that_are_kept_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,20 +4,21 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from lexiseg_service.batch.ledger.job import Job, Ledger, OpenJob, Webhook
-from lexiseg_service.batch.ledger.quota import Amounts
+from lexiseg_service.batch.ledger.job import UNENDED, Job, Ledger, OpenJob, Webhook
 from lexiseg_service.batch.sources.source import Picture
+from lexiseg_service.records.quota import Amounts, Excess, Quota
 from lexiseg_service.records.redis_store import RedisStore
 from lexiseg_service.records.sqlite import SqliteStore
 from lexiseg_service.redis_link import Breaker, RedisLink
 from tests.redis_server import RedisServer
 
 LEASE = 1000.0  # seconds; longer than any test
-PLENTY = Amounts(10**6, 10**6, 10**12)
+PLENTY = Quota(Amounts())
 WEBHOOK = Webhook("https://example.org/hook", "a secret of sixteen")
 
 
@@ -174,18 +175,20 @@ def test_a_removed_job_takes_no_answers(store: Ledger) -> None:
 
 
 def test_a_job_without_room_is_not_added_and_the_store_says_what_its_client_has(store: Ledger) -> None:
-    assert store.add(job("a"), 100, Amounts(2, 3, 120)) is None
+    quota = partial(Quota, unended_states=UNENDED)
+    room = quota(Amounts(2, 3, 120))
+    assert store.add(job("a"), 100, room) is None
     store.plan("a", pictures(4))
     store.commit("a", "first", {0: False}, 15)
 
-    assert store.add(job("b"), 6, Amounts(2, 3, 120)) == Amounts(1, 1, 115)
-    assert store.add(job("b"), 5, Amounts(1, 3, 120)) == Amounts(1, 1, 115)
-    assert store.add(job("b"), 5, Amounts(2, 1, 120)) == Amounts(1, 1, 115)
+    assert store.add(job("b"), 6, room) == Excess("nbytes", True, 115, 6, 120)
+    assert store.add(job("b"), 5, quota(Amounts(1, 3, 120))) == Excess("unended", True, 1, 1, 1)
+    assert store.add(job("b"), 5, quota(Amounts(2, 1, 120))) == Excess("number", True, 1, 1, 1)
     assert [each.id for each in store.jobs()] == ["a"]
 
-    assert store.add(job("b"), 5, Amounts(2, 3, 120)) is None
+    assert store.add(job("b"), 5, room) is None
     store.erase(["a"])
-    assert store.add(job("c"), 115, Amounts(2, 3, 120)) is None
+    assert store.add(job("c"), 115, room) is None
 
 
 def test_a_job_that_has_ended_is_kept_and_not_unended(store: Ledger) -> None:
@@ -194,7 +197,7 @@ def test_a_job_that_has_ended_is_kept_and_not_unended(store: Ledger) -> None:
     store.take("a", "x", 1)
     store.commit("a", "first", {0: False}, 7)
 
-    assert store.add(job("b"), 0, Amounts(0, 0, 0)) == Amounts(0, 1, 7)
+    assert store.add(job("b"), 0, Quota(Amounts(1, 1), unended_states=UNENDED)) == Excess("number", True, 1, 1, 1)
 
 
 def test_a_job_that_is_not_planned_has_no_pictures_and_is_erased_later(store: Ledger) -> None:
