@@ -11,7 +11,7 @@ import pytest
 
 from lexiseg_service.commands.serving.trainer import Trainer
 from lexiseg_service.commands.serving.training_run import Bounds
-from lexiseg_service.gateway.trainings.training import ENDED, TrainingFolder
+from lexiseg_service.gateway.trainings.training import UNENDED, TrainingStore
 from tests.fuzz.data_sets import ALIASES, PICTURE
 from tests.service.batch.http.asking import zipped
 from tests.service.gateway.known_backend import KnownBackend
@@ -30,15 +30,14 @@ SETS = {
 @pytest.fixture
 def client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
     monkeypatch.setenv("LEXISEG_REDIS_URL", f"redis://:{PASSWORD}@localhost:1/0")
-    folder, models = TrainingFolder(tmp_path / "trainings"), tmp_path / "models"
-    folder.root.mkdir()
+    store, models = TrainingStore(tmp_path / "trainings"), tmp_path / "models"
     models.mkdir()
-    trainer = Trainer(folder, models, Bounds(seconds=120.0, memory_bytes=2**31))
+    trainer = Trainer(store, models, Bounds(seconds=120.0, memory_bytes=2**31))
     thread = threading.Thread(target=trainer.work)
     thread.start()
     try:
-        until(lambda: folder.seconds_since_beat() is not None)
-        settings = {"trainings": folder.root, "redis_url": None}
+        until(lambda: store.seconds_since_beat() is not None)
+        settings = {"trainings": store.root, "redis_url": None}
         with on_ports(KnownBackend(), **settings) as ports, httpx.Client(base_url=ports.url, timeout=60) as client:
             yield client
     finally:
@@ -54,7 +53,7 @@ def test_hostile_data_sets_fail_in_words_and_show_nothing_of_the_machine(client:
         assert answer.status_code == 202, answer.text
         at = answer.headers["Location"]
 
-        until(lambda at=at: client.get(at).json()["state"] in ENDED)  # type: ignore[misc]
+        until(lambda at=at: client.get(at).json()["state"] not in UNENDED)  # type: ignore[misc]
 
         training = client.get(at).json()
         shown = str(training) + client.get(f"{at}/log").text + client.get(f"{at}/events").text

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from lexiseg_service.gateway.trainings.training import TrainingFolder
+from lexiseg_service.gateway.trainings.training import TrainingStore
 from tests.integration.edge import started
 from tests.service.batch.http.asking import PNG, QUESTION, zipped
 from tests.service.gateway.known_backend import KnownBackend
@@ -23,7 +23,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     folder = tmp_path_factory.mktemp("edge")
     settings = {"jobs": True, "state_dir": folder / "state", "trainings": folder / "trainings"}
     (folder / "trainings").mkdir()
-    TrainingFolder(folder / "trainings").beat()  # as a trainer at work does
+    TrainingStore(folder / "trainings").beat()  # as a trainer at work does
     with (
         on_ports(KnownBackend(), **settings) as ports,
         started(ports.url.removeprefix("http://"), ports.grpc, folder / "log") as edge,

@@ -8,15 +8,13 @@ waits until the training that it left behind has ended, and then resumes it from
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +31,16 @@ from lexiseg_service.commands.serving.training_run import (
 )
 from lexiseg_service.entry_points import COMMANDS, entry_points_of
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.trainings.training import ENDED, Standing, Training, TrainingFolder
+from lexiseg_service.gateway.trainings.training import UNENDED, State, Training, TrainingStore
 from lexiseg_service.gateway.uploaded_archive import PROGRAM
+from lexiseg_service.records.store import StoreAway
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
 
 logger = structlog.get_logger("lexiseg.trainer")
 NICENESS = 10  # requests come first
 BEAT_SECONDS = 5.0  # between two signs of life
-MAX_BEGUN = 3  # times that a training may take its trainer down with it
+MAX_ATTEMPTS = 3  # times that a training may take its trainer down with it
 MAX_FIGURES_BYTES = 2**24
 FIGURES = "before-after.json"
 MEASURE = "mIoU"  # among its changes, which decides
@@ -78,9 +77,8 @@ def run(settings: Settings) -> int:
     assert settings.models_dir is not None
     logs.configure(settings, "trainer")
     os.nice(NICENESS)
-    settings.trainings.mkdir(parents=True, exist_ok=True)
     settings.models_dir.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(TrainingFolder(settings.trainings), settings.models_dir, Bounds.from_settings(settings))
+    trainer = Trainer(TrainingStore(settings.trainings), settings.models_dir, Bounds.from_settings(settings))
     with on_signals(trainer.stop, signal.SIGTERM, signal.SIGINT):
         trainer.work()
     return 0
@@ -90,16 +88,16 @@ class Trainer:
     """Works on the trainings of a folder.
 
     Args:
-        folder: the trainings.
+        store: the trainings.
         models_dir: where models go that are better than their start.
         bounds: of each training.
         program: runs `data import FROM TO` and `train finetune --start NAME data=FOLDER out=FOLDER models_dir=FOLDER`.
     """
 
     def __init__(
-        self, folder: TrainingFolder, models_dir: Path, bounds: Bounds, program: Sequence[str] = PROGRAM
+        self, store: TrainingStore, models_dir: Path, bounds: Bounds, program: Sequence[str] = PROGRAM
     ) -> None:
-        self._folder = folder
+        self._store = store
         self._models_dir = models_dir
         self._bounds = bounds
         self._program = program
@@ -114,104 +112,70 @@ class Trainer:
         """Take trainings until `stop`, or until there is none and `until()` holds."""
         while not self._over.is_set():
             self._beat()
-            training = self._next()
-            if training is None:
-                if until():
+            try:
+                training = self._next()
+                if training is not None:
+                    with self._store.locked() as lock:
+                        if lock is not None:
+                            self._train(training, lock)
+                            continue
+                elif until():
                     return
-                self._over.wait(POLL_SECONDS)
-                continue
-            with self._lock() as lock:
-                if lock is not None:
-                    self._train(training, lock)
+            except (OSError, StoreAway) as error:  # the disk is full
+                logger.warning("training not recorded", error=str(error))
+            self._over.wait(POLL_SECONDS)
 
     def _beat(self) -> None:
         """Show now and then that this trainer lives."""
         if time.monotonic() - self._beaten >= BEAT_SECONDS:
             try:
-                self._folder.beat()
-            except OSError as error:
+                self._store.beat()
+            except StoreAway as error:
                 logger.warning("folder of trainings cannot be written", error=str(error))
             self._beaten = time.monotonic()
 
     def _next(self) -> Training | None:
         """One that runs, else the oldest of the client that has waited longest since its last one."""
-        trainings = [(training, self._folder.standing(training.id)) for training in self._folder.all()]
+        trainings = self._store.all()
         last: dict[str, float] = {}
-        for training, standing in trainings:
-            last[training.client] = max(last.get(training.client, 0.0), standing.started or 0.0)
-        open_ones = [each for each in trainings if each[1].state not in ENDED]
-        turn = sorted(open_ones, key=lambda each: (each[1].state != "running", last[each[0].client], each[0].created))
-        return turn[0][0] if turn else None
-
-    @contextmanager
-    def _lock(self) -> Iterator[int | None]:
-        """The lock of the folder as a file descriptor; None after a moment, while another has it."""
-        descriptor = os.open(self._folder.root / ".lock", os.O_CREAT | os.O_RDWR)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._over.wait(POLL_SECONDS)
-            yield None
-        else:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+        for training in trainings:
+            last[training.client] = max(last.get(training.client, 0.0), training.started or 0.0)
+        unended = [training for training in trainings if training.state in UNENDED]
+        turn = sorted(unended, key=lambda each: (each.state != "running", last[each.client], each.created))
+        return turn[0] if turn else None
 
     def _train(self, training: Training, lock: int) -> None:
-        before = self._folder.standing(training.id)
-        standing = Standing("running", before.started or time.time(), found=before.found, begun=before.begun + 1)
+        attempts = training.attempts
+        if attempts >= MAX_ATTEMPTS:
+            detail = f"it was begun {attempts} times, and each time took its trainer down with it"
+            self._end(training, {"state": "failed", "detail": detail})
+            return
+        started = training.started or time.time()
+        if self._store.update(training.id, state="running", started=started, attempts=attempts + 1) is None:
+            return  # removed meanwhile
+        logger.info("training started", training=training.id, model=training.name)
+        end = TrainingRun(
+            self._store, training, self._models_dir, self._bounds, lock, self._program, self._over, self._beat
+        ).run()
+        if not end.stopped:
+            self._end(training, self._outcome(training, end))
+        elif self._store.update(training.id, attempts=attempts) is None:
+            self._store.remove(training.id)
 
-        def note_found(report: Mapping[str, Any]) -> None:
-            nonlocal standing
-            standing = replace(standing, found=report)
-            self._folder.note(training.id, standing)
-
+    def _end(self, training: Training, outcome: Mapping[str, Any]) -> None:
+        record = partial(self._store.update, training.id, ended=time.time(), nbytes=0, **outcome)
         try:
-            if before.begun >= MAX_BEGUN:
-                detail = f"it was begun {before.begun} times, and each time took its trainer down with it"
-                self._end(training, replace(standing, state="failed", ended=time.time(), detail=detail))
-                return
-            self._folder.note(training.id, standing)
-            logger.info("training started", training=training.id, model=training.name)
-            end = TrainingRun(
-                self._folder,
-                training,
-                self._models_dir,
-                self._bounds,
-                lock,
-                self._program,
-                self._over,
-                self._beat,
-                note_found,
-            ).run()
-            if end.stopped:
-                self._leave(training, replace(standing, begun=before.begun))
-            else:
-                self._end(training, self._outcome(training, standing, end))
-        except OSError as error:  # removed meanwhile, or the disk is full
-            logger.warning("training not recorded", training=training.id, error=str(error))
-            self._over.wait(POLL_SECONDS)
+            record()
+        except StoreAway:  # a full disk has room for the record without the pictures
+            self._store.clear(training.id)
+            record()
+        self._store.clear(training.id)
 
-    def _leave(self, training: Training, standing: Standing) -> None:
-        """Leave a training to the next trainer, or to nobody if it was removed."""
-        if self._folder.find(training.id) is None:
-            self._folder.remove(training.id)
-        else:
-            self._folder.note(training.id, standing)
+    def _outcome(self, training: Training, end: End) -> dict[str, Any]:
+        run = self._store.path(training.id) / RUN / training.name
 
-    def _end(self, training: Training, standing: Standing) -> None:
-        try:
-            self._folder.note(training.id, standing)
-        except OSError:  # a full disk has room for the note without the pictures
-            self._folder.clear(training.id)
-            self._folder.note(training.id, standing)
-        self._folder.clear(training.id)
-
-    def _outcome(self, training: Training, running: Standing, end: End) -> Standing:
-        run = self._folder.path(training.id) / RUN / training.name
-
-        def ended(state: Any, detail: str, figures: dict[str, Any] | None = None) -> Standing:
-            return replace(running, state=state, ended=time.time(), detail=detail, figures=figures)
+        def ended(state: State, detail: str, figures: dict[str, Any] | None = None) -> dict[str, Any]:
+            return {"state": state, "detail": detail, "figures": figures}
 
         if end.failure is not None:
             logger.warning("training failed", training=training.id, reason=end.failure)

@@ -13,7 +13,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,8 +22,9 @@ from lexiseg_model.files import sandbox
 from lexiseg_model.files.sandbox import Limits, Sandbox
 from lexiseg_service.commands.options import variable
 from lexiseg_service.gateway.trainings.log import WITHHELD, ClientLog
-from lexiseg_service.gateway.trainings.training import Training, TrainingFolder
+from lexiseg_service.gateway.trainings.training import Training, TrainingStore
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE_FILE, IMPORT, IMPORTED
+from lexiseg_service.records.store import StoreAway
 from lexiseg_service.settings import Settings
 
 POLL_SECONDS = 0.5
@@ -76,7 +77,7 @@ class TrainingRun:
     """Runs one training.
 
     Args:
-        folder: of all trainings.
+        store: of trainings.
         training: to be run.
         models_dir: where its start is looked up.
         bounds: of the training.
@@ -84,12 +85,11 @@ class TrainingRun:
         program: the command line of lexiseg.
         is_over: set when the trainer stops.
         beat: called every half second.
-        on_found: called with what the importer found.
     """
 
     def __init__(
         self,
-        folder: TrainingFolder,
+        store: TrainingStore,
         training: Training,
         models_dir: Path,
         bounds: Bounds,
@@ -97,19 +97,18 @@ class TrainingRun:
         program: Sequence[str],
         is_over: threading.Event,
         beat: Callable[[], object],
-        on_found: Callable[[Mapping[str, Any]], object],
     ) -> None:
         self._training = training
-        self._place = folder.path(training.id).absolute()
+        self._store = store
+        self._place = store.path(training.id).absolute()
         self._models_dir = models_dir.absolute()
         self._bounds = bounds
         self._lock = lock
         self._program = program
         self._is_over = is_over
         self._beat = beat
-        self._on_found = on_found
-        self._output = folder.output(training.id)
-        self._log_path = folder.log(training.id)
+        self._output = store.output(training.id)
+        self._log_path = store.log(training.id)
         self._output.touch(mode=0o600)
         self._log = ClientLog(self._output, self._log_path, self._place)
 
@@ -137,7 +136,7 @@ class TrainingRun:
         words = ["data", "import", str(self._place / ARCHIVE_FILE), target, "--json", str(report)]
         end = self._command(words, self._bounds.importer)
         if (content := read_report(report, MAX_REPORT_BYTES)) is not None:
-            self._on_found(content)
+            self._store.update(self._training.id, import_report=content)
         if end == End() and not self._training.dry_run:
             os.rename(draft, self._place / IMPORTED)
         return end
@@ -162,7 +161,10 @@ class TrainingRun:
 
     @property
     def _is_removed(self) -> bool:
-        return not (self._place / "training.json").exists()
+        try:
+            return self._store.read(self._training.id) is None
+        except StoreAway:
+            return False
 
     def _sandbox(self, limits: Limits) -> Sandbox:
         scratch = self._place / SCRATCH

@@ -56,8 +56,8 @@ async def create_training(request: Request) -> Response:
         if archive is None:
             raise InvalidValue.of(ARCHIVE, "no file", "a multipart form with the file `archive`")
         training = await trainings.create(training_input, archive, caller)
-    answer = as_json(trainings.output(*training), 202)
-    answer.headers["Location"] = f"{STABLE}/trainings/{training[0].id}"
+    answer = as_json(trainings.output(training), 202)
+    answer.headers["Location"] = f"{STABLE}/trainings/{training.id}"
     return answer
 
 
@@ -69,8 +69,7 @@ async def create_training(request: Request) -> Response:
 async def list_trainings(request: Request) -> Response:
     """List the trainings of this API key, the oldest first."""
     trainings = _trainings(request)
-    standings = await trainings.list_all(caller_of(request))
-    return as_json({"trainings": [trainings.output(*each) for each in standings]})
+    return as_json({"trainings": [trainings.output(each) for each in await trainings.list_all(caller_of(request))]})
 
 
 @router.get(

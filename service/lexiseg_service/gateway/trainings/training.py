@@ -1,16 +1,15 @@
-"""A training as a folder, which gateways write and a trainer works on.
+"""Trainings as records, which gateways add and a trainer works on, and the folder with their files.
 
-    ID/training.json   what was asked; `reserved.json` until the archive is there
-    ID/archive.zip     pictures and labels as they came
-    ID/state.json      where it stands; written by the trainer
-    ID/output.txt      what the training prints, for operators
-    ID/log.txt         the same without paths of the machine, for clients
-    ID/imported/       the pictures as an indexed set
-    ID/scratch/        temporary files
-    ID/run/NAME/       the training's own files, and at its end a model directory
+    trainings.sqlite  record "training" by id: `Training`; record "trainer": expires when no trainer has renewed it
+    ID/archive.zip    pictures and labels as they came
+    ID/output.txt     what the training prints, for operators
+    ID/log.txt        the same without paths of the machine, for clients
+    ID/imported/      the pictures as an indexed set
+    ID/scratch/       temporary files
+    ID/run/NAME/      the training's own files, and at its end a model directory
 
-The folder is shared by a volume where gateway and trainer are apart. A folder that is gone ends its training. Names,
-places and bytes are taken in one step, under a lock of the whole folder, so that several gateways count together.
+The folder is shared by a volume where gateway and trainer are apart. Its records are never in Redis: a trainer reads
+strangers' files, and has no network. The end of a record ends its training.
 
 It is no job of the batch engine: no picture is answered by itself, each step needs earlier ones, and what a killed
 training goes on from is a checkpoint in this folder, all that its sandbox reaches.
@@ -21,26 +20,37 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, Literal
 
-from lexiseg_labels.exports import write_whole
+import structlog
 
-State = Literal["waiting", "running", "done", "refused", "failed"]
-ENDED = ("done", "refused", "failed")
-WHOLE, RESERVED = "training.json", "reserved.json"
-NOTES = {WHOLE, "state.json", "log.txt", "output.txt"}  # what stays of a training that has ended
-HEARTBEAT = ".trainer"
+from lexiseg_service.records.sqlite import opening
+from lexiseg_service.records.store import Record, StoreAway, Transaction
+
+logger = structlog.get_logger("lexiseg.trainings")
+State = Literal["adding", "waiting", "running", "done", "refused", "failed"]
+STATES: tuple[State, ...] = ("waiting", "running", "done", "refused", "failed")  # that clients see
+FILE = "trainings.sqlite"
+IDENTITY = re.compile("[0-9a-f]{24}")
+UNENDED = ("adding", "waiting", "running")
+TRAINING, TRAINER = "training", "trainer"  # kinds of records
+ADDING_SECONDS = 3600.0  # from `add` to `complete`; after it the gateway that added the training is gone
+ALIVE_SECONDS = 60.0  # since the last sign of a trainer, which gives one every few seconds
+REMAINING = {"log.txt", "output.txt"}  # files of a training that has ended
+REQUEST_OF_0_4, STATE_OF_0_4 = "training.json", "state.json"  # files that were its record
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a client asked for."""
+    """What a client asked for, and its progress."""
 
     id: str
     owner: str  # id of the API key
@@ -48,141 +58,114 @@ class Training:
     start: str  # NAME or NAME@VERSION of the model that it starts from
     created: float  # seconds since the epoch
     client: str = ""  # key or address, for shares
-    nbytes: int = 0  # of its pictures
+    nbytes: int = 0  # of its pictures, which are removed at its end
     dry_run: bool = False  # ends when its archive is read
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where a training stands.
-
-    `found`: what its archive holds, as the importer wrote it. `figures`: step, and reports before and after, as the
-    training wrote them.
-    """
-
     state: State = "waiting"
     started: float | None = None
     ended: float | None = None
     detail: str | None = None
-    found: Mapping[str, Any] | None = None
-    figures: Mapping[str, Any] | None = None
-    begun: int = 0  # times that a trainer began it and neither ended it nor was asked to stop
+    import_report: Mapping[str, Any] | None = None  # contents of its archive, as the importer wrote it
+    figures: Mapping[str, Any] | None = None  # step, and reports before and after, as the training wrote them
+    attempts: int = 0  # times that a trainer began it and neither ended it nor was asked to stop
+
+    def record(self) -> Record:
+        """The record of the training."""
+        expires = self.created + ADDING_SECONDS if self.state == "adding" else None
+        body = json.dumps(asdict(self)).encode()
+        return Record(TRAINING, self.id, self.client, self.state, "", expires, self.nbytes, body)
 
 
-class TrainingFolder:
-    """The folder of all trainings."""
+class TrainingStore:
+    """The trainings of a folder.
+
+    Raises, from every method that reads or writes records:
+        StoreAway: nothing can be read or written now.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        # WAL does not work on volumes of a network.
+        with opening(root / FILE, "LEXISEG_TRAININGS", journal="DELETE") as store:
+            self._store = store
+            self.import_earlier()
+        self.close = store.close
 
     def all(self) -> list[Training]:
         """Complete trainings, the oldest first."""
-        return self._listed(WHOLE)
 
-    def _listed(self, note: str) -> list[Training]:
-        trainings = [_training(path) for path in self.root.glob(f"[!.]*/{note}")]
-        return sorted((each for each in trainings if each is not None), key=lambda each: (each.created, each.id))
+        def read(step: Transaction) -> list[Record]:
+            return step.records(TRAINING, [row.id for row in step.rows(TRAINING) if row.state != "adding"])
 
-    def find(self, identity: str) -> Training | None:
+        trainings = [_training(record) for record in self._store.view(read)]
+        return sorted(trainings, key=lambda each: (each.created, each.id))
+
+    def read(self, identity: str) -> Training | None:
         """One complete training."""
-        return _training(self.path(identity) / WHOLE)
+        record = self._store.view(lambda step: step.read(TRAINING, identity))
+        return None if record is None or record.state == "adding" else _training(record)
 
-    @contextmanager
-    def reserved(
-        self, training: Training, check: Callable[[Sequence[Training], Sequence[Training]], object]
-    ) -> Iterator[Path]:
-        """Take a name, a place and room; the block writes the archive into the folder that it gets.
+    def check(self, check: Callable[[Sequence[Record], Sequence[Training]], object]) -> None:
+        """Call a function with all rows, and with the trainings that have not ended, unfinished uploads among them."""
+        self._store.view(lambda step: _check(step, check))
 
-        Complete when the block ends; everything is returned if it raises.
+    def add(self, training: Training, check: Callable[[Sequence[Record], Sequence[Training]], object]) -> None:
+        """Add a training in one step with `check`, which raises what refuses it; `complete` follows."""
 
-        Args:
-            training: to be added.
-            check: called with the trainings that have not ended, unfinished uploads among them, and with the ones that
-                have; raises what refuses this one.
+        def add(step: Transaction) -> None:
+            _check(step, check)
+            step.write(replace(training, state="adding").record())
 
-        Raises:
-            OSError: the folder cannot be written, or was removed meanwhile.
-        """
-        folder = self.path(training.id)
-        with self._locked():
-            # The ones being written first: one that becomes complete meanwhile is in one list or in both.
-            incomplete = [each for each in self._listed(RESERVED) if not self._is_left(each.id)]
-            trainings = list({each.id: each for each in (*incomplete, *self.all())}.values())
-            ended = [each for each in trainings if self.standing(each.id).state in ENDED]
-            check([each for each in trainings if each not in ended], ended)
-            handle = self._reserve(training)
-        try:
-            yield folder
-            os.rename(folder / RESERVED, folder / WHOLE)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-        finally:
-            os.close(handle)
+        self._store.transact(add)
 
-    def _reserve(self, training: Training) -> int:
-        """Make the folder of a training, and the note with the lock that says that it is being written."""
-        folder = self.path(training.id)
-        folder.mkdir(mode=0o700)
-        try:
-            (folder / RESERVED).write_text(json.dumps(asdict(training)))
-            return _lock_of(folder / RESERVED, os.O_RDWR)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+    def complete(self, identity: str) -> bool:
+        """Have a trainer take a training with all of its files; False: it was removed."""
+        return self.update(identity, state="waiting") is not None
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        descriptor = _lock_of(self.root / ".admission", os.O_CREAT | os.O_RDWR)
-        try:
-            yield
-        finally:
-            os.close(descriptor)
+    def update(self, identity: str, **values: Any) -> Training | None:
+        """The training with other values; None: it was removed."""
 
-    def _is_left(self, identity: str) -> bool:
-        """Whether the gateway that wrote a reserved training has died: it would hold the lock of its note."""
-        note = self.path(identity) / RESERVED
-        try:
-            descriptor = _lock_of(note, os.O_RDWR, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # locked, or complete by now
-            return False
-        try:
-            return note.exists()
-        finally:
-            os.close(descriptor)
+        def update(step: Transaction) -> Training | None:
+            record = step.read(TRAINING, identity)
+            if record is None:
+                return None
+            training = replace(_training(record), **values)
+            step.write(training.record())
+            return training
 
-    def standing(self, identity: str) -> Standing:
-        """Where a training stands."""
-        content = _read(self.path(identity) / "state.json")
-        return Standing() if content is None else Standing(**content)
-
-    def note(self, identity: str, standing: Standing) -> None:
-        """Record where a training stands. Raises OSError: its folder is gone, or the disk is full."""
-        write_whole(self.path(identity) / "state.json", json.dumps(asdict(standing)).encode())
+        return self._store.transact(update)
 
     def path(self, identity: str) -> Path:
         """The folder of a training."""
         return self.root / Path(identity).name
 
     def output(self, identity: str) -> Path:
-        """The file of what it prints."""
+        """The file with what it prints."""
         return self.path(identity) / "output.txt"
 
     def log(self, identity: str) -> Path:
-        """The file of what clients see of that."""
+        """The file with what clients see of that."""
         return self.path(identity) / "log.txt"
 
     def clear(self, identity: str) -> None:
-        """Remove the pictures of a training that has ended, and what it wrote; its notes stay."""
+        """Remove the pictures of a training that has ended, and what it wrote; its logs stay."""
         for path in [*self.path(identity).glob("*")]:
-            if path.name not in NOTES:
+            if path.name not in REMAINING:
                 _remove(path)
 
     def remove(self, identity: str) -> None:
-        """Remove a training; one that runs is ended by the trainer, which misses the folder.
+        """Remove a training; one that runs is ended by the trainer. `sweep` removes the files that resist."""
 
-        What cannot be removed at once is hidden, and removed by `sweep`.
-        """
+        def remove(step: Transaction) -> None:
+            step.remove(TRAINING, identity)
+
+        try:
+            self._store.transact(remove)
+        except StoreAway:  # perhaps the disk is full: its files make room
+            self._remove_files(identity)
+            self._store.transact(remove)
+        self._remove_files(identity)
+
+    def _remove_files(self, identity: str) -> None:
         hidden = self.root / f".{Path(identity).name}"
         with suppress(FileNotFoundError, FileExistsError):
             os.rename(self.path(identity), hidden)
@@ -190,38 +173,82 @@ class TrainingFolder:
 
     def sweep(self, before: float) -> None:
         """Remove trainings that ended before a time, and what removals and gateways that died have left."""
-        for training in self.all():
-            ended = self.standing(training.id).ended
-            if ended is not None and ended < before:
-                self.remove(training.id)
-        with self._locked():
-            left = [each.id for each in self._listed(RESERVED) if self._is_left(each.id)]
-        for identity in left:
+        self.import_earlier()
+        rows = self._store.view(lambda step: step.rows(TRAINING))
+        expired = [row.id for row in rows if row.has_expired]
+        for identity in [*expired, *(each.id for each in self.all() if each.ended is not None and each.ended < before)]:
             self.remove(identity)
-        for path in self.root.glob(".*"):
-            if path.is_dir():
+        identities = {row.id for row in rows}
+        for path in self.root.iterdir():
+            is_leftover = IDENTITY.fullmatch(path.name) and path.name not in identities and _is_old(path)
+            if path.is_dir() and (path.name.startswith(".") or is_leftover):
                 shutil.rmtree(path, ignore_errors=True)
 
     def beat(self) -> None:
         """Show that a trainer is at work."""
-        (self.root / HEARTBEAT).touch()
+        record = Record(TRAINER, TRAINER, expires=time.time() + ALIVE_SECONDS)
+        self._store.transact(methodcaller("write", record))
 
     def seconds_since_beat(self) -> float | None:
         """Time since a trainer was at work; None if none ever was."""
-        try:
-            return max(0.0, time.time() - (self.root / HEARTBEAT).stat().st_mtime)
-        except OSError:
+        record = self._store.view(lambda step: step.read(TRAINER, TRAINER))
+        if record is None or record.expires is None:
             return None
+        return max(0.0, time.time() - (record.expires - ALIVE_SECONDS))
+
+    @contextmanager
+    def locked(self) -> Iterator[int | None]:
+        """The lock of one trainer, as a file descriptor that its training inherits; None while another has it."""
+        descriptor = os.open(self.root / ".lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+        else:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def import_earlier(self) -> None:
+        """Make records of the trainings of 0.4, unless a trainer is at work; one that cannot be read stays a file."""
+        with self.locked() as lock:
+            for path in self.root.glob(f"[!.]*/{REQUEST_OF_0_4}") if lock is not None else ():
+                try:
+                    record = _training_of_0_4(path).record()
+                except (OSError, ValueError, TypeError) as error:
+                    name, reason = path.parent.name, type(error).__name__
+                    logger.warning("a training of an earlier release cannot be read", training=name, error=reason)
+                    continue
+                self._store.transact(methodcaller("write", record))
+                path.unlink()
+                path.with_name(STATE_OF_0_4).unlink(missing_ok=True)
 
 
-def _lock_of(path: Path, flags: int, kind: int = fcntl.LOCK_EX) -> int:
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        fcntl.flock(descriptor, kind)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
+def _check(step: Transaction, check: Callable[[Sequence[Record], Sequence[Training]], object]) -> None:
+    rows = step.rows(TRAINING)
+    unended = step.records(TRAINING, [row.id for row in rows if row.state in UNENDED and not row.has_expired])
+    check(rows, [_training(record) for record in unended])
+
+
+def _is_old(folder: Path) -> bool:
+    """Whether nobody is about to make, or to import, the record of a folder."""
+    with suppress(OSError):
+        return folder.stat().st_mtime < time.time() - ADDING_SECONDS and not (folder / REQUEST_OF_0_4).exists()
+    return False
+
+
+def _training(record: Record) -> Training:
+    return Training(**json.loads(record.body))
+
+
+def _training_of_0_4(path: Path) -> Training:
+    """Raises OSError, ValueError, TypeError: it is none."""
+    state_file = path.with_name(STATE_OF_0_4)
+    progress = json.loads(state_file.read_bytes()) if state_file.exists() else {}
+    renamed = {"found": "import_report", "begun": "attempts"}
+    values = {renamed.get(name, name): value for name, value in progress.items()}
+    training = Training(**json.loads(path.read_bytes()), **values)
+    return training if training.ended is None else replace(training, nbytes=0)
 
 
 def _remove(path: Path) -> None:
@@ -230,16 +257,3 @@ def _remove(path: Path) -> None:
     else:
         with suppress(OSError):
             path.unlink()
-
-
-def _training(path: Path) -> Training | None:
-    content = _read(path)
-    return None if content is None else Training(**content)
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        content: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return content

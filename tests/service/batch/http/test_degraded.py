@@ -15,6 +15,7 @@ from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
 from tests.service.batch.http.test_full_disk import MAY_MOUNT, NO_ROOM, fill
 from tests.service.batch.http.test_full_disk import disk as disk
+from tests.service.gateway.rest.test_head_routes import taught
 from tests.waiting import until
 
 ARCHIVE = zipped({"a.png": PNG})
@@ -44,6 +45,7 @@ def test_a_full_redis_is_named_and_can_be_erased_from(tmp_path: Path, redis_serv
     ):
         assert degraded(client) == []
         client.put("/v1/vocabularies/old", json={"classes": ["sky"]}).raise_for_status()
+        client.post("/v1/heads", json=taught()).raise_for_status()
         job = finished(client, create(client, ARCHIVE))
         store.config_set("maxmemory", 1)
 
@@ -55,7 +57,7 @@ def test_a_full_redis_is_named_and_can_be_erased_from(tmp_path: Path, redis_serv
         assert [answer.status_code for answer in refused] == [503, 503]
         assert all(FULL in answer.json()["detail"] for answer in refused)
         assert erased.status_code == 200, erased.text
-        assert (erased.json()["jobs"], erased.json()["vocabularies"]) == (1, 1)
+        assert [erased.json()[kind] for kind in ("jobs", "heads", "vocabularies")] == [1, 1, 1]
         assert not (tmp_path / "jobs" / job["id"]).exists()
         assert create(client, ARCHIVE).status_code == 202
 

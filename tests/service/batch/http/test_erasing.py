@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
 from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.ledger.job import Ledger
@@ -21,7 +20,6 @@ from lexiseg_service.records.store import StoreAway
 from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
 from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.rest.test_head_routes import taught
 from tests.waiting import until
 
 REMOVES: dict[str, tuple[Any, str]] = {
@@ -158,19 +156,3 @@ def test_a_full_disk_is_no_reason_to_keep_files(tmp_path: Path, monkeypatch: pyt
 
         assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
         assert of_jobs(tmp_path) == []
-
-
-def test_everything_is_erased_when_redis_is_full(tmp_path: Path, shared_redis: RedisServer) -> None:
-    with gateway(tmp_path, redis_url=shared_redis.url) as client, redis.Redis(port=shared_redis.port) as inside:
-        finished(client, create(client, ARCHIVE))
-        client.put("/v1/vocabularies/mine", json={"classes": ["sky"]}).raise_for_status()
-        client.post("/v1/heads", json=taught()).raise_for_status()
-        inside.config_set("maxmemory", "1")
-        full = client.put("/v1/vocabularies/more", json={"classes": ["sky"]})
-        answer = client.delete("/v1/data")
-        inside.config_set("maxmemory", "0")
-        after = client.delete("/v1/data").json()
-
-    assert full.status_code == 503
-    assert (answer.status_code, answer.json()) == (200, NOTHING | {"jobs": 1, "heads": 1, "vocabularies": 1})
-    assert after == NOTHING | {"jobs": 0, "vocabularies": 0}

@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.admission.access import line_of
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.rest import uploads
 from lexiseg_service.settings import Settings
@@ -282,22 +281,6 @@ def test_a_language_that_cannot_be_read_is_refused_at_once(tmp_path: Path) -> No
 
     assert answer.status_code == 422
     assert answer.json()["detail"] == "language: expected en: no dictionaries are installed, got 'de'"
-
-
-def test_a_key_sees_its_own_jobs_alone(tmp_path: Path) -> None:
-    keys = ",".join(line_of(name, f"key of {name}", ["segment"]) for name in ("ann", "bob"))
-    with on_ports(KnownBackend(), jobs=True, state_dir=tmp_path, api_keys=keys) as ports:
-        ann, bob = (
-            httpx.Client(base_url=ports.url, headers={"X-API-Key": f"key of {name}"}, timeout=SOON)
-            for name in ("ann", "bob")
-        )
-        with ann, bob:
-            job = finished(ann, create(ann, zipped(PICTURES)))
-            answers = bob.get(f"/v1/jobs/{job['id']}"), bob.delete(f"/v1/jobs/{job['id']}"), bob.get("/v1/jobs")
-
-            assert [answer.status_code for answer in answers] == [404, 404, 200]
-            assert answers[2].json() == {"jobs": []}
-            assert len(lines(ann, job["id"])) == 2
 
 
 def test_a_damaged_file_of_jobs_is_named_at_the_start(tmp_path: Path) -> None:

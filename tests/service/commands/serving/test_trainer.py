@@ -18,7 +18,7 @@ from lexiseg_service.commands.serving.trainer import Trainer
 from lexiseg_service.commands.serving.training_run import Bounds
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.trainings.log import WITHHELD
-from lexiseg_service.gateway.trainings.training import ENDED, Standing, Training, TrainingFolder
+from lexiseg_service.gateway.trainings.training import UNENDED, Training, TrainingStore
 from lexiseg_service.settings import Settings
 from tests.model.files.test_sandbox import LANDLOCK
 from tests.waiting import until
@@ -79,26 +79,29 @@ class Workshop:
     def __init__(self, place: Path) -> None:
         self.models = place / "models"
         self.models.mkdir()
-        self.folder = TrainingFolder(place / "trainings")
-        self.folder.root.mkdir()
+        self.store = TrainingStore(place / "trainings")
 
     def add(self, identity: str, start: str, created: float = 1.0, client: str = "", *, dry_run: bool = False) -> None:
         training = Training(identity, "", f"model-{identity}", start, created, client, dry_run=dry_run)
-        with self.folder.reserved(training, lambda *_: None) as folder:
-            (folder / "archive.zip").write_text("a zip")
+        self.store.add(training, lambda *_: None)
+        self.store.path(identity).mkdir()
+        (self.store.path(identity) / "archive.zip").write_text("a zip")
+        self.store.complete(identity)
 
     def trainer(self, bounds: Bounds = BOUNDS) -> Trainer:
-        return Trainer(self.folder, self.models, bounds, PROGRAM)
+        return Trainer(self.store, self.models, bounds, PROGRAM)
 
     def work(self, bounds: Bounds = BOUNDS) -> None:
         """Until every training has ended."""
         self.trainer(bounds).work(until=lambda: True)
 
-    def standing(self, identity: str) -> Standing:
-        return self.folder.standing(identity)
+    def training(self, identity: str) -> Training:
+        training = self.store.read(identity)
+        assert training is not None
+        return training
 
     def run_of(self, identity: str) -> Path:
-        return self.folder.path(identity) / "run" / f"model-{identity}"
+        return self.store.path(identity) / "run" / f"model-{identity}"
 
 
 @pytest.fixture
@@ -123,9 +126,9 @@ def test_a_dry_run_says_what_the_archive_holds_and_trains_nothing(workshop: Work
 
     workshop.work()
 
-    standing = workshop.standing("a")
-    assert (standing.state, standing.found) == ("done", {"layout": "COCO"})
-    assert "nothing was trained" in (standing.detail or "")
+    training = workshop.training("a")
+    assert (training.state, training.import_report) == ("done", {"layout": "COCO"})
+    assert "nothing was trained" in (training.detail or "")
     assert not (workshop.models / "model-a").exists()
     assert not workshop.run_of("a").exists()
 
@@ -135,8 +138,8 @@ def test_what_the_archive_holds_stays_with_a_training_that_fails(workshop: Works
 
     workshop.work()
 
-    standing = workshop.standing("a")
-    assert (standing.state, standing.found) == ("failed", {"layout": "COCO"})
+    training = workshop.training("a")
+    assert (training.state, training.import_report) == ("failed", {"layout": "COCO"})
 
 
 def test_a_model_that_gains_is_published_without_what_only_the_training_needs(workshop: Workshop) -> None:
@@ -144,11 +147,11 @@ def test_a_model_that_gains_is_published_without_what_only_the_training_needs(wo
 
     workshop.work()
 
-    standing = workshop.standing("a")
-    assert (standing.state, standing.figures and standing.figures["step"]) == ("done", 0.5)
+    training = workshop.training("a")
+    assert (training.state, training.figures and training.figures["step"]) == ("done", 0.5)
     assert (workshop.models / "model-a/card.yaml").read_text() == "name: mine"
     assert not (workshop.models / "model-a/laid-out").exists()
-    assert b"started 0" in workshop.folder.log("a").read_bytes()
+    assert b"started 0" in workshop.store.log("a").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -163,8 +166,8 @@ def test_a_model_that_gains_nothing_is_refused(workshop: Workshop, start: str, a
 
     workshop.work()
 
-    standing = workshop.standing("a")
-    assert (standing.state, standing.detail) == (
+    training = workshop.training("a")
+    assert (training.state, training.detail) == (
         "refused",
         f"It gained nothing over a head alone on pictures that it was not trained on, so {start} stays "
         f"(mIoU -9.6, 95 % -23.8 to +8.4). {advice}",
@@ -178,9 +181,9 @@ def test_a_training_that_fails_says_why_and_the_next_one_goes_on(workshop: Works
 
     workshop.work()
 
-    failed = workshop.standing("a")
+    failed = workshop.training("a")
     assert (failed.state, failed.detail) == ("failed", "two classes need more than one picture")
-    assert workshop.standing("b").state == "done"
+    assert workshop.training("b").state == "done"
 
 
 def test_a_training_that_fails_shows_all_of_the_error_and_no_path_of_the_server(workshop: Workshop) -> None:
@@ -188,7 +191,7 @@ def test_a_training_that_fails_shows_all_of_the_error_and_no_path_of_the_server(
 
     workshop.work()
 
-    detail = workshop.standing("a").detail
+    detail = workshop.training("a").detail
     assert detail == (
         "the archive has 1 faulty picture:\n  masks/a.png: is 40 x 30; expected one size\n  run/model-a/a.pt"
     )
@@ -198,11 +201,11 @@ def test_a_training_that_is_removed_ends(workshop: Workshop) -> None:
     workshop.add("a", "waits")
     with working(workshop):
         until(lambda: list(workshop.run_of("a").glob("began-*")))
-        workshop.folder.remove("a")
+        workshop.store.remove("a")
         workshop.add("b", "gains")
-        until(lambda: workshop.standing("b").state in ENDED)
+        until(lambda: workshop.training("b").state not in UNENDED)
 
-    assert not workshop.folder.path("a").exists()
+    assert not workshop.store.path("a").exists()
     assert [path.name for path in workshop.models.iterdir()] == ["model-b"]
 
 
@@ -210,13 +213,13 @@ def test_a_trainer_that_is_stopped_leaves_the_training_to_the_next(workshop: Wor
     workshop.add("a", "waits")
     with working(workshop):
         until(lambda: list(workshop.run_of("a").glob("began-*")))
-    assert workshop.standing("a").state == "running"
+    assert workshop.training("a").state == "running"
     (workshop.run_of("a") / "go").touch()
 
     workshop.work()
 
-    assert workshop.standing("a").state == "done"
-    assert b"started 1" in workshop.folder.log("a").read_bytes()
+    assert workshop.training("a").state == "done"
+    assert b"started 1" in workshop.store.log("a").read_bytes()
 
 
 def test_a_second_trainer_waits_for_the_training_of_one_that_was_killed(workshop: Workshop) -> None:
@@ -224,11 +227,11 @@ def test_a_second_trainer_waits_for_the_training_of_one_that_was_killed(workshop
     program = (
         "from pathlib import Path; from lexiseg_service.commands.serving.trainer import Trainer; "
         "from lexiseg_service.commands.serving.training_run import Bounds; "
-        "from lexiseg_service.gateway.trainings.training import TrainingFolder; import sys; "
+        "from lexiseg_service.gateway.trainings.training import TrainingStore; import sys; "
         "program = (sys.executable, '-c', sys.argv[3]); "
-        "Trainer(TrainingFolder(Path(sys.argv[1])), Path(sys.argv[2]), Bounds(60.0, 2**30), program).work()"
+        "Trainer(TrainingStore(Path(sys.argv[1])), Path(sys.argv[2]), Bounds(60.0, 2**30), program).work()"
     )
-    places = map(str, (workshop.folder.root, workshop.models, STAND_IN))
+    places = map(str, (workshop.store.root, workshop.models, STAND_IN))
     first = subprocess.Popen([sys.executable, "-c", program, *places])
     until(lambda: list(workshop.run_of("a").glob("began-*")))
     os.kill(first.pid, signal.SIGKILL)
@@ -236,9 +239,9 @@ def test_a_second_trainer_waits_for_the_training_of_one_that_was_killed(workshop
 
     with working(workshop):
         (workshop.run_of("a") / "go").touch()
-        until(lambda: workshop.standing("a").state in ENDED)
+        until(lambda: workshop.training("a").state not in UNENDED)
 
-    assert workshop.standing("a").state == "done"
+    assert workshop.training("a").state == "done"
     assert json.loads((workshop.models / "model-a/before-after.json").read_text())["step"] == 0.5
 
 
@@ -251,8 +254,8 @@ def test_a_training_sees_neither_the_machine_nor_its_secrets(
 
     workshop.work()
 
-    shown = workshop.folder.log("a").read_text() + str(workshop.standing("a").detail)
-    assert workshop.standing("a").state == "failed"
+    shown = workshop.store.log("a").read_text() + str(workshop.training("a").detail)
+    assert workshop.training("a").state == "failed"
     assert "password" not in shown
     for path in (tmp_path, Path(sys.prefix), Path.home()):
         assert f"{path}/" not in shown
@@ -275,17 +278,17 @@ def test_a_training_beyond_its_bounds_fails_alone(workshop: Workshop, start: str
 
     workshop.work(bounds)
 
-    assert (workshop.standing("a").state, workshop.standing("a").detail) == ("failed", reason)
-    assert workshop.standing("b").state == "done"
+    assert (workshop.training("a").state, workshop.training("a").detail) == ("failed", reason)
+    assert workshop.training("b").state == "done"
 
 
-def test_a_training_that_ends_leaves_its_notes_and_its_log(workshop: Workshop) -> None:
+def test_a_training_that_ends_leaves_its_logs(workshop: Workshop) -> None:
     workshop.add("a", "gains")
 
     workshop.work()
 
-    left = {path.name for path in workshop.folder.path("a").iterdir()}
-    assert left == {"training.json", "state.json", "log.txt", "output.txt"}
+    left = {path.name for path in workshop.store.path("a").iterdir()}
+    assert left == {"log.txt", "output.txt"}
 
 
 def test_clients_take_turns(workshop: Workshop) -> None:
@@ -295,17 +298,17 @@ def test_clients_take_turns(workshop: Workshop) -> None:
 
     workshop.work()
 
-    begun = {identity: workshop.standing(identity).started or 0.0 for identity in "abcd"}
+    begun = {identity: workshop.training(identity).started or 0.0 for identity in "abcd"}
     assert sorted(begun, key=begun.__getitem__) == ["a", "d", "b", "c"]
 
 
 def test_a_training_that_takes_its_trainer_down_is_not_begun_for_ever(workshop: Workshop) -> None:
     workshop.add("a", "gains")
-    workshop.folder.note("a", Standing("running", 1.0, begun=3))
+    workshop.store.update("a", state="running", attempts=3)
 
     workshop.work()
 
-    assert workshop.standing("a").state == "failed"
+    assert workshop.training("a").state == "failed"
 
 
 def test_a_model_of_another_is_not_taken_for_the_one_that_was_trained(workshop: Workshop) -> None:
@@ -314,8 +317,8 @@ def test_a_model_of_another_is_not_taken_for_the_one_that_was_trained(workshop: 
 
     workshop.work()
 
-    standing = workshop.standing("a")
-    assert (standing.state, standing.detail) == ("failed", "another model has the name model-a by now")
+    training = workshop.training("a")
+    assert (training.state, training.detail) == ("failed", "another model has the name model-a by now")
 
 
 def test_a_trainer_without_training_installed_is_refused_at_its_start(

@@ -2,11 +2,11 @@
 
 import http.client
 import json
-import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from lexiseg_service.gateway.admission.access import line_of
-from lexiseg_service.gateway.trainings.training import HEARTBEAT, RESERVED, Standing, Training, TrainingFolder
+from lexiseg_service.gateway.trainings.training import ALIVE_SECONDS, TRAINER, Training, TrainingStore
 from tests.service.batch.http.asking import PNG, zipped
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports, serving
@@ -29,16 +29,36 @@ def moved(archive: bytes) -> bytes:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def store(tmp_path: Path) -> Iterator[TrainingStore]:
     """Of trainings, with a trainer at work."""
-    folder = tmp_path / "trainings"
-    folder.mkdir()
-    TrainingFolder(folder).beat()
-    return folder
+    store = TrainingStore(tmp_path / "trainings")
+    store.beat()
+    yield store
+    store.close()
 
 
-def kept(folder: Path) -> list[str]:
-    return [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+@pytest.fixture
+def folder(store: TrainingStore) -> Path:
+    return store.root
+
+
+def folders_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.is_dir()]
+
+
+def add(store: TrainingStore, training: Training) -> None:
+    store.add(training, lambda *_: None)
+    store.path(training.id).mkdir()
+    assert store.complete(training.id)
+
+
+def trainer_seen(store: TrainingStore, at: float | None) -> None:
+    """Have the last sign of a trainer been at a time; None: there was none."""
+    with closing(sqlite3.connect(store.root / "trainings.sqlite", isolation_level=None)) as file:
+        if at is None:
+            file.execute("DELETE FROM records WHERE kind = ?", (TRAINER,))
+        else:
+            file.execute("UPDATE records SET expires = ? WHERE kind = ?", (at + ALIVE_SECONDS, TRAINER))
 
 
 @pytest.fixture
@@ -63,30 +83,29 @@ async def test_trainings_are_off_until_the_operator_switches_them_on() -> None:
     assert (answer.status_code, answer.json()["type"]) == (403, "switched-off")
 
 
-def test_the_archive_lies_where_the_trainer_finds_it(client: httpx.Client, folder: Path) -> None:
+def test_the_archive_lies_where_the_trainer_finds_it(client: httpx.Client, store: TrainingStore) -> None:
     archive = zipped(SET)
 
     answer = create(client, archive)
 
     assert (answer.status_code, answer.json()["state"]) == (202, "waiting")
-    assert (folder / answer.json()["id"] / "archive.zip").read_bytes() == archive
-    (training,) = TrainingFolder(folder).all()
+    assert (store.path(answer.json()["id"]) / "archive.zip").read_bytes() == archive
+    (training,) = store.all()
     assert (training.name, training.start) == ("garments", "colours")
 
 
-def test_what_the_trainer_notes_and_prints_is_shown(client: httpx.Client, folder: Path) -> None:
+def test_what_the_trainer_records_and_prints_is_shown(client: httpx.Client, store: TrainingStore) -> None:
     identity = create(client, zipped(SET)).json()["id"]
-    trainings = TrainingFolder(folder)
-    trainings.log(identity).write_text("step 0.5 from the start")
-    detail, found = "the model garments is in the list", {"layout": "COCO"}
-    trainings.note(identity, Standing("done", 1.0, 4102444800.0, detail, found, {"step": 0.5}))
+    store.log(identity).write_text("step 0.5 from the start")
+    report = {"layout": "COCO"}
+    store.update(identity, state="done", ended=4102444800.0, import_report=report, figures={"step": 0.5})
 
     shown = client.get(f"/v1/trainings/{identity}").json()
     with client.stream("GET", f"/v1/trainings/{identity}/events", timeout=60) as answer:
         events = [line for line in answer.iter_lines() if line.startswith("event: ")]
 
     assert (shown["state"], shown["ended"], shown["figures"]) == ("done", "2100-01-01T00:00:00.000Z", {"step": 0.5})
-    assert shown["found"] == found
+    assert shown["found"] == report
     assert client.get(f"/v1/trainings/{identity}/log").text == "step 0.5 from the start"
     assert events == ["event: log", "event: done"]
     assert [each["id"] for each in client.get("/v1/trainings").json()["trainings"]] == [identity]
@@ -98,7 +117,7 @@ def test_a_removed_training_is_gone_with_its_pictures(client: httpx.Client, fold
     assert client.delete(f"/v1/trainings/{identity}").status_code == 204
 
     assert client.get(f"/v1/trainings/{identity}").json()["type"] == "unknown-training"
-    assert kept(folder) == []
+    assert folders_in(folder) == []
 
 
 @pytest.mark.parametrize(
@@ -125,7 +144,7 @@ def test_a_training_that_cannot_be_is_refused_and_leaves_nothing(
     answer = create(client, archive, **fields)
 
     assert (answer.status_code, expected in answer.json()["detail"]) == (status, True), answer.text
-    assert kept(folder) == []
+    assert folders_in(folder) == []
 
 
 def test_one_name_at_once_is_taken_once(client: httpx.Client) -> None:
@@ -133,41 +152,6 @@ def test_one_name_at_once_is_taken_once(client: httpx.Client) -> None:
         answers = list(threads.map(lambda _: create(client, zipped(SET)), range(6)))
 
     assert sorted(answer.status_code for answer in answers) == [202] + 5 * [422], [each.text for each in answers]
-
-
-def test_a_client_has_its_share_of_the_places_and_leaves_some_to_another(folder: Path) -> None:
-    keys = "\n".join(line_of(name, name, ["admin", "segment"]) for name in ("ann", "bob"))
-    with (
-        on_ports(KnownBackend(), trainings=folder, api_keys=keys) as ports,
-        httpx.Client(base_url=ports.url) as client,
-        ThreadPoolExecutor(8) as threads,
-    ):
-
-        def of(key: str) -> list[int]:
-            client.headers["X-API-Key"] = key
-            return sorted(
-                answer.status_code
-                for answer in threads.map(lambda n: create(client, zipped(SET), name=f"{key}-{n}"), range(8))
-            )
-
-        assert of("ann") == 4 * [202] + 4 * [429]
-        assert of("bob") == 2 * [202] + 6 * [429]
-
-
-def test_erasure_takes_the_trainings_of_its_key_alone(folder: Path) -> None:
-    keys = "\n".join(line_of(name, name, ["admin", "segment"]) for name in ("ann", "bob"))
-    with (
-        on_ports(KnownBackend(), trainings=folder, api_keys=keys) as ports,
-        httpx.Client(base_url=ports.url, headers={"X-API-Key": "ann"}) as ann,
-        httpx.Client(base_url=ports.url, headers={"X-API-Key": "bob"}) as bob,
-    ):
-        for client, name in ((ann, "of-ann"), (bob, "of-bob")):
-            assert create(client, zipped(SET), name=name).status_code == 202
-
-        assert ann.delete("/v1/data").json()["trainings"] == 1
-
-        assert [training.name for training in TrainingFolder(folder).all()] == ["of-bob"]
-        assert len(kept(folder)) == 1
 
 
 def test_a_clients_trainings_have_a_limit_of_bytes(folder: Path) -> None:
@@ -181,14 +165,12 @@ def test_a_clients_trainings_have_a_limit_of_bytes(folder: Path) -> None:
     assert "the limit is 9,000" in answers[-1].json()["detail"]
 
 
-@pytest.mark.parametrize("has_been", [False, True])
-def test_without_a_trainer_a_training_is_refused_before_its_archive_is_read(folder: Path, has_been: bool) -> None:
-    heartbeat = folder / HEARTBEAT
-    if has_been:
-        os.utime(heartbeat, (1.0, 1.0))
-    else:
-        heartbeat.unlink()
-    with on_ports(KnownBackend(), trainings=folder) as ports:
+@pytest.mark.parametrize("last_sign", [None, 1.0])
+def test_without_a_trainer_a_training_is_refused_before_its_archive_is_read(
+    store: TrainingStore, last_sign: float | None
+) -> None:
+    trainer_seen(store, last_sign)
+    with on_ports(KnownBackend(), trainings=store.root) as ports:
         connection = http.client.HTTPConnection(ports.url.removeprefix("http://"), timeout=60)
         connection.putrequest("POST", "/v1/trainings")
         connection.putheader("Content-Type", "multipart/form-data; boundary=x")
@@ -201,28 +183,27 @@ def test_without_a_trainer_a_training_is_refused_before_its_archive_is_read(fold
         connection.close()
 
 
-def test_trainings_expire_and_what_was_not_finished_is_removed(folder: Path) -> None:
-    trainings = TrainingFolder(folder)
+def test_trainings_expire_and_what_was_not_finished_is_removed(store: TrainingStore) -> None:
+    folder, by_gateway_that_died = store.root, Training("dead", "", "garments", "colours", 1.0)
     for identity, ended in (("old", 1.0), ("new", time.time())):
-        with trainings.reserved(Training(identity, "", identity, "colours", 1.0), lambda *_: None):
-            pass
-        trainings.note(identity, Standing("refused", 1.0, ended))
+        add(store, Training(identity, "", identity, "colours", 1.0))
+        store.update(identity, state="refused", ended=ended)
+    store.add(by_gateway_that_died, lambda *_: None)
+    store.path("dead").mkdir()
     (folder / ".half-removed").mkdir()
-    (folder / "dead").mkdir()
-    (folder / "dead" / RESERVED).write_text(json.dumps(asdict(Training("dead", "", "garments", "colours", 1.0))))
 
     with on_ports(KnownBackend(), trainings=folder) as ports, httpx.Client(base_url=ports.url) as client:
-        until(lambda: kept(folder) == ["new"] and not (folder / ".half-removed").exists())
+        until(lambda: folders_in(folder) == ["new"])
         shown = client.get("/v1/trainings").json()["trainings"]
         assert [each["id"] for each in shown] == ["new"]
         assert shown[0]["expires"] > shown[0]["ended"]
         assert create(client, zipped(SET)).status_code == 202
 
 
-def test_metrics_show_what_waits_and_whether_a_trainer_is_at_work(client: httpx.Client, folder: Path) -> None:
+def test_metrics_show_what_waits_and_whether_a_trainer_is_at_work(client: httpx.Client, store: TrainingStore) -> None:
     create(client, zipped(SET))
     with_trainer = client.get("/metrics").text
-    (folder / HEARTBEAT).unlink()
+    trainer_seen(store, None)
     without = client.get("/metrics").text
 
     assert 'lexiseg_trainings{state="waiting"} 1.0' in with_trainer
