@@ -1,13 +1,14 @@
-"""The /jobs routes."""
+"""The /jobs routes, and their JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -15,7 +16,6 @@ from lexiseg_labels.exports import MEDIA_TYPES
 from lexiseg_service.batch.description import EXAMPLE, JobInput
 from lexiseg_service.batch.formats import PARQUET, Format, check_fits, results
 from lexiseg_service.batch.http.jobs import Jobs
-from lexiseg_service.batch.http.schemas import JobList, JobOutput, LineOutput
 from lexiseg_service.errors import InvalidValue, NotReady, SwitchedOff, UnknownJob
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.parts import Part
@@ -25,6 +25,7 @@ from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, REQUEST_ID, problem
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
 from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.question.schemas import Problem, SegmentAnswer
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
@@ -46,6 +47,42 @@ CREATE: dict[str, Any] = {
     },
 }
 FORBIDDEN = (SwitchedOff, UnknownJob, NotReady)
+
+
+class JobOutput(BaseModel):
+    """A job, and where it stands."""
+
+    id: str = Field(description="job id")
+    state: Literal["waiting", "running", "done"] = Field(
+        description="waiting: no picture is begun; running: pictures are left; done: every picture has a line"
+    )
+    total: int = Field(description="number of pictures")
+    done: int = Field(description="number of pictures with an answer")
+    failed: int = Field(description="number of pictures with a problem")
+    per_minute: float = Field(description="pictures a minute: lately while it runs, over its whole time at the end")
+    seconds_left: float | None = Field(description="estimate of the remaining time; null while it is not known")
+    created: str = Field(description="time of creation, as RFC 3339 in UTC")
+    ended: str | None = Field(description="time of the last answer; null before")
+    expires: str | None = Field(description="time of removal with all results; null before the job ends")
+    to: Format = Field(description="default format of the results")
+    classes: list[str] = Field(description="labels in the order of `class_index`")
+    detail: str | None = Field(description="reason why the job makes no progress, for people; null: none")
+    webhook: Literal["none", "due", "sent", "given up"] = Field(description="state of the notice to the webhook")
+
+
+class JobList(BaseModel):
+    """The jobs of a client."""
+
+    jobs: list[JobOutput] = Field(description="jobs of this API key, the oldest first")
+
+
+class LineOutput(BaseModel):
+    """One line of the results as JSON lines: a picture with its answer, or with the problem."""
+
+    number: int = Field(description="number of the picture in the order of the source, from 0")
+    image: str = Field(description="address of the picture, or its path in the folder or archive")
+    answer: SegmentAnswer | None = Field(description="answer of `POST /v1/segment`; null with a problem")
+    problem: Problem | None = Field(description="reason why there is no answer; null with one")
 
 
 @router.post(

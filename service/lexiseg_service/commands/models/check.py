@@ -27,9 +27,6 @@ def check(name: str, settings: Settings) -> int:
 
     Returns:
         0, or 1 where the answer is not the known one.
-
-    Raises:
-        ModelError: the model cannot be loaded.
     """
     card = catalogue.find(name, settings.models_dir).card
     task: Task = "semantic" if "semantic" in card.tasks else "prompt"

@@ -29,12 +29,7 @@ VOCABULARY = "voc21"  # the labels to compare
 
 
 def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -> int:
-    """Write the export to its place or to `out`, and print its content.
-
-    Raises:
-        ServiceError: there are no photographs.
-        ModelError: the model is not as expected, or cannot be written as ONNX.
-    """
+    """Write the export to its place or to `out`, and print its content."""
     pictures = [] if photos is None else _photographs(photos, settings.limits)
     segmenter = load_exact(settings)
     if not isinstance(segmenter, Exportable):

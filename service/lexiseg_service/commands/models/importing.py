@@ -6,20 +6,23 @@ The command is built when it is called, because methods import torch.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+import pickle
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 from pydantic.fields import FieldInfo
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.method import Method
 from lexiseg_model.command_line.options import Grouped
 from lexiseg_model.errors import OptionError
-from lexiseg_service.commands.models.foreign import foreign_names, stand_ins
 from lexiseg_service.commands.options import flag, option, replace_parameter, takes_settings
 from lexiseg_service.settings import Settings
 
@@ -117,3 +120,36 @@ def _help(owners: dict[str, FieldInfo]) -> str:
     for method, info in owners.items():
         by_text.setdefault(info.description or "", []).append(method)
     return "; ".join(f"{', '.join(names)}: {text}" for text, names in by_text.items())
+
+
+class StandIn(dict[Any, Any]):
+    """An object of any class in a torch file: its items, and its attributes in `__dict__`.
+
+    Training code saves its configuration with the tensors, as TCL's does with OmegaConf. To unpickle such an object
+    would run code that the file names. A stand-in keeps what it was made of, and runs nothing.
+    """
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """Drop the arguments of the class or function that it stands for."""
+        super().__init__()
+
+    def __setstate__(self, state: object) -> None:
+        if isinstance(state, Mapping):
+            self.__dict__.update(state)
+
+
+def foreign_names(path: Path) -> list[str]:
+    """Names of classes and functions in a torch file that `weights_only=True` refuses; none in any other file."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return []
+    try:
+        return sorted(get_unsafe_globals_in_checkpoint(path))
+    except (ValueError, RuntimeError, EOFError, pickle.UnpicklingError):  # not of `torch.save`, or damaged
+        return []
+
+
+@contextmanager
+def stand_ins(names: Iterable[str]) -> Iterator[None]:
+    """Let `torch.load(weights_only=True)` read objects of these names as stand-ins during the block."""
+    with safe_globals([(StandIn, name) for name in names]):
+        yield

@@ -1,14 +1,16 @@
-"""The /trainings routes."""
+"""The /trainings routes, and their JSON."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
+from lexiseg_model.types import StrictModel
 from lexiseg_service.errors import InvalidValue, SwitchedOff, UnknownTraining
 from lexiseg_service.gateway.parts import Part
 from lexiseg_service.gateway.rest import uploads
@@ -16,7 +18,6 @@ from lexiseg_service.gateway.rest.events import MEDIA_TYPE, followed
 from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, problems
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of
-from lexiseg_service.gateway.trainings.schemas import TrainingInput, TrainingList, TrainingOutput
 from lexiseg_service.gateway.trainings.trainings import Trainings
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 
@@ -38,6 +39,46 @@ CREATE: dict[str, Any] = {
 REFUSALS = problems(SwitchedOff, UnknownTraining)
 
 
+class TrainingInput(StrictModel):
+    """A model to be tuned on the pictures of an archive."""
+
+    name: str = Field(description="name of the new model: at most 64 characters of a-z, 0-9 and -")
+    start: str = Field("tiny", description="model to start from, as NAME or NAME@VERSION")
+    dry_run: bool = Field(False, description="only say what the archive holds, in `found`; nothing is trained")
+
+
+class TrainingOutput(BaseModel):
+    """A training, and where it stands."""
+
+    id: str = Field(description="training id")
+    name: str = Field(description="name of the new model")
+    start: str = Field(description="model that it starts from")
+    state: Literal["waiting", "running", "done", "refused", "failed"] = Field(
+        description="done: the model is in the list; refused: it is no better than its start, which stays; failed: "
+        "`detail` and the log say why"
+    )
+    created: str = Field(description="time of creation, as RFC 3339 in UTC")
+    started: str | None = Field(description="time at which a trainer took it; null before")
+    ended: str | None = Field(description="time of its end; null before")
+    expires: str | None = Field(description="time from which it is removed, some days after its end; null before")
+    detail: str | None = Field(description="result or reason in a sentence, for people; null before the end")
+    found: dict[str, Any] | None = Field(
+        description="contents of the zip: `layout`, `classes` with `pictures` and `pixels`, `photographs` by split, "
+        "`left_out` and the first `left_out_pictures` with reasons, `unknown_pixels`, `background_pixels` and "
+        "`warnings`; null until it is read"
+    )
+    figures: dict[str, Any] | None = Field(
+        description="measurements before and after: `before` and `after` with figures by class, `changes` in percent "
+        "with 95 % intervals `low` to `high`, and the chosen `step`; null until they are measured"
+    )
+
+
+class TrainingList(BaseModel):
+    """The trainings of a client."""
+
+    trainings: list[TrainingOutput] = Field(description="trainings of this API key, the oldest first")
+
+
 @router.post(
     "/trainings",
     summary="Tune a model on pictures",
@@ -55,7 +96,9 @@ async def create_training(request: Request) -> Response:
     async with uploads.parsed(request, TrainingInput) as (training_input, archive):
         if archive is None:
             raise InvalidValue.of(ARCHIVE, "no file", "a multipart form with the file `archive`")
-        training = await trainings.create(training_input, archive, caller)
+        training = await trainings.create(
+            training_input.name, training_input.start, archive, caller, dry_run=training_input.dry_run
+        )
     answer = as_json(trainings.output(training), 202)
     answer.headers["Location"] = f"{STABLE}/trainings/{training.id}"
     return answer

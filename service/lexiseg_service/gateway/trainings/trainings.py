@@ -16,7 +16,6 @@ from typing import Any, BinaryIO, TypeVar
 from lexiseg_service.errors import InvalidValue, NotReady, QueueFull, RateLimited, ServiceError, UnknownTraining
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.times import DAY, expiry, has_passed, rfc3339
-from lexiseg_service.gateway.trainings.schemas import TrainingInput
 from lexiseg_service.gateway.trainings.training import ALIVE_SECONDS, STATES, UNENDED, Training, TrainingStore
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE_FILE, unpacked_bytes
 from lexiseg_service.gateway.use_case import UseCase, find_card
@@ -85,21 +84,20 @@ class Trainings:
         next_one = Training("", caller.owner, "", "", time.time(), caller.client)
         await _ask(self._store.check, lambda rows, _: self._check_room(next_one, rows))
 
-    async def create(self, body: TrainingInput, archive: BinaryIO, caller: Caller) -> Training:
+    async def create(self, name: str, start: str, archive: BinaryIO, caller: Caller, *, dry_run: bool) -> Training:
         """A new training, which a trainer takes when earlier ones have ended.
 
         Raises:
             InvalidValue: the archive is no zip or too large, or the name is taken or is none.
-            UnknownModel: there is no model to start from.
             RateLimited, QueueFull: too many trainings or bytes wait.
             NotReady: the pictures cannot be kept now.
         """
-        if not NAME.fullmatch(body.name):
-            raise InvalidValue.of("name", body.name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
+        if not NAME.fullmatch(name):
+            raise InvalidValue.of("name", name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
         cards = self._use_case.backend.cards()
-        find_card(body.start, cards)
+        find_card(start, cards)
         identity, now = secrets.token_hex(ID_BYTES), time.time()
-        training = Training(identity, caller.owner, body.name, body.start, now, caller.client, dry_run=body.dry_run)
+        training = Training(identity, caller.owner, name, start, now, caller.client, dry_run=dry_run)
         return await _ask(self._write, training, archive, {card.name for card in cards})
 
     def _write(self, training: Training, content: BinaryIO, models: set[str]) -> Training:

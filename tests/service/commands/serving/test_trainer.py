@@ -15,9 +15,8 @@ import pytest
 
 from lexiseg_service.commands.serving import serve, trainer
 from lexiseg_service.commands.serving.trainer import Trainer
-from lexiseg_service.commands.serving.training_run import Bounds
+from lexiseg_service.commands.serving.training_run import WITHHELD, Bounds
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.trainings.log import WITHHELD
 from lexiseg_service.gateway.trainings.training import UNENDED, Training, TrainingStore
 from lexiseg_service.settings import Settings
 from tests.model.files.test_sandbox import LANDLOCK
