@@ -208,11 +208,7 @@ class FairExecutor:
             self._threads.submit(self._run_next)
 
     async def call(self, source: str, work: Callable[[], T], *, large: bool = False) -> T:
-        """The result of a client's work; work that still waits when the caller is cancelled is not done.
-
-        Raises:
-            CancelledError: the executor is closed.
-        """
+        """The result of a client's work; work that still waits when the caller is cancelled is not done."""
         result: Future[T] = Future()
         self.submit(source, partial(_complete, result, work), large=large)
         if not self._open:

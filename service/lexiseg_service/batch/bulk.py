@@ -83,8 +83,6 @@ def run(
 
     Raises:
         typer.BadParameter: there is no such format.
-        ServiceError: the pictures or the model are not as expected.
-        ModelError: the model is not there.
     """
     try:
         writers = dict(map(writer_of, bulk.formats))
@@ -196,9 +194,6 @@ def segment_chunks(
 
     Returns:
         The exit status: 1 if more than a share of `max_rate` (0 to 1) failed, 130 if Ctrl-C ended it, else 0.
-
-    Raises:
-        ModelError: the model cannot be loaded, or the cluster cannot be joined.
     """
     before = size.inputs - _inputs_of(destination, to_do, size)
     reports = _in_process(job, to_do) if cluster is None else segment_on(cluster, job, to_do)

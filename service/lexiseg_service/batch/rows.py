@@ -87,9 +87,6 @@ def open_parquet(content: Any) -> Any:
     """Open parquet from bytes or an open file. Read from it with `use_threads=False` only.
 
     An Arrow thread that reads a Python file while the interpreter exits aborts the process (apache/arrow 34314).
-
-    Raises:
-        pyarrow.ArrowException: it is not parquet.
     """
     source = pyarrow.BufferReader(content) if isinstance(content, bytes) else content
     return pyarrow.parquet.ParquetFile(source, pre_buffer=False)

@@ -76,8 +76,6 @@ def check_kept(context: typer.Context, server: str | None, settings: Settings) -
 
     Raises:
         typer.BadParameter: nothing or too much was given.
-        ServerFailure: the address is one of gRPC.
-        InvalidValue: it is no address.
     """
     check_server(context, server)
     if server is not None:

@@ -38,7 +38,6 @@ def open_server(url: str | None, settings: Settings, task: Task) -> Iterator[Ser
     """The server at an address, not asked yet, or one in this process with a model that can do the task.
 
     Raises:
-        InvalidValue: the address or the key is not one, or the model cannot do the task.
         NotReady: the model cannot be loaded.
     """
     if url is not None:

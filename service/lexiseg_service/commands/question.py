@@ -46,7 +46,6 @@ def question_of(
     Raises:
         typer.BadParameter: classes and a vocabulary, neither of them though they are `needed`, or `-c a,b`, which is
             one class.
-        InvalidValue: a field is out of range.
     """
     option = "'-c' / '--class'"
     try:

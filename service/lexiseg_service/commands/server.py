@@ -186,11 +186,7 @@ class Server(AbstractContextManager["Server"]):
             self._checks.vocabularies.put(name, classes, background=base.background, source=base.source, if_match=etag)
 
     def teach(self, name: str, classes: Sequence[str], pictures: Sequence[Picture]) -> Head:
-        """Add classes and reviewed pictures to a head, which is created if need be.
-
-        Raises:
-            ServiceError: the server refuses a class or a picture, or keeps no heads.
-        """
+        """Add classes and reviewed pictures to a head, which is created if need be."""
         with translate_errors(self.url):
             seconds = max(TIMEOUT, SECONDS_PER_PICTURE * len(pictures))
             return self._client.heads.put(name, pictures, classes=classes, timeout=seconds)
@@ -206,21 +202,13 @@ class Server(AbstractContextManager["Server"]):
             self._checks.heads.delete(name)
 
     def segment(self, image: bytes, fields: dict[str, Any]) -> Segmentation:
-        """One image's masks; `fields` are `POST /segment`'s.
-
-        Raises:
-            ServiceError: the server refused it, or did not answer.
-        """
+        """One image's masks; `fields` are `POST /segment`'s."""
         prompts = client_prompts(fields.get("prompts", ())) or None
         with translate_errors(self.url):
             return self._client.segment(image, **fields | {"prompts": prompts, "model": self._model})
 
     def stream(self, frames: Iterator[Frame], fields: dict[str, Any]) -> Generator[FrameAnswer, None, None]:
-        """One answer for each frame, in order, until the frames end or the answers are closed.
-
-        Raises:
-            ServiceError: the server refused the stream, or does not answer.
-        """
+        """One answer for each frame, in order, until the frames end or the answers are closed."""
         with translate_errors(self.url):
             yield from self._client.stream(frames, **fields, model=self._model, timeout=CONNECT_SECONDS)
 

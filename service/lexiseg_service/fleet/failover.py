@@ -62,11 +62,7 @@ class RemoteStream:
         self._changed = asyncio.Condition()
 
     async def answers(self, steps: AsyncIterator[Step]) -> AsyncGenerator[FrameAnswer, None]:
-        """Answers in the order of the frames.
-
-        Raises:
-            ServiceError: no worker can take the stream, or one refuses it.
-        """
+        """Answers in the order of the frames."""
         taking = asyncio.ensure_future(self._take_steps(steps))
         try:
             async with aclosing(self._relay()) as answers:

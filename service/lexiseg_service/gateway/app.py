@@ -73,10 +73,6 @@ def create_app(
 
     `app.state.grpc` is the gRPC server over the same use case; the caller starts it. Before, adapters may `join`.
     `limits` and `fetcher` replace the settings'.
-
-    Raises:
-        InvalidValue: the API keys are not as expected.
-        OSError: the state directory cannot be used.
     """
     access = AccessControl.of_settings(settings, metrics, limits)
     vocabularies = open_vocabularies(settings, metrics)

@@ -40,9 +40,6 @@ class ExampleDesk:
         Args:
             request: with its image, where it has one: examples may be in that.
             examples: of the classes of the request's vocabulary.
-
-        Raises:
-            ServiceError: of any kind; the field is that of the example.
         """
         embedded = await self._embedded(examples, request, keep=False)
         digests = {each.digest for each, _ in embedded}
@@ -65,7 +62,6 @@ class ExampleDesk:
 
         Raises:
             InvalidValue: an example names no image, or the pictures are too large together.
-            ServiceError: of any kind; the field is that of the example.
         """
         examples = examples_of(class_list.classes, self._limits)
         for example in examples:

@@ -45,20 +45,14 @@ async def gather_limited(asks: Sequence[Callable[[], Awaitable[T]]], deadline: f
     Where there is no room for one, it waits for the others, and is asked again until the deadline (time.monotonic()).
 
     Raises:
-        QueueFull, RateLimited: there was no room for any.
         DeadlineExceeded: some were answered, and the others not in time.
-        ServiceError: of any other kind, about an image.
     """
     turns: _Turns[T] = _Turns(len(asks), deadline)
     return await _together(map(turns.run, asks))
 
 
 async def results_or_errors(asks: Sequence[Callable[[], Awaitable[T]]], deadline: float) -> list[T | ServiceError]:
-    """As `all_of`, but an error about an image is its result, and the others go on.
-
-    Raises:
-        QueueFull, RateLimited: there was no room for any.
-    """
+    """As `all_of`, but an error about an image is its result, and the others go on."""
     turns: _Turns[T] = _Turns(len(asks), deadline)
 
     async def run(one: Callable[[], Awaitable[T]]) -> T | ServiceError:
@@ -177,7 +171,6 @@ class Images:
 
         Raises:
             InvalidValue: it has none of its own; names `field`.
-            ServiceError: of any kind, about the image.
         """
         if source.is_empty:
             if request.image is None and not request.image_id:

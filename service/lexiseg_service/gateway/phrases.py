@@ -47,9 +47,6 @@ async def answer_by_kind(backend: Backend, request: WorkerRequest, model: str) -
 
     The request goes on as it is where it has no phrase or has prompts, or `model` is not served or lacks the task. A
     phrase with an answer that is late or cannot be joined is a warning.
-
-    Raises:
-        ServiceError: of any kind, from the model of words; a refusal of a phrase.
     """
     classes = request.vocabulary.classes
     phrases = [index for index, entry in enumerate(classes) if is_phrase(entry)]

@@ -119,11 +119,7 @@ class UseCase:
         self.checks = Checks()
 
     async def segment(self, question: Question, image: ImageSource, caller: Caller) -> WorkerAnswer:
-        """Check a question and the header of its image, and send it to a worker.
-
-        Raises:
-            ServiceError: of any kind; the message is for the client.
-        """
+        """Check a question and the header of its image, and send it to a worker."""
         self.in_flight += 1
         try:
             request = await self.request(question, caller, image)
@@ -148,9 +144,6 @@ class UseCase:
         Raises:
             InvalidValue: a value is out of range.
             UnknownModel: no such model.
-            UnknownVocabulary: no such vocabulary.
-            UnknownHead: no such head.
-            ServiceError: of other kinds, about the image, the examples or the head.
         """
         began, limits = time.monotonic(), self._settings.limits
         head = None if question.head is None else await self.taught.learned(question.head, question.model, caller)
@@ -187,11 +180,7 @@ class UseCase:
         return replace(request, vocabulary=with_learned(request.vocabulary, head.classes, limits))
 
     async def copy_question(self, question: Question, caller: Caller) -> QuestionCopy:
-        """A question that outlives its request: nothing that is changed or deleted from now on changes it.
-
-        Raises:
-            ServiceError: as `request`.
-        """
+        """A question that outlives its request: nothing that is changed or deleted from now on changes it."""
         request = await self.request(question, caller)
         model = str(ModelName.from_card(self.card(request.model)))
         return QuestionCopy(replace(request, model=model), self.backend.digest(model) or "")
@@ -204,7 +193,6 @@ class UseCase:
         Raises:
             UnknownModel: its version of the model is not served any more.
             ModelChanged: that has other weights by now.
-            ServiceError: of other kinds, about the image.
         """
         self.card(question.request.model)
         request = replace(question.request, **self.origin(caller, time.monotonic()))
@@ -245,11 +233,7 @@ class UseCase:
             await self.backend.segment(about)
 
     async def stored_form(self, class_list: VocabularyInput, caller: Caller) -> VocabularyInput:
-        """The class list as it is stored: each example image is replaced by a small picture inside the list.
-
-        Raises:
-            ServiceError: of any kind; the message is for the client.
-        """
+        """The class list as it is stored: each example image is replaced by a small picture inside the list."""
         if not has_examples(class_list.classes):
             return class_list
         model = find_card(self._settings.default_model, self.backend.cards()).name
@@ -290,9 +274,6 @@ class UseCase:
 
         Raises:
             UrlFetchOff: images by URL are switched off.
-            QueueFull: other clients hold all the bytes.
-            RateLimited: the client itself holds its whole share.
-            ServiceError: the URL is refused, or there is no image.
         """
         return await self.counted_fetch(client, partial(self.fetch_uncounted, url, client))
 
@@ -305,12 +286,7 @@ class UseCase:
         return await self._fetcher.fetch(url, client)
 
     async def counted_fetch(self, client: str, fetch: Callable[[], Awaitable[bytes]]) -> bytes:
-        """The result of `fetch`; its bytes are counted until the current task ends.
-
-        Raises:
-            QueueFull: other clients hold all the bytes.
-            RateLimited: the client itself holds its whole share.
-        """
+        """The result of `fetch`; its bytes are counted until the current task ends."""
         if self._fetched_bytes is None:
             return await fetch()
         # The size is unknown until the image is complete, so the maximum is reserved first.
@@ -358,7 +334,6 @@ async def named_vocabulary(question: Question, vocabularies: Vocabularies, key: 
 
     Raises:
         InvalidValue: the question also has classes.
-        UnknownVocabulary: no vocabulary of that name.
     """
     if question.vocabulary is None:
         return None

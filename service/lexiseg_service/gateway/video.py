@@ -81,9 +81,6 @@ class VideoService:
             caller: the sender.
             accepted: awaited when the first config has been accepted.
             counted: the steps are requests of their own: their bytes and number are counted already.
-
-        Raises:
-            ServiceError: the stream as a whole failed.
         """
         holds: deque[Hold] = deque()  # of each unanswered frame
         try:
@@ -159,11 +156,7 @@ class VideoService:
             raise DeadlineExceeded(f"no message came for {seconds:g} seconds; the video stream is ended") from None
 
     async def question_of(self, config: StreamConfig, caller: Caller) -> StreamQuestion:
-        """The checked question of a config for a worker.
-
-        Raises:
-            ServiceError: of any kind.
-        """
+        """The checked question of a config for a worker."""
         request = await self._use_case.request(config.question, caller, of_stream=True)
         options = config.model_dump(exclude={"question"})
         return StreamQuestion(replace(request, deadline=math.inf), **options)

@@ -44,8 +44,6 @@ def read_header(image: bytes, limits: Limits) -> PictureHeader:
     """Read the header of a still image and check it against the limits.
 
     Raises:
-        UnsupportedImage: not a still image of an allowed type.
-        UndecodableImage: the header is damaged, or the file has too many parts.
         TooLarge: too many bytes or pixels.
         InvalidValue: a side is too short.
     """
@@ -60,11 +58,7 @@ def read_header(image: bytes, limits: Limits) -> PictureHeader:
 
 
 def decode(image: bytes, limits: Limits, short_side: int | None, header: PictureHeader | None = None) -> Picture:
-    """Decode a still image, after its header has been checked; `short_side` as of `pictures.reader.read`.
-
-    Raises:
-        ServiceError: as `read_header`; UndecodableImage when the pixels are damaged.
-    """
+    """Decode a still image, after its header has been checked; `short_side` as of `pictures.reader.read`."""
     if header is None or not header.is_whole:
         header = read_header(image, limits)
     else:
@@ -116,7 +110,6 @@ class HeaderReader:
 
         Raises:
             DeadlineExceeded: the deadline, of time.monotonic(), passed.
-            ServiceError: as `read_header`.
         """
         return await self._on_thread(partial(read_header, image, self._limits), image, client, deadline)
 

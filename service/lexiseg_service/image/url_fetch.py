@@ -175,11 +175,7 @@ class HostGuard:
     async def send(
         self, method: str, url: httpx.URL, address: Address, headers: dict[str, str], content: bytes | None = None
     ) -> AsyncIterator[httpx.Response]:
-        """The response of a host at one of its addresses, with content that is not read yet.
-
-        Raises:
-            httpx.TransportError: there is none.
-        """
+        """The response of a host at one of its addresses, with content that is not read yet."""
         request = httpx.Request(
             method,
             url.copy_with(host=str(address)),
@@ -212,8 +208,6 @@ class UrlFetcher:
             InvalidValue: the URL is not allowed.
             ImageNotFetched: the host cannot be reached, or does not send an image in time.
             TooLarge: more bytes than the limit.
-            QueueFull: too many concurrent fetches.
-            RateLimited: too many concurrent fetches of this client.
         """
         url = self._hosts.checked(url_text)
         with self._places.take(client):

@@ -320,7 +320,6 @@ def open_documents(kind: str, settings: Settings, metrics: Metrics) -> Documents
     """The documents of an installation: in Redis if there is one, else in the state directory, else in memory.
 
     Raises:
-        OSError: the state directory cannot be used.
         InvalidValue: its file cannot be opened.
     """
     name = PLURALS[kind]

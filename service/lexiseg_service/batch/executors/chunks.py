@@ -117,11 +117,7 @@ class ChunkWorker:
         return dict(zip(Report._fields, map(list, zip(*reports, strict=True)), strict=True))
 
     def work_on(self, number: int) -> Report:
-        """Ask about the inputs of a chunk and write their rows; existing rows are kept.
-
-        Raises:
-            OSError: the plan cannot be read, or the rows cannot be written.
-        """
+        """Ask about the inputs of a chunk and write their rows; existing rows are kept."""
         digests = {"model_digest": self._digest, "vocabulary_digest": self._job.vocabulary_digest}
         about = self._job.identity | {"model_digest": self._digest}
         chunk = Chunk(self._destination, number, digests, about, retry_failed=self._job.retry_failed)

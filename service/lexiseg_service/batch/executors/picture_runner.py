@@ -112,11 +112,7 @@ class PictureRunner:
                 self._readers.drop(identity)
 
     async def line(self, job: Job, picture: Picture, gives_way: Callable[[], bool]) -> Line:
-        """The line of a picture: its answer, or the problem that it always has.
-
-        Raises:
-            RateLimited: the client has reached its rate or its quota, and `gives_way()`.
-        """
+        """The line of a picture: its answer, or the problem that it always has."""
         line: dict[str, Any] = {"number": picture.number, "image": picture.name, "answer": None, "problem": None}
         identity = f"{job.id}-{picture.number}"
         attempt = faults = 0

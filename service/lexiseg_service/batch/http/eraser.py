@@ -48,11 +48,7 @@ class Eraser:
         return has_passed(self.expiry(progress))
 
     async def erase(self, identities: Sequence[str]) -> None:
-        """Erase jobs: when it returns, they are gone, and their files as far as that can be done now.
-
-        Raises:
-            NotReady: nothing can be recorded.
-        """
+        """Erase jobs: when it returns, they are gone, and their files as far as that can be done now."""
         try:
             await ask_ledger(self._ledger.erase, identities)
         except NotReady:  # perhaps the disk is full: their files make room

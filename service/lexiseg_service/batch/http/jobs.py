@@ -132,11 +132,9 @@ class Jobs:
 
         Raises:
             InvalidValue: no source or several, no pictures or too many, or a question that is not as expected.
-            NotAllowed: a folder that the operator does not allow.
             UrlFetchOff: URLs, and images by URL are switched off.
             RateLimited: the client's jobs take what they may.
             TooLarge: the archive takes more than that.
-            ServiceError: of other kinds, about the question.
         """
         if [body.urls, body.folder, archive, tasks].count(None) != 3:
             sources = [name for name, value in (("urls", body.urls), ("folder", body.folder)) if value is not None]

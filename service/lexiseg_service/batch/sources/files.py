@@ -21,12 +21,7 @@ LASTING_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError)
 
 
 def reader_of(kind: SourceKind, root: str, max_bytes: int) -> Reader:
-    """The reader of what a client sent or named, by its kind in READ.
-
-    Raises:
-        OptionError: no package for its store is installed.
-        OSError: an archive cannot be opened now.
-    """
+    """The reader of what a client sent or named, by its kind in READ."""
     if kind == "zip":
         return ZipReader(*open_store(root), max_bytes)
     return _Rooted(kind, root, FileReader(max_bytes))
@@ -178,12 +173,7 @@ def _values(store: Any, path: str, group: int, image_column: str | None) -> Gene
 
 
 def fetch(client: httpx.Client, url: str, max_bytes: int) -> bytes:
-    """The content of a URL; reading stops once it exceeds `max_bytes`.
-
-    Raises:
-        httpx.HTTPStatusError: the server answers with an error status.
-        httpx.HTTPError, httpx.InvalidURL: the request cannot be sent, or breaks off.
-    """
+    """The content of a URL; reading stops once it exceeds `max_bytes`."""
     content = bytearray()
     with client.stream("GET", url) as answer:
         answer.raise_for_status()

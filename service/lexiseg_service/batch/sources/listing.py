@@ -36,7 +36,6 @@ def source_of(url: str, kind: Kind | None, id_column: str | None, image_column: 
 
     Raises:
         DatasetError: nothing exists at the URL.
-        OptionError: the store cannot be reached, or has no credentials.
     """
     first = next(_matching(url), None)
     if first is None:

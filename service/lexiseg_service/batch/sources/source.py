@@ -62,11 +62,7 @@ def check_size(n_bytes: int, max_bytes: int) -> None:
 
 
 def in_folder(store: Any, root: str) -> Iterator[Listed]:
-    """The pictures in a folder and below it, without hidden ones; name and place are the path from the folder.
-
-    Raises:
-        OSError: it cannot be listed.
-    """
+    """The pictures in a folder and below it, without hidden ones; name and place are the path from the folder."""
     for inside, _, names in store.walk(root):
         for name in sorted(names):
             path = f"{inside}/{name}"[len(root) :].lstrip("/")

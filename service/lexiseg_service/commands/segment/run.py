@@ -169,8 +169,6 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
     Returns 1 if any image failed, 130 if Ctrl-C ended it.
 
     Raises:
-        ServiceError: the classes, the prompts or a value are not as expected, or the server cannot be asked.
-        ModelError: the model cannot be loaded.
         typer.BadParameter: more than one result would be printed.
     """
     if str(job.out) == STDOUT:

@@ -74,12 +74,7 @@ def _range(text: str) -> tuple[float, float]:
 
 
 def run(images: list[str], question: Question, out: Path, settings: Settings, reading: Reading) -> int:
-    """Segment every image; one that fails is reported and the others go on. Returns 1 if any failed.
-
-    Raises:
-        ServiceError: the classes or a value are not as expected, or none of the images exists.
-        ModelError: the model cannot be loaded.
-    """
+    """Segment every image; one that fails is reported and the others go on. Returns 1 if any failed."""
     vocabulary = resolved(question, settings, words_alone=True)
     missing = [name for name in images if not OF_GDAL.match(name) and not Path(name).exists()]
     if len(missing) == len(images):

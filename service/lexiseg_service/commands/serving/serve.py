@@ -31,7 +31,6 @@ def run(settings: Settings) -> int:
 
     Raises:
         InvalidValue: a setting is not as expected, or lexiseg-train is missing where there are trainings.
-        ModelError: in a worker, a model is unknown, or its weights or its card are missing or damaged.
     """
     if settings.trainings is not None:
         trainer.check(settings)
@@ -99,7 +98,6 @@ def count(settings: Settings) -> int:
 
     Raises:
         InvalidValue: it is no such number, or as of `room`.
-        ModelError: with `auto`, there is no such device or model.
     """
     match settings.workers:
         case ():
@@ -131,7 +129,6 @@ def room(settings: Settings) -> Room:
 
     Raises:
         InvalidValue: a name is empty, or one model is named twice.
-        ModelError: there is no such device or model.
     """
     import torch
 

@@ -34,7 +34,6 @@ def run(settings: Settings, socket: Path | None = None) -> int:
     Raises:
         ModelError: a model is unknown, or its weights or card are missing or damaged, which is raised before anything
             listens; or the default model could not be loaded, after which the worker has stopped.
-        InvalidValue: a setting is not as expected.
     """
     logs.configure(settings, None if socket is None else socket.name)
     metrics = Metrics()

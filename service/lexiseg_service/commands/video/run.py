@@ -87,10 +87,6 @@ def run(
     """Run a video; 1 if a frame failed or the source broke off. Ctrl-C ends it, and what is written is kept.
 
     The server is opened once the source and the targets are. `fields` are the stream's config.
-
-    Raises:
-        ServiceError: the source or a target cannot be opened, or the stream failed.
-        ModelError: the model cannot be loaded.
     """
     n_frames = n_dropped = 0
     failures: list[str] = []

@@ -125,11 +125,7 @@ def _encoder(path: Path) -> str:
 
 @contextmanager
 def json_lines(path: Path) -> Iterator[WriteLine]:
-    """Write one line a frame, into a file or to the standard output (`-`), while the block runs.
-
-    Raises:
-        OSError: the file cannot be made.
-    """
+    """Write one line a frame, into a file or to the standard output (`-`), while the block runs."""
     with nullcontext(sys.stdout.buffer) if str(path) == STDOUT else path.open("wb") as file:
         yield partial(_write_line, file)
         file.flush()

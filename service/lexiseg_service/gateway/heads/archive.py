@@ -48,10 +48,7 @@ class ArchiveDesk:
             deadline: of the request, in `time.monotonic()`.
 
         Raises:
-            SwitchedOff: the importer is not installed.
             RateLimited, QueueFull: one of the client, or enough of others, are being read.
-            InvalidValue: it is no zip, too large, or no set.
-            DeadlineExceeded: it is not read in time.
             NotReady: it cannot be kept now.
         """
         reviewed_set.check_importer()

@@ -475,11 +475,7 @@ def _pictures(
 
 
 def open_heads(settings: Settings, metrics: Metrics) -> Heads | None:
-    """The heads of an installation, where vocabularies are kept; None where nothing of pictures may be kept.
-
-    Raises:
-        OSError: the state directory cannot be used.
-    """
+    """The heads of an installation, where vocabularies are kept; None where nothing of pictures may be kept."""
     if not settings.feature_cache_bytes:
         return None
     heads = Heads(open_documents(HEADS, settings, metrics), metrics, settings.drain_seconds)

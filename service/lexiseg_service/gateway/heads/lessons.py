@@ -61,7 +61,6 @@ class LessonDesk:
 
         Raises:
             InvalidValue: two pictures have one key, or they are more than are answered until the deadline.
-            ServiceError: of any kind, about a picture; the first one.
         """
         pace = Pace("pictures", len(pictures), request.deadline, LESSONS_SHARE, "add further ones by PUT")
         asks = [partial(self._lesson, picture, request, pace) for picture in pictures]

@@ -102,7 +102,6 @@ class NextDesk:
 
         Raises:
             InvalidValue: no pictures, too many, or more than are answered until the deadline.
-            ServiceError: of any kind, about a picture; the first one.
         """
         if not 1 <= len(sources) <= MAX_PICTURES:
             raise InvalidValue.of("images", f"{len(sources)} pictures", f"1 to {MAX_PICTURES}")

@@ -85,7 +85,6 @@ async def read(source: Path, place: Path, limits: Limits) -> ReviewedSet:
     Raises:
         InvalidValue: there is no such set in it, or it is damaged or too large for a head or the limits.
         DeadlineExceeded: it takes longer.
-        OSError: the folder cannot be written.
     """
     source, place = source.resolve(), place.resolve()
     await _import(source, place, limits)

@@ -113,20 +113,12 @@ class Teaching:
         await asyncio.to_thread(self._archives.remove_leftovers)
 
     async def remove_leftovers(self, caller: Caller) -> int:
-        """Remove what failed writes have left of the caller's pictures; returns the number of lessons and archives.
-
-        Raises:
-            NotReady: nothing can be removed now.
-        """
+        """Remove what failed writes have left of the caller's pictures; returns the number of lessons and archives."""
         number = await self.heads.remove_leftovers(caller.owner)
         return number + await asyncio.to_thread(self._archives.remove_leftovers, caller.owner)
 
     async def remove_all(self, caller: Caller) -> int:
-        """Delete all heads that the caller's key made, without keys all; returns their number.
-
-        Raises:
-            NotReady: the store takes no writes now.
-        """
+        """Delete all heads that the caller's key made, without keys all; returns their number."""
         return await self.heads.delete_all(caller.owner)
 
     async def teach(
@@ -146,10 +138,7 @@ class Teaching:
             whole: nothing of a head that has the name stays.
 
         Raises:
-            NameTaken: a new head is wanted, and there is one of the name.
-            PreconditionFailed: it has another version than expected.
             ModelChanged: the model that it was taught on is gone, or has other weights.
-            ServiceError: of any kind; the message is for the client.
         """
         began, limits = time.monotonic(), self._settings.limits
         if body.name not in (None, name):
@@ -187,9 +176,7 @@ class Teaching:
         """Keep an exported head in place of the one that has its name.
 
         Raises:
-            PreconditionFailed: the head of the name has another version than expected.
             ModelChanged: its model is not served, or has other weights.
-            ServiceError: of any kind; the message is for the client.
         """
         origin = self._origin(caller, time.monotonic())
         await self.heads.before(name, caller.owner, preconditions)
@@ -209,12 +196,7 @@ class Teaching:
     async def next_pictures(
         self, name: str, body: NextInput, caller: Caller, archive: BinaryIO | None = None
     ) -> list[Ranked]:
-        """Pictures in the order in which labelling them helps a head, the most helpful one first.
-
-        Raises:
-            UnknownHead: no such head.
-            ServiceError: of any kind, about the pictures; the message is for the client.
-        """
+        """Pictures in the order in which labelling them helps a head, the most helpful one first."""
         head = await self.heads.find(name, caller.owner)
         if archive is None:
             sources = [

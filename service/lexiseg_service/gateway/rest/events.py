@@ -31,9 +31,6 @@ async def followed(request: Request, look: Look, going_on: str, log: Log | None 
         look: where the work stands, the data of events; `ended` is null until it is over.
         going_on: name of the events before its end.
         log: the end of what it prints.
-
-    Raises:
-        ServiceError: the first look's; a later one ends the events where what it looks at was removed.
     """
     first = await look()
     if request.method == "HEAD":

@@ -136,7 +136,6 @@ async def answer_of(request: Request, parsed_body: Awaitable[tuple[Question, Ima
     """The answer to the question and image of `parsed_body`, an awaitable that parses the body; counts failures.
 
     Raises:
-        ServiceError: of any kind; the message is for the client.
         ClientDisconnect: the client hung up first; its work is cancelled.
     """
     with _counted(request):

@@ -54,13 +54,7 @@ class OpenStreams:
         self._open: dict[str, _Stream] = {}
 
     async def open(self, config: StreamConfig, caller: Caller) -> str:
-        """The id of a new stream.
-
-        Raises:
-            QueueFull: too many streams.
-            RateLimited: the client itself has too many.
-            ServiceError: as of `VideoService.stream`.
-        """
+        """The id of a new stream."""
         hold = self._places.take(caller.client)
         stream = _Stream(caller.owner)
         identity = secrets.token_urlsafe(ID_BYTES)
@@ -81,7 +75,6 @@ class OpenStreams:
         Raises:
             UnknownStream: no such stream here for that key.
             DeadlineExceeded: the answer did not come in time.
-            ServiceError: of the frame, or of the stream.
         """
         stream = self._of(identity, caller)
         try:
@@ -99,7 +92,6 @@ class OpenStreams:
 
         Raises:
             UnknownStream: no such stream here for that key.
-            ServiceError: as of `VideoService.question_of`, or of the stream.
         """
         stream = self._of(identity, caller)
         await self._video.question_of(config, caller)

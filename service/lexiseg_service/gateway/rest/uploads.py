@@ -42,8 +42,6 @@ async def parsed(request: Request, schema: type[M], more_values: int = 0) -> Asy
     """The JSON of a request, and the archive of a form; it is open while the block runs.
 
     Raises:
-        MalformedRequest: neither JSON nor a form, or a damaged one.
-        TooLarge: the JSON is too large.
         InvalidValue: a field is unknown, missing or out of range.
     """
     settings = settings_of(request)

@@ -106,7 +106,6 @@ class Vocabularies:
             ReadOnly: a built-in vocabulary has the name.
             NotAllowed: another key shares one of that name.
             PreconditionFailed: the vocabulary is not in the state that the client expects.
-            NotReady: the store takes no writes now.
         """
         self._refuse_built_in(name)
         if not NAME.fullmatch(name):
@@ -147,7 +146,6 @@ class Vocabularies:
             ReadOnly: it is built in.
             NotAllowed: another key shares it.
             PreconditionFailed: the vocabulary is not in the state that the client expects.
-            NotReady: the store takes no writes now.
         """
         self._refuse_built_in(name)
         for _ in range(MAX_ATTEMPTS):
@@ -162,11 +160,7 @@ class Vocabularies:
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
 
     async def delete_all(self, caller: Caller) -> int:
-        """Delete all vocabularies that the caller's key stored, without keys all but the built-in ones; their number.
-
-        Raises:
-            NotReady: the store takes no writes now.
-        """
+        """Delete all vocabularies of the caller's key, without keys all but the built-in ones; returns their number."""
         own = [each for each in await self.list_all(caller.owner) if not each.built_in and each.owner == caller.owner]
         for vocabulary in own:
             with suppress(UnknownVocabulary):  # another request has deleted it

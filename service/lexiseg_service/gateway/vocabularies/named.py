@@ -89,11 +89,7 @@ def named(
     owner: str = "",
     shared: bool = True,
 ) -> NamedVocabulary:
-    """Check a class list by the rules of a request.
-
-    Raises:
-        InvalidValue: a class, the background rule or the source breaks a rule.
-    """
+    """Check a class list by the rules of a request."""
     vocabulary = check(class_list.classes, class_list.background, limits, name=name)
     source = None if class_list.source is None else check_line(class_list.source, "source", MAX_SOURCE_LENGTH)
     classes = tuple(
