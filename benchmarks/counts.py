@@ -16,9 +16,10 @@ import numpy as np
 from benchmarks.counters import count_calls, count_tensor_work, one_thread
 from benchmarks.timing import print_table
 from lexiseg_model import tasks
+from lexiseg_model.abilities import proposing
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import Segmenter, TextRows, proposing, words_of
+from lexiseg_model.segmenter import Segmenter, TextRows, words_of
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Task, Vocabulary
 
 BASELINE = Path(__file__).with_name("counts.json")

@@ -13,7 +13,7 @@ from benchmarks.timing import cost, print_table
 from lexiseg_model.kernel import library
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.methods.tiny.network import together
+from lexiseg_model.methods.tiny.scores import together
 from lexiseg_model.methods.tiny.settings import TogetherRule
 
 SIZE = (1080, 1920)

@@ -18,8 +18,9 @@ from PIL import Image
 from benchmarks.calls.servers import LEXISEG, cpu_seconds, running_server
 from benchmarks.serving import CLASSES, photograph, unique_images
 from benchmarks.timing import cost, print_table
+from lexiseg_model.abilities import proposing
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.segmenter import Segmenter, proposing
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Point, Prompt, Task, Vocabulary
 from lexiseg_service.question.messages import MaskFormat, WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings

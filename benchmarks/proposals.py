@@ -20,9 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.timing import print_table
+from lexiseg_model.abilities import prompts_of, proposing
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import Derived, Features
-from lexiseg_model.segmenter import Segmenter, prompts_of, proposing
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE, Sample, read_dataset

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lexiseg_service.gateway.admission.access import line_of, new_key
+from lexiseg_service.gateway.admission.key_file import line_of, new_key
 from loadtests.attackers import OK, TOO_LATE, Load, ResponseLog, ask_once, late_probes, measured
 from loadtests.hostile import SHAPES, Pictures
 from loadtests.plain_client import WithSerial

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lexiseg_model.abilities import teachable
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import InferenceOptions
-from lexiseg_model.segmenter import teachable
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from lexiseg_model.vocabulary.heads import MAX_CELLS, LabelledPicture, Lesson

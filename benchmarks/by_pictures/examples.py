@@ -14,9 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.abilities import examples_of
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.masks.upsample import winners
-from lexiseg_model.segmenter import Segmenter, examples_of
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.class_names import BACKGROUND

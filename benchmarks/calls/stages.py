@@ -18,10 +18,10 @@ from benchmarks.counters import count_calls, one_thread
 from benchmarks.timing import cost, print_table
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Query
 from lexiseg_model.tasks.options import Options
-from lexiseg_model.types import ModelCard
 from lexiseg_model.vocabulary.bank import needed_texts
 from lexiseg_model.vocabulary.scoring import score
 from lexiseg_service.gateway.app import create_app

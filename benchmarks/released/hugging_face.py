@@ -16,13 +16,15 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.released.differences import difference, picture
+from lexiseg_model.abilities import prompts_of
+from lexiseg_model.cards import InputSize
 from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
-from lexiseg_model.segmenter import Segmenter, prompts_of, words_of
+from lexiseg_model.segmenter import Segmenter, words_of
 from lexiseg_model.testing.suite import BOX, CLICK, PAIR, bank_of
-from lexiseg_model.types import ClassEntry, InputSize, Prompt
+from lexiseg_model.types import ClassEntry, Prompt
 from lexiseg_model.video.following import Follower, Start
 from tests.model.methods.sam2 import small as sam2_small
 from tests.model.methods.sam3 import small as sam3_small

@@ -25,7 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lexiseg_service.gateway.admission.access import line_of, new_key
+from lexiseg_service.gateway.admission.key_file import line_of, new_key
 from loadtests.chaos.deployment import Deployment, Level
 from loadtests.chaos.honest import Honest
 from loadtests.chaos.hostile import Hostile

@@ -22,7 +22,7 @@ from typing import Any
 
 import httpx
 
-from lexiseg_service.gateway.admission.access import line_of, new_key
+from lexiseg_service.gateway.admission.key_file import line_of, new_key
 from loadtests.chaos.__main__ import inject_faults
 from loadtests.chaos.deployment import Deployment
 from loadtests.chaos.honest import Honest

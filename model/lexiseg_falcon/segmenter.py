@@ -25,6 +25,7 @@ from lexiseg_falcon.decoding import Objects, find, image_prefix
 from lexiseg_falcon.import_ import CARD, FILES, NAME, Options, network_state, read
 from lexiseg_falcon.network import SINK, FalconNetwork
 from lexiseg_falcon.settings import ControlTokens, FalconSettings
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
 from lexiseg_model.catalogue.importing import open_weights
@@ -38,7 +39,7 @@ from lexiseg_model.internal import NamedMasks
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.tasks.options import check_work
-from lexiseg_model.types import ClassEntry, ModelCard, Refinement
+from lexiseg_model.types import ClassEntry, Refinement
 
 TEMPLATE = "Segment these expressions in the image:<|start_of_query|>{}<|REF_SEG|>"
 MAX_TOKENS = 160  # of a phrase with its prompt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from lexiseg_model.types import StrictModel
+from lexiseg_model.cards import StrictModel
 
 
 class Architecture(StrictModel):

@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lexiseg_model.abilities import Examples, Guided, Places, Prompts, Proposing, Regions
+    from lexiseg_model.cards import ModelCard
     from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card, open_weights, own_card
     from lexiseg_model.catalogue.models import load, read_card
     from lexiseg_model.catalogue.weights import settings_of, under
@@ -29,26 +31,13 @@ if TYPE_CHECKING:
         tokens_before_last_block,
     )
     from lexiseg_model.clip.windowed import join_windows, place_windows, plan_windows, windows_of
-    from lexiseg_model.errors import (
-        ExamplesError,
-        ModelError,
-        OptionError,
-        ShapeError,
-        TaskError,
-        WeightsError,
-    )
+    from lexiseg_model.errors import ExamplesError, ModelError, OptionError, ShapeError, TaskError, WeightsError
     from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, encode_each, picture_size
     from lexiseg_model.resources.device import Execution
     from lexiseg_model.segmenter import (
-        Examples,
         ExampleVectors,
-        Guided,
-        Places,
         PromptMasks,
-        Prompts,
         Proposals,
-        Proposing,
-        Regions,
         RowsOf,
         Segmenter,
         TextBank,
@@ -59,7 +48,6 @@ if TYPE_CHECKING:
     from lexiseg_model.types import (
         Background,
         ClassEntry,
-        ModelCard,
         Point,
         Prompt,
         Refinement,
@@ -71,9 +59,9 @@ if TYPE_CHECKING:
 
 # Where a name is looked for, modules free of torch first.
 HOMES = (
-    "errors", "types", "features", "resources.device", "segmenter", "tasks", "catalogue.models", "catalogue.importing",
-    "catalogue.weights", "clip.images", "clip.patch_text", "clip.text", "clip.text_side", "clip.towers", "clip.vision",
-    "clip.windowed", "clip.dino",
+    "errors", "types", "cards", "features", "resources.device", "segmenter", "abilities", "tasks", "catalogue.models",
+    "catalogue.importing", "catalogue.weights", "clip.images", "clip.patch_text", "clip.text", "clip.text_side",
+    "clip.towers", "clip.vision", "clip.windowed", "clip.dino",
 )  # fmt: skip
 
 __all__ = [

@@ -1,6 +1,6 @@
 """Capabilities that one or two methods of ours have, and that may change: not part of the promised interface.
 
-A method that has the methods of a protocol can do it, as in `lexiseg_model.segmenter`.
+A method that has the methods of a protocol can do it, as in `lexiseg_model.abilities`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
+from lexiseg_model.abilities import prompts_of
 from lexiseg_model.errors import FieldError, OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import PromptMasks, Segmenter, TextBank, prompts_of
+from lexiseg_model.segmenter import PromptMasks, Segmenter, TextBank
 from lexiseg_model.types import Point, Prompt
 
 

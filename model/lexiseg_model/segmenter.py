@@ -7,10 +7,9 @@ encode_texts(texts)  -> rows          rows of the text tower, to be cached
 text_bank(classes)   -> TextBank      class vectors from rows
 class_scores(...)    -> [K, h, w]     scores, for any number of vocabularies over the same Features
 
-All methods implement the first three. Each other group of steps is a protocol at the end of this module (`Words`,
-`Prompts`, `Proposing`, `Regions`, `Guided`, `Examples`, `Teachable`, `Places`): a method that has its methods can do
-it, and the card shows it. `lexiseg_model.internal` has protocols of one or two methods of ours,
-`lexiseg_model.video.following` the memory of videos.
+All methods implement the first three. Each other group of steps is a protocol, `Words` or one of
+`lexiseg_model.abilities`: a method that has its methods can do it, and the card shows it.
+`lexiseg_model.video.following` has the memory of videos.
 
 Shapes: K classes, T texts, S rows, D embedding dimensions, N masks or regions, [h, w] the method's own low resolution,
 [H, W] the size of the image. A card declares what a method implements; `lexiseg_model.tasks` builds the tasks from it.
@@ -19,7 +18,7 @@ Shapes: K classes, T texts, S rows, D embedding dimensions, N masks or regions, 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -28,12 +27,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.errors import ExamplesError, OptionError, ShapeError, TaskError
+from lexiseg_model.cards import ModelCard
+from lexiseg_model.errors import ShapeError, TaskError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.resources.lru import Lru
 from lexiseg_model.resources.memory import held_bytes
-from lexiseg_model.types import ClassEntry, Learned, ModelCard, Prompt, Refinement, Region, Vocabulary
-from lexiseg_model.vocabulary.heads import LabelledPicture, Lesson
+from lexiseg_model.types import ClassEntry, Refinement, Vocabulary
 
 TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]
 RowsOf = Callable[[list[str]], TextRows]  # returns the rows of texts, from a cache or the text tower
@@ -60,13 +59,6 @@ class PromptMasks(NamedTuple):
 
     masks: Tensor
     quality: Tensor
-
-
-def require_shown(prompts: Sequence[Prompt]) -> None:
-    """Check that every prompt shows something. Raises OptionError: one has neither points nor a box."""
-    for index, prompt in enumerate(prompts):
-        if not prompt.points and prompt.box is None:
-            raise OptionError(f"prompt {index} has neither points nor a box; it needs at least one")
 
 
 class Unfamiliar(NamedTuple):
@@ -248,6 +240,10 @@ class Segmenter(ABC):
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
         """Encode uint8 tiles [N, 3, s, t] of one bucket; a tile's features do not depend on its batch."""
 
+    def encode_teaching(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        """As `encode_tiles`, with what teaching needs behind it, where the model can be taught."""
+        return self.encode_tiles(tiles)
+
     @abstractmethod
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         """Assemble the features of one image from its tiles', which it may keep: they share no memory."""
@@ -255,7 +251,8 @@ class Segmenter(ABC):
     def encode(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Features:
         """The whole image pass of one image [H, W, 3]; arguments and errors as `plan`."""
         plan = self.plan(rgb, options)
-        return self.assemble(plan, image_pass(self, plan.teaching)(plan.tiles))
+        encode = self.encode_teaching if plan.teaching else self.encode_tiles
+        return self.assemble(plan, encode(plan.tiles))
 
     def presence(self, features: Features, bank: TextBank) -> Tensor:
         """Logit [K] float32 of each class being in the image; by default its highest score."""
@@ -341,165 +338,8 @@ class Words(Protocol):
         """
 
 
-@runtime_checkable
-class Prompts(Protocol):
-    """Masks for points and boxes."""
-
-    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        """Masks for each prompt, in order; coordinates are pixels of the image as sent.
-
-        Raises:
-            OptionError: a prompt shows nothing.
-        """
-
-
-@runtime_checkable
-class Proposing(Protocol):
-    """Masks of everything in an image, without classes."""
-
-    def propose(self, features: Features) -> Proposals:
-        """Class-agnostic masks of everything in the image; cached with the features."""
-
-
-@runtime_checkable
-class Regions(Protocol):
-    """Classes of any masks."""
-
-    def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
-        """Embed masks: logits [N, h, w] over the whole image -> [N, D] as `Proposals.embeddings`."""
-
-    def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
-        """Class scores [K, N] float32 of regions by their `embeddings` [N, D], in the units of `class_scores`."""
-
-
-@runtime_checkable
-class Guided(Protocol):
-    """Masks that follow the colours of the image: the refinement `pamr`."""
-
-    def guide(self, features: Features) -> Tensor:
-        """A small, normalised image [3, H, W] float32."""
-
-
-@runtime_checkable
-class Examples(Protocol):
-    """Classes by example: regions of images."""
-
-    def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
-        """Encode regions of an image: rows [R, E] fp16 in the method's own space, to be cached like text rows.
-
-        Raises:
-            OptionError: a region is empty.
-        """
-
-    def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
-        """Vectors that compete with text vectors, of the rows of a class's examples [P, E] and negatives [N, E].
-
-        N may be 0. Raises ForeignExamplesError: the rows come from another method.
-        """
-
-
-@runtime_checkable
-class Teachable(Protocol):
-    """Classes learned from reviewed pictures."""
-
-    teaching_size: int  # F, numbers of a cell; the last is 1
-    fine_size: int  # G, numbers of a cell's detail (`InferenceOptions.fine`), which stand before them
-    own_classes: Mapping[str, Learned]  # by lower-case name, of a model that was tuned on pictures of them
-
-    def encode_teaching(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        """As `encode_tiles`, with what teaching needs behind it."""
-
-    def lesson(self, features: Features, labelled: LabelledPicture, bank: TextBank) -> Lesson:
-        """What a picture teaches, by a bank of `labelled.classes` with the default background.
-
-        Raises:
-            TeachingError: the features were not kept with `InferenceOptions.teaching`, or the labels have another size.
-        """
-
-
-@runtime_checkable
-class Places(Protocol):
-    """Cells that can be compared between the frames of a video, to follow objects."""
-
-    def places(self, features: Features) -> Tensor:
-        """Unit vectors [D, h, w] of cells, comparable between frames."""
-
-
-Prompter = Callable[[Sequence[Prompt]], list[PromptMasks]]
-
-
-@runtime_checkable
-class PromptsNearby(Protocol):
-    """A model that answers boxes by only their surroundings, in less time than by the whole image."""
-
-    def near(self, features: Features, boxes: NDArray[np.float64]) -> Prompter:
-        """`Prompts.prompt` about boxes with `single_pass` among these [N, 4]; masks end with their surroundings."""
-
-
 def words_of(segmenter: Segmenter) -> Words:
     """The model, as one with text classes. Raises TaskError: it has none."""
     if not isinstance(segmenter, Words):
         raise TaskError(f"{segmenter.card.name} has no text classes: it segments what prompts show")
-    return segmenter
-
-
-def prompts_of(segmenter: Segmenter) -> Prompts:
-    """The model, as one that takes points and boxes. Raises TaskError: it does not."""
-    if not isinstance(segmenter, Prompts):
-        raise TaskError(f"{segmenter.card.name} takes no prompts")
-    return segmenter
-
-
-def proposing(segmenter: Segmenter) -> Proposing:
-    """The model, as one that proposes masks. Raises TaskError: it does not."""
-    if not isinstance(segmenter, Proposing):
-        raise TaskError(f"{segmenter.card.name} proposes no masks")
-    return segmenter
-
-
-def regions_of(segmenter: Segmenter) -> Regions:
-    """The model, as one that classifies masks. Raises TaskError: it does not."""
-    if not isinstance(segmenter, Regions):
-        raise TaskError(f"{segmenter.card.name} does not classify masks")
-    return segmenter
-
-
-def guide_of(segmenter: Segmenter, features: Features) -> Tensor:
-    """The guide of an image, [3, H, W] float32. Raises OptionError: masks of the model do not follow colours."""
-    if not isinstance(segmenter, Guided):
-        raise OptionError(f"{segmenter.card.name} cannot refine its masks; refine must be none")
-    return segmenter.guide(features)
-
-
-def colours_of(segmenter: Segmenter, features: Features) -> Tensor:
-    """The small image uint8 [3, H, W] that features keep as `guide`. Raises OptionError: they keep none."""
-    guide = features.tensors.get("guide")
-    if guide is None:
-        raise OptionError(f"{segmenter.card.name} cannot refine its masks; refine must be none")
-    return guide.view(3, *guide.shape[-2:])
-
-
-def examples_of(segmenter: Segmenter) -> Examples:
-    """The model, as one that takes classes by example. Raises ExamplesError: it does not."""
-    if not isinstance(segmenter, Examples):
-        raise ExamplesError(f"{segmenter.card.name} takes no classes by example")
-    return segmenter
-
-
-def image_pass(segmenter: Segmenter, teaching: bool) -> Callable[[NDArray[np.uint8]], TileFeatures]:
-    """The image pass of a model, with what `teaching` needs where it can be taught."""
-    return segmenter.encode_teaching if teaching and isinstance(segmenter, Teachable) else segmenter.encode_tiles
-
-
-def teachable(segmenter: Segmenter) -> Teachable:
-    """The model, as one that is taught by pictures. Raises TaskError: it is not."""
-    if not isinstance(segmenter, Teachable):
-        raise TaskError(f"{segmenter.card.name} cannot be taught; it takes words and examples alone")
-    return segmenter
-
-
-def places_of(segmenter: Segmenter) -> Places:
-    """The model, as one that follows objects. Raises TaskError: it does not."""
-    if not isinstance(segmenter, Places):
-        raise TaskError(f"{segmenter.card.name} does not track objects through a video")
     return segmenter

@@ -130,8 +130,8 @@ def new_key(
 
     Example:  lexiseg keys new camera-7 --scope segment >> keys.txt
     """
-    from lexiseg_service.gateway.admission.access import line_of
-    from lexiseg_service.gateway.admission.access import new_key as random_key
+    from lexiseg_service.gateway.admission.key_file import line_of
+    from lexiseg_service.gateway.admission.key_file import new_key as random_key
 
     key = random_key()
     line = line_of(identity, key, scopes or ("segment", "vocabularies"), limits or ())

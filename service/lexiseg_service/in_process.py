@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lexiseg_model.catalogue import models as catalogue
-from lexiseg_model.types import ModelName, Task, Vocabulary
+from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, SwitchedOff
 from lexiseg_service.gateway.heads.collection import OFF, open_heads
 from lexiseg_service.gateway.heads.head import NamedHead

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import pytest
 
 from lexiseg_client import Client
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from tests import pictures
 from tests.integration.server import Server
 

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_model.types import ModelCard, Prompt, Segment
+from lexiseg_model.types import Prompt, Segment
 from lexiseg_service.errors import ImageExpired
 from lexiseg_service.image.reader import read_header
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest

@@ -45,6 +45,7 @@ ELSEWHERE = {"lexiseg_service/worker/crash_record.py"}
 # Of a request alone, as the page says, or of followed objects alone.
 NOT_OF_THIS_FRAME = {"lexiseg_model/video/following.py", "lexiseg_service/worker/feature_cache.py"}
 MAX_MODULES = 45
+MAX_LINES = 9_300  # of their code
 MAX_MODULES_OF_A_FRAME = 41
 SOON = 30.0
 
@@ -66,6 +67,11 @@ def modules_in(rows: Iterator[str]) -> set[str]:
         folder = path.parent if package in PACKAGES else folder
         named.add(path.as_posix())
     return named
+
+
+def lines_of(module: str) -> int:
+    root = next(root for root in ROOTS if Path(root, module).exists())
+    return len(Path(root, module).read_text(encoding="utf-8").splitlines())
 
 
 @contextmanager
@@ -132,6 +138,7 @@ async def test_the_table_names_the_modules_that_a_request_passes() -> None:
     assert of_request - named_modules()[0] == set()
     assert named_modules()[0] - ever <= ELSEWHERE
     assert len(of_request) <= MAX_MODULES
+    assert sum(map(lines_of, of_request)) <= MAX_LINES
 
 
 async def test_the_tables_name_the_modules_that_a_frame_passes() -> None:

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from lexiseg_service.errors import ServiceError
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from loadtests import http2
 from tests import pictures
 from tests.deploy.monitoring.files import OF_EXPORTERS

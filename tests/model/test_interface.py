@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 import lexiseg_model
-from lexiseg_model import errors, internal, segmenter
+from lexiseg_model import abilities, errors, internal
 from lexiseg_model.errors import TaskError
 from lexiseg_model.segmenter import Segmenter
 from tests.command import ended
@@ -36,11 +36,11 @@ def test_errors_and_types_are_read_without_torch() -> None:
 
 
 LACKS: list[tuple[Callable[[Segmenter], object], str]] = [
-    (segmenter.prompts_of, "takes no prompts"),
-    (segmenter.proposing, "proposes no masks"),
-    (segmenter.regions_of, "does not classify masks"),
-    (segmenter.examples_of, "takes no classes by example"),
-    (segmenter.places_of, "does not track objects through a video"),
+    (abilities.prompts_of, "takes no prompts"),
+    (abilities.proposing, "proposes no masks"),
+    (abilities.regions_of, "does not classify masks"),
+    (abilities.examples_of, "takes no classes by example"),
+    (abilities.places_of, "does not track objects through a video"),
 ]
 
 
@@ -67,4 +67,4 @@ def test_a_refinement_that_a_model_lacks_is_refused_as_an_option() -> None:
 
 def test_classes_by_example_have_an_error_of_their_own() -> None:
     with pytest.raises(errors.ExamplesError):
-        segmenter.examples_of(small.segmenter("fast"))
+        abilities.examples_of(small.segmenter("fast"))

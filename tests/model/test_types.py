@@ -9,9 +9,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.features import Derived, Features
-from lexiseg_model.types import ModelCard, ModelName
+from lexiseg_model.model_name import ModelName
 from tests.model.stand_in import card
 from tests.waiting import SOON
 

@@ -4,18 +4,11 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ModelCard
 from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import (
-    Exemplified,
-    FrameAnswer,
-    StreamQuestion,
-    Taught,
-    VideoFrame,
-    WorkerAnswer,
-    WorkerRequest,
-)
+from lexiseg_service.question.messages import Exemplified, Taught, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
-from lexiseg_model.types import StrictModel
+from lexiseg_model.cards import StrictModel
 
 FILE = Path(__file__).with_suffix(".yaml")
 RELEASED = FILE.with_name("released.yaml")  # written by `python -m benchmarks released`

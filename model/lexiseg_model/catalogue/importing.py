@@ -17,11 +17,11 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lexiseg_model.cards import ModelCard, StrictModel
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.method import Method, methods
 from lexiseg_model.catalogue.weights import WEIGHTS, file_digest, image_digest, read_weights, state_digest
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.types import ModelCard, StrictModel
 
 IMPORT = "import_"
 

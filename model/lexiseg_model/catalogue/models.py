@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 import yaml
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.available import LOADER, available
 from lexiseg_model.catalogue.method import BUNDLED, REMOVED, SEGMENTER, methods
 from lexiseg_model.catalogue.method import CARD as CARD
 from lexiseg_model.errors import UnknownModelError, WeightsError
-from lexiseg_model.types import ModelCard, ModelName, Precision, Runtime
+from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import Precision, Runtime
 
 if TYPE_CHECKING:  # torch takes seconds to import: cards are read without it
     from lexiseg_model.resources.device import Execution

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn import init
 from torch.overrides import TorchFunctionMode
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.types import ModelCard
 
 WEIGHTS = "weights.safetensors"  # file name of imported weights
 COUNTER = "num_batches_tracked"

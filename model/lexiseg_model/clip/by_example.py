@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.errors import ForeignExamplesError
 from lexiseg_model.segmenter import ExampleVectors, TextRows
-from lexiseg_model.types import Region, StrictModel
+from lexiseg_model.types import Region
 from lexiseg_model.vocabulary.examples import cells_of, mean_embeddings
 
 APART = 0.05  # minimum of 1 - cosine ** 2; below it examples fill their picture, and its surroundings are unknown

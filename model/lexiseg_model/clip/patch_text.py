@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from lexiseg_model.cards import ModelCard, StrictModel
 from lexiseg_model.clip import by_example, fusion, windowed
 from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.images import Normalisation, Padding, normalise
@@ -32,7 +33,7 @@ from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Competing, ExampleVectors, TextBank, TextRows
-from lexiseg_model.types import ModelCard, Refinement, Region, StrictModel
+from lexiseg_model.types import Refinement, Region
 
 TEXTS_AT_ONCE = 256  # maps of so many are averaged over windows before their classes take the best
 MAX_SCORES_AT_FULL_SIZE = 2**28  # scores, of classes and pixels: a gigabyte

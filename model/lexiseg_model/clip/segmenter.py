@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.text_side import ClassRule, RawRows, TextSide, template_set
@@ -18,7 +19,7 @@ from lexiseg_model.export.exportable import Exportable, TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import RowsOf, TextBank, TextRows, Unfamiliar
-from lexiseg_model.types import ClassEntry, ModelCard
+from lexiseg_model.types import ClassEntry
 
 MAX_CHECKED = 64  # classes in a list; each costs a few milliseconds, once
 

@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.cards import InputSize
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
-from lexiseg_model.types import InputSize, Precision
+from lexiseg_model.types import Precision
 
 Pixels = TypeVar("Pixels", Tensor, NDArray[np.uint8])
 LATTICE = 4  # pixels of the canvas per score, when fast

@@ -12,7 +12,8 @@ from lexiseg_model.errors import ExportError
 from lexiseg_model.export import onnx_runtime, openvino_runtime
 from lexiseg_model.export.exportable import Exportable, TorchPass, require_compiler
 from lexiseg_model.export.manifest import MANIFEST, Manifest, Numbers, read
-from lexiseg_model.export.runner import Engine, OnnxRunner, PartSession
+from lexiseg_model.export.part_session import PartSession
+from lexiseg_model.export.runner import Engine, OnnxRunner
 from lexiseg_model.export.write import add_int8
 from lexiseg_model.export.write import export as write_export
 from lexiseg_model.resources.device import Execution

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export.runner import OnnxRunner, PartSession
+from lexiseg_model.export.part_session import PartSession
+from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.features import TileFeatures, encode_each
 from lexiseg_model.segmenter import Segmenter
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.errors import ExportError
-from lexiseg_model.types import StrictModel
 
 MANIFEST = "onnx.json"
 RANGES = "int8-ranges.json"  # activation ranges, in an export or a model directory

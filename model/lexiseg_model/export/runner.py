@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -74,36 +73,6 @@ class OnnxRunner:
         return passes[0] if len(passes) == 1 else tuple(torch.cat(parts) for parts in zip(*passes, strict=True))
 
 
-class PartSession:
-    """The graph of a part, on one CPU thread, opened by its first run: few commands need it. Thread-safe."""
-
-    def __init__(self, folder: Path, graph: Graph) -> None:
-        """Read the file. Raises ExportError: it is missing or damaged."""
-        self._path = folder / graph.file
-        self._content = verified(folder, graph)
-        self._opening = threading.Lock()
-        self._session: Any = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the next run is as quick as later ones."""
-        return self._session is not None
-
-    def open(self) -> None:
-        """Open the graph now. Raises ExportError: the runtime cannot load it."""
-        with self._opening:
-            if not self.is_open:
-                providers = onnx_runtime.providers(torch.device("cpu"), exact=True)
-                self._session = _open(self._content, self._path, providers, 1)
-                self._content = b""
-
-    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        if not self.is_open:
-            self.open()
-        outputs: list[NDArray[Any]] = run(self._session, inputs)
-        return outputs
-
-
 def _open_image_pass(folder: Path, graph: Graph, device: torch.device, exact: bool, engine: Engine) -> Any:
     """A session of a graph in an engine, on a device; arguments and errors as `OnnxRunner`."""
     if engine == "OpenVINO":
@@ -113,12 +82,12 @@ def _open_image_pass(folder: Path, graph: Graph, device: torch.device, exact: bo
     providers = onnx_runtime.providers(device, exact=exact)
     if engine == "TensorRT":
         providers.insert(0, onnx_runtime.tensorrt(device, exact=exact))
-    session = _open(verified(folder, graph), folder / graph.file, providers, onnx_runtime.threads())
+    session = open_session(verified(folder, graph), folder / graph.file, providers, onnx_runtime.threads())
     onnx_runtime.require_provider(session, device, providers[0][0])
     return session
 
 
-def _open(content: bytes, path: Path, providers: Sequence[onnx_runtime.Provider], threads: int) -> Any:
+def open_session(content: bytes, path: Path, providers: Sequence[onnx_runtime.Provider], threads: int) -> Any:
     """A session of ONNX Runtime for the content of a file. Raises ExportError: the runtime cannot load it."""
     onnxruntime = onnx_runtime.require()
     options = onnxruntime.SessionOptions()

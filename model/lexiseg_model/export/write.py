@@ -23,7 +23,8 @@ from lexiseg_model.export import onnx_runtime
 from lexiseg_model.export.exportable import Exportable, Part
 from lexiseg_model.export.int8 import quantise
 from lexiseg_model.export.manifest import MANIFEST, RANGES, Bucket, Graph, Manifest, Numbers
-from lexiseg_model.export.runner import TILES, OnnxRunner, PartSession
+from lexiseg_model.export.part_session import PartSession
+from lexiseg_model.export.runner import TILES, OnnxRunner
 
 OPSET = 20
 TRACED_SIZE = 9, 12  # (rows, columns) of `Part.example`

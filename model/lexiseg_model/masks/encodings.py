@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lexiseg_labels.masks import polygons
 from lexiseg_labels.masks.polygons import Contour, area
 from lexiseg_model.kernel import library
-from lexiseg_model.kernel.library import outlines
+from lexiseg_model.kernel.shapes import outlines
 from lexiseg_model.masks.rle import decode, decode_spans
 from lexiseg_model.types import Ring, Rle
 

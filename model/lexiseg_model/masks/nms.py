@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.types import StrictModel
 
 BLOCK = 128  # masks compared in one product; bounds its memory
 EPSILON = 1e-6  # added to the denominators, for empty masks

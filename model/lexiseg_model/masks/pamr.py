@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.kernel import library
+from lexiseg_model.kernel import library, shapes
 
 # Row by row around the centre: the order of the affinities.
 NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
@@ -51,7 +51,7 @@ def refine(maps: Tensor, image: Tensor, settings: PamrSettings = PamrSettings())
         maps = F.interpolate(maps[None], size=image.shape[1:], mode="bilinear", align_corners=True)[0]
     if library.ready() and maps.device.type == "cpu" and settings.iterations:
         colours = image.float().numpy()
-        return torch.from_numpy(library.refine_maps(maps.numpy(), colours, settings.dilations, settings.iterations))
+        return torch.from_numpy(shapes.refine_maps(maps.numpy(), colours, settings.dilations, settings.iterations))
     weights = affinity(image, settings.dilations)
     refined = torch.empty_like(maps, memory_format=torch.contiguous_format)
     for group, result in zip(*(torch.split(part, MAPS_AT_ONCE) for part in (maps, refined)), strict=True):

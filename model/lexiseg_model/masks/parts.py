@@ -6,8 +6,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lexiseg_model.kernel import library
-from lexiseg_model.types import StrictModel
+from lexiseg_model.cards import StrictModel
+from lexiseg_model.kernel import library, shapes
 
 ROUNDS = 8  # of propagation along rows and columns; each at least doubles how far a number reaches
 
@@ -73,7 +73,7 @@ def without_crumbs(masks: Tensor, rule: CrumbRule) -> Tensor:
     """
     if library.ready():
         cleaned = masks.float().numpy(force=True).copy()
-        n_cells = library.remove_crumbs(cleaned, rule.island, rule.hole)
+        n_cells = shapes.remove_crumbs(cleaned, rule.island, rule.hole)
         return torch.from_numpy(cleaned).to(masks) if n_cells else masks
     crumbs = [crumbs_of(mask > 0, rule) for mask in masks]
     return torch.where(torch.stack(crumbs), -masks, masks) if crumbs else masks

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.kernel import library
+from lexiseg_model.kernel import library, shapes
 from lexiseg_model.types import LabelMap
 
 MAX_REGIONS = 65_534  # ids have 16 bits, and one value means background
@@ -36,7 +36,7 @@ def split(
     each. `check` may raise to cancel.
     """
     is_compiled = library.ready() and labels.itemsize <= 2
-    connected = library.connect(labels) if is_compiled else _connect(labels)
+    connected = shapes.connect(labels) if is_compiled else _connect(labels)
     # By class, then area, then position in the map.
     order = np.lexsort((-connected.areas, connected.classes))
     of_class = connected.classes[order]
@@ -64,7 +64,7 @@ def tight_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-def _connect(labels: LabelMap) -> library.Connected:
+def _connect(labels: LabelMap) -> shapes.Connected:
     ids = np.zeros(labels.shape, np.int32)
     classes: list[int] = []
     for value in np.unique(labels).tolist():
@@ -75,4 +75,4 @@ def _connect(labels: LabelMap) -> library.Connected:
     flat = ids.reshape(-1)
     ends = np.append(np.flatnonzero(np.diff(flat)) + 1, flat.size)
     size = (labels.shape[0], labels.shape[1])
-    return library.Connected(size, ends, flat[ends - 1], np.array(classes, np.int32), np.bincount(flat))
+    return shapes.Connected(size, ends, flat[ends - 1], np.array(classes, np.int32), np.bincount(flat))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lexiseg_labels.errors import UnreadableAnswer
 from lexiseg_labels.masks import rle
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.kernel import library
+from lexiseg_model.kernel import library, shapes
 from lexiseg_model.masks.upsample import Spans
 from lexiseg_model.types import LabelMap, Rle
 
@@ -57,7 +57,7 @@ def encode_mask(mask: NDArray[np.bool_]) -> Rle:
 def encode_spans(spans: Spans, size: tuple[int, int]) -> Rle:
     """As `encode_mask`, of a mask of `size` (H, W) that is known by its runs."""
     if library.ready():
-        return library.encode_spans(spans, size)
+        return shapes.encode_spans(spans, size)
     n_pixels = size[0] * size[1]
     counts = np.diff(spans.reshape(-1), prepend=0, append=n_pixels)  # of zeros and ones in turn, zeros first
     counts = counts[:-1] if len(spans) and spans[-1, 1] == n_pixels else counts

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.kernel import library
+from lexiseg_model.kernel import library, shapes
 from lexiseg_model.kernel.library import Axes
 from lexiseg_model.pictures.bands import bands
 from lexiseg_model.resources.device import widest_float
@@ -218,7 +218,7 @@ def cut(logits: NDArray[np.float32], size: tuple[int, int]) -> Spans:
     reaches the lower edge goes on into the next column where that begins inside.
     """
     if library.ready():
-        return library.cut(logits, axes((logits.shape[0], logits.shape[1]), size))
+        return shapes.cut(logits, axes((logits.shape[0], logits.shape[1]), size))
     corners = np.pad(logits, ((0, 1), (0, 1)), mode="edge")  # each cell has four
     y, x = axis(logits.shape[0], size[0]), axis(logits.shape[1], size[1])
     values = (np.diff(corners, axis=1)[:, x.low] * x.weight + corners[:, x.low]).T  # [W, h + 1]

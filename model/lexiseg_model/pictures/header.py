@@ -18,14 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from lexiseg_model.errors import DamagedPictureError, PictureError, UnsupportedPictureError
-from lexiseg_model.pictures.colours import (
-    MAX_PROFILE_BYTES,
-    SRGB,
-    ColourSpace,
-    space_of_heif,
-    space_of_icc,
-    space_of_png,
-)
+from lexiseg_model.pictures.colours import SRGB, ColourSpace
+from lexiseg_model.pictures.profiles import MAX_PROFILE_BYTES, space_of_heif, space_of_icc, space_of_png
 from lexiseg_model.pictures.structure import check_structure
 from lexiseg_model.pictures.tiff import CAMERA_RAW, TiffPage, check_kind, picture_page
 
@@ -144,9 +138,11 @@ def _by_pillow(content: bytes, kind: str) -> PictureHeader:
                 raise UnsupportedPictureError(f"an animated {kind} came; send one still picture")
             orientation = orientation_of(picture)
             width, height = picture.size
-            colours = (
-                space_of_png(content, picture.info) if kind == "PNG" else space_of_icc(picture.info.get("icc_profile"))
-            )
+            profile, colours = picture.info.get("icc_profile"), SRGB
+            if kind == "PNG":
+                colours = space_of_png(content, picture.info)
+            elif profile:
+                colours = space_of_icc(profile)
     return PictureHeader(kind, upright_size((height, width), orientation), orientation, colours=colours)
 
 

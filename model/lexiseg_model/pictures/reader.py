@@ -19,7 +19,8 @@ from PIL import Image, UnidentifiedImageError
 from lexiseg_model.errors import DamagedPictureError, PictureError
 from lexiseg_model.pictures import deep
 from lexiseg_model.pictures.bands import bands
-from lexiseg_model.pictures.colours import SRGB, inks_to_srgb, to_srgb
+from lexiseg_model.pictures.colours import SRGB, ColourSpace
+from lexiseg_model.pictures.conversion import inks_to_srgb, to_srgb
 from lexiseg_model.pictures.header import (
     AS_STORED,
     PictureHeader,
@@ -66,7 +67,7 @@ def read(content: bytes, short_side: int | None = None, header: PictureHeader | 
     if header.format == "JPEG":
         rgb = _jpeg(content, _jpeg_size(header, short_side))
         if rgb is not None:
-            return _picture(rgb, header, short_side, header.orientation, to_srgb(rgb, header.colours or SRGB))
+            return _picture(rgb, header, short_side, header.orientation, _in_srgb(rgb, header.colours or SRGB))
     return _decode(content, header, short_side)
 
 
@@ -79,6 +80,11 @@ def halved(rgb: NDArray[np.uint8], short_side: int | None) -> NDArray[np.uint8]:
         whole = rgb[: 2 * height, : 2 * width]
         rgb = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     return rgb
+
+
+def _in_srgb(rgb: NDArray[np.uint8], space: ColourSpace) -> tuple[Note, ...]:
+    """Convert [H, W, 3] in place; what the conversion had to guess."""
+    return to_srgb(rgb, space) if space.profile else space.notes
 
 
 def _picture(
@@ -139,7 +145,7 @@ def _by_pillow(
             raise
         viewable, notes = deep.colours(content, header)  # Pillow has no mode for them
         rgb = to_rgb(viewable)
-        return rgb, AS_STORED, (*notes, *to_srgb(rgb, space))
+        return rgb, AS_STORED, (*notes, *_in_srgb(rgb, space))
     with opened as picture:
         if page is not None:
             picture.seek(page.number)
@@ -157,7 +163,7 @@ def _by_pillow(
             viewable, notes = deep.brightened(picture, content, header)
         inks = inks_to_srgb(viewable, space) if viewable.mode == "CMYK" else None
         rgb = to_rgb(viewable) if inks is None else inks
-        notes += space.notes if inks is not None else to_srgb(rgb, space)
+        notes += space.notes if inks is not None else _in_srgb(rgb, space)
         return rgb, orientation, notes
 
 

@@ -8,8 +8,9 @@ from lexiseg_model.internal import Detection
 from lexiseg_model.segmenter import RowsOf, Segmenter, words_of
 from lexiseg_model.tasks.cut_outs import everything, prompted
 from lexiseg_model.tasks.options import Follow, Options, Query, checked_by
-from lexiseg_model.tasks.pixels import connected_regions, semantic
+from lexiseg_model.tasks.pixels import semantic
 from lexiseg_model.tasks.proposals import merged_masks
+from lexiseg_model.tasks.regions import connected_regions
 from lexiseg_model.types import Segmentation, Task, Vocabulary
 
 __all__ = ["Follow", "Options", "Query", "answer", "segment"]

@@ -5,24 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lexiseg_model.abilities import Examples
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_model.segmenter import (
-    Examples,
-    Segmenter,
-    Words,
-)
+from lexiseg_model.segmenter import Segmenter, Words
 from lexiseg_model.testing.suite import Suite
-from lexiseg_model.types import (
-    Background,
-    ClassEntry,
-    Point,
-    Prompt,
-    Region,
-    Shown,
-    Vocabulary,
-)
+from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from lexiseg_model.abilities import Proposing, Regions
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import Proposing, Regions, Segmenter, TextBank, Words
+from lexiseg_model.segmenter import Segmenter, TextBank, Words
 from lexiseg_model.testing.suite import CLASSES, Suite, bank_of, blocks
 
 

@@ -6,13 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from lexiseg_model.abilities import Places, Prompts
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import (
-    Places,
-    Prompts,
-    Segmenter,
-)
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.testing.suite import BOX, CLICK, PAIR, Suite, blocks
 from lexiseg_model.types import (
     Point,

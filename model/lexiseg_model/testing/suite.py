@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lexiseg_model.abilities import Examples, Prompts, Proposing, Regions
 from lexiseg_model.features import Features, Plan, TileFeatures
-from lexiseg_model.segmenter import Examples, Prompts, Proposing, Regions, Segmenter, TextBank, Words
+from lexiseg_model.segmenter import Segmenter, TextBank, Words
 from lexiseg_model.types import ClassEntry, Point, Precision, Prompt
 
 SIZE = (60, 100)  # (height, width) of every picture

@@ -9,13 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
+from lexiseg_model.abilities import Prompts, Proposing, Regions
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.errors import TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.internal import Detection
 from lexiseg_model.masks.rle import decode
-from lexiseg_model.segmenter import Prompts, Proposing, Regions, Segmenter, Words
+from lexiseg_model.segmenter import Segmenter, Words
 from lexiseg_model.testing.suite import BOX, CLASSES, CLICK, SIZE, Suite
-from lexiseg_model.types import Background, ModelCard, Segmentation, Task, Vocabulary
+from lexiseg_model.types import Background, Segmentation, Task, Vocabulary
 
 SOON = "nobody waits any more"
 TASKS: tuple[Task, ...] = get_args(Task)

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from lexiseg_model import tasks
+from lexiseg_model.abilities import Guided
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import Guided, Segmenter, TextBank, TextRows, Words
+from lexiseg_model.segmenter import Segmenter, TextBank, TextRows, Words
 from lexiseg_model.testing.suite import CLASSES, SIZE, Suite, bank_of, blocks
 from lexiseg_model.types import ClassEntry, Precision, Vocabulary
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from lexiseg_model.types import StrictModel
+from lexiseg_model.cards import StrictModel
 
 FOLDER = Path(__file__).parent / "lists"
 NAMES = (

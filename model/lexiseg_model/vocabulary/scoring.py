@@ -11,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.abilities import colours_of, guide_of, regions_of
 from lexiseg_model.catalogue.method import names_missing_library
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.internal import region_refinement_of
 from lexiseg_model.masks import pamr
-from lexiseg_model.segmenter import Competing, RowsOf, Segmenter, TextBank, colours_of, guide_of, regions_of, words_of
+from lexiseg_model.segmenter import Competing, RowsOf, Segmenter, TextBank, words_of
 from lexiseg_model.types import Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import StoppedError, TeachingError
-from lexiseg_model.kernel import library
-from lexiseg_model.kernel.library import Learnt
+from lexiseg_model.kernel import library, teach
+from lexiseg_model.kernel.teach import Learnt
 from lexiseg_model.vocabulary.heads import (
     MAX_TEXT,
     UNKNOWN,
@@ -193,7 +193,7 @@ def learn(
     places = [_places(lesson, classes) for lesson in lessons]
     if library.ready():
         parts = [(lesson.cells, lesson.labels, lesson.shares, lesson.text) for lesson in lessons]
-        learnt = library.head(parts, places, len(classes), (*NUMBERS, n_detail, n_everyday), stop)
+        learnt = teach.head(parts, places, len(classes), (*NUMBERS, n_detail, n_everyday), stop)
     else:
         learnt = _learnt(_gathered(lessons, places, len(classes), n_detail, n_everyday), stop)
     if isinstance(learnt, int):

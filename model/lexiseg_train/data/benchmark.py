@@ -12,8 +12,8 @@ from typing import Any, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, Field, model_validator
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.types import StrictModel
 from lexiseg_model.vocabulary.class_lists import class_list
 from lexiseg_train.data.scenes import SceneClass
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from lexiseg_model.cards import ModelCard, PromptQuality, Quality
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.importing import Imported
 from lexiseg_model.catalogue.weights import WEIGHTS, file_digest
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ModelCard, PromptQuality, Quality
 from lexiseg_train.data.indexed import IndexedDataset
 from lexiseg_train.data.read_scenes import object_scenes
 from lexiseg_train.evaluation.counts import Scores

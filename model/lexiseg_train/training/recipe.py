@@ -11,8 +11,8 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.errors import RecipeError
-from lexiseg_model.types import StrictModel
 from lexiseg_train.data.pairs.streamed import is_address
 
 BUDGETS = ("steps", "epochs", "minutes")

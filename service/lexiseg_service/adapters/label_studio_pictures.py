@@ -53,7 +53,9 @@ async def image_of(place: str, field: str, client: str, settings: Settings, use_
     home = settings.label_studio_url
     url = None if home is None else url_at(place, home)
     if url is not None:
-        return ImageSource(await use_case.counted_fetch(client, partial(_picture_at, url, client, settings, use_case)))
+        return ImageSource(
+            await use_case.fetching.counted(client, partial(_picture_at, url, client, settings, use_case))
+        )
     if place.startswith("/"):
         expected = (
             "a URL or a data URI; uploads, and pictures in s3://, gs:// or azure-blob://, are fetched from"
@@ -91,7 +93,7 @@ async def _picture_at(url: httpx.URL, client: str, settings: Settings, use_case:
     if isinstance(content, bytes):
         return content
     try:
-        return await use_case.fetch_uncounted(str(content), client)
+        return await use_case.fetching.fetch_uncounted(str(content), client)
     except UrlFetchOff:
         raise UrlFetchOff(
             "Label Studio leads to another host for this picture, as a cloud store: LEXISEG_URL_NETWORKS lets hosts be"

@@ -167,8 +167,8 @@ async def _write(request: Request, tasks: Sequence[dict[str, Any]], control: Con
             image = await image_of(place, field, client, settings, use_case)
             content = image.content
             if content is None:
-                fetched = partial(use_case.fetch_uncounted, image.url or "", client)
-                content = await use_case.counted_fetch(client, fetched)
+                fetched = partial(use_case.fetching.fetch_uncounted, image.url or "", client)
+                content = await use_case.fetching.counted(client, fetched)
             left -= len(content)
             if left < 0:
                 raise TooLarge(f"tasks: pictures of over {MAX_ARCHIVE_BYTES:,} bytes; shrink them")

@@ -17,7 +17,8 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.store import absolute
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.errors import ModelError
-from lexiseg_model.types import ModelName, Vocabulary
+from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import Vocabulary
 from lexiseg_service.batch.description import JobInput, stored, task_question
 from lexiseg_service.batch.executors.chunks import MAX_REASONS, BulkJob, ChunkWorker, Report
 from lexiseg_service.batch.executors.process import batch_settings

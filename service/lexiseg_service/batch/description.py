@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from lexiseg_model.types import StrictModel
+from lexiseg_model.cards import StrictModel
 from lexiseg_service.batch.formats import ROW_FORMS, Format
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.classes import has_examples

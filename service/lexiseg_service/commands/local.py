@@ -16,7 +16,8 @@ import httpx
 import structlog
 
 from lexiseg_client.rpc.connections import OPTIONS
-from lexiseg_model.types import ModelName, Task
+from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import Task
 from lexiseg_service.commands.server import Server
 from lexiseg_service.commands.serving import hosting
 from lexiseg_service.errors import NotReady

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from lexiseg_client.stubs.worker_pb2 import WorkerSegmentVideoRequest
-from lexiseg_model.types import ModelName
+from lexiseg_model.model_name import ModelName
 from lexiseg_service.errors import NotReady
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
-from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.wire.messages import decode_frame_answer, encode_step
 
 Step = StreamQuestion | VideoFrame

@@ -16,7 +16,8 @@ import structlog
 
 from lexiseg_client.stubs import worker_pb2 as pb
 from lexiseg_client.stubs.worker_pb2_grpc import WorkerStub
-from lexiseg_model.types import ModelCard, ModelName
+from lexiseg_model.cards import ModelCard
+from lexiseg_model.model_name import ModelName
 from lexiseg_service.errors import DeadlineExceeded, ServiceError
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.prompts import bytes_of_points

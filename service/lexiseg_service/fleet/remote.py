@@ -12,34 +12,27 @@ import asyncio
 import hashlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
+from lexiseg_model.cards import ModelCard
+from lexiseg_model.model_name import ModelName
 from lexiseg_model.resources.lru import Lru
-from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import DeadlineExceeded, ImageExpired, NotReady, QueueFull, ServiceError, UnknownModel
+from lexiseg_service.fleet.discovery import Discovery
 from lexiseg_service.fleet.failover import RemoteStream
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.image.reader import image_id_of
-from lexiseg_service.image.url_fetch import Resolve, SystemResolver
 from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import (
-    Exemplified,
-    FrameAnswer,
-    StreamQuestion,
-    Taught,
-    VideoFrame,
-    WorkerAnswer,
-    WorkerRequest,
-)
+from lexiseg_service.question.messages import Exemplified, Taught, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics, WorkerState
 from lexiseg_service.wire.messages import decode_answer, decode_exemplified, decode_taught
-from lexiseg_service.wire.server import UNIX, bracketed
+from lexiseg_service.wire.server import UNIX
 from lexiseg_service.wire.trust import Trust
 
 T = TypeVar("T")
@@ -54,48 +47,6 @@ RETRIED = (WorkerLost, NotReady, QueueFull, UnknownModel)  # another worker may 
 # A worker is busy with that many requests in flight more than the least loaded one: about one batch. Below that, a
 # cached image pass is worth the wait.
 SPILL_AT = 8
-LOOKUP_SECONDS = 2.0
-
-
-class Discovery:
-    """Resolves host names; one that cannot be resolved keeps its previous addresses."""
-
-    def __init__(self, targets: Sequence[str], resolve: Resolve | None = None) -> None:
-        self._sockets = [target for target in targets if target.startswith(UNIX)]
-        self._targets = [split(target) for target in targets if not target.startswith(UNIX)]
-        self._resolve = resolve or SystemResolver(max(1, len(self._targets)))
-        self._addresses: dict[tuple[str, int], list[str]] = {}
-        self._logged: set[tuple[str, int]] = set()  # hosts without an address
-
-    @property
-    def missing(self) -> list[str]:
-        """HOST:PORT of the names that have had no address yet; each should have at least one worker."""
-        return [f"{host}:{port}" for host, port in self._targets if not self._addresses.get((host, port))]
-
-    async def addresses(self) -> list[str]:
-        """HOST:PORT or unix:PATH of every worker, each once."""
-        of_each = await asyncio.gather(*(self._look_up(host, port) for host, port in self._targets))
-        return list(dict.fromkeys([*self._sockets, *(address for addresses in of_each for address in addresses)]))
-
-    async def _look_up(self, host: str, port: int) -> list[str]:
-        with suppress(OSError, TimeoutError, UnicodeError):
-            resolved = set(await asyncio.wait_for(self._resolve(host, port), LOOKUP_SECONDS))
-            # A machine with IPv4 and IPv6 addresses must not count as two workers.
-            six = {address for address in resolved if ":" in address}
-            self._addresses[host, port] = [f"{bracketed(address)}:{port}" for address in sorted(resolved - six or six)]
-        addresses = self._addresses.get((host, port), [])
-        if addresses:
-            self._logged.discard((host, port))
-        elif (host, port) not in self._logged:
-            self._logged.add((host, port))
-            logger.warning("no address", worker=f"{host}:{port}")
-        return addresses
-
-
-def split(target: str) -> tuple[str, int]:
-    """Host and port of `HOST:PORT`, `[IPV6]:PORT` or `dns:///HOST:PORT`."""
-    host, _, port = target.removeprefix("dns:///").rpartition(":")
-    return host.strip("[]"), int(port)
 
 
 class RemoteBackend:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.answers import AnswerWarning
 from lexiseg_labels.masks import rle
-from lexiseg_model.types import Background, ClassEntry, ModelName, Rle, Segment, Vocabulary
+from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import Background, ClassEntry, Rle, Segment, Vocabulary
 from lexiseg_model.vocabulary import class_lists
 from lexiseg_service.errors import QueueFull, ServiceError
 from lexiseg_service.question.backend import Backend

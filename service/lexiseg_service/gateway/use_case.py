@@ -5,11 +5,8 @@ question, image -> head, model, vocabulary, prompts -> image header -> examples 
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -17,8 +14,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from lexiseg_labels.masks import png
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.errors import UnknownModelError
-from lexiseg_model.types import ClassEntry, ModelCard, ModelName, Point, Prompt, Task, Vocabulary
+from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import ClassEntry, Point, Prompt, Task, Vocabulary
 from lexiseg_service.errors import (
     DeadlineExceeded,
     InvalidValue,
@@ -26,17 +25,17 @@ from lexiseg_service.errors import (
     NotReady,
     Temporary,
     UnknownModel,
-    UrlFetchOff,
 )
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.by_example import ExampleDesk
+from lexiseg_service.gateway.fetching import Fetching
 from lexiseg_service.gateway.image_requests import Images
 from lexiseg_service.gateway.phrases import answer_by_kind
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.image.reader import HeaderReader
-from lexiseg_service.image.url_fetch import FIELD, MAX_LOOKUPS, HostGuard, SystemResolver, UrlFetcher
+from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import has_examples, resolve, with_learned
 from lexiseg_service.question.messages import ImageSource, QuestionCopy, WorkerAnswer, WorkerRequest
@@ -45,12 +44,10 @@ from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.records.documents import Documents
 from lexiseg_service.settings import Settings
-from lexiseg_service.shares import Hold, Shares
+from lexiseg_service.shares import Shares
 from lexiseg_service.watch.checks import Checks
 
 NO_IMAGE = ImageSource()
-# The first bytes that the current request holds of fetched images: what it fetches in addition must not wait for it.
-_FIRST_HOLD: ContextVar[Hold | None] = ContextVar("first_hold", default=None)
 # Fields of a question that workers get as they are.
 PASSED_ON = ("mask", "overlay", "confidence", "refine", "threshold", "doubtful", "max_side", "simplify", "language")
 
@@ -84,8 +81,7 @@ class UseCase:
         backend: the workers.
         vocabularies: class lists by name.
         settings: limits, deadline and default model.
-        fetcher: fetches images by URL; None: that of the settings, which may refuse them.
-        fetched_bytes: bounds the bytes of fetched images in memory; None: no bound.
+        fetcher, fetched_bytes: as of `Fetching`.
 
     Attributes:
         taught: set by the part that keeps heads, before the first question.
@@ -105,14 +101,9 @@ class UseCase:
         self.in_flight = 0  # requests of `segment`
         self._vocabularies = vocabularies
         self._settings = settings
-        if fetcher is None and settings.takes_urls:
-            resolve, own, to_public = SystemResolver(MAX_LOOKUPS), settings.own_hosts, settings.fetches_publicly
-            hosts = HostGuard(FIELD, resolve, setting="LEXISEG_URL_NETWORKS", own=own, to_public=to_public)
-            fetcher = UrlFetcher(settings.limits.max_image_bytes, hosts)
-        self._fetcher = fetcher
-        self._fetched_bytes = fetched_bytes
+        self.fetching = Fetching(settings, fetcher, fetched_bytes)
         self.headers = HeaderReader(settings.limits)
-        self.images = Images(self.fetch_url, self.headers)
+        self.images = Images(self.fetching.fetch, self.headers)
         self._desk = ExampleDesk(backend.exemplify, settings.limits, self.images)
         self.taught: TaughtClasses
         self.stores: list[Documents] = [vocabularies.store]
@@ -206,7 +197,7 @@ class UseCase:
 
     async def _with_image(self, request: WorkerRequest, image: ImageSource) -> WorkerRequest:
         """A request with its image. Raises ServiceError: about the image, or a prompt lies outside of it."""
-        content = image.content if image.url is None else await self.fetch_url(image.url, request.source)
+        content = image.content if image.url is None else await self.fetching.fetch(image.url, request.source)
         header, image_id = None, image.id
         if content is not None:
             header, image_id = await self.headers.identify(content, request.source, request.deadline)
@@ -268,43 +259,6 @@ class UseCase:
         """Health of the backend, with everything of the gateway that is degraded."""
         health = self.backend.health()
         return replace(health, degraded=(*health.degraded, *self.checks.degraded))
-
-    async def fetch_url(self, url: str, client: str) -> bytes:
-        """The image at a URL; its bytes are counted until the current task ends.
-
-        Raises:
-            UrlFetchOff: images by URL are switched off.
-        """
-        return await self.counted_fetch(client, partial(self.fetch_uncounted, url, client))
-
-    async def fetch_uncounted(self, url: str, client: str) -> bytes:
-        """The image at a URL, for what is given to `counted_fetch`; raises as `fetch_url`."""
-        if self._fetcher is None:
-            raise UrlFetchOff(
-                "image.url: LEXISEG_URL_NETWORKS names no host, so no image is fetched by URL; send the file itself"
-            )
-        return await self._fetcher.fetch(url, client)
-
-    async def counted_fetch(self, client: str, fetch: Callable[[], Awaitable[bytes]]) -> bytes:
-        """The result of `fetch`; its bytes are counted until the current task ends."""
-        if self._fetched_bytes is None:
-            return await fetch()
-        # The size is unknown until the image is complete, so the maximum is reserved first.
-        expected = self._settings.limits.max_image_bytes
-        seconds = self._settings.deadline_seconds
-        hold = await self._fetched_bytes.wait(client, expected, seconds, _FIRST_HOLD.get())
-        if (first := _FIRST_HOLD.get()) is None or first.is_empty:
-            _FIRST_HOLD.set(hold)
-        task = asyncio.current_task()
-        assert task is not None
-        task.add_done_callback(lambda _: hold.release())
-        size = 0
-        try:
-            content = await fetch()
-            size = len(content)
-            return content
-        finally:
-            hold.reduce_to(size)
 
     def _model(self, question: Question) -> tuple[ModelCard, str]:
         """The card for a request, and the model name for workers: with the version, if the request names one."""

@@ -16,13 +16,13 @@ from typing import TypeVar
 
 from pydantic import Field, field_validator
 
-from lexiseg_model.types import StrictModel
+from lexiseg_model.cards import StrictModel
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, MalformedRequest, NotReady, ServiceError
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.waits import end_by
-from lexiseg_service.question.messages import DropPolicy, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.question.schemas import Question
+from lexiseg_service.question.streams import DropPolicy, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import FIRST_MESSAGE_SECONDS, STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.shares import Hold
 from lexiseg_service.watch.metrics import Metrics, failure_reason

@@ -7,17 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from lexiseg_model.types import ModelCard
+from lexiseg_model.cards import ModelCard
 from lexiseg_service.errors import NotReady
-from lexiseg_service.question.messages import (
-    Exemplified,
-    FrameAnswer,
-    StreamQuestion,
-    Taught,
-    VideoFrame,
-    WorkerAnswer,
-    WorkerRequest,
-)
+from lexiseg_service.question.messages import Exemplified, Taught, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 
 POLL_SECONDS = 0.02
 

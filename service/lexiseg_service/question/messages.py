@@ -1,4 +1,4 @@
-"""Requests of a gateway to a worker, and their answers, for images and for video streams; answers as JSON.
+"""Requests of a gateway to a worker about an image, and their answers; answers as JSON.
 
 Free of torch, so that both processes share it.
 """
@@ -6,7 +6,7 @@ Free of torch, so that both processes share it.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
@@ -14,12 +14,10 @@ import orjson
 from lexiseg_labels.answers import FIELDS, AnswerFields
 from lexiseg_model.pictures.header import PictureHeader
 from lexiseg_model.types import Prompt, Refinement, Region, Segment, Task, Vocabulary
-from lexiseg_service.errors import ServiceError
 
 BYTES_PER_COORDINATE = 5  # of a polygon, in JSON
 UNKNOWN = -1  # in place of a class: the pixels of a region teach nothing
 MaskFormat = Literal["rle", "polygon", "png", "none"]
-DropPolicy = Literal["none", "latest"]
 
 
 @dataclass(frozen=True)
@@ -145,68 +143,6 @@ class WorkerAnswer(AnswerFields):
         rings = [ring for segment in self.segments for ring in segment.rings]
         corners = sum([len(ring.exterior) + sum(map(len, ring.holes)) for ring in rings])
         return pictures + BYTES_PER_COORDINATE * corners
-
-
-@dataclass(frozen=True)
-class StreamQuestion:
-    """The question for every frame from now on. `resumed`: another worker answered earlier frames of this stream."""
-
-    request: WorkerRequest  # without an image; its deadline is not used
-    smoothing: float = 0.0  # weight of the past in the running average of scores, 0 to 0.95
-    tracking: bool = False
-    drop_policy: DropPolicy = "none"
-    frames_in_flight: int = 4
-    resumed: bool = False
-
-
-@dataclass(frozen=True)
-class Followed:
-    """An object that a prompt shows in one frame, to be followed under a number that the client chose."""
-
-    track_id: int
-    prompt: Prompt
-
-
-@dataclass(frozen=True)
-class VideoFrame:
-    """One encoded picture; `timestamp_us` counts microseconds from any origin.
-
-    For the task prompt: `follow` starts objects here (again, if a number is in use), after `unfollow` ended others.
-    """
-
-    image: bytes = field(repr=False)
-    id: str
-    timestamp_us: int = 0
-    follow: tuple[Followed, ...] = ()
-    unfollow: tuple[int, ...] = ()
-    header: PictureHeader | None = None  # of the picture, if it has been read
-
-    @property
-    def size(self) -> tuple[int, int] | None:
-        """Height and width, if the header has been read."""
-        return None if self.header is None else self.header.size
-
-    def after(self, dropped: VideoFrame) -> VideoFrame:
-        """This frame, with the objects that an earlier, dropped frame should have started and ended."""
-        if not dropped.follow and not dropped.unfollow:
-            return self
-        named = {*self.unfollow, *(each.track_id for each in self.follow)}
-        earlier = tuple(each for each in dropped.follow if each.track_id not in named)
-        ended = tuple(dict.fromkeys((*dropped.unfollow, *self.unfollow)))
-        return replace(self, follow=(*earlier, *self.follow), unfollow=ended)
-
-
-@dataclass(frozen=True)
-class FrameAnswer:
-    """The outcome of one frame: an answer, dropped, or an error that does not end the stream."""
-
-    frame_id: str
-    timestamp_us: int = 0
-    answer: WorkerAnswer | None = None
-    dropped: bool = False
-    error: ServiceError | None = None
-    state_reset: bool = False  # smoothing and tracks restarted with this frame
-    lost: tuple[int, ...] = ()  # followed objects that are not visible
 
 
 def render_json(answer: WorkerAnswer, request_id: str) -> bytes:

@@ -12,7 +12,7 @@ import pybase64
 
 from lexiseg_model.types import Point, Prompt, Region, Task
 from lexiseg_service.errors import MAX_FINDINGS, InvalidValue
-from lexiseg_service.question.messages import ExampleRegion, Followed, ImageSource
+from lexiseg_service.question.messages import ExampleRegion, ImageSource
 from lexiseg_service.question.schemas import (
     ClassInput,
     ImageInput,
@@ -22,6 +22,7 @@ from lexiseg_service.question.schemas import (
     RegionInput,
     ShownInput,
 )
+from lexiseg_service.question.streams import Followed
 from lexiseg_service.settings import Limits
 
 BYTES_PER_POINT = 512  # bytes of JSON that take as long to parse as resolving or encoding one point

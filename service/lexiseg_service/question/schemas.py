@@ -11,8 +11,9 @@ from lexiseg_labels.answers import AnswerFields
 from lexiseg_labels.errors import UnreadableAnswer
 from lexiseg_labels.masks.rle import runs_of
 from lexiseg_labels.segments import SegmentFields
+from lexiseg_model.cards import ModelCard, StrictModel
 from lexiseg_model.catalogue.available import AvailableModel
-from lexiseg_model.types import ModelCard, Refinement, Rle, StrictModel, Task
+from lexiseg_model.types import Refinement, Rle, Task
 from lexiseg_service.question.messages import MaskFormat
 
 Coordinate = Annotated[float, Field(strict=True, allow_inf_nan=False)]

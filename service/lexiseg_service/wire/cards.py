@@ -15,7 +15,7 @@ import structlog
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from lexiseg_model.types import ModelCard
+from lexiseg_model.cards import ModelCard
 
 logger = structlog.get_logger("lexiseg.workers")
 Place = tuple[int | str, ...]  # keys and indices from the card down to a value

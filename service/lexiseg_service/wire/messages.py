@@ -34,17 +34,14 @@ from lexiseg_service.errors import NotReady
 from lexiseg_service.question.messages import (
     ExampleRegion,
     Exemplified,
-    Followed,
-    FrameAnswer,
     MaskFormat,
     QuestionCopy,
     RenderedMap,
-    StreamQuestion,
     Taught,
-    VideoFrame,
     WorkerAnswer,
     WorkerRequest,
 )
+from lexiseg_service.question.streams import Followed, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.wire.errors import error_of, problem_of
 
 DECIMALS = 4  # of score and quality, as in the JSON of the REST routes

@@ -24,7 +24,7 @@ import structlog
 import torch
 
 from lexiseg_model.features import TileFeatures
-from lexiseg_model.segmenter import Segmenter, image_pass
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.errors import NotReady
 from lexiseg_service.fair_queue import FairExecutor, FairQueue
 from lexiseg_service.watch.metrics import Metrics
@@ -182,7 +182,7 @@ class ComputeStage:
         with batch[0].job.loaded.hold() as segmenter:
             began = time.monotonic()
             tiles = [job.plan.tiles[first:last] for job, first, last in batch]
-            encode = image_pass(segmenter, batch[0].job.plan.teaching)
+            encode = segmenter.encode_teaching if batch[0].job.plan.teaching else segmenter.encode_tiles
             tile_features = encode(tiles[0] if len(tiles) == 1 else np.concatenate(tiles))
             start, complete = 0, []
             for job, first, last in batch:

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model import tasks
+from lexiseg_model.abilities import examples_of, teachable
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.rle import decode as decode_mask
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_model.segmenter import Segmenter, examples_of, teachable
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, Point, Prompt, Region, Vocabulary
 from lexiseg_model.vocabulary import heads
 from lexiseg_model.vocabulary.bank import bank_of

@@ -18,7 +18,7 @@ from prometheus_client import Gauge
 
 from lexiseg_client.stubs import worker_pb2 as pb
 from lexiseg_client.stubs.worker_pb2_grpc import WorkerServicer, add_WorkerServicer_to_server
-from lexiseg_model.types import ModelName
+from lexiseg_model.model_name import ModelName
 from lexiseg_service.errors import ServiceError, unexpected
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings

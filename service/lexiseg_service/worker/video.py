@@ -31,7 +31,8 @@ from lexiseg_model.segmenter import PromptMasks, Segmenter
 from lexiseg_model.video.following import Follower, Sight, Start
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, QueueFull, ServiceError, unexpected
-from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import CLIENT_SHARE, Shares
 from lexiseg_service.watch.metrics import Metrics

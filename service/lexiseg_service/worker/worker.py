@@ -11,22 +11,16 @@ from typing import TypeVar
 import structlog
 import torch
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.internal import words_of_training
 from lexiseg_model.kernel import library
+from lexiseg_model.model_name import ModelName
 from lexiseg_model.resources.device import choose_device
-from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_model.vocabulary.languages import load_languages
 from lexiseg_service.errors import DeadlineExceeded, NotReady
 from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import (
-    Exemplified,
-    FrameAnswer,
-    StreamQuestion,
-    Taught,
-    VideoFrame,
-    WorkerAnswer,
-    WorkerRequest,
-)
+from lexiseg_service.question.messages import Exemplified, Taught, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing

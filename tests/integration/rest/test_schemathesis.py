@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from tests.integration.server import Server
 
 ROOT = Path(__file__).parents[3]

@@ -160,7 +160,9 @@ def test_what_tensorrt_lacks_is_left_to_cuda(
 ) -> None:
     monkeypatch.setattr(onnx_runtime, "require", TensorRtBuild)
     monkeypatch.setattr(onnx_runtime, "preload", lambda: None)
-    monkeypatch.setattr(runner, "_open", lambda folder, graph, chosen, threads: Session(*(name for name, _ in chosen)))
+    monkeypatch.setattr(
+        runner, "open_session", lambda folder, graph, chosen, threads: Session(*(name for name, _ in chosen))
+    )
 
     opened = OnnxRunner(small_export, written, "float32", torch.device("cuda"), engine=engine)
 

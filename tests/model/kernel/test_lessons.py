@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import StoppedError
-from lexiseg_model.kernel import library
+from lexiseg_model.kernel import teach
 from lexiseg_model.methods.tiny import teaching
 from lexiseg_model.methods.tiny.network import DECODER
 from lexiseg_model.vocabulary import solving
@@ -49,7 +49,7 @@ def test_a_head_is_that_of_numpy(n_lessons: int, n_detail: int, has_everyday: bo
 
 
 def small_picture(size: tuple[int, int], grid: tuple[int, int]) -> Picture:
-    """Inputs of `library.lesson`: a random picture of four classes, of which one is smaller than a cell."""
+    """Inputs of `teach.lesson`: a random picture of four classes, of which one is smaller than a cell."""
     rng = np.random.default_rng(0)
     height, width = size
     blocks = np.kron(rng.integers(UNKNOWN, 3, (5, 4)), np.ones((height // 5 + 1, width // 4 + 1)))[:height, :width]
@@ -65,7 +65,7 @@ def test_a_lesson_is_that_of_numpy(size: tuple[int, int], grid: tuple[int, int])
     require_kernel()
     given = small_picture(size, grid)
 
-    compiled, by_numpy = library.lesson(*given), teaching.sampled(*given)
+    compiled, by_numpy = teach.lesson(*given), teaching.sampled(*given)
 
     assert set(compiled.labels.tolist()) == {0, 1, 2, 3}
     assert compiled.shares.sum() == pytest.approx(1, abs=1e-4)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.masks.pamr import PamrSettings
@@ -12,7 +13,6 @@ from lexiseg_model.methods.s_seg.settings import SSegSettings
 from lexiseg_model.methods.tcl.network import KP_SCALE, KP_THRESHOLD, TclSettings
 from lexiseg_model.methods.unpair_seg.compatibility import QUALITY
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
-from lexiseg_model.types import StrictModel
 
 STATED: dict[str, tuple[type[StrictModel], dict[str, Any]]] = {
     "tcl": (

@@ -13,10 +13,17 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from lexiseg_model.pictures import colours
-from lexiseg_model.pictures.colours import HLG, MAX_PROFILE_BYTES, PQ, profile_tags, profile_with_tags, space_of_numbers
+from lexiseg_model.pictures import conversion
 from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.note import GUESSED_COLOURS
+from lexiseg_model.pictures.profiles import (
+    HLG,
+    MAX_PROFILE_BYTES,
+    PQ,
+    profile_tags,
+    profile_with_tags,
+    space_of_numbers,
+)
 from lexiseg_model.pictures.reader import read
 from tests import pictures
 from tests.model.pictures.tiffs import tiff
@@ -241,7 +248,7 @@ def test_pipelines_of_floating_point_stages_are_left_out(monkeypatch: pytest.Mon
         seen.append(tags)
         return profile_with_tags(head, tags)
 
-    monkeypatch.setattr(colours, "profile_with_tags", noted)
+    monkeypatch.setattr(conversion, "profile_with_tags", noted)
     hostile = profile_with_tags(P3, profile_tags(P3) | {b"D2B1": b"mpet" + bytes(64), b"desc": b"desc\0\0\0\0none"})
 
     assert difference(read(encoded(in_p3(), "PNG", hostile)).rgb) < 1.5

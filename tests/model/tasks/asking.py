@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
+from lexiseg_model.cards import PanopticRule
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import Background, ClassEntry, PanopticRule, Segmentation, Task, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Segmentation, Task, Vocabulary
 from tests.model.stand_in import ColourSegmenter, picture
 
 ALL: tuple[Task, ...] = ("semantic", "instance", "panoptic", "prompt")

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.cards import ScoreRule
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Competing, TextBank
 from lexiseg_model.tasks import Options, segment
-from lexiseg_model.types import Background, ClassEntry, Refinement, ScoreRule, Segmentation, Task, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Refinement, Segmentation, Task, Vocabulary
 from tests.model.stand_in import BACKGROUND_LOGIT, SCALE, ColourSegmenter, picture
 from tests.model.tasks import asking
 

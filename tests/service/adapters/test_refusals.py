@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lexiseg_service.gateway.admission.access import line_of, new_key
+from lexiseg_service.gateway.admission.key_file import line_of, new_key
 from tests.service.adapters.asking import IN_TEXT, PICTURE, adapted
 from tests.service.adapters.label_studio.predicting import CONFIG
 

@@ -5,8 +5,8 @@ import pytest
 
 from lexiseg_service.commands.options import settings_of
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.fleet import remote
-from lexiseg_service.fleet.remote import Discovery, split
+from lexiseg_service.fleet import discovery
+from lexiseg_service.fleet.discovery import Discovery, split
 from lexiseg_service.image.url_fetch import Resolve
 
 
@@ -63,7 +63,7 @@ def test_what_is_no_address_is_refused(workers: str) -> None:
 
 
 async def test_a_name_that_is_looked_up_for_too_long_keeps_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "LOOKUP_SECONDS", 0.05)
+    monkeypatch.setattr(discovery, "LOOKUP_SECONDS", 0.05)
     slow = False
 
     async def resolve(host: str, port: int) -> list[str]:

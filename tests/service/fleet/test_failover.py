@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from lexiseg_service.errors import NotReady
-from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from tests.service.fleet.workers import Fleet, Someone, question, started
 
 NAMES = [str(number) for number in range(40)]

@@ -11,7 +11,8 @@ from lexiseg_client.stubs import worker_pb2 as pb
 from lexiseg_service.errors import NotReady
 from lexiseg_service.fleet import failover, links
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.question.messages import ExampleRegion, StreamQuestion, VideoFrame, WorkerRequest
+from lexiseg_service.question.messages import ExampleRegion, WorkerRequest
+from lexiseg_service.question.streams import StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire import messages
@@ -63,7 +64,7 @@ def newer_worker(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def newer_gateway(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, name in ((links, "encode_request"), (links, "encode_exemplify"), (failover, "encode_step")):
-        encode = getattr(messages, name)
+        encode = getattr(module, name)
         monkeypatch.setattr(module, name, lambda of, encode=encode: with_more_fields(encode(of)))
 
 

@@ -7,9 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from lexiseg_model.types import ClassEntry, ModelCard, Vocabulary
+from lexiseg_model.cards import ModelCard
+from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_service.fleet.remote import RemoteBackend
-from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
+from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.server import GrpcServer

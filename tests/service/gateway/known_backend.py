@@ -7,18 +7,12 @@ from typing import Any
 import numpy as np
 
 from lexiseg_labels.answers import CacheUse, Timings
-from lexiseg_model.types import ModelCard, Rle, Segment
+from lexiseg_model.cards import ModelCard
+from lexiseg_model.types import Rle, Segment
 from lexiseg_model.vocabulary.heads import UNKNOWN, Lesson
 from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import (
-    Exemplified,
-    FrameAnswer,
-    StreamQuestion,
-    Taught,
-    VideoFrame,
-    WorkerAnswer,
-    WorkerRequest,
-)
+from lexiseg_service.question.messages import Exemplified, Taught, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from tests.model.stand_in import card
 
 WARM = Health(True, True, "colours are warmed up")

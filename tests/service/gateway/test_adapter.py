@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from lexiseg_service.entry_points import ADAPTERS, EntryPointError, entry_points_of, load
 from lexiseg_service.gateway.adapter import install
-from lexiseg_service.gateway.admission.access import line_of, new_key
+from lexiseg_service.gateway.admission.key_file import line_of, new_key
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import SAFE_ADAPTERS, Settings
 from lexiseg_service.watch.metrics import Metrics

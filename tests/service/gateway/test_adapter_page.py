@@ -2,7 +2,7 @@
 
 import re
 
-from lexiseg_service.gateway.admission.access import line_of, new_key
+from lexiseg_service.gateway.admission.key_file import line_of, new_key
 from tests.service.adapters.asking import adapted
 
 BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}

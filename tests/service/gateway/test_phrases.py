@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from lexiseg_labels.answers import AnswerWarning
-from lexiseg_model.types import ClassEntry, ModelCard, Rle, Segment, Vocabulary
+from lexiseg_model.cards import ModelCard
+from lexiseg_model.types import ClassEntry, Rle, Segment, Vocabulary
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady, QueueFull, ServiceError
 from lexiseg_service.gateway.phrases import answer_by_kind, is_phrase
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from lexiseg_service.batch.http import jobs
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.heads import collection as heads
 from lexiseg_service.gateway.trainings import trainings
 from lexiseg_service.gateway.trainings.training import TrainingStore

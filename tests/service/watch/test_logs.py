@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from lexiseg_model.features import TileFeatures
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lexiseg_model.kernel import library
+from lexiseg_model.kernel import library, shapes, teach
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.upsample import axes
 from lexiseg_model.vocabulary import solving
@@ -106,10 +106,10 @@ def test_masks_and_their_outlines_are_the_services(cells: tuple[int, int], size:
 
     page = node.run(KERNEL + script, {"logits": logits.ravel().tolist(), "cells": cells, "size": size})
 
-    spans = library.cut(logits, axes(cells, size))
+    spans = shapes.cut(logits, axes(cells, size))
     assert page["spans"] == spans.ravel().tolist()
-    assert [page["mask"]] == described([library.encode_spans(spans, size)])
-    assert page["rings"] == [[ring.tolist() for ring in part] for part in library.outlines(spans, size)]
+    assert [page["mask"]] == described([shapes.encode_spans(spans, size)])
+    assert page["rings"] == [[ring.tolist() for ring in part] for part in shapes.outlines(spans, size)]
 
 
 @pytest.mark.parametrize("kind", ["Uint8Array", "Uint16Array"])
@@ -122,7 +122,7 @@ def test_regions_are_the_services(kind: str) -> None:
 
     page = node.run(KERNEL + script, {"kind": kind, "labels": labels.ravel().tolist()})
 
-    expected = library.connect(labels)
+    expected = shapes.connect(labels)
     for name, numbers in (("ends", expected.ends), ("region", expected.region), ("owner", expected.classes)):
         assert page[name] == numbers.tolist()
     assert page["areas"] == expected.areas.tolist()
@@ -165,7 +165,7 @@ def in_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
             array[...] = np.frombuffer(base64.b64decode(content), array.dtype).reshape(array.shape)
         return int(answer["result"])
 
-    monkeypatch.setattr(library, "call", call)
+    monkeypatch.setattr(teach, "call", call)
 
 
 @pytest.mark.parametrize("n_lessons", [1, 5])
@@ -181,10 +181,10 @@ def test_a_head_has_the_services_bits(n_lessons: int, request: pytest.FixtureReq
 
 def test_a_lesson_has_the_services_bits(request: pytest.FixtureRequest) -> None:
     given = small_picture((61, 47), (16, 12))
-    compiled = library.lesson(*given)
+    compiled = teach.lesson(*given)
 
     request.getfixturevalue("in_the_page")
-    of_page = library.lesson(*given)
+    of_page = teach.lesson(*given)
 
     assert len(compiled.labels) == 100
     assert [part.tobytes() for part in of_page] == [part.tobytes() for part in compiled]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 from structlog.testing import capture_logs
 
-from lexiseg_model.types import ModelCard, PanopticRule, PromptQuality, Quality, ScoreRule, ThingBelief
+from lexiseg_model.cards import ModelCard, PanopticRule, PromptQuality, Quality, ScoreRule, ThingBelief
 from lexiseg_service.wire.cards import read_card
 from tests.model.stand_in import card
 from tests.service.wire.newer_release import UNKNOWN_WORD

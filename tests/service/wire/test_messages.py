@@ -26,15 +26,12 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.messages import (
     ExampleRegion,
     Exemplified,
-    Followed,
-    FrameAnswer,
     RenderedMap,
-    StreamQuestion,
     Taught,
-    VideoFrame,
     WorkerAnswer,
     WorkerRequest,
 )
+from lexiseg_service.question.streams import Followed, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.wire.messages import (
     decode_answer,
     decode_exemplified,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2 as internal
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
-from lexiseg_service.question.messages import Exemplified, FrameAnswer, RenderedMap
+from lexiseg_service.question.messages import Exemplified, RenderedMap
+from lexiseg_service.question.streams import FrameAnswer
 from lexiseg_service.wire.errors import error_of, problem_of
 from lexiseg_service.wire.messages import (
     decode_answer,

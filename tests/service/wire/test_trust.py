@@ -13,7 +13,7 @@ from lexiseg_client.stubs import worker_pb2 as pb
 from lexiseg_client.stubs.worker_pb2_grpc import WorkerStub
 from lexiseg_service.commands.options import settings_of
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.question.messages import StreamQuestion, VideoFrame
+from lexiseg_service.question.streams import StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.messages import encode_request

@@ -2,16 +2,18 @@ import httpx
 import pytest
 from PIL import Image
 
+from lexiseg_model.cards import PanopticRule
 from lexiseg_model.errors import ExamplesError, ForeignExamplesError, ModelError, OptionError, TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Proposals
-from lexiseg_model.types import ClassEntry, PanopticRule, Point, Prompt, Shown, Vocabulary
+from lexiseg_model.types import ClassEntry, Point, Prompt, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.job import Admission, Job, client_error
+from lexiseg_service.worker.job import Admission, Job
+from lexiseg_service.worker.refusals import client_error
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_model.types import ModelCard, PromptQuality, Quality
+from lexiseg_model.cards import ModelCard, PromptQuality, Quality
 from lexiseg_train.training.model_card import licence_line, lineage, origin_fields
 from lexiseg_train.training.recipe import Phase, RunRecipe
 from tests.model.stand_in import card as others_card

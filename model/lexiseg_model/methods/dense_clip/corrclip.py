@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
+from lexiseg_model.abilities import Proposing
 from lexiseg_model.clip import vision, windowed
 from lexiseg_model.clip.dino import DinoTower
 from lexiseg_model.clip.images import Padding, prepare_tiles
@@ -34,7 +35,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.methods.dense_clip.network import values_on
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.sam2.head import PromptHead
-from lexiseg_model.segmenter import Proposing, Segmenter
+from lexiseg_model.segmenter import Segmenter
 
 if TYPE_CHECKING:
     from open_clip.transformer import VisionTransformer

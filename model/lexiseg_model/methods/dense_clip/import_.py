@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card, terms_of_files
 from lexiseg_model.catalogue.weights import file_digest, naming_files
 from lexiseg_model.clip.checkpoint import openai_digests
@@ -23,7 +24,6 @@ from lexiseg_model.methods.dense_clip.settings import (
     published_policy,
 )
 from lexiseg_model.methods.dense_clip.stored import Parts, flat_state
-from lexiseg_model.types import ModelCard
 
 
 def _policy(text: str) -> PolicyName:

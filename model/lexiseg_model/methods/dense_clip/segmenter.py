@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue import models
 from lexiseg_model.catalogue.weights import image_digest, settings_of
 from lexiseg_model.clip import windowed
@@ -37,7 +38,7 @@ from lexiseg_model.methods.dense_clip.trident import (
 )
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Competing, Segmenter, TextBank
-from lexiseg_model.types import ModelCard, Refinement
+from lexiseg_model.types import Refinement
 
 MAX_AT_FULL_SIZE = 2**27  # logits of classes x pixels: half a gigabyte
 

@@ -9,13 +9,14 @@ from typing import Any, Literal, cast, get_args
 import yaml
 from pydantic import Field
 
+from lexiseg_model.cards import ModelCard, StrictModel
 from lexiseg_model.catalogue.available import available
 from lexiseg_model.clip.patch_text import PatchTextSettings
 from lexiseg_model.clip.text_side import background_words
 from lexiseg_model.clip.towers import configuration
 from lexiseg_model.clip.vision import PositionRule
 from lexiseg_model.errors import OptionError
-from lexiseg_model.types import DinoName, ModelCard, Refinement, StrictModel
+from lexiseg_model.types import DinoName, Refinement
 
 DATA = Path(__file__).parent / "data"
 

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of, state_digest, under
 from lexiseg_model.clip.dino import DinoTower, dino_from_hub, dino_from_state
 from lexiseg_model.clip.towers import ClipTowers, clip_from_hub, clip_from_state, hub_file, tokenizer
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.dense_clip.sam import Sam, sam_from_hub, sam_from_state
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
-from lexiseg_model.types import ModelCard
 
 State = dict[str, Tensor]
 CLIP, PROXY, SAM = "clip.", "proxy.", "sam."

@@ -10,10 +10,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.text_side import template_set
-from lexiseg_model.types import StrictModel
 
 Pooling = Literal["mean_then_project", "project_then_mean"]
 Combination = Literal["sum", "mean"]

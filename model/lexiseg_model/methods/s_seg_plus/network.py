@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.errors import OptionError, WeightsError
-from lexiseg_model.types import StrictModel
 
 POOLS = (1, 2, 3, 6)  # cells per side of the pooled coarsest map
 HELPED = 2  # level that the auxiliary head reads

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.weights import WEIGHTS, for_inference, image_digest, read_weights, settings_of
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
@@ -24,7 +25,7 @@ from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeature
 from lexiseg_model.methods.s_seg_plus.network import SSegPlusSettings, Student
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import RowsOf, TextBank, TextRows, Unfamiliar
-from lexiseg_model.types import ClassEntry, ModelCard, Refinement
+from lexiseg_model.types import ClassEntry, Refinement
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 
 NOWHERE = -1e3  # logit of an unknown class

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
+from lexiseg_model.cards import InputSize
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card
 from lexiseg_model.catalogue.transformers_model import (
     flat_state,
@@ -17,7 +18,6 @@ from lexiseg_model.catalogue.transformers_model import (
 )
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.sam2.prompted import SquareSettings
-from lexiseg_model.types import InputSize
 
 NAME = "SAM 2.1"
 KINDS = {"sam2_video": "Sam2Video", "edgetam_video": "EdgeTamVideo"}  # model type -> prefix of transformers' classes

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from lexiseg_model.cards import ModelCard, StrictModel
 from lexiseg_model.clip.windowed import as_kept
 from lexiseg_model.export.exportable import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
 from lexiseg_model.methods.sam2.head import LEVELS, PromptHead, SamMemory
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import PromptMasks
-from lexiseg_model.types import ModelCard, Prompt, StrictModel
+from lexiseg_model.types import Prompt
 
 
 class SquareSettings(StrictModel):

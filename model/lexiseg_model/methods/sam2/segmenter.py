@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
 from lexiseg_model.catalogue.importing import open_weights
@@ -18,7 +19,6 @@ from lexiseg_model.methods.sam2.import_ import NAME, Options, Sam2Settings, clas
 from lexiseg_model.methods.sam2.prompted import PromptedSegmenter
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Proposals
-from lexiseg_model.types import ModelCard
 
 # Files of the hub's repository; the first of each group that exists is used.
 FILES = (("config.json",), ("model.safetensors",), ("preprocessor_config.json", "processor_config.json"))

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 from torch import Tensor
 
+from lexiseg_model.cards import BackgroundRule, InputSize, ModelCard, PanopticRule
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from
 from lexiseg_model.catalogue.transformers_model import (
     flat_state,
@@ -18,7 +19,6 @@ from lexiseg_model.catalogue.transformers_model import (
 )
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.sam3.network import NAME, TRACKER, Sam3Settings, classes_of
-from lexiseg_model.types import BackgroundRule, InputSize, ModelCard, PanopticRule
 
 TEXT_TOKENS = 32  # of Sam3Processor
 HUB = "facebook/sam3"

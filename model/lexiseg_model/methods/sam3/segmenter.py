@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.transformers_model import require_transformers
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of
 from lexiseg_model.features import Features, Plan, TileFeatures
@@ -33,7 +34,7 @@ from lexiseg_model.methods.sam3.network import NAME, Detections, Sam3Network, Sa
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import ExampleVectors, TextBank, TextRows
 from lexiseg_model.tasks.options import check_work
-from lexiseg_model.types import ClassEntry, ModelCard, Refinement, Region
+from lexiseg_model.types import ClassEntry, Refinement, Region
 
 LEVELS = ("fine", "middle", "coarse")
 PICTURE = "picture"  # name of the fingerprint among the features

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from pydantic import Field
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card, terms_of_files
 from lexiseg_model.catalogue.weights import naming_files
 from lexiseg_model.clip.checkpoint import read_tensors
 from lexiseg_model.clip.towers import clip_from_files, configuration, known_architecture
 from lexiseg_model.methods.tcl.checkpoint import from_official, prefixes_of, restore
 from lexiseg_model.methods.tcl.network import ARCHITECTURE, TclSettings
-from lexiseg_model.types import ModelCard
 
 
 class Options(ImportOptions):

@@ -16,13 +16,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.clip import vision
 from lexiseg_model.clip.images import Padding, prepare_tiles
 from lexiseg_model.clip.vision import Grid, PositionRule, Tokens, last_block, patch_map
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.resources.device import wide
-from lexiseg_model.types import StrictModel
 
 if TYPE_CHECKING:
     from open_clip.transformer import ResidualAttentionBlock, VisionTransformer

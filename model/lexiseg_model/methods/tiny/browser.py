@@ -25,23 +25,16 @@ from lexiseg_model.export.exportable import Part
 from lexiseg_model.export.manifest import RANGES, Manifest
 from lexiseg_model.export.write import add_int8, export, write_part
 from lexiseg_model.methods.tiny import closer_look, segmenter, teaching
-from lexiseg_model.methods.tiny.browser_graphs import (
-    Means,
-    Presence,
-    Reading,
-    Scores,
-    SegmentScores,
-    Things,
-    Tower,
-)
+from lexiseg_model.methods.tiny.browser_graphs import Means, Presence, Reading, Scores, SegmentScores, Things, Tower
 from lexiseg_model.methods.tiny.graphs import with_templates
 from lexiseg_model.methods.tiny.mask_graphs import mask_parts
-from lexiseg_model.methods.tiny.network import DECODER, KEPT, MIDDLE
+from lexiseg_model.methods.tiny.network import DECODER, MIDDLE
+from lexiseg_model.methods.tiny.picture import KEPT
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import Parts, TinySettings
 from lexiseg_model.methods.tiny.weights import FOLDER, TEMPLATE
 from lexiseg_model.methods.tiny.words.text_tower import TOKENIZER, WIDTH, tower_folder
-from lexiseg_model.tasks import mask_prompts, pixels
+from lexiseg_model.tasks import mask_prompts, regions
 from lexiseg_model.vocabulary import heads, solving
 
 CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "embedding"}
@@ -161,7 +154,7 @@ def _rules(model: segmenter.TinySegmenter, own: torch.Tensor) -> dict[str, Any]:
         "template": TEMPLATE,
         "shift": list(own.shape),
         "familiar": None if model.familiar is None else {"bound": model.familiar.bound},
-        "regions": {"min_share": pixels.MIN_INSTANCE},
+        "regions": {"min_share": regions.MIN_INSTANCE},
         "parts": _leads(model.settings.parts),
         "teaching": {
             "digest": heads.kept_digest(model.digest),

@@ -7,12 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lexiseg_model import types
+from lexiseg_model import cards, types
 from lexiseg_model.methods.tiny import teaching
-from lexiseg_model.methods.tiny.network import (
+from lexiseg_model.methods.tiny.network import OwnWords, TinyNetwork
+from lexiseg_model.methods.tiny.scores import (
     SUREST,
-    OwnWords,
-    TinyNetwork,
     lead_parts,
     log_presence,
     mask_means,
@@ -24,7 +23,8 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.words import familiar as familiar_words
 from lexiseg_model.methods.tiny.words.text_tower import TOKENS, WIDTH, MiniLM, pooled
-from lexiseg_model.tasks.pixels import score_weights, segment_scores, thing_probability, thing_weights
+from lexiseg_model.tasks.pixels import score_weights, segment_scores
+from lexiseg_model.tasks.regions import thing_probability, thing_weights
 from lexiseg_model.vocabulary.scoring import gives_way, relief
 
 ABSENT = -1e4  # logit of what is not there
@@ -45,7 +45,7 @@ class Scores(nn.Module):
     rule: Tensor
 
     def __init__(
-        self, tiny: TinyNetwork, settings: TinySettings, background: tuple[Tensor, Tensor], rule: types.BackgroundRule
+        self, tiny: TinyNetwork, settings: TinySettings, background: tuple[Tensor, Tensor], rule: cards.BackgroundRule
     ) -> None:
         super().__init__()
         self.log_scale, self.presence_log_scale = tiny.log_scale, tiny.presence_log_scale
@@ -175,7 +175,7 @@ class SegmentScores(nn.Module):
 
     rule: Tensor
 
-    def __init__(self, rule: types.ScoreRule | None) -> None:
+    def __init__(self, rule: cards.ScoreRule | None) -> None:
         super().__init__()
         self.register_buffer("rule", torch.zeros(5).double() if rule is None else score_weights(rule))
 
@@ -189,7 +189,7 @@ class Things(nn.Module):
 
     rule: Tensor
 
-    def __init__(self, rule: types.ThingBelief | None) -> None:
+    def __init__(self, rule: cards.ThingBelief | None) -> None:
         super().__init__()
         self.register_buffer("rule", torch.zeros(4).double() if rule is None else thing_weights(rule))
 

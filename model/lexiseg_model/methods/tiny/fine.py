@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.features import Features
-from lexiseg_model.methods.tiny.network import DECODER, MIDDLE, enlarged, resize_to
+from lexiseg_model.methods.tiny.network import DECODER, MIDDLE
+from lexiseg_model.methods.tiny.picture import resize_to
+from lexiseg_model.methods.tiny.scores import enlarged
 
 SIGMAS = 0.7, 1.5, 3.0, 6.0, 12.0  # of the Gaussians, in pixels of the network's input
 # Gray, two opponent colours, gradient, Laplacian, and both curvatures: 0..1 times these vary as the decoder's channels.

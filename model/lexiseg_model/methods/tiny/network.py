@@ -1,39 +1,24 @@
-"""The image tower of `tiny`: its input, a pretrained trunk, and a decoder with one unit embedding per 4 x 4 pixels.
+"""The image tower of `tiny`: a pretrained trunk, and a decoder with one unit embedding per 4 x 4 pixels.
 
 The decoder is separable: a filter per channel, then a product over channels. It sees the trunk's pyramid, the maps
 that ImageNet's classifier reads, and their mean over the image. In wider weights the map at stride 16 and what presence
 is read from also reach the embeddings past the decoder, whose width would lose much of them. The network also outputs
 one vector for the whole image, whose cosine with a text predicts whether the class is present. Shapes say D for the
 embedding's width.
-
-A class's score in a cell is the scaled cosine with its text, plus the log presence in the whole image; a class with
-several texts has the score of its best one. To a word of training, and in part to words near it, the score adds a
-direction that was learned from all cells that show it: a text by itself has too few numbers for what training knows.
-The words of a question are then drawn together: one of low scores is raised towards the best one, by the surest cells
-of both, and mixed with the likeness to its own surest cells, which tells a thing from what is beside it better than a
-text does. A part that is asked with its whole has a lead over it, as its cells are the whole's, too.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Container, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import NamedTuple
 
-import cv2
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lexiseg_model.methods.tiny.settings import Parts, TogetherRule
+from lexiseg_model.methods.tiny.scores import presence
 from lexiseg_model.methods.tiny.trunk import HEAD, WIDTHS, Trunk
-from lexiseg_model.segmenter import Excluded, TextBank
-from lexiseg_model.types import ClassEntry, InputSize
 
-KEPT = 2  # largest side of the picture kept for small objects, in sides of the input
 STRIDE = 4  # pixels of the input per cell of the pixel map
 DECODER = 128  # channels
 EMBEDDING = 96  # numbers of a pixel's and a text's vector, unless the weights have another width
@@ -43,16 +28,10 @@ TEXT_PROJECTION = "text_projection.weight"  # [D, 384]
 TAUGHT = "taught."  # name prefix of the tensors of taught classes
 OWN_WORDS = "own_words."  # and of those of training's own words
 SAME_WORD = 0.98  # cosine of two texts from which they are one word
-PRESENCE_FLOOR = -6.0  # log probability; bounds the penalty of an absent class, so that pixels can overrule the image
 EVIDENCE = 256  # hidden channels of the evidence head
 COARSE_LEVEL = 2  # of the pyramid, stride 16
 MIDDLE = WIDTHS[COARSE_LEVEL]  # channels of the trunk's map there
-SUREST = 0.01  # share of the pixels, the most probable ones, whose probabilities enter the presence of a class
 TEACHING = DECODER + MIDDLE + 1  # numbers of a cell that classes are taught by; the last is 1
-NO_SCORE = -1e4  # of a word that does not compete
-PART_EVIDENCE = 3.0  # logit added to the mean evidence of all cells, of which few show a part; fitted
-EXCLUDED = -50.0  # logit of a cell that a class does not get
-CHUNK = 64  # classes in one product, which bounds memory for many synonyms
 
 
 class ImageFeatures(NamedTuple):
@@ -80,11 +59,6 @@ def _unit(vectors: Tensor) -> Tensor:
     vectors = vectors.float()
     # Multiplying by the reciprocal norm saves a tenth of a training step over dividing.
     return vectors * vectors.square().sum(1, keepdim=True).clamp_min(1e-12).rsqrt()
-
-
-def log_presence(presence: Tensor) -> Tensor:
-    """The log probability of `presence` logits, at least PRESENCE_FLOOR."""
-    return F.logsigmoid(presence).clamp_min(PRESENCE_FLOOR)
 
 
 class Separable(nn.Sequential):
@@ -262,14 +236,8 @@ class TinyNetwork(nn.Module):
         return F.normalize(self.text_projection(rows.float()), dim=1)
 
     def presence(self, image: Tensor, cells: Tensor, texts: Tensor) -> Tensor:
-        """Logit that a class is anywhere in the image: [..., D], [..., D, h, w] and [..., T, D] -> [..., T].
-
-        The image vector describes the scene; the cells most similar to a text, the objects in it.
-        """
-        whole = (texts @ image[..., None])[..., 0]
-        flat = cells.flatten(-2)
-        evidence = torch.logsumexp(texts @ flat, -1) - math.log(flat.shape[-1])
-        return self.presence_log_scale.exp() * whole + evidence + self.presence_bias
+        """`scores.presence` by the scalars of the network."""
+        return presence(image, cells, texts, self.presence_log_scale.exp(), self.presence_bias)
 
 
 def decoded_maps(
@@ -285,166 +253,3 @@ def decoded_maps(
         if level == COARSE_LEVEL:
             coarse = decoded
     return decoded, coarse
-
-
-def best_per_class(pixels: Tensor, middle: Tensor, bank: TextBank, added: Tensor, scale: float) -> Tensor:
-    """Scores [K, h, w] of embeddings [D, h, w] and the trunk's map [120, a, b]: scaled cosine plus `added` [T] and the
-    shifts of words, of the best text of each class."""
-    best, width, vectors = [], len(pixels), bank.vectors * scale
-    if bank.shifts is not None:
-        vectors, added = vectors + bank.shifts[:, :width], added + bank.shifts[:, -1]
-    first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
-    for start in range(0, bank.n_classes, CHUNK):
-        end = min(start + CHUNK, bank.n_classes)
-        texts = slice(first[start], first[end])
-        # [t, D] x [D, h*w] -> [t, h*w]
-        # Added in place: `addmm` would first expand it to a map for each text.
-        scores = vectors[texts].mm(pixels.flatten(1)).add_(added[texts, None])
-        if bank.shifts is not None:
-            coarse = (bank.shifts[texts, width:-1] @ middle.flatten(1)).view(len(scores), *middle.shape[1:])
-            scores += enlarged(coarse, pixels.shape[1:]).flatten(1)
-        if len(scores) > end - start:
-            inside = pairwise(first[start : end + 1] - first[start])
-            scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
-        best.append(scores.view(end - start, *pixels.shape[1:]))
-    return best[0] if len(best) == 1 else torch.cat(best)
-
-
-def enlarged(maps: Tensor, size: torch.Size) -> Tensor:
-    """Maps [C, a, b] at another `size`: [C, *size]. Regions have one size."""
-    if maps.shape[1:] == size:
-        return maps
-    return F.interpolate(maps[None], size=size, mode="bilinear")[0]
-
-
-def share_of(rule: TogetherRule, n_words: Tensor) -> Tensor:
-    """How much of the rule holds for so many words []: 0..1, nothing for one or for a long list."""
-    return (n_words > 1) * ((rule.until - n_words) / (rule.until - rule.full)).clamp(0, 1)
-
-
-def together(scores: Tensor, pixels: Tensor, scale: Tensor, rule: TogetherRule, share: Tensor) -> Tensor:
-    """Scores [K, ...] of words in company, by those that each has by itself and the embeddings [D, ...] of cells.
-
-    `share` [] of the rule holds; `scale` [] is that of cosines.
-    """
-    flat, maps = scores.flatten(1), pixels.flatten(1)
-    n = flat.shape[1]
-    surest, places = flat.topk((n + rule.prototype - 1) // rule.prototype, dim=1)
-    height = surest[:, : (n + rule.surest - 1) // rule.surest].mean(1)
-    raised = rule.raised * (height.amax(0) - height).clamp_max(rule.most)
-    own = maps.index_select(1, places.flatten()).view(len(maps), *places.shape).mean(2).T  # [K, D]
-    length = own.norm(dim=1, keepdim=True)  # the mean likeness of the surest cells, where both stay equally high
-    levels = surest.mean(1, keepdim=True) - scale * length + (raised / rule.mixed)[:, None]
-    mixed = flat.lerp((own / length * scale) @ maps + levels, rule.mixed * share)
-    return mixed.view(scores.shape)
-
-
-def reference(scores: Tensor, n_classes: int, background: float) -> Tensor:
-    """What a class must exceed [h, w]: the background's bound, and the scores [K, h, w] of background words.
-
-    So a taught class differs from its words only by what was learned, and is what is none of the background's words.
-    """
-    bound = scores.new_full(scores.shape[1:], background)
-    return torch.maximum(bound, scores[n_classes:].amax(0)) if len(scores) > n_classes else bound
-
-
-def part_leads(classes: Sequence[ClassEntry], kinds: Sequence[Parts], taught: Container[str]) -> Tensor | None:
-    """Leads [K, K] of parts (rows) over wholes (columns), -1 on the diagonal of a part, else 0; None: no class is one.
-
-    Taught classes, also by the names that the model was tuned on, are neither: pictures say which cells are theirs.
-    """
-    by_words = [() if entry.is_taught else [name.lower() for name in entry.names] for entry in classes]
-    names = [
-        {form for name in some if name not in taught for form in (name, name.removesuffix("s"))} for some in by_words
-    ]
-    parts = [index for index, forms in enumerate(names) if any(forms & kind.leads.keys() for kind in kinds)]
-    if not parts:
-        return None
-    leads = torch.zeros(len(classes), len(classes))
-    leads[parts, parts] = -1
-    for kind in kinds:
-        wholes = [index for index, forms in enumerate(names) if forms & kind.wholes]
-        for part in parts:
-            for name in names[part] & kind.leads.keys():
-                leads[part, wholes] = kind.leads[name]
-    return leads
-
-
-def lead_parts(scores: Tensor, leads: Tensor, share: Tensor) -> Tensor:
-    """Scores [K, ...] in which a part wins over its whole by the `leads` [K, K] of `part_leads`, of which `share` []
-    holds. What part and whole win together of other words stays."""
-    flat, lead = scores.flatten(1), leads.amax(1).clamp_min(0)
-    lead = (leads + lead * (leads > 0)).amax(1).clamp_min(0)  # a part of a part leads both
-    no_whole, is_free = leads.amax(0) <= 0, (leads + leads.T).amax(0) <= 0
-    whole = flat.masked_fill(no_whole[:, None], NO_SCORE).amax(0)
-    # Where a part wins by itself it needs no lead, which would change how parts compete.
-    led = flat + (share * lead[:, None] - (flat - whole).clamp_min(0)).clamp_min(0)
-    free = is_free[:, None]
-    excess = led.masked_fill(free, NO_SCORE).amax(0) - flat.masked_fill(free, NO_SCORE).amax(0)
-    return torch.where(free, flat, led - excess).view(scores.shape)
-
-
-def presence_of_parts(presence: Tensor, leads: Tensor, above: Tensor) -> Tensor:
-    """Presence [K] in the whole image, of parts at least what their cells say: the head for whole images knows few.
-
-    `above` [K, n]: by how much cells exceed the background.
-    """
-    evidence = above.logsumexp(1) - torch.ones_like(above[0]).sum().log() + PART_EVIDENCE
-    return torch.where((leads < 0).any(1), torch.maximum(presence, evidence), presence)
-
-
-def is_excluded(pixels: Tensor, excluded: Excluded) -> Tensor:
-    """Which of the embeddings [D, n] a class does not get: [n] bool."""
-    negative = excluded.negatives @ pixels  # [N, D] x [D, n]
-    is_like = (negative >= excluded.bound[:, None]).any(0)
-    return is_like & (negative.amax(0) > (excluded.examples @ pixels).amax(0))
-
-
-def mask_means(masks: Tensor, pixels: Tensor) -> Tensor:
-    """Mean embeddings [N, D] under masks, logits [N, a, b], of [D, h, w]; an empty mask counts its highest cell."""
-    cells = F.interpolate(masks.to(pixels)[:, None], size=pixels.shape[1:], mode="bilinear")[:, 0].flatten(1)
-    inside = (cells > 0) | (cells == cells.amax(1, keepdim=True))
-    weights = inside / inside.sum(1, keepdim=True)
-    return weights @ pixels.flatten(1).T  # [N, h*w] x [h*w, D]
-
-
-def input_shape(size: tuple[int, int], limits: InputSize, max_side: int | None) -> tuple[int, int]:
-    """The input shape (height, width) for an image of `size` (H, W); sides are rounded to multiples, not padded."""
-    long_side = limits.long_side
-    if max_side is not None:  # a multiple, or rounding could exceed the cap
-        long_side = min(long_side, max_side // limits.multiple * limits.multiple)
-    factor = min(limits.short_side / min(size), long_side / max(size))
-    height, width = (max(limits.multiple, round(side * factor / limits.multiple) * limits.multiple) for side in size)
-    return height, width
-
-
-def resize_to(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize an image uint8 [H, W, 3] to planes [3, h, w] of `size` (h, w)."""
-    smaller = size[0] * size[1] < rgb.shape[0] * rgb.shape[1]
-    resized = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-    return np.ascontiguousarray(resized.transpose(2, 0, 1), np.uint8)
-
-
-def kept_picture(rgb: NDArray[np.uint8], tile: tuple[int, int]) -> NDArray[np.uint8]:
-    """A copy of the image [H, W, 3], shrunk to KEPT times the sides of its tile if it is larger."""
-    height, width = (KEPT * side for side in tile)
-    if height * width >= rgb.shape[0] * rgb.shape[1]:
-        return rgb.copy()
-    # Every request pays for this: area averaging only where it matters.
-    is_near = 2 * height >= rgb.shape[0] and 2 * width >= rgb.shape[1]
-    method = cv2.INTER_LINEAR if is_near else cv2.INTER_AREA
-    return np.asarray(cv2.resize(rgb, (width, height), interpolation=method), np.uint8)
-
-
-def halved(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The mean of each 2 x 2 pixels: uint8 [3, h, w] of even sides -> [3, h/2, w/2]; halves are rounded to even."""
-    rows = planes[:, 0::2].astype(np.uint16) + planes[:, 1::2]
-    sums = rows[..., 0::2] + rows[..., 1::2]
-    means: NDArray[np.uint8] = ((sums + 1 + (sums >> 2 & 1)) >> 2).astype(np.uint8)
-    return means
-
-
-def buckets(limits: InputSize) -> tuple[tuple[int, int], ...]:
-    """All input shapes (height, width) of images with an aspect ratio up to long_side / short_side (2.2 for tiny)."""
-    wide = [(limits.short_side, side) for side in range(limits.short_side, limits.long_side + 1, limits.multiple)]
-    return tuple(sorted({*wide, *((width, height) for height, width in wide)}))

@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.abilities import Prompter, require_shown
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.export.exportable import Exportable, Part, PartRunner, TorchPass
@@ -21,30 +23,8 @@ from lexiseg_model.methods.tiny import by_example, closer_look, fine, teaching
 from lexiseg_model.methods.tiny.closer_look import Crop, around, cells_of
 from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, NormaliseColours, PromptGraphs, prompt_parts
 from lexiseg_model.methods.tiny.mask_rules import colour_cells, smoothed
-from lexiseg_model.methods.tiny.network import (
-    EXCLUDED,
-    STRIDE,
-    SUREST,
-    ImageFeatures,
-    Taught,
-    TinyNetwork,
-    best_per_class,
-    buckets,
-    enlarged,
-    halved,
-    input_shape,
-    is_excluded,
-    kept_picture,
-    lead_parts,
-    log_presence,
-    mask_means,
-    part_leads,
-    presence_of_parts,
-    reference,
-    resize_to,
-    share_of,
-    together,
-)
+from lexiseg_model.methods.tiny.network import STRIDE, ImageFeatures, Taught, TinyNetwork
+from lexiseg_model.methods.tiny.picture import buckets, halved, input_shape, kept_picture, resize_to
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompting import (
     before_corrections,
@@ -54,6 +34,22 @@ from lexiseg_model.methods.tiny.prompting import (
     predict_masks,
 )
 from lexiseg_model.methods.tiny.proposing import propose
+from lexiseg_model.methods.tiny.scores import (
+    EXCLUDED,
+    SUREST,
+    best_per_class,
+    enlarged,
+    is_excluded,
+    lead_parts,
+    log_presence,
+    mask_means,
+    part_leads,
+    presence,
+    presence_of_parts,
+    reference,
+    share_of,
+    together,
+)
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fold_batch_norms, read_networks
@@ -63,16 +59,14 @@ from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import (
     Competing,
     ExampleVectors,
-    Prompter,
     PromptMasks,
     Proposals,
     RowsOf,
     TextBank,
     TextRows,
     Unfamiliar,
-    require_shown,
 )
-from lexiseg_model.types import ClassEntry, Learned, ModelCard, Point, Prompt, Refinement, Region, Vocabulary
+from lexiseg_model.types import ClassEntry, Learned, Point, Prompt, Refinement, Region, Vocabulary
 from lexiseg_model.vocabulary.bank import directions
 from lexiseg_model.vocabulary.glosses import with_senses
 from lexiseg_model.vocabulary.heads import LabelledPicture, Lesson
@@ -120,6 +114,8 @@ class TinySegmenter(Exportable, TorchPass):
         self._dtype = torch.float32 if device.type == "cpu" else execution.dtype
         self.network = fold_batch_norms(network).to(device)
         self._scale = network.log_scale.exp().item()
+        parts = self.network
+        self._presence_scalars = parts.presence_log_scale.detach().exp(), parts.presence_bias.detach()
         self.background = self._scale * network.nobody.item()  # the score that a class must exceed
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
         for name, part in self.network.named_children():
@@ -267,7 +263,7 @@ class TinySegmenter(Exportable, TorchPass):
     def _presence_of_texts(self, features: Features, bank: TextBank) -> Tensor:
         """The presence logit [T] of each text in the whole image."""
         image, cells = (features.tensors[name].to(self._device, torch.float32) for name in ("image", "cells"))
-        return self.network.presence(image, cells, directions(bank))
+        return presence(image, cells, directions(bank), *self._presence_scalars)
 
     def _scores_of(self, pixels: Tensor, middle: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
         """Scores [K, h, w] of embeddings [D, h, w] and the trunk's map, by the presence [T] of each text."""

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.masks.nms import OverlapRule
 from lexiseg_model.masks.parts import CrumbRule
-from lexiseg_model.types import StrictModel
 
 OLD = ("clicks", "colours")
 

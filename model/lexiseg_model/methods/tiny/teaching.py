@@ -18,10 +18,11 @@ from torch import Tensor
 
 from lexiseg_model.errors import TeachingError
 from lexiseg_model.features import Features
-from lexiseg_model.kernel import library
-from lexiseg_model.kernel.library import Sampled
+from lexiseg_model.kernel import library, teach
+from lexiseg_model.kernel.teach import Sampled
 from lexiseg_model.methods.tiny import fine
-from lexiseg_model.methods.tiny.network import DECODER, TEACHING, enlarged, reference
+from lexiseg_model.methods.tiny.network import DECODER, TEACHING
+from lexiseg_model.methods.tiny.scores import enlarged, reference
 from lexiseg_model.segmenter import LearnedClasses
 from lexiseg_model.vocabulary.heads import MAX_CELLS, MAX_TEXT, UNKNOWN, LabelledPicture, Lesson
 
@@ -43,7 +44,7 @@ def lesson_of(features: Features, labelled: LabelledPicture, scores: Tensor, dig
     """As `Teachable.lesson`, by scores [K + 1, h, w] of the classes and, last, what these must exceed: `reference`."""
     if labelled.labels.shape != features.size:
         raise TeachingError(f"expected labels {list(features.size)}, the picture's, got {list(labelled.labels.shape)}")
-    sample = library.lesson if library.ready() else sampled
+    sample = teach.lesson if library.ready() else sampled
     (decoded, middle), is_fine = maps_of(features), fine.has_detail(features)
     if is_fine:
         of_detail = fine.cells(features, scores)

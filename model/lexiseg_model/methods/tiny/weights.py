@@ -11,11 +11,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.weights import SkipInit, for_inference, naming_files, read_weights, under
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
-from lexiseg_model.types import ModelCard
 
 FOLDER = Path(__file__).parent / "bundled"
 FILE = "tiny.safetensors"

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
 from lexiseg_model.catalogue.importing import open_weights
@@ -27,7 +28,6 @@ from lexiseg_model.clip.text import ChunkedTower, rows_digest
 from lexiseg_model.clip.vision import patch_map
 from lexiseg_model.methods.tipsv2.import_ import NAME, Options, read
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.types import ModelCard
 
 TEXT_SIDE = ("text_model.", TOKENIZER)
 

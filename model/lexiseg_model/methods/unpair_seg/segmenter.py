@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue import weights
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, require_named_weights
 from lexiseg_model.clip import by_example, fusion, windowed
@@ -39,7 +40,7 @@ from lexiseg_model.methods.unpair_seg.regions import CERTAIN_LOGIT, stability, t
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, TextBank, TextRows
-from lexiseg_model.types import ClassEntry, ModelCard, Prompt, Refinement, Region
+from lexiseg_model.types import ClassEntry, Prompt, Refinement, Region
 from lexiseg_model.vocabulary.examples import box_cells, mask_cells
 
 NAMES = ("masks", "level32", "level16", "level8", "dense", "adapted")

@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.masks.nms import OVERLAPS, OverlapRule
-from lexiseg_model.types import StrictModel
 
 LEVELS = 3  # maps at strides 32, 16 and 8
 POINTS = 4  # places that a head of deformable attention samples on each level

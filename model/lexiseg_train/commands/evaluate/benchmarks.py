@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import typer
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.options import write_json, write_text
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ModelCard
 from lexiseg_train.commands.evaluate import scenes
 from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.evaluate.warnings import warn

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import torch
 import typer
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import OptionError
-from lexiseg_model.types import ModelCard
 from lexiseg_train.commands.evaluate.benchmarks import LoadedModel, evaluate, read_sets
 from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.program import Program

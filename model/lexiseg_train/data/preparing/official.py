@@ -16,8 +16,8 @@ import numpy as np
 import yaml
 from pydantic import Field
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.errors import DatasetError
-from lexiseg_model.types import StrictModel
 from lexiseg_train.data.annotated import IGNORED, Labels, read_benchmark, read_folders
 from lexiseg_train.data.benchmark import PANOPTIC_FOLDER, Benchmark, benchmark, names, panoptic_benchmark
 from lexiseg_train.data.files import archives

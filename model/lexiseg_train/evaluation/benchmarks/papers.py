@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from lexiseg_model.cards import ModelCard, StrictModel
 from lexiseg_model.errors import OptionError
-from lexiseg_model.types import ModelCard, Refinement, StrictModel
+from lexiseg_model.types import Refinement
 from lexiseg_train.evaluation.benchmarks.protocol import PAPERS, protocol
 from lexiseg_train.evaluation.benchmarks.report import MASKS, NO_FIGURE, PublishedModel, published
 

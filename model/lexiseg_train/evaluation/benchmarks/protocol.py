@@ -19,10 +19,11 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field
 
+from lexiseg_model.cards import ModelCard, StrictModel
 from lexiseg_model.catalogue.method import BUILT_IN
 from lexiseg_model.clip.text_side import background_words
 from lexiseg_model.errors import OptionError
-from lexiseg_model.types import ClassEntry, ModelCard, Refinement, StrictModel
+from lexiseg_model.types import ClassEntry, Refinement
 from lexiseg_train.data.benchmark import Benchmark, Convention, benchmark
 
 PAPERS = ("tcl", "unpair-seg", "s-seg")

@@ -14,7 +14,8 @@ from jinja2 import Environment
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from lexiseg_model.types import ModelCard, Refinement, StrictModel
+from lexiseg_model.cards import ModelCard, StrictModel
+from lexiseg_model.types import Refinement
 from lexiseg_train.data.benchmark import Benchmark, Convention
 from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule
 from lexiseg_train.evaluation.counts import CONVENTIONS, Counts, rounded, scores

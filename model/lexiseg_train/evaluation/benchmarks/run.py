@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.abilities import guide_of
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.patch_text import MIN_PROBABILITY
 from lexiseg_model.errors import DatasetError
@@ -20,7 +21,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.internal import region_refinement_of
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.upsample import strips, upsampled
-from lexiseg_model.segmenter import Segmenter, guide_of, words_of
+from lexiseg_model.segmenter import Segmenter, words_of
 from lexiseg_model.types import Refinement
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import refine_logits

@@ -13,7 +13,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from lexiseg_model.types import ModelCard
+from lexiseg_model.cards import ModelCard
 from lexiseg_train.data.scenes import Annotation, SceneClass, SceneSet
 from lexiseg_train.evaluation.counts import rounded
 from lexiseg_train.evaluation.resumable import Record

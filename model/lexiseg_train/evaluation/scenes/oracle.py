@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.abilities import prompts_of
 from lexiseg_model.features import Features
 from lexiseg_model.masks.regions import tight_box
-from lexiseg_model.segmenter import Segmenter, prompts_of
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt
 from lexiseg_train.data.scenes import Objects
 

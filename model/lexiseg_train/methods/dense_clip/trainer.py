@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.clip.scale import MAX_SCALE
 from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import configuration, fresh_clip, tokenizer
 from lexiseg_model.methods.dense_clip.import_ import Options, read
-from lexiseg_model.types import ModelCard
 from lexiseg_train.methods.dense_clip.recipe import ClipRecipe
 from lexiseg_train.training.distributed import gather, place
 from lexiseg_train.training.losses import info_nce

@@ -8,8 +8,9 @@ from typing import Literal
 
 from pydantic import Field
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.methods.s_seg.settings import SSegSizes
-from lexiseg_model.types import DinoName, StrictModel
+from lexiseg_model.types import DinoName
 from lexiseg_train.training.recipe import MaskLossSettings, PairsRecipe
 
 

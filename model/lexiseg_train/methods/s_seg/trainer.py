@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from lexiseg_model.cards import InputSize, ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.text import tokenize
@@ -23,7 +24,7 @@ from lexiseg_model.masks.upsample import winners
 from lexiseg_model.methods.s_seg.import_ import Options, read
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import Background, ClassEntry, InputSize, ModelCard, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.scoring import score_vocabulary

@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.cards import BackgroundRule, InputSize, ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.methods.s_seg_plus.network import Student
-from lexiseg_model.types import BackgroundRule, InputSize, ModelCard
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE, Reading, Sample, one_value_warning_of, read_dataset
 from lexiseg_train.data.pairs.source import Skipped, first_readable

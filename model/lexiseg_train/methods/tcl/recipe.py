@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from lexiseg_model.types import StrictModel
+from lexiseg_model.cards import StrictModel
 from lexiseg_train.training.recipe import PairsRecipe
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lexiseg_model.cards import InputSize, ModelCard
 from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import ClipTowers, clip_from_files, fresh_clip, tokenizer
 from lexiseg_model.clip.vision import require_plain_vit
@@ -29,19 +30,9 @@ from lexiseg_model.methods.tcl.network import (
 )
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.types import InputSize, ModelCard
 from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.evaluation.run import evaluate
-from lexiseg_train.methods.tcl.losses import (
-    Inputs,
-    Losses,
-    Rows,
-    TclLosses,
-    cosines,
-    inputs_of,
-    joined,
-    rows_of,
-)
+from lexiseg_train.methods.tcl.losses import Inputs, Losses, Rows, TclLosses, cosines, inputs_of, joined, rows_of
 from lexiseg_train.methods.tcl.recipe import LossSettings, TclRecipe
 from lexiseg_train.training.model_card import pairs_entries, write_model
 from lexiseg_train.training.pair_run import PairRun, recall

@@ -15,11 +15,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lexiseg_model.cards import ScoreRule
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks import segment
 from lexiseg_model.tasks.pixels import score_weights
-from lexiseg_model.types import Background, ClassEntry, ScoreRule, Segment, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Segment, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset, Sample, evenly_spread

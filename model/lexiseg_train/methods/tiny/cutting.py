@@ -22,11 +22,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
+from lexiseg_model.abilities import prompts_of
 from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.tiny.trunk import normalised
-from lexiseg_model.segmenter import Segmenter, prompts_of
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Prompt, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.data.indexed import IGNORE

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.methods.tiny.network import TinyNetwork, log_presence
+from lexiseg_model.methods.tiny.network import TinyNetwork
+from lexiseg_model.methods.tiny.scores import log_presence
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.methods.tiny.drawn.questions import Question
 

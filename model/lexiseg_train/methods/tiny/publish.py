@@ -17,19 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import safe_open
 
+from lexiseg_model.cards import ModelCard, PanopticRule
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.export.exportable import PartRunner
 from lexiseg_model.export.int8 import quantise_part
 from lexiseg_model.export.manifest import FOLDER as GRAPHS
 from lexiseg_model.export.manifest import MANIFEST, RANGES
-from lexiseg_model.export.runner import PartSession
+from lexiseg_model.export.part_session import PartSession
 from lexiseg_model.export.write import add_int8, describe, export
 from lexiseg_model.methods.tiny.network import TEXT_PROJECTION
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_model.types import ModelCard, PanopticRule, Point, Prompt, Task
+from lexiseg_model.types import Point, Prompt, Task
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import measurable, read_dataset
 from lexiseg_train.data.licences import ATTRIBUTION, only_usable, usable_photographs, write_attribution

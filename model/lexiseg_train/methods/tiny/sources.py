@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lexiseg_model.abilities import prompts_of
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.methods.tiny.weights import FOLDER
-from lexiseg_model.segmenter import Segmenter, prompts_of
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Prompt
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.alike import HeldOut

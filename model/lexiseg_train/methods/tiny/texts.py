@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from safetensors.numpy import save_file
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.methods.tiny.weights import FOLDER, TEMPLATE
 from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar, unit_rows
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM, load_text_tower
-from lexiseg_model.types import StrictModel
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.glosses import glosses_of
 from lexiseg_train.data.indexed import CLASSES

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import Features
-from lexiseg_model.methods.tiny.network import share_of, together
+from lexiseg_model.methods.tiny.scores import share_of, together
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TogetherRule
 from lexiseg_model.methods.tiny.teaching import cell_labels

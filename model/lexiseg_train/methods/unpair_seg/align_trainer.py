@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from lexiseg_model.cards import InputSize, ModelCard
 from lexiseg_model.catalogue.weights import WEIGHTS, naming_files, under
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.text import TextTower
@@ -28,7 +29,6 @@ from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.trunk import RegionAdapter, TrunkMaps
 from lexiseg_model.methods.unpair_seg.network import ADAPTER, Restored, flat_state, read_weights, restore
 from lexiseg_model.methods.unpair_seg.settings import PUBLISHED
-from lexiseg_model.types import InputSize, ModelCard
 from lexiseg_train.data.labelling.entities import WithEntities, read_entities
 from lexiseg_train.data.pairs.files import open_pairs
 from lexiseg_train.data.pairs.source import PairSource, set_apart

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lexiseg_model.cards import InputSize, ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.towers import ClipTowers, clip_from_files, clip_from_hub, configuration
@@ -20,7 +21,6 @@ from lexiseg_model.methods.unpair_seg.layers.prompts import Places, PromptTokens
 from lexiseg_model.methods.unpair_seg.layers.trunk import ClipTrunk
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks, flat_state
 from lexiseg_model.methods.unpair_seg.settings import Sizes
-from lexiseg_model.types import InputSize, ModelCard
 from lexiseg_train.methods.unpair_seg.criterion import drawn_on, match_paired, match_points, prompt_losses
 from lexiseg_train.methods.unpair_seg.mask_batches import (
     MaskBatch,

@@ -7,8 +7,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PROPOSALS, Compatibility, ProposalSettings
-from lexiseg_model.types import StrictModel
 from lexiseg_train.data.labelling.entities import LISTING
 from lexiseg_train.training.recipe import RunRecipe
 

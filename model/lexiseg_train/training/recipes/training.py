@@ -22,7 +22,7 @@ from lexiseg_train.training.recipe import RunRecipe
 if TYPE_CHECKING:
     from torch import nn
 
-    from lexiseg_model.types import ModelCard
+    from lexiseg_model.cards import ModelCard
     from lexiseg_train.data.own.teacher_labels import Teacher
     from lexiseg_train.training.run import Run
 

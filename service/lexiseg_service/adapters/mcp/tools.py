@@ -183,7 +183,7 @@ class ToolService:
             decode = partial(decode_base64, image, "image", "a data URL of base64")
             return ImageSource(await off_event_loop(len(image), decode))
         if image.startswith(("https://", "http://")):
-            return ImageSource(await self._use_case.fetch_url(image, caller.client))
+            return ImageSource(await self._use_case.fetching.fetch(image, caller.client))
         return ImageSource(await asyncio.to_thread(self._read, image))
 
     async def _ask_about(self, picture: ImageSource, caller: Caller, task: Task, **fields: Any) -> WorkerAnswer:

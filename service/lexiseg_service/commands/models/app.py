@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.available import available
 from lexiseg_model.command_line.options import Grouped
 from lexiseg_model.errors import OptionError, UnknownModelError
-from lexiseg_model.types import ModelCard, ModelName
+from lexiseg_model.model_name import ModelName
 from lexiseg_service.commands.joined import Commands
 from lexiseg_service.commands.options import takes_settings
 from lexiseg_service.settings import Settings

@@ -40,7 +40,7 @@ from lexiseg_service.gateway.heads.head import KeptPicture, NamedHead, bytes_of
 from lexiseg_service.gateway.heads.solver import Solver
 from lexiseg_service.gateway.preconditions import UNCONDITIONAL, Preconditions
 from lexiseg_service.gateway.waits import end_by
-from lexiseg_service.question.validation import MAX_COMPARED
+from lexiseg_service.question.findings import MAX_COMPARED
 from lexiseg_service.records.documents import (
     HEADS,
     NAME,

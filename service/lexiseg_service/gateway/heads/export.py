@@ -16,9 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
+from lexiseg_model.cards import StrictModel
 from lexiseg_model.errors import TeachingError, TooManyEntriesError
 from lexiseg_model.files.archives import open_zip
-from lexiseg_model.types import ClassEntry, StrictModel
+from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.heads import MAX_PICTURES, Lesson
 from lexiseg_model.vocabulary.packed import MAX_BYTES
 from lexiseg_service.errors import InvalidValue

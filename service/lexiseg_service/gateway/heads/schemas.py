@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from lexiseg_labels.answers import AnswerWarning
-from lexiseg_model.types import StrictModel
+from lexiseg_model.cards import StrictModel
 from lexiseg_service.question.schemas import ImageInput, RegionInput, Text
 
 EXAMPLE: dict[str, JsonValue] = {

@@ -14,8 +14,10 @@ from typing import Any, BinaryIO
 
 import structlog
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.errors import UnknownModelError
-from lexiseg_model.types import ModelCard, ModelName, Vocabulary
+from lexiseg_model.model_name import ModelName
+from lexiseg_model.types import Vocabulary
 from lexiseg_service.errors import InvalidValue, ModelChanged, SwitchedOff, UnknownModel
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.heads.archive import ArchiveDesk

@@ -22,7 +22,7 @@ from lexiseg_labels.exports import Packed, format_of, formats, packed
 from lexiseg_labels.masks import rle
 from lexiseg_labels.names import MAX_BYTES, UNSAFE_IN_PATH
 from lexiseg_labels.segments import MAX_ID, MAX_SIDE, RunLengths, Segment
-from lexiseg_model.types import StrictModel
+from lexiseg_model.cards import StrictModel
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.routes import settings_of

@@ -25,9 +25,10 @@ from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, json_body, problems
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
 from lexiseg_service.gateway.video import Step, StreamConfig, VideoService
-from lexiseg_service.question.messages import FrameAnswer, VideoFrame, answer_content
+from lexiseg_service.question.messages import answer_content
 from lexiseg_service.question.prompts import decode_base64, resolve_follow
 from lexiseg_service.question.schemas import FrameInput, FrameOutput, Question, StreamInput, StreamOutput
+from lexiseg_service.question.streams import FrameAnswer, VideoFrame
 from lexiseg_service.settings import STREAM_IDLE_SECONDS, Settings
 from lexiseg_service.shares import Shares
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from lexiseg_model.types import StrictModel
+from lexiseg_model.cards import StrictModel
 from lexiseg_service.errors import InvalidValue, SwitchedOff, UnknownTraining
 from lexiseg_service.gateway.parts import Part
 from lexiseg_service.gateway.rest import uploads

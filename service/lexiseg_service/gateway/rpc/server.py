@@ -23,7 +23,7 @@ from lexiseg_service.gateway.rpc.interceptor import CALLER, CallInterceptor
 from lexiseg_service.gateway.rpc.parse import read_config, read_followed, read_segment
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.gateway.video import Step, VideoService
-from lexiseg_service.question.messages import VideoFrame
+from lexiseg_service.question.streams import VideoFrame
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics, failure_reason

@@ -18,14 +18,10 @@ from lexiseg_service.errors import (
 )
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.preconditions import Preconditions
-from lexiseg_service.gateway.vocabularies.named import (
-    BUILT_IN_NAMES,
-    NamedVocabulary,
-    built_in,
-    named,
-)
+from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, NamedVocabulary, built_in, named
 from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary, VocabularyInput
-from lexiseg_service.question.validation import MAX_COMPARED, parse_object, validate
+from lexiseg_service.question.findings import MAX_COMPARED
+from lexiseg_service.question.validation import parse_object, validate
 from lexiseg_service.records.documents import (
     NAME,
     VOCABULARIES,

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from lexiseg_model.types import StrictModel
+from lexiseg_model.cards import StrictModel
 from lexiseg_service.question.schemas import BackgroundInput, ClassInput, ExampleInput, Text
 
 EXAMPLE: dict[str, JsonValue] = {

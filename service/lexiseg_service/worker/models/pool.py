@@ -23,10 +23,11 @@ from dataclasses import dataclass, field
 import structlog
 import torch
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.errors import ModelError, UnknownModelError
+from lexiseg_model.model_name import ModelName
 from lexiseg_model.resources.lru import Lru
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_model.vocabulary.bank import MAX_BANKS
 from lexiseg_service.errors import NotReady, QueueFull, ServiceError, UnknownModel
 from lexiseg_service.retries import backoff

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import ModelError, UnknownModelError, WeightsError
+from lexiseg_model.model_name import ModelName
 from lexiseg_model.resources.device import choose_device
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ModelCard, ModelName
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.settings import Settings
 

@@ -16,8 +16,8 @@ import structlog
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import ModelError, WeightsError
+from lexiseg_model.model_name import ModelName
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ModelName
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lexiseg_service.gateway.admission.access import line_of, new_key
+from lexiseg_service.gateway.admission.key_file import line_of, new_key
 from loadtests.ports import free_port
 from tests.integration.adapters.rig.installed import program
 from tests.integration.server import Server, form

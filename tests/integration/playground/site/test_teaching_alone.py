@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import BrowserContext, Page, Playwright, Route, expect
 
+from lexiseg_model.abilities import teachable
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks import rle
 from lexiseg_model.methods.tiny.settings import TogetherRule
 from lexiseg_model.pictures import reader
-from lexiseg_model.segmenter import teachable
 from lexiseg_model.types import Background, ClassEntry, Rle, Vocabulary
 from lexiseg_model.vocabulary import solving
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from lexiseg_model.cards import InputSize, ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
 from lexiseg_model.methods.dense_clip.sam import Sam
@@ -12,7 +13,7 @@ from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import InputSize, ModelCard, Precision
+from lexiseg_model.types import Precision
 from tests.model.clip import small
 from tests.model.stand_in import ColourSegmenter
 from tests.model.tasks.asking import ALL

@@ -2,12 +2,13 @@
 
 import torch
 
+from lexiseg_model.cards import InputSize
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.methods.s_seg.network import SSegNetwork
 from lexiseg_model.methods.s_seg.segmenter import SSegSegmenter
 from lexiseg_model.methods.s_seg.settings import SSegSettings
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.types import InputSize, Precision
+from lexiseg_model.types import Precision
 
 SMALL = SSegSettings(
     backbone="test_resnet", drop_path=None, n_queries=6, decoder_layers=2, dropout=0.0, text_layers=1, text_width=64,

@@ -2,11 +2,12 @@
 
 import torch
 
+from lexiseg_model.cards import BackgroundRule, InputSize, PanopticRule
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.methods.s_seg_plus.network import SSegPlusSettings, Student
 from lexiseg_model.methods.s_seg_plus.segmenter import SSegPlusSegmenter
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.types import BackgroundRule, InputSize, PanopticRule, Precision
+from lexiseg_model.types import Precision
 
 CLASSES = ("background", "red", "green", "blue")
 NETWORK = SSegPlusSettings(

@@ -10,6 +10,7 @@ from safetensors.torch import load_file
 
 from benchmarks.released import hugging_face
 from lexiseg_model import tasks
+from lexiseg_model.abilities import prompts_of
 from lexiseg_model.catalogue import importing, transformers_model
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.method import methods
@@ -17,7 +18,6 @@ from lexiseg_model.catalogue.weights import WEIGHTS
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.methods.sam3.import_ import Options
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
-from lexiseg_model.segmenter import prompts_of
 from lexiseg_model.testing.suite import CLICK, bank_of, blocks
 from lexiseg_model.types import ClassEntry, Vocabulary
 from tests.model.methods.sam3 import small

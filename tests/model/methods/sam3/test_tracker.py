@@ -11,12 +11,13 @@ from PIL import Image
 
 from benchmarks.released.hugging_face import inputs_of
 from lexiseg_model import tasks
+from lexiseg_model.abilities import prompts_of, regions_of
 from lexiseg_model.errors import TaskError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.sam2.head import LEVELS
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
-from lexiseg_model.segmenter import TextBank, TextRows, prompts_of, regions_of
+from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.testing.suite import BOX, CLICK, PAIR, bank_of, blocks
 from lexiseg_model.types import ClassEntry, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.video.following import Follower, Start

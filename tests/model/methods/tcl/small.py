@@ -3,12 +3,13 @@
 import torch
 from open_clip.transformer import VisionTransformer
 
+from lexiseg_model.cards import InputSize
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.methods.tcl.checkpoint import Restored
 from lexiseg_model.methods.tcl.network import GatedConvolution, TclNetwork, TclSettings
 from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.types import InputSize, Precision
+from lexiseg_model.types import Precision
 from tests.model.clip import small
 
 EMBEDDING = 8

@@ -1,8 +1,9 @@
 """`tiny` with its bundled weights on small inputs and a coarse grid of proposals."""
 
+from lexiseg_model.cards import InputSize
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import InputSize, Precision
+from lexiseg_model.types import Precision
 
 HEIGHT, WIDTH = 96, 128  # pixels of the network's input, of the maps that tests ask prompts of
 

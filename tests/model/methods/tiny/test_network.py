@@ -2,7 +2,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lexiseg_model.methods.tiny.network import halved
+from lexiseg_model.methods.tiny.picture import halved
 
 
 def test_halved_planes_are_the_rounded_means_of_their_pixels() -> None:

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
-from lexiseg_model.methods.tiny.network import lead_parts, part_leads, presence_of_parts
+from lexiseg_model.methods.tiny.scores import lead_parts, part_leads, presence_of_parts
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import Parts
 from lexiseg_model.types import Background, ClassEntry, Learned, Vocabulary

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lexiseg_model.abilities import prompts_of, proposing
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.features import Features
@@ -20,7 +21,6 @@ from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompting import MAX_BATCH, predict_masks
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
-from lexiseg_model.segmenter import prompts_of, proposing
 from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry, Point, Prompt
 

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
-from lexiseg_model.methods.tiny.network import share_of, together
+from lexiseg_model.methods.tiny.scores import share_of, together
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TogetherRule
 from lexiseg_model.types import Background, ClassEntry, Task, Vocabulary

@@ -4,9 +4,10 @@ from pathlib import Path
 from string import ascii_lowercase, punctuation
 from typing import Any
 
+from lexiseg_model.cards import InputSize
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.patch_text import PatchTextSegmenter
-from lexiseg_model.types import InputSize, Precision
+from lexiseg_model.types import Precision
 from tests.model.methods import pretrained
 
 SIDE = 56  # pixels: four patches of 14

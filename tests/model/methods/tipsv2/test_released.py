@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lexiseg_model.cards import InputSize
 from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.available import available
@@ -14,7 +15,6 @@ from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.tipsv2.import_ import Options
 from lexiseg_model.segmenter import words_of
-from lexiseg_model.types import InputSize
 from tests.model.methods.tipsv2 import released, small
 
 TEXTS = ["red", "a photo of many boats.", "An old wooden rowing boat"]

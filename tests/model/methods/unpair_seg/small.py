@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from open_clip.timm_model import TimmModel
 from torch import Tensor
 
+from lexiseg_model.cards import InputSize
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.towers import clip_from_state
 from lexiseg_model.features import Features
@@ -20,7 +21,7 @@ from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, setti
 from lexiseg_model.methods.unpair_seg.settings import Sizes
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
-from lexiseg_model.types import InputSize, Precision, Segmentation
+from lexiseg_model.types import Precision, Segmentation
 from tests.model.clip.small import register_architecture
 from tests.once import kept
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lexiseg_model.cards import InputSize
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import Features, Layout, Plan
 from lexiseg_model.masks.upsample import winners
@@ -16,7 +17,7 @@ from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, setti
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import PromptMasks, TextBank
-from lexiseg_model.types import InputSize, Point, Prompt
+from lexiseg_model.types import Point, Prompt
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden, small

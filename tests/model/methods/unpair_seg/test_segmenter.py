@@ -8,12 +8,13 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
+from lexiseg_model.cards import InputSize
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.testing.suite import bank_of
-from lexiseg_model.types import ClassEntry, InputSize, Vocabulary
+from lexiseg_model.types import ClassEntry, Vocabulary
 from tests.model.methods.unpair_seg import small
 from tests.once import kept
 

@@ -12,7 +12,7 @@ import pytest
 
 from lexiseg_service.batch.runner import TURN
 from lexiseg_service.batch.turns import LANES
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, zipped

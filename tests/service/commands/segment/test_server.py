@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp
 from structlog.testing import capture_logs
 
-from lexiseg_service.gateway.admission.access import line_of, new_key
+from lexiseg_service.gateway.admission.key_file import line_of, new_key
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.settings import Settings

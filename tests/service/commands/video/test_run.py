@@ -21,8 +21,8 @@ from lexiseg_model.features import TileFeatures
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Rle
-from lexiseg_service.gateway.admission.access import line_of, new_key
-from lexiseg_service.question.messages import FrameAnswer, StreamQuestion, VideoFrame
+from lexiseg_service.gateway.admission.key_file import line_of, new_key
+from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from tests.command import ended
 from tests.model.stand_in import ColourSegmenter
 from tests.model.video import moving

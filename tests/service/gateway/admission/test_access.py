@@ -4,8 +4,9 @@ import pytest
 from pydantic import SecretStr
 
 from lexiseg_service.errors import InvalidValue, Unauthorized
-from lexiseg_service.gateway.admission import access
-from lexiseg_service.gateway.admission.access import Keys, key_of, line_of
+from lexiseg_service.gateway.admission import key_file
+from lexiseg_service.gateway.admission.access import Keys, key_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.admission.limits import Rule
 from lexiseg_service.settings import Settings
 
@@ -101,7 +102,7 @@ def test_two_lines_of_one_id_have_the_same_limits() -> None:
 def test_a_key_that_is_added_is_valid_and_one_that_is_removed_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(key_file, "CHECK_SECONDS", 0.0)
     path = tmp_path / "keys.txt"
     path.write_text(line_of("old", "a") + "\n")
     keys = Keys(Settings(api_keys_file=path))

@@ -8,8 +8,9 @@ import pytest
 import redis
 
 from lexiseg_service.errors import RateLimited
-from lexiseg_service.gateway.admission import limits as admission_limits
-from lexiseg_service.gateway.admission.limits import RedisLimits, Rule, _renew
+from lexiseg_service.gateway.admission import redis_limits
+from lexiseg_service.gateway.admission.limits import Rule
+from lexiseg_service.gateway.admission.redis_limits import RedisLimits, _renew
 from lexiseg_service.redis_link import RedisLink
 from tests.redis_server import RedisServer
 from tests.waiting import SOON
@@ -23,9 +24,9 @@ MIDNIGHT = 20_000 * 86_400  # of some day
 @pytest.fixture
 def at(inside: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Sets Redis' time in seconds: a day must not end while a test counts."""
-    script = admission_limits.ADMIT.replace("redis.call('TIME')", "redis.call('LRANGE', 'clock', 0, 1)")
-    assert script != admission_limits.ADMIT
-    monkeypatch.setattr(admission_limits, "ADMIT", script)
+    script = redis_limits.ADMIT.replace("redis.call('TIME')", "redis.call('LRANGE', 'clock', 0, 1)")
+    assert script != redis_limits.ADMIT
+    monkeypatch.setattr(redis_limits, "ADMIT", script)
 
     def set_time(seconds: int) -> None:
         inside.delete("clock")

@@ -7,13 +7,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.admission import access
-from lexiseg_service.gateway.admission.access import WatchedFile
+from lexiseg_service.gateway.admission import key_file
+from lexiseg_service.gateway.admission.key_file import WatchedFile
 
 
 @pytest.fixture(autouse=True)
 def _checks_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(access, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(key_file, "CHECK_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_a_file_that_is_being_written_is_read_when_it_stays_the_same(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = watching(path)
-    monkeypatch.setattr(access, "_is_recent", lambda version: True)
+    monkeypatch.setattr(key_file, "_is_recent", lambda version: True)
     replace(path, "2")
 
     assert [watched.content, watched.content] == [1, 2]
@@ -91,7 +91,7 @@ def test_what_might_block_or_never_end_is_not_read(path: Path, other: str, monke
     elif other == "folder":
         path.mkdir()
     else:
-        monkeypatch.setattr(access, "MAX_FILE_BYTES", 100)
+        monkeypatch.setattr(key_file, "MAX_FILE_BYTES", 100)
         path.write_text("2" * 101)
 
     with capture_logs() as lines:

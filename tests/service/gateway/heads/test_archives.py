@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from lexiseg_service.errors import UndecodableImage
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.heads import archive, reviewed_set
 from lexiseg_service.gateway.heads.reviewed_set import LabelledFile, ReviewedSet
 from tests.service.gateway.heads.labelled import coco

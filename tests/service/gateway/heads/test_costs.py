@@ -12,7 +12,7 @@ import pytest
 from lexiseg_model.errors import StoppedError
 from lexiseg_model.vocabulary.solving import solve
 from lexiseg_service.gateway import image_requests
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.heads import collection, solver
 from lexiseg_service.gateway.heads.head import NamedHead

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.settings import Settings
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from lexiseg_labels.data_set import DataSet
 from lexiseg_labels.exports import formats, pieces
 from lexiseg_labels.masks import rle
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from tests.service.gateway.serving import serving
 from tests.service.web.test_formats import answers, as_on_the_page
 

@@ -5,7 +5,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.admission.limits import ClientLimits, Rule
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from tests.service.gateway.known_backend import KnownBackend

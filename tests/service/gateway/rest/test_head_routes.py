@@ -10,7 +10,7 @@ import pytest
 
 from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES, OTHER_RULES
 from lexiseg_service.errors import UndecodableImage
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.heads import collection
 from lexiseg_service.gateway.heads import head as heads
 from lexiseg_service.gateway.times import rfc3339

@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from lexiseg_service.errors import TooLarge, TooSlow
-from lexiseg_service.gateway.admission.access import AccessControl, Caller, line_of
+from lexiseg_service.gateway.admission.access import AccessControl, Caller
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.rest import middleware
 from lexiseg_service.gateway.rest.middleware import BodyClock, Guard
 from lexiseg_service.settings import Settings

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from lexiseg_labels.exports import formats
 from lexiseg_labels.pictures import colour
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.rest.pages import DOCS_POLICY, PATHS, PLAYGROUND, PLAYGROUND_POLICY, SCRIPTS
 from tests.service.gateway.serving import serving
 

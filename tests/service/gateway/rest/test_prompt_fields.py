@@ -5,7 +5,8 @@ from typing import Any
 import httpx
 import pytest
 
-from lexiseg_model.types import ModelCard, Point, Prompt
+from lexiseg_model.cards import ModelCard
+from lexiseg_model.types import Point, Prompt
 from lexiseg_service.errors import ImageExpired
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from lexiseg_model.catalogue.available import available
 from lexiseg_service.errors import DeadlineExceeded, QueueFull, ServiceError
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest

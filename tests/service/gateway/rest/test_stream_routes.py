@@ -12,7 +12,7 @@ from PIL import Image
 
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from tests import pictures
 from tests.model.video.moving import Corner, Mask, box, iou, scene, square
 from tests.service.gateway.rpc.streaming import following

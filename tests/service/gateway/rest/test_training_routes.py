@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.trainings.training import ALIVE_SECONDS, TRAINER, Training, TrainingStore
 from tests.service.batch.http.asking import PNG, zipped
 from tests.service.gateway.known_backend import KnownBackend

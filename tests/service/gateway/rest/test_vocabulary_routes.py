@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from lexiseg_model.types import Background
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.rpc.interceptor import address_of
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.wire.errors import DETAILS, read_error

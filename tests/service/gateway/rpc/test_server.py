@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from pydantic import SecretStr
 
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.question.backend import Health
 from tests import pictures
 from tests.service.fleet.workers import Wire

@@ -11,7 +11,7 @@ from PIL import Image
 from pydantic import SecretStr
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_service.gateway.admission.access import line_of
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.wire.errors import read_error
 from tests import pictures
 from tests.service.engine_backend import EngineBackend

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 import pytest
 
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.types import ModelName
+from lexiseg_model.model_name import ModelName
 from lexiseg_service.errors import NotReady, QueueFull, UnknownModel
 from lexiseg_service.worker.models.pool import Loaded
 from tests.service.worker.models.shop import MODEL, Shelf, Shop, opened

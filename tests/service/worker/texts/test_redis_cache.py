@@ -17,7 +17,8 @@ from pydantic import SecretStr
 from lexiseg_service.redis_link import State
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.worker.texts import HEADER, MAC_BYTES, TextCaches, encode, key_of
+from lexiseg_service.worker.redis_rows import HEADER, MAC_BYTES, encode, key_of
+from lexiseg_service.worker.texts import TextCaches
 from tests.redis_server import Proxy, RedisServer
 
 WIDTH = 8

@@ -5,8 +5,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from lexiseg_model.types import Background, ClassEntry, PanopticRule, Task, Vocabulary
-from lexiseg_service.question.messages import StreamQuestion, WorkerRequest
+from lexiseg_model.cards import PanopticRule
+from lexiseg_model.types import Background, ClassEntry, Task, Vocabulary
+from lexiseg_service.question.messages import WorkerRequest
+from lexiseg_service.question.streams import StreamQuestion
 from tests.service.worker.gated_colours import halves
 from tests.service.worker.video.streaming import Step, Worker, all_of, frame, stream, track_ids, working
 

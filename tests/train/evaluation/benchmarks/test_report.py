@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.s_seg.settings import SSegSettings
 from lexiseg_model.methods.tcl.network import TclSettings
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
-from lexiseg_model.types import ModelCard
 from lexiseg_train.data.benchmark import benchmark
 from lexiseg_train.evaluation.benchmarks.papers import PaperResult, beside, lines_of, to_markdown
 from lexiseg_train.evaluation.benchmarks.protocol import protocol

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lexiseg_model.types import ScoreRule
+from lexiseg_model.cards import ScoreRule
 from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.methods.tiny.confidence import Segments, calibration_error, fit, gather, scores
 from tests.model.stand_in import ColourSegmenter

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
+from lexiseg_model.abilities import prompts_of
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import file_digest, read_weights
 from lexiseg_model.methods.tiny.network import TinyNetwork
@@ -15,7 +16,7 @@ from lexiseg_model.methods.tiny.prompt_head import PromptHead
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, FOLDER, TinyState, load_tensors
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
-from lexiseg_model.segmenter import prompts_of, words_of
+from lexiseg_model.segmenter import words_of
 from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry, Point, Prompt
 from lexiseg_train.methods.tiny.widen import widened, widened_head

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lexiseg_model.abilities import regions_of
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.segmenter import regions_of, words_of
+from lexiseg_model.segmenter import words_of
 from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_train.data.labelling.entities import LISTING, from_captions, plain_phrases, write_entities

@@ -8,10 +8,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from lexiseg_model.abilities import prompts_of
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.methods.unpair_seg.network import CLIP
-from lexiseg_model.segmenter import prompts_of
 from lexiseg_model.types import Prompt
 from lexiseg_train.methods.unpair_seg.criterion import drawn_on, match_paired, prompt_losses
 from lexiseg_train.methods.unpair_seg.mask_batches import Crop, draw_prompts

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import read_weights
-from lexiseg_model.methods.tiny.network import MIDDLE, OWN_WORDS, TinyNetwork, log_presence
+from lexiseg_model.methods.tiny.network import MIDDLE, OWN_WORDS, TinyNetwork
+from lexiseg_model.methods.tiny.scores import log_presence
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE
 from lexiseg_train.methods.tiny.directions.cells import Cells, cells_of_set

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import file_digest
 from lexiseg_model.errors import TaskError
 from lexiseg_model.files.names import visible_in
 from lexiseg_model.methods.tiny.network import STRIDE
-from lexiseg_model.types import ModelCard
 from lexiseg_train.data.indexed import Sample, read_dataset
 from lexiseg_train.data.own.teacher_labels import ABOUT, SHARES, ModelTeacher, Teacher, read_photographs, write_labels
 from lexiseg_train.evaluation.before_after import BeforeAfter, counts_of, write_samples

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
+from lexiseg_model.abilities import teachable
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import read_weights, under
 from lexiseg_model.errors import RecipeError
@@ -38,7 +39,6 @@ from lexiseg_model.methods.tiny.network import (
     decoded_maps,
 )
 from lexiseg_model.methods.tiny.weights import FILE
-from lexiseg_model.segmenter import teachable
 from lexiseg_model.vocabulary.heads import MAX_PICTURES, MAX_TEXT
 from lexiseg_model.vocabulary.solving import solve
 from lexiseg_train.data.indexed import evenly_spread, read_dataset

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.abilities import teachable
 from lexiseg_model.errors import TeachingError
 from lexiseg_model.features import Features, InferenceOptions
-from lexiseg_model.segmenter import Segmenter, teachable
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from lexiseg_model.vocabulary.class_names import BACKGROUND

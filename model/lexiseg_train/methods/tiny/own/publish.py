@@ -12,12 +12,12 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import file_digest, under
 from lexiseg_model.methods.tiny.weights import FILE
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import ModelCard
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IndexedDataset, read_dataset
 from lexiseg_train.evaluation.before_after import BeforeAfter, counts_of, write_samples

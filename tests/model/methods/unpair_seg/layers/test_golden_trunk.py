@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lexiseg_model.cards import InputSize
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import Layout, Plan
 from lexiseg_model.methods.unpair_seg.canvas import Canvas, lay_out
@@ -15,7 +16,6 @@ from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING, RegionAdapter
 from lexiseg_model.methods.unpair_seg.network import ADAPTER, CLIP, Restored, restore
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.types import InputSize
 from tests.golden import golden_inputs, golden_weights
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden, small

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import DatasetError, RecipeError
 from lexiseg_model.methods.tiny.weights import FILE
-from lexiseg_model.types import ModelCard
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.teacher_labels import SoftLabels, Teacher, planes, prefer_truth, read_photographs
 from lexiseg_train.methods.tiny.own.distil import DistilTrainer, label, publish_distilled, shares_in

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import under
 from lexiseg_model.errors import RecipeError, TeachingError, UnknownModelError, WeightsError
@@ -17,17 +18,11 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
-from lexiseg_model.types import Background, ClassEntry, ModelCard, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from lexiseg_train.evaluation.before_after import BeforeAfter
 from lexiseg_train.methods.tiny.own import publish
-from lexiseg_train.methods.tiny.own.finetune import (
-    DATASET_FOLDER,
-    PARTS,
-    FinetuneTrainer,
-    start_folder,
-    write_dataset,
-)
+from lexiseg_train.methods.tiny.own.finetune import DATASET_FOLDER, PARTS, FinetuneTrainer, start_folder, write_dataset
 from lexiseg_train.methods.tiny.own.publish import publish_finetuned, verdict
 from lexiseg_train.methods.tiny.recipe import OWN, FinetuneRecipe
 from lexiseg_train.methods.tiny.trainer import initial_network

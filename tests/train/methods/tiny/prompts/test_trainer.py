@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState
-from lexiseg_model.types import ModelCard
 from lexiseg_train.data.scenes import Objects
 from lexiseg_train.methods.tiny.prompts.draw import Clicks, draw, find_objects
 from lexiseg_train.methods.tiny.prompts.trainer import PromptTrainer, overlaps, prompt_losses

@@ -1,0 +1,169 @@
+"""Scores of words in the cells of an image.
+
+A class's score in a cell is the scaled cosine with its text, plus the log presence in the whole image; a class with
+several texts has the score of its best one. To a word of training, and in part to words near it, the score adds a
+direction that was learned from all cells that show it: a text by itself has too few numbers for what training knows.
+The words of a question are then drawn together: one of low scores is raised towards the best one, by the surest cells
+of both, and mixed with the likeness to its own surest cells, which tells a thing from what is beside it better than a
+text does. A part that is asked with its whole has a lead over it, as its cells are the whole's, too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Sequence
+from itertools import pairwise
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lexiseg_model.methods.tiny.settings import Parts, TogetherRule
+from lexiseg_model.segmenter import Excluded, TextBank
+from lexiseg_model.types import ClassEntry
+
+PRESENCE_FLOOR = -6.0  # log probability; bounds the penalty of an absent class, so that pixels can overrule the image
+SUREST = 0.01  # share of the pixels, the most probable ones, whose probabilities enter the presence of a class
+NO_SCORE = -1e4  # of a word that does not compete
+PART_EVIDENCE = 3.0  # logit added to the mean evidence of all cells, of which few show a part; fitted
+EXCLUDED = -50.0  # logit of a cell that a class does not get
+CHUNK = 64  # classes in one product, which bounds memory for many synonyms
+
+
+def presence(image: Tensor, cells: Tensor, texts: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+    """Logit that a class is anywhere in the image: [..., D], [..., D, h, w] and [..., T, D] -> [..., T].
+
+    The image vector describes the scene; the cells most similar to a text, the objects in it. `scale` [] is that of
+    the scene's cosine.
+    """
+    whole = (texts @ image[..., None])[..., 0]
+    flat = cells.flatten(-2)
+    evidence = torch.logsumexp(texts @ flat, -1) - math.log(flat.shape[-1])
+    return scale * whole + evidence + bias
+
+
+def log_presence(presence: Tensor) -> Tensor:
+    """The log probability of `presence` logits, at least PRESENCE_FLOOR."""
+    return F.logsigmoid(presence).clamp_min(PRESENCE_FLOOR)
+
+
+def best_per_class(pixels: Tensor, middle: Tensor, bank: TextBank, added: Tensor, scale: float) -> Tensor:
+    """Scores [K, h, w] of embeddings [D, h, w] and the trunk's map [120, a, b]: scaled cosine plus `added` [T] and the
+    shifts of words, of the best text of each class."""
+    best, width, vectors = [], len(pixels), bank.vectors * scale
+    if bank.shifts is not None:
+        vectors, added = vectors + bank.shifts[:, :width], added + bank.shifts[:, -1]
+    first = np.searchsorted(bank.owner, np.arange(bank.n_classes + 1))
+    for start in range(0, bank.n_classes, CHUNK):
+        end = min(start + CHUNK, bank.n_classes)
+        texts = slice(first[start], first[end])
+        # [t, D] x [D, h*w] -> [t, h*w]
+        # Added in place: `addmm` would first expand it to a map for each text.
+        scores = vectors[texts].mm(pixels.flatten(1)).add_(added[texts, None])
+        if bank.shifts is not None:
+            coarse = (bank.shifts[texts, width:-1] @ middle.flatten(1)).view(len(scores), *middle.shape[1:])
+            scores += enlarged(coarse, pixels.shape[1:]).flatten(1)
+        if len(scores) > end - start:
+            inside = pairwise(first[start : end + 1] - first[start])
+            scores = torch.stack([scores[a:b].amax(0) for a, b in inside])
+        best.append(scores.view(end - start, *pixels.shape[1:]))
+    return best[0] if len(best) == 1 else torch.cat(best)
+
+
+def enlarged(maps: Tensor, size: torch.Size) -> Tensor:
+    """Maps [C, a, b] at another `size`: [C, *size]. Regions have one size."""
+    if maps.shape[1:] == size:
+        return maps
+    return F.interpolate(maps[None], size=size, mode="bilinear")[0]
+
+
+def share_of(rule: TogetherRule, n_words: Tensor) -> Tensor:
+    """How much of the rule holds for so many words []: 0..1, nothing for one or for a long list."""
+    return (n_words > 1) * ((rule.until - n_words) / (rule.until - rule.full)).clamp(0, 1)
+
+
+def together(scores: Tensor, pixels: Tensor, scale: Tensor, rule: TogetherRule, share: Tensor) -> Tensor:
+    """Scores [K, ...] of words in company, by those that each has by itself and the embeddings [D, ...] of cells.
+
+    `share` [] of the rule holds; `scale` [] is that of cosines.
+    """
+    flat, maps = scores.flatten(1), pixels.flatten(1)
+    n = flat.shape[1]
+    surest, places = flat.topk((n + rule.prototype - 1) // rule.prototype, dim=1)
+    height = surest[:, : (n + rule.surest - 1) // rule.surest].mean(1)
+    raised = rule.raised * (height.amax(0) - height).clamp_max(rule.most)
+    own = maps.index_select(1, places.flatten()).view(len(maps), *places.shape).mean(2).T  # [K, D]
+    length = own.norm(dim=1, keepdim=True)  # the mean likeness of the surest cells, where both stay equally high
+    levels = surest.mean(1, keepdim=True) - scale * length + (raised / rule.mixed)[:, None]
+    mixed = flat.lerp((own / length * scale) @ maps + levels, rule.mixed * share)
+    return mixed.view(scores.shape)
+
+
+def reference(scores: Tensor, n_classes: int, background: float) -> Tensor:
+    """What a class must exceed [h, w]: the background's bound, and the scores [K, h, w] of background words.
+
+    So a taught class differs from its words only by what was learned, and is what is none of the background's words.
+    """
+    bound = scores.new_full(scores.shape[1:], background)
+    return torch.maximum(bound, scores[n_classes:].amax(0)) if len(scores) > n_classes else bound
+
+
+def part_leads(classes: Sequence[ClassEntry], kinds: Sequence[Parts], taught: Container[str]) -> Tensor | None:
+    """Leads [K, K] of parts (rows) over wholes (columns), -1 on the diagonal of a part, else 0; None: no class is one.
+
+    Taught classes, also by the names that the model was tuned on, are neither: pictures say which cells are theirs.
+    """
+    by_words = [() if entry.is_taught else [name.lower() for name in entry.names] for entry in classes]
+    names = [
+        {form for name in some if name not in taught for form in (name, name.removesuffix("s"))} for some in by_words
+    ]
+    parts = [index for index, forms in enumerate(names) if any(forms & kind.leads.keys() for kind in kinds)]
+    if not parts:
+        return None
+    leads = torch.zeros(len(classes), len(classes))
+    leads[parts, parts] = -1
+    for kind in kinds:
+        wholes = [index for index, forms in enumerate(names) if forms & kind.wholes]
+        for part in parts:
+            for name in names[part] & kind.leads.keys():
+                leads[part, wholes] = kind.leads[name]
+    return leads
+
+
+def lead_parts(scores: Tensor, leads: Tensor, share: Tensor) -> Tensor:
+    """Scores [K, ...] in which a part wins over its whole by the `leads` [K, K] of `part_leads`, of which `share` []
+    holds. What part and whole win together of other words stays."""
+    flat, lead = scores.flatten(1), leads.amax(1).clamp_min(0)
+    lead = (leads + lead * (leads > 0)).amax(1).clamp_min(0)  # a part of a part leads both
+    no_whole, is_free = leads.amax(0) <= 0, (leads + leads.T).amax(0) <= 0
+    whole = flat.masked_fill(no_whole[:, None], NO_SCORE).amax(0)
+    # Where a part wins by itself it needs no lead, which would change how parts compete.
+    led = flat + (share * lead[:, None] - (flat - whole).clamp_min(0)).clamp_min(0)
+    free = is_free[:, None]
+    excess = led.masked_fill(free, NO_SCORE).amax(0) - flat.masked_fill(free, NO_SCORE).amax(0)
+    return torch.where(free, flat, led - excess).view(scores.shape)
+
+
+def presence_of_parts(presence: Tensor, leads: Tensor, above: Tensor) -> Tensor:
+    """Presence [K] in the whole image, of parts at least what their cells say: the head for whole images knows few.
+
+    `above` [K, n]: by how much cells exceed the background.
+    """
+    evidence = above.logsumexp(1) - torch.ones_like(above[0]).sum().log() + PART_EVIDENCE
+    return torch.where((leads < 0).any(1), torch.maximum(presence, evidence), presence)
+
+
+def is_excluded(pixels: Tensor, excluded: Excluded) -> Tensor:
+    """Which of the embeddings [D, n] a class does not get: [n] bool."""
+    negative = excluded.negatives @ pixels  # [N, D] x [D, n]
+    is_like = (negative >= excluded.bound[:, None]).any(0)
+    return is_like & (negative.amax(0) > (excluded.examples @ pixels).amax(0))
+
+
+def mask_means(masks: Tensor, pixels: Tensor) -> Tensor:
+    """Mean embeddings [N, D] under masks, logits [N, a, b], of [D, h, w]; an empty mask counts its highest cell."""
+    cells = F.interpolate(masks.to(pixels)[:, None], size=pixels.shape[1:], mode="bilinear")[:, 0].flatten(1)
+    inside = (cells > 0) | (cells == cells.amax(1, keepdim=True))
+    weights = inside / inside.sum(1, keepdim=True)
+    return weights @ pixels.flatten(1).T  # [N, h*w] x [h*w, D]
