@@ -1,4 +1,4 @@
-"""The suffixes of picture files that servers take, clients send and data sets hold."""
+"""The suffixes of picture files that servers take, clients send and data sets hold, and of videos in data sets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,18 @@ SUFFIXES = {
     "AVIF": (".avif",),
 }
 PICTURE_SUFFIXES = frozenset(suffix for suffixes in SUFFIXES.values() for suffix in suffixes)
+VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
 LISTED_SUFFIXES = ", ".join(sorted(PICTURE_SUFFIXES))  # for messages
 
 
 def is_picture_name(name: str | PurePath) -> bool:
     """Whether a file's suffix is that of a picture, in any case."""
     return PurePath(name).suffix.lower() in PICTURE_SUFFIXES
+
+
+def is_video_name(name: str | PurePath) -> bool:
+    """Whether a file's suffix is that of a video, in any case."""
+    return PurePath(name).suffix.lower() in VIDEO_SUFFIXES
 
 
 def suffix_of(source: str, default: str = ".jpg") -> str:

@@ -1,6 +1,7 @@
-"""CVAT XML (`CVAT for images 1.1`): masks as run lengths in their boxes, row by row, background first.
+"""CVAT XML: of images (`CVAT for images 1.1`) with masks, of a video (`CVAT for video 1.1`) with tracks of polygons.
 
-Shapes that are read are handed over as `marks` has them.
+Masks are run lengths in their boxes, row by row, background first. Shapes that are read are handed over as `marks` has
+them. Of a video the frames are read in which somebody set a shape.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Literal
 from xml.etree import ElementTree
@@ -24,12 +25,15 @@ from lexiseg_labels.masks.joining import joined_contour
 from lexiseg_labels.masks.outlines import Size
 from lexiseg_labels.masks.rle import lengths_of
 from lexiseg_labels.segments import UNNAMED, Answer, Segment, exportable, segment_rings
+from lexiseg_labels.tracks import Clip, Keyframe, frame_name, shapes_in
 
 NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # characters without a form in XML 1.0
 LISTING = "annotations.xml"
 DECLARATION = "<?xml version='1.0' encoding='utf-8'?>\n"
 NO_MARK = frozenset({"tag"})
 RADII = ("rx", "ry")
+TRACK_TOLERANCE = 1.0  # pixels by which outlines of tracks may deviate: labellers move their corners
+MAX_FRAME_DIGITS = 9
 
 
 def xml_text(text: str) -> str:
@@ -111,24 +115,82 @@ def _annotations(data: DataSet) -> Iterator[bytes]:
     yield b"</annotations>\n"
 
 
+def video_xml(clip: Clip) -> bytes:
+    """CVAT XML (`CVAT for video 1.1`): a track for each object, with a polygon in each frame that shows it."""
+    root = ElementTree.Element("annotations")
+    ElementTree.SubElement(root, "version").text = "1.1"
+    meta = ElementTree.SubElement(root, "meta")
+    task = ElementTree.SubElement(meta, "task")
+    labels, size = (ElementTree.SubElement(task, name) for name in ("labels", "original_size"))
+    texts = {"name": clip.name, "size": clip.n_frames, "mode": "interpolation"}
+    listed: list[tuple[ElementTree.Element, dict[str, Any]]]
+    listed = [(task, texts), (size, {"width": clip.size[1], "height": clip.size[0]}), (meta, {"source": clip.name})]
+    names = dict.fromkeys(label for _, label in clip.tracks)
+    listed += [(ElementTree.SubElement(labels, "label"), {"name": name}) for name in names]
+    for parent, members in listed:
+        for name, text in members.items():
+            ElementTree.SubElement(parent, name).text = xml_text(str(text))
+    for number, ((_, label), shown) in enumerate(clip.tracks.items()):
+        about = {"id": str(number), "label": xml_text(label), "source": "auto"}
+        track = ElementTree.SubElement(root, "track", about)
+        for frame, segment in shown.items():
+            outline = {"keyframe": "1", "occluded": "0", "z_order": "0", **_polygon(segment, TRACK_TOLERANCE)}
+            ElementTree.SubElement(track, "polygon", {"frame": str(frame), "outside": "0", **outline})
+            if frame + 1 not in shown and frame + 1 < clip.n_frames:
+                ElementTree.SubElement(track, "polygon", {"frame": str(frame + 1), "outside": "1", **outline})
+    ElementTree.indent(root)
+    return f"{DECLARATION}{ElementTree.tostring(root, 'unicode')}\n".encode()
+
+
 def pictures_of(content: bytes) -> Iterator[Listed]:
-    """The pictures of a file, each to be read before the next.
+    """The pictures of a file, each to be read before the next; of a video at its end.
 
     Raises:
-        UnreadableLabels: with a DTD, or in an unknown code page.
+        UnreadableLabels: with a DTD, or in an unknown code page; tracks of several videos, or without frames.
         ElementTree.ParseError: no XML.
     """
     # An entity may stand for any amount of text; CVAT writes UTF-8 without a DTD.
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content or b"\0" in content:
         raise UnreadableLabels("XML with a DTD, or not in UTF-8, is not read")
+    meta, tracks = ElementTree.Element("meta"), list[ElementTree.Element]()
     try:
         for _, element in ElementTree.iterparse(io.BytesIO(content)):
-            if element.tag == "image":
+            if element.tag == "meta":
+                meta = element
+            elif element.tag == "track":
+                tracks.append(element)
+            elif element.tag == "image":
                 name, height, width = (element.get(key) for key in ("name", "height", "width"))
                 yield Listed(name or "", height, width, shape_reader(partial(_shapes_of, element)))
                 element.clear()
     except (LookupError, ValueError) as error:
         raise UnreadableLabels(f"its code page is not read ({error}): save it as UTF-8") from None
+    yield from _frames_of(tracks, meta)
+
+
+def _frames_of(tracks: Sequence[ElementTree.Element], meta: ElementTree.Element) -> Iterator[Listed]:
+    if len({track.get("task_id") for track in tracks}) > 1:
+        raise UnreadableLabels("tracks of several tasks: export each by itself")
+    keyframes = [sorted(map(_keyframe, track), key=lambda each: each.frame) for track in tracks]
+    frames = {each.frame for some in keyframes for each in some if each.raw.get("keyframe") != "0"}
+    for track in tracks:
+        for element in track:
+            element.set("label", track.get("label", ""))
+    height, width, video = (meta.findtext(f".//{name}") for name in ("height", "width", "source"))
+    for frame in sorted(frames):
+        read = shape_reader(partial(_tracked, keyframes, frame))
+        yield Listed(frame_name(frame), height, width, read, video=video)
+
+
+def _keyframe(element: ElementTree.Element) -> Keyframe[ElementTree.Element]:
+    is_seen, frame = element.get("outside") != "1", element.get("frame", "")
+    if not frame.isdecimal() or len(frame) > MAX_FRAME_DIGITS:
+        raise UnreadableLabels(f"a shape of a track in frame {frame!r:.40}; expected a whole number")
+    return Keyframe(int(frame), element, is_seen, is_seen)
+
+
+def _tracked(tracks: Sequence[Sequence[Keyframe[ElementTree.Element]]], frame: int, size: Size) -> list[dict[str, Any]]:
+    return shapes_in(tracks, frame, lambda element: _shape_of(element, size))
 
 
 def _shapes_of(image: ElementTree.Element, size: Size) -> list[dict[str, Any]]:

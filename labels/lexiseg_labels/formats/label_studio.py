@@ -3,6 +3,8 @@
 The brush format is thi.ng/rle-pack over the mask's RGBA bytes, row-major. Header: number of words (32 bits),
 bits of a word - 1 (5 bits), four run-length widths - 1 (4 bits each). Then for each run: a 1, the width's index (2
 bits), the length - 1, and the word. Shapes that are read are handed over as `marks` has them.
+
+Objects of videos are boxes by keyframe, from frame 1. The frames are read in which somebody set one.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -22,10 +25,11 @@ from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, points_in
 from lexiseg_labels.json_text import SCORE_DECIMALS, json_list, rounded
 from lexiseg_labels.masks import rle
 from lexiseg_labels.masks.joining import joined_contour
-from lexiseg_labels.masks.outlines import Size
+from lexiseg_labels.masks.outlines import Size, whole_number
 from lexiseg_labels.masks.rle import lengths_of
-from lexiseg_labels.picture_names import is_picture_name
+from lexiseg_labels.picture_names import is_picture_name, is_video_name
 from lexiseg_labels.segments import UNNAMED, Answer, Segment, exportable, segment_rings
+from lexiseg_labels.tracks import Clip, Keyframe, frame_name, shapes_in
 
 BRUSH_WIDTHS = (3, 4, 8, 16)  # bits of a run length, as in Label Studio's own encoder
 MAX_BRUSH_RUN = 1 << BRUSH_WIDTHS[-1]
@@ -46,6 +50,7 @@ KINDS_BY_KEY = {
     "rle": "brush", "imageDataURL": "bitmask", "vertices": "vector", "points": "polygon", "radiusX": "ellipse",
     "height": "rectangle",
 }  # fmt: skip
+VIDEO_BOX = "videorectangle"
 LABELME_KINDS = {"brush": "mask", "bitmask": "mask", "keypoint": "point"}
 
 
@@ -94,7 +99,7 @@ def to_label_studio(
         for segment in segments
     ]
     score = float(np.mean([segment.score for segment in segments])) if segments else 0.0
-    return _task(image, model_version(answer.model, answer.model_digest), score, result)
+    return _task({"image": image}, model_version(answer.model, answer.model_digest), score, result)
 
 
 def _brush(segment: Segment) -> dict[str, Any]:
@@ -117,11 +122,42 @@ def _region(
     }
 
 
-def _task(image: str, model: str, score: float, result: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "data": {"image": image},
-        "predictions": [{"model_version": model, "score": score, "result": result}],
-    }
+def _task(data: dict[str, str], model: str, score: float, result: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"data": data, "predictions": [{"model_version": model, "score": score, "result": result}]}
+
+
+def video_tasks(clip: Clip, model: str) -> bytes:
+    """Tasks of a video: a prediction of `VideoRectangle` (name="box" toName="video") for each object.
+
+    A box of the last frame of a run is not enabled: it ends there.
+
+    Args:
+        clip: the video.
+        model: as `model_version` gives it.
+    """
+    height, width = clip.size
+    result, scores = [], list[float]()
+    for number, ((_, label), shown) in enumerate(clip.tracks.items(), 1):
+        sequence = []
+        for frame, segment in shown.items():
+            left, top, right, bottom = segment.xyxy
+            sequence.append(
+                {
+                    "frame": frame + 1,
+                    "time": frame / clip.rate,
+                    "enabled": frame + 1 in shown,
+                    "rotation": 0,
+                    **{"x": 100 * left / width, "width": 100 * (right - left) / width},
+                    **{"y": 100 * top / height, "height": 100 * (bottom - top) / height},
+                }
+            )
+            scores.append(segment.score)
+        value = {"framesCount": clip.n_frames, "duration": clip.n_frames / clip.rate, "sequence": sequence}
+        about = {"id": f"track-{number}", "type": VIDEO_BOX, "from_name": "box", "to_name": "video"}
+        result.append(about | {"value": value | {"labels": [label]}})
+    place = LOCAL_FILES + quote(clip.name, errors="surrogateescape")
+    score = rounded(sum(scores) / len(scores), SCORE_DECIMALS) if scores else 0
+    return b"".join(json_list([_task({"video": place}, model, score, result)]))
 
 
 def brush_runs(mask: NDArray[np.bool_]) -> bytes:
@@ -156,7 +192,7 @@ def _task_of(picture: Picture, data: DataSet) -> dict[str, Any]:
     if picture.reviewed:
         return {"data": {"image": place}, "annotations": [{"result": result}]}
     score = rounded(sum(region["score"] for region in result) / len(result), SCORE_DECIMALS) if result else 0
-    return _task(place, picture.model, score, result)
+    return _task({"image": place}, picture.model, score, result)
 
 
 class _Place(NamedTuple):
@@ -201,7 +237,10 @@ def _pictures_of(task: Mapping[str, Any]) -> list[Listed]:
     places = _places_of(task)
     try:
         results, reviewed = _results_of(task)
-        regions = _by_place(_regions(results), places)
+        every = _regions(results)
+        if len(places) == 1 and is_video_name(places[0].path):
+            return _frames_of(places[0], every, reviewed)
+        regions = _by_place(every, places)
     except UnreadableLabels as error:
         return [_left_out(place, str(error)) for place in places]
     return [
@@ -210,6 +249,35 @@ def _pictures_of(task: Mapping[str, Any]) -> list[Listed]:
         else _left_out(place, "no mark of its task is on it")
         for place in places
     ]
+
+
+def _frames_of(video: _Place, regions: Sequence[_Region], reviewed: bool | None) -> list[Listed]:
+    """Raises UnreadableLabels: the frames of a mark are not known."""
+    try:
+        tracks = [sorted(map(partial(_keyframe, each), each.value["sequence"]), key=itemgetter(0)) for each in regions]
+    except (LookupError, TypeError, ValueError):
+        raise UnreadableLabels("a mark of its task is in no frame, or no sequence of frames") from None
+    return [
+        Listed(
+            frame_name(frame - 1),
+            None,
+            None,
+            shape_reader(partial(_tracked, tracks, frame)),
+            reviewed,
+            video=video.path,
+        )
+        for frame in sorted({each.frame for keyframes in tracks for each in keyframes})
+    ]
+
+
+def _keyframe(region: _Region, entry: Mapping[str, Any]) -> Keyframe[_Region]:
+    value = {**entry, LABELS: region.value.get(LABELS)}
+    kind = "rectangle" if region.kind == VIDEO_BOX else region.kind
+    return Keyframe(whole_number(entry["frame"]), _Region(kind, value, {}), True, entry.get("enabled") is not False)
+
+
+def _tracked(tracks: Sequence[Sequence[Keyframe[_Region]]], frame: int, size: Size) -> list[dict[str, Any]]:
+    return shapes_in(tracks, frame, lambda region: _shape_of(region, size))
 
 
 def _left_out(place: _Place, reason: str) -> Listed:
@@ -232,7 +300,8 @@ def _places_of(task: Mapping[str, Any]) -> list[_Place]:
         for page, text in enumerate(pages)
         if isinstance(text, str)
     ]
-    pictures = [place for place in texts if is_picture_name(place.path.partition("?")[0])]
+    named = [(place, place.path.partition("?")[0]) for place in texts]
+    pictures = [place for place, name in named if is_picture_name(name) or is_video_name(name)]
     if len({place.path for place in pictures}) < 2:  # one picture, perhaps under two keys
         return (pictures or texts or [_Place("", 0, "")])[:1]
     return pictures

@@ -33,7 +33,9 @@ from lexiseg_labels.picture_names import is_picture_name
 
 CORNERS = 64  # of the polygon of an ellipse
 ROTATED_BOXES = ("rotation", "oriented_rectangle")  # of X-AnyLabeling and of Labelme
-ENCLOSING = ("mask", "cuboid")  # kinds with the whole object between their points
+BOXES = ("rectangle", *ROTATED_BOXES)
+BETWEEN = "shape between two keyframes"
+ENCLOSING = ("mask", "cuboid", BETWEEN)  # kinds with the whole object between their points
 SLACK = 1  # pixels by which the corners of a mask may miss its size, as Labelme's versions do
 MAX_DEPTH = 6  # of points below an element
 POINT_KEYS = ("points", "vertices", "elements", "keypoints")
@@ -72,6 +74,7 @@ class Listed(NamedTuple):
         reviewed: whether a person has; None: the file does not say.
         fault: why it is left out.
         file: name of the file of labels that is only its own.
+        video: of which it is the frame `name`, where there is no such picture.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Listed(NamedTuple):
     reviewed: bool | None = None
     fault: str | None = None
     file: str | None = None
+    video: str | None = None
 
 
 def reviewed_mark(content: object) -> bool | None:

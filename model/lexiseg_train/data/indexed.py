@@ -25,6 +25,7 @@ from lexiseg_model.pictures.reader import Picture, read
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.annotations.content import class_name
 from lexiseg_train.data.files.documents import read_json
+from lexiseg_train.data.files.frames import picture_bytes
 
 JPEG_QUALITY = 95
 MAX_PIXELS = 180_000_000  # of a photograph; more is a damaged header
@@ -73,7 +74,7 @@ def photograph_size(path: Path) -> tuple[int, int]:
 def _reading(path: Path) -> Iterator[bytes]:
     """The content of a file; errors of reading it and of its picture become SampleError."""
     try:
-        yield path.read_bytes()
+        yield picture_bytes(path)
     except (OSError, PictureError) as error:
         raise SampleError(str(path), f"cannot be read as an image: {error}") from None
 

@@ -64,13 +64,14 @@ def read_listed(
     images, unusable, faults, count, n_boxes, n_images = [], list[str](), list[str](), 0, 0, 0
     photographs = Photographs(place, files)
     for entry in listed:
-        if labelled and photographs.find(entry.name) in labelled:
+        if labelled and photographs.find(photographs.place_of(entry)) in labelled:
             continue
         n_images += 1
         try:
             if entry.fault is not None:
                 raise UnreadableLabels(entry.fault)
-            size = photographs.measured_size(entry.name, entry.height, entry.width)
+            name = photographs.place_of(entry)
+            size = photographs.measured_size(name, entry.height, entry.width)
         except UnreadableLabels as error:
             unusable.append(as_text(f"{entry.file or 'image'}{': ' if entry.file else ' '}{entry.name:.200}: {error}"))
             continue
@@ -80,7 +81,7 @@ def read_listed(
             raise DatasetError(f"{listing} has more than {MAX_ANNOTATIONS:,} annotations, the most that is read")
         faults += [f"{mark} of {entry.file or entry.name}: {reason}" for mark, reason in marks.faults]
         n_boxes += marks.n_boxes
-        images.append(AnnotatedImage(entry.name, size, marks.annotations, entry.reviewed))
+        images.append(AnnotatedImage(name, size, marks.annotations, entry.reviewed))
     categories = [each.category for image in images for each in image.annotations]
     names: dict[Id, str] = {category: str(category) for category in categories if category is not None}
     warnings = images_left_out(listing, n_images, unusable) + photographs.size_warnings()

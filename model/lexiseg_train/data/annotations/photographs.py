@@ -10,10 +10,13 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels.formats.marks import Listed
 from lexiseg_labels.masks.outlines import Size, checked_size
+from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError, PictureError
 from lexiseg_model.files.names import as_text
 from lexiseg_model.pictures.header import read_header
+from lexiseg_train.data.files.frames import picture_bytes
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.pairs.source import photographs_beside
 
@@ -71,10 +74,17 @@ class Photographs:
         """The file of a name, path or URL; None if there is none or several."""
         address = ADDRESS.match(named)
         path = named if address is None else unquote(address["path"])
-        for each in dict.fromkeys((path, UPLOAD_PREFIX.sub(r"\1", path))):
+        names = [path, UPLOAD_PREFIX.sub(r"\1", path)]
+        names += [] if is_picture_name(path) else [f"{path}.png"]  # CVAT's names of frames have no suffix
+        for each in dict.fromkeys(names):
             if (file := self.files.find(each, self._places)) is not None:
                 return file
         return None
+
+    def place_of(self, entry: Listed) -> str:
+        """The name by which the picture that a file lists is found: its own, or that of a video's frame."""
+        video = None if entry.video is None or self.find(entry.name) is not None else self.find(entry.video)
+        return entry.name if video is None else f"{self.files.place_of(video)}/{entry.name}"
 
     def measured_size(self, name: str, height: object, width: object) -> Size:
         """(H, W) of the upright photograph of a name, whatever the listing states.
@@ -88,7 +98,7 @@ class Photographs:
         if path is None:
             raise UnreadableLabels("there is no such file in the data set")
         try:
-            header = read_header(path.read_bytes())
+            header = read_header(picture_bytes(path))
         except OSError as error:
             raise UnreadableLabels(f"cannot be read: {error.strerror}") from None
         except PictureError as error:

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text, is_hidden
+from lexiseg_train.data.files.frames import is_frame
 from lexiseg_train.data.files.limits import MAX_FILES, MAX_PATH_PARTS
 
 DRIVE = re.compile(r"^[A-Za-z]:/")
@@ -106,10 +107,14 @@ class SetFiles:
         return place == "." or any(key.startswith(f"{place}/") for key in self._by_key)
 
     def file(self, place: str) -> Path | None:
-        """The file at a path in the set; None: there is none."""
+        """The file at a path in the set, or the frame of a video in it; None: there is none."""
         if self._is_wide and place.startswith("/"):
             return self._beside(place, (".",))
-        return self._by_key.get(unicodedata.normalize("NFC", place))
+        path = PurePosixPath(unicodedata.normalize("NFC", place))
+        if str(path) not in self._by_key and is_frame(path):
+            video = self.file_like(str(path.parent))
+            return None if video is None else video / path.name
+        return self._by_key.get(str(path))
 
     def place_of(self, path: Path) -> str:
         """The path of a file in the set, as `file` takes it; a file outside its folder by its whole path."""

@@ -34,12 +34,12 @@ MAX_FOLDERS = 32  # of a level, that are looked into
 OF_JSON = {kind.title: kind.pictures_of for kind in formats().values() if kind.pictures_of is not None}
 # In the order in which they count where several label one photograph.
 LAYOUTS = ("COCO", "YOLO", "Labelme", "CVAT", *OF_JSON)
-NOT_READ = ("CVAT's XML of a video", "VOC's XML of boxes")
-XML_KINDS = {b"<track": NOT_READ[0], b"<annotation>": NOT_READ[1], b"<annotations": "CVAT"}  # by words near the start
+VOC_BOXES = "VOC's XML of boxes"
+XML_KINDS = {b"<annotation>": VOC_BOXES, b"<annotations": "CVAT"}  # by words near the start
 LAYOUT = (
     "expected COCO's JSON (*.json with images, annotations and categories) beside its photographs (in Label Studio\n"
     "export as COCO, in CVAT as COCO 1.0), YOLO's data.yaml with images and labels, Labelme's JSON beside each\n"
-    "photograph, CVAT's XML of images, the JSON of Label Studio's tasks or of Datumaro, or\n"
+    "photograph, CVAT's XML of images or of a video beside it, the JSON of Label Studio's tasks or of Datumaro, or\n"
     "  classes.json        the class names; index = mask value\n"
     "  images/NAME.jpg     photographs\n"
     "  masks/NAME.png      masks of the same size, 255 = ignore\n"
@@ -116,11 +116,8 @@ def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[s
             raise faults[0]
         return None
     warnings = [f"{fault}; it is not used" for fault in faults]
-    warnings += [
-        f"{len(by_layout[kind])} files are {kind} and not read, such as {by_layout[kind][0]}"
-        for kind in NOT_READ
-        if by_layout[kind]
-    ]
+    if boxes := by_layout[VOC_BOXES]:
+        warnings.append(f"{len(boxes)} files are {VOC_BOXES} and not read, such as {boxes[0]}")
     if unreadable:
         warnings.append(f"{len(unreadable)} JSON files cannot be read: {some_of(unreadable)}")
     pictures = drawn_pictures(files, parts, reviewed, warnings)
@@ -133,7 +130,7 @@ def _is_labelled(image: AnnotatedImage) -> bool:
 
 def _by_layout(files: SetFiles, listing: Path | None) -> tuple[dict[str, list[Path]], list[str]]:
     """The files of labels by layout, or by what they are that is not read; and why JSON files cannot be read."""
-    by_layout: dict[str, list[Path]] = {kind: [] for kind in (*LAYOUTS, *NOT_READ, "")}
+    by_layout: dict[str, list[Path]] = {kind: [] for kind in (*LAYOUTS, VOC_BOXES, "")}
     unreadable = []
     for path in files if listing is None else [listing]:
         if path.suffix.lower() == ".xml":
@@ -201,8 +198,8 @@ def _of_a_tool(files: SetFiles, listing: Path | None) -> str:
     for path in [path for path in paths if path.suffix.lower() in (".xml", ".json", *PACKED)][:MAX_SEEN]:
         if path.suffix.lower() in PACKED:
             return f", and {path} is packed: unpack it, or name it"
-        if (kind := _xml_kind(path)) in NOT_READ:
-            return f", and {path} is {kind}, which is not read: export as COCO"
+        if _xml_kind(path) == VOC_BOXES:
+            return f", and {path} is {VOC_BOXES}, which is not read: export as COCO"
         if path.suffix.lower() == ".json":
             try:
                 read_json(path)

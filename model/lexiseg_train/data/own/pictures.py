@@ -28,6 +28,7 @@ from lexiseg_train.data.annotations.content import LabelFile
 from lexiseg_train.data.annotations.drawing import draw
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.files.documents import read_text
+from lexiseg_train.data.files.frames import picture_bytes
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.files.limits import MAX_CLASSES
 from lexiseg_train.data.indexed import CLASSES, IGNORE, Reading, fitting, read_photograph
@@ -58,7 +59,7 @@ class Picture:
         """The upright photograph and its mask, checked as `Sample.read`."""
         image, mask = read_photograph(self.image), self.read_mask()
         if mask.shape != image.shape[:2] and mask.shape == image.shape[1::-1]:  # of the photograph as stored
-            mask = upright(mask, read_header(self.image.read_bytes()).orientation)
+            mask = upright(mask, read_header(picture_bytes(self.image)).orientation)
         return Reading(image, fitting(self.image, mask, image.shape[:2], n_classes))
 
 

@@ -19,7 +19,11 @@ if TYPE_CHECKING:  # imported where it is used: the command line must start with
 
 Source = Annotated[str, typer.Argument(help="A file, a camera as /dev/video0, or a URL as rtsp://camera/stream")]
 Out = Annotated[
-    Path | None, typer.Option(help="The video with its segments painted on: .mp4, .mkv, ...", callback=output_file)
+    Path | None,
+    typer.Option(
+        help="The video with its segments painted on: .mp4, .mkv, ...; or tracks: .xml of CVAT, .json of Label Studio",
+        callback=output_file,
+    ),
 ]
 Json = Annotated[
     Path | None, typer.Option(help="One line of JSON a frame; - is the standard output", callback=output_file)
@@ -38,7 +42,6 @@ Drop = Annotated[
     typer.Option(help="latest drops frames that come too fast [default: latest for cameras and rtsp, else none]"),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the files of --out and --json")]
-
 
 OTHERS = ", --head NAME, or objects to follow (--point, --box)"
 
@@ -67,7 +70,7 @@ def video(
     overwrite: Overwrite = False,
     server: Server = None,
 ) -> None:
-    """Segment a video in this process or by a server: painted frames, lines of JSON, or both.
+    """Segment a video in this process or by a server: painted frames or tracks, lines of JSON, or both.
 
     Objects of --point, --box and --prompt are in the first frame; they are followed.
 
@@ -89,7 +92,7 @@ def video(
     fields: dict[str, Any] = {"background": background, "threshold": threshold, "max_side": max_side, "head": head}
     fields["task"] = task or ("prompt" if prompt_list else "semantic")
     question = question_of(classes, vocabulary, required=not (prompt_list or head), others=OTHERS, **fields)
-    _check_files(source, out, json, overwrite)
+    _check_files(source, out, json, overwrite, tracking or bool(prompt_list))
     if not seconds > 0:
         raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")
     check_server(context, server)
@@ -121,11 +124,13 @@ def _stream_config(
     }
 
 
-def _check_files(source: str, out: Path | None, json: Path | None, overwrite: bool) -> None:
+def _check_files(source: str, out: Path | None, json: Path | None, overwrite: bool, has_tracks: bool) -> None:
     if out is None and json is None:
         raise typer.BadParameter("say where the result goes: --out VIDEO, --json FILE, or both", param_hint="'--out'")
     if out is not None and Path(source).exists() and out.exists() and out.samefile(source):
         raise typer.BadParameter("it would overwrite the source", param_hint="'--out'")
+    if out is not None and out.suffix.lower() in (".xml", ".json") and not has_tracks:
+        raise typer.BadParameter(f"{out} takes tracks, which --no-tracking switches off", param_hint="'--out'")
     for name, path in (("--out", out), ("--json", json)):
         if path is not None and path.is_file() and not overwrite:
             raise typer.BadParameter(f"{path} exists; name another file, or give --overwrite", param_hint=f"'{name}'")

@@ -1,12 +1,12 @@
-"""`lexiseg video`: read a video, write it with its segments painted on, lines of JSON, or both."""
+"""`lexiseg video`: read a video, write it with its segments painted on or their tracks, lines of JSON, or both."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from lexiseg_model.masks.overlay import paint
 from lexiseg_model.types import LabelMap, Rle, Segment
 from lexiseg_service.commands.server import Server
 from lexiseg_service.commands.video.source import SourceFrame, VideoSource
-from lexiseg_service.commands.video.target import VideoTarget, json_lines
+from lexiseg_service.commands.video.target import TRACKS, VideoTarget, json_lines, track_file
 
 FRAMES_IN_FLIGHT = 4
 JPEG_QUALITY = 92  # of the frames on their way to the model
@@ -92,7 +92,7 @@ def run(
     failures: list[str] = []
     with ExitStack() as stack:
         source = stack.enter_context(closing(VideoSource(source_name)))
-        target = None if out is None else stack.enter_context(VideoTarget(out, source.rate))
+        write_frame = None if out is None else stack.enter_context(_frame_writer(out, source))
         server = stack.enter_context(opening)
         server.check(fields["task"])
         write_line = None if lines is None else stack.enter_context(json_lines(lines))
@@ -112,8 +112,8 @@ def run(
             frame = frames.take_frame(answer.frame_id)
             if write_line is not None:
                 write_line(answer, frame.seconds)
-            if target is not None and not answer.dropped:
-                target.write(_painted(frame.rgb, answer), frame.seconds)
+            if write_frame is not None and not answer.dropped:
+                write_frame(answer, frame)
             if follow and answer.state_reset and n_frames:  # the objects begin in the first frame
                 failures.append(f"frame {answer.frame_id}: another worker took over, which knows none of the objects")
             n_frames += 1
@@ -131,6 +131,16 @@ def run(
     for problem in problems:
         typer.echo(f"lexiseg: {problem}", err=True)
     return 1 if problems else 0
+
+
+@contextmanager
+def _frame_writer(out: Path, source: VideoSource) -> Iterator[Callable[[FrameAnswer, SourceFrame], None]]:
+    if out.suffix.lower() in TRACKS:
+        with track_file(out, Path(source.name).name, source.rate) as add:
+            yield lambda answer, _: add(answer)
+    else:
+        with VideoTarget(out, source.rate) as target:
+            yield lambda answer, frame: target.write(_painted(frame.rgb, answer), frame.seconds)
 
 
 def _total(source: VideoSource, seconds: float) -> int | None:

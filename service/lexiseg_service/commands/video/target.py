@@ -1,4 +1,7 @@
-"""A video file to write frames to, by PyAV: H.264 where there is an encoder for it, else what the container takes."""
+"""What frames are written to: a video, lines of JSON, tracks for annotation tools.
+
+Videos are made by PyAV: H.264 where there is an encoder for it, else what the container takes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,11 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from lexiseg_client import FrameAnswer, ProblemError, Segment
+from lexiseg_labels.data_set import model_version
+from lexiseg_labels.exports import write_whole
+from lexiseg_labels.formats import cvat, label_studio
 from lexiseg_labels.segments import segment_json
+from lexiseg_labels.tracks import Clip
 from lexiseg_model.command_line.options import STDOUT
 from lexiseg_service.errors import ServiceError
 
@@ -37,6 +44,9 @@ OPTIONS = {
 MPEG4_BITS_PER_PIXEL = 0.15  # of a frame; the encoder's own default is a rate for stamps
 TICKS = 60_000  # a second: whole numbers for 24, 25, 30, 50, 60 and the NTSC rates; mpeg4 takes at most 65,535
 WriteLine = Callable[[FrameAnswer, float], None]  # of one frame, and from which second on it is shown
+
+
+TRACKS = (".xml", ".json")  # of CVAT and of Label Studio
 
 
 class TargetFailure(ServiceError):
@@ -121,6 +131,30 @@ def _encoder(path: Path) -> str:
         if name in av.codecs_available:
             return name
     raise TargetFailure(f"{path}: no encoder for it here; looked for {', '.join(names)}")
+
+
+@contextmanager
+def track_file(path: Path, name: str, rate: Fraction) -> Iterator[Callable[[FrameAnswer], None]]:
+    """Take the answers about the frames of a video, and write their tracks at the end, also of an interrupted block.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    clip = Clip(name, float(rate))
+    model = ""
+
+    def add(answer: FrameAnswer) -> None:
+        nonlocal model
+        if answer.answer is not None:
+            model = model_version(answer.answer.model, answer.answer.model_digest)
+            clip.add(int(answer.frame_id), answer.answer)
+
+    try:
+        yield add
+    finally:
+        if clip.n_frames:
+            is_cvat = path.suffix.lower() == TRACKS[0]
+            write_whole(path, cvat.video_xml(clip) if is_cvat else label_studio.video_tasks(clip, model))
 
 
 @contextmanager

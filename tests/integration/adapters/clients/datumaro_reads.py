@@ -12,7 +12,11 @@ def read(path: str, kind: str) -> dict[str, Any]:
     dataset = datumaro.Dataset.import_from(path, kind)
     labels = [label.name for label in dataset.categories()[AnnotationType.label]]
     items = {
-        item.id: sorted([each.type.name, labels[each.label], round(each.get_area())] for each in item.annotations)
+        item.id: sorted(
+            [each.type.name, labels[each.label], round(each.get_area())]
+            for each in item.annotations
+            if not each.attributes.get("outside")  # the end of a track
+        )
         for item in dataset
     }
     missing = [item.id for item in dataset if item.media is None or item.media.data is None]

@@ -24,7 +24,7 @@ from lexiseg_model.types import Rle
 from lexiseg_service.gateway.admission.key_file import line_of, new_key
 from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from tests.command import ended
-from tests.model.stand_in import ColourSegmenter
+from tests.model.stand_in import ColourSegmenter, picture
 from tests.model.video import moving
 from tests.service.commands.command_line import CommandLine
 from tests.service.commands.video import clips
@@ -97,6 +97,27 @@ def test_a_server_does_the_same_without_torch_here(tmp_path: Path) -> None:
     assert [[segment["label"] for segment in line["segments"]] for line in found] == [["red", "blue"]] * 6
     assert {tuple(segment["track_id"] for segment in line["segments"]) for line in found} == {(1, 2)}
     assert len(clips.read(out)) == 6
+
+
+@pytest.mark.parametrize(("suffix", "layout"), [("xml", "CVAT"), ("json", "Label Studio")])
+def test_tracks_for_a_tool_are_read_back_with_the_clip(
+    lexiseg: CommandLine, tmp_path: Path, suffix: str, layout: str
+) -> None:
+    clip, widths = tmp_path / "set" / "clip.mp4", (16, 32, 48)
+    clip.parent.mkdir()
+    clips.written(clip, [np.asarray(picture(["r" * width + "b" * (64 - width)] * 48)) for width in widths])
+
+    with served() as address:
+        out = clip.with_name(f"tracks.{suffix}")
+        written = lexiseg("video", clip, "-c", "red", "--out", out, "--server", address)
+    imported = lexiseg("data", "import", tmp_path / "set", tmp_path / "read", "--least", "1")
+
+    assert (written.status, imported.status) == (0, 0), written.err + imported.err
+    report = json.loads((tmp_path / "read" / "report.json").read_text())
+    assert (report["layout"], report["photographs"], report["left_out"]) == (layout, {"train": 3}, 0)
+    red = 48 * sum(widths)
+    pixels = (report["classes"][0]["pixels"], report["unknown_pixels"])
+    assert pixels == ((red, 0) if suffix == "xml" else (0, red))  # boxes have no outline
 
 
 @pytest.mark.parametrize("by_server", [False, True])
@@ -260,6 +281,7 @@ def test_a_file_that_is_there_is_replaced_only_when_that_is_asked_for(
         (["-c", "red", "--out", "out.mp4", "--server", "a:1", "--device", "cpu"], "its own models"),
         (["-c", "red", "--out", "out.xyz"], ".xyz"),
         (["-c", "red", "--out", "none/out.mp4"], "does not exist"),
+        (["-c", "red", "--out", "out.xml", "--no-tracking"], "--no-tracking"),
         (["-c", "red", "--out", "out.mp4", "--server", "no address"], "HOST:PORT"),
         (["-c", "red", "--out", "out.mp4", "--task", "prompt"], "'prompt' is not one of"),
         (["--point", "8,8", "--task", "instance", "--out", "out.mp4"], "--task"),

@@ -169,11 +169,6 @@ def test_a_photograph_that_was_renamed_is_found_beside_its_file(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        (
-            "annotations.xml",
-            "<?xml version='1.0'?>\n<annotations><track id='0'/></annotations>",
-            "CVAT's XML of a video",
-        ),
         ("a.xml", "<annotation><filename>a.jpg</filename></annotation>", "VOC's XML of boxes"),
         ("project.json", '[{"id": 1, "annotations": []}]', "a JSON of another format"),
         ("coco.json", '{"images": [{"id": 1', "not JSON"),
