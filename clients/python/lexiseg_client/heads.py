@@ -154,6 +154,14 @@ class Heads(Resource):
         body = {"name": name, "classes": taught_json(classes), "model": model, "keep_days": keep_days}
         return self._run(_taught(self._calls, Send("POST", ROUTE, repeatable=False), name, body, pictures, timeout))
 
+    def create_from_zip(
+        self, name: str, archive: bytes, *, keep_days: float | None = None, timeout: float | None = None
+    ) -> Head:
+        """Create a head from a zip of labelled pictures, as annotation tools export them. Errors as of `create`."""
+        request = json.dumps({"name": name, "keep_days": keep_days})
+        files = {"archive": ("pictures.zip", archive, "application/zip"), "request": (None, request)}
+        return self._ask(Send("POST", ROUTE, body={"files": files}, repeatable=False), json_as(head_of), timeout)
+
     def put(
         self,
         name: str,
@@ -205,6 +213,7 @@ class AsyncHeads(Resource):
     """As `Heads`, to await."""
 
     create = awaited(Heads.create)
+    create_from_zip = awaited(Heads.create_from_zip)
     put = awaited(Heads.put)
     get = awaited(Heads.get)
     list = awaited(Heads.list)

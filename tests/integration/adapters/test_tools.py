@@ -15,6 +15,7 @@ from mcp.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult
+from PIL import Image
 
 from lexiseg_service.gateway.admission.key_file import line_of, new_key
 from tests.integration.adapters.tools import ask_with
@@ -117,6 +118,26 @@ def test_cvats_sdk_takes_the_interactor_and_reads_its_masks(server: Server, phot
 
     areas = [area_of(server, photo, prompt) for prompt in (CLICK, BESIDE, BOX)]
     assert [report[name] for name in ("clicked", "corrected", "boxed")] == areas
+
+
+def test_a_task_of_cvat_teaches_a_head_that_its_other_pictures_are_asked_with(server: Server, tmp_path: Path) -> None:
+    corners = {}
+    for number in range(9):  # a red square on noise, in each elsewhere
+        left, top = 10 * number, 5 * number
+        pixels = np.random.default_rng(number).integers(90, 150, (96, 128, 3), np.uint8)
+        pixels[top : top + 40, left : left + 40] = 220, 30, 30
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+        corners[f"{number}.png"] = [left, top, left + 40, top + 40]
+    corners.pop("4.png")
+    (tmp_path / "labels.json").write_text(json.dumps(corners))
+
+    report = ask_with("cvat_teaches", server.url, str(tmp_path))
+
+    assert (report["pictures"], report["keys"]) == (8, [f"images/{name}" for name in corners])
+    assert [name for name, areas in report["areas"].items() if areas] == ["4.png"]  # the others have labels already
+    assert report["areas"]["4.png"]["gadget"] == pytest.approx(1600, rel=0.4)
+    exported = "/api/tasks/12/dataset/export?format=CVAT+for+images+1.1&save_images=True"
+    assert report["asked"].count(exported) == 2
 
 
 def test_labelmes_session_finds_the_server_through_osam(server: Server, photo: Path) -> None:
