@@ -45,11 +45,11 @@ class ClosedClient(LexisegError, RuntimeError):
 
 
 class Unreachable(LexisegError):
-    """No server answers, or the connection broke. `sent`: whether the request may have reached the server."""
+    """No server answers, or the connection broke. `is_sent`: whether the request may have reached the server."""
 
     def __init__(self, message: str, *, is_sent: bool) -> None:
         super().__init__(message)
-        self.sent = is_sent
+        self.is_sent = is_sent
 
 
 class NoServer(Unreachable):

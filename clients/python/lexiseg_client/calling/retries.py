@@ -126,7 +126,7 @@ def is_retryable(error: LexisegError, *, repeatable: bool) -> bool:
     if isinstance(error, NoSuchHost):
         return False
     if isinstance(error, Unreachable):
-        return repeatable or not error.sent
+        return repeatable or not error.is_sent
     return repeatable and (
         isinstance(error, NotReady) or (isinstance(error, ServerFault) and error.status == BAD_GATEWAY)
     )
