@@ -49,10 +49,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class TaughtClass:
-    """A class of a head. IoUs are percent on its reviewed pictures, None where too few show it.
+    """A class of a head. IoUs are percent of pixels on its reviewed pictures, None where too few show it.
 
-    `iou_taught` is that of heads that did not see the picture; `wants`: how many more pictures it should have; `kept`:
-    "words" if it is found by only these, as pictures that were left out are not found better.
+    `iou_taught` is that of heads that saw no picture like it; of less than five pictures `iou_range` is [low, high], of
+    such heads and of one that saw all; `wants`: how many more pictures it should have; `kept`: "words" if it is found
+    by only these, as pictures that were left out are not found better.
     """
 
     name: str
@@ -62,6 +63,7 @@ class TaughtClass:
     iou_taught: float | None
     wants: int
     kept: str | None = None
+    iou_range: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@
 #include <string.h>
 
 /* Count up with every change of a signature or its meaning; `library.py` has the same number. */
-#define LEXISEG_KERNEL_VERSION 33
+#define LEXISEG_KERNEL_VERSION 34
 
 #if defined(_WIN32)
 #define API __declspec(dllexport)
@@ -49,6 +49,12 @@ INLINE void exp_below(Eight *number) {
     *number = (y * square + (rest + 1.0f)) * (Eight)((whole + 127) << 23);
 }
 
+/* Whether a head of lessons leaves a fold out: the first has seen all, the next `folds` all but one, the last two half of
+ * them; everyday photographs, of no fold, are in each. */
+static inline int leaves_out(int64_t part, int64_t fold, int64_t folds) {
+    return part && (part <= folds ? fold == part - 1 : fold < folds && fold % 2 == part - folds - 1);
+}
+
 enum { MAX_CHARACTERS = 14 }; /* of a run: the zeros before it and its ones, seven each */
 
 /* The label at an index of a map of 1-byte or (`wide`) 2-byte labels. */
@@ -69,9 +75,9 @@ API int64_t lexiseg_count_runs(const void *labels, int64_t height, int64_t width
 API int64_t lexiseg_encode_runs(const void *labels, int64_t height, int64_t width, int64_t wide, int64_t *first,
                                 const int32_t *columns, const int64_t *ends, int64_t n, int64_t k, int64_t *summaries,
                                 char *text);
-int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *shares, float *text,
+int64_t lexiseg_teach(const float *cells, const int32_t *labels, const uint8_t *votes, const float *shares, float *text,
                       const int32_t *fold, int64_t n, int64_t f, int64_t k, int64_t folds, const int32_t *shown,
                       const double *factors, double strength, double scale, double most, double gain,
-                      float *directions, float *of_words, double *iou, const int32_t *stop);
+                      float *directions, float *of_words, double *iou, int32_t *wants, const int32_t *stop);
 
 #endif

@@ -21,16 +21,22 @@ static float of_half(uint16_t bits) {
     return bits >> 15 ? -number : number;
 }
 
+/* The labels of pixels across a cell. */
+static void vote(const int16_t *labels, int64_t height, int64_t width, int64_t h, int64_t w, int64_t cell,
+                 int16_t votes[VOTES * VOTES]) {
+    for (int64_t v = 0; v < VOTES * VOTES; v++) {
+        int64_t y = cell / w * VOTES + v / VOTES, x = cell % w * VOTES + v % VOTES;
+        y = (2 * y + 1) * height / (2 * VOTES * h), x = (2 * x + 1) * width / (2 * VOTES * w);
+        votes[v] = labels[y * width + x];
+    }
+}
+
 /* The label of each cell: of most of its pixels, else UNKNOWN. A label without a cell gets its best one. */
 static void label_cells(const int16_t *labels, int64_t height, int64_t width, int64_t h, int64_t w, int64_t n_labels,
                         Grid *grid) {
     for (int64_t cell = 0; cell < h * w; cell++) {
         int16_t votes[VOTES * VOTES];
-        for (int64_t v = 0; v < VOTES * VOTES; v++) {
-            int64_t y = cell / w * VOTES + v / VOTES, x = cell % w * VOTES + v % VOTES;
-            y = (2 * y + 1) * height / (2 * VOTES * h), x = (2 * x + 1) * width / (2 * VOTES * w);
-            votes[v] = labels[y * width + x];
-        }
+        vote(labels, height, width, h, w, cell, votes);
         grid->cells[cell] = UNKNOWN;
         for (int64_t v = 0; v < VOTES * VOTES; v++) {
             int64_t count = 0, label = votes[v];
@@ -116,11 +122,11 @@ static void features(const uint16_t *decoded, int64_t fine, int64_t h, int64_t w
  *
  * labels [height, width] of 0..k, or UNKNOWN; maps of half floats `decoded` [fine, h, w] and `middle` [coarse, rows,
  * columns]; scores [k + 1, h, w] by words, the last what they must exceed. Out, room for `most` of each: labels, shares,
- * features [fine + coarse + 1] and logits [k] by words. */
+ * features [fine + coarse + 1], logits [k] by words, and how many pixels across a cell have each label [k + 1]. */
 API int64_t lexiseg_lesson(const int16_t *labels, int64_t height, int64_t width, int64_t k, const uint16_t *decoded,
                            int64_t fine, int64_t h, int64_t w, const uint16_t *middle, int64_t coarse, int64_t rows,
                            int64_t columns, const float *scores, int64_t most, int16_t *of_cells, float *shares,
-                           float *cells, float *text) {
+                           float *cells, float *text, uint8_t *pixels) {
     int64_t f = fine + coarse + 1, n_labels = k + 1;
     int64_t *places = calloc((size_t)(most + 3 * n_labels), sizeof(int64_t));
     Grid grid = {malloc((size_t)(h * w) * sizeof(int32_t)), places + most, places + most + n_labels,
@@ -131,6 +137,11 @@ API int64_t lexiseg_lesson(const int16_t *labels, int64_t height, int64_t width,
         n = sample(&grid, h * w, n_labels, most, places, shares);
     }
     for (int64_t i = 0; i < n; i++) {
+        int16_t votes[VOTES * VOTES];
+        vote(labels, height, width, h, w, places[i], votes);
+        memset(pixels + i * n_labels, 0, (size_t)n_labels);
+        for (int64_t v = 0; v < VOTES * VOTES; v++)
+            if (votes[v] >= 0) pixels[i * n_labels + votes[v]]++;
         of_cells[i] = (int16_t)grid.cells[places[i]];
         features(decoded, fine, h, w, middle, coarse, rows, columns, places[i], cells + i * f);
         for (int64_t c = 0; c < k; c++) {
@@ -149,6 +160,7 @@ enum { SCALE, MAX_TEXT, STRENGTH, WORDS_PICTURES, FOLDS, SURE_GAIN, LIKENESS, DE
 typedef struct {
     const uint16_t *cells, *text; /* half floats [n, f], and lesson by lesson [cells, classes] */
     const int16_t *labels;        /* [n], of the lesson's classes; their number: none of them */
+    const uint8_t *pixels;        /* lesson by lesson [cells, classes + 1]: how many of a cell have each label */
     const float *shares;          /* [n] */
     const int64_t *sizes;         /* [lessons, 2]: cells and classes */
     const int32_t *places;        /* of the lessons' classes in the head, UNKNOWN: not in it */
@@ -158,8 +170,9 @@ typedef struct {
 } Kept;
 
 typedef struct {
-    float *features, *text, *directions; /* [n, f], [n, k], [1 + folds, k, f] */
-    int32_t *labels, *fold, *shown;      /* [n], [n], [1 + folds, k] */
+    float *features, *text, *directions; /* [n, f], [n, k], [3 + folds, k, f] */
+    int32_t *labels, *fold, *shown;      /* [n], [n], [3 + folds, k] */
+    uint8_t *pixels;                     /* [n, k + 1] */
     double *factors;                     /* [k] */
 } Gathered;
 
@@ -204,24 +217,29 @@ static int64_t fold_like(const Kept *of, const double *means, double likeness, i
 /* The cells of all lessons, with labels and logits of the head's classes: `solving._gathered`. */
 static void gather(const Kept *of, Gathered *to) {
     const uint16_t *text = of->text;
+    const uint8_t *pixels = of->pixels;
     const int32_t *places = of->places;
-    int64_t begin = 0;
+    int64_t begin = 0, labels = of->k + 1;
     for (int64_t i = 0; i < of->n * of->k; i++) to->text[i] = NAN; /* not looked for */
     for (int64_t lesson = 0; lesson < of->lessons; lesson++) {
         int64_t cells = of->sizes[2 * lesson], classes = of->sizes[2 * lesson + 1], own = of->fold_of[lesson];
         for (int64_t i = begin; i < begin + cells; i++) {
             to->labels[i] = of->labels[i] < classes ? places[of->labels[i]] : (int32_t)of->k;
             to->fold[i] = (int32_t)own;
-            for (int64_t c = 0; c < classes; c++)
-                if (places[c] >= 0) to->text[i * of->k + places[c]] = of_half(text[(i - begin) * classes + c]);
+            to->pixels[i * labels + of->k] = pixels[(i - begin) * (classes + 1) + classes];
+            for (int64_t c = 0; c < classes; c++) {
+                if (places[c] < 0) continue;
+                to->text[i * of->k + places[c]] = of_half(text[(i - begin) * classes + c]);
+                to->pixels[i * labels + places[c]] = pixels[(i - begin) * (classes + 1) + c];
+            }
         }
         for (int64_t class = 0; class < of->k; class++) {
             int64_t i = begin;
             while (i < begin + cells && to->labels[i] != class) i++;
-            for (int64_t part = 0; i < begin + cells && part <= of->folds; part++)
-                to->shown[part * of->k + class] += part != 1 + own;
+            for (int64_t part = 0; i < begin + cells && part < of->folds + 3; part++)
+                to->shown[part * of->k + class] += !leaves_out(part, own, of->folds);
         }
-        begin += cells, text += cells * classes, places += classes;
+        begin += cells, text += cells * classes, pixels += cells * (classes + 1), places += classes;
     }
 }
 
@@ -236,26 +254,27 @@ static int64_t only_label(const int32_t *labels, const int32_t *fold, int64_t fo
     return 1 + (only < 0 ? k : only);
 }
 
-/* Solve the head of lessons, as `Kept` describes them: `directions` [k, f], factors of words [k], `iou` [2, k] in 0..1 of
- * what was left out, by words and taught, and how many lessons show a class [k]. Returns 0, or 1 + a label if all cells
+/* Solve the head of lessons, as `Kept` describes them: `directions` [k, f], factors of words [k], `iou` [3, k] in 0..1 as
+ * of `lexiseg_teach`, and how many lessons show a class, and it wants more [2, k]. Returns 0, or 1 + a label if all cells
  * have that one, or STOPPED soon after another thread has set `stop`. */
 API int64_t lexiseg_head(const uint16_t *cells, const int16_t *labels, const float *shares, const uint16_t *text,
-                         const int64_t *sizes, const int32_t *places, int64_t lessons, int64_t f, int64_t k,
+                         const uint8_t *pixels, const int64_t *sizes, const int32_t *places, int64_t lessons, int64_t f, int64_t k,
                          const double *numbers, float *directions, float *of_words, double *iou, int32_t *shown,
                          const int32_t *stop) {
-    Kept of = {.cells = cells, .text = text, .labels = labels, .shares = shares, .sizes = sizes, .places = places,
+    Kept of = {.cells = cells, .text = text, .labels = labels, .pixels = pixels, .shares = shares, .sizes = sizes, .places = places,
                .lessons = lessons, .f = f, .detail = (int64_t)numbers[DETAIL], .k = k, .folds = (int64_t)numbers[FOLDS],
                .everyday = (int64_t)numbers[EVERYDAY]};
     int64_t reviewed = lessons - of.everyday;
     if (of.folds > reviewed) of.folds = reviewed;
     for (int64_t i = 0; i < lessons; i++) of.n += sizes[2 * i];
-    int64_t parts = 1 + of.folds, floats = of.n * (f + k) + parts * k * f, failed = OUT_OF_MEMORY;
+    int64_t parts = 3 + of.folds, floats = of.n * (f + k) + parts * k * f, failed = OUT_OF_MEMORY;
     Gathered to = {.features = calloc((size_t)floats, sizeof(float)),
                    .labels = calloc((size_t)(2 * of.n + parts * k), sizeof(int32_t)),
+                   .pixels = calloc((size_t)(of.n * (k + 1)), 1),
                    .factors = malloc((size_t)k * sizeof(double))};
     double *means = calloc((size_t)(lessons * (f + 1)), sizeof(double));
     of.fold_of = malloc((size_t)lessons * sizeof(int32_t));
-    if (to.features && to.labels && to.factors && means && of.fold_of) {
+    if (to.features && to.labels && to.pixels && to.factors && means && of.fold_of) {
         to.text = to.features + of.n * f, to.directions = to.text + of.n * k;
         to.fold = to.labels + of.n, to.shown = to.fold + of.n;
         for (int64_t i = 0; i < of.n * f; i++) to.features[i] = of_half(cells[i]);
@@ -265,9 +284,9 @@ API int64_t lexiseg_head(const uint16_t *cells, const int16_t *labels, const flo
         for (int64_t c = 0; c < k; c++) to.factors[c] = 1 / (1 + to.shown[c] / numbers[WORDS_PICTURES]);
         failed = only_label(to.labels, to.fold, of.folds, of.n, k);
         if (!failed)
-            failed = lexiseg_teach(to.features, to.labels, shares, to.text, to.fold, of.n, f, k, of.folds, to.shown,
+            failed = lexiseg_teach(to.features, to.labels, to.pixels, shares, to.text, to.fold, of.n, f, k, of.folds, to.shown,
                                    to.factors, numbers[STRENGTH] / (double)reviewed, numbers[SCALE], numbers[MAX_TEXT],
-                                   numbers[SURE_GAIN], to.directions, of_words, iou, stop);
+                                   numbers[SURE_GAIN], to.directions, of_words, iou, shown + k, stop);
     }
     if (!failed) {
         memcpy(directions, to.directions, (size_t)(k * f) * sizeof(float));
@@ -275,6 +294,7 @@ API int64_t lexiseg_head(const uint16_t *cells, const int16_t *labels, const flo
     }
     free(to.features);
     free(to.labels);
+    free(to.pixels);
     free(to.factors);
     free(means);
     free(of.fold_of);

@@ -7,7 +7,8 @@ enum { TOGETHER = 8, COLUMNS = 4 }; /* cells, and columns of a matrix, whose pro
 
 typedef struct {
     const float *cells, *shares, *text; /* [n, f], [n], [n, k] */
-    const int32_t *labels, *fold, *shown; /* [n], [n], [1 + folds, k] */
+    const int32_t *labels, *fold, *shown; /* [n], [n], [3 + folds, k] */
+    const uint8_t *pixels;                /* [n, k + 1] */
     int64_t n, f, k, folds;
     const double *factors; /* [k] */
     double strength, scale, most, gain;
@@ -21,6 +22,10 @@ enum { CHOICES = sizeof HALVES / sizeof *HALVES, DOUBTFUL = 5, ENOUGH = 3 };
 #define GAIN 0.01 /* of the mean IoU, that a doubt needs */
 #define FOUND 0.005 /* IoU from which words know a class */
 #define KNOWN 0.6   /* IoU by words of a class that everyday photographs may show */
+/* Pictures of a class from which the learning curve says how many more it wants, until so many further ones bring less than
+ * FLAT of its IoU; at most MOST_WANTS. */
+enum { ENOUGH_PICTURES = 10, MOST_WANTS = 100 };
+#define FLAT 0.01
 enum { PASSES = 2 }; /* in which classes are given back to their words: the others' IoU changes by that */
 
 typedef struct {
@@ -165,12 +170,17 @@ static void substitute(const double *lower, double *solution, int64_t f, int64_t
     }
 }
 
-/* The directions of a group's classes from all folds but one; -1: from all. */
-static void fit(const Lessons *of, Room *room, int64_t left_out, int64_t classes, int nobody, float *directions) {
-    int64_t f = of->f, t = classes + 1, last = f - 1, own = 1 + left_out;
+/* The directions of a group's classes from the folds that a part does not leave out. */
+static void fit(const Lessons *of, Room *room, int64_t part, int64_t classes, int nobody, float *directions) {
+    int64_t f = of->f, t = classes + 1, last = f - 1;
     double *lower = room->lower, *solution = room->solution;
-    for (int64_t i = 0; i < f * f; i++) lower[i] = room->matrix[i] - (own ? room->matrix[own * f * f + i] : 0);
-    for (int64_t i = 0; i < f * t; i++) solution[i] = room->products[i] - (own ? room->products[own * f * t + i] : 0);
+    memcpy(lower, room->matrix, (size_t)(f * f) * sizeof(double));
+    memcpy(solution, room->products, (size_t)(f * t) * sizeof(double));
+    for (int64_t fold = 0; fold < of->folds; fold++) {
+        if (!leaves_out(part, fold, of->folds)) continue;
+        for (int64_t i = 0; i < f * f; i++) lower[i] -= room->matrix[(1 + fold) * f * f + i];
+        for (int64_t i = 0; i < f * t; i++) solution[i] -= room->products[(1 + fold) * f * t + i];
+    }
     double weight = lower[last * f + last];
     if (weight < TINY) weight = TINY;
     double variances = 0; /* one for all features: those that hardly differ in few pictures would be trusted most */
@@ -198,11 +208,10 @@ static void fit_group(const Lessons *of, Room *room, int64_t classes, float *dir
     memset(room->matrix, 0, (size_t)(f * f) * sizeof(double));
     memset(room->products, 0, (size_t)(f * (classes + 1)) * sizeof(double));
     for (int64_t fold = 0; fold <= of->folds && !*of->stop; fold++) accumulate(of, room, fold, classes);
-    for (int64_t left_out = -1; left_out < of->folds && !*of->stop; left_out++) {
-        int64_t i = left_out < 0 ? of->n : 0; /* where the classes were not looked for, no direction is needed */
-        while (i < of->n && (of->fold[i] != left_out || !(room->weights[i] > 0))) i++;
-        if (left_out < 0 || i < of->n)
-            fit(of, room, left_out, classes, nobody, directions + (1 + left_out) * of->k * f);
+    for (int64_t part = 0; part < (of->folds > 1 ? of->folds + 3 : 1 + of->folds) && !*of->stop; part++) {
+        int64_t i = part ? 0 : of->n; /* where the classes were not looked for, no direction is needed */
+        while (i < of->n && !(leaves_out(part, of->fold[i], of->folds) && room->weights[i] > 0)) i++;
+        if (!part || i < of->n) fit(of, room, part, classes, nobody, directions + part * of->k * f);
     }
 }
 
@@ -217,15 +226,22 @@ WIDEST static float product(const float *one, const float *other, int64_t f) {
     return total;
 }
 
+/* Which head answers about the pictures of a fold: that of all pictures, of all other folds, or of half of them. */
+typedef enum { TRAINING, HELD_OUT, HALF } Way;
+
+static int64_t part_for(const Lessons *of, Way way, int64_t fold) {
+    return way == TRAINING ? 0 : way == HELD_OUT ? 1 + fold : 1 + of->folds + fold % 2;
+}
+
 static double trust(const Lessons *of, int64_t part, int64_t class, double half) {
     double pictures = of->shown[part * of->k + class];
     return pictures > 0 ? pictures / (pictures + half) : 0;
 }
 
-/* The IoU of each class with these pictures for half, by what the heads of the other folds give (`learned` [n, k]); words
- * alone if there are no `learned`. Of these a class has its `part` [k]; cells that words give to one that has no part
+/* The IoU of each class, in pixels, with these pictures for half, by what heads give (`learned` [n, k]) in one `way`;
+ * by words if there are no `learned`. Of these a class has its `part` [k]; cells that words give to one that has no part
  * stay with it. `table` [k + 1, k + 1] is room. */
-static void measure(const Lessons *of, const float *learned, double half, const double *part, double *table,
+static void measure(const Lessons *of, const float *learned, Way way, double half, const double *part, double *table,
                     double *iou) {
     int64_t k = of->k, labels = k + 1;
     memset(table, 0, (size_t)(labels * labels) * sizeof(double));
@@ -236,13 +252,15 @@ static void measure(const Lessons *of, const float *learned, double half, const 
         for (int64_t c = k - 1; c >= 0; c--) {
             if (!looked_for(of, i, c)) continue;
             double score = learned ? by_words(of, i, c) : of->text[i * k + c];
-            double share = learned ? (part ? part[c] : 1) * trust(of, 1 + of->fold[i], c, half) : 0;
+            double trusted = learned ? trust(of, part_for(of, way, of->fold[i]), c, half) : 0;
+            double share = part ? part[c] * trusted : trusted;
             if (of->text[i * k + c] >= most) most = of->text[i * k + c], word = c;
             if (share > 0) score = share * learned[i * k + c] + (1 - share) * score;
             if (score >= best) best = score, won = c;
         }
         if (part && word < k && part[word] == 0) won = word;
-        table[of->labels[i] * labels + won] += of->shares[i];
+        for (int64_t label = 0; label < labels; label++)
+            table[label * labels + won] += of->shares[i] * of->pixels[i * labels + label];
     }
     for (int64_t c = 0; c < k; c++) {
         double all = -table[c * labels + c];
@@ -276,7 +294,7 @@ static void keep_better(const Lessons *of, const float *learned, double half, do
         part[c] = folds > 1 || (folds && words[c] < FOUND);
     }
     for (int64_t pass = 0; pass <= PASSES; pass++) {
-        measure(of, learned, half, part, table, taught);
+        measure(of, learned, HELD_OUT, half, part, table, taught);
         for (int64_t c = 0; c < of->k && pass < PASSES; c++) {
             int64_t folds = folds_with(of, c);
             if (folds > 1 && taught[c] < words[c] + of->gain / (double)folds) part[c] = 0;
@@ -284,43 +302,67 @@ static void keep_better(const Lessons *of, const float *learned, double half, do
     }
 }
 
-/* Choose how far learned classes replace their words, by the cells that their heads did not see, and apply it. */
-static void choose(const Lessons *of, float *learned, double *table, float *directions, float *text, double *iou) {
+/* What heads give to the reviewed cells in one way: `learned` [n, k]. */
+static void predict(const Lessons *of, const float *directions, Way way, float *learned) {
     int64_t k = of->k, f = of->f;
-    double best = -1, sure = 0, half = 0, *words = iou, *taught = iou + k, *tried = table + (k + 1) * (k + 1);
-    double *part = tried;
     for (int64_t i = 0; i < of->n && !*of->stop; i++)
         for (int64_t c = 0; c < k && of->fold[i] < of->folds; c++) {
-            const float *direction = directions + ((1 + of->fold[i]) * k + c) * f;
+            const float *direction = directions + (part_for(of, way, of->fold[i]) * k + c) * f;
             learned[i * k + c] = (float)(product(direction, of->cells + i * f, f) + of->factors[c] * by_words(of, i, c));
         }
+}
+
+/* How many more pictures a class wants, by its IoU as of all folds but one and as of half of them: it grows with the
+ * logarithm of their number. */
+static int32_t more_pictures(const Lessons *of, int64_t class, double iou, double by_half) {
+    const int32_t *halves = of->shown + (1 + of->folds) * of->k + class;
+    double folds = (double)folds_with(of, class), slope = 0, number = ENOUGH_PICTURES;
+    if (halves[0] && halves[of->k] && folds > 2) slope = (iou - by_half) / log2(2 - 2 / folds);
+    if (slope > FLAT / 50) number = fmax(number, ENOUGH_PICTURES / (pow(2, FLAT / slope) - 1));
+    return (int32_t)fmin(fmax(ceil(number) - of->shown[class], 0), MOST_WANTS);
+}
+
+/* Choose how far learned classes replace their words, by the cells that their heads did not see, and apply it. */
+static void choose(const Lessons *of, float *learned, double *table, float *directions, float *text, double *iou,
+                   int32_t *wants) {
+    int64_t k = of->k, f = of->f;
+    double best = -1, sure = 0, half = 0, *words = iou, *taught = iou + k, *tried = table + (k + 1) * (k + 1);
+    double *part = tried, *training = taught + k, *by_half = part + k, *others = by_half + k;
+    predict(of, directions, HELD_OUT, learned);
     for (int64_t choice = 0; choice < CHOICES && !*of->stop; choice++) {
-        measure(of, learned, HALVES[choice], NULL, table, tried);
+        measure(of, learned, HELD_OUT, HALVES[choice], NULL, table, tried);
         double mean = mean_of(of, tried, 1), of_sure = mean_of(of, tried, ENOUGH);
         if (choice == DOUBTFUL) best += GAIN, sure += GAIN;
         if (mean <= best || (choice >= DOUBTFUL && of_sure <= sure)) continue;
         best = mean, half = HALVES[choice];
         if (choice < DOUBTFUL) sure = of_sure;
     }
+    measure(of, learned, HELD_OUT, half, NULL, table, others);
     keep_better(of, learned, half, table, words, taught, part);
+    predict(of, directions, TRAINING, learned);
+    measure(of, learned, TRAINING, half, part, table, training);
+    if (of->folds > 1) predict(of, directions, HALF, learned);
+    measure(of, learned, HALF, half, NULL, table, by_half);
     for (int64_t c = 0; c < k; c++) {
         double share = part[c] * trust(of, 0, c, half);
         for (int64_t i = 0; i < f; i++) directions[c * f + i] = (float)(share * directions[c * f + i]);
         text[c] = (float)(share * of->factors[c] + (1 - share));
-        if (folds_with(of, c) < 2) words[c] = taught[c] = NAN; /* nothing was left out */
+        if (folds_with(of, c) < 2) words[c] = taught[c] = training[c] = NAN; /* nothing was left out */
+        wants[c] = more_pictures(of, c, others[c], by_half[c]);
     }
 }
 
-/* Write the first of `directions` [1 + folds, k, f], which is zeros before; the rest is room. Also `text` [k], the factors
- * of words, and `iou` [2, k] in 0..1 of what was left out, by words and taught. Returns STOPPED once `stop` is not 0. */
-int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *shares, float *text,
+/* Write the first of `directions` [3 + folds, k, f], which is zeros before; the rest is room. Also `text` [k], the factors
+ * of words, `iou` [3, k] in 0..1: by words; as taught, of what was left out and of all that teaches; and how many
+ * more pictures each class wants [k]. Returns STOPPED once `stop` is not 0. */
+int64_t lexiseg_teach(const float *cells, const int32_t *labels, const uint8_t *pixels, const float *shares, float *text,
                       const int32_t *fold, int64_t n, int64_t f, int64_t k, int64_t folds, const int32_t *shown,
                       const double *factors, double strength, double scale, double most, double gain,
-                      float *directions, float *of_words, double *iou, const int32_t *stop) {
-    Lessons of = {cells, shares, text, labels, fold, shown, n, f, k, folds, factors, strength, scale, most,
+                      float *directions, float *of_words, double *iou, int32_t *wants, const int32_t *stop) {
+    Lessons of = {cells, shares, text, labels, fold, shown, pixels, n, f, k, folds, factors, strength, scale, most,
                   gain, stop};
     int64_t wide = (f + LANES - 1) / LANES * LANES, width = wide + (k + LANES) / LANES * LANES, t = k + 1;
-    int64_t doubles = n + COLUMNS * f + (3 + folds) * f * (f + t) + t * t + k, even = f + f % 2;
+    int64_t doubles = n + COLUMNS * f + (3 + folds) * f * (f + t) + t * t + 3 * k, even = f + f % 2;
     Room room = {.wide = wide};
     room.weights = malloc((size_t)doubles * sizeof(double));
     room.rows = malloc((size_t)((TOGETHER + even) * width + n * k) * sizeof(float));
@@ -334,7 +376,7 @@ int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *sh
         room.matrix = room.solution + f * t;
         room.products = room.matrix + (2 + folds) * f * f;
         double *table = room.products + (2 + folds) * f * t;
-        measure(&of, NULL, 0, NULL, table, iou);
+        measure(&of, NULL, TRAINING, 0, NULL, table, iou);
         for (int64_t i = 0; i < n; i++) /* everyday photographs may show what words know */
             for (int64_t c = 0; c < k && fold[i] == folds; c++)
                 if (iou[c] >= KNOWN) text[i * k + c] = NAN;
@@ -342,7 +384,7 @@ int64_t lexiseg_teach(const float *cells, const int32_t *labels, const float *sh
             int64_t classes = shown[class] ? group_of(&of, class, room.same) : 0;
             if (classes) fit_group(&of, &room, classes, directions);
         }
-        choose(&of, room.sums + even * width, table, directions, of_words, iou);
+        choose(&of, room.sums + even * width, table, directions, of_words, iou, wants);
     }
     free(room.weights);
     free(room.rows);

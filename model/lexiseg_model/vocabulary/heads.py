@@ -27,6 +27,7 @@ MAX_PICTURES = 500  # of a head
 MAX_CELLS = 512  # of a lesson
 MAX_TEXT = 10.0  # logits by words count up to here
 MAX_WEIGHT = 2.0**20  # of a direction, far above what is learned: its products stay finite
+PIXELS = 16  # of a cell that are counted
 UNKNOWN = -1  # a label in LabelledPicture: not looked at
 
 # Behind the digest of what is kept: by which rules a lesson's numbers were made. 0.3.0 wrote nothing there.
@@ -34,7 +35,7 @@ RULES = "+2"
 OTHER_RULES = " by another release"  # behind the digest of what other rules made: no weights served have it
 
 LESSON = {"cells": Layout("f2", 2), "labels": Layout("i2", 1), "shares": Layout("f4", 1), "text": Layout("f2", 2)}
-DETAIL = {"detail": Layout("f2", 2)}  # of a lesson that has it
+OPTIONAL = {"detail": Layout("f2", 2), "pixels": Layout("u1", 2)}
 HEAD = {"directions": Layout("f4", 2), "text": Layout("f4", 1)}
 
 
@@ -73,6 +74,7 @@ class Lesson:
         shares: float32 [n], the share of the picture's labelled cells that each one stands for; their sum is 1.
         text: float16 [n, K], logits of the classes by their words, relative to that of the background and its words.
         detail: float16 [n, G], more features of the cells, which a head in detail is solved from; None: there are none.
+        pixels: uint8 [n, K + 1], how many of 16 pixels across a cell have each label; None: all have that of the cell.
     """
 
     digest: str
@@ -82,18 +84,18 @@ class Lesson:
     shares: NDArray[np.float32]
     text: NDArray[np.float16]
     detail: NDArray[np.float16] | None = None
+    pixels: NDArray[np.uint8] | None = None
 
     def to_bytes(self) -> bytes:
         """The lesson, to be kept; about 0.6 MB."""
-        arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in LESSON}
-        if self.detail is not None:
-            arrays["detail"] = self.detail
+        own = {name: getattr(self, name) for name in (*LESSON, *OPTIONAL)}
+        arrays = {name: array for name, array in own.items() if array is not None}
         return pack("lesson", {"digest": kept_digest(self.digest), "classes": self.classes}, arrays)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Lesson:
         """Read `to_bytes`. Raises TeachingError: it is no lesson, damaged, or no picture teaches so."""
-        about, arrays = unpack("lesson", content, LESSON, DETAIL)
+        about, arrays = unpack("lesson", content, LESSON, OPTIONAL)
         try:
             digest, classes = _read_digest(about["digest"]), _texts(about["classes"])
         except (KeyError, TypeError, ValueError) as error:
@@ -101,15 +103,22 @@ class Lesson:
         require_classes(classes)
         lesson = cls(digest, classes, **arrays)
         n, k = len(lesson.labels), len(classes)
-        shapes = [part.shape for part in arrays.values()]
-        of_detail = [] if lesson.detail is None else [(n, lesson.detail.shape[1])]
-        if shapes != [(n, lesson.cells.shape[1]), (n,), (n,), (n, k), *of_detail] or n > MAX_CELLS:
-            raise TeachingError(f"expected a lesson of up to {MAX_CELLS} cells, got arrays of {shapes}")
+        shapes = {name: part.shape for name, part in arrays.items()}
+        of_cells = {"labels": (n,), "shares": (n,), "text": (n, k), "pixels": (n, k + 1)}
+        if shapes != {name: of_cells.get(name, (n, shape[-1])) for name, shape in shapes.items()} or n > MAX_CELLS:
+            raise TeachingError(f"expected a lesson of up to {MAX_CELLS} cells, got arrays of {[*shapes.values()]}")
         if lesson.labels.min() < 0 or lesson.labels.max() > k:
             raise TeachingError(f"expected labels of 0 to {k}, got {lesson.labels.min()} to {lesson.labels.max()}")
         if lesson.shares.min() <= 0 or abs(lesson.shares.sum() - 1) > 0.01:
             raise TeachingError(f"expected shares above 0 whose sum is 1, got a sum of {lesson.shares.sum():.3g}")
         return lesson
+
+    @property
+    def votes(self) -> NDArray[np.uint8]:
+        """The `pixels`, also of a lesson without."""
+        if self.pixels is not None:
+            return self.pixels
+        return np.array(self.labels[:, None] == np.arange(len(self.classes) + 1), np.uint8) * np.uint8(PIXELS)
 
     def in_detail(self) -> Lesson:
         """The lesson with its detail [n, G] before the features of its cells, which end with 1."""
@@ -121,8 +130,8 @@ class Lesson:
 class TaughtClass:
     """A class of a head: reviewed `pictures` show it (0: it has only the score of its words), and it `wants` more.
 
-    `iou_words` and `iou_taught` are in percent on pictures that the head had not seen, by words and by the head; None
-    where too few pictures show it.
+    IoUs are of pixels in percent, by words and, on pictures that it had not seen, by the head; None where too few
+    show it. `iou_range` takes the place of `iou_taught` of few pictures: as of the others of them, and of all.
     """
 
     name: str
@@ -130,6 +139,7 @@ class TaughtClass:
     iou_words: float | None = None
     iou_taught: float | None = None
     wants: int = 0
+    iou_range: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -221,11 +231,13 @@ def _count(value: Any) -> int:
 
 def _taught_class(about: Any) -> TaughtClass:
     """Raises TypeError or ValueError: it is none."""
-    entry = TaughtClass(**about)
+    entry = TaughtClass(**{**about, "iou_range": tuple(about.get("iou_range") or ()) or None})
     _texts([entry.name])
     _count(entry.pictures)
     _count(entry.wants)
-    for iou in (entry.iou_words, entry.iou_taught):
+    if len(entry.iou_range or (0, 0)) != 2:
+        raise ValueError("expected a range of two")
+    for iou in (entry.iou_words, entry.iou_taught, *(entry.iou_range or ())):
         if iou is not None and not 0 <= iou <= 100:  # so is a NaN
             raise ValueError("expected an IoU of 0 to 100")
     return entry

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,7 +41,7 @@ def unpack(
 ) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     """The header and the arrays of `pack`, these of the expected layouts, not empty, and finite.
 
-    All `optional` arrays may be missing.
+    `optional` arrays may be missing.
 
     Raises:
         TeachingError: of another kind or version, too large, damaged, or with other arrays.
@@ -62,15 +62,18 @@ def unpack(
     if own_kind != kind or not isinstance(about, dict):
         raise TeachingError(f"expected a {kind}, got a {str(own_kind)[:40]}")
     try:
-        return about, _read_arrays(layouts, rest[start:], (expected, {**expected, **optional}))
+        return about, _read_arrays(layouts, rest[start:], expected, optional)
     except (AttributeError, TypeError, ValueError) as error:
         raise TeachingError(f"expected a {kind}, got one of other arrays ({error})") from None
 
 
-def _read_arrays(layouts: Any, content: bytes, expected: Sequence[Mapping[str, Layout]]) -> dict[str, NDArray[Any]]:
+def _read_arrays(
+    layouts: Any, content: bytes, expected: Mapping[str, Layout], optional: Mapping[str, Layout]
+) -> dict[str, NDArray[Any]]:
     """The arrays of a header's layouts. Raises AttributeError, TypeError or ValueError: they are not as expected."""
-    if {name: Layout(numbers, len(shape)) for name, (numbers, *shape) in layouts.items()} not in expected:
-        raise ValueError(f"expected {', '.join(expected[0])}")
+    own = {name: Layout(numbers, len(shape)) for name, (numbers, *shape) in layouts.items()}
+    if not expected.items() <= own.items() <= {**expected, **optional}.items():
+        raise ValueError(f"expected {', '.join(expected)}")
     arrays, start = {}, 0
     for name, (numbers, *shape) in layouts.items():
         if not all(type(side) is int and side > 0 for side in shape):

@@ -39,7 +39,11 @@ DOUBTFUL = np.inf, 32.0, 16.0, 8.0  # taken where classes that enough pictures s
 ENOUGH = 3  # pictures
 GAIN = 0.01  # of the mean IoU, that a doubt needs
 FOLDS = 20  # of the report; up to so many pictures, each is left out with pictures like it
-ENOUGH_PICTURES = 10  # pictures of a class from which more of them gain little
+FEW_PICTURES = 5  # of a class, below which its IoU is a range
+ENOUGH_PICTURES = 10  # of a class, from which the learning curve says how many more it wants
+FLAT = 0.01  # of the IoU that ENOUGH_PICTURES more would bring where the curve counts as flat
+MAX_WANTS = 100  # pictures
+TRAINING, HELD_OUT, HALF = range(3)  # ways in which a head answers about reviewed pictures: `Cells.parts`
 TINY = 1e-6  # small against weights with a sum of 1
 MIN_IOU_BY_WORDS = 0.005  # IoU from which words know a class: pictures of one fold do not replace them; also in teach.c
 SURE_GAIN = 0.06  # of the IoU of a class, divided by the folds that show it, without which it keeps its words
@@ -63,15 +67,17 @@ class Cells(NamedTuple):
 
     `features` float32 [N, F]; `labels` int32 [N] in the head's classes, K: none of them, -1: one that is not in the
     head; `shares` float32 [N] of their picture; `text` float32 [N, K] logits by words, NaN where the class was not
-    looked for; `fold` int32 [N], which of the report's parts the picture belongs to; `n_lessons` int32 [1 + folds, K],
-    how many lessons show a class, of all and of the ones outside each fold; `factors` [K] of the text; `strength` of
-    the ridge. Labels weigh in a fold as in all cells.
+    looked for; `pixels` uint8 [N, K + 1] of each label; `fold` int32 [N], which of the report's parts the picture
+    belongs to; `n_lessons` int32 [3 + folds, K], how many lessons show a class, of those that each part of a head sees:
+    all, all but one fold, and half of the folds; `factors` [K] of the text; `strength` of the ridge. Labels weigh in a
+    fold as in all cells.
     """
 
     features: NDArray[np.float32]
     labels: NDArray[np.int32]
     shares: NDArray[np.float32]
     text: NDArray[np.float32]
+    pixels: NDArray[np.uint8]
     fold: NDArray[np.int32]
     n_lessons: NDArray[np.int32]
     factors: NDArray[np.float64]
@@ -80,7 +86,21 @@ class Cells(NamedTuple):
     @property
     def is_reviewed(self) -> NDArray[np.bool_]:
         """Which cells [N] are not of everyday photographs, in no fold."""
-        return np.asarray(self.fold < len(self.n_lessons) - 1)
+        return np.asarray(self.fold < self.n_folds)
+
+    @property
+    def n_folds(self) -> int:
+        return len(self.n_lessons) - 3
+
+    def seen_by(self, part: int) -> NDArray[np.bool_]:
+        """Which folds [1 + n_folds] a part of a head sees, last that of everyday photographs."""
+        return _seen_by(part, self.n_folds)
+
+    def parts(self, way: int) -> NDArray[np.intp]:
+        """The part [N] of the head that answers about each reviewed cell."""
+        own = np.where(self.is_reviewed, self.fold, 0)
+        of_way = np.zeros(len(own), np.intp), 1 + own, 1 + self.n_folds + own % 2
+        return np.asarray(of_way[way], np.intp)
 
 
 class Sums(NamedTuple):
@@ -109,11 +129,11 @@ def _work(lessons: Sequence[Lesson], classes: Sequence[str], f: int) -> float:
         for name in names.intersection(lesson.classes):
             by_class[name].append(number)
     n = sum(len(lesson.labels) for lesson in lessons)
-    total = float(n * len(classes) * f)  # the scores of what was left out
+    total = 3.0 * n * len(classes) * f  # the scores of reviewed pictures in each way
     for numbers, count in Counter(map(tuple, by_class.values())).items():  # classes reviewed in the same pictures
         cells = sum(len(lessons[number].labels) for number in numbers)
         folds = len({number % FOLDS for number in numbers})
-        total += cells * f * (f / 2 + count) + (1 + folds) * f * f * (f / 6 + count)
+        total += cells * f * (f / 2 + count) + (3 + folds) * f * f * (f / 6 + count)
     return total
 
 
@@ -133,11 +153,17 @@ def solve(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.in
     require_classes(classes)
     require_lessons(lessons)
     learnt, is_fine = _chosen(lessons, classes, stop)
-    entries = []
-    for name, n, iou in zip(classes, learnt.n_lessons.tolist(), (100 * learnt.iou.T).round(1).tolist(), strict=True):
-        before, after = (None if np.isnan(share) else share for share in iou)
-        entries.append(TaughtClass(name, n, before, after, max(0, ENOUGH_PICTURES - n)))
-    return Head(lessons[0].digest, tuple(entries), learnt.directions, learnt.text, len(lessons), is_fine)
+    entries = tuple(map(_entry, classes, *learnt.counts.tolist(), learnt.iou.T.tolist()))
+    return Head(lessons[0].digest, entries, learnt.directions, learnt.text, len(lessons), is_fine)
+
+
+def _entry(name: str, n: int, wants: int, iou: Sequence[float]) -> TaughtClass:
+    """What is known of a class, by its `Learnt.counts` [2] and `iou` [3]."""
+    words, *shares = (None if np.isnan(share) else round(100 * share, 1) for share in iou)
+    low, high = sorted(share for share in shares if share is not None) or (None, None)
+    if low is None or high is None or n >= FEW_PICTURES:
+        return TaughtClass(name, n, words, shares[0], wants)
+    return TaughtClass(name, n, words, None, wants, (low, high))
 
 
 def _chosen(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.int32] | None) -> tuple[Learnt, bool]:
@@ -188,11 +214,11 @@ def learn(
     if everyday is not None:  # nobody has asked for the words in them
         text = np.zeros((len(everyday.labels), len(classes)), np.float16)
         of_none = np.full(len(everyday.labels), len(classes), np.int16)
-        lessons = [*lessons, replace(everyday, classes=tuple(classes), labels=of_none, text=text)]
+        lessons = [*lessons, replace(everyday, classes=tuple(classes), labels=of_none, text=text, pixels=None)]
     n_everyday = int(everyday is not None)
     places = [_places(lesson, classes) for lesson in lessons]
     if library.ready():
-        parts = [(lesson.cells, lesson.labels, lesson.shares, lesson.text) for lesson in lessons]
+        parts = [(each.cells, each.labels, each.shares, each.text, each.votes) for each in lessons]
         learnt = teach.head(parts, places, len(classes), (*NUMBERS, n_detail, n_everyday), stop)
     else:
         learnt = _learnt(_gathered(lessons, places, len(classes), n_detail, n_everyday), stop)
@@ -210,22 +236,27 @@ def _places(lesson: Lesson, classes: Sequence[str]) -> NDArray[np.int32]:
 def _gathered(
     lessons: Sequence[Lesson], places: Sequence[NDArray[np.int32]], k: int, n_detail: int, n_everyday: int
 ) -> Cells:
-    labels, text = [], []
+    labels, text, pixels = [], [], []
     for lesson, of_classes in zip(lessons, places, strict=True):
-        in_head = of_classes >= 0
+        in_head, of_labels = of_classes >= 0, np.append(of_classes, np.int32(k))
         own = np.full((len(lesson.labels), k), np.nan, np.float32)
         own[:, of_classes[in_head]] = lesson.text[:, in_head]
-        labels.append(np.append(of_classes, np.int32(k))[lesson.labels])
+        votes = np.zeros((len(lesson.labels), k + 1), np.uint8)
+        votes[:, of_labels[of_labels >= 0]] = lesson.votes[:, of_labels >= 0]
+        labels.append(of_labels[lesson.labels])
         text.append(own)
+        pixels.append(votes)
     folds = _folds(lessons[: len(lessons) - n_everyday], n_detail)
     shows = np.array([np.isin(np.arange(k), own) for own in labels[: len(folds)]])
-    n_pictures = np.array([shows.sum(0), *(shows[folds != fold].sum(0) for fold in range(folds.max() + 1))], np.int32)
+    n_folds = int(folds.max()) + 1
+    n_pictures = np.array([shows[_seen_by(part, n_folds)[folds]].sum(0) for part in range(n_folds + 3)], np.int32)
     strength, folds = STRENGTH / len(folds), np.append(folds, [folds.max() + 1] * n_everyday)
     cells = Cells(
         np.concatenate([lesson.cells for lesson in lessons]).astype(np.float32, order="C"),
         np.concatenate(labels),
         np.concatenate([lesson.shares for lesson in lessons]),
         np.concatenate(text),
+        np.concatenate(pixels),
         np.repeat(folds, [len(lesson.labels) for lesson in lessons]).astype(np.int32),
         n_pictures,
         1 / (1 + n_pictures[0] / WORDS_PICTURES),
@@ -233,6 +264,13 @@ def _gathered(
     )
     cells.text[np.ix_(~cells.is_reviewed, _iou(cells, cells.text) >= KNOWN)] = np.nan
     return cells
+
+
+def _seen_by(part: int, n_folds: int) -> NDArray[np.bool_]:
+    """As `Cells.seen_by`."""
+    folds = np.arange(1 + n_folds)
+    left_out = folds == part - 1 if part <= n_folds else folds % 2 == part - n_folds - 1
+    return np.asarray(~left_out | (folds == n_folds))
 
 
 def _folds(lessons: Sequence[Lesson], n_detail: int) -> NDArray[np.intp]:
@@ -262,44 +300,65 @@ def _learnt(cells: Cells, stop: NDArray[np.int32]) -> Learnt | int:
     named = np.unique(cells.labels[(cells.labels >= 0) & cells.is_reviewed])
     if len(named) < 2:
         return int(named[0]) if len(named) else cells.text.shape[1]
-    whole, *others = _directions(cells, stop)
-    words = np.clip(np.nan_to_num(cells.text, nan=-np.inf), -MAX_TEXT, MAX_TEXT)
-    learned = cells.factors * words
-    for fold, other in enumerate(others):
-        learned[cells.fold == fold] += cells.features[cells.fold == fold] @ other.T
-    every = np.ones(cells.text.shape[1])
-    by_half = {half: _iou(cells, _mixed(cells, words, learned, half, every)) for half in HALVES + DOUBTFUL}
+    directions, every = _directions(cells, stop), np.ones(cells.text.shape[1])
+    by_half = {half: _mixed_iou(cells, directions, HELD_OUT, half, every) for half in HALVES + DOUBTFUL}
     half = _best_half(by_half, cells.n_lessons[0])
-    part, iou = _better(cells, words, learned, half)
+    part, iou = _better(cells, directions, half)
     share = part * _trust(cells.n_lessons[0], half)
-    directions = (share[:, None] * whole).astype(np.float32)
     text = (share * cells.factors + 1 - share).astype(np.float32)
-    return Learnt(directions, text, iou, cells.n_lessons[0])
+    folds = _shown_folds(cells)
+    gain = by_half[half] - _mixed_iou(cells, directions, HALF, half, every)
+    wants = _wants(cells.n_lessons, folds, gain)
+    counts = np.array([cells.n_lessons[0], wants], np.int32)
+    return Learnt((share[:, None] * directions[0]).astype(np.float32), text, np.where(folds > 1, iou, np.nan), counts)
 
 
-def _mixed(cells: Cells, words: Floats, learned: Floats, half: float, part: Numbers) -> Numbers:
-    """Scores [N, K] of cells, each class with its part of what was learned."""
-    trusted = part * _trust(cells.n_lessons[(1 + cells.fold) % len(cells.n_lessons)], half)
+def _wants(n_lessons: NDArray[np.int32], folds: NDArray[np.intp], gain: Numbers) -> Numbers:
+    """How many more pictures each class [K] wants, until ENOUGH_PICTURES further ones bring less than FLAT of its IoU.
+
+    This grows with the logarithm of their number; `gain` is that of all folds but one over half of them.
+    """
+    is_known = (n_lessons[-2:] > 0).all(0) & (folds > 2)
+    slope = np.where(is_known, gain / np.log2(2 - 2 / np.maximum(folds, 3)), 0).clip(FLAT / 50)
+    until_flat = np.where(slope > FLAT / 50, ENOUGH_PICTURES / (2 ** (FLAT / slope) - 1), 0)
+    number: Numbers = np.ceil(np.maximum(until_flat, ENOUGH_PICTURES)) - n_lessons[0]
+    return number.clip(0, MAX_WANTS)
+
+
+def _mixed(cells: Cells, directions: NDArray[np.float32], way: int, half: float, part: Numbers) -> Numbers:
+    """Scores [N, K] of cells, each class with its part of what was learned, in one way."""
+    words, parts = np.clip(np.nan_to_num(cells.text, nan=-np.inf), -MAX_TEXT, MAX_TEXT), cells.parts(way)
+    learned = cells.factors * words
+    for each in np.unique(parts):
+        learned[parts == each] += cells.features[parts == each] @ directions[each].T
+    trusted = part * _trust(cells.n_lessons[parts], half)
     return np.where(np.isnan(cells.text), np.nan, trusted * learned + (1 - trusted) * words)
 
 
-def _better(cells: Cells, words: Floats, learned: Floats, half: float) -> tuple[Numbers, Numbers]:
-    """What part [K] each class has of what it learned, and the IoU [2, K] by words and so.
-
-    None where words are as good on pictures that were left out, or know the class and there are no such pictures. Cells
-    that words give to a class that keeps them stay with it.
-    """
-    by_words = _iou(cells, cells.text)
-    folds = (cells.n_lessons[1:] < cells.n_lessons[0]).sum(0)
-    part = ((folds > 1) | (folds > 0) & (by_words < MIN_IOU_BY_WORDS)).astype(float)
+def _mixed_iou(cells: Cells, directions: NDArray[np.float32], way: int, half: float, part: Numbers) -> Numbers:
+    """The IoU [K] so; cells that words give to a class without a part stay with it."""
     logits = np.append(np.nan_to_num(cells.text, nan=-np.inf), np.zeros((len(cells.text), 1)), 1)
-    by_word = logits.argmax(1)
-    for number in range(1 + PASSES):
-        stays = np.append(part == 0, False)[by_word]
-        taught = _iou(cells, np.where(stays[:, None], cells.text, _mixed(cells, words, learned, half, part)))
-        if number < PASSES:
-            part[(folds > 1) & (taught < by_words + SURE_GAIN / np.maximum(folds, 1))] = 0
-    return part, np.where(folds > 1, [by_words, taught], np.nan)
+    stays = np.append(part == 0, False)[logits.argmax(1)]
+    return _iou(cells, np.where(stays[:, None], cells.text, _mixed(cells, directions, way, half, part)))
+
+
+def _shown_folds(cells: Cells) -> NDArray[np.intp]:
+    """How many folds show each class."""
+    return np.asarray((cells.n_lessons[1:-2] < cells.n_lessons[0]).sum(0), np.intp)
+
+
+def _better(cells: Cells, directions: NDArray[np.float32], half: float) -> tuple[Numbers, Numbers]:
+    """What part [K] each class has of what it learned, and the IoU [3, K] by words and so, HELD_OUT and TRAINING.
+
+    None where words are as good on pictures that were left out, or know the class and there are no such pictures.
+    """
+    by_words, folds = _iou(cells, cells.text), _shown_folds(cells)
+    part = ((folds > 1) | (folds > 0) & (by_words < MIN_IOU_BY_WORDS)).astype(float)
+    for _ in range(PASSES):
+        taught = _mixed_iou(cells, directions, HELD_OUT, half, part)
+        part[(folds > 1) & (taught < by_words + SURE_GAIN / np.maximum(folds, 1))] = 0
+    ways = [_mixed_iou(cells, directions, way, half, part) for way in (HELD_OUT, TRAINING)]
+    return part, np.array([by_words, *ways])
 
 
 def _best_half(by_half: Mapping[float, Numbers], n_pictures: NDArray[np.int32]) -> float:
@@ -327,22 +386,18 @@ def _trust(n_pictures: NDArray[np.int32], half: float) -> Numbers:
 
 
 def _directions(cells: Cells, stop: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Directions [1 + folds, K, F]: by all cells, and for each fold by the others'."""
-    k, folds = cells.n_lessons.shape[1], len(cells.n_lessons) - 1
-    directions = np.zeros((1 + folds, k, cells.features.shape[1]), np.float32)
+    """Directions [3 + folds, K, F] of each part of a head."""
+    n_parts, k = cells.n_lessons.shape
+    directions = np.zeros((n_parts, k, cells.features.shape[1]), np.float32)
     for same, rows in _reviewed_together(cells):
         targets = (cells.labels[rows, None] == np.append(same, k)).astype(np.float32)
         targets[:, :-1] -= cells.factors[same] / SCALE * np.clip(cells.text[np.ix_(rows, same)], -MAX_TEXT, MAX_TEXT)
-        sums = _sums(cells.features[rows], targets, _weights(cells, rows), cells.fold[rows], folds + 1)
-        whole = Sums(*(part.sum(0) for part in sums))
+        sums = _sums(cells.features[rows], targets, _weights(cells, rows), cells.fold[rows], cells.n_folds + 1)
         is_nobody_known = bool((cells.labels[rows] == k).any())
-        for index in range(1 + folds):
+        for index in range(n_parts):
             if stop[0]:
                 raise StoppedError("solving a head was stopped")
-            sums_of_others = (
-                Sums(*(all_ - part[index - 1] for all_, part in zip(whole, sums, strict=True))) if index else whole
-            )
-            solution = _ridge(sums_of_others, cells.strength)
+            solution = _ridge(Sums(*(part[cells.seen_by(index)].sum(0) for part in sums)), cells.strength)
             nobody = solution[:, -1].copy()
             if not is_nobody_known:
                 nobody[-1] = 0.5  # a class wins where it is more probable than not
@@ -394,11 +449,11 @@ def _ridge(sums: Sums, strength: float) -> Numbers:
 
 
 def _iou(cells: Cells, scores: NDArray[np.floating[Any]]) -> Numbers:
-    """IoU [K] in 0..1 by scores [N, K] over the score of none of the classes; NaN: not looked for."""
+    """IoU [K] of pixels in 0..1 by scores [N, K] over the score of none of the classes; NaN: not looked for."""
     labelled, k = (cells.labels >= 0) & cells.is_reviewed, scores.shape[1]
     best = np.concatenate([np.nan_to_num(scores[labelled], nan=-np.inf), np.zeros((labelled.sum(), 1))], 1)
-    pairs = cells.labels[labelled] * (k + 1) + best.argmax(1)
-    table = np.bincount(pairs, cells.shares[labelled], (k + 1) ** 2).reshape(k + 1, k + 1)
+    won = best.argmax(1)[:, None] == np.arange(k + 1)
+    table = (cells.shares[labelled, None] * cells.pixels[labelled].astype(np.float64)).T @ won
     hits = np.diag(table)
     iou = hits / np.maximum(table.sum(0) + table.sum(1) - hits, 1e-12)
     return np.asarray(iou[:k], np.float64)

@@ -71,8 +71,9 @@ def _pictures(reviewed: ReviewedSet) -> list[Picture]:
 def _print(head: Head) -> None:
     typer.echo(line_of(head))
     for entry in head.classes:
-        has_iou = entry.iou_words is not None and entry.iou_taught is not None
-        iou = f", IoU {entry.iou_words:.1f} by words, {entry.iou_taught:.1f} as taught" if has_iou else ""
+        shares = entry.iou_range or [share for share in [entry.iou_taught] if share is not None]
+        taught = " to ".join(f"{share:.1f}" for share in shares)
+        iou = f", IoU {entry.iou_words:.1f} by words, {taught} as taught" if taught else ""
         wants = f"; {entry.wants} more would help" if entry.wants else ""
         source = "; found by words" if entry.kept else ""
         typer.echo(f"  {entry.name}: {entry.pictures} pictures{iou}{source}{wants}")

@@ -9,7 +9,7 @@ from lexiseg_model.kernel import teach
 from lexiseg_model.methods.tiny import teaching
 from lexiseg_model.methods.tiny.network import DECODER
 from lexiseg_model.vocabulary import solving
-from lexiseg_model.vocabulary.heads import UNKNOWN, Lesson
+from lexiseg_model.vocabulary.heads import PIXELS, UNKNOWN, Lesson
 from tests.kernel import both_ways, require_kernel
 
 CLASSES = ("mug", "plate", "spoon", "fork")
@@ -30,7 +30,10 @@ def small_lessons(n_lessons: int, n: int = 60, f: int = 21) -> list[Lesson]:
         text = rng.normal(0, 8, (n, len(classes))).astype(np.float16)
         text[:, 0] = -8  # words do not know it
         shares = np.full(n, 1 / n, np.float32)
-        lessons.append(Lesson("weights", classes, features.astype(np.float16), labels, shares, text))
+        pixels = rng.multinomial(PIXELS, [1 / (1 + len(classes))] * (1 + len(classes)), n).astype(np.uint8)
+        pixels = pixels // 2 + PIXELS // 2 * (labels[:, None] == np.arange(1 + len(classes))).astype(np.uint8)
+        cells = features.astype(np.float16)
+        lessons.append(Lesson("weights", classes, cells, labels, shares, text, pixels=pixels if number else None))
     return lessons
 
 
@@ -45,7 +48,7 @@ def test_a_head_is_that_of_numpy(n_lessons: int, n_detail: int, has_everyday: bo
     np.testing.assert_allclose(compiled.directions, by_numpy.directions, rtol=0, atol=2e-4)
     np.testing.assert_allclose(compiled.text, by_numpy.text, rtol=1e-6)
     np.testing.assert_allclose(compiled.iou, by_numpy.iou, rtol=1e-6)
-    np.testing.assert_array_equal(compiled.n_lessons, by_numpy.n_lessons)
+    np.testing.assert_array_equal(compiled.counts, by_numpy.counts)
 
 
 def small_picture(size: tuple[int, int], grid: tuple[int, int]) -> Picture:

@@ -42,8 +42,51 @@ def test_a_head_finds_in_other_pictures_what_it_was_taught() -> None:
     head = solve([lesson(0), lesson(1), lesson(2)], CLASSES)
 
     assert labels_by(head, lesson(3)) == lesson(3).labels.tolist()
-    assert [entry.iou_taught for entry in head.classes] == [100.0, 100.0]
+    assert [(entry.iou_taught, entry.iou_range) for entry in head.classes] == [(None, (100.0, 100.0))] * 2
     assert [entry.pictures for entry in head.classes] == [3, 3]
+
+
+def noisy(seed: int) -> Lesson:
+    """A picture of which little is told by so few cells as a lesson has."""
+    rng = np.random.default_rng(seed)
+    taught, cells = lesson(seed, (MUG, PLATE, NOBODY) * 4), rng.normal(0, 1, (120, 160))
+    cells[:, :3] += taught.labels[:, None] == np.arange(3)
+    cells[:, 4:10] = rng.normal(0, 2, 6)  # pictures differ
+    cells[:, -1] = 1
+    return replace(taught, cells=cells.astype(np.float16), text=np.full((120, 2), -1, np.float16))
+
+
+def test_the_figure_of_few_pictures_is_a_range_in_which_that_of_others_is() -> None:
+    few, many = (solve([noisy(seed) for seed in range(n)], CLASSES) for n in (4, 5))
+    unseen = [noisy(seed) for seed in range(100, 140)]
+    found = np.concatenate([labels_by(few, each) for each in unseen])
+    labels = np.concatenate([each.labels for each in unseen])
+
+    for number, entry in enumerate(few.classes):
+        assert entry.iou_taught is None
+        assert entry.iou_range is not None
+        low, high = entry.iou_range
+        own, truth = found == number, labels == number
+        assert low - 5 < 100 * (own & truth).sum() / (own | truth).sum() < high
+    assert [(entry.iou_taught is None, entry.iou_range) for entry in many.classes] == [(False, None)] * 2
+
+
+def test_iou_counts_pixels_also_those_that_differ_from_the_rest_of_their_cell() -> None:
+    lessons = [replace(lesson(seed), text=np.full((30, 2), -1, np.float16)) for seed in range(4)]
+    half = [replace(each, pixels=(each.votes + each.votes[:, ::-1]) // 2) for each in lessons]  # of mugs and of nobody
+
+    (of_cells, _), (of_pixels, plate) = (solve(some, CLASSES).classes for some in (lessons, half))
+
+    assert of_cells.iou_range == (100.0, 100.0)
+    assert of_pixels.iou_range == (33.3, 33.3)
+    assert plate.iou_range == (100.0, 100.0)
+
+
+def test_more_pictures_are_wanted_until_the_learning_curve_is_flat() -> None:
+    steep, flat = (solve([of(seed) for seed in range(n)], CLASSES) for of, n in ((noisy, 8), (lesson, 12)))
+
+    assert all(entry.wants > 10 for entry in steep.classes)
+    assert [entry.wants for entry in flat.classes] == [0, 0]
 
 
 def test_a_picture_that_is_taken_out_leaves_nothing_behind() -> None:
@@ -89,8 +132,8 @@ def test_like_pictures_are_not_compared_with_each_other() -> None:
     alike = solve([lesson(0), lesson(0), lesson(5)], CLASSES)
     with_another = solve([lesson(0), lesson(0), lesson(1)], CLASSES)
 
-    assert [(entry.pictures, entry.iou_taught) for entry in alike.classes] == [(3, None), (3, None)]
-    assert [(entry.pictures, entry.iou_taught) for entry in with_another.classes] == [(3, 100.0), (3, 100.0)]
+    assert [(entry.pictures, entry.iou_range) for entry in alike.classes] == [(3, None)] * 2
+    assert [(entry.pictures, entry.iou_range) for entry in with_another.classes] == [(3, (100.0, 100.0))] * 2
 
 
 @pytest.mark.parametrize("words_know", [False, True])
@@ -107,7 +150,7 @@ def test_a_head_learns_from_everyday_photographs_what_it_is_not_unless_words_kno
     fires = [float((unlike.cells @ each.directions[MUG]).mean()) for each in (without, with_everyday)]
     assert words_know or fires[0] > 0 > fires[1]
     assert np.allclose(without.directions, with_everyday.directions) == words_know
-    np.testing.assert_array_equal(without.n_lessons, with_everyday.n_lessons)
+    np.testing.assert_array_equal(without.counts[0], with_everyday.counts[0])
 
 
 def with_detail(seed: int, tells: bool) -> Lesson:

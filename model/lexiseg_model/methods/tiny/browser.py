@@ -160,7 +160,7 @@ def _rules(model: segmenter.TinySegmenter, own: torch.Tensor) -> dict[str, Any]:
             "digest": heads.kept_digest(model.digest),
             "size": teaching.SIZE,
             "cells": heads.MAX_CELLS,
-            "wanted": solving.ENOUGH_PICTURES,
+            "few": solving.FEW_PICTURES,
             "numbers": [*solving.NUMBERS, 0, 0],
         },
         "looks": {"largest": KEPT, "cached": closer_look.MAX_LOOKS},

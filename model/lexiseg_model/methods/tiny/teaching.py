@@ -53,10 +53,10 @@ def lesson_of(features: Features, labelled: LabelledPicture, scores: Tensor, dig
     fine_map, coarse_map = (np.ascontiguousarray(part.cpu().numpy(), np.float16) for part in (decoded, middle))
     by_words = np.ascontiguousarray(scores.float().cpu().numpy())
     labels = np.ascontiguousarray(labelled.labels, np.int16)
-    own, shares, numbers, text = sample(labels, fine_map, coarse_map, by_words, MAX_CELLS)
+    own, shares, numbers, text, pixels = sample(labels, fine_map, coarse_map, by_words, MAX_CELLS)
     cells = numbers.astype(np.float16)
     detail = cells[:, :-SIZE] if is_fine else None
-    return Lesson(digest, labelled.classes, cells[:, -SIZE:], own, shares, text.astype(np.float16), detail)
+    return Lesson(digest, labelled.classes, cells[:, -SIZE:], own, shares, text.astype(np.float16), detail, pixels)
 
 
 def sampled(
@@ -67,21 +67,20 @@ def sampled(
     most: int,
 ) -> Sampled:
     """Cells of a picture, at most `most`, with labels, features and logits by words, as the kernel's `lesson`."""
-    of_cells = cell_labels(labels, (decoded.shape[1], decoded.shape[2])).ravel()
+    grid = decoded.shape[1], decoded.shape[2]
+    of_cells = cell_labels(labels, grid).ravel()
     places, shares = _sampled(of_cells, most)
     cells = with_middle(torch.from_numpy(decoded).float(), torch.from_numpy(middle).float()).numpy()
     of_sample = scores.reshape(len(scores), -1)[:, places]
     text = (of_sample[:-1] - of_sample[-1]).T.clip(-MAX_LOGIT, MAX_LOGIT)
-    return Sampled(of_cells[places], shares, cells.reshape(len(cells), -1)[:, places].T, text)
+    blocks = _blocks(labels, grid).transpose(0, 2, 1, 3).reshape(-1, VOTES**2)[places]
+    pixels = (blocks[..., None] == np.arange(len(scores))).sum(1, dtype=np.uint8)
+    return Sampled(of_cells[places], shares, cells.reshape(len(cells), -1)[:, places].T, text, pixels)
 
 
 def cell_labels(labels: NDArray[np.integer[Any]], grid: tuple[int, int]) -> NDArray[np.int16]:
     """The label [h, w] of each cell: of most of its pixels, else UNKNOWN. A label without a cell gets its best one."""
-    (height, width), sides = grid, labels.shape
-    rows, columns = (
-        (2 * np.arange(VOTES * n) + 1) * side // (2 * VOTES * n) for n, side in zip(grid, sides, strict=True)
-    )
-    blocks = labels[np.ix_(rows, columns)].astype(np.int16).reshape(height, VOTES, width, VOTES)
+    blocks = _blocks(labels, grid)
     of_cells = np.full(grid, UNKNOWN, np.int16)
     small = []
     for label in np.unique(blocks[blocks > UNKNOWN]):
@@ -93,6 +92,14 @@ def cell_labels(labels: NDArray[np.integer[Any]], grid: tuple[int, int]) -> NDAr
     for label, place in small:
         of_cells.flat[place] = label
     return of_cells
+
+
+def _blocks(labels: NDArray[np.integer[Any]], grid: tuple[int, int]) -> NDArray[np.int16]:
+    """The labels [h, VOTES, w, VOTES] of pixels across each cell."""
+    rows, columns = (
+        (2 * np.arange(VOTES * n) + 1) * side // (2 * VOTES * n) for n, side in zip(grid, labels.shape, strict=True)
+    )
+    return labels[np.ix_(rows, columns)].astype(np.int16).reshape(grid[0], VOTES, grid[1], VOTES)
 
 
 def _sampled(of_cells: NDArray[np.int16], most: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:

@@ -90,12 +90,18 @@ class TaughtClassOutput(BaseModel):
     synonyms: list[str] = Field(description="other names to search for")
     pictures: int = Field(description="number of reviewed pictures that show it; 0: it is found by its words alone")
     iou_words: float | None = Field(
-        description="IoU in percent by words alone, on its reviewed pictures; null: too few of them"
+        description="IoU of pixels in percent by words, on its reviewed pictures; null: too few of them"
     )
     iou_taught: float | None = Field(
-        description="IoU in percent on each of its reviewed pictures, taught by the others; null: too few of them"
+        description="likewise, of each picture as taught by the ones unlike it; null: too few of them"
     )
-    wants: int = Field(description="number of further pictures that it should have")
+    iou_range: list[float] | None = Field(
+        description="in place of `iou_taught` of less than five pictures: [low, high], as taught by the unlike ones, "
+        "and by all"
+    )
+    wants: int = Field(
+        description="number of further pictures, until ten more bring less than 1 % by its learning curve"
+    )
     kept: Literal["words"] | None = Field(
         description="words: it is found by them alone, until pictures that were left out are found better as taught"
     )

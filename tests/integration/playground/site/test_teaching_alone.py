@@ -90,10 +90,10 @@ def taught_in(page: Page) -> Taught:
 
 
 def lesson_of(kept: dict[str, Any]) -> Lesson:
-    kinds = {"cells": "<f2", "labels": "<i2", "shares": "<f4", "text": "<f2"}
+    kinds = {"cells": "<f2", "labels": "<i2", "shares": "<f4", "text": "<f2", "pixels": "u1"}
     arrays = {name: np.frombuffer(base64.b64decode(kept[name]), kind) for name, kind in kinds.items()}
     n = len(arrays["labels"])
-    arrays |= {name: arrays[name].reshape(n, -1) for name in ("cells", "text")}
+    arrays |= {name: arrays[name].reshape(n, -1) for name in ("cells", "text", "pixels")}
     return Lesson(kept["digest"].removesuffix(RULES), tuple(kept["classes"]), **arrays)
 
 

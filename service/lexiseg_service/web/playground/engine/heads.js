@@ -57,8 +57,8 @@ async function taughtBy({ rules: { teaching }, rules, run, read, viewOf }, class
 /** A head with what it learns of its lessons; `taught`: those that are not kept yet. */
 async function solve({ rules: { teaching } }, kept, taught = new Map()) {
   const lessons = await Promise.all(kept.pictures.map(async ({ part }) => taught.get(part) ?? (await store.read(part))));
-  if (lessons.some((lesson) => lesson?.digest !== teaching.digest)) {
-    throw Object.assign(new Error("Some of its pictures were taught to other weights of the model."), { type: "model-changed" });
+  if (lessons.some((lesson) => lesson?.digest !== teaching.digest || !lesson.pixels)) {
+    throw Object.assign(new Error("Some of its pictures were taught to another version of the page or its model."), { type: "model-changed" });
   }
   const places = lessons.map(({ classes }) => classes.map((name) => kept.classes.findIndex(isNamed(name))));
   const learned = learnedOf(lessons, places, kept.classes.length, teaching.numbers);
@@ -74,10 +74,13 @@ async function opened(engine, name) {
 }
 
 /** A head as the page shows it: GET /v1/heads/NAME. */
-function described({ rules: { teaching } }, { kept, shown, iou, factors }) {
+function described({ rules: { teaching } }, { kept, counts, iou, factors }) {
+  const k = kept.classes.length;
   const classes = kept.classes.map((one, i) => {
-    const [words, taught] = [iou[i], iou[kept.classes.length + i]].map((share) => (Number.isNaN(share) ? null : Math.round(1000 * share) / 10));
-    return { ...one, pictures: shown[i], iou_words: words, iou_taught: taught, kept: shown[i] && factors[i] === 1 ? "words" : null, wants: Math.max(0, teaching.wanted - shown[i]) };
+    const [words, ...shares] = [i, k + i, 2 * k + i].map((place) => (Number.isNaN(iou[place]) ? null : Math.round(1000 * iou[place]) / 10));
+    const isFew = counts[i] < teaching.few;
+    const figures = { iou_words: words, iou_taught: isFew ? null : shares[0], iou_range: isFew && shares[0] !== null ? shares.sort((one, other) => one - other) : null };
+    return { ...one, ...figures, pictures: counts[i], kept: counts[i] && factors[i] === 1 ? "words" : null, wants: counts[k + i] };
   });
   return { ...kept, pictures: kept.pictures.length, keys: kept.pictures.map(({ key }) => key), classes };
 }

@@ -137,10 +137,10 @@ export function lessonOf(labels, size, k, { decoded, middle }, scores, { cells: 
   const maps = [decoded, middle].flatMap(({ data, dims: [, ...sides] }) => [bitsOf(data), ...integers(...sides)]);
   const f = decoded.dims[1] + middle.dims[1] + 1;
   const given = [labels, ...integers(...size, k), ...maps, scores, BigInt(most)];
-  const made = [[Int16Array, most], [Float32Array, most], [Float32Array, most * f], [Float32Array, most * k]];
-  const [n, own, shares, cells, text] = called("lesson", ...given, ...made);
+  const made = [[Int16Array, most], [Float32Array, most], [Float32Array, most * f], [Float32Array, most * k], [Uint8Array, most * (k + 1)]];
+  const [n, own, shares, cells, text, pixels] = called("lesson", ...given, ...made);
   const halves = (numbers, across) => bitsOf(new Float16Array(numbers.subarray(0, n * across)));
-  return { labels: own.slice(0, n), shares: shares.slice(0, n), cells: halves(cells, f), text: halves(text, k) };
+  return { labels: own.slice(0, n), shares: shares.slice(0, n), cells: halves(cells, f), text: halves(text, k), pixels: pixels.slice(0, n * (k + 1)) };
 }
 
 const bitsOf = (halves) => new Uint16Array(halves.buffer, halves.byteOffset, halves.length);
@@ -155,11 +155,11 @@ export function learnedOf(lessons, places, k, numbers) {
   };
   const f = lessons[0].cells.length / lessons[0].labels.length;
   const sizes = BigInt64Array.from(lessons.flatMap(({ labels, classes }) => [labels.length, classes.length]), BigInt);
-  const given = [...["cells", "labels", "shares", "text"].map(together), sizes, Int32Array.from(places.flat())];
-  const made = [[Float32Array, k * f], [Float32Array, k], [Float64Array, 2 * k], [Int32Array, k]];
+  const given = [...["cells", "labels", "shares", "text", "pixels"].map(together), sizes, Int32Array.from(places.flat())];
+  const made = [[Float32Array, k * f], [Float32Array, k], [Float64Array, 3 * k], [Int32Array, 2 * k]];
   const sides = integers(lessons.length, f, k);
-  const [only, directions, factors, iou, shown] = called("head", ...given, ...sides, Float64Array.from(numbers), ...made, new Int32Array(1));
-  return { only: only ? only - 1 : null, directions, factors, iou, shown };
+  const [only, directions, factors, iou, counts] = called("head", ...given, ...sides, Float64Array.from(numbers), ...made, new Int32Array(1));
+  return { only: only ? only - 1 : null, directions, factors, iou, counts };
 }
 
 /** A mask as polygons [[exterior, ...holes], ...], the largest part first; a ring is of pixel corners [x, y]. */

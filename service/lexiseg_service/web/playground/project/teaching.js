@@ -97,7 +97,11 @@ const objectsOf = (doc) => stacked(shownOf(doc)).map(({ label, mask: { size, cou
 /** One line: what was learned, on pictures that were left out in turn, and what more would help. */
 function told({ pictures, classes }) {
   const shown = classes.filter((one) => one.pictures);
-  const gain = ({ iou_words: words, iou_taught: taught, kept }) => (taught == null ? "known from a picture unlike these on" : kept ? "stays with its words, which are as good" : `${words.toFixed(0)} → ${taught.toFixed(0)} %`);
+  const gain = ({ iou_words: words, iou_taught: taught, iou_range: range, kept }) => {
+    const figures = range ?? [taught].filter((share) => share != null);
+    if (!figures.length) return "known from a picture unlike these on";
+    return kept ? "stays with its words, which are as good" : `${words.toFixed(0)} → ${figures.map((share) => share.toFixed(0)).join(" to ")} %`;
+  };
   const wants = shown.slice(0, MAX_NAMES).flatMap((one) => (one.wants ? [`${one.wants} of ${one.name}`] : [])).join(", ");
   return `Learned from ${pictures} reviewed. How well found outlines match yours, before → now: ${shown.slice(0, MAX_NAMES).map((one) => `${one.name} ${gain(one)}`).join(", ")}${shown.length > MAX_NAMES ? ` and ${shown.length - MAX_NAMES} more` : ""}.${wants && ` More wanted: ${wants}.`}`;
 }
