@@ -88,7 +88,6 @@ export const shownOf = (doc) => seen(doc).filter((one) => !isLow(one) && !one.do
 
 export const isVisible = (one) => !isLow(one) && !hidden.has(one.name);
 
-/** Sends visible segments to the painter, the last on top. */
 function paint() {
   if (!state.answer) return;
   const { segments, size } = state.answer;

@@ -19,7 +19,6 @@ export async function opened(file) {
   });
 }
 
-/** The picture within the service's limits: reduced if necessary, with a note. */
 async function within(file, image) {
   const [maxBytes, maxPixels] = [Number(document.body.dataset.maxBytes), Number(document.body.dataset.maxPixels)];
   const { width, height } = image;

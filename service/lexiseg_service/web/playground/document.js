@@ -7,6 +7,7 @@ import { holds, overlapOf } from "./masks/runs.js";
 import { emit, freshWords, page, restore, settings, state, tell } from "./page.js";
 
 const SAME = 0.5; // IoU from which an object of a new answer is one that was edited before
+const UNCHANGED = 0.95; // IoU below which a mask has changed
 const CRUMB = 0.01; // share of a mask; smaller parts are not split off
 export const NO_WORDS = "null"; // the question that an empty document answers
 
@@ -27,8 +28,10 @@ export function change(picture, doc) {
 
 const stepOf = () => ({ picture: state.picture, settings: settings(), text: JSON.stringify(settings()) });
 
-/** Replaces the document within the newest step. */
+/** Replaces the document within the newest step; the one `before` answered another question, as with less that was learned. */
 export function settle(picture, doc) {
+  const { doc: before } = picture;
+  if (![doc.asked, NO_WORDS].includes(before.asked)) Object.assign(picture, { before, isChanged: differs(before, doc) });
   picture.doc = doc;
   emit("edited", picture);
 }
@@ -72,6 +75,11 @@ export function seen({ segments, isReviewed }) {
   return here.map((one) => (isRegion(one) ? without(one, objects) : one)).filter(({ area }) => area);
 }
 
+function differs(...docs) {
+  const [old, now] = docs.map((doc) => seen(doc).filter(({ doubtful }) => !doubtful));
+  return old.length !== now.length || now.some((one) => !old.some((each) => each.label === one.label && overlapOf(each, one) >= UNCHANGED));
+}
+
 /** Stacked segments for writers that put the smaller one above: without what is covered, where that is another order. */
 export function bySize(segments) {
   const objects = segments.filter((one) => !isRegion(one));
@@ -84,7 +92,6 @@ export const segmentOf = (doc, number) => doc.segments.find((one) => one.number 
 /** The segments of an answer, without alternatives. */
 export const firstOf = (answer) => answer?.segments.filter((one) => !one.mask_index) ?? [];
 
-/** Gives new segments numbers above those of others. */
 function numbered(segments, fresh) {
   const last = Math.max(0, ...segments.map(({ number }) => number));
   return fresh.map((one, index) => ({ ...one, number: last + index + 1 }));

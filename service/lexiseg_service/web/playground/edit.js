@@ -65,7 +65,6 @@ document.addEventListener("keydown", (event) => {
 
 for (const name of ["answered", "chosen"]) page.addEventListener(name, showTools);
 
-/** Shows what can be done; a hidden button passes its focus to the picture. */
 function showTools() {
   const { doc, past, future } = state.picture ?? { doc: EMPTY, past: [], future: [] };
   const one = segmentOf(doc, state.chosen.number);

@@ -68,7 +68,6 @@ async function offer() {
   fill("refine", [...new Set(state.models.flatMap(({ refinements = [] }) => refinements))]);
 }
 
-/** Disables the tasks that the chosen model does not support. */
 function offerTasks() {
   for (const button of tasks) button.disabled = Boolean(card()) && !card().tasks.includes(button.value);
   if ([...tasks].some((button) => button.checked && button.disabled)) tasks.value = "semantic";
@@ -84,7 +83,6 @@ $("examples").addEventListener("click", async ({ target }) => {
   askAsExample(button.dataset.words);
 });
 
-/** Asks the words of an example, after those that the visitor has typed. */
 function askAsExample(words) {
   const fresh = freshWords(words.split(",").map((name) => ({ name })));
   if (!state.words.length) restore({ task: "semantic", background: true });
@@ -115,7 +113,6 @@ async function openPicture(file) {
   await show(add(picture), picture.image);
 }
 
-/** Removes the words of an example before another picture is opened; the visitor's own words stay. */
 function removeExampleWords() {
   const words = sessionStorage.getItem(EXAMPLE_KEY)?.split(",");
   if (!words) return;

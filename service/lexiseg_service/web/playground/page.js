@@ -3,8 +3,9 @@
 /**
  * Events: `changed` (the question; `{atOnce: true}`: ask without a pause), `answered`, `mapped` (`state.map` is there), `refused`, `file` and `tab`
  * (requests to show one), `pictured` (another picture), `turned` (another tab), `chosen` (clicks go to another segment), `edited` (a document),
- * `opened` (the project), `erased` (some pictures), `learned` (`state.head` was solved), `offered` (models). Of the view: `shown` {x, y, positive} (a
- * click; `box` [x0, y0, x1, y1] if one was dragged), `stroke` {points, radius, adds}, `hover` {x, y} or null, `next`, `undo`, `clear`.
+ * `opened` (the project), `erased` (some), `learned` (`state.head` was solved), `offered` (models), `compared` (whether to show the answer before).
+ * Of the view: `shown` {x, y, positive} (a click; `box` [x0, y0, x1, y1] if one was dragged), `stroke` {points, radius, adds}, `hover` {x, y} or null,
+ * `next`, `undo`, `clear`.
  */
 export const page = /** @type {any} */ (new EventTarget());
 
@@ -34,7 +35,6 @@ export const button = (textContent, onclick, properties) => element("button", { 
 const PALETTE = document.body.dataset.palette.split(" "); // of the service's overlays
 const JPEG_QUALITY = 0.92;
 
-/** CSS colour of the class, prompt or object with this number. */
 export const colourOf = (index) => PALETTE[index % PALETTE.length];
 
 export const swatch = (index) => element("span", { className: "swatch", style: `background: ${colourOf(index)}` });
@@ -139,7 +139,6 @@ export const question = () => {
   return prompts.length ? { ...named(), prompts, ...modelOptions() } : wordsQuestion() ?? { task: tasks.value, ...modelOptions() };
 };
 
-/** Words of these names that are not asked about yet. */
 export function freshWords(words) {
   const known = new Set(state.words.map(({ name }) => name.toLowerCase()));
   return words.filter(({ name }) => !known.has(name.toLowerCase()) && known.add(name.toLowerCase()));
@@ -225,7 +224,6 @@ export function refuse(problem, retry) {
   $("key").focus();
 }
 
-/** Shows the retry button, or hides it without an `act`. */
 export function offerRetry(act = null) {
   $("again").hidden = !act;
   $("again").onclick = () => {

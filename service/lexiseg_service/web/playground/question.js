@@ -59,7 +59,6 @@ export function askLatest(act, take, retry) {
 /** Whether a picture's document has the answer to the page's question; what was reviewed stays as it is. */
 const isAnswered = ({ doc }) => doc.isReviewed || JSON.stringify(wordsQuestion()) === doc.asked;
 
-/** Asks about words, unless the document answers them already. */
 function ask() {
   waiting = 0;
   stop();
@@ -87,7 +86,6 @@ function ask() {
   inOrder(() => request(act, take, ask, control));
 }
 
-/** Adds the number of its colour and a name to a segment of a document or a clip. */
 function withLooks(one) {
   const { label, number, track_id: track } = one;
   const isRegion = one.task === "semantic";
@@ -108,9 +106,8 @@ export function nameOf(label, number, track) {
   return track == null ? label : `${label} ${track}`;
 }
 
-/** Shows the picture's document as the answer. */
-function show() {
-  const doc = state.picture?.doc ?? EMPTY;
+/** Shows the picture's document as the answer, or one of its earlier ones. */
+function show(doc = state.picture?.doc ?? EMPTY) {
   const segments = seen(doc).map(withLooks);
   const isEmpty = doc.asked === NO_WORDS && !segments.length;
   state.answer = isEmpty ? null : { ...doc.answer, warnings: [...doc.answer.warnings, ...doc.notes], segments };
@@ -120,6 +117,12 @@ function show() {
 }
 
 page.addEventListener("edited", ({ detail }) => detail === state.picture && state.mode === "picture" && show());
+
+page.addEventListener("compared", ({ detail: isHeld }) => {
+  const { before } = state.picture ?? {};
+  if (state.mode === "picture" && before) show(isHeld ? before : undefined);
+  if (isHeld) tell(before ? "As it was before what was learned or asked last." : "There is no other answer about this picture.");
+});
 
 /** Has clicks go to a segment, or to none. */
 export function choose(number = null, isLocked = false) {
@@ -255,7 +258,6 @@ page.addEventListener("stroke", ({ detail }) => {
   });
 });
 
-/** Merges the segment at a point into the chosen one. */
 function merge(picture, point) {
   const one = segmentOf(picture.doc, state.chosen.number);
   const other = stacked(picture.doc.segments).findLast((each) => each !== one && !each.isGone && holds(each, point));

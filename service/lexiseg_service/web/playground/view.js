@@ -27,7 +27,6 @@ class View {
     for (const [name, act] of Object.entries(acts)) canvas.addEventListener(name, (event) => this.image && act.call(this, event), { passive: false });
   }
 
-  /** Whether a plain click or stroke adds. */
   get adding() {
     return ["add", "brush"].includes(signs.value);
   }
@@ -91,7 +90,6 @@ class View {
     this.#drawMarks(context, 1.5 / zoom);
   }
 
-  /** Draws an image and its overlays at a size. */
   paint(context, image, width, height) {
     context.drawImage(image, 0, 0, width, height);
     if (!this.fills) return;
@@ -118,7 +116,6 @@ class View {
     if (this.cross) this.#line(context, `M0 ${this.cross.y}H${this.image.width}M${this.cross.x} 0V${this.image.height}`, thin);
   }
 
-  /** The stroke so far, and the circle that the brush covers. */
   #drawBrush(context, thin) {
     const { brush: radius, stroke } = this;
     const { x, y } = this.cross ?? this.at ?? { x: NaN, y: NaN };
@@ -128,7 +125,6 @@ class View {
     context.stroke(new Path2D(`M${[stroke.points[0], ...stroke.points].map((one) => `${one.x} ${one.y}`).join("L")}`));
   }
 
-  /** A white line with a black border, visible on every picture. */
   #line(context, path, thin) {
     for (const [colour, width] of [["#000", 3 * thin], ["#fff", thin]]) {
       Object.assign(context, { strokeStyle: colour, lineWidth: width });

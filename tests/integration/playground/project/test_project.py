@@ -124,6 +124,9 @@ def test_a_reload_loses_nothing_and_asks_nothing(page: Page) -> None:
     strip(page).nth(1).click()
     expect_result(page, "flower")
     assert asked == []
+    strip(page).first.click()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "one.jpg: labelled")
 
 
 @pytest.mark.parametrize("asks", ["the page", "Label all"])
@@ -238,6 +241,18 @@ def test_the_doubtful_come_first_and_a_button_or_a_key_accepts(context: BrowserC
         expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", f"{name}: labelled")
         page.keyboard.press("a")
     expect(page.locator("#note")).to_have_text("All 3 pictures are reviewed.")
+
+
+def test_three_pictures_are_labelled_to_see_whether_the_words_succeed_before_all_are(page: Page) -> None:
+    add_files(page, one=CHINA, two=FLOWER, three=CHINA, four=CHINA, five=FLOWER)
+    add(page, "building")
+    expect_result(page, "Found building")
+
+    page.get_by_role("button", name="Label three").click()
+
+    expect(page.locator("#note")).to_contain_text("3 of 3 pictures are labelled.")
+    expect(page.locator("#strip .new")).to_have_attribute("title", "three.jpg: new")
+    expect(page.locator("#counts")).to_have_text("building in 2")
 
 
 def test_pictures_where_nothing_was_found_are_marked_and_a_key_shows_them(page: Page) -> None:

@@ -1,5 +1,6 @@
 """What reviewed pictures show is learned, and found in the others."""
 
+import base64
 import json
 import re
 import zipfile
@@ -11,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from tests import pictures
 from tests.integration.playground.asking import add, drag, expect_result, place, until_resolved, without_heads
-from tests.integration.playground.conftest import opened
+from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.playground.project.test_project import ANSWERED, add_files, strip
 from tests.integration.server import Server
 
@@ -88,6 +89,44 @@ def test_what_is_accepted_is_found_in_the_pictures_after_it(page: Page) -> None:
     expect_result(page, f"Found {WORD}.")  # in the next picture
     assert page.locator("#strip [aria-current=true]").get_attribute("title") == "two.jpg: labelled"
     expect(page.locator("#strip .labelled")).to_have_count(2)
+
+
+def test_the_strip_marks_what_changed_and_a_held_key_shows_it_as_it_was(page: Page) -> None:
+    begin(page)
+
+    accept(page)
+
+    learned(page, 1)
+    expect(page.locator("#strip .changed")).to_have_attribute("title", "three.jpg: labelled, changed")
+    show(page, "three")
+    expect(page.locator("#strip .changed")).to_have_count(0)
+    expect(page.locator("#segments li")).to_contain_text(WORD)
+    page.keyboard.down("v")
+    expect(page.locator("#segments li")).to_have_count(0)
+    expect(page.locator("#result")).to_have_text("As it was before what was learned or asked last.")
+    page.keyboard.up("v")
+    expect(page.locator("#segments li")).to_contain_text(WORD)
+
+
+def test_pictures_that_teach_are_listed_and_taken_out(page: Page, server: Server) -> None:
+    begin(page)
+    accept(page)
+    learned(page, 1)
+    until_resolved(page, ANSWERED)
+    other = {"key": "elsewhere", "image": {"base64": base64.b64encode(ALBUM["two"]).decode()}}
+    body = {"pictures": [{**other, "objects": [{"class": WORD, "box": BOX}]}]}
+    httpx.put(own_head(page, server), json=body, timeout=PATIENCE).raise_for_status()
+    page.reload()
+    page.locator("body[data-ready]").wait_for()
+    page.locator("#many").evaluate("(many) => (many.open = true)")
+    expect(page.locator("#lessons li")).to_contain_text(["one.jpg", "elsewhere"])
+
+    page.get_by_role("button", name="elsewhere teaches no more").click()
+
+    expect(page.locator("#lessons li")).to_contain_text(["one.jpg"])
+    page.get_by_role("button", name="one.jpg teaches no more").click()
+    expect(page.locator("#lessons li")).to_have_count(0)
+    expect(page.locator("#strip .reviewed")).to_have_count(0)
 
 
 def test_what_was_learned_stays_in_sight_where_the_panel_is_scrolled(page: Page) -> None:

@@ -54,7 +54,6 @@ async function keepOffline() {
   if (installing) await new Promise((ended) => (installing.onstatechange = () => ["activated", "redundant"].includes(installing.state) && ended()));
 }
 
-/** A picture `{file, id}` as the worker takes it. */
 function sent(picture) {
   picture.id ??= `${Date.now()}-${Math.random()}`;
   return { key: picture.id, file: picture.file };

@@ -73,13 +73,12 @@ async function opened(engine, name) {
   return last?.kept.version === kept.version ? last : solve(engine, kept);
 }
 
-/** A head as the page shows it: GET /v1/heads/NAME. */
 function described({ rules: { teaching } }, { kept, counts, iou, factors }) {
   const k = kept.classes.length;
   const classes = kept.classes.map((one, i) => {
     const [words, ...shares] = [i, k + i, 2 * k + i].map((place) => (Number.isNaN(iou[place]) ? null : Math.round(1000 * iou[place]) / 10));
-    const isFew = counts[i] < teaching.few;
-    const figures = { iou_words: words, iou_taught: isFew ? null : shares[0], iou_range: isFew && shares[0] !== null ? shares.sort((one, other) => one - other) : null };
+    const [isFew, range] = [counts[i] < teaching.few, shares.toSorted((one, other) => one - other)];
+    const figures = { iou_words: words, iou_taught: isFew ? null : shares[0], iou_range: isFew && words !== null ? range : null };
     return { ...one, ...figures, pictures: counts[i], kept: counts[i] && factors[i] === 1 ? "words" : null, wants: counts[k + i] };
   });
   return { ...kept, pictures: kept.pictures.length, keys: kept.pictures.map(({ key }) => key), classes };

@@ -11,7 +11,6 @@ scope.addEventListener("install", (event) => event.waitUntil(keepAll().then(() =
 scope.addEventListener("activate", (event) => event.waitUntil(Promise.all([forgetOthers(), scope.clients.claim()])));
 scope.addEventListener("fetch", (event) => new URL(event.request.url).origin === location.origin && event.respondWith(response(event)));
 
-/** Fetches all files that an earlier attempt has not cached. */
 async function keepAll() {
   const cache = await caches.open(CACHE);
   const count = await counterOf("the model", TOTAL);
@@ -25,7 +24,6 @@ async function keepAll() {
   await Promise.all(FILES.map(keep));
 }
 
-/** Returns a function that adds received bytes and posts their sum to all pages. */
 async function counterOf(what, total) {
   const pages = await scope.clients.matchAll({ includeUncontrolled: true });
   let loaded = 0;

@@ -119,7 +119,6 @@ async function thingsOf(rules, classes, presence, { labels, probability }, size,
   return { labels: map, owner: pieces.map(([id]) => owner[id]), votes: pieces.map((some) => some.reduce((sum, id) => sum + votes[id], 0)) };
 }
 
-/** Inputs of the graphs `segment-scores` and `things`. */
 const piecesOf = (owners, probability, area) => ({
   owner: [BigInt64Array.from(owners, BigInt), [owners.length]],
   probability: [Float64Array.from(probability), [owners.length]],

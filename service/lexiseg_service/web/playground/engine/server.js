@@ -31,10 +31,8 @@ export async function segment(picture, { head = null, ...question }, signal, rep
   return content;
 }
 
-/** The bytes at a path, as a Blob. */
 export const download = (path) => request("GET", path, null, null, tell, "blob");
 
-/** A picture as a field of a JSON question. */
 export async function encoded({ file }) {
   const bytes = Array.from(new Uint8Array(await file.arrayBuffer()), (one) => String.fromCharCode(one));
   return { base64: btoa(bytes.join("")) };

@@ -68,7 +68,6 @@ async function loaded() {
   await Promise.all([kernel, ...["image", "scores"].map(sessionOf)]);
 }
 
-/** A file of the model: JSON, or its bytes. */
 async function load(name) {
   const url = new URL(name, root).href;
   let detail = UNREACHABLE;
@@ -99,7 +98,6 @@ async function run(name, inputs) {
   return Object.fromEntries(Object.entries(outputs).map(([output, tensor]) => [output.replace(/_maps$/, ""), tensor]));
 }
 
-/** The view of a picture `{key, file}`, encoded once. */
 const pictureOf = ({ key, file }) => recent(pictures, key, KEPT_PICTURES, () => opened(file));
 
 /** The value for a key, made by `make`; a cache of the `most` recently used. */
@@ -111,7 +109,6 @@ async function recent(known, key, most, make) {
   return one;
 }
 
-/** A file's pixels, row by row: red, green, blue and alpha. */
 async function decoded(file) {
   const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" }).catch(() => {
     throw new Error("This picture cannot be opened: its file is damaged.");
@@ -181,7 +178,6 @@ async function prompt(view, question) {
   return { task: "prompt", ...named, warnings: [...warningsOfPrompts(rules, question.prompts), ...named.warnings] };
 }
 
-/** Masks as segments, each with its best class if the question has classes. */
 async function namedMasks(view, question, masks) {
   const bank = question.classes && (await bankOf(rules, await teaching.withHead(engine(), question), read));
   const names = bank && masks.length ? await namesOf(view, bank, masks.map(({ logits }) => logits), run) : [];

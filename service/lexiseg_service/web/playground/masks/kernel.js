@@ -119,7 +119,6 @@ export function brushed(pixels) {
   return [...bytes.subarray(0, n)];
 }
 
-/** CRC-32 of bytes. */
 export const crc = (bytes) => called("crc", bytes, BigInt(bytes.length))[0];
 
 /** Rings of corners [x, y] as one, by edges without area. */

@@ -36,7 +36,6 @@ export function pixelsIn([height, width], masks) {
   return pixels;
 }
 
-/** Whether a mask holds the pixel at a point. */
 export function holds({ mask: { counts, size: [height, width] } }, { x, y }) {
   const [column, row] = [[x, width], [y, height]].map(([place, side]) => Math.min(Math.floor(place), side - 1));
   return spansOf({ counts }).findIndex((border) => border > column * height + row) % 2 === 1;
@@ -64,5 +63,4 @@ export function mapOf(layers, [H, W], step = Math.ceil(Math.max(H, W) / MAX_SIDE
   return { cells, width, height, step };
 }
 
-/** The map of one mask, one cell for each pixel. */
 export const pixelsOf = (mask) => mapOf([[1, mask]], mask.size, 1);

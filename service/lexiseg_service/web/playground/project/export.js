@@ -123,7 +123,6 @@ async function copied(text) {
   return done;
 }
 
-/** Sends the question to a server, or copies it as a request or a link. */
 async function pass(id) {
   const { server } = document.body.dataset;
   if (id !== "link" && (!address() || !$("server").checkValidity())) return tell("Enter the address of a server first.", true);
@@ -176,16 +175,13 @@ for segment in result:
 `;
 }
 
-/** The PNG of a canvas. */
 const pngOf = (canvas) => png(canvas, COLOUR, canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data);
 
-/** A PNG, white inside the mask and black outside. */
 function stencil({ mask }) {
   const { cells, ...size } = pixelsOf(mask);
   return png(size, GRAY, Uint8Array.from(cells, (held) => held * 255));
 }
 
-/** A canvas with the picture inside one segment, everything else transparent. */
 function cutOut({ mask, bbox: [left, top, across, down] }, image) {
   const { cells, width } = pixelsOf(mask);
   return drawn(across, down, (context) => {

@@ -30,7 +30,6 @@ function line({ id, total, done, failed, seconds_left: left, detail }) {
   return [element("p", { className: "hint", textContent }), element("div", { className: "row" }, ...formats, last)];
 }
 
-/** Sends an archive of `files` with a question, and shows the list. */
 async function create(files, query) {
   const form = new FormData();
   form.append("archive", await zip(files), "pictures.zip");

@@ -13,6 +13,8 @@ import { ready as kernel } from "../masks/kernel.js";
 const THUMB = 96; // pixels of the longer side
 const OF_A_PICTURE = [413, 415, 422]; // status codes that concern one picture; the others continue
 const IN_FLIGHT = 2; // pictures that are labelled at a time: the service answers about one while another is sent and read
+const TRIED = 3; // pictures that are labelled to see whether the words succeed
+const MAX_STEPS = 50; // of a picture's history that outlive a reload
 const MAX_NAMES = 3; // of skipped pictures in the message
 const [SHOWN, QUESTION] = ["shown", "question"]; // names of notes: the key of the picture that is shown, the settings
 let pictures = []; // {key, name, bytes, width, height, thumb, line, doc, taught, past, future}; `file`, `image` where they are needed
@@ -49,7 +51,7 @@ export function later(what, act) {
 export const open = (hasQuestion) => inTurn(async () => {
   const [kept, last, question] = await Promise.all([store.load(), store.read(SHOWN), store.read(QUESTION), kernel]).catch(() => [[]]);
   const isAdded = ({ key }) => pictures.some((one) => one.key === key); // meanwhile
-  const old = kept.filter((one) => !isAdded(one)).map((one) => ({ ...one, id: null, past: [], future: [], isKept: true }));
+  const old = kept.filter((one) => !isAdded(one)).map((one) => ({ past: [], future: [], ...one, id: null, isKept: true }));
   pictures = [...old, ...pictures];
   drawStrip();
   emit("opened");
@@ -84,9 +86,10 @@ tabs.onmessage = ({ data: { key, ...review } }) => pictures.filter((one) => one.
 export async function save(one) {
   if (!pictures.includes(one)) return; // erased meanwhile
   const { key, name, bytes, width, height, note, thumb, doc, taught } = one; // `taught`: the document that the head has learned from
+  const [past, future] = [one.past, one.future].map((steps) => steps.slice(-MAX_STEPS));
   const file = one.isKept ? null : one.file;
   if (doc.isReviewed || taught) tabs.postMessage({ key, doc, taught });
-  await store.keep({ key, name, bytes, width, height, note, thumb, doc, taught }, file).then(() => Object.assign(one, { isKept: true, unkept: "" }), (problem) => {
+  await store.keep({ key, name, bytes, width, height, note, thumb, doc, taught, past, future }, file).then(() => Object.assign(one, { isKept: true, unkept: "" }), (problem) => {
     one.unkept = ` ${name} is not kept in this browser. ${problem.message}`;
     $("note").textContent = one.unkept; // an answer overwrites the result line
   });
@@ -96,6 +99,7 @@ page.addEventListener("edited", ({ detail: picture }) => {
   if (!picture.thumb) return; // saved when it is there
   save(picture);
   mark(picture);
+  countClasses();
 });
 page.addEventListener("changed", () => note(QUESTION, settings()));
 page.addEventListener("learned", answerAnew);
@@ -104,7 +108,6 @@ const note = (name, value) => store.note(name, value).catch(() => null); // a fu
 
 export const all = () => pictures;
 
-/** The file of a picture, read when it is needed. */
 export async function fileOf(picture) {
   picture.file ??= await store.read(picture.key);
   if (!picture.file) throw problemOf(`${picture.name} is no longer in this browser.`);
@@ -117,7 +120,8 @@ export async function show(picture, image = null) {
   image ??= (await fileOf(picture).then(opened).catch((problem) => refuse(problem, () => show(picture))))?.image;
   if (own !== shown || !image) return image?.close();
   const before = state.picture;
-  state.picture = Object.assign(picture, { image });
+  state.picture = Object.assign(picture, { image, isChanged: false });
+  if (before) before.isChanged = false;
   emit("pictured");
   emit("tab", "picture");
   $("note").textContent = picture.note ?? "";
@@ -141,24 +145,30 @@ function drawStrip() {
   if (from >= 0) $("strip").append(...strip.slice(from).map(({ line }) => line.parentElement)); // a new one moves no others
   const bytes = pictures.reduce((sum, one) => sum + one.bytes, 0);
   $("kept").textContent = pictures.length ? `${pictures.length} pictures, ${(bytes / 1e6).toFixed(1)} MB, kept in this browser.` : "";
+  countClasses();
+}
+
+function countClasses() {
+  const labels = pictures.flatMap(({ doc }) => [...new Set(doc.segments.filter(({ isGone, doubtful }) => !isGone && !doubtful).map(({ label }) => label))]);
+  const counts = labels.filter(Boolean).reduce((all, label) => all.set(label, 1 + (all.get(label) ?? 0)), new Map());
+  $("counts").textContent = [...counts].map(([label, count]) => `${label} in ${count}`).join(", ");
 }
 
 /** Shows the state of a picture in the strip, which is one stop of the Tab key. */
 function mark(picture) {
   if (!picture?.line) return;
   const isOpen = picture === state.picture;
-  const title = `${picture.name}: ${stateOf(picture)}`;
-  Object.assign(picture.line, { className: stateOf(picture), title, ariaLabel: title, tabIndex: isOpen ? 0 : -1, ariaCurrent: String(isOpen) });
+  const isChanged = picture.isChanged && !isOpen && !picture.doc.isReviewed; // and nobody has looked at it since
+  const title = `${picture.name}: ${stateOf(picture)}${isChanged ? ", changed" : ""}`;
+  Object.assign(picture.line, { className: `${stateOf(picture)}${isChanged ? " changed" : ""}`, title, ariaLabel: title, tabIndex: isOpen ? 0 : -1, ariaCurrent: String(isOpen) });
 }
 
-/** Shows the next picture of some in a direction of the strip; false if there is none. */
 function go(step, some = strip) {
   const at = strip.indexOf(state.picture) + step;
   const next = step > 0 ? strip.slice(at).find((one) => some.includes(one)) : strip.slice(0, at + 1).findLast((one) => some.includes(one));
   return next && show(next);
 }
 
-/** Marks the picture as reviewed, and shows the next that is not reviewed. */
 function accept() {
   const { picture } = state;
   if (!picture || state.mode !== "picture") return;
@@ -170,7 +180,6 @@ function accept() {
   return emit("changed");
 }
 
-/** Marks the picture as one that is not reviewed, and teaches nothing. */
 function unaccept() {
   change(state.picture, { ...state.picture.doc, isReviewed: false });
   emit("changed", { atOnce: true }); // other words may have been asked meanwhile
@@ -225,20 +234,22 @@ export async function addAll(files) {
   }));
 }
 
-/** Asks about all pictures that were neither reviewed nor asked about these words, also those that were still to be added. */
-function labelAll() {
+/** Asks about the pictures that were neither reviewed nor asked about these words, also those still to be added; `most`: about a few of them. */
+function labelAll(most = 0) {
   const words = wordsQuestion();
   if (!words) return tell("Type the words first, or choose everything.", true);
   return later("Labelling", async () => {
     const open = strip.filter(({ doc }) => !doc.isReviewed && doc.asked !== JSON.stringify(words));
     $("note").textContent = open.length ? "" : pictures.length ? "All pictures are labelled with these words." : "Choose pictures first.";
     if (!open.length) return;
-    await each(open, IN_FLIGHT, "labelled", ({ name }) => name, async (picture, signal) => {
+    const some = open.filter((_, i) => !most || Math.floor((i * most) / open.length) > Math.floor(((i - 1) * most) / open.length));
+    await each(some, IN_FLIGHT, "labelled", ({ name }) => name, async (picture, signal) => {
       await fileOf(picture);
       const answer = await withRetry(() => engine.segment(picture, words, signal, () => null), signal);
       if (!picture.doc.isReviewed) change(picture, withWords(picture.doc, words, answer));
-    }, strip.length - open.length);
+    }, most ? 0 : strip.length - open.length);
     drawStrip();
+    if (most) await show(some[0]);
   });
 }
 
@@ -265,7 +276,6 @@ async function answerAnew() {
   if (!signal.aborted) await rank();
 }
 
-/** Forgets some pictures. */
 async function erase(some) {
   if (!window.confirm(`Erase ${some.length} pictures and their labels from this browser?`)) return;
   pictures = pictures.filter((one) => !some.includes(one));
@@ -276,7 +286,7 @@ async function erase(some) {
   drawStrip();
 }
 
-const clicks = { "label-all": labelAll, cancel: () => control.abort(), accept, unaccept, erase: () => erase(pictures) };
+const clicks = { "label-all": () => labelAll(), "label-some": () => labelAll(TRIED), cancel: () => control.abort(), accept, unaccept, erase: () => erase(pictures) };
 for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
 persist("doubtful", async () => {
   await rank();
@@ -291,6 +301,7 @@ document.addEventListener("keydown", (event) => {
     PageDown: () => go(1, some),
     PageUp: () => go(-1, some),
     a: accept,
+    v: () => event.repeat || emit("compared", true),
     Delete: () => $("strip").contains(field) && erase(strip.filter(({ line }) => line === field)),
     ArrowRight: () => near("nextElementSibling"),
     ArrowLeft: () => near("previousElementSibling"),
@@ -298,3 +309,4 @@ document.addEventListener("keydown", (event) => {
   keys[event.key]?.();
   if (event.key.startsWith("Page")) event.preventDefault();
 });
+document.addEventListener("keyup", ({ key }) => key === "v" && emit("compared", false));

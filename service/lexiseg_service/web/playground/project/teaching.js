@@ -2,8 +2,8 @@
 
 import { shownOf } from "../answer.js";
 import * as engine from "../engine/server.js";
-import { stacked } from "../document.js";
-import { $, baseName, element, emit, freshWords, page, queueOf, state, tell } from "../page.js";
+import { change, stacked } from "../document.js";
+import { $, baseName, button, element, emit, freshWords, page, queueOf, state, tell } from "../page.js";
 import { all, fileOf, save } from "./project.js";
 import * as store from "./store.js";
 
@@ -31,7 +31,6 @@ page.addEventListener("opened", () => (isOpened = true));
 for (const event of ["opened", "offered"]) page.addEventListener(event, open);
 for (const event of ["edited", "erased"]) page.addEventListener(event, () => canTeach() && inTurn(teach));
 
-/** Goes on with the head of a name, or begins it. */
 async function begin(chosen, head) {
   name = chosen;
   $("head-name").value = name === project ? "" : name;
@@ -40,12 +39,21 @@ async function begin(chosen, head) {
   await teach();
 }
 
-/** Shows a head, or none, and asks with it from now on. */
 function take(head) {
   const isSame = head?.version === state.head?.version;
   state.head = head;
   $("learned").textContent = head ? told(head) : "";
+  $("lessons").replaceChildren(...(head?.keys ?? []).map(line));
   if (!isSame) emit("learned");
+}
+
+/** A picture that teaches, of this project or another, and a button that ends that. */
+function line(key) {
+  const picture = all().find((one) => keyOf(one) === key);
+  const shown = picture?.name ?? key;
+  const remove = () => engine.teach(name, { classes: [], pictures: [], remove: [key] }).then(take, (problem) => refused(problem, []));
+  const act = () => (picture ? change(picture, { ...picture.doc, isReviewed: false }) : inTurn(state.head.keys.length > 1 ? remove : forget));
+  return element("li", {}, shown, button("×", act, { ariaLabel: `${shown} teaches no more` }));
 }
 
 /** The names that were looked for in a document; a picture that was accepted before there were any teaches nothing. */
@@ -86,7 +94,6 @@ async function refused(problem, some) {
 
 const forget = () => engine.forget(name).then(() => take(null));
 
-/** What to teach: the words, and what else was looked for in reviewed pictures. */
 function classesOf(reviewed) {
   const others = freshWords(reviewed.flatMap(({ doc }) => namesOf(doc)).map((name) => ({ name, synonyms: [] })));
   return [...state.words, ...others].map(({ name, synonyms }) => ({ name, synonyms }));

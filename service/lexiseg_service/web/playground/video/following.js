@@ -102,7 +102,6 @@ function closeStream() {
   stream = null;
 }
 
-/** One line of text: followed and lost objects. */
 export function followSummary() {
   const names = (lost) => state.followed.filter((one) => one.lost === lost).map(({ label, number }) => nameOf(label, number, number)).join(", ");
   return [["Following", names(false)], ["Lost:", names(true)]].filter(([, some]) => some).map(([what, some]) => `${what} ${some}.`).join(" ");

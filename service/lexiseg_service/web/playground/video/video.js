@@ -112,7 +112,6 @@ export async function openExample() {
   return play(stream, "example");
 }
 
-/** Plays a file or a media stream; returns whether it plays. */
 async function play(source, name) {
   close();
   if (source instanceof MediaStream) clip.srcObject = source;
@@ -179,7 +178,6 @@ async function save() {
   $("save-clip").textContent = "Export clip";
 }
 
-/** Discards the masks after a seek. */
 function drop() {
   if (state.mode !== "video") return;
   stopAsking();
@@ -237,7 +235,6 @@ function look() {
   askLatest(act, take, again);
 }
 
-/** Adds a frame to the project, whose exports have the track ids: followed objects, and the answer about words. */
 function keep({ file, image, width, height }, words, answer, about) {
   const segments = state.answer.segments.filter(({ task }) => task === "prompt");
   Object.assign(add({ file, image, width, height, id: null }), { doc: withWords({ ...EMPTY, segments }, words, answer, about) });
