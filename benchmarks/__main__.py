@@ -6,6 +6,7 @@ Not in `all`, because they take arguments:
 - `smoke NAME ... [seeds=3] [key=value ...]`: short training runs
 - `device [NAME]`: throughput of a GPU
 - `distil ROOT`: a student taught by `tiny` against one trained on masks alone
+- `student SET`: a large model distilled into `tiny` on a public set, and its line
 - `examples ROOT [SET ...]`: classes by example images against classes by words
 - `following ROOT`, `video ROOT`: an object followed through clips; flicker of labels, with and without smoothing
 - `proposals ROOT`: CPU time and quality of proposals
@@ -69,6 +70,7 @@ WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
     "corrections": corrections.main,
     "device": device.main,
     "distil": distil.main,
+    "student": distil.student,
     "examples": examples.main,
     "following": following.main,
     "killed": killed.main,
