@@ -52,11 +52,7 @@ def rows_of(regions: Tensor, whole: Tensor) -> NDArray[np.float16]:
 def vectors(
     positive: TextRows, negative: TextRows, levels: ExampleLevels, width: int, device: torch.device
 ) -> ExampleVectors:
-    """One vector [1, D] of the examples of a class, their mean, and all of them for the fusion.
-
-    Raises:
-        OptionError: rows of another length than twice `width`.
-    """
+    """One vector [1, D] of the examples of a class, their mean, and all of them for the fusion."""
     regions, pictures = _halves(positive, width, device)
     mean, picture = F.normalize(regions.mean(0), dim=0), F.normalize(pictures.mean(0), dim=0)
     towards = mean

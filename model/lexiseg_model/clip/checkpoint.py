@@ -110,9 +110,6 @@ def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoin
     Args:
         path: `.safetensors`, a torch file, or a TorchScript archive.
         allow_torchscript: run the code of a TorchScript archive to read it; only for the one-time import.
-
-    Raises:
-        WeightsError: no such file, damaged, holding other things than tensors, or an archive that was not allowed.
     """
     if allow_torchscript and is_torchscript(path):
         state = _read_torchscript(path)
@@ -126,11 +123,7 @@ def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoin
 
 
 def read_tensors(path: Path) -> State:
-    """Read the tensors of a file of any model as float32; names are unchanged but for wrappers around the state dict.
-
-    Raises:
-        WeightsError: no such file, or it is not a safetensors or torch file of plain tensors.
-    """
+    """Read the tensors of a file of any model as float32; names are unchanged but for wrappers of the state."""
     raw = read_tensor_file(path)
     inner = _unwrapped(raw)
     return {

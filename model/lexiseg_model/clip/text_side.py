@@ -79,9 +79,6 @@ def mean_of_units(rows: Tensor, templates: int) -> Tensor:
 
     Returns:
         [T, D] of unit length.
-
-    Raises:
-        ShapeError: the rows do not divide by the templates.
     """
     return F.normalize(F.normalize(_by_text(rows, templates), dim=2).mean(1), dim=1)
 

@@ -159,11 +159,7 @@ def known_architecture(architecture: str) -> str:
 
 
 def configuration(architecture: str) -> dict[str, Any]:
-    """open_clip's description of an architecture, a copy: `embed_dim`, `vision_cfg`, `text_cfg`.
-
-    Raises:
-        OptionError: open_clip has no such architecture.
-    """
+    """open_clip's description of an architecture, a copy: `embed_dim`, `vision_cfg`, `text_cfg`."""
     config: dict[str, Any] = open_clip.get_model_config(known_architecture(architecture))
     return config
 

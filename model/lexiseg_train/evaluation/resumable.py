@@ -52,9 +52,6 @@ class EvaluationRun(Generic[Truth]):
             progress: folder for the records of unfinished evaluations.
             name: of the data set and what is measured.
             key: JSON values that the records depend on, apart from the model and the names of the images.
-
-        Raises:
-            DatasetError: the records are damaged.
         """
         self._names = [scene.name for scene in scenes]
         model = [segmenter.digest, segmenter.text_digest, segmenter.card.model_dump(mode="json")]

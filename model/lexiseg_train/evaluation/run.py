@@ -112,9 +112,6 @@ def count_photographs(
         renamed: class name -> word to use instead.
         refine: refinement of the masks; None: the card's.
         views: to average the probabilities of.
-
-    Raises:
-        OptionError: the model does not support this refinement.
     """
     renamed = renamed or {}
     classes = tuple(ClassEntry(renamed.get(name, name)) for name in data.classes if name != BACKGROUND)

@@ -182,11 +182,7 @@ def _mask(which: Tensor, count: int) -> Tensor:
 
 @torch.inference_mode()
 def region_map(model: Segmenter, rgb: NDArray[np.uint8]) -> Tensor:
-    """Label the pixels of a picture [H, W, 3]: int16 [H, W], 0 for no region. Larger masks cover smaller, as released.
-
-    Raises:
-        OptionError: the model has no masks.
-    """
+    """Label the pixels of a picture [H, W, 3]: int16 [H, W], 0 for no region. Larger masks cover smaller."""
     size = (rgb.shape[0], rgb.shape[1])
     masks = _masks(model, model.encode(rgb))
     labels = torch.zeros(size, dtype=torch.int16, device=masks.device)

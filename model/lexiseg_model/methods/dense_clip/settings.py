@@ -86,11 +86,7 @@ def known_policy(name: str) -> PolicyName:
 
 
 def published_policy(policy: str) -> PublishedPolicy:
-    """A method as published; its settings for single data sets are in the protocols.
-
-    Raises:
-        OptionError: there is no such policy.
-    """
+    """A method as published; its settings for single data sets are in the protocols."""
     name = known_policy(policy)
     entry = _published()[name]
     settings = dict(entry["settings"])

@@ -32,11 +32,7 @@ class Parts(NamedTuple):
 
 
 def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Parts:
-    """Build the networks from the weights in a card's folder, or from the hub's if the card names none.
-
-    Raises:
-        WeightsError: the weights are missing, damaged, or of another model.
-    """
+    """Build the networks from the weights in a card's folder, or from the hub's if the card names none."""
     if card.weights_sha256 is None:
         return _from_hub(card, settings)
     state = read_weights(folder / WEIGHTS, card.weights_sha256)
@@ -58,11 +54,7 @@ def flat_state(towers: ClipTowers, proxy: DinoTower | None, sam: Sam | None = No
 
 
 def fetch_from_hub(card: ModelCard) -> None:
-    """Download the weights that a card names by tag, unless they are cached.
-
-    Raises:
-        WeightsError: they cannot be fetched; the message names the ways to provide them.
-    """
+    """Download the weights that a card names by tag, unless they are cached."""
     settings = settings_of(card, DenseClipSettings)
     hub_file(settings.architecture, _tag(card, settings), card.name)
     tokenizer(settings.architecture)

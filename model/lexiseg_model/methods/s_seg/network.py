@@ -178,10 +178,6 @@ def read_trained(path: Path, backbone: str | None = None) -> Trained:
     Args:
         path: safetensors, or a torch file of plain tensors.
         backbone: timm's name, which the weights do not show; None for the published Swin-S.
-
-    Raises:
-        WeightsError: the file is missing, or its weights are not of S-Seg over that backbone.
-        OptionError: timm has no such backbone, or it lacks the levels that S-Seg needs.
     """
     saved = read_tensors(path)
     named_in = names_in_network(saved)
@@ -193,12 +189,7 @@ def read_trained(path: Path, backbone: str | None = None) -> Trained:
 
 
 def restore(state: dict[str, Tensor], settings: SSegSettings) -> SSegNetwork:
-    """Build the network of a flat state, in evaluation mode and without gradients.
-
-    Raises:
-        WeightsError: tensors are missing, unknown, or of the wrong shape.
-        OptionError: as `Pyramid`.
-    """
+    """Build the network of a flat state, in evaluation mode and without gradients."""
     return for_inference(SSegNetwork(settings), f"S-Seg over {settings.backbone}", state)
 
 

@@ -192,11 +192,7 @@ class SSegSegmenter(ClipSegmenter):
 
     @torch.inference_mode()
     def propose(self, features: Features) -> Proposals:
-        """Masks of the queries above the least quality, which is the mean probability inside.
-
-        Raises:
-            TaskError: the image was encoded in several windows.
-        """
+        """Masks of the queries above the least quality, which is the mean probability inside."""
         masks = self._own_masks(features)
 
         def ranked() -> tuple[Tensor, Tensor]:
@@ -212,9 +208,6 @@ class SSegSegmenter(ClipSegmenter):
         """Embeddings [N, D]: means of the embeddings of the model's masks, weighted by their IoU with the given masks.
 
         Masks are cut at logit 0. One that overlaps none of the model's gets zeros, equally similar to every class.
-
-        Raises:
-            TaskError: as `propose`.
         """
         masks_of_model = self._own_masks(features)
         resized = F.interpolate(masks.float()[:, None], size=masks_of_model.shape[1:], mode="bilinear")[:, 0]

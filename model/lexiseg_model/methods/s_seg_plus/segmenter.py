@@ -136,10 +136,6 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> SSegPlusSegment
 
 
 def restore(state: dict[str, Tensor], settings: SSegPlusSettings) -> Student:
-    """Build a student in evaluation mode.
-
-    Raises:
-        WeightsError: tensors are missing, unknown, or of the wrong shape.
-    """
+    """Build a student in evaluation mode."""
     network = Student(settings.model_copy(update={"drop_path": 0.0}))
     return for_inference(network, f"S-Seg+ over {settings.backbone}", state)

@@ -44,11 +44,7 @@ def fingerprint(tile: NDArray[np.uint8]) -> Tensor:
 
 
 def rows(regions: Sequence[Region], size: tuple[int, int], picture: Tensor) -> TextRows:
-    """Encode regions of an image of `size` (H, W) with fingerprint `picture` [8]: rows [R, 16] fp16.
-
-    Raises:
-        OptionError: a region is given by points, or is an empty mask.
-    """
+    """Encode regions of an image of `size` (H, W) with fingerprint `picture` [8]: rows [R, 16] fp16."""
     boxes = np.array([_box(region, size) for region in regions], np.float32).reshape(-1, BOX)
     high = boxes.astype(np.float16)
     low = (boxes - high).astype(np.float16)

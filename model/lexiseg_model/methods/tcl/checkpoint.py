@@ -115,9 +115,6 @@ def to_official(state: State, architecture: str = ARCHITECTURE) -> State:
     """Convert our flat state to the authors' names.
 
     The released file contains only the learned part, the tensors of `masker.`.
-
-    Raises:
-        WeightsError: tensors are unknown.
     """
     back = [(ours, theirs) for theirs, ours in prefixes_of(architecture)]
     return _renamed({name: value for name, value in state.items() if name != _CLIP_SCALE}, back)
@@ -130,11 +127,7 @@ def _renamed(state: State, prefixes: Prefixes) -> State:
 
 
 def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
-    """Build the model of a flat state; `losses.*` is ignored.
-
-    Raises:
-        WeightsError: tensors are missing, unknown, or of the wrong shape.
-    """
+    """Build the model of a flat state; `losses.*` is ignored."""
     towers = clip_from_state(architecture, under(CLIP, state), quick_gelu=True)  # TCL is published over OpenAI's CLIP
     with SkipInit():
         network = TclNetwork(towers.visual)

@@ -75,11 +75,7 @@ class PretrainedTextTower(ChunkedTower):
         state: dict[str, Tensor],
         device: torch.device,
     ) -> None:
-        """Place the model on the device and read its tokenizer.
-
-        Raises:
-            WeightsError: the state has no tokenizer.
-        """
+        """Place the model on the device and read its tokenizer."""
         self.device = device
         self.width = int(getattr(model.config, "projection_size", model.config.hidden_size))
         self.digest = rows_digest((what, config, settings.tokens, settings.padding), state)
@@ -106,11 +102,7 @@ class TipsSettings(TokenSettings):
 
 
 def build_tips(settings: TipsSettings, state: dict[str, Tensor]) -> Any:
-    """Build transformers' `Tipsv2Model` with the weights of a flat state.
-
-    Raises:
-        WeightsError: the weights belong to another network.
-    """
+    """Build transformers' `Tipsv2Model` with the weights of a flat state."""
     from transformers import Tipsv2Config, Tipsv2Model  # optional, and slow to import
 
     return build_network(Tipsv2Model, Tipsv2Config(**settings.config), state, NAME)

@@ -132,10 +132,6 @@ def read_weights(path: Path, clip: State | None = None) -> State:
     Args:
         path: a pickle `{"model": ...}` of detectron2, a plain state dict, or safetensors.
         clip: both towers in open_clip's names; None if the file contains them.
-
-    Raises:
-        WeightsError: the file does not exist or is none of plain tensors, a name is unknown, the towers are
-            missing, or they differ from `clip`.
     """
     saved = read_tensors(path)
     state = {inside: saved[name] for name, inside in names_in_network(saved).items() if inside not in DERIVED}

@@ -122,9 +122,6 @@ def prompt_masks(
     Returns:
         One entry per prompt, in order: logits [M, h, w] over the input and their quality [M], best first. M is 4 for a
         single positive point, 1 for any other prompt.
-
-    Raises:
-        OptionError: a prompt has neither points nor a box.
     """
     require_shown(prompts)
     alike: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)

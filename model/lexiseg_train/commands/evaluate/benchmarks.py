@@ -28,11 +28,7 @@ ALL = "all"  # every data set of the protocol that is there
 
 
 def run(program: Program, options: EvalOptions) -> int:
-    """Evaluate, print JSON and Markdown, and write the requested files; processes of torchrun share the images.
-
-    Raises:
-        ModelError: the protocol, the data set or the model is not as expected.
-    """
+    """Evaluate, print JSON and Markdown, and write the requested files; processes of torchrun share the images."""
     rules = protocol(options.protocol)
     loaded = LoadedModel(program, program.model)
     reports = [evaluate(loaded, rules, data, options) for data in read_sets(rules, options)]
@@ -89,11 +85,7 @@ def _limited(data: AnnotatedSet, limit: int | None) -> AnnotatedSet:
 
 
 def evaluate(loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, options: EvalOptions) -> BenchmarkReport:
-    """Measure the model on one data set by a protocol.
-
-    Raises:
-        ModelError: the data set or the model is not as expected.
-    """
+    """Measure the model on one data set by a protocol."""
     rule = rules.rule(data.benchmark.name)
     segmenter = loaded.with_card(rule.applied_to(loaded.folder.card))
     refine = options.refine or rules.refine or segmenter.card.refine
@@ -131,9 +123,6 @@ def run_paper(program: Program, options: EvalOptions) -> int:
     """Measure every line of the paper where the data is there, print the tables, and write the requested files.
 
     Returns the exit status, 1 where there is no data of any line.
-
-    Raises:
-        ModelError: the paper or the model is not as expected.
     """
     lines = lines_of(options.protocol)
     loaded = LoadedModel(program, program.model)

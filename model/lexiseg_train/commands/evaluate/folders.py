@@ -25,11 +25,7 @@ from lexiseg_train.evaluation.run import ONE_VIEW, Report, Views, evaluate
 
 
 def run(program: Program, options: EvalOptions, renames: list[str], views: Views = ONE_VIEW) -> int:
-    """Measure the mIoU on the first `limit` images, or all; print a table and write the report.
-
-    Raises:
-        ModelError: the data set, the model, a rename or the refinement is not as expected.
-    """
+    """Measure the mIoU on the first `limit` images, or all; print a table and write the report."""
     data = read_dataset(options.root, options.dataset, options.split)
     data = replace(data, samples=data.samples[: options.limit])
     renamed = dict(_pair(rename, data.classes) for rename in renames)
@@ -60,11 +56,7 @@ def _print_report(report: Report) -> None:
 
 
 def run_comparison(program: Program, models: tuple[str, str], datasets: list[str], options: EvalOptions) -> int:
-    """Measure both models, by name or directory; print a table for each data set and write the report.
-
-    Raises:
-        ModelError: a data set or a model is not as expected.
-    """
+    """Measure both models, by name or directory; print a table for each data set and write the report."""
     pairs = [read_pair(options.root, name, options.split, options.limit) for name in datasets]
     warnings = [one_value_warning_of(pair.split) for pair in pairs]
     for of_set in warnings:

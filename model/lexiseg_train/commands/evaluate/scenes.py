@@ -42,11 +42,7 @@ ANSWERED_BY: dict[str, Task] = {"panoptic": "panoptic", "instance": "instance", 
 
 
 def run(program: Program, options: EvalOptions) -> int:
-    """Evaluate, print tables and write the report; processes of torchrun share the images.
-
-    Raises:
-        ModelError: the data set or the model is not as expected.
-    """
+    """Evaluate, print tables and write the report; processes of torchrun share the images."""
     data = read_data(options)
     segmenter = program.load_for(ANSWERED_BY[options.task], device=str(join(program.settings.device)))
     report = measure(segmenter, data, options)
@@ -58,11 +54,7 @@ def run(program: Program, options: EvalOptions) -> int:
 
 
 def read_data(options: EvalOptions) -> SceneSet[Any]:
-    """The data set of a task, of the first `limit` images where one is given.
-
-    Raises:
-        DatasetError: it is missing, damaged, or has no truth for the task.
-    """
+    """The data set of a task, of the first `limit` images where one is given."""
     data = READERS[options.task](options.dataset, options.root, options.split, is_thing)
     return replace(data, scenes=data.scenes[: options.limit])
 

@@ -39,7 +39,7 @@ def benchmark_run(
 ) -> EvaluationRun[Labels]:
     """An evaluation with records that `total_counts` adds up, of a model loaded with the protocol's sight.
 
-    `progress` and errors are as `EvaluationRun`'s.
+    `progress` is as `EvaluationRun`'s.
     """
     key = {"data": data.benchmark.model_dump(mode="json"), "rule": rule.model_dump(mode="json"), "refine": refine}
     judge = _BenchmarkJudge(segmenter, data, rule, refine)

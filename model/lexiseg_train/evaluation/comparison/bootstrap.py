@@ -89,11 +89,7 @@ class Comparison:
 
 
 def read_pair(root: Path, name: str, split: str, limit: int | None = None) -> Pair:
-    """List a split and TRAIN_PHOTOGRAPHS of the training split; with a limit, the first so many, and so many of it.
-
-    Raises:
-        DatasetError: the split is missing or not in the expected layout.
-    """
+    """List a split and TRAIN_PHOTOGRAPHS of the training split; with a limit, the first so many, and so many of it."""
     data = read_dataset(root, name, split)
     data = IndexedDataset(data.name, data.split, data.classes, data.samples[:limit])
     if split == "train" or not (root / name / "train").is_dir():
@@ -104,11 +100,7 @@ def read_pair(root: Path, name: str, split: str, limit: int | None = None) -> Pa
 
 
 def examine(segmenter: Segmenter, pair: Pair, on_image: Callable[[], None] = lambda: None) -> Examination:
-    """Run a model over the photographs; `on_image` is called after each.
-
-    Raises:
-        DatasetError: a mask is not of its photograph's size.
-    """
+    """Run a model over the photographs; `on_image` is called after each."""
     examiner = Examiner(segmenter, pair.split)
     records, train = [], []
     for sample in pair.split.samples:

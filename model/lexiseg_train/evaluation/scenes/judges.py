@@ -38,7 +38,7 @@ class Judge(ABC, Generic[Truth]):
 def scene_run(
     segmenter: Segmenter, data: SceneSet[Truth], task: str, judge: Judge[Truth], progress: Path
 ) -> EvaluationRun[Truth]:
-    """An evaluation of one task; arguments and errors as `EvaluationRun`."""
+    """An evaluation of one task; arguments as of `EvaluationRun`."""
     key = {
         "data": [data.background, data.source],
         "classes": [[entry.name, entry.words, entry.thing] for entry in data.classes],

@@ -69,11 +69,6 @@ class PairTrainer(PairRun[ClipRecipe, TowerPair]):
     normalisation = "clip"
 
     def __init__(self, recipe: ClipRecipe) -> None:
-        """
-        Raises:
-            DatasetError: there are no pairs.
-            OptionError: open_clip has no such architecture.
-        """
         torch.manual_seed(recipe.seed)
         super().__init__(recipe, TowerPair(recipe.architecture, recipe.quick_gelu), tokenizer(recipe.architecture))
 

@@ -154,11 +154,7 @@ def colour_maker(settings: PseudoMaskSettings, cell: int = COLOUR_CELL) -> Pseud
 
 
 def mask_maker(settings: PseudoMaskSettings, weights: Path | None = None) -> PseudoMaskMaker:
-    """Maker with the settings' tower and weights from a file, or from timm's hub without one; colours need neither.
-
-    Raises:
-        WeightsError: the weights cannot be read or fetched, or are of another tower.
-    """
+    """Maker with the settings' tower and weights from a file, or from timm's hub without one; colours need neither."""
     if settings.tower == "colours":
         return colour_maker(settings)
     tower = dino_from_hub(settings.tower) if weights is None else dino_from_file(settings.tower, weights)

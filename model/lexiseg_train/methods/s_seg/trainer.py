@@ -117,11 +117,6 @@ class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):
     file = WEIGHTS
 
     def __init__(self, recipe: SSegRecipe) -> None:
-        """
-        Raises:
-            DatasetError: there are no pairs.
-            WeightsError: the weights of the tower or of the backbone cannot be read or fetched.
-        """
         self.maker = mask_maker(recipe.masks, recipe.tower)
         torch.manual_seed(recipe.seed)
         super().__init__(recipe, SSegLosses(SSegNetwork(recipe.network, recipe.backbone), recipe.loss), tokenize)

@@ -76,12 +76,7 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
     file = WEIGHTS
 
     def __init__(self, recipe: StudentRecipe) -> None:
-        """Prints a warning about sets with masks that show no class.
-
-        Raises:
-            DatasetError: a set is missing, or the sets have different class lists.
-            WeightsError: the file of `start` is missing, or of another transformer.
-        """
+        """Prints a warning about sets with masks that show no class."""
         sets = [read_dataset(recipe.data, name, recipe.split) for name in recipe.sets]
         torch.manual_seed(recipe.seed)
         settings = settings_for(recipe, sets)

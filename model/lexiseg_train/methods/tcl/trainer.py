@@ -74,11 +74,7 @@ class Learned(nn.Module):
 
 
 def untrained(recipe: TclRecipe) -> Learned:
-    """Untrained part of a recipe on the meta device.
-
-    Raises:
-        OptionError: TCL does not support the architecture.
-    """
+    """Untrained part of a recipe on the meta device."""
     prefixes_of(recipe.architecture)
     with torch.device("meta"):
         towers = ClipTowers(fresh_clip(recipe.architecture, quick_gelu=True), recipe.architecture, quick_gelu=True)
@@ -113,11 +109,6 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
     file = "learned.safetensors"
 
     def __init__(self, recipe: TclRecipe) -> None:
-        """
-        Raises:
-            WeightsError: the towers are missing, of another architecture, or trained with another activation.
-            DatasetError: there are no pairs.
-        """
         prefixes_of(recipe.architecture)
         self.towers = clip_from_files(recipe.architecture, [recipe.clip], quick_gelu=True)
         torch.manual_seed(recipe.seed)
@@ -210,11 +201,7 @@ def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
 
 
 def selection_miou(trainer: TclTrainer) -> float:
-    """Mean over the recipe's train splits of the mIoU in percent.
-
-    Raises:
-        DatasetError: a set is missing.
-    """
+    """Mean over the recipe's train splits of the mIoU in percent."""
     recipe = trainer.recipe
     state = {CLIP + name: value for name, value in trainer.towers.state.items()}
     state |= {name: value for name, value in flat(trainer.average).items() if not name.startswith(LOSSES)}

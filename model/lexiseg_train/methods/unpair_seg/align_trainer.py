@@ -69,7 +69,7 @@ class Adapters(nn.Module):
 
 
 def untrained(recipe: AlignRecipe) -> RegionAdapter:
-    """Untrained adapter of a recipe, over stage one of the published width; raises as `meta_trunk`."""
+    """Untrained adapter of a recipe, over stage one of the published width."""
     size = recipe.adapter
     return RegionAdapter(
         meta_trunk(recipe.architecture).channels, PUBLISHED.width, width=size.width, blocks=size.blocks
@@ -90,11 +90,6 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
     file = WEIGHTS
 
     def __init__(self, recipe: AlignRecipe) -> None:
-        """
-        Raises:
-            DatasetError: there are no pairs or no entities.
-            WeightsError: stage one or CLIP is missing, or they do not belong together.
-        """
         self.stage_one = frozen_stage_one(recipe.stage_one, recipe.clip, recipe.architecture)
         torch.manual_seed(recipe.seed)
         network = self.stage_one.network
@@ -238,11 +233,7 @@ def publish_aligned(recipe: AlignRecipe, weights: Path) -> ModelCard:
 
 
 def frozen_stage_one(path: Path, clip: Sequence[Path], architecture: str) -> Restored:
-    """Stage one of an own training or of the authors, in evaluation mode and without an adapter.
-
-    Raises:
-        WeightsError: a file is missing, damaged, or of another model.
-    """
+    """Stage one of an own training or of the authors, in evaluation mode and without an adapter."""
     towers = clip_from_files(architecture, tuple(clip), quick_gelu=False) if clip else None
     state = read_weights(path, None if towers is None else towers.state)
     with naming_files(path, *clip):

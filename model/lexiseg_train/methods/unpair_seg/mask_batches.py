@@ -44,9 +44,6 @@ def open_masked(root: Path, names: Sequence[str], split: str) -> list[Masked]:
 
     A set is a folder of indexed masks (SET/SPLIT/masks): objects are the connected regions of every class, a JSON
     of COCO's instances, or a folder of SA-1B.
-
-    Raises:
-        DatasetError: a set is missing or has none of these formats.
     """
     return [photograph for name in names for photograph in _open(root, name, split)]
 

@@ -41,24 +41,14 @@ KINDS = ("grid", "boxes", "several")
 
 
 def frozen_towers(architecture: str, files: Sequence[Path], tag: str) -> ClipTowers:
-    """CLIP's towers from files, or from the hub if there are no files.
-
-    Raises:
-        OptionError: open_clip has no such architecture or tag.
-        WeightsError: the weights cannot be fetched, or are of another architecture.
-    """
+    """CLIP's towers from files, or from the hub if there are no files."""
     if files:
         return clip_from_files(architecture, tuple(files), quick_gelu=False)
     return clip_from_hub(architecture, tag, quick_gelu=False)
 
 
 def meta_trunk(architecture: str) -> ClipTrunk:
-    """Image tower on the meta device, for its sizes.
-
-    Raises:
-        OptionError: open_clip has no such architecture.
-        WeightsError: it is not a ConvNeXt.
-    """
+    """Image tower on the meta device, for its sizes."""
     from open_clip import CLIP  # importable only after lexiseg_model.clip
 
     config = configuration(architecture)
@@ -68,7 +58,7 @@ def meta_trunk(architecture: str) -> ClipTrunk:
 
 
 def untrained(recipe: MasksRecipe) -> PromptableMasks:
-    """Untrained network of a recipe; raises as `meta_trunk`."""
+    """Untrained network of a recipe."""
     return PromptableMasks(sizes_over(meta_trunk(recipe.architecture), recipe))
 
 
@@ -98,11 +88,6 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
     file = FILE
 
     def __init__(self, recipe: MasksRecipe) -> None:
-        """
-        Raises:
-            DatasetError: a data set is missing.
-            WeightsError: CLIP's weights cannot be read or fetched, or it is not a ConvNeXt.
-        """
         self.towers: ClipTowers = frozen_towers(recipe.architecture, recipe.clip, recipe.clip_tag)
         trunk = ClipTrunk(self.towers.visual)
         torch.manual_seed(recipe.seed)
