@@ -19,7 +19,6 @@ from lexiseg_labels.formats import label_maps
 from lexiseg_labels.picture_names import LISTED_SUFFIXES
 from lexiseg_model.errors import DatasetError, PictureError, SampleError
 from lexiseg_model.files.names import pictures_in
-from lexiseg_model.masks.encodings import labels_to_png
 from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.reader import Picture, read
 from lexiseg_model.vocabulary.class_names import BACKGROUND
@@ -110,6 +109,8 @@ def to_jpeg(image: NDArray[np.uint8]) -> bytes:
 
 def write_sample(split: Path, name: str, photograph: bytes, mask: NDArray[np.uint8]) -> None:
     """Write `images/NAME.jpg`, then `masks/NAME.png` [H, W], which marks the photograph as done."""
+    from lexiseg_model.masks.encodings import labels_to_png  # imports torch, which recipes are read without
+
     for kind, file, content in (("images", f"{name}.jpg", photograph), ("masks", f"{name}.png", labels_to_png(mask))):
         (split / kind).mkdir(parents=True, exist_ok=True)
         write_whole(split / kind / file, content)
