@@ -57,7 +57,7 @@ def delete(
     Example:  lexiseg heads delete mugs --state-dir state/
     """
     from lexiseg_service.commands import server as servers
-    from lexiseg_service.gateway.heads.collection import check_name
+    from lexiseg_service.records.documents import check_name
 
     check_kept(context, server, settings)
     check_name(name)

@@ -41,8 +41,8 @@ def teach(context: typer.Context, source: Source, name: Name, settings: Settings
     check_kept(context, server, settings)
     from lexiseg_service.commands.local import open_server
     from lexiseg_service.gateway.heads import reviewed_set
-    from lexiseg_service.gateway.heads.collection import check_name
     from lexiseg_service.gateway.uploaded_archive import IMPORT
+    from lexiseg_service.records.documents import check_name
 
     check_name(name)
     reviewed_set.check_importer()

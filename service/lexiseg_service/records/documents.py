@@ -44,6 +44,12 @@ MAX_PARTS = 8  # likewise: of up to 1 MB each
 LARGE_TIMEOUT_SECONDS = 2.0  # for one read or write of some MB; smaller calls must not wait so long for a dead Redis
 
 
+def check_name(name: str) -> None:
+    """Raise InvalidValue: nothing can be kept under that name."""
+    if not NAME.fullmatch(name):
+        raise InvalidValue.of("name", name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
+
+
 def slot_of(name: str, owner: str) -> str:
     """The slot of what only its owner has; without an owner, of what is shared."""
     return f"{owner}~{name}" if owner else name

@@ -47,8 +47,7 @@ from lexiseg_service.records.sqlite import FILE, opening
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.retries import AWAY_SECONDS
 from lexiseg_service.settings import Settings
-from lexiseg_service.watch.background import Jobs as SeenJobs
-from lexiseg_service.watch.background import JobsSnapshot
+from lexiseg_service.watch.background import JOBS, Gauges, Values
 from lexiseg_service.watch.checks import check_folder
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.messages import encode_copy
@@ -85,7 +84,7 @@ class Jobs:
         self._webhooks = WebhookSender(settings)
         self._notices = Notices(self._ledger, self._webhooks, self.output, metrics)
         self._eraser = Eraser(self._ledger, self._files, settings.keep_days)
-        metrics.registry.register(SeenJobs(self._snapshot))
+        metrics.registry.register(Gauges(JOBS, self._gauges))
         use_case.checks.add("jobs", self._ledger.check)
         if self._files.folder is not None:
             use_case.checks.add("files of jobs", partial(check_folder, self._files.folder))
@@ -309,12 +308,18 @@ class Jobs:
             "webhook": progress.notice,
         }
 
-    def _snapshot(self) -> JobsSnapshot:
-        jobs = self._runner.open
+    def _gauges(self) -> Values:
+        jobs, disk = self._runner.open, self._files.disk()
         waiting = [job.created for job in jobs if not job.is_begun]
-        oldest = max(0.0, time.time() - min(waiting)) if waiting else 0.0
-        states = {"waiting": len(waiting), "running": len(jobs) - len(waiting)}
-        return JobsSnapshot(states, oldest, self._runner.held_up, len(self._eraser.failing), self._files.disk())
+        values: Values = {
+            "lexiseg_jobs_open": {"waiting": len(waiting), "running": len(jobs) - len(waiting)},
+            "lexiseg_jobs_oldest_waiting_seconds": max(0.0, time.time() - min(waiting)) if waiting else 0.0,
+            "lexiseg_jobs_held_up": self._runner.held_up,
+            "lexiseg_jobs_erasures_failing": len(self._eraser.failing),
+        }
+        if disk is None:  # an object store
+            return values
+        return {**values, "lexiseg_jobs_disk_free_bytes": disk.free, "lexiseg_jobs_disk_bytes": disk.size}
 
 
 def _no_room(excess: Excess) -> RateLimited:

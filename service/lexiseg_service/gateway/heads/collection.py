@@ -46,6 +46,7 @@ from lexiseg_service.records.documents import (
     NAME,
     Documents,
     ParsedDocuments,
+    check_name,
     no_room,
     open_documents,
     owner_of,
@@ -412,12 +413,6 @@ class Heads:
         self._metrics.head_bytes_limit.set(most)
         of_key = Amounts(number=MAX_HEADS_PER_KEY, nbytes=int(KEY_SHARE * most))
         return Quota(of_key, Amounts(number=MAX_HEADS, nbytes=most))
-
-
-def check_name(name: str) -> None:
-    """Raise InvalidValue: it cannot be the name of a head."""
-    if not NAME.fullmatch(name):
-        raise InvalidValue.of("name", name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
 
 
 def _part_name() -> str:

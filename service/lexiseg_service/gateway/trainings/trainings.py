@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import shutil
 import time
@@ -20,17 +19,16 @@ from lexiseg_service.gateway.trainings.training import ALIVE_SECONDS, STATES, UN
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE_FILE, unpacked_bytes
 from lexiseg_service.gateway.use_case import UseCase, find_card
 from lexiseg_service.gateway.waits import for_ever
+from lexiseg_service.records.documents import check_name
 from lexiseg_service.records.quota import Amounts, Excess, Quota
 from lexiseg_service.records.store import Record, StoreAway
 from lexiseg_service.retries import AWAY_SECONDS
 from lexiseg_service.settings import Settings
-from lexiseg_service.watch.background import Disk, TrainingsSnapshot
-from lexiseg_service.watch.background import Trainings as SeenTrainings
+from lexiseg_service.watch.background import TRAININGS, Gauges, Values
 from lexiseg_service.watch.metrics import Metrics
 
 T = TypeVar("T")
 ID_BYTES = 12
-NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 MAX_UNENDED = 8  # of all clients
 MAX_NUMBER = 100  # of one client, ended ones among them
 UNPACKED = 4  # times the bytes of the largest archive, for what is in it
@@ -48,7 +46,7 @@ class Trainings:
         self._sweeping: asyncio.Task[None] | None = None
         of_client = Amounts(number=MAX_NUMBER, nbytes=settings.job_bytes_per_client)
         self._quota = Quota(of_client, Amounts(unended=MAX_UNENDED), UNENDED)
-        metrics.registry.register(SeenTrainings(self._snapshot))
+        metrics.registry.register(Gauges(TRAININGS, self._gauges))
 
     @classmethod
     def opened(
@@ -92,8 +90,7 @@ class Trainings:
             RateLimited, QueueFull: too many trainings or bytes wait.
             NotReady: the pictures cannot be kept now.
         """
-        if not NAME.fullmatch(name):
-            raise InvalidValue.of("name", name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
+        check_name(name)
         cards = self._use_case.backend.cards()
         find_card(start, cards)
         identity, now = secrets.token_hex(ID_BYTES), time.time()
@@ -192,8 +189,7 @@ class Trainings:
     def _expiry(self, training: Training) -> float | None:
         return expiry(training.ended, self._settings.keep_days)
 
-    def _snapshot(self) -> TrainingsSnapshot | None:
-        """What metrics show of the folder; None: it cannot be read."""
+    def _gauges(self) -> Values | None:
         try:
             disk = shutil.disk_usage(self._store.root)
             trainings, since = self._store.all(), self._store.seconds_since_beat()
@@ -201,12 +197,13 @@ class Trainings:
             return None
         waiting = [training.created for training in trainings if training.state == "waiting"]
         states = Counter(training.state for training in trainings)
-        return TrainingsSnapshot(
-            {state: states[state] for state in STATES},
-            max(0.0, time.time() - min(waiting)) if waiting else 0.0,
-            since is not None and since <= ALIVE_SECONDS,
-            Disk(disk.free, disk.total),
-        )
+        return {
+            "lexiseg_trainings": {state: states[state] for state in STATES},
+            "lexiseg_trainings_oldest_waiting_seconds": max(0.0, time.time() - min(waiting)) if waiting else 0.0,
+            "lexiseg_trainer_alive": since is not None and since <= ALIVE_SECONDS,
+            "lexiseg_trainings_disk_free_bytes": disk.free,
+            "lexiseg_trainings_disk_bytes": disk.total,
+        }
 
 
 async def _ask(call: Callable[..., T], *arguments: Any) -> T:

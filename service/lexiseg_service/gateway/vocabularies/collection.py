@@ -27,6 +27,7 @@ from lexiseg_service.records.documents import (
     VOCABULARIES,
     Documents,
     ParsedDocuments,
+    check_name,
     open_documents,
     slot_of,
 )
@@ -104,8 +105,7 @@ class Vocabularies:
             PreconditionFailed: the vocabulary is not in the state that the client expects.
         """
         self._refuse_built_in(name)
-        if not NAME.fullmatch(name):
-            raise InvalidValue.of("name", name, "1 to 64 of a-z, 0-9 and -, not beginning with -")
+        check_name(name)
         if class_list.shared is False and not caller.owner:
             raise InvalidValue.of("shared", "false", "true or null: without API keys all vocabularies are shared")
         for _ in range(MAX_ATTEMPTS):
