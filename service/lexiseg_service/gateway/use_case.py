@@ -78,8 +78,6 @@ class UseCase:
     """The operations of a gateway, independent of the protocol.
 
     Args:
-        backend: the workers.
-        vocabularies: class lists by name.
         settings: limits, deadline and default model.
         fetcher, fetched_bytes: as of `Fetching`.
 
@@ -127,9 +125,6 @@ class UseCase:
         """The checked request to a worker.
 
         Args:
-            question: everything of the request but the image.
-            caller: its sender.
-            image: its image.
             of_stream: images and prompts come with the frames, and all frames go to one version of the model.
 
         Raises:

@@ -78,7 +78,6 @@ class VideoService:
 
         Args:
             steps: a config first; a later one holds for the frames after it.
-            caller: the sender.
             accepted: awaited when the first config has been accepted.
             counted: the steps are requests of their own: their bytes and number are counted already.
         """

@@ -76,8 +76,6 @@ class Documents:
     Each process keeps a snapshot: reads continue while the store is away, writes fail with `NotReady`.
 
     Args:
-        kind: of the records.
-        store: of the records.
         large: the same with time for documents that are written and for parts; None: `store`.
         checks: what /readyz tries, by name.
     """
@@ -163,7 +161,6 @@ class Documents:
         """Replace a document.
 
         Args:
-            slot: of the document.
             old: what is replaced; None: nothing.
             new: takes its place; None: nothing does, and its parts are removed.
             record: columns of the new one; None: none.

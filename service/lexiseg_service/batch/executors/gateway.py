@@ -23,7 +23,6 @@ class GatewayExecutor:
     """As `Executor`, over the operations of a gateway.
 
     Args:
-        use_case: asks the workers.
         limits: of clients; their pictures count as requests.
         files: of jobs, with their questions.
     """

@@ -40,8 +40,6 @@ class ProcessExecutor:
 
     Args:
         settings: of the worker; its default model answers.
-        question: of all pictures.
-        vocabulary: the classes of the question.
 
     Raises:
         ModelError, InvalidValue: there is no such model, or it cannot do the task.

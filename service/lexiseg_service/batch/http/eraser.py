@@ -28,8 +28,6 @@ class Eraser:
     """Erases jobs of one ledger; by itself the ones that ended `keep_days` ago.
 
     Args:
-        ledger: of jobs.
-        files: of jobs.
         keep_days: after the end of a job.
     """
 

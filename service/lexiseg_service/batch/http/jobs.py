@@ -123,12 +123,6 @@ class Jobs:
     ) -> tuple[Job, Progress]:
         """A new job; its pictures are listed now, and asked in the background.
 
-        Args:
-            asked: the question, and the source unless it is one of the next.
-            archive: a zip or tar.
-            caller: owner of the job.
-            tasks: of a tool.
-
         Raises:
             InvalidValue: no source or several, no pictures or too many, or a question that is not as expected.
             UrlFetchOff: URLs, and images by URL are switched off.

@@ -22,10 +22,8 @@ class Notices:
     """The notices of one gateway.
 
     Args:
-        ledger: of jobs.
         webhooks: send the notices of jobs of a kind without its own sender.
         output: what is told of a job.
-        metrics: count them.
     """
 
     def __init__(

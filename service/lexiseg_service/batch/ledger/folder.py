@@ -136,10 +136,6 @@ def rows_name(chunk: int) -> str:
 def planned_size(identity: Mapping[str, Any], destination: Destination) -> Size | None:
     """The size of the plan in the destination; None before there is one.
 
-    Args:
-        identity: question, model and source of the job.
-        destination: the folder.
-
     Raises:
         OptionError: the plan belongs to another job, or its record is damaged.
     """
@@ -218,8 +214,6 @@ class Chunk:
     """As `Part`: the rows of one chunk, committed at its end as one file.
 
     Args:
-        destination: the folder.
-        chunk: its number.
         columns: the same in every row: digests of the model and the vocabulary.
         about: metadata of the file.
         retry_failed: rows that are a failure do not count.

@@ -201,7 +201,6 @@ class Ledger:
         Args:
             job: is erased after some time unless `plan` follows.
             n_bytes: of its archive.
-            quota: of jobs.
 
         Returns:
             The limit that it would pass: nothing is added.

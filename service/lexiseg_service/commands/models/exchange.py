@@ -58,8 +58,6 @@ def push(folder: Path, name: str, url: str, on_file: Callable[[str], object] = l
     """Copy a model directory to `url/name`; files that the store has are not sent again.
 
     Args:
-        folder: the model directory.
-        name: name of the model in the store.
         url: a folder or an fsspec URL such as s3://bucket/models.
         on_file: called with the name of each file that is sent.
 

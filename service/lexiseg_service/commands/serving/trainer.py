@@ -88,9 +88,7 @@ class Trainer:
     """Works on the trainings of a folder.
 
     Args:
-        store: the trainings.
         models_dir: where models go that are better than their start.
-        bounds: of each training.
         program: runs `data import FROM TO` and `train finetune --start NAME data=FOLDER out=FOLDER models_dir=FOLDER`.
     """
 

@@ -79,12 +79,8 @@ class TrainingRun:
     """Runs one training.
 
     Args:
-        store: of trainings.
-        training: to be run.
         models_dir: where its start is looked up.
-        bounds: of the training.
         lock: a file descriptor that its processes inherit.
-        program: the command line of lexiseg.
         is_over: set when the trainer stops.
         beat: called every half second.
     """
@@ -212,11 +208,6 @@ class ClientLog:
     """Copies the lines of an output file into a log for clients, as they come, without paths of the machine.
 
     A traceback, and what follows it, is withheld: it quotes values and our own files. Operators find it in the output.
-
-    Args:
-        output: what the training writes.
-        log: is written anew.
-        folder: of the training.
     """
 
     def __init__(self, output: Path, log: Path, folder: Path) -> None:

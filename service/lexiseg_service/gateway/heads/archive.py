@@ -43,8 +43,6 @@ class ArchiveDesk:
         """The labelled pictures of a zip.
 
         Args:
-            content: the zip, open for reading.
-            caller: its sender.
             deadline: of the request, in `time.monotonic()`.
 
         Raises:

@@ -103,13 +103,7 @@ class Change:
 
 
 class Heads:
-    """Finds, lists, writes and deletes heads by name and owner, the id of an API key.
-
-    Args:
-        store: of documents and lessons.
-        metrics: count heads and solves.
-        drain_seconds: of a shutdown.
-    """
+    """Finds, lists, writes and deletes heads by name and owner, the id of an API key."""
 
     def __init__(self, store: Documents, metrics: Metrics, drain_seconds: float = math.inf) -> None:
         self.store = store

@@ -43,13 +43,7 @@ class ReviewedPicture:
 
 
 class LessonDesk:
-    """Makes lessons of reviewed pictures, by requests to workers.
-
-    Args:
-        teach: as `Backend.teach`.
-        limits: of every image.
-        images: puts images into requests.
-    """
+    """Makes lessons of reviewed pictures, by requests to workers."""
 
     def __init__(self, teach: Teach, limits: Limits, images: Images) -> None:
         self._teach = teach

@@ -86,12 +86,7 @@ def mean_entropy(confidence: bytes) -> float:
 
 
 class NextDesk:
-    """Orders pictures, by questions to workers.
-
-    Args:
-        segment: as `Backend.segment`.
-        images: puts images into requests.
-    """
+    """Orders pictures, by questions to workers."""
 
     def __init__(self, segment: Segment, images: Images) -> None:
         self._segment = segment

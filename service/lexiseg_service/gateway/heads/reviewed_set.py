@@ -80,7 +80,6 @@ async def read(source: Path, place: Path, limits: Limits) -> ReviewedSet:
     Args:
         source: a folder, a zip, a tar, or a file of labels with its pictures around it.
         place: an empty folder, which the importer writes into.
-        limits: of the importer.
 
     Raises:
         InvalidValue: there is no such set in it, or it is damaged or too large for a head or the limits.

@@ -45,8 +45,6 @@ class Solver:
         """The head of lessons.
 
         Args:
-            contents: the lessons.
-            classes: of the head.
             digest: of the weights that the lessons must be of; None: of the last one.
             width: numbers of a cell of the model's lessons; None: unknown.
             client: key or address, which is served in turn with others.

@@ -48,9 +48,6 @@ class Teaching:
 
     Args:
         heads: by name; None: they are switched off.
-        backend: the workers.
-        settings: limits and default model.
-        images: puts images into requests.
         origin: the fields of a request about its sender, which began at a time.
         card_of: the card of NAME or NAME@VERSION, or of the default model; raises UnknownModel.
         ask: the checked request of a question, as `UseCase.request`.
