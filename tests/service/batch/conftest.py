@@ -1,6 +1,7 @@
 """Fixtures of gateways, and a Redis that the tests of this folder share."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -28,3 +29,12 @@ def shared_redis(_redis_of_all: RedisServer) -> RedisServer:
     with redis.Redis.from_url(_redis_of_all.url) as client:
         client.flushall()
     return _redis_of_all
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def store(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The settings of where records are, beside the state directory."""
+    if request.param == "sqlite":
+        return {}
+    server: RedisServer = request.getfixturevalue("shared_redis")
+    return {"redis_url": server.url}

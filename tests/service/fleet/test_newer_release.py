@@ -4,21 +4,18 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
-import httpx
 import pytest
 
 from lexiseg_client.stubs import worker_pb2 as pb
 from lexiseg_service.errors import NotReady
 from lexiseg_service.fleet import failover, links
-from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.messages import ExampleRegion, WorkerRequest
 from lexiseg_service.question.streams import StreamQuestion, VideoFrame
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire import messages
 from lexiseg_service.worker import grpc_server
 from tests.service.fleet.workers import Someone, question, started
 from tests.service.gateway.known_backend import answer
+from tests.service.gateway.serving import serving
 from tests.service.wire.newer_release import UNKNOWN_VALUE, UNKNOWN_WORD, with_more_fields
 from tests.service.wire.test_messages import REGIONS
 
@@ -128,8 +125,7 @@ async def test_a_gateway_is_not_ready_without_a_card_that_it_understands(
     monkeypatch.setattr(NewerServicer, "change", staticmethod(of_other_tasks))
     async with started(Someone(), ready=0) as fleet:
         await fleet.until(lambda: any("cards" in problem for problem in fleet.backend.health().degraded))
-        app = create_app(Settings(model="colours"), fleet.backend, Metrics())
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        async with serving(backend=fleet.backend) as client:
             readiness = await client.get("/readyz")
 
     assert readiness.status_code == 503

@@ -8,12 +8,11 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from lexiseg_service.gateway.app import create_app
 from lexiseg_service.redis_link import Breaker, RedisLink
-from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.redis_server import RedisServer
 from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import serving
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +33,7 @@ def metrics() -> Metrics:
 
 @pytest.fixture
 async def client(backend: KnownBackend, metrics: Metrics) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_app(Settings(model="colours"), backend, metrics)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+    async with serving(backend=backend, metrics=metrics) as client:
         yield client
 
 

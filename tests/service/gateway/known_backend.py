@@ -1,5 +1,7 @@
 """A backend of a few lines, whose answer is known."""
 
+import asyncio
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -101,3 +103,21 @@ class KnownBackend:
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
+
+
+@dataclass
+class GatedBackend(KnownBackend):
+    """Answers so many questions, each after a turn of the event loop, and holds the next ones until it is opened."""
+
+    open_for: float = 0
+    waiting: int = 0
+    held: threading.Event = field(default_factory=threading.Event)
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        self.waiting += 1
+        await asyncio.sleep(0.005)
+        while len(self.asked) >= self.open_for:
+            self.held.set()
+            await asyncio.sleep(0.005)
+        self.waiting -= 1
+        return await super().segment(request)

@@ -12,9 +12,11 @@ from lexiseg_service.commands.serving.hosting import Server
 from lexiseg_service.gateway.adapter import install
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.app import create_app
+from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.tracing import Tracing
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.waiting import until
@@ -24,10 +26,17 @@ IMAGE: list[Any] = [("image", ("a.png", pictures.encoded(pictures.small())))]
 
 @asynccontextmanager
 async def serving(
-    *, backend: KnownBackend | None = None, client_limits: ClientLimits | None = None, **settings: Any
+    *,
+    backend: Backend | None = None,
+    metrics: Metrics | None = None,
+    client_limits: ClientLimits | None = None,
+    fetcher: UrlFetcher | None = None,
+    tracing: Tracing | None = None,
+    **settings: Any,
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway of its own."""
-    app = create_app(Settings(model="colours", **settings), backend or KnownBackend(), Metrics(), client_limits)
+    chosen = Settings(**{"model": "colours", **settings})
+    app = create_app(chosen, backend or KnownBackend(), metrics or Metrics(), client_limits, fetcher, tracing)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         yield client
 

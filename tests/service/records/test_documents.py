@@ -37,18 +37,9 @@ class Opened:
             await documents.close()
 
 
-@pytest.fixture(params=["sqlite", "redis"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    if request.param == "sqlite":
-        return {"state_dir": tmp_path}
-    server: RedisServer = request.getfixturevalue("shared_redis")
-    redis.Redis(port=server.port).flushall()
-    return {"redis_url": server.url}
-
-
 @pytest.fixture(params=[VOCABULARIES, HEADS])
-async def opened(request: pytest.FixtureRequest, place: dict[str, Any]) -> AsyncIterator[Opened]:
-    opened = Opened(request.param, **place)
+async def opened(request: pytest.FixtureRequest, tmp_path: Path, store: dict[str, Any]) -> AsyncIterator[Opened]:
+    opened = Opened(request.param, state_dir=tmp_path, **store)
     yield opened
     await opened.close()
 

@@ -14,15 +14,12 @@ from pydantic import SecretStr
 from lexiseg_model.features import TileFeatures
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_service.gateway.admission.key_file import line_of
-from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
-from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend
-from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.serving import form
+from tests.service.gateway.serving import form, serving
 
 
 @pytest.fixture(autouse=True)
@@ -94,9 +91,8 @@ async def test_a_request_is_logged_without_its_words_or_its_image(
     capsys: pytest.CaptureFixture[str], classes: list[str]
 ) -> None:
     logs.configure(Settings(log_level="debug"))
-    app = create_app(Settings(model="colours"), KnownBackend(), Metrics())
     files = [("image", ("secret.png", pictures.encoded(pictures.small())))]
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+    async with serving() as client:
         capsys.readouterr()
 
         await client.post("/segment", files=[*files, *(("classes", (None, name)) for name in classes)])
@@ -113,9 +109,8 @@ async def asked_of(segmenter: Segmenter) -> None:
     """One request, with an id and a key, for a real engine."""
     logs.configure(Settings(log_level="debug"))
     backend = EngineBackend(segmenter)
-    app = create_app(Settings(model="colours", api_keys=SecretStr(line_of("camera", "secret"))), backend, Metrics())
     headers = {"X-API-Key": "secret", "X-Request-Id": "request-7"}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+    async with serving(backend=backend, api_keys=SecretStr(line_of("camera", "secret"))) as client:
         await client.post("/segment", files=form("unicorn"), headers=headers)
     backend.engine.close(20)
 

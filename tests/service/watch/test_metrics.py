@@ -3,17 +3,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from prometheus_client import generate_latest
 
 from lexiseg_service import errors
-from lexiseg_service.gateway.app import create_app
-from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.serving import form
+from tests.service.gateway.serving import form, serving
 
 MANUAL = Path(__file__).resolve().parents[3] / "docs" / "observability.md"
 # A sample once a real request is answered, without Redis and without a GPU.
@@ -53,8 +50,7 @@ def backend(metrics: Metrics) -> Iterator[EngineBackend]:
 
 
 async def scrape_after_a_request(backend: EngineBackend | KnownBackend, metrics: Metrics, **settings: Any) -> str:
-    app = create_app(Settings(model="colours", **settings), backend, metrics)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+    async with serving(backend=backend, metrics=metrics, **settings) as client:
         await client.post("/segment", files=form("red"))
         return (await client.get("/metrics")).text
 

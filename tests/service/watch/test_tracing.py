@@ -12,15 +12,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from lexiseg_service.gateway.app import create_app
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import ENDPOINTS, Tracing, open_tracing
 from tests.command import ended
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rpc.calling import calling, request
-from tests.service.gateway.serving import form
+from tests.service.gateway.serving import form, serving
 
 TRACE, CLIENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 STAGES = ["decode", "image", "post", "queue", "text"]
@@ -54,8 +51,7 @@ def backend(tracing: Tracing) -> Iterator[EngineBackend]:
 
 
 async def asked(backend: Any, tracing: Tracing | None, path: str = "/segment", **headers: str) -> httpx.Response:
-    app = create_app(Settings(model="colours"), backend, Metrics(), tracing=tracing)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+    async with serving(backend=backend, tracing=tracing) as client:
         if path == "/segment":
             return await client.post(path, files=form("red"), headers=headers)
         return await client.get(path, headers=headers)

@@ -1,9 +1,8 @@
 """Erasure of jobs: gone at once, repeated until no file is left, and told truly."""
 
-import asyncio
 import errno
+import math
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,9 @@ from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.heads.teaching import Teaching
 from lexiseg_service.gateway.trainings.trainings import Trainings
 from lexiseg_service.gateway.vocabularies.collection import Vocabularies
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.records.store import StoreAway
-from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
-from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.known_backend import GatedBackend
 from tests.waiting import until
 
 REMOVES: dict[str, tuple[Any, str]] = {
@@ -31,29 +28,15 @@ NOTHING = {"leftovers": 0, "heads": 0, "trainings": 0, "vocabularies": 0}  # of 
 ARCHIVE = zipped({f"{number:02d}.png": PNG for number in range(40)})
 
 
-@dataclass
-class Slow(KnownBackend):
-    """Answers while jobs are being erased."""
-
-    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        await asyncio.sleep(0.005)
-        return await super().segment(request)
-
-
 def of_jobs(folder: Path) -> list[Path]:
     return list((folder / "jobs").iterdir())
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"])
 def test_everything_is_erased_while_jobs_run(
-    tmp_path: Path, store: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lexiseg_service.batch.runner.FLUSH_SECONDS", 0.0)  # a file for each picture
-    settings: dict[str, Any] = {}
-    if store == "redis":
-        server: RedisServer = request.getfixturevalue("shared_redis")
-        settings["redis_url"] = server.url
-    with gateway(tmp_path, Slow(), **settings) as client:
+    with gateway(tmp_path, GatedBackend(open_for=math.inf), **store) as client:
         for _ in range(8):
             created = [create(client, ARCHIVE) for _ in range(4)]
             until(lambda: any(job["done"] for job in client.get("/v1/jobs").json()["jobs"]))
@@ -68,7 +51,7 @@ def test_everything_is_erased_while_jobs_run(
 
 def test_many_jobs_are_removed_one_by_one_while_they_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lexiseg_service.batch.runner.FLUSH_SECONDS", 0.0)
-    with gateway(tmp_path, Slow()) as client, ThreadPoolExecutor(8) as threads:
+    with gateway(tmp_path, GatedBackend(open_for=math.inf)) as client, ThreadPoolExecutor(8) as threads:
         for _ in range(4):
             places = [create(client, ARCHIVE).headers["Location"] for _ in range(8)]
 
@@ -78,26 +61,21 @@ def test_many_jobs_are_removed_one_by_one_while_they_run(tmp_path: Path, monkeyp
         until(lambda: not of_jobs(tmp_path))
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"])
 def test_an_erasure_that_fails_is_repeated_by_the_next_gateway(
-    tmp_path: Path, store: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings: dict[str, Any] = {}
-    if store == "redis":
-        server: RedisServer = request.getfixturevalue("shared_redis")
-        settings["redis_url"] = server.url
 
     def refuse(files: Files, name: str) -> None:
         raise OSError(errno.ENOTEMPTY, "Directory not empty")
 
-    with monkeypatch.context() as broken, gateway(tmp_path, **settings) as client:
+    with monkeypatch.context() as broken, gateway(tmp_path, **store) as client:
         job = finished(client, create(client, ARCHIVE))
         broken.setattr(Files, "remove", refuse)
         assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
         assert client.get(f"/v1/jobs/{job['id']}").status_code == 404
     assert of_jobs(tmp_path)
 
-    with gateway(tmp_path, **settings):
+    with gateway(tmp_path, **store):
         until(lambda: not of_jobs(tmp_path))
 
 

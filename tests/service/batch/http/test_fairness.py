@@ -1,22 +1,20 @@
 """Jobs of one client do not hold up those of another: counted in pictures, whatever the time of one is."""
 
-import asyncio
+import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
-import pytest
 
 from lexiseg_service.batch.runner import TURN
 from lexiseg_service.batch.turns import LANES
 from lexiseg_service.gateway.admission.key_file import line_of
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, zipped
-from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.known_backend import GatedBackend, KnownBackend
 from tests.service.gateway.serving import form, on_ports
 from tests.waiting import until
 
@@ -26,19 +24,8 @@ KEYS = ",".join(line_of(name, f"key of {name}", ["segment"]) for name in "abcdef
 
 
 @dataclass
-class Held(KnownBackend):
-    """Holds requests until it is opened; then each waits for its turn on the event loop."""
-
-    is_open: bool = False
-    holding: int = 0
-
-    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        self.holding += 1
-        while not self.is_open:
-            await asyncio.sleep(0.005)
-        await asyncio.sleep(0.005)
-        self.holding -= 1
-        return await super().segment(request)
+class Held(GatedBackend):
+    """Knows the order of its answers."""
 
     def order(self) -> list[str]:
         """Clients by whose pictures were answered, in order."""
@@ -59,23 +46,16 @@ def clients(backend: KnownBackend, state: Path, names: str, **settings: str) -> 
         }
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"])
-def test_a_small_job_does_not_wait_for_the_jobs_of_another_client(
-    tmp_path: Path, store: str, request: pytest.FixtureRequest
-) -> None:
-    settings = {}
-    if store == "redis":
-        server: RedisServer = request.getfixturevalue("shared_redis")
-        settings["redis_url"] = server.url
+def test_a_small_job_does_not_wait_for_the_jobs_of_another_client(tmp_path: Path, store: dict[str, Any]) -> None:
     backend = Held()
-    with clients(backend, tmp_path, "ab", **settings) as by:
+    with clients(backend, tmp_path, "ab", **store) as by:
         for _ in range(10):
             assert create(by["a"], LARGE).status_code == 202
-        until(lambda: backend.holding == LANES // 2)
+        until(lambda: backend.waiting == LANES // 2)
 
         created = create(by["b"], SMALL)
-        until(lambda: backend.holding > LANES // 2)  # before any picture of the other is answered
-        backend.is_open = True
+        until(lambda: backend.waiting > LANES // 2)  # before any picture of the other is answered
+        backend.open_for = math.inf
         finished(by["b"], created)
         order = backend.order()
 
@@ -91,10 +71,10 @@ def test_a_client_that_comes_when_all_lanes_are_held_gets_one_within_a_turn(tmp_
     with clients(backend, tmp_path, names) as by:
         for name in names[:-1]:
             assert create(by[name], LARGE).status_code == 202
-        until(lambda: backend.holding == LANES)
+        until(lambda: backend.waiting == LANES)
 
         created = create(by[names[-1]], SMALL)
-        backend.is_open = True
+        backend.open_for = math.inf
         finished(by[names[-1]], created)
         order = backend.order()
         last = len(order) - order[::-1].index(names[-1])
@@ -106,7 +86,7 @@ def test_ten_jobs_of_one_client_go_on_side_by_side(tmp_path: Path) -> None:
     backend = Held()
     with clients(backend, tmp_path, "a") as by:
         created = [create(by["a"], LARGE).json()["id"] for _ in range(10)]
-        backend.is_open = True
+        backend.open_for = math.inf
         until(lambda: len(backend.asked) >= 5 * MANY)
 
         done = [by["a"].get(f"/v1/jobs/{identity}").json()["done"] for identity in created]
@@ -118,12 +98,12 @@ def test_beside_other_requests_clients_take_turns(tmp_path: Path) -> None:
     backend = Held()
     with clients(backend, tmp_path, "abc") as by, ThreadPoolExecutor(1) as threads:
         interactive = threads.submit(by["c"].post, "/v1/segment", files=form("sky"))
-        until(lambda: backend.holding == 1)
+        until(lambda: backend.waiting == 1)
         for _ in range(10):
             assert create(by["a"], LARGE).status_code == 202
         created = create(by["b"], SMALL)
         until(lambda: by["b"].get(created.headers["Location"]).json()["state"] == "running")
-        backend.is_open = True
+        backend.open_for = math.inf
         interactive.result()
         finished(by["b"], created)
         order = backend.order()

@@ -1,11 +1,9 @@
 """Jobs on a disk that is really full: nothing is lost, and the job says what holds it up."""
 
-import asyncio
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -13,10 +11,9 @@ import pytest
 
 from lexiseg_service.batch.ledger.job import Ledger
 from lexiseg_service.batch.sources.source import Picture
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.records.store import StoreAway
 from tests.service.batch.http.asking import PNG, create, finished, gateway, lines, zipped
-from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.known_backend import GatedBackend
 from tests.waiting import until
 
 COUNT = 40
@@ -49,30 +46,18 @@ def fill(disk: Path) -> Path:
     return disk / "filler"
 
 
-@dataclass
-class Gated(KnownBackend):
-    """Answers once it is opened."""
-
-    is_open: bool = False
-
-    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        while not self.is_open:
-            await asyncio.sleep(0.005)
-        return await super().segment(request)
-
-
 def detail(client: httpx.Client, created: httpx.Response) -> str:
     return str(client.get(created.headers["Location"]).json()["detail"])
 
 
 @pytest.mark.skipif(not MAY_MOUNT, reason="only root mounts a disk")
 def test_a_running_job_says_that_the_disk_is_full_and_goes_on_when_there_is_room(disk: Path) -> None:
-    backend = Gated()
+    backend = GatedBackend()
     with gateway(disk / "state", backend) as client:
         created = create(client, ARCHIVE)
         until(lambda: client.get(created.headers["Location"]).json()["state"] == "running")
         filler = fill(disk)
-        backend.is_open = True
+        backend.open_for = COUNT
 
         until(lambda: NO_ROOM in detail(client, created), told=lambda: detail(client, created))
         filler.unlink()

@@ -1,41 +1,26 @@
 """What the jobs of one client may take: in bursts, at several gateways, and told with what came and what is allowed."""
 
-import asyncio
 import errno
 import re
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.ledger.job import ADDING_SECONDS, Ledger
-from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.records.sqlite import FILE, SqliteStore
 from lexiseg_service.settings import Settings
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
 from tests.service.batch.ledger.test_ledgers import PLENTY, job
-from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.known_backend import GatedBackend
 from tests.waiting import until
 
 BURST = 40
 ARCHIVE = zipped({"a.png": PNG, "b.png": PNG})
 QUESTION_BYTES = 200  # more than a question has
-
-
-@dataclass
-class Closed(KnownBackend):
-    """Answers nothing until it is opened."""
-
-    is_open: bool = False
-
-    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        while not self.is_open:
-            await asyncio.sleep(0.005)
-        return await super().segment(request)
 
 
 def test_jobs_that_are_kept_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +55,7 @@ def test_archives_and_results_count_in_bytes(tmp_path: Path) -> None:
 def test_uploads_at_once_count_together(tmp_path: Path) -> None:
     with (
         gateway(
-            tmp_path, Closed(), drain_seconds=0, job_bytes_per_client=4 * (len(ARCHIVE) + QUESTION_BYTES)
+            tmp_path, GatedBackend(), drain_seconds=0, job_bytes_per_client=4 * (len(ARCHIVE) + QUESTION_BYTES)
         ) as client,
         ThreadPoolExecutor(12) as threads,
     ):

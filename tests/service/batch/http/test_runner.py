@@ -1,6 +1,5 @@
 """Jobs go on through refusals, full disks, and gateways that stop."""
 
-import asyncio
 import errno
 import sqlite3
 import threading
@@ -19,7 +18,7 @@ from lexiseg_service.errors import QueueFull, ServiceError
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from tests.service.batch.http.asking import PNG, create, finished, lines, zipped
-from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.known_backend import GatedBackend, KnownBackend
 from tests.service.gateway.serving import on_ports
 from tests.waiting import SOON, until
 
@@ -36,23 +35,6 @@ class Refusing(KnownBackend):
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
         if self.refusals:
             raise self.refusals.pop()
-        return await super().segment(request)
-
-
-@dataclass
-class Gated(KnownBackend):
-    """Answers up to `open_for` requests, and lets the rest wait until there is room."""
-
-    open_for: int = 0
-    waiting: int = 0
-    held: threading.Event = field(default_factory=threading.Event)
-
-    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        self.waiting += 1
-        while len(self.asked) >= self.open_for:
-            self.held.set()
-            await asyncio.sleep(0.01)
-        self.waiting -= 1
         return await super().segment(request)
 
 
@@ -107,7 +89,7 @@ def test_a_full_disk_costs_time_and_no_answers(tmp_path: Path, monkeypatch: pyte
         write(files, name, content)
 
     monkeypatch.setattr(Files, "write", write_or_refuse)
-    with gateway(backend := Gated(), tmp_path) as client:
+    with gateway(backend := GatedBackend(), tmp_path) as client:
         created = create(client, ARCHIVE)
         location = created.headers["Location"]
         full.set()
@@ -122,7 +104,7 @@ def test_a_full_disk_costs_time_and_no_answers(tmp_path: Path, monkeypatch: pyte
 
 
 def test_another_gateway_finishes_what_one_that_stops_has_begun(tmp_path: Path) -> None:
-    first = Gated(open_for=10)
+    first = GatedBackend(open_for=10)
     with gateway(first, tmp_path, drain_seconds=0) as client:
         created = create(client, ARCHIVE)
         first.held.wait(60)
@@ -161,7 +143,7 @@ def test_a_job_that_has_expired_is_gone_before_it_is_erased(tmp_path: Path) -> N
 
 
 def test_a_job_leaves_the_workers_to_other_requests(tmp_path: Path) -> None:
-    backend = Gated()
+    backend = GatedBackend()
     with gateway(backend, tmp_path, drain_seconds=0) as client, ThreadPoolExecutor(1) as threads:
         asking = threads.submit(client.post, "/v1/segment", files=[("image", ("a.png", PNG))], data={"classes": "sky"})
         until(lambda: backend.waiting == 1)
@@ -176,7 +158,7 @@ def test_a_job_leaves_the_workers_to_other_requests(tmp_path: Path) -> None:
 
 
 def test_a_job_whose_row_is_damaged_holds_up_no_other(tmp_path: Path) -> None:
-    with gateway(Gated(), tmp_path, drain_seconds=0) as client:
+    with gateway(GatedBackend(), tmp_path, drain_seconds=0) as client:
         damaged = create(client, ARCHIVE).json()["id"]
     with sqlite3.connect(tmp_path / "records.sqlite") as rows:
         rows.execute("UPDATE items SET content = '{' WHERE kind = 'batch-job' AND id = ?", (damaged,))

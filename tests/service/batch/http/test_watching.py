@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +13,6 @@ from lexiseg_service.batch.http.webhook import WebhookSender
 from lexiseg_service.batch.ledger.job import Job, Ledger
 from lexiseg_service.batch.sources.source import Picture
 from lexiseg_service.records.store import StoreAway
-from tests.redis_server import RedisServer
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
 from tests.waiting import until
 
@@ -25,16 +25,11 @@ def seen(client: httpx.Client) -> dict[str, float]:
     return {name: float(value) for name, value in lines}
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"])
 def test_jobs_that_nobody_begins_are_seen_with_their_age(
-    tmp_path: Path, store: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {}
-    if store == "redis":
-        server: RedisServer = request.getfixturevalue("shared_redis")
-        settings["redis_url"] = server.url
     monkeypatch.setattr("lexiseg_service.batch.runner.Runner._give_turns", rest)
-    with gateway(tmp_path, None, **settings) as client:
+    with gateway(tmp_path, None, **store) as client:
         client.delete("/v1/data").raise_for_status()
         for _ in range(2):
             create(client, ARCHIVE)

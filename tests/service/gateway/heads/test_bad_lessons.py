@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from lexiseg_model.vocabulary.heads import Lesson
-from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.heads.reviewed import IMAGE, SIZE, picture, sky, tiny, upper
+from tests.service.gateway.serving import serving
 from tests.waiting import SOON
 
 FILE = {"Content-Type": "application/octet-stream"}
@@ -26,8 +25,7 @@ FILE = {"Content-Type": "application/octet-stream"}
 async def taught() -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway with `tiny`, which has the head `views` of one picture."""
     backend = EngineBackend(tiny(), settings=Settings(deadline_seconds=600))
-    app = create_app(Settings(deadline_seconds=600), backend, Metrics())
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+    async with serving(backend=backend, model="tiny", deadline_seconds=600) as client:
         made = await client.post("/v1/heads", json={"name": "views", "classes": ["sky"], "pictures": [sky()]})
         assert made.status_code == 201, made.text
         yield client

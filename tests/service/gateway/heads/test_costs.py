@@ -13,10 +13,8 @@ from lexiseg_model.errors import StoppedError
 from lexiseg_model.vocabulary.solving import solve
 from lexiseg_service.gateway import image_requests
 from lexiseg_service.gateway.admission.key_file import line_of
-from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.heads import collection, solver
 from lexiseg_service.gateway.heads.head import NamedHead
-from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests.redis_server import RedisServer
 from tests.service.gateway.known_backend import KnownBackend
@@ -175,8 +173,7 @@ async def test_lessons_leave_room_in_redis_for_other_things(
 ) -> None:
     inside.config_set("maxmemory", "10mb")
     metrics = Metrics()
-    app = create_app(Settings(model="colours", redis_url=redis_server.url), KnownBackend(), metrics)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+    async with serving(metrics=metrics, redis_url=redis_server.url) as client:
         made = await client.post("/v1/heads", json=taught())
         shown = metrics.registry.get_sample_value("lexiseg_head_bytes_limit")
         monkeypatch.setattr(collection, "MAX_SHARE", 1e-5)

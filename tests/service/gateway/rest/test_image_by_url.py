@@ -10,10 +10,11 @@ from pydantic import ValidationError
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from tests import pictures
-from tests.http_server import Quiet, serving
+from tests import http_server, pictures
+from tests.http_server import Quiet
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.test_guard import SlowBackend
+from tests.service.gateway.serving import serving
 from tests.service.image.image_server import ImageServer, Names, content, serving_images
 
 IMAGE = pictures.encoded(pictures.small())
@@ -29,8 +30,7 @@ def images() -> Iterator[ImageServer]:
 @pytest.fixture
 async def fetching(images: ImageServer, backend: KnownBackend, metrics: Metrics) -> AsyncIterator[httpx.AsyncClient]:
     fetcher = images.fetcher(Names(pictures=[["127.0.0.1"]]), max_bytes=len(IMAGE))
-    app = create_app(Settings(model="colours"), backend, metrics, fetcher=fetcher)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+    async with serving(backend=backend, metrics=metrics, fetcher=fetcher) as client:
         yield client
 
 
@@ -124,7 +124,7 @@ async def test_hosts_of_the_settings_are_enough(monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setenv("LEXISEG_URL_NETWORKS", "localhost, 10.0.0.0/8")
     app = create_app(Settings(model="colours"), backend, Metrics())
-    with serving(Store) as url:
+    with http_server.serving(Store) as url:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
             answers = [await ask(client, url=each) for each in (url.replace("127.0.0.1", "localhost"), url)]
 

@@ -8,12 +8,10 @@ import pytest
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.types import Point, Prompt
 from lexiseg_service.errors import ImageExpired
-from lexiseg_service.gateway.app import create_app
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.model.stand_in import card
 from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import serving
 
 SIDEWAYS = pictures.turned(pictures.small("china").resize((64, 48)), 6, "JPEG")  # 64 high, 48 wide as shown
 BASE64 = base64.b64encode(SIDEWAYS).decode()
@@ -119,8 +117,7 @@ class TwoModels(KnownBackend):
     ids=["prompt", "panoptic"],
 )
 async def test_a_model_that_lacks_the_task_names_those_that_have_it(question: dict[str, Any]) -> None:
-    app = create_app(Settings(model="colours"), TwoModels(), Metrics())
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+    async with serving(backend=TwoModels()) as client:
         refused = await post(client, **question)
         taken = await post(client, **question, model="clicks")
 
