@@ -228,7 +228,11 @@ class FairExecutor:
     def _run_next(self) -> None:
         """Run the next task, if there is one that may run."""
         with self._guard:
-            task = self._take()
+            task = self._queue.next(self._may_run)
+            if task is not None:
+                self._queue.take(task)
+                self._large_running += task.large
+                self._large_begun[task.sender.background] += task.large and task.begins is not None
         if task is None:
             return
         began = time.monotonic()
@@ -262,14 +266,6 @@ class FairExecutor:
         if task.begins is not None and self._large_begun[task.sender.background] >= self._size:
             return False
         return self._large_running < max(1, self._size - self._small_in_flight())
-
-    def _take(self) -> _Task | None:
-        task = self._queue.next(self._may_run)
-        if task is not None:
-            self._queue.take(task)
-            self._large_running += task.large
-            self._large_begun[task.sender.background] += task.large and task.begins is not None
-        return task
 
 
 def _complete(result: Future[T], work: Callable[[], T]) -> None:

@@ -97,7 +97,10 @@ def run(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--to'") from None
     if (size := planned_size(job.identity, rows)) is None:
-        _write_resolution(rows, bulk.description.question, job)
+        # Write what a question names next to the plan: whatever is changed or deleted later, the job goes on with it.
+        about = {"sent": stored(bulk.description.question), "question": stored(job.question)}
+        copy = QuestionCopy(WorkerRequest(None, job.vocabulary, job.model, job.question.task), "")
+        rows.write(QUESTION, json.dumps(about).encode() + b"\n" + encode_copy(copy))
         size = write_plan(job.identity, rows, pictures_of(job.source), rows_per_file)
     complete = rows.complete_chunks() & set(range(size.chunks))
     if complete:
@@ -150,13 +153,6 @@ def _resolve(question_input: Question, settings: Settings) -> Resolution:
         vocabulary = with_learned(vocabulary, head.entries, settings.limits)
         question = question.model_copy(update={"head": head.exact_name})
     return Resolution(question, vocabulary, str(ModelName.from_card(card)))
-
-
-def _write_resolution(rows: Destination, question_input: Question, job: BulkJob) -> None:
-    """Write what a question names next to the plan: whatever is changed or deleted later, the job goes on with it."""
-    about = {"sent": stored(question_input), "question": stored(job.question)}
-    copy = QuestionCopy(WorkerRequest(None, job.vocabulary, job.model, job.question.task), "")
-    rows.write(QUESTION, json.dumps(about).encode() + b"\n" + encode_copy(copy))
 
 
 def _read_resolution(rows: Destination, question_input: Question, settings: Settings) -> Resolution | None:

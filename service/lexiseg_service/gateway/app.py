@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Container, Mapping
+from collections.abc import AsyncIterator, Container
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
 from importlib.metadata import version
@@ -18,7 +18,7 @@ from starlette.types import Lifespan
 from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.heads.teaching import Teaching
-from lexiseg_service.gateway.parts import Part, Running, joined
+from lexiseg_service.gateway.parts import Part, joined
 from lexiseg_service.gateway.rest import (
     data_routes,
     export_routes,
@@ -109,15 +109,6 @@ def create_app(
     return app
 
 
-def _uploads(settings: Settings, parts: Mapping[str, Running | None]) -> dict[str, int]:
-    """Bytes of the archives that parts take in forms, by their paths."""
-    return {
-        f"/{part.name}": part.max_upload(settings)
-        for part in parts_of_gateway()
-        if part.max_upload is not None and parts[part.name] is not None
-    }
-
-
 @asynccontextmanager
 async def _running(app: FastAPI) -> AsyncIterator[None]:
     """Start what answers, and close it in the opposite order."""
@@ -158,7 +149,11 @@ def _add_middleware(
 ) -> None:
     """What surrounds the routes, from the inside out."""
     settings: Settings = app.state.settings
-    uploads = _uploads(settings, app.state.parts)
+    uploads = {  # bytes of the archives that forms may bring
+        f"/{part.name}": part.max_upload(settings)
+        for part in parts_of_gateway()
+        if part.max_upload is not None and app.state.parts[part.name] is not None
+    }
     app.add_middleware(
         middleware.Guard, settings=settings, access=access, open_paths=open_paths, clock=bodies, uploads=uploads
     )

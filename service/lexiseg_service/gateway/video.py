@@ -128,7 +128,10 @@ class VideoService:
             if question is None:
                 raise MalformedRequest("the first message of a stream is a frame; expected a config")
             self._metrics.questions.labels("stream").inc()
-            _check_frame(step, question)
+            if len(step.id) > MAX_FRAME_ID_LENGTH:
+                raise InvalidValue.of("frame.id", f"{len(step.id)} characters", f"at most {MAX_FRAME_ID_LENGTH}")
+            if (step.follow or step.unfollow) and question.request.task != "prompt":
+                raise InvalidValue.of("task", question.request.task, "prompt, where objects are to be followed")
             if holds is not None:
                 room = self._frame_bytes.wait(caller.client, len(step.image), self._settings.deadline_seconds)
                 holds.append(await self._wait(room, math.inf))
@@ -159,10 +162,3 @@ class VideoService:
         request = await self._use_case.request(config.question, caller, of_stream=True)
         options = config.model_dump(exclude={"question"})
         return StreamQuestion(replace(request, deadline=math.inf), **options)
-
-
-def _check_frame(frame: VideoFrame, question: StreamQuestion) -> None:
-    if len(frame.id) > MAX_FRAME_ID_LENGTH:
-        raise InvalidValue.of("frame.id", f"{len(frame.id)} characters", f"at most {MAX_FRAME_ID_LENGTH}")
-    if (frame.follow or frame.unfollow) and question.request.task != "prompt":
-        raise InvalidValue.of("task", question.request.task, "prompt, where objects are to be followed")

@@ -46,7 +46,9 @@ def connect(cluster: Cluster) -> None:
     address = cluster.address or "local"
     with TemporaryFile() as log:
         try:
-            _require_listening(address)
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            if host and port.isdigit():
+                socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
             with _stderr_to(log):  # Ray's core writes the reason of a refusal only there
                 ray.init(address=address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
@@ -71,13 +73,6 @@ def _stderr_to(file: IO[bytes]) -> Iterator[None]:
     finally:
         os.dup2(terminal, 2)
         os.close(terminal)
-
-
-def _require_listening(address: str) -> None:
-    """Raise OSError if nothing listens at HOST:PORT; other addresses are left to Ray."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
 def segment_on(cluster: Cluster, job: BulkJob, chunks: Sequence[int]) -> Iterator[Report]:

@@ -129,17 +129,13 @@ def pull(
     for path in [path for path in fresh.rglob("*") if path.is_file()]:
         if path.relative_to(fresh).as_posix() not in manifest.files:  # of an interrupted pull of another version
             path.unlink()
-    _swap(fresh, target)
-    return target
-
-
-def _swap(fresh: Path, target: Path) -> None:
-    """Replace a directory by another; the old one is removed last."""
+    # Replace a directory by another; the old one is removed last.
     old = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
     if target.exists():
         os.replace(target, old)
     os.replace(fresh, target)
     shutil.rmtree(old, ignore_errors=True)
+    return target
 
 
 def _open_model(url: str, name: str) -> tuple[Any, str]:

@@ -50,13 +50,9 @@ def _cut_outs(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
         x, y, width, height = segment.bbox
         box = np.s_[y : y + height, x : x + width]
         alpha = segment.shape.pixels()[box].astype(np.uint8)[..., None] * np.uint8(255)
-        label = _in_file_name(segment.label or UNNAMED)
+        plain = "".join(letter if letter.isalnum() else "-" for letter in (segment.label or UNNAMED))[:MAX_LABEL]
+        label = plain.encode()[:MAX_LABEL_BYTES].decode(errors="ignore")
         yield f"{picture.name}-{segment.id}-{label}.png", png.encode(np.concatenate([rgb[box], alpha], 2))
-
-
-def _in_file_name(label: str) -> str:
-    plain = "".join(letter if letter.isalnum() else "-" for letter in label)[:MAX_LABEL]
-    return plain.encode()[:MAX_LABEL_BYTES].decode(errors="ignore")
 
 
 CUT_OUT = Format("cutout", "one picture for each segment", _cut_outs)

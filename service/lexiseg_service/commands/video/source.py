@@ -127,7 +127,12 @@ class VideoSource:
                 self.broken = _why(error)
                 return
             if packet is None:
-                self._check_end()
+                # A cut MP4 with its index in front ends without an error.
+                stream = self._stream
+                if "mp4" in self._container.format.name and stream.duration and stream.time_base:
+                    missing = float(((stream.start_time or 0) + stream.duration - self._read_to) * stream.time_base)
+                    if missing > MAX_MISSING:
+                        self.broken = f"the last {missing:.1f} seconds are missing"
                 return
             if packet.pts is not None:
                 self._read_to = max(self._read_to, packet.pts + (packet.duration or 0))
@@ -137,14 +142,6 @@ class VideoSource:
                 return
             except av.error.FFmpegError:
                 self.damaged += 1
-
-    def _check_end(self) -> None:
-        """A cut MP4 with its index in front ends without an error."""
-        stream = self._stream
-        if "mp4" in self._container.format.name and stream.duration and stream.time_base:
-            missing = float(((stream.start_time or 0) + stream.duration - self._read_to) * stream.time_base)
-            if missing > MAX_MISSING:
-                self.broken = f"the last {missing:.1f} seconds are missing"
 
 
 def is_live(name: str) -> bool:

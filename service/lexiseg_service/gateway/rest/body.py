@@ -88,8 +88,9 @@ async def read(request: Request, limits: Limits) -> tuple[Question, list[ImageSo
         InvalidValue: a field is unknown, missing or out of range.
     """
     kind = kind_of(request)
-    if kind in ("multipart/form-data", "application/json"):
-        _refuse_fields_of_query(request)
+    in_query = [name for name in request.query_params if name in FIELDS]
+    if in_query and kind in ("multipart/form-data", "application/json"):  # they would be ignored
+        raise InvalidValue.of(in_query[0], "in the query", "in the body, unless that is the file itself")
     if kind == "multipart/form-data":
         return await _read_multipart(request, limits)
     if kind == "application/json":
@@ -230,12 +231,6 @@ def _question_of_query(request: Request, limits: Limits) -> Question:
     if "image" in query:
         raise InvalidValue.of("image", query["image"], "the file in the body alone")
     return validate(Question, _fields(query, limits))
-
-
-def _refuse_fields_of_query(request: Request) -> None:
-    """Refuse fields in the query of a form or of JSON: they would be ignored."""
-    if present := [name for name in request.query_params if name in FIELDS]:
-        raise InvalidValue.of(present[0], "in the query", "in the body, unless that is the file itself")
 
 
 def _fields(form: FormData | QueryParams, limits: Limits) -> dict[str, Any]:

@@ -150,7 +150,11 @@ class TrainingStore:
         """Remove the pictures of a training that has ended, and what it wrote; its logs stay."""
         for path in [*self.path(identity).glob("*")]:
             if path.name not in REMAINING:
-                _remove(path)
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
+                else:
+                    with suppress(OSError):
+                        path.unlink()
 
     def remove(self, identity: str) -> None:
         """Remove a training; one that runs is ended by the trainer. `sweep` removes the files that resist."""
@@ -249,11 +253,3 @@ def _training_of_0_4(path: Path) -> Training:
     values = {renamed.get(name, name): value for name, value in progress.items()}
     training = Training(**json.loads(path.read_bytes()), **values)
     return training if training.ended is None else replace(training, nbytes=0)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()

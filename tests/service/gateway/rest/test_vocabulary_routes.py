@@ -8,6 +8,8 @@ from pydantic import SecretStr
 
 from lexiseg_model.types import Background
 from lexiseg_service.gateway.admission.key_file import line_of
+from lexiseg_service.gateway.vocabularies import collection
+from lexiseg_service.records.quota import Amounts, Quota
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import form, serving
@@ -115,7 +117,7 @@ async def test_a_class_list_is_checked_like_a_requests(
 
 
 async def test_there_is_room_for_so_many_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lexiseg_service.gateway.vocabularies.collection.MAX_VOCABULARIES", 1)
+    monkeypatch.setattr(collection, "QUOTA", Quota(Amounts(), Amounts(number=1)))
     async with serving() as client:
         await client.put("/vocabularies/one", json=ROOM)
         second = await client.put("/vocabularies/two", json=ROOM)
