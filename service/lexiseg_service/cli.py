@@ -37,7 +37,7 @@ if sys.argv[1:2] in (["serve"], ["gateway"], ["worker"]) and "MALLOC_MMAP_THRESH
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -53,21 +53,9 @@ from lexiseg_service.commands.serving.vocabularies import vocabularies
 from lexiseg_service.commands.teach import teach
 from lexiseg_service.settings import Settings
 
-QUIET = ("-q", "--quiet")
-
-
-class Lexiseg(Commands):
-    """All commands; until 0.5.0 `segment --window` is `segment-scene`."""
-
-    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] == "segment" and any(word.partition("=")[0] == "--window" for word in args):
-            args = ["segment-scene", *(word for word in args[1:] if word not in QUIET)]
-        return super().resolve_command(ctx, args)
-
-
 app = typer.Typer(
     name="lexiseg",
-    cls=Lexiseg,
+    cls=Commands,
     help="Send an image and words, get masks.\n\n"
     "  lexiseg serve\n\n"
     "  lexiseg sample\n\n"

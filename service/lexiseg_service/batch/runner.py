@@ -64,20 +64,17 @@ class _JobPart:
         self._since = 0.0  # of the first line
 
     def add(self, picture: Picture, line: Line) -> None:
-        """As `Part.add`."""
         self._since = self._since if self._lines else time.monotonic()
         self._lines.append(orjson.dumps(line) + b"\n")
         self._outcomes[picture.number] = line["problem"] is not None
 
     @property
     def is_due(self) -> bool:
-        """As `Part.is_due`."""
         late = time.monotonic() - self._since > FLUSH_SECONDS
         return not self.is_empty and (late or sum(map(len, self._lines)) > MAX_PART_BYTES)
 
     @property
     def is_empty(self) -> bool:
-        """As `Part.is_empty`."""
         return not self._lines
 
     async def commit(self) -> bool:

@@ -46,7 +46,6 @@ class Gauges(Collector):
         self._read = read
 
     def collect(self) -> Iterable[Metric]:
-        """As `Collector.collect`."""
         values = self._read() or {}
         for name, description in self._described.items():
             value = values.get(name)

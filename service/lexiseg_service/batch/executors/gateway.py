@@ -41,20 +41,16 @@ class GatewayExecutor:
 
     @property
     def is_ready(self) -> bool:
-        """As `Executor.is_ready`."""
         return self._use_case.health().ready
 
     @property
     def gives_way(self) -> bool:
-        """As `Executor.gives_way`."""
         return self._use_case.in_flight > 0
 
     async def admit(self, job: Job) -> None:
-        """As `Executor.admit`."""
         await self._limits.count(job.client)
 
     async def segment(self, job: Job, image: ImageSource, identity: str) -> WorkerAnswer:
-        """As `Executor.segment`."""
         caller = Caller(owner=job.owner, client=job.client, request_id=identity, background=True)
         if (question := self._questions.get(job.id)) is None:
             question = await self._question(job, caller)

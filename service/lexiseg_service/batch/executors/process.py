@@ -76,14 +76,12 @@ class ProcessExecutor:
 
     @property
     def is_ready(self) -> bool:
-        """As `Executor.is_ready`."""
         return self._worker.health().ready
 
     async def admit(self, job: Job) -> None:
         """As `Executor.admit`: whoever runs a command has no limit."""
 
     async def segment(self, job: Job, image: ImageSource, identity: str) -> WorkerAnswer:
-        """As `Executor.segment`."""
         question = self._question
         request = WorkerRequest(
             image.content,

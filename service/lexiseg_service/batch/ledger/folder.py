@@ -241,7 +241,6 @@ class Chunk:
         return [self._rows[picture.name] for picture in self._planned]
 
     def add(self, picture: Picture, line: Line) -> None:
-        """As `Part.add`."""
         self._rows[picture.name] = row_of_line(line) | self._columns
         self.is_empty = False
 

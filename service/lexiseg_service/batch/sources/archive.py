@@ -89,7 +89,6 @@ class ZipReader:
         self._lock = threading.Lock()
 
     def read(self, picture: Picture) -> bytes:
-        """As `Reader.read`."""
         entry = self._archive.infolist()[int(picture.place)]
         if entry.compress_type not in PLAIN:
             raise UndecodableImage("its compression in the archive is not taken; expected stored or deflated")
@@ -102,5 +101,4 @@ class ZipReader:
         return content
 
     def close(self) -> None:
-        """As `Reader.close`."""
         self._archive.close()

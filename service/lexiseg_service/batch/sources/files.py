@@ -36,14 +36,12 @@ class _Rooted:
         self._files = files
 
     def read(self, picture: Picture) -> bytes:
-        """As `Reader.read`."""
         if self._kind == "tar":
             at, _, length = picture.place.partition("+")
             return self._files.read(picture._replace(place=self._root, at=int(at), length=int(length)))
         return self._files.read(picture._replace(place=f"{self._root}/{from_text(picture.place)}"))
 
     def close(self) -> None:
-        """As `Reader.close`."""
         self._files.close()
 
 
@@ -66,7 +64,6 @@ class FileReader:
         self._lock = threading.Lock()
 
     def read(self, picture: Picture) -> bytes:
-        """As `Reader.read`."""
         if picture.problem is not None:
             raise Unreadable(picture.problem)
         try:
@@ -77,7 +74,6 @@ class FileReader:
         return content
 
     def close(self) -> None:
-        """As `Reader.close`."""
         if self._http is not None:
             self._http.close()
         if self._rows is not None:

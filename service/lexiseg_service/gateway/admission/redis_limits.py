@@ -65,7 +65,6 @@ class RedisLimits(ClientLimits):
 
     @asynccontextmanager
     async def admit(self, client: str) -> AsyncIterator[None]:
-        """As `ClientLimits.admit`."""
         rule = self._rule_of(client)
         if not rule.is_on:
             yield
@@ -89,7 +88,6 @@ class RedisLimits(ClientLimits):
                 await self._link.ask(methodcaller("zrem", _keys(client)[1], ticket))
 
     async def count(self, client: str) -> None:
-        """As `ClientLimits.count`."""
         rule = replace(self._rule_of(client), concurrent=None)
         if not rule.is_on:
             return

@@ -104,7 +104,6 @@ class Teaching:
         self.heads.close()
 
     def leave(self) -> None:
-        """As `Heads.leave`."""
         self.heads.leave()
 
     async def _sweep(self) -> None:
@@ -208,7 +207,6 @@ class Teaching:
         return await self._next.ranked(sources, request, {one.name for one in head.solved.classes if not one.pictures})
 
     async def learned(self, head: str, model: str | None, caller: Caller) -> LearnedClasses:
-        """As `TaughtClasses.learned`."""
         named = await self.heads.taught(head, caller.owner)
         card = self._card_of(named, model)
         if self._backend.digest(named.model) not in (None, named.solved.digest):

@@ -97,11 +97,16 @@ def test_a_photograph_is_never_written_over(lexiseg: CommandLine, folder: Path) 
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
-    [("--device abacus", "expected auto, cpu, cuda"), ("--window 128 --bands 7", "bands 7; the picture has 3")],
+    ("command", "options", "said"),
+    [
+        ("segment", "--device abacus", "expected auto, cpu, cuda"),
+        ("segment-scene", "--window 128 --bands 7", "bands 7; the picture has 3"),
+    ],
 )
-def test_what_is_not_there_to_use_is_told(lexiseg: CommandLine, folder: Path, options: str, said: str) -> None:
-    outcome = lexiseg("segment", folder / "china.jpg", "-c", "sky", *options.split(), "--out", folder / "out")
+def test_what_is_not_there_to_use_is_told(
+    lexiseg: CommandLine, folder: Path, command: str, options: str, said: str
+) -> None:
+    outcome = lexiseg(command, folder / "china.jpg", "-c", "sky", *options.split(), "--out", folder / "out")
 
     assert outcome.status != 0
     assert said in outcome.err

@@ -310,11 +310,3 @@ def test_a_ring_over_many_blocks_is_one_region_pixel_for_pixel(tmp_path: Path) -
     assert region.area == ring.sum()
     assert [len(part.interiors) for part in region.outline.geoms] == [1]
     assert region.score == pytest.approx(0.5, abs=1e-4)
-
-
-def test_the_old_spelling_does_the_same(lexiseg: CommandLine, scene: Path, tmp_path: Path) -> None:
-    old = lexiseg("segment", scene, *WORDS, "--out", tmp_path / "old")
-    new = lexiseg("segment-scene", scene, *WORDS, "--out", tmp_path / "new")
-
-    assert (old.status, new.status) == (0, 0), old.err + new.err
-    assert (tmp_path / "old/scene.geojson").read_bytes() == (tmp_path / "new/scene.geojson").read_bytes()
