@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,10 @@ from lexiseg_labels.errors import UnreadableAnswer
 from lexiseg_labels.masks import rle
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.kernel import library, shapes
-from lexiseg_model.masks.upsample import Spans
 from lexiseg_model.types import LabelMap, Rle
+
+if TYPE_CHECKING:  # imports torch
+    from lexiseg_model.masks.upsample import Spans
 
 
 def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
