@@ -300,8 +300,7 @@ def list_licences(
 
       lexiseg data licences sets/ train-images-boxable-with-rotation.csv
     """
-    from lexiseg_train.data.licences import FREE_TERMS
-    from lexiseg_train.data.preparing.licensing import write_licences
+    from lexiseg_train.data.licences import FREE_TERMS, write_licences
 
     counts = write_licences(root, listings)
     typer.echo(f"{root / FREE_TERMS}: {counts.free.total():,} photographs may be used")

@@ -60,8 +60,7 @@ def prepare_data(
       lexiseg data prepare coco downloads/ sets/ --own-split
     """
     from lexiseg_train.data.preparing.official import official_set
-    from lexiseg_train.data.preparing.prepare import prepare
-    from lexiseg_train.data.preparing.words import read_words
+    from lexiseg_train.data.preparing.prepare import prepare, read_words
 
     vocabulary = read_words(words) if words is not None else None
 
@@ -102,7 +101,7 @@ def fetch_data(
     """
     from lexiseg_train.data.preparing.downloads import download
     from lexiseg_train.data.preparing.official import official_set, official_sets
-    from lexiseg_train.data.preparing.words import choose, read_words
+    from lexiseg_train.data.preparing.prepare import choose, read_words
 
     official = official_set(name)
     if not official.is_fetched:

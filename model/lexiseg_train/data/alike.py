@@ -112,12 +112,7 @@ class HeldOut:
     """
 
     def __init__(self, data: Path, own: str, others: Iterable[Path] = ()) -> None:
-        """
-        Args:
-            data: folder of data sets, each with `val/images`.
-            own: name of the set that is trained on.
-            kept: further photographs of that set.
-        """
+        """Read `val/images` of all sets below `data`; `others` are further photographs of the set `own` to withhold."""
         self._equal = {pixel_digest(read_photograph(path)) for path in others}
         hashes = []
         for images in sorted(data.glob("*/val/images")):

@@ -1,18 +1,22 @@
 """Which photographs allow a company to use what was trained on them, and whom to credit.
 
 `licences.csv` next to the sets has a row for each such photograph; its `file` is the path from there.
-`licences-coco.csv` names photographs of sets from COCO by the columns `set` and `file`.
+`licences-coco.csv` names photographs of sets from COCO by the columns `set` and `file`. `write_licences` fills the
+first by COCO's and Open Images' own lists, which name licences by address.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import json
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from lexiseg_model.errors import DatasetError
+from lexiseg_model.files.names import pictures_in
 from lexiseg_train.data.indexed import IndexedDataset
 
 FREE_TERMS = "licences.csv"
@@ -35,7 +39,8 @@ def licensed(root: Path) -> list[Licensed]:
     Raises:
         DatasetError: there is no list.
     """
-    licences = [*_listed(root / LISTS[0], lambda row: row["file"]), *_listed(root / LISTS[1], _place_in_coco)]
+    places = (lambda row: row["file"], lambda row: f"{row['set']}/{row['file']}")
+    licences = [each for name, place_of in zip(LISTS, places, strict=True) for each in _listed(root / name, place_of)]
     if not licences:
         raise DatasetError(
             f"{root} has neither {' nor '.join(LISTS)}, the photographs whose licence allows commercial use; "
@@ -87,11 +92,94 @@ def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
         writer.writerows(rows)
 
 
-def _place_in_coco(row: dict[str, str]) -> str:
-    return f"{row['set']}/{row['file']}"
-
-
 def _listed(path: Path, place_of: Callable[[dict[str, str]], str]) -> Iterator[Licensed]:
     for row in read_rows(path):
         place = Path(place_of(row))
         yield Licensed(place.parts[0], place.stem, row)
+
+
+# Parts of addresses. Terms without derivatives ("nd") do not allow training, non-commercial ones no sale.
+ALLOWING = ("/licenses/by/", "/licenses/by-sa/", "/publicdomain/", "/commons/usage", "usa.gov/copyright")
+ID, LICENCE = "ImageID", "License"  # columns of Open Images
+
+
+class Terms(NamedTuple):
+    """What a public list says of a photograph: the licence's address, the author, where it is; "" if not told."""
+
+    licence: str
+    author: str
+    address: str
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a company may sell what was trained on it."""
+        return any(part in self.licence for part in ALLOWING)
+
+
+class Counts(NamedTuple):
+    """Photographs that may be used, by licence; how many may not, and how many no list names."""
+
+    free: Counter[str]
+    refused: int
+    unknown: int
+
+
+def write_licences(root: Path, listings: list[Path]) -> Counts:
+    """Write `licences.csv` of a folder of data sets by JSON files of COCO and CSV files of Open Images.
+
+    Photographs are known by their names without suffix. Rows of other photographs that are there already stay.
+
+    Raises:
+        DatasetError: there is no photograph, or a list is of neither kind.
+    """
+    photographs = [path for folder in _image_folders(root) for path in pictures_in(folder)]
+    if not photographs:
+        raise DatasetError(f"{root} has no photographs; expected SET/images or SET/SPLIT/images")
+    stems = {path.stem for path in photographs}
+    terms = {stem: each for listing in listings for stem, each in _read_terms(listing, stems)}
+    rows = {row["file"]: row for row in read_rows(root / FREE_TERMS)}
+    listed = [(path, terms[path.stem]) for path in photographs if path.stem in terms]
+    free = [(path, each) for path, each in listed if each.is_free]
+    for path, each in free:
+        file = path.relative_to(root).as_posix()
+        rows[file] = {"file": file, **each._asdict()}
+    if rows:
+        write_rows(root / FREE_TERMS, list(rows.values()))
+    return Counts(Counter(each.licence for _, each in free), len(listed) - len(free), len(photographs) - len(listed))
+
+
+def _image_folders(root: Path) -> list[Path]:
+    return sorted(path for pattern in ("*/images", "*/*/images") for path in root.glob(pattern) if path.is_dir())
+
+
+def _read_terms(listing: Path, stems: Collection[str]) -> Iterator[tuple[str, Terms]]:
+    try:
+        with listing.open(newline="", encoding="utf-8") as file:
+            if listing.suffix == ".csv":
+                yield from _of_open_images(listing, csv.DictReader(file), stems)
+            else:
+                yield from _of_coco(listing, json.load(file), stems)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{listing} cannot be read: {error}") from None
+
+
+def _of_open_images(listing: Path, rows: csv.DictReader[str], stems: Collection[str]) -> Iterator[tuple[str, Terms]]:
+    if not {ID, LICENCE} <= {*(rows.fieldnames or ())}:
+        raise DatasetError(f"{listing} has the columns {rows.fieldnames}; expected {ID} and {LICENCE} of Open Images")
+    for row in rows:
+        if row[ID] in stems:
+            yield row[ID], Terms(row[LICENCE] or "", row.get("Author") or "", row.get("OriginalLandingURL") or "")
+
+
+def _of_coco(listing: Path, content: Any, stems: Collection[str]) -> Iterator[tuple[str, Terms]]:
+    try:
+        addresses = {each["id"]: str(each["url"]) for each in content["licenses"]}
+        for image in content["images"]:
+            stem = Path(image["file_name"]).stem
+            if stem in stems:
+                yield stem, Terms(addresses.get(image.get("license"), ""), "", str(image.get("flickr_url", "")))
+    except (KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{listing} is not COCO's JSON with licences: {error!r}; expected licenses[].id, licenses[].url and "
+            "images[].file_name, images[].license"
+        ) from None

@@ -89,18 +89,12 @@ def random_crop(
     random: np.random.Generator,
     zoom: tuple[float, float] = ZOOM,
 ) -> Crop:
-    """A random window of a photograph in random colours.
+    """A random window of a photograph in random colours: crop [size, size, 3], labels [size/stride, size/stride].
 
     Args:
         image: [H, W, 3] RGB.
         mask: [H, W] class indices.
-        size: side of the crop in pixels.
-        stride: pixels per label.
-        random: the only source of randomness.
         zoom: smallest and largest side of the window, as shares of the photograph's shorter side.
-
-    Returns:
-        Crop [size, size, 3] and labels [size/stride, size/stride].
     """
     matrix = window_view(mask, size, random, zoom)
     crop = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=BORDER)

@@ -123,12 +123,8 @@ def averaged(parameters: Iterable[nn.Parameter], group: dist.ProcessGroup) -> Di
     """A `LossPass`. Its backward pass replaces each gradient by its mean over processes, while it computes others.
 
     A parameter without a gradient in any process keeps none, and so gets no weight decay, as in a single process. It is
-    of the parameters that are trained now.
-
-    Args:
-        parameters: all that the loss trains.
-        group: only for gradients: losses have collectives of their own, and their order differs where a process
-            lacks a gradient.
+    of the parameters that are trained now. The group is only for gradients: losses have collectives of their own, and
+    their order differs where a process lacks a gradient.
     """
     return DistributedDataParallel(
         LossPass(nn.ParameterList(parameters)),
@@ -189,15 +185,10 @@ def share_norms(network: Network) -> Network:
 
 
 def shard(root: LossPass, units: Collection[nn.Module], device: torch.device) -> None:
-    """Spread the parameters of a network over all processes by FSDP; scalars stay whole.
+    """Spread the parameters of a network, the same in every process, by FSDP, in place; scalars stay whole.
 
-    They are whole during a pass, and each process keeps its share of the mean gradients. A parameter without a gradient
-    in any process gets zeros, and so its weight decay.
-
-    Args:
-        root: of a network that is the same in every process; changed in place.
-        units: modules in the network that are whole only while they compute, not during the whole pass.
-        device: of the network.
+    They are whole during a pass, the ones of `units` only while these compute, and each process keeps its share of the
+    mean gradients. A parameter without a gradient in any process gets zeros, and so its weight decay.
     """
     mesh = DeviceMesh.from_group(dist.new_group(), device.type)
     scalars = {parameter for parameter in root.parameters() if parameter.ndim == 0}

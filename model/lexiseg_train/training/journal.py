@@ -37,13 +37,7 @@ class Best(NamedTuple):
 
 
 def better(by: str, step: int, figures: Mapping[str, float], best: Best | None) -> Best | None:
-    """The figure of a step if it beats the best so far; else None.
-
-    Args:
-        by: name of the figure, larger is better; with a minus before it, smaller is better.
-        step: of the validation.
-        figures: of the validation.
-        best: so far.
+    """The figure `by` of a validation if it beats the best so far; else None. After a minus, smaller is better.
 
     Raises:
         RecipeError: the validation has no such figure.
@@ -149,8 +143,9 @@ class Journal:
             lines.write(f"{line}\n")
         self.say(line)
         if self._tensorboard is not None:
-            for name, value in _finite_numbers(figures).items():
-                self._tensorboard.add_scalar(f"{prefix}{name}", value, step)
+            for name, value in figures.items():
+                if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+                    self._tensorboard.add_scalar(f"{prefix}{name}", value, step)
 
     def move(self, step: int, share: float, loss: float, pace: Pace) -> None:
         """Update the bar after a step."""
@@ -186,20 +181,11 @@ class SharedSkips(Skips):
 
 
 def _tensorboard(recipe: RunRecipe, step: int) -> Any:
-    """A writer for a run that resumes at `step`, which draws no line twice."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise RecipeError("trackers: tensorboard is not installed; pip install tensorboard") from None
     return SummaryWriter(str(recipe.out / "tensorboard"), purge_step=step + 1)
-
-
-def _finite_numbers(entry: Mapping[str, object]) -> dict[str, float]:
-    return {
-        name: float(value)
-        for name, value in entry.items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    }
 
 
 def _step_of(line: bytes) -> int:

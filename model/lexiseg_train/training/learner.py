@@ -66,10 +66,7 @@ def _decays(rule: DecayRule, name: str, parameter: nn.Parameter, owner: nn.Modul
 def groups(network: nn.Module, rule: DecayRule, factors: Mapping[str, float] = {}) -> list[Group]:
     """Sort every parameter into one group; for each factor first the group that decays.
 
-    Args:
-        network: of the parameters to sort.
-        rule: which parameters decay.
-        factors: part of the network -> factor of its learning rate; the longest matching name counts.
+    `factors` gives parts of the network a factor of the learning rate; the longest matching name counts.
 
     Raises:
         RecipeError: the network lacks a part that has a factor.
@@ -106,9 +103,7 @@ def optimiser(recipe: RunRecipe, network: nn.Module, sorted_in: list[Group]) -> 
 def recompute(network: nn.Module, parts: Iterable[str]) -> None:
     """Let parts of a network keep no activations: the backward pass computes them again.
 
-    Args:
-        network: changed in place.
-        parts: names of submodules; of a list or a sequence each member by itself.
+    Parts are named; of a list or a sequence each member is one by itself.
 
     Raises:
         RecipeError: there is no such part, or it has batch norms: their statistics would count twice.
@@ -153,16 +148,7 @@ class Learner(Generic[Network]):
     """A network with its optimiser and average. One step is `begin`, `backward`, `apply`."""
 
     def __init__(self, recipe: RunRecipe, network: Network, device: torch.device) -> None:
-        """Move a network to its device and prepare its optimiser.
-
-        Args:
-            recipe: rules of the optimiser, number type, clipping, pace of the average.
-            network: its weights become rank 0's, its batch norms are shared by all processes.
-            device: where it is trained.
-
-        Raises:
-            RecipeError: the network lacks a part that has a factor of the learning rate, is computed again or compiled.
-        """
+        """Move a network to its device and prepare its optimiser; weights become rank 0's, batch norms are shared."""
         self._recipe = recipe
         self._device = device
         # Of autocast; `auto` is the type that the device serves in.
@@ -292,11 +278,7 @@ class Learner(Generic[Network]):
         return self._averaging[1]
 
     def apply(self, loss: float, step: int) -> bool:
-        """Update weights and average from the gradients of all processes.
-
-        Args:
-            loss: of the step.
-            step: number of steps with this one.
+        """Update weights and average from the gradients of all processes; `step` counts steps with this one.
 
         Returns:
             False, and everything as before the step, where loss or gradients are not finite in any process.
@@ -327,7 +309,6 @@ class Learner(Generic[Network]):
 
     @torch.no_grad()
     def _update_average(self, step: int) -> None:
-        """Move the average towards the weights, faster in the first steps."""
         decay = min(self._recipe.average_decay, (1 + step) / (10 + step))
         state = self.network.state_dict(keep_vars=True)
         moved = [name for name, value in self.average.items() if value.is_floating_point()]

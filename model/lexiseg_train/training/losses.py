@@ -112,15 +112,9 @@ def focal_costs(logits: Tensor, targets: Tensor, alpha: float, gamma: float) -> 
 
 
 def matching_costs(masks: Tensor, targets: Tensor, settings: MaskLossSettings) -> Tensor:
-    """Cost of assigning each prediction to each target, at the resolution of the predictions.
+    """Cost [B, N, K], at least float32, of assigning each prediction to each target, at the predictions' resolution.
 
-    Args:
-        masks: logits [B, N, h, w].
-        targets: 0 or 1, [B, K, H, W]; resized to the nearest pixel.
-        settings: weights.
-
-    Returns:
-        [B, N, K], at least float32.
+    Masks are logits [B, N, h, w], targets 0 or 1, [B, K, H, W], resized to the nearest pixel.
     """
     with torch.no_grad(), torch.autocast(masks.device.type, enabled=False):
         logits = wide(masks).flatten(2)
@@ -171,11 +165,7 @@ def matched_mask_losses(
     Args:
         masks: logits [L, B, N, h, w] of L layers, each matched by itself.
         targets: 0 or 1, [B, K, H, W].
-        settings: weights of the matching costs.
         present: [B, K] which targets an image has; None: all.
-
-    Returns:
-        Sums over the pairs of each layer.
     """
     n_layers, n_images = masks.shape[:2]
     # All layers in one call: the device is waited for once.

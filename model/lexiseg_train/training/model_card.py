@@ -38,15 +38,15 @@ def write_model(
 ) -> ModelCard:
     """Write `weights.safetensors` and `card.yaml` of a run after the method's import has read its checkpoint.
 
-    Args:
-        imported: card and tensors of the checkpoint.
-        folder: of the run; becomes a model directory.
-        recipe: of the run.
-        start: the initial weights in words, for the lineage.
-        changes: further fields of the card, `training_data` among them.
+    `start` names the initial weights; `changes` are further fields of the card, `training_data` among them.
     """
     save_file({name: value.contiguous() for name, value in imported.state.items()}, folder / WEIGHTS)
-    card = imported.card.model_copy(update={**origin_fields(recipe, folder / WEIGHTS, start), **changes})
+    return update_card(imported.card, folder, **{**origin_fields(recipe, folder / WEIGHTS, start), **changes})
+
+
+def update_card(card: ModelCard, folder: Path, **fields: object) -> ModelCard:
+    """Change fields of a card and write it to its model directory."""
+    card = card.model_copy(update=fields)
     catalogue.write_card(card, folder)
     return card
 
@@ -59,7 +59,6 @@ def origin_fields(
     A card based on a method's bundled one is updated with these, and with `training_data`.
 
     Args:
-        recipe: of the run.
         weights: its file, in the folder that gives the model its name.
         start: the initial weights in words, for the lineage.
         below: card of the initial weights: their terms are kept; None: they are random or have no card.
@@ -90,12 +89,7 @@ def _terms_of_weights(recipe: RunRecipe, below: ModelCard | None) -> dict[str, o
 
 
 def lineage(recipe: RunRecipe, start: str) -> str:
-    """Initial weights, length of training, course of the loss and what was measured on held-out data, in words.
-
-    Args:
-        recipe: of the run; its journal is read from `out`.
-        start: the initial weights as `Training.start` names them.
-    """
+    """Initial weights as `Training.start` names them, length of training, course of the loss and held-out figures."""
     origin = f" from {start}" if start else ""
     entries = _entries(recipe.out)
     curve = [entry for entry in entries if "loss" in entry]

@@ -84,10 +84,11 @@ def write_pack(
         for photograph in photographs:
             height, width = photograph.image.shape[:2]
             pixels.write(np.ascontiguousarray(photograph.image).tobytes())
-            mask = photograph.mask
-            labels.write((np.full((height, width), IGNORE, np.uint8) if mask is None else mask).tobytes())
-            places.append([offset, height, width, int(mask is not None)])
-            areas.append(_areas(mask, len(classes)))
+            places.append([offset, height, width, int(photograph.mask is not None)])
+            mask = np.full((height, width), IGNORE, np.uint8) if photograph.mask is None else photograph.mask
+            labels.write(mask.tobytes())
+            some = mask[::AREA_STEP, ::AREA_STEP].reshape(-1)
+            areas.append(np.bincount(some, minlength=IGNORE + 1)[: len(classes)] / max(1, some.size))
             entries.append((photograph.name, list(photograph.present)))
             offset += height * width
     shares = np.array(areas, np.float32).reshape(len(places), len(classes))
@@ -125,10 +126,3 @@ def open_pack(folder: Path) -> Pack:
         np.memmap(folder / PIXELS, np.uint8, "c"),
         np.memmap(folder / LABELS, np.uint8, "c"),
     )
-
-
-def _areas(mask: Image | None, n_classes: int) -> NDArray[np.float64]:
-    if mask is None:
-        return np.zeros(n_classes)
-    some = mask[::AREA_STEP, ::AREA_STEP].reshape(-1)
-    return np.bincount(some, minlength=256)[:n_classes] / max(1, some.size)

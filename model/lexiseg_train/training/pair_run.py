@@ -29,9 +29,9 @@ from torch.utils._pytree import tree_map_only
 
 from lexiseg_model.clip.images import STATISTICS, Normalisation, normalise
 from lexiseg_train.data.pairs.files import open_pairs
-from lexiseg_train.data.pairs.source import PairSource, readable_pairs, set_apart
+from lexiseg_train.data.pairs.source import PairSource, readable_pairs
 from lexiseg_train.training.learner import Rows
-from lexiseg_train.training.pairs import Mismatched, NumberedPairs, PairBatch, PairBatches, Shrunk
+from lexiseg_train.training.pairs import NumberedPairs, PairBatch, PairBatches, Shrunk, split_pairs
 from lexiseg_train.training.recipe import DeitSettings, LocalPhase, PairsRecipe, Phase
 from lexiseg_train.training.run import Run
 from lexiseg_train.training.stream import seeded
@@ -53,14 +53,9 @@ def held_out_batch(
 
 
 def recall(likeness: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
-    """Share in percent of pairs among the first k, averaged over both directions.
+    """Share in percent of pairs among the first k of `ranks`, averaged over both directions; ties count as misses.
 
-    Args:
-        likeness: [N, N] of photographs (rows) and captions; matching pairs on the diagonal.
-        ranks: the k.
-
-    Returns:
-        `recall_at_K` for each; ties count as misses.
+    `likeness` is [N, N] of photographs (rows) and captions; matching pairs are on the diagonal.
     """
     matching = likeness.diagonal()
     before = [(likeness >= matching[:, None]).sum(1) - 1, (likeness >= matching[None, :]).sum(0) - 1]
@@ -110,19 +105,11 @@ class PairRun(Run[Recipe, Network, PairBatch], Generic[Recipe, Network]):
     normalisation: ClassVar[Normalisation] = "imagenet"
 
     def __init__(self, recipe: Recipe, network: Network, tokenize: Callable[[list[str]], Tensor]) -> None:
-        """List the pairs of a recipe, and set some apart for validation.
-
-        Raises:
-            DatasetError: there are no pairs.
-        """
+        """List the pairs of a recipe, and set some apart for validation."""
         super().__init__(recipe, network)
         self.tokenize = tokenize
-        pairs: PairSource = open_pairs(
-            *(recipe.place(name) for name in recipe.pairs), json_captions=recipe.json_captions
-        )
-        if recipe.held_out:  # the same pairs for every seed
-            pairs, self.held_out = set_apart(pairs, recipe.held_out)
-        pairs = Mismatched.shuffled(pairs, recipe.seed) if recipe.mismatched else pairs
+        source = open_pairs(*(recipe.place(name) for name in recipe.pairs), json_captions=recipe.json_captions)
+        pairs, self.held_out = split_pairs(recipe, source)
         self.pairs = Shrunk(pairs, recipe.shrunk) if recipe.shrunk else pairs
 
     def _batches(self, phase: LocalPhase) -> NumberedPairs[PairBatch]:

@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_train.data.pairs.source import PairSource, Rewritten, Skipped, StoredPair, decode, first_readable
+from lexiseg_train.data.pairs.source import (
+    PairSource,
+    Rewritten,
+    Skipped,
+    StoredPair,
+    decode,
+    first_readable,
+    set_apart,
+)
+from lexiseg_train.training.recipe import CaptionsRecipe
 from lexiseg_train.training.stream import Stream
 
 TOGETHER = 40_000  # minimum of pairs that are shuffled together, as in TCL's shuffle buffer
@@ -105,11 +114,7 @@ class PairStream:
     """Pairs of a source by position in an endless shuffled order."""
 
     def __init__(self, source: PairSource, seed: int) -> None:
-        """Draw from a source.
-
-        Raises:
-            DatasetError: the source has no pairs.
-        """
+        """Draw from a source."""
         self.source = source
         self.order = Order(source.sizes, seed)
 
@@ -160,17 +165,7 @@ class NumberedPairs(Stream[Batch], Generic[Batch]):
     """Batches numbered over all processes: every pair comes once in an epoch."""
 
     def __init__(self, pairs: PairSource, make: Callable[[Sequence[PairDraw]], Batch], batch: int, seed: int) -> None:
-        """Draw pairs in a shuffled order.
-
-        Args:
-            pairs: what is drawn from.
-            make: turns drawn pairs into a batch.
-            batch: pairs in one.
-            seed: of order, captions and views.
-
-        Raises:
-            DatasetError: there are no pairs.
-        """
+        """Draw pairs in a shuffled order; `make` turns `batch` of them into one."""
         super().__init__()
         self._pairs = PairStream(pairs, seed)
         self._make = make
@@ -203,7 +198,6 @@ class Shrunk(Rewritten):
         return pair
 
     def _shrunk(self, pair: StoredPair) -> StoredPair:
-        """A pair with its photograph upright, shrunk and as JPEG."""
         image = decode(pair)
         height, width = image.shape[:2]
         scale = min(1.0, self.side / min(height, width))
@@ -211,6 +205,14 @@ class Shrunk(Rewritten):
         small = cv2.cvtColor(cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2BGR)
         jpeg = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1]
         return pair._replace(photograph=jpeg.tobytes())
+
+
+def split_pairs(recipe: CaptionsRecipe, source: PairSource) -> tuple[PairSource, PairSource | None]:
+    """Pairs to train on, mismatched in a control, and held-out ones, the same for every seed; None: there are none."""
+    held_out = None
+    if recipe.held_out:
+        source, held_out = set_apart(source, recipe.held_out)
+    return Mismatched.shuffled(source, recipe.seed) if recipe.mismatched else source, held_out
 
 
 @dataclass

@@ -33,9 +33,6 @@ def join(device: str) -> torch.device:
 
     Returns:
         The device of this process; with CUDA the GPU of its local rank.
-
-    Raises:
-        OptionError: no device of that name.
     """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
     local = int(os.environ.get("LOCAL_RANK", "0"))

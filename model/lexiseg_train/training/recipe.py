@@ -46,12 +46,7 @@ class Division(NamedTuple):
 
 
 def divide(global_batch: int, processes: int, micro_batch: int | None) -> Division:
-    """Split a global batch evenly, in as few forward passes as `micro_batch` allows.
-
-    Args:
-        global_batch: examples of one step.
-        processes: of the run.
-        micro_batch: most examples in one forward pass; None: no limit.
+    """Split a global batch evenly over processes, in as few forward passes as `micro_batch` allows; None: one.
 
     Raises:
         RecipeError: the batch is not divisible by the number of processes.
@@ -195,7 +190,7 @@ class RunRecipe(StrictModel):
         return phases
 
 
-class PairsRecipe(RunRecipe):
+class CaptionsRecipe(RunRecipe):
     """Settings of every run on captioned photographs."""
 
     pairs: list[Path | str] = Field(
@@ -205,9 +200,14 @@ class PairsRecipe(RunRecipe):
         False, description="take the caption in a shard's .json where its .txt is empty; else the pair is broken"
     )
     held_out: int = Field(0, ge=0, description="pairs that are not trained on, for validation")
+    mismatched: bool = Field(False, description="captions of other photographs: a control, which learns no words")
+
+
+class PairsRecipe(CaptionsRecipe):
+    """Settings of every run that contrasts photographs and captions."""
+
     shrunk: int | None = Field(None, ge=32, description="short side of photographs kept in memory; null: as they are")
     views: DeitSettings = Field(DeitSettings(), description="augmentation of photographs")
-    mismatched: bool = Field(False, description="captions of other photographs: a control, which learns no words")
 
 
 def with_budget(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
@@ -230,11 +230,7 @@ def with_budget(values: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 
 def is_begun(recipe: RunRecipe) -> bool:
-    """Whether `recipe.out` holds a run that can resume.
-
-    Raises:
-        RecipeError: the run there used another recipe.
-    """
+    """Whether `recipe.out` holds a run that can resume."""
     file = recipe.out / RECIPE
     if not file.is_file() or not (recipe.out / CHECKPOINT).is_file():
         return False
@@ -243,12 +239,9 @@ def is_begun(recipe: RunRecipe) -> bool:
 
 
 def require_same_recipe(path: Path, earlier: Mapping[str, Any], recipe: RunRecipe) -> None:
-    """Compare the recipe of a checkpoint with the one that is to continue it.
+    """Compare the recipe of a checkpoint, or its folder, with the one that is to continue it.
 
-    Args:
-        path: the checkpoint or its folder, for the message.
-        earlier: values of the checkpoint's recipe; a setting that is missing counts as its default.
-        recipe: of the run that resumes.
+    A setting that is missing in the earlier one counts as its default.
 
     Raises:
         RecipeError: settings outside `may_differ` differ; names each with both values.

@@ -328,7 +328,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         } | self._extra_figures()
 
     def _learning_rate(self) -> float:
-        """Learning rate of the next step."""
         recipe = self.recipe
         scale = self._phase().global_batch / recipe.rate_batch if recipe.rate_batch else 1
         peak = recipe.learning_rate * scale
@@ -419,7 +418,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         write_durably(path, lambda fresh: fresh.write_bytes(save(half)))
 
     def _resume(self) -> str | None:
-        """Resume from a checkpoint, if there is one; returns a line for the log."""
         checkpoint = find_checkpoint(self.recipe, self._share)
         if checkpoint is None:
             return None

@@ -43,15 +43,11 @@ class Schedule:
     recipe: RunRecipe
 
     def factor(self, step: int, share: float, warmed: float) -> float:
-        """Factor of one step.
-
-        Args:
-            step: counted from 0.
-            share: of the run, before it.
-            warmed: share of the run at the end of warm-up.
-        """
+        """Factor of step `step`, from 0, with `share` of the run before it, and `warmed` at the end of warm-up."""
         recipe = self.recipe
-        warm = self._warm(step)
+        warm, warmup, start = 1.0, recipe.warmup_steps, recipe.warmup_from
+        if step < warmup:
+            warm = (step + 1) / warmup if start is None else start + (1 - start) * step / warmup
         if recipe.schedule == "multistep":
             return warm * recipe.milestone_factor ** sum(milestone <= share for milestone in recipe.milestones)
         if recipe.schedule == "cosine":
@@ -69,9 +65,3 @@ class Schedule:
         if recipe.schedule != "warmup-stable-decay":
             return 0.0
         return recipe.decay_steps / recipe.steps if recipe.steps and recipe.decay_steps else recipe.decay_share
-
-    def _warm(self, step: int) -> float:
-        warmup, start = self.recipe.warmup_steps, self.recipe.warmup_from
-        if step >= warmup:
-            return 1.0
-        return (step + 1) / warmup if start is None else start + (1 - start) * step / warmup

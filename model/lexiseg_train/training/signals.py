@@ -16,8 +16,7 @@ WORKER_GRACE_SECONDS = 30  # lifetime of a worker after SIGTERM, while its run e
 class Stops:
     """Context manager: the first signal only sets `requested`; a second Ctrl-C interrupts.
 
-    Args:
-        with_parent: also stop when the parent process, such as torchrun, is gone.
+    `with_parent`: also stop when the parent process, such as torchrun, is gone.
     """
 
     def __init__(self, with_parent: bool = False) -> None:
@@ -60,9 +59,5 @@ def begin_worker(worker: int) -> None:
     # A terminal sends Ctrl-C to all processes; the run needs its workers until it has saved.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A shutdown sends SIGTERM to all; a worker that hangs must still end.
-    signal.signal(signal.SIGTERM, _end_later)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(WORKER_GRACE_SECONDS))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-
-
-def _end_later(number: int, frame: object) -> None:
-    signal.alarm(WORKER_GRACE_SECONDS)

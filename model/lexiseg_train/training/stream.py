@@ -27,11 +27,9 @@ class Stream(Dataset[Batch], ABC, Generic[Batch]):
 
     @abstractmethod
     def make(self, number: int, random: np.random.Generator) -> Batch:
-        """Make one batch.
+        """Make batch `number`, counted from 0 over the steps and processes of a run.
 
-        Args:
-            number: counted from 0 over the steps and processes of a run.
-            random: seeded with the stream's seed and the number, as are Python's, numpy's and torch's generators.
+        `random` is seeded with the stream's seed and the number, as are Python's, numpy's and torch's generators.
         """
 
     def __getitem__(self, number: int) -> Batch:
@@ -53,13 +51,7 @@ def seeded(for_python: int, for_numpy: int, for_torch: int) -> Iterator[None]:
 
 
 def loader(batches: Stream[Batch], workers: int, numbers: Iterable[int]) -> DataLoader[Batch]:
-    """Load batches in worker processes that end with this one.
-
-    Args:
-        batches: what is loaded.
-        workers: number of processes; 0 makes batches in this one.
-        numbers: of the batches, in order.
-    """
+    """Load batches of these numbers in worker processes that end with this one; without workers in this one."""
     if workers:
         cv2.setNumThreads(1)  # ends its threads: a forked worker would wait for them for ever
     return DataLoader(

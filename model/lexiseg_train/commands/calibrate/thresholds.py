@@ -152,11 +152,7 @@ class Findings:
             raise _refused(came, "1 + class index; 0 is no class, 255 is not counted")
 
     def add(self, photograph: Photograph, answer: Segmentation) -> None:
-        """Add a photograph: the best score and the pixels of each class, and the true mask's.
-
-        Raises:
-            OptionError: its mask is missing or of another size.
-        """
+        """Add a photograph: the best score and the pixels of each class, and the true mask's."""
         self.answers[photograph.name] = (photograph, answer)
         best = {segment.class_index: segment.score for segment in sorted(answer, key=lambda segment: segment.score)}
         scores = [best.get(index) for index in range(len(self.names))]

@@ -41,9 +41,6 @@ def compare_models(names: tuple[str, str], folder: Path, vocabulary: Vocabulary,
     """Label the photographs of a folder by one model after the other; the figures of --json.
 
     The photographs begin with the one of least agreement.
-
-    Raises:
-        ModelError: there are no photographs, none of them can be read, or a model cannot be loaded.
     """
     # Label maps as PNG take a hundredth of the memory.
     maps: dict[str, list[bytes]] = {str(path): [] for path in visible_files(folder) if is_picture_name(path)}

@@ -21,7 +21,7 @@ from lexiseg_train.commands.evaluate.warnings import warn
 from lexiseg_train.commands.program import Program
 from lexiseg_train.data.indexed import one_value_warning_of, read_dataset
 from lexiseg_train.evaluation.comparison.bootstrap import Comparison, Examination, Pair, comparison, examine, read_pair
-from lexiseg_train.evaluation.run import ONE_VIEW, Report, Views, evaluate
+from lexiseg_train.evaluation.run import ONE_VIEW, Views, evaluate
 
 
 def run(program: Program, options: EvalOptions, renames: list[str], views: Views = ONE_VIEW) -> int:
@@ -33,7 +33,13 @@ def run(program: Program, options: EvalOptions, renames: list[str], views: Views
     with bar_of(f"{program.model} on {options.dataset}/{options.split}", len(data.samples)) as bar:
         report = evaluate(segmenter, data, renamed, bar.step, options.refine, views)
     warn(report.warnings)
-    _print_report(report)
+    table = Table("class", "IoU %", title=f"{report.model} on {report.dataset}/{report.split}, {report.images} images")
+    for name, value in zip(report.classes, report.scores.per_class, strict=True):
+        table.add_row(name + (f" ({report.renamed[name]})" if name in report.renamed else ""), f"{value:.1f}")
+    table.add_section()
+    table.add_row("mIoU", f"{report.scores.miou:.2f}")
+    table.add_row("pixel accuracy", f"{report.scores.pixel_accuracy:.2f}")
+    Console().print(table)
     write_json(options.json, report.to_json())
     return 0
 
@@ -43,16 +49,6 @@ def _pair(rename: str, classes: tuple[str, ...]) -> tuple[str, str]:
     if not equals or not word or name not in classes:
         raise OptionError(f"--rename {rename!r}: expected CLASS=WORD with CLASS one of {', '.join(classes)}")
     return name, word
-
-
-def _print_report(report: Report) -> None:
-    table = Table("class", "IoU %", title=f"{report.model} on {report.dataset}/{report.split}, {report.images} images")
-    for name, value in zip(report.classes, report.scores.per_class, strict=True):
-        table.add_row(name + (f" ({report.renamed[name]})" if name in report.renamed else ""), f"{value:.1f}")
-    table.add_section()
-    table.add_row("mIoU", f"{report.scores.miou:.2f}")
-    table.add_row("pixel accuracy", f"{report.scores.pixel_accuracy:.2f}")
-    Console().print(table)
 
 
 def run_comparison(program: Program, models: tuple[str, str], datasets: list[str], options: EvalOptions) -> int:

@@ -36,20 +36,14 @@ class Proof(NamedTuple):
 
 
 def prove(proof: Proof, program: Program, files: Sequence[str], import_model: Callable[[Sequence[str]], None]) -> int:
-    """Import the files, measure, print both figures, and append a line of JSON to `proof.out`.
+    """Import the files, measure, print both figures, and append a line of JSON to `proof.out`; returns 0.
 
     Args:
-        proof: model, pictures and files.
-        program: its folder of models, its device.
         files: options of `lexiseg models import`; none: the weights are on the hub or in the folder of models.
         import_model: runs `lexiseg models import`.
 
-    Returns:
-        0.
-
     Raises:
         OptionError: the model is not in the list, or its protocol does not cover the data set.
-        ModelError: weights or pictures are missing or not as expected.
     """
     entry = available().get(proof.name)
     if entry is None:

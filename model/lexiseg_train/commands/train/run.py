@@ -95,12 +95,7 @@ def _run(planned: Planned, teacher: Callable[[str], AbstractContextManager[Teach
 
 @contextmanager
 def teacher_at(program: Program, url: str) -> Iterator[Teacher]:
-    """The default model of the server at `url`, as a function that labels photographs.
-
-    Raises:
-        Exception: as `Program.server`: `url` is no address, the server cannot be reached, or has no model with the task
-            semantic.
-    """
+    """The default model of the server at `url`, as a function that labels photographs."""
     import numpy as np
 
     from lexiseg_train.data.own.teacher_labels import SoftLabels  # imports torch
@@ -148,7 +143,6 @@ def plan(name: str, overrides: Sequence[str]) -> int:
 
 
 def _size(planned: Planned, lack: str | None) -> Size | None:
-    """Size of the network; None where it depends on data that is missing."""
     from lexiseg_train.training.recipes.dry_run import Size
 
     try:
@@ -187,7 +181,6 @@ def _in_words(entry: Measured) -> str:
 
 
 def _outline(planned: Planned) -> None:
-    """Print what is trained, before anything heavy is loaded."""
     for place, each in enumerate([planned, *untrained_prerequisites(planned)]):
         recipe, start = each.recipe, each.training.start(each.recipe)
         before = "before it, " if place else ""

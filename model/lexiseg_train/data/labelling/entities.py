@@ -191,7 +191,6 @@ def _chat_content(pair: StoredPair) -> list[dict[str, Any]]:
 
 
 def _parse_answer(name: str, content: object) -> Described:
-    """Find the JSON in an answer: models put fences or a sentence around it."""
     match = re.search(r"\{.*\}", str(content), re.DOTALL)
     try:
         entry: Any = json.loads(match[0]) if match else None

@@ -96,7 +96,6 @@ def write_pseudo_labels(
 def _mask(
     segmenter: Segmenter, image: NDArray[np.uint8], labelling: Labelling, rows_of: KnownRows
 ) -> NDArray[np.uint8]:
-    """Mask values [H, W] of one photograph."""
     features = segmenter.encode(image, InferenceOptions(max_side=labelling.max_side))
     vocabulary = labelling.vocabulary
     logits = score_vocabulary(segmenter, features, vocabulary, rows_of, segmenter.card.refine)
@@ -111,7 +110,6 @@ def _mask(
 
 
 def _about(segmenter: Segmenter, labelling: Labelling) -> dict[str, object]:
-    """Settings that the masks depend on."""
     vocabulary = labelling.vocabulary
     return {
         "model": segmenter.card.name,

@@ -80,11 +80,7 @@ def read_caption_folder(folder: Path) -> FilePairs:
 
 
 def read_caption_table(listing: Path) -> FilePairs:
-    """A CSV or TSV with a header; paths are relative to its folder, rows of one photograph are joined.
-
-    Raises:
-        DatasetError: as `open_pairs`.
-    """
+    """A CSV or TSV with a header; paths are relative to its folder, rows of one photograph are joined."""
     captions: dict[str, list[str]] = {}
     try:
         with listing.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as content:
@@ -107,11 +103,7 @@ def read_caption_table(listing: Path) -> FilePairs:
 
 
 def read_coco_captions(listing: Path) -> FilePairs:
-    """COCO's `annotations/captions_train2017.json`; photographs are in `train2017` or the listing's folder.
-
-    Raises:
-        DatasetError: as `open_pairs`.
-    """
+    """COCO's `annotations/captions_train2017.json`; photographs are in `train2017` or the listing's folder."""
     content = _read_json(listing)
     try:
         captions: dict[int, list[str]] = {}
@@ -148,7 +140,6 @@ def open_pairs(*paths: Path | str, json_captions: bool = False) -> PairSource:
 
 
 def _open_one(place: Path | str, json_captions: bool) -> PairSource:
-    """The pairs at one place; raises as `open_pairs`."""
     if is_address(place):
         return ShardPairs(find_shards(str(place)), json_captions)
     path = Path(place)

@@ -51,11 +51,7 @@ class ShardPairs:
     """The shards of one folder by name; a part is a shard."""
 
     def __init__(self, shards: Sequence[Path | Streamed], json_captions: bool = False) -> None:
-        """Index the shards.
-
-        Args:
-            shards: tar files.
-            json_captions: where a caption file is empty, take the one caption of the JSON; else the pair is broken.
+        """Index tar files. `json_captions`: an empty caption file gives way to the JSON, else the pair is broken.
 
         Raises:
             DatasetError: there is no shard, one is compressed or cannot be fetched, or none holds a pair.
@@ -154,11 +150,7 @@ def _opened(shard: Path | Streamed) -> BinaryIO:
 
 
 def index_of(shard: Path | Streamed) -> ShardIndex:
-    """The index of a shard if it matches the file, else a new one.
-
-    Raises:
-        DatasetError: the shard is missing or compressed, or cannot be fetched.
-    """
+    """The index of a shard if it matches the file, else a new one."""
     is_here = isinstance(shard, Path)
     path = shard if isinstance(shard, Path) else shard.path
     index_file = path.with_name(f"{path.name}.index.npz")
@@ -186,7 +178,6 @@ def _state(path: Path) -> NDArray[np.int64]:
 
 
 def _size(shard: Path | Streamed) -> tuple[int, str]:
-    """Number of pairs of a shard, and its damage."""
     index = index_of(shard)
     return len(index.names), index.damage
 
@@ -208,7 +199,6 @@ def _as_array(text: str) -> NDArray[np.uint8]:
 
 
 def _scan(shard: Path | Streamed) -> ShardIndex:
-    """Read the headers of a tar."""
     rows: dict[str, list[int]] = {}
     damage = ""
     try:

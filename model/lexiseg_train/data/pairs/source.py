@@ -202,10 +202,9 @@ def readable_pairs(source: PairSource) -> Iterator[tuple[StoredPair, NDArray[np.
 def first_readable(
     first: int, read: Callable[[int], Content], other: Callable[[int], int]
 ) -> tuple[Content, tuple[Skipped, ...]]:
-    """The content of a sample, or of another one where it cannot be read, with the skipped ones.
+    """The content of sample `first`, or of another one where it cannot be read, with the skipped ones.
 
     Args:
-        drawn: index that is tried first.
         read: gives the content at an index or raises SampleError.
         other: index that is tried after so many broken ones.
 

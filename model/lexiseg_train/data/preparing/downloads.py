@@ -32,8 +32,6 @@ def download(
     """Download an archive, unless it is there; a broken connection is taken up again while bytes arrive.
 
     Args:
-        archive: one with an address.
-        folder: is made.
         mirror: address of a folder that has the file under its name; None: where it is published.
         on_bytes: called with the number of further bytes; an earlier call's count as well.
 

@@ -84,11 +84,7 @@ class Archive(StrictModel):
         return self.packed(source) is not None or any((source / self.folder / path).exists() for path in self.holds)
 
     def bring(self, source: Path, target: Path, on_archive: Callable[[str], object]) -> None:
-        """Unpack it under `target`; nothing happens where it is missing, or was unpacked before.
-
-        Raises:
-            DatasetError: it is damaged.
-        """
+        """Unpack it under `target`; nothing happens where it is missing, or was unpacked before."""
         if (archive := self.packed(source)) is None:
             return
         status = archive.stat()
@@ -179,7 +175,6 @@ def kept_categories(name: str) -> list[str]:
 
 
 def _plain_words(official: Iterable[str]) -> tuple[str, ...]:
-    """Class names in plain words, without COCO's `-merged`."""
     words = _content()["words"]
     return tuple(words.get(name, name) for name in (name.removesuffix("-merged") for name in official))
 

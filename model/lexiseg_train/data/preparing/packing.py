@@ -88,7 +88,6 @@ def pack_pairs(
 def _write_shard(
     source: PairSource, path: Path, lines: Path, pairs: range, side: int | None, on_pairs: Callable[[int], object]
 ) -> list[Skipped]:
-    """Write one shard atomically; returns its broken pairs."""
     fresh, beside = path.with_name(f".{path.name}"), lines.with_suffix("")
     shutil.rmtree(beside, ignore_errors=True)  # of a run that was killed
     broken: list[Skipped] = []

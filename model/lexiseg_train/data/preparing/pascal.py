@@ -182,7 +182,6 @@ def _part_map(path: Path, values: dict[str, int]) -> NDArray[np.uint8]:
 
 
 def _masks(objects: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Class and mask [H, W] of each object, then of each of its parts."""
     for entry in objects:
         kind = str(entry["class"].item())
         word = OBJECTS.get(kind, kind)

@@ -85,7 +85,6 @@ class PairTrainer(PairRun[ClipRecipe, TowerPair]):
         return self.network.of_rows(rows)
 
     def _validate(self) -> dict[str, float]:
-        """Loss and recall over all held-out pairs at once."""
         if self.held_out is None:
             return {}
         pairs = self.held_out_pairs

@@ -31,19 +31,10 @@ COLOUR_CELL = 8  # pixels of a cell's side, as a patch of the paper's tower
 
 @torch.no_grad()
 def k_means(points: Tensor, k: int, iterations: int, seed: int) -> Tensor:
-    """Cluster each set of points with k-means++ and Lloyd's iterations.
+    """Cluster each set of points [B, P, C] with k-means++ and Lloyd's iterations: int64 [B, P] in 0..k-1.
 
     An empty cluster restarts at the point farthest from its centre; further empty clusters take the next farthest
     points. Only sets with fewer than k distinct points keep empty clusters.
-
-    Args:
-        points: [B, P, C].
-        k: number of clusters of a set.
-        iterations: number of Lloyd's iterations.
-        seed: of the first centres.
-
-    Returns:
-        Cluster of each point, int64 [B, P] in 0..k-1.
 
     Raises:
         ShapeError: points are not [B, P, C], or P is less than k.
@@ -177,11 +168,7 @@ def divide(maps: Tensor, settings: PseudoMaskSettings) -> PseudoMasks:
 def oracle_miou(maker: PseudoMaskMaker, data: IndexedDataset, side: int, advance: Callable[[], object]) -> float:
     """Oracle mIoU in percent over the classes of a data set, background included.
 
-    Args:
-        maker: maker of the pseudo-masks.
-        data: photographs with masks.
-        side: side in pixels of the squares that photographs are resized to; a multiple of the tower's patch.
-        advance: called after each photograph.
+    Photographs are resized to squares of `side` pixels, a multiple of the tower's patch; `advance` is called for each.
     """
     counts = np.zeros((3, len(data.classes)), np.int64)
     for sample in data.samples:

@@ -34,7 +34,7 @@ from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks, mask_maker
 from lexiseg_train.methods.s_seg.recipe import LossSettings, SSegRecipe
 from lexiseg_train.training.distributed import gather
 from lexiseg_train.training.losses import LossParts, contrast_loss, info_nce, matched_mask_losses, mean_over_targets
-from lexiseg_train.training.model_card import measure_quality, origin_fields, pairs_entries
+from lexiseg_train.training.model_card import measure_quality, origin_fields, pairs_entries, update_card
 from lexiseg_train.training.pair_run import PairRun, recall
 from lexiseg_train.training.pairs import PairBatch
 
@@ -168,19 +168,13 @@ def publish(recipe: SSegRecipe, weights: Path) -> ModelCard:
     side = TEST_BY_TRAINING * recipe.phases[-1].crop
     start = "random weights" if recipe.backbone is None else f"a backbone of {recipe.backbone.name}"
     tower = recipe.masks.tower if recipe.tower is None else recipe.tower.name
-    card = card.model_copy(
-        update=origin_fields(recipe, weights, start)
-        | {
-            "training_data": [*pairs_entries(recipe), f"pseudo-masks of {tower}"],
-            "input": InputSize(short_side=side, long_side=max(2048, side), multiple=32),
-            "settings": card.settings | recipe.network.model_dump(mode="json") | {"drop_path": None, "dropout": 0.0},
-        }
-    )
-    catalogue.write_card(card, weights.parent)
-    if recipe.thresholds:
-        card = _with_threshold(card, recipe, weights.parent)
-        catalogue.write_card(card, weights.parent)
-    return card
+    changes = origin_fields(recipe, weights, start) | {
+        "training_data": [*pairs_entries(recipe), f"pseudo-masks of {tower}"],
+        "input": InputSize(short_side=side, long_side=max(2048, side), multiple=32),
+        "settings": card.settings | recipe.network.model_dump(mode="json") | {"drop_path": None, "dropout": 0.0},
+    }
+    card = update_card(card, weights.parent, **changes)
+    return _with_threshold(card, recipe, weights.parent) if recipe.thresholds else card
 
 
 def _with_threshold(card: ModelCard, recipe: SSegRecipe, folder: Path) -> ModelCard:
@@ -189,21 +183,17 @@ def _with_threshold(card: ModelCard, recipe: SSegRecipe, folder: Path) -> ModelC
     by_threshold = miou_by_threshold(segmenter, train, recipe.photographs)
     best = max(by_threshold, key=lambda threshold: by_threshold[threshold])
     print(f"threshold {best}: mIoU {by_threshold[best]:.2f} % on train splits", flush=True)
-    card = card.model_copy(update={"settings": card.settings | {"background": best}})
-    catalogue.write_card(card, folder)
+    card = update_card(card, folder, settings=card.settings | {"background": best})
     segmenter = catalogue.load_folder(folder, recipe.device)
     measured = [name for name in recipe.thresholds if (recipe.data / name / "val").is_dir()]
     quality = measure_quality(segmenter, (read_dataset(recipe.data, name, "val") for name in measured))
-    return card.model_copy(update={"quality": quality})
+    return update_card(card, folder, quality=quality)
 
 
 def miou_by_threshold(segmenter: Segmenter, datasets: Sequence[IndexedDataset], photographs: int) -> dict[float, float]:
-    """Mean mIoU in percent over data sets for each background threshold; the background counts as a class.
+    """Mean mIoU in percent over train splits for each background threshold; the background counts as a class.
 
-    Args:
-        segmenter: the model; each photograph is encoded once.
-        datasets: train splits with a background.
-        photographs: number of evenly spread photographs of each set.
+    So many evenly spread photographs of each set are encoded once.
 
     Raises:
         DatasetError: a set has no background.

@@ -22,7 +22,7 @@ from lexiseg_train.data.indexed import IGNORE, Reading, Sample, one_value_warnin
 from lexiseg_train.data.pairs.source import Skipped, first_readable
 from lexiseg_train.methods.s_seg_plus.recipe import StudentRecipe, settings_for
 from lexiseg_train.training.crops import random_crop
-from lexiseg_train.training.model_card import data_entry, measure_quality, origin_fields
+from lexiseg_train.training.model_card import data_entry, measure_quality, origin_fields, update_card
 from lexiseg_train.training.processes import rank
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
@@ -108,7 +108,6 @@ class StudentTrainer(Run[StudentRecipe, Student, LabelledBatch]):
         return losses[0] + self.recipe.helper * losses[1]
 
     def _validate(self) -> dict[str, float]:
-        """MIoU of the served model on the val splits of `judged`."""
         if not self.recipe.judged:
             return {}
         with TemporaryDirectory() as folder:
@@ -154,6 +153,5 @@ def publish(recipe: StudentRecipe, weights: Path) -> ModelCard:
         segmenter = catalogue.load_folder(weights.parent, recipe.device)
         truth = recipe.truth or recipe.data
         quality = measure_quality(segmenter, (read_dataset(truth, name, "val") for name in recipe.judged))
-        card = card.model_copy(update={"quality": quality})
-        catalogue.write_card(card, weights.parent)
+        card = update_card(card, weights.parent, quality=quality)
     return card

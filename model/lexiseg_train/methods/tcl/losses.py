@@ -69,14 +69,7 @@ class TclLosses(nn.Module):
         self.feature_contrast = Contrast()
 
     def forward(self, network: TclNetwork, images: Tensor, texts: Tensor, noise: Tensor) -> Losses:
-        """Losses of one batch in every process.
-
-        Args:
-            network: the model in training, its towers frozen.
-            images: as in `Inputs`.
-            texts: rows [B, D] of the captions.
-            noise: as in `Inputs`.
-        """
+        """Losses of one batch in every process; `texts` are rows [B, D] of captions, the others as in `Inputs`."""
         [inputs] = joined([inputs_of(network, images, texts, noise)])
         return self.of_rows(rows_of(network, inputs))
 
@@ -124,7 +117,8 @@ def rows_of(network: TclNetwork, inputs: Inputs) -> Rows:
     own = number, first + number
     areas = masks.mean((2, 3))  # [B, N]
     others = torch.ones_like(areas).index_put(own, areas.new_zeros(()))
-    masked = _under(hard_mask(logits[own], noise), images.to(masks.device))
+    images = images.to(masks.device)
+    masked = images * F.interpolate(hard_mask(logits[own], noise)[:, None], size=images.shape[-2:], mode="nearest")
     return Rows(
         images=F.normalize(network.image_embedding(masked), dim=1, eps=EPSILON),
         texts=texts,
@@ -159,8 +153,3 @@ def area_gap(areas: Tensor, share: float) -> Tensor:
 def total_variation(maps: Tensor) -> Tensor:
     """[B] mean absolute difference of vertical neighbours in [B, C, h, w] plus that of horizontal ones."""
     return maps.diff(dim=2).abs().mean((1, 2, 3)) + maps.diff(dim=3).abs().mean((1, 2, 3))
-
-
-def _under(masks: Tensor, images: Tensor) -> Tensor:
-    """Images [B, 3, H, W] times their masks [B, h, w] at full size."""
-    return images * F.interpolate(masks[:, None], size=images.shape[-2:], mode="nearest")

@@ -32,7 +32,16 @@ from lexiseg_model.methods.tcl.segmenter import TclSegmenter
 from lexiseg_model.resources.device import Execution
 from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.evaluation.run import evaluate
-from lexiseg_train.methods.tcl.losses import Inputs, Losses, Rows, TclLosses, cosines, inputs_of, joined, rows_of
+from lexiseg_train.methods.tcl.losses import (
+    Inputs,
+    Losses,
+    Rows,
+    TclLosses,
+    cosines,
+    inputs_of,
+    joined,
+    rows_of,
+)
 from lexiseg_train.methods.tcl.recipe import LossSettings, TclRecipe
 from lexiseg_train.training.model_card import pairs_entries, write_model
 from lexiseg_train.training.pair_run import PairRun, recall

@@ -51,14 +51,9 @@ class Segments(NamedTuple):
 def gather(
     segmenter: Segmenter, data: IndexedDataset, photographs: int, rare: Sequence[str], seed: int = 0
 ) -> Segments:
-    """Ask for random lists in some photographs.
+    """Ask for random lists in some photographs, whatever the rule of the model's own card.
 
-    Args:
-        segmenter: the model; the rule of its own card is ignored.
-        data: photographs with masks.
-        photographs: at most so many are used.
-        rare: words that no photograph shows unless its data set names them.
-        seed: of the lists.
+    `rare` are words that no photograph shows unless its data set names them.
     """
     random, rows_of = np.random.default_rng(seed), KnownRows(segmenter)
     card = segmenter.card

@@ -5,6 +5,7 @@ A step's losses are a few hundred tensor operations, whatever the number of phot
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,8 +15,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.methods.tiny.network import TinyNetwork
+from lexiseg_model.methods.tiny.network import ImageFeatures, TinyNetwork
 from lexiseg_model.methods.tiny.scores import log_presence
+from lexiseg_model.methods.tiny.weights import fold_batch_norms
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.methods.tiny.drawn.questions import Question
 
@@ -181,3 +183,44 @@ def presence_losses(logits: Tensor, states: Tensor, focus: float) -> Tensor:
     weight = (1 - focus + focus * logits.detach().sigmoid().square()) * absent
     of_present = (F.softplus(-logits) * present).sum(1) / present.sum(1).clamp_min(1)
     return of_present + (F.softplus(logits) * weight).sum(1) / weight.sum(1).clamp_min(1e-6)
+
+
+N_WORDS = 64  # of a step
+MIXED = 0.5  # share of them between two words
+CELLS = 4  # pixels of the map along each axis, of which the mean is compared
+KEPT_PRESENCE = 0.15  # weight of the loss of presence relative to that of pixels
+
+
+class Keeper:
+    """The starting network, frozen, and the words that it is asked for."""
+
+    def __init__(self, start: TinyNetwork, rows: NDArray[np.float32]) -> None:
+        """Copy the network at the start of the run; `rows` [N, 384] are sentence embeddings of words."""
+        self.network = deepcopy(start).eval().requires_grad_(False)
+        fold_batch_norms(self.network.trunk)
+        self.rows = torch.from_numpy(rows).to(start.log_scale.device)
+
+    def losses(
+        self, network: TinyNetwork, features: ImageFeatures, images: Tensor, random: np.random.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Scalars: the mean squared difference of presence logits, and the divergence of the pixels' distributions."""
+        with torch.no_grad():
+            before = self.network(images)
+        first, second = (self.rows[torch.from_numpy(random.integers(0, len(self.rows), N_WORDS))] for _ in range(2))
+        share = torch.from_numpy(random.random((N_WORDS, 1), np.float32) * (random.random((N_WORDS, 1)) < MIXED))
+        rows = F.normalize(torch.lerp(first, second, 0.5 * share.to(first)), dim=1)
+        now_bank, old_bank = network.project_texts(rows), self.network.project_texts(rows)
+        n = len(images)
+        now = network.presence(features.image, features.cells.float(), now_bank.expand(n, -1, -1))
+        old = self.network.presence(before.image, before.cells.float(), old_bank.expand(n, -1, -1))
+        target = _scores(self.network, before.pixels, old_bank).softmax(1)
+        divergence = F.kl_div(_scores(network, features.pixels, now_bank).log_softmax(1), target, reduction="none")
+        return F.mse_loss(now, old), divergence.sum(1).mean()
+
+
+def _scores(network: TinyNetwork, pixels: Tensor, bank: Tensor) -> Tensor:
+    """[B, 1 + K, h, w] logits of the background and of K words in cells of CELLS x CELLS of the pixel map."""
+    means = F.avg_pool2d(pixels, CELLS)
+    logits = network.log_scale.exp() * torch.einsum("kd,bdhw->bkhw", bank, means)
+    background = (network.log_scale.exp() * network.nobody).expand_as(logits[:, :1])
+    return torch.cat([background, logits], 1)

@@ -56,14 +56,7 @@ BACKGROUND_PROBABILITY = 0.2  # upper bound of a pixel that is none
 
 
 def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
-    """The pack of one data set under `data`; made on first use.
-
-    Args:
-        data: folder of data sets.
-        packs: where packs are kept.
-        name: of the data set.
-        book: the nouns that count in captions.
-    """
+    """The pack of one data set under `data`, made in `packs` on first use; nouns of `book` count in captions."""
     folder = packs / name
     if folder.exists():
         return open_pack(folder)
@@ -94,7 +87,6 @@ def of_everyday_check(data: Path, name: str) -> list[Path]:
 
 
 def _usable(dataset: IndexedDataset, held_out: HeldOut, skips: Skips) -> Iterator[Photograph]:
-    """The photographs with masks that can be trained on."""
     n_broken = 0
     for sample in dataset.samples:
         try:
@@ -136,15 +128,12 @@ def _pack_names(source: Path, folder: Path, name: str, held_out: HeldOut) -> Pac
 def caption_concepts(listing: Path, book: TextBook) -> dict[str, tuple[str, ...]]:
     """Photograph's stem -> concepts of `book.nouns` that a caption of it names, by a synonym or in the plural too."""
     captions = json.loads(listing.read_text())
-    patterns = {noun: _pattern([noun, *book.synonyms.get(noun, [])]) for noun in book.nouns}
+    words = {noun: "|".join(map(re.escape, [noun, *book.synonyms.get(noun, [])])) for noun in book.nouns}
+    patterns = {noun: re.compile(rf"\b(?:{either})(?:s|es)?\b", re.IGNORECASE) for noun, either in words.items()}
     return {
         Path(name).stem: tuple(noun for noun in book.nouns if patterns[noun].search(" ; ".join(entry["captions"])))
         for name, entry in captions.items()
     }
-
-
-def _pattern(words: list[str]) -> re.Pattern[str]:
-    return re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})(?:s|es)?\b", re.IGNORECASE)
 
 
 class Box(NamedTuple):
@@ -160,13 +149,7 @@ def boxed_photographs(
     """Photographs of `boxes.json` with a mask: 0 outside all boxes, value k the k-th name, 255 unsure.
 
     Pixels outside all boxes are unsure, too, where the boxes are not complete. A mask in `masks/` replaces that of the
-    photograph's one person.
-
-    Args:
-        source: folder of the data set, its photographs in `images` or `train/images`.
-        segmenter: segments the object in a box.
-        held_out: photographs that must not be trained on.
-        captioned: names that captions mention, by the photograph's stem.
+    photograph's one person. `captioned` are names that captions mention, by the photograph's stem.
     """
     nested = source / "train" / "images"
     images = nested if nested.is_dir() else source / "images"
@@ -243,7 +226,6 @@ def _inside(box: Box, height: int, width: int) -> tuple[slice, slice]:
 
 
 def _agreement(mask: NDArray[np.bool_], box: Box) -> float:
-    """IoU of the mask's tight box with the box."""
     if not mask.any():
         return 0.0
     tight = tight_box(mask)

@@ -72,12 +72,9 @@ class TextTable:
     `rows` is [N, 384]. Half of the draws of a concept are its own name.
 
     Args:
-        book: synonyms, templates, overlaps.
         datasets: with classes that are concepts.
-        background: words of the background.
+        background: words of the background, `names`: more concepts.
         template: of a name where the table compares names.
-        encoder: of the texts.
-        names: more concepts.
         kinds: wider words for a name in lower case, from the narrowest on.
         glossed: whether names with one meaning are drawn with it, too.
     """

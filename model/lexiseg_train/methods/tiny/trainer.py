@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -25,10 +24,10 @@ from lexiseg_train.data.licences import usable_photographs
 from lexiseg_train.methods.tiny.checks.open_check import OPEN_NAMES
 from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples, Pasting
 from lexiseg_train.methods.tiny.drawn.questions import source_of
-from lexiseg_train.methods.tiny.keeping import KEPT_PRESENCE, Keeper
 from lexiseg_train.methods.tiny.losses import (
+    KEPT_PRESENCE,
     BatchQuestions,
-    Questions,
+    Keeper,
     dice_losses,
     presence_losses,
     presence_penalty,
@@ -51,7 +50,6 @@ from lexiseg_train.methods.tiny.sources import packed
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable
 from lexiseg_train.methods.tiny.widen import widened
 from lexiseg_train.training.crops import Views, render, resident
-from lexiseg_train.training.packs import Pack
 from lexiseg_train.training.processes import one_first
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
@@ -104,7 +102,8 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         self.keeper = Keeper(self.network.network, self.table.plain_rows) if recipe.keep_weight else None
         self.same_meaning = rule.same_meaning
         self.store = resident(packs, self.device)
-        shares = _shares(packs, recipe)
+        sizes = [len(pack) ** recipe.mixing * recipe.sets[pack.name] for pack in packs]
+        shares = [size / sum(sizes) for size in sizes]
         self.sources = [
             source_of(
                 pack,
@@ -215,7 +214,9 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         questions = tree_map_only(Tensor, lambda part: part.to(self.device, non_blocking=True), questions)
         bank = project(self.rows[questions.rows])  # [U, D]
         pixels, image, cells = features.pixels, features.image, features.cells.float()
-        flat, rough = pixels.flatten(2), _thinned(questions.full, pixels.shape[-2:])
+        flat = pixels.flatten(2)
+        places = torch.arange(flat.shape[2], device=self.device).view(pixels.shape[-2:])
+        rough = some_pixels(questions.full, places[DEEP_STEP // 2 :: DEEP_STEP, DEEP_STEP // 2 :: DEEP_STEP].flatten())
         if recipe.pixel_share < 1:
             n_pixels = flat.shape[2]
             sampled = torch.randperm(n_pixels)[: max(1, round(n_pixels * recipe.pixel_share))].to(self.device)
@@ -251,17 +252,6 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         return under("network.", self.average)
 
 
-def _thinned(questions: Questions, size: tuple[int, ...]) -> Questions:
-    """The questions of every DEEP_STEP-th cell along each axis of a map of `size` (h, w)."""
-    places = torch.arange(math.prod(size), device=questions.targets.device).view(size)
-    return some_pixels(questions, places[DEEP_STEP // 2 :: DEEP_STEP, DEEP_STEP // 2 :: DEEP_STEP].flatten())
-
-
-def _shares(packs: list[Pack], recipe: TinyRecipe) -> list[float]:
-    sizes = [len(pack) ** recipe.mixing * recipe.sets[pack.name] for pack in packs]
-    return [size / sum(sizes) for size in sizes]
-
-
 def initial_network(recipe: TinyRecipe) -> TinyNetwork:
     """The network at the start of a run; `scratch` begins with the published trunk, all else random.
 
@@ -277,7 +267,9 @@ def initial_network(recipe: TinyRecipe) -> TinyNetwork:
         network.taught = network.own_words = None  # they would not fit another trunk
     if recipe.embedding is not None:
         network = widened(network, recipe.embedding)
-    _freeze(network.trunk, recipe.trunk)
+    norms = [part for part in network.trunk.modules() if isinstance(part, nn.BatchNorm2d)]
+    for part in (*_untrained(network.trunk, recipe.trunk), *norms):
+        part.requires_grad_(False)
     return network.train()
 
 
@@ -290,12 +282,6 @@ def read_start(path: Path) -> TinyNetwork:
 def _untrained(trunk: Trunk, what: TrunkTraining) -> list[nn.Module]:
     """The parts of a trunk that stay as they are: all of it, its stages down to stride 8, or none."""
     return {"frozen": [trunk], "deep": [trunk.stem, *trunk.stages[:DEEP]], "trained": []}[what]
-
-
-def _freeze(trunk: Trunk, what: TrunkTraining) -> None:
-    """Freeze what is kept of a trunk, and its batch norms."""
-    for part in (*_untrained(trunk, what), *(part for part in trunk.modules() if isinstance(part, nn.BatchNorm2d))):
-        part.requires_grad_(False)
 
 
 def _is_published(trunk: Trunk, what: TrunkTraining) -> bool:

@@ -159,7 +159,6 @@ TRAININGS: dict[str, Training[Any]] = {
 
 
 def _weights(named: str, scratch: str) -> str:
-    """The description of a value of `start` or `below` for messages."""
     return {"bundled": "the bundled weights of tiny", "scratch": scratch}.get(named, named)
 
 

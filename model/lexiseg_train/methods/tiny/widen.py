@@ -5,10 +5,7 @@ New numbers of images are zero; texts' are small and random: if both were zero, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
-from torch import Tensor, nn
 
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
@@ -26,7 +23,11 @@ def widened(network: TinyNetwork, embedding: int) -> TinyNetwork:
     if embedding < old:
         raise ValueError(f"embedding={embedding}: the weights to begin with are {old} wide")
     wide = TinyNetwork(embedding, has_shortcut=True)
-    _copy(network.state_dict(), wide)
+    narrow = network.state_dict()
+    for name, value in wide.state_dict().items():
+        if name in narrow:  # all but the path past the decoder, which adds nothing
+            value.zero_()
+            value[tuple(slice(size) for size in narrow[name].shape)] = narrow[name]
     if embedding > old:
         projection = wide.text_projection.weight.data
         length = projection[:old].square().mean().sqrt() * TEXT_SHARE * (old / (embedding - old)) ** 0.5
@@ -47,12 +48,3 @@ def widened_head(head: PromptHead, embedding: int) -> PromptHead:
         tensors[name] = torch.cat([before, factor * own, new, behind], 1)
     wide.load_state_dict(tensors)
     return wide
-
-
-def _copy(tensors: Mapping[str, Tensor], wide: nn.Module) -> None:
-    """Copy tensors into the first rows of a module's; its other rows become zero."""
-    for name, value in wide.state_dict().items():
-        if (old := tensors.get(name)) is None:
-            continue  # the path past the decoder, which adds nothing
-        value.zero_()
-        value[tuple(slice(size) for size in old.shape)] = old

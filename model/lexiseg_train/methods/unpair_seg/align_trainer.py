@@ -6,7 +6,7 @@ these embeddings, increasingly mixed with an averaged adapter's. The adapter lea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -23,33 +23,139 @@ from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.towers import clip_from_files
 from lexiseg_model.methods.unpair_seg import proposals
-from lexiseg_model.methods.unpair_seg.canvas import Canvas
+from lexiseg_model.methods.unpair_seg.canvas import Canvas, laid_on, lay_out
 from lexiseg_model.methods.unpair_seg.import_ import Options, read
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
-from lexiseg_model.methods.unpair_seg.layers.trunk import RegionAdapter, TrunkMaps
+from lexiseg_model.methods.unpair_seg.layers.trunk import STRIDE, ClipTrunk, RegionAdapter, TrunkMaps
 from lexiseg_model.methods.unpair_seg.network import ADAPTER, Restored, flat_state, read_weights, restore
+from lexiseg_model.methods.unpair_seg.regions import pool
 from lexiseg_model.methods.unpair_seg.settings import PUBLISHED
-from lexiseg_train.data.labelling.entities import WithEntities, read_entities
+from lexiseg_train.data.labelling.entities import SEPARATOR, WithEntities, read_entities
 from lexiseg_train.data.pairs.files import open_pairs
-from lexiseg_train.data.pairs.source import PairSource, set_apart
-from lexiseg_train.methods.unpair_seg.alignment import (
-    EntityBatch,
-    EntityBatches,
-    EntityPairs,
-    adapter_share,
-    alignment_loss,
-    at_sizes,
-    entity_probabilities,
-    match_entities,
-    mixed_embedding,
-    one_by_one,
-)
+from lexiseg_train.data.pairs.source import PairSource, Skipped, readable_pairs
 from lexiseg_train.methods.unpair_seg.masks_trainer import meta_trunk
-from lexiseg_train.methods.unpair_seg.recipe import AlignRecipe
+from lexiseg_train.methods.unpair_seg.recipe import AlignmentSettings, AlignRecipe
+from lexiseg_train.training.distributed import mean_over_processes
+from lexiseg_train.training.losses import assign
 from lexiseg_train.training.model_card import data_entry, write_model
-from lexiseg_train.training.pairs import Mismatched, NumberedPairs
+from lexiseg_train.training.pairs import NumberedPairs, PairDraw, split_pairs
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
+
+
+class EntityBatch(NamedTuple):
+    """Images uint8 [B, 3, S, S] with their canvases and entities, and samples that could not be read."""
+
+    images: Tensor
+    canvases: tuple[Canvas, ...]
+    entities: tuple[tuple[str, ...], ...]
+    skipped: tuple[Skipped, ...]
+
+
+class EntityBatches:
+    """Makes batches of pairs with entities as captions; a share `mirrored` of the photographs is mirrored."""
+
+    def __init__(self, size: int, mirrored: float) -> None:
+        self._size, self._mirrored = size, mirrored
+
+    def __call__(self, pairs: Sequence[PairDraw]) -> EntityBatch:
+        canvases = tuple(lay_out((pair.image.shape[0], pair.image.shape[1]), self._size) for pair in pairs)
+        images = [
+            laid_on(pair.image[:, ::-1] if pair.random().random() < self._mirrored else pair.image, canvas)
+            for pair, canvas in zip(pairs, canvases, strict=True)
+        ]
+        return EntityBatch(
+            torch.from_numpy(np.stack(images)),
+            canvases,
+            tuple(tuple(pair.caption.split(SEPARATOR)) for pair in pairs),
+            tuple(skipped for pair in pairs for skipped in pair.skipped),
+        )
+
+
+def one_by_one(source: PairSource, size: int) -> Iterator[EntityBatch]:
+    """Yield every readable photograph in order as a batch of one, resized to `size`."""
+    for pair, image in readable_pairs(source):
+        canvas = lay_out((image.shape[0], image.shape[1]), size)
+        pixels = torch.from_numpy(laid_on(image, canvas)[None])
+        yield EntityBatch(pixels, (canvas,), (tuple(pair.captions[0].split(SEPARATOR)),), ())
+
+
+@torch.no_grad()
+def at_sizes(trunk: ClipTrunk, images: Tensor, masks: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+    """Embeddings of regions by frozen CLIP at several sizes of the image.
+
+    Args:
+        trunk: CLIP's image tower.
+        images: normalised, [B, 3, H, W].
+        masks: logits [B, Q, h, w] over the whole images.
+        sizes: longer sides in pixels; both sides are rounded to multiples of 32.
+
+    Returns:
+        [B, Q, D] for each size, not normalised.
+    """
+    return [trunk.embed(pool(trunk(_resized(images, size)).dense, masks)) for size in sizes]
+
+
+def _resized(images: Tensor, longer: int) -> Tensor:
+    sides = (images.shape[2], images.shape[3])
+    height, width = (max(STRIDE, round(side * longer / max(sides) / STRIDE) * STRIDE) for side in sides)
+    if (height, width) == sides:
+        return images
+    return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
+
+
+class EntityPairs(NamedTuple):
+    """M pairs: indexes int64 [M] of `region` and `entity`."""
+
+    region: Tensor
+    entity: Tensor
+
+
+def mixed_embedding(clip: Tensor, adapted: Tensor, share: float) -> Tensor:
+    """Unit vectors [R, D] between CLIP's embeddings [R, D] and a `share` of the adapter's [R, D]."""
+    return F.normalize((1 - share) * clip + share * adapted, dim=-1)
+
+
+def adapter_share(step: int, steps: int, settings: AlignmentSettings) -> float:
+    """Share of the adapter in matching, which grows linearly; `step` counts from 0."""
+    return settings.adapter_share * (step + 1) / steps
+
+
+@torch.no_grad()
+def entity_probabilities(scales: Sequence[Tensor], entities: Tensor, scale: float | Tensor) -> Tensor:
+    """Probability of each entity for each region, averaged over scales of the image.
+
+    Args:
+        scales: embeddings [R, D] of the same regions at each scale, of any length.
+        entities: text rows [T, D].
+        scale: CLIP's logit scale.
+
+    Returns:
+        [R, T]; rows sum to 1.
+    """
+    texts = F.normalize(entities, dim=-1)
+    each = [(scale * F.normalize(regions, dim=-1) @ texts.T).softmax(-1) for regions in scales]
+    return torch.stack(each).mean(0)
+
+
+@torch.no_grad()
+def match_entities(probabilities: Tensor) -> EntityPairs:
+    """Most probable one-to-one assignment of regions to entities, by probabilities [R, T]: min(R, T) pairs."""
+    pairs = assign(1 - probabilities[None])
+    return EntityPairs(pairs.prediction, pairs.target)
+
+
+def alignment_loss(adapted: Sequence[Tensor], entities: Sequence[Tensor], pairs: Sequence[EntityPairs]) -> Tensor:
+    """Mean over the pairs of all images of 1 - cos(region, entity), of regions [R, D] and entities [T, D] of each.
+
+    Its mean over processes weighs every pair the same; 0 without pairs.
+    """
+    regions = torch.cat([rows[of.region] for rows, of in zip(adapted, pairs, strict=True)])
+    texts = torch.cat([rows[of.entity] for rows, of in zip(entities, pairs, strict=True)])
+    count = torch.tensor(float(len(regions)), device=regions.device)
+    n_pairs = mean_over_processes(count).clamp(min=1)
+    return (1 - F.cosine_similarity(regions, texts, dim=-1)).sum() / n_pairs
+
 
 Maps = TypeVar("Maps", TrunkMaps, PixelFeatures)
 
@@ -101,13 +207,8 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         self.trunk, self.masks = network.trunk.to(self.device), network.masks.to(self.device)
         self.tower = TextTower(self.stage_one.towers, self.device)
         self.scale = float(self.stage_one.towers.state["logit_scale"].exp().clamp(max=100))
-        source: PairSource = WithEntities(
-            open_pairs(*(recipe.place(name) for name in recipe.pairs), json_captions=recipe.json_captions),
-            read_entities(recipe.listing),
-        )
-        if recipe.held_out:  # the same pairs for every seed
-            source, self.held_out = set_apart(source, recipe.held_out)
-        self.pairs = Mismatched.shuffled(source, recipe.seed) if recipe.mismatched else source
+        source = open_pairs(*(recipe.place(name) for name in recipe.pairs), json_captions=recipe.json_captions)
+        self.pairs, self.held_out = split_pairs(recipe, WithEntities(source, read_entities(recipe.listing)))
         self._rows: dict[str, Tensor] = {}
 
     def _batches(self, phase: LocalPhase) -> NumberedPairs[EntityBatch]:
@@ -202,7 +303,6 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         return {"held_out_loss": float(np.mean(losses)), "centred_rank": own_rank(images @ named.T)}
 
     def _weights(self) -> dict[str, Tensor]:
-        """Both stages and CLIP's towers under the names that the import reads."""
         adapter = under("adapter.", self.average)
         return flat_state(self.stage_one.towers.state, self.masks.state_dict(), adapter)
 

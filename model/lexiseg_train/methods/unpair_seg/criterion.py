@@ -30,15 +30,9 @@ def at_points(maps: Tensor, points: Tensor) -> Tensor:
 
 @torch.no_grad()
 def unsure_points(logits: Tensor, settings: PointSettings, draw: Draw) -> Tensor:
-    """Points for each mask, most of them where its logits are near 0 (PointRend).
+    """Points [M, points, 2] (x, y) in 0..1 for masks [M, h, w], most of them where its logits are near 0 (PointRend).
 
-    Args:
-        logits: [M, h, w].
-        settings: number of points, and shares of candidates and of uncertain points.
-        draw: called for the candidates first, then for the remaining points.
-
-    Returns:
-        [M, points, 2] (x, y) in 0..1.
+    `draw` is called for the candidates first, then for the remaining points.
     """
     n_unsure = int(settings.importance * settings.points)
     candidates = draw((len(logits), int(settings.oversample * settings.points), 2)).to(logits)
@@ -99,12 +93,7 @@ def _match_image(masks: Tensor, targets: Tensor, points: Tensor, compatibility: 
 
 @torch.no_grad()
 def match_paired(masks: Tensor, targets: Sequence[Tensor]) -> Matches:
-    """Match prediction i with target i, for prompts that were drawn from objects.
-
-    Args:
-        masks: logits [B, Q, 1, h, w].
-        targets: objects [Q, H, W] of each image, one per prompt in order.
-    """
+    """Match prediction i of [B, Q, 1, h, w] with target i of each image's [Q, H, W], for prompts drawn from objects."""
     by_image = []
     for of_image, objects in zip(masks, targets, strict=True):
         logits, resized = of_image.float().flatten(1), _nearest(objects, of_image.shape[-2:])
@@ -115,11 +104,7 @@ def match_paired(masks: Tensor, targets: Sequence[Tensor]) -> Matches:
 
 
 def point_costs(masks: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Matching costs of masks and objects, at half the masks' resolution.
-
-    Args:
-        masks: logits [Q, M, h, w].
-        targets: [K, H, W], 0 or 1.
+    """Matching costs of masks, logits [Q, M, h, w], and objects [K, H, W], at half the masks' resolution.
 
     Returns:
         The whole costs and their dice part, float32 [Q, M, K] each; the position of the points has no influence.
@@ -139,7 +124,6 @@ def _entropy_costs(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _nearest(targets: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize targets [K, H, W] to `size` by the nearest pixel: float32 [K, h * w]."""
     return F.interpolate(targets[:, None].float(), size=list(size), mode="nearest").flatten(1)
 
 
@@ -168,14 +152,9 @@ def prompt_losses(
     draw: Draw,
     settings: PointSettings = POINTS,
 ) -> list[PromptLosses]:
-    """Losses of the predictions of several layers with the matches of the last layer.
+    """Losses of the predictions of several layers, in the order of calls of `draw`, with the matches of the last layer.
 
-    Args:
-        predictions: predictions of the layers, in the order of calls of `draw`.
-        targets: objects [K, H, W] of each image, 0 or 1, of one size.
-        matches: result of `match_points` or `match_paired`.
-        draw: source of the sampled points.
-        settings: number of sampled points.
+    Targets are objects [K, H, W] of each image, 0 or 1, of one size.
     """
     count = torch.tensor(float(len(matches.image)), device=matches.dice.device)
     n_pairs = mean_over_processes(count).clamp(min=1)

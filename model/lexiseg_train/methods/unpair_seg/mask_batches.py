@@ -100,14 +100,7 @@ class Crop(NamedTuple):
 def draw_crop(
     photographs: Sequence[Masked], first: int, size: int, settings: CropSettings, random: np.random.Generator
 ) -> Crop:
-    """Draw a crop of a photograph; if it shows no object of an allowed size, of a random other one.
-
-    Args:
-        photographs: readers of all photographs.
-        first: index of the photograph that is tried first.
-        size: side of the crop in pixels.
-        settings: variation of crops, and allowed sizes of objects.
-        random: source of every random choice.
+    """Draw a crop of photograph `first`; if it shows no object of an allowed size, of a random other one.
 
     Raises:
         DatasetError: ATTEMPTS photographs in a row show no such object.
@@ -175,9 +168,13 @@ class MaskBatch(NamedTuple):
 def draw_prompts(crops: Sequence[Crop], settings: PromptSettings, random: np.random.Generator) -> MaskBatch:
     """Draw the prompts of crops; if there are more prompts than objects, the objects repeat."""
     boxed, pointed = (
-        [_balanced_indices(len(crop.masks), n, random) for crop in crops] for n in (settings.boxes, settings.several)
+        [np.resize(random.permutation(len(crop.masks)), n).astype(np.int64) for crop in crops]
+        for n in (settings.boxes, settings.several)
     )
-    boxes = [_boxes(crop.masks)[which] for crop, which in zip(crops, boxed, strict=True)]
+    boxes = [
+        np.array([tight_box(crop.masks[index]) for index in which], np.float32).reshape(-1, 4)
+        for crop, which in zip(crops, boxed, strict=True)
+    ]
     several = [
         [_points(crop.masks[which], settings.points, random) for which in mine]
         for crop, mine in zip(crops, pointed, strict=True)
@@ -195,15 +192,6 @@ def draw_prompts(crops: Sequence[Crop], settings: PromptSettings, random: np.ran
         torch.from_numpy(positive),
         tuple(skipped for crop in crops for skipped in crop.skipped),
     )
-
-
-def _balanced_indices(n_objects: int, n_prompts: int, random: np.random.Generator) -> NDArray[np.int64]:
-    return np.resize(random.permutation(n_objects), n_prompts).astype(np.int64)
-
-
-def _boxes(masks: Masks) -> NDArray[np.float32]:
-    """Tight boxes [K, 4] of non-empty masks, x0, y0, x1, y1 at the outer sides of pixels."""
-    return np.array([tight_box(mask) for mask in masks], np.float32).reshape(-1, 4)
 
 
 def _points(

@@ -31,7 +31,7 @@ from lexiseg_train.methods.unpair_seg.mask_batches import (
     open_masked,
 )
 from lexiseg_train.methods.unpair_seg.recipe import MasksRecipe
-from lexiseg_train.training.model_card import data_entry, measure_prompts, write_model
+from lexiseg_train.training.model_card import data_entry, measure_prompts, update_card, write_model
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
 from lexiseg_train.training.stream import Stream
@@ -151,7 +151,6 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
         return reached | {f"{name}_point_iou": each.point for name, each in quality.items()}
 
     def _weights(self) -> dict[str, Tensor]:
-        """Masks and CLIP's towers under the names of the authors' file."""
         return flat_state(self.towers.state, self.average)
 
 
@@ -169,6 +168,5 @@ def publish_masks(recipe: MasksRecipe, weights: Path) -> ModelCard:
     if recipe.judged:
         segmenter = catalogue.load_folder(folder, recipe.device)
         quality = {name: measure_prompts(segmenter, recipe.data, name, n) for name, n in recipe.judged.items()}
-        card = card.model_copy(update={"prompt_quality": quality})
-        catalogue.write_card(card, folder)
+        card = update_card(card, folder, prompt_quality=quality)
     return card

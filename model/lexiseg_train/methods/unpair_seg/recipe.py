@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from lexiseg_model.cards import StrictModel
 from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PROPOSALS, Compatibility, ProposalSettings
 from lexiseg_train.data.labelling.entities import LISTING
-from lexiseg_train.training.recipe import RunRecipe
+from lexiseg_train.training.recipe import CaptionsRecipe, RunRecipe
 
 # Longer sides in pixels. The paper does not state them; unused entries of the released configuration do.
 SIZES = (896, 1024)
@@ -104,16 +104,10 @@ class AdapterSize(StrictModel):
     blocks: int = Field(2, ge=1, description="residual convolutions")
 
 
-class AlignRecipe(RunRecipe):
+class AlignRecipe(CaptionsRecipe):
     """Recipe of stage two: an adapter for regions, from captioned photographs with known entities."""
 
     out: Path = Path("runs/unpair-seg-align")
-    pairs: list[Path | str] = Field(
-        min_length=1, description="captioned photographs, below `data`, or s3:// and pipe: of shards"
-    )
-    json_captions: bool = Field(
-        False, description="take the caption in a shard's .json where its .txt is empty; else the pair is broken"
-    )
     entities: Path | None = Field(None, description="their listing; null: entities.jsonl beside the first of them")
     stage_one: Path = Field(description="weights of stage one, with CLIP's towers or without")
     stage_one_recipe: str | None = Field(None, description="trained first where `stage_one` is not there yet")
@@ -123,13 +117,11 @@ class AlignRecipe(RunRecipe):
     adapter: AdapterSize = AdapterSize()
     matching: AlignmentSettings = ALIGNMENT
     proposals: ProposalSettings = Field(PROPOSALS, description="masks that stage one finds")
-    held_out: int = Field(0, ge=0, description="photographs that are not trained on: whose entities are told apart")
     regions: int = Field(100, ge=1, description="most regions of a photograph, the best ones")
     momentum: float = Field(
         0.999, ge=0, le=1, description="momentum of the average adapter that takes part in matching"
     )
     mirrored: float = Field(0.5, ge=0, le=1, description="share of photographs")
-    mismatched: bool = Field(False, description="entities of other photographs: a control, which learns no words")
 
     @property
     def listing(self) -> Path:

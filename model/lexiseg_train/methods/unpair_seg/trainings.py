@@ -22,7 +22,8 @@ class MasksTraining(Training[MasksRecipe]):
         return Code(masks_trainer.untrained, masks_trainer.MasksTrainer, masks_trainer.publish_masks)
 
     def start(self, recipe: MasksRecipe) -> str:
-        return f"random weights over the frozen CLIP of {_clip(recipe.clip, recipe.clip_tag)}"
+        clip = ", ".join(map(str, recipe.clip)) or f"open_clip's {recipe.clip_tag}"
+        return f"random weights over the frozen CLIP of {clip}"
 
     def lacks(self, recipe: MasksRecipe) -> str | None:
         absent = [str(recipe.data / name) for name in recipe.sets if not (recipe.data / name).exists()]
@@ -67,10 +68,6 @@ class AlignTraining(Training[AlignRecipe]):
 
 
 TRAININGS: dict[str, Training[Any]] = {"unpair-seg-masks": MasksTraining(), "unpair-seg-align": AlignTraining()}
-
-
-def _clip(files: Sequence[Path], tag: str) -> str:
-    return ", ".join(map(str, files)) or f"open_clip's {tag}"
 
 
 def _without_clip(files: Sequence[Path]) -> str | None:

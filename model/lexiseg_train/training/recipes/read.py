@@ -97,11 +97,7 @@ def training_of(file: RecipeFile) -> Training[Any]:
 
 
 def read_recipe(name: str, overrides: Sequence[str] = ()) -> Planned:
-    """Read and validate a recipe; loads neither torch nor data.
-
-    Args:
-        name: of a recipe, or the path of a YAML file that names one as `recipe`.
-        overrides: `key=value` strings, applied in order.
+    """Read and validate a recipe, by name or from a YAML file that names one as `recipe`; loads neither torch nor data.
 
     Raises:
         RecipeError: unknown recipe or file, a malformed override, or values out of range; names all of them.
@@ -187,16 +183,10 @@ def parse(override: str) -> tuple[str, Any]:
 
 
 def lay(values: dict[str, Any], key: str, value: Any, kind: type[RunRecipe]) -> None:
-    """Set the value at a dotted key in place.
+    """Set the value at a dotted key of nested mappings and lists, in place.
 
     A mapping is merged into settings of settings, such as `loss`, and replaces a free collection, such as `sets`. A
     folder of data and its licence stand together, in either order: `data=sets data.licence=fair`.
-
-    Args:
-        values: nested mappings and lists; changed.
-        key: names of keys and numbers of list items, joined by dots.
-        value: the new value.
-        kind: the recipe that `values` is validated as later.
 
     Raises:
         RecipeError: the key leads through a value that has no parts.

@@ -25,8 +25,7 @@ from lexiseg_train.data.licences import usable_photographs
 from lexiseg_train.data.preparing import official
 from lexiseg_train.data.preparing.downloads import download
 from lexiseg_train.data.preparing.official import Archive, official_set
-from lexiseg_train.data.preparing.prepare import prepare
-from lexiseg_train.data.preparing.words import choose, read_words
+from lexiseg_train.data.preparing.prepare import choose, prepare, read_words
 from tests.http_server import Quiet, serving
 from tests.model.files.test_sandbox import needs_landlock
 from tests.service.commands.command_line import CommandLine

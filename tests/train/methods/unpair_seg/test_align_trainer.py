@@ -19,8 +19,13 @@ from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_train.data.labelling.entities import LISTING, from_captions, plain_phrases, write_entities
 from lexiseg_train.data.pairs.files import open_pairs
-from lexiseg_train.methods.unpair_seg.align_trainer import AlignTrainer, frozen_stage_one, publish_aligned
-from lexiseg_train.methods.unpair_seg.alignment import at_sizes, one_by_one
+from lexiseg_train.methods.unpair_seg.align_trainer import (
+    AlignTrainer,
+    at_sizes,
+    frozen_stage_one,
+    one_by_one,
+    publish_aligned,
+)
 from lexiseg_train.methods.unpair_seg.recipe import AdapterSize, AlignmentSettings, AlignRecipe
 from lexiseg_train.training.recipe import Phase
 from tests.model.imports import imported

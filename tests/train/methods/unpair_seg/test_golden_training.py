@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
-from lexiseg_train.methods.unpair_seg import alignment
+from lexiseg_train.methods.unpair_seg import align_trainer
 from lexiseg_train.methods.unpair_seg.criterion import (
     FORBIDDEN,
     Matches,
@@ -138,30 +138,30 @@ def vectors(kind: str, counts: tuple[int, ...]) -> list[Tensor]:
 
 
 def test_regions_find_their_entities_and_are_drawn_to_them_as_in_the_reference() -> None:
-    share = alignment.adapter_share(55_000, 110_000, AlignmentSettings())
+    share = align_trainer.adapter_share(55_000, 110_000, AlignmentSettings())
     texts = vectors("text", (4, 5))
     views = zip(vectors("clip", (6, 4)), vectors("target", (6, 4)), texts, strict=True)
 
     pairs = [
-        alignment.match_entities(
-            alignment.entity_probabilities([alignment.mixed_embedding(clip, target, share)], entities, 20.0)
+        align_trainer.match_entities(
+            align_trainer.entity_probabilities([align_trainer.mixed_embedding(clip, target, share)], entities, 20.0)
         )
         for clip, target, entities in views
     ]
 
     assert share == pytest.approx(0.25, abs=1e-5)
-    assert_close(alignment.alignment_loss(vectors("adapter", (6, 4)), texts, pairs), "align_loss", golden.LOSSES)
+    assert_close(align_trainer.alignment_loss(vectors("adapter", (6, 4)), texts, pairs), "align_loss", golden.LOSSES)
 
 
 @pytest.mark.parametrize(("step", "share"), [(0, 0.05), (4, 0.25), (9, 0.5)])
 def test_the_adapters_share_in_matching_grows_from_the_first_step_to_the_last(step: int, share: float) -> None:
-    assert alignment.adapter_share(step, 10, AlignmentSettings()) == pytest.approx(share)
+    assert align_trainer.adapter_share(step, 10, AlignmentSettings()) == pytest.approx(share)
 
 
 def test_an_entitys_probability_is_the_mean_of_the_softmaxes_at_each_size() -> None:
     sizes, [texts] = [each * 3 for size in ("clip", "target") for each in vectors(size, (6,))], vectors("text", (4,))
 
-    found = alignment.entity_probabilities(sizes, 2 * texts, 20.0)
+    found = align_trainer.entity_probabilities(sizes, 2 * texts, 20.0)
 
     units = [size.double().numpy() / np.linalg.norm(size, axis=1, keepdims=True) for size in sizes]
     raised = [np.exp(20 * unit @ texts.double().numpy().T) for unit in units]

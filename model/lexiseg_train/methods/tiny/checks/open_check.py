@@ -125,7 +125,6 @@ def is_inside(place: tuple[float, float], box: list[float]) -> bool:
 
 
 def _by_kind(values: NDArray[Any], of_trunk: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """Means of all values, of names that the trunk knew, and of the others; NaN is left out."""
     return float(np.nanmean(values)), float(np.nanmean(values[of_trunk])), float(np.nanmean(values[~of_trunk]))
 
 

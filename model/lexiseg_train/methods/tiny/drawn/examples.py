@@ -230,7 +230,6 @@ class Examples(Stream[Batch]):
         return crop, self._masked(source, space, labels, present, whole, random)
 
     def _pasted(self, present: NDArray[np.int64], random: np.random.Generator) -> list[CutObject]:
-        """Some objects to paste onto a crop that shows the `present` concepts."""
         candidates = []
         for _ in range(random.integers(1, MAX_PASTED + 1)):
             if random.random() < self.pasting.rivals:

@@ -131,9 +131,6 @@ def source_of(
     """Tabulate a pack for drawing.
 
     Args:
-        pack: the photographs.
-        share: of the examples.
-        table: concepts and texts.
         balance: a class's weight in a pixel's loss is frequency ** -balance.
         same_meaning: cosine with a class of the pack at which a background word is dropped.
         repeat: a class is drawn with its number of photographs ** (1 - repeat).

@@ -63,12 +63,7 @@ def teacher_card(recipe: DistilRecipe) -> tuple[Path, ModelCard]:
 
 
 def label(recipe: DistilRecipe, at_address: AtAddress) -> str:
-    """Have the teacher label the photographs that have no labels yet; return its name and digest.
-
-    Raises:
-        DatasetError: there is no photograph, or no class.
-        RecipeError: `out` holds a run with other photographs, classes or teacher.
-    """
+    """Have the teacher label the photographs that have no labels yet; return its name and digest."""
     photographs = read_photographs(recipe.data, recipe.classes, recipe.photographs)
     sizes = [[path.name, path.stat().st_size] for path in photographs.images]
     print(f"{recipe.teacher} labels {len(sizes)} photographs: {', '.join(photographs.classes)}", flush=True)

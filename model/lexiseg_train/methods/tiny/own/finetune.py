@@ -124,12 +124,7 @@ class Part(nn.Module):
             taught.text.copy_(solved.text)
 
     def margins(self, pyramid: Sequence[Tensor], head: Tensor, by_words: Tensor) -> Tensor:
-        """By how much classes exceed the background: [B, K, P] logits.
-
-        Args:
-            pyramid, head: the trunk's maps of B crops.
-            by_words: the same of words, [B, K, P].
-        """
+        """By how much classes exceed the background, [B, K, P] logits, from the trunk's maps and the same by words."""
         decoded, _ = decoded_maps(self.taught, [*pyramid], head, head.mean((2, 3), keepdim=True))
         has_pixels = self.solved.any(1)  # a class that no photograph of the part shows is answered by words
         directions = self.taught.directions * has_pixels[:, None]

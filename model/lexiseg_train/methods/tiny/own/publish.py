@@ -143,11 +143,7 @@ def cross_validate(
 ) -> BeforeAfter:
     """Compare solved heads with what was trained, each photograph by the part that has not learned from it.
 
-    Args:
-        trial: writes and measures the models.
-        solved, tuned: the taught classes of each fold's part, and of all photographs.
-        data: the photographs in the order that they were trained in.
-        recipe: number of folds and seed.
+    `solved` and `tuned` hold the taught classes of each fold's part, and of all photographs.
     """
     fold_of = folds(read_groups(recipe), count_folds(recipe), recipe.seed)
     counts = np.zeros((2, len(data.samples), 3, len(data.classes)), np.int64)

@@ -57,17 +57,13 @@ def draw_corrections(
     rounds: int,
     by_words: Tensor | None = None,
 ) -> Corrected:
-    """Correct the masks of the last `n` prompts, single points, in some rounds.
+    """Correct the masks of the last `n` prompts, single points, in some rounds, each of which adds a point.
 
     Args:
-        head: in training.
-        shared: its maps of B images.
-        prompts: N for each image.
+        shared: maps of B images, of which each has N prompts.
         targets: [B, N, h, w] share of each cell that is the object's.
         valid: [B, h, w], above 0 where cells count.
-        n: number of prompts that are corrected.
-        rounds: at least 1; each adds a point to the first of a prompt.
-        found: masks [B, n, h, w] bool that words left of the objects; empty where no words were asked.
+        by_words: masks [B, n, h, w] bool that words left of the objects; empty where no words were asked.
     """
     points, signs = prompts.points.clone(), prompts.signs.clone()
     masks, corrects = torch.zeros_like(targets), torch.zeros_like(prompts.has_box)
@@ -77,7 +73,10 @@ def draw_corrections(
     foreign = torch.rand(truth.shape[:2], device=truth.device) < FOREIGN_MASKS
     others = _masks_by_others(targets, n)
     if by_words is not None:
-        others = _with_found(others, by_words, truth)
+        overlap = (by_words & truth).sum((2, 3)) / (by_words | truth).sum((2, 3)).clamp_min(1)
+        low, high = USEFUL
+        useful = (overlap > low) & (overlap < high) & (torch.rand_like(overlap) < WORD_MASKS)
+        others = torch.where(useful[..., None, None], torch.where(by_words, CERTAIN, -CERTAIN), others)
     logits = torch.where(foreign[..., None, None], others, _first_masks(head, shared, prompts, n))
     signs[:, -n:, 0] = signs[:, -n:, 0].masked_fill(foreign, 0.0)
     corrects[:, -n:] = (foreign | (torch.rand_like(foreign.float()) < WITH_MASK)).float()
@@ -110,14 +109,6 @@ def _masks_by_others(targets: Tensor, n: int) -> Tensor:
     return torch.where(masks, CERTAIN, -CERTAIN)
 
 
-def _with_found(masks: Tensor, by_words: Tensor, truth: Tensor) -> Tensor:
-    """Masks by others, logits [B, n, h, w], most of them replaced by what words found of the truth, both bool."""
-    overlap = (by_words & truth).sum((2, 3)) / (by_words | truth).sum((2, 3)).clamp_min(1)
-    low, high = USEFUL
-    useful = (overlap > low) & (overlap < high) & (torch.rand_like(overlap) < WORD_MASKS)
-    return torch.where(useful[..., None, None], torch.where(by_words, CERTAIN, -CERTAIN), masks)
-
-
 def first_points(prompts: Prompts, some: slice) -> Prompts:
     """Some of the prompts, without any but their first point."""
     points, signs, boxes, has_box = (part[:, some] for part in prompts)
@@ -125,15 +116,10 @@ def first_points(prompts: Prompts, some: slice) -> Prompts:
 
 
 def mistakes(predicted: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """A point in the larger error of each mask: positive in missing cells, negative in excess cells.
-
-    Args:
-        predicted: bool [B, N, h, w].
-        truth: bool [B, N, h, w].
-        valid: bool [B, h, w], cells that count.
+    """A point in the larger error of each mask [B, N, h, w]: positive in missing cells, negative in excess cells.
 
     Returns:
-        Points [B, N, 2] (x, y) in pixels of the crop and signs [B, N]; 0 where nothing is wrong.
+        Points [B, N, 2] (x, y) in pixels of the crop and signs [B, N]; 0 where no cell of `valid` [B, h, w] is wrong.
     """
     width = predicted.shape[-1]
     lacking, beyond = truth & ~predicted & valid[:, None], predicted & ~truth & valid[:, None]
@@ -165,11 +151,7 @@ def point_losses(masks: Tensor, prompts: Prompts) -> Tensor:
 def harm_losses(masks: Tensor, corrected: Corrected, targets: Tensor, valid: Tensor) -> Tensor:
     """Mean loss [] of cells that the corrected masks had right, over the size of object and mask together.
 
-    Args:
-        masks: logits [B, N, h, w] after the correction.
-        corrected: the prompts and the masks before.
-        targets: share of each cell that is the object's, [B, N, h, w] in 0..1.
-        valid: [B, h, w], 1 where cells count, else 0.
+    Masks are logits [B, N, h, w] after the correction, targets shares of cells in 0..1, `valid` [B, h, w] is 0 or 1.
     """
     truth, before, counted = targets > 0.5, corrected.masks > 0, valid[:, None] > 0
     entropy = F.binary_cross_entropy_with_logits(masks.float(), truth.float(), reduction="none")
@@ -193,7 +175,6 @@ def found_masks(network: TinyNetwork, pixels: Tensor, words: Tensor, values: Ten
     """What the words of a crop leave of its objects: the parts of each word's cells that touch the object.
 
     Args:
-        network: of the pixels.
         pixels: embeddings [D, h, w].
         words: vectors [C, D], by mask value.
         values: mask value [N] of each object; all that the crop shows are asked for together.

@@ -37,27 +37,16 @@ Mask = NDArray[np.bool_]
 
 
 def read_samples(root: Path, name: str, source: MaskSet) -> tuple[Sample, ...]:
-    """The photographs of one set that are used, without the everyday check's; no class list is needed.
-
-    Raises:
-        DatasetError: a folder or a mask is missing; the message says which and what was expected.
-    """
+    """The photographs of one set that are used, without the everyday check's; no class list is needed."""
     held_out = {path.stem for path in of_everyday_check(root, name)}
     samples = (sample for split in source.splits for sample in list_samples(root, name, split)[:: source.frame_stride])
     return tuple(sample for sample in samples if sample.name not in held_out)
 
 
 def find_objects(labels: NDArray[np.uint8], source: MaskSet, smallest: float, whole: bool) -> Objects:
-    """Connected components (by sides and corners) of every value that may be an object.
+    """Connected components (by sides and corners) of every value that may be an object, of at least `smallest` pixels.
 
-    Args:
-        labels: [H, W] mask values.
-        source: what they mean.
-        smallest: pixels that a component must have.
-        whole: all values that may be an object are one.
-
-    Returns:
-        Objects labelled with their value, 1 for `whole`.
+    They are labelled with their value; `whole`: all values that may be an object are one, 1.
     """
     values = set(np.unique(labels).tolist()) - {IGNORE, source.background_value}
     if whole:

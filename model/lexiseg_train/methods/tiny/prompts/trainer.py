@@ -167,7 +167,6 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
 
 
 def _initial_head(recipe: PromptsRecipe, embedding: int) -> PromptHead:
-    """The head at the start of a run, for embeddings of that width."""
     torch.manual_seed(recipe.seed)
     if recipe.start == "scratch":
         return PromptHead(embedding)

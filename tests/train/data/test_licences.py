@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_train.data.licences import usable_photographs
-from lexiseg_train.data.preparing.licensing import write_licences
+from lexiseg_train.data.licences import usable_photographs, write_licences
 
 CC = "http://creativecommons.org/licenses"
 LICENCES = [
