@@ -110,14 +110,18 @@ def test_an_import_has_a_target_or_is_a_dry_run(words: tuple[str, ...], lexiseg:
     assert "expected a folder, or --dry-run without one" in outcome.err
 
 
-def test_pairs_are_checked(lexiseg: CommandLine, tmp_path: Path) -> None:
-    pairs = tmp_path / "pairs"
-    write_tar(pairs / "0.tar", pair(1) | {"a.jpg": b"<html>", "a.txt": b"words"})
+def test_every_broken_pair_is_reported(lexiseg: CommandLine, tmp_path: Path) -> None:
+    broken = {"a.jpg": b"<html>", "a.txt": b"words", "b.png": photograph(1), "c.txt": b"words"}
+    broken |= {"d.png": photograph(1), "d.txt": b"caf\xe9"}
+    write_tar(tmp_path / "pairs/0.tar", pair(1) | broken | pair(2))
 
-    outcome = lexiseg("data", "check", pairs)
+    outcome = lexiseg("data", "check", tmp_path / "pairs", "--json", tmp_path / "found.json")
 
-    assert (outcome.status, f"{pairs}: pairs 2" in outcome.out) == (1, True)
-    assert f"{pairs}/0.tar/a: cannot be read as an image" in outcome.out
+    assert (outcome.status, f"{tmp_path}/pairs: pairs 6" in outcome.out) == (1, True)
+    assert f"{tmp_path}/pairs/0.tar/a: cannot be read as an image" in outcome.out
+    problems = json.loads((tmp_path / "found.json").read_text())[f"{tmp_path}/pairs"]["problems"]
+    kinds = [("unreadable", "a"), ("no caption", "b"), ("unreadable", "c"), ("unreadable", "d")]
+    assert [(entry["kind"], entry["file"][-1]) for entry in problems] == kinds
 
 
 def test_commands_over_files_do_not_wait_for_torch(tmp_path: Path) -> None:

@@ -31,10 +31,7 @@ from lexiseg_train.data.benchmark import benchmark
 from lexiseg_train.evaluation.benchmarks.protocol import protocol, questions
 from tests.model.clip import small as clip
 from tests.model.methods.dense_clip import small as dense_clip
-from tests.model.methods.sam3 import small as sam3
 from tests.model.methods.tcl import test_checkpoint as tcl
-from tests.model.methods.tipsv2 import released as tips
-from tests.model.methods.tipsv2 import small as tipsv2
 from tests.model.methods.unpair_seg import small as unpair_seg
 from tests.pictures import photograph
 from tests.service.commands.command_line import CommandLine
@@ -94,11 +91,6 @@ class Family:
         return labels
 
 
-def save_sam3(folder: Path) -> None:
-    """It knows the classes' words: unknown ones are all the same, and rounding would choose between them."""
-    sam3.save(folder, words=[*dict.fromkeys(word for name in NAMES for word in name.split())])
-
-
 def save_tcl(folder: Path) -> None:
     tcl.saved(folder, "clip.pt")
 
@@ -132,9 +124,6 @@ FAMILIES = [
         336,
         "sclip",
     ),
-    Family("tipsv2-b14", tipsv2.save, ("--checkpoint", "{}")),
-    Family("tips-s14", tips.save, ("--checkpoint", "{}")),
-    Family("sam3", save_sam3, ("--checkpoint", "{}")),
     Family(
         "tcl",
         save_tcl,
@@ -146,13 +135,6 @@ FAMILIES = [
         save_trident,
         ("--policy", "trident", "--proxy", "{}/dino.safetensors", "--sam", "{}/sam", *SMALL_CLIP),
         protocol="trident",
-        refine="regions",
-    ),
-    Family(
-        "corrclip-b16",
-        save_dino,
-        ("--policy", "corrclip", "--proxy", "{}/dino.safetensors", "--proposals", "tiny", *SMALL_CLIP),
-        protocol="corrclip",
         refine="regions",
     ),
     Family(

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -17,7 +16,7 @@ from lexiseg_model.methods.tcl.network import TclNetwork, logistic_noise, simila
 from lexiseg_model.segmenter import words_of
 from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry
-from lexiseg_train.methods.tcl.losses import Losses, TclLosses
+from lexiseg_train.methods.tcl.losses import Inputs, Losses, TclLosses, inputs_of, rows_of
 from lexiseg_train.methods.tcl.recipe import LossSettings
 from lexiseg_train.methods.tcl.trainer import OFFICIAL, TclTrainer, publish, selection_miou
 from tests.golden import golden_inputs
@@ -112,23 +111,27 @@ LOSS_TOLERANCE = 1e-6
 GRADIENT_TOLERANCE = 1e-3  # relative
 
 
-def batch() -> Tensor:
-    return torch.cat([golden.normalised(golden.image(f"tcl/batch{index}", 224, 224)) for index in range(3)])
+@kept
+def batch() -> tuple[TclNetwork, Inputs]:
+    """The fixture's network, and its batch past the frozen tower."""
+    shared = golden.restored()
+    network = TclNetwork(shared.towers.visual)
+    network.load_state_dict(shared.network.state_dict())
+    images = torch.cat([golden.normalised(golden.image(f"tcl/batch{index}", 224, 224)) for index in range(3)])
+    captions = torch.from_numpy(golden.reference()["caption_features"])
+    uniform = torch.from_numpy(golden_inputs.uniform(SEED, "tcl/gumbel", (3, 3, 56, 56)))
+    own = torch.arange(3)
+    return network, inputs_of(network, images, captions, logistic_noise(uniform[own, own]))
 
 
 @kept
 def step() -> tuple[Losses, dict[str, Tensor]]:
     """Losses of the fixture's batch, and the gradient of each parameter under the authors' name."""
-    shared = golden.restored()
-    network = TclNetwork(shared.towers.visual)
-    network.load_state_dict(shared.network.state_dict())
+    network, inputs = batch()
     criterion = TclLosses(LossSettings())
-    captions = torch.from_numpy(golden.reference()["caption_features"])
-    uniform = torch.from_numpy(golden_inputs.uniform(SEED, "tcl/gumbel", (3, 3, 56, 56)))
-    own = torch.arange(3)
 
-    losses = criterion(network, batch(), captions, logistic_noise(uniform[own, own]))
-    losses.total.backward()
+    losses = criterion.of_rows(rows_of(network, inputs))
+    losses.total.backward()  # type: ignore[no-untyped-call]
 
     parameters = dict(network.named_parameters()) | {f"losses.{name}": p for name, p in criterion.named_parameters()}
     return losses, to_official({name: p.grad for name, p in parameters.items() if p.grad is not None})
@@ -160,11 +163,9 @@ def test_gradients_of_all_trained_parameters_equal_the_reference() -> None:
 
 @torch.no_grad()
 def test_soft_masks_of_own_captions_equal_the_reference() -> None:
-    captions = torch.from_numpy(golden.reference()["caption_features"])
-    network = golden.restored().network
+    network, inputs = batch()
 
-    embedding = network.grounder(*network.tokens(batch()))
-    masks = torch.sigmoid(network.sim2mask(similarity(embedding, F.normalize(captions, dim=1))))
+    masks = torch.sigmoid(network.sim2mask(similarity(network.grounder(*inputs.tokens), inputs.texts)))
     own = masks[torch.arange(3), torch.arange(3)]
 
     golden.assert_close(own[:, ::2, ::2], "train_soft_positive", golden.MASK_TOLERANCE[False])

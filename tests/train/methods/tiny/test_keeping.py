@@ -13,7 +13,7 @@ from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.trunk import normalised
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, load_tensors
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
-from lexiseg_train.methods.tiny.keeping import Keeper
+from lexiseg_train.methods.tiny.losses import Keeper
 
 WORDS = ["dog", "cat", "cup", "sky", "tractor", "violin", "a red tulip", "snow"]
 

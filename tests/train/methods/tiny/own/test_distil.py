@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import DatasetError, RecipeError
-from lexiseg_model.methods.tiny.weights import FILE
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.teacher_labels import SoftLabels, Teacher, planes, prefer_truth, read_photographs
 from lexiseg_train.methods.tiny.own.distil import DistilTrainer, label, publish_distilled, shares_in
@@ -26,7 +24,7 @@ from lexiseg_train.training.recipe import LocalPhase
 from tests.train.methods.short_runs import read_as
 from tests.train.methods.tiny.shapes import CLASSES, write_shapes
 
-STEPS, SURE = 8, 0.8
+STEPS, SURE = 4, 0.8
 
 
 def by_colour(photograph: bytes, classes: Sequence[str], background: bool) -> SoftLabels:
@@ -42,7 +40,7 @@ def at_address(url: str) -> AbstractContextManager[Teacher]:
 
 
 def recipe_for(data: Path, out: Path, *more: str) -> DistilRecipe:
-    values = [f"data={data}", f"out={out}", f"steps={STEPS}", "decay_steps=4", "device=cpu", "workers=0", "samples=1"]
+    values = [f"data={data}", f"out={out}", f"steps={STEPS}", "decay_steps=2", "device=cpu", "workers=0", "samples=1"]
     values += ["teacher=http://teacher", "photographs=null", "classes=[]"]
     return read_as(DistilRecipe, "distil-smoke", [*values, "phases=[{after: 0, crop: 64, global_batch: 4}]", *more])
 
@@ -145,18 +143,6 @@ def test_before_and_after_are_measured_on_the_folders_own_masks(recipe: DistilRe
     assert compared["before"]["images"] == compared["after"]["images"] == 3
     assert card.quality[OWN].images == 3
     assert len(list((recipe.out / "samples").iterdir())) == 1
-
-
-def test_a_run_that_was_stopped_ends_with_the_same_bits(recipe: DistilRecipe, card: ModelCard, tmp_path: Path) -> None:
-    shutil.copytree(recipe.out / "laid-out", tmp_path / "laid-out", symlinks=True)
-    stopped = recipe.model_copy(update={"out": tmp_path, "steps": STEPS // 2, "decay_steps": 0, "decay_share": 0.0})
-    DistilTrainer(stopped.model_copy(update={"steps": STEPS, "decay_steps": 4, "slice_minutes": 1e-9})).train()
-
-    trainer = DistilTrainer(recipe.model_copy(update={"out": tmp_path}))
-    trainer.train()
-
-    there, here = (load_file(folder / FILE) for folder in (recipe.out, tmp_path))
-    assert all(torch.equal(here[name], value) for name, value in there.items())
 
 
 def test_photographs_without_masks_are_split_and_asked_once(shapes: Path, tmp_path: Path) -> None:
