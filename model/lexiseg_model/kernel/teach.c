@@ -21,6 +21,8 @@ static const double HALVES[] = {0, 0.5, 1, 2, 4, INFINITY, 32, 16, 8};
 enum { CHOICES = sizeof HALVES / sizeof *HALVES, DOUBTFUL = 5, ENOUGH = 3 };
 #define GAIN 0.01 /* of the mean IoU, that a doubt needs */
 #define FOUND 0.005 /* IoU from which words know a class */
+#define STANDARD_ERRORS 1.5 /* that the gain of a class must exceed, or it keeps its words */
+#define AT_STAKE 2.0        /* times the IoU by words: enough of a gain, whatever its error */
 #define KNOWN 0.6   /* IoU by words of a class that everyday photographs may show */
 /* Pictures of a class from which the learning curve says how many more it wants, until so many further ones bring less than
  * FLAT of its IoU; at most MOST_WANTS. */
@@ -238,13 +240,24 @@ static double trust(const Lessons *of, int64_t part, int64_t class, double half)
     return pictures > 0 ? pictures / (pictures + half) : 0;
 }
 
+/* The IoU of a class by `counts` [folds, 2, k]: its pixels that are found, and all that are its own or are given to it.
+ * One fold may be left out; -1: none. */
+static double iou_of(const Lessons *of, const double *counts, int64_t class, int64_t left_out) {
+    double hits = 0, all = 0;
+    for (int64_t fold = 0; fold < of->folds; fold++) {
+        if (fold == left_out) continue;
+        hits += counts[2 * fold * of->k + class], all += counts[(2 * fold + 1) * of->k + class];
+    }
+    return all > 0 ? hits / all : 0;
+}
+
 /* The IoU of each class, in pixels, with these pictures for half, by what heads give (`learned` [n, k]) in one `way`;
  * by words if there are no `learned`. Of these a class has its `part` [k]; cells that words give to one that has no part
- * stay with it. `table` [k + 1, k + 1] is room. */
-static void measure(const Lessons *of, const float *learned, Way way, double half, const double *part, double *table,
+ * stay with it. Also `counts`, as of `iou_of`. */
+static void measure(const Lessons *of, const float *learned, Way way, double half, const double *part, double *counts,
                     double *iou) {
     int64_t k = of->k, labels = k + 1;
-    memset(table, 0, (size_t)(labels * labels) * sizeof(double));
+    memset(counts, 0, (size_t)(2 * of->folds * k) * sizeof(double));
     for (int64_t i = 0; i < of->n; i++) {
         int64_t won = k, word = k;
         double best = 0, most = 0;
@@ -259,14 +272,15 @@ static void measure(const Lessons *of, const float *learned, Way way, double hal
             if (score >= best) best = score, won = c;
         }
         if (part && word < k && part[word] == 0) won = word;
-        for (int64_t label = 0; label < labels; label++)
-            table[label * labels + won] += of->shares[i] * of->pixels[i * labels + label];
+        double *hits = counts + 2 * of->fold[i] * k, *all = hits + k;
+        for (int64_t label = 0; label < labels; label++) {
+            double pixels = of->shares[i] * of->pixels[i * labels + label];
+            if (label < k) all[label] += pixels;
+            if (won < k && won != label) all[won] += pixels;
+            if (won < k && won == label) hits[won] += pixels;
+        }
     }
-    for (int64_t c = 0; c < k; c++) {
-        double all = -table[c * labels + c];
-        for (int64_t other = 0; other < labels; other++) all += table[c * labels + other] + table[other * labels + c];
-        iou[c] = all > 0 ? table[c * labels + c] / all : 0;
-    }
+    for (int64_t c = 0; c < k; c++) iou[c] = iou_of(of, counts, c, -1);
 }
 
 /* The mean IoU of the classes that at least so many pictures show; 0 if there are none. */
@@ -285,20 +299,31 @@ static int64_t folds_with(const Lessons *of, int64_t class) {
     return count;
 }
 
+/* Whether a class is found better than by its words, on what was left out, by more than chance: by the standard error of
+ * folds (jackknife), of few folds by more of them. A class that words hardly find has little to lose. */
+static int is_better(const Lessons *of, const double *of_words, const double *counts, int64_t class) {
+    double words = iou_of(of, of_words, class, -1), gain = iou_of(of, counts, class, -1) - words, squares = 0;
+    double folds = (double)folds_with(of, class);
+    for (int64_t fold = 0; fold < of->folds; fold++) {
+        double apart = iou_of(of, counts, class, fold) - iou_of(of, of_words, class, fold) - gain;
+        squares += apart * apart;
+    }
+    double chance = STANDARD_ERRORS * (1 + 2 / (folds - 1)) * sqrt((folds - 1) / folds * squares);
+    return gain >= of->gain / folds && gain >= fmin(chance, AT_STAKE * words);
+}
+
 /* What part [k] each class has of what it learned, and the IoU so: none where words are as good on pictures that were
  * left out, or know the class and there are no such pictures. */
-static void keep_better(const Lessons *of, const float *learned, double half, double *table, const double *words,
-                        double *taught, double *part) {
+static void keep_better(const Lessons *of, const float *learned, double half, const double *of_words, double *counts,
+                        const double *words, double *taught, double *part) {
     for (int64_t c = 0; c < of->k; c++) {
         int64_t folds = folds_with(of, c);
         part[c] = folds > 1 || (folds && words[c] < FOUND);
     }
     for (int64_t pass = 0; pass <= PASSES; pass++) {
-        measure(of, learned, HELD_OUT, half, part, table, taught);
-        for (int64_t c = 0; c < of->k && pass < PASSES; c++) {
-            int64_t folds = folds_with(of, c);
-            if (folds > 1 && taught[c] < words[c] + of->gain / (double)folds) part[c] = 0;
-        }
+        measure(of, learned, HELD_OUT, half, part, counts, taught);
+        for (int64_t c = 0; c < of->k && pass < PASSES; c++)
+            if (folds_with(of, c) > 1 && !is_better(of, of_words, counts, c)) part[c] = 0;
     }
 }
 
@@ -323,26 +348,27 @@ static int32_t more_pictures(const Lessons *of, int64_t class, double iou, doubl
 }
 
 /* Choose how far learned classes replace their words, by the cells that their heads did not see, and apply it. */
-static void choose(const Lessons *of, float *learned, double *table, float *directions, float *text, double *iou,
+static void choose(const Lessons *of, float *learned, double *of_words, float *directions, float *text, double *iou,
                    int32_t *wants) {
     int64_t k = of->k, f = of->f;
-    double best = -1, sure = 0, half = 0, *words = iou, *taught = iou + k, *tried = table + (k + 1) * (k + 1);
+    double best = -1, sure = 0, half = 0, *words = iou, *taught = iou + k;
+    double *counts = of_words + 2 * of->folds * k, *tried = counts + 2 * of->folds * k;
     double *part = tried, *training = taught + k, *by_half = part + k, *others = by_half + k;
     predict(of, directions, HELD_OUT, learned);
     for (int64_t choice = 0; choice < CHOICES && !*of->stop; choice++) {
-        measure(of, learned, HELD_OUT, HALVES[choice], NULL, table, tried);
+        measure(of, learned, HELD_OUT, HALVES[choice], NULL, counts, tried);
         double mean = mean_of(of, tried, 1), of_sure = mean_of(of, tried, ENOUGH);
         if (choice == DOUBTFUL) best += GAIN, sure += GAIN;
         if (mean <= best || (choice >= DOUBTFUL && of_sure <= sure)) continue;
         best = mean, half = HALVES[choice];
         if (choice < DOUBTFUL) sure = of_sure;
     }
-    measure(of, learned, HELD_OUT, half, NULL, table, others);
-    keep_better(of, learned, half, table, words, taught, part);
+    measure(of, learned, HELD_OUT, half, NULL, counts, others);
+    keep_better(of, learned, half, of_words, counts, words, taught, part);
     predict(of, directions, TRAINING, learned);
-    measure(of, learned, TRAINING, half, part, table, training);
+    measure(of, learned, TRAINING, half, part, counts, training);
     if (of->folds > 1) predict(of, directions, HALF, learned);
-    measure(of, learned, HALF, half, NULL, table, by_half);
+    measure(of, learned, HALF, half, NULL, counts, by_half);
     for (int64_t c = 0; c < k; c++) {
         double share = part[c] * trust(of, 0, c, half);
         for (int64_t i = 0; i < f; i++) directions[c * f + i] = (float)(share * directions[c * f + i]);
@@ -362,7 +388,7 @@ int64_t lexiseg_teach(const float *cells, const int32_t *labels, const uint8_t *
     Lessons of = {cells, shares, text, labels, fold, shown, pixels, n, f, k, folds, factors, strength, scale, most,
                   gain, stop};
     int64_t wide = (f + LANES - 1) / LANES * LANES, width = wide + (k + LANES) / LANES * LANES, t = k + 1;
-    int64_t doubles = n + COLUMNS * f + (3 + folds) * f * (f + t) + t * t + 3 * k, even = f + f % 2;
+    int64_t doubles = n + COLUMNS * f + (3 + folds) * f * (f + t) + (4 * folds + 3) * k, even = f + f % 2;
     Room room = {.wide = wide};
     room.weights = malloc((size_t)doubles * sizeof(double));
     room.rows = malloc((size_t)((TOGETHER + even) * width + n * k) * sizeof(float));
@@ -375,8 +401,8 @@ int64_t lexiseg_teach(const float *cells, const int32_t *labels, const uint8_t *
         room.solution = room.lower + f * f;
         room.matrix = room.solution + f * t;
         room.products = room.matrix + (2 + folds) * f * f;
-        double *table = room.products + (2 + folds) * f * t;
-        measure(&of, NULL, TRAINING, 0, NULL, table, iou);
+        double *counts = room.products + (2 + folds) * f * t;
+        measure(&of, NULL, TRAINING, 0, NULL, counts, iou);
         for (int64_t i = 0; i < n; i++) /* everyday photographs may show what words know */
             for (int64_t c = 0; c < k && fold[i] == folds; c++)
                 if (iou[c] >= KNOWN) text[i * k + c] = NAN;
@@ -384,7 +410,7 @@ int64_t lexiseg_teach(const float *cells, const int32_t *labels, const uint8_t *
             int64_t classes = shown[class] ? group_of(&of, class, room.same) : 0;
             if (classes) fit_group(&of, &room, classes, directions);
         }
-        choose(&of, room.sums + even * width, table, directions, of_words, iou, wants);
+        choose(&of, room.sums + even * width, counts, directions, of_words, iou, wants);
     }
     free(room.weights);
     free(room.rows);

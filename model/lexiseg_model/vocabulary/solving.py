@@ -47,6 +47,8 @@ TRAINING, HELD_OUT, HALF = range(3)  # ways in which a head answers about review
 TINY = 1e-6  # small against weights with a sum of 1
 MIN_IOU_BY_WORDS = 0.005  # IoU from which words know a class: pictures of one fold do not replace them; also in teach.c
 SURE_GAIN = 0.06  # of the IoU of a class, divided by the folds that show it, without which it keeps its words
+STANDARD_ERRORS = 1.5  # likewise; also in teach.c
+AT_STAKE = 2.0  # times the IoU by words: enough of a gain, whatever its error; also in teach.c
 KNOWN = 0.6  # IoU by words of a class that everyday photographs may show; also in teach.c
 EVERYDAY_LOSS = 0.1  # of the mean IoU on pictures that were left out, above which a head does without everyday ones
 PASSES = 2  # in which classes are given back to their words: the others' IoU changes by that
@@ -262,7 +264,7 @@ def _gathered(
         1 / (1 + n_pictures[0] / WORDS_PICTURES),
         strength,
     )
-    cells.text[np.ix_(~cells.is_reviewed, _iou(cells, cells.text) >= KNOWN)] = np.nan
+    cells.text[np.ix_(~cells.is_reviewed, _iou(_counts(cells, cells.text)) >= KNOWN)] = np.nan
     return cells
 
 
@@ -301,13 +303,13 @@ def _learnt(cells: Cells, stop: NDArray[np.int32]) -> Learnt | int:
     if len(named) < 2:
         return int(named[0]) if len(named) else cells.text.shape[1]
     directions, every = _directions(cells, stop), np.ones(cells.text.shape[1])
-    by_half = {half: _mixed_iou(cells, directions, HELD_OUT, half, every) for half in HALVES + DOUBTFUL}
+    by_half = {half: _iou(_mixed_counts(cells, directions, HELD_OUT, half, every)) for half in HALVES + DOUBTFUL}
     half = _best_half(by_half, cells.n_lessons[0])
     part, iou = _better(cells, directions, half)
     share = part * _trust(cells.n_lessons[0], half)
     text = (share * cells.factors + 1 - share).astype(np.float32)
     folds = _shown_folds(cells)
-    gain = by_half[half] - _mixed_iou(cells, directions, HALF, half, every)
+    gain = by_half[half] - _iou(_mixed_counts(cells, directions, HALF, half, every))
     wants = _wants(cells.n_lessons, folds, gain)
     counts = np.array([cells.n_lessons[0], wants], np.int32)
     return Learnt((share[:, None] * directions[0]).astype(np.float32), text, np.where(folds > 1, iou, np.nan), counts)
@@ -335,11 +337,11 @@ def _mixed(cells: Cells, directions: NDArray[np.float32], way: int, half: float,
     return np.where(np.isnan(cells.text), np.nan, trusted * learned + (1 - trusted) * words)
 
 
-def _mixed_iou(cells: Cells, directions: NDArray[np.float32], way: int, half: float, part: Numbers) -> Numbers:
-    """The IoU [K] so; cells that words give to a class without a part stay with it."""
+def _mixed_counts(cells: Cells, directions: NDArray[np.float32], way: int, half: float, part: Numbers) -> Numbers:
+    """The `_counts` so; cells that words give to a class without a part stay with it."""
     logits = np.append(np.nan_to_num(cells.text, nan=-np.inf), np.zeros((len(cells.text), 1)), 1)
     stays = np.append(part == 0, False)[logits.argmax(1)]
-    return _iou(cells, np.where(stays[:, None], cells.text, _mixed(cells, directions, way, half, part)))
+    return _counts(cells, np.where(stays[:, None], cells.text, _mixed(cells, directions, way, half, part)))
 
 
 def _shown_folds(cells: Cells) -> NDArray[np.intp]:
@@ -352,13 +354,25 @@ def _better(cells: Cells, directions: NDArray[np.float32], half: float) -> tuple
 
     None where words are as good on pictures that were left out, or know the class and there are no such pictures.
     """
-    by_words, folds = _iou(cells, cells.text), _shown_folds(cells)
-    part = ((folds > 1) | (folds > 0) & (by_words < MIN_IOU_BY_WORDS)).astype(float)
+    by_words, folds = _counts(cells, cells.text), _shown_folds(cells)
+    part = ((folds > 1) | (folds > 0) & (_iou(by_words) < MIN_IOU_BY_WORDS)).astype(float)
     for _ in range(PASSES):
-        taught = _mixed_iou(cells, directions, HELD_OUT, half, part)
-        part[(folds > 1) & (taught < by_words + SURE_GAIN / np.maximum(folds, 1))] = 0
-    ways = [_mixed_iou(cells, directions, way, half, part) for way in (HELD_OUT, TRAINING)]
-    return part, np.array([by_words, *ways])
+        taught = _mixed_counts(cells, directions, HELD_OUT, half, part)
+        part[(folds > 1) & ~_is_better(by_words, taught, folds)] = 0
+    ways = [_mixed_counts(cells, directions, way, half, part) for way in (HELD_OUT, TRAINING)]
+    return part, np.array([_iou(counts) for counts in (by_words, *ways)])
+
+
+def _is_better(by_words: Numbers, taught: Numbers, folds: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Whether each class [K] is better by `_counts` than by chance: by the standard error of folds (jackknife).
+
+    Of few folds by more of them; a class that words hardly find has little to lose.
+    """
+    gain, n = _iou(taught) - _iou(by_words), np.maximum(folds, 2)
+    parts = [[np.delete(counts, fold, 0) for counts in (taught, by_words)] for fold in range(len(taught))]
+    error = np.sqrt((n - 1) / n * sum((_iou(part) - _iou(of_words) - gain) ** 2 for part, of_words in parts))
+    chance = STANDARD_ERRORS * (1 + 2 / (n - 1)) * error
+    return np.asarray((gain >= SURE_GAIN / n) & (gain >= np.minimum(chance, AT_STAKE * _iou(by_words))))
 
 
 def _best_half(by_half: Mapping[float, Numbers], n_pictures: NDArray[np.int32]) -> float:
@@ -448,12 +462,21 @@ def _ridge(sums: Sums, strength: float) -> Numbers:
     return np.asarray(np.linalg.solve(matrix + np.diag(penalty + TINY), products), np.float64)
 
 
-def _iou(cells: Cells, scores: NDArray[np.floating[Any]]) -> Numbers:
-    """IoU [K] of pixels in 0..1 by scores [N, K] over the score of none of the classes; NaN: not looked for."""
+def _counts(cells: Cells, scores: NDArray[np.floating[Any]]) -> Numbers:
+    """For each fold and class [folds, 2, K] its pixels that are found, and all that are its own or are given to it.
+
+    `scores` [N, K] count over that of none of the classes; NaN: not looked for.
+    """
     labelled, k = (cells.labels >= 0) & cells.is_reviewed, scores.shape[1]
     best = np.concatenate([np.nan_to_num(scores[labelled], nan=-np.inf), np.zeros((labelled.sum(), 1))], 1)
     won = best.argmax(1)[:, None] == np.arange(k + 1)
-    table = (cells.shares[labelled, None] * cells.pixels[labelled].astype(np.float64)).T @ won
-    hits = np.diag(table)
-    iou = hits / np.maximum(table.sum(0) + table.sum(1) - hits, 1e-12)
-    return np.asarray(iou[:k], np.float64)
+    pixels = cells.shares[labelled, None] * cells.pixels[labelled].astype(np.float64)
+    hits = pixels * won
+    both = np.stack([hits, pixels + won * pixels.sum(1, keepdims=True) - hits], 1)[..., :k]
+    return np.array([both[cells.fold[labelled] == fold].sum(0) for fold in range(cells.n_folds)])
+
+
+def _iou(counts: Numbers) -> Numbers:
+    """IoU [K] of pixels in 0..1."""
+    hits, both = counts.sum(0)
+    return np.asarray(hits / np.maximum(both, 1e-12), np.float64)
