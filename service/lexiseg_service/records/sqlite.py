@@ -110,9 +110,10 @@ class SqliteStore:
                 self._reading = self._writing
             else:
                 self._reader = connect()
-            # A killed process loses nothing with NORMAL; after a power cut the last commits may be repeated.
+            # With WAL a killed process loses nothing by NORMAL; after a power cut the last commits may be repeated.
+            synchronous = "NORMAL" if journal == "WAL" else "FULL"
             self._writer.executescript(
-                f"PRAGMA journal_mode={journal}; PRAGMA synchronous=NORMAL; PRAGMA secure_delete=ON; {SCHEMA}"
+                f"PRAGMA journal_mode={journal}; PRAGMA synchronous={synchronous}; PRAGMA secure_delete=ON; {SCHEMA}"
             )
 
     def capacity(self) -> int | None:

@@ -20,31 +20,6 @@ def _the_next_good_request_is_served(client: httpx.Client) -> Iterator[None]:
     assert answer.status_code == 200, answer.text
 
 
-TAKEN = {
-    "CMYK": pictures.encoded(pictures.small("china", 64).convert("CMYK"), "JPEG"),
-    "16 bits": pictures.encoded(pictures.sixteen_bit()),
-    "a palette": pictures.encoded(pictures.small("china", 64).convert("P")),
-    "alpha": pictures.encoded(pictures.small("china", 64).convert("RGBA")),
-    "gray": pictures.encoded(pictures.small("china", 64).convert("L"), "JPEG"),
-    "one bit": pictures.encoded(pictures.small("china", 64).convert("1")),
-    "WebP": pictures.encoded(pictures.small("china", 64), "WEBP"),
-    "AVIF": pictures.encoded(pictures.small("china", 64), "AVIF"),
-    "HEIC": pictures.heic(pictures.small("china", 64)),
-    "BMP": pictures.encoded(pictures.small("china", 64), "BMP"),
-    "TIFF": pictures.encoded(pictures.small("china", 64), "TIFF"),
-    "16 x 4,000": pictures.encoded(pictures.small("china").resize((16, 4000))),
-}
-
-
-@pytest.mark.parametrize("name", TAKEN)
-def test_an_unusual_image_is_taken(client: httpx.Client, name: str) -> None:
-    answer = client.post("/segment", files=form(TAKEN[name], "sky", background="false", max_side=64))
-
-    assert answer.status_code == 200, answer.text
-    height, width = answer.json()["size"]
-    assert answer.json()["segments"][0]["area"] == height * width
-
-
 def chunks() -> Iterator[bytes]:
     for _ in range(BODY_OVER_THE_LIMIT // 10**5):
         yield bytes(10**5)

@@ -1,6 +1,5 @@
 """What every kind of document has in every store: an owner, a limit, writers that exclude each other, an expiry."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -54,19 +53,6 @@ async def test_a_write_on_something_else_changes_nothing(opened: Opened) -> None
     assert await other.read("room") == b"1"
     assert await other.replace("room", b"1", None)
     assert (await one.read("room"), await one.read_all(), await one.rows()) == (None, {}, {})
-
-
-async def test_concurrent_writers_pass_no_limit(opened: Opened) -> None:
-    processes, quota = [opened() for _ in range(4)], Quota(Amounts(number=3, nbytes=60))
-
-    async def write(number: int) -> bool:
-        record = Record(opened.kind, f"ann~{number}", "ann", nbytes=25)
-        return await processes[number % 4].replace(record.id, None, b"1", record, quota)
-
-    answers = await asyncio.gather(*(write(number) for number in range(12)), return_exceptions=True)
-
-    assert (answers.count(True), sum(isinstance(each, InvalidValue) for each in answers)) == (2, 10)
-    assert len(await processes[0].rows()) == 2
 
 
 async def test_one_key_takes_no_place_of_anothers_and_none_by_what_has_expired(opened: Opened) -> None:

@@ -142,6 +142,8 @@ def test_a_burst_at_two_gateways_passes_no_limit_and_leaves_room_for_another_key
 
     assert (len(created), refused) == (ROOM, {kind.refusal: BURST - ROOM})
     assert len(listed(clients[0], place[0])) == ROOM
-    assert clients[1].delete(created[0].headers["Location"]).status_code == 204
+    location = created[0].headers["Location"]
+    assert clients[1].delete(location).status_code == 204
+    assert clients[0].get(location).json()["type"] == kind.unknown
     assert kind.create(clients[0], "one-more").is_success
     assert kind.create(bob, "of-bob").is_success

@@ -114,15 +114,6 @@ def test_a_wrong_value_in_the_query_is_a_problem(client: httpx.Client, name: str
     assert (answer.json()["type"], answer.json()["errors"][0]["field"]) == ("invalid-value", name)
 
 
-def test_a_removed_job_is_gone_with_its_files(client: httpx.Client) -> None:
-    job = finished(client, create(client, zipped(PICTURES)))
-
-    assert client.delete(f"/v1/jobs/{job['id']}").status_code == 204
-
-    assert client.get(f"/v1/jobs/{job['id']}").json()["type"] == "unknown-job"
-    assert job["id"] not in [each["id"] for each in client.get("/v1/jobs").json()["jobs"]]
-
-
 def test_results_as_coco_are_what_pycocotools_reads(client: httpx.Client) -> None:
     job = finished(client, create(client, zipped(PICTURES), to="coco"))
 
