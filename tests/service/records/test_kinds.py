@@ -22,8 +22,8 @@ from lexiseg_service.records.quota import Amounts, Quota
 from tests.redis_server import RedisServer
 from tests.service.batch.http import asking
 from tests.service.batch.telling import Telling
-from tests.service.gateway.rest.test_head_routes import taught
-from tests.service.gateway.serving import on_ports
+from tests.service.gateway.rest.test_head_routes import picture, taught
+from tests.service.gateway.serving import on_ports, serving
 from tests.waiting import SOON
 
 ARCHIVE = asking.zipped({"a.png": asking.PNG})
@@ -147,3 +147,30 @@ def test_a_burst_at_two_gateways_passes_no_limit_and_leaves_room_for_another_key
     assert clients[0].get(location).json()["type"] == kind.unknown
     assert kind.create(clients[0], "one-more").is_success
     assert kind.create(bob, "of-bob").is_success
+
+
+TAGGED: dict[str, list[dict[str, Any]]] = {
+    "vocabularies": [{"classes": ["sky"]}, {"classes": ["sea"]}],
+    "heads": [taught(name="mine"), {"pictures": [picture(7, "saucer")]}],
+}
+
+
+@pytest.mark.parametrize("kind", TAGGED)
+async def test_it_is_changed_and_removed_under_conditions_of_its_version(kind: str) -> None:
+    path, (first, second) = f"/v1/{kind}/mine", TAGGED[kind]
+    async with serving() as client:
+        made = await client.put(path, json=first, headers={"If-None-Match": "*"})
+        tag = made.headers["etag"]
+        unchanged = await client.get(path, headers={"If-None-Match": tag})
+        changed = await client.put(path, json=second, headers={"If-Match": tag})
+        stale = [
+            await client.put(path, json=second, headers={"If-Match": tag}),
+            await client.put(path, json=second, headers={"If-None-Match": "*"}),
+            await client.delete(path, headers={"If-Match": tag}),
+        ]
+        kept = await client.get(path)
+        removed = await client.delete(path, headers={"If-Match": changed.headers["etag"]})
+
+    assert (unchanged.status_code, unchanged.content, unchanged.headers["etag"]) == (304, b"", tag)
+    assert {(each.status_code, each.json()["type"]) for each in stale} == {(412, "precondition-failed")}
+    assert (kept.json(), removed.status_code) == (changed.json(), 204)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
-from pycocotools.coco import COCO
 
 from tests import coco
 from tests.service.batch.bulk import jobs
@@ -135,20 +134,3 @@ def test_the_count_tells_what_is_wrong(lexiseg: CommandLine, tmp_path: Path, spo
     told = {"lost": "3 rows of 4 inputs; without a row: day-", "twice": "more than once: day-", "stranger": "no chunk"}
     assert outcome.status == 1
     assert told[spoil] in outcome.err
-
-
-def test_the_answers_are_read_as_coco(lexiseg: CommandLine, tmp_path: Path) -> None:
-    source, out = jobs.folder(tmp_path / "in", 3), tmp_path / "out"
-    (source / "torn.jpg").write_bytes(b"\xff\xd8\xff")
-
-    lexiseg("bulk", source, out, *WORDS, "--to", "coco", "--rows-per-file", "2")
-
-    read = COCO(out / "coco/annotations/instances_default.json")
-    assert sorted(image["file_name"] for image in read.imgs.values()) == [
-        "day-0/000.jpg",
-        "day-0/002.jpg",
-        "day-1/001.jpg",
-    ]
-    assert len(read.anns) == sum(len(row["segments"] or ()) for row in jobs.rows(out)) > 0
-    for annotation in read.anns.values():
-        assert coco.area(annotation["segmentation"]) == annotation["area"]

@@ -20,7 +20,6 @@ from lexiseg_service.gateway.app import create_app
 from lexiseg_service.gateway.rest import uploads
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
-from tests import coco
 from tests.service.batch.http.asking import PNG, create, finished, gateway, lines, tarred, zipped
 from tests.service.engine_backend import EngineBackend
 from tests.service.gateway.known_backend import KnownBackend
@@ -112,27 +111,6 @@ def test_a_wrong_value_in_the_query_is_a_problem(client: httpx.Client, name: str
 
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert (answer.json()["type"], answer.json()["errors"][0]["field"]) == ("invalid-value", name)
-
-
-def test_results_as_coco_are_what_pycocotools_reads(client: httpx.Client) -> None:
-    job = finished(client, create(client, zipped(PICTURES), to="coco"))
-
-    document = client.get(f"/v1/jobs/{job['id']}/results").json()
-
-    assert document["categories"] == [{"id": 1, "name": "sky"}]
-    assert sorted(image["file_name"] for image in document["images"]) == ["a.png", "in/b.png"]
-    assert [annotation["id"] for annotation in document["annotations"]] == [1, 2]
-    assert coco.area(document["annotations"][0]["segmentation"]) == 8
-
-
-def test_results_as_yolo_are_labels_beside_a_list(client: httpx.Client) -> None:
-    job = finished(client, create(client, zipped(PICTURES), to="yolo"))
-
-    with zipfile.ZipFile(io.BytesIO(client.get(f"/v1/jobs/{job['id']}/results").content)) as archive:
-        assert archive.testzip() is None
-        assert {"labels/a.txt", "labels/in/b.txt", "train.txt", "val.txt", "data.yaml"} == set(archive.namelist())
-        assert archive.read("labels/a.txt").startswith(b"0 0.0")
-        assert b"./images/a.png" in archive.read("train.txt") + archive.read("val.txt")
 
 
 def test_results_as_label_maps_have_the_class_as_value(client: httpx.Client) -> None:

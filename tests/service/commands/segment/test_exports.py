@@ -1,16 +1,13 @@
 """What `lexiseg segment --format` writes, read back by the tools that it is for."""
 
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-import supervision
 from PIL import Image
 from pycocotools.coco import COCO
 
-from lexiseg_labels.formats import coco as coco_layout
 from lexiseg_labels.names import ROOM, fitting
 from lexiseg_model.files.names import from_text
 from tests import coco, pictures
@@ -76,31 +73,6 @@ def test_datumaro_reads_voc(lexiseg: CommandLine, album: Path, tmp_path: Path) -
             assert kind == "voc_segmentation" or {label for of, label, _ in found if of == "bbox"} == set(named)
 
 
-def test_datumaro_and_supervision_read_coco_with_its_pictures(
-    lexiseg: CommandLine, album: Path, tmp_path: Path
-) -> None:
-    expected = truth(lexiseg, album, tmp_path / "coco")
-
-    (read,) = ask_with("datumaro_reads", str(tmp_path / "coco"), "coco")
-    detections = supervision.DetectionDataset.from_coco(
-        str(tmp_path / "coco" / coco_layout.IMAGES), str(tmp_path / "coco" / coco_layout.ANNOTATIONS), force_masks=True
-    )
-
-    found = sorted(sorted(masks(item).items()) for item in read["items"].values())
-    assert found == sorted(sorted(item.items()) for item in expected.values())
-    assert read["missing"] == []
-    assert len(detections) == len(expected)
-
-
-def test_what_nothing_is_found_in_is_read(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
-    photo, nothing = album / f"{ODD[2]}.jpg", ("--threshold", 1)
-
-    assert truth(lexiseg, photo, tmp_path / "coco", *nothing) == {ODD[2]: {}}
-    assert lexiseg("segment", photo, *QUESTION, *nothing, "--format", "voc", "--out", tmp_path / "voc").status == 0
-    (read,) = ask_with("datumaro_reads", str(tmp_path / "voc"), "voc")
-    assert read["items"] == {ODD[2]: []}
-
-
 @pytest.mark.parametrize("threshold", [0, 1])
 def test_labelmes_reader_opens_every_file(lexiseg: CommandLine, album: Path, tmp_path: Path, threshold: int) -> None:
     expected = truth(lexiseg, album, tmp_path / "coco", "--threshold", threshold)
@@ -113,21 +85,6 @@ def test_labelmes_reader_opens_every_file(lexiseg: CommandLine, album: Path, tmp
     named = {file.stem: {label for label, _ in each["shapes"]} for file, each in zip(files, read, strict=True)}
     assert named["caf_"] == set(expected[LATIN])
     assert {tuple(file["size"]) for file in read} == {(96, 64), (64, 96)}
-
-
-def test_labelmes_reader_opens_a_picture_from_the_standard_input(
-    lexiseg: CommandLine, album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with (album / f"{ODD[0]}.jpg").open() as photo:
-        monkeypatch.setattr(sys, "stdin", photo)
-        (tmp_path / "stdin.json").write_text(
-            lexiseg("segment", "-", *QUESTION, "--format", "labelme", "--out", "-").out
-        )
-
-    (read,) = ask_with("labelme_reads", str(tmp_path / "stdin.json"))
-
-    assert read["size"] == [64, 96]
-    assert read["shapes"]
 
 
 def test_voc_refuses_more_classes_than_its_masks_have_values(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:

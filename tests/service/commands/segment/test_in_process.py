@@ -14,7 +14,7 @@ from lexiseg_service.commands.question import question_of
 from lexiseg_service.commands.segment.results import Job
 from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, Ask, segment_remaining
 from lexiseg_service.settings import Limits
-from tests import coco, pictures
+from tests import pictures
 from tests.command import ended
 from tests.labels.formats import made
 from tests.service.commands.command_line import CommandLine, written
@@ -40,19 +40,6 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "flower.png").write_bytes(pictures.encoded(pictures.small("flower", 240)))
     (tmp_path / "notes.txt").write_text("not a picture")
     return tmp_path
-
-
-def test_the_annotations_are_read_by_pycocotools(lexiseg: CommandLine, folder: Path) -> None:
-    lexiseg("segment", folder / "china.jpg", folder / "flower.png", "-c", "sky", "-c", "flower", "--out", folder / "o")
-
-    found = written(folder / "o")
-
-    assert [Path(image["file_name"]).name for image in found["images"]] == ["china.jpg", "flower.png"]
-    assert [category["name"] for category in found["categories"]] == ["sky", "flower"]
-    assert found["annotations"]
-    for annotation in found["annotations"]:
-        assert coco.area(annotation["segmentation"]) == annotation["area"]
-        assert coco.box(annotation["segmentation"]) == annotation["bbox"]
 
 
 @pytest.mark.parametrize("model", ["tiny", "tiny@none"], ids=["a run", "a start that fails"])

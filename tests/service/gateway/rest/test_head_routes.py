@@ -413,27 +413,6 @@ async def test_a_head_expires_some_days_after_its_last_change(tmp_path: Path, mo
     assert not [path for path in tmp_path.rglob("*short*") if path.is_file()]
 
 
-async def test_a_head_is_changed_and_deleted_under_the_conditions_of_vocabularies(client: httpx.AsyncClient) -> None:
-    made = await client.post("/v1/heads", json=taught())
-    tag, change = made.headers["etag"], {"pictures": [picture(7, "saucer")]}
-
-    unchanged = await client.get("/v1/heads/mugs", headers={"If-None-Match": tag})
-    changed = await client.put("/v1/heads/mugs", json=change, headers={"If-Match": tag})
-    stale = [
-        await client.put("/v1/heads/mugs", json=change, headers={"If-Match": tag}),
-        await client.put("/v1/heads/mugs", json=change, headers={"If-None-Match": "*"}),
-        await client.delete("/v1/heads/mugs", headers={"If-Match": tag}),
-    ]
-
-    assert tag == f'"{made.json()["version"]}"'
-    assert (unchanged.status_code, unchanged.content, unchanged.headers["etag"]) == (304, b"", tag)
-    assert (changed.status_code, changed.json()["pictures"]) == (200, 2)
-    assert {refusal(each)[:2] for each in stale} == {(412, "precondition-failed")}
-    assert (await client.get("/v1/heads/mugs")).json() == changed.json()
-    current = changed.headers["etag"]
-    assert (await client.delete("/v1/heads/mugs", headers={"If-Match": current})).status_code == 204
-
-
 async def test_a_stale_change_is_refused_before_a_picture_is_read(
     client: httpx.AsyncClient, backend: KnownBackend
 ) -> None:
