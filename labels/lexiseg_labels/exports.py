@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -131,6 +132,16 @@ def write_whole(path: Path, content: bytes | Iterator[bytes]) -> None:
     with unfinished.open("wb") as out:
         out.writelines(pieces(content))
     os.replace(unfinished, path)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Put a file in the place of another, which is replaced; its folder is created."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copyfile(source, target)
 
 
 class _Sink(io.RawIOBase):

@@ -7,15 +7,13 @@ ends, leaves what it has done. The pictures can be iterated again without being 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from lexiseg_labels.data_set import DataSet, File, Format, Picture
 from lexiseg_labels.errors import LexisegError
-from lexiseg_labels.exports import write_folder
+from lexiseg_labels.exports import link_or_copy, write_folder
 from lexiseg_labels.json_text import json_text
 from lexiseg_labels.segments import read_size, run_lengths, segment_json, segment_of
 
@@ -86,15 +84,8 @@ class FolderSet:
         self._current: set[tuple[str, int]] = set()  # sources and stamps of the rows that count
         self._is_begun = question_in(folder) == question
         if self._is_begun:
-            self._cut_to_whole_lines()
-
-    def _cut_to_whole_lines(self) -> None:
-        """A kill may have cut the last one short."""
-        with self._ledger.open("r+b") as file:
-            end = 0
-            for line in file:
-                end += len(line) if line.endswith(b"\n") else 0
-            file.truncate(end)
+            with self._ledger.open("r+b") as file:  # a kill may have cut the last line short
+                file.truncate(sum(len(line) for line in file if line.endswith(b"\n")))
 
     def resume(self, counts: Callable[[Row], bool] = lambda _: True) -> list[str]:
         """Take up the pictures of earlier runs that count; returns their names."""
@@ -141,7 +132,7 @@ class FolderSet:
         write_folder(files, self.folder)
         for kind in self._formats:
             if photograph is not None and kind.images:
-                _place(photograph, self.folder / kind.images / picture.file_name)
+                link_or_copy(photograph, self.folder / kind.images / picture.file_name)
         lines = [row] if self._is_begun else [{QUESTION: self._question}, row]
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._ledger.open("ab" if self._is_begun else "wb") as file:
@@ -169,12 +160,3 @@ class FolderSet:
         for row in self._rows():
             if (row["source"], row["modified"]) in self._current:
                 yield _picture_of(row)
-
-
-def _place(photograph: Path, image: Path) -> None:
-    image.parent.mkdir(parents=True, exist_ok=True)
-    image.unlink(missing_ok=True)
-    try:
-        os.link(photograph, image)
-    except OSError:  # another file system
-        shutil.copyfile(photograph, image)

@@ -10,6 +10,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from lexiseg_labels.formats.marks import BETWEEN, BOXES
+from lexiseg_labels.masks.outlines import Size
 from lexiseg_labels.segments import UNNAMED, Answer, Segment, exportable
 
 Raw = TypeVar("Raw")
@@ -52,14 +53,15 @@ class Keyframe(NamedTuple, Generic[Raw]):
 
 
 def shapes_in(
-    tracks: Iterable[Sequence[Keyframe[Raw]]], frame: int, read: Callable[[Raw], dict[str, Any]]
+    tracks: Iterable[Sequence[Keyframe[Raw]]], frame: int, read: Callable[[Raw, Size], dict[str, Any]], size: Size
 ) -> list[dict[str, Any]]:
     """The shapes of a frame, as `marks` has them: between two keyframes boxes move, of others only the place is known.
 
     Args:
         tracks: keyframes of each object, by rising frame.
         frame: its number.
-        read: the shape of a keyframe.
+        read: the shape of a keyframe, on a picture of that (H, W).
+        size: (H, W) of the picture.
     """
     shapes = []
     for keyframes in tracks:
@@ -68,9 +70,9 @@ def shapes_in(
         if place < 0 or not (before.is_seen if before.frame == frame else before.goes_on):
             continue
         after = keyframes[min(place + 1, len(keyframes) - 1)]
-        shape = read(before.raw)
+        shape = read(before.raw, size)
         if before.frame < frame and after.frame > frame and after.is_seen:
-            shape = _between(shape, read(after.raw), (frame - before.frame) / (after.frame - before.frame))
+            shape = _between(shape, read(after.raw, size), (frame - before.frame) / (after.frame - before.frame))
         shapes.append(shape)
     return shapes
 

@@ -231,7 +231,8 @@ def place(
     unusable: list[Entry] = []
     n_boxes = 0
     for entry in entries:
-        image = _image_of(entry, images)
+        identity = id_or_none(entry.get("image_id"))
+        image = None if identity is None else images.get(identity)
         try:
             if image is None:
                 raise UnreadableLabels(f"no image has the id {entry.get('image_id')!r:.40}")
@@ -254,15 +255,9 @@ def place(
     return Placed(faults, n_boxes, n_groups, all_groups)
 
 
-def _image_of(entry: Entry, images: Mapping[Id, AnnotatedImage]) -> AnnotatedImage | None:
-    identity = id_or_none(entry.get("image_id"))
-    return None if identity is None else images.get(identity)
-
-
 def _read_annotation(
     entry: Entry, names: Mapping[Id, str | None], size: Size, group: bool, is_blank: IsBlank
 ) -> Annotation:
-    """Raises UnreadableLabels: it has neither an outline nor a box, or a number in it is unusable."""
     if "category_id" not in entry:
         raise UnreadableLabels("no category_id")
     category = _id(entry["category_id"])
@@ -293,7 +288,6 @@ def _unknown(entry: Entry, size: Size, is_blank: IsBlank) -> Annotation:
 
 
 def _box_or_none(entry: Entry, size: Size) -> Outline | None:
-    """The outline of a stated box; None: there is none, or it is unusable."""
     try:
         return box_outline(checked_box(entry.get("bbox")), size)
     except UnreadableLabels:

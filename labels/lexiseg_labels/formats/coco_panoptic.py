@@ -30,7 +30,10 @@ def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
 def _shared(data: DataSet) -> Iterator[File]:
     things = [True] * len(data.classes) if data.things is None else data.things
     members = {
-        "images": (_image(number, picture) for number, picture in enumerate(data.pictures(), 1)),
+        "images": (
+            {"id": number, "file_name": picture.file_name, "height": picture.size[0], "width": picture.size[1]}
+            for number, picture in enumerate(data.pictures(), 1)
+        ),
         "annotations": (_annotation(number, picture, data) for number, picture in enumerate(data.pictures(), 1)),
         "categories": [
             {
@@ -44,10 +47,6 @@ def _shared(data: DataSet) -> Iterator[File]:
         ],
     }
     yield LISTING, json_file(members)
-
-
-def _image(number: int, picture: Picture) -> dict[str, Any]:
-    return {"id": number, "file_name": picture.file_name, "height": picture.size[0], "width": picture.size[1]}
 
 
 def _annotation(number: int, picture: Picture, data: DataSet) -> dict[str, Any]:

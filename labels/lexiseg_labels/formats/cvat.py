@@ -17,9 +17,9 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_labels.data_set import DataSet, File, Format, category_name
+from lexiseg_labels.data_set import DataSet, Format, category_name
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, shape_reader, turned
+from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, shape_reader, shapes_of, turned
 from lexiseg_labels.masks import png
 from lexiseg_labels.masks.joining import joined_contour
 from lexiseg_labels.masks.outlines import Size
@@ -95,10 +95,6 @@ def _polygon(segment: Segment, tolerance: float) -> dict[str, str]:
     return {"points": ";".join(f"{x},{y}" for x, y in corners)}
 
 
-def _shared(data: DataSet) -> Iterator[File]:
-    yield LISTING, _annotations(data)
-
-
 def _annotations(data: DataSet) -> Iterator[bytes]:
     yield f"{DECLARATION}<annotations>\n  <version>1.1</version>\n  <meta><task><labels>".encode()
     for name in data.categories:  # of the task, without which datumaro reads no labels
@@ -161,7 +157,8 @@ def pictures_of(content: bytes) -> Iterator[Listed]:
                 tracks.append(element)
             elif element.tag == "image":
                 name, height, width = (element.get(key) for key in ("name", "height", "width"))
-                yield Listed(name or "", height, width, shape_reader(partial(_shapes_of, element)))
+                marks = [each for each in element if each.tag not in NO_MARK]
+                yield Listed(name or "", height, width, shape_reader(partial(shapes_of, marks, _shape_of)))
                 element.clear()
     except (LookupError, ValueError) as error:
         raise UnreadableLabels(f"its code page is not read ({error}): save it as UTF-8") from None
@@ -178,7 +175,7 @@ def _frames_of(tracks: Sequence[ElementTree.Element], meta: ElementTree.Element)
             element.set("label", track.get("label", ""))
     height, width, video = (meta.findtext(f".//{name}") for name in ("height", "width", "source"))
     for frame in sorted(frames):
-        read = shape_reader(partial(_tracked, keyframes, frame))
+        read = shape_reader(partial(shapes_in, keyframes, frame, _shape_of))
         yield Listed(frame_name(frame), height, width, read, video=video)
 
 
@@ -187,14 +184,6 @@ def _keyframe(element: ElementTree.Element) -> Keyframe[ElementTree.Element]:
     if not frame.isdecimal() or len(frame) > MAX_FRAME_DIGITS:
         raise UnreadableLabels(f"a shape of a track in frame {frame!r:.40}; expected a whole number")
     return Keyframe(int(frame), element, is_seen, is_seen)
-
-
-def _tracked(tracks: Sequence[Sequence[Keyframe[ElementTree.Element]]], frame: int, size: Size) -> list[dict[str, Any]]:
-    return shapes_in(tracks, frame, lambda element: _shape_of(element, size))
-
-
-def _shapes_of(image: ElementTree.Element, size: Size) -> list[dict[str, Any]]:
-    return [_shape_of(each, size) for each in image if each.tag not in NO_MARK]
 
 
 def _shape_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
@@ -209,7 +198,6 @@ def _shape_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
 
 
 def _outline_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
-    """Raises ValueError: a number is unusable."""
     turn = float(element.get("rotation", 0))
     if element.tag == "mask":
         return _labelme_mask(element, size)
@@ -227,11 +215,7 @@ def _outline_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
 
 
 def _points_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
-    """All points of an element and of elements in it, as a skeleton has: `points`, left and top, and each x with its y.
-
-    Raises:
-        ValueError: a number is none.
-    """
+    """All points of an element and of elements in it: `points`, left and top, and each x with its y."""
     del size
     points = []
     for each in element.iter():
@@ -271,4 +255,9 @@ def mask_of(element: ElementTree.Element, size: Size) -> tuple[int, int, NDArray
     return left, top, np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(height, width)
 
 
-FORMAT = Format("cvat", f"{LISTING} (CVAT for images 1.1)", shared=_shared, listing=LISTING)
+FORMAT = Format(
+    "cvat",
+    f"{LISTING} (CVAT for images 1.1)",
+    shared=lambda data: [(LISTING, _annotations(data))],
+    listing=LISTING,
+)

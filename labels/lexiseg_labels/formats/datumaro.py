@@ -53,11 +53,6 @@ def _item(picture: Picture, data: DataSet) -> dict[str, Any]:
 
 def pictures_of(content: object) -> Iterator[Listed]:
     """The pictures of a file. Raises UnreadableLabels: it is none of Datumaro's."""
-    items, names = _items_of(content)
-    return (_picture_of(item, names) for item in items)
-
-
-def _items_of(content: object) -> tuple[list[dict[str, Any]], list[str]]:
     try:
         names = [str(label["name"]) for label in content["categories"]["label"]["labels"]]  # type: ignore[index]
         items = content["items"]  # type: ignore[index]
@@ -65,7 +60,7 @@ def _items_of(content: object) -> tuple[list[dict[str, Any]], list[str]]:
         raise UnreadableLabels("no JSON of Datumaro: it has no items, or no labels") from None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise UnreadableLabels("no JSON of Datumaro: its items are no list of objects")
-    return items, names
+    return (_picture_of(item, names) for item in items)
 
 
 def _picture_of(item: Mapping[str, Any], names: Sequence[str]) -> Listed:
@@ -106,7 +101,6 @@ def _shape_of(entry: Any, names: Sequence[str]) -> Any:
 
 
 def _outline_of(kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises LookupError, OverflowError, TypeError, ValueError: a value is unusable."""
     if kind == "mask":
         return {"segmentation": entry["rle"]}
     if kind == "bbox":

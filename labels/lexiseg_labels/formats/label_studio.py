@@ -19,9 +19,9 @@ from urllib.parse import parse_qs, quote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_labels.data_set import DataSet, File, Format, Picture, category_name, model_version
+from lexiseg_labels.data_set import DataSet, Format, Picture, category_name, model_version
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, points_in, shape_reader, turned
+from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, points_in, shape_reader, shapes_of, turned
 from lexiseg_labels.json_text import SCORE_DECIMALS, json_list, rounded
 from lexiseg_labels.masks import rle
 from lexiseg_labels.masks.joining import joined_contour
@@ -175,10 +175,6 @@ def brush_runs(mask: NDArray[np.bool_]) -> bytes:
     return int(bit_string, 2).to_bytes(len(bit_string) // 8, "big")
 
 
-def _shared(data: DataSet) -> Iterator[File]:
-    yield LISTING, json_list(_task_of(picture, data) for picture in data.pictures())
-
-
 def _task_of(picture: Picture, data: DataSet) -> dict[str, Any]:
     source = picture.source or picture.file_name
     segments = exportable(picture.segments)
@@ -252,7 +248,6 @@ def _pictures_of(task: Mapping[str, Any]) -> list[Listed]:
 
 
 def _frames_of(video: _Place, regions: Sequence[_Region], reviewed: bool | None) -> list[Listed]:
-    """Raises UnreadableLabels: the frames of a mark are not known."""
     try:
         tracks = [sorted(map(partial(_keyframe, each), each.value["sequence"]), key=itemgetter(0)) for each in regions]
     except (LookupError, TypeError, ValueError):
@@ -262,7 +257,7 @@ def _frames_of(video: _Place, regions: Sequence[_Region], reviewed: bool | None)
             frame_name(frame - 1),
             None,
             None,
-            shape_reader(partial(_tracked, tracks, frame)),
+            shape_reader(partial(shapes_in, tracks, frame, _shape_of)),
             reviewed,
             video=video.path,
         )
@@ -276,17 +271,13 @@ def _keyframe(region: _Region, entry: Mapping[str, Any]) -> Keyframe[_Region]:
     return Keyframe(whole_number(entry["frame"]), _Region(kind, value, {}), True, entry.get("enabled") is not False)
 
 
-def _tracked(tracks: Sequence[Sequence[Keyframe[_Region]]], frame: int, size: Size) -> list[dict[str, Any]]:
-    return shapes_in(tracks, frame, lambda region: _shape_of(region, size))
-
-
 def _left_out(place: _Place, reason: str) -> Listed:
     return Listed(place.path, None, None, shape_reader(lambda _: []), fault=reason)
 
 
 def _picture(place: _Place, regions: Sequence[_Region], reviewed: bool | None) -> Listed:
     about = regions[0].about if regions else {}
-    shapes = shape_reader(partial(_shapes_of, regions))
+    shapes = shape_reader(partial(shapes_of, regions, _shape_of))
     return Listed(place.path, about.get("original_height"), about.get("original_width"), shapes, reviewed)
 
 
@@ -311,9 +302,6 @@ def _results_of(task: Mapping[str, Any]) -> tuple[list[Any], bool | None]:
     """The results that count, and whether a person has submitted them.
 
     Of several submitted annotations the last with a mark counts; without any, the last prediction.
-
-    Raises:
-        UnreadableLabels: nobody and nothing has labelled the task.
     """
     listed = [task.get("annotations"), task.get("predictions")]
     annotations, predictions = (
@@ -332,7 +320,6 @@ def _results_of(task: Mapping[str, Any]) -> tuple[list[Any], bool | None]:
 
 
 def _regions(results: Sequence[Any]) -> list[_Region]:
-    """The regions that results mark."""
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for number, result in enumerate(results):
         each = result if isinstance(result, dict) else {}
@@ -352,11 +339,7 @@ def _united(results: Sequence[dict[str, Any]]) -> _Region:
 
 
 def _by_place(regions: Sequence[_Region], places: Sequence[_Place]) -> dict[_Place, list[_Region]]:
-    """The regions of each picture; none of one that no region names, where a task has several next to each other.
-
-    Raises:
-        UnreadableLabels: it is not clear which picture a region is on.
-    """
+    """The regions of each picture; none of one that no region names, where a task has several next to each other."""
     keys = {place.key for place in places}
     names = {str(region.about.get("to_name")) for region in regions}
     if len(keys) > 1 and (not names or not names <= keys):
@@ -372,12 +355,8 @@ def _by_place(regions: Sequence[_Region], places: Sequence[_Place]) -> dict[_Pla
     return by_place
 
 
-def _shapes_of(regions: Sequence[_Region], size: Size) -> list[dict[str, Any]]:
-    """The shapes on a picture of [H, W]; one of an unknown kind, or with unusable values, has the points it states."""
-    return [_shape_of(region, size) for region in regions]
-
-
 def _shape_of(region: _Region, size: Size) -> dict[str, Any]:
+    """The shape on a picture of [H, W]; one of an unknown kind, or with unusable values, has the points it states."""
     listed = [each for key, each in region.value.items() if key.endswith(LABELS) and isinstance(each, list)]
     label = next((name for each in listed for name in each if isinstance(name, str)), "")
     shape = {"label": label, "shape_type": LABELME_KINDS.get(region.kind, region.kind)}
@@ -395,7 +374,6 @@ def _scaled(points: Sequence[Sequence[float]], size: Size) -> list[list[float]]:
 
 
 def _outline_of(kind: str, value: Mapping[str, Any], size: Size) -> dict[str, Any]:
-    """Raises AttributeError, LookupError, TypeError, ValueError, OverflowError: a value is unusable."""
     height, width = size
     if kind == "brush":
         return {"segmentation": {"size": list(size), "counts": rle.encode(brush_mask(bytes(value["rle"]), size))}}
@@ -451,7 +429,7 @@ def brush_mask(content: bytes, size: Size) -> NDArray[np.bool_]:
 FORMAT = Format(
     "label-studio",
     f"{LISTING} with a prediction for each picture",
-    shared=_shared,
+    shared=lambda data: [(LISTING, json_list(_task_of(picture, data) for picture in data.pictures()))],
     listing=LISTING,
     marks_reviewed=True,
     pictures_of=pictures_of,

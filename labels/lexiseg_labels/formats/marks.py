@@ -44,6 +44,7 @@ REVIEWED = "reviewed"  # key of a picture's mark
 FAULTS = (UnreadableLabels, AttributeError, LookupError, OSError, OverflowError, SyntaxError, TypeError, ValueError)
 Group: TypeAlias = "tuple[object, object]"  # label and group_id
 Picture = TypeVar("Picture")
+Raw = TypeVar("Raw")
 
 
 class Drawing(Protocol):
@@ -149,6 +150,11 @@ def turned(points: Sequence[Sequence[float]], around: tuple[float, float], degre
     return [[around[0] + cosine * x - sine * y, around[1] + sine * x + cosine * y] for x, y in moved]
 
 
+def shapes_of(marks: Iterable[Raw], read: Callable[[Raw, Size], Any], size: Size) -> list[Any]:
+    """The shapes of the marks of a picture [H, W], as a format reads one."""
+    return [read(each, size) for each in marks]
+
+
 def shape_reader(shapes: Callable[[Size], Sequence[Any]]) -> Callable[[Size, ClassName, Drawing], Marks]:
     """What reads shapes, as Labelme has them, that depend on the size of their picture."""
     return lambda size, class_name, drawing: _read_shapes(shapes(size), size, class_name, drawing)
@@ -178,7 +184,10 @@ def _read_shapes(shapes: Sequence[Any], size: Size, class_name: ClassName, drawi
             annotations.append(annotation)
         else:
             parts.setdefault((annotation.category, group), []).append(annotation)
-    whole = (_joined(each, size, drawing) for each in parts.values())
+    whole = (
+        each[0] if len(each) == 1 else each[0]._replace(outline=drawing.joined([part.outline for part in each], size))
+        for each in parts.values()
+    )
     return Marks([*annotations, *whole], faults, n_boxes, len(shapes))
 
 
@@ -190,7 +199,6 @@ def _z_order(shape: Any) -> int:
 
 
 def _annotation(shape: dict[str, Any], size: Size, class_name: ClassName, drawing: Drawing) -> Annotation:
-    """Raises one of FAULTS: not Labelme's shape, or without an area."""
     category = class_name(shape["label"])
     if category == "":
         raise UnreadableLabels("an empty label")
@@ -207,7 +215,6 @@ def _annotation(shape: dict[str, Any], size: Size, class_name: ClassName, drawin
 
 
 def _outline(shape: dict[str, Any], kind: str, size: Size, drawing: Drawing) -> Outline:
-    """Raises one of FAULTS as `_annotation`."""
     if kind == "mask":
         return checked_outline(shape["segmentation"], size) if "segmentation" in shape else _mask(shape, size, drawing)
     if kind == "circle":
@@ -240,13 +247,6 @@ def _mask(shape: dict[str, Any], size: Size, drawing: Drawing) -> Outline:
     inside = whole[top : top + pixels.shape[0], left : left + pixels.shape[1]]
     inside[:] = pixels[: inside.shape[0], : inside.shape[1]]
     return {"size": list(size), "counts": rle.encode(whole)}
-
-
-def _joined(parts: Sequence[Annotation], size: Size, drawing: Drawing) -> Annotation:
-    """One annotation of the parts of an object."""
-    if len(parts) == 1:
-        return parts[0]
-    return parts[0]._replace(outline=drawing.joined([part.outline for part in parts], size))
 
 
 def _unknown(shape: Any, size: Size, z_order: int, drawing: Drawing) -> list[Annotation]:

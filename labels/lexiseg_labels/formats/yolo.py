@@ -85,8 +85,7 @@ def data_yaml(names: Sequence[str]) -> str:
 
 
 def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
-    text = lines(picture.segments, picture.size, without_class=len(classes))
-    yield f"labels/{picture.name}.txt", text.encode()
+    yield f"labels/{picture.name}.txt", lines(picture.segments, picture.size, without_class=len(classes)).encode()
 
 
 def _shared(data: DataSet) -> Iterator[File]:
@@ -180,7 +179,6 @@ def read_lines(
 
 
 def _read_line(line: str, names: Mapping[Id, str | None], size: Size, poses: bool, is_blank: IsBlank) -> Annotation:
-    """Raises UnreadableLabels, ValueError: the line is not YOLO's, or its numbers are no outline."""
     words = line.split()
     category = whole_number(float(words[0]))
     if category not in names:
@@ -214,7 +212,6 @@ def are_rotated_boxes(images: Sequence[AnnotatedImage]) -> bool:
 
 
 def _ring(outline: Outline) -> NDArray[np.float64]:
-    """The corners [N, 2] of a line's only polygon."""
     assert isinstance(outline, list)
     return np.asarray(outline[0], np.float64).reshape(-1, 2)
 
@@ -245,7 +242,6 @@ def _pixels(numbers: Sequence[float], size: Size) -> list[float]:
 
 
 def _box(numbers: Sequence[float], size: Size) -> Outline:
-    """The outline of a box by its centre and sides."""
     x, y, width, height = _pixels(numbers[:BOX], size)
     return box_outline(checked_box([x - width / 2, y - height / 2, width, height]), size)
 

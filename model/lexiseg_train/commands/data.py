@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -275,7 +275,7 @@ def import_data(
         typer.echo(line)
     for warning in report.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    write_json(json, report.as_json())
+    write_json(json, asdict(report))
     require_enough(report, least)
 
 

@@ -203,5 +203,4 @@ def _sample_ids(base: Path, layout: FolderLayout, folder: str) -> list[str]:
 
 
 def _filled_in(pattern: str, folder: str, name: str) -> str:
-    """A path pattern of a layout with the split's folder and a sample's id."""
     return pattern.replace("{split}", folder).replace("{id}", name)

@@ -37,11 +37,8 @@ Item = TypeVar("Item")
 @contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
     """Open an image file; errors of Pillow in the block become SampleError."""
-    try:
-        with Image.open(path) as picture:
-            yield picture
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise SampleError(str(path), f"cannot be read as an image: {error}") from None
+    with _reading(str(path)), Image.open(path) as picture:
+        yield picture
 
 
 def read_picture(path: Path) -> Picture:
@@ -50,11 +47,18 @@ def read_picture(path: Path) -> Picture:
     Raises:
         SampleError: the file is not a picture.
     """
-    with _reading(path) as content:
+    with _reading(str(path)):
+        content = picture_bytes(path)
+    return read_content(content, str(path), MAX_PIXELS)
+
+
+def read_content(content: bytes, name: str, max_pixels: int) -> Picture:
+    """`read_picture` of the content of a file. Raises SampleError: it is no picture, or has more pixels."""
+    with _reading(name):
         header = read_header(content)
         height, width = header.size
-        if height * width > MAX_PIXELS:
-            raise SampleError(str(path), f"{width} x {height} pixels; expected at most {MAX_PIXELS:,}")
+        if height * width > max_pixels:
+            raise SampleError(name, f"{width} x {height} pixels; expected at most {max_pixels:,}")
         return read(content, header=header)
 
 
@@ -65,17 +69,16 @@ def read_photograph(path: Path) -> NDArray[np.uint8]:
 
 def photograph_size(path: Path) -> tuple[int, int]:
     """(height, width) of `read_picture`, by the header. Raises SampleError: the file is not a picture."""
-    with _reading(path) as content:
-        return read_header(content).size
+    with _reading(str(path)):
+        return read_header(picture_bytes(path)).size
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[bytes]:
-    """The content of a file; errors of reading it and of its picture become SampleError."""
+def _reading(name: str) -> Iterator[None]:
     try:
-        yield picture_bytes(path)
-    except (OSError, PictureError) as error:
-        raise SampleError(str(path), f"cannot be read as an image: {error}") from None
+        yield
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, PictureError) as error:
+        raise SampleError(name, f"cannot be read as an image: {error}") from None
 
 
 def photographs_in(folder: Path) -> list[Path]:
@@ -227,15 +230,15 @@ def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:
     return IndexedDataset(name, split, read_classes(listing), samples)
 
 
-def measurable(root: Path, names: Iterable[str], split: str = "val") -> list[str]:
-    """The sets that have a split; a training lists them before its first step, and measures them after its last.
+def measurable(root: Path, names: Iterable[str]) -> list[str]:
+    """The sets with a validation split; a training lists them before its first step, and measures them after its last.
 
     Raises:
         DatasetError: one of them lacks a mask, or its class list cannot be read.
     """
-    there = [name for name in names if (root / name / split).is_dir()]
+    there = [name for name in names if (root / name / "val").is_dir()]
     for name in there:
-        list_samples(root, name, split)
+        list_samples(root, name, "val")
         if (listing := root / name / CLASSES).exists():
             read_classes(listing)
     return there

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from lexiseg_labels.annotations import AnnotatedImage
 from lexiseg_labels.errors import UnreadableLabels
@@ -42,18 +40,19 @@ def outlined_scenes(place: Path) -> list[Scene[tuple[Rle, ...]]]:
         content, photographs = read_coco_file(place), Photographs(place)
         for warning in content.warnings:
             print(f"warning: {warning}", flush=True)
-        return [_coco_scene(photographs, image) for image in content.images]
+        # A photograph that is missing costs only itself.
+        files = [
+            photographs.find(image.file_name) or photographs.folder / PurePosixPath(image.file_name).name
+            for image in content.images
+        ]
+        return [
+            Scene(str(file), partial(read_photograph, file), partial(_coco_objects, image))
+            for file, image in zip(files, content.images, strict=True)
+        ]
     images = [path for path in visible_files(place) if path.suffix == ".jpg" and path.with_suffix(".json").exists()]
     if not images:
         raise DatasetError(f"{place} holds no NAME.jpg with NAME.json beside it, as SA-1B has them")
     return [Scene(str(path), partial(read_photograph, path), partial(_sa1b_objects, path)) for path in images]
-
-
-def _coco_scene(photographs: Photographs, image: AnnotatedImage) -> Scene[tuple[Rle, ...]]:
-    # A missing one costs only itself.
-    path = photographs.find(image.file_name) or photographs.folder / PurePosixPath(image.file_name).name
-    name = str(path)
-    return Scene(name, partial(read_photograph, path), partial(_coco_objects, image))
 
 
 def _coco_objects(image: AnnotatedImage) -> tuple[Rle, ...]:
@@ -61,7 +60,11 @@ def _coco_objects(image: AnnotatedImage) -> tuple[Rle, ...]:
 
 
 def _sa1b_objects(path: Path) -> tuple[Rle, ...]:
-    """Objects of a photograph of SA-1B. Raises SampleError: its JSON is missing or not SA-1B's, or none can be read."""
+    """Objects of a photograph of SA-1B; a line is printed about unreadable ones.
+
+    Raises:
+        SampleError: its JSON is missing or not SA-1B's, or no object can be read.
+    """
     try:
         content = json.loads(path.with_suffix(".json").read_bytes())
         size = checked_size(content["image"]["height"], content["image"]["width"])
@@ -70,11 +73,6 @@ def _sa1b_objects(path: Path) -> tuple[Rle, ...]:
         raise SampleError(str(path), f"cannot be read: {error.strerror}") from None
     except (UnreadableLabels, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SampleError(str(path), f"its JSON is not SA-1B's: {error!r}") from None
-    return _read_objects(str(path), entries, size)
-
-
-def _read_objects(name: str, entries: Sequence[Any], size: tuple[int, int]) -> tuple[Rle, ...]:
-    """The readable masks of a photograph; a line is printed about others. Raises SampleError: none is readable."""
     objects: list[Rle] = []
     faults: list[str] = []
     for number, entry in enumerate(entries, 1):
@@ -84,8 +82,8 @@ def _read_objects(name: str, entries: Sequence[Any], size: tuple[int, int]) -> t
             reason = f"no {error}" if isinstance(error, KeyError) else error
             faults.append(f"object {number}: {reason}")
     if faults and not objects:
-        raise SampleError(name, f"its objects cannot be read: {faults[0]}")
+        raise SampleError(str(path), f"its objects cannot be read: {faults[0]}")
     if faults:
         named = "; ".join(faults[:MAX_NAMED])
-        print(f"warning: {name}: {len(faults)} of {len(entries)} objects are left out: {named}", flush=True)
+        print(f"warning: {path}: {len(faults)} of {len(entries)} objects are left out: {named}", flush=True)
     return tuple(objects)

@@ -138,7 +138,12 @@ def object_scenes(root: Path, name: str, split: str, is_thing: IsThing) -> Scene
         return with_truth(scenes, lambda labels: objects_of(labels, range(len(scenes.classes)), IGNORED))
     regions = tuple(_mask_scene(sample, _label_table(0, IGNORE)) for sample in list_samples(root, name, split))
     unnamed = SceneSet(name, split, (REGION,), True, "components", len(regions), regions)
-    return with_truth(unnamed, _regions_of)
+
+    def regions_of(labels: Labels) -> Objects:
+        of_values = objects_of(labels, range(IGNORE), IGNORED)
+        return Objects(of_values.ids, (0,) * len(of_values.labels), of_values.ignored)
+
+    return with_truth(unnamed, regions_of)
 
 
 def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> SceneSet[PanopticTruth]:
@@ -212,11 +217,7 @@ def _truth_segments(
 
 
 def _read_truth(mask: Path, segments: tuple[TruthSegment, ...], complete: bool) -> PanopticTruth:
-    """The truth of one PNG; ids that `segments` lack are void, unless they are complete.
-
-    Raises:
-        DatasetError: it is not an RGB image, or complete segments lack one of its ids.
-    """
+    """The truth of one PNG; ids that `segments` lack are void, unless they are complete."""
     ids = read_rgb(mask, "id = red + 256 green + 65536 blue") @ np.array([1, 256, 65536], np.int32)
     ids_listed = [VOID, *(segment.id for segment in segments)]
     unknown = ~np.isin(ids, ids_listed)
@@ -324,9 +325,3 @@ def _label_table(first: int, n_values: int) -> Labels:
     table[:first] = NO_CLASS
     table[first:n_values] = np.arange(n_values - first)
     return table
-
-
-def _regions_of(labels: Labels) -> Objects:
-    """Components of every value, all of class 0."""
-    regions = objects_of(labels, range(IGNORE), IGNORED)
-    return Objects(regions.ids, (0,) * len(regions.labels), regions.ignored)

@@ -92,7 +92,6 @@ def _refuse_unknown(listing: Path, entries: Sequence[dict[str, Any]], names: Col
 
 
 def _deviations(listing: Path, n_annotations: int, repeats: int, all_groups: bool) -> tuple[str, ...]:
-    """Sentences about annotations that are read otherwise than they are written."""
     of = f"of {n_annotations} annotations in {listing}"
     warnings = []
     if repeats:

@@ -33,34 +33,26 @@ def draw(outline: object, size: tuple[int, int]) -> Rle:
 
 
 def is_blank(outline: Outline, size: tuple[int, int]) -> bool:
-    """Whether a checked outline covers no pixel of its photograph [H, W]."""
+    """As `marks.Drawing`."""
     if isinstance(outline, list):
         rings = [np.asarray(ring, np.float64).reshape(-1, 2) for ring in outline]
         # Drawing takes time, and a ring of some area inside the photograph needs none.
-        if any(_area(ring) > FEW_PIXELS and (ring >= 0).all() and (ring <= size[::-1]).all() for ring in rings):
-            return False
+        for ring in rings:
+            x, y = ring.T
+            area = abs(float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())) / 2
+            if area > FEW_PIXELS and (ring >= 0).all() and (ring <= size[::-1]).all():
+                return False
     return draw(outline, size).area == 0
 
 
-def _area(ring: NDArray[np.float64]) -> float:
-    """Area of a polygon [N, 2] in pixels."""
-    x, y = ring[:, 0], ring[:, 1]
-    return abs(float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum())) / 2
-
-
 def joined(outlines: Sequence[Outline], size: tuple[int, int]) -> Outline:
-    """Run lengths of what any of some checked outlines covers."""
+    """As `marks.Drawing`, in run lengths."""
     whole: NDArray[np.bool_] = np.logical_or.reduce([decode(draw(outline, size)) for outline in outlines])
     return {"size": list(size), "counts": encode_mask(whole).counts}
 
 
 def png_mask(content: bytes, check: Callable[[int, int], None]) -> NDArray[np.bool_]:
-    """Pixels [h, w] of a PNG that are not 0, or not transparent; `check` gets its width and height before it is
-    decoded, and raises.
-
-    Raises:
-        OSError, SyntaxError, ValueError: no PNG.
-    """
+    """As `marks.Drawing`."""
     if not content.startswith(PNG):
         raise ValueError("a mask that is no PNG")
     with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:

@@ -18,7 +18,6 @@ from lexiseg_model.files.names import as_text
 from lexiseg_model.pictures.header import read_header
 from lexiseg_train.data.files.frames import picture_bytes
 from lexiseg_train.data.files.inside import SetFiles
-from lexiseg_train.data.pairs.source import photographs_beside
 
 UPLOAD_PREFIX = re.compile(r"^(.*/)?[0-9a-f]{8}-(?=[^/]*$)")  # of Label Studio
 ADDRESS = re.compile(r"[^/?#:]+://[^/?#]*(?P<path>[^?#]*)")  # RFC 3986, B; a listing may hold malformed ones
@@ -31,6 +30,12 @@ def stated_size(name: str, height: object, width: object) -> Size:
     """(H, W) as a listing states it, for photographs that are not looked at. Raises UnreadableLabels: impossible."""
     del name
     return checked_size(height, width)
+
+
+def photographs_beside(listing: Path) -> Path:
+    """Folder of the photographs of `annotations/NAME_train2017.json`: `train2017` next to `annotations`, or its own."""
+    beside = listing.parent.parent / listing.stem.rpartition("_")[2]
+    return beside if beside.is_dir() else listing.parent
 
 
 class Photographs:
@@ -47,11 +52,12 @@ class Photographs:
         split = listing.stem.removeprefix("instances_")
         names = ("", *FOLDERS, *(f"{kind}/{split}" for kind in FOLDERS), split)  # CVAT: images/Train; COCO: train2017
         around = [parent.parent] if parent.name in BESIDE else []
-        bases = [place.relative_to(self.folder).as_posix() for place in (parent, *around, beside) if self._holds(place)]
+        bases = [
+            place.relative_to(self.folder).as_posix()
+            for place in (parent, *around, beside)
+            if place.is_relative_to(self.folder)
+        ]
         self._places = [posixpath.normpath(f"{base}/{name}") for base in dict.fromkeys((*bases, ".")) for name in names]
-
-    def _holds(self, place: Path) -> bool:
-        return place.is_relative_to(self.folder)
 
     @cached_property
     def files(self) -> SetFiles:

@@ -183,7 +183,6 @@ def _stated_names(path: Path, content: dict[Any, Any], files: SetFiles) -> tuple
 
 
 def _names(path: Path, listed: object) -> dict[Id, str | None]:
-    """Class names by number, of a list, or a mapping from numbers. Raises DatasetError: it is neither."""
     try:
         return yolo.names_of(listed, class_name, MAX_NAMES)
     except UnreadableLabels as error:
@@ -206,11 +205,7 @@ def _pictures(paths: SetFiles | Sequence[Path]) -> list[Path]:
 
 
 def _listed(path: Path, files: SetFiles) -> list[Path]:
-    """The images that a list names, a line each. Lines that are no names of pictures are passed over.
-
-    Raises:
-        DatasetError: it names too many, or none.
-    """
+    """The images that a list names, a line each. Lines that are no names of pictures are passed over."""
     places = (files.place_of(path.parent), ".")
     lines = [line.strip() for line in read_text(path).split("\n") if is_picture_name(line.strip())]
     if len(lines) > MAX_PICTURES:

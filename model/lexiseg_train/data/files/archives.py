@@ -66,7 +66,9 @@ def unpack(
         read = _in_zip if content.read(2) == b"PK" else _in_tar
         content.seek(0)
         for name, member in read(content, max_files, skipped):
-            parts = _inside(path, name)
+            parts = parts_of(name)
+            if not parts or DRIVE.match(name.replace("\\", "/")):
+                raise DatasetError(as_text(f"{path} holds the name {name!r:.100}; expected names inside the archive"))
             if any(is_hidden(part) or part == MACOS for part in parts):
                 continue
             n_files += 1
@@ -96,14 +98,6 @@ def _damage_named(path: Path, max_files: int) -> Iterator[None]:
     except DAMAGED as error:
         reason = " ".join(str(error).split())  # tarfile names each way that it tried on a line
         raise DatasetError(f"{path} is damaged, cut off or encrypted: {reason}") from None
-
-
-def _inside(path: Path, name: str) -> tuple[str, ...]:
-    """The parts of a name in an archive. Raises DatasetError: it leads out of it."""
-    parts = parts_of(name)
-    if not parts or DRIVE.match(name.replace("\\", "/")):
-        raise DatasetError(as_text(f"{path} holds the name {name!r:.100}; expected names inside the archive"))
-    return parts
 
 
 def _in_zip(content: BinaryIO, max_files: int, skipped: list[str]) -> Iterator[Member]:

@@ -189,7 +189,6 @@ class SetFiles:
         return alike[0] if len(alike) == 1 else None
 
     def _beside(self, named: str, places: Sequence[str]) -> Path | None:
-        """A file outside the folder, where a root above it allows that."""
         for place in places if self._is_wide else ():
             path = Path(os.path.abspath(self.folder / place / named))
             if confined(path, self.root) is not None and path.is_file():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_labels.exports import write_whole
+from lexiseg_labels.exports import link_or_copy, write_whole
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks.encodings import labels_to_png
@@ -69,8 +68,6 @@ def write_pseudo_labels(
         raise OptionError(f"{len(classes)} classes; a mask of 8 bits holds at most {MAX_CLASSES}")
     folder = target / labelling.split
     claim(folder / ABOUT, _about(segmenter, labelling), "masks", any((folder / "masks").glob("*")))
-    for kind in ("images", "masks"):
-        (folder / kind).mkdir(parents=True, exist_ok=True)
     if (target / CLASSES).exists() and read_classes(target / CLASSES) != tuple(classes):
         raise DatasetError(f"{target / CLASSES} lists other classes; choose another folder")
     write_classes(target, classes)
@@ -86,7 +83,8 @@ def write_pseudo_labels(
         except SampleError as error:
             skips.add([Skipped(error.sample, error.reason)])
         else:
-            _link(path, folder / "images" / path.name)
+            if not (copy := folder / "images" / path.name).exists():
+                link_or_copy(path, copy)
             write_whole(mask_path, labels_to_png(mask))  # last, as it marks the photograph as done
             n_new += 1
         on_image()
@@ -119,13 +117,3 @@ def _about(segmenter: Segmenter, labelling: Labelling) -> dict[str, object]:
         "confidence": labelling.confidence,
         "max_side": labelling.max_side,
     }
-
-
-def _link(source: Path, target: Path) -> None:
-    """Hard link to a photograph, or a copy where the file system has none."""
-    if target.exists():
-        return
-    try:
-        os.link(source, target)
-    except OSError:
-        write_whole(target, source.read_bytes())

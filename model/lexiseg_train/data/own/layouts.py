@@ -167,7 +167,6 @@ def _json_layout(content: object) -> str:
 
 
 def _parts(layout: str, files: SetFiles, paths: Sequence[Path], labelled: frozenset[Path]) -> list[LabelFile]:
-    """What the files of a layout hold, without what is `labelled` by another. Raises DatasetError: they are damaged."""
     if layout == "COCO":
         return read_coco(files, paths)
     if layout == "YOLO":
@@ -183,7 +182,6 @@ def _parts(layout: str, files: SetFiles, paths: Sequence[Path], labelled: frozen
 
 
 def _masks_beside(files: SetFiles, pictures: OwnPictures) -> tuple[str, ...]:
-    """A sentence about photographs with masks, which are not read where a set has annotations."""
     used = {picture.image for picture in (*pictures.train, *pictures.held_out)}
     masked = [image for image, mask in pairs_below(files) if mask is not None and image not in used]
     if not masked:
@@ -193,7 +191,6 @@ def _masks_beside(files: SetFiles, pictures: OwnPictures) -> tuple[str, ...]:
 
 
 def _of_a_tool(files: SetFiles, listing: Path | None) -> str:
-    """A word on annotations that a folder has in a format that is not read."""
     paths = [*files] if listing is None else [listing]
     for path in [path for path in paths if path.suffix.lower() in (".xml", ".json", *PACKED)][:MAX_SEEN]:
         if path.suffix.lower() in PACKED:

@@ -55,8 +55,7 @@ def class_table(files: SetFiles, split: str) -> ClassTable | None:
         DatasetError: a list is damaged, or its names are not distinct.
     """
     readers = {
-        CLASSES: _ours,
-        OF_LABEL_MAPS: _ours,
+        **dict.fromkeys((CLASSES, OF_LABEL_MAPS), lambda path: ClassTable(read_classes(path))),
         ROBOFLOW: _roboflow,
         voc.META: _dataset_meta,  # any names, which a LABEL_MAP cannot hold
         voc.LABEL_MAP: _label_map,
@@ -72,17 +71,10 @@ def _checked(path: Path, table: ClassTable) -> ClassTable:
     if ignored := [name for name in table.names if class_name(name) is None]:
         raise DatasetError(f"{path}: {ignored[0]!r} is no class; pixels that do not count are {IGNORE}")
     distinct = {*table.names} - {BACKGROUND}
+    some = f"{list(table.names[:5])}{' ...' if len(table.names) > 5 else ''}"
     if len({*map(folded, table.names)}) < len(table.names) or not distinct or len(table.names) > IGNORE:
-        raise DatasetError(f"{path}: expected distinct names, such as {EXAMPLE_LIST}, got {_some(table.names)}")
+        raise DatasetError(f"{path}: expected distinct names, such as {EXAMPLE_LIST}, got {some}")
     return table
-
-
-def _some(names: Sequence[str]) -> str:
-    return f"{list(names[:5])}{' ...' if len(names) > 5 else ''}"
-
-
-def _ours(path: Path) -> ClassTable:
-    return ClassTable(read_classes(path))
 
 
 def _roboflow(path: Path) -> ClassTable:
@@ -193,7 +185,7 @@ def read_mask_file(path: Path, colours: Mapping[Colour, int] | None = None) -> N
         if colours is not None and mode in ("P", "RGB", "RGBA"):
             return _by_colour(np.asarray(picture.convert("RGB")), colours)
         values = np.asarray(picture.getchannel(0) if mode in ("LA", "PA") else picture)
-    if values.ndim == 3 and values.shape[2] >= 3 and _is_gray(values):
+    if values.ndim == 3 and values.shape[2] >= 3 and (values[..., :3] == values[..., :1]).all():  # gray
         values = values[..., 0]
     if values.ndim != 2 or values.dtype.kind not in "uib":
         raise SampleError(str(path), f"is of mode {mode}; expected one channel of whole numbers, index = class")
@@ -205,10 +197,6 @@ def read_white_mask(path: Path) -> NDArray[np.uint8]:
     mask = read_mask_file(path)
     mask[mask == IGNORE] = 1
     return mask
-
-
-def _is_gray(pixels: NDArray[np.uint8]) -> bool:
-    return bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all())
 
 
 def _in_8_bits(path: Path, values: NDArray[np.generic]) -> NDArray[np.uint8]:

@@ -86,11 +86,7 @@ class OwnPictures:
 
 
 def _left_out_unreviewed(files: SetFiles, marks: Mapping[Path, bool | None]) -> tuple[list[Path], list[str]]:
-    """The photographs of a set that do not count since others are marked as reviewed, and a sentence about them.
-
-    Raises:
-        DatasetError: all have a mark that says they are not.
-    """
+    """The photographs of a set that do not count since others are marked as reviewed, and a sentence about them."""
     left_out = unreviewed(marks)
     if left_out and len(left_out) == len(marks):
         raise DatasetError(f"{files.folder}: none of {len(marks)} photographs is marked as reviewed: review some first")
@@ -119,7 +115,8 @@ def read_folders(files: SetFiles, reviewed: frozenset[str] | None = None) -> Own
     if table is None:
         raise DatasetError(f"there is no {files.folder / CLASSES}: names, index = mask value, such as {EXAMPLE_LIST}")
     val = [pair for pairs in by_split.values() for pair in pairs]
-    apart = _names_of_split(files, "val")
+    listing = files.file("ImageSets/Segmentation/val.txt")  # PASCAL VOC's
+    apart = set[str]() if listing is None else set(read_text(listing).split())
     val += [pair for pair in train if pair[0].stem in apart]
     train = [pair for pair in train if pair[0].stem not in apart]
     without = [image.name for image, mask in (*train, *val) if mask is None]
@@ -143,7 +140,6 @@ def read_folders(files: SetFiles, reviewed: frozenset[str] | None = None) -> Own
 
 
 def _refuse_jpeg_masks(files: SetFiles) -> None:
-    """Raise DatasetError: what would be masks are JPEG."""
     for split in ("", TRAIN, TRAINING, *HELD_OUT):
         for _, mask in pairs_below(files, split, SUFFIXES["JPEG"]):
             if mask is not None:
@@ -159,12 +155,6 @@ def _show_255_alone(masks: Iterable[Path]) -> bool:
         if values - {0, IGNORE}:
             return False
     return IGNORE in values
-
-
-def _names_of_split(files: SetFiles, split: str) -> frozenset[str]:
-    """Names of the photographs of a split in PASCAL VOC's layout."""
-    path = files.file(f"ImageSets/Segmentation/{split}.txt")
-    return frozenset() if path is None else frozenset(read_text(path).split())
 
 
 class _Entry(NamedTuple):
@@ -256,7 +246,6 @@ def _bare_sentence(files: SetFiles, entries: Sequence[_Entry]) -> list[str]:
 
 
 def _sentences(part: LabelFile) -> list[str]:
-    """Sentences about annotations that are left out or ignored."""
     sentences = [*part.warnings]
     if part.n_groups:
         sentences.append(

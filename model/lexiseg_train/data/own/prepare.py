@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -39,16 +39,69 @@ from lexiseg_train.data.indexed import (
 )
 from lexiseg_train.data.own.layouts import read_own
 from lexiseg_train.data.own.mask_files import read_mask_file
-from lexiseg_train.data.own.pictures import OwnPictures, Picture
+from lexiseg_train.data.own.pictures import OwnPictures
 from lexiseg_train.data.own.repeats import Looks, unite
-from lexiseg_train.data.own.report import MAX_LISTED, MAX_WARNINGS, Counts, Report, without_place
 
 MIN_PHOTOGRAPHS = 4
 MIN_RECOMMENDED = 8  # photographs below which there is a warning
 MAX_REPORTED = 8  # faults of a kind in a message
+MAX_LISTED = 100  # pictures of a report that are left out
+MAX_WARNINGS = 100
 MAX_SHORT_SIDE = 512  # pixels; no method here uses more of a whole picture
 REPORT = "report.json"
 NAMES = "names.json"  # names of the pictures in the set, by split; the place in the list is the number
+
+
+@dataclass(frozen=True)
+class ClassCount:
+    """A class, and the numbers of photographs and of their pixels, at the written size, that show it."""
+
+    name: str
+    pictures: int
+    pixels: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a set holds.
+
+    Attributes:
+        layout: what it was read as, such as "COCO".
+        classes: without the background.
+        photographs: number of pictures that are used, by split: `train`, and `val` where one is held out.
+        left_out: number of pictures that are not used.
+        left_out_pictures: the first MAX_LISTED of them, each with the reason.
+        unknown_pixels: of all pictures, pixels that count as no class and no background.
+        background_pixels: of all pictures.
+        warnings: sentences for people.
+    """
+
+    layout: str
+    classes: tuple[ClassCount, ...]
+    photographs: dict[str, int]
+    left_out: int
+    left_out_pictures: tuple[str, ...]
+    unknown_pixels: int
+    background_pixels: int
+    warnings: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """The report as lines for people, without its warnings."""
+        n_pixels = sum(each.pixels for each in self.classes) + self.unknown_pixels + self.background_pixels
+        counts = ", ".join(f"{split} {count:,}" for split, count in self.photographs.items()) or "none"
+        background, unknown = (_percent(each, n_pixels) for each in (self.background_pixels, self.unknown_pixels))
+        return [
+            f"{self.layout}: photographs {counts}; {self.left_out:,} left out",
+            *(
+                f"  {each.name}: {each.pictures:,} photographs, {_percent(each.pixels, n_pixels)}"
+                for each in self.classes
+            ),
+            f"  of all pixels background {background}, unknown {unknown}",
+        ]
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / max(whole, 1):.1f} %"
 
 
 def prepare(
@@ -102,7 +155,6 @@ def require_enough(report: Report, least: int = MIN_PHOTOGRAPHS) -> None:
 
 
 def _import(source: Path, target: Path, limit: int | None, root: Path | None, step: Callable[[], None]) -> Report:
-    """Raises DatasetError: as `prepare`, but for the number of photographs."""
     with _unpacked(source, target.parent) as (folder, sentences):
         pictures = read_own(folder, root)
         if len(pictures.train) + len(pictures.held_out) > MAX_PICTURES:
@@ -114,10 +166,10 @@ def _import(source: Path, target: Path, limit: int | None, root: Path | None, st
         places = (pictures.folder.resolve(), pictures.folder, folder.resolve(), folder)
         report = replace(
             report,
-            warnings=without_place(report.warnings, *places)[:MAX_WARNINGS],
-            left_out_pictures=without_place(report.left_out_pictures, *places),
+            warnings=_without_place(report.warnings, *places)[:MAX_WARNINGS],
+            left_out_pictures=_without_place(report.left_out_pictures, *places),
         )
-    write_whole(target / REPORT, to_utf8(json.dumps(report.as_json(), ensure_ascii=False, indent=1)))
+    write_whole(target / REPORT, to_utf8(json.dumps(asdict(report), ensure_ascii=False, indent=1)))
     return report
 
 
@@ -134,6 +186,18 @@ def _unpacked(source: Path, beside: Path) -> Iterator[tuple[Path, tuple[str, ...
             yield folder, unpack(source, folder)
         except DatasetError as error:  # files by their names in the archive
             raise DatasetError(str(error).replace(f"{folder}/", "").replace(str(folder), source.name)) from None
+
+
+class _Counts:
+    """Pixels and pictures of each mask value, as masks are read."""
+
+    def __init__(self) -> None:
+        self.pixels, self.pictures = np.zeros(IGNORE + 1, np.int64), np.zeros(IGNORE + 1, np.int64)
+
+    def add(self, mask: NDArray[np.uint8]) -> None:
+        counts = np.bincount(mask.reshape(-1), minlength=IGNORE + 1)
+        self.pixels += counts
+        self.pictures += counts > 0
 
 
 class _Writer:
@@ -164,11 +228,11 @@ class _Writer:
             write_sample(self._target / split, number, to_jpeg(reduced(reading.image)), mask)
             self._masks[digest] = self._target / split / "masks" / f"{number}.png"
 
-    def end(self, classes: Sequence[str]) -> tuple[Counts, list[str]]:
+    def end(self, classes: Sequence[str]) -> tuple[_Counts, list[str]]:
         """Write the lists next to the pictures; returns the counts of all masks, and sentences about the pictures."""
         write_classes(self._target, classes)
         write_whole(self._target / NAMES, to_utf8(json.dumps(self.names, ensure_ascii=False, indent=1)))
-        counts = Counts()
+        counts = _Counts()
         for path in self._masks.values():
             counts.add(read_mask_file(path))
         sentences = [*self._looks.write(self._target)]
@@ -189,7 +253,6 @@ class _Writer:
 
 
 def _read_all(pictures: OwnPictures, target: Path, step: Callable[[], None]) -> Report:
-    """Read every picture and mask, and write the usable ones."""
     faults: list[str] = []
     writer = _Writer(target)
     for split, picture in [("train", each) for each in pictures.train] + [("val", each) for each in pictures.held_out]:
@@ -199,21 +262,27 @@ def _read_all(pictures: OwnPictures, target: Path, step: Callable[[], None]) -> 
         except DatasetError as error:
             faults.append(as_text(str(error)))
             continue
-        writer.add(split, _name(pictures, picture), reading)
+        inside = picture.image.is_relative_to(pictures.folder)
+        name = picture.image.relative_to(pictures.folder).as_posix() if inside else picture.image.name
+        writer.add(split, as_text(name), reading)
     counts, sentences = writer.end(pictures.classes)
-    warnings = [*pictures.warnings, *one_value_warning(pictures.folder.name, counts.present, len(pictures.classes))]
+    present = {*np.flatnonzero(counts.pixels).tolist()}
+    warnings = [*pictures.warnings, *one_value_warning(pictures.folder.name, present, len(pictures.classes))]
     if faults:
         some = "; ".join(faults[:MAX_REPORTED])
         warnings.append(f"{len(faults)} photographs or masks cannot be used and are left out: {some}")
     warnings += sentences
-    if unused := [name for value, name in pictures.named.items() if value not in counts.present]:
+    if unused := [name for value, name in pictures.named.items() if value not in present]:
         warnings.append(f"no photograph shows {', '.join(unused)}: nothing is learned about it")
     if (n_train := len(writer.names.get("train", ()))) < MIN_RECOMMENDED:
         warnings.append(f"{n_train} photographs are few; use twenty or more")
     left_out = (*pictures.left_out, *faults, *writer.left_out)
     return Report(
         layout=pictures.layout,
-        classes=tuple(counts.of_class(value, name) for value, name in pictures.named.items()),
+        classes=tuple(
+            ClassCount(name, int(counts.pictures[value]), int(counts.pixels[value]))
+            for value, name in pictures.named.items()
+        ),
         photographs={split: len(names) for split, names in writer.names.items()},
         left_out=len(left_out),
         left_out_pictures=left_out[:MAX_LISTED],
@@ -223,10 +292,14 @@ def _read_all(pictures: OwnPictures, target: Path, step: Callable[[], None]) -> 
     )
 
 
-def _name(pictures: OwnPictures, picture: Picture) -> str:
-    """The name of a picture in its set."""
-    inside = picture.image.is_relative_to(pictures.folder)
-    return as_text(picture.image.relative_to(pictures.folder).as_posix() if inside else picture.image.name)
+def _without_place(sentences: Sequence[str], *places: Path) -> tuple[str, ...]:
+    """Sentences with files by their paths in the set, not on this machine."""
+    cleared = []
+    for sentence in sentences:
+        for place in places:
+            sentence = sentence.replace(f"{place}/", "").replace(str(place), "the set")
+        cleared.append(sentence)
+    return tuple(cleared)
 
 
 def reduced(pixels: NDArray[np.uint8], interpolation: int = cv2.INTER_AREA) -> NDArray[np.uint8]:

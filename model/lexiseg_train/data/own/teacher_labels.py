@@ -202,11 +202,7 @@ def write_labels(
 
 
 def _labelled(photographs: Photographs, path: Path, label: Teacher) -> tuple[str, bytes, bytes, bytes]:
-    """Label a photograph: name of the model, and the files of photograph, mask and confidence.
-
-    Raises:
-        SampleError: the photograph cannot be read.
-    """
+    """Label a photograph: name of the model, and the files of photograph, mask and confidence."""
     truth = photographs.truth(path)
     photograph = to_jpeg(reduced(read_photograph(path)))
     mask = None if truth is None else truth.read_fitting_mask(len(photographs.names))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files.names import COLUMNS_OF_FILES, is_hidden, visible_in
+from lexiseg_train.data.annotations.photographs import photographs_beside
+from lexiseg_train.data.files.documents import read_json
+from lexiseg_train.data.files.limits import PUBLISHED_JSON
 from lexiseg_train.data.pairs.shards import ShardPairs
 from lexiseg_train.data.pairs.source import (
     Joined,
@@ -17,7 +19,6 @@ from lexiseg_train.data.pairs.source import (
     Skipped,
     StoredPair,
     clean_captions,
-    photographs_beside,
 )
 from lexiseg_train.data.pairs.streamed import find_shards, is_address
 
@@ -66,7 +67,7 @@ class FilePairs:
 def read_caption_folder(folder: Path) -> FilePairs:
     """`captions.json`, {STEM: {"captions": [...]}} or {STEM: [...]}, and `images/STEM.jpg`; errors as `open_pairs`."""
     listing = folder / LISTING
-    content = _read_json(listing)
+    content = read_json(listing, PUBLISHED_JSON)
     if not isinstance(content, dict):
         raise DatasetError(f'{listing}: expected {{"STEM": {{"captions": ["...", ...]}}, ...}}')
     files = {path.stem: path for path in sorted((folder / IMAGES).glob("*")) if not is_hidden(path.name)}
@@ -104,7 +105,7 @@ def read_caption_table(listing: Path) -> FilePairs:
 
 def read_coco_captions(listing: Path) -> FilePairs:
     """COCO's `annotations/captions_train2017.json`; photographs are in `train2017` or the listing's folder."""
-    content = _read_json(listing)
+    content = read_json(listing, PUBLISHED_JSON)
     try:
         captions: dict[int, list[str]] = {}
         for entry in content["annotations"]:
@@ -115,15 +116,6 @@ def read_coco_captions(listing: Path) -> FilePairs:
     folder = photographs_beside(listing)
     pairs = [Described(folder / name, tuple(captions[key])) for key, name in sorted(files.items()) if key in captions]
     return FilePairs(listing, pairs)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise DatasetError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise DatasetError(f"{path} is not JSON: {error}") from None
 
 
 def open_pairs(*paths: Path | str, json_captions: bool = False) -> PairSource:

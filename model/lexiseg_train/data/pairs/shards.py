@@ -123,7 +123,6 @@ class ShardPairs:
             raise SampleError(name, "its caption is not UTF-8") from None
 
     def _bytes(self, part: int, name: str, place: list[int]) -> bytes:
-        """A file [start, size] of a shard. Raises SampleError: it cannot be read."""
         start, length = place
         try:
             file = self._files.get(part)
@@ -145,7 +144,6 @@ class ShardPairs:
 
 
 def _opened(shard: Path | Streamed) -> BinaryIO:
-    """A shard open for reading. Raises DatasetError: it cannot be fetched."""
     return shard.open() if isinstance(shard, Streamed) else shard.open("rb")
 
 
@@ -231,7 +229,6 @@ def _column(name: str) -> int | None:
 
 
 def _captions(name: str, about: str) -> list[object]:
-    """`captions` of a pair's JSON, else its `caption`."""
     try:
         parsed = json.loads(about)
     except ValueError:

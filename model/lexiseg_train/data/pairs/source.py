@@ -18,10 +18,9 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.errors import DatasetError, OptionError, PictureError, SampleError
-from lexiseg_model.pictures.header import read_header
-from lexiseg_model.pictures.reader import read
+from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_train.data.files.resuming import drop_partial_line
+from lexiseg_train.data.indexed import read_content
 
 MAX_BROKEN = 20  # in a row: with a third of all samples broken this happens once in 10^9
 MAX_PIXELS = 64_000_000  # of a photograph; larger ones count as broken
@@ -143,19 +142,8 @@ def clean_captions(captions: Iterable[object]) -> tuple[str, ...]:
 
 
 def decode(pair: StoredPair) -> NDArray[np.uint8]:
-    """RGB [H, W, 3], upright.
-
-    Raises:
-        SampleError: it is not an image, is cut off, or larger than MAX_PIXELS.
-    """
-    try:
-        header = read_header(pair.photograph)
-        height, width = header.size
-        if height * width > MAX_PIXELS:
-            raise SampleError(pair.name, f"{width} x {height} pixels; expected at most {MAX_PIXELS:,}")
-        return read(pair.photograph, header=header).rgb
-    except PictureError as error:
-        raise SampleError(pair.name, f"cannot be read as an image: {error}") from None
+    """RGB [H, W, 3], upright. Raises SampleError: it is not an image, is cut off, or larger than MAX_PIXELS."""
+    return read_content(pair.photograph, pair.name, MAX_PIXELS).rgb
 
 
 class Skips:
@@ -221,9 +209,3 @@ def first_readable(
         if len(skipped) > MAX_BROKEN:
             raise DatasetError(f"{len(skipped)} samples in a row cannot be read; the last: {': '.join(skipped[-1])}")
         index = other(len(skipped))
-
-
-def photographs_beside(listing: Path) -> Path:
-    """Folder of the photographs of `annotations/NAME_train2017.json`: `train2017` next to `annotations`, or its own."""
-    beside = listing.parent.parent / listing.stem.rpartition("_")[2]
-    return beside if beside.is_dir() else listing.parent

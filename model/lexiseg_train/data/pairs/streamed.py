@@ -75,7 +75,6 @@ class Streamed:
         return content
 
     def _copy(self, target: Path) -> None:
-        """Fetch the shard from its store, or from its command. Raises DatasetError: they fail."""
         try:
             if not self.address.startswith(PIPE):
                 store, path = open_store(self.address)
@@ -93,7 +92,6 @@ class Streamed:
 
 
 def _age(path: Path) -> float:
-    """Sort key that puts the newest first."""
     try:
         return -path.stat().st_mtime
     except FileNotFoundError:  # another process was faster
@@ -114,7 +112,6 @@ def find_shards(address: str) -> list[Streamed]:
 
 
 def _shards_at(address: str) -> list[Streamed]:
-    """The shards at an address without `{000..123}`; raises as `find_shards`."""
     if address.startswith(PIPE):
         return [Streamed(address)]
     store, root = open_store(address)

@@ -180,7 +180,6 @@ def _plain_words(official: Iterable[str]) -> tuple[str, ...]:
 
 
 def _read_panoptic_labels(name: str, root: Path, split: str) -> Sequence[Scene[Labels]]:
-    """Panoptic annotations as label maps of `kept_categories`; other categories are ignored."""
     panoptic, categories = panoptic_benchmark(name), kept_categories(name)
     labels = tuple(
         categories.index(entry.name) if entry.name in categories else IGNORED for entry in panoptic.categories

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -336,7 +337,7 @@ def test_a_set_is_imported_from_a_folder_or_an_archive(packed: str, tmp_path: Pa
 
     assert [(each.name, each.pictures, each.pixels) for each in report.classes] == [("cat", 4, 1216), ("dog", 2, 768)]
     assert (report.unknown_pixels, report.background_pixels) == (22 * 32, 5 * 24 * 16)
-    assert json.loads((tmp_path / "sets/mine/report.json").read_bytes()) == json.loads(json.dumps(report.as_json()))
+    assert json.loads((tmp_path / "sets/mine/report.json").read_bytes()) == json.loads(json.dumps(asdict(report)))
     names = [Path(name).name for name in json.loads((tmp_path / "sets/mine/names.json").read_bytes())["train"]]
     assert names == [f"{number}.jpg" for number in range(6)]
     assert [each.name for each in read_dataset(tmp_path / "sets", "mine", "train").samples[:2]] == ["00000", "00001"]

@@ -103,7 +103,7 @@ def write_dataset(recipe: FinetuneRecipe) -> TinyRecipe:
             print(f"warning: {warning}", flush=True)
         n_photographs = report.photographs
         held_out = f", {n_photographs['val']} kept apart" if "val" in n_photographs else ""
-        classes = ", ".join(report.named)
+        classes = ", ".join(each.name for each in report.classes)
         print(f"{n_photographs['train']} photographs to learn from{held_out}; classes: {classes}", flush=True)
         (root / SOURCE_FILE).write_text(json.dumps(source))
     folders = {"data": root, "packs": root / "packs"}
