@@ -16,9 +16,30 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 KERNEL = ROOT / "model/lexiseg_model/kernel"
 BINARY = ROOT / "service/lexiseg_service/web/playground/masks/kernel.wasm"
-SOURCES = ("winners.c", "runs.c", "regions.c", "outlines.c", "spans.c", "teach.c", "lessons.c", "resize.c", "paint.c")
+SOURCES = (
+    "winners.c",
+    "specks.c",
+    "runs.c",
+    "regions.c",
+    "outlines.c",
+    "spans.c",
+    "teach.c",
+    "lessons.c",
+    "resize.c",
+    "paint.c",
+)
 FUNCTIONS = (
-    *("winners_of_some", "count_runs", "encode_runs", "encode_spans", "cut", "count_row_runs", "connect", "outlines"),
+    *(
+        "winners_of_some",
+        "specks",
+        "count_runs",
+        "encode_runs",
+        "encode_spans",
+        "cut",
+        "count_row_runs",
+        "connect",
+        "outlines",
+    ),
     *("lesson", "head", "resize", "axis", "stroke", "brush", "join", "crc"),
 )
 # Products and sums are rounded one by one, as in the service's kernel (model/setup.py).

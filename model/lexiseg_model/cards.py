@@ -110,6 +110,17 @@ class PanopticRule(StrictModel):
     )
 
 
+class SpeckRule(StrictModel):
+    """Which regions of an answer are specks, which the class around them gets; chosen on validation photographs."""
+
+    island: float = Field(0.1, ge=0, le=1, description="share of its class's largest region below which one is a speck")
+    most: float = Field(0.01, ge=0, le=1, description="share of the picture that a speck of a class has at most")
+    hole: float = Field(0.1, ge=0, le=1, description="share of the picture that a speck of the background has at most")
+    border: float = Field(
+        0.8, gt=0.5, le=1, description="share of a speck's border that must be with one class, or with the background"
+    )
+
+
 class Quality(StrictModel):
     """Quality measured on one data set, in percent."""
 
@@ -170,6 +181,9 @@ class ModelCard(StrictModel):
     )
     score: ScoreRule | None = Field(
         None, description="calibration of scores; null: a score is the mean probability of the segment's pixels"
+    )
+    specks: SpeckRule | None = Field(
+        None, description="rule for small islands and holes of pixel tasks; null: every pixel has its best class"
     )
     panoptic: PanopticRule = Field(PanopticRule(), description="rule that turns masks into disjoint segments")
     refine: Refinement = Field("none", description="default refinement of a request")

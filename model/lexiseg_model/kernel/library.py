@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from lexiseg_model.errors import StoppedError
 from lexiseg_model.types import LabelMap, Rle
 
-VERSION = 34  # LEXISEG_KERNEL_VERSION of kernel.h
+VERSION = 35  # LEXISEG_KERNEL_VERSION of kernel.h
 FOLDER = Path(__file__).parent
 STOPPED = -2  # of kernel.h
 CArgument = ctypes.c_void_p | ctypes.c_int64 | ctypes.c_double

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ class Connected(NamedTuple):
     classes: NDArray[np.int32]
     areas: NDArray[np.int64]
 
-    def painted(self, values: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    def painted(self, values: NDArray[Any]) -> NDArray[Any]:
         """Map [H, W] in which every pixel has its region's value, of `values` [N]."""
         return np.repeat(values[self.region], np.diff(self.ends, prepend=0)).reshape(self.size)
 
@@ -94,6 +94,16 @@ def outlines(spans: NDArray[np.int64], size: tuple[int, int]) -> list[list[NDArr
 def remove_crumbs(masks: NDArray[np.float32], island: float, hole: float) -> int:
     """As `masks.crumbs.without_crumbs`, of contiguous logits [N, h, w], in place: how many cells changed their sign."""
     return call("crumbs", masks, *masks.shape, float(island), float(hole))
+
+
+def without_specks(
+    logits: NDArray[np.float32], n_classes: int, shares: tuple[float, float, float, float]
+) -> NDArray[np.float32]:
+    """As `masks.specks.without_specks`, of contiguous logits [K, h, w]; `shares` are the numbers of its rule."""
+    cleaned = np.empty_like(logits)
+    k, *cells = logits.shape
+    call("specks", logits, k, n_classes, *cells, *shares, cleaned)
+    return cleaned
 
 
 def refine_maps(

@@ -35,8 +35,7 @@ def split(
     Other classes are background. Regions of fewer than `smallest` pixels are dropped; `whole` classes stay one region
     each. `check` may raise to cancel.
     """
-    is_compiled = library.ready() and labels.itemsize <= 2
-    connected = shapes.connect(labels) if is_compiled else _connect(labels)
+    connected = connect(labels)
     # By class, then area, then position in the map.
     order = np.lexsort((-connected.areas, connected.classes))
     of_class = connected.classes[order]
@@ -64,7 +63,10 @@ def tight_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-def _connect(labels: LabelMap) -> shapes.Connected:
+def connect(labels: LabelMap) -> shapes.Connected:
+    """The 4-connected regions of equal labels of a map [H, W]."""
+    if library.ready() and labels.itemsize <= 2:
+        return shapes.connect(labels)
     ids = np.zeros(labels.shape, np.int32)
     classes: list[int] = []
     for value in np.unique(labels).tolist():

@@ -1,4 +1,4 @@
-"""Class logits of an image's cells or regions: scores, background rule, long lists, refinement."""
+"""Class logits of an image's cells or regions: scores, background rule, long lists, refinement, specks."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.internal import region_refinement_of
 from lexiseg_model.masks import pamr
+from lexiseg_model.masks.specks import without_specks
 from lexiseg_model.segmenter import Competing, RowsOf, Segmenter, TextBank, words_of
 from lexiseg_model.types import Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
@@ -72,6 +73,8 @@ def score(
         logits = refine_logits(logits, partial(lposs.refine, patches=patches, picture=picture))
     elif refine == "regions":
         logits = region_refinement_of(segmenter).by_regions(features, logits, total)
+    if (rule := segmenter.card.specks) is not None:
+        logits = without_specks(logits, len(vocabulary.classes), rule)
     return Scored(logits, competing.whole_image)
 
 

@@ -10,9 +10,11 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.cards import SpeckRule
 from lexiseg_model.masks.parts import CrumbRule, without_crumbs
 from lexiseg_model.masks.regions import Regions, split
 from lexiseg_model.masks.rle import encode_label_map
+from lexiseg_model.masks.specks import without_specks
 from lexiseg_model.masks.upsample import Winners, winners
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.tasks import segment
@@ -146,6 +148,21 @@ CRUMB_SHARES = st.sampled_from([0.0, 0.05, 0.2, 0.5, 1.0])
 )
 def test_any_masks(masks: NDArray[np.float32], rule: CrumbRule) -> None:
     compiled, plain = both_ways(lambda: without_crumbs(torch.from_numpy(masks.copy()), rule))
+
+    assert torch.equal(compiled, plain)
+
+
+@given(
+    arrays(np.float32, array_shapes(min_dims=3, max_dims=3, max_side=9), elements=st.integers(-2, 2).map(float)),
+    st.builds(
+        SpeckRule, island=CRUMB_SHARES, most=CRUMB_SHARES, hole=CRUMB_SHARES, border=st.sampled_from([0.6, 0.8, 1.0])
+    ),
+    st.booleans(),
+)
+def test_any_scores_without_specks(values: NDArray[np.float32], rule: SpeckRule, has_background: bool) -> None:
+    n_classes = max(1, len(values) - has_background)
+
+    compiled, plain = both_ways(lambda: without_specks(torch.from_numpy(values), n_classes, rule))
 
     assert torch.equal(compiled, plain)
 

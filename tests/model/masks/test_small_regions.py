@@ -1,4 +1,4 @@
-"""Connected regions of label maps, and masks without crumbs."""
+"""Connected regions of label maps, masks without crumbs, and answers without specks."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,10 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.cards import SpeckRule
 from lexiseg_model.masks.parts import CrumbRule, without_crumbs
 from lexiseg_model.masks.regions import split
+from lexiseg_model.masks.specks import without_specks
 
 pytestmark = pytest.mark.usefixtures("each_way")
 
@@ -75,3 +77,37 @@ def test_what_touches_the_edge_of_the_picture_is_no_hole() -> None:
     mask[0, 0, 3:5] = -1
 
     assert torch.equal(without_crumbs(mask, CRUMBS), mask)
+
+
+SPECKS = SpeckRule(island=0.3, most=0.2, hole=0.1, border=0.8)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (["000000", "000100", "000011", "000011"], ["000000", "000000", "000011", "000011"]),
+        (["000000", "000200", "000000", "222222"], ["000000", "000000", "000000", "222222"]),
+        (["000000", "002200", "000000", "111111"], ["000000", "000000", "000000", "111111"]),
+        (["002000", "000000", "000000", "222222"], ["002000", "000000", "000000", "222222"]),
+        (["000111", "000101", "010111", "000000"], ["000111", "000111", "000111", "000000"]),
+        (["000222", "000122", "000222", "111222"], ["000222", "000122", "000222", "111222"]),
+        (["000000", "001000", "000000", "000000"], ["000000", "001000", "000000", "000000"]),
+    ],
+    ids=[
+        "a small island beside a larger region of its class",
+        "a hole",
+        "a hole, where no region of the background is larger",
+        "a hole that touches the edge",
+        "a hole, and an island",
+        "a small island between two others",
+        "the only region of a class",
+    ],
+)
+def test_a_speck_is_of_the_class_around_it(before: list[str], after: list[str]) -> None:
+    given_map = labels(*before)
+    scores = torch.from_numpy(np.eye(3, dtype=np.float32)[given_map].transpose(2, 0, 1))
+
+    cleaned = without_specks(scores, 2, SPECKS)
+
+    assert np.array_equal(cleaned.argmax(0), labels(*after))
+    assert torch.equal(cleaned.sort(0).values, scores.sort(0).values)

@@ -38,7 +38,7 @@ from lexiseg_model.tasks import mask_prompts, regions
 from lexiseg_model.vocabulary import heads, solving
 
 CARD_FIELDS = {"name", "version", "summary", "licence", "limits", "tasks", "input", "embedding"}
-CARD_RULES = {"background", "score", "panoptic"}
+CARD_RULES = {"background", "score", "specks", "panoptic"}
 TASKS_WITHOUT_GRAPHS = {"everything"}
 BATCH_SIZE = 256  # texts
 MAX_CELLS = 512  # of a side at stride 32

@@ -1,6 +1,6 @@
 // Segmentation by words: classes and background compete for every cell, and segments are made of the cells won.
 
-import { connected, encodedMap, winners } from "../masks/kernel.js";
+import { connected, encodedMap, winners, withoutSpecks } from "../masks/kernel.js";
 
 /** The classes of a question: `classes` {name, threshold, stuff, learned}, `texts` (vectors of words), whether it `drops` others, and `inputs`. */
 export async function bankOf(rules, question, read) {
@@ -71,30 +71,29 @@ const rowsOf = ({ classes, drops }) => classes.length + (drops ? 1 : 0); // the 
 /** The answer to a question about words. */
 export async function segmentsOf(rules, question, bank, { features, cells, size }, run) {
   const { classes, drops } = bank;
+  const task = question.task ?? "semantic";
   const seen = await run("scores", { ...features, ...bank.inputs, company: [Float32Array.of(classes.length), []] }); // of classes, and of the background in the last row
   const own = seen.scores.data.subarray(0, rowsOf(bank) * cells[0] * cells[1]);
-  const won = winners(own, rowsOf(bank), cells, size);
-  const isSemantic = (question.task ?? "semantic") === "semantic";
+  const clean = rules.card.specks ? withoutSpecks(own, rowsOf(bank), classes.length, cells, rules.card.specks) : own;
+  const won = winners(clean, rowsOf(bank), cells, size);
   const regions = { ...won, owner: classes.map((_, index) => index) };
-  const presence = isSemantic || !rules.card.panoptic.things ? null : (await run("presence", seen)).presence;
-  const { labels, votes, owner } = isSemantic ? regions : await thingsOf(rules, classes, presence, won, size, question.task, run);
+  const presence = task === "semantic" || !rules.card.panoptic.things ? null : (await run("presence", seen)).presence;
+  const { labels, votes, owner } = task === "semantic" ? regions : await thingsOf(rules, classes, presence, won, size, task, run);
   const pieces = encodedMap(labels, owner.length, size).map((one, piece) => ({ ...one, piece })).filter(({ area }) => area);
   const means = pieces.map(({ area, piece }) => votes[piece] / area);
   const shares = pieces.map(({ area }) => area / labels.length);
   const inputs = piecesOf(pieces.map(({ piece }) => owner[piece]), means, shares);
   const calibrated = rules.card.score && pieces.length ? (await run("segment-scores", { whole: seen.whole, ...inputs })).score.data : means;
-  const segments = [];
-  pieces.forEach((one, i) => {
+  const segments = pieces.map((one, i) => {
     const index = owner[one.piece];
     const least = classes[index].threshold ?? question.threshold ?? (drops && rules.card.score ? rules.card.score.threshold : 0);
-    segments.push({ label: classes[index].name, class_index: index, score: calibrated[i], doubtful: calibrated[i] < least, ...one });
+    return { label: classes[index].name, class_index: index, score: calibrated[i], doubtful: calibrated[i] < least, ...one };
   });
   const sure = new Set(segments.flatMap((one) => (one.doubtful ? [] : [one.class_index])));
   const shown = segments.filter((one) => !one.doubtful || (question.doubtful && !sure.has(one.class_index)));
   const present = new Set(shown.map((one) => one.class_index));
-  const absent = classes.filter(({ stuff }, index) => !present.has(index) && !(stuff && question.task === "instance"));
-  const found = shown.map(({ piece: _, ...one }, index) => ({ id: index + 1, ...one }));
-  return { task: question.task ?? "semantic", segments: found, absent: absent.map(({ name }) => name) };
+  const absent = classes.filter(({ stuff }, index) => !present.has(index) && !(stuff && task === "instance"));
+  return { task, segments: shown.map(({ piece: _, ...one }, index) => ({ id: index + 1, ...one })), absent: absent.map(({ name }) => name) };
 }
 
 /** Connected regions of each class, the largest first, with `presence` only probable things; stuff is one (panoptic) or left out. */

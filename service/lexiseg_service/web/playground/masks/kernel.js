@@ -17,8 +17,7 @@ ready.catch(() => null); // a rejection is handled where `ready` is awaited
 
 const FULL = "The kernel has no memory left.";
 
-// Numbers are passed as they are, integers as BigInt, arrays copied to the kernel's memory; `[kind, length]` is room for a result, zeros at first.
-/** Calls a function; returns what that does, then the results. */
+/** Calls a function with numbers, arrays (copied to its memory) and `[kind, length]`, room for a result: what it returns, then the results. */
 function called(name, ...given) {
   const taken = [];
   const put = (values) => {
@@ -56,6 +55,11 @@ export function winners(scores, count, cells, size) {
   return { labels, probability, votes };
 }
 
+/** Scores [count, h, w] in which the specks of the first `n` rows, and holes of others, are of the class around them. */
+export function withoutSpecks(scores, count, n, cells, { island, most, hole, border }) {
+  return called("specks", scores, ...integers(count, n, ...cells), island, most, hole, border, [Float32Array, scores.length])[1];
+}
+
 /** `{mask, area, bbox}` of every label below `count` in a map [H, W]; `mask` is a COCO RLE. */
 export function encodedMap(labels, count, size) {
   const [height, width] = size;
@@ -80,8 +84,7 @@ function masksOf(summaries, text, size) {
   const counts = new TextDecoder().decode(text.subarray(0, numbers.at(-1) ?? 0));
   return Array.from({ length: numbers.length / 6 }, (_, index) => {
     const [area, x, y, width, height, end] = numbers.slice(6 * index, 6 * index + 6);
-    const start = index ? numbers[6 * index - 1] : 0;
-    return { mask: { size, counts: counts.slice(start, end) }, area, bbox: [x, y, width, height] };
+    return { mask: { size, counts: counts.slice(numbers[6 * index - 1] ?? 0, end) }, area, bbox: [x, y, width, height] };
   });
 }
 
@@ -100,8 +103,7 @@ export function connected(labels, size) {
   return { ends: Array.from(ends, Number), region, areas: Array.from(areas.subarray(0, n), Number), owner: owner.slice(0, n) };
 }
 
-// Bit-exact with OpenCV: by area if the picture becomes smaller, else linear. The result is of a `Kind`, clamped bytes or float32.
-/** The first `kept` of `channels` bytes of each pixel of a picture, resized from one size [height, width] to another. @param {any} Kind */
+/** The first `kept` of `channels` bytes of each pixel, resized as OpenCV does: by area if it becomes smaller, else linear. @param {any} Kind */
 export function resized(source, from, to, channels, kept, linear = false, Kind = Uint8ClampedArray) {
   const sizes = integers(...from, ...to, channels, kept, linear, Kind === Float32Array);
   return called("resize", source, ...sizes, [Kind, to[0] * to[1] * kept])[1];
@@ -156,8 +158,7 @@ export function learnedOf(lessons, places, k, numbers) {
   const sizes = BigInt64Array.from(lessons.flatMap(({ labels, classes }) => [labels.length, classes.length]), BigInt);
   const given = [...["cells", "labels", "shares", "text", "pixels"].map(together), sizes, Int32Array.from(places.flat())];
   const made = [[Float32Array, k * f], [Float32Array, k], [Float64Array, 3 * k], [Int32Array, 2 * k]];
-  const sides = integers(lessons.length, f, k);
-  const [only, directions, factors, iou, counts] = called("head", ...given, ...sides, Float64Array.from(numbers), ...made, new Int32Array(1));
+  const [only, directions, factors, iou, counts] = called("head", ...given, ...integers(lessons.length, f, k), Float64Array.from(numbers), ...made, new Int32Array(1));
   return { only: only ? only - 1 : null, directions, factors, iou, counts };
 }
 

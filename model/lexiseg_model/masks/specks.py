@@ -1,0 +1,58 @@
+"""Specks of an answer: small islands of a class, and small holes, which belong to the class around them."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lexiseg_model.cards import SpeckRule
+from lexiseg_model.kernel import library, shapes
+from lexiseg_model.masks.regions import connect
+
+
+def without_specks(logits: Tensor, n_classes: int, rule: SpeckRule) -> Tensor:
+    """Logits [K, h, w] in which the class around each speck wins its cells: the two exchange their logits there.
+
+    Rows from `n_classes` on are background. The argument stays as it is.
+    """
+    numbers = logits.float().contiguous().numpy(force=True)
+    if library.ready():
+        cleaned = shapes.without_specks(numbers, n_classes, (rule.island, rule.most, rule.hole, rule.border))
+    else:
+        cleaned = _without_specks(numbers, n_classes, rule)
+    return torch.from_numpy(cleaned).to(logits)
+
+
+def _without_specks(logits: NDArray[np.float32], n_classes: int, rule: SpeckRule) -> NDArray[np.float32]:
+    winners = logits.argmax(0)
+    found = connect(winners.astype(np.uint16))
+    regions = found.painted(np.arange(len(found.areas)))
+    largest = np.zeros(len(logits))
+    np.maximum.at(largest, found.classes, found.areas)
+    inner = np.zeros(winners.shape, bool)
+    inner[1:-1, 1:-1] = True
+    is_open = np.bincount(regions[~inner], minlength=len(found.areas)) > 0
+    is_class = found.classes < n_classes
+    is_island = (
+        is_class & (found.areas < rule.island * largest[found.classes]) & (found.areas < rule.most * winners.size)
+    )
+    specks = is_island | (~is_class & ~is_open & (found.areas < rule.hole * winners.size))
+    cleaned = logits.copy()
+    for speck in np.flatnonzero(specks):
+        around = _winners_around(regions == speck, winners)
+        counts = np.bincount(around, minlength=1)
+        if len(around) and counts.max() >= rule.border * len(around):
+            cells, here, there = regions == speck, int(found.classes[speck]), int(counts.argmax())
+            cleaned[here][cells], cleaned[there][cells] = logits[there][cells], logits[here][cells]
+    return cleaned
+
+
+def _winners_around(region: NDArray[np.bool_], winners: NDArray[np.intp]) -> NDArray[np.intp]:
+    """The winner beyond each side of a region's cells [h, w]."""
+    sides = []
+    for inside, beyond in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        for one, other in ((inside, beyond), (beyond, inside)):
+            sides.append(winners[other][region[one] & ~region[other]])
+    return np.concatenate(sides)
