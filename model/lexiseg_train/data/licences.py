@@ -132,7 +132,8 @@ def write_licences(root: Path, listings: list[Path]) -> Counts:
     Raises:
         DatasetError: there is no photograph, or a list is of neither kind.
     """
-    photographs = [path for folder in _image_folders(root) for path in pictures_in(folder)]
+    folders = sorted(path for pattern in ("*/images", "*/*/images") for path in root.glob(pattern) if path.is_dir())
+    photographs = [path for folder in folders for path in pictures_in(folder)]
     if not photographs:
         raise DatasetError(f"{root} has no photographs; expected SET/images or SET/SPLIT/images")
     stems = {path.stem for path in photographs}
@@ -146,10 +147,6 @@ def write_licences(root: Path, listings: list[Path]) -> Counts:
     if rows:
         write_rows(root / FREE_TERMS, list(rows.values()))
     return Counts(Counter(each.licence for _, each in free), len(listed) - len(free), len(photographs) - len(listed))
-
-
-def _image_folders(root: Path) -> list[Path]:
-    return sorted(path for pattern in ("*/images", "*/*/images") for path in root.glob(pattern) if path.is_dir())
 
 
 def _read_terms(listing: Path, stems: Collection[str]) -> Iterator[tuple[str, Terms]]:

@@ -101,7 +101,8 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
 
     def batches(self, phase: LocalPhase, workers: int) -> Iterator[Batch]:
         """Batches of this process from the current step on, loaded by so many worker processes."""
-        return iter(loader(self._batches(phase), workers, self._batch_numbers()))
+        first = self.step * self._division(self._phase()).accumulation * world_size()
+        return iter(loader(self._batches(phase), workers, count(first + rank(), world_size())))
 
     def _extra_figures(self) -> dict[str, float]:
         """More figures for the log after every `log_steps` steps, besides the means that `note` collects."""
@@ -247,10 +248,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
 
     def _division(self, phase: Phase) -> Division:
         return divide(phase.global_batch, world_size(), self.recipe.micro_batch)
-
-    def _batch_numbers(self) -> Iterator[int]:
-        """Numbers of the batches that this process takes from the current step on."""
-        return count(self.step * self._division(self._phase()).accumulation * world_size() + rank(), world_size())
 
     def _draw_batches(self, batches: Iterator[Batch], stops: Stops) -> list[Batch] | None:
         """Batches of one step; None where the run has to stop."""

@@ -206,17 +206,12 @@ def _scan(shard: Path | Streamed) -> ShardIndex:
             content.seek(0)
             for member in files_in(content):
                 if (column := _column(member.name)) is not None:
-                    row = rows.setdefault(_stem(member.name), [ABSENT] * 6)
+                    folder, slash, last = member.name.rpartition("/")
+                    row = rows.setdefault(folder + slash + last.partition(".")[0], [ABSENT] * 6)
                     row[column : column + 2] = member.offset_data, member.size
     except (tarfile.TarError, OSError) as error:
         damage = f"is damaged or cut off after {len(rows):,} pairs: {error}"
     return ShardIndex(tuple(rows), np.array(list(rows.values()), np.int64).reshape(-1, 6), damage)
-
-
-def _stem(name: str) -> str:
-    """Common part of a pair's file names: up to the first dot of the last part, as in webdataset."""
-    folder, slash, last = name.rpartition("/")
-    return folder + slash + last.partition(".")[0]
 
 
 def _column(name: str) -> int | None:

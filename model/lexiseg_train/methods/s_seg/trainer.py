@@ -99,16 +99,13 @@ class SSegLosses(nn.Module):
         """Losses of all images of a step; `rows` are this process's."""
         settings = self.settings
         masks = settings.masks * mean_over_targets(rows.mask_losses.sum(0), rows.targets.sum())
-        contrast = self._contrast(self.network.project_images(rows.pooled), self.network.project_texts(rows.texts))
+        images, texts = self.network.project_images(rows.pooled), self.network.project_texts(rows.texts)
+        both = contrast_loss(self.network.contrast.scale, images @ gather(texts).T, texts @ gather(images).T)
         return Losses(
             masks=masks[-1],
             earlier_masks=settings.earlier_layers * masks[:-1].sum(),
-            contrast=settings.contrast * contrast,
+            contrast=settings.contrast * 2 * both,  # the sum of both directions
         )
-
-    def _contrast(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Sum of image-to-text and text-to-image InfoNCE over all processes, of unit vectors [B, D] each."""
-        return 2 * contrast_loss(self.network.contrast.scale, images @ gather(texts).T, texts @ gather(images).T)
 
 
 class SSegTrainer(PairRun[SSegRecipe, SSegLosses]):

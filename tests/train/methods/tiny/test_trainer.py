@@ -33,7 +33,7 @@ def recipe_for(data: Path, out: Path, *more: str) -> TinyRecipe:
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_shapes(tmp_path_factory.mktemp("data"))
+    return write_shapes(tmp_path_factory.mktemp("data"), count=6)
 
 
 @pytest.fixture(scope="module")
