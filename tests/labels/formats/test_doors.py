@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -18,7 +17,6 @@ from lexiseg_client import Segment, Segmentation
 from lexiseg_client.folders import Writer
 from lexiseg_labels.exports import MEDIA_TYPES, format_of, formats
 from lexiseg_labels.folder_sets import LEDGER
-from lexiseg_labels.formats.cvat import mask_of
 from lexiseg_labels.segments import RunLengths
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import ClassEntry
@@ -196,15 +194,3 @@ def test_label_studio_takes_the_predictions(answers: Answers, tmp_path: Path) ->
     assert [task["wrong"] for task in read] == [[]] * len(answers)
     labels = [sorted({segment.label or "object" for segment in answer}) for answer in answers.values()]
     assert [sorted({*task["labels"]}) for task in read] == labels
-
-
-def test_runs_of_cvat_come_back(answers: Answers, tmp_path: Path) -> None:
-    files = by_job("cvat", tmp_path, answers)
-
-    images = ElementTree.fromstring(files["annotations.xml"]).findall("image")
-    for image, answer in zip(images, answers.values(), strict=True):
-        for shape, segment in zip(image.findall("mask"), answer, strict=True):
-            left, top, mask = mask_of(shape, SIZE)
-            whole = np.zeros(SIZE, bool)
-            whole[top : top + mask.shape[0], left : left + mask.shape[1]] = mask
-            assert np.array_equal(whole, segment.mask)

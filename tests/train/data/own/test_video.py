@@ -149,9 +149,6 @@ def test_pictures_of_a_video_are_found_by_cvats_names_without_a_suffix(tmp_path:
 def test_a_mark_of_label_studio_without_an_area_leaves_its_frame_unknown(tmp_path: Path) -> None:
     vertices = [{"x": 10, "y": 10}, {"x": 20, "y": 20}]
     label_studio(tmp_path, [{"frame": 2, "enabled": True, "vertices": vertices}], kind="videovector")
-    content = json.loads((tmp_path / "project.json").read_text())
-    content[0]["annotations"][0]["result"][0]["value"]["labels"] = ["dog"]
-    (tmp_path / "project.json").write_text(json.dumps(content))
 
     with pytest.raises(DatasetError, match="0 categories have annotations"):
         read_own(tmp_path)
