@@ -18,9 +18,8 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.alike import pixel_digest
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.data.outlines import outlined_scenes
 from lexiseg_train.data.own.layouts import read_own
-from lexiseg_train.data.read_scenes import read_instance_scenes
+from lexiseg_train.data.read_scenes import outlined_scenes, read_instance_scenes
 from tests import coco
 from tests.labels.formats import made
 

@@ -11,7 +11,7 @@ from PIL import Image
 from lexiseg_model.errors import SampleError
 from lexiseg_model.masks.rle import decode, encode_mask
 from lexiseg_model.types import Rle
-from lexiseg_train.data.outlines import outlined_scenes
+from lexiseg_train.data.read_scenes import outlined_scenes
 from lexiseg_train.data.scenes import Scene
 
 HEIGHT, WIDTH = 6, 8

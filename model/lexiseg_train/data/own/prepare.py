@@ -25,7 +25,7 @@ from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text, to_utf8
 from lexiseg_model.vocabulary.class_names import BACKGROUND
-from lexiseg_train.data.alike import pixel_digest
+from lexiseg_train.data.alike import Looks, pixel_digest, unite
 from lexiseg_train.data.files.archives import is_archive, unpack
 from lexiseg_train.data.files.limits import MAX_PICTURES
 from lexiseg_train.data.indexed import (
@@ -40,7 +40,6 @@ from lexiseg_train.data.indexed import (
 from lexiseg_train.data.own.layouts import read_own
 from lexiseg_train.data.own.mask_files import read_mask_file
 from lexiseg_train.data.own.pictures import OwnPictures
-from lexiseg_train.data.own.repeats import Looks, unite
 
 MIN_PHOTOGRAPHS = 4
 MIN_RECOMMENDED = 8  # photographs below which there is a warning

@@ -21,6 +21,7 @@ from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.class_names import BACKGROUND
+from lexiseg_train.data.alike import validation_side
 from lexiseg_train.data.indexed import (
     CLASSES,
     IGNORE,
@@ -33,7 +34,6 @@ from lexiseg_train.data.indexed import (
     write_classes,
 )
 from lexiseg_train.data.own.prepare import reduced
-from lexiseg_train.data.own.repeats import validation_side
 from lexiseg_train.data.pairs.source import Skipped, Skips
 
 ABOUT, SPLITS, SHARES, SKIPPED = "taught.json", "splits.json", "shares", "skipped.jsonl"

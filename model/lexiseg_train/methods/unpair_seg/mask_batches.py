@@ -21,9 +21,8 @@ from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.unpair_seg.layers.trunk import PADDING
 from lexiseg_model.types import Rle
-from lexiseg_train.data.outlines import outlined_scenes
 from lexiseg_train.data.pairs.source import Skipped
-from lexiseg_train.data.read_scenes import object_scenes
+from lexiseg_train.data.read_scenes import object_scenes, outlined_scenes
 from lexiseg_train.data.scenes import Objects, Scene
 from lexiseg_train.methods.unpair_seg.recipe import CropSettings, PromptSettings
 from lexiseg_train.training.crops import recoloured

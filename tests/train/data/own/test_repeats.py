@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_train.data.alike import GROUPS, validation_side
 from lexiseg_train.data.indexed import IGNORE, read_dataset
 from lexiseg_train.data.own.prepare import prepare
-from lexiseg_train.data.own.repeats import GROUPS, validation_side
 from lexiseg_train.methods.tiny.own.finetune import folds
 from tests.train.data.own.made import coco, folders, noise, save
 from tests.train.data.test_alike import belt

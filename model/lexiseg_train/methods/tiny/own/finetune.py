@@ -41,9 +41,9 @@ from lexiseg_model.methods.tiny.network import (
 from lexiseg_model.methods.tiny.weights import FILE
 from lexiseg_model.vocabulary.heads import MAX_PICTURES, MAX_TEXT
 from lexiseg_model.vocabulary.solving import solve
+from lexiseg_train.data.alike import GROUPS
 from lexiseg_train.data.indexed import evenly_spread, read_dataset
 from lexiseg_train.data.own.prepare import prepare
-from lexiseg_train.data.own.repeats import GROUPS
 from lexiseg_train.methods.tiny.drawn.examples import Batch
 from lexiseg_train.methods.tiny.losses import (
     NEVER,
