@@ -31,13 +31,8 @@ ABSENT_LOGIT = -1e3  # of a class without training rows
 def bank_for_image(features: Features, bank: TextBank, cells: Callable[[], Tensor], scale: float) -> TextBank:
     """The bank that scores an image: `bank`, or `fuse` of it where classes have both texts and examples.
 
-    The fused bank of the last image is kept: scores and absent labels of one answer both need it.
-
-    Args:
-        features: of the image.
-        bank: of the vocabulary.
-        cells: returns the unit vectors [N, D] of the image's cells or regions; with N = 0 nothing is fused.
-        scale: of scores to logits.
+    The fused bank of the last image is kept: scores and absent labels of one answer both need it. `cells` returns unit
+    vectors [N, D] of the image's cells or regions; with N = 0 nothing is fused. `scale` is of scores to logits.
     """
     if bank.support is None:
         return bank

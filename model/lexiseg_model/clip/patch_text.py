@@ -162,11 +162,7 @@ class PatchTextSegmenter(ClipSegmenter):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield, for some classes at a time, scores [k, h, w] of their best texts and the logit [h, w] of all texts.
 
-        Args:
-            features: of the image.
-            bank: all classes.
-            size: (h, w) of the scores; None: the canvas's.
-            refined: refine the scores by PAMR; needs the size of the image.
+        `size` (h, w) is that of the scores, by default the canvas's; PAMR needs that of the image.
         """
         guide = windowed.resize(self._guide(features), features.size) if refined else None
         for part in _parts_of(bank):

@@ -45,13 +45,10 @@ class ClipSegmenter(Exportable, TorchPass):
     """A method that compares images with rows of a text tower; `image_network`, features and scores are its own.
 
     Args:
-        card: the model's.
         digest: of what decides the image pass.
-        tower: the text tower, on the device.
         templates: name of the template set.
         rule: how the templates of one text are averaged.
         window, stride: of the sliding windows in pixels; None takes the whole canvas as one tile.
-        execution: device and precision.
     """
 
     maps: tuple[str, ...]  # names of what the image pass gives

@@ -88,9 +88,7 @@ def end_states(transformer: Any, tokens: Tensor) -> Tensor:
 def rows_digest(settings: object, state: Mapping[str, Tensor]) -> str:
     """Digest of all that decides a text tower's rows, 16 hexadecimal digits.
 
-    Args:
-        settings: settings that are not visible in the weights, among them the tokens of `PROBE`; `repr` is complete.
-        state: weights by name.
+    `settings` are not visible in the weights, among them the tokens of `PROBE`; their `repr` is complete.
     """
     return state_digest(state, repr(settings).encode())[:16]
 

@@ -73,12 +73,7 @@ ClassRule = Literal["mean_of_units", "mean_of_rows"]
 def mean_of_units(rows: Tensor, templates: int) -> Tensor:
     """Unit rows, their mean over templates, unit again: SCLIP, NACLIP, ProxyCLIP.
 
-    Args:
-        rows: [T * templates, D] float32, all templates of the first text first.
-        templates: how many rows a text has.
-
-    Returns:
-        [T, D] of unit length.
+    Rows [T * templates, D] float32, all templates of the first text first, become [T, D].
     """
     return F.normalize(F.normalize(_by_text(rows, templates), dim=2).mean(1), dim=1)
 

@@ -68,16 +68,13 @@ def grid_of(visual: VisionTransformer, images: Tensor) -> Grid:
 
 
 def resize_positions(positions: Tensor, pretrained: Grid, grid: Grid, rule: PositionRule) -> Tensor:
-    """Learned positions for another grid.
+    """Learned positions [1 + h*w, width] for another grid.
 
     Args:
         positions: [1 + rows*columns, width] of the pretrained grid, the class token's first.
         pretrained: grid that they were learned on; the same grid gets them unchanged.
-        grid: the target grid.
+        grid: the target grid (h, w).
         rule: how the coordinates are chosen (`PositionRule`).
-
-    Returns:
-        [1 + h*w, width].
     """
     if grid == pretrained:
         return positions

@@ -107,7 +107,6 @@ def merge(scores: Iterable[Tensor], layout: Layout, precision: Precision) -> Ten
 
     Args:
         scores: [K, h, w] of each window, in order; they cover the window whatever h and w are.
-        layout: where the windows lie.
         precision: exact gives [K, H, W] of the canvas; fast a `LATTICE`-th of it along each side.
     """
     if precision == "fast":

@@ -47,7 +47,6 @@ class EvaluationRun(Generic[Truth]):
         """Read the records of earlier runs.
 
         Args:
-            segmenter: the model that `judge` runs.
             judge: makes the record of a photograph [H, W, 3] and its truth.
             progress: folder for the records of unfinished evaluations.
             name: of the data set and what is measured.

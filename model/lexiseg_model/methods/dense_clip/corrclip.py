@@ -84,9 +84,7 @@ class CorrClipTower(ImageTower):
     def forward(self, tiles: Tensor, regions: Tensor | None = None) -> tuple[Tensor, ...]:
         """Unit vectors [N, D, h, w] in the text space of tiles uint8 [N, 3, s, t], one at a time.
 
-        Args:
-            tiles: the tiles.
-            regions: integers [N, s, t], 0 for no region; None: there are no regions.
+        `regions` are integers [N, s, t], 0 for no region; None: there are no regions.
         """
         padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
         dtype = self.visual.conv1.weight.dtype
@@ -110,14 +108,9 @@ def padded_regions(labels: Tensor, padding: Padding) -> Tensor:
 def region_vectors(
     visual: VisionTransformer, positions: vision.PositionRule, image: Tensor, units: Tensor, cells: Tensor
 ) -> Tensor:
-    """Vectors [1, D, h, w] in the text space of an image [3, H, W].
+    """Vectors [1, D, h, w] in the text space of an image [3, H, W] of whole patches of CLIP.
 
-    Args:
-        visual: CLIP's image tower.
-        positions: how its positions are resized.
-        image: whole patches of CLIP.
-        units: unit vectors [C, h, w] of another tower.
-        cells: regions [h * w] on their grid, 0 for no region.
+    `units` are unit vectors [C, h, w] of another tower, `cells` regions [h * w] on their grid, 0 for no region.
     """
     fine = (units.shape[1], units.shape[2])
     shares = attention(units.flatten(1).T, cells)

@@ -46,16 +46,9 @@ def neighbourhood(grid: Grid, std: float, device: torch.device) -> Tensor:
 
 
 def dense_map(visual: VisionTransformer, entering: Tokens, policy: str, std: float) -> Tensor:
-    """Vectors of patches in the text space, not of unit length.
+    """Vectors [N, D, h, w] of patches in the text space, not of unit length, from the tokens before the last block.
 
-    Args:
-        visual: the image tower.
-        entering: tokens before its last block (`tokens_before_last_block`).
-        policy: maskclip, sclip or naclip.
-        std: deviation of NACLIP's Gaussian, in patches.
-
-    Returns:
-        [N, D, h, w].
+    `policy` is maskclip, sclip or naclip, `std` the deviation of NACLIP's Gaussian, in patches.
     """
     block = last_block(visual)
     tokens, grid = entering
@@ -90,19 +83,15 @@ def proxy_map(visual: VisionTransformer, entering: Tokens, proxy: Tensor, beta: 
 def proxy_tokens(
     visual: VisionTransformer, entering: Tokens, proxy: Tensor, beta: float, gamma: float, mean: Tensor | None = None
 ) -> Tensor:
-    """Tokens on the proxy's grid, before CLIP's last layer norm.
+    """Tokens [N, rows * columns, width] on the proxy's grid, before CLIP's last layer norm.
 
     The released code swaps rows and columns of the values and takes the proxy's grid as square, which is the same for
     square windows and wrong for others.
 
     Args:
-        visual: CLIP's image tower.
-        entering: tokens before its last block.
+        entering: tokens before CLIP's last block.
         proxy: maps [N, C, rows, columns] of the other tower for the same images.
         beta, gamma, mean: as in `proxy_attention`.
-
-    Returns:
-        [N, rows * columns, width].
 
     Raises:
         ShapeError: the proxy maps are not [N, C, h, w].
@@ -135,18 +124,10 @@ def mean_similarity(proxy: Tensor) -> Tensor:
 
 
 def proxy_attention(proxy: Tensor, beta: float, gamma: float, mean: Tensor | None = None) -> Tensor:
-    """Attention of one image's patches, the same for all heads (ProxyCLIP, eq. 6).
+    """Attention [h*w, h*w] float32 of one image's patches, the same for all heads (ProxyCLIP, eq. 6); rows sum to 1.
 
-    softmax(gamma (S - beta mean(S))) over the patches where the logit is not negative; S are cosine similarities.
-
-    Args:
-        proxy: map [C, h, w] of the other tower.
-        beta: factor of the mean similarity that is subtracted.
-        gamma: sharpness.
-        mean: mean similarity []; None: that of this image.
-
-    Returns:
-        [h*w, h*w] float32; rows sum to 1.
+    softmax(gamma (S - beta mean(S))) over the patches where the logit is not negative; S are cosine similarities of the
+    other tower's map [C, h, w]. `mean` [] is used in place of this image's.
     """
     units = F.normalize(proxy.float().flatten(1), dim=0)
     with torch.autocast(proxy.device.type, enabled=False):  # these numbers are compared with a threshold

@@ -46,13 +46,8 @@ MAX_AT_FULL_SIZE = 2**27  # logits of classes x pixels: half a gigabyte
 def majority_vote(logits: Tensor, regions: Tensor, size: tuple[int, int]) -> Tensor:
     """Give every region its majority label, by swapping logits where another label wins.
 
-    Args:
-        logits: [K, h, w].
-        regions: [h', w'] integers, 0: no region.
-        size: (H, W) of the image.
-
-    Returns:
-        Logits [K, H, W], or [K, h', w'] where that would be more than `MAX_AT_FULL_SIZE` numbers.
+    Of logits [K, h, w], regions [h', w'] (0: no region) and an image of size (H, W): logits [K, H, W], or [K, h', w']
+    where that would be more than `MAX_AT_FULL_SIZE` numbers.
     """
     shape = size if len(logits) * math.prod(size) <= MAX_AT_FULL_SIZE else (regions.shape[0], regions.shape[1])
     logits = F.interpolate(logits[None], size=shape, mode="bilinear", align_corners=False)[0]

@@ -78,8 +78,6 @@ def affinity(weights: Tensor, values: Tensor, factor: float, low_bound: float | 
     """Attention [P, P] from that of SAM's heads [heads, P, P] and their values [heads, P, d]; rows sum to 1.
 
     Args:
-        weights: attention.
-        values: values.
         factor: of the mean cosine of a row, over all heads: a head drops pairs that are not more alike.
         low_bound: bound in place of a negative one; None: negative ones stay.
     """
@@ -122,14 +120,9 @@ class Answer(NamedTuple):
 
 
 def prompted(sam: Sam, embedding: Tensor, input_size: Size, answer: Answer, least: float) -> Answer:
-    """Refine an answer by SAM's masks of its regions; probabilities need not sum to 1.
+    """Refine an answer at the picture's size by SAM's masks of its regions; probabilities need not sum to 1.
 
-    Args:
-        sam: SAM.
-        embedding: of the picture.
-        input_size: size of the picture as SAM's encoder got it.
-        answer: at the picture's size.
-        least: probability below which a pixel belongs to no region.
+    `input_size` is that of the picture as SAM's encoder got it; pixels below the probability `least` are in no region.
     """
     shares, winner = answer
     size: Grid = (shares.shape[1], shares.shape[2])

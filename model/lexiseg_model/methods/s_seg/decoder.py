@@ -17,17 +17,10 @@ GROUPS = 32  # of every group norm
 
 
 def sine_positions(height: int, width: int, channels: int, like: Tensor) -> Tensor:
-    """Sinusoidal position embedding of cells: rows in the first half of the channels, columns in the second.
+    """Sinusoidal position embedding [channels, height, width]: rows in the first half of the channels, then columns.
 
     Rows and columns count from 1 and are scaled to 2 pi; even channels are sines, odd ones cosines of the same wave.
-
-    Args:
-        height, width: size of the map in cells.
-        channels: a multiple of 4.
-        like: tensor with the dtype and device of the result.
-
-    Returns:
-        [channels, height, width].
+    `channels` is a multiple of 4; dtype and device are those of `like`.
     """
     half = channels // 2
     waves = TEMPERATURE ** (2 * torch.div(torch.arange(half, device=like.device), 2, rounding_mode="floor") / half)
@@ -105,16 +98,12 @@ class DecoderLayer(nn.Module):
                 nn.init.xavier_uniform_(weight)  # as DETR
 
     def forward(self, queries: Tensor, places: Tensor, cells: Tensor, cell_places: Tensor) -> Tensor:
-        """Apply the layer.
+        """Apply the layer to queries [B, N, width].
 
         Args:
-            queries: [B, N, width].
             places: [B, N, width], learned embeddings of the queries, added to queries and keys but not to values.
             cells: [B, P, width], cells of the map.
             cell_places: [P, width], positions of the cells, added to keys but not to values.
-
-        Returns:
-            [B, N, width].
         """
         placed = queries + places
         from_queries = self.self_attn(placed, placed, queries, need_weights=False)[0]
@@ -135,14 +124,7 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, places: Tensor, cells: Tensor, cell_places: Tensor) -> Tensor:
-        """Outputs of every layer; queries start as zeros.
-
-        Args:
-            places, cells, cell_places: as in `DecoderLayer.forward`.
-
-        Returns:
-            [depth, B, N, width].
-        """
+        """Outputs [depth, B, N, width] of every layer, of what `DecoderLayer.forward` takes; queries start as zeros."""
         queries = torch.zeros_like(places)
         outcomes = []
         for layer in self.layers:
@@ -198,15 +180,7 @@ class MaskHead(nn.Module):
     def __init__(
         self, channels: Sequence[int], *, n_queries: int, depth: int, dropout: float, width: int = 256
     ) -> None:
-        """Build with random weights.
-
-        Args:
-            channels: of res2 to res5.
-            n_queries: number of masks of an image.
-            depth: number of decoder layers.
-            dropout: in the decoder.
-            width: of the decoder; MaskFormer's by default.
-        """
+        """Build with random weights; `channels` are of res2 to res5, `depth` is the number of decoder layers."""
         super().__init__()
         self.width = width
         self.pixel_decoder = PixelDecoder(channels, width)
@@ -215,8 +189,7 @@ class MaskHead(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Queries [depth, B, N, width] of every layer and mask features [B, width, h, w].
 
-        Args:
-            features: levels [B, C_i, h_i, w_i], finest first.
+        Of levels [B, C_i, h_i, w_i], finest first.
         """
         return self.predictor(features[-1]), self.pixel_decoder(features)
 

@@ -43,15 +43,7 @@ HOW_TO_PROVIDE = (
 
 
 def class_cosines(masks: Tensor, bank: TextBank) -> Tensor:
-    """Cosine of each mask and the best text of each class.
-
-    Args:
-        masks: unit vectors [N, D].
-        bank: unit vectors [T, D] of texts, and the class of each.
-
-    Returns:
-        [N, K].
-    """
+    """Cosine [N, K] of each mask, unit vectors [N, D], and the best text of each class."""
     of_texts = bank.vectors @ masks.T  # [T, D] x [D, N] -> [T, N]
     return bank.best_of_texts(of_texts).T
 
@@ -66,16 +58,13 @@ def only_likely(shares: Tensor, image: Tensor, candidates: int | None) -> Tensor
 
 
 def pixel_scores(logits: Tensor, shares: Tensor, combination: Combination) -> Tensor:
-    """Scores of classes at every pixel: sum over masks of mask times class probability (MaskFormer, section 3.4).
+    """Scores [K, h, w] of classes: sum over masks of mask times class probability (MaskFormer, section 3.4).
 
     Args:
         logits: mask logits [N, h, w].
         shares: class probabilities [N, K] of masks.
         combination: `sum`, which exceeds 1 where masks overlap, or `mean`, divided by the sum of the mask
-            probabilities, so that the scores of every pixel sum to 1.
-
-    Returns:
-        [K, h, w], not negative; the combination does not change the best class.
+            probabilities, so that the scores of every pixel sum to 1; the best class is the same.
     """
     inside = logits.sigmoid()
     summed = torch.einsum("nk,nhw->khw", shares, inside)
@@ -83,16 +72,9 @@ def pixel_scores(logits: Tensor, shares: Tensor, combination: Combination) -> Te
 
 
 def background_level(scores: Tensor, threshold: float) -> Tensor:
-    """Score below which a pixel is background, as in GroupViT: the threshold, or the image's best score if lower.
+    """Score [] below which a pixel is background, as in GroupViT: the threshold, or the image's best score if lower.
 
     The second case keeps an image of uncertain classes from becoming all background.
-
-    Args:
-        scores: class scores of all pixels or regions of the image, of any shape.
-        threshold: a score.
-
-    Returns:
-        A scalar.
     """
     return scores.max().clamp(max=threshold) if scores.numel() else scores.new_tensor(threshold)
 

@@ -32,12 +32,7 @@ SAME = OverlapRule(overlap=0.7, inside=None)
 
 
 class PromptHead:
-    """A `Sam2VideoModel` or `Sam3TrackerVideoModel` over kept feature maps.
-
-    Args:
-        model: of transformers, in evaluation mode.
-        positions: the neck's module of position encodings.
-    """
+    """A `Sam2VideoModel` or `Sam3TrackerVideoModel` over kept feature maps, with the neck's position encodings."""
 
     def __init__(self, model: Any, positions: Any, device: torch.device) -> None:
         self.model = model

@@ -40,16 +40,9 @@ PATCH = 16
 
 
 def value_only(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
-    """Apply a transformer block in which every token attends only to itself.
+    """Apply a transformer block to tokens [B, L, width], of which every one attends only to itself.
 
     The result of attention is the projected value; unlike in MaskCLIP, residual paths and MLP stay.
-
-    Args:
-        block: block of a vision transformer; it is not changed.
-        tokens: [B, L, width].
-
-    Returns:
-        [B, L, width].
     """
     attention = block.attn
     width = tokens.shape[-1]
@@ -116,14 +109,9 @@ class Grounder(nn.Module):
         self.requires_grad_(True)  # also if the tower is frozen
 
     def forward(self, tokens: Tensor, grid: Grid) -> Tensor:
-        """Embedding of every 4 x 4 pixels, for patches of 16; not normalised.
+        """Embedding [B, D, 4h, 4w] of every 4 x 4 pixels, for patches of 16; not normalised.
 
-        Args:
-            tokens: [B, 1 + h * w, width] before CLIP's last block, class token first.
-            grid: (h, w) of the patches.
-
-        Returns:
-            [B, D, 4h, 4w].
+        Of tokens [B, 1 + h * w, width] before CLIP's last block, class token first.
         """
         maps = patch_map(value_only(self.block, tokens)[:, 1:], grid)
         for stage in self.stages:
@@ -151,14 +139,9 @@ def logistic_noise(uniform: Tensor) -> Tensor:
 
 
 def hard_mask(logits: Tensor, noise: Tensor) -> Tensor:
-    """Random binary masks with straight-through gradients (Gumbel-sigmoid, temperature 1).
+    """Random binary masks, 0 or 1, with the gradient of sigmoid(logits + noise) (Gumbel-sigmoid, temperature 1).
 
-    Args:
-        logits: any shape.
-        noise: result of `logistic_noise`, of the same shape.
-
-    Returns:
-        0 or 1; the gradient is that of sigmoid(logits + noise).
+    `noise` is a result of `logistic_noise`, of the shape of the logits.
     """
     soft = torch.sigmoid(logits + noise)
     hard = (soft > 0.5).to(soft.dtype)
@@ -213,7 +196,7 @@ def blended(masks: Tensor, preserved: Tensor, weight: float) -> Tensor:
 def finished_masks(
     maps: ImageMaps, texts: Tensor, sim2mask: Sim2Mask, guides: Tensor, settings: MaskSettings
 ) -> Tensor:
-    """Masks as TCL evaluates them, at stride 4.
+    """Masks [B, T, H/4, W/4] in 0..1 as TCL evaluates them.
 
     Args:
         maps: result of the image pass.
@@ -221,9 +204,6 @@ def finished_masks(
         sim2mask: the learned scale and bias.
         guides: [B, 3, H/4, W/4] of `guide`; not used without PAMR.
         settings: PAMR, then the average.
-
-    Returns:
-        [B, T, H/4, W/4] in 0..1.
     """
     masks = soft_masks(maps, texts, sim2mask)
     if settings.pamr is not None:

@@ -98,13 +98,7 @@ class TclSegmenter(ClipSegmenter):
 
     @torch.inference_mode()
     def masks(self, features: Features, bank: TextBank, settings: MaskSettings) -> Tensor:
-        """Soft masks [K, h, w] in 0..1 over the canvas, averaged over windows.
-
-        Args:
-            features: features of one image.
-            bank: vectors [T, D] of any length.
-            settings: refinement, and weight of CLIP's masks.
-        """
+        """Soft masks [K, h, w] in 0..1 over the canvas, averaged over windows; vectors may have any length."""
         layout = windowed.layout_of(features)
         padding = Padding.to_multiple(layout.tile, PATCH)
         padded = padding.padded(layout.tile)

@@ -42,10 +42,7 @@ class TokenSettings(PatchTextSettings):
 class PretrainedImageTower(ImageTower):
     """A vision transformer of transformers.
 
-    Args:
-        model: gives `last_hidden_state`: tokens of patches, row by row, after others.
-        settings: of the card.
-        n_prefix_tokens: class and register tokens before the patches.
+    Its `last_hidden_state` has tokens of patches, row by row, after `n_prefix_tokens` of class and registers.
     """
 
     def __init__(self, model: Any, settings: TokenSettings, n_prefix_tokens: int) -> None:

@@ -54,15 +54,8 @@ def propose(
 ) -> PromptMasks:
     """Propose masks of one image from a grid of points, best first, as logits over the network's input.
 
-    Memory is bounded by the masks of one pass and all above the quality threshold.
-
-    Args:
-        network: the learned part of stage one.
-        features: features of one image (batch axis 1).
-        points: [P, 2] (x, y) in pixels of the network's input.
-        canvas: (height, width) of the network's input.
-        settings: quality threshold and overlap rule.
-        mode: `released` repeats the quirks of the authors' code.
+    Memory is bounded by the masks of one pass and all above the quality threshold. Points [P, 2] (x, y) are in pixels of
+    the canvas, the network's input; `released` repeats the quirks of the authors' code.
     """
     masks: list[Tensor] = []
     quality, inside = [], []
@@ -112,8 +105,6 @@ def prompt_masks(
     """Predict the masks of every prompt of one image.
 
     Args:
-        network: the learned part of stage one.
-        features: features of one image (batch axis 1).
         prompts: points, boxes or both, in pixels of the image.
         scale: (x, y) factors from image pixels to pixels of the network's input.
         canvas: (height, width) of the network's input.

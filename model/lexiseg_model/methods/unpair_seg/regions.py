@@ -24,14 +24,9 @@ PIXELS_OF_A_CELL = 16  # pixels of the network's input in a mask cell
 
 
 def pool(features: Tensor, masks: Tensor) -> Tensor:
-    """Mean of the features under each mask.
+    """Mean [B, Q, C] of features [B, C, h, w] under each mask, of logits [B, Q, H, W].
 
-    Args:
-        features: [B, C, h, w].
-        masks: logits [B, Q, H, W]; resized to the features' size and cut at probability 0.5.
-
-    Returns:
-        [B, Q, C]; zeros for masks that are empty at the features' size.
+    Masks are resized to the features' size and cut at probability 0.5; zeros for masks that are empty then.
     """
     small = F.interpolate(masks, size=features.shape[-2:], mode="bilinear", align_corners=False)
     inside = (small.sigmoid() >= MASK_THRESHOLD).to(features)
@@ -63,13 +58,9 @@ def class_maps(probabilities: Tensor, masks: Tensor) -> Tensor:
 
 
 def stability(masks: Tensor) -> Tensor:
-    """Stability score of masks (Segment Anything): area above the higher threshold over area above the lower one.
+    """Stability score [N] in 0..1 of mask logits [N, H, W] (Segment Anything).
 
-    Args:
-        masks: logits [N, H, W].
-
-    Returns:
-        [N] in 0..1; 0 for masks that are empty at the lower threshold.
+    It is the area above the higher threshold over the area above the lower one, 0 where that is empty.
     """
     inner = (masks > HIGHER).flatten(1).sum(1)
     outer = (masks > LOWER).flatten(1).sum(1)

@@ -151,12 +151,7 @@ class Reduction:
 
 
 def reduce_to_labels(scores: Tensor, size: tuple[int, int], reduction: Reduction) -> NDArray[np.uint16]:
-    """Labels [H, W].
-
-    Args:
-        scores: [T', h, w] of T' >= T queries; rows after the owners' are only passed to `background`.
-        size: (H, W) of the image.
-    """
+    """Labels [H, W] of scores [T', h, w] of T' >= T queries; rows after the owners' are only passed to `background`."""
     n_texts = len(reduction.owner)
     dropped = (
         None if reduction.smallest_share is None else _too_small(scores, size, reduction, reduction.smallest_share)

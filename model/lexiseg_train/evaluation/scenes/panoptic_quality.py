@@ -27,11 +27,7 @@ IOU, MATCHES, FALSE_ALARMS, MISSES = range(4)
 def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_classes: int) -> PanopticCounts:
     """Counts of one image.
 
-    Args:
-        truth: ids [H, W] and segments.
-        answer: [H, W]; i + 1 for segment i, BACKGROUND for none.
-        labels: the class of each predicted segment.
-        n_classes: of the data set.
+    `answer` [H, W] holds i + 1 for segment i, BACKGROUND for none, `labels` the class of each predicted segment.
     """
     shared = _shared(truth.ids, answer)
     areas = np.bincount(answer.reshape(-1), minlength=len(labels) + 1)

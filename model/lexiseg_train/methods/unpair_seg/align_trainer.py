@@ -82,16 +82,10 @@ def one_by_one(source: PairSource, size: int) -> Iterator[EntityBatch]:
 
 @torch.no_grad()
 def at_sizes(trunk: ClipTrunk, images: Tensor, masks: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-    """Embeddings of regions by frozen CLIP at several sizes of the image.
+    """Embeddings [B, Q, D] of regions by frozen CLIP at each size of the image, not normalised.
 
-    Args:
-        trunk: CLIP's image tower.
-        images: normalised, [B, 3, H, W].
-        masks: logits [B, Q, h, w] over the whole images.
-        sizes: longer sides in pixels; both sides are rounded to multiples of 32.
-
-    Returns:
-        [B, Q, D] for each size, not normalised.
+    Masks are logits [B, Q, h, w] over the whole images; `sizes` are longer sides in pixels, and both sides are rounded
+    to multiples of 32.
     """
     return [trunk.embed(pool(trunk(_resized(images, size)).dense, masks)) for size in sizes]
 
@@ -123,15 +117,9 @@ def adapter_share(step: int, steps: int, settings: AlignmentSettings) -> float:
 
 @torch.no_grad()
 def entity_probabilities(scales: Sequence[Tensor], entities: Tensor, scale: float | Tensor) -> Tensor:
-    """Probability of each entity for each region, averaged over scales of the image.
+    """Probability [R, T] of each entity, rows [T, D], for each region, averaged over scales; rows sum to 1.
 
-    Args:
-        scales: embeddings [R, D] of the same regions at each scale, of any length.
-        entities: text rows [T, D].
-        scale: CLIP's logit scale.
-
-    Returns:
-        [R, T]; rows sum to 1.
+    `scales` are embeddings [R, D] of the same regions, of any length; `scale` is CLIP's logit scale.
     """
     texts = F.normalize(entities, dim=-1)
     each = [(scale * F.normalize(regions, dim=-1) @ texts.T).softmax(-1) for regions in scales]

@@ -151,17 +151,10 @@ class MaskDecoder(nn.Module):
             yield tokens
 
     def _layer(self, index: int, tokens: Tensor, start: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-        """Apply one layer: attention to the image, attention within each prompt, feed-forward.
+        """Apply a layer to tokens [B, Q, K, C]: attention to the image, attention within each prompt, feed-forward.
 
-        Args:
-            index: number of the layer.
-            tokens: [B, Q, K, C].
-            start: [B, Q, K, C], the prompt encoder's tokens, used as positions.
-            keys, values: [B, S, C] of one level.
-            mask: bool [B, Q, S], cells that each prompt attends to.
-
-        Returns:
-            [B, Q, K, C].
+        `start` are the prompt encoder's tokens, used as positions; keys and values [B, S, C] are of one level, of which
+        each prompt attends to the cells of `mask`, bool [B, Q, S].
         """
         n_tokens, width = tokens.shape[2:]
         flat, places = tokens.flatten(1, 2), start.flatten(1, 2)

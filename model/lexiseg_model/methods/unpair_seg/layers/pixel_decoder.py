@@ -54,16 +54,12 @@ class DeformableAttention(nn.Module):
             nn.init.xavier_uniform_(self.output_proj.weight)
 
     def forward(self, queries: Tensor, references: Tensor, sources: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """Attend from queries to all levels.
+        """Attend from queries [N, Q, width] to all levels.
 
         Args:
-            queries: [N, Q, width].
             references: [Q, 2], origins (x, y) of the sampling offsets, in 0..1.
             sources: [N, S, width], cells of all levels in order, each in reading order.
             sizes: (height, width) of each level; their areas sum to S.
-
-        Returns:
-            [N, Q, width].
         """
         n, n_queries, width = queries.shape
         shape = (n, n_queries, self.heads, self.levels, self.points)
@@ -77,16 +73,13 @@ class DeformableAttention(nn.Module):
 
 
 def sample_levels(values: Tensor, sizes: Sequence[Size], places: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum of bilinear samples; zero beyond the edges.
+    """Weighted sum [N, Q, heads * D] of bilinear samples; zero beyond the edges.
 
     Args:
         values: [N, S, heads, D], cells of all levels.
         sizes: (height, width) of each level.
         places: [N, Q, heads, levels, points, 2], (x, y) in 0..1.
         weights: [N, Q, heads, levels, points].
-
-    Returns:
-        [N, Q, heads * D].
     """
     n, _, heads, depth = values.shape
     n_queries = places.shape[1]
@@ -163,13 +156,7 @@ class FusionConvolution(nn.Conv2d):
 
 
 class PixelDecoder(nn.Module):
-    """`PixelFeatures` from image maps of four strides, in float32 even under autocast.
-
-    Args:
-        channels: channels of the maps at strides 4, 8, 16, 32.
-        width: channels of all inner maps.
-        heads, depth, feed_forward: sizes of the transformer encoder.
-    """
+    """`PixelFeatures` from image maps of strides 4, 8, 16 and 32, in float32 even under autocast."""
 
     def __init__(self, channels: Sequence[int], width: int, heads: int, depth: int, feed_forward: int) -> None:
         super().__init__()

@@ -40,13 +40,7 @@ class RegionAdapter(nn.Module):
     """Adapter of stage two: a map at stride 8 from CLIP's and the pixel decoder's maps, pooled and added to CLIP's."""
 
     def __init__(self, channels: Sequence[int], decoder_width: int, *, width: int, blocks: int) -> None:
-        """Build an adapter that starts as zero.
-
-        Args:
-            channels: of CLIP's maps at strides 4, 8, 16, 32.
-            decoder_width: channels of each of the pixel decoder's maps.
-            width, blocks: channels and number of the residual convolutions.
-        """
+        """Build an adapter that starts as zero, over CLIP's maps at strides 4, 8, 16, 32 and the pixel decoder's."""
         super().__init__()
         widths = (*channels, *[decoder_width] * LEVELS)
         self.inputs = nn.ModuleList(nn.Conv2d(each, width, 1) for each in widths)
@@ -70,16 +64,13 @@ class RegionAdapter(nn.Module):
         return mixed
 
     def pooled(self, maps: Tensor, dense: Tensor, masks: Tensor, pool: Pool = regions.pool) -> Tensor:
-        """Input of CLIP's head for each region.
+        """Input [N, Q, C] of CLIP's head for each region.
 
         Args:
             maps: [N, width, H/8, W/8], output of `forward`.
             dense: [N, C, H/32, W/32] of CLIP.
             masks: logits [N, Q, h, w].
             pool: average under a mask, applied to both maps.
-
-        Returns:
-            [N, Q, C].
         """
         # Averaging commutes with the projection, and is cheaper before it.
         added: Tensor = self.output(pool(maps, masks))
