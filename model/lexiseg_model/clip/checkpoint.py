@@ -140,7 +140,8 @@ def tidy(raw: Mapping[str, Any]) -> State:
         WeightsError: no weights of a CLIP model are in it.
     """
     tensors = {name: value for name, value in raw.items() if isinstance(value, Tensor)}
-    tensors = _without_prefix(tensors)
+    while prefix := next((each for each in PREFIXES if any(name.startswith(each) for name in tensors)), None):
+        tensors = under(prefix, tensors)
     if "conv1.weight" in tensors and "class_embedding" in tensors:  # only an image tower
         tensors = {f"visual.{name}": value for name, value in tensors.items()}
     prefixes = ("visual.", "text.", "transformer.", "token_embedding.")
@@ -191,14 +192,6 @@ def openai_digests() -> set[str]:
         for architecture in open_clip.list_pretrained_models_by_tag("openai")
     ]
     return {url.split("/")[-2] for url in urls}
-
-
-def _without_prefix(tensors: State) -> State:
-    while True:
-        prefix = next((prefix for prefix in PREFIXES if any(name.startswith(prefix) for name in tensors)), None)
-        if prefix is None:
-            return tensors
-        tensors = under(prefix, tensors)
 
 
 def require_same_towers(trained_over: State, towers: State) -> None:

@@ -141,7 +141,11 @@ def clip_from_state(architecture: str, state: State, *, quick_gelu: bool) -> Cli
     # The temperature of training: some files keep it as a vector of one, some not at all, and nothing here reads it.
     scale = state.get("logit_scale", expected["logit_scale"])
     state = {**state, "logit_scale": scale.reshape(expected["logit_scale"].shape)}
-    _require_both_towers(name, expected, state)
+    for tower, is_image in (("image", True), ("text", False)):
+        names = {key for key in expected if key.startswith("visual.") is is_image and key != "logit_scale"}
+        if names.isdisjoint(state):
+            raise WeightsError(f"the weights hold no {tower} tower of {name}; give a file for each tower")
+    require_tensors(name, state, expected)
     model.load_state_dict(state)
     return ClipTowers(model.eval().requires_grad_(False), name, quick_gelu)
 
@@ -208,12 +212,3 @@ def _pretrained(architecture: str, tag: str) -> tuple[str, dict[str, Any]]:
         tags = open_clip.list_pretrained_tags_by_model(name)
         raise OptionError(f"open_clip has no weights {tag!r} for {name}; it has {', '.join(tags) or 'none'}")
     return name, config
-
-
-def _require_both_towers(name: str, expected: State, state: State) -> None:
-    """Raise WeightsError where a tower is missing, or tensors are missing, unknown or of another shape."""
-    for tower, is_image in (("image", True), ("text", False)):
-        names = {key for key in expected if key.startswith("visual.") is is_image and key != "logit_scale"}
-        if names.isdisjoint(state):
-            raise WeightsError(f"the weights hold no {tower} tower of {name}; give a file for each tower")
-    require_tensors(name, state, expected)

@@ -20,7 +20,7 @@ from lexiseg_model.types import Background, ClassEntry, Segment, Vocabulary
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IndexedDataset, evenly_spread
 from lexiseg_train.evaluation.comparison.bootstrap import Difference, compare_counts
-from lexiseg_train.evaluation.counts import scores
+from lexiseg_train.evaluation.counts import rounded, scores
 from lexiseg_train.evaluation.run import Report, count_photographs
 
 Rgb = NDArray[np.uint8]
@@ -66,7 +66,7 @@ class BeforeAfter:
     def changes(self) -> list[dict[str, Any]]:
         """The rows of `table` for JSON; null where there was nothing to measure."""
         return [
-            {"measure": row.measure, **{field: _finite(getattr(row, name)) for field, name in FIELDS.items()}}
+            {"measure": row.measure, **{field: rounded(getattr(row, name)) for field, name in FIELDS.items()}}
             for row in self._rows()
         ]
 
@@ -123,10 +123,6 @@ def _paint_truth(image: Rgb, mask: NDArray[np.uint8], data: IndexedDataset) -> R
     for entry, value in zip(segments, present, strict=True):
         labels[mask == value] = entry.id
     return paint(image, labels, segments)
-
-
-def _finite(value: float) -> float | None:
-    return round(value, 2) if math.isfinite(value) else None
 
 
 def _all_pixels(counts: NDArray[np.int64]) -> NDArray[np.int64]:

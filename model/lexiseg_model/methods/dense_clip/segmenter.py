@@ -184,7 +184,9 @@ class TridentSegmenter(PictureSegmenter):
 
     def _encode_picture(self, rgb: NDArray[np.uint8]) -> TileFeatures:
         pixels = torch.from_numpy(windowed.plan_windows(rgb, self.card.input, None, None).tiles[0])
-        views, embedding = self._views(self._as_seen(rgb))
+        height, width = self._encoder_size((rgb.shape[0], rgb.shape[1]))  # whole patches of CLIP, as SAM gets it
+        resized = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+        views, embedding = self._views(resized)
         plane = aggregated(self._spliced(pixels), views, self.settings.sam_factor, self.settings.sam_low_bound)
         parts = (projected(self.tower.visual, plane)[None], embedding)
         return *windowed.as_kept(parts, self._execution.precision), pixels
@@ -197,11 +199,6 @@ class TridentSegmenter(PictureSegmenter):
         embedding = whole.embedding
         del whole  # its attention takes most of a gigabyte
         return [self._sam(np.ascontiguousarray(part)) for part in np.array_split(rgb, strips, axis=1)], embedding
-
-    def _as_seen(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A picture [H, W, 3] with its sides enlarged to whole patches of CLIP, as SAM gets it."""
-        height, width = self._encoder_size((rgb.shape[0], rgb.shape[1]))
-        return np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
     def _encoder_size(self, size: tuple[int, int]) -> tuple[int, int]:
         height, width = (-(-side // self._patch) * self._patch for side in size)

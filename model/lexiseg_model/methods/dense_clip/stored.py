@@ -34,7 +34,11 @@ class Parts(NamedTuple):
 def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Parts:
     """Build the networks from the weights in a card's folder, or from the hub's if the card names none."""
     if card.weights_sha256 is None:
-        return _from_hub(card, settings)
+        tag = _tag(card, settings)
+        towers = clip_from_hub(settings.architecture, tag, quick_gelu=settings.quick_gelu, model=card.name)
+        proxy = dino_from_hub(settings.proxy, card.name) if settings.has_proxy else None
+        sam = sam_from_hub(card.name) if settings.policy == "trident" else None
+        return Parts(towers, proxy, image_digest(card, state_digest(flat_state(towers, proxy, sam))), sam)
     state = read_weights(folder / WEIGHTS, card.weights_sha256)
     towers = clip_from_state(settings.architecture, under(CLIP, state), quick_gelu=bool(settings.quick_gelu))
     proxy = dino_from_state(settings.proxy, under(PROXY, state)) if settings.has_proxy else None
@@ -62,14 +66,6 @@ def fetch_from_hub(card: ModelCard) -> None:
         dino_from_hub(settings.proxy, card.name)
     if settings.policy == "trident":
         sam_from_hub(card.name)
-
-
-def _from_hub(card: ModelCard, settings: DenseClipSettings) -> Parts:
-    tag = _tag(card, settings)
-    towers = clip_from_hub(settings.architecture, tag, quick_gelu=settings.quick_gelu, model=card.name)
-    proxy = dino_from_hub(settings.proxy, card.name) if settings.has_proxy else None
-    sam = sam_from_hub(card.name) if settings.policy == "trident" else None
-    return Parts(towers, proxy, image_digest(card, state_digest(flat_state(towers, proxy, sam))), sam)
 
 
 def _tag(card: ModelCard, settings: DenseClipSettings) -> str:

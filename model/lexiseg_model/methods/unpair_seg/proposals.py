@@ -54,8 +54,8 @@ def propose(
 ) -> PromptMasks:
     """Propose masks of one image from a grid of points, best first, as logits over the network's input.
 
-    Memory is bounded by the masks of one pass and all above the quality threshold. Points [P, 2] (x, y) are in pixels of
-    the canvas, the network's input; `released` repeats the quirks of the authors' code.
+    Memory is bounded by the masks of one pass and all above the quality threshold. Points [P, 2] (x, y) are in pixels
+    of the canvas, the network's input; `released` repeats the quirks of the authors' code.
     """
     masks: list[Tensor] = []
     quality, inside = [], []

@@ -72,7 +72,8 @@ def without_specks(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
 
     Parts are connected by sides or corners. If every part is small, the largest stays.
     """
-    filled = mask | _small_parts(~mask, smallest)
+    _, holes, areas = _parts(~mask)
+    filled: NDArray[np.bool_] = mask | np.concatenate([[False], areas < smallest])[holes]
     n_parts, parts, areas = _parts(filled)
     if not n_parts:
         return filled
@@ -96,12 +97,6 @@ def tidied(masks: Tensor, specks: int) -> Tensor:
         return masks
     changed = torch.stack(clean).to(masks.device) != inside
     return torch.where(changed, -masks, masks)
-
-
-def _small_parts(mask: NDArray[np.bool_], smallest: int) -> NDArray[np.bool_]:
-    _, parts, areas = _parts(mask)
-    small: NDArray[np.bool_] = np.concatenate([[False], areas < smallest])[parts]
-    return small
 
 
 def _parts(mask: NDArray[np.bool_]) -> tuple[int, NDArray[np.int32], NDArray[np.int32]]:

@@ -68,7 +68,9 @@ class Examiner:
         labels_of_all = self._labels_of(logits, features.size, list(self._entries))
         predicted = (
             labels_of_all,
-            self._label_among(features, present),
+            self._labels_of(self._logits(features, present, self._background), features.size, present)
+            if present
+            else np.zeros(features.size, np.int64),
             self._name_true_segments(truth, logits[: len(self._entries)]),
             self._rename_own_segments(truth, labels_of_all),
         )
@@ -90,11 +92,6 @@ class Examiner:
     def _labels_of(self, logits: Tensor, size: tuple[int, int], values: list[int]) -> Labels:
         """Mask values [H, W] from the logits of `values`; background is 0."""
         return np.array([*values, 0])[winners(logits, size).labels]
-
-    def _label_among(self, features: Features, values: list[int]) -> Labels:
-        if not values:
-            return np.zeros(features.size, np.int64)
-        return self._labels_of(self._logits(features, values, self._background), features.size, values)
 
     def _name_true_segments(self, truth: NDArray[np.uint8], logits: Tensor) -> Labels:
         """Name every component of the truth by its highest mean score."""

@@ -113,14 +113,10 @@ def point_costs(masks: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         small = F.interpolate(masks.float(), scale_factor=0.5, mode="bilinear", align_corners=False)
         logits, resized = small.flatten(0, 1).flatten(1), _nearest(targets, small.shape[-2:])
         dice = dice_costs(logits[None], resized[None])[0]
-        costs = MASK * _entropy_costs(logits, resized) + DICE * dice
+        entropy = (F.softplus(-logits) @ resized.T + F.softplus(logits) @ (1 - resized).T) / logits.shape[1]
+        costs = MASK * entropy + DICE * dice
     shape = (*masks.shape[:2], len(targets))
     return costs.view(shape), dice.view(shape)
-
-
-def _entropy_costs(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean binary cross-entropy [N, K] of all logits [N, P] with all targets [K, P]."""
-    return (F.softplus(-logits) @ targets.T + F.softplus(logits) @ (1 - targets).T) / logits.shape[1]
 
 
 def _nearest(targets: Tensor, size: Sequence[int]) -> Tensor:
