@@ -1,6 +1,7 @@
 """Run benchmarks: `python -m benchmarks [PART ...]`; without a part `counts`, with `all` every part below.
 
 Not in `all`, because they take arguments:
+- `clicks ROOT [SET ...]`: clicks to label further pictures, with and without a head
 - `contrast`: time and memory of a training step that contrasts all its pairs, by parts and processes
 - `corrections ROOT [SET:SPLIT ...]`: IoU of words' segments before and after a click where they are wrong
 - `smoke NAME ... [seeds=3] [key=value ...]`: short training runs
@@ -45,7 +46,7 @@ from benchmarks import (
     serving,
     smoke,
 )
-from benchmarks.by_pictures import examples, teach
+from benchmarks.by_pictures import clicks, examples, teach
 from benchmarks.calls import follow_up, stages
 from benchmarks.clips import following, video
 from benchmarks.device import run as device
@@ -66,6 +67,7 @@ PARTS: dict[str, Callable[[], None]] = {
 }
 
 WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
+    "clicks": clicks.main,
     "contrast": contrast.main,
     "corrections": corrections.main,
     "device": device.main,

@@ -64,15 +64,15 @@ def _clicked(
     """What clicks do to a segment whose class is `truth` [H, W], over the pixels that are `counted` [H, W]."""
     mask = decode(segment.mask)
     for positive, whole, wrong in ((True, truth, truth & ~mask), (False, mask, mask & ~truth)):
-        part = _largest_part(wrong & counted)
+        part = largest_part(wrong & counted)
         if not part.any() or part.sum() < MIN_WRONG * whole.sum():
             continue
         click = Prompt((replace(deepest_point(part), positive=positive),), segment=segment.id)
         [corrected] = tasks.segment("prompt", segmenter, features, words, tasks.Options(prompts=(click,))).segments
-        yield Click(positive, *(_iou(each[counted], truth[counted]) for each in (mask, decode(corrected.mask))))
+        yield Click(positive, *(iou_of(each[counted], truth[counted]) for each in (mask, decode(corrected.mask))))
 
 
-def _largest_part(mask: Mask) -> Mask:
+def largest_part(mask: Mask) -> Mask:
     """The largest 4-connected part of a mask."""
     _, parts, sizes, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     areas = sizes[1:, cv2.CC_STAT_AREA]
@@ -80,7 +80,7 @@ def _largest_part(mask: Mask) -> Mask:
     return largest
 
 
-def _iou(mask: Mask, truth: Mask) -> float:
+def iou_of(mask: Mask, truth: Mask) -> float:
     return float((mask & truth).sum() / max(1, (mask | truth).sum()))
 
 

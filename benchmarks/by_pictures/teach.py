@@ -43,7 +43,7 @@ class Taught:
     def __init__(self, segmenter: Segmenter, data: IndexedDataset) -> None:
         self._segmenter, self._n_classes = segmenter, len(data.classes)
         self._teacher = Teacher(segmenter, data, fine=True)
-        self.words = self._teacher.words
+        self.words, self.values = self._teacher.words, self._teacher.values
         self._known: dict[int, Picture] = {}
 
     def picture(self, index: int) -> Picture:
@@ -53,13 +53,13 @@ class Taught:
 
     def miou(self, vocabulary: Vocabulary, indices: Sequence[int]) -> float:
         """mIoU in percent of the vocabulary's answers."""
-        values, rows_of = self._teacher.values, self._teacher.rows_of
-        value_of = np.append(values, 0)  # the background is value 0
+        rows_of = self._teacher.rows_of
+        value_of = np.append(self.values, 0)  # the background is value 0
         total = np.zeros((3, self._n_classes), np.int64)
         for features, _, truth in map(self.picture, indices):
             logits = score_vocabulary(self._segmenter, features, vocabulary, rows_of, self._segmenter.card.refine)
             total += count(truth, value_of[winners(logits, features.size).labels], self._n_classes)
-        present = [value for value in values if total[1, value]]
+        present = [value for value in self.values if total[1, value]]
         return float(scores(total).per_class[present].mean())
 
     def taught(self, indices: Sequence[int]) -> Vocabulary:
