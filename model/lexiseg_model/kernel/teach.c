@@ -312,13 +312,21 @@ static int is_better(const Lessons *of, const double *of_words, const double *co
     return gain >= of->gain / folds && gain >= fmin(chance, AT_STAKE * words);
 }
 
+/* Whether words know a class: they find it, or give its cells more than the background has, if less than another class. */
+static int is_known(const Lessons *of, const double *of_words, int64_t class) {
+    double sum = 0;
+    for (int64_t i = 0; i < of->n; i++)
+        if (of->labels[i] == class && looked_for(of, i, class)) sum += of->shares[i] * of->text[i * of->k + class];
+    return sum > 0 || iou_of(of, of_words, class, -1) >= FOUND;
+}
+
 /* What part [k] each class has of what it learned, and the IoU so: none where words are as good on pictures that were
  * left out, or know the class and there are no such pictures. */
 static void keep_better(const Lessons *of, const float *learned, double half, const double *of_words, double *counts,
-                        const double *words, double *taught, double *part) {
+                        double *taught, double *part) {
     for (int64_t c = 0; c < of->k; c++) {
         int64_t folds = folds_with(of, c);
-        part[c] = folds > 1 || (folds && words[c] < FOUND);
+        part[c] = folds > 1 || (folds && !is_known(of, of_words, c));
     }
     for (int64_t pass = 0; pass <= PASSES; pass++) {
         measure(of, learned, HELD_OUT, half, part, counts, taught);
@@ -364,7 +372,7 @@ static void choose(const Lessons *of, float *learned, double *of_words, float *d
         if (choice < DOUBTFUL) sure = of_sure;
     }
     measure(of, learned, HELD_OUT, half, NULL, counts, others);
-    keep_better(of, learned, half, of_words, counts, words, taught, part);
+    keep_better(of, learned, half, of_words, counts, taught, part);
     predict(of, directions, TRAINING, learned);
     measure(of, learned, TRAINING, half, part, counts, training);
     if (of->folds > 1) predict(of, directions, HALF, learned);

@@ -94,22 +94,11 @@ class Cells(NamedTuple):
     def n_folds(self) -> int:
         return len(self.n_lessons) - 3
 
-    def seen_by(self, part: int) -> NDArray[np.bool_]:
-        """Which folds [1 + n_folds] a part of a head sees, last that of everyday photographs."""
-        return _seen_by(part, self.n_folds)
-
     def parts(self, way: int) -> NDArray[np.intp]:
         """The part [N] of the head that answers about each reviewed cell."""
         own = np.where(self.is_reviewed, self.fold, 0)
         of_way = np.zeros(len(own), np.intp), 1 + own, 1 + self.n_folds + own % 2
         return np.asarray(of_way[way], np.intp)
-
-
-class Sums(NamedTuple):
-    """What a ridge regression needs of cells: `matrix` [..., F, F] and `products` [..., F, T]."""
-
-    matrix: Numbers
-    products: Numbers
 
 
 def work_of(lessons: Sequence[Lesson], classes: Sequence[str]) -> float:
@@ -218,7 +207,8 @@ def learn(
         of_none = np.full(len(everyday.labels), len(classes), np.int16)
         lessons = [*lessons, replace(everyday, classes=tuple(classes), labels=of_none, text=text, pixels=None)]
     n_everyday = int(everyday is not None)
-    places = [_places(lesson, classes) for lesson in lessons]
+    index = {name: place for place, name in enumerate(classes)}
+    places = [np.array([index.get(name, UNKNOWN) for name in lesson.classes], np.int32) for lesson in lessons]
     if library.ready():
         parts = [(each.cells, each.labels, each.shares, each.text, each.votes) for each in lessons]
         learnt = teach.head(parts, places, len(classes), (*NUMBERS, n_detail, n_everyday), stop)
@@ -228,11 +218,6 @@ def learn(
         only = repr(classes[learnt]) if learnt < len(classes) else "none of the classes"
         raise TeachingError(f"all labelled pixels are {only}; expected pixels of at least two classes, or of nothing")
     return learnt
-
-
-def _places(lesson: Lesson, classes: Sequence[str]) -> NDArray[np.int32]:
-    """The indices of a lesson's classes in a head; UNKNOWN: it has no such class."""
-    return np.array([classes.index(name) if name in classes else UNKNOWN for name in lesson.classes], np.int32)
 
 
 def _gathered(
@@ -269,7 +254,7 @@ def _gathered(
 
 
 def _seen_by(part: int, n_folds: int) -> NDArray[np.bool_]:
-    """As `Cells.seen_by`."""
+    """Which folds [1 + n_folds] a part of a head sees, last that of everyday photographs."""
     folds = np.arange(1 + n_folds)
     left_out = folds == part - 1 if part <= n_folds else folds % 2 == part - n_folds - 1
     return np.asarray(~left_out | (folds == n_folds))
@@ -352,10 +337,13 @@ def _shown_folds(cells: Cells) -> NDArray[np.intp]:
 def _better(cells: Cells, directions: NDArray[np.float32], half: float) -> tuple[Numbers, Numbers]:
     """What part [K] each class has of what it learned, and the IoU [3, K] by words and so, HELD_OUT and TRAINING.
 
-    None where words are as good on pictures that were left out, or know the class and there are no such pictures.
+    None where words are as good on pictures that were left out, or know the class and there are no such pictures: they
+    find it, or give its cells more than the background has, if less than another class.
     """
     by_words, folds = _counts(cells, cells.text), _shown_folds(cells)
-    part = ((folds > 1) | (folds > 0) & (_iou(by_words) < MIN_IOU_BY_WORDS)).astype(float)
+    own = (cells.labels[:, None] == np.arange(len(folds))) * cells.shares[:, None]
+    is_known = (_iou(by_words) >= MIN_IOU_BY_WORDS) | (np.nansum(own * cells.text, 0) > 0)
+    part = ((folds > 1) | (folds > 0) & ~is_known).astype(float)
     for _ in range(PASSES):
         taught = _mixed_counts(cells, directions, HELD_OUT, half, part)
         part[(folds > 1) & ~_is_better(by_words, taught, folds)] = 0
@@ -406,12 +394,19 @@ def _directions(cells: Cells, stop: NDArray[np.int32]) -> NDArray[np.float32]:
     for same, rows in _reviewed_together(cells):
         targets = (cells.labels[rows, None] == np.append(same, k)).astype(np.float32)
         targets[:, :-1] -= cells.factors[same] / SCALE * np.clip(cells.text[np.ix_(rows, same)], -MAX_TEXT, MAX_TEXT)
-        sums = _sums(cells.features[rows], targets, _weights(cells, rows), cells.fold[rows], cells.n_folds + 1)
+        shares, labels, features = cells.shares[rows].astype(np.float64), cells.labels[rows], cells.features[rows]
+        weights = shares / np.sqrt(np.bincount(labels, shares)[labels])
+        weighted = features * (weights / weights.sum()).astype(np.float32)[:, None]
+        by_fold = [cells.fold[rows] == fold for fold in range(cells.n_folds + 1)]
+        matrices, products = (
+            np.array([weighted[own].T @ part[own] for own in by_fold], np.float64) for part in (features, targets)
+        )
         is_nobody_known = bool((cells.labels[rows] == k).any())
         for index in range(n_parts):
             if stop[0]:
                 raise StoppedError("solving a head was stopped")
-            solution = _ridge(Sums(*(part[cells.seen_by(index)].sum(0) for part in sums)), cells.strength)
+            seen_by = _seen_by(index, cells.n_folds)
+            solution = _ridge(matrices[seen_by].sum(0), products[seen_by].sum(0), cells.strength)
             nobody = solution[:, -1].copy()
             if not is_nobody_known:
                 nobody[-1] = 0.5  # a class wins where it is more probable than not
@@ -427,34 +422,8 @@ def _reviewed_together(cells: Cells) -> Iterator[tuple[NDArray[np.intp], NDArray
         yield same, np.flatnonzero(pattern & (cells.labels >= 0))
 
 
-def _weights(cells: Cells, rows: NDArray[np.intp]) -> NDArray[np.float32]:
-    """Weights [n] of some cells: a label's together weigh as the root of its share; the sum is 1."""
-    shares = cells.shares[rows].astype(np.float64)
-    weights = shares / np.sqrt(np.bincount(cells.labels[rows], shares)[cells.labels[rows]])
-    normalised: NDArray[np.float32] = (weights / weights.sum()).astype(np.float32)
-    return normalised
-
-
-def _sums(
-    features: NDArray[np.float32],
-    targets: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    fold: NDArray[np.int32],
-    n_folds: int,
-) -> Sums:
-    f, t = features.shape[1], targets.shape[1]
-    sums = Sums(np.zeros((n_folds, f, f)), np.zeros((n_folds, f, t)))
-    for index in range(n_folds):
-        own = fold == index
-        weighted = features[own] * weights[own, None]
-        sums.matrix[index] = weighted.T @ features[own]
-        sums.products[index] = weighted.T @ targets[own]
-    return sums
-
-
-def _ridge(sums: Sums, strength: float) -> Numbers:
+def _ridge(matrix: Numbers, products: Numbers, strength: float) -> Numbers:
     """The weights [F, T] that predict targets from features that end with 1, by their sums [F, F] and [F, T]."""
-    matrix, products = sums
     means = matrix[-1] / max(float(matrix[-1, -1]), TINY)
     # One variance for all features: one that hardly differs in few pictures would be trusted most, by their own.
     penalty = np.full(len(matrix), strength * (np.diag(matrix) - matrix[-1] * means)[:-1].clip(0).mean())

@@ -144,6 +144,16 @@ def test_a_gain_of_one_picture_of_five_may_be_chance(where_words_fail: set[int],
     assert [entry["kept"] for entry in report] == [kept, kept]
 
 
+@pytest.mark.parametrize("plate_by_words", [2, -1])
+def test_one_picture_teaches_no_class_that_words_see_under_another(plate_by_words: int) -> None:
+    text = np.full((30, 2), -1, np.float16)
+    text[10:20] = 4, plate_by_words  # its plate is found as a mug
+
+    head = solve([replace(lesson(0), text=text)], CLASSES)
+
+    assert head.report()[PLATE]["kept"] == ("words" if plate_by_words > 0 else None)
+
+
 def test_like_pictures_are_not_compared_with_each_other() -> None:
     alike = solve([lesson(0), lesson(0), lesson(5)], CLASSES)
     with_another = solve([lesson(0), lesson(0), lesson(1)], CLASSES)
