@@ -13,7 +13,6 @@ import io
 import zipfile
 from dataclasses import dataclass
 
-import numpy as np
 from pydantic import Field
 
 from lexiseg_model.cards import StrictModel
@@ -34,7 +33,6 @@ from lexiseg_service.settings import Limits
 SUFFIX = ".head"
 LISTING = "head.json"
 MAX_DIRECTORY = 128 * (MAX_PICTURES + 1)  # bytes of the directory of a zip
-MAX_SUM_ERROR = 1e-2  # of the shares of a lesson's cells
 BODY = "body"  # in errors about the file
 
 
@@ -112,15 +110,6 @@ def _checked(content: bytes, key: str, names: set[str]) -> bytes:
         lesson = Lesson.from_bytes(content)
     except TeachingError as error:
         raise InvalidValue.of(BODY, f"picture {key!r}", str(error)) from None
-    if not names.issuperset(lesson.classes) or not _is_sound(lesson):
-        raise InvalidValue.of(
-            BODY, f"picture {key!r}", "lessons of the head's classes, of finite numbers in their range"
-        )
+    if not names.issuperset(lesson.classes):
+        raise InvalidValue.of(BODY, f"picture {key!r}", "lessons of the head's classes")
     return content
-
-
-def _is_sound(lesson: Lesson) -> bool:
-    """Whether a lesson can be one of a picture: labels are its classes or none of them, shares sum up to 1."""
-    finite = all(np.isfinite(part).all() for part in (lesson.cells, lesson.shares, lesson.text))
-    labelled = ((lesson.labels >= 0) & (lesson.labels <= len(lesson.classes))).all()
-    return bool(finite and labelled and (lesson.shares >= 0).all() and abs(lesson.shares.sum() - 1) < MAX_SUM_ERROR)

@@ -11,7 +11,7 @@ from lexiseg_model.vocabulary.class_names import folded
 from lexiseg_model.vocabulary.heads import MAX_CLASSES, MAX_PICTURES
 from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.gateway.heads.reviewed_set import ReviewedSet
-from lexiseg_service.gateway.heads.schemas import HeadInput, PictureInput, TaughtClassInput
+from lexiseg_service.gateway.heads.schemas import HeadInput, PictureInput
 from lexiseg_service.gateway.image_requests import Images, Pace, gather_limited, with_field
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.question.classes import check, check_line
@@ -110,7 +110,10 @@ def classes_of(body: HeadInput, before: Sequence[ClassEntry], limits: Limits) ->
         InvalidValue: none, too many, a duplicate, or a text that is no word.
     """
     names = {folded(entry.name) for entry in before}
-    new = [ClassInput(name=entry) if isinstance(entry, str) else _class(entry) for entry in body.classes or ()]
+    new = [
+        ClassInput(name=entry) if isinstance(entry, str) else ClassInput(name=entry.name, synonyms=entry.synonyms)
+        for entry in body.classes or ()
+    ]
     entries = [
         *(ClassInput(name=entry.name, synonyms=list(entry.synonyms)) for entry in before),
         *(entry for entry in new if folded(entry.name) not in names),
@@ -147,10 +150,6 @@ def pictures_of(reviewed: ReviewedSet, classes: Sequence[ClassEntry]) -> list[Re
         region_classes = tuple(UNKNOWN if name is None else index[folded(name)] for name, _ in file.masks)
         pictures.append(ReviewedPicture(key, ImageSource(file.jpeg), field, regions, region_classes, looked_for))
     return pictures
-
-
-def _class(entry: TaughtClassInput) -> ClassInput:
-    return ClassInput(name=entry.name, synonyms=entry.synonyms)
 
 
 def _pictures(
