@@ -126,26 +126,19 @@ def test_a_server_without_jobs_says_so() -> None:
         client.jobs.create(["https://example.org/a.png"], ["sky"])
 
 
-async def test_an_asyncio_client_reads_a_job_as_it_answers(async_client: AsyncClient, photos: Path) -> None:
-    job = await async_client.jobs.create(photos, ["sky"])
-
-    answers = {each.image: each async for each in job}
-
-    assert set(answers) == {"a.png", "in/b.png", "broken.png"}
-    assert answers["a.png"].answer is not None
-    assert answers["broken.png"].problem is not None
-    assert job.state.state == "done"
-
-
-async def test_an_asyncio_client_waits_saves_and_removes(
+async def test_an_asyncio_client_reads_waits_saves_and_removes(
     async_client: AsyncClient, photos: Path, tmp_path: Path
 ) -> None:
     states: list[JobState] = []
     job = await async_client.jobs.create(photos, ["sky"])
 
+    answers = {each.image: each async for each in job}
     ended = await job.wait(progress=states.append)
 
-    assert states[-1] == ended == await job.refresh()
+    assert set(answers) == {"a.png", "in/b.png", "broken.png"}
+    assert answers["a.png"].answer is not None
+    assert answers["broken.png"].problem is not None
+    assert states[-1] == ended == job.state == await job.refresh()
     saved = await job.save(tmp_path / "annotations.json", to="coco")
     assert b'"categories":[{"id":1,"name":"sky"}]' in saved.read_bytes()
     assert job.id in [each.id for each in await async_client.jobs.list()]

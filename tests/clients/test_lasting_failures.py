@@ -1,4 +1,4 @@
-"""What no retry changes is named at the first attempt: a certificate, a proxy, a name, a closed client."""
+"""What no retry changes is named at the first attempt: a certificate, a proxy, a name, a scheme, a closed client."""
 
 import socket
 import ssl
@@ -20,6 +20,7 @@ from lexiseg_client import (
     ProxyFailed,
     Retry,
     UntrustedCertificate,
+    WrongScheme,
 )
 from tests.clients.scripted_server import MODELS, Say, scripted
 from tests.http_server import Quiet, serving
@@ -163,6 +164,35 @@ def test_a_host_that_nobody_has_is_named_at_once(scheme: str) -> None:
         Client(f"{scheme}://lexiseg.invalid:8000", timeout=LONG) as client,
         pytest.raises(NoSuchHost, match=r"no server answers at .*lexiseg\.invalid"),
     ):
+        client.models()
+
+
+class Ports(NamedTuple):
+    """HOST:PORT of a server of each scheme without TLS."""
+
+    http: str
+    grpc: str
+
+
+@pytest.fixture(scope="module")
+def ports() -> Iterator[Ports]:
+    server = grpc.server(ThreadPoolExecutor(1))
+    port = server.add_insecure_port("127.0.0.1:0")
+    with scripted(Say(200, MODELS)) as http:
+        server.start()
+        yield Ports(http.url.partition("://")[2], f"127.0.0.1:{port}")
+        server.stop(None).wait()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "actual"),
+    [("grpc", "http"), ("https", "http"), ("grpcs", "http"), ("http", "grpc"), ("https", "grpc"), ("grpcs", "grpc")],
+)
+def test_an_address_of_another_protocol_is_named_at_once(scheme: str, actual: str, ports: Ports) -> None:
+    place = getattr(ports, actual)
+    expected = f"http://{place}" if actual == "http" else f"{place} for gRPC"
+
+    with Client(f"{scheme}://{place}", timeout=LONG) as client, pytest.raises(WrongScheme, match=expected):
         client.models()
 
 

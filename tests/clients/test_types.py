@@ -13,19 +13,9 @@ from lexiseg_client.question import question_json
 NOWHERE = "http://127.0.0.1:9"
 
 
-def test_one_name_in_place_of_a_list_is_an_error_of_types_and_at_run_time() -> None:
-    with Client(NOWHERE) as client, pytest.raises(TypeError, match=r'did you mean \["cat"\]\?'):
-        client.segment("cat.jpg", "cat")  # type: ignore[arg-type]
-
-
 def test_names_in_one_string_are_refused_with_the_list_to_write() -> None:
     with Client(NOWHERE) as client, pytest.raises(TypeError, match=r'did you mean \["bus", "person"\]\?'):
         client.segment("cat.jpg", "bus, person")  # type: ignore[arg-type]
-
-
-def test_a_prompt_in_place_of_a_list_is_an_error_of_types_and_at_run_time() -> None:
-    with Client(NOWHERE) as client, pytest.raises(TypeError, match="prompts is a list"):
-        client.segment("cat.jpg", prompts=Prompt(box=(0, 0, 9, 9)))  # type: ignore[arg-type]
 
 
 def test_an_answer_is_no_mask() -> None:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 import lexiseg_model
-from lexiseg_model import abilities, errors, internal
-from lexiseg_model.errors import TaskError
+from lexiseg_model import abilities
+from lexiseg_model.errors import ExamplesError, TaskError
 from lexiseg_model.segmenter import Segmenter
 from tests.command import ended
 from tests.model.methods.s_seg_plus import small
@@ -35,20 +35,20 @@ def test_errors_and_types_are_read_without_torch() -> None:
     assert ended([sys.executable, "-c", program], cwd=ROOT).returncode == 0
 
 
-LACKS: list[tuple[Callable[[Segmenter], object], str]] = [
-    (abilities.prompts_of, "takes no prompts"),
-    (abilities.proposing, "proposes no masks"),
-    (abilities.regions_of, "does not classify masks"),
-    (abilities.examples_of, "takes no classes by example"),
-    (abilities.places_of, "does not track objects through a video"),
-]
-
-
-@pytest.mark.parametrize(("of", "message"), LACKS, ids=[message for _, message in LACKS])
+@pytest.mark.parametrize(
+    ("of", "kind", "message"),
+    [
+        (abilities.prompts_of, TaskError, "takes no prompts"),
+        (abilities.proposing, TaskError, "proposes no masks"),
+        (abilities.regions_of, TaskError, "does not classify masks"),
+        (abilities.examples_of, ExamplesError, "takes no classes by example"),
+        (abilities.places_of, TaskError, "does not track objects through a video"),
+    ],
+)
 def test_a_model_without_the_methods_of_a_protocol_cannot_do_it(
-    of: Callable[[Segmenter], object], message: str
+    of: Callable[[Segmenter], object], kind: type[TaskError], message: str
 ) -> None:
-    with pytest.raises(TaskError, match=message):
+    with pytest.raises(kind, match=message):
         of(small.segmenter("fast"))
 
 
@@ -56,15 +56,3 @@ def test_no_default_of_a_method_says_that_it_is_missing() -> None:
     [base] = ast.parse(inspect.getsource(Segmenter)).body
 
     assert [node.lineno for node in ast.walk(base) if isinstance(node, ast.Raise)] == []
-
-
-def test_a_refinement_that_a_model_lacks_is_refused_as_an_option() -> None:
-    model = small.segmenter("fast")
-
-    with pytest.raises(errors.OptionError, match="has no regions; refine must be one of none"):
-        internal.region_refinement_of(model)
-
-
-def test_classes_by_example_have_an_error_of_their_own() -> None:
-    with pytest.raises(errors.ExamplesError):
-        abilities.examples_of(small.segmenter("fast"))

@@ -57,12 +57,14 @@ def test_an_unknown_name_is_answered_with_the_names_there_are(tmp_path: Path) ->
         load("sam3", models_dir=tmp_path, device="cpu")
 
 
-def test_a_directory_with_a_card_is_a_model(tmp_path: Path) -> None:
+def test_a_copied_directory_is_a_model_by_its_own_name(tmp_path: Path) -> None:
     copy_of_tiny(tmp_path, "mine", version="7")
+    change_card(tmp_path / "mine", name="tiny")
 
-    segmenter = load("mine@7", models_dir=tmp_path, device="cpu")
+    loaded = load("mine@7", models_dir=tmp_path, device="cpu").card
 
-    assert (segmenter.card.name, segmenter.card.version) == ("mine", "7")
+    assert (loaded.name, loaded.version) == ("mine", "7")
+    assert [card.name for card in cards(tmp_path)] == [*catalogue.bundled(), "mine"]
 
 
 def test_cards_are_listed_without_loading_weights(tmp_path: Path) -> None:
@@ -170,14 +172,6 @@ def test_every_bundled_card_states_its_terms_and_the_name_it_is_found_by(name: s
     assert card.licence
     assert card.training_data
     assert card.limits
-
-
-def test_a_copied_directory_is_a_model_by_its_own_name(tmp_path: Path) -> None:
-    copy_of_tiny(tmp_path, "mine")
-    change_card(tmp_path / "mine", name="tiny")
-
-    assert load("mine", models_dir=tmp_path, device="cpu").card.name == "mine"
-    assert [card.name for card in cards(tmp_path)] == [*catalogue.bundled(), "mine"]
 
 
 @pytest.mark.parametrize("limit", [2.0, 0.001])

@@ -11,7 +11,7 @@ import torch
 from lexiseg_model.catalogue.models import bundled, load
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import FOLDER, Manifest, Numbers, read
-from lexiseg_model.export.runner import OnnxRunner
+from lexiseg_model.export.runner import Engine, OnnxRunner
 from lexiseg_model.export.write import export
 from lexiseg_model.tasks.label_maps import labeller, mean_share
 from lexiseg_model.types import Background, ClassEntry, LabelMap, Vocabulary
@@ -77,13 +77,10 @@ def agreement(torch_tiny: Exportable, photographs: Photographs) -> Callable[[Exp
     return lambda segmenter: mean_share(by_torch, labels(segmenter))
 
 
-@pytest.fixture(scope="session")
-def onnx_tiny() -> Callable[[Numbers], Exportable]:
-    """`tiny` by ONNX Runtime."""
-
-    def made(numbers: Numbers) -> Exportable:
-        segmenter = exact_tiny()
-        segmenter.use_image_runner(OnnxRunner(*graphs_of_tiny(numbers), numbers, torch.device("cpu")))
-        return segmenter
-
-    return made
+def tiny_by(engine: Engine, numbers: Numbers) -> Exportable:
+    """`tiny` by graphs of these numbers in an engine. Skips: OpenVINO is an extra."""
+    if engine == "OpenVINO":
+        pytest.importorskip("openvino")
+    segmenter = exact_tiny()
+    segmenter.use_image_runner(OnnxRunner(*graphs_of_tiny(numbers), numbers, torch.device("cpu"), engine=engine))
+    return segmenter

@@ -5,8 +5,6 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,13 +13,11 @@ import torch
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export import manifest
 from lexiseg_model.export.choose import use_runtime
-from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import MANIFEST, Numbers
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import Precision
-from tests.model.export.conftest import MIN_AGREEMENT, Export, exact_tiny, graphs_of_tiny
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
 
 CPU = torch.device("cpu")
@@ -30,31 +26,6 @@ pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
 def small() -> SmallSegmenter:
     return SmallSegmenter(Edges(), (BUCKET,), any_size=True)
-
-
-def in_openvino(export: Export, numbers: Numbers) -> OnnxRunner:
-    return OnnxRunner(*export, numbers, CPU, engine="OpenVINO")
-
-
-@pytest.mark.parametrize("numbers", ["float32", "int8"])
-def test_labels_of_photographs_agree_with_torch(numbers: Numbers, agreement: Callable[[Exportable], float]) -> None:
-    segmenter = exact_tiny()
-    segmenter.use_image_runner(in_openvino(graphs_of_tiny(numbers), numbers))
-
-    assert agreement(segmenter) > MIN_AGREEMENT[numbers]
-
-
-@pytest.mark.parametrize("numbers", ["float32", "int8"])
-def test_a_tile_gets_the_same_answer_in_company_and_in_other_threads(numbers: Numbers) -> None:
-    run, tiles = in_openvino(graphs_of_tiny(numbers), numbers).encode, noise(3, (96, 128))
-
-    together = run(tiles)
-
-    with ThreadPoolExecutor(3) as pool:
-        alone = list(pool.map(run, [tiles[index : index + 1] for index in range(3)]))
-    for index, parts in enumerate(alone):
-        for part, own in zip(together or (), parts or (), strict=True):
-            assert torch.equal(part[index], own[0])
 
 
 @pytest.mark.parametrize(
@@ -95,7 +66,7 @@ def test_a_file_that_is_no_graph_is_refused(small_export: Path) -> None:
     graph = whole.graphs[0].model_copy(update={"sha256": hashlib.sha256(b"no graph").hexdigest()})
 
     with pytest.raises(ExportError, match=r"OpenVINO cannot load .*image\.onnx"):
-        in_openvino(Export(small_export, whole.model_copy(update={"graphs": [graph]})), "float32")
+        OnnxRunner(small_export, whole.model_copy(update={"graphs": [graph]}), "float32", CPU, engine="OpenVINO")
 
 
 def test_it_reports_to_nobody(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from lexiseg_model.errors import ExportError, OptionError
 from lexiseg_model.export import manifest
 from lexiseg_model.export.exportable import Exportable
 from lexiseg_model.export.manifest import MANIFEST, RANGES, Numbers
-from lexiseg_model.export.runner import OnnxRunner
+from lexiseg_model.export.runner import Engine, OnnxRunner
 from lexiseg_model.export.write import add_int8, export
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.settings import published_policy
 from lexiseg_model.methods.tcl.network import ImagePass as TclPass
-from tests.model.export.conftest import MIN_AGREEMENT, exact_tiny, graphs_of_tiny
+from tests.model.export.conftest import MIN_AGREEMENT, exact_tiny, graphs_of_tiny, tiny_by
 from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
 from tests.model.methods.tcl.small import small_network
 
@@ -172,30 +173,33 @@ def test_a_graph_that_would_not_do_is_refused_and_the_old_export_stays(
     assert list(small_export.parent.iterdir()) == [small_export]
 
 
-OnnxTiny = Callable[[Numbers], Exportable]
+every_engine = pytest.mark.parametrize(
+    ("engine", "numbers"), [(engine, numbers) for engine in ("ONNX Runtime", "OpenVINO") for numbers in NUMBERS]
+)
 
 
-@pytest.mark.parametrize("numbers", ["float32", "int8"])
+@every_engine
 def test_labels_of_photographs_agree_with_torch(
-    numbers: Numbers, onnx_tiny: OnnxTiny, agreement: Callable[[Exportable], float]
+    engine: Engine, numbers: Numbers, agreement: Callable[[Exportable], float]
 ) -> None:
-    assert agreement(onnx_tiny(numbers)) > MIN_AGREEMENT[numbers]
+    assert agreement(tiny_by(engine, numbers)) > MIN_AGREEMENT[numbers]
 
 
-@pytest.mark.parametrize("numbers", ["float32", "int8"])
-def test_a_tile_gets_the_same_answer_alone_and_in_company(numbers: Numbers, onnx_tiny: OnnxTiny) -> None:
-    segmenter = onnx_tiny(numbers)
-    tiles = noise(3, (288, 320))
+@every_engine
+def test_a_tile_gets_the_same_answer_in_company_and_in_other_threads(engine: Engine, numbers: Numbers) -> None:
+    encode, tiles = tiny_by(engine, numbers).encode_tiles, noise(3, (96, 128))
 
-    together = segmenter.encode_tiles(tiles)
+    together = encode(tiles)
 
-    for index in range(3):
-        for part, alone in zip(together, segmenter.encode_tiles(tiles[index : index + 1]), strict=True):
-            assert torch.equal(part[index], alone[0])
+    with ThreadPoolExecutor(3) as pool:
+        alone = list(pool.map(encode, [tiles[index : index + 1] for index in range(3)]))
+    for index, parts in enumerate(alone):
+        for part, own in zip(together, parts, strict=True):
+            assert torch.equal(part[index], own[0])
 
 
-def test_one_graph_takes_every_shape_that_the_model_plans(torch_tiny: Exportable, onnx_tiny: OnnxTiny) -> None:
-    segmenter = onnx_tiny("float32")
+def test_one_graph_takes_every_shape_that_the_model_plans(torch_tiny: Exportable) -> None:
+    segmenter = tiny_by("ONNX Runtime", "float32")
     panorama = torch_tiny.plan(np.zeros((40, 1200, 3), np.uint8)).bucket
     assert panorama not in torch_tiny.buckets
 
@@ -222,7 +226,7 @@ def test_the_manifest_says_what_the_files_are(torch_tiny: Exportable) -> None:
     assert {path.name for path in folder.iterdir()} == files | {MANIFEST, RANGES}
 
 
-def test_the_graph_takes_the_place_of_the_weights_in_memory(onnx_tiny: OnnxTiny) -> None:
+def test_the_graph_takes_the_place_of_the_weights_in_memory() -> None:
     own = sum(graph.bytes for graph in graphs_of_tiny("int8").manifest.image_pass("int8"))
 
-    assert own < onnx_tiny("int8").nbytes < exact_tiny().nbytes
+    assert own < tiny_by("ONNX Runtime", "int8").nbytes < exact_tiny().nbytes

@@ -16,10 +16,7 @@ from lexiseg_model.masks.regions import Regions, split
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_model.masks.specks import without_specks
 from lexiseg_model.masks.upsample import Winners, winners
-from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.tasks import segment
 from lexiseg_model.tasks.pixels import Pieces, outcome
-from lexiseg_model.types import ClassEntry, Vocabulary
 from tests.kernel import both_ways
 
 
@@ -165,14 +162,3 @@ def test_any_scores_without_specks(values: NDArray[np.float32], rule: SpeckRule,
     compiled, plain = both_ways(lambda: without_specks(torch.from_numpy(values), n_classes, rule))
 
     assert torch.equal(compiled, plain)
-
-
-def test_an_answer_is_the_same_without_the_kernel(tiny: TinySegmenter) -> None:
-    features = tiny.encode(np.random.default_rng(0).integers(0, 256, (120, 160, 3), np.uint8))
-    vocabulary = Vocabulary((ClassEntry("sky"), ClassEntry("grass"), ClassEntry("stone")))
-
-    compiled, plain = both_ways(lambda: segment("semantic", tiny, features, vocabulary))
-
-    assert [each.mask for each in plain.segments] == [each.mask for each in compiled.segments]
-    scores = [each.score for each in compiled.segments]
-    assert [each.score for each in plain.segments] == pytest.approx(scores, abs=1e-6)

@@ -12,7 +12,6 @@ from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.encodings import rings_of
 from lexiseg_model.masks.rle import decode, encode_label_map, encode_mask, encode_spans
 from lexiseg_model.types import LabelMap, Ring, Rle
-from tests.model.masks.filled import fill
 
 pytestmark = pytest.mark.usefixtures("each_way")
 
@@ -65,12 +64,6 @@ def test_runs_of_millions_of_pixels_equal_pycocotools() -> None:
     assert encode_mask(mask) == reference(mask)
 
 
-def test_values_beyond_the_classes_belong_to_nobody() -> None:
-    labels = np.array([[0, 1, 2], [200, 255, 1]], np.uint8)
-
-    assert encode_label_map(labels, 2) == references(labels, 2)
-
-
 def test_a_map_that_is_a_view_with_strides_is_read_in_its_own_order() -> None:
     labels = np.random.default_rng(2).integers(0, 5, (60, 80)).astype(np.uint16)[::-2, 3::3]
 
@@ -116,11 +109,6 @@ def rings(mask: NDArray[np.bool_]) -> list[Ring]:
 def shoelace(flat: list[int]) -> float:
     x, y = np.array(flat).reshape(-1, 2).T
     return float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) / 2
-
-
-@given(masks)
-def test_a_mask_comes_back_from_its_polygons(mask: NDArray[np.bool_]) -> None:
-    assert np.array_equal(fill(rings(mask), mask.shape), mask)
 
 
 @given(masks)
