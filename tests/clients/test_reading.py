@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 import lexiseg_client
 from lexiseg_client import NoMasks, Point, Prompt, Segmentation, UnreadableAnswer, errors
-from lexiseg_client.models import model_of
 from lexiseg_client.question import Options
-from lexiseg_client.rest import read
+from lexiseg_client.rest import model_of, read
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import StreamOptions
 from lexiseg_client.vocabularies import vocabulary_of

@@ -79,8 +79,6 @@ from lexiseg_client.jobs import Job as Job
 from lexiseg_client.jobs import JobAnswer as JobAnswer
 from lexiseg_client.jobs import Jobs as Jobs
 from lexiseg_client.jobs import JobState as JobState
-from lexiseg_client.models import Health as Health
-from lexiseg_client.models import Model as Model
 from lexiseg_client.question import Background as Background
 from lexiseg_client.question import Class as Class
 from lexiseg_client.question import Classes as Classes
@@ -89,6 +87,8 @@ from lexiseg_client.question import Options as Options
 from lexiseg_client.question import Point as Point
 from lexiseg_client.question import Prompt as Prompt
 from lexiseg_client.question import Prompts as Prompts
+from lexiseg_client.rest import Health as Health
+from lexiseg_client.rest import Model as Model
 from lexiseg_client.video import Frame as Frame
 from lexiseg_client.video import FrameAnswer as FrameAnswer
 from lexiseg_client.video import NewQuestion as NewQuestion

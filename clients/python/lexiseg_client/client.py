@@ -31,9 +31,8 @@ from lexiseg_client.folders import RESOLVED, LabelledFolder, Writer, resolve_nam
 from lexiseg_client.heads import Heads
 from lexiseg_client.images import ImageLike, pictures_in
 from lexiseg_client.jobs import Jobs
-from lexiseg_client.models import Health, Model
 from lexiseg_client.question import Classes, Options, Unpack, question_json
-from lexiseg_client.rest import Connecting, arguments, translate_errors
+from lexiseg_client.rest import Connecting, Health, Model, arguments, translate_errors
 from lexiseg_client.video import FrameAnswer, StreamItem, StreamOptions
 from lexiseg_client.vocabularies import Vocabularies
 from lexiseg_labels.segmentation import Segmentation

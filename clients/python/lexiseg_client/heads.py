@@ -13,9 +13,8 @@ from lexiseg_client.calling.calls import Calls
 from lexiseg_client.calling.retries import exchange
 from lexiseg_client.calling.steps import Call, Resource, Send, Work, awaited
 from lexiseg_client.images import ImageLike, load
-from lexiseg_client.models import of_json
 from lexiseg_client.question import Class, Classes, Example, classes_json, example_json, source_json
-from lexiseg_client.rest import json_as, read
+from lexiseg_client.rest import json_as, of_json, read
 from lexiseg_labels.answers import AnswerWarning
 
 ROUTE = f"{PREFIX}/heads"

@@ -22,9 +22,8 @@ from lexiseg_client.calling.mapping import ProgressLine, check_several
 from lexiseg_client.calling.retries import exchange, read_problem
 from lexiseg_client.calling.steps import Call, Resource, Send, Wait, Work, awaited
 from lexiseg_client.errors import Problem, TimedOut
-from lexiseg_client.models import of_json
 from lexiseg_client.question import Classes, Options, Unpack, question_json
-from lexiseg_client.rest import json_as, read
+from lexiseg_client.rest import json_as, of_json, read
 from lexiseg_labels.exports import write_whole
 from lexiseg_labels.segmentation import Segmentation
 

@@ -1,4 +1,4 @@
-"""The REST transport: requests for each call, httpx arguments, and httpx errors as this package's errors."""
+"""The REST transport: requests for each call, httpx arguments and errors, and what a server says of itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 import httpx
@@ -30,7 +31,6 @@ from lexiseg_client.errors import (
     untrusted_text,
 )
 from lexiseg_client.images import Source, Upload
-from lexiseg_client.models import Health, Model, model_of
 from lexiseg_client.question import has_files, source_json
 from lexiseg_labels.segmentation import Segmentation
 
@@ -39,6 +39,50 @@ T = TypeVar("T")
 E = TypeVar("E", bound=BaseException)
 PROXY_KEY_NEEDED = 407  # Proxy Authentication Required
 PROXY_STATUSES = (502, 503, 504)  # of a proxy with servers that are away
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model of the server. `card` holds every field of the server's answer."""
+
+    name: str
+    version: str
+    summary: str
+    tasks: tuple[str, ...]
+    licence: str
+    digest: str | None  # of the weights; None while they are not loaded
+    loaded: bool
+    card: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Health:
+    """A server's health. `degraded`: parts that work below par without changing answers."""
+
+    alive: bool
+    ready: bool
+    detail: str
+    degraded: tuple[str, ...] = ()
+
+
+def model_of(card: dict[str, Any]) -> Model:
+    """A model from its JSON.
+
+    Raises:
+        TypeError, ValueError, LookupError: a member is missing or invalid.
+    """
+    unset = {"summary": "", "licence": "", "digest": None}
+    return of_json(Model, unset | card, tasks=tuple(card["tasks"]), card=card)
+
+
+def of_json(kind: type[T], document: Mapping[str, Any], **converted: Any) -> T:
+    """A dataclass of the members of a JSON object that it has fields for; `converted` are fields with other values.
+
+    Raises:
+        TypeError: a member is missing.
+    """
+    names = {item.name for item in fields(cast("Any", kind))}
+    return kind(**{name: value for name, value in document.items() if name in names} | converted)
 
 
 class RestTransport:

@@ -12,7 +12,6 @@ import httpx
 
 from lexiseg_client.address import PREFIX, path_of
 from lexiseg_client.calling.steps import Resource, Send, awaited
-from lexiseg_client.models import of_json
 from lexiseg_client.question import (
     Background,
     Class,
@@ -24,7 +23,7 @@ from lexiseg_client.question import (
     classes_json,
     plain,
 )
-from lexiseg_client.rest import json_as, read
+from lexiseg_client.rest import json_as, of_json, read
 from lexiseg_labels.masks.rle import decode
 
 ROUTE = f"{PREFIX}/vocabularies"

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -99,11 +100,13 @@ def _quantise_statically(
     """Quantise these operators of a graph, calibrated on inputs, by name; without any, ranges come by an option."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
+    batches = map(dict, inputs)
+    reader = SimpleNamespace(get_next=lambda: next(batches, None))  # a CalibrationDataReader
     with _quiet():
         quantize_static(
             graph,
             target,
-            _CalibrationReader(inputs) if inputs else None,
+            reader if inputs else None,
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -163,17 +166,6 @@ def _convolutions(graph: Any) -> list[str]:
         following = {"Conv": ("Add", "Relu"), "Add": ("Relu",), "Relu": ()}[node.op_type]
         nodes += [follower for follower in followers.get(node.output[0], []) if follower.op_type in following]
     return list({node.name: None for node in nodes})
-
-
-class _CalibrationReader:
-    """A `CalibrationDataReader` of ONNX Runtime over given inputs."""
-
-    def __init__(self, inputs: Iterable[Mapping[str, NDArray[Any]]]) -> None:
-        self._inputs = iter(inputs)
-
-    def get_next(self) -> dict[str, NDArray[Any]] | None:
-        inputs = next(self._inputs, None)
-        return None if inputs is None else dict(inputs)
 
 
 @contextmanager

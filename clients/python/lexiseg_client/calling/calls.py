@@ -14,9 +14,8 @@ from lexiseg_client.calling.retries import Retry, RetryPolicy
 from lexiseg_client.calling.steps import Call, Wait, Work
 from lexiseg_client.errors import LASTING, ImageExpired, TimedOut, Unreachable
 from lexiseg_client.images import ImageId, ImageLike, Source, Upload, load
-from lexiseg_client.models import Health
 from lexiseg_client.question import Classes, question_json
-from lexiseg_client.rest import RestTransport
+from lexiseg_client.rest import Health, RestTransport
 from lexiseg_labels.segmentation import Segmentation
 
 if TYPE_CHECKING:

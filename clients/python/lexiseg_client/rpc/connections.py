@@ -35,7 +35,7 @@ from lexiseg_client.errors import (
     untrusted_text,
 )
 from lexiseg_client.images import Source
-from lexiseg_client.models import Health, Model
+from lexiseg_client.rest import Health, Model
 from lexiseg_client.rpc.messages import Items, models, problem_error, segment_request, segmentation
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub

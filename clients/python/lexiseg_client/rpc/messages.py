@@ -14,8 +14,8 @@ from lexiseg_client.calling.mapping import IMAGE_ERRORS
 from lexiseg_client.calling.retries import read_problem
 from lexiseg_client.errors import LexisegError, ProblemError, UnreadableAnswer, UnusableImage, error_of, invalid_value
 from lexiseg_client.images import ImageId, ImageUrl, Source, file_bytes
-from lexiseg_client.models import Model, model_of
 from lexiseg_client.question import Classes, prompts_json, question_json
+from lexiseg_client.rest import Model, model_of
 from lexiseg_client.rpc.fields import Kinds, arguments, name_of, read, row, word_of
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.video import NAMES, Frame, FrameAnswer, NewQuestion, StreamItem

@@ -17,7 +17,7 @@ from lexiseg_model.catalogue.transformers_model import (
     require_transformers,
 )
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.methods.sam2.prompted import SquareSettings
+from lexiseg_model.methods.sam2.head import SquareSettings
 
 NAME = "SAM 2.1"
 KINDS = {"sam2_video": "Sam2Video", "edgetam_video": "EdgeTamVideo"}  # model type -> prefix of transformers' classes

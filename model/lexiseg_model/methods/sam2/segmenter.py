@@ -14,9 +14,8 @@ from lexiseg_model.catalogue.importing import open_weights
 from lexiseg_model.catalogue.transformers_model import build_network, require_transformers
 from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.features import Features
-from lexiseg_model.methods.sam2.head import Grid, PromptHead, everything
+from lexiseg_model.methods.sam2.head import Grid, PromptedSegmenter, PromptHead, everything
 from lexiseg_model.methods.sam2.import_ import NAME, Options, Sam2Settings, classes_of, read
-from lexiseg_model.methods.sam2.prompted import PromptedSegmenter
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Proposals
 

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from lexiseg_model.catalogue.transformers_model import TOKENIZER, Tokens, build_network
 from lexiseg_model.catalogue.weights import state_digest
 from lexiseg_model.clip.compat import without_compiler
-from lexiseg_model.methods.sam2.head import PromptHead
-from lexiseg_model.methods.sam2.prompted import SquareSettings
+from lexiseg_model.methods.sam2.head import PromptHead, SquareSettings
 from lexiseg_model.methods.sam3.examples import Exemplars
 
 NAME = "SAM 3"

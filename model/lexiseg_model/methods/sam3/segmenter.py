@@ -27,8 +27,7 @@ from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights,
 from lexiseg_model.features import Features, Plan, TileFeatures
 from lexiseg_model.internal import NamedMasks
 from lexiseg_model.methods.sam2.head import LEVELS as TRACKED
-from lexiseg_model.methods.sam2.head import PromptHead
-from lexiseg_model.methods.sam2.prompted import PromptedSegmenter, SquareSegmenter
+from lexiseg_model.methods.sam2.head import PromptedSegmenter, PromptHead, SquareSegmenter
 from lexiseg_model.methods.sam3 import examples
 from lexiseg_model.methods.sam3.network import NAME, Detections, Sam3Network, Sam3Settings, TokenRows
 from lexiseg_model.resources.device import Execution
