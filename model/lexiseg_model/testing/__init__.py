@@ -9,10 +9,8 @@ It needs pytest. Tests of what the model has no methods for are skipped.
 """
 
 from lexiseg_model.testing import rewriting as rewriting  # before the tests are imported
-from lexiseg_model.testing.examples import ExampleTests
-from lexiseg_model.testing.images import ImageTests
-from lexiseg_model.testing.masks import MaskTests
-from lexiseg_model.testing.prompts import PromptTests
+from lexiseg_model.testing.images import ImageTests, MaskTests
+from lexiseg_model.testing.prompts import ExampleTests, PromptTests
 from lexiseg_model.testing.tasks import TaskTests
 from lexiseg_model.testing.words import WordTests
 

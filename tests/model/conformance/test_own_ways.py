@@ -7,7 +7,7 @@ import torch
 from lexiseg_model import ClassEntry, Examples, Features, Proposing, Segmenter, Words
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export.exportable import Exportable
-from lexiseg_model.testing.examples import encoded_red
+from lexiseg_model.testing.prompts import encoded_red
 from lexiseg_model.testing.suite import blocks
 from lexiseg_model.types import Shown, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
