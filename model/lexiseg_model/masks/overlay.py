@@ -42,20 +42,16 @@ def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, 
     n_classes = 1 + max((segment.class_index for segment in segments if segment.class_index is not None), default=-1)
     for segment in segments:
         opacity = OPACITY * (FAINT if segment.doubtful else 1)
-        palette[segment.id] = *colour(_colour_index(segment, n_classes)), opacity
+        # Without a class the colour of its prompt, numbered after all classes, or else of its id.
+        of_prompt = segment.id if segment.prompt_index is None else n_classes + segment.prompt_index
+        index = of_prompt if segment.class_index is None else segment.class_index
+        palette[segment.id] = *colour(index), opacity
     colours = palette[label_map]  # [h, w, 4]
     painted = rgb + colours[..., 3:] * (colours[..., :3] - rgb)
     painted[contours(label_map)] = 255
     picture = Image.fromarray(painted.round().astype(np.uint8))
     _write_labels(picture, label_map, segments, np.bincount(label_map.reshape(-1), minlength=len(palette)))
     return np.asarray(picture)
-
-
-def _colour_index(segment: Segment, n_classes: int) -> int:
-    """The class of a segment; without one its prompt, numbered after all classes, or else its id."""
-    if segment.class_index is not None:
-        return segment.class_index
-    return segment.id if segment.prompt_index is None else n_classes + segment.prompt_index
 
 
 def _write_labels(

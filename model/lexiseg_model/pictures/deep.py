@@ -155,7 +155,11 @@ def to_eight_bits(
         scaled[rows] = ((band - low) * ((WHITE + 1) / (high - low))).clip(0, WHITE)
     if white_is_zero:
         np.subtract(WHITE, scaled, out=scaled)
-    return scaled, (_note(values.dtype, low, high),) if stretched else ()
+    text = (
+        f"values of {low:,.6g} to {high:,.6g} ({values.dtype.name}) were stretched to 0 to 255, as the file does not "
+        "say which are black and white; send 8 bits to decide that yourself"
+    )
+    return scaled, (Note(GUESSED_DEPTH, text),) if stretched else ()
 
 
 def _range(values: NDArray[Any]) -> tuple[float, float]:
@@ -169,11 +173,3 @@ def _range(values: NDArray[Any]) -> tuple[float, float]:
             lows.append(float(finite.min()))
             highs.append(float(finite.max()))
     return min(lows, default=0.0), max(highs, default=0.0)
-
-
-def _note(kind: np.dtype[Any], low: float, high: float) -> Note:
-    text = (
-        f"values of {low:,.6g} to {high:,.6g} ({kind.name}) were stretched to 0 to 255, as the file does not say which "
-        "are black and white; send 8 bits to decide that yourself"
-    )
-    return Note(GUESSED_DEPTH, text)

@@ -100,17 +100,14 @@ def _distances(points: Tensor, cells: Tensor) -> Tensor:
     return (y * y + x * x).sqrt()
 
 
-def _nearest(distances: Tensor) -> Tensor:
-    """The lowest of N distances [N, ...], infinity without one."""
-    return torch.cat([torch.full_like(distances[:1].sum(0, keepdim=True), torch.inf), distances]).amin(0)
-
-
 def _disc_radius(inside: Tensor, point: Tensor, positives: Tensor) -> Tensor:
     """Radius [] of the disc around a point: DISC of the way to a cell outside, the map's edge or a positive point."""
     to_outline = torch.where(inside, torch.inf, _distances(point[None], inside)[0]).flatten().amin(0)
     to_last = torch.stack([torch.ones_like(point[0]) * side for side in reversed(inside.shape)]) - point
     to_edge = torch.cat([point + 1, to_last]).amin(0)
-    to_positive = _nearest((positives - point).norm(dim=1))
+    distances = (positives - point).norm(dim=1)
+    without_any = torch.full_like(distances[:1].sum(0, keepdim=True), torch.inf)
+    to_positive = torch.cat([without_any, distances]).amin(0)
     return DISC * to_outline.minimum(to_edge).minimum(to_positive)
 
 

@@ -127,14 +127,10 @@ def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibrat
     if options.keep_label_map or options.steady is not None:
         ids: LabelMap = np.zeros(np.iinfo(pieces.labels.dtype).max + 1, np.uint8 if len(pieces_of) < 256 else np.uint16)
         ids[pieces_of] = np.arange(1, len(pieces_of) + 1)
-        label_map = _looked_up(ids, pieces.labels)
+        is_small = pieces.labels.dtype == ids.dtype == np.uint8
+        # A fifth of the time of `ids[labels]`.
+        label_map = np.asarray(cv2.LUT(pieces.labels, ids), np.uint8) if is_small else ids[pieces.labels]
     return Segmentation(size, task, tuple(segments), label_map, pieces.probability)
-
-
-def _looked_up(ids: LabelMap, labels: LabelMap) -> LabelMap:
-    if labels.dtype == ids.dtype == np.uint8:
-        return np.asarray(cv2.LUT(labels, ids), np.uint8)  # a fifth of the time of `ids[labels]`
-    return ids[labels]
 
 
 def calibrate(query: Query, scored: Scored) -> Calibration | None:

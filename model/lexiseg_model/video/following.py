@@ -252,7 +252,10 @@ class Follower:
         likeness = [followed.likeness(places, size) for followed in objects]
         beliefs = [followed.belief(each) for followed, each in zip(objects, likeness, strict=True)]
         candidates = [_candidates(followed, belief, size) for followed, belief in zip(objects, beliefs, strict=True)]
-        prompt = _prompter(segmenter, features, [candidate for of_object in candidates for candidate in of_object])
+        prompt: Prompter = partial(prompts_of(segmenter).prompt, features)
+        if objects and isinstance(segmenter, PromptsNearby):
+            boxes = [candidate.box for of_object in candidates for candidate in of_object]
+            prompt = segmenter.near(features, np.array(boxes))
         firsts = _answers(prompt, [of_object[:1] for of_object in candidates], beliefs)
         doubtful = [
             () if first.agreement >= SURE_AGREEMENT else of_object[1:]
@@ -264,13 +267,6 @@ class Follower:
             match = _best(followed, places, map_of_object, [*first, *rest], size)
             sights.append(_update(followed, match, places, map_of_object, size))
         return sights
-
-
-def _prompter(segmenter: Segmenter, features: Features, candidates: Sequence[_Candidate]) -> Prompter:
-    """What answers prompts about these boxes."""
-    if candidates and isinstance(segmenter, PromptsNearby):
-        return segmenter.near(features, np.array([candidate.box for candidate in candidates]))
-    return partial(prompts_of(segmenter).prompt, features)
 
 
 def _answers(

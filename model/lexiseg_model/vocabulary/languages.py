@@ -129,7 +129,10 @@ class Languages:
             text: MIN_COSINE if is_foreign or script_of(text) else MIN_COSINE_IF_MAYBE_ENGLISH for text in candidates
         }
         translations = {text: words for text, words in translations.items() if words or text in foreign}
-        others = [] if is_foreign else self._likely(texts, own, matches)
+        # English texts with each other language that has as many texts of the list as English.
+        counts = Counter(code for text in texts for code in matches[text])
+        ours = [] if is_foreign else [text for text in texts if text in own]
+        others = [(text, code) for text in ours for code in matches[text] if counts[code] >= len(own)]
         meanings = {(text, code): _translations_of(text, matches[text], [code], False) for text, code in others}
         # One call for all: each reads all weights.
         pairs = [*translations.items(), *((text, words) for (text, _), words in meanings.items())]
@@ -158,13 +161,6 @@ class Languages:
         codes = self._dictionaries.keys() - refused if language is None else {language}
         matches = {text: self.looked_up(text, text in as_they_are) for text in texts}
         return {text: {code: words for code, words in of.items() if code in codes} for text, of in matches.items()}
-
-    def _likely(
-        self, texts: Sequence[str], own: frozenset[str], matches: Mapping[str, Mapping[str, list[str]]]
-    ) -> list[tuple[str, str]]:
-        """The English texts, `own`, with each other language that has them and as many texts of the list as English."""
-        counts = Counter(code for text in texts for code in matches[text])
-        return [(text, code) for text in texts if text in own for code in matches[text] if counts[code] >= len(own)]
 
     def _is_english(self, text: str) -> bool:
         return self._in(self._english, text) or bool(glosses_of(text))
