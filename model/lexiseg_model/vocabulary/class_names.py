@@ -36,12 +36,13 @@ def read_names(names: Iterable[str]) -> list[ReadName]:
 
 def plain(name: str) -> str:
     """One form of a name: NFC, without invisible characters and white space around it."""
-    return unicodedata.normalize("NFC", INVISIBLE.sub("", name)).strip()
+    return (name if name.isascii() else unicodedata.normalize("NFC", INVISIBLE.sub("", name))).strip()
 
 
 def folded(name: str) -> str:
     """What is equal for names of one class: neither capitals nor joiners count."""
-    return unicodedata.normalize("NFC", JOINERS.sub("", plain(name))).casefold()
+    text = plain(name)
+    return (text if text.isascii() else unicodedata.normalize("NFC", JOINERS.sub("", text))).casefold()
 
 
 @cache

@@ -141,7 +141,7 @@ def _with_background(
         if rule.gives_way and presence is not None:
             stuff = torch.tensor([entry.thing is False for entry in vocabulary.classes], device=logits.device)
             background = background - rule.gives_way * gives_way(logits[:n_classes], presence[:n_classes], stuff)
-            logits[n_classes:] = background
+            logits[n_classes : n_classes + 1] = background
         if len(logits) == n_classes:
             return torch.cat([logits, background[None]])
         return logits if len(logits) == n_classes + 1 else logits[: n_classes + 1]

@@ -163,7 +163,7 @@ def _check_text(text: str, raw: str, field: str, max_length: int) -> None:
     if len(text) > max_length:
         raise InvalidValue.of(field, f"{len(text)} characters", f"at most {max_length}")
     # Cc: control characters; Cs: lone surrogates, which UTF-8 cannot encode.
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+    if not text.isprintable() and any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
         raise InvalidValue.of(field, text.encode("unicode_escape").decode(), "text without control characters")
 
 

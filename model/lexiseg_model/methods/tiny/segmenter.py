@@ -256,8 +256,9 @@ class TinySegmenter(Exportable, TorchPass):
             rows = torch.from_numpy(learned.classes).to(self._device)
             presence = presence.index_copy(0, rows, _surest(above.flatten(1)))
         if bank.leads is not None:
-            above = scores[:n_listed] - reference(scores, n_listed, self.background)
-            presence[:n_listed] = presence_of_parts(presence[:n_listed], bank.leads, above.flatten(1))
+            parts = (bank.leads < 0).any(1).nonzero()[:, 0]
+            above = scores[parts] - reference(scores, n_listed, self.background)
+            presence[parts] = presence_of_parts(presence[parts], bank.leads[parts], above.flatten(1))
         return scores, presence
 
     def _presence_of_texts(self, features: Features, bank: TextBank) -> Tensor:
