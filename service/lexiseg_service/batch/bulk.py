@@ -19,6 +19,7 @@ from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.errors import ModelError
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import Vocabulary
+from lexiseg_service.batch import question_copy
 from lexiseg_service.batch.description import JobInput, stored, task_question
 from lexiseg_service.batch.executors.chunks import MAX_REASONS, BulkJob, ChunkWorker, Report
 from lexiseg_service.batch.executors.process import batch_settings
@@ -33,15 +34,15 @@ from lexiseg_service.batch.ledger.folder import (
     planned_size,
     write_plan,
 )
+from lexiseg_service.batch.question_copy import QuestionCopy
 from lexiseg_service.batch.rows import FAILED
 from lexiseg_service.batch.sources.listing import Kind, pictures_of, source_of
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.in_process import check_model, head_of, resolved
 from lexiseg_service.question.classes import with_learned
-from lexiseg_service.question.messages import QuestionCopy, WorkerRequest
+from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.schemas import Question, TaskQuestion
 from lexiseg_service.settings import Settings
-from lexiseg_service.wire.messages import decode_copy, encode_copy
 
 INTERRUPTED_STATUS = 130  # the exit status of a program that Ctrl-C ended
 MIN_JUDGED = 100  # pictures, before a rate of failures ends the job
@@ -100,7 +101,7 @@ def run(
         # Write what a question names next to the plan: whatever is changed or deleted later, the job goes on with it.
         about = {"sent": stored(bulk.description.question), "question": stored(job.question)}
         copy = QuestionCopy(WorkerRequest(None, job.vocabulary, job.model, job.question.task), "")
-        rows.write(QUESTION, json.dumps(about).encode() + b"\n" + encode_copy(copy))
+        rows.write(QUESTION, json.dumps(about).encode() + b"\n" + question_copy.encode(copy))
         size = write_plan(job.identity, rows, pictures_of(job.source), rows_per_file)
     complete = rows.complete_chunks() & set(range(size.chunks))
     if complete:
@@ -163,7 +164,7 @@ def _read_resolution(rows: Destination, question_input: Question, settings: Sett
     if rows.read(RECORD) is None or (content := rows.read(QUESTION)) is None:
         return None
     head, _, message = content.partition(b"\n")
-    about, request = json.loads(head), decode_copy(message).request
+    about, request = json.loads(head), question_copy.decode(message).request
     model, first_model = ModelName.parse(request.model), ModelName.parse(settings.first_model)
     if about["sent"] != stored(question_input) or first_model not in (model, ModelName(model.name)):
         return None

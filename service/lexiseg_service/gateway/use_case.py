@@ -11,19 +11,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
-
-from lexiseg_labels.masks import png
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.model_name import ModelName
-from lexiseg_model.types import ClassEntry, Point, Prompt, Task, Vocabulary
+from lexiseg_model.types import ClassEntry, Prompt, Task, Vocabulary
 from lexiseg_service.errors import (
-    DeadlineExceeded,
     InvalidValue,
-    ModelChanged,
     NotReady,
-    Temporary,
     UnknownModel,
 )
 from lexiseg_service.gateway.admission.access import Caller
@@ -38,7 +32,7 @@ from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
 from lexiseg_service.question.classes import has_examples, resolve, with_learned
-from lexiseg_service.question.messages import ImageSource, QuestionCopy, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompts import bytes_of_points, check_inside, examples_of, largest_size, resolve_prompts
 from lexiseg_service.question.schemas import Question
 from lexiseg_service.question.validation import off_event_loop
@@ -155,7 +149,7 @@ class UseCase:
             **{name: getattr(question, name) for name in PASSED_ON},
             **self.origin(caller, began),
         )
-        request = await self._with_image(request, image)
+        request = await self.with_image(request, image)
         examples = () if named is None else named.examples
         if has_examples(question.classes):
             examples = await off_event_loop(limits.max_image_bytes, partial(examples_of, question.classes, limits))
@@ -165,32 +159,7 @@ class UseCase:
             return request
         return replace(request, vocabulary=with_learned(request.vocabulary, head.classes, limits))
 
-    async def copy_question(self, question: Question, caller: Caller) -> QuestionCopy:
-        """A question that outlives its request: nothing that is changed or deleted from now on changes it."""
-        request = await self.request(question, caller)
-        model = str(ModelName.from_card(self.card(request.model)))
-        return QuestionCopy(replace(request, model=model), self.backend.digest(model) or "")
-
-    async def ask_copy(
-        self, question: QuestionCopy, image: ImageSource, caller: Caller, seconds: float
-    ) -> WorkerAnswer:
-        """The answer to a copied question about an image, within `seconds`.
-
-        Raises:
-            UnknownModel: its version of the model is not served any more.
-            ModelChanged: that has other weights by now.
-        """
-        self.card(question.request.model)
-        request = replace(question.request, **self.origin(caller, time.monotonic()))
-        request = await self._with_image(request, image)
-        request = replace(request, deadline=time.monotonic() + seconds, remember=False)
-        answer = await self.backend.segment(request)
-        if question.digest not in ("", answer.model_digest):
-            came = f"{request.model} had the weights {question.digest} when the question was taken"
-            raise ModelChanged(f"model: {came}, and has {answer.model_digest} now; ask anew")
-        return answer
-
-    async def _with_image(self, request: WorkerRequest, image: ImageSource) -> WorkerRequest:
+    async def with_image(self, request: WorkerRequest, image: ImageSource) -> WorkerRequest:
         """A request with its image. Raises ServiceError: about the image, or a prompt lies outside of it."""
         content = image.content if image.url is None else await self.fetching.fetch(image.url, request.source)
         header, image_id = None, image.id
@@ -200,23 +169,6 @@ class UseCase:
             limits = self._settings.limits
             check_inside(prompts, largest_size(prompts, limits) if header is None else header.size)
         return replace(request, image=content, image_id=image_id, header=header)
-
-    async def check_language(self, request: WorkerRequest) -> None:
-        """Check the language of a question that is asked later, about a blank image: workers have the dictionaries.
-
-        Raises:
-            InvalidValue: the language cannot be read. Where no worker answers now, nothing is refused.
-        """
-        if request.language is None or not request.vocabulary.classes:
-            return
-        side = self._settings.limits.min_side
-        header, image_id = await self.headers.identify(
-            blank := png.encode(np.zeros((side, side), np.uint8)), request.source, request.deadline
-        )
-        prompts = request.prompts and (Prompt((Point(side / 2, side / 2),)),)
-        about = replace(request, image=blank, image_id=image_id, header=header, prompts=prompts, remember=False)
-        with suppress(Temporary, DeadlineExceeded):
-            await self.backend.segment(about)
 
     async def stored_form(self, class_list: VocabularyInput, caller: Caller) -> VocabularyInput:
         """The class list as it is stored: each example image is replaced by a small picture inside the list."""

@@ -84,14 +84,6 @@ class WorkerRequest:
 
 
 @dataclass(frozen=True)
-class QuestionCopy:
-    """A question with everything that it named, as that was when it was taken; asked about many images."""
-
-    request: WorkerRequest  # without an image; its model is NAME@VERSION
-    digest: str  # of the weights that must answer; "": they were not loaded then
-
-
-@dataclass(frozen=True)
 class Exemplified:
     """Embeddings of regions of one image, one row of fp16 each, and the digest of the model's weights.
 

@@ -35,7 +35,6 @@ from lexiseg_service.question.messages import (
     ExampleRegion,
     Exemplified,
     MaskFormat,
-    QuestionCopy,
     RenderedMap,
     Taught,
     WorkerAnswer,
@@ -116,20 +115,6 @@ def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion |
     fields = read(message, KINDS)
     step: StreamQuestion | VideoFrame = fields.get("config") or replace(fields["frame"], header=fields.get("header"))
     return step
-
-
-def encode_copy(question: QuestionCopy) -> bytes:
-    """A question as a file: the digest, then the message that begins a stream."""
-    step = encode_step(StreamQuestion(question.request))
-    return question.digest.encode() + b"\n" + step.SerializeToString()
-
-
-def decode_copy(content: bytes) -> QuestionCopy:
-    """The question of a file of `encode_copy`."""
-    digest, _, message = content.partition(b"\n")
-    step = decode_step(internal.WorkerSegmentVideoRequest.FromString(message))
-    assert isinstance(step, StreamQuestion)
-    return QuestionCopy(step.request, digest.decode())
 
 
 def encode_answer(answer: WorkerAnswer, request_id: str = "") -> pb.SegmentResponse:

@@ -6,14 +6,15 @@ import asyncio
 from collections.abc import Set
 
 from lexiseg_model.resources.lru import Lru
+from lexiseg_service.batch import question_copy
 from lexiseg_service.batch.files import Files, question_path
 from lexiseg_service.batch.ledger.job import Job
+from lexiseg_service.batch.question_copy import QuestionCopy
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.question.messages import ImageSource, QuestionCopy, WorkerAnswer
+from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.schemas import Question
-from lexiseg_service.wire.messages import decode_copy
 
 ASK_SECONDS = 600.0  # for one picture, of which nobody waits for the answer
 MAX_QUESTIONS = 16  # in memory
@@ -55,10 +56,10 @@ class GatewayExecutor:
         if (question := self._questions.get(job.id)) is None:
             question = await self._question(job, caller)
             self._questions.put(job.id, question)
-        return await self._use_case.ask_copy(question, image, caller, ASK_SECONDS)
+        return await question_copy.ask(self._use_case, question, image, caller, ASK_SECONDS)
 
     async def _question(self, job: Job, caller: Caller) -> QuestionCopy:
         try:
-            return decode_copy(await asyncio.to_thread(self._files.read, question_path(job.id)))
+            return question_copy.decode(await asyncio.to_thread(self._files.read, question_path(job.id)))
         except FileNotFoundError:  # a release before 0.5 took it
-            return await self._use_case.copy_question(Question.model_validate(job.question), caller)
+            return await question_copy.copied(self._use_case, Question.model_validate(job.question), caller)

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 import orjson
 
 from lexiseg_model.files.atomic import private_folder
+from lexiseg_service.batch import question_copy
 from lexiseg_service.batch.description import JobInput, stored
 from lexiseg_service.batch.executors.picture_runner import Fetch
 from lexiseg_service.batch.files import Files, open_store, question_path
@@ -50,7 +51,6 @@ from lexiseg_service.settings import Settings
 from lexiseg_service.watch.background import JOBS, Gauges, Values
 from lexiseg_service.watch.checks import check_folder
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.wire.messages import encode_copy
 
 ID_BYTES = 12
 MAX_UNENDED = 16  # jobs of one key or address
@@ -139,8 +139,7 @@ class Jobs:
         question = stored(body.question)
         if body.webhook is not None:
             await self._webhooks.check(body.webhook.url)
-        copy = await self._use_case.copy_question(body.question, caller)
-        await self._use_case.check_language(copy.request)
+        copy = await question_copy.copied(self._use_case, body.question, caller)
         classes = [entry.name for entry in copy.request.vocabulary.classes]
         check_fits(body.to, question, classes)
         identity = secrets.token_urlsafe(ID_BYTES)
@@ -159,7 +158,7 @@ class Jobs:
             _webhook_of(body, tasks),
             "" if tasks is None else tasks.tool,
         )
-        await self._add(job, pictures, archive, encode_copy(copy))
+        await self._add(job, pictures, archive, question_copy.encode(copy))
         self._runner.wake()
         return job, Progress.of(job)
 
