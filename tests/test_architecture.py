@@ -21,8 +21,8 @@ FOREIGN_TO_LABELS = {"lexiseg_client", "lexiseg_model", "lexiseg_service", "lexi
 FOREIGN_TO_LEARNING = {"lexiseg_service", "lexiseg_client", "fastapi", "starlette", "grpc", "redis", "uvicorn"}
 FOREIGN_TO_MODEL = FOREIGN_TO_LEARNING | {"lexiseg_train"}
 READER = (
-    "bands", "colours", "conversion", "deep", "header", "note", "profiles", "reader",
-    "structure", "tiff",
+    "bands", "colours", "conversion", "deep", "header", "note", "other_kinds", "pillow", "profiles",
+    "reader", "structure", "tiff",
 )  # fmt: skip
 PICTURES = ("pictures", *(f"pictures.{name}" for name in READER))
 WORDS = ("cards", "catalogue.available", "catalogue.store", "errors", "model_name", "resources.lru", "types")

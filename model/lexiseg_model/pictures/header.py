@@ -7,7 +7,6 @@ browsers read it. HEIC and AVIF say it by their container (irot, imir); EXIF and
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,6 +18,7 @@ from PIL import Image, PngImagePlugin
 
 from lexiseg_model.errors import DamagedPictureError, PictureError, UnsupportedPictureError
 from lexiseg_model.pictures.colours import SRGB, ColourSpace
+from lexiseg_model.pictures.other_kinds import STILL_FORMATS, refusal_of_kind
 from lexiseg_model.pictures.profiles import MAX_PROFILE_BYTES, space_of_heif, space_of_icc, space_of_png
 from lexiseg_model.pictures.structure import check_structure
 from lexiseg_model.pictures.tiff import CAMERA_RAW, TiffPage, check_kind, picture_page
@@ -27,7 +27,6 @@ pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=Fa
 PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # of what is compressed: profiles and texts
 Image.MAX_IMAGE_PIXELS = None  # callers compare the header's size with their own limit
 
-STILL_FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF"
 # First bytes, by Pillow's name of the format.
 MAGIC = {
     "JPEG": (b"\xff\xd8\xff",),
@@ -40,19 +39,7 @@ MAGIC = {
 BRANDS = {"AVIF": {b"avif"}, "HEIF": {b"heic", b"heix", b"heim", b"heis"}}
 SEQUENCES = {b"avis", b"hevc", b"hevx"}  # first brands of image sequences
 MAX_BRAND_BYTES = 256
-# ORF, RW2, RAF, X3F, MRW. CR3 is a brand; other raw files of cameras are TIFF.
-RAW_MAGIC = (b"IIRO", b"IIRS", b"MMOR", b"IIU\x00", b"FUJIFILMCCD-RAW", b"FOVb", b"\x00MRM")
 RAW_BRAND = b"crx "
-# Further kinds that come, by their names in messages.
-OTHERS = {
-    "a GIF": (b"GIF87a", b"GIF89a"),
-    "a JPEG 2000": (b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51"),
-    "a JPEG XL": (b"\x00\x00\x00\x0cJXL ", b"\xff\x0a"),
-    "a Photoshop file (PSD)": (b"8BPS",),
-    "an OpenEXR file": (b"v/1\x01",),
-}
-DICOM_AT = 128  # where its first bytes stand, behind a preamble of anything
-BOM, MAX_PROLOG_BYTES = b"\xef\xbb\xbf", 4096  # of SVG and HTML, before their root element
 ORIENTATION = 0x0112  # tag of EXIF and TIFF
 AS_STORED = 1
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
@@ -158,29 +145,7 @@ def sniff(content: bytes) -> str:
             return kind
     if content[4:8] == b"ftyp":
         return _sniff_brands(content)
-    if not content:
-        raise DamagedPictureError("the file is empty")
-    if content.startswith(RAW_MAGIC):
-        raise UnsupportedPictureError(CAMERA_RAW)
-    if (name := _name_of_other(content)) is not None:
-        raise UnsupportedPictureError(f"{name} came, which is not taken; send {STILL_FORMATS}, one still picture")
-    raise UnsupportedPictureError(f"the first bytes are of no image type that is taken; send {STILL_FORMATS}")
-
-
-def _name_of_other(content: bytes) -> str | None:
-    """What came in place of a picture that is taken; None: nothing that is known by its first bytes."""
-    for name, beginnings in OTHERS.items():
-        if content.startswith(beginnings):
-            return name
-    if content[DICOM_AT : DICOM_AT + 4] == b"DICM":
-        return "a DICOM file"
-    text = content[:MAX_PROLOG_BYTES].lower().removeprefix(BOM).lstrip()
-    if text.startswith(b"<"):
-        if re.search(rb"<(\w+:)?svg[\s>]", text):
-            return "an SVG drawing"
-        if re.search(rb"<(!doctype\s+html|html|head|body)[\s>]", text):
-            return "an HTML page, as of a login or an error,"
-    return None
+    raise refusal_of_kind(content)
 
 
 def _sniff_brands(content: bytes) -> str:

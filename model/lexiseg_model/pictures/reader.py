@@ -7,35 +7,19 @@ decoder of a JPEG, of which a half, a quarter and an eighth are means of pixels,
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from lexiseg_model.errors import DamagedPictureError, PictureError
-from lexiseg_model.pictures import deep
-from lexiseg_model.pictures.bands import bands
-from lexiseg_model.pictures.colours import SRGB, ColourSpace
-from lexiseg_model.pictures.conversion import inks_to_srgb, to_srgb
-from lexiseg_model.pictures.header import (
-    AS_STORED,
-    PictureHeader,
-    orientation_of,
-    read_header,
-    refusal_of,
-    upright,
-    upright_size,
-)
+from lexiseg_model.pictures.colours import SRGB
+from lexiseg_model.pictures.conversion import to_srgb
+from lexiseg_model.pictures.header import PictureHeader, read_header, upright
 from lexiseg_model.pictures.note import Note
+from lexiseg_model.pictures.pillow import decode
 
-FAST_JPEG_MODES = ("RGB", "L")  # modes that libjpeg-turbo decodes, unless the file is damaged
 FAST_JPEG_COLOURS = ("YCbCr", "Gray", "RGB")
 MAX_JPEG_HALVINGS = 3
-PREMULTIPLIED = {"La": "LA", "RGBa": "RGBA"}  # modes that convert to their twins alone
 
 
 @dataclass(frozen=True)
@@ -64,11 +48,11 @@ def read(content: bytes, short_side: int | None = None, header: PictureHeader | 
     """
     if header is None or not header.is_whole:
         header = read_header(content)
-    if header.format == "JPEG":
-        rgb = _jpeg(content, _jpeg_size(header, short_side))
-        if rgb is not None:
-            return _picture(rgb, header, short_side, header.orientation, _in_srgb(rgb, header.colours or SRGB))
-    return _decode(content, header, short_side)
+    size, space = _jpeg_size(header, short_side), header.colours or SRGB
+    if header.format == "JPEG" and (rgb := _jpeg(content, size)) is not None:
+        notes = to_srgb(rgb, space) if space.profile else space.notes
+        return _picture(rgb, header.orientation, notes, header, short_side)
+    return _picture(*decode(content, header, size), header, short_side)
 
 
 def halved(rgb: NDArray[np.uint8], short_side: int | None) -> NDArray[np.uint8]:
@@ -82,13 +66,8 @@ def halved(rgb: NDArray[np.uint8], short_side: int | None) -> NDArray[np.uint8]:
     return rgb
 
 
-def _in_srgb(rgb: NDArray[np.uint8], space: ColourSpace) -> tuple[Note, ...]:
-    """Convert [H, W, 3] in place; what the conversion had to guess."""
-    return to_srgb(rgb, space) if space.profile else space.notes
-
-
 def _picture(
-    stored: NDArray[np.uint8], header: PictureHeader, short_side: int | None, orientation: int, notes: tuple[Note, ...]
+    stored: NDArray[np.uint8], orientation: int, notes: tuple[Note, ...], header: PictureHeader, short_side: int | None
 ) -> Picture:
     """Halved as stored, so that the same pixels are one as in the blocks of a JPEG, then upright."""
     return Picture(np.ascontiguousarray(upright(halved(stored, short_side), orientation)), header.size, notes)
@@ -117,71 +96,3 @@ def _jpeg_size(header: PictureHeader, short_side: int | None) -> tuple[int, int]
         if short_side is not None and min(size) >= 4 * short_side:
             size = (size[0] // 2, size[1] // 2)
     return size
-
-
-def _decode(content: bytes, header: PictureHeader, short_side: int | None) -> Picture:
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            rgb, orientation, notes = _by_pillow(content, header, short_side)
-    except PictureError:
-        raise
-    except Exception as error:  # the decoders raise almost anything on damaged data
-        raise refusal_of(error, f"{header.format} data is damaged or cut short") from None
-    if header.format != "JPEG" and upright_size(rgb.shape[:2], orientation) != header.size:
-        raise DamagedPictureError(f"{header.format} data of another size than its header says")
-    return _picture(rgb, header, short_side, orientation, notes)
-
-
-def _by_pillow(
-    content: bytes, header: PictureHeader, short_side: int | None
-) -> tuple[NDArray[np.uint8], int, tuple[Note, ...]]:
-    """[h, w, 3], their orientation, and notes."""
-    page, space = header.page, header.colours or SRGB
-    notes: tuple[Note, ...] = ()
-    try:
-        opened = Image.open(io.BytesIO(content), formats=[header.format])
-    except UnidentifiedImageError:
-        if page is None:
-            raise
-        viewable, notes = deep.colours(content, header)  # Pillow has no mode for them
-        rgb = to_rgb(viewable)
-        return rgb, AS_STORED, (*notes, *_in_srgb(rgb, space))
-    with opened as picture:
-        if page is not None:
-            picture.seek(page.number)
-        if header.format == "JPEG" and picture.mode in FAST_JPEG_MODES:
-            # A damaged file takes no longer than a good one.
-            height, width = _jpeg_size(header, short_side)
-            picture.draft(None, (width, height))
-        picture.load()
-        # Of TIFF, Pillow applies it itself; of AVIF, it hands on that of the container.
-        orientation = {"TIFF": AS_STORED, "AVIF": orientation_of(picture)}.get(header.format, header.orientation)
-        viewable = picture
-        if deep.is_deep_grey(picture, page):
-            viewable, notes = deep.grey(picture, page)
-        elif deep.is_dim(picture, content, header):
-            viewable, notes = deep.brightened(picture, content, header)
-        inks = inks_to_srgb(viewable, space) if viewable.mode == "CMYK" else None
-        rgb = to_rgb(viewable) if inks is None else inks
-        notes += space.notes if inks is not None else _in_srgb(rgb, space)
-        return rgb, orientation, notes
-
-
-def to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
-    """A loaded picture of any mode of 8 bits as [H, W, 3]. In bands, which bounds the memory of intermediates."""
-    width, height = picture.size
-    rgb = np.empty((height, width, 3), np.uint8)
-    has_alpha = picture.has_transparency_data
-    is_seen = has_alpha and any(band.convert("RGBA").getchannel("A").getbbox() for _, band in _cut(picture))
-    for rows, band in _cut(picture):
-        if is_seen:
-            band = Image.alpha_composite(Image.new("RGBA", band.size, "white"), band.convert("RGBA"))
-        rgb[rows] = np.asarray(band.convert("RGB"))
-    return rgb
-
-
-def _cut(picture: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
-    width, height = picture.size
-    for rows in bands((height, width)):
-        band = picture.crop((0, rows.start, width, rows.stop))
-        yield rows, band.convert(PREMULTIPLIED.get(band.mode, band.mode))

@@ -24,6 +24,7 @@ from lexiseg_service.gateway.rest import (
     export_routes,
     head_routes,
     middleware,
+    model_routes,
     pages,
     probe_routes,
     problem,
@@ -203,7 +204,14 @@ def _served() -> APIRouter:
 
 def _versioned() -> list[APIRouter]:
     parts = [part.router for part in parts_of_gateway()]
-    return [routes.router, vocabulary_routes.router, stream_routes.router, *parts, data_routes.router]
+    return [
+        routes.router,
+        model_routes.router,
+        vocabulary_routes.router,
+        stream_routes.router,
+        *parts,
+        data_routes.router,
+    ]
 
 
 def _name(route: APIRoute) -> str:

@@ -15,11 +15,7 @@ from lexiseg_model.cards import ModelCard
 from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ClassEntry, Prompt, Task, Vocabulary
-from lexiseg_service.errors import (
-    InvalidValue,
-    NotReady,
-    UnknownModel,
-)
+from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.fetching import Fetching
@@ -31,7 +27,8 @@ from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
-from lexiseg_service.question.classes import has_examples, resolve, with_learned
+from lexiseg_service.question.classes import has_examples, resolve
+from lexiseg_service.question.learned import with_learned
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompts import bytes_of_points, check_inside, examples_of, largest_size, resolve_prompts
 from lexiseg_service.question.schemas import Question

@@ -49,7 +49,8 @@ from lexiseg_service.worker.finish import FinishStage
 from lexiseg_service.worker.finish import render as render_answer
 from lexiseg_service.worker.job import Admission, AnyJob, Job, Render, T
 from lexiseg_service.worker.models.pool import COMPUTE_THREADS, GOING_DOWN, Loaded, ModelPool, give_up
-from lexiseg_service.worker.texts import TextCaches, TextStage
+from lexiseg_service.worker.text_stage import TextStage
+from lexiseg_service.worker.texts import TextCaches
 
 # Decode and finish together, and one more for small work. Image passes use every core already: with more threads the
 # event loop of a gateway on the same machine waits. More large images at a time would take gigabytes, too.

@@ -3,46 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import orjson
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from lexiseg_model.catalogue.available import available
-from lexiseg_service.errors import InvalidValue, ServiceError, UnknownModel
+from lexiseg_service.errors import InvalidValue, ServiceError
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.image_requests import results_or_errors, with_field
 from lexiseg_service.gateway.rest import body, problem
-from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT, SEGMENT_BODY, problems, query
-from lexiseg_service.gateway.rest.paths import answer_head
+from lexiseg_service.gateway.rest.openapi import PICTURE, PROBLEMS, REQUEST_ID, SEGMENT, SEGMENT_BODY, query
+from lexiseg_service.gateway.rest.png_answers import PNG, for_png, png_response, quality
 from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, render_json
-from lexiseg_service.question.schemas import (
-    AvailableModels,
-    ModelList,
-    ModelOutput,
-    Question,
-    SegmentAnswer,
-    SegmentAnswers,
-)
+from lexiseg_service.question.schemas import Question, SegmentAnswer, SegmentAnswers
 from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics, failure_reason
 
-PNG, JSON = "image/png", "application/json"
-SEGMENTS_HEADER = "X-Segments"  # names the values of a label map
-MAX_NAMED_SEGMENTS = 256
-MAX_HEADER_BYTES = 4096  # proxies take eight kilobytes of headers in all
+JSON = "application/json"
 T = TypeVar("T")
 router = APIRouter()
-ModelName = Annotated[str, Path(description="model name, as NAME or NAME@VERSION", examples=["tiny"])]
 
 
 @router.post(
@@ -83,6 +70,11 @@ async def segment(request: Request) -> Response:
     render = partial(render_json, answer, request.state.request_id)
     content = await off_event_loop(answer.nbytes, render)
     return Response(content, media_type="application/json")
+
+
+def wants_png(accept: str) -> bool:
+    """Whether a client prefers a PNG to JSON (RFC 9110, 12.5.1)."""
+    return PNG in accept.lower() and quality(accept, PNG) > quality(accept, JSON)
 
 
 async def _several(request: Request, question: Question, images: Sequence[ImageSource]) -> Response:
@@ -194,83 +186,3 @@ def _drop(work: asyncio.Future[Any]) -> None:
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-@router.get(
-    "/models",
-    summary="Cards of the models served here",
-    tags=["models"],
-    responses={200: {"model": ModelList}},
-)
-async def list_models(request: Request) -> Response:
-    """List tasks, input size, licence, training data, measured quality and digest of the weights for each model."""
-    return as_json({"models": use_case_of(request).models(), "features": _features_for(request)})
-
-
-def _features_for(request: Request) -> list[str]:
-    """The optional parts of the service that are on, and that the caller may use."""
-    state, caller = request.app.state, caller_of(request)
-    may_train = caller.admin or not caller.owner
-    return [name for name, part in state.parts.items() if part is not None and (may_train or name != "trainings")]
-
-
-@router.get(
-    "/models/available",
-    summary="Models that could be served here",
-    tags=["models"],
-    responses={200: {"model": AvailableModels}},
-)
-async def list_available() -> Response:
-    """List networks, hub, sizes, licence, published figures and the command to serve it for each model."""
-    return as_json({"models": [model.model_dump(mode="json") for model in available().values()]})
-
-
-@router.get(
-    "/models/{name}",
-    summary="One model's card",
-    tags=["models"],
-    responses={200: {"model": ModelOutput}, **problems(UnknownModel)},
-)
-async def get_model(request: Request, name: ModelName) -> Response:
-    """Return the card of one model; `name` may carry a version: `tiny@1`."""
-    return as_json(use_case_of(request).model(name))
-
-
-answer_head(router)
-
-
-def wants_png(accept: str) -> bool:
-    """Whether a client prefers a PNG to JSON (RFC 9110, 12.5.1)."""
-    return PNG in accept.lower() and _quality(accept, PNG) > _quality(accept, JSON)
-
-
-def for_png(question: Question) -> Question:
-    """A question with the PNG in its answer: the overlay if requested, else the label map."""
-    mask = "none" if question.overlay else "png"
-    return question.model_copy(update={"mask": mask, "confidence": False, "simplify": 0.0})
-
-
-def png_response(answer: WorkerAnswer) -> Response:
-    """The PNG; its header names the segments by their ids: `[[1, "sky", 0.91], ...]`."""
-    content = answer.overlay if answer.label_map is None else answer.label_map.png
-    assert content is not None
-    named = [[segment.id, segment.label, round(segment.score, 4)] for segment in answer.segments[:MAX_NAMED_SEGMENTS]]
-    while len(text := json.dumps(named)) > MAX_HEADER_BYTES:
-        named.pop()
-    return Response(content, headers={SEGMENTS_HEADER: text, "X-Image-Id": answer.image_id}, media_type=PNG)
-
-
-def _quality(accept: str, media_type: str) -> float:
-    """The q value of the most specific range that matches a media type."""
-    best = (-1, 0.0)
-    for part in accept.lower().split(","):
-        name, *parameters = (piece.strip() for piece in part.split(";"))
-        if name not in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
-            continue
-        quality = next((text[2:] for text in parameters if text.startswith("q=")), "1")
-        try:
-            weight = min(1.0, max(0.0, float(quality)))
-        except ValueError:
-            weight = 0.0
-        best = max(best, (2 - name.count("*"), weight))
-    return best[1]

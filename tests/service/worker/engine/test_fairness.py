@@ -153,7 +153,7 @@ def test_work_waiting_for_a_thread_shows_in_the_metrics() -> None:
 def test_words_encoded_before_the_deadline_are_kept_for_the_next_request(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lexiseg_service.worker.texts.RESERVE", 1.0)  # the deadline is near at once
+    monkeypatch.setattr("lexiseg_service.worker.text_stage.RESERVE", 1.0)  # the deadline is near at once
     bench.segmenter.permits.release(1000)
     words = [f"strange {n}" for n in range(3 * CHUNK)]
 

@@ -1,0 +1,67 @@
+"""The text stage: jobs with texts that memory lacks get their rows, a chunk at a time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import partial
+
+from lexiseg_service.errors import QueueFull
+from lexiseg_service.watch.tracing import StageTime
+from lexiseg_service.worker.compute import stage_executor
+from lexiseg_service.worker.job import AnyJob
+from lexiseg_service.worker.texts import CHUNK, TextCaches
+
+RESERVE = 0.15  # share of a request's time that is left for the finish
+
+
+class TextStage:
+    """Completes the `lookup` of jobs, and hands each to `done` once no text is missing, on a thread of this stage.
+
+    Chunks of different clients alternate. A request that runs out of time gets a 429 that says how many texts there
+    are, and continues from there when it is sent again.
+    """
+
+    def __init__(self, caches: TextCaches, on_ready: Callable[[AnyJob], None]) -> None:
+        self._caches = caches
+        self._on_ready = on_ready
+        # One thread for long lists; the executor's other one, for a few texts, waits for one chunk at most.
+        self.executor = stage_executor("texts", 1)
+
+    def put(self, job: AnyJob) -> None:
+        """Fetch or encode the missing texts of a job."""
+        now = time.monotonic()
+        self._submit(now, now, job)
+
+    def _submit(self, since: float, now: float, job: AnyJob) -> None:
+        work = partial(job.run, partial(self._step, since, now))
+        large = len(job.lookup.texts) > CHUNK
+        self.executor.submit(job.source, work, large=large, background=job.request.background)
+
+    def _step(self, since: float, submitted: float, job: AnyJob) -> None:
+        """Encode one chunk of a job that is in this stage since a time, and was submitted for this chunk later."""
+        cache, lookup = self._caches.cache_of(job.loaded.segmenter), job.lookup
+        if submitted == since:
+            cache.fetch(lookup, job.request.owner)
+        if lookup.missing:
+            cache.encode_chunk(lookup)
+        now = time.monotonic()
+        if lookup.missing:
+            _check_time(job, now - submitted)
+            self._submit(since, now, job)
+            return
+        job.stages.append(StageTime("text", since, now))
+        self._on_ready(job)
+
+
+def _check_time(job: AnyJob, per_chunk: float) -> None:
+    """Raise QueueFull when another chunk, which takes `per_chunk` seconds, would leave too little time to finish."""
+    deadline = job.request.deadline
+    if math.isinf(deadline) or deadline - time.monotonic() >= per_chunk + RESERVE * (deadline - job.accepted):
+        return
+    n_known, n_missing = len(job.lookup.rows), len(job.lookup.missing)
+    raise QueueFull(
+        f"{n_known:,} of {n_known + n_missing:,} texts (classes, synonyms, templates) are encoded and kept, and the "
+        "deadline is near; send the same request again, which continues from there"
+    )
