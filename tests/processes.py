@@ -40,10 +40,10 @@ def fork_server() -> ForkServerContext:
     """A context whose processes start without the threads and the state of the tests, with torch imported.
 
     And with what else would take each of them seconds: `torch._dynamo`, which the first optimizer of a process imports,
-    and CLIP's towers with open_clip and transformers. This module comes last: what was imported is shared with them.
+    and a trainer with open_clip and transformers. This module comes last: what was imported is shared with them.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "torch._dynamo", "lexiseg_model.clip.towers", __name__])
+    context.set_forkserver_preload(["torch", "torch._dynamo", "lexiseg_train.methods.tcl.trainer", __name__])
     return context
 
 
