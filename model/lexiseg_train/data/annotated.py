@@ -80,12 +80,7 @@ def require_files(name: str, files: Sequence[Path]) -> None:
 
 
 def read_folders(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
-    """List one split in the first of the benchmark's layouts that exists.
-
-    Args:
-        benchmark: one with layouts.
-        root: the official folder of the data set, or its parent.
-        split: common name, such as `val`.
+    """List one split in the first of the benchmark's layouts that exists in its official folder, or its parent.
 
     Raises:
         DatasetError: no layout exists (names all), or a file of a sample is missing.

@@ -178,10 +178,7 @@ def fitting(file: Path, mask: NDArray[np.uint8], size: tuple[int, int], n_classe
 def one_value_warning(name: str, values: Iterable[int], n_classes: int) -> tuple[str, ...]:
     """A sentence about masks that show nothing but 0 and IGNORE, as cut-out tools write them; empty for others.
 
-    Args:
-        name: of the set, for the sentence.
-        values: all values that its masks hold, with or without IGNORE.
-        n_classes: number of its classes; 1 has no other value.
+    `values` are all that the masks of set `name` hold; a set of one class has no other value.
     """
     if n_classes < 2 or not {*values} <= {0, IGNORE}:
         return ()

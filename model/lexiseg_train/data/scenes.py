@@ -151,11 +151,9 @@ def objects_of(labels: NDArray[np.unsignedinteger], of: Collection[int], ignored
 def panoptic_of(
     labels: NDArray[np.unsignedinteger], things: Collection[int], stuff: Collection[int], ignored: int
 ) -> PanopticTruth:
-    """Each component of a thing and each stuff class as a segment; specks of things are void.
+    """Each component of a thing and each stuff class as a segment; specks of things are void, as `ignored` pixels are.
 
-    Args:
-        labels: [H, W] class indices; classes that are neither thing nor stuff become NOTHING.
-        ignored: value of pixels that are void.
+    Classes of [H, W] that are neither thing nor stuff become NOTHING.
     """
     regions = components(labels, things)
     ids = np.where(np.isin(labels, list(things)) | (labels == ignored), VOID, NOTHING).astype(np.int32)
@@ -189,12 +187,7 @@ def objects_in(truth: PanopticTruth, classes: Sequence[SceneClass]) -> Objects:
 
 
 def annotations_of(ids: Ids, instances: Sequence[TruthSegment]) -> list[Annotation]:
-    """One annotation for each instance that owns pixels, in order.
-
-    Args:
-        ids: [H, W]; values without an instance are ignored.
-        instances: with distinct ids.
-    """
+    """One annotation for each instance, with distinct ids, that owns pixels of `ids` [H, W], in order."""
     places = {instance.id: place for place, instance in enumerate(instances)}
     values, value_of = np.unique(ids, return_inverse=True)
     indices = np.array([places.get(value, len(places)) for value in values.tolist()], np.uint32)[value_of]

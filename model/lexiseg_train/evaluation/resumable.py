@@ -44,7 +44,7 @@ class EvaluationRun(Generic[Truth]):
         name: str,
         key: dict[str, Any],
     ) -> None:
-        """Read the records of earlier runs.
+        """Read the records of earlier runs, in `progress`.
 
         Args:
             judge: makes the record of a photograph [H, W, 3] and its truth.

@@ -46,10 +46,8 @@ def read_coco_file(
     So is an annotation: pixels of its box are unknown, without a box all that no other annotation explains.
 
     Args:
-        listing: the file.
         categories: ids that a public set has; None: the file's.
         size_of: (H, W) of a photograph by its name and what the file states.
-        limits: of the file.
 
     Raises:
         DatasetError: the file is missing or not of COCO's instances, none of its images can be used, two images or

@@ -53,8 +53,6 @@ def read_listed(
 
     Args:
         place: the file that lists them, or of several files what their folder shall be looked up by.
-        listed: the photographs.
-        files: of the set.
         listing: the file or folder that messages name.
         labelled: photographs that are passed over, since another layout has their labels.
 

@@ -58,16 +58,11 @@ def _has_names(path: Path) -> bool:
 
 
 def read_yolo(path: Path, files: SetFiles, labelled: Collection[Path] = ()) -> list[LabelFile]:
-    """Read the splits `train` and `val`; images are named by their paths in the set.
+    """Read the splits `train` and `val` that the file of class names lists; images are named by their paths in the set.
 
     An image or a line that cannot be read is counted and named; pixels around such a line are unknown, and of an image
     in which its place is not known all that no other explains. A split that is not there is named if another one is.
-
-    Args:
-        path: the file of class names.
-        files: of the set.
-        labelled: photographs that another layout has labels of; where there are any, the ones without a file of labels
-            are passed over, too.
+    Where `labelled` photographs have labels by another layout, ones without a file of labels are passed over, too.
 
     Raises:
         DatasetError: the listing has no class names, or no split is there.

@@ -29,12 +29,7 @@ MAX_NAMED = 3  # files in a message
 
 
 def confined(path: Path, root: Path) -> Path | None:
-    """A path, if it leads to a place inside a folder, all links followed; else None.
-
-    Args:
-        path: any.
-        root: the folder, resolved.
-    """
+    """A path, if it leads to a place inside a resolved folder, all links followed; else None."""
     try:
         real = path.resolve()
     except (OSError, ValueError, RuntimeError):  # a NUL, a name too long, links in a circle before Python 3.13
@@ -45,9 +40,7 @@ def confined(path: Path, root: Path) -> Path | None:
 class SetFiles:
     """The visible files of a folder and below it, without links that lead out.
 
-    Args:
-        folder: of the data set.
-        root: a folder above, inside which its files may name others; None: the folder itself.
+    `root` is a folder above, inside which its files may name others; None: the folder itself.
 
     Raises:
         DatasetError: there are more than MAX_FILES.
@@ -121,11 +114,9 @@ class SetFiles:
         return self._key(path) if path.is_relative_to(self.folder) else str(path)
 
     def find(self, named: str, places: Sequence[str] = (".",)) -> Path | None:
-        """The file that a set names; None: there is none inside, or several have its name.
+        """The file that a set names, relative to one of `places`, in this order, or by its path on any machine.
 
-        Args:
-            named: a path, relative to one of `places` or of any machine.
-            places: folders of the set, in the order in which they are tried.
+        None: there is none inside, or several have its name.
         """
         path = named.replace("\\", "/")
         keys = [] if self._is_absolute(path) else [posixpath.normpath(f"{place}/{path}") for place in places]

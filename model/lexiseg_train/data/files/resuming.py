@@ -15,7 +15,6 @@ def claim(record: Path, about: Mapping[str, object], content: str, occupied: boo
 
     Args:
         record: JSON file in the folder, which is made.
-        about: plain values.
         content: name of the folder's content, for messages.
         occupied: whether the folder has content.
 

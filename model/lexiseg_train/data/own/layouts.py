@@ -50,9 +50,7 @@ LAYOUT = (
 def read_own(source: Path, root: Path | None = None) -> OwnPictures:
     """The pictures of a folder in one or several of the layouts, or of the one folder in it that has one.
 
-    Args:
-        source: the folder of the set, or its only file of labels.
-        root: a folder above, inside which the set may name files; None: what it names outside itself is not read.
+    `root` is a folder above, inside which the set may name files; None: what it names outside itself is not read.
 
     Raises:
         DatasetError: it has none of the layouts, several sets, or a part is missing.

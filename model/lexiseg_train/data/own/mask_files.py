@@ -45,11 +45,7 @@ class ClassTable(NamedTuple):
 
 
 def class_table(files: SetFiles, split: str) -> ClassTable | None:
-    """The class list of a set with masks; None: it has none.
-
-    Args:
-        files: of the set.
-        split: a folder in which the list may lie.
+    """The class list of a set with masks, which may lie in a split; None: it has none.
 
     Raises:
         DatasetError: a list is damaged, or its names are not distinct.
@@ -171,9 +167,7 @@ def _stems(name: PurePosixPath, marked: bool) -> list[str]:
 def read_mask_file(path: Path, colours: Mapping[Colour, int] | None = None) -> NDArray[np.uint8]:
     """Mask [H, W] of class indices, 255 = ignored, of one channel of 1, 8 or 16 bits, equal channels, or colours.
 
-    Args:
-        path: the file.
-        colours: class indices by colour; pixels of other colours are ignored. None: colours are not read.
+    `colours` gives class indices; pixels of other colours are ignored. None: colours are not read.
 
     Raises:
         SampleError: no image, of more than MAX_PIXELS, or neither indices nor known colours.

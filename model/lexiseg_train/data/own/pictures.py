@@ -96,11 +96,7 @@ def _left_out_unreviewed(files: SetFiles, marks: Mapping[Path, bool | None]) -> 
 
 
 def read_folders(files: SetFiles, reviewed: frozenset[str] | None = None) -> OwnPictures | None:
-    """List the photographs of a set with masks; None: it has none. Photographs without a mask are left out.
-
-    Args:
-        files: of the set.
-        reviewed: the names of its list of reviewed photographs.
+    """List the photographs of a set with masks, of `reviewed` ones where there is such a list; None: it has no masks.
 
     Raises:
         DatasetError: there is no class list, or it is damaged; masks are JPEG; or none of the listed is reviewed.
@@ -183,12 +179,6 @@ def drawn_pictures(
     A pixel has a class, is background, or is unknown, IGNORE: of crowds, of boxes without an outline, and of
     annotations that cannot be read. Where masks overlap, the one in front counts, of equals the smaller. Where any
     photograph is marked as reviewed, no other counts.
-
-    Args:
-        files: of the set.
-        parts: what its listings hold.
-        reviewed: the names of a list in their folder.
-        warnings: sentences about listings.
 
     Raises:
         DatasetError: there is no usable annotation, photographs are missing, or none is reviewed of some with a mark.

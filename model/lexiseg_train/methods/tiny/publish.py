@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,23 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt, Task
 from lexiseg_model.vocabulary.class_names import BACKGROUND
-from lexiseg_train.data.indexed import measurable, read_dataset
+from lexiseg_train.data.indexed import IndexedDataset, measurable, read_dataset
 from lexiseg_train.data.licences import ATTRIBUTION, only_usable, usable_photographs, write_attribution
 from lexiseg_train.methods.tiny.confidence import fit_scores
 from lexiseg_train.methods.tiny.directions.parts import Parts
 from lexiseg_train.methods.tiny.recipe import PUBLISHED_TRUNK, DirectionsRecipe, PromptsRecipe, TinyRecipe
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, classes_of, names_of, write_more_words, write_words
-from lexiseg_train.training.model_card import data_entry, lineage, measure_prompts, measure_quality, origin_fields
+from lexiseg_train.training.model_card import (
+    data_entry,
+    lineage,
+    measure_prompts,
+    measure_quality,
+    origin_fields,
+    update_card,
+)
 
 SUMMARY = (
     "A compact convolutional network with one embedding per 4 x 4 pixels, aligned to the MiniLM sentence encoder; "
@@ -82,13 +90,7 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
     masked = [name for name in recipe.sets if _has_masks(recipe.data / name)]
     train = [read_dataset(recipe.data, name, "train") for name in masked]
     train = [data if usable is None else only_usable(data, usable) for data in train]
-    card = card.model_copy(update={"score": fit_scores(segmenter, train, recipe.seed)})
-    catalogue.write_card(card, weights.parent)
-    measured = measurable(recipe.data, recipe.sets)
-    quality = measure_quality(segmenter, (read_dataset(recipe.data, name, "val") for name in measured))
-    card = card.model_copy(update={"quality": quality})
-    catalogue.write_card(card, weights.parent)
-    return card
+    return _with_figures(card, weights.parent, recipe, segmenter, train)
 
 
 def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
@@ -111,9 +113,7 @@ def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
     segmenter = catalogue.load_folder(weights.parent, recipe.device)
     measured = measurable(recipe.data, recipe.sets)
     quality = {name: measure_prompts(segmenter, recipe.data, name) for name in measured}
-    card = card.model_copy(update={"prompt_quality": {name: each for name, each in quality.items() if each.objects}})
-    catalogue.write_card(card, weights.parent)
-    return card
+    return update_card(card, weights.parent, prompt_quality={name: q for name, q in quality.items() if q.objects})
 
 
 def publish_directions(recipe: DirectionsRecipe, weights: Path) -> ModelCard:
@@ -127,13 +127,21 @@ def publish_directions(recipe: DirectionsRecipe, weights: Path) -> ModelCard:
     catalogue.write_card(card, folder)
     segmenter = catalogue.load_folder(folder, recipe.device)
     train = [read_dataset(recipe.data, name, "train") for name in recipe.sets if _has_masks(recipe.data / name)]
-    card = card.model_copy(update={"score": fit_scores(segmenter, train, recipe.seed)})
-    catalogue.write_card(card, folder)
+    return _with_figures(card, folder, recipe, segmenter, train)
+
+
+def _with_figures(
+    card: ModelCard,
+    folder: Path,
+    recipe: TinyRecipe | DirectionsRecipe,
+    segmenter: Segmenter,
+    train: Sequence[IndexedDataset],
+) -> ModelCard:
+    """The card with scores calibrated on `train`, and the quality on the `val` splits that exist."""
+    card = update_card(card, folder, score=fit_scores(segmenter, train, recipe.seed))
     measured = measurable(recipe.data, recipe.sets)
     quality = measure_quality(segmenter, (read_dataset(recipe.data, name, "val") for name in measured))
-    card = card.model_copy(update={"quality": quality})
-    catalogue.write_card(card, folder)
-    return card
+    return update_card(card, folder, quality=quality)
 
 
 def _has_masks(folder: Path) -> bool:
