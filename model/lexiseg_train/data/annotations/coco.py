@@ -117,22 +117,18 @@ def read_coco(files: SetFiles, paths: Sequence[Path]) -> list[LabelFile]:
     parts: list[LabelFile] = []
     faults: list[DatasetError] = []
     for path in used:
+        photographs = Photographs(path, files)
         try:
-            parts.append(_part(files, path))
+            part = read_coco_file(path, size_of=photographs.measured_size, limits=OWN_JSON)
         except DatasetError as error:
             faults.append(error)
+            continue
+        warnings, is_held_out = part.warnings + photographs.size_warnings(), _is_split(VALIDATION, files, path)
+        parts.append(part._replace(warnings=warnings, held_out=is_held_out, bare_is_background=True))
     if not parts:
         raise faults[0]
     note += [f"{fault}; it is not used" for fault in faults]
     return [parts[0]._replace(warnings=(*note, *parts[0].warnings)), *parts[1:]]
-
-
-def _part(files: SetFiles, path: Path) -> LabelFile:
-    photographs = Photographs(path, files)
-    content = read_coco_file(path, size_of=photographs.measured_size, limits=OWN_JSON)
-    warnings = content.warnings + photographs.size_warnings()
-    is_held_out = _is_split(VALIDATION, files, path)
-    return content._replace(warnings=warnings, held_out=is_held_out, bare_is_background=True)
 
 
 def _other_than_masks(path: Path, paths: Sequence[Path]) -> str | None:

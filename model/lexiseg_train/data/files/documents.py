@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +124,9 @@ class _Loader(yaml.BaseLoader):
         self._nodes += 1
         if self._nodes > MAX_YAML_NODES:
             raise _BeyondLimit(f"more than {MAX_YAML_NODES:,} values")
-        with self._one_deeper():
-            return super().compose_node(parent, index)
-
-    @contextmanager
-    def _one_deeper(self) -> Iterator[None]:
         self._depth += 1
         if self._depth > MAX_YAML_DEPTH:
             raise _BeyondLimit(f"values nested more than {MAX_YAML_DEPTH} deep")
-        yield
+        node = super().compose_node(parent, index)
         self._depth -= 1
+        return node

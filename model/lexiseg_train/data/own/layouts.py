@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from lexiseg_labels.annotations import AnnotatedImage
 from lexiseg_labels.data_set import REVIEWED_LIST
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.exports import formats
@@ -98,7 +97,10 @@ def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[s
     faults: list[DatasetError] = []
     used: list[str] = []
     for layout in LAYOUTS:
-        labelled = frozenset(entry.file for entry in entries_of(files, parts) if _is_labelled(entry.image))
+        entries = entries_of(files, parts)
+        labelled = frozenset(
+            entry.file for entry in entries if entry.image.annotations or entry.image.reviewed is not None
+        )
         try:
             more = _parts(layout, files, by_layout[layout], labelled) if by_layout[layout] else []
         except LimitError:
@@ -120,10 +122,6 @@ def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[s
         warnings.append(f"{len(unreadable)} JSON files cannot be read: {some_of(unreadable)}")
     pictures = drawn_pictures(files, parts, reviewed, warnings)
     return replace(pictures, layout=", ".join(used), left_out=(*pictures.left_out, *unreadable))
-
-
-def _is_labelled(image: AnnotatedImage) -> bool:
-    return bool(image.annotations) or image.reviewed is not None
 
 
 def _by_layout(files: SetFiles, listing: Path | None) -> tuple[dict[str, list[Path]], list[str]]:
