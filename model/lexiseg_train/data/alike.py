@@ -178,30 +178,19 @@ def _groups(photographs: Sequence[Path]) -> list[int]:
     return [int(group) for group in split_groups(groups)]
 
 
-class Looks:
-    """What the photographs of a set look like, added in the order of their numbers."""
-
-    def __init__(self) -> None:
-        self._miniatures: dict[str, list[Miniature]] = {"train": [], "val": []}
-
-    def add(self, split: str, photograph: NDArray[np.uint8]) -> None:
-        """The next photograph [H, W, 3] of a split."""
-        self._miniatures[split].append(miniature(photograph))
-
-    def write(self, folder: Path) -> tuple[str, ...]:
-        """Write GROUPS into a set's folder; returns sentences about photographs that look alike."""
-        train, val = self._miniatures["train"], self._miniatures["val"]
-        groups = alike_groups([*train, *val])
-        of_train = groups[: len(train)]
-        parted = split_groups(of_train)
-        write_whole(folder / GROUPS, json.dumps(parted.tolist()).encode())
-        warnings = []
-        if n_alike := int((parted != of_train).sum()):
-            warnings.append(
-                f"{n_alike} of {len(train)} photographs look alike, as a fixed camera's: figures hold for its view"
-            )
-        if n_known := int(np.isin(groups[len(train) :], of_train).sum()):
-            warnings.append(
-                f"{n_known} of {len(val)} validation photographs look like training ones: figures may be too high"
-            )
-        return tuple(warnings)
+def write_groups(folder: Path, train: Sequence[Miniature], val: Sequence[Miniature]) -> tuple[str, ...]:
+    """Write GROUPS into the folder of a set with such photographs; returns sentences about ones that look alike."""
+    groups = alike_groups([*train, *val])
+    of_train = groups[: len(train)]
+    parted = split_groups(of_train)
+    write_whole(folder / GROUPS, json.dumps(parted.tolist()).encode())
+    warnings = []
+    if n_alike := int((parted != of_train).sum()):
+        warnings.append(
+            f"{n_alike} of {len(train)} photographs look alike, as a fixed camera's: figures hold for its view"
+        )
+    if n_known := int(np.isin(groups[len(train) :], of_train).sum()):
+        warnings.append(
+            f"{n_known} of {len(val)} validation photographs look like training ones: figures may be too high"
+        )
+    return tuple(warnings)

@@ -25,7 +25,7 @@ from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text, to_utf8
 from lexiseg_model.vocabulary.class_names import BACKGROUND
-from lexiseg_train.data.alike import Looks, pixel_digest, unite
+from lexiseg_train.data.alike import Miniature, miniature, pixel_digest, unite, write_groups
 from lexiseg_train.data.files.archives import is_archive, unpack
 from lexiseg_train.data.files.limits import MAX_PICTURES
 from lexiseg_train.data.indexed import (
@@ -187,18 +187,6 @@ def _unpacked(source: Path, beside: Path) -> Iterator[tuple[Path, tuple[str, ...
             raise DatasetError(str(error).replace(f"{folder}/", "").replace(str(folder), source.name)) from None
 
 
-class _Counts:
-    """Pixels and pictures of each mask value, as masks are read."""
-
-    def __init__(self) -> None:
-        self.pixels, self.pictures = np.zeros(IGNORE + 1, np.int64), np.zeros(IGNORE + 1, np.int64)
-
-    def add(self, mask: NDArray[np.uint8]) -> None:
-        counts = np.bincount(mask.reshape(-1), minlength=IGNORE + 1)
-        self.pixels += counts
-        self.pictures += counts > 0
-
-
 class _Writer:
     """The pictures of a set by split and number, as they are written."""
 
@@ -206,7 +194,7 @@ class _Writer:
         target.mkdir(parents=True, exist_ok=True)  # also of no picture
         self._target = target
         self._masks: dict[str, Path] = {}  # by the digest of their photograph
-        self._looks = Looks()
+        self._miniatures: dict[str, list[Miniature]] = {"train": [], "val": []}
         self.names: dict[str, list[str]] = {}
         self.duplicates: list[str] = []
         self.unknown: list[str] = []
@@ -220,27 +208,29 @@ class _Writer:
             self.duplicates.append(name)
             unite(self._masks[digest], mask)
         else:
-            self._looks.add(split, reading.image)
+            self._miniatures[split].append(miniature(reading.image))
             names = self.names.setdefault(split, [])
             number = f"{len(names):05}"
             names.append(name)
             write_sample(self._target / split, number, to_jpeg(reduced(reading.image)), mask)
             self._masks[digest] = self._target / split / "masks" / f"{number}.png"
 
-    def end(self, classes: Sequence[str]) -> tuple[_Counts, list[str]]:
-        """Write the lists next to the pictures; returns the counts of all masks, and sentences about the pictures."""
+    def end(self, classes: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
+        """Write the lists next to the pictures; returns pixels and pictures by mask value, and sentences about them."""
         write_classes(self._target, classes)
         write_whole(self._target / NAMES, to_utf8(json.dumps(self.names, ensure_ascii=False, indent=1)))
-        counts = _Counts()
+        pixels, pictures = np.zeros(IGNORE + 1, np.int64), np.zeros(IGNORE + 1, np.int64)
         for path in self._masks.values():
-            counts.add(read_mask_file(path))
-        sentences = [*self._looks.write(self._target)]
+            counts = np.bincount(read_mask_file(path).reshape(-1), minlength=IGNORE + 1)
+            pixels += counts
+            pictures += counts > 0
+        sentences = [*write_groups(self._target, **self._miniatures)]
         if self.unknown:
             no_pixel = f"{len(self.unknown)} photographs, such as {self.unknown[0]}, have no known pixel"
             sentences.append(f"{no_pixel} and are left out")
         if (n_equal := len(self.duplicates)) > 0:
             sentences.append(f"{n_equal} photographs are duplicates, such as {self.duplicates[0]}: each is used once")
-        return counts, sentences
+        return pixels, pictures, sentences
 
     @property
     def left_out(self) -> list[str]:
@@ -264,8 +254,8 @@ def _read_all(pictures: OwnPictures, target: Path, step: Callable[[], None]) -> 
         inside = picture.image.is_relative_to(pictures.folder)
         name = picture.image.relative_to(pictures.folder).as_posix() if inside else picture.image.name
         writer.add(split, as_text(name), reading)
-    counts, sentences = writer.end(pictures.classes)
-    present = {*np.flatnonzero(counts.pixels).tolist()}
+    n_pixels, n_pictures, sentences = writer.end(pictures.classes)
+    present = {*np.flatnonzero(n_pixels).tolist()}
     warnings = [*pictures.warnings, *one_value_warning(pictures.folder.name, present, len(pictures.classes))]
     if faults:
         some = "; ".join(faults[:MAX_REPORTED])
@@ -279,14 +269,13 @@ def _read_all(pictures: OwnPictures, target: Path, step: Callable[[], None]) -> 
     return Report(
         layout=pictures.layout,
         classes=tuple(
-            ClassCount(name, int(counts.pictures[value]), int(counts.pixels[value]))
-            for value, name in pictures.named.items()
+            ClassCount(name, int(n_pictures[value]), int(n_pixels[value])) for value, name in pictures.named.items()
         ),
         photographs={split: len(names) for split, names in writer.names.items()},
         left_out=len(left_out),
         left_out_pictures=left_out[:MAX_LISTED],
-        unknown_pixels=int(counts.pixels[IGNORE]),
-        background_pixels=int(counts.pixels[0]) if pictures.classes[0] == BACKGROUND else 0,
+        unknown_pixels=int(n_pixels[IGNORE]),
+        background_pixels=int(n_pixels[0]) if pictures.classes[0] == BACKGROUND else 0,
         warnings=tuple(map(as_text, warnings)),
     )
 
