@@ -30,11 +30,6 @@ def _data() -> dict[str, Any]:
     return data
 
 
-def template_names() -> tuple[str, ...]:
-    """Names of all sets, such as `imagenet80` (OpenAI's), `tcl9`, `vild14`."""
-    return tuple(_data()["sets"])
-
-
 def template_set(name: str) -> list[str]:
     """The strings of a set, in their published order; `fill` puts a text in.
 
@@ -43,7 +38,7 @@ def template_set(name: str) -> list[str]:
     """
     sets = _data()["sets"]
     if name not in sets:
-        raise OptionError(f"no template set {name!r}; there are {', '.join(template_names())}")
+        raise OptionError(f"no template set {name!r}; there are {', '.join(sets)}")
     return list(sets[name]["templates"])
 
 
@@ -81,11 +76,6 @@ def mean_of_units(rows: Tensor, templates: int) -> Tensor:
 def mean_of_rows(rows: Tensor, templates: int) -> Tensor:
     """The mean of raw rows over templates, then unit: TCL. Longer rows count more. Arguments as above."""
     return F.normalize(_by_text(rows, templates).mean(1), dim=1, eps=1e-6)  # TCL's epsilon
-
-
-def class_vectors(rows: Tensor, templates: int, rule: ClassRule) -> Tensor:
-    """Vectors [T, D] by the named rule."""
-    return (mean_of_units if rule == "mean_of_units" else mean_of_rows)(rows, templates)
 
 
 def _by_text(rows: Tensor, templates: int) -> Tensor:
@@ -145,7 +135,6 @@ class TextSide:
             raise ShapeError(f"expected text rows {list(expected)}, got {list(rows.shape)}")
         if not n_texts:
             return np.empty((0, self.tower.width), np.float32)
-        vectors: NDArray[np.float32] = class_vectors(
-            torch.from_numpy(rows.astype(np.float32)), len(self._templates), self._rule
-        ).numpy()
+        mean = mean_of_units if self._rule == "mean_of_units" else mean_of_rows
+        vectors: NDArray[np.float32] = mean(torch.from_numpy(rows.astype(np.float32)), len(self._templates)).numpy()
         return vectors

@@ -50,23 +50,6 @@ def require_plain_vit(visual: torch.nn.Module) -> VisionTransformer:
     return visual
 
 
-def grid_of(visual: VisionTransformer, images: Tensor) -> Grid:
-    """Patches (rows, columns) of images [N, 3, H, W].
-
-    Raises:
-        ShapeError: a side is no multiple of the patch size, or the images are not [N, 3, H, W].
-    """
-    patch_height, patch_width = visual.patch_size
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise ShapeError(f"expected images [N, 3, H, W], got {list(images.shape)}")
-    height, width = images.shape[2:]
-    if height == 0 or width == 0 or height % patch_height or width % patch_width:
-        raise ShapeError(
-            f"expected sides that divide by the patch {patch_height} x {patch_width}, got {height} x {width}"
-        )
-    return height // patch_height, width // patch_width
-
-
 def resize_positions(positions: Tensor, pretrained: Grid, grid: Grid, rule: PositionRule) -> Tensor:
     """Learned positions [1 + h*w, width] for another grid.
 
@@ -96,7 +79,15 @@ def embed(visual: VisionTransformer, images: Tensor, rule: PositionRule) -> Toke
         images: [N, 3, H, W], normalised as the method wants it; sides divide by the patch size.
         rule: how positions are resized where (H, W) is not the pretrained size.
     """
-    grid = grid_of(visual, images)
+    patch_height, patch_width = visual.patch_size
+    if images.ndim != 4 or images.shape[1] != 3:
+        raise ShapeError(f"expected images [N, 3, H, W], got {list(images.shape)}")
+    height, width = images.shape[2:]
+    if height == 0 or width == 0 or height % patch_height or width % patch_width:
+        raise ShapeError(
+            f"expected sides that divide by the patch {patch_height} x {patch_width}, got {height} x {width}"
+        )
+    grid = (height // patch_height, width // patch_width)
     patches = visual.conv1(images).flatten(2).transpose(1, 2)  # [N, h*w, width]
     positions = resize_positions(visual.positional_embedding, visual.grid_size, grid, rule).to(patches.dtype)
     # Not len(patches), which tracing would make a constant.

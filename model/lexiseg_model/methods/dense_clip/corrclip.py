@@ -87,22 +87,19 @@ class CorrClipTower(ImageTower):
         `regions` are integers [N, s, t], 0 for no region; None: there are no regions.
         """
         padding = Padding.to_multiple((tiles.shape[2], tiles.shape[3]), self.multiple)
+        sides = (padding.left, padding.right, padding.top, padding.bottom)
         dtype = self.visual.conv1.weight.dtype
         images = prepare_tiles(tiles, self.multiple, self.settings.normalisation, dtype)
         likeness = self.proxy.queries_and_keys(prepare_tiles(tiles, self.multiple, "imagenet", dtype)).float()
         labels = torch.zeros_like(tiles[:, 0]) if regions is None else regions
         maps = []
         for image, alike, label in zip(images, F.normalize(likeness, dim=1), labels, strict=True):
-            cells = nearest(padded_regions(label, padding), (alike.shape[1], alike.shape[2]))
+            # The padding is a region of its own.
+            padded = F.pad(label.long(), sides, value=int(label.max()) + 1)
+            cells = nearest(padded, (alike.shape[1], alike.shape[2]))
             grouped = merged(cells.flatten(), alike.flatten(1).T)
             maps.append(region_vectors(self.visual, self.settings.positions, image, alike, grouped))
         return (F.normalize(torch.cat(maps).float(), dim=1),)
-
-
-def padded_regions(labels: Tensor, padding: Padding) -> Tensor:
-    """Regions [H, W] with the padding as a region of its own."""
-    sides = (padding.left, padding.right, padding.top, padding.bottom)
-    return F.pad(labels.long(), sides, value=int(labels.max()) + 1)
 
 
 def region_vectors(
@@ -124,7 +121,8 @@ def region_vectors(
     for block in blocks:
         tokens = block(tokens, attn_mask=mask)
         outputs.append(tokens)
-    first, end = spatial_blocks(len(blocks))
+    end = max(len(blocks) - 2, 1)
+    first = max(0, end - SPATIAL_BLOCKS.get(len(blocks), max(1, len(blocks) - 4)))
     earlier = torch.stack(outputs[first:end]).mean(0)
     main, spatial = (_averaged(visual, part[:, count:], grid, shares, fine) for part in (outputs[-2], earlier))
     semantic = visual.ln_post(tokens[0, :count])[nearest(which.view(grid), fine).flatten()]
@@ -155,12 +153,6 @@ def attention(units: Tensor, cells: Tensor) -> Tensor:
 def nearest(labels: Tensor, size: vision.Grid) -> Tensor:
     """Labels [H, W] resized to [h, w]: each cell takes the label of its upper left pixel."""
     return F.interpolate(labels[None, None].cpu().double(), size=size, mode="nearest")[0, 0].long().to(labels.device)
-
-
-def spatial_blocks(depth: int) -> tuple[int, int]:
-    """Range (first, end) of the blocks that the spatial branch averages."""
-    end = max(depth - 2, 1)
-    return max(0, end - SPATIAL_BLOCKS.get(depth, max(1, depth - 4))), end
 
 
 def _mask(which: Tensor, count: int) -> Tensor:

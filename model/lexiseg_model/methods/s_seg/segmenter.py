@@ -48,15 +48,6 @@ def class_cosines(masks: Tensor, bank: TextBank) -> Tensor:
     return bank.best_of_texts(of_texts).T
 
 
-def only_likely(shares: Tensor, image: Tensor, candidates: int | None) -> Tensor:
-    """Shares [N, K], zero except for the `candidates` classes of largest cosine `image` [K] with the image."""
-    if candidates is None or candidates >= len(image):
-        return shares
-    likely = torch.zeros(len(image), dtype=torch.bool, device=shares.device)
-    likely[image.topk(candidates).indices] = True
-    return shares * likely
-
-
 def pixel_scores(logits: Tensor, shares: Tensor, combination: Combination) -> Tensor:
     """Scores [K, h, w] of classes: sum over masks of mask times class probability (MaskFormer, section 3.4).
 
@@ -77,12 +68,6 @@ def background_level(scores: Tensor, threshold: float) -> Tensor:
     The second case keeps an image of uncertain classes from becoming all background.
     """
     return scores.max().clamp(max=threshold) if scores.numel() else scores.new_tensor(threshold)
-
-
-def sureness(logits: Tensor) -> Tensor:
-    """Mean probability inside each mask of logits [N, h, w] (Mask2Former): [N] in 0.5..1, 0 for empty masks."""
-    inside = (logits > 0).float()
-    return (logits.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)
 
 
 def overlaps(masks: Tensor, others: Tensor) -> Tensor:
@@ -178,7 +163,9 @@ class SSegSegmenter(ClipSegmenter):
         masks = self._own_masks(features)
 
         def ranked() -> tuple[Tensor, Tensor]:
-            quality, order = sureness(masks).sort(descending=True, stable=True)
+            inside = (masks > 0).float()
+            sureness = (masks.sigmoid() * inside).sum((1, 2)) / inside.sum((1, 2)).clamp(min=1)  # as in Mask2Former
+            quality, order = sureness.sort(descending=True, stable=True)
             good = quality > self._settings.least_quality
             return order[good], quality[good]
 
@@ -220,7 +207,12 @@ class SSegSegmenter(ClipSegmenter):
             cosines = cosines + fused.levels / self._scale
         shares = (self._scale * cosines).softmax(1)
         image = class_cosines(features.tensors["image"][window : window + 1].float(), bank)[0]
-        return only_likely(shares, image, self._settings.candidates)
+        candidates = self._settings.candidates
+        if candidates is None or candidates >= len(image):
+            return shares
+        likely = torch.zeros(len(image), dtype=torch.bool, device=shares.device)
+        likely[image.topk(candidates).indices] = True
+        return shares * likely
 
 
 require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.cards import StrictModel
 from lexiseg_model.clip import vision
-from lexiseg_model.clip.images import Padding, prepare_tiles
+from lexiseg_model.clip.images import prepare_tiles
 from lexiseg_model.clip.vision import Grid, PositionRule, Tokens, last_block, patch_map
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
@@ -172,16 +172,6 @@ def guide(images: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(images, size=size, mode="bilinear", align_corners=True)
 
 
-def soft_masks(maps: ImageMaps, texts: Tensor, sim2mask: Sim2Mask) -> Tensor:
-    """Masks of the grounder, [B, T, H/4, W/4] in 0..1."""
-    return torch.sigmoid(sim2mask(similarity(maps.grounder, texts)))
-
-
-def clip_masks(maps: ImageMaps, texts: Tensor) -> Tensor:
-    """CLIP's own masks, [B, T, H/16, W/16] in 0..1."""
-    return torch.sigmoid((similarity(maps.clip_embedding, texts) - KP_THRESHOLD) * KP_SCALE)
-
-
 def refined(masks: Tensor, guides: Tensor, settings: PamrSettings) -> Tensor:
     """Masks [B, T, h, w] refined by PAMR with guides [B, 3, h, w]."""
     return torch.stack([pamr.refine(each, by, settings) for each, by in zip(masks, guides, strict=True)])
@@ -205,17 +195,13 @@ def finished_masks(
         guides: [B, 3, H/4, W/4] of `guide`; not used without PAMR.
         settings: PAMR, then the average.
     """
-    masks = soft_masks(maps, texts, sim2mask)
+    masks = torch.sigmoid(sim2mask(similarity(maps.grounder, texts)))
     if settings.pamr is not None:
         masks = refined(masks, guides, settings.pamr)
     if settings.kp_weight > 0:
-        masks = blended(masks, clip_masks(maps, texts), settings.kp_weight)
+        of_clip = torch.sigmoid((similarity(maps.clip_embedding, texts) - KP_THRESHOLD) * KP_SCALE)
+        masks = blended(masks, of_clip, settings.kp_weight)
     return masks
-
-
-def to_pixels(masks: Tensor, padded: tuple[int, int], padding: Padding) -> Tensor:
-    """Masks [B, T, H, W] of the image: `masks` [B, T, h, w] upsampled to the padded image, without the padding."""
-    return padding.crop(F.interpolate(masks, size=padded, mode="bilinear", align_corners=False))
 
 
 class TclSettings(StrictModel):

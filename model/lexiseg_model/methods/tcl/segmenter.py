@@ -106,11 +106,11 @@ class TclSegmenter(ClipSegmenter):
 
         def of_windows() -> Iterator[Tensor]:
             for maps, guide in self._windows(features, layout, padding):
-                quarter = network.finished_masks(maps, vectors, self._sim2mask, guide, settings)
+                masks = network.finished_masks(maps, vectors, self._sim2mask, guide, settings)
                 # When fast, tiles are whole patches, and masks stay on the grounder's grid.
-                whole = self._execution.precision == "exact"
-                pixels = network.to_pixels(quarter, padded, padding) if whole else quarter
-                yield bank.best_of_texts(pixels[0])
+                if self._execution.precision == "exact":
+                    masks = padding.crop(F.interpolate(masks, size=padded, mode="bilinear", align_corners=False))
+                yield bank.best_of_texts(masks[0])
 
         return windowed.merge(of_windows(), layout, self._execution.precision)
 

@@ -38,13 +38,6 @@ def binarised(masks: Tensor, canvas: tuple[int, int]) -> Tensor:
     return torch.cat(halves)
 
 
-def to_image(masks: Tensor, image: tuple[int, int]) -> Tensor:
-    """Cut logits [N, h, w] of a square canvas to the image (H, W) in its top left corner: [N, H, W]."""
-    side = max(image)
-    square = F.interpolate(masks[:, None], size=(side, side), mode="bilinear", align_corners=False)[:, 0]
-    return square[:, : image[0], : image[1]]
-
-
 def at_image(masks: Tensor, canvas: tuple[int, int], image: tuple[int, int]) -> Tensor:
     """Logits float32 [N, H, W] of an image from logits [N, h, w] of a canvas, in the two steps of the released code.
 
@@ -53,7 +46,9 @@ def at_image(masks: Tensor, canvas: tuple[int, int], image: tuple[int, int]) -> 
     height, width = canvas
     side = max(canvas)
     square = F.pad(enlarged(masks.float(), canvas)[:, None], (0, side - width, 0, side - height), mode="replicate")
-    return to_image(square[:, 0], image)
+    longest = max(image)
+    square = F.interpolate(square, size=(longest, longest), mode="bilinear", align_corners=False)[:, 0]
+    return square[:, : image[0], : image[1]]
 
 
 def stability(masks: Tensor, canvas: tuple[int, int], image: tuple[int, int]) -> Tensor:

@@ -36,20 +36,15 @@ def pool(features: Tensor, masks: Tensor) -> Tensor:
 
 def pool_legible(features: Tensor, masks: Tensor) -> Tensor:
     """Mean of the features under each mask as in `pool`; a mask that is empty there takes the cell it covers most."""
-    grid = (features.shape[2], features.shape[3])
-    return pool(features, legible(masks.flatten(0, 1), grid).reshape(masks.shape))
-
-
-def legible(masks: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Replace mask logits [Q, H, W] that are empty on features of size `grid` by the cell they cover most."""
-    small = F.interpolate(masks[:, None], size=grid, mode="bilinear", align_corners=False)
+    grid, flat = (features.shape[2], features.shape[3]), masks.flatten(0, 1)
+    small = F.interpolate(flat[:, None], size=grid, mode="bilinear", align_corners=False)
     empty = (small.sigmoid() < MASK_THRESHOLD).flatten(1).all(1).nonzero()[:, 0]
-    if not len(empty):
-        return masks
-    covered = F.adaptive_avg_pool2d(masks[empty, None].sigmoid(), grid).flatten(1)
-    cell = torch.zeros_like(covered).scatter_(1, covered.argmax(1, keepdim=True), 1).view(-1, 1, *grid)
-    block = F.interpolate(cell, size=masks.shape[1:], mode="nearest")[:, 0]
-    return masks.index_copy(0, empty, (CERTAIN_LOGIT * (2 * block - 1)).to(masks))
+    if len(empty):
+        covered = F.adaptive_avg_pool2d(flat[empty, None].sigmoid(), grid).flatten(1)
+        cell = torch.zeros_like(covered).scatter_(1, covered.argmax(1, keepdim=True), 1).view(-1, 1, *grid)
+        block = F.interpolate(cell, size=flat.shape[1:], mode="nearest")[:, 0]
+        flat = flat.index_copy(0, empty, (CERTAIN_LOGIT * (2 * block - 1)).to(flat))
+    return pool(features, flat.reshape(masks.shape))
 
 
 def class_maps(probabilities: Tensor, masks: Tensor) -> Tensor:
