@@ -60,16 +60,6 @@ IMPORT_SECONDS = 60.0  # for one request
 REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
-def can_import(settings: Settings) -> bool:
-    """Whether the settings say where to import, and by which token."""
-    return settings.label_studio_url is not None and settings.label_studio_api_key is not None
-
-
-def import_address(settings: Settings, project: int) -> str:
-    """The address that takes predictions of a project."""
-    return f"{_projects(settings)}{project}/import/predictions"
-
-
 def _projects(settings: Settings) -> str:
     return f"{(settings.label_studio_url or '').rstrip('/')}/api/projects/"
 
@@ -144,7 +134,7 @@ def adapter(app: FastAPI) -> Adapter:
 
     jobs.fetch_by(KIND, fetch)
     jobs.notify_by(KIND, Importer(app.state.settings, jobs).send)
-    if can_import(app.state.settings):
+    if app.state.settings.label_studio_url and app.state.settings.label_studio_api_key:
         setattr(app.state, LEFT_OVER, LeftOverAsJob())
     return Adapter(routers, running=trainings, use=USE)
 
@@ -190,7 +180,7 @@ class LeftOverAsJob:
         number = number_of(body.project)
         if number is None or (body.params is not None and body.params.context is not None):
             return None  # an annotator's marks are for one task, now
-        return import_address(settings_of(request), number)
+        return f"{_projects(settings_of(request))}{number}/import/predictions"
 
 
 def predictions_of(jobs: Jobs, job: Job, parts: list[Part]) -> Iterator[dict[str, Any]]:
@@ -198,15 +188,13 @@ def predictions_of(jobs: Jobs, job: Job, parts: list[Part]) -> Iterator[dict[str
     control = replace(control_of(job.tool), head=job.question.get("head"))
     for line in map(orjson.loads, jobs.lines(job, parts)):
         if line["answer"] is not None:
-            yield {"task": int(line["image"]), **_prediction(line["answer"], control)}
-
-
-def _prediction(answer: dict[str, Any], control: Control) -> dict[str, Any]:
-    size = (answer["size"][0], answer["size"][1])
-    notes = notes_of(AnswerWarning(**each) for each in answer["warnings"])
-    write = partial(regions_of, image_id=answer["image_id"], size=size, control=control, notes=notes)
-    regions = chain.from_iterable(write(_segment(each, size)) for each in answer["segments"])
-    return prediction(regions, model_version(answer["model"], answer["model_digest"], control.head))
+            answer = line["answer"]
+            size = (answer["size"][0], answer["size"][1])
+            notes = notes_of(AnswerWarning(**each) for each in answer["warnings"])
+            write = partial(regions_of, image_id=answer["image_id"], size=size, control=control, notes=notes)
+            regions = chain.from_iterable(write(_segment(each, size)) for each in answer["segments"])
+            version = model_version(answer["model"], answer["model_digest"], control.head)
+            yield {"task": int(line["image"]), **prediction(regions, version)}
 
 
 def _segment(content: dict[str, Any], size: tuple[int, int]) -> Segment:

@@ -8,7 +8,6 @@ The head itself is solved again: what a stranger's file says that it learned is 
 
 from __future__ import annotations
 
-import asyncio
 import io
 import zipfile
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.heads import MAX_PICTURES, Lesson
 from lexiseg_model.vocabulary.packed import MAX_BYTES
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.gateway.heads.collection import Heads
 from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.gateway.heads.lessons import KEY_LENGTH, classes_of
 from lexiseg_service.gateway.heads.schemas import HeadInput, Key, TaughtClassInput
@@ -31,7 +29,7 @@ from lexiseg_service.question.validation import parse_object, validate
 from lexiseg_service.settings import Limits
 
 SUFFIX = ".head"
-LISTING = "head.json"
+LISTING, ENTRY = "head.json", "lessons/{:04}"
 MAX_DIRECTORY = 128 * (MAX_PICTURES + 1)  # bytes of the directory of a zip
 BODY = "body"  # in errors about the file
 
@@ -53,18 +51,8 @@ class ImportedHead:
     lessons: dict[str, bytes]
 
 
-async def head_file(heads: Heads, head: NamedHead) -> bytes:
-    """The file of a head. Raises NotReady: its lessons cannot be read now."""
-    lessons = await heads.contents(head)
-    return await asyncio.to_thread(_write, head, lessons)
-
-
-async def read(content: bytes, limits: Limits) -> ImportedHead:
-    """Read what `written` wrote. Raises InvalidValue: something else came, or it is damaged."""
-    return await asyncio.to_thread(_read, content, limits)
-
-
-def _write(head: NamedHead, lessons: list[bytes]) -> bytes:
+def write(head: NamedHead, lessons: list[bytes]) -> bytes:
+    """The file of a head with its lessons."""
     listing = ExportedHead(
         model=head.model,
         classes=[TaughtClassInput(name=entry.name, synonyms=list(entry.synonyms)) for entry in head.classes],
@@ -74,15 +62,16 @@ def _write(head: NamedHead, lessons: list[bytes]) -> bytes:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.writestr(zipfile.ZipInfo(LISTING), listing.model_dump_json())
         for number, lesson in enumerate(lessons):
-            archive.writestr(zipfile.ZipInfo(_entry(number)), lesson)
+            archive.writestr(zipfile.ZipInfo(ENTRY.format(number)), lesson)
     return file.getvalue()
 
 
-def _read(content: bytes, limits: Limits) -> ImportedHead:
+def read(content: bytes, limits: Limits) -> ImportedHead:
+    """Read what `write` wrote. Raises InvalidValue: something else came, or it is damaged."""
     try:
         with open_zip(io.BytesIO(content), MAX_DIRECTORY) as archive:
             listing = validate(ExportedHead, parse_object(_content(archive, LISTING), limits), f"{LISTING}: ")
-            lessons = [_content(archive, _entry(number)) for number in range(len(listing.keys))]
+            lessons = [_content(archive, ENTRY.format(number)) for number in range(len(listing.keys))]
     except (zipfile.BadZipFile, TooManyEntriesError, KeyError, OSError, RuntimeError) as error:
         raise InvalidValue.of(BODY, f"a file that is none or damaged ({error})", "a head as GET exports it") from None
     classes = classes_of(HeadInput(classes=[*listing.classes]), (), limits)
@@ -92,10 +81,6 @@ def _read(content: bytes, limits: Limits) -> ImportedHead:
         for number, (key, lesson) in enumerate(zip(listing.keys, lessons, strict=True))
     }
     return ImportedHead(listing.model, classes, by_key)
-
-
-def _entry(number: int) -> str:
-    return f"lessons/{number:04}"
 
 
 def _content(archive: zipfile.ZipFile, name: str) -> bytes:

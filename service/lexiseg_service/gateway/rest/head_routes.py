@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query
@@ -107,7 +108,7 @@ async def get_head(
         return Response(status_code=304, headers={"ETag": head.etag})
     if not as_file and BYTES not in request.headers.get("accept", ""):
         return _full(head)
-    content = await export.head_file(_heads(request), head)
+    content = await asyncio.to_thread(export.write, head, await _heads(request).contents(head))
     disposition = f'attachment; filename="{head.name}{export.SUFFIX}"'
     return Response(content, headers={"Content-Disposition": disposition}, media_type=BYTES)
 
@@ -128,7 +129,7 @@ async def put_head(
     teaching, caller = _teaching(request), caller_of(request)
     preconditions = Preconditions(if_match, if_none_match)
     if body.kind_of(request) == BYTES:
-        imported = await export.read(await request.body(), settings_of(request).limits)
+        imported = await asyncio.to_thread(export.read, await request.body(), settings_of(request).limits)
         work = teaching.import_head(name, imported, caller, preconditions)
     else:
         work = teaching.teach(name, await _head_input(request), caller, preconditions=preconditions)
