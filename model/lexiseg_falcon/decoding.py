@@ -24,15 +24,7 @@ class Objects(NamedTuple):
 def image_prefix(
     network: FalconNetwork, settings: FalconSettings, pixels: Tensor, dtype: torch.dtype
 ) -> tuple[Tensor, KeyValues]:
-    """Run the part of a sequence that only the image decides.
-
-    Args:
-        pixels: colours [B, 3, h, w] in -1..1.
-        dtype: number type of the cache.
-
-    Returns:
-        The outputs [B, dim, h / p, w / p] of patches, and the cache after the last patch.
-    """
+    """Outputs [B, dim, h / p, w / p] of patches of colours [B, 3, h, w] in -1..1, and the cache after the last one."""
     tokens, device = settings.tokens, pixels.device
     side = settings.network.spatial_patch_size
     cells = pixels.shape[2] // side, pixels.shape[3] // side

@@ -52,12 +52,8 @@ EPSILON = 1e-6  # probabilities are clamped to EPSILON..1 - EPSILON
 def input_size(size: tuple[int, int], least: int, most: int, multiple: int, max_pixels: int) -> list[tuple[int, int]]:
     """The sizes (height, width) to which an image is resized, one after another.
 
-    Args:
-        size: height and width of the image.
-        least: the shorter side is enlarged to it, unless the longer one becomes larger than `most`.
-        most: pixels of the longer side.
-        multiple: of which the last sides are multiples.
-        max_pixels: most pixels of the last size.
+    The shorter side is enlarged to `least`, unless the longer one becomes larger than `most`, in pixels; the last sides
+    are multiples of `multiple`, and have at most `max_pixels`.
     """
     fitted = _fitted(size, min(least, most), most)
     height, width = (round(side / multiple) * multiple for side in fitted)

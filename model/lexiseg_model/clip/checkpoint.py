@@ -105,11 +105,9 @@ class Checkpoint(NamedTuple):
 
 
 def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoint:
-    """Read the weights of one file.
+    """Read the weights of one file: `.safetensors`, a torch file, or a TorchScript archive.
 
-    Args:
-        path: `.safetensors`, a torch file, or a TorchScript archive.
-        allow_torchscript: run the code of a TorchScript archive to read it; only for the one-time import.
+    With `allow_torchscript` the code of an archive is run to read it; only for the one-time import.
     """
     if allow_torchscript and is_torchscript(path):
         state = _read_torchscript(path)

@@ -54,16 +54,9 @@ class Rows(NamedTuple):
 
 
 def fuse(cells: Tensor, support: Support, n_classes: int, scale: float) -> TextBank:
-    """Fit a bank of one vector for each class to one image.
+    """A bank of one vector for each of K classes, background words included, fitted to unit vectors [N, D] of cells.
 
-    Args:
-        cells: unit vectors [N, D] of the image's cells.
-        support: texts and examples of the classes.
-        n_classes: K, background words included.
-        scale: of scores to logits; the vectors are divided by it.
-
-    Returns:
-        `vectors` [K, D] and `levels` [K]: the head and its bias.
+    `vectors` [K, D] and `levels` [K] are the head and its bias; vectors are divided by `scale`, of scores to logits.
     """
     rows = training_rows(cells, support, n_classes)
     trained = rows.labels.amax(0) > 0  # [K]

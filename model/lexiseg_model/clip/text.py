@@ -71,11 +71,10 @@ class ChunkedTower(ABC):
 
 
 def end_states(transformer: Any, tokens: Tensor) -> Tensor:
-    """State [B, width] of the end mark after the last norm.
+    """State [B, width] of the end mark after the last norm, of token numbers [B, L].
 
-    Args:
-        transformer: causal text transformer or CLIP of open_clip (untyped); its end mark has the largest number.
-        tokens: token numbers [B, L], at most as long as the context; tokens after the end mark may be missing.
+    The causal transformer is open_clip's (untyped), or its CLIP; its end mark has the largest number. Tokens after that
+    may be missing.
     """
     length = tokens.shape[1]
     hidden = transformer.token_embedding(tokens) + transformer.positional_embedding[:length]

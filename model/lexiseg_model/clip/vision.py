@@ -74,10 +74,8 @@ def resize_positions(positions: Tensor, pretrained: Grid, grid: Grid, rule: Posi
 def embed(visual: VisionTransformer, images: Tensor, rule: PositionRule) -> Tokens:
     """Tokens that enter the first block: class token and patches with positions, after the first layer norm.
 
-    Args:
-        visual: an image tower (`require_plain_vit`).
-        images: [N, 3, H, W], normalised as the method wants it; sides divide by the patch size.
-        rule: how positions are resized where (H, W) is not the pretrained size.
+    Images [N, 3, H, W] are normalised as the method wants it, their sides divide by the patch size; `rule` says how
+    positions are resized where (H, W) is not the pretrained size.
     """
     patch_height, patch_width = visual.patch_size
     if images.ndim != 4 or images.shape[1] != 3:

@@ -103,15 +103,10 @@ def count_photographs(
     refine: Refinement | None = None,
     views: Views = ONE_VIEW,
 ) -> Iterator[Counts]:
-    """Label each photograph and count pixels at the mask's size.
+    """Label each photograph and count pixels at the mask's size, by the mean probability of the views.
 
     If class 0 of the data set is "background", the background rule is on and decides about it; otherwise every pixel
-    gets a class. Mask value 255 is ignored.
-
-    Args:
-        renamed: class name -> word to use instead.
-        refine: refinement of the masks; None: the card's.
-        views: to average the probabilities of.
+    gets a class. Mask value 255 is ignored. `renamed` has words in place of class names.
     """
     renamed = renamed or {}
     classes = tuple(ClassEntry(renamed.get(name, name)) for name in data.classes if name != BACKGROUND)

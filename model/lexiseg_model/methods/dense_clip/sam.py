@@ -99,7 +99,7 @@ class Sam(nn.Module):
     def masks(
         self, embedding: Tensor, share: Tensor, least: float, regions: Regions, sizes: tuple[Size, Size]
     ) -> tuple[Tensor, Tensor]:
-        """Masks of SAM for regions of one class.
+        """SAM's masks, logits [R, *sizes[1]], and expected IoU [R] of regions of one class.
 
         Args:
             embedding: SAM's embedding [C, g, g].
@@ -107,9 +107,6 @@ class Sam(nn.Module):
             least: probability up to which a pixel prompts nothing.
             regions: the regions, in cells of `share`.
             sizes: of the picture, and of it as SAM's encoder got it.
-
-        Returns:
-            Logits [R, *sizes[1]], and the expected IoU [R].
         """
         whole, input_size = sizes
         cells, low = (share.shape[0], share.shape[1]), 4 * embedding.shape[1]

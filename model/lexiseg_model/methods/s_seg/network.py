@@ -175,9 +175,7 @@ class Trained(NamedTuple):
 def read_trained(path: Path, backbone: str | None = None) -> Trained:
     """Read the network of a training checkpoint, bare or under `model`, without the state of the training.
 
-    Args:
-        path: safetensors, or a torch file of plain tensors.
-        backbone: timm's name, which the weights do not show; None for the published Swin-S.
+    `backbone` is timm's name, which the weights do not show; None for the published Swin-S.
     """
     saved = read_tensors(path)
     named_in = names_in_network(saved)

@@ -39,13 +39,10 @@ class Canvas(NamedTuple):
 
 
 def lay_out(size: Size, long_side: int, padding: Padding = "square", mode: Compatibility = "none") -> Canvas:
-    """Canvas for an image.
+    """Canvas for an image of (height, width), with a longer side after resizing that is a multiple of 32.
 
-    Args:
-        size: (height, width) of the image in pixels.
-        long_side: length of its longer side after resizing; a multiple of 32.
-        padding: `square` pads to a square, `multiple` pads the shorter side to a multiple of 32.
-        mode: `released` rounds the resized sides to pixels, `none` to whole mask cells.
+    `square` pads to a square, `multiple` the shorter side to a multiple of 32. `released` rounds the resized sides to
+    pixels, `none` to whole mask cells.
     """
     longest = max(size)
     step = 1 if mode == "released" else MASK_STRIDE

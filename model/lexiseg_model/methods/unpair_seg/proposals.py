@@ -25,16 +25,10 @@ PER_PASS = 100  # prompts that go through the mask decoder together, as released
 
 
 def grid_points(n: int, image: Size, canvas: Size) -> Tensor:
-    """Points of an n x n grid over an image in the top left corner of a canvas.
+    """Points [n * n, 2] (x, y), in pixels of a canvas, of a grid over the image in its top left corner, row by row.
 
-    Args:
-        n: points along each side.
-        image: (height, width) of the original image.
-        canvas: (height, width) of the network's input; the image fills its longer side.
-
-    Returns:
-        [n * n, 2] (x, y) in pixels of the canvas, in reading order. As published, the image ends at the centre of its
-        last pixel, not at its edge.
+    Image and canvas are (height, width); the image fills the canvas's longer side. As published, the image ends at the
+    centre of its last pixel, not at its edge.
     """
     steps = torch.linspace(1 / (2 * n), 1 - 1 / (2 * n), n)
     last = torch.tensor([image[1] - 1, image[0] - 1], dtype=torch.float32)

@@ -97,12 +97,9 @@ class PromptEncoder(nn.Module):
         self.mask_emb = nn.Parameter(torch.randn(1, 1 + GRANULARITIES, width))  # of a single mask, then by extent
 
     def points(self, points: Tensor, features: Tensor, size: tuple[int, int]) -> PromptTokens:
-        """Tokens of prompts of one positive point, each for four masks.
+        """Tokens of prompts of one positive point [B, Q, 2] (x, y) in pixels of the input, each for four masks.
 
-        Args:
-            points: [B, Q, 2] (x, y) in pixels of the input.
-            features: [B, C, h, w] of the whole input, sampled at the point.
-            size: (height, width) of the input.
+        `features` [B, C, h, w] of the whole input, (height, width) in pixels `size`, are sampled at the point.
         """
         tokens = self._with_masks(self.corners(Places.of_points(points[:, :, None]), features, size), 1 + GRANULARITIES)
         return PromptTokens(tokens, tuple(range(3, 3 + GRANULARITIES)), tuple(range(1, 1 + GRANULARITIES)))
