@@ -126,13 +126,13 @@ def video_xml(clip: Clip) -> bytes:
     for parent, members in listed:
         for name, text in members.items():
             ElementTree.SubElement(parent, name).text = xml_text(str(text))
-    for number, ((_, label), shown) in enumerate(clip.tracks.items()):
+    for number, ((_, label), by_frame) in enumerate(clip.tracks.items()):
         about = {"id": str(number), "label": xml_text(label), "source": "auto"}
         track = ElementTree.SubElement(root, "track", about)
-        for frame, segment in shown.items():
+        for frame, segment in by_frame.items():
             outline = {"keyframe": "1", "occluded": "0", "z_order": "0", **_polygon(segment, TRACK_TOLERANCE)}
             ElementTree.SubElement(track, "polygon", {"frame": str(frame), "outside": "0", **outline})
-            if frame + 1 not in shown and frame + 1 < clip.n_frames:
+            if frame + 1 not in by_frame and frame + 1 < clip.n_frames:
                 ElementTree.SubElement(track, "polygon", {"frame": str(frame + 1), "outside": "1", **outline})
     ElementTree.indent(root)
     return f"{DECLARATION}{ElementTree.tostring(root, 'unicode')}\n".encode()

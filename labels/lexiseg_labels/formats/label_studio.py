@@ -137,15 +137,15 @@ def video_tasks(clip: Clip, model: str) -> bytes:
     """
     height, width = clip.size
     result, scores = [], list[float]()
-    for number, ((_, label), shown) in enumerate(clip.tracks.items(), 1):
+    for number, ((_, label), by_frame) in enumerate(clip.tracks.items(), 1):
         sequence = []
-        for frame, segment in shown.items():
+        for frame, segment in by_frame.items():
             left, top, right, bottom = segment.xyxy
             sequence.append(
                 {
                     "frame": frame + 1,
                     "time": frame / clip.rate,
-                    "enabled": frame + 1 in shown,
+                    "enabled": frame + 1 in by_frame,
                     "rotation": 0,
                     **{"x": 100 * left / width, "width": 100 * (right - left) / width},
                     **{"y": 100 * top / height, "height": 100 * (bottom - top) / height},

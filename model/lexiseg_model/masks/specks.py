@@ -27,24 +27,26 @@ def without_specks(logits: Tensor, n_classes: int, rule: SpeckRule) -> Tensor:
 
 def _without_specks(logits: NDArray[np.float32], n_classes: int, rule: SpeckRule) -> NDArray[np.float32]:
     winners = logits.argmax(0)
-    found = connect(winners.astype(np.uint16))
-    regions = found.painted(np.arange(len(found.areas)))
+    components = connect(winners.astype(np.uint16))
+    regions = components.painted(np.arange(len(components.areas)))
     largest = np.zeros(len(logits))
-    np.maximum.at(largest, found.classes, found.areas)
+    np.maximum.at(largest, components.classes, components.areas)
     inner = np.zeros(winners.shape, bool)
     inner[1:-1, 1:-1] = True
-    is_open = np.bincount(regions[~inner], minlength=len(found.areas)) > 0
-    is_class = found.classes < n_classes
+    is_open = np.bincount(regions[~inner], minlength=len(components.areas)) > 0
+    is_class = components.classes < n_classes
     is_island = (
-        is_class & (found.areas < rule.island * largest[found.classes]) & (found.areas < rule.most * winners.size)
+        is_class
+        & (components.areas < rule.island * largest[components.classes])
+        & (components.areas < rule.most * winners.size)
     )
-    specks = is_island | (~is_class & ~is_open & (found.areas < rule.hole * winners.size))
+    specks = is_island | (~is_class & ~is_open & (components.areas < rule.hole * winners.size))
     cleaned = logits.copy()
     for speck in np.flatnonzero(specks):
         around = _winners_around(regions == speck, winners)
         counts = np.bincount(around, minlength=1)
         if len(around) and counts.max() >= rule.border * len(around):
-            cells, here, there = regions == speck, int(found.classes[speck]), int(counts.argmax())
+            cells, here, there = regions == speck, int(components.classes[speck]), int(counts.argmax())
             cleaned[here][cells], cleaned[there][cells] = logits[there][cells], logits[here][cells]
     return cleaned
 

@@ -249,8 +249,8 @@ class Tracker:
             self.forget()
         else:
             x, y = motion.source[..., 0], motion.source[..., 1]
-            for known in self._tracks:
-                known.mask = np.asarray(cv2.remap(known.mask, x, y, cv2.INTER_NEAREST), np.uint8)
+            for track in self._tracks:
+                track.mask = np.asarray(cv2.remap(track.mask, x, y, cv2.INTER_NEAREST), np.uint8)
         small = cv2.resize(label_map, (size[1], size[0]), interpolation=cv2.INTER_NEAREST).astype(label_map.dtype)
         areas = np.bincount(small.reshape(-1), minlength=max((s.id for s in segments), default=0) + 1)
         owner = self._match(small, areas, segments)
