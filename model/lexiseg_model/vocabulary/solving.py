@@ -184,8 +184,8 @@ def everyday_lesson(digest: str) -> Lesson | None:
 
 def _mean_iou(learnt: Learnt) -> float:
     """The mean IoU in 0..1 as taught, on pictures that were left out; NaN: there are none."""
-    known = learnt.iou[1][~np.isnan(learnt.iou[1])]
-    return float(known.mean()) if len(known) else np.nan
+    shares = learnt.iou[1][~np.isnan(learnt.iou[1])]
+    return float(shares.mean()) if len(shares) else np.nan
 
 
 def learn(
