@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.timing import print_table
-from lexiseg_model.abilities import prompts_of
+from lexiseg_model.abilities import PromptMasks, prompts_of
 from lexiseg_model.catalogue.models import load
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode, encode_spans
 from lexiseg_model.masks.upsample import cut
-from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.following import Follower, Start
 

@@ -10,7 +10,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lexiseg_model.abilities import Examples, Guided, Places, Prompts, Proposing, Regions
+    from lexiseg_model.abilities import (
+        Examples,
+        ExampleVectors,
+        Guided,
+        Places,
+        PromptMasks,
+        Prompts,
+        Proposals,
+        Proposing,
+        Regions,
+    )
     from lexiseg_model.cards import ModelCard
     from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card, open_weights, own_card
     from lexiseg_model.catalogue.models import load, read_card
@@ -34,16 +44,7 @@ if TYPE_CHECKING:
     from lexiseg_model.errors import ExamplesError, ModelError, OptionError, ShapeError, TaskError, WeightsError
     from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, encode_each, picture_size
     from lexiseg_model.resources.device import Execution
-    from lexiseg_model.segmenter import (
-        ExampleVectors,
-        PromptMasks,
-        Proposals,
-        RowsOf,
-        Segmenter,
-        TextBank,
-        TextRows,
-        Words,
-    )
+    from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank, TextRows, Words
     from lexiseg_model.tasks import Options, segment
     from lexiseg_model.types import (
         Background,

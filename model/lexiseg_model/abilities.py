@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,48 @@ from torch import Tensor
 
 from lexiseg_model.errors import ExamplesError, OptionError, TaskError
 from lexiseg_model.features import Features, TileFeatures
-from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, Segmenter, TextBank, TextRows
+from lexiseg_model.segmenter import Excluded, Segmenter, TextBank, TextRows
 from lexiseg_model.types import Learned, Prompt, Region
 from lexiseg_model.vocabulary.heads import LabelledPicture, Lesson
+
+
+class Proposals(NamedTuple):
+    """Masks of everything in one image, best first; N may be 0.
+
+    `masks` [N, h, w] logits over the whole image; `embeddings` [N, D] for `region_scores`; `quality` [N] in 0..1, the
+    estimated IoU with an object.
+    """
+
+    masks: Tensor
+    embeddings: Tensor
+    quality: Tensor
+
+
+class PromptMasks(NamedTuple):
+    """Candidate masks of one prompt, best first: logits [M, h, w], quality [M] in 0..1, the estimated IoU.
+
+    M is at least 1; h and w are the same for all prompts of an image. The method defines the order, which may differ
+    from that of the quality.
+    """
+
+    masks: Tensor
+    quality: Tensor
+
+
+class ExampleVectors(NamedTuple):
+    """A class by example: `vectors` [V, D] for a bank, and the unit `means` [M, D] of the examples.
+
+    `negatives` [N, D]: unit vectors of negative examples, already accounted for in `vectors`, not in the ones of the
+    class's texts. `beside_words`: scale of the vectors of a class that has texts as well. `examples` [R, D]: unit
+    vectors of the examples, for methods that fuse them with texts. `excluded`: for methods that exclude single cells.
+    """
+
+    vectors: Tensor
+    means: Tensor
+    negatives: Tensor | None = None
+    beside_words: float = 1.0
+    examples: Tensor | None = None
+    excluded: Excluded | None = None
 
 
 def require_shown(prompts: Sequence[Prompt]) -> None:

@@ -10,10 +10,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
-from lexiseg_model.abilities import prompts_of
+from lexiseg_model.abilities import PromptMasks, prompts_of
 from lexiseg_model.errors import FieldError, OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import PromptMasks, Segmenter, TextBank
+from lexiseg_model.segmenter import Segmenter, TextBank
 from lexiseg_model.types import Point, Prompt
 
 

@@ -38,29 +38,6 @@ TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]
 RowsOf = Callable[[list[str]], TextRows]  # returns the rows of texts, from a cache or the text tower
 
 
-class Proposals(NamedTuple):
-    """Masks of everything in one image, best first; N may be 0.
-
-    `masks` [N, h, w] logits over the whole image; `embeddings` [N, D] for `region_scores`; `quality` [N] in 0..1, the
-    estimated IoU with an object.
-    """
-
-    masks: Tensor
-    embeddings: Tensor
-    quality: Tensor
-
-
-class PromptMasks(NamedTuple):
-    """Candidate masks of one prompt, best first: logits [M, h, w], quality [M] in 0..1, the estimated IoU.
-
-    M is at least 1; h and w are the same for all prompts of an image. The method defines the order, which may differ
-    from that of the quality.
-    """
-
-    masks: Tensor
-    quality: Tensor
-
-
 class Unfamiliar(NamedTuple):
     """A class unlike all training words of a model; `nearest` is the most similar of them."""
 
@@ -168,22 +145,6 @@ class LearnedClasses(NamedTuple):
     text: Tensor
     n_listed: int
     by_words: NDArray[np.int64]
-
-
-class ExampleVectors(NamedTuple):
-    """A class by example: `vectors` [V, D] for a bank, and the unit `means` [M, D] of the examples.
-
-    `negatives` [N, D]: unit vectors of negative examples, already accounted for in `vectors`, not in the ones of the
-    class's texts. `beside_words`: scale of the vectors of a class that has texts as well. `examples` [R, D]: unit
-    vectors of the examples, for methods that fuse them with texts. `excluded`: for methods that exclude single cells.
-    """
-
-    vectors: Tensor
-    means: Tensor
-    negatives: Tensor | None = None
-    beside_words: float = 1.0
-    examples: Tensor | None = None
-    excluded: Excluded | None = None
 
 
 class Competing(NamedTuple):

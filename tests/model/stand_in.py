@@ -19,10 +19,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.abilities import ExampleVectors, PromptMasks, Proposals
 from lexiseg_model.cards import BackgroundRule, InputSize, ModelCard, PanopticRule
 from lexiseg_model.errors import OptionError, ShapeError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
-from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, Segmenter, TextBank, TextRows
+from lexiseg_model.segmenter import Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, Prompt, Refinement, Region, Task
 from lexiseg_model.vocabulary.examples import cells_of, mean_embeddings
 

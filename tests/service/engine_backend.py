@@ -6,8 +6,8 @@ from contextlib import aclosing
 
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import Exemplified, Taught, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.backend import Exemplified, Health, Taught
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from lexiseg_model.abilities import ExampleVectors
 from lexiseg_model.cards import StrictModel
 from lexiseg_model.errors import ForeignExamplesError
-from lexiseg_model.segmenter import ExampleVectors, TextRows
+from lexiseg_model.segmenter import TextRows
 from lexiseg_model.types import Region
 from lexiseg_model.vocabulary.examples import cells_of, mean_embeddings
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from lexiseg_model.abilities import ExampleVectors
 from lexiseg_model.cards import ModelCard, StrictModel
 from lexiseg_model.clip import by_example, fusion, windowed
 from lexiseg_model.clip.by_example import ExampleLevels
@@ -32,7 +33,7 @@ from lexiseg_model.features import Features, Layout
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import Competing, ExampleVectors, TextBank, TextRows
+from lexiseg_model.segmenter import Competing, TextBank, TextRows
 from lexiseg_model.types import Refinement, Region
 
 TEXTS_AT_ONCE = 256  # maps of so many are averaged over windows before their classes take the best

@@ -5,14 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export.manifest import Bucket
+from lexiseg_model.export import onnx_runtime
+from lexiseg_model.export.manifest import Bucket, Graph, verified
 
 TELEMETRY = "openvino_telemetry"
 
@@ -60,3 +63,13 @@ class Session:
         request = self._compiled.create_infer_request()  # a request serves one thread
         results = request.infer(dict(inputs))
         return [np.asarray(results[name]) for name in names or self._compiled.outputs]
+
+
+def open_session(folder: Path, graph: Graph, device: torch.device) -> Session:
+    """A session of a graph. Raises ExportError: of another device than a CPU, or OpenVINO cannot load it."""
+    if device.type != "cpu":
+        raise ExportError(f"device {device} with runtime openvino: it runs graphs on cpu; set LEXISEG_DEVICE=cpu")
+    try:
+        return Session(verified(folder, graph), graph.size, onnx_runtime.threads())
+    except RuntimeError as error:
+        raise ExportError(f"OpenVINO cannot load {folder / graph.file}: {error}") from error

@@ -1,4 +1,4 @@
-"""Run exported graphs in ONNX Runtime or OpenVINO: the image pass of a model, and its parts."""
+"""Run exported graphs in ONNX Runtime or OpenVINO: the image pass of a model."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class OnnxRunner:
 def _open_image_pass(folder: Path, graph: Graph, device: torch.device, exact: bool, engine: Engine) -> Any:
     """A session of a graph in an engine, on a device; arguments and errors as `OnnxRunner`."""
     if engine == "OpenVINO":
-        return _open_in_openvino(folder, graph, device)
+        return openvino_runtime.open_session(folder, graph, device)
     if device.type == "cuda":
         onnx_runtime.preload()
     providers = onnx_runtime.providers(device, exact=exact)
@@ -100,15 +100,6 @@ def open_session(content: bytes, path: Path, providers: Sequence[onnx_runtime.Pr
         return onnxruntime.InferenceSession(content, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's errors have no common base class
         raise ExportError(f"ONNX Runtime cannot load {path}: {error}") from error
-
-
-def _open_in_openvino(folder: Path, graph: Graph, device: torch.device) -> openvino_runtime.Session:
-    if device.type != "cpu":
-        raise ExportError(f"device {device} with runtime openvino: it runs graphs on cpu; set LEXISEG_DEVICE=cpu")
-    try:
-        return openvino_runtime.Session(verified(folder, graph), graph.size, onnx_runtime.threads())
-    except RuntimeError as error:
-        raise ExportError(f"OpenVINO cannot load {folder / graph.file}: {error}") from error
 
 
 def run(session: Any, inputs: Mapping[str, NDArray[Any]], names: Sequence[str] | None = None) -> Any:

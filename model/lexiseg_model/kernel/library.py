@@ -1,7 +1,6 @@
 """The compiled kernel of this folder, called through ctypes, which releases the GIL: the way to it, and labels.
 
-Without the library (no C compiler at installation, a pure-Python wheel) callers use numpy: the function that each one
-names. They check shapes.
+Without the library (no C compiler at installation, a pure-Python wheel) callers, which check shapes, use numpy.
 """
 
 from __future__ import annotations
@@ -160,3 +159,13 @@ def _rles(summaries: NDArray[np.int64], text: NDArray[np.uint8], size: tuple[int
             rles.append(absent)
         start = end
     return rles
+
+
+def without_specks(
+    logits: NDArray[np.float32], n_classes: int, shares: tuple[float, float, float, float]
+) -> NDArray[np.float32]:
+    """As `masks.specks.without_specks`, of contiguous logits [K, h, w]; `shares` are the numbers of its rule."""
+    cleaned = np.empty_like(logits)
+    k, *cells = logits.shape
+    call("specks", logits, k, n_classes, *cells, *shares, cleaned)
+    return cleaned

@@ -96,16 +96,6 @@ def remove_crumbs(masks: NDArray[np.float32], island: float, hole: float) -> int
     return call("crumbs", masks, *masks.shape, float(island), float(hole))
 
 
-def without_specks(
-    logits: NDArray[np.float32], n_classes: int, shares: tuple[float, float, float, float]
-) -> NDArray[np.float32]:
-    """As `masks.specks.without_specks`, of contiguous logits [K, h, w]; `shares` are the numbers of its rule."""
-    cleaned = np.empty_like(logits)
-    k, *cells = logits.shape
-    call("specks", logits, k, n_classes, *cells, *shares, cleaned)
-    return cleaned
-
-
 def refine_maps(
     maps: NDArray[np.float32], image: NDArray[np.float32], dilations: Sequence[int], iterations: int
 ) -> NDArray[np.float32]:

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lexiseg_model.cards import SpeckRule
-from lexiseg_model.kernel import library, shapes
 from lexiseg_model.masks.regions import connect
 
 
-def without_specks(logits: Tensor, n_classes: int, rule: SpeckRule) -> Tensor:
-    """Logits [K, h, w] in which the class around each speck wins its cells: the two exchange their logits there.
-
-    Rows from `n_classes` on are background. The argument stays as it is.
-    """
-    numbers = logits.float().contiguous().numpy(force=True)
-    if library.ready():
-        cleaned = shapes.without_specks(numbers, n_classes, (rule.island, rule.most, rule.hole, rule.border))
-    else:
-        cleaned = _without_specks(numbers, n_classes, rule)
-    return torch.from_numpy(cleaned).to(logits)
-
-
-def _without_specks(logits: NDArray[np.float32], n_classes: int, rule: SpeckRule) -> NDArray[np.float32]:
+def without_specks(logits: NDArray[np.float32], n_classes: int, rule: SpeckRule) -> NDArray[np.float32]:
+    """As `vocabulary.scoring.without_specks`, in numpy."""
     winners = logits.argmax(0)
     components = connect(winners.astype(np.uint16))
     regions = components.painted(np.arange(len(components.areas)))

@@ -18,13 +18,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.abilities import guide_of, proposing, regions_of
+from lexiseg_model.abilities import PromptMasks, guide_of, proposing, regions_of
 from lexiseg_model.errors import FieldError, OptionError, ShapeError
 from lexiseg_model.internal import prompt_masks
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.rle import decode, decode_spans, encode_spans
 from lexiseg_model.masks.upsample import cut
-from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.tasks.mask_prompts import MAX_ANSWERS, correct
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.tasks.pixels import semantic

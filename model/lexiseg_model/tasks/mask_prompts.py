@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.abilities import guide_of, prompts_of
+from lexiseg_model.abilities import PromptMasks, guide_of, prompts_of
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features
 from lexiseg_model.internal import Corrections, LearnedCorrections
@@ -31,7 +31,6 @@ from lexiseg_model.masks.parts import parts_around
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode, encode_mask, encode_spans
 from lexiseg_model.masks.upsample import axis, cut
-from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.tasks.options import Query
 from lexiseg_model.types import LabelMap, Point, Prompt, Rle
 

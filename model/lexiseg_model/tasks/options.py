@@ -8,9 +8,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 
+from lexiseg_model.abilities import PromptMasks
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import PromptMasks, RowsOf, Segmenter, TextBank, words_of
+from lexiseg_model.segmenter import RowsOf, Segmenter, TextBank, words_of
 from lexiseg_model.types import Prompt, Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
 from lexiseg_model.vocabulary.scoring import Steady

@@ -23,11 +23,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.abilities import Prompter, PromptsNearby, places_of, prompts_of
+from lexiseg_model.abilities import Prompter, PromptMasks, PromptsNearby, places_of, prompts_of
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.internal import prompt_masks
-from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.appearance import Appearance, Window, scene_likeness, scene_of
 

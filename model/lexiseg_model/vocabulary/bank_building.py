@@ -9,9 +9,9 @@ from itertools import compress
 import numpy as np
 import torch
 
-from lexiseg_model.abilities import Teachable, teachable
+from lexiseg_model.abilities import ExampleVectors, Teachable, teachable
 from lexiseg_model.errors import ForeignLessonError
-from lexiseg_model.segmenter import ExampleVectors, LearnedClasses, RowsOf, Segmenter, TextBank, TextRows, words_of
+from lexiseg_model.segmenter import LearnedClasses, RowsOf, Segmenter, TextBank, TextRows, words_of
 from lexiseg_model.types import ClassEntry, Learned
 from lexiseg_model.vocabulary.examples import apart_from, vectors_of, with_examples
 

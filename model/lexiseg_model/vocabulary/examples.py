@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.abilities import examples_of
+from lexiseg_model.abilities import ExampleVectors, examples_of
 from lexiseg_model.errors import ForeignExamplesError, OptionError
 from lexiseg_model.masks.rle import decode
-from lexiseg_model.segmenter import ExampleVectors, Segmenter, Support, TextBank, TextRows
+from lexiseg_model.segmenter import Segmenter, Support, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, Prompt, Region
 
 SAME_MEANING = 0.7  # share of a class's score on its own examples from which a background word is dropped

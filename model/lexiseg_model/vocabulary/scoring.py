@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from lexiseg_model.abilities import colours_of, guide_of, regions_of
+from lexiseg_model.cards import SpeckRule
 from lexiseg_model.catalogue.method import names_missing_library
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.internal import region_refinement_of
-from lexiseg_model.masks import pamr
-from lexiseg_model.masks.specks import without_specks
+from lexiseg_model.kernel import library
+from lexiseg_model.masks import pamr, specks
 from lexiseg_model.segmenter import Competing, RowsOf, Segmenter, TextBank, words_of
 from lexiseg_model.types import Refinement, Vocabulary
 from lexiseg_model.vocabulary.bank import bank_of
@@ -73,6 +74,19 @@ def score(
     if (rule := segmenter.card.specks) is not None:
         logits = without_specks(logits, len(vocabulary.classes), rule)
     return Scored(logits, competing.whole_image)
+
+
+def without_specks(logits: Tensor, n_classes: int, rule: SpeckRule) -> Tensor:
+    """Logits [K, h, w] in which the class around each speck wins its cells: the two exchange their logits there.
+
+    Rows from `n_classes` on are background. The argument stays as it is.
+    """
+    numbers = logits.float().contiguous().numpy(force=True)
+    if library.ready():
+        cleaned = library.without_specks(numbers, n_classes, (rule.island, rule.most, rule.hole, rule.border))
+    else:
+        cleaned = specks.without_specks(numbers, n_classes, rule)
+    return torch.from_numpy(cleaned).to(logits)
 
 
 def score_regions(

@@ -26,12 +26,13 @@ from lexiseg_service.fleet.discovery import Discovery
 from lexiseg_service.fleet.failover import RemoteStream
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
 from lexiseg_service.image.reader import image_id_of
-from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import Exemplified, Taught, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.backend import Exemplified, Health, Taught
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics, WorkerState
-from lexiseg_service.wire.messages import decode_answer, decode_exemplified, decode_taught
+from lexiseg_service.wire.examples import decode_exemplified, decode_taught
+from lexiseg_service.wire.messages import decode_answer
 from lexiseg_service.wire.server import UNIX
 from lexiseg_service.wire.trust import Trust
 

@@ -31,8 +31,7 @@ from lexiseg_service.settings import Limits
 
 T = TypeVar("T")
 LARGE_BYTES = 2**20  # a smaller file does not wait for a larger one
-# A JPEG of so few bytes, and so few of them before its first scan, is read on the event loop: at most a thousand
-# segments take less than the way to a thread and back.
+# A JPEG with so little before its first scan, at most a thousand segments, is read faster than a thread is reached.
 SMALL_BYTES, SMALL_HEAD_BYTES = 256 * 2**10, 4096
 
 

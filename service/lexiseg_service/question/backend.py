@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from lexiseg_model.cards import ModelCard
+from lexiseg_model.types import Region
 from lexiseg_service.errors import NotReady
-from lexiseg_service.question.messages import Exemplified, Taught, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 
 POLL_SECONDS = 0.02
@@ -26,6 +27,29 @@ class Health:
     away: tuple[str, ...] = ()  # known models that no worker can answer for now
     # NAME@VERSION of models with a first load that is under way, or just failed; requests for them wait.
     awaited: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exemplified:
+    """Embeddings of regions of one image, one row of fp16 each, and the digest of the model's weights.
+
+    If it was asked for, also a small picture (JPEG) at the input size of the model, and the same regions in it.
+    """
+
+    image_id: str
+    digest: str
+    rows: tuple[bytes, ...] = field(repr=False)
+    picture: bytes = field(default=b"", repr=False)
+    regions: tuple[Region, ...] = ()
+
+
+@dataclass(frozen=True)
+class Taught:
+    """The lesson of one reviewed image, and the digest of the model's weights."""
+
+    image_id: str
+    digest: str
+    lesson: bytes = field(repr=False)
 
 
 class Backend(Protocol):

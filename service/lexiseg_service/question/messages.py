@@ -84,29 +84,6 @@ class WorkerRequest:
 
 
 @dataclass(frozen=True)
-class Exemplified:
-    """Embeddings of regions of one image, one row of fp16 each, and the digest of the model's weights.
-
-    If it was asked for, also a small picture (JPEG) at the input size of the model, and the same regions in it.
-    """
-
-    image_id: str
-    digest: str
-    rows: tuple[bytes, ...] = field(repr=False)
-    picture: bytes = field(default=b"", repr=False)
-    regions: tuple[Region, ...] = ()
-
-
-@dataclass(frozen=True)
-class Taught:
-    """The lesson of one reviewed image, and the digest of the model's weights."""
-
-    image_id: str
-    digest: str
-    lesson: bytes = field(repr=False)
-
-
-@dataclass(frozen=True)
 class RenderedMap:
     """A PNG of segment ids."""
 

@@ -31,15 +31,7 @@ from lexiseg_model.types import (
     Vocabulary,
 )
 from lexiseg_service.errors import NotReady
-from lexiseg_service.question.messages import (
-    ExampleRegion,
-    Exemplified,
-    MaskFormat,
-    RenderedMap,
-    Taught,
-    WorkerAnswer,
-    WorkerRequest,
-)
+from lexiseg_service.question.messages import ExampleRegion, MaskFormat, RenderedMap, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.streams import Followed, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.wire.errors import error_of, problem_of
 
@@ -52,17 +44,7 @@ AboutImage = internal.WorkerSegmentRequest | internal.ExemplifyRequest | interna
 def encode_request(request: WorkerRequest) -> internal.WorkerSegmentRequest:
     """The message of a request, with either the image or its id."""
     painted = [_segment(segment, "rle") for segment in request.painted]
-    return write(internal.WorkerSegmentRequest, request, painted=painted, **_about(request))
-
-
-def encode_exemplify(request: WorkerRequest) -> internal.ExemplifyRequest:
-    """The message of a request for the rows of its regions, with either the image or its id."""
-    return write(internal.ExemplifyRequest, request, regions=_regions(request), **_about(request))
-
-
-def encode_teach(request: WorkerRequest) -> internal.TeachRequest:
-    """The message of a request for the lesson of its labelled regions, with either the image or its id."""
-    return write(internal.TeachRequest, request, regions=_regions(request), **_about(request))
+    return write(internal.WorkerSegmentRequest, request, painted=painted, **write_about(request))
 
 
 def decode_request(message: AboutImage, deadline: float) -> WorkerRequest:
@@ -74,26 +56,6 @@ def decode_request(message: AboutImage, deadline: float) -> WorkerRequest:
     if message.WhichOneof("image") is None:
         raise NotReady(f"image: {OLDER}")
     return _request(deadline=deadline, **read(message, KINDS))
-
-
-def encode_exemplified(exemplified: Exemplified) -> internal.ExemplifyResponse:
-    """The message of embedded regions."""
-    return write(internal.ExemplifyResponse, exemplified, regions=map(_example, exemplified.regions))
-
-
-def decode_exemplified(message: internal.ExemplifyResponse) -> Exemplified:
-    """The embedded regions of a message."""
-    return Exemplified(**read(message, KINDS))
-
-
-def encode_taught(taught: Taught) -> internal.TeachResponse:
-    """The message of a lesson."""
-    return write(internal.TeachResponse, taught)
-
-
-def decode_taught(message: internal.TeachResponse) -> Taught:
-    """The lesson of a message."""
-    return Taught(**read(message, KINDS))
 
 
 def encode_step(step: StreamQuestion | VideoFrame) -> internal.WorkerSegmentVideoRequest:
@@ -151,7 +113,7 @@ def decode_frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
     )
 
 
-def _about(request: WorkerRequest) -> Mapping[str, Any]:
+def write_about(request: WorkerRequest) -> Mapping[str, Any]:
     """The fields of a message with the question, its sender, and the image or its id."""
     return {
         "question": _question(request),
@@ -169,11 +131,7 @@ def _question(request: WorkerRequest) -> internal.Question:
     return write(internal.Question, request, vocabulary=vocabulary, once=not request.remember)
 
 
-def _regions(request: WorkerRequest) -> list[internal.ExampleRegion]:
-    return [internal.ExampleRegion(region=_example(each.region), field=each.field) for each in request.regions]
-
-
-def _example(region: Region) -> pb.Example:
+def write_region(region: Region) -> pb.Example:
     """The message of a region, without its image."""
     return write(pb.Example, region.prompt or region)
 

@@ -36,7 +36,8 @@ from lexiseg_model.vocabulary.languages import Languages
 from lexiseg_service.errors import ImageExpired, NotReady, ServiceError
 from lexiseg_service.fair_queue import FairExecutor
 from lexiseg_service.image.reader import decode, image_id_of
-from lexiseg_service.question.messages import Exemplified, Taught, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.backend import Exemplified, Taught
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompts import check_inside
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics

@@ -27,7 +27,8 @@ from lexiseg_model.vocabulary import heads
 from lexiseg_model.vocabulary.bank import bank_of
 from lexiseg_service.errors import DeadlineExceeded, InvalidValue, NotReady
 from lexiseg_service.image.reader import decode
-from lexiseg_service.question.messages import UNKNOWN, ExampleRegion, Exemplified, Taught
+from lexiseg_service.question.backend import Exemplified, Taught
+from lexiseg_service.question.messages import UNKNOWN, ExampleRegion
 from lexiseg_service.question.prompts import outside
 from lexiseg_service.settings import Limits
 from lexiseg_service.watch.tracing import StageTime

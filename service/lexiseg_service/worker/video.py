@@ -25,9 +25,10 @@ from weakref import WeakValueDictionary
 import structlog
 from prometheus_client import Counter
 
+from lexiseg_model.abilities import PromptMasks
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.video.following import Follower, Sight, Start
 from lexiseg_model.video.memory import VideoMemory
 from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, QueueFull, ServiceError, unexpected

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from lexiseg_labels.answers import AnswerWarning
 from lexiseg_model.internal import Corrections
 from lexiseg_model.pictures.note import Note
-from lexiseg_model.segmenter import Unfamiliar
 from lexiseg_model.tasks import Query
-from lexiseg_model.types import ClassEntry, Prompt, Segmentation, Task, Vocabulary
+from lexiseg_model.types import Prompt, Segmentation, Task, Vocabulary
 from lexiseg_model.vocabulary.bank import unfamiliar_classes
-from lexiseg_model.vocabulary.language_names import ENGLISH, name_of, script_of
+from lexiseg_model.vocabulary.language_names import ENGLISH
+from lexiseg_service.worker.word_warnings import ambiguity, summary, unfamiliar_word
 
-UNFAMILIAR = "unfamiliar-word"
 TRANSLATED = "translated-word"
 AMBIGUOUS = "ambiguous-language"
 UNSPLIT = "unsplit-words"
@@ -57,9 +56,9 @@ def warnings_about(query: Query) -> tuple[AnswerWarning, ...]:
     if vocabulary.name is not None:
         n_alone = 0
     model = segmenter.card.name
-    warnings = [_unfamiliar_word(each, vocabulary.classes[each.class_index], model) for each in unfamiliar[:n_alone]]
+    warnings = [unfamiliar_word(each, vocabulary.classes[each.class_index], model) for each in unfamiliar[:n_alone]]
     if rest := [vocabulary.classes[each.class_index].name for each in unfamiliar[n_alone:]]:
-        warnings.append(_summary(rest, len(vocabulary.classes), model, field))
+        warnings.append(summary(rest, len(vocabulary.classes), model, field))
     return tuple(warnings)
 
 
@@ -89,7 +88,7 @@ def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning
             detail = f"{name!r} was read as {', '.join(map(repr, entry.read_as))}: `language` {ENGLISH} keeps it"
             translated.append(AnswerWarning(TRANSLATED, detail, field))
         if entry.also:
-            ambiguous.append(AnswerWarning(AMBIGUOUS, _ambiguity(name, entry.also), field))
+            ambiguous.append(AnswerWarning(AMBIGUOUS, ambiguity(name, entry.also), field))
         if "," in name:
             detail = f"{name!r} was looked for as one thing; commas never split: send each word as a class of its own"
             unsplit.append(AnswerWarning(UNSPLIT, detail, field))
@@ -97,36 +96,3 @@ def warnings_of_words(vocabulary: Vocabulary, task: Task) -> tuple[AnswerWarning
             detail = f"{name!r} has no instances, so none was looked for; ask for semantic or panoptic"
             stuff.append(AnswerWarning(STUFF, detail, field))
     return tuple([warning for kind in (translated, ambiguous, unsplit, stuff) for warning in kind[:MAX_WARNINGS]])
-
-
-def _ambiguity(name: str, also: Sequence[tuple[str, str]]) -> str:
-    meanings = " and ".join(f"{name_of(code)} for {meaning!r}" for code, meaning in also)
-    codes = " or ".join(code for code, _ in also)
-    return f"{name!r} was read as English, and is {meanings}, too: `language` decides ({codes}, or {ENGLISH})"
-
-
-def _unfamiliar_word(word: Unfamiliar, entry: ClassEntry, model: str) -> AnswerWarning:
-    name = entry.name
-    if word.is_foreign:
-        hint = f" (the nearest word of training is {word.nearest!r})" if word.nearest else ""
-        script = script_of(name)
-        looks = f"is written in {script}" if script else "does not look like an English word"
-        others = f", and by translation {', '.join(entry.tried)}" if entry.tried else ""
-        reason = f"{name!r} {looks}, and {model} reads English{others}"
-    else:
-        reason = f"{name!r} is far from every word that {model} was trained on"
-        hint = (
-            f" (the nearest is {word.nearest!r} with a likeness of {word.likeness:.2f}, familiar words have "
-            f"{word.bound:.2f})"
-        )
-    return AnswerWarning(UNFAMILIAR, f"{reason}; what it marks is a guess{hint}", f"classes.{word.class_index}")
-
-
-def _summary(names: list[str], n_classes: int, model: str, field: str) -> AnswerWarning:
-    listed = ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-    return AnswerWarning(
-        UNFAMILIAR,
-        f"{len(names):,} of {n_classes:,} classes are far from every word that {model} was trained on; what it marks "
-        f"as these is a guess: {listed}",
-        field,
-    )

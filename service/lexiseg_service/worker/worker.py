@@ -18,8 +18,8 @@ from lexiseg_model.model_name import ModelName
 from lexiseg_model.resources.device import choose_device
 from lexiseg_model.vocabulary.languages import load_languages
 from lexiseg_service.errors import DeadlineExceeded, NotReady
-from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import Exemplified, Taught, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.backend import Exemplified, Health, Taught
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics

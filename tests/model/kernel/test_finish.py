@@ -14,9 +14,9 @@ from lexiseg_model.cards import SpeckRule
 from lexiseg_model.masks.parts import CrumbRule, without_crumbs
 from lexiseg_model.masks.regions import Regions, split
 from lexiseg_model.masks.rle import encode_label_map
-from lexiseg_model.masks.specks import without_specks
 from lexiseg_model.masks.upsample import Winners, winners
 from lexiseg_model.tasks.pixels import Pieces, outcome
+from lexiseg_model.vocabulary.scoring import without_specks
 from tests.kernel import both_ways
 
 

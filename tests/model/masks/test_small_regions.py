@@ -12,7 +12,7 @@ from torch import Tensor
 from lexiseg_model.cards import SpeckRule
 from lexiseg_model.masks.parts import CrumbRule, without_crumbs
 from lexiseg_model.masks.regions import split
-from lexiseg_model.masks.specks import without_specks
+from lexiseg_model.vocabulary.scoring import without_specks
 
 pytestmark = pytest.mark.usefixtures("each_way")
 

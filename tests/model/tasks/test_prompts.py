@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from lexiseg_model import tasks
+from lexiseg_model.abilities import PromptMasks
 from lexiseg_model.errors import FieldError, OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.overlay import paint
 from lexiseg_model.masks.rle import decode
-from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.tasks import cut_outs
 from lexiseg_model.types import ClassEntry, Point, Prompt, Segmentation
 from tests.model.stand_in import BACKGROUND_LOGIT, INSIDE, QUALITIES, SCALE, SURE, ColourSegmenter

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lexiseg_model import tasks
+from lexiseg_model.abilities import Proposals
 from lexiseg_model.cards import PanopticRule, ThingBelief
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import Proposals
 from lexiseg_model.tasks.regions import thing_evidence
 from lexiseg_model.types import Background, ClassEntry, Segmentation, Task
 from tests.model.stand_in import BACKGROUND_LOGIT, SCALE, ColourSegmenter

@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from lexiseg_model.abilities import PromptMasks
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.following import Follower, Sight, Start
 from tests.model.stand_in import COLOURS, ColourSegmenter

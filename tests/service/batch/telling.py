@@ -12,7 +12,8 @@ import numpy as np
 from lexiseg_labels.masks import rle
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.types import ClassEntry, Rle, Segment
-from lexiseg_service.question.messages import Exemplified, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.backend import Exemplified
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from tests.service.batch.http.asking import PNG
 from tests.service.gateway.known_backend import KnownBackend, answer
 

@@ -12,8 +12,8 @@ from lexiseg_labels.answers import CacheUse, Timings
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.types import Rle, Segment
 from lexiseg_model.vocabulary.heads import UNKNOWN, Lesson
-from lexiseg_service.question.backend import Health
-from lexiseg_service.question.messages import Exemplified, Taught, WorkerAnswer, WorkerRequest
+from lexiseg_service.question.backend import Exemplified, Health, Taught
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from tests.model.stand_in import card
 

@@ -6,7 +6,8 @@ from lexiseg_service.gateway.by_example import MAX_REPETITION, ExampleDesk
 from lexiseg_service.gateway.image_requests import Images
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.image.reader import HeaderReader
-from lexiseg_service.question.messages import Exemplified, WorkerRequest
+from lexiseg_service.question.backend import Exemplified
+from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.schemas import ClassInput, ExampleInput
 from lexiseg_service.settings import Limits
 

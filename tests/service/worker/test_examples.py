@@ -14,7 +14,8 @@ from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.segmenter import TextRows
 from lexiseg_model.types import ClassEntry, Point, Prompt, Region, Vocabulary
-from lexiseg_service.question.messages import ExampleRegion, Exemplified, WorkerRequest
+from lexiseg_service.question.backend import Exemplified
+from lexiseg_service.question.messages import ExampleRegion, WorkerRequest
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import pictures

@@ -2,10 +2,10 @@ import httpx
 import pytest
 from PIL import Image
 
+from lexiseg_model.abilities import Proposals
 from lexiseg_model.cards import PanopticRule
 from lexiseg_model.errors import ExamplesError, ForeignExamplesError, ModelError, OptionError, TaskError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import Proposals
 from lexiseg_model.types import ClassEntry, Point, Prompt, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
 from lexiseg_service.gateway.app import create_app

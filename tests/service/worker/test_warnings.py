@@ -7,12 +7,12 @@ from lexiseg_service.worker.warnings import (
     AMBIGUOUS,
     MAX_WARNINGS,
     STUFF,
-    UNFAMILIAR,
     UNSPLIT,
     absent_labels,
     warnings_about,
     warnings_of_words,
 )
+from lexiseg_service.worker.word_warnings import UNFAMILIAR
 from tests.model.stand_in import COLOURS, SAME_AS, ColourSegmenter, picture
 
 

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.abilities import ExampleVectors, Proposals
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, require_named_weights, settings_of
 from lexiseg_model.clip import by_example, fusion, windowed
@@ -30,7 +31,7 @@ from lexiseg_model.methods.s_seg.backbone import STRIDES
 from lexiseg_model.methods.s_seg.network import ImagePass, SSegNetwork, SSegTextTower, restore
 from lexiseg_model.methods.s_seg.settings import Combination, SSegSettings
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import ExampleVectors, Proposals, TextBank, TextRows
+from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.types import Refinement, Region
 
 EPSILON = 1e-6

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
 
+from lexiseg_model.abilities import PromptMasks, Proposals
 from lexiseg_model.cards import ModelCard, StrictModel
 from lexiseg_model.clip.windowed import as_kept
 from lexiseg_model.errors import OptionError
@@ -22,7 +23,6 @@ from lexiseg_model.masks.nms import OverlapRule, suppress
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.resources.memory import held_bytes
-from lexiseg_model.segmenter import PromptMasks, Proposals
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.following import Sight, Start
 

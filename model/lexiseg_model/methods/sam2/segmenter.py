@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lexiseg_model.abilities import Proposals
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
@@ -17,7 +18,6 @@ from lexiseg_model.features import Features
 from lexiseg_model.methods.sam2.head import Grid, PromptedSegmenter, PromptHead, everything
 from lexiseg_model.methods.sam2.import_ import NAME, Options, Sam2Settings, classes_of, read
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import Proposals
 
 # Files of the hub's repository; the first of each group that exists is used.
 FILES = (("config.json",), ("model.safetensors",), ("preprocessor_config.json", "processor_config.json"))

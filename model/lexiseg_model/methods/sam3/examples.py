@@ -16,10 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.abilities import ExampleVectors
 from lexiseg_model.errors import ExamplesError, ForeignExamplesError, OptionError
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.masks.rle import decode
-from lexiseg_model.segmenter import ExampleVectors, TextRows
+from lexiseg_model.segmenter import TextRows
 from lexiseg_model.types import Region
 
 WORD = "visual"  # text of prompts with boxes only, as in Sam3Processor

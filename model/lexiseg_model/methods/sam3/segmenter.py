@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.abilities import ExampleVectors
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.transformers_model import require_transformers
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of
@@ -31,7 +32,7 @@ from lexiseg_model.methods.sam2.head import PromptedSegmenter, PromptHead, Squar
 from lexiseg_model.methods.sam3 import examples
 from lexiseg_model.methods.sam3.network import NAME, Detections, Sam3Network, Sam3Settings, TokenRows
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import ExampleVectors, TextBank, TextRows
+from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.tasks.options import check_work
 from lexiseg_model.types import ClassEntry, Refinement, Region
 

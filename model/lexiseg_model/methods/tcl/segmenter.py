@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lexiseg_model.abilities import ExampleVectors
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, require_named_weights, settings_of
 from lexiseg_model.clip import by_example, windowed
@@ -28,7 +29,7 @@ from lexiseg_model.methods.tcl import network
 from lexiseg_model.methods.tcl.checkpoint import Restored, restore
 from lexiseg_model.methods.tcl.network import EPSILON, PATCH, STRIDE, ImageMaps, ImagePass, MaskSettings, TclSettings
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import ExampleVectors, TextBank, TextRows
+from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.types import Refinement, Region
 
 EXAMPLE_MASKS = 0.9, 0.1  # mask values of a class by example, on the shown region and on its whole picture

@@ -15,11 +15,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.abilities import ExampleVectors, PromptMasks
 from lexiseg_model.errors import ForeignExamplesError
 from lexiseg_model.methods.tiny.network import TinyNetwork
 from lexiseg_model.methods.tiny.settings import ExampleRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar
-from lexiseg_model.segmenter import ExampleVectors, Excluded, PromptMasks, TextRows
+from lexiseg_model.segmenter import Excluded, TextRows
 from lexiseg_model.types import Region
 from lexiseg_model.vocabulary.examples import box_cells, cells_of, mean_embeddings, push_from_negatives
 

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.features import Features, Plan
+from lexiseg_model.methods.tiny.mask_rules import is_exact
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.picture import resize_to
-from lexiseg_model.methods.tiny.prompting import is_exact
 from lexiseg_model.methods.tiny.settings import LookRule
 from lexiseg_model.resources.lru import Lru
 from lexiseg_model.types import Point, Prompt

@@ -13,6 +13,7 @@ from torch import Tensor
 from lexiseg_model.masks.pamr import PamrSettings, refine
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.settings import BoxRule
+from lexiseg_model.types import Prompt
 
 EDGE_SLOPE = 8.0  # logits per cell at the edge of a box; steeper than the edges of masks
 MIN_QUALITY = 1e-3  # keeps its logarithm finite
@@ -52,3 +53,14 @@ def box_holds(points: Tensor, signs: Tensor, box: Tensor, has_box: Tensor) -> Te
     """Whether [] the box [4], if `has_box` [] is 1, holds all positive ones of points [K, 2] with `signs` [K]."""
     inside = ((points >= box[:2]) & (points <= box[2:])).all(1)
     return (inside | (signs <= 0)).all() | (has_box <= 0)
+
+
+def is_exact(prompt: Prompt) -> bool:
+    """Whether a prompt can be taken literally: its box is not rough, and no positive point is outside it."""
+    if prompt.box is None:
+        return True
+    if prompt.rough:
+        return False
+    points = torch.tensor([(point.x, point.y) for point in prompt.points], dtype=torch.float64).view(-1, 2)
+    signs = torch.tensor([1.0 if point.positive else -1.0 for point in prompt.points])
+    return bool(box_holds(points, signs, torch.tensor(prompt.box, dtype=torch.float64), torch.tensor(1.0)))

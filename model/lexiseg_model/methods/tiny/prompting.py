@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.abilities import Prompter, PromptMasks, Proposals, require_shown
+from lexiseg_model.cards import ModelCard
+from lexiseg_model.errors import TaskError
+from lexiseg_model.features import Features, Plan, TileFeatures
 from lexiseg_model.masks.parts import CrumbRule, without_crumbs
-from lexiseg_model.methods.tiny.graphs import MaskPredictor
-from lexiseg_model.methods.tiny.mask_rules import box_holds, clip_to_box
-from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, SharedMaps
+from lexiseg_model.methods.tiny import closer_look
+from lexiseg_model.methods.tiny.closer_look import Crop, around, cells_of
+from lexiseg_model.methods.tiny.graphs import MaskPredictor, PromptGraphs
+from lexiseg_model.methods.tiny.mask_rules import clip_to_box, colour_cells, is_exact, smoothed
+from lexiseg_model.methods.tiny.network import STRIDE, TinyNetwork
+from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
-from lexiseg_model.methods.tiny.settings import BoxRule
-from lexiseg_model.segmenter import PromptMasks
+from lexiseg_model.methods.tiny.proposing import propose
+from lexiseg_model.methods.tiny.settings import BoxRule, TinySettings
 from lexiseg_model.tasks.mask_prompts import MAX_ANSWERS
 from lexiseg_model.types import Point, Prompt
 
@@ -82,17 +91,6 @@ def clip_and_clean(answer: PromptMasks, prompt: Prompt, scale: Scale, rule: BoxR
     return answer._replace(masks=without_crumbs(masks, crumbs))
 
 
-def is_exact(prompt: Prompt) -> bool:
-    """Whether a prompt can be taken literally: its box is not rough, and no positive point is outside it."""
-    if prompt.box is None:
-        return True
-    if prompt.rough:
-        return False
-    points = torch.tensor([(point.x, point.y) for point in prompt.points], dtype=torch.float64).view(-1, 2)
-    signs = torch.tensor([1.0 if point.positive else -1.0 for point in prompt.points])
-    return bool(box_holds(points, signs, torch.tensor(prompt.box, dtype=torch.float64), torch.tensor(1.0)))
-
-
 def _boxes(prompts: Sequence[Prompt], scale: Scale, device: torch.device) -> Tensor:
     """Boxes [N, 4] in pixels of the network's input; NO_BOX for prompts without one."""
     boxes = torch.tensor([prompt.box or NO_BOX for prompt in prompts], device=device)
@@ -120,3 +118,137 @@ def _best_first(predicted: MaskAnswers) -> list[PromptMasks]:
         indices = quality.argsort(dim=1, descending=True, stable=True)
         masks, quality = masks.take_along_dim(indices[..., None, None], 1), quality.gather(1, indices)
     return [PromptMasks(*answer) for answer in zip(masks, quality, strict=True)]
+
+
+class MaskSide(ABC):
+    """What the segmenter does with masks: prompts, proposals, places."""
+
+    card: ModelCard
+    network: TinyNetwork
+    settings: TinySettings
+    _head: PromptHead | None
+    _graphs: PromptGraphs | None
+    _device: torch.device
+    _dtype: torch.dtype
+
+    @abstractmethod
+    def _pixels(self, features: Features) -> Tensor: ...
+
+    @abstractmethod
+    def embed_masks(self, features: Features, masks: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def guide(self, features: Features) -> Tensor: ...
+
+    @abstractmethod
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures: ...
+
+    @abstractmethod
+    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features: ...
+
+    @torch.inference_mode()
+    def propose(self, features: Features) -> Proposals:
+        head, shared = self._predictor(), self._shared(features)
+
+        def make() -> Proposals:
+            masks, quality = propose(head, shared, self.settings.proposals)
+            return Proposals(masks, self.embed_masks(features, masks), quality)
+
+        return features.derived.once("proposals", make)
+
+    @torch.inference_mode()
+    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        require_shown(prompts)
+        self._predictor()  # raises without one
+        settings, scale = self.settings, self._scale_of(features)
+        crops = [closer_look.crop_for(prompt, features, self.card.input.multiple, settings.looks) for prompt in prompts]
+        not_enlarged = [prompt for prompt, crop in zip(prompts, crops, strict=True) if crop is None]
+        usual = iter(self._refined_masks(features, not_enlarged) if not_enlarged else ())
+        answers = []
+        for prompt, crop in zip(prompts, crops, strict=True):
+            masks = next(usual) if crop is None else self._look_closer(prompt, crop, features)
+            rule = settings.boxes if crop is None else settings.looks.boxes
+            answers.append(clip_and_clean(masks, prompt, scale, rule, settings.crumbs))
+        return answers
+
+    prompt_with_negatives = prompt  # the head was trained with them
+
+    def near(self, features: Features, boxes: NDArray[np.float64]) -> Prompter:
+        scale = self._scale_of(features)
+        part = around(boxes * np.tile(scale, 2), cells_of(features))
+        features_of_part = part.of(features)
+
+        def prompt(prompts: Sequence[Prompt]) -> list[PromptMasks]:
+            answers = self.prompt(features_of_part, [part.moved(prompt, scale) for prompt in prompts])
+            return [PromptMasks(part.widened(answer.masks), answer.quality) for answer in answers]
+
+        return prompt
+
+    def mask_cells(self, features: Features) -> tuple[int, int]:
+        return cells_of(features)
+
+    @torch.inference_mode()
+    def after_point(self, features: Features, mask: Tensor, point: Point) -> PromptMasks:
+        return correct_mask(self._predictor(), self._shared(features), mask, [point], 0, self._scale_of(features))
+
+    def _look_closer(self, prompt: Prompt, crop: Crop, whole: Features) -> PromptMasks:
+        """Masks of a small box from an enlarged crop, on the cells of the whole image."""
+        features = closer_look.encode_crop(crop, whole, lambda plan: self.assemble(plan, self.encode_tiles(plan.tiles)))
+        [(masks, quality)] = self._refined_masks(features, [closer_look.to_crop(prompt, whole, crop)])
+        return PromptMasks(closer_look.to_image_cells(masks, crop, whole), quality)
+
+    def _refined_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        """Masks of the head, smoothed along the image's edges, and then corrected from the first negative point on."""
+        scale = self._scale_of(features)
+        cells = features.derived.once("colours", lambda: colour_cells(self.guide(features), cells_of(features)))
+        head, shared = self._predictor(), self._shared(features)
+        firsts, corrections = zip(*map(before_corrections, prompts), strict=True)
+        answers = zip(self.head_masks(features, firsts), firsts, strict=True)
+        refined = [
+            answer._replace(masks=smoothed(answer.masks, cells)) if is_exact(first) else answer
+            for answer, first in answers
+        ]
+        return [
+            correct_mask(head, shared, masks.masks[0], (*first.points, *points), len(first.points), scale)
+            if points
+            else masks
+            for masks, first, points in zip(refined, firsts, corrections, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def head_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
+        """The ordered masks of the head, before they are smoothed and limited to boxes."""
+        head, shared = self._predictor(), self._shared(features)
+        return predict_masks(head, shared, prompts, self._scale_of(features))
+
+    def places(self, features: Features) -> Tensor:
+        """Unit embeddings [D, h, w] float32 at stride 8."""
+        pixels = self._pixels(features)
+        rows = pixels[:, 0::2] + pixels[:, 1::2]  # a tenth of the time of avg_pool2d and normalize
+        sums = rows[..., 0::2] + rows[..., 1::2]
+        return sums / sums.square().sum(0).sqrt()
+
+    patches = places
+
+    def _predictor(self) -> MaskPredictor:
+        if self._head is None:
+            raise TaskError(f"{self.card.name} has no prompt head: it takes no prompts and proposes no masks")
+        return self._graphs or self._head
+
+    def _shared(self, features: Features) -> SharedMaps:
+        """The maps that all prompts of an image share, computed once."""
+
+        def make() -> SharedMaps:
+            pixels, head = features.tensors["pixels"], self._predictor()
+            if isinstance(head, PromptGraphs):
+                return head.maps(pixels, features.tensors["guide"])
+            guide = self.guide(features)[None].to(self._dtype)
+            maps: SharedMaps = head.shared(pixels.to(self._device, self._dtype)[None], guide)
+            return maps
+
+        return features.derived.once("shared", make)
+
+    def _scale_of(self, features: Features) -> tuple[float, float]:
+        """Pixels of the network's input per pixel of the image, x and y."""
+        (rows, columns), (height, width) = cells_of(features), features.size
+        return columns * STRIDE / width, rows * STRIDE / height

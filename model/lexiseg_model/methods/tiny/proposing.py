@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.abilities import PromptMasks
 from lexiseg_model.masks.nms import suppress
 from lexiseg_model.methods.tiny.graphs import SCALES, MaskPredictor
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_head import SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import HEADS, MAP_STRIDE, clicks
 from lexiseg_model.methods.tiny.settings import ProposalSettings
-from lexiseg_model.segmenter import PromptMasks
 
 # Chosen on training photographs with `ProposalSettings`.
 SHARPNESS = 16.0  # exponent of the kernel per unit of cosine between points

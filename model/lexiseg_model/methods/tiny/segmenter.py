@@ -12,28 +12,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.abilities import Prompter, require_shown
+from lexiseg_model.abilities import ExampleVectors
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.weights import settings_of
-from lexiseg_model.errors import TaskError, WeightsError
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.export.exportable import Exportable, Part, PartRunner, TorchPass
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
-from lexiseg_model.methods.tiny import by_example, closer_look, fine, teaching
-from lexiseg_model.methods.tiny.closer_look import Crop, around, cells_of
-from lexiseg_model.methods.tiny.graphs import ImagePass, MaskPredictor, NormaliseColours, PromptGraphs, prompt_parts
-from lexiseg_model.methods.tiny.mask_rules import colour_cells, smoothed
-from lexiseg_model.methods.tiny.network import STRIDE, ImageFeatures, Taught, TinyNetwork
+from lexiseg_model.methods.tiny import by_example, fine, teaching
+from lexiseg_model.methods.tiny.graphs import ImagePass, NormaliseColours, PromptGraphs, prompt_parts
+from lexiseg_model.methods.tiny.network import ImageFeatures, Taught, TinyNetwork
 from lexiseg_model.methods.tiny.picture import buckets, halved, input_shape, kept_picture, resize_to
-from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
-from lexiseg_model.methods.tiny.prompting import (
-    before_corrections,
-    clip_and_clean,
-    correct_mask,
-    is_exact,
-    predict_masks,
-)
-from lexiseg_model.methods.tiny.proposing import propose
+from lexiseg_model.methods.tiny.prompt_head import PromptHead
+from lexiseg_model.methods.tiny.prompting import MaskSide
 from lexiseg_model.methods.tiny.scores import (
     EXCLUDED,
     SUREST,
@@ -56,17 +47,8 @@ from lexiseg_model.methods.tiny.weights import FILE, TEMPLATE, cast_weights, fol
 from lexiseg_model.methods.tiny.words.familiar import Familiar, read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import check, load_text_tower, tower_folder
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import (
-    Competing,
-    ExampleVectors,
-    PromptMasks,
-    Proposals,
-    RowsOf,
-    TextBank,
-    TextRows,
-    Unfamiliar,
-)
-from lexiseg_model.types import ClassEntry, Learned, Point, Prompt, Refinement, Region, Vocabulary
+from lexiseg_model.segmenter import Competing, RowsOf, TextBank, TextRows, Unfamiliar
+from lexiseg_model.types import ClassEntry, Learned, Refinement, Region, Vocabulary
 from lexiseg_model.vocabulary.bank import directions
 from lexiseg_model.vocabulary.glosses import with_senses
 from lexiseg_model.vocabulary.heads import LabelledPicture, Lesson
@@ -90,7 +72,7 @@ KEPT_MAPS = (*ImageFeatures._fields, *teaching.MAPS)  # the outputs of the image
 ANSWERING = (*ImageFeatures._fields, MIDDLE)  # and what questions are answered by
 
 
-class TinySegmenter(Exportable, TorchPass):
+class TinySegmenter(MaskSide, Exportable, TorchPass):
     """A tiny model on one device."""
 
     any_size = True  # the network is fully convolutional
@@ -350,92 +332,6 @@ class TinySegmenter(Exportable, TorchPass):
         clipped = 0.5 if threshold is None else min(max(threshold, 1e-6), 1 - 1e-6)
         return logits.new_tensor(self.background + math.log(clipped / (1 - clipped)))
 
-    # masks
-
-    @torch.inference_mode()
-    def propose(self, features: Features) -> Proposals:
-        head, shared = self._predictor(), self._shared(features)
-
-        def make() -> Proposals:
-            masks, quality = propose(head, shared, self.settings.proposals)
-            return Proposals(masks, self.embed_masks(features, masks), quality)
-
-        return features.derived.once("proposals", make)
-
-    @torch.inference_mode()
-    def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        require_shown(prompts)
-        self._predictor()  # raises without one
-        settings, scale = self.settings, self._scale_of(features)
-        crops = [closer_look.crop_for(prompt, features, self.card.input.multiple, settings.looks) for prompt in prompts]
-        not_enlarged = [prompt for prompt, crop in zip(prompts, crops, strict=True) if crop is None]
-        usual = iter(self._refined_masks(features, not_enlarged) if not_enlarged else ())
-        answers = []
-        for prompt, crop in zip(prompts, crops, strict=True):
-            masks = next(usual) if crop is None else self._look_closer(prompt, crop, features)
-            rule = settings.boxes if crop is None else settings.looks.boxes
-            answers.append(clip_and_clean(masks, prompt, scale, rule, settings.crumbs))
-        return answers
-
-    prompt_with_negatives = prompt  # the head was trained with them
-
-    def near(self, features: Features, boxes: NDArray[np.float64]) -> Prompter:
-        scale = self._scale_of(features)
-        part = around(boxes * np.tile(scale, 2), cells_of(features))
-        features_of_part = part.of(features)
-
-        def prompt(prompts: Sequence[Prompt]) -> list[PromptMasks]:
-            answers = self.prompt(features_of_part, [part.moved(prompt, scale) for prompt in prompts])
-            return [PromptMasks(part.widened(answer.masks), answer.quality) for answer in answers]
-
-        return prompt
-
-    def mask_cells(self, features: Features) -> tuple[int, int]:
-        return cells_of(features)
-
-    @torch.inference_mode()
-    def after_point(self, features: Features, mask: Tensor, point: Point) -> PromptMasks:
-        return correct_mask(self._predictor(), self._shared(features), mask, [point], 0, self._scale_of(features))
-
-    def _look_closer(self, prompt: Prompt, crop: Crop, whole: Features) -> PromptMasks:
-        """Masks of a small box from an enlarged crop, on the cells of the whole image."""
-        features = closer_look.encode_crop(crop, whole, lambda plan: self.assemble(plan, self.encode_tiles(plan.tiles)))
-        [(masks, quality)] = self._refined_masks(features, [closer_look.to_crop(prompt, whole, crop)])
-        return PromptMasks(closer_look.to_image_cells(masks, crop, whole), quality)
-
-    def _refined_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        """Masks of the head, smoothed along the image's edges, and then corrected from the first negative point on."""
-        scale = self._scale_of(features)
-        cells = features.derived.once("colours", lambda: colour_cells(self.guide(features), cells_of(features)))
-        head, shared = self._predictor(), self._shared(features)
-        firsts, corrections = zip(*map(before_corrections, prompts), strict=True)
-        answers = zip(self.head_masks(features, firsts), firsts, strict=True)
-        refined = [
-            answer._replace(masks=smoothed(answer.masks, cells)) if is_exact(first) else answer
-            for answer, first in answers
-        ]
-        return [
-            correct_mask(head, shared, masks.masks[0], (*first.points, *points), len(first.points), scale)
-            if points
-            else masks
-            for masks, first, points in zip(refined, firsts, corrections, strict=True)
-        ]
-
-    @torch.inference_mode()
-    def head_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        """The ordered masks of the head, before they are smoothed and limited to boxes."""
-        head, shared = self._predictor(), self._shared(features)
-        return predict_masks(head, shared, prompts, self._scale_of(features))
-
-    def places(self, features: Features) -> Tensor:
-        """Unit embeddings [D, h, w] float32 at stride 8."""
-        pixels = self._pixels(features)
-        rows = pixels[:, 0::2] + pixels[:, 1::2]  # a tenth of the time of avg_pool2d and normalize
-        sums = rows[..., 0::2] + rows[..., 1::2]
-        return sums / sums.square().sum(0).sqrt()
-
-    patches = places
-
     @torch.inference_mode()
     def embed_masks(self, features: Features, masks: Tensor) -> Tensor:
         """The mean embedding and trunk's map [N, D + 120] float32 under each mask; of its highest cell if it is empty.
@@ -463,32 +359,9 @@ class TinySegmenter(Exportable, TorchPass):
             scores = teaching.with_learned(learned, scores, self.background, products[..., None])[0]
         return scores[..., 0]
 
-    def _predictor(self) -> MaskPredictor:
-        if self._head is None:
-            raise TaskError(f"{self.card.name} has no prompt head: it takes no prompts and proposes no masks")
-        return self._graphs or self._head
-
-    def _shared(self, features: Features) -> SharedMaps:
-        """The maps that all prompts of an image share, computed once."""
-
-        def make() -> SharedMaps:
-            pixels, head = features.tensors["pixels"], self._predictor()
-            if isinstance(head, PromptGraphs):
-                return head.maps(pixels, features.tensors["guide"])
-            guide = self.guide(features)[None].to(self._dtype)
-            maps: SharedMaps = head.shared(pixels.to(self._device, self._dtype)[None], guide)
-            return maps
-
-        return features.derived.once("shared", make)
-
     def _pixels(self, features: Features) -> Tensor:
         """The unit embeddings [D, h, w] float32."""
         return features.tensors["pixels"].to(self._device).float()
-
-    def _scale_of(self, features: Features) -> tuple[float, float]:
-        """Pixels of the network's input per pixel of the image, x and y."""
-        (rows, columns), (height, width) = cells_of(features), features.size
-        return columns * STRIDE / width, rows * STRIDE / height
 
 
 def _surest(logits: Tensor) -> Tensor:

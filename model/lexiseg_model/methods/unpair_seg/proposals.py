@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lexiseg_model.abilities import require_shown
+from lexiseg_model.abilities import PromptMasks, require_shown
 from lexiseg_model.masks.nms import suppress
 from lexiseg_model.methods.unpair_seg import compatibility
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import MASK_THRESHOLD, Prediction
@@ -16,7 +16,6 @@ from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places
 from lexiseg_model.methods.unpair_seg.network import PromptableMasks
 from lexiseg_model.methods.unpair_seg.settings import PROPOSALS, Compatibility, ProposalSettings
-from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Prompt
 
 Size = tuple[int, int]

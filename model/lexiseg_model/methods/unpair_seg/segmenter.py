@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lexiseg_model.abilities import ExampleVectors, PromptMasks, Proposals
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue import weights
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, require_named_weights
@@ -39,7 +40,7 @@ from lexiseg_model.methods.unpair_seg.proposals import prompt_masks
 from lexiseg_model.methods.unpair_seg.regions import CERTAIN_LOGIT, stability, tidied
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import ExampleVectors, PromptMasks, Proposals, TextBank, TextRows
+from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.types import ClassEntry, Prompt, Refinement, Region
 from lexiseg_model.vocabulary.examples import box_cells, mask_cells
 

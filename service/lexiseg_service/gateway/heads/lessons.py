@@ -14,8 +14,9 @@ from lexiseg_service.gateway.heads.reviewed_set import ReviewedSet
 from lexiseg_service.gateway.heads.schemas import HeadInput, PictureInput
 from lexiseg_service.gateway.image_requests import Images, Pace, gather_limited, with_field
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
+from lexiseg_service.question.backend import Taught
 from lexiseg_service.question.classes import check, check_line
-from lexiseg_service.question.messages import UNKNOWN, ExampleRegion, ImageSource, Taught, WorkerRequest
+from lexiseg_service.question.messages import UNKNOWN, ExampleRegion, ImageSource, WorkerRequest
 from lexiseg_service.question.prompts import check_runs, region_of, source_of
 from lexiseg_service.question.schemas import ClassInput, MaskInput
 from lexiseg_service.question.validation import off_event_loop

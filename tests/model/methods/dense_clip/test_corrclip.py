@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model import tasks
+from lexiseg_model.abilities import Proposals
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.features import Features
@@ -22,7 +23,6 @@ from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter, majori
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
 from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.methods.sam2.head import PromptHead
-from lexiseg_model.segmenter import Proposals
 from lexiseg_model.testing.suite import blocks
 from lexiseg_model.types import ClassEntry, Vocabulary
 from tests.golden import corrclip as plain

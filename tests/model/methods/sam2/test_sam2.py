@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks.released import hugging_face
 from lexiseg_model import tasks
-from lexiseg_model.abilities import prompts_of
+from lexiseg_model.abilities import PromptMasks, prompts_of
 from lexiseg_model.catalogue import importing
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.errors import WeightsError
@@ -17,7 +17,6 @@ from lexiseg_model.masks.rle import decode, encode_mask
 from lexiseg_model.methods.sam2.head import Grid, everything
 from lexiseg_model.methods.sam2.import_ import Options, read
 from lexiseg_model.methods.sam2.segmenter import Sam2Segmenter
-from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.testing.suite import BOX, CLICK, SIZE, blocks
 from lexiseg_model.types import Point, Prompt, Vocabulary
 from lexiseg_model.video.following import Follower, Start

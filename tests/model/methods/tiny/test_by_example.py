@@ -6,14 +6,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.abilities import examples_of
+from lexiseg_model.abilities import ExampleVectors, examples_of
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import OptionError
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.methods.tiny.by_example import VECTORS, cell_groups, region_rows, vectors
 from lexiseg_model.methods.tiny.network import EMBEDDING
 from lexiseg_model.methods.tiny.settings import ExampleRule
-from lexiseg_model.segmenter import ExampleVectors, Segmenter
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.vocabulary.examples import MAX_NEGATIVE_SCORE

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lexiseg_model.abilities import PromptMasks
 from lexiseg_model.catalogue.models import load
 from lexiseg_model.export import manifest
 from lexiseg_model.export.manifest import FOLDER
@@ -15,7 +16,6 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED as WEIGHTS_FILE
 from lexiseg_model.methods.tiny.weights import FOLDER as BUNDLED
 from lexiseg_model.methods.tiny.weights import TinyState
-from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt, Runtime
 from tests.model.conftest import Photographs
 

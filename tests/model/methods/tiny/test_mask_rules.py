@@ -5,11 +5,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lexiseg_model.methods.tiny import segmenter
+from lexiseg_model.abilities import PromptMasks
+from lexiseg_model.methods.tiny import prompting
 from lexiseg_model.methods.tiny.mask_rules import smoothed
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TinySettings
-from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Point, Prompt
 
 SIZE = (24, 32)  # cells of a mask
@@ -47,7 +47,7 @@ def test_masks_are_smoothed_and_end_at_their_box_unless_it_is_rough_or_has_a_poi
 ) -> None:  # fmt: skip
     features = tiny.encode(photographs["coffee"])
     [as_served] = tiny.prompt(features, [prompt])
-    monkeypatch.setattr(segmenter, "smoothed", lambda masks, cells: masks)
+    monkeypatch.setattr(prompting, "smoothed", lambda masks, cells: masks)
 
     [without] = tiny.prompt(features, [prompt])
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from lexiseg_model.abilities import PromptMasks
 from lexiseg_model.cards import InputSize
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import Features, Layout, Plan
@@ -16,7 +17,7 @@ from lexiseg_model.methods.unpair_seg.network import Restored, UnpairSegNetwork,
 from lexiseg_model.methods.unpair_seg.segmenter import UnpairSegSegmenter, settings_of
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import PromptMasks, TextBank
+from lexiseg_model.segmenter import TextBank
 from lexiseg_model.types import Point, Prompt
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from torch import Tensor
 
+from lexiseg_model.abilities import PromptMasks
 from lexiseg_model.cards import PanopticRule
 from lexiseg_model.features import Features
 from lexiseg_model.masks.encodings import rings_of
-from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.tasks import cut_outs
 from lexiseg_model.types import Point, Prompt, Ring, Rle, Task
 from lexiseg_service.errors import InvalidValue

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
+from lexiseg_model.abilities import PromptMasks
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import PromptMasks
 from lexiseg_model.types import Prompt
 from lexiseg_train.data.scenes import Objects, PanopticTruth, Scene, SceneClass, SceneSet, objects_of, panoptic_of
 from tests.model.stand_in import ColourSegmenter, picture

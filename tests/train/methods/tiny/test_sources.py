@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from lexiseg_model.abilities import PromptMasks
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import PromptMasks, Segmenter
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Prompt
 from lexiseg_train.data.alike import HeldOut
 from lexiseg_train.data.indexed import IGNORE
