@@ -39,9 +39,6 @@ def use_runtime(
             `onnx`, `onnx-int8`, `openvino` and `tensorrt` require an export, `torch-compile` a `TorchPass`.
         folders: may hold the model's export. A required export that is missing, or belongs to other weights, is written
             to the last one, of the model that `load_exact` gives; int8 only with `ranges` of activations.
-
-    Raises:
-        ExportError: the runtime is not available.
     """
     if runtime == "torch":
         return
@@ -136,11 +133,7 @@ def _first_export(model: Exportable, folders: Sequence[Path], numbers: Numbers) 
 
 
 def find(folder: Path, digest: str) -> Manifest | None:
-    """The manifest of the export in a folder; None where there is none of these weights.
-
-    Raises:
-        ExportError: its manifest is damaged.
-    """
+    """The manifest of the export in a folder; None where there is none of these weights."""
     if not (folder / MANIFEST).is_file():
         return None
     manifest = read(folder)

@@ -42,9 +42,6 @@ class OnnxRunner:
         """Open the graphs of one number type, which the export has, on a device, which holds their outputs.
 
         OpenVINO runs graphs on the CPU only, TensorRT on CUDA only, as a provider of ONNX Runtime.
-
-        Raises:
-            ExportError: the engine is not installed or cannot use the device, or a file is missing or damaged.
         """
         graphs = manifest.image_pass(numbers)
         self._device = device
@@ -74,7 +71,7 @@ class OnnxRunner:
 
 
 def _open_image_pass(folder: Path, graph: Graph, device: torch.device, exact: bool, engine: Engine) -> Any:
-    """A session of a graph in an engine, on a device; arguments and errors as `OnnxRunner`."""
+    """A session of a graph in an engine, on a device; arguments as of `OnnxRunner`."""
     if engine == "OpenVINO":
         return openvino_runtime.open_session(folder, graph, device)
     if device.type == "cuda":

@@ -210,10 +210,6 @@ class Follower:
 
         Returns:
             One for each object, the oldest first.
-
-        Raises:
-            TaskError: the model follows no objects.
-            OptionError: as `check`.
         """
         self.check(starts, ends)
         if isinstance(segmenter, Remembers):

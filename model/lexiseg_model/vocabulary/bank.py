@@ -29,10 +29,6 @@ def bank_of(segmenter: Segmenter, vocabulary: Vocabulary, rows_of: RowsOf) -> Te
     """The bank of a vocabulary of at least one class, each with texts, examples, or both; then the background words.
 
     `rows_of` returns the rows of `needed_texts`; it is not called when the bank is cached.
-
-    Raises:
-        TaskError: a class has examples, which the method does not support.
-        OptionError: the examples of a class were encoded by another model, or it was taught to another.
     """
     words = _background_words(segmenter, vocabulary)
     key = vocabulary.classes, words

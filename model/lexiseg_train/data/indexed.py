@@ -42,11 +42,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def read_picture(path: Path) -> Picture:
-    """A photograph as the service sees it: upright, over white; masks are of the upright photograph.
-
-    Raises:
-        SampleError: the file is not a picture.
-    """
+    """A photograph as the service sees it: upright, over white; masks are of the upright photograph."""
     with _reading(str(path)):
         content = picture_bytes(path)
     return read_content(content, str(path), MAX_PIXELS)
@@ -228,11 +224,7 @@ def read_dataset(root: Path, name: str, split: str) -> IndexedDataset:
 
 
 def measurable(root: Path, names: Iterable[str]) -> list[str]:
-    """The sets with a validation split; a training lists them before its first step, and measures them after its last.
-
-    Raises:
-        DatasetError: one of them lacks a mask, or its class list cannot be read.
-    """
+    """The sets with a validation split; a training lists them before its first step and measures them at its end."""
     there = [name for name in names if (root / name / "val").is_dir()]
     for name in there:
         list_samples(root, name, "val")

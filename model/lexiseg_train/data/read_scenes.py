@@ -104,7 +104,7 @@ def read_panoptic_scenes(name: str, root: Path, split: str, is_thing: IsThing) -
 def read_instance_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[list[Annotation]]:
     """Scenes with instances: COCO's, any JSON's in its format, or the things of a panoptic set.
 
-    Arguments and errors as `read_object_scenes`.
+    Arguments as of `read_object_scenes`.
     """
     if _is_coco(name):
         return read_coco(name, root, split, _instances)
@@ -119,9 +119,6 @@ def read_object_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> 
         name: a panoptic benchmark, the folder of an indexed set, with or without class names, `coco-instance`, or a
             JSON in COCO's format, relative to `root`, with photographs as COCO's or in its folder.
         root, split, is_thing: as in `read_panoptic_scenes`; `split` is only a label for a JSON.
-
-    Raises:
-        DatasetError: as `read_panoptic_scenes`.
     """
     if _is_coco(name):
         return read_coco(name, root, split, _visible_objects)
@@ -132,11 +129,7 @@ def read_object_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> 
 
 
 def object_scenes(root: Path, name: str, split: str, is_thing: IsThing) -> SceneSet[Objects]:
-    """Scenes of an indexed set: components of its classes, or of every mask value where it has no class list.
-
-    Raises:
-        DatasetError: a folder or a mask is missing.
-    """
+    """Scenes of an indexed set: components of its classes, or of every mask value where it has no class list."""
     if (root / name / CLASSES).exists():
         scenes = _indexed_scenes(read_dataset(root, name, split), is_thing)
         return with_truth(scenes, lambda labels: objects_of(labels, range(len(scenes.classes)), IGNORED))
@@ -242,9 +235,6 @@ def read_coco(name: str, root: Path, split: str, read: Callable[[Size, list[Labe
     Args:
         name, root, split: as in `read_object_scenes`.
         read: makes the truth of a photograph's size [H, W] and its annotations with their class indices.
-
-    Raises:
-        DatasetError: unknown split, a missing file, a malformed JSON, or a category that COCO does not have.
     """
     listing, official, folder = root / name, None, None
     classes: dict[Id, SceneClass]

@@ -72,10 +72,6 @@ def find_checkpoint(recipe: RunRecipe, share: Callable[[Reached], float]) -> Che
     """The newest checkpoint of a run, or its plateau where the rate had begun to decay and the length has changed.
 
     `share` gives the share of the run that is done.
-
-    Raises:
-        RecipeError: the checkpoint belongs to another recipe, or is none.
-        WeightsError: the file is damaged.
     """
     state = _read(recipe.out / CHECKPOINT, recipe)
     if state is None:

@@ -112,11 +112,7 @@ class Journal:
             self._tensorboard.close()
 
     def resume(self, step: int) -> None:
-        """Drop lines after `step`, which a kill undid, and start TensorBoard.
-
-        Raises:
-            RecipeError: it is not installed.
-        """
+        """Drop lines after `step`, which a kill undid, and start TensorBoard."""
         if not self._writes:
             return
         if self._path.exists():

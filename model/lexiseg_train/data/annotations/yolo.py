@@ -63,9 +63,6 @@ def read_yolo(path: Path, files: SetFiles, labelled: Collection[Path] = ()) -> l
     An image or a line that cannot be read is counted and named; pixels around such a line are unknown, and of an image
     in which its place is not known all that no other explains. A split that is not there is named if another one is.
     Where `labelled` photographs have labels by another layout, ones without a file of labels are passed over, too.
-
-    Raises:
-        DatasetError: the listing has no class names, or no split is there.
     """
     listing = _read_class_list(path, files) if path.suffix == ".txt" else _read_listing(path, files)
     if labelled:

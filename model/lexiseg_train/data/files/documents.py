@@ -46,11 +46,7 @@ def read_bytes(path: Path, max_bytes: int) -> bytes:
 
 
 def read_text(path: Path, max_bytes: int = MAX_TEXT_BYTES) -> str:
-    """A text in UTF-8 or UTF-16, or in letters that all Latin code pages share.
-
-    Raises:
-        DatasetError: as `read_bytes`, or it is none of these: a guess would make other words of it.
-    """
+    """A text in UTF-8 or UTF-16, or in letters that all Latin code pages share."""
     return _decoded(path, read_bytes(path, max_bytes))
 
 

@@ -45,11 +45,7 @@ class ClassTable(NamedTuple):
 
 
 def class_table(files: SetFiles, split: str) -> ClassTable | None:
-    """The class list of a set with masks, which may lie in a split; None: it has none.
-
-    Raises:
-        DatasetError: a list is damaged, or its names are not distinct.
-    """
+    """The class list of a set with masks, which may lie in a split; None: it has none."""
     readers = {
         **dict.fromkeys((CLASSES, OF_LABEL_MAPS), lambda path: ClassTable(read_classes(path))),
         ROBOFLOW: _roboflow,

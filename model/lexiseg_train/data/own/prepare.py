@@ -121,9 +121,6 @@ def prepare(
         root: a folder above `source`, inside which the set may name files; None: `source` itself.
         step: called after each picture.
         least: how many photographs the set must have.
-
-    Raises:
-        DatasetError: as `read_own`; the archive is damaged; or fewer than `least` can be used: says why.
     """
     draft = target.with_name(f"{target.name}.{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
@@ -138,7 +135,7 @@ def prepare(
 
 
 def survey(source: Path, root: Path | None = None, step: Callable[[], None] = lambda: None) -> Report:
-    """What `prepare` would find; nothing is kept. Arguments and errors as there, whatever number can be used."""
+    """What `prepare` would find; nothing is kept. Arguments as there, whatever number can be used."""
     with TemporaryDirectory() as place:
         return _import(source, Path(place, "set"), None, root, step)
 

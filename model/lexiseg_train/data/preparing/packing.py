@@ -60,9 +60,6 @@ def pack_pairs(
         origin: their name, to recognise them.
         side: limit of the shorter side of photographs; None keeps every byte.
         on_pairs: called repeatedly with the number of further pairs.
-
-    Raises:
-        DatasetError: the folder holds other shards.
     """
     total = sum(source.sizes)
     about = {"source": origin, "pairs": total, "per_shard": per_shard, "side": side}

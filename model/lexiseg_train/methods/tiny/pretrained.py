@@ -45,11 +45,7 @@ def _published() -> dict[str, Tensor]:
 
 
 def pretrained_trunk() -> Trunk:
-    """The trunk as published, in eval mode.
-
-    Raises:
-        RecipeError: the package that holds its weights is not installed.
-    """
+    """The trunk as published, in eval mode."""
     trunk = Trunk()
     tensors = list(_published().values())
     trunk.load_state_dict(dict(zip(trunk.state_dict(), tensors[:-2], strict=True)))

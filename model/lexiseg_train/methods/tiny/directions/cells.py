@@ -73,10 +73,6 @@ def cells_of_set(segmenter: TinySegmenter, root: Path, packs: Path, name: str, m
     """The cells of at most so many photographs of a set below `root`; kept in `packs` for these weights.
 
     Photographs of validation splits and of the everyday check are left out.
-
-    Raises:
-        DatasetError: the set has no photographs with masks, or no class list.
-        SampleError: a photograph or its mask cannot be read.
     """
     data = photographs_of(root, name)
     path = packs / f"{name}-{segmenter.digest}-{most}.npz"
