@@ -75,7 +75,7 @@ class TextBank:
         learned: classes of a head; None: there are none.
         n_background: how many of the classes, the last ones, are background words.
         shifts: [T, F], what training adds to the scores of each text, in numbers of the method's own; None: nothing.
-        leads: logits by which a part (row) leads its whole (column), of the classes that are asked; None: no parts.
+        parts: parts among the classes that are asked; None: no class is one.
         derived: values that methods computed from the bank, by name; cached with it.
     """
 
@@ -89,7 +89,7 @@ class TextBank:
     learned: LearnedClasses | None = None
     n_background: int = 0
     shifts: Tensor | None = None
-    leads: Tensor | None = None
+    parts: AskedParts | None = None
     derived: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @classmethod
@@ -118,6 +118,24 @@ class TextBank:
         owner = torch.from_numpy(self.owner).to(scores.device).view(-1, *[1] * (scores.ndim - 1)).expand_as(scores)
         best = scores.new_full((self.n_classes, *scores.shape[1:]), -torch.inf)
         return best.scatter_reduce_(0, owner, scores, "amax")
+
+
+class AskedParts(NamedTuple):
+    """Which of K classes are parts of things, `is_part` [K] bool, and P pairs of a `part` with its `whole`, [P] int64.
+
+    The product of `directions` [P, F] with a method's own numbers of a cell says by how much it is rather the part's.
+    """
+
+    is_part: Tensor
+    part: Tensor
+    whole: Tensor
+    directions: Tensor
+
+    def among(self, n_classes: int) -> AskedParts | None:
+        """The parts among the first classes."""
+        kept = (self.part < n_classes) & (self.whole < n_classes)
+        is_part = self.is_part[:n_classes]
+        return AskedParts(is_part, self.part[kept], self.whole[kept], self.directions[kept]) if is_part.any() else None
 
 
 class Excluded(NamedTuple):

@@ -61,9 +61,8 @@ def build_bank(segmenter: Segmenter, classes: Classes, background: tuple[str, ..
     if bank is None or examples:
         bank = with_examples(bank, examples, len(classes) + len(words))
     learned = _learned(segmenter, classes, bank.vectors.device)
-    leads = None if bank.leads is None else bank.leads[: len(classes), : len(classes)]  # background words are not asked
-    leads = leads if leads is not None and leads.any() else None
-    return replace(bank, learned=learned, n_background=len(words), leads=leads)
+    parts = None if bank.parts is None else bank.parts.among(len(classes))  # background words are not asked
+    return replace(bank, learned=learned, n_background=len(words), parts=parts)
 
 
 def _learned(segmenter: Segmenter, classes: Classes, device: torch.device) -> LearnedClasses | None:

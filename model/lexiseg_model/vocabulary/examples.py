@@ -82,7 +82,7 @@ def with_examples(bank: TextBank | None, examples: dict[int, ExampleVectors], n_
         zeros = shifts.new_zeros(len(owner) - len(shifts), shifts.shape[1])
         shifts = torch.cat([shifts, zeros])[rows]
     made = TextBank(all_vectors[rows], owner[order], n_classes, has_examples=True, support=support, excluded=excluded)
-    return made if bank is None else replace(made, shifts=shifts, leads=bank.leads)
+    return made if bank is None else replace(made, shifts=shifts, parts=bank.parts)
 
 
 def _support(texts: Tensor, owner: NDArray[np.int64], example_vectors: dict[int, ExampleVectors]) -> Support | None:

@@ -67,7 +67,7 @@ def write_browser_files(
     tokens = Tokenizer.from_file(str(tower_folder(text_tower) / TOKENIZER)).get_vocab()
     _save(folder / "tokens.json", sorted(tokens, key=lambda token: tokens[token]))
     _write_words(model, reading, folder, words)
-    _save(folder / "model.json", _rules(model, reading.own_words.directions))
+    _save(folder / "model.json", _rules(model, reading))
 
 
 def _image_export(model: segmenter.TinySegmenter, source: Path, draft: Path) -> tuple[Path, Manifest]:
@@ -119,9 +119,9 @@ def _quantise_matrices(path: Path) -> None:
 def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path, words: Sequence[str]) -> None:
     """Write `words.json` (the words) and `words.bin` (these arrays, one after the other).
 
-    Vectors [N, D] and the directions [M, F] of training's own words, float16; cosine [N] with the nearest training word
-    in 1/65535 and the nearest direction [N], uint16; the share [N] of that, float16; whether a word is foreign [N], and
-    which background words mean the same [N, bits], uint8.
+    Vectors [N, D] and the directions [M, F] of training's own words and of parts, float16; cosine [N] with the nearest
+    training word in 1/65535 and the nearest direction [N], uint16; the share [N] of that, float16; whether a word is
+    foreign [N], and which background words mean the same [N, bits], uint8.
     """
     batches: list[tuple[NDArray[Any], ...]] = []
     with torch.inference_mode():
@@ -134,7 +134,7 @@ def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path,
     same = np.packbits(same_meaning > 0, axis=1, bitorder="little")
     arrays: list[NDArray[Any]] = [
         vectors.astype(np.float16),
-        reading.own_words.directions.numpy().astype(np.float16),
+        _directions(model, reading).numpy().astype(np.float16),
         (likeness.clip(0, 1) * 65535).round().astype(np.uint16),
         meaning.astype(np.uint16),
         share.astype(np.float16),
@@ -145,17 +145,22 @@ def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path,
     _save(folder / "words.json", list(words))
 
 
-def _rules(model: segmenter.TinySegmenter, own: torch.Tensor) -> dict[str, Any]:
+def _directions(model: segmenter.TinySegmenter, reading: Reading) -> Tensor:
+    of_words, of_parts = reading.own_words.directions, model.network.part_directions
+    return of_words if of_parts is None else torch.cat([of_words, of_parts.cpu()])
+
+
+def _rules(model: segmenter.TinySegmenter, reading: Reading) -> dict[str, Any]:
     """What the browser needs in addition to the graphs: the card, and numbers of steps that are no part of a graph."""
     card = model.card.model_dump(mode="json", include=CARD_FIELDS | CARD_RULES)
     tasks = [task for task in card["tasks"] if task not in TASKS_WITHOUT_GRAPHS]
     return {
         "card": {**card, "tasks": tasks, "refinements": []},
         "template": TEMPLATE,
-        "shift": list(own.shape),
+        "shift": list(_directions(model, reading).shape),
         "familiar": None if model.familiar is None else {"bound": model.familiar.bound},
         "regions": {"min_share": regions.MIN_INSTANCE},
-        "parts": _leads(model.settings.parts),
+        "parts": _parts(model.settings.parts, len(reading.own_words.directions)),
         "teaching": {
             "digest": heads.kept_digest(model.digest),
             "size": teaching.SIZE,
@@ -172,13 +177,13 @@ def _rules(model: segmenter.TinySegmenter, own: torch.Tensor) -> dict[str, Any]:
     }
 
 
-def _leads(kinds: Sequence[Parts]) -> dict[str, dict[str, float]]:
-    """Leads of parts over their wholes, by both names."""
-    leads: dict[str, dict[str, float]] = {}
+def _parts(kinds: Sequence[Parts], first: int) -> dict[str, dict[str, int]]:
+    """Rows of the directions of parts, from `first` on, by the names of the part and of its whole."""
+    rows: dict[str, dict[str, int]] = {}
     for kind in kinds:
-        for part, lead in kind.leads.items():
-            leads.setdefault(part, {}).update(dict.fromkeys(sorted(kind.wholes), lead))
-    return leads
+        for part, row in kind.directions.items():
+            rows.setdefault(part, {}).update(dict.fromkeys(sorted(kind.wholes), first + row))
+    return rows
 
 
 def _save(path: Path, content: object) -> None:
@@ -218,7 +223,8 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
         "dropped": {0: words},
         **{name: {0: learned} for name in ("directions", "learned", "text")},
         "company": {},
-        "leads": {0: classes, 1: classes},
+        "is_part": {0: classes},
+        **{name: {0: Dim("pairs", min=1)} for name in ("part", "divided", "dividing")},
     }
     flat, maps = {0: 8 * rows, 1: 8 * columns}, {1: 8 * rows, 2: 8 * columns}
     scored_rows = Dim("classes", min=2, max=MAX_TEXTS)  # the classes and the background
@@ -298,7 +304,10 @@ def _score_inputs(background: torch.Size, rows: int, columns: int) -> list[Tenso
         torch.tensor([2, 0]),
         torch.rand(2),
         torch.tensor(3.0),
-        torch.tensor([[0.0, 0.0, 0.0], [2.0, -1.0, 0.0], [3.0, 1.0, -1.0]]),
+        torch.tensor([0.0, 1.0, 1.0]),
+        torch.tensor([1, 2, 2]),
+        torch.tensor([0, 0, 1]),
+        torch.randn(3, embedding + MIDDLE + 1),
     ]
 
 

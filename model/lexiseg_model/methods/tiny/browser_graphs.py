@@ -12,7 +12,7 @@ from lexiseg_model.methods.tiny import teaching
 from lexiseg_model.methods.tiny.network import OwnWords, TinyNetwork
 from lexiseg_model.methods.tiny.scores import (
     SUREST,
-    lead_parts,
+    divide_wholes,
     log_presence,
     mask_means,
     presence_of_parts,
@@ -23,6 +23,7 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.methods.tiny.words import familiar as familiar_words
 from lexiseg_model.methods.tiny.words.text_tower import TOKENS, WIDTH, MiniLM, pooled
+from lexiseg_model.segmenter import AskedParts
 from lexiseg_model.tasks.pixels import score_weights, segment_scores
 from lexiseg_model.tasks.regions import thing_probability, thing_weights
 from lexiseg_model.vocabulary.scoring import gives_way, relief
@@ -71,7 +72,10 @@ class Scores(nn.Module):
         learned: Tensor,
         text: Tensor,
         company: Tensor,
-        leads: Tensor,
+        is_part: Tensor,
+        part: Tensor,
+        divided: Tensor,
+        dividing: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Scores of K classes with T texts.
 
@@ -83,7 +87,8 @@ class Scores(nn.Module):
             directions: [L, F] of the classes `learned` [L], with the factors `text` [L] of their words, 1: the class
                 keeps what words give to it; K is no class: what has learned nothing gives one of these.
             company: [] how many of the classes, the first ones, compete as in a question.
-            leads: [K, K] as of `part_leads`, 0 without parts.
+            is_part: [K] 1 for parts, else 0; `part` and `divided` whole [P] of pairs with their directions
+                `dividing` [P, D + 121]; K is no class: a question without such pairs gives one of these.
 
         Returns:
             Scores [K + 1, h, w], the most present text [K + 1] of each class in the whole image, and the log-sum-exp
@@ -101,27 +106,23 @@ class Scores(nn.Module):
         most = _best(torch.full_like(floors, ABSENT), owner, whole)
         products = teaching.products_of(decoded[0].float(), middle[0].float(), directions).flatten(1)
         exceeded = torch.maximum(self.log_scale.exp() * self.bound, common.amax(0))
-        by_words, is_taught = best.index_select(0, learned), text < 1
-        above = teaching.margins(by_words, exceeded, text, products)
-        others = by_words.masked_fill(is_taught[:, None], -torch.inf).amax(0)
-        rivals = by_words.masked_fill(~is_taught[:, None], -torch.inf).amax(0)
-        above = torch.where(others > torch.maximum(exceeded, rivals), by_words - exceeded, above)
-        taught = torch.where(is_taught[:, None], above + exceeded, by_words)
-        own = best.scatter(0, learned[:, None].expand_as(taught), taught)[:-1]
-        presence = torch.where(is_taught, _surest(above), most.index_select(0, learned))
-        listed = presence_of_parts(most.scatter(0, learned, presence)[:-1], leads, own - exceeded)
-        most, own = torch.cat([listed, most[-1:]]), self._competing(own, flat, company, leads)
+        own, presence = _with_taught(best, most, exceeded, products, learned, text)
+        parts = AskedParts(torch.cat([is_part, is_part[:1] * 0]) > 0, part, divided, dividing)
+        divisions = teaching.products_of(pixels[0].float(), middle[0].float(), dividing).flatten(1)
+        own = self._competing(own, flat, company, parts, divisions)
+        listed = presence_of_parts(most.scatter(0, learned, presence), parts, own, exceeded)[:-1]
+        most, own = torch.cat([listed, most[-1:]]), own[:-1]
         falls = falls_by * gives_way(own, most[:-1], classes > 0)
         rows = torch.cat([own, torch.maximum(best[-1:], common.amax(0) - factor * margin) - falls])
         size = pixels.shape[2:]
         return rows.view(-1, *size), most, common.logsumexp(0).view(size)
 
-    def _competing(self, own: Tensor, pixels: Tensor, company: Tensor, leads: Tensor) -> Tensor:
+    def _competing(self, own: Tensor, pixels: Tensor, company: Tensor, parts: AskedParts, divisions: Tensor) -> Tensor:
         """Scores [K, h * w] of classes, of which the first ones compete as in a question."""
         apart = torch.ones_like(own[:, 0]).cumsum(0)[:, None] > company
         question, share = own.masked_fill(apart, ABSENT), share_of(self.together, company)
         drawn = together(question, pixels, self.log_scale.exp(), self.together, share)
-        return torch.where(apart, own, lead_parts(drawn, leads, share))
+        return torch.where(apart, own, divide_wholes(drawn, parts, divisions, share))
 
     def _of_texts(
         self, pixels: Tensor, middle: Tensor, image: Tensor, cells: Tensor, vectors: Tensor, shifts: Tensor
@@ -143,6 +144,21 @@ def _best(floors: Tensor, owner: Tensor, values: Tensor) -> Tensor:
     """The highest of the values [T, ...] of each owner, at least `floors` [R, ...]."""
     index = owner.view(-1, *(1 for _ in values.shape[1:])).expand_as(values)
     return floors.scatter_reduce(0, index, values, "amax")
+
+
+def _with_taught(
+    best: Tensor, most: Tensor, exceeded: Tensor, products: Tensor, learned: Tensor, text: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Scores [K + 1, h * w] as `teaching.with_learned`, and the presence [L] of taught classes."""
+    by_words, is_taught = best.index_select(0, learned), text < 1
+    above = teaching.margins(by_words, exceeded, text, products)
+    others = by_words.masked_fill(is_taught[:, None], -torch.inf).amax(0)
+    rivals = by_words.masked_fill(~is_taught[:, None], -torch.inf).amax(0)
+    above = torch.where(others > torch.maximum(exceeded, rivals), by_words - exceeded, above)
+    taught = torch.where(is_taught[:, None], above + exceeded, by_words)
+    own = best.scatter(0, learned[:, None].expand_as(taught), taught)
+    presence = torch.where(is_taught, _surest(above), most.index_select(0, learned))
+    return own, presence
 
 
 def _surest(logits: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ TEXT_WIDTH = 384  # of rows of the text tower
 TEXT_PROJECTION = "text_projection.weight"  # [D, 384]
 TAUGHT = "taught."  # name prefix of the tensors of taught classes
 OWN_WORDS = "own_words."  # and of those of training's own words
+PART_DIRECTIONS = "part_directions"
 SAME_WORD = 0.98  # cosine of two texts from which they are one word
 EVIDENCE = 256  # hidden channels of the evidence head
 COARSE_LEVEL = 2  # of the pyramid, stride 16
@@ -150,7 +151,7 @@ class TinyNetwork(nn.Module):
 
     Input: [B, 3, H, W] float, pixels as `trunk.normalised`, H and W multiples of 32. `has_shortcut`: the trunk's maps
     reach the embeddings past the decoder, too. A tuned network has `n_taught` classes of its own. `own_words`: how many
-    words, and how many directions, training learned beside the texts.
+    words, and how many directions, training learned beside the texts; `n_parts` directions [D + 121] divide wholes.
     """
 
     def __init__(
@@ -159,6 +160,7 @@ class TinyNetwork(nn.Module):
         has_shortcut: bool = False,
         n_taught: int = 0,
         own_words: tuple[int, int] = (0, 0),
+        n_parts: int = 0,
     ) -> None:
         super().__init__()
         self.embedding = embedding
@@ -188,6 +190,8 @@ class TinyNetwork(nn.Module):
             nn.init.zeros_(parameter)  # an untrained head gives zero evidence
         self.taught = Taught(n_taught) if n_taught else None
         self.own_words = OwnWords(*own_words, embedding) if own_words[0] else None
+        self.register_buffer("part_directions", torch.zeros(n_parts, embedding + MIDDLE + 1) if n_parts else None)
+        self.part_directions: Tensor | None
 
     @classmethod
     def for_weights(cls, tensors: Mapping[str, Tensor]) -> TinyNetwork:
@@ -196,7 +200,8 @@ class TinyNetwork(nn.Module):
         width = EMBEDDING if projection is None else len(projection)
         n_taught = len(tensors.get(f"{TAUGHT}directions", ()))
         n_words, n_directions = (len(tensors.get(f"{OWN_WORDS}{name}", ())) for name in ("rows", "directions"))
-        return cls(width, "shortcut.project.weight" in tensors, n_taught, (n_words, n_directions))
+        n_parts = len(tensors.get(PART_DIRECTIONS, ()))
+        return cls(width, "shortcut.project.weight" in tensors, n_taught, (n_words, n_directions), n_parts)
 
     def forward(self, images: Tensor) -> ImageFeatures:
         return self.decode(*self.trunk(images))[0]

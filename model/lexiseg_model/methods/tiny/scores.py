@@ -5,7 +5,8 @@ several texts has the score of its best one. To a word of training, and in part 
 direction that was learned from all cells that show it: a text by itself has too few numbers for what training knows.
 The words of a question are then drawn together: one of low scores is raised towards the best one, by the surest cells
 of both, and mixed with the likeness to its own surest cells, which tells a thing from what is beside it better than a
-text does. A part that is asked with its whole has a lead over it, as its cells are the whole's, too.
+text does. The cells of a whole are divided between it and the parts that are asked with it, by a
+direction of each part in that kind of thing.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.methods.tiny.settings import Parts, TogetherRule
-from lexiseg_model.segmenter import Excluded, TextBank
+from lexiseg_model.segmenter import AskedParts, Excluded, TextBank
 from lexiseg_model.types import ClassEntry
 
 PRESENCE_FLOOR = -6.0  # log probability; bounds the penalty of an absent class, so that pixels can overrule the image
 SUREST = 0.01  # share of the pixels, the most probable ones, whose probabilities enter the presence of a class
 NO_SCORE = -1e4  # of a word that does not compete
-PART_EVIDENCE = 3.0  # logit added to the mean evidence of all cells, of which few show a part; fitted
+SUREST_OF_PART = 100  # one cell of so many says whether a part is there
+PART_EVIDENCE = -1.7  # logit added to what the surest cells of a part exceed; fitted on training photographs
 EXCLUDED = -50.0  # logit of a cell that a class does not get
 CHUNK = 64  # classes in one product, which bounds memory for many synonyms
 
@@ -109,8 +111,10 @@ def reference(scores: Tensor, n_classes: int, background: float) -> Tensor:
     return torch.maximum(bound, scores[n_classes:].amax(0)) if len(scores) > n_classes else bound
 
 
-def part_leads(classes: Sequence[ClassEntry], kinds: Sequence[Parts], taught: Container[str]) -> Tensor | None:
-    """Leads [K, K] of parts (rows) over wholes (columns), -1 on the diagonal of a part, else 0; None: no class is one.
+def asked_parts(
+    classes: Sequence[ClassEntry], kinds: Sequence[Parts], taught: Container[str], directions: Tensor
+) -> AskedParts | None:
+    """The parts among classes, and their rows of `directions` [M, F] in the wholes that are asked, too.
 
     Taught classes, also by the names that the model was tuned on, are neither: pictures say which cells are theirs.
     """
@@ -118,40 +122,53 @@ def part_leads(classes: Sequence[ClassEntry], kinds: Sequence[Parts], taught: Co
     names = [
         {form for name in some if name not in taught for form in (name, name.removesuffix("s"))} for some in by_words
     ]
-    parts = [index for index, forms in enumerate(names) if any(forms & kind.leads.keys() for kind in kinds)]
+    parts = [index for index, forms in enumerate(names) if any(forms & kind.directions.keys() for kind in kinds)]
     if not parts:
         return None
-    leads = torch.zeros(len(classes), len(classes))
-    leads[parts, parts] = -1
+    is_part, pairs = torch.zeros(len(classes), dtype=torch.bool), {}
+    is_part[parts] = True
     for kind in kinds:
         wholes = [index for index, forms in enumerate(names) if forms & kind.wholes]
         for part in parts:
-            for name in names[part] & kind.leads.keys():
-                leads[part, wholes] = kind.leads[name]
-    return leads
+            for name in names[part] & kind.directions.keys():
+                pairs.update({(part, whole): kind.directions[name] for whole in wholes if whole != part})
+    places = torch.tensor([*pairs], dtype=torch.int64, device=directions.device).view(-1, 2)
+    rows = directions[[*pairs.values()]]
+    return AskedParts(is_part.to(directions.device), places[:, 0], places[:, 1], rows)
 
 
-def lead_parts(scores: Tensor, leads: Tensor, share: Tensor) -> Tensor:
-    """Scores [K, ...] in which a part wins over its whole by the `leads` [K, K] of `part_leads`, of which `share` []
-    holds. What part and whole win together of other words stays."""
-    flat, lead = scores.flatten(1), leads.amax(1).clamp_min(0)
-    lead = (leads + lead * (leads > 0)).amax(1).clamp_min(0)  # a part of a part leads both
-    no_whole, is_free = leads.amax(0) <= 0, (leads + leads.T).amax(0) <= 0
-    whole = flat.masked_fill(no_whole[:, None], NO_SCORE).amax(0)
-    # Where a part wins by itself it needs no lead, which would change how parts compete.
-    led = flat + (share * lead[:, None] - (flat - whole).clamp_min(0)).clamp_min(0)
-    free = is_free[:, None]
-    excess = led.masked_fill(free, NO_SCORE).amax(0) - flat.masked_fill(free, NO_SCORE).amax(0)
-    return torch.where(free, flat, led - excess).view(scores.shape)
+def divide_wholes(scores: Tensor, parts: AskedParts, products: Tensor, share: Tensor) -> Tensor:
+    """Scores [K, ...] in which `share` [] of a part's is its whole's plus the `products` [P, ...] of the pair.
 
-
-def presence_of_parts(presence: Tensor, leads: Tensor, above: Tensor) -> Tensor:
-    """Presence [K] in the whole image, of parts at least what their cells say: the head for whole images knows few.
-
-    `above` [K, n]: by how much cells exceed the background.
+    Of all parts and wholes in a cell the best one keeps the whole's own score: other words win as if no part was asked.
     """
-    evidence = above.logsumexp(1) - torch.ones_like(above[0]).sum().log() + PART_EVIDENCE
-    return torch.where((leads < 0).any(1), torch.maximum(presence, evidence), presence)
+    flat, beyond = scores.flatten(1), products.flatten(1)
+    rows, no = parts.part[:, None].expand_as(beyond), torch.zeros_like(flat[:, 0])
+    is_inside, has_parts = no.scatter(0, parts.part, 1.0) > 0, no.scatter(0, parts.whole, 1.0) > 0
+    undivided = flat.masked_fill(is_inside[:, None], NO_SCORE)
+    divided = undivided
+    for _ in range(2):  # a part may have parts: a head its eyes
+        divided = undivided.scatter_reduce(0, rows, divided.index_select(0, parts.whole) + beyond, "amax")
+    own = undivided.masked_fill(~has_parts[:, None], NO_SCORE).amax(0)
+    involved = (is_inside | has_parts)[:, None]
+    excess = divided.masked_fill(~involved, NO_SCORE).amax(0) - own
+    return flat.lerp(torch.where(involved, divided - excess, flat), share).view(scores.shape)
+
+
+def presence_of_parts(presence: Tensor, parts: AskedParts, scores: Tensor, exceeded: Tensor) -> Tensor:
+    """Presence [K] in the whole image, of parts what their surest cells say: the head for whole images knows few.
+
+    There the `scores` [K, ...] exceed the ones of the wholes and the `exceeded` [...] background. Without its whole a
+    part is at least as present as its text.
+    """
+    flat, bound = scores.flatten(1), exceeded.flatten().expand(len(scores), -1)
+    wholes = flat.index_select(0, parts.whole)
+    rivals = bound.scatter_reduce(0, parts.part[:, None].expand_as(wholes), wholes, "amax")
+    surest = (flat - rivals).topk((flat.shape[1] + SUREST_OF_PART - 1) // SUREST_OF_PART, dim=1).values
+    evidence = surest.logsumexp(1) - torch.ones_like(surest[0]).sum().log() + PART_EVIDENCE
+    is_inside = torch.zeros_like(presence).scatter(0, parts.part, 1.0) > 0
+    at_least = torch.where(is_inside, evidence, torch.maximum(presence, evidence))
+    return torch.where(parts.is_part, at_least, presence)
 
 
 def is_excluded(pixels: Tensor, excluded: Excluded) -> Tensor:

@@ -28,13 +28,13 @@ from lexiseg_model.methods.tiny.prompting import MaskSide
 from lexiseg_model.methods.tiny.scores import (
     EXCLUDED,
     SUREST,
+    asked_parts,
     best_per_class,
+    divide_wholes,
     enlarged,
     is_excluded,
-    lead_parts,
     log_presence,
     mask_means,
-    part_leads,
     presence,
     presence_of_parts,
     reference,
@@ -199,9 +199,9 @@ class TinySegmenter(MaskSide, Exportable, TorchPass):
         bank = TextBank.of_rows(classes, rows, self.tower.width, self._device)
         own = self.network.own_words
         shifts = None if own is None else own.shifts(bank.vectors)
-        leads = part_leads(classes, self.settings.parts, self.own_classes)
-        leads = None if leads is None else leads.to(self._device)
-        return replace(bank, vectors=self.network.project_texts(bank.vectors), shifts=shifts, leads=leads)
+        by_row = self.network.part_directions
+        parts = None if by_row is None else asked_parts(classes, self.settings.parts, self.own_classes, by_row)
+        return replace(bank, vectors=self.network.project_texts(bank.vectors), shifts=shifts, parts=parts)
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
@@ -216,13 +216,18 @@ class TinySegmenter(MaskSide, Exportable, TorchPass):
         """As `_scored`, of classes that are asked for together."""
         scores, presence = self._scored(features, bank)
         n_listed, rule = bank.n_classes - bank.n_background, self.settings.together
-        share = share_of(rule, torch.tensor(n_listed))
+        share, listed = share_of(rule, torch.tensor(n_listed)), scores[:n_listed]
         if share > 0:  # otherwise scores keep their bits
-            listed, scale = scores[:n_listed], scores.new_tensor(self._scale)
+            scale = scores.new_tensor(self._scale)
             pixels = enlarged(self._pixels(features), scores.shape[1:])
             listed.copy_(together(listed, pixels, scale, rule, share.to(scores)))
-            if bank.leads is not None:
-                listed.copy_(lead_parts(listed, bank.leads, share.to(scores)))
+            if bank.parts is not None and len(bank.parts.part):
+                maps = pixels, features.tensors[MIDDLE].to(pixels)
+                products = teaching.products_of(*maps, bank.parts.directions)
+                listed.copy_(divide_wholes(listed, bank.parts, products, share.to(scores)))
+        if bank.parts is not None:
+            exceeded = reference(scores, n_listed, self.background)
+            presence[:n_listed] = presence_of_parts(presence[:n_listed], bank.parts, listed, exceeded)
         return scores, presence
 
     def _scored(self, features: Features, bank: TextBank) -> tuple[Tensor, Tensor]:
@@ -230,17 +235,13 @@ class TinySegmenter(MaskSide, Exportable, TorchPass):
         of_texts = self._presence_of_texts(features, bank)
         scores = self._scores_of(features.tensors["pixels"], features.tensors[MIDDLE], bank, of_texts)
         presence = bank.best_of_texts(of_texts)
-        learned, n_listed = bank.learned, bank.n_classes - bank.n_background
+        learned = bank.learned
         if learned is not None:
             products = teaching.cell_products(features, learned.directions)
             scores = enlarged(scores, products.shape[1:])
             scores, above = teaching.with_learned(learned, scores, self.background, products)
             rows = torch.from_numpy(learned.classes).to(self._device)
             presence = presence.index_copy(0, rows, _surest(above.flatten(1)))
-        if bank.leads is not None:
-            parts = (bank.leads < 0).any(1).nonzero()[:, 0]
-            above = scores[parts] - reference(scores, n_listed, self.background)
-            presence[parts] = presence_of_parts(presence[parts], bank.leads[parts], above.flatten(1))
         return scores, presence
 
     def _presence_of_texts(self, features: Features, bank: TextBank) -> Tensor:
@@ -274,7 +275,7 @@ class TinySegmenter(MaskSide, Exportable, TorchPass):
 
         That of a learned class is by how much its surest cells exceed the background.
         """
-        return self._scored(features, bank)[1]
+        return self._competing(features, bank)[1]
 
     @property
     def teaching_size(self) -> int:
@@ -286,7 +287,7 @@ class TinySegmenter(MaskSide, Exportable, TorchPass):
 
     @torch.inference_mode()
     def lesson(self, features: Features, labelled: LabelledPicture, bank: TextBank) -> Lesson:
-        scores, n_classes = self._competing(features, replace(bank, learned=None, leads=None))[0], len(labelled.classes)
+        scores, n_classes = self._competing(features, replace(bank, learned=None, parts=None))[0], len(labelled.classes)
         exceeded = reference(scores, n_classes, self.background)
         by_words = torch.cat([scores[:n_classes], exceeded[None]])
         return teaching.lesson_of(features, labelled, by_words, self.digest)
@@ -388,5 +389,8 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
     if n_taught != len(settings.taught):
         named = len(settings.taught)
         raise WeightsError(f"{folder}: the card names {named} taught classes, its weights have {n_taught}")
+    n_parts = 0 if network.part_directions is None else len(network.part_directions)
+    if (row := max((row for kind in settings.parts for row in kind.directions.values()), default=-1)) >= n_parts:
+        raise WeightsError(f"{folder}: the card names row {row} of directions of parts, its weights have {n_parts}")
     familiar = read_familiar(folder, load_text_tower(execution.text_tower).digest)
     return TinySegmenter(network, head, settings, card, execution, familiar)

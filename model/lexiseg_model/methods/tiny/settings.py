@@ -91,12 +91,10 @@ class TogetherRule(StrictModel):
 
 
 class Parts(StrictModel):
-    """Parts of the same kinds of things (`lead_parts`)."""
+    """Parts of the same kinds of things (`part_of_whole`)."""
 
     wholes: frozenset[str] = Field(description="names of the things, in lower case; a plural by s is the same name")
-    leads: dict[str, float] = Field(
-        description="logits by which each of their parts leads its whole, by name; fitted on training photographs"
-    )
+    directions: dict[str, int] = Field(description="row of the weights' directions for each of their parts, by name")
 
 
 class TinySettings(StrictModel):
@@ -117,7 +115,7 @@ class TinySettings(StrictModel):
     crumbs: CrumbRule = CrumbRule()
     examples: ExampleRule = ExampleRule()
     together: TogetherRule = TogetherRule()
-    parts: list[Parts] = Field([], description="things with parts, by name, and the leads of these")
+    parts: list[Parts] = Field([], description="things with parts, by name, and the directions of these")
     taught: list[str] = Field(
         [], description="classes that the weights were tuned on, in the order of their directions"
     )

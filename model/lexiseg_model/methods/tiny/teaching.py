@@ -21,7 +21,7 @@ from lexiseg_model.features import Features
 from lexiseg_model.kernel import library, teach
 from lexiseg_model.kernel.teach import Sampled
 from lexiseg_model.methods.tiny import fine
-from lexiseg_model.methods.tiny.network import DECODER, TEACHING
+from lexiseg_model.methods.tiny.network import TEACHING
 from lexiseg_model.methods.tiny.scores import enlarged, reference
 from lexiseg_model.segmenter import LearnedClasses
 from lexiseg_model.vocabulary.heads import MAX_CELLS, MAX_TEXT, UNKNOWN, LabelledPicture, Lesson
@@ -168,9 +168,10 @@ def cell_products(features: Features, directions: Tensor) -> Tensor:
 
 
 def products_of(decoded: Tensor, middle: Tensor, directions: Tensor) -> Tensor:
-    """As `cell_products`, with maps [128, h, w] and [120, h/4, w/4]."""
-    fine = (directions[:, :DECODER] @ decoded.flatten(1)).view(-1, *decoded.shape[1:])
-    coarse = (directions[:, DECODER:-1] @ middle.flatten(1)).view(-1, *middle.shape[1:])
+    """As `cell_products`, with maps [C, h, w] and [120, h/4, w/4]."""
+    width = len(decoded)
+    fine = (directions[:, :width] @ decoded.flatten(1)).view(-1, *decoded.shape[1:])
+    coarse = (directions[:, width:-1] @ middle.flatten(1)).view(-1, *middle.shape[1:])
     return fine + F.interpolate(coarse[None], size=fine.shape[1:], mode="bilinear")[0] + directions[:, -1:, None]
 
 

@@ -25,7 +25,7 @@ from lexiseg_model.methods.tiny.graphs import TEMPLATES
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import BoxRule
 from lexiseg_model.methods.tiny.words.familiar import Familiar
-from lexiseg_model.segmenter import TextBank
+from lexiseg_model.segmenter import AskedParts, TextBank
 from lexiseg_model.types import ClassEntry, Learned, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from tests.test_architecture import ROOT
@@ -121,8 +121,10 @@ def of_the_page(
     assert bank.shifts is not None
     texts = bank.vectors, bank.shifts, torch.arange(len(classes))
     words = *texts, torch.zeros(len(classes)), torch.ones(len(tiny.card.background.words))
-    leads = torch.zeros(len(classes), len(classes)) if bank.leads is None else bank.leads
-    return features, bank, partial(scores, *maps, *words, leads=leads)
+    n, no = len(classes), torch.tensor([len(classes)])
+    parts = bank.parts or AskedParts(torch.zeros(n), no, no, torch.zeros(1, bank.shifts.shape[1]))
+    named = {"is_part": parts.is_part, "part": parts.part, "divided": parts.whole, "dividing": parts.directions}
+    return features, bank, partial(scores, *maps, *words, **named)
 
 
 @torch.inference_mode()
@@ -152,7 +154,7 @@ def test_taught_classes_are_scored_as_the_service_does_and_others_keep_their_bit
 
 
 @torch.inference_mode()
-def test_parts_lead_their_wholes_as_in_the_service(
+def test_parts_divide_their_wholes_as_in_the_service(
     tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]
 ) -> None:
     features, bank, scores = of_the_page(tiny, photographs["chelsea"], tuple(map(ClassEntry, ("cat", "head", "ear"))))

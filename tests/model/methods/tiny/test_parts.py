@@ -1,4 +1,4 @@
-"""Parts of things that are asked: a part leads its whole, and what both win of other words stays."""
+"""Parts of things that are asked: they divide their whole, and what all win of other words stays."""
 
 import numpy as np
 import pytest
@@ -6,84 +6,90 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
-from lexiseg_model.methods.tiny.scores import lead_parts, part_leads, presence_of_parts
+from lexiseg_model.methods.tiny.scores import asked_parts, divide_wholes, presence_of_parts
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import Parts
+from lexiseg_model.segmenter import AskedParts
 from lexiseg_model.types import Background, ClassEntry, Learned, Vocabulary
 
 KINDS = [
-    Parts(wholes=frozenset({"dog", "cat"}), leads={"head": 3.0, "ear": 2.0}),
-    Parts(wholes=frozenset({"head"}), leads={"ear": 1.0}),
+    Parts(wholes=frozenset({"dog", "cat"}), directions={"head": 0, "ear": 1}),
+    Parts(wholes=frozenset({"head"}), directions={"ear": 1}),
 ]
+DIRECTIONS = torch.tensor([[10.0], [20.0]])
 ALL = torch.tensor(1.0)
 
 
-def leads_of(*words: str) -> torch.Tensor | None:
-    return part_leads(tuple(map(ClassEntry, words)), KINDS, ())
+def parts_of(*words: str) -> AskedParts:
+    parts = asked_parts(tuple(map(ClassEntry, words)), KINDS, (), DIRECTIONS)
+    assert parts is not None
+    return parts
 
 
 @pytest.mark.parametrize(
-    ("words", "expected"),
+    ("words", "is_part", "pairs"),
     [
-        (["dog", "sky"], None),
-        (["head"], [[-1.0]]),
-        (["wheel", "Dogs", "heads"], [[0, 0, 0], [0, 0, 0], [0, 3, -1]]),
-        (["ear", "dog", "head"], [[-1, 2, 1], [0, 0, 0], [0, 3, -1]]),
+        (["head"], [True], {}),
+        (["wheel", "Dogs", "heads"], [False, False, True], {(2, 1): 10}),
+        (["ear", "dog", "head"], [True, False, True], {(0, 1): 20, (2, 1): 10, (0, 2): 20}),
     ],
 )
-def test_a_part_leads_the_wholes_that_are_asked_with_it(words: list[str], expected: list[list[float]] | None) -> None:
-    leads = leads_of(*words)
+def test_parts_have_directions_in_the_wholes_that_are_asked_with_them(
+    words: list[str], is_part: list[bool], pairs: dict[tuple[int, int], float]
+) -> None:
+    parts = parts_of(*words)
 
-    assert (None if leads is None else leads.tolist()) == expected
+    assert parts.is_part.tolist() == is_part
+    found = zip(
+        zip(parts.part.tolist(), parts.whole.tolist(), strict=True), parts.directions[:, 0].tolist(), strict=True
+    )
+    assert dict(found) == pairs
 
 
-def test_taught_classes_are_neither_parts_nor_wholes() -> None:
-    taught = ClassEntry("head", learned=Learned(b"1234", 0.5, ""))
-
-    assert part_leads((ClassEntry("dog"), taught), KINDS, ()) is None
-    assert part_leads((ClassEntry("dog"), ClassEntry("head")), KINDS, {"head"}) is None
+@pytest.mark.parametrize("head", [ClassEntry("head", learned=Learned(b"1234", 0.5, "")), ClassEntry("jaw")])
+def test_without_parts_nothing_is_divided(head: ClassEntry) -> None:
+    assert asked_parts((ClassEntry("dog"), head), KINDS, {"jaw"}, DIRECTIONS) is None
 
 
 @pytest.mark.parametrize(
     ("share", "winners"),
-    # Dog's cells: far from a head, near it, the head's own; cells of the sky, which no lead may change.
+    # Dog's cells: far from a head, near it, the head's own; cells of the sky, which no part may change.
     [(1.0, ["dog", "head", "head", "sky", "sky"]), (0.0, ["dog", "dog", "head", "sky", "sky"])],
 )
-def test_a_part_wins_over_its_whole_and_over_nothing_else(share: float, winners: list[str]) -> None:
+def test_a_part_wins_of_its_whole_and_of_nothing_else(share: float, winners: list[str]) -> None:
     words = ["dog", "head", "sky"]
-    scores = torch.tensor([[9.0, 9, 7, 5, 4], [5, 7, 9, 4, 5], [1, 1, 1, 6, 6]])
-    leads = leads_of(*words)
-    assert leads is not None
+    scores = torch.tensor([[9.0, 9, 7, 5, 4], [5, 7, 9, 4, 3], [1, 1, 1, 6, 6]])
+    products = torch.tensor([[-3.0, 2, 4, 9, 9]])
 
-    led = lead_parts(scores, leads, torch.tensor(share))
+    divided = divide_wholes(scores, parts_of(*words), products, torch.tensor(share))
 
-    assert [words[index] for index in led.argmax(0)] == winners
-    torch.testing.assert_close(led.amax(0), scores.amax(0))
-    assert torch.equal(led[2], scores[2])
+    assert [words[index] for index in divided.argmax(0)] == winners
+    assert torch.equal(divided[2], scores[2])
+    if share:
+        torch.testing.assert_close(divided[:2].amax(0), scores[0])
 
 
-def test_a_part_of_a_part_leads_both() -> None:
-    leads = leads_of("ear", "dog", "head")
-    assert leads is not None
+def test_a_part_of_a_part_divides_both() -> None:
+    scores = torch.tensor([[0.0, 0], [9, 9], [0, 0]])  # ear, dog, head
+    products = torch.tensor([[1.0, -1], [3, 3], [1, -1]])  # of an ear in a dog, a head in a dog, an ear in a head
 
-    led = lead_parts(torch.tensor([[5.5], [9.0], [6.2]]), leads, ALL)
+    divided = divide_wholes(scores, parts_of("ear", "dog", "head"), products, ALL)
 
-    assert led.argmax(0).item() == 0
+    assert divided.argmax(0).tolist() == [0, 2]
 
 
 def test_parts_are_as_present_as_their_cells_say() -> None:
-    leads = leads_of("dog", "head", "ear")
-    assert leads is not None
-    above = torch.full((3, 100), -20.0)
-    above[1, 0] = 8.0
+    parts = parts_of("dog", "head", "ear")
+    scores = torch.full((3, 100), -20.0)
+    scores[0], scores[1, 0] = 4.0, 8.0
 
-    presence = presence_of_parts(torch.tensor([-1.0, -3.0, -3.0]), leads, above)
+    presence = presence_of_parts(torch.tensor([-1.0, -3.0, 3.0]), parts, scores, torch.zeros(100))
 
-    assert presence[[0, 2]].tolist() == [-1, -3]
-    assert presence[1] > 0
+    assert presence[0] == -1
+    assert presence[1] > 0 > presence[2]
 
 
-@pytest.mark.parametrize("words", [["woman", "head", "mouth"], ["head"]])
+@pytest.mark.parametrize("words", [["woman", "head", "mouth"], ["head"], ["head", "rocket"]])
 def test_parts_of_a_person_are_found(
     words: list[str], tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]
 ) -> None:
@@ -91,4 +97,4 @@ def test_parts_of_a_person_are_found(
 
     segments = tasks.segment("semantic", tiny, tiny.encode(photographs["astronaut"]), vocabulary).segments
 
-    assert [each.label for each in segments] == words
+    assert [each.label for each in segments][: len(words)] == words

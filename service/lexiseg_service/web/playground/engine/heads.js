@@ -44,9 +44,9 @@ async function taughtBy({ rules: { teaching }, rules, run, read, viewOf }, class
   const names = [...reviewed, ...objects.map((one) => one.class)];
   const own = classes.filter((one) => names.some((name) => isNamed(name)(one)));
   const view = await viewOf(picture);
-  const bank = await bankOf(rules, { classes: own }, read);
+  const bank = await bankOf({ ...rules, parts: {} }, { classes: own }, read);
   const n = own.length + 1; // the row of a class without words is what the others must exceed
-  const inputs = { ...bank.inputs, classes: [new Float32Array(n), [n]], leads: [new Float32Array(n * n), [n, n]] };
+  const inputs = { ...bank.inputs, classes: [new Float32Array(n), [n]], is_part: [new Float32Array(n), [n]] };
   const { scores } = await run("scores", { ...view.features, ...inputs, company: [Float32Array.of(own.length), []] });
   const layers = objects.map((one) => [one.class == null ? -1 : 1 + own.findIndex(isNamed(one.class)), one.mask]);
   const labels = Int16Array.from(mapOf(layers, view.size, 1).cells, (number) => (number || own.length + 1) - 1); // below 0: unknown

@@ -6,8 +6,7 @@ import { connected, encodedMap, winners, withoutSpecks } from "../masks/kernel.j
 export async function bankOf(rules, question, read) {
   const entries = (question.classes ?? []).map((one) => (typeof one === "string" ? { name: one } : one));
   if (!entries.length) throw new Error("Type a word first.");
-  const classes = [];
-  const texts = []; // {text, owner, vector, same, ...}
+  const [classes, texts] = [[], []]; // texts: {text, owner, vector, same, ...}
   for (const [owner, { synonyms = [], ...entry }] of entries.entries()) {
     classes.push({ ...entry, stuff: rules.stuff.includes(entry.name.toLowerCase()) });
     for (const text of [entry.name, ...synonyms]) texts.push({ text, owner, ...(await read(text)) });
@@ -16,21 +15,22 @@ export async function bankOf(rules, question, read) {
   const { words, synonyms } = rules.card.background;
   const means = (word, index) => texts.some(({ text, same }) => same[index] || synonyms[word]?.includes(text.toLowerCase()));
   const dropped = words.map((word, index) => Number(!drops || means(word, index)));
-  return { classes, texts, drops, inputs: { ...inputsOf(rules, classes, texts, dropped), leads: leadsOf(rules, classes, texts) } };
+  return { classes, texts, drops, inputs: { ...inputsOf(rules, classes, texts, dropped), ...partsOf(rules, classes, texts, read) } };
 }
 
-/** Logits by which a part (row) leads its whole (column), -1 on the diagonal of a part; taught classes are neither. */
-function leadsOf({ parts }, classes, texts) {
-  const n = classes.length;
-  const leads = new Float32Array(n * n);
+/** Which classes are parts, and pairs of a part and its whole with their directions; taught classes are neither. */
+function partsOf({ parts, shift: [, numbers] }, classes, texts, read) {
   const words = texts.filter(({ owner }) => !(classes[owner].learned?.factor < 1));
   const named = (table, { text }) => table[[text.toLowerCase(), text.toLowerCase().replace(/s$/, "")].find((form) => Object.hasOwn(table, form))];
-  for (const part of words) {
-    const wholes = named(parts, part);
-    if (wholes) leads[part.owner * n + part.owner] = -1;
-    for (const whole of wholes ? words : []) leads[part.owner * n + whole.owner] ||= named(wholes, whole) ?? 0;
-  }
-  return [leads, [n, n]];
+  const pairs = words.flatMap((part) => words.map((whole) => ({ part: part.owner, whole: whole.owner, row: named(named(parts, part) ?? {}, whole) })));
+  const rows = pairs.filter(({ part, whole, row }) => row !== undefined && part !== whole);
+  if (!rows.length) rows.push({ part: classes.length, whole: classes.length, row: null }); // of no class
+  return {
+    is_part: [Float32Array.from(classes, (_, index) => Number(words.some((word) => word.owner === index && named(parts, word)))), [classes.length]],
+    part: [BigInt64Array.from(rows, ({ part }) => BigInt(part)), [rows.length]],
+    divided: [BigInt64Array.from(rows, ({ whole }) => BigInt(whole)), [rows.length]],
+    dividing: [Float32Array.from(rows.flatMap(({ row }) => [...(row === null ? new Float32Array(numbers) : read.direction(row))])), [rows.length, numbers]],
+  };
 }
 
 /** Inputs of the graph `scores`, but for `company`: how many classes, the first ones, compete as in a question. */

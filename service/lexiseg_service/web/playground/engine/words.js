@@ -6,7 +6,7 @@ const ALONE = /[\p{P}$+<=>^`|~]|[\u{4E00}-\u{9FFF}\u{3400}-\u{4DBF}\u{F900}-\u{F
 const [MAX_TOKENS, LONGEST] = [128, 100]; // of a text; and characters of a token: a longer word is unknown
 const { Float16Array } = /** @type {any} */ (self); // missing in TypeScript's es2023
 
-/** Returns an async function from a text to {vector, shift, same, likeness, foreign}; `content`: the table of `words`. */
+/** Returns an async function from a text to {vector, shift, same, likeness, foreign}, with the `direction` of a row; `content`: the table of `words`. */
 export function readerOf(rules, words, content, { run, load }) {
   const { card: { background: { words: background }, embedding: width }, shift: [meanings, numbers] } = rules;
   const places = new Map(words.map((word, place) => [word, place]));
@@ -19,11 +19,11 @@ export function readerOf(rules, words, content, { run, load }) {
   const shiftOf = (which, part) => Float32Array.from(directions.subarray(which * numbers, (which + 1) * numbers), (one) => part * one);
   const known = new Map();
 
-  return async (text) => {
+  return Object.assign(async (text) => {
     const key = text.toLowerCase();
     if (!known.has(key)) known.set(key, places.has(key) ? listed(places.get(key)) : await read(text));
     return known.get(key);
-  };
+  }, { direction: (row) => shiftOf(row, 1) }); // of a part
 
   function listed(place) {
     return {
