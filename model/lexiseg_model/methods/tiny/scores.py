@@ -12,7 +12,6 @@ direction of each part in that kind of thing.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -20,15 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.methods.tiny.settings import Parts, TogetherRule
-from lexiseg_model.segmenter import AskedParts, Excluded, TextBank
-from lexiseg_model.types import ClassEntry
+from lexiseg_model.methods.tiny.settings import TogetherRule
+from lexiseg_model.segmenter import Excluded, TextBank
 
 PRESENCE_FLOOR = -6.0  # log probability; bounds the penalty of an absent class, so that pixels can overrule the image
 SUREST = 0.01  # share of the pixels, the most probable ones, whose probabilities enter the presence of a class
-NO_SCORE = -1e4  # of a word that does not compete
-SUREST_OF_PART = 100  # one cell of so many says whether a part is there
-PART_EVIDENCE = -1.7  # logit added to what the surest cells of a part exceed; fitted on training photographs
 EXCLUDED = -50.0  # logit of a cell that a class does not get
 CHUNK = 64  # classes in one product, which bounds memory for many synonyms
 
@@ -109,66 +104,6 @@ def reference(scores: Tensor, n_classes: int, background: float) -> Tensor:
     """
     bound = scores.new_full(scores.shape[1:], background)
     return torch.maximum(bound, scores[n_classes:].amax(0)) if len(scores) > n_classes else bound
-
-
-def asked_parts(
-    classes: Sequence[ClassEntry], kinds: Sequence[Parts], taught: Container[str], directions: Tensor
-) -> AskedParts | None:
-    """The parts among classes, and their rows of `directions` [M, F] in the wholes that are asked, too.
-
-    Taught classes, also by the names that the model was tuned on, are neither: pictures say which cells are theirs.
-    """
-    by_words = [() if entry.is_taught else [name.lower() for name in entry.names] for entry in classes]
-    names = [
-        {form for name in some if name not in taught for form in (name, name.removesuffix("s"))} for some in by_words
-    ]
-    parts = [index for index, forms in enumerate(names) if any(forms & kind.directions.keys() for kind in kinds)]
-    if not parts:
-        return None
-    is_part, pairs = torch.zeros(len(classes), dtype=torch.bool), {}
-    is_part[parts] = True
-    for kind in kinds:
-        wholes = [index for index, forms in enumerate(names) if forms & kind.wholes]
-        for part in parts:
-            for name in names[part] & kind.directions.keys():
-                pairs.update({(part, whole): kind.directions[name] for whole in wholes if whole != part})
-    places = torch.tensor([*pairs], dtype=torch.int64, device=directions.device).view(-1, 2)
-    rows = directions[[*pairs.values()]]
-    return AskedParts(is_part.to(directions.device), places[:, 0], places[:, 1], rows)
-
-
-def divide_wholes(scores: Tensor, parts: AskedParts, products: Tensor, share: Tensor) -> Tensor:
-    """Scores [K, ...] in which `share` [] of a part's is its whole's plus the `products` [P, ...] of the pair.
-
-    Of all parts and wholes in a cell the best one keeps the whole's own score: other words win as if no part was asked.
-    """
-    flat, beyond = scores.flatten(1), products.flatten(1)
-    rows, no = parts.part[:, None].expand_as(beyond), torch.zeros_like(flat[:, 0])
-    is_inside, has_parts = no.scatter(0, parts.part, 1.0) > 0, no.scatter(0, parts.whole, 1.0) > 0
-    undivided = flat.masked_fill(is_inside[:, None], NO_SCORE)
-    divided = undivided
-    for _ in range(2):  # a part may have parts: a head its eyes
-        divided = undivided.scatter_reduce(0, rows, divided.index_select(0, parts.whole) + beyond, "amax")
-    own = undivided.masked_fill(~has_parts[:, None], NO_SCORE).amax(0)
-    involved = (is_inside | has_parts)[:, None]
-    excess = divided.masked_fill(~involved, NO_SCORE).amax(0) - own
-    return flat.lerp(torch.where(involved, divided - excess, flat), share).view(scores.shape)
-
-
-def presence_of_parts(presence: Tensor, parts: AskedParts, scores: Tensor, exceeded: Tensor) -> Tensor:
-    """Presence [K] in the whole image, of parts what their surest cells say: the head for whole images knows few.
-
-    There the `scores` [K, ...] exceed the ones of the wholes and the `exceeded` [...] background. Without its whole a
-    part is at least as present as its text.
-    """
-    flat, bound = scores.flatten(1), exceeded.flatten().expand(len(scores), -1)
-    wholes = flat.index_select(0, parts.whole)
-    rivals = bound.scatter_reduce(0, parts.part[:, None].expand_as(wholes), wholes, "amax")
-    surest = (flat - rivals).topk((flat.shape[1] + SUREST_OF_PART - 1) // SUREST_OF_PART, dim=1).values
-    evidence = surest.logsumexp(1) - torch.ones_like(surest[0]).sum().log() + PART_EVIDENCE
-    is_inside = torch.zeros_like(presence).scatter(0, parts.part, 1.0) > 0
-    at_least = torch.where(is_inside, evidence, torch.maximum(presence, evidence))
-    return torch.where(parts.is_part, at_least, presence)
 
 
 def is_excluded(pixels: Tensor, excluded: Excluded) -> Tensor:
