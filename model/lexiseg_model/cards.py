@@ -111,7 +111,7 @@ class PanopticRule(StrictModel):
 
 
 class SpeckRule(StrictModel):
-    """Which regions of an answer are specks, which the class around them gets; chosen on validation photographs."""
+    """Specks of an answer, which the class around them gets; their bounds were chosen on validation photographs."""
 
     island: float = Field(0.1, ge=0, le=1, description="share of its class's largest region below which one is a speck")
     most: float = Field(0.01, ge=0, le=1, description="share of the picture that a speck of a class has at most")

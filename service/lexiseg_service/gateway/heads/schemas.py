@@ -96,7 +96,7 @@ class TaughtClassOutput(BaseModel):
         description="likewise, of each picture as taught by the ones unlike it; null: too few of them"
     )
     iou_range: list[float] | None = Field(
-        description="in place of `iou_taught` of less than five pictures: [low, high], as taught by the unlike ones, "
+        description="range for `iou_taught` of less than five pictures: [low, high], as taught by the unlike ones, "
         "and by all"
     )
     wants: int = Field(
