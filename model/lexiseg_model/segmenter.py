@@ -124,18 +124,23 @@ class AskedParts(NamedTuple):
     """Which of K classes are parts of things, `is_part` [K] bool, and P pairs of a `part` with its `whole`, [P] int64.
 
     The product of `directions` [P, F] with a method's own numbers of a cell says by how much it is rather the part's.
+    Pairs that are `by_text` [P] bool have none: texts say which cells are such a part's.
     """
 
     is_part: Tensor
     part: Tensor
     whole: Tensor
     directions: Tensor
+    by_text: Tensor
 
     def among(self, n_classes: int) -> AskedParts | None:
-        """The parts among the first classes."""
-        kept = (self.part < n_classes) & (self.whole < n_classes)
+        """The parts among the first classes, and the pairs of the ones that are in no whole by text."""
         is_part = self.is_part[:n_classes]
-        return AskedParts(is_part, self.part[kept], self.whole[kept], self.directions[kept]) if is_part.any() else None
+        if not is_part.any():
+            return None
+        pairs = (self.part < n_classes) & (self.whole < n_classes)
+        pairs &= ~torch.isin(self.part, self.part[pairs & self.by_text])
+        return AskedParts(is_part, *(each[pairs] for each in self[1:]))
 
 
 class Excluded(NamedTuple):

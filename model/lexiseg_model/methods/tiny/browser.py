@@ -182,7 +182,7 @@ def _parts(kinds: Sequence[Parts], first: int) -> dict[str, dict[str, int]]:
     rows: dict[str, dict[str, int]] = {}
     for kind in kinds:
         for part, row in kind.directions.items():
-            rows.setdefault(part, {}).update(dict.fromkeys(sorted(kind.wholes), first + row))
+            rows.setdefault(part, {}).update(dict.fromkeys(sorted(kind.wholes), first + row if row >= 0 else row))
     return rows
 
 

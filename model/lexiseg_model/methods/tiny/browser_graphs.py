@@ -106,7 +106,7 @@ class Scores(nn.Module):
         products = teaching.products_of(decoded[0].float(), middle[0].float(), directions).flatten(1)
         exceeded = torch.maximum(self.log_scale.exp() * self.bound, common.amax(0))
         own, presence = _with_taught(best, most, exceeded, products, learned, text)
-        parts = AskedParts(torch.cat([is_part, is_part[:1] * 0]) > 0, part, divided, dividing)
+        parts = AskedParts(torch.cat([is_part, is_part[:1] * 0]) > 0, part, divided, dividing, part < 0)
         divisions = teaching.products_of(pixels[0].float(), middle[0].float(), dividing).flatten(1)
         own = self._competing(own, flat, company, parts, divisions)
         listed = presence_of_parts(most.scatter(0, learned, presence), parts, own, exceeded)[:-1]

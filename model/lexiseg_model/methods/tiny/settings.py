@@ -94,7 +94,9 @@ class Parts(StrictModel):
     """Parts of the same kinds of things (`part_of_whole`)."""
 
     wholes: frozenset[str] = Field(description="names of the things, in lower case; a plural by s is the same name")
-    directions: dict[str, int] = Field(description="row of the weights' directions for each of their parts, by name")
+    directions: dict[str, int] = Field(
+        description="row of the weights' directions for each of their parts, by name; -1: none, texts decide"
+    )
 
 
 class TinySettings(StrictModel):

@@ -122,7 +122,7 @@ def of_the_page(
     texts = bank.vectors, bank.shifts, torch.arange(len(classes))
     words = *texts, torch.zeros(len(classes)), torch.ones(len(tiny.card.background.words))
     n, no = len(classes), torch.tensor([len(classes)])
-    parts = bank.parts or AskedParts(torch.zeros(n), no, no, torch.zeros(1, bank.shifts.shape[1]))
+    parts = bank.parts or AskedParts(torch.zeros(n), no, no, torch.zeros(1, bank.shifts.shape[1]), no < 0)
     named = {"is_part": parts.is_part, "part": parts.part, "divided": parts.whole, "dividing": parts.directions}
     return features, bank, partial(scores, *maps, *words, **named)
 

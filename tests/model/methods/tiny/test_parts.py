@@ -15,6 +15,7 @@ from lexiseg_model.types import Background, ClassEntry, Learned, Vocabulary
 KINDS = [
     Parts(wholes=frozenset({"dog", "cat"}), directions={"head": 0, "ear": 1}),
     Parts(wholes=frozenset({"head"}), directions={"ear": 1}),
+    Parts(wholes=frozenset({"statue"}), directions={"ear": -1}),
 ]
 DIRECTIONS = torch.tensor([[10.0], [20.0]])
 ALL = torch.tensor(1.0)
@@ -23,7 +24,9 @@ ALL = torch.tensor(1.0)
 def parts_of(*words: str) -> AskedParts:
     parts = asked_parts(tuple(map(ClassEntry, words)), KINDS, (), DIRECTIONS)
     assert parts is not None
-    return parts
+    asked = parts.among(len(words))
+    assert asked is not None
+    return asked
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,7 @@ def parts_of(*words: str) -> AskedParts:
         (["head"], [True], {}),
         (["wheel", "Dogs", "heads"], [False, False, True], {(2, 1): 10}),
         (["ear", "dog", "head"], [True, False, True], {(0, 1): 20, (2, 1): 10, (0, 2): 20}),
+        (["ear", "dog", "head", "statue"], [True, False, True, False], {(2, 1): 10}),
     ],
 )
 def test_parts_have_directions_in_the_wholes_that_are_asked_with_them(
@@ -53,7 +57,7 @@ def test_without_parts_nothing_is_divided(head: ClassEntry) -> None:
 
 @pytest.mark.parametrize(
     ("share", "winners"),
-    # Dog's cells: far from a head, near it, the head's own; cells of the sky, which no part may change.
+    # Dog's cells: far from a head, near it, the head's by its text, too; cells of the sky, which no part may change.
     [(1.0, ["dog", "head", "head", "sky", "sky"]), (0.0, ["dog", "dog", "head", "sky", "sky"])],
 )
 def test_a_part_wins_of_its_whole_and_of_nothing_else(share: float, winners: list[str]) -> None:
@@ -66,7 +70,7 @@ def test_a_part_wins_of_its_whole_and_of_nothing_else(share: float, winners: lis
     assert [words[index] for index in divided.argmax(0)] == winners
     assert torch.equal(divided[2], scores[2])
     if share:
-        torch.testing.assert_close(divided[:2].amax(0), scores[0])
+        torch.testing.assert_close(divided[:2].amax(0), scores[:2].amax(0))
 
 
 def test_a_part_of_a_part_divides_both() -> None:

@@ -30,7 +30,7 @@ def asked_parts(
     parts = [index for index, forms in enumerate(names) if any(forms & kind.directions.keys() for kind in kinds)]
     if not parts:
         return None
-    is_part, pairs = torch.zeros(len(classes), dtype=torch.bool), {}
+    is_part, pairs = torch.zeros(len(classes), dtype=torch.bool), dict[tuple[int, int], int]()
     is_part[parts] = True
     for kind in kinds:
         wholes = [index for index, forms in enumerate(names) if forms & kind.wholes]
@@ -38,26 +38,25 @@ def asked_parts(
             for name in names[part] & kind.directions.keys():
                 pairs.update({(part, whole): kind.directions[name] for whole in wholes if whole != part})
     places = torch.tensor([*pairs], dtype=torch.int64, device=directions.device).view(-1, 2)
-    rows = directions[[*pairs.values()]]
-    return AskedParts(is_part.to(directions.device), places[:, 0], places[:, 1], rows)
+    rows = torch.tensor([*pairs.values()], dtype=torch.int64, device=directions.device)
+    return AskedParts(
+        is_part.to(directions.device), places[:, 0], places[:, 1], directions[rows.clamp_min(0)], rows < 0
+    )
 
 
 def divide_wholes(scores: Tensor, parts: AskedParts, products: Tensor, share: Tensor) -> Tensor:
-    """Scores [K, ...] in which `share` [] of a part's is its whole's plus the `products` [P, ...] of the pair.
+    """Scores [K, ...] in which `share` [] of a part's is at least its whole's plus the `products` [P, ...] of the pair.
 
-    Of all parts and wholes in a cell the best one keeps the whole's own score: other words win as if no part was asked.
+    Of all parts and wholes in a cell the best one has the highest score of their texts: other words win as before.
     """
     flat, beyond = scores.flatten(1), products.flatten(1)
     rows, no = parts.part[:, None].expand_as(beyond), torch.zeros_like(flat[:, 0])
-    is_inside, has_parts = no.scatter(0, parts.part, 1.0) > 0, no.scatter(0, parts.whole, 1.0) > 0
-    undivided = flat.masked_fill(is_inside[:, None], NO_SCORE)
-    divided = undivided
+    involved = (no.scatter(0, parts.part, 1.0).scatter(0, parts.whole, 1.0) > 0)[:, None]
+    divided = flat
     for _ in range(2):  # a part may have parts: a head its eyes
-        divided = undivided.scatter_reduce(0, rows, divided.index_select(0, parts.whole) + beyond, "amax")
-    own = undivided.masked_fill(~has_parts[:, None], NO_SCORE).amax(0)
-    involved = (is_inside | has_parts)[:, None]
-    excess = divided.masked_fill(~involved, NO_SCORE).amax(0) - own
-    return flat.lerp(torch.where(involved, divided - excess, flat), share).view(scores.shape)
+        divided = flat.scatter_reduce(0, rows, divided.index_select(0, parts.whole) + beyond, "amax")
+    own, best = (some.masked_fill(~involved, NO_SCORE).amax(0) for some in (flat, divided))
+    return flat.lerp(torch.where(involved, divided - (best - own), flat), share).view(scores.shape)
 
 
 def presence_of_parts(presence: Tensor, parts: AskedParts, scores: Tensor, exceeded: Tensor) -> Tensor:

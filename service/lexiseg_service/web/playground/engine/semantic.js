@@ -23,7 +23,7 @@ function partsOf({ parts, shift: [, numbers] }, classes, texts, read) {
   const words = texts.filter(({ owner }) => !(classes[owner].learned?.factor < 1));
   const named = (table, { text }) => table[[text.toLowerCase(), text.toLowerCase().replace(/s$/, "")].find((form) => Object.hasOwn(table, form))];
   const pairs = words.flatMap((part) => words.map((whole) => ({ part: part.owner, whole: whole.owner, row: named(named(parts, part) ?? {}, whole) })));
-  const rows = pairs.filter(({ part, whole, row }) => row !== undefined && part !== whole);
+  const rows = pairs.filter(({ part, whole, row }) => row !== undefined && part !== whole && !pairs.some((one) => one.part === part && one.row < 0));
   if (!rows.length) rows.push({ part: classes.length, whole: classes.length, row: null }); // of no class
   return {
     is_part: [Float32Array.from(classes, (_, index) => Number(words.some((word) => word.owner === index && named(parts, word)))), [classes.length]],
