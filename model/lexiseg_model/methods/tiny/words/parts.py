@@ -65,9 +65,9 @@ def presence_of_parts(presence: Tensor, parts: AskedParts, scores: Tensor, excee
     There the `scores` [K, ...] exceed the ones of the wholes and the `exceeded` [...] background. Without its whole a
     part is at least as present as its text.
     """
-    flat, bound = scores.flatten(1), exceeded.flatten().expand(len(scores), -1)
+    flat = scores.flatten(1)
     wholes = flat.index_select(0, parts.whole)
-    rivals = bound.scatter_reduce(0, parts.part[:, None].expand_as(wholes), wholes, "amax")
+    rivals = exceeded.flatten().expand_as(flat).scatter_reduce(0, parts.part[:, None].expand_as(wholes), wholes, "amax")
     surest = (flat - rivals).topk((flat.shape[1] + SUREST_OF_PART - 1) // SUREST_OF_PART, dim=1).values
     evidence = surest.logsumexp(1) - torch.ones_like(surest[0]).sum().log() + PART_EVIDENCE
     is_inside = torch.zeros_like(presence).scatter(0, parts.part, 1.0) > 0
