@@ -51,7 +51,7 @@ def test_the_bundled_model_is_as_good_as_its_copy(lexiseg: CommandLine, root: Pa
     assert report["a"]["model_digest"] == report["b"]["model_digest"]
     (halves,) = report["datasets"]
     assert {row["difference"] for row in halves["measures"].values()} <= {0, None}
-    assert 0 < halves["measures"]["mIoU"]["a"] < halves["measures"]["oracle names"]["a"]
+    assert 0 < halves["measures"]["mIoU"]["a"] <= halves["measures"]["oracle names"]["a"]
     for words in ("halves/val, 2 photographs", "B - A", "95 % interval", "kept with 3 more"):
         assert words in outcome.out
 
