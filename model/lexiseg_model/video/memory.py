@@ -260,8 +260,9 @@ class Tracker:
             if not areas[segment.id]:
                 numbers.append(None)
                 continue
-            track = owner.get(position)
-            if track is None:
+            if position in owner:
+                track = owner[position]
+            else:
                 track = _Track(self._next, segment.class_index, np.empty(0, np.uint8))
                 self._next += 1
             track.mask, track.missed = (small == segment.id).astype(np.uint8), 0
