@@ -216,7 +216,7 @@ async function each(items, width, participle, nameOf, act, before = 0) {
   $("progress").hidden = true;
   const more = refused.length > MAX_NAMES ? ` And ${refused.length - MAX_NAMES} more.` : "";
   const leftOut = refused.length ? ` Left out: ${refused.slice(0, MAX_NAMES).join(" ")}${more}` : "";
-  $("note").textContent = `${how}${before + done} of ${before + items.length} pictures are ${participle}.${leftOut}${pictures.findLast(({ unkept }) => unkept)?.unkept ?? ""}`;
+  return ($("note").textContent = `${how}${before + done} of ${before + items.length} pictures are ${participle}.${leftOut}${pictures.findLast(({ unkept }) => unkept)?.unkept ?? ""}`);
 }
 
 /** Adds many files; the first is shown if no picture is. */
@@ -243,13 +243,13 @@ function labelAll(most = 0) {
     $("note").textContent = open.length ? "" : pictures.length ? "All pictures are labelled with these words." : "Choose pictures first.";
     if (!open.length) return;
     const some = open.filter((_, i) => !most || Math.floor((i * most) / open.length) > Math.floor(((i - 1) * most) / open.length));
-    await each(some, IN_FLIGHT, "labelled", ({ name }) => name, async (picture, signal) => {
+    const outcome = await each(some, IN_FLIGHT, "labelled", ({ name }) => name, async (picture, signal) => {
       await fileOf(picture);
       const answer = await withRetry(() => engine.segment(picture, words, signal, () => null), signal);
       if (!picture.doc.isReviewed) change(picture, withWords(picture.doc, words, answer));
     }, most ? 0 : strip.length - open.length);
     drawStrip();
-    if (most) await show(some[0]);
+    if (most) await show(some[0]).then(() => ($("note").textContent = outcome));
   });
 }
 
