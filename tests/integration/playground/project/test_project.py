@@ -385,6 +385,7 @@ def test_what_is_reviewed_is_not_asked_about_again(page: Page, context: BrowserC
 
     add(page, "tree")
     expect_result(page, "Found sky, tree")
+    until_resolved(page, NOTHING_ASKED)
     strip(page).first.click()
 
     expect_result(page, "Found sky.")
