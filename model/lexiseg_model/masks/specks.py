@@ -19,19 +19,16 @@ def without_specks(logits: NDArray[np.float32], n_classes: int, rule: SpeckRule)
     inner = np.zeros(winners.shape, bool)
     inner[1:-1, 1:-1] = True
     is_open = np.bincount(regions[~inner], minlength=len(components.areas)) > 0
-    is_class = components.classes < n_classes
-    is_island = (
-        is_class
-        & (components.areas < rule.island * largest[components.classes])
-        & (components.areas < rule.most * winners.size)
-    )
-    specks = is_island | (~is_class & ~is_open & (components.areas < rule.hole * winners.size))
+    is_class, shares = components.classes < n_classes, components.areas / winners.size
+    is_island = is_class & (components.areas < rule.island * largest[components.classes]) & (shares < rule.most)
+    specks = is_island | (~is_class & ~is_open & (shares < rule.hole))
     cleaned = logits.copy()
     for speck in np.flatnonzero(specks):
-        around = _winners_around(regions == speck, winners)
+        cells = regions == speck
+        around = _winners_around(cells, winners)
         counts = np.bincount(around, minlength=1)
         if len(around) and counts.max() >= rule.border * len(around):
-            cells, here, there = regions == speck, int(components.classes[speck]), int(counts.argmax())
+            here, there = int(components.classes[speck]), int(counts.argmax())
             cleaned[here][cells], cleaned[there][cells] = logits[there][cells], logits[here][cells]
     return cleaned
 
