@@ -162,7 +162,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
 
 
 def main() -> None:
-    """Entry point: expected errors are one line, not a stack trace."""
     from lexiseg_model.errors import ModelError
     from lexiseg_service.errors import ServiceError
 

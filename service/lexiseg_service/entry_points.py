@@ -25,11 +25,7 @@ def entry_points_of(group: str) -> dict[str, EntryPoint]:
 
 
 def load(point: EntryPoint, what: str) -> Any:
-    """Import what an entry point names; `what`, the start of an error's sentence, needs it.
-
-    Raises:
-        EntryPointError: it does not load; the message says how to install what its extras need.
-    """
+    """Import what an entry point names; `what`, the start of an error's sentence, needs it."""
     try:
         return point.load()
     except Exception as error:  # the code of others raises anything

@@ -40,7 +40,6 @@ class ServiceError(Exception):
         self.headers: dict[str, str] = {}
 
     def document(self, request_id: str | None) -> dict[str, Any]:
-        """The problem document (RFC 9457)."""
         about = {"type": self.type, "title": self.title, "status": self.status, "detail": self.detail}
         return {**about, "request_id": request_id, **self.extra}
 
@@ -53,8 +52,6 @@ class MalformedRequest(ServiceError, problem="malformed-request"):
 
 
 class Unauthorized(ServiceError, problem="unauthorized"):
-    """The API key is missing or unknown."""
-
     def __init__(self, detail: str, challenge: str = "Bearer") -> None:
         super().__init__(detail)
         self.headers = {"WWW-Authenticate": challenge}
@@ -85,7 +82,6 @@ class UnknownModel(ServiceError, problem="unknown-model"):
 
     @classmethod
     def among(cls, name: str, served: Iterable[str]) -> UnknownModel:
-        """The error of a name that is none of the served ones."""
         return cls(f"model: no {name[:80]!r} here; there is: {', '.join(served)}")
 
 
@@ -163,7 +159,6 @@ class InvalidValue(ServiceError, problem="invalid-value"):
 
     @classmethod
     def because(cls, field: str, reason: str) -> InvalidValue:
-        """One wrong field that no short value shows, with a sentence about it."""
         return cls(f"{field}: {reason}", errors=[{"field": field, "value": None, "expected": reason}])
 
     @classmethod
@@ -213,7 +208,6 @@ def error_of(problem_type: str, detail: str, **extra: Any) -> ServiceError:
 
 
 def unexpected() -> ServiceError:
-    """The error that clients see for an unexpected exception."""
     return ServiceError("an unexpected error; the request id finds it in the log")
 
 

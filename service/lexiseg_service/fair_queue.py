@@ -41,7 +41,6 @@ class Sender(NamedTuple):
 
     @property
     def owner(self) -> tuple[bool, str]:
-        """The client; its work in the background counts apart."""
         return self.background, self.client
 
 
@@ -63,7 +62,6 @@ class _Use:
         self._clock = max(self._clock, self.used[member])
 
     def charge(self, member: Hashable, amount: float) -> None:
-        """Count what a member has used."""
         self._unit = amount
         self.used[member] = self.used.get(member, self._clock) + amount
 
@@ -92,7 +90,6 @@ class FairQueue(Generic[H]):
         return iter(tuple(self._senders))
 
     def sender_of(self, item: H) -> Sender:
-        """The sender of an item that waits."""
         return self._senders[item]
 
     def add(self, item: H, sender: Sender, *, ahead: bool = False) -> None:
@@ -129,7 +126,6 @@ class FairQueue(Generic[H]):
             self.charge(sender, amount)
 
     def drop(self, item: H) -> None:
-        """Remove an item that is not served any more."""
         sender = self._senders.pop(item)
         line = self._lines[sender]
         line[item not in line[0]].remove(item)
@@ -137,7 +133,6 @@ class FairQueue(Generic[H]):
             del self._lines[sender]
 
     def charge(self, sender: Sender, amount: float) -> None:
-        """Count what an item of a sender has used."""
         self._owners.charge(sender.owner, amount)
         self._flows_of(sender).charge(sender.flow, amount)
         self._flows_of(sender).forget_all_but({other.flow for other in self._lines if other.owner == sender.owner})
@@ -159,13 +154,9 @@ class _Task:
 
 
 class FairExecutor:
-    """Runs the work of many clients; safe to use from any thread.
+    """Runs the work of many clients, `size` large tasks at a time; safe to use from any thread.
 
-    Args:
-        name: of the threads.
-        size: large tasks that may run at a time.
-        small_in_flight: whether there is small work, here or in a stage with other threads.
-        initializer: called in each new thread.
+    `small_in_flight` says whether there is small work, here or in a stage with other threads.
     """
 
     def __init__(
@@ -226,7 +217,6 @@ class FairExecutor:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _run_next(self) -> None:
-        """Run the next task, if there is one that may run."""
         with self._guard:
             task = self._queue.next(self._may_run)
             if task is not None:

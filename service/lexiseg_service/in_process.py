@@ -24,24 +24,14 @@ if TYPE_CHECKING:  # imports torch
 
 
 def check_model(settings: Settings, task: Task) -> None:
-    """Refuse a model that is not there or cannot do a task, by its card; torch is not imported.
-
-    Raises:
-        ModelError: there is no such model, or its card is damaged.
-        InvalidValue: it cannot do the task.
-    """
+    """Refuse a model that is not there or cannot do a task, by its card; torch is not imported."""
     card = catalogue.find(settings.first_model, settings.models_dir).card
     if task not in card.tasks:
         raise InvalidValue.of("task", task, f"one of {', '.join(card.tasks)} for model {card.name}")
 
 
 def load(settings: Settings, task: Task) -> Segmenter:
-    """Load the model of the settings, which can do a task; its card is checked before torch is imported.
-
-    Raises:
-        ModelError: it cannot be loaded.
-        InvalidValue: it cannot do the task.
-    """
+    """Load the model of the settings, which can do a task; its card is checked before torch is imported."""
     check_model(settings, task)
     from lexiseg_service.worker.models import served  # imports torch
 
@@ -61,11 +51,7 @@ def is_folder(name: str) -> bool:
 
 
 def check_named(settings: Settings, *names: str) -> None:
-    """Refuse models that are not there, each NAME, NAME@VERSION or a directory, before one is loaded.
-
-    Raises:
-        ModelError: there is no such model, its card is damaged, or its weights cannot be had.
-    """
+    """Refuse models that are not there, each NAME, NAME@VERSION or a directory, before one is loaded."""
     for name in names:
         if not is_folder(name):
             catalogue.require(name, settings.models_dir, settings.text_tower)
@@ -87,13 +73,7 @@ def named_or_folder(settings: Settings, name: str) -> Segmenter:
 
 
 def head_of(question: Question, settings: Settings) -> NamedHead | None:
-    """The head that a question names, as this installation keeps it; None if it names none.
-
-    Raises:
-        SwitchedOff, UnknownHead: there is none of that name.
-        InvalidValue: it was taught on another model than that of the settings.
-        ModelError: there is no such model.
-    """
+    """The head that a question names, as this installation keeps it; None if it names none."""
     if (name := question.head) is None:
         return None
     if (heads := open_heads(settings, Metrics())) is None:
@@ -108,13 +88,7 @@ def head_of(question: Question, settings: Settings) -> NamedHead | None:
 def resolved(question: Question, settings: Settings, *, words_alone: bool = False) -> Vocabulary:
     """The vocabulary of a question: its own classes, or the list's that it names.
 
-    Args:
-        question: what is asked.
-        settings: of this installation, which keeps the list.
-        words_alone: whether the command finds no classes by examples, so that a list with examples is refused.
-
-    Raises:
-        ServiceError: the classes or a value are not as expected, or there is no such list.
+    `words_alone`: the command finds no classes by examples, so that a list with examples is refused.
     """
     named = None
     if question.vocabulary:

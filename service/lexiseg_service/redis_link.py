@@ -65,14 +65,12 @@ class Breaker:
             return True
 
     def success(self) -> None:
-        """A call succeeded; a call that began before the breaker opened does not close it."""
         with self._guard:
             if self.state is not State.OPEN:
                 self._failures = 0
                 self.state = State.CLOSED
 
     def failure(self) -> None:
-        """A call failed."""
         with self._guard:
             self._failures += 1
             if self.state is State.HALF_OPEN or (self.state is State.CLOSED and self._failures >= FAILURES):
@@ -154,11 +152,7 @@ class RedisLink:
         return self.breaker.state is not State.CLOSED
 
     def call(self, act: Callable[[Any], T]) -> T:
-        """The result of `act`, which gets a client of redis-py, and may run twice if the connection is lost.
-
-        Raises:
-            RedisAway: the call failed or took too long, or the breaker is open.
-        """
+        """The result of `act`, which gets a client of redis-py, and may run twice if the connection is lost."""
         if not self.breaker.allow():
             raise RedisAway
         self._budget.begin(self._seconds)
@@ -175,11 +169,9 @@ class RedisLink:
         return result
 
     async def ask(self, act: Callable[[Any], T]) -> T:
-        """As `call`, in a thread."""
         return await asyncio.to_thread(self.call, act)
 
     def close(self) -> None:
-        """Close all connections, also of calls in flight."""
         self._redis.connection_pool.disconnect(inuse_connections=True)
 
     def _on_connect(self, connection: Any) -> None:

@@ -193,7 +193,6 @@ class Limits(BaseSettings):
 
     @cached_property
     def text_bytes(self) -> int:
-        """UTF-8 bytes of all names and synonyms of a request."""
         return self.max_text_bytes or self.max_classes * self.max_text_length
 
     @cached_property
@@ -203,8 +202,6 @@ class Limits(BaseSettings):
 
 
 class Settings(BaseSettings):
-    """Settings of one process."""
-
     model_config = SettingsConfigDict(env_prefix="LEXISEG_", frozen=True, extra="ignore")
 
     workers: Annotated[Listed, AfterValidator(_are_workers), Read(GATEWAYS, LISTENING)] = Field(

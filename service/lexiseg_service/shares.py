@@ -35,7 +35,6 @@ class Hold(AbstractContextManager["Hold"]):
 
     @property
     def is_empty(self) -> bool:
-        """Whether everything is returned."""
         return not self._amount
 
     def reduce_to(self, amount: int) -> None:
@@ -45,7 +44,6 @@ class Hold(AbstractContextManager["Hold"]):
             self._shares._release(self, self._client, spare)
 
     def release(self) -> None:
-        """Return everything; a second call does nothing."""
         self.reduce_to(0)
 
     def __exit__(self, *_: object) -> None:
@@ -61,13 +59,7 @@ class _Waiter:
 
 
 class Shares:
-    """Counts on one event loop.
-
-    Args:
-        unit: plural name of what is counted, for error messages.
-        total: for all clients.
-        fraction: of what the others leave, that one client may hold: above 0, up to 1; at least one unit.
-    """
+    """Counts on one event loop; a client may hold a fraction of what the others leave: above 0, up to 1."""
 
     def __init__(self, unit: str, total: int, fraction: float) -> None:
         self._unit = unit
@@ -79,12 +71,7 @@ class Shares:
         self._waiting: FairQueue[_Waiter] = FairQueue()
 
     def take(self, client: str, amount: int = 1) -> Hold:
-        """Take an amount at once, ahead of all waiters.
-
-        Raises:
-            RateLimited: the client holds its share.
-            QueueFull: all clients together hold everything.
-        """
+        """Take an amount at once, ahead of all waiters."""
         amount = self._bounded(amount)
         if (refusal := self._refusal(client, amount)) is not None:
             raise refusal
@@ -93,15 +80,7 @@ class Shares:
     async def wait(self, client: str, amount: int, seconds: float, adds_to: Hold | None = None) -> Hold:
         """Take an amount as soon as it is free and earlier ones in the fair queue are served.
 
-        Args:
-            client: the holder.
-            amount: of units.
-            seconds: at most.
-            adds_to: what the same request of the client holds already; the new hold adds to it.
-
-        Raises:
-            RateLimited: the client itself held its share all the time.
-            QueueFull: all clients together held too much all the time.
+        `adds_to` is what the same request of the client holds already.
         """
         amount = self._bounded(amount)
         if self._is_next(client, amount, adds_to) or (not self._waiting and self._refusal(client, amount) is None):

@@ -34,8 +34,6 @@ CHECK_SECONDS = 0.2  # whether the worker is shutting down, or another one is re
 
 @dataclass
 class _Connection:
-    """The part of a stream on one worker."""
-
     link: WorkerLink
     instance: str  # of its process
     resumed: bool  # another worker answered earlier frames
@@ -43,13 +41,7 @@ class _Connection:
 
 
 class RemoteStream:
-    """One stream.
-
-    Args:
-        pick: finds a worker for a model, other than processes of these ids.
-        patience: seconds to wait for one that is ready, after another was lost.
-        moved: called at each failover.
-    """
+    """One stream; after a worker is lost, it waits `patience` seconds for another one."""
 
     def __init__(self, pick: Pick, patience: float, moved: Callable[[], None] = lambda: None) -> None:
         self._pick = pick
@@ -62,7 +54,6 @@ class RemoteStream:
         self._changed = asyncio.Condition()
 
     async def answers(self, steps: AsyncIterator[Step]) -> AsyncGenerator[FrameAnswer, None]:
-        """Answers in the order of the frames."""
         taking = asyncio.ensure_future(self._take_steps(steps))
         try:
             async with aclosing(self._relay()) as answers:
@@ -76,7 +67,6 @@ class RemoteStream:
                 await taking
 
     async def _take_steps(self, steps: AsyncIterator[Step]) -> None:
-        """Take steps while there is room for them."""
         question: StreamQuestion | None = None
         try:
             async for step in steps:

@@ -86,7 +86,6 @@ class WorkerLink:
 
     @property
     def state(self) -> WorkerState:
-        """The state for metrics."""
         if self.usable:
             return "ready"
         if self.draining:
@@ -100,7 +99,6 @@ class WorkerLink:
 
     @property
     def load(self) -> int:
-        """Requests in flight, of all gateways."""
         return self._others + self.in_flight
 
     @property
@@ -119,15 +117,12 @@ class WorkerLink:
 
     @property
     def degraded(self) -> tuple[str, ...]:
-        """What the worker reports as degraded, one text for each part."""
         return tuple(self._status.degraded)
 
     def serves(self, model: ModelName) -> bool:
-        """Whether the worker serves a model."""
         return self._version(model) is not None
 
     def digest(self, model: str) -> str | None:
-        """Digest of the weights; None while they are not loaded."""
         version = self._version(ModelName.parse(model))
         return self._digests.get(version) if self.usable and version is not None else None
 
@@ -140,22 +135,15 @@ class WorkerLink:
         return next(map(ModelName.from_card, filter(model.fits, self.cards)), None)
 
     def open(self) -> None:
-        """Start to watch the status."""
         self._watching = asyncio.create_task(self._watch_forever())
 
     async def close(self) -> None:
-        """Close the connection."""
         if self._watching is not None:
             self._watching.cancel()
         await self._channel.close()
 
     async def segment(self, request: WorkerRequest) -> SegmentResponse:
-        """Segment an image; cancelling the task cancels the work.
-
-        Raises:
-            WorkerLost: the worker does not answer.
-            ServiceError: the error of the worker.
-        """
+        """Segment an image; cancelling the task cancels the work."""
         cost = bytes_of_points(request.prompts) if request.prompts else 0
         response: WorkerSegmentResponse = await self._ask(self._stub.Segment, encode_request, request, cost)
         return response.answer
@@ -181,12 +169,7 @@ class WorkerLink:
     async def stream(
         self, messages: AsyncIterator[pb.WorkerSegmentVideoRequest]
     ) -> AsyncGenerator[SegmentVideoResponse, None]:
-        """Answer the frames of a video; closing the answers cancels the work.
-
-        Raises:
-            WorkerLost: the worker does not answer any more.
-            ServiceError: the error of the worker.
-        """
+        """Answer the frames of a video; closing the answers cancels the work."""
         call = self._stub.SegmentVideo(messages, metadata=self._metadata)
         try:
             with self._counted_call():

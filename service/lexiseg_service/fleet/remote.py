@@ -51,12 +51,6 @@ SPILL_AT = 8
 
 
 class RemoteBackend:
-    """Finds workers, watches their status, and calls them.
-
-    Raises:
-        InvalidValue: our certificate is not as expected.
-    """
-
     def __init__(self, settings: Settings, metrics: Metrics) -> None:
         self._discovery = Discovery(settings.workers)
         self._trust = Trust.from_settings(settings)
@@ -241,5 +235,4 @@ def choose(order: Sequence[WorkerLink]) -> WorkerLink | None:
 
 
 def least_loaded(candidates: Sequence[WorkerLink]) -> WorkerLink:
-    """The first of the workers with the fewest requests in flight."""
     return min(candidates, key=lambda candidate: candidate.load)

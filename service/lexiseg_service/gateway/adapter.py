@@ -85,9 +85,6 @@ def install(app: FastAPI, names: Sequence[str]) -> None:
     """Add installed adapters, and the page of their addresses, to a gateway that has not started.
 
     Modules of the others are not imported.
-
-    Raises:
-        EntryPointError: one cannot be loaded, or is no adapter.
     """
     paths: list[str] = []
     for name in names:
@@ -106,7 +103,6 @@ def install(app: FastAPI, names: Sequence[str]) -> None:
 
 
 def _join(app: FastAPI, adapter: Adapter, prefix: str) -> list[str]:
-    """Add an adapter; prefixes of its routes."""
     for router in adapter.routers:
         app.include_router(router, prefix="" if router.prefix else prefix, include_in_schema=False)
     prefixes = [router.prefix or prefix for router in adapter.routers]

@@ -58,7 +58,6 @@ DESCRIPTION = "Send an image and words, get masks: open-vocabulary segmentation.
 
 
 def parts_of_gateway() -> tuple[Part, ...]:
-    """The installed parts, heads, and trainings."""
     return (*joined(), head_routes.PART, training_routes.PART)
 
 
@@ -148,7 +147,6 @@ def _add_middleware(
     bodies: middleware.BodyClock,
     tracing: Tracing | None,
 ) -> None:
-    """What surrounds the routes, from the inside out."""
     settings: Settings = app.state.settings
     uploads = {  # bytes of the archives that forms may bring
         f"/{part.name}": part.max_upload(settings)
@@ -215,12 +213,10 @@ def _versioned() -> list[APIRouter]:
 
 
 def _name(route: APIRoute) -> str:
-    """The name of a method in generated clients."""
     return route.name
 
 
 def described(app: FastAPI, open_paths: Container[str], *, keys_needed: bool) -> dict[str, Any]:
-    """The routes as OpenAPI."""
     schema = get_openapi(
         title=app.title,
         version=app.version,

@@ -28,20 +28,13 @@ MAX_REPETITION = 4
 
 
 class ExampleDesk:
-    """Embeds examples, by requests to workers."""
-
     def __init__(self, exemplify: Exemplify, limits: Limits, images: Images) -> None:
         self._exemplify = exemplify
         self._limits = limits
         self._images = images
 
     async def with_examples(self, request: WorkerRequest, examples: Sequence[ClassExample]) -> WorkerRequest:
-        """A request with a vocabulary that contains the model's embeddings of the examples.
-
-        Args:
-            request: with its image, where it has one: examples may be in that.
-            examples: of the classes of the request's vocabulary.
-        """
+        """A request with a vocabulary that contains the model's embeddings of its classes' examples."""
         embedded = await self._embedded(examples, request, keep=False)
         digests = {each.digest for each, _ in embedded}
         if len(digests) > 1:
@@ -59,11 +52,7 @@ class ExampleDesk:
         return replace(request, vocabulary=replace(request.vocabulary, classes=classes))
 
     async def stored_form(self, class_list: VocabularyInput, request: WorkerRequest) -> VocabularyInput:
-        """A class list with examples that contain small pictures in place of ids, URLs and large files.
-
-        Raises:
-            InvalidValue: an example names no image, or the pictures are too large together.
-        """
+        """A class list with examples that contain small pictures in place of ids, URLs and large files."""
         examples = examples_of(class_list.classes, self._limits)
         for example in examples:
             if example.image.is_empty:
@@ -129,7 +118,6 @@ def _with_stored(entry: str | ClassInput, place: int, by_field: dict[str, dict[s
 
 
 def _stored_example(region: Region, image: ImageInput) -> dict[str, Any]:
-    """A region as the JSON of an example."""
     if region.mask is not None:
         return {"image": image, "mask": MaskInput(format="coco_rle", size=region.mask.size, counts=region.mask.counts)}
     assert region.prompt is not None

@@ -17,13 +17,7 @@ _FIRST_HOLD: ContextVar[Hold | None] = ContextVar("first_hold", default=None)
 
 
 class Fetching:
-    """Fetches images by URL.
-
-    Args:
-        settings: limits, and the hosts that may be asked.
-        fetcher: asks them; None: that of the settings, which may refuse all.
-        shares: bounds the bytes of fetched images in memory; None: no bound.
-    """
+    """Fetches images by URL; `fetcher` replaces that of the settings, `shares` bounds the bytes in memory."""
 
     def __init__(self, settings: Settings, fetcher: UrlFetcher | None, shares: Shares | None) -> None:
         self._settings = settings
@@ -35,11 +29,7 @@ class Fetching:
         self._fetcher = fetcher
 
     async def fetch(self, url: str, client: str) -> bytes:
-        """The image at a URL; its bytes are counted until the current task ends.
-
-        Raises:
-            UrlFetchOff: images by URL are switched off.
-        """
+        """The image at a URL; its bytes are counted until the current task ends."""
         return await self.counted(client, partial(self.fetch_uncounted, url, client))
 
     async def fetch_uncounted(self, url: str, client: str) -> bytes:

@@ -43,9 +43,6 @@ async def gather_limited(asks: Sequence[Callable[[], Awaitable[T]]], deadline: f
     """The results of all `asks`, in order; the first error cancels the others.
 
     Where there is no room for one, it waits for the others, and is asked again until the deadline (time.monotonic()).
-
-    Raises:
-        DeadlineExceeded: some were answered, and the others not in time.
     """
     turns: _Turns[T] = _Turns(len(asks), deadline)
     return await _together(map(turns.run, asks))
@@ -67,14 +64,9 @@ async def results_or_errors(asks: Sequence[Callable[[], Awaitable[T]]], deadline
 
 
 class Pace:
-    """Whether all pictures of a request can be answered in time.
+    """Whether all pictures in a field of a request can be answered in a share of the time until its deadline.
 
-    Args:
-        field: of the request that lists them.
-        number: of the pictures.
-        deadline: in `time.monotonic()`.
-        share: of the time until then, which the answers may take.
-        others: what to do with the pictures for which there is no time.
+    `others` says what to do with the pictures for which there is no time.
     """
 
     def __init__(self, field: str, number: int, deadline: float, share: float, others: str) -> None:
@@ -99,7 +91,6 @@ class Pace:
 
 
 async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results in order; the first error cancels the rest."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:
         return await asyncio.gather(*tasks)
@@ -110,8 +101,6 @@ async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 class _Turns(Generic[T]):
-    """The images of one request, of which a few are looked at concurrently."""
-
     def __init__(self, n_images: int, deadline: float) -> None:
         self._n_images = n_images
         self._deadline = deadline
@@ -120,7 +109,6 @@ class _Turns(Generic[T]):
         self._n_open = self._n_answered = 0
 
     async def run(self, one: Callable[[], Awaitable[T]]) -> T:
-        """The result of `one`, as soon as there is room for it."""
         async with self._places:
             while True:
                 self._n_open += 1
@@ -167,11 +155,7 @@ class Images:
         self._headers = headers
 
     async def with_image(self, request: WorkerRequest, source: ImageSource, field: str) -> WorkerRequest:
-        """The request with an image, which is its own where the source is empty.
-
-        Raises:
-            InvalidValue: it has none of its own; names `field`.
-        """
+        """The request with an image, which is its own where the source is empty."""
         if source.is_empty:
             if request.image is None and not request.image_id:
                 raise InvalidValue.of(field, "none", "an image: the request has none of its own")

@@ -19,20 +19,14 @@ from lexiseg_service.watch.metrics import Metrics
 class Running(Protocol):
     """The work of a part."""
 
-    async def start(self) -> None:
-        """Begin."""
-        ...
+    async def start(self) -> None: ...
 
     async def close(self) -> None:
         """End, within the time that settings give."""
         ...
 
     async def remove_all(self, caller: Caller) -> int:
-        """Erase everything that is kept of a caller; returns the number of things.
-
-        Raises:
-            NotReady: nothing can be erased now.
-        """
+        """Erase everything that is kept of a caller; returns the number of things."""
         ...
 
 

@@ -84,7 +84,6 @@ async def answer_by_kind(backend: Backend, request: WorkerRequest, model: str) -
 async def _both(
     backend: Backend, of_words: WorkerRequest, of_phrases: WorkerRequest
 ) -> tuple[WorkerAnswer, WorkerAnswer | ServiceError]:
-    """The answers of both models, or why that to the phrases is missing."""
     answers = (backend.segment(of_words), backend.segment(of_phrases))  # words are first in line
     below, above = await asyncio.gather(*answers, return_exceptions=True)
     if isinstance(below, BaseException):

@@ -18,11 +18,7 @@ class Preconditions:
     if_none_match: str | None = None
 
     def check(self, current: str | None) -> None:
-        """Check a write on a resource with the tag `current`; None: there is none.
-
-        Raises:
-            PreconditionFailed: a condition does not hold.
-        """
+        """Check a write on a resource with the tag `current`; None: there is none."""
         if self.if_match is not None and not _matches(self.if_match, current, weak=False):
             current_state = f"its tag is {current}" if current else "there is none"
             raise PreconditionFailed(f"If-Match: {self.if_match[:80]} does not hold; {current_state}")

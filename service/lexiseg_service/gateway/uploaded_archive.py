@@ -36,11 +36,7 @@ def parts_inside(name: str) -> tuple[str, ...]:
 
 
 def unpacked_bytes(content: BinaryIO, max_bytes: int) -> int:
-    """The bytes of all files in a zip, as it states them; no reader takes more.
-
-    Raises:
-        InvalidValue: no whole zip, no files, too many files or bytes, or a name that leads out of it.
-    """
+    """The bytes of all files in a zip, as it states them; no reader takes more."""
     try:
         with open_zip(content, MAX_FILES * BYTES_PER_ENTRY) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]

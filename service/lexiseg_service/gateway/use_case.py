@@ -55,28 +55,12 @@ class TaughtClasses(Protocol):
     """What questions name as `head`; `gateway/heads` keeps it."""
 
     async def learned(self, head: str, model: str | None, caller: Caller) -> LearnedClasses:
-        """The classes of a head, for a question that may name a model, too.
-
-        Raises:
-            SwitchedOff, UnknownHead: there is no such head.
-            InvalidValue: it was taught on another model.
-            ModelChanged: its model is not served any more, or has other weights.
-        """
+        """The classes of a head, for a question that may name a model, too."""
         ...
 
 
 class UseCase:
-    """The operations of a gateway, independent of the protocol.
-
-    Args:
-        settings: limits, deadline and default model.
-        fetcher, fetched_bytes: as of `Fetching`.
-
-    Attributes:
-        taught: set by the part that keeps heads, before the first question.
-        stores: what is kept outside this process.
-        checks: of what is written to.
-    """
+    """The operations of a gateway, independent of the protocol."""
 
     def __init__(
         self,
@@ -94,9 +78,9 @@ class UseCase:
         self.headers = HeaderReader(settings.limits)
         self.images = Images(self.fetching.fetch, self.headers)
         self._desk = ExampleDesk(backend.exemplify, settings.limits, self.images)
-        self.taught: TaughtClasses
+        self.taught: TaughtClasses  # set by the part that keeps heads, before the first question
         self.stores: list[Documents] = [vocabularies.store]
-        self.checks = Checks()
+        self.checks = Checks()  # of what is written to
 
     async def segment(self, question: Question, image: ImageSource, caller: Caller) -> WorkerAnswer:
         """Check a question and the header of its image, and send it to a worker."""
@@ -113,15 +97,6 @@ class UseCase:
     async def request(
         self, question: Question, caller: Caller, image: ImageSource = NO_IMAGE, *, of_stream: bool = False
     ) -> WorkerRequest:
-        """The checked request to a worker.
-
-        Args:
-            of_stream: images and prompts come with the frames, and all frames go to one version of the model.
-
-        Raises:
-            InvalidValue: a value is out of range.
-            UnknownModel: no such model.
-        """
         began, limits = time.monotonic(), self._settings.limits
         head = None if question.head is None else await self.taught.learned(question.head, question.model, caller)
         card, model = self._model(question) if head is None else (head.card, head.model)
@@ -187,20 +162,12 @@ class UseCase:
         }
 
     def models(self) -> list[dict[str, Any]]:
-        """All cards as JSON values, with their digests if loaded."""
         return [self._described(card) for card in self.backend.cards()]
 
     def model(self, name: str) -> dict[str, Any]:
-        """The card of NAME or NAME@VERSION.
-
-        Raises:
-            UnknownModel: no such model.
-            NotReady: no worker has sent any card yet.
-        """
         return self._described(find_card(name, self.backend.cards()))
 
     def health(self) -> Health:
-        """Health of the backend, with everything of the gateway that is degraded."""
         health = self.backend.health()
         return replace(health, degraded=(*health.degraded, *self.checks.degraded))
 
@@ -228,11 +195,7 @@ class UseCase:
 
 
 async def named_vocabulary(question: Question, vocabularies: Vocabularies, key: str = "") -> NamedVocabulary | None:
-    """The vocabulary that a question names, of the ones visible to `key`; None if it names none.
-
-    Raises:
-        InvalidValue: the question also has classes.
-    """
+    """The vocabulary that a question names, of the ones visible to `key`; None if it names none."""
     if question.vocabulary is None:
         return None
     if question.classes is not None:
@@ -241,12 +204,7 @@ async def named_vocabulary(question: Question, vocabularies: Vocabularies, key: 
 
 
 def find_card(name: str | None, cards: list[ModelCard]) -> ModelCard:
-    """The card of NAME or NAME@VERSION; None is the default model, which comes first.
-
-    Raises:
-        UnknownModel: no model of that name.
-        NotReady: no worker has sent any card yet.
-    """
+    """The card of NAME or NAME@VERSION; None is the default model, which comes first."""
     if not cards:
         raise NotReady("no model is known here yet")
     if name is None:

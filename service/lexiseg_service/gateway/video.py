@@ -54,8 +54,6 @@ Step = StreamConfig | VideoFrame
 
 
 class VideoService:
-    """Answers video streams."""
-
     def __init__(self, use_case: UseCase, settings: Settings, metrics: Metrics, access: AccessControl) -> None:
         self._use_case = use_case
         self._settings = settings
@@ -74,12 +72,9 @@ class VideoService:
     async def stream(
         self, steps: AsyncIterator[Step], caller: Caller, accepted: Accepted, *, counted: bool = False
     ) -> AsyncGenerator[FrameAnswer, None]:
-        """One answer for each frame.
+        """One answer for each frame of `steps`: a config first; a later one holds for the frames after it.
 
-        Args:
-            steps: a config first; a later one holds for the frames after it.
-            accepted: awaited when the first config has been accepted.
-            counted: the steps are requests of their own: their bytes and number are counted already.
+        `accepted` is awaited when the first config is; `counted`: the steps are requests, whose bytes are counted.
         """
         holds: deque[Hold] = deque()  # of each unanswered frame
         try:
@@ -158,7 +153,6 @@ class VideoService:
             raise DeadlineExceeded(f"no message came for {seconds:g} seconds; the video stream is ended") from None
 
     async def question_of(self, config: StreamConfig, caller: Caller) -> StreamQuestion:
-        """The checked question of a config for a worker."""
         request = await self._use_case.request(config.question, caller, of_stream=True)
         options = config.model_dump(exclude={"question"})
         return StreamQuestion(replace(request, deadline=math.inf), **options)

@@ -66,27 +66,15 @@ class Backend(Protocol):
         ...
 
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-        """Answer one request; cancelling the task cancels the work.
-
-        Raises:
-            ServiceError: of any kind.
-        """
+        """Answer one request; cancelling the task cancels the work."""
         ...
 
     async def exemplify(self, request: WorkerRequest) -> Exemplified:
-        """Embed the regions of a request in its image; of its question only the model counts.
-
-        Raises:
-            ServiceError: of any kind.
-        """
+        """Embed the regions of a request in its image; of its question only the model counts."""
         ...
 
     async def teach(self, request: WorkerRequest) -> Taught:
-        """Make the lesson of a reviewed image; the classes that were looked for are the request's vocabulary.
-
-        Raises:
-            ServiceError: of any kind.
-        """
+        """Make the lesson of a reviewed image; the classes that were looked for are the request's vocabulary."""
         ...
 
     def stream(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
@@ -94,9 +82,6 @@ class Backend(Protocol):
 
         Takes only as many steps as the question's frames in flight allow (backpressure). Ends when the steps end and
         all frames are answered; closing the answers (`aclose`) cancels the work and frees the stream's state.
-
-        Raises:
-            ServiceError: the stream as a whole failed. The error of one frame is in its answer.
         """
         ...
 
@@ -106,12 +91,7 @@ class Backend(Protocol):
 
 
 async def until_ready(backend: Backend, is_up: Callable[[], bool] = lambda: True) -> None:
-    """Wait until a backend of this process is ready, and what else is needed is up.
-
-    Raises:
-        NotReady: the backend has failed.
-        Exception: raised by `is_up`.
-    """
+    """Wait until a backend of this process is ready, and what else is needed is up."""
     while True:
         health = backend.health()
         if not health.alive:

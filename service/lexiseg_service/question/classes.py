@@ -20,9 +20,6 @@ def resolve(question: Question, limits: Limits, named: Vocabulary | None = None)
     """The vocabulary of a question: its own classes, the vocabulary's that it names, or none for only prompts.
 
     The classes of its head join with `with_learned`.
-
-    Raises:
-        InvalidValue: no classes, too many, a duplicate, or a text that is empty, too long or has control characters.
     """
     background = True if question.background is None else question.background
     if named is None and not question.classes and question.head is not None:
@@ -47,11 +44,7 @@ def check(
     *,
     name: str | None = None,
 ) -> Vocabulary:
-    """A class list and its background rule as a Vocabulary.
-
-    Raises:
-        InvalidValue: no classes, too many, a duplicate, or a text that is empty, too long or has control characters.
-    """
+    """A class list and its background rule as a Vocabulary."""
     if not entries:
         raise InvalidValue.of("classes", entries, "at least one class, or the name of a `vocabulary`")
     if len(entries) > limits.max_classes:
@@ -117,18 +110,13 @@ def _entry(entry: str | ClassInput, index: int, names: tuple[ReadName, ...], lim
 
 
 def check_line(raw: str, field: str, max_length: int) -> str:
-    """One line of text in its plain form: NFC, without invisible characters and surrounding white space.
-
-    Raises:
-        InvalidValue: it is blank, has more than `max_length` characters, or has control characters.
-    """
+    """One line of text in its plain form: NFC, without invisible characters and surrounding white space."""
     text = plain(raw)
     _check_text(text, raw, field, max_length)
     return text
 
 
 def _check_text(text: str, raw: str, field: str, max_length: int) -> None:
-    """Check the plain form of a text that came."""
     if not text:
         raise InvalidValue.of(field, raw, "a word, not blank")
     if len(text) > max_length:
@@ -139,16 +127,11 @@ def _check_text(text: str, raw: str, field: str, max_length: int) -> None:
 
 
 def has_examples(entries: Sequence[str | ClassInput] | None) -> bool:
-    """Whether any class has examples or negatives."""
     return any(isinstance(entry, ClassInput) and (entry.examples or entry.negatives) for entry in entries or ())
 
 
 def refuse_unsplit(names: Sequence[str], how: str) -> None:
-    """Refuse a text of a form or a command line that was probably meant as several classes; `how` to give these there.
-
-    Raises:
-        InvalidValue: a lone name with a comma, or a JSON list or object.
-    """
+    """Refuse a text of a form or a command line that probably means several classes; `how` to give these there."""
     for index, name in enumerate(names):
         text = name.strip()
         if (len(names) == 1 and "," in name) or (text[:1], text[-1:]) in (("[", "]"), ("{", "}")):
@@ -156,7 +139,6 @@ def refuse_unsplit(names: Sequence[str], how: str) -> None:
 
 
 def _refuse_duplicates(names: list[tuple[ReadName, ...]]) -> None:
-    """Refuse a text that two classes have, or one class twice; `names` of each class."""
     owners: dict[str, int] = {}
     for index, of_class in enumerate(names):
         for place, name in enumerate(of_class):

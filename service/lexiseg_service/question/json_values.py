@@ -11,12 +11,7 @@ from lexiseg_service.settings import Limits
 
 
 def parse_json(text: str | bytes | bytearray, limits: Limits, more: int = 0) -> Any:
-    """Parse any JSON value, which may hold `more` values than the largest question.
-
-    Raises:
-        TooLarge: more values than the largest valid request has; each takes 100 bytes or more once parsed.
-        MalformedRequest: not JSON.
-    """
+    """Parse any JSON value, which may hold `more` values than the largest question."""
     encoded = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if sum(encoded.count(mark) for mark in (b",", b"[", b"{")) > (max_count := max_values(limits) + more):
         raise TooLarge(f"the JSON holds more than {max_count:,} values")
@@ -27,12 +22,7 @@ def parse_json(text: str | bytes | bytearray, limits: Limits, more: int = 0) -> 
 
 
 def parse_object(body: bytes | bytearray, limits: Limits, more: int = 0) -> dict[str, Any]:
-    """Parse a JSON object, as `parse_json`.
-
-    Raises:
-        TooLarge: more values than the largest valid request has.
-        MalformedRequest: not JSON, or no object.
-    """
+    """Parse a JSON object, as `parse_json`."""
     parsed = parse_json(body, limits, more)
     if not isinstance(parsed, dict):
         raise MalformedRequest(f"the JSON body is a {type(parsed).__name__}; expected an object")

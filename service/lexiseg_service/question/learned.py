@@ -15,9 +15,6 @@ def with_learned(vocabulary: Vocabulary, learned: Sequence[ClassEntry], limits: 
     """A vocabulary after the classes of a head.
 
     Of classes of the same name, the vocabulary's threshold is kept, and all of it where no picture taught the class.
-
-    Raises:
-        InvalidValue: too many classes, or a class has the name of another one's synonym.
     """
     by_name = {folded(entry.name): entry for entry in vocabulary.classes}
     taught = [(entry, by_name.pop(folded(entry.name), entry)) for entry in learned]

@@ -79,14 +79,11 @@ class WorkerRequest:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width of the image, if its header has been read."""
         return None if self.header is None else self.header.size
 
 
 @dataclass(frozen=True)
 class RenderedMap:
-    """A PNG of segment ids."""
-
     png: bytes = field(repr=False)
     bits: Literal[8, 16]
 
@@ -115,7 +112,6 @@ class WorkerAnswer(AnswerFields):
 
 
 def render_json(answer: WorkerAnswer, request_id: str) -> bytes:
-    """JSON bytes, as `schemas.SegmentAnswer` describes them."""
     return orjson.dumps(answer_content(answer, request_id))
 
 

@@ -48,10 +48,6 @@ def resolve_prompts(question: Question, task: Task, limits: Limits) -> tuple[Pro
     """The prompts of a question; none for other tasks than prompt.
 
     `check_inside` compares them with the image, once its size is known.
-
-    Raises:
-        InvalidValue: prompts for another task, none for the task prompt, too many of them, of their points or of the
-            run lengths of their masks, an empty prompt, or an empty box.
     """
     prompts = question.prompts or []
     if task != "prompt":
@@ -75,21 +71,13 @@ def resolve_prompts(question: Question, task: Task, limits: Limits) -> tuple[Pro
 
 
 def resolve_prompt(prompt: ShownInput, field: str, limits: Limits) -> Prompt:
-    """One prompt; `field` is its place in the request.
-
-    Raises:
-        InvalidValue: too many points, an empty prompt, or an empty box.
-    """
+    """One prompt; `field` is its place in the request."""
     check_points(prompt, field, limits)
     return _new_prompt(prompt, field)
 
 
 def resolve_follow(objects: Iterable[tuple[int, PromptInput]], field: str, limits: Limits) -> tuple[Followed, ...]:
-    """The objects that a video frame starts to follow, from their track ids and prompts.
-
-    Raises:
-        InvalidValue: too many objects, a track id that is 0 or repeated, or a prompt as of `resolve_prompt`.
-    """
+    """The objects that a video frame starts to follow, from their track ids and prompts."""
     followed: dict[int, Followed] = {}
     for index, (track_id, prompt) in enumerate(objects):
         if index == limits.max_prompts:
@@ -105,11 +93,6 @@ def resolve_follow(objects: Iterable[tuple[int, PromptInput]], field: str, limit
 
 
 def check_points(prompt: WithPoints, field: str, limits: Limits) -> None:
-    """Check the number of points of a prompt; `field` is its place in the request.
-
-    Raises:
-        InvalidValue: more points than the limit.
-    """
     n_points = len(prompt.points)
     if n_points > limits.max_prompt_points:
         raise InvalidValue.of(f"{field}.points", f"{n_points} points", f"at most {limits.max_prompt_points}")
@@ -119,9 +102,6 @@ def check_inside(prompts: Sequence[Prompt], size: tuple[int, int], *, of_frame: 
     """Check that all points and boxes are inside an image of `size` (height, width), edges included.
 
     `of_frame`: they are of `follow`.
-
-    Raises:
-        InvalidValue: names the first `MAX_FINDINGS` coordinates outside, and their limits.
     """
     place = "follow.{}.prompt" if of_frame else "prompts.{}"
     findings = (
@@ -169,7 +149,6 @@ def check_runs(masks: Iterable[MaskInput | None], field: str) -> None:
 
 
 def _correction(prompt: PromptInput, field: str, has_classes: bool) -> Prompt:
-    """The prompt that corrects a mask or a segment."""
     if prompt.mask is not None and prompt.segment is not None:
         raise InvalidValue.of(field, "a mask and a segment", "one of them")
     if prompt.segment is not None and not has_classes:
@@ -214,12 +193,7 @@ class ClassExample:
 
 
 def examples_of(entries: Sequence[str | ClassInput] | None, limits: Limits) -> tuple[ClassExample, ...]:
-    """Every example of a class list, the positive ones of a class first.
-
-    Raises:
-        InvalidValue: too many examples, images or run lengths of masks, an image with none or several of base64, url
-            and id, or an empty region.
-    """
+    """Every example of a class list, the positive ones of a class first."""
     classes = [entry for entry in entries or () if isinstance(entry, ClassInput)]
     check_runs((example.mask for entry in classes for example in (*entry.examples, *entry.negatives)), "classes")
     examples = tuple(_examples(entries or (), limits))
@@ -230,11 +204,7 @@ def examples_of(entries: Sequence[str | ClassInput] | None, limits: Limits) -> t
 
 
 def source_of(image: ImageInput, field: str) -> ImageSource:
-    """The image of a request's JSON; `field` is its place there.
-
-    Raises:
-        InvalidValue: none or several of base64, url and id, or base64 that is none.
-    """
+    """The image of a request's JSON; `field` is its place there."""
     sources = [name for name, value in image if value is not None]
     if len(sources) != 1:
         raise InvalidValue.of(field, " and ".join(sources) or "none", f"exactly {SOURCES}")
@@ -244,11 +214,7 @@ def source_of(image: ImageInput, field: str) -> ImageSource:
 
 
 def decode_base64(encoded: str, field: str, expected: str = "base64 (RFC 4648)") -> bytes:
-    """Decode base64, with or without a data URI around it or line breaks in it.
-
-    Raises:
-        InvalidValue: not base64.
-    """
+    """Decode base64, with or without a data URI around it or line breaks in it."""
     start = DATA_URI.match(encoded)
     text = encoded[start.end() :] if start else encoded
     if "\n" in text or "\r" in text:
@@ -281,11 +247,7 @@ def _examples(entries: Sequence[str | ClassInput], limits: Limits) -> Iterator[C
 
 
 def region_of(example: RegionInput, field: str, limits: Limits) -> Region:
-    """The region of an image that a mask shows, or points and a box; `field` is its place in the request.
-
-    Raises:
-        InvalidValue: both of them, none, too many points, or an empty box.
-    """
+    """The region of an image that a mask shows, or points and a box; `field` is its place in the request."""
     if example.mask is None and example.box is None and not example.points:
         raise InvalidValue.of(field, "an empty region", "a mask, points or a box")
     if example.mask is None:

@@ -49,7 +49,6 @@ class VideoFrame:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width, if the header has been read."""
         return None if self.header is None else self.header.size
 
     def after(self, dropped: VideoFrame) -> VideoFrame:

@@ -31,11 +31,7 @@ async def off_event_loop(n_bytes: int, work: Callable[[], T]) -> T:
 
 
 def validate(schema: type[M], values: dict[str, Any], prefix: str = "") -> M:
-    """An object of a schema; `prefix` goes before the names of wrong fields.
-
-    Raises:
-        InvalidValue: names the wrong fields.
-    """
+    """An object of a schema; `prefix` goes before the names of wrong fields."""
     try:
         return schema.model_validate(values)
     except ValidationError as error:

@@ -61,7 +61,6 @@ def owner_of(slot: str) -> str:
 
 
 def no_room(kind: str, excess: Excess) -> InvalidValue:
-    """The error for a document that would pass a limit."""
     whom = " of one key" if excess.is_owners else ""
     if excess.amount == "number":
         expected = f"at most {excess.limit} {PLURALS[kind]}{whom}; delete one first"
@@ -73,11 +72,8 @@ def no_room(kind: str, excess: Excess) -> InvalidValue:
 class Documents:
     """The documents of one kind. Writes are compare-and-swap: of two concurrent writers one wins.
 
-    Each process keeps a snapshot: reads continue while the store is away, writes fail with `NotReady`.
-
-    Args:
-        large: the same with time for documents that are written and for parts; None: `store`.
-        checks: what /readyz tries, by name.
+    Each process keeps a snapshot: reads continue while the store is away, writes fail with `NotReady`. `large` is the
+    same store with time for documents that are written and for parts; /readyz tries the `checks`.
     """
 
     def __init__(
@@ -94,15 +90,9 @@ class Documents:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the snapshot in memory."""
         return sum(map(len, tuple(self._documents.values())))
 
     async def read(self, slot: str) -> bytes | None:
-        """A document, or None.
-
-        Raises:
-            NotReady: the store could never be read so far.
-        """
         if not SLOT.fullmatch(slot):
             return None
         try:
@@ -158,20 +148,9 @@ class Documents:
     async def replace(
         self, slot: str, old: bytes | None, new: bytes | None, record: Record | None = None, quota: Quota | None = None
     ) -> bool:
-        """Replace a document.
+        """Replace a document (None: nothing is there), or remove it and its parts; False if another one is there.
 
-        Args:
-            old: what is replaced; None: nothing.
-            new: takes its place; None: nothing does, and its parts are removed.
-            record: columns of the new one; None: none.
-            quota: that must leave room for it; None: any.
-
-        Returns:
-            False if something other than `old` and `new` is there.
-
-        Raises:
-            InvalidValue: there is no room.
-            NotReady: nothing can be written now.
+        Raises InvalidValue: `quota` leaves no room.
         """
         document = replace(record or Record(self._kind, slot, owner_of(slot)), body=new or b"")
 
@@ -209,7 +188,6 @@ class Documents:
         return is_removed
 
     async def remove_expired(self) -> None:
-        """Remove documents that have expired. Raises NotReady: nothing can be written now."""
 
         def remove(step: Transaction) -> None:
             for row in step.rows(self._kind):
@@ -266,7 +244,6 @@ class Documents:
         self._refreshing = asyncio.create_task(self._refresh())
 
     async def close(self) -> None:
-        """Close the connections."""
         if self._refreshing is not None:
             self._refreshing.cancel()
         self._store.close()
@@ -297,12 +274,7 @@ class Documents:
 
 
 class ParsedDocuments(Lru[str, tuple[bytes, T | None]]):
-    """LRU of documents with what they are parsed to, by slot; None for invalid ones.
-
-    Args:
-        max_bytes: of what they are parsed to, by its `nbytes`; the documents do not count.
-        parse: a document of a slot, in a thread if it is large.
-    """
+    """LRU of documents with what they are parsed to, by slot; None for invalid ones. Bytes are of the parsed ones."""
 
     def __init__(self, max_bytes: int, parse: Callable[[str, bytes], T | None]) -> None:
         super().__init__(max_bytes, lambda _, entry: getattr(entry[1], "nbytes", 0))
@@ -320,11 +292,7 @@ class ParsedDocuments(Lru[str, tuple[bytes, T | None]]):
 
 
 def open_documents(kind: str, settings: Settings, metrics: Metrics) -> Documents:
-    """The documents of an installation: in Redis if there is one, else in the state directory, else in memory.
-
-    Raises:
-        InvalidValue: its file cannot be opened.
-    """
+    """The documents of an installation: in Redis if there is one, else in the state directory, else in memory."""
     name = PLURALS[kind]
     if settings.redis_url is not None:
         store = RedisStore(open_link(settings, name, metrics))

@@ -85,10 +85,6 @@ class SqliteStore:
     """As `Store`. With WAL, and a connection that only reads, no reader waits for a writer of this machine.
 
     Without a path records are in memory, and end with the process.
-
-    Raises:
-        OSError: the file cannot be made.
-        StoreAway: the file cannot be opened.
     """
 
     def __init__(
@@ -157,11 +153,7 @@ class SqliteStore:
 def opening(
     path: Path, setting: str = "LEXISEG_STATE_DIR", journal: Literal["WAL", "DELETE"] = "WAL"
 ) -> Iterator[SqliteStore]:
-    """The store of a file; what the block cannot read or write is an error of the setting.
-
-    Raises:
-        InvalidValue: the file is damaged, another process keeps it, or the disk is full.
-    """
+    """The store of a file; what the block cannot read or write is an error of the setting."""
     private_folder(path.parent)
     try:
         yield SqliteStore(path, journal=journal)

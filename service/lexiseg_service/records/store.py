@@ -64,13 +64,9 @@ class Record:
 class Transaction(Protocol):
     """What a function for `Store.view` reads, and one for `Store.transact` also writes; it does not read its writes."""
 
-    def read(self, kind: str, identity: str) -> Record | None:
-        """A record; None if there is none."""
-        ...
+    def read(self, kind: str, identity: str) -> Record | None: ...
 
-    def records(self, kind: str, identities: Sequence[str]) -> list[Record]:
-        """The records of some ids; missing ones are left out."""
-        ...
+    def records(self, kind: str, identities: Sequence[str]) -> list[Record]: ...
 
     def rows(self, kind: str) -> list[Record]:
         """All records of a kind by id, without bodies."""
@@ -80,37 +76,23 @@ class Transaction(Protocol):
         """Items by name, None: all; missing ones are left out."""
         ...
 
-    def item_names(self, kind: str, identity: str) -> list[str]:
-        """The names of all items."""
-        ...
+    def item_names(self, kind: str, identity: str) -> list[str]: ...
 
     def ids_with_items(self, kind: str) -> list[str]:
         """The ids that may have items, also of records that are not there."""
         ...
 
-    def write(self, record: Record) -> None:
-        """Write a record in place of one with the same kind and id."""
-        ...
+    def write(self, record: Record) -> None: ...
 
-    def write_items(self, kind: str, identity: str, items: Mapping[str, bytes]) -> None:
-        """Write items by name."""
-        ...
+    def write_items(self, kind: str, identity: str, items: Mapping[str, bytes]) -> None: ...
 
-    def remove_items(self, kind: str, identity: str, names: Sequence[str]) -> None:
-        """Remove items by name."""
-        ...
+    def remove_items(self, kind: str, identity: str, names: Sequence[str]) -> None: ...
 
-    def remove(self, kind: str, identity: str) -> None:
-        """Remove a record and its items, as far as they are there."""
-        ...
+    def remove(self, kind: str, identity: str) -> None: ...
 
 
 class Store(Protocol):
-    """Methods block, and may be called by any thread.
-
-    Raises, from every method:
-        StoreAway: nothing can be read or written now.
-    """
+    """Methods block, may be called by any thread, and raise StoreAway."""
 
     def now(self) -> float:
         """Seconds since the epoch, by one clock for all processes."""
@@ -136,9 +118,7 @@ class Store(Protocol):
         """Try whether something can be written."""
         ...
 
-    def close(self) -> None:
-        """Close the connections."""
-        ...
+    def close(self) -> None: ...
 
 
 @contextmanager

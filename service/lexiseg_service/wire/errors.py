@@ -29,7 +29,6 @@ Trailers = tuple[tuple[str, str | bytes], ...]
 
 
 def problem_of(error: ServiceError, request_id: str) -> Problem:
-    """The problem document of an error, as a message."""
     retry_after = error.headers.get("Retry-After")
     document = error.document(request_id) | {"retry_after_seconds": None if retry_after is None else int(retry_after)}
     # Protobuf cannot encode lone surrogates, which a client may send.
@@ -52,7 +51,6 @@ def error_of(problem: Problem) -> ServiceError:
 
 
 def code_of(error: ServiceError) -> grpc.StatusCode:
-    """The status code of an error."""
     return grpc.StatusCode[GRPC_CODES.get(error.status, "INTERNAL")]
 
 

@@ -10,32 +10,26 @@ from lexiseg_service.wire.messages import KINDS, write_about, write_region
 
 
 def encode_exemplify(request: WorkerRequest) -> internal.ExemplifyRequest:
-    """The message of a request for the rows of its regions, with either the image or its id."""
     return write(internal.ExemplifyRequest, request, regions=_regions(request), **write_about(request))
 
 
 def encode_teach(request: WorkerRequest) -> internal.TeachRequest:
-    """The message of a request for the lesson of its labelled regions, with either the image or its id."""
     return write(internal.TeachRequest, request, regions=_regions(request), **write_about(request))
 
 
 def encode_exemplified(exemplified: Exemplified) -> internal.ExemplifyResponse:
-    """The message of embedded regions."""
     return write(internal.ExemplifyResponse, exemplified, regions=map(write_region, exemplified.regions))
 
 
 def decode_exemplified(message: internal.ExemplifyResponse) -> Exemplified:
-    """The embedded regions of a message."""
     return Exemplified(**read(message, KINDS))
 
 
 def encode_taught(taught: Taught) -> internal.TeachResponse:
-    """The message of a lesson."""
     return write(internal.TeachResponse, taught)
 
 
 def decode_taught(message: internal.TeachResponse) -> Taught:
-    """The lesson of a message."""
     return Taught(**read(message, KINDS))
 
 

@@ -42,24 +42,18 @@ AboutImage = internal.WorkerSegmentRequest | internal.ExemplifyRequest | interna
 
 
 def encode_request(request: WorkerRequest) -> internal.WorkerSegmentRequest:
-    """The message of a request, with either the image or its id."""
     painted = [_segment(segment, "rle") for segment in request.painted]
     return write(internal.WorkerSegmentRequest, request, painted=painted, **write_about(request))
 
 
 def decode_request(message: AboutImage, deadline: float) -> WorkerRequest:
-    """The request of a message; `deadline` in time.monotonic() of this process.
-
-    Raises:
-        NotReady: only a worker of a newer release can answer it.
-    """
+    """The request of a message; `deadline` in time.monotonic() of this process."""
     if message.WhichOneof("image") is None:
         raise NotReady(f"image: {OLDER}")
     return _request(deadline=deadline, **read(message, KINDS))
 
 
 def encode_step(step: StreamQuestion | VideoFrame) -> internal.WorkerSegmentVideoRequest:
-    """The message of a question or a frame."""
     if isinstance(step, VideoFrame):
         return write(internal.WorkerSegmentVideoRequest, step, frame=write(pb.Frame, step))
     messages = {"question": _question(step.request), "origin": write(internal.Origin, step.request)}
@@ -67,11 +61,6 @@ def encode_step(step: StreamQuestion | VideoFrame) -> internal.WorkerSegmentVide
 
 
 def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion | VideoFrame:
-    """The question or frame of a message.
-
-    Raises:
-        NotReady: only a worker of a newer release can answer it.
-    """
     if message.WhichOneof("message") is None:
         raise NotReady(f"message: {OLDER}")
     fields = read(message, KINDS)
@@ -80,7 +69,6 @@ def decode_step(message: internal.WorkerSegmentVideoRequest) -> StreamQuestion |
 
 
 def encode_answer(answer: WorkerAnswer, request_id: str = "") -> pb.SegmentResponse:
-    """The message of an answer."""
     segments = [_segment(segment, answer.mask) for segment in answer.segments]
     timings = [round(value, MILLISECOND_DECIMALS) for value in vars(answer.timings_ms).values()]
     return write(pb.SegmentResponse, answer, id=request_id, segments=segments, timings_ms=timings)
@@ -95,7 +83,6 @@ def decode_answer(message: pb.SegmentResponse) -> WorkerAnswer:
 
 
 def encode_frame_answer(answer: FrameAnswer, request_id: str = "") -> pb.SegmentVideoResponse:
-    """The message of a frame's answer."""
     return write(
         pb.SegmentVideoResponse,
         answer,
@@ -105,7 +92,6 @@ def encode_frame_answer(answer: FrameAnswer, request_id: str = "") -> pb.Segment
 
 
 def decode_frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
-    """The frame's answer of a message."""
     return FrameAnswer(
         **read(message, KINDS, ("frame_id", "timestamp_us", "dropped", "state_reset", "lost")),
         answer=decode_answer(message.answer) if message.HasField("answer") else None,
@@ -125,14 +111,12 @@ def write_about(request: WorkerRequest) -> Mapping[str, Any]:
 
 
 def _question(request: WorkerRequest) -> internal.Question:
-    """The message of a question, without the image."""
     classes = [write(internal.VocabularyClass, entry, unnamed=not entry.named) for entry in request.vocabulary.classes]
     vocabulary = write(internal.Vocabulary, request.vocabulary, classes=classes)
     return write(internal.Question, request, vocabulary=vocabulary, once=not request.remember)
 
 
 def write_region(region: Region) -> pb.Example:
-    """The message of a region, without its image."""
     return write(pb.Example, region.prompt or region)
 
 

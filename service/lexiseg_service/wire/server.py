@@ -77,11 +77,6 @@ class GrpcServer(health_pb2_grpc.HealthServicer):
         self._closing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Listen and serve.
-
-        Raises:
-            CannotListen: the port is taken or not ours to take.
-        """
         server = grpc.aio.server(interceptors=self.interceptors, options=self.options)
         self.add(server)
         health_pb2_grpc.add_HealthServicer_to_server(self, server)
@@ -115,7 +110,6 @@ class GrpcServer(health_pb2_grpc.HealthServicer):
         await server.stop(self.drain)
 
     async def Check(self, request: health_pb2.HealthCheckRequest, context: Context) -> Any:
-        """The present state of a name."""
         status = self._status(request.service)
         if status == Response.SERVICE_UNKNOWN:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no service of this name")
@@ -143,7 +137,6 @@ class GrpcServer(health_pb2_grpc.HealthServicer):
 
 
 def public_options(settings: Settings) -> Options:
-    """Options of the public server."""
     return [
         # Without SO_REUSEPORT a second server on the port fails instead of sharing the calls.
         ("grpc.so_reuseport", 0),
@@ -162,7 +155,6 @@ def public_options(settings: Settings) -> Options:
 
 
 def worker_options() -> Options:
-    """Options of a worker's server."""
     return [
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", MAX_INTERNAL_BYTES),

@@ -39,24 +39,16 @@ class Identity:
 
 @dataclass(frozen=True)
 class Trust:
-    """The credentials of one side."""
-
     identity: Identity | None = None
     token: str | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Trust:
-        """The credentials of the settings.
-
-        Raises:
-            InvalidValue: one of the three files is missing or cannot be read, or they do not match.
-        """
         token = None if settings.worker_token is None else settings.worker_token.get_secret_value()
         return cls(_identity(settings), token)
 
     @property
     def metadata(self) -> Metadata:
-        """Metadata that a gateway sends with each call."""
         return () if self.token is None else ((TOKEN, self.token),)
 
     def channel(self, address: str, options: list[tuple[str, int | str]]) -> grpc.aio.Channel:
@@ -83,7 +75,6 @@ class Trust:
 
     @property
     def interceptors(self) -> tuple[grpc.aio.ServerInterceptor, ...]:
-        """Interceptors of a worker's server."""
         return () if self.token is None else (TokenCheck(self.token),)
 
 
@@ -98,7 +89,6 @@ class TokenCheck(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """The method's own handler, or one that refuses."""
         if not details.method.startswith(GUARDED):
             return await continuation(details)
         token = dict(details.invocation_metadata or ()).get(TOKEN, "")

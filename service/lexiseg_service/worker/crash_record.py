@@ -37,11 +37,7 @@ class CrashRecord:
 
     @contextmanager
     def decoding(self, image_id: str) -> Iterator[None]:
-        """Note that an image is being decoded, for as long as the block runs.
-
-        Raises:
-            UndecodableImage: it crashed a worker twice within a minute.
-        """
+        """Note that an image is being decoded, for as long as the block runs."""
         if self._record.exists() and _is_refused(self._record, image_id):
             raise UndecodableImage("image: this file has crashed its decoder twice within a minute; it is refused")
         place = self._free.pop()

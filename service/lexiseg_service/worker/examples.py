@@ -42,11 +42,6 @@ Mask = NDArray[np.bool_]
 
 
 def check_regions(regions: tuple[ExampleRegion, ...], size: tuple[int, int]) -> None:
-    """Check that every region lies in an image of `size` (height, width).
-
-    Raises:
-        InvalidValue: one does not; names its field.
-    """
     for example in regions:
         prompt = example.region.prompt or Prompt(mask=example.region.mask)
         if findings := list(outside(prompt, size, example.field)):
@@ -62,7 +57,6 @@ def rows_are_known(caches: TextCaches, job: Job[Exemplified]) -> bool:
 
 
 def example_rows(caches: TextCaches, limits: Limits) -> Render[Exemplified]:
-    """The last stage of a request for the rows of examples."""
 
     def render(job: Job[Exemplified]) -> Exemplified:
         began, segmenter = time.monotonic(), job.loaded.segmenter
@@ -107,12 +101,7 @@ def _region(region: Region) -> list[object]:
 def kept_picture(
     image: bytes, regions: tuple[ExampleRegion, ...], segmenter: Segmenter, limits: Limits
 ) -> tuple[bytes, tuple[Region, ...]]:
-    """The image as a small upright JPEG without metadata, for models loaded later, with its regions scaled to it.
-
-    Raises:
-        ServiceError: the image cannot be decoded.
-        ShapeError: a mask cannot be read.
-    """
+    """The image as a small upright JPEG without metadata, for models loaded later, with its regions scaled to it."""
     short_side = max(MIN_PICTURE_SIDE, segmenter.card.input.short_side)
     decoded = decode(image, limits, short_side)
     height, width = decoded.rgb.shape[:2]
@@ -148,14 +137,6 @@ def _scaled(region: Region, size: tuple[int, int], small: tuple[int, int]) -> Re
 
 
 def lesson(job: Job[Taught]) -> Taught:
-    """The last stage of a request for the lesson of its labelled regions.
-
-    Raises:
-        TaskError: the model cannot be taught, or takes no prompts.
-        TeachingError: nothing in the image is labelled.
-        InvalidValue: a region is empty, or its mask cannot be read.
-        DeadlineExceeded: the job is abandoned.
-    """
     assert job.features is not None
     began, segmenter, vocabulary = time.monotonic(), job.loaded.segmenter, job.request.vocabulary
     model = teachable(segmenter)

@@ -70,11 +70,9 @@ class FeatureCache(Lru[FeatureKey, Remembered]):
         return next(entries, None)
 
     def add(self, key: FeatureKey, entry: Remembered) -> Remembered:
-        """Add an entry; one that is larger than the whole cache is not kept.
+        """Add an entry unless it is larger than the whole cache; returns the first one of several concurrent requests.
 
-        Returns:
-            The entry to use from now on: the first one of several concurrent requests, so that results derived from
-            its features are computed once.
+        So results derived from its features are computed once.
         """
         first = self.get(key)
         if first is None:

@@ -36,11 +36,7 @@ LINGER_SECONDS = 0.3
 
 
 def worker_server(backend: Backend, settings: Settings, metrics: Metrics, socket: Path | None = None) -> GrpcServer:
-    """`lexiseg.v1.Worker` on the port of the settings, or on a Unix socket.
-
-    Raises:
-        InvalidValue: one of our certificates is not as expected.
-    """
+    """`lexiseg.v1.Worker` on the port of the settings, or on a Unix socket."""
     trust = Trust.from_settings(settings)
     servicer = Servicer(backend, settings, metrics)
     host, port = (settings.host, settings.worker_port) if socket is None else (f"unix:{socket}", 0)
@@ -61,8 +57,6 @@ def worker_server(backend: Backend, settings: Settings, metrics: Metrics, socket
 
 
 class Servicer(WorkerServicer):
-    """`lexiseg.v1.Worker` over a backend."""
-
     def __init__(self, backend: Backend, settings: Settings, metrics: Metrics) -> None:
         self._n_calls = 0
         self._backend = backend
@@ -78,21 +72,18 @@ class Servicer(WorkerServicer):
         self._changed.set()
 
     async def Segment(self, request: pb.WorkerSegmentRequest, context: Context) -> pb.WorkerSegmentResponse:
-        """One rendered answer."""
         async with self._answering(context, request.origin.request_id):
             decoded = decode_request(request, self._deadline(context))
             return pb.WorkerSegmentResponse(answer=encode_answer(await self._backend.segment(decoded)))
         return pb.WorkerSegmentResponse()  # not sent with an error's status
 
     async def Exemplify(self, request: pb.ExemplifyRequest, context: Context) -> pb.ExemplifyResponse:
-        """Rows of examples."""
         async with self._answering(context, request.origin.request_id):
             decoded = decode_request(request, self._deadline(context))
             return encode_exemplified(await self._backend.exemplify(decoded))
         return pb.ExemplifyResponse()
 
     async def Teach(self, request: pb.TeachRequest, context: Context) -> pb.TeachResponse:
-        """The lesson of a reviewed image."""
         async with self._answering(context, request.origin.request_id):
             decoded = decode_request(request, self._deadline(context))
             return encode_taught(await self._backend.teach(decoded))

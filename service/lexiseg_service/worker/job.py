@@ -203,9 +203,7 @@ class Lane:
 class Admission:
     """Places and lanes of the requests in flight. Not thread-safe.
 
-    Args:
-        queue_limit: requests of a client without others; several clients have half as many again. All requests in
-            the background together have a quarter.
+    A client without others has `queue_limit` places, several have half as many again, all background work a quarter.
     """
 
     def __init__(self, queue_limit: int) -> None:
@@ -219,11 +217,7 @@ class Admission:
         return bool(self._lanes["small"].in_flight)
 
     def admit(self, job: AnyJob, size: tuple[int, int] | None) -> None:
-        """Give a job its place and its lane; an image of unknown `size` (height, width) counts as small.
-
-        Raises:
-            QueueFull: there is no place, or the job would miss its deadline.
-        """
+        """Give a job its place and its lane; an image of unknown `size` (height, width) counts as small."""
         request = job.request
         height, width = size or (0, 0)
         megapixels = height * width / 1e6
@@ -242,11 +236,7 @@ class Admission:
         lane.in_flight[job.source] += 1
 
     def check_wait(self, job: AnyJob, since: float) -> None:
-        """Check that a job that begins its work now has not waited too long since a time of time.monotonic().
-
-        Raises:
-            QueueFull: it has.
-        """
+        """Check that a job that begins its work now has not waited too long since a time of time.monotonic()."""
         wait, seconds = time.monotonic() - since, job.request.deadline - since
         if wait > MAX_WAIT_SHARE * seconds:
             detail = f"the request waited for {wait:.0f} seconds, of {seconds:.0f} until its deadline"

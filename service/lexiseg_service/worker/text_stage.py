@@ -30,7 +30,6 @@ class TextStage:
         self.executor = stage_executor("texts", 1)
 
     def put(self, job: AnyJob) -> None:
-        """Fetch or encode the missing texts of a job."""
         now = time.monotonic()
         self._submit(now, now, job)
 

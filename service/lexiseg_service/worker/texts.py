@@ -62,7 +62,6 @@ class TextCaches:
         return TextCache(self, name, encode, self._locks.setdefault(name, threading.Lock()))
 
     def close(self) -> None:
-        """Close the connections to Redis."""
         if self.redis is not None:
             self.redis.link.close()
 

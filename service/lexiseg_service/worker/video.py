@@ -61,15 +61,10 @@ class _Entry:
 
 
 class Session:
-    """Runs one stream on the event loop that is running when it is constructed.
+    """Runs one stream on the event loop that is running when it is constructed; a frame has `seconds`.
 
-    Args:
-        engine: answers the frames. Image passes share batches with other requests and may end in any order.
-        question: the first.
-        seconds: the deadline of a frame.
-        lock: of the client, held while one of its streams submits a frame: a full engine is asked by one of them at a
-            time, in order.
-        frames: counts frames by result: ok, error or dropped.
+    `lock` is the client's, held while one of its streams submits a frame: a full engine is asked by one of them at a
+    time, in order.
     """
 
     def __init__(
@@ -92,11 +87,7 @@ class Session:
         self._answer_event = asyncio.Event()
 
     async def answers(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-        """Yield one answer for each frame, in order; `steps` are frames, and questions that replace the one before.
-
-        Raises:
-            ServiceError: the stream as a whole failed; also what `steps` raises, when all before it is answered.
-        """
+        """Yield one answer for each frame, in order; `steps` are frames, and questions that replace the one before."""
         reading = asyncio.create_task(self._read(steps))
         submitting = asyncio.create_task(self._submit_waiting())
         try:
@@ -221,8 +212,6 @@ def _max_at_work(question: StreamQuestion) -> int:
 
 
 class Streams:
-    """Opens sessions on one engine; on one event loop."""
-
     def __init__(self, engine: Engine, settings: Settings, metrics: Metrics) -> None:
         self._engine = engine
         self._settings = settings
@@ -234,13 +223,7 @@ class Streams:
         metrics.watch_cache("streams", lambda: sum(session.state.nbytes for session in tuple(self._open)))
 
     async def answers(self, steps: AsyncIterator[StreamQuestion | VideoFrame]) -> AsyncGenerator[FrameAnswer, None]:
-        """Run one stream, as `Backend.stream` describes it. It takes a place once its config has come.
-
-        Raises:
-            QueueFull: this worker has as many streams as it may.
-            RateLimited: this client has as many as one may.
-            ServiceError: the stream as a whole failed.
-        """
+        """Run one stream, as `Backend.stream` describes it. It takes a place once its config has come."""
         question = await anext(steps, None)
         if question is None:
             return

@@ -27,11 +27,7 @@ REALM = 'Bearer realm="lexiseg"'
 
 
 class Keys:
-    """The valid keys, reloaded when the key file changes. If none is configured, requests need no key.
-
-    Raises:
-        InvalidValue: at the start, a line is not as expected, a source contains no key, or the file cannot be read.
-    """
+    """The valid keys, reloaded when the key file changes. If none is configured, requests need no key."""
 
     def __init__(self, settings: Settings) -> None:
         entries = read_keys(settings)
@@ -39,12 +35,7 @@ class Keys:
         self.are_required = bool(entries)  # never changes: a reloaded file without keys is rejected
 
     def identify(self, key: str | None, scope: Scope = "segment") -> str | None:
-        """The id of a key that has the scope; None if requests need no key.
-
-        Raises:
-            Unauthorized: the key is missing or unknown.
-            NotAllowed: the key is known and lacks the scope.
-        """
+        """The id of a key that has the scope; None if requests need no key."""
         if not self.are_required:
             return None
         if not key:
@@ -63,7 +54,6 @@ class Keys:
         return matched.identity
 
     def may(self, identity: str, scope: Scope) -> bool:
-        """Whether the key of that id has a scope."""
         return any(entry.identity == identity and scope in entry.scopes for entry in self._file.content)
 
     def rule(self, identity: str, common: Rule) -> Rule:
@@ -105,23 +95,14 @@ class AccessControl:
     streams: Shares  # of REST
 
     def identified(self, caller: Caller, key: str | None, address: str | None, scope: Scope = "segment") -> Caller:
-        """A caller with its key, if keys are needed, and the client that it counts for.
-
-        Raises:
-            Unauthorized: the key is missing or unknown.
-            NotAllowed: the key is known and lacks the scope.
-        """
+        """A caller with its key, if keys are needed, and the client that it counts for."""
         key_id = self.keys.identify(key, scope)
         admin = key_id is not None and self.keys.may(key_id, "admin")
         return replace(caller, owner=key_id or "", client=client_of(key_id, address), admin=admin)
 
     @classmethod
     def of_settings(cls, settings: Settings, metrics: Metrics, limits: ClientLimits | None = None) -> AccessControl:
-        """The access control of the settings; `limits` replaces the settings' own.
-
-        Raises:
-            InvalidValue: the API keys are not as expected.
-        """
+        """The access control of the settings; `limits` replaces the settings' own."""
         keys = Keys(settings)
         access = cls(
             keys,
@@ -159,18 +140,13 @@ def key_of(authorization: str | None, x_api_key: str | None) -> str | None:
 
 
 def refuse_repeated(names: Iterable[str], single: Collection[str]) -> None:
-    """Refuse repeated headers or metadata, which a proxy and this server might read differently.
-
-    Raises:
-        MalformedRequest: one of `names` that is in `single` is repeated.
-    """
+    """Refuse repeated headers or metadata, which a proxy and this server might read differently."""
     for name, n in Counter(name for name in names if name in single).items():
         if n > 1:
             raise MalformedRequest(f"`{name}` came {n} times; expected once at most")
 
 
 def scope_of(method: str, path: str) -> Scope:
-    """The scope that an HTTP request needs."""
     if path == "/metrics":
         return "admin"
     # A training takes the machine for long, and adds a model for all.

@@ -44,12 +44,6 @@ class WatchedFile(Generic[T]):
 
     A file that was written within the last second may be incomplete: it is read at a later check, when it has not
     changed since. A file that disappears or cannot be parsed is logged once, and the previous content stays.
-
-    Args:
-        what: the name of the content in log messages.
-        path: of the file; None: there is none, and the content stays.
-        parse: reads and parses it; raises InvalidValue, OSError or UnicodeDecodeError.
-        content: what was parsed at the start.
     """
 
     def __init__(self, what: str, path: Path | None, parse: Callable[[], T], content: T) -> None:
@@ -98,8 +92,6 @@ def _is_recent(version: tuple[int, int, int] | None) -> bool:
 
 
 class Entry(NamedTuple):
-    """A known key."""
-
     identity: str
     digest: bytes
     scopes: frozenset[Scope]
@@ -107,16 +99,11 @@ class Entry(NamedTuple):
 
 
 def new_key() -> str:
-    """A new random key."""
     return PREFIX + secrets.token_urlsafe(32)
 
 
 def line_of(identity: str, key: str, scopes: Sequence[str] = (), limits: Sequence[str] = ()) -> str:
-    """The line of the key file for a key, with its scopes and its own limits (`rate=5`).
-
-    Raises:
-        InvalidValue: the id, a scope or a limit is not as expected.
-    """
+    """The line of the key file for a key, with its scopes and its own limits (`rate=5`)."""
     if not ID.fullmatch(identity):
         raise InvalidValue.of(
             "ID", identity, "1 to 64 letters, digits, '.', '_' or '-', starting with a letter or digit"
@@ -129,7 +116,6 @@ def line_of(identity: str, key: str, scopes: Sequence[str] = (), limits: Sequenc
 
 
 def read_keys(settings: Settings) -> tuple[Entry, ...]:
-    """The keys of `LEXISEG_API_KEYS_FILE` and `LEXISEG_API_KEYS` together."""
     entries: list[Entry] = []
     if (path := settings.api_keys_file) is not None:
         try:

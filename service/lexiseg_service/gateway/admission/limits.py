@@ -39,13 +39,11 @@ class Rule:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Rule:
-        """The rule of the settings."""
         rate = settings.rate_limit
         return cls(rate, max(1, math.ceil((rate or 1) * BURST_SECONDS)), settings.concurrency_limit)
 
     @property
     def is_on(self) -> bool:
-        """Whether any limit is set."""
         return self.rate is not None or self.concurrent is not None or self.daily is not None
 
     def refusal(self, limit: str, seconds: float) -> RateLimited:
@@ -62,13 +60,7 @@ RuleOf = Callable[[str], Rule]  # of a client
 
 
 class ClientLimits:
-    """Limits of every client, counted within this process.
-
-    Args:
-        rule_of: the rule of a client.
-        clock: seconds, for rates.
-        today: seconds since the epoch, for days.
-    """
+    """Limits of every client, counted within this process."""
 
     def __init__(
         self,
@@ -85,11 +77,7 @@ class ClientLimits:
 
     @asynccontextmanager
     async def admit(self, client: str) -> AsyncIterator[None]:
-        """Count a request, and hold one of the client's concurrent places while the block runs.
-
-        Raises:
-            RateLimited: a limit of the client is reached.
-        """
+        """Count a request, and hold one of the client's concurrent places while the block runs."""
         rule = self._rule_of(client)
         # Checked first: a refusal here must not cost a token.
         if rule.concurrent is not None and self._concurrent[client] >= rule.concurrent:
@@ -104,16 +92,11 @@ class ClientLimits:
                 del self._concurrent[client]
 
     async def count(self, client: str) -> None:
-        """Count one more request of an admitted client, without another concurrent place.
-
-        Raises:
-            RateLimited: the client's rate or daily quota is reached.
-        """
+        """Count one more request of an admitted client, without another concurrent place."""
         self._count(client, self._rule_of(client))
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the counts, approximately."""
         return BYTES_PER_CLIENT * (len(self._days) + len(self._due))
 
     async def close(self) -> None:

@@ -97,7 +97,6 @@ class RedisLimits(ClientLimits):
             await super().count(client)
 
     async def close(self) -> None:
-        """Close the connections."""
         self._link.close()
 
     async def _ask(self, client: str, rule: Rule, ticket: str) -> None:
@@ -115,7 +114,6 @@ class RedisLimits(ClientLimits):
 
 
 def _renew(redis: Any, client: str, ticket: str, lease: float) -> None:
-    """Extend a lease if it is still held."""
     places, (seconds, microseconds) = _keys(client)[1], redis.time()
     redis.zadd(places, {ticket: seconds + microseconds / 1e6 + lease}, xx=True)
     redis.pexpire(places, math.ceil(1000 * lease) + 1000)

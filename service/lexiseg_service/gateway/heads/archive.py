@@ -29,26 +29,14 @@ START_SECONDS = 1.0  # from the making of a folder to its lock
 
 
 class ArchiveDesk:
-    """Reads archives, few at a time.
-
-    Args:
-        folder: where they are kept meanwhile; None: the system's folder of temporary files.
-    """
+    """Reads archives, few at a time, and keeps them in a folder meanwhile (None: of temporary files)."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = Path(gettempdir()) if folder is None else folder
         self._clients: set[str] = set()  # clients with an archive that is read
 
     async def read(self, content: BinaryIO, caller: Caller, deadline: float) -> ReviewedSet:
-        """The labelled pictures of a zip.
-
-        Args:
-            deadline: of the request, in `time.monotonic()`.
-
-        Raises:
-            RateLimited, QueueFull: one of the client, or enough of others, are being read.
-            NotReady: it cannot be kept now.
-        """
+        """The labelled pictures of a zip, until a deadline in `time.monotonic()`."""
         reviewed_set.check_importer()
         client = caller.client
         if client in self._clients:

@@ -73,33 +73,17 @@ LEAVE_SECONDS = 2.0  # of the drain, for the answers after changes were ended
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of a head.
-
-    Args:
-        model: that was asked, NAME@VERSION.
-        classes: of the head, further ones added.
-        lessons: of new pictures by key, as bytes; each replaces that of the same key.
-        removed: keys of pictures that are taken out.
-        whole: nothing of the head before stays.
-        keep_days: from the change on; None: as before.
-        digest: of the weights that lessons must be of; None: any.
-        width: numbers of a cell of the model's lessons; None: any.
-        preconditions: of the version that is changed.
-        client: key or address, which is served in turn with others.
-        deadline: in `time.monotonic()`; nothing is changed later.
-    """
-
-    model: str
-    classes: tuple[ClassEntry, ...]
-    lessons: Mapping[str, bytes]
-    removed: Sequence[str] = ()
-    whole: bool = False
-    keep_days: float | None = None
-    digest: str | None = None
-    width: int | None = None
+    model: str  # NAME@VERSION
+    classes: tuple[ClassEntry, ...]  # further ones are added to the head's
+    lessons: Mapping[str, bytes]  # of new pictures by key; each replaces that of the same key
+    removed: Sequence[str] = ()  # keys of pictures
+    whole: bool = False  # nothing of the head before stays
+    keep_days: float | None = None  # from the change on; None: as before
+    digest: str | None = None  # of the weights that lessons must be of; None: any
+    width: int | None = None  # numbers of a cell of the model's lessons; None: any
     preconditions: Preconditions = UNCONDITIONAL
-    client: str = ""
-    deadline: float = math.inf
+    client: str = ""  # key or address, which is served in turn with others
+    deadline: float = math.inf  # time.monotonic(), after which nothing is changed
 
 
 class Heads:
@@ -119,7 +103,6 @@ class Heads:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of heads in memory."""
         return self.store.nbytes + self._parsed.weight + self._listed.weight
 
     def leave(self) -> None:
@@ -129,25 +112,16 @@ class Heads:
             end_by(wait, self._end)
 
     def close(self) -> None:
-        """Solve nothing more."""
         self._solver.close()
 
     async def taught(self, name: str, owner: str) -> NamedHead:
-        """What a question asks about: the head of NAME, or NAME@VERSION also soon after another version came.
-
-        Raises:
-            UnknownHead: no such head or version.
-        """
+        """What a question asks about: the head of NAME, or NAME@VERSION also soon after another version came."""
         plain, at, version = name.partition("@")
         head = await self.find(plain, owner)
         return (head.as_of(version) or await self.find(name, owner)) if at else head
 
     async def find(self, name: str, owner: str) -> NamedHead:
-        """The head of NAME or NAME@VERSION.
-
-        Raises:
-            UnknownHead: no such head, or it has another version by now.
-        """
+        """The head of NAME or NAME@VERSION."""
         plain, at, version = name.partition("@")
         head = await self._at(slot_of(plain, owner)) if NAME.fullmatch(plain) else None
         if head is None:
@@ -161,7 +135,6 @@ class Heads:
         return head
 
     async def names(self, owner: str) -> list[str]:
-        """The names of an owner's heads, sorted."""
         return sorted(slot.rpartition("~")[2] for slot in await self._rows_of(owner))
 
     async def list_all(self, owner: str) -> list[orjson.Fragment]:
@@ -181,13 +154,7 @@ class Heads:
     async def before(
         self, name: str, owner: str, preconditions: Preconditions, *, is_new: bool = False
     ) -> NamedHead | None:
-        """The head that a change of `name` begins from, None for a new one.
-
-        Raises:
-            InvalidValue: it is no name.
-            NameTaken: a new head is wanted, and there is one of the name.
-            PreconditionFailed: it has another version than expected.
-        """
+        """The head that a change of `name` begins from, None for a new one."""
         check_name(name)
         head = await self._at(slot_of(name, owner))
         if is_new and head is not None:
@@ -196,16 +163,7 @@ class Heads:
         return head
 
     async def change(self, name: str, owner: str, change: Change, *, is_new: bool) -> NamedHead:
-        """Write a head; what others change at the same time stays. If this is cancelled, nothing is changed later.
-
-        Raises:
-            NameTaken: a new head is wanted, and there is one of the name.
-            PreconditionFailed: it has another version than expected, or others write it at the same time.
-            ModelChanged: pictures that stay were taught to other weights.
-            InvalidValue: too many classes, pictures, bytes or heads; no picture is left; or the pictures teach nothing.
-            DeadlineExceeded: it takes too long.
-            NotReady: the store takes no writes now, or the process shuts down.
-        """
+        """Write a head; what others change at the same time stays. If this is cancelled, nothing is changed later."""
         slot = slot_of(name, owner)
         try:
             async with asyncio.timeout_at(min(change.deadline, self._end)) as wait:
@@ -303,22 +261,9 @@ class Heads:
             await self.store.remove_parts(slot, parts)
 
     async def contents(self, head: NamedHead) -> list[bytes]:
-        """The lessons of a head's pictures, in order.
-
-        Raises:
-            ModelChanged: some are lost.
-            NotReady: nothing can be read now.
-        """
         return await self._contents(head.slot, head.pictures, {})
 
     async def delete(self, name: str, owner: str, preconditions: Preconditions = UNCONDITIONAL) -> None:
-        """Delete a head and its lessons.
-
-        Raises:
-            UnknownHead: no such head.
-            PreconditionFailed: it has another version than expected, or others write it at the same time.
-            NotReady: the store takes no writes now.
-        """
         slot = slot_of(name, owner)
         for _ in range(MAX_ATTEMPTS):
             content = await self.store.read(slot)
@@ -328,24 +273,12 @@ class Heads:
         raise PreconditionFailed(f"head {name!r}: others write it at the same time; send it again")
 
     async def delete_all(self, owner: str) -> int:
-        """Delete all heads of an owner; returns their number.
-
-        Raises:
-            NotReady: the store takes no writes now.
-        """
         return sum([await self.store.remove(slot) for slot in await self.store.rows() if owner_of(slot) == owner])
 
     async def remove_leftovers(self, owner: str | None = None) -> int:
-        """Remove lessons that no head has, as a write that failed leaves them, and expired heads.
+        """Remove lessons that no head has, as a write that failed leaves them, and expired heads; returns their number.
 
-        Args:
-            owner: of this one, also heads of the last minutes; None: of all, except what may still be written.
-
-        Returns:
-            the number of lessons.
-
-        Raises:
-            NotReady: nothing can be removed now.
+        Of an owner also lessons of the last minutes; of all (None) not what may still be written.
         """
         await self._quota()
         rows, number = await self._rows(), 0
@@ -380,7 +313,6 @@ class Heads:
         return rows
 
     async def _rows_of(self, owner: str) -> dict[str, Record]:
-        """The records of an owner's heads that have not expired."""
         return {slot: row for slot, row in (await self._rows()).items() if row.owner == owner and not row.has_expired}
 
     async def _at(self, slot: str) -> NamedHead | None:
@@ -401,7 +333,6 @@ class Heads:
         return [contents[picture.part] for picture in pictures]
 
     async def _quota(self) -> Quota:
-        """How many heads, and bytes of lessons, there may be."""
         capacity = await self.store.capacity()
         most = MAX_BYTES if capacity is None else min(MAX_BYTES, int(MAX_SHARE * capacity))
         self._metrics.head_bytes_limit.set(most)
@@ -437,7 +368,6 @@ def _name_taken(name: str) -> NameTaken:
 
 
 def _classes(current: NamedHead | None, change: Change) -> tuple[ClassEntry, ...]:
-    """The classes of a head, and the ones that a change adds."""
     before = () if current is None else current.classes
     names = {folded(entry.name) for entry in before}
     classes = (*before, *(entry for entry in change.classes if folded(entry.name) not in names))

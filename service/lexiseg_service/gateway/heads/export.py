@@ -36,8 +36,6 @@ BODY = "body"  # in errors about the file
 
 
 class ExportedHead(StrictModel):
-    """The listing of a head's file."""
-
     model: str
     classes: list[TaughtClassInput]
     keys: list[Key] = Field(max_length=MAX_PICTURES)
@@ -53,7 +51,6 @@ class ImportedHead:
 
 
 def write(head: NamedHead, lessons: list[bytes]) -> bytes:
-    """The file of a head with its lessons."""
     listing = ExportedHead(
         model=head.model,
         classes=[TaughtClassInput(name=entry.name, synonyms=list(entry.synonyms)) for entry in head.classes],

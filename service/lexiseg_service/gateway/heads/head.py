@@ -54,12 +54,10 @@ class NamedHead:
 
     @property
     def expires(self) -> float | None:
-        """Seconds since the epoch."""
         return expiry(self.changed, self.keep_days)
 
     @property
     def has_expired(self) -> bool:
-        """Whether nobody finds it any more."""
         return has_passed(self.expires)
 
     @property
@@ -69,12 +67,10 @@ class NamedHead:
 
     @property
     def etag(self) -> str:
-        """The version as an HTTP header has it."""
         return f'"{self.solved.version}"'
 
     @property
     def slot(self) -> str:
-        """Where a store keeps it."""
         return slot_of(self.name, self.owner)
 
     @cached_property
@@ -115,7 +111,6 @@ class NamedHead:
         return tuple(versions)
 
     def stored(self) -> bytes:
-        """As a store keeps it."""
         return orjson.dumps(self._document(), option=orjson.OPT_SORT_KEYS)
 
     def _document(self) -> dict[str, Any]:
@@ -132,11 +127,6 @@ class NamedHead:
 
     @classmethod
     def read(cls, slot: str, document: bytes) -> NamedHead:
-        """Read `stored`.
-
-        Raises:
-            ValueError, TypeError, LookupError, TeachingError: it is none; other programs may have written it.
-        """
         return cls._read(slot, orjson.loads(document))
 
     @classmethod
@@ -166,11 +156,9 @@ class NamedHead:
         }
 
     def listed(self) -> bytes:
-        """The JSON of its summary."""
         return orjson.dumps(self.summary())
 
     def output(self) -> dict[str, Any]:
-        """The values of `schemas.HeadOutput`."""
         wanting = [f"{entry.name} ({entry.wants} more)" for entry in self.solved.classes if entry.wants]
         detail = f"these classes should have more reviewed pictures: {', '.join(wanting)}"
         warnings = [{"type": "few-pictures", "detail": detail, "field": "pictures"}] if wanting else []
@@ -180,5 +168,4 @@ class NamedHead:
 
 
 def bytes_of(pictures: Iterable[KeptPicture], earlier: Iterable[NamedHead]) -> int:
-    """Bytes of lessons and earlier versions in a store."""
     return sum(picture.nbytes for picture in pictures) + sum(version.nbytes for version in earlier)

@@ -44,19 +44,13 @@ class ReviewedPicture:
 
 
 class LessonDesk:
-    """Makes lessons of reviewed pictures, by requests to workers."""
-
     def __init__(self, teach: Teach, limits: Limits, images: Images) -> None:
         self._teach = teach
         self._limits = limits
         self._images = images
 
     async def lessons(self, pictures: Sequence[ReviewedPicture], request: WorkerRequest) -> dict[str, bytes]:
-        """Lessons by the keys of their pictures; `request` has the model, the sender and the deadline.
-
-        Raises:
-            InvalidValue: two pictures have one key, or they are more than are answered until the deadline.
-        """
+        """Lessons by the keys of their pictures; `request` has the model, the sender and the deadline."""
         pace = Pace("pictures", len(pictures), request.deadline, LESSONS_SHARE, "add further ones by PUT")
         asks = [partial(self._lesson, picture, request, pace) for picture in pictures]
         taught = await gather_limited(asks, request.deadline)
@@ -87,12 +81,7 @@ class LessonDesk:
         return lesson
 
     async def read(self, body: HeadInput, classes: tuple[ClassEntry, ...]) -> list[ReviewedPicture]:
-        """The pictures of a request, for the classes of its head.
-
-        Raises:
-            InvalidValue: too many pictures, objects or run lengths of masks, an unknown class, an empty region, or an
-                image with none or several sources.
-        """
+        """The pictures of a request, for the classes of its head."""
         if len(body.pictures) > MAX_PICTURES:
             raise InvalidValue.of("pictures", f"{len(body.pictures)} pictures", f"at most {MAX_PICTURES} of a head")
         n_bytes = sum(
@@ -105,11 +94,7 @@ class LessonDesk:
 
 
 def classes_of(body: HeadInput, before: Sequence[ClassEntry], limits: Limits) -> tuple[ClassEntry, ...]:
-    """The classes that a head has, and the ones that a request adds.
-
-    Raises:
-        InvalidValue: none, too many, a duplicate, or a text that is no word.
-    """
+    """The classes that a head has, and the ones that a request adds."""
     names = {folded(entry.name) for entry in before}
     new = [
         ClassInput(name=entry) if isinstance(entry, str) else ClassInput(name=entry.name, synonyms=entry.synonyms)

@@ -51,11 +51,7 @@ class Ranked(NamedTuple):
 
 
 def sources_in(content: BinaryIO, max_image_bytes: int) -> list[Source]:
-    """The pictures of a client's zip, which is not closed before they are read.
-
-    Raises:
-        InvalidValue: no whole zip, or one with too many files or bytes.
-    """
+    """The pictures of a client's zip, which is not closed before they are read."""
     unpacked_bytes(content, MAX_UNPACKED_BYTES)
     archive, lock = open_zip(content, MAX_FILES * BYTES_PER_ENTRY), threading.Lock()
 
@@ -86,18 +82,12 @@ def mean_entropy(confidence: bytes) -> float:
 
 
 class NextDesk:
-    """Orders pictures, by questions to workers."""
-
     def __init__(self, segment: Segment, images: Images) -> None:
         self._segment = segment
         self._images = images
 
     async def ranked(self, sources: Sequence[Source], request: WorkerRequest, unseen: Set[str]) -> list[Ranked]:
-        """The pictures in order. `request` asks with the head; `unseen` are its classes without pictures.
-
-        Raises:
-            InvalidValue: no pictures, too many, or more than are answered until the deadline.
-        """
+        """The pictures in order. `request` asks with the head; `unseen` are its classes without pictures."""
         if not 1 <= len(sources) <= MAX_PICTURES:
             raise InvalidValue.of("images", f"{len(sources)} pictures", f"1 to {MAX_PICTURES}")
         question = replace(request, mask="none", confidence=True)

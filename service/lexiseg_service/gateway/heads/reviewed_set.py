@@ -75,16 +75,7 @@ def check_importer() -> None:
 
 
 async def read(source: Path, place: Path, limits: Limits) -> ReviewedSet:
-    """Read a set.
-
-    Args:
-        source: a folder, a zip, a tar, or a file of labels with its pictures around it.
-        place: an empty folder, which the importer writes into.
-
-    Raises:
-        InvalidValue: there is no such set in it, or it is damaged or too large for a head or the limits.
-        DeadlineExceeded: it takes longer.
-    """
+    """Read a folder, a zip, a tar, or a file of labels; the importer writes into `place`, an empty folder."""
     source, place = source.resolve(), place.resolve()
     await _import(source, place, limits)
     try:

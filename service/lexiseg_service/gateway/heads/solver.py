@@ -27,8 +27,6 @@ MAX_SHARED_BYTES = 96 * 2**20  # of a solve that runs at the same time as anothe
 
 
 class Solver:
-    """Solves heads; `metrics` counts what becomes of them."""
-
     def __init__(self, metrics: Metrics) -> None:
         self._threads = FairExecutor("heads", LARGE_AT_A_TIME)
         self._memory = asyncio.Semaphore(1)  # for solves of many bytes
@@ -42,17 +40,7 @@ class Solver:
         width: int | None,
         client: str,
     ) -> Head:
-        """The head of lessons.
-
-        Args:
-            digest: of the weights that the lessons must be of; None: of the last one.
-            width: numbers of a cell of the model's lessons; None: unknown.
-            client: key or address, which is served in turn with others.
-
-        Raises:
-            ModelChanged: lessons are of other weights.
-            InvalidValue: they are of another width, take too much work, or teach nothing.
-        """
+        """The head of lessons, of weights of one digest (None: of the last one) and of `width` numbers a cell."""
         outcome, stop, names = "stopped", np.zeros(1, np.int32), [entry.name for entry in classes]
         try:
             lessons = await self._threads.call(client, lambda: [Lesson.from_bytes(content) for content in contents])
@@ -78,12 +66,10 @@ class Solver:
             self._count(outcome).inc()
 
     def close(self) -> None:
-        """Take nothing more."""
         self._threads.close()
 
 
 def _nbytes(lessons: Sequence[Lesson], n_classes: int) -> int:
-    """Bytes that a solve takes, about."""
     widths = (sum(part.shape[1] for part in (lesson.cells, lesson.detail) if part is not None) for lesson in lessons)
     return sum(len(lesson.labels) * (width * 8 + n_classes * 8) for lesson, width in zip(lessons, widths, strict=True))
 

@@ -44,14 +44,7 @@ Origin = Callable[[Caller, float], dict[str, Any]]
 
 
 class Teaching:
-    """The operations on heads, independent of the protocol.
-
-    Args:
-        heads: by name; None: they are switched off.
-        origin: the fields of a request about its sender, which began at a time.
-        card_of: the card of NAME or NAME@VERSION, or of the default model; raises UnknownModel.
-        ask: the checked request of a question, as `UseCase.request`.
-    """
+    """The operations on heads, independent of the protocol; without `heads` they are switched off."""
 
     def __init__(
         self,
@@ -94,11 +87,9 @@ class Teaching:
         return teaching
 
     async def start(self) -> None:
-        """Begin to remove what failed writes leave."""
         self._sweeping = asyncio.create_task(for_ever(self._sweep, SWEEP_SECONDS))
 
     async def close(self) -> None:
-        """End it."""
         if self._sweeping is not None:
             self._sweeping.cancel()
         self.heads.close()
@@ -132,11 +123,7 @@ class Teaching:
     ) -> NamedHead:
         """Create or change a head by reviewed pictures of a request, and of an archive in any layout.
 
-        Args:
-            whole: nothing of a head that has the name stays.
-
-        Raises:
-            ModelChanged: the model that it was taught on is gone, or has other weights.
+        `whole`: nothing of a head that has the name stays.
         """
         began, limits = time.monotonic(), self._settings.limits
         if body.name not in (None, name):
@@ -171,11 +158,7 @@ class Teaching:
     async def import_head(
         self, name: str, imported: ImportedHead, caller: Caller, preconditions: Preconditions = UNCONDITIONAL
     ) -> NamedHead:
-        """Keep an exported head in place of the one that has its name.
-
-        Raises:
-            ModelChanged: its model is not served, or has other weights.
-        """
+        """Keep an exported head in place of the one that has its name."""
         origin = self._origin(caller, time.monotonic())
         await self.heads.before(name, caller.owner, preconditions)
         card = self._card(name, imported.model)
@@ -194,7 +177,6 @@ class Teaching:
     async def next_pictures(
         self, name: str, body: NextInput, caller: Caller, archive: BinaryIO | None = None
     ) -> list[Ranked]:
-        """Pictures in the order in which labelling them helps a head, the most helpful one first."""
         head = await self.heads.find(name, caller.owner)
         if archive is None:
             sources = [

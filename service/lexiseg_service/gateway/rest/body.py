@@ -86,13 +86,7 @@ def _has_extended_name_alone(disposition: bytes) -> bool:
 
 
 async def read(request: Request, limits: Limits) -> tuple[Question, list[ImageSource]]:
-    """Read and validate a body: a question, and one image or, of a form, up to `MAX_IMAGES`.
-
-    Raises:
-        MalformedRequest: none of the three forms, or a damaged one.
-        TooLarge: one of its texts is too long.
-        InvalidValue: a field is unknown, missing or out of range.
-    """
+    """Read and validate a body: a question, and one image or, of a form, up to `MAX_IMAGES`."""
     kind = kind_of(request)
     in_query = [name for name in request.query_params if name in FIELDS]
     if in_query and kind in ("multipart/form-data", "application/json"):  # they would be ignored
@@ -112,12 +106,7 @@ async def read(request: Request, limits: Limits) -> tuple[Question, list[ImageSo
 
 
 async def read_json(request: Request, schema: type[M], limits: Limits, *, more_values: int = 0) -> M:
-    """A JSON body as an object of a schema; it may hold `more_values` than the largest question.
-
-    Raises:
-        MalformedRequest: not a JSON object.
-        InvalidValue: a field is unknown, missing or out of range.
-    """
+    """A JSON body as an object of a schema; it may hold `more_values` than the largest question."""
     kind = kind_of(request)
     if kind != "application/json":
         raise MalformedRequest(f"content-type {kind or 'missing'!r}; send application/json")
@@ -155,12 +144,7 @@ async def _read_multipart(request: Request, limits: Limits) -> tuple[Question, l
 
 
 def text_of(field: str, part: UploadFile | str, limits: Limits) -> str:
-    """The text of a part of a form, which may have come as a file, as a Blob of a browser does.
-
-    Raises:
-        TooLarge: it is too long.
-        MalformedRequest: it is not UTF-8.
-    """
+    """The text of a part of a form, which may have come as a file, as a Blob of a browser does."""
     if isinstance(part, str):
         return part
     if (part.size or 0) > limits.max_question_bytes:
@@ -174,13 +158,7 @@ def text_of(field: str, part: UploadFile | str, limits: Limits) -> str:
 async def read_form(
     request: Request, limits: Limits, open_file: Callable[[], BinaryIO] | None = None, max_files: int = MAX_FILES
 ) -> FormData:
-    """A form with its files in memory, or in what `open_file` opens for one; the caller closes it.
-
-    Raises:
-        MalformedRequest: the form is damaged.
-        TooLarge: one of its texts is too long.
-        NotReady: the disk of `open_file` is full.
-    """
+    """A form with its files in memory, or in what `open_file` opens for one; the caller closes it."""
     max_fields = limits.max_classes + MAX_OTHER_FIELDS
     parser = _FormParser(
         request.headers,

@@ -24,14 +24,7 @@ Log = Callable[[], Awaitable[bytes]]
 
 
 async def followed(request: Request, look: Look, going_on: str, log: Log | None = None) -> Response:
-    """Events named `going_on` at each change, `log` with what is new there, and `done` at the end.
-
-    Args:
-        request: of a client; HEAD gets only the headers.
-        look: where the work stands, the data of events; `ended` is null until it is over.
-        going_on: name of the events before its end.
-        log: the end of what it prints.
-    """
+    """Events named `going_on` at each change, `log` with what is new there, and `done` once `look` has `ended`."""
     first = await look()
     if request.method == "HEAD":
         return Response(media_type=MEDIA_TYPE)

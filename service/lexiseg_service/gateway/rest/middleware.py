@@ -261,12 +261,6 @@ class BodyClock:
             end_by(wait, self._end)
 
     async def next(self, receive: Receive, deadline: float) -> Message:
-        """The next part of a body.
-
-        Raises:
-            TooSlow: it did not come until the deadline.
-            NotReady: the process shuts down.
-        """
         try:
             async with asyncio.timeout_at(min(deadline, self._end)) as wait:
                 self._waits.add(wait)
@@ -333,13 +327,11 @@ class Guard:
             await problem.refuse(error, scope, receive, send)
 
     def _max_body_bytes(self, scope: Scope, headers: Headers) -> int:
-        """Bytes that a body may have."""
         is_form = headers.get("content-type", "").startswith("multipart/form-data")
         path = scope["path"].removeprefix(STABLE)
         return self._uploads.get(path, self._max_bytes) if is_form and scope["method"] == "POST" else self._max_bytes
 
     def _expected(self, headers: Headers, max_bytes: int) -> int:
-        """Bytes of a body before it is read; one without a length may be as long as any."""
         if "transfer-encoding" in headers:
             return max_bytes
         announced = headers.get("content-length", "0")

@@ -95,7 +95,6 @@ _FORM_PROMPTS = {
 
 
 def _flat_fields() -> dict[str, Any]:
-    """The fields of a question, and `request` for all of them."""
     schema = Question.model_json_schema(ref_template="#/components/schemas/{model}")
     properties: dict[str, Any] = {name: _plain(described) for name, described in schema["properties"].items()}
     properties["classes"] = {
@@ -113,7 +112,6 @@ def _flat_fields() -> dict[str, Any]:
 
 
 def _flat_form() -> dict[str, Any]:
-    """The schema of the multipart form."""
     return {
         "type": "object",
         "title": "SegmentForm",
@@ -177,7 +175,6 @@ REQUEST_ID: dict[str, Any] = {
 
 
 def query() -> list[dict[str, Any]]:
-    """The fields of a question as query parameters, for a body that is the file itself."""
     return [
         {
             "name": name,
@@ -192,7 +189,6 @@ def query() -> list[dict[str, Any]]:
 
 
 def json_body(schema: str, example: dict[str, Any]) -> dict[str, Any]:
-    """The description of a JSON body, by the name of its schema."""
     content = {"schema": {"$ref": f"#/components/schemas/{schema}"}, "example": example}
     return {"requestBody": {"required": True, "content": {"application/json": content}}}
 

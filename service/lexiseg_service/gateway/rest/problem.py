@@ -23,7 +23,6 @@ TYPES_BY_STATUS = {404: "no-such-route", 405: "method-not-allowed", 400: "malfor
 
 
 def response(error: ServiceError, request_id: str | None) -> Response:
-    """The answer for one of our own errors."""
     return _response(error.document(request_id), error.headers)
 
 
@@ -37,7 +36,6 @@ def _response(document: dict[str, Any], headers: dict[str, str]) -> Response:
 
 
 async def refuse(error: ServiceError, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer one of our own errors before a route is reached."""
     await response(error, _id(scope))(scope, receive, send)
 
 

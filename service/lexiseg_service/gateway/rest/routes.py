@@ -106,7 +106,6 @@ async def _several(request: Request, question: Question, images: Sequence[ImageS
 
 @contextmanager
 def _counted(request: Request) -> Iterator[None]:
-    """Count a question, and its failure."""
     metrics = _metrics_of(request)
     metrics.questions.labels("rest").inc()
     try:
@@ -125,45 +124,33 @@ def _metrics_of(request: Request) -> Metrics:
 
 
 async def answer_of(request: Request, parsed_body: Awaitable[tuple[Question, ImageSource]]) -> WorkerAnswer:
-    """The answer to the question and image of `parsed_body`, an awaitable that parses the body; counts failures.
-
-    Raises:
-        ClientDisconnect: the client hung up first; its work is cancelled.
-    """
+    """The answer to the question and image of `parsed_body`, an awaitable that parses the body; counts failures."""
     with _counted(request):
         question, image = await parsed_body
         return await until_disconnect(request, use_case_of(request).segment(question, image, caller_of(request)))
 
 
 def caller_of(request: Request) -> Caller:
-    """The sender of a request, as `Guard` identified it."""
     caller: Caller = request.state.caller
     return caller
 
 
 def use_case_of(request: Request) -> UseCase:
-    """The gateway's use case."""
     use_case: UseCase = request.app.state.use_case
     return use_case
 
 
 def settings_of(request: Request) -> Settings:
-    """The gateway's settings."""
     settings: Settings = request.app.state.settings
     return settings
 
 
 def as_json(content: Any, status: int = 200) -> Response:
-    """A response of JSON."""
     return Response(orjson.dumps(content), status, media_type="application/json")
 
 
 async def until_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled when the client hangs up.
-
-    Raises:
-        ClientDisconnect: the client hung up first.
-    """
+    """The result of `work`, which is cancelled when the client hangs up."""
     working = asyncio.ensure_future(work)
     listening = asyncio.ensure_future(_disconnected(request))
     try:

@@ -55,7 +55,6 @@ class OpenStreams:
         self._open: dict[str, _Stream] = {}
 
     async def open(self, config: StreamConfig, caller: Caller) -> str:
-        """The id of a new stream."""
         hold = self._places.take(caller.client)
         stream = _Stream(caller.owner)
         identity = secrets.token_urlsafe(ID_BYTES)
@@ -71,12 +70,6 @@ class OpenStreams:
         return identity
 
     async def ask(self, identity: str, frame: VideoFrame, caller: Caller) -> FrameAnswer:
-        """The answer about the next frame of a stream.
-
-        Raises:
-            UnknownStream: no such stream here for that key.
-            DeadlineExceeded: the answer did not come in time.
-        """
         stream = self._of(identity, caller)
         try:
             async with asyncio.timeout(self._seconds):
@@ -89,21 +82,12 @@ class OpenStreams:
         return answer
 
     async def change(self, identity: str, config: StreamConfig, caller: Caller) -> None:
-        """Use `config` for the frames after this; a refused one leaves the stream as it was.
-
-        Raises:
-            UnknownStream: no such stream here for that key.
-        """
+        """Use `config` for the frames after this; a refused one leaves the stream as it was."""
         stream = self._of(identity, caller)
         await self._video.question_of(config, caller)
         stream.put(config)
 
     async def end(self, identity: str, caller: Caller) -> None:
-        """End a stream after it has answered its frames.
-
-        Raises:
-            UnknownStream: no such stream here for that key.
-        """
         stream = self._of(identity, caller)
         del self._open[identity]
         stream.put(None)
@@ -112,7 +96,6 @@ class OpenStreams:
                 await asyncio.shield(stream.task)
 
     async def close(self) -> None:
-        """Drop all streams."""
         tasks = [stream.task for stream in self._open.values() if stream.task is not None]
         for task in tasks:
             task.cancel()
@@ -152,7 +135,6 @@ class _Stream:
         self._waiting: deque[asyncio.Future[FrameAnswer | None]] = deque()
 
     async def steps(self) -> AsyncGenerator[Step, None]:
-        """The input of `VideoService.stream`."""
         while (step := await self._inbox.get()) is not None:
             yield step
 
@@ -164,13 +146,11 @@ class _Stream:
         return await waiter
 
     def put(self, step: Step | None) -> None:
-        """Add a frame, a config for the frames after it, or None for the end."""
         if self._failure is not None:
             raise self._failure
         self._inbox.put_nowait(step)
 
     async def accept(self) -> None:
-        """The first config is accepted."""
         self.hand_out(None)
 
     def hand_out(self, answer: FrameAnswer | None) -> None:
@@ -180,7 +160,6 @@ class _Stream:
             waiter.set_result(answer)
 
     def fail(self, error: ServiceError) -> None:
-        """Raise an error for all waiters, and for later ones."""
         self._failure = error
         for waiter in self._waiting:
             if not waiter.done():

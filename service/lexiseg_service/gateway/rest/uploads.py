@@ -40,11 +40,7 @@ def form_schema(archive: str, schema: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def parsed(request: Request, schema: type[M], more_values: int = 0) -> AsyncIterator[tuple[M, BinaryIO | None]]:
-    """The JSON of a request, and the archive of a form; it is open while the block runs.
-
-    Raises:
-        InvalidValue: a field is unknown, missing or out of range.
-    """
+    """The JSON of a request, and the archive of a form; it is open while the block runs."""
     settings = settings_of(request)
     if body.kind_of(request) != "multipart/form-data":
         yield await body.read_json(request, schema, settings.limits, more_values=more_values), None

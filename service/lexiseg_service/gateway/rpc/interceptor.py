@@ -112,7 +112,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
         details: grpc.HandlerCallDetails,
     ) -> Handler | None:
-        """The method's handler, wrapped."""
         handler = await continuation(details)
         if handler is None:
             return None
@@ -194,7 +193,6 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         return _not_end(message)
 
     async def _checked(self, context: Context, key: str | None) -> AsyncGenerator[Any, None]:
-        """The messages of a stream, for as long as its key is valid."""
         while (message := await _next(context)) is not grpc.aio.EOF:
             self._access.keys.identify(key)
             yield message
@@ -302,7 +300,6 @@ def address_of(peer: str) -> str | None:
 
 
 def _texts(details: grpc.HandlerCallDetails) -> dict[str, str]:
-    """The metadata of a call, without binary entries."""
     return {name: value for name, value in details.invocation_metadata or () if isinstance(value, str)}
 
 

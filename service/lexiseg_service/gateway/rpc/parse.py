@@ -24,12 +24,6 @@ JSON_BYTES = 4  # that take as long to convert as one byte of a message
 
 
 async def read_segment(message: pb.SegmentRequest, limits: Limits) -> tuple[Question, ImageSource]:
-    """The question and the image of a request.
-
-    Raises:
-        TooLarge: more values than the largest valid request has.
-        InvalidValue: a field is missing or out of range.
-    """
     source = message.image.WhichOneof("source")
     if source is None:
         raise InvalidValue.of("image", "none", "exactly one of content, url and id")
@@ -42,12 +36,6 @@ async def read_segment(message: pb.SegmentRequest, limits: Limits) -> tuple[Ques
 
 
 def read_question(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) -> Question:
-    """The question of a request or of a stream.
-
-    Raises:
-        TooLarge: more values than the largest valid request has.
-        InvalidValue: a field is out of range.
-    """
     left = max_values(limits)
     for count in _counts(message):  # before any is converted: a small message may hold millions
         left -= count
@@ -58,22 +46,11 @@ def read_question(message: pb.SegmentRequest | pb.StreamConfig, limits: Limits) 
 
 
 def read_config(message: pb.StreamConfig, limits: Limits) -> StreamConfig:
-    """The config of a stream.
-
-    Raises:
-        TooLarge: more values than the largest valid request has.
-        InvalidValue: a field is out of range.
-    """
     question = read_question(message, limits)
     return validate(StreamConfig, {"question": question, **read(message, KINDS, StreamConfig.model_fields)})
 
 
 def read_followed(message: pb.Frame, limits: Limits) -> tuple[Followed, ...]:
-    """The objects that a frame starts to follow.
-
-    Raises:
-        InvalidValue: too many of them or of their points, or one is not as expected.
-    """
 
     def prompts() -> Iterator[tuple[int, PromptInput]]:
         for index, each in enumerate(message.follow):

@@ -45,7 +45,6 @@ class Servicer(SegmentationServicer):
         self._video = video
 
     async def Segment(self, request: pb.SegmentRequest, context: Context) -> pb.SegmentResponse:
-        """Masks for one image."""
         async with counted(context, self._metrics) as caller:
             question, image = await read_segment(request, self._limits)
             answer = await self._use_case.segment(question, image, caller)
@@ -57,7 +56,6 @@ class Servicer(SegmentationServicer):
     async def SegmentVideo(
         self, request_iterator: AsyncIterator[pb.SegmentVideoRequest], context: Context
     ) -> AsyncIterator[pb.SegmentVideoResponse]:
-        """Masks for the frames of a video."""
         caller = CALLER.get()
         # A client that waits for the initial metadata before its first frame always sees the error of a bad config. One
         # that is writing when the call ends may only see that the write failed.
@@ -70,7 +68,6 @@ class Servicer(SegmentationServicer):
                 yield encode_frame_answer(answer, caller.request_id)
 
     async def _steps(self, messages: AsyncIterator[pb.SegmentVideoRequest]) -> AsyncGenerator[Step, None]:
-        """The configs and frames of a stream."""
         async for message in messages:
             if message.HasField("config"):
                 reading = partial(read_config, message.config, self._limits)
@@ -89,7 +86,6 @@ class Servicer(SegmentationServicer):
         return VideoFrame(frame.image, frame.id, frame.timestamp_us, followed, tuple(frame.unfollow))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
-        """Cards of the models served here."""
         return pb.ListModelsResponse(models=[model_message(card) for card in self._use_case.models()])
 
 
@@ -109,11 +105,7 @@ async def counted(context: Context, metrics: Metrics) -> AsyncIterator[Caller]:
 
 
 def check_answer_size(answer: Message, limits: Limits) -> None:
-    """Refuse an answer that the transport would refuse without saying why.
-
-    Raises:
-        TooLarge: the answer has more bytes than a gRPC message may have.
-    """
+    """Refuse an answer that the transport would refuse without saying why."""
     n_bytes = answer.ByteSize()
     if n_bytes > limits.grpc_bytes:
         raise TooLarge(

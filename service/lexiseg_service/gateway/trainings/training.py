@@ -69,18 +69,13 @@ class Training:
     attempts: int = 0  # times that a trainer began it and neither ended it nor was asked to stop
 
     def record(self) -> Record:
-        """The record of the training."""
         expires = self.created + ADDING_SECONDS if self.state == "adding" else None
         body = json.dumps(asdict(self)).encode()
         return Record(TRAINING, self.id, self.client, self.state, "", expires, self.nbytes, body)
 
 
 class TrainingStore:
-    """The trainings of a folder.
-
-    Raises, from every method that reads or writes records:
-        StoreAway: nothing can be read or written now.
-    """
+    """The trainings of a folder; what reads or writes records raises StoreAway."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -100,7 +95,6 @@ class TrainingStore:
         return sorted(trainings, key=lambda each: (each.created, each.id))
 
     def read(self, identity: str) -> Training | None:
-        """One complete training."""
         record = self._store.view(lambda step: step.read(TRAINING, identity))
         return None if record is None or record.state == "adding" else _training(record)
 
@@ -135,15 +129,12 @@ class TrainingStore:
         return self._store.transact(update)
 
     def path(self, identity: str) -> Path:
-        """The folder of a training."""
         return self.root / Path(identity).name
 
     def output(self, identity: str) -> Path:
-        """The file with what it prints."""
         return self.path(identity) / "output.txt"
 
     def log(self, identity: str) -> Path:
-        """The file with what clients see of that."""
         return self.path(identity) / "log.txt"
 
     def clear(self, identity: str) -> None:
@@ -189,7 +180,6 @@ class TrainingStore:
                 shutil.rmtree(path, ignore_errors=True)
 
     def beat(self) -> None:
-        """Show that a trainer is at work."""
         record = Record(TRAINER, TRAINER, expires=time.time() + ALIVE_SECONDS)
         self._store.transact(methodcaller("write", record))
 
@@ -246,7 +236,6 @@ def _training(record: Record) -> Training:
 
 
 def _training_of_0_4(path: Path) -> Training:
-    """Raises OSError, ValueError, TypeError: it is none."""
     state_file = path.with_name(STATE_OF_0_4)
     progress = json.loads(state_file.read_bytes()) if state_file.exists() else {}
     renamed = {"found": "import_report", "begun": "attempts"}

@@ -56,11 +56,9 @@ class Trainings:
         return None if settings.trainings is None else cls(settings.trainings, settings, use_case, metrics)
 
     async def start(self) -> None:
-        """Begin to look for trainings that have expired."""
         self._sweeping = asyncio.create_task(for_ever(self._sweep, SWEEP_SECONDS))
 
     async def close(self) -> None:
-        """Stop looking."""
         if self._sweeping is not None:
             self._sweeping.cancel()
         await asyncio.to_thread(self._store.close)
@@ -69,12 +67,7 @@ class Trainings:
         await _ask(self._store.sweep, time.time() - DAY * self._settings.keep_days)
 
     async def check(self, caller: Caller) -> None:
-        """Check, before an archive is read, that a training would be taken.
-
-        Raises:
-            NotReady: no trainer is at work.
-            RateLimited, QueueFull: there is no place for it.
-        """
+        """Check, before an archive is read, that a training would be taken."""
         since = await _ask(self._store.seconds_since_beat)
         if since is None or since > ALIVE_SECONDS:
             ever = "none ever was here" if since is None else f"the last one was {since:,.0f} s ago"
@@ -83,13 +76,7 @@ class Trainings:
         await _ask(self._store.check, lambda rows, _: self._check_room(next_one, rows))
 
     async def create(self, name: str, start: str, archive: BinaryIO, caller: Caller, *, dry_run: bool) -> Training:
-        """A new training, which a trainer takes when earlier ones have ended.
-
-        Raises:
-            InvalidValue: the archive is no zip or too large, or the name is taken or is none.
-            RateLimited, QueueFull: too many trainings or bytes wait.
-            NotReady: the pictures cannot be kept now.
-        """
+        """A new training, which a trainer takes when earlier ones have ended."""
         check_name(name)
         cards = self._use_case.backend.cards()
         find_card(start, cards)
@@ -125,11 +112,6 @@ class Trainings:
             raise _no_room(excess)
 
     async def find(self, identity: str, caller: Caller) -> Training:
-        """A training of a caller.
-
-        Raises:
-            UnknownTraining: no such training of that key.
-        """
         training = await _ask(self._store.read, identity)
         is_visible = training is not None and (training.owner == caller.owner or caller.admin)
         if training is None or not is_visible or has_passed(self._expiry(training)):
@@ -137,29 +119,18 @@ class Trainings:
         return training
 
     async def standing(self, identity: str, caller: Caller) -> dict[str, Any]:
-        """The output of a training of a caller. Raises UnknownTraining: no such training of that key."""
         return self.output(await self.find(identity, caller))
 
     async def list_all(self, caller: Caller) -> list[Training]:
-        """The trainings of a caller, the oldest first."""
         own = [each for each in await _ask(self._store.all) if each.owner == caller.owner]
         return [each for each in own if not has_passed(self._expiry(each))]
 
     async def log(self, identity: str, caller: Caller) -> bytes:
-        """The end of the log.
-
-        Raises:
-            UnknownTraining: no such training of that key.
-        """
         await self.find(identity, caller)
         return await asyncio.to_thread(_end_of, self._store.log(identity))
 
     async def remove(self, identity: str, caller: Caller) -> None:
-        """End a training, and remove its pictures and its log; a model that it made stays.
-
-        Raises:
-            UnknownTraining: no such training of that key.
-        """
+        """End a training, and remove its pictures and its log; a model that it made stays."""
         await self.find(identity, caller)
         await _ask(self._store.remove, identity)
 
@@ -171,7 +142,6 @@ class Trainings:
         return len(trainings)
 
     def output(self, training: Training) -> dict[str, Any]:
-        """The values of `schemas.TrainingOutput`."""
         return {
             "id": training.id,
             "name": training.name,

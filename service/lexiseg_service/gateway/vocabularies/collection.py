@@ -61,15 +61,10 @@ class Vocabularies:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of users' vocabularies in memory."""
         return self.store.nbytes + self._parsed.weight
 
     async def find(self, name: str, key: str = "") -> NamedVocabulary:
-        """The vocabulary of a name, of the ones visible to `key`.
-
-        Raises:
-            UnknownVocabulary: no such vocabulary.
-        """
+        """The vocabulary of a name, of the ones visible to `key`."""
         if name in BUILT_IN_NAMES:
             vocabulary = await asyncio.to_thread(built_in, name)  # the largest takes a while, the first time
         else:
@@ -97,14 +92,6 @@ class Vocabularies:
     async def put(
         self, name: str, class_list: VocabularyInput, preconditions: Preconditions, caller: Caller = ANONYMOUS
     ) -> tuple[NamedVocabulary, bool]:
-        """Write a user's vocabulary; returns it, and whether it is new to the caller.
-
-        Raises:
-            InvalidValue: the name or the class list is invalid, or there are too many vocabularies.
-            ReadOnly: a built-in vocabulary has the name.
-            NotAllowed: another key shares one of that name.
-            PreconditionFailed: the vocabulary is not in the state that the client expects.
-        """
         self._refuse_built_in(name)
         check_name(name)
         if class_list.shared is False and not caller.owner:
@@ -136,14 +123,6 @@ class Vocabularies:
         raise PreconditionFailed(f"vocabulary {name!r}: others write it at the same time; send it again")
 
     async def delete(self, name: str, preconditions: Preconditions, caller: Caller = ANONYMOUS) -> None:
-        """Delete a user's vocabulary.
-
-        Raises:
-            UnknownVocabulary: no such vocabulary.
-            ReadOnly: it is built in.
-            NotAllowed: another key shares it.
-            PreconditionFailed: the vocabulary is not in the state that the client expects.
-        """
         self._refuse_built_in(name)
         for _ in range(MAX_ATTEMPTS):
             current = await self.find(name, caller.owner)
@@ -165,7 +144,6 @@ class Vocabularies:
         return len(own)
 
     def _parse(self, slot: str, content: bytes) -> NamedVocabulary | None:
-        """Parse and check a document like a request: other programs may have written it."""
         try:
             stored = validate(StoredVocabulary, parse_object(content, self._limits))
             owner, _, name = slot.rpartition("~")
@@ -191,5 +169,4 @@ class Vocabularies:
 
 
 def open_vocabularies(settings: Settings, metrics: Metrics) -> Vocabularies:
-    """The vocabularies of an installation, as `open_store`."""
     return Vocabularies(open_documents(VOCABULARIES, settings, metrics), settings.limits)

@@ -55,7 +55,6 @@ class NamedVocabulary:
 
     @property
     def n_classes(self) -> int:
-        """How many classes it has."""
         return len(self.vocabulary.classes)
 
     @property
@@ -76,7 +75,6 @@ class NamedVocabulary:
         return not self.built_in and (caller.admin or self.owner in ("", caller.owner) or not caller.owner)
 
     def stored(self) -> bytes:
-        """The document and its owner, as a store keeps them."""
         return encode({**self.document, **({"owner": self.owner} if self.owner else {})})
 
 
@@ -102,7 +100,6 @@ def named(
 
 
 def encode(content: dict[str, Any]) -> bytes:
-    """JSON bytes, the same for equal content."""
     return orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
 
 

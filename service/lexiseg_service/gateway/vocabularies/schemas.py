@@ -45,8 +45,6 @@ class VocabularyInput(StrictModel):
 
 
 class StoredVocabulary(VocabularyInput):
-    """A vocabulary as a store keeps it."""
-
     owner: str = ""
 
 

@@ -98,14 +98,9 @@ class _Slot:
 
 
 class ModelPool:
-    """The models that are served; safe to use from any thread.
+    """The models that are served, the default one first; safe to use from any thread.
 
-    Args:
-        served: all of them, the default one first.
-        open_model: loads one, on the loading thread; may raise anything.
-        max_bytes: of the weights of all loaded models; None for no bound.
-        max_waiting: requests that may wait for models to be loaded.
-        pause: seconds after a failed load without another attempt.
+    `max_bytes` of the weights of all loaded models; at most `max_waiting` requests wait for loads.
     """
 
     def __init__(
@@ -149,7 +144,6 @@ class ModelPool:
 
     @property
     def cards(self) -> list[ModelCard]:
-        """Their cards."""
         return [served.card for served in self.served]
 
     @property
@@ -176,15 +170,9 @@ class ModelPool:
         return True
 
     def exchange(self, served: Served, new: Served, segmenter: Segmenter | None = None) -> bool:
-        """Replace a model; holders of the old one keep it until they release it.
+        """Replace a model (without `segmenter` it is loaded on demand); False while the old one is being loaded.
 
-        Args:
-            served: the old one.
-            new: the new one, perhaps of another version.
-            segmenter: the new one in memory; None to load it on demand.
-
-        Returns:
-            False when nothing was done, because the old one is being loaded.
+        Holders of the old one keep it until they release it.
         """
         with self._changed:
             slot = self._slots[ModelName.from_card(served.card)]
@@ -225,11 +213,6 @@ class ModelPool:
         """A model, NAME or NAME@VERSION, held for the caller: at once, or when it is loaded.
 
         The caller releases it. Cancelling the future gives it up; a load without a waiting request is not begun.
-
-        Raises:
-            UnknownModel: it is not served here.
-            NotReady: its load failed a moment ago, or the worker is going down; also raised by the future.
-            QueueFull: too many requests wait for models.
         """
         ready: Future[Loaded] = Future()
         with self._changed:

@@ -26,14 +26,7 @@ class Served:
 
 
 def served_models(settings: Settings) -> tuple[Served, ...]:
-    """The models that the settings name; nothing is loaded.
-
-    Raises:
-        InvalidValue: a name is empty, or one model is named twice.
-        OptionError: the device does not exist.
-        UnknownModelError: there is no model of a name and version.
-        WeightsError: weights are missing or damaged; the message says how to provide them.
-    """
+    """The models that the settings name; nothing is loaded."""
     served: list[Served] = []
     failures: list[ModelError] = []
     names = settings.model_names
@@ -64,23 +57,14 @@ def preloaded(served: Sequence[Served]) -> list[Served]:
 
 
 def served_as(name: str, settings: Settings) -> Served:
-    """A model as it is in its directory now; nothing is loaded.
-
-    Raises:
-        UnknownModelError: there is no model of that name and version.
-        WeightsError: weights are missing or damaged; the message says how to provide them.
-    """
+    """A model as it is in its directory now; nothing is loaded."""
     model = catalogue.require(name, settings.models_dir, settings.text_tower)
     nbytes = sum(path.stat().st_size for path in catalogue.weight_files(model))
     return Served(name, model.card, nbytes)
 
 
 def load(name: str, settings: Settings) -> Segmenter:
-    """Load a model with the device, the precision and the runtime of the settings.
-
-    Raises:
-        ModelError: it cannot be loaded.
-    """
+    """Load a model with the device, the precision and the runtime of the settings."""
     return catalogue.load(
         name,
         models_dir=settings.models_dir,

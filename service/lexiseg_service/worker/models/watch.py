@@ -51,7 +51,6 @@ class ModelWatch:
         self._thread = threading.Thread(target=self._forever, name="model-watch", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
