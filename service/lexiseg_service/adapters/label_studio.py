@@ -59,11 +59,7 @@ CONTROL_TAGS = ("BrushLabels", "PolygonLabels", "RectangleLabels")
 
 
 def root_of(text: str, field: str) -> Element:
-    """Parse a configuration in XML, with limits on its size; returns the root element.
-
-    Raises:
-        InvalidValue: it is not XML, too large, or has a document type or entities.
-    """
+    """Parse a configuration in XML, with limits on its size; returns the root element."""
     if len(text) > MAX_CHARACTERS:
         raise InvalidValue.of(field, f"{len(text):,} characters", f"at most {MAX_CHARACTERS:,}")
     if (n_tags := text.count("<")) > MAX_TAGS:
@@ -109,9 +105,6 @@ def control_of(label_config: str) -> Control:
 
     A label may have words, `predicted_values="car,lorry"`; the tag may have `model_score_threshold`, `model_name` and
     `model_task`.
-
-    Raises:
-        InvalidValue: as `root_of`, or no control tag belongs to an image.
     """
     root = root_of(label_config, FIELD)
     images = {tag.get("name"): tag.get("value", "").removeprefix("$") for tag in root.iter("Image") if tag.get("name")}
@@ -199,11 +192,7 @@ def label_of(context: Context) -> str | None:
 async def prediction_of(
     request: Request, answer: WorkerAnswer, control: Control, label: str | None = None
 ) -> dict[str, Any]:
-    """A task's prediction in Label Studio's format; `label` is for segments without one, as a click's.
-
-    Raises:
-        ClientDisconnect: Label Studio hung up.
-    """
+    """A task's prediction in Label Studio's format; `label` is for segments without one, as a click's."""
     notes = notes_of(answer.warnings)
     write = partial(regions_of, image_id=answer.image_id, size=answer.size, control=control, notes=notes, label=label)
     version = model_version(answer.model, answer.model_digest, control.head)
@@ -278,11 +267,7 @@ class Task(BaseModel):
 
 
 def place_of(task: Task, control: Control, index: int) -> tuple[str, str]:
-    """The field of task number `index` that names its image, for messages, and where that is fetched.
-
-    Raises:
-        InvalidValue: it is no text.
-    """
+    """The field of task number `index` that names its image, for messages, and where that is fetched."""
     field, value = f"tasks.{index}.data.{control.image_field}", task.data.get(control.image_field)
     if not isinstance(value, str):
         raise InvalidValue.of(field, value, "the image's URL")
@@ -292,12 +277,7 @@ def place_of(task: Task, control: Control, index: int) -> tuple[str, str]:
 async def predict_task(
     request: Request, control: Control, task: Task, context: Context | None, index: int
 ) -> dict[str, Any]:
-    """Predict task number `index`: the masks of its labels, or the mask for an annotator's clicks.
-
-    Raises:
-        ServiceError: of any kind.
-        ClientDisconnect: Label Studio hung up.
-    """
+    """Predict task number `index`: the masks of its labels, or the mask for an annotator's clicks."""
     field, value = place_of(task, control, index)
     image = await image_of(value, field, caller_of(request).client, settings_of(request), use_case_of(request))
     fields = fields_of_control(control)

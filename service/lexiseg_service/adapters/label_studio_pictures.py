@@ -35,21 +35,7 @@ def place_of_picture(value: str, task_id: int | None) -> str:
 
 
 async def image_of(place: str, field: str, client: str, settings: Settings, use_case: UseCase) -> ImageSource:
-    """A task's image: what Label Studio keeps is fetched from it, any other URL by the service's own rules.
-
-    Args:
-        place: as `place_of_picture` has it.
-        field: of the request, for messages.
-        client: the sender of the request.
-        settings: name Label Studio's address and token.
-        use_case: fetches other URLs, and counts the bytes.
-
-    Raises:
-        InvalidValue: neither a URL nor a data URI, or a picture of Label Studio while its address is not set.
-        ImageNotFetched: Label Studio, or the host that it leads to, did not send the picture.
-        UrlFetchOff: Label Studio leads to another host, and images by URL are switched off.
-        TooLarge: the picture is over the limit.
-    """
+    """A task's image: what Label Studio keeps is fetched from it, any other URL by the service's own rules."""
     home = settings.label_studio_url
     url = None if home is None else url_at(place, home)
     if url is not None:
@@ -102,12 +88,7 @@ async def _picture_at(url: httpx.URL, client: str, settings: Settings, use_case:
 
 
 async def content_at(url: httpx.URL, settings: Settings, max_bytes: int) -> bytes | httpx.URL:
-    """The content at a URL of Label Studio, or the URL on another host, which gets no token, that it leads to.
-
-    Raises:
-        ImageNotFetched: Label Studio does not send it.
-        TooLarge: it has more bytes.
-    """
+    """The content at a URL of Label Studio, or the URL on another host, which gets no token, that it leads to."""
     key, headers = settings.label_studio_api_key, dict(IMAGE_HEADERS)
     try:
         async with asyncio.timeout(FETCH_SECONDS), httpx.AsyncClient(timeout=FETCH_SECONDS, trust_env=False) as client:
@@ -132,9 +113,6 @@ async def authorization(client: httpx.AsyncClient, url: httpx.URL, key: str) -> 
     """The Authorization header for a legacy or a personal token of Label Studio.
 
     A personal token, the default since 1.18, is a JWT that is exchanged for an access token of five minutes.
-
-    Raises:
-        ImageNotFetched: Label Studio refuses the personal token.
     """
     if key.count(".") != 2:
         return f"Token {key}"

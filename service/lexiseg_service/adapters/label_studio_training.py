@@ -98,10 +98,6 @@ async def webhook(request: Request) -> dict[str, Any]:
     """Teach the project's head: for *Start training* at once, after every tenth annotation in the background.
 
     Label Studio waits a second for the answer to an event, and shows why a training is refused.
-
-    Raises:
-        InvalidValue: the settings name no Label Studio, the project has no annotations, or they gain nothing.
-        ServiceError: of any kind, about the annotations, a picture or the head.
     """
     event = await read_as(Event, request, MAX_VALUES)
     project = event.project

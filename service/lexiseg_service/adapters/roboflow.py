@@ -74,11 +74,7 @@ class Prompt(BaseModel):
 
 
 def class_of(prompt: Prompt, index: int, threshold: float) -> dict[str, Any]:
-    """A prompt as a class: its boxes are examples in the request's image, its text is searched for as well.
-
-    Raises:
-        InvalidValue: there is neither a text nor a box with the label 1, or not one label for each box.
-    """
+    """A prompt as a class: its boxes are examples in the request's image, its text is searched for as well."""
     labels = [1] * len(prompt.boxes) if prompt.box_labels is None else prompt.box_labels
     if len(labels) != len(prompt.boxes):
         raise InvalidValue.of(

@@ -82,11 +82,7 @@ class Parameters(BaseModel):
 
 
 def question_fields(parameters: Parameters) -> dict[str, Any]:
-    """Fields of the question in a request; marks take precedence over words.
-
-    Raises:
-        InvalidValue: there are neither marks nor words.
-    """
+    """Fields of the question in a request; marks take precedence over words."""
     if marks := parameters.marks:
         points = [(mark.data[0], mark.data[1], mark.label == 1) for mark in marks if mark.type == "point"]
         return prompt_of(points, [mark.data for mark in marks if mark.type == "rectangle"])

@@ -81,11 +81,7 @@ def run(
     *,
     retry_failed: bool,
 ) -> int:
-    """Segment the pictures, here or on a cluster, and write the other formats; returns the exit status.
-
-    Raises:
-        typer.BadParameter: there is no such format.
-    """
+    """Segment the pictures, here or on a cluster, and write the other formats; returns the exit status."""
     try:
         writers = dict(map(writer_of, bulk.formats))
     except ValueError as error:
@@ -188,11 +184,7 @@ def _table(urls: list[str]) -> bytes:
 def segment_chunks(
     job: BulkJob, size: Size, destination: Destination, to_do: Sequence[int], cluster: Cluster | None, max_rate: float
 ) -> int:
-    """Work on the remaining chunks on a cluster, or without one in this process.
-
-    Returns:
-        The exit status: 1 if more than a share of `max_rate` (0 to 1) failed, 130 if Ctrl-C ended it, else 0.
-    """
+    """Work on the remaining chunks on a cluster, or without one in this process."""
     before = size.inputs - _inputs_of(destination, to_do, size)
     reports = _in_process(job, to_do) if cluster is None else segment_on(cluster, job, to_do)
     fresh = failures = 0

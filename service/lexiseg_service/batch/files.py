@@ -18,11 +18,7 @@ CHUNK = 2**20  # bytes
 
 
 def open_store(url: str, field: str) -> tuple[Any, str]:
-    """The file system of a path or an fsspec URL, and the path in it.
-
-    Raises:
-        InvalidValue: `field` names the setting or the field that the URL comes from; its package is not installed.
-    """
+    """The file system of a path or an fsspec URL, and the path in it."""
     from lexiseg_model.catalogue import store  # imports fsspec
 
     try:
@@ -32,11 +28,7 @@ def open_store(url: str, field: str) -> tuple[Any, str]:
 
 
 class Files:
-    """The files below one address; in a folder only their owner may read them. Methods block, and are thread-safe.
-
-    Raises, from every method:
-        OSError: the disk or the store refuses; libraries of stores raise errors of their own, too.
-    """
+    """The files below one address; in a folder only their owner may read them. Methods block, and are thread-safe."""
 
     def __init__(self, url: str, field: str) -> None:
         self._store, self._root = open_store(url, field)

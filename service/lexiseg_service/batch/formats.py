@@ -37,11 +37,7 @@ Format = Annotated[str, AfterValidator(form_name), WithJsonSchema({"enum": [*ROW
 
 
 def check_fits(to: str, question: Mapping[str, Any], classes: Sequence[str]) -> None:
-    """Check that a question gives what a format needs, and that the format has room for its classes.
-
-    Raises:
-        InvalidValue: it does not, it has not, or a library is missing.
-    """
+    """Check that a question gives what a format needs, and that the format has room for its classes."""
     if to == "jsonl":
         return
     if (mask := question.get("mask", "rle")) != "rle":

@@ -54,17 +54,9 @@ async def work(
     width: int = 1,
     ends: Callable[[int], bool] = lambda _: False,
 ) -> bool:
-    """Ask about pictures and commit their lines in order.
+    """Ask about pictures, `width` at a time, and commit their lines in order; True once every picture is settled.
 
-    Args:
-        pictures: taken by the caller.
-        ask: the line of one; raises Preempted.
-        part: takes the lines.
-        width: pictures in flight.
-        ends: whether to stop, by the number of pictures that are asked.
-
-    Returns:
-        Whether every picture is settled.
+    `ask` may raise Preempted; `ends` gets the number of pictures that were asked.
     """
     n_begun = 0
     try:

@@ -42,12 +42,7 @@ async def copied(use_case: UseCase, question: Question, caller: Caller) -> Quest
 async def ask(
     use_case: UseCase, question: QuestionCopy, image: ImageSource, caller: Caller, seconds: float
 ) -> WorkerAnswer:
-    """The answer about an image, within `seconds`.
-
-    Raises:
-        UnknownModel: its version of the model is not served any more.
-        ModelChanged: that has other weights by now.
-    """
+    """The answer about an image, within `seconds`."""
     use_case.card(question.request.model)
     request = replace(question.request, **use_case.origin(caller, time.monotonic()))
     request = await use_case.with_image(request, image)

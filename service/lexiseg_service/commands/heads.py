@@ -72,11 +72,7 @@ def delete(
 
 
 def check_kept(context: typer.Context, server: str | None, settings: Settings) -> None:
-    """Check that heads are kept somewhere: at a server that is asked over REST, or by this installation.
-
-    Raises:
-        typer.BadParameter: nothing or too much was given.
-    """
+    """Check that heads are kept somewhere: at a server that is asked over REST, or by this installation."""
     check_server(context, server)
     if server is not None:
         from lexiseg_service.commands.server import check_rest

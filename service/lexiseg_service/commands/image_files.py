@@ -58,12 +58,7 @@ class Source:
             return 0
 
     def read(self, limits: Limits) -> bytes:
-        """The encoded image.
-
-        Raises:
-            Unreadable: it cannot be read.
-            TooLarge: it has more bytes than the limit.
-        """
+        """The encoded image."""
         max_bytes = limits.max_image_bytes
         try:
             if self.path is not None:
@@ -85,14 +80,7 @@ class Source:
 def sources_of(arguments: Sequence[str | Path], out: Path | None = None) -> list[Source]:
     """The images of a command line, each once, in order.
 
-    Args:
-        arguments: files; folders, with every image file in them and below but hidden ones; patterns
-            (`photos/**/*.jpg`) that are not a file's name; http and https URLs; `-`.
-        out: the folder of results. Folders and patterns leave out the files in it and in the folders `out-2`, ... of
-            later runs: otherwise a second run would segment the pictures that the first has written.
-
-    Raises:
-        Unreadable: a folder has no images, no file fits a pattern, or none of the files exists.
+    Folders and patterns leave out the results in `out`, `out-2`, ...: a second run would segment what the first wrote.
     """
     sources: dict[str, Source] = {}
     for argument in arguments:

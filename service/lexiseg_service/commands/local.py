@@ -36,11 +36,7 @@ WITHOUT_ADMISSION = dict.fromkeys(("api_keys", "api_keys_file", "rate_limit", "c
 
 @contextmanager
 def open_server(url: str | None, settings: Settings, task: Task) -> Iterator[Server]:
-    """The server at an address, not asked yet, or one in this process with a model that can do the task.
-
-    Raises:
-        NotReady: the model cannot be loaded.
-    """
+    """The server at an address, not asked yet, or one in this process with a model that can do the task."""
     if url is not None:
         with Server(url, settings, model=settings.default_model) as connection:
             yield connection

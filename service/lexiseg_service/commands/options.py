@@ -88,11 +88,7 @@ PLAIN = (bool, int, float, Path)  # typer parses them; any other type is text th
 
 
 def settings_of(options: Mapping[str, Any]) -> Settings:
-    """Settings and their limits; None leaves an option to the environment.
-
-    Raises:
-        InvalidValue: an option or a `LEXISEG_*` variable is out of range, or there is no setting of that name.
-    """
+    """Settings and their limits; None leaves an option to the environment."""
     refuse_unknown(os.environ)
     values = {name: value for name, value in options.items() if value is not None}
     try:
@@ -118,11 +114,7 @@ def _expected(finding: Any) -> str:
 
 
 def refuse_unknown(environment: Iterable[str]) -> None:
-    """Refuse a misspelt setting, which would silently be the default.
-
-    Raises:
-        InvalidValue: a variable begins with LEXISEG_ and is no setting; it names the nearest one.
-    """
+    """Refuse a misspelt setting, which would silently be the default."""
     variables = {variable(name) for name in FIELDS}
     for name in sorted(environment):
         upper = name.upper()  # as pydantic-settings reads it
@@ -170,11 +162,7 @@ def named_options(context: typer.Context) -> list[str]:
 
 
 def check_server(context: typer.Context, server: str | None) -> None:
-    """Refuse an API key without --server, and settings of this process with it.
-
-    Raises:
-        typer.BadParameter: such an option was given.
-    """
+    """Refuse an API key without --server, and settings of this process with it."""
     named = [name for name in FIELDS if flag(name) in named_options(context)]
     if server is None and "api_key" in named:
         raise typer.BadParameter("it is for a server; give --server", param_hint="'--api-key'")
@@ -185,11 +173,7 @@ def check_server(context: typer.Context, server: str | None) -> None:
 
 
 def check_installed(option: str, extra: str, *modules: str) -> None:
-    """Refuse an option or a command for which modules of an extra of `lexiseg` are not installed.
-
-    Raises:
-        typer.BadParameter: one is missing; the message says how to get it.
-    """
+    """Refuse an option or a command for which modules of an extra of `lexiseg` are not installed."""
     if missing := [module for module in modules if find_spec(module) is None]:
         raise typer.BadParameter(f'needs {missing[0]}: pip install "lexiseg[{extra}]"', param_hint=f"'{option}'")
 

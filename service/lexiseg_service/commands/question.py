@@ -37,16 +37,7 @@ def question_of(
     others: str = "",
     **fields: Any,
 ) -> Question:
-    """The question of a command line, without the fields that are None.
-
-    Args:
-        classes: words of `-c`, and classes with examples.
-        others: what could be given in place of classes and a vocabulary, for the message.
-
-    Raises:
-        typer.BadParameter: classes and a vocabulary, neither of them though they are `needed`, or `-c a,b`, which is
-            one class.
-    """
+    """The question of a command line, without fields that are None; `others`: for the message where classes lack."""
     option = "'-c' / '--class'"
     try:
         words = [word for word in classes or () if isinstance(word, str)]
@@ -60,17 +51,7 @@ def question_of(
 
 
 def read_prompts(points: Sequence[str], boxes: Sequence[str], prompts: Sequence[str]) -> list[dict[str, Any]]:
-    """The prompts of a command in the form of `POST /segment`: first the points, then the boxes, then the rest.
-
-    Args:
-        points: `X,Y`; each is a prompt of its own.
-        boxes: `LEFT,TOP,RIGHT,BOTTOM`; each is a prompt of its own.
-        prompts: one object by several parts, separated by blanks: points on it, points off it (`-X,Y`), at most one
-            box.
-
-    Raises:
-        typer.BadParameter: a text has another form, a box has no inside, or there are only points off an object.
-    """
+    """The prompts of a command in the form of `POST /segment`: first the points, then the boxes, then the rest."""
     return [
         *({"points": [_point(text)]} for text in points),
         *({"box": _box(text, "--box", EXPECTED_BOX)} for text in boxes),
@@ -118,17 +99,7 @@ def _prompt(text: str) -> dict[str, Any]:
 def with_examples(
     classes: Sequence[str], examples: Sequence[str], negatives: Sequence[str], limits: Limits
 ) -> list[str | dict[str, Any]]:
-    """The classes of a command in the form of `POST /segment`: words, then classes with only examples.
-
-    Args:
-        classes: of `-c`; one that also has examples is looked for as a word, too.
-        examples: of `--example`; several of one name are one class.
-        negatives: of `--not`; each of a class with examples.
-        limits: of the files that they name.
-
-    Raises:
-        typer.BadParameter: a text has another form, a file cannot be read, or a negative's class has no examples.
-    """
+    """The classes of a command in the form of `POST /segment`: words, then classes with only examples."""
     examples_of: dict[str, dict[str, Any]] = {}
     for text in examples:
         name, example = _example(text, "--example", limits)

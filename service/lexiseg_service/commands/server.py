@@ -87,19 +87,7 @@ def heads_of(listed: Sequence[Any]) -> list[Head]:
 
 
 class Server(AbstractContextManager["Server"]):
-    """One server, as a context manager; thread-safe.
-
-    Args:
-        url: http, https, grpc or HOST:PORT.
-        settings: their `api_key` is sent.
-        model: NAME or NAME@VERSION; None: the server's default.
-        name: how ledgers call the server; None: by address and model.
-        timeout: seconds for one image with all its retries.
-        connections: `http` and `channel` of `lexiseg_client.Client`.
-
-    Raises:
-        InvalidValue: the address or the key is invalid.
-    """
+    """One server, as a context manager; thread-safe."""
 
     def __init__(
         self,
@@ -130,9 +118,6 @@ class Server(AbstractContextManager["Server"]):
         """Check the server, the key, the model and its tasks, before any file is sent.
 
         Without a model the server's default answers: then some model of it must be able to do the task.
-
-        Raises:
-            ServerFailure: the server cannot be asked, or there is no such model or task.
         """
         model = self._model
         with translate_errors(self.url):
@@ -148,13 +133,6 @@ class Server(AbstractContextManager["Server"]):
         """The classes of a question's answers, in order, and its fields with what it names as it is now.
 
         gRPC has no call for names: there only the built-in lists are known, which never change.
-
-        Args:
-            question: about many images.
-            own: its classes, where it names no list.
-
-        Raises:
-            ServerFailure: there is no list or head of that name.
         """
         stored = None if question.vocabulary is None else built_in(question.vocabulary)
         before = own if stored is None else stored.vocabulary.classes
@@ -167,20 +145,12 @@ class Server(AbstractContextManager["Server"]):
         return tuple(classes), fields | built_in_name
 
     def vocabulary(self, name: str) -> Vocabulary:
-        """A named class list with its thresholds.
-
-        Raises:
-            ServerFailure: there is none of that name, or the server is asked over gRPC.
-        """
+        """A named class list with its thresholds."""
         with translate_errors(self.url):
             return self._checks.vocabularies.get(name)
 
     def keep_vocabulary(self, name: str, classes: Sequence[Any], base: Vocabulary) -> None:
-        """Write a named class list with the background and source of a kept one, if that has not changed since.
-
-        Raises:
-            ServerFailure: it is built in, or has changed in the meantime.
-        """
+        """Write a named class list with the background and source of a kept one, if that has not changed since."""
         etag = base.etag if name == base.name else None
         with translate_errors(self.url):
             self._checks.vocabularies.put(name, classes, background=base.background, source=base.source, if_match=etag)

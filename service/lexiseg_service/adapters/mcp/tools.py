@@ -71,14 +71,7 @@ def with_tool_errors(tool: Tool) -> Tool:
 
 
 class ToolService:
-    """The tools as methods; language models read their docstrings. The use case checks keys, limits and URLs.
-
-    Args:
-        use_case: answers the questions.
-        settings: default model and limits.
-        folder: the folder with files that may be read; None: no files.
-        caller_of: the caller of a request.
-    """
+    """The tools as methods; language models read their docstrings. The use case checks keys, limits and URLs."""
 
     def __init__(self, use_case: UseCase, settings: Settings, folder: Path | None, caller_of: CallerOf) -> None:
         self._use_case = use_case

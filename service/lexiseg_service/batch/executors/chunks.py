@@ -79,12 +79,7 @@ class Report(NamedTuple):
 
 
 class ChunkWorker:
-    """Works on chunks, one after another, with an event loop of its own. Not thread-safe.
-
-    Raises:
-        ModelError: existing rows come from another model.
-        ServiceError: the model cannot be loaded, or cannot do the task.
-    """
+    """Works on chunks, one after another, with an event loop of its own. Not thread-safe."""
 
     def __init__(self, job: BulkJob) -> None:
         self._job = job

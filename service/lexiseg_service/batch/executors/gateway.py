@@ -21,12 +21,7 @@ MAX_QUESTIONS = 16  # in memory
 
 
 class GatewayExecutor:
-    """As `Executor`, over the operations of a gateway.
-
-    Args:
-        limits: of clients; their pictures count as requests.
-        files: of jobs, with their questions.
-    """
+    """As `Executor`, over the operations of a gateway."""
 
     def __init__(self, use_case: UseCase, limits: ClientLimits, files: Files) -> None:
         self._use_case = use_case

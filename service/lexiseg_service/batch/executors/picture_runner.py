@@ -58,11 +58,7 @@ class Executor(Protocol):
         ...
 
     async def segment(self, job: Job, image: ImageSource, identity: str) -> WorkerAnswer:
-        """Ask a job's question about an image.
-
-        Raises:
-            ServiceError: of any kind; the message is for the client.
-        """
+        """Ask a job's question about an image."""
         ...
 
 
@@ -72,15 +68,7 @@ def _unexpected(error: Exception) -> ServiceError:
 
 
 class PictureRunner:
-    """Asks the pictures of one process.
-
-    Args:
-        executor: segments them.
-        threads: read them.
-        max_image_bytes: of one picture.
-        open_reader: the reader of a job; None: that of what clients send and name.
-        problem_of: what is said of an error that is none of the service; None: nothing, it is logged.
-    """
+    """Asks the pictures of one process."""
 
     def __init__(
         self,

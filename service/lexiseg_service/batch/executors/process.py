@@ -36,14 +36,7 @@ def batch_settings(settings: Settings) -> Settings:
 
 
 class ProcessExecutor:
-    """As `Executor`, over a worker of this process.
-
-    Args:
-        settings: of the worker; its default model answers.
-
-    Raises:
-        ModelError, InvalidValue: there is no such model, or it cannot do the task.
-    """
+    """As `Executor`, over a worker of this process."""
 
     gives_way = False
 

@@ -76,11 +76,7 @@ def _stderr_to(file: IO[bytes]) -> Iterator[None]:
 
 
 def segment_on(cluster: Cluster, job: BulkJob, chunks: Sequence[int]) -> Iterator[Report]:
-    """Segment the chunks on Ray; yields a report as each chunk ends, in any order.
-
-    Raises:
-        OptionError: the cluster cannot be joined.
-    """
+    """Segment the chunks on Ray; yields a report as each chunk ends, in any order."""
     connect(cluster)
     import ray.data
 

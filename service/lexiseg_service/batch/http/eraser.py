@@ -25,11 +25,7 @@ RECORD_SECONDS = 3600.0  # that an erasure is repeated, also after it succeeded:
 
 
 class Eraser:
-    """Erases jobs of one ledger; by itself the ones that ended `keep_days` ago.
-
-    Args:
-        keep_days: after the end of a job.
-    """
+    """Erases jobs of one ledger; by itself the ones that ended `keep_days` ago."""
 
     def __init__(self, ledger: Ledger, files: Files, keep_days: float) -> None:
         self._ledger = ledger

@@ -68,12 +68,7 @@ class Tasks(NamedTuple):
 
 
 class Jobs:
-    """The jobs of an installation.
-
-    Raises:
-        InvalidValue: the settings name no place for rows or files.
-        OSError: the state directory cannot be used.
-    """
+    """The jobs of an installation."""
 
     def __init__(self, settings: Settings, use_case: UseCase, access: AccessControl, metrics: Metrics) -> None:
         self._settings = settings
@@ -121,14 +116,7 @@ class Jobs:
     async def create(
         self, body: JobInput, archive: BinaryIO | None, caller: Caller, tasks: Tasks | None = None
     ) -> tuple[Job, Progress]:
-        """A new job; its pictures are listed now, and asked in the background.
-
-        Raises:
-            InvalidValue: no source or several, no pictures or too many, or a question that is not as expected.
-            UrlFetchOff: URLs, and images by URL are switched off.
-            RateLimited: the client's jobs take what they may.
-            TooLarge: the archive takes more than that.
-        """
+        """A new job; its pictures are listed now, and asked in the background."""
         if [body.urls, body.folder, archive, tasks].count(None) != 3:
             sources = [name for name, value in (("urls", body.urls), ("folder", body.folder)) if value is not None]
             raise InvalidValue.of("urls", ", ".join(sources + [ARCHIVE] * (archive is not None)) or "none", SOURCE)
@@ -211,11 +199,7 @@ class Jobs:
             raise
 
     async def find(self, identity: str, caller: Caller) -> tuple[Job, Progress]:
-        """A job of a caller, and where it stands.
-
-        Raises:
-            UnknownJob: no such job of that key.
-        """
+        """A job of a caller, and where it stands."""
         job = await ask_ledger(self._ledger.job, identity)
         progress = None if job is None else await ask_ledger(self._ledger.progress, identity)
         if job is None or progress is None or not _may_see(job, caller) or self._eraser.has_expired(progress):
@@ -234,22 +218,13 @@ class Jobs:
         return [(job, each) for job, each in present if not self._eraser.has_expired(each)]
 
     async def remove(self, identity: str, caller: Caller) -> None:
-        """End a job, and erase it with its archive and its results.
-
-        Raises:
-            UnknownJob: no such job of that key.
-            NotReady: the ledger is away.
-        """
+        """End a job, and erase it with its archive and its results."""
         await self.find(identity, caller)
         await self._eraser.erase([identity])
         self._runner.wake()  # forgets it, too
 
     async def remove_all(self, caller: Caller) -> int:
-        """Erase all jobs of a caller; returns their number.
-
-        Raises:
-            NotReady: the ledger is away; no job is gone.
-        """
+        """Erase all jobs of a caller; returns their number."""
         jobs = await ask_ledger(self._ledger.jobs)
         own = [job.id for job in jobs if job.owner == caller.owner]
         await self._eraser.erase(own)

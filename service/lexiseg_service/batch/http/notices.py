@@ -19,12 +19,7 @@ Send = Callable[[Job, Mapping[str, Any]], Awaitable[bool]]  # tells of the end; 
 
 
 class Notices:
-    """The notices of one gateway.
-
-    Args:
-        webhooks: send the notices of jobs of a kind without its own sender.
-        output: what is told of a job.
-    """
+    """The notices of one gateway."""
 
     def __init__(
         self,

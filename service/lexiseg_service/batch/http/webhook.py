@@ -54,11 +54,7 @@ class WebhookSender:
         )
 
     async def check(self, url: str) -> None:
-        """Check that a URL may be told.
-
-        Raises:
-            InvalidValue: it is none, its host is not known, or an address is not allowed.
-        """
+        """Check that a URL may be told."""
         parsed = self._hosts.checked(url)
         try:
             await self._hosts.addresses(parsed)

@@ -36,11 +36,7 @@ ENTRIES_PER_CALL = 1000
 
 
 def import_sqlite(path: Path, store: Store) -> None:
-    """Move the jobs of a file, and remove it; it stays while a gateway works on them, or one cannot be read.
-
-    Raises:
-        StoreAway: the file cannot be read, or the store not written.
-    """
+    """Move the jobs of a file, and remove it; it stays while a gateway works on them, or one cannot be read."""
     if not path.exists():
         return
     try:

@@ -51,11 +51,7 @@ class Size(NamedTuple):
 
 
 class Destination:
-    """The folder of a job, local or in an object store.
-
-    Raises:
-        OptionError: the address cannot be reached, or there are no credentials.
-    """
+    """The folder of a job, local or in an object store."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -134,11 +130,7 @@ def rows_name(chunk: int) -> str:
 
 
 def planned_size(identity: Mapping[str, Any], destination: Destination) -> Size | None:
-    """The size of the plan in the destination; None before there is one.
-
-    Raises:
-        OptionError: the plan belongs to another job, or its record is damaged.
-    """
+    """The size of the plan in the destination; None before there is one."""
     content = destination.read(RECORD)
     if content is None:
         return None
@@ -161,11 +153,7 @@ def planned_size(identity: Mapping[str, Any], destination: Destination) -> Size 
 def write_plan(
     identity: Mapping[str, Any], destination: Destination, pictures: Iterable[Picture], rows_per_file: int
 ) -> Size:
-    """Write the plan chunk by chunk, then its record.
-
-    Raises:
-        DatasetError: there is no input, or two inputs have the same id.
-    """
+    """Write the plan chunk by chunk, then its record."""
     stream, hashes, chunks = iter(pictures), array("Q"), 0  # 8 bytes an input
     while batch := list(itertools.islice(stream, rows_per_file)):
         hashes.extend(_hash(picture.name) for picture in batch)
@@ -211,13 +199,7 @@ def _refuse_repeated_ids(destination: Destination, hashes: array[int], chunks: i
 
 
 class Chunk:
-    """As `Part`: the rows of one chunk, committed at its end as one file.
-
-    Args:
-        columns: the same in every row: digests of the model and the vocabulary.
-        about: metadata of the file.
-        retry_failed: rows that are a failure do not count.
-    """
+    """As `Part`: the rows of one chunk, committed at its end as one file."""
 
     is_due = False
 
@@ -252,11 +234,7 @@ class Chunk:
 
 
 def count_rows(destination: Destination, size: Size) -> tuple[int, int]:
-    """Compare the rows of a finished job with its plan; return the numbers of rows and of failures.
-
-    Raises:
-        DatasetError: an input has no row or more than one, or there are rows of different models.
-    """
+    """Compare the rows of a finished job with its plan; return the numbers of rows and of failures."""
     unplanned = destination.complete_chunks() - set(range(size.chunks))
     if unplanned:
         name = rows_name(min(unplanned))

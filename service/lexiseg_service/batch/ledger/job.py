@@ -184,11 +184,7 @@ class Progress:
 
 
 class Ledger:
-    """Jobs, pictures and parts in a store. Methods block, and may be called by any thread.
-
-    Raises, from every method:
-        StoreAway: nothing can be read or written now; the same call may be repeated.
-    """
+    """Jobs, pictures and parts in a store. Methods block, are thread-safe, and raise StoreAway: repeat the call."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -196,15 +192,7 @@ class Ledger:
         self.close = store.close
 
     def add(self, job: Job, n_bytes: int, quota: Quota) -> Excess | None:
-        """Add a job without its pictures, if its client has room.
-
-        Args:
-            job: is erased after some time unless `plan` follows.
-            n_bytes: of its archive.
-
-        Returns:
-            The limit that it would pass: nothing is added.
-        """
+        """Add a job, which is erased after some time unless `plan` follows; or give the limit that it would pass."""
         progress = Progress.of(job, n_bytes, self._store.now() + ADDING_SECONDS)
 
         def add(step: Transaction) -> Excess | None:
@@ -298,11 +286,7 @@ class Ledger:
         return sorted(picture for picture in pictures if picture.number in numbers)
 
     def commit(self, identity: str, name: str, outcomes: Mapping[int, bool], n_bytes: int) -> bool:
-        """Record a file of answers: numbers of its pictures, each with whether it failed, and its size.
-
-        Returns:
-            False if there is no such job. A repeated call changes nothing.
-        """
+        """Record a file of answers by picture, each with whether it failed; False: no such job. Repeatable."""
         now = self._store.now()
 
         def commit(step: Transaction, progress: Progress) -> None:
@@ -417,11 +401,7 @@ def _picture_item(number: int) -> str:
 
 
 async def ask_ledger(call: Callable[..., T], *arguments: Any) -> T:
-    """The result of a call of a ledger, in a thread.
-
-    Raises:
-        NotReady: the store is away.
-    """
+    """The result of a call of a ledger, in a thread."""
     try:
         return await asyncio.to_thread(call, *arguments)
     except StoreAway as error:

@@ -26,12 +26,7 @@ EXPECTED = "a whole zip or an uncompressed tar"
 
 
 def in_archive(content: BinaryIO, max_files: int) -> tuple[SourceKind, list[Listed]]:
-    """The kind of an archive that a client sends, and the pictures in it.
-
-    Raises:
-        InvalidValue: neither a zip nor an uncompressed tar, a damaged one, one with too many entries or with a name
-            that leads out of it.
-    """
+    """The kind of an archive that a client sends, and the pictures in it."""
     content.seek(0)
     head = content.read(4)
     content.seek(0)

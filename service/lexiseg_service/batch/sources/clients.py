@@ -14,11 +14,7 @@ FOLDER = "folder"
 
 
 def numbered(listed: Iterable[Listed], max_pictures: int, field: str) -> list[Picture]:
-    """Names and places as pictures.
-
-    Raises:
-        InvalidValue: there are none, or more than `max_pictures`.
-    """
+    """Names and places as pictures."""
     pictures: list[Picture] = []
     for number, each in enumerate(listed):
         if number == max_pictures:
@@ -31,11 +27,7 @@ def numbered(listed: Iterable[Listed], max_pictures: int, field: str) -> list[Pi
 
 
 def allowed(folder: str, roots: Sequence[str]) -> str:
-    """A folder that a client names, if it is one of the roots or below one.
-
-    Raises:
-        NotAllowed: it is not.
-    """
+    """A folder that a client names, if it is one of the roots or below one."""
     address = folder.rstrip("/")
     is_plain = ".." not in PurePosixPath(address).parts and "\0" not in address and "*" not in address
     stripped = [root.rstrip("/") for root in roots]

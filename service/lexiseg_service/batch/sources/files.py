@@ -46,13 +46,7 @@ class _Rooted:
 
 
 class FileReader:
-    """Reads pictures at addresses of any store; as `Reader`.
-
-    Args:
-        max_bytes: limit of a picture; reading stops there.
-        kind: of the source.
-        image_column: of parquet with pictures; None: by its name.
-    """
+    """Reads pictures at addresses of any store; as `Reader`."""
 
     def __init__(self, max_bytes: int, kind: SourceKind = "files", image_column: str | None = None) -> None:
         self._max_bytes = max_bytes

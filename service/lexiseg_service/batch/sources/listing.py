@@ -32,11 +32,7 @@ class Source(NamedTuple):
 
 
 def source_of(url: str, kind: Kind | None, id_column: str | None, image_column: str | None) -> Source:
-    """The source at a URL; a `kind` of None is recognised by suffix or by the files in the folder.
-
-    Raises:
-        DatasetError: nothing exists at the URL.
-    """
+    """The source at a URL; a `kind` of None is recognised by suffix or by the files in the folder."""
     first = next(_matching(url), None)
     if first is None:
         raise DatasetError(f"{url}: nothing is there")

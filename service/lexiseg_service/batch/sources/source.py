@@ -38,12 +38,7 @@ class Reader(Protocol):
     """Reads the pictures of one source. Thread-safe."""
 
     def read(self, picture: Picture) -> bytes:
-        """One encoded picture.
-
-        Raises:
-            ServiceError: it cannot be read; the message is for its row.
-            OSError: the disk or the store refuses now.
-        """
+        """One encoded picture."""
         ...
 
     def close(self) -> None:

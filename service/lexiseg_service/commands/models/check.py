@@ -23,11 +23,7 @@ REPEATS = 5
 
 
 def check(name: str, settings: Settings) -> int:
-    """Serve the model in this process, compare its answer, measure it; print all three.
-
-    Returns:
-        0, or 1 where the answer is not the known one.
-    """
+    """Serve the model in this process, compare its answer, measure it; print all three."""
     card = catalogue.find(name, settings.models_dir).card
     task: Task = "semantic" if "semantic" in card.tasks else "prompt"
     top, left = (side - RADIUS for side in CENTRE)

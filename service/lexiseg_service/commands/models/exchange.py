@@ -55,16 +55,7 @@ class Manifest(BaseModel):
 
 
 def push(folder: Path, name: str, url: str, on_file: Callable[[str], object] = lambda _: None) -> Manifest:
-    """Copy a model directory to `url/name`; files that the store has are not sent again.
-
-    Args:
-        url: a folder or an fsspec URL such as s3://bucket/models.
-        on_file: called with the name of each file that is sent.
-
-    Raises:
-        WeightsError: the folder is not a model directory.
-        OptionError: the URL cannot be reached.
-    """
+    """Copy a model directory to `url/name`; files that the store has are not sent again."""
     read_card(folder)
     manifest = _manifest_of(folder)
     store, root = _open_model(url, name)
@@ -94,10 +85,6 @@ def pull(
     """Copy `url/name` to `models_dir/place` (None: `models_dir/name`), atomically, after all digests were checked.
 
     A call after an interrupted one resumes.
-
-    Raises:
-        OptionError: the URL cannot be reached, or another model of that name exists and `replace` is off.
-        WeightsError: there is no such model, or a file has another digest than the manifest.
     """
     store, root = _open_model(url, name)
     place = place or name

@@ -84,11 +84,7 @@ class Job:
 
 
 class Results:
-    """Writes the results of a job; the attribute `folder` is the one in use, its `out` or `out-2` and so on.
-
-    Raises:
-        OSError: `out` is a file, or the folder cannot be created.
-    """
+    """Writes the results of a job; the attribute `folder` is the one in use, its `out` or `out-2` and so on."""
 
     def __init__(self, job: Job, classes: Sequence[ClassEntry], model: str) -> None:
         question = job.question.fields | {"classes": [entry.name for entry in classes], "model": model}

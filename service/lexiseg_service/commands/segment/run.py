@@ -84,10 +84,7 @@ def segment_files(
 ) -> Outcome:
     """Segment every image; one that fails does not end the run, unless the next one would fail, too.
 
-    Args:
-        ask: segments the bytes of one image; called in threads.
-        keep: called with each image, its content and its answer, in order.
-        before: number of images that an earlier run finished, for the progress.
+    `ask` is called in threads, `keep` in order; `before` images are of an earlier run, for the progress.
     """
     outcome = Outcome()
 
@@ -167,9 +164,6 @@ def run(job: Job, settings: Settings, server: str | None) -> int:
     """Segment every image, in this process or by a server; with `--out -` print the result.
 
     Returns 1 if any image failed, 130 if Ctrl-C ended it.
-
-    Raises:
-        typer.BadParameter: more than one result would be printed.
     """
     if str(job.out) == STDOUT:
         return _print(job, settings, server)

@@ -67,17 +67,7 @@ Score = Callable[[Window], "Future[Tensor] | None"]  # log probabilities [K, h, 
 
 
 class Blend:
-    """The answer for one picture, in blocks.
-
-    Args:
-        size: (H, W) of the picture.
-        window: pixels of a window's side.
-        overlap: pixels that neighbouring windows share, 1 to half a window.
-        score: begins to score a window; its tensor is on the CPU.
-
-    Raises:
-        OptionError: the overlap is out of range.
-    """
+    """The answer for one picture of (H, W), in blocks; neighbours share `overlap` pixels, 1 to half a window."""
 
     def __init__(self, size: tuple[int, int], window: int, overlap: int, score: Score) -> None:
         if not 0 < overlap <= window // 2:

@@ -66,12 +66,7 @@ class Reading:
 
 
 class Scene:
-    """An open rasterio dataset; coordinates are its pixels, x to the right and y down.
-
-    Raises:
-        DatasetError: its place is known, but not as a grid of pixels.
-        OptionError: there is no such band, or the numbers are complex.
-    """
+    """An open rasterio dataset; coordinates are its pixels, x to the right and y down."""
 
     def __init__(self, dataset: Any, reading: Reading) -> None:
         self._dataset = dataset
@@ -91,11 +86,7 @@ class Scene:
             self._range = self._percentiles()
 
     def read(self, box: Box, shrink: float = 1) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Colours [h, w, 3] of a box, and which pixels there are [h, w]; `shrink` pixels down and across are one.
-
-        Raises:
-            DatasetError: the file is damaged there.
-        """
+        """Colours [h, w, 3] of a box, and which pixels there are [h, w]; `shrink` pixels down and across are one."""
         height, width = (max(1, round(side / shrink)) for side in box.size)
         window = _window(box)
         how = Resampling.nearest if self._palette is not None else Resampling.average
@@ -164,16 +155,7 @@ class Scene:
 
 @contextmanager
 def open_scene(path: str, reading: Reading) -> Iterator[Scene]:
-    """Open a picture of any format that GDAL reads.
-
-    Args:
-        path: a file, or what GDAL takes for one, as /vsicurl/https://..., NETCDF:"a.nc":red.
-        reading: which bands, and how; the window decides how much is kept of files without tiles.
-
-    Raises:
-        DatasetError: no picture can be read there, its EXIF orientation is not upright, or its place is no grid.
-        OptionError: there are no such bands.
-    """
+    """Open a picture of any format that GDAL reads, by file or by its names, as NETCDF:"a.nc":red."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:

@@ -42,11 +42,7 @@ ROOM = len(".tif.probability")  # bytes that follow the stem in the longest name
 
 
 def reading_of(window: int, bands: str | None, stretch: str | None, limits: Limits) -> Reading:
-    """Check the options of the command line before a model is loaded.
-
-    Raises:
-        typer.BadParameter: an option is not as expected, or its libraries are not installed.
-    """
+    """Check the options of the command line before a model is loaded."""
     check_installed("SCENE", "scene", "rasterio", "pyogrio", "shapely")
     from lexiseg_service.commands.segment_scene.scene import Reading
 

@@ -24,9 +24,6 @@ def run(settings: Settings, workers: Sequence[Path] = ()) -> int:
     """Serve until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
 
     `workers` are sockets of workers on this machine; their metrics are shown with the gateway's own.
-
-    Raises:
-        InvalidValue: a setting is not as expected, or no worker is named.
     """
     named = ",".join(settings.workers)
     if ":" not in named:  # none, or a number of workers, which is for `serve`

@@ -27,11 +27,7 @@ MEMORY_BYTES = 1_000_000_000
 
 
 def run(settings: Settings) -> int:
-    """Serve until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
-
-    Raises:
-        InvalidValue: a setting is not as expected, or lexiseg-train is missing where there are trainings.
-    """
+    """Serve until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status."""
     if settings.trainings is not None:
         trainer.check(settings)
     _check_phrases(settings)
@@ -94,11 +90,7 @@ class Room(NamedTuple):
 
 
 def count(settings: Settings) -> int:
-    """The number of workers in the settings; `auto` finds it out.
-
-    Raises:
-        InvalidValue: it is no such number, or as of `room`.
-    """
+    """The number of workers in the settings; `auto` finds it out. Raises InvalidValue: it is no such number."""
     match settings.workers:
         case ():
             return 1
@@ -125,11 +117,7 @@ def fitting(room: Room) -> int:
 
 
 def room(settings: Settings) -> Room:
-    """Look at this machine, and at the models that the settings name; imports torch.
-
-    Raises:
-        InvalidValue: a name is empty, or one model is named twice.
-    """
+    """Look at this machine, and at the models that the settings name; imports torch."""
     import torch
 
     from lexiseg_model.catalogue import models as catalogue

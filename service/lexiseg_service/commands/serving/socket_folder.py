@@ -39,9 +39,6 @@ class SocketFolder:
         """Whether the socket of a running process was removed; then its folder is there again.
 
         One process is told at a time, so that the others go on answering: their connections outlive the sockets.
-
-        Raises:
-            NotReady: another user has a folder of that name now.
         """
         if socket.exists():
             self._sockets.add(socket)

@@ -50,11 +50,7 @@ LEFT_BEHIND = shutil.ignore_patterns("laid-out", "samples", "packs", "checkpoint
 
 
 def check(settings: Settings) -> None:
-    """Check that a trainer can work by these settings.
-
-    Raises:
-        InvalidValue: they name no folder of trainings or of models, or lexiseg-train is not installed.
-    """
+    """Check that a trainer can work by these settings."""
     if settings.trainings is None or settings.models_dir is None:
         missing = "LEXISEG_MODELS_DIR" if settings.trainings else "LEXISEG_TRAININGS"
         raise InvalidValue.of(missing, "", "a folder: trainings are read from one, and models written to the other")
@@ -67,11 +63,7 @@ def check(settings: Settings) -> None:
 
 
 def run(settings: Settings) -> int:
-    """Work until SIGINT or SIGTERM; a training that runs writes a checkpoint first. Returns the exit status.
-
-    Raises:
-        InvalidValue: as `check`.
-    """
+    """Work until SIGINT or SIGTERM; a training that runs writes a checkpoint first. Returns the exit status."""
     check(settings)
     assert settings.trainings is not None
     assert settings.models_dir is not None
@@ -85,12 +77,7 @@ def run(settings: Settings) -> int:
 
 
 class Trainer:
-    """Works on the trainings of a folder.
-
-    Args:
-        models_dir: where models go that are better than their start.
-        program: runs `data import FROM TO` and `train finetune --start NAME data=FOLDER out=FOLDER models_dir=FOLDER`.
-    """
+    """Works on the trainings of a folder."""
 
     def __init__(
         self, store: TrainingStore, models_dir: Path, bounds: Bounds, program: Sequence[str] = PROGRAM

@@ -76,14 +76,7 @@ class Bounds:
 
 
 class TrainingRun:
-    """Runs one training.
-
-    Args:
-        models_dir: where its start is looked up.
-        lock: a file descriptor that its processes inherit.
-        is_over: set when the trainer stops.
-        beat: called every half second.
-    """
+    """Runs one training."""
 
     def __init__(
         self,

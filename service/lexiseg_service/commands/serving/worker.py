@@ -30,10 +30,6 @@ def run(settings: Settings, socket: Path | None = None) -> int:
     """Serve gateways until SIGINT or SIGTERM; requests in flight are answered first. Returns the exit status.
 
     A gateway on the same machine is served at `socket`, instead of the ports of the settings.
-
-    Raises:
-        ModelError: a model is unknown, or its weights or card are missing or damaged, which is raised before anything
-            listens; or the default model could not be loaded, after which the worker has stopped.
     """
     logs.configure(settings, None if socket is None else socket.name)
     metrics = Metrics()

@@ -48,12 +48,7 @@ FETCH_SECONDS = 300.0
 
 
 def write_site(settings: Settings, out: Path, n_words: int, server: str | None = None) -> None:
-    """Write a site with a page that may ask one `server`, too, and print its size.
-
-    Raises:
-        OptionError: the folder holds something, or the server's address is none.
-        ExportError: the model is not one that browsers can run, or something cannot be fetched or written.
-    """
+    """Write a site with a page that may ask one `server`, too, and print its size."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OptionError(f"{out} is not an empty folder")
     policy(server)
@@ -92,11 +87,7 @@ def common_words(familiar: tuple[str, ...], n_words: int) -> list[str]:
 
 
 def policy(server: str | None) -> str:
-    """The page's Content-Security-Policy, which permits requests to the site itself and to that server.
-
-    Raises:
-        OptionError: the address is not an HTTP one.
-    """
+    """The page's Content-Security-Policy, which permits requests to the site itself and to that server."""
     if server is None:
         return POLICY.format(server="")
     parts = urlsplit(server)
@@ -160,11 +151,7 @@ def keep_offline(out: Path) -> int:
 
 
 def fetched_engine() -> Path:
-    """A folder with onnxruntime-web, fetched from the npm registry once, checked, and kept in the user's cache.
-
-    Raises:
-        ExportError: the registry does not answer, or what it sends is not what is expected.
-    """
+    """A folder with onnxruntime-web, fetched from the npm registry once, checked, and kept in the user's cache."""
     folder = default_cache_dir() / f"onnxruntime-web-{ENGINE_VERSION}"
     if all((folder / name).is_file() for name in ENGINE_FILES):
         return folder

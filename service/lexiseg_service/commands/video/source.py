@@ -54,14 +54,7 @@ class SourceFrame:
 
 
 class VideoSource:
-    """An open source; it is to be closed. `live` sources do not wait for their reader.
-
-    Args:
-        name: a file, a camera as /dev/video0, or a URL as rtsp://camera/stream.
-
-    Raises:
-        SourceFailure: it is not there, or holds no video that can be read.
-    """
+    """An open source; it is to be closed. `live` sources do not wait for their reader."""
 
     def __init__(self, name: str) -> None:
         av.logging.set_level(av.logging.PANIC)  # its errors are raised
@@ -103,11 +96,7 @@ class VideoSource:
         return [*([damaged] if self.damaged else []), *([broken] if self.broken else [])]
 
     def frames(self) -> Iterator[SourceFrame]:
-        """Decode frame after frame; damaged packets are left out, a source that breaks off ends.
-
-        Raises:
-            SourceFailure: not one frame could be decoded.
-        """
+        """Decode frame after frame; damaged packets are left out, a source that breaks off ends."""
         first: float | None = None
         count = 0
         for frame in self._decoded():

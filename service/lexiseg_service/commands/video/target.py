@@ -54,11 +54,7 @@ class TargetFailure(ServiceError):
 
 
 class VideoTarget(AbstractContextManager["VideoTarget"]):
-    """A file that takes frames of one size; use it as a context manager. Without a frame no file is left.
-
-    Raises:
-        TargetFailure: the folder is not there, or the name's ending is none of `ENCODERS`.
-    """
+    """A file that takes frames of one size; use it as a context manager. Without a frame no file is left."""
 
     def __init__(self, path: Path, rate: Fraction) -> None:
         self.path = path
@@ -79,11 +75,7 @@ class VideoTarget(AbstractContextManager["VideoTarget"]):
             self.path.unlink(missing_ok=True)
 
     def write(self, rgb: NDArray[np.uint8], seconds: float) -> None:
-        """One frame [H, W, 3], shown from `seconds` on.
-
-        Raises:
-            TargetFailure: the disk is full, or the encoder fails.
-        """
+        """One frame [H, W, 3], shown from `seconds` on."""
         try:
             if self._stream is None:
                 self._stream = self._add_stream(rgb)
@@ -135,11 +127,7 @@ def _encoder(path: Path) -> str:
 
 @contextmanager
 def track_file(path: Path, name: str, rate: Fraction) -> Iterator[Callable[[FrameAnswer], None]]:
-    """Take the answers about the frames of a video, and write their tracks at the end, also of an interrupted block.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Take the answers about the frames of a video, and write their tracks at the end, also of an interrupted block."""
     clip = Clip(name, float(rate))
     model = ""
 
