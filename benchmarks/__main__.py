@@ -4,6 +4,7 @@ Not in `all`, because they take arguments:
 - `clicks ROOT [SET ...]`: clicks to label further pictures, with and without a head
 - `contrast`: time and memory of a training step that contrasts all its pairs, by parts and processes
 - `corrections ROOT [SET:SPLIT ...]`: IoU of words' segments before and after a click where they are wrong
+- `everyday ROOT MODEL`, `open ROOT MODEL`, `parts ROOT MODEL`: words that weights of `tiny` find in unseen photographs
 - `smoke NAME ... [seeds=3] [key=value ...]`: short training runs
 - `device [NAME]`: throughput of a GPU
 - `distil ROOT`: a student taught by `tiny` against one trained on masks alone
@@ -27,8 +28,10 @@ import sys
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from benchmarks import (
+    by_words,
     contrast,
     corrections,
     counts,
@@ -47,6 +50,8 @@ from benchmarks import (
     smoke,
 )
 from benchmarks.by_pictures import clicks, examples, teach
+from benchmarks.by_words import everyday, open_names
+from benchmarks.by_words import parts as parts_of_things
 from benchmarks.calls import follow_up, stages
 from benchmarks.clips import following, video
 from benchmarks.device import run as device
@@ -73,11 +78,14 @@ WITH_ARGUMENTS: dict[str, Callable[[Sequence[str]], None]] = {
     "device": device.main,
     "distil": distil.main,
     "student": distil.student,
+    "everyday": partial(by_words.run, everyday.check),
     "examples": examples.main,
     "following": following.main,
     "killed": killed.main,
     "languages": languages.main,
+    "open": partial(by_words.run, open_names.check),
     "page": page.main,
+    "parts": partial(by_words.run, parts_of_things.check),
     "proposals": proposals.main,
     "released": released.main,
     "scores": scores.main,

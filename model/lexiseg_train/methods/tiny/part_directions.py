@@ -28,8 +28,7 @@ from lexiseg_model.methods.tiny.settings import Parts as Kind
 from lexiseg_model.methods.tiny.teaching import cell_labels, with_middle
 from lexiseg_model.methods.tiny.weights import BUNDLED
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.methods.tiny.checks.parts_check import Photograph, photographs
-from lexiseg_train.methods.tiny.directions.parts import NOTHING, Parts
+from lexiseg_train.methods.tiny.directions.parts import NOTHING, Parts, Photograph, photographs
 
 SETS, PHOTOGRAPHS = ("voc", "voc-more"), 450  # of each set
 FEWEST = 10  # photographs that show a part

@@ -38,12 +38,12 @@ from lexiseg_train.data.indexed import (
     read_photograph,
 )
 from lexiseg_train.data.pairs.source import Skipped, Skips
-from lexiseg_train.methods.tiny.checks.everyday_check import EVERYDAY
 from lexiseg_train.methods.tiny.cutting import Cutter
 from lexiseg_train.methods.tiny.pretrained import Teacher
 from lexiseg_train.methods.tiny.texts import TextBook
 from lexiseg_train.training.packs import Pack, Photograph, open_pack, write_pack
 
+EVERYDAY = Path(__file__).with_name("everyday.json")  # photographs by set that no training sees, for a benchmark
 MAX_SIDE = 320  # pixels of the image pass
 SMALLEST = 0.004  # share of a photograph: all pixels of a smaller box are ignored
 CROWDED = 7  # boxes of a photograph; with more, only their names are used

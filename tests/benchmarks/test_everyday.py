@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.by_words import everyday
+from benchmarks.by_words.everyday import Question, outcomes, painted, words_in
 from lexiseg_model.types import Background
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.methods.tiny import sources
-from lexiseg_train.methods.tiny.checks import everyday_check
-from lexiseg_train.methods.tiny.checks.everyday_check import Question, outcomes, painted, words_in
 from lexiseg_train.methods.tiny.sources import packed
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook
 from tests.model.stand_in import ColourSegmenter
@@ -61,11 +61,11 @@ def test_training_leaves_the_photographs_of_the_check_out(tmp_path: Path, monkey
     kept = sorted((root / "shapes/train/images").iterdir())[1]
     listing = tmp_path / "everyday.json"
     listing.write_text(f'{{"shapes": ["{kept.stem}"]}}')
-    for module in (sources, everyday_check):
+    for module in (sources, everyday):
         monkeypatch.setattr(module, "EVERYDAY", listing)
 
     pack = packed(root, tmp_path / "packs", "shapes", TextBook.read(TEXTS))
 
     assert len(pack) == 2
     assert kept.name not in pack.photographs
-    assert len(list(everyday_check.photographs(root))) == 1
+    assert len(list(everyday.photographs(root))) == 1

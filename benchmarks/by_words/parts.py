@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from lexiseg_model.catalogue import models as catalogue
+from benchmarks.by_words.everyday import MIN_SHARE, Outcome, Question, of_words, outcomes
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background
 from lexiseg_model.vocabulary.bank import KnownRows
-from lexiseg_train.data.indexed import IGNORE, evenly_spread, read_dataset
-from lexiseg_train.methods.tiny.checks.everyday_check import MIN_SHARE, Outcome, Question, of_words, outcomes
-from lexiseg_train.methods.tiny.directions.parts import NOTHING, Part, Parts
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.methods.tiny.directions.parts import NOTHING, Parts, Photograph, photographs
 
 SET, SPLIT = "voc", "val"
 MAX_PHOTOGRAPHS = 100
@@ -38,23 +35,6 @@ class PartsFigures(NamedTuple):
     found_without_whole: float
     nothing_without_whole: float
     iou_without_whole: float
-
-
-class Photograph(NamedTuple):
-    """A photograph [H, W, 3], its mask [H, W] of `classes`, and its parts."""
-
-    image: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
-    classes: tuple[str, ...]
-    parts: list[Part]
-
-
-def photographs(root: Path, marked: Parts, name: str, split: str, most: int) -> Iterator[Photograph]:
-    """At most so many photographs with parts of a set below a folder of data sets."""
-    data = read_dataset(root, name, split)
-    samples = [sample for sample in data.samples if (name, sample.name) in marked.of]
-    for sample in evenly_spread(samples, most):
-        yield Photograph(*sample.read(len(data.classes)), data.classes, marked.of[name, sample.name])
 
 
 def questions(photograph: Photograph, marked: Parts, min_share: float = MIN_SHARE) -> Iterator[Question]:
@@ -87,11 +67,3 @@ def check(segmenter: Segmenter, root: Path) -> PartsFigures:
     whole = of_words(wholes)
     figures = (*of_words(parts), whole[0], whole[2], *of_words(by_themselves))
     return PartsFigures(len(parts), *(round(100 * figure, 1) for figure in figures))
-
-
-if __name__ == "__main__":
-    import sys
-
-    torch.set_num_threads(1)
-    # As it is served: in 8 bits where the folder has graphs.
-    print(check(catalogue.load_folder(Path(sys.argv[2]), "cpu", runtime="auto"), Path(sys.argv[1])))

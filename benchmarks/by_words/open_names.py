@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,8 +21,8 @@ from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from lexiseg_train.data.indexed import read_photograph
 from lexiseg_train.methods.tiny.pretrained import NAMES
+from lexiseg_train.methods.tiny.trainer import OPEN_NAMES
 
-OPEN_NAMES = Path(__file__).with_name("open_names.json")  # that no crop asks for
 NAMED_SETS = ("labels", "fair-labels")
 BOXED_SETS = ("aquarium",)
 OTHERS = 5  # words that are asked for with the right one
@@ -141,13 +140,3 @@ def _areas(scores: NDArray[np.float32], shows: NDArray[np.bool_]) -> NDArray[np.
         if len(inside):
             areas[column] = (inside[:, None] > outside).mean() + 0.5 * (inside[:, None] == outside).mean()
     return areas
-
-
-if __name__ == "__main__":
-    import sys
-
-    from lexiseg_model.catalogue import models as catalogue
-
-    torch.set_num_threads(1)
-    # As it is served: in 8 bits where the folder has graphs.
-    print(check(catalogue.load_folder(Path(sys.argv[2]), "cpu", runtime="auto"), Path(sys.argv[1])))

@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
-from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.methods.tiny.weights import TEMPLATE
@@ -26,9 +24,9 @@ from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.class_names import BACKGROUND, is_thing
 from lexiseg_train.data.indexed import CLASSES, IGNORE, Sample, read_classes
+from lexiseg_train.methods.tiny.sources import EVERYDAY
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook
 
-EVERYDAY = Path(__file__).with_name("everyday.json")  # photographs by set: no crop shows them
 MIN_SHARE = 0.005  # of a photograph; nobody asks for less
 MIN_IOU = 0.5  # IoU from which a word is found
 UNLIKE = 0.55  # cosine with every word that is there, below which another one is not
@@ -158,11 +156,3 @@ def of_words(words: list[Outcome]) -> tuple[float, float, float]:
     """Shares of words that are found and that get nothing, and their mean IoU."""
     iou = np.array([word.iou for word in words])
     return float((iou >= MIN_IOU).mean()), float(np.mean([word.score == 0 for word in words])), float(iou.mean())
-
-
-if __name__ == "__main__":
-    import sys
-
-    torch.set_num_threads(1)
-    # As it is served: in 8 bits where the folder has graphs.
-    print(check(catalogue.load_folder(Path(sys.argv[2]), "cpu", runtime="auto"), Path(sys.argv[1])))

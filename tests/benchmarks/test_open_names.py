@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks.by_words.open_names import best_pixel, is_inside, is_most_present, photographs
 from lexiseg_model.features import Features
-from lexiseg_train.methods.tiny.checks.open_check import OPEN_NAMES, best_pixel, is_inside, is_most_present, photographs
 from lexiseg_train.methods.tiny.pretrained import NAMES
+from lexiseg_train.methods.tiny.trainer import OPEN_NAMES
 
 
 def test_photographs_are_those_that_show_an_open_name(tmp_path: Path) -> None:

@@ -1,1 +1,0 @@
-"""Figures by which weights of `tiny` are chosen, on words and photographs that no crop of a training shows."""
