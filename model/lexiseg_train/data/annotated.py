@@ -42,11 +42,7 @@ class AnnotatedSet:
 
 
 def read_benchmark(name: str, root: Path, split: str = "val") -> AnnotatedSet:
-    """List one split of a benchmark in its official layout.
-
-    Raises:
-        DatasetError: unknown benchmark or split, or its files are not under `root`.
-    """
+    """List one split of a benchmark in its official layout."""
     official = benchmark(name)
     official.split(split)
     if not root.is_dir():
@@ -61,11 +57,7 @@ def read_pixels(path: Path) -> NDArray[Any]:
 
 
 def read_rgb(path: Path, meaning: str) -> NDArray[np.int32]:
-    """Pixels [H, W, 3] of an annotation image with colours that are numbers, by the `meaning` in messages.
-
-    Raises:
-        DatasetError: the file is not an RGB image.
-    """
+    """Pixels [H, W, 3] of an annotation image with colours that are numbers, by the `meaning` in messages."""
     pixels = read_pixels(path)
     if pixels.ndim != 3 or pixels.shape[2] < 3:
         raise DatasetError(f"{path} is {list(pixels.shape)}; expected RGB, {meaning}")
@@ -80,11 +72,7 @@ def require_files(name: str, files: Sequence[Path]) -> None:
 
 
 def read_folders(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
-    """List one split in the first of the benchmark's layouts that exists in its official folder, or its parent.
-
-    Raises:
-        DatasetError: no layout exists (names all), or a file of a sample is missing.
-    """
+    """List one split in the first of the benchmark's layouts that exists in its official folder, or its parent."""
     folder = benchmark.split(split).folder
     layouts = [layout for layout in benchmark.layouts if layout.splits is None or split in layout.splits]
     bases = list(dict.fromkeys(root / name for name in benchmark.roots))
@@ -127,12 +115,7 @@ def label_table(benchmark: Benchmark, layout: FolderLayout) -> Labels:
 
 
 def read_labels(path: Path, layout: FolderLayout, table: Labels) -> Labels:
-    """Labels [H, W] of one annotation file.
-
-    Raises:
-        DatasetError: the file is not an image, has unexpected channels, or holds a value that the benchmark does not
-            define: another encoding would otherwise look like bad predictions.
-    """
+    """Labels [H, W] of one annotation file."""
     if layout.values == "red-green":
         stored = read_rgb(path, "label = red + 256 green") @ np.array([1, 256, 0], np.int32)
     else:
@@ -150,11 +133,7 @@ def read_labels(path: Path, layout: FolderLayout, table: Labels) -> Labels:
 
 
 def read_lvis(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
-    """List one split of LVIS; images without an instance are left out.
-
-    Raises:
-        DatasetError: the annotation file or a photograph is missing, or the file is not LVIS v1.
-    """
+    """List one split of LVIS; images without an instance are left out."""
     listing = root / "lvis" / f"lvis_v1_{benchmark.split(split).folder}.json"
     if not listing.exists():
         raise DatasetError(f"{listing} does not exist; expected {root}/lvis/lvis_v1_{split}.json and {root}/coco/")

@@ -78,11 +78,7 @@ def _reading(name: str) -> Iterator[None]:
 
 
 def photographs_in(folder: Path) -> list[Path]:
-    """Photographs of a folder or of its `images`, by name.
-
-    Raises:
-        DatasetError: there are none, or two of them would have the same mask.
-    """
+    """Photographs of a folder or of its `images`, by name."""
     for place in (folder, folder / "images"):
         if images := pictures_in(place):
             stems = {path.stem: path for path in reversed(images)}
@@ -156,11 +152,7 @@ class Sample:
 
 
 def fitting(file: Path, mask: NDArray[np.uint8], size: tuple[int, int], n_classes: int = IGNORE) -> NDArray[np.uint8]:
-    """A mask [H, W] of a file, checked against the (height, width) of its photograph and the number of classes.
-
-    Raises:
-        SampleError: its size is another, or it holds a value that is neither below `n_classes` nor IGNORE.
-    """
+    """A mask [H, W] of a file, checked against the (height, width) of its photograph and the number of classes."""
     if mask.shape != size:
         sizes = (f"{width} x {height}" for height, width in (mask.shape, size))
         raise SampleError(str(file), "is {}, its photograph {} upright; expected one size".format(*sizes))
@@ -234,11 +226,7 @@ def measurable(root: Path, names: Iterable[str]) -> list[str]:
 
 
 def list_samples(root: Path, name: str, split: str) -> tuple[Sample, ...]:
-    """The photographs of one split with their masks; the set needs no class list.
-
-    Raises:
-        DatasetError: a folder or a mask is missing; states what was expected.
-    """
+    """The photographs of one split with their masks; the set needs no class list."""
     folder = root / name / split
     for expected in (root, root / name, folder / "images", folder / "masks"):
         if not expected.exists():
@@ -267,11 +255,7 @@ def write_classes(folder: Path, classes: Sequence[str]) -> None:
 
 
 def read_classes(listing: Path) -> tuple[str, ...]:
-    """Class names of a set; index = mask value. In the file they are a list, or names by mask value, as of label maps.
-
-    Raises:
-        DatasetError: the file holds no names, `background` is not the first one, or a name is that of ignored pixels.
-    """
+    """Class names of a set; index = mask value. The file has a list, or names by mask value, as of label maps."""
     names = label_maps.names_of(read_json(listing))
     if names is None:
         raise DatasetError(f"{listing}: expected a list of class names, index = mask value")

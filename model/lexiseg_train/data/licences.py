@@ -34,11 +34,7 @@ class Licensed(NamedTuple):
 
 
 def licensed(root: Path) -> list[Licensed]:
-    """The photographs that the lists below a folder of data sets name.
-
-    Raises:
-        DatasetError: there is no list.
-    """
+    """The photographs that the lists below a folder of data sets name."""
     places = (lambda row: row["file"], lambda row: f"{row['set']}/{row['file']}")
     licences = [each for name, place_of in zip(LISTS, places, strict=True) for each in _listed(root / name, place_of)]
     if not licences:
@@ -50,11 +46,7 @@ def licensed(root: Path) -> list[Licensed]:
 
 
 def usable_photographs(root: Path, sets: Iterable[str]) -> Stems:
-    """The photographs of some sets that the lists name; sets without any are left out.
-
-    Raises:
-        DatasetError: no set has one.
-    """
+    """The photographs of some sets that the lists name; sets without any are left out."""
     stems: dict[str, set[str]] = {}
     for photograph in licensed(root):
         stems.setdefault(photograph.set, set()).add(photograph.stem)
@@ -128,9 +120,6 @@ def write_licences(root: Path, listings: list[Path]) -> Counts:
     """Write `licences.csv` of a folder of data sets by JSON files of COCO and CSV files of Open Images.
 
     Photographs are known by their names without suffix. Rows of other photographs that are there already stay.
-
-    Raises:
-        DatasetError: there is no photograph, or a list is of neither kind.
     """
     folders = sorted(path for pattern in ("*/images", "*/*/images") for path in root.glob(pattern) if path.is_dir())
     photographs = [path for folder in folders for path in pictures_in(folder)]

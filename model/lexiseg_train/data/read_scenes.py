@@ -86,9 +86,6 @@ def read_panoptic_scenes(name: str, root: Path, split: str, is_thing: IsThing) -
         root: folder that holds the data set.
         split: common name, such as `val`.
         is_thing: whether a class of an indexed set is countable; benchmarks define it themselves.
-
-    Raises:
-        DatasetError: the data set is missing, damaged, or has no panoptic truth.
     """
     if _is_coco(name):
         benchmarks = " or ".join(names(PANOPTIC_FOLDER))
@@ -147,9 +144,6 @@ def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> Scene
     """List one split of a panoptic benchmark in its official folder, or its parent.
 
     A segment that cannot be used is left out, counted and named; its pixels are void.
-
-    Raises:
-        DatasetError: JSON, photograph or PNG is missing, the JSON is not panoptic, or a category is unknown.
     """
     layout = benchmark.split(split)
     bases = list(dict.fromkeys(root / name for name in benchmark.roots))
@@ -332,9 +326,6 @@ def outlined_scenes(place: Path) -> list[Scene[tuple[Rle, ...]]]:
 
     Returns:
         Scenes with readers that raise SampleError.
-
-    Raises:
-        DatasetError: the JSON is missing or not in COCO's format, or the folder has no such photograph.
     """
     if place.suffix == ".json":
         content, photographs = read_coco_file(place), Photographs(place)
@@ -360,11 +351,7 @@ def _coco_objects(image: AnnotatedImage) -> tuple[Rle, ...]:
 
 
 def _sa1b_objects(path: Path) -> tuple[Rle, ...]:
-    """Objects of a photograph of SA-1B; a line is printed about unreadable ones.
-
-    Raises:
-        SampleError: its JSON is missing or not SA-1B's, or no object can be read.
-    """
+    """Objects of a photograph of SA-1B; a line is printed about unreadable ones."""
     try:
         content = json.loads(path.with_suffix(".json").read_bytes())
         size = checked_size(content["image"]["height"], content["image"]["width"])

@@ -36,11 +36,7 @@ class Scores:
 
 
 def count(truth: NDArray[np.integer], predicted: NDArray[np.integer], n_classes: int) -> Counts:
-    """Counts of one image; its truth may hold values >= `n_classes`, which are ignored, its prediction none.
-
-    Raises:
-        ShapeError: the two differ in shape.
-    """
+    """Counts of one image; its truth may hold values >= `n_classes`, which are ignored, its prediction none."""
     if truth.shape != predicted.shape:
         raise ShapeError(f"labels {predicted.shape} for a truth of {truth.shape}")
     counted = truth < n_classes

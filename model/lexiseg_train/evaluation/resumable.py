@@ -65,11 +65,7 @@ class EvaluationRun(Generic[Truth]):
         self.left: tuple[Scene[Truth], ...] = tuple(left[rank() :: world_size()])
 
     def run(self, on_image: Callable[[], None] = lambda: None) -> list[Record]:
-        """Judge this process's images; returns the records of all images in order.
-
-        Raises:
-            DatasetError: an image cannot be read or judged, or the processes do not share a folder.
-        """
+        """Judge this process's images; returns the records of all images in order."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / f"{uuid.uuid4().hex}.jsonl").open("x", encoding="utf-8") as file:
             contents = read_ahead(
@@ -98,11 +94,7 @@ class EvaluationRun(Generic[Truth]):
 
 
 def read_records(folder: Path) -> dict[str, Record]:
-    """Records of all files by image name.
-
-    Raises:
-        DatasetError: a complete line is damaged, or two evaluations ran at the same time.
-    """
+    """Records of all files by image name."""
     records: dict[str, Record] = {}
     for path in sorted(folder.glob("*.jsonl")):
         lines = path.read_text(encoding="utf-8").split("\n")

@@ -48,10 +48,6 @@ def read_coco_file(
     Args:
         categories: ids that a public set has; None: the file's.
         size_of: (H, W) of a photograph by its name and what the file states.
-
-    Raises:
-        DatasetError: the file is missing or not of COCO's instances, none of its images can be used, two images or
-            categories share an id, or a category is none of `categories`.
     """
     content = read_json(listing, limits)
     try:
@@ -104,9 +100,6 @@ def read_coco(files: SetFiles, paths: Sequence[Path]) -> list[LabelFile]:
 
     Validation files or folders are held out, test files are left out. Photographs that are missing, cannot be read or
     have another size are left out.
-
-    Raises:
-        DatasetError: there are more than MAX_LISTINGS, or all are damaged or without a usable photograph.
     """
     if len(paths) > MAX_LISTINGS:
         raise DatasetError(f"{files.folder} has {len(paths):,} files of COCO; expected at most {MAX_LISTINGS}")

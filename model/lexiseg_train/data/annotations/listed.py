@@ -55,9 +55,6 @@ def read_listed(
         place: the file that lists them, or of several files what their folder shall be looked up by.
         listing: the file or folder that messages name.
         labelled: photographs that are passed over, since another layout has their labels.
-
-    Raises:
-        DatasetError: there are too many marks, or what lists the photographs raises it.
     """
     images, unusable, faults, count, n_boxes, n_images = [], list[str](), list[str](), 0, 0, 0
     photographs = Photographs(place, files)

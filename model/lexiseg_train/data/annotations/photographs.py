@@ -96,9 +96,6 @@ class Photographs:
         """(H, W) of the upright photograph of a name, whatever the listing states.
 
         Label Studio and others state width and height as stored, and draw outlines on the upright photograph.
-
-        Raises:
-            UnreadableLabels: there is no such photograph, it cannot be read, or another possible size is stated.
         """
         path = self.find(name)
         if path is None:

@@ -55,10 +55,6 @@ def unpack(
 
     Returns:
         Sentences about members that are left out: links and devices.
-
-    Raises:
-        DatasetError: it is damaged, has too many files or bytes, a name twice, or one that leads out of it.
-        OSError: the disk is full.
     """
     left, n_files, skipped = max_bytes, 0, list[str]()
     with _damage_named(path, max_files), path.open("rb") as content:

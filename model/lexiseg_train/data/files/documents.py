@@ -61,11 +61,7 @@ def _decoded(path: Path, content: bytes) -> str:
 
 
 def read_json(path: Path, limits: JsonLimits = OWN_JSON) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        DatasetError: it is no JSON, or has more bytes, lists or values than `limits`, or is nested too deep.
-    """
+    """The content of a JSON file."""
     content = read_bytes(path, limits.n_bytes)
     # Counted before they are made: "[]," takes 3 bytes in a file, and 64 in memory.
     n_lists, n_values = content.count(b"[") + content.count(b"{"), content.count(b",")
@@ -86,12 +82,7 @@ def read_json(path: Path, limits: JsonLimits = OWN_JSON) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML file: mappings, lists and texts. Every scalar is a text, so `no` and `1` are names, too.
-
-    Raises:
-        DatasetError: it is no YAML, has anchors or aliases, is nested deeper than MAX_YAML_DEPTH, or has more bytes or
-            nodes than is read.
-    """
+    """The content of a YAML file: mappings, lists and texts. Every scalar is a text, so `no` and `1` are names, too."""
     try:
         return yaml.load(read_text(path, MAX_YAML_BYTES), _Loader)  # makes only mappings, lists and texts
     except _BeyondLimit as error:

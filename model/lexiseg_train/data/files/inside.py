@@ -41,9 +41,6 @@ class SetFiles:
     """The visible files of a folder and below it, without links that lead out.
 
     `root` is a folder above, inside which its files may name others; None: the folder itself.
-
-    Raises:
-        DatasetError: there are more than MAX_FILES.
     """
 
     def __init__(self, folder: Path, root: Path | None = None) -> None:

@@ -17,9 +17,6 @@ def claim(record: Path, about: Mapping[str, object], content: str, occupied: boo
         record: JSON file in the folder, which is made.
         content: name of the folder's content, for messages.
         occupied: whether the folder has content.
-
-    Raises:
-        DatasetError: the record differs, or there is content without a record.
     """
     if record.exists():
         before = json.loads(record.read_bytes())

@@ -48,11 +48,7 @@ def key_of(name: str) -> str:
 
 
 def read_entities(listing: Path) -> dict[str, tuple[str, ...]]:
-    """Entities by the photograph's key; a last line that was cut off is skipped.
-
-    Raises:
-        DatasetError: the file is missing, or a line is malformed.
-    """
+    """Entities by the photograph's key; a last line that was cut off is skipped."""
     if not listing.exists():
         raise DatasetError(f"there are no entities at {listing}; create them with `lexiseg data entities`")
     table = {}
@@ -90,9 +86,6 @@ def phrases_by(parser: Parser) -> Phrases:
     """A function from a sentence to its entities: "a child in plaid shirt" -> "child", "plaid shirt".
 
     `spacy` uses the noun chunks of a pipeline, `plain` splits at function words.
-
-    Raises:
-        OptionError: spaCy or its pipeline is not installed.
     """
     if parser == "plain":
         return plain_phrases
@@ -158,11 +151,7 @@ class Endpoint:
             raise OptionError(f"endpoint {self.url!r}; expected http://HOST:PORT/v1 or https://...")
 
     def describe(self, pair: StoredPair) -> Described:
-        """Describe a photograph with one request.
-
-        Raises:
-            SampleError: the endpoint fails, or its answer is malformed.
-        """
+        """Describe a photograph with one request."""
         body = {"model": self.model, "temperature": 0, "messages": [{"role": "user", "content": _chat_content(pair)}]}
         headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
         try:
@@ -233,9 +222,6 @@ def write_entities(
     """Append the entities of pairs that the listing lacks, as `describe` finds them, in threads.
 
     Failures are recorded in `LISTING.failed`.
-
-    Raises:
-        DatasetError: MAX_FAILURES pairs fail in a row, or the listing is malformed.
     """
     earlier = set(read_entities(listing)) if listing.exists() else set()
     failed = Skips(listing.with_name(f"{listing.name}.failed"))

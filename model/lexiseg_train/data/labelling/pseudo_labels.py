@@ -57,10 +57,6 @@ def write_pseudo_labels(
 
     Photographs have distinct names. Mask values are indexes into `target/classes.json`, which begins with a background
     if the vocabulary has one. Masks are of the upright photograph, as all sets have them.
-
-    Raises:
-        OptionError: a mask cannot hold so many classes.
-        DatasetError: the folder holds masks of other settings.
     """
     vocabulary = labelling.vocabulary
     classes = [BACKGROUND] * (vocabulary.background is not None) + [entry.name for entry in vocabulary.classes]

@@ -50,9 +50,6 @@ def read_own(source: Path, root: Path | None = None) -> OwnPictures:
     """The pictures of a folder in one or several of the layouts, or of the one folder in it that has one.
 
     `root` is a folder above, inside which the set may name files; None: what it names outside itself is not read.
-
-    Raises:
-        DatasetError: it has none of the layouts, several sets, or a part is missing.
     """
     folder, listing = (source.parent, source) if source.is_file() else (source, None)
     if not folder.is_dir():

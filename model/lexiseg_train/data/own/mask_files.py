@@ -164,9 +164,6 @@ def read_mask_file(path: Path, colours: Mapping[Colour, int] | None = None) -> N
     """Mask [H, W] of class indices, 255 = ignored, of one channel of 1, 8 or 16 bits, equal channels, or colours.
 
     `colours` gives class indices; pixels of other colours are ignored. None: colours are not read.
-
-    Raises:
-        SampleError: no image, of more than MAX_PIXELS, or neither indices nor known colours.
     """
     with opened(path) as picture:
         if picture.width * picture.height > MAX_PIXELS:

@@ -96,11 +96,7 @@ def _left_out_unreviewed(files: SetFiles, marks: Mapping[Path, bool | None]) -> 
 
 
 def read_folders(files: SetFiles, reviewed: frozenset[str] | None = None) -> OwnPictures | None:
-    """List the photographs of a set with masks, of `reviewed` ones where there is such a list; None: it has no masks.
-
-    Raises:
-        DatasetError: there is no class list, or it is damaged; masks are JPEG; or none of the listed is reviewed.
-    """
+    """List the photographs of a set with masks, only `reviewed` ones where there is such a list; None: no masks."""
     by_split = {name: pairs_below(files, name) for name in (TRAIN, TRAINING, *HELD_OUT)}
     train = by_split.pop(TRAIN) or by_split.pop(TRAINING) or pairs_below(files)
     by_split.pop(TRAINING, None)
@@ -179,9 +175,6 @@ def drawn_pictures(
     A pixel has a class, is background, or is unknown, IGNORE: of crowds, of boxes without an outline, and of
     annotations that cannot be read. Where masks overlap, the one in front counts, of equals the smaller. Where any
     photograph is marked as reviewed, no other counts.
-
-    Raises:
-        DatasetError: there is no usable annotation, photographs are missing, or none is reviewed of some with a mark.
     """
     entries = entries_of(files, parts)
     marks: dict[Path, bool | None] = {}

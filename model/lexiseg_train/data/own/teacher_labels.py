@@ -121,9 +121,6 @@ def read_photographs(folder: Path, classes: Sequence[str], limit: int | None) ->
     """List the photographs of a folder, of its `images` or its `train`; of more than `limit` an even selection.
 
     Without `classes` the folder's class list is used.
-
-    Raises:
-        DatasetError: there are no photographs or no classes, or classes are not distinct.
     """
     images = photographs_in(folder / "train" if (folder / "train").is_dir() else folder)
     listed = read_classes(folder / CLASSES) if (folder / CLASSES).is_file() else ()
@@ -158,10 +155,6 @@ def write_labels(
 
     Returns:
         Name of the model that labelled the photographs.
-
-    Raises:
-        RecipeError: the folder holds masks of other settings or of another model.
-        DatasetError: no photograph can be read.
     """
     target.mkdir(parents=True, exist_ok=True)
     about = about | {"classes": [*photographs.names], "apart": apart}

@@ -39,11 +39,7 @@ class Described(NamedTuple):
 
 
 class FilePairs:
-    """The pairs of one listing, in one part.
-
-    Raises:
-        DatasetError: there are none.
-    """
+    """The pairs of one listing, in one part."""
 
     damaged: Sequence[Skipped] = ()
 
@@ -119,12 +115,7 @@ def read_coco_captions(listing: Path) -> FilePairs:
 
 
 def open_pairs(*paths: Path | str, json_captions: bool = False) -> PairSource:
-    """List the pairs at one path or address, or at several as one source; `json_captions` as of `ShardPairs`.
-
-    Raises:
-        OptionError: what reaches an address is not installed.
-        DatasetError: a path does not exist, has none of the expected contents, or its listing cannot be read.
-    """
+    """List the pairs at one path or address, or at several as one source; `json_captions` as of `ShardPairs`."""
     if not paths:
         raise DatasetError(f"no path to pairs; expected {EXPECTED}")
     sources = tuple(_open_one(path, json_captions) for path in paths)

@@ -51,11 +51,7 @@ class ShardPairs:
     """The shards of one folder by name; a part is a shard."""
 
     def __init__(self, shards: Sequence[Path | Streamed], json_captions: bool = False) -> None:
-        """Index tar files. `json_captions`: an empty caption file gives way to the JSON, else the pair is broken.
-
-        Raises:
-            DatasetError: there is no shard, one is compressed or cannot be fetched, or none holds a pair.
-        """
+        """Index tar files. `json_captions`: an empty caption file gives way to the JSON, else the pair is broken."""
         if not shards:
             raise DatasetError("no shards; expected at least one .tar file")
         self.shards = tuple(shards)

@@ -56,11 +56,7 @@ class PairSource(Protocol):
         ...
 
     def read(self, index: int) -> StoredPair:
-        """One pair; the photograph is not decoded.
-
-        Raises:
-            SampleError: photograph or caption is missing or cannot be read.
-        """
+        """One pair; the photograph is not decoded."""
         ...
 
 
@@ -123,11 +119,7 @@ class Selection(Rewritten):
 
 
 def set_apart(source: PairSource, n_pairs: int) -> tuple[Selection, Selection]:
-    """Split a source at random into all but `n_pairs` pairs, and the `n_pairs`.
-
-    Raises:
-        OptionError: the source does not have more pairs than that.
-    """
+    """Split a source at random into all but `n_pairs` pairs, and the `n_pairs`."""
     total = sum(source.sizes)
     if not 0 < n_pairs < total:
         raise OptionError(f"held_out: {n_pairs} pairs; expected 1 to {total - 1}, one less than there are")
@@ -195,9 +187,6 @@ def first_readable(
     Args:
         read: gives the content at an index or raises SampleError.
         other: index that is tried after so many broken ones.
-
-    Raises:
-        DatasetError: more than MAX_BROKEN in a row are broken.
     """
     skipped: list[Skipped] = []
     index = first

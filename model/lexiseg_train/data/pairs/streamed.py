@@ -49,9 +49,6 @@ class Streamed:
         """Open the local copy; processes that need it at once fetch it once.
 
         An open copy can be read to its end, also when others fetch so many shards that it is removed.
-
-        Raises:
-            DatasetError: the store or the command fails.
         """
         path = self.path
         path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -99,12 +96,7 @@ def _age(path: Path) -> float:
 
 
 def find_shards(address: str) -> list[Streamed]:
-    """The shards at an address, in the order of their names.
-
-    Raises:
-        DatasetError: there are none, or the store refuses.
-        OptionError: what reaches the store is not installed.
-    """
+    """The shards at an address, in the order of their names."""
     shards = [shard for each in numbered(address) for shard in _shards_at(each)]
     if not shards:
         raise DatasetError(f"{address} has no .tar shards")

@@ -34,10 +34,6 @@ def download(
     Args:
         mirror: address of a folder that has the file under its name; None: where it is published.
         on_bytes: called with the number of further bytes; an earlier call's count as well.
-
-    Raises:
-        DatasetError: the server has no such file or does not answer, the file is not the published one, or the disk
-            has no room for it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / archive.names[0]

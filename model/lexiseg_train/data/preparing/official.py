@@ -33,11 +33,7 @@ Kind = Literal["archive", "context-json", "context-459-json", "pascal-part"]
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Unpack a tar or a zip, and the zips inside it next to themselves.
-
-    Raises:
-        DatasetError: it is neither, is damaged, leads out of the folder, or unpacks to far more than its size.
-    """
+    """Unpack a tar or a zip, and the zips inside it next to themselves."""
     target.mkdir(parents=True, exist_ok=True)
     budget = SPARE_BYTES + MAX_RATIO * archive.stat().st_size
     with TemporaryDirectory(dir=target, prefix=".unpacked-") as place:

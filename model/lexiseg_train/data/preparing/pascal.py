@@ -77,9 +77,6 @@ def write_from_json(listing: Path, devkit: Path, maps: Maps) -> None:
     """Write the maps and lists of both splits next to VOC 2010's photographs.
 
     The JSON has 590 MB; reading it takes a few times as much memory.
-
-    Raises:
-        DatasetError: the file is not the challenge's.
     """
     try:
         content = json.loads(listing.read_bytes())
@@ -141,9 +138,6 @@ def write_part_maps(devkit: Path, classes: Sequence[str]) -> None:
     Args:
         devkit: VOCdevkit/VOC2010, with the lists of ImageSets/Main.
         classes: `person's head`, or an object that has no parts, as `boat`.
-
-    Raises:
-        DatasetError: there is no annotation, or one is not PASCAL-Part's.
     """
     stored = {path.stem: path for path in sorted((devkit / STORED).glob("*.mat"))}
     if not stored:

@@ -28,11 +28,7 @@ Words = Mapping[str, tuple[str, ...]]
 
 
 def read_words(path: Path) -> Words:
-    """Words by the names of the set that they stand for, from text, YAML or JSON; `background` comes first.
-
-    Raises:
-        DatasetError: the file holds something else.
-    """
+    """Words by the names of the set that they stand for, from text, YAML or JSON; `background` comes first."""
     if path.suffix == ".txt":
         content: object = [line for line in map(str.strip, read_text(path).splitlines()) if line]
     else:
@@ -53,9 +49,6 @@ def choose(title: str, classes: Sequence[str], words: Words | None) -> tuple[tup
         title: of the set, for messages.
         classes: of the set; label v is class v.
         words: as `read_words`; None: the set's own classes, without a table.
-
-    Raises:
-        DatasetError: there are more classes than a mask holds, the set has no class of a name, or two words have it.
     """
     names = tuple(classes) if words is None else tuple(words)
     if len(names) > MAX_CLASSES:
@@ -108,10 +101,6 @@ def prepare(
         target: parent of the written set.
         own: only the photographs of our own validation split, at its sizes.
         words: for the classes; None: all classes under their own names.
-
-    Raises:
-        DatasetError: neither the archives nor their contents exist, an archive is damaged, there is no split of ours,
-            or the folder holds other photographs.
     """
     if own and official.own is None:
         with_own = ", ".join(name for name, each in official_sets().items() if each.own)
