@@ -19,7 +19,7 @@ from lexiseg_model.tasks import segment
 from lexiseg_model.types import Background, ClassEntry, Segment, Vocabulary
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IndexedDataset, evenly_spread
-from lexiseg_train.evaluation.comparison.bootstrap import Difference, compare_counts
+from lexiseg_train.evaluation.comparison import Difference, compare_counts
 from lexiseg_train.evaluation.counts import rounded, scores
 from lexiseg_train.evaluation.run import Report, count_photographs
 

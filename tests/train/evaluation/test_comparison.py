@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 
 from lexiseg_train.data.indexed import IndexedDataset
-from lexiseg_train.evaluation.comparison.bootstrap import (
+from lexiseg_train.evaluation.comparison import (
+    COLUMNS,
     MEASURES,
+    OTHERS,
     Difference,
+    Examined,
+    Examiner,
     compare,
     comparison,
     examine,
     measure,
     read_pair,
 )
-from lexiseg_train.evaluation.comparison.photograph import COLUMNS, OTHERS, Examined, Examiner
 from lexiseg_train.evaluation.counts import scores
 from lexiseg_train.evaluation.run import count_photographs
 from tests.model.stand_in import SCALE, ColourSegmenter

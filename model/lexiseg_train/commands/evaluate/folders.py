@@ -20,7 +20,7 @@ from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.evaluate.warnings import warn
 from lexiseg_train.commands.program import Program
 from lexiseg_train.data.indexed import one_value_warning_of, read_dataset
-from lexiseg_train.evaluation.comparison.bootstrap import Comparison, Examination, Pair, comparison, examine, read_pair
+from lexiseg_train.evaluation.comparison import Comparison, Examination, Pair, comparison, examine, read_pair
 from lexiseg_train.evaluation.run import ONE_VIEW, Views, evaluate
 
 

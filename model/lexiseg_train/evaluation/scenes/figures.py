@@ -17,7 +17,6 @@ from lexiseg_model.cards import ModelCard
 from lexiseg_train.data.scenes import Annotation, SceneClass, SceneSet
 from lexiseg_train.evaluation.counts import rounded
 from lexiseg_train.evaluation.resumable import Record
-from lexiseg_train.evaluation.scenes.panoptic_quality import class_scores
 
 Row = dict[str, float | int | None]  # None where there was nothing to measure
 SceneTask = Literal["instance", "panoptic", "point", "box"]
@@ -56,7 +55,11 @@ def panoptic_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -
     for record in records:
         for label, *counts in record["counts"]:
             total[label] += counts
-    scores = class_scores(total)
+    iou, matches, false_alarms, misses = total.T
+    weight = matches + false_alarms / 2 + misses / 2
+    whole_weight = np.where(weight > 0, weight, 1.0)
+    scores = 100 * np.stack([iou / whole_weight, iou / np.maximum(matches, 1), matches / whole_weight], axis=1)
+    scores[weight == 0] = np.nan
     groups = {
         "": list(range(len(classes))),
         "_things": [label for label, entry in enumerate(classes) if entry.thing],
@@ -69,14 +72,10 @@ def panoptic_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -
         means = of_group.mean(0).tolist() if len(of_group) else [math.nan] * 3
         whole |= {f"{name}{suffix}": rounded(mean) for name, mean in zip(("pq", "sq", "rq"), means, strict=True)}
         whole[f"classes{suffix}"] = len(of_group)
-    columns = total[:, 1:].astype(int).T.tolist()
     per_class: list[Row] = [
-        {
-            "pq": rounded(pq), "sq": rounded(sq), "rq": rounded(rq),
-            "matches": matches, "false_alarms": false_alarms, "misses": misses,
-        }
-        for (pq, sq, rq), matches, false_alarms, misses in zip(scores.tolist(), *columns, strict=True)
-    ]  # fmt: skip
+        dict(zip(COLUMNS["panoptic"], (*map(rounded, of_class), *counted), strict=True))
+        for of_class, counted in zip(scores.tolist(), total[:, 1:].astype(int).tolist(), strict=True)
+    ]
     return Figures(whole, per_class)
 
 
@@ -106,21 +105,12 @@ def prompt_figures(records: Sequence[Record], classes: Sequence[SceneClass]) -> 
     labels = np.array([row[0] for row in rows], np.int64)
     best = np.array([row[1] for row in rows], np.float64)
     first = np.array([math.nan if row[2] is None else row[2] for row in rows], np.float64)
+    of_classes = [labels == label for label in range(len(classes))]
     per_class: list[Row] = [
-        {
-            "iou": _mean(best[labels == label]),
-            "iou_first": _mean(first[labels == label]),
-            "objects": int((labels == label).sum()),
-        }
-        for label in range(len(classes))
+        {"iou": _mean(best[of]), "iou_first": _mean(first[of]), "objects": int(of.sum())} for of in of_classes
     ]
-    means = [100 * best[labels == label].mean() for label in np.unique(labels)]
-    whole: Row = {
-        "iou": _mean(best),
-        "iou_first": _mean(first),
-        "iou_classes": rounded(float(np.mean(means))) if means else None,
-        "objects": len(rows),
-    }
+    means = np.array([best[of].mean() for of in of_classes if of.any()])
+    whole: Row = {"iou": _mean(best), "iou_first": _mean(first), "iou_classes": _mean(means), "objects": len(rows)}
     return Figures(whole, per_class)
 
 

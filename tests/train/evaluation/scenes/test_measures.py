@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_train.data.scenes import VOID, Annotation, PanopticTruth, TruthSegment, annotation
 from lexiseg_train.evaluation.scenes.figures import instance_figures
-from lexiseg_train.evaluation.scenes.panoptic_quality import count_panoptic
+from lexiseg_train.evaluation.scenes.judges import count_panoptic
 from tests.train.evaluation.scenes.promptable import classes
 
 N_CLASSES = 3
