@@ -50,15 +50,14 @@ def read_benchmark(name: str, root: Path, split: str = "val") -> AnnotatedSet:
     return read_folders(official, root, split) if official.layouts else read_lvis(official, root, split)
 
 
-def read_pixels(path: Path) -> NDArray[Any]:
-    """Pixels of an annotation image as stored. Raises SampleError: the file is not an image."""
+def _read_pixels(path: Path) -> NDArray[Any]:
     with opened(path) as picture:
         return np.asarray(picture)
 
 
 def read_rgb(path: Path, meaning: str) -> NDArray[np.int32]:
     """Pixels [H, W, 3] of an annotation image with colours that are numbers, by the `meaning` in messages."""
-    pixels = read_pixels(path)
+    pixels = _read_pixels(path)
     if pixels.ndim != 3 or pixels.shape[2] < 3:
         raise DatasetError(f"{path} is {list(pixels.shape)}; expected RGB, {meaning}")
     return pixels[..., :3].astype(np.int32)
@@ -75,20 +74,18 @@ def read_folders(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
     """List one split in the first of the benchmark's layouts that exists in its official folder, or its parent."""
     folder = benchmark.split(split).folder
     layouts = [layout for layout in benchmark.layouts if layout.splits is None or split in layout.splits]
-    bases = list(dict.fromkeys(root / name for name in benchmark.roots))
+    bases = benchmark.bases(root)
     for base in bases:
         for layout in layouts:
             names = _sample_ids(base, layout, folder)
             if names and (layout.listing or (base / _filled_in(layout.annotation, folder, names[0])).exists()):
                 table = label_table(benchmark, layout)
-                pairs = [
-                    (base / _filled_in(layout.image, folder, name), base / _filled_in(layout.annotation, folder, name))
-                    for name in names
-                ]
-                require_files(benchmark.name, [path for pair in pairs for path in pair])
+                images = [base / _filled_in(layout.image, folder, name) for name in names]
+                annotations = [base / _filled_in(layout.annotation, folder, name) for name in names]
+                require_files(benchmark.name, [*images, *annotations])
                 samples = tuple(
                     Scene(name, partial(read_photograph, image), partial(read_labels, annotation, layout, table))
-                    for name, (image, annotation) in zip(names, pairs, strict=True)
+                    for name, image, annotation in zip(names, images, annotations, strict=True)
                 )
                 return AnnotatedSet(benchmark, split, samples)
     expected = "; or ".join(
@@ -119,7 +116,7 @@ def read_labels(path: Path, layout: FolderLayout, table: Labels) -> Labels:
     if layout.values == "red-green":
         stored = read_rgb(path, "label = red + 256 green") @ np.array([1, 256, 0], np.int32)
     else:
-        pixels = read_pixels(path)
+        pixels = _read_pixels(path)
         if pixels.ndim != 2 or pixels.dtype.kind not in "ui":
             raise DatasetError(f"{path} is {pixels.dtype} {list(pixels.shape)}; expected one channel of whole numbers")
         stored = pixels.astype(np.int32)
@@ -149,10 +146,7 @@ def read_lvis(benchmark: Benchmark, root: Path, split: str) -> AnnotatedSet:
 
 
 def _paint(image: AnnotatedImage) -> Labels:
-    """Labels [H, W] of the masks of an image of LVIS; smaller ones, by the stated area, cover larger ones.
-
-    Masks that cannot be read are IGNORED as all else.
-    """
+    """Labels [H, W] of an image of LVIS: smaller masks, by the stated area, cover larger; all else is IGNORED."""
     labels = np.full(image.size, IGNORED, np.uint16)
     masks = [(draw(each.outline, image.size), each) for each in image.annotations]
     for mask, each in sorted(masks, key=lambda entry: -(entry[1].stated_area or entry[0].area)):

@@ -50,6 +50,11 @@ class WithSplits(StrictModel, Generic[S]):
 
     name: str
     splits: dict[str, S]
+    roots: list[str] = Field(default=["."], description="official folders, tried in order under the given one")
+
+    def bases(self, root: Path) -> list[Path]:
+        """The folders under `root` in which the files may lie."""
+        return list(dict.fromkeys(root / name for name in self.roots))
 
     def split(self, name: str) -> S:
         """One split by its common name. Raises DatasetError: the benchmark has no such split."""
@@ -66,7 +71,6 @@ class Benchmark(WithSplits[Split]):
     notes: str
     miou: Convention
     background: bool
-    roots: list[str] = Field(description="official folders, tried in order under the given one")
     layouts: list[FolderLayout] = Field(description="tried in order; empty for LVIS")
     stored: list[list[int]] | None = Field(None, description="stored values of each class")
     classes: list[str]
@@ -113,7 +117,6 @@ class PanopticBenchmark(WithSplits[PanopticSplit]):
     title: str
     source: str
     notes: str
-    roots: list[str] = Field(description="official folders, tried in order under the given one")
     categories: list[Category]
 
     @property
@@ -134,13 +137,13 @@ def names(folder: Path = FOLDER) -> list[str]:
 
 @cache
 def benchmark(name: str) -> Benchmark:
-    """A semantic benchmark by name. Raises DatasetError for an unknown name."""
+    """A semantic benchmark by name."""
     return _read(Benchmark, FOLDER, name)
 
 
 @cache
 def panoptic_benchmark(name: str) -> PanopticBenchmark:
-    """A panoptic benchmark by name. Raises DatasetError for an unknown name."""
+    """A panoptic benchmark by name."""
     return _read(PanopticBenchmark, PANOPTIC_FOLDER, name)
 
 

@@ -22,7 +22,7 @@ from lexiseg_model.files.names import pictures_in
 from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.reader import Picture, read
 from lexiseg_model.vocabulary.class_names import BACKGROUND
-from lexiseg_train.data.annotations.content import class_name
+from lexiseg_train.data.annotations.listed import class_name
 from lexiseg_train.data.files.documents import read_json
 from lexiseg_train.data.files.frames import picture_bytes
 

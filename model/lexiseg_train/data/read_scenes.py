@@ -27,8 +27,8 @@ from lexiseg_model.types import Rle
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.annotated import IGNORED, Labels, read_rgb, require_files
 from lexiseg_train.data.annotations.coco import read_coco_file
-from lexiseg_train.data.annotations.content import not_read
 from lexiseg_train.data.annotations.drawing import draw
+from lexiseg_train.data.annotations.listed import not_read
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.benchmark import (
     PANOPTIC_FOLDER,
@@ -79,18 +79,12 @@ NO_CLASS = IGNORED - 1  # label of a background: it counts, and is none of the c
 
 
 def read_panoptic_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[PanopticTruth]:
-    """Scenes with things and stuff.
-
-    Args:
-        name: a panoptic benchmark, or the folder of an indexed set.
-        root: folder that holds the data set.
-        split: common name, such as `val`.
-        is_thing: whether a class of an indexed set is countable; benchmarks define it themselves.
-    """
+    """Scenes with things and stuff of a panoptic benchmark, or of an indexed set, where `is_thing` says what counts."""
+    benchmarks = names(PANOPTIC_FOLDER)
     if _is_coco(name):
-        benchmarks = " or ".join(names(PANOPTIC_FOLDER))
-        raise DatasetError(f"{name} has instances only, not enough for panoptic quality; use {benchmarks}")
-    if name in names(PANOPTIC_FOLDER):
+        use = " or ".join(benchmarks)
+        raise DatasetError(f"{name} has instances only, not enough for panoptic quality; use {use}")
+    if name in benchmarks:
         return read_panoptic(panoptic_benchmark(name), root, split)
     scenes = _indexed_scenes(read_dataset(root, name, split), is_thing)
     things = {class_index for class_index, entry in enumerate(scenes.classes) if entry.thing}
@@ -99,10 +93,7 @@ def read_panoptic_scenes(name: str, root: Path, split: str, is_thing: IsThing) -
 
 
 def read_instance_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[list[Annotation]]:
-    """Scenes with instances: COCO's, any JSON's in its format, or the things of a panoptic set.
-
-    Arguments as of `read_object_scenes`.
-    """
+    """Scenes with instances: COCO's, any JSON's in its format, or the things of a panoptic set."""
     if _is_coco(name):
         return read_coco(name, root, split, _instances)
     scenes = read_panoptic_scenes(name, root, split, is_thing)
@@ -112,10 +103,7 @@ def read_instance_scenes(name: str, root: Path, split: str, is_thing: IsThing) -
 def read_object_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[Objects]:
     """Scenes with objects for points and boxes: things of a benchmark, components of an indexed set, or annotations.
 
-    Args:
-        name: a panoptic benchmark, the folder of an indexed set, with or without class names, `coco-instance`, or a
-            JSON in COCO's format, relative to `root`, with photographs as COCO's or in its folder.
-        root, split, is_thing: as in `read_panoptic_scenes`; `split` is only a label for a JSON.
+    A JSON in COCO's format is named relative to `root`; its photographs lie as COCO's or in its folder.
     """
     if _is_coco(name):
         return read_coco(name, root, split, _visible_objects)
@@ -145,8 +133,7 @@ def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> Scene
 
     A segment that cannot be used is left out, counted and named; its pixels are void.
     """
-    layout = benchmark.split(split)
-    bases = list(dict.fromkeys(root / name for name in benchmark.roots))
+    layout, bases = benchmark.split(split), benchmark.bases(root)
     base = next((base for base in bases if (base / layout.annotations).exists()), None)
     if base is None:
         raise DatasetError(
@@ -173,7 +160,7 @@ def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> Scene
         paths += [image, mask]
         scenes.append(Scene(name, partial(read_photograph, image), partial(_read_truth, mask, of_image, not faults)))
     require_files(benchmark.name, paths)
-    warnings = not_read(listing, n_segments, [fault for _, faults in segments for fault in faults], 0)
+    warnings = not_read(listing, n_segments, [fault for _, faults in segments for fault in faults])
     return SceneSet(
         benchmark.name, split, benchmark.classes, False, "annotated", layout.images, tuple(scenes), warnings
     )
@@ -226,9 +213,7 @@ def _is_coco(name: str) -> bool:
 def read_coco(name: str, root: Path, split: str, read: Callable[[Size, list[Labelled]], Truth]) -> SceneSet[Truth]:
     """COCO's instances in their official layout, or a JSON in its format; images without instances are included.
 
-    Args:
-        name, root, split: as in `read_object_scenes`.
-        read: makes the truth of a photograph's size [H, W] and its annotations with their class indices.
+    `read` makes the truth of a photograph's size [H, W] and its annotations with their class indices.
     """
     listing, official, folder = root / name, None, None
     classes: dict[Id, SceneClass]
@@ -264,10 +249,10 @@ def read_coco(name: str, root: Path, split: str, read: Callable[[Size, list[Labe
 
 def _instances(size: Size, labelled: list[Labelled]) -> list[Annotation]:
     """Instances of a photograph [H, W]; areas as the file states them, which decide what is small."""
-    masks = [(draw(each.outline, size), each, class_index) for each, class_index in labelled]
     return [
         annotation(mask, class_index, each.ignored) | {"area": each.stated_area or mask.area}
-        for mask, each, class_index in masks
+        for each, class_index in labelled
+        for mask in [draw(each.outline, size)]
     ]
 
 
@@ -316,30 +301,20 @@ def _label_table(first: int, n_values: int) -> Labels:
 
 
 def outlined_scenes(place: Path) -> list[Scene[tuple[Rle, ...]]]:
-    """Photographs with the outlines of their objects; a photograph may show none.
+    """Photographs with the outlines of their objects: of a JSON in COCO's format, without its groups, or of SA-1B.
 
-    Prints a line about annotations of a JSON that are left out.
-
-    Args:
-        place: a JSON in COCO's format, without its groups, or a folder of SA-1B: every `NAME.jpg` with
-            `NAME.json` next to it.
-
-    Returns:
-        Scenes with readers that raise SampleError.
+    A photograph may show none. Prints a line about annotations of a JSON that are left out.
     """
     if place.suffix == ".json":
         content, photographs = read_coco_file(place), Photographs(place)
         for warning in content.warnings:
             print(f"warning: {warning}", flush=True)
-        # A photograph that is missing costs only itself.
-        files = [
-            photographs.find(image.file_name) or photographs.folder / PurePosixPath(image.file_name).name
-            for image in content.images
-        ]
-        return [
-            Scene(str(file), partial(read_photograph, file), partial(_coco_objects, image))
-            for file, image in zip(files, content.images, strict=True)
-        ]
+        scenes = []
+        for image in content.images:
+            # A photograph that is missing costs only itself.
+            file = photographs.find(image.file_name) or photographs.folder / PurePosixPath(image.file_name).name
+            scenes.append(Scene(str(file), partial(read_photograph, file), partial(_coco_objects, image)))
+        return scenes
     images = [path for path in visible_files(place) if path.suffix == ".jpg" and path.with_suffix(".json").exists()]
     if not images:
         raise DatasetError(f"{place} holds no NAME.jpg with NAME.json beside it, as SA-1B has them")

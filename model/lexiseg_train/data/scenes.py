@@ -114,14 +114,9 @@ class Components(NamedTuple):
 
 
 def components(labels: NDArray[np.unsignedinteger], of: Collection[int], smallest: float | None = None) -> Components:
-    """Components of some classes, connected by sides or corners, without specks.
+    """Components of classes in [H, W], connected by sides or corners, by class, then in reading order; without specks.
 
-    Args:
-        labels: [H, W] class indices.
-        smallest: minimum area in pixels; None: MIN_AREA and MIN_SHARE.
-
-    Returns:
-        By ascending class, then in reading order of their first pixels.
+    `smallest` is the minimum area in pixels; None: MIN_AREA and MIN_SHARE.
     """
     if smallest is None:
         smallest = max(MIN_AREA, MIN_SHARE * labels.size)

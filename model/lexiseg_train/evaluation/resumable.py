@@ -46,11 +46,8 @@ class EvaluationRun(Generic[Truth]):
     ) -> None:
         """Read the records of earlier runs, in `progress`.
 
-        Args:
-            judge: makes the record of a photograph [H, W, 3] and its truth.
-            progress: folder for the records of unfinished evaluations.
-            name: of the data set and what is measured.
-            key: JSON values that the records depend on, apart from the model and the names of the images.
+        `judge` makes the record of a photograph [H, W, 3] and its truth; `key` has JSON values that the records depend
+        on, apart from the model and the names of the images.
         """
         self._names = [scene.name for scene in scenes]
         model = [segmenter.digest, segmenter.text_digest, segmenter.card.model_dump(mode="json")]

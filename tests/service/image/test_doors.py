@@ -19,7 +19,7 @@ from lexiseg_service.commands.image_files import Source
 from lexiseg_service.image.reader import decode, read_header
 from lexiseg_service.settings import Limits
 from lexiseg_train.data.indexed import Sample, photograph_size, read_photograph
-from lexiseg_train.data.own.pictures import Picture
+from lexiseg_train.data.own.masks import Picture
 from lexiseg_train.data.pairs.source import StoredPair
 from lexiseg_train.data.pairs.source import decode as decode_pair
 from tests import pictures

@@ -8,15 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
-from lexiseg_labels.annotations import Id
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats import coco
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
-from lexiseg_train.data.annotations.content import LabelFile, class_name, images_left_out, not_read
 from lexiseg_train.data.annotations.drawing import is_blank
+from lexiseg_train.data.annotations.listed import LabelFile, class_name, images_left_out, not_read
 from lexiseg_train.data.annotations.photographs import Photographs, stated_size
 from lexiseg_train.data.files.documents import LimitError, read_json
 from lexiseg_train.data.files.inside import SetFiles
@@ -44,10 +42,7 @@ def read_coco_file(
     """Read a file of instances; an image that cannot be used is left out, counted and named.
 
     So is an annotation: pixels of its box are unknown, without a box all that no other annotation explains.
-
-    Args:
-        categories: ids that a public set has; None: the file's.
-        size_of: (H, W) of a photograph by its name and what the file states.
+    `categories` are the ids that a public set has, None: the file's; `size_of` gives (H, W) of a photograph.
     """
     content = read_json(listing, limits)
     try:
@@ -65,8 +60,10 @@ def read_coco_file(
     if len(annotations) > limits.n_annotations:
         raise LimitError(f"{listing} has more than {limits.n_annotations:,} annotations, the most that is read")
     entries, repeats = coco.usable(annotations, images)
-    if categories is not None:
-        _refuse_unknown(listing, entries, names)
+    for entry in entries if categories is not None else ():  # without one of its categories it is another set
+        category = coco.id_or_none(entry.get("category_id"))
+        if category is not None and category not in names:
+            raise DatasetError(f"{listing}: unknown category {category}; expected one of the {len(names)} of the set")
     placed = coco.place(entries, images.by_id, names, is_blank)
     warnings = images_left_out(listing, len(lists["images"]), images.faults)
     warnings += not_read(listing, len(annotations), placed.faults, placed.n_boxes)
@@ -75,14 +72,6 @@ def read_coco_file(
     named = {category: name for category, name in names.items() if name is not None}
     unusable = tuple(map(as_text, images.faults))
     return LabelFile(listing, named, list(unique.values()), warnings, unusable, placed.n_groups)
-
-
-def _refuse_unknown(listing: Path, entries: Sequence[dict[str, Any]], names: Collection[Id]) -> None:
-    """Raise DatasetError: an annotation of a public set has none of its categories, so it is another set."""
-    for entry in entries:
-        category = coco.id_or_none(entry.get("category_id"))
-        if category is not None and category not in names:
-            raise DatasetError(f"{listing}: unknown category {category}; expected one of the {len(names)} of the set")
 
 
 def _deviations(listing: Path, n_annotations: int, repeats: int, all_groups: bool) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
-"""Photographs with their marks, as Labelme, CVAT, Label Studio, Datumaro and YOLO list them."""
+"""What files of annotations hold, whatever the format: photographs with their marks, and sentences about the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from xml.etree.ElementTree import ParseError
 
 from lexiseg_labels.annotations import AnnotatedImage, Id
@@ -13,22 +15,83 @@ from lexiseg_labels.formats.marks import Listed
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
+from lexiseg_model.vocabulary.class_names import BACKGROUND, folded, plain
 from lexiseg_train.data.annotations import drawing
-from lexiseg_train.data.annotations.content import LabelFile, class_name, images_left_out, not_read
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.files.documents import read_bytes, read_json
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.files.limits import MAX_ANNOTATIONS, MAX_XML_BYTES
 
+MAX_NAMED = 5  # images or annotations in a warning
+UNKNOWN_LABEL = "__ignore__"  # of Labelme
+BACKGROUND_LABELS = (BACKGROUND, "_background_", "__background__", "bg")  # the second is Labelme's
 
-def in_cvat(path: Path) -> Iterator[Listed]:
-    """The photographs of CVAT's XML. Raises DatasetError: it is no XML, has a DTD, or is too large."""
+
+class LabelFile(NamedTuple):
+    """What a file of labels holds, or the files of one folder: by it photographs are found.
+
+    A category may be called BACKGROUND; images of COCO are by rising id.
+    """
+
+    listing: Path
+    categories: dict[Id, str]  # names, in the order of the file
+    images: list[AnnotatedImage]
+    warnings: tuple[str, ...]  # sentences about what is not read
+    unusable: tuple[str, ...] = ()  # images that are left out, each with the reason
+    n_groups: int = 0  # ignored annotations that show several objects (`iscrowd`)
+    held_out: bool = False  # for validation
+    bare_is_background: bool = False  # the format lists what nobody has labelled as it does what shows no class
+
+
+def class_name(label: object) -> str | None:
+    """The class of a tool's label: BACKGROUND for one of BACKGROUND_LABELS; None, any class, for UNKNOWN_LABEL."""
+    name = as_text(plain(str(label)))
+    if folded(name) == UNKNOWN_LABEL:
+        return None
+    return BACKGROUND if folded(name) in BACKGROUND_LABELS else name
+
+
+def some_of(faults: Sequence[str]) -> str:
+    """The first of several faults, for a message."""
+    return "; ".join(faults[:MAX_NAMED]) + ("; ..." if len(faults) > MAX_NAMED else "")
+
+
+def images_left_out(listing: Path, n_images: int, faults: Sequence[str]) -> tuple[str, ...]:
+    """A sentence about a listing's unusable images; none without `faults`."""
+    if not faults:
+        return ()
+    of = f"of {n_images} images in {listing}"
+    return (as_text(f"{len(faults)} {of} cannot be used and are left out: {some_of(faults)}"),)
+
+
+def not_read(listing: Path, n_annotations: int, faults: Sequence[str], n_boxes: int = 0) -> tuple[str, ...]:
+    """Sentences about a listing's annotations: none at all, unusable ones, and boxes without an outline."""
+    of = f"of {n_annotations} annotations in {listing}"
+    warnings = []
+    if not n_annotations:
+        warnings.append(f"{listing} has no annotations")
+    if faults:
+        warnings.append(f"{len(faults)} {of} cannot be used, their pixels are ignored: {some_of(faults)}")
+    if n_boxes:
+        warnings.append(f"{n_boxes} {of} are boxes without an outline: their pixels are ignored")
+    return tuple(map(as_text, warnings))
+
+
+@contextmanager
+def faults_of(path: Path, fault: str = "") -> Iterator[None]:
+    """Unreadable labels in the block become a DatasetError with the name of their file."""
     try:
-        yield from cvat.pictures_of(read_bytes(path, MAX_XML_BYTES))
+        yield
     except UnreadableLabels as error:
-        raise DatasetError(f"{path}: {error}") from None
+        raise DatasetError(f"{path}{fault}: {error}") from None
     except ParseError as error:
         raise DatasetError(f"{path} is not XML: {error}") from None
+
+
+def in_cvat(path: Path) -> Iterator[Listed]:
+    """The photographs of CVAT's XML."""
+    with faults_of(path):
+        yield from cvat.pictures_of(read_bytes(path, MAX_XML_BYTES))
 
 
 def in_labelme(paths: Sequence[Path], files: SetFiles) -> Iterator[Listed]:
@@ -36,11 +99,11 @@ def in_labelme(paths: Sequence[Path], files: SetFiles) -> Iterator[Listed]:
     for path in paths:
         listed = labelme.picture_of(read_json(path), path.name)
         place = files.place_of(path.parent)
-        named = files.find(listed.name, (place,)) if listed.name else None
-        if named is None or not is_picture_name(named):
+        file = files.find(listed.name, (place,)) if listed.name else None
+        if file is None or not is_picture_name(file):
             alike = (each for each in files.in_folder(place) if each.stem == path.stem and is_picture_name(each))
-            named = next(alike, None)
-        yield listed._replace(name=(listed.name or path.stem) if named is None else files.place_of(named))
+            file = next(alike, None)
+        yield listed._replace(name=(listed.name or path.stem) if file is None else files.place_of(file))
 
 
 def read_listed(
@@ -49,12 +112,8 @@ def read_listed(
     """Read photographs with their marks; labels are the ids of their categories.
 
     Photographs that nobody has labelled, are missing, cannot be read or are of another size are left out, counted and
-    named.
-
-    Args:
-        place: the file that lists them, or of several files what their folder shall be looked up by.
-        listing: the file or folder that messages name.
-        labelled: photographs that are passed over, since another layout has their labels.
+    named; `labelled` ones are passed over, since another layout has their labels. `place` is the file that lists them,
+    or of several files what their folder shall be looked up by, `listing` the file or folder that messages name.
     """
     images, unusable, faults, count, n_boxes, n_images = [], list[str](), list[str](), 0, 0, 0
     photographs = Photographs(place, files)

@@ -27,7 +27,7 @@ TRANSPOSED = (5, 6, 7, 8)  # EXIF orientations by which width and height change 
 
 
 def stated_size(name: str, height: object, width: object) -> Size:
-    """(H, W) as a listing states it, for photographs that are not looked at. Raises UnreadableLabels: impossible."""
+    """(H, W) as a listing states it, for photographs that are not looked at."""
     del name
     return checked_size(height, width)
 

@@ -7,20 +7,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from lexiseg_labels.annotations import ClassName, Id, Marks
-from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats import yolo
 from lexiseg_labels.formats.marks import Drawing, Listed
 from lexiseg_labels.masks.outlines import Size, whole_number
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
-from lexiseg_train.data.annotations.content import LabelFile, class_name
-from lexiseg_train.data.annotations.listed import read_listed
+from lexiseg_train.data.annotations.listed import LabelFile, class_name, faults_of, read_listed
 from lexiseg_train.data.files.documents import read_text, read_yaml
 from lexiseg_train.data.files.inside import SetFiles
 from lexiseg_train.data.files.limits import MAX_NAMES, MAX_PICTURES
 
 ROTATED = "all polygons are rotated boxes (OBB) without an outline: their pixels are ignored"
+NO_NAMES = " has no class names, as YOLO's `names`"
 MAX_NAMED = 3  # places in a message
 
 
@@ -41,12 +40,10 @@ def yolo_listing(files: SetFiles) -> Path | None:
     listings = [path for path in files.in_folder(".") if path.suffix.lower() in yolo.LISTINGS]
     # Others may be settings of a training.
     listings.sort(key=lambda path: (path.stem not in ("data", "dataset"), path.name))
-    named = [path for path in listings if path.stem in ("data", "dataset") or _has_names(path)]
-    if named:
-        return named[0]
-    labelled = any(path.suffix == ".txt" for path in files.below("labels"))
+    if of_a_set := [path for path in listings if path.stem in ("data", "dataset") or _has_names(path)]:
+        return of_a_set[0]
     lists = [path for name in yolo.CLASS_LISTS if (path := files.file(name)) is not None]
-    return lists[0] if lists and labelled else None
+    return lists[0] if lists and any(path.suffix == ".txt" for path in files.below("labels")) else None
 
 
 def _has_names(path: Path) -> bool:
@@ -66,24 +63,22 @@ def read_yolo(path: Path, files: SetFiles, labelled: Collection[Path] = ()) -> l
     """
     listing = _read_class_list(path, files) if path.suffix == ".txt" else _read_listing(path, files)
     if labelled:
-        new = {split: [each for each in paths if each not in labelled] for split, paths in listing.images.items()}
         new = {
-            split: [each for each in paths if _labels_of(files.place_of(each), files)] for split, paths in new.items()
+            split: [each for each in paths if each not in labelled and _labels_of(files.place_of(each), files)]
+            for split, paths in listing.images.items()
         }
         listing = listing._replace(images={split: paths for split, paths in new.items() if paths})
         if not listing.images:
             return []
     parts = [_read_split(path, split, images, files, listing) for split, images in listing.images.items()]
     if yolo.are_rotated_boxes([image for part in parts for image in part.images]):
-        parts = [_as_boxes(part) for part in parts]
+        for part in parts:
+            part.images[:] = [
+                image._replace(annotations=[each._replace(ignored=True) for each in image.annotations])
+                for image in part.images
+            ]
+        parts = [part._replace(warnings=(*part.warnings, ROTATED)) for part in parts]
     return [parts[0]._replace(warnings=listing.warnings + parts[0].warnings), *parts[1:]]
-
-
-def _as_boxes(part: LabelFile) -> LabelFile:
-    images = [
-        image._replace(annotations=[each._replace(ignored=True) for each in image.annotations]) for image in part.images
-    ]
-    return part._replace(images=images, warnings=(*part.warnings, ROTATED))
 
 
 def _read_split(path: Path, split: str, images: Sequence[Path], files: SetFiles, listing: Listing) -> LabelFile:
@@ -128,13 +123,14 @@ def _read_class_list(path: Path, files: SetFiles) -> Listing:
 def _read_listing(path: Path, files: SetFiles) -> Listing:
     content = read_yaml(path)
     if not isinstance(content, dict):
-        raise DatasetError(f"{path} has no class names, as YOLO's `names`")
+        raise DatasetError(f"{path}{NO_NAMES}")
     names, warnings = _stated_names(path, content, files)
     root = str(content.get("path") or "")
     images: dict[str, list[Path]] = {}
     missing: list[str] = []
     for split, (_, places) in yolo.SPLITS.items():
-        entries = _places(path, content, split)
+        with faults_of(path):
+            entries = yolo.places_of(content, split)
         by_entry = [_images_at(entry, root, files) for entry in entries]
         missing += [entry for entry, paths in zip(entries, by_entry, strict=True) if paths is None]
         paths = [path for each in by_entry for path in each or ()]
@@ -150,13 +146,6 @@ def _read_listing(path: Path, files: SetFiles) -> Listing:
     return Listing(names, images, warnings + sentences, poses=yolo.has_poses(content))
 
 
-def _places(path: Path, content: dict[Any, Any], split: str) -> list[str]:
-    try:
-        return yolo.places_of(content, split)
-    except UnreadableLabels as error:
-        raise DatasetError(f"{path}: {error}") from None
-
-
 def _stated_names(path: Path, content: dict[Any, Any], files: SetFiles) -> tuple[dict[Id, str | None], tuple[str, ...]]:
     """Class names by number; of a listing that states only their number they are class_0, class_1 ..."""
     if "names" in content and content["names"] not in yolo.NOTHING:
@@ -169,24 +158,22 @@ def _stated_names(path: Path, content: dict[Any, Any], files: SetFiles) -> tuple
     except ValueError:
         count = 0
     if not 0 < count <= MAX_NAMES:
-        raise DatasetError(f"{path} has no class names, as YOLO's `names`")
+        raise DatasetError(f"{path}{NO_NAMES}")
     sentence = f"{path} has no `names`: classes are called class_0 to class_{count - 1}; words are what a model learns"
     return {number: f"class_{number}" for number in range(count)}, (sentence,)
 
 
 def _names(path: Path, listed: object) -> dict[Id, str | None]:
-    try:
+    with faults_of(path, NO_NAMES):
         return yolo.names_of(listed, class_name, MAX_NAMES)
-    except UnreadableLabels as error:
-        raise DatasetError(f"{path} has no class names, as YOLO's `names`: {error}") from None
 
 
 def _images_at(entry: str, root: str, files: SetFiles) -> list[Path] | None:
     """The images of a folder of the set, or of a list of images in it; None: neither is there."""
-    for named in dict.fromkeys((f"{root}/{entry}" if root and not entry.startswith("/") else entry, entry)):
-        if (folder := files.find_folder(named)) is not None:
+    for place in dict.fromkeys((f"{root}/{entry}" if root and not entry.startswith("/") else entry, entry)):
+        if (folder := files.find_folder(place)) is not None:
             return _pictures(files.below(folder))
-        listed = files.find(named)
+        listed = files.find(place)
         if listed is not None and listed.suffix.lower() == ".txt":
             return _listed(listed, files)
     return None

@@ -45,16 +45,9 @@ def is_archive(path: Path) -> bool:
 def unpack(
     path: Path, folder: Path, max_files: int = MAX_ARCHIVE_FILES, max_bytes: int = MAX_ARCHIVE_BYTES
 ) -> tuple[str, ...]:
-    """Unpack a zip or a tar, compressed or not. Hidden files are left out.
+    """Unpack a zip or a tar, compressed or not, without hidden files, into a folder of which no file is replaced.
 
-    Args:
-        path: the archive.
-        folder: is made; none of its files is replaced.
-        max_files: files that it may have.
-        max_bytes: of all its files.
-
-    Returns:
-        Sentences about members that are left out: links and devices.
+    Returns sentences about members that are left out: links and devices.
     """
     left, n_files, skipped = max_bytes, 0, list[str]()
     with _damage_named(path, max_files), path.open("rb") as content:

@@ -11,25 +11,12 @@ from lexiseg_model.errors import DatasetError
 
 
 def claim(record: Path, about: Mapping[str, object], content: str, occupied: bool) -> None:
-    """Record what the content of a folder depends on, or compare with the record of an earlier call.
-
-    Args:
-        record: JSON file in the folder, which is made.
-        content: name of the folder's content, for messages.
-        occupied: whether the folder has content.
-    """
+    """Record in a folder what its `content` depends on, or refuse it where an earlier call recorded something else."""
     if record.exists():
         before = json.loads(record.read_bytes())
-        other = [
-            f"{key} {before.get(key)!r:.80}, not {value!r:.80}"
-            for key, value in about.items()
-            if before.get(key) != value
-        ]
-        if other:
-            settings = "; ".join(other)
-            raise DatasetError(
-                f"{record.parent} holds {content} with other settings: {settings}; choose another folder"
-            )
+        pairs = [(key, before.get(key), value) for key, value in about.items()]
+        if other := "; ".join(f"{key} {was!r:.80}, not {value!r:.80}" for key, was, value in pairs if was != value):
+            raise DatasetError(f"{record.parent} holds {content} with other settings: {other}; choose another folder")
     elif occupied:
         raise DatasetError(f"{record.parent} holds {content} without {record.name}; choose another folder")
     else:

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lexiseg_labels.annotations import AnnotatedImage, Annotation, Id, unknown_pixels
 from lexiseg_labels.data_set import REVIEWED_LIST
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.exports import formats
 from lexiseg_labels.formats import labelme
-from lexiseg_labels.formats.marks import Listed, reviewed_names
+from lexiseg_labels.formats.marks import Listed, is_listed, reviewed_names
 from lexiseg_labels.formats.yolo import LISTINGS
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
+from lexiseg_model.masks.rle import decode
+from lexiseg_model.vocabulary.class_names import BACKGROUND, folded
 from lexiseg_train.data.annotations.coco import is_coco, read_coco
-from lexiseg_train.data.annotations.content import LabelFile, some_of
-from lexiseg_train.data.annotations.listed import in_cvat, in_labelme, read_listed
+from lexiseg_train.data.annotations.drawing import draw
+from lexiseg_train.data.annotations.listed import LabelFile, in_cvat, in_labelme, read_listed, some_of
+from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.annotations.yolo import read_yolo, yolo_listing
 from lexiseg_train.data.files.documents import LimitError, read_json, read_text
 from lexiseg_train.data.files.inside import SetFiles
-from lexiseg_train.data.own.mask_files import pairs_below
-from lexiseg_train.data.own.pictures import OwnPictures, drawn_pictures, entries_of, read_folders
+from lexiseg_train.data.files.limits import MAX_CLASSES
+from lexiseg_train.data.indexed import IGNORE
+from lexiseg_train.data.own.masks import OwnPictures, Picture, left_out_unreviewed, pairs_below, read_folders
 
 MAX_SEEN, MAX_HEAD = 100, 1 << 16  # files, and bytes of each, that are looked at for a message
 PACKED = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
@@ -94,7 +103,7 @@ def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[s
     faults: list[DatasetError] = []
     used: list[str] = []
     for layout in LAYOUTS:
-        entries = entries_of(files, parts)
+        entries = _entries_of(files, parts)
         labelled = frozenset(
             entry.file for entry in entries if entry.image.annotations or entry.image.reviewed is not None
         )
@@ -117,7 +126,7 @@ def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[s
         warnings.append(f"{len(boxes)} files are {VOC_BOXES} and not read, such as {boxes[0]}")
     if unreadable:
         warnings.append(f"{len(unreadable)} JSON files cannot be read: {some_of(unreadable)}")
-    pictures = drawn_pictures(files, parts, reviewed, warnings)
+    pictures = _drawn_pictures(files, parts, reviewed, warnings)
     return replace(pictures, layout=", ".join(used), left_out=(*pictures.left_out, *unreadable))
 
 
@@ -172,6 +181,118 @@ def _parts(layout: str, files: SetFiles, paths: Sequence[Path], labelled: frozen
 
     parts = (read_listed(path, listed(path), files, path, labelled) for path in paths)
     return [part._replace(bare_is_background=layout != "Label Studio") for part in parts]
+
+
+class _Entry(NamedTuple):
+    """A photograph of a part."""
+
+    file: Path
+    image: AnnotatedImage
+    part: LabelFile
+
+
+def _entries_of(files: SetFiles, parts: Sequence[LabelFile]) -> list[_Entry]:
+    """The photographs of parts. Raises DatasetError: one is missing."""
+    entries = []
+    for part in parts:
+        images = part.images
+        photographs = Photographs(part.listing, files).find_all([image.file_name for image in images])
+        entries += [_Entry(file, image, part) for file, image in zip(photographs, images, strict=True)]
+    return entries
+
+
+def _drawn_pictures(
+    files: SetFiles, parts: Sequence[LabelFile], reviewed: frozenset[str] | None, warnings: Sequence[str] = ()
+) -> OwnPictures:
+    """The photographs of listings. Categories without an annotation are no classes.
+
+    A pixel has a class, is background, or is unknown, IGNORE: of crowds, of boxes without an outline, and of
+    annotations that cannot be read. Where masks overlap, the one in front counts, of equals the smaller. Where any
+    photograph is marked as reviewed, no other counts.
+    """
+    entries = _entries_of(files, parts)
+    marks: dict[Path, bool | None] = {}
+    for file, image, _ in entries:
+        listed = None if reviewed is None else is_listed(files.place_of(file), reviewed)
+        mark = listed if image.reviewed is None else image.reviewed
+        marks[file] = mark if marks.get(file) is None else marks[file] or bool(mark)
+    left_out, unreviewed_note = left_out_unreviewed(files, marks)
+    used = marks.keys() - left_out
+    entries = [entry for entry in entries if entry.file in used]
+    class_of, respelled = _classes(entries)
+    sentences = [*warnings, *(each for part in parts for each in _sentences(part)), *unreviewed_note, *respelled]
+    sentences += _bare_sentence(files, entries)
+    classes = (BACKGROUND, *dict.fromkeys(class_of.values()))
+    if not 1 < len(classes) <= MAX_CLASSES + 1:
+        more = "".join(f"\n  {sentence}" for sentence in sentences)
+        raise DatasetError(
+            f"{files.folder}: {len(classes) - 1} categories have annotations; expected 1 to {MAX_CLASSES}{more}"
+        )
+    values = {name: classes.index(each) for name, each in class_of.items()} | {BACKGROUND: 0}
+    train = _pictures([entry for entry in entries if not entry.part.held_out], values)
+    held_out = _pictures([entry for entry in entries if entry.part.held_out], values)
+    unusable = [each for part in parts for each in part.unusable]
+    unusable += [f"{files.place_of(file)}: not reviewed" for file in left_out]
+    return OwnPictures(files.folder, classes, train, held_out, tuple(sentences), tuple(unusable))
+
+
+def _classes(entries: Sequence[_Entry]) -> tuple[dict[str, str], list[str]]:
+    """Classes by the names of categories that have annotations, and sentences about names that differ in capitals."""
+    used: dict[int, set[Id | None]] = {}
+    parts = {id(entry.part): entry.part for entry in entries}
+    for entry in entries:
+        used.setdefault(id(entry.part), set()).update(each.category for each in entry.image.annotations)
+    names = [name for key, part in parts.items() for each, name in part.categories.items() if each in used[key]]
+    by_folded: dict[str, str] = {}
+    class_of = {name: by_folded.setdefault(folded(name), name) for name in names if name != BACKGROUND}
+    return class_of, [
+        f"{name!r} counts as {spelled!r}, from which it differs in capitals" for name, spelled in class_of.items()
+        if name != spelled
+    ]  # fmt: skip
+
+
+def _bare_sentence(files: SetFiles, entries: Sequence[_Entry]) -> list[str]:
+    """A sentence about photographs without an annotation, which a format lists whether they were looked at or not."""
+    labelled = {entry.file for entry in entries if entry.image.annotations or entry.image.reviewed}
+    bare = {entry.file: None for entry in entries if entry.part.bare_is_background and entry.file not in labelled}
+    if not bare:
+        return []
+    count = f"{len(bare)} of {len({entry.file for entry in entries})} photographs in {files.folder}"
+    some = files.place_of(next(iter(bare)))
+    return [f"{count}, such as {some}, have no annotation: all is background; take out what nobody has labelled"]
+
+
+def _sentences(part: LabelFile) -> list[str]:
+    sentences = [*part.warnings]
+    if part.n_groups:
+        sentences.append(
+            f"{part.n_groups} annotations in {part.listing} are crowds (iscrowd): their pixels are ignored"
+        )
+    if count := sum(unknown_pixels(image.size) in image.annotations for image in part.images):
+        where = f"{count} of {len(part.images)} photographs in {part.listing}"
+        sentences.append(as_text(f"{where} have an annotation of unknown place: what no other explains is ignored"))
+    return sentences
+
+
+def _pictures(entries: Sequence[_Entry], values: Mapping[str, int]) -> tuple[Picture, ...]:
+    """The photographs with their masks; those of one file are one, with the masks of all; `values` by their names."""
+    drawings: dict[tuple[Path, tuple[int, int]], list[tuple[Annotation, int]]] = {}
+    for file, image, part in entries:
+        names = part.categories
+        drawings.setdefault((file, image.size), []).extend(
+            (each, IGNORE if each.ignored or each.category is None else values[names[each.category]])
+            for each in image.annotations
+        )
+    return tuple(Picture(file, partial(_draw_mask, shapes, size)) for (file, size), shapes in drawings.items())
+
+
+def _draw_mask(drawings: Sequence[tuple[Annotation, int]], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """[H, W] class indices of the annotations of one photograph: by z_order, then the smaller above, IGNORE below."""
+    mask = np.zeros(size, np.uint8)
+    shapes = [(each.z_order, decode(draw(each.outline, size)), value) for each, value in drawings]
+    for _, shape, value in sorted(shapes, key=lambda each: (each[0], -int(each[1].sum()), each[2] != IGNORE)):
+        mask[shape] = value
+    return mask
 
 
 def _masks_beside(files: SetFiles, pictures: OwnPictures) -> tuple[str, ...]:

@@ -38,8 +38,7 @@ from lexiseg_train.data.indexed import (
     write_sample,
 )
 from lexiseg_train.data.own.layouts import read_own
-from lexiseg_train.data.own.mask_files import read_mask_file
-from lexiseg_train.data.own.pictures import OwnPictures
+from lexiseg_train.data.own.masks import OwnPictures, read_mask_file
 
 MIN_PHOTOGRAPHS = 4
 MIN_RECOMMENDED = 8  # photographs below which there is a warning
@@ -62,27 +61,16 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class Report:
-    """What a set holds.
+    """What a set holds."""
 
-    Attributes:
-        layout: what it was read as, such as "COCO".
-        classes: without the background.
-        photographs: number of pictures that are used, by split: `train`, and `val` where one is held out.
-        left_out: number of pictures that are not used.
-        left_out_pictures: the first MAX_LISTED of them, each with the reason.
-        unknown_pixels: of all pictures, pixels that count as no class and no background.
-        background_pixels: of all pictures.
-        warnings: sentences for people.
-    """
-
-    layout: str
-    classes: tuple[ClassCount, ...]
-    photographs: dict[str, int]
-    left_out: int
-    left_out_pictures: tuple[str, ...]
-    unknown_pixels: int
-    background_pixels: int
-    warnings: tuple[str, ...]
+    layout: str  # what it was read as, such as "COCO"
+    classes: tuple[ClassCount, ...]  # without the background
+    photographs: dict[str, int]  # number of used pictures by split: `train`, and `val` where one is held out
+    left_out: int  # number of pictures that are not used
+    left_out_pictures: tuple[str, ...]  # the first MAX_LISTED of them, each with the reason
+    unknown_pixels: int  # of all pictures: of no class and no background
+    background_pixels: int  # of all pictures
+    warnings: tuple[str, ...]  # sentences for people
 
     def lines(self) -> list[str]:
         """The report as lines for people, without its warnings."""
@@ -113,14 +101,9 @@ def prepare(
 ) -> Report:
     """Check the pictures of a set, and write `target/{train,val}/{images,masks}`, the class list and the report.
 
-    Args:
-        source: a folder, a zip or a tar.
-        target: appears when it is complete.
-        limit: of more photographs an even selection is used. Equal ones are used once, for training if possible; what
-            their masks contradict is unknown.
-        root: a folder above `source`, inside which the set may name files; None: `source` itself.
-        step: called after each picture.
-        least: how many photographs the set must have.
+    `source` is a folder, a zip or a tar, `root` a folder above, inside which the set may name files; `target` appears
+    when it is complete. Of more than `limit` photographs an even selection is used. Equal ones are used once, for
+    training if possible; what their masks contradict is unknown. The set must have `least` photographs.
     """
     draft = target.with_name(f"{target.name}.{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)

@@ -146,15 +146,9 @@ def write_labels(
     """Write `target/{train,val}/{images,masks,shares}` of every photograph that lacks them.
 
     Photographs are written upright and at a reduced size, in which the teacher sees them. Without a validation split of
-    the user, a share of the photographs with the teacher's masks becomes `val`, and with one all that look like it.
-
-    Args:
-        teacher: opens the teacher; called only if a photograph lacks its mask.
-        about: further settings of the masks, compared with an earlier call's.
-        apart: share of `val` in 0..1.
-
-    Returns:
-        Name of the model that labelled the photographs.
+    the user, a share of the photographs with the teacher's masks, `apart` in 0..1, becomes `val`, and with one all
+    that look like it. `teacher` is called only if a photograph lacks its mask; `about` has further settings of the
+    masks, compared with an earlier call's. Returns the name of the model that labelled the photographs.
     """
     target.mkdir(parents=True, exist_ok=True)
     about = about | {"classes": [*photographs.names], "apart": apart}

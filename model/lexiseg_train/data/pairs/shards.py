@@ -16,9 +16,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +27,12 @@ from numpy.typing import NDArray
 from lexiseg_labels.picture_names import LISTED_SUFFIXES, PICTURE_SUFFIXES
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files.archives import files_in
-from lexiseg_model.resources.lru import Lru
 from lexiseg_train.data.pairs.source import Skipped, StoredPair, clean_captions
 from lexiseg_train.data.pairs.streamed import Streamed
 
 CAPTION, ABOUT = ".txt", ".json"
-MAX_OPEN_FILES = 64  # of one process
 MAX_INDEXES = 64  # in memory of one process
 ABSENT = -1
-NO_STATE = np.zeros(0, np.int64)  # of a shard from elsewhere: the name of its copy tells its version
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstandard
 
 
@@ -58,7 +56,7 @@ class ShardPairs:
         self._json_captions = json_captions
         # Threads wait for the disk; only sizes are kept, since there may be thousands of shards.
         with ThreadPoolExecutor(8) as team:
-            sizes = list(team.map(_size, self.shards))
+            sizes = list(team.map(lambda shard: (len((index := index_of(shard)).names), index.damage), self.shards))
         self.sizes: list[int] = [n_pairs for n_pairs, _ in sizes]
         self.damaged = [
             Skipped(str(path), damage) for path, (_, damage) in zip(self.shards, sizes, strict=True) if damage
@@ -66,77 +64,50 @@ class ShardPairs:
         if not any(self.sizes):
             name, reason = self.damaged[0] if self.damaged else (self.shards[0], "holds no pair")
             raise DatasetError(f"{name} {reason}; expected NAME.jpg with NAME.txt, as img2dataset writes them")
-        self._reset_caches()
+        self._ends = list(accumulate(self.sizes))
 
     def read(self, index: int) -> StoredPair:
         part = bisect_right(self._ends, index)
         index -= self._ends[part] - self.sizes[part]
-        table = self._table(part)
+        shard = self.shards[part]
+        table = _cached_index(shard, _state(shard))
         photograph, caption, about = (table.places[index, first : first + 2].tolist() for first in (0, 2, 4))
-        name = f"{self.shards[part]}/{table.names[index]}"
+        name = f"{shard}/{table.names[index]}"
         if photograph[0] == ABSENT:
             raise SampleError(name, f"has no photograph; expected one of {LISTED_SUFFIXES}")
-        words = _captions(name, self._text(part, name, about)) if about[0] != ABSENT else []
+        words = _captions(name, _text(shard, name, about)) if about[0] != ABSENT else []
         # Several captions of the JSON are preferred to the text, and the text to one.
         if len(words) < 2 and caption[0] != ABSENT:
-            if (text := self._text(part, name, caption)).strip():
+            if (text := _text(shard, name, caption)).strip():
                 words = [text]
             elif clean_captions(words) and not self._json_captions:
                 raise SampleError(name, f"its {CAPTION} is empty; json_captions=true takes the caption in {ABOUT}")
         captions = clean_captions(words)
         if not captions:
             raise SampleError(name, f"has no caption; expected one in {CAPTION}, or as `caption` in {ABOUT}")
-        return StoredPair(name, self._bytes(part, name, photograph), captions)
+        return StoredPair(name, _bytes(shard, name, photograph), captions)
 
-    def __getstate__(self) -> dict[str, Any]:
-        fields = ("shards", "sizes", "damaged", "_json_captions")
-        return {name: getattr(self, name) for name in fields}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._reset_caches()
+def _text(shard: Path | Streamed, name: str, place: list[int]) -> str:
+    try:
+        return _bytes(shard, name, place).decode()
+    except UnicodeDecodeError:
+        raise SampleError(name, "its caption is not UTF-8") from None
 
-    def __del__(self) -> None:
-        for file in getattr(self, "_files", {}).values():
-            os.close(file)
 
-    def _reset_caches(self) -> None:
-        self._files: Lru[int, int] = Lru(MAX_OPEN_FILES)  # part -> descriptor
-        self._tables: Lru[int, ShardIndex] = Lru(MAX_INDEXES)
-        self._ends = list(accumulate(self.sizes))
-
-    def _table(self, part: int) -> ShardIndex:
-        table = self._tables.get(part)
-        if table is None:
-            table = index_of(self.shards[part])
-            self._tables.put(part, table)
-        return table
-
-    def _text(self, part: int, name: str, place: list[int]) -> str:
-        try:
-            return self._bytes(part, name, place).decode()
-        except UnicodeDecodeError:
-            raise SampleError(name, "its caption is not UTF-8") from None
-
-    def _bytes(self, part: int, name: str, place: list[int]) -> bytes:
-        start, length = place
-        try:
-            file = self._files.get(part)
-            if file is None:
-                with _opened(self.shards[part]) as content:
-                    file = os.dup(content.fileno())
-                evicted = self._files.put(part, file)
-                if evicted is not None:
-                    os.close(evicted)
-            # pread: forked workers share the descriptor and its position.
-            read = os.pread(file, length, start)
-        except OSError as error:
-            raise SampleError(name, f"cannot be read: {error.strerror}") from None
-        except DatasetError as error:
-            raise SampleError(name, str(error)) from None
-        if len(read) != length:
-            raise SampleError(name, f"is cut off: {len(read)} of {length} bytes")
-        return read
+def _bytes(shard: Path | Streamed, name: str, place: list[int]) -> bytes:
+    start, length = place
+    try:
+        with _opened(shard) as content:
+            content.seek(start)
+            read = content.read(length)
+    except OSError as error:
+        raise SampleError(name, f"cannot be read: {error.strerror}") from None
+    except DatasetError as error:
+        raise SampleError(name, str(error)) from None
+    if len(read) != length:
+        raise SampleError(name, f"is cut off: {len(read)} of {length} bytes")
+    return read
 
 
 def _opened(shard: Path | Streamed) -> BinaryIO:
@@ -145,10 +116,9 @@ def _opened(shard: Path | Streamed) -> BinaryIO:
 
 def index_of(shard: Path | Streamed) -> ShardIndex:
     """The index of a shard if it matches the file, else a new one."""
-    is_here = isinstance(shard, Path)
     path = shard if isinstance(shard, Path) else shard.path
     index_file = path.with_name(f"{path.name}.index.npz")
-    state = _state(path) if is_here else NO_STATE
+    state = np.array(_state(shard), np.int64)
     try:
         with index_file.open("rb") as content, np.load(content) as stored:
             if np.array_equal(stored["state"], state):
@@ -157,23 +127,26 @@ def index_of(shard: Path | Streamed) -> ShardIndex:
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         pass  # missing, or incomplete after a kill
     index = _scan(shard)
-    if is_here or not index.damage:  # what was cut off on its way is fetched again
+    if path is shard or not index.damage:  # what was cut off on its way is fetched again
         _write_index(index_file, index, state)
     return index
 
 
-def _state(path: Path) -> NDArray[np.int64]:
-    """Size and modification time [2] of a tar, by which its index is known to be of this file."""
+@lru_cache(MAX_INDEXES)
+def _cached_index(shard: Path | Streamed, state: tuple[int, ...]) -> ShardIndex:
+    del state  # of a file that was replaced it is another
+    return index_of(shard)
+
+
+def _state(shard: Path | Streamed) -> tuple[int, ...]:
+    """Size and modification time of a tar; empty for one from elsewhere, as the name of its copy tells its version."""
+    if isinstance(shard, Streamed):
+        return ()
     try:
-        status = path.stat()
+        status = shard.stat()
     except OSError as error:
-        raise DatasetError(f"{path}: {error.strerror}") from None
-    return np.array([status.st_size, status.st_mtime_ns], np.int64)
-
-
-def _size(shard: Path | Streamed) -> tuple[int, str]:
-    index = index_of(shard)
-    return len(index.names), index.damage
+        raise DatasetError(f"{shard}: {error.strerror}") from None
+    return status.st_size, status.st_mtime_ns
 
 
 def _write_index(path: Path, index: ShardIndex, state: NDArray[np.int64]) -> None:

@@ -184,9 +184,7 @@ def first_readable(
 ) -> tuple[Content, tuple[Skipped, ...]]:
     """The content of sample `first`, or of another one where it cannot be read, with the skipped ones.
 
-    Args:
-        read: gives the content at an index or raises SampleError.
-        other: index that is tried after so many broken ones.
+    `other` gives the index that is tried after so many broken ones; more than MAX_BROKEN in a row end the run.
     """
     skipped: list[Skipped] = []
     index = first

@@ -31,9 +31,7 @@ def download(
 ) -> Path:
     """Download an archive, unless it is there; a broken connection is taken up again while bytes arrive.
 
-    Args:
-        mirror: address of a folder that has the file under its name; None: where it is published.
-        on_bytes: called with the number of further bytes; an earlier call's count as well.
+    `mirror` is the address of a folder that has the file under its name; `on_bytes` counts an earlier call's, too.
     """
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / archive.names[0]

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.annotated import IGNORED, Labels, read_benchmark, read_folders
 from lexiseg_train.data.benchmark import PANOPTIC_FOLDER, Benchmark, benchmark, names, panoptic_benchmark
 from lexiseg_train.data.files import archives
-from lexiseg_train.data.preparing.pascal import FULL, MERGED, write_from_json, write_part_maps
+from lexiseg_train.data.preparing.maps import write_context, write_context_459, write_full_ade, write_part_maps
 from lexiseg_train.data.read_scenes import read_panoptic
 from lexiseg_train.data.scenes import PanopticTruth, Scene, with_truth
 
@@ -29,7 +29,7 @@ FILE = Path(__file__).with_name("official.yaml")
 MAX_RATIO = 100  # unpacked bytes for a packed one; label maps compress 20 to 50 times, a zip bomb 1,000 times
 MAX_FILES = 5_000_000
 SPARE_BYTES = 2**30  # beyond that, for small archives of empty masks
-Kind = Literal["archive", "context-json", "context-459-json", "pascal-part"]
+Kind = Literal["archive", "context-json", "context-459-json", "pascal-part", "ade20k-full"]
 
 
 def unpack(archive: Path, target: Path) -> None:
@@ -46,16 +46,22 @@ def unpack(archive: Path, target: Path) -> None:
         shutil.copytree(folder, target, dirs_exist_ok=True, copy_function=os.replace)
 
 
-def _unpack_parts(archive: Path, devkit: Path) -> None:
-    unpack(archive, devkit)
-    write_part_maps(devkit, official_set("pascal-part").classes)
+def _drawn(write: Callable[[Path, Sequence[str]], None], name: str, folder: str = "") -> Callable[[Path, Path], None]:
+    """Unpacks an archive of a set, and draws the maps of its classes in a folder of it."""
+
+    def bring(archive: Path, target: Path) -> None:
+        unpack(archive, target)
+        write(target / folder, official_set(name).classes)
+
+    return bring
 
 
 UNPACKED_BY: dict[Kind, Callable[[Path, Path], None]] = {
     "archive": unpack,
-    "context-json": partial(write_from_json, maps=MERGED),
-    "context-459-json": partial(write_from_json, maps=FULL),
-    "pascal-part": _unpack_parts,
+    "context-json": write_context,
+    "context-459-json": write_context_459,
+    "pascal-part": _drawn(write_part_maps, "pascal-part"),
+    "ade20k-full": _drawn(write_full_ade, "ade20k-full", "ADE20K_2021_17_01"),
 }
 
 

@@ -54,12 +54,9 @@ def pack_pairs(
     side: int | None = None,
     on_pairs: Callable[[int], object] = lambda _: None,
 ) -> Packed:
-    """Write the missing shards of `per_shard` pairs each to the folder `target`.
+    """Write the missing shards of `per_shard` pairs each to the folder `target`; `origin` recognises the pairs.
 
-    Args:
-        origin: their name, to recognise them.
-        side: limit of the shorter side of photographs; None keeps every byte.
-        on_pairs: called repeatedly with the number of further pairs.
+    `side` limits the shorter side of photographs; None keeps every byte.
     """
     total = sum(source.sizes)
     about = {"source": origin, "pairs": total, "per_shard": per_shard, "side": side}

@@ -45,10 +45,7 @@ def read_words(path: Path) -> Words:
 def choose(title: str, classes: Sequence[str], words: Words | None) -> tuple[tuple[str, ...], Labels | None]:
     """Classes of a set in a user's words, and [65536] their index by label: IGNORED what no word stands for.
 
-    Args:
-        title: of the set, for messages.
-        classes: of the set; label v is class v.
-        words: as `read_words`; None: the set's own classes, without a table.
+    Label v is class v of the set; without words they are its own classes, without a table.
     """
     names = tuple(classes) if words is None else tuple(words)
     if len(names) > MAX_CLASSES:
@@ -96,11 +93,8 @@ def prepare(
 ) -> Prepared:
     """Unpack archives and write every split that exists, with the set's licence; a repeated call resumes.
 
-    Args:
-        source: folder with the published archives, or with their contents.
-        target: parent of the written set.
-        own: only the photographs of our own validation split, at its sizes.
-        words: for the classes; None: all classes under their own names.
+    `source` has the published archives or their contents, `target` the written set in a folder of its own. `own`: only
+    the photographs of our own validation split, at its sizes.
     """
     if own and official.own is None:
         with_own = ", ".join(name for name, each in official_sets().items() if each.own)

@@ -22,8 +22,8 @@ from lexiseg_train.evaluation.scenes.oracle import PromptProtocol
 Rgb = NDArray[np.uint8]
 Truth = TypeVar("Truth")
 TruthIn = TypeVar("TruthIn", contravariant=True)
-# Panoptic quality (Kirillov et al., CVPR 2019) by the rules of cocodataset/panopticapi, evaluation.py: segments of truth
-# and answer match by class and IoU, not counting void pixels of the truth.
+# Panoptic quality (Kirillov et al., CVPR 2019) by the rules of panopticapi, evaluation.py: segments of truth and answer
+# match by class and IoU, not counting void pixels of the truth.
 MATCHES_ABOVE = 0.5  # IoU
 EXCUSED_ABOVE = 0.5  # share of a false alarm on void or a group ("crowd") of its class
 NO_SEGMENT = 0  # id of a predicted pixel in no segment

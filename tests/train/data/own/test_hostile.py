@@ -10,7 +10,7 @@ from PIL import Image
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.own.layouts import read_own
-from lexiseg_train.data.own.pictures import OwnPictures
+from lexiseg_train.data.own.masks import OwnPictures
 from tests.train.data.own.made import coco, folders, noise
 
 SECRET = "REDIS_PASSWORD=hunter2"

@@ -11,7 +11,7 @@ from PIL import Image
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.own.layouts import read_own
-from lexiseg_train.data.own.pictures import OwnPictures
+from lexiseg_train.data.own.masks import OwnPictures
 from tests.train.data.own.made import noise
 
 HEIGHT, WIDTH = 60, 80

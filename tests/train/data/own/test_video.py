@@ -14,7 +14,7 @@ from PIL import Image
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.layouts import read_own
-from lexiseg_train.data.own.pictures import OwnPictures
+from lexiseg_train.data.own.masks import OwnPictures
 
 HEIGHT, WIDTH = 48, 64
 CORNERS = "8,8;24,8;24,24;8,24"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import encode_mask
@@ -249,6 +250,30 @@ def test_an_unreadable_segment_of_the_detail_json_makes_unlabelled_pixels_unknow
     values = set(np.unique(measured.read_truth()).tolist())
     assert IGNORED in values
     assert len(values) == 4
+
+
+def test_full_ade20k_is_read_from_its_pictures_and_their_names(tmp_path: Path) -> None:
+    # Numbers of the released index: wall, a building, something that is none of the 847, and no name.
+    numbers = bands(2978, 312, 5, 0).repeat(32, 0).repeat(32, 1)
+    base = tmp_path / "tree" / "ADE20K_2021_17_01" / "images" / "ADE" / "validation" / "urban" / "street"
+    for name in ("ADE_val_00000001", "ADE_val_00000002"):
+        trees.write_photograph(base / f"{name}.jpg", numbers.shape)
+        rgb = np.stack([numbers // 256 * 10, numbers % 256, numbers * 0], -1).astype(np.uint8)
+        Image.fromarray(rgb).save(base / f"{name}_seg.png")
+    names = {2978: "wall", 312: "building, edifice", 5: "caf\xe9"}
+    content = {"annotation": {"object": [{"name_ndx": number, "name": name} for number, name in names.items()]}}
+    listing = json.dumps(content, ensure_ascii=False).encode("iso-8859-1")
+    (base / "ADE_val_00000001.json").write_bytes(listing)
+    (base / "ADE_val_00000002.json").write_text("{")
+    pack_zip(tmp_path / "tree", tmp_path / "downloads" / "ADE20K_2021_17_01.zip")
+
+    words = {"house": ("building, edifice",)}
+    prepared = prepare(official_set("ade20k-full"), tmp_path / "downloads", tmp_path / "sets", False, words=words)
+
+    assert prepared.splits == {"val": 1}
+    (measured,) = read_benchmark("ade847", tmp_path / "sets" / "official").images
+    assert measured.read_truth()[::128, 0].tolist() == [0, 1, IGNORED, IGNORED]
+    assert measured.read_image().shape == (512, 640, 3)
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,48 @@
-"""Masks of a user's set as tools store them: which photograph each belongs to, its classes, and each pixel's class."""
+"""A user's pictures with masks as tools store them: which photograph each belongs to, the classes, each pixel's class.
+
+A folder of masks has `classes.json`, `images/NAME.jpg` and `masks/NAME.png`; the last two perhaps in `train/` and
+`val/`. Also read are Roboflow's `NAME_mask.png`, PASCAL VOC's folders, and other names.
+"""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_labels.errors import UnreadableLabels
+from lexiseg_labels import picture_names
 from lexiseg_labels.formats import voc
+from lexiseg_labels.formats.marks import is_listed, unreviewed
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError, SampleError
+from lexiseg_model.files.names import as_text
+from lexiseg_model.pictures.header import read_header, upright
 from lexiseg_model.vocabulary.class_names import BACKGROUND, folded, plain
-from lexiseg_train.data.annotations.content import class_name
+from lexiseg_train.data.annotations.listed import class_name, faults_of
 from lexiseg_train.data.files.documents import read_json, read_text
+from lexiseg_train.data.files.frames import picture_bytes
 from lexiseg_train.data.files.inside import SetFiles
-from lexiseg_train.data.indexed import CLASSES, IGNORE, MAX_PIXELS, opened, read_classes
+from lexiseg_train.data.indexed import (
+    CLASSES,
+    IGNORE,
+    MAX_PIXELS,
+    Reading,
+    fitting,
+    opened,
+    read_classes,
+    read_photograph,
+)
 
+TRAINING = "training"  # ADE20K's name of it
+TRAIN, HELD_OUT = "train", ("val", "valid", "validation")
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")
 # Before or after the name of the photograph: a_mask.png, mask_a.png, a.jpg.png; only the name in a folder of masks.
 MARK = r"masks?|labels?|labelids|seg|segmentation|gt|annotation"
@@ -35,6 +57,107 @@ EXAMPLE_LIST = '["background", "cat", "dog"]'
 OF_LABEL_MAPS = "labels.json"  # of label maps of release 0.3 and before
 ROBOFLOW = "_classes.csv"  # Pixel Value, Class
 NAME_LISTS = ("class_names.txt", "classes.txt", "labels.txt")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One photograph; `read_mask` gives [H, W] class indices, 255 = ignore, of the upright photograph."""
+
+    image: Path
+    read_mask: Callable[[], NDArray[np.uint8]]
+
+    def read(self, n_classes: int = IGNORE) -> Reading:
+        """The upright photograph and its mask, checked as `Sample.read`."""
+        image, mask = read_photograph(self.image), self.read_mask()
+        if mask.shape != image.shape[:2] and mask.shape == image.shape[1::-1]:  # of the photograph as stored
+            mask = upright(mask, read_header(picture_bytes(self.image)).orientation)
+        return Reading(image, fitting(self.image, mask, image.shape[:2], n_classes))
+
+
+@dataclass(frozen=True)
+class OwnPictures:
+    """The pictures of a folder."""
+
+    folder: Path
+    classes: tuple[str, ...]  # `classes[v]` is the class of mask value v
+    train: tuple[Picture, ...]
+    held_out: tuple[Picture, ...]  # kept by the user for validation
+    warnings: tuple[str, ...] = ()  # sentences about what was left out
+    left_out: tuple[str, ...] = ()  # photographs that cannot be used, each with the reason
+    layout: str = "masks"  # what the set was read as
+
+    def warned(self, warnings: tuple[str, ...]) -> OwnPictures:
+        """The same with more sentences about what was left out."""
+        return replace(self, warnings=self.warnings + warnings)
+
+    @property
+    def named(self) -> dict[int, str]:
+        """Classes without the background by mask value."""
+        return {value: name for value, name in enumerate(self.classes) if name != BACKGROUND}
+
+
+def left_out_unreviewed(files: SetFiles, marks: Mapping[Path, bool | None]) -> tuple[list[Path], list[str]]:
+    """The photographs of a set that do not count since others are marked as reviewed, and a sentence about them."""
+    left_out = unreviewed(marks)
+    if left_out and len(left_out) == len(marks):
+        raise DatasetError(f"{files.folder}: none of {len(marks)} photographs is marked as reviewed: review some first")
+    some = f"such as {files.place_of(left_out[0])}" if left_out else ""
+    sentence = f"{len(left_out)} of {len(marks)} photographs are not marked as reviewed and are left out, {some}"
+    return left_out, [as_text(sentence)] * bool(left_out)
+
+
+def read_folders(files: SetFiles, reviewed: frozenset[str] | None = None) -> OwnPictures | None:
+    """List the photographs of a set with masks, only `reviewed` ones where there is such a list; None: no masks."""
+    by_split = {name: pairs_below(files, name) for name in (TRAIN, TRAINING, *HELD_OUT)}
+    train = by_split.pop(TRAIN) or by_split.pop(TRAINING) or pairs_below(files)
+    by_split.pop(TRAINING, None)
+    if not train:
+        _refuse_jpeg_masks(files)
+        return None
+    table = class_table(files, TRAIN)
+    if table is None:
+        raise DatasetError(f"there is no {files.folder / CLASSES}: names, index = mask value, such as {EXAMPLE_LIST}")
+    val = [pair for pairs in by_split.values() for pair in pairs]
+    listing = files.file("ImageSets/Segmentation/val.txt")  # PASCAL VOC's
+    apart = set[str]() if listing is None else set(read_text(listing).split())
+    val += [pair for pair in train if pair[0].stem in apart]
+    train = [pair for pair in train if pair[0].stem not in apart]
+    without = [image.name for image, mask in (*train, *val) if mask is None]
+    sentence = f"{len(without)} of {len(train) + len(val)} photographs have no mask and are left out, such as"
+    warnings = [f"{sentence} {without[0]}"] if without else []
+    masks = {image: mask for image, mask in (*train, *val) if mask is not None}
+    listed = {image: None if reviewed is None else is_listed(files.place_of(image), reviewed) for image in masks}
+    left_out, sentences = left_out_unreviewed(files, listed)
+    used = masks.keys() - left_out
+    read: Callable[[Path], NDArray[np.uint8]] = partial(read_mask_file, colours=table.colours)
+    if len(table.names) == 2 and table.colours is None and _show_255_alone(masks.values()):
+        read = read_white_mask
+        warnings.append(f"the masks hold only 0 and {IGNORE}: {IGNORE} is read as {table.names[1]!r}, the only class")
+    pictures = [
+        [Picture(image, partial(read, masks[image])) for image, _ in pairs if image in used] for pairs in (train, val)
+    ]
+    faults = [f"{name}: no mask" for name in without] + [f"{files.place_of(image)}: not reviewed" for image in left_out]
+    return OwnPictures(
+        files.folder, table.names, tuple(pictures[0]), tuple(pictures[1]), (*warnings, *sentences), tuple(faults)
+    )
+
+
+def _refuse_jpeg_masks(files: SetFiles) -> None:
+    for split in ("", TRAIN, TRAINING, *HELD_OUT):
+        for _, mask in pairs_below(files, split, picture_names.SUFFIXES["JPEG"]):
+            if mask is not None:
+                raise DatasetError(f"{mask} is a mask in JPEG, which changes its values: save masks as PNG")
+
+
+def _show_255_alone(masks: Iterable[Path]) -> bool:
+    """Whether masks hold 255 and besides it nothing but 0: in a set of one class it marks the class."""
+    values: set[int] = set()
+    for mask in masks:
+        with suppress(SampleError):
+            values.update(np.unique(read_mask_file(mask)).tolist())
+        if values - {0, IGNORE}:
+            return False
+    return IGNORE in values
 
 
 class ClassTable(NamedTuple):
@@ -87,10 +210,8 @@ def _lines(path: Path) -> ClassTable:
 
 
 def _dataset_meta(path: Path) -> ClassTable:
-    try:
+    with faults_of(path):
         stated = voc.colours_of_meta(read_json(path))
-    except UnreadableLabels as error:
-        raise DatasetError(f"{path}: {error}") from None
     entries = {class_name(label): colour for label, colour in stated}
     return _by_colours({name: colour for name, colour in entries.items() if name is not None})
 
