@@ -13,7 +13,7 @@ from safetensors.torch import save
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_model.pictures.profiles import space_of_numbers
+from lexiseg_model.pictures.colours import space_of_numbers
 from tests.fuzz.data_sets import data_sets
 from tests.fuzz.targets import CARD_ENDS
 from tests.model.pictures.tiffs import packed, tiff, with_beneath

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from lexiseg_model.pictures.bands import bands
-from lexiseg_model.pictures.colours import ColourSpace, unread_profile
-from lexiseg_model.pictures.note import Note
-from lexiseg_model.pictures.profiles import profile_tags, profile_with_tags
+from lexiseg_model.pictures.colours import ColourSpace, Note, profile_tags, profile_with_tags, unread_profile
 from lexiseg_model.resources.lru import Lru
 
 MAX_CONVERSIONS = 32  # that are kept
@@ -107,9 +105,8 @@ def _built(profile: bytes) -> _Conversion:
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         return _Conversion(mode, None, unread_profile(f"it is damaged ({type(error).__name__})").notes)
     conversion = _Conversion(mode, transform)
-    sample = CUBE if mode == "RGB" else np.dstack([RAMP] * 3)
-    if mode != "CMYK":
-        converted = conversion.apply(sample if mode == "RGB" else RAMP)
-        if np.abs(converted.astype(int) - sample).max() <= SAME:
-            return _Conversion(mode, None)
-    return conversion
+    if mode == "CMYK":
+        return conversion
+    sample, expected = (CUBE, CUBE) if mode == "RGB" else (RAMP, np.dstack([RAMP] * 3))
+    changes_nothing = np.abs(conversion.apply(sample).astype(int) - expected).max() <= SAME
+    return _Conversion(mode, None) if changes_nothing else conversion

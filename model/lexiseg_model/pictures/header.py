@@ -7,6 +7,7 @@ browsers read it. HEIC and AVIF say it by their container (irot, imir); EXIF and
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from typing import TypeVar
@@ -17,11 +18,16 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from lexiseg_model.errors import DamagedPictureError, PictureError, UnsupportedPictureError
-from lexiseg_model.pictures.colours import SRGB, ColourSpace
-from lexiseg_model.pictures.other_kinds import STILL_FORMATS, refusal_of_kind
-from lexiseg_model.pictures.profiles import MAX_PROFILE_BYTES, space_of_heif, space_of_icc, space_of_png
+from lexiseg_model.pictures.colours import (
+    MAX_PROFILE_BYTES,
+    SRGB,
+    ColourSpace,
+    space_of_heif,
+    space_of_icc,
+    space_of_png,
+)
 from lexiseg_model.pictures.structure import check_structure
-from lexiseg_model.pictures.tiff import CAMERA_RAW, TiffPage, check_kind, picture_page
+from lexiseg_model.pictures.tiff import CAMERA_RAW, ORIENTATION, TiffPage, check_kind, picture_page
 
 pi_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE_BYTES  # of what is compressed: profiles and texts
@@ -40,11 +46,23 @@ BRANDS = {"AVIF": {b"avif"}, "HEIF": {b"heic", b"heix", b"heim", b"heis"}}
 SEQUENCES = {b"avis", b"hevc", b"hevx"}  # first brands of image sequences
 MAX_BRAND_BYTES = 256
 RAW_BRAND = b"crx "
-ORIENTATION = 0x0112  # tag of EXIF and TIFF
 AS_STORED = 1
 SIDEWAYS = (5, 6, 7, 8)  # orientations that swap height and width
 UPSIDE_DOWN = (3, 4, 7, 8)  # after that, rows are reversed
 MIRRORED = (2, 3, 6, 7)  # and columns
+STILL_FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, BMP or TIFF"
+# ORF, RW2, RAF, X3F, MRW. CR3 is a brand; other raw files of cameras are TIFF.
+RAW_MAGIC = (b"IIRO", b"IIRS", b"MMOR", b"IIU\x00", b"FUJIFILMCCD-RAW", b"FOVb", b"\x00MRM")
+# Further kinds that come, by their names in messages.
+OTHERS = {
+    "a GIF": (b"GIF87a", b"GIF89a"),
+    "a JPEG 2000": (b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51"),
+    "a JPEG XL": (b"\x00\x00\x00\x0cJXL ", b"\xff\x0a"),
+    "a Photoshop file (PSD)": (b"8BPS",),
+    "an OpenEXR file": (b"v/1\x01",),
+}
+DICOM_AT = 128  # where its first bytes stand, behind a preamble of anything
+BOM, MAX_PROLOG_BYTES = b"\xef\xbb\xbf", 4096  # of SVG and HTML, before their root element
 Kind = TypeVar("Kind", bound=np.generic)
 
 
@@ -95,7 +113,7 @@ def read_header(content: bytes) -> PictureHeader:
         if kind == "TIFF":
             page = picture_page(content)
             check_kind(page)
-            orientation = known_orientation(page.orientation)
+            orientation = known_orientation(page.first(ORIENTATION, AS_STORED))
             size = upright_size(page.size, orientation)
             return PictureHeader(kind, size, orientation, page, space_of_icc(page.profile))
         if kind in BRANDS:  # libheif bounds what a container may hold; libavif takes seconds for a hostile one
@@ -125,27 +143,25 @@ def _by_pillow(content: bytes, kind: str) -> PictureHeader:
                 raise UnsupportedPictureError(f"an animated {kind} came; send one still picture")
             orientation = orientation_of(picture)
             width, height = picture.size
-            profile, colours = picture.info.get("icc_profile"), SRGB
-            if kind == "PNG":
-                colours = space_of_png(content, picture.info)
-            elif profile:
-                colours = space_of_icc(profile)
+            profile = picture.info.get("icc_profile", b"")
+            colours = space_of_png(content, picture.info) if kind == "PNG" else space_of_icc(profile)
     return PictureHeader(kind, upright_size((height, width), orientation), orientation, colours=colours)
 
 
 def sniff(content: bytes) -> str:
-    """The format by the first bytes, under Pillow's name for it.
-
-    Raises:
-        UnsupportedPictureError: not a still picture of a format that is taken.
-        DamagedPictureError: the file is empty.
-    """
+    """The format by the first bytes, under Pillow's name for it; errors as `read_header`."""
     for kind, beginnings in MAGIC.items():
         if content.startswith(beginnings) and (kind != "WEBP" or content[8:12] == b"WEBP"):
             return kind
     if content[4:8] == b"ftyp":
         return _sniff_brands(content)
-    raise refusal_of_kind(content)
+    if not content:
+        raise DamagedPictureError("the file is empty")
+    if content.startswith(RAW_MAGIC):
+        raise UnsupportedPictureError(CAMERA_RAW)
+    if (name := _name_of_other(content)) is not None:
+        raise UnsupportedPictureError(f"{name} came, which is not taken; send {STILL_FORMATS}, one still picture")
+    raise UnsupportedPictureError(f"the first bytes are of no image type that is taken; send {STILL_FORMATS}")
 
 
 def _sniff_brands(content: bytes) -> str:
@@ -159,6 +175,22 @@ def _sniff_brands(content: bytes) -> str:
         if brands & {first, *others}:
             return kind
     raise UnsupportedPictureError(f"a film or another kind of HEIF came; send {STILL_FORMATS}")
+
+
+def _name_of_other(content: bytes) -> str | None:
+    """What came in place of a picture that is taken; None: nothing that is known by its first bytes."""
+    for name, beginnings in OTHERS.items():
+        if content.startswith(beginnings):
+            return name
+    if content[DICOM_AT : DICOM_AT + 4] == b"DICM":
+        return "a DICOM file"
+    text = content[:MAX_PROLOG_BYTES].lower().removeprefix(BOM).lstrip()
+    if text.startswith(b"<"):
+        if re.search(rb"<(\w+:)?svg[\s>]", text):
+            return "an SVG drawing"
+        if re.search(rb"<(!doctype\s+html|html|head|body)[\s>]", text):
+            return "an HTML page, as of a login or an error,"
+    return None
 
 
 def known_orientation(value: object) -> int:
@@ -186,12 +218,8 @@ def matrix_orientation(a: float, b: float, c: float, d: float) -> int:
     """The orientation that is nearest to a display matrix of a film: stored (x, y) is shown at (ax + cy, bx + dy)."""
     sideways = abs(b) + abs(c) > abs(a) + abs(d)
     mirrored, upside_down = (c < 0, b < 0) if sideways else (a < 0, d < 0)
-    alike = (
-        value
-        for value in range(1, 9)
-        if (value in SIDEWAYS, value in MIRRORED, value in UPSIDE_DOWN) == (sideways, mirrored, upside_down)
-    )
-    return next(alike)
+    traits = {(value in SIDEWAYS, value in MIRRORED, value in UPSIDE_DOWN): value for value in range(1, 9)}
+    return traits[sideways, mirrored, upside_down]
 
 
 def exif_orientation(exif: bytes) -> int:

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_model.pictures.colours import SRGB
+from lexiseg_model.pictures.colours import SRGB, Note
 from lexiseg_model.pictures.conversion import to_srgb
+from lexiseg_model.pictures.decoding import decode
 from lexiseg_model.pictures.header import PictureHeader, read_header, upright
-from lexiseg_model.pictures.note import Note
-from lexiseg_model.pictures.pillow import decode
 
 FAST_JPEG_COLOURS = ("YCbCr", "Gray", "RGB")
 MAX_JPEG_HALVINGS = 3
@@ -38,21 +37,20 @@ class Picture:
 
 
 def read(content: bytes, short_side: int | None = None, header: PictureHeader | None = None) -> Picture:
-    """Decode a still picture, `halved` to where a `short_side` of so many pixels is left.
+    """Decode a still picture, `halved` to where a `short_side` of so many pixels is left; errors as `read_header`.
 
     `header` is the file's, if it has been read.
-
-    Raises:
-        UnsupportedPictureError: not a still picture of a format and kind that is taken.
-        DamagedPictureError: header or pixels are damaged.
     """
     if header is None or not header.is_whole:
         header = read_header(content)
     size, space = _jpeg_size(header, short_side), header.colours or SRGB
     if header.format == "JPEG" and (rgb := _jpeg(content, size)) is not None:
         notes = to_srgb(rgb, space) if space.profile else space.notes
-        return _picture(rgb, header.orientation, notes, header, short_side)
-    return _picture(*decode(content, header, size), header, short_side)
+        stored, orientation = rgb, header.orientation
+    else:
+        stored, orientation, notes = decode(content, header, size)
+    # Halved as stored, so that the same pixels are one as in the blocks of a JPEG.
+    return Picture(np.ascontiguousarray(upright(halved(stored, short_side), orientation)), header.size, notes)
 
 
 def halved(rgb: NDArray[np.uint8], short_side: int | None) -> NDArray[np.uint8]:
@@ -64,13 +62,6 @@ def halved(rgb: NDArray[np.uint8], short_side: int | None) -> NDArray[np.uint8]:
         whole = rgb[: 2 * height, : 2 * width]
         rgb = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     return rgb
-
-
-def _picture(
-    stored: NDArray[np.uint8], orientation: int, notes: tuple[Note, ...], header: PictureHeader, short_side: int | None
-) -> Picture:
-    """Halved as stored, so that the same pixels are one as in the blocks of a JPEG, then upright."""
-    return Picture(np.ascontiguousarray(upright(halved(stored, short_side), orientation)), header.size, notes)
 
 
 def _jpeg(content: bytes, size: tuple[int, int]) -> NDArray[np.uint8] | None:

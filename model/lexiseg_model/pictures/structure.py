@@ -42,11 +42,9 @@ UNPACKED_TAGS = {*BASELINE_TAGS, 700, 34675}  # XMP, ICC profile
 def check_structure(image: bytes, kind: str) -> None:
     """Count the parts of a file of a kind, under Pillow's name for it. A damaged file is left to its decoder.
 
-    Raises:
-        DamagedPictureError: more parts than any camera or program writes.
+    Raises DamagedPictureError: more parts than any camera or program writes.
     """
-    if (count := COUNTS.get(kind)) is not None:
-        count(image)
+    COUNTS[kind](image)
 
 
 class _Parts:
@@ -85,7 +83,6 @@ def png_chunks(image: bytes) -> Iterator[tuple[bytes, slice]]:
 
 
 def _count_riff(image: bytes) -> None:
-    """Chunks: name, length, content, padded to even bytes."""
     parts, at = _Parts("a WebP"), 12
     while at + 8 <= len(image):
         name, length = struct.unpack_from("<4sI", image, at)
@@ -189,7 +186,6 @@ def _count_directories(block: bytes, file: str = "a TIFF") -> None:
 
 
 def _count_bmp(image: bytes) -> None:
-    """Bytes of run lengths."""
     compression = int.from_bytes(image[30:34], "little")
     if compression in (1, 2) and len(image) > MAX_RLE_BYTES:
         raise DamagedPictureError(f"more than {MAX_RLE_BYTES:,} bytes came in a BMP with run lengths")

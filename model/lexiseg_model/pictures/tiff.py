@@ -61,14 +61,13 @@ CR2 = b"CR\x02"  # behind the head of a TIFF
 
 @dataclass(frozen=True)
 class TiffPage:
-    """One page: the values of the tags that matter here, its place in the file, and its ICC profile."""
+    """One page: its place in the file, the values of READ_TAGS, and its ICC profile."""
 
     number: int
     tags: dict[int, tuple[int, ...]]
     profile: bytes = b""
 
     def first(self, tag: int, default: int) -> int:
-        """The first value of a tag."""
         values = self.tags.get(tag)
         return values[0] if values else default
 
@@ -78,22 +77,11 @@ class TiffPage:
         return self.first(HEIGHT, 0), self.first(WIDTH, 0)
 
     @property
-    def shown_size(self) -> str:
-        """Width x height, for messages."""
-        return f"{self.size[1]} x {self.size[0]}"
-
-    @property
     def pixels(self) -> int:
         return self.size[0] * self.size[1]
 
     @property
-    def orientation(self) -> int:
-        """The tag's value, which may be any number."""
-        return self.first(ORIENTATION, 1)
-
-    @property
     def samples(self) -> int:
-        """Values of a pixel."""
         return self.first(SAMPLES, 1)
 
     @property
@@ -111,24 +99,9 @@ class TiffPage:
         return self.first(PHOTOMETRIC, BLACK_IS_ZERO)
 
     @property
-    def has_alpha(self) -> bool:
-        """Whether the fourth sample of a colour is its opacity."""
-        return self.first(EXTRA_SAMPLES, 0) in ALPHA
-
-    @property
     def is_planar(self) -> bool:
         """Whether each sample has a plane of its own."""
         return self.first(PLANAR, 1) == SEPARATE and self.samples > 1
-
-    @property
-    def sample_bytes(self) -> int:
-        """Bytes of all samples, decoded."""
-        return self.pixels * self.samples * max(8, self.bits) // 8
-
-    @property
-    def tile_pixels(self) -> int:
-        """Pixels of a tile, which a decoder holds in memory whatever the size of the picture; 0 without tiles."""
-        return self.first(TILE_WIDTH, 0) * self.first(TILE_LENGTH, 0)
 
     @property
     def is_deep(self) -> bool:
@@ -147,7 +120,6 @@ class TiffPage:
         return bool(kind & (REDUCED | MASK)) or self.first(SUBFILE_TYPE, 0) == OLD_REDUCED
 
     def __str__(self) -> str:
-        """How its pixels are stored, for messages."""
         photometric, compression = self.photometric, self.first(COMPRESSION, 1)
         parts = (
             f"{self.samples} x {self.bits} bits {SAMPLE_FORMATS[self.sample_format]}",
@@ -159,12 +131,7 @@ class TiffPage:
 
 
 def pages_of(content: bytes) -> Iterator[TiffPage]:
-    """The pages in the order of the file.
-
-    Raises:
-        UnsupportedPictureError: there are more of them, or of a page's tags, than are taken.
-        struct.error: the file is damaged.
-    """
+    """The pages in the order of the file. Raises struct.error: the file is damaged."""
     directory = Directory(content)
     at = directory.first
     for number in range(MAX_PAGES):
@@ -217,7 +184,10 @@ class Directory:
             tag, kind, count, inline = self.entry.unpack_from(self._content, at)
             at += self.entry.size
             if tag in READ_TAGS and kind in INTEGERS:
-                tags[tag] = self._values(f"{self._order}{min(count, MAX_VALUES)}{INTEGERS[kind]}", inline)
+                layout = f"{self._order}{min(count, MAX_VALUES)}{INTEGERS[kind]}"
+                is_inline = struct.calcsize(layout) <= len(inline)
+                where = (inline, 0) if is_inline else (self._content, *self.offset.unpack(inline))
+                tags[tag] = struct.unpack_from(layout, *where)
             elif tag == ICC_PROFILE and kind in BYTES and count > len(inline):
                 (place,) = self.offset.unpack(inline)
                 profile = self._content[place : place + count]
@@ -227,19 +197,11 @@ class Directory:
         offset: int = self.offset.unpack_from(self._content, place)[0]
         return offset
 
-    def _values(self, layout: str, inline: bytes) -> tuple[int, ...]:
-        """The values of a tag: in its entry where they fit, else where the entry points to."""
-        if struct.calcsize(layout) <= len(inline):
-            return struct.unpack_from(layout, inline)
-        return struct.unpack_from(layout, self._content, *self.offset.unpack(inline))
-
 
 def picture_page(content: bytes) -> TiffPage:
     """The page that is the picture: overviews, thumbnails and masks of it do not count.
 
-    Raises:
-        DamagedPictureError: the directories cannot be read.
-        UnsupportedPictureError: the file holds several pictures, a camera's raw data, or no page that is the picture.
+    Raises UnsupportedPictureError: the file holds several pictures, a camera's raw data, or a preview only.
     """
     try:
         pages = list(pages_of(content))
@@ -256,9 +218,10 @@ def picture_page(content: bytes) -> TiffPage:
         raise UnsupportedPictureError("a many-page TIFF came; send one still picture")
     largest = max(beneath, key=lambda page: page.pixels, default=picture)
     if largest.pixels > picture.pixels:
+        own, other = (f"{page.size[1]} x {page.size[0]}" for page in (picture, largest))
         raise UnsupportedPictureError(
-            f"a TIFF came whose page of {picture.shown_size} pixels is the preview of one of {largest.shown_size} "
-            "in a directory beneath it, which is not read; save that as a page of its own"
+            f"a TIFF came whose page of {own} pixels is the preview of one of {other} in a directory beneath it, which "
+            "is not read; save that as a page of its own"
         )
     return picture
 
@@ -266,12 +229,13 @@ def picture_page(content: bytes) -> TiffPage:
 def check_kind(page: TiffPage) -> None:
     """Refuse kinds of pages that no decoder here reads right. Raises UnsupportedPictureError: names the kind."""
     compression, photometric = page.first(COMPRESSION, 1), page.photometric
-    name = PHOTOMETRICS.get(photometric, str(photometric))
-    problem = ""
+    problem, sample_bytes = "", page.pixels * page.samples * max(8, page.bits) // 8
+    # A decoder holds a tile in memory, whatever the size of the picture.
+    tile_pixels = page.first(TILE_WIDTH, 0) * page.first(TILE_LENGTH, 0)
     if compression not in READABLE:
         problem = f"{COMPRESSIONS.get(compression, f'number {compression}')} compression"
     elif photometric not in COLOURS:
-        problem = f"{name} colours"
+        problem = f"{PHOTOMETRICS.get(photometric, str(photometric))} colours"
     elif page.sample_format == FLOAT and page.bits not in (32, 64):
         problem = f"floats of {page.bits} bits"
     elif page.samples > MAX_SAMPLES.get(photometric, 1) and page.is_deep:
@@ -280,9 +244,9 @@ def check_kind(page: TiffPage) -> None:
         problem = f"{page.samples} bands without colours"
     elif page.is_planar and page.is_deep:
         problem = "deep samples in separate planes"
-    elif page.is_deep and page.sample_bytes > MAX_SAMPLE_BYTES:
-        problem = f"{page.sample_bytes >> 20} MiB of deep samples"
-    elif page.tile_pixels > max(MAX_TILE_PIXELS, 2 * page.pixels):
-        problem = f"tiles of {page.tile_pixels:,} pixels"
+    elif page.is_deep and sample_bytes > MAX_SAMPLE_BYTES:
+        problem = f"{sample_bytes >> 20} MiB of deep samples"
+    elif tile_pixels > max(MAX_TILE_PIXELS, 2 * page.pixels):
+        problem = f"tiles of {tile_pixels:,} pixels"
     if problem:
         raise UnsupportedPictureError(f"a TIFF with {problem} is not taken ({page}); save it as RGB or grey with LZW")

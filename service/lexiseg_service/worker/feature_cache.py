@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from lexiseg_model.features import Features, InferenceOptions
-from lexiseg_model.pictures.note import Note
+from lexiseg_model.pictures.colours import Note
 from lexiseg_model.resources.lru import Lru
 from lexiseg_service.worker.job import AnyJob
 

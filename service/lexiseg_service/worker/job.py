@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from structlog.contextvars import bound_contextvars
 
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
-from lexiseg_model.pictures.note import Note
+from lexiseg_model.pictures.colours import Note
 from lexiseg_service.errors import DeadlineExceeded, QueueFull, RateLimited, ServiceError
 from lexiseg_service.fair_queue import Sender
 from lexiseg_service.question.messages import WorkerRequest

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lexiseg_labels.answers import AnswerWarning
 from lexiseg_model.internal import Corrections
-from lexiseg_model.pictures.note import Note
+from lexiseg_model.pictures.colours import Note
 from lexiseg_model.tasks import Query
 from lexiseg_model.types import Prompt, Segmentation, Task, Vocabulary
 from lexiseg_model.vocabulary.bank import unfamiliar_classes

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_model.pictures.pillow import to_rgb
+from lexiseg_model.pictures.decoding import to_rgb
 from lexiseg_model.pictures.reader import read
 from tests import pictures
 from tests.model.pictures.tiffs import tiff

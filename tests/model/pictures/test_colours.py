@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from lexiseg_model.pictures import conversion
-from lexiseg_model.pictures.header import read_header
-from lexiseg_model.pictures.note import GUESSED_COLOURS
-from lexiseg_model.pictures.profiles import (
+from lexiseg_model.pictures.colours import (
+    GUESSED_COLOURS,
     HLG,
     MAX_PROFILE_BYTES,
     PQ,
@@ -24,6 +23,7 @@ from lexiseg_model.pictures.profiles import (
     profile_with_tags,
     space_of_numbers,
 )
+from lexiseg_model.pictures.header import read_header
 from lexiseg_model.pictures.reader import read
 from tests import pictures
 from tests.model.pictures.tiffs import tiff

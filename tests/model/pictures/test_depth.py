@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.errors import DamagedPictureError, UnsupportedPictureError
-from lexiseg_model.pictures.deep import to_eight_bits
+from lexiseg_model.pictures.decoding import to_eight_bits
 from lexiseg_model.pictures.reader import Picture, read
 from tests import pictures
 from tests.model.pictures.tiffs import by_hand, packed, tiff

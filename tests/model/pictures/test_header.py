@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from lexiseg_model.pictures.header import ORIENTATION, exif_orientation, read_header, upright, upright_size
+from lexiseg_model.pictures.header import exif_orientation, read_header, upright, upright_size
+from lexiseg_model.pictures.tiff import ORIENTATION
 from tests import pictures
 
 

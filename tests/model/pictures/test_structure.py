@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from lexiseg_model.errors import DamagedPictureError
+from lexiseg_model.pictures.colours import MAX_PROFILE_BYTES
 from lexiseg_model.pictures.header import read_header
-from lexiseg_model.pictures.profiles import MAX_PROFILE_BYTES
 from lexiseg_model.pictures.reader import read
 from lexiseg_model.pictures.structure import MAX_FILL_BYTES, MAX_PARTS, MAX_TEXTS, MAX_UNPACKED, check_structure
 from tests import pictures

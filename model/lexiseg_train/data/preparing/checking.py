@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files.names import pictures_in
-from lexiseg_model.pictures.note import GUESSED_DEPTH
+from lexiseg_model.pictures.colours import GUESSED_DEPTH
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.alike import Hash, are_copies, detail, perceptual_hash, show_the_same
 from lexiseg_train.data.indexed import CLASSES, IGNORE, Sample, one_value_warning, read_classes, read_picture

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import Header
 from pydantic import BaseModel
 
-from lexiseg_model.pictures.other_kinds import STILL_FORMATS
+from lexiseg_model.pictures.header import STILL_FORMATS
 from lexiseg_service.errors import (
     KINDS,
     CrossSite,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lexiseg_model.pictures.note import GUESSED_DEPTH
+from lexiseg_model.pictures.colours import GUESSED_DEPTH
 from lexiseg_service.errors import ImageExpired
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
