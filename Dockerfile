@@ -42,7 +42,7 @@ COPY model/lexiseg_model/resources/__init__.py model/lexiseg_model/resources/lru
 COPY model/lexiseg_model/kernel/__init__.py model/lexiseg_model/kernel/library.py model/lexiseg_model/kernel/teach.py model/lexiseg_model/kernel/
 COPY model/lexiseg_model/files/ model/lexiseg_model/files/
 COPY model/lexiseg_model/command_line/ model/lexiseg_model/command_line/
-COPY model/lexiseg_model/vocabulary/__init__.py model/lexiseg_model/vocabulary/class_lists.py model/lexiseg_model/vocabulary/class_names.py model/lexiseg_model/vocabulary/heads.py model/lexiseg_model/vocabulary/packed.py model/lexiseg_model/vocabulary/solving.py model/lexiseg_model/vocabulary/stuff.json model/lexiseg_model/vocabulary/
+COPY model/lexiseg_model/vocabulary/__init__.py model/lexiseg_model/vocabulary/class_lists.py model/lexiseg_model/vocabulary/class_names.py model/lexiseg_model/vocabulary/heads.py model/lexiseg_model/vocabulary/solving.py model/lexiseg_model/vocabulary/stuff.json model/lexiseg_model/vocabulary/
 COPY model/lexiseg_model/vocabulary/lists/ model/lexiseg_model/vocabulary/lists/
 COPY model/lexiseg_model/pictures/ model/lexiseg_model/pictures/
 COPY labels/ labels/

@@ -20,16 +20,13 @@ ROOT = Path(__file__).resolve().parents[1]
 FOREIGN_TO_LABELS = {"lexiseg_client", "lexiseg_model", "lexiseg_service", "lexiseg_train"}
 FOREIGN_TO_LEARNING = {"lexiseg_service", "lexiseg_client", "fastapi", "starlette", "grpc", "redis", "uvicorn"}
 FOREIGN_TO_MODEL = FOREIGN_TO_LEARNING | {"lexiseg_train"}
-READER = (
-    "bands", "colours", "conversion", "deep", "header", "note", "other_kinds", "pillow", "profiles",
-    "reader", "structure", "tiff",
-)  # fmt: skip
+READER = ("bands", "colours", "conversion", "decoding", "header", "reader", "structure", "tiff")
 PICTURES = ("pictures", *(f"pictures.{name}" for name in READER))
 WORDS = ("cards", "catalogue.available", "catalogue.store", "errors", "model_name", "resources.lru", "types")
 FILES = ("files", "files.archives", "files.atomic", "files.names", "files.sandbox")
 LISTS = (
     *("vocabulary.class_lists", "vocabulary.class_names"),
-    *("vocabulary.heads", "vocabulary.packed", "vocabulary.solving", "kernel.library", "kernel.teach"),
+    *("vocabulary.heads", "vocabulary.solving", "kernel.library", "kernel.teach"),
 )
 COMMAND_LINE = tuple(f"command_line.{name}" for name in ("bar", "options", "signals"))
 SHARED_WORDS = {f"lexiseg_model.{name}" for name in (*WORDS, *FILES, *LISTS, *COMMAND_LINE, *PICTURES)}

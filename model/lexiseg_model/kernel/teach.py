@@ -12,14 +12,13 @@ from lexiseg_model.kernel.library import call
 
 
 class Sampled(NamedTuple):
-    """What a picture teaches: of n cells labels int16 [n], shares float32 [n] of the labelled cells, teaching features
-    float32 [n, F], logits float32 [n, K] by words, and uint8 [n, K + 1], how many of 16 pixels have each label."""
+    """What n cells of a picture teach."""
 
-    labels: NDArray[np.int16]
-    shares: NDArray[np.float32]
-    cells: NDArray[np.float32]
-    text: NDArray[np.float32]
-    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int16]  # [n]
+    shares: NDArray[np.float32]  # [n] of the labelled cells
+    cells: NDArray[np.float32]  # [n, F] teaching features
+    text: NDArray[np.float32]  # [n, K] logits by words
+    pixels: NDArray[np.uint8]  # [n, K + 1] how many of 16 pixels have each label
 
 
 def lesson(
@@ -44,17 +43,13 @@ def lesson(
 
 
 class Learnt(NamedTuple):
-    """What lessons teach of K classes: `directions` float32 [K, F], factors of their words `text` float32 [K], and
-    `counts` int32 [2, K], how many lessons show a class and how many more it wants.
+    """What lessons teach of K classes."""
 
-    `iou` [3, K] of pixels, in 0..1: by words, and as taught, of folds that were left out and of all that teach; NaN:
-    too few show the class.
-    """
-
-    directions: NDArray[np.float32]
-    text: NDArray[np.float32]
+    directions: NDArray[np.float32]  # [K, F]
+    text: NDArray[np.float32]  # [K] factors of their words
+    # [3, K] of pixels in 0..1: by words, and as taught, of folds left out and of all; NaN: too few show the class.
     iou: NDArray[np.float64]
-    counts: NDArray[np.int32]
+    counts: NDArray[np.int32]  # [2, K] how many lessons show a class, and how many more it wants
 
 
 def head(

@@ -1,4 +1,4 @@
-"""Dictionaries into English: of FreeDict, as dictd has them, and CC-CEDICT.
+"""Dictionaries into English: from a word its translations, in the dictionary's order; empty if it does not have it.
 
 FreeDict's are pairs of files: `NAME.index`, lines of headword, offset and length in base 64 digits (dictd(8)), and
 `NAME.dict.dz`, a gzip file of separate chunks (dictzip(1)). CC-CEDICT is a text with lines of a word's
@@ -13,10 +13,9 @@ import mmap
 import re
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
 from pathlib import Path
-from typing import Protocol
 from unicodedata import normalize
 
 import numpy as np
@@ -32,23 +31,11 @@ SENSES = re.compile(r"\b\d+[.)>] ?|_n\. ?")
 EXAMPLES = re.compile("[;:].*")
 RUSSIAN = re.compile("[\u0430-\u044f\u0451 -]+")  # letters in lower case
 NOTES = ("     ", "see:", "Synonym", "Note:", '"')  # begin lines without translations
-
-
-class Translations(Protocol):
-    """The translations of one language's words into English. Thread-safe."""
-
-    def translations(self, word: str) -> list[str]:
-        """The English translations of a word, in the dictionary's order; empty if it does not have the word."""
-        ...
+Translate = Callable[[str], list[str]]  # thread-safe
 
 
 class Headwords:
-    """Where the entries of headwords begin, found without regard to case and accents.
-
-    Args:
-        words: of N entries.
-        places: [N] where each begins.
-    """
+    """Where the entries of headwords begin, found without regard to case and accents."""
 
     def __init__(self, words: Iterable[str], places: NDArray[np.int64]) -> None:
         hashes = np.fromiter((hash(without_accents(word)) for word in words), np.int64)
@@ -56,7 +43,6 @@ class Headwords:
         self._hashes, self._places = hashes[by_hash], places[by_hash]
 
     def places(self, word: str) -> list[int]:
-        """Where the entries may begin that have the word as headword, or one with other accents."""
         key = hash(without_accents(word))
         first, last = np.searchsorted(self._hashes, key, "left"), np.searchsorted(self._hashes, key, "right")
         return [int(place) for place in self._places[first:last]]
@@ -85,13 +71,15 @@ class Dictionary:
             start = self._text.find(b"\0", start) + 1
         self._starts = np.concatenate([[start], start + np.cumsum(sizes)]).tolist()
 
-    def translations(self, word: str) -> list[str]:
-        """The English translations of a word, in the dictionary's order; empty if it does not have the word."""
+    def __call__(self, word: str) -> list[str]:
         entries = []
         for start in self._headwords.places(word):
             headword, offset, length = self._index[start : self._index.find(b"\n", start)].split(b"\t")[:3]
             entries.append((headword.decode(), (_number(offset), _number(length))))
-        return _distinct(text for place in _of_word(word, entries) for text in _translations(self._read(*place)))
+        exact = [place for headword, place in entries if headword.lower() == word.lower()]
+        of_other_accents = (place for headword, place in entries if without_accents(headword) == without_accents(word))
+        places = exact or of_other_accents
+        return _distinct(text for place in places for text in _translations(self._read(*place)))
 
     def _read(self, offset: int, length: int) -> str:
         first, last = offset // self._chunk_bytes, (offset + length) // self._chunk_bytes
@@ -117,8 +105,7 @@ class ChineseDictionary:
             start += len(line)
         self._headwords = Headwords(words, np.array(places, np.int64))
 
-    def translations(self, word: str) -> list[str]:
-        """The English translations of a word, in the dictionary's order; empty if it does not have the word."""
+    def __call__(self, word: str) -> list[str]:
         texts: list[str] = []
         for start in self._headwords.places(word):
             forms, _, entry = self._text[start : self._text.find(b"\n", start)].decode().partition("[")
@@ -128,28 +115,12 @@ class ChineseDictionary:
         return _distinct(texts)
 
 
-class WordPairs:
-    """A dictionary from pairs of a word and its English."""
-
-    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
-        self._english: dict[str, list[str]] = {}
-        for word, english in pairs:
-            self._english.setdefault(without_accents(word), []).append(english)
-
-    def translations(self, word: str) -> list[str]:
-        """The English translations of a word, of any accents; empty if no pair has it."""
-        return _distinct(self._english.get(without_accents(word), ()))
-
-
-class Joined:
-    """Dictionaries of a language as one: the translations of the first stand before the next one's."""
-
-    def __init__(self, *parts: Translations) -> None:
-        self._parts = parts
-
-    def translations(self, word: str) -> list[str]:
-        """The English translations of a word; empty if none has it."""
-        return _distinct(english for part in self._parts for english in part.translations(word))
+def with_pairs(pairs: Iterable[tuple[str, str]], others: Translate = lambda word: []) -> Translate:
+    """A dictionary of pairs, a word of any accents and its English; the translations of another stand behind them."""
+    known: dict[str, list[str]] = {}
+    for word, english in pairs:
+        known.setdefault(without_accents(word), []).append(english)
+    return lambda word: _distinct([*known.get(without_accents(word), ()), *others(word)])
 
 
 def russian_words(index: Path) -> list[tuple[str, str]]:
@@ -172,7 +143,7 @@ def _mapped(path: Path) -> mmap.mmap:
 
 
 def _translations(entry: str) -> Iterator[str]:
-    """The translations in a dictionary's entry: all lines but the headword's, without grammar, domains and examples."""
+    """The translations in an entry, of all lines but the headword's, without grammar, domains and examples."""
     _, _, body = entry.partition("\n")
     for line in body.replace(" kana alone", "\n").split("\n"):
         if not line.startswith(NOTES[0]) and not line.strip().startswith(NOTES[1:]):
@@ -180,16 +151,9 @@ def _translations(entry: str) -> Iterator[str]:
 
 
 def _texts(line: str) -> Iterator[str]:
-    """The translations in a line, between commas."""
     for part in re.split("[,;]", NOT_TEXT.sub("", line)):
         if text := re.sub(r"^(a|an|the|to) ", "", part.strip().lower().replace("\u2010", "-")):
             yield text
-
-
-def _of_word(word: str, entries: list[tuple[str, tuple[int, int]]]) -> list[tuple[int, int]]:
-    """The places of the entries, pairs of headword and place, that are of the word; of other accents if none is."""
-    exact = [place for headword, place in entries if headword.lower() == word.lower()]
-    return exact or [place for headword, place in entries if without_accents(headword) == without_accents(word)]
 
 
 def _distinct(translations: Iterable[str]) -> list[str]:

@@ -30,9 +30,7 @@ MIN_SIMILARITY = 0.5  # of a cell to a clicked one, on a scale from the image's 
 def vectors_of(segmenter: Segmenter, classes: Sequence[ClassEntry]) -> dict[int, ExampleVectors]:
     """The example vectors of each class that has examples, by class index.
 
-    Raises:
-        ExamplesError: the method does not support examples.
-        ForeignExamplesError: the rows come from another model.
+    Raises ExamplesError: the method takes none; ForeignExamplesError: the rows come from another model.
     """
     for entry in classes:
         if entry.shown is not None and entry.shown.digest not in ("", segmenter.digest):
@@ -86,7 +84,6 @@ def with_examples(bank: TextBank | None, examples: dict[int, ExampleVectors], n_
 
 
 def _support(texts: Tensor, owner: NDArray[np.int64], example_vectors: dict[int, ExampleVectors]) -> Support | None:
-    """Texts and examples to fuse; None: no class has both, or the method does not fuse them."""
     by_class = {index: vectors.examples for index, vectors in example_vectors.items() if vectors.examples is not None}
     if not np.isin(owner, list(by_class)).any():
         return None
@@ -114,10 +111,7 @@ def cells_of(region: Region, size: tuple[int, int], maps: Tensor) -> Tensor:
 
     A box contains all its cells. Points grow to all cells more similar to a positive point than to the mean of the
     image, without cells similar to a negative point. `size` is (H, W) of the image, `maps` [D, h, w] the embeddings of
-    its cells.
-
-    Raises:
-        OptionError: the mask is empty, or negative points remove every cell.
+    its cells. Raises OptionError: the mask is empty, or negative points remove every cell.
     """
     grid = (maps.shape[1], maps.shape[2])
     if region.mask is not None:
@@ -144,11 +138,7 @@ def box_cells(box: tuple[float, float, float, float], size: tuple[int, int], gri
 
 
 def mask_cells(mask: NDArray[np.bool_], grid: tuple[int, int]) -> Tensor:
-    """Cells [h, w] at least half covered by a mask [H, W]; where there are none, the most covered ones.
-
-    Raises:
-        OptionError: the mask is empty.
-    """
+    """Cells [h, w] at least half covered by a mask [H, W]; where there are none, the most covered ones."""
     if not mask.any():
         raise OptionError("the mask of an example is empty")
     pixels = torch.from_numpy(np.ascontiguousarray(mask)).float()
@@ -173,7 +163,6 @@ def _rows(encoded: Sequence[bytes]) -> TextRows:
 
 
 def _similar(prompt: Prompt, size: tuple[int, int], maps: Tensor, *, positive: bool) -> Tensor:
-    """Cells [h, w] of a prompt's positive or negative points, and cells similar to them."""
     grid = (maps.shape[1], maps.shape[2])
     unit = F.normalize(maps.float(), dim=0)
     mean = F.normalize(unit.mean((1, 2)), dim=0)

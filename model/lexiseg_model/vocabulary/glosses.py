@@ -32,9 +32,8 @@ def with_senses(vocabulary: Vocabulary, indices: Collection[int]) -> Vocabulary:
     """The vocabulary with the `senses` of some of its classes, by index, where their names have any."""
     classes = list(vocabulary.classes)
     for index in indices:
-        entry = classes[index]
-        senses = next(filter(None, map(glosses_of, entry.names)), ())
-        classes[index] = replace(entry, senses=senses)
+        senses = next(filter(None, map(glosses_of, classes[index].names)), ())
+        classes[index] = replace(classes[index], senses=senses)
     return replace(vocabulary, classes=tuple(classes))
 
 

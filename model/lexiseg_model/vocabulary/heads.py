@@ -5,22 +5,25 @@
     Head            -> Learned          -> ClassEntry.learned, so that a head travels in a question
 
 A lesson holds all that solving needs of its picture, so that a picture is corrected or taken out exactly: solve the
-others again. Does not import torch.
+others again. Both are kept as MAGIC, the SHA-256 of the rest, the length of a JSON header, the header, and the arrays.
+Does not import torch.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field, StrictBool, StrictInt, ValidationError
 
 from lexiseg_model.errors import ForeignLessonError, TeachingError
 from lexiseg_model.types import Learned
-from lexiseg_model.vocabulary.packed import Layout, pack, unpack
 
 MAX_CLASSES = 128  # of a head
 MAX_PICTURES = 500  # of a head
@@ -28,11 +31,28 @@ MAX_CELLS = 512  # of a lesson
 MAX_TEXT = 10.0  # logits by words count up to here
 MAX_WEIGHT = 2.0**20  # of a direction, far above what is learned: its products stay finite
 PIXELS = 16  # of a cell that are counted
+MAX_BYTES = 2**20  # of a lesson or a head
+MAGIC = b"lexiseg1"  # the last byte is the version of the layout
+START = len(MAGIC) + hashlib.sha256().digest_size
 UNKNOWN = -1  # a label in LabelledPicture: not looked at
+
+# A bound makes pydantic look at the characters: a lone surrogate is no text.
+Text = Annotated[str, Field(strict=True, max_length=MAX_BYTES)]
+Count = Annotated[StrictInt, Field(ge=0)]
+Iou = Annotated[float, Field(ge=0, le=100)]  # percent
+About = TypeVar("About", bound=BaseModel)
 
 # Behind the digest of what is kept: by which rules a lesson's numbers were made. 0.3.0 wrote nothing there.
 RULES = "+2"
 OTHER_RULES = " by another release"  # behind the digest of what other rules made: no weights served have it
+
+
+class Layout(NamedTuple):
+    """What an array must be: numpy's short name of its numbers, little-endian, and the number of its axes."""
+
+    numbers: str
+    axes: int
+
 
 LESSON = {"cells": Layout("f2", 2), "labels": Layout("i2", 1), "shares": Layout("f4", 1), "text": Layout("f2", 2)}
 OPTIONAL = {"detail": Layout("f2", 2), "pixels": Layout("u1", 2)}
@@ -51,7 +71,6 @@ class LabelledPicture:
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Raises TeachingError: the labels name no class, or nothing is labelled."""
         require_classes(self.classes)
         if self.labels.ndim != 2 or self.labels.max(initial=UNKNOWN) > len(self.classes):
             raise TeachingError(
@@ -90,19 +109,15 @@ class Lesson:
         """The lesson, to be kept; about 0.6 MB."""
         own = {name: getattr(self, name) for name in (*LESSON, *OPTIONAL)}
         arrays = {name: array for name, array in own.items() if array is not None}
-        return pack("lesson", {"digest": kept_digest(self.digest), "classes": self.classes}, arrays)
+        return _pack("lesson", {"digest": kept_digest(self.digest), "classes": self.classes}, arrays)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Lesson:
         """Read `to_bytes`. Raises TeachingError: it is no lesson, damaged, or no picture teaches so."""
-        about, arrays = unpack("lesson", content, LESSON, OPTIONAL)
-        try:
-            digest, classes = _read_digest(about["digest"]), _texts(about["classes"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise TeachingError(f"expected a lesson, got one without its parts ({error})") from None
-        require_classes(classes)
-        lesson = cls(digest, classes, **arrays)
-        n, k = len(lesson.labels), len(classes)
+        about, arrays = _unpack("lesson", _AboutLesson, content, LESSON, OPTIONAL)
+        require_classes(about.classes)
+        lesson = cls(_read_digest(about.digest), tuple(about.classes), **arrays)
+        n, k = len(lesson.labels), len(about.classes)
         shapes = {name: part.shape for name, part in arrays.items()}
         of_cells = {"labels": (n,), "shares": (n,), "text": (n, k), "pixels": (n, k + 1)}
         if shapes != {name: of_cells.get(name, (n, shape[-1])) for name, shape in shapes.items()} or n > MAX_CELLS:
@@ -134,12 +149,24 @@ class TaughtClass:
     show it. `iou_range` takes the place of `iou_taught` of few pictures: as of the others of them, and of all.
     """
 
-    name: str
-    pictures: int
-    iou_words: float | None = None
-    iou_taught: float | None = None
-    wants: int = 0
-    iou_range: tuple[float, float] | None = None
+    name: Text
+    pictures: Count
+    iou_words: Iou | None = None
+    iou_taught: Iou | None = None
+    wants: Count = 0
+    iou_range: tuple[Iou, Iou] | None = None
+
+
+class _AboutLesson(BaseModel):
+    digest: Text
+    classes: list[Text]
+
+
+class _AboutHead(BaseModel):
+    digest: Text
+    pictures: Count
+    classes: list[TaughtClass]
+    is_fine: StrictBool = False
 
 
 @dataclass(frozen=True)
@@ -183,24 +210,20 @@ class Head:
             "classes": [vars(entry) for entry in self.classes],
             **({"is_fine": True} if self.is_fine else {}),
         }
-        return pack("head", about, {"directions": self.directions, "text": self.text})
+        return _pack("head", about, {"directions": self.directions, "text": self.text})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Head:
         """Read `to_bytes`. Raises TeachingError: it is no head, damaged, or no lessons are solved so."""
-        about, arrays = unpack("head", content, HEAD)
-        try:
-            classes, pictures = tuple(map(_taught_class, about["classes"])), _count(about["pictures"])
-            digest, is_fine = _read_digest(about["digest"]), about.get("is_fine", False) is True
-        except (KeyError, TypeError, ValueError) as error:
-            raise TeachingError(f"expected a head, got one without its parts ({error})") from None
-        require_classes([entry.name for entry in classes])
+        about, arrays = _unpack("head", _AboutHead, content, HEAD)
+        require_classes([entry.name for entry in about.classes])
         directions, text = arrays["directions"], arrays["text"]
-        if {len(directions), len(text)} != {len(classes)}:
-            raise TeachingError(f"expected directions of {len(classes)} classes, got {len(directions)}")
+        if {len(directions), len(text)} != {len(about.classes)}:
+            raise TeachingError(f"expected directions of {len(about.classes)} classes, got {len(directions)}")
         if np.abs(directions).max() > MAX_WEIGHT or text.min() < 0 or text.max() > 1:
             raise TeachingError(f"expected directions up to {MAX_WEIGHT:.0f} and factors of text in 0..1, got others")
-        return cls(digest, classes, directions, text, pictures, is_fine)
+        digest, classes = _read_digest(about.digest), tuple(about.classes)
+        return cls(digest, classes, directions, text, about.pictures, about.is_fine)
 
 
 def kept_digest(digest: str) -> str:
@@ -208,39 +231,9 @@ def kept_digest(digest: str) -> str:
     return digest.removesuffix(OTHER_RULES) if digest.endswith(OTHER_RULES) else digest + RULES
 
 
-def _read_digest(stored: Any) -> str:
-    """Undo `kept_digest`. Raises TypeError or ValueError: it is no text."""
-    (digest,) = _texts([stored])
-    return digest.removesuffix(RULES) if digest.endswith(RULES) else digest + OTHER_RULES
-
-
-def _texts(values: Any) -> tuple[str, ...]:
-    """A list of texts that UTF-8 can hold. Raises TypeError or ValueError: it is another thing."""
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise TypeError("expected a list of texts")
-    "".join(values).encode()
-    return tuple(values)
-
-
-def _count(value: Any) -> int:
-    """Raises ValueError: it is no whole number from 0 on."""
-    if type(value) is not int or value < 0:
-        raise ValueError("expected a whole number from 0 on")
-    return value
-
-
-def _taught_class(about: Any) -> TaughtClass:
-    """Raises TypeError or ValueError: it is none."""
-    entry = TaughtClass(**{**about, "iou_range": tuple(about.get("iou_range") or ()) or None})
-    _texts([entry.name])
-    _count(entry.pictures)
-    _count(entry.wants)
-    if len(entry.iou_range or (0, 0)) != 2:
-        raise ValueError("expected a range of two")
-    for iou in (entry.iou_words, entry.iou_taught, *(entry.iou_range or ())):
-        if iou is not None and not 0 <= iou <= 100:  # so is a NaN
-            raise ValueError("expected an IoU of 0 to 100")
-    return entry
+def _read_digest(stored: str) -> str:
+    """Undo `kept_digest`."""
+    return stored.removesuffix(RULES) if stored.endswith(RULES) else stored + OTHER_RULES
 
 
 def require_classes(names: Sequence[str]) -> None:
@@ -263,3 +256,70 @@ def require_lessons(lessons: Sequence[Lesson]) -> None:
                 f"expected pictures of one model, got some of {lessons[0].digest} and some of {lesson.digest}: "
                 "send the pictures again"
             )
+
+
+def _pack(kind: str, about: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    layout = {name: [array.dtype.str[1:], *array.shape] for name, array in arrays.items()}
+    header = json.dumps({"kind": kind, "about": about, "arrays": layout}, ensure_ascii=False).encode()
+    rest = b"".join([len(header).to_bytes(4, "little"), header, *(array.tobytes() for array in arrays.values())])
+    return MAGIC + hashlib.sha256(rest).digest() + rest
+
+
+def _unpack(
+    kind: str,
+    header_type: type[About],
+    content: bytes,
+    expected: Mapping[str, Layout],
+    optional: Mapping[str, Layout] = {},
+) -> tuple[About, dict[str, NDArray[Any]]]:
+    """The header and the arrays of `_pack`, these of the expected layouts, not empty, and finite.
+
+    Raises TeachingError: of another kind or version, too large, damaged, or with other arrays.
+    """
+    if len(content) > MAX_BYTES:
+        raise TeachingError(f"expected a {kind} of at most {MAX_BYTES} bytes, got {len(content)}")
+    magic, digest, rest = content[: len(MAGIC)], content[len(MAGIC) : START], content[START:]
+    if magic != MAGIC and magic[:-1] == MAGIC[:-1]:
+        raise TeachingError(f"expected a {kind} of this release's layout, got one of another: send the pictures again")
+    if magic != MAGIC or hashlib.sha256(rest).digest() != digest:
+        raise TeachingError(f"expected a {kind}, got bytes that are none, or damaged")
+    start = 4 + int.from_bytes(rest[:4], "little")
+    try:
+        header = json.loads(rest[4:start])
+        own_kind, about, layouts = header["kind"], header["about"], header["arrays"]
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise TeachingError(f"expected a {kind}, got bytes with a header that cannot be read ({error})") from None
+    if own_kind != kind:
+        raise TeachingError(f"expected a {kind}, got a {str(own_kind)[:40]}")
+    try:
+        return header_type.model_validate(about), _read_arrays(layouts, rest[start:], expected, optional)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise TeachingError(f"expected a {kind}, got one with another {place or 'header'} ({problem['msg']})") from None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TeachingError(f"expected a {kind}, got one of other arrays ({error})") from None
+
+
+def _read_arrays(
+    layouts: Any, content: bytes, expected: Mapping[str, Layout], optional: Mapping[str, Layout]
+) -> dict[str, NDArray[Any]]:
+    """The arrays of a header's layouts. Raises AttributeError, TypeError or ValueError: they are not as expected."""
+    own = {name: Layout(numbers, len(shape)) for name, (numbers, *shape) in layouts.items()}
+    if not expected.items() <= own.items() <= {**expected, **optional}.items():
+        raise ValueError(f"expected {', '.join(expected)}")
+    arrays, start = {}, 0
+    for name, (numbers, *shape) in layouts.items():
+        if not all(type(side) is int and side > 0 for side in shape):
+            raise ValueError(f"{name}: expected sides of at least 1")
+        dtype = np.dtype(f"<{numbers}")
+        end = start + math.prod(shape) * dtype.itemsize
+        if end > len(content):
+            raise ValueError(f"{name} ends before its last number")
+        arrays[name] = np.frombuffer(content[start:end], dtype).reshape(shape)
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{name}: expected finite numbers")
+        start = end
+    if start < len(content):
+        raise ValueError(f"{len(content) - start} bytes behind the last one")
+    return arrays

@@ -32,10 +32,9 @@ from lexiseg_model.vocabulary.dictionaries import (
     MAX_TRANSLATIONS,
     ChineseDictionary,
     Dictionary,
-    Joined,
-    Translations,
-    WordPairs,
+    Translate,
     russian_words,
+    with_pairs,
 )
 from lexiseg_model.vocabulary.glosses import glosses_of
 from lexiseg_model.vocabulary.language_names import ENCODED, ENGLISH, code_of, forms_of, is_chinese, name_of, script_of
@@ -58,9 +57,8 @@ Encode = Callable[[Sequence[str]], NDArray[np.float32]]  # texts -> unit rows [N
 class Reading(NamedTuple):
     """How the texts of a list are read.
 
-    Attributes:
-        english: the English of texts that are not, or probably not, English.
-        also: meanings of English texts in other languages, as pairs of a language's code and the English of it.
+    `english` of texts that are not, or probably not, English; `also` meanings of English texts in other languages, as
+    pairs of a language's code and the English of it.
     """
 
     english: dict[str, str]
@@ -80,7 +78,7 @@ class Languages:
 
     def __init__(
         self,
-        dictionaries: Mapping[str, Translations] | None = None,
+        dictionaries: Mapping[str, Translate] | None = None,
         english: frozenset[str] = frozenset(),
         names: Sequence[str] = (),
         encode: Encode = lambda texts: np.zeros((len(texts), 1), np.float32),
@@ -125,9 +123,6 @@ class Languages:
         matches = self._translate(texts, language, ()) if is_foreign else matches
         candidates = texts if is_foreign else foreign
         translations = {text: _translations_of(text, matches[text], languages, text not in own) for text in candidates}
-        near = {
-            text: MIN_COSINE if is_foreign or script_of(text) else MIN_COSINE_IF_MAYBE_ENGLISH for text in candidates
-        }
         translations = {text: words for text, words in translations.items() if words or text in foreign}
         # English texts with each other language that has as many texts of the list as English.
         counts = Counter(code for text in texts for code in matches[text])
@@ -139,7 +134,10 @@ class Languages:
         distinct = list(dict.fromkeys(word for text, words in pairs for word in (text, *words)))
         encoded = self._encode([text.lower() if text.isupper() else text for text in distinct]) if distinct else ()
         rows = dict(zip(distinct, encoded, strict=True))
-        english = {text: self._best(text, words, rows, near[text]) for text, words in translations.items()}
+        english = {}
+        for text, words in translations.items():
+            is_sure = is_foreign or script_of(text)
+            english[text] = self._best(text, words, rows, MIN_COSINE if is_sure else MIN_COSINE_IF_MAYBE_ENGLISH)
         also: dict[str, tuple[tuple[str, str], ...]] = {}
         for (text, code), words in meanings.items():
             if self.is_another_thing(word := self._best(text, words, rows), text):
@@ -153,10 +151,7 @@ class Languages:
     def _translate(
         self, texts: Sequence[str], language: str | None, as_they_are: Collection[str]
     ) -> dict[str, dict[str, list[str]]]:
-        """The translations of each text by language: all, or one; not Japanese where a text of the list is Chinese.
-
-        Of texts to be looked up in all their forms, also the translations of what they may be forms of.
-        """
+        """The translations of each text by language: all, or one; not Japanese where a text of the list is Chinese."""
         refused = {"ja"} if any(map(is_chinese, texts)) else set()
         codes = self._dictionaries.keys() - refused if language is None else {language}
         matches = {text: self.looked_up(text, text in as_they_are) for text in texts}
@@ -185,14 +180,12 @@ class Languages:
         by_code = {}
         for code, dictionary in self._dictionaries.items():
             forms = [word] if as_it_is else forms_of(word, code)
-            if translations := next(filter(None, map(dictionary.translations, forms)), None):
-                by_code[code] = list(dict.fromkeys(map(self._spelled, translations)))
+            if translations := next(filter(None, map(dictionary, forms)), None):
+                # Without the hyphens that names do not have: "tooth-brush".
+                joined = {each: each.replace("-", "") for each in translations}
+                spelled = [joined[each] if joined[each] in self._listed_names else each for each in translations]
+                by_code[code] = list(dict.fromkeys(spelled))
         return by_code
-
-    def _spelled(self, word: str) -> str:
-        """A translation without the hyphens that names do not have: "tooth-brush"."""
-        joined = word.replace("-", "")
-        return joined if joined in self._listed_names else word
 
     def _read_class(self, entry: ClassEntry, reading: Reading, languages: tuple[str, ...]) -> ClassEntry:
         read_as = tuple(dict.fromkeys(reading.english.get(text, text) for text in entry.names))
@@ -228,7 +221,7 @@ def load_languages(words: Sequence[str], folder: Path = DICTIONARIES, word_lists
     encode: Encode = importlib.import_module(ENCODER).USE(threads=1).encode
     listed = [entry for name in NAMES for entry in class_list(name).classes]
     names = dict.fromkeys([*words, *(text.lower() for entry in listed for text in (entry.name, *entry.synonyms))])
-    dictionaries: dict[str, Translations] = {code_of(index.name.split("-")[1]): Dictionary(index) for index in indexes}
+    dictionaries: dict[str, Translate] = {code_of(index.name.split("-")[1]): Dictionary(index) for index in indexes}
     if chinese := importlib.util.find_spec(CHINESE):
         dictionaries["zh"] = ChineseDictionary(next(Path(chinese.origin or "").parent.glob("cedict/*.txt")))
     russian = [("ru", *pair) for index in folder.glob("mueller7.index") for pair in russian_words(index)]
@@ -236,10 +229,10 @@ def load_languages(words: Sequence[str], folder: Path = DICTIONARIES, word_lists
     for code, word, thing in (*_names_of_emoji(), *russian):
         if glosses_of(thing) or thing in names:
             pairs[code].append((word, thing))
-    for code in {*dictionaries, *ENCODED}:
-        of_code = [dictionaries[code]] if code in dictionaries else []
-        dictionaries[code] = Joined(WordPairs(pairs[code]), *of_code)
-    return Languages(dictionaries, english, list(names), encode, common)
+    of_codes = {
+        code: with_pairs(pairs[code], *filter(None, [dictionaries.get(code)])) for code in {*dictionaries, *ENCODED}
+    }
+    return Languages(of_codes, english, list(names), encode, common)
 
 
 def _names_of_emoji() -> Iterator[tuple[str, str, str]]:

@@ -65,25 +65,18 @@ Floats = NDArray[np.floating[Any]]
 
 
 class Cells(NamedTuple):
-    """The N cells of all lessons, and what is known of their K classes.
+    """The N cells of all lessons, and what is known of their K classes. Labels weigh in a fold as in all cells."""
 
-    `features` float32 [N, F]; `labels` int32 [N] in the head's classes, K: none of them, -1: one that is not in the
-    head; `shares` float32 [N] of their picture; `text` float32 [N, K] logits by words, NaN where the class was not
-    looked for; `pixels` uint8 [N, K + 1] of each label; `fold` int32 [N], which of the report's parts the picture
-    belongs to; `n_lessons` int32 [3 + folds, K], how many lessons show a class, of those that each part of a head sees:
-    all, all but one fold, and half of the folds; `factors` [K] of the text; `strength` of the ridge. Labels weigh in a
-    fold as in all cells.
-    """
-
-    features: NDArray[np.float32]
-    labels: NDArray[np.int32]
-    shares: NDArray[np.float32]
-    text: NDArray[np.float32]
-    pixels: NDArray[np.uint8]
-    fold: NDArray[np.int32]
+    features: NDArray[np.float32]  # [N, F]
+    labels: NDArray[np.int32]  # [N] in the head's classes, K: none of them, -1: one that is not in the head
+    shares: NDArray[np.float32]  # [N] of their picture
+    text: NDArray[np.float32]  # [N, K] logits by words, NaN where the class was not looked for
+    pixels: NDArray[np.uint8]  # [N, K + 1] of each label
+    fold: NDArray[np.int32]  # [N] which of the report's parts the picture belongs to
+    # [3 + folds, K] how many lessons that a part of a head sees show a class: all, all but one fold, half of the folds.
     n_lessons: NDArray[np.int32]
-    factors: NDArray[np.float64]
-    strength: float
+    factors: NDArray[np.float64]  # [K] of the text
+    strength: float  # of the ridge
 
     @property
     def is_reviewed(self) -> NDArray[np.bool_]:
@@ -131,10 +124,7 @@ def _work(lessons: Sequence[Lesson], classes: Sequence[str], f: int) -> float:
 def solve(lessons: Sequence[Lesson], classes: Sequence[str], stop: NDArray[np.int32] | None = None) -> Head:
     """The head of the lessons of one model, and its report.
 
-    Args:
-        lessons: of reviewed pictures.
-        classes: names in the order of the head's vocabulary; one that no lesson shows keeps the score of its words.
-        stop: [1]; once another thread sets it, the work ends soon.
+    A class that no lesson shows keeps the score of its words. Once another thread sets `stop` [1], the work ends soon.
 
     Raises:
         TeachingError: no class or lesson, too many of them, or all cells have one label.
@@ -195,11 +185,10 @@ def learn(
     everyday: Lesson | None = None,
     n_detail: int = 0,
 ) -> Learnt:
-    """What lessons teach, by the kernel or by numpy. The first `n_detail` numbers of cells do not say what is alike.
+    """What lessons teach, by the kernel or by numpy; errors as `solve`.
 
-    `everyday` photographs are none of the classes whose words do not know them; what they teach is never left out.
-
-    Raises TeachingError, StoppedError: as `solve`.
+    The first `n_detail` numbers of cells do not say what is alike. `everyday` photographs are none of the classes whose
+    words do not know them; what they teach is never left out.
     """
     stop = np.zeros(1, np.int32) if stop is None else stop
     if everyday is not None:  # nobody has asked for the words in them
@@ -264,10 +253,8 @@ def _folds(lessons: Sequence[Lesson], n_detail: int) -> NDArray[np.intp]:
     """The fold of each lesson; like pictures, as neighbours of a strip, are in one. Detail is not compared."""
     means, spreads = [], []
     for lesson in lessons:
-        cells, shares = (
-            lesson.cells[:, n_detail:].astype(np.float64),
-            lesson.shares / lesson.shares.sum(dtype=np.float64),
-        )
+        cells = lesson.cells[:, n_detail:].astype(np.float64)
+        shares = lesson.shares / lesson.shares.sum(dtype=np.float64)
         means.append(shares @ cells)
         spreads.append(shares @ cells**2 @ np.ones(cells.shape[1]) - means[-1] @ means[-1])
     group = np.arange(len(lessons))
@@ -330,7 +317,6 @@ def _mixed_counts(cells: Cells, directions: NDArray[np.float32], way: int, half:
 
 
 def _shown_folds(cells: Cells) -> NDArray[np.intp]:
-    """How many folds show each class."""
     return np.asarray((cells.n_lessons[1:-2] < cells.n_lessons[0]).sum(0), np.intp)
 
 
@@ -369,22 +355,18 @@ def _best_half(by_half: Mapping[float, Numbers], n_pictures: NDArray[np.int32]) 
     Few pictures make each of them look worse than all of them are, so a doubt needs a gain of classes with enough.
     """
     means = {half: iou[n_pictures > 0].mean() for half, iou in by_half.items()}
-    best = max(HALVES, key=lambda half: means[half])
+    best = max(HALVES, key=means.__getitem__)
     enough = n_pictures >= ENOUGH
-    doubts = [
-        half
-        for half in DOUBTFUL
-        if enough.any()
-        and means[half] > means[best] + GAIN
-        and by_half[half][enough].mean() > by_half[best][enough].mean() + GAIN
-    ]
-    return max(doubts, key=lambda half: means[half], default=best)
+    if not enough.any():
+        return best
+    of_enough = {half: iou[enough].mean() for half, iou in by_half.items()}
+    doubts = [half for half in DOUBTFUL if all(each[half] > each[best] + GAIN for each in (means, of_enough))]
+    return max(doubts, key=means.__getitem__, default=best)
 
 
 def _trust(n_pictures: NDArray[np.int32], half: float) -> Numbers:
     """The share in 0..1 of what was learned of so many pictures; words have the rest."""
-    trusted: Numbers = np.where(n_pictures > 0, n_pictures / np.maximum(n_pictures + half, 1), 0.0)
-    return trusted
+    return np.asarray(np.where(n_pictures > 0, n_pictures / np.maximum(n_pictures + half, 1), 0.0), np.float64)
 
 
 def _directions(cells: Cells, stop: NDArray[np.int32]) -> NDArray[np.float32]:
@@ -446,6 +428,5 @@ def _counts(cells: Cells, scores: NDArray[np.floating[Any]]) -> Numbers:
 
 
 def _iou(counts: Numbers) -> Numbers:
-    """IoU [K] of pixels in 0..1."""
     hits, both = counts.sum(0)
     return np.asarray(hits / np.maximum(both, 1e-12), np.float64)

@@ -8,8 +8,7 @@ from lexiseg_model.clip.segmenter import MAX_CHECKED, foreign_classes
 from lexiseg_model.resources.lru import Lru
 from lexiseg_model.segmenter import RowsOf, TextRows, Unfamiliar
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
-from lexiseg_model.vocabulary.bank import MAX_BANKS, KnownRows, bank_of, unfamiliar_classes
-from lexiseg_model.vocabulary.bank_building import competing_words
+from lexiseg_model.vocabulary.bank import MAX_BANKS, KnownRows, bank_of, competing_words, unfamiliar_classes
 from tests.model.methods.dense_clip import small as dense_clip
 from tests.model.stand_in import ColourSegmenter
 

@@ -278,9 +278,9 @@ def test_a_lesson_that_no_picture_teaches_is_refused(changes: dict[str, Any], me
         ({"directions": np.full((2, 9), 1e30, np.float32)}, "directions up to 1048576"),
         ({"directions": np.zeros((3, 9), np.float32)}, "directions of 2 classes, got 3"),
         ({"text": np.full(2, -1, np.float32)}, "factors of text in 0..1"),
-        ({"pictures": -1}, "a whole number"),
-        ({"classes": (TaughtClass("mug", 1, float("nan"), 3.0), TaughtClass("plate", 1))}, "an IoU of 0 to 100"),
-        ({"classes": (TaughtClass("mug", 1.5), TaughtClass("plate", 1))}, "a whole number"),  # type: ignore[arg-type]
+        ({"pictures": -1}, "another pictures"),
+        ({"classes": (TaughtClass("mug", 1, float("nan"), 3.0), TaughtClass("plate", 1))}, "classes.0.iou_words"),
+        ({"classes": (TaughtClass("mug", 1.5), TaughtClass("plate", 1))}, "classes.0.pictures"),  # type: ignore[arg-type]
     ],
 )
 def test_a_head_that_no_lessons_make_is_refused(changes: dict[str, Any], message: str) -> None:

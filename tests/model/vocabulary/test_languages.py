@@ -121,7 +121,7 @@ def test_a_word_of_a_dictionary_is_read_as_the_translation_that_models_know(
 def test_grammar_examples_and_notes_of_an_entry_are_no_translations(tmp_path: Path) -> None:
     dictionary = Dictionary(write_dictionary(tmp_path, "deu", GERMAN))
 
-    assert [dictionary.translations(word) for word in ("Hund", "Katze", "Boot")] == [["dog", "tyke"], ["cat"], ["boat"]]
+    assert [dictionary(word) for word in ("Hund", "Katze", "Boot")] == [["dog", "tyke"], ["cat"], ["boat"]]
 
 
 def test_entries_beyond_the_first_chunk_of_a_dictionary_are_read(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_entries_beyond_the_first_chunk_of_a_dictionary_are_read(tmp_path: Path)
 
     dictionary = Dictionary(write_dictionary(tmp_path, "deu", entries))
 
-    assert [dictionary.translations(word) for word in entries] == [[f"word {number}"] for number in range(100)]
+    assert [dictionary(word) for word in entries] == [[f"word {number}"] for number in range(100)]
 
 
 @pytest.mark.parametrize("words", [("Boot",), ("dog", "robe"), ("carburetor",), ("red car",), ("Hund", "boot", "car")])
@@ -252,7 +252,7 @@ def test_chinese_words_of_both_scripts_have_the_meanings_of_their_entries_alone(
     (tmp_path / "cedict.txt").write_text(CHINESE, encoding="utf-8")
     dictionary = ChineseDictionary(tmp_path / "cedict.txt")
 
-    assert [dictionary.translations(word) for word in ("马", "馬", "伞", "傘", "牛")] == [
+    assert [dictionary(word) for word in ("马", "馬", "伞", "傘", "牛")] == [
         ["horse", "horse or cavalry piece in chinese chess"],
         ["horse", "horse or cavalry piece in chinese chess"],
         ["umbrella", "parasol", "damask silk"],

@@ -18,8 +18,7 @@ from lexiseg_model.cards import StrictModel
 from lexiseg_model.errors import TeachingError, TooManyEntriesError
 from lexiseg_model.files.archives import open_zip
 from lexiseg_model.types import ClassEntry
-from lexiseg_model.vocabulary.heads import MAX_PICTURES, Lesson
-from lexiseg_model.vocabulary.packed import MAX_BYTES
+from lexiseg_model.vocabulary.heads import MAX_BYTES, MAX_PICTURES, Lesson
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.gateway.heads.lessons import KEY_LENGTH, classes_of
