@@ -127,11 +127,7 @@ KINDS: dict[str, type[Any]] = {
 
 
 def read_fields(document: Mapping[str, Any], kind: Any = AnswerFields) -> dict[str, Any]:
-    """The values of a dataclass by name from their JSON; unknown members are ignored, as are absent optional ones.
-
-    Raises:
-        TypeError, ValueError, LookupError: a member is missing or invalid.
-    """
+    """The values of a dataclass by name from their JSON; unknown members are ignored, as are absent optional ones."""
     hints = _hints(kind)
     return {
         item.name: _value(hints[item.name], document[item.name])

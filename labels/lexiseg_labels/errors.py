@@ -1,12 +1,4 @@
-"""Errors of labels that cannot be read, written or shown; the client's are a tree with them.
-
-LexisegError
- +- NoMasks            the answer has no masks: requested with mask="none"
- +- UnreadableAnswer   a mask, a map or an answer is damaged
- +- UnreadableLabels   labels of a tool that are not of their format, or of an impossible picture
- +- MissingLibrary     an optional library is not installed; also an ImportError
- +- NoViewer           no program, or no display, to show a picture
-"""
+"""Errors of labels that cannot be read, written or shown; the client's are a tree with them."""
 
 from __future__ import annotations
 
@@ -16,11 +8,11 @@ class LexisegError(Exception):
 
 
 class NoMasks(LexisegError):
-    """The answer has no masks."""
+    """The answer has no masks: requested with mask="none"."""
 
 
 class UnreadableAnswer(LexisegError):
-    """The response is not one of lexiseg."""
+    """The response is not one of lexiseg, or a mask or map in it is damaged."""
 
 
 class UnreadableLabels(LexisegError):

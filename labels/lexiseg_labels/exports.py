@@ -74,12 +74,7 @@ def _from_outside() -> dict[str, Format | str]:
 
 
 def format_of(name: str, *others: str) -> Format:
-    """The format with a name or an alias.
-
-    Raises:
-        ValueError: there is no such format, or it is broken; names all there are, and `others`, which a door writes
-            itself.
-    """
+    """The format with a name or an alias."""
     if isinstance(broken := _from_outside().get(name), str):
         raise ValueError(f"format {name}: its entry point in {GROUP} {broken}")
     for each in formats().values():
@@ -106,9 +101,6 @@ def packed(kind: Format, data: DataSet, *, for_pictures: bool = False) -> Packed
 
     Args:
         for_pictures: a zip as well where the format has pictures, or the list of reviewed ones, with its labels.
-
-    Raises:
-        ValueError: more classes than the format has room for.
     """
     kind.check(data.classes)
     files = kind.write(data)

@@ -50,18 +50,7 @@ def question_in(folder: Path) -> Any:
 class FolderSet:
     """The data set in a folder. The ledger of another question is replaced with the first picture.
 
-    Args:
-        folder: of the data set; made with the first picture.
-        formats: in which it is written.
-        classes, things: as of `DataSet`.
-        question: as JSON.
-
-    Attributes:
-        stamps: time of the last change of each picture in the set, by its source.
-        count: pictures in the set.
-
-    Raises:
-        OSError: the ledger cannot be read or written.
+    `classes` and `things` are of `DataSet`, `question` is JSON; `stamps` is when each picture changed last, by source.
     """
 
     def __init__(
@@ -115,17 +104,9 @@ class FolderSet:
                 yield name, content if isinstance(content, bytes) else b"".join(content)
 
     def add(self, picture: Picture, stamp: int, files: Iterable[File], photograph: Path | None = None) -> None:
-        """Write a picture, then its row.
+        """Write the files of a picture, then its row; its `photograph` where a format holds pictures.
 
-        Args:
-            picture: as it is listed.
-            stamp: when its file was changed, in nanoseconds.
-            files: of the picture.
-            photograph: its file, which the set gets a link to, or a copy of, where its format holds pictures.
-
-        Raises:
-            LexisegError: of other weights than the first picture, with other labels than the set, or without masks.
-            OSError: a file cannot be written.
+        `stamp`: when it changed, in nanoseconds. Raises LexisegError: of other weights than the first, or other labels.
         """
         self._check(picture)
         row = {"modified": stamp, **_row_of(picture)}

@@ -89,11 +89,7 @@ def notebook_png(painted: NDArray[np.uint8]) -> bytes:
 
 
 def encoded(pixels: NDArray[np.uint8], suffix: str) -> bytes:
-    """RGB pixels [H, W, 3] as a file of one of the suffixes `PIL_FORMATS`.
-
-    Raises:
-        MissingLibrary: Pillow, which writes all but PNG, is not installed.
-    """
+    """RGB pixels [H, W, 3] as a file of one of the suffixes `PIL_FORMATS`."""
     if suffix == PNG:
         return png.encode(pixels)
     try:

@@ -201,11 +201,7 @@ def without_doubtful(segments: Sequence[Segment]) -> list[Segment]:
 
 
 def exportable(segments: Sequence[Segment]) -> list[Segment]:
-    """The segments to export: the ones with pixels that are not doubtful, the best one of each prompt.
-
-    Raises:
-        NoMasks: requested with mask="none".
-    """
+    """The segments to export: the ones with pixels that are not doubtful, the best one of each prompt."""
     if any(isinstance(segment.shape, MaskOmitted) for segment in segments):
         raise NoMasks(WITHOUT_MASKS)
     return [segment for segment in without_doubtful(best_masks(segments)) if segment.area]
@@ -238,11 +234,7 @@ def drawing_order(segments: Sequence[Segment]) -> list[Segment]:
 
 
 def read_size(value: Any) -> tuple[int, int]:
-    """An image's height and width, each 1 to `MAX_SIDE`.
-
-    Raises:
-        TypeError, ValueError: anything else: its maps might not fit into memory.
-    """
+    """An image's height and width, each 1 to `MAX_SIDE`."""
     height, width = map(index, value)
     if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
         raise ValueError(f"expected sides from 1 to {MAX_SIDE} pixels, got {height} x {width}")

@@ -18,25 +18,16 @@ Raw = TypeVar("Raw")
 
 @dataclass
 class Clip:
-    """A video and the segments of its tracks, by track and label, then by frame, from 0.
+    """A video and the segments of its tracks, by track and label, then by frame, from 0."""
 
-    Args:
-        name: of the video's file.
-        rate: frames a second.
-    """
-
-    name: str
-    rate: float
+    name: str  # of the video's file
+    rate: float  # frames a second
     size: tuple[int, int] = (0, 0)  # height, width
     n_frames: int = 0
     tracks: dict[tuple[int, str], dict[int, Segment]] = field(default_factory=dict)
 
     def add(self, frame: int, answer: Answer) -> None:
-        """Add the answer about a frame, a later one than before; segments without a track are left out.
-
-        Raises:
-            NoMasks: requested with mask="none".
-        """
+        """Add the answer about a frame, a later one than before; segments without a track are left out."""
         self.size, self.n_frames = answer.size, frame + 1
         for segment in exportable(answer.segments):
             if segment.track_id is not None:
@@ -55,13 +46,9 @@ class Keyframe(NamedTuple, Generic[Raw]):
 def shapes_in(
     tracks: Iterable[Sequence[Keyframe[Raw]]], frame: int, read: Callable[[Raw, Size], dict[str, Any]], size: Size
 ) -> list[dict[str, Any]]:
-    """The shapes of a frame, as `marks` has them: between two keyframes boxes move, of others only the place is known.
+    """The shapes of a frame [H, W], as `marks` has them: between keyframes boxes move, of others the place is known.
 
-    Args:
-        tracks: keyframes of each object, by rising frame.
-        frame: its number.
-        read: the shape of a keyframe, on a picture of that (H, W).
-        size: (H, W) of the picture.
+    `tracks` are the keyframes of each object by rising frame, `read` gives the shape of one.
     """
     shapes = []
     for keyframes in tracks:

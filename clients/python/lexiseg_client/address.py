@@ -57,18 +57,9 @@ class Address:
 
 
 def read_address(url: str | None, target: str | None, api_key: str | None) -> Address:
-    """Parse and validate a server's address.
+    """Parse and validate a server's address, as `Client` takes it; the `/v1` of a route is left out.
 
-    Args:
-        url: http, https, grpc or grpcs; HOST:PORT without a scheme means gRPC, and the `/v1` of a route is left out.
-            None: `LEXISEG_BASE_URL` if set, else http://localhost:8000.
-        target: HOST:PORT for gRPC; None: the URL's own with grpc, with http the port that the server says.
-        api_key: None: `LEXISEG_API_KEY` if set.
-
-    Raises:
-        TypeError: an address or a key that is no text.
-        ValueError: an invalid address, one with a password (logs would show it), or a key that no header can carry;
-            the message shows neither.
+    Raises TypeError, ValueError: an invalid address or key, or an address with a password; neither is in the message.
     """
     if url is None:
         url = os.environ.get(URL_VARIABLE) or DEFAULT_URL

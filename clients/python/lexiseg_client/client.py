@@ -228,11 +228,7 @@ class Client:
         return self._run(self._calls.transport.models(self._calls.deadline(timeout)))
 
     def model(self, name: str, *, timeout: float | None = None) -> Model:
-        """Get one model by NAME or NAME@VERSION.
-
-        Raises:
-            UnknownModel: no such model.
-        """
+        """Get one model by NAME or NAME@VERSION. Raises UnknownModel: no such model."""
         return self._run(self._calls.transport.model(name, self._calls.deadline(timeout)))
 
     def health(self, *, timeout: float | None = None) -> Health:
@@ -240,11 +236,7 @@ class Client:
         return self._run(self._calls.health(timeout))
 
     def wait_until_ready(self, *, timeout: float | None = None) -> Health:
-        """Wait until the server is ready.
-
-        Raises:
-            TimedOut: the server is not ready in time.
-        """
+        """Wait until the server is ready. Raises TimedOut: it is not in time."""
         return self._run(self._calls.wait_until_ready(timeout))
 
     def stream(

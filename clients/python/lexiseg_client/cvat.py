@@ -73,9 +73,6 @@ class Function:
         """Shapes with at least CVAT's confidence threshold: masks, or polygons where CVAT asks for them.
 
         Warnings, as of words that the model does not know, are logged once each: cvat-cli writes them to its terminal.
-
-        Raises:
-            HTTPError: the service refused; of the errors that cvat-cli shows as a sentence.
         """
         if context.frame_name in self._labelled:
             return []

@@ -38,11 +38,7 @@ class Function:
     def detect(
         self, context: cvataa.InteractionFunctionContext, image: bytes, prompts: cvataa.InteractionPrompts
     ) -> list[cvataa.InteractionResultShape]:
-        """One mask with the model's estimate of its quality; none without a point and a box.
-
-        Raises:
-            BadFunctionError: the service refused; of the errors with a text that an agent shows in CVAT.
-        """
+        """One mask with the model's estimate of its quality; none without a point and a box."""
         points = [Point(x, y) for x, y in prompts.pos_points] + [Point(x, y, False) for x, y in prompts.neg_points]
         box = prompts.bounding_box
         if not points and box is None:

@@ -52,19 +52,10 @@ RESOLVED = ("vocabulary", "head", "background")  # options that `resolve_names` 
 
 
 def resolve_names(client: Client, labels: Sequence[str], fields: Mapping[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """A question about many pictures with what it names as it is now, so that changes on the server do not touch it.
+    """A question about many pictures, where what it names is as now: later changes on the server do not touch it.
 
-    Args:
-        client: of the server.
-        labels: of its own classes.
-        fields: of the question; a vocabulary of users becomes `classes`, a head NAME@VERSION.
-
-    Returns:
-        The labels of its answers by `class_index`, and the fields.
-
-    Raises:
-        UnknownVocabulary, UnknownHead: there is none of that name.
-        LexisegError: of other kinds.
+    A vocabulary of users becomes `classes`, a head NAME@VERSION. Returns the labels of the answers by `class_index`
+    (`labels` are of the question's own classes), and the fields.
     """
     now = {name: value for name, value in fields.items() if value is not None}
     if (vocabulary := now.get("vocabulary")) is not None and "classes" not in now:  # the server refuses both
@@ -83,18 +74,9 @@ def resolve_names(client: Client, labels: Sequence[str], fields: Mapping[str, An
 
 
 class Writer:
-    """Writes the labels of each picture into a folder, then what all pictures share.
+    """Writes the labels of each picture into a data set, then what all pictures share.
 
-    Args:
-        to: the data set's format.
-        folder: the pictures'; names in the data set are relative to it.
-        out: the data set's; None: next to the folder, as FOLDER-coco.
-        labels: of the answers by `class_index`.
-        question: about each picture, as JSON.
-
-    Raises:
-        ValueError: there is no such format, or it has no room for the classes.
-        OSError: the ledger of an earlier call cannot be read.
+    Names in it are relative to `folder`; `labels` are of the answers by `class_index`, `question` is JSON.
     """
 
     def __init__(
@@ -118,11 +100,7 @@ class Writer:
         return self._set.count
 
     def not_done(self, pictures: Sequence[Path]) -> list[Path]:
-        """The pictures that an earlier call has not labelled, or that have changed since; the others stay in the set.
-
-        Raises:
-            OSError: the ledger cannot be read.
-        """
+        """The pictures that no earlier call has labelled, or that have changed since; the others stay in the set."""
         paths = {self._source(path): path for path in pictures}
 
         def is_unchanged(row: Row) -> bool:
@@ -136,11 +114,7 @@ class Writer:
         return Path(os.path.abspath(path)).relative_to(self.folder).as_posix()
 
     def add(self, path: Path, answer: Segmentation) -> None:
-        """Write the labels of one picture.
-
-        Raises:
-            LexisegError, OSError: its labels cannot be written.
-        """
+        """Write the labels of one picture. Raises LexisegError, OSError: its labels cannot be written."""
         path, source = Path(os.path.abspath(path)), self._source(path)
         stamp = path.stat().st_mtime_ns
         link = Path(os.path.relpath(path, self.out)).as_posix()
@@ -156,9 +130,6 @@ def write_all(writer: Writer, answers: Iterable[tuple[Path, Segmentation | Excep
     """Write the answers about pictures; one that fails costs only itself.
 
     An interrupted run leaves a data set of the pictures until then.
-
-    Raises:
-        LexisegError, OSError: every picture failed, or the next ones would, too.
     """
     failed, not_yet = dict[Path, Exception](), dict[Path, Exception]()
     try:

@@ -81,13 +81,7 @@ class Head:
 
 
 def picture_json(picture: object, field: str) -> dict[str, Any]:
-    """A reviewed picture as JSON, with its image.
-
-    Raises:
-        TypeError: not a Picture, or a part of it has the wrong type.
-        ValueError: a region has neither box, points nor mask, or a mask with the others.
-        UnusableImage, OSError: its image cannot be read.
-    """
+    """A reviewed picture as JSON, with its image."""
     if not isinstance(picture, Picture):
         raise TypeError(f"{field}: expected a Picture, got {picture!r:.60}")
     objects = []

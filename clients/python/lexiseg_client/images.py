@@ -94,17 +94,11 @@ Source: TypeAlias = Upload | ImageUrl | ImageId
 
 
 def load(image: ImageLike) -> Source:
-    """Read an image into the form in which it is sent.
+    """Read an image into the form in which it is sent; pixels become a lossless PNG.
 
-    Args:
-        image: a string that begins with `https://` is a URL, an `image_id` without a file of that name is an image
-            sent before, any other a path. An answer stands for the image that it is about. A file object is read from
-            its current position. Pixels become a lossless PNG; masks fit them as given, so a Pillow image loses its
-            EXIF orientation. Arrays are uint8, uint16 or bool; floats are refused because their range is unknown.
-
-    Raises:
-        UnusableImage: any other type or shape.
-        OSError: the file cannot be read.
+    A string that begins with `https://` is a URL, an `image_id` without a file of that name is an image sent before,
+    any other a path. Masks fit pixels as given, so a Pillow image loses its EXIF orientation. Arrays are uint8, uint16
+    or bool; floats are refused because their range is unknown.
     """
     if isinstance(image, (ImageId, ImageUrl)):
         return image
@@ -120,12 +114,7 @@ def load(image: ImageLike) -> Source:
 
 
 def file_bytes(image: ImageLike) -> bytes:
-    """The bytes of an image file; pixels become a PNG.
-
-    Raises:
-        UnusableImage: not an image, or a URL or id.
-        OSError: the file cannot be read.
-    """
+    """The bytes of an image file; pixels become a PNG."""
     if isinstance(image, (bytes, bytearray, memoryview)):
         content = bytes(image)
     elif isinstance(image, (str, os.PathLike)):
@@ -163,12 +152,7 @@ def _read(path: Path) -> bytes:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures below a folder in the order of their paths, by suffix; hidden files and folders are left out.
-
-    Raises:
-        UnusableImage: there are none.
-        OSError: a folder cannot be read.
-    """
+    """The pictures below a folder in the order of their paths, by suffix; hidden files and folders are left out."""
 
     def refuse(error: OSError) -> None:
         raise error

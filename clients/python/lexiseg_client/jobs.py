@@ -76,56 +76,38 @@ class JobAnswer:
 JobImages: TypeAlias = str | os.PathLike[str] | Sequence[str]
 
 
-class Source(NamedTuple):
+class _Source(NamedTuple):
     """The pictures of a job: one of the three."""
 
     urls: Sequence[str] | None
     archive: str | os.PathLike[str] | None
     folder: str | None
 
-    @property
-    def is_given(self) -> bool:
-        """Whether one of the three is there."""
-        return any(each is not None for each in self)
-
-    @classmethod
-    def of(cls, images: JobImages) -> Source:
-        """The source that images stand for. Raises TypeError: they are no path, and no list of addresses."""
-        if isinstance(images, os.PathLike) or (isinstance(images, str) and "://" not in images):
-            return cls(None, images, None)
-        if isinstance(images, str):
-            return cls(None, None, images) if images.startswith("s3://") else cls([images], None, None)
-        check_several(images, "images: expected an archive, a folder, or a list of addresses")
-        others = [each for each in images if not isinstance(each, str) or "://" not in each]
-        if others:
-            raise TypeError(
-                f"images: expected an archive, a folder, or a list of addresses; got {others[0]!r:.60} in it"
-            )
-        return cls(list(images), None, None)
-
 
 def _arranged(
-    images: JobImages | Classes | None, classes: Classes | None, source: Source
-) -> tuple[Source, Classes | None]:
-    """The pictures and the classes of `Jobs.create`; the classes may come first where the pictures are named.
-
-    Raises:
-        TypeError: the pictures are given twice, or are none.
-    """
+    images: JobImages | Classes | None, classes: Classes | None, named: _Source
+) -> tuple[_Source, Classes | None]:
+    """The pictures and the classes of `Jobs.create`; the classes may come first where the pictures are named."""
     if images is None:
-        return source, classes
-    if not source.is_given:
-        return Source.of(cast("JobImages", images)), classes
-    if classes is not None:
-        raise TypeError("the pictures are given twice: as first argument, and as urls, archive or folder")
-    return source, cast("Classes", images)
+        return named, classes
+    if any(each is not None for each in named):
+        if classes is not None:
+            raise TypeError("the pictures are given twice: as first argument, and as urls, archive or folder")
+        return named, cast("Classes", images)
+    if isinstance(images, os.PathLike) or (isinstance(images, str) and "://" not in images):
+        return _Source(None, images, None), classes
+    if isinstance(images, str):
+        return (_Source(None, None, images) if images.startswith("s3://") else _Source([images], None, None)), classes
+    expected = "images: expected an archive, a folder, or a list of addresses"
+    check_several(images, expected)
+    addresses = list(cast("Sequence[str]", images))
+    for each in addresses:
+        if not isinstance(each, str) or "://" not in each:
+            raise TypeError(f"{expected}; got {each!r:.60} in it")
+    return _Source(addresses, None, None), classes
 
 
-class _Page(NamedTuple):
-    """Some answers of a job, and the path of the next ones; None: there are no more."""
-
-    answers: Sequence[JobAnswer]
-    next: str | None
+_Page: TypeAlias = "tuple[list[JobAnswer], str | None]"  # answers, and the path of the next ones
 
 
 J = TypeVar("J", bound="_Job")
@@ -174,7 +156,7 @@ class _Job(Resource):
             lines = reply.content.splitlines()
             if lines or now.state == "done":
                 link = reply.links.get("next", {}).get("url")
-                return _Page([_answer_of(line) for line in lines], link if lines else None)
+                return [_answer_of(line) for line in lines], link if lines else None
             yield Wait(POLL_SECONDS)
 
     def _saved(self, path: Path, to: Format, timeout: float | None) -> Call[Path]:
@@ -188,11 +170,7 @@ class Job(_Job):
     """A job on a server. Iterate over it for its answers, while it runs and after."""
 
     def refresh(self, *, timeout: float | None = None) -> JobState:
-        """Ask where the job stands.
-
-        Raises:
-            UnknownJob: it has been removed.
-        """
+        """Ask where the job stands. Raises UnknownJob: it has been removed."""
         return self._run(self._refreshed(timeout))
 
     def wait(self, *, timeout: float | None = None, progress: Progress = None) -> JobState:
@@ -283,18 +261,14 @@ class _Jobs(Resource, Generic[J]):
             InvalidValue, NotAllowed: the server refuses the pictures or the question.
             OSError: the archive cannot be read.
         """
-        source, classes = _arranged(images, classes, Source(urls, archive, folder))
+        source, classes = _arranged(images, classes, _Source(urls, archive, folder))
         optional = {"urls": source.urls, "folder": source.folder, "webhook": webhook}
         job: dict[str, Any] = {"question": question_json(classes, options), "to": to}
         job |= {name: value for name, value in optional.items() if value is not None}
         return self._run(_made(self._kind, self._client, _created(self._calls, job, source.archive, timeout)))
 
     def get(self, identity: str, *, timeout: float | None = None) -> J:
-        """A job by its id.
-
-        Raises:
-            UnknownJob: no such job of this API key.
-        """
+        """A job by its id. Raises UnknownJob: no such job of this API key."""
         return self._run(_made(self._kind, self._client, _state(self._calls, identity, timeout)))
 
     def list(self, *, timeout: float | None = None) -> builtins.list[J]:

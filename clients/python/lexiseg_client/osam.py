@@ -43,11 +43,7 @@ class Lexiseg(osam.types.Model):
         self._client = self.client or Client()
 
     def generate(self, request: GenerateRequest) -> GenerateResponse:
-        """Segment the image of a request.
-
-        Raises:
-            ValueError: no image or no prompt; without `show` also what the server refuses, in its words.
-        """
+        """Segment the image of a request."""
         prompt = request.prompt
         if request.image is None or prompt is None:
             raise ValueError("expected an image and a prompt of points or texts")

@@ -47,13 +47,7 @@ Prompts: TypeAlias = Sequence[Prompt | Point | tuple[float, float]]
 
 
 def prompts_json(prompts: Prompts) -> list[dict[str, Any]]:
-    """Prompts as JSON, in order; the server checks ranges.
-
-    Raises:
-        TypeError: not a list of prompts and points.
-        ValueError: a mask that is not [H, W].
-        NoMasks: a segment that came without its mask.
-    """
+    """Prompts as JSON, in order; the server checks ranges."""
     if isinstance(prompts, (Prompt, Point)):
         raise TypeError(f"prompts is a list; did you mean [{prompts}]?")
     if not isinstance(prompts, Sequence):
@@ -117,13 +111,7 @@ class Example:
 
 
 def example_json(example: object, field: str) -> dict[str, Any]:
-    """An example as JSON, including its image.
-
-    Raises:
-        TypeError: not an Example, or a part of it has the wrong type.
-        ValueError: neither box, points nor mask, or a mask with the others.
-        UnusableImage: its image cannot be read.
-    """
+    """An example as JSON, including its image."""
     if not isinstance(example, Example):
         raise TypeError(f"{field}: expected an Example, got {example!r:.60}")
     if example.mask is not None:
@@ -236,12 +224,7 @@ NAMES = frozenset(Options.__annotations__)
 
 
 def question_json(classes: Classes | None, options: Mapping[str, Any], names: frozenset[str] = NAMES) -> dict[str, Any]:
-    """The JSON fields of a request; None values are omitted.
-
-    Raises:
-        TypeError: an unknown option, one string instead of a list of classes, or a prompt of the wrong type.
-        ValueError: an invalid prompt, or a value that JSON cannot carry.
-    """
+    """The JSON fields of a request; None values are omitted."""
     if unknown := options.keys() - names:
         raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; expected one of {', '.join(sorted(names))}")
     fields = {name: value for name, value in options.items() if value is not None}
@@ -255,11 +238,7 @@ def question_json(classes: Classes | None, options: Mapping[str, Any], names: fr
 
 
 def plain(value: Any, field: str) -> Any:
-    """A value as JSON carries it, with numbers of numpy as Python's.
-
-    Raises:
-        ValueError: NaN, infinity, or text with half a character, as of a file name in another encoding.
-    """
+    """A value as JSON carries it, with numbers of numpy as Python's."""
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.tolist()
     if isinstance(value, Mapping):

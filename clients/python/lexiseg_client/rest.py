@@ -66,21 +66,13 @@ class Health:
 
 
 def model_of(card: dict[str, Any]) -> Model:
-    """A model from its JSON.
-
-    Raises:
-        TypeError, ValueError, LookupError: a member is missing or invalid.
-    """
+    """A model from its JSON. Raises TypeError, ValueError, LookupError: a member is missing or invalid."""
     unset = {"summary": "", "licence": "", "digest": None}
     return of_json(Model, unset | card, tasks=tuple(card["tasks"]), card=card)
 
 
 def of_json(kind: type[T], document: Mapping[str, Any], **converted: Any) -> T:
-    """A dataclass of the members of a JSON object that it has fields for; `converted` are fields with other values.
-
-    Raises:
-        TypeError: a member is missing.
-    """
+    """A dataclass of the members of a JSON object that it has fields for; `converted` are fields with other values."""
     names = {item.name for item in fields(cast("Any", kind))}
     return kind(**{name: value for name, value in document.items() if name in names} | converted)
 
@@ -150,11 +142,7 @@ def json_as(build: Callable[[dict[str, Any]], T]) -> Callable[[httpx.Response], 
 
 
 def read(content: bytes, build: Callable[[dict[str, Any]], T]) -> T:
-    """Parse a JSON object and pass it to `build`.
-
-    Raises:
-        UnreadableAnswer: not a JSON object, or a member is missing or invalid.
-    """
+    """Parse a JSON object and pass it to `build`."""
     try:
         document = json.loads(content)
         if not isinstance(document, dict):

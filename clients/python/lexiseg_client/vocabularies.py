@@ -64,11 +64,7 @@ NAMES = frozenset(VocabularyOptions.__annotations__)
 
 
 def vocabulary_json(classes: Classes, options: VocabularyOptions) -> dict[str, Any]:
-    """The JSON of a vocabulary to write.
-
-    Raises:
-        TypeError: an unknown option, or one string instead of a list of classes.
-    """
+    """The JSON of a vocabulary to write."""
     if unknown := options.keys() - NAMES:
         raise TypeError(f"unknown option: {', '.join(sorted(unknown))}; expected one of {', '.join(sorted(NAMES))}")
     document = {
@@ -109,11 +105,7 @@ def background_of(rule: bool | Mapping[str, Any]) -> bool | Background:
 
 
 def summary_of(entry: Mapping[str, Any]) -> VocabularySummary:
-    """A vocabulary without its classes from its JSON.
-
-    Raises:
-        TypeError, ValueError, LookupError: a member is missing or invalid.
-    """
+    """A vocabulary without its classes from its JSON."""
     unset = {"source": None, "own": not entry["built_in"]}
     return of_json(VocabularySummary, {**unset, **entry}, background=background_of(entry["background"]))
 
@@ -133,11 +125,7 @@ class Vocabularies(Resource):
         return self._ask(Send("GET", ROUTE), parse, timeout)
 
     def get(self, name: str, *, timeout: float | None = None) -> Vocabulary:
-        """Get a vocabulary with its classes.
-
-        Raises:
-            UnknownVocabulary: no such vocabulary.
-        """
+        """Get a vocabulary with its classes. Raises UnknownVocabulary: no such vocabulary."""
         return self._ask(Send("GET", path_of(ROUTE, name)), _with_tag, timeout)
 
     def put(

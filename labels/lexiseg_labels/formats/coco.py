@@ -143,12 +143,7 @@ def id_order(identity: Id) -> tuple[bool, int, str]:
 
 
 def categories_of(entries: Sequence[Entry], class_name: ClassName) -> dict[Id, str | None]:
-    """Names of categories by id; None: any class.
-
-    Raises:
-        UnreadableLabels: two names share an id, or an id is none.
-        KeyError: an entry lacks its id or name.
-    """
+    """Names of categories by id; None: any class."""
     names: dict[Id, str | None] = {}
     for entry in entries:
         category, name = _id(entry["id"]), None if entry["name"] is None else class_name(entry["name"]) or None
@@ -158,11 +153,7 @@ def categories_of(entries: Sequence[Entry], class_name: ClassName) -> dict[Id, s
 
 
 def images_of(entries: Sequence[Entry], size_of: SizeOf) -> Images:
-    """The images of a file, yet without annotations.
-
-    Raises:
-        UnreadableLabels: two files share an id, or no image is usable.
-    """
+    """The images of a file, yet without annotations."""
     images: dict[Id, AnnotatedImage] = {}
     by_name: dict[str, AnnotatedImage] = {}
     unusable: dict[Id, str] = {}

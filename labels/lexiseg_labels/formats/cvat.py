@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.data_set import DataSet, Format, category_name
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, shape_reader, shapes_of, turned
+from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, reader_of, shape_reader, turned
 from lexiseg_labels.masks import png
 from lexiseg_labels.masks.joining import joined_contour
 from lexiseg_labels.masks.outlines import Size
@@ -139,12 +139,7 @@ def video_xml(clip: Clip) -> bytes:
 
 
 def pictures_of(content: bytes) -> Iterator[Listed]:
-    """The pictures of a file, each to be read before the next; of a video at its end.
-
-    Raises:
-        UnreadableLabels: with a DTD, or in an unknown code page; tracks of several videos, or without frames.
-        ElementTree.ParseError: no XML.
-    """
+    """The pictures of a file, each to be read before the next; of a video at its end."""
     # An entity may stand for any amount of text; CVAT writes UTF-8 without a DTD.
     if b"<!DOCTYPE" in content or b"<!ENTITY" in content or b"\0" in content:
         raise UnreadableLabels("XML with a DTD, or not in UTF-8, is not read")
@@ -158,7 +153,7 @@ def pictures_of(content: bytes) -> Iterator[Listed]:
             elif element.tag == "image":
                 name, height, width = (element.get(key) for key in ("name", "height", "width"))
                 marks = [each for each in element if each.tag not in NO_MARK]
-                yield Listed(name or "", height, width, shape_reader(partial(shapes_of, marks, _shape_of)))
+                yield Listed(name or "", height, width, reader_of(marks, _shape_of))
                 element.clear()
     except (LookupError, ValueError) as error:
         raise UnreadableLabels(f"its code page is not read ({error}): save it as UTF-8") from None
@@ -242,11 +237,7 @@ def _labelme_mask(element: ElementTree.Element, size: Size) -> dict[str, Any]:
 
 
 def mask_of(element: ElementTree.Element, size: Size) -> tuple[int, int, NDArray[np.bool_]]:
-    """Left, top and pixels [h, w] of a `mask` element on a picture [H, W], as `formats/cvat.py` writes it.
-
-    Raises:
-        ValueError: a number is none, the runs do not fill their box, or it is larger than the picture.
-    """
+    """Left, top and pixels [h, w] of a `mask` element on a picture [H, W], as `formats/cvat.py` writes it."""
     left, top, width, height = (int(element.get(name, "")) for name in ("left", "top", "width", "height"))
     counts = [int(run) for run in element.get("rle", "").split(",")]
     fits = 0 < width <= size[1] and 0 < height <= size[0]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.data_set import DataSet, Format, Picture, category_name, model_version
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, points_in, shape_reader, shapes_of, turned
+from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, points_in, reader_of, shape_reader, turned
 from lexiseg_labels.json_text import SCORE_DECIMALS, json_list, rounded
 from lexiseg_labels.masks import rle
 from lexiseg_labels.masks.joining import joined_contour
@@ -87,16 +87,10 @@ def to_label_studio(
         return {"points": percent.tolist(), "closed": True}
 
     result = [
-        _region(
-            uuid.uuid5(uuid.NAMESPACE_OID, f"{answer.id}/{segment.id}").hex[:10],
-            segment,
-            answer.size,
-            shape,
-            value(segment),
-            segment.label or UNNAMED,
-        )
+        _region(region_id, segment, answer.size, shape, value(segment), segment.label or UNNAMED)
         | {"from_name": from_name, "to_name": to_name}
         for segment in segments
+        for region_id in [uuid.uuid5(uuid.NAMESPACE_OID, f"{answer.id}/{segment.id}").hex[:10]]
     ]
     score = float(np.mean([segment.score for segment in segments])) if segments else 0.0
     return _task({"image": image}, model_version(answer.model, answer.model_digest), score, result)
@@ -129,11 +123,7 @@ def _task(data: dict[str, str], model: str, score: float, result: list[dict[str,
 def video_tasks(clip: Clip, model: str) -> bytes:
     """Tasks of a video: a prediction of `VideoRectangle` (name="box" toName="video") for each object.
 
-    A box of the last frame of a run is not enabled: it ends there.
-
-    Args:
-        clip: the video.
-        model: as `model_version` gives it.
+    A box of the last frame of a run is not enabled: it ends there. `model` is a `model_version`.
     """
     height, width = clip.size
     result, scores = [], list[float]()
@@ -221,11 +211,7 @@ def _is_task(entry: object) -> bool:
 
 
 def pictures_of(content: object) -> Iterator[Listed]:
-    """The pictures of a file, unlabelled ones with a `fault` included.
-
-    Raises:
-        UnreadableLabels: it is none of Label Studio's.
-    """
+    """The pictures of a file, unlabelled ones with a `fault` included."""
     return (picture for task in tasks_of(content) for picture in _pictures_of(task))
 
 
@@ -238,11 +224,11 @@ def _pictures_of(task: Mapping[str, Any]) -> list[Listed]:
             return _frames_of(places[0], every, reviewed)
         regions = _by_place(every, places)
     except UnreadableLabels as error:
-        return [_left_out(place, str(error)) for place in places]
+        return [_picture(place, [], None)._replace(fault=str(error)) for place in places]
     return [
         _picture(place, regions[place], reviewed)
         if place in regions
-        else _left_out(place, "no mark of its task is on it")
+        else _picture(place, [], None)._replace(fault="no mark of its task is on it")
         for place in places
     ]
 
@@ -271,14 +257,10 @@ def _keyframe(region: _Region, entry: Mapping[str, Any]) -> Keyframe[_Region]:
     return Keyframe(whole_number(entry["frame"]), _Region(kind, value, {}), True, entry.get("enabled") is not False)
 
 
-def _left_out(place: _Place, reason: str) -> Listed:
-    return Listed(place.path, None, None, shape_reader(lambda _: []), fault=reason)
-
-
 def _picture(place: _Place, regions: Sequence[_Region], reviewed: bool | None) -> Listed:
     about = regions[0].about if regions else {}
-    shapes = shape_reader(partial(shapes_of, regions, _shape_of))
-    return Listed(place.path, about.get("original_height"), about.get("original_width"), shapes, reviewed)
+    height, width = about.get("original_height"), about.get("original_width")
+    return Listed(place.path, height, width, reader_of(regions, _shape_of), reviewed)
 
 
 def _places_of(task: Mapping[str, Any]) -> list[_Place]:
@@ -394,11 +376,7 @@ def _outline_of(kind: str, value: Mapping[str, Any], size: Size) -> dict[str, An
 
 
 def brush_mask(content: bytes, size: Size) -> NDArray[np.bool_]:
-    """The mask [H, W] of a brush: where it is not transparent.
-
-    Raises:
-        ValueError: it is damaged, or of another size.
-    """
+    """The mask [H, W] of a brush: where it is not transparent. Raises ValueError: it is damaged, or of another size."""
     at = 0
 
     def take(bits: int) -> int:

@@ -66,26 +66,16 @@ class Drawing(Protocol):
 
 
 class Listed(NamedTuple):
-    """A picture that a file lists.
+    """A picture that a file lists."""
 
-    Attributes:
-        name: a path or an address.
-        height, width: as they are stated, of any type.
-        read: its marks, on a picture [H, W].
-        reviewed: whether a person has; None: the file does not say.
-        fault: why it is left out.
-        file: name of the file of labels that is only its own.
-        video: of which it is the frame `name`, where there is no such picture.
-    """
-
-    name: str
-    height: object
+    name: str  # path or address
+    height: object  # as it is stated, of any type
     width: object
-    read: Callable[[Size, ClassName, Drawing], Marks]
-    reviewed: bool | None = None
-    fault: str | None = None
-    file: str | None = None
-    video: str | None = None
+    read: Callable[[Size, ClassName, Drawing], Marks]  # its marks, on a picture [H, W]
+    reviewed: bool | None = None  # by a person; None: the file does not say
+    fault: str | None = None  # why it is left out
+    file: str | None = None  # name of the file of labels that is only its own
+    video: str | None = None  # of which it is the frame `name`, where there is no such picture
 
 
 def reviewed_mark(content: object) -> bool | None:
@@ -150,14 +140,14 @@ def turned(points: Sequence[Sequence[float]], around: tuple[float, float], degre
     return [[around[0] + cosine * x - sine * y, around[1] + sine * x + cosine * y] for x, y in moved]
 
 
-def shapes_of(marks: Iterable[Raw], read: Callable[[Raw, Size], Any], size: Size) -> list[Any]:
-    """The shapes of the marks of a picture [H, W], as a format reads one."""
-    return [read(each, size) for each in marks]
-
-
 def shape_reader(shapes: Callable[[Size], Sequence[Any]]) -> Callable[[Size, ClassName, Drawing], Marks]:
     """What reads shapes, as Labelme has them, that depend on the size of their picture."""
     return lambda size, class_name, drawing: _read_shapes(shapes(size), size, class_name, drawing)
+
+
+def reader_of(marks: Sequence[Raw], read: Callable[[Raw, Size], Any]) -> Callable[[Size, ClassName, Drawing], Marks]:
+    """`shape_reader` of the shapes that a format reads of some marks."""
+    return shape_reader(lambda size: [read(each, size) for each in marks])
 
 
 def _read_shapes(shapes: Sequence[Any], size: Size, class_name: ClassName, drawing: Drawing) -> Marks:

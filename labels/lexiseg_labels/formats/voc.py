@@ -27,6 +27,9 @@ MAX_VALUE = 254  # of a class or an object: 255 is void
 META, LABEL_MAP = "dataset_meta.json", "labelmap.txt"
 IMAGES, CLASSES, OBJECTS, BOXES = "JPEGImages", "SegmentationClass", "SegmentationObject", "Annotations"
 Colour: TypeAlias = "tuple[int, int, int]"
+# [256, 3], the colours of VOC's development kit: bits of the index, three by three, from the highest on.
+BITS = np.arange(256)[:, None] >> np.arange(24) & 1  # [256, 24]
+PALETTE: NDArray[np.uint8] = np.packbits(BITS.reshape(256, 8, 3).astype(np.uint8), axis=1)[:, 0]
 
 
 def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
@@ -90,16 +93,6 @@ def _shared(data: DataSet) -> Iterator[File]:
         "background_label": BACKGROUND,
     }
     yield META, json_text(meta).encode()
-
-
-def _voc_palette() -> NDArray[np.uint8]:
-    """[256, 3], the colours of VOC's development kit: bits of the index, three by three, from the highest on."""
-    index = np.arange(256)
-    channels = [sum(((index >> (3 * k + c) & 1) << (7 - k)) for k in range(8)) for c in range(3)]
-    return np.stack(channels, 1).astype(np.uint8)
-
-
-PALETTE: NDArray[np.uint8] = _voc_palette()
 
 
 def _palette_png(values: NDArray[np.integer]) -> bytes:

@@ -61,11 +61,7 @@ TOLERANCE = 1e-3  # of the sides and angles of a rotated box, relative to its si
 
 
 def lines(segments: Sequence[Segment], size: tuple[int, int], tolerance: float = 0.0, *, without_class: int = 0) -> str:
-    """The lines of a picture; a segment without a class gets `without_class`.
-
-    Raises:
-        NoMasks: requested with mask="none".
-    """
+    """The lines of a picture; a segment without a class gets `without_class`."""
     height, width = size
     scale = 10**DECIMALS
     rows = []
@@ -77,13 +73,6 @@ def lines(segments: Sequence[Segment], size: tuple[int, int], tolerance: float =
     return "".join(rows)
 
 
-def data_yaml(names: Sequence[str]) -> str:
-    """The text of data.yaml. It has no `path`: trainers resolve the splits against its folder."""
-    # A JSON string is a valid YAML scalar.
-    entries = "".join(f"  {index}: {json.dumps(name, ensure_ascii=False)}\n" for index, name in enumerate(names))
-    return f"train: {TRAIN}\nval: {VAL}\nnames:\n{entries}"
-
-
 def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
     yield f"labels/{picture.name}.txt", lines(picture.segments, picture.size, without_class=len(classes)).encode()
 
@@ -91,7 +80,9 @@ def _of_picture(picture: Picture, classes: Sequence[str]) -> Iterator[File]:
 def _shared(data: DataSet) -> Iterator[File]:
     for split in (TRAIN, VAL):
         yield split, _listed(split, (picture.file_name for picture in data.pictures()))
-    yield "data.yaml", data_yaml(data.categories).encode()
+    # Without `path` trainers resolve the splits against its folder; a JSON string is a valid YAML scalar.
+    names = [f"  {index}: {json.dumps(name, ensure_ascii=False)}\n" for index, name in enumerate(data.categories)]
+    yield "data.yaml", "".join([f"train: {TRAIN}\nval: {VAL}\nnames:\n", *names]).encode()
 
 
 def _listed(split: str, names: Iterable[str]) -> Iterator[bytes]:
@@ -158,9 +149,7 @@ def read_lines(
 ) -> Marks:
     """What the lines of a picture [H, W] mark; pixels around an unusable one are unknown, or all if its place is.
 
-    Args:
-        names: by number; None: any class.
-        poses: the numbers after a box are key points.
+    `names` by number, None: any class; with `poses` the numbers after a box are key points.
     """
     annotations: list[Annotation] = []
     faults: list[tuple[str, str]] = []
@@ -200,7 +189,11 @@ def _unknown_of_line(line: str, size: Size, poses: bool) -> Annotation:
     words = line.split()
     try:
         whole_number(float(words[0]))
-        return unknown(_surroundings(_shares(words[1:]), size, poses))
+        numbers = _shares(words[1:])
+        if poses or len(numbers) < POLYGON:
+            return unknown(_box(numbers, size))
+        corners = np.array(_pixels(numbers[: len(numbers) // 2 * 2], size)).reshape(-1, 2)
+        return unknown(surrounding_box(corners, size))
     except (UnreadableLabels, ValueError):
         return unknown_pixels(size)
 
@@ -244,14 +237,6 @@ def _pixels(numbers: Sequence[float], size: Size) -> list[float]:
 def _box(numbers: Sequence[float], size: Size) -> Outline:
     x, y, width, height = _pixels(numbers[:BOX], size)
     return box_outline(checked_box([x - width / 2, y - height / 2, width, height]), size)
-
-
-def _surroundings(numbers: Sequence[float], size: Size, poses: bool) -> Outline:
-    """The box around what a line marks. Raises UnreadableLabels: it marks no area."""
-    if poses or len(numbers) < POLYGON:
-        return _box(numbers, size)
-    corners = np.array(_pixels(numbers[: len(numbers) // 2 * 2], size)).reshape(-1, 2)
-    return surrounding_box(corners, size)
 
 
 FORMAT = Format("yolo", "images/, labels/*.txt, train.txt, val.txt and data.yaml", _of_picture, _shared, "images")

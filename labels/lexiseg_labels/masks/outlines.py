@@ -58,15 +58,9 @@ def checked_box(box: object) -> tuple[float, float, float, float]:
 
 
 def checked_outline(segmentation: object, size: Size) -> Outline:
-    """A `segmentation` that is safe to draw, with its numbers as numbers.
+    """A `segmentation` that is safe to draw on a photograph [H, W], with its numbers as numbers.
 
-    Args:
-        segmentation: {"size", "counts"} with counts as text or as numbers, a list of polygons [x, y, ...], or one
-            polygon.
-        size: (H, W) of the photograph.
-
-    Raises:
-        UnreadableLabels: malformed, of another size, or far outside the photograph.
+    It is {"size", "counts"} with counts as text or as numbers, a list of polygons [x, y, ...], or one polygon.
     """
     try:
         if isinstance(segmentation, dict):
@@ -140,11 +134,7 @@ def _misplaced(corners: NDArray[np.float64], sides: Size) -> UnreadableLabels:
 
 
 def box_outline(box: tuple[float, float, float, float], size: Size) -> Outline:
-    """The polygon around all pixels of a photograph [H, W] that a box (x, y, width, height) touches.
-
-    Raises:
-        UnreadableLabels: it touches none.
-    """
+    """The polygon around all pixels of a photograph [H, W] that a box (x, y, width, height) touches."""
     left, top, box_width, box_height = box
     if _are_shares(np.array([left, top, left + box_width, top + box_height]), size):
         raise UnreadableLabels(f"a box of {list(box)}, as shares of the photograph; expected pixels")
@@ -156,11 +146,7 @@ def box_outline(box: tuple[float, float, float, float], size: Size) -> Outline:
 
 
 def surrounding_box(points: NDArray[np.float64], size: Size) -> Outline:
-    """`box_outline` around points [N, 2] in x, y, with a pixel to each side: of lines and points, too.
-
-    Raises:
-        UnreadableLabels: a number is not finite, or no pixel of the photograph is there.
-    """
+    """`box_outline` around points [N, 2] in x, y, with a pixel to each side: of lines and points, too."""
     if not np.isfinite(points).all():
         raise UnreadableLabels("points without a place")
     (left, top), (right, bottom) = (points.min(0) - 1).tolist(), (points.max(0) + 1).tolist()

@@ -38,11 +38,7 @@ def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16], palette: NDArray[np.u
 
 
 def decode_gray(content: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    """Decode a gray PNG of 8 or 16 bits, as servers write label maps and confidence, to pixels [H, W].
-
-    Raises:
-        UnreadableAnswer: a damaged file, or another kind of PNG.
-    """
+    """Decode a gray PNG of 8 or 16 bits, as servers write label maps and confidence, to pixels [H, W]."""
     try:
         width, height, bits, colour, interlaced, packed = _read_chunks(content)
         if colour != GRAY or bits not in (8, 16) or interlaced:

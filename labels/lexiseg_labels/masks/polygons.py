@@ -39,11 +39,7 @@ class Ring:
 
 
 def fill(rings: Sequence[Ring], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Rasterise rings to a mask [H, W]: a pixel is inside if its centre is, by the even-odd rule.
-
-    Raises:
-        UnreadableAnswer: a corner lies outside the image.
-    """
+    """Rasterise rings to a mask [H, W]: a pixel is inside if its centre is, by the even-odd rule."""
     height, width = size
     contours = [contour for ring in rings for contour in (ring.exterior, *ring.holes) if len(contour)]
     if not contours:

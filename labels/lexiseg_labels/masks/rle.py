@@ -21,11 +21,7 @@ SIGN = 0x10
 
 
 def decode(counts: str, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Decode to a bool mask [H, W] of a size, equal to `pycocotools.mask.decode`.
-
-    Raises:
-        UnreadableAnswer: malformed text, or runs that do not sum to height x width.
-    """
+    """Decode to a bool mask [H, W] of a size, equal to `pycocotools.mask.decode`."""
     height, width = size
     runs = runs_of(counts, size)
     pixels: NDArray[np.bool_] = np.repeat(np.arange(len(runs)) % 2 == 1, runs)

@@ -29,12 +29,7 @@ PROBE_TIMEOUT = 5.0  # seconds for one health check
 
 
 class Calls:
-    """All calls to one server, with the ids of images sent to it. Thread-safe. Arguments as for `Client`.
-
-    Raises:
-        TypeError, ValueError: an invalid address, key or timeout.
-        MissingLibrary: a gRPC address, and gRPC is not installed.
-    """
+    """All calls to one server, with the ids of images sent to it. Thread-safe. Arguments as for `Client`."""
 
     def __init__(
         self, url: str | None, grpc_target: str | None, api_key: str | None, timeout: float, retry: Retry | None

@@ -73,15 +73,7 @@ class MapPlan(NamedTuple):
 
 
 def map_plan(images: Images, on_error: str, options: MapOptions, before: int = 0) -> MapPlan:
-    """Check the arguments of `map` before anything is sent, and list the pictures of a folder.
-
-    `before`: images of the same work that are done, for the progress.
-
-    Raises:
-        TypeError: one image in place of several.
-        ValueError: concurrency below 1, or an unknown `on_error`.
-        UnusableImage: a folder without pictures.
-    """
+    """Check the arguments of `map`, and list the pictures of a folder; `before` images of the same work are done."""
     if isinstance(images, (str, os.PathLike)) and Path(images).is_dir():
         images = pictures_in(Path(images))
     check_several(images, "images: expected several or a folder")

@@ -73,15 +73,7 @@ def with_retries(
 ) -> Call[T]:
     """Repeat a step until it succeeds, fails for good, or `deadline` (clock time) passes.
 
-    Args:
-        attempt: the step for a timeout in seconds.
-        read: parses its outcome; may raise.
-        repeatable: whether the operation is idempotent.
-
-    Raises:
-        ProblemError: the server refused the last attempt.
-        WrongScheme, UntrustedCertificate, ProxyFailed: at the first attempt.
-        Unreachable, TimedOut: the last attempt got no answer.
+    `attempt` makes the step for a timeout in seconds, `read` parses its outcome; what is `repeatable` is idempotent.
     """
     count = 0
     while True:

@@ -210,11 +210,7 @@ class Connection(_Channel):
             self._channel.close()
 
     def invoke(self, step: Invoke) -> Any:
-        """Call a unary method and return its response message.
-
-        Raises:
-            ProblemError, Unreachable, TimedOut.
-        """
+        """Call a unary method and return its response message. Raises ProblemError, Unreachable, TimedOut."""
         try:
             return self._call(step)
         except grpc.RpcError as error:

@@ -44,11 +44,7 @@ def write(kind: type[M], source: Any, **others: Any) -> M:
 def arguments(kind: Descriptor, source: Any, **others: Any) -> dict[str, Any]:
     """Keyword arguments of a message's constructor, as for `write`; nested messages may be such dicts, too.
 
-    Args:
-        kind: the message type.
-        source: an object with attributes of the names of the fields; a tuple or list of their values, or of the items
-            of the first field, if that is repeated.
-        others: values of fields in place of the object's own.
+    `source` may be a tuple or list of the values of the fields, or of the items of the first field if it is repeated.
     """
     fields, _ = _fields(kind)
     if isinstance(source, (tuple, list)):

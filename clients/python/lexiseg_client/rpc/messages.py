@@ -27,11 +27,7 @@ M = TypeVar("M", pb.SegmentRequest, pb.StreamConfig)
 
 
 def segment_request(source: Source, question: Mapping[str, Any]) -> pb.SegmentRequest:
-    """The request message for an image; `question` comes from `question_json`.
-
-    Raises:
-        InvalidValue: an unknown word of an enum, or a value of the wrong type, which no message can carry.
-    """
+    """The request message for an image; `question` comes from `question_json`."""
     message = _set_fields(pb.SegmentRequest(), question)
     if isinstance(source, ImageId):
         message.image.id = source.id
@@ -101,11 +97,7 @@ class Items:
         self._errors: dict[int, LexisegError | OSError] = {}  # by frame
 
     def message(self, item: StreamItem) -> pb.SegmentVideoRequest:
-        """The stream message of a frame, or of a `NewQuestion`.
-
-        Raises:
-            TypeError, ValueError: an invalid option, prompt or track id.
-        """
+        """The stream message of a frame, or of a `NewQuestion`."""
         if isinstance(item, NewQuestion):
             return _config_message(item.fields)
         frame = item if isinstance(item, Frame) else Frame(item)
