@@ -4,6 +4,7 @@ import base64
 import copy
 import dataclasses
 import json
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -110,29 +111,23 @@ def test_an_answer_comes_back_from_its_json(document: dict[str, Any]) -> None:
     assert again.request_id == document["id"]
 
 
-def test_every_field_of_a_question_can_be_asked() -> None:
-    assert Options.__annotations__.keys() | {"classes"} == schemas.Question.model_fields.keys()
+def fields_of(message: Any) -> set[str]:
+    return set(message.DESCRIPTOR.fields_by_name)
 
 
-def test_every_field_of_a_stream_can_be_asked() -> None:
-    fields = {field.name for field in pb.StreamConfig.DESCRIPTOR.fields}
-
-    assert StreamOptions.__annotations__.keys() | {"classes"} == fields
-
-
-def test_frames_can_be_asked_what_an_image_can_be() -> None:
-    of_image, of_stream = (
-        {field.name for field in kind.DESCRIPTOR.fields} for kind in (pb.SegmentRequest, pb.StreamConfig)
-    )
-
-    assert of_image - of_stream == {"image", "prompts"}  # come with the frames
-
-
-def test_every_field_of_a_prompt_can_be_said() -> None:
-    ours = [{field.name for field in dataclasses.fields(kind)} for kind in (Prompt, Point)]
-
-    assert ours[0] == schemas.PromptInput.model_fields.keys()
-    assert ours[1] == {field.name for field in dataclasses.fields(schemas.PointInput)}
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (Options.__annotations__.keys() | {"classes"}, schemas.Question.model_fields),
+        (StreamOptions.__annotations__.keys() | {"classes"}, fields_of(pb.StreamConfig)),
+        (fields_of(pb.StreamConfig) | {"image", "prompts"}, fields_of(pb.SegmentRequest) | fields_of(pb.StreamConfig)),
+        (vars(Prompt()), schemas.PromptInput.model_fields),
+        (vars(Point(0, 0)), {field.name for field in dataclasses.fields(schemas.PointInput)}),
+    ],
+    ids=["question", "stream", "frames and images", "prompt", "point"],
+)
+def test_every_field_can_be_asked(ours: Iterable[str], theirs: Iterable[str]) -> None:
+    assert {*ours} == {*theirs}
 
 
 ANSWER_KINDS: dict[str, tuple[type[Any], dict[str, str], set[str]]] = {  # other names, and what is its own

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import supervision
 from numpy.typing import NDArray
 from PIL import Image, ImageShow
 
-from lexiseg_client import Client, MissingLibrary, NoMasks, NoViewer, Segmentation, UnusableImage
+from lexiseg_client import Client, NoMasks, NoViewer, Segmentation, UnusableImage
 from lexiseg_client.images import ImageLike, Upload, load
 from tests import coco, pictures
 from tests.labels.formats.made import SIZE, answer
@@ -76,15 +75,6 @@ def test_supervision_gets_names_of_nothing() -> None:
 
     assert len(nothing) == 0
     assert np.asarray(nothing["class_name"]).tolist() == []
-
-
-def test_without_supervision_the_error_says_what_to_install(
-    result: Segmentation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "supervision", None)
-
-    with pytest.raises(MissingLibrary, match=r"pip install supervision"):
-        result.to_supervision()
 
 
 def test_coco_annotations_hold_the_masks(client: Client, result: Segmentation) -> None:

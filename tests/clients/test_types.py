@@ -9,13 +9,9 @@ import pytest
 
 from lexiseg_client import Background, Class, Client, Point, Prompt, Segmentation, UnusableImage
 from lexiseg_client.question import question_json
+from lexiseg_service.gateway.rest.openapi import SEGMENT
 
 NOWHERE = "http://127.0.0.1:9"
-
-
-def test_names_in_one_string_are_refused_with_the_list_to_write() -> None:
-    with Client(NOWHERE) as client, pytest.raises(TypeError, match=r'did you mean \["bus", "person"\]\?'):
-        client.segment("cat.jpg", "bus, person")  # type: ignore[arg-type]
 
 
 def test_an_answer_is_no_mask() -> None:
@@ -84,6 +80,10 @@ def test_a_client_of_wrong_arguments_is_not_made(given: Any, kind: type[Exceptio
     ("call", "said"),
     [
         (lambda client: client.map(None, ["sky"]), "images: expected several or a folder, got one NoneType"),
+        (lambda client: client.map("cat.jpg", ["sky"]), r"got one str; write \[image\]"),
+        (lambda client: client.map(b"bytes", ["sky"]), "got one bytes"),
+        (lambda client: client.map(Path("cat.jpg"), ["sky"]), "got one PosixPath"),
+        (lambda client: client.map(Segmentation.from_dict(SEGMENT), ["sky"]), "got one Segmentation"),
         (lambda client: client.map([], ["sky"], progress="yes"), "progress: expected True, False, None or a function"),
         (lambda client: client.stream("clip.mp4", ["sky"]), "frames: expected several, got one str"),
         (lambda client: client.jobs.create(7, ["sky"]), "images: expected an archive, a folder, or a list of"),

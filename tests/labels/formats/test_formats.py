@@ -237,8 +237,9 @@ def test_boxes_are_the_pixels_themselves_where_fiftyone_cuts_fractions_off() -> 
         assert (int(width * left), int(width * (left + across))) == (12, 29)
 
 
-def test_without_fiftyone_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "fiftyone", None)
+@pytest.mark.parametrize("library", ["fiftyone", "pandas", "supervision"])
+def test_without_a_library_the_error_says_what_to_install(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
 
-    with pytest.raises(MissingLibrary, match="pip install fiftyone"):
-        made.answer().to_fiftyone()
+    with pytest.raises(MissingLibrary, match=f"pip install {library}"):
+        getattr(made.answer(), f"to_{library}")()
