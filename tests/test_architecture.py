@@ -384,58 +384,52 @@ def test_labels_and_the_client_stand_alone_on_few_libraries(package: str) -> Non
     assert offences == []
 
 
-def test_the_client_loads_without_any_optional_library() -> None:
-    absent = "PIL", "cv2", "google", "grpc", "lexiseg_model", "lexiseg_service", "supervision", "torch"
-    program = f"import sys, lexiseg_client; sys.exit(' '.join(set({absent}) & set(sys.modules)) or None)"
-
-    answer = ended([sys.executable, "-c", program], cwd=ROOT)
-
-    assert answer.returncode == 0, f"these came along: {answer.stderr}"
+def loaded_by(program: str) -> set[str]:
+    """The modules that are there after a program."""
+    answer = ended([sys.executable, "-c", f"import sys; {program}\nprint(*sys.modules)"], cwd=ROOT)
+    assert answer.returncode == 0, answer.stderr
+    return {*answer.stdout.splitlines()[-1].split()}
 
 
 def test_the_command_line_and_the_gateway_load_without_the_rest_of_the_models_package() -> None:
-    program = (
-        f"import sys, lexiseg_service.cli, lexiseg_service.batch.http.routes, {', '.join(sorted(SHARED_WORDS))}; "
-        "loaded = {name for name in sys.modules if name == 'torch' or name.startswith('lexiseg_model.')}; "
-        f"sys.exit(' '.join(loaded - {SHARED_WORDS | {name.rpartition('.')[0] for name in SHARED_WORDS}}) or None)"
-    )
+    loaded = loaded_by(f"import lexiseg_service.cli, lexiseg_service.batch.http.routes, {', '.join(SHARED_WORDS)}")
 
-    answer = ended([sys.executable, "-c", program], cwd=ROOT)
-
-    assert answer.returncode == 0, f"these came along: {answer.stderr}"
+    own = {name for name in loaded if name == "torch" or name.startswith("lexiseg_model.")}
+    assert own - SHARED_WORDS - {name.rpartition(".")[0] for name in SHARED_WORDS} == set()
 
 
-def test_a_worker_loads_without_what_few_questions_need() -> None:
-    """Imports of `lexiseg segment photo.jpg -c dog`, most of its time."""
-    rare = "fastapi", "matplotlib", "open_clip", "pandas", "scipy", "skimage", "timm", "torchvision"
-    program = (
-        "import sys, lexiseg_service.commands.serving.worker, lexiseg_service.commands.local, "
-        f"lexiseg_service.commands.segment.run; sys.exit(' '.join(set({rare}) & set(sys.modules)) or None)"
-    )
+METHODS = {f"lexiseg_model.methods.{path.stem}" for path in (ROOT / MODEL / "methods").iterdir()}
+ONE_IMAGE = (
+    "import lexiseg_service.commands.serving.worker, lexiseg_service.commands.local, "
+    "lexiseg_service.commands.segment.run"
+)
+SERVING = f"""{ONE_IMAGE}, lexiseg_service.commands.serving.gateway, lexiseg_service.cli
+from lexiseg_model.catalogue import models
+models.cards(None)
+lexiseg_service.cli.app(['--help'], standalone_mode=False)
+"""
+# What is imported, and what must not come along: few questions need it, or an extra brings it.
+LOADS = {
+    "the client": (
+        "import lexiseg_client",
+        {"PIL", "cv2", "google", "grpc", "lexiseg_model", "lexiseg_service", "supervision", "torch"},
+    ),
+    "a worker and one image": (
+        ONE_IMAGE,
+        {"fastapi", "matplotlib", "open_clip", "pandas", "scipy", "skimage", "timm", "torchvision"},
+    ),
+    "serving and the list of commands": (
+        SERVING,
+        OPTIONAL
+        | {"av", "lexiseg_train", "mcp", "pyarrow", "rasterio", "ray", "sklearn"}
+        | METHODS - {"lexiseg_model.methods.tiny", "lexiseg_model.methods.__init__"},
+    ),
+}
 
-    answer = ended([sys.executable, "-c", program], cwd=ROOT)
 
-    assert answer.returncode == 0, f"these came along: {answer.stderr}"
-
-
-def test_serving_and_one_image_load_no_optional_part() -> None:
-    """Nor does the list of commands, nor a library that an extra brings for one of them."""
-    libraries = {"av", "lexiseg_train", "mcp", "pyarrow", "rasterio", "ray", "sklearn"}
-    methods = {f"lexiseg_model.methods.{path.name}" for path in (ROOT / MODEL / "methods").iterdir()}
-    program = (
-        "import sys, lexiseg_service.cli, lexiseg_service.commands.serving.gateway, "
-        "lexiseg_service.commands.serving.worker, lexiseg_service.commands.local, "
-        "lexiseg_service.commands.segment.run; "
-        "from lexiseg_model.catalogue import models; models.cards(None); "
-        "lexiseg_service.cli.app(['--help'], standalone_mode=False); print(*sys.modules)"
-    )
-
-    answer = ended([sys.executable, "-c", program], cwd=ROOT)
-
-    assert answer.returncode == 0, answer.stderr
-    *_, loaded = answer.stdout.splitlines()
-    unwanted = OPTIONAL | libraries | methods - {f"lexiseg_model.methods.{name}" for name in ("tiny", "__init__.py")}
-    assert [name for name in loaded.split() if is_within(name, unwanted)] == []
+@pytest.mark.parametrize(("program", "absent"), LOADS.values(), ids=LOADS)
+def test_what_is_not_needed_is_not_loaded(program: str, absent: set[str]) -> None:
+    assert [name for name in loaded_by(program) if is_within(name, absent)] == []
 
 
 def test_models_that_tests_share_are_let_go_of_with_their_folder() -> None:

@@ -1,4 +1,4 @@
-"""What the six packages say they need, and what their code does."""
+"""What the six packages say of themselves and need, and what their code does and tells people to install."""
 
 import ast
 import re
@@ -16,8 +16,8 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from tests.command import ended
+from tests.test_architecture import PACKAGES, ROOT, modules, own_files
 
-ROOT = Path(__file__).resolve().parent.parent
 STUBS = ROOT / "clients/python/lexiseg_client/stubs"
 
 
@@ -299,3 +299,89 @@ def test_a_release_is_tried_with_every_python_that_most_distributions_bring() ->
 
     assert pythons["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13"]
     assert [release["jobs"][name]["needs"] for name in ("wheels", "files", "images")] == ["pythons", "wheels", "files"]
+
+
+@pytest.mark.parametrize("path", [*(f"{home}/LICENSE" for home in HOMES.values()), "model/NOTICE"])
+def test_the_terms_of_a_package_are_those_of_the_house(path: str) -> None:
+    assert (ROOT / path).read_bytes() == (ROOT / path.rpartition("/")[2]).read_bytes()
+
+
+@pytest.mark.parametrize("package", FOLDERS.values())
+def test_a_package_says_that_it_is_typed(package: str) -> None:
+    assert (ROOT / package / "py.typed").is_file()
+
+
+# Where the version stands, each with what finds it.
+PLACES = {
+    **{f"{home}/pyproject.toml": r'^version = "(.+?)"' for home in HOMES.values()},
+    "CHANGELOG.md": r"^## (\d\S+)",
+    "Dockerfile": r"^ARG VERSION=(.+)$",
+    "docker-compose.yml": r"\$\{VERSION:-(.+?)\}",
+    "deploy/helm/lexiseg/Chart.yaml": r"^version: (.+)$",
+}
+
+
+@pytest.mark.parametrize("path", PLACES)
+def test_every_file_says_the_version_of_the_package(path: str) -> None:
+    first = re.search(PLACES[path], (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert first is not None
+    assert first[1] == SERVICE["version"]
+
+
+def test_the_images_and_the_chart_name_one_version() -> None:
+    in_images = set(re.findall(PLACES["Dockerfile"], (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    of_images = re.search(r'^appVersion: "(.+)"$', (ROOT / "deploy/helm/lexiseg/Chart.yaml").read_text(), re.MULTILINE)
+
+    assert of_images is not None
+    assert in_images == {of_images[1]}
+
+
+def test_what_a_build_of_the_images_reads_is_let_in() -> None:
+    """pyproject.toml names them: without them the build of an image fails."""
+    named = {SERVICE["readme"], *SERVICE["license-files"]}
+    let_in = {line.removeprefix("!") for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
+    copied = re.findall(r"^COPY pyproject\.toml.*$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+
+    assert named <= let_in
+    assert len(copied) == 2
+    assert all(named <= set(line.split()) for line in copied)
+
+
+HINT = re.compile(r"pip install((?: +(?:--[a-z-]+|[A-Za-z0-9_.=\[\]'-]+))+)")
+EXTRA = re.compile(r"""pip install ["']lexiseg\[(\w+)\]""")  # of lexiseg, which is there where it is said
+
+
+def known() -> set[str]:
+    # What these are for works without them.
+    names: set[str] = {"fiftyone", "gcsfs", "scikit-learn", "sentencepiece", "tensorboard", "tensorrt"}
+    names |= {"cvat-cli", "cvat-sdk", "labelme"}  # tools that load a module of the client
+    for project in PROJECTS.values():
+        names |= {name_of(line) for line in [*project["dependencies"], *extras_of(project)]}
+    return names - PROJECTS.keys()  # which no index has
+
+
+def name_of(requirement: str) -> str:
+    return re.split(r"[^A-Za-z0-9_.-]", requirement)[0].lower().replace("_", "-")
+
+
+def test_a_hint_names_packages_that_an_index_has() -> None:
+    sources = [path for root in PACKAGES for path in modules(root)]
+    hints = [
+        (path.relative_to(ROOT).as_posix(), name_of(word.strip("'`")))
+        for path in sources
+        for found in HINT.findall(path.read_text(encoding="utf-8"))
+        for word in found.split()
+        if not word.startswith("-")
+    ]
+
+    assert len(hints) >= 6
+    assert [hint for hint in hints if hint[1] not in known()] == []
+
+
+def test_a_hint_names_extras_that_there_are() -> None:
+    texts = [path for path in own_files() if path.suffix in (".md", ".py")]
+    named = {extra for path in texts for extra in EXTRA.findall(path.read_text(encoding="utf-8"))}
+
+    assert len(named) >= 6
+    assert named - SERVICE["optional-dependencies"].keys() == set()

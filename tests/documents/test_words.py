@@ -66,3 +66,25 @@ def test_at_most_one_name_in_1_000_is_a_participle(package: str) -> None:
     bound = [name.strip("_").lower() for source in sources(package) for name in names(source)]
     participles = Counter(name for name in bound if PARTICIPLE.fullmatch(name))
     assert 1_000 * participles.total() <= len(bound), f"{participles} in {len(bound):,} names"
+
+
+# OpenAPI and --help show a description without the line before.
+FRAGMENT = re.compile(
+    r"(above|among|and|as|at|below|between|by|for|from|how|in|is|of|on|or|than|that|these|those|to|what|where|which|with)\b"
+)
+
+
+def descriptions() -> Iterator[tuple[str, str]]:
+    """(file:line, text) of each literal `description` or `help` of a call."""
+    for path in (path for root in PACKAGES for path in (ROOT / root).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.keyword(arg="description" | "help", value=ast.Constant(value=str(text))):
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}", text
+
+
+def test_no_description_begins_in_the_middle_of_a_sentence() -> None:
+    told = list(descriptions())
+
+    assert len(told) > 500
+    assert [line for line in told if FRAGMENT.match(line[1])] == []

@@ -42,20 +42,25 @@ def test_it_asks_for_the_queue_and_the_busy_share_of_the_pods_that_it_scales(mad
     assert scaled["scaleTargetRef"]["name"] in made.kind("Deployment")
 
 
-def test_the_scrape_finds_the_service_and_port_that_the_query_is_about(made: Installed) -> None:
-    monitor = made.one("ServiceMonitor", "lexiseg-worker")["spec"]
-    service = made.one("Service", WORKER)
+@pytest.mark.parametrize(
+    ("file", "monitor", "service"),
+    [
+        ("production", "lexiseg-worker", WORKER),
+        ("production", "lexiseg-edge", "lexiseg-edge"),
+        ("gateway-api", "lexiseg-redis", "lexiseg-redis"),
+    ],
+)
+def test_a_scrape_finds_its_service_and_port(file: str, monitor: str, service: str) -> None:
+    made = example(CHART / f"examples/{file}.yaml")
+    scraped, found = made.one("ServiceMonitor", monitor)["spec"], made.one("Service", service)
 
-    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
-    assert monitor["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
-    assert monitor["namespaceSelector"]["matchNames"] == [NAMESPACE]
+    assert scraped["selector"]["matchLabels"].items() <= found["metadata"]["labels"].items()
+    assert scraped["endpoints"][0]["port"] in [port["name"] for port in found["spec"]["ports"]]
+    assert scraped["namespaceSelector"]["matchNames"] == [NAMESPACE]
+    assert found["metadata"]["labels"][scraped["jobLabel"]] == "lexiseg"
 
 
-def test_the_scrape_finds_the_metrics_of_the_edge_at_a_service_that_clients_do_not_reach(made: Installed) -> None:
-    monitor, service = made.one("ServiceMonitor", "lexiseg-edge")["spec"], made.one("Service", "lexiseg-edge")
-
-    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
-    assert monitor["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
+def test_clients_do_not_reach_the_metrics_of_the_edge(made: Installed) -> None:
     assert "metrics" not in [port["name"] for port in made.one("Service", "lexiseg-gateway")["spec"]["ports"]]
 
 
@@ -78,14 +83,9 @@ def test_rules_find_their_jobs_whatever_the_chart_is_called() -> None:
     assert {service["metadata"]["labels"][label] for service in scraped} == {"lexiseg"}
 
 
-def test_an_exporter_beside_redis_is_scraped_under_the_job_of_the_alerts() -> None:
+def test_an_exporter_beside_redis_may_be_reached() -> None:
     made = example(CHART / "examples/gateway-api.yaml")
-    monitor = made.one("ServiceMonitor", "lexiseg-redis")["spec"]
-    service = made.one("Service", "lexiseg-redis")
 
-    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
-    assert monitor["endpoints"][0]["port"] in [port["name"] for port in service["spec"]["ports"]]
-    assert service["metadata"]["labels"][monitor["jobLabel"]] == "lexiseg"
     names = [
         each["name"] for each in made.one("StatefulSet", "lexiseg-redis")["spec"]["template"]["spec"]["containers"]
     ]
