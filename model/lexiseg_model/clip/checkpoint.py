@@ -48,17 +48,9 @@ def split_architecture(architecture: str) -> tuple[str, bool]:
 
 
 def decide(architecture: str, explicit: bool | None, evidence: Evidence | None, unmarked: bool) -> bool:
-    """Whether to build with QuickGELU.
+    """Whether to build with QuickGELU, by the `explicit` setting, the `evidence` of the weights, or the name.
 
-    Args:
-        architecture: open_clip's name, with or without `-quickgelu`.
-        explicit: the setting; None: not set.
-        evidence: of the weights; None: they have none.
-        unmarked: what to assume where nothing else decides; the assumption is logged.
-
-    Raises:
-        OptionError: the setting contradicts the name.
-        WeightsError: the setting contradicts the weights.
+    Where nothing decides, `unmarked` is assumed, and logged. Raises OptionError or WeightsError on contradictions.
     """
     declared = split_architecture(architecture)[1]
     if explicit is not None:
@@ -73,14 +65,9 @@ def decide(architecture: str, explicit: bool | None, evidence: Evidence | None, 
     if evidence is not None:
         # A name without the suffix is how people say the architecture; open_clip's file of that name means GELU.
         if evidence.quick_gelu != declared:
-            logger.warning(
-                "%s stands for %s, but these weights were trained with %s (%s): built with %s",
-                architecture,
-                _name(declared),
-                _name(evidence.quick_gelu),
-                evidence.reason,
-                _name(evidence.quick_gelu),
-            )
+            message = "%s stands for %s, but these weights were trained with %s (%s): built with it"
+            names = architecture, _name(declared), _name(evidence.quick_gelu)
+            logger.warning(message, *names, evidence.reason)
         return evidence.quick_gelu
     if declared:
         return True
@@ -109,35 +96,32 @@ def read_checkpoint(path: Path, *, allow_torchscript: bool = False) -> Checkpoin
 
     With `allow_torchscript` the code of an archive is run to read it; only for the one-time import.
     """
+    inner: Mapping[str, Any]
+    evidence: Evidence | None
     if allow_torchscript and is_torchscript(path):
-        state = _read_torchscript(path)
-        with naming_files(path):
-            return Checkpoint(tidy(state), Evidence(True, "a TorchScript archive as OpenAI publishes them"))
-    raw = read_tensor_file(path)
-    inner = _unwrapped(raw)
+        inner, evidence = _read_torchscript(path), Evidence(True, "a TorchScript archive as OpenAI publishes them")
+    else:
+        raw = read_tensor_file(path)
+        inner = _unwrapped(raw)
+        evidence = _activation_evidence(path, raw, inner)
     with naming_files(path):
-        tidied = tidy(inner)
-    return Checkpoint(tidied, _activation_evidence(path, raw, inner))
+        return Checkpoint(tidy(inner), evidence)
 
 
 def read_tensors(path: Path) -> State:
     """Read the tensors of a file of any model as float32; names are unchanged but for wrappers of the state."""
-    raw = read_tensor_file(path)
-    inner = _unwrapped(raw)
-    return {
-        name: value.float() if value.is_floating_point() else value
-        for name, value in inner.items()
-        if isinstance(value, Tensor)
-    }
+    return _floats(_unwrapped(read_tensor_file(path)))
+
+
+def _floats(state: Mapping[str, Any]) -> State:
+    """The tensors of a state dict, float32 where they are floating point."""
+    tensors = ((name, value) for name, value in state.items() if isinstance(value, Tensor))
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors}
 
 
 def tidy(raw: Mapping[str, Any]) -> State:
-    """Convert a state dict to float32 and open_clip's names: no wrapper prefixes, image towers under `visual.`.
-
-    Raises:
-        WeightsError: no weights of a CLIP model are in it.
-    """
-    tensors = {name: value for name, value in raw.items() if isinstance(value, Tensor)}
+    """Convert a state dict to float32 and open_clip's names: no wrapper prefixes, image towers under `visual.`."""
+    tensors = _floats(raw)
     while prefix := next((each for each in PREFIXES if any(name.startswith(each) for name in tensors)), None):
         tensors = under(prefix, tensors)
     if "conv1.weight" in tensors and "class_embedding" in tensors:  # only an image tower
@@ -145,12 +129,7 @@ def tidy(raw: Mapping[str, Any]) -> State:
     prefixes = ("visual.", "text.", "transformer.", "token_embedding.")
     if not any(name.startswith(prefixes) for name in tensors):
         raise WeightsError(f"no CLIP weights: expected visual.* and transformer.*, got {sorted(tensors)[:3]}")
-    unneeded = (*OPENAI_MARKERS, *DERIVED)
-    return {
-        name: value.float() if value.is_floating_point() else value
-        for name, value in tensors.items()
-        if name not in unneeded
-    }
+    return {name: value for name, value in tensors.items() if name not in (*OPENAI_MARKERS, *DERIVED)}
 
 
 def _unwrapped(raw: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -185,11 +164,8 @@ def _activation_evidence(path: Path, raw: Mapping[str, Any], inner: Mapping[str,
 
 def openai_digests() -> set[str]:
     """SHA-256 of the files that OpenAI published; open_clip's list has them in the addresses."""
-    urls = [
-        open_clip.get_pretrained_url(architecture, "openai")
-        for architecture in open_clip.list_pretrained_models_by_tag("openai")
-    ]
-    return {url.split("/")[-2] for url in urls}
+    names = open_clip.list_pretrained_models_by_tag("openai")
+    return {open_clip.get_pretrained_url(name, "openai").split("/")[-2] for name in names}
 
 
 def require_same_towers(trained_over: State, towers: State) -> None:

@@ -39,10 +39,7 @@ def torchvision_library() -> Path | None:
 
 
 def declare_missing_operators() -> bool:
-    """Declare torchvision's operators if its library cannot be loaded; return whether it was done.
-
-    A second call, or one after torchvision was imported, does nothing.
-    """
+    """Declare torchvision's operators, once, if its library cannot be loaded; return whether it was done."""
     if _declared or "torchvision" in sys.modules:
         return False
     library = torchvision_library()
@@ -61,9 +58,5 @@ def declare_missing_operators() -> bool:
 
 
 def without_compiler() -> AbstractContextManager[object]:
-    """Context without torch.compile where operators were declared; elsewhere it does nothing.
-
-    torchvision's Python code for a missing operator would be compiled, and a serving machine need not have a C++
-    compiler.
-    """
+    """Context without torch.compile where operators were declared: a serving machine need not have a C++ compiler."""
     return torch.compiler.set_stance("force_eager") if _declared else nullcontext()

@@ -77,12 +77,9 @@ class DinoTower(nn.Module):
         grid = self._grid(images)
         if self.kind.positions == "timm":
             tokens: Tensor = self.vit.forward_features(images)
-            return tokens
-        tokens = self._embed(images, grid)
-        for block in self.vit.blocks:
-            tokens = block(tokens)
-        normed: Tensor = self.vit.norm(tokens)
-        return normed
+        else:
+            tokens = self.vit.norm(self.vit.blocks(self._embed(images, grid)))
+        return tokens
 
     def queries_and_keys(self, images: Tensor) -> Tensor:
         """Sum [N, C, H/patch, W/patch] of queries and keys in the last block; raises as `forward`."""
@@ -95,17 +92,16 @@ class DinoTower(nn.Module):
 
     def patches_before_last_block(self, images: Tensor) -> Tensor:
         """Tokens [N, patches, C] that enter the last block, without those before the patches; raises as `forward`."""
-        grid, (*blocks, _) = self._grid(images), self.vit.blocks
+        grid, blocks = self._grid(images), self.vit.blocks[:-1]
+        assert isinstance(blocks, nn.Sequential)
         if self.kind.positions == "timm":
             intermediates: Any = self.vit.forward_intermediates(
                 images, [len(blocks) - 1], norm=False, output_fmt="NLC", intermediates_only=True
             )
             patches: Tensor = intermediates[0]
-            return patches
-        tokens = self._embed(images, grid)
-        for block in blocks:
-            tokens = block(tokens)
-        return tokens[:, 1:]
+        else:
+            patches = blocks(self._embed(images, grid))[:, 1:]
+        return patches
 
     def _last_block(self, images: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values [N, C, h, w] of the patches."""
@@ -133,20 +129,13 @@ class DinoTower(nn.Module):
 
 
 def kind_of(state: State) -> DinoKind:
-    """Sizes of a plain tower of DINO's make, heads of 64 numbers.
-
-    Raises:
-        WeightsError: the weights are not of such a tower.
-    """
+    """Sizes of a plain tower of DINO's make, heads of 64 numbers."""
     try:
         width, _, patch, _ = state["patch_embed.proj.weight"].shape
         cells = state["pos_embed"].shape[1] - 1
-    except KeyError as error:
-        raise WeightsError(
-            f"not the weights of a tower of DINO's make: no {error.args[0]}; got {listed(sorted(state))}"
-        ) from None
-    except ValueError as error:
-        raise WeightsError(f"not the weights of a tower of DINO's make: {error}") from None
+    except (KeyError, ValueError) as error:
+        reason = f"no {error.args[0]}; got {listed(sorted(state))}" if isinstance(error, KeyError) else error
+        raise WeightsError(f"not the weights of a tower of DINO's make: {reason}") from None
     side = math.isqrt(cells)
     if side * side != cells or width % HEAD_WIDTH:
         raise WeightsError(
@@ -159,14 +148,8 @@ def kind_of(state: State) -> DinoKind:
 
 def plain_kind(*, patch: int, side: int, width: int, depth: int) -> DinoKind:
     """A tower of DINO's make: `side` pixels of the images that its positions are learned on, `width` of a token."""
-    options = {
-        "patch_size": patch,
-        "img_size": side,
-        "embed_dim": width,
-        "depth": depth,
-        "num_heads": width // HEAD_WIDTH,
-    }
-    return DinoKind(PLAIN, patch, "scale_factor", options)
+    sizes = {"patch_size": patch, "img_size": side, "embed_dim": width, "depth": depth}
+    return DinoKind(PLAIN, patch, "scale_factor", {**sizes, "num_heads": width // HEAD_WIDTH})
 
 
 def dino_from_state(name: DinoName, state: State) -> DinoTower:

@@ -1,7 +1,7 @@
 """Segmenters over two towers with a common space: one for patches of images, one for rows of texts.
 
 They share sliding windows, cosines of patches with texts, PAMR, and the background rule of the dense CLIP methods. A
-new method needs an `ImageTower` and a `RawRows`.
+new method needs an `ImageTower` and a text tower.
 
 Features of an image (`Features.tensors`): `patches` [N, D, h, w], unit vectors on the patch grid of each window,
 `guide` uint8 [3, H, W], the canvas, and whatever else the image tower gives. `class_scores` are cosines.
@@ -27,8 +27,8 @@ from lexiseg_model.clip import by_example, fusion, windowed
 from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.images import Normalisation, Padding, normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
-from lexiseg_model.clip.text_side import ClassRule, RawRows, template_set
-from lexiseg_model.errors import WeightsError
+from lexiseg_model.clip.text import ChunkedTower
+from lexiseg_model.clip.text_side import template_set
 from lexiseg_model.features import Features, Layout
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
@@ -82,14 +82,14 @@ class PatchTextSegmenter(ClipSegmenter):
     def __init__(
         self,
         tower: ImageTower,
-        texts: RawRows,
+        texts: ChunkedTower,
         settings: PatchTextSettings,
         card: ModelCard,
         digest: str,
         execution: Execution,
     ) -> None:
-        rule: ClassRule = "mean_of_units"
-        super().__init__(card, digest, texts, settings.templates, rule, settings.window, settings.stride, execution)
+        windows = settings.window, settings.stride
+        super().__init__(card, digest, texts, settings.templates, "mean_of_units", *windows, execution)
         self.settings = settings
         self.tower = tower.to(execution.device, execution.dtype).eval()
         self.probability_scale = settings.logit_scale
@@ -225,15 +225,6 @@ class PatchTextSegmenter(ClipSegmenter):
         step = 1 if self._execution.precision == "exact" else windowed.LATTICE
         height, width = padding.padded(layout.tile)
         return padding.over(step).crop(windowed.resize(maps, (height // step, width // step)))
-
-
-def require_embedding(card: ModelCard, texts: RawRows) -> None:
-    """Raise WeightsError if the card states another embedding width than that of the text tower."""
-    if texts.width != card.embedding:
-        raise WeightsError(
-            f"{card.name}: the card says embedding {card.embedding}, its weights have {texts.width}; bring those of "
-            f"{card.name}, or correct the card"
-        )
 
 
 def _parts_of(bank: TextBank) -> Iterator[TextBank]:

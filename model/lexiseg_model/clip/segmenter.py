@@ -13,7 +13,8 @@ from torch import Tensor
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.clip import windowed
-from lexiseg_model.clip.text_side import ClassRule, RawRows, TextSide, template_set
+from lexiseg_model.clip.text import ChunkedTower
+from lexiseg_model.clip.text_side import ClassRule, TextSide, template_set
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.export.exportable import Exportable, TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
@@ -44,11 +45,7 @@ def _is_foreign(text: str) -> bool:
 class ClipSegmenter(Exportable, TorchPass):
     """A method that compares images with rows of a text tower; `image_network`, features and scores are its own.
 
-    Args:
-        digest: of what decides the image pass.
-        templates: name of the template set.
-        rule: how the templates of one text are averaged.
-        window, stride: of the sliding windows in pixels; None takes the whole canvas as one tile.
+    `window` and `stride` are in pixels; None takes the whole canvas as one tile.
     """
 
     maps: tuple[str, ...]  # names of what the image pass gives
@@ -58,7 +55,7 @@ class ClipSegmenter(Exportable, TorchPass):
         self,
         card: ModelCard,
         digest: str,
-        tower: RawRows,
+        tower: ChunkedTower,
         templates: str,
         rule: ClassRule,
         window: int | None,

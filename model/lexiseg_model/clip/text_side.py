@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lexiseg_model.errors import OptionError, ShapeError
 from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.types import ClassEntry, Precision
+
+if TYPE_CHECKING:
+    from lexiseg_model.clip.text import ChunkedTower
 
 DATA = Path(__file__).parent / "data" / "templates.json"
 
@@ -61,44 +63,15 @@ def background_words(name: str) -> tuple[str, ...]:
     return tuple(lists[name])
 
 
-# How the templates of one text are averaged.
+# How the templates of one text are averaged: unit rows (SCLIP, NACLIP, ProxyCLIP), or raw ones, longer rows more (TCL).
 ClassRule = Literal["mean_of_units", "mean_of_rows"]
-
-
-def mean_of_units(rows: Tensor, templates: int) -> Tensor:
-    """Unit rows, their mean over templates, unit again: SCLIP, NACLIP, ProxyCLIP.
-
-    Rows [T * templates, D] float32, all templates of the first text first, become [T, D].
-    """
-    return F.normalize(F.normalize(_by_text(rows, templates), dim=2).mean(1), dim=1)
-
-
-def mean_of_rows(rows: Tensor, templates: int) -> Tensor:
-    """The mean of raw rows over templates, then unit: TCL. Longer rows count more. Arguments as above."""
-    return F.normalize(_by_text(rows, templates).mean(1), dim=1, eps=1e-6)  # TCL's epsilon
-
-
-def _by_text(rows: Tensor, templates: int) -> Tensor:
-    if rows.ndim != 2 or templates < 1 or len(rows) % templates:
-        raise ShapeError(f"expected rows [T * {templates}, D], got {list(rows.shape)}")
-    return rows.float().view(-1, templates, rows.shape[1])
-
-
-class RawRows(Protocol):
-    """A text tower of any make."""
-
-    digest: str  # of all that decides its rows; towers of one digest share them
-    width: int
-
-    def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Rows [len(texts), width], not normalised; a string has the same row in any batch."""
 
 
 class TextSide:
     """A text tower, the templates of every text, and the method's rule to average them."""
 
     def __init__(
-        self, tower: RawRows, templates: list[str], rule: ClassRule, device: torch.device, precision: Precision
+        self, tower: ChunkedTower, templates: list[str], rule: ClassRule, device: torch.device, precision: Precision
     ) -> None:
         self.tower = tower
         self._templates = templates
@@ -133,8 +106,10 @@ class TextSide:
         expected = (n_texts * len(self._templates), self.tower.width)
         if rows.shape != expected:
             raise ShapeError(f"expected text rows {list(expected)}, got {list(rows.shape)}")
-        if not n_texts:
-            return np.empty((0, self.tower.width), np.float32)
-        mean = mean_of_units if self._rule == "mean_of_units" else mean_of_rows
-        vectors: NDArray[np.float32] = mean(torch.from_numpy(rows.astype(np.float32)), len(self._templates)).numpy()
+        by_text = torch.from_numpy(rows.astype(np.float32)).view(n_texts, len(self._templates), self.tower.width)
+        if self._rule == "mean_of_units":
+            by_text, epsilon = F.normalize(by_text, dim=2), 1e-12
+        else:
+            epsilon = 1e-6  # TCL's
+        vectors: NDArray[np.float32] = F.normalize(by_text.mean(1), dim=1, eps=epsilon).numpy()
         return vectors

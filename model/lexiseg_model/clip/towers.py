@@ -78,7 +78,7 @@ def clip_from_hub(
 
 
 def hub_file(architecture: str, tag: str, model: str | None = None) -> Path:
-    """The file behind a pretrained tag, downloaded if it must be; arguments and errors as `clip_from_hub`."""
+    """The file behind a pretrained tag, downloaded if it must be; as `clip_from_hub`."""
     name, config = _pretrained(architecture, tag)
     what = f"weights {tag} of {name}"
     repository, _, file = str(config.get("hf_hub", "")).rpartition("/")
@@ -113,9 +113,7 @@ def clip_from_files(
     """
     name = known_architecture(architecture)
     checkpoints = [read_checkpoint(path, allow_torchscript=allow_torchscript) for path in paths]
-    state: State = {}
-    for checkpoint in checkpoints:
-        state.update(checkpoint.state)
+    state = {name: value for checkpoint in checkpoints for name, value in checkpoint.state.items()}
     with naming_files(*paths):
         marks = [checkpoint.evidence for checkpoint in checkpoints if checkpoint.evidence is not None]
         if len({evidence.quick_gelu for evidence in marks}) > 1:
@@ -151,11 +149,7 @@ def clip_from_state(architecture: str, state: State, *, quick_gelu: bool) -> Cli
 
 
 def known_architecture(architecture: str) -> str:
-    """open_clip's name without `-quickgelu`.
-
-    Raises:
-        OptionError: open_clip has no such architecture.
-    """
+    """open_clip's name without `-quickgelu`. Raises OptionError: open_clip has no such architecture."""
     name = split_architecture(architecture.replace("/", "-"))[0]
     if open_clip.get_model_config(name) is None:
         raise OptionError(f"open_clip knows no architecture {architecture!r}; `ViT-B-16` is one it knows")
@@ -189,10 +183,7 @@ def fresh_clip(architecture: str, quick_gelu: bool) -> nn.Module:
 def tokenizer(architecture: str) -> Callable[[list[str]], Tensor]:
     """Strings to token numbers [S, context] of an architecture; a string that is too long keeps its end mark.
 
-    Models that are in memory together have one of each.
-
-    Raises:
-        WeightsError: it is only on the hub, and cannot be had.
+    Models that are in memory together have one of each. Raises WeightsError: it is on the hub, and cannot be had.
     """
     name = known_architecture(architecture)
     of_open_clip: Callable[[list[str]], Tensor] | None = _tokenizers.get(name)

@@ -51,14 +51,7 @@ def require_plain_vit(visual: torch.nn.Module) -> VisionTransformer:
 
 
 def resize_positions(positions: Tensor, pretrained: Grid, grid: Grid, rule: PositionRule) -> Tensor:
-    """Learned positions [1 + h*w, width] for another grid.
-
-    Args:
-        positions: [1 + rows*columns, width] of the pretrained grid, the class token's first.
-        pretrained: grid that they were learned on; the same grid gets them unchanged.
-        grid: the target grid (h, w).
-        rule: how the coordinates are chosen (`PositionRule`).
-    """
+    """Learned positions [1 + rows*columns, width], the class token's first, for another grid: [1 + h*w, width]."""
     if grid == pretrained:
         return positions
     first, patches = positions[:1], positions[1:]

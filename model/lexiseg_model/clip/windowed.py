@@ -103,11 +103,9 @@ def windows_of(canvas: Pixels, layout: Layout) -> Iterator[Pixels]:
 
 
 def merge(scores: Iterable[Tensor], layout: Layout, precision: Precision) -> Tensor:
-    """Mean of window scores over the canvas, bilinear from each window's own resolution.
+    """Mean of window scores over the canvas, bilinear from the resolution [K, h, w] of each window, in order.
 
-    Args:
-        scores: [K, h, w] of each window, in order; they cover the window whatever h and w are.
-        precision: exact gives [K, H, W] of the canvas; fast a `LATTICE`-th of it along each side.
+    Exact: [K, H, W] of the canvas; fast: a `LATTICE`-th of it along each side.
     """
     if precision == "fast":
         layout = _coarser(layout, LATTICE)

@@ -23,99 +23,45 @@ from lexiseg_model.catalogue.transformers_model import (
 )
 from lexiseg_model.catalogue.weights import require_named_weights, settings_of
 from lexiseg_model.clip.images import prepare_tiles
-from lexiseg_model.clip.patch_text import ImageTower, PatchTextSegmenter, PatchTextSettings, require_embedding
+from lexiseg_model.clip.patch_text import ImageTower, PatchTextSegmenter, PatchTextSettings
 from lexiseg_model.clip.text import ChunkedTower, rows_digest
 from lexiseg_model.clip.vision import patch_map
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tipsv2.import_ import NAME, Options, read
 from lexiseg_model.resources.device import Execution
 
 TEXT_SIDE = ("text_model.", TOKENIZER)
 
 
-class TokenSettings(PatchTextSettings):
-    """Settings of a card with a text tower of transformers; an import fills them in."""
+class TipsSettings(PatchTextSettings):
+    """Settings of a TIPSv2 card; an import fills in the first three."""
 
     tokens: int = Field(gt=0, description="tokens of a text, padding included")
     padding: int = Field(ge=0, description="the token that fills a text up")
-
-
-class PretrainedImageTower(ImageTower):
-    """A vision transformer of transformers.
-
-    Its `last_hidden_state` has tokens of patches, row by row, after `n_prefix_tokens` of class and registers.
-    """
-
-    def __init__(self, model: Any, settings: TokenSettings, n_prefix_tokens: int) -> None:
-        super().__init__()
-        self.model = model
-        self.multiple = int(model.config.patch_size)
-        self._normalisation = settings.normalisation
-        self._n_prefix_tokens = n_prefix_tokens
-
-    def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
-        """Patches [N, C, h, w] as the model gives them, float32, of tiles uint8 [N, 3, s, t]."""
-        images = prepare_tiles(tiles, self.multiple, self._normalisation, self.model.dtype)
-        tokens = self.model(pixel_values=images).last_hidden_state[:, self._n_prefix_tokens :]
-        grid = (images.shape[2] // self.multiple, images.shape[3] // self.multiple)
-        return (patch_map(tokens, grid).float(),)
-
-
-class PretrainedTextTower(ChunkedTower):
-    """A text tower of transformers; a text's row [D] is its `pooler_output`."""
-
-    def __init__(
-        self,
-        what: str,
-        model: Any,
-        config: Any,
-        settings: TokenSettings,
-        state: dict[str, Tensor],
-        device: torch.device,
-    ) -> None:
-        """Place the model on the device and read its tokenizer."""
-        self.device = device
-        self.width = int(getattr(model.config, "projection_size", model.config.hidden_size))
-        self.digest = rows_digest((what, config, settings.tokens, settings.padding), state)
-        self._model = model.to(device)
-        self._padding = settings.padding
-        self._tokenize = Tokens(state, settings.tokens, settings.padding, what)
-
-    def tokens(self, texts: list[str]) -> Tensor:
-        tokens, _ = self._tokenize(texts)
-        return tokens
-
-    def rows(self, tokens: Tensor) -> Tensor:
-        rows: Tensor = self._model(input_ids=tokens).pooler_output
-        return rows
-
-
-class TipsSettings(TokenSettings):
-    """Settings of a TIPSv2 card."""
-
     config: dict[str, Any] = Field(description="configuration of `transformers.Tipsv2Model`, as the checkpoint has it")
     own_values: bool = Field(
         True, description="whether a patch attends to itself alone in the last block, as in the authors' evaluation"
     )
 
 
-def build_tips(settings: TipsSettings, state: dict[str, Tensor]) -> Any:
-    """Build transformers' `Tipsv2Model` with the weights of a flat state."""
-    from transformers import Tipsv2Config, Tipsv2Model  # optional, and slow to import
-
-    return build_network(Tipsv2Model, Tipsv2Config(**settings.config), state, NAME)
-
-
-class TipsImageTower(PretrainedImageTower):
+class TipsImageTower(ImageTower):
     """Patch tokens after the last norm, without class and register tokens."""
 
     def __init__(self, vision_model: Any, settings: TipsSettings) -> None:
-        super().__init__(vision_model, settings, 1 + vision_model.config.num_register_tokens)
+        super().__init__()
+        self.model = vision_model
+        self.multiple = int(vision_model.config.patch_size)
+        self._normalisation = settings.normalisation
+        self._n_prefix_tokens = 1 + vision_model.config.num_register_tokens
         if settings.own_values:
             vision_model.encoder.layer[-1].attention.register_forward_hook(_own_values)
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
         """Unit vectors [N, D, h, w] of tiles uint8 [N, 3, s, t]."""
-        return (F.normalize(super().forward(tiles)[0], dim=1),)
+        images = prepare_tiles(tiles, self.multiple, self._normalisation, self.model.dtype)
+        tokens = self.model(pixel_values=images).last_hidden_state[:, self._n_prefix_tokens :]
+        grid = (images.shape[2] // self.multiple, images.shape[3] // self.multiple)
+        return (F.normalize(patch_map(tokens, grid).float(), dim=1),)
 
 
 def _own_values(attention: Any, arguments: tuple[Tensor], _: Any) -> tuple[Tensor, None]:
@@ -123,12 +69,21 @@ def _own_values(attention: Any, arguments: tuple[Tensor], _: Any) -> tuple[Tenso
     return attention.o_proj(attention.v_proj(arguments[0])), None
 
 
-class TipsTextTower(PretrainedTextTower):
+class TipsTextTower(ChunkedTower):
     """Text tower; a text's row [D] is the mean of its tokens after the last norm."""
 
     def __init__(self, text_model: Any, settings: TipsSettings, state: dict[str, Tensor], device: torch.device) -> None:
         text_state = {name: value for name, value in state.items() if name.startswith(TEXT_SIDE)}
-        super().__init__(NAME, text_model, settings.config["text_config"], settings, text_state, device)
+        self.device = device
+        self.width = int(text_model.config.hidden_size)
+        decides = NAME, settings.config["text_config"], settings.tokens, settings.padding
+        self.digest = rows_digest(decides, text_state)
+        self._model = text_model.to(device)
+        self._padding = settings.padding
+        self._tokenize = Tokens(text_state, settings.tokens, settings.padding, NAME)
+
+    def tokens(self, texts: list[str]) -> Tensor:
+        return self._tokenize(texts)[0]
 
     def rows(self, tokens: Tensor) -> Tensor:
         mask = (tokens != self._padding).long()
@@ -141,9 +96,15 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> PatchTextSegmen
     require_transformers(NAME)
     card, state, digest = open_weights(folder, card, lambda: read(require_weights(card)))
     settings = settings_of(card, TipsSettings)
-    network = build_tips(settings, state)
+    from transformers import Tipsv2Config, Tipsv2Model  # optional, and slow to import
+
+    network = build_network(Tipsv2Model, Tipsv2Config(**settings.config), state, NAME)
     texts = TipsTextTower(network.text_model, settings, state, execution.device)
-    require_embedding(card, texts)
+    if texts.width != card.embedding:
+        raise WeightsError(
+            f"{card.name}: the card says embedding {card.embedding}, its weights have {texts.width}; bring those of "
+            f"{card.name}, or correct the card"
+        )
     tower = TipsImageTower(network.vision_model, settings)
     return PatchTextSegmenter(tower, texts, settings, card, digest, execution)
 
