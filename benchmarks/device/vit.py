@@ -7,9 +7,8 @@ import torch
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.clip.towers import ClipTowers, fresh_clip
-from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
+from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter, Parts
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
-from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import Precision
 

@@ -60,13 +60,9 @@ def find(
     check: Callable[[], None],
     dtype: torch.dtype,
 ) -> Objects:
-    """Decode a phrase greedily.
+    """Decode a phrase greedily, token ids `prompt` [S] behind the `image`'s keys [L, H, N, d] and values [L, G, N, d].
 
-    Args:
-        image: keys [L, H, N, d] and values [L, G, N, d] of `image_prefix`.
-        prompt: token ids [S] behind the image.
-        check: called before every token; may raise to end the work.
-        dtype: number type of the cache.
+    `check` is called before every token; it may raise to end the work. The cache has number type `dtype`.
     """
     tokens, device = settings.tokens, prompt.device
     cache = KeyValues(settings.network, 1, image[0].shape[2] + 1 + len(prompt) + settings.max_tokens, device, dtype)

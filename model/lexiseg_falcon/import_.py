@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from pydantic import Field, ValidationError
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from lexiseg_falcon.network import FalconNetwork
 from lexiseg_falcon.settings import Architecture, ControlTokens, FalconSettings
@@ -45,11 +44,6 @@ def read(options: Options) -> Imported:
     state[TOKENIZER] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
     settings = FalconSettings(network=sizes, tokens=tokens).model_dump(mode="json", include={"network", "tokens"})
     return from_own_card(CARD, state, [folder], settings, embedding=sizes.dim)
-
-
-def network_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a state without the tokenizer."""
-    return {name: value for name, value in state.items() if name != TOKENIZER}
 
 
 def _sizes(folder: Path, config: dict[str, Any]) -> Architecture:

@@ -182,17 +182,10 @@ class FalconNetwork(nn.Module):
     def forward(
         self, tokens: Tensor, cache: KeyValues, position: Tensor, place: Tensor | None = None, causal: bool = True
     ) -> Tensor:
-        """Run tokens behind the cache's, and add them to it.
+        """Run tokens [B, S, dim] behind the cache's, and add them to it: [B, S, dim] after the last norm.
 
-        Args:
-            tokens: embeddings [B, S, dim].
-            cache: of the tokens before.
-            position: [S], places in the sequence.
-            place: [S, 2], height and width in the image; None: these are no patches.
-            causal: a token sees itself and earlier ones; else all of `tokens` as well.
-
-        Returns:
-            [B, S, dim] after the last norm.
+        `position` [S] is in the sequence, `place` [S, 2] (height, width) in the image; None: these are no patches. A
+        `causal` token sees itself and earlier ones, else all of `tokens` as well.
         """
         turn = self._turn(position, place)
         for layer, block in enumerate(self.layers.values()):

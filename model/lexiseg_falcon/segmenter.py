@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lexiseg_falcon.decoding import Objects, find, image_prefix
-from lexiseg_falcon.import_ import CARD, FILES, NAME, Options, network_state, read
+from lexiseg_falcon.import_ import CARD, FILES, NAME, Options, read
 from lexiseg_falcon.network import SINK, FalconNetwork
 from lexiseg_falcon.settings import ControlTokens, FalconSettings
 from lexiseg_model.cards import ModelCard
@@ -31,6 +31,7 @@ from lexiseg_model.catalogue.hub import fetch_folder
 from lexiseg_model.catalogue.importing import open_weights
 from lexiseg_model.catalogue.transformers_model import TOKENIZER
 from lexiseg_model.catalogue.weights import SkipInit, for_inference, settings_of
+from lexiseg_model.clip.text_side import AS_IT_IS, EPSILON, TextSide, WithTexts, logit_of_threshold
 from lexiseg_model.clip.windowed import as_kept
 from lexiseg_model.errors import FieldError, WeightsError
 from lexiseg_model.export.exportable import TorchPass
@@ -46,14 +47,12 @@ MAX_TOKENS = 160  # of a phrase with its prompt
 BYTE = 256  # a token is two numbers below it: rows are kept in half precision
 MAX_CHARACTERS_SHOWN = 40  # characters of a phrase in a message
 CELLS = 8  # pixel features of a patch's side
-EPSILON = 1e-6  # probabilities are clamped to EPSILON..1 - EPSILON
 
 
 def input_size(size: tuple[int, int], least: int, most: int, multiple: int, max_pixels: int) -> list[tuple[int, int]]:
     """The sizes (height, width) to which an image is resized, one after another.
 
-    The shorter side is enlarged to `least`, unless the longer one becomes larger than `most`, in pixels; the last sides
-    are multiples of `multiple`, and have at most `max_pixels`.
+    The shorter side is enlarged to `least` unless the longer exceeds `most`; the last sides are multiples.
     """
     fitted = _fitted(size, min(least, most), most)
     height, width = (round(side / multiple) * multiple for side in fitted)
@@ -89,7 +88,10 @@ def _fitted(size: tuple[int, int], least: int, most: int) -> tuple[int, int]:
 
 
 class Prompts:
-    """Texts as rows [2 * MAX_TOKENS + 1]: the high and low bytes of each token, then the number of tokens."""
+    """Texts as rows [2 * MAX_TOKENS + 1]: the high and low bytes of each token, then the number of tokens.
+
+    Half precision holds them exactly.
+    """
 
     width = 2 * MAX_TOKENS + 1
 
@@ -101,11 +103,7 @@ class Prompts:
         self.digest = hashlib.sha256(b"falcon_perception" + tokenizer).hexdigest()[:16]
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        """Rows [S, width] of texts.
-
-        Raises:
-            FieldError: a text has control tokens of the model, or more tokens than a row holds.
-        """
+        """Rows [S, width]. Raises FieldError: a text has control tokens, or more tokens than a row holds."""
         rows = np.zeros((len(texts), self.width), np.float32)
         plain = self._controls(self._ids(""))
         for row, text in zip(rows, texts, strict=True):
@@ -138,7 +136,7 @@ def tokens_of(row: Tensor) -> Tensor:
     return pairs @ torch.tensor([BYTE, 1], device=row.device)
 
 
-class FalconSegmenter(TorchPass):
+class FalconSegmenter(WithTexts, TorchPass):
     """A Falcon Perception on one device."""
 
     def __init__(
@@ -158,6 +156,7 @@ class FalconSegmenter(TorchPass):
         self.buckets = ((least, least),)
         self.network = network
         self._prompts = prompts
+        self._text = TextSide(prompts, AS_IT_IS, "rows", execution.device, execution.precision)
         self._execution = execution
         self._contour = math.log(settings.mask_threshold / (1 - settings.mask_threshold))
 
@@ -194,18 +193,6 @@ class FalconSegmenter(TorchPass):
 
     # text side
 
-    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
-        return [text for entry in classes for text in entry.texts]
-
-    def encode_texts(self, texts: list[str]) -> TextRows:
-        """Rows of token ids, which half precision holds exactly. Raises FieldError as `Prompts.encode`."""
-        rows = self._prompts.encode(texts)
-        return rows if self._execution.precision == "exact" else rows.astype(np.float16)
-
-    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        """A bank of the unchanged rows; a class scores by its best text."""
-        return TextBank.of_rows(classes, rows, self._prompts.width, self._execution.device)
-
     @torch.inference_mode()
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         """The normalised mean [T, dim] of the embeddings of each phrase's tokens."""
@@ -240,9 +227,9 @@ class FalconSegmenter(TorchPass):
     def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        """The logit of the threshold, which is one half at the released contour."""
-        threshold = min(max(0.5 if threshold is None else threshold, EPSILON), 1 - EPSILON)
-        return logits.new_tensor(math.log(threshold / (1 - threshold)))
+        return logit_of_threshold(
+            logits, 0.5 if threshold is None else threshold
+        )  # one half is at the released contour
 
     def _masks(self, features: Features, bank: TextBank) -> Iterator[tuple[Tensor, Tensor]]:
         """Of each vector of the bank, logits [N, h, w] of its objects' masks, and their scores [N]."""
@@ -275,7 +262,7 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> FalconSegmenter
         raise WeightsError(f"{NAME}: no {TOKENIZER} in the weights; import them with `lexiseg models import`")
     with SkipInit():
         network = FalconNetwork(settings.network)
-    network = for_inference(network, NAME, network_state(state))
+    network = for_inference(network, NAME, {name: value for name, value in state.items() if name != TOKENIZER})
     turns = network.freqs_cis_golden.to(execution.device)  # stays float32
     network.to(execution.device, execution.dtype).freqs_cis_golden = turns
     prompts = Prompts(bytes(state[TOKENIZER].to(torch.uint8).tolist()), settings.tokens)

@@ -27,8 +27,7 @@ from lexiseg_model.clip import by_example, fusion, windowed
 from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.images import Normalisation, Padding, normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
-from lexiseg_model.clip.text import ChunkedTower
-from lexiseg_model.clip.text_side import template_set
+from lexiseg_model.clip.text_side import RawRows, template_set
 from lexiseg_model.features import Features, Layout
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.pamr import PamrSettings
@@ -82,7 +81,7 @@ class PatchTextSegmenter(ClipSegmenter):
     def __init__(
         self,
         tower: ImageTower,
-        texts: ChunkedTower,
+        texts: RawRows,
         settings: PatchTextSettings,
         card: ModelCard,
         digest: str,

@@ -13,13 +13,12 @@ from torch import Tensor
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.clip import windowed
-from lexiseg_model.clip.text import ChunkedTower
-from lexiseg_model.clip.text_side import ClassRule, TextSide, template_set
+from lexiseg_model.clip.text_side import ClassRule, RawRows, TextSide, WithTexts, template_set
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.export.exportable import Exportable, TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
 from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import RowsOf, TextBank, TextRows, Unfamiliar
+from lexiseg_model.segmenter import RowsOf, Unfamiliar
 from lexiseg_model.types import ClassEntry
 
 MAX_CHECKED = 64  # classes in a list; each costs a few milliseconds, once
@@ -42,7 +41,7 @@ def _is_foreign(text: str) -> bool:
     return bool(is_foreign)
 
 
-class ClipSegmenter(Exportable, TorchPass):
+class ClipSegmenter(WithTexts, Exportable, TorchPass):
     """A method that compares images with rows of a text tower; `image_network`, features and scores are its own.
 
     `window` and `stride` are in pixels; None takes the whole canvas as one tile.
@@ -55,7 +54,7 @@ class ClipSegmenter(Exportable, TorchPass):
         self,
         card: ModelCard,
         digest: str,
-        tower: ChunkedTower,
+        tower: RawRows,
         templates: str,
         rule: ClassRule,
         window: int | None,
@@ -89,17 +88,5 @@ class ClipSegmenter(Exportable, TorchPass):
         tensors = dict(zip(self.maps, tile_features, strict=False))
         return Features(plan.size, tensors | {"guide": windowed.canvas_of(plan)}, windowed.layout_of(plan))
 
-    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
-        return self._text.texts(classes)
-
-    def encode_texts(self, texts: list[str]) -> TextRows:
-        return self._text.rows(texts)
-
     def unfamiliar(self, classes: tuple[ClassEntry, ...], rows_of: RowsOf) -> list[Unfamiliar]:
         return foreign_classes(classes)
-
-    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        return self._text.bank(classes, rows)
-
-    def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
-        return self._text.meaning(classes, rows)

@@ -7,22 +7,22 @@ stops, missing articles and all, because published figures depend on them.
 from __future__ import annotations
 
 import json
+import math
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lexiseg_model.errors import OptionError, ShapeError
 from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.types import ClassEntry, Precision
 
-if TYPE_CHECKING:
-    from lexiseg_model.clip.text import ChunkedTower
-
+EPSILON = 1e-6  # probabilities are clamped to EPSILON..1 - EPSILON
 DATA = Path(__file__).parent / "data" / "templates.json"
 
 
@@ -64,14 +64,32 @@ def background_words(name: str) -> tuple[str, ...]:
 
 
 # How the templates of one text are averaged: unit rows (SCLIP, NACLIP, ProxyCLIP), or raw ones, longer rows more (TCL).
-ClassRule = Literal["mean_of_units", "mean_of_rows"]
+# `rows`: not at all, of a method that has one template.
+ClassRule = Literal["mean_of_units", "mean_of_rows", "rows"]
+AS_IT_IS = ["{}"]  # templates of methods without any
+
+
+class RawRows(Protocol):
+    """A text tower of any make."""
+
+    digest: str  # of all that decides its rows; towers of one digest share them
+    width: int
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        """Rows [len(texts), width], not normalised; a string has the same row in any batch."""
+
+
+def logit_of_threshold(logits: Tensor, threshold: float) -> Tensor:
+    """The logit [] of a probability, of the type of `logits`: the background of classes that are scored apart."""
+    clipped = min(max(threshold, EPSILON), 1 - EPSILON)
+    return logits.new_tensor(math.log(clipped / (1 - clipped)))
 
 
 class TextSide:
     """A text tower, the templates of every text, and the method's rule to average them."""
 
     def __init__(
-        self, tower: ChunkedTower, templates: list[str], rule: ClassRule, device: torch.device, precision: Precision
+        self, tower: RawRows, templates: list[str], rule: ClassRule, device: torch.device, precision: Precision
     ) -> None:
         self.tower = tower
         self._templates = templates
@@ -89,7 +107,7 @@ class TextSide:
         return rows if self._precision == "exact" else rows.astype(np.float16)
 
     def bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        """Unit vectors of the classes' texts, on the device.
+        """Vectors of the classes' texts, on the device: of unit length, but by the rule `rows`.
 
         Raises:
             ShapeError: `rows` has not one row for each of `texts(classes)`.
@@ -102,14 +120,34 @@ class TextSide:
         return self._vectors(sum(len(entry.texts) for entry in classes), rows)
 
     def _vectors(self, n_texts: int, rows: TextRows) -> NDArray[np.float32]:
-        """Unit vectors [n_texts, D] of rows [n_texts * templates, D]; raises as `bank`."""
+        """Vectors [n_texts, D] of rows [n_texts * templates, D]; raises as `bank`."""
         expected = (n_texts * len(self._templates), self.tower.width)
         if rows.shape != expected:
             raise ShapeError(f"expected text rows {list(expected)}, got {list(rows.shape)}")
         by_text = torch.from_numpy(rows.astype(np.float32)).view(n_texts, len(self._templates), self.tower.width)
         if self._rule == "mean_of_units":
-            by_text, epsilon = F.normalize(by_text, dim=2), 1e-12
+            vectors = F.normalize(F.normalize(by_text, dim=2).mean(1), dim=1)
+        elif self._rule == "mean_of_rows":
+            vectors = F.normalize(by_text.mean(1), dim=1, eps=1e-6)  # TCL's epsilon
         else:
-            epsilon = 1e-6  # TCL's
-        vectors: NDArray[np.float32] = F.normalize(by_text.mean(1), dim=1, eps=epsilon).numpy()
-        return vectors
+            vectors = by_text[:, 0]
+        in_memory: NDArray[np.float32] = vectors.numpy()
+        return in_memory
+
+
+class WithTexts:
+    """The text side of a segmenter: `Words` but for scores."""
+
+    _text: TextSide
+
+    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
+        return self._text.texts(classes)
+
+    def encode_texts(self, texts: list[str]) -> TextRows:
+        return self._text.rows(texts)
+
+    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
+        return self._text.bank(classes, rows)
+
+    def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
+        return self._text.meaning(classes, rows)

@@ -36,7 +36,7 @@ def transformer(method: str) -> TclPass | DenseNetwork:
     network = small_network()
     if method == "tcl":
         return TclPass(network)
-    return DenseNetwork(network.visual, published_policy("naclip").settings)
+    return DenseNetwork(network.visual, published_policy("naclip"))
 
 
 def test_each_bucket_gets_a_graph_and_other_tiles_stay_with_the_method(tmp_path: Path) -> None:

@@ -195,13 +195,7 @@ def _single_masks(head: PromptHead, features: Features) -> Tensor:
     """Logits [N, h, w] of one mask for each point of a grid, judged at the picture's size as SAM 2's generator does."""
     # SAM 2's own choice between one mask and several is off in the released code.
     head.model.mask_decoder.dynamic_multimask_via_stability = False
-    embeddings, places = head.embeddings(features)
-    steps = (torch.arange(POINTS, device=head.device) + 0.5) * head.side / POINTS
-    y, x = torch.meshgrid(steps, steps, indexing="ij")
-    points = torch.stack([x, y], -1).view(1, -1, 1, 2)
-    labels = torch.ones(points.shape[:3], dtype=torch.int32, device=head.device)
-    sparse, dense = head.model.prompt_encoder(points, labels, None, None)
-    masks, quality = (part[0, :, 0] for part in head.decoded(embeddings, places, sparse, dense, multimask=False))
+    ((masks, quality),) = head.grid_masks(features, POINTS, POINTS**2, multimask=False)
     good: list[tuple[int, Tensor]] = []
     for index in quality.argsort(descending=True, stable=True).tolist():
         logits = _at_size(masks[index], features.size)

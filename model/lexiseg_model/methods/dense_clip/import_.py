@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
 from lexiseg_model.cards import ModelCard
+from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card, terms_of_files
 from lexiseg_model.catalogue.weights import file_digest, naming_files
 from lexiseg_model.clip.checkpoint import openai_digests
 from lexiseg_model.clip.dino import dino_from_file
-from lexiseg_model.clip.towers import ClipTowers, clip_from_files, known_architecture
+from lexiseg_model.clip.text_side import background_words
+from lexiseg_model.clip.towers import ClipTowers, clip_from_files, configuration, known_architecture
 from lexiseg_model.errors import OptionError
-from lexiseg_model.methods.dense_clip.sam import Sam, sam_from_folder
-from lexiseg_model.methods.dense_clip.segmenter import image_tower
-from lexiseg_model.methods.dense_clip.settings import (
-    PolicyName,
-    card_settings,
-    known_policy,
-    listed_card,
-    published_policy,
-)
-from lexiseg_model.methods.dense_clip.stored import Parts, flat_state
+from lexiseg_model.methods.dense_clip.segmenter import Parts, flat_state, image_tower
+from lexiseg_model.methods.dense_clip.settings import PolicyName, published, published_policy
+from lexiseg_model.methods.dense_clip.trident import Sam, sam_from_folder
+
+LONG_SIDE = 2048  # pixels, where the authors state none
 
 
-def _policy(text: str) -> PolicyName:
-    return known_policy(text.lower().replace("-", "_"))
+def _policy(text: str) -> str:
+    name = text.lower().replace("-", "_")
+    if name not in get_args(PolicyName):
+        raise OptionError(f"no policy {name!r}; there are {', '.join(get_args(PolicyName))}")
+    return name
 
 
 class Options(ImportOptions):
@@ -41,10 +41,7 @@ class Options(ImportOptions):
     activation: Literal["quickgelu", "gelu"] | None = Field(
         None, description="activation of the towers, if the file does not tell"
     )
-    proxy: Path | None = Field(
-        None,
-        description="weights of a second tower: DINO ViT-B/8; for trident B/16",
-    )
+    proxy: Path | None = Field(None, description="weights of a second tower: DINO ViT-B/8; for trident B/16")
     sam: Path | None = Field(None, description="folder of facebook/sam-vit-base, for policy trident")
     proposals: str | None = Field(
         None, description="model whose masks policy corrclip takes; default: sam2.1-hiera-large"
@@ -58,7 +55,7 @@ class Options(ImportOptions):
 def read(options: Options) -> Imported:
     """Read CLIP's towers and the policy's further weights."""
     policy, proxy = options.policy, options.proxy
-    published = published_policy(policy).settings.model_copy(update={"architecture": options.architecture})
+    published = published_policy(policy).model_copy(update={"architecture": options.architecture})
     if published.has_proxy and proxy is None:
         raise OptionError(f"--policy {policy} needs --proxy, weights of {published.proxy}; got none")
     if proxy is not None and not published.has_proxy:
@@ -67,7 +64,7 @@ def read(options: Options) -> Imported:
         raise OptionError(f"--proposals belongs to --policy corrclip; got --policy {policy}")
     if (options.sam is not None) != (policy == "trident"):
         raise OptionError(f"--sam and --policy trident belong together; got --policy {policy}")
-    listed = listed_card(own_card("dense_clip"), known_architecture(options.architecture))
+    listed = _listed_card(known_architecture(options.architecture))
     quick_gelu = None if options.activation is None else options.activation == "quickgelu"
     unmarked = listed is None or bool(listed.settings["quick_gelu"])
     towers = clip_from_files(
@@ -79,6 +76,38 @@ def read(options: Options) -> Imported:
     sam = None if options.sam is None else sam_from_folder(options.sam)
     card = _card(options, listed, towers, sam)
     return Imported(card, flat_state(towers, tower, sam))
+
+
+def _listed_card(architecture: str) -> ModelCard | None:
+    """The bundled card with the changes that the list of models has for another architecture; None: it has none."""
+    card = own_card("dense_clip")
+    cards = (entry.card for entry in available().values() if entry.method == card.method)
+    changes = next((each for each in cards if each.get("settings", {}).get("architecture") == architecture), None)
+    if changes is None:
+        return None
+    settings = card.settings | changes["settings"]
+    return ModelCard.model_validate(card.model_dump() | changes | {"settings": settings})
+
+
+def card_settings(
+    card: ModelCard, policy: PolicyName, architecture: str, quick_gelu: bool, proposals: str | None = None
+) -> dict[str, Any]:
+    """Changes of the bundled card for weights from a file under a policy, by field."""
+    entry = published()[policy]
+    stated = entry["settings"]
+    changes = {"architecture": architecture, "pretrained": None, "quick_gelu": quick_gelu}
+    settings = published_policy(policy).model_copy(update=changes | ({"proposals": proposals} if proposals else {}))
+    sides = {"short_side": stated["short_side"], "long_side": stated.get("long_side", LONG_SIDE)}
+    refine = entry.get("refine", "pamr" if settings.pamr_iterations else "none")
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "input": card.input.model_copy(update=sides),
+        "background": card.background.model_copy(update={"words": list(background_words(stated["background_words"]))}),
+        "refine": refine,
+        "refinements": list(dict.fromkeys(["none", "pamr", "lposs", refine])),
+        "embedding": configuration(architecture)["embed_dim"],
+        "text_tower": f"CLIP {architecture}",
+    }
 
 
 def _card(options: Options, listed: ModelCard | None, towers: ClipTowers, sam: Sam | None) -> ModelCard:
@@ -93,7 +122,7 @@ def _card(options: Options, listed: ModelCard | None, towers: ClipTowers, sam: S
     changes["lineage"] = imported_from(*options.clip, options.proxy)
     if not {file_digest(path) for path in options.clip} <= openai_digests():
         changes |= terms_of_files(card)
-    if published_policy(policy).settings.takes_masks:
+    if published_policy(policy).takes_masks:
         licence = changes.get("licence", card.licence)
         masks = f"Masks of {changes['settings']['proposals']}: its terms hold, too."
         changes |= {"licence": f"{licence} {masks}", "commercial_use": "ask"}

@@ -72,10 +72,7 @@ def dense_map(visual: VisionTransformer, entering: Tokens, policy: str, std: flo
 
 
 def proxy_map(visual: VisionTransformer, entering: Tokens, proxy: Tensor, beta: float, gamma: float) -> Tensor:
-    """Vectors in the text space on the proxy's grid, not of unit length: [N, D, rows, columns].
-
-    Arguments and errors as `proxy_tokens`.
-    """
+    """Vectors in the text space on the proxy's grid, not of unit length: [N, D, rows, columns]; as `proxy_tokens`."""
     tokens = proxy_tokens(visual, entering, proxy, beta, gamma)
     return patch_map(project(visual, tokens), (proxy.shape[2], proxy.shape[3]))
 
@@ -86,15 +83,8 @@ def proxy_tokens(
     """Tokens [N, rows * columns, width] on the proxy's grid, before CLIP's last layer norm.
 
     The released code swaps rows and columns of the values and takes the proxy's grid as square, which is the same for
-    square windows and wrong for others.
-
-    Args:
-        entering: tokens before CLIP's last block.
-        proxy: maps [N, C, rows, columns] of the other tower for the same images.
-        beta, gamma, mean: as in `proxy_attention`.
-
-    Raises:
-        ShapeError: the proxy maps are not [N, C, h, w].
+    square windows and wrong for others. `proxy` maps [N, C, rows, columns] are of the other tower; the rest is as in
+    `proxy_attention`.
     """
     if proxy.ndim != 4 or len(proxy) != len(entering.tokens):
         raise ShapeError(f"expected proxy maps [{len(entering.tokens)}, C, h, w], got {list(proxy.shape)}")
@@ -144,11 +134,7 @@ class DenseNetwork(ImageTower):
     """Image tower of the policies; tiles are padded with the mean colour to whole patches of every tower."""
 
     def __init__(self, visual: VisionTransformer, settings: DenseClipSettings, proxy: DinoTower | None = None) -> None:
-        """Build the tower, with `proxy` for the policies proxyclip and trident.
-
-        Raises:
-            WeightsError: CLIP's image tower is no plain ViT, or the policy and `proxy` do not belong together.
-        """
+        """Build the tower, with `proxy` for the policies proxyclip and trident."""
         super().__init__()
         self.visual = vision.require_plain_vit(visual)
         self.proxy = proxy

@@ -1,10 +1,14 @@
-"""`dense-clip` as a Segmenter: CLIP with a replaced last block, under the published background rule."""
+"""`dense-clip` as a Segmenter: CLIP with a replaced last block, under the published background rule.
+
+Names of weights: `clip.*` (open_clip's), `proxy.*` of a second tower (timm's) and `sam.*` (transformers').
+"""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,24 +19,28 @@ from torch import Tensor, nn
 
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue import models
-from lexiseg_model.catalogue.weights import image_digest, settings_of
+from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of, state_digest, under
 from lexiseg_model.clip import windowed
+from lexiseg_model.clip.dino import DinoTower, dino_from_hub, dino_from_state
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.patch_text import MIN_PROBABILITY, ImageTower, PatchTextSegmenter
 from lexiseg_model.clip.text import TextTower
+from lexiseg_model.clip.towers import ClipTowers, clip_from_hub, clip_from_state, hub_file, tokenizer
 from lexiseg_model.errors import ExportError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, nearest, region_map
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
-from lexiseg_model.methods.dense_clip.sam import SamView
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
-from lexiseg_model.methods.dense_clip.stored import Parts, fetch_from_hub, open_parts
 from lexiseg_model.methods.dense_clip.trident import (
     Answer,
+    Sam,
+    SamView,
     aggregated,
     canvas_sides,
     projected,
     prompted,
+    sam_from_hub,
+    sam_from_state,
     spliced,
     window_tokens,
 )
@@ -41,6 +49,49 @@ from lexiseg_model.segmenter import Competing, Segmenter, TextBank
 from lexiseg_model.types import Refinement
 
 MAX_AT_FULL_SIZE = 2**27  # logits of classes x pixels: half a gigabyte
+State = dict[str, Tensor]
+CLIP, PROXY, SAM = "clip.", "proxy.", "sam."
+
+
+class Parts(NamedTuple):
+    """Networks of a model; `digest` identifies its image pass."""
+
+    towers: ClipTowers
+    proxy: DinoTower | None
+    digest: str
+    sam: Sam | None = None
+
+
+def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Parts:
+    """Build the networks from the weights in a card's folder, or from the hub's if the card names none."""
+    if card.weights_sha256 is None:
+        tag = _tag(card, settings)
+        towers = clip_from_hub(settings.architecture, tag, quick_gelu=settings.quick_gelu, model=card.name)
+        proxy = dino_from_hub(settings.proxy, card.name) if settings.has_proxy else None
+        sam = sam_from_hub(card.name) if settings.policy == "trident" else None
+        return Parts(towers, proxy, image_digest(card, state_digest(flat_state(towers, proxy, sam))), sam)
+    state = read_weights(folder / WEIGHTS, card.weights_sha256)
+    towers = clip_from_state(settings.architecture, under(CLIP, state), quick_gelu=bool(settings.quick_gelu))
+    proxy = dino_from_state(settings.proxy, under(PROXY, state)) if settings.has_proxy else None
+    sam = sam_from_state(settings.sam or {}, under(SAM, state)) if settings.policy == "trident" else None
+    return Parts(towers, proxy, image_digest(card, card.weights_sha256), sam)
+
+
+def flat_state(towers: ClipTowers, proxy: DinoTower | None, sam: Sam | None = None) -> State:
+    """Flat state that `open_parts` reads."""
+    state = {CLIP + name: value for name, value in towers.state.items()}
+    if proxy is not None:
+        state |= {PROXY + name: value for name, value in proxy.vit.state_dict().items()}
+    if sam is not None:
+        # Copies: SAM's positions have two names, and safetensors does not store shared tensors.
+        state |= {SAM + name: value.clone() for name, value in sam.model.state_dict().items()}
+    return state
+
+
+def _tag(card: ModelCard, settings: DenseClipSettings) -> str:
+    if settings.pretrained is None:
+        raise WeightsError(f"{card.name}: the card names neither weights (weights_sha256) nor a pretrained tag")
+    return settings.pretrained
 
 
 def majority_vote(logits: Tensor, regions: Tensor, size: tuple[int, int]) -> Tensor:
@@ -51,10 +102,7 @@ def majority_vote(logits: Tensor, regions: Tensor, size: tuple[int, int]) -> Ten
     """
     shape = size if len(logits) * math.prod(size) <= MAX_AT_FULL_SIZE else (regions.shape[0], regions.shape[1])
     logits = F.interpolate(logits[None], size=shape, mode="bilinear", align_corners=False)[0]
-    regions = (
-        F.interpolate(regions[None, None].cpu().double(), size=shape, mode="nearest")[0, 0].long().to(logits.device)
-    )
-    return put_first(logits, majority_labels(logits.argmax(0), regions, len(logits)))
+    return put_first(logits, majority_labels(logits.argmax(0), nearest(regions, shape).to(logits.device), len(logits)))
 
 
 def majority_labels(labels: Tensor, regions: Tensor, n_labels: int) -> Tensor:
@@ -267,8 +315,13 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> DenseClipSegmen
 
 
 def require_weights(card: ModelCard) -> None:
-    """Fetch the hub's weights for a card without a weights file."""
-    fetch_from_hub(card)
+    """Fetch the hub's weights for a card without a weights file, unless they are cached."""
     settings = settings_of(card, DenseClipSettings)
+    hub_file(settings.architecture, _tag(card, settings), card.name)
+    tokenizer(settings.architecture)
+    if settings.has_proxy:
+        dino_from_hub(settings.proxy, card.name)
+    if settings.policy == "trident":
+        sam_from_hub(card.name)
     if settings.takes_masks:
         models.require(settings.proposals)

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field
 
-from lexiseg_model.cards import ModelCard, StrictModel
-from lexiseg_model.catalogue.available import available
 from lexiseg_model.clip.patch_text import PatchTextSettings
-from lexiseg_model.clip.text_side import background_words
-from lexiseg_model.clip.towers import configuration
 from lexiseg_model.clip.vision import PositionRule
-from lexiseg_model.errors import OptionError
-from lexiseg_model.types import DinoName, Refinement
+from lexiseg_model.types import DinoName
 
 DATA = Path(__file__).parent / "data"
+OF_CARD = ("short_side", "long_side", "background_words")  # settings of a policy that are other fields of a card
 
 PolicyName = Literal["maskclip", "sclip", "naclip", "proxyclip", "corrclip", "trident"]
 
@@ -58,69 +54,14 @@ class DenseClipSettings(PatchTextSettings):
         return self.policy == "corrclip"
 
 
-class PublishedPolicy(StrictModel):
-    """A method as its authors ran it: its settings, and values of other fields of a card."""
-
-    settings: DenseClipSettings
-    short_side: int = Field(ge=32, description="shorter side of the resized image, in pixels")
-    long_side: int = Field(2048, ge=32, description="maximum length of the longer side, in pixels")
-    background_words: tuple[str, ...] = Field(description="texts of class 0, where a vocabulary has a background")
-    refine: Refinement = Field(description="refinement of the masks")
+def published_policy(policy: PolicyName) -> DenseClipSettings:
+    """Settings of a method as its authors ran it; the ones for single data sets are in the protocols."""
+    stated = published()[policy]["settings"]
+    return DenseClipSettings(policy=policy, **{name: stated[name] for name in stated if name not in OF_CARD})
 
 
 @cache
-def _published() -> dict[str, Any]:
-    published: dict[str, Any] = yaml.safe_load((DATA / "policies.yaml").read_text())
-    return published
-
-
-def known_policy(name: str) -> PolicyName:
-    """Policy of a name.
-
-    Raises:
-        OptionError: there is no such policy.
-    """
-    if name not in get_args(PolicyName):
-        raise OptionError(f"no policy {name!r}; there are {', '.join(get_args(PolicyName))}")
-    return cast(PolicyName, name)
-
-
-def published_policy(policy: str) -> PublishedPolicy:
-    """A method as published; its settings for single data sets are in the protocols."""
-    name = known_policy(policy)
-    entry = _published()[name]
-    settings = dict(entry["settings"])
-    words = background_words(settings.pop("background_words"))
-    sides = {side: settings.pop(side) for side in ("short_side", "long_side") if side in settings}
-    refine = entry.get("refine", "pamr" if settings["pamr_iterations"] else "none")
-    own = DenseClipSettings(policy=name, **settings)
-    return PublishedPolicy(settings=own, background_words=words, refine=refine, **sides)
-
-
-def card_settings(
-    card: ModelCard, policy: PolicyName, architecture: str, quick_gelu: bool, proposals: str | None = None
-) -> dict[str, Any]:
-    """Changes of the bundled card for weights from a file under a policy, by field."""
-    published = published_policy(policy)
-    changes = {"architecture": architecture, "pretrained": None, "quick_gelu": quick_gelu}
-    settings = published.settings.model_copy(update=changes | ({"proposals": proposals} if proposals else {}))
-    sides = {"short_side": published.short_side, "long_side": published.long_side}
-    return {
-        "settings": settings.model_dump(mode="json"),
-        "input": card.input.model_copy(update=sides),
-        "background": card.background.model_copy(update={"words": list(published.background_words)}),
-        "refine": published.refine,
-        "refinements": list(dict.fromkeys(["none", "pamr", "lposs", published.refine])),
-        "embedding": configuration(architecture)["embed_dim"],
-        "text_tower": f"CLIP {architecture}",
-    }
-
-
-def listed_card(card: ModelCard, architecture: str) -> ModelCard | None:
-    """The bundled card with the changes that the list of models has for another architecture; None: it has none."""
-    cards = (entry.card for entry in available().values() if entry.method == card.method)
-    changes = next((each for each in cards if each.get("settings", {}).get("architecture") == architecture), None)
-    if changes is None:
-        return None
-    settings = card.settings | changes["settings"]
-    return ModelCard.model_validate(card.model_dump() | changes | {"settings": settings})
+def published() -> dict[str, Any]:
+    """What the authors' configurations say, by policy."""
+    content: dict[str, Any] = yaml.safe_load((DATA / "policies.yaml").read_text())
+    return content

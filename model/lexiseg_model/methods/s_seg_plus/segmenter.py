@@ -19,6 +19,7 @@ from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.weights import WEIGHTS, for_inference, image_digest, read_weights, settings_of
 from lexiseg_model.clip import windowed
 from lexiseg_model.clip.images import normalise
+from lexiseg_model.clip.text_side import AS_IT_IS, TextSide, WithTexts
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.export.exportable import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
@@ -31,7 +32,23 @@ from lexiseg_model.vocabulary.class_names import BACKGROUND
 NOWHERE = -1e3  # logit of an unknown class
 
 
-class SSegPlusSegmenter(TorchPass):
+class OneHotRows:
+    """Rows [S, K] of texts by K classes: 1 for the class that a text names."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self.index = {_known_as(name): index for index, name in enumerate(classes)}
+        self.width = len(classes)
+        self.digest = hashlib.sha256(repr(("s-seg-plus", classes)).encode()).hexdigest()[:16]
+
+    def encode(self, texts: list[str]) -> NDArray[np.float32]:
+        rows = np.zeros((len(texts), self.width), np.float32)
+        for row, text in enumerate(texts):
+            if (index := self.index.get(_known_as(text))) is not None:
+                rows[row, index] = 1
+        return rows
+
+
+class SSegPlusSegmenter(WithTexts, TorchPass):
     """S-Seg+ student on one device."""
 
     def __init__(
@@ -42,8 +59,10 @@ class SSegPlusSegmenter(TorchPass):
         self.settings = settings
         self._execution = execution
         self.network = network.to(execution.device, execution.dtype)
-        self._index = {_known_as(name): index for index, name in enumerate(settings.classes)}
-        self.text_digest = hashlib.sha256(repr(("s-seg-plus", settings.classes)).encode()).hexdigest()[:16]
+        rows = OneHotRows(settings.classes)
+        self._index = rows.index
+        self._text = TextSide(rows, AS_IT_IS, "rows", execution.device, execution.precision)
+        self.text_digest = rows.digest
         side = round(card.input.short_side / card.input.multiple) * card.input.multiple
         self.buckets = ((side, side),)
 
@@ -66,19 +85,6 @@ class SSegPlusSegmenter(TorchPass):
         return normalise(features.tensors["guide"].to(self._execution.device)[None], "imagenet")[0]
 
     # vocabulary side
-
-    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
-        return [text for entry in classes for text in entry.texts]
-
-    def encode_texts(self, texts: list[str]) -> TextRows:
-        rows = np.zeros((len(texts), len(self.settings.classes)), np.float16)
-        for row, text in enumerate(texts):
-            if (index := self._index.get(_known_as(text))) is not None:
-                rows[row, index] = 1
-        return rows.astype(np.float32) if self._execution.precision == "exact" else rows
-
-    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        return TextBank.of_rows(classes, rows, len(self.settings.classes), self._execution.device)
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         """Rows with a further column for unknown texts, which all have the same meaning."""

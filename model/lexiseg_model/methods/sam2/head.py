@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,11 +49,7 @@ class PromptHead:
 
     @torch.inference_mode()
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        """Masks [M, h, w]: three for a lone click, the best first, and one for any other prompt.
-
-        Raises:
-            OptionError: a prompt shows nothing.
-        """
+        """Masks [M, h, w]: three for a lone click, the best first, and one for any other prompt."""
         for place, prompt in enumerate(prompts):
             if not prompt.points and prompt.box is None and prompt.mask is None:
                 raise OptionError(f"prompt {place} has neither points nor a box")
@@ -79,6 +75,19 @@ class PromptHead:
             high_resolution_features=embeddings[:-1],
         )
         return masks, quality
+
+    def grid_masks(
+        self, features: Features, side: int, at_once: int, *, multimask: bool
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield masks [N, h, w], logits, and their estimated IoU [N] of `side` x `side` points, some at a time."""
+        embeddings, places = self.embeddings(features)
+        steps = (torch.arange(side, device=self.device) + 0.5) * self.side / side
+        y, x = torch.meshgrid(steps, steps, indexing="ij")
+        for points in torch.split(torch.stack([x, y], -1).view(1, -1, 1, 2), at_once, 1):
+            labels = torch.ones(points.shape[:3], dtype=torch.int32, device=self.device)
+            sparse, dense = self.model.prompt_encoder(points, labels, None, None)
+            masks, quality = self.decoded(embeddings, places, sparse, dense, multimask=multimask)
+            yield masks.flatten(0, 2), quality.flatten()
 
     def _masks(self, embeddings: list[Tensor], places: Tensor, prompt: Prompt, size: tuple[int, int]) -> PromptMasks:
         points, labels = self.points(prompt, size)
@@ -213,21 +222,11 @@ class Grid(NamedTuple):
     at_once: int = 64  # points in one pass
 
 
-GRID = Grid()
-
-
 @torch.inference_mode()
-def everything(head: PromptHead, features: Features, grid: Grid = GRID) -> Proposals:
+def everything(head: PromptHead, features: Features, grid: Grid) -> Proposals:
     """Class-agnostic masks for a grid of points, the best first, without embeddings ([N, 0])."""
-    embeddings, places = head.embeddings(features)
-    steps = (torch.arange(grid.side, device=head.device) + 0.5) * head.side / grid.side
-    y, x = torch.meshgrid(steps, steps, indexing="ij")
     all_masks, qualities = [], []
-    for points in torch.split(torch.stack([x, y], -1).view(1, -1, 1, 2), grid.at_once, 1):
-        labels = torch.ones(points.shape[:3], dtype=torch.int32, device=head.device)
-        sparse, dense = head.model.prompt_encoder(points, labels, None, None)
-        masks, quality = head.decoded(embeddings, places, sparse, dense, multimask=True)
-        masks, quality = masks.flatten(0, 2), quality.flatten()
+    for masks, quality in head.grid_masks(features, grid.side, grid.at_once, multimask=True):
         area = (masks > -1).flatten(1).sum(1)
         stable = (masks > 1).flatten(1).sum(1) >= grid.stability * area
         good = (quality > grid.quality) & stable & (area > 0)
@@ -261,10 +260,7 @@ class SquareSegmenter(TorchPass):
         self.buckets = ((settings.side, settings.side),)
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        """Resize the image to the square, bilinear and smoothed where it shrinks, as SAM's image processors do.
-
-        `max_side` has no effect.
-        """
+        """Resize the image to the square as SAM's image processors do; `max_side` has no effect."""
         size = picture_size(rgb)
         pixels = torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None]
         square = F.interpolate(pixels, (self._side, self._side), mode="bilinear", antialias=True)
@@ -301,11 +297,7 @@ class PromptedSegmenter(SquareSegmenter):
         """Three masks for a single click, one for any other prompt."""
         return self.sam_head.prompt(features, prompts)
 
-    prompt_with_negatives = prompt  # a SAM's head was trained with them
-
-    def correct(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        """One mask for a prompt with a mask; others as `prompt`."""
-        return self.sam_head.prompt(features, prompts)
+    prompt_with_negatives = correct = prompt  # a SAM's head was trained with negative points and masks
 
     def object_memory(self) -> SamMemory:
         """An empty memory for the objects of one video stream."""

@@ -54,12 +54,7 @@ def rows(regions: Sequence[Region], size: tuple[int, int], picture: Tensor) -> T
 
 
 def vectors(positive: TextRows, negative: TextRows, width: int) -> ExampleVectors:
-    """Pack all boxes of a class in one vector [1, width]; its last number is minus their count, negative for no text.
-
-    Raises:
-        ForeignExamplesError: the rows come from another method.
-        ExamplesError: the boxes are of different images, or more than fit.
-    """
+    """Pack all boxes of a class in a vector [1, width]; its last number is minus their count: negative is no text."""
     parts = [(part, label) for part, label in ((positive, 1.0), (negative, 0.0)) if len(part)]
     if any(part.shape[1:] != (ROW,) for part, _ in parts):
         raise ForeignExamplesError(
@@ -82,11 +77,7 @@ def vectors(positive: TextRows, negative: TextRows, width: int) -> ExampleVector
 
 
 def boxes_of(vector: Tensor, picture: Tensor) -> Exemplars:
-    """Unpack the boxes of a vector [width] for the image with fingerprint `picture` [8].
-
-    Raises:
-        ExamplesError: the boxes are of another image.
-    """
+    """Unpack the boxes of a vector [width] for the image with fingerprint `picture` [8]."""
     if not torch.equal(vector[:PRINT].cpu(), picture.cpu().to(vector.dtype)):
         raise ExamplesError(ONE_IMAGE)
     entries = vector[PRINT : PRINT - int(vector[-1]) * ENTRY].view(-1, ENTRY)

@@ -106,13 +106,9 @@ class Sam3Network:
     def detect(
         self, levels: list[Tensor], words: Tensor, valid: Tensor, exemplars: Exemplars | None = None
     ) -> Detections:
-        """Decoder pass of B texts in one image.
+        """Decoder pass of B texts, `words` [B, L, C] with `valid` [B, L], in an image of maps `levels`.
 
-        Args:
-            levels: maps [C, h, w] from `levels`.
-            words: [B, L, C], from `tokens`.
-            valid: [B, L] bool, False at padding.
-            exemplars: exemplar boxes in this image; B is 1 with them.
+        B is 1 with exemplar boxes in this image.
         """
         from transformers.modeling_outputs import BaseModelOutputWithPooling
         from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput

@@ -10,7 +10,6 @@ Clicks, boxes and masks go to the tracker, which has its own maps from the same 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Container, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -25,6 +24,7 @@ from lexiseg_model.abilities import ExampleVectors
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.transformers_model import require_transformers
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of
+from lexiseg_model.clip.text_side import AS_IT_IS, EPSILON, TextSide, WithTexts, logit_of_threshold
 from lexiseg_model.features import Features, Plan, TileFeatures
 from lexiseg_model.internal import NamedMasks
 from lexiseg_model.methods.sam2.head import LEVELS as TRACKED
@@ -38,12 +38,11 @@ from lexiseg_model.types import ClassEntry, Refinement, Region
 
 LEVELS = ("fine", "middle", "coarse")
 PICTURE = "picture"  # name of the fingerprint among the features
-EPSILON = 1e-6  # probabilities are clamped to EPSILON..1 - EPSILON
 BATCH_SIZE = 8  # texts, on a GPU; on a CPU a batch is no faster and may round differently
 MIN_SCORE = 0.05  # of an instance in an answer
 
 
-class Sam3Segmenter(SquareSegmenter):
+class Sam3Segmenter(WithTexts, SquareSegmenter):
     """SAM 3 on one device."""
 
     kept_maps: tuple[str, ...] = LEVELS
@@ -54,8 +53,9 @@ class Sam3Segmenter(SquareSegmenter):
         super().__init__(settings, card, digest, execution)
         self.settings = settings
         self.network = Sam3Network(settings, state, execution.device)
-        self._text = TokenRows(self.network, settings, state)
-        self.text_digest = self._text.digest
+        self._tokens = TokenRows(self.network, settings, state)
+        self._text = TextSide(self._tokens, AS_IT_IS, "rows", execution.device, execution.precision)
+        self.text_digest = self._tokens.digest
         self._word: Tensor | None = None
 
     # images
@@ -70,20 +70,9 @@ class Sam3Segmenter(SquareSegmenter):
 
     # text side
 
-    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
-        return [text for entry in classes for text in entry.texts]
-
-    def encode_texts(self, texts: list[str]) -> TextRows:
-        rows = self._text.encode(texts)
-        return rows if self._execution.precision == "exact" else rows.astype(np.float16)
-
-    def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        """A bank of the unchanged text rows; a class scores by its best text."""
-        return TextBank.of_rows(classes, rows, self._text.width, self._execution.device)
-
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         """The normalised mean [T, C] of each text's tokens."""
-        words, _ = self._text.words(torch.from_numpy(rows.astype(np.float32)))
+        words, _ = self._tokens.words(torch.from_numpy(rows.astype(np.float32)))
         return F.normalize(words.sum(1), dim=1).numpy()  # padding is zero
 
     # examples
@@ -93,7 +82,7 @@ class Sam3Segmenter(SquareSegmenter):
         return examples.rows(regions, features.size, features.tensors[PICTURE])
 
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
-        vectors = examples.vectors(positive, negative, self._text.width)
+        vectors = examples.vectors(positive, negative, self._tokens.width)
         device = self._execution.device
         return vectors._replace(vectors=vectors.vectors.to(device), means=vectors.means.to(device))
 
@@ -117,10 +106,7 @@ class Sam3Segmenter(SquareSegmenter):
     def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        """The logit of the threshold."""
-        threshold = self.settings.probability if threshold is None else threshold
-        threshold = min(max(threshold, EPSILON), 1 - EPSILON)
-        return logits.new_tensor(math.log(threshold / (1 - threshold)))
+        return logit_of_threshold(logits, self.settings.probability if threshold is None else threshold)
 
     def _detect(self, features: Features, bank: TextBank) -> Iterator[Detections]:
         """Detections of each vector of the bank, in order. Texts of a class with boxes are asked together with these.
@@ -137,13 +123,13 @@ class Sam3Segmenter(SquareSegmenter):
             check_work()  # a decoder pass takes a CPU seconds
             owner = int(bank.owner[rows[0]])
             if owner not in boxes_by_class:
-                yield self.network.detect(levels, *self._text.words(bank.vectors[rows]))
+                yield self.network.detect(levels, *self._tokens.words(bank.vectors[rows]))
                 continue
             text = rows[0] if is_text[rows[0]] else first.get(owner, rows[0])
             if text not in together:
                 words = bank.vectors[text][None] if is_text[text] else self._box_text()
                 boxes = examples.boxes_of(boxes_by_class[owner], features.tensors[PICTURE])
-                together[text] = self.network.detect(levels, *self._text.words(words), boxes)
+                together[text] = self.network.detect(levels, *self._tokens.words(words), boxes)
             yield together[text]
 
     def _box_text(self) -> Tensor:

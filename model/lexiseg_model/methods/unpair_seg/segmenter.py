@@ -26,7 +26,7 @@ from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights,
 from lexiseg_model.clip import by_example, fusion, windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.text import TextTower
-from lexiseg_model.clip.text_side import TextSide, template_set
+from lexiseg_model.clip.text_side import TextSide, WithTexts, template_set
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.export.exportable import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Layout, Plan, TileFeatures, picture_size
@@ -57,7 +57,7 @@ HOW_TO_PROVIDE = (
 )
 
 
-class UnpairSegSegmenter(TorchPass):
+class UnpairSegSegmenter(WithTexts, TorchPass):
     """Unpair-Seg on one device, with stage two's adapter if the weights contain one."""
 
     def __init__(
@@ -113,19 +113,10 @@ class UnpairSegSegmenter(TorchPass):
 
     # text side
 
-    def texts(self, classes: tuple[ClassEntry, ...]) -> list[str]:
-        return self._text.texts(classes)
-
-    def encode_texts(self, texts: list[str]) -> TextRows:
-        return self._text.rows(texts)
-
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         """One vector per template and text; `region_scores` takes the best of each class."""
         bank = TextBank.of_rows(classes, rows, self._text.tower.width, self._execution.device, self._templates)
         return replace(bank, vectors=F.normalize(bank.vectors, dim=1))
-
-    def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
-        return self._text.meaning(classes, rows)
 
     # masks
 

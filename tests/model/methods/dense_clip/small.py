@@ -7,10 +7,9 @@ import torch
 from lexiseg_model.cards import InputSize, ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.dino import DinoTower, plain_kind
-from lexiseg_model.methods.dense_clip.sam import Sam
-from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter, DenseClipSegmenter, TridentSegmenter
+from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter, DenseClipSegmenter, Parts, TridentSegmenter
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
-from lexiseg_model.methods.dense_clip.stored import Parts
+from lexiseg_model.methods.dense_clip.trident import Sam
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Precision

@@ -19,9 +19,8 @@ from lexiseg_model.features import Features
 from lexiseg_model.methods.dense_clip import corrclip
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, region_map
 from lexiseg_model.methods.dense_clip.import_ import Options, read
-from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter, majority_labels, majority_vote
+from lexiseg_model.methods.dense_clip.segmenter import CorrClipSegmenter, Parts, majority_labels, majority_vote
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
-from lexiseg_model.methods.dense_clip.stored import Parts
 from lexiseg_model.methods.sam2.head import PromptHead
 from lexiseg_model.testing.suite import blocks
 from lexiseg_model.types import ClassEntry, Vocabulary

@@ -47,7 +47,7 @@ def entering(rule: PositionRule, tag: str) -> Tokens:
 @torch.inference_mode()
 def unit_map(policy: PolicyName, rule: PositionRule, tag: str) -> Tensor:
     """Unit vectors [512, h, w]."""
-    std = published_policy(policy).settings.gaussian_std
+    std = published_policy(policy).gaussian_std
     return torch.nn.functional.normalize(dense_map(visual(), entering(rule, tag), policy, std), dim=1)[0]
 
 

@@ -12,9 +12,9 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features
-from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
-from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName, card_settings
-from lexiseg_model.methods.dense_clip.stored import Parts
+from lexiseg_model.methods.dense_clip.import_ import card_settings
+from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter, Parts
+from lexiseg_model.methods.dense_clip.settings import DenseClipSettings, PolicyName
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.tasks import segment

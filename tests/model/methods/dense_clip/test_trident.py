@@ -18,10 +18,8 @@ from safetensors.torch import load_file, save_file
 from lexiseg_model.clip.images import STATISTICS, normalise
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.dense_clip import trident
-from lexiseg_model.methods.dense_clip.sam import Sam, sam_from_folder, sam_from_state
-from lexiseg_model.methods.dense_clip.segmenter import TridentSegmenter
-from lexiseg_model.methods.dense_clip.stored import Parts, flat_state
-from lexiseg_model.methods.dense_clip.trident import Answer, affinity, prompted
+from lexiseg_model.methods.dense_clip.segmenter import Parts, TridentSegmenter, flat_state
+from lexiseg_model.methods.dense_clip.trident import Answer, Sam, affinity, prompted, sam_from_folder, sam_from_state
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank
 from lexiseg_model.testing.suite import blocks
