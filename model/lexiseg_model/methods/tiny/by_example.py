@@ -55,39 +55,28 @@ def region_rows(
         predicted = masks.get(index)
         inside = None if predicted is None else _mask_cells(region, size, predicted, pixels)
         cells.append(cells_of(region, size, pixels) if inside is None else inside)
-    centred = subtract_image(mean_embeddings(cells, pixels), pixels.flatten(1).mean(1), apart)
+    means, image = mean_embeddings(cells, pixels), pixels.flatten(1).mean(1)
+    centred = means.norm(dim=1, keepdim=True) * F.normalize(F.normalize(means, dim=1) - apart * image, dim=1)
     own = [pixels[:, part.to(pixels.device)].T for part in cells]
-    groups = torch.stack([cell_groups(part, part.new_ones(len(part))) for part in own])
+    groups = torch.stack([cell_groups(part) for part in own])
     rows: NDArray[np.float16] = torch.cat([centred, groups.flatten(1)], 1).cpu().numpy().astype(np.float16)
     return rows
 
 
-def cell_groups(cells: Tensor, inside: Tensor) -> Tensor:
-    """Means [GROUPS, D] of groups of the unit embeddings [n, D] that are `inside` [n], 1 or 0.
+def cell_groups(cells: Tensor) -> Tensor:
+    """Means [GROUPS, D] of groups of unit embeddings [n, D]; rows of zeros where there are fewer groups.
 
-    Each is a direction, divided by the cosine with the nearest group that COVERED of the cells reach. Rows of zeros
-    where there are fewer groups. Shapes do not depend on values, so that a graph of it can be exported.
+    Each is a direction, divided by the cosine with the nearest group that COVERED of the cells reach.
     """
-    so_far = inside.cumsum(0).long()
-    last = so_far[-1] - 1
-    n = ((last + 1) // GROUP_CELLS).clamp(1, GROUPS)
-    number = torch.arange(GROUPS, device=cells.device)
-    start = number.minimum(n - 1) * last // (n - 1).clamp_min(1)  # evenly spaced among the cells inside
-    means = F.normalize(cells[(so_far <= start[:, None]).sum(1)], dim=1)
+    last = len(cells) - 1
+    n = min(max(len(cells) // GROUP_CELLS, 1), GROUPS)
+    number = torch.arange(n, device=cells.device)
+    means = F.normalize(cells[number * last // max(n - 1, 1)], dim=1)  # evenly spaced at first
     for _ in range(ROUNDS):
-        nearest = (cells @ means.T).masked_fill(number >= n, -2).argmax(1)
-        group = (nearest[:, None] == number).to(cells) * inside[:, None]  # [n cells, groups]
+        group = ((cells @ means.T).argmax(1)[:, None] == number).to(cells)  # [n cells, groups]
         means = F.normalize(group.T @ cells + 1e-3 * means, dim=1)  # an empty group stays
-    means = means * (number < n)[:, None]
-    likeness = (cells @ means.T).masked_fill(number >= n, -2).amax(1)
-    bound = _quantile(likeness.masked_fill(inside == 0, 2), last, 1 - COVERED).clamp_min(MIN_ALIKE)
-    return means / bound
-
-
-def subtract_image(means: Tensor, image: Tensor, apart: float) -> Tensor:
-    """Subtract `apart` times the image's mean [D] from the directions of means [R, D]; their lengths stay."""
-    centred: Tensor = means.norm(dim=1, keepdim=True) * F.normalize(F.normalize(means, dim=1) - apart * image, dim=1)
-    return centred
+    bound = (cells @ means.T).amax(1).quantile(1 - COVERED).clamp_min(MIN_ALIKE)
+    return F.pad(means / bound, (0, 0, 0, GROUPS - n))
 
 
 def vectors(positive: TextRows, negative: TextRows, rule: ExampleRule, words: Tensor) -> ExampleVectors:
@@ -138,14 +127,6 @@ def _unit(rows: TextRows, words: Tensor) -> Tensor:
     if rows.ndim != 2 or rows.shape[1] != VECTORS * width:
         raise ForeignExamplesError(f"expected rows [R, {VECTORS * width}] of examples, got {list(rows.shape)}")
     return F.normalize(torch.from_numpy(rows[:, :width].astype(np.float32)).to(words.device), dim=1)
-
-
-def _quantile(values: Tensor, last: Tensor, share: float) -> Tensor:
-    """The quantile [] of the lowest of values [n], up to the index `last` []."""
-    ascending, at = values.sort().values, share * last
-    below = at.long()
-    low, high = ascending[below], ascending[last.minimum(below + 1)]
-    return low + (at - below) * (high - low)
 
 
 def _groups_of(rows: TextRows) -> Tensor:

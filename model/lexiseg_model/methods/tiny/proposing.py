@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,10 +24,7 @@ from lexiseg_model.methods.tiny.settings import ProposalSettings
 # Chosen on training photographs with `ProposalSettings`.
 SHARPNESS = 16.0  # exponent of the kernel per unit of cosine between points
 REACH = 1.5  # standard deviation of the kernel in steps of the grid
-PRIOR, PRIOR_WEIGHT = (
-    0.3,
-    0.1,
-)  # prior of a point's quality, and its weight; an evaluated point has weight 1 at its place
+PRIOR, PRIOR_WEIGHT = 0.3, 0.1  # of a point's quality; an evaluated point has weight 1 at its place
 ALIKE = 0.8  # cosine from which two points are likely on the same object
 CROWD = 0.2  # bonus of the expected quality, times the root of the share of similar points that no mask covers
 
@@ -39,7 +35,6 @@ CELL = FINER * STRIDE
 STEP = 2  # cells; sides of windows are multiples
 MIN_SIDE = 8  # smallest side in cells
 NOTHING = -20.0  # logit of pixels outside a window
-Size = tuple[int, int]
 PER_PASS = 16  # points in one pass; they cannot learn from each other, and smaller passes have more overhead
 AGAIN = 4  # points evaluated again in the whole image in one pass
 MIN_CELLS = 4  # of a proposal
@@ -62,7 +57,7 @@ class Search:
         self._similar = (self._cosines > ALIKE).astype(np.float32)
         self._row, self._column = np.divmod(np.arange(len(vectors)), settings.grid)
         self._pending = np.ones(len(vectors), bool)
-        self._uncovered = np.ones(len(vectors), np.float32)
+        self.uncovered = np.ones(len(vectors), np.float32)  # 0 for points that a kept mask covers
         self._weights = np.full(len(vectors), PRIOR_WEIGHT, np.float32)
         self._sums = self._weights * np.float32(PRIOR)
 
@@ -71,93 +66,22 @@ class Search:
         pending = rank[self._pending[rank]]
         if is_first:
             return pending[:n]
-        crowd = self._similar[pending] @ self._uncovered / np.float32(len(self._uncovered))
+        crowd = self._similar[pending] @ self.uncovered / np.float32(len(self.uncovered))
         expected = self._sums[pending] / self._weights[pending] + np.float32(CROWD) * np.sqrt(crowd)
         order = np.argsort(-expected, kind="stable")
         best: Indices = pending[order[expected[order] >= self._settings.min_expected]][:n]
         return best
 
-    def record_quality(self, points: Indices, best: Floats) -> None:
-        """Record the best quality of evaluated points."""
+    def record(self, points: Indices, best: Floats, covered: NDArray[np.bool_], skipped: NDArray[np.bool_]) -> None:
+        """Record the best quality of evaluated points, and which points kept masks cover or make superfluous."""
         self._pending[points] = False
         square = (self._row[points, None] - self._row) ** 2 + (self._column[points, None] - self._column) ** 2
         kernel = np.exp(SHARPNESS * (self._cosines[points] - 1) - square.astype(np.float32) / (2 * REACH**2))
         for quality, weights in zip(best, kernel, strict=True):  # one by one: sums do not depend on the BLAS
             self._weights += weights
             self._sums += quality * weights
-
-    def record_masks(self, covered: NDArray[np.bool_], skipped: NDArray[np.bool_]) -> None:
-        """Record which grid points kept masks cover, and which need no evaluation any more."""
         self._pending &= ~skipped
-        self._uncovered[covered] = 0
-
-    def uncovered_share(self, covered: NDArray[np.bool_]) -> float:
-        """The share of a mask's grid points that no kept mask covers; 1 for a mask without grid points."""
-        return float(self._uncovered[covered].mean()) if covered.any() else 1.0
-
-
-def cells_of(coarse: Tensor) -> Size:
-    """Rows and columns of the coarsest of SharedMaps."""
-    return coarse.shape[2], coarse.shape[3]
-
-
-def window_size(cells: Size) -> Size:
-    """Rows and columns of the windows of an image with so many: half of its sides, a quarter of the work."""
-    return _window_side(cells[0]), _window_side(cells[1])
-
-
-def _window_side(whole: int) -> int:
-    half = (whole + 2 * STEP - 1) // (2 * STEP) * STEP
-    # Python's `max` and `min` would fix the size of the traced image in a graph.
-    side: int = torch.sym_min(whole, torch.sym_max(MIN_SIDE, half))  # type: ignore[no-untyped-call]
-    return side
-
-
-def corners_around(points: Tensor, cells: Size) -> Tensor:
-    """Corners [N, 2] int64 of windows centred on points [N, 2] (x, y), in input pixels, as far as the edges allow."""
-    spans = zip(points.double().unbind(1), window_size(cells)[::-1], cells[::-1], strict=True)
-    columns, rows = ((place / CELL - side / 2).round().long().clamp(0, whole - side) for place, side, whole in spans)
-    return torch.stack([rows, columns], 1)
-
-
-def crop(point: Tensor, corner: Tensor, shared: SharedMaps) -> tuple[Tensor, SharedMaps]:
-    """A point [2] (x, y) in pixels of a window instead of the input, and the window's maps."""
-    cells = cells_of(shared.coarse)
-    size = window_size(cells)
-    row, column = _inside(corner, cells, size)
-    maps = (
-        part.narrow(2, row * scale, size[0] * scale).narrow(3, column * scale, size[1] * scale)
-        for part, scale in zip(shared, SCALES, strict=True)
-    )
-    return point - corner.flip(0).to(point) * CELL, SharedMaps(*maps)
-
-
-def _inside(corner: Tensor, whole: Size, size: Size) -> list[int]:
-    """Row and column of a corner, which leaves room for a window of that size; `torch.export` has to know that."""
-    places: list[int] = corner.tolist()
-    for place, most, side in zip(places, whole, size, strict=True):
-        torch._check(place >= 0)  # type: ignore[no-untyped-call]
-        torch._check(place <= most - side)  # type: ignore[no-untyped-call]
-    return places
-
-
-def paste(masks: Tensor, corner: Tensor, size: Size) -> Tensor:
-    """Masks [M, *size] of an image from a window's [M, h, w], NOTHING outside of it."""
-    (height, width), (high, wide) = size, masks.shape[1:]
-    row, column = _inside(corner * FINER, size, (high, wide))
-    return F.pad(masks, (column, width - wide - column, row, height - high - row), value=NOTHING)
-
-
-def inner_edge_pixels(masks: Tensor, corners: Tensor, size: Size) -> Tensor:
-    """Count the pixels [N, M] of masks [N, M, h, w] along edges of their windows that are not edges of the image.
-
-    `size`: height and width of masks of the image.
-    """
-    inside = masks > 0
-    edges = [inside[:, :, 0], inside[:, :, -1], inside[..., 0], inside[..., -1]]
-    row, column = (corners * FINER)[:, :, None].unbind(1)
-    inner = [row > 0, row + masks.shape[2] < size[0], column > 0, column + masks.shape[3] < size[1]]
-    return torch.stack([edge.sum(2) * mask for edge, mask in zip(edges, inner, strict=True)]).sum(0)
+        self.uncovered[covered] = 0
 
 
 class Answers(NamedTuple):
@@ -172,13 +96,15 @@ class Answers(NamedTuple):
 class Picture:
     """One image: evaluates grid points and collects their good masks.
 
-    `budget`: cells that may still be evaluated, at first `settings.max_points` times the image's. `cells`: (rows,
-    columns).
+    `budget`: cells that may still be evaluated, at first `settings.max_points` times the image's. `cells` and `window`,
+    half of its sides and a quarter of the work, are (rows, columns).
     """
 
     def __init__(self, head: MaskPredictor, shared: SharedMaps, settings: ProposalSettings) -> None:
         self._head, self._shared, self._settings = head, shared, settings
-        self.cells = cells_of(shared.coarse)
+        self.cells = (shared.coarse.shape[2], shared.coarse.shape[3])
+        halves = [(side + 2 * STEP - 1) // (2 * STEP) * STEP for side in self.cells]
+        self.window = min(self.cells[0], max(MIN_SIDE, halves[0])), min(self.cells[1], max(MIN_SIDE, halves[1]))
         self.budget = settings.max_points * self.cells[0] * self.cells[1]
         self._points = grid(settings.grid, shared)
         column, row = (self._points / MAP_STRIDE).long().unbind(1)
@@ -187,33 +113,55 @@ class Picture:
         self._masks: list[Floats] = []  # logits of good masks, in the whole image
         self._quality: list[Floats] = []
 
-    def evaluate(self, points: Indices) -> Answers:
-        """Predict the masks of points in the whole image."""
+    def affordable(self, size: tuple[int, int], limit: int = PER_PASS) -> int:
+        """How many points the budget allows in windows of `size` (rows, columns), at most `limit`."""
+        return min(limit, self.budget // (size[0] * size[1]))
+
+    def evaluate(self, points: Indices) -> None:
+        """Collect the masks of points in the whole image."""
         self.budget -= len(points) * self.cells[0] * self.cells[1]
         answers = self._head.click_masks(self._shared, clicks(self._coordinates(points)[None]))
         logits, quality = _arrays(answers.masks[0], answers.quality[0])
-        return Answers(points, logits, quality, np.zeros(quality.shape, bool))
+        self._collect(Answers(points, logits, quality, np.zeros(quality.shape, bool)))
 
-    def evaluate_in_windows(self, points: Indices) -> Answers:
-        """Predict the masks of points in windows around them."""
-        rows, columns = window_size(self.cells)
+    def evaluate_in_windows(self, points: Indices) -> None:
+        """Collect the masks of points in windows, and of the whole image if the best is truncated and largely new."""
+        answers = self._in_windows(points)
+        waiting, remaining = self._truncated(answers), np.ones(len(points), bool)
+        while waiting := [each for each in waiting if self._uncovered_share(each[1]) >= NEW]:
+            again = [index for index, _ in waiting[: self.affordable(self.cells, AGAIN)]]
+            if not again:
+                break
+            self.evaluate(points[again])
+            waiting, remaining[again] = waiting[AGAIN:], False
+        quality, cut = (answers.quality * ~answers.cut)[remaining], answers.cut[remaining]
+        self._collect(Answers(points[remaining], answers.logits[remaining], quality, cut))
+
+    def _in_windows(self, points: Indices) -> Answers:
+        (rows, columns), places = self.window, self._coordinates(points)
         self.budget -= len(points) * rows * columns
-        places = self._coordinates(points)
-        corners = corners_around(places.cpu(), self.cells)
-        crops = [crop(*each, self._shared) for each in zip(places, corners, strict=True)]
-        batch = SharedMaps(*map(torch.cat, zip(*(maps for _, maps in crops), strict=True)))  # of N images
-        answers = self._head.click_masks(batch, clicks(torch.stack([inside for inside, _ in crops])[:, None]))
-        masks, whole = answers.masks[:, 0].cpu(), (self._shared.fine.shape[2], self._shared.fine.shape[3])
-        pasted = torch.stack([paste(own, corner, whole) for own, corner in zip(masks, corners, strict=True)])
-        cut = inner_edge_pixels(masks, corners, whole) > TOUCHES
-        return Answers(points, *_arrays(pasted, answers.quality[:, 0]), cut.numpy())
+        spans = zip(places.cpu().double().unbind(1), (columns, rows), self.cells[::-1], strict=True)
+        left, top = ((place / CELL - side / 2).round().long().clamp(0, whole - side) for place, side, whole in spans)
+        corners = torch.stack([top, left], 1)  # [N, 2]
+        maps = [
+            torch.cat([part[..., y * n : (y + rows) * n, x * n : (x + columns) * n] for y, x in corners.tolist()])
+            for part, n in zip(self._shared, SCALES, strict=True)
+        ]
+        inside = places - corners.flip(1).to(places) * CELL
+        answers = self._head.click_masks(SharedMaps(*maps), clicks(inside[:, None]))  # of N images
+        masks, size = answers.masks[:, 0].cpu(), (self._shared.fine.shape[2], self._shared.fine.shape[3])
+        in_image = masks.new_full((*masks.shape[:2], *size), NOTHING)
+        height, width = masks.shape[2:]
+        for own, image, (y, x) in zip(masks, in_image, (corners * FINER).tolist(), strict=True):
+            image[:, y : y + height, x : x + width] = own
+        cut = inner_edge_pixels(masks, corners, size) > TOUCHES
+        return Answers(points, *_arrays(in_image, answers.quality[:, 0]), cut.numpy())
 
     def _coordinates(self, points: Indices) -> Tensor:
         return self._points[torch.from_numpy(points).to(self._points.device)]
 
-    def collect(self, answers: Answers) -> None:
+    def _collect(self, answers: Answers) -> None:
         """Collect the good masks, and inform the search of all."""
-        self.search.record_quality(answers.points, answers.quality.max(1))
         point, rank = np.nonzero(answers.quality >= self._settings.quality)
         areas = np.count_nonzero(answers.logits[point, rank] > 0, axis=(1, 2))
         is_large = areas >= MIN_CELLS
@@ -222,11 +170,12 @@ class Picture:
         explains = areas <= self._settings.explains * np.prod(answers.logits.shape[2:])
         at_points = masks[:, rows, columns]
         covered, skipped = at_points > 0, at_points[explains] > self._settings.inside
-        self.search.record_masks(np.any(covered, axis=0), np.any(skipped, axis=0))
+        best = answers.quality.max(1)
+        self.search.record(answers.points, best, np.any(covered, axis=0), np.any(skipped, axis=0))
         self._masks.append(masks)
         self._quality.append(answers.quality[point, rank])
 
-    def truncated(self, answers: Answers) -> list[tuple[int, NDArray[np.bool_]]]:
+    def _truncated(self, answers: Answers) -> list[tuple[int, NDArray[np.bool_]]]:
         """Points with a good, truncated best mask, best first, and the grid points [grid ** 2] that it covers."""
         cut_quality = answers.quality * answers.cut
         best, rank = cut_quality.max(1), cut_quality.argmax(1)
@@ -236,11 +185,27 @@ class Picture:
         at_points = answers.logits[points[:, None], rank[points, None], *self._pixels]
         return list(zip(points.tolist(), at_points > 0, strict=True))
 
+    def _uncovered_share(self, covered: NDArray[np.bool_]) -> float:
+        """The share of a mask's grid points that no kept mask covers; 1 for a mask without grid points."""
+        return float(self.search.uncovered[covered].mean()) if covered.any() else 1.0
+
     def best(self) -> PromptMasks:
         """Collected masks after non-maximum suppression, best first: logits [N, h, w] and quality [N]."""
         masks, quality = (torch.from_numpy(np.concatenate(parts)) for parts in (self._masks, self._quality))
         best = suppress(masks > 0, quality, self._settings.rule)
         return PromptMasks(masks[best].half().to(self._points.device), quality[best].to(self._points.device))
+
+
+def inner_edge_pixels(masks: Tensor, corners: Tensor, size: tuple[int, int]) -> Tensor:
+    """Count the pixels [N, M] of masks [N, M, h, w] along edges of their windows that are not edges of the image.
+
+    `size`: height and width of masks of the image.
+    """
+    inside = masks > 0
+    edges = [inside[:, :, 0], inside[:, :, -1], inside[..., 0], inside[..., -1]]
+    row, column = (corners * FINER)[:, :, None].unbind(1)
+    inner = [row > 0, row + masks.shape[2] < size[0], column > 0, column + masks.shape[3] < size[1]]
+    return torch.stack([edge.sum(2) * mask for edge, mask in zip(edges, inner, strict=True)]).sum(0)
 
 
 def _arrays(masks: Tensor, quality: Tensor) -> tuple[Floats, Floats]:
@@ -255,36 +220,13 @@ def propose(head: MaskPredictor, shared: SharedMaps, settings: ProposalSettings)
     share of the image.
     """
     picture = Picture(head, shared, settings)
-    window = window_size(picture.cells)
     for index, rank in enumerate(ranks(settings.grid)):
-        in_windows = index > 0 and window != picture.cells
-        evaluate, size = (_evaluate_in_windows, window) if in_windows else (_evaluate, picture.cells)
-        while len(points := picture.search.next_points(rank.numpy(), _affordable(picture, size), is_first=index == 0)):
-            evaluate(picture, points)
+        evaluate, size = picture.evaluate, picture.cells
+        if index > 0 and picture.window != picture.cells:
+            evaluate, size = picture.evaluate_in_windows, picture.window
+        while len(points := picture.search.next_points(rank.numpy(), picture.affordable(size), is_first=index == 0)):
+            evaluate(points)
     return picture.best()
-
-
-def _affordable(picture: Picture, size: tuple[int, int], limit: int = PER_PASS) -> int:
-    """How many points the budget allows in windows of `size` (rows, columns), at most `limit`."""
-    return min(limit, picture.budget // (size[0] * size[1]))
-
-
-def _evaluate(picture: Picture, points: Indices) -> None:
-    picture.collect(picture.evaluate(points))
-
-
-def _evaluate_in_windows(picture: Picture, points: Indices) -> None:
-    """Evaluate points in windows, and again in the whole image if their best mask is truncated and largely new."""
-    answers = picture.evaluate_in_windows(points)
-    waiting, remaining = picture.truncated(answers), np.ones(len(points), bool)
-    while waiting := [(index, covered) for index, covered in waiting if picture.search.uncovered_share(covered) >= NEW]:
-        again = [index for index, _ in waiting[: _affordable(picture, picture.cells, AGAIN)]]
-        if not again:
-            break
-        _evaluate(picture, points[again])
-        waiting, remaining[again] = waiting[AGAIN:], False
-    quality, cut = (answers.quality * ~answers.cut)[remaining], answers.cut[remaining]
-    picture.collect(Answers(points[remaining], answers.logits[remaining], quality, cut))
 
 
 def ranks(n: int) -> list[Tensor]:
