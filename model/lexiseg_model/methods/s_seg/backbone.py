@@ -44,13 +44,6 @@ PADDED: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def pad_before_shifts(network: nn.Module) -> None:
-    """Replace the class of a Swin's blocks by one that pads before shifting; other networks are not changed."""
-    for block in network.modules():
-        # timm offers no argument for the class of its blocks.
-        block.__class__ = PADDED.get(type(block), type(block))
-
-
 def _padded(maps: Tensor, window: tuple[int, int]) -> Tensor:
     """Pad maps [B, h, w, C] with zeros right and below to whole windows."""
     height, width = maps.shape[1:3]
@@ -65,20 +58,15 @@ class Pyramid(nn.Module):
     """
 
     def __init__(self, name: str, drop_path: float | None = None, weights: Path | None = None) -> None:
-        """Build the backbone.
+        """Build timm's network of a name, with weights of a file in timm's format or random ones.
 
-        Args:
-            name: timm's name.
-            drop_path: stochastic depth in training; None for networks without it.
-            weights: file in timm's format; None for random weights.
-
-        Raises:
-            OptionError: timm has no such network, or it has no features at strides 4, 8, 16 and 32.
-            WeightsError: the file is missing, or lacks weights of that network.
+        `drop_path` is stochastic depth in training; None for networks without it.
         """
         super().__init__()
         self.body = _body(name, drop_path, weights)
-        pad_before_shifts(self.body)
+        for block in self.body.modules():
+            # timm offers no argument for the class of its blocks.
+            block.__class__ = PADDED.get(type(block), type(block))
         info = self.body.feature_info
         if tuple(info.reduction()[-len(STRIDES) :]) != STRIDES:
             raise OptionError(f"expected features at strides {STRIDES} from backbone {name}, got {info.reduction()}")
@@ -90,11 +78,7 @@ class Pyramid(nn.Module):
         )
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Maps [B, C_i, H/s, W/s] at strides s = 4, 8, 16, 32 of images [B, 3, H, W].
-
-        Raises:
-            ShapeError: a side is not a multiple of 32.
-        """
+        """Maps [B, C_i, H/s, W/s] at strides s = 4, 8, 16, 32 of images [B, 3, H, W], sides multiples of 32."""
         if any(side % STRIDES[-1] for side in images.shape[2:]):
             raise ShapeError(f"expected sides divisible by {STRIDES[-1]}, got {' x '.join(map(str, images.shape[2:]))}")
         maps = self.body(images)[-len(STRIDES) :]

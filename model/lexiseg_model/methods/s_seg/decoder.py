@@ -98,12 +98,9 @@ class DecoderLayer(nn.Module):
                 nn.init.xavier_uniform_(weight)  # as DETR
 
     def forward(self, queries: Tensor, places: Tensor, cells: Tensor, cell_places: Tensor) -> Tensor:
-        """Apply the layer to queries [B, N, width].
+        """Apply the layer to queries [B, N, width], of learned `places`, over the cells [B, P, width] of a map.
 
-        Args:
-            places: [B, N, width], learned embeddings of the queries, added to queries and keys but not to values.
-            cells: [B, P, width], cells of the map.
-            cell_places: [P, width], positions of the cells, added to keys but not to values.
+        Places and `cell_places` [P, width] are added to queries and keys but not to values.
         """
         placed = queries + places
         from_queries = self.self_attn(placed, placed, queries, need_weights=False)[0]
@@ -111,8 +108,8 @@ class DecoderLayer(nn.Module):
         from_cells = self.multihead_attn(queries + places, cells + cell_places, cells, need_weights=False)[0]
         queries = self.norm2(queries + self.dropout(from_cells))
         from_itself = self.linear2(self.dropout(F.relu(self.linear1(queries))))
-        settled: Tensor = self.norm3(queries + self.dropout(from_itself))
-        return settled
+        after: Tensor = self.norm3(queries + self.dropout(from_itself))
+        return after
 
 
 class Decoder(nn.Module):

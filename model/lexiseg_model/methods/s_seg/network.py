@@ -38,7 +38,6 @@ class SSegTextTower(ChunkedTower):
     end_marked = True
 
     def __init__(self, transformer: TextTransformer, projector: Projector, device: torch.device) -> None:
-        """Move both networks, which are in evaluation mode, to the device."""
         self._transformer = transformer.to(device)
         self._projector = projector.to(device)
         self.device = device
@@ -79,10 +78,7 @@ class Projector(nn.Module):
 
 
 class SSegNetwork(nn.Module):
-    """Backbone, mask head, text transformer, a projector for each side, and the temperature of the contrast.
-
-    The head has the names of MaskFormer's checkpoints (`sem_seg_head`), the body of the backbone has timm's.
-    """
+    """Backbone, mask head, text transformer, a projector for each side, and the temperature of the contrast."""
 
     def __init__(self, settings: SSegSizes, backbone_weights: Path | None = None) -> None:
         """Build with random weights, or with given weights of the backbone; raises as `Pyramid`."""
@@ -104,13 +100,15 @@ class SSegNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Masks:
         """Masks of all decoder layers for images [B, 3, H, W] with ImageNet's statistics."""
-        queries, mask_features = self.sem_seg_head(self.backbone(images))
-        return Masks(self.sem_seg_head.masks(queries, mask_features), queries)
+        return self._masks(images, slice(None))
 
     def last_masks(self, images: Tensor) -> Masks:
         """Masks of the last layer only, L = 1."""
+        return self._masks(images, slice(-1, None))
+
+    def _masks(self, images: Tensor, layers: slice) -> Masks:
         queries, mask_features = self.sem_seg_head(self.backbone(images))
-        return Masks(self.sem_seg_head.masks(queries[-1:], mask_features), queries[-1:])
+        return Masks(self.sem_seg_head.masks(queries[layers], mask_features), queries[layers])
 
     def embed_masks(self, queries: Tensor) -> Tensor:
         """Unit vectors [..., D] of queries [..., 256] in the text space; for networks in evaluation mode.
@@ -154,12 +152,8 @@ class ImagePass(nn.Module):
         self.network = network
 
     def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Encode tiles uint8 [B, 3, s, t] with sides that are multiples of 32.
-
-        Returns:
-            float32 mask logits [B, N, s/4, t/4], queries [B, N, 256], and unit vectors of masks [B, N, D] and of tiles
-            [B, D].
-        """
+        """Of tiles uint8 [B, 3, s, t] with sides that are multiples of 32, float32: mask logits [B, N, s/4, t/4],
+        queries [B, N, 256], and unit vectors of masks [B, N, D] and of tiles [B, D]."""
         images = normalise(tiles, "imagenet").to(next(self.network.backbone.parameters()).dtype)
         logits, queries = (part[-1].float() for part in self.network.last_masks(images))
         return logits, queries, self.network.embed_masks(queries), self.network.embed_images(queries)
@@ -182,7 +176,10 @@ def read_trained(path: Path, backbone: str | None = None) -> Trained:
     state = {name: saved[outer] for outer, name in named_in.items() if not name.startswith(CLASS_HEAD)}
     named = {} if backbone is None else {"backbone": backbone}
     with naming_files(path):
-        settings = _settings(named | _sizes(state))
+        try:
+            settings = SSegSettings(**named, **_sizes(state))
+        except ValidationError as error:
+            raise WeightsError(f"not the sizes of an S-Seg: {error}") from None
         return Trained(dict(restore(state, settings).state_dict()), settings)
 
 
@@ -207,13 +204,6 @@ def _sizes(state: dict[str, Tensor]) -> dict[str, Any]:
         }
     except KeyError as error:
         raise WeightsError(f"not the weights of S-Seg: no {error.args[0]}; got {listed(sorted(state))}") from None
-
-
-def _settings(named: dict[str, Any]) -> SSegSettings:
-    try:
-        return SSegSettings(**named)
-    except ValidationError as error:
-        raise WeightsError(f"not the sizes of an S-Seg: {error}") from None
 
 
 def _count(layer: re.Pattern[str], state: dict[str, Tensor]) -> int:

@@ -24,7 +24,6 @@ from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights,
 from lexiseg_model.clip import by_example, fusion, windowed
 from lexiseg_model.clip.images import normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
-from lexiseg_model.clip.text_side import ClassRule
 from lexiseg_model.errors import TaskError, WeightsError
 from lexiseg_model.features import Features
 from lexiseg_model.methods.s_seg.backbone import STRIDES
@@ -50,13 +49,10 @@ def class_cosines(masks: Tensor, bank: TextBank) -> Tensor:
 
 
 def pixel_scores(logits: Tensor, shares: Tensor, combination: Combination) -> Tensor:
-    """Scores [K, h, w] of classes: sum over masks of mask times class probability (MaskFormer, section 3.4).
+    """Scores [K, h, w] of classes: sum over masks, logits [N, h, w], of mask times class probability [N, K].
 
-    Args:
-        logits: mask logits [N, h, w].
-        shares: class probabilities [N, K] of masks.
-        combination: `sum`, which exceeds 1 where masks overlap, or `mean`, divided by the sum of the mask
-            probabilities, so that the scores of every pixel sum to 1; the best class is the same.
+    As in MaskFormer, section 3.4; the sum exceeds 1 where masks overlap. `mean` divides it by the sum of the mask
+    probabilities, so that the scores of every pixel sum to 1; the best class is the same.
     """
     inside = logits.sigmoid()
     summed = torch.einsum("nk,nhw->khw", shares, inside)
@@ -87,10 +83,9 @@ class SSegSegmenter(ClipSegmenter):
     def __init__(
         self, network: SSegNetwork, settings: SSegSettings, card: ModelCard, digest: str, execution: Execution
     ) -> None:
-        """Move the network, which is in evaluation mode, to the device."""
-        rule: ClassRule = "mean_of_units"
         tower = SSegTextTower(network.text, network.text_projector, execution.device)
-        super().__init__(card, digest, tower, settings.templates, rule, settings.window, settings.stride, execution)
+        windows = settings.window, settings.stride
+        super().__init__(card, digest, tower, settings.templates, "mean_of_units", *windows, execution)
         self._settings = settings
         self._network = network.to(execution.device)
         # Projectors and text transformer stay in float32: they are cheap and decide every class.
@@ -101,16 +96,12 @@ class SSegSegmenter(ClipSegmenter):
         side = settings.window or round(card.input.short_side / multiple) * multiple
         self.buckets = ((side, side),)
 
-    # images
-
     def image_network(self) -> ImagePass:
         return ImagePass(self._network)
 
     def guide(self, features: Features) -> Tensor:
         canvas = features.tensors["guide"].to(self._execution.device)
         return normalise(canvas[None], "imagenet")[0]
-
-    # pixels
 
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         """Logarithms of `pixel_scores`; their softmax is each class's share of a pixel's scores."""
@@ -141,8 +132,6 @@ class SSegSegmenter(ClipSegmenter):
         level = background_level(logits.exp(), threshold)
         return level.clamp(min=MIN_SCORE).log()
 
-    # examples
-
     @torch.inference_mode()
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
         """Rows [R, 2 D]: the mean embedding of the masks over each region's pixels, and that of the picture."""
@@ -155,8 +144,6 @@ class SSegSegmenter(ClipSegmenter):
     def example_vectors(self, positive: TextRows, negative: TextRows) -> ExampleVectors:
         levels, width = self._settings.examples, self._settings.embedding
         return by_example.vectors(positive, negative, levels, width, self._execution.device)
-
-    # masks
 
     @torch.inference_mode()
     def propose(self, features: Features) -> Proposals:

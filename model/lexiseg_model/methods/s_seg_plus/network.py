@@ -49,19 +49,9 @@ class Pyramid(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.steps = nn.ModuleList(
-            [
-                nn.Sequential(
-                    nn.ConvTranspose2d(channels, channels, 2, 2),
-                    nn.BatchNorm2d(channels),
-                    nn.GELU(),
-                    nn.ConvTranspose2d(channels, channels, 2, 2),
-                ),
-                nn.ConvTranspose2d(channels, channels, 2, 2),
-                nn.Identity(),
-                nn.MaxPool2d(2, 2),
-            ]
-        )
+        first, second, third = (nn.ConvTranspose2d(channels, channels, 2, 2) for _ in range(3))
+        finest = nn.Sequential(first, nn.BatchNorm2d(channels), nn.GELU(), second)
+        self.steps = nn.ModuleList([finest, third, nn.Identity(), nn.MaxPool2d(2, 2)])
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
         """Resize the maps [B, C, h, w]; the finest comes first."""
@@ -103,12 +93,7 @@ class Student(nn.Module):
     """Vision transformer with UperNet's head, and an auxiliary head for training."""
 
     def __init__(self, settings: SSegPlusSettings, start: Path | None = None) -> None:
-        """Build with random weights, or with a transformer's weights in timm's format, such as MAE's.
-
-        Raises:
-            OptionError: timm has no such transformer, or it lacks these blocks.
-            WeightsError: the file is missing, or of another transformer.
-        """
+        """Build with random weights, or with a transformer's weights in timm's format, such as MAE's."""
         super().__init__()
         self.settings = settings
         try:

@@ -36,9 +36,6 @@ def prefixes_of(architecture: str) -> Prefixes:
     """Prefixes of names, the authors' and ours, for a CLIP; the first matching one applies.
 
     The learned copy of CLIP's last block has that block's number.
-
-    Raises:
-        OptionError: open_clip has no such architecture, or it is not a plain transformer with patches of 16.
     """
     config = configuration(architecture)
     vision, text = config["vision_cfg"], config["text_cfg"]
@@ -82,26 +79,17 @@ class Restored(NamedTuple):
 
 
 def from_official(official: State, clip: State | None, architecture: str = ARCHITECTURE) -> State:
-    """Convert the authors' weights and CLIP's towers to our flat state.
+    """Convert the authors' state dict and CLIP's towers, in open_clip's names, to our flat state in float32.
 
-    Args:
-        official: the state dict of a file in their layout (`clip.checkpoint.read_tensors`).
-        clip: both towers in open_clip's names; None if `official` contains them.
-        architecture: open_clip's name of the towers.
-
-    Returns:
-        Tensors in float32; `restore` checks their completeness and shapes.
-
-    Raises:
-        WeightsError: tensors are unknown, the towers are missing, or `clip` differs from the ones in `official`.
+    `clip` is None if `official` contains them. `restore` checks that all is there and has its shape.
     """
     state = {name: value.float() for name, value in _renamed(official, prefixes_of(architecture)).items()}
     if any(name.startswith(CLIP) for name in state):
         state[_CLIP_SCALE] = torch.tensor(_OPENAI_SCALE)
         if clip is not None:
-            require_same_towers(
-                {name: value for name, value in under(CLIP, state).items() if name != "logit_scale"}, clip
-            )
+            towers = under(CLIP, state)
+            del towers["logit_scale"]
+            require_same_towers(towers, clip)
         return state
     if clip is None:
         raise WeightsError(
@@ -112,10 +100,7 @@ def from_official(official: State, clip: State | None, architecture: str = ARCHI
 
 
 def to_official(state: State, architecture: str = ARCHITECTURE) -> State:
-    """Convert our flat state to the authors' names.
-
-    The released file contains only the learned part, the tensors of `masker.`.
-    """
+    """Convert our flat state to the authors' names; the released file has only the learned part, `masker.`."""
     back = [(ours, theirs) for theirs, ours in prefixes_of(architecture)]
     return _renamed({name: value for name, value in state.items() if name != _CLIP_SCALE}, back)
 

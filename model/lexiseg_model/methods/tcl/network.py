@@ -33,7 +33,6 @@ SCALE = 10.0  # first value of Sim2Mask's (TCL, section 3.2); with the bias a th
 BIAS = -2.5
 EPSILON = 1e-6  # of every normalisation in TCL
 KP_THRESHOLD, KP_SCALE = 0.25, 10.0  # of CLIP's own masks; fixed, unlike Sim2Mask's
-BACKGROUND_REFINED, BACKGROUND_PLAIN = 0.4, 0.5  # background threshold of TCL's evaluation, with and without PAMR
 ARCHITECTURE = "ViT-B-16"  # the published one
 POSITIONS: PositionRule = "size"
 PATCH = 16
@@ -44,10 +43,8 @@ def value_only(block: ResidualAttentionBlock, tokens: Tensor) -> Tensor:
 
     The result of attention is the projected value; unlike in MaskCLIP, residual paths and MLP stay.
     """
-    attention = block.attn
-    width = tokens.shape[-1]
-    values = F.linear(block.ln_1(tokens), attention.in_proj_weight[2 * width :], attention.in_proj_bias[2 * width :])
-    tokens = tokens + block.ls_1(attention.out_proj(values))
+    values = vision.heads_of(block.attn, block.ln_1(tokens), "value").transpose(1, 2).flatten(2)
+    tokens = tokens + block.ls_1(block.attn.out_proj(values))
     mixed: Tensor = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
     return mixed
 
@@ -139,10 +136,7 @@ def logistic_noise(uniform: Tensor) -> Tensor:
 
 
 def hard_mask(logits: Tensor, noise: Tensor) -> Tensor:
-    """Random binary masks, 0 or 1, with the gradient of sigmoid(logits + noise) (Gumbel-sigmoid, temperature 1).
-
-    `noise` is a result of `logistic_noise`, of the shape of the logits.
-    """
+    """Random binary masks, 0 or 1, with the gradient of sigmoid(logits + noise) (Gumbel-sigmoid, temperature 1)."""
     soft = torch.sigmoid(logits + noise)
     hard = (soft > 0.5).to(soft.dtype)
     return hard - soft.detach() + soft
@@ -167,40 +161,16 @@ def similarity(embedding: Tensor, texts: Tensor) -> Tensor:
     return torch.einsum("bdhw,td->bthw", F.normalize(wide(embedding), dim=1, eps=EPSILON), wide(texts))
 
 
-def guide(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Guide of PAMR: normalised images [B, 3, H, W] at the masks' `size` (bilinear, align_corners=True)."""
-    return F.interpolate(images, size=size, mode="bilinear", align_corners=True)
-
-
-def refined(masks: Tensor, guides: Tensor, settings: PamrSettings) -> Tensor:
-    """Masks [B, T, h, w] refined by PAMR with guides [B, 3, h, w]."""
-    return torch.stack([pamr.refine(each, by, settings) for each, by in zip(masks, guides, strict=True)])
-
-
-def blended(masks: Tensor, preserved: Tensor, weight: float) -> Tensor:
-    """Weighted mean of CLIP's masks [B, T, h', w'], upsampled, and of `masks` [B, T, h, w]."""
-    upsampled = F.interpolate(preserved, size=masks.shape[-2:], mode="bilinear", align_corners=False)
-    return weight * upsampled + (1 - weight) * masks
-
-
-def finished_masks(
-    maps: ImageMaps, texts: Tensor, sim2mask: Sim2Mask, guides: Tensor, settings: MaskSettings
-) -> Tensor:
-    """Masks [B, T, H/4, W/4] in 0..1 as TCL evaluates them.
-
-    Args:
-        maps: result of the image pass.
-        texts: [T, D], one vector for each class; texts' have unit length.
-        sim2mask: the learned scale and bias.
-        guides: [B, 3, H/4, W/4] of `guide`; not used without PAMR.
-        settings: PAMR, then the average.
-    """
+def finished_masks(maps: ImageMaps, texts: Tensor, sim2mask: Sim2Mask, image: Tensor, settings: MaskSettings) -> Tensor:
+    """Masks [1, T, H/4, W/4] in 0..1 as TCL evaluates them, of a normalised image [1, 3, H, W] and vectors [T, D]."""
     masks = torch.sigmoid(sim2mask(similarity(maps.grounder, texts)))
     if settings.pamr is not None:
-        masks = refined(masks, guides, settings.pamr)
+        guide = F.interpolate(image, size=masks.shape[-2:], mode="bilinear", align_corners=True)
+        masks = pamr.refine(masks[0], guide[0], settings.pamr)[None]
     if settings.kp_weight > 0:
         of_clip = torch.sigmoid((similarity(maps.clip_embedding, texts) - KP_THRESHOLD) * KP_SCALE)
-        masks = blended(masks, of_clip, settings.kp_weight)
+        of_clip = F.interpolate(of_clip, size=masks.shape[-2:], mode="bilinear", align_corners=False)
+        masks = settings.kp_weight * of_clip + (1 - settings.kp_weight) * masks
     return masks
 
 
@@ -212,15 +182,9 @@ class TclSettings(StrictModel):
     stride: int = Field(224, ge=16, description="step between windows")
     templates: str = Field("tcl9", description="template set of the text side")
     kp_weight: float = Field(0.3, ge=0, le=1, description="weight of CLIP's own masks in the blend")
-    background: float = Field(
-        BACKGROUND_PLAIN,
-        ge=0,
-        le=1,
-        description="mask value that a class must exceed to own a pixel, without refinement",
-    )
-    background_pamr: float = Field(
-        BACKGROUND_REFINED, ge=0, le=1, description="mask value that a class must exceed to own a pixel, after PAMR"
-    )
+    # The thresholds of TCL's evaluation.
+    background: float = Field(0.5, ge=0, le=1, description="mask value that a class must exceed to own a pixel")
+    background_pamr: float = Field(0.4, ge=0, le=1, description="the same, after PAMR")
     probability_scale: float = Field(
         20.0, gt=0, description="factor of masks before the softmax of `score`; labels do not depend on it"
     )
@@ -270,10 +234,6 @@ class ImagePass(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, tiles: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps `grounder` [N, D, h/4, w/4] and `clip_embedding` [N, D, h/16, w/16] of tiles uint8 [N, 3, s, t].
-
-        h x w are s x t, padded to whole patches.
-        """
-        maps = self.network(prepare_tiles(tiles, PATCH, "imagenet", self.network.visual.conv1.weight.dtype))
-        return maps.grounder, maps.clip_embedding
+    def forward(self, tiles: Tensor) -> tuple[Tensor, ...]:
+        """The `ImageMaps` of tiles uint8 [N, 3, s, t], padded to whole patches."""
+        return tuple(self.network(prepare_tiles(tiles, PATCH, "imagenet", self.network.visual.conv1.weight.dtype)))

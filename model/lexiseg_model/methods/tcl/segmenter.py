@@ -23,11 +23,18 @@ from lexiseg_model.clip.by_example import ExampleLevels
 from lexiseg_model.clip.images import Padding, normalise
 from lexiseg_model.clip.segmenter import ClipSegmenter
 from lexiseg_model.clip.text import TextTower
-from lexiseg_model.clip.text_side import ClassRule
-from lexiseg_model.features import Features, Layout
-from lexiseg_model.methods.tcl import network
+from lexiseg_model.features import Features
 from lexiseg_model.methods.tcl.checkpoint import Restored, restore
-from lexiseg_model.methods.tcl.network import EPSILON, PATCH, STRIDE, ImageMaps, ImagePass, MaskSettings, TclSettings
+from lexiseg_model.methods.tcl.network import (
+    EPSILON,
+    PATCH,
+    STRIDE,
+    ImageMaps,
+    ImagePass,
+    MaskSettings,
+    TclSettings,
+    finished_masks,
+)
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import TextBank, TextRows
 from lexiseg_model.types import Refinement, Region
@@ -49,9 +56,8 @@ class TclSegmenter(ClipSegmenter):
     def __init__(
         self, restored: Restored, settings: TclSettings, card: ModelCard, digest: str, execution: Execution
     ) -> None:
-        rule: ClassRule = "mean_of_rows"
-        tower = TextTower(restored.towers, execution.device)
-        super().__init__(card, digest, tower, settings.templates, rule, settings.window, settings.stride, execution)
+        tower, windows = TextTower(restored.towers, execution.device), (settings.window, settings.stride)
+        super().__init__(card, digest, tower, settings.templates, "mean_of_rows", *windows, execution)
         self._settings = settings
         self._sim2mask = restored.network.sim2mask.to(execution.device)
         self._network = restored.network.to(execution.device)
@@ -60,12 +66,8 @@ class TclSegmenter(ClipSegmenter):
         self._network.grounder.to(execution.dtype)
         self.probability_scale = settings.probability_scale
 
-    # images
-
     def image_network(self) -> ImagePass:
         return ImagePass(self._network)
-
-    # vocabulary side
 
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         return self.masks(features, bank, MaskSettings(self._settings.kp_weight, pamr=None))
@@ -105,24 +107,19 @@ class TclSegmenter(ClipSegmenter):
         padded = padding.padded(layout.tile)
         vectors = bank.vectors if bank.has_examples else F.normalize(bank.vectors, dim=1, eps=EPSILON)
 
+        canvas = features.tensors["guide"].to(self._execution.device)
+
         def of_windows() -> Iterator[Tensor]:
-            for maps, guide in self._windows(features, layout, padding):
-                masks = network.finished_masks(maps, vectors, self._sim2mask, guide, settings)
+            for index, pixels in enumerate(windowed.windows_of(canvas, layout)):
+                maps = ImageMaps(*(features.tensors[name][index : index + 1].float() for name in self.maps))
+                image = padding.add(normalise(pixels[None], "imagenet"))
+                masks = finished_masks(maps, vectors, self._sim2mask, image, settings)
                 # When fast, tiles are whole patches, and masks stay on the grounder's grid.
                 if self._execution.precision == "exact":
                     masks = padding.crop(F.interpolate(masks, size=padded, mode="bilinear", align_corners=False))
                 yield bank.best_of_texts(masks[0])
 
         return windowed.merge(of_windows(), layout, self._execution.precision)
-
-    def _windows(self, features: Features, layout: Layout, padding: Padding) -> Iterator[tuple[ImageMaps, Tensor]]:
-        """Yield each window's maps and its guide [1, 3, h/4, w/4]."""
-        canvas = features.tensors["guide"].to(self._execution.device)
-        for index, pixels in enumerate(windowed.windows_of(canvas, layout)):
-            maps = (features.tensors[name][index : index + 1].float() for name in ("grounder", "clip_embedding"))
-            image = padding.add(normalise(pixels[None], "imagenet"))
-            quarter = (image.shape[2] // STRIDE, image.shape[3] // STRIDE)
-            yield ImageMaps(*maps), network.guide(image, quarter)
 
 
 require_weights = partial(require_named_weights, how_to_provide=HOW_TO_PROVIDE)
@@ -132,7 +129,5 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> TclSegmenter:
     """Load a model directory (`weights.safetensors` and a card)."""
     require_weights(card)
     settings = settings_of(card, TclSettings)
-    state = read_weights(folder / WEIGHTS, card.weights_sha256)
-    return TclSegmenter(
-        restore(state, settings.architecture), settings, card, image_digest(card, str(card.weights_sha256)), execution
-    )
+    restored = restore(read_weights(folder / WEIGHTS, card.weights_sha256), settings.architecture)
+    return TclSegmenter(restored, settings, card, image_digest(card, str(card.weights_sha256)), execution)

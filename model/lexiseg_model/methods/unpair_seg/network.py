@@ -48,13 +48,9 @@ class PromptableMasks(nn.Module):
         """Build decoders; with the published sizes they have 5.79 and 16.19 million parameters."""
         super().__init__()
         self.sizes = sizes
-        width, heads = sizes.width, sizes.heads
-        self.pixel_decoder = PixelDecoder(
-            sizes.channels, width, heads, sizes.encoder_layers, sizes.encoder_feed_forward
-        )
-        self.predictor = MaskDecoder(
-            PromptEncoder(width), width, heads, sizes.decoder_layers, sizes.decoder_feed_forward
-        )
+        channels, width, heads, *encoder, decoder_layers, decoder_feed_forward = sizes
+        self.pixel_decoder = PixelDecoder(channels, width, heads, *encoder)
+        self.predictor = MaskDecoder(PromptEncoder(width), width, heads, decoder_layers, decoder_feed_forward)
 
     def features(self, maps: Sequence[Tensor]) -> PixelFeatures:
         """Decode image maps [B, channels, h, w] at strides 4, 8, 16, 32."""
@@ -94,10 +90,7 @@ class UnpairSegNetwork(nn.Module):
         return EncodedImages(features, maps.dense, adapted)
 
     def embed(self, encoded: EncodedImages, masks: Tensor, pool: Pool = regions.pool) -> Tensor:
-        """Embed the regions of mask logits [B, Q, h, w] in CLIP's space: [B, Q, D], not normalised.
-
-        This is CLIP's average under each mask by `pool`, plus the adapter's correction if there is one.
-        """
+        """Embed the regions of mask logits [B, Q, h, w] in CLIP's space: [B, Q, D], not normalised."""
         if self.adapter is None or encoded.adapted is None:
             pooled = pool(encoded.dense, masks)
         else:
@@ -127,44 +120,31 @@ def flat_state(clip: State, masks: State, adapter: State | None = None) -> State
 def read_weights(path: Path, clip: State | None = None) -> State:
     """Read the flat state of a file, in float32: the authors' stage one, or an own training of one or two stages.
 
-    Name prefixes of training wrappers and tensors of the losses are removed. Missing tensors are reported by `restore`.
-
-    Args:
-        path: a pickle `{"model": ...}` of detectron2, a plain state dict, or safetensors.
-        clip: both towers in open_clip's names; None if the file contains them.
+    Name prefixes of training wrappers and tensors of the losses are removed. `clip` are both towers in open_clip's
+    names; None if the file contains them. Missing tensors are reported by `restore`.
     """
     saved = read_tensors(path)
     state = {inside: saved[name] for name, inside in names_in_network(saved).items() if inside not in DERIVED}
     with naming_files(path):
         require_prefixes("Unpair-Seg", state, (CLIP, MASKS, ADAPTER))
-        towers = _only_towers(under(CLIP, state), clip)
+        inside = under(CLIP, state)
+        towers = inside or clip
+        if not towers:
+            raise WeightsError(
+                "these weights come without CLIP; its towers have to be given with them: the authors' are "
+                f"open_clip's {ARCHITECTURE}, laion2b_s29b_b131k_ft_soup"
+            )
+        if inside and clip:
+            require_same_towers(inside, clip)
     return {name: value for name, value in state.items() if not name.startswith(CLIP)} | {
         CLIP + name: value.float() for name, value in towers.items()
     }
 
 
-def _only_towers(inside: State, beside: State | None) -> State:
-    """CLIP's towers from the file itself or another one."""
-    if not inside and not beside:
-        raise WeightsError(
-            "these weights come without CLIP; its towers have to be given with them: the authors' are "
-            f"open_clip's {ARCHITECTURE}, laion2b_s29b_b131k_ft_soup"
-        )
-    if inside and beside:
-        require_same_towers(inside, beside)
-    return inside or beside or {}
-
-
 def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
     """Build the model of a flat state, with an adapter if the state has one; sizes follow from the weights.
 
-    Args:
-        state: result of `read_weights` or `flat_state`.
-        architecture: open_clip's name of the CLIP in the state, a ConvNeXt.
-
-    Raises:
-        OptionError: open_clip has no such architecture.
-        WeightsError: tensors are missing, unknown, or of the wrong shape.
+    `architecture` is open_clip's name of the CLIP in the state, a ConvNeXt.
     """
     towers = clip_from_state(architecture, under(CLIP, state), quick_gelu=False)
     trunk = ClipTrunk(towers.visual)
@@ -179,7 +159,7 @@ def restore(state: State, architecture: str = ARCHITECTURE) -> Restored:
 
 
 def restore_masks(state: State) -> PromptableMasks:
-    """Build the learned part of stage one from `sem_seg_head.*`; raises as `restore`."""
+    """Build the learned part of stage one from `sem_seg_head.*`."""
     sizes = sizes_of(under(MASKS, state))
     with SkipInit():
         masks = PromptableMasks(sizes)

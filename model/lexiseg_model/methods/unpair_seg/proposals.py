@@ -55,35 +55,22 @@ def propose(
     for some in torch.split(points.to(features.masks), settings.points_per_pass):
         tokens = network.predictor.prompt_encoder.points(some[None], features.masks, canvas)
         prediction = network.decode(features, tokens)
-        of_some = predicted_quality(prediction, mode).flatten()
-        good = (of_some >= threshold(settings, mode)).nonzero()[:, 0]
+        of_some = prediction.quality.float().sigmoid().flatten()
+        if mode == "released":  # twice: 0.5 to 0.731
+            of_some = of_some.sigmoid()
+        good = (of_some >= (compatibility.QUALITY if mode == "released" else settings.quality)).nonzero()[:, 0]
         some_masks = prediction.masks.flatten(0, 2)[good]
         masks.extend(some_masks)
-        inside.append(binarised(some_masks, canvas, mode))
         quality.append(of_some[good])
+        if mode == "released":
+            inside.append(compatibility.binarised(some_masks, canvas))
+        else:
+            inside.append(some_masks.sigmoid() >= MASK_THRESHOLD)
     by_quality = torch.cat(quality)
     best = suppress(torch.cat(inside), by_quality, settings.rule)
     best_masks = [masks[index] for index in best.tolist()]
     empty = features.masks.new_zeros(0, *features.masks.shape[2:])
     return PromptMasks(torch.stack(best_masks) if best_masks else empty, by_quality[best])
-
-
-def predicted_quality(prediction: Prediction, mode: Compatibility) -> Tensor:
-    """Predicted quality [B, Q, M] in 0..1."""
-    quality = prediction.quality.float().sigmoid()
-    return quality.sigmoid() if mode == "released" else quality  # twice: 0.5 to 0.731
-
-
-def threshold(settings: ProposalSettings, mode: Compatibility) -> float:
-    """Quality threshold in the units of `predicted_quality`."""
-    return compatibility.QUALITY if mode == "released" else settings.quality
-
-
-def binarised(masks: Tensor, canvas: Size, mode: Compatibility) -> Tensor:
-    """Binary masks of logits [N, h, w], at the resolution at which overlaps are counted."""
-    if mode == "released":
-        return compatibility.binarised(masks, canvas)
-    return masks.sigmoid() >= MASK_THRESHOLD
 
 
 @torch.no_grad()
@@ -95,17 +82,9 @@ def prompt_masks(
     canvas: tuple[int, int],
     mode: Compatibility = "none",
 ) -> list[PromptMasks]:
-    """Predict the masks of every prompt of one image.
+    """Predict the masks of every prompt of one image, best first: four of a single positive point, one of any other.
 
-    Args:
-        prompts: points, boxes or both, in pixels of the image.
-        scale: (x, y) factors from image pixels to pixels of the network's input.
-        canvas: (height, width) of the network's input.
-        mode: `released` repeats the authors' handling of several points (`compatibility.misread`).
-
-    Returns:
-        One entry per prompt, in order: logits [M, h, w] over the input and their quality [M], best first. M is 4 for a
-        single positive point, 1 for any other prompt.
+    `scale` (x, y) is from image pixels to pixels of the network's input, which is `canvas` (height, width).
     """
     require_shown(prompts)
     alike: dict[tuple[int, bool, bool], list[int]] = defaultdict(list)

@@ -80,8 +80,6 @@ class UnpairSegSegmenter(WithTexts, TorchPass):
         side = card.input.long_side
         self.buckets = ((side, side),)
 
-    # images
-
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         size = picture_size(rgb)
         longest = self.card.input.long_side
@@ -105,20 +103,17 @@ class UnpairSegSegmenter(WithTexts, TorchPass):
         layout = windowed.layout_of(plan)
         height, width = layout.canvas
         image = torch.from_numpy(plan.tiles[0, :, :height, :width]).float()
-        guide = F.interpolate(image[None], size=_halves(layout.canvas), mode="area")[0]
+        size = max(1, height // GUIDE_STRIDE), max(1, width // GUIDE_STRIDE)
+        guide = F.interpolate(image[None], size=size, mode="area")[0]
         return Features(plan.size, tensors | {"guide": guide.round().to(torch.uint8)}, layout)
 
     def guide(self, features: Features) -> Tensor:
         return normalise(features.tensors["guide"].to(self._execution.device)[None], "clip")[0]
 
-    # text side
-
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
         """One vector per template and text; `region_scores` takes the best of each class."""
         bank = TextBank.of_rows(classes, rows, self._text.tower.width, self._execution.device, self._templates)
         return replace(bank, vectors=F.normalize(bank.vectors, dim=1))
-
-    # masks
 
     @torch.inference_mode()
     def propose(self, features: Features) -> Proposals:
@@ -151,13 +146,15 @@ class UnpairSegSegmenter(WithTexts, TorchPass):
 
     patches = places
 
-    # vocabulary side
-
     @torch.inference_mode()
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Log probabilities of classes: the best text of each class, as in FC-CLIP and OpenSeg, then a softmax."""
+
+        def proposed_units() -> Tensor:
+            return F.normalize(self.proposals_on_canvas(features).embeddings.float(), dim=1)
+
         units = F.normalize(embeddings.float(), dim=1)
-        fused = fusion.bank_for_image(features, bank, lambda: self._units(features), 1.0)
+        fused = fusion.bank_for_image(features, bank, proposed_units, 1.0)
         if fused.levels is not None:
             logits = (units @ fused.vectors.T + fused.levels).T  # [N, D] x [D, K] -> [K, N]
         else:
@@ -168,9 +165,8 @@ class UnpairSegSegmenter(WithTexts, TorchPass):
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         """Logarithm of the sum over proposals of class probability times mask probability.
 
-        The exponentials sum over classes to the number of masks that cover a pixel (`background_score`); the softmax is
-        a probability. Exact models enlarge masks to the image before the sum, as published: [K, H, W]. Others sum at
-        stride 4.
+        The exponentials sum over classes to the number of masks that cover a pixel (`background_score`). Exact models
+        enlarge masks to the image before the sum, as published: [K, H, W]. Others sum at stride 4.
         """
         proposed = self.proposals_on_canvas(features)
         probabilities = self.region_scores(features, proposed.embeddings, bank).exp().T
@@ -201,7 +197,7 @@ class UnpairSegSegmenter(WithTexts, TorchPass):
         answers = dict(zip(prompts, self.prompt(features, [*prompts.values()]) if prompts else (), strict=True))
         grid = (features.tensors["guide"].shape[1], features.tensors["guide"].shape[2])
         masks = [
-            _inside(region, features.size, answers[index].masks[0], grid) if index in answers else _logits(region, grid)
+            _region_mask(region, features.size, answers[index].masks[0] if index in answers else None, grid)
             for index, region in enumerate(regions)
         ]
         everything = torch.full(grid, CERTAIN_LOGIT)
@@ -246,17 +242,17 @@ class UnpairSegSegmenter(WithTexts, TorchPass):
         pool = regions.pool if self.settings.compatibility == "released" else regions.pool_legible
         return self.network.embed(encoded, masks[None], pool)[0]
 
-    def _units(self, features: Features) -> Tensor:
-        return F.normalize(self.proposals_on_canvas(features).embeddings.float(), dim=1)
-
     def _pixels(self, features: Features) -> PixelFeatures:
         masks, *levels = (features.tensors[name].float()[None] for name in NAMES[:4])
         return PixelFeatures(masks, tuple(levels))
 
 
-def _inside(region: Region, size: tuple[int, int], mask: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Mask logits at size `grid`, limited to the prompt's box; the box itself if nothing remains."""
-    logits = F.interpolate(mask[None, None].float().cpu(), size=grid, mode="bilinear")[0, 0]
+def _region_mask(region: Region, size: tuple[int, int], prompted: Tensor | None, grid: tuple[int, int]) -> Tensor:
+    """Mask logits at size `grid` of a mask, or of what was prompted, within the prompt's box; the box if none is."""
+    if prompted is None:
+        assert region.mask is not None
+        return CERTAIN_LOGIT * (2 * mask_cells(decode(region.mask), grid).float() - 1)
+    logits = F.interpolate(prompted[None, None].float().cpu(), size=grid, mode="bilinear")[0, 0]
     if region.prompt is None or region.prompt.box is None:
         return logits
     box = CERTAIN_LOGIT * (2 * box_cells(region.prompt.box, size, grid).float() - 1)
@@ -264,26 +260,13 @@ def _inside(region: Region, size: tuple[int, int], mask: Tensor, grid: tuple[int
     return inside if (inside > 0).any() else box
 
 
-def _logits(region: Region, grid: tuple[int, int]) -> Tensor:
-    assert region.mask is not None
-    return CERTAIN_LOGIT * (2 * mask_cells(decode(region.mask), grid).float() - 1)
-
-
 def _canvas(features: Features) -> Canvas:
     assert features.layout is not None
     return Canvas(features.layout.tile, features.layout.canvas)
 
 
-def _halves(size: tuple[int, int]) -> tuple[int, int]:
-    return max(1, size[0] // GUIDE_STRIDE), max(1, size[1] // GUIDE_STRIDE)
-
-
 def settings_of(card: ModelCard) -> UnpairSegSettings:
-    """Settings of a card.
-
-    Raises:
-        WeightsError: they do not validate, or the card's input is not a multiple of 32.
-    """
+    """Settings of a card, with an input of multiples of 32."""
     settings = weights.settings_of(card, UnpairSegSettings)
     if card.input.long_side % STRIDE:
         raise WeightsError(f"{card.name}: input.long_side is {card.input.long_side}; expected a multiple of {STRIDE}")

@@ -43,11 +43,7 @@ PUBLISHED = Sizes()
 
 
 def sizes_of(state: Mapping[str, Tensor]) -> Sizes:
-    """Sizes of `PromptableMasks` from its state dict; all other shapes follow from these.
-
-    Raises:
-        WeightsError: a tensor that determines a size is missing, or the size is impossible.
-    """
+    """Sizes of `PromptableMasks` from its state dict; all other shapes follow from these."""
 
     def shape(name: str, axes: int) -> tuple[int, ...]:
         tensor = state.get(name)

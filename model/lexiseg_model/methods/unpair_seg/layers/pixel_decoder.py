@@ -43,23 +43,16 @@ class DeformableAttention(nn.Module):
         with torch.no_grad():
             self.sampling_offsets.weight.zero_()
             self.sampling_offsets.bias.copy_(places.expand(-1, self.levels, -1, -1).flatten())
-            for layer in (
-                self.attention_weights.weight,
-                self.attention_weights.bias,
-                self.value_proj.bias,
-                self.output_proj.bias,
-            ):
-                layer.zero_()
+            self.attention_weights.weight.zero_()
+            for layer in (self.attention_weights, self.value_proj, self.output_proj):
+                layer.bias.zero_()
             nn.init.xavier_uniform_(self.value_proj.weight)
             nn.init.xavier_uniform_(self.output_proj.weight)
 
     def forward(self, queries: Tensor, references: Tensor, sources: Tensor, sizes: Sequence[Size]) -> Tensor:
-        """Attend from queries [N, Q, width] to all levels.
+        """Attend from queries [N, Q, width] to `sources` [N, S, width]: all levels in order, each in reading order.
 
-        Args:
-            references: [Q, 2], origins (x, y) of the sampling offsets, in 0..1.
-            sources: [N, S, width], cells of all levels in order, each in reading order.
-            sizes: (height, width) of each level; their areas sum to S.
+        `references` [Q, 2] are origins (x, y) of the sampling offsets, in 0..1; `sizes` (height, width) of the levels.
         """
         n, n_queries, width = queries.shape
         shape = (n, n_queries, self.heads, self.levels, self.points)
@@ -73,13 +66,9 @@ class DeformableAttention(nn.Module):
 
 
 def sample_levels(values: Tensor, sizes: Sequence[Size], places: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum [N, Q, heads * D] of bilinear samples; zero beyond the edges.
+    """Weighted sum [N, Q, heads * D] of bilinear samples of cells [N, S, heads, D]; zero beyond the edges.
 
-    Args:
-        values: [N, S, heads, D], cells of all levels.
-        sizes: (height, width) of each level.
-        places: [N, Q, heads, levels, points, 2], (x, y) in 0..1.
-        weights: [N, Q, heads, levels, points].
+    `places` [N, Q, heads, levels, points, 2] are (x, y) in 0..1, with weights [N, Q, heads, levels, points].
     """
     n, _, heads, depth = values.shape
     n_queries = places.shape[1]

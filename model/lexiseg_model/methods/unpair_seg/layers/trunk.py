@@ -64,14 +64,7 @@ class RegionAdapter(nn.Module):
         return mixed
 
     def pooled(self, maps: Tensor, dense: Tensor, masks: Tensor, pool: Pool = regions.pool) -> Tensor:
-        """Input [N, Q, C] of CLIP's head for each region.
-
-        Args:
-            maps: [N, width, H/8, W/8], output of `forward`.
-            dense: [N, C, H/32, W/32] of CLIP.
-            masks: logits [N, Q, h, w].
-            pool: average under a mask, applied to both maps.
-        """
+        """Input [N, Q, C] of CLIP's head for regions of masks, logits [N, Q, h, w]: both maps by the average `pool`."""
         # Averaging commutes with the projection, and is cheaper before it.
         added: Tensor = self.output(pool(maps, masks))
         return pool(dense, masks) + added
@@ -88,11 +81,7 @@ class ClipTrunk(nn.Module):
     """Image tower of a ConvNeXt CLIP, without gradients and always in evaluation mode."""
 
     def __init__(self, visual: nn.Module) -> None:
-        """Freeze the image tower `ClipTowers.visual`.
-
-        Raises:
-            WeightsError: it is not a ConvNeXt.
-        """
+        """Freeze the image tower `ClipTowers.visual`."""
         super().__init__()
         if not isinstance(visual, TimmModel) or not isinstance(visual.trunk, ConvNeXt):
             raise WeightsError(f"Unpair-Seg works over a ConvNeXt CLIP, this model has a {type(visual).__name__}")
@@ -116,11 +105,7 @@ class ClipTrunk(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> TrunkMaps:
-        """Maps in float32 of normalised images [N, 3, H, W], computed in the type of the weights.
-
-        Raises:
-            ShapeError: the input is not [N, 3, H, W] with multiples of 32 as sides.
-        """
+        """Maps in float32 of normalised images [N, 3, H, W], computed in the type of the weights."""
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] % STRIDE or images.shape[3] % STRIDE:
             raise ShapeError(
                 f"expected images [N, 3, H, W] with sides that divide by {STRIDE}, got {list(images.shape)}"
