@@ -58,10 +58,7 @@ def detail(photograph: Photograph) -> NDArray[np.float32]:
 
 
 def show_the_same(one: NDArray[np.float32], other: NDArray[np.float32]) -> bool:
-    """Whether the `detail` of two photographs is one picture's, stored again, and not two of a fixed camera's.
-
-    Edges of another size move into neighbours; an object elsewhere is unlike them.
-    """
+    """Whether the `detail` of two photographs is one picture's, stored again, and not two of a fixed camera's."""
     gray, *colours = np.maximum(_beyond(one, other), _beyond(other, one)).tolist()
     return bool(gray <= SAME[0] and max(colours) <= SAME[1])
 
@@ -105,10 +102,7 @@ def alike_groups(miniatures: Sequence[Miniature]) -> NDArray[np.int64]:
 
 
 def split_groups(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Groups [P] of which a split may part none: one of more than half of all, as of a fixed camera, is resolved.
-
-    It would leave nothing to learn from on one side.
-    """
+    """Groups [P] of which a split may part none; one of more than half of all, as of a fixed camera, is resolved."""
     counts = np.bincount(groups, minlength=len(groups))
     large = counts[groups] > len(groups) / 2
     return np.where(large, np.arange(len(groups)) + len(groups), groups)

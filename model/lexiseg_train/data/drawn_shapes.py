@@ -39,7 +39,6 @@ def write_drawn(data: Path) -> None:
 
 
 def _photographs() -> list[NDArray[np.uint8]]:
-    """Photographs of scikit-learn, or noise if it is not installed."""
     package = find_spec("sklearn")  # only located: importing it takes a second
     if package is None or package.origin is None:
         return [np.random.default_rng(1).integers(70, 190, (2 * SIDE, 2 * SIDE, 3), np.uint8)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,8 +35,9 @@ class Licensed(NamedTuple):
 
 def licensed(root: Path) -> list[Licensed]:
     """The photographs that the lists below a folder of data sets name."""
-    places = (lambda row: row["file"], lambda row: f"{row['set']}/{row['file']}")
-    licences = [each for name, place_of in zip(LISTS, places, strict=True) for each in _listed(root / name, place_of)]
+    rows = [row for name in LISTS for row in read_rows(root / name)]
+    places = [Path(row.get("set") or "", row["file"]) for row in rows]  # of COCO's list in the folder of its set
+    licences = [Licensed(place.parts[0], place.stem, row) for place, row in zip(places, rows, strict=True)]
     if not licences:
         raise DatasetError(
             f"{root} has neither {' nor '.join(LISTS)}, the photographs whose licence allows commercial use; "
@@ -79,15 +80,7 @@ def write_rows(path: Path, rows: list[dict[str, str]]) -> None:
     """Write rows under all columns that any of them has."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _listed(path: Path, place_of: Callable[[dict[str, str]], str]) -> Iterator[Licensed]:
-    for row in read_rows(path):
-        place = Path(place_of(row))
-        yield Licensed(place.parts[0], place.stem, row)
+        csv.writer(file).writerows([columns, *([row.get(column, "") for column in columns] for row in rows)])
 
 
 # Parts of addresses. Terms without derivatives ("nd") do not allow training, non-commercial ones no sale.
@@ -117,10 +110,7 @@ class Counts(NamedTuple):
 
 
 def write_licences(root: Path, listings: list[Path]) -> Counts:
-    """Write `licences.csv` of a folder of data sets by JSON files of COCO and CSV files of Open Images.
-
-    Photographs are known by their names without suffix. Rows of other photographs that are there already stay.
-    """
+    """Write `licences.csv` of sets by JSON of COCO and CSV of Open Images; rows of other photographs stay."""
     folders = sorted(path for pattern in ("*/images", "*/*/images") for path in root.glob(pattern) if path.is_dir())
     photographs = [path for folder in folders for path in pictures_in(folder)]
     if not photographs:
@@ -141,20 +131,19 @@ def write_licences(root: Path, listings: list[Path]) -> Counts:
 def _read_terms(listing: Path, stems: Collection[str]) -> Iterator[tuple[str, Terms]]:
     try:
         with listing.open(newline="", encoding="utf-8") as file:
-            if listing.suffix == ".csv":
-                yield from _of_open_images(listing, csv.DictReader(file), stems)
-            else:
+            if listing.suffix != ".csv":
                 yield from _of_coco(listing, json.load(file), stems)
+                return
+            rows = csv.DictReader(file)
+            if not {ID, LICENCE} <= {*(rows.fieldnames or ())}:
+                expected = f"expected {ID} and {LICENCE} of Open Images"
+                raise DatasetError(f"{listing} has the columns {rows.fieldnames}; {expected}")
+            for row in rows:
+                if row[ID] in stems:
+                    owner = (row.get("Author") or "", row.get("OriginalLandingURL") or "")
+                    yield row[ID], Terms(row[LICENCE] or "", *owner)
     except (OSError, ValueError) as error:
         raise DatasetError(f"{listing} cannot be read: {error}") from None
-
-
-def _of_open_images(listing: Path, rows: csv.DictReader[str], stems: Collection[str]) -> Iterator[tuple[str, Terms]]:
-    if not {ID, LICENCE} <= {*(rows.fieldnames or ())}:
-        raise DatasetError(f"{listing} has the columns {rows.fieldnames}; expected {ID} and {LICENCE} of Open Images")
-    for row in rows:
-        if row[ID] in stems:
-            yield row[ID], Terms(row[LICENCE] or "", row.get("Author") or "", row.get("OriginalLandingURL") or "")
 
 
 def _of_coco(listing: Path, content: Any, stems: Collection[str]) -> Iterator[tuple[str, Terms]]:

@@ -14,10 +14,7 @@ Content = TypeVar("Content")
 def read_ahead(
     items: Iterable[Item], read: Callable[[Item], Content], ahead: int, threads: int | None = None
 ) -> Iterator[tuple[Item, Content]]:
-    """Yield each item with its content, in order; at most `ahead` items are read in advance.
-
-    An error of `read` is raised in the place of its item. Where the caller stops early, waiting items are not read.
-    """
+    """Yield each item with its content, in order; at most `ahead` items are read in advance."""
     waiting: deque[tuple[Item, Future[Content]]] = deque()
     with ThreadPoolExecutor(threads, "read") as pool:
         try:

@@ -129,10 +129,7 @@ def object_scenes(root: Path, name: str, split: str, is_thing: IsThing) -> Scene
 
 
 def read_panoptic(benchmark: PanopticBenchmark, root: Path, split: str) -> SceneSet[PanopticTruth]:
-    """List one split of a panoptic benchmark in its official folder, or its parent.
-
-    A segment that cannot be used is left out, counted and named; its pixels are void.
-    """
+    """List one split of a panoptic benchmark; unusable segments are left out and named, their pixels void."""
     layout, bases = benchmark.split(split), benchmark.bases(root)
     base = next((base for base in bases if (base / layout.annotations).exists()), None)
     if base is None:
@@ -257,10 +254,7 @@ def _instances(size: Size, labelled: list[Labelled]) -> list[Annotation]:
 
 
 def _visible_objects(size: Size, labelled: list[Labelled]) -> Objects:
-    """Objects of the annotations of a photograph [H, W]; smaller ones cover larger ones, groups are ignored.
-
-    What may be of any class covers larger objects, too: nobody knows what is there.
-    """
+    """Objects of annotations on [H, W]: smaller ones, or what may be of any class, cover larger; groups are ignored."""
     ids, ignored = np.zeros(size, np.int32), np.zeros(size, np.bool_)
     # What may be of any class is listed for each: once is enough.
     listed = [(each, index) for each, index in labelled if each.category is not None or not index]
@@ -301,10 +295,7 @@ def _label_table(first: int, n_values: int) -> Labels:
 
 
 def outlined_scenes(place: Path) -> list[Scene[tuple[Rle, ...]]]:
-    """Photographs with the outlines of their objects: of a JSON in COCO's format, without its groups, or of SA-1B.
-
-    A photograph may show none. Prints a line about annotations of a JSON that are left out.
-    """
+    """Photographs with the outlines of their objects: of a JSON in COCO's format, without its groups, or of SA-1B."""
     if place.suffix == ".json":
         content, photographs = read_coco_file(place), Photographs(place)
         for warning in content.warnings:

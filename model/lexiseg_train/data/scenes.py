@@ -72,10 +72,7 @@ class Objects:
 
 @dataclass(frozen=True)
 class Scene(Generic[TruthOut]):
-    """One photograph, RGB [H, W, 3], and its truth at the same size, both read on demand.
-
-    `name` is unique within the split. Reading raises DatasetError.
-    """
+    """A photograph, RGB [H, W, 3], and its truth of the same size, read on demand; `name` is unique in the split."""
 
     name: str
     read_image: Callable[[], NDArray[np.uint8]]
@@ -146,10 +143,7 @@ def objects_of(labels: NDArray[np.unsignedinteger], of: Collection[int], ignored
 def panoptic_of(
     labels: NDArray[np.unsignedinteger], things: Collection[int], stuff: Collection[int], ignored: int
 ) -> PanopticTruth:
-    """Each component of a thing and each stuff class as a segment; specks of things are void, as `ignored` pixels are.
-
-    Classes of [H, W] that are neither thing nor stuff become NOTHING.
-    """
+    """Each component of a thing and each stuff class as a segment, other classes NOTHING; specks of things are void."""
     regions = components(labels, things)
     ids = np.where(np.isin(labels, list(things)) | (labels == ignored), VOID, NOTHING).astype(np.int32)
     inside = regions.ids > 0

@@ -103,7 +103,6 @@ def write_samples(before: Segmenter, after: Segmenter, data: IndexedDataset, cou
 
 
 def _paint_answer(segmenter: Segmenter, image: Rgb, data: IndexedDataset) -> Rgb:
-    """A photograph with a model's masks of all classes on it."""
     classes = tuple(ClassEntry(name) for name in data.classes if name != BACKGROUND)
     vocabulary = Vocabulary(classes, Background() if data.has_background else None, data.name)
     features = segmenter.encode(image)
@@ -112,7 +111,6 @@ def _paint_answer(segmenter: Segmenter, image: Rgb, data: IndexedDataset) -> Rgb
 
 
 def _paint_truth(image: Rgb, mask: NDArray[np.uint8], data: IndexedDataset) -> Rgb:
-    """A photograph with its mask [H, W] on it."""
     values = [value for value, name in enumerate(data.classes) if name != BACKGROUND]
     present = [value for value in values if (mask == value).any()]
     segments = tuple(

@@ -151,7 +151,6 @@ class Examiner:
         return total
 
     def _painted(self, features: Features, absent: list[int], name: str) -> float:
-        """`Examined.painted` of some absent classes."""
         sample = np.random.default_rng([0, *os.fsencode(name)]).permutation(absent)[:MAX_ABSENT]
         shares = [float(self._won_by_first(features, [int(value)]).mean()) for value in sample]
         return float(np.mean(shares)) if shares else float("nan")
@@ -302,10 +301,7 @@ def _miou(counts: NDArray[np.int64], weights: Weights) -> NDArray[np.float64]:
 
 
 def _presence_auc(records: Sequence[Examined], weights: Weights) -> NDArray[np.float64]:
-    """Mean AUC [R] of presence over classes that some of a resample's photographs show and others do not.
-
-    Photographs are ranked within a class, not across classes: that sky is commoner than boats must not count.
-    """
+    """Mean AUC [R] of presence within each class, not across: that sky is commoner than boats must not count."""
     presence = np.stack([record.presence for record in records])  # [P, K]
     present = np.stack([record.present for record in records])
     defined = ~np.isnan(presence).any(0)
@@ -330,7 +326,6 @@ def _class_auc(value: NDArray[np.float64], present: NDArray[np.bool_], weights: 
 
 
 def _ratio(of: NDArray[np.number], to: NDArray[np.number]) -> NDArray[np.float64]:
-    """Quotients; NaN where there is nothing to compare with."""
     ratio: NDArray[np.float64] = np.full(of.shape, np.nan)
     np.divide(of, to, out=ratio, where=to > 0)
     return ratio

@@ -30,10 +30,7 @@ Truth = TypeVar("Truth")
 
 
 class EvaluationRun(Generic[Truth]):
-    """One evaluation: `n_before` counts images of earlier runs, `left` holds this process's remaining images.
-
-    The processes of torchrun share the work; each makes an EvaluationRun of the same arguments.
-    """
+    """One evaluation, shared by torchrun's processes: `n_before` images of earlier runs, this process's own `left`."""
 
     def __init__(
         self,

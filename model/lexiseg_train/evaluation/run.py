@@ -131,7 +131,6 @@ def count_photographs(
 
 
 def _at_scale(segmenter: Segmenter, scale: float) -> Segmenter:
-    """The same model, to which images are shown larger or smaller."""
     limits = segmenter.card.input
     sides = {
         name: max(1, round(scale * getattr(limits, name) / limits.multiple)) * limits.multiple

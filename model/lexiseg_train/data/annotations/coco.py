@@ -67,21 +67,15 @@ def read_coco_file(
     placed = coco.place(entries, images.by_id, names, is_blank)
     warnings = images_left_out(listing, len(lists["images"]), images.faults)
     warnings += not_read(listing, len(annotations), placed.faults, placed.n_boxes)
-    warnings += _deviations(listing, len(annotations), repeats, placed.all_groups)
+    of = f"of {len(annotations)} annotations in {listing}"
+    if repeats:
+        warnings += (f"{repeats} {of} are repeats of others, and count once",)
+    if placed.all_groups:
+        warnings += (f"all {of} are crowds (iscrowd), as some tools call every mask: they count as single objects",)
     unique = {image.file_name: image for image in images.by_id.values()}
     named = {category: name for category, name in names.items() if name is not None}
     unusable = tuple(map(as_text, images.faults))
     return LabelFile(listing, named, list(unique.values()), warnings, unusable, placed.n_groups)
-
-
-def _deviations(listing: Path, n_annotations: int, repeats: int, all_groups: bool) -> tuple[str, ...]:
-    of = f"of {n_annotations} annotations in {listing}"
-    warnings = []
-    if repeats:
-        warnings.append(f"{repeats} {of} are repeats of others, and count once")
-    if all_groups:
-        warnings.append(f"all {of} are crowds (iscrowd), as some tools call every mask: they count as single objects")
-    return tuple(warnings)
 
 
 def read_coco(files: SetFiles, paths: Sequence[Path]) -> list[LabelFile]:

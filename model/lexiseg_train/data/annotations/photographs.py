@@ -93,10 +93,7 @@ class Photographs:
         return entry.name if video is None else f"{self.files.place_of(video)}/{entry.name}"
 
     def measured_size(self, name: str, height: object, width: object) -> Size:
-        """(H, W) of the upright photograph of a name, whatever the listing states.
-
-        Label Studio and others state width and height as stored, and draw outlines on the upright photograph.
-        """
+        """(H, W) of the upright photograph of a name; tools may state it as stored, before EXIF's rotation."""
         path = self.find(name)
         if path is None:
             raise UnreadableLabels("there is no such file in the data set")

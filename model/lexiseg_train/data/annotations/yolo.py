@@ -24,10 +24,7 @@ MAX_NAMED = 3  # places in a message
 
 
 class Listing(NamedTuple):
-    """Class names by number, None for any class; images by split; sentences about what is named in vain.
-
-    Lines of `poses` are boxes and key points.
-    """
+    """Class names by number, None for any class; images by split; lines of `poses` are boxes and key points."""
 
     names: dict[Id, str | None]
     images: dict[str, list[Path]]

@@ -11,7 +11,7 @@ import posixpath
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -111,10 +111,7 @@ class SetFiles:
         return self._key(path) if path.is_relative_to(self.folder) else str(path)
 
     def find(self, named: str, places: Sequence[str] = (".",)) -> Path | None:
-        """The file that a set names, relative to one of `places`, in this order, or by its path on any machine.
-
-        None: there is none inside, or several have its name.
-        """
+        """The file that a set names, relative to one of `places` or by its path on any machine; None: not one."""
         path = named.replace("\\", "/")
         keys = [] if self._is_absolute(path) else [posixpath.normpath(f"{place}/{path}") for place in places]
         for key in keys:
@@ -131,11 +128,7 @@ class SetFiles:
         return alike[0] if len(alike) == 1 else None
 
     def find_folder(self, named: str) -> str | None:
-        """The folder of the set that it names, as `below` takes it; None: there is none inside.
-
-        Paths of other machines are tried below the folder of this one, and so are paths that begin above it, as
-        Roboflow writes them.
-        """
+        """The folder of the set that it names, as `below` takes it, perhaps by another machine's path; None: none."""
         path = posixpath.normpath(named.replace("\\", "/"))
         parts = [part for part in PurePosixPath(path).parts if part not in ("/", "..")]
         starts = range(len(parts)) if self._is_absolute(path) else range(min(1, len(parts)))
@@ -144,22 +137,19 @@ class SetFiles:
         if self._is_wide and confined(outside, self.root) is not None and outside.is_dir():
             here = self.folder.absolute()
             return outside.relative_to(here).as_posix() if outside.is_relative_to(here) else outside.as_posix()
-        return next((place for key in keys for place in self._folders_like(key)), None)
-
-    def folder_like(self, place: str) -> str | None:
-        """The folder at a path in the set, in any capitals; None: there is none."""
-        return next(iter(self._folders_like(place)), None)
+        return next((place for key in keys if (place := self.folder_like(key)) is not None), None)
 
     def folders(self) -> list[str]:
         """The folders directly in the set that have files in them or below."""
         return sorted({key.split("/")[0] for key in self._by_key if "/" in key})
 
-    def _folders_like(self, key: str) -> list[str]:
-        if self.has_folder(key):
-            return [key]
-        steps = _loose(key).split("/")
+    def folder_like(self, place: str) -> str | None:
+        """The folder at a path in the set, in any capitals; None: there is none."""
+        if self.has_folder(place):
+            return place
+        steps = _loose(place).split("/")
         alike = {"/".join(each.split("/")[: len(steps)]) for each in self._by_key if each.count("/") >= len(steps)}
-        return [place for place in sorted(alike) if _loose(place).split("/") == steps]
+        return next((each for each in sorted(alike) if _loose(each).split("/") == steps), None)
 
     @property
     def _is_wide(self) -> bool:
@@ -187,7 +177,7 @@ class SetFiles:
     @cached_property
     def _alike(self) -> dict[str, list[Path]]:
         """Files by all that their paths may have been before they came here."""
-        return _by_readings((key, path) for key, path in self._by_key.items())
+        return _by_readings(self._by_key.items())
 
     @cached_property
     def _by_folder(self) -> dict[str, list[Path]]:
@@ -208,7 +198,7 @@ class SetFiles:
         return (as_text(f"{len(self.leading_out)} links lead out of {self.folder} and are left out, such as {named}"),)
 
 
-def _by_readings(named: Iterator[tuple[str, Path]]) -> dict[str, list[Path]]:
+def _by_readings(named: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
     by_reading: defaultdict[str, list[Path]] = defaultdict(list)
     for name, path in named:
         for reading in dict.fromkeys(_readings(name)):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -83,10 +84,7 @@ def _word_list(kind: str) -> frozenset[str]:
 
 
 def phrases_by(parser: Parser) -> Phrases:
-    """A function from a sentence to its entities: "a child in plaid shirt" -> "child", "plaid shirt".
-
-    `spacy` uses the noun chunks of a pipeline, `plain` splits at function words.
-    """
+    """A function from a sentence to its entities, by noun chunks of spaCy or plainly split at function words."""
     if parser == "plain":
         return plain_phrases
     try:
@@ -98,7 +96,13 @@ def phrases_by(parser: Parser) -> Phrases:
         ) from None
     except OSError:
         raise OptionError(f"spaCy has no pipeline {SPACY_MODEL!r}: python -m spacy download {SPACY_MODEL}") from None
-    return lambda text: _distinct(_content_words(chunk.text.lower()) for chunk in pipeline(text).noun_chunks)
+
+    def content_words(chunk: str) -> str:
+        """A noun chunk without leading function words; empty for a pronoun."""
+        words = dropwhile(_is_function_word, re.findall(r"[a-z]+(?:['-][a-z]+)*", chunk))
+        return " ".join([*words][-MAX_WORDS:])
+
+    return lambda text: _distinct(content_words(chunk.text.lower()) for chunk in pipeline(text).noun_chunks)
 
 
 def plain_phrases(text: str) -> tuple[str, ...]:
@@ -113,14 +117,6 @@ def plain_phrases(text: str) -> tuple[str, ...]:
     return _distinct(" ".join(words[-MAX_WORDS:]) for words in phrases)
 
 
-def _content_words(chunk: str) -> str:
-    """A noun chunk without leading function words; empty for a pronoun."""
-    words = re.findall(r"[a-z]+(?:['-][a-z]+)*", chunk)
-    while words and _is_function_word(words[0]):
-        words.pop(0)
-    return " ".join(words[-MAX_WORDS:])
-
-
 def _is_function_word(word: str) -> bool:
     return word in _word_list("before") or word in _word_list("between")
 
@@ -129,8 +125,7 @@ def _distinct(phrases: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(phrase for phrase in phrases if len(phrase) > 2))
 
 
-@dataclass(frozen=True)
-class Described:
+class Described(NamedTuple):
     """A description of a photograph, and the entities in it."""
 
     description: str
@@ -152,7 +147,13 @@ class Endpoint:
 
     def describe(self, pair: StoredPair) -> Described:
         """Describe a photograph with one request."""
-        body = {"model": self.model, "temperature": 0, "messages": [{"role": "user", "content": _chat_content(pair)}]}
+        media = MEDIA.get(pair.photograph[:2], "image/jpeg")
+        picture = f"data:{media};base64,{base64.b64encode(pair.photograph).decode()}"
+        chat = [
+            {"type": "text", "text": PROMPT.format(captions="; ".join(pair.captions) or "nothing")},
+            {"type": "image_url", "image_url": {"url": picture}},
+        ]
+        body = {"model": self.model, "temperature": 0, "messages": [{"role": "user", "content": chat}]}
         headers = {"authorization": f"Bearer {self.key}"} if self.key else {}
         try:
             response = httpx.post(
@@ -166,17 +167,6 @@ class Endpoint:
         except (httpx.HTTPError, ValueError, KeyError, IndexError, TypeError) as error:
             raise SampleError(pair.name, f"{self.url} gave no answer: {error!r}") from None
         return _parse_answer(pair.name, content)
-
-
-def _chat_content(pair: StoredPair) -> list[dict[str, Any]]:
-    """Content of a chat message: the prompt with the captions, and the photograph."""
-    media = MEDIA.get(pair.photograph[:2], "image/jpeg")
-    picture = f"data:{media};base64,{base64.b64encode(pair.photograph).decode()}"
-    captions = "; ".join(pair.captions) or "nothing"
-    return [
-        {"type": "text", "text": PROMPT.format(captions=captions)},
-        {"type": "image_url", "image_url": {"url": picture}},
-    ]
 
 
 def _parse_answer(name: str, content: object) -> Described:
@@ -219,10 +209,7 @@ def from_captions(phrases: Phrases) -> Describe:
 def write_entities(
     source: PairSource, listing: Path, describe: Describe, workers: int = 1, on_pair: Callable[[], None] = lambda: None
 ) -> EntityCounts:
-    """Append the entities of pairs that the listing lacks, as `describe` finds them, in threads.
-
-    Failures are recorded in `LISTING.failed`.
-    """
+    """Append the entities of pairs that the listing lacks; failures are recorded in `LISTING.failed`."""
     earlier = set(read_entities(listing)) if listing.exists() else set()
     failed = Skips(listing.with_name(f"{listing.name}.failed"))
     new = before = in_a_row = 0

@@ -56,7 +56,7 @@ LAYOUT = (
 
 
 def read_own(source: Path, root: Path | None = None) -> OwnPictures:
-    """The pictures of a folder in one or several of the layouts, or of the one folder in it that has one.
+    """The pictures of a folder in one or several layouts, or of the one folder in it that has one.
 
     `root` is a folder above, inside which the set may name files; None: what it names outside itself is not read.
     """
@@ -157,7 +157,6 @@ def _xml_kind(path: Path) -> str:
 
 
 def _json_layout(content: object) -> str:
-    """The layout of a JSON file; "" for none."""
     if is_coco(content):
         return "COCO"
     readers: dict[str, Callable[[object], object]] = {"Labelme": partial(labelme.picture_of, file=""), **OF_JSON}
@@ -184,8 +183,6 @@ def _parts(layout: str, files: SetFiles, paths: Sequence[Path], labelled: frozen
 
 
 class _Entry(NamedTuple):
-    """A photograph of a part."""
-
     file: Path
     image: AnnotatedImage
     part: LabelFile

@@ -282,10 +282,7 @@ def _stems(name: PurePosixPath, marked: bool) -> list[str]:
 
 
 def read_mask_file(path: Path, colours: Mapping[Colour, int] | None = None) -> NDArray[np.uint8]:
-    """Mask [H, W] of class indices, 255 = ignored, of one channel of 1, 8 or 16 bits, equal channels, or colours.
-
-    `colours` gives class indices; pixels of other colours are ignored. None: colours are not read.
-    """
+    """Mask [H, W] of class indices or IGNORE, of one channel of 1, 8 or 16 bits, equal channels, or `colours`."""
     with opened(path) as picture:
         if picture.width * picture.height > MAX_PIXELS:
             raise SampleError(str(path), f"{picture.width} x {picture.height} pixels; expected at most {MAX_PIXELS:,}")
@@ -319,7 +316,6 @@ def _in_8_bits(path: Path, values: NDArray[np.generic]) -> NDArray[np.uint8]:
 
 
 def _by_colour(pixels: NDArray[np.uint8], colours: Mapping[Colour, int]) -> NDArray[np.uint8]:
-    """[H, W, 3] -> class indices [H, W]."""
     keys = pixels.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
     mask = np.full(pixels.shape[:2], IGNORE, np.uint8)
     for (red, green, blue), index in colours.items():

@@ -154,7 +154,6 @@ def _import(source: Path, target: Path, limit: int | None, root: Path | None, st
 
 @contextmanager
 def _unpacked(source: Path, beside: Path) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """The folder of a set, unpacked while it is read if it is an archive, and sentences about what is left out."""
     if not is_archive(source):
         yield source, ()
         return
@@ -176,16 +175,16 @@ class _Writer:
         self._masks: dict[str, Path] = {}  # by the digest of their photograph
         self._miniatures: dict[str, list[Miniature]] = {"train": [], "val": []}
         self.names: dict[str, list[str]] = {}
-        self.duplicates: list[str] = []
-        self.unknown: list[str] = []
+        self._duplicates: list[str] = []
+        self._unknown: list[str] = []
 
     def add(self, split: str, name: str, reading: Reading) -> None:
         """Write the next picture, unless it is there already or nothing is known of it."""
         mask = reduced(reading.mask, cv2.INTER_NEAREST)
         if (reading.mask == IGNORE).all():
-            self.unknown.append(name)
+            self._unknown.append(name)
         elif (digest := pixel_digest(reading.image)) in self._masks:
-            self.duplicates.append(name)
+            self._duplicates.append(name)
             unite(self._masks[digest], mask)
         else:
             self._miniatures[split].append(miniature(reading.image))
@@ -195,30 +194,44 @@ class _Writer:
             write_sample(self._target / split, number, to_jpeg(reduced(reading.image)), mask)
             self._masks[digest] = self._target / split / "masks" / f"{number}.png"
 
-    def end(self, classes: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64], list[str]]:
-        """Write the lists next to the pictures; returns pixels and pictures by mask value, and sentences about them."""
-        write_classes(self._target, classes)
+    def report(self, pictures: OwnPictures, faults: Sequence[str]) -> Report:
+        """Write the lists next to the pictures, and count what is there."""
+        write_classes(self._target, pictures.classes)
         write_whole(self._target / NAMES, to_utf8(json.dumps(self.names, ensure_ascii=False, indent=1)))
-        pixels, pictures = np.zeros(IGNORE + 1, np.int64), np.zeros(IGNORE + 1, np.int64)
+        n_pixels, n_pictures = np.zeros((2, IGNORE + 1), np.int64)
         for path in self._masks.values():
             counts = np.bincount(read_mask_file(path).reshape(-1), minlength=IGNORE + 1)
-            pixels += counts
-            pictures += counts > 0
-        sentences = [*write_groups(self._target, **self._miniatures)]
-        if self.unknown:
-            no_pixel = f"{len(self.unknown)} photographs, such as {self.unknown[0]}, have no known pixel"
-            sentences.append(f"{no_pixel} and are left out")
-        if (n_equal := len(self.duplicates)) > 0:
-            sentences.append(f"{n_equal} photographs are duplicates, such as {self.duplicates[0]}: each is used once")
-        return pixels, pictures, sentences
-
-    @property
-    def left_out(self) -> list[str]:
-        """The pictures that are not written, each with the reason."""
-        return [
-            *(f"{name}: no known pixel" for name in self.unknown),
-            *(f"{name}: equal to another" for name in self.duplicates),
-        ]
+            n_pixels += counts
+            n_pictures += counts > 0
+        present = {*np.flatnonzero(n_pixels).tolist()}
+        warnings = [*pictures.warnings, *one_value_warning(pictures.folder.name, present, len(pictures.classes))]
+        if faults:
+            some = "; ".join(faults[:MAX_REPORTED])
+            warnings.append(f"{len(faults)} photographs or masks cannot be used and are left out: {some}")
+        warnings += write_groups(self._target, **self._miniatures)
+        if self._unknown:
+            no_pixel = f"{len(self._unknown)} photographs, such as {self._unknown[0]}, have no known pixel"
+            warnings.append(f"{no_pixel} and are left out")
+        if (n_equal := len(self._duplicates)) > 0:
+            warnings.append(f"{n_equal} photographs are duplicates, such as {self._duplicates[0]}: each is used once")
+        if unused := [name for value, name in pictures.named.items() if value not in present]:
+            warnings.append(f"no photograph shows {', '.join(unused)}: nothing is learned about it")
+        if (n_train := len(self.names.get("train", ()))) < MIN_RECOMMENDED:
+            warnings.append(f"{n_train} photographs are few; use twenty or more")
+        left_out = [*pictures.left_out, *faults, *(f"{name}: no known pixel" for name in self._unknown)]
+        left_out += [f"{name}: equal to another" for name in self._duplicates]
+        return Report(
+            layout=pictures.layout,
+            classes=tuple(
+                ClassCount(name, int(n_pictures[value]), int(n_pixels[value])) for value, name in pictures.named.items()
+            ),
+            photographs={split: len(names) for split, names in self.names.items()},
+            left_out=len(left_out),
+            left_out_pictures=tuple(left_out[:MAX_LISTED]),
+            unknown_pixels=int(n_pixels[IGNORE]),
+            background_pixels=int(n_pixels[0]) if pictures.classes[0] == BACKGROUND else 0,
+            warnings=tuple(map(as_text, warnings)),
+        )
 
 
 def _read_all(pictures: OwnPictures, target: Path, step: Callable[[], None]) -> Report:
@@ -234,40 +247,15 @@ def _read_all(pictures: OwnPictures, target: Path, step: Callable[[], None]) -> 
         inside = picture.image.is_relative_to(pictures.folder)
         name = picture.image.relative_to(pictures.folder).as_posix() if inside else picture.image.name
         writer.add(split, as_text(name), reading)
-    n_pixels, n_pictures, sentences = writer.end(pictures.classes)
-    present = {*np.flatnonzero(n_pixels).tolist()}
-    warnings = [*pictures.warnings, *one_value_warning(pictures.folder.name, present, len(pictures.classes))]
-    if faults:
-        some = "; ".join(faults[:MAX_REPORTED])
-        warnings.append(f"{len(faults)} photographs or masks cannot be used and are left out: {some}")
-    warnings += sentences
-    if unused := [name for value, name in pictures.named.items() if value not in present]:
-        warnings.append(f"no photograph shows {', '.join(unused)}: nothing is learned about it")
-    if (n_train := len(writer.names.get("train", ()))) < MIN_RECOMMENDED:
-        warnings.append(f"{n_train} photographs are few; use twenty or more")
-    left_out = (*pictures.left_out, *faults, *writer.left_out)
-    return Report(
-        layout=pictures.layout,
-        classes=tuple(
-            ClassCount(name, int(n_pictures[value]), int(n_pixels[value])) for value, name in pictures.named.items()
-        ),
-        photographs={split: len(names) for split, names in writer.names.items()},
-        left_out=len(left_out),
-        left_out_pictures=left_out[:MAX_LISTED],
-        unknown_pixels=int(n_pixels[IGNORE]),
-        background_pixels=int(n_pixels[0]) if pictures.classes[0] == BACKGROUND else 0,
-        warnings=tuple(map(as_text, warnings)),
-    )
+    return writer.report(pictures, faults)
 
 
 def _without_place(sentences: Sequence[str], *places: Path) -> tuple[str, ...]:
     """Sentences with files by their paths in the set, not on this machine."""
-    cleared = []
-    for sentence in sentences:
-        for place in places:
-            sentence = sentence.replace(f"{place}/", "").replace(str(place), "the set")
-        cleared.append(sentence)
-    return tuple(cleared)
+    text = "\0".join(sentences)
+    for place in places:
+        text = text.replace(f"{place}/", "").replace(str(place), "the set")
+    return tuple(text.split("\0")) if sentences else ()
 
 
 def reduced(pixels: NDArray[np.uint8], interpolation: int = cv2.INTER_AREA) -> NDArray[np.uint8]:

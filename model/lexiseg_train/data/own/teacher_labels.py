@@ -118,10 +118,7 @@ class Photographs(NamedTuple):
 
 
 def read_photographs(folder: Path, classes: Sequence[str], limit: int | None) -> Photographs:
-    """List the photographs of a folder, of its `images` or its `train`; of more than `limit` an even selection.
-
-    Without `classes` the folder's class list is used.
-    """
+    """List the photographs of a folder, its `images` or `train`; of more than `limit` an even selection."""
     images = photographs_in(folder / "train" if (folder / "train").is_dir() else folder)
     listed = read_classes(folder / CLASSES) if (folder / CLASSES).is_file() else ()
     if not (names := tuple(classes) or tuple(name for name in listed if name != BACKGROUND)):
@@ -168,15 +165,19 @@ def write_labels(
         for number, (path, folder) in enumerate(missing, start=1):
             assert label is not None
             try:
-                model, *content = _labelled(photographs, path, label)
+                truth = photographs.truth(path)
+                photograph = to_jpeg(reduced(read_photograph(path)))
+                known = None if truth is None else truth.read_fitting_mask(len(photographs.names))
+                labels = label(photograph, photographs.classes, photographs.background)
             except SampleError as error:
                 skips.add([Skipped(path.name, error.reason)])
                 continue
-            if record.setdefault("model", model) != model:
-                raise RecipeError(f"{target} has masks by {record['model']}, not {model}; choose another out=")
+            if record.setdefault("model", labels.model) != labels.model:
+                raise RecipeError(f"{target} has masks by {record['model']}, not {labels.model}; choose another out=")
+            mask, shares = prefer_truth(*planes(labels, photographs.background), known)
             if not (target / ABOUT).is_file():
                 write_whole(target / ABOUT, json.dumps(record).encode())
-            for kind, each in zip(KINDS, content, strict=True):
+            for kind, each in zip(KINDS, (photograph, labels_to_png(mask), to_png(shares)), strict=True):
                 (folder / kind).mkdir(parents=True, exist_ok=True)
                 write_whole(folder / kind / f"{path.stem}{KINDS[kind]}", each)  # shares are the last: then it is done
             if number % PROGRESS_EVERY == 0:
@@ -186,16 +187,6 @@ def write_labels(
     if "model" not in record:
         raise DatasetError(f"no photograph can be used; {skips.summary()}")
     return str(record["model"])
-
-
-def _labelled(photographs: Photographs, path: Path, label: Teacher) -> tuple[str, bytes, bytes, bytes]:
-    """Label a photograph: name of the model, and the files of photograph, mask and confidence."""
-    truth = photographs.truth(path)
-    photograph = to_jpeg(reduced(read_photograph(path)))
-    mask = None if truth is None else truth.read_fitting_mask(len(photographs.names))
-    labels = label(photograph, photographs.classes, photographs.background)
-    merged, shares = prefer_truth(*planes(labels, photographs.background), mask)
-    return labels.model, photograph, labels_to_png(merged), to_png(shares)
 
 
 def _placed(photographs: Photographs, target: Path, apart: float) -> Iterator[tuple[Path, Path]]:

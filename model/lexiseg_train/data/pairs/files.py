@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files.names import COLUMNS_OF_FILES, is_hidden, visible_in
@@ -31,11 +30,7 @@ EXPECTED = (
 )
 
 
-class Described(NamedTuple):
-    """A photograph's file and its captions."""
-
-    image: Path
-    captions: tuple[str, ...]
+Captioned = tuple[Path, Sequence[str]]  # a photograph's file and its captions
 
 
 class FilePairs:
@@ -43,7 +38,7 @@ class FilePairs:
 
     damaged: Sequence[Skipped] = ()
 
-    def __init__(self, listing: Path, pairs: Sequence[Described]) -> None:
+    def __init__(self, listing: Path, pairs: Sequence[Captioned]) -> None:
         if not pairs:
             raise DatasetError(f"{listing} has no captions")
         self._pairs = pairs
@@ -72,7 +67,7 @@ def read_caption_folder(folder: Path) -> FilePairs:
         captions = entry.get("captions") if isinstance(entry, dict) else entry
         if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
             raise DatasetError(f"{listing}, {stem!r}: expected a list of captions, got {captions!r:.80}")
-        pairs.append(Described(files.get(stem, folder / IMAGES / f"{stem}.jpg"), tuple(captions)))
+        pairs.append((files.get(stem, folder / IMAGES / f"{stem}.jpg"), captions))
     return FilePairs(listing, pairs)
 
 
@@ -96,7 +91,7 @@ def read_caption_table(listing: Path) -> FilePairs:
                 captions.setdefault(row[file] or "", []).append(row[words] or "")
     except csv.Error as error:
         raise DatasetError(f"{listing} is not a table: {error}") from None
-    return FilePairs(listing, [Described(listing.parent / name, tuple(each)) for name, each in captions.items()])
+    return FilePairs(listing, [(listing.parent / name, each) for name, each in captions.items()])
 
 
 def read_coco_captions(listing: Path) -> FilePairs:
@@ -110,8 +105,7 @@ def read_coco_captions(listing: Path) -> FilePairs:
     except (KeyError, TypeError) as error:
         raise DatasetError(f"{listing} is not a file of COCO's captions: {error!r}") from None
     folder = photographs_beside(listing)
-    pairs = [Described(folder / name, tuple(captions[key])) for key, name in sorted(files.items()) if key in captions]
-    return FilePairs(listing, pairs)
+    return FilePairs(listing, [(folder / files[key], captions[key]) for key in sorted(files) if key in captions])
 
 
 def open_pairs(*paths: Path | str, json_captions: bool = False) -> PairSource:

@@ -46,10 +46,7 @@ class Streamed:
         return folder / f"{sha256(f'{self.address} {self.state}'.encode()).hexdigest()[:32]}.tar"
 
     def open(self) -> BinaryIO:
-        """Open the local copy; processes that need it at once fetch it once.
-
-        An open copy can be read to its end, also when others fetch so many shards that it is removed.
-        """
+        """Open the local copy; processes that need it at once fetch it once."""
         path = self.path
         path.parent.mkdir(mode=0o700, exist_ok=True)
         with path.with_suffix(".lock").open("w") as lock:

@@ -54,10 +54,7 @@ def pack_pairs(
     side: int | None = None,
     on_pairs: Callable[[int], object] = lambda _: None,
 ) -> Packed:
-    """Write the missing shards of `per_shard` pairs each to the folder `target`; `origin` recognises the pairs.
-
-    `side` limits the shorter side of photographs; None keeps every byte.
-    """
+    """Write the missing shards of `per_shard` pairs each; a `side` limits the shorter side of photographs."""
     total = sum(source.sizes)
     about = {"source": origin, "pairs": total, "per_shard": per_shard, "side": side}
     claim(target / ABOUT, about, "shards", any(target.glob("*.tar")))

@@ -102,7 +102,10 @@ def prepare(
             f"our own splits have no photographs of {official.folder}; they have photographs of {with_own}"
         )
     classes, table = choose(official.folder, official.classes, words)
-    root = _official_root(official, source, target, on_archive)
+    is_packed = any(archive.packed(source) for archive in official.archives)
+    for archive in official.archives:
+        archive.bring(source, target / OFFICIAL, on_archive)
+    root = target / OFFICIAL if is_packed else source
     prepared = Prepared(target / official.folder)
     splits = _splits(official, source, root, prepared)
     sizes = {}
@@ -124,25 +127,11 @@ def prepare(
             except DatasetError as error:
                 prepared.skipped.append(Skipped(image.name, str(error)))
             on_photograph()
-    _write_licence(official, root, target)
-    return prepared
-
-
-def _write_licence(official: Official, root: Path, target: Path) -> None:
-    """Write the licence file of a set; if COCO's terms exist, the list of photographs that a company may train on."""
     if official.licence is not None:
-        write_whole(target / official.folder / LICENCE, official.licence.encode())
+        write_whole(prepared.folder / LICENCE, official.licence.encode())
     if terms := [root / name for name in official.terms if (root / name).is_file()]:
         write_licences(target, terms)
-
-
-def _official_root(official: Official, source: Path, target: Path, on_archive: Callable[[str], object]) -> Path:
-    """Folder in the official layout: `source` itself if it holds no archive, else where they are unpacked."""
-    if not any(archive.packed(source) for archive in official.archives):
-        return source
-    for archive in official.archives:
-        archive.bring(source, target / OFFICIAL, on_archive)
-    return target / OFFICIAL
+    return prepared
 
 
 def _splits(official: Official, source: Path, root: Path, prepared: Prepared) -> dict[str, Sequence[Scene[Labels]]]:

@@ -14,7 +14,7 @@ from lexiseg_model.cards import ModelCard, StrictModel
 from lexiseg_model.errors import OptionError
 from lexiseg_model.types import Refinement
 from lexiseg_train.evaluation.benchmarks.protocol import PAPERS, protocol
-from lexiseg_train.evaluation.benchmarks.report import MASKS, NO_FIGURE, PublishedModel, published
+from lexiseg_train.evaluation.benchmarks.report import MASKS, FigureOf, PublishedModel, nearest, published
 
 FILE = Path(__file__).parent / "papers.json"
 POINT_GRID = 20  # points along each side of Unpair-Seg's grid
@@ -79,7 +79,6 @@ def lines_of(paper: str) -> tuple[PaperLine, ...]:
 
 
 def _semantic(paper: str) -> Iterator[PaperLine]:
-    """Lines of semantic segmentation, from the published rows of the paper's protocol."""
     rows = [row for row in published() if row.protocol == paper]
     for refine in dict.fromkeys(row.refine for row in rows):
         for dataset in protocol(paper).datasets:
@@ -93,16 +92,9 @@ def _semantic(paper: str) -> Iterator[PaperLine]:
 def beside(line: PaperLine, measure: str, card: ModelCard) -> str:
     """Published figures of a card's method and weights, or the nearest one and its differences, in words."""
     figures = {label: values[measure] for label, values in line.published.items() if measure in values}
-    models = {label: _model_of(line, label) for label in figures}
-    of_method = {label: each for label, each in models.items() if each and each.is_of(card)}
-    differences = {label: each.other_weights(card) for label, each in of_method.items()}
-    if same := [f"{figures[label]} ({label})" for label, different in differences.items() if not different]:
-        return "; ".join(same)
-    if not differences:
-        return NO_FIGURE
-    # As `BenchmarkReport.nearest`.
-    nearest = min(reversed(differences), key=lambda label: len(differences[label]) - (not of_method[label].released))
-    return f"{NO_FIGURE}; nearest: {nearest} {figures[nearest]}, with {'; '.join(differences[nearest])}"
+    models = {label: model for label in figures if (model := _model_of(line, label)) and model.is_of(card)}
+    rows = [FigureOf(label, figures[label], each.other_weights(card), each.released) for label, each in models.items()]
+    return "; ".join(f"{row.figure} ({row.label})" for row in rows if not row.differences) or nearest(rows)
 
 
 def _model_of(line: PaperLine, label: str) -> PublishedModel | None:

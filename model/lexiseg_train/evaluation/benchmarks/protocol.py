@@ -133,10 +133,7 @@ def protocol(name: str) -> Protocol:
 
 
 def questions(benchmark: Benchmark, rule: DatasetRule) -> Questions:
-    """The texts to score on a data set, and the class of each: one entry per text, or one per class.
-
-    A benchmark's background has no text unless the rule has some.
-    """
+    """The texts to score, and the class of each: one entry per text, or per class; a background may have none."""
     texts_of = [
         rule.background if benchmark.background and label == 0 else rule.queries.get(name, [name])
         for label, name in enumerate(benchmark.classes)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment
@@ -96,6 +96,23 @@ def published() -> tuple[PublishedRow, ...]:
     return tuple(_table().rows)
 
 
+class FigureOf(NamedTuple):
+    """A published figure of a run's method, and what it has other than the run, in words."""
+
+    label: str
+    figure: float
+    differences: list[str]
+    released: bool  # the weights
+
+
+def nearest(figures: Sequence[FigureOf]) -> str:
+    """The latest figure with the fewest differences, unreleased weights not counting as one, in words."""
+    if not figures:
+        return NO_FIGURE
+    best = min(reversed(figures), key=lambda each: len(each.differences) - (not each.released))
+    return f"{NO_FIGURE}; nearest: {best.label} {best.figure}, with {'; '.join(best.differences)}"
+
+
 @dataclass(frozen=True)
 class BenchmarkReport:
     """One data set by one protocol; `convention` is of the mean, `images` were evaluated."""
@@ -148,24 +165,12 @@ class BenchmarkReport:
         return row.is_of(self.card) and not self.differences(row)
 
     @property
-    def nearest(self) -> PublishedRow | None:
-        """The latest row of the same method with the fewest differences, not counting that weights were never released.
-
-        None: there is none of this method.
-        """
-        rows = [row for row in reversed(self.published) if row.is_of(self.card)]
-        return min(rows, key=lambda row: len(self.differences(row)) - (not row.released), default=None)
-
-    @property
     def beside(self) -> str:
         """The published figure that this run repeats, or the nearest one and its differences, in words."""
-        if self.published_miou is not None:
-            row = next(row for row in reversed(self.published) if self.repeats(row))
-            return f"{self.published_miou} ({row.variant})"
-        if self.nearest is None:
-            return NO_FIGURE
-        figure, different = self.nearest.miou[self.benchmark.name], "; ".join(self.differences(self.nearest))
-        return f"{NO_FIGURE}; nearest: {self.nearest.label} {figure}, with {different}"
+        name, rows = self.benchmark.name, [row for row in self.published if row.is_of(self.card)]
+        if same := [row for row in rows if self.repeats(row)]:
+            return f"{same[-1].miou[name]} ({same[-1].variant})"
+        return nearest([FigureOf(row.label, row.miou[name], self.differences(row), row.released) for row in rows])
 
     @property
     def published_miou(self) -> float | None:

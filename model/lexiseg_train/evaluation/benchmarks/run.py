@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -37,10 +37,7 @@ BackgroundLogit = Callable[[Tensor, slice], Tensor]
 def benchmark_run(
     segmenter: Segmenter, data: AnnotatedSet, rule: DatasetRule, refine: Refinement, progress: Path
 ) -> EvaluationRun[Labels]:
-    """An evaluation with records that `total_counts` adds up, of a model loaded with the protocol's sight.
-
-    `progress` is as `EvaluationRun`'s.
-    """
+    """An evaluation with records that `total_counts` adds up, of a model loaded with the protocol's sight."""
     key = {"data": data.benchmark.model_dump(mode="json"), "rule": rule.model_dump(mode="json"), "refine": refine}
     judge = _BenchmarkJudge(segmenter, data, rule, refine)
     return EvaluationRun(segmenter, data.images, judge, progress, f"{data.benchmark.name}-{data.split}", key)
@@ -68,6 +65,7 @@ class _BenchmarkJudge:
         self._scale = rule.scale or segmenter.probability_scale
         self._has_background = data.benchmark.background and rule.threshold is not None
         self._n_classes = len(data.benchmark.classes)
+        self._reduction = Reduction(self._owner, smallest_share=rule.smallest_share)
 
     def __call__(self, rgb: NDArray[np.uint8], truth: Labels) -> Record:
         labels = self._label_photograph(rgb)
@@ -77,7 +75,6 @@ class _BenchmarkJudge:
         return {"counts": [[label, *counts[:, label].tolist()] for label in np.flatnonzero(counts.any(0)).tolist()]}
 
     def _label_photograph(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint16]:
-        """Labels [H, W] of a photograph [H, W, 3] by the protocol's rule."""
         segmenter = self._segmenter
         with torch.inference_mode():
             features = segmenter.encode(rgb)
@@ -89,7 +86,8 @@ class _BenchmarkJudge:
             background = self._background_of(features, scores) if self._has_background else None
             if self._refine == "regions":
                 return self._by_regions(features, scores)
-            return reduce_to_labels(scores, features.size, self._reduction(self._scale, background))
+            reduction = replace(self._reduction, scale=self._scale, background=background)
+            return reduce_to_labels(scores, features.size, reduction)
 
     def _by_regions(self, features: Features, scores: Tensor) -> NDArray[np.uint16]:
         """The method's own refinement of classes that compete at the picture's size."""
@@ -111,13 +109,11 @@ class _BenchmarkJudge:
         by_colours = partial(pamr.refine, image=guide_of(self._segmenter, features))
         if not self._has_background:
             logits = refine_logits(logits, by_colours)
-            return reduce_to_labels(logits, features.size, self._reduction(1.0, None))
+            return reduce_to_labels(logits, features.size, self._reduction)
         background = self._background(logits, features).expand(logits.shape[1:])
         logits = refine_logits(torch.cat([logits, background[None]]), by_colours)
-        return reduce_to_labels(logits, features.size, self._reduction(1.0, lambda competing, _: competing[-1]))
-
-    def _reduction(self, scale: float, background: BackgroundLogit | None) -> Reduction:
-        return Reduction(self._owner, scale, background, self._rule.smallest_share)
+        reduction = replace(self._reduction, background=lambda competing, _: competing[-1])
+        return reduce_to_labels(logits, features.size, reduction)
 
     def _background_of(self, features: Features, scores: Tensor) -> BackgroundLogit:
         """The method's background rule: one number for the image, or computed strip by strip.

@@ -132,10 +132,7 @@ def _label(class_index: int | None) -> int:
 
 
 def count_panoptic(truth: PanopticTruth, answer: Ids, labels: Sequence[int], n_classes: int) -> PanopticCounts:
-    """Counts of one image.
-
-    `answer` [H, W] holds i + 1 for segment i, NO_SEGMENT for none, `labels` the class of each predicted segment.
-    """
+    """Counts of one image; `answer` [H, W] holds i + 1 for segment i, `labels` the class of each predicted segment."""
     lowest = int(truth.ids.min()) if truth.ids.size else 0
     width = int(answer.max()) + 1 if answer.size else 1
     pairs, sizes = np.unique((truth.ids.astype(np.int64) - lowest) * width + answer, return_counts=True)

@@ -48,7 +48,6 @@ def tight_boxes() -> PromptProtocol:
 
 
 def _one_each(settings: dict[str, Any], prompt_of: Callable[[NDArray[np.bool_]], Prompt]) -> PromptProtocol:
-    """A prompt for each object, made of its mask [H, W]."""
 
     def reach(segmenter: Segmenter, features: Features, objects: Objects) -> Reached:
         prompts = [prompt_of(objects.ids == index + 1) for index in range(len(objects.labels))]
@@ -84,10 +83,7 @@ def point_grid(n: int) -> PromptProtocol:
 
 
 def deepest_point(mask: NDArray[np.bool_]) -> Point:
-    """Centre of the pixel farthest from the mask's outline, as in SAM's evaluation (Kirillov et al., 2023).
-
-    The picture's border counts as outline; ties go to the first pixel in reading order.
-    """
+    """Centre of the pixel farthest from the mask's outline and the picture's border (SAM, Kirillov et al., 2023)."""
     depth = cv2.distanceTransform(np.pad(mask.astype(np.uint8), 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     row, column = divmod(int(depth.argmax()), mask.shape[1])
     return Point(column + 0.5, row + 0.5)
@@ -110,7 +106,6 @@ def overlaps(masks: Tensor, objects: Objects) -> NDArray[np.float64]:
 
 
 def _overlaps(masks: Tensor, numbers: NDArray[np.int64], n_objects: int) -> NDArray[np.float64]:
-    """`overlaps` with `numbers` [H, W] of `_object_numbers`."""
     size = (numbers.shape[0], numbers.shape[1])
     width = n_objects + 2
     objects = torch.from_numpy(numbers).to(masks.device)
