@@ -1,5 +1,6 @@
 """Semantic benchmarks in their official layouts: label maps and LVIS."""
 
+import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_train.data.annotated import IGNORED, AnnotatedSet, label_table, read_benchmark, read_labels
-from lexiseg_train.data.benchmark import benchmark
+from lexiseg_model.vocabulary.class_lists import NAMES as NAMES_OF_LISTS
+from lexiseg_model.vocabulary.class_lists import class_list
+from lexiseg_train.data.annotated import IGNORED, label_table, read_benchmark, read_labels
+from lexiseg_train.data.benchmark import FOLDER, benchmark, names
 from tests.train.data import trees
 from tests.train.data.trees import write_lvis
 
@@ -57,28 +60,16 @@ NAMES = {
 }  # fmt: skip
 
 
-@pytest.fixture(params=CASES)
-def case(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[AnnotatedSet, list[int]]:
-    """A set of two images, and the labels of the first one's rows; the second is as large and of the first value."""
-    name, write, stored, labels = CASES[request.param]
+@pytest.mark.parametrize("case", CASES)
+def test_images_are_listed_in_order_and_stored_values_map_to_labels(case: str, tmp_path: Path) -> None:
+    name, write, stored, labels = CASES[case]
     first, second = NAMES[name]
-    rows = np.repeat(np.array(stored)[:, None], 5, 1)  # [4, 5]
-    write(tmp_path, {first: rows, second: np.full((6, 3), stored[0])})
-    return read_benchmark(name, tmp_path), labels
+    write(tmp_path, {first: np.repeat(np.array(stored)[:, None], 5, 1), second: np.full((6, 3), stored[0])})
 
+    images = read_benchmark(name, tmp_path).images
 
-def test_images_are_listed_in_order(case: tuple[AnnotatedSet, list[int]]) -> None:
-    data, _ = case
-
-    names = [image.name.split("/")[-1] if "cityscapes" in data.benchmark.name else image.name for image in data.images]
-
-    assert names == list(NAMES[data.benchmark.name])
-
-
-def test_stored_values_map_to_labels(case: tuple[AnnotatedSet, list[int]]) -> None:
-    data, labels = case
-
-    np.testing.assert_array_equal(data.images[0].read_truth(), np.repeat(np.array(labels)[:, None], 5, 1))
+    assert [image.name.split("/")[-1] if name == "cityscapes" else image.name for image in images] == [first, second]
+    np.testing.assert_array_equal(images[0].read_truth(), np.repeat(np.array(labels)[:, None], 5, 1))
 
 
 @pytest.mark.parametrize("inner", ["VOCdevkit/VOC2012", "VOCdevkit", "."])
@@ -168,20 +159,12 @@ def box(image: int, category: int, left: int, top: int, right: int, bottom: int)
     return {"image_id": image, "category_id": category, "segmentation": [ring], "area": area}
 
 
-def test_lvis_masks_become_labels_and_other_pixels_are_ignored(tmp_path: Path) -> None:
-    write_lvis(tmp_path, [IMAGE], [box(285, 1, 0, 0, 4, 8), box(285, 1203, 6, 0, 10, 8)])
+def test_lvis_masks_become_labels_the_smaller_above_and_other_pixels_are_ignored(tmp_path: Path) -> None:
+    write_lvis(tmp_path, [IMAGE], [box(285, 5, 2, 2, 4, 4), box(285, 1, 0, 0, 5, 8), box(285, 1203, 6, 0, 10, 8)])
 
     labels = read_benchmark("lvis", tmp_path).images[0].read_truth()
 
-    assert labels[0].tolist() == [0] * 4 + [IGNORED] * 2 + [1202] * 4
-
-
-def test_of_overlapping_masks_the_smaller_wins(tmp_path: Path) -> None:
-    write_lvis(tmp_path, [IMAGE], [box(285, 5, 2, 2, 4, 4), box(285, 9, 0, 0, 10, 8)])
-
-    labels = read_benchmark("lvis", tmp_path).images[0].read_truth()
-
-    assert labels[3].tolist() == [8, 8, 4, 4, 8, 8, 8, 8, 8, 8]
+    assert labels[3].tolist() == [0, 0, 4, 4, 0, IGNORED, *[1202] * 4]
 
 
 def test_an_unknown_lvis_category_is_an_error(tmp_path: Path) -> None:
@@ -194,6 +177,23 @@ def test_an_unknown_lvis_category_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("whole", "part"), [("voc21", "voc20"), ("context60", "context59")])
 def test_with_and_without_background_name_the_same_classes(whole: str, part: str) -> None:
     assert benchmark(whole).classes[1:] == benchmark(part).classes
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_benchmark_writes_no_class_list_that_is_built_in(name: str) -> None:
+    own = json.loads((FOLDER / f"{name}.json").read_bytes()).get("classes", [])
+
+    listed = [class_list(each) for each in NAMES_OF_LISTS]
+    assert all(one.official not in (own, own[1:]) for one in listed)
+    assert all([entry.name for entry in one.classes] not in (own, own[1:]) for one in listed)
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [("voc20", {0: "aeroplane", 10: "diningtable"}), ("voc21", {0: "background", 11: "diningtable"})],
+)
+def test_a_benchmark_asks_by_its_own_strings(name: str, classes: dict[int, str]) -> None:
+    assert {label: benchmark(name).classes[label] for label in classes} == classes
 
 
 def test_an_unknown_benchmark_is_refused_with_the_known_names() -> None:

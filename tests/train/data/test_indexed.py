@@ -79,7 +79,9 @@ def test_a_missing_part_is_reported_with_the_expected_layout(tmp_path: Path, mis
         ("[]", "expected a list of class names"),
         ('{"cat": 0}', "expected a list of class names"),
         ('{"2": "cat"}', "expected a list of class names"),
+        ("[1]", "expected a list of class names"),
         ('["cat", "background"]', "'background' is mask value 1; it can only be 0"),
+        ('["background", "__ignore__"]', "'__ignore__' is no class; pixels that do not count are 255"),
     ],
 )
 def test_an_invalid_class_list_is_refused(tmp_path: Path, listing: str, complaint: str) -> None:
@@ -90,46 +92,31 @@ def test_an_invalid_class_list_is_refused(tmp_path: Path, listing: str, complain
         read_dataset(tmp_path, "pets", "val")
 
 
-def sample(tmp_path: Path, mask: Image.Image, photograph: bytes | None = None) -> Sample:
-    write_set(tmp_path, ("a",))
-    folder = tmp_path / "pets" / "val"
-    mask.save(folder / "masks" / "a.png")
-    if photograph is not None:
-        (folder / "images" / "a.jpg").write_bytes(photograph)
-    return read_dataset(tmp_path, "pets", "val").samples[0]
-
-
 @pytest.mark.parametrize(
     ("mask", "complaint"),
     [
-        (Image.new("L", (6, 5)), "a.png: is 6 x 5, its photograph 6 x 4 upright; expected one size"),
-        (Image.new("L", (6, 4), 3), "a.png: holds 3; expected 0 to 2 and 255"),
-        (Image.new("RGB", (6, 4)), "a.png: is of mode RGB; expected one channel of 8 bits"),
-        (Image.new("I;16", (6, 4)), "a.png: is of mode I;16; expected one channel of 8 bits"),
-        (Image.new("1", (6, 4)), "a.png: is of mode 1; expected one channel of 8 bits"),
+        (None, "images/a.jpg: cannot be read as an image"),
+        (Image.new("L", (6, 5)), "masks/a.png: is 6 x 5, its photograph 6 x 4 upright; expected one size"),
+        (Image.new("L", (6, 4), 3), "masks/a.png: holds 3; expected 0 to 2 and 255"),
+        (Image.new("RGB", (6, 4)), "masks/a.png: is of mode RGB; expected one channel of 8 bits"),
+        (Image.new("I;16", (6, 4)), "masks/a.png: is of mode I;16; expected one channel of 8 bits"),
+        (Image.new("1", (6, 4)), "masks/a.png: is of mode 1; expected one channel of 8 bits"),
     ],
 )
-def test_an_unusable_mask_is_reported(tmp_path: Path, mask: Image.Image, complaint: str) -> None:
+def test_an_unusable_file_is_reported(tmp_path: Path, mask: Image.Image | None, complaint: str) -> None:
+    write_set(tmp_path, ("a",))
+    folder = tmp_path / "pets" / "val"
+    (folder / "images/a.jpg").write_bytes(b"<html>") if mask is None else mask.save(folder / "masks/a.png")
+
     with pytest.raises(SampleError) as raised:
-        sample(tmp_path, mask).read(len(CLASSES))
+        read_dataset(tmp_path, "pets", "val").samples[0].read(len(CLASSES))
 
-    assert f"{tmp_path}/pets/val/masks/{complaint}" in str(raised.value)
-
-
-def test_an_unreadable_photograph_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(SampleError, match=r"val/images/a\.jpg: cannot be read as an image"):
-        sample(tmp_path, Image.new("L", (6, 4)), b"<html>").read()
+    assert f"{folder}/{complaint}" in str(raised.value)
 
 
 def test_a_selection_of_items_reaches_from_the_first_to_the_last() -> None:
     assert evenly_spread(range(15), 10) == [0, 1, 3, 4, 6, 7, 9, 10, 12, 13]
     assert evenly_spread("ab", 10) == ["a", "b"]
-
-
-def test_a_class_list_may_have_marks_that_nobody_sees(tmp_path: Path) -> None:
-    (tmp_path / "classes.json").write_text('["background", "ca\u00adt", "\u200bdog"]', encoding="utf-8-sig")
-
-    assert read_classes(tmp_path / "classes.json") == ("background", "cat", "dog")
 
 
 @pytest.mark.parametrize(
@@ -139,18 +126,12 @@ def test_a_class_list_may_have_marks_that_nobody_sees(tmp_path: Path) -> None:
         ({"0": "background", "1": "sky"}, ("background", "sky")),
         ({"0": "sky", "1": "building"}, ("sky", "building")),
         (["_background_", "sky"], ("background", "sky")),
+        (["background", "ca\u00adt", "\u200bdog"], ("background", "cat", "dog")),
     ],
 )
 def test_class_lists_of_label_maps_and_of_labelme_are_read(
     content: object, classes: tuple[str, ...], tmp_path: Path
 ) -> None:
-    (tmp_path / "classes.json").write_text(json.dumps(content))
+    (tmp_path / "classes.json").write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8-sig")
 
     assert read_classes(tmp_path / "classes.json") == classes
-
-
-def test_the_label_of_ignored_pixels_is_no_class(tmp_path: Path) -> None:
-    (tmp_path / "classes.json").write_text('["background", "__ignore__"]')
-
-    with pytest.raises(DatasetError, match="'__ignore__' is no class; pixels that do not count are 255"):
-        read_classes(tmp_path / "classes.json")

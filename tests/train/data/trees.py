@@ -1,7 +1,8 @@
 """Miniature data sets in the exact official layouts, as their own preparation leaves them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ def colour(seed: int) -> tuple[int, int, int]:
     return (30 + 40 * (seed % 6), 200 - 40 * (seed % 5), 90)
 
 
-def write_photograph(path: Path, size: tuple[int, int], seed: int = 0) -> None:
+def write_photograph(path: Path, size: tuple[int, ...], seed: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (size[1], size[0]), colour(seed)).save(path)
 
@@ -25,10 +26,7 @@ def write_photograph(path: Path, size: tuple[int, int], seed: int = 0) -> None:
 def write_map(path: Path, stored: Stored, palette: bool = False) -> None:
     """8-bit PNG (with a palette, as VOC has it) or 16-bit TIFF, by the file's name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".tif":
-        Image.fromarray(stored.astype(np.uint16)).save(path)
-        return
-    picture = Image.fromarray(stored.astype(np.uint8))
+    picture = Image.fromarray(stored.astype(np.uint16 if path.suffix == ".tif" else np.uint8))
     if palette:
         picture = picture.convert("P")
         picture.putdata(stored.astype(np.uint8).reshape(-1).tolist())
@@ -36,110 +34,91 @@ def write_map(path: Path, stored: Stored, palette: bool = False) -> None:
     picture.save(path)
 
 
+def write_rgb(path: Path, numbers: Stored) -> None:
+    """A PNG of numbers: red + 256 green + 65,536 blue."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rgb = np.stack([numbers % 256, numbers // 256 % 256, numbers // 65536], -1).astype(np.uint8)
+    Image.fromarray(rgb).save(path)
+
+
+def _write(
+    base: str,
+    image: str,
+    annotation: str,
+    root: Path,
+    maps: Mapping[str, Stored],
+    write: Callable[[Path, Stored], None] = write_map,
+    listing: str | None = None,
+    other: str | None = None,
+) -> None:
+    """Photographs and maps by patterns of their names, the list of names, and a photograph of another split."""
+    for seed, (name, stored) in enumerate(maps.items()):
+        parts = {"name": name, "city": name.split("_")[0]}
+        write_photograph(root / base / image.format(**parts), stored.shape, seed)
+        write(root / base / annotation.format(**parts), stored)
+    if other is not None:
+        write_photograph(root / base / image.format(name=other), (8, 8))
+    if listing is not None:
+        (root / base / listing).parent.mkdir(parents=True, exist_ok=True)
+        (root / base / listing).write_text("".join(f"{name}\n" for name in maps))
+
+
 def write_voc(root: Path, maps: Mapping[str, Stored], split: str = "val") -> None:
-    """VOCdevkit/VOC2012, with a photograph of another split beside them."""
-    base = root / "VOCdevkit" / "VOC2012"
-    for seed, (name, stored) in enumerate(maps.items()):
-        write_photograph(base / "JPEGImages" / f"{name}.jpg", (stored.shape[0], stored.shape[1]), seed)
-        write_map(base / "SegmentationClass" / f"{name}.png", stored, palette=True)
-    write_photograph(base / "JPEGImages" / "2007_999999.jpg", (8, 8))
-    listing = base / "ImageSets" / "Segmentation" / f"{split}.txt"
-    listing.parent.mkdir(parents=True, exist_ok=True)
-    listing.write_text("".join(f"{name}\n" for name in maps))
-
-
-def write_context(root: Path, maps: Mapping[str, Stored]) -> None:
-    """VOCdevkit/VOC2010 after mmsegmentation's converter."""
-    base = root / "VOCdevkit" / "VOC2010"
-    for seed, (name, stored) in enumerate(maps.items()):
-        write_photograph(base / "JPEGImages" / f"{name}.jpg", (stored.shape[0], stored.shape[1]), seed)
-        write_map(base / "SegmentationClassContext" / f"{name}.png", stored)
-    listing = base / "ImageSets" / "SegmentationContext" / "val.txt"
-    listing.parent.mkdir(parents=True)
-    listing.write_text("".join(f"{name}\n" for name in maps))
+    """VOCdevkit/VOC2012, with a photograph of another split."""
+    listing = f"ImageSets/Segmentation/{split}.txt"
+    paths = ("VOCdevkit/VOC2012", "JPEGImages/{name}.jpg", "SegmentationClass/{name}.png")
+    _write(*paths, root, maps, partial(write_map, palette=True), listing, "2007_999999")
 
 
 def write_coco(root: Path, maps: Mapping[str, Stored], suffix: str = "") -> None:
     """coco_stuff164k: the maps as released, or with the suffix of a converter."""
-    base = root / "coco_stuff164k"
-    for seed, (name, stored) in enumerate(maps.items()):
-        write_photograph(base / "images" / "val2017" / f"{name}.jpg", (stored.shape[0], stored.shape[1]), seed)
-        write_map(base / "annotations" / "val2017" / f"{name}{suffix}.png", stored)
+    _write("coco_stuff164k", "images/val2017/{name}.jpg", f"annotations/val2017/{{name}}{suffix}.png", root, maps)
 
 
 def write_cityscapes(root: Path, maps: Mapping[str, Stored], kind: str = "labelIds") -> None:
-    """cityscapes/leftImg8bit and gtFine, by city, with the other files of gtFine beside the maps."""
-    for seed, (name, stored) in enumerate(maps.items()):
-        city = name.split("_")[0]
-        image = root / "cityscapes" / "leftImg8bit" / "val" / city / f"{name}_leftImg8bit.png"
-        write_photograph(image, (stored.shape[0], stored.shape[1]), seed)
-        folder = root / "cityscapes" / "gtFine" / "val" / city
-        write_map(folder / f"{name}_gtFine_{kind}.png", stored)
-        write_map(folder / f"{name}_gtFine_color.png", np.zeros_like(stored))
-        (folder / f"{name}_gtFine_polygons.json").write_text("{}")
+    """cityscapes/leftImg8bit and gtFine, by city, with the other files of gtFine next to the maps."""
+    annotation = f"gtFine/val/{{city}}/{{name}}_gtFine_{kind}.png"
+    _write("cityscapes", "leftImg8bit/val/{city}/{name}_leftImg8bit.png", annotation, root, maps)
+    for path in [*root.rglob(f"*_gtFine_{kind}.png")]:
+        write_map(path.with_name(path.name.replace(kind, "color")), np.zeros((4, 5), int))
+        path.with_name(path.name.replace(f"{kind}.png", "polygons.json")).write_text("{}")
 
 
-def write_ade(root: Path, maps: Mapping[str, Stored]) -> None:
-    """ADEChallengeData2016."""
-    base = root / "ADEChallengeData2016"
-    for seed, (name, stored) in enumerate(maps.items()):
-        write_photograph(base / "images" / "validation" / f"{name}.jpg", (stored.shape[0], stored.shape[1]), seed)
-        write_map(base / "annotations" / "validation" / f"{name}.png", stored)
-
-
-def write_full_ade(root: Path, maps: Mapping[str, Stored]) -> None:
-    """ADE20K_2021_17_01 as detectron2's projects prepare it."""
-    base = root / "ADE20K_2021_17_01"
-    for seed, (name, stored) in enumerate(maps.items()):
-        size = (stored.shape[0], stored.shape[1])
-        write_photograph(base / "images_detectron2" / "validation" / f"{name}.jpg", size, seed)
-        write_map(base / "annotations_detectron2" / "validation" / f"{name}.tif", stored)
-
-
-def write_context_459(root: Path, maps: Mapping[str, Stored]) -> None:
-    """VOC2010 as CAT-Seg prepares it, with a photograph of another split beside them."""
-    base = root / "VOCdevkit" / "VOC2010"
-    for seed, (name, stored) in enumerate(maps.items()):
-        write_photograph(base / "JPEGImages" / f"{name}.jpg", (stored.shape[0], stored.shape[1]), seed)
-        write_map(base / "annotations_detectron2" / "pc459_val" / f"{name}.tif", stored)
-    write_photograph(base / "JPEGImages" / "2008_999999.jpg", (8, 8))
-
-
-def write_context_459_of_odise(root: Path, maps: Mapping[str, Stored]) -> None:
-    """pascal_ctx_d2 as ODISE and FC-CLIP prepare it."""
-    base = root / "pascal_ctx_d2"
-    for seed, (name, stored) in enumerate(maps.items()):
-        size = (stored.shape[0], stored.shape[1])
-        write_photograph(base / "images" / "validation" / f"{name}.jpg", size, seed)
-        write_map(base / "annotations_ctx459" / "validation" / f"{name}.tif", stored)
+# VOCdevkit/VOC2010 after mmsegmentation's converter.
+write_context = partial(
+    _write, "VOCdevkit/VOC2010", "JPEGImages/{name}.jpg", "SegmentationClassContext/{name}.png",
+    listing="ImageSets/SegmentationContext/val.txt",
+)  # fmt: skip
+write_ade = partial(_write, "ADEChallengeData2016", "images/validation/{name}.jpg", "annotations/validation/{name}.png")
+# As detectron2's projects prepare it.
+write_full_ade = partial(
+    _write, "ADE20K_2021_17_01", "images_detectron2/validation/{name}.jpg",
+    "annotations_detectron2/validation/{name}.tif",
+)  # fmt: skip
+# VOC2010 as CAT-Seg prepares it, with a photograph of another split.
+write_context_459 = partial(
+    _write, "VOCdevkit/VOC2010", "JPEGImages/{name}.jpg", "annotations_detectron2/pc459_val/{name}.tif",
+    other="2008_999999",
+)  # fmt: skip
+# As ODISE and FC-CLIP prepare it.
+write_context_459_of_odise = partial(
+    _write, "pascal_ctx_d2", "images/validation/{name}.jpg", "annotations_ctx459/validation/{name}.tif"
+)
 
 
 def write_imagenet_s(root: Path, maps: Mapping[str, Stored], subset: int = 50) -> None:
-    """ImageNetS50 and its like: names are SYNSET/ILSVRC2012_val_########, masks RGB with red + 256 green."""
-    base = root / "imagenet-s" / f"ImageNetS{subset}"
-    for seed, (name, stored) in enumerate(maps.items()):
-        write_photograph(base / "validation" / f"{name}.JPEG", (stored.shape[0], stored.shape[1]), seed)
-        path = base / "validation-segmentation" / f"{name}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        rgb = np.stack([stored % 256, stored // 256, np.zeros_like(stored)], -1).astype(np.uint8)
-        Image.fromarray(rgb).save(path)
+    """ImageNetS50 and its like: names are SYNSET/ILSVRC2012_val_########."""
+    patterns = ("validation/{name}.JPEG", "validation-segmentation/{name}.png")
+    _write(f"imagenet-s/ImageNetS{subset}", *patterns, root, maps, write_rgb)
 
 
 def write_lvis(root: Path, images: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> None:
     """coco and lvis/lvis_v1_val.json; an image is `id`, `height`, `width` and the COCO split that it lies in."""
     listed = []
     for image in images:
-        name = f"{image['id']:012d}.jpg"
-        write_photograph(root / "coco" / image["split"] / name, (image["height"], image["width"]), image["id"])
-        listed.append(
-            {
-                "id": image["id"],
-                "height": image["height"],
-                "width": image["width"],
-                "coco_url": f"http://images.cocodataset.org/{image['split']}/{name}",
-                "neg_category_ids": [],
-                "not_exhaustive_category_ids": [],
-            }
-        )
+        place = f"{image['split']}/{image['id']:012d}.jpg"
+        write_photograph(root / "coco" / place, (image["height"], image["width"]), image["id"])
+        address = {"coco_url": f"http://images.cocodataset.org/{place}"}
+        listed.append({key: image[key] for key in ("id", "height", "width")} | address)
     (root / "lvis").mkdir(parents=True)
     (root / "lvis" / "lvis_v1_val.json").write_text(json.dumps({"images": listed, "annotations": annotations}))

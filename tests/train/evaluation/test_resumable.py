@@ -51,17 +51,6 @@ def stop_after(n: int) -> Any:
     return on_image
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
-    whole = job(data_of(), tmp_path / "other").run()
-    with pytest.raises(Stopped):
-        job(data_of(), tmp_path).run(stop_after(2))
-
-    again = job(data_of(), tmp_path)
-
-    assert (again.n_before, [scene.name for scene in again.left]) == (2, ["flag-2", "flag-3", "flag-4"])
-    assert again.run() == whole
-
-
 def test_processes_share_the_images_and_have_the_same_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     alone = job(data_of(), tmp_path / "other").run()
     monkeypatch.setattr(resumable, "world_size", lambda: 2)

@@ -45,13 +45,19 @@ def test_ids_may_be_text_on_one_side(given: object, tmp_path: Path) -> None:
 
 
 def test_ids_may_be_names(tmp_path: Path) -> None:
-    annotation = {**GOOD, "image_id": "img_a", "category_id": "c-car"}
+    names: dict[str, Any] = {"images": ({**IMAGE, "id": "img_a"},), "categories": ({"id": "c-car", "name": "car"},)}
 
-    listing = write(
-        tmp_path, annotation, images=({**IMAGE, "id": "img_a"},), categories=({"id": "c-car", "name": "car"},)
-    )
+    assert areas(write(tmp_path, {**GOOD, "image_id": "img_a", "category_id": "c-car"}, **names)) == [400]
 
-    assert areas(listing) == [400]
+
+@pytest.mark.parametrize(
+    ("outline", "area"),
+    [(SQUARE[0], 400), ([*SQUARE, [1, 1, 2, 2]], 400), ([[-10.0, 5.0, 25.0, 25.0, 25.0, 5.0]], 319),
+     ([[70.0, 5.0, 25.0, 25.0, 25.0, 5.0]], 428)],
+    ids=["flat", "with a speck", "cut on the left", "cut on the right"],
+)  # fmt: skip
+def test_outlines_of_other_shapes_are_drawn_inside_their_photograph(outline: object, area: int, tmp_path: Path) -> None:
+    assert areas(write(tmp_path, {**GOOD, "segmentation": outline})) == [area]
 
 
 @pytest.mark.parametrize("missing", ["area", "bbox", "id", "iscrowd"])

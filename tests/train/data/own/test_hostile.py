@@ -11,7 +11,7 @@ from PIL import Image
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.own.layouts import read_own
 from lexiseg_train.data.own.masks import OwnPictures
-from tests.train.data.own.made import coco, folders, noise
+from tests.train.data.own.made import coco, folders, photo, write
 
 SECRET = "REDIS_PASSWORD=hunter2"
 POLYGON = {"label": "cat", "points": [[8, 6], [16, 6], [16, 18], [8, 18]], "shape_type": "polygon"}
@@ -19,51 +19,48 @@ LARGE = {"id": 1, "image_id": 0, "category_id": 3, "segmentation": [[0, 0, 20, 0
 
 
 def yolo(root: Path, text: str) -> None:
-    (root / "images").mkdir(parents=True)
-    (root / "labels").mkdir()
-    Image.fromarray(noise(1)).save(root / "images/a.jpg")
-    (root / "labels/a.txt").write_text("0 .25 .25 .5 .25 .5 .75\n")
-    (root / "data.yaml").write_text(f"{text}\nnames: [cat]\n")
+    photo(root / "images/a.jpg", seed=1)
+    write(root / "labels/a.txt", "0 .25 .25 .5 .25 .5 .75\n")
+    write(root / "data.yaml", f"{text}\nnames: [cat]\n")
 
 
 def named_by_coco(name: str) -> Callable[[Path], None]:
-    def write(root: Path) -> None:
+    def make(root: Path) -> None:
         coco(root, [LARGE, {**LARGE, "id": 2, "image_id": 1}], images=2)
         content = json.loads((root / "annotations.json").read_text())
         content["images"][1]["file_name"] = name
-        (root / "annotations.json").write_text(json.dumps(content))
+        write(root / "annotations.json", content)
         (root / "1.jpg").unlink()
 
-    return write
+    return make
 
 
 def named_by_labelme(name: str) -> Callable[[Path], None]:
-    def write(root: Path) -> None:
-        root.mkdir()
-        Image.fromarray(noise(1)).save(root / "a.jpg")
+    def make(root: Path) -> None:
+        photo(root / "a.jpg", seed=1)
         for stem, path in (("a", "a.jpg"), ("b", name)):
             about = {"imagePath": path, "imageHeight": 24, "imageWidth": 32, "shapes": [POLYGON]}
-            (root / f"{stem}.json").write_text(json.dumps(about))
+            write(root / f"{stem}.json", about)
 
-    return write
+    return make
 
 
 def listed_by_yolo(lines: str) -> Callable[[Path], None]:
-    def write(root: Path) -> None:
+    def make(root: Path) -> None:
         yolo(root, "train: train.txt")
-        (root / "train.txt").write_text(lines)
+        write(root / "train.txt", lines)
 
-    return write
+    return make
 
 
 def linked(place: str, target: str) -> Callable[[Path], None]:
-    def write(root: Path) -> None:
+    def make(root: Path) -> None:
         yolo(root, "train: images")
         (root / place).parent.mkdir(exist_ok=True)
         (root / place).unlink(missing_ok=True)
         (root / place).symlink_to(root.parent / target)
 
-    return write
+    return make
 
 
 def linked_mask(root: Path) -> None:
@@ -103,10 +100,9 @@ OUTSIDE: dict[str, Callable[[Path], None]] = {
 @pytest.mark.parametrize("case", OUTSIDE)
 def test_what_a_set_names_outside_its_folder_is_not_read(case: str, tmp_path: Path) -> None:
     private = tmp_path / "private"
-    private.mkdir()
-    (private / "environ").write_text(f"{SECRET}\n0 .1 .1 .5 .1 .5 .5\n")
-    (private / "list.txt").write_text("secret.jpg\n")
-    Image.fromarray(noise(7)).save(private / "secret.jpg")
+    write(private / "environ", f"{SECRET}\n0 .1 .1 .5 .1 .5 .5\n")
+    write(private / "list.txt", "secret.jpg\n")
+    photo(private / "secret.jpg", seed=7)
     Image.fromarray(np.ones((24, 32), np.uint8)).save(private / "mask.png")
     OUTSIDE[case](tmp_path / "mine")
 
@@ -151,9 +147,8 @@ def test_lines_of_a_list_that_name_no_picture_are_not_repeated(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["data.yaml", "annotations.json", "classes.json", "a.json"])
 def test_a_file_that_is_not_understood_is_named_and_not_quoted(name: str, tmp_path: Path) -> None:
-    (tmp_path / "images").mkdir()
-    Image.fromarray(noise(1)).save(tmp_path / "images/a.jpg")
-    (tmp_path / name).write_text(f"{{{SECRET}: [\n")
+    photo(tmp_path / "images/a.jpg", seed=1)
+    write(tmp_path / name, f"{{{SECRET}: [\n")
 
     _, said = everything(tmp_path)
 

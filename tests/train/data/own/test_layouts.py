@@ -14,29 +14,16 @@ from PIL import Image, ImageOps
 from lexiseg_labels.formats.label_studio import brush_runs
 from lexiseg_labels.masks import rle
 from lexiseg_model.errors import DatasetError
+from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.layouts import read_own
 from lexiseg_train.data.own.prepare import survey
-from tests.train.data.own.made import noise
+from tests.train.data.own.made import corners, photo, write
 
 RING = [8, 6, 16, 6, 16, 18, 8, 18]  # of 32 x 24: columns 8 to 16, rows 6 to 18
 LINE = "0 .25 .25 .5 .25 .5 .75 .25 .75\n"
 AREA = 8 * 12
 NFC = unicodedata.normalize("NFC", "café")
 NFD = unicodedata.normalize("NFD", "café")
-
-
-def photo(path: Path, orientation: int = 1, seed: int = 0) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.fromarray(noise(seed)).save(path, exif=exif)
-    return path
-
-
-def write(path: Path, content: str, encoding: str = "utf-8") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content, encoding)
-    return path
 
 
 def yolo(root: Path, listing: str, *stems: str, name: str = "data.yaml") -> Path:
@@ -61,7 +48,7 @@ def coco(
 
 
 def labelme(root: Path, file: str, named: str | None, **more: Any) -> Path:
-    shape = {"label": "cat", "points": np.reshape(RING, (-1, 2)).tolist(), "shape_type": "polygon"}
+    shape = {"label": "cat", "points": corners(RING), "shape_type": "polygon"}
     content = {"shapes": [shape], "imagePath": named, "imageHeight": 24, "imageWidth": 32, **more}
     write(root / file, json.dumps({key: value for key, value in content.items() if value is not None}))
     return root
@@ -114,8 +101,8 @@ def marked(kind: str, **value: Any) -> dict[str, Any]:
     return {"result": [{"type": "choices", "value": {"choices": ["sharp"]}}, mark]}
 
 
-def percent(*corners: float) -> list[list[float]]:
-    return [[100 * x / 32, 100 * y / 24] for x, y in zip(corners[::2], corners[1::2], strict=True)]
+def percent(*ring: float) -> list[list[float]]:
+    return [[100 * x / 32, 100 * y / 24] for x, y in corners(ring)]
 
 
 def datumaro(root: Path, **annotation: Any) -> Path:
@@ -426,4 +413,117 @@ def test_a_folder_of_several_sets_is_refused_by_their_names(tmp_path: Path) -> N
         yolo(tmp_path / name, "train: images\nnames: [cat]", "images/a")
 
     with pytest.raises(DatasetError, match="holds 2 sets, such as first, second"):
+        read_own(tmp_path)
+
+
+def test_the_validation_split_of_yolo_is_held_out_and_hidden_files_are_no_pictures(tmp_path: Path) -> None:
+    yolo(
+        tmp_path,
+        "path: /datasets/x\ntrain: images/train\nval: images/val\nnames: [cat]\n",
+        "images/train/a",
+        "images/val/b",
+    )
+    for name in ("images/train/._a.jpg", "images/train/._a.json", ".cache/b.json"):
+        write(tmp_path / name, "of macOS")
+
+    pictures = read_own(tmp_path)
+
+    assert [[each.image.name for each in part] for part in (pictures.train, pictures.held_out)] == [
+        ["a.jpg"],
+        ["b.jpg"],
+    ]
+    assert pictures.warnings == ()
+
+
+@pytest.mark.parametrize("content", ["", "no picture"])
+def test_an_unreadable_image_of_yolo_costs_itself_alone(content: str, tmp_path: Path) -> None:
+    yolo(tmp_path, "train: images\nnames: [cat]\n", "images/a", "images/b")
+    write(tmp_path / "images/b.jpg", content)
+
+    pictures = read_own(tmp_path)
+
+    assert [picture.image.name for picture in pictures.train] == ["a.jpg"]
+    (warning,) = pictures.warnings
+    assert warning.startswith(f"1 of 2 images in {tmp_path / 'train'} cannot be used and are left out: ")
+    assert "b.jpg: cannot be read as an image" in warning
+
+
+def test_boxes_of_yolo_are_ignored_with_a_warning(tmp_path: Path) -> None:
+    yolo(tmp_path, "train: images\nnames: [cat]\n", "images/a")
+    write(tmp_path / "labels/a.txt", "0 0.5 0.5 0.25 0.5")
+
+    pictures = read_own(tmp_path)
+
+    assert int((pictures.train[0].read().mask == IGNORE).sum()) == AREA
+    assert "1 of 1 annotations" in pictures.warnings[0]
+    assert "are boxes without an outline" in pictures.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("train: images\n", r"data\.yaml has no class names"),
+        ("names: 5\n", r"data\.yaml has no class names"),
+        ("names: {a: cat}\n", r"data\.yaml has no class names"),
+        ("train: images/train\nnames: [cat]\n", "there is no 'images/train'"),
+        ("train: train.txt\nnames: [cat]\n", "there is no such file"),
+    ],
+)
+def test_a_listing_of_yolo_that_names_nothing_is_refused(content: str, reason: str, tmp_path: Path) -> None:
+    write(tmp_path / "data.yaml", content)
+    write(tmp_path / "train.txt", "images/a\0.jpg\n")
+
+    with pytest.raises(DatasetError, match=reason):
+        read_own(tmp_path)
+
+
+def test_labels_lie_beside_the_links_that_a_list_of_yolo_names(tmp_path: Path) -> None:
+    yolo(tmp_path, "train: train.txt\nnames: [cat]\n", "images/a")
+    write(tmp_path / "train.txt", "./images/a.jpg\n")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "images/a.jpg").rename(tmp_path / "store/17.jpg")
+    (tmp_path / "images/a.jpg").symlink_to(tmp_path / "store/17.jpg")
+
+    assert int((read_own(tmp_path).train[0].read().mask == 1).sum()) == AREA
+
+
+def test_labels_of_labelme_that_differ_by_invisible_characters_are_one_class_and_circles_are_masks(
+    tmp_path: Path,
+) -> None:
+    photo(tmp_path / "a.jpg")
+    shape = {"points": corners(RING), "shape_type": "polygon"}
+    circle = {"label": "dog", "points": [[24, 12], [28, 12]], "shape_type": "circle"}
+    shapes = [*({**shape, "label": label} for label in ("cat", "\ufeffcat", "ca\u200bt")), circle]
+    labelme(tmp_path, "a.json", "a.jpg", shapes=shapes)
+
+    pictures = read_own(tmp_path)
+
+    assert pictures.classes == ("background", "cat", "dog")
+    assert int((pictures.train[0].read().mask == 2).sum()) == pytest.approx(np.pi * 16, abs=6)
+
+
+@pytest.mark.parametrize("named", ["..\\IMG_0001.JPG", "{root}/set/a.jpg"])
+def test_a_photograph_of_labelme_is_found_by_an_absolute_path_or_beside_its_file(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo(tmp_path / "set/a.jpg")
+    labelme(tmp_path / "set", "a.json", named.format(root=tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    assert [picture.image for picture in read_own(Path("set")).train] == [Path("set/a.jpg")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.xml", "<annotation><filename>a.jpg</filename></annotation>", "VOC's XML of boxes"),
+        ("project.json", '[{"id": 1, "annotations": []}]', "a JSON of another format"),
+        ("coco.json", '{"images": [{"id": 1', "not JSON"),
+    ],
+)
+def test_a_format_that_is_not_read_is_named(name: str, content: str, reason: str, tmp_path: Path) -> None:
+    write(tmp_path / name, content)
+    photo(tmp_path / "a.jpg")
+
+    with pytest.raises(DatasetError, match=rf"{name} is {reason}.*export as COCO"):
         read_own(tmp_path)

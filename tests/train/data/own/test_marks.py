@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,15 @@ from PIL import Image
 
 from lexiseg_labels.formats.label_studio import brush_runs
 from lexiseg_labels.masks import rle
-from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.layouts import read_own
-from tests.train.data.own.made import noise
+from tests.train.data.own.made import corners, photo, read_at, write
 
-HEIGHT, WIDTH = 60, 80
+HEIGHT, WIDTH = SIZE = 60, 80
 DOG = [40, 5, 60, 5, 60, 25, 40, 25]  # a square that every reader knows
 CAT = [5, 30, 25, 30, 25, 50, 5, 50]  # around the second mark
-PLACES = {"dog": (15, 50), "cat": (40, 15), "elsewhere": (55, 70)}
-CLASS, UNKNOWN, ALL_UNKNOWN, NOTHING = ("cat", ""), ("?", ""), ("?", "?"), ("", "")  # at CAT, and elsewhere
-
-
-def photograph(path: Path, seed: int = 0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(noise(seed, HEIGHT, WIDTH)).save(path)
+PLACES = ((15, 50), (40, 15), (55, 70))  # of the dog, of the cat, and elsewhere
+CLASS, UNKNOWN = ("cat", "background"), ("unknown", "background")  # at CAT, and elsewhere
+ALL_UNKNOWN, NOTHING = ("unknown", "unknown"), ("background", "background")
 
 
 def cat_mask() -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -36,14 +30,14 @@ def cat_mask() -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 
 def in_text(points: list[int]) -> str:
-    return ";".join(f"{x},{y}" for x, y in zip(points[::2], points[1::2], strict=True))
+    return ";".join(f"{x},{y}" for x, y in corners(points))
 
 
 def cvat(root: Path, *shapes: str) -> None:
-    photograph(root / "images/a.jpg")
+    photo(root / "images/a.jpg", size=SIZE)
     dog = f'<polygon label="dog" points="{in_text(DOG)}"/>'
     image = f'<image id="0" name="a.jpg" width="{WIDTH}" height="{HEIGHT}">{dog}{"".join(shapes)}</image>'
-    (root / "annotations.xml").write_text(f"<annotations><version>1.1</version>{image}</annotations>")
+    write(root / "annotations.xml", f"<annotations><version>1.1</version>{image}</annotations>")
 
 
 CUBOID = (
@@ -75,7 +69,7 @@ OF_CVAT = {
 
 
 def percent(points: list[int]) -> list[list[float]]:
-    return [[100 * x / WIDTH, 100 * y / HEIGHT] for x, y in zip(points[::2], points[1::2], strict=True)]
+    return [[100 * x / WIDTH, 100 * y / HEIGHT] for x, y in corners(points)]
 
 
 def result(kind: str, value: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -87,13 +81,10 @@ DOG_RESULT = result("polygonlabels", {"points": percent(DOG), "polygonlabels": [
 
 
 def label_studio(root: Path, *results: dict[str, Any]) -> None:
-    photograph(root / "a.jpg")
-    task = {
-        "id": 1,
-        "data": {"image": "/data/upload/1/0a1b2c3d-a.jpg"},
-        "annotations": [{"result": [DOG_RESULT, *results]}],
-    }
-    (root / "tasks.json").write_text(json.dumps([task]))
+    photo(root / "a.jpg", size=SIZE)
+    annotations = [{"result": [DOG_RESULT, *results]}]
+    task = {"id": 1, "data": {"image": "/data/upload/1/0a1b2c3d-a.jpg"}, "annotations": annotations}
+    write(root / "tasks.json", [task])
 
 
 def labelled(kind: str, **value: Any) -> list[dict[str, Any]]:
@@ -157,14 +148,13 @@ OF_LABEL_STUDIO: dict[str, tuple[list[dict[str, Any]], tuple[str, str]]] = {
 
 
 def datumaro(root: Path, *annotations: dict[str, Any]) -> None:
-    photograph(root / "images/default/a.jpg")
+    photo(root / "images/default/a.jpg", size=SIZE)
     dog = {"type": "polygon", "label_id": 0, "points": DOG}
     entries = [{"id": number, "group": 0, **each} for number, each in enumerate((dog, *annotations))]
     item = {"id": "a", "image": {"path": "a.jpg", "size": [HEIGHT, WIDTH]}, "annotations": entries}
     labels = [{"name": name, "parent": ""} for name in ("dog", "cat")]
-    (root / "annotations").mkdir()
     content = {"info": {}, "categories": {"label": {"labels": labels}}, "items": [item]}
-    (root / "annotations/default.json").write_text(json.dumps(content))
+    write(root / "annotations/default.json", content)
 
 
 OF_DATUMARO: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
@@ -199,19 +189,13 @@ def test_every_shape_is_a_class_unknown_or_no_mark(case: str, tmp_path: Path) ->
     make, shapes, (there, elsewhere) = CASES[case]
     make(tmp_path, *shapes)
 
-    own = read_own(tmp_path)
-
-    mask = own.train[0].read(len(own.classes)).mask
-    names = {**dict(enumerate(own.classes)), 0: "", IGNORE: "?"}
-    assert {place: names[int(mask[at])] for place, at in PLACES.items()} == {
-        "dog": "dog", "cat": there, "elsewhere": elsewhere
-    }  # fmt: skip
-    assert bool(own.warnings) == (there == "?")
+    assert read_at(tmp_path, *PLACES) == ["dog", there, elsewhere]
+    assert bool(read_own(tmp_path).warnings) == (there == "unknown")
 
 
 def square(label: str, x: int, side: int, z_order: int) -> str:
-    corners = in_text([x, 5, x + side, 5, x + side, 5 + side, x, 5 + side])
-    return f'<polygon label="{label}" points="{corners}" z_order="{z_order}"/>'
+    points = in_text([x, 5, x + side, 5, x + side, 5 + side, x, 5 + side])
+    return f'<polygon label="{label}" points="{points}" z_order="{z_order}"/>'
 
 
 @pytest.mark.parametrize(("z_order", "expected"), [(1, 0), (0, 100), (-1, 100)])
@@ -237,11 +221,7 @@ def test_the_shape_in_front_covers_others_and_of_equals_the_smaller(
 def test_what_is_unknown_anywhere_covers_no_shape_behind_others(tmp_path: Path) -> None:
     cvat(tmp_path, square("cat", 10, 10, -3), '<points label="cat" points="70,50" z_order="5"/>')
 
-    own = read_own(tmp_path)
-
-    mask = own.train[0].read(len(own.classes)).mask
-    assert mask[10, 15] == own.classes.index("cat")
-    assert mask[40, 15] == IGNORE
+    assert read_at(tmp_path, (10, 15), (40, 15)) == ["cat", "unknown"]
 
 
 def test_names_that_differ_in_capitals_are_one_class(tmp_path: Path) -> None:
@@ -253,6 +233,7 @@ def test_names_that_differ_in_capitals_are_one_class(tmp_path: Path) -> None:
     assert any("'Dog' counts as 'dog'" in warning for warning in own.warnings)
 
 
+LINE = "0 .1 .1 .3 .1 .3 .3 .1 .3\n"
 CODE_PAGES = {"gbk": "狗", "cp1251": "собака", "shift_jis": "犬", "euc_kr": "개", "big5": "貓", "cp1253": "γάτα",
               "cp1250": "kočka", "cp1252": "chèvre"}  # fmt: skip
 
@@ -261,9 +242,8 @@ CODE_PAGES = {"gbk": "狗", "cp1251": "собака", "shift_jis": "犬", "euc_k
 @pytest.mark.parametrize("listing", ["classes.txt", "data.yaml", "a.json"])
 def test_a_file_in_another_code_page_is_refused_by_its_name(listing: str, page: str, tmp_path: Path) -> None:
     word = CODE_PAGES[page]
-    photograph(tmp_path / "images/a.jpg")
-    (tmp_path / "labels").mkdir()
-    (tmp_path / "labels/a.txt").write_text("0 .1 .1 .3 .1 .3 .3 .1 .3\n")
+    photo(tmp_path / "images/a.jpg", size=SIZE)
+    write(tmp_path / "labels/a.txt", LINE)
     shape = f'{{"shapes": [{{"label": "{word}", "points": [[5, 5], [25, 5], [25, 25]]}}], "imagePath": "a.jpg"}}'
     content = {"classes.txt": f"{word}\ncat\n", "data.yaml": f"train: images\nnames: [{word}]\n", "a.json": shape}
     (tmp_path / listing).write_bytes(content[listing].encode(page))
@@ -275,18 +255,16 @@ def test_a_file_in_another_code_page_is_refused_by_its_name(listing: str, page: 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252", "cp1250"])
 @pytest.mark.parametrize("word", ["Käse", "Größe", "été", "Öl", "ÖL"])
 def test_a_word_that_all_latin_code_pages_share_is_read(word: str, encoding: str, tmp_path: Path) -> None:
-    photograph(tmp_path / "images/a.jpg")
-    (tmp_path / "labels").mkdir()
-    (tmp_path / "labels/a.txt").write_text("0 .1 .1 .3 .1 .3 .3 .1 .3\n")
+    photo(tmp_path / "images/a.jpg", size=SIZE)
+    write(tmp_path / "labels/a.txt", LINE)
     (tmp_path / "classes.txt").write_bytes(f"{word}\ncat\n".encode(encoding))
 
     assert read_own(tmp_path).classes == ("background", word)
 
 
 def test_labels_in_capitals_are_those_of_the_photograph(tmp_path: Path) -> None:
-    photograph(tmp_path / "images/A.JPG")
-    (tmp_path / "labels").mkdir()
-    (tmp_path / "data.yaml").write_text("train: images\nnames: [cat]\n")
-    (tmp_path / "labels/A.TXT").write_text("0 .1 .1 .3 .1 .3 .3 .1 .3\n")
+    photo(tmp_path / "images/A.JPG", size=SIZE)
+    write(tmp_path / "data.yaml", "train: images\nnames: [cat]\n")
+    write(tmp_path / "labels/A.TXT", LINE)
 
     assert read_own(tmp_path).train[0].read(2).mask.any()

@@ -100,37 +100,27 @@ def test_folds_of_photographs_of_their_own_differ_by_one_at_most() -> None:
     assert sorted(np.bincount(folds(np.arange(11), 3, seed=1)).tolist()) == [3, 4, 4]
 
 
-@pytest.mark.parametrize("count", [4, 9, 20])
-def test_of_photographs_that_look_like_no_other_each_so_manieth_is_for_validation(count: int, tmp_path: Path) -> None:
-    paths = sorted((folders(tmp_path, count) / "images").iterdir())
+BURSTS = {  # numbers of photographs that look alike, and of them in validation
+    "each like no other": ([1] * 9, [1, 0, 0, 0] * 2 + [1]),
+    "six bursts": ([3] * 6, [3, 0, 0, 0, 3, 0]),
+    "two cameras": ([5, 5], [5, 0]),
+}
 
-    assert validation_side(paths, 0.25) == [place % 4 == 0 for place in range(count)]
 
-
-def test_no_photograph_for_validation_looks_like_one_for_training(tmp_path: Path) -> None:
-    paths = []
-    for seed in range(6):
-        for level in range(3):  # a burst
+@pytest.mark.parametrize("case", BURSTS)
+def test_no_photograph_for_validation_looks_like_one_for_training(case: str, tmp_path: Path) -> None:
+    paths, (sizes, expected) = [], BURSTS[case]
+    for seed, size in enumerate(sizes):
+        for level in range(size):
             paths.append(tmp_path / f"{seed}-{level}.png")
             Image.fromarray(np.clip(noise(seed).astype(int) + level, 0, 255).astype(np.uint8)).save(paths[-1])
-    for name in ("torn.png", "torn too.png"):
-        paths.append(tmp_path / name)
+    if case == "six bursts":
+        paths.append(tmp_path / "torn.png")  # looks like no other
         paths[-1].write_bytes(b"\x89PNG")
 
-    sides = validation_side(paths, 0.25)
+    sides = iter(validation_side(paths, 0.25))
 
-    assert all(len(set(sides[start : start + 3])) == 1 for start in range(0, 18, 3))
-    assert sum(sides) == 6
-
-
-def test_of_two_cameras_one_is_for_validation(tmp_path: Path) -> None:
-    paths = []
-    for camera in range(2):
-        for level in range(5):
-            paths.append(tmp_path / f"{camera}-{level}.png")
-            Image.fromarray(np.clip(noise(camera).astype(int) + level, 0, 255).astype(np.uint8)).save(paths[-1])
-
-    assert validation_side(paths, 0.25) == [True] * 5 + [False] * 5
+    assert [sum(next(sides) for _ in range(size)) for size in sizes] == expected
 
 
 def test_files_of_one_photograph_add_up(tmp_path: Path) -> None:

@@ -12,23 +12,22 @@ from PIL import Image
 from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.own.layouts import read_own
 from lexiseg_train.data.own.masks import OwnPictures
-from tests.train.data.own.made import noise
+from tests.train.data.own.made import corners, photo, write
 
 HEIGHT, WIDTH = 60, 80
 RING = [40, 5, 60, 5, 60, 25, 40, 25]
 SHARES = " ".join(f"{x / WIDTH} {y / HEIGHT}" for x, y in zip(RING[::2], RING[1::2], strict=True))
-CORNERS = [[x, y] for x, y in zip(RING[::2], RING[1::2], strict=True)]
+CORNERS = corners(RING)
 
 
-def photographs(root: Path, *names: str) -> None:
-    root.mkdir(parents=True, exist_ok=True)
+def photographs(root: Path, *names: str) -> list[str]:
     for name in names:
-        Image.fromarray(noise(ord(Path(name).stem[-1]), HEIGHT, WIDTH)).save(root / name)
+        photo(root / name, seed=ord(Path(name).stem[-1]), size=(HEIGHT, WIDTH))
+    return [*names]
 
 
-def write(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
+def jpegs(marks: Sequence[bool | None]) -> list[str]:
+    return [f"{letter}.jpg" for letter in "abc"[: len(marks)]]
 
 
 def classes_of(own: OwnPictures) -> dict[str, list[str]]:
@@ -141,8 +140,7 @@ def test_marks_of_a_task_of_several_pictures_are_on_their_own(case: str, tmp_pat
 
 
 def coco(root: Path, marks: Sequence[bool | None]) -> None:
-    names = [f"{letter}.jpg" for letter in "abc"[: len(marks)]]
-    photographs(root, *names)
+    names = photographs(root, *jpegs(marks))
     images = [
         {"id": number, "file_name": name, "height": HEIGHT, "width": WIDTH, **({} if at is None else {"reviewed": at})}
         for number, (name, at) in enumerate(zip(names, marks, strict=True))
@@ -157,35 +155,25 @@ def labelme(root: Path, marks: Sequence[bool | None]) -> None:
     for letter, at in zip("abc", marks, strict=False):
         photographs(root, f"{letter}.jpg")
         flags = {} if at is None else {"reviewed": at}
-        write(
-            root / f"{letter}.json",
-            {"flags": flags, "shapes": [{"label": "dog", "points": CORNERS}], "imagePath": f"{letter}.jpg"},
-        )
+        content = {"flags": flags, "shapes": [{"label": "dog", "points": CORNERS}], "imagePath": f"{letter}.jpg"}
+        write(root / f"{letter}.json", content)
 
 
 def label_studio(root: Path, marks: Sequence[bool | None]) -> None:
-    names = [f"{letter}.jpg" for letter in "abc"[: len(marks)]]
-    photographs(root, *names)
-    write(
-        root / "tasks.json",
-        [
-            {"data": {"image": name}, ("annotations" if at else "predictions"): [{"result": [mark()]}]}
-            for name, at in zip(names, marks, strict=True)
-        ],
-    )
+    names = photographs(root, *jpegs(marks))
+    kinds = ["annotations" if at else "predictions" for at in marks]
+    listed = [{"data": {"image": name}, kind: [{"result": [mark()]}]} for name, kind in zip(names, kinds, strict=True)]
+    write(root / "tasks.json", listed)
 
 
 def datumaro(root: Path, marks: Sequence[bool | None]) -> None:
-    photographs(root / "images/default", *(f"{letter}.jpg" for letter in "abc"[: len(marks)]))
+    photographs(root / "images/default", *jpegs(marks))
+    polygon = {"type": "polygon", "label_id": 0, "points": RING}
     items = [
-        {
-            "id": letter,
-            "attr": {} if at is None else {"reviewed": at},
-            "image": {"path": f"{letter}.jpg"},
-            "annotations": [{"type": "polygon", "label_id": 0, "points": RING}],
-        }
+        {"id": letter, "attr": {} if at is None else {"reviewed": at}, "image": {"path": f"{letter}.jpg"},
+         "annotations": [polygon]}
         for letter, at in zip("abc", marks, strict=False)
-    ]
+    ]  # fmt: skip
     write(root / "annotations/default.json", {"categories": {"label": {"labels": [{"name": "dog"}]}}, "items": items})
 
 
@@ -196,8 +184,7 @@ def listed(root: Path, names: Sequence[str], marks: Sequence[bool | None], folde
 
 
 def yolo(root: Path, marks: Sequence[bool | None]) -> None:
-    names = [f"{letter}.jpg" for letter in "abc"[: len(marks)]]
-    photographs(root / "images", *names)
+    names = photographs(root / "images", *jpegs(marks))
     write(root / "data.yaml", "train: images\nnames: [dog]\n")
     for name in names:
         write(root / f"labels/{Path(name).stem}.txt", f"0 {SHARES}\n")
@@ -205,8 +192,7 @@ def yolo(root: Path, marks: Sequence[bool | None]) -> None:
 
 
 def cvat(root: Path, marks: Sequence[bool | None]) -> None:
-    names = [f"{letter}.jpg" for letter in "abc"[: len(marks)]]
-    photographs(root / "images", *names)
+    names = photographs(root / "images", *jpegs(marks))
     points = ";".join(f"{x},{y}" for x, y in CORNERS)
     images = (f'<image name="{name}"><polygon label="dog" points="{points}"/></image>' for name in names)
     write(root / "annotations.xml", f"<annotations>{''.join(images)}</annotations>")
@@ -214,8 +200,7 @@ def cvat(root: Path, marks: Sequence[bool | None]) -> None:
 
 
 def masks(root: Path, marks: Sequence[bool | None]) -> None:
-    names = [f"{letter}.jpg" for letter in "abc"[: len(marks)]]
-    photographs(root / "JPEGImages", *names)
+    names = photographs(root / "JPEGImages", *jpegs(marks))
     (root / "SegmentationClass").mkdir()
     for name in names:
         Image.fromarray(np.ones((HEIGHT, WIDTH), np.uint8)).save(root / f"SegmentationClass/{Path(name).stem}.png")

@@ -16,13 +16,14 @@ from PIL import Image
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.layouts import read_own
 from lexiseg_train.data.read_scenes import read_instance_scenes, read_object_scenes
-from tests.train.data.own.made import noise
+from tests.train.data.own.made import photo, read_at, write
 
-HEIGHT, WIDTH = 60, 80
+HEIGHT, WIDTH = SIZE = 60, 80
 OBJECT, ELSEWHERE = (12, 12), (50, 20)  # pixels of what cannot be read, and of nothing
 BOX = [5, 5, 20, 20]  # around OBJECT
 READ = [[50, 30], [70, 30], [70, 50]]  # a triangle that can be read
 READ_AT = (35, 65)
+PLACES = (OBJECT, READ_AT, ELSEWHERE)
 
 
 Case = tuple[Any, bool] | tuple[Any, bool, str]  # a mark, whether its place is known, and what is said about it
@@ -31,26 +32,13 @@ Case = tuple[Any, bool] | tuple[Any, bool, str]  # a mark, whether its place is 
 def check_unknown(folder: Path, mark: str, case: Case) -> None:
     """Compare what is read of a mark that cannot be read, with a triangle that can."""
     elsewhere = "background" if case[1] else "unknown"
-    assert values(folder) == {OBJECT: "unknown", READ_AT: "dog", ELSEWHERE: elsewhere}
+    assert read_at(folder, *PLACES) == ["unknown", "dog", elsewhere]
     if len(case) == 3:
         assert any(f"{mark}: {case[2]}" in warning for warning in read_own(folder).warnings)
 
 
-def values(folder: Path) -> dict[tuple[int, int], str]:
-    """What the only photograph of a folder has at the three pixels: a class, "background" or "unknown"."""
-    own = read_own(folder)
-    mask = own.train[0].read(len(own.classes)).mask
-    names = {**dict(enumerate(own.classes)), IGNORE: "unknown"}
-    return {place: names[int(mask[place])] for place in (OBJECT, READ_AT, ELSEWHERE)}
-
-
-def photograph(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(noise(0, HEIGHT, WIDTH)).save(path)
-
-
 def coco(root: Path, *annotations: dict[str, Any], categories: Sequence[str] = ("cat", "dog")) -> Path:
-    photograph(root / "a.jpg")
+    photo(root / "a.jpg", size=SIZE)
     common = {"image_id": 1, "category_id": 1, "iscrowd": 0}
     triangle = [[number for point in READ for number in point]]
     read = {**common, "id": 1, "category_id": 2, "segmentation": triangle, "bbox": [50, 30, 20, 20]}
@@ -59,7 +47,7 @@ def coco(root: Path, *annotations: dict[str, Any], categories: Sequence[str] = (
         "annotations": [read, *({**common, "id": number, **each} for number, each in enumerate(annotations, 2))],
         "categories": [{"id": number, "name": name} for number, name in enumerate(categories, 1)],
     }
-    (root / "mine.json").write_text(json.dumps(content))
+    write(root / "mine.json", content)
     return root
 
 
@@ -129,9 +117,9 @@ def test_a_caption_of_coco_marks_nothing(tmp_path: Path) -> None:
     coco(tmp_path)
     content = json.loads((tmp_path / "mine.json").read_text())
     content["annotations"].append({"id": 2, "image_id": 1, "caption": "a cat on a dog"})
-    (tmp_path / "mine.json").write_text(json.dumps(content))
+    write(tmp_path / "mine.json", content)
 
-    assert values(tmp_path) == {OBJECT: "background", READ_AT: "dog", ELSEWHERE: "background"}
+    assert read_at(tmp_path, *PLACES) == ["background", "dog", "background"]
 
 
 @pytest.mark.parametrize("image_id", [None, 9])
@@ -139,8 +127,8 @@ def test_an_annotation_of_no_image_makes_images_without_any_unknown(image_id: in
     coco(tmp_path, {"image_id": image_id, "segmentation": SQUARE})
     content = json.loads((tmp_path / "mine.json").read_text())
     content["images"].append({**content["images"][0], "id": 2, "file_name": "b.jpg"})
-    (tmp_path / "mine.json").write_text(json.dumps(content))
-    photograph(tmp_path / "b.jpg")
+    write(tmp_path / "mine.json", content)
+    photo(tmp_path / "b.jpg", size=SIZE)
 
     annotated, other = (picture.read().mask for picture in read_own(tmp_path).train)
 
@@ -173,11 +161,10 @@ YOLO: dict[str, Case] = {
 
 
 def yolo(root: Path, *lines: str, about: str = "names: [cat, dog]\n") -> Path:
-    photograph(root / "images" / "a.jpg")
-    (root / "data.yaml").write_text(f"train: images\n{about}")
-    (root / "labels").mkdir()
+    photo(root / "images/a.jpg", size=SIZE)
+    write(root / "data.yaml", f"train: images\n{about}")
     triangle = " ".join(f"{x / WIDTH} {y / HEIGHT}" for x, y in READ)
-    (root / "labels" / "a.txt").write_text("\n".join([*lines, f"1 {triangle}"]))
+    write(root / "labels/a.txt", "\n".join([*lines, f"1 {triangle}"]))
     return root
 
 
@@ -192,21 +179,16 @@ def test_poses_of_yolo_are_boxes(tmp_path: Path) -> None:
     # 4 numbers of a box, and two key points: 8 numbers could be a polygon, too.
     yolo(tmp_path, "0 0.175 0.25 0.25 0.3 0.15 0.2 0.2 0.3", about="kpt_shape: [2, 2]\nnames: [cat, dog]\n")
 
-    own = read_own(tmp_path)
-
-    mask = own.train[0].read(len(own.classes)).mask
-    assert mask[OBJECT] == IGNORE
-    assert mask[ELSEWHERE] == 0
+    assert read_at(tmp_path, OBJECT, ELSEWHERE) == ["unknown", "background"]
 
 
 def test_rotated_boxes_of_yolo_have_no_outline(tmp_path: Path) -> None:
-    photograph(tmp_path / "images" / "a.jpg")
-    (tmp_path / "data.yaml").write_text("train: images\nnames: [ship]\n")
-    (tmp_path / "labels").mkdir()
+    photo(tmp_path / "images/a.jpg", size=SIZE)
+    write(tmp_path / "data.yaml", "train: images\nnames: [ship]\n")
     corners = np.array([[20, 5], [35, 20], [25, 30], [10, 15]]) / (WIDTH, HEIGHT)  # turned by 45 degrees
     upright = np.array([[50, 30], [70, 30], [70, 50], [50, 50]]) / (WIDTH, HEIGHT)
     lines = [f"0 {' '.join(f'{number:.6f}' for number in box.ravel())}\n" for box in (corners, upright)]
-    (tmp_path / "labels" / "a.txt").write_text("".join(lines))
+    write(tmp_path / "labels/a.txt", "".join(lines))
 
     own = read_own(tmp_path)
 
@@ -216,17 +198,17 @@ def test_rotated_boxes_of_yolo_have_no_outline(tmp_path: Path) -> None:
     assert any("rotated boxes" in warning for warning in own.warnings)
 
 
-def png(pixels: NDArray[Any]) -> str:
+def png(pixels: NDArray[Any], mode: str = "L") -> str:
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
+    Image.fromarray(pixels).convert(mode).save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
 
 
 def labelme(root: Path, *shapes: Any) -> Path:
-    photograph(root / "a.jpg")
+    photo(root / "a.jpg", size=SIZE)
     read = {"label": "dog", "points": READ, "shape_type": "polygon"}
     about = {"version": "5.8.1", "imagePath": "a.jpg", "imageData": None, "imageHeight": HEIGHT, "imageWidth": WIDTH}
-    (root / "a.json").write_text(json.dumps({**about, "shapes": [read, *shapes]}))
+    write(root / "a.json", {**about, "shapes": [read, *shapes]})
     return root
 
 
@@ -280,17 +262,14 @@ def test_a_point_makes_the_mask_below_it_unknown(tmp_path: Path) -> None:
     below = {"label": "sofa", "points": [[5, 5], [30, 5], [30, 30], [5, 30]], "shape_type": "polygon"}
     labelme(tmp_path, below, {"label": "cat", "points": [[12, 12]], "shape_type": "point"})
 
-    assert values(tmp_path)[OBJECT] == "unknown"
+    assert read_at(tmp_path, OBJECT) == ["unknown"]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "P"])
 def test_masks_of_labelme_are_read_whatever_their_kind_of_png(mode: str, tmp_path: Path) -> None:
     pixels = np.zeros((21, 21), np.uint8)
     pixels[5:10, 5:10] = 255
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(buffer, "PNG")
-    mask = base64.b64encode(buffer.getvalue()).decode()
-    labelme(tmp_path, {"label": "cat", "points": CORNERS, "shape_type": "mask", "mask": mask})
+    labelme(tmp_path, {"label": "cat", "points": CORNERS, "shape_type": "mask", "mask": png(pixels, mode)})
 
     own = read_own(tmp_path)
 
@@ -304,21 +283,21 @@ def test_an_annotation_of_a_category_without_a_name_is_unknown(name: str | None,
     coco(tmp_path, {"segmentation": SQUARE})
     content = json.loads((tmp_path / "mine.json").read_text())
     content["categories"][0]["name"] = name
-    (tmp_path / "mine.json").write_text(json.dumps(content))
+    write(tmp_path / "mine.json", content)
 
-    assert values(tmp_path) == {OBJECT: "unknown", READ_AT: "dog", ELSEWHERE: "background"}
+    assert read_at(tmp_path, *PLACES) == ["unknown", "dog", "background"]
 
 
 @pytest.mark.parametrize("names", ['["", dog]', "{1: dog}"])
 def test_a_line_of_a_class_without_a_name_is_unknown(names: str, tmp_path: Path) -> None:
     yolo(tmp_path, "0 0.05 0.1 0.3 0.1 0.3 0.4 0.05 0.4", about=f"names: {names}\n")
 
-    assert values(tmp_path) == {OBJECT: "unknown", READ_AT: "dog", ELSEWHERE: "background"}
+    assert read_at(tmp_path, *PLACES) == ["unknown", "dog", "background"]
 
 
 def test_images_of_yolo_without_labels_are_background_and_counted(tmp_path: Path) -> None:
     yolo(tmp_path)
-    photograph(tmp_path / "images" / "b.jpg")
+    photo(tmp_path / "images/b.jpg", size=SIZE)
 
     own = read_own(tmp_path)
 
@@ -342,7 +321,7 @@ def test_labels_of_labelme_for_no_class_hold_in_every_format(
         polygon = {"points": [[5, 5], [25, 5], [25, 25], [5, 25]], "shape_type": "polygon"}
         labelme(tmp_path, {**polygon, "label": label})
 
-    assert values(tmp_path) == {OBJECT: expected, READ_AT: "dog", ELSEWHERE: "background"}
+    assert read_at(tmp_path, *PLACES) == [expected, "dog", "background"]
     assert read_own(tmp_path).classes == ("background", "dog")
 
 

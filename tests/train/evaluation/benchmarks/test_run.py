@@ -195,26 +195,3 @@ def test_small_classes_lose_their_pixels_to_the_next_best() -> None:
     kept, all_of_them = set(np.unique(expected)), set(np.unique(plain(scores, owner, 65, 0.1, None)))
     assert kept < all_of_them
     assert (labels == expected).mean() > 0.999
-
-
-def test_the_share_is_of_the_foreground_and_the_background_keeps_its_pixels() -> None:
-    # One row of twenty pixels: background 1, class one 3, class two 16; then background 16, class one 1, class two 3.
-    little_background = torch.eye(3)[[0] + [1] * 3 + [2] * 16].T.reshape(3, 1, 20)
-    much_background = torch.eye(3)[[0] * 16 + [1] + [2] * 3].T.reshape(3, 1, 20)
-    rules = Reduction(np.array([0, 1, 2]), smallest_share=0.1)
-
-    assert np.bincount(reduce_to_labels(little_background, (1, 20), rules)[0]).tolist() == [1, 3, 16]
-    assert np.bincount(reduce_to_labels(much_background, (1, 20), rules)[0]).tolist() == [16, 1, 3]
-
-
-@pytest.mark.parametrize("constant", [0.1, 0.2, 0.35])
-def test_a_constant_channel_competes_as_background(constant: float) -> None:
-    masks = random_scores(5, seed=8)
-
-    labels = reduce_to_labels(
-        masks, SIZE, Reduction(np.arange(1, 6), 1.0, lambda logits, _: logits.new_tensor(constant))
-    )
-
-    with_background = torch.cat([torch.full_like(masks[:1], constant), masks])
-    expected = F.interpolate(with_background[None], SIZE, mode="bilinear", align_corners=False)[0].argmax(0)
-    assert (labels == expected.numpy()).mean() > 0.999
