@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -46,11 +45,7 @@ class Division(NamedTuple):
 
 
 def divide(global_batch: int, processes: int, micro_batch: int | None) -> Division:
-    """Split a global batch evenly over processes, in as few forward passes as `micro_batch` allows; None: one.
-
-    Raises:
-        RecipeError: the batch is not divisible by the number of processes.
-    """
+    """Split a global batch evenly over processes, in as few forward passes as `micro_batch` allows; None: one."""
     per_process, rest = divmod(global_batch, processes)
     if rest or not per_process:
         possible = ", ".join(str(n) for n in range(1, global_batch + 1) if global_batch % n == 0)
@@ -72,8 +67,7 @@ class DeitSettings(StrictModel):
     erased: float = Field(0.25, ge=0, le=1, description="share of views with a rectangle of noise in them")
 
 
-@dataclass(frozen=True)
-class MaskLossSettings:
+class MaskLossSettings(StrictModel):
     """Weights of the losses between masks, the same in matching costs and loss; defaults of MaskFormer."""
 
     focal: float = 20.0
@@ -239,19 +233,19 @@ def is_begun(recipe: RunRecipe) -> bool:
 
 
 def require_same_recipe(path: Path, earlier: Mapping[str, Any], recipe: RunRecipe) -> None:
-    """Compare the recipe of a checkpoint, or its folder, with the one that is to continue it.
+    """Raise RecipeError, which names settings with both values, where a recipe cannot continue what another began.
 
-    A setting that is missing in the earlier one counts as its default.
-
-    Raises:
-        RecipeError: settings outside `may_differ` differ; names each with both values.
+    `path` is the checkpoint or its folder. A setting that is missing in the earlier recipe counts as its default.
     """
     now = recipe.model_dump(mode="json")
+    fields = {name: field for name, field in type(recipe).model_fields.items() if not field.is_required()}
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in fields.items()}
+    before = {**to_jsonable_python(defaults), **earlier}
     differences = [
         line
         for name in {**now, **earlier}
         if name not in recipe.may_differ
-        for line in _differences(name, earlier[name] if name in earlier else _default(recipe, name), now.get(name))
+        for line in _differences(name, before.get(name), now.get(name))
     ]
     if differences:
         raise RecipeError(
@@ -270,8 +264,3 @@ def _differences(name: str, earlier: object, now: object) -> Iterator[str]:
             yield from _differences(f"{name}.{place}", one, other)
     elif earlier != now:
         yield f"{name} was {earlier!r}, is {now!r}"
-
-
-def _default(recipe: RunRecipe, name: str) -> object:
-    field = type(recipe).model_fields[name]
-    return to_jsonable_python(None if field.is_required() else field.get_default(call_default_factory=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -33,8 +32,7 @@ class PseudoMaskSettings(StrictModel):
     )
 
 
-@dataclass(frozen=True)
-class LossSettings:
+class LossSettings(StrictModel):
     """Weights of the losses, by default the paper's: masks and contrast 1, within the masks dice 1 and focal 20."""
 
     masks: float = 1.0
@@ -42,7 +40,7 @@ class LossSettings:
     earlier_layers: float = (
         1.0  # of the masks' loss on all decoder layers but the last; the paper is silent, MaskFormer: 1
     )
-    mask_losses: MaskLossSettings = field(default_factory=MaskLossSettings)
+    mask_losses: MaskLossSettings = MaskLossSettings()
 
 
 class SSegRecipe(PairsRecipe):

@@ -72,11 +72,7 @@ def plan_of(prerequisite: Prerequisite, needed_by: RunRecipe) -> Planned:
 def train_prerequisites(planned: Planned) -> str:
     """Train and publish what a recipe needs; every process of a run calls it.
 
-    Returns:
-        Why training stopped early, empty at the end. A stopped training resumes at the next call.
-
-    Raises:
-        RecipeError: a recipe did not write the expected file.
+    Returns why training stopped early, empty at the end. A stopped training resumes at the next call.
     """
     expected = {each.file.resolve() for each in planned.training.prerequisites(planned.recipe)}
     for first in list(untrained_prerequisites(planned)):
@@ -102,11 +98,7 @@ def train_and_publish(first: Planned) -> str:
 
 
 def finish(planned: Planned, weights: Path) -> str | None:
-    """Make a model directory of weights.
-
-    Returns:
-        The model's name; None for weights that only serve as the start of other recipes.
-    """
+    """Make a model directory of weights: the model's name; None for weights that are only the start of others."""
     card = planned.training.publish(planned.recipe, weights)
     if card is None:
         (weights.parent / FINISHED).touch()

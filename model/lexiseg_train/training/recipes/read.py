@@ -5,20 +5,18 @@ An override `loss.area=0.3` changes one nested value, `sets={mine: 1}` replaces 
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
 from itertools import takewhile
-from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails, to_jsonable_python
+from pydantic_core import ErrorDetails
 
 from lexiseg_model.catalogue.method import Method, folders_of, methods
 from lexiseg_model.errors import RecipeError
@@ -70,11 +68,7 @@ def package_of(method: Method) -> str:
 
 
 def find(name: str) -> RecipeFile:
-    """The file of one recipe.
-
-    Raises:
-        RecipeError: unknown name; lists the known ones.
-    """
+    """The file of one recipe. Raises RecipeError: unknown name; lists the known ones."""
     by_name = recipes()
     if name not in by_name:
         alike = get_close_matches(name, by_name, n=1)
@@ -84,11 +78,7 @@ def find(name: str) -> RecipeFile:
 
 
 def training_of(file: RecipeFile) -> Training[Any]:
-    """The training of a recipe that names no other recipe below it.
-
-    Raises:
-        RecipeError: its method does not register one.
-    """
+    """The training of a recipe that names no other. Raises RecipeError: its method does not register one."""
     trainings: Mapping[str, Training[Any]] = import_module(f"{package_of(file.method)}.trainings").TRAININGS
     if file.name not in trainings:
         methods = ", ".join(trainings)
@@ -99,18 +89,12 @@ def training_of(file: RecipeFile) -> Training[Any]:
 def read_recipe(name: str, overrides: Sequence[str] = ()) -> Planned:
     """Read and validate a recipe, by name or from a YAML file that names one as `recipe`; loads neither torch nor data.
 
-    Raises:
-        RecipeError: unknown recipe or file, a malformed override, or values out of range; names all of them.
+    Raises RecipeError: unknown recipe or file, a malformed override, or values out of range; names all of them.
     """
-    files, layers = _layers(name)
+    files, values, layers = _layers(name)
     training = training_of(files[-1])
-    values = dict(layers[0])
-    for layer in layers[1:]:
-        for key, value in layer.items():
-            values = with_budget(values, key, value)
-            lay(values, key, value, training.recipe)
-    for override in overrides:
-        key, value = parse(override)
+    changes = [change for layer in layers for change in layer.items()]
+    for key, value in (*changes, *map(parse, overrides)):
         values = with_budget(values, key, value)
         lay(values, key, value, training.recipe)
     values[RECIPE] = files[0].name
@@ -123,9 +107,8 @@ def read_recipe(name: str, overrides: Sequence[str] = ()) -> Planned:
 
 def _in_words(error: ErrorDetails, kind: type[RunRecipe]) -> str:
     """One validation error; suggests the setting that an unknown key means."""
-    place = [str(part) for part in error["loc"]]
-    key = ".".join(place)
-    if not place:  # concerns several values together
+    key = ".".join(map(str, error["loc"]))
+    if not key:  # concerns several values together
         return error["msg"].removeprefix("Value error, ")
     if error["type"] != "extra_forbidden":
         return f"{key}: {error['msg']} (got {error['input']!r})"
@@ -134,12 +117,8 @@ def _in_words(error: ErrorDetails, kind: type[RunRecipe]) -> str:
     return f"{key}: no such setting{hint} (got {error['input']!r})"
 
 
-def _layers(name: str) -> tuple[list[RecipeFile], list[dict[str, Any]]]:
-    """Follow `recipe:` down to a recipe that names no other.
-
-    Returns:
-        The files from the topmost down, and the values of all layers from the lowest up.
-    """
+def _layers(name: str) -> tuple[list[RecipeFile], dict[str, Any], list[dict[str, Any]]]:
+    """Follow `recipe:` down to a recipe that names no other: the files on the way, its values, changes from it up."""
     files: list[RecipeFile] = []
     layers: list[dict[str, Any]] = []
     values = _read_values(Path(name)) if re.search(r"[/\\]|\.ya?ml$", name) else {RECIPE: name}
@@ -151,11 +130,10 @@ def _layers(name: str) -> tuple[list[RecipeFile], list[dict[str, Any]]]:
         if files[-1] in files[:-1]:
             raise RecipeError(f"recipe {name!r} builds on itself: {', '.join(file.name for file in files)}")
         values = _read_values(files[-1].path)
-    return files, [values, *layers]
+    return files, values, layers
 
 
 def _read_values(path: Path) -> dict[str, Any]:
-    """Keys and values of a recipe file. Raises RecipeError: there is no such file, or it holds something else."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -168,11 +146,7 @@ def _read_values(path: Path) -> dict[str, Any]:
 
 
 def parse(override: str) -> tuple[str, Any]:
-    """Split a `key=value` string; the value is YAML.
-
-    Raises:
-        RecipeError: there is no `=`, or the value is not YAML.
-    """
+    """Split a `key=value` string; the value is YAML. Raises RecipeError: it is not, or there is no `=`."""
     key, equals, value = override.partition("=")
     if not equals or not key.strip("."):
         raise RecipeError(f"override {override!r} is not key=value, {EXAMPLE}")
@@ -187,9 +161,6 @@ def lay(values: dict[str, Any], key: str, value: Any, kind: type[RunRecipe]) -> 
 
     A mapping is merged into settings of settings, such as `loss`, and replaces a free collection, such as `sets`. A
     folder of data and its licence stand together, in either order: `data=sets data.licence=fair`.
-
-    Raises:
-        RecipeError: the key leads through a value that has no parts.
     """
     if key == DATA and isinstance(value, str) and isinstance(values.get(DATA), dict):
         key = f"{DATA}.folder"  # next to its licence
@@ -198,36 +169,29 @@ def lay(values: dict[str, Any], key: str, value: Any, kind: type[RunRecipe]) -> 
     *way, last = key.split(".")
     place: Any = values
     for part in way:
-        place = _step_into(place, part, key)
-    if isinstance(place, list):
-        place[_index(place, last, key)] = value
-        return
-    if not isinstance(place, dict):
-        raise RecipeError(f"override {key!r}: {'.'.join(way)} is {place!r}, which has no {last!r}")
+        at = _key_in(place, part, key)
+        place = place.setdefault(at, {}) if isinstance(place, dict) else place[at]
+    at = _key_in(place, last, key)
     field = None if way else kind.model_fields.get(last)
     is_free = field is not None and get_origin(field.annotation) is dict
-    if isinstance(value, Mapping) and isinstance(place.get(last), dict) and not is_free:
+    if isinstance(value, Mapping) and isinstance(place, dict) and isinstance(place.get(at), dict) and not is_free:
         for name, entry in value.items():
             lay(values, f"{key}.{name}", entry, kind)
     else:
-        place[last] = value
+        place[at] = value
 
 
-def _step_into(place: Any, part: str, key: str) -> Any:
-    if isinstance(place, list):
-        return place[_index(place, part, key)]
-    if not isinstance(place, dict):
+def _key_in(place: Any, part: str, key: str) -> str | int:
+    """The key of a mapping or the index of a list that a part of a dotted key names."""
+    if isinstance(place, dict):
+        return part
+    if not isinstance(place, list):
         raise RecipeError(f"override {key!r}: {place!r} has no {part!r}")
-    return place.setdefault(part, {})
-
-
-def _index(items: list[Any], part: str, key: str) -> int:
-    if not part.isdigit() or int(part) >= len(items):
-        raise RecipeError(f"override {key!r}: {part!r} is not one of 0 to {len(items) - 1}")
+    if not part.isdigit() or int(part) >= len(place):
+        raise RecipeError(f"override {key!r}: {part!r} is not one of 0 to {len(place) - 1}")
     return int(part)
 
 
-MIN_WORD = 4  # letters of a word that two names share
 # What other trainings call a setting.
 ELSEWHERE = {
     "lr": "learning_rate", "base_lr": "learning_rate", "min_lr": "last_rate", "wd": "weight_decay",
@@ -257,73 +221,49 @@ class Setting(NamedTuple):
 
 def settings(recipe: RunRecipe) -> Iterator[Setting]:
     """All settings of a recipe, in the order of their classes; of phases only the first."""
+    values = recipe.model_dump(mode="json")
     for name, line in lines_of(type(recipe)).items():
-        value: Any = recipe
+        value: Any = values
         for part in name.split("."):
-            value = value[int(part)] if part.isdigit() else attrgetter(part)(value)
-        yield Setting(name, to_jsonable_python(value), line)
+            value = value and value[int(part) if part.isdigit() else part]
+        yield Setting(name, value, line)
 
 
-def lines_of(kind: type, prefix: str = "") -> dict[str, str]:
+def lines_of(kind: type[BaseModel], prefix: str = "") -> dict[str, str]:
     """What each setting of a class says, by dotted name; without a line of its own that of its class."""
     about = (inspect.getdoc(kind) or "").partition("\n")[0]
+    bases = [each.model_fields for each in kind.__mro__ if issubclass(each, BaseModel)]
     lines: dict[str, str] = {}
-    for name, annotation, description in _fields(kind):
-        inner, index = _settings_in(annotation)
-        if inner is None:
-            lines[prefix + name] = description or about
+    for name, field in kind.model_fields.items():
+        container, inner = get_origin(field.annotation), _settings_in(field.annotation)
+        if inner is None or container in (dict, tuple):
+            described = (fields[name].description for fields in bases if name in fields)
+            lines[prefix + name] = next(filter(None, described), about)  # a subclass may change only the default
         else:
-            lines |= lines_of(inner, f"{prefix}{name}{index}.")
+            lines |= lines_of(inner, f"{prefix}{name}{'.0' if container is list else ''}.")
     return lines
 
 
-def nearest(key: str, kind: type) -> str | None:
+def nearest(key: str, kind: type[BaseModel]) -> str | None:
     """The setting that a wrong dotted name means: one inside another, of another program, misspelt, or of its words."""
-    names = [*lines_of(kind), *(name for _, annotation, _ in _fields(kind) for name in _in_mapping(annotation))]
+    names = list(lines_of(kind))
+    for field in kind.model_fields.values():
+        if get_origin(field.annotation) is dict and (inner := _settings_in(field.annotation)) is not None:
+            names += lines_of(inner)
     parent, _, last = key.rpartition(".")
     by_last = {name.rpartition(".")[2]: name for name in reversed(names)}
-    beside = {name.rpartition(".")[2]: name for name in names if name.rpartition(".")[0] == parent}
+    siblings = {name.rpartition(".")[2]: name for name in names if name.rpartition(".")[0] == parent}
     if last in by_last:
         return by_last[last]
     if ELSEWHERE.get(last.lower()) in names:
         return ELSEWHERE[last.lower()]
-    for spellings, cutoff in ((beside, 0.7), (by_last, 0.75)):
+    for spellings, cutoff in ((siblings, 0.7), (by_last, 0.6)):
         if alike := get_close_matches(last, spellings, n=1, cutoff=cutoff):
             return spellings[alike[0]]
-    words = {word for word in last.lower().split("_") if len(word) >= MIN_WORD}
-    shared = {name: len(words & set(name.split("_"))) for name in by_last}
-    best = max(shared, key=lambda name: shared[name], default=None)
-    return by_last[best] if best is not None and shared[best] else None
+    return None
 
 
-def _fields(kind: type) -> Iterator[tuple[str, Any, str]]:
-    """Name, annotation and description of each field of a pydantic model or a dataclass."""
-    if issubclass(kind, BaseModel):
-        for name, info in kind.model_fields.items():
-            bases = [each.model_fields for each in kind.__mro__ if issubclass(each, BaseModel)]
-            described = (fields[name].description for fields in bases if name in fields)
-            yield name, info.annotation, next(filter(None, described), "")  # a subclass may change only the default
-    elif dataclasses.is_dataclass(kind):
-        hints = get_type_hints(kind)
-        for field in dataclasses.fields(kind):
-            yield field.name, hints[field.name], ""
-
-
-def _settings_in(annotation: Any) -> tuple[type | None, str]:
-    """The class of settings inside settings, and what its place adds to a name; None for a plain value."""
-    if get_origin(annotation) is list:
-        inner = get_args(annotation)[0]
-        return (inner, ".0") if _is_settings(inner) else (None, "")
-    if get_origin(annotation) in (dict, tuple):
-        return None, ""
-    return next((each for each in (annotation, *get_args(annotation)) if _is_settings(each)), None), ""
-
-
-def _in_mapping(annotation: Any) -> list[str]:
-    """Names of the settings of each entry of a mapping."""
-    inner: Any = get_args(annotation)[1] if get_origin(annotation) is dict else None
-    return list(lines_of(inner)) if _is_settings(inner) else []
-
-
-def _is_settings(kind: Any) -> bool:
-    return isinstance(kind, type) and (issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind))
+def _settings_in(annotation: Any) -> type[BaseModel] | None:
+    """The class of settings in an annotation: itself, or in a list, a mapping or a union."""
+    kinds = (each for each in (annotation, *get_args(annotation)) if isinstance(each, type))
+    return next((each for each in kinds if issubclass(each, BaseModel)), None)

@@ -91,16 +91,9 @@ class Training(ABC, Generic[Recipe]):
         return self.code().trainer(recipe)
 
     def rehearsal(self, recipe: Recipe, folder: Path) -> Rehearsal:
-        """A trainer for a dry run, ready within seconds; its files are below `folder`, which is deleted afterwards.
-
-        Methods with data that takes minutes to prepare take other data.
-        """
+        """A trainer for a dry run, ready within seconds, perhaps of other data; `folder` is deleted afterwards."""
         return Rehearsal(self.trainer(recipe.model_copy(update={"out": folder / "run"})))
 
     def publish(self, recipe: Recipe, weights: Path) -> ModelCard | None:
-        """Turn the folder of the weights into a model directory.
-
-        Returns:
-            Its card; None for weights that only serve as the start of other recipes.
-        """
+        """Make the folder of the weights a model directory: its card; None for weights that are only a start."""
         return self.code().publish(recipe, weights)

@@ -51,7 +51,7 @@ def test_a_folder_and_the_licence_of_its_photographs_stand_together(words: tuple
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("steps.more=1", "'steps.more': steps is 5, which has no 'more'"),
+        ("steps.more=1", "'steps.more': 5 has no 'more'"),
         ("steps.more.deep=1", "'steps.more.deep': 5 has no 'more'"),
         ("phases.2.crop=1", "'phases.2.crop': '2' is not one of 0 to 1"),
         ("phases.last=1", "'phases.last': 'last' is not one of 0 to 1"),
