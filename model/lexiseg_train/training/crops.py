@@ -89,12 +89,9 @@ def random_crop(
     random: np.random.Generator,
     zoom: tuple[float, float] = ZOOM,
 ) -> Crop:
-    """A random window of a photograph in random colours: crop [size, size, 3], labels [size/stride, size/stride].
+    """A random window of RGB and its mask in random colours: crop [size, size, 3], labels [size/stride, size/stride].
 
-    Args:
-        image: [H, W, 3] RGB.
-        mask: [H, W] class indices.
-        zoom: smallest and largest side of the window, as shares of the photograph's shorter side.
+    `zoom` is the smallest and largest side of the window, as shares of the photograph's shorter side.
     """
     matrix = window_view(mask, size, random, zoom)
     crop = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=BORDER)

@@ -37,11 +37,7 @@ class Best(NamedTuple):
 
 
 def better(by: str, step: int, figures: Mapping[str, float], best: Best | None) -> Best | None:
-    """The figure `by` of a validation if it beats the best so far; else None. After a minus, smaller is better.
-
-    Raises:
-        RecipeError: the validation has no such figure.
-    """
+    """The figure `by` of a validation if it beats the best so far; else None. After a minus, smaller is better."""
     name = by.removeprefix("-")
     if name not in figures:
         raise RecipeError(f"best_by: validation has no figure {name!r}; it has: {', '.join(figures) or 'none'}")
@@ -64,7 +60,6 @@ class Pace:
         self._marks = deque([_Mark(time.monotonic(), examples, share)], WINDOW + 1)
 
     def step(self, examples: int, share: float) -> None:
-        """Record a step: examples seen so far, share of the run that is done."""
         self._marks.append(_Mark(time.monotonic(), examples, share))
 
     @property
@@ -120,7 +115,11 @@ class Journal:
             earlier = [line for line in lines if _step_of(line) <= step]
             write_durably(self._path, lambda fresh: fresh.write_bytes(b"".join(earlier)))
         if self._recipe.trackers:
-            self._tensorboard = _tensorboard(self._recipe, step)
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise RecipeError("trackers: tensorboard is not installed; pip install tensorboard") from None
+            self._tensorboard = SummaryWriter(str(self._recipe.out / "tensorboard"), purge_step=step + 1)
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -174,14 +173,6 @@ class SharedSkips(Skips):
         new, self._pending = self._pending, []
         for entries in gather_objects(new):
             self.add(entries)
-
-
-def _tensorboard(recipe: RunRecipe, step: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise RecipeError("trackers: tensorboard is not installed; pip install tensorboard") from None
-    return SummaryWriter(str(recipe.out / "tensorboard"), purge_step=step + 1)
 
 
 def _step_of(line: bytes) -> int:

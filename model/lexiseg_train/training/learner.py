@@ -67,9 +67,6 @@ def groups(network: nn.Module, rule: DecayRule, factors: Mapping[str, float] = {
     """Sort every parameter into one group; for each factor first the group that decays.
 
     `factors` gives parts of the network a factor of the learning rate; the longest matching name counts.
-
-    Raises:
-        RecipeError: the network lacks a part that has a factor.
     """
     names: dict[tuple[float, bool], list[str]] = {}
     unused = set(factors)
@@ -103,10 +100,7 @@ def optimiser(recipe: RunRecipe, network: nn.Module, sorted_in: list[Group]) -> 
 def recompute(network: nn.Module, parts: Iterable[str]) -> None:
     """Let parts of a network keep no activations: the backward pass computes them again.
 
-    Parts are named; of a list or a sequence each member is one by itself.
-
-    Raises:
-        RecipeError: there is no such part, or it has batch norms: their statistics would count twice.
+    Of a list or a sequence each member is one by itself.
     """
     for name, part in _parts(network, parts, "recompute"):
         if any(isinstance(each, _BatchNorm) for each in part.modules()):
@@ -116,20 +110,11 @@ def recompute(network: nn.Module, parts: Iterable[str]) -> None:
 
 
 def compile_parts(network: nn.Module, parts: Iterable[str], backend: str) -> None:
-    """Let torch.compile translate parts of a network when they first run; names of tensors stay as they are.
-
-    Raises:
-        RecipeError: there is no such part or backend.
-    """
+    """Let torch.compile translate parts of a network when they first run; names of tensors stay as they are."""
     if backend not in (backends := torch.compiler.list_backends(exclude_tags=())):
         raise RecipeError(f"compiler: there is no backend {backend}; known: {', '.join(backends)}")
     for _, part in _parts(network, parts, "compiled"):
         part.compile(backend=backend)
-
-
-def sum_of_products(pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """A scalar with the second of each pair as its gradient by the first."""
-    return torch.stack([(tensor * gradient).sum() for tensor, gradient in pairs]).sum()
 
 
 def _parts(network: nn.Module, names: Iterable[str], setting: str) -> Iterator[tuple[str, nn.Module]]:
@@ -203,13 +188,8 @@ class Learner(Generic[Network]):
         gradients of these, and a second pass embeds each other batch again, with the same random numbers, and takes
         them on to the weights (Gao et al., 2021, section 3). A single batch takes one pass.
 
-        Args:
-            embed: rows of a batch, a NamedTuple; norms before them see one batch.
-            loss: scalar of the concatenated rows, at least float32, outside autocast; its weights learn, too.
-            batches: equally many in every process.
-
-        Returns:
-            The loss of this process.
+        `embed` gives rows of a batch, a NamedTuple; norms before them see one batch. `loss` is of the concatenated
+        rows, at least float32, outside autocast. Batches are equally many in every process. Returns its own loss.
         """
 
         def rows_of(batch: Any) -> Any:
@@ -247,7 +227,10 @@ class Learner(Generic[Network]):
             number, batch = numbered
             rows = rows_of(batch) if number else embedded[0]
             pairs = [*zip(rows, (gradient[number] for gradient in gradients), strict=True)]
-            return sum_of_products(pairs + own_pairs if number == len(batches) - 1 else pairs)
+            if number == len(batches) - 1:
+                pairs += own_pairs
+            # A scalar with the second of each pair as its gradient by the first.
+            return torch.stack([(tensor * gradient).sum() for tensor, gradient in pairs]).sum()
 
         for number, batch in enumerate(batches):
             restore_random(random[number], self._device)
@@ -280,8 +263,7 @@ class Learner(Generic[Network]):
     def apply(self, loss: float, step: int) -> bool:
         """Update weights and average from the gradients of all processes; `step` counts steps with this one.
 
-        Returns:
-            False, and everything as before the step, where loss or gradients are not finite in any process.
+        False, and everything is as before the step, where loss or gradients are not finite in any process.
         """
         self.scaler.unscale_(self.optimizer)
         limit = self._recipe.largest_gradient
@@ -353,11 +335,7 @@ class Learner(Generic[Network]):
         return state
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Load a `state`.
-
-        Raises:
-            WeightsError: it belongs to another network.
-        """
+        """Load a `state`."""
         if (names := state["network"].keys() ^ self.average.keys()) or state["average"].keys() != self.average.keys():
             raise WeightsError(
                 f"the checkpoint is of another network: {len(names)} tensors differ, such as {min(names, default='')}"

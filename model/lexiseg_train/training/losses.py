@@ -50,10 +50,7 @@ class Contrast(LearnedScale):
 def contrast_loss(scale: Tensor, by_image: Tensor, by_text: Tensor) -> Tensor:
     """Symmetric InfoNCE over all processes, the mean of both directions.
 
-    Args:
-        scale: factor of the cosines, a scalar.
-        by_image: [B, N] cosines of this process's images with all captions.
-        by_text: [B, N] cosines of this process's captions with all images.
+    Cosines [B, N] are of this process's images with all captions, and of its captions with all images.
     """
     return info_nce(scale * by_image, scale * by_text, place() * len(by_image))
 
@@ -133,14 +130,10 @@ class Pairs(NamedTuple):
 
 @torch.no_grad()
 def assign(costs: Tensor, present: Tensor | None = None) -> Pairs:
-    """The Hungarian assignment of least total cost for each image.
+    """The Hungarian assignment of least total cost for each image: min(N, its targets) pairs, on the costs' device.
 
-    Args:
-        costs: [B, N, K] of N predictions with K targets, on any device; numbers that are not finite cost NOT_FINITE.
-        present: [B, K] which targets an image has; None: all.
-
-    Returns:
-        min(N, targets of the image) pairs for every image, on the device of `costs`.
+    Costs [B, N, K] are of N predictions with K targets, NOT_FINITE for numbers that are not finite; `present` [B, K]
+    says which targets an image has, None: all.
     """
     matrices = np.nan_to_num(costs.double().cpu().numpy(), nan=NOT_FINITE, posinf=NOT_FINITE, neginf=-NOT_FINITE)
     every = np.arange(matrices.shape[2])
@@ -162,10 +155,8 @@ def matched_mask_losses(
 ) -> MaskLosses:
     """Losses of the predictions matched to a target, resized to the targets' size; unmatched ones cost nothing.
 
-    Args:
-        masks: logits [L, B, N, h, w] of L layers, each matched by itself.
-        targets: 0 or 1, [B, K, H, W].
-        present: [B, K] which targets an image has; None: all.
+    Masks are logits [L, B, N, h, w] of L layers, each matched by itself, targets 0 or 1, [B, K, H, W], of which an
+    image has the `present` [B, K]; None: all.
     """
     n_layers, n_images = masks.shape[:2]
     # All layers in one call: the device is waited for once.

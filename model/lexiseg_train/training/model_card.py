@@ -56,12 +56,8 @@ def origin_fields(
 ) -> dict[str, object]:
     """Fields of a card that say where its weights come from; measured fields are emptied.
 
-    A card based on a method's bundled one is updated with these, and with `training_data`.
-
-    Args:
-        weights: its file, in the folder that gives the model its name.
-        start: the initial weights in words, for the lineage.
-        below: card of the initial weights: their terms are kept; None: they are random or have no card.
+    `weights` is in the folder that gives the model its name, `start` the initial weights in words, `below` their card,
+    whose terms are kept; None: they are random or have no card.
     """
     measured = "Nothing is known of it beyond what was measured on validation splits of its own data."
     return {
@@ -80,7 +76,6 @@ def origin_fields(
 
 
 def _terms_of_weights(recipe: RunRecipe, below: ModelCard | None) -> dict[str, object]:
-    """Licence and commercial use: as of the initial weights, unless the recipe states a licence."""
     if below is None:
         return {"licence": recipe.licence or UNSTATED, "commercial_use": "ask"}
     if recipe.licence:  # it gives no more than the initial weights allow

@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from functools import cached_property
+from functools import cached_property, partial
 from math import ceil
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -29,27 +28,12 @@ from torch.utils._pytree import tree_map_only
 
 from lexiseg_model.clip.images import STATISTICS, Normalisation, normalise
 from lexiseg_train.data.pairs.files import open_pairs
-from lexiseg_train.data.pairs.source import PairSource, readable_pairs
+from lexiseg_train.data.pairs.source import readable_pairs
 from lexiseg_train.training.learner import Rows
-from lexiseg_train.training.pairs import NumberedPairs, PairBatch, PairBatches, Shrunk, split_pairs
+from lexiseg_train.training.pairs import NumberedPairs, PairBatch, Shrunk, batch_of, split_pairs
 from lexiseg_train.training.recipe import DeitSettings, LocalPhase, PairsRecipe, Phase
 from lexiseg_train.training.run import Run
 from lexiseg_train.training.stream import seeded
-
-
-def held_out_batch(
-    source: PairSource, size: int, normalisation: Normalisation, tokenize: Callable[[list[str]], Tensor]
-) -> PairBatch:
-    """All readable pairs of a source: the central square of each photograph, with its first caption."""
-    squares, captions = [], []
-    for pair, image in readable_pairs(source):
-        side = min(image.shape[:2])
-        top, left = ((length - side) // 2 for length in image.shape[:2])
-        square = image[top : top + side, left : left + side]
-        squares.append(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8))
-        captions.append(pair.captions[0])
-    pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)
-    return PairBatch(normalise(pixels, normalisation), tokenize(captions), (), tuple(range(len(captions))))
 
 
 def recall(likeness: Tensor, ranks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
@@ -85,14 +69,9 @@ class DeitViews:
 
     def __call__(self, image: NDArray[np.uint8], chance: np.random.Generator) -> Tensor:
         """Normalised view float32 [3, size, size] of a photograph [H, W, 3]; deterministic given the generator."""
-        with drawn_by(chance):
+        with seeded(*chance.integers(2**32, size=3).tolist()):  # the generators that timm draws from
             view: Tensor = self._transform(Image.fromarray(image))
         return view
-
-
-def drawn_by(chance: np.random.Generator) -> AbstractContextManager[None]:
-    """Seed the three global generators that timm draws from, and restore them after the block."""
-    return seeded(*chance.integers(2**32, size=3).tolist())
 
 
 Recipe = TypeVar("Recipe", bound=PairsRecipe)
@@ -114,7 +93,7 @@ class PairRun(Run[Recipe, Network, PairBatch], Generic[Recipe, Network]):
 
     def _batches(self, phase: LocalPhase) -> NumberedPairs[PairBatch]:
         views = DeitViews(self.recipe.views, phase.crop, self.normalisation)
-        return NumberedPairs(self.pairs, PairBatches(views, self.tokenize), phase.batch, self.recipe.seed)
+        return NumberedPairs(self.pairs, partial(batch_of, views, self.tokenize), phase.batch, self.recipe.seed)
 
     @abstractmethod
     def _inputs(self, batch: PairBatch) -> Any:
@@ -168,6 +147,15 @@ class PairRun(Run[Recipe, Network, PairBatch], Generic[Recipe, Network]):
 
     @cached_property
     def held_out_pairs(self) -> PairBatch:
-        """All held-out pairs as one batch."""
+        """All readable held-out pairs as one batch: the centre of each photograph, with its first caption."""
         assert self.held_out is not None
-        return held_out_batch(self.held_out, self.recipe.phases[-1].crop, self.normalisation, self.tokenize)
+        size = self.recipe.phases[-1].crop
+        squares, captions = [], []
+        for pair, image in readable_pairs(self.held_out):
+            side = min(image.shape[:2])
+            top, left = ((length - side) // 2 for length in image.shape[:2])
+            square = image[top : top + side, left : left + side]
+            squares.append(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8))
+            captions.append(pair.captions[0])
+        pixels = normalise(torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2), self.normalisation)
+        return PairBatch(pixels, self.tokenize(captions), (), tuple(range(len(captions))))

@@ -44,11 +44,6 @@ class Order:
     """Numbers of the pairs at positions 0, 1, 2, ... of an endless stream; each epoch has every pair once."""
 
     def __init__(self, sizes: Sequence[int], seed: int, together: int = TOGETHER) -> None:
-        """Order pairs of parts of these sizes.
-
-        Raises:
-            DatasetError: there are no pairs.
-        """
         self.sizes = np.asarray(sizes, np.int64)  # [parts]
         self.total = int(self.sizes.sum())
         if not self.total:
@@ -114,16 +109,11 @@ class PairStream:
     """Pairs of a source by position in an endless shuffled order."""
 
     def __init__(self, source: PairSource, seed: int) -> None:
-        """Draw from a source."""
         self.source = source
         self.order = Order(source.sizes, seed)
 
     def __getitem__(self, position: int) -> PairDraw:
-        """The pair at a position.
-
-        Raises:
-            DatasetError: it and MAX_BROKEN replacements cannot be read.
-        """
+        """The pair at a position. Raises DatasetError: it and MAX_BROKEN replacements cannot be read."""
 
         def read(index: int) -> tuple[StoredPair, NDArray[np.uint8]]:
             stored = self.source.read(index)
@@ -145,20 +135,14 @@ class PairBatch(NamedTuple):
     positions: tuple[int, ...]  # of the pairs in the order of all draws of a run, over all processes
 
 
-class PairBatches:
-    """Turns drawn pairs into a batch."""
-
-    def __init__(self, views: Views, tokenize: Callable[[list[str]], Tensor]) -> None:
-        self._views = views
-        self._tokenize = tokenize
-
-    def __call__(self, pairs: Sequence[PairDraw]) -> PairBatch:
-        return PairBatch(
-            torch.stack([self._views(pair.image, pair.random()) for pair in pairs]),
-            self._tokenize([pair.caption for pair in pairs]),
-            tuple(skipped for pair in pairs for skipped in pair.skipped),
-            tuple(pair.position for pair in pairs),
-        )
+def batch_of(views: Views, tokenize: Callable[[list[str]], Tensor], pairs: Sequence[PairDraw]) -> PairBatch:
+    """Turn drawn pairs into a batch."""
+    return PairBatch(
+        torch.stack([views(pair.image, pair.random()) for pair in pairs]),
+        tokenize([pair.caption for pair in pairs]),
+        tuple(skipped for pair in pairs for skipped in pair.skipped),
+        tuple(pair.position for pair in pairs),
+    )
 
 
 class NumberedPairs(Stream[Batch], Generic[Batch]):

@@ -29,11 +29,7 @@ def _distributed() -> bool:
 
 
 def join(device: str) -> torch.device:
-    """Join the process group that torchrun's environment describes, if any.
-
-    Returns:
-        The device of this process; with CUDA the GPU of its local rank.
-    """
+    """Join the process group that torchrun's environment describes, if any: the device, the GPU of the local rank."""
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if several and device in ("auto", "cuda") and torch.cuda.is_available():
@@ -51,7 +47,6 @@ def join(device: str) -> torch.device:
 
 
 def wait_for_all() -> None:
-    """Wait until all processes are here."""
     if world_size() > 1:
         dist.barrier()
 

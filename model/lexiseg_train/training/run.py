@@ -138,16 +138,10 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         return max(self.step + 1, round(self.step / max(1e-9, self.progress)))
 
     def train(self) -> Path | None:
-        """Train until the recipe's budget is used.
+        """Train until the recipe's budget is used; called again, resume.
 
-        Returns:
-            Path of the averaged fp16 weights; None in other processes than the first, and where the run stopped early
-            for the reason in `ending`. Called again, it resumes.
-
-        Raises:
-            RecipeError: the checkpoint in `recipe.out` belongs to another recipe, the global batch is not divisible by
-                the number of processes, a single process is sharded, or validation has no figure `best_by`.
-            TrainingError: losses are not finite.
+        Returns the path of the averaged fp16 weights; None in other processes than the first, and where the run stopped
+        early for the reason in `ending`. Raises TrainingError: losses are not finite.
         """
         if self.recipe.sharding == "full" and world_size() == 1:
             raise RecipeError(
@@ -156,7 +150,8 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         for phase in self.recipe.phases:
             self._division(phase)
         self.recipe.out.mkdir(parents=True, exist_ok=True)
-        with Stops(with_parent=dist.is_torchelastic_launched()) as stops, Journal(self.recipe, rank() == 0) as journal:
+        stops = Stops(with_parent=dist.is_torchelastic_launched())
+        with stops.by_signals(), Journal(self.recipe, rank() == 0) as journal:
             begin_random([self.recipe.seed, rank()])
             resumed = self._resume()
             journal.resume(self.step)
@@ -165,7 +160,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
             if resumed is not None:
                 journal.say(resumed)
             elif self.recipe.best_by is not None:
-                self._measure_start(journal, self.recipe.best_by)
+                self._validate_and_keep_best(journal)  # a missing figure is found before hours of training
             ending = self._run_steps(stops, journal)
             self._save(CHECKPOINT)
         if ending or rank() > 0:
@@ -181,7 +176,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         return f"batch norms see one of {n_parts} parts of a step at a time" if n_parts > 1 and norms else ""
 
     def _run_steps(self, stops: Stops, journal: Journal) -> str:
-        """Run the remaining steps; returns why the run stopped early, or an empty string."""
+        """Run the remaining steps: why the run stopped early, or an empty string."""
         recipe = self.recipe
         pace = Pace(self.crops_seen, self.progress)
         began = saved = clock = time.monotonic()  # of this start, the last checkpoint, the last step
@@ -250,7 +245,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         return divide(phase.global_batch, world_size(), self.recipe.micro_batch)
 
     def _draw_batches(self, batches: Iterator[Batch], stops: Stops) -> list[Batch] | None:
-        """Batches of one step; None where the run has to stop."""
         try:
             return [next(batches) for _ in range(self._division(self._phase()).accumulation)]
         except RuntimeError:
@@ -275,11 +269,9 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         return loss
 
     def _backward(self, batches: Sequence[Batch]) -> float:
-        """Compute the gradients of one step from its batches in this process; returns the loss."""
         return self.learner.backward(self._loss, batches)
 
     def _keep_nonfinite(self, batches: tuple[Batch, ...]) -> None:
-        """Save the batches of a step without a finite loss or gradient."""
         self.nonfinite += 1
         folder = self.recipe.out / NONFINITE
         folder.mkdir(exist_ok=True)
@@ -348,22 +340,13 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         with self.learner.as_average(), alone():
             return self._validate()
 
-    def _measure_start(self, journal: Journal, by: str) -> None:
-        """Validate before the first step, so that a missing figure is found before hours of training."""
-        figures = self.figures()
-        better(by, 0, figures, None)
-        self._log_figures(journal, figures)
-
     def _validate_and_keep_best(self, journal: Journal) -> None:
-        """Validate, and keep the averaged weights if they are the best so far."""
+        """Validate, and keep the averaged weights if they are the best so far, but for those of the start."""
         figures = self.figures()
         by = self.recipe.best_by
-        if by is not None and (best := better(by, self.step, figures, self.best)) is not None:
+        if by is not None and (best := better(by, self.step, figures, self.best)) is not None and self.step:
             self.best = best
             self._write_whole(BEST)
-        self._log_figures(journal, figures)
-
-    def _log_figures(self, journal: Journal, figures: dict[str, float]) -> None:
         entry: dict[str, object] = {name: round(value, 6) for name, value in figures.items()}
         if self.best is not None:
             entry["best_step"] = self.best.step
@@ -378,7 +361,7 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         write_durably(self.recipe.out / RECIPE, lambda fresh: fresh.write_text(values))
 
     def _write_state(self, path: Path) -> None:
-        """Write everything a run needs to resume, in rank 0; every process calls it."""
+        """Write everything a run needs to resume, in rank 0; every process calls it, as `_write_whole`."""
         self.skips.gather()
         states = gather_objects(random_states(self.device))
         learned = self.learner.state()
@@ -399,7 +382,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         write_durably(path, lambda fresh: torch.save(state, fresh))
 
     def _write_whole(self, name: str) -> None:
-        """Write the weights, in rank 0; every process calls it."""
         with self.learner.whole():
             if rank() == 0:
                 self.write_weights(self.recipe.out / name)

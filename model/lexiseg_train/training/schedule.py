@@ -21,11 +21,7 @@ class Reached(NamedTuple):
 
 
 def share_done(recipe: RunRecipe, n_examples: int | None, reached: Reached) -> float:
-    """Share of a run over `n_examples` examples that is done, 0 to 1.
-
-    Raises:
-        RecipeError: a budget in epochs where the number of examples is unknown.
-    """
+    """Share of a run over `n_examples` examples that is done, 0 to 1."""
     if recipe.steps is not None:
         return min(1.0, reached.steps / recipe.steps)
     if recipe.epochs is None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from types import FrameType, TracebackType
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lexiseg_model.command_line.signals import on_signals
 
 STOPPING = (signal.SIGTERM, signal.SIGINT)
 GRACE_SECONDS = 2.0  # a signal to all processes of a run reaches them one after the other
@@ -14,15 +16,11 @@ WORKER_GRACE_SECONDS = 30  # lifetime of a worker after SIGTERM, while its run e
 
 
 class Stops:
-    """Context manager: the first signal only sets `requested`; a second Ctrl-C interrupts.
-
-    `with_parent`: also stop when the parent process, such as torchrun, is gone.
-    """
+    """Requests to stop; `with_parent`: also when the parent process, such as torchrun, is gone."""
 
     def __init__(self, with_parent: bool = False) -> None:
         self._parent = os.getppid() if with_parent else None
         self._requested = threading.Event()
-        self._before: dict[signal.Signals, Any] = {}
         self.by = ""  # name of the signal, or another reason
 
     @property
@@ -36,18 +34,13 @@ class Stops:
         """Whether a signal arrives within a grace period: a worker may have died of one that we get next."""
         return self._requested.wait(GRACE_SECONDS)
 
-    def __enter__(self) -> Stops:
-        if threading.current_thread() is threading.main_thread():  # no other may set handlers
-            self._before = {which: signal.signal(which, self._request) for which in STOPPING}
-        return self
+    @contextmanager
+    def by_signals(self) -> Iterator[None]:
+        """The first signal in the block only sets `requested`; a second Ctrl-C interrupts."""
+        with on_signals(self._request, *STOPPING):
+            yield
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for which, handler in self._before.items():
-            signal.signal(which, handler)
-
-    def _request(self, which: int, frame: FrameType | None) -> None:
+    def _request(self, which: int, _: object) -> None:
         if self.requested and which == signal.SIGINT:
             raise KeyboardInterrupt
         self.by = signal.Signals(which).name
