@@ -42,10 +42,10 @@ Scenes = Annotated[
     typer.Option(
         "--dataset",
         help="Name of the data set's folder, where connected components stand in for instances; or coco-panoptic, "
-        "ade20k-panoptic, cityscapes-panoptic, coco-instance in their official layouts",
+        "ade20k-panoptic, cityscapes-panoptic, coco-instance in their official layouts; or, but for panoptic, any JSON "
+        "in COCO's format",
     ),
 ]
-Objects = Annotated[str, typer.Option("--dataset", help="As of `panoptic`, or any JSON in COCO's format")]
 SplitName = Annotated[str, typer.Option("--split", help="Which split")]
 Limit = Annotated[int | None, typer.Option(min=1, help="Only the first images")]
 Refine = Annotated[Literal["none", "pamr", "lposs", "regions"] | None, typer.Option(help="[default: the model's own]")]
@@ -89,8 +89,21 @@ def semantic(
     raise typer.Exit(run(program, options, rename or [], Views(tuple(scale or (1.0,)), flip)))
 
 
-@app.command("panoptic", cls=Grouped)
-def panoptic(
+TORCHRUN = "torchrun shares the images among processes"
+PANOPTIC = f"""Measure panoptic quality; {TORCHRUN}.
+
+Example:  lexiseg eval panoptic --model unpair-seg --dataset ade20k-panoptic --root data/ --json ade20k.json
+"""
+INSTANCE = f"""Measure mask AP; {TORCHRUN}.
+
+Example:  lexiseg eval instance --model unpair-seg --dataset coco-instance --root data/
+"""
+
+
+@app.command("panoptic", cls=Grouped, help=PANOPTIC)
+@app.command("instance", cls=Grouped, help=INSTANCE)
+def scene(
+    context: typer.Context,
     root: Root,
     dataset: Scenes,
     program: Annotated[Program, "eval"],
@@ -100,35 +113,14 @@ def panoptic(
     progress: Progress = PROGRESS,
     json: JsonReport = None,
 ) -> None:
-    """Measure panoptic quality; torchrun shares the images among processes.
-
-    Example:  lexiseg eval panoptic --model unpair-seg --dataset ade20k-panoptic --root data/ --json ade20k.json
-    """
-    _scenes(program, EvalOptions(root, progress, dataset, split, "panoptic", limit=limit, refine=refine, json=json))
-
-
-@app.command("instance", cls=Grouped)
-def instance(
-    root: Root,
-    dataset: Objects,
-    program: Annotated[Program, "eval"],
-    split: SplitName = "val",
-    limit: Limit = None,
-    refine: Refine = None,
-    progress: Progress = PROGRESS,
-    json: JsonReport = None,
-) -> None:
-    """Measure mask AP; torchrun shares the images among processes.
-
-    Example:  lexiseg eval instance --model unpair-seg --dataset coco-instance --root data/
-    """
-    _scenes(program, EvalOptions(root, progress, dataset, split, "instance", limit=limit, refine=refine, json=json))
+    task: Any = context.info_name
+    _scenes(program, EvalOptions(root, progress, dataset, split, task, limit=limit, refine=refine, json=json))
 
 
 @app.command("point", cls=Grouped)
 def point(
     root: Root,
-    dataset: Objects,
+    dataset: Scenes,
     program: Annotated[Program, "eval"],
     grid: Annotated[
         int | None,
@@ -157,7 +149,7 @@ def point(
 @app.command("box", cls=Grouped)
 def box(
     root: Root,
-    dataset: Objects,
+    dataset: Scenes,
     program: Annotated[Program, "eval"],
     split: SplitName = "val",
     limit: Limit = None,

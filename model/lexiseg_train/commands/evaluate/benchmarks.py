@@ -15,7 +15,6 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_train.commands.evaluate import scenes
 from lexiseg_train.commands.evaluate.options import EvalOptions
-from lexiseg_train.commands.evaluate.warnings import warn
 from lexiseg_train.commands.program import Program
 from lexiseg_train.data.annotated import AnnotatedSet, read_benchmark
 from lexiseg_train.evaluation.benchmarks.papers import POINT_GRID, PaperLine, PaperResult, lines_of, to_markdown
@@ -47,7 +46,7 @@ class LoadedModel:
         self._segmenter: Segmenter | None = None
 
     def with_card(self, card: ModelCard) -> Segmenter:
-        """The model with this card, loaded unless it is the last one. Raises ModelError: it cannot be loaded."""
+        """The model with this card, loaded unless it is the last one."""
         if self._segmenter is None or card != self._card:
             self._segmenter = None  # two would not fit into memory
             self._segmenter = catalogue.load_folder(
@@ -58,12 +57,7 @@ class LoadedModel:
 
 
 def read_sets(rules: Protocol, options: EvalOptions) -> list[AnnotatedSet]:
-    """Read the data set, or of `all` the ones that are there.
-
-    Raises:
-        OptionError: the protocol does not cover the data set.
-        DatasetError: it is not there, or none is.
-    """
+    """Read the data set, or of `all` the ones that are there."""
     if options.dataset != ALL:
         rules.rule(options.dataset)
         return [_limited(read_benchmark(options.dataset, options.root, options.split), options.limit)]
@@ -80,12 +74,11 @@ def read_sets(rules: Protocol, options: EvalOptions) -> list[AnnotatedSet]:
 
 
 def _limited(data: AnnotatedSet, limit: int | None) -> AnnotatedSet:
-    warn(data.warnings)
+    scenes.warn(data.warnings)
     return replace(data, images=data.images[:limit])
 
 
 def evaluate(loaded: LoadedModel, rules: Protocol, data: AnnotatedSet, options: EvalOptions) -> BenchmarkReport:
-    """Measure the model on one data set by a protocol."""
     rule = rules.rule(data.benchmark.name)
     segmenter = loaded.with_card(rule.applied_to(loaded.folder.card))
     refine = options.refine or rules.refine or segmenter.card.refine
@@ -159,7 +152,7 @@ def _scenes(loaded: LoadedModel, line: PaperLine, options: EvalOptions) -> Paper
     line_options = options._replace(task=line.task, dataset=line.dataset, grid=grid)
     data = scenes.read_data(line_options)
     report = scenes.measure(loaded.with_card(card), data, line_options)
-    warn(report.warnings)
+    scenes.warn(report.warnings)
     figures = {name: report.figures.whole.get(name) for name in line.measures}
     n_images, official = len(report.data.scenes), report.data.official
     return PaperResult(line, figures, f"{n_images:,}" if official is None else f"{n_images:,} of {official:,}")

@@ -17,7 +17,7 @@ from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.options import write_json
 from lexiseg_model.errors import OptionError
 from lexiseg_train.commands.evaluate.options import EvalOptions
-from lexiseg_train.commands.evaluate.warnings import warn
+from lexiseg_train.commands.evaluate.scenes import warn
 from lexiseg_train.commands.program import Program
 from lexiseg_train.data.indexed import one_value_warning_of, read_dataset
 from lexiseg_train.evaluation.comparison import Comparison, Examination, Pair, comparison, examine, read_pair

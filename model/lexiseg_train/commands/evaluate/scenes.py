@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -15,7 +16,6 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
 from lexiseg_model.vocabulary.class_names import is_thing
 from lexiseg_train.commands.evaluate.options import EvalOptions
-from lexiseg_train.commands.evaluate.warnings import warn
 from lexiseg_train.commands.program import Program
 from lexiseg_train.data.read_scenes import read_instance_scenes, read_object_scenes, read_panoptic_scenes
 from lexiseg_train.data.scenes import SceneClass, SceneSet
@@ -53,14 +53,19 @@ def run(program: Program, options: EvalOptions) -> int:
     return 0
 
 
+def warn(sentences: Iterable[str]) -> None:
+    """Print each on the standard error, once for all processes of torchrun."""
+    for sentence in sentences:
+        if rank() == 0:
+            typer.echo(f"warning: {sentence}", err=True)
+
+
 def read_data(options: EvalOptions) -> SceneSet[Any]:
-    """The data set of a task, of the first `limit` images where one is given."""
     data = READERS[options.task](options.dataset, options.root, options.split, is_thing)
     return replace(data, scenes=data.scenes[: options.limit])
 
 
 def measure(segmenter: Segmenter, data: SceneSet[Any], options: EvalOptions) -> SceneReport:
-    """Measure a task on its data."""
     assert options.task != "semantic"  # folders and protocol measure it
     judge, add_up = _judge(segmenter, data, options)
     job = scene_run(segmenter, data, options.task, judge, options.progress)

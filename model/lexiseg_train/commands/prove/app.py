@@ -40,10 +40,11 @@ def prove_model(
 
       lexiseg models prove tcl --dataset voc21 --root data/ --checkpoint tcl.pth --clip ViT-B-16.pt --models-dir models/
     """
-    from lexiseg_train.commands.prove.run import Proof, prove
+    from lexiseg_train.commands.evaluate.options import EvalOptions
+    from lexiseg_train.commands.prove.run import prove
 
     def import_model(arguments: Sequence[str]) -> None:
         context.find_root().command.main(["models", "import", *arguments], standalone_mode=False)
 
-    proof = Proof(name, dataset, root, pictures, out, progress)
-    raise typer.Exit(prove(proof, program, context.args, import_model))
+    options = EvalOptions(root, progress, dataset, limit=pictures)
+    raise typer.Exit(prove(name, options, out, program, context.args, import_model))

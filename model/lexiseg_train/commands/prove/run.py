@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import typer
@@ -24,52 +24,43 @@ from lexiseg_train.evaluation.benchmarks.protocol import protocol
 from lexiseg_train.evaluation.benchmarks.report import BenchmarkReport, published
 
 
-class Proof(NamedTuple):
-    """What is measured, and the file that gets a line about it."""
+def prove(
+    name: str,
+    options: EvalOptions,
+    out: Path,
+    program: Program,
+    files: Sequence[str],
+    import_model: Callable[[Sequence[str]], None],
+) -> int:
+    """Import the files, measure, print both figures, and append a line of JSON to `out`; returns 0.
 
-    name: str
-    dataset: str
-    root: Path
-    pictures: int
-    out: Path
-    progress: Path
-
-
-def prove(proof: Proof, program: Program, files: Sequence[str], import_model: Callable[[Sequence[str]], None]) -> int:
-    """Import the files, measure, print both figures, and append a line of JSON to `proof.out`; returns 0.
-
-    Args:
-        files: options of `lexiseg models import`; none: the weights are on the hub or in the folder of models.
-        import_model: runs `lexiseg models import`.
-
-    Raises:
-        OptionError: the model is not in the list, or its protocol does not cover the data set.
+    `files` are options of `lexiseg models import`, which `import_model` runs; without any the weights are on the hub or
+    in the folder of models.
     """
-    entry = available().get(proof.name)
+    entry = available().get(name)
     if entry is None:
-        raise OptionError(f"no published model {proof.name!r}; known: {', '.join(available())}")
+        raise OptionError(f"no published model {name!r}; known: {', '.join(available())}")
     if entry.method not in methods():
-        raise OptionError(f"{proof.name} needs the package of its method, as: {entry.command}")
-    options = EvalOptions(proof.root, proof.progress, dataset=proof.dataset, limit=proof.pictures)
+        raise OptionError(f"{name} needs the package of its method, as: {entry.command}")
     if files:
-        read_benchmark(proof.dataset, proof.root, options.split)  # an import would be in the way of the next try
+        read_benchmark(options.dataset, options.root, options.split)  # an import would be in the way of the next try
         method = methods()[entry.method].model_name
         folder = () if program.settings.models_dir is None else ("--models-dir", str(program.settings.models_dir))
-        import_model(["--method", method, *files, *folder, proof.name])
-    loaded = LoadedModel(program, proof.name)
-    rules = protocol(_protocol_of(loaded.folder.card, proof.dataset))
+        import_model(["--method", method, *files, *folder, name])
+    loaded = LoadedModel(program, name)
+    rules = protocol(_protocol_of(loaded.folder.card, options.dataset))
     [data] = read_sets(rules, options)
     report = evaluate(loaded, rules, data, options)
     line = _line(report)
-    with proof.out.open("a", encoding="utf-8") as file:
+    with out.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
     beside = f"{report.beside} on all {report.official:,}" if report.published_miou is not None else report.beside
     own_size = " at the model's own size" if report.keeps_size else ""
     typer.echo(
-        f"{proof.name} on {proof.dataset}, protocol {report.protocol}{own_size}: mIoU {line['miou']:.2f} on "
+        f"{name} on {options.dataset}, protocol {report.protocol}{own_size}: mIoU {line['miou']:.2f} on "
         f"{report.images:,} pictures; published: {beside}"
     )
-    typer.echo(f"a line is in {proof.out}; send it to us in an issue, and the list will say what your run has shown")
+    typer.echo(f"a line is in {out}; send it to us in an issue, and the list will say what your run has shown")
     return 0
 
 
