@@ -34,23 +34,15 @@ def unreachable_reason() -> str | None:
 
 
 def fetch(repository: str, files: Sequence[str], what: str, model: str | None = None) -> Path:
-    """Return the first of `files` in the cache, else download the first that the hub has.
+    """The first of `files` in the cache, else download the first that the hub has.
 
-    Args:
-        repository: `owner/name` on the hub.
-        files: names in order of preference.
-        what: what the file is, for the message.
-        model: name of the model of the list that needs it; its size and licence are logged before a download.
-
-    Raises:
-        WeightsError: not in the cache, and the hub cannot be reached or has none of them; and as for `fetch_folder`.
+    `what` the file is goes into messages; `model` of the list needs it: its size and licence are logged before.
     """
     if (cached := _cached(repository, files)) is not None:
         return cached
     listed = available().get(model or "")
     entry = listed and listed.model_copy(update={"hub": repository})
-    unreachable = unreachable_reason()
-    if unreachable is not None:
+    if (unreachable := unreachable_reason()) is not None:
         if entry is not None:
             raise _missing_files(entry, files[:1], unreachable)
         raise missing(f"{what} ({files[0]} of {repository})", unreachable)
@@ -74,20 +66,12 @@ def missing(what: str, reason: str) -> WeightsError:
 def fetch_folder(model: AvailableModel, files: Sequence[tuple[str, ...]]) -> Path:
     """Download the missing files of a repository; return its folder in the hub's cache.
 
-    Interrupted downloads resume. The SHA-256 of a downloaded file is compared with the published one.
-
-    Args:
-        model: names the repository; its size and licence are logged before a download.
-        files: groups of names; the first of each that exists is taken, and all shards of an index.
-
-    Raises:
-        WeightsError: a file is not in the cache, and the hub cannot be reached, does not have it, or wants its licence
-            accepted first; the connection broke more often than the client retries; a file has the wrong digest.
+    Interrupted downloads resume, and their SHA-256 is compared with the published one. Of each group of `files` the
+    first name that exists is taken, and all shards of an index. The model's size and licence are logged before.
     """
     cached = [_cached(str(model.hub), group) for group in files]
     if None in cached:
-        unreachable = unreachable_reason()
-        if unreachable is not None:
+        if (unreachable := unreachable_reason()) is not None:
             absent = [group[0] for group, path in zip(files, cached, strict=True) if path is None]
             raise _missing_files(model, absent, unreachable)
         announce(model)
@@ -100,18 +84,15 @@ def fetch_folder(model: AvailableModel, files: Sequence[tuple[str, ...]]) -> Pat
 
 
 def announce(model: AvailableModel) -> None:
-    """Log the size of all files of a model and the licence of the weights."""
     logger.warning("downloading %s for %s (in all %s)", model.hub, model.name, model.download)
 
 
 def _cached(repository: str, names: Sequence[str]) -> Path | None:
-    """The first of `names` in the hub's cache; None: none of them."""
     paths = (try_to_load_from_cache(repository, name) for name in names)
     return next((Path(path) for path in paths if isinstance(path, str)), None)
 
 
 def _download(model: AvailableModel, names: Sequence[str]) -> Path:
-    """Download the first of `names` that the model's repository has."""
     path = _download_any(str(model.hub), names, f"{model.name} (licence: {model.licence})")
     if path is None:
         raise _missing_files(model, names[:1], f"{constants.ENDPOINT} has no such file")
@@ -135,21 +116,16 @@ def _download_any(repository: str, names: Sequence[str], what: str) -> Path | No
                 f"{what}: the download of {name} from {repository} ended early ({type(error).__name__}); "
                 "start again to resume it"
             ) from error
-        _require_digest(what, repository, path)
+        blob = path.resolve()
+        if SHA256.fullmatch(blob.name) and (digest := file_digest(blob)) != blob.name:
+            blob.unlink()
+            path.unlink()
+            raise WeightsError(
+                f"{what}: {path.name} of {repository} has sha256 {digest}; expected {blob.name}; it was removed: "
+                "start again to download it"
+            )
         return path
     return None
-
-
-def _require_digest(what: str, repository: str, path: Path) -> None:
-    """Raise WeightsError, and remove a file, where its SHA-256 is not the name of its blob in the cache."""
-    blob = path.resolve()
-    if SHA256.fullmatch(blob.name) and (digest := file_digest(blob)) != blob.name:
-        blob.unlink()
-        path.unlink()
-        raise WeightsError(
-            f"{what}: {path.name} of {repository} has sha256 {digest}; expected {blob.name}; it was removed: "
-            "start again to download it"
-        )
 
 
 def _missing_files(model: AvailableModel, files: Sequence[str], reason: str) -> WeightsError:

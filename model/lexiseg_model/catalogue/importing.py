@@ -89,16 +89,11 @@ def importable() -> dict[str, Method]:
 
 
 def options_of(method: Method) -> type[ImportOptions]:
-    """The options of a method's import."""
     return cast(type[ImportOptions], method.module(IMPORT).Options)
 
 
 def read_options(method: Method, values: Mapping[str, Any]) -> ImportOptions:
-    """Validate the import options of a method, given by field name.
-
-    Raises:
-        OptionError: an option is missing or invalid; the message names it as on the command line.
-    """
+    """Validate the import options of a method, given by field name; errors name them as on the command line."""
     kind = options_of(method)
     try:
         return kind.model_validate(values)
@@ -113,21 +108,9 @@ def read_options(method: Method, values: Mapping[str, Any]) -> ImportOptions:
 
 
 def import_model(method: Method, name: str, options: ImportOptions, models_dir: Path, replace: bool = False) -> Path:
-    """Read a checkpoint and write a model directory.
+    """Read a checkpoint by the options of a method and write a model directory in `models_dir`.
 
-    Args:
-        method: reads the checkpoint.
-        name: of the model directory and of the model on its card.
-        options: of that method.
-        models_dir: parent of the model directory.
-        replace: replace an existing directory of that name.
-
-    Returns:
-        The model directory.
-
-    Raises:
-        WeightsError: a file is missing, damaged, or not a checkpoint of the method.
-        OptionError: the name is taken or invalid, or options exclude each other.
+    Raises OptionError: the name is taken or invalid, or options exclude each other.
     """
     folder = _free_folder(name, method, models_dir, replace)
     read = cast(Callable[[ImportOptions], Imported], method.module(IMPORT).read)
@@ -168,7 +151,6 @@ def from_own_card(
 
 
 def _free_folder(name: str, method: Method, models_dir: Path, replace: bool) -> Path:
-    """Path of a new model directory. Raises OptionError: its name is taken or invalid."""
     if not name or name != Path(name).name or name.startswith(".") or "@" in name or "," in name:
         raise OptionError(f"model name {name!r}; expected a plain name without /, @ or a comma")
     bundled = catalogue.bundled().get(name)

@@ -116,12 +116,7 @@ def cards(models_dir: Path | None = None) -> list[ModelCard]:
 
 
 def find(name: str, models_dir: Path | None = None) -> ModelFolder:
-    """Find the directory and card of a model, `NAME` or `NAME@VERSION`; no weights are loaded.
-
-    Raises:
-        UnknownModelError: there is no model of that name and version.
-        WeightsError: its card is damaged.
-    """
+    """Find the directory and card of a model, `NAME` or `NAME@VERSION`; no weights are loaded."""
     by_name = folders(models_dir)
     model_name = ModelName.parse(name)
     # Exactly this name first, then NAME without a version, then the newest NAME@VERSION.
@@ -145,12 +140,7 @@ def find(name: str, models_dir: Path | None = None) -> ModelFolder:
 
 
 def require(name: str, models_dir: Path | None = None, text_tower: Path | None = None) -> ModelFolder:
-    """Find a model and check that its weights are present or can be downloaded now; no weights are loaded.
-
-    Raises:
-        UnknownModelError: there is no model of that name and version.
-        WeightsError: its card is damaged, or weights or text tower are missing; the message says how to provide them.
-    """
+    """Find a model and check that its weights are present or can be downloaded now; no weights are loaded."""
     model = find(name, models_dir)
     method = _segmenter_module(model.folder, model.card)
     if model.card.weights_sha256 is None:

@@ -21,14 +21,7 @@ INSTALLED_BY = {"s3": "pip install s3fs", "s3a": "pip install s3fs", "gs": "pip 
 
 
 def open_store(url: str) -> tuple[Any, str]:
-    """The file system of a URL, and the path in it without a trailing slash.
-
-    Args:
-        url: a local path or an fsspec URL such as s3://bucket/models.
-
-    Raises:
-        OptionError: the protocol's package is not installed, or the URL is invalid.
-    """
+    """The file system of a local path or fsspec URL, and the path in it without a trailing slash."""
     protocol = protocol_of(url)
     try:
         # No listings cache: entries go stale, and listings of millions of objects would fill the memory.
@@ -42,12 +35,7 @@ def open_store(url: str) -> tuple[Any, str]:
 
 
 def connect_store(url: str) -> tuple[Any, str]:
-    """Open a store and test the connection; returns as `open_store`.
-
-    Raises:
-        OptionError: as `open_store`, or there are no credentials or no server.
-        OSError: the store refuses access.
-    """
+    """`open_store`, and test the connection. Raises OSError: the store refuses access."""
     store, root = open_store(url)
     try:
         store.exists(root)

@@ -50,15 +50,9 @@ def require_tokenizer(folder: Path, what: str) -> None:
 
 
 def read_pretrained(folder: Path, kind: Any, what: str) -> Any:
-    """Load a model or tokenizer by a class of transformers from a folder in the hub's layout.
+    """Load a model or tokenizer, by a class with `from_pretrained`, from a folder in the hub's layout with config.json.
 
-    Args:
-        folder: holds config.json.
-        kind: a class with `from_pretrained`.
-        what: the checkpoint's name, for messages.
-
-    Raises:
-        WeightsError: the folder holds no such checkpoint, or weights of the model are missing or of another size.
+    `what` names the checkpoint in messages.
     """
     if not (folder / "config.json").is_file():
         raise WeightsError(f"{folder} has no config.json; expected a folder of {what} in the hub's layout")
@@ -133,11 +127,7 @@ def flat_state(model: Any, tokenizer: Any = None) -> dict[str, Tensor]:
 
 
 def build_network(kind: Any, config: Any, state: dict[str, Tensor], what: str) -> Any:
-    """Build a network in evaluation mode from a flat state, float32.
-
-    Raises:
-        WeightsError: the weights belong to another network.
-    """
+    """Build a network in evaluation mode from a flat state, float32."""
     with SkipInit():
         model = kind(config).float()
     weights = {name: value for name, value in state.items() if name != TOKENIZER}

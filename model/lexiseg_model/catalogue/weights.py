@@ -39,11 +39,7 @@ UNREADABLE = "damaged, cut short, or of another kind"
 
 
 def read_weights(path: Path, sha256: str | None) -> dict[str, Tensor]:
-    """Check the SHA-256 of a safetensors file and read it as float32 tensors.
-
-    Raises:
-        WeightsError: there is no such file, or its digest differs.
-    """
+    """Check the SHA-256 of a safetensors file and read it as float32 tensors."""
     if not path.exists():
         raise WeightsError(f"no weights at {path}; {AGAIN}")
     digest = file_digest(path)
@@ -64,11 +60,7 @@ def require_tensors(whose: str, state: Mapping[str, Tensor], expected: Mapping[s
 
 
 def for_inference(network: Network, whose: str, state: Mapping[str, Tensor]) -> Network:
-    """Load the weights of a network, which may lack `num_batches_tracked` of batch norms: inference does not use it.
-
-    Raises:
-        WeightsError: tensors are missing, unknown or of another shape.
-    """
+    """Load the weights of a network, which may lack `num_batches_tracked` of batch norms: inference does not use it."""
     expected = network.state_dict()
     state = {name: value for name, value in expected.items() if name.endswith(COUNTER)} | dict(state)
     require_tensors(whose, state, expected)
@@ -125,7 +117,7 @@ def naming_files(*paths: Path) -> Iterator[None]:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """SHA-256 in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -146,17 +138,13 @@ def state_digest(state: Mapping[str, Tensor], settings: bytes = b"") -> str:
 
 
 def read_tensor_file(path: Path) -> Mapping[str, Any]:
-    """Content of a safetensors file, or of a torch file as by `read_torch`. Raises WeightsError: as there."""
+    """Content of a safetensors file, or of a torch file as by `read_torch`."""
     require_file(path)
     return _read_safetensors(path) if path.suffix == ".safetensors" else read_torch(path)
 
 
 def read_torch(path: Path) -> Mapping[str, Any]:
-    """Content of a torch file, read without executing code in it (`weights_only=True`).
-
-    Raises:
-        WeightsError: no such file, damaged, holding other things than tensors and plain values, or no mapping.
-    """
+    """Content of a torch file, a mapping of tensors and plain values, read without executing code in it."""
     require_file(path)
     if is_torchscript(path):
         raise WeightsError(
@@ -177,7 +165,6 @@ def read_torch(path: Path) -> Mapping[str, Any]:
 
 
 def require_file(path: Path) -> None:
-    """Raise WeightsError where there is no file."""
     if path.is_dir():
         raise WeightsError(f"{path} is a folder; expected a file of weights")
     if not path.is_file():

@@ -16,22 +16,14 @@ STDOUT = "-"
 
 
 def output_file(path: Path | None) -> Path | None:
-    """Callback of an option: the file can be written, or it is - for the standard output.
-
-    Raises:
-        typer.BadParameter: it is a folder, or there is no place to write it.
-    """
+    """Callback of an option: the file can be written, or it is - for the standard output."""
     if path is not None and path.is_dir():
         raise typer.BadParameter(f"expected a file, got the folder {path}")
     return _writable(path)
 
 
 def output_folder(path: Path | None) -> Path | None:
-    """Callback of an option: the folder can be written or made, or it is - for the standard output.
-
-    Raises:
-        typer.BadParameter: it is a file, or there is no place to make it.
-    """
+    """Callback of an option: the folder can be written or made, or it is - for the standard output."""
     if path is not None and path.exists() and not path.is_dir():
         raise typer.BadParameter(f"expected a folder, got the file {path}")
     return _writable(path)

@@ -12,8 +12,7 @@ from lexiseg_model.errors import ExportError
 from lexiseg_model.export import onnx_runtime, openvino_runtime
 from lexiseg_model.export.exportable import Exportable, TorchPass, require_compiler
 from lexiseg_model.export.manifest import MANIFEST, Manifest, Numbers, read
-from lexiseg_model.export.part_session import PartSession
-from lexiseg_model.export.runner import Engine, OnnxRunner
+from lexiseg_model.export.runner import Engine, OnnxRunner, PartSession
 from lexiseg_model.export.write import add_int8
 from lexiseg_model.export.write import export as write_export
 from lexiseg_model.resources.device import Execution
@@ -34,16 +33,19 @@ def use_runtime(
 ) -> None:
     """Set the runner of a segmenter's image pass; `torch` changes nothing.
 
-    Args:
-        runtime: `auto` uses an existing export on a CPU where it is faster (docs/performance.md), else torch;
-            `onnx`, `onnx-int8`, `openvino` and `tensorrt` require an export, `torch-compile` a `TorchPass`.
-        folders: may hold the model's export. A required export that is missing, or belongs to other weights, is written
-            to the last one, of the model that `load_exact` gives; int8 only with `ranges` of activations.
+    `auto` uses an existing export on a CPU where it is faster (docs/performance.md), else torch; `onnx`, `onnx-int8`,
+    `openvino` and `tensorrt` require an export, `torch-compile` a `TorchPass`. One of `folders` may hold the export; a
+    required one that is missing, or belongs to other weights, is written to the last folder, of the model that
+    `load_exact` gives; int8 only with `ranges` of activations.
     """
     if runtime == "torch":
         return
     if runtime == "torch-compile":
-        _compile(segmenter, execution)
+        if not isinstance(segmenter, TorchPass):
+            raise ExportError(f"{segmenter.card.name} has no image pass for torch.compile; use runtime torch")
+        require_compiler(execution.device)
+        segmenter.compile_image_pass()
+        logger.info("image pass of %s by torch.compile: %s", segmenter.card.name, execution.dtype)
         return
     if runtime == "auto":
         _use_existing(segmenter, execution, folders)
@@ -62,14 +64,6 @@ def use_runtime(
     numbers: Numbers = "int8" if runtime == "onnx-int8" else "float32"
     export = _first_export(model, folders, numbers) or _write_missing(model, folders[-1], load_exact, ranges, numbers)
     _set_runner(model, *export, numbers, execution, engine)
-
-
-def _compile(segmenter: Segmenter, execution: Execution) -> None:
-    if not isinstance(segmenter, TorchPass):
-        raise ExportError(f"{segmenter.card.name} has no image pass for torch.compile; use runtime torch")
-    require_compiler(execution.device)
-    segmenter.compile_image_pass()
-    logger.info("image pass of %s by torch.compile: %s", segmenter.card.name, execution.dtype)
 
 
 def _use_existing(segmenter: Segmenter, execution: Execution, folders: Sequence[Path]) -> None:
@@ -112,7 +106,6 @@ def _set_runner(
 def _write_missing(
     model: Exportable, folder: Path, load_exact: Callable[[], Segmenter], ranges: Path | None, numbers: Numbers
 ) -> tuple[Path, Manifest]:
-    """Export the missing graphs to a folder. Raises ExportError where that fails."""
     if numbers == "int8" and (ranges is None or not ranges.is_file()):
         name = model.card.name
         raise ExportError(f"no int8 export of {name} in {folder}; `lexiseg export --model {name} --int8` makes one")

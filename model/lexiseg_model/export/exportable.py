@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export.part_session import PartSession
-from lexiseg_model.export.runner import OnnxRunner
+from lexiseg_model.export.runner import OnnxRunner, PartSession
 from lexiseg_model.features import TileFeatures, encode_each
 from lexiseg_model.segmenter import Segmenter
 
@@ -60,8 +59,7 @@ class Exportable(Segmenter):
     def image_network(self) -> nn.Module:
         """The network of the image pass: uint8 tiles [N, 3, s, t] -> tensors [N, ...]; float32 if loaded as exact.
 
-        Raises:
-            ExportError: the pass is more than one network.
+        Raises ExportError: the pass is more than one network.
         """
 
     def parts(self) -> list[Part]:
@@ -102,11 +100,7 @@ class TorchPass(Segmenter):
 
 @functools.cache
 def require_compiler(device: torch.device, backend: str = COMPILER) -> None:
-    """Translate and run a sum: on a CPU a backend needs a C++ compiler, on a GPU Triton.
-
-    Raises:
-        ExportError: torch.compile cannot translate for the device.
-    """
+    """Translate and run a sum: on a CPU a backend needs a C++ compiler, on a GPU Triton."""
     try:
         torch.compile(torch.add, backend=backend)(torch.ones(2, device=device), 1)
     except Exception as error:  # backends raise errors of their own

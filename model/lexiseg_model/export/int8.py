@@ -41,10 +41,6 @@ def quantise(source: Path, target: Path, tiles: Sequence[NDArray[np.uint8]], ran
 
     Static quantisation reads ONNX Runtime's calibration cache `ranges`, or writes it, where there are `tiles` uint8 [N,
     3, s, t] of photographs. Returns a description of the method, for the manifest.
-
-    Raises:
-        OptionError: static quantisation has neither a calibration cache nor enough photographs.
-        ExportError: ONNX Runtime is missing or too old, or the calibration cache belongs to another graph.
     """
     onnx_runtime.require()
     try:

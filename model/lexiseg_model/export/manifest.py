@@ -69,7 +69,6 @@ def cached(model: str, digest: str) -> Path:
 
 
 def read(folder: Path) -> Manifest:
-    """Read the manifest of an export. Raises ExportError: there is none, or it is invalid."""
     path = folder / MANIFEST
     try:
         return Manifest.model_validate_json(path.read_bytes())
@@ -80,11 +79,7 @@ def read(folder: Path) -> Manifest:
 
 
 def verified(folder: Path, graph: Graph) -> bytes:
-    """Read an ONNX file and check its SHA-256.
-
-    Raises:
-        ExportError: it is missing, or its digest differs from the manifest's.
-    """
+    """Read an ONNX file and check its SHA-256."""
     path = folder / graph.file
     try:
         content = path.read_bytes()

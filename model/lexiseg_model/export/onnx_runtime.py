@@ -31,11 +31,7 @@ def installed() -> dict[str, str]:
 
 
 def require() -> ModuleType:
-    """Import `onnxruntime`, with telemetry off unless ORT_DISABLE_TELEMETRY is 0.
-
-    Raises:
-        ExportError: neither of its two packages is installed, or both are and overwrite each other's files.
-    """
+    """Import `onnxruntime`, with telemetry off unless ORT_DISABLE_TELEMETRY is 0."""
     versions = installed()
     if not versions:
         raise ExportError(
@@ -82,7 +78,7 @@ def threads() -> int:
 def providers(device: torch.device, *, exact: bool) -> list[Provider]:
     """Execution providers for a device, the preferred one first; each operator runs on the first that supports it.
 
-    Matrix products are `exact` in full float32, else in TF32 on CUDA. Raises ExportError: there is none for the device.
+    Matrix products are `exact` in full float32, else in TF32 on CUDA.
     """
     cpu: Provider = ("CPUExecutionProvider", {})
     if device.type == "cpu":
@@ -112,10 +108,7 @@ def providers(device: torch.device, *, exact: bool) -> list[Provider]:
 
 
 def tensorrt(device: torch.device, *, exact: bool) -> Provider:
-    """The provider that compiles a graph for one GPU, in halves unless `exact`; what it compiled is kept in the cache.
-
-    Raises ExportError: the device is no CUDA device, or the installed ONNX Runtime lacks the provider.
-    """
+    """The provider that compiles a graph for one GPU, in halves unless `exact`; it keeps what it compiled."""
     if device.type != "cuda":
         raise ExportError(f"device {device} with runtime tensorrt: it runs graphs on cuda; set LEXISEG_DEVICE=cuda")
     available = require().get_available_providers()

@@ -21,7 +21,7 @@ TELEMETRY = "openvino_telemetry"
 
 
 def require() -> ModuleType:
-    """Import `openvino` without its telemetry. Raises ExportError: it is not installed."""
+    """Import `openvino` without its telemetry."""
     # `import openvino` sends an event to Google Analytics, unless this module cannot be imported.
     sys.modules.setdefault(TELEMETRY, None)  # type: ignore[arg-type]
     try:
@@ -34,10 +34,7 @@ class Session:
     """The graph of an image pass, compiled for one tile at a time. Thread-safe."""
 
     def __init__(self, graph: bytes, size: Bucket | None, threads: int) -> None:
-        """Compile the ONNX file `graph`, which takes tiles of one size or, if `size` is None, of any.
-
-        Raises ExportError: OpenVINO is not installed; RuntimeError: it cannot read or compile the graph.
-        """
+        """Compile the ONNX file `graph`, which takes tiles of one size or, if `size` is None, of any."""
         openvino = require()
         core = openvino.Core()
         model = core.read_model(graph)
@@ -66,7 +63,6 @@ class Session:
 
 
 def open_session(folder: Path, graph: Graph, device: torch.device) -> Session:
-    """A session of a graph. Raises ExportError: of another device than a CPU, or OpenVINO cannot load it."""
     if device.type != "cpu":
         raise ExportError(f"device {device} with runtime openvino: it runs graphs on cpu; set LEXISEG_DEVICE=cpu")
     try:

@@ -1,7 +1,8 @@
-"""Run exported graphs in ONNX Runtime or OpenVINO: the image pass of a model."""
+"""Run exported graphs in ONNX Runtime or OpenVINO: the image pass of a model, and its parts."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -71,7 +72,6 @@ class OnnxRunner:
 
 
 def _open_image_pass(folder: Path, graph: Graph, device: torch.device, exact: bool, engine: Engine) -> Any:
-    """A session of a graph in an engine, on a device; arguments as of `OnnxRunner`."""
     if engine == "OpenVINO":
         return openvino_runtime.open_session(folder, graph, device)
     if device.type == "cuda":
@@ -85,7 +85,7 @@ def _open_image_pass(folder: Path, graph: Graph, device: torch.device, exact: bo
 
 
 def open_session(content: bytes, path: Path, providers: Sequence[onnx_runtime.Provider], threads: int) -> Any:
-    """A session of ONNX Runtime for the content of a file. Raises ExportError: the runtime cannot load it."""
+    """A session of ONNX Runtime for the content of a file."""
     onnxruntime = onnx_runtime.require()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -107,3 +107,32 @@ def run(session: Any, inputs: Mapping[str, NDArray[Any]], names: Sequence[str] |
         if any(message in str(error) for message in OUT_OF_MEMORY):
             raise MemoryError(str(error)) from error  # the worker then splits the batch
         raise
+
+
+class PartSession:
+    """The graph of a part, on one CPU thread, opened by its first run: few commands need it. Thread-safe."""
+
+    def __init__(self, folder: Path, graph: Graph) -> None:
+        self._path = folder / graph.file
+        self._content = verified(folder, graph)
+        self._opening = threading.Lock()
+        self._session: Any = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the next run is as quick as later ones."""
+        return self._session is not None
+
+    def open(self) -> None:
+        """Open the graph now."""
+        with self._opening:
+            if not self.is_open:
+                providers = onnx_runtime.providers(torch.device("cpu"), exact=True)
+                self._session = open_session(self._content, self._path, providers, 1)
+                self._content = b""
+
+    def __call__(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        if not self.is_open:
+            self.open()
+        outputs: list[NDArray[Any]] = run(self._session, inputs)
+        return outputs

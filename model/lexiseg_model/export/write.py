@@ -23,8 +23,7 @@ from lexiseg_model.export import onnx_runtime
 from lexiseg_model.export.exportable import Exportable, Part
 from lexiseg_model.export.int8 import quantise
 from lexiseg_model.export.manifest import MANIFEST, RANGES, Bucket, Graph, Manifest, Numbers
-from lexiseg_model.export.part_session import PartSession
-from lexiseg_model.export.runner import TILES, OnnxRunner
+from lexiseg_model.export.runner import TILES, OnnxRunner, PartSession
 
 OPSET = 20
 TRACED_SIZE = 9, 12  # (rows, columns) of `Part.example`
@@ -45,8 +44,7 @@ def trace(
 ) -> None:
     """Write the graph of a network by torch's exporter, which names outputs where `outputs` are None.
 
-    `sizes` are the dynamic dimensions of the inputs, as `dynamic_shapes` of `torch.export`. Raises ExportError: a
-    required package is not installed, or the network cannot be exported.
+    `sizes` are the dynamic dimensions of the inputs, as `dynamic_shapes` of `torch.export`.
     """
     try:
         import onnx  # noqa: F401
@@ -79,7 +77,7 @@ def trace(
 
 
 def bind(module: nn.Module, template: Path, file: Path) -> None:
-    """Write a template with the weights of a module. Raises ExportError: a required package is not installed."""
+    """Write a template with the weights of a module."""
     try:
         import onnx
         from onnx import numpy_helper
@@ -99,9 +97,6 @@ def export(segmenter: Exportable, folder: Path) -> Manifest:
 
     The model is loaded as exact on the CPU. N is dynamic. One graph takes tiles of any shape, or each bucket gets its
     own (`Exportable.any_size`). All graphs are compared with the network before the folder is replaced atomically.
-
-    Raises:
-        ExportError: a required package is not installed, or the network cannot be exported.
     """
     onnx_runtime.require()
     network = segmenter.image_network().eval()
@@ -171,10 +166,7 @@ def _trace_image(network: nn.Module, size: Bucket | None, buckets: Sequence[Buck
 
 
 def write_part(part: Part, folder: Path) -> Graph:
-    """Write the graph of a part, of its template or by a trace, to `NAME.onnx` in a folder: its entry of a manifest.
-
-    Raises ExportError: it cannot be exported, or the graph's outputs differ from the module's.
-    """
+    """Write the graph of a part, of its template or by a trace, to `NAME.onnx` in a folder: its entry of a manifest."""
     file = folder / f"{part.name}.onnx"
     if part.template is None:
         sizes = tuple(map(dict, part.sizes.values()))
@@ -214,7 +206,6 @@ def _compare(network: nn.Module, folder: Path, manifest: Manifest) -> None:
 
 
 def describe(path: Path, numbers: Numbers, size: Bucket | None, part: str | None = None) -> Graph:
-    """The manifest entry of an ONNX file."""
     content = path.read_bytes()
     return Graph(
         file=path.name,

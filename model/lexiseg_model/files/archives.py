@@ -31,9 +31,7 @@ LONG_HEADERS = (
 def open_zip(content: BinaryIO, max_directory: int) -> zipfile.ZipFile:
     """Open a zip, with ZIP64 or without; each entry begins within it. The caller closes `content`.
 
-    Raises:
-        TooManyEntriesError: its directory, which is read whole, has more than `max_directory` bytes.
-        zipfile.BadZipFile: it is no zip, damaged or cut off.
+    Raises TooManyEntriesError: its directory, which is read whole, has more than `max_directory` bytes.
     """
     bounded: Any = _DirectoryOnly(content, max_directory)
     try:
@@ -77,22 +75,13 @@ def parts_of(name: str) -> tuple[str, ...] | None:
 
 
 def open_tar(content: BinaryIO, *, compressed: bool = False) -> tarfile.TarFile:
-    """Open a tar and read its headers only up to MAX_TAR_HEADER bytes; gzip, bzip2 and xz only if `compressed`.
-
-    Raises:
-        tarfile.TarError: it is no tar, or its first header is too large.
-    """
+    """Open a tar and read its headers only up to MAX_TAR_HEADER bytes; gzip, bzip2 and xz only if `compressed`."""
     with _malformed_named():
         return tarfile.open(fileobj=content, mode="r:*" if compressed else "r:", tarinfo=_Bounded)
 
 
 def entries_of(archive: tarfile.TarFile, max_entries: int | None = None) -> Iterator[tarfile.TarInfo]:
-    """Yield the entries of an open tar, folders and links among them; none is kept.
-
-    Raises:
-        TooManyEntriesError: it has more.
-        tarfile.TarError: it is damaged; entries before the damage were yielded.
-    """
+    """Yield the entries of an open tar, folders and links among them, until it is damaged; none is kept."""
     with _malformed_named():
         for number, entry in enumerate(archive):
             if number == max_entries:
@@ -112,12 +101,7 @@ def _malformed_named() -> Iterator[None]:
 
 
 def files_in(content: BinaryIO, max_entries: int | None = None) -> Iterator[tarfile.TarInfo]:
-    """Yield the files of an uncompressed tar.
-
-    Raises:
-        TooManyEntriesError: it has more than `max_entries`, folders and links counted.
-        tarfile.TarError: it is damaged, cut off or compressed; files before the damage were yielded.
-    """
+    """Yield the files of an uncompressed tar until it is damaged; folders and links count as entries, too."""
     with open_tar(content) as archive:
         yield from (entry for entry in entries_of(archive, max_entries) if entry.isfile())
         # tarfile takes an unreadable header for the end, which is a block of zeros.

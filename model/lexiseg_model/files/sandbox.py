@@ -72,21 +72,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """Where a command runs, and what it reaches.
+    """Where a command runs, and what it reaches."""
 
-    Args:
-        folder: working directory.
-        readable: files and folders, in addition to Python's and the system's libraries.
-        writable: files and folders, readable as well.
-        limits: of the command.
-        environment: variables in addition to `VARIABLES`.
-    """
-
-    folder: Path
-    readable: Sequence[Path]
-    writable: Sequence[Path]
+    folder: Path  # working directory
+    readable: Sequence[Path]  # files and folders, in addition to Python's and the system's libraries
+    writable: Sequence[Path]  # readable as well
     limits: Limits
-    environment: Mapping[str, str]
+    environment: Mapping[str, str]  # in addition to `VARIABLES`
 
     def start(self, command: Sequence[str], output: IO[bytes], pass_fds: Sequence[int] = ()) -> subprocess.Popen[bytes]:
         """Start a command as the leader of a session of its own, so that `end` reaches its children, too."""

@@ -32,11 +32,7 @@ class Execution:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of a name; `auto` is a CUDA device if there is one, else the CPU.
-
-    Raises:
-        OptionError: this machine has no such device.
-    """
+    """The device of a name; `auto` is a CUDA device if there is one, else the CPU."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -14,9 +14,7 @@ V = TypeVar("V")
 class Lru(Generic[K, V]):
     """Thread-safe mapping that evicts the least recently used entry; values are never None.
 
-    Args:
-        max_weight: of all entries; one that weighs more is not kept.
-        weigh: the weight of an entry, such as its bytes; by default each weighs 1.
+    An entry that weighs more than `max_weight`, which is of all entries, is not kept. By default each weighs 1.
     """
 
     def __init__(self, max_weight: int, weigh: Callable[[K, V], int] = lambda key, value: 1) -> None:
@@ -31,12 +29,7 @@ class Lru(Generic[K, V]):
 
     def get(self, key: K) -> V | None:
         """The value of a key, marked as just used; None when it is absent."""
-        with self._lock:
-            entry = self._entries.get(key)
-            if entry is None:
-                return None
-            self._entries.move_to_end(key)
-            return entry[0]
+        return self.get_all((key,)).get(key)
 
     def get_all(self, keys: Iterable[K]) -> dict[K, V]:
         """The values of the keys that are present, which all count as just used."""
@@ -72,7 +65,6 @@ class Lru(Generic[K, V]):
             return tuple((key, value) for key, (value, _) in self._entries.items())
 
     def values(self) -> tuple[V, ...]:
-        """All values, the most recently used last."""
         return tuple(value for _, value in self.items())
 
     def _drop(self, key: K) -> V | None:

@@ -23,7 +23,7 @@ from lexiseg_model.export.exportable import PartRunner
 from lexiseg_model.export.int8 import quantise_part
 from lexiseg_model.export.manifest import FOLDER as GRAPHS
 from lexiseg_model.export.manifest import MANIFEST, RANGES
-from lexiseg_model.export.part_session import PartSession
+from lexiseg_model.export.runner import PartSession
 from lexiseg_model.export.write import add_int8, describe, export
 from lexiseg_model.methods.tiny.network import TEXT_PROJECTION
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
