@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import ShapeError
-from lexiseg_model.resources.memory import held_bytes
+from lexiseg_model.resources.device import held_bytes
 
 TileFeatures = tuple[Tensor, ...]  # the first dimension of every tensor counts tiles
 T = TypeVar("T")

@@ -30,8 +30,8 @@ from torch import Tensor
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.errors import ShapeError, TaskError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
+from lexiseg_model.resources.device import held_bytes
 from lexiseg_model.resources.lru import Lru
-from lexiseg_model.resources.memory import held_bytes
 from lexiseg_model.types import ClassEntry, Refinement, Vocabulary
 
 TextRows = NDArray[np.float16] | NDArray[np.float32]  # [S, D]

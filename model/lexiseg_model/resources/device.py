@@ -1,19 +1,22 @@
-"""Choose the device and number type of a model, and check its free memory."""
+"""Choose the device and number type of a model, check free memory, and count the memory of what is loaded."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lexiseg_model.errors import OptionError, WeightsError
 from lexiseg_model.types import Precision
 
+PACKAGE = "lexiseg_model."
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
@@ -125,3 +128,38 @@ def _cgroup_free() -> int | None:
     except (OSError, ValueError):
         return None
     return None if limit == "max" else int(limit) - used + int(counted.get("inactive_file", 0))
+
+
+def held_bytes(holder: object) -> int:
+    """Bytes of all tensors and arrays reachable from an object; a shared storage counts once.
+
+    Follows modules, objects of this package, dicts, lists, tuples and sets. Memory inside other libraries, such as a
+    session of ONNX Runtime, is not counted.
+    """
+    storages: dict[int, int] = {}
+    visited: set[int] = set()
+    waiting = [holder]
+    while waiting:
+        current = waiting.pop()
+        if id(current) in visited:
+            continue
+        visited.add(id(current))
+        if isinstance(current, Tensor):
+            storage = current.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+        elif isinstance(current, np.ndarray):
+            storages.setdefault(current.ctypes.data, current.nbytes)
+        else:
+            waiting.extend(_references(current))
+    return sum(storages.values())
+
+
+def _references(holder: object) -> Iterable[object]:
+    if isinstance(holder, dict):
+        return holder.values()
+    if isinstance(holder, list | tuple | set | frozenset):
+        return holder
+    if isinstance(holder, nn.Module) or type(holder).__module__.startswith(PACKAGE):
+        # Modules of compiled or quantised code may have only slots.
+        return vars(holder).values() if hasattr(holder, "__dict__") else ()
+    return ()

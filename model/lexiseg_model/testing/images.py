@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lexiseg_model.abilities import Proposing, Regions
 from lexiseg_model.errors import ShapeError
 from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.segmenter import Segmenter, TextBank, Words
-from lexiseg_model.testing.suite import CLASSES, SIZE, Suite, bank_of, blocks, encoded_in_company
+from lexiseg_model.testing.suite import CLASSES, SIZE, Suite, bank_of, blocks, encoded_in_company, in_range
 from lexiseg_model.types import Precision
 
 CAP = InferenceOptions(max_side=64)
@@ -106,11 +105,6 @@ class ImageTests(Suite):
         plan = segmenter.plan(blocks()).of_size((120, 200))
 
         assert segmenter.assemble(plan, segmenter.encode_tiles(plan.tiles)).size == (120, 200)
-
-
-def in_range(quality: Tensor) -> bool:
-    """In 0..1."""
-    return bool(((quality >= 0) & (quality <= 1)).all())
 
 
 class MaskTests(Suite):

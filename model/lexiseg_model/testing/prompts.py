@@ -5,23 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from lexiseg_model.abilities import Examples, Places, Prompts
 from lexiseg_model.errors import OptionError
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.segmenter import Segmenter, Words
-from lexiseg_model.testing.suite import BOX, CLICK, PAIR, Suite, blocks
+from lexiseg_model.testing.suite import BOX, CLICK, PAIR, Suite, blocks, in_range
 from lexiseg_model.types import Background, ClassEntry, Point, Prompt, Region, Shown, Vocabulary
 from lexiseg_model.video.following import Follower, Remembers, Start
 from lexiseg_model.vocabulary.bank import bank_of
 from lexiseg_model.vocabulary.scoring import score_vocabulary
-
-
-def in_range(quality: Tensor) -> bool:
-    """In 0..1."""
-    return bool(((quality >= 0) & (quality <= 1)).all())
 
 
 class PromptTests(Suite):

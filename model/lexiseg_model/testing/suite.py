@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lexiseg_model.abilities import Examples, Prompts, Proposing, Regions
 from lexiseg_model.features import Features, Plan, TileFeatures
@@ -40,6 +41,11 @@ def encoded_in_company(segmenter: Segmenter, plans: list[Plan]) -> list[TileFeat
 def bank_of(words: Words, classes: tuple[ClassEntry, ...] = CLASSES) -> TextBank:
     """The bank of classes by the method's own text tower."""
     return words.text_bank(classes, words.encode_texts(words.texts(classes)))
+
+
+def in_range(quality: Tensor) -> bool:
+    """Whether all numbers are in 0..1."""
+    return bool(((quality >= 0) & (quality <= 1)).all())
 
 
 class Suite:

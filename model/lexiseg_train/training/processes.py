@@ -1,8 +1,10 @@
-"""The processes that torchrun started, of a training run or an evaluation: joining, ranks, waiting for each other."""
+"""The processes of a training run or an evaluation: joining, ranks, waiting for each other, stopping on a signal."""
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +13,11 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
+from lexiseg_model.command_line.signals import on_signals
 from lexiseg_model.resources.device import choose_device
+
+STOPPING = (signal.SIGTERM, signal.SIGINT)
+GRACE_SECONDS = 2.0  # a signal to all processes of a run reaches them one after the other
 
 
 def rank() -> int:
@@ -59,3 +65,35 @@ def one_first() -> Iterator[None]:
     yield
     if rank() == 0:
         wait_for_all()
+
+
+class Stops:
+    """Requests to stop; `with_parent`: also when the parent process, such as torchrun, is gone."""
+
+    def __init__(self, with_parent: bool = False) -> None:
+        self._parent = os.getppid() if with_parent else None
+        self._requested = threading.Event()
+        self.by = ""  # name of the signal, or another reason
+
+    @property
+    def requested(self) -> bool:
+        if self._parent is not None and os.getppid() != self._parent:
+            self.by = "the end of the parent process"
+            self._requested.set()
+        return self._requested.is_set()
+
+    def requested_soon(self) -> bool:
+        """Whether a signal arrives within a grace period: a worker may have died of one that we get next."""
+        return self._requested.wait(GRACE_SECONDS)
+
+    @contextmanager
+    def by_signals(self) -> Iterator[None]:
+        """The first signal in the block only sets `requested`; a second Ctrl-C interrupts."""
+        with on_signals(self._request, *STOPPING):
+            yield
+
+    def _request(self, which: int, _: object) -> None:
+        if self.requested and which == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.by = signal.Signals(which).name
+        self._requested.set()

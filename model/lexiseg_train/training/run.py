@@ -34,10 +34,9 @@ from lexiseg_train.training.checkpoints import PLATEAU, begin_random, find_check
 from lexiseg_train.training.distributed import alone, gather_objects, largest, mean_of_notes, mean_over_processes
 from lexiseg_train.training.journal import SKIPPED, Best, Journal, Pace, SharedSkips, better
 from lexiseg_train.training.learner import Learner
-from lexiseg_train.training.processes import join, rank, world_size
+from lexiseg_train.training.processes import Stops, join, rank, world_size
 from lexiseg_train.training.recipe import CHECKPOINT, RECIPE, Division, LocalPhase, Phase, RunRecipe, divide
 from lexiseg_train.training.schedule import Reached, Schedule, share_done
-from lexiseg_train.training.signals import Stops
 from lexiseg_train.training.stream import Stream, loader
 
 BEST = "best.safetensors"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random as python_random
+import signal
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -15,7 +16,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from lexiseg_train.training.checkpoints import kept_random
-from lexiseg_train.training.signals import begin_worker
+
+WORKER_GRACE_SECONDS = 30  # lifetime of a worker after SIGTERM, while its run ends the step and saves
 
 Batch = TypeVar("Batch")
 
@@ -66,3 +68,12 @@ def loader(batches: Stream[Batch], workers: int, numbers: Iterable[int]) -> Data
         # Otherwise every loader would draw a seed from the generator of the network's dropout.
         generator=torch.Generator().manual_seed(0),
     )
+
+
+def begin_worker(worker: int) -> None:
+    """Initialise a data worker; torch ends it when its parent process is gone."""
+    # A terminal sends Ctrl-C to all processes; the run needs its workers until it has saved.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A shutdown sends SIGTERM to all; a worker that hangs must still end.
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(WORKER_GRACE_SECONDS))
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)

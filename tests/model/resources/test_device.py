@@ -14,12 +14,12 @@ from lexiseg_model.resources.device import (
     choose_device,
     cores,
     forbid_tf32,
+    held_bytes,
     inference_dtype,
     require_memory,
     widest_float,
 )
 from lexiseg_model.resources.lru import Lru
-from lexiseg_model.resources.memory import held_bytes
 
 
 @pytest.mark.parametrize("name", ["tpu", "", "cuda:x"])

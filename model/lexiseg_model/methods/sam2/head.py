@@ -21,8 +21,7 @@ from lexiseg_model.export.exportable import TorchPass
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
 from lexiseg_model.masks.nms import OverlapRule, suppress
 from lexiseg_model.masks.rle import decode
-from lexiseg_model.resources.device import Execution
-from lexiseg_model.resources.memory import held_bytes
+from lexiseg_model.resources.device import Execution, held_bytes
 from lexiseg_model.types import Prompt
 from lexiseg_model.video.following import Sight, Start
 

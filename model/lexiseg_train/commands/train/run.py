@@ -20,9 +20,10 @@ from lexiseg_train.training.recipes.read import Planned, read_recipe, recipes, s
 
 if TYPE_CHECKING:
     from lexiseg_train.data.own.teacher_labels import SoftLabels, Teacher
-    from lexiseg_train.training.recipes.dry_run import Measured, Size
+    from lexiseg_train.training.recipes.dry_run import Measured
 
 MIB = 2**20
+FLOAT_BYTES = 4
 
 
 def list_recipes() -> int:
@@ -124,12 +125,7 @@ def plan(name: str, overrides: Sequence[str]) -> int:
     if is_begun(recipe):
         typer.echo(f"it would resume the run in {recipe.out}")
     lack = training.lacks(recipe)
-    if (size := _size(planned, lack)) is not None:
-        typer.echo(f"parameters: {size.parameters:,}, of which {size.trained:,} are trained")
-        spread = ", spread over the processes" if recipe.sharding == "full" else ""
-        typer.echo(
-            f"state: {size.state_bytes / MIB:,.0f} MiB for weights, their average, gradients and optimiser{spread}"
-        )
+    _print_size(planned, lack)
     if lack is not None:
         typer.echo(f"training cannot begin, so nothing is measured: {lack}")
         return 0
@@ -142,15 +138,21 @@ def plan(name: str, overrides: Sequence[str]) -> int:
     return 0
 
 
-def _size(planned: Planned, lack: str | None) -> Size | None:
-    from lexiseg_train.training.recipes.dry_run import Size
-
+def _print_size(planned: Planned, lack: str | None) -> None:
+    """Print how many parameters a network has, and the memory that a run keeps for them."""
     try:
-        return Size.from_network(planned.training.network(planned.recipe))
+        parameters = list(planned.training.network(planned.recipe).parameters())
     except DatasetError:
         if lack is None:
             raise
-        return None
+        return
+    total = sum(each.numel() for each in parameters)
+    trained = sum(each.numel() for each in parameters if each.requires_grad)
+    typer.echo(f"parameters: {total:,}, of which {trained:,} are trained")
+    spread = ", spread over the processes" if planned.recipe.sharding == "full" else ""
+    # Weights and their average, and of what is trained its gradients and two moments.
+    state = FLOAT_BYTES * (2 * total + 3 * trained) / MIB
+    typer.echo(f"state: {state:,.0f} MiB for weights, their average, gradients and optimiser{spread}")
 
 
 def _minutes(planned: Planned, prefix: str) -> float | None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from lexiseg_train.training.processes import world_size
 from lexiseg_train.training.recipe import Division, LocalPhase, Phase, RunRecipe, divide
@@ -21,24 +20,6 @@ from lexiseg_train.training.recipes.training import Rehearsal, Training
 from lexiseg_train.training.run import Run
 
 ROUNDS = 3  # measured in each phase, of steps of one batch
-FLOAT = 4  # bytes
-
-
-class Size(NamedTuple):
-    """Parameters of a network, and how many of them are trained."""
-
-    parameters: int
-    trained: int
-
-    @classmethod
-    def from_network(cls, network: nn.Module) -> Size:
-        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in network.parameters()]
-        return cls(sum(n for n, _ in sizes), sum(n for n, learns in sizes if learns))
-
-    @property
-    def state_bytes(self) -> int:
-        """Bytes of float32 weights, their average, and gradients and two moments of what is trained."""
-        return FLOAT * (2 * self.parameters + 3 * self.trained)
 
 
 class Measured(NamedTuple):
