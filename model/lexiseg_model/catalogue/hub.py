@@ -100,7 +100,6 @@ def _download(model: AvailableModel, names: Sequence[str]) -> Path:
 
 
 def _download_any(repository: str, names: Sequence[str], what: str) -> Path | None:
-    """Download the first of `names` that a repository has; None: it has none of them."""
     for name in names:
         try:
             path = Path(hf_hub_download(repository, name))

@@ -36,7 +36,6 @@ class ImportOptions(StrictModel):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files and folders."""
         values = [getattr(self, name) for name in type(self).model_fields]
         several = [value if isinstance(value, tuple) else (value,) for value in values]
         return tuple(each for value in several for each in value if isinstance(each, Path))
@@ -119,7 +118,6 @@ def import_model(method: Method, name: str, options: ImportOptions, models_dir: 
 
 
 def imported_from(*files: Path | None) -> str:
-    """The lineage of an imported model, for its card."""
     return f"Imported from {', '.join(path.name for path in files if path is not None)}."
 
 
@@ -163,7 +161,6 @@ def _free_folder(name: str, method: Method, models_dir: Path, replace: bool) -> 
 
 
 def _write(folder: Path, card: ModelCard, state: dict[str, Tensor]) -> Path:
-    """Write a model directory atomically."""
     for key, value in state.items():
         if not value.isfinite().all():
             raise WeightsError(f"weights for {card.name}: {key} has values that are not finite; expected numbers")

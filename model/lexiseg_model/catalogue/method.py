@@ -65,12 +65,10 @@ class Method:
 
     @property
     def is_built_in(self) -> bool:
-        """Whether it comes with this package."""
         return self.package == f"{PACKAGE}.{self.name}"
 
     @property
     def folders(self) -> list[Path]:
-        """Folders of its package, which is not imported; none if it is not installed."""
         return folders_of(self.package)
 
     @property
@@ -80,7 +78,6 @@ class Method:
 
     @property
     def weights_published(self) -> bool:
-        """Whether the authors published weights for its bundled model."""
         published: bool = getattr(import_module(self.package), "WEIGHTS_PUBLISHED", True)
         return published
 

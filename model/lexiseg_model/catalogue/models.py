@@ -30,8 +30,6 @@ Loader: TypeAlias = "Callable[[Path, ModelCard, Execution], Segmenter]"
 
 
 class ModelFolder(NamedTuple):
-    """A model directory and its card."""
-
     folder: Path
     card: ModelCard
 
@@ -203,10 +201,10 @@ def load(
 
 def export_folder(folder: Path, segmenter: Segmenter) -> Path:
     """Where `lexiseg export` writes a model's export: in its folder, or to the cache if it is bundled."""
-    from lexiseg_model.export.manifest import FOLDER, cached
+    from lexiseg_model.export.manifest import FOLDER, default_cache_dir
 
     if folder in bundled().values():
-        return cached(segmenter.card.name, segmenter.digest)
+        return default_cache_dir() / FOLDER / f"{segmenter.card.name}-{segmenter.digest[:16]}"
     return folder / FOLDER
 
 

@@ -58,7 +58,7 @@ def use_runtime(
     model = _exportable(segmenter)
     if engine == "OpenVINO" and execution.precision == "fast":
         export = _first_export(model, folders, "int8")
-        if export is not None and not export[1].dynamic:  # which it runs slower than float32
+        if export is not None and not (export[1].int8 or "").startswith("dynamic"):  # slower than float32
             _set_runner(model, *export, "int8", execution, engine)
             return
     numbers: Numbers = "int8" if runtime == "onnx-int8" else "float32"

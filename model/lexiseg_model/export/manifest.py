@@ -44,28 +44,15 @@ class Manifest(StrictModel):
     graphs: list[Graph]
 
     def image_pass(self, numbers: Numbers) -> list[Graph]:
-        """The graphs of the image pass with this number type."""
         return [graph for graph in self.graphs if graph.numbers == numbers and graph.part is None]
 
     @property
-    def dynamic(self) -> bool:
-        """Whether the int8 graphs measure ranges for each input (`int8.quantise`)."""
-        return (self.int8 or "").startswith("dynamic")
-
-    @property
     def parts(self) -> list[Graph]:
-        """The graphs of the model's parts."""
         return [graph for graph in self.graphs if graph.part is not None]
 
 
 def default_cache_dir() -> Path:
-    """`lexiseg` in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lexiseg"
-
-
-def cached(model: str, digest: str) -> Path:
-    """Folder of a bundled model's export in the user's cache, one for each digest."""
-    return default_cache_dir() / FOLDER / f"{model}-{digest[:16]}"
 
 
 def read(folder: Path) -> Manifest:

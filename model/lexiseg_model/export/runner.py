@@ -124,7 +124,6 @@ class PartSession:
         return self._session is not None
 
     def open(self) -> None:
-        """Open the graph now."""
         with self._opening:
             if not self.is_open:
                 providers = onnx_runtime.providers(torch.device("cpu"), exact=True)

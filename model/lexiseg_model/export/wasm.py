@@ -90,7 +90,6 @@ class _Graph:
         self._add("Transpose", self._add("Reshape", rounded, shape), perm=[0, 3, 1, 2], output=rounding.output[0])
 
     def _convolve(self, inputs: Inputs, scales: NDArray[np.float32], rounding: Any, attributes: dict[str, Any]) -> None:
-        """Add a convolution as one of whole numbers in float32."""
         image, zero, weights, bias = (name and self._add("Cast", name, to=TensorProto.FLOAT) for name in inputs)
         sums = self._add("FusedConv", self._add("Sub", image, zero), weights, bias, domain=RUNTIME, **attributes)
         steps = self._add("Mul", sums, self._constant(scales[:, None, None]))

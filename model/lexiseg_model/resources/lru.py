@@ -55,7 +55,6 @@ class Lru(Generic[K, V]):
         return evicted
 
     def drop(self, key: K) -> None:
-        """Remove the entry of a key, if it is there."""
         with self._lock:
             self._drop(key)
 

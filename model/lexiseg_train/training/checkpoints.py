@@ -42,7 +42,6 @@ def random_states(device: torch.device) -> dict[str, Any]:
 
 
 def restore_random(states: Mapping[str, Any], device: torch.device) -> None:
-    """Restore the generators from `random_states`."""
     random.setstate(states["python"])
     kind, keys, *rest = states["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))

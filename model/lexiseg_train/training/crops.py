@@ -99,7 +99,6 @@ def random_crop(
 
 
 def recoloured(crop: NDArray[np.uint8], random: np.random.Generator) -> NDArray[np.uint8]:
-    """A crop [H, W, 3] in random colours."""
     colours = _stack_colours([random_colours(random)])
     changed: NDArray[np.uint8] = _recoloured(torch.from_numpy(crop)[None].float(), colours)[0].numpy().astype(np.uint8)
     return changed

@@ -127,8 +127,6 @@ class PairStream:
 
 
 class PairBatch(NamedTuple):
-    """A batch of pairs."""
-
     images: Tensor  # [B, 3, S, S]
     tokens: Tensor  # [B, L], one caption each
     skipped: tuple[Skipped, ...]  # pairs that could not be read
@@ -136,7 +134,6 @@ class PairBatch(NamedTuple):
 
 
 def batch_of(views: Views, tokenize: Callable[[list[str]], Tensor], pairs: Sequence[PairDraw]) -> PairBatch:
-    """Turn drawn pairs into a batch."""
     return PairBatch(
         torch.stack([views(pair.image, pair.random()) for pair in pairs]),
         tokenize([pair.caption for pair in pairs]),

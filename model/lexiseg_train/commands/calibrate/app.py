@@ -48,8 +48,7 @@ def calibrate(
 
       lexiseg calibrate --vocabulary voc21 photos/ --masks masks/ --save-as voc21-mine
     """
-    from lexiseg_train.commands.calibrate.report import write_report
-    from lexiseg_train.commands.calibrate.thresholds import Calibration, refuse_missing
+    from lexiseg_train.commands.calibrate.thresholds import Calibration, refuse_missing, write_report
 
     program.check_server(context, server)
     photographs = program.photographs(images)

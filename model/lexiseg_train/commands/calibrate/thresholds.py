@@ -1,4 +1,4 @@
-"""`lexiseg calibrate`: score thresholds of classes from their segments, with or without masks of the truth.
+"""`lexiseg calibrate`: score thresholds of classes from their segments, with or without true masks, and the report.
 
 With masks of the truth: the threshold under which the class's pixels overlap the truth's best, over all photographs
 (IoU of the sums). A segment that is dropped takes its pixels out of the union and leaves the truth's. The effect is
@@ -10,18 +10,22 @@ choice). That the lower group is wrong is a guess, which the report shows.
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from lexiseg_client import Segmentation
 from lexiseg_client.question import background_json
+from lexiseg_model.command_line.options import write_text
 from lexiseg_model.errors import OptionError
 from lexiseg_train.commands.program import Photograph, Photographs, Server
 from lexiseg_train.evaluation.counts import count
@@ -31,6 +35,10 @@ MIN_PHOTOGRAPHS = 2  # that show a class or where it is found, with masks
 MIN_SEGMENTS = 8  # of a class, without masks
 APART = 0.85  # share of the scores' variance that two groups must explain; an even spread gives 0.75
 MARGIN = 0.01  # above the highest wrong score, where nothing is right
+PICTURES = 2  # of the report, on either side of a threshold
+MAX_SIDE = 420  # pixels of a picture
+QUALITY = [cv2.IMWRITE_JPEG_QUALITY, 82]
+PAGE = Path(__file__).with_name("report.html.j2")
 IGNORED = 255  # in an 8-bit mask: counts for nothing
 
 
@@ -145,12 +153,6 @@ class Findings:
         self.by_class: list[list[Finding]] = [[] for _ in self.names]
         self.answers: dict[str, tuple[Photograph, Segmentation]] = {}
 
-    def refuse_empty_truth(self) -> None:
-        """Raise OptionError: no mask shows any class, as masks of only 0 and 255."""
-        if self.masks is not None and not any(each.true for of_class in self.by_class for each in of_class):
-            came = f"{len(self.answers)} masks without a pixel of any class"
-            raise _refused(came, "1 + class index; 0 is no class, 255 is not counted")
-
     def add(self, photograph: Photograph, answer: Segmentation) -> None:
         """Add a photograph: the best score and the pixels of each class, and the true mask's."""
         self.answers[photograph.name] = (photograph, answer)
@@ -170,11 +172,7 @@ class Findings:
 
 
 def refuse_missing(photographs: Iterable[Photograph], masks: Path | None) -> None:
-    """Refuse photographs without a true mask of their own before a model is loaded.
-
-    Raises:
-        OptionError: a mask is missing, or two photographs of one stem would share one.
-    """
+    """Refuse photographs that have no true mask, or share one, before a model is loaded."""
     if masks is None:
         return
     paths = Counter(mask_of(masks, photograph) for photograph in photographs)
@@ -187,7 +185,6 @@ def refuse_missing(photographs: Iterable[Photograph], masks: Path | None) -> Non
 
 
 def mask_of(folder: Path, photograph: Photograph) -> Path:
-    """Path of a photograph's true mask."""
     return folder / f"{photograph.stem}.png"
 
 
@@ -208,11 +205,7 @@ def _refused(came: str, expected: str) -> OptionError:
 
 
 class Calibration:
-    """Thresholds of a named class list of a server, by photographs and, where there are some, their true masks.
-
-    Raises:
-        OptionError: the list gives every pixel a class.
-    """
+    """Thresholds of a named class list of a server, by photographs and, where there are some, their true masks."""
 
     def __init__(self, server: Server, vocabulary: str, masks: Path | None) -> None:
         self._server = server
@@ -233,9 +226,12 @@ class Calibration:
         return photographs.segment(segment_image, self.findings.add)
 
     def choose(self) -> list[Choice]:
-        """The choice for each class. Raises OptionError: no true mask shows any class."""
-        self.findings.refuse_empty_truth()
-        return [choose(of_class) for of_class in self.findings.by_class]
+        """The choice for each class."""
+        by_class = self.findings.by_class
+        if self.findings.masks is not None and not any(each.true for of_class in by_class for each in of_class):
+            came = f"{len(self.findings.answers)} masks without a pixel of any class"
+            raise _refused(came, "1 + class index; 0 is no class, 255 is not counted")
+        return [choose(of_class) for of_class in by_class]
 
     def save(self, choices: Sequence[Choice], save_as: str | None) -> str:
         """Write the thresholds into the list, or into one called `save_as`; returns a sentence about it."""
@@ -247,3 +243,45 @@ class Calibration:
         classes = [replace(one, threshold=thresholds.get(one.name, one.threshold)) for one in self._words.classes]
         self._server.keep_vocabulary(target, classes, self._words)
         return f"{len(thresholds)} of {len(choices)} classes have a threshold in the vocabulary {target}."
+
+
+def write_report(folder: Path, vocabulary: str, choices: Sequence[Choice], findings: Findings, outcome: str) -> Path:
+    """Write report.html into a folder; `outcome` is one sentence on whether the thresholds were kept."""
+    rows: list[dict[str, Any]] = []
+    for index, (name, choice) in enumerate(zip(findings.names, choices, strict=True)):
+        near = _near(findings.by_class[index], choice)
+        rows.append(
+            {
+                "name": name,
+                "numbers": (choice.threshold, choice.before, choice.after),
+                "reason": choice.reason,
+                "figures": [_figure(findings, index, finding, choice) for finding in near],
+            }
+        )
+    path = folder / "report.html"
+    title = f"Thresholds of {vocabulary}"
+    page = jinja2.Template(PAGE.read_text(encoding="utf-8"), autoescape=True, undefined=jinja2.StrictUndefined)
+    write_text(path, page.render(title=title, n_photographs=len(findings.answers), outcome=outcome, rows=rows))
+    return path
+
+
+def _near(findings: Sequence[Finding], choice: Choice) -> list[Finding]:
+    """The findings nearest below and above a threshold; without one the lowest."""
+    scored = sorted((each for each in findings if each.score is not None), key=lambda each: each.score or 0.0)
+    if choice.threshold is None:
+        return scored[:PICTURES]
+    below = [each for each in scored if (each.score or 0.0) < choice.threshold]
+    above = [each for each in scored if (each.score or 0.0) >= choice.threshold]
+    return [*below[-PICTURES:], *above[:PICTURES]]
+
+
+def _figure(findings: Findings, index: int, finding: Finding, choice: Choice) -> tuple[str, str]:
+    """A class's segments painted on a photograph, as a data URL, and a caption."""
+    photograph, answer = findings.answers[finding.image]
+    of_class = tuple(segment for segment in answer if segment.class_index == index)
+    picture = Image.fromarray(replace(answer, segments=of_class).paint(photograph.pixels()))
+    picture.thumbnail((MAX_SIDE, MAX_SIDE))
+    dropped = choice.threshold is not None and (finding.score or 0.0) < choice.threshold
+    caption = f"{Path(finding.image).name}: {finding.score:.3f}, {'dropped' if dropped else 'kept'}"
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(np.asarray(picture), cv2.COLOR_RGB2BGR), QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg.tobytes()).decode(), caption

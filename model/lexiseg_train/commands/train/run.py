@@ -27,7 +27,6 @@ FLOAT_BYTES = 4
 
 
 def list_recipes() -> int:
-    """List every recipe with its summary."""
     files = recipes()
     width = max(len(name) for name in files)
     for name, file in files.items():

@@ -30,8 +30,6 @@ EXAMPLE = "such as steps=30 or loss.area=0.3"  # of an override
 
 
 class RecipeFile(NamedTuple):
-    """A recipe that comes with a method's training."""
-
     name: str
     path: Path
     method: Method
