@@ -17,7 +17,7 @@ from lexiseg_model.tasks.label_maps import labeller, mean_share
 from lexiseg_model.types import Background, ClassEntry, LabelMap, Vocabulary
 from tests import exported
 from tests.model.conftest import Photographs
-from tests.model.export.small import BUCKET, Edges, SmallSegmenter
+from tests.model.export.small import edges
 
 WORDS = (
     "sky", "building", "tree", "water", "flower", "leaf", "cat", "carpet", "cup", "table", "spoon", "person", "flag",
@@ -49,7 +49,7 @@ def exact_tiny() -> Exportable:
 def small_original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The export of `Edges` under the digest `small`."""
     folder = tmp_path_factory.mktemp("small") / "onnx"
-    export(SmallSegmenter(Edges(), (BUCKET,), any_size=True), folder)
+    export(edges(), folder)
     return folder
 
 

@@ -50,6 +50,11 @@ class Edges(nn.Module):
         return maps, maps.mean((2, 3))
 
 
+def edges(digest: str = "small") -> SmallSegmenter:
+    """A model of tiles of any shape."""
+    return SmallSegmenter(Edges(), (BUCKET,), any_size=True, digest=digest)
+
+
 def noise(count: int, bucket: Bucket, seed: int = 0) -> NDArray[np.uint8]:
     """Tiles [count, 3, *bucket]."""
     return np.random.default_rng(seed).integers(0, 256, (count, 3, *bucket), dtype=np.uint8)

@@ -14,14 +14,10 @@ from lexiseg_model.export.write import add_int8
 from lexiseg_model.resources import device
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import Precision, Runtime
-from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
+from tests.model.export.small import BUCKET, SmallSegmenter, edges, noise
 from tests.model.export.test_runner import versions
 
 FAST = Execution(torch.device("cpu"), "fast")
-
-
-def small(digest: str = "small") -> SmallSegmenter:
-    return SmallSegmenter(Edges(), (BUCKET,), any_size=True, digest=digest)
 
 
 def runs_onnx(segmenter: SmallSegmenter) -> bool:
@@ -49,17 +45,17 @@ def bfloat16(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) ->
 def test_auto_takes_the_faster_runtime_and_the_others_are_obeyed(
     bfloat16: None, runtime: Runtime, precision: Precision, expected: bool, small_export: Path
 ) -> None:
-    segmenter = small()
+    segmenter = edges()
 
-    use_runtime(segmenter, runtime, Execution(torch.device("cpu"), precision), [small_export], small)
+    use_runtime(segmenter, runtime, Execution(torch.device("cpu"), precision), [small_export], edges)
 
     assert runs_onnx(segmenter) is expected
 
 
 def test_an_export_of_other_weights_is_replaced(small_export: Path) -> None:
-    segmenter = small("new")
+    segmenter = edges("new")
 
-    use_runtime(segmenter, "onnx", FAST, [small_export], lambda: small("new"))
+    use_runtime(segmenter, "onnx", FAST, [small_export], lambda: edges("new"))
 
     assert runs_onnx(segmenter)
     assert read(small_export).digest == "new"
@@ -67,7 +63,7 @@ def test_an_export_of_other_weights_is_replaced(small_export: Path) -> None:
 
 def test_8_bits_without_ranges_have_to_be_exported_first(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="lexiseg export --model colours --int8"):
-        use_runtime(small(), "onnx-int8", FAST, [tmp_path / "onnx"], small, tmp_path / RANGES)
+        use_runtime(edges(), "onnx-int8", FAST, [tmp_path / "onnx"], edges, tmp_path / RANGES)
 
     assert list(tmp_path.iterdir()) == []
 
@@ -80,9 +76,9 @@ def ranges_of(small_export: Path, tmp_path: Path) -> Path:
 
 def test_a_model_that_comes_with_its_ranges_goes_to_8_bits_when_told_to(small_export: Path, tmp_path: Path) -> None:
     kept = ranges_of(small_export, tmp_path)
-    segmenter = small()
+    segmenter = edges()
 
-    use_runtime(segmenter, "onnx-int8", FAST, [tmp_path / "own"], small, kept)
+    use_runtime(segmenter, "onnx-int8", FAST, [tmp_path / "own"], edges, kept)
 
     assert runs_onnx(segmenter)
     written = read(tmp_path / "own")
@@ -96,7 +92,7 @@ def test_ranges_of_another_graph_are_refused(content: str | None, small_export: 
     kept.write_text(kept.read_text().replace("relu", "rectified") if content is None else content)
 
     with pytest.raises(ExportError, match="does not fit the graph"):
-        use_runtime(small(), "onnx-int8", FAST, [tmp_path / "own"], small, kept)
+        use_runtime(edges(), "onnx-int8", FAST, [tmp_path / "own"], edges, kept)
 
     assert {path.name for path in (tmp_path / "own").iterdir()} == {"image.onnx", MANIFEST}
 
@@ -109,7 +105,7 @@ def test_auto_prefers_8_bits_that_are_there_and_logs_it(
     add_int8(small_export, read(small_export), [noise(1, BUCKET, seed) for seed in range(4)])
 
     with caplog.at_level(logging.INFO):
-        use_runtime(small(), "auto", Execution(torch.device("cpu"), precision), [small_export], small)
+        use_runtime(edges(), "auto", Execution(torch.device("cpu"), precision), [small_export], edges)
 
     assert ("int8, CPUExecutionProvider" in caplog.text) is expected
 
@@ -119,12 +115,12 @@ def test_without_the_package_auto_stays_with_torch_and_says_so(
     bfloat16: None, small_export: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(onnx_runtime, "version", versions())
-    segmenter = small()
+    segmenter = edges()
 
     with caplog.at_level(logging.INFO):
-        use_runtime(segmenter, "auto", FAST, [small_export], small)
+        use_runtime(segmenter, "auto", FAST, [small_export], edges)
     with pytest.raises(ExportError, match="pip install onnxruntime`"):
-        use_runtime(segmenter, "onnx", FAST, [small_export], small)
+        use_runtime(segmenter, "onnx", FAST, [small_export], edges)
 
     assert not runs_onnx(segmenter)
     assert "stays with torch" in caplog.text
@@ -132,6 +128,6 @@ def test_without_the_package_auto_stays_with_torch_and_says_so(
 
 def test_tensorrt_is_refused_before_an_export_is_written_for_it(tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="device cpu with runtime tensorrt"):
-        use_runtime(small(), "tensorrt", FAST, [tmp_path / "onnx"], small)
+        use_runtime(edges(), "tensorrt", FAST, [tmp_path / "onnx"], edges)
 
     assert not (tmp_path / "onnx").exists()

@@ -18,14 +18,10 @@ from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.export.write import add_int8
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.types import Precision
-from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
+from tests.model.export.small import BUCKET, edges, noise
 
 CPU = torch.device("cpu")
 pytest.importorskip("openvino", reason="the extra openvino is not installed")
-
-
-def small() -> SmallSegmenter:
-    return SmallSegmenter(Edges(), (BUCKET,), any_size=True)
 
 
 @pytest.mark.parametrize(
@@ -39,16 +35,16 @@ def test_it_prefers_static_8_bits_unless_exact(
     (small_export / MANIFEST).write_text(written.model_copy(update={"int8": how}).model_dump_json())
 
     with caplog.at_level(logging.INFO):
-        use_runtime(small(), "openvino", Execution(CPU, precision), [small_export], small)
+        use_runtime(edges(), "openvino", Execution(CPU, precision), [small_export], edges)
 
     assert f"by OpenVINO: {numbers}, OpenVINO" in caplog.text
 
 
 def test_a_missing_export_is_written_in_float32(tmp_path: Path) -> None:
-    segmenter, tiles = small(), noise(2, BUCKET)
-    expected = small().encode_tiles(tiles)
+    segmenter, tiles = edges(), noise(2, BUCKET)
+    expected = edges().encode_tiles(tiles)
 
-    use_runtime(segmenter, "openvino", Execution(CPU), [tmp_path / "onnx"], small)
+    use_runtime(segmenter, "openvino", Execution(CPU), [tmp_path / "onnx"], edges)
 
     for ours, theirs in zip(segmenter.encode_tiles(tiles), expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
@@ -57,7 +53,7 @@ def test_a_missing_export_is_written_in_float32(tmp_path: Path) -> None:
 
 def test_another_device_is_refused(small_export: Path) -> None:
     with pytest.raises(ExportError, match="device cuda with runtime openvino: it runs graphs on cpu"):
-        use_runtime(small(), "openvino", Execution(torch.device("cuda")), [small_export], small)
+        use_runtime(edges(), "openvino", Execution(torch.device("cuda")), [small_export], edges)
 
 
 def test_a_file_that_is_no_graph_is_refused(small_export: Path) -> None:
@@ -88,4 +84,4 @@ def test_without_the_package_the_error_says_how_to_install_it(
     monkeypatch.setitem(sys.modules, "openvino", None)
 
     with pytest.raises(ExportError, match="not installed: `pip install openvino`"):
-        use_runtime(small(), "openvino", Execution(CPU), [small_export], small)
+        use_runtime(edges(), "openvino", Execution(CPU), [small_export], edges)

@@ -12,7 +12,7 @@ from lexiseg_model.export.choose import use_runtime
 from lexiseg_model.export.exportable import TorchPass, require_compiler
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Segmenter
-from tests.model.export.small import BUCKET, Edges, SmallSegmenter
+from tests.model.export.small import edges
 from tests.model.methods.sam2 import small as sam2
 
 CPU = Execution(torch.device("cpu"), "exact")
@@ -32,10 +32,6 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[torch.fx.GraphModul
     yield taken
     require_compiler.cache_clear()
     torch.compiler.reset()
-
-
-def plain() -> SmallSegmenter:
-    return SmallSegmenter(Edges(), (BUCKET,), any_size=True)
 
 
 def loaded(name: str) -> Segmenter:
@@ -65,4 +61,4 @@ def test_where_nothing_can_be_compiled_the_start_says_so_in_one_sentence() -> No
 
 def test_a_method_without_such_a_pass_is_refused() -> None:
     with pytest.raises(ExportError, match="use runtime torch"):
-        use_runtime(plain(), "torch-compile", CPU, [], plain)
+        use_runtime(edges(), "torch-compile", CPU, [], edges)

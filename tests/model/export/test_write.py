@@ -23,7 +23,7 @@ from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.settings import published_policy
 from lexiseg_model.methods.tcl.network import ImagePass as TclPass
 from tests.model.export.conftest import MIN_AGREEMENT, exact_tiny, graphs_of_tiny, tiny_by
-from tests.model.export.small import BUCKET, Edges, SmallSegmenter, noise
+from tests.model.export.small import BUCKET, Edges, SmallSegmenter, edges, noise
 from tests.model.methods.tcl.small import small_network
 
 NUMBERS: tuple[Numbers, ...] = ("float32", "int8")
@@ -139,7 +139,7 @@ def test_convolutions_go_to_8_bits_only_by_photographs(count: int, small_export:
 def test_a_new_export_replaces_the_old_one_as_a_whole(small_export: Path) -> None:
     (small_export / "image-of-old.onnx").touch()
 
-    export(SmallSegmenter(Edges(), (BUCKET,), any_size=True, digest="new"), small_export)
+    export(edges("new"), small_export)
 
     assert manifest.read(small_export).digest == "new"
     assert sorted(path.name for path in small_export.iterdir()) == ["image.onnx", "onnx.json"]

@@ -145,32 +145,6 @@ def test_what_cannot_be_calibrated_is_told(lexiseg: CommandLine, photos: Path, t
     assert kept("mine").document["classes"][0]["threshold"] is None
 
 
-def right(score: float) -> Finding:
-    return Finding("a", score, 90, 100, 100)
-
-
-def wrong(score: float) -> Finding:
-    return Finding("b", score, 0, 100, 0)
-
-
-def test_the_threshold_parts_right_from_wrong() -> None:
-    choice = choose([right(0.8), right(0.7), wrong(0.5), wrong(0.2)])
-
-    assert choice.threshold == pytest.approx(0.6)
-    assert choice.before == pytest.approx(180 / 420)
-    # All others give 0.45 for the photograph with 0.5: there the wrong one stays.
-    assert choice.after == pytest.approx(180 / 320)
-    assert choice.reason == "drops 2 of 4 segments"
-
-
-@pytest.mark.parametrize("findings", [[right(0.3)], [wrong(0.3), Finding("c", None, 0, 0, 0)]])
-def test_a_class_in_one_photograph_is_left_alone(findings: list[Finding]) -> None:
-    choice = choose(findings)
-
-    assert choice.threshold is None
-    assert "in one photograph" in choice.reason
-
-
 def test_masks_without_any_class_are_refused(lexiseg: CommandLine, photos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "cut-out"
     folder.mkdir()
@@ -185,40 +159,51 @@ def test_masks_without_any_class_are_refused(lexiseg: CommandLine, photos: Path,
     assert kept("mine").document["classes"][0]["threshold"] is None
 
 
-def test_a_wrong_segment_with_a_high_score_drops_nothing_right() -> None:
-    assert choose([right(0.8), right(0.6), right(0.5), wrong(0.9)]).threshold is None
+def right(score: float) -> Finding:
+    return Finding("a", score, 90, 100, 100)
 
 
-def test_a_class_that_is_in_no_photograph_is_held_off() -> None:
-    choice = choose([wrong(0.4), wrong(0.6), Finding("c", None, 0, 0, 0)])
-
-    assert choice.threshold == pytest.approx(0.61)
-    assert "in none of the photographs, though found in 2" in choice.reason
+def wrong(score: float) -> Finding:
+    return Finding("b", score, 0, 100, 0)
 
 
-def test_without_masks_two_groups_are_parted_in_their_gap() -> None:
-    scores = [0.2, 0.21, 0.22, 0.25, 0.8, 0.81, 0.84, 0.85, 0.9]
+NOWHERE = Finding("c", None, 0, 0, 0)
 
-    choice = choose([Finding(str(score), score) for score in scores])
 
-    assert choice.threshold == pytest.approx((0.25 + 0.8) / 2)
-    assert (choice.before, choice.after) == (None, None)
+def unmasked(*scores: float) -> list[Finding]:
+    return [Finding("a", score) for score in scores]
 
 
 @pytest.mark.parametrize(
-    ("scores", "reason"),
+    ("findings", "threshold", "reason"),
     [
-        ([0.1 * step for step in range(1, 10)], "two groups"),
-        ([0.5] * 12, "two groups"),
-        ([0.2, 0.9], "found in 2 photographs; 8 or more"),
-        ([], "found in 0"),
+        ([right(0.8), right(0.7), wrong(0.5), wrong(0.2)], 0.6, "drops 2 of 4 segments"),
+        ([right(0.8), right(0.6), right(0.5), wrong(0.9)], None, "no threshold does better"),
+        ([right(0.3)], None, "in one photograph"),
+        ([wrong(0.3), NOWHERE], None, "in one photograph"),
+        ([wrong(0.4), wrong(0.6), NOWHERE], 0.61, "in none of the photographs, though found in 2"),
+        (unmasked(0.2, 0.21, 0.22, 0.25, 0.8, 0.81, 0.84, 0.85, 0.9), 0.525, "4 of 9 lie below it"),
+        (unmasked(*(0.1 * step for step in range(1, 10))), None, "two groups"),
+        (unmasked(*[0.5] * 12), None, "two groups"),
+        (unmasked(0.2, 0.9), None, "found in 2 photographs; 8 or more"),
+        ([], None, "found in 0"),
     ],
 )
-def test_without_masks_anything_else_says_nothing(scores: list[float], reason: str) -> None:
-    choice = choose([Finding("a", score) for score in scores])
+def test_a_threshold_is_chosen_where_there_is_a_reason_for_one(
+    findings: list[Finding], threshold: float | None, reason: str
+) -> None:
+    choice = choose(findings)
 
-    assert choice.threshold is None
+    assert choice.threshold == (threshold and pytest.approx(threshold))
     assert reason in choice.reason
+
+
+def test_the_effect_of_a_threshold_is_that_of_all_other_photographs() -> None:
+    choice = choose([right(0.8), right(0.7), wrong(0.5), wrong(0.2)])
+
+    assert choice.before == pytest.approx(180 / 420)
+    # All others give 0.45 for the photograph with 0.5: there the wrong one stays.
+    assert choice.after == pytest.approx(180 / 320)
 
 
 def test_the_255th_class_counts_in_a_mask_of_16_bits(tmp_path: Path) -> None:

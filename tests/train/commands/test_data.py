@@ -15,6 +15,7 @@ from lexiseg_model.clip.dino import KINDS, DinoTower
 from tests import pictures
 from tests.service.commands.command_line import CommandLine
 from tests.train.data import trees
+from tests.train.data.own.made import save
 from tests.train.data.pairs.pair_files import pair, photograph, write_tar
 from tests.train.training.pairs_folder import write_pairs
 
@@ -22,10 +23,7 @@ from tests.train.training.pairs_folder import write_pairs
 @pytest.fixture
 def pets(tmp_path: Path) -> Path:
     folder = tmp_path / "pets"
-    for kind in ("images", "masks"):
-        (folder / "train" / kind).mkdir(parents=True)
-    Image.new("RGB", (6, 4)).save(folder / "train/images/a.jpg")
-    Image.fromarray(np.array([[0, 1, 1, 1, 0, 255]] * 4, np.uint8)).save(folder / "train/masks/a.png")
+    save(folder / "train", "a", np.zeros((4, 6, 3), np.uint8), np.array([[0, 1, 1, 1, 0, 255]] * 4, np.uint8))
     (folder / "classes.json").write_text(json.dumps(["background", "cat"]))
     return folder
 
@@ -53,11 +51,8 @@ def archive_of(count: int, root: Path) -> Path:
     """Photographs of which the left third is a cat, in a folder of an archive."""
     mask = np.zeros((4, 6), np.uint8)
     mask[:, :2] = 1
-    for kind in ("images", "masks"):
-        (root / "pets" / kind).mkdir(parents=True)
     for number in range(count):
-        Image.new("RGB", (6, 4), (number, 0, 0)).save(root / f"pets/images/{number}.png")
-        Image.fromarray(mask).save(root / f"pets/masks/{number}.png")
+        save(root / "pets", f"{number}", np.full((4, 6, 3), number, np.uint8), mask, "png")
     (root / "pets/classes.json").write_text(json.dumps(["background", "cat"]))
     return Path(shutil.make_archive(str(root / "pets"), "zip", root, "pets"))
 
@@ -76,30 +71,21 @@ def test_an_archive_is_surveyed_before_it_is_imported(lexiseg: CommandLine, tmp_
     report = json.loads((tmp_path / "report.json").read_bytes())
     assert report["classes"] == [{"name": "cat", "pictures": 5, "pixels": 40}]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pets", "pets.zip", "report.json"]
+    assert lexiseg("data", "import", archive, tmp_path / "sets/pets").status == 0
+    assert lexiseg("data", "check", tmp_path / "sets/pets").status == 0  # fit for training
 
 
-def test_an_imported_set_is_fit_for_training(lexiseg: CommandLine, tmp_path: Path) -> None:
-    archive = archive_of(5, tmp_path)
+def test_a_set_that_is_too_small_is_surveyed_and_refused_unless_that_is_enough(
+    lexiseg: CommandLine, tmp_path: Path
+) -> None:
+    archive = archive_of(3, tmp_path)
 
-    outcome = lexiseg("data", "import", archive, tmp_path / "sets/pets")
-
-    assert outcome.status == 0
-    assert lexiseg("data", "check", tmp_path / "sets/pets").status == 0
-
-
-def test_a_set_that_is_too_small_is_surveyed_and_refused(lexiseg: CommandLine, tmp_path: Path) -> None:
-    outcome = lexiseg("data", "import", archive_of(3, tmp_path), "--dry-run")
+    outcome = lexiseg("data", "import", archive, "--dry-run")
 
     assert outcome.status == 1
     assert outcome.out.startswith("masks: photographs train 3; 0 left out")
     assert "expected at least 4 photographs, the set has 3" in outcome.err
-
-
-def test_a_set_of_one_photograph_is_imported_where_that_is_enough(lexiseg: CommandLine, tmp_path: Path) -> None:
-    outcome = lexiseg("data", "import", archive_of(1, tmp_path), tmp_path / "sets/pets", "--least", "1")
-
-    assert outcome.status == 0
-    assert json.loads((tmp_path / "sets/pets/names.json").read_bytes()) == {"train": ["images/0.png"]}
+    assert lexiseg("data", "import", archive, tmp_path / "sets/pets", "--least", "1").status == 0
 
 
 @pytest.mark.parametrize("words", [(), ("out", "--dry-run")])
@@ -150,15 +136,11 @@ def test_captions_are_parsed_beside_their_set(lexiseg: CommandLine, tmp_path: Pa
 
 
 def test_colours_that_are_the_classes_reach_all_of_it(lexiseg: CommandLine, tmp_path: Path) -> None:
-    folder = tmp_path / "data" / "flags" / "val"
-    for kind in ("images", "masks"):
-        (folder / kind).mkdir(parents=True)
-    (tmp_path / "data" / "flags" / "classes.json").write_text('["background", "red", "green"]')
     truth = np.zeros((64, 64), np.uint8)
     truth[:32, 32:], truth[32:, :32] = 1, 2
     colours = np.array([[30, 30, 30], [220, 40, 40], [40, 200, 60]], np.uint8)
-    Image.fromarray(colours[truth]).save(folder / "images" / "one.png")
-    Image.fromarray(truth).save(folder / "masks" / "one.png")
+    save(tmp_path / "data" / "flags" / "val", "one", colours[truth], truth, "png")
+    (tmp_path / "data" / "flags" / "classes.json").write_text('["background", "red", "green"]')
     torch.manual_seed(0)
     torch.save(DinoTower(KINDS["dino_vits8"]).vit.state_dict(), tmp_path / "tower.pth")
 

@@ -1,5 +1,7 @@
 """What the optimiser is given: weight decay by rule, learning rates, batches, parts that are compiled or recomputed."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -50,16 +52,13 @@ def factors(**values: Any) -> list[float]:
     return [schedule.factor(step, step / STEPS, WARMUP / STEPS) for step in range(STEPS + 1)]
 
 
-def test_the_first_steps_warm_up() -> None:
-    assert [factors()[step] for step in (0, 4, 9, 10)] == pytest.approx([0.1, 0.5, 1.0, 1.0])
+def test_the_rate_warms_up_and_decays_to_near_zero_at_the_end() -> None:
+    rates = factors(decay_steps=DECAY, last_rate=0.01)
+    falling = rates[STEPS - DECAY :]
 
-
-def test_the_rate_decays_to_near_zero_at_the_end() -> None:
-    falling = factors(decay_steps=DECAY, last_rate=0.01)[STEPS - DECAY :]
-
+    assert [rates[step] for step in (0, 4, 9, 10)] == pytest.approx([0.1, 0.5, 1.0, 1.0])
     assert falling == sorted(falling, reverse=True)
-    assert falling[DECAY // 2] == pytest.approx(0.01 + 0.99 / 2)
-    assert falling[-1] == pytest.approx(0.01)
+    assert [falling[DECAY // 2], falling[-1]] == pytest.approx([0.01 + 0.99 / 2, 0.01])
 
 
 def test_a_budget_counts_steps_examples_or_time() -> None:
@@ -125,18 +124,18 @@ def test_a_compiled_part_has_the_same_names_and_gradients() -> None:
     torch.testing.assert_close(gradients("first", "second"), gradients())
 
 
-def test_parts_that_cannot_be_compiled_are_named() -> None:
-    with pytest.raises(RecipeError, match="compiled: the network has no part blocks"):
-        compile_parts(ToyNetwork(), ["blocks"], "eager")
-    with pytest.raises(RecipeError, match=r"compiler: there is no backend fast; known: .*inductor"):
-        compile_parts(ToyNetwork(), ["first"], "fast")
-
-
-def test_parts_that_cannot_be_computed_again_are_named() -> None:
-    with pytest.raises(RecipeError, match="recompute: the network has no part blocks"):
-        recompute(ToyNetwork(), ["first", "blocks"])
-    with pytest.raises(RecipeError, match="recompute: norm has batch norms, whose statistics would count twice"):
-        recompute(ToyNetwork(), ["norm"])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (partial(compile_parts, parts=["blocks"], backend="eager"), "compiled: the network has no part blocks"),
+        (partial(compile_parts, parts=["first"], backend="fast"), r"compiler: there is no backend fast; .*inductor"),
+        (partial(recompute, parts=["first", "blocks"]), "recompute: the network has no part blocks"),
+        (partial(recompute, parts=["norm"]), "recompute: norm has batch norms, whose statistics would count twice"),
+    ],
+)
+def test_parts_that_cannot_be_changed_are_named(change: Callable[[ToyNetwork], None], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        change(ToyNetwork())
 
 
 def test_the_student_of_s_seg_has_mmsegs_layer_decay() -> None:

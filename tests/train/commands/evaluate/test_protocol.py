@@ -9,13 +9,11 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from tests import pictures
 from tests.command import ended, start
 from tests.service.commands.command_line import CommandLine, Outcome
-from tests.train.data.trees import write_map
+from tests.train.commands.voc import write_photographs
 
 PHOTOGRAPHS = {"chelsea": 8, "china": 0, "coffee": 5, "flower": 16, "rocket": 1}  # and a VOC label by decree
 COPIES = 4  # so many photographs that a run can be killed before its last
@@ -23,20 +21,7 @@ COPIES = 4  # so many photographs that a run can be killed before its last
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """VOCdevkit/VOC2012 with five photographs: a frame of void, the middle one class, the rest background."""
-    base = tmp_path / "data" / "VOCdevkit" / "VOC2012"
-    (base / "JPEGImages").mkdir(parents=True)
-    for name, label in PHOTOGRAPHS.items():
-        photograph = pictures.small(name, 96)
-        photograph.save(base / "JPEGImages" / f"{name}.jpg")
-        stored = np.zeros((photograph.height, photograph.width), np.uint8)
-        stored[20:70, 20:70] = label
-        stored[:3] = 255
-        write_map(base / "SegmentationClass" / f"{name}.png", stored, palette=True)
-    listing = base / "ImageSets" / "Segmentation" / "val.txt"
-    listing.parent.mkdir(parents=True)
-    listing.write_text("".join(f"{name}\n" for name in PHOTOGRAPHS))
-    return tmp_path / "data"
+    return write_photographs(tmp_path / "data", PHOTOGRAPHS)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from PIL import Image
 
 from lexiseg_model.catalogue import method
 from tests.service.commands.command_line import CommandLine, Outcome
+from tests.train.data.own.made import save
 from tests.train.evaluation.scenes.promptable import PromptableColours, blocks, labels
 
 FLAGS = {"one": (["rrb.", "rrbg"], ["1133", "11x2"]), "two": (["gg.r", "gg.r"], ["22.1", "22.1"])}
@@ -20,13 +21,10 @@ FLAGS = {"one": (["rrb.", "rrbg"], ["1133", "11x2"]), "two": (["gg.r", "gg.r"], 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A data set `flags` of two pictures in colours, 0 is the background; PNG, so that colours stay what they are."""
-    folder = tmp_path / "data" / "flags" / "val"
-    for kind in ("images", "masks"):
-        (folder / kind).mkdir(parents=True)
-    (tmp_path / "data" / "flags" / "classes.json").write_text('["background", "red", "green", "blue"]')
     for name, (rows, digits) in FLAGS.items():
-        Image.fromarray(blocks(rows)).save(folder / "images" / f"{name}.png")
-        Image.fromarray(labels([row.replace(".", "0") for row in digits])).save(folder / "masks" / f"{name}.png")
+        truth = labels([row.replace(".", "0") for row in digits])
+        save(tmp_path / "data" / "flags" / "val", name, blocks(rows), truth, "png")
+    (tmp_path / "data" / "flags" / "classes.json").write_text('["background", "red", "green", "blue"]')
     return tmp_path / "data"
 
 
