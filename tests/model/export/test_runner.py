@@ -93,25 +93,20 @@ def test_it_reports_to_nobody_unless_it_is_told_to(
     assert os.environ["ORT_DISABLE_TELEMETRY"] == then
 
 
-class GpuBuild:
+CUDA = "CUDAExecutionProvider"
+
+
+class TensorRtBuild:
     def get_available_providers(self) -> list[str]:
-        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
-
-
-@pytest.mark.skipif(
-    "CUDAExecutionProvider" in onnx_runtime.require().get_available_providers(), reason="this ONNX Runtime has CUDA"
-)
-def test_a_gpu_needs_the_other_package() -> None:
-    with pytest.raises(ExportError, match="needs onnxruntime-gpu in place of onnxruntime"):
-        onnx_runtime.providers(torch.device("cuda"), exact=False)
+        return [TENSORRT, CUDA, "CPUExecutionProvider"]
 
 
 def test_products_are_full_float32_when_exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_runtime, "require", GpuBuild)
+    monkeypatch.setattr(onnx_runtime, "require", TensorRtBuild)
 
     (name, options), cpu = onnx_runtime.providers(torch.device("cuda:1"), exact=True)
 
-    assert (name, cpu[0]) == ("CUDAExecutionProvider", "CPUExecutionProvider")
+    assert (name, cpu[0]) == (CUDA, "CPUExecutionProvider")
     assert (options["device_id"], options["use_tf32"]) == (1, 0)
 
 
@@ -123,9 +118,6 @@ class Session:
         return list(self._providers)
 
 
-CUDA = "CUDAExecutionProvider"
-
-
 @pytest.mark.parametrize("lost", [CUDA, TENSORRT])
 def test_a_session_that_fell_back_to_another_provider_is_refused(lost: str) -> None:
     with pytest.raises(ExportError, match=f"{lost} could not start there, ONNX Runtime would use CPUExecutionProvider"):
@@ -133,11 +125,6 @@ def test_a_session_that_fell_back_to_another_provider_is_refused(lost: str) -> N
 
     onnx_runtime.require_provider(Session(lost, "CPUExecutionProvider"), torch.device("cuda"), lost)
     onnx_runtime.require_provider(Session("CPUExecutionProvider"), torch.device("cpu"), "CPUExecutionProvider")
-
-
-class TensorRtBuild:
-    def get_available_providers(self) -> list[str]:
-        return [TENSORRT, CUDA, "CPUExecutionProvider"]
 
 
 @pytest.mark.parametrize(("exact", "halves"), [(False, True), (True, False)])
@@ -170,14 +157,15 @@ def test_what_tensorrt_lacks_is_left_to_cuda(
     assert opened.providers[-2:] == [CUDA, "CPUExecutionProvider"]
 
 
-@pytest.mark.skipif(TENSORRT in onnx_runtime.require().get_available_providers(), reason="this ONNX Runtime has it")
+@pytest.mark.skipif(CUDA in onnx_runtime.require().get_available_providers(), reason="this ONNX Runtime has CUDA")
 @pytest.mark.parametrize(
-    ("device", "expected"),
+    ("provider", "device", "expected"),
     [
-        ("cpu", "runs graphs on cuda; set LEXISEG_DEVICE=cuda"),
-        ("cuda", "needs onnxruntime-gpu in place of onnxruntime"),
+        (onnx_runtime.providers, "cuda", "needs onnxruntime-gpu in place of onnxruntime"),
+        (onnx_runtime.tensorrt, "cuda", "needs onnxruntime-gpu in place of onnxruntime"),
+        (onnx_runtime.tensorrt, "cpu", "runs graphs on cuda; set LEXISEG_DEVICE=cuda"),
     ],
 )
-def test_tensorrt_says_what_it_needs(device: str, expected: str) -> None:
+def test_a_gpu_needs_the_other_package(provider: Callable[..., object], device: str, expected: str) -> None:
     with pytest.raises(ExportError, match=expected):
-        onnx_runtime.tensorrt(torch.device(device), exact=False)
+        provider(torch.device(device), exact=False)

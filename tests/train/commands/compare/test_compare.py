@@ -78,17 +78,16 @@ def test_a_model_agrees_with_itself(models: Path, photographs: Path, tmp_path: P
     assert set(figures["iou"].values()) <= {1.0, None}
 
 
-def test_too_little_agreement_fails(models: Path, photographs: Path, tmp_path: Path) -> None:
-    figures_of(models, photographs, tmp_path / "figures.json", "cats@1", "cats@2", "--least", 1, status=1)
-
-
-def test_a_photograph_is_seen_as_the_service_sees_it(models: Path, tmp_path: Path) -> None:
+def test_a_photograph_is_seen_as_the_service_sees_it_and_little_agreement_fails(
+    models: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / "phone"
     folder.mkdir()
     (folder / "a.heic").write_bytes(pictures.heic(pictures.small("china", 64)))
     (folder / "b.jpg").write_bytes(pictures.turned(pictures.small("china", 64), 6, "JPEG"))
 
-    figures = figures_of(models, folder, tmp_path / "figures" / "phone.json", "cats@1", "cats@2")
+    report = tmp_path / "figures" / "phone.json"
+    figures = figures_of(models, folder, report, "cats@1", "cats@2", "--least", 1, status=1)
 
     assert figures["unread"] == {}
     assert len(figures["photographs"]) == 2

@@ -6,6 +6,7 @@ import pytest
 
 from lexiseg_train.methods.dense_clip.recipe import ClipRecipe
 from lexiseg_train.training.recipes.prerequisites import (
+    PUBLIC,
     is_finished,
     lacks_pairs,
     lacks_prerequisite,
@@ -71,7 +72,8 @@ def test_a_missing_file_of_a_prerequisite_is_reported_by_its_dependant(tmp_path:
     below = [Prerequisite("clip", tmp_path / "clip.safetensors", "clip-smoke")]
 
     assert "captioned photographs" in (lacks_prerequisite(below, recipe) or "")
-    assert lacks_pairs(tmp_path, [Path("captions")]) is not None
+    assert PUBLIC in (lacks_pairs(tmp_path, [Path("captions")]) or "")
+    assert (Path(__file__).parents[4] / PUBLIC).is_file()
     write_pairs(tmp_path / "captions", 2)
     assert lacks_pairs(tmp_path, [Path("captions")]) is None
     assert lacks_prerequisite(below, recipe) is None

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_train.training.recipes.read import parse, read_recipe, recipes, training_of
+from lexiseg_train.training.recipes.read import read_recipe, recipes, training_of
 from tests.command import ended
 
 pytestmark = pytest.mark.usefixtures("acme")
@@ -55,9 +55,10 @@ def test_a_folder_and_the_licence_of_its_photographs_stand_together(words: tuple
         ("steps.more.deep=1", "'steps.more.deep': 5 has no 'more'"),
         ("phases.2.crop=1", "'phases.2.crop': '2' is not one of 0 to 1"),
         ("phases.last=1", "'phases.last': 'last' is not one of 0 to 1"),
+        *((wrong, "is not key=value, such as steps=30") for wrong in ("steps", "", "steps 30", "=3")),
     ],
 )
-def test_an_unknown_key_is_refused_with_its_last_valid_part(override: str, message: str) -> None:
+def test_an_override_that_cannot_be_laid_is_refused_with_its_last_valid_part(override: str, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         read("acme-smoke", override)
 
@@ -142,9 +143,3 @@ def test_recipes_of_tiny_are_read_without_importing_torch() -> None:
     answer = ended([sys.executable, "-c", program])
 
     assert answer.returncode == 0, answer.stderr or "torch was imported"
-
-
-@pytest.mark.parametrize("override", ["steps", "", "steps 30", "=3"])
-def test_an_override_without_an_equals_sign_is_refused(override: str) -> None:
-    with pytest.raises(RecipeError, match="is not key=value, such as steps=30"):
-        parse(override)

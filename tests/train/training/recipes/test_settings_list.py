@@ -6,10 +6,7 @@ import pytest
 
 from lexiseg_model.errors import RecipeError
 from lexiseg_train.training.recipe import RunRecipe
-from lexiseg_train.training.recipes.prerequisites import PUBLIC, lacks_pairs
 from lexiseg_train.training.recipes.read import read_recipe, recipes, settings
-
-ROOT = Path(__file__).parents[4]
 
 
 @pytest.mark.parametrize("name", ["tcl", "s-seg", "s-seg-plus-smoke", "unpair-seg-align", "clip"])
@@ -67,12 +64,3 @@ def test_recipes_look_for_data_in_the_folder_that_they_run_in() -> None:
     assert RunRecipe.model_fields["data"].default == Path("data")
     values = [(name, setting.value) for name in recipes() for setting in settings(read_recipe(name).recipe)]
     assert [(name, value) for name, value in values if ".." in Path(str(value)).parts] == []
-
-
-def test_missing_pairs_name_the_page_that_says_how_to_get_public_ones() -> None:
-    message = lacks_pairs(Path("nowhere"), ["cc3m"])
-
-    assert message is not None
-    assert PUBLIC in message
-    assert (ROOT / PUBLIC).is_file()
-    assert "tcl" in recipes()
