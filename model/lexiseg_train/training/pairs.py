@@ -78,9 +78,8 @@ class Order:
             parts = np.random.default_rng([self.seed, PARTS, epoch]).permutation(len(self.sizes))
             groups: list[NDArray[np.int64]] = []
             ends: list[int] = []
-            first = end = 0
-            for last in range(len(parts)):
-                end += int(self.sizes[parts[last]])
+            first = 0
+            for last, end in enumerate(np.cumsum(self.sizes[parts]).tolist()):
                 if end - (ends[-1] if ends else 0) >= self._together or last == len(parts) - 1:
                     groups.append(parts[first : last + 1])
                     ends.append(end)

@@ -120,17 +120,21 @@ def test_a_model_counts_its_network_and_its_text_tower() -> None:
 
 @pytest.mark.parametrize(
     ("quota", "expected"),
-    [("150000 100000", 2), ("50000 100000", 1), ("max 100000", 64), ("10000000 100000", 64), ("nonsense", 64)],
+    [
+        ("150000 100000", 2),
+        ("50000 100000", 1),
+        ("max 100000", 64),
+        ("10000000 100000", 64),
+        ("nonsense", 64),
+        (None, 64),
+    ],
 )
 def test_a_quota_of_the_cgroup_counts_as_cores(
-    quota: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    quota: str | None, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
     file = tmp_path / "cpu.max"
-    file.write_text(f"{quota}\n")
+    if quota is not None:
+        file.write_text(f"{quota}\n")
 
     assert cores(file) == expected
-
-
-def test_without_cgroups_the_cores_of_the_affinity_count(tmp_path: Path) -> None:
-    assert cores(tmp_path / "cpu.max") == len(os.sched_getaffinity(0))

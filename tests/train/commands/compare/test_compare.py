@@ -78,9 +78,7 @@ def test_a_model_agrees_with_itself(models: Path, photographs: Path, tmp_path: P
     assert set(figures["iou"].values()) <= {1.0, None}
 
 
-def test_a_photograph_is_seen_as_the_service_sees_it_and_little_agreement_fails(
-    models: Path, tmp_path: Path
-) -> None:
+def test_a_photograph_is_seen_as_the_service_sees_it_and_little_agreement_fails(models: Path, tmp_path: Path) -> None:
     folder = tmp_path / "phone"
     folder.mkdir()
     (folder / "a.heic").write_bytes(pictures.heic(pictures.small("china", 64)))

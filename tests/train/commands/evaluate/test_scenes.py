@@ -1,7 +1,7 @@
 """`lexiseg eval` by task: the bundled model on a miniature set, and a model whose answers are known."""
 
 import json
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from lexiseg_model.catalogue import method
+from tests.model.acme import PACKAGE, installed
 from tests.service.commands.command_line import CommandLine, Outcome
 from tests.train.data.own.made import save
 from tests.train.evaluation.scenes.promptable import PromptableColours, blocks, labels
@@ -29,34 +29,27 @@ def root(tmp_path: Path) -> Path:
 
 
 SEGMENTER = """
-from tests.train.commands.evaluate.test_scenes import with_card
+from tests.train.evaluation.scenes.promptable import PromptableColours
 
 
 def load(folder, card, execution):
-    return with_card(card)
+    segmenter = PromptableColours()
+    segmenter.card = card
+    return segmenter
 """
 
 
 @pytest.fixture
-def colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def colours(tmp_path: Path) -> Iterator[Path]:
     """A folder of models with one, of a method of its own: words are colours."""
-    site = tmp_path / "site"
-    about = site / "colours-1.0.dist-info"
-    (site / "colours_method").mkdir(parents=True)
-    about.mkdir()
-    (site / "colours_method" / "__init__.py").touch()
-    (site / "colours_method" / "segmenter.py").write_text(SEGMENTER)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: colours\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text("[lexiseg.methods]\ncolours = colours_method\n")
-    monkeypatch.setattr(method, "_by_entry_point", method._by_entry_point.__wrapped__)  # not cached
-    monkeypatch.syspath_prepend(site)
-    for name in ("colours_method", "colours_method.segmenter"):  # of another test's folder
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    (tmp_path / "models" / "colours").mkdir(parents=True)
-    (tmp_path / "models" / "colours" / "weights.safetensors").write_bytes(b"none are needed")
-    card = PromptableColours().card.model_dump(mode="json")
-    (tmp_path / "models" / "colours" / "card.yaml").write_text(yaml.safe_dump(card))
-    return tmp_path / "models"
+    with installed(tmp_path / "site"):
+        (tmp_path / "site" / PACKAGE / "segmenter.py").write_text(SEGMENTER)
+        folder = tmp_path / "models" / "colours"
+        folder.mkdir(parents=True)
+        (folder / "weights.safetensors").write_bytes(b"none are needed")
+        card = PromptableColours().card.model_copy(update={"method": "acme"}).model_dump(mode="json")
+        (folder / "card.yaml").write_text(yaml.safe_dump(card))
+        yield tmp_path / "models"
 
 
 @pytest.fixture
@@ -133,9 +126,3 @@ def test_an_unusable_annotation_of_a_json_is_warned_about(evaluate: Any, root: P
     assert report["figures"]["objects"] == 1
     fault = "annotation 9 of a.png: a polygon with a corner at"
     assert f"mine.json cannot be used, their pixels are ignored: {fault}" in outcome.err
-
-
-def with_card(card: Any) -> PromptableColours:
-    segmenter = PromptableColours()
-    segmenter.card = card
-    return segmenter
