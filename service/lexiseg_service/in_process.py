@@ -9,9 +9,9 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import Task, Vocabulary
 from lexiseg_service.errors import InvalidValue, SwitchedOff
-from lexiseg_service.gateway.heads.collection import OFF, open_heads
+from lexiseg_service.gateway.heads.collection import open_heads
 from lexiseg_service.gateway.heads.head import NamedHead
-from lexiseg_service.gateway.use_case import named_vocabulary
+from lexiseg_service.gateway.use_case import HEADS_ARE_OFF, named_vocabulary
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.question.classes import resolve
 from lexiseg_service.question.schemas import Question
@@ -77,7 +77,7 @@ def head_of(question: Question, settings: Settings) -> NamedHead | None:
     if (name := question.head) is None:
         return None
     if (heads := open_heads(settings, Metrics())) is None:
-        raise SwitchedOff(OFF)
+        raise SwitchedOff(HEADS_ARE_OFF)
     head = run_with(heads.store, heads.taught(name, ""))
     card = catalogue.find(settings.first_model, settings.models_dir).card
     if not ModelName.parse(head.model).fits(card):

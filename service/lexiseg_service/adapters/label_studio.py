@@ -39,7 +39,7 @@ from lexiseg_service.errors import (
     UnknownHead,
 )
 from lexiseg_service.gateway.admission.limits import ClientLimits
-from lexiseg_service.gateway.heads.teaching import Teaching
+from lexiseg_service.gateway.rest.head_routes import teaching_of
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of, use_case_of
 from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.question.validation import off_event_loop
@@ -431,12 +431,11 @@ def _version(request: Request, head: str | None) -> str:
 
 async def _head_of(request: Request, project: ProjectNumber) -> str | None:
     """NAME@VERSION of the head that the project's annotations taught; None: there is none."""
-    teaching: Teaching = request.app.state.use_case.taught
     number = number_of(project)
     if number is None:
         return None
     try:
-        return (await teaching.heads.find(head_name(number), caller_of(request).owner)).exact_name
+        return (await teaching_of(request).heads.find(head_name(number), caller_of(request).owner)).exact_name
     except (UnknownHead, SwitchedOff):
         return None
 

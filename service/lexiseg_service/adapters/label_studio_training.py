@@ -27,10 +27,10 @@ from lexiseg_service.adapters.label_studio_pictures import content_at, image_of
 from lexiseg_service.adapters.reasons import ReasonRoute
 from lexiseg_service.adapters.tools import read_as
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, ServiceError, TooLarge
-from lexiseg_service.gateway.heads.archive import MAX_ARCHIVE_BYTES
+from lexiseg_service.gateway.heads.reviewed_set import MAX_ARCHIVE_BYTES
 from lexiseg_service.gateway.heads.schemas import HeadInput
-from lexiseg_service.gateway.heads.teaching import Teaching
 from lexiseg_service.gateway.image_requests import gather_limited
+from lexiseg_service.gateway.rest.head_routes import teaching_of
 from lexiseg_service.gateway.rest.routes import caller_of, settings_of, until_disconnect, use_case_of
 from lexiseg_service.question.validation import off_event_loop, validate
 from lexiseg_service.settings import Settings
@@ -120,12 +120,11 @@ async def _train(request: Request, project: Project) -> str:
     classes = [{"name": entry["name"], "synonyms": entry["synonyms"]} for entry in control.classes]
     head_input = {"classes": classes, "model": control.options["model"], "keep_days": KEEP_DAYS}
     tasks = await _annotated(project.id, settings)
-    teaching: Teaching = request.app.state.use_case.taught
     # As an archive that is sent: other folders than the state directory may be in memory.
     with TemporaryFile(dir=settings.state_dir or settings.trainings) as file:
         await _write(request, tasks, control, file)
         name = head_name(project.id)
-        head = await teaching.teach(name, validate(HeadInput, head_input), caller, file, whole=True)
+        head = await teaching_of(request).teach(name, validate(HeadInput, head_input), caller, file, whole=True)
     entries = [each for each in head.solved.report() if each["pictures"]]
     if all(each["kept"] == "words" for each in entries):
         raise InvalidValue(

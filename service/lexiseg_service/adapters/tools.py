@@ -16,11 +16,10 @@ from lexiseg_model.types import Ring, Segment
 from lexiseg_service.gateway.rest.body import refuse_compressed
 from lexiseg_service.gateway.rest.routes import answer_of, settings_of
 from lexiseg_service.question.classes import refuse_unsplit
-from lexiseg_service.question.json_values import parse_object
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.question.prompts import decode_base64
 from lexiseg_service.question.schemas import Question
-from lexiseg_service.question.validation import off_event_loop, validate
+from lexiseg_service.question.validation import off_event_loop, parse_object, validate
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)

@@ -29,7 +29,7 @@ from lexiseg_service.adapters.tools import (
 )
 from lexiseg_service.errors import InvalidValue, NotReady, SwitchedOff
 from lexiseg_service.gateway.adapter import Adapter
-from lexiseg_service.gateway.heads.teaching import Teaching
+from lexiseg_service.gateway.rest.head_routes import teaching_of
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, use_case_of
 
 # Widgets that the tool shows for a model, and their values: for words, and for clicks and boxes.
@@ -57,9 +57,8 @@ def _entry(name: str, widgets: Mapping[str, Any], batches: str) -> dict[str, Any
 
 async def heads_of(request: Request) -> dict[str, dict[str, Any]]:
     """The caller's heads as models of the tool, which ask for their classes."""
-    teaching: Teaching = request.app.state.use_case.taught
     try:
-        names = await teaching.heads.names(caller_of(request).owner)
+        names = await teaching_of(request).heads.names(caller_of(request).owner)
     except (SwitchedOff, NotReady):  # the models are there nevertheless
         names = []
     return {f"{HEAD}{name}": _entry(f"lexiseg, taught: {name}", HEAD_WIDGETS, "default") for name in names}

@@ -39,7 +39,7 @@ from lexiseg_service.batch.rows import FAILED
 from lexiseg_service.batch.sources.listing import Kind, pictures_of, source_of
 from lexiseg_service.errors import ServiceError
 from lexiseg_service.in_process import check_model, head_of, resolved
-from lexiseg_service.question.learned import with_learned
+from lexiseg_service.question.classes import with_learned
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.schemas import Question, TaskQuestion
 from lexiseg_service.settings import Settings

@@ -11,10 +11,9 @@ from lexiseg_model.cards import StrictModel
 from lexiseg_service.batch.formats import ROW_FORMS, Format
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.classes import has_examples
-from lexiseg_service.question.json_values import parse_object
 from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.question.schemas import Question, TaskQuestion
-from lexiseg_service.question.validation import validate
+from lexiseg_service.question.validation import parse_object, validate
 from lexiseg_service.settings import Limits
 
 MAX_URL_LENGTH = 2048

@@ -92,9 +92,10 @@ def line_of(head: Head) -> str:
 def _local_heads(settings: Settings) -> Heads:
     """The heads of this installation. Raises SwitchedOff: nothing of pictures is kept."""
     from lexiseg_service.errors import SwitchedOff
-    from lexiseg_service.gateway.heads.collection import OFF, open_heads
+    from lexiseg_service.gateway.heads.collection import open_heads
+    from lexiseg_service.gateway.use_case import HEADS_ARE_OFF
     from lexiseg_service.watch.metrics import Metrics
 
     if (heads := open_heads(settings, Metrics())) is None:
-        raise SwitchedOff(OFF)
+        raise SwitchedOff(HEADS_ARE_OFF)
     return heads

@@ -25,8 +25,7 @@ from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.watch.metrics import WorkerState
 from lexiseg_service.wire.cards import read_card
 from lexiseg_service.wire.errors import read_error
-from lexiseg_service.wire.examples import encode_exemplify, encode_teach
-from lexiseg_service.wire.messages import encode_request
+from lexiseg_service.wire.messages import encode_exemplify, encode_request, encode_teach
 from lexiseg_service.wire.server import UNIX, gateway_options
 from lexiseg_service.wire.trust import Trust
 

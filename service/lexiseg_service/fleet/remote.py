@@ -31,8 +31,7 @@ from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics, WorkerState
-from lexiseg_service.wire.examples import decode_exemplified, decode_taught
-from lexiseg_service.wire.messages import decode_answer
+from lexiseg_service.wire.messages import decode_answer, decode_exemplified, decode_taught
 from lexiseg_service.wire.server import UNIX
 from lexiseg_service.wire.trust import Trust
 

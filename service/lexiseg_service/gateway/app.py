@@ -20,15 +20,13 @@ from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.heads.teaching import Teaching
 from lexiseg_service.gateway.parts import Part, joined
 from lexiseg_service.gateway.rest import (
-    data_routes,
     export_routes,
     head_routes,
     middleware,
-    model_routes,
     pages,
-    probe_routes,
     problem,
     routes,
+    service_routes,
     stream_routes,
     training_routes,
     vocabulary_routes,
@@ -53,7 +51,7 @@ if TYPE_CHECKING:
 # without telemetry takes the argument as one of the application's own.
 NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 LICENCE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}  # of the code; weights have their own
-UNVERSIONED = (probe_routes.router, pages.router, export_routes.router)
+UNVERSIONED = (service_routes.probe_router, pages.router, export_routes.router)
 DESCRIPTION = "Send an image and words, get masks: open-vocabulary segmentation."
 
 
@@ -204,11 +202,11 @@ def _versioned() -> list[APIRouter]:
     parts = [part.router for part in parts_of_gateway()]
     return [
         routes.router,
-        model_routes.router,
+        service_routes.model_router,
         vocabulary_routes.router,
         stream_routes.router,
         *parts,
-        data_routes.router,
+        service_routes.data_router,
     ]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import overload
 
 DAY = 86_400.0  # seconds
 
@@ -19,12 +18,6 @@ def has_passed(moment: float | None) -> bool:
     return moment is not None and moment <= time.time()
 
 
-@overload
-def rfc3339(seconds: float) -> str: ...
-@overload
-def rfc3339(seconds: None) -> None: ...
-@overload
-def rfc3339(seconds: float | None) -> str | None: ...
 def rfc3339(seconds: float | None) -> str | None:
     """Seconds since the epoch as RFC 3339 in UTC, to the millisecond."""
     if seconds is None:

@@ -6,16 +6,17 @@ question, image -> head, model, vocabulary, prompts -> image header -> examples 
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import ClassEntry, Prompt, Task, Vocabulary
-from lexiseg_service.errors import InvalidValue, NotReady, UnknownModel
+from lexiseg_service.errors import InvalidValue, NotReady, SwitchedOff, UnknownModel
 from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.by_example import ExampleDesk
 from lexiseg_service.gateway.fetching import Fetching
@@ -27,8 +28,7 @@ from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.image.reader import HeaderReader
 from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.question.backend import Backend, Health
-from lexiseg_service.question.classes import has_examples, resolve
-from lexiseg_service.question.learned import with_learned
+from lexiseg_service.question.classes import has_examples, resolve, with_learned
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.prompts import bytes_of_points, check_inside, examples_of, largest_size, resolve_prompts
 from lexiseg_service.question.schemas import Question
@@ -39,6 +39,7 @@ from lexiseg_service.shares import Shares
 from lexiseg_service.watch.checks import Checks
 
 NO_IMAGE = ImageSource()
+HEADS_ARE_OFF = "heads are off here: nothing of pictures is kept (LEXISEG_FEATURE_CACHE_BYTES=0)"
 # Fields of a question that workers get as they are.
 PASSED_ON = ("mask", "overlay", "confidence", "refine", "threshold", "doubtful", "max_side", "simplify", "language")
 
@@ -51,12 +52,7 @@ class LearnedClasses(NamedTuple):
     model: str
 
 
-class TaughtClasses(Protocol):
-    """What questions name as `head`; `gateway/heads` keeps it."""
-
-    async def learned(self, head: str, model: str | None, caller: Caller) -> LearnedClasses:
-        """The classes of a head, for a question that may name a model, too."""
-        ...
+Learn = Callable[[str, str | None, Caller], Awaitable[LearnedClasses]]  # of a head's name, and a model's or None
 
 
 class UseCase:
@@ -78,7 +74,7 @@ class UseCase:
         self.headers = HeaderReader(settings.limits)
         self.images = Images(self.fetching.fetch, self.headers)
         self._desk = ExampleDesk(backend.exemplify, settings.limits, self.images)
-        self.taught: TaughtClasses  # set by the part that keeps heads, before the first question
+        self.learn: Learn = no_heads  # set by the part that keeps heads, before the first question
         self.stores: list[Documents] = [vocabularies.store]
         self.checks = Checks()  # of what is written to
 
@@ -98,7 +94,7 @@ class UseCase:
         self, question: Question, caller: Caller, image: ImageSource = NO_IMAGE, *, of_stream: bool = False
     ) -> WorkerRequest:
         began, limits = time.monotonic(), self._settings.limits
-        head = None if question.head is None else await self.taught.learned(question.head, question.model, caller)
+        head = None if question.head is None else await self.learn(question.head, question.model, caller)
         card, model = self._model(question) if head is None else (head.card, head.model)
         task = question.task or ("prompt" if question.prompts else "semantic")
         self._check_task(task, card)
@@ -192,6 +188,11 @@ class UseCase:
     def _described(self, card: ModelCard) -> dict[str, Any]:
         digest = self.backend.digest(str(ModelName.from_card(card)))
         return {**card.model_dump(mode="json"), "digest": digest, "loaded": digest is not None}
+
+
+async def no_heads(head: str, model: str | None, caller: Caller) -> LearnedClasses:
+    """Refuse a question that names a head, where none are kept."""
+    raise SwitchedOff(HEADS_ARE_OFF)
 
 
 async def named_vocabulary(question: Question, vocabularies: Vocabularies, key: str = "") -> NamedVocabulary | None:

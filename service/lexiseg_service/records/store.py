@@ -6,19 +6,8 @@
 `Store.transact` runs a function that reads, decides and writes in one step for all processes. So a quota counts every
 writer, a lease has one holder, and of two writers one sees what the other has written.
 
-No library of the field gives all that jobs need; what its documentation promises:
-
-    library                    lease                       fair by client   exactly one line    erasure
-    redis-py locks, streams    timeout; pending entries    -                -                   of keys
-    Celery, dramatiq, taskiq   redelivery after a while    priorities       at least one        revokes what waits
-    huey                       - (a task dies with its     priorities       at most one         revokes what waits
-                               worker)
-    Ray jobs                   - (a job is one process)    -                -                   of the job's record
-    SQLAlchemy Core            -                           -                transactions        transactions
-
-A queue's task would be a picture, and its answer is written twice where a lease ends during the work: what makes it one
-line is a commit that knows what earlier parts have. A quota, a look at all jobs and an erasure in one step need the
-same transaction. So SQLite and redis-py keep the records, and the rules are ours, once: `batch/ledger/job.py`.
+No job library (Celery, dramatiq, huey, Ray jobs) has a lease, one line for each picture, a quota and an erasure in one
+transaction. So SQLite and redis-py keep the records, and the rules of jobs are in `batch/ledger/job.py`.
 """
 
 from __future__ import annotations

@@ -31,6 +31,7 @@ from lexiseg_model.types import (
     Vocabulary,
 )
 from lexiseg_service.errors import NotReady
+from lexiseg_service.question.backend import Exemplified, Taught
 from lexiseg_service.question.messages import ExampleRegion, MaskFormat, RenderedMap, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.streams import Followed, FrameAnswer, StreamQuestion, VideoFrame
 from lexiseg_service.wire.errors import error_of, problem_of
@@ -43,7 +44,7 @@ AboutImage = internal.WorkerSegmentRequest | internal.ExemplifyRequest | interna
 
 def encode_request(request: WorkerRequest) -> internal.WorkerSegmentRequest:
     painted = [_segment(segment, "rle") for segment in request.painted]
-    return write(internal.WorkerSegmentRequest, request, painted=painted, **write_about(request))
+    return write(internal.WorkerSegmentRequest, request, painted=painted, **_about(request))
 
 
 def decode_request(message: AboutImage, deadline: float) -> WorkerRequest:
@@ -99,7 +100,36 @@ def decode_frame_answer(message: pb.SegmentVideoResponse) -> FrameAnswer:
     )
 
 
-def write_about(request: WorkerRequest) -> Mapping[str, Any]:
+def encode_exemplify(request: WorkerRequest) -> internal.ExemplifyRequest:
+    return write(internal.ExemplifyRequest, request, **_about_regions(request))
+
+
+def encode_teach(request: WorkerRequest) -> internal.TeachRequest:
+    return write(internal.TeachRequest, request, **_about_regions(request))
+
+
+def encode_exemplified(exemplified: Exemplified) -> internal.ExemplifyResponse:
+    return write(internal.ExemplifyResponse, exemplified, regions=map(_example, exemplified.regions))
+
+
+def decode_exemplified(message: internal.ExemplifyResponse) -> Exemplified:
+    return Exemplified(**read(message, KINDS))
+
+
+def encode_taught(taught: Taught) -> internal.TeachResponse:
+    return write(internal.TeachResponse, taught)
+
+
+def decode_taught(message: internal.TeachResponse) -> Taught:
+    return Taught(**read(message, KINDS))
+
+
+def _about_regions(request: WorkerRequest) -> Mapping[str, Any]:
+    regions = [internal.ExampleRegion(region=_example(each.region), field=each.field) for each in request.regions]
+    return {**_about(request), "regions": regions}
+
+
+def _about(request: WorkerRequest) -> Mapping[str, Any]:
     """The fields of a message with the question, its sender, and the image or its id."""
     return {
         "question": _question(request),
@@ -116,7 +146,7 @@ def _question(request: WorkerRequest) -> internal.Question:
     return write(internal.Question, request, vocabulary=vocabulary, once=not request.remember)
 
 
-def write_region(region: Region) -> pb.Example:
+def _example(region: Region) -> pb.Example:
     return write(pb.Example, region.prompt or region)
 
 

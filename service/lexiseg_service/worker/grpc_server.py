@@ -24,8 +24,14 @@ from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.wire.errors import end_with
-from lexiseg_service.wire.examples import encode_exemplified, encode_taught
-from lexiseg_service.wire.messages import decode_request, decode_step, encode_answer, encode_frame_answer
+from lexiseg_service.wire.messages import (
+    decode_request,
+    decode_step,
+    encode_answer,
+    encode_exemplified,
+    encode_frame_answer,
+    encode_taught,
+)
 from lexiseg_service.wire.server import Context, GrpcServer, worker_options
 from lexiseg_service.wire.trust import Trust
 

@@ -26,23 +26,21 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.backend import Exemplified, Taught
 from lexiseg_service.question.messages import ExampleRegion, RenderedMap, WorkerAnswer, WorkerRequest
 from lexiseg_service.question.streams import Followed, FrameAnswer, StreamQuestion, VideoFrame
-from lexiseg_service.wire.examples import (
-    decode_exemplified,
-    decode_taught,
-    encode_exemplified,
-    encode_exemplify,
-    encode_taught,
-    encode_teach,
-)
 from lexiseg_service.wire.messages import (
     decode_answer,
+    decode_exemplified,
     decode_frame_answer,
     decode_request,
     decode_step,
+    decode_taught,
     encode_answer,
+    encode_exemplified,
+    encode_exemplify,
     encode_frame_answer,
     encode_request,
     encode_step,
+    encode_taught,
+    encode_teach,
 )
 
 CLASSES = (

@@ -16,23 +16,21 @@ from lexiseg_service.question.backend import Exemplified
 from lexiseg_service.question.messages import RenderedMap
 from lexiseg_service.question.streams import FrameAnswer
 from lexiseg_service.wire.errors import error_of, problem_of
-from lexiseg_service.wire.examples import (
-    decode_exemplified,
-    decode_taught,
-    encode_exemplified,
-    encode_exemplify,
-    encode_taught,
-    encode_teach,
-)
 from lexiseg_service.wire.messages import (
     decode_answer,
+    decode_exemplified,
     decode_frame_answer,
     decode_request,
     decode_step,
+    decode_taught,
     encode_answer,
+    encode_exemplified,
+    encode_exemplify,
     encode_frame_answer,
     encode_request,
     encode_step,
+    encode_taught,
+    encode_teach,
 )
 from tests.service.wire.newer_release import messages_in, with_more_fields, with_new_values
 from tests.service.wire.test_messages import ANSWER, FULL, LABELLED, OUTLINED, REGIONS, REQUEST, REQUESTS, TAUGHT, steps

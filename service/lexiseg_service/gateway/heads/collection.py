@@ -57,7 +57,6 @@ from lexiseg_service.records.store import Record
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
-OFF = "heads are off here: nothing of pictures is kept (LEXISEG_FEATURE_CACHE_BYTES=0)"
 logger = structlog.get_logger("lexiseg.heads")
 MAX_HEADS = 256  # of all users
 MAX_HEADS_PER_KEY = 64

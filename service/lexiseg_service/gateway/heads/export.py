@@ -24,8 +24,7 @@ from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.gateway.heads.lessons import KEY_LENGTH, classes_of
 from lexiseg_service.gateway.heads.schemas import HeadInput, Key, TaughtClassInput
 from lexiseg_service.question.classes import check_line
-from lexiseg_service.question.json_values import parse_object
-from lexiseg_service.question.validation import validate
+from lexiseg_service.question.validation import parse_object, validate
 from lexiseg_service.settings import Limits
 
 SUFFIX = ".head"

@@ -23,7 +23,7 @@ from lexiseg_model.files.archives import PLAIN, open_zip
 from lexiseg_model.files.names import is_hidden
 from lexiseg_model.vocabulary.heads import MAX_PICTURES
 from lexiseg_service.errors import InvalidValue, ServiceError
-from lexiseg_service.gateway.heads.archive import MAX_UNPACKED_BYTES
+from lexiseg_service.gateway.heads.reviewed_set import MAX_UNPACKED_BYTES
 from lexiseg_service.gateway.image_requests import Images, Pace, gather_limited, with_field
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE, BYTES_PER_ENTRY, MAX_FILES, parts_inside, unpacked_bytes
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, WorkerRequest

@@ -7,31 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import structlog
 
 from lexiseg_model.cards import ModelCard
-from lexiseg_model.errors import UnknownModelError
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import Vocabulary
-from lexiseg_service.errors import InvalidValue, ModelChanged, SwitchedOff, UnknownModel
+from lexiseg_service.errors import InvalidValue, ModelChanged, UnknownModel
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
-from lexiseg_service.gateway.heads.archive import ArchiveDesk
-from lexiseg_service.gateway.heads.collection import OFF, Change, Heads, open_heads
+from lexiseg_service.gateway.heads.collection import Change, Heads, open_heads
 from lexiseg_service.gateway.heads.export import ImportedHead
 from lexiseg_service.gateway.heads.head import NamedHead
 from lexiseg_service.gateway.heads.lessons import LessonDesk, classes_of, pictures_of, with_classes_of
 from lexiseg_service.gateway.heads.next_pictures import NextDesk, Ranked, Source, sources_in
+from lexiseg_service.gateway.heads.reviewed_set import ArchiveDesk
 from lexiseg_service.gateway.heads.schemas import HeadInput, NextInput
-from lexiseg_service.gateway.image_requests import Images
 from lexiseg_service.gateway.preconditions import UNCONDITIONAL, Preconditions
-from lexiseg_service.gateway.use_case import LearnedClasses, UseCase
+from lexiseg_service.gateway.use_case import LearnedClasses, UseCase, find_card
 from lexiseg_service.gateway.waits import for_ever
-from lexiseg_service.question.backend import Backend
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.prompts import source_of
 from lexiseg_service.question.schemas import Question
@@ -40,49 +36,27 @@ from lexiseg_service.watch.metrics import Metrics
 
 logger = structlog.get_logger("lexiseg.heads")
 SWEEP_SECONDS = 60.0  # between looks for what failed writes left
-Origin = Callable[[Caller, float], dict[str, Any]]
 
 
 class Teaching:
-    """The operations on heads, independent of the protocol; without `heads` they are switched off."""
+    """The operations on heads, independent of the protocol."""
 
-    def __init__(
-        self,
-        heads: Heads | None,
-        backend: Backend,
-        settings: Settings,
-        images: Images,
-        origin: Origin,
-        card_of: Callable[[str | None], ModelCard],
-        ask: Callable[[Question, Caller], Awaitable[WorkerRequest]],
-    ) -> None:
-        self._ask = ask
-        self._heads = heads
-        self._backend = backend
+    def __init__(self, heads: Heads, use_case: UseCase, settings: Settings) -> None:
+        self.heads = heads
+        self._use_case = use_case
         self._settings = settings
-        self._lessons = LessonDesk(backend.teach, settings.limits, images)
+        self._lessons = LessonDesk(use_case.backend.teach, settings.limits, use_case.images)
         self._archives = ArchiveDesk(settings.state_dir or settings.trainings)
-        self._next = NextDesk(backend.segment, images)
-        self._origin = origin
-        self._find_card = card_of
+        self._next = NextDesk(use_case.backend.segment, use_case.images)
         self._sweeping: asyncio.Task[None] | None = None
-
-    @property
-    def heads(self) -> Heads:
-        """The heads by name. Raises SwitchedOff: there are none here."""
-        if self._heads is None:
-            raise SwitchedOff(OFF)
-        return self._heads
 
     @classmethod
     def opened(cls, settings: Settings, use_case: UseCase, _access: AccessControl, metrics: Metrics) -> Teaching | None:
         """That of the settings, by which questions find heads; None: heads are switched off."""
-        heads = open_heads(settings, metrics)
-        use_case.taught = teaching = cls(
-            *(heads, use_case.backend, settings, use_case.images, use_case.origin, use_case.card, use_case.request)
-        )
-        if heads is None:
+        if (heads := open_heads(settings, metrics)) is None:
             return None
+        teaching = cls(heads, use_case, settings)
+        use_case.learn = teaching.learned
         use_case.stores.append(heads.store)
         return teaching
 
@@ -130,10 +104,10 @@ class Teaching:
             raise InvalidValue.of("name", body.name, f"{name!r}, as in the path")
         before = await self.heads.before(name, caller.owner, preconditions, is_new=is_new)
         if before is None or whole:
-            card = self._find_card(body.model or self._settings.default_model)
+            card = self._use_case.card(body.model or self._settings.default_model)
         else:
             card = self._card_of(before, body.model)
-        origin = self._origin(caller, began)
+        origin = self._use_case.origin(caller, began)
         reviewed = None
         if archive is not None:
             reviewed = await self._archives.read(archive, caller, origin["deadline"])
@@ -159,14 +133,14 @@ class Teaching:
         self, name: str, imported: ImportedHead, caller: Caller, preconditions: Preconditions = UNCONDITIONAL
     ) -> NamedHead:
         """Keep an exported head in place of the one that has its name."""
-        origin = self._origin(caller, time.monotonic())
+        origin = self._use_case.origin(caller, time.monotonic())
         await self.heads.before(name, caller.owner, preconditions)
         card = self._card(name, imported.model)
         model = str(ModelName.from_card(card))
         change = Change(
             *(model, imported.classes, imported.lessons),
             whole=True,
-            digest=self._backend.digest(model),
+            digest=self._use_case.backend.digest(model),
             width=card.teaching_size,
             preconditions=preconditions,
             client=caller.client,
@@ -185,33 +159,27 @@ class Teaching:
             ]
         else:
             sources = await asyncio.to_thread(sources_in, archive, self._settings.limits.max_image_bytes)
-        request = await self._ask(Question(head=head.exact_name), caller)
+        request = await self._use_case.request(Question(head=head.exact_name), caller)
         return await self._next.ranked(sources, request, {one.name for one in head.solved.classes if not one.pictures})
 
     async def learned(self, head: str, model: str | None, caller: Caller) -> LearnedClasses:
         named = await self.heads.taught(head, caller.owner)
         card = self._card_of(named, model)
-        if self._backend.digest(named.model) not in (None, named.solved.digest):
+        if self._use_case.backend.digest(named.model) not in (None, named.solved.digest):
             weights = f"other weights of {named.model} than are served now, or by an earlier release"
             raise ModelChanged(f"head: {named.name!r} was taught on {weights}; send its pictures again")
         return LearnedClasses(named.entries, card, named.model)
 
     def _card_of(self, head: NamedHead, named: str | None) -> ModelCard:
         card = self._card(head.name, head.model)
-        if named and not _fits(named, card):
-            raise InvalidValue.of("model", named, f"{head.model}, on which the head was taught, or no model")
-        return card
+        try:
+            return find_card(named or None, [card])
+        except UnknownModel:
+            raise InvalidValue.of("model", named, f"{head.model}, on which the head was taught, or no model") from None
 
     def _card(self, head: str, model: str) -> ModelCard:
         try:
-            return self._find_card(model)
+            return self._use_case.card(model)
         except UnknownModel as error:
             weights = f"{model}, which is not served here"
             raise ModelChanged(f"head: {head!r} was taught on {weights} ({error.detail})") from None
-
-
-def _fits(named: str, card: ModelCard) -> bool:
-    try:
-        return ModelName.parse(named).fits(card)
-    except UnknownModelError:  # the text is no model name, as `tiny@`
-        return False

@@ -12,27 +12,21 @@ from starlette.datastructures import FormData, QueryParams, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, ServiceError
-from lexiseg_service.gateway.rest.form_errors import (
-    IMAGE,
-    MAX_FILES,
-    MAX_IMAGES,
-    MAX_OTHER_FIELDS,
-    REPEATED,
-    form_error,
-    too_long,
-    what_came,
-)
+from lexiseg_service.errors import InvalidValue, MalformedRequest, NotReady, ServiceError, TooLarge
 from lexiseg_service.question.classes import refuse_unsplit
-from lexiseg_service.question.json_values import parse_json, parse_object
 from lexiseg_service.question.messages import ImageSource
 from lexiseg_service.question.prompts import source_of
 from lexiseg_service.question.schemas import JsonRequest, Question
-from lexiseg_service.question.validation import off_event_loop, validate
+from lexiseg_service.question.validation import off_event_loop, parse_json, parse_object, validate
 from lexiseg_service.retries import AWAY_SECONDS
 from lexiseg_service.settings import Limits
 
 M = TypeVar("M", bound=BaseModel)
+REPEATED = "classes"
+MAX_FILES = 2
+MAX_IMAGES = 16  # of one question: some seconds of two cores, of the deadline's 30
+MAX_OTHER_FIELDS = 64  # of a form, besides its classes
+IMAGE = f"one file in the multipart field `image`, as curl sends it with -F image=@FILE, or up to {MAX_IMAGES}"
 SEVERAL = 'repeat the field, as classes=sky and classes=tree, or send the JSON field request={"classes": ["sky", ...]}'
 # Flat fields of a form that contain JSON, and what is expected of them.
 FLAT_JSON = {
@@ -132,7 +126,7 @@ async def _read_multipart(request: Request, limits: Limits) -> tuple[Question, l
     try:
         files = [value for value in form.getlist("image") if isinstance(value, UploadFile)]
         if not 1 <= len(files) <= MAX_IMAGES:
-            raise InvalidValue.of("image", what_came(form, len(files)), IMAGE)
+            raise InvalidValue.of("image", _what_came(form, len(files)), IMAGE)
         n_bytes = sum(len(value) if isinstance(value, str) else value.size or 0 for _, value in form.multi_items())
         n_bytes -= sum(file.size or 0 for file in files)
         question = await off_event_loop(n_bytes, lambda: validate(Question, _fields(form, limits)))
@@ -148,7 +142,7 @@ def text_of(field: str, part: UploadFile | str, limits: Limits) -> str:
     if isinstance(part, str):
         return part
     if (part.size or 0) > limits.max_question_bytes:
-        raise too_long(limits)
+        raise _too_long(limits)
     try:
         return part.file.read().decode()
     except UnicodeDecodeError:
@@ -175,7 +169,7 @@ async def read_form(
     except OSError as error:
         raise NotReady(f"the upload cannot be kept now: {error.strerror or error}", AWAY_SECONDS) from None
     except Exception as error:  # a damaged form makes the parser raise undocumented errors
-        raise form_error(error, limits, max_fields, max_files) from None
+        raise _form_error(error, limits, max_fields, max_files) from None
     if not parser.is_whole:
         await form.close()
         raise MalformedRequest("the multipart body ends before its last boundary")
@@ -233,3 +227,28 @@ def _read_json(body: bytes | bytearray, limits: Limits) -> tuple[Question, Image
     parsed = validate(JsonRequest, parse_object(body, limits))
     question = Question.model_construct(**{name: getattr(parsed, name) for name in Question.model_fields})
     return question, source_of(parsed.image, "image")
+
+
+def _what_came(form: FormData, files: int) -> str:
+    """What came instead of one file, for an error; without @, curl sends the file's name as text."""
+    texts = [value for value in form.getlist("image") if isinstance(value, str)]
+    if texts and not files:
+        return f"the text {texts[0][:80]!r}"
+    others = [name for name, value in form.multi_items() if isinstance(value, UploadFile) and name != "image"]
+    return f"{files} files" + (f", and one in {others[0][:80]!r}" if others and not files else "")
+
+
+def _form_error(error: Exception, limits: Limits, max_fields: int, max_files: int) -> ServiceError:
+    """The error for a form that the parser refused: a field over a limit, or a damaged form."""
+    detail = error.message if isinstance(error, MultiPartException) else type(error).__name__
+    if detail.startswith("Too many fields"):
+        return InvalidValue.of(REPEATED, f"more than {max_fields} fields", f"at most {limits.max_classes}")
+    if detail.startswith("Too many files"):
+        return InvalidValue.of("image", f"more than {max_files} files", IMAGE)
+    if detail.startswith("Part exceeded maximum size"):
+        return _too_long(limits)
+    return MalformedRequest(f"the multipart body cannot be read: {detail}")
+
+
+def _too_long(limits: Limits) -> ServiceError:
+    return TooLarge(f"a text of the form has more than {limits.max_question_bytes:,} bytes")

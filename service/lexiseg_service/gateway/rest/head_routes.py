@@ -20,9 +20,8 @@ from lexiseg_service.errors import (
     UnknownHead,
 )
 from lexiseg_service.gateway.heads import export
-from lexiseg_service.gateway.heads.archive import MAX_ARCHIVE_BYTES
-from lexiseg_service.gateway.heads.collection import Heads
 from lexiseg_service.gateway.heads.head import NamedHead
+from lexiseg_service.gateway.heads.reviewed_set import MAX_ARCHIVE_BYTES
 from lexiseg_service.gateway.heads.schemas import EXAMPLE, HeadInput, HeadList, HeadOutput, NextInput, NextOutput
 from lexiseg_service.gateway.heads.teaching import Teaching
 from lexiseg_service.gateway.parts import Part
@@ -39,7 +38,9 @@ from lexiseg_service.gateway.rest.openapi import (
 )
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of, until_disconnect
+from lexiseg_service.gateway.use_case import HEADS_ARE_OFF
 
+NAME = "heads"
 router = APIRouter(tags=["heads"])
 Name = Annotated[str, Path(description="name of the head: at most 64 characters of a-z, 0-9 and -", examples=["mugs"])]
 BYTES = "application/octet-stream"
@@ -62,8 +63,7 @@ REFUSALS = problems(*OF_SEGMENT, SwitchedOff, NameTaken, ModelChanged, Precondit
 )
 async def create_head(request: Request) -> Response:
     """Create a head from pictures with labelled objects; `POST /v1/segment` takes it as `head`."""
-    teaching = _teaching(request)
-    _heads(request)  # before an archive is read
+    teaching = teaching_of(request)  # before an archive is read
     async with uploads.parsed(request, HeadInput, MORE_VALUES) as (head_input, archive):
         if head_input.name is None:
             raise InvalidValue.of("name", None, "a name of the new head")
@@ -81,7 +81,7 @@ async def create_head(request: Request) -> Response:
 )
 async def list_heads(request: Request) -> Response:
     """List the heads of this API key, with what their classes have learned."""
-    heads = await _heads(request).list_all(caller_of(request).owner)
+    heads = await teaching_of(request).heads.list_all(caller_of(request).owner)
     return as_json({"heads": heads})
 
 
@@ -103,12 +103,12 @@ async def get_head(
     if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Return a head with its classes and the keys of its pictures; with `Accept: application/octet-stream`, a file."""
-    head = await _heads(request).find(name, caller_of(request).owner)
+    head = await teaching_of(request).heads.find(name, caller_of(request).owner)
     if Preconditions(if_none_match=if_none_match).unchanged(head.etag):
         return Response(status_code=304, headers={"ETag": head.etag})
     if not as_file and BYTES not in request.headers.get("accept", ""):
         return _full(head)
-    content = await asyncio.to_thread(export.write, head, await _heads(request).contents(head))
+    content = await asyncio.to_thread(export.write, head, await teaching_of(request).heads.contents(head))
     disposition = f'attachment; filename="{head.name}{export.SUFFIX}"'
     return Response(content, headers={"Content-Disposition": disposition}, media_type=BYTES)
 
@@ -126,13 +126,14 @@ async def put_head(
 
     An exported head, as application/octet-stream, replaces the whole head.
     """
-    teaching, caller = _teaching(request), caller_of(request)
+    teaching, caller = teaching_of(request), caller_of(request)
     preconditions = Preconditions(if_match, if_none_match)
     if body.kind_of(request) == BYTES:
         imported = await asyncio.to_thread(export.read, await request.body(), settings_of(request).limits)
         work = teaching.import_head(name, imported, caller, preconditions)
     else:
-        work = teaching.teach(name, await _head_input(request), caller, preconditions=preconditions)
+        head_input = await body.read_json(request, HeadInput, settings_of(request).limits, more_values=MORE_VALUES)
+        work = teaching.teach(name, head_input, caller, preconditions=preconditions)
     return _full(await until_disconnect(request, work))
 
 
@@ -145,8 +146,7 @@ async def put_head(
 async def next_pictures(request: Request, name: Name) -> Response:
     """Return the keys of pictures, first of the ones with a class that no reviewed picture shows, then of the least
     certain ones."""
-    teaching = _teaching(request)
-    _heads(request)  # before an archive is read
+    teaching = teaching_of(request)  # before an archive is read
     async with uploads.parsed(request, NextInput, MORE_VALUES) as (next_input, archive):
         work = teaching.next_pictures(name, next_input, caller_of(request), archive)
         ranked = await until_disconnect(request, work)
@@ -161,17 +161,16 @@ async def next_pictures(request: Request, name: Name) -> Response:
 )
 async def delete_head(request: Request, name: Name, if_match: IfMatch = None) -> Response:
     """Delete a head, and what is kept of its pictures."""
-    await _heads(request).delete(name, caller_of(request).owner, Preconditions(if_match))
+    await teaching_of(request).heads.delete(name, caller_of(request).owner, Preconditions(if_match))
     return Response(status_code=204)
 
 
-def _teaching(request: Request) -> Teaching:
-    teaching: Teaching = request.app.state.use_case.taught
+def teaching_of(request: Request) -> Teaching:
+    """The operations on heads. Raises SwitchedOff: none are kept."""
+    teaching: Teaching | None = request.app.state.parts[NAME]
+    if teaching is None:
+        raise SwitchedOff(HEADS_ARE_OFF)
     return teaching
-
-
-def _heads(request: Request) -> Heads:
-    return _teaching(request).heads
 
 
 def _full(head: NamedHead, status: int = 200) -> Response:
@@ -180,13 +179,9 @@ def _full(head: NamedHead, status: int = 200) -> Response:
     return answer
 
 
-async def _head_input(request: Request) -> HeadInput:
-    return await body.read_json(request, HeadInput, settings_of(request).limits, more_values=MORE_VALUES)
-
-
 answer_head(router)
 PART = Part(
-    "heads",
+    NAME,
     router,
     [HeadInput, NextInput],
     Teaching.opened,

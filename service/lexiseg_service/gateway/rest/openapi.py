@@ -25,7 +25,7 @@ from lexiseg_service.errors import (
     UnknownStream,
     UnknownTraining,
 )
-from lexiseg_service.gateway.rest.form_errors import MAX_IMAGES
+from lexiseg_service.gateway.rest.body import MAX_IMAGES
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
 from lexiseg_service.question.schemas import FrameInput, JsonRequest, Problem, Question, StreamInput
 

@@ -17,8 +17,7 @@ from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.rest import body
 from lexiseg_service.gateway.rest.routes import settings_of
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
-from lexiseg_service.question.json_values import parse_object
-from lexiseg_service.question.validation import off_event_loop, validate
+from lexiseg_service.question.validation import off_event_loop, parse_object, validate
 
 M = TypeVar("M", bound=BaseModel)
 

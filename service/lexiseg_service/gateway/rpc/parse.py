@@ -11,12 +11,11 @@ from lexiseg_client.rpc.fields import Kinds, build, read, row
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.errors import InvalidValue, TooLarge
 from lexiseg_service.gateway.video import StreamConfig
-from lexiseg_service.question.json_values import max_values
 from lexiseg_service.question.messages import ImageSource
 from lexiseg_service.question.prompts import check_points, resolve_follow
 from lexiseg_service.question.schemas import ImageInput, PromptInput, Question
 from lexiseg_service.question.streams import Followed
-from lexiseg_service.question.validation import off_event_loop, validate
+from lexiseg_service.question.validation import max_values, off_event_loop, validate
 from lexiseg_service.settings import Limits
 
 VALUES_PER_POINT = 4

@@ -21,8 +21,7 @@ from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.vocabularies.named import BUILT_IN_NAMES, NamedVocabulary, built_in, named
 from lexiseg_service.gateway.vocabularies.schemas import StoredVocabulary, VocabularyInput
 from lexiseg_service.question.findings import MAX_COMPARED
-from lexiseg_service.question.json_values import parse_object
-from lexiseg_service.question.validation import validate
+from lexiseg_service.question.validation import parse_object, validate
 from lexiseg_service.records.documents import (
     NAME,
     VOCABULARIES,

@@ -14,7 +14,7 @@ import pytest
 
 from lexiseg_service.errors import UndecodableImage
 from lexiseg_service.gateway.admission.key_file import line_of
-from lexiseg_service.gateway.heads import archive, reviewed_set
+from lexiseg_service.gateway.heads import reviewed_set
 from lexiseg_service.gateway.heads.reviewed_set import LabelledFile, ReviewedSet
 from tests.service.gateway.heads.labelled import coco
 from tests.service.gateway.known_backend import KnownBackend
@@ -94,7 +94,7 @@ REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
 async def test_what_is_no_zip_of_a_set_is_refused_and_nothing_is_kept(
     client: httpx.AsyncClient, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(archive, "MAX_UNPACKED_BYTES", 1000)
+    monkeypatch.setattr(reviewed_set, "MAX_UNPACKED_BYTES", 1000)
     write, sentence = REFUSED[case]
 
     answer = await client.post("/v1/heads", **sent(write()))

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import redis
 
-from lexiseg_service.gateway.heads import archive, collection
-from lexiseg_service.gateway.heads.archive import ArchiveDesk
+from lexiseg_service.gateway.heads import collection, reviewed_set
 from lexiseg_service.gateway.heads.collection import Heads
+from lexiseg_service.gateway.heads.reviewed_set import ArchiveDesk
 from lexiseg_service.records import documents
 from lexiseg_service.records.documents import HEADS, Documents, open_documents
 from lexiseg_service.settings import Settings
@@ -138,7 +138,7 @@ async def test_the_pictures_of_an_archive_that_was_being_read_are_removed_and_no
         (tmp_path / name / "archive.zip").write_bytes(b"pictures")
     in_use = os.open(tmp_path / names[1], os.O_RDONLY)
     fcntl.flock(in_use, fcntl.LOCK_EX)
-    monkeypatch.setattr(archive, "START_SECONDS", -1.0)
+    monkeypatch.setattr(reviewed_set, "START_SECONDS", -1.0)
 
     async with serving(state_dir=tmp_path, backend=KnownBackend()) as client:
         erased = (await client.delete("/v1/data")).json()
