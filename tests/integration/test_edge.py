@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -245,46 +246,37 @@ def half_sent(port: int, n_connections: int, address: str) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("over", ["HTTP/1.1", "HTTP/2"])
-def test_unfinished_requests_of_twenty_addresses_leave_places_to_another(over: str, edge: Edge) -> None:
-    before = requests_refused(edge, "rest")
+MESSAGE = bytes([0, 0, 0, 0x40, 0]) + bytes(1_000)  # of 16 KiB the beginning
+
+
+@pytest.mark.parametrize("over", ["HTTP/1.1", "HTTP/2", "gRPC"])
+def test_what_twenty_addresses_begin_and_do_not_finish_leaves_places_to_another(over: str, edge: Edge) -> None:
+    frontend = "grpc" if over == "gRPC" else "rest"
+    before = requests_refused(edge, frontend)
+    begun = {
+        "HTTP/1.1": partial(half_sent, edge.http, MAX_OF_ONE_ADDRESS),
+        "HTTP/2": partial(unfinished, edge.http, 2, http2.MAX_STREAMS, "/segment", bytes(20_480)),
+        "gRPC": partial(unfinished, edge.grpc, 2, http2.MAX_STREAMS, SEGMENT, MESSAGE),
+    }[over]
     with ExitStack() as attackers:
         for number in range(2, 22):
-            address = f"127.0.0.{number}"
-            requests = (
-                half_sent(edge.http, MAX_OF_ONE_ADDRESS, address)
-                if over == "HTTP/1.1"
-                else unfinished(edge.http, 2, http2.MAX_STREAMS, "/segment", bytes(20_480), address)
-            )
-            attackers.enter_context(requests)
-        until(lambda: requests_refused(edge, "rest") - before >= 20 * MAX_OF_ONE_ADDRESS - 1_000)
+            attackers.enter_context(begun(address=f"127.0.0.{number}"))
+        until(lambda: requests_refused(edge, frontend) - before >= 20 * MAX_OF_ONE_ADDRESS - 1_000)
+        models = [list_models(edge) for _ in range(5)]
         others = [httpx.get(f"{edge.url}/v1/models", timeout=SOON).status_code for _ in range(21)]
         asked = httpx.post(f"{edge.url}/segment", files=form(IMAGE, "sky"), timeout=SOON)
         queued = edge.metric('haproxy_backend_max_queue{proxy="gateways_rest"}')
 
+    assert all(models)
     assert others == [200] * 21
     assert asked.status_code == 200
     assert queued == 0
 
 
-def test_unfinished_calls_of_twenty_addresses_leave_places_to_another(edge: Edge) -> None:
-    before = requests_refused(edge, "grpc")
-    message = bytes([0, 0, 0, 0x40, 0]) + bytes(1_000)
-    with ExitStack() as attackers:
-        for number in range(2, 22):
-            address = f"127.0.0.{number}"
-            attackers.enter_context(unfinished(edge.grpc, 2, http2.MAX_STREAMS, SEGMENT, message, address))
-        until(lambda: requests_refused(edge, "grpc") - before >= 20 * MAX_OF_ONE_ADDRESS - 1_000)
-        models = [list_models(edge) for _ in range(5)]
-
-    assert all(models)
-
-
 def test_unfinished_calls_of_one_address_leave_the_service_to_others(edge: Edge, server: Server) -> None:
     until(lambda: held_by(server) == 0)  # those of an earlier test have ended
     before = requests_refused(edge, "grpc")
-    message = bytes([0, 0, 0, 0x40, 0]) + bytes(1_000)  # of 16 KiB the beginning
-    with unfinished(edge.grpc, 4, http2.MAX_STREAMS, SEGMENT, message):
+    with unfinished(edge.grpc, 4, http2.MAX_STREAMS, SEGMENT, MESSAGE):
         until(lambda: requests_refused(edge, "grpc") - before >= 4 * http2.MAX_STREAMS - MAX_OF_ONE_ADDRESS)
         held = held_by(server)
         models = list_models(edge)

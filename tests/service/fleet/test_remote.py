@@ -1,12 +1,14 @@
 """Remote workers as one backend: routing, retries and errors."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
 import pytest
 from prometheus_client import generate_latest
 
+from lexiseg_client.stubs import worker_pb2 as pb
 from lexiseg_model.types import Point, Prompt
 from lexiseg_service.errors import (
     DeadlineExceeded,
@@ -22,7 +24,10 @@ from lexiseg_service.image.reader import image_id_of
 from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.worker import grpc_server
 from tests.service.fleet.workers import IMAGES, Someone, asked_images, question, started
+from tests.service.gateway.serving import serving
+from tests.service.wire.newer_release import UNKNOWN_WORD, with_more_fields
 from tests.waiting import soon
 
 
@@ -44,6 +49,30 @@ async def test_a_worker_without_an_address_counts_as_missing() -> None:
     assert 'lexiseg_workers{state="missing"} 1.0' in scrape
     assert 'lexiseg_workers{state="ready"} 1.0' in scrape
     assert 'lexiseg_worker_ready{worker="nobody.invalid:50061"} 0.0' in scrape
+
+
+class OfOtherTasks(grpc_server.Servicer):
+    """A worker of a newer release whose cards name no task that this one knows."""
+
+    def _status(self) -> pb.WatchStatusResponse:
+        status = with_more_fields(super()._status())
+        for model in status.models:
+            model.card = json.dumps(json.loads(model.card) | {"tasks": [UNKNOWN_WORD]})
+        return status
+
+
+async def test_a_gateway_is_not_ready_without_a_card_that_it_understands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_server, "Servicer", OfOtherTasks)
+    async with started(Someone(), ready=0) as fleet:
+        await fleet.until(lambda: any("cards" in problem for problem in fleet.backend.health().degraded))
+        async with serving(backend=fleet.backend) as client:
+            readiness = await client.get("/readyz")
+
+    assert readiness.status_code == 503
+    assert readiness.json()["detail"] == "0 of 1 workers are ready"
+    assert readiness.json()["degraded"] == [
+        f"worker 127.0.0.1:{fleet.servers[0].port}: its cards are not understood by this release"
+    ]
 
 
 def test_a_removed_folder_of_sockets_is_no_healthy_process(tmp_path: Path) -> None:

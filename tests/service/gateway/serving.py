@@ -10,6 +10,7 @@ from sse_starlette.sse import AppStatus
 
 from lexiseg_service.commands.serving.hosting import Server
 from lexiseg_service.gateway.adapter import install
+from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.image.url_fetch import UrlFetcher
@@ -21,6 +22,8 @@ from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.waiting import until
 
+ANN, BOB, EVE = ({"X-API-Key": name} for name in ("ann", "bob", "eve"))
+KEYS = "\n".join(line_of(name, name) for name in ("ann", "bob", "eve"))
 IMAGE: list[Any] = [("image", ("a.png", pictures.encoded(pictures.small())))]
 
 

@@ -50,19 +50,10 @@ def create_training(client: httpx.Client, name: str) -> httpx.Response:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of records.
-
-    Attributes:
-        create: of a name; answers with its `Location`.
-        limit: module, name and value of a limit by which a client may have `ROOM` of them.
-        refusal: status and type of one more.
-        unknown: type of the problem about one that is not there.
-    """
-
-    create: Create
-    limit: tuple[object, str, object]
-    refusal: tuple[int, str]
-    unknown: str
+    create: Create  # of a name; answers with its `Location`
+    limit: tuple[object, str, object]  # module, name and value of a limit by which a client may have `ROOM` of them
+    refusal: tuple[int, str]  # status and type of one more
+    unknown: str  # type of the problem about one that is not there
 
 
 KINDS = {

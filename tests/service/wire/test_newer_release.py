@@ -1,7 +1,6 @@
 """Gateway and worker read each other's messages, whatever a newer release adds to them."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,52 +11,15 @@ from hypothesis import strategies as st
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs import worker_pb2 as internal
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
-from lexiseg_service.question.backend import Exemplified
-from lexiseg_service.question.messages import RenderedMap
 from lexiseg_service.question.streams import FrameAnswer
 from lexiseg_service.wire.errors import error_of, problem_of
-from lexiseg_service.wire.messages import (
-    decode_answer,
-    decode_exemplified,
-    decode_frame_answer,
-    decode_request,
-    decode_step,
-    decode_taught,
-    encode_answer,
-    encode_exemplified,
-    encode_exemplify,
-    encode_frame_answer,
-    encode_request,
-    encode_step,
-    encode_taught,
-    encode_teach,
-)
+from lexiseg_service.wire.messages import decode_step, encode_frame_answer, encode_request
 from tests.service.wire.newer_release import messages_in, with_more_fields, with_new_values
-from tests.service.wire.test_messages import ANSWER, FULL, LABELLED, OUTLINED, REGIONS, REQUEST, REQUESTS, TAUGHT, steps
+from tests.service.wire.test_messages import FULL, answers, questions, read_request
 
 Read = Callable[[Any], Any]
-
-
-def read_request(message: Any) -> Any:
-    return decode_request(message, 7.0)
-
-
-# What a gateway sends, and what a worker makes of it.
-QUESTIONS: list[tuple[Message, Read]] = [
-    *((encode_request(request), read_request) for request in REQUESTS.values()),
-    (encode_exemplify(REQUEST), read_request),
-    (encode_teach(LABELLED), read_request),
-    *((encode_step(step), decode_step) for step in steps()),
-]
-# What a worker sends, and what a gateway makes of it.
-ANSWERS: list[tuple[Message, Read]] = [
-    (encode_answer(ANSWER), decode_answer),
-    (encode_answer(replace(ANSWER, mask="polygon", segments=OUTLINED, overlay=b"overlay")), decode_answer),
-    (encode_answer(replace(ANSWER, mask="png", label_map=RenderedMap(b"map", 16))), decode_answer),
-    (encode_taught(TAUGHT), decode_taught),
-    (encode_exemplified(Exemplified("abc", "digest", (b"ab",), b"small", REGIONS)), decode_exemplified),
-    (encode_frame_answer(FrameAnswer("1", 40_000, ANSWER, lost=(9,))), decode_frame_answer),
-]
+QUESTIONS: list[tuple[Message, Read]] = [(encode(value), decode) for value, encode, decode in questions()]
+ANSWERS: list[tuple[Message, Read]] = [(encode(value), decode) for value, encode, decode in answers()]
 ERROR = FrameAnswer("1", error=InvalidValue.of("image", "3 x 3", "sides of 16"))
 
 

@@ -48,30 +48,19 @@ def on_two_cores(monkeypatch: pytest.MonkeyPatch) -> Callable[[GatedColours], Be
     return make
 
 
-def test_on_a_cpu_passes_that_overlap_run_at_a_time(on_two_cores: Callable[[GatedColours], Bench]) -> None:
+@pytest.mark.parametrize("at_a_time", [1, 2])
+def test_on_a_cpu_passes_that_overlap_run_at_a_time_and_others_one_after_another(
+    at_a_time: int, on_two_cores: Callable[[GatedColours], Bench]
+) -> None:
     bench = on_two_cores(GatedColours())
+    bench.segmenter.passes_overlap = at_a_time > 1
     bench.segmenter.gate.clear()
     answers = [bench.submit(ask("red")) for _ in range(3)]
 
-    for _ in range(2):
+    for _ in range(at_a_time):
         assert bench.segmenter.entered.acquire(timeout=SOON)
-    bench.until_waiting(1)
-
-    bench.release()
-    for answer in answers:
-        answer.result(SOON)
-    bench.close()
-
-
-def test_on_a_cpu_passes_that_compete_run_one_after_another(on_two_cores: Callable[[GatedColours], Bench]) -> None:
-    bench = on_two_cores(GatedColours())
-    bench.segmenter.passes_overlap = False
-    bench.segmenter.gate.clear()
-    answers = [bench.submit(ask("red")) for _ in range(3)]
-
-    assert bench.segmenter.entered.acquire(timeout=SOON)
-    bench.until_waiting(2)
-    assert bench.segmenter.batches == [1]
+    bench.until_waiting(3 - at_a_time)
+    assert bench.segmenter.batches == [1] * at_a_time
 
     bench.release()
     for answer in answers:

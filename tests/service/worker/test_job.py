@@ -1,6 +1,4 @@
-import httpx
 import pytest
-from PIL import Image
 
 from lexiseg_model.abilities import Proposals
 from lexiseg_model.cards import PanopticRule
@@ -8,17 +6,12 @@ from lexiseg_model.errors import ExamplesError, ForeignExamplesError, ModelError
 from lexiseg_model.features import Features
 from lexiseg_model.types import ClassEntry, Point, Prompt, Shown, Vocabulary
 from lexiseg_service.errors import InvalidValue, NotReady, ServiceError
-from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.messages import WorkerRequest
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker.job import Admission, Job
 from lexiseg_service.worker.refusals import client_error
-from tests import pictures
 from tests.model.stand_in import ColourSegmenter
 from tests.service.engine_backend import EngineBackend
-
-IMAGE = pictures.encoded(Image.new("RGB", (60, 40), (255, 0, 0)))
+from tests.service.gateway.serving import form, serving
 
 
 class Windowed(ColourSegmenter):
@@ -48,13 +41,9 @@ async def test_the_error_names_the_field_to_change_if_there_is_one(
     failure: ModelError, question: dict[str, str], status: int, fields: list[str]
 ) -> None:
     backend = EngineBackend(Windowed(failure))
-    app = create_app(Settings(model="colours"), backend, Metrics())
-    try:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
-            files = {"image": ("a.png", IMAGE)}
-            answer = await client.post("/segment", files=files, data={"classes": "red", **question})
-    finally:
-        backend.engine.close(1)
+    async with serving(backend=backend) as client:
+        answer = await client.post("/segment", files=form("red", **question))
+    backend.engine.close(1)
 
     assert answer.status_code == status
     assert [error["field"] for error in answer.json().get("errors", [])] == fields

@@ -1,10 +1,8 @@
 """A zip of labelled pictures teaches a head at once, and one that is none changes nothing."""
 
 import asyncio
-import io
 import json
 import shutil
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,12 @@ import httpx
 import pytest
 
 from lexiseg_service.errors import UndecodableImage
-from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.heads import reviewed_set
 from lexiseg_service.gateway.heads.reviewed_set import LabelledFile, ReviewedSet
+from tests.service.batch.http.asking import zipped
 from tests.service.gateway.heads.labelled import coco
 from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.serving import serving
+from tests.service.gateway.serving import ANN, BOB, EVE, KEYS, serving
 
 SET = ReviewedSet(("gadget",), (LabelledFile("a.jpg", b"", (4, 4), (("gadget", "088"),)),))
 
@@ -27,14 +25,6 @@ def sent(content: bytes, **fields: Any) -> dict[str, Any]:
     """A form with an archive."""
     request = json.dumps({"name": "gadgets", **fields})
     return {"files": {"archive": ("project.zip", content)}, "data": {"request": request}}
-
-
-def zipped(**files: bytes) -> bytes:
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w") as opened:
-        for name, text in files.items():
-            opened.writestr(name, text)
-    return content.getvalue()
 
 
 @pytest.fixture
@@ -83,10 +73,10 @@ async def test_of_a_project_with_marks_the_reviewed_pictures_alone_teach(tmp_pat
 
 REFUSED: dict[str, tuple[Callable[[], bytes], str]] = {
     "no zip": (lambda: b"GIF89a", "archive: expected a whole zip"),
-    "cut off": (lambda: zipped(a=b"1" * 999)[:-40], "archive: expected a whole zip"),
-    "no files": (zipped, "archive: expected pictures with their labels, got 'no files'"),
-    "a name that leads out": (lambda: zipped(**{"../a.jpg": b"1"}), "archive: expected names within the archive"),
-    "too much": (lambda: zipped(a=bytes(2000)), "archive: expected at most 1,000"),
+    "cut off": (lambda: zipped({"a": b"%d" % 2**9999})[:-40], "archive: expected a whole zip"),
+    "no files": (lambda: zipped({}), "archive: expected pictures with their labels, got 'no files'"),
+    "a name that leads out": (lambda: zipped({"../a.jpg": b"1"}), "archive: expected names within the archive"),
+    "too much": (lambda: zipped({"a": bytes(2000)}), "archive: expected at most 1,000"),
 }
 
 
@@ -108,7 +98,7 @@ async def test_a_zip_without_a_set_is_refused_without_a_path_of_the_machine(
     client: httpx.AsyncClient, tmp_path: Path
 ) -> None:
     async with serving(state_dir=tmp_path) as client:
-        answer = await client.post("/v1/heads", **sent(zipped(**{"notes.txt": b"no picture"})))
+        answer = await client.post("/v1/heads", **sent(zipped({"notes.txt": b"no picture"})))
 
     assert (answer.status_code, answer.json()["type"]) == (422, "invalid-value")
     assert str(tmp_path) not in answer.text
@@ -120,7 +110,7 @@ async def test_where_sets_are_not_read_a_zip_is_refused(
 ) -> None:
     monkeypatch.setattr(reviewed_set, "entry_points_of", lambda _: {})
 
-    answer = await client.post("/v1/heads", **sent(zipped(a=b"1")))
+    answer = await client.post("/v1/heads", **sent(zipped({"a": b"1"})))
 
     assert (answer.status_code, answer.json()["type"]) == (403, "switched-off")
     assert "lexiseg-train" in answer.json()["detail"]
@@ -133,7 +123,7 @@ async def test_a_picture_of_an_archive_is_named_in_its_error(monkeypatch: pytest
     monkeypatch.setattr(reviewed_set, "read", read)
     backend = KnownBackend(failure=UndecodableImage("the file ends early"))
     async with serving(backend=backend) as client:
-        answer = await client.post("/v1/heads", **sent(zipped(a=b"1")))
+        answer = await client.post("/v1/heads", **sent(zipped({"a": b"1"})))
 
     assert answer.json()["detail"].startswith("archive: 'a.jpg': ")
 
@@ -147,18 +137,16 @@ async def test_a_client_has_one_archive_read_and_all_have_two(monkeypatch: pytes
         raise UndecodableImage("over")
 
     monkeypatch.setattr(reviewed_set, "read", read)
-    keys = "\n".join(line_of(name, name) for name in ("ann", "bob", "eve"))
+    async with serving(api_keys=KEYS) as client:
 
-    async with serving(api_keys=keys) as client:
-
-        async def post(key: str) -> tuple[int, str]:
-            answer = await client.post("/v1/heads", **sent(zipped(a=b"1")), headers={"X-API-Key": key})
+        async def post(key: dict[str, str]) -> tuple[int, str]:
+            answer = await client.post("/v1/heads", **sent(zipped({"a": b"1"})), headers=key)
             return answer.status_code, answer.json()["type"]
 
-        open_ones = [asyncio.create_task(post(key)) for key in ("ann", "bob")]
+        open_ones = [asyncio.create_task(post(key)) for key in (ANN, BOB)]
         for _ in open_ones:
             await reading.acquire()
-        of_ann, of_eve = await post("ann"), await post("eve")
+        of_ann, of_eve = await post(ANN), await post(EVE)
         over.set()
         ended = await asyncio.gather(*open_ones)
 

@@ -12,11 +12,7 @@ import numpy as np
 import pytest
 
 from lexiseg_model.vocabulary.heads import Lesson
-from lexiseg_service.settings import Settings
-from tests.service.engine_backend import EngineBackend
-from tests.service.gateway.heads.reviewed import IMAGE, SIZE, picture, sky, tiny, upper
-from tests.service.gateway.serving import serving
-from tests.waiting import SOON
+from tests.service.gateway.heads.reviewed import IMAGE, SIZE, picture, serving_tiny, sky, upper
 
 FILE = {"Content-Type": "application/octet-stream"}
 
@@ -24,12 +20,10 @@ FILE = {"Content-Type": "application/octet-stream"}
 @pytest.fixture
 async def taught() -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway with `tiny`, which has the head `views` of one picture."""
-    backend = EngineBackend(tiny(), settings=Settings(deadline_seconds=600))
-    async with serving(backend=backend, model="tiny", deadline_seconds=600) as client:
+    async with serving_tiny() as (client, _):
         made = await client.post("/v1/heads", json={"name": "views", "classes": ["sky"], "pictures": [sky()]})
         assert made.status_code == 201, made.text
         yield client
-    backend.engine.close(SOON)
 
 
 async def test_two_classes_of_one_picture_alone_are_taught_and_the_answer_asks_for_more(

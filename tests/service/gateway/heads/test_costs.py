@@ -7,23 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from lexiseg_model.errors import StoppedError
+from lexiseg_model.masks.encodings import to_png
 from lexiseg_model.vocabulary.solving import solve
 from lexiseg_service.gateway import image_requests
-from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.heads import collection, solver
 from lexiseg_service.gateway.heads.head import NamedHead
+from lexiseg_service.question.backend import Taught
+from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.watch.metrics import Metrics
 from tests.redis_server import RedisServer
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.test_head_routes import picture, refusal, taught
-from tests.service.gateway.serving import on_ports, serving
+from tests.service.gateway.serving import ANN, BOB, KEYS, on_ports, serving
 from tests.waiting import SOON, soon, until
-
-KEYS = "\n".join(line_of(name, name) for name in ("ann", "bob"))
-ANN, BOB = {"X-API-Key": "ann"}, {"X-API-Key": "bob"}
 
 
 class Endless:
@@ -184,22 +184,41 @@ async def test_lessons_leave_room_in_redis_for_other_things(
     assert refusal(refused)[2].startswith("pictures: expected at most 104 bytes of lessons; take out pictures")
 
 
+class Slow(KnownBackend):
+    seconds = 0.0
+
+    async def segment(self, request: WorkerRequest) -> WorkerAnswer:
+        await asyncio.sleep(self.seconds)
+        return await super().segment(request)
+
+    async def teach(self, request: WorkerRequest) -> Taught:
+        await asyncio.sleep(self.seconds)
+        return await super().teach(request)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field", "more"),
+    [
+        (
+            "heads",
+            taught(name="many", pictures=[picture(number) for number in range(490)]),
+            "pictures",
+            "add further ones by PUT",
+        ),
+        ("heads/mugs/next", {"images": [{"id": "1"}] * 490}, "images", "order the others by another request"),
+    ],
+)
 async def test_more_pictures_than_are_answered_in_time_are_refused_early_with_the_number_that_fits(
-    monkeypatch: pytest.MonkeyPatch,
+    path: str, body: dict[str, Any], field: str, more: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(image_requests, "MIN_PACED_SECONDS", 0.0)
-
-    class Slow(KnownBackend):
-        async def teach(self, request: Any) -> Any:
-            await asyncio.sleep(0.2)
-            return await super().teach(request)
-
-    backend = Slow()
+    backend = Slow(changes={"confidence": to_png(np.zeros((2, 2), np.uint8))})
     async with serving(backend=backend, deadline_seconds=5) as client:
-        body = taught(pictures=[picture(number) for number in range(490)])
-        status, kind, detail = refusal(await client.post("/v1/heads", json=body))
+        await client.put("/v1/heads/mugs", json=taught())
+        backend.seconds = 0.2
+        status, kind, detail = refusal(await client.post(f"/v1/{path}", json=body))
 
     assert (status, kind) == (422, "invalid-value")
-    assert detail.startswith("pictures: expected about ")
-    assert "in one request now, which must be answered in time; add further ones by PUT, got '490 pictures'" in detail
+    assert detail.startswith(f"{field}: expected about ")
+    assert f"in one request now, which must be answered in time; {more}, got '490 pictures'" in detail
     assert len(backend.asked) < 100

@@ -1,8 +1,5 @@
 """Which pictures to label next: `POST /v1/heads/{name}/next`."""
 
-import asyncio
-import io
-import zipfile
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,13 +9,11 @@ import pytest
 
 from lexiseg_model.masks.encodings import to_png
 from lexiseg_service.errors import ImageExpired
-from lexiseg_service.gateway import image_requests
-from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
+from tests.service.batch.http.asking import zipped
 from tests.service.gateway.known_backend import KnownBackend, answer
+from tests.service.gateway.serving import serving
 
 HEAD = {
     "name": "mugs",
@@ -44,9 +39,8 @@ class Unsure(KnownBackend):
         return replace(answer(), image_id=str(request.image_id), confidence=confidence, segments=segments)
 
 
-async def asked(backend: Unsure, settings: Settings | None = None, **content: Any) -> httpx.Response:
-    app = create_app(settings or Settings(), backend, Metrics())
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+async def asked(backend: Unsure, **content: Any) -> httpx.Response:
+    async with serving(backend=backend) as client:
         assert (await client.post("/v1/heads", json=HEAD)).status_code == 201
         return await client.post("/v1/heads/mugs/next", **content)
 
@@ -74,18 +68,14 @@ async def test_pictures_come_in_the_order_in_which_labelling_them_helps(skies: s
     assert all(len(request.vocabulary.classes) == 2 for request in backend.asked if request.confidence)
 
 
-def zipped(**files: bytes) -> dict[str, Any]:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name.replace("__", "."), content)
-    return {"files": {"archive": ("set.zip", buffer.getvalue())}, "data": {"request": "{}"}}
+def archive(name: str, content: bytes) -> dict[str, Any]:
+    return {"files": {"archive": ("set.zip", zipped({name: content}))}, "data": {"request": "{}"}}
 
 
 async def test_pictures_of_an_archive_have_their_names() -> None:
     photograph = pictures.encoded(pictures.small("china", 96), "JPEG")
 
-    found = await asked(Unsure(), **zipped(a__jpg=photograph, notes__txt=b"none"))
+    found = await asked(Unsure(), **archive("a.jpg", photograph))
 
     assert (found.status_code, found.json().get("keys")) == (200, ["a.jpg"])
 
@@ -97,9 +87,9 @@ async def test_pictures_of_an_archive_have_their_names() -> None:
         ({"json": images(*[SURE] * 501)}, 422, "images: expected 1 to 500"),
         ({"json": {"images": [{}]}}, 422, "images.0: expected exactly"),
         ({"json": images(SURE, "f" * 32)}, 404, "images.1.id: nothing is kept"),
-        (zipped(notes__txt=b"none"), 422, "images: expected 1 to 500"),
-        (zipped(a__jpg=b"none"), 415, "archive: 'a.jpg'"),
-        (zipped(a__jpg=bytes(21 * 2**20)), 422, "archive: 'a.jpg': expected a smaller picture"),
+        (archive("notes.txt", b"none"), 422, "images: expected 1 to 500"),
+        (archive("a.jpg", b"none"), 415, "archive: 'a.jpg'"),
+        (archive("a.jpg", bytes(21 * 2**20)), 422, "archive: 'a.jpg': expected a smaller picture"),
     ],
     ids=["none", "too many", "empty", "expired", "no picture", "damaged", "too large"],
 )
@@ -109,19 +99,3 @@ async def test_what_cannot_be_ordered_is_refused_in_a_sentence(
     refused = await asked(Unsure(), **content)
 
     assert (refused.status_code, refused.json()["detail"][: len(detail)]) == (status, detail)
-
-
-async def test_more_pictures_than_are_answered_in_time_are_refused_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_requests, "MIN_PACED_SECONDS", 0.0)
-
-    class Slow(Unsure):
-        async def segment(self, request: WorkerRequest) -> WorkerAnswer:
-            await asyncio.sleep(0.2)
-            return await super().segment(request)
-
-    backend = Slow()
-    refused = await asked(backend, Settings(deadline_seconds=5), json=images(*[TORN] * 490))
-
-    assert refused.status_code == 422
-    assert "images: expected about " in refused.json()["detail"]
-    assert len(backend.asked) < 100

@@ -15,7 +15,7 @@ from lexiseg_service.gateway.heads import collection
 from lexiseg_service.gateway.heads import head as heads
 from lexiseg_service.gateway.times import rfc3339
 from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.serving import form, serving
+from tests.service.gateway.serving import ANN, BOB, KEYS, form, serving
 from tests.service.records.stored import ids_in
 
 BOX = [0, 0, 2, 2]
@@ -352,14 +352,12 @@ async def test_a_file_of_other_weights_is_refused(client: httpx.AsyncClient) -> 
 
 
 async def test_two_keys_have_heads_of_one_name_and_ask_and_erase_their_own(tmp_path: Path) -> None:
-    keys = "\n".join(line_of(name, name) for name in ("ann", "bob"))
-    ann, bob = {"X-API-Key": "ann"}, {"X-API-Key": "bob"}
-    async with serving(api_keys=keys, state_dir=tmp_path) as client:
-        await client.post("/v1/heads", json=taught(), headers=ann)
+    async with serving(api_keys=KEYS, state_dir=tmp_path) as client:
+        await client.post("/v1/heads", json=taught(), headers=ANN)
 
-        refused = await client.post("/v1/segment", files=form("sky", head="mugs"), headers=bob)
-        await client.post("/v1/heads", json=taught("saucer"), headers=bob)
-        await client.delete("/v1/data", headers=ann)
+        refused = await client.post("/v1/segment", files=form("sky", head="mugs"), headers=BOB)
+        await client.post("/v1/heads", json=taught("saucer"), headers=BOB)
+        await client.delete("/v1/data", headers=ANN)
 
         assert refusal(refused)[:2] == (404, "unknown-head")
         assert [ids_in(tmp_path, "head", table) for table in ("records", "items")] == [["bob~mugs"], ["bob~mugs"]]

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import generate_latest
 from pydantic import ValidationError
 
-from lexiseg_service.gateway.app import create_app
+from lexiseg_service.image.url_fetch import UrlFetcher
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import http_server, pictures
@@ -27,10 +27,13 @@ def images() -> Iterator[ImageServer]:
         yield server
 
 
+def fetcher_of(images: ImageServer) -> UrlFetcher:
+    return images.fetcher(Names(pictures=[["127.0.0.1"]]), max_bytes=len(IMAGE))
+
+
 @pytest.fixture
 async def fetching(images: ImageServer, backend: KnownBackend, metrics: Metrics) -> AsyncIterator[httpx.AsyncClient]:
-    fetcher = images.fetcher(Names(pictures=[["127.0.0.1"]]), max_bytes=len(IMAGE))
-    async with serving(backend=backend, metrics=metrics, fetcher=fetcher) as client:
+    async with serving(backend=backend, metrics=metrics, fetcher=fetcher_of(images)) as client:
         yield client
 
 
@@ -48,13 +51,12 @@ async def test_the_worker_gets_the_content(
 
 
 async def test_the_content_is_counted_until_it_is_answered(images: ImageServer, metrics: Metrics) -> None:
-    backend, names = SlowBackend(), Names(pictures=[["127.0.0.1"]])
-    app = create_app(Settings(model="colours"), backend, metrics, fetcher=images.fetcher(names, max_bytes=len(IMAGE)))
+    backend = SlowBackend()
 
     def held() -> float:
         return metrics.registry.get_sample_value("lexiseg_cache_bytes", {"cache": "fetched"}) or 0.0
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+    async with serving(backend=backend, metrics=metrics, fetcher=fetcher_of(images)) as client:
         asking = asyncio.create_task(ask(client, url=images.url("/a.png")))
         await backend.reached.wait()
         assert held() == len(IMAGE)
@@ -66,15 +68,13 @@ async def test_the_content_is_counted_until_it_is_answered(images: ImageServer, 
     assert held() == 0
 
 
-async def test_what_there_is_no_room_for_is_not_fetched(images: ImageServer, metrics: Metrics) -> None:
-    settings = Settings(model="colours", max_bytes_in_flight=2**20)
+async def test_what_there_is_no_room_for_is_not_fetched(images: ImageServer) -> None:
     backend = SlowBackend()
-    fetcher = images.fetcher(Names(pictures=[["127.0.0.1"]]), max_bytes=len(IMAGE))
-    app = create_app(settings, backend, metrics, fetcher=fetcher)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+    async with serving(backend=backend, fetcher=fetcher_of(images), max_bytes_in_flight=2**20) as client:
         asking = asyncio.create_task(ask(client, url=images.url("/a.png")))
         await backend.reached.wait()
-        app.state.use_case._settings = settings.model_copy(update={"deadline_seconds": 0.05})
+        use_case = client._transport.app.state.use_case  # type: ignore[attr-defined]
+        use_case._settings = use_case._settings.model_copy(update={"deadline_seconds": 0.05})
         answer = await asyncio.create_task(ask(client, url=images.url("/a.png")))
         backend.may_go_on.set()
         await asking
@@ -115,17 +115,15 @@ def test_what_is_no_network_and_no_host_is_refused(wrong: str) -> None:
         Settings(url_networks=(wrong,))
 
 
-async def test_hosts_of_the_settings_are_enough(monkeypatch: pytest.MonkeyPatch, backend: KnownBackend) -> None:
+async def test_hosts_of_the_settings_are_enough() -> None:
     class Store(Quiet):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
             self.wfile.write(IMAGE)
 
-    monkeypatch.setenv("LEXISEG_URL_NETWORKS", "localhost, 10.0.0.0/8")
-    app = create_app(Settings(model="colours"), backend, Metrics())
     with http_server.serving(Store) as url:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        async with serving(url_networks="localhost, 10.0.0.0/8") as client:
             answers = [await ask(client, url=each) for each in (url.replace("127.0.0.1", "localhost"), url)]
 
     assert [answer.status_code for answer in answers] == [200, 422]

@@ -13,12 +13,9 @@ from pydantic import TypeAdapter
 from lexiseg_model.catalogue.available import available
 from lexiseg_service.errors import DeadlineExceeded, QueueFull, ServiceError
 from lexiseg_service.gateway.admission.key_file import line_of
-from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
 from lexiseg_service.question.schemas import SegmentAnswers
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.rest.raw import WHOLE, listening
@@ -88,9 +85,8 @@ async def test_an_empty_model_is_the_default_as_tools_and_forms_send_it(client: 
     assert (answer.status_code, answer.json()["model"]) == (200, "colours")
 
 
-async def test_a_service_under_a_path_of_its_own_answers_questions(backend: KnownBackend, metrics: Metrics) -> None:
-    app = create_app(Settings(model="colours"), backend, metrics)
-    transport = httpx.ASGITransport(app, root_path="/here")
+async def test_a_service_under_a_path_of_its_own_answers_questions(client: httpx.AsyncClient) -> None:
+    transport = httpx.ASGITransport(client._transport.app, root_path="/here")  # type: ignore[attr-defined]
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         answer = await client.post("/here/segment", files=form("sky"))
         described = await client.get("/here/openapi.json")

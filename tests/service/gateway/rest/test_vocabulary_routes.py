@@ -43,16 +43,6 @@ async def test_what_a_get_tells_can_be_put_again_as_from_a_backup(client: httpx.
     assert (await client.put("/vocabularies/rooms", json=told | {"n_class": 2})).status_code == 422
 
 
-async def test_what_is_deleted_is_gone(client: httpx.AsyncClient) -> None:
-    await client.put("/vocabularies/room", json=ROOM)
-
-    deleted = await client.delete("/vocabularies/room")
-
-    assert deleted.status_code == 204
-    assert kind(await client.get("/vocabularies/room")) == (404, "unknown-vocabulary")
-    assert kind(await client.delete("/vocabularies/room")) == (404, "unknown-vocabulary")
-
-
 async def test_built_in_vocabularies_stay(client: httpx.AsyncClient) -> None:
     assert kind(await client.put("/vocabularies/ade20k", json=ROOM)) == (403, "read-only")
     assert kind(await client.delete("/vocabularies/ade20k")) == (403, "read-only")

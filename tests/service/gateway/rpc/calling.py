@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import httpx
+import pytest
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
+from lexiseg_service.errors import ServiceError
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.tracing import Tracing
+from lexiseg_service.wire.errors import read_error
 from lexiseg_service.wire.server import GrpcServer
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
@@ -62,6 +65,18 @@ async def calling(
                 yield Gateway(SegmentationStub(channel), channel, rest, server, metrics)
         finally:  # also of a test that fails: a server that nobody stops makes the next one fail too
             await server.close()
+
+
+async def failure(call: Awaitable[Any]) -> grpc.aio.AioRpcError:
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await call
+    return failed.value
+
+
+def error_in(failure: grpc.aio.AioRpcError) -> ServiceError:
+    error = read_error(failure)
+    assert error is not None, failure
+    return error
 
 
 def request(*classes: str | pb.Class, **fields: Any) -> pb.SegmentRequest:

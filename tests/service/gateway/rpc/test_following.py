@@ -10,9 +10,9 @@ from PIL import Image
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
-from lexiseg_service.wire.errors import read_error
 from tests import pictures
 from tests.model.video.moving import Corner, Mask, box, iou, scene, square
+from tests.service.gateway.rpc.calling import error_in, failure
 from tests.service.gateway.rpc.streaming import Call, following, opened, read, rest
 
 GOOD = 0.5  # intersection over union of a mask that is on its object; colours answer a box with nothing beside it
@@ -49,12 +49,9 @@ def mask_of(answer: pb.SegmentVideoResponse, number: int) -> Mask:
 
 async def refusal(call: Call) -> str:
     """The field that a stream ended for."""
-    with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await rest(call)
-    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    error = read_error(raised.value)
-    assert error is not None
-    (finding,) = error.extra["errors"]
+    failed = await failure(rest(call))
+    assert failed.code() is grpc.StatusCode.INVALID_ARGUMENT
+    (finding,) = error_in(failed).extra["errors"]
     return str(finding["field"])
 
 

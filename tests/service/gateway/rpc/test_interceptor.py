@@ -17,10 +17,10 @@ from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.gateway.rpc.interceptor import address_of
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from lexiseg_service.wire.errors import DETAILS, read_error
+from lexiseg_service.wire.errors import DETAILS
 from tests.service.gateway.known_backend import KnownBackend, answer
 from tests.service.gateway.rest.test_guard import SlowBackend
-from tests.service.gateway.rpc.calling import Gateway, calling, request
+from tests.service.gateway.rpc.calling import Gateway, calling, error_in, failure, request
 from tests.service.gateway.serving import form
 from tests.waiting import soon
 
@@ -31,16 +31,8 @@ RIGHT: list[tuple[tuple[str, str], ...]] = [(("authorization", "Bearer right"),)
 WRONG: list[tuple[tuple[str, str], ...]] = [(), (("authorization", "Bearer wrong"),), (("x-api-key", "wrong"),)]
 
 
-async def failure(call: Any) -> grpc.aio.AioRpcError:
-    with pytest.raises(grpc.aio.AioRpcError) as failed:
-        await call
-    return failed.value
-
-
 def kind(error: grpc.aio.AioRpcError) -> str:
-    found = read_error(error)
-    assert found is not None, error
-    return found.type
+    return error_in(error).type
 
 
 @pytest.mark.parametrize("metadata", RIGHT)

@@ -22,7 +22,7 @@ from lexiseg_service.settings import Limits
 from lexiseg_service.wire.errors import DETAILS, read_problem
 from tests import pictures
 from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.rpc.calling import IMAGE, Gateway, calling
+from tests.service.gateway.rpc.calling import IMAGE, Gateway, calling, failure
 
 PNG = IMAGE.content
 TINY_PNG = pictures.encoded(pictures.small("china", 8))
@@ -170,11 +170,9 @@ async def test_the_same_mistake_gets_the_same_error(body: dict[str, Any], image:
     backend = KnownBackend()
     async with calling(backend=backend) as gateway:
         rest = await ask_rest(gateway, body, image)
-        with pytest.raises(grpc.aio.AioRpcError) as failed:
-            await gateway.stub.Segment(request_of(body, image))
+        problem = problem_in(await failure(gateway.stub.Segment(request_of(body, image))))
 
     over_rest = rest.json()
-    problem = problem_in(failed.value)
     assert backend.asked == []
     assert (problem.type, problem.title, problem.status) == (over_rest["type"], over_rest["title"], over_rest["status"])
     assert [entry.field for entry in problem.errors] == [entry["field"] for entry in over_rest.get("errors", [])]
@@ -204,16 +202,15 @@ async def test_errors_that_only_messages_can_have_name_their_field() -> None:
     wrong["background.enabled"].background.enabled = False
     async with calling() as gateway:
         for field, message in wrong.items():
-            with pytest.raises(grpc.aio.AioRpcError) as failed:
-                await gateway.stub.Segment(message)
+            problem = problem_in(await failure(gateway.stub.Segment(message)))
 
-            assert [entry.field for entry in problem_in(failed.value).errors] == [field]
+            assert [entry.field for entry in problem.errors] == [field]
 
 
-def problem_in(failure: grpc.aio.AioRpcError) -> Problem:
+def problem_in(failed: grpc.aio.AioRpcError) -> Problem:
     """The problem among the details of a failed call."""
-    details = dict(failure.trailing_metadata() or ())[DETAILS]
+    details = dict(failed.trailing_metadata() or ())[DETAILS]
     problem = read_problem(Status.FromString(details))
     assert problem is not None
-    assert "Traceback" not in (failure.details() or "")
+    assert "Traceback" not in (failed.details() or "")
     return problem

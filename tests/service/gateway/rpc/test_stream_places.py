@@ -12,10 +12,9 @@ from pydantic import SecretStr
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_service.gateway.admission.key_file import line_of
-from lexiseg_service.wire.errors import read_error
 from tests import pictures
 from tests.service.engine_backend import EngineBackend
-from tests.service.gateway.rpc.calling import Gateway
+from tests.service.gateway.rpc.calling import Gateway, error_in, failure
 from tests.service.gateway.rpc.streaming import Call, config, frame, opened, over_colours, read, rest
 from tests.waiting import soon
 
@@ -41,8 +40,8 @@ async def test_a_stream_that_is_silent_is_ended(monkeypatch: pytest.MonkeyPatch)
             try:
                 while True:
                     answers += await read(call, 1)
-            except grpc.aio.AioRpcError as failure:
-                code, details = failure.code(), failure.details() or ""
+            except grpc.aio.AioRpcError as failed:
+                code, details = failed.code(), failed.details() or ""
             await soon(partial(has_no_stream, backend))
         if answers:
             break
@@ -61,11 +60,10 @@ async def test_a_stream_without_a_config_ends_soon_and_takes_no_place(monkeypatc
             answers = []
             with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
                 answers = await rest(await opened(gateway, config(), frame()))
-            with pytest.raises(grpc.aio.AioRpcError) as failure:
-                await silent[0].read()
+            failed = await failure(silent[0].read())
 
-            assert failure.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-            assert f"no message came for {seconds:g} seconds" in (failure.value.details() or "")
+            assert failed.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert f"no message came for {seconds:g} seconds" in (failed.details() or "")
             # the other silent streams end when their own time is over
             await soon(partial(holds_no_request, gateway))
         if answers:
@@ -87,11 +85,7 @@ async def test_one_client_cannot_take_all_places_for_streams(monkeypatch: pytest
 
         first, other = await begun("first"), await begun("second")
         refused = await begun("first")
-        with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await refused.read()
-        error = read_error(failure.value)
-        assert error is not None
-        assert error.type == "rate-limited"
+        assert error_in(await failure(refused.read())).type == "rate-limited"
         for call in (first, other):
             await call.write(frame())
             assert len(await rest(call)) == 1

@@ -4,7 +4,7 @@ import grpc
 import pytest
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
-from lexiseg_service.wire.errors import read_error
+from tests.service.gateway.rpc.calling import error_in, failure
 from tests.service.gateway.rpc.streaming import PICTURE, config, frame, gate, opened, over_colours, read, rest
 from tests.service.worker.gated_colours import halves
 from tests.waiting import soon
@@ -28,23 +28,18 @@ def shown(image: pb.Image | None = None) -> pb.SegmentVideoRequest:
 async def test_a_config_out_of_range_ends_the_stream(message: pb.SegmentVideoRequest, field: str) -> None:
     async with over_colours() as (gateway, _):
         call = await opened(gateway, message)
-        with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await rest(call)
+        failed = await failure(rest(call))
 
-    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    error = read_error(failure.value)
-    assert error is not None
-    assert error.type == "invalid-value"
-    assert error.extra["errors"][0]["field"] == field
+    assert (failed.code(), error_in(failed).type) == (grpc.StatusCode.INVALID_ARGUMENT, "invalid-value")
+    assert error_in(failed).extra["errors"][0]["field"] == field
 
 
 @pytest.mark.parametrize("message", [frame(), pb.SegmentVideoRequest()])
 async def test_a_stream_begins_with_a_config(message: pb.SegmentVideoRequest) -> None:
     async with over_colours() as (gateway, _):
-        with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await rest(await opened(gateway, message))
+        failed = await failure(rest(await opened(gateway, message)))
 
-    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert failed.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_frames_are_asked_about_a_class_that_another_picture_shows() -> None:
@@ -76,13 +71,11 @@ async def test_another_question_counts_as_a_request_and_too_many_end_the_stream(
     async with over_colours(rate_limit=0.01) as (gateway, _):
         call = await opened(gateway, config(), frame(), config("red"), frame(), config("blue"), frame(), config("red"))
         answers = await read(call, 3)
-        with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await rest(call)
+        failed = await failure(rest(call))
 
     assert all(answer.HasField("answer") for answer in answers)
-    assert failure.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    error = read_error(failure.value)
-    assert error is not None
+    assert failed.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    error = error_in(failed)
     assert (error.type, error.headers["Retry-After"]) == ("rate-limited", "100")
 
 
@@ -90,10 +83,9 @@ async def test_a_malformed_change_ends_the_stream_after_the_frames_before_it() -
     async with over_colours() as (gateway, _):
         call = await opened(gateway, config(), frame(), frame(), config(smoothing=3), frame())
         assert [answer.frame_id for answer in await read(call, 2)] == ["0", "1"]
-        with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await read(call, 1)
+        failed = await failure(read(call, 1))
 
-    assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert failed.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_a_gateway_that_goes_down_answers_what_it_took() -> None:
@@ -104,8 +96,7 @@ async def test_a_gateway_that_goes_down_answers_what_it_took() -> None:
         gateway.server.leave()
         gate(backend).gate.set()
         answers = await read(call, 2)
-        with pytest.raises(grpc.aio.AioRpcError) as failure:
-            await read(call, 1)
+        failed = await failure(read(call, 1))
 
     assert [answer.HasField("answer") for answer in answers] == [True, True]
-    assert failure.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert failed.code() is grpc.StatusCode.UNAVAILABLE

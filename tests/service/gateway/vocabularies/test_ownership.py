@@ -31,16 +31,6 @@ async def names_of(vocabularies: Vocabularies, key: str) -> list[str]:
     return [each.name for each in await vocabularies.list_all(key) if not each.built_in]
 
 
-async def test_two_keys_have_a_list_of_the_same_name_each() -> None:
-    vocabularies = collection()
-
-    assert (await vocabularies.put("room", classes("sofa"), ANY, ONE))[1]
-    assert (await vocabularies.put("room", classes("lamp"), Preconditions(if_none_match="*"), OTHER))[1]
-
-    assert await first_class(vocabularies, "one") == "sofa"
-    assert await first_class(vocabularies, "other") == "lamp"
-
-
 class Moving(Documents):
     """Another gateway moves a list of a key from its shared side to its own between two reads."""
 
@@ -80,11 +70,12 @@ async def test_an_unshared_vocabulary_is_invisible_to_other_keys(caller: Caller)
     assert await first_class(vocabularies, "one") == "sofa"
 
 
-async def test_an_own_list_goes_before_one_that_others_share() -> None:
+@pytest.mark.parametrize("shared", [True, False])
+async def test_a_key_s_own_list_stands_beside_that_of_another_key(shared: bool) -> None:
     vocabularies = collection()
-    await vocabularies.put("room", classes("sofa", shared=True), ANY, ONE)
+    await vocabularies.put("room", classes("sofa", shared=shared), ANY, ONE)
 
-    _, created = await vocabularies.put("room", classes("lamp"), ANY, OTHER)
+    _, created = await vocabularies.put("room", classes("lamp"), Preconditions(if_none_match="*"), OTHER)
 
     assert created
     assert await first_class(vocabularies, "other") == "lamp"

@@ -41,16 +41,12 @@ def test_the_times_of_the_stages_are_within_the_total(bench: Bench) -> None:
     assert sum(parts) <= times.total + 1e-6
 
 
-def test_images_of_another_shape_wait_for_their_own_pass() -> None:
-    bench = Bench()
+def test_images_of_another_shape_wait_for_their_own_pass(bench: Bench) -> None:
     bench.hold()
     answers = bench.line_up(*(ask("red", image=halves("r", "b", side)) for side in (16, 32, 16)))
     bench.release()
 
-    sizes = [answer.result(SOON).size for answer in answers]
-    bench.engine.close(SOON)
-
-    assert sizes == [(16, 16), (32, 32), (16, 16)]
+    assert [answer.result(SOON).size for answer in answers] == [(16, 16), (32, 32), (16, 16)]
     assert bench.segmenter.batches == [1, 2, 1]
 
 
@@ -113,8 +109,7 @@ def test_many_threads_get_each_their_own_answer() -> None:
     assert all(right)
 
 
-def test_a_batch_that_does_not_fit_the_memory_is_halved() -> None:
-    bench = Bench()
+def test_a_batch_that_does_not_fit_the_memory_is_halved(bench: Bench) -> None:
     bench.segmenter.most_tiles = 2
     bench.hold()
     answers = [bench.submit(ask("red")) for _ in range(4)]
@@ -124,14 +119,11 @@ def test_a_batch_that_does_not_fit_the_memory_is_halved() -> None:
     for answer in answers:
         assert len(answer.result(SOON).segments) == 1
     assert bench.segmenter.batches == [1, 4, 2, 2]
-    bench.engine.close(SOON)
 
 
-def test_an_image_that_does_not_fit_the_memory_fails_alone() -> None:
-    bench = Bench()
+def test_an_image_that_does_not_fit_the_memory_fails_alone(bench: Bench) -> None:
     bench.segmenter.most_tiles = 0
 
     assert isinstance(bench.submit(ask("red")).exception(SOON), NotReady)
     bench.segmenter.most_tiles = 8
     assert len(bench.submit(ask("red")).result(SOON).segments) == 1
-    bench.engine.close(SOON)

@@ -263,8 +263,9 @@ def test_a_client_gets_a_place_when_another_has_filled_the_queue() -> None:
     bench.segmenter.gate.clear()
     for _ in range(4):
         bench.ask("busy", "red")
-    with pytest.raises(QueueFull, match="holds 4 requests"):
+    with pytest.raises(QueueFull, match="holds 4 requests") as refusal:
         bench.ask("busy", "red")
+    assert int(refusal.value.headers["Retry-After"]) >= 1
 
     modest = bench.ask("modest", "red")
     bench.segmenter.gate.set()

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model.features import TileFeatures
-from lexiseg_service.errors import DeadlineExceeded, NotReady, QueueFull
+from lexiseg_service.errors import DeadlineExceeded, NotReady
 from tests.service.worker.engine.bench import Bench
 from tests.service.worker.gated_colours import ask
 from tests.waiting import SOON, until
@@ -42,19 +42,6 @@ def test_work_cancelled_while_its_batch_is_halved_costs_no_pass(bench: Bench, mo
     bench.submit(ask("green")).result(SOON)
 
     assert bench.segmenter.batches == [1, 2, 1, 1]
-
-
-def test_a_full_queue_refuses_at_once() -> None:
-    bench = Bench(queue_limit=2)
-    bench.hold()
-    bench.submit(ask("red"))
-
-    with pytest.raises(QueueFull, match="holds 2 requests") as refusal:
-        bench.submit(ask("red"))
-
-    assert int(refusal.value.headers["Retry-After"]) >= 1
-    bench.release()
-    bench.engine.close(SOON)
 
 
 def test_a_place_in_the_queue_is_free_once_an_answer_is_out() -> None:
