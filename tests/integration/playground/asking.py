@@ -1,6 +1,8 @@
 """What a visitor does on the playground."""
 
 import re
+import zipfile
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -10,6 +12,15 @@ from tests import pictures
 
 CHINA = pictures.encoded(pictures.photograph("china"), "JPEG")
 SIZE = (427, 640)
+
+
+def unpacked(page: Page, button: str) -> dict[str, bytes]:
+    """The files of the zip that a press of a button brings."""
+    with page.expect_download() as download:
+        page.click(button)
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name) for name in archive.namelist()}
 
 
 def asked_directly(url: str, *words: str) -> list[dict[str, Any]]:
@@ -30,14 +41,26 @@ def add(page: Page, *words: str) -> None:
         page.press("#word", "Enter")
 
 
+def ask(page: Page, *words: str) -> None:
+    """Choose the photograph, and wait until all of some words are found in it."""
+    choose(page)
+    add(page, *words)
+    expect_result(page, f"Found {', '.join(words)}")
+
+
+def rewrite(place: Page | BrowserContext, url: str, change: Callable[[Any], Any], times: int | None = None) -> None:
+    """Let a page have what `change` makes of the JSON of answers."""
+
+    def answer(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, json=change(response.json()))
+
+    place.route(url, answer, times=times)
+
+
 def without_heads(context: BrowserContext) -> None:
     """A service that does not teach, as far as a page knows."""
-
-    def fewer(route: Route) -> None:
-        answer = route.fetch().json()
-        route.fulfill(json=answer | {"features": [one for one in answer["features"] if one != "heads"]})
-
-    context.route("**/v1/models", fewer)
+    rewrite(context, "**/v1/models", lambda cards: cards | {"features": [*{*cards["features"]} - {"heads"}]})
 
 
 class UnderWay:
@@ -109,20 +132,20 @@ def segments(page: Page) -> Locator:
     return page.locator("#segments li")
 
 
-def place(page: Page, x: float, y: float) -> tuple[float, float]:
-    """Where on the page a pixel of the photograph lies, once it is there, as long as nobody has zoomed."""
+def place(page: Page, x: float, y: float, size: tuple[int, int] = SIZE) -> tuple[float, float]:
+    """Where on the page a pixel of a picture [H, W] lies, once it is there, as long as nobody has zoomed."""
     page.locator("#canvas").wait_for()
     box = page.locator("#canvas").bounding_box()
     assert box is not None
-    zoom = min(box["width"] / SIZE[1], box["height"] / SIZE[0])
-    left = box["x"] + (box["width"] - SIZE[1] * zoom) / 2
-    top = box["y"] + (box["height"] - SIZE[0] * zoom) / 2
+    zoom = min(box["width"] / size[1], box["height"] / size[0])
+    left = box["x"] + (box["width"] - size[1] * zoom) / 2
+    top = box["y"] + (box["height"] - size[0] * zoom) / 2
     return left + x * zoom, top + y * zoom
 
 
-def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Drag from one pixel of the photograph to another."""
-    page.mouse.move(*place(page, *start))
+def drag(page: Page, start: tuple[float, float], end: tuple[float, float], size: tuple[int, int] = SIZE) -> None:
+    """Drag from one pixel of a picture [H, W] to another."""
+    page.mouse.move(*place(page, *start, size))
     page.mouse.down()
-    page.mouse.move(*place(page, *end), steps=4)
+    page.mouse.move(*place(page, *end, size), steps=4)
     page.mouse.up()

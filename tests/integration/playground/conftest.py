@@ -1,9 +1,10 @@
 """A real browser before a real server."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -13,9 +14,11 @@ from lexiseg_service.commands.site import build
 from lexiseg_service.gateway.admission.key_file import line_of
 from lexiseg_service.settings import Settings
 from tests import chromium, once
+from tests.http_server import serving_files
 from tests.integration.server import Server
 
 N_WORDS = 150  # names of things; other words need the text tower
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 PATIENCE = 60_000.0  # milliseconds; a loaded machine needs a tenth of it
 expect.set_options(timeout=PATIENCE)
 faults: list[str] = []  # of the scripts of all pages
@@ -51,6 +54,12 @@ def folder(real_environment: dict[str, str]) -> Path:
 
 
 @pytest.fixture(scope="package")
+def site(folder: Path) -> Iterator[str]:
+    with serving_files(folder) as url:
+        yield f"{url}/site/"
+
+
+@pytest.fixture(scope="package")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that asks for the key `right`, and takes small files alone."""
     log = tmp_path_factory.mktemp("locked") / "log.jsonl"
@@ -79,6 +88,19 @@ def page(context: BrowserContext, server: Server) -> Page:
     return opened(context, server.url)
 
 
+@pytest.fixture
+def screen(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
+    """Opens the playground in a context of its own; takes the options of `new_context`."""
+    with ExitStack() as contexts:
+
+        def open_on(**options: Any) -> Page:
+            context = contexts.enter_context(browser.new_context(**options))
+            context.set_default_timeout(PATIENCE)
+            return opened(context, server.url)
+
+        yield open_on
+
+
 def opened(context: BrowserContext, url: str) -> Page:
     """The playground, ready; a fault in its scripts fails the test that opened it."""
     page = context.new_page()
@@ -86,3 +108,8 @@ def opened(context: BrowserContext, url: str) -> Page:
     page.goto(url)
     page.locator("body[data-ready]").wait_for()
     return page
+
+
+def reload(page: Page) -> None:
+    page.reload()
+    page.locator("body[data-ready]").wait_for()

@@ -2,20 +2,22 @@
 
 import json
 import re
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests import pictures
 from tests.integration.playground.asking import (
     add,
+    ask,
     asked_directly,
     choose,
     expect_result,
     place,
     segments,
 )
-from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.playground.conftest import PHONE, opened
 from tests.integration.server import Server
 
 
@@ -35,9 +37,7 @@ def test_a_picture_may_be_dropped(page: Page) -> None:
 
 
 def test_a_click_leaves_the_words_as_they_are_and_asks_about_them_no_more(page: Page) -> None:
-    choose(page)
-    add(page, "sky", "trees")
-    expect_result(page, "Found sky, trees")
+    ask(page, "sky", "trees")
 
     with page.expect_request("**/v1/segment") as asked:
         page.mouse.click(*place(page, 200, 290))
@@ -75,14 +75,12 @@ def test_a_drag_beside_the_picture_is_no_click_on_its_edge(page: Page) -> None:
     expect_result(page, "Type a word")
 
 
-def test_a_long_press_of_a_finger_removes(browser: Browser, server: Server) -> None:
-    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    context.set_default_timeout(PATIENCE)
-    page = opened(context, server.url)
+def test_a_long_press_of_a_finger_removes(screen: Callable[..., Page]) -> None:
+    page = screen(**PHONE)
     choose(page)
     page.touchscreen.tap(*place(page, 200, 290))
     expect_result(page, "Cut out 1 object")
-    finger = context.new_cdp_session(page)
+    finger = page.context.new_cdp_session(page)
     x, y = place(page, 200, 200)
 
     with page.expect_request("**/v1/segment") as asked:
@@ -91,7 +89,6 @@ def test_a_long_press_of_a_finger_removes(browser: Browser, server: Server) -> N
 
     (prompt,) = json.loads(asked.value.post_data or "")["prompts"]
     assert [point["positive"] for point in prompt["points"]] == [True, False]
-    context.close()
 
 
 def test_a_picture_without_words_shows_everything(page: Page) -> None:
@@ -114,9 +111,7 @@ def test_each_card_of_the_first_screen_finds_its_words(page: Page) -> None:
 
 
 def test_a_second_question_sends_no_picture(page: Page) -> None:
-    choose(page)
-    add(page, "sky")
-    expect_result(page, "Found sky")
+    ask(page, "sky")
 
     with page.expect_request("**/v1/segment") as asked:
         add(page, "tree")
@@ -140,9 +135,7 @@ def test_the_link_asks_the_same_again(page: Page, context: BrowserContext, serve
 
 
 def test_the_exported_masks_are_the_service_s(page: Page, server: Server) -> None:
-    choose(page)
-    add(page, "sky", "tree")
-    expect_result(page, "Found sky, tree")
+    ask(page, "sky", "tree")
     page.locator("#export summary").click()
 
     with page.expect_download() as download:

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expec
 
 from tests import chromium
 from tests.http_server import serving_files
-from tests.integration.playground.asking import add, choose, expect_result, until
+from tests.integration.playground.asking import add, ask, expect_result, until
 from tests.integration.playground.clips import know_clip
 from tests.integration.playground.conftest import opened
 
@@ -40,9 +40,7 @@ def test_a_camera_that_is_refused_is_told_and_the_page_goes_on(page: Page) -> No
     page.click("#camera")  # nobody has granted anything
 
     expect_result(page, "The camera was refused")
-    choose(page)
-    add(page, "sky")
-    expect_result(page, "Found sky")
+    ask(page, "sky")
 
 
 @pytest.mark.slow

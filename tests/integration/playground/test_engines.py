@@ -2,7 +2,6 @@
 
 import json
 import re
-import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from xml.etree import ElementTree
@@ -12,8 +11,8 @@ from playwright.sync_api import Browser, FilePayload, Page, expect
 
 from tests import pictures
 from tests.http_server import serving_files
-from tests.integration.playground.asking import CHINA, add, choose, drag, expect_result, place, segments
-from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.playground.asking import CHINA, add, choose, drag, expect_result, place, segments, unpacked
+from tests.integration.playground.conftest import PATIENCE, opened, reload
 from tests.integration.server import Server
 
 pytestmark = pytest.mark.slow
@@ -31,8 +30,7 @@ def shown(request: pytest.FixtureRequest, browser: Browser, server: Server) -> I
             url = stack.enter_context(serving_files(request.getfixturevalue("folder"))) + "/site/"
         page = opened(context, url)
         if request.param == "browser":
-            page.reload()  # the service worker isolates it now: threads
-            page.locator("body[data-ready]").wait_for()
+            reload(page)
         assert page.evaluate("crossOriginIsolated") == (request.param == "browser")
         yield page
         context.close()
@@ -121,21 +119,6 @@ def test_a_segment_of_a_word_is_corrected_and_keeps_its_label(page: Page) -> Non
     expect(page.locator("#correcting")).to_be_hidden()
 
 
-def test_a_click_on_what_a_word_found_takes_pixels_of_the_word_below_alone(page: Page) -> None:
-    add(page, "sky", "building", "trees")
-    expect(segments(page)).to_have_count(3)
-    page.locator("#canvas[data-painted]").wait_for()
-    shares = segments(page).locator(".share")
-    before = shares.all_text_contents()
-    page.get_by_role("button", name="Correct building").click()
-
-    page.mouse.click(*place(page, 320, 20))  # on the sky
-
-    expect(shares.nth(0)).not_to_have_text(before[0])
-    expect(shares.nth(1)).not_to_have_text(before[1])
-    expect(shares.nth(2)).to_have_text(before[2])
-
-
 def test_a_click_that_removes_takes_what_is_around_it_and_not_half_a_sky(page: Page) -> None:
     add(page, "sky", "building", "trees")
     expect_result(page, "Found sky")
@@ -188,12 +171,9 @@ def test_many_pictures_are_labelled_and_become_one_zip(page: Page) -> None:
 
     page.get_by_role("button", name="Label all").click()
     expect(note).to_contain_text("3 of 3 pictures are labelled.")
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Export project").click()
 
-    with zipfile.ZipFile(download.value.path()) as archive:
-        assert archive.testzip() is None
-        files = {name: archive.read(name) for name in archive.namelist()}
+    files = unpacked(page, "#export-project")
+
     assert files["images/a.jpg"] == files["images/a-2.png"] == CHINA
     coco = json.loads(files["annotations/instances_default.json"])
     assert [each["file_name"] for each in coco["images"]] == ["a.jpg", "b.jpg", "a-2.png"]
@@ -210,7 +190,7 @@ def test_many_pictures_are_labelled_and_become_one_zip(page: Page) -> None:
 @pytest.fixture
 def count(request: pytest.FixtureRequest) -> int:
     """Pictures whose labelling takes some seconds, so that it can be stopped."""
-    return 30 if request.node.callspec.params["shown"] == "server" else 10
+    return 30 if request.node.callspec.params["shown"] == "server" else 5
 
 
 def test_labelling_is_stopped_and_resumed(page: Page, count: int) -> None:

@@ -10,9 +10,10 @@ from playwright.sync_api import Page, expect
 
 from tests.integration.playground.asking import add, expect_result, until
 from tests.integration.playground.clips import ANSWERED
-from tests.integration.playground.test_following import FRAMES, RATE, SIZE, drag, play
+from tests.integration.playground.test_following import RATE, SIZE, follow, play, show
 
 EXPORTED = 2  # frames a second
+FRAMES = 20  # of the clip: a film takes as long as it plays
 COUNT = EXPORTED * FRAMES // RATE
 
 
@@ -34,12 +35,10 @@ def tracks(archive: zipfile.ZipFile) -> set[tuple[str, int]]:
 
 
 def test_an_object_that_is_followed_is_exported_with_its_number_and_the_clip_s_times(page: Page) -> None:
-    play(page)
-    drag(page, 0)
-    expect_result(page, "Following object 1.")
+    follow(page, FRAMES)
     page.select_option("#side", "320")
     expect_result(page, "Type a word")  # objects are in pixels of the old size
-    drag(page, 0)
+    show(page, 0)
     expect_result(page, "Following object 1.")
 
     archive = export(page)
@@ -55,7 +54,7 @@ def test_an_object_that_is_followed_is_exported_with_its_number_and_the_clip_s_t
 
 
 def test_what_words_find_keeps_its_number_through_a_clip(page: Page) -> None:
-    play(page)
+    play(page, FRAMES)
     page.evaluate("document.getElementById('more').open = true")
     page.uncheck("#background")
     add(page, "meadow")
@@ -65,7 +64,7 @@ def test_what_words_find_keeps_its_number_through_a_clip(page: Page) -> None:
 
 
 def test_a_browser_that_writes_no_mp4_writes_webm_and_says_so(page: Page) -> None:
-    play(page)
+    play(page, FRAMES)
     add(page, "meadow")
     page.evaluate("""() => {
         const supported = MediaRecorder.isTypeSupported.bind(MediaRecorder);
@@ -80,8 +79,8 @@ def test_a_browser_that_writes_no_mp4_writes_webm_and_says_so(page: Page) -> Non
 
 
 def test_before_a_clip_is_followed_its_speed_is_told(page: Page) -> None:
-    play(page)
+    play(page, FRAMES)
 
     expect(page.locator("#pace")).to_contain_text("A followed clip plays at 0.3 to 0.4 (on two cores) of its speed.")
-    drag(page, 0)
+    show(page, 0)
     expect(page.locator("#pace")).to_contain_text("A followed clip plays at about ")

@@ -1,15 +1,14 @@
 """What a click or a box shows in a clip is followed through it, and said to be lost when it is."""
 
 import json
-import zipfile
 from functools import cache
 from typing import Any
 
 from PIL import Image, ImageDraw
-from playwright.sync_api import BrowserContext, Locator, Page, Route, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from tests import pictures
-from tests.integration.playground.asking import add, expect_result, segments, until
+from tests.integration.playground.asking import add, drag, expect_result, place, rewrite, segments, unpacked, until
 from tests.integration.playground.clips import ANSWERED, know_clip, webm
 from tests.integration.playground.conftest import opened
 from tests.integration.server import Server
@@ -27,10 +26,10 @@ def ball(index: int) -> tuple[int, int]:
 
 
 @cache
-def clip() -> bytes:
-    """A red ball that rolls over a meadow, and out of the picture."""
+def clip(n_frames: int = FRAMES) -> bytes:
+    """A red ball that rolls over a meadow, and out of the picture if there are frames enough."""
     meadow = pictures.photograph("flower").resize((32, 24)).resize(SIZE).point(lambda level: level // 2)
-    return webm((drawn(meadow, index) for index in range(FRAMES)), SIZE, RATE)
+    return webm((drawn(meadow, index) for index in range(n_frames)), SIZE, RATE)
 
 
 def drawn(meadow: Image.Image, index: int) -> Image.Image:
@@ -41,11 +40,11 @@ def drawn(meadow: Image.Image, index: int) -> Image.Image:
     return shown
 
 
-def play(page: Page) -> None:
+def play(page: Page, n_frames: int = FRAMES) -> None:
     """The clip, standing at its first frame."""
     page.get_by_role("radio", name="Video").check()
     know_clip(page)
-    page.set_input_files("#clip", {"name": "ball.webm", "mimeType": "video/webm", "buffer": clip()})
+    page.set_input_files("#clip", {"name": "ball.webm", "mimeType": "video/webm", "buffer": clip(n_frames)})
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_role("button", name="Play")).to_be_visible()
     seek(page, 0)
@@ -61,23 +60,17 @@ def at(index: int) -> str:
     return str(round(1000 * SHARE * (index + 0.5)))
 
 
-def place(page: Page, x: float, y: float) -> tuple[float, float]:
-    """Where on the page a pixel of the clip lies, once it is there."""
-    page.locator("#canvas").wait_for()
-    box = page.locator("#canvas").bounding_box()
-    assert box is not None
-    zoom = min(box["width"] / SIZE[0], box["height"] / SIZE[1])
-    left, top = box["x"] + (box["width"] - SIZE[0] * zoom) / 2, box["y"] + (box["height"] - SIZE[1] * zoom) / 2
-    return left + x * zoom, top + y * zoom
-
-
-def drag(page: Page, index: int) -> None:
-    """A box around the ball."""
+def show(page: Page, index: int) -> None:
+    """Draw a box around the ball."""
     x, y = ball(index)
-    page.mouse.move(*place(page, x - RADIUS, y - RADIUS))
-    page.mouse.down()
-    page.mouse.move(*place(page, x + RADIUS, y + RADIUS), steps=4)
-    page.mouse.up()
+    drag(page, (x - RADIUS, y - RADIUS), (x + RADIUS, y + RADIUS), SIZE[::-1])
+
+
+def follow(page: Page, n_frames: int = FRAMES) -> None:
+    """Play the clip, and show the ball in its first frame."""
+    play(page, n_frames)
+    show(page, 0)
+    expect_result(page, "Following object 1.")
 
 
 def objects(page: Page) -> Locator:
@@ -93,9 +86,7 @@ def asked(page: Page, index: int) -> dict[str, Any]:
 
 
 def test_a_box_is_followed_is_lost_and_is_stopped(page: Page) -> None:
-    play(page)
-    drag(page, 0)
-    expect_result(page, "Following object 1.")
+    follow(page)
     expect(objects(page)).to_have_text(["object 1Stop"])
 
     for index in (2, 4, 6, 8):
@@ -117,9 +108,7 @@ def test_a_box_is_followed_is_lost_and_is_stopped(page: Page) -> None:
 
 
 def test_words_name_what_is_followed(page: Page) -> None:
-    play(page)
-    drag(page, 0)
-    expect_result(page, "Following object 1.")
+    follow(page)
     page.locator("#more summary").click()
     with page.expect_response(lambda answer: answer.url.endswith("/frames")):
         page.uncheck("#background")  # each object has a label
@@ -146,7 +135,7 @@ def test_masks_of_words_stay_while_an_object_is_followed_and_after_it_is_lost(pa
     add(page, "meadow")
     expect_result(page, "Found meadow.")
 
-    drag(page, 0)
+    show(page, 0)
 
     expect_result(page, "Following meadow 1. Found meadow.")
     expect(segments(page)).to_contain_text(["meadow", "meadow 1"])
@@ -169,7 +158,7 @@ def test_what_is_shown_on_the_way_to_another_place_is_looked_for_there(page: Pag
             canvas.dispatchEvent(new PointerEvent("pointerdown", event));
             canvas.dispatchEvent(new PointerEvent("pointerup", event));
         }""",
-        [*place(page, *ball(0)), at(8)],
+        [*place(page, *ball(0), SIZE[::-1]), at(8)],
     )
 
     until(page, ANSWERED)
@@ -186,7 +175,7 @@ def test_a_clip_that_plays_is_followed_to_its_end(context: BrowserContext, page:
         {"offline": False, "latency": 200, "downloadThroughput": -1, "uploadThroughput": -1},
     )
     play(page)
-    page.mouse.click(*place(page, *ball(0)))
+    page.mouse.click(*place(page, *ball(0), SIZE[::-1]))
     expect_result(page, "Following object 1.")
 
     page.get_by_role("button", name="Play").click()
@@ -196,9 +185,7 @@ def test_a_clip_that_plays_is_followed_to_its_end(context: BrowserContext, page:
 
 
 def test_an_object_is_added_by_the_keyboard_and_another_stopped(page: Page) -> None:
-    play(page)
-    drag(page, 0)
-    expect_result(page, "Following object 1.")
+    follow(page)
 
     page.locator("#canvas").focus()
     page.keyboard.press("ArrowRight")
@@ -215,9 +202,7 @@ def test_an_object_is_added_by_the_keyboard_and_another_stopped(page: Page) -> N
 
 
 def test_a_stream_that_was_silent_is_opened_anew_where_its_objects_were(page: Page) -> None:
-    play(page)
-    drag(page, 0)
-    expect_result(page, "Following object 1.")
+    follow(page)
     asked(page, 2)
     page.evaluate(
         "fetch(performance.getEntriesByType('resource').map((one) => one.name).findLast((name) =>"
@@ -232,15 +217,9 @@ def test_a_stream_that_was_silent_is_opened_anew_where_its_objects_were(page: Pa
 
 
 def test_objects_whose_worker_went_are_shown_to_the_next_where_they_were(page: Page) -> None:
-    play(page)
-    drag(page, 0)
-    expect_result(page, "Following object 1.")
+    follow(page)
 
-    def forget(route: Route) -> None:
-        answer = route.fetch()
-        route.fulfill(response=answer, json={**answer.json(), "segments": [], "state_reset": True})
-
-    page.route("**/frames", forget, times=1)
+    rewrite(page, "**/frames", lambda answer: answer | {"segments": [], "state_reset": True}, times=1)
     asked(page, 2)
 
     expect_result(page, "Following object 1.")
@@ -253,7 +232,7 @@ def test_without_a_key_one_is_asked_for_and_then_what_was_shown_is_followed(
 ) -> None:
     page = opened(context, locked.url)
     play(page)
-    drag(page, 0)
+    show(page, 0)
     expect_result(page, "The service asks for an API key")
     expect(page.locator("#key")).to_be_focused()
 
@@ -266,18 +245,15 @@ def test_without_a_key_one_is_asked_for_and_then_what_was_shown_is_followed(
 def test_kept_frames_are_pictures_of_the_project_with_track_ids(page: Page) -> None:
     play(page)
     page.check("#record")
-    drag(page, 0)
+    show(page, 0)
     expect_result(page, "Following")
     page.get_by_role("button", name="Play").click()
     until(page, "document.querySelectorAll('#strip li').length > 2")
     page.uncheck("#record")
     page.evaluate("document.getElementById('many').open = true")
 
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Export project").click()
+    coco = json.loads(unpacked(page, "#export-project")["annotations/instances_default.json"])
 
-    with zipfile.ZipFile(download.value.path()) as archive:
-        coco = json.loads(archive.read("annotations/instances_default.json"))
     assert {one["track_id"] for one in coco["annotations"]} == {1}
     assert len({one["image_id"] for one in coco["annotations"]}) > 1
     assert all(one["file_name"].startswith("ball-") for one in coco["images"])

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import subprocess
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,25 @@ from lexiseg_model.errors import OptionError
 from lexiseg_service.commands.site import build
 from tests import coco
 from tests.http_server import serving_files
-from tests.integration.playground.asking import CHINA, SIZE, add, choose, drag, expect_result
-from tests.integration.playground.conftest import opened
+from tests.integration.playground.asking import (
+    CHINA,
+    SIZE,
+    add,
+    ask,
+    asked_directly,
+    choose,
+    drag,
+    expect_result,
+    unpacked,
+)
+from tests.integration.playground.conftest import opened, reload
 from tests.integration.server import Server
 
 NAME = 'a, b; it\'s "c".jpg'
 
 
-def pictures_of(page: Page, button: str) -> dict[str, Image.Image]:
-    """The pictures in the zip that a press of the button brings, by their names."""
-    with page.expect_download() as download:
-        page.click(button)
-    with zipfile.ZipFile(download.value.path()) as archive:
-        return {name.rpartition("/")[2]: Image.open(io.BytesIO(archive.read(name))) for name in archive.namelist()}
+def pictures_of(files: dict[str, bytes]) -> dict[str, Image.Image]:
+    return {name.rpartition("/")[2]: Image.open(io.BytesIO(content)) for name, content in files.items()}
 
 
 def of_a_box(answer: Response) -> bool:
@@ -40,9 +45,7 @@ def of_a_box(answer: Response) -> bool:
 
 
 def test_objects_over_one_another_are_taken_along_whole(page: Page) -> None:
-    choose(page)
-    add(page, "sky")
-    expect_result(page, "Found sky")
+    ask(page, "sky")
     best: list[dict[str, Any]] = []
     for number, corners in enumerate([((380, 10), (630, 180)), ((370, 5), (635, 190))], start=1):
         with page.expect_response(of_a_box) as answered:
@@ -54,8 +57,8 @@ def test_objects_over_one_another_are_taken_along_whole(page: Page) -> None:
     assert (wanted[0] & wanted[1]).any()
     assert names[0] == names[1]
 
-    masks = pictures_of(page, "#masks")  # from back to front: the word's own is the first
-    cut = pictures_of(page, "#cutouts")
+    masks = pictures_of(unpacked(page, "#masks"))  # from back to front: the word's own is the first
+    cut = pictures_of(unpacked(page, "#cutouts"))
 
     assert list(masks) == [f"china-{names[0]}{number}-mask.png" for number in ("", "-2", "-3")]
     assert list(cut) == [f"china-{names[0]}{number}.png" for number in ("", "-2", "-3")]
@@ -65,6 +68,23 @@ def test_objects_over_one_another_are_taken_along_whole(page: Page) -> None:
         left, top, width, height = one["bbox"]
         inside = mask[top : top + height, left : left + width]
         np.testing.assert_array_equal(np.asarray(picture)[..., 3] == 255, inside)
+
+
+def test_the_zip_holds_the_picture_its_labels_and_its_masks(page: Page, server: Server) -> None:
+    masks = [coco.decode(one["mask"]).astype(bool) for one in asked_directly(server.url, "sky", "tree")]
+    ask(page, "sky", "tree")
+    page.locator("#export summary").click()
+
+    files = unpacked(page, "#zip")
+
+    assert files["images/china.jpg"] == CHINA
+    annotations = json.loads(files["annotations/instances_default.json"])["annotations"]
+    assert [one["area"] for one in annotations] == [mask.sum() for mask in masks]
+    masks_in = {name: files[name] for name in files if name.startswith(("label-maps/china", "masks/"))}
+    drawn = pictures_of(masks_in)
+    np.testing.assert_array_equal(drawn.pop("china.png"), masks[0] + 2 * (masks[1] & ~masks[0]))
+    for picture, mask in zip(drawn.values(), masks, strict=True):
+        np.testing.assert_array_equal(np.asarray(picture) == 255, mask)
 
 
 @pytest.fixture
@@ -133,8 +153,7 @@ def test_a_page_without_tls_copies_too(context: BrowserContext, page: Page, copi
 def asked_of(context: BrowserContext, url: str) -> Page:
     """The page, isolated by its service worker, with an answer and the exports."""
     page = opened(context, url)
-    page.reload()
-    page.locator("body[data-ready]").wait_for()
+    reload(page)
     choose(page)
     add(page, "sky")
     expect_result(page, "Found sky.")

@@ -1,15 +1,16 @@
 """Who has read nothing meets: the photograph to try, then a picture of his own, words as he writes them."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests import pictures
-from tests.integration.playground.asking import CHINA, SIZE, add, choose, expect_result, place, segments
-from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.playground.asking import CHINA, SIZE, add, ask, choose, expect_result, place, rewrite, segments
+from tests.integration.playground.conftest import PHONE, opened
 from tests.integration.server import Server
 
 FOUND = "Found sky, building, trees"  # in the first photograph to try
@@ -86,12 +87,10 @@ def test_a_word_of_a_link_may_have_empty_fields(context: BrowserContext, server:
 def test_a_link_keeps_a_task_that_its_own_model_has_and_the_first_lacks(
     context: BrowserContext, server: Server
 ) -> None:
-    def behind_another(route: Route) -> None:
-        cards = route.fetch().json()
-        cards["models"].insert(0, {**cards["models"][0], "name": "regions-only", "tasks": ["semantic"]})
-        route.fulfill(json=cards)
+    def behind_another(cards: Any) -> Any:
+        return cards | {"models": [{**cards["models"][0], "name": "regions", "tasks": ["semantic"]}, *cards["models"]]}
 
-    context.route("**/v1/models", behind_another)
+    rewrite(context, "**/v1/models", behind_another)
 
     page = opened(context, link(server, {"classes": ["sky"], "task": "panoptic", "model": "tiny"}))
 
@@ -154,9 +153,7 @@ def test_what_the_browser_cannot_open_is_shown_as_the_service_reads_it(page: Pag
 
 
 def test_buttons_for_objects_are_there_with_the_first(page: Page) -> None:
-    choose(page)
-    add(page, "sky")
-    expect_result(page, "Found sky")
+    ask(page, "sky")
     expect(page.locator("#correcting")).to_be_hidden()
 
     page.mouse.click(*place(page, 200, 290))
@@ -169,9 +166,7 @@ def test_buttons_for_objects_are_there_with_the_first(page: Page) -> None:
 
 
 def test_a_named_list_says_that_words_rest(page: Page) -> None:
-    choose(page)
-    add(page, "sky")
-    expect_result(page, "Found sky")
+    ask(page, "sky")
     page.locator("#more summary").click()
     with page.expect_response("**/v1/segment") as answered:
         page.select_option("#vocabulary", "voc20")
@@ -189,10 +184,8 @@ def test_a_named_list_says_that_words_rest(page: Page) -> None:
 @pytest.mark.parametrize(
     "photograph", [CHINA, pictures.encoded(pictures.photograph("china").rotate(90, expand=True), "JPEG")]
 )
-def test_a_small_screen_leaves_no_bands_about_the_picture(browser: Browser, server: Server, photograph: bytes) -> None:
-    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    context.set_default_timeout(PATIENCE)
-    page = opened(context, server.url)
+def test_a_small_screen_leaves_no_bands_about_the_picture(screen: Callable[..., Page], photograph: bytes) -> None:
+    page = screen(**PHONE)
     expect(page.get_by_text("Show it a picture")).to_be_visible()
     expect(page.get_by_text("Drop a picture here")).to_be_hidden()
     choose(page, photograph)
@@ -209,4 +202,3 @@ def test_a_small_screen_leaves_no_bands_about_the_picture(browser: Browser, serv
     assert listed is not None
     assert listed["y"] < 0.9 * 844  # the list begins on the first screen
     expect(segments(page).first).to_be_visible()
-    context.close()

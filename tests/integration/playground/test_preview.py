@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -10,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, Request, Route, expect
+from playwright.sync_api import BrowserContext, Page, Request, expect
 
 from tests import coco
-from tests.integration.playground.asking import CHINA, SIZE, UnderWay, add, choose, expect_result, place
-from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.playground.asking import CHINA, SIZE, UnderWay, add, ask, choose, expect_result, place, rewrite
+from tests.integration.playground.conftest import PHONE, opened, reload
 from tests.integration.server import Server
 
 LONG = 2000  # milliseconds; longer than a pointer has to rest
@@ -25,9 +26,7 @@ def page(context: BrowserContext, server: Server) -> Page:
     """Its clock runs, and can be put forward."""
     context.clock.install()
     page = opened(context, server.url)
-    choose(page)
-    add(page, "sky")
-    expect_result(page, "Found sky")
+    ask(page, "sky")
     page.locator("#chips button").click()
     expect_result(page, "Type a word")
     return page
@@ -133,19 +132,15 @@ def test_never_more_than_one_is_on_its_way(page: Page) -> None:
 
 @pytest.mark.parametrize("why", ["switched off", "no prompts"])
 def test_none_is_asked_for(page: Page, why: str) -> None:
-    def without_prompts(route: Route) -> None:
-        cards = route.fetch().json()
-        for card in cards["models"]:
-            card["tasks"].remove("prompt")
-        route.fulfill(json=cards)
+    def without_prompts(cards: Any) -> Any:
+        return cards | {"models": [{**card, "tasks": [*{*card["tasks"]} - {"prompt"}]} for card in cards["models"]]}
 
     if why == "switched off":
         page.locator("#more summary").click()
         page.uncheck("#preview")
     else:
-        page.route("**/v1/models", without_prompts)
-        page.reload()
-        page.locator("body[data-ready]").wait_for()
+        rewrite(page, "**/v1/models", without_prompts)
+        reload(page)
         choose(page)
         expect_result(page, "Type a word")
     asked = questions(page)
@@ -157,11 +152,10 @@ def test_none_is_asked_for(page: Page, why: str) -> None:
     assert [question.get("prompts") for question in asked] == [None]
 
 
-def test_a_finger_is_not_asked_about(browser: Browser, server: Server) -> None:
-    context = browser.new_context(viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
-    context.set_default_timeout(PATIENCE)
-    context.clock.install()
-    page = opened(context, server.url)
+def test_a_finger_is_not_asked_about(screen: Callable[..., Page]) -> None:
+    page = screen(**PHONE)
+    page.clock.install()
+    reload(page)
     choose(page)
     page.locator("#more summary").click()
     expect(page.locator("#previews")).to_be_hidden()
@@ -173,4 +167,3 @@ def test_a_finger_is_not_asked_about(browser: Browser, server: Server) -> None:
 
     expect_result(page, "Cut out 1 object")
     assert len(asked) == 1
-    context.close()

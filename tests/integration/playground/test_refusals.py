@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests import pictures
-from tests.integration.playground.asking import add, choose, expect_result, segments
+from tests.integration.playground.asking import add, ask, choose, expect_result, segments
 from tests.integration.playground.conftest import opened
 from tests.integration.server import Server
 
@@ -81,9 +81,7 @@ def test_a_word_of_another_language_is_warned_of_until_it_goes(page: Page) -> No
 
 
 def test_a_server_that_is_gone_is_told_and_asked_again(page: Page, context: BrowserContext) -> None:
-    choose(page)
-    add(page, "sky")
-    expect_result(page, "Found sky")
+    ask(page, "sky")
     context.set_offline(True)
     add(page, "tree")
     expect_result(page, "The server does not answer")

@@ -1,9 +1,11 @@
 """Small screens, and nothing of the visitor's but the camera."""
 
+from collections.abc import Callable
+
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.integration.playground.asking import CHINA, add, choose, expect_result, place, until
+from tests.integration.playground.asking import CHINA, add, ask, choose, expect_result, place, until
 from tests.integration.playground.conftest import PATIENCE, opened
 from tests.integration.playground.project.test_project import add_files
 from tests.integration.server import Server
@@ -23,10 +25,8 @@ PILLS = """
 
 
 @pytest.mark.parametrize("width", [390, 1600])
-def test_nothing_is_wider_than_the_screen(browser: Browser, server: Server, width: int) -> None:
-    context = browser.new_context(viewport={"width": width, "height": 800})
-    context.set_default_timeout(PATIENCE)
-    page = opened(context, server.url)
+def test_nothing_is_wider_than_the_screen(screen: Callable[..., Page], width: int) -> None:
+    page = screen(viewport={"width": width, "height": 800})
     choose(page)
     add(page, "sky", "a rather long name of a class that nobody would look for")
 
@@ -36,7 +36,6 @@ def test_nothing_is_wider_than_the_screen(browser: Browser, server: Server, widt
         page.evaluate("(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.getElementById('panel'))")
         == 0
     )
-    context.close()
 
 
 BEYOND = """() => [...document.querySelectorAll("button, select, input, label, summary")]
@@ -80,10 +79,8 @@ def test_correcting_with_a_brush_leaves_the_picture_its_size(page: Page) -> None
 
 
 @pytest.mark.parametrize("mode", ["Picture", "Video"])
-def test_at_a_zoom_of_400_percent_every_control_is_on_the_screen(browser: Browser, server: Server, mode: str) -> None:
-    context = browser.new_context(viewport={"width": 320, "height": 256})  # WCAG 2.2, 1.4.10
-    context.set_default_timeout(PATIENCE)
-    page = opened(context, server.url)
+def test_at_a_zoom_of_400_percent_every_control_is_on_the_screen(screen: Callable[..., Page], mode: str) -> None:
+    page = screen(viewport={"width": 320, "height": 256})  # WCAG 2.2, 1.4.10
     add(page, "sky")
     if mode == "Picture":
         choose(page)
@@ -93,13 +90,10 @@ def test_at_a_zoom_of_400_percent_every_control_is_on_the_screen(browser: Browse
     expect_result(page, "Found sky")
 
     assert page.evaluate(BEYOND) == []
-    context.close()
 
 
 def test_every_button_can_be_hit(page: Page) -> None:  # WCAG 2.2, 2.5.8: 24 px
-    choose(page)
-    add(page, "sky")
-    expect_result(page, "Found sky")
+    ask(page, "sky")
     for name in ("more", "export"):
         page.locator(f"#{name} > summary").click()
 
@@ -111,9 +105,9 @@ def test_every_button_can_be_hit(page: Page) -> None:  # WCAG 2.2, 2.5.8: 24 px
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (820, 1180), (1400, 820)])
 def test_the_first_screen_shows_a_large_example_and_the_task(
-    browser: Browser, server: Server, width: int, height: int
+    screen: Callable[..., Page], width: int, height: int
 ) -> None:
-    page = opened(browser.new_context(viewport={"width": width, "height": height}), server.url)
+    page = screen(viewport={"width": width, "height": height})
 
     stage, example, tasks = (page.locator(part).bounding_box() for part in ("#stage", "#sample img", "#tasks"))
 
@@ -122,7 +116,6 @@ def test_the_first_screen_shows_a_large_example_and_the_task(
     assert tasks is not None
     assert example["width"] > 0.55 * stage["width"]
     assert tasks["y"] + tasks["height"] < height
-    page.context.close()
 
 
 def test_names_on_the_picture_stand_apart(browser: Browser, server: Server) -> None:
@@ -148,10 +141,8 @@ def test_names_on_the_picture_stand_apart(browser: Browser, server: Server) -> N
 
 
 @pytest.mark.parametrize("corrects", [False, True])
-def test_tools_under_a_picture_stand_in_one_row_on_a_phone(browser: Browser, server: Server, corrects: bool) -> None:
-    context = browser.new_context(viewport={"width": 390, "height": 844})
-    context.set_default_timeout(PATIENCE)
-    page = opened(context, server.url)
+def test_tools_under_a_picture_stand_in_one_row_on_a_phone(screen: Callable[..., Page], corrects: bool) -> None:
+    page = screen(viewport={"width": 390, "height": 844})
     choose(page)
     add(page, "sky", "a rather long name")
     expect_result(page, "Found sky")
@@ -165,7 +156,6 @@ def test_tools_under_a_picture_stand_in_one_row_on_a_phone(browser: Browser, ser
     assert len(boxes) == 10
     assert len({box["y"] for box in boxes if box}) <= 3
     assert max(box["x"] + box["width"] for box in boxes if box) <= 390
-    context.close()
 
 
 def test_nothing_but_the_camera_may_be_asked_of_the_visitor(page: Page) -> None:

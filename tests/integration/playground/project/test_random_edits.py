@@ -5,20 +5,28 @@ import io
 import json
 import os
 import random
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page, Route, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests import coco
-from tests.integration.playground.asking import SIZE, add, choose, place, segments, settled, without_heads
+from tests.integration.playground.asking import (
+    SIZE,
+    add,
+    choose,
+    place,
+    rewrite,
+    segments,
+    settled,
+    unpacked,
+    without_heads,
+)
 from tests.integration.playground.conftest import opened
 from tests.integration.playground.project.test_editing import labelled, masks, stroke
 from tests.integration.server import Server
@@ -83,54 +91,10 @@ def painted(layers: Layers) -> Names:
     return names
 
 
-def filled(*loops: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Pixels whose centre is inside loops [N, 2] of corners, by the even-odd rule."""
-    ends = [np.concatenate([loop, np.roll(loop, -1, 0)], 1) for loop in loops]
-    x0, y0, x1, y1 = np.concatenate(ends).T
-    first, beyond = (np.ceil(bound(y0, y1) - 0.5).astype(int) for bound in (np.minimum, np.maximum))
-    edge = np.repeat(np.arange(len(first)), beyond - first)  # of each row that an edge crosses
-    row = np.arange(len(edge)) - np.searchsorted(edge, edge) + first[edge]
-    x = x0[edge] + (row + 0.5 - y0[edge]) / (y1 - y0)[edge] * (x1 - x0)[edge]
-    crossings = np.zeros((HEIGHT, WIDTH + 1), int)
-    np.add.at(crossings, (row, np.ceil(x - 0.5).astype(int)), 1)
-    inside: NDArray[np.bool_] = crossings.cumsum(1)[:, :-1] % 2 == 1
-    return inside
-
-
 def of_coco(files: dict[str, bytes]) -> Layers:
     read = json.loads(files["annotations/instances_default.json"])
     names = {category["id"]: category["name"] for category in read["categories"]}
     return [(names[one["category_id"]], coco.decode(one["segmentation"]).astype(bool)) for one in read["annotations"]]
-
-
-def of_yolo(files: dict[str, bytes]) -> Layers:
-    names = [json.loads(line.partition(": ")[2]) for line in files["data.yaml"].decode().splitlines()[3:]]
-    for line in files["labels/china.txt"].decode().splitlines():
-        number, *places = line.split()
-        corners = np.array(places, float).reshape(-1, 2) * (WIDTH, HEIGHT)
-        yield names[int(number)], filled(np.rint(corners))
-
-
-def of_cvat(files: dict[str, bytes]) -> Layers:
-    found = ElementTree.fromstring(files["cvat.xml"]).findall("image/mask")
-    layers = []
-    for one in sorted(found, key=lambda each: int(each.attrib["z_order"])):
-        left, top, across, down = (int(one.attrib[key]) for key in ("left", "top", "width", "height"))
-        runs = [int(run) for run in one.attrib["rle"].split(",")]
-        mask = np.zeros(SIZE, bool)
-        mask[top : top + down, left : left + across] = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(
-            down, across
-        )
-        layers.append((one.attrib["label"], mask))
-    return layers
-
-
-def of_geojson(files: dict[str, bytes]) -> Layers:
-    for one in json.loads(files["geojson/china.geojson"])["features"]:
-        parts = one["geometry"]["coordinates"]
-        parts = [parts] if one["geometry"]["type"] == "Polygon" else parts
-        rings = [np.array(ring[:-1], float) for part in parts for ring in part]
-        yield one["properties"]["label"] or "object", filled(*rings)
 
 
 def of_label_maps(files: dict[str, bytes]) -> Layers:
@@ -145,21 +109,8 @@ def of_voc_objects(files: dict[str, bytes]) -> Layers:
     return [(name, numbers == number) for number, (name, _) in enumerate(of_coco(files), 1)]
 
 
-READERS: tuple[Callable[[dict[str, bytes]], Layers], ...] = (
-    of_coco,
-    of_yolo,
-    of_cvat,
-    of_geojson,
-    of_label_maps,
-    of_voc_objects,
-)
-
-
-def unpacked(page: Page, selector: str) -> dict[str, bytes]:
-    with page.expect_download() as download:
-        page.click(selector)
-    with zipfile.ZipFile(io.BytesIO(download.value.path().read_bytes())) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
+# That the other formats hold the same: tests/service/web/test_formats.py.
+READERS: tuple[Callable[[dict[str, bytes]], Layers], ...] = (of_coco, of_label_maps, of_voc_objects)
 
 
 def check(page: Page, selector: str, what: object) -> None:
@@ -263,14 +214,11 @@ def test_exports_equal_the_canvas_after_random_edits(
 
 
 def test_what_is_doubtful_is_exported_once_it_is_accepted(context: BrowserContext, server: Server) -> None:
-    def doubted(route: Route) -> None:
-        answer = route.fetch()
-        content = answer.json()
-        content["segments"] = [{**one, "doubtful": True} for one in content["segments"]]
-        route.fulfill(response=answer, json=content)
+    def doubted(answer: Any) -> Any:
+        return answer | {"segments": [{**one, "doubtful": True} for one in answer["segments"]]}
 
     without_heads(context)
-    context.route("**/v1/segment", doubted)
+    rewrite(context, "**/v1/segment", doubted)
     page = opened(context, server.url)
     labelled(page, "sky")
     settled(page)

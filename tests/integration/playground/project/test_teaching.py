@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-import zipfile
 from pathlib import Path
 
 import httpx
@@ -11,8 +10,8 @@ from PIL import ImageOps
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from tests import pictures
-from tests.integration.playground.asking import add, drag, expect_result, place, until_resolved, without_heads
-from tests.integration.playground.conftest import PATIENCE, opened
+from tests.integration.playground.asking import add, drag, expect_result, place, unpacked, until_resolved, without_heads
+from tests.integration.playground.conftest import PATIENCE, opened, reload
 from tests.integration.playground.project.test_project import ANSWERED, add_files, strip
 from tests.integration.server import Server
 
@@ -65,6 +64,13 @@ def learned(page: Page, pictures: int) -> None:
     expect(page.locator("#learned")).to_contain_text(f"Learned from {pictures} reviewed. How well found outlines match")
 
 
+def teach(page: Page) -> None:
+    """The first picture teaches."""
+    begin(page)
+    accept(page)
+    learned(page, 1)
+
+
 def pictures_of(request: Request) -> list[str]:
     return [one["key"] for one in json.loads(request.post_data or "")["pictures"]]
 
@@ -109,15 +115,12 @@ def test_the_strip_marks_what_changed_and_a_held_key_shows_it_as_it_was(page: Pa
 
 
 def test_pictures_that_teach_are_listed_and_taken_out(page: Page, server: Server) -> None:
-    begin(page)
-    accept(page)
-    learned(page, 1)
+    teach(page)
     until_resolved(page, ANSWERED)
     other = {"key": "elsewhere", "image": {"base64": base64.b64encode(ALBUM["two"]).decode()}}
     body = {"pictures": [{**other, "objects": [{"class": WORD, "box": BOX}]}]}
     httpx.put(own_head(page, server), json=body, timeout=PATIENCE).raise_for_status()
-    page.reload()
-    page.locator("body[data-ready]").wait_for()
+    reload(page)
     page.locator("#many").evaluate("(many) => (many.open = true)")
     expect(page.locator("#lessons li")).to_contain_text(["one.jpg", "elsewhere"])
 
@@ -160,9 +163,7 @@ def test_a_correction_of_a_reviewed_picture_replaces_what_it_taught(page: Page) 
 
 
 def test_a_new_label_in_a_reviewed_picture_is_found_in_the_others(page: Page) -> None:
-    begin(page)
-    accept(page)
-    learned(page, 1)
+    teach(page)
     expect_result(page, f"Found {WORD}.")
     show(page, "one")
     page.get_by_role("button", name=f"Correct {WORD}").click()
@@ -239,12 +240,9 @@ def test_what_is_no_longer_reviewed_teaches_nothing(page: Page) -> None:
 
 
 def test_an_accepted_picture_is_taken_back_after_a_reload(page: Page) -> None:
-    begin(page)
-    accept(page)
-    learned(page, 1)
+    teach(page)
     until_resolved(page, ANSWERED)
-    page.reload()
-    page.locator("body[data-ready]").wait_for()
+    reload(page)
     learned(page, 1)
     show(page, "one")
 
@@ -252,23 +250,19 @@ def test_an_accepted_picture_is_taken_back_after_a_reload(page: Page) -> None:
 
     expect(page.locator("#learned")).to_be_empty()
     expect(page.locator("#segments li")).to_contain_text(WORD)  # what was labelled stays
-    page.reload()
-    page.locator("body[data-ready]").wait_for()
+    reload(page)
     expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", "one.jpg: labelled")
     expect(page.locator("#accepted")).to_be_hidden()
     expect(page.locator("#learned")).to_be_empty()
 
 
 def test_a_reload_teaches_nothing_twice(page: Page) -> None:
-    begin(page)
-    accept(page)
-    learned(page, 1)
+    teach(page)
     until_resolved(page, KEPT)
     asked: list[Request] = []
     page.on("request", lambda request: asked.append(request) if is_teaching(request) else None)
 
-    page.reload()
-    page.locator("body[data-ready]").wait_for()
+    reload(page)
 
     learned(page, 1)
     expect(page.locator('#taught option[value^="page-"]')).to_have_count(
@@ -304,9 +298,7 @@ def test_two_tabs_of_a_project_teach_one_head(page: Page, context: BrowserContex
 
 
 def test_a_head_that_others_teach_meanwhile_is_asked_as_it_is(page: Page, server: Server) -> None:
-    begin(page)
-    accept(page)
-    learned(page, 1)
+    teach(page)
     until_resolved(page, ANSWERED)
 
     httpx.put(own_head(page, server), json={"classes": ["elsewhere"]}).raise_for_status()
@@ -316,9 +308,7 @@ def test_a_head_that_others_teach_meanwhile_is_asked_as_it_is(page: Page, server
 
 
 def test_a_head_that_was_deleted_elsewhere_is_taught_again(page: Page, server: Server) -> None:
-    begin(page)
-    accept(page)
-    learned(page, 1)
+    teach(page)
     until_resolved(page, ANSWERED)
 
     with page.expect_request(is_teaching):
@@ -332,9 +322,7 @@ def test_a_head_that_was_deleted_elsewhere_is_taught_again(page: Page, server: S
 def test_what_was_learned_is_kept_by_a_name_and_taken_along(
     page: Page, browser: Browser, server: Server, tmp_path: Path
 ) -> None:
-    begin(page)
-    accept(page)
-    learned(page, 1)
+    teach(page)
     assert httpx.get(own_head(page, server)).json()["expires"]
     page.fill("#head-name", "our-gizmos")
     with page.expect_request(is_teaching):
@@ -342,10 +330,7 @@ def test_what_was_learned_is_kept_by_a_name_and_taken_along(
     learned(page, 1)
     kept = {one["name"]: one["expires"] for one in httpx.get(f"{server.url}/v1/heads").json()["heads"]}
     assert kept["our-gizmos"] is None
-    with page.expect_download() as download:
-        page.get_by_role("button", name="Export project").click()
-    with zipfile.ZipFile(download.value.path()) as archive:
-        archive.extract("our-gizmos.head", tmp_path)
+    (tmp_path / "our-gizmos.head").write_bytes(unpacked(page, "#export-project")["our-gizmos.head"])
     httpx.delete(f"{server.url}/v1/heads/our-gizmos").raise_for_status()
 
     context = browser.new_context()
@@ -359,9 +344,7 @@ def test_what_was_learned_is_kept_by_a_name_and_taken_along(
 
 
 def test_a_new_name_is_asked_for_after_the_old_head_went(page: Page) -> None:
-    begin(page)
-    accept(page)
-    learned(page, 1)
+    teach(page)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.method) if "/v1/heads/" in request.url else None)
     page.fill("#head-name", "other-gizmos")
@@ -404,9 +387,7 @@ def test_a_page_of_a_service_that_keeps_nothing_does_not_teach(context: BrowserC
 
 
 def test_what_helps_the_head_most_is_reviewed_first(page: Page) -> None:
-    begin(page)
-    accept(page)
-    learned(page, 1)
+    teach(page)
 
     with page.expect_response(re.compile("/v1/heads/.*/next")) as answered:
         page.check("#doubtful")

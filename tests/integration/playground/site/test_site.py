@@ -18,9 +18,10 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Route, expect
 
 from tests import chromium, coco, pictures
-from tests.http_server import QuietFiles, serving
-from tests.integration.playground.asking import CHINA, add, choose, expect_result, place, until_resolved
-from tests.integration.playground.conftest import PATIENCE, opened
+from tests.http_server import QuietFiles, serving, serving_files
+from tests.integration.playground.asking import CHINA, add, choose, expect_result, place, segments, until_resolved
+from tests.integration.playground.clips import webm
+from tests.integration.playground.conftest import PATIENCE, opened, reload
 from tests.integration.playground.test_accessibility import answered, violations
 from tests.integration.server import Server
 
@@ -52,12 +53,6 @@ TASKS: list[dict[str, Any]] = [
     {"task": "instance", "classes": ["building", "tree", "flower"]},  # trees are stuff
     {"task": "panoptic", "classes": ["sky", "building", "flower"]},
 ]
-
-
-@pytest.fixture(scope="module")
-def site(folder: Path) -> Iterator[str]:
-    with serving(partial(QuietFiles, directory=str(folder))) as url:
-        yield f"{url}/site/"
 
 
 @pytest.fixture(scope="module")
@@ -174,11 +169,10 @@ def test_corrections_are_the_servers_and_warn_as_it_does(loaded: Page, server: S
 
 
 def test_a_site_opens_without_a_network_and_says_what_it_cannot_do_there(context: BrowserContext, folder: Path) -> None:
-    with serving(partial(QuietFiles, directory=str(folder))) as url:
+    with serving_files(folder) as url:
         page = opened(context, f"{url}/site/")
         assert not page.evaluate("crossOriginIsolated")  # one thread
-    page.reload()
-    page.locator("body[data-ready]").wait_for()
+    reload(page)
 
     assert page.evaluate("crossOriginIsolated")  # threads
     choose(page)
@@ -202,7 +196,7 @@ def the_middle(page: Page) -> tuple[float, float]:
 
 
 def test_a_site_forgets_its_older_files_and_nobody_elses(context: BrowserContext, folder: Path) -> None:
-    with serving(partial(QuietFiles, directory=str(folder))) as url:
+    with serving_files(folder) as url:
         older, foreign = f"{url}/site/ older", "another page of this host"
         page = context.new_page()
         page.goto(f"{url}/site/manifest.json")
@@ -213,6 +207,23 @@ def test_a_site_forgets_its_older_files_and_nobody_elses(context: BrowserContext
         kept = page.evaluate("caches.keys()")
         assert foreign in kept
         assert older not in kept
+
+
+def test_a_clip_plays_under_its_masks_with_its_speed(context: BrowserContext, site: str) -> None:
+    page = opened(context, site)
+    page.get_by_role("radio", name="Video").check()
+    page.get_by_text("objects", exact=True).click()
+    add(page, "building")
+    clip = webm((pictures.photograph("china").resize((320, 214)) for _ in range(40)), (320, 214), 10)
+
+    page.set_input_files("#clip", {"name": "walk.webm", "mimeType": "video/webm", "buffer": clip})
+
+    speed = re.compile(r"tiny@1: [\d.]+ frames a second, \d+ ms each, [\d.]+ s behind")
+    expect(page.locator("#timings")).to_have_text(speed)
+    expect(segments(page).first).to_contain_text("building")
+    page.locator("#canvas").click()
+    told = "Only a service follows objects: take this frame, and click on it there."
+    expect(page.locator("#note")).to_have_text(told)
 
 
 def test_a_damaged_file_is_named(loaded: Page) -> None:
