@@ -7,9 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from lexiseg_client.calling.retries import Retry, RetryPolicy, exchange, retry_after
-from lexiseg_client.calling.steps import Send, Wait
+from lexiseg_client.calling import retries
+from lexiseg_client.calling.retries import Retry, retry_after
+from lexiseg_client.calling.steps import Call, Send, Wait
 from lexiseg_client.errors import ProblemError, QueueFull, Unreachable
+from lexiseg_client.rest import RestTransport
 
 GET = Send("GET", "/models")
 WELL = httpx.Response(200, content=b"{}")
@@ -34,8 +36,12 @@ class Hand:
     timeouts: list[float] = field(default_factory=list)
 
     def take(self, request: Send = GET, until: float = 60.0, **rule: Any) -> httpx.Response:
-        patience = RetryPolicy(Retry(**rule), clock=lambda: self.now, jitter=lambda: 0.0)
-        call = exchange(request, patience, until)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(f"{retries.__name__}.time.monotonic", lambda: self.now)
+            patch.setattr(f"{retries.__name__}.random.random", lambda: 0.0)
+            return self._taken(RestTransport(Retry(**rule)).ask(request, lambda reply: reply, until))
+
+    def _taken(self, call: Call[httpx.Response]) -> httpx.Response:
         step = next(call)
         while True:
             try:

@@ -10,7 +10,6 @@ from typing import Any
 
 from lexiseg_client.address import PREFIX, path_of
 from lexiseg_client.calling.calls import Calls
-from lexiseg_client.calling.retries import exchange
 from lexiseg_client.calling.steps import Call, Resource, Send, Work, awaited
 from lexiseg_client.images import ImageLike, load
 from lexiseg_client.question import Class, Classes, Example, classes_json, example_json, source_json
@@ -226,7 +225,7 @@ def _taught(
     bodies = yield Work(lambda: [*_bodies(optional, pictures)])
     for number, each in enumerate(bodies):
         request = replace(Send("PUT", path_of(ROUTE, name)) if number else first, body={"json": each})
-        content = (yield from exchange(request, calls.rest.policy, deadline)).content
+        content = yield from calls.rest.ask(request, lambda reply: reply.content, deadline)
     return read(content, head_of)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lexiseg_client.errors import UnusableImage
 from lexiseg_labels.masks import png
 from lexiseg_labels.picture_names import LISTED_SUFFIXES, is_picture_name
+from lexiseg_labels.segmentation import Segmentation
 
 URL = re.compile(r"https?://", re.IGNORECASE)
 IMAGE_ID = re.compile(r"[0-9a-f]{32}")  # as servers give them
@@ -39,14 +40,6 @@ class BinaryFile(Protocol):
     """A file object open in binary mode, such as `open(path, "rb")` or `io.BytesIO`."""
 
     def read(self) -> bytes: ...
-
-
-@runtime_checkable
-class Answer(Protocol):
-    """A `Segmentation`, of which the id of its image is used."""
-
-    @property
-    def image_id(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -88,7 +81,7 @@ ImageLike: TypeAlias = Union[
     PillowImage,
     ImageId,
     ImageUrl,
-    Answer,
+    Segmentation,
 ]
 Source: TypeAlias = Upload | ImageUrl | ImageId
 
@@ -102,7 +95,7 @@ def load(image: ImageLike) -> Source:
     """
     if isinstance(image, (ImageId, ImageUrl)):
         return image
-    if isinstance(image, Answer):
+    if isinstance(image, Segmentation):
         return ImageId(image.image_id)
     if isinstance(image, str) and URL.match(image):
         return ImageUrl(image)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, NamedTuple, T
 from lexiseg_client.address import PREFIX, path_of
 from lexiseg_client.calling.calls import Calls
 from lexiseg_client.calling.mapping import ProgressLine, check_several
-from lexiseg_client.calling.retries import exchange, read_problem
+from lexiseg_client.calling.retries import read_problem
 from lexiseg_client.calling.steps import Call, Resource, Send, Wait, Work, awaited
 from lexiseg_client.errors import Problem, TimedOut
 from lexiseg_client.question import Classes, Options, Unpack, question_json
@@ -152,7 +152,7 @@ class _Job(Resource):
         """Wait for answers at a path, until there are some or the job is done."""
         while True:
             now = yield from self._refreshed(None)
-            reply = yield from exchange(Send("GET", path), self._calls.rest.policy, self._calls.deadline(None))
+            reply = yield from self._calls.rest.ask(Send("GET", path), lambda reply: reply, self._calls.deadline(None))
             lines = reply.content.splitlines()
             if lines or now.state == "done":
                 link = reply.links.get("next", {}).get("url")
@@ -161,8 +161,8 @@ class _Job(Resource):
 
     def _saved(self, path: Path, to: Format, timeout: float | None) -> Call[Path]:
         request = Send("GET", f"{path_of(ROUTE, self.id)}/results?to={to}")
-        reply = yield from exchange(request, self._calls.rest.policy, self._calls.deadline(timeout))
-        yield Work(partial(write_whole, path, reply.content))
+        content = yield from self._calls.rest.ask(request, lambda reply: reply.content, self._calls.deadline(timeout))
+        yield Work(partial(write_whole, path, content))
         return path
 
 

@@ -7,14 +7,14 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 import httpx
 
 from lexiseg_client.address import PREFIX, USER_AGENT, Address
-from lexiseg_client.calling.retries import RetryPolicy, exchange
+from lexiseg_client.calling.retries import Retry, accepted, with_retries
 from lexiseg_client.calling.steps import Call, Send
 from lexiseg_client.errors import (
     Forbidden,
@@ -80,8 +80,8 @@ def of_json(kind: type[T], document: Mapping[str, Any], **converted: Any) -> T:
 class RestTransport:
     """Transport for http and https addresses. `deadline` is a time of the client's clock."""
 
-    def __init__(self, policy: RetryPolicy) -> None:
-        self.policy = policy
+    def __init__(self, retry: Retry) -> None:
+        self._retry = retry
 
     def segment(self, source: Source, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
         """POST /segment."""
@@ -133,7 +133,11 @@ class RestTransport:
 
     def ask(self, request: Send, parse: Callable[[httpx.Response], T], deadline: float) -> Call[T]:
         """What `parse` makes of the reply to a request, which is sent again as its retries allow."""
-        return parse((yield from exchange(request, self.policy, deadline)))
+
+        def attempt(seconds: float) -> Send:
+            return replace(request, timeout=seconds)
+
+        return parse((yield from with_retries(attempt, accepted, self._retry, deadline, repeatable=request.repeatable)))
 
 
 def json_as(build: Callable[[dict[str, Any]], T]) -> Callable[[httpx.Response], T]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lexiseg_client.address import Address, read_address
 from lexiseg_client.calling.mapping import IMAGE_ERRORS, MapPlan
-from lexiseg_client.calling.retries import Retry, RetryPolicy
+from lexiseg_client.calling.retries import Retry
 from lexiseg_client.calling.steps import Call, Wait, Work
 from lexiseg_client.errors import LASTING, ImageExpired, TimedOut, Unreachable
 from lexiseg_client.images import ImageId, ImageLike, Source, Upload, load
@@ -37,8 +38,8 @@ class Calls:
         self.address: Address = read_address(url, grpc_target, api_key)
         if not isinstance(retry, Retry | None):
             raise TypeError(f"retry: expected a Retry, as Retry(most=3), got {retry!r}")
-        self._policy = RetryPolicy(retry or Retry())
-        self.rest: RestTransport = RestTransport(self._policy)  # for vocabularies and jobs, which gRPC does not have
+        self._retry = retry or Retry()
+        self.rest: RestTransport = RestTransport(self._retry)  # for vocabularies and jobs, which gRPC does not have
         self.transport: RestTransport | GrpcTransport = self.rest if self.address.protocol == "rest" else self._grpc()
         self._timeout = _seconds(timeout)
         self._image_ids: dict[str, str] = {}  # digest of an upload to the id of its image
@@ -46,11 +47,11 @@ class Calls:
     def _grpc(self) -> GrpcTransport:
         from lexiseg_client.rpc.connections import GrpcTransport  # gRPC is optional
 
-        return GrpcTransport(self._policy)
+        return GrpcTransport(self._retry)
 
     def deadline(self, timeout: float | None) -> float:
         """The clock time at which a call with this timeout (seconds) ends."""
-        return self._policy.clock() + (self._timeout if timeout is None else _seconds(timeout))
+        return time.monotonic() + (self._timeout if timeout is None else _seconds(timeout))
 
     def segment(
         self, image: ImageLike, classes: Classes | None, options: Mapping[str, Any], timeout: float | None
@@ -103,7 +104,7 @@ class Calls:
         """See `Client.wait_until_ready`."""
         deadline = self.deadline(timeout)
         reason = "no answer yet"
-        while (remaining := deadline - self._policy.clock()) > 0:
+        while (remaining := deadline - time.monotonic()) > 0:
             try:
                 health = yield from self.transport.health(min(PROBE_TIMEOUT, remaining))
                 if health.ready:

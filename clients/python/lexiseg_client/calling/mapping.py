@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 from lexiseg_client.errors import LexisegError
-from lexiseg_client.images import Answer, ImageLike, pictures_in
+from lexiseg_client.images import ImageLike, pictures_in
 from lexiseg_client.question import Options
+from lexiseg_labels.segmentation import Segmentation
 
 Input = TypeVar("Input")
 A = TypeVar("A")
@@ -92,7 +93,7 @@ def map_plan(images: Images, on_error: str, options: MapOptions, before: int = 0
 
 def check_several(images: object, expected: str) -> None:
     """Raises TypeError: one image in place of several."""
-    is_one = isinstance(images, (str, bytes, bytearray, os.PathLike, Answer))
+    is_one = isinstance(images, (str, bytes, bytearray, os.PathLike, Segmentation))
     if is_one or not isinstance(images, Iterable | AsyncIterable):
         raise TypeError(f"{expected}, got one {type(images).__name__}; write [image]")
 

@@ -7,14 +7,14 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx
 
 from lexiseg_client.address import PREFIX
-from lexiseg_client.calling.steps import Call, Send, Step, Wait
+from lexiseg_client.calling.steps import Call, Step, Wait
 from lexiseg_client.errors import (
     LASTING,
     Busy,
@@ -54,19 +54,10 @@ class Retry:
         return max(retry_after or 0.0, backoff * (1 - jitter / 2))
 
 
-@dataclass(frozen=True)
-class RetryPolicy:
-    """A client's retry settings, with the clock and random numbers that tests replace."""
-
-    rule: Retry = field(default_factory=Retry)
-    clock: Callable[[], float] = time.monotonic
-    jitter: Callable[[], float] = random.random
-
-
 def with_retries(
     attempt: Callable[[float], Step],
     read: Callable[[Any], T],
-    policy: RetryPolicy,
+    rule: Retry,
     deadline: float,
     *,
     repeatable: bool,
@@ -77,35 +68,27 @@ def with_retries(
     """
     count = 0
     while True:
-        remaining = deadline - policy.clock()
+        remaining = deadline - time.monotonic()
         try:
             outcome = yield attempt(max(remaining, MIN_ATTEMPT_SECONDS))
             return read(outcome)
         except LASTING:
             raise
         except (ProblemError, Unreachable) as error:
-            if count >= policy.rule.most or not is_retryable(error, repeatable=repeatable):
+            if count >= rule.most or not is_retryable(error, repeatable=repeatable):
                 raise
             server_wait = error.retry_after if isinstance(error, ProblemError) else None
-            pause = policy.rule.wait(count, server_wait, policy.jitter())
-            if policy.clock() + pause >= deadline:
+            pause = rule.wait(count, server_wait, random.random())
+            if time.monotonic() + pause >= deadline:
                 raise
             if count == WARN_AFTER and isinstance(error, Unreachable):
-                logger.warning("%s; retrying for %.0f seconds at most", error, deadline - policy.clock())
+                logger.warning("%s; retrying for %.0f seconds at most", error, deadline - time.monotonic())
         yield Wait(pause)
         count += 1
 
 
-def exchange(request: Send, policy: RetryPolicy, deadline: float) -> Call[httpx.Response]:
-    """Send a request with retries; the reply is 2xx. Errors as for `with_retries`."""
-
-    def attempt(seconds: float) -> Send:
-        return replace(request, timeout=seconds)
-
-    return with_retries(attempt, _raise_for_status, policy, deadline, repeatable=request.repeatable)
-
-
-def _raise_for_status(reply: httpx.Response) -> httpx.Response:
+def accepted(reply: httpx.Response) -> httpx.Response:
+    """A reply that is 2xx. Raises ProblemError: another one."""
     if reply.is_success:
         return reply
     raise problem_of(reply)

@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from lexiseg_client.address import USER_AGENT, Address
-from lexiseg_client.calling.retries import RetryPolicy, with_retries
+from lexiseg_client.calling.retries import Retry, with_retries
 from lexiseg_client.calling.steps import Call, Invoke
 from lexiseg_client.errors import (
     LexisegError,
@@ -92,18 +92,18 @@ def method(channel: Any, step: Invoke) -> Any:
 class GrpcTransport:
     """Transport for grpc and grpcs addresses; its methods are `RestTransport`'s."""
 
-    def __init__(self, policy: RetryPolicy) -> None:
-        self._policy = policy
+    def __init__(self, retry: Retry) -> None:
+        self._retry = retry
 
     def segment(self, source: Source, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
         """Segmentation.Segment."""
         attempt = partial(Invoke, "Segment", segment_request(source, question))
-        return with_retries(attempt, segmentation, self._policy, deadline, repeatable=True)
+        return with_retries(attempt, segmentation, self._retry, deadline, repeatable=True)
 
     def models(self, deadline: float) -> Call[list[Model]]:
         """Segmentation.ListModels."""
         attempt = partial(Invoke, "ListModels", pb.ListModelsRequest())
-        return with_retries(attempt, models, self._policy, deadline, repeatable=True)
+        return with_retries(attempt, models, self._retry, deadline, repeatable=True)
 
     def model(self, name: str, deadline: float) -> Call[Model]:
         """Segmentation.ListModels, filtered by name."""
@@ -117,7 +117,7 @@ class GrpcTransport:
     def connect(self, deadline: float) -> Call[None]:
         """Retry until the server answers a health check, so that a stream starts on an open connection."""
         with suppress(ProblemError):
-            yield from with_retries(partial(Invoke, "Check", b""), bytes, self._policy, deadline, repeatable=True)
+            yield from with_retries(partial(Invoke, "Check", b""), bytes, self._retry, deadline, repeatable=True)
 
     def health(self, timeout: float) -> Call[Health]:
         """grpc.health.v1.Health.Check for the whole server."""

@@ -219,8 +219,11 @@ def test_the_doubtful_come_first_and_a_button_or_a_key_accepts(context: BrowserC
 
     page.check("#doubtful")
 
-    expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", f"{wanted[0]}: labelled")
-    assert [(one.get_attribute("title") or "").partition(":")[0] for one in strip(page).all()] == wanted
+    for _ in range(2):  # the second time after a reload
+        expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", f"{wanted[0]}: labelled")
+        assert [(one.get_attribute("title") or "").partition(":")[0] for one in strip(page).all()] == wanted
+        reload(page)
+        expect(page.locator("#doubtful")).to_be_checked()
     page.get_by_role("button", name="Accept", exact=True).click()
     for name in wanted[1:]:
         expect(page.locator("#strip [aria-current=true]")).to_have_attribute("title", f"{name}: labelled")
@@ -341,18 +344,6 @@ def test_the_project_opens_before_the_engine_answers(context: BrowserContext, pa
     again.locator("body[data-ready]").wait_for()
     expect_result(again, "Found sky")
     assert asked == []
-
-
-def test_the_order_of_review_is_kept(page: Page) -> None:
-    add_files(page, one=CHINA, two=FLOWER, three=CHINA)
-    label_all(page, "sky", "flower")
-    page.check("#doubtful")
-    order = [one.get_attribute("title") for one in strip(page).all()]
-
-    reload(page)
-
-    expect(page.locator("#doubtful")).to_be_checked()
-    assert [one.get_attribute("title") for one in strip(page).all()] == order
 
 
 def test_what_is_reviewed_is_not_asked_about_again(page: Page, context: BrowserContext) -> None:
