@@ -26,7 +26,7 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Prompt, Segment, Vocabulary
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset, evenly_spread, read_dataset
-from lexiseg_train.evaluation.scenes.oracle import deepest_point
+from lexiseg_train.evaluation.scenes.judges import deepest_point
 
 SETS = ("fashion:val", "street:val", "camvid:val", "voc:val", "car-parts:train", "msrc:train")
 MORE_SETS = ("corridors:train", "garments:train", "faces:train", "scenes:train")

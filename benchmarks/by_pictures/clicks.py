@@ -26,7 +26,7 @@ from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Prompt, Rle, Vocabulary
 from lexiseg_train.data.indexed import IGNORE, read_dataset
-from lexiseg_train.evaluation.scenes.oracle import deepest_point
+from lexiseg_train.evaluation.scenes.judges import deepest_point
 
 
 class Labeller(NamedTuple):

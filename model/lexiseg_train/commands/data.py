@@ -176,7 +176,7 @@ def pseudo_label(
     class_list = program.class_list(classes, vocabulary, background=background, others=", or --classes FILE")
     images = photographs_in(source)
     segmenter = program.load_for("semantic")
-    from lexiseg_train.data.labelling.pseudo_labels import Labelling, write_pseudo_labels  # imports torch
+    from lexiseg_train.data.labelling.model_labels import Labelling, write_pseudo_labels  # imports torch
 
     labelling = Labelling(class_list, split, confidence, max_side)
     with bar_of(str(target), len(images)) as bar:

@@ -59,8 +59,7 @@ def prepare_data(
 
       lexiseg data prepare coco downloads/ sets/ --own-split
     """
-    from lexiseg_train.data.preparing.official import official_set
-    from lexiseg_train.data.preparing.prepare import prepare, read_words
+    from lexiseg_train.data.preparing.official import official_set, prepare, read_words
 
     vocabulary = read_words(words) if words is not None else None
 
@@ -100,8 +99,7 @@ def fetch_data(
       lexiseg data fetch lvis /data/sets --words words.yaml
     """
     from lexiseg_train.data.preparing.downloads import download
-    from lexiseg_train.data.preparing.official import official_set, official_sets
-    from lexiseg_train.data.preparing.prepare import choose, read_words
+    from lexiseg_train.data.preparing.official import choose, official_set, official_sets, read_words
 
     official = official_set(name)
     if not official.is_fetched:

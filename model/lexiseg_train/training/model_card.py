@@ -21,7 +21,7 @@ from lexiseg_train.data.indexed import IndexedDataset
 from lexiseg_train.data.read_scenes import object_scenes
 from lexiseg_train.evaluation.counts import Scores
 from lexiseg_train.evaluation.run import evaluate
-from lexiseg_train.evaluation.scenes.oracle import centre_points, tight_boxes
+from lexiseg_train.evaluation.scenes.judges import centre_points, tight_boxes
 from lexiseg_train.training.journal import JOURNAL
 from lexiseg_train.training.recipe import RECIPE, PairsRecipe, RunRecipe
 

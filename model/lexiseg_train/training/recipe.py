@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from lexiseg_model.cards import StrictModel
 from lexiseg_model.errors import RecipeError
-from lexiseg_train.data.pairs.streamed import is_address
+from lexiseg_train.data.pairs.shards import is_address
 
 BUDGETS = ("steps", "epochs", "minutes")
 Curve = Literal["warmup-stable-decay", "cosine", "multistep"]

@@ -10,8 +10,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_train.data.scenes import Objects, SceneSet
 from lexiseg_train.evaluation import resumable
 from lexiseg_train.evaluation.resumable import EvaluationRun, read_records
-from lexiseg_train.evaluation.scenes.judges import PromptJudge, scene_run
-from lexiseg_train.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
+from lexiseg_train.evaluation.scenes.judges import PromptJudge, centre_points, point_grid, scene_run, tight_boxes
 from tests.train.evaluation.scenes.promptable import PromptableColours, classes, objects, scenes
 
 

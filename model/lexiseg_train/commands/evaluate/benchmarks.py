@@ -17,9 +17,16 @@ from lexiseg_train.commands.evaluate import scenes
 from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.program import Program
 from lexiseg_train.data.annotated import AnnotatedSet, read_benchmark
-from lexiseg_train.evaluation.benchmarks.papers import POINT_GRID, PaperLine, PaperResult, lines_of, to_markdown
 from lexiseg_train.evaluation.benchmarks.protocol import Protocol, protocol
-from lexiseg_train.evaluation.benchmarks.report import BenchmarkReport, summary
+from lexiseg_train.evaluation.benchmarks.report import (
+    POINT_GRID,
+    BenchmarkReport,
+    PaperLine,
+    PaperResult,
+    lines_of,
+    summary,
+    to_markdown,
+)
 from lexiseg_train.evaluation.benchmarks.run import benchmark_run, total_counts
 from lexiseg_train.training.processes import join, rank
 

@@ -28,8 +28,16 @@ from lexiseg_train.evaluation.scenes.figures import (
     panoptic_figures,
     prompt_figures,
 )
-from lexiseg_train.evaluation.scenes.judges import InstanceJudge, Judge, PanopticJudge, PromptJudge, scene_run
-from lexiseg_train.evaluation.scenes.oracle import centre_points, point_grid, tight_boxes
+from lexiseg_train.evaluation.scenes.judges import (
+    InstanceJudge,
+    Judge,
+    PanopticJudge,
+    PromptJudge,
+    centre_points,
+    point_grid,
+    scene_run,
+    tight_boxes,
+)
 from lexiseg_train.training.processes import join, rank
 
 AddUp = Callable[[Sequence[Record], Sequence[SceneClass]], Figures]

@@ -19,7 +19,7 @@ from lexiseg_train.training.recipes.prerequisites import finish, train_prerequis
 from lexiseg_train.training.recipes.read import Planned, read_recipe, recipes, settings
 
 if TYPE_CHECKING:
-    from lexiseg_train.data.own.teacher_labels import SoftLabels, Teacher
+    from lexiseg_train.data.labelling.model_labels import SoftLabels, Teacher
     from lexiseg_train.training.recipes.dry_run import Measured
 
 MIB = 2**20
@@ -98,7 +98,7 @@ def teacher_at(program: Program, url: str) -> Iterator[Teacher]:
     """The default model of the server at `url`, as a function that labels photographs."""
     import numpy as np
 
-    from lexiseg_train.data.own.teacher_labels import SoftLabels  # imports torch
+    from lexiseg_train.data.labelling.model_labels import SoftLabels  # imports torch
 
     with program.server(url, "semantic") as server:
         server.check("semantic")

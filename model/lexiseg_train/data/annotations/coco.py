@@ -16,9 +16,8 @@ from lexiseg_model.files.names import as_text
 from lexiseg_train.data.annotations.drawing import is_blank
 from lexiseg_train.data.annotations.listed import LabelFile, class_name, images_left_out, not_read
 from lexiseg_train.data.annotations.photographs import Photographs, stated_size
-from lexiseg_train.data.files.documents import LimitError, read_json
+from lexiseg_train.data.files.documents import OWN_JSON, PUBLISHED_JSON, JsonLimits, LimitError, read_json
 from lexiseg_train.data.files.inside import SetFiles
-from lexiseg_train.data.files.limits import OWN_JSON, PUBLISHED_JSON, JsonLimits
 
 # Files and folders of validation and test splits; CVAT's subsets are Train, Validation, Test.
 VALIDATION = re.compile(r"(instances_)?val(id(ation)?)?(\d+)?$", re.IGNORECASE)

@@ -18,9 +18,8 @@ from lexiseg_model.files.names import as_text
 from lexiseg_model.vocabulary.class_names import BACKGROUND, folded, plain
 from lexiseg_train.data.annotations import drawing
 from lexiseg_train.data.annotations.photographs import Photographs
-from lexiseg_train.data.files.documents import read_bytes, read_json
+from lexiseg_train.data.files.documents import MAX_ANNOTATIONS, MAX_XML_BYTES, read_bytes, read_json
 from lexiseg_train.data.files.inside import SetFiles
-from lexiseg_train.data.files.limits import MAX_ANNOTATIONS, MAX_XML_BYTES
 
 MAX_NAMED = 5  # images or annotations in a warning
 UNKNOWN_LABEL = "__ignore__"  # of Labelme

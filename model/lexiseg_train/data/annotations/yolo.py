@@ -14,9 +14,8 @@ from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text
 from lexiseg_train.data.annotations.listed import LabelFile, class_name, faults_of, read_listed
-from lexiseg_train.data.files.documents import read_text, read_yaml
+from lexiseg_train.data.files.documents import MAX_NAMES, MAX_PICTURES, read_text, read_yaml
 from lexiseg_train.data.files.inside import SetFiles
-from lexiseg_train.data.files.limits import MAX_NAMES, MAX_PICTURES
 
 ROTATED = "all polygons are rotated boxes (OBB) without an outline: their pixels are ignored"
 NO_NAMES = " has no class names, as YOLO's `names`"

@@ -16,8 +16,8 @@ from lexiseg_labels.names import fitting
 from lexiseg_model.errors import DatasetError, TooManyEntriesError
 from lexiseg_model.files.archives import PLAIN, entries_of, open_tar, open_zip, parts_of
 from lexiseg_model.files.names import as_text, is_hidden
+from lexiseg_train.data.files.documents import MAX_ARCHIVE_BYTES, MAX_ARCHIVE_FILES
 from lexiseg_train.data.files.inside import DRIVE, MACOS
-from lexiseg_train.data.files.limits import MAX_ARCHIVE_BYTES, MAX_ARCHIVE_FILES
 
 CHUNK = 1 << 20
 BYTES_PER_ENTRY = 512  # of a zip's directory: 46, a name and extra fields

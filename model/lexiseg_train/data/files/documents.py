@@ -5,20 +5,25 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_train.data.files.limits import (
-    MAX_TEXT_BYTES,
-    MAX_YAML_BYTES,
-    MAX_YAML_DEPTH,
-    MAX_YAML_NODES,
-    OWN_JSON,
-    JsonLimits,
-)
 
+MAX_FILES = 500_000  # in a folder and below it
+MAX_PATH_PARTS = 64  # folders above a file
+MAX_PICTURES = 200_000
+MAX_ANNOTATIONS = 2_000_000
+MAX_CLASSES = 254  # that a mask can hold, without the background and 255
+MAX_NAMES = 20_000  # of a listing; most may be without an annotation
+MAX_TEXT_BYTES = 1 << 24  # of a list of pictures, or the lines of one picture
+MAX_YAML_BYTES = 1 << 20
+MAX_YAML_NODES = 2 * MAX_NAMES + 1_000
+MAX_YAML_DEPTH = 8
+MAX_XML_BYTES = 1 << 26
+MAX_ARCHIVE_FILES = 100_000
+MAX_ARCHIVE_BYTES = 64 << 30  # unpacked
 BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 # Letters that are the same bytes in all of Windows' code pages of Latin letters (1250, 1252, 1254), where they stand as
 # in words of these languages: elsewhere they may be halves of Chinese or Japanese signs, or Cyrillic.
@@ -27,6 +32,19 @@ IN_WORDS = re.compile(
     rf"(?<=[A-Za-z]){LOWER}{{1,2}}(?!{OTHER})|(?<!{OTHER}){LOWER}{{1,2}}(?=[A-Za-z])"
     rf"|\b{UPPER}(?=[A-Za-z])|(?<=[A-Z]){UPPER}(?!{OTHER})"
 )
+
+
+class JsonLimits(NamedTuple):
+    """Of one file: its bytes, its lists and objects (64 bytes of memory each), and the commas between values (32)."""
+
+    n_bytes: int
+    n_lists: int
+    n_values: int
+    n_annotations: int = MAX_ANNOTATIONS
+
+
+OWN_JSON = JsonLimits(1 << 28, 6_000_000, 40_000_000)  # at most some 2 GB of memory
+PUBLISHED_JSON = JsonLimits(1 << 32, 1 << 30, 1 << 32, 1 << 30)  # LVIS has 1.2 GB; from a user's own disk
 
 
 class LimitError(DatasetError):

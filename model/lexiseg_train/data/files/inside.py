@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import as_text, is_hidden
+from lexiseg_train.data.files.documents import MAX_FILES, MAX_PATH_PARTS
 from lexiseg_train.data.files.frames import is_frame
-from lexiseg_train.data.files.limits import MAX_FILES, MAX_PATH_PARTS
 
 DRIVE = re.compile(r"^[A-Za-z]:/")
 MACOS = "__MACOSX"  # in its archives, in addition to what was packed

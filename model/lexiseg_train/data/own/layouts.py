@@ -29,9 +29,8 @@ from lexiseg_train.data.annotations.drawing import draw
 from lexiseg_train.data.annotations.listed import LabelFile, in_cvat, in_labelme, read_listed, some_of
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.annotations.yolo import read_yolo, yolo_listing
-from lexiseg_train.data.files.documents import LimitError, read_json, read_text
+from lexiseg_train.data.files.documents import MAX_CLASSES, LimitError, read_json, read_text
 from lexiseg_train.data.files.inside import SetFiles
-from lexiseg_train.data.files.limits import MAX_CLASSES
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.own.masks import OwnPictures, Picture, left_out_unreviewed, pairs_below, read_folders
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files.names import COLUMNS_OF_FILES, is_hidden, visible_in
 from lexiseg_train.data.annotations.photographs import photographs_beside
-from lexiseg_train.data.files.documents import read_json
-from lexiseg_train.data.files.limits import PUBLISHED_JSON
-from lexiseg_train.data.pairs.shards import ShardPairs
+from lexiseg_train.data.files.documents import PUBLISHED_JSON, read_json
+from lexiseg_train.data.pairs.shards import ShardPairs, find_shards, is_address
 from lexiseg_train.data.pairs.source import (
     Joined,
     PairSource,
@@ -19,7 +18,6 @@ from lexiseg_train.data.pairs.source import (
     StoredPair,
     clean_captions,
 )
-from lexiseg_train.data.pairs.streamed import find_shards, is_address
 
 LISTING = "captions.json"
 IMAGES = "images"

@@ -9,7 +9,7 @@ from pathlib import Path
 from lexiseg_model.catalogue.method import CARD
 from lexiseg_model.errors import RecipeError
 from lexiseg_train.data.pairs.files import EXPECTED
-from lexiseg_train.data.pairs.streamed import is_address
+from lexiseg_train.data.pairs.shards import is_address
 from lexiseg_train.training.recipe import RECIPE, PairsRecipe, RunRecipe
 from lexiseg_train.training.recipes.read import Planned, read_recipe
 from lexiseg_train.training.recipes.training import Prerequisite

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lexiseg_model.cards import ModelCard
-    from lexiseg_train.data.own.teacher_labels import Teacher
+    from lexiseg_train.data.labelling.model_labels import Teacher
     from lexiseg_train.training.run import Run
 
 Recipe = TypeVar("Recipe", bound=RunRecipe)

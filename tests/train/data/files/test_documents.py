@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_train.data.files.documents import read_json, read_text, read_yaml
-from lexiseg_train.data.files.limits import JsonLimits
+from lexiseg_train.data.files.documents import JsonLimits, read_json, read_text, read_yaml
 
 ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)

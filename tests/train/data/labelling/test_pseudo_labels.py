@@ -10,7 +10,7 @@ from PIL import Image
 from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_train.data.indexed import photographs_in, read_dataset
-from lexiseg_train.data.labelling.pseudo_labels import Labelled, Labelling, write_pseudo_labels
+from lexiseg_train.data.labelling.model_labels import Labelled, Labelling, write_pseudo_labels
 from lexiseg_train.data.preparing.checking import check_masks
 from tests.model.stand_in import ColourSegmenter, picture
 

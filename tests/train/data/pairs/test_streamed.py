@@ -8,7 +8,7 @@ import pytest
 import s3fs
 
 from lexiseg_model.errors import DatasetError
-from lexiseg_train.data.pairs import streamed
+from lexiseg_train.data.pairs import shards as pair_shards
 from lexiseg_train.data.pairs.files import open_pairs
 from lexiseg_train.training.pairs import NumberedPairs, PairDraw
 from tests.s3_server import bucket
@@ -46,10 +46,10 @@ def told(drawn: list[list[PairDraw]]) -> list[tuple[int, str, int]]:
 def test_shards_of_a_bucket_are_drawn_in_the_order_of_local_ones(
     shards: Path, address: str, rest: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streamed, "MAX_SHARDS", 1)
+    monkeypatch.setattr(pair_shards, "MAX_SHARDS", 1)
 
     assert told(batches(address + rest, range(9))) == told(batches(shards, range(9)))
-    assert len(list(streamed.Streamed("").path.parent.glob("*.tar"))) == 1
+    assert len(list(pair_shards.Streamed("").path.parent.glob("*.tar"))) == 1
 
 
 def test_a_resumed_run_goes_on_in_the_middle_of_a_commands_shards(shards: Path) -> None:

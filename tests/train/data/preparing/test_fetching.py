@@ -24,8 +24,7 @@ from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.data.licences import usable_photographs
 from lexiseg_train.data.preparing import official
 from lexiseg_train.data.preparing.downloads import download
-from lexiseg_train.data.preparing.official import Archive, official_set
-from lexiseg_train.data.preparing.prepare import choose, prepare, read_words
+from lexiseg_train.data.preparing.official import Archive, choose, official_set, prepare, read_words
 from tests.http_server import Quiet, serving
 from tests.model.files.test_sandbox import needs_landlock
 from tests.service.commands.command_line import CommandLine

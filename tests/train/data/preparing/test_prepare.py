@@ -16,8 +16,7 @@ from lexiseg_train.data.annotated import IGNORED, read_benchmark
 from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.data.preparing import official
 from lexiseg_train.data.preparing.checking import check_masks
-from lexiseg_train.data.preparing.official import official_set
-from lexiseg_train.data.preparing.prepare import Prepared, prepare
+from lexiseg_train.data.preparing.official import Prepared, official_set, prepare
 from tests.train.data import trees
 from tests.train.data.panoptic_trees import Drawn, write_coco_panoptic
 from tests.train.data.preparing.packed import pack_zip, tar

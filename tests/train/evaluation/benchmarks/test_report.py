@@ -14,9 +14,18 @@ from lexiseg_model.methods.s_seg.settings import SSegSettings
 from lexiseg_model.methods.tcl.network import TclSettings
 from lexiseg_model.methods.unpair_seg.settings import UnpairSegSettings
 from lexiseg_train.data.benchmark import benchmark
-from lexiseg_train.evaluation.benchmarks.papers import PaperResult, beside, lines_of, to_markdown
 from lexiseg_train.evaluation.benchmarks.protocol import protocol
-from lexiseg_train.evaluation.benchmarks.report import NO_FIGURE, PUBLISHED, BenchmarkReport, published, summary
+from lexiseg_train.evaluation.benchmarks.report import (
+    NO_FIGURE,
+    PUBLISHED,
+    BenchmarkReport,
+    PaperResult,
+    beside,
+    lines_of,
+    published,
+    summary,
+    to_markdown,
+)
 from lexiseg_train.evaluation.counts import count
 from tests.model.stand_in import card
 

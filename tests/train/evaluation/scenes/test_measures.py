@@ -12,8 +12,13 @@ from lexiseg_model.masks.rle import encode_mask
 from lexiseg_train.data.scenes import VOID, PanopticTruth, SceneSet, TruthSegment, annotation, things_of, with_truth
 from lexiseg_train.evaluation.resumable import Record
 from lexiseg_train.evaluation.scenes.figures import instance_figures, panoptic_figures, prompt_figures
-from lexiseg_train.evaluation.scenes.judges import InstanceJudge, PanopticJudge, PromptJudge, count_panoptic
-from lexiseg_train.evaluation.scenes.oracle import tight_boxes
+from lexiseg_train.evaluation.scenes.judges import (
+    InstanceJudge,
+    PanopticJudge,
+    PromptJudge,
+    count_panoptic,
+    tight_boxes,
+)
 from tests.train.evaluation.scenes.promptable import PromptableColours, blocks, classes, objects, panoptic, scenes
 
 N_CLASSES = 3

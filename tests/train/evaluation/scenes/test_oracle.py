@@ -5,7 +5,7 @@ import pytest
 
 from lexiseg_model.types import Point
 from lexiseg_train.data.scenes import Objects
-from lexiseg_train.evaluation.scenes.oracle import (
+from lexiseg_train.evaluation.scenes.judges import (
     PromptProtocol,
     Reached,
     centre_points,

@@ -28,7 +28,14 @@ from lexiseg_model.errors import TaskError
 from lexiseg_model.files.names import visible_in
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_train.data.indexed import Sample, read_dataset
-from lexiseg_train.data.own.teacher_labels import ABOUT, SHARES, ModelTeacher, Teacher, read_photographs, write_labels
+from lexiseg_train.data.labelling.model_labels import (
+    ABOUT,
+    SHARES,
+    ModelTeacher,
+    Teacher,
+    read_photographs,
+    write_labels,
+)
 from lexiseg_train.evaluation.before_after import BeforeAfter, counts_of, write_samples
 from lexiseg_train.methods.tiny.drawn.examples import Batch
 from lexiseg_train.methods.tiny.own.publish import COMPARED, SAMPLES

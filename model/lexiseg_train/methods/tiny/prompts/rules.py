@@ -24,7 +24,7 @@ from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.types import Prompt
 from lexiseg_train.data.read_scenes import read_object_scenes
 from lexiseg_train.data.scenes import Objects, Scene
-from lexiseg_train.evaluation.scenes.oracle import deepest_point, overlaps
+from lexiseg_train.evaluation.scenes.judges import deepest_point, overlaps
 
 PHOTOGRAPHS = 40  # of each data set, at most, evenly chosen
 OBJECTS = 4  # of each photograph

@@ -16,7 +16,7 @@ from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import DatasetError, RecipeError
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.data.own.teacher_labels import SoftLabels, Teacher, planes, prefer_truth, read_photographs
+from lexiseg_train.data.labelling.model_labels import SoftLabels, Teacher, planes, prefer_truth, read_photographs
 from lexiseg_train.methods.tiny.own.distil import DistilTrainer, label, publish_distilled, shares_in
 from lexiseg_train.methods.tiny.recipe import OWN, DistilRecipe
 from lexiseg_train.training.crops import Places

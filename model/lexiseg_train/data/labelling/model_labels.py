@@ -1,10 +1,11 @@
-"""Masks that a teacher model gives a user's photographs, written as a data set with a confidence for each pixel."""
+"""Masks that a model makes of photographs: a data set to train on, or a teacher's with a confidence for each pixel."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,16 +13,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_labels.exports import write_whole
-from lexiseg_model.errors import DatasetError, RecipeError, SampleError
+from lexiseg_labels.exports import link_or_copy, write_whole
+from lexiseg_model.errors import DatasetError, OptionError, RecipeError, SampleError
+from lexiseg_model.features import InferenceOptions
 from lexiseg_model.masks.encodings import labels_to_png, to_png
+from lexiseg_model.masks.upsample import winners
 from lexiseg_model.pictures.reader import read
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.tasks import Options, segment
 from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.class_names import BACKGROUND
+from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_train.data.alike import validation_side
+from lexiseg_train.data.files.resuming import claim
 from lexiseg_train.data.indexed import (
     CLASSES,
     IGNORE,
@@ -41,6 +46,7 @@ KINDS = {"images": ".jpg", "masks": ".png", SHARES: ".png"}  # written files and
 MAX_CLASSES = IGNORE - 1  # values 1 to 254
 MIN_SCORE = 0.5  # of a segment that keeps its pixels
 PROGRESS_EVERY = 200  # photographs between lines of progress
+LABELLING = "pseudo-labels.json"
 
 
 class SoftLabels(NamedTuple):
@@ -199,3 +205,91 @@ def _placed(photographs: Photographs, target: Path, apart: float) -> Iterator[tu
         write_whole(target / SPLITS, json.dumps(names).encode())
     for path, split in zip(photographs.images, json.loads((target / SPLITS).read_bytes()), strict=True):
         yield path, target / split
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """Settings of the masks; pixels with a class probability below `confidence` become 255."""
+
+    vocabulary: Vocabulary
+    split: str = "train"
+    confidence: float = 0.0
+    max_side: int | None = None
+
+
+@dataclass
+class Labelled:
+    """Numbers of masks written now and earlier, and photographs that could not be read."""
+
+    n_new: int
+    earlier: int
+    skips: Skips
+
+
+def write_pseudo_labels(
+    segmenter: Segmenter,
+    images: Sequence[Path],
+    target: Path,
+    labelling: Labelling,
+    on_image: Callable[[], object] = lambda: None,
+) -> Labelled:
+    """Write photographs to `target/SPLIT/images` and their missing masks to `target/SPLIT/masks/NAME.png`.
+
+    Photographs have distinct names. Mask values are indexes into `target/classes.json`, which begins with a background
+    if the vocabulary has one. Masks are of the upright photograph, as all sets have them.
+    """
+    vocabulary = labelling.vocabulary
+    classes = [BACKGROUND] * (vocabulary.background is not None) + [entry.name for entry in vocabulary.classes]
+    if len(classes) > IGNORE:
+        raise OptionError(f"{len(classes)} classes; a mask of 8 bits holds at most {IGNORE}")
+    folder = target / labelling.split
+    claim(folder / LABELLING, _about(segmenter, labelling), "masks", any((folder / "masks").glob("*")))
+    if (target / CLASSES).exists() and read_classes(target / CLASSES) != tuple(classes):
+        raise DatasetError(f"{target / CLASSES} lists other classes; choose another folder")
+    write_classes(target, classes)
+    skips = Skips(folder / SKIPPED)
+    rows_of, n_new = KnownRows(segmenter), 0
+    missing = [path for path in images if not (folder / "masks" / f"{path.stem}.png").exists()]
+    for _ in range(len(images) - len(missing)):
+        on_image()
+    for path in missing:
+        mask_path = folder / "masks" / f"{path.stem}.png"
+        try:
+            mask = _mask(segmenter, read_photograph(path), labelling, rows_of)
+        except SampleError as error:
+            skips.add([Skipped(error.sample, error.reason)])
+        else:
+            if not (copy := folder / "images" / path.name).exists():
+                link_or_copy(path, copy)
+            write_whole(mask_path, labels_to_png(mask))  # last, as it marks the photograph as done
+            n_new += 1
+        on_image()
+    return Labelled(n_new, len(images) - len(missing), skips)
+
+
+def _mask(
+    segmenter: Segmenter, image: NDArray[np.uint8], labelling: Labelling, rows_of: KnownRows
+) -> NDArray[np.uint8]:
+    features = segmenter.encode(image, InferenceOptions(max_side=labelling.max_side))
+    vocabulary = labelling.vocabulary
+    logits = score_vocabulary(segmenter, features, vocabulary, rows_of, segmenter.card.refine)
+    won = winners(logits, features.size, keep_probability=True)
+    n_classes = len(vocabulary.classes)
+    # With a background, the last row is the background with value 0, and classes count from 1.
+    values = np.arange(n_classes) if vocabulary.background is None else np.append(np.arange(1, n_classes + 1), 0)
+    mask = values.astype(np.uint8)[won.labels]
+    if won.probability is not None:
+        mask[won.probability < labelling.confidence] = IGNORE
+    return mask
+
+
+def _about(segmenter: Segmenter, labelling: Labelling) -> dict[str, object]:
+    vocabulary = labelling.vocabulary
+    return {
+        "model": segmenter.card.name,
+        "weights": segmenter.digest,
+        "classes": [list(entry.texts) for entry in vocabulary.classes],
+        "background": str(vocabulary.background),
+        "confidence": labelling.confidence,
+        "max_side": labelling.max_side,
+    }
