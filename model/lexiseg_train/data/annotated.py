@@ -64,7 +64,6 @@ def read_rgb(path: Path, meaning: str) -> NDArray[np.int32]:
 
 
 def require_files(name: str, files: Sequence[Path]) -> None:
-    """Raise DatasetError if files of a data set are missing."""
     missing = [path for path in files if not path.exists()]
     if missing:
         raise DatasetError(f"{name}: {len(missing)} of {len(files)} files are missing, such as {missing[0]}")
@@ -112,7 +111,6 @@ def label_table(benchmark: Benchmark, layout: FolderLayout) -> Labels:
 
 
 def read_labels(path: Path, layout: FolderLayout, table: Labels) -> Labels:
-    """Labels [H, W] of one annotation file."""
     if layout.values == "red-green":
         stored = read_rgb(path, "label = red + 256 green") @ np.array([1, 256, 0], np.int32)
     else:

@@ -53,7 +53,6 @@ class WithSplits(StrictModel, Generic[S]):
     roots: list[str] = Field(default=["."], description="official folders, tried in order under the given one")
 
     def bases(self, root: Path) -> list[Path]:
-        """The folders under `root` in which the files may lie."""
         return list(dict.fromkeys(root / name for name in self.roots))
 
     def split(self, name: str) -> S:
@@ -121,12 +120,10 @@ class PanopticBenchmark(WithSplits[PanopticSplit]):
 
     @property
     def classes(self) -> tuple[SceneClass, ...]:
-        """The categories as classes of scenes."""
         return tuple(SceneClass(entry.name, tuple(entry.words), entry.thing) for entry in self.categories)
 
     @cached_property
     def class_of(self) -> dict[int, int]:
-        """Class index by category id."""
         return {entry.id: class_index for class_index, entry in enumerate(self.categories)}
 
 
@@ -137,13 +134,11 @@ def names(folder: Path = FOLDER) -> list[str]:
 
 @cache
 def benchmark(name: str) -> Benchmark:
-    """A semantic benchmark by name."""
     return _read(Benchmark, FOLDER, name)
 
 
 @cache
 def panoptic_benchmark(name: str) -> PanopticBenchmark:
-    """A panoptic benchmark by name."""
     return _read(PanopticBenchmark, PANOPTIC_FOLDER, name)
 
 

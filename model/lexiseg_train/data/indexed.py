@@ -96,7 +96,6 @@ def evenly_spread(items: Sequence[Item], limit: int) -> list[Item]:
 
 
 def to_jpeg(image: NDArray[np.uint8]) -> bytes:
-    """JPEG file of a photograph [H, W, 3]."""
     content = BytesIO()
     Image.fromarray(image).save(content, "JPEG", quality=JPEG_QUALITY)
     return content.getvalue()
@@ -130,7 +129,6 @@ class Sample:
         return self.image.stem
 
     def read_image(self) -> NDArray[np.uint8]:
-        """Photograph [H, W, 3] in RGB."""
         return read_photograph(self.image)
 
     def read_mask(self) -> NDArray[np.uint8]:

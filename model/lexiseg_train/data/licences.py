@@ -69,7 +69,6 @@ def write_attribution(folder: Path, root: Path, sets: Iterable[str]) -> None:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a list; none if there is no file."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:

@@ -39,7 +39,6 @@ class SceneClass:
 
     @property
     def entry(self) -> ClassEntry:
-        """The class in a request."""
         return ClassEntry(self.words[0], self.words[1:], thing=self.thing)
 
 
@@ -186,7 +185,6 @@ def annotations_of(ids: Ids, instances: Sequence[TruthSegment]) -> list[Annotati
 
 
 def annotation(rle: Rle, class_index: int, crowd: bool = False) -> Annotation:
-    """One mask in COCO's format."""
     return {
         "category_id": class_index + 1,
         "segmentation": {"size": list(rle.size), "counts": rle.counts},

@@ -38,7 +38,6 @@ class BeforeAfter:
 
     @property
     def change(self) -> Difference:
-        """Change of the mIoU, with its bootstrap interval."""
         return compare_counts("mIoU", [*self.before], [*self.after])
 
     def write(self, path: Path, data: IndexedDataset, models: tuple[str, str], about: dict[str, Any]) -> Report:
@@ -71,7 +70,6 @@ class BeforeAfter:
         ]
 
     def table(self) -> str:
-        """The measures as text."""
         rows = self._rows()
         width = max(len(row.measure) for row in rows)
         lines = [f"{'':{width}}  before   after  change  95 %"]

@@ -243,7 +243,6 @@ def examine(segmenter: Segmenter, pair: Pair, on_image: Callable[[], None] = lam
 
 
 def comparison(pair: Pair, a: Examination, b: Examination) -> Comparison:
-    """Compare two examinations of the same photographs."""
     rows: Sequence[Difference] = compare(a.records, b.records)
     if pair.train:
         rows = [rows[0], compare_counts(f"mIoU, train-{len(pair.train)}", a.train, b.train), *rows[1:]]

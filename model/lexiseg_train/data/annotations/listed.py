@@ -51,7 +51,6 @@ def class_name(label: object) -> str | None:
 
 
 def some_of(faults: Sequence[str]) -> str:
-    """The first of several faults, for a message."""
     return "; ".join(faults[:MAX_NAMED]) + ("; ..." if len(faults) > MAX_NAMED else "")
 
 
@@ -88,7 +87,6 @@ def faults_of(path: Path, fault: str = "") -> Iterator[None]:
 
 
 def in_cvat(path: Path) -> Iterator[Listed]:
-    """The photographs of CVAT's XML."""
     with faults_of(path):
         yield from cvat.pictures_of(read_bytes(path, MAX_XML_BYTES))
 

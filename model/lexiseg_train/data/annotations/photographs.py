@@ -61,7 +61,6 @@ class Photographs:
 
     @cached_property
     def files(self) -> SetFiles:
-        """The files among which photographs are found."""
         return self._files or SetFiles(self.folder)
 
     def find_all(self, names: Sequence[str]) -> list[Path]:

@@ -79,7 +79,6 @@ def _decoded(path: Path, content: bytes) -> str:
 
 
 def read_json(path: Path, limits: JsonLimits = OWN_JSON) -> Any:
-    """The content of a JSON file."""
     content = read_bytes(path, limits.n_bytes)
     # Counted before they are made: "[]," takes 3 bytes in a file, and 64 in memory.
     n_lists, n_values = content.count(b"[") + content.count(b"{"), content.count(b",")

@@ -19,7 +19,6 @@ CONTAINERS = re.compile(rb"....ftyp|\x1aE\xdf\xa3|RIFF....AVI ", re.DOTALL)
 
 
 def is_frame(path: PurePosixPath) -> bool:
-    """Whether a path is that of a frame."""
     return FRAME.fullmatch(path.name) is not None and is_video_name(path.parent)
 
 

@@ -146,7 +146,6 @@ class Endpoint:
             raise OptionError(f"endpoint {self.url!r}; expected http://HOST:PORT/v1 or https://...")
 
     def describe(self, pair: StoredPair) -> Described:
-        """Describe a photograph with one request."""
         media = MEDIA.get(pair.photograph[:2], "image/jpeg")
         picture = f"data:{media};base64,{base64.b64encode(pair.photograph).decode()}"
         chat = [

@@ -63,8 +63,6 @@ Teacher = Callable[[bytes, Sequence[str], bool], SoftLabels]
 
 
 class ModelTeacher:
-    """A teacher in this process."""
-
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter, self._rows = segmenter, KnownRows(segmenter)
         self._name = f"{segmenter.card.name} {segmenter.digest[:16]}"
@@ -114,7 +112,6 @@ class Photographs(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the mask values."""
         return (BACKGROUND, *self.classes) if self.background else self.classes
 
     def truth(self, image: Path) -> Sample | None:

@@ -87,7 +87,6 @@ class OwnPictures:
     layout: str = "masks"  # what the set was read as
 
     def warned(self, warnings: tuple[str, ...]) -> OwnPictures:
-        """The same with more sentences about what was left out."""
         return replace(self, warnings=self.warnings + warnings)
 
     @property

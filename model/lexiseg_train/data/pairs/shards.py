@@ -62,7 +62,6 @@ class Streamed:
 
     @property
     def path(self) -> Path:
-        """Path of the local copy, which may not exist."""
         folder = Path(tempfile.gettempdir(), f"lexiseg-shards-{os.getuid()}")
         return folder / f"{sha256(f'{self.address} {self.state}'.encode()).hexdigest()[:32]}.tar"
 

@@ -92,7 +92,6 @@ class Archive(StrictModel):
     digest: str | None = Field(None, description="ALGORITHM:HEX, where one is published")
 
     def packed(self, source: Path) -> Path | None:
-        """The file, if it exists."""
         return next((source / name for name in self.names if (source / name).is_file()), None)
 
     def exists(self, source: Path) -> bool:
@@ -171,7 +170,6 @@ def official_sets() -> dict[str, Official]:
 
 
 def official_set(name: str) -> Official:
-    """One set by name. Raises DatasetError for an unknown name."""
     sets = official_sets()
     if name not in sets:
         raise DatasetError(f"no official set {name!r}; known sets: {', '.join(sets)}")

@@ -118,13 +118,11 @@ class Questions(NamedTuple):
 
 
 def names() -> tuple[str, ...]:
-    """Every protocol."""
     return (*PAPERS, *_policy_protocols())
 
 
 @cache
 def protocol(name: str) -> Protocol:
-    """A protocol by name. Raises OptionError for an unknown name."""
     if name in PAPERS:
         return Protocol.model_validate_json((HERE / f"{name}.json").read_bytes())
     if name not in _policy_protocols():

@@ -80,7 +80,6 @@ class PublishedRow(PublishedModel):
 
     @property
     def label(self) -> str:
-        """Method and variant."""
         return f"{self.method} ({self.variant})"
 
 
@@ -134,12 +133,10 @@ class BenchmarkReport:
 
     @property
     def official(self) -> int:
-        """Number of images in the split."""
         return self.benchmark.split(self.split).images
 
     @property
     def miou(self) -> float:
-        """Percent."""
         return scores(self.counts, self.convention).miou
 
     @property
@@ -216,7 +213,6 @@ class BenchmarkReport:
         }
 
     def to_markdown(self) -> str:
-        """A table of figures, ours first, and one of the classes."""
         per_class = scores(self.counts, self.convention).per_class
         short = len(self.benchmark.classes) <= MAX_TABLE
         environment = Environment(trim_blocks=True, lstrip_blocks=True, autoescape=False)
@@ -254,7 +250,6 @@ class PaperLine(StrictModel):
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """Names of its figures."""
         return tuple(dict.fromkeys(name for figures in self.published.values() for name in figures))
 
     @property
@@ -333,7 +328,6 @@ def _model_of(line: PaperLine, label: str) -> PublishedModel | None:
 
 
 def to_markdown(card: ModelCard, paper: str, results: Sequence[PaperResult]) -> str:
-    """One table of all lines, ours next to the published figures; below it the data that is missing, and why."""
     lines = [
         f"## {card.name} beside the paper: {paper}",
         "",

@@ -156,7 +156,6 @@ class SceneReport:
         }
 
     def titled_figures(self) -> list[tuple[str, str]]:
-        """Titles and values of the whole split."""
         return [(TITLES[name], text(value)) for name, value in self.figures.whole.items()]
 
     def class_rows(self) -> list[tuple[str, ...]]:

@@ -61,7 +61,6 @@ def centre_points() -> PromptProtocol:
 
 
 def tight_boxes() -> PromptProtocol:
-    """One tight box for each object."""
     return _one_each({}, lambda mask: Prompt(box=tight_box(mask)))
 
 
