@@ -109,8 +109,9 @@ class Scores(nn.Module):
         parts = AskedParts(torch.cat([is_part, is_part[:1] * 0]) > 0, part, divided, dividing, part < 0)
         divisions = teaching.products_of(pixels[0].float(), middle[0].float(), dividing).flatten(1)
         own = self._competing(own, flat, company, parts, divisions)
-        listed = presence_of_parts(most.scatter(0, learned, presence), parts, own, exceeded)[:-1]
-        most, own = torch.cat([listed, most[-1:]]), own[:-1]
+        taught = most.scatter(0, learned, presence)
+        of_parts = presence_of_parts(taught, own, part, own.index_select(0, divided), exceeded)
+        most, own = torch.cat([torch.where(parts.is_part, of_parts, taught)[:-1], most[-1:]]), own[:-1]
         falls = falls_by * gives_way(own, most[:-1], classes > 0)
         rows = torch.cat([own, torch.maximum(best[-1:], common.amax(0) - factor * margin) - falls])
         size = pixels.shape[2:]

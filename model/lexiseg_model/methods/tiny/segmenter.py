@@ -224,8 +224,10 @@ class TinySegmenter(MaskSide, Exportable, TorchPass):
                 products = teaching.products_of(*maps, bank.parts.directions)
                 listed.copy_(divide_wholes(listed, bank.parts, products, share.to(scores)))
         if bank.parts is not None:
-            exceeded = reference(scores, n_listed, self.background)
-            presence[:n_listed] = presence_of_parts(presence[:n_listed], bank.parts, listed, exceeded)
+            flat, exceeded = listed.flatten(1), reference(scores, n_listed, self.background).flatten()
+            rows = bank.parts.is_part.nonzero()[:, 0]
+            places = bank.parts.is_part.cumsum(0)[bank.parts.part] - 1  # among these rows
+            presence[rows] = presence_of_parts(presence[rows], flat[rows], places, flat[bank.parts.whole], exceeded)
         return scores, presence
 
     def _scored(self, features: Features, bank: TextBank) -> tuple[Tensor, Tensor]:

@@ -59,17 +59,14 @@ def divide_wholes(scores: Tensor, parts: AskedParts, products: Tensor, share: Te
     return flat.lerp(torch.where(involved, divided - (best - own), flat), share).view(scores.shape)
 
 
-def presence_of_parts(presence: Tensor, parts: AskedParts, scores: Tensor, exceeded: Tensor) -> Tensor:
-    """Presence [K] in the whole image, of parts what their surest cells say: the head for whole images knows few.
+def presence_of_parts(presence: Tensor, scores: Tensor, part: Tensor, wholes: Tensor, exceeded: Tensor) -> Tensor:
+    """Presence [A] of parts in the whole image by their surest cells, where the head for whole images gives `presence`.
 
-    There the `scores` [K, ...] exceed the ones of the wholes and the `exceeded` [...] background. Without its whole a
-    part is at least as present as its text.
+    There the `scores` [A, n] exceed the background's, `exceeded` [n], and `wholes` [P, n] of each `part` [P], a row of
+    A. The head knows few parts; without its whole a part is at least as present as its text.
     """
-    flat = scores.flatten(1)
-    wholes = flat.index_select(0, parts.whole)
-    rivals = exceeded.flatten().expand_as(flat).scatter_reduce(0, parts.part[:, None].expand_as(wholes), wholes, "amax")
-    surest = (flat - rivals).topk((flat.shape[1] + SUREST_OF_PART - 1) // SUREST_OF_PART, dim=1).values
+    rivals = exceeded.expand_as(scores).scatter_reduce(0, part[:, None].expand_as(wholes), wholes, "amax")
+    surest = (scores - rivals).topk((scores.shape[1] + SUREST_OF_PART - 1) // SUREST_OF_PART, dim=1).values
     evidence = surest.logsumexp(1) - torch.ones_like(surest[0]).sum().log() + PART_EVIDENCE
-    is_inside = torch.zeros_like(presence).scatter(0, parts.part, 1.0) > 0
-    at_least = torch.where(is_inside, evidence, torch.maximum(presence, evidence))
-    return torch.where(parts.is_part, at_least, presence)
+    is_inside = torch.zeros_like(presence).scatter(0, part, 1.0) > 0
+    return torch.where(is_inside, evidence, torch.maximum(presence, evidence))
