@@ -162,7 +162,7 @@ class Walk:
             "worker: scores and background": lambda: score(
                 segmenter, query.features, query.vocabulary, query.bank, query.refine
             ),
-            "worker: scores to answer": lambda: render(job),
+            "worker: question to answer, scores and background in it": lambda: render(job),
             "worker: answer to protobuf": lambda: wire.encode_answer(answer).SerializeToString(),
             "gateway: protobuf to answer": lambda: wire.decode_answer(pb.SegmentResponse.FromString(sent)),
         }
