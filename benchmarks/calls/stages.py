@@ -159,10 +159,10 @@ class Walk:
             "worker: resize": lambda: segmenter.plan(picture.rgb, job.options),
             "worker: image pass": lambda: segmenter.encode_tiles(plan.tiles),
             "worker: features": lambda: segmenter.assemble(plan, tiles),
-            "worker: scores and background": lambda: score(
+            "- of it scores and background": lambda: score(
                 segmenter, query.features, query.vocabulary, query.bank, query.refine
             ),
-            "worker: question to answer, scores and background in it": lambda: render(job),
+            "worker: answer, with its scores": lambda: render(job),
             "worker: answer to protobuf": lambda: wire.encode_answer(answer).SerializeToString(),
             "gateway: protobuf to answer": lambda: wire.decode_answer(pb.SegmentResponse.FromString(sent)),
         }

@@ -87,7 +87,9 @@ def test_parts_are_as_present_as_their_cells_say() -> None:
     scores = torch.full((3, 100), -20.0)
     scores[0], scores[1, 0] = 4.0, 8.0
 
-    presence = presence_of_parts(torch.tensor([-3.0, 3.0]), scores[1:], parts.part - 1, scores[parts.whole], torch.zeros(100))
+    presence = presence_of_parts(
+        torch.tensor([-3.0, 3.0]), scores[1:], parts.part - 1, scores[parts.whole], torch.zeros(100)
+    )
 
     assert presence[0] > 0 > presence[1]
 
