@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.by_words.everyday import MIN_SHARE, Outcome, Question, of_words, outcomes
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Background
 from lexiseg_model.vocabulary.bank import KnownRows
-from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.methods.tiny.directions.parts import NOTHING, Parts, Photograph, photographs
+from lexiseg_train.data.indexed import IGNORE, evenly_spread, read_dataset
+from lexiseg_train.methods.tiny.directions.parts import NOTHING, Part, Parts
 
 SET, SPLIT = "voc", "val"
 MAX_PHOTOGRAPHS = 100
@@ -35,6 +36,23 @@ class PartsFigures(NamedTuple):
     found_without_whole: float
     nothing_without_whole: float
     iou_without_whole: float
+
+
+class Photograph(NamedTuple):
+    """A photograph [H, W, 3], its mask [H, W] of `classes`, and its parts."""
+
+    image: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    classes: tuple[str, ...]
+    parts: list[Part]
+
+
+def photographs(root: Path, marked: Parts, name: str, split: str, most: int) -> Iterator[Photograph]:
+    """At most so many photographs with parts of a set below a folder of data sets."""
+    data = read_dataset(root, name, split)
+    samples = [sample for sample in data.samples if (name, sample.name) in marked.of]
+    for sample in evenly_spread(samples, most):
+        yield Photograph(*sample.read(len(data.classes)), data.classes, marked.of[name, sample.name])
 
 
 def questions(photograph: Photograph, marked: Parts, min_share: float = MIN_SHARE) -> Iterator[Question]:

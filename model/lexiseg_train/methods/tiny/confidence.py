@@ -37,7 +37,7 @@ LABELLED = 0.2  # share of its pixels from which a segment counts
 THRESHOLD = 0.5  # of the rule: more likely right than wrong
 RIDGE = 1.0  # small against the squares of thousands of segments
 LENGTH = 2  # column of the inputs: ln of the list's length
-STEPS = 25  # Newton's method needs fewer
+STEPS, CONVERGED = 25, 1e-6  # of Newton's method, at most, and the change of all weights that ends it
 BINS = 10  # of the calibration error
 
 
@@ -70,17 +70,34 @@ def gather(
     return Segments(rows[:, :4], rows[:, 4] > 0)
 
 
-def fit(segments: Segments) -> ScoreRule:
-    """Fit the weights by Newton's method on the log-likelihood, in which all lengths of lists weigh the same."""
-    inputs = np.column_stack([segments.inputs, np.ones(len(segments.inputs))])
-    _, length, count = np.unique(segments.inputs[:, LENGTH], return_inverse=True, return_counts=True)
-    importance = len(inputs) / len(count) / count[length]
+def logistic(
+    inputs: NDArray[np.floating],
+    right: NDArray[np.bool_],
+    importance: NDArray[np.floating],
+    ridge: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """Weights [D] of a logistic regression of `right` [N] on `inputs` [N, D], by Newton's method on the log-likelihood.
+
+    `importance` [N] is the weight of each row, `ridge` [D] half the penalty of each weight's square.
+    """
     weights = np.zeros(inputs.shape[1])
     for _ in range(STEPS):
         likely = 1 / (1 + np.exp(-inputs @ weights))
-        gradient = inputs.T @ (importance * (segments.right - likely)) - RIDGE * weights
-        curvature = (inputs * (importance * likely * (1 - likely))[:, None]).T @ inputs + RIDGE * np.eye(len(weights))
-        weights += np.linalg.solve(curvature, gradient)
+        gradient = inputs.T @ (importance * (right - likely)) - ridge * weights
+        curvature = (inputs * (importance * likely * (1 - likely))[:, None]).T @ inputs + np.diag(ridge)
+        change = np.linalg.solve(curvature, gradient)
+        weights += change
+        if np.abs(change).max() < CONVERGED:
+            break
+    return weights
+
+
+def fit(segments: Segments) -> ScoreRule:
+    """Fit the weights so that all lengths of lists weigh the same."""
+    inputs = np.column_stack([segments.inputs, np.ones(len(segments.inputs))])
+    _, length, count = np.unique(segments.inputs[:, LENGTH], return_inverse=True, return_counts=True)
+    importance = len(inputs) / len(count) / count[length]
+    weights = logistic(inputs, segments.right, importance, np.full(inputs.shape[1], RIDGE))
     presence, probability, classes, area, bias = (round(float(weight), 3) for weight in weights)
     return ScoreRule(
         presence=presence, probability=probability, classes=classes, area=area, bias=bias, threshold=THRESHOLD

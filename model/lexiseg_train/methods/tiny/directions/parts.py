@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lexiseg_train.data.indexed import IGNORE, evenly_spread, read_dataset
+from lexiseg_train.data.indexed import IGNORE
 
 SET = "voc-parts"
 ROUND = frozenset(
@@ -85,20 +84,3 @@ class Parts:
 def rank_of(name: str) -> int:
     """0 for a part of the whole, 1 for one that lies on such a part, 2 for what lies on that."""
     return next((rank for rank, names in enumerate(RANKS, 1) if name in names), 0)
-
-
-class Photograph(NamedTuple):
-    """A photograph [H, W, 3], its mask [H, W] of `classes`, and its parts."""
-
-    image: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
-    classes: tuple[str, ...]
-    parts: list[Part]
-
-
-def photographs(root: Path, marked: Parts, name: str, split: str, most: int) -> Iterator[Photograph]:
-    """At most so many photographs with parts of a set below a folder of data sets."""
-    data = read_dataset(root, name, split)
-    samples = [sample for sample in data.samples if (name, sample.name) in marked.of]
-    for sample in evenly_spread(samples, most):
-        yield Photograph(*sample.read(len(data.classes)), data.classes, marked.of[name, sample.name])
