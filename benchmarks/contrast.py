@@ -32,8 +32,8 @@ from lexiseg_train.methods.s_seg.pseudo_masks import mask_maker
 from lexiseg_train.methods.s_seg.recipe import SSegRecipe
 from lexiseg_train.methods.s_seg.trainer import Inputs, SSegLosses
 from lexiseg_train.methods.tcl.losses import inputs_of, joined, rows_of
-from lexiseg_train.methods.tcl.recipe import TclRecipe
 from lexiseg_train.methods.tcl.trainer import Learned
+from lexiseg_train.methods.tcl.trainings import TclRecipe
 from lexiseg_train.training.learner import Learner
 from lexiseg_train.training.processes import join, rank, world_size
 from lexiseg_train.training.recipes.read import read_recipe

@@ -15,7 +15,7 @@ from lexiseg_service.commands.program import LexisegProgram
 from lexiseg_service.settings import Settings
 from lexiseg_train.commands.train.run import teacher_at
 from lexiseg_train.methods.tiny.own.distil import label
-from lexiseg_train.methods.tiny.recipe import DistilRecipe
+from lexiseg_train.methods.tiny.trainings import DistilRecipe
 from tests import pictures
 from tests.integration.server import Server
 from tests.service.commands.command_line import CommandLine

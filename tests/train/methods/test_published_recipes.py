@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from lexiseg_train.methods.tcl.recipe import TclRecipe
 from lexiseg_train.methods.tcl.trainer import untrained
+from lexiseg_train.methods.tcl.trainings import TclRecipe
 from lexiseg_train.training.pair_run import DeitViews
 from lexiseg_train.training.recipe import DeitSettings, RunRecipe
 from lexiseg_train.training.schedule import Schedule

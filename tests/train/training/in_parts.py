@@ -13,8 +13,8 @@ from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks
 from lexiseg_train.methods.s_seg.recipe import LossSettings as SSegLossSettings
 from lexiseg_train.methods.s_seg.trainer import Inputs, SSegLosses
 from lexiseg_train.methods.tcl.losses import inputs_of, joined, rows_of
-from lexiseg_train.methods.tcl.recipe import LossSettings as TclLossSettings
 from lexiseg_train.methods.tcl.trainer import Learned
+from lexiseg_train.methods.tcl.trainings import LossSettings as TclLossSettings
 from lexiseg_train.training.distributed import from_shards
 from lexiseg_train.training.learner import Learner
 from lexiseg_train.training.processes import join, rank, world_size

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.s_seg_plus.network import Student
-from lexiseg_train.methods.s_seg_plus.recipe import StudentRecipe
+from lexiseg_train.methods.s_seg_plus.trainings import StudentRecipe
 from lexiseg_train.training.learner import compile_parts, groups, recompute
 from lexiseg_train.training.recipe import DecayRule, divide
 from lexiseg_train.training.schedule import Reached, Schedule, share_done

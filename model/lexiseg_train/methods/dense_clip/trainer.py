@@ -15,7 +15,7 @@ from lexiseg_model.clip.scale import MAX_SCALE
 from lexiseg_model.clip.text import end_states
 from lexiseg_model.clip.towers import configuration, fresh_clip, tokenizer
 from lexiseg_model.methods.dense_clip.import_ import Options, read
-from lexiseg_train.methods.dense_clip.recipe import ClipRecipe
+from lexiseg_train.methods.dense_clip.trainings import ClipRecipe
 from lexiseg_train.training.distributed import gather, place
 from lexiseg_train.training.losses import info_nce
 from lexiseg_train.training.model_card import pairs_entries, write_model

@@ -1,12 +1,23 @@
-"""Recipe of CLIP's towers for the dense CLIP methods."""
+"""Recipe and training of both towers of a CLIP, for the dense CLIP methods."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from lexiseg_train.methods.dense_clip.recipe import ClipRecipe
+from pydantic import Field
+
+from lexiseg_train.training.recipe import PairsRecipe
 from lexiseg_train.training.recipes.prerequisites import lacks_pairs
 from lexiseg_train.training.recipes.training import Code, Training
+
+
+class ClipRecipe(PairsRecipe):
+    """Recipe of an image and a text tower from random weights, trained as CLIP."""
+
+    out: Path = Path("runs/clip")
+    architecture: str = Field("lexiseg-mini-16", description="open_clip's name")
+    quick_gelu: bool = Field(True, description="activation: QuickGELU, as OpenAI's models have it, or GELU")
 
 
 class PairTraining(Training[ClipRecipe]):

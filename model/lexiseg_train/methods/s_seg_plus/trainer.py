@@ -20,7 +20,7 @@ from lexiseg_model.methods.s_seg_plus.network import Student
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE, Reading, Sample, one_value_warning_of, read_dataset
 from lexiseg_train.data.pairs.source import Skipped, first_readable
-from lexiseg_train.methods.s_seg_plus.recipe import StudentRecipe, settings_for
+from lexiseg_train.methods.s_seg_plus.trainings import StudentRecipe, settings_for
 from lexiseg_train.training.crops import random_crop
 from lexiseg_train.training.model_card import data_entry, measure_quality, origin_fields, update_card
 from lexiseg_train.training.processes import rank

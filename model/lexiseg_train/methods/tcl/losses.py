@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from lexiseg_model.clip.vision import Tokens
 from lexiseg_model.methods.tcl.network import EPSILON, hard_mask, similarity
-from lexiseg_train.methods.tcl.recipe import LossSettings
+from lexiseg_train.methods.tcl.trainings import LossSettings
 from lexiseg_train.training.distributed import gather, place
 from lexiseg_train.training.losses import Contrast, LossParts
 

@@ -42,7 +42,7 @@ from lexiseg_train.methods.tcl.losses import (
     joined,
     rows_of,
 )
-from lexiseg_train.methods.tcl.recipe import LossSettings, TclRecipe
+from lexiseg_train.methods.tcl.trainings import LossSettings, TclRecipe
 from lexiseg_train.training.model_card import pairs_entries, write_model
 from lexiseg_train.training.pair_run import PairRun, recall
 from lexiseg_train.training.pairs import PairBatch

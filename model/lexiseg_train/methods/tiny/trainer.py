@@ -44,9 +44,9 @@ from lexiseg_train.methods.tiny.pretrained import (
     pretrained_trunk,
     wider_words,
 )
-from lexiseg_train.methods.tiny.recipe import TinyRecipe, TrunkTraining
 from lexiseg_train.methods.tiny.sources import packed
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable
+from lexiseg_train.methods.tiny.trainings import TinyRecipe, TrunkTraining
 from lexiseg_train.methods.tiny.widen import widened
 from lexiseg_train.training.crops import Views, render, resident
 from lexiseg_train.training.processes import one_first

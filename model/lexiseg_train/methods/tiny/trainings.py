@@ -1,24 +1,162 @@
-"""Trainings of `tiny`: network without prompt head, prompt head, directions of words, fine-tuning, distillation."""
+"""Recipes and trainings of `tiny`: network without prompt head, prompt head, directions of words, own pictures."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from pydantic import Field, model_validator
+
+from lexiseg_model.cards import StrictModel
 from lexiseg_train.data.drawn_shapes import SHAPES, write_drawn
-from lexiseg_train.methods.tiny.recipe import (
-    PUBLISHED_TRUNK,
-    DirectionsRecipe,
-    DistilRecipe,
-    FinetuneRecipe,
-    PromptsRecipe,
-    TinyRecipe,
-)
 from lexiseg_train.training.recipe import RunRecipe
 from lexiseg_train.training.recipes.training import AtAddress, Code, Rehearsal, Training
 
 if TYPE_CHECKING:
     from lexiseg_train.training.run import Run
+
+OWN = "pictures"  # the set that a user's pictures become
+PUBLISHED_TRUNK = "a trunk pretrained on ImageNet"
+TrunkTraining = Literal["frozen", "deep", "trained"]
+
+
+class TinyRecipe(RunRecipe):
+    """Recipe of `tiny` without its prompt head; with the data it determines the weights."""
+
+    # The weight of each data set in the mixture, times its size ** mixing.
+    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    mixing: float = Field(ge=0, le=1)
+    start: str  # "bundled", "scratch" or a safetensors file
+    licences: Literal["any", "fair"] = "any"  # of the photographs; `data.licence=fair`: with commercial use allowed
+    embedding: int | None = Field(None, ge=1)  # width of the vectors, of a network with the path past the decoder
+    trunk: TrunkTraining = "trained"  # frozen: as published; deep: the stages from stride 16 on are trained
+    open_check: bool = False  # no crop asks for the names of the open check
+    names_weight: float = Field(0.0, ge=0)  # weight of the loss against what the published trunk's classifier sees
+    keep_weight: float = Field(0.0, ge=0)  # weight of the loss that keeps what the starting weights say of other words
+    out: Path = Path("runs/tiny")
+    balance: float = Field(ge=0, le=1)  # a class's weight is frequency ** -balance
+    zoom: tuple[float, float] = (0.35, 1.3)  # side of a crop's window, as a share of the photograph's shorter side
+    whole: float = Field(0.2, ge=0, le=1)  # share of crops that show the whole photograph
+    class_first: float = Field(0.5, ge=0, le=1)  # share of crops with a class that is drawn before the photograph
+    repeat: float = Field(0.5, ge=0, le=1)  # then a class is drawn with its number of photographs ** (1 - repeat)
+    pixel_share: float = Field(1.0, gt=0, le=1)  # share of a crop's cells in the loss, drawn anew in every step
+    paste: float = Field(0.0, ge=0, le=1)  # share of crops onto which objects of other photographs are pasted
+    paste_from: tuple[str, ...] = ()  # sets with masks that cut objects out
+    paste_onto: tuple[str, ...] = ()  # sets with crops that get them
+    rivals: float = Field(0.0, ge=0, le=1)  # share of the pasted objects that are like what the crop shows
+    glosses: bool = False  # names are drawn with what they mean, and lone objects by wider words
+    subset_weight: float = Field(ge=0)  # weight of the loss of a random subset of the classes
+    presence_weight: float = Field(ge=0)
+    presence_focus: float = Field(0.9, ge=0, le=1)  # 0: absent classes weigh the same, 1: the likeliest count
+    dice_weight: float = Field(0.0, ge=0)
+    deep_weight: float = Field(0.0, ge=0)  # weight of the loss of all classes at stride 16
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_data(cls, values: Any) -> Any:
+        """`data: {folder, licence}` is the folder, and which of its photographs are used."""
+        if not isinstance(values, dict) or not isinstance(values.get("data"), dict):
+            return values
+        data = dict(values["data"])
+        licence = data.pop("licence", "any")
+        folder = data.pop("folder", cls.model_fields["data"].get_default())
+        if data:
+            raise ValueError(f"data has a folder and a licence, not {', '.join(data)}")
+        return values | {"data": folder, "licences": licence}
+
+    @model_validator(mode="after")
+    def _begin_fairly(self) -> TinyRecipe:
+        if self.licences == "fair" and self.start == "bundled":
+            raise ValueError("data.licence=fair: the bundled weights saw other photographs; begin with start=scratch")
+        return self
+
+
+class MaskSet(StrictModel):
+    """Share of a data set in the crops, and the meaning of its mask values."""
+
+    share: float = Field(gt=0, description="share of the crops, beside those of the other sets")
+    background_value: int | None = Field(None, ge=0, le=254, description="value whose components are no objects")
+    whole: float = Field(0.0, ge=0, le=1, description="share of crops in which all other values are one")
+    ignored: bool = Field(True, description="255 counts nowhere; false: it is outside of every object")
+    splits: list[str] = Field(["train"], min_length=1, description="folders of the set that are used")
+    frame_stride: int = Field(1, ge=1, description="one of so many photographs is used: frames of a video are alike")
+
+
+class PromptsRecipe(RunRecipe):
+    """Recipe of the prompt head; with the network below it and the data it determines the weights."""
+
+    sets: dict[str, MaskSet] = Field(min_length=1)
+    base_weights: str  # "bundled" or a safetensors file: the network with features that the head reads
+    out: Path = Path("runs/tiny-prompts")
+    single_point_prompts: int = Field(ge=1)  # single-point prompts for each crop
+    unambiguous_prompts: int = Field(ge=1)  # unambiguous prompts for each crop: boxes, several points, or both
+    corrected: int = Field(0, ge=0)  # how many of `unambiguous_prompts` correct a mask, by points where it is wrong
+    start: str  # "bundled", "scratch" or a safetensors file: the head to begin with
+
+    @model_validator(mode="after")
+    def _correct_some(self) -> PromptsRecipe:
+        if self.corrected >= self.unambiguous_prompts:
+            most = self.unambiguous_prompts
+            raise ValueError(f"corrected is {self.corrected}; it must be below unambiguous_prompts, {most}")
+        return self
+
+
+class DirectionsRecipe(RunRecipe):
+    """Recipe of the directions of training's own words; with the network below it and the data it determines them."""
+
+    # The weight of each data set among the examples, times its size ** mixing.
+    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    mixing: float = Field(ge=0, le=1)
+    base_weights: str  # "bundled" or a safetensors file with its card: the network that gives the cells
+    out: Path = Path("runs/tiny-directions")
+    photographs: int = Field(ge=1)  # of a set, at most
+    least: int = Field(4, ge=1)  # photographs that must show a name
+    folds: int = Field(ge=2)  # parts of the photographs, each left out once
+    strength: float = Field(gt=0, le=1)  # of the directions, relative to the learned ones
+    near: float = Field(ge=0, le=1)  # cosine from which a text shares in the direction of the nearest word
+
+
+class OwnRecipe(TinyRecipe):
+    """Base of the recipes on a user's own pictures."""
+
+    data: Path  # the pictures
+    models_dir: Path | None = None  # folder of the user's models
+    sets: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=lambda: {OWN: 1.0}, min_length=1)
+    photographs: int | None = Field(None, ge=4)  # at most so many, evenly over the folder
+    held_out: float = Field(gt=0, lt=1)  # share of the photographs for validation, unless the folder has a val split
+    samples: int = Field(ge=0)  # number of pictures that compare before and after
+    names_weight: float = Field(0.0, ge=0, le=0)  # these runs have other losses: a weight of this one is refused
+    keep_weight: float = Field(0.0, ge=0, le=0)  # and of this one
+
+
+class FinetuneRecipe(OwnRecipe):
+    """Recipe of fine-tuning: a decoder and directions for the taught classes, on the frozen trunk."""
+
+    data: Path  # the pictures: a folder, a zip or a tar
+    root: Path | None = None  # a folder above it, inside which the set may name files; null: only `data`
+    start: str  # name of a model, or a model directory
+    out: Path = Path("runs/finetune")
+    trunk: Literal["frozen"] = "frozen"  # other words keep their bits
+    subset_weight: float = Field(0.0, ge=0, le=0)  # words are not trained: a weight of these losses is refused
+    presence_weight: float = Field(0.0, ge=0, le=0)
+    deep_weight: float = Field(0.0, ge=0, le=0)
+    sharding: Literal["none"] = "none"  # the folds take turns in a step
+
+
+class DistilRecipe(OwnRecipe):
+    """Recipe of distillation: a student learns from another model's masks of photographs."""
+
+    teacher: str  # name of a model, a model directory, or the address of a server
+    student: Literal["tiny"] = "tiny"  # method with the network to train
+    classes: tuple[str, ...] = ()  # classes that the teacher labels; empty: classes.json of the folder
+    start: str = "bundled"
+    out: Path = Path("runs/distil")
+
+    @property
+    def by_address(self) -> bool:
+        """Whether the teacher is the address of a server."""
+        return re.search(r"://|:\d+$", self.teacher) is not None
 
 
 class WordsTraining(Training[TinyRecipe]):

@@ -34,7 +34,7 @@ from lexiseg_train.data.labelling.entities import SEPARATOR, WithEntities, read_
 from lexiseg_train.data.pairs.files import open_pairs
 from lexiseg_train.data.pairs.source import PairSource, Skipped, readable_pairs
 from lexiseg_train.methods.unpair_seg.masks_trainer import meta_trunk
-from lexiseg_train.methods.unpair_seg.recipe import AlignmentSettings, AlignRecipe
+from lexiseg_train.methods.unpair_seg.trainings import AlignmentSettings, AlignRecipe
 from lexiseg_train.training.distributed import mean_over_processes
 from lexiseg_train.training.losses import assign
 from lexiseg_train.training.model_card import data_entry, write_model

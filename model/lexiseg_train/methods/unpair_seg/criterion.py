@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
-from lexiseg_train.methods.unpair_seg.recipe import POINTS, PointSettings
+from lexiseg_train.methods.unpair_seg.trainings import POINTS, PointSettings
 from lexiseg_train.training.distributed import mean_over_processes
 from lexiseg_train.training.losses import assign, dice_costs, dice_losses
 

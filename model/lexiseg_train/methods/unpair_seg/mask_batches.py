@@ -24,7 +24,7 @@ from lexiseg_model.types import Rle
 from lexiseg_train.data.pairs.source import Skipped
 from lexiseg_train.data.read_scenes import object_scenes, outlined_scenes
 from lexiseg_train.data.scenes import Objects, Scene
-from lexiseg_train.methods.unpair_seg.recipe import CropSettings, PromptSettings
+from lexiseg_train.methods.unpair_seg.trainings import CropSettings, PromptSettings
 from lexiseg_train.training.crops import recoloured
 
 Masks = NDArray[np.bool_]  # [K, H, W]

@@ -30,7 +30,7 @@ from lexiseg_train.methods.unpair_seg.mask_batches import (
     mismatched,
     open_masked,
 )
-from lexiseg_train.methods.unpair_seg.recipe import MasksRecipe
+from lexiseg_train.methods.unpair_seg.trainings import MasksRecipe
 from lexiseg_train.training.model_card import data_entry, measure_prompts, update_card, write_model
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run

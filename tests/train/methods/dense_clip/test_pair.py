@@ -11,8 +11,8 @@ import torch
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.towers import clip_from_files
 from lexiseg_model.methods.dense_clip.segmenter import DenseClipSegmenter
-from lexiseg_train.methods.dense_clip.recipe import ClipRecipe
 from lexiseg_train.methods.dense_clip.trainer import FILE, PairTrainer, publish
+from lexiseg_train.methods.dense_clip.trainings import ClipRecipe
 from tests.train.methods.short_runs import first_batch, read_as
 from tests.train.training.pairs_folder import write_pairs
 

@@ -18,9 +18,8 @@ from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.evaluation.run import evaluate
-from lexiseg_train.methods.s_seg_plus.recipe import StudentRecipe
 from lexiseg_train.methods.s_seg_plus.trainer import StudentTrainer, publish
-from lexiseg_train.methods.s_seg_plus.trainings import StudentTraining
+from lexiseg_train.methods.s_seg_plus.trainings import StudentRecipe, StudentTraining
 from lexiseg_train.training.recipe import Phase
 from tests.model.methods.s_seg_plus.small import NETWORK
 from tests.train.data.own.made import save

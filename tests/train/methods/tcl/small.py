@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from lexiseg_model.clip.towers import configuration
-from lexiseg_train.methods.tcl.recipe import TclRecipe
+from lexiseg_train.methods.tcl.trainings import TclRecipe
 from tests.train.methods.short_runs import read_as
 from tests.train.training.pairs_folder import write_pairs
 

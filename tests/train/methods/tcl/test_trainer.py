@@ -17,8 +17,8 @@ from lexiseg_model.segmenter import words_of
 from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_train.methods.tcl.losses import Inputs, Losses, TclLosses, inputs_of, rows_of
-from lexiseg_train.methods.tcl.recipe import LossSettings
 from lexiseg_train.methods.tcl.trainer import OFFICIAL, TclTrainer, publish, selection_miou
+from lexiseg_train.methods.tcl.trainings import LossSettings
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.imports import imported

@@ -13,9 +13,8 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import DatasetError, RecipeError
 from lexiseg_model.methods.tiny.weights import FOLDER
 from lexiseg_train.methods.tiny.publish import publish
-from lexiseg_train.methods.tiny.recipe import TinyRecipe
 from lexiseg_train.methods.tiny.trainer import TinyTrainer
-from lexiseg_train.methods.tiny.trainings import TRAININGS
+from lexiseg_train.methods.tiny.trainings import TRAININGS, TinyRecipe
 from lexiseg_train.training.recipe import LocalPhase
 from tests.train.methods.short_runs import read_as
 from tests.train.methods.tiny.finished import Finished, finished

@@ -26,7 +26,7 @@ from lexiseg_train.methods.unpair_seg.align_trainer import (
     one_by_one,
     publish_aligned,
 )
-from lexiseg_train.methods.unpair_seg.recipe import AdapterSize, AlignmentSettings, AlignRecipe
+from lexiseg_train.methods.unpair_seg.trainings import AdapterSize, AlignmentSettings, AlignRecipe
 from lexiseg_train.training.recipe import Phase
 from tests.model.imports import imported
 from tests.model.methods.unpair_seg import small

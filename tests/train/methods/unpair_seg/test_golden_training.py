@@ -21,7 +21,7 @@ from lexiseg_train.methods.unpair_seg.criterion import (
     point_costs,
     prompt_losses,
 )
-from lexiseg_train.methods.unpair_seg.recipe import AlignmentSettings, PointSettings
+from lexiseg_train.methods.unpair_seg.trainings import AlignmentSettings, PointSettings
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.methods.unpair_seg import golden

@@ -16,7 +16,7 @@ from lexiseg_model.types import Prompt
 from lexiseg_train.methods.unpair_seg.criterion import drawn_on, match_paired, prompt_losses
 from lexiseg_train.methods.unpair_seg.mask_batches import Crop, draw_prompts
 from lexiseg_train.methods.unpair_seg.masks_trainer import MasksTrainer, publish_masks
-from lexiseg_train.methods.unpair_seg.recipe import (
+from lexiseg_train.methods.unpair_seg.trainings import (
     CropSettings,
     DecoderSize,
     MasksRecipe,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_train.methods.dense_clip.recipe import ClipRecipe
+from lexiseg_train.methods.dense_clip.trainings import ClipRecipe
 from lexiseg_train.training.recipes.prerequisites import (
     PUBLIC,
     is_finished,

@@ -33,8 +33,8 @@ from lexiseg_train.methods.tiny.directions.examples import (
 )
 from lexiseg_train.methods.tiny.directions.parts import Parts
 from lexiseg_train.methods.tiny.publish import folder_below
-from lexiseg_train.methods.tiny.recipe import DirectionsRecipe
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable
+from lexiseg_train.methods.tiny.trainings import DirectionsRecipe
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
 

@@ -54,8 +54,8 @@ from lexiseg_train.methods.tiny.losses import (
     question_losses,
 )
 from lexiseg_train.methods.tiny.own.lessons import Solved, Teacher
-from lexiseg_train.methods.tiny.recipe import OWN, FinetuneRecipe, TinyRecipe
 from lexiseg_train.methods.tiny.trainer import TinyTrainer, Trained, read_start
+from lexiseg_train.methods.tiny.trainings import OWN, FinetuneRecipe, TinyRecipe
 
 METHOD = "tiny"
 DATASET_FOLDER = "laid-out"  # folder in the run's output with the prepared pictures

@@ -32,9 +32,9 @@ from lexiseg_train.methods.tiny.own.finetune import (
     with_taught,
 )
 from lexiseg_train.methods.tiny.publish import started_from
-from lexiseg_train.methods.tiny.recipe import OWN, FinetuneRecipe
 from lexiseg_train.methods.tiny.texts import write_more_words
 from lexiseg_train.methods.tiny.trainer import read_start
+from lexiseg_train.methods.tiny.trainings import OWN, FinetuneRecipe
 from lexiseg_train.training.model_card import data_entry, lineage, origin_fields, quality_of
 
 SAMPLES, COMPARED = "samples", "before-after.json"

@@ -17,8 +17,8 @@ from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_train.data.indexed import IGNORE, Sample, list_samples
 from lexiseg_train.data.scenes import Objects, components
-from lexiseg_train.methods.tiny.recipe import MaskSet
 from lexiseg_train.methods.tiny.sources import of_everyday_check
+from lexiseg_train.methods.tiny.trainings import MaskSet
 from lexiseg_train.training.crops import random_crop
 from lexiseg_train.training.stream import Stream
 

@@ -35,7 +35,7 @@ from lexiseg_train.methods.tiny.prompts.corrections import (
     word_vectors,
 )
 from lexiseg_train.methods.tiny.prompts.draw import CELL_LABELS, MAX_POINTS, Example, PromptCrops, read_samples
-from lexiseg_train.methods.tiny.recipe import PromptsRecipe
+from lexiseg_train.methods.tiny.trainings import PromptsRecipe
 from lexiseg_train.methods.tiny.widen import widened_head
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run

@@ -18,7 +18,7 @@ from lexiseg_model.errors import DatasetError, RecipeError
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.data.labelling.model_labels import SoftLabels, Teacher, planes, prefer_truth, read_photographs
 from lexiseg_train.methods.tiny.own.distil import DistilTrainer, label, publish_distilled, shares_in
-from lexiseg_train.methods.tiny.recipe import OWN, DistilRecipe
+from lexiseg_train.methods.tiny.trainings import OWN, DistilRecipe
 from lexiseg_train.training.crops import Places
 from lexiseg_train.training.recipe import LocalPhase
 from tests.train.methods.short_runs import read_as

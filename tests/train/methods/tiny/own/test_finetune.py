@@ -24,8 +24,8 @@ from lexiseg_train.evaluation.before_after import BeforeAfter
 from lexiseg_train.methods.tiny.own import publish
 from lexiseg_train.methods.tiny.own.finetune import DATASET_FOLDER, PARTS, FinetuneTrainer, start_folder, write_dataset
 from lexiseg_train.methods.tiny.own.publish import publish_finetuned, verdict
-from lexiseg_train.methods.tiny.recipe import OWN, FinetuneRecipe
 from lexiseg_train.methods.tiny.trainer import initial_network
+from lexiseg_train.methods.tiny.trainings import OWN, FinetuneRecipe
 from tests.train.data.own.made import save
 from tests.train.methods.short_runs import read_as
 from tests.train.methods.tiny.shapes import SIDE, write_shapes

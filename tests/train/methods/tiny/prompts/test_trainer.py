@@ -21,7 +21,7 @@ from lexiseg_train.data.scenes import Objects
 from lexiseg_train.methods.tiny.prompts.draw import Clicks, draw, find_objects
 from lexiseg_train.methods.tiny.prompts.trainer import PromptTrainer, overlaps, prompt_losses
 from lexiseg_train.methods.tiny.publish import publish_prompts
-from lexiseg_train.methods.tiny.recipe import MaskSet, PromptsRecipe
+from lexiseg_train.methods.tiny.trainings import MaskSet, PromptsRecipe
 from lexiseg_train.training.model_card import measure_prompts
 from tests.train.methods.short_runs import read_as
 from tests.train.methods.tiny.finished import Finished, finished
