@@ -113,11 +113,7 @@ def untrained(recipe: ClipRecipe) -> TowerPair:
 
 
 def publish(recipe: ClipRecipe, weights: Path) -> ModelCard | None:
-    """Write a model directory next to the trained towers.
-
-    Returns:
-        Its card; None for an image tower of timm, such as a ConvNeXt, which `dense-clip` does not support.
-    """
+    """Write a model directory; None for an image tower of timm, a ConvNeXt, which `dense-clip` does not support."""
     if "timm_model_name" in configuration(recipe.architecture)["vision_cfg"]:
         return None
     imported = read(

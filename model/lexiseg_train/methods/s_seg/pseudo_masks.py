@@ -33,12 +33,7 @@ COLOUR_CELL = 8  # pixels of a cell's side, as a patch of the paper's tower
 def k_means(points: Tensor, k: int, iterations: int, seed: int) -> Tensor:
     """Cluster each set of points [B, P, C] with k-means++ and Lloyd's iterations: int64 [B, P] in 0..k-1.
 
-    An empty cluster restarts at the point farthest from its centre; further empty clusters take the next farthest
-    points. Only sets with fewer than k distinct points keep empty clusters.
-
-    Raises:
-        ShapeError: points are not [B, P, C], or P is less than k.
-    """
+    Only sets with fewer than k distinct points keep empty clusters. Raises ShapeError: P is less than k."""
     if points.ndim != 3 or points.shape[1] < k:
         raise ShapeError(f"expected points [B, P, C] with P at least {k}, got {list(points.shape)}")
     with torch.autocast(points.device.type, enabled=False):
@@ -50,10 +45,7 @@ def k_means(points: Tensor, k: int, iterations: int, seed: int) -> Tensor:
 
 
 def moved(points: Tensor, centres: Tensor) -> Tensor:
-    """One iteration of Lloyd: move centres [B, k, C] to the means of the nearest points of [B, P, C].
-
-    The centre of an empty cluster moves to a point far from all centres.
-    """
+    """One iteration of Lloyd: centres [B, k, C] at the means of the nearest of points [B, P, C], empty ones far off."""
     nearest, labels = squared_distances(points, centres).min(2)  # [B, P]
     members = F.one_hot(labels, centres.shape[1]).float()
     counts = members.sum(1)  # [B, k]
@@ -68,10 +60,7 @@ def squared_distances(points: Tensor, centres: Tensor) -> Tensor:
 
 
 def _spread(points: Tensor, k: int, seed: int) -> Tensor:
-    """First centres by k-means++ (Arthur and Vassilvitskii, 2007): drawn with weights, the squared distances.
-
-    The Gumbel-max trick draws by weight without cumulative sums.
-    """
+    """First centres by k-means++ (Arthur and Vassilvitskii, 2007), drawn by squared distances with Gumbel noise."""
     n_points = points.shape[1]
     uniform = torch.rand(k, n_points, generator=torch.Generator().manual_seed(seed))
     tiny = torch.finfo(torch.float32).tiny
@@ -119,10 +108,7 @@ class PseudoMaskMaker(nn.Module):
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> PseudoMasks:
-        """Masks [B, K, h, w] of images [B, 3, H, W] with ImageNet's statistics and multiples of the patch as sides.
-
-        Apart from rounding, the masks of an image do not depend on the rest of the batch.
-        """
+        """Masks [B, K, h, w] of images [B, 3, H, W] with ImageNet's statistics and multiples of the patch as sides."""
         maps = self.tower(images)
         return divide(maps, self.settings)
 
@@ -166,10 +152,7 @@ def divide(maps: Tensor, settings: PseudoMaskSettings) -> PseudoMasks:
 
 
 def oracle_miou(maker: PseudoMaskMaker, data: IndexedDataset, side: int, advance: Callable[[], object]) -> float:
-    """Oracle mIoU in percent over the classes of a data set, background included.
-
-    Photographs are resized to squares of `side` pixels, a multiple of the tower's patch; `advance` is called for each.
-    """
+    """Oracle mIoU in percent over all classes; photographs are resized to `side`, a multiple of the tower's patch."""
     counts = np.zeros((3, len(data.classes)), np.int64)
     for sample in data.samples:
         truth = sample.read_mask()

@@ -188,13 +188,7 @@ def _with_threshold(card: ModelCard, recipe: SSegRecipe, folder: Path) -> ModelC
 
 
 def miou_by_threshold(segmenter: Segmenter, datasets: Sequence[IndexedDataset], photographs: int) -> dict[float, float]:
-    """Mean mIoU in percent over train splits for each background threshold; the background counts as a class.
-
-    So many evenly spread photographs of each set are encoded once.
-
-    Raises:
-        DatasetError: a set has no background.
-    """
+    """Mean mIoU in percent over train splits for each threshold. Raises DatasetError: a set has no background."""
     for data in datasets:
         if not data.has_background:
             raise DatasetError(f"{data.name} has no class {BACKGROUND!r}; no threshold can be chosen on it")

@@ -35,11 +35,7 @@ class StudentRecipe(RunRecipe):
 
 
 def settings_for(recipe: StudentRecipe, sets: list[IndexedDataset]) -> SSegPlusSettings:
-    """Settings of the recipe's network with the common class list of the sets.
-
-    Raises:
-        DatasetError: the sets have different class lists.
-    """
+    """The recipe's network with the common class list of the sets. Raises DatasetError: they have different ones."""
     lists = {data.classes for data in sets}
     if len(lists) != 1:
         raise DatasetError(f"{', '.join(recipe.sets)} have different class lists; a student has one")

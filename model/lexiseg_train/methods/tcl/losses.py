@@ -143,10 +143,7 @@ def masked_mean(embedding: Tensor, masks: Tensor) -> Tensor:
 
 
 def area_gap(areas: Tensor, share: float) -> Tensor:
-    """Distance between `share` and the mean of the areas [B] of all processes.
-
-    The mean is taken first, so that several processes learn the same as one.
-    """
+    """Distance between `share` and the mean of the areas [B] of all processes: several learn the same as one."""
     return (gather(areas.mean()[None]).mean() - share).abs()
 
 

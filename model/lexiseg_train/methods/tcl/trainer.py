@@ -55,10 +55,7 @@ TEST_BY_TRAINING = 2  # ratio of a window in inference and a crop in training: T
 
 
 class Learned(nn.Module):
-    """All parameters that training changes; `flat` converts their names to a flat state's.
-
-    The image tower is used but not a submodule, so it is neither saved, averaged nor counted.
-    """
+    """All parameters that training changes. The image tower is no submodule: it is not saved, averaged or counted."""
 
     def __init__(self, network: TclNetwork, settings: LossSettings) -> None:
         super().__init__()
@@ -188,10 +185,7 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
 
 
 def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
-    """Loss of held-out pairs in batches, its contrastive part, and rank and recall of captions.
-
-    Photograph and caption are compared by the mean embedding under the caption's mask.
-    """
+    """Loss of held-out pairs in batches, rank and recall of captions by the mean embedding under the caption's mask."""
     parts: list[tuple[float, float]] = []
     rows: list[Tensor] = []
     all_texts = F.normalize(trainer.texts(pairs.tokens.to(trainer.device)), dim=1, eps=EPSILON)

@@ -51,10 +51,9 @@ class Segments(NamedTuple):
 def gather(
     segmenter: Segmenter, data: IndexedDataset, photographs: int, rare: Sequence[str], seed: int = 0
 ) -> Segments:
-    """Ask for random lists in some photographs, whatever the rule of the model's own card.
+    """Ask for random lists in some photographs, by mean probabilities, whatever the rule of the model's own card.
 
-    `rare` are words that no photograph shows unless its data set names them.
-    """
+    `rare` are words that no photograph shows unless its data set names them."""
     random, rows_of = np.random.default_rng(seed), KnownRows(segmenter)
     card = segmenter.card
     segmenter.card = card.model_copy(update={"score": None})  # scores are then mean probabilities

@@ -89,10 +89,7 @@ def stack(questions: list[ImageQuestions]) -> BatchQuestions:
 
 
 def presence_penalty(network: TinyNetwork, image: Tensor, cells: Tensor, texts: Tensor) -> Tensor:
-    """Penalty [..., T] of the pixel scores of texts for low presence, at most 0; shapes as in `TinyNetwork.presence`.
-
-    Detached: presence learns from its own loss, not from that of pixels.
-    """
+    """Penalty [..., T], at most 0, of the pixel scores of texts for low presence, which learns from its own loss."""
     return PRESENCE_WEIGHT * log_presence(network.presence(image, cells, texts)).detach()
 
 
@@ -172,13 +169,9 @@ def dice_losses(logits: Tensor, questions: Questions) -> Tensor:
 
 
 def presence_losses(logits: Tensor, states: Tensor, focus: float) -> Tensor:
-    """[B]: present classes weigh as much as absent ones, and of these the ones most taken for present weigh most.
+    """[B], of logits and states [B, K]: present classes weigh as much as absent ones, of which the likeliest count.
 
-    Args:
-        logits: [B, K].
-        states: [B, K] of 1 present, 0 absent, -1 unknown.
-        focus: 0: absent classes weigh the same; 1: by the square of the probability that they were given.
-    """
+    `focus` 0: absent classes weigh the same; 1: by the square of their probability."""
     present, absent = states == 1, states == 0
     weight = (1 - focus + focus * logits.detach().sigmoid().square()) * absent
     of_present = (F.softplus(-logits) * present).sum(1) / present.sum(1).clamp_min(1)

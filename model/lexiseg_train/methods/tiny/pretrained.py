@@ -132,14 +132,9 @@ def presence_states(image: Tensor, cells: Tensor) -> Tensor:
 
 
 def cell_losses(logits: Tensor, background: Tensor, cells: Tensor, labelled: Tensor) -> Tensor:
-    """Cross-entropy [] between a cell's scores of K words, or background, and the classifier's probabilities of them.
+    """Cross-entropy [] of logits [B, K, h, w] of words, or `background` [], and the classifier's probabilities `cells`.
 
-    Args:
-        logits: [B, K, h, w].
-        background: [] the logit of the background.
-        cells: probabilities [B, K, h, w].
-        labelled: [B, h, w] bool: cells with a label of their own, which do not count.
-    """
+    Cells with a label of their own, `labelled` [B, h, w] bool, do not count."""
     named = cells.sum(1)
     target = torch.cat([(1 - named)[:, None].clamp_min(0), cells], 1)
     scores = torch.cat([background.expand_as(logits[:, :1]), logits], 1).log_softmax(1)

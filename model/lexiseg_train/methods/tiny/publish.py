@@ -62,12 +62,10 @@ OF_THE_HEAD: tuple[Task, ...] = ("prompt", "everything")  # tasks that its masks
 
 
 def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
-    """Write `card.yaml` next to the weights: `LEXISEG_MODELS_DIR` may name the folder above.
+    """Write `card.yaml` next to the weights, with the bundled card's background rule, input size and texts.
 
-    The background rule, the input size and the texts come from the bundled card; scores are calibrated on the
-    training photographs, the quality is measured on the `val` splits that exist. The weights hold no prompt
-    head: the card names no task that needs one.
-    """
+    Scores are calibrated on the training photographs, the quality is measured on the `val` splits that exist. The
+    weights hold no prompt head: the card names no task that needs one."""
     bundled = catalogue.read_card(FOLDER)
     usable = usable_photographs(recipe.data, recipe.sets) if recipe.licences == "fair" else None
     if usable is not None:
@@ -94,10 +92,7 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
 
 
 def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
-    """Write `card.yaml` next to weights with a new prompt head: the card of the network below, with the head's tasks.
-
-    Without a card of that network it is the bundled one. Prompts are measured on the `val` splits that exist.
-    """
+    """Write `card.yaml` next to weights with a new prompt head: the card of the network below, with its tasks."""
     card = catalogue.read_card(folder_below(recipe.base_weights))
     card = card.model_copy(
         update=_origin(recipe, weights, recipe.base_weights, "masks of ")
@@ -180,10 +175,7 @@ def started_from(weights: Path) -> tuple[str, list[str]]:
 
 
 def write_graphs(folder: Path, root: Path) -> None:
-    """Write the graphs of the bundled model, which has the ranges of its image pass, to a folder: all in 8 bits.
-
-    The ranges of prompts are measured on photographs of `root`, which holds the data sets.
-    """
+    """Write the graphs of the bundled model in 8 bits, with ranges of prompts measured on photographs of `root`."""
     segmenter = catalogue.load_folder(FOLDER, "cpu", "exact")
     assert isinstance(segmenter, TinySegmenter)
     with tempfile.TemporaryDirectory() as name:

@@ -148,9 +148,8 @@ def boxed_photographs(
 ) -> Iterator[Photograph]:
     """Photographs of `boxes.json` with a mask: 0 outside all boxes, value k the k-th name, 255 unsure.
 
-    Pixels outside all boxes are unsure, too, where the boxes are not complete. A mask in `masks/` replaces that of the
-    photograph's one person. `captioned` are names that captions mention, by the photograph's stem.
-    """
+    Outside incomplete boxes all is unsure, too. A mask in `masks/` replaces that of the one person. `captioned` are
+    names that captions mention, by the photograph's stem."""
     nested = source / "train" / "images"
     images = nested if nested.is_dir() else source / "images"
     listing = json.loads((source / "boxes.json").read_text())

@@ -167,14 +167,9 @@ class TextTable:
     def draw(
         self, concept: int, random: np.random.Generator, beside: Collection[int] = (), may_widen: bool = False
     ) -> int:
-        """A row of `concept`: half the time under its own name, else a synonym, a gloss or a wider word; any template.
+        """A row of `concept`: half the time its own name, else a synonym, a gloss or, with `may_widen`, a wider word.
 
-        Args:
-            concept: what is named.
-            random: the only source of randomness.
-            beside: concepts of the same question: their names are no synonyms there.
-            may_widen: whether a wider word may stand for it.
-        """
+        Names of concepts of the same question, `beside`, are no synonyms there."""
         if len(self._meanings[concept]) and random.random() < GLOSSED:
             return _one_of(self._meanings[concept], random)
         if may_widen and len(self._wider[concept]) and random.random() < WIDER:

@@ -253,10 +253,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
 
 
 def initial_network(recipe: TinyRecipe) -> TinyNetwork:
-    """The network at the start of a run; `scratch` begins with the published trunk, all else random.
-
-    Raises ValueError if the recipe's embedding is narrower than that of the weights to begin with.
-    """
+    """The network at the start of a run; `scratch` begins with the published trunk. Raises ValueError as `widened`."""
     torch.manual_seed(recipe.seed)
     network = TinyNetwork()
     if recipe.start == "scratch":

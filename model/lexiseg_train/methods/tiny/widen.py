@@ -15,10 +15,7 @@ OF_HEAD = ("shared.stem.0.weight", "of_lone.seen.weight", "of_sure.seen.weight")
 
 
 def widened(network: TinyNetwork, embedding: int) -> TinyNetwork:
-    """A network with embeddings of that width, and with the path past the decoder.
-
-    Raises ValueError if the network is wider.
-    """
+    """A network with wider embeddings and the path past the decoder. Raises ValueError: the network is wider."""
     old = network.embedding
     if embedding < old:
         raise ValueError(f"embedding={embedding}: the weights to begin with are {old} wide")

@@ -82,11 +82,7 @@ def one_by_one(source: PairSource, size: int) -> Iterator[EntityBatch]:
 
 @torch.no_grad()
 def at_sizes(trunk: ClipTrunk, images: Tensor, masks: Tensor, sizes: Sequence[int]) -> list[Tensor]:
-    """Embeddings [B, Q, D] of regions by frozen CLIP at each size of the image, not normalised.
-
-    Masks are logits [B, Q, h, w] over the whole images; `sizes` are longer sides in pixels, and both sides are rounded
-    to multiples of 32.
-    """
+    """Embeddings [B, Q, D] of regions, logits [B, Q, h, w], by frozen CLIP at longer sides, multiples of 32."""
     return [trunk.embed(pool(trunk(_resized(images, size)).dense, masks)) for size in sizes]
 
 
@@ -117,10 +113,7 @@ def adapter_share(step: int, steps: int, settings: AlignmentSettings) -> float:
 
 @torch.no_grad()
 def entity_probabilities(scales: Sequence[Tensor], entities: Tensor, scale: float | Tensor) -> Tensor:
-    """Probability [R, T] of each entity, rows [T, D], for each region, averaged over scales; rows sum to 1.
-
-    `scales` are embeddings [R, D] of the same regions, of any length; `scale` is CLIP's logit scale.
-    """
+    """Probability [R, T] of entities, rows [T, D], for regions [R, D] of each of `scales`, averaged; rows sum to 1."""
     texts = F.normalize(entities, dim=-1)
     each = [(scale * F.normalize(regions, dim=-1) @ texts.T).softmax(-1) for regions in scales]
     return torch.stack(each).mean(0)
@@ -134,10 +127,7 @@ def match_entities(probabilities: Tensor) -> EntityPairs:
 
 
 def alignment_loss(adapted: Sequence[Tensor], entities: Sequence[Tensor], pairs: Sequence[EntityPairs]) -> Tensor:
-    """Mean over the pairs of all images of 1 - cos(region, entity), of regions [R, D] and entities [T, D] of each.
-
-    Its mean over processes weighs every pair the same; 0 without pairs.
-    """
+    """Mean over the pairs of all images and processes of 1 - cos(region [R, D], entity [T, D]); 0 without pairs."""
     regions = torch.cat([rows[of.region] for rows, of in zip(adapted, pairs, strict=True)])
     texts = torch.cat([rows[of.entity] for rows, of in zip(entities, pairs, strict=True)])
     count = torch.tensor(float(len(regions)), device=regions.device)
@@ -275,9 +265,8 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
     def _validate(self) -> dict[str, float]:
         """Loss with matches of frozen CLIP, and rank of a photograph's own entities among all held-out pairs'.
 
-        Photographs are means of their regions, entities means of their rows. As the loss has no negatives, it draws all
-        regions towards the mean of all entities; `centred_rank` subtracts the means.
-        """
+        The loss has no negatives, so it draws all regions towards the mean of all entities; the rank is without the
+        means."""
         if self.held_out is None:
             return {}
         losses, photographs, entities = [], [], []
@@ -296,10 +285,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
 
 
 def own_rank(likeness: Tensor) -> float:
-    """Mean rank in percent of each matching pair, in both directions, of similarities [N, N]: 0 at best, 50 by chance.
-
-    Ties count half.
-    """
+    """Mean rank in percent of matching pairs in similarities [N, N], both ways: 0 at best; ties count half."""
     ranks = []
     for rows in (likeness, likeness.T):
         matching = rows.diagonal()[:, None]

@@ -30,10 +30,7 @@ def at_points(maps: Tensor, points: Tensor) -> Tensor:
 
 @torch.no_grad()
 def unsure_points(logits: Tensor, settings: PointSettings, draw: Draw) -> Tensor:
-    """Points [M, points, 2] (x, y) in 0..1 for masks [M, h, w], most of them where its logits are near 0 (PointRend).
-
-    `draw` is called for the candidates first, then for the remaining points.
-    """
+    """Points [M, points, 2] (x, y) in 0..1 for masks [M, h, w], most where its logits are near 0 (PointRend)."""
     n_unsure = int(settings.importance * settings.points)
     candidates = draw((len(logits), int(settings.oversample * settings.points), 2)).to(logits)
     nearest = at_points(logits, candidates).abs().topk(n_unsure, largest=False, sorted=False).indices
@@ -58,18 +55,11 @@ class Matches(NamedTuple):
 
 @torch.no_grad()
 def match_points(masks: Tensor, targets: Sequence[Tensor], points: Tensor, compatibility: Compatibility) -> Matches:
-    """Match the masks of every point with the objects at the point.
+    """Match the masks of points, logits [B, Q, M, h, w], with objects [K, H, W] of each image at the points [B, Q, 2].
 
-    With `released`, as in the authors' code, a point is matched with all objects, and 1e6 is added in float32 to the
-    cost of masks that it is not on. So forbidden pairs compete with allowed ones for a mask, and cost differences are
-    rounded to 1/16. Forbidden pairs are removed afterwards in both modes.
-
-    Args:
-        masks: logits [B, Q, M, h, w] at stride 4.
-        targets: objects [K, H, W] of each image, 0 or 1.
-        points: [B, Q, 2] (x, y) in pixels of the targets.
-        compatibility: rule for points that are not on an object.
-    """
+    `released`, as in the authors' code, adds 1e6 in float32 to the cost of masks that a point is not on: forbidden
+    pairs compete with allowed ones, and costs are rounded to 1/16. Forbidden pairs are removed afterwards in both
+    modes."""
     by_image = [
         _match_image(*each, compatibility) for each in zip(masks, targets, points, strict=True)
     ]  # prediction, target and dice of each image
@@ -104,11 +94,7 @@ def match_paired(masks: Tensor, targets: Sequence[Tensor]) -> Matches:
 
 
 def point_costs(masks: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Matching costs of masks, logits [Q, M, h, w], and objects [K, H, W], at half the masks' resolution.
-
-    Returns:
-        The whole costs and their dice part, float32 [Q, M, K] each; the position of the points has no influence.
-    """
+    """Costs [Q, M, K] of masks, logits [Q, M, h, w], and objects [K, H, W], and their dice part, at half resolution."""
     with torch.autocast(masks.device.type, enabled=False):
         small = F.interpolate(masks.float(), scale_factor=0.5, mode="bilinear", align_corners=False)
         logits, resized = small.flatten(0, 1).flatten(1), _nearest(targets, small.shape[-2:])
@@ -148,10 +134,7 @@ def prompt_losses(
     draw: Draw,
     settings: PointSettings = POINTS,
 ) -> list[PromptLosses]:
-    """Losses of the predictions of several layers, in the order of calls of `draw`, with the matches of the last layer.
-
-    Targets are objects [K, H, W] of each image, 0 or 1, of one size.
-    """
+    """Losses of several layers' predictions, in the order of calls of `draw`, with the matches of the last layer."""
     count = torch.tensor(float(len(matches.image)), device=matches.dice.device)
     n_pairs = mean_over_processes(count).clamp(min=1)
     matched = [objects[matches.target[matches.image == image]] for image, objects in enumerate(targets)]

@@ -39,11 +39,7 @@ NEAR = 0.25  # greatest distance of points off an object from its box, as a shar
 
 
 def open_masked(root: Path, names: Sequence[str], split: str) -> list[Masked]:
-    """Readers of all photographs of data sets below a folder.
-
-    A set is a folder of indexed masks (SET/SPLIT/masks): objects are the connected regions of every class, a JSON
-    of COCO's instances, or a folder of SA-1B.
-    """
+    """Readers of all photographs of sets: folders of indexed masks (SET/SPLIT/masks), COCO's JSON, SA-1B's folders."""
     return [photograph for name in names for photograph in _open(root, name, split)]
 
 
@@ -99,11 +95,7 @@ class Crop(NamedTuple):
 def draw_crop(
     photographs: Sequence[Masked], first: int, size: int, settings: CropSettings, random: np.random.Generator
 ) -> Crop:
-    """Draw a crop of photograph `first`; if it shows no object of an allowed size, of a random other one.
-
-    Raises:
-        DatasetError: ATTEMPTS photographs in a row show no such object.
-    """
+    """A crop of photograph `first`, or of another one until an object of an allowed size shows (DatasetError: none)."""
     index = first
     skipped: list[Skipped] = []
 

@@ -113,9 +113,7 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
     def _prompted(self, kind: str, batch: MaskBatch, features: PixelFeatures, targets: list[Tensor]) -> Tensor:
         """Loss of one kind of prompts, summed over the decoder's layers, with the matches of the last layer.
 
-        Each grid point has four masks, matched with the objects at the point. A box or a set of points has one mask,
-        with the object that it was drawn from as target.
-        """
+        A grid point has four masks, a box or a set of points one, for the object that it was drawn from."""
         encoder, side = self.network.predictor.prompt_encoder, batch.images.shape[-1]
         size = (side, side)
         if kind == "grid":

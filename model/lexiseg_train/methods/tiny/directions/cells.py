@@ -70,10 +70,7 @@ class Cells:
 
 
 def cells_of_set(segmenter: TinySegmenter, root: Path, packs: Path, name: str, most: int) -> Cells:
-    """The cells of at most so many photographs of a set below `root`; kept in `packs` for these weights.
-
-    Photographs of validation splits and of the everyday check are left out.
-    """
+    """The cells of at most so many photographs of a set, without validation's and unseen ones; kept in `packs`."""
     data = photographs_of(root, name)
     path = packs / f"{name}-{segmenter.digest}-{most}.npz"
     if not path.exists():

@@ -49,8 +49,7 @@ RIDGE = 2e-4  # of the squares of directions; their numbers have unit variance
 class Directions(nn.Module):
     """A copy of `weight` [K, D] and `bias` [K] for each fold, which has not learned from it, and for all photographs.
 
-    D numbers of a cell, its embedding and the trunk's map, are standardised by `mean` and `deviation` [D].
-    """
+    D numbers of a cell, its embedding and the trunk's map, are standardised by `mean` and `deviation` [D]."""
 
     def __init__(self, n_folds: int, n_names: int, mean: Tensor, deviation: Tensor) -> None:
         super().__init__()
@@ -141,10 +140,7 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
 
     @torch.no_grad()
     def with_direction(self, network: Directions) -> NDArray[np.bool_]:
-        """[K] which names are not clearly found worse with directions, in photographs that these have not learned from.
-
-        All are learned together: one that goes for chance costs its neighbours.
-        """
+        """[K] names that left-out photographs do not clearly show to be worse: one for chance costs its neighbours."""
         hits = np.sum([self._hits(place, network) for place in range(len(self.sets))], 0)  # [2, 3, K]
         iou = hits[:, 0] / np.maximum(hits[:, 1] + hits[:, 2] - hits[:, 0], 1)
         gain = iou[1] - iou[0]

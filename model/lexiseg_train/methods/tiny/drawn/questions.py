@@ -61,11 +61,10 @@ class LabelSpace:
     def undecided(
         self, concepts: NDArray[np.int64], labels: NDArray[np.int64], table: TextTable
     ) -> NDArray[np.bool_] | None:
-        """[1 + K, P]: whether a pixel with a label [P] may be one of the concepts [K], which the label does not say.
+        """[1 + K, P]: whether a pixel with a label [P] may be one of the concepts [K]; None: labels say it of all.
 
-        Labels do not know other data sets' classes: one is surely absent only where the label's own class excludes it.
-        Channel 0 is the background, which is never undecided. None: labels say it of all.
-        """
+        One of another data set is surely absent only where the label's own class excludes it. Channel 0 is the
+        background, which is never undecided."""
         own = self.concepts[: len(self.concepts) - self.n_pasted]
         unknown = np.flatnonzero(~np.isin(concepts, own))
         if not len(unknown):
@@ -128,14 +127,10 @@ def source_of(
     repeat: float,
     usable: Collection[str] | None = None,
 ) -> Source:
-    """Tabulate a pack for drawing.
+    """Tabulate a pack for drawing; `balance`, `repeat` as in the recipe.
 
-    Args:
-        balance: a class's weight in a pixel's loss is frequency ** -balance.
-        same_meaning: cosine with a class of the pack at which a background word is dropped.
-        repeat: a class is drawn with its number of photographs ** (1 - repeat).
-        usable: names without suffix of the eligible photographs; None: all with names in the table.
-    """
+    `same_meaning` is the cosine with a class from which a background word is dropped, `usable` the names without suffix
+    of the eligible photographs (None: all with names in the table)."""
     named = np.array([table.index[name] for name in pack.names if name in table.index], np.int64)
     is_eligible = np.array([all(name in table.index for name in present) for present in pack.present])
     if usable is not None:

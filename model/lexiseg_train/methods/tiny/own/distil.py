@@ -53,12 +53,7 @@ DATASET_FOLDER = "laid-out"  # folder of a run, of the photographs as they are t
 
 
 def teacher_card(recipe: DistilRecipe) -> tuple[Path, ModelCard]:
-    """Directory and card of a teacher in this process.
-
-    Raises:
-        UnknownModelError: there is no model of that name.
-        TaskError: the model has no task semantic.
-    """
+    """Directory and card of a teacher in this process. Raises TaskError: it has no task semantic."""
     path = Path(recipe.teacher)
     folder, card = (
         (path, catalogue.read_card(path)) if path.is_dir() else catalogue.find(recipe.teacher, recipe.models_dir)
@@ -92,10 +87,7 @@ def tiny_recipe(recipe: DistilRecipe) -> TinyRecipe:
 
 
 class DistilTrainer(TinyTrainer):
-    """Trains on the masks of a teacher, each pixel by its probability.
-
-    Half of the examples are of photographs with a person's masks, so that a few of them are not lost among many.
-    """
+    """Trains on the masks of a teacher, each pixel by its probability; half of the examples have a person's masks."""
 
     def __init__(self, recipe: DistilRecipe) -> None:
         """Expects labelled photographs (`label`)."""
@@ -148,11 +140,9 @@ def shares_in(shares: Tensor, windows: Places, size: int) -> Tensor:
 
 
 def publish_distilled(recipe: DistilRecipe, weights: Path) -> ModelCard:
-    """Write the card, the words, `before-after.json` and `samples/`; prints a table of before and after.
+    """Write the card, the words, `before-after.json` and `samples/`; before is what the student began as.
 
-    Before is what the student began as. Both are measured on the folder's own `val` where it has the same classes,
-    else against the teacher's masks of photographs kept apart.
-    """
+    Measured on the folder's own `val` where it has the same classes, else against the teacher's masks kept apart."""
     inner, folder, dataset_folder = tiny_recipe(recipe), weights.parent, recipe.out / DATASET_FOLDER / OWN
     card = publish(inner, weights)
     teacher = json.loads((dataset_folder / ABOUT).read_bytes())["model"]

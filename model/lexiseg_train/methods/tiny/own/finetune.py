@@ -64,12 +64,7 @@ PARTS = "parts.safetensors"  # of the folds and of all photographs
 
 
 def start_folder(recipe: FinetuneRecipe) -> Path:
-    """The model directory that tuning starts from.
-
-    Raises:
-        UnknownModelError: there is no model of that name.
-        RecipeError: the model belongs to another method.
-    """
+    """The model directory that tuning starts from. Raises RecipeError: the model belongs to another method."""
     path = Path(recipe.start)
     folder, card = (
         (path, catalogue.read_card(path)) if path.is_dir() else catalogue.find(recipe.start, recipe.models_dir)
@@ -82,10 +77,7 @@ def start_folder(recipe: FinetuneRecipe) -> Path:
 def write_dataset(recipe: FinetuneRecipe) -> TinyRecipe:
     """Check and split the pictures and write them as a data set, once; return the recipe with that data set.
 
-    Raises:
-        DatasetError: the pictures are faulty.
-        RecipeError: `out` holds a run on other pictures.
-    """
+    Raises DatasetError: the pictures are faulty; RecipeError: `out` holds a run on other pictures."""
     root = recipe.out / DATASET_FOLDER
     files = visible_files(recipe.data) if recipe.data.is_dir() else [recipe.data]
     listed = [[str(path.relative_to(recipe.data)), path.stat().st_size, int(path.stat().st_mtime)] for path in files]
@@ -162,10 +154,7 @@ def untrained(recipe: FinetuneRecipe) -> Tuned:
 
 
 class FinetuneTrainer(TinyTrainer):
-    """Trains the parts of `Tuned`, all from the same passes of the trunk.
-
-    Each photograph is in one fold, with similar ones.
-    """
+    """Trains the parts of `Tuned` from the same passes of the trunk; similar photographs are in one fold."""
 
     recipe: FinetuneRecipe
 

@@ -44,12 +44,9 @@ LIMIT = (
 
 
 def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
-    """Write the card, the words, `before-after.json` and `samples/`; print a table of before and after.
+    """Write the card, the words, `before-after.json` and `samples/`; before is what the photographs teach just a head.
 
-    Before is what the same photographs teach just a head. If the longer form gains nothing over it on left-out
-    photographs, the model has only the head: twenty are too few to ask for more than the likelier side. Nothing else
-    of the start changes, so the figures of its card stand.
-    """
+    Without a gain over it on left-out photographs the model has only the head. Figures of the start's card stand."""
     folder, start = weights.parent, start_folder(recipe)
     below = catalogue.read_card(start)
     data = read_dataset(recipe.out / DATASET_FOLDER, OWN, "train")
@@ -141,10 +138,7 @@ def cross_validate(
     data: IndexedDataset,
     recipe: FinetuneRecipe,
 ) -> BeforeAfter:
-    """Compare solved heads with what was trained, each photograph by the part that has not learned from it.
-
-    `solved` and `tuned` hold the taught classes of each fold's part, and of all photographs.
-    """
+    """Compare solved heads, of each fold and of all, with trained ones, by photographs that neither has seen."""
     fold_of = folds(read_groups(recipe), count_folds(recipe), recipe.seed)
     counts = np.zeros((2, len(data.samples), 3, len(data.classes)), np.int64)
     for fold in np.unique(fold_of):

@@ -59,12 +59,8 @@ def draw_corrections(
 ) -> Corrected:
     """Correct the masks of the last `n` prompts, single points, in some rounds, each of which adds a point.
 
-    Args:
-        shared: maps of B images, of which each has N prompts.
-        targets: [B, N, h, w] share of each cell that is the object's.
-        valid: [B, h, w], above 0 where cells count.
-        by_words: masks [B, n, h, w] bool that words left of the objects; empty where no words were asked.
-    """
+    Targets [B, N, h, w] are shares of cells, `valid` [B, h, w] is above 0 where cells count; `by_words` [B, n, h, w]
+    bool is what words left of the objects, empty where no words were asked."""
     points, signs = prompts.points.clone(), prompts.signs.clone()
     masks, corrects = torch.zeros_like(targets), torch.zeros_like(prompts.has_box)
     if not n:
@@ -118,9 +114,7 @@ def first_points(prompts: Prompts, some: slice) -> Prompts:
 def mistakes(predicted: Tensor, truth: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
     """A point in the larger error of each mask [B, N, h, w]: positive in missing cells, negative in excess cells.
 
-    Returns:
-        Points [B, N, 2] (x, y) in pixels of the crop and signs [B, N]; 0 where no cell of `valid` [B, h, w] is wrong.
-    """
+    Points [B, N, 2] are (x, y) in pixels of the crop, signs [B, N] 0 where no cell of `valid` [B, h, w] is wrong."""
     width = predicted.shape[-1]
     lacking, beyond = truth & ~predicted & valid[:, None], predicted & ~truth & valid[:, None]
     too_little = lacking.sum((2, 3)) >= beyond.sum((2, 3))
@@ -149,10 +143,7 @@ def point_losses(masks: Tensor, prompts: Prompts) -> Tensor:
 
 
 def harm_losses(masks: Tensor, corrected: Corrected, targets: Tensor, valid: Tensor) -> Tensor:
-    """Mean loss [] of cells that the corrected masks had right, over the size of object and mask together.
-
-    Masks are logits [B, N, h, w] after the correction, targets shares of cells in 0..1, `valid` [B, h, w] is 0 or 1.
-    """
+    """Mean loss [] of cells [B, N, h, w] that the corrected masks had right, over the size of object and mask."""
     truth, before, counted = targets > 0.5, corrected.masks > 0, valid[:, None] > 0
     entropy = F.binary_cross_entropy_with_logits(masks.float(), truth.float(), reduction="none")
     unchanged = (entropy * ((truth == before) & counted)).sum((2, 3))
@@ -172,17 +163,10 @@ def word_vectors(network: TinyNetwork, tower: MiniLM, root: Path, name: str) -> 
 
 @torch.no_grad()
 def found_masks(network: TinyNetwork, pixels: Tensor, words: Tensor, values: Tensor, targets: Tensor) -> Tensor:
-    """What the words of a crop leave of its objects: the parts of each word's cells that touch the object.
+    """What the words of a crop leave of its objects, [N, h, w] bool: parts of each word's cells that touch the object.
 
-    Args:
-        pixels: embeddings [D, h, w].
-        words: vectors [C, D], by mask value.
-        values: mask value [N] of each object; all that the crop shows are asked for together.
-        targets: [N, h, w] share of each cell that is the object's.
-
-    Returns:
-        Masks [N, h, w] bool; empty where nothing touches.
-    """
+    `pixels` are embeddings [D, h, w], `words` [C, D] by mask value, `values` [N] the objects', all asked for together,
+    `targets` [N, h, w] the share of each cell that is the object's."""
     distinct, places = torch.unique(values, return_inverse=True)
     cosines, best = torch.einsum("kd,dhw->khw", words[distinct], pixels.float()).max(0)
     won = (best == places[:, None, None]) & (cosines > network.nobody)

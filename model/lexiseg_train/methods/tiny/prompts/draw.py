@@ -44,10 +44,7 @@ def read_samples(root: Path, name: str, source: MaskSet) -> tuple[Sample, ...]:
 
 
 def find_objects(labels: NDArray[np.uint8], source: MaskSet, smallest: float, whole: bool) -> Objects:
-    """Connected components (by sides and corners) of every value that may be an object, of at least `smallest` pixels.
-
-    They are labelled with their value; `whole`: all values that may be an object are one, 1.
-    """
+    """Components of at least `smallest` pixels, by sides and corners, of values that may be objects; `whole`: as 1."""
     values = set(np.unique(labels).tolist()) - {IGNORE, source.background_value}
     if whole:
         parts, values = np.isin(labels, list(values)).astype(np.uint8), {1}
@@ -85,10 +82,7 @@ class Example(NamedTuple):
 
 @dataclass(frozen=True)
 class PromptCrops(Stream[list[Example]]):
-    """An endless stream of batches of crops [size, size, 3], with single points and then clear prompts.
-
-    The last `corrected` of these are one point each; the trainer corrects their masks by further points.
-    """
+    """Batches of crops with single points, then clear prompts; the last `corrected` of these are a point to correct."""
 
     sources: list[tuple[MaskSet, tuple[Sample, ...]]]
     size: int
@@ -126,10 +120,7 @@ class PromptCrops(Stream[list[Example]]):
 
 
 def draw(objects: Objects, n_points: int, n_clear: int, random: np.random.Generator, corrected: int = 0) -> Clicks:
-    """Draw `n_points` single points, then `n_clear` boxes or groups of points, each for a random object.
-
-    The last `corrected` are single points with masks that are corrected.
-    """
+    """Draw `n_points` single points, then `n_clear` boxes or groups of points, the last `corrected` single points."""
     n = n_points + n_clear
     points = np.zeros((n, MAX_POINTS, 2), np.float32)
     signs = np.zeros((n, MAX_POINTS), np.float32)

@@ -57,13 +57,7 @@ class PromptLosses(NamedTuple):
 
 
 def prompt_losses(answers: MaskAnswers, targets: Tensor, valid: Tensor) -> PromptLosses:
-    """Losses of N prompts for each of B images.
-
-    Args:
-        answers: masks [B, N, M, h, w] and quality [B, N, M].
-        targets: share of each cell that is the object's, [B, N, h, w] in 0..1.
-        valid: [B, h, w], 1 where cells count, else 0.
-    """
+    """Losses of N prompts for each of B images, by shares of cells, `targets` [B, N, h, w], where `valid` [B, h, w]."""
     logits = answers.masks.float()
     target, valid_cells = targets[:, :, None], valid[:, None, None]
     entropy = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none")
