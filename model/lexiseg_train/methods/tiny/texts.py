@@ -9,7 +9,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import yaml
@@ -19,8 +19,9 @@ from safetensors.numpy import save_file
 
 from lexiseg_model.cards import StrictModel
 from lexiseg_model.methods.tiny.weights import FOLDER, TEMPLATE
-from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar, unit_rows
+from lexiseg_model.methods.tiny.words.familiar import FILE, Familiar, read_familiar, unit_rows
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM, load_text_tower
+from lexiseg_model.segmenter import RowsOf
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.glosses import glosses_of
 from lexiseg_train.data.indexed import CLASSES
@@ -33,12 +34,6 @@ WIDER = 0.3  # share of draws of a lone object that call it by a wider word
 N_RIVALS = 16
 SIBLING = 0.2  # added to the cosine of two names of one kind
 UNFAMILIAR_PERCENT = 5  # of the held-out synonyms: their cosine is below the fitted bound
-
-
-class TextEncoder(Protocol):
-    """Anything that turns strings into rows [T, D]."""
-
-    def encode(self, texts: list[str]) -> NDArray[np.float32]: ...
 
 
 class TextBook(StrictModel):
@@ -56,43 +51,27 @@ class TextBook(StrictModel):
         return cls.model_validate(yaml.safe_load(path.read_text()))
 
 
-class Named(Protocol):
-    """A set of photographs and what its classes are called."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-
-
 class TextTable:
-    """Rows of every string that training may draw, and which concepts exclude each other.
+    """Rows [N, 384] of every string that training may draw, and which concepts exclude each other.
 
-    `rows` is [N, 384]. Half of the draws of a concept are its own name.
-
-    Args:
-        datasets: with classes that are concepts.
-        background: words of the background, `names`: more concepts.
-        template: of a name where the table compares names.
-        kinds: wider words for a name in lower case, from the narrowest on.
-        glossed: whether names with one meaning are drawn with it, too.
+    Concepts are the classes of `sets`, by name, words of the `background`, and more `names`, which are compared by
+    `template`. `kinds` are wider words for a name in lower case, from the narrowest on; `glossed`: names with one
+    meaning are drawn with it, too.
     """
 
     def __init__(
         self,
         book: TextBook,
-        datasets: Sequence[Named],
+        sets: Mapping[str, Sequence[str]],
         background: list[str],
         template: str,
-        encoder: TextEncoder,
+        encode: RowsOf,
         names: Collection[str] = (),
         kinds: Mapping[str, Sequence[str]] = MappingProxyType({}),
         glossed: bool = False,
     ) -> None:
-        self.concepts = sorted(
-            {name for data in datasets for name in data.classes if name != BACKGROUND} | set(background) | set(names)
-        )
+        members = {name: [each for each in classes if each != BACKGROUND] for name, classes in sets.items()}
+        self.concepts = sorted({each for classes in members.values() for each in classes} | {*background, *names})
         self.index = {name: position for position, name in enumerate(self.concepts)}
         self.background = np.array([self.index[word] for word in background])
         self.rare = np.array([name in book.rare for name in self.concepts])
@@ -120,11 +99,11 @@ class TextTable:
             for rows_of_concept in ranges:
                 self.concept_of[rows_of_concept] = concept
         plain = [template.format(name) for name in self.concepts]
-        encoded = encoder.encode(texts + plain)
+        encoded = np.asarray(encode(texts + plain), np.float32)
         self.rows = encoded[: len(texts)]
         self.plain_rows = encoded[len(texts) :]
         self.likeness = self.plain_rows @ self.plain_rows.T
-        self.exclusive = self._exclusive(book, datasets, kinds)
+        self.exclusive = self._exclusive(book, members, kinds)
         self._siblings = self._of_one_kind(kinds)
 
     @staticmethod
@@ -134,11 +113,10 @@ class TextTable:
         return range(first, len(texts))
 
     def _exclusive(
-        self, book: TextBook, datasets: Sequence[Named], kinds: Mapping[str, Sequence[str]]
+        self, book: TextBook, members: Mapping[str, Sequence[str]], kinds: Mapping[str, Sequence[str]]
     ) -> NDArray[np.bool_]:
         """[C, C]: a pixel of the row's concept is certainly not of the column's."""
         exclusive = self.likeness < 0.7
-        members = {data.name: [name for name in data.classes if name != BACKGROUND] for data in datasets}
         for group in book.overlaps:
             names = [name for entry in group for name in (members.get(entry[1:], []) if entry[0] == "@" else [entry])]
             positions = [self.index[name] for name in names if name in self.index]
@@ -192,16 +170,10 @@ def write_words(
     tower: MiniLM,
     masked: Iterable[str] | None = None,
 ) -> None:
-    """Write the names of classes and their synonyms, with a bound fitted on the synonyms.
+    """Write the names of training's classes and their synonyms, with a bound fitted on the synonyms.
 
-    The regression that tells words of other languages depends only on the text tower: it is that of the bundled model.
-
-    Args:
-        folder: a model directory.
-        names: of the classes in training.
-        synonyms: other words for a name; other names' do not count.
-        tower: of the model.
-        masked: the names that training has masks of; None: all.
+    `masked`: the names that training has masks of; None: all. The regression that tells words of other languages
+    depends only on the text tower: it is that of the bundled model.
     """
     trained = list(dict.fromkeys(name for name in names if name != BACKGROUND))
     others = [word for name in trained for word in synonyms.get(name, []) if word not in trained]
@@ -212,10 +184,10 @@ def write_words(
     left_out = cosines.max(1)[len(trained) :]
     bound = float(np.percentile(left_out if len(left_out) else cosines.max(1), UNFAMILIAR_PERCENT))
     bundled = read_familiar(FOLDER, tower.digest)
-    with_masks = trained if masked is None else list(masked)
-    with_masks = [word for name in with_masks for word in (name, *synonyms.get(name, []))]
     foreign = None if bundled is None else bundled.foreign
-    write_familiar(folder, words, rows, bound, tower.digest, foreign, sorted({*with_masks}.intersection(words)))
+    with_masks = trained if masked is None else list(masked)
+    with_masks = [word for name in with_masks for word in (name, *synonyms.get(name, [])) if word in words]
+    write_familiar(folder, Familiar(words, rows, bound, foreign, with_masks), tower.digest)
 
 
 def write_more_words(folder: Path, start: Path, names: Sequence[str]) -> None:
@@ -228,40 +200,20 @@ def write_more_words(folder: Path, start: Path, names: Sequence[str]) -> None:
     words = dict.fromkeys(word for name in names for word in (name, *synonyms.get(name, [])))
     new_words = [word for word in words if word not in before.words]
     rows = [before.rows, *([tower.encode([TEMPLATE.format(word) for word in new_words])] if new_words else [])]
-    write_familiar(
-        folder,
-        [*before.words, *new_words],
-        np.concatenate(rows),
-        before.bound,
-        tower.digest,
-        before.foreign,
-        [*before.masked, *words],
-    )
+    every, masked = [*before.words, *new_words], {*before.masked, *words}
+    write_familiar(folder, Familiar(every, np.concatenate(rows), before.bound, before.foreign, masked), tower.digest)
 
 
-def write_familiar(
-    folder: Path,
-    words: Sequence[str],
-    rows: NDArray[np.floating],
-    bound: float,
-    text_digest: str,
-    foreign: NDArray[np.float32] | None = None,
-    masked: Sequence[str] | None = None,
-) -> None:
-    """Write words, rows [N, D], bound and the regression of foreign words [D + 1] next to the weights.
-
-    `masked`: the words that training has masks of; None: all.
-    """
+def write_familiar(folder: Path, familiar: Familiar, text_digest: str) -> None:
+    """Write the words of a model next to its weights, their rows in 8 bits."""
     metadata = {
-        "masked": json.dumps(list(words if masked is None else masked), ensure_ascii=False),
-        "words": json.dumps(list(words), ensure_ascii=False),
-        "bound": f"{bound:.2f}",
+        "masked": json.dumps(sorted(familiar.masked), ensure_ascii=False),
+        "words": json.dumps(familiar.words, ensure_ascii=False),
+        "bound": f"{familiar.bound:.2f}",
         "text_digest": text_digest,
     }
-    tensors: dict[str, NDArray[Any]] = {
-        "rows": np.rint(unit_rows(rows.astype(np.float32)) * INT8_SCALE).astype(np.int8)
-    }
-    save_file(tensors | ({} if foreign is None else {"foreign": foreign}), folder / FILE, metadata)
+    tensors: dict[str, NDArray[Any]] = {"rows": np.rint(familiar.rows * INT8_SCALE).astype(np.int8)}
+    save_file(tensors | ({} if familiar.foreign is None else {"foreign": familiar.foreign}), folder / FILE, metadata)
 
 
 def classes_of(data: Path, sets: Iterable[str]) -> list[str]:

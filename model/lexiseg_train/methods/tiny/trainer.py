@@ -19,7 +19,7 @@ from lexiseg_model.methods.tiny.network import DECODER, EMBEDDING, ImageFeatures
 from lexiseg_model.methods.tiny.trunk import DEEP, Trunk, normalised
 from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyState, fold_batch_norms, load_tensors
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_train.data.indexed import IGNORE, measurable
+from lexiseg_train.data.indexed import measurable
 from lexiseg_train.data.licences import usable_photographs
 from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples, Pasting
 from lexiseg_train.methods.tiny.drawn.questions import source_of
@@ -89,12 +89,13 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         names = {name for pack in packs for name in (*pack.names, *(n for some in pack.present for n in some))}
         if recipe.open_check:
             names -= set(json.loads(OPEN_NAMES.read_text(encoding="utf-8")))
-        masked = [pack for pack in packs if pack.classes]
+        masked = {pack.name: pack.classes for pack in packs if pack.classes}
         kinds = wider_words() if recipe.glosses else {}
-        self.table = TextTable(book, masked, rule.words, TEMPLATE, load_text_tower(), names, kinds, recipe.glosses)
+        encode = load_text_tower().encode
+        self.table = TextTable(book, masked, rule.words, TEMPLATE, encode, names, kinds, recipe.glosses)
         self.rows = torch.from_numpy(self.table.rows).to(self.device)
         self.teacher = Teacher().to(self.device) if recipe.names_weight else None
-        self.names = TrunkNames(load_text_tower()) if recipe.names_weight else None
+        self.names = TrunkNames(encode) if recipe.names_weight else None
         # Folded, what is frozen takes half the time.
         is_frozen = recipe.trunk != "trained"
         self.frozen = fold_batch_norms(deepcopy(self.network.network.trunk).eval()) if is_frozen else None
@@ -203,7 +204,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         means = F.adaptive_avg_pool2d(features.pixels, side)  # of unit vectors: surer where a cell's pixels agree
         scale = network.log_scale.exp()
         logits = scale * torch.einsum("kd,bdhw->bkhw", bank, means)
-        placed = cell_losses(logits, scale * network.nobody, cells, labelled_cells(targets, side, IGNORE))
+        placed = cell_losses(logits, scale * network.nobody, cells, labelled_cells(targets, side))
         self.note(named=presence_loss.item(), placed=placed.item())
         return presence_loss + placed
 

@@ -5,7 +5,6 @@ from numpy.typing import NDArray
 
 from lexiseg_model.catalogue.models import bundled, read_card
 from lexiseg_model.vocabulary.glosses import glosses_of
-from lexiseg_train.data.indexed import IndexedDataset
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, TextTable
 
 WORDS = ["ball", "orb", "box", "crate", "sky", "wall", "globe", "toy"]
@@ -15,8 +14,8 @@ BOOK = TextBook(
     overlaps=[["box", "wall"]],
     rare=["box"],
 )
-TOYS = IndexedDataset("toys", "train", ("background", "ball", "box"), ())
-PLACES = IndexedDataset("places", "train", ("sky", "globe"), ())
+TOYS = {"toys": ("background", "ball", "box")}
+BOTH = TOYS | {"places": ("sky", "globe")}
 
 
 class Encoder:
@@ -35,13 +34,13 @@ class Encoder:
 
 
 def table(book: TextBook = BOOK, background: tuple[str, ...] = ("sky", "wall")) -> TextTable:
-    return TextTable(book, [TOYS, PLACES], list(background), "{}", Encoder())
+    return TextTable(book, BOTH, list(background), "{}", Encoder().encode)
 
 
 def test_every_name_and_synonym_is_encoded_in_every_template() -> None:
     encoder = Encoder()
 
-    TextTable(BOOK, [TOYS], [], "{}", encoder)
+    TextTable(BOOK, TOYS, [], "{}", encoder.encode)
 
     assert encoder.asked == [
         *("a ball", "the ball", "a orb", "the orb", "a box", "the box", "a crate", "the crate"),
@@ -86,7 +85,7 @@ def test_a_synonym_that_names_another_class_of_the_question_is_not_drawn() -> No
 
 def test_glosses_and_wider_words_are_drawn_and_exclude_nothing_that_they_cover() -> None:
     encoder = Encoder()
-    toys = TextTable(BOOK, [TOYS, PLACES], [], "{}", encoder, kinds={"ball": ("globe",)}, glossed=True)
+    toys = TextTable(BOOK, BOTH, [], "{}", encoder.encode, kinds={"ball": ("globe",)}, glossed=True)
     random = np.random.default_rng(0)
 
     wide = {encoder.asked[toys.draw(toys.index["ball"], random, may_widen=True)] for _ in range(200)}
@@ -102,7 +101,7 @@ def test_glosses_and_wider_words_are_drawn_and_exclude_nothing_that_they_cover()
 
 
 def test_rivals_are_alike_and_surely_something_else() -> None:
-    toys = TextTable(BOOK, [TOYS, PLACES], ["wall"], "{}", Encoder(), kinds={"ball": ("toy",), "sky": ("toy",)})
+    toys = TextTable(BOOK, BOTH, ["wall"], "{}", Encoder().encode, kinds={"ball": ("toy",), "sky": ("toy",)})
 
     rivals = [toys.concepts[index] for index in toys.rivals(np.array([toys.index["ball"]]))]
 

@@ -91,9 +91,10 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
         parts, book = Parts(recipe.data), TextBook.read(TEXTS)
         counts = count_photographs(sets, parts.names)
         self.names = sorted(name for name, count in counts.items() if count >= recipe.least)
-        table = TextTable(book, sets, [], TEMPLATE, segmenter.tower, parts.names)
+        classes, encode = {cells.name: cells.classes for cells in sets}, segmenter.tower.encode
+        table = TextTable(book, classes, [], TEMPLATE, encode, parts.names)
         self.words, self.meaning = words_of(self.names, book)
-        self.rows = F.normalize(torch.from_numpy(segmenter.tower.encode(list(map(TEMPLATE.format, self.words)))), dim=1)
+        self.rows = F.normalize(torch.from_numpy(encode(list(map(TEMPLATE.format, self.words)))), dim=1)
         self.sets = [set_cells(cells, self.names, parts.names) for cells in sets]
         self.apart = exclusive(table, self.names, parts.pairs)
         self.scoring = Scoring(segmenter, self.names)

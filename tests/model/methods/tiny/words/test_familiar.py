@@ -9,7 +9,7 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import FOLDER
-from lexiseg_model.methods.tiny.words.familiar import FILE, read_familiar
+from lexiseg_model.methods.tiny.words.familiar import FILE, Familiar, read_familiar
 from lexiseg_model.methods.tiny.words.text_tower import MiniLM
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
@@ -19,7 +19,7 @@ BUILT_IN = Path(__file__).parents[5] / "model/lexiseg_model/vocabulary/lists"
 
 
 def test_rows_of_another_tower_are_refused(tmp_path: Path) -> None:
-    write_familiar(tmp_path, ["red"], np.ones((1, 2)), 0.6, "tower")
+    write_familiar(tmp_path, Familiar(["red"], np.ones((1, 2), np.float32), 0.6, None), "tower")
 
     with pytest.raises(WeightsError, match="belongs to the text tower tower; the installed one is another"):
         read_familiar(tmp_path, "another")

@@ -18,14 +18,12 @@ CONCEPTS = ("ball", "box", "gramophone", "grass", "tuba", "wall", "zebra")
 SIZE = 64
 
 
-class Encoder:
+def encode(texts: list[str]) -> NDArray[np.float32]:
     """One axis for each concept; a tuba is much like a gramophone."""
-
-    def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        rows = np.eye(len(CONCEPTS), dtype=np.float32)
-        rows[CONCEPTS.index("tuba"), CONCEPTS.index("gramophone")] = 1
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-        return rows[[CONCEPTS.index(text) for text in texts]]
+    rows = np.eye(len(CONCEPTS), dtype=np.float32)
+    rows[CONCEPTS.index("tuba"), CONCEPTS.index("gramophone")] = 1
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows[[CONCEPTS.index(text) for text in texts]]
 
 
 def toys(folder: Path) -> Pack:
@@ -50,9 +48,8 @@ def names(folder: Path, complete: bool) -> Pack:
 @pytest.fixture
 def table(tmp_path: Path) -> TextTable:
     book = TextBook(templates=["{}"], synonyms={}, overlaps=[["ball", "box"]], rare=["zebra"])
-    return TextTable(
-        book, [toys(tmp_path / "table")], ["wall"], "{}", Encoder(), ["gramophone", "tuba", "zebra", "grass"]
-    )
+    classes, more = {"toys": toys(tmp_path / "table").classes}, ["gramophone", "tuba", "zebra", "grass"]
+    return TextTable(book, classes, ["wall"], "{}", encode, more)
 
 
 def examples(pack: Pack, table: TextTable, whole: float = 0.0, repeat: float = 0.5) -> Examples:

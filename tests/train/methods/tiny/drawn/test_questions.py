@@ -14,19 +14,17 @@ PLACES = IndexedDataset("places", "train", ("sky", "wall", "globe", "zebra"), ()
 SAME_MEANING = 0.72
 
 
-class Encoder:
+def encode(texts: list[str]) -> NDArray[np.float32]:
     """One axis for each concept; "globe" is as good as "ball"."""
-
-    def encode(self, texts: list[str]) -> NDArray[np.float32]:
-        rows = np.eye(len(CONCEPTS), dtype=np.float32)
-        rows[CONCEPTS.index("globe")] = rows[CONCEPTS.index("ball")]
-        return rows[[CONCEPTS.index(text) for text in texts]]
+    rows = np.eye(len(CONCEPTS), dtype=np.float32)
+    rows[CONCEPTS.index("globe")] = rows[CONCEPTS.index("ball")]
+    return rows[[CONCEPTS.index(text) for text in texts]]
 
 
 @pytest.fixture
 def table() -> TextTable:
     book = TextBook(templates=["{}"], synonyms={}, overlaps=[["box", "wall"]], rare=["zebra"])
-    return TextTable(book, [TOYS, PLACES], ["sky", "wall"], "{}", Encoder())
+    return TextTable(book, {data.name: data.classes for data in (TOYS, PLACES)}, ["sky", "wall"], "{}", encode)
 
 
 def space_of(data: IndexedDataset, table: TextTable, balance: float = 0.0) -> LabelSpace:
