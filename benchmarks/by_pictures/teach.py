@@ -17,18 +17,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lexiseg_model.abilities import teachable
 from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.types import Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.bank import KnownRows, bank_of
+from lexiseg_model.vocabulary.heads import LabelledPicture, Lesson
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_model.vocabulary.solving import solve
 from lexiseg_train.data.indexed import CLASSES, IndexedDataset, Sample, read_dataset
 from lexiseg_train.evaluation.counts import count, scores
-from lexiseg_train.methods.tiny.own.lessons import Picture, Teacher
+from lexiseg_train.methods.tiny.own.finetune import labels_by_value, names_of
 from lexiseg_train.training.recipes.read import read_recipe
 
 SETS = ("faces", "corridors", "small-things", "plates", "helmets", "hands", "car-parts", "msrc", "scenes")
@@ -37,34 +43,47 @@ MAX_MEASURED = 30  # pictures
 MAX_SHARE = 0.5  # of a small set that is learned from
 
 
+class Picture(NamedTuple):
+    """One photograph: its features, what it teaches, and its truth [H, W] in values of the set."""
+
+    features: Features
+    lesson: Lesson
+    truth: NDArray[np.uint8]
+
+
 class Taught:
     """A set's pictures, encoded when they are first needed, and its classes."""
 
     def __init__(self, segmenter: Segmenter, data: IndexedDataset) -> None:
-        self._segmenter, self._n_classes = segmenter, len(data.classes)
-        self._teacher = Teacher(segmenter, data, fine=True)
-        self.words, self.values = self._teacher.words, self._teacher.values
+        self._segmenter, self._data, self._n_classes = segmenter, data, len(data.classes)
+        self.names, self._labels, self._rows_of = names_of(data), labels_by_value(data), KnownRows(segmenter)
+        self.values = [data.classes.index(name) for name in self.names]
+        self.words = Vocabulary(tuple(map(ClassEntry, self.names)), Background() if data.has_background else None)
         self._known: dict[int, Picture] = {}
 
     def picture(self, index: int) -> Picture:
         if index not in self._known:
-            self._known[index] = self._teacher.picture(index)
+            image, truth = self._data.samples[index].read(self._n_classes)
+            features = self._segmenter.encode(image, InferenceOptions(teaching=True, fine=True))
+            bank = bank_of(self._segmenter, replace(self.words, background=Background()), self._rows_of)
+            labelled = LabelledPicture(self._labels[truth], self.names)
+            lesson = teachable(self._segmenter).lesson(features, labelled, bank)
+            self._known[index] = Picture(features, lesson, truth)
         return self._known[index]
 
     def miou(self, vocabulary: Vocabulary, indices: Sequence[int]) -> float:
         """mIoU in percent of the vocabulary's answers."""
-        rows_of = self._teacher.rows_of
         value_of = np.append(self.values, 0)  # the background is value 0
         total = np.zeros((3, self._n_classes), np.int64)
         for features, _, truth in map(self.picture, indices):
-            logits = score_vocabulary(self._segmenter, features, vocabulary, rows_of, self._segmenter.card.refine)
+            logits = score_vocabulary(self._segmenter, features, vocabulary, self._rows_of, self._segmenter.card.refine)
             total += count(truth, value_of[winners(logits, features.size).labels], self._n_classes)
         present = [value for value in self.values if total[1, value]]
         return float(scores(total).per_class[present].mean())
 
     def taught(self, indices: Sequence[int]) -> Vocabulary:
         """The classes, learned from pictures."""
-        head = solve([self.picture(index).lesson for index in indices], self._teacher.names)
+        head = solve([self.picture(index).lesson for index in indices], self.names)
         learned = zip(self.words.classes, head.learned(), strict=True)
         return replace(self.words, classes=tuple(replace(entry, learned=each) for entry, each in learned))
 

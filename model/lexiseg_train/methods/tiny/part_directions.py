@@ -85,16 +85,19 @@ def fit(cells: WholeCells, part: int, above: Sequence[int] = ()) -> NDArray[np.f
     products = cells.numbers.astype(np.float32) @ direction + bias - direction @ mean
     judged = known & is_left_out & cells.as_it_falls
     judged &= np.isin(cells.photograph, cells.photograph[judged & is_part])
-    constant = best_constant(products[judged], is_part[judged]) if judged.any() else 0.0
+    constant = best_constant(products[judged], is_part[judged], cells.photograph[judged]) if judged.any() else 0.0
     return np.append(direction, bias - direction @ mean + constant).astype(np.float32)
 
 
-def best_constant(products: NDArray[np.floating], is_part: NDArray[np.bool_]) -> float:
-    """What to add to products [N] so that those above 0 are the part's: the highest mean IoU of it and the rest."""
+def best_constant(products: NDArray[np.floating], is_part: NDArray[np.bool_], photograph: NDArray[np.int32]) -> float:
+    """What to add to products [N] so that those above 0 are the part's: by the mean IoU of it and the rest."""
+    _, first = np.unique(photograph, return_index=True)  # cells of a photograph stand together
     won = products + CONSTANTS[:, None] > 0
-    sides = ((won, is_part), (~won, ~is_part))
-    ious = [(one & other).sum(1) / (one | other).sum(1).clip(1) for one, other in sides]
-    return float(CONSTANTS[np.mean(ious, 0).argmax()])
+    ious = [
+        np.add.reduceat(one & other, first, 1, int) / np.add.reduceat(one | other, first, 1, int).clip(1)
+        for one, other in ((won, is_part), (~won, ~is_part))
+    ]
+    return float(CONSTANTS[np.mean(ious, (0, 2)).argmax()])
 
 
 def main(root: Path, weights: Path, packs: Path = PACKS, most: int = PHOTOGRAPHS) -> None:

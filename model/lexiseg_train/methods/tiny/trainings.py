@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from lexiseg_model.cards import StrictModel
+from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.errors import RecipeError, TaskError
 from lexiseg_train.data.drawn_shapes import SHAPES, write_drawn
 from lexiseg_train.training.recipe import RunRecipe
 from lexiseg_train.training.recipes.training import AtAddress, Code, Rehearsal, Training
@@ -16,6 +18,7 @@ from lexiseg_train.training.recipes.training import AtAddress, Code, Rehearsal, 
 if TYPE_CHECKING:
     from lexiseg_train.training.run import Run
 
+METHOD = "tiny"
 OWN = "pictures"  # the set that a user's pictures become
 PUBLISHED_TRUNK = "a trunk pretrained on ImageNet"
 TrunkTraining = Literal["frozen", "deep", "trained"]
@@ -129,6 +132,12 @@ class OwnRecipe(TinyRecipe):
     names_weight: float = Field(0.0, ge=0, le=0)  # these runs have other losses: a weight of this one is refused
     keep_weight: float = Field(0.0, ge=0, le=0)  # and of this one
 
+    def find(self, name: str) -> catalogue.ModelFolder:
+        """A model by its name or directory."""
+        if (path := Path(name)).is_dir():
+            return catalogue.ModelFolder(path, catalogue.read_card(path))
+        return catalogue.find(name, self.models_dir)
+
 
 class FinetuneRecipe(OwnRecipe):
     """Recipe of fine-tuning: a decoder and directions for the taught classes, on the frozen trunk."""
@@ -142,6 +151,15 @@ class FinetuneRecipe(OwnRecipe):
     presence_weight: float = Field(0.0, ge=0, le=0)
     deep_weight: float = Field(0.0, ge=0, le=0)
     sharding: Literal["none"] = "none"  # the folds take turns in a step
+
+    def start_folder(self) -> Path:
+        """The model directory that tuning starts from. Raises RecipeError: the model belongs to another method."""
+        folder, card = self.find(self.start)
+        if card.method != METHOD:
+            raise RecipeError(
+                f"start={self.start}: models of method {METHOD} can be tuned, this one is of {card.method}"
+            )
+        return folder
 
 
 class DistilRecipe(OwnRecipe):
@@ -157,6 +175,14 @@ class DistilRecipe(OwnRecipe):
     def by_address(self) -> bool:
         """Whether the teacher is the address of a server."""
         return re.search(r"://|:\d+$", self.teacher) is not None
+
+    def local_teacher(self) -> catalogue.ModelFolder:
+        """The teacher in this process. Raises TaskError: it has no task semantic."""
+        model = self.find(self.teacher)
+        if "semantic" not in model.card.tasks:
+            tasks = ", ".join(model.card.tasks)
+            raise TaskError(f"teacher={self.teacher} gives pixels no class and no score; it can: {tasks}")
+        return model
 
 
 class WordsTraining(Training[TinyRecipe]):
@@ -267,10 +293,8 @@ class DistilTraining(Training[DistilRecipe]):
     def lacks(self, recipe: DistilRecipe) -> str | None:
         if not recipe.data.is_dir():
             return f"there are no photographs at {recipe.data}; name yours with data=FOLDER"
-        from lexiseg_train.methods.tiny.own.distil import teacher_card
-
         if not recipe.by_address:
-            teacher_card(recipe)
+            recipe.local_teacher()
         return None
 
     def prepare(self, recipe: DistilRecipe, at_address: AtAddress) -> None:

@@ -24,7 +24,6 @@ from torch import Tensor
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import file_digest
-from lexiseg_model.errors import TaskError
 from lexiseg_model.files.names import visible_in
 from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_train.data.indexed import Sample, read_dataset
@@ -52,18 +51,6 @@ SURE = 255  # confidence of a person's labels
 DATASET_FOLDER = "laid-out"  # folder of a run, of the photographs as they are trained on
 
 
-def teacher_card(recipe: DistilRecipe) -> tuple[Path, ModelCard]:
-    """Directory and card of a teacher in this process. Raises TaskError: it has no task semantic."""
-    path = Path(recipe.teacher)
-    folder, card = (
-        (path, catalogue.read_card(path)) if path.is_dir() else catalogue.find(recipe.teacher, recipe.models_dir)
-    )
-    if "semantic" not in card.tasks:
-        tasks = ", ".join(card.tasks)
-        raise TaskError(f"teacher={recipe.teacher} gives pixels no class and no score; it can: {tasks}")
-    return folder, card
-
-
 def label(recipe: DistilRecipe, at_address: AtAddress) -> str:
     """Have the teacher label the photographs that have no labels yet; return its name and digest."""
     photographs = read_photographs(recipe.data, recipe.classes, recipe.photographs)
@@ -75,7 +62,7 @@ def label(recipe: DistilRecipe, at_address: AtAddress) -> str:
 
 
 def _local_teacher(recipe: DistilRecipe) -> AbstractContextManager[Teacher]:
-    folder, card = teacher_card(recipe)
+    folder, card = recipe.local_teacher()
     return nullcontext(ModelTeacher(catalogue.load_folder(folder, recipe.device, card=card)))
 
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,7 +27,8 @@ from torch.utils._pytree import tree_map_only
 from lexiseg_model.abilities import teachable
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.weights import read_weights, under
-from lexiseg_model.errors import RecipeError
+from lexiseg_model.errors import RecipeError, TeachingError
+from lexiseg_model.features import InferenceOptions
 from lexiseg_model.files.names import visible_files
 from lexiseg_model.methods.tiny.network import (
     COARSE_LEVEL,
@@ -39,10 +41,14 @@ from lexiseg_model.methods.tiny.network import (
     decoded_maps,
 )
 from lexiseg_model.methods.tiny.weights import FILE
-from lexiseg_model.vocabulary.heads import MAX_PICTURES, MAX_TEXT
+from lexiseg_model.segmenter import Segmenter
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
+from lexiseg_model.vocabulary.bank import KnownRows, bank_of
+from lexiseg_model.vocabulary.class_names import BACKGROUND
+from lexiseg_model.vocabulary.heads import MAX_PICTURES, MAX_TEXT, UNKNOWN, LabelledPicture, Lesson
 from lexiseg_model.vocabulary.solving import solve
 from lexiseg_train.data.alike import GROUPS
-from lexiseg_train.data.indexed import evenly_spread, read_dataset
+from lexiseg_train.data.indexed import IndexedDataset, evenly_spread, read_dataset
 from lexiseg_train.data.own.prepare import prepare
 from lexiseg_train.methods.tiny.drawn.examples import Batch
 from lexiseg_train.methods.tiny.losses import (
@@ -53,25 +59,12 @@ from lexiseg_train.methods.tiny.losses import (
     question_logits,
     question_losses,
 )
-from lexiseg_train.methods.tiny.own.lessons import Solved, Teacher
 from lexiseg_train.methods.tiny.trainer import TinyTrainer, Trained, read_start
 from lexiseg_train.methods.tiny.trainings import OWN, FinetuneRecipe, TinyRecipe
 
-METHOD = "tiny"
 DATASET_FOLDER = "laid-out"  # folder in the run's output with the prepared pictures
 SOURCE_FILE = "source.json"  # in it: names, sizes and times of the original files
 PARTS = "parts.safetensors"  # of the folds and of all photographs
-
-
-def start_folder(recipe: FinetuneRecipe) -> Path:
-    """The model directory that tuning starts from. Raises RecipeError: the model belongs to another method."""
-    path = Path(recipe.start)
-    folder, card = (
-        (path, catalogue.read_card(path)) if path.is_dir() else catalogue.find(recipe.start, recipe.models_dir)
-    )
-    if card.method != METHOD:
-        raise RecipeError(f"start={recipe.start}: models of method {METHOD} can be tuned, this one is of {card.method}")
-    return folder
 
 
 def write_dataset(recipe: FinetuneRecipe) -> TinyRecipe:
@@ -100,7 +93,23 @@ def write_dataset(recipe: FinetuneRecipe) -> TinyRecipe:
         (root / SOURCE_FILE).write_text(json.dumps(source))
     folders = {"data": root, "packs": root / "packs"}
     pasted = {"paste_from": (OWN,), "paste_onto": (OWN,)}
-    return recipe.model_copy(update=folders | pasted | {"start": str(start_folder(recipe) / FILE), "sets": {OWN: 1.0}})
+    return recipe.model_copy(update=folders | pasted | {"start": str(recipe.start_folder() / FILE), "sets": {OWN: 1.0}})
+
+
+class Solved(NamedTuple):
+    """A solved head: `directions` [K, F] and factors `text` [K]; a class without a photograph has zeros and 1."""
+
+    directions: Tensor
+    text: Tensor
+
+    @classmethod
+    def of(cls, lessons: Sequence[Lesson], names: Sequence[str], size: int) -> Solved:
+        """By lessons; by only words where these show less than two labels. `size`: F."""
+        try:
+            head = solve(lessons, names)
+        except TeachingError:
+            return cls(torch.zeros(len(names), size), torch.ones(len(names)))
+        return cls(torch.from_numpy(head.directions.copy()), torch.from_numpy(head.text.copy()))
 
 
 class Part(nn.Module):
@@ -237,14 +246,37 @@ def margins_by_words(network: TinyNetwork, features: ImageFeatures, questions: Q
 def solved_heads(recipe: FinetuneRecipe, inner: TinyRecipe, fold_of: NDArray[np.int64], n_folds: int) -> list[Solved]:
     """The head of each fold's other photographs, and of all. Raises TeachingError: these show no two labels."""
     data = read_dataset(inner.data, OWN, "train")
-    segmenter = catalogue.load_folder(start_folder(recipe), recipe.device)
-    teacher, size = Teacher(segmenter, data), teachable(segmenter).teaching_size
-    lessons = {index: teacher.picture(index).lesson for index in evenly_spread(range(len(data.samples)), MAX_PICTURES)}
-    solve([*lessons.values()], teacher.names)  # raises
+    segmenter = catalogue.load_folder(recipe.start_folder(), recipe.device)
+    lessons, names, size = dict(lessons_of(segmenter, data)), names_of(data), teachable(segmenter).teaching_size
+    solve([*lessons.values()], names)  # raises
     return [
-        Solved.of([each for index, each in lessons.items() if fold_of[index] != fold], teacher.names, size)
+        Solved.of([each for index, each in lessons.items() if fold_of[index] != fold], names, size)
         for fold in range(n_folds + 1)
     ]
+
+
+def lessons_of(segmenter: Segmenter, data: IndexedDataset) -> Iterator[tuple[int, Lesson]]:
+    """What evenly chosen photographs teach, by their numbers."""
+    names, labels = names_of(data), labels_by_value(data)
+    bank = bank_of(segmenter, Vocabulary(tuple(map(ClassEntry, names)), Background()), KnownRows(segmenter))
+    for index in evenly_spread(range(len(data.samples)), MAX_PICTURES):
+        image, truth = data.samples[index].read(len(data.classes))
+        features = segmenter.encode(image, InferenceOptions(teaching=True))
+        yield index, teachable(segmenter).lesson(features, LabelledPicture(labels[truth], names), bank)
+
+
+def names_of(data: IndexedDataset) -> tuple[str, ...]:
+    return tuple(name for name in data.classes if name != BACKGROUND)
+
+
+def labels_by_value(data: IndexedDataset) -> NDArray[np.int64]:
+    """[256] the label in a lesson of each mask value; the background is the last."""
+    values = [value for value, name in enumerate(data.classes) if name != BACKGROUND]
+    labels = np.full(256, UNKNOWN)
+    labels[values] = np.arange(len(values))
+    if data.has_background:
+        labels[0] = len(values)
+    return labels
 
 
 def count_folds(recipe: FinetuneRecipe) -> int:

@@ -18,7 +18,6 @@ from lexiseg_model.catalogue.weights import file_digest, under
 from lexiseg_model.methods.tiny.weights import FILE
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IndexedDataset, read_dataset
 from lexiseg_train.evaluation.before_after import BeforeAfter, counts_of, write_samples
 from lexiseg_train.methods.tiny.own.finetune import (
@@ -27,8 +26,8 @@ from lexiseg_train.methods.tiny.own.finetune import (
     count_folds,
     folds,
     initial_taught,
+    names_of,
     read_groups,
-    start_folder,
     with_taught,
 )
 from lexiseg_train.methods.tiny.publish import started_from
@@ -47,7 +46,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     """Write the card, the words, `before-after.json` and `samples/`; before is what the photographs teach just a head.
 
     Without a gain over it on left-out photographs the model has only the head. Figures of the start's card stand."""
-    folder, start = weights.parent, start_folder(recipe)
+    folder, start = weights.parent, recipe.start_folder()
     below = catalogue.read_card(start)
     data = read_dataset(recipe.out / DATASET_FOLDER, OWN, "train")
     pictures = data_entry(f"{len(data.samples)} photographs", recipe.data)
@@ -56,7 +55,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     tuned = [under(f"{index}.taught.", parts) for index in range(n_folds + 1)]
     solved = [only_solved(start, under(f"{index}.", parts)) for index in range(n_folds + 1)]
     with TemporaryDirectory() as place:
-        trial = Trial(Path(place), start, data.classes, recipe.device)
+        trial = Trial(Path(place), start, names_of(data), recipe.device)
         compared = cross_validate(trial, solved, tuned, data, recipe)
         gained = compared.change.difference > 0
         print(verdict(compared), flush=True)
@@ -76,7 +75,7 @@ def publish_finetuned(recipe: FinetuneRecipe, weights: Path) -> ModelCard:
     if not gained:
         compared = replace(compared, after=compared.before)
     started, before = started_from(start / weights.name)
-    names = ", ".join(_named(data.classes))
+    names = ", ".join(names_of(data))
     card = below.model_copy(
         update=origin_fields(recipe, weights, below=below)
         | {
@@ -116,12 +115,12 @@ def only_solved(start: Path, part: Mapping[str, Tensor]) -> dict[str, Tensor]:
 class Trial:
     """A model directory for measuring: the start with the user's words and taught classes to replace."""
 
-    def __init__(self, folder: Path, start: Path, classes: tuple[str, ...], device: str) -> None:
+    def __init__(self, folder: Path, start: Path, names: tuple[str, ...], device: str) -> None:
         self.folder, self._device = folder, device
         card = catalogue.read_card(start)
-        self.card = card.model_copy(update={"settings": card.settings | {"taught": _named(classes)}})
+        self.card = card.model_copy(update={"settings": card.settings | {"taught": [*names]}})
         self._weights = load_file(start / FILE)
-        write_more_words(folder, start, _named(classes))
+        write_more_words(folder, start, [*names])
 
     def model(self, taught: Mapping[str, Tensor]) -> Segmenter:
         """The start with these taught classes, loaded."""
@@ -147,7 +146,3 @@ def cross_validate(
         for side, taught in enumerate((solved[fold], tuned[fold])):
             counts[side, left_out] = counts_of(trial.model(taught), part)
     return BeforeAfter(data.classes, *counts)
-
-
-def _named(classes: tuple[str, ...]) -> list[str]:
-    return [name for name in classes if name != BACKGROUND]

@@ -22,7 +22,7 @@ from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from lexiseg_train.evaluation.before_after import BeforeAfter
 from lexiseg_train.methods.tiny.own import publish
-from lexiseg_train.methods.tiny.own.finetune import DATASET_FOLDER, PARTS, FinetuneTrainer, start_folder, write_dataset
+from lexiseg_train.methods.tiny.own.finetune import DATASET_FOLDER, PARTS, FinetuneTrainer, write_dataset
 from lexiseg_train.methods.tiny.own.publish import publish_finetuned, verdict
 from lexiseg_train.methods.tiny.trainer import initial_network
 from lexiseg_train.methods.tiny.trainings import OWN, FinetuneRecipe
@@ -164,9 +164,9 @@ def test_resuming_with_other_photographs_is_refused(recipe: FinetuneRecipe, tmp_
 
 def test_a_start_of_another_method_or_an_unknown_one_is_refused(recipe: FinetuneRecipe) -> None:
     with pytest.raises(RecipeError, match="start=tcl: models of method tiny can be tuned, this one is of tcl"):
-        start_folder(recipe.model_copy(update={"start": "tcl"}))
+        recipe.model_copy(update={"start": "tcl"}).start_folder()
     with pytest.raises(UnknownModelError, match="no model 'nothing'"):
-        start_folder(recipe.model_copy(update={"start": "nothing"}))
+        recipe.model_copy(update={"start": "nothing"}).start_folder()
 
 
 def test_without_a_gain_the_model_has_the_head_alone(
@@ -174,7 +174,7 @@ def test_without_a_gain_the_model_has_the_head_alone(
 ) -> None:
     """The trained parts are those before the training."""
     parts = load_file(recipe.out / PARTS)
-    start = start_folder(recipe)
+    start = recipe.start_folder()
     untrained = [publish.only_solved(start, under(f"{index}.", parts)) for index in range(3)]
     taught = {f"{n}.taught.{name}": value for n, part in enumerate(untrained) for name, value in part.items()}
     monkeypatch.setattr(publish, "load_file", lambda path: load_file(path) | (taught if path.name == PARTS else {}))
