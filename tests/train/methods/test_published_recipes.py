@@ -9,6 +9,7 @@ from lexiseg_train.methods.tcl.trainer import untrained
 from lexiseg_train.methods.tcl.trainings import TclRecipe
 from lexiseg_train.training.pair_run import DeitViews
 from lexiseg_train.training.recipe import DeitSettings, RunRecipe
+from lexiseg_train.training.recipes.read import read_recipe
 from lexiseg_train.training.schedule import Schedule
 from tests.train.methods.short_runs import read_as
 
@@ -134,6 +135,14 @@ ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "unpair-seg-align-one-scale": ("unpair-seg-align", {"matching.sizes": [896]}),
     "unpair-seg-align-by-clip": ("unpair-seg-align", {"matching.adapter_share": 0.0}),
 }
+
+
+OTHERS = ("tiny", "tiny-prompts", "tiny-directions", "finetune", "distil", "clip", "s-seg-plus")
+
+
+@pytest.mark.parametrize("name", [*RATES, *OTHERS])
+def test_the_code_that_a_training_names_is_there(name: str) -> None:
+    assert all(map(callable, read_recipe(name).training.code()))
 
 
 def settings_of(name: str) -> dict[str, Any]:

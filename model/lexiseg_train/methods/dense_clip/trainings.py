@@ -9,7 +9,9 @@ from pydantic import Field
 
 from lexiseg_train.training.recipe import PairsRecipe
 from lexiseg_train.training.recipes.prerequisites import lacks_pairs
-from lexiseg_train.training.recipes.training import Code, Training
+from lexiseg_train.training.recipes.training import Training
+
+HERE = "lexiseg_train.methods.dense_clip"
 
 
 class ClipRecipe(PairsRecipe):
@@ -25,10 +27,7 @@ class PairTraining(Training[ClipRecipe]):
 
     recipe = ClipRecipe
 
-    def code(self) -> Code:
-        from lexiseg_train.methods.dense_clip import trainer
-
-        return Code(trainer.untrained, trainer.PairTrainer, trainer.publish)
+    at = (f"{HERE}.trainer:untrained", f"{HERE}.trainer:PairTrainer", f"{HERE}.trainer:publish")
 
     def start(self, recipe: ClipRecipe) -> str:
         return f"random weights of {recipe.architecture}"

@@ -6,7 +6,9 @@ from typing import Any
 
 from lexiseg_train.methods.s_seg.recipe import SSegRecipe
 from lexiseg_train.training.recipes.prerequisites import lacks_pairs
-from lexiseg_train.training.recipes.training import Code, Training
+from lexiseg_train.training.recipes.training import Training
+
+HERE = "lexiseg_train.methods.s_seg"
 
 
 class PairsTraining(Training[SSegRecipe]):
@@ -14,10 +16,7 @@ class PairsTraining(Training[SSegRecipe]):
 
     recipe = SSegRecipe
 
-    def code(self) -> Code:
-        from lexiseg_train.methods.s_seg import trainer
-
-        return Code(trainer.untrained, trainer.SSegTrainer, trainer.publish)
+    at = (f"{HERE}.trainer:untrained", f"{HERE}.trainer:SSegTrainer", f"{HERE}.trainer:publish")
 
     def start(self, recipe: SSegRecipe) -> str:
         backbone = "a backbone of random weights" if recipe.backbone is None else f"the backbone of {recipe.backbone}"

@@ -12,7 +12,9 @@ from lexiseg_model.methods.s_seg_plus.network import SSegPlusSettings
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import CLASSES, IndexedDataset, read_classes
 from lexiseg_train.training.recipe import RunRecipe
-from lexiseg_train.training.recipes.training import Code, Training
+from lexiseg_train.training.recipes.training import Training
+
+HERE = "lexiseg_train.methods.s_seg_plus"
 
 
 class StudentRecipe(RunRecipe):
@@ -47,10 +49,7 @@ class StudentTraining(Training[StudentRecipe]):
 
     recipe = StudentRecipe
 
-    def code(self) -> Code:
-        from lexiseg_train.methods.s_seg_plus import trainer
-
-        return Code(trainer.untrained, trainer.StudentTrainer, trainer.publish)
+    at = (f"{HERE}.trainer:untrained", f"{HERE}.trainer:StudentTrainer", f"{HERE}.trainer:publish")
 
     def start(self, recipe: StudentRecipe) -> str:
         return "random weights" if recipe.start is None else f"the transformer of {recipe.start}, all else random"

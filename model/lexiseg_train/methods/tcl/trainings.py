@@ -10,7 +10,9 @@ from pydantic import Field, model_validator
 from lexiseg_model.cards import StrictModel
 from lexiseg_train.training.recipe import PairsRecipe
 from lexiseg_train.training.recipes.prerequisites import lacks_pairs, lacks_prerequisite
-from lexiseg_train.training.recipes.training import Code, Prerequisite, Training
+from lexiseg_train.training.recipes.training import Prerequisite, Training
+
+HERE = "lexiseg_train.methods.tcl"
 
 
 class LossSettings(StrictModel):
@@ -50,10 +52,7 @@ class TclTraining(Training[TclRecipe]):
 
     recipe = TclRecipe
 
-    def code(self) -> Code:
-        from lexiseg_train.methods.tcl import trainer
-
-        return Code(trainer.untrained, trainer.TclTrainer, trainer.publish)
+    at = (f"{HERE}.trainer:untrained", f"{HERE}.trainer:TclTrainer", f"{HERE}.trainer:publish")
 
     def start(self, recipe: TclRecipe) -> str:
         return f"a new grounder over {recipe.clip}, {recipe.architecture}"

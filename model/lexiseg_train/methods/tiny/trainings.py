@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -13,11 +14,12 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.errors import RecipeError, TaskError
 from lexiseg_train.data.drawn_shapes import SHAPES, write_drawn
 from lexiseg_train.training.recipe import RunRecipe
-from lexiseg_train.training.recipes.training import AtAddress, Code, Rehearsal, Training
+from lexiseg_train.training.recipes.training import AtAddress, Rehearsal, Training
 
 if TYPE_CHECKING:
     from lexiseg_train.training.run import Run
 
+HERE = "lexiseg_train.methods.tiny"
 METHOD = "tiny"
 OWN = "pictures"  # the set that a user's pictures become
 PUBLISHED_TRUNK = "a trunk pretrained on ImageNet"
@@ -190,10 +192,7 @@ class WordsTraining(Training[TinyRecipe]):
 
     recipe = TinyRecipe
 
-    def code(self) -> Code:
-        from lexiseg_train.methods.tiny import publish, trainer
-
-        return Code(trainer.untrained, trainer.TinyTrainer, publish.publish)
+    at = (f"{HERE}.trainer:untrained", f"{HERE}.trainer:TinyTrainer", f"{HERE}.publish:publish")
 
     def start(self, recipe: TinyRecipe) -> str:
         return _weights(recipe.start, PUBLISHED_TRUNK)
@@ -222,11 +221,11 @@ class PromptsTraining(Training[PromptsRecipe]):
 
     recipe = PromptsRecipe
 
-    def code(self) -> Code:
-        from lexiseg_train.methods.tiny import publish
-        from lexiseg_train.methods.tiny.prompts import trainer as prompts
-
-        return Code(prompts.untrained, prompts.PromptTrainer, publish.publish_prompts)
+    at = (
+        f"{HERE}.prompts.trainer:untrained",
+        f"{HERE}.prompts.trainer:PromptTrainer",
+        f"{HERE}.publish:publish_prompts",
+    )
 
     def start(self, recipe: PromptsRecipe) -> str:
         head = _weights(recipe.start, "random weights")
@@ -241,11 +240,11 @@ class DirectionsTraining(Training[DirectionsRecipe]):
 
     recipe = DirectionsRecipe
 
-    def code(self) -> Code:
-        from lexiseg_train.methods.tiny import publish
-        from lexiseg_train.methods.tiny.directions import trainer
-
-        return Code(trainer.untrained, trainer.DirectionsTrainer, publish.publish_directions)
+    at = (
+        f"{HERE}.directions.trainer:untrained",
+        f"{HERE}.directions.trainer:DirectionsTrainer",
+        f"{HERE}.publish:publish_directions",
+    )
 
     def start(self, recipe: DirectionsRecipe) -> str:
         return f"no directions, over {_weights(recipe.base_weights, '')}"
@@ -259,11 +258,11 @@ class FinetuneTraining(Training[FinetuneRecipe]):
 
     recipe = FinetuneRecipe
 
-    def code(self) -> Code:
-        from lexiseg_train.methods.tiny.own import finetune
-        from lexiseg_train.methods.tiny.own import publish as publish_finetuned
-
-        return Code(finetune.untrained, finetune.FinetuneTrainer, publish_finetuned.publish_finetuned)
+    at = (
+        f"{HERE}.own.finetune:untrained",
+        f"{HERE}.own.finetune:FinetuneTrainer",
+        f"{HERE}.own.publish:publish_finetuned",
+    )
 
     def start(self, recipe: FinetuneRecipe) -> str:
         return f"the weights of {recipe.start}"
@@ -281,11 +280,7 @@ class DistilTraining(Training[DistilRecipe]):
 
     recipe = DistilRecipe
 
-    def code(self) -> Code:
-        from lexiseg_train.methods.tiny import trainer
-        from lexiseg_train.methods.tiny.own import distil
-
-        return Code(trainer.untrained, distil.DistilTrainer, distil.publish_distilled)
+    at = (f"{HERE}.trainer:untrained", f"{HERE}.own.distil:DistilTrainer", f"{HERE}.own.distil:publish_distilled")
 
     def start(self, recipe: DistilRecipe) -> str:
         return f"{_weights(recipe.start, PUBLISHED_TRUNK)}, taught by {recipe.teacher}"
@@ -298,12 +293,11 @@ class DistilTraining(Training[DistilRecipe]):
         return None
 
     def prepare(self, recipe: DistilRecipe, at_address: AtAddress) -> None:
-        from lexiseg_train.methods.tiny.own.distil import label
         from lexiseg_train.training.processes import join, one_first
 
         join(recipe.device)
         with one_first():
-            label(recipe, at_address)
+            resolve_name(f"{HERE}.own.distil:label")(recipe, at_address)
 
     def rehearsal(self, recipe: DistilRecipe, folder: Path) -> Rehearsal:
         changes = {"sets": {SHAPES: 1.0}, "data": folder / "data", "start": recipe.start}

@@ -13,7 +13,9 @@ from lexiseg_model.methods.unpair_seg.settings import ARCHITECTURE, PROPOSALS, C
 from lexiseg_train.data.labelling.entities import LISTING
 from lexiseg_train.training.recipe import CaptionsRecipe, RunRecipe
 from lexiseg_train.training.recipes.prerequisites import PUBLIC, lacks_pairs, lacks_prerequisite
-from lexiseg_train.training.recipes.training import Code, Prerequisite, Training
+from lexiseg_train.training.recipes.training import Prerequisite, Training
+
+HERE = "lexiseg_train.methods.unpair_seg"
 
 # Longer sides in pixels. The paper does not state them; unused entries of the released configuration do.
 SIZES = (896, 1024)
@@ -137,10 +139,11 @@ class MasksTraining(Training[MasksRecipe]):
 
     recipe = MasksRecipe
 
-    def code(self) -> Code:
-        from lexiseg_train.methods.unpair_seg import masks_trainer
-
-        return Code(masks_trainer.untrained, masks_trainer.MasksTrainer, masks_trainer.publish_masks)
+    at = (
+        f"{HERE}.masks_trainer:untrained",
+        f"{HERE}.masks_trainer:MasksTrainer",
+        f"{HERE}.masks_trainer:publish_masks",
+    )
 
     def start(self, recipe: MasksRecipe) -> str:
         clip = ", ".join(map(str, recipe.clip)) or f"open_clip's {recipe.clip_tag}"
@@ -164,10 +167,11 @@ class AlignTraining(Training[AlignRecipe]):
 
     recipe = AlignRecipe
 
-    def code(self) -> Code:
-        from lexiseg_train.methods.unpair_seg import align_trainer
-
-        return Code(align_trainer.untrained, align_trainer.AlignTrainer, align_trainer.publish_aligned)
+    at = (
+        f"{HERE}.align_trainer:untrained",
+        f"{HERE}.align_trainer:AlignTrainer",
+        f"{HERE}.align_trainer:publish_aligned",
+    )
 
     def start(self, recipe: AlignRecipe) -> str:
         return f"an adapter that says what CLIP says, over stage one of {recipe.stage_one}"

@@ -6,7 +6,7 @@ A method's training is a package: `lexiseg_train.methods.NAME`, or `training` in
     trainings.py          TRAININGS: dict[str, Training], one for every NAME that builds on no other
 
 A file is found only by its name. `trainings` is imported when its recipe is read, and torch when its training begins:
-`Training.code` imports what needs it.
+`Training.code` imports what needs it, by name.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from lexiseg_train.training.recipe import RunRecipe
@@ -63,9 +64,11 @@ class Training(ABC, Generic[Recipe]):
 
     recipe: type[Recipe]  # class of its values
 
-    @abstractmethod
+    at: tuple[str, str, str]  # MODULE:NAME of the untrained network, the trainer and the publication
+
     def code(self) -> Code:
         """Import and return what `network`, `trainer` and `publish` call."""
+        return Code(*map(resolve_name, self.at))
 
     @abstractmethod
     def start(self, recipe: Recipe) -> str:
