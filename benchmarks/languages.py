@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from benchmarks.timing import print_table
 from lexiseg_model import load
-from lexiseg_model.internal import words_of_training
 from lexiseg_model.types import ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.languages import WORD_LISTS, Languages, load_languages
 
@@ -31,7 +30,7 @@ WAYS = {"1": (1, False), "1, named": (1, True), "5": (5, False)}  # words a list
 
 def main(_: object = ()) -> None:
     """Print the shares."""
-    languages = load_languages(words_of_training(load("tiny")))
+    languages = load_languages(load("tiny").training_words())
     if not languages.codes:
         raise SystemExit("the encoder, the English words or the dictionaries are not installed: docs/vocabularies.md")
     for path in NOUNS:

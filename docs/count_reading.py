@@ -23,7 +23,7 @@ PARTS = {
     "client": ("clients/python/lexiseg_client",),
     # Work that is not one request: jobs, bulk, trainings.
     "batch": (
-        *(f"{SERVICE}/{each}" for each in ("batch", "gateway/trainings", "gateway/times.py", "watch/background.py")),
+        *(f"{SERVICE}/{each}" for each in ("batch", "gateway/trainings", "gateway/times.py", "watch/collectors.py")),
         *(f"{SERVICE}/gateway/rest/{each}.py" for each in ("training_routes", "events")),
         f"{COMMANDS}/bulk.py",
         f"{MODEL}/catalogue/store.py",  # object stores

@@ -1,26 +1,4 @@
-"""Errors of the model package. Messages state what was received and what was expected.
-
-ModelError
- +- ShapeError         an array has the wrong shape, size or dtype
- +- OptionError        an option or value outside its range
- |   +- FieldError     of a field of the request, which it names
- |   +- ForeignExamplesError   rows of examples that another model encoded
- |   +- TeachingError  pictures that teach nothing, or a lesson or head that cannot be read
- |       +- ForeignLessonError   of another version of the model
- +- UnknownModelError  no model of that name
- +- TaskError          the model cannot do the task
- |   +- ExamplesError  the model cannot use these classes by example
- +- WeightsError       weights missing, damaged or of another model
- +- DatasetError       a data set missing or not in the expected layout
- |   +- SampleError    one unusable sample; the others can be used
- +- PictureError       a file that is no picture that can be shown
- |   +- UnsupportedPictureError   of a format or kind that is not taken
- |   +- DamagedPictureError       damaged or cut short
- +- TooManyEntriesError   an archive with more entries than its reader takes
- +- RecipeError        a recipe that does not exist or does not validate
- +- TrainingError      a run cannot go on
- +- ExportError        ONNX Runtime or an export is missing, damaged or of other weights
-"""
+"""Errors of the model package, a tree below `ModelError`. Messages state what came and what was expected."""
 
 from __future__ import annotations
 

@@ -74,14 +74,6 @@ class RegionRefinement(Protocol):
         """
 
 
-@runtime_checkable
-class KnownWords(Protocol):
-    """Words that a model has learned."""
-
-    def training_words(self) -> Sequence[str]:
-        """All words of the training, in English; empty where they are unknown."""
-
-
 def prompt_masks(
     segmenter: Segmenter, features: Features, prompts: Sequence[Prompt], places: Sequence[int] | None = None
 ) -> list[PromptMasks]:
@@ -104,8 +96,3 @@ def region_refinement_of(segmenter: Segmenter) -> RegionRefinement:
         expected = ", ".join(segmenter.card.refinements)
         raise OptionError(f"{segmenter.card.name} has no regions; refine must be one of {expected}")
     return segmenter
-
-
-def words_of_training(segmenter: Segmenter) -> Sequence[str]:
-    """The words that a model has learned; empty where they are unknown."""
-    return segmenter.training_words() if isinstance(segmenter, KnownWords) else ()

@@ -253,6 +253,10 @@ class Segmenter(ABC):
         """
         return []
 
+    def training_words(self) -> Sequence[str]:
+        """All words of the training, in English; empty where they are unknown."""
+        return ()
+
     def readable(self, vocabulary: Vocabulary, english: Callable[[Vocabulary], Vocabulary]) -> Vocabulary:
         """The vocabulary with texts that the text tower reads; by default of `english`, which translates them."""
         return english(vocabulary)

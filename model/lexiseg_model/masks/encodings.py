@@ -25,12 +25,8 @@ RUNS = [*ROW_ABOVE, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 def rings_of(rle: Rle, simplify: float = 0.0) -> list[Ring]:
     """One ring per part of a mask, largest first. Each contour starts at its uppermost, then leftmost corner.
 
-    Args:
-        simplify: tolerance in pixels (Douglas-Peucker); 0 keeps every corner and thus the exact mask. Parts that would
-            vanish keep their corners; holes that would vanish are dropped.
-
-    Raises:
-        ShapeError: the counts do not match the mask's size.
+    `simplify` is a tolerance in pixels (Douglas-Peucker); 0 keeps every corner and thus the exact mask. Parts that
+    would vanish keep their corners; holes that would vanish are dropped.
     """
     if library.ready():
         parts = outlines(decode_spans(rle), rle.size)
@@ -45,7 +41,6 @@ def rings_of(rle: Rle, simplify: float = 0.0) -> list[Ring]:
 
 
 def _simplified(part: list[Contour], tolerance: float) -> list[Contour]:
-    """Simplify an exterior and its holes by Douglas-Peucker."""
     exterior, *holes = (
         cv2.approxPolyDP(contour.astype(np.int32)[:, None], tolerance, closed=True)[:, 0].astype(np.int64)
         for contour in part
@@ -60,9 +55,7 @@ def labels_to_png(labels: NDArray[np.unsignedinteger]) -> bytes:
 
 def to_png(pixels: NDArray[np.unsignedinteger]) -> bytes:
     """Encode [H, W] uint8 or uint16, or RGB [H, W, 3] uint8, as PNG."""
-    is_map = pixels.ndim == 2
-    ordered = pixels if is_map else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    return _encoded(ordered, ROW_ABOVE if is_map else [])
+    return _encoded(pixels, ROW_ABOVE) if pixels.ndim == 2 else _encoded(cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [])
 
 
 def _encoded(pixels: MatLike, options: list[int]) -> bytes:

@@ -69,13 +69,12 @@ def propagate(weights: sparse.csr_array, labels: Labels) -> Labels:
     degree = np.asarray(weights.sum(axis=1)).ravel()
     scale = sparse.diags_array(1 / np.sqrt(np.where(degree > 0, degree, 1)))
     system = sparse.eye_array(len(degree), format="csr") - ALPHA * (scale @ weights @ scale)
-    ones = _solve(system, np.ones(len(degree)))
-    return np.stack([_solve(system, column) / ones for column in labels.T], axis=1)
 
+    def solve(column: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(cg(system, column, rtol=TOLERANCE, maxiter=ITERATIONS)[0], np.float64)
 
-def _solve(system: sparse.csr_array, column: NDArray[np.float64]) -> NDArray[np.float64]:
-    solution: NDArray[np.float64] = cg(system, column, rtol=TOLERANCE, maxiter=ITERATIONS)[0]
-    return solution
+    ones = solve(np.ones(len(degree)))
+    return np.stack([solve(column) / ones for column in labels.T], axis=1)
 
 
 def patch_weights(
@@ -125,7 +124,6 @@ def lab_of(rgb: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.float32]
 
 
 def _propagate_maps(weights: sparse.csr_array, maps: Tensor) -> Tensor:
-    """Propagate maps [K, h, w] over a graph of their cells."""
     labels = maps.flatten(1).T.double().numpy()
     return torch.from_numpy(propagate(weights, labels).T.reshape(maps.shape)).float()
 

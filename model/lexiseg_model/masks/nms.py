@@ -27,16 +27,10 @@ OVERLAPS = OverlapRule()
 
 @torch.no_grad()
 def suppress(masks: Tensor, scores: Tensor, rule: OverlapRule = OVERLAPS) -> Tensor:
-    """Greedy non-maximum suppression by score.
+    """Greedy suppression by score: indices [K] int64 of the remaining masks on their device, best first.
 
-    Mask j is suppressed if a kept better mask i has |i & j| / |i | j| >= `rule.overlap` or, unless `rule.inside` is
+    Mask j is suppressed if a better mask i that remains has |i & j| / |i | j| >= `rule.overlap` or, unless `inside` is
     None, |i & j| / |j| >= `rule.inside`. Of equal scores the first is better.
-
-    Returns:
-        Indices [K] int64 of the kept masks on their device, best first.
-
-    Raises:
-        ShapeError: masks that are not bool [N, h, w], or not one score for each.
     """
     if masks.ndim != 3 or masks.dtype != torch.bool or scores.shape != masks.shape[:1]:
         raise ShapeError(

@@ -57,10 +57,7 @@ def paint(rgb: NDArray[np.uint8], label_map: LabelMap, segments: tuple[Segment, 
 def _write_labels(
     picture: Image.Image, label_map: LabelMap, segments: tuple[Segment, ...], areas: NDArray[np.int64]
 ) -> None:
-    """Write each label at the point of its segment farthest from the contour; `areas` are in pixels, by id.
-
-    With several prompts, segments without a label get their `prompt_index`.
-    """
+    """Write each label, or the index of one of several prompts, where its segment is deepest."""
     has_prompts = len({segment.prompt_index for segment in segments}) > 1
     draw = ImageDraw.Draw(picture, "RGBA")
     font = ImageFont.load_default(size=max(11, round(min(picture.size) / 28)))

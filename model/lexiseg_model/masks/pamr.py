@@ -33,17 +33,9 @@ class PamrSettings:
 
 @torch.inference_mode()
 def refine(maps: Tensor, image: Tensor, settings: PamrSettings = PamrSettings()) -> Tensor:
-    """Refine maps by an image's colours.
+    """Refine maps [K, h, w] by the colours of an image [C, H, W], normalised as the method's network wants it.
 
-    Args:
-        maps: [K, h, w] float32; resized to the image's size first (bilinear, align_corners=True) where it differs.
-        image: [C, H, W] float32, normalised as the method's network wants it.
-
-    Returns:
-        [K, H, W] float32.
-
-    Raises:
-        ShapeError: maps or image are not three-dimensional.
+    Maps of another size are resized to the image's first (bilinear, align_corners=True): [K, H, W] float32.
     """
     if maps.ndim != 3 or image.ndim != 3:
         raise ShapeError(f"expected maps [K, h, w] and image [C, H, W], got {list(maps.shape)} and {list(image.shape)}")
@@ -96,7 +88,6 @@ def affinity(image: Tensor, dilations: tuple[int, ...]) -> Tensor:
 
 
 def _shifted(padded: Tensor, reach: int, dilation: int, shift: tuple[int, int], size: torch.Size) -> Tensor:
-    """View [C, H, W] of the neighbours at `shift`."""
     y, x = reach + dilation * shift[0], reach + dilation * shift[1]
     return padded[:, y : y + size[0], x : x + size[1]]
 

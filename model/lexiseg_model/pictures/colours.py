@@ -64,7 +64,7 @@ def unread_profile(reason: str) -> ColourSpace:
 
 
 def space_of_icc(profile: bytes) -> ColourSpace:
-    """The colour space of an ICC profile, empty or not, which may say by its own numbers that it is HDR."""
+    """The colour space of an ICC profile, which may say by its own numbers that it is HDR."""
     if len(profile) > MAX_PROFILE_BYTES:
         return unread_profile(f"it has {len(profile):,} bytes, at most {MAX_PROFILE_BYTES:,} are read")
     numbers = profile_tags(profile).get(b"cicp", b"")[8:10]

@@ -143,8 +143,11 @@ def _by_pillow(content: bytes, kind: str) -> PictureHeader:
                 raise UnsupportedPictureError(f"an animated {kind} came; send one still picture")
             orientation = orientation_of(picture)
             width, height = picture.size
-            profile = picture.info.get("icc_profile", b"")
-            colours = space_of_png(content, picture.info) if kind == "PNG" else space_of_icc(profile)
+            profile, colours = picture.info.get("icc_profile"), SRGB
+            if kind == "PNG":
+                colours = space_of_png(content, picture.info)
+            elif profile:
+                colours = space_of_icc(profile)
     return PictureHeader(kind, upright_size((height, width), orientation), orientation, colours=colours)
 
 

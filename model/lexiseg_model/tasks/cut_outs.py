@@ -49,12 +49,10 @@ class CutOut(NamedTuple):
 
 
 class _Name(NamedTuple):
-    """Label and score of a mask; it is dropped if the score is below `min_score`."""
-
     label: str | None
     class_index: int | None
     score: float
-    min_score: float
+    min_score: float  # below which the mask is dropped
 
 
 def prompted(query: Query) -> Segmentation:
@@ -82,7 +80,6 @@ def everything(query: Query) -> Segmentation:
 
 
 def _prompted(query: Query) -> Iterator[CutOut]:
-    """Every mask of every prompt as run lengths; prompts pass through the head in chunks."""
     for prompts, answers in _answers(query):
         query.options.check()
         masks = torch.cat([answer.masks for answer in answers]).float()
@@ -160,7 +157,6 @@ def _other_labels(prompt: Prompt, semantic_answer: Segmentation | None) -> Label
 
 
 def _proposed(query: Query) -> Iterator[CutOut]:
-    """Every proposal as run lengths, MASKS_AT_ONCE at a time."""
     proposals = proposing(query.segmenter).propose(query.features)
     for first in range(0, len(proposals.masks), MASKS_AT_ONCE):
         chunk = slice(first, first + MASKS_AT_ONCE)
@@ -175,14 +171,12 @@ def _proposed(query: Query) -> Iterator[CutOut]:
 
 
 def _encoded(mask: Tensor, query: Query) -> Rle:
-    """Run lengths of mask logits [h, w] at the size of the image."""
     query.options.check()
     size = query.features.size
     return encode_spans(cut(mask.numpy(), size), size)
 
 
 def _answers(query: Query) -> Iterator[tuple[Sequence[int], list[PromptMasks]]]:
-    """Chunks of prompts or followed objects: their indices and their answers."""
     segmenter, features, options = query.segmenter, query.features, query.options
     if options.follow is not None:
         followed = {
@@ -204,10 +198,7 @@ def _answers(query: Query) -> Iterator[tuple[Sequence[int], list[PromptMasks]]]:
 
 
 def _chunks(prompts: Sequence[Prompt]) -> Iterator[range]:
-    """Indices of prompts that share a call of the head; no chunk holds prompts before and after MAX_CLOSER_LOOKS.
-
-    Each chunk is at most MASKS_AT_ONCE passes through the head (or one prompt), so that it takes a bounded time.
-    """
+    """Indices of prompts that share a call of the head, which takes a bounded time; MAX_CLOSER_LOOKS parts chunks."""
     boxes = any(prompt.box is not None for prompt in prompts[:MAX_CLOSER_LOOKS])
     start = passes = 0
     for place, prompt in enumerate(prompts):
@@ -221,12 +212,23 @@ def _chunks(prompts: Sequence[Prompt]) -> Iterator[range]:
 
 
 def _segmentation(task: Task, masks: Sequence[CutOut], query: Query) -> Segmentation:
-    """Masks that reach their threshold as segments, in order."""
     options, size = query.options, query.features.size
     names = _names(masks, query)
     confident = [(mask, name) for mask, name in zip(masks, names, strict=True) if name.score >= name.min_score]
     ids = _ids([mask for mask, _ in confident])
-    segments = tuple(_segment(number, mask, name) for number, (mask, name) in zip(ids, confident, strict=True))
+    segments = tuple(
+        Segment(
+            number,
+            name.label,
+            name.class_index,
+            name.score,
+            mask.rle,
+            prompt_index=mask.prompt_index,
+            mask_index=mask.mask_index,
+            quality=mask.quality,
+        )
+        for number, (mask, name) in zip(ids, confident, strict=True)
+    )
     label_map: LabelMap = np.zeros((0, 0), np.uint8)
     if not (options.keep_label_map or options.keep_probability):  # overlaps need the run lengths of all masks
         return Segmentation(size, task, segments, label_map)
@@ -284,19 +286,6 @@ def _names(masks: Sequence[CutOut], query: Query) -> list[_Name]:
     return names
 
 
-def _segment(number: int, mask: CutOut, name: _Name) -> Segment:
-    return Segment(
-        number,
-        name.label,
-        name.class_index,
-        name.score,
-        mask.rle,
-        prompt_index=mask.prompt_index,
-        mask_index=mask.mask_index,
-        quality=mask.quality,
-    )
-
-
 def painted(
     masks: Sequence[tuple[int, Rle]], size: tuple[int, int], check: Callable[[], None] = lambda: None
 ) -> LabelMap:
@@ -338,5 +327,4 @@ def confidence(logits: Sequence[Tensor], size: tuple[int, int]) -> NDArray[np.fl
         return np.ones(size, np.float32)
     highest = torch.stack(tuple(logits)).amax(0).float().cpu()
     distance = F.interpolate(highest[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
-    certain: NDArray[np.float32] = distance.abs().sigmoid_().numpy()
-    return certain
+    return np.asarray(distance.abs().sigmoid_().numpy(), np.float32)

@@ -4,7 +4,7 @@ A method that takes masks as prompts is asked with the mask, and its answer is t
 what the points and the box show, and its answers are applied to the mask at the size of the image: pixels that no
 answer touches stay as they are. A positive point adds the smallest mask of a click there that holds it, for what is
 missed is a part; of other labels it takes pixels only of the one that it lies on. A negative point removes the object
-that a click there cuts out (`point_rules.removed_object`).
+that a click there cuts out (`removed_object`).
 
 A head that has learned corrections is asked what the mask would be after the point. A positive point adds no cell that
 is sure to stay outside, a negative one removes what would not stay. `benchmarks/corrections.py` has the gain of both.
@@ -19,6 +19,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -94,7 +95,6 @@ def _cells_at(points: Tensor, cells: Tensor) -> Tensor:
 
 
 def _distances(points: Tensor, cells: Tensor) -> Tensor:
-    """The distance of each cell of a map [h, w] from points [N, 2]: [N, h, w]."""
     y, x = _offsets(points, cells)
     return (y * y + x * x).sqrt()
 
@@ -119,18 +119,10 @@ class Corrected(NamedTuple):
 
 
 def correct(query: Query, prompt: Prompt, others: LabelMap | None = None) -> Corrected:
-    """Apply the points and the box of a prompt to its mask.
+    """Apply the points and the box of a prompt to its mask; without either, what the model cuts out of the mask's box.
 
-    Without either, the answer is what the model cuts out of the mask's box.
-
-    Args:
-        query: of the prompt.
-        prompt: with a mask.
-        others: [H, W] other labels, 0 where there is none; a point adds pixels only of the one that it lies on.
-
-    Raises:
-        ShapeError: the counts of the mask are not valid for its size, or it is empty and nothing is added.
-        TaskError: the method takes no prompts.
+    A point adds pixels only of the label of `others` [H, W], 0 where there is none, that it lies on. Raises ShapeError:
+    the counts of the mask are not valid for its size, or it is empty and nothing is added.
     """
     assert prompt.mask is not None
     size, mask = query.features.size, decode(prompt.mask)
@@ -186,18 +178,16 @@ class _State:
         self.logits, self.quality = self.logits.maximum(added), quality
 
     def remove(self, removed: Tensor) -> None:
-        """Take logits [h, w] away."""
         self.mask &= ~_cut(removed, (self.mask.shape[0], self.mask.shape[1]))
         self.logits = without(self.logits, removed)
 
 
 def _state(query: Query, mask: NDArray[np.bool_], replies: list[PromptMasks]) -> _State:
-    """A mask before its corrections, on the cells of the head's masks."""
-    learned = query.segmenter
-    cells = tuple(replies[-1].masks.shape[1:]) if replies else ()
-    if isinstance(learned, LearnedCorrections):
-        cells = learned.mask_cells(query.features)
-    return _State(mask, _logits(mask, cells))
+    """A mask before its corrections, on the cells of the masks that `_ask` gives."""
+    if query.refine != "pamr" and isinstance(query.segmenter, LearnedCorrections):
+        return _State(mask, _logits(mask, query.segmenter.mask_cells(query.features)))
+    refined = guide_of(query.segmenter, query.features) if query.refine == "pamr" else replies[-1].masks
+    return _State(mask, _logits(mask, tuple(refined.shape[1:])))
 
 
 def _after_point(query: Query) -> Callable[[Tensor, Point], PromptMasks] | None:
@@ -206,8 +196,11 @@ def _after_point(query: Query) -> Callable[[Tensor, Point], PromptMasks] | None:
     if not isinstance(learned, LearnedCorrections):
         return None
 
+    cells = learned.mask_cells(query.features)
+
     def ask(logits: Tensor, point: Point) -> PromptMasks:
-        [reply] = _ask(query, lambda features, _: [learned.after_point(features, logits, point)], [])
+        mask = F.interpolate(logits[None, None], cells, mode="area")[0, 0]  # PAMR's logits are on more cells
+        [reply] = _ask(query, lambda features, _: [learned.after_point(features, mask, point)], [])
         return PromptMasks(reply.masks.cpu(), reply.quality)
 
     return ask
@@ -249,7 +242,6 @@ def _value_at(logits: NDArray[np.float32], point: Point, size: tuple[int, int]) 
 
 
 def _ask(query: Query, head: Head, prompts: list[Prompt]) -> list[PromptMasks]:
-    """The head's answers as float32, refined where that is asked for."""
     query.options.check()
     answers = head(query.features, prompts)
     if query.refine != "pamr":

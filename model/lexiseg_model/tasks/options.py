@@ -64,7 +64,7 @@ class Options:
     check: Callable[[], None] = lambda: None
 
     def min_score(self, threshold_of_class: float | None, default: float = 0.0) -> float:
-        """Return the score that a segment of a class must reach; `default` where neither request nor class has one."""
+        """The score that a segment of a class must reach; `default` where neither request nor class has one."""
         if threshold_of_class is not None:
             return threshold_of_class
         return default if self.threshold is None else self.threshold
@@ -91,12 +91,7 @@ class Query:
         return self.options.refine or self.segmenter.card.refine
 
     def check_vocabulary(self) -> None:
-        """Check the vocabulary and the thresholds of a task in which classes compete.
-
-        Raises:
-            TaskError: the model has no words.
-            OptionError: there is no class, or a threshold is set although every pixel must get one.
-        """
+        """Check the vocabulary and the thresholds of a task in which classes compete; errors as `tasks.answer`."""
         classes = self.vocabulary.classes
         words_of(self.segmenter)
         if not classes:

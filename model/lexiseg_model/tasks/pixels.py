@@ -10,7 +10,7 @@ presence [N].
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -31,18 +31,13 @@ MAX_LOGIT = 50.0  # of a score
 
 
 class Pieces(NamedTuple):
-    """Disjoint parts of a picture that may become segments.
+    """Disjoint parts of a picture that may become segments."""
 
-    `labels` [H, W]: the piece of each pixel, `len(owner)` or more for the background; `owner` [N] each piece's class;
-    `votes` [N] or longer, the sum over a piece's pixels of their probability (of the background it may be incomplete);
-    `probability` [H, W] of each pixel's winner, when asked for; `rles` of the pieces, where they are known.
-    """
-
-    labels: LabelMap
-    owner: NDArray[np.int64]
-    votes: NDArray[np.float64]
-    probability: NDArray[np.float32] | None
-    rles: list[Rle] | None = None
+    labels: LabelMap  # [H, W] the piece of each pixel, `len(owner)` or more for the background
+    owner: NDArray[np.int64]  # [N] each piece's class
+    votes: NDArray[np.float64]  # [N] or longer: sum of the probabilities of its pixels, incomplete of the background
+    probability: NDArray[np.float32] | None  # [H, W] of each pixel's winner, when asked for
+    rles: list[Rle] | None = None  # of the pieces, where they are known
 
 
 class Calibration(NamedTuple):
@@ -54,11 +49,10 @@ class Calibration(NamedTuple):
     def scores(
         self, owner: NDArray[np.int64], probability: NDArray[np.float64], area: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return the scores [N], 0..1, of segments of classes `owner` [N], by mean probabilities and shares."""
+        """Scores [N], 0..1, of segments of classes `owner` [N], by mean probabilities and shares."""
         numbers = (self.presence[owner], probability, np.float64(len(self.presence)), area)
-        presence, mean, n_classes, share = (torch.tensor(each, dtype=torch.float64) for each in numbers)
-        scores: NDArray[np.float64] = segment_scores(score_weights(self.rule), presence, mean, n_classes, share).numpy()
-        return scores
+        tensors = (torch.tensor(each, dtype=torch.float64) for each in numbers)
+        return np.asarray(segment_scores(score_weights(self.rule), *tensors).numpy(), np.float64)
 
 
 def semantic(query: Query) -> Segmentation:
@@ -119,8 +113,8 @@ def segmentation(task: Task, pieces: Pieces, query: Query, calibration: Calibrat
     for number, piece in enumerate(pieces_of, 1):
         entry, rle = classes[owner[piece]], rles[piece]
         is_thing = None if task == "semantic" else entry.thing is not False
-        facts: dict[str, Any] = {"is_thing": is_thing, "doubtful": piece in low}
-        segments.append(Segment(number, entry.name, owner[piece], scores[piece], rle, **facts))
+        is_low, index = piece in low, owner[piece]
+        segments.append(Segment(number, entry.name, index, scores[piece], rle, is_thing=is_thing, doubtful=is_low))
     size = (pieces.labels.shape[0], pieces.labels.shape[1])
     # Tracking in a video compares the maps of two frames.
     label_map: LabelMap = np.zeros((0, 0), np.uint8)

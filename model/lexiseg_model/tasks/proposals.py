@@ -25,15 +25,11 @@ from lexiseg_model.vocabulary.scoring import score_regions
 
 
 class Merged(NamedTuple):
-    """Disjoint masks.
+    """Disjoint masks."""
 
-    `labels` [H, W]: index of the mask that owns a pixel, N for the background; `areas` [N]: pixels that each mask owns;
-    `probability` [H, W] of each pixel's winner, the background included, if requested.
-    """
-
-    labels: LabelMap
-    areas: NDArray[np.int64]
-    probability: NDArray[np.float32] | None
+    labels: LabelMap  # [H, W] index of the mask that owns a pixel, N for the background
+    areas: NDArray[np.int64]  # [N] pixels that each mask owns
+    probability: NDArray[np.float32] | None  # [H, W] of each pixel's winner, the background included, if requested
 
 
 @torch.inference_mode()
@@ -84,8 +80,7 @@ def merged_masks(task: Task, query: Query) -> Segmentation:
     """Merge masks by the card's rule, as in Mask2Former; segments are disjoint, by class, the surest first.
 
     The masks are what the method finds by the words, or else its proposals, each with its best class. In the task
-    panoptic the stuff of one class is one segment. In the task instance stuff competes but is left out of the answer. A
-    class that is not known to be stuff is a thing. Pixels outside all masks are background. Errors as `tasks.answer`.
+    panoptic the stuff of one class is one segment. In the task instance stuff competes but is left out of the answer.
     """
     query.check_vocabulary()
     query.options.check()

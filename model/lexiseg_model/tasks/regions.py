@@ -35,7 +35,6 @@ def connected_regions(task: Task, query: Query) -> Segmentation:
 
 
 def _without_unlikely(pieces: Pieces, query: Query, rule: ThingBelief) -> Pieces:
-    """The pieces without things that the card's rule finds unlikely; their pixels are background."""
     n, owner = len(pieces.owner), pieces.owner
     areas = np.bincount(pieces.labels.reshape(-1), minlength=n + 1)[:n]
     presence = query.segmenter.presence(query.features, query.bank).cpu().double().numpy()

@@ -29,19 +29,15 @@ Window = NDArray[np.bool_]  # [h, w]
 
 
 class _Look(NamedTuple):
-    """Unit vectors of one frame: [n, D] each, in fp16."""
-
-    inside: Tensor
+    inside: Tensor  # [n, D] fp16 unit vectors of one frame
     around: Tensor
 
 
 class Appearance:
-    """The memory of one object; its size is bounded.
+    """The bounded memory of one object.
 
-    Args:
-        places: [D, h, w] unit vectors of the first frame.
-        mask: [h, w] probability of each place there.
-        near: [h, w] which places are close to the object: most of its surroundings are taken from there.
+    Of its first frame: unit vectors `places` [D, h, w], the probability `mask` [h, w] of each place, and the places
+    `near` the object, from which most of its surroundings are taken.
     """
 
     def __init__(self, places: Tensor, mask: Tensor, near: Window) -> None:
@@ -122,13 +118,10 @@ def _spread(cells: Tensor, n: int) -> Tensor:
 
 
 def _nearest(cells: Tensor, looks: list[Tensor]) -> Tensor:
-    """[n] mean cosines with the nearest few vectors [m, D] of the first look and of all, added."""
+    """[n] mean cosines with the nearest few vectors [m, D] of the first look and of all, added; -1 without any."""
     cosines = cells @ torch.cat(looks).float().T
-    return _mean_of_highest(cosines[:, : len(looks[0])]) + _mean_of_highest(cosines)
-
-
-def _mean_of_highest(cosines: Tensor) -> Tensor:
-    """[n] the mean of the highest few of each row [n, m]; -1 where there are none."""
-    if not cosines.shape[1]:
-        return cosines.new_full((len(cosines),), -1.0)
-    return cosines.topk(min(NEAREST, cosines.shape[1]), 1).values.mean(1)
+    first, of_all = (
+        each.topk(min(NEAREST, each.shape[1]), 1).values.mean(1) if each.shape[1] else each.new_full((len(each),), -1.0)
+        for each in (cosines[:, : len(looks[0])], cosines)
+    )
+    return first + of_all

@@ -88,11 +88,11 @@ class Remembers(Protocol):
 
 
 class _Bounds(NamedTuple):
-    """Minima for a mask to fit: mean likeness (a logit), completeness (a cosine), agreement (an IoU)."""
+    """Minima for a mask to fit."""
 
-    likeness: float
-    completeness: float
-    agreement: float
+    likeness: float  # mean, a logit
+    completeness: float  # a cosine
+    agreement: float  # an IoU
 
 
 FOLLOWED = _Bounds(1.0, 0.87, 0.0)
@@ -188,7 +188,6 @@ class Follower:
         return own + scene + sum(followed.appearance.nbytes for followed in tuple(self._objects.values()))
 
     def forget(self) -> None:
-        """End following all objects."""
         self._objects.clear()
         self._scene = self._memory = None
 
@@ -201,15 +200,10 @@ class Follower:
     def step(
         self, segmenter: Segmenter, features: Features, starts: Sequence[Start] = (), ends: Sequence[int] = ()
     ) -> list[Sight]:
-        """Find the objects in the next frame.
+        """Find the objects in the next frame, the oldest first.
 
-        Args:
-            segmenter: a model that takes prompts and has `places` or a memory of its own; the same for all frames.
-            starts: objects that begin here; a number that is already followed starts again.
-            ends: numbers to stop following; unknown ones are ignored.
-
-        Returns:
-            One for each object, the oldest first.
+        The model takes prompts and has `places` or a memory of its own, and is the same for all frames. A number in
+        `starts` that is already followed starts again; unknown ones in `ends` are ignored.
         """
         self.check(starts, ends)
         if isinstance(segmenter, Remembers):
@@ -268,7 +262,6 @@ class Follower:
 def _answers(
     prompt: Prompter, candidates: Sequence[Sequence[_Candidate]], beliefs: Sequence[Tensor]
 ) -> list[list[_Answer]]:
-    """The answers about the candidates of each object with a belief [h, w]."""
     boxes = [candidate.box.tolist() for of_object in candidates for candidate in of_object]
     prompts = [Prompt(box=(x0, y0, x1, y1), single_pass=True) for x0, y0, x1, y1 in boxes]
     masks = iter(prompt(prompts) if prompts else ())
@@ -291,7 +284,7 @@ def _prior(probability: Tensor, box: Box, size: tuple[int, int]) -> float:
 
 
 def _candidates(followed: _Object, belief: Tensor, size: tuple[int, int]) -> list[_Candidate]:
-    """Candidate boxes: the expected box, the most similar one near it; after a miss one anywhere."""
+    """The expected box, the most similar one near it; after a miss one anywhere."""
     grid = belief.cpu().numpy()
     expected = _inside(followed.expected, size)
     boxes = []
@@ -331,7 +324,6 @@ def _best(
 
 
 def _update(followed: _Object, match: _Match, places: Tensor, likeness: Tensor, size: tuple[int, int]) -> Sight:
-    """Update an object by its best mask; returns its mask in the frame."""
     if not match.fits(followed) or match.box is None:
         followed.misses = min(followed.misses + 1, MAX_MISSES)
         followed.speed = np.zeros(4)
@@ -374,7 +366,6 @@ def _one_part(mask: Tensor) -> Tensor:
 
 
 def _mean(values: Tensor, weights: Tensor) -> float:
-    """Weighted mean of maps [h, w]; 0 where the weights are 0."""
     return float((weights * values).sum() / weights.sum().clamp_min(1e-6))
 
 
@@ -386,12 +377,9 @@ def _at(values: Tensor, target: Tensor) -> Tensor:
 
 def _inside(box: Box, size: tuple[int, int]) -> Box:
     """Clip a box to the frame; its sides are at least `MIN_SIDE`, or the frame's."""
-    edges = []
-    for low, high, side in ((box[0], box[2], size[1]), (box[1], box[3], size[0])):
-        start = float(np.clip(low, 0, max(0.0, side - MIN_SIDE)))
-        edges.append((start, min(float(side), max(float(high), start + MIN_SIDE))))
-    (x0, x1), (y0, y1) = edges
-    return np.array([x0, y0, x1, y1])
+    sides = np.array(size[::-1], np.float64)
+    start = np.clip(box[:2], 0, np.maximum(0.0, sides - MIN_SIDE))
+    return np.concatenate([start, np.minimum(sides, np.maximum(box[2:], start + MIN_SIDE))])
 
 
 def _window(box: Box, shape: Sequence[int], size: tuple[int, int], reach: float) -> Window:
@@ -417,12 +405,9 @@ def _extent(likeness: NDArray[np.float32], size: tuple[int, int]) -> Box | None:
     height, width = positive.shape
     edges = []
     for profile, side in ((positive.sum(0), size[1] / width), (positive.sum(1), size[0] / height)):
-        share = np.cumsum(profile) / profile.sum()
-        edges.append(
-            (np.searchsorted(share, CHANCE_SHARE) * side, (np.searchsorted(share, 1 - CHANCE_SHARE) + 1) * side)
-        )
-    (x0, x1), (y0, y1) = edges
-    return np.array([x0, y0, x1, y1], np.float64)
+        first, last = np.searchsorted(np.cumsum(profile) / profile.sum(), (CHANCE_SHARE, 1 - CHANCE_SHARE))
+        edges.append((first * side, (last + 1) * side))
+    return np.array(edges, np.float64).T.reshape(4)
 
 
 def _peak(likeness: NDArray[np.float32], box: Box, size: tuple[int, int]) -> Box:

@@ -45,15 +45,11 @@ Mask = NDArray[np.uint8]  # [h, w] 0 or 1
 
 @dataclass(frozen=True)
 class Motion:
-    """Motion from one picture to the next, both [h, w].
+    """Motion from one picture to the next, both [h, w]."""
 
-    `source` [h, w, 2] float32: (x, y) in the earlier picture of what is now at each pixel; `trust` [h, w] float32 in
-    0..1: how well the two agree, 0 where it was outside; `cut`: they show different scenes.
-    """
-
-    source: NDArray[np.float32]
-    trust: NDArray[np.float32]
-    cut: bool
+    source: NDArray[np.float32]  # [h, w, 2] (x, y) in the earlier picture of what is now at each pixel
+    trust: NDArray[np.float32]  # [h, w] in 0..1: how well the two agree, 0 where it was outside
+    cut: bool  # they show different scenes
 
 
 class MotionEstimator:
@@ -64,9 +60,11 @@ class MotionEstimator:
 
     def compare(self, before: Picture, now: Picture) -> Motion:
         """The motion from one picture to the next, of the same size."""
-        gray_before, gray_now = _gray(before), _gray(now)
+        gray_before, gray_now = (np.asarray(cv2.cvtColor(each, cv2.COLOR_RGB2GRAY), np.uint8) for each in (before, now))
         height, width = gray_now.shape
-        source = self._shifts(gray_before, gray_now)
+        source = np.zeros((height, width, 2), np.float32)  # first how far away each pixel was
+        if min(height, width) >= MIN_SIDE:
+            source = np.asarray(self._flow.calc(gray_now, gray_before, None), np.float32)  # type: ignore[call-overload]
         source[..., 0] += np.arange(width, dtype=np.float32)
         source[..., 1] += np.arange(height, dtype=np.float32)[:, None]
         x, y = source[..., 0], source[..., 1]
@@ -77,16 +75,6 @@ class MotionEstimator:
         trust[(x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5)] = 0
         cut = _colour_distance(before, now) > OTHER_COLOURS and _likeness(moved, gray_now) < SAME_SHAPES
         return Motion(source, trust.astype(np.float32), cut)
-
-    def _shifts(self, before: Gray, now: Gray) -> NDArray[np.float32]:
-        """[h, w, 2] (x, y): how far away each pixel of `now` was."""
-        if min(now.shape) < MIN_SIDE:
-            return np.zeros((*now.shape, 2), np.float32)
-        return np.asarray(self._flow.calc(now, before, None), np.float32)  # type: ignore[call-overload]
-
-
-def _gray(picture: Picture) -> Gray:
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _colour_distance(one: Picture, other: Picture) -> float:
@@ -103,10 +91,7 @@ def _likeness(one: Gray, other: Gray) -> float:
 
 
 def small_picture(plan: Plan) -> Picture:
-    """The frame that a plan's tiles show, its longer side at most 256 pixels.
-
-    Where tiles overlap the later one is seen, which shows the same.
-    """
+    """The frame that a plan's tiles show, its longer side at most MAX_SIDE."""
     canvas = plan.bucket if plan.layout is None else plan.layout.canvas
     factor = min(1.0, MAX_SIDE / max(canvas))
     height, width = (max(1, round(side * factor)) for side in canvas)
@@ -121,13 +106,11 @@ def small_picture(plan: Plan) -> Picture:
 
 
 def _span(first: int, length: int, factor: float, end: int) -> slice:
-    """Rows or columns of a tile on the small picture: at least one pixel, never beyond the end."""
     start = min(round(first * factor), end - 1)
     return slice(start, min(end, max(start + 1, round((first + length) * factor))))
 
 
 def _shrunk(tile: NDArray[np.uint8], size: tuple[int, int]) -> Picture:
-    """Shrink a tile [3, s, t] to a picture [h, w, 3]."""
     pixels = np.ascontiguousarray(tile.transpose(1, 2, 0))
     return np.asarray(cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -149,24 +132,17 @@ class ScoreSmoother:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held; thread-safe."""
-        past = self._past
+        past = self._past  # read once: another thread may call this
         return 0 if past is None else past.nbytes
 
     def forget(self) -> None:
-        """Reset the average."""
         self._past = self._rows = self._shape = None
 
     @torch.inference_mode()
     def steady(self, scores: Tensor, motion: Motion | None) -> Tensor:
-        """Add a frame to the average.
+        """The average with the scores [K, h, w] of a frame; rows mean the same from frame to frame.
 
-        Args:
-            scores: [K, h, w] of the frame; rows mean the same from frame to frame.
-            motion: since the frame before; None resets the average.
-
-        Returns:
-            [K, h, w].
+        Without a `motion` since the frame before it begins anew.
         """
         if not self.weight:
             self.forget()
@@ -187,7 +163,6 @@ class ScoreSmoother:
 
 
 def _moved(past: Tensor, motion: Motion) -> tuple[Tensor, Tensor]:
-    """The past [K, h, w] where it is now, and the trust [h, w] in it."""
     _, height, width = past.shape
     tall, wide = motion.trust.shape
     source = cv2.resize(motion.source, (width, height), interpolation=cv2.INTER_AREA)
@@ -225,51 +200,38 @@ class Tracker:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held; thread-safe."""
         return sum(track.mask.nbytes for track in tuple(self._tracks))
 
     def forget(self) -> None:
-        """End all tracks."""
         self._tracks.clear()
 
     def follow(
         self, label_map: LabelMap, segments: tuple[Segment, ...], motion: Motion | None, size: tuple[int, int]
     ) -> tuple[int | None, ...]:
-        """Give track numbers to the segments of the next frame.
+        """The track number of each segment of the next frame; None: it is too small to be seen at `size`.
 
-        Args:
-            label_map: [H, W] value = segment id, 0 = background.
-            motion: since the frame before; None ends all tracks.
-            size: (h, w) of the masks to remember, that of `motion`.
-
-        Returns:
-            One number for each segment; None where it is too small to be seen at `size`.
+        `label_map` [H, W] has the ids. Without a `motion` since the frame before all tracks end; `size` (h, w) is its.
         """
         if motion is None:
             self.forget()
         else:
             x, y = motion.source[..., 0], motion.source[..., 1]
-            for track in self._tracks:
-                track.mask = np.asarray(cv2.remap(track.mask, x, y, cv2.INTER_NEAREST), np.uint8)
+            for earlier in self._tracks:
+                earlier.mask = np.asarray(cv2.remap(earlier.mask, x, y, cv2.INTER_NEAREST), np.uint8)
         small = cv2.resize(label_map, (size[1], size[0]), interpolation=cv2.INTER_NEAREST).astype(label_map.dtype)
         areas = np.bincount(small.reshape(-1), minlength=max((s.id for s in segments), default=0) + 1)
         owner = self._match(small, areas, segments)
-        numbers: list[int | None] = []
-        current: list[_Track] = []
+        current: dict[int, _Track] = {}
         for position, segment in enumerate(segments):
-            if not areas[segment.id]:
-                numbers.append(None)
-                continue
-            if position in owner:
-                track = owner[position]
-            else:
-                track = _Track(self._next, segment.class_index, np.empty(0, np.uint8))
-                self._next += 1
-            track.mask, track.missed = (small == segment.id).astype(np.uint8), 0
-            current.append(track)
-            numbers.append(track.number)
-        self._keep(current)
-        return tuple(numbers)
+            if areas[segment.id]:
+                if (track := owner.get(position)) is None:
+                    track = _Track(self._next, segment.class_index, np.empty(0, np.uint8))
+                    self._next += 1
+                track.mask, track.missed = (small == segment.id).astype(np.uint8), 0
+                current[position] = track
+        numbers = tuple(current[place].number if place in current else None for place in range(len(segments)))
+        self._keep([*current.values()])
+        return numbers
 
     def _match(self, small: LabelMap, areas: NDArray[np.intp], segments: tuple[Segment, ...]) -> dict[int, _Track]:
         """Position of a segment -> its track, matched greedily by IoU within a class."""
@@ -314,12 +276,12 @@ class VideoMemory:
 
     @property
     def nbytes(self) -> int:
-        """Bytes held, without the estimator's working space; thread-safe."""
+        """Bytes, without the estimator's working space; thread-safe."""
         picture = self._picture
         return (0 if picture is None else picture.nbytes) + self._smoother.nbytes + self._tracker.nbytes
 
     def adjust(self, smoothing: float, *, tracking: bool) -> None:
-        """Change the settings from the next frame on; the state stays. Errors as for `ScoreSmoother.adjust`."""
+        """Change the settings from the next frame on. Raises OptionError: the share of the past is out of range."""
         self._smoother.adjust(smoothing)
         self._tracking = tracking
 

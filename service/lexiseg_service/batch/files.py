@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 from lexiseg_model.errors import OptionError
 from lexiseg_model.files.atomic import PRIVATE, private_folder, write_durably
 from lexiseg_service.errors import InvalidValue
-from lexiseg_service.watch.background import Disk
+from lexiseg_service.watch.collectors import Disk
 
 CHUNK = 2**20  # bytes
 

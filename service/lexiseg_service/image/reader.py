@@ -43,12 +43,7 @@ class Identified(NamedTuple):
 
 
 def read_header(image: bytes, limits: Limits) -> PictureHeader:
-    """Read the header of a still image and check it against the limits.
-
-    Raises:
-        TooLarge: too many bytes or pixels.
-        InvalidValue: a side is too short.
-    """
+    """Read the header of a still image and check it against the limits; errors as `check_size`."""
     if len(image) > limits.max_image_bytes:
         raise TooLarge(f"image: {len(image):,} bytes came, at most {limits.max_image_bytes:,} are taken")
     try:
@@ -78,12 +73,7 @@ def refusal_of(error: PictureError) -> ServiceError:
 
 
 def check_size(size: tuple[int, int], limits: Limits) -> None:
-    """Check height and width against the limits.
-
-    Raises:
-        TooLarge: too many pixels.
-        InvalidValue: a side is too short.
-    """
+    """Check height and width. Raises TooLarge: too many pixels; InvalidValue: a side is too short."""
     height, width = size
     if height * width > limits.max_pixels:
         raise TooLarge(f"image: {width} x {height} pixels came, at most {limits.max_pixels:,} in all are taken")
@@ -108,11 +98,7 @@ class HeaderReader:
         self._threads = FairExecutor("headers", 1)
 
     async def read(self, image: bytes, client: str, deadline: float) -> PictureHeader:
-        """The header of a still image of a client.
-
-        Raises:
-            DeadlineExceeded: the deadline, of time.monotonic(), passed.
-        """
+        """The header of a client's still image. Raises DeadlineExceeded: the deadline, of time.monotonic(), passed."""
         return await self._on_thread(partial(read_header, image, self._limits), image, client, deadline)
 
     async def identify(self, image: bytes, client: str, deadline: float) -> Identified:
@@ -133,5 +119,4 @@ class HeaderReader:
             raise DeadlineExceeded("the deadline passed while the image waited for its header to be read") from None
 
     def close(self) -> None:
-        """Drop what waits."""
         self._threads.close()

@@ -42,11 +42,7 @@ class NoSample(ServiceError):
 
 
 def photograph(name: str) -> bytes:
-    """The JPEG file of a sample photograph.
-
-    Raises:
-        NoSample: there is no such photograph, or the package that ships it is not installed.
-    """
+    """The JPEG file of a sample photograph. Raises NoSample: there is none, or its package is not installed."""
     if name not in SAMPLES:
         raise NoSample(f"{name}: no such photograph; there is: {', '.join(SAMPLES)}")
     sample = SAMPLES[name]

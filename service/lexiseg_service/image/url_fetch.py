@@ -41,8 +41,6 @@ MAX_LOOKUPS = MAX_CONCURRENT * 12
 # Compressed content may decompress to any size.
 # `*/*` for servers that have no image renderer to negotiate, such as Label Studio: they answer 406 to only images.
 IMAGE_HEADERS = {"Accept": "image/*, */*;q=0.1", "Accept-Encoding": "identity"}
-
-
 # The same for unknown names, refused addresses and silent hosts: differences would reveal our network.
 UNREACHABLE = "{field}: expected {expected}; this one cannot be reached"
 PUBLIC_HOST = "a public host that answers over HTTPS with a valid certificate"
@@ -60,17 +58,10 @@ def is_public(address: Address) -> bool:
         return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
     if address.scope_id is not None:
         return False
-    inside = _embedded_ipv4(address)
-    if inside is not None:
+    in_nat64 = IPv4Address(int(address) & 0xFFFFFFFF) if address in NAT64 else None
+    if (inside := in_nat64 or address.ipv4_mapped or address.sixtofour) is not None:
         return is_public(inside)
     return address.is_global and address in GLOBAL_UNICAST and address not in DOCUMENTATION and address.teredo is None
-
-
-def _embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address in an IPv4-mapped, 6to4 or NAT64 address."""
-    if address in NAT64:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour
 
 
 class SystemResolver:
@@ -126,11 +117,7 @@ class HostGuard:
         self.unreachable = UNREACHABLE.format(field=field, expected=self.expected)
 
     def checked(self, url_text: str) -> httpx.URL:
-        """A URL that may be asked, as far as its text says.
-
-        Raises:
-            InvalidValue: it may not.
-        """
+        """A URL that may be asked, as far as its text says. Raises InvalidValue: it may not."""
         try:
             url = httpx.URL(url_text)
         except (httpx.InvalidURL, ValueError):
@@ -152,11 +139,7 @@ class HostGuard:
         return url.scheme == "https" and _port(url) in self._ports
 
     async def addresses(self, url: httpx.URL) -> list[Address]:
-        """All addresses of the host, if each of them is allowed.
-
-        Raises:
-            ImageNotFetched: the host is not known, or an address is not allowed.
-        """
+        """The addresses of the host, if each of them is allowed. Raises ImageNotFetched: it is not, or is not known."""
         try:
             addresses_text = await self._resolve(_name(url), _port(url))
             addresses = [ip_address(text) for text in dict.fromkeys(addresses_text)]
@@ -231,9 +214,8 @@ class UrlFetcher:
         except (httpx.InvalidURL, ValueError):
             raise ImageNotFetched(f"{FIELD}: a redirect leads to no URL") from None
         except InvalidValue as refused:
-            raise ImageNotFetched(
-                f"{FIELD}: a redirect leads to a URL that is not allowed ({refused.detail})"
-            ) from None
+            problem = f"a redirect leads to a URL that is not allowed ({refused.detail})"
+            raise ImageNotFetched(f"{FIELD}: {problem}") from None
 
     async def _ask(self, url: httpx.URL) -> bytes | str:
         """The content as bytes, or the Location of a redirect as a string."""
@@ -251,12 +233,7 @@ class UrlFetcher:
 
 
 async def content_of(response: httpx.Response, field: str, max_bytes: int) -> bytes:
-    """The image of an answer; `field` is the part of the request that named it.
-
-    Raises:
-        ImageNotFetched: another status than 200, or a content that is compressed.
-        TooLarge: more bytes than the limit.
-    """
+    """The image of an answer; `field` is the part of the request that named it; errors as `UrlFetcher.fetch`."""
     if response.status_code != 200:
         raise ImageNotFetched(f"{field}: expected status 200, got {response.status_code}")
     if response.headers.get("content-encoding", "identity").lower() != "identity":

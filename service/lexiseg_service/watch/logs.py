@@ -20,9 +20,7 @@ ACCEPTABLE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 def configure(settings: Settings, process: str | None = None) -> None:
     """Set up structlog, and the standard library's loggers (uvicorn's) with the same output.
 
-    Args:
-        settings: name the log level.
-        process: a name on each line, where several processes share the output.
+    `process` is a name on each line, where several processes share the output.
     """
     level = getattr(logging, settings.log_level.upper())
     shared: list[structlog.typing.Processor] = [
@@ -32,10 +30,7 @@ def configure(settings: Settings, process: str | None = None) -> None:
     ]
     if process is not None:
         shared.append(lambda _, __, event: {**event, "process": process})
-    terminal = sys.stderr.isatty()
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
-    )
+    make_renderer = structlog.dev.ConsoleRenderer if sys.stderr.isatty() else structlog.processors.JSONRenderer
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -53,7 +48,7 @@ def configure(settings: Settings, process: str | None = None) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                renderer,
+                make_renderer(),
             ],
         )
     )

@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 
 from lexiseg_service.errors import ServiceError
-from lexiseg_service.watch.gathered import gather
+from lexiseg_service.watch.collectors import Gauges, Values, gather
 
 # From a cached text row (tenths of a millisecond) to the default deadline.
 SECONDS = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -65,7 +63,6 @@ class Metrics:
         build = gauge("build_info", "1; what runs is in the labels", "version", "python")
         build.labels(version("lexiseg"), platform.python_version()).set(1)
         self.worker_states: Callable[[], Mapping[str, WorkerState]] = dict  # of a gateway, read at each scrape
-        registry.register(_Workers(lambda: self.worker_states()))
         self.requests = counter("requests", "Answered HTTP requests", "route", "method", "code")
         head_to_end = "From the head of an HTTP request to the end of its answer"
         self._request_seconds = histogram("request_seconds", head_to_end, "route", "method")
@@ -106,10 +103,21 @@ class Metrics:
         self.unloads = counter("model_unloads", "Models unloaded to make room for another", "model")
         self.gpu_memory = gauge("gpu_memory_bytes", "Device memory held by this process", "device")
         self.gpu_memory_free = gauge("gpu_memory_free_bytes", "Device memory that nobody holds", "device")
-        self._begin_at_zero()
+        self._begin()
 
-    def _begin_at_zero(self) -> None:
-        """Begin the series of alerts: a rate needs a first sample."""
+    def _ready_workers(self) -> Values:
+        return {"lexiseg_worker_ready": {worker: state == "ready" for worker, state in self.worker_states().items()}}
+
+    def _count_workers(self) -> Values:
+        tally = Tally(self.worker_states().values())
+        return {"lexiseg_workers": {state: tally[state] for state in get_args(WorkerState)} if tally else {}}
+
+    def _begin(self) -> None:
+        """Register the gauges of workers, and begin the series of alerts: a rate needs a first sample."""
+        ready = {"lexiseg_worker_ready": "1 while the gateway may ask the worker"}
+        self.registry.register(Gauges(ready, self._ready_workers, "worker"))
+        workers = {"lexiseg_workers": "Workers of the gateway by their state"}
+        self.registry.register(Gauges(workers, self._count_workers))
         for name, values in KNOWN_VALUES.items():
             for value in values:
                 getattr(self, name).labels(value)
@@ -152,25 +160,6 @@ class Metrics:
         # In a thread: counting the bytes of some caches takes tens of milliseconds.
         registry = await gather(self.registry.collect(), self._workers) if self._workers else self.registry
         return await asyncio.to_thread(encode, registry), media_type
-
-
-class _Workers(Collector):
-    """A series for each known worker."""
-
-    def __init__(self, states: Callable[[], Mapping[str, WorkerState]]) -> None:
-        self._states = states
-
-    def collect(self) -> Iterable[Metric]:
-        states = self._states()
-        ready = GaugeMetricFamily("lexiseg_worker_ready", "1 while the gateway may ask the worker", labels=["worker"])
-        for worker, state in states.items():
-            ready.add_metric([worker], state == "ready")
-        number = GaugeMetricFamily("lexiseg_workers", "Workers of the gateway by their state", labels=["state"])
-        if states:
-            tally = Tally(states.values())
-            for state in get_args(WorkerState):
-                number.add_metric([state], tally[state])
-        return ready, number
 
 
 def failure_reason(error: Exception) -> str:

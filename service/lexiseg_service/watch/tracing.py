@@ -94,8 +94,8 @@ class Tracing:
         context = self._propagator.extract({"traceparent": traceparent})
         since_epoch = time.time() - time.monotonic()
         for stage, began, ended in stages:
-            span = self._tracer.start_span(stage, context, start_time=_nanoseconds(began + since_epoch))
-            span.end(_nanoseconds(ended + since_epoch))
+            start, end = (round(1e9 * (seconds + since_epoch)) for seconds in (began, ended))
+            self._tracer.start_span(stage, context, start_time=start).end(end)
 
     def close(self) -> None:
         """Send what is left, within `CLOSING_SECONDS`; the exporter itself would retry for longer."""
@@ -121,7 +121,3 @@ def open_tracing() -> Tracing | None:
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return Tracing(provider)
-
-
-def _nanoseconds(seconds: float) -> int:
-    return round(1e9 * seconds)

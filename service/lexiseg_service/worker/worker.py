@@ -12,7 +12,6 @@ import structlog
 import torch
 
 from lexiseg_model.cards import ModelCard
-from lexiseg_model.internal import words_of_training
 from lexiseg_model.kernel import library
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.resources.device import choose_device
@@ -134,7 +133,7 @@ class ModelWorker:
             if self._resident:
                 self._engine.warm_up(self._default)
             default = self._pool.acquire(self._default).result()
-            words = words_of_training(default.segmenter)
+            words = default.segmenter.training_words()
             default.release()
         except Exception as error:
             if not self._closing:

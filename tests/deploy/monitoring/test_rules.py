@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from lexiseg_service.watch.background import JOBS, TRAININGS, Gauges
+from lexiseg_service.watch.collectors import JOBS, TRAININGS, Gauges
 from lexiseg_service.watch.metrics import Metrics
 from tests.command import ended
 from tests.deploy.monitoring.files import (

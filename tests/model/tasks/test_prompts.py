@@ -179,6 +179,23 @@ def test_a_head_that_has_learned_corrections_says_what_a_point_may_change(
     assert corrected(Learned((), ALL), point, rows) == after
 
 
+class LearnedAndGuided(Learned):
+    """Its head's masks have half the sides of what masks are refined by."""
+
+    def guide(self, features: Features) -> Tensor:
+        return features.tensors["pixels"][:3].float().repeat_interleave(2, 1).repeat_interleave(2, 2)
+
+
+@pytest.mark.parametrize("positive", [True, False])
+def test_a_correction_is_refined_by_colours_that_have_other_cells_than_the_head(positive: bool) -> None:
+    segmenter, point = LearnedAndGuided((), ALL), Point(0.5, 0.5, positive=positive)
+    features, options = features_of(segmenter, FLAGS), tasks.Options(prompts=(Prompt((point,), mask=LEFT_RED),))
+
+    answer = tasks.segment("prompt", segmenter, features, vocabulary(), replace(options, refine="pamr"))
+
+    assert (answer.segments[0].area < LEFT_RED.area) != positive
+
+
 def test_what_is_added_to_a_mask_of_no_label_may_lie_in_all() -> None:
     green = click(Prompt((Point(0.5, 2.5),))).segments[0].mask
 

@@ -48,9 +48,9 @@ from lexiseg_service.records.sqlite import FILE, opening
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.retries import AWAY_SECONDS
 from lexiseg_service.settings import Settings
-from lexiseg_service.watch.background import JOBS, Gauges, Values
-from lexiseg_service.watch.checks import check_folder
+from lexiseg_service.watch.collectors import JOBS, Gauges, Values
 from lexiseg_service.watch.metrics import Metrics
+from lexiseg_service.watch.probes import check_folder
 
 ID_BYTES = 12
 MAX_UNENDED = 16  # jobs of one key or address

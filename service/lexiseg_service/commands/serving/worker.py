@@ -14,7 +14,7 @@ from lexiseg_service.commands.serving.hosting import Server
 from lexiseg_service.question.backend import Backend
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch import logs
-from lexiseg_service.watch.gathered import metrics_socket
+from lexiseg_service.watch.collectors import metrics_socket
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.probes import get_liveness, get_metrics, get_readiness
 from lexiseg_service.watch.tracing import open_tracing

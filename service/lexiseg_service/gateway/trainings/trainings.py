@@ -24,7 +24,7 @@ from lexiseg_service.records.quota import Amounts, Excess, Quota
 from lexiseg_service.records.store import Record, StoreAway
 from lexiseg_service.retries import AWAY_SECONDS
 from lexiseg_service.settings import Settings
-from lexiseg_service.watch.background import TRAININGS, Gauges, Values
+from lexiseg_service.watch.collectors import TRAININGS, Gauges, Values
 from lexiseg_service.watch.metrics import Metrics
 
 T = TypeVar("T")

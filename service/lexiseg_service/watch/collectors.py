@@ -1,14 +1,18 @@
-"""Metrics of a gateway and of the workers on the same machine in one exposition; equal series are added."""
+"""Collectors: gauges that are read at each scrape, and the metrics of workers on the same machine.
+
+A gateway and these workers show one exposition, in which equal series are added.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
-from prometheus_client.core import Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
@@ -16,6 +20,50 @@ from prometheus_client.samples import Sample
 SECONDS = 2.0  # for a worker's answer; without one it is left out
 # Of these the largest value is shown.
 LARGEST = frozenset({"lexiseg_redis_breaker_state", "lexiseg_stage_longest_wait_seconds", "process_start_time_seconds"})
+Values = Mapping[str, float | Mapping[str, float]]  # by the name of a gauge; of some by label
+JOBS = {
+    "lexiseg_jobs_open": "Jobs with pictures that have no answer",
+    "lexiseg_jobs_oldest_waiting_seconds": "Age of the job that waits longest",
+    "lexiseg_jobs_held_up": "Jobs that the gateway cannot go on with now",
+    "lexiseg_jobs_erasures_failing": "Erased jobs whose files cannot be removed now",
+    "lexiseg_jobs_disk_free_bytes": "Bytes left where jobs are",
+    "lexiseg_jobs_disk_bytes": "Bytes of the disk where jobs are",
+}
+TRAININGS = {
+    "lexiseg_trainings": "Trainings that are kept, by their state",
+    "lexiseg_trainings_oldest_waiting_seconds": "Age of the training that waits longest",
+    "lexiseg_trainer_alive": "1 while a trainer is at work",
+    "lexiseg_trainings_disk_free_bytes": "Bytes left where trainings are",
+    "lexiseg_trainings_disk_bytes": "Bytes of the disk where trainings are",
+}
+
+
+class Disk(NamedTuple):
+    """The disk of a folder, in bytes."""
+
+    free: int
+    size: int
+
+
+class Gauges(Collector):
+    """Gauges by name, with their descriptions; `read` gives their values, None: they cannot be read now."""
+
+    def __init__(self, described: Mapping[str, str], read: Callable[[], Values | None], label: str = "state") -> None:
+        self._described = described
+        self._read = read
+        self._label = label
+
+    def collect(self) -> Iterable[Metric]:
+        values = self._read() or {}
+        for name, description in self._described.items():
+            value = values.get(name)
+            if not isinstance(value, Mapping):
+                yield GaugeMetricFamily(name, description, value)
+                continue
+            gauge = GaugeMetricFamily(name, description, labels=[self._label])
+            for label, number in value.items():
+                gauge.add_metric([label], number)
+            yield gauge
 
 
 class Gathered(Collector):
