@@ -166,9 +166,8 @@ def _groups(photographs: Sequence[Path]) -> list[int]:
     for place, path in enumerate(photographs):
         with suppress(SampleError):
             miniatures[place] = miniature(read_photograph(path))
-    groups = np.arange(len(photographs))
-    readable = list(miniatures)
-    groups[readable] = np.array(readable, np.int64)[alike_groups(list(miniatures.values()))]
+    groups, readable = np.arange(len(photographs)), np.array([*miniatures], np.int64)
+    groups[readable] = readable[alike_groups([*miniatures.values()])]
     return [int(group) for group in split_groups(groups)]
 
 

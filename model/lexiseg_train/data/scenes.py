@@ -147,10 +147,8 @@ def panoptic_of(
     ids = np.where(np.isin(labels, list(things)) | (labels == ignored), VOID, NOTHING).astype(np.int32)
     inside = regions.ids > 0
     ids[inside] = regions.ids[inside]
-    segments = [
-        TruthSegment(index + 1, class_index, area)
-        for index, (class_index, area) in enumerate(zip(regions.labels, regions.areas, strict=True))
-    ]
+    owned = zip(regions.labels, regions.areas, strict=True)
+    segments = [TruthSegment(number, class_index, area) for number, (class_index, area) in enumerate(owned, 1)]
     for class_index in np.unique(labels).tolist():
         if class_index in stuff:
             covered = labels == class_index
@@ -174,16 +172,6 @@ def objects_in(truth: PanopticTruth, classes: Sequence[SceneClass]) -> Objects:
     return Objects(ids, tuple(labels), ignored)
 
 
-def annotations_of(ids: Ids, instances: Sequence[TruthSegment]) -> list[Annotation]:
-    """One annotation for each instance, with distinct ids, that owns pixels of `ids` [H, W], in order."""
-    places = {instance.id: place for place, instance in enumerate(instances)}
-    values, value_of = np.unique(ids, return_inverse=True)
-    indices = np.array([places.get(value, len(places)) for value in values.tolist()], np.uint32)[value_of]
-    rles = encode_label_map(indices.reshape(ids.shape), len(places))
-    pairs = zip(instances, rles, strict=True)
-    return [annotation(rle, instance.class_index, instance.crowd) for instance, rle in pairs if rle.area]
-
-
 def annotation(rle: Rle, class_index: int, crowd: bool = False) -> Annotation:
     return {
         "category_id": class_index + 1,
@@ -195,5 +183,11 @@ def annotation(rle: Rle, class_index: int, crowd: bool = False) -> Annotation:
 
 
 def things_of(truth: PanopticTruth, classes: Sequence[SceneClass]) -> list[Annotation]:
-    """The things of a panoptic truth as annotations, including groups."""
-    return annotations_of(truth.ids, [segment for segment in truth.segments if classes[segment.class_index].thing])
+    """The things of a panoptic truth that own pixels as annotations, including groups."""
+    instances = [segment for segment in truth.segments if classes[segment.class_index].thing]
+    places = {instance.id: place for place, instance in enumerate(instances)}
+    values, value_of = np.unique(truth.ids, return_inverse=True)
+    indices = np.array([places.get(value, len(places)) for value in values.tolist()], np.uint32)[value_of]
+    rles = encode_label_map(indices.reshape(truth.ids.shape), len(places))
+    pairs = zip(instances, rles, strict=True)
+    return [annotation(rle, instance.class_index, instance.crowd) for instance, rle in pairs if rle.area]

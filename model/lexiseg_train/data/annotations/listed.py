@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -27,19 +27,17 @@ BACKGROUND_LABELS = (BACKGROUND, "_background_", "__background__", "bg")  # the 
 
 
 class LabelFile(NamedTuple):
-    """What a file of labels holds, or the files of one folder: by it photographs are found.
-
-    A category may be called BACKGROUND; images of COCO are by rising id.
-    """
+    """What a file of labels holds, or the files of one folder. A category may be called BACKGROUND."""
 
     listing: Path
     categories: dict[Id, str]  # names, in the order of the file
-    images: list[AnnotatedImage]
+    images: list[AnnotatedImage]  # of COCO by rising id
     warnings: tuple[str, ...]  # sentences about what is not read
     unusable: tuple[str, ...] = ()  # images that are left out, each with the reason
     n_groups: int = 0  # ignored annotations that show several objects (`iscrowd`)
     held_out: bool = False  # for validation
     bare_is_background: bool = False  # the format lists what nobody has labelled as it does what shows no class
+    photographs: Mapping[str, Path] = {}  # by the names of the images, where they were looked at
 
 
 def class_name(label: object) -> str | None:
@@ -137,4 +135,4 @@ def read_listed(
     names: dict[Id, str] = {category: str(category) for category in categories if category is not None}
     warnings = images_left_out(listing, n_images, unusable) + photographs.size_warnings()
     warnings += not_read(listing, count, faults, n_boxes) if images else ()
-    return LabelFile(place, names, images, warnings, tuple(unusable))
+    return LabelFile(place, names, images, warnings, tuple(unusable), photographs=photographs.measured)

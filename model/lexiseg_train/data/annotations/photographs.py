@@ -45,6 +45,7 @@ class Photographs:
         """Without a folder it is the listing's, or the one above where that holds only listings."""
         self._listing = listing
         self._turned: list[str] = []  # with a size as stored, before EXIF's rotation
+        self.measured: dict[str, Path] = {}  # photographs by the names of `measured_size`
         parent, beside = listing.parent, photographs_beside(listing)
         apart = parent.name in BESIDE or beside != parent
         self._files = folder if isinstance(folder, SetFiles) else None
@@ -103,6 +104,7 @@ class Photographs:
         except PictureError as error:
             raise UnreadableLabels(f"cannot be read as an image: {error}") from None
         size = checked_size(*header.size)
+        self.measured[name] = path
         try:
             stated = checked_size(height, width)
         except UnreadableLabels:  # not stated, or 0 x 0 as FiftyOne writes without metadata

@@ -79,8 +79,7 @@ class WithEntities(Rewritten):
 
 @cache
 def _word_list(kind: str) -> frozenset[str]:
-    listed = yaml.safe_load(Path(__file__).with_name("entity_words.yaml").read_text())
-    return frozenset(listed[kind].split())
+    return frozenset(yaml.safe_load(Path(__file__).with_name("entity_words.yaml").read_text())[kind].split())
 
 
 def phrases_by(parser: Parser) -> Phrases:

@@ -27,7 +27,6 @@ from lexiseg_model.vocabulary.class_names import BACKGROUND, folded
 from lexiseg_train.data.annotations.coco import is_coco, read_coco
 from lexiseg_train.data.annotations.drawing import draw
 from lexiseg_train.data.annotations.listed import LabelFile, in_cvat, in_labelme, read_listed, some_of
-from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.annotations.yolo import read_yolo, yolo_listing
 from lexiseg_train.data.files.documents import MAX_CLASSES, LimitError, read_json, read_text
 from lexiseg_train.data.files.inside import SetFiles
@@ -102,9 +101,11 @@ def _of_annotations(files: SetFiles, listing: Path | None, reviewed: frozenset[s
     faults: list[DatasetError] = []
     used: list[str] = []
     for layout in LAYOUTS:
-        entries = _entries_of(files, parts)
+        entries = [(image, part) for part in parts for image in part.images]
         labelled = frozenset(
-            entry.file for entry in entries if entry.image.annotations or entry.image.reviewed is not None
+            part.photographs[image.file_name]
+            for image, part in entries
+            if image.annotations or image.reviewed is not None
         )
         try:
             more = _parts(layout, files, by_layout[layout], labelled) if by_layout[layout] else []
@@ -187,16 +188,6 @@ class _Entry(NamedTuple):
     part: LabelFile
 
 
-def _entries_of(files: SetFiles, parts: Sequence[LabelFile]) -> list[_Entry]:
-    """The photographs of parts. Raises DatasetError: one is missing."""
-    entries = []
-    for part in parts:
-        images = part.images
-        photographs = Photographs(part.listing, files).find_all([image.file_name for image in images])
-        entries += [_Entry(file, image, part) for file, image in zip(photographs, images, strict=True)]
-    return entries
-
-
 def _drawn_pictures(
     files: SetFiles, parts: Sequence[LabelFile], reviewed: frozenset[str] | None, warnings: Sequence[str] = ()
 ) -> OwnPictures:
@@ -206,7 +197,7 @@ def _drawn_pictures(
     annotations that cannot be read. Where masks overlap, the one in front counts, of equals the smaller. Where any
     photograph is marked as reviewed, no other counts.
     """
-    entries = _entries_of(files, parts)
+    entries = [_Entry(part.photographs[image.file_name], image, part) for part in parts for image in part.images]
     marks: dict[Path, bool | None] = {}
     for file, image, _ in entries:
         listed = None if reviewed is None else is_listed(files.place_of(file), reviewed)

@@ -130,15 +130,14 @@ def read_folders(files: SetFiles, reviewed: frozenset[str] | None = None) -> Own
     used = masks.keys() - left_out
     read: Callable[[Path], NDArray[np.uint8]] = partial(read_mask_file, colours=table.colours)
     if len(table.names) == 2 and table.colours is None and _show_255_alone(masks.values()):
-        read = read_white_mask
+        read = _read_white_mask
         warnings.append(f"the masks hold only 0 and {IGNORE}: {IGNORE} is read as {table.names[1]!r}, the only class")
     pictures = [
         [Picture(image, partial(read, masks[image])) for image, _ in pairs if image in used] for pairs in (train, val)
     ]
     faults = [f"{name}: no mask" for name in without] + [f"{files.place_of(image)}: not reviewed" for image in left_out]
-    return OwnPictures(
-        files.folder, table.names, tuple(pictures[0]), tuple(pictures[1]), (*warnings, *sentences), tuple(faults)
-    )
+    parts = (tuple(pictures[0]), tuple(pictures[1]))
+    return OwnPictures(files.folder, tuple(table.names), *parts, (*warnings, *sentences), tuple(faults))
 
 
 def _refuse_jpeg_masks(files: SetFiles) -> None:
@@ -162,7 +161,7 @@ def _show_255_alone(masks: Iterable[Path]) -> bool:
 class ClassTable(NamedTuple):
     """Names by mask value, and values by colour; None: masks hold values."""
 
-    names: tuple[str, ...]
+    names: Sequence[str]
     colours: dict[Colour, int] | None = None
 
 
@@ -177,18 +176,21 @@ def class_table(files: SetFiles, split: str) -> ClassTable | None:
     for name, read in readers.items():
         for place in (name, f"{split}/{name}"):
             if (path := files.file(place)) is not None:
-                return _checked(path, read(path))
+                names, colours = read(path)
+                return ClassTable(_checked(path, names), colours)
     return None
 
 
-def _checked(path: Path, table: ClassTable) -> ClassTable:
-    if ignored := [name for name in table.names if class_name(name) is None]:
+def _checked(path: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """Distinct names, the first called as it is here, if it is the background."""
+    if ignored := [name for name in names if class_name(name) is None]:
         raise DatasetError(f"{path}: {ignored[0]!r} is no class; pixels that do not count are {IGNORE}")
-    distinct = {*table.names} - {BACKGROUND}
-    some = f"{list(table.names[:5])}{' ...' if len(table.names) > 5 else ''}"
-    if len({*map(folded, table.names)}) < len(table.names) or not distinct or len(table.names) > IGNORE:
+    if class_name(names[0]) == BACKGROUND:
+        names = [BACKGROUND, *names[1:]]
+    some = f"{list(names[:5])}{' ...' if len(names) > 5 else ''}"
+    if len({*map(folded, names)}) < len(names) or not {*names} - {BACKGROUND} or len(names) > IGNORE:
         raise DatasetError(f"{path}: expected distinct names, such as {EXAMPLE_LIST}, got {some}")
-    return table
+    return tuple(names)
 
 
 def _roboflow(path: Path) -> ClassTable:
@@ -196,8 +198,7 @@ def _roboflow(path: Path) -> ClassTable:
     numbered = {int(value): plain(name.strip()) for value, name, *_ in rows if value.strip().isdecimal()}
     if not numbered or max(numbered) >= IGNORE:
         raise DatasetError(f"{path}: expected lines of a pixel value below {IGNORE} and a class")
-    names = [numbered.get(value, f"value {value}") for value in range(max(numbered) + 1)]
-    return ClassTable(_background_first(names))
+    return ClassTable([numbered.get(value, f"value {value}") for value in range(max(numbered) + 1)])
 
 
 def _lines(path: Path) -> ClassTable:
@@ -205,7 +206,7 @@ def _lines(path: Path) -> ClassTable:
     names = [name for name in names if name and class_name(name) is not None]
     if not names or class_name(names[0]) != BACKGROUND:
         names = [BACKGROUND, *names]  # 0 is no class where a list of names leaves it out
-    return ClassTable(_background_first(names))
+    return ClassTable(names)
 
 
 def _dataset_meta(path: Path) -> ClassTable:
@@ -230,11 +231,6 @@ def _by_colours(entries: Mapping[str, Colour]) -> ClassTable:
     colours: dict[Colour, int] = {entries[first] if first is not None else (0, 0, 0): 0}
     colours |= {entries[name]: index for index, name in enumerate(order, 1)}
     return ClassTable((BACKGROUND, *order), colours)
-
-
-def _background_first(names: Sequence[str]) -> tuple[str, ...]:
-    """Names with the first called as it is here, if it is the background."""
-    return (BACKGROUND, *names[1:]) if class_name(names[0]) == BACKGROUND else tuple(names)
 
 
 def pairs_below(files: SetFiles, split: str = "", suffixes: Sequence[str] = SUFFIXES) -> list[tuple[Path, Path | None]]:
@@ -293,25 +289,18 @@ def read_mask_file(path: Path, colours: Mapping[Colour, int] | None = None) -> N
         values = values[..., 0]
     if values.ndim != 2 or values.dtype.kind not in "uib":
         raise SampleError(str(path), f"is of mode {mode}; expected one channel of whole numbers, index = class")
-    return _in_8_bits(path, values)
-
-
-def read_white_mask(path: Path) -> NDArray[np.uint8]:
-    """Mask [H, W] of the only class, 1, where the file holds 255. Raises SampleError: as `read_mask_file`."""
-    mask = read_mask_file(path)
-    mask[mask == IGNORE] = 1
-    return mask
-
-
-def _in_8_bits(path: Path, values: NDArray[np.generic]) -> NDArray[np.uint8]:
-    """Indices of more bits as 8; the largest of 16 bits is ignored, as 255."""
-    if values.dtype == np.uint8 or values.dtype == np.bool_:
+    if values.dtype in (np.uint8, np.bool_):
         return values.astype(np.uint8)
-    numbers = values.astype(np.int64)
+    numbers = values.astype(np.int64)  # of 16 bits the largest is ignored, as 255
     numbers[numbers == np.iinfo(np.uint16).max] = IGNORE
     if (beyond := np.unique(numbers[(numbers < 0) | (numbers > IGNORE)])[:5]).size:
         raise SampleError(str(path), f"holds {', '.join(map(str, beyond.tolist()))}; expected indices below {IGNORE}")
     return numbers.astype(np.uint8)
+
+
+def _read_white_mask(path: Path) -> NDArray[np.uint8]:
+    mask = read_mask_file(path)
+    return np.where(mask == IGNORE, 1, mask).astype(np.uint8)  # the only class
 
 
 def _by_colour(pixels: NDArray[np.uint8], colours: Mapping[Colour, int]) -> NDArray[np.uint8]:

@@ -194,10 +194,9 @@ def _plain_words(official: Iterable[str]) -> tuple[str, ...]:
 
 
 def _read_panoptic_labels(name: str, root: Path, split: str) -> Sequence[Scene[Labels]]:
-    panoptic, categories = panoptic_benchmark(name), kept_categories(name)
-    labels = tuple(
-        categories.index(entry.name) if entry.name in categories else IGNORED for entry in panoptic.categories
-    )
+    panoptic = panoptic_benchmark(name)
+    label_of = {category: label for label, category in enumerate(kept_categories(name))}
+    labels = [label_of.get(entry.name, IGNORED) for entry in panoptic.categories]
 
     def paint(truth: PanopticTruth) -> Labels:
         painted = np.full(truth.ids.shape, IGNORED, np.uint16)
@@ -280,9 +279,7 @@ def prepare(
     """
     if own and official.own is None:
         with_own = ", ".join(name for name, each in official_sets().items() if each.own)
-        raise DatasetError(
-            f"our own splits have no photographs of {official.folder}; they have photographs of {with_own}"
-        )
+        raise DatasetError(f"our own splits have no photographs of {official.folder}; they have some of {with_own}")
     classes, table = choose(official.folder, official.classes, words)
     is_packed = any(archive.packed(source) for archive in official.archives)
     for archive in official.archives:
