@@ -25,18 +25,21 @@ from lexiseg_model.files.names import visible_files
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
 from lexiseg_model.vocabulary.class_names import BACKGROUND
-from lexiseg_train.data.annotated import IGNORED, Labels, read_rgb, require_files
 from lexiseg_train.data.annotations.coco import read_coco_file
 from lexiseg_train.data.annotations.drawing import draw
 from lexiseg_train.data.annotations.listed import not_read
 from lexiseg_train.data.annotations.photographs import Photographs
 from lexiseg_train.data.benchmark import (
+    IGNORED,
     PANOPTIC_FOLDER,
+    Labels,
     PanopticBenchmark,
     Split,
     WithSplits,
     names,
     panoptic_benchmark,
+    read_rgb,
+    require_files,
 )
 from lexiseg_train.data.indexed import (
     CLASSES,

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lexiseg_train.data.annotated import IGNORED, AnnotatedSet, Labels
-from lexiseg_train.data.benchmark import Benchmark, Convention, Split
+from lexiseg_train.data.benchmark import IGNORED, AnnotatedSet, Benchmark, Convention, Labels, Split
 from lexiseg_train.data.scenes import Scene
 from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule, Sight
 from tests.model.stand_in import picture

@@ -16,7 +16,7 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_train.commands.evaluate import scenes
 from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.program import Program
-from lexiseg_train.data.annotated import AnnotatedSet, read_benchmark
+from lexiseg_train.data.benchmark import AnnotatedSet, read_benchmark
 from lexiseg_train.evaluation.benchmarks.protocol import Protocol, protocol
 from lexiseg_train.evaluation.benchmarks.report import (
     POINT_GRID,

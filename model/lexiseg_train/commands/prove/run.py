@@ -19,7 +19,7 @@ from lexiseg_model.errors import OptionError
 from lexiseg_train.commands.evaluate.benchmarks import LoadedModel, evaluate, read_sets
 from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.program import Program
-from lexiseg_train.data.annotated import read_benchmark
+from lexiseg_train.data.benchmark import read_benchmark
 from lexiseg_train.evaluation.benchmarks.protocol import protocol
 from lexiseg_train.evaluation.benchmarks.report import BenchmarkReport, published
 

@@ -29,8 +29,8 @@ from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.masks.outlines import checked_size
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import decode
-from lexiseg_train.data.annotated import IGNORED, Labels, read_rgb
 from lexiseg_train.data.annotations.drawing import draw
+from lexiseg_train.data.benchmark import IGNORED, Labels, read_rgb
 from lexiseg_train.data.indexed import IGNORE, JPEG_QUALITY, read_photograph
 
 # The 59 classes' numbers among the 459, in the order of the classes (mmsegmentation, CAT-Seg); others become 0.

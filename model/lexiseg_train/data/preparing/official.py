@@ -25,8 +25,18 @@ from lexiseg_labels.exports import write_whole
 from lexiseg_model.cards import StrictModel
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.vocabulary.class_names import BACKGROUND, folded, plain
-from lexiseg_train.data.annotated import IGNORED, STORED_VALUES, Labels, read_benchmark, read_folders
-from lexiseg_train.data.benchmark import PANOPTIC_FOLDER, Benchmark, benchmark, names, panoptic_benchmark
+from lexiseg_train.data.benchmark import (
+    IGNORED,
+    PANOPTIC_FOLDER,
+    STORED_VALUES,
+    Benchmark,
+    Labels,
+    benchmark,
+    names,
+    panoptic_benchmark,
+    read_benchmark,
+    read_folders,
+)
 from lexiseg_train.data.files import archives
 from lexiseg_train.data.files.documents import MAX_CLASSES, read_text, read_yaml
 from lexiseg_train.data.files.resuming import claim

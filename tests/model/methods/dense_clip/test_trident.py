@@ -25,7 +25,7 @@ from lexiseg_model.segmenter import TextBank
 from lexiseg_model.testing.suite import blocks
 from lexiseg_model.types import ClassEntry
 from lexiseg_model.vocabulary.bank import KnownRows
-from lexiseg_train.data.annotated import AnnotatedSet
+from lexiseg_train.data.benchmark import AnnotatedSet
 from lexiseg_train.data.scenes import Scene
 from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule
 from lexiseg_train.evaluation.benchmarks.run import benchmark_run, total_counts

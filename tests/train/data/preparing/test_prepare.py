@@ -12,7 +12,7 @@ from PIL import Image
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.masks.rle import encode_mask
-from lexiseg_train.data.annotated import IGNORED, read_benchmark
+from lexiseg_train.data.benchmark import IGNORED, read_benchmark
 from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.data.preparing import official
 from lexiseg_train.data.preparing.checking import check_masks

@@ -14,8 +14,7 @@ from PIL import Image
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.vocabulary.class_lists import NAMES as NAMES_OF_LISTS
 from lexiseg_model.vocabulary.class_lists import class_list
-from lexiseg_train.data.annotated import IGNORED, label_table, read_benchmark, read_labels
-from lexiseg_train.data.benchmark import FOLDER, benchmark, names
+from lexiseg_train.data.benchmark import FOLDER, IGNORED, benchmark, label_table, names, read_benchmark, read_labels
 from tests.train.data import trees
 from tests.train.data.trees import write_lvis
 
