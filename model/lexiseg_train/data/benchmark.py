@@ -1,4 +1,4 @@
-"""Public benchmarks: definitions, and readers of the semantic ones in their official layouts: photographs and label maps.
+"""Public benchmarks: definitions, and readers of the semantic ones, photographs with label maps in official layouts.
 
 `benchmarks/NAME.json` and `panoptics/NAME.json` hold a definition each. Class names are the benchmark's own strings,
 because published figures were measured with them; where a built-in class list has them, its file does.

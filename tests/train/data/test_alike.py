@@ -74,6 +74,7 @@ def test_a_group_of_most_photographs_is_resolved_for_a_split(groups: list[int], 
 @pytest.mark.parametrize(("quality", "scale"), [(50, 1.0), (90, 0.6), (75, 0.5)])
 def test_a_copy_of_another_sets_validation_photograph_is_withheld(quality: int, scale: float, tmp_path: Path) -> None:
     photograph = write(tmp_path / "other/val/images/a.png", noise(1, 240, 320))
+    (tmp_path / "other/val/images/._a.png").write_bytes(b"of macOS")
 
     held_out = HeldOut(tmp_path, "mine")
 
@@ -89,10 +90,3 @@ def test_of_a_sets_own_validation_photographs_only_equal_ones_are_withheld(tmp_p
     held_out = HeldOut(tmp_path, "mine")
 
     assert [held_out.withholds(belt(seed)) for seed in range(6)] == [True] * 3 + [False] * 3
-
-
-def test_hidden_files_of_validation_splits_are_passed_over(tmp_path: Path) -> None:
-    write(tmp_path / "other/val/images/a.png", noise(1))
-    (tmp_path / "other/val/images/._a.png").write_bytes(b"of macOS")
-
-    assert HeldOut(tmp_path, "mine").withholds(noise(1))
