@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lexiseg_train.data.read_scenes import object_scenes, read_instance_scenes, read_object_scenes, read_panoptic_scenes
+from lexiseg_train.data.read_scenes import read_instance_scenes, read_object_scenes, read_panoptic_scenes
 from lexiseg_train.data.scenes import NOTHING, VOID, PanopticTruth, SceneClass, TruthSegment, objects_in, panoptic_of
 from tests.train.data.own.made import save
 from tests.train.data.panoptic_trees import Drawn, write_cityscapes_panoptic
@@ -73,29 +73,6 @@ def mask(*values: int) -> NDArray[np.uint8]:
     return np.repeat(np.array(values, np.uint8), 20)[:, None].repeat(60, 1)
 
 
-def test_the_background_is_excluded_from_the_classes(tmp_path: Path) -> None:
-    write(tmp_path, mask(0, 1, 2, 255), ["background", "sky", "car"])
-
-    data = read_panoptic_scenes("mine", tmp_path, "val", is_thing)
-
-    assert data.background
-    assert [(entry.name, entry.thing) for entry in data.classes] == [("sky", False), ("car", True)]
-    truth = data.scenes[0].read_truth()
-    assert {segment.class_index: segment.id for segment in truth.segments} == {1: 1, 0: 2}
-    assert truth.ids[::20, 0].tolist() == [NOTHING, 2, 1, VOID]
-
-
-def test_objects_are_components_of_things_and_stuff_but_not_of_the_background(tmp_path: Path) -> None:
-    write(tmp_path, mask(0, 1, 2, 1, 255), ["background", "sky", "car"])
-
-    (scene,) = object_scenes(tmp_path, "mine", "val", is_thing).scenes
-    objects = scene.read_truth()
-
-    assert objects.labels == (0, 0, 1)
-    assert objects.ids[::20, 0].tolist() == [0, 1, 3, 2, 0]
-    assert objects.ignored[:, 0].tolist() == [False] * 80 + [True] * 20
-
-
 CITY = Drawn("bonn_0_0", np.array([[7, 7, 26001, 26, 0]]), {7: 7, 26001: 26, 26: 26}, crowds=(26,))
 
 
@@ -115,16 +92,22 @@ def test_a_panoptic_benchmark_serves_all_tasks(tmp_path: Path) -> None:
     assert objects.scenes[0].read_image().shape == (1, 5, 3)
 
 
-def test_any_other_name_is_a_folder_of_the_user(tmp_path: Path) -> None:
-    write(tmp_path, mask(0, 1, 2), ["background", "sky", "car"])
+def test_any_other_name_is_a_folder_of_the_user_whose_background_is_no_class(tmp_path: Path) -> None:
+    write(tmp_path, mask(0, 1, 2, 1, 255), ["background", "sky", "car"])
 
     panoptic = read_panoptic_scenes("mine", tmp_path, "val", is_thing)
-    instances = read_instance_scenes("mine", tmp_path, "val", is_thing)
-    objects = read_object_scenes("mine", tmp_path, "val", is_thing)
+    instances = read_instance_scenes("mine", tmp_path, "val", is_thing).scenes[0].read_truth()
+    objects = read_object_scenes("mine", tmp_path, "val", is_thing).scenes[0].read_truth()
 
-    assert len(panoptic.scenes[0].read_truth().segments) == 2
-    assert [entry["category_id"] for entry in instances.scenes[0].read_truth()] == [2]
-    assert objects.scenes[0].read_truth().labels == (0, 1)
+    assert panoptic.background
+    assert [(entry.name, entry.thing) for entry in panoptic.classes] == [("sky", False), ("car", True)]
+    truth = panoptic.scenes[0].read_truth()
+    assert {segment.class_index: segment.id for segment in truth.segments} == {1: 1, 0: 2}
+    assert truth.ids[::20, 0].tolist() == [NOTHING, 2, 1, 2, VOID]
+    assert [entry["category_id"] for entry in instances] == [2]
+    assert objects.labels == (0, 0, 1)
+    assert objects.ids[::20, 0].tolist() == [0, 1, 3, 2, 0]
+    assert objects.ignored[:, 0].tolist() == [False] * 80 + [True] * 20
 
 
 def test_any_json_of_coco_gives_objects_with_the_smaller_above_and_groups_ignored(tmp_path: Path) -> None:
