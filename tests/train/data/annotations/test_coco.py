@@ -175,13 +175,6 @@ def test_warnings_and_names_can_be_printed(tmp_path: Path) -> None:
     assert content.categories == {3: r"\ud800"}
 
 
-def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
-    listing = write(tmp_path, GOOD)
-    listing.write_bytes(b"\xef\xbb\xbf" + listing.read_bytes())
-
-    assert areas(listing) == [400]
-
-
 def test_a_file_without_annotations_is_warned_about(tmp_path: Path) -> None:
     listing = write(tmp_path)
 

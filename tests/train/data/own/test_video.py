@@ -125,25 +125,21 @@ def test_a_box_of_label_studio_ends_where_it_is_not_enabled(tmp_path: Path) -> N
     assert np.array_equal(seen["clip.avi/frame_000007.png"] == IGNORE, squares(40) | squares(20))
 
 
-def test_frames_that_cvat_exports_are_found_without_the_video(tmp_path: Path) -> None:
-    cvat(tmp_path, polygon(12))
+@pytest.mark.parametrize("listed", ["a track", "images without a suffix"])
+def test_frames_that_cvat_exports_are_found_without_the_video(listed: str, tmp_path: Path) -> None:
+    cvat(tmp_path, polygon(3))
     (tmp_path / "clip.avi").unlink()
-    (tmp_path / "images").mkdir()
-    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "images" / "frame_000012.PNG", "PNG")
-
-    own = read_own(tmp_path)
-
-    assert [picture.image.name for picture in own.train] == ["frame_000012.PNG"]
-
-
-def test_pictures_of_a_video_are_found_by_cvats_names_without_a_suffix(tmp_path: Path) -> None:
-    shape = f"<polygon label='dog' points='{CORNERS}'/>"
-    image = f"<image id='3' name='frame_000003' width='{WIDTH}' height='{HEIGHT}'>{shape}</image>"
-    (tmp_path / "annotations.xml").write_text(f"<annotations>{image}</annotations>")
+    if listed != "a track":
+        shape = f"<polygon label='dog' points='{CORNERS}'/>"
+        image = f"<image id='3' name='frame_000003' width='{WIDTH}' height='{HEIGHT}'>{shape}</image>"
+        (tmp_path / "annotations.xml").write_text(f"<annotations>{image}</annotations>")
     (tmp_path / "images").mkdir()
     Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "images" / "frame_000003.PNG", "PNG")
 
-    assert np.array_equal(read_own(tmp_path).train[0].read().mask == 1, squares(8))
+    (picture,) = read_own(tmp_path).train
+
+    assert picture.image.name == "frame_000003.PNG"
+    assert np.array_equal(picture.read().mask == 1, squares(8))
 
 
 def test_a_mark_of_label_studio_without_an_area_leaves_its_frame_unknown(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import io
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,25 +67,6 @@ def test_a_set_of_only_broken_pairs_ends_the_run(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match=r"21 samples in a row cannot be read; the last: .*0\.tar/a: "):
         pairs[0]
-
-
-def jpeg(**options: object) -> bytes:
-    content = io.BytesIO()
-    image = np.zeros((8, 16, 3), np.uint8)
-    image[:, 8:] = 255
-    Image.fromarray(image).save(content, "JPEG", quality=95, **options)
-    return content.getvalue()
-
-
-def test_a_photograph_is_rotated_by_its_exif_data() -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # the first row is the right side
-
-    image = decode(StoredPair("a", jpeg(exif=exif), ("words",)))
-
-    assert image.shape == (16, 8, 3)
-    assert image[:8].max() < 30
-    assert image[8:].min() > 225
 
 
 def test_a_photograph_of_too_many_pixels_is_not_decoded() -> None:
