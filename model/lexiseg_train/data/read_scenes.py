@@ -24,7 +24,7 @@ from lexiseg_model.errors import DatasetError, SampleError
 from lexiseg_model.files.names import visible_files
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.types import Rle
-from lexiseg_model.vocabulary.class_names import BACKGROUND
+from lexiseg_model.vocabulary.class_names import BACKGROUND, is_thing
 from lexiseg_train.data.annotations.coco import read_coco_file
 from lexiseg_train.data.annotations.drawing import draw
 from lexiseg_train.data.annotations.listed import not_read
@@ -74,36 +74,35 @@ COCO_SPLITS: WithSplits[Split] = WithSplits(
 Truth = TypeVar("Truth")
 Size = tuple[int, int]
 Labelled = tuple[ReadAnnotation, int]  # with its class index
-IsThing = Callable[[str], bool | None]  # by class name; None counts as a thing
 REGION = SceneClass("region", ("region",), thing=True)  # the class of a set without class names
 MAX_SEGMENT_ID = (1 << 24) - 1  # of a PNG's three channels
 MAX_NAMED = 3  # objects in a message
 NO_CLASS = IGNORED - 1  # label of a background: it counts, and is none of the classes
 
 
-def read_panoptic_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[PanopticTruth]:
-    """Scenes with things and stuff of a panoptic benchmark, or of an indexed set, where `is_thing` says what counts."""
+def read_panoptic_scenes(name: str, root: Path, split: str) -> SceneSet[PanopticTruth]:
+    """Scenes with things and stuff of a panoptic benchmark, or of an indexed set."""
     benchmarks = names(PANOPTIC_FOLDER)
     if _is_coco(name):
         use = " or ".join(benchmarks)
         raise DatasetError(f"{name} has instances only, not enough for panoptic quality; use {use}")
     if name in benchmarks:
         return read_panoptic(panoptic_benchmark(name), root, split)
-    scenes = _indexed_scenes(read_dataset(root, name, split), is_thing)
+    scenes = _indexed_scenes(read_dataset(root, name, split))
     things = {class_index for class_index, entry in enumerate(scenes.classes) if entry.thing}
     stuff = set(range(len(scenes.classes))) - things
     return with_truth(scenes, lambda labels: panoptic_of(labels, things, stuff, IGNORED))
 
 
-def read_instance_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[list[Annotation]]:
+def read_instance_scenes(name: str, root: Path, split: str) -> SceneSet[list[Annotation]]:
     """Scenes with instances: COCO's, any JSON's in its format, or the things of a panoptic set."""
     if _is_coco(name):
         return read_coco(name, root, split, _instances)
-    scenes = read_panoptic_scenes(name, root, split, is_thing)
+    scenes = read_panoptic_scenes(name, root, split)
     return with_truth(scenes, lambda truth: things_of(truth, scenes.classes))
 
 
-def read_object_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> SceneSet[Objects]:
+def read_object_scenes(name: str, root: Path, split: str) -> SceneSet[Objects]:
     """Scenes with objects for points and boxes: things of a benchmark, components of an indexed set, or annotations.
 
     A JSON in COCO's format is named relative to `root`; its photographs lie as COCO's or in its folder.
@@ -113,13 +112,13 @@ def read_object_scenes(name: str, root: Path, split: str, is_thing: IsThing) -> 
     if name in names(PANOPTIC_FOLDER):
         panoptic = read_panoptic(panoptic_benchmark(name), root, split)
         return with_truth(panoptic, lambda truth: objects_in(truth, panoptic.classes))
-    return object_scenes(root, name, split, is_thing)
+    return object_scenes(root, name, split)
 
 
-def object_scenes(root: Path, name: str, split: str, is_thing: IsThing) -> SceneSet[Objects]:
+def object_scenes(root: Path, name: str, split: str) -> SceneSet[Objects]:
     """Scenes of an indexed set: components of its classes, or of every mask value where it has no class list."""
     if (root / name / CLASSES).exists():
-        scenes = _indexed_scenes(read_dataset(root, name, split), is_thing)
+        scenes = _indexed_scenes(read_dataset(root, name, split))
         return with_truth(scenes, lambda labels: objects_of(labels, range(len(scenes.classes)), IGNORED))
     regions = tuple(_mask_scene(sample, _label_table(0, IGNORE)) for sample in list_samples(root, name, split))
     unnamed = SceneSet(name, split, (REGION,), True, "components", len(regions), regions)
@@ -275,7 +274,7 @@ def _visible_objects(size: Size, labelled: list[Labelled]) -> Objects:
     return Objects(np.searchsorted(visible, ids, "right").astype(np.int32), labels, ignored & (ids == 0))
 
 
-def _indexed_scenes(dataset: IndexedDataset, is_thing: IsThing) -> SceneSet[Labels]:
+def _indexed_scenes(dataset: IndexedDataset) -> SceneSet[Labels]:
     """Scenes of an indexed set; labels count without its background, which becomes NO_CLASS."""
     first = int(dataset.has_background)
     classes = tuple(SceneClass(name, (name,), is_thing(name) is not False) for name in dataset.classes[first:])

@@ -177,7 +177,7 @@ def measure_prompts(segmenter: Segmenter, root: Path, name: str, photographs: in
     """
     by_point: list[float] = []
     by_box: list[float] = []
-    for scene in islice(object_scenes(root, name, "val", lambda _: True).scenes, photographs):
+    for scene in islice(object_scenes(root, name, "val").scenes, photographs):
         objects = scene.read_truth()
         if objects.labels:
             features = segmenter.encode(scene.read_image())

@@ -177,7 +177,7 @@ def test_evaluation_reads_every_mask_of_coco(scene: str, tmp_path: Path) -> None
     out = written("coco", SCENES[scene], NAMES["plain"], tmp_path)
     (listing,) = (path for path in out.rglob("*.json") if "annotations" in json.loads(path.read_text()))
 
-    instances = read_instance_scenes(str(listing.relative_to(out)), out, "val", lambda _: None)
+    instances = read_instance_scenes(str(listing.relative_to(out)), out, "val")
     outlines = outlined_scenes(listing)
 
     read_masks = [coco.decode(each["segmentation"]) for each in instances.scenes[0].read_truth()]

@@ -147,7 +147,7 @@ def polygon(number: int, image: int, category: int, crowd: int = 0) -> dict[str,
 def test_coco_has_eighty_things_and_all_images(tmp_path: Path) -> None:
     write_coco_instances(tmp_path, {285: (40, 60), 139: (40, 60)}, [polygon(1, 285, 90), polygon(2, 285, 1, crowd=1)])
 
-    data = read_instance_scenes("coco-instance", tmp_path, "val", lambda _: None)
+    data = read_instance_scenes("coco-instance", tmp_path, "val")
 
     assert (len(data.classes), data.classes[79].name, data.official) == (80, "toothbrush", 5000)
     assert data.background

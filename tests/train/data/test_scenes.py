@@ -64,10 +64,6 @@ def write(root: Path, mask: NDArray[np.uint8], classes: Sequence[str] | None) ->
         (root / "mine" / "classes.json").write_text(json.dumps(classes))
 
 
-def is_thing(name: str) -> bool | None:
-    return {"sky": False, "car": True}.get(name)
-
-
 def mask(*values: int) -> NDArray[np.uint8]:
     """Stripes of 20 x 60 pixels."""
     return np.repeat(np.array(values, np.uint8), 20)[:, None].repeat(60, 1)
@@ -79,9 +75,9 @@ CITY = Drawn("bonn_0_0", np.array([[7, 7, 26001, 26, 0]]), {7: 7, 26001: 26, 26:
 def test_a_panoptic_benchmark_serves_all_tasks(tmp_path: Path) -> None:
     write_cityscapes_panoptic(tmp_path, [CITY])
 
-    panoptic = read_panoptic_scenes("cityscapes-panoptic", tmp_path, "val", is_thing)
-    instances = read_instance_scenes("cityscapes-panoptic", tmp_path, "val", is_thing)
-    objects = read_object_scenes("cityscapes-panoptic", tmp_path, "val", is_thing)
+    panoptic = read_panoptic_scenes("cityscapes-panoptic", tmp_path, "val")
+    instances = read_instance_scenes("cityscapes-panoptic", tmp_path, "val")
+    objects = read_object_scenes("cityscapes-panoptic", tmp_path, "val")
 
     assert panoptic.classes == instances.classes == objects.classes
     assert len(panoptic.scenes[0].read_truth().segments) == 3
@@ -95,9 +91,9 @@ def test_a_panoptic_benchmark_serves_all_tasks(tmp_path: Path) -> None:
 def test_any_other_name_is_a_folder_of_the_user_whose_background_is_no_class(tmp_path: Path) -> None:
     write(tmp_path, mask(0, 1, 2, 1, 255), ["background", "sky", "car"])
 
-    panoptic = read_panoptic_scenes("mine", tmp_path, "val", is_thing)
-    instances = read_instance_scenes("mine", tmp_path, "val", is_thing).scenes[0].read_truth()
-    objects = read_object_scenes("mine", tmp_path, "val", is_thing).scenes[0].read_truth()
+    panoptic = read_panoptic_scenes("mine", tmp_path, "val")
+    instances = read_instance_scenes("mine", tmp_path, "val").scenes[0].read_truth()
+    objects = read_object_scenes("mine", tmp_path, "val").scenes[0].read_truth()
 
     assert panoptic.background
     assert [(entry.name, entry.thing) for entry in panoptic.classes] == [("sky", False), ("car", True)]
@@ -126,7 +122,7 @@ def test_any_json_of_coco_gives_objects_with_the_smaller_above_and_groups_ignore
     }
     (tmp_path / "mine.json").write_text(json.dumps(content))
 
-    data = read_object_scenes("mine.json", tmp_path, "val", is_thing)
+    data = read_object_scenes("mine.json", tmp_path, "val")
     objects = data.scenes[0].read_truth()
 
     assert [entry.name for entry in data.classes] == ["table", "cup"]
@@ -134,5 +130,5 @@ def test_any_json_of_coco_gives_objects_with_the_smaller_above_and_groups_ignore
     assert [objects.ids[0, 0], objects.ids[2, 2], objects.ids[5, 7]] == [1, 2, 0]
     assert objects.ignored[:, 6:].all()
     assert not objects.ignored[:, :6].any()
-    instances = read_instance_scenes("mine.json", tmp_path, "val", is_thing).scenes[0].read_truth()
+    instances = read_instance_scenes("mine.json", tmp_path, "val").scenes[0].read_truth()
     assert [(entry["category_id"], entry["iscrowd"]) for entry in instances] == [(2, 0), (1, 0), (1, 1)]

@@ -14,7 +14,6 @@ from lexiseg_model.command_line.bar import bar_of
 from lexiseg_model.command_line.options import write_json
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Task
-from lexiseg_model.vocabulary.class_names import is_thing
 from lexiseg_train.commands.evaluate.options import EvalOptions
 from lexiseg_train.commands.program import Program
 from lexiseg_train.data.read_scenes import read_instance_scenes, read_object_scenes, read_panoptic_scenes
@@ -69,7 +68,7 @@ def warn(sentences: Iterable[str]) -> None:
 
 
 def read_data(options: EvalOptions) -> SceneSet[Any]:
-    data = READERS[options.task](options.dataset, options.root, options.split, is_thing)
+    data = READERS[options.task](options.dataset, options.root, options.split)
     return replace(data, scenes=data.scenes[: options.limit])
 
 

@@ -53,7 +53,7 @@ def mismatched(photographs: Sequence[Masked]) -> list[Masked]:
 def _open(root: Path, name: str, split: str) -> list[Masked]:
     place = root / name
     if place.suffix != ".json" and (place / split / "masks").is_dir():
-        return [partial(_read_scene, scene) for scene in object_scenes(root, name, split, lambda _: True).scenes]
+        return [partial(_read_scene, scene) for scene in object_scenes(root, name, split).scenes]
     if place.suffix != ".json" and not place.is_dir():
         raise DatasetError(
             f"there is no data set {place}; expected a folder with {split}/masks, SA-1B's or COCO's JSON"

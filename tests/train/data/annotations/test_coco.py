@@ -64,7 +64,7 @@ def test_outlines_of_other_shapes_are_drawn_inside_their_photograph(outline: obj
 def test_keys_that_tools_leave_out_are_not_needed(missing: str, tmp_path: Path) -> None:
     write(tmp_path, {key: value for key, value in GOOD.items() if key != missing})
 
-    (truth,) = read_instance_scenes("mine.json", tmp_path, "val", lambda _: None).scenes[0].read_truth()
+    (truth,) = read_instance_scenes("mine.json", tmp_path, "val").scenes[0].read_truth()
 
     assert (truth["area"], truth["bbox"], truth["iscrowd"]) == (400, [5, 5, 20, 20], 0)
 
@@ -105,7 +105,7 @@ def test_an_image_that_is_written_for_each_of_its_annotations_is_one(tmp_path: P
 def test_masks_that_are_all_crowds_count_as_objects(tmp_path: Path) -> None:
     write(tmp_path, {**GOOD, "iscrowd": 1}, {**OTHER, "iscrowd": 1})
 
-    scenes = read_object_scenes("mine.json", tmp_path, "val", lambda _: None)
+    scenes = read_object_scenes("mine.json", tmp_path, "val")
 
     assert scenes.scenes[0].read_truth().labels == (0, 0)
     assert "are crowds (iscrowd)" in scenes.warnings[0]
@@ -162,7 +162,7 @@ def test_an_odd_name_of_a_photograph_is_a_missing_one(name: str, tmp_path: Path)
     (tmp_path / "a.jpg").unlink()
 
     with pytest.raises(DatasetError, match=r"mine\.json: 1 of 1 photographs are missing"):
-        read_object_scenes("mine.json", tmp_path, "val", lambda _: None)
+        read_object_scenes("mine.json", tmp_path, "val")
 
 
 def test_warnings_and_names_can_be_printed(tmp_path: Path) -> None:
@@ -189,6 +189,6 @@ def test_photographs_are_found_beside_the_folder_of_annotations(place: str, tmp_
     (tmp_path / place).parent.mkdir(parents=True)
     (tmp_path / "a.jpg").rename(tmp_path / place)
 
-    scenes = read_object_scenes("annotations/mine.json", tmp_path, "val", lambda _: None)
+    scenes = read_object_scenes("annotations/mine.json", tmp_path, "val")
 
     assert scenes.scenes[0].read_image().shape == (40, 60, 3)

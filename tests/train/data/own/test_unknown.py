@@ -308,8 +308,8 @@ def test_an_unreadable_annotation_does_not_count_in_evaluation(fault: str, tmp_p
     annotation, placed, *_ = COCO[fault]
     coco(tmp_path, annotation)
 
-    objects = read_object_scenes("mine.json", tmp_path, "val", lambda _: None).scenes[0].read_truth()
-    instances = read_instance_scenes("mine.json", tmp_path, "val", lambda _: None).scenes[0].read_truth()
+    objects = read_object_scenes("mine.json", tmp_path, "val").scenes[0].read_truth()
+    instances = read_instance_scenes("mine.json", tmp_path, "val").scenes[0].read_truth()
 
     assert objects.ignored[OBJECT]
     assert bool(objects.ignored[ELSEWHERE]) != placed
@@ -322,7 +322,7 @@ def test_an_unreadable_annotation_on_an_object_hides_it_in_evaluation(tmp_path: 
     above = {"category_id": 2, "segmentation": [[8, 8, 10, 8, 10, 10, 8, 10]]}
     coco(tmp_path, below, {"segmentation": [[5, 5, 25, 25]], "bbox": BOX}, above)
 
-    objects = read_object_scenes("mine.json", tmp_path, "val", lambda _: None).scenes[0].read_truth()
+    objects = read_object_scenes("mine.json", tmp_path, "val").scenes[0].read_truth()
 
     assert objects.ignored[OBJECT]
     assert not objects.ids[OBJECT]
@@ -333,7 +333,7 @@ def test_an_unreadable_annotation_on_an_object_hides_it_in_evaluation(tmp_path: 
 def test_the_background_of_a_file_is_no_object_in_evaluation(tmp_path: Path) -> None:
     coco(tmp_path, {"segmentation": SQUARE}, categories=(NOTHING, "dog"))
 
-    scenes = read_object_scenes("mine.json", tmp_path, "val", lambda _: None)
+    scenes = read_object_scenes("mine.json", tmp_path, "val")
 
     assert [entry.name for entry in scenes.classes] == ["dog"]
     assert scenes.scenes[0].read_truth().labels == (0,)

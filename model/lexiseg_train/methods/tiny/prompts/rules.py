@@ -120,7 +120,7 @@ def main(root: Path, names: Sequence[str]) -> None:
     """Fit on training splits and print the settings."""
     segmenter = catalogue.load("tiny")
     assert isinstance(segmenter, TinySegmenter)
-    scenes = {name: read_object_scenes(name, root, "train", lambda _: True).scenes for name in names}
+    scenes = {name: read_object_scenes(name, root, "train").scenes for name in names}
     sets = {name: gather(segmenter, each) for name, each in scenes.items()}
     before = measure(segmenter, sets, segmenter.settings)
     fitted = fit(segmenter, sets)

@@ -11,7 +11,7 @@ from lexiseg_train.methods.tiny.prompts.rules import fit, gather, measure, repla
 
 
 def test_a_fit_improves_bad_settings(tiny: TinySegmenter, cups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sets = {"cups": gather(tiny, read_object_scenes("cups", cups, "train", lambda _: True).scenes)}
+    sets = {"cups": gather(tiny, read_object_scenes("cups", cups, "train").scenes)}
     bundled = tiny.settings
     monkeypatch.setattr(prompt_rules, "GRID", {"boxes.low_quality": (0.0, 40.0)})
     monkeypatch.setattr(tiny, "settings", replaced(bundled, "boxes.low_quality", 0.0))
