@@ -19,8 +19,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import pictures_in
 from lexiseg_train.data.indexed import IndexedDataset
 
-FREE_TERMS = "licences.csv"
-LISTS = (FREE_TERMS, "licences-coco.csv")
+FREE_TERMS, OF_COCO = "licences.csv", "licences-coco.csv"
 ATTRIBUTION = "ATTRIBUTION.csv"  # next to weights trained on such photographs
 Stems = Mapping[str, frozenset[str]]  # of each set: names of photographs without suffix
 
@@ -35,15 +34,14 @@ class Licensed(NamedTuple):
 
 def licensed(root: Path) -> list[Licensed]:
     """The photographs that the lists below a folder of data sets name."""
-    rows = [row for name in LISTS for row in read_rows(root / name)]
-    places = [Path(row.get("set") or "", row["file"]) for row in rows]  # of COCO's list in the folder of its set
-    licences = [Licensed(place.parts[0], place.stem, row) for place, row in zip(places, rows, strict=True)]
-    if not licences:
+    listed = [(Path(row["file"]), row) for row in read_rows(root / FREE_TERMS)]
+    listed += [(Path(row["set"], row["file"]), row) for row in read_rows(root / OF_COCO)]
+    if not listed:
         raise DatasetError(
-            f"{root} has neither {' nor '.join(LISTS)}, the photographs whose licence allows commercial use; "
+            f"{root} has neither {FREE_TERMS} nor {OF_COCO}, the photographs whose licence allows commercial use; "
             "`lexiseg data licences` writes it"
         )
-    return licences
+    return [Licensed(place.parts[0], place.stem, row) for place, row in listed]
 
 
 def usable_photographs(root: Path, sets: Iterable[str]) -> Stems:

@@ -252,10 +252,9 @@ def _read_all(pictures: OwnPictures, target: Path, step: Callable[[], None]) -> 
 
 def _without_place(sentences: Sequence[str], *places: Path) -> tuple[str, ...]:
     """Sentences with files by their paths in the set, not on this machine."""
-    text = "\0".join(sentences)
     for place in places:
-        text = text.replace(f"{place}/", "").replace(str(place), "the set")
-    return tuple(text.split("\0")) if sentences else ()
+        sentences = [each.replace(f"{place}/", "").replace(str(place), "the set") for each in sentences]
+    return tuple(sentences)
 
 
 def reduced(pixels: NDArray[np.uint8], interpolation: int = cv2.INTER_AREA) -> NDArray[np.uint8]:
