@@ -337,15 +337,8 @@ def to_markdown(card: ModelCard, paper: str, results: Sequence[PaperResult]) -> 
     for result in results:
         line = result.line
         for measure in line.measures:
-            ours = result.figures.get(measure)
-            cells = (
-                line.dataset,
-                line.title,
-                measure,
-                "-" if ours is None else f"{ours:.2f}",
-                beside(line, measure, card),
-                result.images or "-",
-            )
+            ours = "-" if (figure := result.figures.get(measure)) is None else f"{figure:.2f}"
+            cells = (line.dataset, line.title, measure, ours, beside(line, measure, card), result.images or "-")
             lines.append(f"| {' | '.join(cells)} |")
     missing = dict.fromkeys(f"- {result.line.dataset}: {result.missing}" for result in results if result.missing)
     if missing:

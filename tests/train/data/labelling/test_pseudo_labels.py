@@ -15,7 +15,6 @@ from lexiseg_train.data.preparing.checking import check_masks
 from tests.model.stand_in import ColourSegmenter, picture
 
 RED_GREEN = (ClassEntry("red"), ClassEntry("green"))
-COVERING = Labelling(Vocabulary(RED_GREEN, None))
 WITH_NOBODY = Labelling(Vocabulary(RED_GREEN, Background()))
 
 
@@ -48,20 +47,15 @@ def test_pseudo_labels_form_a_data_set(photographs: Path, tmp_path: Path) -> Non
     assert check_masks(tmp_path / "sets" / "labelled").errors == []
 
 
-def test_without_a_background_every_pixel_has_a_class_from_0_on(photographs: Path, tmp_path: Path) -> None:
-    label(photographs, tmp_path / "labelled", COVERING)
+@pytest.mark.parametrize(("confidence", "of_blue"), [(0.0, 0), (0.6, 255)])
+def test_without_a_background_every_pixel_has_a_class_from_0_on_or_is_uncertain(
+    confidence: float, of_blue: int, photographs: Path, tmp_path: Path
+) -> None:
+    """Blue is like neither red nor green: one of them wins with a half."""
+    label(photographs, tmp_path / "labelled", Labelling(Vocabulary(RED_GREEN, None), confidence=confidence))
 
     assert json.loads((tmp_path / "labelled" / "classes.json").read_text()) == ["red", "green"]
-    assert masks(tmp_path / "labelled")["a"] == [[0, 0, 1], [0, 0, 1]]
-
-
-def test_uncertain_pixels_are_ignored(photographs: Path, tmp_path: Path) -> None:
-    """Blue is like neither red nor green: one of them wins with a half."""
-    unsure = Labelling(Vocabulary(RED_GREEN, None), confidence=0.6)
-
-    label(photographs, tmp_path / "labelled", unsure)
-
-    assert masks(tmp_path / "labelled") == {"a": [[0, 0, 1], [0, 0, 1]], "b": [[1, 255, 255], [1, 255, 0]]}
+    assert masks(tmp_path / "labelled") == {"a": [[0, 0, 1], [0, 0, 1]], "b": [[1, of_blue, of_blue], [1, of_blue, 0]]}
 
 
 def test_a_stopped_run_resumes(photographs: Path, tmp_path: Path) -> None:
