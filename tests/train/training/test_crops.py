@@ -1,4 +1,4 @@
-"""Random crops and shrunk photographs; retrieval of held-out pairs."""
+"""Packs, random crops and shrunk photographs; retrieval of held-out pairs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +99,20 @@ def rendered(pack: Pack, *views: View) -> torch.Tensor:
 
 def whole(index: int, seed: int = 0) -> Matrix:
     return whole_view(*SIZES[index], SIZE, np.random.default_rng(seed))
+
+
+@pytest.mark.parametrize(("value", "warns"), [(255, True), (1, False)])
+def test_masks_of_0_and_255_alone_are_warned_about(
+    value: int, warns: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = np.zeros((32, 32), np.uint8)
+    mask[8:24, 8:24] = value
+    photographs = [Photograph("a", np.zeros((32, 32, 3), np.uint8), mask)]
+
+    write_pack(tmp_path / "pack", "mine", ("background", "cat"), photographs)
+
+    said = "warning: the masks of mine hold only 0 and perhaps 255"
+    assert capsys.readouterr().out.startswith(said) == warns
 
 
 @pytest.mark.parametrize("pixels_of", [warped, sampled], ids=["on a CPU", "elsewhere"])

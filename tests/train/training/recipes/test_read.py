@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from lexiseg_model.errors import RecipeError
-from lexiseg_train.training.recipes.read import read_recipe, recipes, training_of
+from lexiseg_train.training.recipe import RunRecipe
+from lexiseg_train.training.recipes.read import read_recipe, recipes, settings, training_of
 from tests.command import ended
 
 pytestmark = pytest.mark.usefixtures("acme")
@@ -143,3 +144,52 @@ def test_recipes_of_tiny_are_read_without_importing_torch() -> None:
     answer = ended([sys.executable, "-c", program])
 
     assert answer.returncode == 0, answer.stderr or "torch was imported"
+
+
+@pytest.mark.parametrize("name", ["tcl", "s-seg", "s-seg-plus-smoke", "unpair-seg-align", "clip"])
+def test_every_setting_has_a_line(name: str) -> None:
+    listed = {setting.name: setting for setting in settings(read(name, "seed=3"))}
+
+    assert listed["seed"].value == 3
+    assert listed["out"].line == "folder of weights, checkpoints and journal; a run resumes from it"
+    assert "phases.0.global_batch" in listed
+    assert [setting.name for setting in listed.values() if not setting.line] == []
+
+
+@pytest.mark.parametrize(
+    ("recipe", "wrong", "meant"),
+    [
+        ("tcl", "global_batch", "phases.0.global_batch"),  # not rate_batch, which is spelt alike
+        ("tcl", "batch_size", "phases.0.global_batch"),
+        ("tcl", "phases.0.batch", "phases.0.global_batch"),
+        ("tcl", "lr", "learning_rate"),
+        ("tcl", "leraning_rate", "learning_rate"),
+        ("tcl", "area", "loss.area"),
+        ("tcl", "loss.are", "loss.area"),
+        ("tcl", "accum_freq", "micro_batch"),
+        ("tcl", "peak_learning", "learning_rate"),
+        # Names that the recipe had, or nearly has.
+        ("tiny-prompts", "below", "base_weights"),
+        ("tiny-prompts", "lone", "single_point_prompts"),
+        ("tiny-prompts", "sure", "unambiguous_prompts"),
+        ("tiny-prompts", "sets.voc.nothing", "background_value"),
+        ("tiny-prompts", "sets.voc.every", "frame_stride"),
+        ("tiny-prompts", "sets.voc.shares", "share"),
+    ],
+)
+def test_a_wrong_name_suggests_the_setting_that_it_means(recipe: str, wrong: str, meant: str) -> None:
+    with pytest.raises(RecipeError, match=rf"{wrong}: no such setting; did you mean {meant}\? \(got 8\)"):
+        read(recipe, f"{wrong}=8")
+
+
+def test_a_name_that_means_nothing_suggests_nothing() -> None:
+    for name in ("qqq", "lone"):  # the second is of other recipes
+        with pytest.raises(RecipeError, match=rf"{name}: no such setting \(got 8\)"):
+            read("tcl", f"{name}=8")
+
+
+def test_recipes_look_for_data_in_the_folder_that_they_run_in() -> None:
+    assert RunRecipe.model_fields["data"].default == Path("data")
+    ours = [name for name in recipes() if not name.startswith("acme")]
+    values = [(name, setting.value) for name in ours for setting in settings(read(name))]
+    assert [(name, value) for name, value in values if ".." in Path(str(value)).parts] == []
