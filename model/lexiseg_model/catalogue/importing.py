@@ -107,11 +107,15 @@ def read_options(method: Method, values: Mapping[str, Any]) -> ImportOptions:
 
 
 def import_model(method: Method, name: str, options: ImportOptions, models_dir: Path, replace: bool = False) -> Path:
-    """Read a checkpoint by the options of a method and write a model directory in `models_dir`.
-
-    Raises OptionError: the name is taken or invalid, or options exclude each other.
-    """
-    folder = _free_folder(name, method, models_dir, replace)
+    """Read a checkpoint by the options of a method and write a model directory in `models_dir`."""
+    if not name or name != Path(name).name or name.startswith(".") or "@" in name or "," in name:
+        raise OptionError(f"model name {name!r}; expected a plain name without /, @ or a comma")
+    bundled = catalogue.bundled().get(name)
+    if bundled is not None and (owner := catalogue.read_card(bundled).method) != method.name:
+        raise OptionError(f"{name} is the name of a bundled model of method {owner}; choose another name")
+    folder = models_dir / name
+    if folder.exists() and not replace:
+        raise OptionError(f"{folder} exists; choose another name, or replace it with --replace")
     read = cast(Callable[[ImportOptions], Imported], method.module(IMPORT).read)
     card, state = read(options)
     return _write(folder, card.model_copy(update={"name": name}), state)
@@ -146,18 +150,6 @@ def from_own_card(
     card = own_card(method).model_copy(update=changes)
     fields = {"settings": {**card.settings, **settings}, "lineage": imported_from(*files), **terms_of_files(card)}
     return Imported(card.model_copy(update=fields), state)
-
-
-def _free_folder(name: str, method: Method, models_dir: Path, replace: bool) -> Path:
-    if not name or name != Path(name).name or name.startswith(".") or "@" in name or "," in name:
-        raise OptionError(f"model name {name!r}; expected a plain name without /, @ or a comma")
-    bundled = catalogue.bundled().get(name)
-    if bundled is not None and (owner := catalogue.read_card(bundled).method) != method.name:
-        raise OptionError(f"{name} is the name of a bundled model of method {owner}; choose another name")
-    folder = models_dir / name
-    if folder.exists() and not replace:
-        raise OptionError(f"{folder} exists; choose another name, or replace it with --replace")
-    return folder
 
 
 def _write(folder: Path, card: ModelCard, state: dict[str, Tensor]) -> Path:

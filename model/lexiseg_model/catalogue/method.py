@@ -82,11 +82,7 @@ class Method:
         return published
 
     def module(self, name: str) -> ModuleType:
-        """Import one of its modules.
-
-        Raises:
-            WeightsError: the method has no such module, or its package or a library of an extra is not installed.
-        """
+        """Import one of its modules. Raises WeightsError: it, its package or a library of an extra is missing."""
         path = f"{self.package}.{name}"
         try:
             with names_missing_library(f"method {self.name}", WeightsError):

@@ -50,10 +50,7 @@ def require_tokenizer(folder: Path, what: str) -> None:
 
 
 def read_pretrained(folder: Path, kind: Any, what: str) -> Any:
-    """Load a model or tokenizer, by a class with `from_pretrained`, from a folder in the hub's layout with config.json.
-
-    `what` names the checkpoint in messages.
-    """
+    """Load a model or tokenizer, by a class with `from_pretrained`, from a folder with config.json as on the hub."""
     if not (folder / "config.json").is_file():
         raise WeightsError(f"{folder} has no config.json; expected a folder of {what} in the hub's layout")
     return load_pretrained(kind, folder, what)

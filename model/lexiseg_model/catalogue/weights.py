@@ -158,7 +158,17 @@ def read_torch(path: Path) -> Mapping[str, Any]:
     except Exception as error:  # in a file of another kind torch stumbles over whatever it takes for an instruction
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: sought before the start of half a file
             raise
-        raise WeightsError(f"{path} is not a torch file of plain tensors: {_why_unread(error)}") from None
+        # Not torch's own words: they advise to load the file without the check, which runs what is inside.
+        refused = re.search(r"GLOBAL (\S+)", str(error))
+        why = (
+            UNREADABLE
+            if refused is None
+            else (
+                f"it holds {refused[1]}, and reading that would run code; save the tensors of its state dict alone, or "
+                "read it once with `lexiseg models import --trust`"
+            )
+        )
+        raise WeightsError(f"{path} is not a torch file of plain tensors: {why}") from None
     if not isinstance(loaded, Mapping):
         raise WeightsError(f"{path} holds a {type(loaded).__name__}; expected a state dict")
     return loaded
@@ -197,14 +207,3 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except SafetensorError as error:
         raise WeightsError(f"{path} is not a safetensors file: {UNREADABLE} ({error})") from None
-
-
-def _why_unread(error: Exception) -> str:
-    """A reason in place of torch's own, which advises to load the file without the check: that runs what is inside."""
-    refused = re.search(r"GLOBAL (\S+)", str(error))
-    if refused is None:
-        return UNREADABLE
-    return (
-        f"it holds {refused[1]}, and reading that would run code; save the tensors of its state dict alone, or read it "
-        "once with `lexiseg models import --trust`"
-    )

@@ -5,17 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import ExportError
-from lexiseg_model.export import onnx_runtime
-from lexiseg_model.export.manifest import Bucket, Graph, verified
+from lexiseg_model.export.manifest import Bucket
 
 TELEMETRY = "openvino_telemetry"
 
@@ -60,12 +57,3 @@ class Session:
         request = self._compiled.create_infer_request()  # a request serves one thread
         results = request.infer(dict(inputs))
         return [np.asarray(results[name]) for name in names or self._compiled.outputs]
-
-
-def open_session(folder: Path, graph: Graph, device: torch.device) -> Session:
-    if device.type != "cpu":
-        raise ExportError(f"device {device} with runtime openvino: it runs graphs on cpu; set LEXISEG_DEVICE=cpu")
-    try:
-        return Session(verified(folder, graph), graph.size, onnx_runtime.threads())
-    except RuntimeError as error:
-        raise ExportError(f"OpenVINO cannot load {folder / graph.file}: {error}") from error

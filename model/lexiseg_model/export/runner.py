@@ -40,10 +40,7 @@ class OnnxRunner:
         exact: bool = False,
         engine: Engine = "ONNX Runtime",
     ) -> None:
-        """Open the graphs of one number type, which the export has, on a device, which holds their outputs.
-
-        OpenVINO runs graphs on the CPU only, TensorRT on CUDA only, as a provider of ONNX Runtime.
-        """
+        """Open the graphs of one number type, which the export has, on a device, which holds their outputs."""
         graphs = manifest.image_pass(numbers)
         self._device = device
         self.nbytes = sum(graph.bytes for graph in graphs)
@@ -73,7 +70,12 @@ class OnnxRunner:
 
 def _open_image_pass(folder: Path, graph: Graph, device: torch.device, exact: bool, engine: Engine) -> Any:
     if engine == "OpenVINO":
-        return openvino_runtime.open_session(folder, graph, device)
+        if device.type != "cpu":
+            raise ExportError(f"device {device} with runtime openvino: it runs graphs on cpu; set LEXISEG_DEVICE=cpu")
+        try:
+            return openvino_runtime.Session(verified(folder, graph), graph.size, onnx_runtime.threads())
+        except RuntimeError as error:
+            raise ExportError(f"OpenVINO cannot load {folder / graph.file}: {error}") from error
     if device.type == "cuda":
         onnx_runtime.preload()
     providers = onnx_runtime.providers(device, exact=exact)

@@ -110,7 +110,13 @@ def export(segmenter: Exportable, folder: Path) -> Manifest:
         graphs = []
         for size in sizes:
             file = "image.onnx" if size is None else f"image-{size[0]}x{size[1]}.onnx"
-            _trace_image(network, size, segmenter.buckets, draft / file)
+            # Tracing merges equal sides into one variable.
+            unequal = (bucket for bucket in segmenter.buckets if bucket[0] != bucket[1])
+            tiles = torch.zeros(TRACED_TILES, 3, *(size or next(unequal, segmenter.buckets[0])), dtype=torch.uint8)
+            with torch.no_grad():
+                network(tiles)  # values cached by a first pass must be numbers, not symbols of the trace
+            free = dict.fromkeys((0,) if size else (0, 2, 3), torch.export.Dim.DYNAMIC)
+            trace(network, [tiles], [TILES], (free,), None, draft / file)
             graphs.append(describe(draft / file, "float32", size))
         graphs += [write_part(part, draft) for part in segmenter.parts()]
         manifest = Manifest(
@@ -133,7 +139,7 @@ def add_int8(
     """Add 8-bit graphs, and the activation ranges measured for them (`RANGES`), to an export.
 
     `photographs` are tiles [N, 3, s, t] of each, as `plan` makes them; without any, `ranges` are read, of a graph
-    for any size. Errors as `int8.quantise`.
+    for any size.
     """
     graphs, how = [], ""
     for graph in manifest.image_pass("float32"):
@@ -151,18 +157,6 @@ def add_int8(
     manifest = manifest.model_copy(update={"graphs": graphs_before + graphs, "int8": how})
     _save(manifest, folder)
     return manifest
-
-
-def _trace_image(network: nn.Module, size: Bucket | None, buckets: Sequence[Bucket], target: Path) -> None:
-    """Trace the image pass for tiles of one size; None: of any, traced on one of the buckets."""
-    dynamic = torch.export.Dim.DYNAMIC
-    # Tracing merges equal sides into one variable.
-    height, width = size or next(((h, w) for h, w in buckets if h != w), buckets[0])
-    tiles = torch.zeros(TRACED_TILES, 3, height, width, dtype=torch.uint8)
-    with torch.no_grad():
-        network(tiles)  # values cached by a first pass must be numbers, not symbols of the trace
-    free = {0: dynamic} if size else {0: dynamic, 2: dynamic, 3: dynamic}
-    trace(network, [tiles], [TILES], (free,), None, target)
 
 
 def write_part(part: Part, folder: Path) -> Graph:

@@ -29,10 +29,7 @@ LONG_HEADERS = (
 
 
 def open_zip(content: BinaryIO, max_directory: int) -> zipfile.ZipFile:
-    """Open a zip, with ZIP64 or without; each entry begins within it. The caller closes `content`.
-
-    Raises TooManyEntriesError: its directory, which is read whole, has more than `max_directory` bytes.
-    """
+    """Open a zip with a directory, which is read whole, within bounds, and every entry in it; `content` stays open."""
     bounded: Any = _DirectoryOnly(content, max_directory)
     try:
         archive = zipfile.ZipFile(bounded)

@@ -24,7 +24,6 @@ TASKS: tuple[Task, ...] = get_args(Task)
 
 
 def options(task: Task, **further: object) -> tasks.Options:
-    """Options of a question; prompts where the task takes them."""
     return tasks.Options(prompts=(CLICK, BOX) if task == "prompt" else (), **further)  # type: ignore[arg-type]
 
 
@@ -44,7 +43,6 @@ def stacked(answer: Segmentation) -> NDArray[np.bool_]:
 
 
 def described(answer: Segmentation) -> list[tuple[object, ...]]:
-    """What two answers are compared by."""
     return [(segment.label, segment.score, segment.mask) for segment in answer.segments]
 
 

@@ -68,10 +68,7 @@ class Checkpoint(NamedTuple):
 
 
 def find_checkpoint(recipe: RunRecipe, share: Callable[[Reached], float]) -> Checkpoint | None:
-    """The newest checkpoint of a run, or its plateau where the rate had begun to decay and the length has changed.
-
-    `share` gives the share of the run that is done.
-    """
+    """The newest checkpoint of a run, or its plateau where the rate had begun to decay and the length has changed."""
     state = _read(recipe.out / CHECKPOINT, recipe)
     if state is None:
         return None

@@ -101,13 +101,6 @@ def mean_of_notes(noted: dict[str, list[float]]) -> dict[str, float]:
     return {name: math.fsum(values) / len(values) for name, values in together.items()}
 
 
-def share_weights(network: nn.Module) -> None:
-    """Copy parameters and buffers of rank 0 to every process."""
-    if world_size() > 1:
-        for tensor in network.state_dict().values():
-            dist.broadcast(tensor, 0)
-
-
 class LossPass(nn.Module):
     """A loss as one forward pass of a module with its parameters: DDP and FSDP hook into that."""
 

@@ -10,6 +10,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -76,6 +77,16 @@ class Pace:
         return (1 - last.share) * (last.at - first.at) / (last.share - first.share)
 
 
+def read_journal(out: Path) -> list[dict[str, Any]]:
+    """Entries of a run's journal; lines that a kill cut short are skipped."""
+    path = out / JOURNAL
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        with suppress(ValueError):
+            entries.append(json.loads(line))
+    return [entry for entry in entries if isinstance(entry, dict) and "step" in entry]
+
+
 class Journal:
     """Log of one process of a run; only rank 0 writes."""
 
@@ -111,9 +122,9 @@ class Journal:
         if not self._writes:
             return
         if self._path.exists():
-            lines = self._path.read_bytes().splitlines(True) if step else []
-            earlier = [line for line in lines if _step_of(line) <= step]
-            write_durably(self._path, lambda fresh: fresh.write_bytes(b"".join(earlier)))
+            earlier = [entry for entry in read_journal(self._recipe.out) if step and entry["step"] <= step]
+            text = "".join(f"{json.dumps(entry)}\n" for entry in earlier)
+            write_durably(self._path, lambda fresh: fresh.write_text(text))
         if self._recipe.trackers:
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -173,11 +184,3 @@ class SharedSkips(Skips):
         new, self._pending = self._pending, []
         for entries in gather_objects(new):
             self.add(entries)
-
-
-def _step_of(line: bytes) -> int:
-    """The step of a line; a line that a kill cut short gets a number beyond any step."""
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return 1 << 62

@@ -29,7 +29,6 @@ from lexiseg_train.training.distributed import (
     placed_as,
     shard,
     share_norms,
-    share_weights,
     unsharded,
 )
 from lexiseg_train.training.processes import world_size
@@ -82,21 +81,6 @@ def groups(network: nn.Module, rule: DecayRule, factors: Mapping[str, float] = {
     return [Group(names.get((factor, decays), []), decays, factor) for factor in order for decays in (True, False)]
 
 
-def optimiser(recipe: RunRecipe, network: nn.Module, sorted_in: list[Group]) -> torch.optim.AdamW:
-    """AdamW with one parameter group for each group."""
-    named = dict(network.named_parameters())
-    return torch.optim.AdamW(
-        [
-            {"params": [named[name] for name in group.names], "weight_decay": recipe.weight_decay * group.decays}
-            for group in sorted_in
-        ],
-        lr=recipe.learning_rate,
-        betas=recipe.betas,
-        eps=recipe.epsilon,
-        fused=True,
-    )
-
-
 def recompute(network: nn.Module, parts: Iterable[str]) -> None:
     """Let parts of a network keep no activations: the backward pass computes them again.
 
@@ -142,7 +126,8 @@ class Learner(Generic[Network]):
         placed = network.to(device)
         if not sharded:  # FSDP's tensors are contiguous
             convert_conv2d_weight_memory_format(placed, torch.channels_last)
-        share_weights(placed)
+        for tensor in placed.state_dict().values() if world_size() > 1 else ():
+            dist.broadcast(tensor, 0)
         self.network: Network = share_norms(placed)
         recompute(self.network, recipe.recompute)
         if recipe.compiled:
@@ -153,7 +138,17 @@ class Learner(Generic[Network]):
             shard(self._loss_pass, [each for _, part in parts for each in _members(part)], device)
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.groups = groups(self.network, recipe.decay_rule, recipe.rate_factors)
-        self.optimizer = optimiser(recipe, self.network, self.groups)
+        named = dict(self.network.named_parameters())
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": [named[name] for name in group.names], "weight_decay": recipe.weight_decay * group.decays}
+                for group in self.groups
+            ],
+            lr=recipe.learning_rate,
+            betas=recipe.betas,
+            eps=recipe.epsilon,
+            fused=True,
+        )
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype == torch.float16)
         self._group = dist.new_group() if world_size() > 1 else None
         self._averaging: tuple[list[bool], DistributedDataParallel] | None = None

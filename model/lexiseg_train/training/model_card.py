@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +21,7 @@ from lexiseg_train.data.read_scenes import object_scenes
 from lexiseg_train.evaluation.counts import Scores
 from lexiseg_train.evaluation.run import evaluate
 from lexiseg_train.evaluation.scenes.judges import centre_points, tight_boxes
-from lexiseg_train.training.journal import JOURNAL
+from lexiseg_train.training.journal import read_journal
 from lexiseg_train.training.recipe import RECIPE, PairsRecipe, RunRecipe
 
 ROOT = Path(__file__).parents[3]  # of a checkout
@@ -59,11 +58,18 @@ def origin_fields(
     `weights` is in the folder that gives the model its name, `start` the initial weights in words, `below` their card,
     whose terms are kept; None: they are random or have no card.
     """
+    if below is None:
+        licence, use = recipe.licence or UNSTATED, "ask"
+    elif recipe.licence:  # it gives no more than the initial weights allow
+        licence, use = recipe.licence, "no" if below.commercial_use == "no" else "ask"
+    else:
+        licence, use = below.licence, below.commercial_use
     measured = "Nothing is known of it beyond what was measured on validation splits of its own data."
     return {
         "name": weights.parent.name,
         "version": "1",
-        **_terms_of_weights(recipe, below),
+        "licence": licence,
+        "commercial_use": use,
         "recipe": RECIPE,
         "lineage": lineage(recipe, start),
         "commit": commit(),
@@ -75,18 +81,10 @@ def origin_fields(
     }
 
 
-def _terms_of_weights(recipe: RunRecipe, below: ModelCard | None) -> dict[str, object]:
-    if below is None:
-        return {"licence": recipe.licence or UNSTATED, "commercial_use": "ask"}
-    if recipe.licence:  # it gives no more than the initial weights allow
-        return {"licence": recipe.licence, "commercial_use": "no" if below.commercial_use == "no" else "ask"}
-    return {"licence": below.licence, "commercial_use": below.commercial_use}
-
-
 def lineage(recipe: RunRecipe, start: str) -> str:
     """Initial weights as `Training.start` names them, length of training, course of the loss and held-out figures."""
     origin = f" from {start}" if start else ""
-    entries = _entries(recipe.out)
+    entries = read_journal(recipe.out)
     curve = [entry for entry in entries if "loss" in entry]
     places = sorted({round((len(curve) - 1) * n / (CURVE_POINTS - 1)) for n in range(CURVE_POINTS)}) if curve else []
     points = ", ".join(f"{curve[place]['loss']:.4g} at step {curve[place]['step']}" for place in places)
@@ -103,20 +101,6 @@ def _held_out(entries: list[dict[str, Any]]) -> str:
     last = next((entry for entry in reversed(validations) if entry["step"] == step), validations[-1])
     figures = [f"{name} {value:.4g}" for name, value in last.items() if name not in ("step", "validation", "best_step")]
     return f" Held out, step {last['step']}: {', '.join(figures)}." if figures else ""
-
-
-def _entries(out: Path) -> list[dict[str, Any]]:
-    """Entries of a run's journal; lines cut short by a kill are skipped."""
-    path = out / JOURNAL
-    entries = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict) and "step" in entry:
-            entries.append(entry)
-    return entries
 
 
 def commit() -> str:
@@ -171,10 +155,7 @@ def quality_of(reached: Scores, data: IndexedDataset) -> Quality:
 
 
 def measure_prompts(segmenter: Segmenter, root: Path, name: str, photographs: int | None = None) -> PromptQuality:
-    """IoU of masks for a point in and a box around every object of a val split's first photographs; 0 without objects.
-
-    A line with the figures is printed.
-    """
+    """Measure and print the IoU for a point in and a box around every object of a val split's first photographs."""
     by_point: list[float] = []
     by_box: list[float] = []
     for scene in islice(object_scenes(root, name, "val").scenes, photographs):

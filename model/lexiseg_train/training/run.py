@@ -48,10 +48,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Run(ABC, Generic[Recipe, Network, Batch]):
-    """One run of a recipe. `train()` resumes from the newest checkpoint in `recipe.out`.
-
-    A method adds batches, loss and weights, and optionally validation.
-    """
+    """One run of a recipe. `train()` resumes from the newest checkpoint in `recipe.out`."""
 
     file = "weights.safetensors"  # in `recipe.out`
     held_out: PairSource | None = None

@@ -22,7 +22,7 @@ from lexiseg_model.tasks.label_maps import labeller
 from lexiseg_model.types import LabelMap, Vocabulary
 from lexiseg_train.commands.program import Program
 from lexiseg_train.data.indexed import read_photograph
-from lexiseg_train.evaluation.counts import Counts, count
+from lexiseg_train.evaluation.counts import count
 
 MAX_SWAPS = 3  # reported for a photograph
 BACKGROUND = 0  # in a map of labels; classes count from 1
@@ -38,10 +38,7 @@ def largest_swaps(a: LabelMap, b: LabelMap) -> list[tuple[int, int, int]]:
 
 
 def compare_models(names: tuple[str, str], folder: Path, vocabulary: Vocabulary, program: Program) -> dict[str, Any]:
-    """Label the photographs of a folder by one model after the other; the figures of --json.
-
-    The photographs begin with the one of least agreement.
-    """
+    """The figures of --json: photographs, from least agreement on, labelled by one model after the other."""
     # Label maps as PNG take a hundredth of the memory.
     maps: dict[str, list[bytes]] = {str(path): [] for path in visible_files(folder) if is_picture_name(path)}
     if not maps:
@@ -63,21 +60,15 @@ def compare_models(names: tuple[str, str], folder: Path, vocabulary: Vocabulary,
         swaps = [{"a": labels[one], "b": labels[other], "pixels": n} for one, other, n in largest_swaps(a, b)]
         agreement = round(float((a == b).mean()), 6)
         photographs.append({"photograph": photograph, "agreement": agreement, "swaps": swaps})
+    named = zip(labels, counts.T.tolist(), strict=True)
     return {
         "a": models[0],
         "b": models[1],
         "agreement": round(float(counts[0].sum() / counts[1].sum()), 6),
-        "iou": dict(zip(labels, _ious(counts), strict=True)),
+        "iou": {label: hit / (a + b - hit) if a + b else None for label, (hit, a, b) in named},
         "photographs": sorted(photographs, key=lambda each: each["agreement"]),
         "unread": unread,
     }
-
-
-def _ious(counts: Counts) -> list[float | None]:
-    """IoU of each label, 0 to 1; None where neither model gave it."""
-    hits, a, b = counts
-    unions = (a + b - hits).tolist()
-    return [hit / union if union else None for hit, union in zip(hits.tolist(), unions, strict=True)]
 
 
 def _label_all(

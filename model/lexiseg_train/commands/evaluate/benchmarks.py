@@ -120,10 +120,7 @@ def _print(reports: list[BenchmarkReport], options: EvalOptions) -> None:
 
 
 def run_paper(program: Program, options: EvalOptions) -> int:
-    """Measure every line of the paper where the data is there, print the tables, and write the requested files.
-
-    Returns the exit status, 1 where there is no data of any line.
-    """
+    """Measure and print every line of the paper of which the data is there; returns 1 where there is none."""
     lines = lines_of(options.protocol)
     loaded = LoadedModel(program, program.model)
     results = [_measured(loaded, line, options) for line in lines]

@@ -65,10 +65,7 @@ def prove(
 
 
 def _protocol_of(card: ModelCard, dataset: str) -> str:
-    """Protocol of the figures that the authors of a card's method published, whatever the backbone; else TCL's.
-
-    TCL's has one set of rules for every method.
-    """
+    """Protocol of the figures of a method's authors, whatever the backbone; else TCL's, the same for every method."""
     own = {"method": card.method, "policy": card.settings.get("policy")}
     for row in published():
         of_method = all(row.model.get(key) in (None, value) for key, value in own.items())

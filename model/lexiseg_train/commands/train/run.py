@@ -20,7 +20,6 @@ from lexiseg_train.training.recipes.read import Planned, read_recipe, recipes, s
 
 if TYPE_CHECKING:
     from lexiseg_train.data.labelling.model_labels import SoftLabels, Teacher
-    from lexiseg_train.training.recipes.dry_run import Measured
 
 MIB = 2**20
 FLOAT_BYTES = 4
@@ -44,10 +43,7 @@ def list_settings(name: str, overrides: Sequence[str]) -> int:
 
 
 def run(name: str, overrides: Sequence[str], program: Program) -> int:
-    """Train a recipe and, before it, the recipes that it needs; prints where the weights are.
-
-    `program` asks a server where the teacher is one.
-    """
+    """Train a recipe and, before it, the recipes that it needs; prints where the weights are."""
     with on_signals(_end, signal.SIGTERM, signal.SIGINT):
         return _run(read_recipe(name, overrides), partial(teacher_at, program))
 
@@ -130,7 +126,9 @@ def plan(name: str, overrides: Sequence[str]) -> int:
         return 0
     typer.echo("measuring a few batches")
     several = [*untrained_prerequisites(planned), planned]
-    minutes = [_minutes(each, f"{each.name}: " if len(several) > 1 else "") for each in several]
+    from lexiseg_train.training.recipes.dry_run import rehearse
+
+    minutes = [rehearse(each, f"{each.name}: " if len(several) > 1 else "") for each in several]
     if None not in minutes:
         total = sum(each for each in minutes if each is not None)
         typer.echo(f"time: about {total:,.1f} minutes on this machine, without the final measurements")
@@ -152,33 +150,6 @@ def _print_size(planned: Planned, lack: str | None) -> None:
     # Weights and their average, and of what is trained its gradients and two moments.
     state = FLOAT_BYTES * (2 * total + 3 * trained) / MIB
     typer.echo(f"state: {state:,.0f} MiB for weights, their average, gradients and optimiser{spread}")
-
-
-def _minutes(planned: Planned, prefix: str) -> float | None:
-    """Measure and print a few batches; returns minutes of training, None if the recipe is not in steps."""
-    from lexiseg_train.training.recipes.dry_run import measure, rehearsed, total_seconds
-
-    recipe, measured = planned.recipe, []
-    with rehearsed(planned.training, recipe) as rehearsal:
-        if rehearsal.before:
-            typer.echo(f"{prefix}before the first step {rehearsal.before}")
-        for entry in measure(rehearsal, recipe):
-            measured.append(entry)
-            typer.echo(f"{prefix}{_in_words(entry)}")
-    if recipe.steps is None:
-        return None
-    return total_seconds(measured, recipe.steps) / 60
-
-
-def _in_words(entry: Measured) -> str:
-    """Batches of one process in a phase, and the time and memory that they take."""
-    batch, accumulation = entry.division
-    line = (
-        f"steps of {entry.phase.global_batch:,} at {entry.phase.crop} pixels, from {entry.phase.after:.0%} on: "
-        f"{accumulation:,} x {batch} in one process, {entry.seconds:.2f} s a step; "
-        f"memory in use: {entry.peak_bytes / MIB:,.0f} MiB"
-    )
-    return f"{line}; {entry.note}" if entry.note else line
 
 
 def _outline(planned: Planned) -> None:

@@ -6,56 +6,48 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from lexiseg_train.training.processes import world_size
-from lexiseg_train.training.recipe import Division, LocalPhase, Phase, RunRecipe, divide
+from lexiseg_train.training.recipe import Division, LocalPhase, RunRecipe, divide
 from lexiseg_train.training.recipes.prerequisites import is_finished, plan_of
-from lexiseg_train.training.recipes.training import Rehearsal, Training
+from lexiseg_train.training.recipes.read import Planned
+from lexiseg_train.training.recipes.training import Training
 from lexiseg_train.training.run import Run
 
+MIB = 2**20
 ROUNDS = 3  # measured in each phase, of steps of one batch
 
 
-class Measured(NamedTuple):
-    """One phase: its division over processes, seconds of a step's passes, peak memory so far."""
+def rehearse(planned: Planned, prefix: str) -> float | None:
+    """Run a few batches of each phase, over untrained weights where prerequisites are missing, and print figures.
 
-    phase: Phase
-    division: Division
-    seconds: float
-    peak_bytes: int
-    note: str  # what is special about its steps
-
-
-@contextmanager
-def rehearsed(training: Training[Any], recipe: RunRecipe) -> Iterator[Rehearsal]:
-    """A trainer over untrained weights where prerequisites are missing; its files are deleted after the block."""
+    Returns minutes of training on this machine; None if the recipe is not in steps.
+    """
+    training, recipe = planned.training, planned.recipe
+    ends = [phase.after for phase in recipe.phases[1:]] + [1.0]
+    mean = 0.0  # seconds of a step
     with tempfile.TemporaryDirectory(prefix="lexiseg-dry-run-") as folder:
-        yield training.rehearsal(_with_prerequisites(training, recipe, Path(folder)), Path(folder))
-
-
-def measure(rehearsal: Rehearsal, recipe: RunRecipe) -> Iterator[Measured]:
-    """Run a few batches of each phase, at the batch that one process has."""
-    trainer = rehearsal.trainer
-    whole = trainer.recipe
-    for phase in recipe.phases:
-        division = divide(phase.global_batch, world_size(), recipe.micro_batch)
-        # A trainer reads the current phase from its recipe.
-        trainer.recipe = whole.model_copy(update={"phases": [phase.model_copy(update={"after": 0.0})]})
-        seconds = _seconds(trainer, phase.crop, division)
-        yield Measured(phase, division, seconds, _peak(trainer.device), trainer.in_words(phase))
-
-
-def total_seconds(measured: list[Measured], steps: int) -> float:
-    """Seconds of a run of so many steps, of which each phase has its share."""
-    ends = [entry.phase.after for entry in measured[1:]] + [1.0]
-    shares = [end - entry.phase.after for entry, end in zip(measured, ends, strict=True)]
-    return steps * sum(share * entry.seconds for share, entry in zip(shares, measured, strict=True))
+        trainer, before = training.rehearsal(_with_prerequisites(training, recipe, Path(folder)), Path(folder))
+        if before:
+            print(f"{prefix}before the first step {before}", flush=True)
+        whole = trainer.recipe
+        for phase, end in zip(recipe.phases, ends, strict=True):
+            batch, accumulation = division = divide(phase.global_batch, world_size(), recipe.micro_batch)
+            # A trainer reads the current phase from its recipe.
+            trainer.recipe = whole.model_copy(update={"phases": [phase.model_copy(update={"after": 0.0})]})
+            seconds = _seconds(trainer, phase.crop, division)
+            mean += (end - phase.after) * seconds
+            line = (
+                f"{prefix}steps of {phase.global_batch:,} at {phase.crop} pixels, from {phase.after:.0%} on: "
+                f"{accumulation:,} x {batch} in one process, {seconds:.2f} s a step; "
+                f"memory in use: {_peak(trainer.device) / MIB:,.0f} MiB"
+            )
+            print("; ".join(filter(None, (line, trainer.in_words(phase)))), flush=True)
+    return None if recipe.steps is None else recipe.steps * mean / 60
 
 
 def _with_prerequisites(training: Training[Any], recipe: RunRecipe, folder: Path) -> RunRecipe:
