@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.errors import ExamplesError, OptionError, TaskError
-from lexiseg_model.features import Features, TileFeatures
+from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Excluded, Segmenter, TextBank, TextRows
 from lexiseg_model.types import Learned, Prompt, Region
 from lexiseg_model.vocabulary.heads import LabelledPicture, Lesson
@@ -126,9 +126,6 @@ class Teachable(Protocol):
     teaching_size: int  # F, numbers of a cell; the last is 1
     fine_size: int  # G, numbers of a cell's detail (`InferenceOptions.fine`), which stand before them
     own_classes: Mapping[str, Learned]  # by lower-case name, of a model that was tuned on pictures of them
-
-    def encode_teaching(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        """As `encode_tiles`, with what teaching needs behind it."""
 
     def lesson(self, features: Features, labelled: LabelledPicture, bank: TextBank) -> Lesson:
         """What a picture teaches, by a bank of `labelled.classes` with the default background.

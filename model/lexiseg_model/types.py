@@ -44,16 +44,13 @@ class Shown:
 class Learned:
     """A class learned from reviewed pictures: what a head gives it for its question.
 
-    Attributes:
-        direction: float32 [F], little-endian; its product with the teaching features is added to the class's logit.
-            Empty: the class has the score of its words, and no taught class takes the pixels that these give to it.
-        text: factor in 0..1 of the logit by its words.
-        digest: of the model that it was learned for.
+    The product of its direction with the teaching features is added to the class's logit. Without one the class has the
+    score of its words, and no taught class takes the pixels that these give to it.
     """
 
-    direction: bytes
-    text: float
-    digest: str
+    direction: bytes  # float32 [F], little-endian, or empty
+    text: float  # factor in 0..1 of the logit by its words
+    digest: str  # of the model that it was learned for
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,6 @@ from scipy import sparse
 from scipy.sparse.linalg import cg
 from torch import Tensor
 
-from lexiseg_model.errors import ShapeError
-
 ALPHA = 0.95  # weight of a node's neighbours
 GAMMA = 3.0  # exponent of the similarity of patches
 NEIGHBOURS = 400  # edges of a patch, to the most similar ones
@@ -39,11 +37,7 @@ def refine(probability: Tensor, patches: Tensor | None, picture: Tensor) -> Tens
     """Propagate probabilities [K, h, w] over patches, unit vectors [D, r, c], if any; then over pixels [3, H, W].
 
     The result is [K, H', W'] float32 in 0..1, with a short side of `PIXEL_SHORT_SIDE`, or the picture's if smaller.
-    Raises ShapeError: an argument has another number of dimensions.
     """
-    if not probability.ndim == picture.ndim == 3:
-        shapes = [list(probability.shape), list(picture.shape)]
-        raise ShapeError(f"expected [K, h, w] and [3, H, W]; got {shapes}")
     maps = probability.float().cpu()
     if patches is not None:
         maps = over_patches(maps, patches.double().cpu())

@@ -7,7 +7,6 @@ from pydantic import Field
 from torch import Tensor
 
 from lexiseg_model.cards import StrictModel
-from lexiseg_model.errors import ShapeError
 
 BLOCK = 128  # masks compared in one product; bounds its memory
 EPSILON = 1e-6  # added to the denominators, for empty masks
@@ -27,15 +26,12 @@ OVERLAPS = OverlapRule()
 
 @torch.no_grad()
 def suppress(masks: Tensor, scores: Tensor, rule: OverlapRule = OVERLAPS) -> Tensor:
-    """Greedy suppression by score: indices [K] int64 of the remaining masks on their device, best first.
+    """Greedy suppression of bool masks [N, h, w] by scores [N]: indices [K] of the ones that remain, best first.
 
     Mask j is suppressed if a better mask i that remains has |i & j| / |i | j| >= `rule.overlap` or, unless `inside` is
     None, |i & j| / |j| >= `rule.inside`. Of equal scores the first is better.
     """
-    if masks.ndim != 3 or masks.dtype != torch.bool or scores.shape != masks.shape[:1]:
-        raise ShapeError(
-            f"expected bool masks [N, h, w] and scores [N], got {masks.dtype} {list(masks.shape)}, {list(scores.shape)}"
-        )
+
     waiting = scores.argsort(descending=True, stable=True).to(masks.device)
     survivors_of_blocks = [waiting[:0]]
     while len(waiting):

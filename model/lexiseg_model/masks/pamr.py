@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.errors import ShapeError
 from lexiseg_model.kernel import library, shapes
 
 # Row by row around the centre: the order of the affinities.
@@ -37,8 +36,6 @@ def refine(maps: Tensor, image: Tensor, settings: PamrSettings = PamrSettings())
 
     Maps of another size are resized to the image's first (bilinear, align_corners=True): [K, H, W] float32.
     """
-    if maps.ndim != 3 or image.ndim != 3:
-        raise ShapeError(f"expected maps [K, h, w] and image [C, H, W], got {list(maps.shape)} and {list(image.shape)}")
     if maps.shape[1:] != image.shape[1:]:
         maps = F.interpolate(maps[None], size=image.shape[1:], mode="bilinear", align_corners=True)[0]
     if library.ready() and maps.device.type == "cpu" and settings.iterations:

@@ -68,21 +68,13 @@ Kind = TypeVar("Kind", bound=np.generic)
 
 @dataclass(frozen=True)
 class PictureHeader:
-    """The header of a still picture.
+    """The header of a still picture."""
 
-    Attributes:
-        format: Pillow's name of it.
-        size: (height, width) of the upright picture.
-        orientation: 1 to 8 as in EXIF, of the stored pixels; 1 of HEIC and AVIF, whose decoders follow the container.
-        page: of a TIFF, the page that is the picture.
-        colours: what the file says about them; None: other than sRGB, and not at hand.
-    """
-
-    format: str
-    size: tuple[int, int]
-    orientation: int = AS_STORED
-    page: TiffPage | None = None
-    colours: ColourSpace | None = SRGB
+    format: str  # Pillow's name of it
+    size: tuple[int, int]  # (height, width) of the upright picture
+    orientation: int = AS_STORED  # 1 to 8 as in EXIF, of stored pixels; 1 of HEIC and AVIF: decoders follow containers
+    page: TiffPage | None = None  # of a TIFF, the page that is the picture
+    colours: ColourSpace | None = SRGB  # what the file says about them; None: other than sRGB, and not at hand
 
     @property
     def has_colours(self) -> bool:

@@ -23,17 +23,11 @@ MAX_JPEG_HALVINGS = 3
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture.
+    """A decoded picture."""
 
-    Attributes:
-        rgb: [h, w, 3], upright; may be smaller than `size`.
-        size: (height, width) of the picture as sent, upright.
-        notes: what the decoder had to guess.
-    """
-
-    rgb: NDArray[np.uint8]
-    size: tuple[int, int]
-    notes: tuple[Note, ...] = ()
+    rgb: NDArray[np.uint8]  # [h, w, 3], upright; may be smaller than `size`
+    size: tuple[int, int]  # (height, width) of the picture as sent, upright
+    notes: tuple[Note, ...] = ()  # what the decoder had to guess
 
 
 def read(content: bytes, short_side: int | None = None, header: PictureHeader | None = None) -> Picture:

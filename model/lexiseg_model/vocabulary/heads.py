@@ -83,27 +83,16 @@ class LabelledPicture:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What one picture teaches.
+    """What one picture teaches, by n sampled cells, at most MAX_CELLS."""
 
-    Attributes:
-        digest: of the model that encoded the picture; of another release's lesson one that no weights have.
-        classes: as of its LabelledPicture.
-        cells: float16 [n, F], the teaching features of sampled cells; n is at most MAX_CELLS.
-        labels: int16 [n], as of LabelledPicture, none UNKNOWN.
-        shares: float32 [n], the share of the picture's labelled cells that each one stands for; their sum is 1.
-        text: float16 [n, K], logits of the classes by their words, relative to that of the background and its words.
-        detail: float16 [n, G], more features of the cells, which a head in detail is solved from; None: there are none.
-        pixels: uint8 [n, K + 1], how many of 16 pixels across a cell have each label; None: all have that of the cell.
-    """
-
-    digest: str
-    classes: tuple[str, ...]
-    cells: NDArray[np.float16]
-    labels: NDArray[np.int16]
-    shares: NDArray[np.float32]
-    text: NDArray[np.float16]
-    detail: NDArray[np.float16] | None = None
-    pixels: NDArray[np.uint8] | None = None
+    digest: str  # of the model that encoded the picture; of another release's lesson one that no weights have
+    classes: tuple[str, ...]  # K, as of its LabelledPicture
+    cells: NDArray[np.float16]  # [n, F] teaching features
+    labels: NDArray[np.int16]  # [n] as of LabelledPicture, none UNKNOWN
+    shares: NDArray[np.float32]  # [n] of the picture's labelled cells, for which each one stands; their sum is 1
+    text: NDArray[np.float16]  # [n, K] logits by the words, relative to that of the background and its words
+    detail: NDArray[np.float16] | None = None  # [n, G] more features, which a head in detail is solved from
+    pixels: NDArray[np.uint8] | None = None  # [n, K + 1] of 16 across a cell, by label; None: all have the cell's
 
     def to_bytes(self) -> bytes:
         """The lesson, to be kept; about 0.6 MB."""

@@ -66,23 +66,15 @@ class Reading(NamedTuple):
 
 
 class Languages:
-    """Reads vocabularies of other languages as English. Thread-safe.
-
-    Args:
-        dictionaries: by the code of their language; without one, all texts stay.
-        english: English words, in lower case.
-        names: of classes that models know, which a word may mean that no dictionary has.
-        encode: a multilingual sentence encoder.
-        common: the common ones of the English words; empty: all.
-    """
+    """Reads vocabularies of other languages as English; without dictionaries all texts stay. Thread-safe."""
 
     def __init__(
         self,
-        dictionaries: Mapping[str, Translate] | None = None,
-        english: frozenset[str] = frozenset(),
-        names: Sequence[str] = (),
+        dictionaries: Mapping[str, Translate] | None = None,  # by the code of their language
+        english: frozenset[str] = frozenset(),  # words, in lower case
+        names: Sequence[str] = (),  # of classes that models know, which a word may mean that no dictionary has
         encode: Encode = lambda texts: np.zeros((len(texts), 1), np.float32),
-        common: frozenset[str] = frozenset(),
+        common: frozenset[str] = frozenset(),  # of the English words; empty: all
     ) -> None:
         self._dictionaries = dict(dictionaries or {})
         self.codes = tuple(sorted({*self._dictionaries, *ENCODED})) if dictionaries else ()

@@ -81,28 +81,18 @@ class SystemResolver:
 
 
 class HostGuard:
-    """Checks URLs of clients, and connects to public addresses and to hosts of the operator's own.
-
-    Args:
-        field: of a request that names the URLs, for messages.
-        resolve: (host, port) to addresses; called once per hop.
-        setting: that lists the operator's own hosts, for messages.
-        own: its value, networks and host names: they are asked by http, too, and at any port.
-        to_public: whether public hosts are asked.
-        ports: allowed in URLs.
-        trust: certificate authorities; default: certifi's.
-    """
+    """Checks URLs of clients, and connects to public addresses and to hosts of the operator's own."""
 
     def __init__(
         self,
-        field: str,
-        resolve: Resolve,
+        field: str,  # of a request that names the URLs, for messages
+        resolve: Resolve,  # called once per hop
         *,
-        setting: str,
-        own: Sequence[str] = (),
+        setting: str,  # that lists the operator's own hosts, for messages
+        own: Sequence[str] = (),  # its value, networks and host names: they are asked by http, too, and at any port
         to_public: bool = True,
         ports: frozenset[int] = frozenset({443}),
-        trust: ssl.SSLContext | None = None,
+        trust: ssl.SSLContext | None = None,  # None: certifi's authorities
     ) -> None:
         self._field = field
         self._resolve = resolve

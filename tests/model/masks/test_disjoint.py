@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lexiseg_model.errors import ShapeError
 from lexiseg_model.masks.nms import BLOCK, OverlapRule, suppress
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.tasks.cut_outs import are_overlapping, confidence, painted
@@ -163,16 +162,3 @@ def test_a_small_mask_inside_a_better_large_one_goes_and_not_the_other_way() -> 
 def test_no_masks_leave_none_and_empty_masks_suppress_nobody() -> None:
     assert suppress(torch.zeros(0, 4, 4, dtype=torch.bool), torch.zeros(0)).tolist() == []
     assert suppress(torch.zeros(2, 4, 4, dtype=torch.bool), torch.tensor([0.1, 0.2])).tolist() == [1, 0]
-
-
-@pytest.mark.parametrize(
-    ("masks", "scores"),
-    [
-        (torch.zeros(2, 4, 4), torch.zeros(2)),
-        (torch.zeros(4, 4, dtype=torch.bool), torch.zeros(4)),
-        (torch.zeros(2, 4, 4, dtype=torch.bool), torch.zeros(3)),
-    ],
-)
-def test_other_shapes_are_refused(masks: Tensor, scores: Tensor) -> None:
-    with pytest.raises(ShapeError, match="expected bool masks"):
-        suppress(masks, scores)

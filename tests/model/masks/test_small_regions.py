@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lexiseg_model.cards import SpeckRule
 from lexiseg_model.masks.parts import CrumbRule, without_crumbs
@@ -40,43 +39,26 @@ def test_regions_are_disjoint_and_cover_their_classes(given_map: NDArray[np.uint
 CRUMBS = CrumbRule(island=0.1, hole=0.1)
 
 
-@pytest.fixture
-def mask() -> Tensor:
-    """[1, 20, 30] logits of a square of 10 x 10 at 2 logits, in nothing at -1."""
+@pytest.mark.parametrize(
+    ("rows", "columns", "logit", "is_crumb"),
+    [
+        (slice(2, 4), slice(20, 22), 0.5, True),
+        (slice(4, 6), slice(8, 10), -0.5, True),
+        (slice(2, 6), slice(20, 24), 2.0, False),
+        (slice(2, 7), slice(7, 12), -1.0, False),
+        (slice(0, 1), slice(7, 9), -1.0, False),
+    ],
+    ids=["a small island", "a small hole", "a large island", "a large hole", "what touches the edge is no hole"],
+)
+def test_a_crumb_becomes_as_sure_of_the_contrary(rows: slice, columns: slice, logit: float, is_crumb: bool) -> None:
     mask = torch.full((1, 20, 30), -1.0)
-    mask[0, 5:15, 5:15] = 2
-    return mask
-
-
-def test_a_small_island_becomes_as_sure_of_the_contrary(mask: Tensor) -> None:
-    whole = mask.clone()
-    mask[0, 2:4, 20:22] = 0.5
+    mask[0, 0:10, 5:15] = 2
+    mask[0, rows, columns] = logit
 
     cleaned = without_crumbs(mask, CRUMBS)
 
-    assert (cleaned[0, 2:4, 20:22] == -0.5).all()
-    cleaned[0, 2:4, 20:22] = -1
-    assert torch.equal(cleaned, whole)
-
-
-def test_a_small_hole_is_filled(mask: Tensor) -> None:
-    mask[0, 8:10, 8:10] = -0.5
-
-    assert (without_crumbs(mask, CRUMBS)[0, 5:15, 5:15] > 0).all()
-
-
-def test_a_large_island_and_a_large_hole_stay(mask: Tensor) -> None:
-    mask[0, 7:12, 7:12] = -1
-    mask[0, 2:6, 20:24] = 2
-
-    assert torch.equal(without_crumbs(mask, CRUMBS), mask)
-
-
-def test_what_touches_the_edge_of_the_picture_is_no_hole() -> None:
-    mask = torch.ones(1, 20, 30)
-    mask[0, 0, 3:5] = -1
-
-    assert torch.equal(without_crumbs(mask, CRUMBS), mask)
+    mask[0, rows, columns] *= -1 if is_crumb else 1
+    assert torch.equal(cleaned, mask)
 
 
 SPECKS = SpeckRule(island=0.3, most=0.2, hole=0.1, border=0.8)

@@ -17,15 +17,6 @@ def with_alpha(alpha: np.ndarray) -> Image.Image:
     return Image.fromarray(np.dstack([RGB, alpha]))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
-def test_what_is_transparent_is_white(kind: str) -> None:
-    lossless = {"lossless": True} if kind == "WEBP" else {}
-
-    picture = read(pictures.encoded(with_alpha(HALF), kind, **lossless))
-
-    assert np.array_equal(picture.rgb, OVER_WHITE)
-
-
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "AVIF"])
 def test_a_picture_that_is_transparent_throughout_is_shown_as_its_colours(kind: str) -> None:
     exact = {"lossless": True, "exact": True} if kind == "WEBP" else {"quality": 100} if kind == "AVIF" else {}

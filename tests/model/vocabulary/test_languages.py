@@ -112,10 +112,46 @@ def read(entries: Callable[..., tuple[ClassEntry, ...]]) -> Callable[..., list[t
     return lambda *names, language=None: [entry.texts for entry in entries(*names, language=language)]
 
 
-def test_a_word_of_a_dictionary_is_read_as_the_translation_that_models_know(
-    read: Callable[..., list[tuple[str, ...]]],
+READINGS = {
+    "the translation that models know": ("Hund hund chien", None, "dog dog dog"),
+    "an English word": ("Boot", None, "Boot"),
+    "an English word in an English list": ("dog robe", None, "dog robe"),
+    "English that no list of words has": ("carburetor", None, "carburetor"),
+    "a list that is not of another language": ("Hund boot car", None, "dog boot car"),
+    "a list of another language": ("Hund Katze Boot", None, "dog cat boat"),
+    "a noun that photographs can show": ("bota tabo", None, "bota boat"),
+    "no English, without a very near name": ("stale", None, "stale"),
+    "no English, with a very near name": ("tabel", None, "table"),
+    "a named language": ("Boot", "de", "boat"),
+    "named English": ("Boot", "en", "Boot"),
+    "another named language": ("robe", "fr", "dress"),
+    "a named language without the word": ("robe", "de", "robe"),
+    "another script": ("стул", None, "Стулы"),
+    "Japanese": ("犬 牛", None, "dog cow"),
+    "Chinese is not Japanese": ("马 牛", None, "马 牛"),
+    "no translation": ("Hund Zwölfkampf", None, "dog Zwölfkampf"),
+    "a near name in a list of another language": ("Hund Katze Tafel", None, "dog cat table"),
+    "no near name there": ("Hund Katze Xylo", None, "dog cat Xylo"),
+    "capitals, plurals, no accents": (
+        "HUND Hunde Tuer TUR chevaux oeuf ijsbeer",
+        None,
+        "dog dog door door horse egg bear",
+    ),
+}
+
+
+@pytest.mark.parametrize(("words", "language", "texts"), READINGS.values(), ids=READINGS)
+def test_a_word_is_read_by_its_list(
+    read: Callable[..., list[tuple[str, ...]]], words: str, language: str | None, texts: str
 ) -> None:
-    assert read("Hund", "hund", "chien") == [("dog",), ("dog",), ("dog",)]
+    assert read(*words.split(), language=language) == [(text,) for text in texts.split()]
+
+
+@pytest.mark.parametrize(
+    ("word", "text"), [("red car", "red car"), ("der Hund", "dog"), ("die Türen", "door"), ("les chiens", "dog")]
+)
+def test_an_article_is_no_matter(read: Callable[..., list[tuple[str, ...]]], word: str, text: str) -> None:
+    assert read(word) == [(text,)]
 
 
 def test_grammar_examples_and_notes_of_an_entry_are_no_translations(tmp_path: Path) -> None:
@@ -130,13 +166,6 @@ def test_entries_beyond_the_first_chunk_of_a_dictionary_are_read(tmp_path: Path)
     dictionary = Dictionary(write_dictionary(tmp_path, "deu", entries))
 
     assert [dictionary(word) for word in entries] == [[f"word {number}"] for number in range(100)]
-
-
-@pytest.mark.parametrize("words", [("Boot",), ("dog", "robe"), ("carburetor",), ("red car",), ("Hund", "boot", "car")])
-def test_an_english_word_stays_in_a_list_that_is_not_of_another_language(
-    read: Callable[..., list[tuple[str, ...]]], words: tuple[str, ...]
-) -> None:
-    assert read(*words)[-1] == (words[-1],)
 
 
 def test_an_english_word_that_is_rare_and_that_photographs_cannot_show_is_of_another_language(tmp_path: Path) -> None:
@@ -158,21 +187,11 @@ def test_an_english_word_that_is_rare_and_that_photographs_cannot_show_is_of_ano
     ]
 
 
-def test_a_noun_that_photographs_can_show_is_no_misspelled_name(read: Callable[..., list[tuple[str, ...]]]) -> None:
-    assert read("bota", "tabo") == [("bota",), ("boat",)]
-
-
 def test_a_translation_is_the_name_that_lacks_its_hyphens(tmp_path: Path) -> None:
     dictionary = Dictionary(write_dictionary(tmp_path, "deu", {"Zahnbürste": "Zahnbürste\ntooth-brush\n"}))
     known = Languages({"de": dictionary}, frozenset(), ["toothbrush"], letters)
 
     assert known.reading(("Zahnbürste",)).english == {"Zahnbürste": "toothbrush"}
-
-
-def test_a_word_that_could_be_english_is_of_the_language_of_its_list(
-    read: Callable[..., list[tuple[str, ...]]],
-) -> None:
-    assert read("Hund", "Katze", "Boot") == [("dog",), ("cat",), ("boat",)]
 
 
 @pytest.mark.parametrize(
@@ -192,41 +211,11 @@ def test_an_english_word_of_a_list_that_is_as_much_of_another_language_says_what
     assert (first.texts, first.also) == ((names[0],), also)
 
 
-@pytest.mark.parametrize(
-    ("word", "text"),
-    [
-        ("HUND", "dog"), ("Hunde", "dog"), ("der Hund", "dog"), ("Tuer", "door"), ("TUR", "door"),
-        ("die Türen", "door"), ("chevaux", "horse"), ("les chiens", "dog"), ("oeuf", "egg"), ("ijsbeer", "bear"),
-    ],
-)  # fmt: skip
-def test_a_plural_an_article_or_a_missing_accent_is_no_matter(
-    read: Callable[..., list[tuple[str, ...]]], word: str, text: str
-) -> None:
-    assert read(word) == [(text,)]
-
-
-@pytest.mark.parametrize(("word", "text"), [("stale", "stale"), ("tabel", "table")])
-def test_a_word_alone_that_is_no_english_is_read_as_a_very_near_name(
-    read: Callable[..., list[tuple[str, ...]]], word: str, text: str
-) -> None:
-    assert read(word) == [(text,)]
-
-
 @pytest.mark.parametrize("names", [["boot", "tree"], ["carburetor"], ["rat"], ["auto"]])
 def test_a_word_that_is_english_in_its_list_or_no_other_thing_elsewhere_is_not_ambiguous(
     entries: Callable[..., tuple[ClassEntry, ...]], names: list[str]
 ) -> None:
     assert [entry.also for entry in entries(*names)] == [()] * len(names)
-
-
-@pytest.mark.parametrize(
-    ("word", "language", "text"),
-    [("Boot", "de", "boat"), ("Boot", "en", "Boot"), ("robe", "fr", "dress"), ("robe", "de", "robe")],
-)
-def test_a_named_language_decides(
-    read: Callable[..., list[tuple[str, ...]]], word: str, language: str, text: str
-) -> None:
-    assert read(word, language=language) == [(text,)]
 
 
 def test_a_language_that_cannot_be_read_is_refused_with_those_that_can(
@@ -242,10 +231,6 @@ def test_without_dictionaries_only_english_is_read() -> None:
     assert Languages().read(vocabulary) is Languages().read(vocabulary, "en") is vocabulary
     with pytest.raises(FieldError, match="expected en: no dictionaries are installed, got de"):
         Languages().read(vocabulary, "de")
-
-
-def test_a_word_of_another_script_is_read_as_a_near_name_alone(read: Callable[..., list[tuple[str, ...]]]) -> None:
-    assert read("стул") == [("Стулы",)]
 
 
 def test_chinese_words_of_both_scripts_have_the_meanings_of_their_entries_alone(tmp_path: Path) -> None:
@@ -268,28 +253,12 @@ def test_russian_words_have_the_english_of_their_senses_the_first_ones_first(tmp
     assert {word for word, english in pairs if english == "dog"} == {"собака", "пёс"}
 
 
-def test_a_list_with_chinese_words_is_not_read_as_japanese(read: Callable[..., list[tuple[str, ...]]]) -> None:
-    assert read("犬", "牛") == [("dog",), ("cow",)]
-    assert read("马", "牛") == [("马",), ("牛",)]
-
-
 def test_a_word_that_cannot_be_read_says_which_languages_were_tried(
     entries: Callable[..., tuple[ClassEntry, ...]],
 ) -> None:
     (entry,) = entries("Ψ")
 
     assert entry.tried == ("Chinese", "French", "German", "Japanese", "Russian")
-
-
-def test_a_word_without_a_translation_stays(read: Callable[..., list[tuple[str, ...]]]) -> None:
-    assert read("Hund", "Zwölfkampf") == [("dog",), ("Zwölfkampf",)]
-
-
-@pytest.mark.parametrize(("word", "name"), [("Tafel", "table"), ("Xylo", "Xylo")])
-def test_a_word_that_no_dictionary_has_is_read_as_a_near_name_in_a_list_of_another_language(
-    read: Callable[..., list[tuple[str, ...]]], word: str, name: str
-) -> None:
-    assert read("Hund", "Katze", word)[-1] == (name,)
 
 
 def test_labels_and_synonyms_stay_those_of_the_request(tmp_path: Path) -> None:

@@ -11,23 +11,6 @@ from tests import pictures
 LIMITS = Limits()
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "BMP", "TIFF"])
-def test_every_taken_type_tells_its_height_and_width(kind: str) -> None:
-    image = pictures.encoded(pictures.small("china").resize((40, 30)), kind)
-
-    header = read_header(image, LIMITS)
-
-    assert (header.format, header.size, header.orientation) == (kind, (30, 40), 1)
-
-
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_size_is_that_after_exif_rotation(kind: str, orientation: int) -> None:
-    image = pictures.turned(pictures.small("china").resize((40, 30)), orientation, kind)
-
-    assert read_header(image, LIMITS).size == ((40, 30) if orientation >= 5 else (30, 40))
-
-
 @pytest.mark.parametrize(
     ("image", "error"),
     [

@@ -49,17 +49,13 @@ async def test_the_connection_goes_to_the_address_that_was_checked(server: Image
     assert rebinding.asked == ["pictures.example"]
 
 
-async def test_a_certificate_for_another_name_is_refused(server: ImageServer) -> None:
-    fetcher = server.fetcher(Names(stranger=HERE))
+@pytest.mark.parametrize(("name", "known"), [("stranger", {}), ("pictures", {"trust": None})])
+async def test_a_certificate_of_another_name_or_authority_is_refused(
+    server: ImageServer, name: str, known: dict[str, Any]
+) -> None:
+    fetcher = server.fetcher(Names(stranger=HERE, pictures=HERE), **known)
 
-    assert await refused(fetcher, server.url("/a.png", "stranger.example")) == UNREACHABLE
-    assert server.seen == []
-
-
-async def test_a_certificate_of_an_unknown_authority_is_refused(server: ImageServer) -> None:
-    fetcher = server.fetcher(Names(pictures=HERE), trust=None)
-
-    assert await refused(fetcher, server.url("/a.png")) == UNREACHABLE
+    assert await refused(fetcher, server.url("/a.png", f"{name}.example")) == UNREACHABLE
     assert server.seen == []
 
 
@@ -106,26 +102,21 @@ async def test_every_redirect_is_resolved_and_connected_anew(server: ImageServer
     assert "Cookie" not in server.seen[1].headers
 
 
-async def test_a_redirect_to_a_host_that_is_not_public_is_refused(server: ImageServer) -> None:
-    server.routes["/moved"] = redirect(server.url("/a.png", "private.example"))
-    fetcher = server.fetcher(Names(pictures=HERE, private=[["192.168.0.1"]]))
+@pytest.mark.parametrize(
+    ("name", "addresses"),
+    [
+        ("private", {"private": [["192.168.0.1"]], "pictures": HERE}),
+        ("stranger", {"stranger": HERE, "pictures": HERE}),
+        ("pictures", {"pictures": [["127.0.0.1"], ["10.0.0.1"]]}),
+    ],
+    ids=["not public", "on the connection of another name", "a name that now means another address"],
+)
+async def test_a_redirect_to_a_host_that_may_not_be_asked_is_refused(
+    server: ImageServer, name: str, addresses: dict[str, list[list[str]]]
+) -> None:
+    server.routes["/moved"] = redirect(server.url("/a.png", f"{name}.example"))
 
-    assert await refused(fetcher, server.url("/moved")) == UNREACHABLE
-
-
-async def test_a_redirect_to_a_name_that_now_means_another_address_is_refused(server: ImageServer) -> None:
-    server.routes["/moved"] = redirect("/a.png")
-    rebinding = Names(pictures=[["127.0.0.1"], ["10.0.0.1"]])
-
-    assert await refused(server.fetcher(rebinding), server.url("/moved")) == UNREACHABLE
-    assert [seen.path for seen in server.seen] == ["/moved"]
-
-
-async def test_a_redirect_cannot_borrow_the_connection_of_another_name(server: ImageServer) -> None:
-    server.routes["/moved"] = redirect(server.url("/a.png", "stranger.example"))
-    fetcher = server.fetcher(Names(pictures=HERE, stranger=HERE))
-
-    assert await refused(fetcher, server.url("/moved")) == UNREACHABLE
+    assert await refused(server.fetcher(Names(**addresses)), server.url("/moved")) == UNREACHABLE
     assert [seen.path for seen in server.seen] == ["/moved"]
 
 
@@ -250,18 +241,16 @@ async def test_a_url_that_is_not_taken_is_told_why(url: str, said: str) -> None:
     assert "secret" not in caught.value.detail
 
 
-async def test_more_than_that_is_refused_by_its_announcement(server: ImageServer) -> None:
-    server.routes["/large"] = content(b"", Content_Length="1001")
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(content(b"", Content_Length="1001"), "1,001 bytes"), (endless(b"x" * 100), "at most 1,000")],
+    ids=["by its announcement", "as soon as it is"],
+)
+async def test_an_answer_that_is_too_large_is_refused(server: ImageServer, answer: Any, said: str) -> None:
+    server.routes["/large"] = answer
 
-    with pytest.raises(TooLarge, match="1,001 bytes"):
+    with pytest.raises(TooLarge, match=said):
         await server.fetcher(Names(pictures=HERE)).fetch(server.url("/large"))
-
-
-async def test_an_endless_answer_is_refused_as_soon_as_it_is_too_large(server: ImageServer) -> None:
-    server.routes["/endless"] = endless(b"x" * 100)
-
-    with pytest.raises(TooLarge, match="at most 1,000"):
-        await server.fetcher(Names(pictures=HERE)).fetch(server.url("/endless"))
 
 
 async def test_an_answer_in_drops_is_ended_by_the_time_for_all(server: ImageServer) -> None:
