@@ -61,11 +61,7 @@ def grpc_client(address: str) -> Iterator[Callable[[], str]]:
 
 @contextmanager
 def load(*clients: Client, pause: float = 0.0) -> Iterator[Counter[str]]:
-    """Let each client ask again and again in a thread of its own; what they were told is counted.
-
-    Args:
-        pause: seconds between two questions of a client, where what starts needs the processor, too.
-    """
+    """Let each client ask again and again, `pause` seconds apart, in a thread of its own; count what they were told."""
     seen: Counter[str] = Counter()
     over, guard = threading.Event(), threading.Lock()
 

@@ -24,12 +24,7 @@ ADDRESS = re.compile(r"localhost:(\d+)")
 
 
 class Process:
-    """One command, started and not waited for; stopped at the end, whatever a test did to it.
-
-    Args:
-        log: its standard error.
-        environment: added to that of the tests and `PATIENT`.
-    """
+    """One command, started and not waited for; stopped at the end, whatever a test did to it."""
 
     def __init__(self, log: Path, *command: str, **environment: str) -> None:
         self.log = log

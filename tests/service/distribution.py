@@ -14,14 +14,7 @@ from lexiseg_service.entry_points import entry_points_of
 
 @contextmanager
 def installed(site: Path, package: str, files: Mapping[str, str], **groups: Mapping[str, str]) -> Iterator[None]:
-    """Install a distribution `package` in the folder `site` while the block runs.
-
-    Args:
-        site: put on the path.
-        package: the distribution, and the package or module that `files` hold.
-        files: text by path below `site`.
-        groups: of entry points, as `adapters={"acme": "acme:adapter"}`.
-    """
+    """Install a distribution while the block runs; `groups` of entry points as `adapters={"acme": "acme:adapter"}`."""
     points = (
         f"[lexiseg.{group}]\n" + "".join(f"{name} = {value}\n" for name, value in named.items())
         for group, named in groups.items()

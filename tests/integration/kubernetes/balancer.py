@@ -14,22 +14,13 @@ CHUNK = 64 * 2**10
 
 
 class Balancer:
-    """Connections are balanced and left alone afterwards, as kube-proxy does it.
-
-    Args:
-        addresses: those of the pods that may be had now.
-        port: of each of them.
-        lag: seconds until a change of them is known here, as on a node far away.
-
-    Attributes:
-        known: those that connections go to.
-    """
+    """Connections are balanced and left alone afterwards, as kube-proxy does it."""
 
     def __init__(self, addresses: Callable[[], Sequence[str]], port: int, lag: float) -> None:
         self._addresses = addresses
         self._pod_port = port
-        self._lag = lag
-        self.known: list[str] = []
+        self._lag = lag  # seconds until a change of them is known here, as on a node far away
+        self.known: list[str] = []  # those that connections go to
         self._loop = asyncio.new_event_loop()
         self._pipes: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever)

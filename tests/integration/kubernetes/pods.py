@@ -33,23 +33,15 @@ def of_its_own() -> list[str]:
 
 
 class Pod:
-    """One container as a Deployment describes it, as a process.
-
-    Args:
-        deployment: that the chart makes.
-        address: of the pod, instead of one of the cluster's.
-        ports: by their names in the container.
-        environment: instead of the variables that name what is elsewhere.
-        names: a file like /etc/hosts.
-    """
+    """One container as a Deployment of the chart describes it, as a process."""
 
     def __init__(
         self,
         deployment: Object,
         address: str,
         ports: dict[str, int],
-        environment: dict[str, str],
-        names: Path,
+        environment: dict[str, str],  # instead of the variables that name what is elsewhere
+        names: Path,  # a file like /etc/hosts
         log: Path,
     ) -> None:
         self._spec = deployment["spec"]["template"]["spec"]
@@ -84,14 +76,7 @@ class Pod:
         assert self._ready.wait(2 * probe["periodSeconds"] * probe["failureThreshold"]), self.log.read_text()[-2000:]
 
     def delete(self) -> int:
-        """As the node does it: no more connections, the sleep, SIGTERM, and no more time than there is.
-
-        Returns:
-            The exit status.
-
-        Raises:
-            subprocess.TimeoutExpired: it had to be killed.
-        """
+        """As the node does it: no more connections, the sleep, SIGTERM, and no more time than there is."""
         began = time.monotonic()
         self.leaves = True
         subprocess.run(self._container["lifecycle"]["preStop"]["exec"]["command"], check=True)

@@ -121,7 +121,7 @@ async def test_a_stream_whose_only_worker_does_not_come_back_in_time_ends_and_sa
 
 
 async def test_a_stream_applies_backpressure_to_its_sender() -> None:
-    worker = Someone(held=asyncio.Event())
+    worker = Someone(held=True)
     taken = most_ahead = 0
     answered: list[str] = []
     async with started(worker) as fleet:
@@ -137,8 +137,7 @@ async def test_a_stream_applies_backpressure_to_its_sender() -> None:
         async with aclosing(fleet.backend.stream(counted())) as answers:
             first = asyncio.ensure_future(anext(answers))
             await fleet.until(lambda: len(worker.frames) == 1)
-            assert worker.held is not None
-            worker.held.set()
+            worker.gate.set()
             answered.append((await first).frame_id)
             async for answer in answers:
                 answered.append(answer.frame_id)
@@ -148,7 +147,7 @@ async def test_a_stream_applies_backpressure_to_its_sender() -> None:
 
 
 async def test_a_stream_that_is_abandoned_leaves_nothing_at_the_worker() -> None:
-    worker = Someone(held=asyncio.Event())
+    worker = Someone(held=True)
     async with started(worker) as fleet:
         for number in range(20):
             already = len(worker.frames)

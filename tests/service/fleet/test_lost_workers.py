@@ -9,17 +9,14 @@ from structlog.testing import capture_logs
 from lexiseg_service.errors import ImageExpired, NotReady
 from lexiseg_service.fleet import links
 from lexiseg_service.fleet.links import WorkerLink, WorkerLost
-from lexiseg_service.fleet.remote import RemoteBackend
 from lexiseg_service.image.reader import image_id_of
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
-from tests.service.fleet.workers import IMAGES, Someone, Wire, asked_images, question, started
+from tests.service.fleet.workers import IMAGES, Someone, Wire, asked_images, looking, question, started
 
 STOOD_STILL = 2.5  # seconds; the machine of the tests itself does so for one now and then
 
 
 async def test_the_cached_images_of_a_dead_worker_are_expired() -> None:
-    first, second = Someone(held=asyncio.Event()), Someone(failure=ImageExpired("gone"))
+    first, second = Someone(held=True), Someone(failure=ImageExpired("gone"))
     async with started(first, second) as fleet:
         asking = [
             asyncio.ensure_future(fleet.backend.segment(question(None, image_id=image_id_of(image))))
@@ -33,7 +30,7 @@ async def test_the_cached_images_of_a_dead_worker_are_expired() -> None:
 
 
 async def test_work_of_a_worker_that_dies_is_done_by_another() -> None:
-    first, second = Someone(held=asyncio.Event()), Someone()
+    first, second = Someone(held=True), Someone()
     async with started(first, second) as fleet:
         asking = [asyncio.ensure_future(fleet.backend.segment(question(image))) for image in IMAGES[:16]]
         await fleet.until(lambda: len(first.asked) + len(second.asked) == 16)
@@ -47,7 +44,7 @@ async def test_work_of_a_worker_that_dies_is_done_by_another() -> None:
 
 
 async def test_a_draining_worker_gets_no_new_calls_and_finishes_its_own() -> None:
-    first, second = Someone(held=asyncio.Event()), Someone(held=asyncio.Event())
+    first, second = Someone(held=True), Someone(held=True)
     async with started(first, second) as fleet:
         asking = [asyncio.ensure_future(fleet.backend.segment(question(image))) for image in IMAGES[:16]]
         await fleet.until(lambda: len(first.asked) + len(second.asked) == 16)
@@ -57,8 +54,7 @@ async def test_a_draining_worker_gets_no_new_calls_and_finishes_its_own() -> Non
         asking += [asyncio.ensure_future(fleet.backend.segment(question(image))) for image in IMAGES[16:]]
         await fleet.until(lambda: len(first.asked) + len(second.asked) == len(IMAGES))
         for worker in (first, second):
-            assert worker.held is not None
-            worker.held.set()
+            worker.gate.set()
         answers = await asyncio.gather(*asking)
 
     assert len(answers) == len(IMAGES)
@@ -69,25 +65,19 @@ async def test_calls_of_a_silent_worker_are_made_elsewhere(monkeypatch: pytest.M
     monkeypatch.setattr(links, "MAX_SILENT_SECONDS", STOOD_STILL)
     monkeypatch.setattr("lexiseg_service.wire.server.WORKER_SILENT", STOOD_STILL)
     monkeypatch.setattr("lexiseg_service.wire.server.WORKER_PING", STOOD_STILL)
-    stopped, other = Someone(name="colours"), Someone(held=asyncio.Event())
+    stopped, other = Someone(name="colours"), Someone(held=True)
     async with started(stopped, other) as fleet:
         wire = Wire(fleet.servers[0].port)
-        async with wire.laid() as address:
-            backend = RemoteBackend(Settings(workers=(address, f"127.0.0.1:{fleet.servers[1].port}")), Metrics())
-            await backend.start()
-            try:
-                await fleet.until(lambda: backend.health().detail.startswith("2 of"))
-                wire.whole.clear()
-                asking = [asyncio.ensure_future(backend.segment(question(image))) for image in IMAGES[:16]]
-                await fleet.until(lambda: len(other.asked) == 16)
-                assert other.held is not None
-                other.held.set()
-                answers = await asyncio.gather(*asking)
-                away = backend.health()
-                wire.whole.set()
-                await fleet.until(lambda: backend.health().detail.startswith("2 of"))
-            finally:
-                await backend.close()
+        async with wire.laid() as address, looking(address, f"127.0.0.1:{fleet.servers[1].port}") as backend:
+            await fleet.until(lambda: backend.health().detail.startswith("2 of"))
+            wire.whole.clear()
+            asking = [asyncio.ensure_future(backend.segment(question(image))) for image in IMAGES[:16]]
+            await fleet.until(lambda: len(other.asked) == 16)
+            other.gate.set()
+            answers = await asyncio.gather(*asking)
+            away = backend.health()
+            wire.whole.set()
+            await fleet.until(lambda: backend.health().detail.startswith("2 of"))
 
     assert len(answers) == 16
     assert away.degraded == (f"worker {address}: does not answer",)
@@ -95,19 +85,14 @@ async def test_calls_of_a_silent_worker_are_made_elsewhere(monkeypatch: pytest.M
 
 async def test_a_deadline_that_passes_during_a_stall_is_a_503_with_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "STALL_SECONDS", 0.8)
-    async with started(Someone(held=asyncio.Event())) as fleet:
+    async with started(Someone(held=True)) as fleet:
         wire = Wire(fleet.servers[0].port)
-        async with wire.laid() as address:
-            backend = RemoteBackend(Settings(workers=(address,)), Metrics())
-            await backend.start()
-            try:
-                await fleet.until(lambda: backend.health().ready)
-                wire.whole.clear()
-                with capture_logs() as log, pytest.raises(NotReady) as refusal:
-                    await backend.segment(question(deadline=time.monotonic() + 1.5))
-            finally:
-                wire.whole.set()
-                await backend.close()
+        async with wire.laid() as address, looking(address) as backend:
+            await fleet.until(lambda: backend.health().ready)
+            wire.whole.clear()
+            with capture_logs() as log, pytest.raises(NotReady) as refusal:
+                await backend.segment(question(deadline=time.monotonic() + 1.5))
+            wire.whole.set()
 
     assert refusal.value.headers == {"Retry-After": "1"}
     assert [each["reason"] for each in log if each["event"] == "worker lost"] == ["stalled until the deadline"]
@@ -115,7 +100,7 @@ async def test_a_deadline_that_passes_during_a_stall_is_a_503_with_retry_after(m
 
 async def test_a_worker_that_dies_near_the_deadline_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(links, "STALL_SECONDS", 60.0)  # the other one is not taken for one that stands still
-    first, second = Someone(held=asyncio.Event()), Someone(held=asyncio.Event())
+    first, second = Someone(held=True), Someone(held=True)
     async with started(first, second) as fleet:
         deadline = time.monotonic() + 2 * STOOD_STILL
         asking = [
@@ -132,7 +117,7 @@ async def test_a_worker_that_dies_near_the_deadline_is_a_503(monkeypatch: pytest
 async def test_a_connection_whose_other_end_vanished_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lexiseg_service.wire.server.WORKER_SILENT", STOOD_STILL)
     monkeypatch.setattr("lexiseg_service.wire.server.WORKER_PING", STOOD_STILL)
-    worker = Someone(held=asyncio.Event())
+    worker = Someone(held=True)
     async with started(worker) as fleet:
         wire = Wire(fleet.servers[0].port)
         async with wire.laid() as address:

@@ -25,7 +25,7 @@ from lexiseg_service.question.backend import Health
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.worker import grpc_server
-from tests.service.fleet.workers import IMAGES, Someone, asked_images, question, started
+from tests.service.fleet.workers import IMAGES, Someone, asked_images, looking, question, started
 from tests.service.gateway.serving import serving
 from tests.service.wire.newer_release import UNKNOWN_WORD, with_more_fields
 from tests.waiting import soon
@@ -34,15 +34,10 @@ from tests.waiting import soon
 async def test_a_worker_without_an_address_counts_as_missing() -> None:
     async with started(Someone()) as fleet:
         metrics = Metrics()
-        backend = RemoteBackend(
-            Settings(workers=(f"127.0.0.1:{fleet.servers[0].port}", "dns:///nobody.invalid:50061")), metrics
-        )
-        try:
-            await backend.start()
+        addresses = f"127.0.0.1:{fleet.servers[0].port}", "dns:///nobody.invalid:50061"
+        async with looking(*addresses, metrics=metrics) as backend:
             await soon(lambda: backend.health().ready)
             health, scrape = backend.health(), generate_latest(metrics.registry).decode()
-        finally:
-            await backend.close()
 
     assert health.detail == "1 of 2 workers are ready"
     assert "worker nobody.invalid:50061: no address" in health.degraded
@@ -111,14 +106,13 @@ async def test_all_points_of_all_prompts_reach_the_worker(n_prompts: int) -> Non
 
 
 async def test_a_busy_worker_spills_images_and_they_are_found_again() -> None:
-    first, second = Someone(held=asyncio.Event()), Someone(held=asyncio.Event())
+    first, second = Someone(held=True), Someone(held=True)
     async with started(first, second) as fleet:
         crowd = [asyncio.ensure_future(fleet.backend.segment(question(IMAGES[0]))) for _ in range(SPILL_AT + 1)]
         await fleet.until(lambda: len(first.asked) + len(second.asked) == SPILL_AT + 1)
         busy, idle = sorted((first, second), key=lambda worker: -len(worker.asked))
         for worker in (first, second):
-            assert worker.held is not None
-            worker.held.set()
+            worker.gate.set()
         await asyncio.gather(*crowd)
         await fleet.backend.segment(question(None, image_id=image_id_of(IMAGES[0])))
 
@@ -240,7 +234,7 @@ async def test_a_worker_that_loads_a_version_for_the_first_time_is_asked_only_if
 
 
 async def test_a_deadline_that_passes_ends_the_work_too() -> None:
-    worker = Someone(held=asyncio.Event())
+    worker = Someone(held=True)
     async with started(worker) as fleet:
         for seconds in (0.2, 2, 20):  # on a slow machine the first may be over before the worker is asked
             with pytest.raises(DeadlineExceeded):
@@ -256,7 +250,7 @@ async def test_a_deadline_that_passes_ends_the_work_too() -> None:
 
 
 async def test_cancelling_a_request_cancels_it_at_the_worker() -> None:
-    worker = Someone(held=asyncio.Event())
+    worker = Someone(held=True)
     async with started(worker) as fleet:
         asking = asyncio.ensure_future(fleet.backend.segment(question()))
         await fleet.until(lambda: len(worker.asked) == 1)

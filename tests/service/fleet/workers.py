@@ -26,15 +26,20 @@ IMAGES = [f"image {number}".encode() for number in range(40)]
 
 @dataclass
 class Someone(KnownBackend):
-    """A worker's backend with a model of any name; answers wait while `held`."""
+    """A worker's backend with a model of any name; if it is `held`, answers wait for the gate."""
 
     name: str = "colours"
     version: str = "1"
-    held: asyncio.Event | None = None
+    held: bool = False
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
     frames: list[str] = field(default_factory=list)
     questions: list[StreamQuestion] = field(default_factory=list)
     abandoned: int = 0
     digests: str = "digest"
+
+    def __post_init__(self) -> None:
+        if not self.held:
+            self.gate.set()
 
     def digest(self, name: str) -> str | None:
         return self.digests
@@ -45,8 +50,7 @@ class Someone(KnownBackend):
     async def segment(self, request: WorkerRequest) -> WorkerAnswer:
         self.asked.append(request)
         try:
-            if self.held is not None:
-                await self.held.wait()
+            await self.gate.wait()
         except asyncio.CancelledError:
             self.abandoned += 1
             raise
@@ -60,8 +64,7 @@ class Someone(KnownBackend):
                 self.questions.append(step)
                 continue
             self.frames.append(step.id)
-            if self.held is not None:
-                await self.held.wait()
+            await self.gate.wait()
             yield FrameAnswer(step.id, step.timestamp_us, answer())
 
 
@@ -155,6 +158,17 @@ async def started(
         await backend.start()
         await fleet.ready(len(workers) if ready is None else ready)
         yield fleet
+
+
+@asynccontextmanager
+async def looking(*workers: str, metrics: Metrics | None = None) -> AsyncIterator[RemoteBackend]:
+    """A gateway's end of workers at these addresses."""
+    backend = RemoteBackend(Settings(workers=workers), metrics or Metrics())
+    await backend.start()
+    try:
+        yield backend
+    finally:
+        await backend.close()
 
 
 async def _close_all(fleet: Fleet) -> None:

@@ -76,26 +76,18 @@ async def code_of_a_call(address: str, **settings: Any) -> grpc.StatusCode:
         return await call.code()
 
 
-async def test_a_gateway_without_a_certificate_is_refused(authority: Authority) -> None:
-    async with listening(**authority.settings_of(WORKER)) as (address, worker):
-        assert await code_of_a_call(address) is grpc.StatusCode.UNAVAILABLE
-        assert not worker.asked
-
-
-async def test_a_gateway_of_another_authority_is_refused(authority: Authority, strangers: Authority) -> None:
-    # It trusts the worker; the worker does not trust it.
-    shown = strangers.settings_of("lexiseg-gateway", trusts=authority)
-    async with listening(**authority.settings_of(WORKER)) as (address, worker):
-        assert await code_of_a_call(address, **shown) is grpc.StatusCode.UNAVAILABLE
-        assert not worker.asked
-
-
-async def test_a_worker_of_another_authority_is_told_nothing(authority: Authority, strangers: Authority) -> None:
-    # It would take the gateway; the gateway does not take it.
-    shown = strangers.settings_of(WORKER, trusts=authority)
-    async with listening(**shown) as (address, worker):
-        code = await code_of_a_call(address, **authority.settings_of("lexiseg-gateway"))
-        assert code is grpc.StatusCode.UNAVAILABLE
+@pytest.mark.parametrize("stranger", ["a gateway without a certificate", "a gateway", "a worker"])
+async def test_without_certificates_of_one_authority_nothing_is_asked(
+    stranger: str, authority: Authority, strangers: Authority
+) -> None:
+    theirs = authority.settings_of(WORKER)
+    own = authority.settings_of("lexiseg-gateway")
+    if stranger == "a worker":  # it would take the gateway; the gateway does not take it
+        theirs = strangers.settings_of(WORKER, trusts=authority)
+    else:  # it trusts the worker; the worker does not trust it
+        own = strangers.settings_of("lexiseg-gateway", trusts=authority) if stranger == "a gateway" else {}
+    async with listening(**theirs) as (address, worker):
+        assert await code_of_a_call(address, **own) is grpc.StatusCode.UNAVAILABLE
         assert not worker.asked
 
 

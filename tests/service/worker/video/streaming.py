@@ -42,17 +42,13 @@ def working(**settings: Any) -> Iterator[Worker]:
 
 
 class Sender:
-    """Steps that a test gives one by one; `taken` counts those that the stream has asked for.
-
-    `most_ahead`: the most frames that it took beyond the answers after which the reader asked for the next.
-    """
+    """Steps that a test gives one by one."""
 
     def __init__(self) -> None:
         self._steps: asyncio.Queue[Step | None] = asyncio.Queue()
-        self.taken = 0
-        self.read = 0
-        self.most_ahead = 0
-        self._frames = 0
+        self.taken = 0  # steps that the stream has asked for
+        self.read = self._frames = 0
+        self.most_ahead = 0  # frames that it took beyond the answers after which the reader asked for the next
 
     def give(self, *steps: Step) -> None:
         for step in steps:
@@ -92,6 +88,13 @@ async def stream(worker: Worker, *steps: Step) -> AsyncGenerator[tuple[Sender, A
 async def all_of(answers: Answers) -> list[FrameAnswer]:
     async with asyncio.timeout(SOON):
         return [answer async for answer in answers]
+
+
+async def answered(worker: Worker, *steps: Step) -> list[FrameAnswer]:
+    """The answers to a sender that gives these steps and no more."""
+    async with stream(worker, *steps) as (sender, answers):
+        sender.end()
+        return await all_of(answers)
 
 
 async def take(answers: Answers, n: int) -> list[FrameAnswer]:

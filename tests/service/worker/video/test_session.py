@@ -10,7 +10,17 @@ from structlog.testing import capture_logs
 from lexiseg_service.errors import NotReady, QueueFull, UndecodableImage
 from lexiseg_service.worker.models.pool import GOING_DOWN
 from tests.service.worker.gated_colours import ask, halves
-from tests.service.worker.video.streaming import Step, all_of, frame, ids, question, stream, track_ids, working
+from tests.service.worker.video.streaming import (
+    Step,
+    all_of,
+    answered,
+    frame,
+    ids,
+    question,
+    stream,
+    track_ids,
+    working,
+)
 from tests.waiting import soon
 
 
@@ -50,10 +60,8 @@ async def test_with_latest_a_waiting_frame_is_dropped_for_a_newer_one() -> None:
 async def test_an_unexpected_error_of_a_frame_shows_no_internals() -> None:
     with working() as worker:
         worker.segmenter.failures.append(RuntimeError("a secret of the house"))
-        async with stream(worker, question(frames_in_flight=1), frame(0), frame(1)) as (sender, answers):
-            sender.end()
-            with capture_logs() as logs:
-                received = await all_of(answers)
+        with capture_logs() as logs:
+            received = await answered(worker, question(frames_in_flight=1), frame(0), frame(1))
 
     assert received[0].error is not None
     assert "secret" not in received[0].error.detail
@@ -64,9 +72,7 @@ async def test_an_unexpected_error_of_a_frame_shows_no_internals() -> None:
 async def test_tracks_are_numbered_over_frames_and_questions() -> None:
     with working() as worker:
         steps: list[Step] = [question(tracking=True), frame(0), frame(1), question("blue", tracking=True), frame(2)]
-        async with stream(worker, *steps) as (sender, answers):
-            sender.end()
-            received = await all_of(answers)
+        received = await answered(worker, *steps)
 
     assert [track_ids(answer) for answer in received] == [(1, 2), (1, 2), (3,)]
     assert [answer.state_reset for answer in received] == [False, False, True]
@@ -80,12 +86,8 @@ async def test_smoothing_keeps_the_label_of_the_frames_before() -> None:
             *(frame(n, halves("g", "g")) for n in range(4)),
             frame(4, amber),
         ]
-        async with stream(worker, *steps) as (sender, answers):
-            sender.end()
-            steadied = (await all_of(answers))[-1]
-        async with stream(worker, question("red", "green"), frame(0, amber)) as (sender, answers):
-            sender.end()
-            (alone,) = await all_of(answers)
+        steadied = (await answered(worker, *steps))[-1]
+        (alone,) = await answered(worker, question("red", "green"), frame(0, amber))
 
     assert steadied.answer is not None
     assert alone.answer is not None
@@ -113,9 +115,7 @@ async def test_a_frame_waits_for_a_full_engine_until_its_deadline() -> None:
     with working(queue_limit=1, deadline_seconds=0.2) as worker:
         worker.segmenter.gate.clear()
         worker.engine.submit(ask("red"))
-        async with stream(worker, question(), frame(0)) as (sender, answers):
-            sender.end()
-            (answer,) = await all_of(answers)
+        (answer,) = await answered(worker, question(), frame(0))
 
     assert isinstance(answer.error, QueueFull)
 

@@ -10,7 +10,7 @@ from lexiseg_model.types import Background, ClassEntry, Task, Vocabulary
 from lexiseg_service.question.messages import WorkerRequest
 from lexiseg_service.question.streams import StreamQuestion
 from tests.service.worker.gated_colours import halves
-from tests.service.worker.video.streaming import Step, Worker, all_of, frame, stream, track_ids, working
+from tests.service.worker.video.streaming import Step, Worker, answered, frame, track_ids, working
 
 SKY = ClassEntry("blue", thing=False)
 
@@ -37,9 +37,7 @@ async def test_things_and_stuff_keep_their_numbers_from_frame_to_frame(smoothing
             about("panoptic", smoothing),
             *(frame(number, halves("r", "b", 32)) for number in range(3)),
         ]
-        async with stream(worker, *steps) as (sender, answers):
-            sender.end()
-            received = await all_of(answers)
+        received = await answered(worker, *steps)
 
     for answer in received:
         assert answer.answer is not None
@@ -54,8 +52,6 @@ async def test_things_and_stuff_keep_their_numbers_from_frame_to_frame(smoothing
 async def test_another_task_begins_anew() -> None:
     with able() as worker:
         steps: list[Step] = [about("semantic"), frame(0), about("panoptic"), frame(1)]
-        async with stream(worker, *steps) as (sender, answers):
-            sender.end()
-            found = await all_of(answers)
+        found = await answered(worker, *steps)
 
     assert [answer.state_reset for answer in found] == [False, True]
