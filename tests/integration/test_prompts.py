@@ -6,12 +6,10 @@ from typing import Any
 import grpc
 import httpx
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from lexiseg_client.stubs import segmentation_pb2 as pb
 from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
-from lexiseg_labels.masks.rle import text_of
 from tests import coco, pictures
 from tests.integration.server import Server, form
 from tests.waiting import SOON
@@ -69,20 +67,3 @@ def test_a_mask_is_corrected_over_rest_and_grpc(server: Server, client: httpx.Cl
     assert same.segments[0].mask.coco_rle.counts == less["segments"][0]["mask"]["counts"]
     assert [warning["type"] for warning in less["warnings"]] == ["no-mask-prompts"]
     assert [warning.type for warning in same.warnings] == ["no-mask-prompts"]
-
-
-@pytest.mark.parametrize(
-    ("prompt", "field"),
-    [
-        ({"segment": 1}, "prompts.0.segment"),
-        ({"mask": {"size": [HEIGHT, WIDTH], "counts": "zz"}}, "prompts.0.mask.counts"),
-        ({"mask": {"size": [HEIGHT, 1], "counts": text_of([0, HEIGHT])}}, "prompts.0.mask.size"),
-        ({"mask": {"size": [HEIGHT, 1], "counts": text_of([0, HEIGHT])}, "segment": 1}, "prompts.0"),
-    ],
-)
-def test_a_mask_that_cannot_be_corrected_is_named(client: httpx.Client, prompt: dict[str, Any], field: str) -> None:
-    question = json.dumps({"prompts": [prompt]})
-    response = client.post("/segment", files=[*form(CAT), ("request", (None, question))])
-
-    assert response.status_code == 422
-    assert [error["field"] for error in response.json()["errors"]] == [field]

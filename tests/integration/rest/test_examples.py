@@ -81,30 +81,15 @@ def test_a_vocabulary_keeps_examples_when_their_photograph_is_gone(client: httpx
     assert again.status_code == 201, again.text
 
 
-def refused(client: httpx.Client, *classes: Any, image: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
-    response = client.post("/segment", json={"image": image or encoded("china"), "classes": list(classes), **more})
-    problem: dict[str, Any] = response.json()
-    assert 400 <= response.status_code < 500, problem
-    return {"status": response.status_code, "fields": [finding["field"] for finding in problem.get("errors") or []]}
+def test_an_example_that_does_not_fit_the_image_names_its_field(client: httpx.Client) -> None:
+    for example, field in (
+        ({"box": [0, 0, 5000, 10]}, "box"),
+        ({"mask": {"format": "coco_rle", "size": [2, 2], "counts": "04"}}, "mask.size"),
+    ):
+        answer = client.post("/segment", json={"image": encoded("china"), "classes": [by_example("a", example)]})
 
-
-def test_what_is_wrong_with_an_example_names_its_field(client: httpx.Client) -> None:
-    place = "classes.0.examples.0"
-    outside = refused(client, by_example("a", {"box": [0, 0, 5000, 10]}))
-    assert outside == {"status": 422, "fields": [f"{place}.box"]}
-    assert refused(client, by_example("a", {}))["fields"] == [place]
-    assert refused(client, by_example("a", {"box": [9, 9, 1, 1]}))["fields"] == [f"{place}.box"]
-    mask = {"format": "coco_rle", "size": [2, 2], "counts": "04"}
-    assert refused(client, by_example("a", {"mask": mask}))["fields"] == [f"{place}.mask.size"]
-    assert refused(client, by_example("a", SKY | {"image": {}}))["fields"] == [f"{place}.image"]
-    assert refused(client, {"name": "a", "negatives": [SKY]})["fields"] == ["classes.0.negatives"]
-    assert refused(client, by_example("a", SKY, words=False, synonyms=["b"]))["fields"] == ["classes.0.words"]
-    assert refused(client, by_example("a", *[SKY] * 65))["fields"] == ["classes.0.examples"]
-    assert refused(client, by_example("a", {"image": {"id": "0" * 32}, **SKY}))["status"] == 404
-    fetched = {"image": {"url": "https://example.org/a.jpg"}, **SKY}
-    assert refused(client, by_example("a", fetched))["status"] == 403
-    broken = {"image": {"base64": base64.b64encode(b"no image").decode()}, **SKY}
-    assert refused(client, by_example("a", broken))["status"] == 415
+        found = [error["field"] for error in answer.json()["errors"]]
+        assert (answer.status_code, found) == (422, [f"classes.0.examples.0.{field}"])
 
 
 def test_everything_answers_with_neither_words_nor_prompts_and_words_name_it_later(client: httpx.Client) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
+from lexiseg_labels.masks.rle import text_of
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.types import Point, Prompt
 from lexiseg_service.errors import ImageExpired
@@ -16,6 +17,7 @@ from tests.service.gateway.serving import serving
 SIDEWAYS = pictures.turned(pictures.small("china").resize((64, 48)), 6, "JPEG")  # 64 high, 48 wide as shown
 BASE64 = base64.b64encode(SIDEWAYS).decode()
 LONG = "PP3" + "0" * 299_997  # 64 x 48 pixels outside, then runs of none
+NARROW = {"size": [64, 1], "counts": text_of([0, 64])}
 LARGEST = [{"points": [{"x": 1.5, "y": 2.5, "positive": True}] * 32, "box": [0, 0, 9.5, 9.5]}] * 256
 
 
@@ -54,6 +56,10 @@ async def test_coordinates_are_those_of_the_picture_as_shown(client: httpx.Async
         pytest.param([{"box": [0, 0, 9, 9]}, {"box": [0, 0, 9]}], "prompts.1.box", id="three sides"),
         pytest.param([{"box": [0, 0, 9, 9, 9]}], "prompts.0.box", id="five sides"),
         pytest.param([{"box": {"x0": 0, "y0": 0, "x1": 9, "y1": 9}}], "prompts.0.box", id="a box as an object"),
+        pytest.param([{"segment": 1}], "prompts.0.segment", id="a segment of no classes"),
+        pytest.param([{"mask": {"size": [64, 48], "counts": "zz"}}], "prompts.0.mask.counts", id="no run lengths"),
+        pytest.param([{"mask": NARROW}], "prompts.0.mask.size", id="a mask of another size"),
+        pytest.param([{"mask": NARROW, "segment": 1}], "prompts.0", id="a mask and a segment"),
     ],
 )  # fmt: skip
 async def test_a_wrong_prompt_is_named(client: httpx.AsyncClient, prompts: Any, field: str) -> None:
@@ -149,6 +155,31 @@ async def test_the_masks_of_a_request_have_so_many_run_lengths_in_all(
     assert answer.status_code == 422
     (error,) = answer.json()["errors"]
     assert (error["field"], error["value"]) == (field, "2,400,000 characters of run lengths")
+
+
+PLACE = "classes.0.examples.0"
+SMALL = {"box": [0, 0, 9, 9]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "field"),
+    [
+        ({"examples": [{}]}, 422, PLACE),
+        ({"examples": [{"box": [9, 9, 1, 1]}]}, 422, f"{PLACE}.box"),
+        ({"examples": [SMALL | {"image": {}}]}, 422, f"{PLACE}.image"),
+        ({"negatives": [SMALL]}, 422, "classes.0.negatives"),
+        ({"examples": [SMALL], "words": False, "synonyms": ["b"]}, 422, "classes.0.words"),
+        ({"examples": [SMALL] * 65}, 422, "classes.0.examples"),
+        ({"examples": [SMALL | {"image": {"url": "https://example.org/a.jpg"}}]}, 403, None),
+    ],
+)
+async def test_what_is_wrong_with_an_example_names_its_field(
+    client: httpx.AsyncClient, fields: dict[str, Any], status: int, field: str | None
+) -> None:
+    answer = await post(client, classes=[{"name": "a", **fields}])
+
+    found = [error["field"] for error in answer.json().get("errors", ())]
+    assert (answer.status_code, found) == (status, [field] if field else [])
 
 
 @pytest.mark.parametrize(
