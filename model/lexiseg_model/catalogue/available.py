@@ -21,6 +21,8 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where it wa
 
 
 class AvailableModel(StrictModel):
+    """One model that can be served."""
+
     name: str = Field(description="name of the model, for `lexiseg serve --model` and requests")
     method: str = Field(description="name of the segmentation method that runs the weights")
     backbone: str = Field(description="networks that the model consists of")
