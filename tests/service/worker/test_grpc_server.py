@@ -11,7 +11,6 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
@@ -57,7 +56,6 @@ class Asked:
     """A worker's server, and a gateway's end of it."""
 
     stub: Any
-    channel: grpc.aio.Channel
     server: GrpcServer
 
 
@@ -68,7 +66,7 @@ async def asking(backend: Backend, metrics: Metrics | None = None) -> AsyncItera
     options = [("grpc.use_local_subchannel_pool", 1)]
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}", options=options) as channel:
-            yield Asked(WorkerStub(channel), channel, server)
+            yield Asked(WorkerStub(channel), server)
     finally:
         await server.close()
 
@@ -147,22 +145,6 @@ async def test_watchers_get_the_status_at_once_regularly_and_at_the_end() -> Non
     assert [model.digest for model in first.models] == ["colours"]
     assert (third.in_flight, third.instance) == (1, first.instance)
     assert heard[-1].draining
-
-
-async def test_grpc_health_follows_the_backend() -> None:
-    async with asking(KnownBackend()) as worker:
-        stub: Any = health_pb2_grpc.HealthStub(worker.channel)
-        check = health_pb2.HealthCheckRequest()
-        watching = stub.Watch(check)
-        async with asyncio.timeout(SOON):
-            while (await watching.read()).status != health_pb2.HealthCheckResponse.SERVING:
-                pass
-            worker.server.leave()
-            while (await watching.read()).status != health_pb2.HealthCheckResponse.NOT_SERVING:
-                pass
-        leaving = (await stub.Check(check)).status
-
-    assert leaving == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 async def _awaited(call: Any) -> Any:

@@ -1,37 +1,13 @@
-import base64
-from typing import Any
-
 import httpx
 import pytest
 from prometheus_client import generate_latest
 from structlog.testing import capture_logs
 
 from lexiseg_service.watch.metrics import Metrics
-from tests import pictures
-from tests.service.gateway.serving import form
 
 FAMILIES = ["", "/v1"]
 READ = ["/models", "/models/colours", "/vocabularies", "/vocabularies/voc20"]
 UNVERSIONED = ["/livez", "/readyz", "/metrics", "/docs", "/docs/assets/docs.js", "/openapi.json"]
-
-
-def stable(answer: dict[str, Any]) -> dict[str, Any]:
-    """Without what is new each time."""
-    return {name: value for name, value in answer.items() if name != "id"}
-
-
-async def test_segment_answers_the_same_under_both_paths(client: httpx.AsyncClient) -> None:
-    image = {"base64": base64.b64encode(pictures.encoded(pictures.small())).decode()}
-    answers = [
-        [
-            await client.post(f"{family}/segment", files=form("sky")),
-            await client.post(f"{family}/segment", json={"image": image, "classes": ["sky"]}),
-        ]
-        for family in FAMILIES
-    ]
-
-    assert {answer.status_code for both in answers for answer in both} == {200}
-    assert len({str(stable(answer.json())) for both in answers for answer in both}) == 1
 
 
 @pytest.mark.parametrize("path", ["/segment/", "/v1/models/colours/?a=b"])
