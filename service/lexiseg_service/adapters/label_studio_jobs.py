@@ -39,8 +39,8 @@ from lexiseg_service.adapters.label_studio_pictures import authorization, image_
 from lexiseg_service.adapters.tools import notes_of
 from lexiseg_service.batch.description import JobInput
 from lexiseg_service.batch.http.jobs import Jobs, Tasks
+from lexiseg_service.batch.http.notices import NotTaken, persistent
 from lexiseg_service.batch.http.routes import jobs_of
-from lexiseg_service.batch.http.webhook import NotTaken, persistent
 from lexiseg_service.batch.ledger.job import Job, Part, Progress
 from lexiseg_service.batch.sources.source import SourceKind
 from lexiseg_service.errors import ImageNotFetched, NotReady, ServiceError

@@ -20,10 +20,8 @@ from lexiseg_model.errors import ModelError
 from lexiseg_model.model_name import ModelName
 from lexiseg_model.types import Vocabulary
 from lexiseg_service.batch import question_copy
+from lexiseg_service.batch.chunks import MAX_REASONS, BulkJob, ChunkWorker, Report, batch_settings
 from lexiseg_service.batch.description import JobInput, stored, task_question
-from lexiseg_service.batch.executors.chunks import MAX_REASONS, BulkJob, ChunkWorker, Report
-from lexiseg_service.batch.executors.process import batch_settings
-from lexiseg_service.batch.executors.ray_actors import Cluster, segment_on
 from lexiseg_service.batch.export import check_room, writer_of
 from lexiseg_service.batch.ledger.folder import (
     QUESTION,
@@ -35,6 +33,7 @@ from lexiseg_service.batch.ledger.folder import (
     write_plan,
 )
 from lexiseg_service.batch.question_copy import QuestionCopy
+from lexiseg_service.batch.ray_actors import Cluster, segment_on
 from lexiseg_service.batch.rows import FAILED
 from lexiseg_service.batch.sources.listing import Kind, pictures_of, source_of
 from lexiseg_service.errors import ServiceError

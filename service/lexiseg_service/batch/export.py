@@ -20,7 +20,7 @@ from lexiseg_labels.exports import format_of, pieces
 from lexiseg_labels.names import Names, safe_name
 from lexiseg_labels.picture_names import suffix_of, suffix_of_format
 from lexiseg_model.files.archives import add_file
-from lexiseg_service.batch.executors.chunks import BulkJob
+from lexiseg_service.batch.chunks import BulkJob
 from lexiseg_service.batch.ledger.folder import Destination, Size
 from lexiseg_service.batch.rows import OK, Row, answer_of
 from lexiseg_service.batch.sources.files import FileReader

@@ -4,6 +4,10 @@
 
 The number of lanes bounds the pictures in flight. A lane waits while the workers are not ready, and asks again about
 a picture that is refused for now. Lines that cannot be written are kept and written again.
+
+Lanes go by client, then by job. A client holds at most half of the lanes that others leave, so that a lane is free for
+one that comes, however many jobs the others have. Of the clients that may have one more, the fair queue names the one
+that was given the fewest pictures so far, and of its jobs the one likewise. One at its rate or quota gives way.
 """
 
 from __future__ import annotations
@@ -11,32 +15,39 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 import structlog
 
-from lexiseg_service.batch.executors.gateway import GatewayExecutor
-from lexiseg_service.batch.executors.picture_runner import Fetch, PictureRunner, pause
-from lexiseg_service.batch.files import Files
-from lexiseg_service.batch.lane import Line, Preempted, work
+from lexiseg_model.resources.lru import Lru
+from lexiseg_service.batch import question_copy
+from lexiseg_service.batch.files import Files, question_path
 from lexiseg_service.batch.ledger.job import Job, Ledger, OpenJob
-from lexiseg_service.batch.sources.source import Picture, SourceKind
-from lexiseg_service.batch.turns import LANES, Turns
-from lexiseg_service.errors import RateLimited
+from lexiseg_service.batch.loop import Line, PictureRunner, Preempted, pause, work
+from lexiseg_service.batch.question_copy import QuestionCopy
+from lexiseg_service.batch.sources.source import Picture
+from lexiseg_service.errors import QueueFull, RateLimited
+from lexiseg_service.fair_queue import FairQueue, Sender
+from lexiseg_service.gateway.admission.access import Caller
 from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.question.messages import ImageSource, WorkerAnswer
 from lexiseg_service.records.store import StoreAway
 from lexiseg_service.settings import Settings
-from lexiseg_service.shares import Hold
+from lexiseg_service.shares import CLIENT_SHARE, Hold, Shares
 from lexiseg_service.watch.metrics import Metrics
 
 logger = structlog.get_logger("lexiseg.jobs")
 T = TypeVar("T")
+LANES = 16  # pictures of jobs that a gateway has in flight; a client without others has half of them
+MAX_PAUSE_SECONDS = 30.0  # of a client at its rate or quota
+ASK_SECONDS = 600.0  # for one picture, of which nobody waits for the answer
+MAX_QUESTIONS = 16  # in memory
 MAX_TAKEN = 64  # pictures that a lane holds
 TURN = 8  # pictures after which a lane gives way to a client that has none
 FLUSH_SECONDS = 2.0  # after which a lane writes what it has
@@ -46,11 +57,93 @@ BEATS = 4  # in a lease
 POLL_SECONDS = 1.0  # between looks for jobs of other gateways, and for what was left
 
 
-class _Assignment(NamedTuple):
-    """Pictures that a lane took from one job."""
+class GatewayExecutor:
+    """As `Executor`, over the operations of a gateway."""
 
-    job: Job
-    pictures: Sequence[Picture]
+    def __init__(self, use_case: UseCase, limits: ClientLimits, files: Files) -> None:
+        self._use_case = use_case
+        self._limits = limits
+        self._files = files
+        self._questions: Lru[str, QuestionCopy] = Lru(MAX_QUESTIONS)
+
+    def forget_all_but(self, jobs: Set[str]) -> None:
+        """Forget the questions of all other jobs, which may have been erased."""
+        for identity, _ in self._questions.items():
+            if identity not in jobs:
+                self._questions.drop(identity)
+
+    @property
+    def is_ready(self) -> bool:
+        return self._use_case.health().ready
+
+    @property
+    def gives_way(self) -> bool:
+        return self._use_case.in_flight > 0
+
+    async def admit(self, job: Job) -> None:
+        await self._limits.count(job.client)
+
+    async def segment(self, job: Job, image: ImageSource, identity: str) -> WorkerAnswer:
+        caller = Caller(owner=job.owner, client=job.client, request_id=identity, background=True)
+        if (question := self._questions.get(job.id)) is None:
+            content = await asyncio.to_thread(self._files.read, question_path(job.id))
+            question = question_copy.decode(content)
+            self._questions.put(job.id, question)
+        return await question_copy.ask(self._use_case, question, image, caller, ASK_SECONDS)
+
+
+class Turns:
+    """The lanes of one gateway, and the jobs that wait for one. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._lanes = Shares("lanes", LANES, CLIENT_SHARE)
+        self._jobs: FairQueue[str] = FairQueue()
+        self._left: dict[str, int] = {}  # pictures without an answer, by job
+        self._paused: dict[str, float] = {}  # clients at their rate or quota, until a monotonic time
+        self._empty: set[str] = set()  # jobs with all pictures held, when last looked at
+        self.is_crowded = False  # a client has no lane while others hold all
+
+    def look(self, jobs: Sequence[OpenJob]) -> None:
+        """Take note of the jobs that have pictures without an answer."""
+        self._empty.clear()
+        now = time.monotonic()
+        self._paused = {client: until for client, until in self._paused.items() if until > now}
+        self._left = {job.id: job.left for job in jobs}
+        for ended in [identity for identity in self._jobs if identity not in self._left]:
+            self._jobs.drop(ended)
+        for job in jobs:
+            if job.id not in self._jobs:
+                self._jobs.add(job.id, Sender(job.client, job.id))
+
+    def next(self) -> tuple[str, int, Hold] | None:
+        """The job that is next, its pictures without an answer, and the lane, which the caller releases."""
+        self.is_crowded = False
+        served: set[str] = set()  # clients that have their share of the lanes
+        while (identity := self._jobs.next(lambda each: self._may(each, served))) is not None:
+            client = self._jobs.sender_of(identity).client
+            try:
+                return identity, self._left[identity], self._lanes.take(client)
+            except RateLimited:
+                served.add(client)
+            except QueueFull:
+                self.is_crowded = True
+                break
+        return None
+
+    def _may(self, identity: str, served: set[str]) -> bool:
+        client = self._jobs.sender_of(identity).client
+        return identity not in self._empty and client not in served and client not in self._paused
+
+    def pause(self, client: str, seconds: float) -> None:
+        """Give a client no lane for some time, at most `MAX_PAUSE_SECONDS`."""
+        self._paused[client] = time.monotonic() + min(seconds, MAX_PAUSE_SECONDS)
+
+    def record_assignment(self, identity: str, count: int) -> None:
+        """Count the pictures that a lane was given; none: the job has no free ones until the next look."""
+        if not count:
+            self._empty.add(identity)
+        elif identity in self._jobs:
+            self._jobs.serve(identity, count)
 
 
 class _JobPart:
@@ -111,11 +204,7 @@ class Runner:
         self._away: str | None = None  # what holds all of them up
         self.open: Sequence[OpenJob] = ()  # as of the last look
         self._executor = GatewayExecutor(use_case, limits, files)
-        self._picture_runner = PictureRunner(self._executor, self._threads, settings.limits.max_image_bytes)
-
-    def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
-        """Have the pictures of a kind of source fetched by a function."""
-        self._picture_runner.fetch_by(kind, fetch)
+        self.pictures = PictureRunner(self._executor, self._threads, settings.limits.max_image_bytes)
 
     def start(self) -> None:
         """Begin."""
@@ -178,7 +267,7 @@ class Runner:
             try:
                 self.open = await self._in_thread(self._ledger.open_jobs)
                 self._turns.look(self.open)
-                self._picture_runner.close_all_but(jobs := {job.id for job in self.open})
+                self.pictures.close_all_but(jobs := {job.id for job in self.open})
                 self._executor.forget_all_but(jobs)
                 while not self._stopping and (turn := self._turns.next()) is not None:
                     await self._give(*turn)
@@ -194,15 +283,17 @@ class Runner:
 
     async def _give(self, identity: str, left: int, lane: Hold) -> None:
         """Open a lane for some pictures of a job, if there are free ones."""
-        holder = self._idle.pop() if self._idle else uuid.uuid4().hex
-        assignment = None
+        holder, job = self._idle.pop() if self._idle else uuid.uuid4().hex, None
+        pictures: Sequence[Picture] = ()
         try:
             if holder not in self._holders:
                 self._holders.add(holder)
                 await self._in_thread(self._ledger.renew_leases, (holder,), LEASE_SECONDS)
             count = min(MAX_TAKEN, max(1, left // LANES))  # few at the end, so that all lanes end together
-            assignment = await self._in_thread(self._take, identity, holder, count)
-            if assignment is None:
+            job = await self._in_thread(self._ledger.job, identity)
+            if job is not None:
+                pictures = await self._in_thread(self._ledger.take, identity, holder, count)
+            if not pictures:
                 self._idle.append(holder)
         except Exception as error:
             self._holders.discard(holder)  # it may hold pictures, until its lease ends
@@ -210,23 +301,18 @@ class Runner:
                 raise
             logger.error("unexpected error", job=identity, error=type(error).__name__, exc_info=error)
         finally:
-            self._turns.record_assignment(identity, 0 if assignment is None else len(assignment.pictures))
-            if assignment is None:
+            self._turns.record_assignment(identity, len(pictures))
+            if not pictures:
                 lane.release()
-        if assignment is not None:
-            task = asyncio.create_task(self._run_lane(assignment, holder, lane))
+        if job is not None and pictures:
+            task = asyncio.create_task(self._run_lane(job, pictures, holder, lane))
             self._lanes.add(task)
             task.add_done_callback(self._lanes.discard)
 
-    def _take(self, identity: str, holder: str, count: int) -> _Assignment | None:
-        job = self._ledger.job(identity)
-        pictures = [] if job is None else self._ledger.take(identity, holder, count)
-        return _Assignment(job, pictures) if job is not None and pictures else None
-
-    async def _run_lane(self, assignment: _Assignment, holder: str, lane: Hold) -> None:
+    async def _run_lane(self, job: Job, pictures: Sequence[Picture], holder: str, lane: Hold) -> None:
         is_done = False
         try:
-            is_done = await self._work(assignment)
+            is_done = await self._work(job, pictures)
         except StoreAway as error:
             logger.warning("jobs cannot be read or written", error=str(error))
         except Exception as error:
@@ -244,13 +330,12 @@ class Runner:
     def _in_thread(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))
 
-    async def _work(self, assignment: _Assignment) -> bool:
+    async def _work(self, job: Job, pictures: Sequence[Picture]) -> bool:
         """Ask about pictures; returns whether none of them is held any more."""
-        job = assignment.job
 
         async def ask(picture: Picture) -> Line:
             try:
-                return await self._picture_runner.line(job, picture, lambda: self._turns.is_crowded)
+                return await self.pictures.line(job, picture, lambda: self._turns.is_crowded)
             except RateLimited as error:
                 self._turns.pause(job.client, float(error.headers["Retry-After"]))
                 raise Preempted from None
@@ -258,7 +343,7 @@ class Runner:
         def ends(n_begun: int) -> bool:
             return self._stopping or (n_begun >= TURN and self._turns.is_crowded)
 
-        return await work(assignment.pictures, ask, _JobPart(self._write, job), ends=ends)
+        return await work(pictures, ask, _JobPart(self._write, job), ends=ends)
 
     async def _write(self, job: Job, lines: list[bytes], outcomes: Mapping[int, bool]) -> bool:
         """Write a file of lines and commit it, at some time; False: the job is gone."""

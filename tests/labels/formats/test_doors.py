@@ -20,8 +20,8 @@ from lexiseg_labels.folder_sets import LEDGER
 from lexiseg_labels.segments import RunLengths
 from lexiseg_model.masks.rle import encode_mask
 from lexiseg_model.types import ClassEntry
+from lexiseg_service.batch.chunks import BulkJob
 from lexiseg_service.batch.description import task_question
-from lexiseg_service.batch.executors.chunks import BulkJob
 from lexiseg_service.batch.export import writer_of
 from lexiseg_service.batch.formats import results
 from lexiseg_service.batch.ledger.folder import Destination, write_plan

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
+import structlog
 
 from lexiseg_model.files.atomic import private_folder
 from lexiseg_service.batch import question_copy
 from lexiseg_service.batch.description import JobInput, stored
-from lexiseg_service.batch.executors.picture_runner import Fetch
 from lexiseg_service.batch.files import Files, open_store, question_path
 from lexiseg_service.batch.formats import check_fits
-from lexiseg_service.batch.http.eraser import REPEAT_SECONDS, Eraser
-from lexiseg_service.batch.http.notices import Notices, Send
-from lexiseg_service.batch.http.webhook import WebhookSender
-from lexiseg_service.batch.ledger import earlier
+from lexiseg_service.batch.http.eraser import Eraser
+from lexiseg_service.batch.http.notices import Notices, Send, WebhookSender
 from lexiseg_service.batch.ledger.job import (
     UNENDED,
     Job,
@@ -32,19 +32,19 @@ from lexiseg_service.batch.ledger.job import (
     Webhook,
     ask_ledger,
 )
+from lexiseg_service.batch.loop import Fetch
 from lexiseg_service.batch.runner import Runner, part_path
 from lexiseg_service.batch.sources.archive import in_archive
-from lexiseg_service.batch.sources.clients import FOLDER, allowed, numbered
-from lexiseg_service.batch.sources.source import Listed, Picture, SourceKind, in_folder
+from lexiseg_service.batch.sources.source import FOLDER, Listed, Picture, SourceKind, allowed, in_folder, numbered
 from lexiseg_service.errors import InvalidValue, NotReady, RateLimited, TooLarge, UnknownJob, UrlFetchOff
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.times import rfc3339
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.gateway.use_case import UseCase
-from lexiseg_service.gateway.waits import for_ever
 from lexiseg_service.records.quota import Amounts, Excess, Quota
 from lexiseg_service.records.redis_store import RedisStore
 from lexiseg_service.records.sqlite import FILE, opening
+from lexiseg_service.records.store import StoreAway
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.retries import AWAY_SECONDS
 from lexiseg_service.settings import Settings
@@ -52,6 +52,7 @@ from lexiseg_service.watch.collectors import JOBS, Gauges, Values
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_service.watch.probes import check_folder
 
+logger = structlog.get_logger("lexiseg.jobs")
 ID_BYTES = 12
 MAX_UNENDED = 16  # jobs of one key or address
 QUOTA_SECONDS = 60
@@ -74,7 +75,7 @@ class Jobs:
         self._settings = settings
         self._use_case = use_case
         self._files = Files(*_place_of_files(settings))
-        self._ledger, self._import_earlier = _open_ledger(settings, metrics)
+        self._ledger, self._earlier = _open_ledger(settings, metrics)
         self._runner = Runner(self._ledger, self._files, use_case, access.limits, settings, metrics)
         self._webhooks = WebhookSender(settings)
         self._notices = Notices(self._ledger, self._webhooks, self.output, metrics)
@@ -87,9 +88,11 @@ class Jobs:
 
     async def start(self) -> None:
         """Begin to work on jobs."""
+        with suppress(NotReady):
+            if earlier := await ask_ledger(self._earlier):
+                logger.warning("jobs of release 0.4 are not worked on", jobs=earlier)
         self._runner.start()
         work = (
-            for_ever(partial(ask_ledger, self._import_earlier), REPEAT_SECONDS),
             self._eraser.repeat(),
             self._eraser.sweep(),
             self._notices.send(self._runner.holding),
@@ -111,7 +114,7 @@ class Jobs:
 
     def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
         """Have the pictures of a kind of source fetched by an adapter."""
-        self._runner.fetch_by(kind, fetch)
+        self._runner.pictures.fetches[kind] = fetch
 
     async def create(
         self, body: JobInput, archive: BinaryIO | None, caller: Caller, tasks: Tasks | None = None
@@ -202,7 +205,10 @@ class Jobs:
         """A job of a caller, and where it stands."""
         job = await ask_ledger(self._ledger.job, identity)
         progress = None if job is None else await ask_ledger(self._ledger.progress, identity)
-        if job is None or progress is None or not _may_see(job, caller) or self._eraser.has_expired(progress):
+        if job is None and identity in await ask_ledger(self._earlier):
+            raise UnknownJob("this job is of release 0.4, and is kept as it was: end or read it by that release")
+        may_see = job is not None and (job.owner == caller.owner or caller.admin)
+        if job is None or progress is None or not may_see or self._eraser.has_expired(progress):
             raise UnknownJob("there is no such job of this key; it may have been removed")
         return job, progress
 
@@ -311,26 +317,32 @@ def _webhook_of(body: JobInput, tasks: Tasks | None) -> Webhook | None:
     return None if body.webhook is None else Webhook(body.webhook.url, body.webhook.secret)
 
 
-def _may_see(job: Job, caller: Caller) -> bool:
-    return job.owner == caller.owner or caller.admin
-
-
 def _place_of_files(settings: Settings) -> tuple[str, str]:
     if settings.job_files is not None:
         return settings.job_files, "LEXISEG_JOB_FILES"
     return str(_state_dir(settings, "LEXISEG_JOB_FILES") / "jobs"), "LEXISEG_STATE_DIR"
 
 
-def _open_ledger(settings: Settings, metrics: Metrics) -> tuple[Ledger, Callable[[], None]]:
-    """The ledger, and what imports the jobs of earlier releases that no gateway works on any more."""
+def _open_ledger(settings: Settings, metrics: Metrics) -> tuple[Ledger, Callable[[], list[str]]]:
+    """The ledger, and what gives the ids of jobs that 0.4 stored: they stay where they are."""
     if settings.redis_url is not None:
         in_redis = RedisStore(open_link(settings, "jobs", metrics))
-        return Ledger(in_redis), partial(earlier.import_redis, in_redis)
+        earlier = methodcaller("zrange", "lexiseg:jobs", 0, -1)
+        return Ledger(in_redis), lambda: [identity.decode() for identity in in_redis.ask(earlier)]
     folder = _state_dir(settings, "LEXISEG_REDIS_URL")
     with opening(folder / FILE) as store:
-        import_earlier = partial(earlier.import_sqlite, folder / earlier.FILE, store)
-        import_earlier()
-    return Ledger(store), import_earlier
+        return Ledger(store), partial(_jobs_in, folder / "jobs.sqlite")
+
+
+def _jobs_in(path: Path) -> list[str]:
+    """Ids of the jobs in a file of 0.4."""
+    if not path.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(path)) as file:
+            return [identity for (identity,) in file.execute("SELECT id FROM jobs")]
+    except sqlite3.Error as error:
+        raise StoreAway(f"{path.name}: {error}") from error
 
 
 def _state_dir(settings: Settings, other: str) -> Path:

@@ -94,6 +94,3 @@ class ZipReader:
             raise UndecodableImage(f"it cannot be read from the archive: {error}") from None
         check_size(len(content), self._max_bytes)
         return content
-
-    def close(self) -> None:
-        self._archive.close()

@@ -12,8 +12,8 @@ from lexiseg_model.catalogue.store import open_store, protocol_of
 from lexiseg_model.files.names import from_text
 from lexiseg_service.batch.sources.archive import ZipReader
 from lexiseg_service.batch.sources.source import Picture, Reader, SourceKind, Unreadable, check_size
+from lexiseg_service.errors import SwitchedOff
 
-READ: tuple[SourceKind, ...] = ("folder", "zip", "tar")  # what a gateway reads for its clients; others are fetched
 TIMEOUT_SECONDS = 30.0  # for a server to answer
 ROWS_PER_BATCH = 16  # of parquet, decoded at a time
 MAX_KEPT = 256  # rows that are decoded and not read: more than are in flight
@@ -21,37 +21,24 @@ LASTING_ERRORS = (FileNotFoundError, PermissionError, IsADirectoryError)
 
 
 def reader_of(kind: SourceKind, root: str, max_bytes: int) -> Reader:
-    """The reader of what a client sent or named, by its kind in READ."""
+    """The reader of a folder, zip or tar that a client sent or named; the pictures of other kinds are fetched."""
     if kind == "zip":
         return ZipReader(*open_store(root), max_bytes)
-    return _Rooted(kind, root, FileReader(max_bytes))
-
-
-class _Rooted:
-    """Reads pictures with a place that is a path in a folder, or a stretch of one tar."""
-
-    def __init__(self, kind: SourceKind, root: str, files: FileReader) -> None:
-        self._kind = kind
-        self._root = root
-        self._files = files
-
-    def read(self, picture: Picture) -> bytes:
-        if self._kind == "tar":
-            at, _, length = picture.place.partition("+")
-            return self._files.read(picture._replace(place=self._root, at=int(at), length=int(length)))
-        return self._files.read(picture._replace(place=f"{self._root}/{from_text(picture.place)}"))
-
-    def close(self) -> None:
-        self._files.close()
+    if kind in ("folder", "tar"):
+        return FileReader(max_bytes, kind, root=root)
+    raise SwitchedOff(f"the adapter {kind} is switched off here")
 
 
 class FileReader:
-    """Reads pictures at addresses of any store; as `Reader`."""
+    """Reads pictures at addresses of any store; as `Reader`. `root`: the folder or the tar that places are in."""
 
-    def __init__(self, max_bytes: int, kind: SourceKind = "files", image_column: str | None = None) -> None:
+    def __init__(
+        self, max_bytes: int, kind: SourceKind = "files", image_column: str | None = None, root: str = ""
+    ) -> None:
         self._max_bytes = max_bytes
         self._kind = kind
         self._image_column = image_column
+        self._root = root
         self._stores: dict[str, Any] = {}  # by protocol
         self._http: httpx.Client | None = None
         self._rows: _RowGroup | None = None
@@ -60,6 +47,11 @@ class FileReader:
     def read(self, picture: Picture) -> bytes:
         if picture.problem is not None:
             raise Unreadable(picture.problem)
+        if self._kind == "tar":
+            at, _, length = picture.place.partition("+")
+            picture = picture._replace(place=self._root, at=int(at), length=int(length))
+        elif self._root:
+            picture = picture._replace(place=f"{self._root}/{from_text(picture.place)}")
         try:
             content = self._read(picture)
         except LASTING_ERRORS as error:

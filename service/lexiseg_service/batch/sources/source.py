@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple, Protocol
 
 from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.files.names import as_text, is_hidden
-from lexiseg_service.errors import TooLarge, UndecodableImage
+from lexiseg_service.errors import InvalidValue, NotAllowed, TooLarge, UndecodableImage
+from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 
+FOLDER = "folder"
 # What a client sends or names, what a tool's adapter fetches, and tables and shards of whoever runs a command.
 SourceKind = Literal["urls", "folder", "zip", "tar", "label-studio", "csv", "parquet", "webdataset", "files"]
 
@@ -35,15 +38,9 @@ class Picture(NamedTuple):
 
 
 class Reader(Protocol):
-    """Reads the pictures of one source. Thread-safe."""
+    """Reads the pictures of one source; thread-safe. Raises ServiceError for its row, OSError to try again."""
 
-    def read(self, picture: Picture) -> bytes:
-        """One encoded picture."""
-        ...
-
-    def close(self) -> None:
-        """Close the connections and files."""
-        ...
+    def read(self, picture: Picture) -> bytes: ...
 
 
 class Unreadable(UndecodableImage):
@@ -63,3 +60,26 @@ def in_folder(store: Any, root: str) -> Iterator[Listed]:
             path = f"{inside}/{name}"[len(root) :].lstrip("/")
             if is_picture_name(name) and not any(map(is_hidden, path.split("/"))):
                 yield Listed(as_text(path), path)
+
+
+def numbered(listed: Iterable[Listed], max_pictures: int, field: str) -> list[Picture]:
+    """Names and places as pictures."""
+    pictures: list[Picture] = []
+    for number, each in enumerate(listed):
+        if number == max_pictures:
+            raise InvalidValue.of(field, f"more than {max_pictures:,} pictures", f"at most {max_pictures:,}")
+        pictures.append(Picture(number, as_text(each.name), as_text(each.place)))
+    if not pictures:
+        of_files = ", of a name that ends like a picture's" if field in (ARCHIVE, FOLDER) else ""
+        raise InvalidValue.of(field, "no pictures", f"at least one{of_files}")
+    return pictures
+
+
+def allowed(folder: str, roots: Sequence[str]) -> str:
+    """A folder that a client names, if it is one of the roots or below one."""
+    address = folder.rstrip("/")
+    is_plain = ".." not in PurePosixPath(address).parts and "\0" not in address and "*" not in address
+    stripped = [root.rstrip("/") for root in roots]
+    if not is_plain or not any(address == root or address.startswith(f"{root}/") for root in stripped):
+        raise NotAllowed(f"folder: {folder[:80]!r} is not below a folder that LEXISEG_JOB_FOLDERS names")
+    return address

@@ -10,8 +10,7 @@ from typing import Any
 
 import httpx
 
-from lexiseg_service.batch.runner import TURN
-from lexiseg_service.batch.turns import LANES
+from lexiseg_service.batch.runner import LANES, TURN
 from lexiseg_service.gateway.admission.key_file import line_of
 from tests.service.batch.http.asking import PNG, create, finished, zipped
 from tests.service.gateway.known_backend import GatedBackend, KnownBackend

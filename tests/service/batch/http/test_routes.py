@@ -3,9 +3,11 @@
 import gzip
 import io
 import json
+import sqlite3
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import httpx
 import numpy as np
 import pyarrow.parquet
 import pytest
+import redis
 from PIL import Image
 
 from lexiseg_service.errors import InvalidValue
@@ -258,3 +261,23 @@ def test_a_damaged_file_of_jobs_is_named_at_the_start(tmp_path: Path) -> None:
     expected = r"LEXISEG_STATE_DIR.*records\.sqlite can be opened \(file is not a database\)"
     with pytest.raises(InvalidValue, match=expected):
         create_app(Settings(model="colours", jobs=True, state_dir=tmp_path), KnownBackend(), Metrics())
+
+
+@pytest.mark.parametrize("where", ["sqlite", "redis"])
+def test_a_job_of_0_4_is_refused_by_name_and_kept(tmp_path: Path, where: str, request: pytest.FixtureRequest) -> None:
+    settings = {}
+    if where == "sqlite":
+        with closing(sqlite3.connect(tmp_path / "jobs.sqlite", isolation_level=None)) as file:
+            file.execute("CREATE TABLE jobs (id TEXT PRIMARY KEY)")
+            file.execute("INSERT INTO jobs VALUES ('old')")
+    else:
+        settings["redis_url"] = request.getfixturevalue("shared_redis").url
+        with redis.Redis.from_url(settings["redis_url"]) as client:
+            client.zadd("lexiseg:jobs", {"old": 1.0})
+
+    with gateway(tmp_path, **settings) as asked:
+        old, other = asked.get("/v1/jobs/old"), asked.get("/v1/jobs/other")
+
+    assert [(each.status_code, "0.4" in each.json()["detail"]) for each in (old, other)] == [(404, True), (404, False)]
+    if where == "sqlite":
+        assert (tmp_path / "jobs.sqlite").exists()

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from lexiseg_service.batch.files import Files
-from lexiseg_service.batch.http.webhook import WebhookSender
+from lexiseg_service.batch.http.notices import WebhookSender
 from lexiseg_service.batch.ledger.job import Job, Ledger
 from lexiseg_service.batch.sources.source import Picture
 from lexiseg_service.records.store import StoreAway

@@ -16,7 +16,7 @@ from tempfile import TemporaryFile
 from typing import IO, NamedTuple
 
 from lexiseg_model.errors import OptionError
-from lexiseg_service.batch.executors.chunks import BulkJob, ChunkWorker, Report
+from lexiseg_service.batch.chunks import BulkJob, ChunkWorker, Report
 
 MAX_BLOCKS = 10_000  # blocks of the list of chunks; Ray's driver tracks each
 CHUNKS_AHEAD = 2  # chunks assigned to an actor: one in work, one queued

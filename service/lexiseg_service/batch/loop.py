@@ -1,36 +1,36 @@
-"""Ask one picture of a job until it has an answer, or a problem that it always has."""
+"""How a batch is worked on, everywhere: ask about pictures in order, some at a time, and commit their lines in parts.
+
+    pictures that are taken -> ask -> line: an answer or a problem -> part -> commit
+
+A picture is done, has a problem, or is not yet looked at: one that is in no committed part is retried by the
+next worker.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable, Sequence, Set
 from concurrent.futures import Executor as Threads
+from contextlib import aclosing
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
+from lexiseg_client.calling.mapping import map_async
 from lexiseg_model.resources.lru import Lru
-from lexiseg_service.batch.lane import Line
 from lexiseg_service.batch.ledger.job import Job
-from lexiseg_service.batch.sources.files import READ, reader_of
+from lexiseg_service.batch.sources.files import reader_of
 from lexiseg_service.batch.sources.source import Picture, Reader, SourceKind
-from lexiseg_service.errors import (
-    DeadlineExceeded,
-    NotReady,
-    RateLimited,
-    ServiceError,
-    SwitchedOff,
-    Temporary,
-    unexpected,
-)
+from lexiseg_service.errors import DeadlineExceeded, NotReady, RateLimited, ServiceError, Temporary, unexpected
 from lexiseg_service.question.messages import ImageSource, WorkerAnswer, answer_content
 from lexiseg_service.retries import backoff
 
 logger = structlog.get_logger("lexiseg.jobs")
 T = TypeVar("T")
+Line = dict[str, Any]  # of results: number, image, and either answer or problem
 Fetch = Callable[[str, str], Awaitable[ImageSource]]  # of a picture, by its place, for a client
 MAX_CONCURRENT_WITH_TRAFFIC = 1  # while it has other requests in flight: workers serve them first, but share the cores
 LOOK_SECONDS = 0.02  # between looks whether they are over
@@ -40,13 +40,57 @@ MAX_ATTEMPTS = 5  # for faults that may lie in the picture
 MAX_READERS = 16  # open archives
 
 
+class Preempted(Exception):
+    """Other work goes first: the pictures that are left are not asked now."""
+
+
+class Part(Protocol):
+    """Lines on their way to a ledger; `is_due`: they are to be committed now. Empty again once they are committed."""
+
+    @property
+    def is_due(self) -> bool: ...
+
+    @property
+    def is_empty(self) -> bool: ...
+
+    def add(self, picture: Picture, line: Line) -> None: ...
+
+    async def commit(self) -> bool:
+        """Write the lines, and record that their pictures are settled; False: nobody wants them any more."""
+        ...
+
+
+async def work(
+    pictures: Sequence[Picture],
+    ask: Callable[[Picture], Awaitable[Line]],
+    part: Part,
+    width: int = 1,
+    ends: Callable[[int], bool] = lambda _: False,
+) -> bool:
+    """Ask about pictures, `width` at a time, and commit their lines in order; True once every picture is settled.
+
+    `ask` may raise Preempted; `ends` gets the number of pictures that were asked.
+    """
+    n_begun = 0
+    try:
+        async with aclosing(map_async(ask, pictures, width)) as lines:
+            while n_begun < len(pictures) and not ends(n_begun):
+                part.add(pictures[n_begun], await anext(lines))
+                n_begun += 1
+                if part.is_due and not await part.commit():
+                    return False
+    except Preempted:
+        pass
+    if not part.is_empty and not await part.commit():
+        return False
+    return n_begun == len(pictures)
+
+
 class Executor(Protocol):
     """What segments the pictures of jobs: workers behind a gateway, or the model of this process."""
 
     @property
-    def is_ready(self) -> bool:
-        """Whether a picture can be segmented now."""
-        ...
+    def is_ready(self) -> bool: ...
 
     @property
     def gives_way(self) -> bool:
@@ -57,9 +101,7 @@ class Executor(Protocol):
         """Count a picture of a job's client. Raises RateLimited: a limit of the client is reached."""
         ...
 
-    async def segment(self, job: Job, image: ImageSource, identity: str) -> WorkerAnswer:
-        """Ask a job's question about an image."""
-        ...
+    async def segment(self, job: Job, image: ImageSource, identity: str) -> WorkerAnswer: ...
 
 
 def _unexpected(error: Exception) -> ServiceError:
@@ -81,17 +123,12 @@ class PictureRunner:
         self._executor = executor
         self._threads = threads
         self._open_reader = open_reader or (lambda job: reader_of(job.kind, job.root, max_image_bytes))
-        self._reads = READ if open_reader is None else None  # kinds; None: all
         self._problem_of = problem_of
         self._asking = 0  # pictures in flight
         self._admission_lock = asyncio.Lock()  # lanes pass it in the order in which they came
         self._readers: Lru[str, Reader] = Lru(MAX_READERS)
         self._reading = asyncio.Lock()
-        self._fetches: dict[SourceKind, Fetch] = {"urls": _by_url}
-
-    def fetch_by(self, kind: SourceKind, fetch: Fetch) -> None:
-        """Have the pictures of a kind of source fetched by a function."""
-        self._fetches[kind] = fetch
+        self.fetches: dict[SourceKind, Fetch] = {"urls": _by_url}  # other kinds of sources have a reader
 
     def close_all_but(self, jobs: Set[str]) -> None:
         """Close the archives of all other jobs: an open file takes room on the disk after it is removed."""
@@ -99,7 +136,7 @@ class PictureRunner:
             if identity not in jobs:
                 self._readers.drop(identity)
 
-    async def line(self, job: Job, picture: Picture, gives_way: Callable[[], bool]) -> Line:
+    async def line(self, job: Job, picture: Picture, gives_way: Callable[[], bool] = lambda: False) -> Line:
         """The line of a picture: its answer, or the problem that it always has."""
         line: dict[str, Any] = {"number": picture.number, "image": picture.name, "answer": None, "problem": None}
         identity = f"{job.id}-{picture.number}"
@@ -114,13 +151,14 @@ class PictureRunner:
                         await asyncio.sleep(LOOK_SECONDS)
                     self._asking += 1
                 try:
-                    return line | {"answer": await self._answer(job, picture, identity)}
+                    # A task of its own: the bytes that a fetched picture holds are released when its task ends.
+                    return line | {"answer": await asyncio.create_task(self._ask(job, picture, identity))}
                 finally:
                     self._asking -= 1
             except (Temporary, OSError) as error:
                 is_limited = isinstance(error, RateLimited)
                 seconds = error.headers.get("Retry-After") if isinstance(error, Temporary) else None
-                await pause(attempt, float(seconds or 0), gives_way if is_limited else never)
+                await pause(attempt, float(seconds or 0), gives_way if is_limited else lambda: False)
                 if is_limited and gives_way():
                     raise
                 # While the workers are ready, the fault may lie in the picture: it would end worker after worker.
@@ -140,18 +178,12 @@ class PictureRunner:
                 return line | {"problem": last.document(identity)}
             attempt += 1
 
-    async def _answer(self, job: Job, picture: Picture, identity: str) -> dict[str, Any]:
-        # A task of its own: the bytes that a fetched picture holds are released when its task ends.
-        return await asyncio.create_task(self._ask(job, picture, identity))
-
     async def _ask(self, job: Job, picture: Picture, identity: str) -> dict[str, Any]:
-        if self._reads is None or job.kind in self._reads:
-            reader = await self._reader(job)
-            image = ImageSource(await self._in_thread(reader.read, picture))
-        elif (fetch := self._fetches.get(job.kind)) is not None:
+        if (fetch := self.fetches.get(job.kind)) is not None:
             image = await fetch(picture.place, job.client)
         else:
-            raise SwitchedOff(f"the adapter {job.kind} is switched off here")
+            reader = await self._reader(job)
+            image = ImageSource(await self._in_thread(reader.read, picture))
         return answer_content(await self._executor.segment(job, image, identity), identity)
 
     async def _reader(self, job: Job) -> Reader:
@@ -169,12 +201,7 @@ async def _by_url(place: str, client: str) -> ImageSource:
     return ImageSource(url=place)
 
 
-def never() -> bool:
-    """No."""
-    return False
-
-
-async def pause(attempt: int, least: float = 0.0, ends: Callable[[], bool] = never) -> None:
+async def pause(attempt: int, least: float = 0.0, ends: Callable[[], bool] = lambda: False) -> None:
     """Wait before the next attempt: longer after each, from `least` seconds up to `MAX_PAUSE`, or until `ends()`."""
     longer = backoff(attempt, FIRST_PAUSE, MAX_PAUSE) * random.uniform(0.5, 1.0)
     until = time.monotonic() + min(MAX_PAUSE, max(least, longer))
