@@ -5,20 +5,20 @@ Labels are asked with the project's head, which `label_studio_training` teaches,
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import chain
-from typing import Annotated, Any, Literal, Protocol, cast
+from typing import Annotated, Any, Literal, cast
+from urllib.parse import urlencode
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
-import structlog
 from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from lexiseg_labels.data_set import model_version
 from lexiseg_labels.formats.label_studio import brush_runs
@@ -26,31 +26,25 @@ from lexiseg_labels.masks import rle
 from lexiseg_model.types import Segment
 from lexiseg_model.vocabulary.class_names import folded
 from lexiseg_service.adapters.label_studio_pictures import image_of, place_of_picture
-from lexiseg_service.adapters.reasons import PATH, ReasonRoute, refuse
 from lexiseg_service.adapters.tools import SIMPLIFY, ask, convert, notes_of, outline, prompt_of, read_as
 from lexiseg_service.errors import (
-    DeadlineExceeded,
     InvalidValue,
-    NotReady,
-    QueueFull,
-    RateLimited,
     ServiceError,
     SwitchedOff,
     UnknownHead,
+    error_of,
 )
-from lexiseg_service.gateway.admission.limits import ClientLimits
 from lexiseg_service.gateway.rest.head_routes import teaching_of
-from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of, use_case_of
+from lexiseg_service.gateway.rest.routes import caller_of, settings_of, use_case_of
 from lexiseg_service.question.messages import WorkerAnswer
 from lexiseg_service.question.validation import off_event_loop
 
-logger = structlog.get_logger("lexiseg.label-studio")
 MAX_CHARACTERS, MAX_TAGS = 2**18, 2**13  # thousands of labels with their words
 FIELD = "label_config"
-MAX_TASKS = 4096  # of a request, where jobs do not take what it leaves over
-VALUES_OF_A_TASK = 256  # in JSON, with what an export has in addition to its data
-LEFT_OVER = "label_studio_left_over"  # the application's `LeftOver`, where tasks run as jobs
-OVERLOAD = (RateLimited, QueueFull, DeadlineExceeded, NotReady)  # errors after which further tasks are not tried
+PATH = "/refused"  # next to the routes
+TOOL = "heartex/"  # begins the User-Agent
+REFUSED = (400, 403, 404, 413, 415, 422)  # statuses with a name that does not say what to do
+MAX_CHARACTERS = 300  # of a reason
 WholeNumber = Annotated[int, Field(ge=0, lt=2**63)]  # of a task or a project
 ProjectNumber = str | WholeNumber  # its number, in Label Studio's requests a full stop and its time after it
 Kind = Literal["brushlabels", "polygonlabels", "rectanglelabels"]
@@ -292,6 +286,36 @@ async def predict_task(
     return await prediction_of(request, await ask(request, control.question, image), control)
 
 
+class ReasonRoute(APIRoute):
+    """A route for POSTs that Label Studio shows with the reason of a refusal; its router has `refuse`, too.
+
+    Its log, and `errors` of its API, have only the status and the URL of an answer. So a refused POST leads to a GET
+    (303) of an address with the reason in its query, which is refused with the same status.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of requests, by the contract of FastAPI."""
+        handle = super().get_route_handler()
+
+        async def handle_or_send_on(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except ServiceError as error:
+                of_tool = request.headers.get("user-agent", "").startswith(TOOL)
+                if request.method != "POST" or error.status not in REFUSED or not of_tool:
+                    raise
+                query = urlencode({"type": error.type, "reason": error.detail[:MAX_CHARACTERS]}, safe=":,'`()/")
+                return RedirectResponse(f".{PATH}?{query}", 303)
+
+        return handle_or_send_on
+
+
+async def refuse(type: str, reason: str) -> None:
+    """The address that refused requests lead to, `PATH` of a router."""
+    error = error_of(type, reason[:MAX_CHARACTERS])
+    raise error if error.status in REFUSED else InvalidValue(error.detail)
+
+
 router = APIRouter(route_class=ReasonRoute)
 router.get(PATH)(refuse)
 
@@ -334,102 +358,21 @@ async def setup(request: Request) -> dict[str, str]:
     body = await read_as(Setup, request)
     if "toName" in body.label_config:
         await off_event_loop(len(body.label_config), partial(control_of, body.label_config))
-    return {"model_version": _version(request, await _head_of(request, body.project))}
+    return {"model_version": version_of(request, await head_of(request, body.project))}
 
 
 @router.get("/versions")
 async def versions(request: Request, project: str = "") -> dict[str, list[str]]:
     """The version of the default model, with that of the project's head."""
-    return {"versions": [_version(request, await _head_of(request, project))]}
+    return {"versions": [version_of(request, await head_of(request, project))]}
 
 
-@router.post("/predict")
-async def predict(request: Request) -> Response:
-    """A prediction for each task: the masks of its labels, or the mask for an annotator's clicks.
-
-    Each task counts as a request, and all share one deadline. A task that could not be asked has an `error` in place of
-    a `result`: Label Studio logs it and stores nothing for the task, while an empty `result` would be stored as
-    "nothing found". If all fail, the response is the first error. What the deadline or a limit left over becomes a job
-    where `LeftOver` can take it. `tasks` counts what became of them: Label Studio's own *Retrieved N predictions* is
-    the number of tasks that were chosen, whatever the answer.
-    """
-    left_over: LeftOver | None = getattr(request.app.state, LEFT_OVER, None)
-    max_tasks = MAX_TASKS if left_over is None else max(MAX_TASKS, settings_of(request).job_pictures)
-    body = await read_as(Predict, request, VALUES_OF_A_TASK * max_tasks)
-    if len(body.tasks) > max_tasks:
-        raise InvalidValue.of("tasks", f"{len(body.tasks):,} tasks", f"at most {max_tasks:,}")
-    control = await off_event_loop(len(body.label_config), partial(control_of, body.label_config))
-    control = replace(control, head=await _head_of(request, body.project))
-    if left_over is not None and len(body.tasks) > 1:
-        await left_over.refuse_while_running(request, body)
-    outcomes, reason = await _outcomes(request, body, control)
-    n_asked = len(outcomes)
-    if reason is not None:
-        instead = None if left_over is None else await left_over.accept(request, body, control, n_asked)
-        outcomes += [instead or _failed(reason)] * (len(body.tasks) - n_asked)
-        if instead is None and not any("result" in outcome for outcome in outcomes):
-            raise reason
-    n_answers = sum("result" in outcome for outcome in outcomes)
-    tasks = {"done": n_answers, "problem": n_asked - n_answers, "not_yet": len(body.tasks) - n_asked}
-    if len(body.tasks) > 1:
-        logger.info("tasks asked", project=str(body.project), **tasks)
-    return as_json({"results": outcomes, "model_version": _version(request, control.head), "tasks": tasks})
-
-
-class LeftOver(Protocol):
-    """Takes the tasks that a request could not ask, and has their predictions imported later."""
-
-    async def refuse_while_running(self, request: Request, body: Predict) -> None:
-        """Raises NotReady: predictions of the request's project are still to be imported."""
-        ...
-
-    async def accept(self, request: Request, body: Predict, control: Control, after: int) -> dict[str, Any] | None:
-        """Take the tasks behind the first `after`: what is answered for each of them, or None if it cannot."""
-        ...
-
-
-async def _outcomes(
-    request: Request, body: Predict, control: Control
-) -> tuple[list[dict[str, Any]], ServiceError | None]:
-    """Predictions or errors of the first tasks, and why the others were not asked; None: there are no others."""
-    context = None if body.params is None else body.params.context
-    limits: ClientLimits = request.app.state.client_limits
-    seconds = settings_of(request).deadline_seconds
-    outcomes: list[dict[str, Any]] = []
-    errors: list[ServiceError] = []
-    try:
-        async with asyncio.timeout(seconds):
-            for index, task in enumerate(body.tasks):
-                if index:  # the request itself counts for the first
-                    await limits.count(caller_of(request).client)
-                try:
-                    # A task of its own on the event loop: the bytes of its picture are released at its end.
-                    working = asyncio.create_task(predict_task(request, control, task, context, index))
-                    outcomes.append(await working)
-                except OVERLOAD:
-                    raise
-                except ServiceError as error:
-                    errors.append(error)
-                    outcomes.append(_failed(error))
-    except TimeoutError:
-        return outcomes, DeadlineExceeded(f"no answer within the deadline of {seconds:g} seconds for all tasks")
-    except OVERLOAD as error:
-        return outcomes, error
-    if errors and len(errors) == len(outcomes):
-        raise errors[0]
-    return outcomes, None
-
-
-def _failed(error: ServiceError) -> dict[str, Any]:
-    return {"error": {"type": error.type, "detail": error.detail}}
-
-
-def _version(request: Request, head: str | None) -> str:
+def version_of(request: Request, head: str | None) -> str:
     default = use_case_of(request).models()[0]
     return model_version(default["name"], default["digest"], head)
 
 
-async def _head_of(request: Request, project: ProjectNumber) -> str | None:
+async def head_of(request: Request, project: ProjectNumber) -> str | None:
     """NAME@VERSION of the head that the project's annotations taught; None: there is none."""
     number = number_of(project)
     if number is None:

@@ -6,7 +6,7 @@ The service imports their predictions into the Label Studio of its settings when
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -16,8 +16,9 @@ from typing import Any
 import httpx
 import orjson
 import structlog
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.requests import Request
+from starlette.responses import Response
 from tenacity import RetryError
 
 from lexiseg_labels.answers import AnswerWarning
@@ -25,35 +26,50 @@ from lexiseg_labels.data_set import model_version
 from lexiseg_model.types import Ring, Rle, Segment
 from lexiseg_service.adapters import label_studio, label_studio_training
 from lexiseg_service.adapters.label_studio import (
-    LEFT_OVER,
     Control,
     Predict,
-    Task,
+    ReasonRoute,
     control_of,
+    head_of,
     number_of,
     place_of,
+    predict_task,
     prediction,
     regions_of,
+    version_of,
 )
 from lexiseg_service.adapters.label_studio_pictures import authorization, image_of
-from lexiseg_service.adapters.tools import notes_of
+from lexiseg_service.adapters.tools import notes_of, read_as
 from lexiseg_service.batch.description import JobInput
 from lexiseg_service.batch.http.jobs import Jobs, Tasks
 from lexiseg_service.batch.http.notices import NotTaken, persistent
 from lexiseg_service.batch.http.routes import jobs_of
-from lexiseg_service.batch.ledger.job import Job, Part, Progress
+from lexiseg_service.batch.ledger.job import Job, Part
 from lexiseg_service.batch.sources.source import SourceKind
-from lexiseg_service.errors import ImageNotFetched, NotReady, ServiceError
+from lexiseg_service.errors import (
+    DeadlineExceeded,
+    ImageNotFetched,
+    InvalidValue,
+    NotReady,
+    QueueFull,
+    RateLimited,
+    ServiceError,
+)
 from lexiseg_service.gateway.adapter import Adapter
-from lexiseg_service.gateway.rest.routes import caller_of, settings_of
+from lexiseg_service.gateway.admission.limits import ClientLimits
+from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
 from lexiseg_service.question.messages import ImageSource
-from lexiseg_service.question.validation import validate
+from lexiseg_service.question.validation import off_event_loop, validate
 from lexiseg_service.retries import AWAY_SECONDS
 from lexiseg_service.settings import Settings
 
+MAX_TASKS = 4096  # of a request, where jobs do not take what it leaves over
+VALUES_OF_A_TASK = 256  # in JSON, with what an export has in addition to its data
+OVERLOAD = (RateLimited, QueueFull, DeadlineExceeded, NotReady)  # errors after which further tasks are not tried
 KIND: SourceKind = "label-studio"
 USE = "Settings, Model, Connect Model: ADDRESS"
 logger = structlog.get_logger("lexiseg.jobs")
+router = APIRouter(route_class=ReasonRoute)
 BATCH = 32  # predictions of one request: brushes take a hundred kilobytes each
 IMPORT_SECONDS = 60.0  # for one request
 # Statuses that a prediction gets for itself, as after its task was deleted.
@@ -120,67 +136,111 @@ class Importer:
         return outcome
 
 
-def adapter(app: FastAPI) -> Adapter:
-    """Label Studio's routes; with jobs, what requests leave over becomes one."""
-    jobs: Jobs | None = app.state.parts.get("jobs")
-    routers = [label_studio.router, label_studio_training.router]
-    trainings = label_studio_training.Trainings()
-    setattr(app.state, label_studio_training.TRAININGS, trainings)
-    if jobs is None:
-        return Adapter(routers, running=trainings, use=USE)
+@router.post("/predict")
+async def predict(request: Request) -> Response:
+    """A prediction for each task: the masks of its labels, or the mask for an annotator's clicks.
 
-    async def fetch(place: str, client: str) -> ImageSource:
-        return await image_of(place, "tasks", client, app.state.settings, app.state.use_case)
+    Each task counts as a request, and all share one deadline. A task that could not be asked has an `error` in place of
+    a `result`: Label Studio logs it and stores nothing for the task, while an empty `result` would be stored as
+    "nothing found". If all fail, the response is the first error. What the deadline or a limit left over becomes a job
+    where jobs are on. `tasks` counts what became of them: Label Studio's own *Retrieved N predictions* is the number of
+    tasks that were chosen, whatever the answer.
+    """
+    settings = settings_of(request)
+    takes_jobs = bool(settings.jobs and settings.label_studio_url and settings.label_studio_api_key)
+    max_tasks = max(MAX_TASKS, settings.job_pictures) if takes_jobs else MAX_TASKS
+    body = await read_as(Predict, request, VALUES_OF_A_TASK * max_tasks)
+    if len(body.tasks) > max_tasks:
+        raise InvalidValue.of("tasks", f"{len(body.tasks):,} tasks", f"at most {max_tasks:,}")
+    control = await off_event_loop(len(body.label_config), partial(control_of, body.label_config))
+    control = replace(control, head=await head_of(request, body.project))
+    if takes_jobs and len(body.tasks) > 1:
+        await _refuse_while_running(request, body)
+    outcomes, reason = await _outcomes(request, body, control)
+    n_asked = len(outcomes)
+    if reason is not None:
+        instead = await _as_job(request, body, control, n_asked) if takes_jobs else None
+        outcomes += [instead or _failed(reason)] * (len(body.tasks) - n_asked)
+        if instead is None and not any("result" in outcome for outcome in outcomes):
+            raise reason
+    n_answers = sum("result" in outcome for outcome in outcomes)
+    tasks = {"done": n_answers, "problem": n_asked - n_answers, "not_yet": len(body.tasks) - n_asked}
+    if len(body.tasks) > 1:
+        logger.info("tasks asked", project=str(body.project), **tasks)
+    return as_json({"results": outcomes, "model_version": version_of(request, control.head), "tasks": tasks})
 
-    jobs.fetch_by(KIND, fetch)
-    jobs.notify_by(KIND, Importer(app.state.settings, jobs).send)
-    if app.state.settings.label_studio_url and app.state.settings.label_studio_api_key:
-        setattr(app.state, LEFT_OVER, LeftOverAsJob())
-    return Adapter(routers, running=trainings, use=USE)
+
+async def _outcomes(
+    request: Request, body: Predict, control: Control
+) -> tuple[list[dict[str, Any]], ServiceError | None]:
+    """Predictions or errors of the first tasks, and why the others were not asked; None: there are no others."""
+    context = None if body.params is None else body.params.context
+    limits: ClientLimits = request.app.state.client_limits
+    seconds = settings_of(request).deadline_seconds
+    outcomes: list[dict[str, Any]] = []
+    errors: list[ServiceError] = []
+    try:
+        async with asyncio.timeout(seconds):
+            for index, task in enumerate(body.tasks):
+                if index:  # the request itself counts for the first
+                    await limits.count(caller_of(request).client)
+                try:
+                    # A task of its own on the event loop: the bytes of its picture are released at its end.
+                    working = asyncio.create_task(predict_task(request, control, task, context, index))
+                    outcomes.append(await working)
+                except OVERLOAD:
+                    raise
+                except ServiceError as error:
+                    errors.append(error)
+                    outcomes.append(_failed(error))
+    except TimeoutError:
+        return outcomes, DeadlineExceeded(f"no answer within the deadline of {seconds:g} seconds for all tasks")
+    except OVERLOAD as error:
+        return outcomes, error
+    if errors and len(errors) == len(outcomes):
+        raise errors[0]
+    return outcomes, None
 
 
-async def _create(
-    request: Request, tasks: Sequence[Task], control: Control, label_config: str, address: str | None
-) -> tuple[Job, Progress]:
-    places = [(str(task.id), place_of(task, control, index)[1]) for index, task in enumerate(tasks)]
+def _failed(error: ServiceError) -> dict[str, Any]:
+    return {"error": {"type": error.type, "detail": error.detail}}
+
+
+async def _refuse_while_running(request: Request, body: Predict) -> None:
+    """Raise NotReady while a job asks tasks of the project: tasks that are asked twice would have two predictions."""
+    address = _address(request, body)
+    for job, progress in await jobs_of(request).list_all(caller_of(request)):
+        if progress.notice == "due" and job.webhook is not None and job.webhook.url == address:
+            settled = progress.done + progress.failed
+            raise NotReady(
+                f"job {job.id} has asked {settled:,} of {job.total:,} tasks of this project, and imports their "
+                "predictions at its end; retrieve the others then",
+                AWAY_SECONDS,
+            )
+
+
+async def _as_job(request: Request, body: Predict, control: Control, after: int) -> dict[str, Any] | None:
+    """The answer for each task behind the first `after`, which a job asks; None: no job is taken for them."""
+    address, rest = _address(request, body), body.tasks[after:]
+    if address is None or any(task.id is None for task in rest):
+        return None
     question = {name: value for name, value in control.question.items() if value is not None}
-    body = validate(JobInput, {"question": question})
-    return await jobs_of(request).create(body, None, caller_of(request), Tasks(KIND, places, label_config, address))
+    try:
+        places = [(str(task.id), place_of(task, control, index)[1]) for index, task in enumerate(rest)]
+        tasks = Tasks(KIND, places, body.label_config, address)
+        job_input = validate(JobInput, {"question": question})
+        job, _ = await jobs_of(request).create(job_input, None, caller_of(request), tasks)
+    except ServiceError:
+        return None
+    detail = f"job {job.id} asks this task; its prediction is imported when the job has ended"
+    return {"error": {"type": "in-job", "detail": detail}, "job": job.id}
 
 
-class LeftOverAsJob:
-    """As `label_studio.LeftOver`: what a request left over is a job; its predictions are imported at its end."""
-
-    async def refuse_while_running(self, request: Request, body: Predict) -> None:
-        """Tasks that are asked twice would have two predictions."""
-        address = self._address(request, body)
-        for job, progress in await jobs_of(request).list_all(caller_of(request)):
-            if progress.notice == "due" and job.webhook is not None and job.webhook.url == address:
-                settled = progress.done + progress.failed
-                raise NotReady(
-                    f"job {job.id} has asked {settled:,} of {job.total:,} tasks of this project, and imports their "
-                    "predictions at its end; retrieve the others then",
-                    AWAY_SECONDS,
-                )
-
-    async def accept(self, request: Request, body: Predict, control: Control, after: int) -> dict[str, Any] | None:
-        """Make a job of the tasks; None if they have no numbers, or no job is taken."""
-        address, rest = self._address(request, body), body.tasks[after:]
-        if address is None or any(task.id is None for task in rest):
-            return None
-        try:
-            job, _ = await _create(request, rest, control, body.label_config, address)
-        except ServiceError:
-            return None
-        detail = f"job {job.id} asks this task; its prediction is imported when the job has ended"
-        return {"error": {"type": "in-job", "detail": detail}, "job": job.id}
-
-    @staticmethod
-    def _address(request: Request, body: Predict) -> str | None:
-        number = number_of(body.project)
-        if number is None or (body.params is not None and body.params.context is not None):
-            return None  # an annotator's marks are for one task, now
-        return f"{_projects(settings_of(request))}{number}/import/predictions"
+def _address(request: Request, body: Predict) -> str | None:
+    number = number_of(body.project)
+    if number is None or (body.params is not None and body.params.context is not None):
+        return None  # an annotator's marks are for one task, now
+    return f"{_projects(settings_of(request))}{number}/import/predictions"
 
 
 def predictions_of(jobs: Jobs, job: Job, parts: list[Part]) -> Iterator[dict[str, Any]]:
@@ -207,3 +267,20 @@ def _segment(content: dict[str, Any], size: tuple[int, int]) -> Segment:
         Rle(size, mask.get("counts", ""), content["area"], tuple(content["bbox"])),
         rings=tuple(Ring(each["exterior"], each["holes"]) for each in mask.get("rings", ())),
     )
+
+
+def adapter(app: FastAPI) -> Adapter:
+    """Label Studio's routes; with jobs, what requests leave over becomes one."""
+    jobs: Jobs | None = app.state.parts.get("jobs")
+    routers = [label_studio.router, router, label_studio_training.router]
+    trainings = label_studio_training.Trainings()
+    setattr(app.state, label_studio_training.TRAININGS, trainings)
+    if jobs is None:
+        return Adapter(routers, running=trainings, use=USE)
+
+    async def fetch(place: str, client: str) -> ImageSource:
+        return await image_of(place, "tasks", client, app.state.settings, app.state.use_case)
+
+    jobs.fetch_by(KIND, fetch)
+    jobs.notify_by(KIND, Importer(app.state.settings, jobs).send)
+    return Adapter(routers, running=trainings, use=USE)

@@ -22,9 +22,8 @@ from starlette.requests import Request
 
 from lexiseg_labels.errors import UnreadableLabels
 from lexiseg_labels.formats.label_studio import tasks_of
-from lexiseg_service.adapters.label_studio import Control, Task, control_of, head_name, place_of
+from lexiseg_service.adapters.label_studio import Control, ReasonRoute, Task, control_of, head_name, place_of
 from lexiseg_service.adapters.label_studio_pictures import content_at, image_of
-from lexiseg_service.adapters.reasons import ReasonRoute
 from lexiseg_service.adapters.tools import read_as
 from lexiseg_service.errors import ImageNotFetched, InvalidValue, ServiceError, TooLarge
 from lexiseg_service.gateway.heads.reviewed_set import MAX_ARCHIVE_BYTES

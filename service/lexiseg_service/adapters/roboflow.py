@@ -20,8 +20,8 @@ from lexiseg_service.adapters.tools import (
     SIMPLIFY,
     ask,
     convert,
+    doubled_area,
     image_of_text,
-    largest_outline,
     options_of,
     outline,
     read_as,
@@ -276,19 +276,13 @@ async def infer(request: Request) -> Response:
     answer = await ask(request, fields, await image_of_text(body.image.value, "image.value"))
     height, width = answer.size
     request_id = request.state.request_id
-    write = with_points if kind == "polygon" else with_run_lengths
     content = {
         "image": {"width": width, "height": height},
         "time": answer.timings_ms.total / 1e3,
         "inference_id": request_id,
-        "predictions": await convert(answer, partial(write, request_id=request_id)),
+        "predictions": await convert(answer, partial(listed, request_id=request_id, kind=kind)),
     }
     return as_json(content)
-
-
-def with_points(segment: Segment, request_id: str) -> dict[str, Any]:
-    """A segment in Roboflow's format, which has one polygon: the outline of the largest part."""
-    return {**without_mask(segment, request_id), "points": [{"x": x, "y": y} for x, y in largest_outline(segment)]}
 
 
 @router.get("/model/registry")
@@ -313,14 +307,14 @@ async def add(request: Request) -> dict[str, Any]:
     return await registry(request)
 
 
-def with_run_lengths(segment: Segment, request_id: str) -> dict[str, Any]:
-    """A segment in Roboflow's format, with COCO run lengths."""
-    return {**without_mask(segment, request_id), "rle": run_lengths(segment)}
-
-
-def without_mask(segment: Segment, request_id: str) -> dict[str, Any]:
-    """A segment in Roboflow's format; `x` and `y` are the centre of its box, which may lie between two pixels."""
+def listed(segment: Segment, request_id: str, kind: Format) -> dict[str, Any]:
+    """A segment in Roboflow's format, as run lengths or the outline of its largest part; `x`, `y`: its box's centre."""
     x, y, width, height = segment.bbox
+    if kind == "rle":
+        mask: dict[str, Any] = {"rle": run_lengths(segment)}
+    else:
+        corners = max(map(outline, segment.rings), key=doubled_area, default=[])
+        mask = {"points": [{"x": x, "y": y} for x, y in corners]}
     return {
         "x": x + width / 2,
         "y": y + height / 2,
@@ -330,6 +324,7 @@ def without_mask(segment: Segment, request_id: str) -> dict[str, Any]:
         "class": segment.label or "",
         "class_id": -1 if segment.class_index is None else segment.class_index,
         "detection_id": f"{request_id}-{segment.id}",
+        **mask,
     }
 
 

@@ -51,11 +51,6 @@ def outline(ring: Ring) -> list[list[int]]:
     return [list(pair) for pair in zip(ring.exterior[::2], ring.exterior[1::2], strict=True)]
 
 
-def largest_outline(segment: Segment) -> list[list[int]]:
-    """The outline of a segment's largest part, for tools that have one polygon a segment; empty if there is none."""
-    return max(map(outline, segment.rings), key=doubled_area, default=[])
-
-
 def doubled_area(corners: Sequence[Sequence[int]]) -> int:
     """Twice the area inside an outline [[x, y], ...], closed or not."""
     return abs(sum(x * v - u * y for (x, y), (u, v) in pairwise([*corners, *corners[:1]])))
@@ -82,16 +77,11 @@ async def read_as(schema: type[M], request: Request, more_values: int = 0) -> M:
     return validate(schema, await off_event_loop(len(content), parse))
 
 
-def image_in(text: str, field: str) -> ImageSource:
+async def image_of_text(text: str, field: str) -> ImageSource:
     """An image that a tool sent as text: base64, a data URI or a URL. Raises InvalidValue: it is none of them."""
     if text.startswith(("https://", "http://")):
         return ImageSource(url=text)
-    return ImageSource(decode_base64(text, field, EXPECTED_IMAGE))
-
-
-async def image_of_text(text: str, field: str) -> ImageSource:
-    """As `image_in`; a long text is decoded in a thread."""
-    return await off_event_loop(len(text), partial(image_in, text, field))
+    return ImageSource(await off_event_loop(len(text), partial(decode_base64, text, field, EXPECTED_IMAGE)))
 
 
 def options_of(query: QueryParams) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from typing import Any
 import httpx
 import pytest
 
-from lexiseg_service.adapters.label_studio import MAX_CHARACTERS, MAX_TAGS, MAX_TASKS, control_of
+from lexiseg_service.adapters.label_studio import MAX_CHARACTERS, MAX_TAGS, control_of
+from lexiseg_service.adapters.label_studio_jobs import MAX_TASKS
 from lexiseg_service.errors import InvalidValue
 from tests.service.adapters.asking import HEIGHT, SQUARE, WIDTH, adapted
 from tests.service.adapters.label_studio.predicting import CONFIG, URL, asked, regions
