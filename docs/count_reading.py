@@ -27,7 +27,7 @@ PARTS = {
         *(f"{SERVICE}/gateway/rest/{each}.py" for each in ("training_routes", "events")),
         f"{COMMANDS}/bulk.py",
         f"{MODEL}/catalogue/store.py",  # object stores
-        *(f"{COMMANDS}/serving/{each}.py" for each in ("trainer", "training_run")),
+        f"{COMMANDS}/serving/trainer.py",
     ),
     # Classes learned from reviewed pictures: a request with a `head` gets them by `gateway.use_case.TaughtClasses`.
     "heads": (

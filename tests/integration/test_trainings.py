@@ -9,8 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lexiseg_service.commands.serving.trainer import Trainer
-from lexiseg_service.commands.serving.training_run import Bounds
+from lexiseg_service.commands.serving.trainer import Bounds, Trainer
 from lexiseg_service.gateway.trainings.training import UNENDED, TrainingStore
 from tests.fuzz.data_sets import ALIASES, PICTURE
 from tests.service.batch.http.asking import zipped

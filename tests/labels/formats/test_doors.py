@@ -29,7 +29,7 @@ from lexiseg_service.batch.rows import row_of_line
 from lexiseg_service.batch.sources.listing import pictures_of, source_of
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import question_of
-from lexiseg_service.commands.segment.results import Job, Results
+from lexiseg_service.commands.segment.run import Job, Results
 from lexiseg_service.in_process import resolved
 from lexiseg_service.settings import Settings
 from tests.integration.adapters.tools import ask_with

@@ -46,7 +46,7 @@ Out = Annotated[Path, typer.Option(help="Folder of the results; - is the standar
 
 def _format(name: str) -> str:
     """The name of a format, of which there may be another."""
-    from lexiseg_service.commands.segment.results import format_named
+    from lexiseg_service.commands.segment.run import format_named
 
     try:
         return format_named(name).name
@@ -117,8 +117,7 @@ def segment(
     """
     from lexiseg_service.commands.image_files import sources_of
     from lexiseg_service.commands.question import read_prompts, with_examples
-    from lexiseg_service.commands.segment.results import Job
-    from lexiseg_service.commands.segment.run import run
+    from lexiseg_service.commands.segment.run import Job, run
 
     class_list = with_examples(classes or (), examples or (), negatives or (), settings.limits)
     shapes = read_prompts(points or [], boxes or [], prompts or [])

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from lexiseg_model.command_line.options import STDOUT, Background, Classes, VocabularyName, output_folder
 from lexiseg_service.commands import options
-from lexiseg_service.commands.options import takes_settings
-from lexiseg_service.settings import Settings
+from lexiseg_service.commands.options import check_installed, takes_settings
+from lexiseg_service.settings import Limits, Settings
+
+if TYPE_CHECKING:  # imports optional libraries
+    from lexiseg_service.commands.segment_scene.scene import Reading
 
 WINDOW = 1024
 
@@ -50,11 +54,40 @@ def segment_scene(
       lexiseg segment-scene scene.tif --vocabulary ade20k --window 512 --bands 4,3,2 --range 0,3000
     """
     from lexiseg_service.commands.question import question_of
-    from lexiseg_service.commands.segment_scene.windows import reading_of, run
 
     if str(out) == STDOUT:
         raise typer.BadParameter("writes files of its own into a folder", param_hint="'--out'")
     question = question_of(
         classes, vocabulary, task=task, background=background, threshold=threshold, max_side=max_side
     )
-    raise typer.Exit(run(images, question, out, settings, reading_of(window, bands, stretch, settings.limits)))
+    check_installed("SCENE", "scene", "rasterio", "pyogrio", "shapely")
+    reading = _reading_of(window, bands, stretch, settings.limits)
+    from lexiseg_service.commands.segment_scene.windows import run
+
+    raise typer.Exit(run(images, question, out, settings, reading))
+
+
+def _reading_of(window: int, bands: str | None, stretch: str | None, limits: Limits) -> Reading:
+    from lexiseg_service.commands.segment_scene.scene import Reading
+
+    if window**2 > limits.max_pixels:
+        longest = int(limits.max_pixels**0.5)
+        raise typer.BadParameter(
+            f"expected at most {longest} pixels, by --max-pixels; got {window}", param_hint="'--window'"
+        )
+    return Reading(window, None if bands is None else _bands(bands), None if stretch is None else _range(stretch))
+
+
+def _bands(text: str) -> tuple[int, ...]:
+    numbers = tuple(int(part) if part.strip().isdigit() else 0 for part in text.split(","))
+    if len(numbers) not in (1, 3) or min(numbers) < 1:
+        raise typer.BadParameter(f"expected one band or three, from 1, as 4,3,2; got {text!r}", param_hint="'--bands'")
+    return numbers
+
+
+def _range(text: str) -> tuple[float, float]:
+    low, _, high = text.partition(",")
+    with suppress(ValueError):
+        if float(low) < float(high):
+            return float(low), float(high)
+    raise typer.BadParameter(f"expected LOW,HIGH with LOW < HIGH, as 0,3000; got {text!r}", param_hint="'--range'")

@@ -38,7 +38,6 @@ from rasterio.windows import Window
 
 from lexiseg_labels.pictures import colour
 from lexiseg_model.errors import DatasetError, OptionError
-from lexiseg_service.commands.segment_scene.blending import Box
 
 PERCENTILES = 2.0, 98.0
 PLACES, SIDE = 8, 128  # of the sample: squares along each side of the image, and their pixels
@@ -54,6 +53,20 @@ LAYER = "segments"
 HEAD = 1024  # characters of a GeoJSON, before its first feature
 FIELDS = np.array(["id", "label", "class_index", "score", "area_px"], object)
 LEVELS = 65535  # of a probability on disk
+
+
+class Box(NamedTuple):
+    """Pixels [top, bottom) x [left, right)."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.bottom - self.top, self.right - self.left
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,7 @@ def results(client: httpx.Client, identity: str) -> dict[str, Any]:
 def test_a_job_goes_on_with_the_words_and_lessons_of_its_beginning(
     tmp_path: Path, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("runner", "turns"):  # one lane: the pictures come in order
-        monkeypatch.setattr(f"lexiseg_service.batch.{module}.LANES", 1)
+    monkeypatch.setattr("lexiseg_service.batch.runner.LANES", 1)  # one lane: the pictures come in order
     before, question, after = CHANGES[change]
     with gateway(tmp_path, backend := Telling()) as client:
         assert before(client).is_success

@@ -11,8 +11,7 @@ from lexiseg_client import Segmentation
 from lexiseg_model.types import ClassEntry
 from lexiseg_service.commands.image_files import Source, sources_of
 from lexiseg_service.commands.question import question_of
-from lexiseg_service.commands.segment.results import Job
-from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, Ask, segment_remaining
+from lexiseg_service.commands.segment.run import INTERRUPTED_STATUS, Ask, Job, segment_remaining
 from lexiseg_service.settings import Limits
 from tests import pictures
 from tests.command import ended

@@ -22,7 +22,7 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import ClassEntry, Task
 from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import question_of
-from lexiseg_service.commands.segment.results import Job, Results
+from lexiseg_service.commands.segment.run import Job, Results
 from lexiseg_service.gateway.app import create_app
 from lexiseg_service.settings import Limits, Settings
 from lexiseg_service.watch.metrics import Metrics

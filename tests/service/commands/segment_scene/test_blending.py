@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lexiseg_model.errors import OptionError
-from lexiseg_service.commands.segment_scene.blending import MARGIN, Blend, Window
+from lexiseg_service.commands.segment_scene.windows import MARGIN, Blend, Window
 
 
 def done(probabilities: Tensor) -> Future[Tensor]:

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio.enums import ColorInterp
 
-from lexiseg_service.commands.segment_scene.blending import Box
-from lexiseg_service.commands.segment_scene.scene import Reading, open_scene
+from lexiseg_service.commands.segment_scene.scene import Box, Reading, open_scene
 from tests import pictures
 from tests.service.commands.segment_scene import scenes
 

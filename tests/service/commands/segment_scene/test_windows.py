@@ -20,8 +20,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
 from scipy.io import netcdf_file
 
-from lexiseg_service.commands.segment_scene.blending import Box
-from lexiseg_service.commands.segment_scene.scene import ClassMap, Reading, Region, open_scene, write_outlines
+from lexiseg_service.commands.segment_scene.scene import Box, ClassMap, Reading, Region, open_scene, write_outlines
 from tests import pictures
 from tests.service.commands.command_line import CommandLine
 from tests.service.commands.segment_scene import scenes

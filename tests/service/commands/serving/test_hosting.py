@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from lexiseg_service.commands.serving.supervisor import LONG_LIFE, Child
+from lexiseg_service.commands.serving.serve import LONG_LIFE, Child
 from tests.service.gateway.rest.raw import WHOLE, listening
 from tests.service.gateway.rest.test_guard import SlowBackend
 

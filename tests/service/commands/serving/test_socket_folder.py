@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.commands.serving.socket_folder import PREFIX, SocketFolder
+from lexiseg_service.commands.serving.serve import PREFIX, SocketFolder
 from lexiseg_service.errors import NotReady
 
 

@@ -2,14 +2,14 @@ import time
 
 import pytest
 
-from lexiseg_service.commands.serving import supervisor
-from lexiseg_service.commands.serving.supervisor import Child, Supervisor
+from lexiseg_service.commands.serving import serve
+from lexiseg_service.commands.serving.serve import Child, Supervisor
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "MIN_DELAY", 0.0)
-    monkeypatch.setattr(supervisor, "MAX_DELAY", 0.0)
+    monkeypatch.setattr(serve, "MIN_DELAY", 0.0)
+    monkeypatch.setattr(serve, "MAX_DELAY", 0.0)
 
 
 def ended(lived: float) -> tuple[Supervisor, Child]:

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from lexiseg_service.commands.serving import serve, trainer
-from lexiseg_service.commands.serving.trainer import Trainer
-from lexiseg_service.commands.serving.training_run import WITHHELD, Bounds
+from lexiseg_service.commands.serving.trainer import WITHHELD, Bounds, Trainer
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.trainings.training import UNENDED, Training, TrainingStore
 from lexiseg_service.settings import Settings
@@ -225,7 +224,7 @@ def test_a_second_trainer_waits_for_the_training_of_one_that_was_killed(workshop
     workshop.add("a", "waits")
     program = (
         "from pathlib import Path; from lexiseg_service.commands.serving.trainer import Trainer; "
-        "from lexiseg_service.commands.serving.training_run import Bounds; "
+        "from lexiseg_service.commands.serving.trainer import Bounds; "
         "from lexiseg_service.gateway.trainings.training import TrainingStore; import sys; "
         "program = (sys.executable, '-c', sys.argv[3]); "
         "Trainer(TrainingStore(Path(sys.argv[1])), Path(sys.argv[2]), Bounds(60.0, 2**30), program).work()"

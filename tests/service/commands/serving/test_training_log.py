@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_service.commands.serving.training_run import WITHHELD, ClientLog
+from lexiseg_service.commands.serving.trainer import WITHHELD, ClientLog
 from lexiseg_service.gateway.uploaded_archive import without_paths
 
 PLACE = Path("/srv/state of clients/trainings/3f2504")
