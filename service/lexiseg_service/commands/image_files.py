@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -39,6 +39,7 @@ class Source:
 
     name: str
     path: Path | None = None  # None for a URL and standard input
+    limits: Limits = field(default_factory=Limits)
 
     @property
     def stem(self) -> str:
@@ -57,9 +58,9 @@ class Source:
         except OSError:
             return 0
 
-    def read(self, limits: Limits) -> bytes:
-        """The encoded image."""
-        max_bytes = limits.max_image_bytes
+    def read(self) -> bytes:
+        """The encoded image. Raises Unreadable, or TooLarge: it has more bytes than the limit."""
+        max_bytes = self.limits.max_image_bytes
         try:
             if self.path is not None:
                 with self.path.open("rb") as file:
@@ -72,30 +73,30 @@ class Source:
             raise TooLarge(f"more than {max_bytes:,} bytes")
         return content
 
-    def pixels(self, limits: Limits) -> NDArray[np.uint8]:
+    def pixels(self) -> NDArray[np.uint8]:
         """[H, W, 3], upright, as the service sees them. Raises ServiceError: it cannot be read or decoded."""
-        return decode(self.read(limits), limits, None).rgb
+        return decode(self.read(), self.limits, None).rgb
 
 
-def sources_of(arguments: Sequence[str | Path], out: Path | None = None) -> list[Source]:
+def sources_of(arguments: Sequence[str | Path], limits: Limits, out: Path | None = None) -> list[Source]:
     """The images of a command line, each once, in order.
 
     Folders and patterns leave out the results in `out`, `out-2`, ...: a second run would segment what the first wrote.
     """
     sources: dict[str, Source] = {}
     for argument in arguments:
-        for source in _sources_of_argument(str(argument), out):
+        for source in _sources_of_argument(str(argument), limits, out):
             sources.setdefault(source.name, source)
     if all(source.path is not None and not os.path.exists(source.path) for source in sources.values()):
         raise Unreadable("\n".join(f"{name}: No such file" for name in sources))
     return list(sources.values())
 
 
-def _sources_of_argument(argument: str, out: Path | None) -> list[Source]:
+def _sources_of_argument(argument: str, limits: Limits, out: Path | None) -> list[Source]:
     if argument == STDIN:
-        return [Source(STDIN)]
+        return [Source(STDIN, None, limits)]
     if argument.startswith(("http://", "https://")):
-        return [Source(argument)]
+        return [Source(argument, None, limits)]
     path = Path(argument)
     # Path.is_dir and Path.exists raise where a name is too long.
     if os.path.isdir(path):
@@ -106,11 +107,11 @@ def _sources_of_argument(argument: str, out: Path | None) -> list[Source]:
         candidates = [Path(name) for name in glob.glob(argument, recursive=True)]
         expected = "no image matches the pattern"
     else:
-        return [Source(argument, path)]
+        return [Source(argument, path, limits)]
     files = _without_results(sorted(file for file in candidates if file.is_file()), root, out)
     if not files:
         raise Unreadable(f"{argument}: {expected}")
-    return [Source(str(file), file) for file in files]
+    return [Source(str(file), file, limits) for file in files]
 
 
 def _without_results(files: list[Path], root: Path, out: Path | None) -> list[Path]:

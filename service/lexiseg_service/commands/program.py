@@ -5,14 +5,12 @@ They know it only by its methods, as `lexiseg_train.commands.program` writes the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from lexiseg_client import Segmentation
 from lexiseg_model.types import Task, Vocabulary
@@ -23,53 +21,21 @@ from lexiseg_service.commands.question import question_of
 from lexiseg_service.commands.server import Server
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.records.documents import run_with
-from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 
 if TYPE_CHECKING:  # imports torch
     from lexiseg_model.segmenter import Segmenter
 
 
-@dataclass(frozen=True)
-class Photograph:
-    """An image that a command line names."""
-
-    source: Source
-    limits: Limits
-
-    @property
-    def name(self) -> str:
-        """As typed, for messages."""
-        return self.source.name
-
-    @property
-    def stem(self) -> str:
-        """Name, without a suffix, of the files that belong to it."""
-        return self.source.stem
-
-    def pixels(self) -> NDArray[np.uint8]:
-        """[H, W, 3], upright, as the service sees it."""
-        return self.source.pixels(self.limits)
-
-
-@dataclass(frozen=True)
-class Photographs:
+class Photographs(list[Source]):
     """The images of a command line, each once, in order."""
 
-    sources: Sequence[Source]
-    limits: Limits
-
-    def __iter__(self) -> Iterator[Photograph]:
-        return (Photograph(source, self.limits) for source in self.sources)
-
-    def segment(self, ask: Callable[[bytes], Segmentation], keep: Callable[[Photograph, Segmentation], None]) -> int:
+    def segment(self, ask: Callable[[bytes], Segmentation], keep: Callable[[Source, Segmentation], None]) -> int:
         """Ask about the content of each, in threads, keep the answers in order, and report; the exit status."""
         from lexiseg_service.commands.segment.run import segment_files
 
-        def keep_answer(source: Source, _: bytes, answer: Segmentation) -> None:
-            keep(Photograph(source, self.limits), answer)
-
-        outcome = segment_files(self.sources, ask, keep_answer, self.limits, quiet=True)
+        outcome = segment_files(self, ask, lambda source, _, answer: keep(source, answer), quiet=True)
         outcome.report()
         return outcome.status
 
@@ -131,4 +97,4 @@ class LexisegProgram:
         if STDIN in arguments:
             reason = "not from the standard input: the report reads them again"
             raise typer.BadParameter(reason, param_hint="'IMAGE...'")
-        return Photographs(sources_of(arguments), self.settings.limits)
+        return Photographs(sources_of(arguments, self.settings.limits))

@@ -121,7 +121,7 @@ def _example(text: str, option: str, limits: Limits) -> tuple[str, dict[str, Any
     is_point = place.count(",") == 1
     (prompt,) = read_prompts([place] if is_point else [], [] if is_point else [place], [])
     try:
-        content = Source(file, Path(file)).read(limits)
+        content = Source(file, Path(file), limits).read()
     except (Unreadable, TooLarge) as error:
         raise typer.BadParameter(f"{file} cannot be read: {error}", param_hint=f"'{option}'") from None
     return name.strip(), {**prompt, "image": {"base64": base64.b64encode(content).decode()}}

@@ -87,7 +87,7 @@ def by_client(to: str, photographs: Path, answers: Answers) -> dict[str, bytes]:
 
 def by_command(to: str, photographs: Path, answers: Answers) -> dict[str, bytes]:
     sources = [Source(name, photographs / name) for name in answers]
-    job = Job(sources, question_of(CLASSES, None), photographs.with_name("command"), to, Settings().limits)
+    job = Job(sources, question_of(CLASSES, None), photographs.with_name("command"), to)
     written = Results(job, [ClassEntry(name) for name in CLASSES], "tiny@1")
     for source, answer in zip(sources, answers.values(), strict=True):
         assert source.path is not None

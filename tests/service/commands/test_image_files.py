@@ -22,7 +22,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def names(folder: Path, *given: str) -> list[str]:
-    return [str(Path(source.name).relative_to(folder)) for source in sources_of(given)]
+    return [str(Path(source.name).relative_to(folder)) for source in sources_of(given, Limits())]
 
 
 def test_a_folder_is_every_image_in_it_and_below(folder: Path) -> None:
@@ -39,25 +39,25 @@ def test_what_an_earlier_run_has_written_below_is_no_image_of_the_next(folder: P
         (folder / name).write_bytes(b"")
 
     for given in (str(folder), f"{folder}/**/*"):
-        found = sources_of([given], folder / "out")
+        found = sources_of([given], Limits(), folder / "out")
         mine = [str(Path(source.name).relative_to(folder)) for source in found if source.stem == "mine"]
         assert mine == ["out-3/mine.png", "outer/mine.png"]
         assert not any("out/" in source.name or "out-2" in source.name for source in found)
     assert names(folder, f"{folder}/out") == ["out/a.png"]
-    assert [source.stem for source in sources_of([f"{folder}/out/*.png"], folder / "out")] == ["a"]
+    assert [source.stem for source in sources_of([f"{folder}/out/*.png"], Limits(), folder / "out")] == ["a"]
 
 
 @pytest.mark.parametrize("given", ["", "*.gif"])
 def test_nothing_found_is_told(tmp_path: Path, given: str) -> None:
     with pytest.raises(Unreadable, match=r"expected a folder with images|no image matches"):
-        sources_of([str(tmp_path / given)])
+        sources_of([str(tmp_path / given)], Limits())
 
 
 def test_the_standard_input_is_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a picture")))
-    (source,) = sources_of(["-"])
+    (source,) = sources_of(["-"], Limits())
 
-    assert (source.stem, source.read(Limits())) == ("stdin", b"a picture")
+    assert (source.stem, source.read()) == ("stdin", b"a picture")
 
 
 def test_what_has_no_end_is_read_within_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,10 +66,10 @@ def test_what_has_no_end_is_read_within_the_limit(tmp_path: Path, monkeypatch: p
     limits = Limits(max_image_bytes=99)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(100))))
 
-    assert Source("whole", whole).read(limits) == bytes(99)
-    for source in (Source("endless", endless), Source("-")):
+    assert Source("whole", whole, limits).read() == bytes(99)
+    for source in (Source("endless", endless, limits), Source("-", None, limits)):
         with pytest.raises(TooLarge, match="more than 99 bytes"):
-            source.read(limits)
+            source.read()
 
 
 def test_a_url_is_fetched_within_the_limit() -> None:
@@ -81,10 +81,10 @@ def test_a_url_is_fetched_within_the_limit() -> None:
 
     with serving(Handler) as base:
         source = Source(f"{base}/a%20b.jpg?x=1")
-        assert (source.stem, source.read(Limits())) == ("a b", bytes(100))
+        assert (source.stem, source.read()) == ("a b", bytes(100))
         with pytest.raises(TooLarge, match="more than 99 bytes"):
-            source.read(Limits(max_image_bytes=99))
+            Source(source.name, None, Limits(max_image_bytes=99)).read()
         with pytest.raises(Unreadable, match="answers 404"):
-            Source(f"{base}/gone.jpg").read(Limits())
+            Source(f"{base}/gone.jpg").read()
     with pytest.raises(Unreadable):
-        source.read(Limits())
+        source.read()

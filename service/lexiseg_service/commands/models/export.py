@@ -64,9 +64,9 @@ def _agreement(
 
 def _photographs(folder: Path, limits: Limits) -> list[NDArray[np.uint8]]:
     """[H, W, 3] each, spread over the folder's photographs by name."""
-    sources = sources_of([folder])
+    sources = sources_of([folder], limits)
     step = max(1, len(sources) // MAX_PHOTOGRAPHS)
-    return [source.pixels(limits) for source in sources[::step][:MAX_PHOTOGRAPHS]]
+    return [source.pixels() for source in sources[::step][:MAX_PHOTOGRAPHS]]
 
 
 def _print(folder: Path, manifest: Manifest, agree: dict[Numbers, float]) -> None:

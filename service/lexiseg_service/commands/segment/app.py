@@ -125,9 +125,9 @@ def segment(
     fields |= {"head": head, "doubtful": doubtful or None, "max_side": max_side, "language": language}
     question = _question(class_list, vocabulary, task, fields)
     check_server(context, server)
-    sources = sources_of(images, None if str(out) == STDOUT else out)
+    sources = sources_of(images, settings.limits, None if str(out) == STDOUT else out)
     example_texts = (*(examples or ()), *(f"not {text}" for text in negatives or ()))
-    job = Job(sources, question, out, kind, settings.limits, quiet, skip_existing, examples=example_texts)
+    job = Job(sources, question, out, kind, quiet, skip_existing, examples=example_texts)
     raise typer.Exit(run(job, settings, server))
 
 

@@ -109,7 +109,6 @@ class Job:
     question: Question
     out: Path
     kind: str  # name of a format
-    limits: Limits
     quiet: bool = False  # neither progress nor a summary; only failures and warnings
     skip_existing: bool = False  # leave out pictures with results, even if the picture has changed since
     examples: tuple[str, ...] = ()  # as typed, for the ledger; the question holds the pictures
@@ -184,7 +183,7 @@ class Results:
             source.name if is_named else stem,
             as_text(source.name),
             suffix="" if is_named else suffix,
-            read=None if is_named else lambda: _file_in(kind, content, job.limits),
+            read=None if is_named else lambda: _file_in(kind, content, source.limits),
             link=link,
         )
 
@@ -245,9 +244,7 @@ class Outcome:
 ImageResult = tuple[Source, bytes, Segmentation] | tuple[Source, ServiceError]  # an image, or why it has no answer
 
 
-def segment_files(
-    sources: Sequence[Source], ask: Ask, keep: Keep, limits: Limits, *, before: int = 0, quiet: bool = False
-) -> Outcome:
+def segment_files(sources: Sequence[Source], ask: Ask, keep: Keep, *, before: int = 0, quiet: bool = False) -> Outcome:
     """Segment every image; one that fails does not end the run, unless the next one would fail, too.
 
     `ask` is called in threads, `keep` in order; `before` images are of an earlier run, for the progress.
@@ -256,7 +253,7 @@ def segment_files(
 
     def answer(source: Source) -> ImageResult:
         try:
-            content = source.read(limits)
+            content = source.read()
             return source, content, ask(content)
         except ServiceError as error:
             return source, error
@@ -314,7 +311,7 @@ def segment_remaining(job: Job, ask: Ask, classes: Sequence[ClassEntry], model: 
     to_do = [source for source in job.sources if not results.has(source, even_changed=job.skip_existing)]
     n_before = len(job.sources) - len(to_do)
     try:
-        outcome = segment_files(to_do, ask, results.add, job.limits, before=n_before, quiet=job.quiet)
+        outcome = segment_files(to_do, ask, results.add, before=n_before, quiet=job.quiet)
         where = results.write() or "nothing is written"
     except OSError as error:  # a full disk is reported without a file name
         error.filename = error.filename or str(results.folder)

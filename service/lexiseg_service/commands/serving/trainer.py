@@ -17,7 +17,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,57 +69,25 @@ class End(NamedTuple):
     stopped: bool = False  # by the trainer or by its removal: it may be begun again
 
 
-@dataclass(frozen=True)
-class Bounds:
+class Bounds(NamedTuple):
     """Of one training: memory of each process, and seconds until it is ended."""
 
     seconds: float
     memory_bytes: int
 
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Bounds:
-        """The bounds of the settings."""
-        return cls(settings.training_seconds, settings.training_memory_bytes)
-
-    @property
-    def training(self) -> Limits:
-        """Limits of the training."""
-        cores = os.cpu_count() or 1
-        return Limits(self.seconds, int(self.seconds * cores) + 1, self.memory_bytes, MAX_FILE_BYTES)
-
-    @property
-    def importer(self) -> Limits:
-        """Limits of the importer, which needs less."""
-        return replace(
-            IMPORT, seconds=min(IMPORT.seconds, self.seconds), memory_bytes=min(IMPORT.memory_bytes, self.memory_bytes)
-        )
-
 
 class TrainingRun:
-    """Runs one training."""
+    """Runs one training of a trainer; its processes inherit the lock, a file descriptor."""
 
-    def __init__(
-        self,
-        store: TrainingStore,
-        training: Training,
-        models_dir: Path,
-        bounds: Bounds,
-        lock: int,
-        program: Sequence[str],
-        is_over: threading.Event,
-        beat: Callable[[], object],
-    ) -> None:
+    def __init__(self, trainer: Trainer, training: Training, lock: int) -> None:
+        self._trainer = trainer
         self._training = training
-        self._store = store
-        self._place = store.path(training.id).absolute()
-        self._models_dir = models_dir.absolute()
-        self._bounds = bounds
+        self._store = trainer.store
+        self._place = self._store.path(training.id).absolute()
+        self._models_dir = trainer.models_dir.absolute()
         self._lock = lock
-        self._program = program
-        self._is_over = is_over
-        self._beat = beat
-        self._output = store.output(training.id)
-        self._log_path = store.log(training.id)
+        self._output = self._store.output(training.id)
+        self._log_path = self._store.log(training.id)
         self._output.touch(mode=0o600)
         self._log = ClientLog(self._output, self._log_path, self._place)
 
@@ -136,7 +104,9 @@ class TrainingRun:
         values = {"data": IMPORTED, "out": run, "models_dir": self._models_dir}
         words = [f"{name}={value}" for name, value in values.items()]
         command = ["train", "finetune", "--start", self._training.start, *words]
-        return self._command(command, self._bounds.training)
+        seconds, memory_bytes = self._trainer.bounds
+        cores = os.cpu_count() or 1
+        return self._command(command, Limits(seconds, int(seconds * cores) + 1, memory_bytes, MAX_FILE_BYTES))
 
     def _import(self) -> End:
         scratch = self._place / SCRATCH
@@ -145,7 +115,8 @@ class TrainingRun:
         draft, report = scratch / IMPORTED, scratch / REPORT
         target = "--dry-run" if self._training.dry_run else str(draft)
         words = ["data", "import", str(self._place / ARCHIVE_FILE), target, "--json", str(report)]
-        end = self._command(words, self._bounds.importer)
+        seconds, memory_bytes = map(min, (IMPORT.seconds, IMPORT.memory_bytes), self._trainer.bounds)
+        end = self._command(words, replace(IMPORT, seconds=seconds, memory_bytes=int(memory_bytes)))
         if (content := read_report(report, MAX_REPORT_BYTES)) is not None:
             self._store.update(self._training.id, import_report=content)
         if end == End() and not self._training.dry_run:
@@ -155,17 +126,17 @@ class TrainingRun:
     def _command(self, words: Sequence[str], limits: Limits) -> End:
         self._log.begin()
         with self._output.open("ab") as output:
-            process = self._sandbox(limits).start([*self._program, *words], output, [self._lock])
+            process = self._sandbox(limits).start([*self._trainer.program, *words], output, [self._lock])
         deadline = time.monotonic() + limits.seconds
         failure = None
         while process.poll() is None and failure is None:
-            self._beat()
+            self._trainer.beat()
             self._log.follow()
-            if self._is_over.wait(POLL_SECONDS) or self._is_removed:
+            if self._trainer.over.wait(POLL_SECONDS) or self._is_removed:
                 break
             failure = self._excess(deadline, limits)
-        sandbox.end_process(process, STOP_SECONDS if self._is_over.is_set() else 0.0)
-        if self._is_over.is_set() or self._is_removed:
+        sandbox.end_process(process, STOP_SECONDS if self._trainer.over.is_set() else 0.0)
+        if self._trainer.over.is_set() or self._is_removed:
             return End(stopped=True)
         self._log.follow(ended=True)
         return End(failure or self._failure(process.returncode, limits))
@@ -290,7 +261,8 @@ def run(settings: Settings) -> int:
     logs.configure(settings, "trainer")
     os.nice(NICENESS)
     settings.models_dir.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(TrainingStore(settings.trainings), settings.models_dir, Bounds.from_settings(settings))
+    bounds = Bounds(settings.training_seconds, settings.training_memory_bytes)
+    trainer = Trainer(TrainingStore(settings.trainings), settings.models_dir, bounds)
     with on_signals(trainer.stop, signal.SIGTERM, signal.SIGINT):
         trainer.work()
     return 0
@@ -302,25 +274,25 @@ class Trainer:
     def __init__(
         self, store: TrainingStore, models_dir: Path, bounds: Bounds, program: Sequence[str] = PROGRAM
     ) -> None:
-        self._store = store
-        self._models_dir = models_dir
-        self._bounds = bounds
-        self._program = program
-        self._over = threading.Event()
+        self.store = store
+        self.models_dir = models_dir
+        self.bounds = bounds
+        self.program = program
+        self.over = threading.Event()
         self._beaten = float("-inf")
 
     def stop(self, *_: object) -> None:
         """End after the current step."""
-        self._over.set()
+        self.over.set()
 
     def work(self, until: Callable[[], bool] = lambda: False) -> None:
         """Take trainings until `stop`, or until there is none and `until()` holds."""
-        while not self._over.is_set():
-            self._beat()
+        while not self.over.is_set():
+            self.beat()
             try:
                 training = self._next()
                 if training is not None:
-                    with self._store.locked() as lock:
+                    with self.store.locked() as lock:
                         if lock is not None:
                             self._train(training, lock)
                             continue
@@ -328,20 +300,20 @@ class Trainer:
                     return
             except (OSError, StoreAway) as error:  # the disk is full
                 logger.warning("training not recorded", error=str(error))
-            self._over.wait(POLL_SECONDS)
+            self.over.wait(POLL_SECONDS)
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
         """Show now and then that this trainer lives."""
         if time.monotonic() - self._beaten >= BEAT_SECONDS:
             try:
-                self._store.beat()
+                self.store.beat()
             except StoreAway as error:
                 logger.warning("folder of trainings cannot be written", error=str(error))
             self._beaten = time.monotonic()
 
     def _next(self) -> Training | None:
         """One that runs, else the oldest of the client that has waited longest since its last one."""
-        trainings = self._store.all()
+        trainings = self.store.all()
         last: dict[str, float] = {}
         for training in trainings:
             last[training.client] = max(last.get(training.client, 0.0), training.started or 0.0)
@@ -356,28 +328,26 @@ class Trainer:
             self._end(training, {"state": "failed", "detail": detail})
             return
         started = training.started or time.time()
-        if self._store.update(training.id, state="running", started=started, attempts=attempts + 1) is None:
+        if self.store.update(training.id, state="running", started=started, attempts=attempts + 1) is None:
             return  # removed meanwhile
         logger.info("training started", training=training.id, model=training.name)
-        end = TrainingRun(
-            self._store, training, self._models_dir, self._bounds, lock, self._program, self._over, self._beat
-        ).run()
+        end = TrainingRun(self, training, lock).run()
         if not end.stopped:
             self._end(training, self._outcome(training, end))
-        elif self._store.update(training.id, attempts=attempts) is None:
-            self._store.remove(training.id)
+        elif self.store.update(training.id, attempts=attempts) is None:
+            self.store.remove(training.id)
 
     def _end(self, training: Training, outcome: Mapping[str, Any]) -> None:
-        record = partial(self._store.update, training.id, ended=time.time(), nbytes=0, **outcome)
+        record = partial(self.store.update, training.id, ended=time.time(), nbytes=0, **outcome)
         try:
             record()
         except StoreAway:  # a full disk has room for the record without the pictures
-            self._store.clear(training.id)
+            self.store.clear(training.id)
             record()
-        self._store.clear(training.id)
+        self.store.clear(training.id)
 
     def _outcome(self, training: Training, end: End) -> dict[str, Any]:
-        run = self._store.path(training.id) / RUN / training.name
+        run = self.store.path(training.id) / RUN / training.name
 
         def ended(state: State, detail: str, figures: dict[str, Any] | None = None) -> dict[str, Any]:
             return {"state": state, "detail": detail, "figures": figures}
@@ -399,10 +369,10 @@ class Trainer:
 
     def _publish(self, run: Path, name: str) -> bool:
         """Move a model directory to the served ones, whole or not at all; False: another has its name."""
-        target = self._models_dir / name
+        target = self.models_dir / name
         if target.exists():  # published before a kill, or somebody else's
             return (target / FIGURES).is_file() and (target / FIGURES).read_bytes() == (run / FIGURES).read_bytes()
-        fresh = self._models_dir / f".{name}.new"
+        fresh = self.models_dir / f".{name}.new"
         shutil.rmtree(fresh, ignore_errors=True)
         shutil.copytree(run, fresh, ignore=_left_behind)
         os.rename(fresh, target)

@@ -132,7 +132,7 @@ def answered(content: bytes = b"") -> Segmentation:
 
 
 def run(out: Path, sources: list[Source], ask: Ask) -> int:
-    job = Job(sources, question_of(["sky"], None), out, "coco", Limits())
+    job = Job(sources, question_of(["sky"], None), out, "coco")
     return segment_remaining(job, ask, (ClassEntry("sky"),), "a model")
 
 
@@ -150,13 +150,13 @@ def test_ctrl_c_keeps_what_is_done_and_the_same_command_goes_on(
     paths = [tmp_path / f"{index}.jpg" for index in range(12)]
     for path in paths:
         path.write_bytes(b"\xff\xd8\xff" + path.name.encode())
-    images = sources_of(paths)
+    images = sources_of(paths, Limits())
 
     class UntilTheEleventh(Source):
-        def read(self, limits: Limits) -> bytes:
+        def read(self) -> bytes:
             if self.stem == "10":
                 os.kill(os.getpid(), signal.SIGINT)
-            return super().read(limits)
+            return super().read()
 
     interrupted: list[Source] = [UntilTheEleventh(image.name, image.path) for image in images]
     assert run(tmp_path / "out", interrupted, answered) == INTERRUPTED_STATUS

@@ -24,7 +24,7 @@ from lexiseg_service.commands.image_files import Source
 from lexiseg_service.commands.question import question_of
 from lexiseg_service.commands.segment.run import Job, Results
 from lexiseg_service.gateway.app import create_app
-from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from tests import coco
 from tests.labels.formats import made
@@ -168,7 +168,7 @@ def panoptic_json(folder: Path, ids: NDArray[np.uint16], classes: dict[int, tupl
         )
         for number, (index, is_thing) in classes.items()
     )  # fmt: skip
-    job = Job([], question_of((), None, required=False, task="panoptic"), folder, "coco", Limits())
+    job = Job([], question_of((), None, required=False, task="panoptic"), folder, "coco")
     results = Results(job, CLASSES, "a model")
     results.add(Source("street.jpg"), JPEG, made.answer(size=ids.shape, segments=segments))
     return written(folder, "panoptic.json")
@@ -200,7 +200,7 @@ def test_the_ids_of_the_map_are_those_of_the_json(tmp_path: Path) -> None:
 def test_a_disk_that_fills_while_lists_are_written_costs_no_picture(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = Job([], question_of((), None, required=False, task="panoptic"), tmp_path / "out", "coco", Limits())
+    job = Job([], question_of((), None, required=False, task="panoptic"), tmp_path / "out", "coco")
     answer = made.answer(size=(20, 30), segments=())
     results = Results(job, CLASSES, "a model")
     results.add(Source("a.jpg"), JPEG, answer)
@@ -221,7 +221,7 @@ def test_a_disk_that_fills_while_lists_are_written_costs_no_picture(
 
 
 def test_a_line_that_a_kill_cut_short_leaves_its_picture_to_do(tmp_path: Path) -> None:
-    job = Job([], question_of(["sky"], None), tmp_path / "out", "yolo", Limits())
+    job = Job([], question_of(["sky"], None), tmp_path / "out", "yolo")
     answer = made.answer(size=(20, 30), segments=())
     results = Results(job, CLASSES, "a model")
     results.add(Source("a.jpg"), JPEG, answer)
@@ -236,7 +236,7 @@ def test_a_line_that_a_kill_cut_short_leaves_its_picture_to_do(tmp_path: Path) -
 
 
 def test_a_folder_goes_on_with_the_weights_of_its_beginning(tmp_path: Path) -> None:
-    job = Job([], question_of(["sky"], None), tmp_path / "out", "yolo", Limits())
+    job = Job([], question_of(["sky"], None), tmp_path / "out", "yolo")
     answer = made.answer(size=(20, 30), segments=())
     Results(job, CLASSES, "a model").add(Source("a.jpg"), JPEG, answer)
 
