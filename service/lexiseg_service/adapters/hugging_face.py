@@ -62,5 +62,4 @@ def _element(segment: Segment) -> dict[str, Any]:
 
 
 def adapter(app: FastAPI) -> Adapter:
-    """The routes."""
     return Adapter([router], use='InferenceClient().image_segmentation("photo.jpg", model="ADDRESS?classes=dog")')

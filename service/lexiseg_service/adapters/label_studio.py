@@ -80,7 +80,6 @@ class Control:
 
     @property
     def question(self) -> dict[str, Any]:
-        """The fields of a question about all labels."""
         return fields_of_control(self) | {"classes": self.classes, "head": self.head}
 
     def label_of(self, text: str) -> str | None:
@@ -294,7 +293,6 @@ class ReasonRoute(APIRoute):
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler of requests, by the contract of FastAPI."""
         handle = super().get_route_handler()
 
         async def handle_or_send_on(request: Request) -> Response:
@@ -338,7 +336,6 @@ class Predict(BaseModel):
 @router.get("/")
 @router.get("/health")
 async def health() -> dict[str, str]:
-    """Liveness, as Label Studio checks it."""
     return {"status": "UP", "model_class": "lexiseg"}
 
 
@@ -384,11 +381,9 @@ async def head_of(request: Request, project: ProjectNumber) -> str | None:
 
 
 def number_of(project: ProjectNumber) -> int | None:
-    """The number of a project; None: there is none."""
     number = str(project).partition(".")[0]
     return int(number) if re.fullmatch("[0-9]{1,18}", number) else None
 
 
 def head_name(project: int) -> str:
-    """The name of the head that a project's annotations teach."""
     return f"label-studio-{project}"

@@ -118,7 +118,6 @@ class Importer:
                 await self._import(job, address, [each])
 
     async def _post(self, address: str, batch: list[dict[str, Any]]) -> str | None:
-        """Send predictions; returns why they are refused."""
         key = self._settings.label_studio_api_key
         assert key is not None
         url = httpx.URL(address)

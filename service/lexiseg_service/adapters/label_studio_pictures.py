@@ -74,7 +74,6 @@ def _same_host(url: httpx.URL, base: httpx.URL) -> bool:
 
 
 async def _picture_at(url: httpx.URL, client: str, settings: Settings, use_case: UseCase) -> bytes:
-    """The picture that Label Studio keeps at a URL, or leads to."""
     content = await content_at(url, settings, settings.limits.max_image_bytes)
     if isinstance(content, bytes):
         return content

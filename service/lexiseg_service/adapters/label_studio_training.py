@@ -135,7 +135,6 @@ async def _train(request: Request, project: Project) -> str:
 
 
 async def _annotated(project: int, settings: Settings) -> list[dict[str, Any]]:
-    """The tasks of a project's export that were annotated last."""
     home = (settings.label_studio_url or "").rstrip("/")
     url = httpx.URL(f"{home}/api/projects/{project}/export?exportType=JSON")
     content = await content_at(url, settings, MAX_EXPORT_BYTES)

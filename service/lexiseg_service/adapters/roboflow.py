@@ -164,7 +164,6 @@ class VisualPrompt(BaseModel):
     points: list[Click] | None = Field(None, fail_fast=True)
 
     def fields(self) -> dict[str, Any]:
-        """The prompt in the form of `POST /segment`."""
         fields: dict[str, Any] = {"points": [click.model_dump() for click in self.points or ()]}
         if self.box is not None:
             fields["box"] = self.box.corners()
@@ -329,5 +328,4 @@ def listed(segment: Segment, request_id: str, kind: Format) -> dict[str, Any]:
 
 
 def adapter(app: FastAPI) -> Adapter:
-    """The routes."""
     return Adapter([router], use='InferenceHTTPClient(api_url="ADDRESS", api_key="KEY").sam3_concept_segment(...)')

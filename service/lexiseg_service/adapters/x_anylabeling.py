@@ -45,7 +45,6 @@ MIN_PART = 0.02  # of a segment's largest part: smaller shapes would have to be 
 
 
 def model_of(card: Mapping[str, Any]) -> dict[str, Any]:
-    """A model's entry in the tool's list."""
     widgets = {**WORD_WIDGETS, **(CLICK_WIDGETS if "prompt" in card["tasks"] else {})}
     return _entry(f"lexiseg {card['name']}", widgets, "text_prompt")
 
@@ -81,7 +80,6 @@ class Parameters(BaseModel):
 
 
 def question_fields(parameters: Parameters) -> dict[str, Any]:
-    """Fields of the question in a request; marks take precedence over words."""
     if marks := parameters.marks:
         points = [(mark.data[0], mark.data[1], mark.label == 1) for mark in marks if mark.type == "point"]
         return prompt_of(points, [mark.data for mark in marks if mark.type == "rectangle"])
@@ -141,7 +139,6 @@ async def models(request: Request) -> dict[str, Any]:
 
 @router.get("/v1/models/{name}/info")
 async def info(request: Request, name: str) -> dict[str, Any]:
-    """One model."""
     return {"success": True, "data": {"model_id": name, **model_of(use_case_of(request).model(name))}}
 
 
@@ -204,6 +201,5 @@ def _as_shown(problem: bytes) -> Response:
 
 
 def adapter(app: FastAPI) -> Adapter:
-    """The routes, and what surrounds them."""
     use = "remote_server_settings: {server_url: ADDRESS, api_key: KEY} in .xanylabelingrc"
     return Adapter([router], Middleware, use=use)

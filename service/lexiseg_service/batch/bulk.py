@@ -80,7 +80,6 @@ def run(
     *,
     retry_failed: bool,
 ) -> int:
-    """Segment the pictures, here or on a cluster, and write the other formats; returns the exit status."""
     try:
         writers = dict(map(writer_of, bulk.formats))
     except ValueError as error:
@@ -175,7 +174,6 @@ def _read_resolution(rows: Destination, question_input: Question, settings: Sett
 
 
 def _table(urls: list[str]) -> bytes:
-    """URLs as a table for the source `csv`."""
     quoted = (f'"{url.replace(chr(34), chr(34) * 2)}"\n' for url in urls)
     return "".join(["url\n", *quoted]).encode()
 
@@ -183,7 +181,6 @@ def _table(urls: list[str]) -> bytes:
 def segment_chunks(
     job: BulkJob, size: Size, destination: Destination, to_do: Sequence[int], cluster: Cluster | None, max_rate: float
 ) -> int:
-    """Work on the remaining chunks on a cluster, or without one in this process."""
     before = size.inputs - _inputs_of(destination, to_do, size)
     reports = _in_process(job, to_do) if cluster is None else segment_on(cluster, job, to_do)
     fresh = failures = 0

@@ -174,7 +174,6 @@ class ChunkWorker:
         return await self._worker.segment(request)
 
     def close(self) -> None:
-        """End the threads."""
         self._loop.run(self._worker.close())
         self._loop.close()
         self._threads.shutdown(wait=False)

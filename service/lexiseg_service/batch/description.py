@@ -66,7 +66,6 @@ def stored(question: Question) -> dict[str, Any]:
 
 
 def read_description(path: Path, limits: Limits) -> JobInput:
-    """Read the description of a bulk job."""
     job = validate(JobInput, parse_object(path.read_bytes(), limits, MAX_URLS))
     if others := sorted(job.question.model_dump(exclude_unset=True).keys() - QUESTION_FIELDS):
         raise InvalidValue(f"question: bulk takes {', '.join(sorted(QUESTION_FIELDS))}; got {', '.join(others)}")

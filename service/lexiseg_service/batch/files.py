@@ -45,7 +45,6 @@ class Files:
         return None
 
     def address(self, name: str) -> str:
-        """The address of a file, for `open_store`."""
         return str(self._store.unstrip_protocol(f"{self._root}/{name}"))
 
     def write(self, name: str, content: bytes) -> None:
@@ -56,7 +55,6 @@ class Files:
             write_durably(_placed(self.folder, name), lambda fresh: fresh.write_bytes(content), PRIVATE)
 
     def copy(self, name: str, source: BinaryIO) -> None:
-        """Write a file from the beginning of another."""
         source.seek(0)
         if self.folder is None:
             target = self._store.open(f"{self._root}/{name}", "wb")
@@ -68,11 +66,9 @@ class Files:
                 target.write(part)
 
     def read(self, name: str) -> bytes:
-        """The content of a file."""
         return bytes(self._store.cat_file(f"{self._root}/{name}"))
 
     def lines(self, name: str) -> Iterator[bytes]:
-        """The lines of a file."""
         yield from self.read(name).splitlines(keepends=True)
 
     def remove(self, name: str) -> None:

@@ -42,7 +42,6 @@ async def copied(use_case: UseCase, question: Question, caller: Caller) -> Quest
 async def ask(
     use_case: UseCase, question: QuestionCopy, image: ImageSource, caller: Caller, seconds: float
 ) -> WorkerAnswer:
-    """The answer about an image, within `seconds`."""
     use_case.card(question.request.model)
     request = replace(question.request, **use_case.origin(caller, time.monotonic()))
     request = await use_case.with_image(request, image)
@@ -71,7 +70,6 @@ def encode(question: QuestionCopy) -> bytes:
 
 
 def decode(content: bytes) -> QuestionCopy:
-    """The question of a file of `encode`."""
     digest, _, message = content.partition(b"\n")
     step = decode_step(WorkerSegmentVideoRequest.FromString(message))
     assert isinstance(step, StreamQuestion)

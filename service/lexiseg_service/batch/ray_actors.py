@@ -65,7 +65,6 @@ def connect(cluster: Cluster) -> None:
 
 @contextmanager
 def _stderr_to(file: IO[bytes]) -> Iterator[None]:
-    """Send what is written to the standard error, by any library, to a file."""
     terminal = os.dup(2)
     os.dup2(file.fileno(), 2)
     try:

@@ -135,7 +135,6 @@ class Turns:
         return identity not in self._empty and client not in served and client not in self._paused
 
     def pause(self, client: str, seconds: float) -> None:
-        """Give a client no lane for some time, at most `MAX_PAUSE_SECONDS`."""
         self._paused[client] = time.monotonic() + min(seconds, MAX_PAUSE_SECONDS)
 
     def record_assignment(self, identity: str, count: int) -> None:
@@ -171,7 +170,6 @@ class _JobPart:
         return not self._lines
 
     async def commit(self) -> bool:
-        """As `Part.commit`; False: the job is gone."""
         is_wanted = await self._write(self._job, self._lines, self._outcomes)
         self._lines, self._outcomes = [], {}
         return is_wanted
@@ -207,7 +205,6 @@ class Runner:
         self.pictures = PictureRunner(self._executor, self._threads, settings.limits.max_image_bytes)
 
     def start(self) -> None:
-        """Begin."""
         self._tasks = [asyncio.create_task(self._renew_leases()), asyncio.create_task(self._give_turns())]
 
     @contextmanager
@@ -220,7 +217,6 @@ class Runner:
             self._holders.discard(holder)
 
     def detail(self, identity: str) -> str | None:
-        """What holds a job up at this gateway."""
         return self._details.get(identity, self._away)
 
     @property
@@ -229,7 +225,6 @@ class Runner:
         return len(self._details) if self._away is None else len(self.open)
 
     def wake(self) -> None:
-        """Look for work at once."""
         self._wake.set()
 
     async def close(self, seconds: float) -> None:
@@ -383,5 +378,4 @@ class Runner:
 
 
 def part_path(identity: str, name: str) -> str:
-    """The place of a part among the files of jobs."""
     return f"{identity}/parts/{name}.jsonl"

@@ -133,7 +133,6 @@ def bulk(
 
 
 def _read(path: Path, settings: Settings) -> JobInput:
-    """The description in a file. Raises typer.BadParameter: it cannot be read, or bulk does not do it."""
     from lexiseg_service.batch.description import read_description
 
     try:

@@ -83,7 +83,6 @@ def check_kept(context: typer.Context, server: str | None, settings: Settings) -
 
 
 def line_of(head: Head) -> str:
-    """A head in one line."""
     expires = f", until {head.expires}" if head.expires else ""
     passes = f", {head.image_passes} image passes" if head.image_passes > 1 else ""
     return f"{head.name}@{head.version}: {head.pictures} pictures, {head.model}{passes}{expires}"

@@ -43,7 +43,6 @@ class Source:
 
     @property
     def stem(self) -> str:
-        """Name, without a suffix, of the files written for this image."""
         if self.path is not None:
             return on_one_line(self.path.stem)
         if self.name == STDIN:
@@ -52,7 +51,6 @@ class Source:
 
     @property
     def stamp(self) -> int:
-        """Modification time of the file in nanoseconds; 0 without a readable file."""
         try:
             return 0 if self.path is None else self.path.stat().st_mtime_ns
         except OSError:

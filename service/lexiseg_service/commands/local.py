@@ -100,7 +100,6 @@ def _uncollected() -> Iterator[None]:
 
 @contextmanager
 def _errors_logged() -> Iterator[None]:
-    """Log only errors, to the standard error, while the block runs."""
     before = structlog.get_config()
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR),

@@ -106,7 +106,6 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
 
 
 def _expected(finding: Any) -> str:
-    """The expectation in a finding of pydantic."""
     if finding["type"] == "too_short":  # of a secret it counts "items"
         return f"at least {finding['ctx']['min_length']} characters"
     message: str = finding["msg"]
@@ -148,7 +147,6 @@ def _with_folders(settings: Settings, command: Command) -> Settings:
 
 
 def _can_be(path: Path, *, is_made: bool) -> bool:
-    """Whether a folder can be read, or where there is none, can be made."""
     if path.exists() or not is_made:
         return path.is_dir() and os.access(path, os.R_OK | os.X_OK)
     parent = next(each for each in path.absolute().parents if each.exists())
@@ -184,17 +182,14 @@ def read_by(info: FieldInfo) -> Read:
 
 
 def flag(name: str) -> str:
-    """The option of a setting, as `--http-port`."""
     return f"--{name.replace('_', '-')}"
 
 
 def variable(name: str) -> str:
-    """The environment variable of a setting, as `LEXISEG_HTTP_PORT`."""
     return f"LEXISEG_{name.upper()}"
 
 
 def options_of(command: Command) -> list[inspect.Parameter]:
-    """One option for each setting that a command reads."""
     return [_option(name, info, command) for name, info in FIELDS.items() if command in read_by(info).commands]
 
 

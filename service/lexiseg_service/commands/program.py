@@ -48,19 +48,15 @@ class LexisegProgram:
 
     @property
     def model(self) -> str:
-        """NAME or NAME@VERSION of the model."""
         return self.settings.first_model
 
     def check_models(self, *names: str) -> None:
-        """Refuse models that are not there, each NAME, NAME@VERSION or a directory, before one is loaded."""
         in_process.check_named(self.settings, *names)
 
     def load(self, name: str) -> Segmenter:
-        """Load a model by NAME, NAME@VERSION or the path of its directory."""
         return in_process.named_or_folder(self.settings, name)
 
     def load_for(self, task: Task, device: str | None = None) -> Segmenter:
-        """Load the model of the settings, which can do a task, on a device [default: that of the settings]."""
         changed = {} if device is None else {"device": device}
         return in_process.load(self.settings.model_copy(update=changed), task)
 
@@ -83,17 +79,14 @@ class LexisegProgram:
         run_with(vocabularies.store, vocabularies.find(name))
 
     def check_server(self, context: typer.Context, url: str | None) -> None:
-        """Refuse an API key without a server, and settings of this process with one."""
         check_server(context, url)
 
     def server(self, url: str | None, task: Task) -> AbstractContextManager[Server]:
-        """The server at an address, or without one a server in this process with a model that can do the task."""
         from lexiseg_service.commands.local import open_server
 
         return open_server(url, self.settings, task)
 
     def photographs(self, arguments: Sequence[str]) -> Photographs:
-        """The images that files, folders, patterns and URLs name; not of the standard input."""
         if STDIN in arguments:
             reason = "not from the standard input: the report reads them again"
             raise typer.BadParameter(reason, param_hint="'IMAGE...'")

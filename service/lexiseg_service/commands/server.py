@@ -49,7 +49,6 @@ class ServerFailure(ServiceError):
 
 @contextmanager
 def translate_errors(url: str) -> Iterator[None]:
-    """Raise the client's errors as the service's, or as ServerFailure."""
     try:
         yield
     except Unauthorized as error:
@@ -82,7 +81,6 @@ def check_rest(url: str) -> None:
 
 
 def heads_of(listed: Sequence[Any]) -> list[Head]:
-    """Heads by the JSON of each, as `GET /v1/heads` lists them."""
     return [head_of(each) for each in orjson.loads(orjson.dumps(listed))]
 
 
@@ -145,7 +143,6 @@ class Server(AbstractContextManager["Server"]):
         return tuple(classes), fields | built_in_name
 
     def vocabulary(self, name: str) -> Vocabulary:
-        """A named class list with its thresholds."""
         with translate_errors(self.url):
             return self._checks.vocabularies.get(name)
 
@@ -162,17 +159,14 @@ class Server(AbstractContextManager["Server"]):
             return self._client.heads.put(name, pictures, classes=classes, timeout=seconds)
 
     def heads(self) -> list[Head]:
-        """All heads, by name. Raises ServerFailure: the server cannot be asked, or keeps none."""
         with translate_errors(self.url):
             return self._checks.heads.list()
 
     def delete_head(self, name: str) -> None:
-        """Delete a head. Raises ServiceError: there is none of the name, or it cannot be deleted."""
         with translate_errors(self.url):
             self._checks.heads.delete(name)
 
     def segment(self, image: bytes, fields: dict[str, Any]) -> Segmentation:
-        """One image's masks; `fields` are `POST /segment`'s."""
         prompts = client_prompts(fields.get("prompts", ())) or None
         with translate_errors(self.url):
             return self._client.segment(image, **fields | {"prompts": prompts, "model": self._model})

@@ -122,7 +122,6 @@ def table(answer: WorkerAnswer) -> Table:
 
 
 def row(segment: Segment, size: tuple[int, int]) -> SegmentRow:
-    """A segment of a picture of (height, width)."""
     x, y, width, height = segment.bbox
     share = segment.area / (size[0] * size[1])
     return SegmentRow(
@@ -294,7 +293,6 @@ def result(answer: BaseModel, *pictures: ImageContent) -> CallToolResult:
 
 
 def image_block(picture: bytes, kind: str) -> ImageContent:
-    """A picture as a part of a result."""
     return ImageContent(type="image", data=base64.b64encode(picture).decode(), mime_type=kind)
 
 

@@ -87,7 +87,6 @@ class Jobs:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Begin to work on jobs."""
         with suppress(NotReady):
             if earlier := await ask_ledger(self._earlier):
                 logger.warning("jobs of release 0.4 are not worked on", jobs=earlier)
@@ -119,7 +118,6 @@ class Jobs:
     async def create(
         self, body: JobInput, archive: BinaryIO | None, caller: Caller, tasks: Tasks | None = None
     ) -> tuple[Job, Progress]:
-        """A new job; its pictures are listed now, and asked in the background."""
         if [body.urls, body.folder, archive, tasks].count(None) != 3:
             sources = [name for name, value in (("urls", body.urls), ("folder", body.folder)) if value is not None]
             raise InvalidValue.of("urls", ", ".join(sources + [ARCHIVE] * (archive is not None)) or "none", SOURCE)
@@ -202,7 +200,6 @@ class Jobs:
             raise
 
     async def find(self, identity: str, caller: Caller) -> tuple[Job, Progress]:
-        """A job of a caller, and where it stands."""
         job = await ask_ledger(self._ledger.job, identity)
         progress = None if job is None else await ask_ledger(self._ledger.progress, identity)
         if job is None and identity in await ask_ledger(self._earlier):
@@ -213,7 +210,6 @@ class Jobs:
         return job, progress
 
     async def standing(self, identity: str, caller: Caller) -> dict[str, Any]:
-        """The output of a job of a caller. Raises UnknownJob: no such job of that key."""
         return self.output(*await self.find(identity, caller))
 
     async def list_all(self, caller: Caller) -> list[tuple[Job, Progress]]:
@@ -230,7 +226,6 @@ class Jobs:
         self._runner.wake()  # forgets it, too
 
     async def remove_all(self, caller: Caller) -> int:
-        """Erase all jobs of a caller; returns their number."""
         jobs = await ask_ledger(self._ledger.jobs)
         own = [job.id for job in jobs if job.owner == caller.owner]
         await self._eraser.erase(own)
@@ -238,17 +233,14 @@ class Jobs:
         return len(own)
 
     async def parts(self, job: Job, after: int = 0) -> list[Part]:
-        """The parts of a job that are committed, without the first `after`."""
         parts: list[Part] = await ask_ledger(self._ledger.parts, job.id, after)
         return parts
 
     async def n_delivered(self, job: Job) -> int:
-        """How many answers the notice of a job has passed on."""
         progress = await ask_ledger(self._ledger.progress, job.id)
         return 0 if progress is None else progress.n_delivered
 
     async def record_delivered(self, job: Job, count: int) -> None:
-        """Record how many answers the notice of a job has passed on. Raises NotReady: the ledger is away."""
         await ask_ledger(self._ledger.record_delivered, job.id, count)
 
     def lines(self, job: Job, parts: Iterable[Part]) -> Iterator[bytes]:
@@ -260,7 +252,6 @@ class Jobs:
                     yield line
 
     def output(self, job: Job, progress: Progress) -> dict[str, Any]:
-        """The values of `schemas.JobOutput`."""
         settled = progress.done + progress.failed
         ended, rate = progress.ended, progress.rate(time.time())
         left = 0.0 if ended is not None else (job.total - settled) / rate if rate else None
@@ -335,7 +326,6 @@ def _open_ledger(settings: Settings, metrics: Metrics) -> tuple[Ledger, Callable
 
 
 def _jobs_in(path: Path) -> list[str]:
-    """Ids of the jobs in a file of 0.4."""
     if not path.exists():
         return []
     try:

@@ -60,7 +60,6 @@ class WebhookSender:
         )
 
     async def check(self, url: str) -> None:
-        """Check that a URL may be told."""
         parsed = self._hosts.checked(url)
         try:
             await self._hosts.addresses(parsed)
@@ -97,7 +96,6 @@ class WebhookSender:
 
 
 def signed(secret: str, identity: str, timestamp: int, body: bytes) -> dict[str, str]:
-    """The headers of a notice."""
     message = f"{identity}.{timestamp}.".encode() + body
     signature = base64.b64encode(hmac.digest(secret.encode(), message, hashlib.sha256)).decode()
     return {
@@ -145,7 +143,6 @@ class Notices:
                 await ask_ledger(self._ledger.release_lease, holder)  # another gateway sends the rest at once
 
     async def _look(self, holder: str) -> None:
-        """Begin to send what is due."""
         with suppress(NotReady):
             await ask_ledger(self._ledger.renew_leases, (holder,), LEASE_SECONDS)
             for identity in await ask_ledger(self._ledger.due_notices, holder):

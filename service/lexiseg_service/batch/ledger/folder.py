@@ -65,7 +65,6 @@ class Destination:
             return None
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a file atomically."""
         write_whole(self._store, f"{self._root}/{name}", content)
 
     def open(self, name: str, mode: str = "rb") -> Any:
@@ -81,12 +80,10 @@ class Destination:
                 self._store.rm_file(f"{self._root}/rows/{name}")
 
     def complete_chunks(self) -> set[int]:
-        """Numbers of the chunks with written rows."""
         names = (name.partition(".") for name in self._names("rows"))
         return {int(stem) for stem, _, suffix in names if suffix == "parquet" and stem.isdigit()}
 
     def chunk(self, chunk: int) -> list[Picture]:
-        """The inputs of a chunk."""
         planned = self._table(f"plan/{chunk:08d}.parquet")
         # Plans of earlier versions have paths as texts.
         return [
@@ -104,7 +101,6 @@ class Destination:
         self.write_table(rows_name(chunk), pyarrow.Table.from_pylist(list(rows), schema))
 
     def write_table(self, name: str, table: pyarrow.Table) -> None:
-        """Write a table as parquet, atomically."""
         content = io.BytesIO()
         pyarrow.parquet.write_table(table, content, compression="zstd")
         self.write(name, content.getvalue())
@@ -125,7 +121,6 @@ class Destination:
 
 
 def rows_name(chunk: int) -> str:
-    """The name of the file with a chunk's rows."""
     return f"rows/{chunk:08d}.parquet"
 
 

@@ -116,12 +116,10 @@ class Progress:
 
     @classmethod
     def of(cls, job: Job, n_bytes: int = 0, adding_until: float | None = None) -> Progress:
-        """Where a new job stands."""
         notice: Notice = "none" if job.webhook is None else "due"
         return cls(job.client, job.created, job.total, notice, n_bytes, adding_until)
 
     def record(self, identity: str) -> Record:
-        """The record of the job."""
         if self.adding_until is not None:
             state = ADDED
         elif self.ended is None:
@@ -133,7 +131,6 @@ class Progress:
 
     @classmethod
     def read(cls, record: Record) -> Progress:
-        """Read `record`."""
         return cls(**orjson.loads(record.body))
 
     def take(self, holder: str, count: int, alive: Container[str], now: float) -> None:
@@ -220,12 +217,10 @@ class Ledger:
         return self._set(identity, adding_until=None) is not None
 
     def jobs(self) -> list[Job]:
-        """All jobs, the oldest first."""
         jobs = [self.job(row.id) for row in self._store.view(lambda step: step.rows(JOB))]
         return sorted((job for job in jobs if job is not None), key=lambda job: (job.created, job.id))
 
     def job(self, identity: str) -> Job | None:
-        """One job."""
         items = self._store.view(lambda step: step.items(JOB, identity, [CONTENT]))
         return from_json(items[CONTENT]) if items else None
 
@@ -266,7 +261,6 @@ class Ledger:
         self._store.transact(renew)
 
     def release_lease(self, holder: str) -> None:
-        """End the lease of a holder."""
         self._store.transact(lambda step: step.remove(HOLDER, holder))
 
     def _alive(self) -> tuple[float, set[str]]:
@@ -307,7 +301,6 @@ class Ledger:
         return [Part(name, good, failed, superseded, at) for _, at, good, failed, superseded, name in placed[after:]]
 
     def record_detail(self, identity: str, detail: str | None) -> None:
-        """Record what holds a job up."""
         self._set(identity, detail=detail)
 
     def due_notices(self, holder: str) -> list[str]:
@@ -324,7 +317,6 @@ class Ledger:
         return [identity for identity, each in progresss if each and (each.notice, each.notifier) == ("due", holder)]
 
     def record_notice(self, identity: str, notice: Notice) -> None:
-        """Record what became of a notice."""
         self._set(identity, notice=notice)
 
     def record_delivered(self, identity: str, count: int) -> None:
@@ -364,7 +356,6 @@ class Ledger:
         return {row.id: row.expires for row in rows if row.expires is not None}
 
     def record_erased(self, identity: str) -> None:
-        """Forget that files are to be removed."""
         self._store.transact(lambda step: step.remove(ERASURE, identity))
 
     def _set(self, identity: str, **values: Any) -> Progress | None:
@@ -401,7 +392,6 @@ def _picture_item(number: int) -> str:
 
 
 async def ask_ledger(call: Callable[..., T], *arguments: Any) -> T:
-    """The result of a call of a ledger, in a thread."""
     try:
         return await asyncio.to_thread(call, *arguments)
     except StoreAway as error:
@@ -409,7 +399,6 @@ async def ask_ledger(call: Callable[..., T], *arguments: Any) -> T:
 
 
 def from_json(content: str | bytes) -> Job:
-    """The job of a JSON text."""
     values = orjson.loads(content)
     webhook = values.pop("webhook")
     return Job(**values, webhook=None if webhook is None else Webhook(**webhook))

@@ -125,7 +125,6 @@ class _RowGroup:
         self._unread: dict[int, Any] = {}  # decoded, and not read yet
 
     def has(self, path: str, group: int, row: int) -> bool:
-        """Whether a row can be read from here."""
         return (path, group) == self._place and (row in self._unread or row >= self._next)
 
     def take(self, row: int) -> Any:
@@ -140,7 +139,6 @@ class _RowGroup:
         return self._unread.pop(row)  # it is there: `has` said so
 
     def close(self) -> None:
-        """Close the file."""
         self._values.close()
 
 

@@ -63,7 +63,6 @@ def in_folder(store: Any, root: str) -> Iterator[Listed]:
 
 
 def numbered(listed: Iterable[Listed], max_pictures: int, field: str) -> list[Picture]:
-    """Names and places as pictures."""
     pictures: list[Picture] = []
     for number, each in enumerate(listed):
         if number == max_pictures:

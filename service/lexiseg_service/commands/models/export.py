@@ -29,7 +29,6 @@ VOCABULARY = "voc21"  # the labels to compare
 
 
 def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -> int:
-    """Write the export to its place or to `out`, and print its content."""
     pictures = [] if photos is None else _photographs(photos, settings.limits)
     segmenter = load_exact(settings)
     if not isinstance(segmenter, Exportable):

@@ -86,7 +86,6 @@ def import_model(
 
 
 def _refuse_foreign(method: Method, methods: Iterable[Method], files: Mapping[str, Any]) -> None:
-    """Refuse an option that belongs to other methods."""
     takes = {other.model_name: importing.options_of(other).model_fields for other in methods}
     for field, value in files.items():
         if field not in takes[method.model_name]:

@@ -97,7 +97,6 @@ CUT_OUT = Format("cutout", "one picture for each segment", _cut_outs)
 
 
 def format_named(name: str) -> Format:
-    """A format of labels, or cut-outs. Raises ValueError: there is no such format."""
     return CUT_OUT if name == CUT_OUT.name else format_of(name, CUT_OUT.name)
 
 
@@ -116,7 +115,6 @@ class Job:
 
     @property
     def overlay(self) -> bool:
-        """Whether answers come with an overlay."""
         return self.kind == "coco" and not self.is_printed
 
 
@@ -230,11 +228,9 @@ class Outcome:
 
     @property
     def status(self) -> int:
-        """1 if any image failed, 130 if Ctrl-C ended the run."""
         return INTERRUPTED_STATUS if self.stopped else int(bool(self.failures))
 
     def report(self) -> None:
-        """Print warnings and failures."""
         for line in (*(f"warning: {warning}" for warning in self.warnings), *self.failures):
             typer.echo(f"lexiseg: {line}", err=True)
         if self.stopped:

@@ -122,7 +122,6 @@ class Scene:
         return pixels
 
     def _pixels_of_detail(self, shrink: int) -> int:
-        """The same of the picture shrunk by a factor, up to the last of DETAILS."""
         inside = slice(SIDE // 4, -SIDE // 4)  # shifts beyond the border cannot be undone
         loss = dict.fromkeys((*DETAILS, *(2 * pixels for pixels in DETAILS)), 0.0)  # by shrinking so far, and back
         for box in self._sample(shrink * SIDE):
@@ -283,7 +282,6 @@ class ClassMap(AbstractContextManager["ClassMap"]):
         self._probability.close()
 
     def write(self, box: Box, values: NDArray[np.integer], probability: NDArray[np.float32]) -> None:
-        """One block: classes [h, w], and the probability of each."""
         place = _window(box)
         self._bands.write(values.astype(self._bands.dtypes[0]), 1, window=place)
         self._probability.write((probability * LEVELS).round().astype(np.uint16), 1, window=place)

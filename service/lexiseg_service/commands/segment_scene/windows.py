@@ -92,7 +92,6 @@ class Blend:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns of blocks."""
         return -(-self.size[0] // self.side), -(-self.size[1] // self.side)
 
     def blocks(self) -> Iterator[tuple[Box, Tensor | None]]:
@@ -110,7 +109,6 @@ class Blend:
             yield ahead[0], self._blended(ahead.popleft())
 
     def winners(self, box: Box, logits: Tensor) -> Winners:
-        """The winners of a block: labels and probability [h, w]."""
         rows, columns = logits.shape[1:]
         won = winners(logits, (rows * self.step, columns * self.step), keep_probability=True)
         assert won.probability is not None
@@ -175,7 +173,6 @@ class Blend:
 
 
 def _levels(size: tuple[int, int], window: int, overlap: int) -> Iterator[_Level]:
-    """The levels of a picture, the finest first."""
     area, has_whole = size[0] * size[1], window << LEVELS - 1 >= max(size)
     if not has_whole or area >= MIN_WINDOWS * window**2:
         for number in range(LEVELS - 1):

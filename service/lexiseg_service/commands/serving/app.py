@@ -71,7 +71,6 @@ def trainer(settings: Settings) -> None:
 
 
 def refuse_taken(settings: Settings, *ports: str) -> None:
-    """Check that the ports of these settings are free, before slow imports."""
     host = settings.host
     if not _free(host, 0):
         raise InvalidValue.of("--host / LEXISEG_HOST", host, "an address or a name of this machine, without a port")

@@ -66,7 +66,6 @@ class Server(uvicorn.Server):
         return 1 if self.failed else 0
 
     def give_up(self) -> None:
-        """Stop with exit status 1; thread-safe."""
         self.failed = True
         self.should_exit = True
 

@@ -78,7 +78,6 @@ class SocketFolder:
         return True
 
     def remove(self) -> None:
-        """Remove it with all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _restore(self) -> None:
@@ -145,7 +144,6 @@ class Child:
 
     @property
     def lived_long(self) -> bool:
-        """Whether its last life was long."""
         return time.monotonic() - self.started >= LONG_LIFE
 
     def schedule(self) -> float:
@@ -156,7 +154,6 @@ class Child:
         return delay
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal, if it runs."""
         if self.pid:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
@@ -244,7 +241,6 @@ class Supervisor:
 
 
 def _stop_at_end_of(lifeline: int) -> None:
-    """In a child: stop it when the supervisor is gone."""
     os.read(lifeline, 1)
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -278,7 +274,6 @@ def run(settings: Settings) -> int:
 
 
 def _check_phrases(settings: Settings) -> None:
-    """Raises InvalidValue: the model of phrases is not served here."""
     named, served = settings.phrases_model, settings.model_names
     if named is not None and named not in (names := {*served, *(name.partition("@")[0] for name in served)}):
         raise InvalidValue.of(

@@ -165,7 +165,6 @@ class TrainingRun:
         return None
 
     def _failure(self, status: int, limits: Limits) -> str | None:
-        """The reason of a status that is not 0; None otherwise."""
         if status == 0:
             return None
         if -status in (signal.SIGXCPU, signal.SIGKILL):
@@ -241,7 +240,6 @@ def read_report(path: Path, max_bytes: int) -> dict[str, Any] | None:
 
 
 def check(settings: Settings) -> None:
-    """Check that a trainer can work by these settings."""
     if settings.trainings is None or settings.models_dir is None:
         missing = "LEXISEG_MODELS_DIR" if settings.trainings else "LEXISEG_TRAININGS"
         raise InvalidValue.of(missing, "", "a folder: trainings are read from one, and models written to the other")
@@ -282,7 +280,6 @@ class Trainer:
         self._beaten = float("-inf")
 
     def stop(self, *_: object) -> None:
-        """End after the current step."""
         self.over.set()
 
     def work(self, until: Callable[[], bool] = lambda: False) -> None:

@@ -48,7 +48,6 @@ FETCH_SECONDS = 300.0
 
 
 def write_site(settings: Settings, out: Path, n_words: int, server: str | None = None) -> None:
-    """Write a site with a page that may ask one `server`, too, and print its size."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OptionError(f"{out} is not an empty folder")
     policy(server)

@@ -150,7 +150,6 @@ def _total(source: VideoSource, seconds: float) -> int | None:
 
 
 def _painted(rgb: NDArray[np.uint8], answer: FrameAnswer) -> NDArray[np.uint8]:
-    """The frame with its segments; objects that are followed have the colour of their number."""
     segmentation = answer.answer
     if segmentation is None:
         return paint(rgb, np.zeros(rgb.shape[:2], np.uint8), ())

@@ -72,25 +72,21 @@ class VideoSource:
         self._read_to = 0  # end of the last packet, in the stream's time base
 
     def close(self) -> None:
-        """Close the file or the connection."""
         self._container.close()
 
     @property
     def rate(self) -> Fraction:
-        """Frames a second, as the source says."""
         rate = self._stream.average_rate or self._stream.guessed_rate
         return Fraction(rate) if rate and 0 < rate <= 1000 else DEFAULT_RATE
 
     @property
     def n_frames(self) -> int | None:
-        """Number of frames, if the source states it."""
         if self._stream.frames:
             return self._stream.frames
         duration = self._container.duration
         return None if duration is None or self.live else max(1, round(duration / av.time_base * self.rate))
 
     def problems(self) -> list[str]:
-        """What could not be read, in words."""
         damaged = f"{self.name}: {self.damaged} damaged packets left out"
         broken = f"{self.name}: broke off ({self.broken})"
         return [*([damaged] if self.damaged else []), *([broken] if self.broken else [])]

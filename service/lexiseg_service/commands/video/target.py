@@ -75,7 +75,6 @@ class VideoTarget(AbstractContextManager["VideoTarget"]):
             self.path.unlink(missing_ok=True)
 
     def write(self, rgb: NDArray[np.uint8], seconds: float) -> None:
-        """One frame [H, W, 3], shown from `seconds` on."""
         try:
             if self._stream is None:
                 self._stream = self._add_stream(rgb)
