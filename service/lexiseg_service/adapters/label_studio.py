@@ -44,7 +44,7 @@ FIELD = "label_config"
 PATH = "/refused"  # next to the routes
 TOOL = "heartex/"  # begins the User-Agent
 REFUSED = (400, 403, 404, 413, 415, 422)  # statuses with a name that does not say what to do
-MAX_CHARACTERS = 300  # of a reason
+MAX_REASON = 300  # characters
 WholeNumber = Annotated[int, Field(ge=0, lt=2**63)]  # of a task or a project
 ProjectNumber = str | WholeNumber  # its number, in Label Studio's requests a full stop and its time after it
 Kind = Literal["brushlabels", "polygonlabels", "rectanglelabels"]
@@ -302,7 +302,7 @@ class ReasonRoute(APIRoute):
                 of_tool = request.headers.get("user-agent", "").startswith(TOOL)
                 if request.method != "POST" or error.status not in REFUSED or not of_tool:
                     raise
-                query = urlencode({"type": error.type, "reason": error.detail[:MAX_CHARACTERS]}, safe=":,'`()/")
+                query = urlencode({"type": error.type, "reason": error.detail[:MAX_REASON]}, safe=":,'`()/")
                 return RedirectResponse(f".{PATH}?{query}", 303)
 
         return handle_or_send_on
@@ -310,7 +310,7 @@ class ReasonRoute(APIRoute):
 
 async def refuse(type: str, reason: str) -> None:
     """The address that refused requests lead to, `PATH` of a router."""
-    error = error_of(type, reason[:MAX_CHARACTERS])
+    error = error_of(type, reason[:MAX_REASON])
     raise error if error.status in REFUSED else InvalidValue(error.detail)
 
 
