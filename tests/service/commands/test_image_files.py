@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
 from lexiseg_service.batch.sources.source import Unreadable
 from lexiseg_service.commands.image_files import Source, sources_of
+from lexiseg_service.commands.question import with_examples
 from lexiseg_service.errors import TooLarge
 from lexiseg_service.settings import Limits
 from tests.http_server import Quiet, serving
@@ -70,6 +72,8 @@ def test_what_has_no_end_is_read_within_the_limit(tmp_path: Path, monkeypatch: p
     for source in (Source("endless", endless, limits), Source("-", None, limits)):
         with pytest.raises(TooLarge, match="more than 99 bytes"):
             source.read()
+    with pytest.raises(typer.BadParameter, match="/dev/zero cannot be read: more than 99 bytes"):
+        with_examples((), ["cup=/dev/zero@1,1,9,9"], (), limits)
 
 
 def test_a_url_is_fetched_within_the_limit() -> None:

@@ -232,13 +232,6 @@ def test_an_option_of_one_value_is_refused_twice_and_one_of_several_is_not(words
                 parse([*twice])
 
 
-def test_two_models_are_not_taken_for_the_last() -> None:
-    outcome = CliRunner().invoke(app, ["serve", "--model", "a", "--model", "b"])
-
-    assert outcome.exit_code == 2
-    assert "Invalid value for '--model': given 2 times; expected once" in outcome.output
-
-
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

@@ -58,6 +58,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("video photos/china.jpg -c sky --out out.mp4", "`lexiseg segment` takes images"),
         ("bulk photos rows --local", "give either classes or --vocabulary"),
         ("bulk photos rows --vocabulary lvis --to voc --local", "expected at most 253 classes, got 1203"),
+        ("bulk photos rows --head gadgets --local", "there is none called 'gadgets'"),
         ("bulk photos rows -c a --to csv --local", "expected one of coco, coco-panoptic, yolo"),
         ("bulk photos rows -c a --actors 3:1", "1 <= MIN <= MAX"),
         ("keys new camera,7", "lexiseg: ID: expected"),

@@ -1,13 +1,9 @@
 """Points and boxes of the command line, and the errors of wrong ones."""
 
-import base64
-from pathlib import Path
-
 import pytest
 import typer
 
-from lexiseg_service.commands.question import read_prompts, with_examples
-from lexiseg_service.settings import Limits
+from lexiseg_service.commands.question import read_prompts
 
 
 def test_each_point_and_each_box_is_a_prompt_of_its_own() -> None:
@@ -61,16 +57,3 @@ def test_anything_else_is_named_with_what_was_expected(
 
     assert caught.value.param_hint == f"'{hint}'"
     assert said in caught.value.message
-
-
-def test_a_file_is_read_within_the_limit(tmp_path: Path) -> None:
-    limits = Limits(max_image_bytes=99)
-    whole = tmp_path / "whole.jpg"
-    whole.write_bytes(bytes(99))
-
-    (shown,) = with_examples((), [f"cup={whole}@1,1,9,9"], (), limits)
-
-    assert isinstance(shown, dict)
-    assert base64.b64decode(shown["examples"][0]["image"]["base64"]) == bytes(99)
-    with pytest.raises(typer.BadParameter, match="/dev/zero cannot be read: more than 99 bytes"):
-        with_examples((), ["cup=/dev/zero@1,1,9,9"], (), limits)

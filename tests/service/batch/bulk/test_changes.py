@@ -63,7 +63,7 @@ CHANGES: dict[str, tuple[Change, tuple[str, ...], Change | None]] = {
     "classes change places": (WORDS, ("--vocabulary", "mine"), vocabulary(RED, "noise")),
     "another background": (WORDS, ("--vocabulary", "mine"), vocabulary("noise", "red square")),
     "the vocabulary is deleted": (WORDS, ("--vocabulary", "mine"), vocabulary()),
-    "the head is corrected": (taught, ("--head", "gadgets"), corrected),
+    "the head is corrected": (taught, ("--head", "gadgets", "-c", "sky"), corrected),
     "the head is deleted": (taught, ("--head", "gadgets"), head_deleted),
 }
 
@@ -87,6 +87,8 @@ def test_a_job_goes_on_with_the_words_and_lessons_of_its_plan(
     command = ("bulk", tmp_path / "set", out, *options)
     assert lexiseg(*command).status == 0
     undisturbed = written(out)
+    document = json.loads(undisturbed["coco/annotations/instances_default.json"])
+    assert "--head" not in named or document["categories"][0]["name"] == "gadget"
     (out / "rows/00000001.parquet").unlink()  # as if it had been killed
     if after is not None:
         after(lexiseg, tmp_path)

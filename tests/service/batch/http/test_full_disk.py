@@ -9,9 +9,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from lexiseg_service.batch.ledger.job import Ledger
-from lexiseg_service.batch.sources.source import Picture
-from lexiseg_service.records.store import StoreAway
 from tests.service.batch.http.asking import PNG, create, finished, gateway, lines, zipped
 from tests.service.gateway.known_backend import GatedBackend
 from tests.waiting import until
@@ -65,20 +62,6 @@ def test_a_running_job_says_that_the_disk_is_full_and_goes_on_when_there_is_room
         job = finished(client, created)
         assert (job["done"], job["failed"], job["detail"]) == (COUNT, 0, None)
         assert sorted(line["number"] for line in lines(client, job["id"])) == list(range(COUNT))
-
-
-def test_a_job_that_cannot_begin_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(store: Ledger, identity: str, holder: str, count: int) -> list[Picture]:
-        raise StoreAway("database or disk is full")
-
-    with gateway(tmp_path) as client:
-        with monkeypatch.context() as broken:
-            broken.setattr(Ledger, "take", full)
-            created = create(client, ARCHIVE)
-            until(lambda: "database or disk is full" in detail(client, created))
-
-        job = finished(client, created)
-        assert (job["done"], job["detail"]) == (COUNT, None)
 
 
 @pytest.mark.skipif(not MAY_MOUNT, reason="only root mounts a disk")

@@ -3,8 +3,6 @@
 import errno
 import re
 import time
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +13,6 @@ from lexiseg_service.records.sqlite import FILE, SqliteStore
 from lexiseg_service.settings import Settings
 from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
 from tests.service.batch.ledger.test_ledgers import PLENTY, job
-from tests.service.gateway.known_backend import GatedBackend
 from tests.waiting import until
 
 BURST = 40
@@ -50,18 +47,6 @@ def test_archives_and_results_count_in_bytes(tmp_path: Path) -> None:
         assert f"at most {2 * len(ARCHIVE) + 100:,} are kept" in detail
         too_large = create(client, zipped({f"{number}.png": PNG for number in range(9)}))
         assert (too_large.status_code, too_large.json()["type"]) == (413, "too-large")
-
-
-def test_uploads_at_once_count_together(tmp_path: Path) -> None:
-    with (
-        gateway(
-            tmp_path, GatedBackend(), drain_seconds=0, job_bytes_per_client=4 * (len(ARCHIVE) + QUESTION_BYTES)
-        ) as client,
-        ThreadPoolExecutor(12) as threads,
-    ):
-        answers = [*threads.map(lambda _: create(client, ARCHIVE), range(12))]
-
-    assert Counter(answer.status_code for answer in answers) == {202: 4, 429: 8}
 
 
 def test_an_archive_that_cannot_be_kept_takes_no_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

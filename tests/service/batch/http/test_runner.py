@@ -1,26 +1,18 @@
 """Jobs go on through refusals, full disks, and gateways that stop."""
 
-import errno
 import sqlite3
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
-import pytest
 
-from lexiseg_service.batch.files import Files
 from lexiseg_service.errors import QueueFull, ServiceError
 from lexiseg_service.question.backend import Health
 from lexiseg_service.question.messages import WorkerAnswer, WorkerRequest
-from tests.service.batch.http.asking import PNG, create, finished, lines, zipped
+from tests.service.batch.http.asking import PNG, create, finished, gateway, lines, zipped
 from tests.service.gateway.known_backend import GatedBackend, KnownBackend
-from tests.service.gateway.serving import on_ports
-from tests.waiting import SOON, until
+from tests.waiting import until
 
 COUNT = 40
 ARCHIVE = zipped({f"{number:02d}.png": PNG for number in range(COUNT)})
@@ -38,22 +30,13 @@ class Refusing(KnownBackend):
         return await super().segment(request)
 
 
-@contextmanager
-def gateway(backend: KnownBackend, folder: Path, **settings: Any) -> Iterator[httpx.Client]:
-    with (
-        on_ports(backend, jobs=True, state_dir=folder, **settings) as ports,
-        httpx.Client(base_url=ports.url, timeout=SOON) as client,
-    ):
-        yield client
-
-
 def numbers(client: httpx.Client, identity: str) -> list[int]:
     return sorted(line["number"] for line in lines(client, identity))
 
 
 def test_a_picture_that_is_refused_for_now_is_asked_again(tmp_path: Path) -> None:
     backend = Refusing(refusals=[QueueFull("full", 0) for _ in range(3)])
-    with gateway(backend, tmp_path) as client:
+    with gateway(tmp_path, backend) as client:
         job = finished(client, create(client, ARCHIVE))
 
         assert (job["done"], job["failed"]) == (COUNT, 0)
@@ -61,7 +44,7 @@ def test_a_picture_that_is_refused_for_now_is_asked_again(tmp_path: Path) -> Non
 
 
 def test_a_picture_that_always_fails_gets_a_problem(tmp_path: Path) -> None:
-    with gateway(KnownBackend(failure=ServiceError("broken")), tmp_path) as client:
+    with gateway(tmp_path, KnownBackend(failure=ServiceError("broken"))) as client:
         job = finished(client, create(client, zipped({"a.png": PNG})))
 
         assert job["failed"] == 1
@@ -70,7 +53,7 @@ def test_a_picture_that_always_fails_gets_a_problem(tmp_path: Path) -> None:
 
 def test_a_job_waits_for_workers_that_are_away(tmp_path: Path) -> None:
     backend = KnownBackend(now=Health(True, False, "no worker is ready"))
-    with gateway(backend, tmp_path) as client:
+    with gateway(tmp_path, backend) as client:
         created = create(client, ARCHIVE)
         identity = created.json()["id"]
         until(lambda: client.get(f"/v1/jobs/{identity}").json()["state"] == "running")
@@ -80,36 +63,13 @@ def test_a_job_waits_for_workers_that_are_away(tmp_path: Path) -> None:
         assert finished(client, created)["done"] == COUNT
 
 
-def test_a_full_disk_costs_time_and_no_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    full, write = threading.Event(), Files.write
-
-    def write_or_refuse(files: Files, name: str, content: bytes) -> None:
-        if full.is_set():
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(files, name, content)
-
-    monkeypatch.setattr(Files, "write", write_or_refuse)
-    with gateway(backend := GatedBackend(), tmp_path) as client:
-        created = create(client, ARCHIVE)
-        location = created.headers["Location"]
-        full.set()
-        backend.open_for = COUNT
-        until(lambda: client.get(location).json()["detail"])
-        assert "No space left on device" in client.get(location).json()["detail"]
-        full.clear()
-
-        job = finished(client, created)
-        assert (job["done"], job["detail"]) == (COUNT, None)
-        assert numbers(client, job["id"]) == list(range(COUNT))
-
-
 def test_another_gateway_finishes_what_one_that_stops_has_begun(tmp_path: Path) -> None:
     first = GatedBackend(open_for=10)
-    with gateway(first, tmp_path, drain_seconds=0) as client:
+    with gateway(tmp_path, first, drain_seconds=0) as client:
         created = create(client, ARCHIVE)
         first.held.wait(60)
     second = KnownBackend()
-    with gateway(second, tmp_path) as client:
+    with gateway(tmp_path, second) as client:
         job = finished(client, created)
 
         assert numbers(client, job["id"]) == list(range(COUNT))
@@ -118,7 +78,7 @@ def test_another_gateway_finishes_what_one_that_stops_has_begun(tmp_path: Path) 
 
 def test_two_gateways_share_a_job_and_answer_each_picture_once(tmp_path: Path) -> None:
     backends = KnownBackend(), KnownBackend()
-    with gateway(backends[0], tmp_path) as client, gateway(backends[1], tmp_path):
+    with gateway(tmp_path, backends[0]) as client, gateway(tmp_path, backends[1]):
         job = finished(client, create(client, ARCHIVE))
 
         assert numbers(client, job["id"]) == list(range(COUNT))
@@ -126,15 +86,15 @@ def test_two_gateways_share_a_job_and_answer_each_picture_once(tmp_path: Path) -
 
 
 def test_jobs_that_have_ended_are_removed_after_the_days_that_they_are_kept(tmp_path: Path) -> None:
-    with gateway(KnownBackend(), tmp_path) as client:
+    with gateway(tmp_path, KnownBackend()) as client:
         job = finished(client, create(client, ARCHIVE))
-    with gateway(KnownBackend(), tmp_path, keep_days=1e-9) as client:
+    with gateway(tmp_path, KnownBackend(), keep_days=1e-9) as client:
         until(lambda: client.get("/v1/jobs").json() == {"jobs": []})
         until(lambda: not (tmp_path / "jobs" / job["id"]).exists())
 
 
 def test_a_job_that_has_expired_is_gone_before_it_is_erased(tmp_path: Path) -> None:
-    with gateway(KnownBackend(), tmp_path, keep_days=1e-9) as client:
+    with gateway(tmp_path, KnownBackend(), keep_days=1e-9) as client:
         place = create(client, ARCHIVE).headers["Location"]
         until(lambda: client.get(place).status_code == 404)
 
@@ -144,7 +104,7 @@ def test_a_job_that_has_expired_is_gone_before_it_is_erased(tmp_path: Path) -> N
 
 def test_a_job_leaves_the_workers_to_other_requests(tmp_path: Path) -> None:
     backend = GatedBackend()
-    with gateway(backend, tmp_path, drain_seconds=0) as client, ThreadPoolExecutor(1) as threads:
+    with gateway(tmp_path, backend, drain_seconds=0) as client, ThreadPoolExecutor(1) as threads:
         asking = threads.submit(client.post, "/v1/segment", files=[("image", ("a.png", PNG))], data={"classes": "sky"})
         until(lambda: backend.waiting == 1)
         created = create(client, ARCHIVE)
@@ -158,11 +118,11 @@ def test_a_job_leaves_the_workers_to_other_requests(tmp_path: Path) -> None:
 
 
 def test_a_job_whose_row_is_damaged_holds_up_no_other(tmp_path: Path) -> None:
-    with gateway(GatedBackend(), tmp_path, drain_seconds=0) as client:
+    with gateway(tmp_path, GatedBackend(), drain_seconds=0) as client:
         damaged = create(client, ARCHIVE).json()["id"]
     with sqlite3.connect(tmp_path / "records.sqlite") as rows:
         rows.execute("UPDATE items SET content = '{' WHERE kind = 'batch-job' AND id = ?", (damaged,))
     rows.close()
 
-    with gateway(KnownBackend(), tmp_path) as client:
+    with gateway(tmp_path, KnownBackend()) as client:
         assert finished(client, create(client, ARCHIVE))["done"] == COUNT

@@ -73,7 +73,7 @@ def test_a_webhook_that_is_given_up_is_counted(tmp_path: Path, monkeypatch: pyte
         assert seen(client)['lexiseg_jobs_webhooks_total{result="sent"}'] == 0
 
 
-def test_jobs_that_are_held_up_are_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_that_are_held_up_are_seen_and_say_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> list[Picture]:
         raise StoreAway("database or disk is full")
 
@@ -82,8 +82,9 @@ def test_jobs_that_are_held_up_are_seen(tmp_path: Path, monkeypatch: pytest.Monk
             broken.setattr(Ledger, "take", full)
             created = create(client, ARCHIVE)
             until(lambda: seen(client)["lexiseg_jobs_held_up"] == 1)
+            assert "database or disk is full" in client.get(created.headers["Location"]).json()["detail"]
 
-        finished(client, created)
+        assert finished(client, created)["detail"] is None
         until(lambda: seen(client)["lexiseg_jobs_held_up"] == 0)
 
 

@@ -4,21 +4,16 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from lexiseg_service.batch.ledger.job import Ledger
 from lexiseg_service.records.sqlite import FILE, SqliteStore
 from tests.http_server import Quiet, serving
-from tests.service.batch.http.asking import PNG, create, finished, zipped
-from tests.service.gateway.known_backend import KnownBackend
-from tests.service.gateway.serving import on_ports
-from tests.waiting import SOON, until
+from tests.service.batch.http.asking import PNG, create, finished, gateway, zipped
+from tests.waiting import until
 
 SECRET = "a secret of the receiver"
 ARCHIVE = zipped({"a.png": PNG, "b.png": PNG})
@@ -41,15 +36,6 @@ class Receiver:
                 self.end_headers()
 
         self.handler = Handler
-
-
-@contextmanager
-def gateway(folder: Path, **settings: Any) -> Iterator[httpx.Client]:
-    with (
-        on_ports(KnownBackend(), jobs=True, state_dir=folder, **settings) as ports,
-        httpx.Client(base_url=ports.url, timeout=SOON) as client,
-    ):
-        yield client
 
 
 def test_the_end_of_a_job_is_told_signed_until_it_is_taken(tmp_path: Path) -> None:

@@ -1,11 +1,10 @@
-"""Signals that end a server, and children that are started again."""
+"""Signals that end a server."""
 
 import asyncio
 import signal
 
 import pytest
 
-from lexiseg_service.commands.serving.serve import LONG_LIFE, Child
 from tests.service.gateway.rest.raw import WHOLE, listening
 from tests.service.gateway.rest.test_guard import SlowBackend
 
@@ -44,13 +43,3 @@ async def test_who_asks_while_the_server_goes_down_is_told_to_open_another_conne
         assert server.server.servers[0].is_serving()
         assert await raw.reader.read() == b""
     assert {head.split()[1] for head in heads} == {b"200"}
-
-
-def test_a_child_that_keeps_failing_is_restarted_with_growing_delays() -> None:
-    child = Child("worker-0", lambda: 1, started=1e9)
-
-    assert [child.schedule() for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
-
-
-def test_a_child_that_has_lived_long_is_restarted_soon() -> None:
-    assert Child("worker-0", lambda: 1, short_lives=5, started=-LONG_LIFE).schedule() == 0.5

@@ -2,33 +2,22 @@ import time
 
 import pytest
 
-from lexiseg_service.commands.serving import serve
-from lexiseg_service.commands.serving.serve import Child, Supervisor
+from lexiseg_service.commands.serving.serve import LONG_LIFE, Child, Supervisor
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve, "MIN_DELAY", 0.0)
-    monkeypatch.setattr(serve, "MAX_DELAY", 0.0)
+def test_a_child_is_restarted_with_delays_that_grow_until_it_has_lived_long() -> None:
+    child = Child("worker-0", lambda: 1, started=1e9)
+
+    assert [child.schedule() for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    child.started = -LONG_LIFE
+    assert child.schedule() == 0.5
 
 
-def ended(lived: float) -> tuple[Supervisor, Child]:
-    """A supervisor whose worker's first life has ended with an error after some seconds."""
-    worker = Child("worker-0", lambda: 1)
+@pytest.mark.parametrize(("lived", "ends"), [(1, True), (3 * 86_400, False)])
+def test_a_first_life_that_soon_ends_with_an_error_ends_the_service(lived: float, ends: bool) -> None:
+    worker = Child("worker-0", lambda: 1, lives=1, started=time.monotonic() - lived)
     both = Supervisor([worker], Child("gateway", lambda: 0))
-    worker.lives, worker.started = 1, time.monotonic() - lived
+
     both._ended(worker, 1)
-    return both, worker
 
-
-def test_a_first_life_that_soon_ends_with_an_error_ends_the_service() -> None:
-    both, _ = ended(lived=1)
-
-    assert (both._stopping, both._status) == (True, 1)
-
-
-def test_a_first_life_that_ends_after_days_is_followed_by_another() -> None:
-    both, worker = ended(lived=3 * 86_400)
-
-    assert (both._stopping, both._status) == (False, 0)
-    assert worker.due > 0
+    assert (both._stopping, both._status, worker.due > 0) == (ends, int(ends), not ends)

@@ -21,7 +21,6 @@ from lexiseg_model.features import TileFeatures
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Rle
-from lexiseg_service.gateway.admission.key_file import line_of, new_key
 from lexiseg_service.question.streams import FrameAnswer, StreamQuestion, VideoFrame
 from tests.command import ended
 from tests.model.stand_in import ColourSegmenter, picture
@@ -159,22 +158,6 @@ def test_a_task_that_the_model_cannot_do_is_told(lexiseg: CommandLine, tmp_path:
     assert not lines.exists()
 
 
-def test_a_server_with_keys_wants_one(lexiseg: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    clip, key = clips.halves(tmp_path / "clip.mp4"), new_key()
-    keys = tmp_path / "keys.txt"
-    keys.write_text(line_of("camera", key))
-    command = ("video", clip, "-c", "red", "--json", tmp_path / "out.jsonl")
-
-    with served(api_keys_file=keys) as address:
-        without = lexiseg(*command, "--server", address)
-        monkeypatch.setenv("LEXISEG_API_KEY", key)
-        having = lexiseg(*command, "--server", address)
-
-    assert without.status == 1
-    assert "LEXISEG_API_KEY" in without.err
-    assert having.status == 0, having.err
-
-
 def test_frames_that_come_too_fast_may_be_left_out(lexiseg: CommandLine, tmp_path: Path) -> None:
     clip, out, lines = clips.halves(tmp_path / "clip.mp4", 60), tmp_path / "out.mp4", tmp_path / "out.jsonl"
 
@@ -283,6 +266,7 @@ def test_a_file_that_is_there_is_replaced_only_when_that_is_asked_for(
         (["-c", "red", "--out", "none/out.mp4"], "does not exist"),
         (["-c", "red", "--out", "out.xml", "--no-tracking"], "--no-tracking"),
         (["-c", "red", "--out", "out.mp4", "--server", "no address"], "HOST:PORT"),
+        (["-c", "red", "--json", "x.jsonl", "--server", "127.0.0.1:1"], "127.0.0.1:1"),
         (["-c", "red", "--out", "out.mp4", "--task", "prompt"], "'prompt' is not one of"),
         (["--point", "8,8", "--task", "instance", "--out", "out.mp4"], "--task"),
         (["--point", "here", "--out", "out.mp4"], "--point"),
@@ -304,12 +288,3 @@ def test_what_cannot_be_done_is_told_before_any_work(
     assert "Traceback" not in outcome.err
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
     assert clip.stat().st_size == size
-
-
-def test_a_server_that_nobody_runs_is_told(lexiseg: CommandLine, tmp_path: Path) -> None:
-    clip = clips.halves(tmp_path / "clip.mp4", 2)
-
-    outcome = lexiseg("video", clip, "-c", "red", "--json", tmp_path / "x.jsonl", "--server", "127.0.0.1:1")
-
-    assert outcome.status == 1
-    assert "127.0.0.1:1" in outcome.err
