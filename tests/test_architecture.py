@@ -163,7 +163,7 @@ def test_only_the_worker_and_the_command_line_reach_into_the_model() -> None:
     rooms = (
         "batch/bulk.py",
         "batch/export.py",
-        "batch/sources/tables.py",
+        "batch/sources/listing.py",
         "commands/",
         "worker/",
         "cli.py",

@@ -42,7 +42,7 @@ from typing import Annotated
 import typer
 
 from lexiseg_model.command_line.options import Grouped, output_folder
-from lexiseg_service.commands.heads import heads
+from lexiseg_service.commands.heads import heads, teach
 from lexiseg_service.commands.joined import Commands
 from lexiseg_service.commands.models.app import models
 from lexiseg_service.commands.options import takes_settings
@@ -50,7 +50,6 @@ from lexiseg_service.commands.sample import sample
 from lexiseg_service.commands.segment.app import segment
 from lexiseg_service.commands.serving.app import gateway, serve, trainer, worker
 from lexiseg_service.commands.serving.vocabularies import vocabularies
-from lexiseg_service.commands.teach import teach
 from lexiseg_service.settings import Settings
 
 app = typer.Typer(

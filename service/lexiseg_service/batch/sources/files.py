@@ -144,7 +144,7 @@ class _RowGroup:
 
 def _values(store: Any, path: str, group: int, image_column: str | None) -> Generator[Any, None, None]:
     from lexiseg_service.batch.rows import open_parquet  # these import pyarrow
-    from lexiseg_service.batch.sources.tables import picture_column
+    from lexiseg_service.batch.sources.listing import picture_column
 
     with store.open(path, "rb") as content, open_parquet(content) as table:
         column = picture_column(path, table.schema_arrow.names, image_column)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lexiseg_client import FrameAnswer
-from lexiseg_service.commands.video.target import ENCODERS, TargetFailure, VideoTarget, json_lines
+from lexiseg_service.commands.video.run import ENCODERS, TargetFailure, VideoTarget, json_lines
 from tests.service.commands.video import clips
 
 GRAY = np.full((48, 64, 3), 128, np.uint8)
