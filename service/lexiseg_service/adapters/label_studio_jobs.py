@@ -44,7 +44,7 @@ from lexiseg_service.batch.description import JobInput
 from lexiseg_service.batch.http.jobs import Jobs, Tasks
 from lexiseg_service.batch.http.notices import NotTaken, persistent
 from lexiseg_service.batch.http.routes import jobs_of
-from lexiseg_service.batch.ledger.job import Job, Part
+from lexiseg_service.batch.ledger.job import Job, Part, ask_ledger
 from lexiseg_service.batch.sources.source import SourceKind
 from lexiseg_service.errors import (
     DeadlineExceeded,
@@ -96,13 +96,15 @@ class Importer:
         if not address.startswith(_projects(self._settings)):  # the token is for the Label Studio of the settings
             logger.warning("predictions given up", job=job.id, error=f"LEXISEG_LABEL_STUDIO_URL is not of {address}")
             return False
-        n_delivered = await self._jobs.n_delivered(job)
-        predictions = islice(predictions_of(self._jobs, job, await self._jobs.parts(job)), n_delivered, None)
+        progress = await ask_ledger(self._jobs.ledger.progress, job.id)
+        n_delivered = 0 if progress is None else progress.n_delivered
+        parts = await ask_ledger(self._jobs.ledger.parts, job.id)
+        predictions = islice(predictions_of(self._jobs, job, parts), n_delivered, None)
         try:
             while batch := await asyncio.to_thread(lambda: list(islice(predictions, BATCH))):
                 await self._import(job, address, batch)
                 n_delivered += len(batch)
-                await self._jobs.record_delivered(job, n_delivered)
+                await ask_ledger(self._jobs.ledger.record_delivered, job.id, n_delivered)
         except RetryError as error:
             logger.warning("predictions given up", job=job.id, error=str(error.last_attempt.exception()))
             return False

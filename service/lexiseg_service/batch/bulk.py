@@ -119,7 +119,8 @@ def run(
 def _job(bulk: BulkInput, rows: Destination, destination: str, settings: Settings, retry_failed: bool) -> BulkJob:
     source, kind = bulk.description.folder, bulk.kind
     if bulk.description.urls is not None:
-        rows.write("urls.csv", _table(bulk.description.urls))
+        quoted = (f'"{url.replace(chr(34), chr(34) * 2)}"\n' for url in bulk.description.urls)
+        rows.write("urls.csv", "".join(["url\n", *quoted]).encode())
         source, kind = f"{destination}/urls.csv", "csv"
     assert source is not None  # the description names one
     pictures = source_of(absolute(source), kind, bulk.id_column, bulk.image_column)
@@ -173,15 +174,12 @@ def _read_resolution(rows: Destination, question_input: Question, settings: Sett
     return first
 
 
-def _table(urls: list[str]) -> bytes:
-    quoted = (f'"{url.replace(chr(34), chr(34) * 2)}"\n' for url in urls)
-    return "".join(["url\n", *quoted]).encode()
-
-
 def segment_chunks(
     job: BulkJob, size: Size, destination: Destination, to_do: Sequence[int], cluster: Cluster | None, max_rate: float
 ) -> int:
-    before = size.inputs - _inputs_of(destination, to_do, size)
+    each = len(destination.chunk(0))  # inputs in all chunks but the last
+    last = each - (each * size.chunks - size.inputs if to_do[-1] == size.chunks - 1 else 0)
+    before = size.inputs - each * (len(to_do) - 1) - last
     reports = _in_process(job, to_do) if cluster is None else segment_on(cluster, job, to_do)
     fresh = failures = 0
     reasons: list[str] = []
@@ -213,9 +211,3 @@ def segment_chunks(
 def _in_process(job: BulkJob, to_do: Sequence[int]) -> Iterator[Report]:
     with closing(ChunkWorker(job)) as worker:
         yield from map(worker.work_on, to_do)
-
-
-def _inputs_of(destination: Destination, chunks: Sequence[int], size: Size) -> int:
-    """The number of inputs in chunks: all but the last have as many as the first."""
-    full = len(destination.chunk(0))
-    return full * len(chunks) - (full * size.chunks - size.inputs if chunks[-1] == size.chunks - 1 else 0)

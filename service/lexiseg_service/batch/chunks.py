@@ -11,6 +11,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lexiseg_model.errors import OptionError
@@ -18,11 +19,11 @@ from lexiseg_model.types import Vocabulary
 from lexiseg_service.batch.description import stored
 from lexiseg_service.batch.ledger.folder import Chunk, Destination
 from lexiseg_service.batch.ledger.job import Job
-from lexiseg_service.batch.loop import Line, PictureRunner, work
+from lexiseg_service.batch.loop import PictureRunner, work
 from lexiseg_service.batch.rows import FAILED
 from lexiseg_service.batch.sources.files import FileReader
 from lexiseg_service.batch.sources.listing import Source
-from lexiseg_service.batch.sources.source import Picture, Unreadable
+from lexiseg_service.batch.sources.source import Unreadable
 from lexiseg_service.errors import ModelChanged, NotReady, ServiceError
 from lexiseg_service.in_process import check_model
 from lexiseg_service.question.backend import until_ready
@@ -143,13 +144,11 @@ class ChunkWorker:
         digests = {"model_digest": self._digest, "vocabulary_digest": self._job.vocabulary_digest}
         about = self._job.identity | {"model_digest": self._digest}
         chunk = Chunk(self._destination, number, digests, about, retry_failed=self._job.retry_failed)
-        self._loop.run(work(chunk.pictures, self._line, chunk, self._width))
+        line = partial(self._pictures.line, self._described)
+        self._loop.run(work(chunk.pictures, line, chunk, self._width))
         failures = [row for row in chunk.rows if row["status"] == FAILED]
         reasons = [f"{row['id']}: {row['error']}" for row in failures[:MAX_REASONS]]
         return Report(len(chunk.rows), len(failures), reasons)
-
-    async def _line(self, picture: Picture) -> Line:
-        return await self._pictures.line(self._described, picture)
 
     @property
     def is_ready(self) -> bool:

@@ -53,9 +53,10 @@ def _write_all(destination: Destination, kind: Format, files: Iterable[File]) ->
 
 def _pictures_of(job: BulkJob, destination: Destination, size: Size, left_out: Container[str]) -> Iterator[Labelled]:
     names = Names()
-    for row in _answers(destination, size):
-        if row["id"] not in left_out:
-            yield picture_of(answer_of(row, job.model), names.next_for(row["id"]), row["id"])
+    for chunk in range(size.chunks):  # one file is in memory at a time
+        for row in destination.rows(chunk):
+            if row["status"] == OK and row["id"] not in left_out:
+                yield picture_of(answer_of(row, job.model), names.next_for(row["id"]), row["id"])
 
 
 def _read_anew(job: BulkJob, destination: Destination, size: Size, left_out: set[str]) -> Iterator[Labelled]:
@@ -100,12 +101,6 @@ def check_room(names: Iterable[str], classes: Sequence[str]) -> None:
     for name in names:
         if name not in OTHERS:
             format_of(name).check(classes)
-
-
-def _answers(destination: Destination, size: Size) -> Iterator[Row]:
-    """The rows with an answer, in the order of the plan; one file is in memory at a time."""
-    for chunk in range(size.chunks):
-        yield from (row for row in destination.rows(chunk) if row["status"] == OK)
 
 
 def _pictures(job: BulkJob, destination: Destination, chunk: int) -> Iterator[tuple[Row, bytes, str]]:

@@ -182,16 +182,12 @@ class PictureRunner:
         if (fetch := self.fetches.get(job.kind)) is not None:
             image = await fetch(picture.place, job.client)
         else:
-            reader = await self._reader(job)
+            async with self._reading:
+                if (reader := self._readers.get(job.id)) is None:
+                    reader = await self._in_thread(self._open_reader, job)
+                    self._readers.put(job.id, reader)
             image = ImageSource(await self._in_thread(reader.read, picture))
         return answer_content(await self._executor.segment(job, image, identity), identity)
-
-    async def _reader(self, job: Job) -> Reader:
-        async with self._reading:
-            if (reader := self._readers.get(job.id)) is None:
-                reader = await self._in_thread(self._open_reader, job)
-                self._readers.put(job.id, reader)
-            return reader
 
     def _in_thread(self, work: Callable[..., T], *arguments: Any) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *arguments))

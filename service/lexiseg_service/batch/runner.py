@@ -119,7 +119,12 @@ class Turns:
         """The job that is next, its pictures without an answer, and the lane, which the caller releases."""
         self.is_crowded = False
         served: set[str] = set()  # clients that have their share of the lanes
-        while (identity := self._jobs.next(lambda each: self._may(each, served))) is not None:
+
+        def may(identity: str) -> bool:
+            client = self._jobs.sender_of(identity).client
+            return identity not in self._empty and client not in served and client not in self._paused
+
+        while (identity := self._jobs.next(may)) is not None:
             client = self._jobs.sender_of(identity).client
             try:
                 return identity, self._left[identity], self._lanes.take(client)
@@ -129,10 +134,6 @@ class Turns:
                 self.is_crowded = True
                 break
         return None
-
-    def _may(self, identity: str, served: set[str]) -> bool:
-        client = self._jobs.sender_of(identity).client
-        return identity not in self._empty and client not in served and client not in self._paused
 
     def pause(self, client: str, seconds: float) -> None:
         self._paused[client] = time.monotonic() + min(seconds, MAX_PAUSE_SECONDS)
@@ -343,7 +344,12 @@ class Runner:
     async def _write(self, job: Job, lines: list[bytes], outcomes: Mapping[int, bool]) -> bool:
         """Write a file of lines and commit it, at some time; False: the job is gone."""
         name, content = uuid.uuid4().hex, b"".join(lines)
-        if not await self._write_until_stored(job.id, partial(self._put, job.id, name, content, outcomes)):
+
+        def put() -> bool:
+            self._files.write(part_path(job.id, name), content)
+            return self._ledger.commit(job.id, name, outcomes, len(content))
+
+        if not await self._write_until_stored(job.id, put):
             with suppress(Exception):  # the erasure is recorded, and repeated
                 await self._in_thread(self._files.remove, job.id)
             return False
@@ -351,10 +357,6 @@ class Runner:
         self._metrics.job_pictures.labels("failed").inc(failed)
         self._metrics.job_pictures.labels("ok").inc(len(outcomes) - failed)
         return True
-
-    def _put(self, identity: str, name: str, content: bytes, outcomes: Mapping[int, bool]) -> bool:
-        self._files.write(part_path(identity, name), content)
-        return self._ledger.commit(identity, name, outcomes, len(content))
 
     async def _write_until_stored(self, identity: str, put: Callable[[], bool]) -> bool:
         """Put a part until it succeeds, while the job says what holds it up; False: the job is gone."""

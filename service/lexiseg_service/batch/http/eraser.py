@@ -16,7 +16,6 @@ from lexiseg_service.batch.files import Files
 from lexiseg_service.batch.ledger.job import Ledger, Progress, ask_ledger
 from lexiseg_service.errors import NotReady
 from lexiseg_service.gateway.times import expiry, has_passed
-from lexiseg_service.gateway.waits import for_ever
 
 logger = structlog.get_logger("lexiseg.jobs")
 REPEAT_SECONDS = 30.0  # between attempts
@@ -50,15 +49,8 @@ class Eraser:
             await ask_ledger(self._ledger.erase, identities)
         await self._remove(identities)
 
-    async def repeat(self) -> None:
-        """Go on with what is recorded, for ever."""
-        await for_ever(self._go_on, REPEAT_SECONDS)
-
-    async def sweep(self) -> None:
-        """Erase jobs that have expired, for ever."""
-        await for_ever(self._erase_expired, SWEEP_SECONDS)
-
-    async def _go_on(self) -> None:
+    async def go_on(self) -> None:
+        """Remove the files of recorded jobs."""
         recorded = await ask_ledger(self._ledger.erasures)
         due = {identity: since for identity, since in recorded.items() if since <= time.time()}
         self.failing &= due.keys()
@@ -69,7 +61,7 @@ class Eraser:
             elif identity not in self.failing and since + RECORD_SECONDS < time.time():
                 await ask_ledger(self._ledger.record_erased, identity)
 
-    async def _erase_expired(self) -> None:
+    async def erase_expired(self) -> None:
         progress = await ask_ledger(self._ledger.all_progress)
         expired = [identity for identity, each in progress.items() if self.has_expired(each)]
         if expired:

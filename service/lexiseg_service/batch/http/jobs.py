@@ -21,7 +21,7 @@ from lexiseg_service.batch import question_copy
 from lexiseg_service.batch.description import JobInput, stored
 from lexiseg_service.batch.files import Files, open_store, question_path
 from lexiseg_service.batch.formats import check_fits
-from lexiseg_service.batch.http.eraser import Eraser
+from lexiseg_service.batch.http.eraser import REPEAT_SECONDS, SWEEP_SECONDS, Eraser
 from lexiseg_service.batch.http.notices import Notices, Send, WebhookSender
 from lexiseg_service.batch.ledger.job import (
     UNENDED,
@@ -41,6 +41,7 @@ from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.times import rfc3339
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE
 from lexiseg_service.gateway.use_case import UseCase
+from lexiseg_service.gateway.waits import for_ever
 from lexiseg_service.records.quota import Amounts, Excess, Quota
 from lexiseg_service.records.redis_store import RedisStore
 from lexiseg_service.records.sqlite import FILE, opening
@@ -74,14 +75,17 @@ class Jobs:
     def __init__(self, settings: Settings, use_case: UseCase, access: AccessControl, metrics: Metrics) -> None:
         self._settings = settings
         self._use_case = use_case
-        self._files = Files(*_place_of_files(settings))
-        self._ledger, self._earlier = _open_ledger(settings, metrics)
-        self._runner = Runner(self._ledger, self._files, use_case, access.limits, settings, metrics)
+        if settings.job_files is None:
+            self._files = Files(str(_state_dir(settings, "LEXISEG_JOB_FILES") / "jobs"), "LEXISEG_STATE_DIR")
+        else:
+            self._files = Files(settings.job_files, "LEXISEG_JOB_FILES")
+        self.ledger, self._earlier = _open_ledger(settings, metrics)
+        self._runner = Runner(self.ledger, self._files, use_case, access.limits, settings, metrics)
         self._webhooks = WebhookSender(settings)
-        self._notices = Notices(self._ledger, self._webhooks, self.output, metrics)
-        self._eraser = Eraser(self._ledger, self._files, settings.keep_days)
+        self._notices = Notices(self.ledger, self._webhooks, self.output, metrics)
+        self._eraser = Eraser(self.ledger, self._files, settings.keep_days)
         metrics.registry.register(Gauges(JOBS, self._gauges))
-        use_case.checks.add("jobs", self._ledger.check)
+        use_case.checks.add("jobs", self.ledger.check)
         if self._files.folder is not None:
             use_case.checks.add("files of jobs", partial(check_folder, self._files.folder))
         self._tasks: list[asyncio.Task[None]] = []
@@ -92,8 +96,8 @@ class Jobs:
                 logger.warning("jobs of release 0.4 are not worked on", jobs=earlier)
         self._runner.start()
         work = (
-            self._eraser.repeat(),
-            self._eraser.sweep(),
+            for_ever(self._eraser.go_on, REPEAT_SECONDS),
+            for_ever(self._eraser.erase_expired, SWEEP_SECONDS),
             self._notices.send(self._runner.holding),
         )
         self._tasks = [asyncio.create_task(endless) for endless in work]
@@ -105,7 +109,7 @@ class Jobs:
         if self._tasks:
             await self._runner.close(self._settings.drain_seconds)
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.to_thread(self._ledger.close)
+        await asyncio.to_thread(self.ledger.close)
 
     def notify_by(self, kind: SourceKind, send: Send) -> None:
         """Have an adapter tell of the end of jobs of a kind of source, in place of a webhook."""
@@ -131,6 +135,9 @@ class Jobs:
         copy = await question_copy.copied(self._use_case, body.question, caller)
         classes = [entry.name for entry in copy.request.vocabulary.classes]
         check_fits(body.to, question, classes)
+        webhook = None if body.webhook is None else Webhook(body.webhook.url, body.webhook.secret)
+        if tasks is not None and tasks.notice_to is not None:
+            webhook = Webhook(tasks.notice_to, "")
         identity = secrets.token_urlsafe(ID_BYTES)
         kind, root, pictures = await asyncio.to_thread(self._listed, identity, body, archive, tasks)
         job = Job(
@@ -144,7 +151,7 @@ class Jobs:
             question,
             classes,
             body.to,
-            _webhook_of(body, tasks),
+            webhook,
             "" if tasks is None else tasks.tool,
         )
         await self._add(job, pictures, archive, question_copy.encode(copy))
@@ -183,14 +190,14 @@ class Jobs:
                 f"question and archive have {n_bytes:,} bytes, the jobs of one client at most {limits.nbytes:,} "
                 "together (LEXISEG_JOB_BYTES_PER_CLIENT)"
             )
-        excess = await ask_ledger(self._ledger.add, job, n_bytes, Quota(limits, unended_states=UNENDED))
+        excess = await ask_ledger(self.ledger.add, job, n_bytes, Quota(limits, unended_states=UNENDED))
         if excess is not None:
             raise _no_room(excess)
         try:
             await asyncio.to_thread(self._files.write, question_path(job.id), question)
             if archive is not None:
                 await asyncio.to_thread(self._files.copy, f"{job.id}/{ARCHIVE}", archive)
-            if not await ask_ledger(self._ledger.plan, job.id, pictures):
+            if not await ask_ledger(self.ledger.plan, job.id, pictures):
                 raise NotReady("the job was removed while it was added", AWAY_SECONDS)
         except BaseException as error:
             with suppress(NotReady):
@@ -200,8 +207,8 @@ class Jobs:
             raise
 
     async def find(self, identity: str, caller: Caller) -> tuple[Job, Progress]:
-        job = await ask_ledger(self._ledger.job, identity)
-        progress = None if job is None else await ask_ledger(self._ledger.progress, identity)
+        job = await ask_ledger(self.ledger.job, identity)
+        progress = None if job is None else await ask_ledger(self.ledger.progress, identity)
         if job is None and identity in await ask_ledger(self._earlier):
             raise UnknownJob("this job is of release 0.4, and is kept as it was: end or read it by that release")
         may_see = job is not None and (job.owner == caller.owner or caller.admin)
@@ -214,8 +221,8 @@ class Jobs:
 
     async def list_all(self, caller: Caller) -> list[tuple[Job, Progress]]:
         """The jobs of a caller that have not expired, the oldest first."""
-        jobs = [job for job in await ask_ledger(self._ledger.jobs) if job.owner == caller.owner]
-        progress = await ask_ledger(self._ledger.all_progress)
+        jobs = [job for job in await ask_ledger(self.ledger.jobs) if job.owner == caller.owner]
+        progress = await ask_ledger(self.ledger.all_progress)
         present = [(job, progress[job.id]) for job in jobs if job.id in progress]
         return [(job, each) for job, each in present if not self._eraser.has_expired(each)]
 
@@ -226,22 +233,11 @@ class Jobs:
         self._runner.wake()  # forgets it, too
 
     async def remove_all(self, caller: Caller) -> int:
-        jobs = await ask_ledger(self._ledger.jobs)
+        jobs = await ask_ledger(self.ledger.jobs)
         own = [job.id for job in jobs if job.owner == caller.owner]
         await self._eraser.erase(own)
         self._runner.wake()
         return len(own)
-
-    async def parts(self, job: Job, after: int = 0) -> list[Part]:
-        parts: list[Part] = await ask_ledger(self._ledger.parts, job.id, after)
-        return parts
-
-    async def n_delivered(self, job: Job) -> int:
-        progress = await ask_ledger(self._ledger.progress, job.id)
-        return 0 if progress is None else progress.n_delivered
-
-    async def record_delivered(self, job: Job, count: int) -> None:
-        await ask_ledger(self._ledger.record_delivered, job.id, count)
 
     def lines(self, job: Job, parts: Iterable[Part]) -> Iterator[bytes]:
         """The lines of some parts, as JSON; blocks while they are read."""
@@ -300,18 +296,6 @@ def _no_room(excess: Excess) -> RateLimited:
             f"{excess.wanted:,}, at most {limit:,} are kept (LEXISEG_JOB_BYTES_PER_CLIENT)"
         )
     return RateLimited(f"{detail}; remove jobs, or wait until they expire", QUOTA_SECONDS)
-
-
-def _webhook_of(body: JobInput, tasks: Tasks | None) -> Webhook | None:
-    if tasks is not None and tasks.notice_to is not None:
-        return Webhook(tasks.notice_to, "")
-    return None if body.webhook is None else Webhook(body.webhook.url, body.webhook.secret)
-
-
-def _place_of_files(settings: Settings) -> tuple[str, str]:
-    if settings.job_files is not None:
-        return settings.job_files, "LEXISEG_JOB_FILES"
-    return str(_state_dir(settings, "LEXISEG_JOB_FILES") / "jobs"), "LEXISEG_STATE_DIR"
 
 
 def _open_ledger(settings: Settings, metrics: Metrics) -> tuple[Ledger, Callable[[], list[str]]]:

@@ -16,18 +16,15 @@ from lexiseg_labels.exports import MEDIA_TYPES
 from lexiseg_service.batch.description import EXAMPLE, JobInput
 from lexiseg_service.batch.formats import PARQUET, Format, check_fits, results
 from lexiseg_service.batch.http.jobs import Jobs
+from lexiseg_service.batch.ledger.job import ask_ledger
 from lexiseg_service.errors import InvalidValue, NotReady, SwitchedOff, UnknownJob
-from lexiseg_service.gateway.admission.access import AccessControl
 from lexiseg_service.gateway.parts import Part
 from lexiseg_service.gateway.rest import uploads
 from lexiseg_service.gateway.rest.events import MEDIA_TYPE, followed
 from lexiseg_service.gateway.rest.openapi import OF_SEGMENT, REQUEST_ID, problems
 from lexiseg_service.gateway.rest.paths import STABLE, answer_head
 from lexiseg_service.gateway.rest.routes import as_json, caller_of, settings_of
-from lexiseg_service.gateway.use_case import UseCase
 from lexiseg_service.question.schemas import Problem, SegmentAnswer
-from lexiseg_service.settings import Settings
-from lexiseg_service.watch.metrics import Metrics
 
 NAME = "jobs"
 router = APIRouter(tags=["jobs"])
@@ -148,7 +145,7 @@ async def get_results(
     jobs = jobs_of(request)
     job, _ = await jobs.find(identity, caller_of(request))
     form = to or job.to
-    parts = (await jobs.parts(job, after))[:limit]
+    parts = (await ask_ledger(jobs.ledger.parts, job.id, after))[:limit]
     if form == "jsonl":
         link = f'<{STABLE}/jobs/{job.id}/results?to=jsonl&after={after + len(parts)}>; rel="next"'
         return _streamed(request, jobs.lines(job, parts), NDJSON, {"Link": link})
@@ -207,8 +204,10 @@ def jobs_of(request: Request) -> Jobs:
 answer_head(router)
 
 
-def _opened(settings: Settings, use_case: UseCase, access: AccessControl, metrics: Metrics) -> Jobs | None:
-    return Jobs(settings, use_case, access, metrics) if settings.jobs else None
-
-
-PART = Part(NAME, router, [JobInput], _opened, lambda settings: settings.archive_bytes)
+PART = Part(
+    NAME,
+    router,
+    [JobInput],
+    lambda settings, *others: Jobs(settings, *others) if settings.jobs else None,
+    lambda settings: settings.archive_bytes,
+)

@@ -22,14 +22,16 @@ from lexiseg_model.tasks.label_maps import labeller, mean_share
 from lexiseg_service.commands.image_files import sources_of
 from lexiseg_service.gateway.vocabularies.named import built_in
 from lexiseg_service.in_process import load_exact
-from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.settings import Settings
 
 MAX_PHOTOGRAPHS = 64  # the ranges of activations hardly change beyond
 VOCABULARY = "voc21"  # the labels to compare
 
 
 def run(settings: Settings, out: Path | None, int8: bool, photos: Path | None) -> int:
-    pictures = [] if photos is None else _photographs(photos, settings.limits)
+    sources = [] if photos is None else sources_of([photos], settings.limits)
+    step = max(1, len(sources) // MAX_PHOTOGRAPHS)  # spread over the photographs by name
+    pictures = [source.pixels() for source in sources[::step][:MAX_PHOTOGRAPHS]]
     segmenter = load_exact(settings)
     if not isinstance(segmenter, Exportable):
         raise ExportError(f"{segmenter.card.name} cannot be written as ONNX")
@@ -59,13 +61,6 @@ def _agreement(
         segmenter.use_image_runner(OnnxRunner(folder, manifest, numbers, torch.device("cpu"), exact=True))
         shares[numbers] = mean_share(by_torch, [label(picture) for picture in pictures])
     return shares
-
-
-def _photographs(folder: Path, limits: Limits) -> list[NDArray[np.uint8]]:
-    """[H, W, 3] each, spread over the folder's photographs by name."""
-    sources = sources_of([folder], limits)
-    step = max(1, len(sources) // MAX_PHOTOGRAPHS)
-    return [source.pixels() for source in sources[::step][:MAX_PHOTOGRAPHS]]
 
 
 def _print(folder: Path, manifest: Manifest, agree: dict[Numbers, float]) -> None:

@@ -56,7 +56,7 @@ from lexiseg_service.image.reader import decode
 from lexiseg_service.in_process import resolved
 from lexiseg_service.question.prompts import resolve_prompts
 from lexiseg_service.question.schemas import TaskQuestion as Question
-from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.settings import Settings
 
 Ask = Callable[[bytes], Segmentation]  # of an encoded image; for many threads; raises ServiceError
 Keep = Callable[[Source, bytes, Segmentation], None]
@@ -176,12 +176,16 @@ class Results:
         suffix = suffix_of(source.name, suffix_of_format(sniff(content)))
         # A list that is printed names pictures where they are.
         is_named = job.is_printed and kind.listing is not None
+
+        def file() -> bytes:  # in a data set: as it came, or upright where it is inside of other files
+            return png.encode(decode(content, source.limits, None).rgb) if kind.embeds else content
+
         return picture_of(
             answer,
             source.name if is_named else stem,
             as_text(source.name),
             suffix="" if is_named else suffix,
-            read=None if is_named else lambda: _file_in(kind, content, source.limits),
+            read=None if is_named else file,
             link=link,
         )
 
@@ -193,11 +197,6 @@ class Results:
         self._set.write_shared()
         painted = ", and a painted picture each" if self._job.overlay else ""
         return f"{self._formats[0].files}{painted} in {self.folder}/"
-
-
-def _file_in(kind: Format, content: bytes, limits: Limits) -> bytes:
-    """The file of a picture in a data set: as it came, or upright where it is inside of other files."""
-    return png.encode(decode(content, limits, None).rgb) if kind.embeds else content
 
 
 def _folder_for(out: Path, question: dict[str, Any]) -> Path:

@@ -51,7 +51,10 @@ class SocketFolder:
     def __init__(self) -> None:
         root = Path(tempfile.gettempdir())
         for stale in root.glob(f"{PREFIX}*"):
-            _remove_unlocked(stale)
+            with suppress(OSError):  # it is in use, another user's, or gone
+                lock = _locked(stale)
+                shutil.rmtree(stale, ignore_errors=True)
+                os.close(lock)
         draft = Path(tempfile.mkdtemp(prefix="lexiseg-new-"))
         self._lock = _locked(draft)
         # Locked before it has the name that others look for.
@@ -74,19 +77,16 @@ class SocketFolder:
         logger.error("socket was removed", socket=socket.name)
         self._sockets.discard(socket)
         self._renewed = socket
-        self._restore()
-        return True
-
-    def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
-
-    def _restore(self) -> None:
         with suppress(FileExistsError):
             self.path.mkdir(mode=0o700)
             os.close(self._lock)
             self._lock = _locked(self.path)
         if self.path.lstat().st_uid != os.getuid():
             raise NotReady(f"{self.path} was removed and belongs to another user now")
+        return True
+
+    def remove(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
 def _locked(folder: Path) -> int:
@@ -98,13 +98,6 @@ def _locked(folder: Path) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def _remove_unlocked(folder: Path) -> None:
-    with suppress(OSError):  # it is in use, another user's, or gone
-        lock = _locked(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
 
 
 @dataclass(eq=False)
@@ -209,7 +202,10 @@ class Supervisor:
                     child.on_end(status)
                     self._ended(child, status)
             if self._stopping:
-                self._stop_workers()
+                if not self._gateway.pid and not self._workers_told:  # it needed them until it had ended
+                    self._workers_told = True
+                    for worker in self._workers:
+                        worker.send(signal.SIGTERM)
                 if not any(child.pid for child in self._children):
                     return None
 
@@ -231,13 +227,6 @@ class Supervisor:
         else:  # the second one: do not wait for requests in flight
             for child in self._children:
                 child.send(signal.SIGINT)
-
-    def _stop_workers(self) -> None:
-        """Stop the workers once the gateway, which needs them, has ended."""
-        if not self._gateway.pid and not self._workers_told:
-            self._workers_told = True
-            for worker in self._workers:
-                worker.send(signal.SIGTERM)
 
 
 def _stop_at_end_of(lifeline: int) -> None:

@@ -387,12 +387,8 @@ def _refusal(training: Training, figures: Mapping[str, Any]) -> str:
     change = next((each for each in figures.get("changes", ()) if each["measure"] == MEASURE), None)
     if change is not None and change["low"] is not None:
         sentence += f" ({MEASURE} {change['difference']:+.1f}, 95 % {change['low']:+.1f} to {change['high']:+.1f})"
-    return f"{sentence}. {_advice(training, figures)}"
-
-
-def _advice(training: Training, figures: Mapping[str, Any]) -> str:
     before = figures["before"].get("miou") or 0.0
-    if before >= OWN_LABELS:
-        reason = f"A head of {training.start} gives these labels itself ({MEASURE} {before:.1f})"
-        return f"{reason}: correct what is wrong in them."
-    return "Label more pictures of each class, or use the head."
+    if before < OWN_LABELS:
+        return f"{sentence}. Label more pictures of each class, or use the head."
+    itself = f"A head of {training.start} gives these labels itself ({MEASURE} {before:.1f})"
+    return f"{sentence}. {itself}: correct what is wrong in them."

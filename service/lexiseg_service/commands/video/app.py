@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,10 +12,6 @@ from lexiseg_model.types import DEFAULT_SMOOTHING
 from lexiseg_service.commands import options
 from lexiseg_service.commands.options import check_installed, check_server, takes_settings
 from lexiseg_service.settings import Settings
-
-if TYPE_CHECKING:  # imported where it is used: the command line must start without it
-    from lexiseg_service.question.schemas import TaskQuestion as Question
-
 
 Source = Annotated[str, typer.Argument(help="A file, a camera as /dev/video0, or a URL as rtsp://camera/stream")]
 Out = Annotated[
@@ -99,29 +95,16 @@ def video(
     check_installed("video", "video", "av")
     from lexiseg_service.commands.local import open_server
     from lexiseg_service.commands.server import client_prompts
-    from lexiseg_service.commands.video.run import run
+    from lexiseg_service.commands.video.run import FRAMES_IN_FLIGHT, run
+    from lexiseg_service.commands.video.source import is_live
     from lexiseg_service.in_process import resolved
 
     if server is None:
         resolved(question, settings)
-    config = _stream_config(question, source, smoothing, tracking, drop)
+    config = question.fields | {"smoothing": smoothing, "tracking": tracking, "frames_in_flight": FRAMES_IN_FLIGHT}
+    config["drop_policy"] = drop or ("latest" if is_live(source) else "none")
     opening = open_server(server, settings, question.task)
     raise typer.Exit(run(source, opening, config, out, json, seconds, client_prompts(prompt_list)))
-
-
-def _stream_config(
-    question: Question, source: str, smoothing: float, tracking: bool, drop: Literal["none", "latest"] | None
-) -> dict[str, Any]:
-    from lexiseg_service.commands.video.run import FRAMES_IN_FLIGHT
-    from lexiseg_service.commands.video.source import is_live
-
-    return {
-        **question.fields,
-        "smoothing": smoothing,
-        "tracking": tracking,
-        "drop_policy": drop or ("latest" if is_live(source) else "none"),
-        "frames_in_flight": FRAMES_IN_FLIGHT,
-    }
 
 
 def _check_files(source: str, out: Path | None, json: Path | None, overwrite: bool, has_tracks: bool) -> None:

@@ -71,7 +71,13 @@ class VideoTarget(AbstractContextManager["VideoTarget"]):
     def __init__(self, path: Path, rate: Fraction) -> None:
         self.path = path
         self._rate = rate.limit_denominator(1001)
-        self._container = _created(path)
+        if not path.parent.is_dir():
+            raise TargetFailure(f"{path}: the folder {path.parent} does not exist")
+        _encoder(path)
+        try:
+            self._container: OutputContainer = av.open(str(path), "w")
+        except (av.error.FFmpegError, OSError) as error:
+            raise TargetFailure(f"{path}: cannot be written ({error.strerror or error})") from None
         self._stream: VideoStream | None = None
         self._last = -1
 
@@ -111,16 +117,6 @@ class VideoTarget(AbstractContextManager["VideoTarget"]):
         if name == "mpeg4":
             stream.bit_rate = int(stream.width * stream.height * self._rate * MPEG4_BITS_PER_PIXEL)
         return stream
-
-
-def _created(path: Path) -> OutputContainer:
-    if not path.parent.is_dir():
-        raise TargetFailure(f"{path}: the folder {path.parent} does not exist")
-    _encoder(path)
-    try:
-        return av.open(str(path), "w")
-    except (av.error.FFmpegError, OSError) as error:
-        raise TargetFailure(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def _encoder(path: Path) -> str:
