@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from lexiseg_client import Client
 from lexiseg_labels.folder_sets import LEDGER
@@ -24,28 +24,6 @@ from tests.waiting import until
 
 Kills = Mapping[str, Callable[[], None]]
 CLASSES = ["sky", "flower"]
-
-
-class Door(Protocol):
-    """A batch that is under way, about the pictures of a folder."""
-
-    kills: Kills  # by name
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-    def go_on(self) -> None:
-        """Starts again what a kill has ended and nothing else starts."""
-        ...
-
-    def done(self) -> int:
-        """How many pictures are settled for good."""
-        ...
-
-    def finished(self) -> Sequence[str]:
-        """Waits for the end; the names of pictures that have an answer, each as often as it has one."""
-        ...
 
 
 class OverHttp:
@@ -135,9 +113,6 @@ class Command:
     def go_on(self) -> None:
         if self._process.poll() is not None:
             self._process = start(self._command, {}, self._log)
-
-    def done(self) -> int:
-        raise NotImplementedError
 
     def again(self) -> str:
         """The same command in this process, to its end; what it said."""
@@ -242,7 +217,9 @@ class ClientFolder:
         return [json.loads(line)["source"] for line in self._rows()]
 
 
-DOORS: Mapping[str, Callable[[Path, Path, CommandLine], Door]] = {
+# Batches that are under way: `go_on` starts what a kill has ended, `done` counts pictures that are settled for good,
+# `finished` waits for the end and gives the names of pictures with an answer, each as often as it has one.
+DOORS: Mapping[str, Callable[[Path, Path, CommandLine], OverHttp | Bulk | Folder | ClientFolder]] = {
     "jobs": OverHttp,
     "jobs-redis": OverHttpWithRedis,
     "bulk": Bulk,

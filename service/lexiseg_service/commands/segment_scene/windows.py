@@ -79,10 +79,6 @@ class Blend:
     """The answer for one picture of (H, W), in blocks; neighbours share `overlap` pixels, 1 to half a window."""
 
     def __init__(self, size: tuple[int, int], window: int, overlap: int, score: Score) -> None:
-        if not 0 < overlap <= window // 2:
-            raise OptionError(
-                f"windows of {window} pixels cannot overlap by {overlap}; expected 1 to {window // 2} pixels"
-            )
         self.size = size
         self._levels = list(_levels(size, window, overlap))
         self.step = max(1, window // (CELLS if len(self._levels) > 1 else WHOLE_CELLS))  # pixels of a cell

@@ -87,15 +87,6 @@ def test_labelmes_reader_opens_every_file(lexiseg: CommandLine, album: Path, tmp
     assert {tuple(file["size"]) for file in read} == {(96, 64), (64, 96)}
 
 
-def test_voc_refuses_more_classes_than_its_masks_have_values(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
-    words = [word for number in range(255) for word in ("-c", f"word {number}")]
-
-    outcome = lexiseg("segment", album, *words, "--format", "voc", "--out", tmp_path / "out")
-
-    assert outcome.status == 1
-    assert "--format voc: expected at most 253 of them, got '255 classes'" in outcome.err
-
-
 def test_a_voc_segment_without_a_label_is_an_object(lexiseg: CommandLine, album: Path, tmp_path: Path) -> None:
     question = (album / f"{ODD[2]}.jpg", "-c", "object", "--point", "20,50", "--point", "50,10")
 

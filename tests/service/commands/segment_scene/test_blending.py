@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lexiseg_model.errors import OptionError
 from lexiseg_service.commands.segment_scene.windows import MARGIN, Blend, Window
 
 
@@ -112,9 +111,3 @@ def test_where_there_is_no_picture_there_is_no_answer() -> None:
     blend = Blend((400, 400), 100, 20, lambda window: None)
 
     assert [logits for _, logits in blend.blocks()] == [None] * (blend.shape[0] * blend.shape[1])
-
-
-@pytest.mark.parametrize("overlap", [0, 51])
-def test_windows_that_cannot_be_blended_are_refused(overlap: int) -> None:
-    with pytest.raises(OptionError, match=f"cannot overlap by {overlap}; expected 1 to 50"):
-        Blend((400, 400), 100, overlap, lambda window: None)

@@ -22,16 +22,13 @@ GB = 10**9
         (Room(16, 64 * GB, 80 * GB, 2 * GB), 4),
         (Room(16, 64 * GB, 8 * GB, 2 * GB), 2),  # the GPU's is
         (Room(256, 512 * GB, 80 * GB, GB // 8), 8),
+        (Room(16, 6 * GB, 80 * GB, 4 * GB), 4),  # weights on a GPU take none of the machine's memory
         (Room(16, None, None, GB), 4),  # unknown, as on a Mac
         (Room(16, GB // 4, None, GB), 1),
     ],
 )
 def test_cores_and_memory_say_how_many_workers_fit(room: Room, expected: int) -> None:
     assert fitting(room) == expected
-
-
-def test_weights_on_a_gpu_take_none_of_the_machines_memory() -> None:
-    assert fitting(Room(16, 6 * GB, 80 * GB, 4 * GB)) == 4
 
 
 def test_auto_looks_at_this_machine_without_torch_in_this_process() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lexiseg_client import FrameAnswer
-from lexiseg_service.commands.video.run import ENCODERS, TargetFailure, VideoTarget, json_lines
+from lexiseg_service.commands.video.run import ENCODERS, VideoTarget, json_lines
 from tests.service.commands.video import clips
 
 GRAY = np.full((48, 64, 3), 128, np.uint8)
@@ -44,23 +44,6 @@ def test_frames_keep_their_times(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "out.mp4")) as container:
         found = [frame.time for frame in container.decode(video=0)]
     assert found == pytest.approx(times, abs=0.001)
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("out.xyz", r"\.xyz is no video format .* there is: \.avi, .*\.mp4"),
-        ("out.gif", r"\.gif is no video format"),
-        ("out.jpg", r"\.jpg is no video format"),
-        ("out.mp3", r"\.mp3 is no video format"),
-        ("out", "no ending"),
-        ("none/out.mp4", "does not exist"),
-    ],
-)
-def test_where_nothing_can_be_written_is_told_at_once(tmp_path: Path, name: str, words: str) -> None:
-    with pytest.raises(TargetFailure, match=words):
-        VideoTarget(tmp_path / name, Fraction(10))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_line_tells_what_is_lost(tmp_path: Path) -> None:
