@@ -188,16 +188,12 @@ class Middleware:
             elif message["type"] == "http.response.body":
                 problem.extend(message.get("body", b""))
                 if not message.get("more_body"):
-                    await _as_shown(bytes(problem))(scope, receive, send)
+                    document = orjson.loads(bytes(problem))
+                    about = {"code": document["type"], "message": document["detail"]}
+                    content = {"success": False, "error": about, "data": no_shapes(document["detail"])}
+                    await as_json(content)(scope, receive, send)
 
         await self._app(scope, receive, send_shape)
-
-
-def _as_shown(problem: bytes) -> Response:
-    """The response in place of a problem document."""
-    document = orjson.loads(problem)
-    about = {"code": document["type"], "message": document["detail"]}
-    return as_json({"success": False, "error": about, "data": no_shapes(document["detail"])})
 
 
 def adapter(app: FastAPI) -> Adapter:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import tarfile
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from typing import TypeAlias
@@ -30,6 +30,7 @@ from lexiseg_service.image.reader import read_header
 
 UNSAFE_IN_KEYS = re.compile(r"[^\w\-/]+")  # a dot would end a key of webdataset
 Write: TypeAlias = "Callable[[BulkJob, Destination, Size], None]"
+WEBDATASET = "webdataset"  # a format of bulk only
 PICTURES_AHEAD = 32  # pictures that are read ahead
 
 
@@ -76,7 +77,7 @@ def write_webdataset(job: BulkJob, destination: Destination, size: Size) -> None
     names = Names()
     for chunk in range(size.chunks):
         with (
-            destination.open(f"webdataset/{chunk:06d}.tar", "wb") as out,
+            destination.open(f"{WEBDATASET}/{chunk:06d}.tar", "wb") as out,
             tarfile.open(fileobj=out, mode="w|") as shard,
         ):
             for row, content, suffix in _pictures(job, destination, chunk):
@@ -85,21 +86,18 @@ def write_webdataset(job: BulkJob, destination: Destination, size: Size) -> None
                 add_file(shard, f"{name}.json", json.dumps(row, ensure_ascii=False).encode())
 
 
-OTHERS: Mapping[str, Write] = {"webdataset": write_webdataset}
-
-
 def writer_of(name: str) -> tuple[str, Write]:
     """The folder of a format, and what writes it. Raises ValueError: there is no such format."""
-    if name in OTHERS:
-        return name, OTHERS[name]
-    kind = format_of(name, *OTHERS)
+    if name == WEBDATASET:
+        return name, write_webdataset
+    kind = format_of(name, WEBDATASET)
     return kind.name, partial(write_labels, kind)
 
 
 def check_room(names: Iterable[str], classes: Sequence[str]) -> None:
     """Check the formats of `writer_of`. Raises ValueError: one has no room for the classes."""
     for name in names:
-        if name not in OTHERS:
+        if name != WEBDATASET:
             format_of(name).check(classes)
 
 

@@ -21,7 +21,7 @@ import structlog
 
 from lexiseg_client.calling.mapping import map_async
 from lexiseg_model.resources.lru import Lru
-from lexiseg_service.batch.ledger.job import Job
+from lexiseg_service.batch.ledger.job import Job, Line
 from lexiseg_service.batch.sources.files import reader_of
 from lexiseg_service.batch.sources.source import Picture, Reader, SourceKind
 from lexiseg_service.errors import DeadlineExceeded, NotReady, RateLimited, ServiceError, Temporary, unexpected
@@ -30,7 +30,6 @@ from lexiseg_service.retries import backoff
 
 logger = structlog.get_logger("lexiseg.jobs")
 T = TypeVar("T")
-Line = dict[str, Any]  # of results: number, image, and either answer or problem
 Fetch = Callable[[str, str], Awaitable[ImageSource]]  # of a picture, by its place, for a client
 MAX_CONCURRENT_WITH_TRAFFIC = 1  # while it has other requests in flight: workers serve them first, but share the cores
 LOOK_SECONDS = 0.02  # between looks whether they are over

@@ -27,8 +27,8 @@ import structlog
 from lexiseg_model.resources.lru import Lru
 from lexiseg_service.batch import question_copy
 from lexiseg_service.batch.files import Files, question_path
-from lexiseg_service.batch.ledger.job import Job, Ledger, OpenJob
-from lexiseg_service.batch.loop import Line, PictureRunner, Preempted, pause, work
+from lexiseg_service.batch.ledger.job import Job, Ledger, Line, OpenJob
+from lexiseg_service.batch.loop import PictureRunner, Preempted, pause, work
 from lexiseg_service.batch.question_copy import QuestionCopy
 from lexiseg_service.batch.sources.source import Picture
 from lexiseg_service.errors import QueueFull, RateLimited

@@ -14,9 +14,8 @@ from lexiseg_service.commands.options import check_server, takes_settings
 from lexiseg_service.settings import Settings
 
 if TYPE_CHECKING:  # imported where they are used: the command line must start without them
-    from lexiseg_client import Head, Picture
+    from lexiseg_client import Head
     from lexiseg_service.gateway.heads.collection import Heads
-    from lexiseg_service.gateway.heads.reviewed_set import ReviewedSet
 
 Source = Annotated[
     Path, typer.Argument(metavar="SRC", exists=True, help="Folder, zip, tar or file of labels, in any known layout")
@@ -123,6 +122,7 @@ def teach(context: typer.Context, source: Source, name: Name, settings: Settings
       lexiseg teach project.zip --name mugs --server http://localhost:8000
     """
     check_kept(context, server, settings)
+    from lexiseg_client import Labelled, Picture
     from lexiseg_service.commands.local import open_server
     from lexiseg_service.gateway.heads import reviewed_set
     from lexiseg_service.gateway.uploaded_archive import IMPORT
@@ -134,14 +134,7 @@ def teach(context: typer.Context, source: Source, name: Name, settings: Settings
         reviewed = asyncio.run(reviewed_set.read(source, Path(place), IMPORT))
     for warning in reviewed.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    with open_server(server, settings, "semantic") as connection:
-        _print_head(connection.teach(name, reviewed.classes, _pictures(reviewed)))
-
-
-def _pictures(reviewed: ReviewedSet) -> list[Picture]:
-    from lexiseg_client import Labelled, Picture
-
-    return [
+    pictures = [
         Picture(
             each.jpeg,
             [Labelled(mask={"size": list(each.size), "counts": counts}, label=label) for label, counts in each.masks],
@@ -150,14 +143,13 @@ def _pictures(reviewed: ReviewedSet) -> list[Picture]:
         )
         for each in reviewed.pictures
     ]
-
-
-def _print_head(head: Head) -> None:
+    with open_server(server, settings, "semantic") as connection:
+        head = connection.teach(name, reviewed.classes, pictures)
     typer.echo(line_of(head))
     for entry in head.classes:
         shares = entry.iou_range or [share for share in [entry.iou_taught] if share is not None]
         taught = " to ".join(f"{share:.1f}" for share in shares)
         iou = f", IoU {entry.iou_words:.1f} by words, {taught} as taught" if taught else ""
         wants = f"; {entry.wants} more would help" if entry.wants else ""
-        source = "; found by words" if entry.kept else ""
-        typer.echo(f"  {entry.name}: {entry.pictures} pictures{iou}{source}{wants}")
+        origin = "; found by words" if entry.kept else ""
+        typer.echo(f"  {entry.name}: {entry.pictures} pictures{iou}{origin}{wants}")

@@ -190,14 +190,14 @@ def variable(name: str) -> str:
 
 
 def options_of(command: Command) -> list[inspect.Parameter]:
-    return [_option(name, info, command) for name, info in FIELDS.items() if command in read_by(info).commands]
-
-
-def _option(name: str, info: FieldInfo, command: Command) -> inspect.Parameter:
-    kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not NoneType]
-    kind = next((kind for kind in kinds if kind in PLAIN), str)
-    group = MAIN if command in SERVERS and name in MAIN_OPTIONS else read_by(info).group
-    return option(name, kind, described(name, info), group, also=ALIASES.get(name, ()))
+    options = []
+    for name, info in FIELDS.items():
+        if command in read_by(info).commands:
+            kinds = [kind for kind in (get_args(info.annotation) or (info.annotation,)) if kind is not NoneType]
+            kind = next((kind for kind in kinds if kind in PLAIN), str)
+            group = MAIN if command in SERVERS and name in MAIN_OPTIONS else read_by(info).group
+            options.append(option(name, kind, described(name, info), group, also=ALIASES.get(name, ())))
+    return options
 
 
 def described(name: str, info: FieldInfo) -> str:

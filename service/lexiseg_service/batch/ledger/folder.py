@@ -33,7 +33,7 @@ from lexiseg_client.calling.mapping import map_threads
 from lexiseg_model.catalogue.store import UNFINISHED, connect_store, write_whole
 from lexiseg_model.errors import DatasetError, OptionError
 from lexiseg_model.files.names import as_text, to_utf8
-from lexiseg_service.batch.loop import Line
+from lexiseg_service.batch.ledger.job import Line
 from lexiseg_service.batch.rows import FAILED, OK, ROWS, Row, open_parquet, row_of_line
 from lexiseg_service.batch.sources.source import Picture
 

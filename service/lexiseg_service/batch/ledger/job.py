@@ -34,6 +34,7 @@ from lexiseg_service.records.store import Record, Store, StoreAway, StoreFull, T
 from lexiseg_service.retries import AWAY_SECONDS
 
 T = TypeVar("T")
+Line = dict[str, Any]  # of results: number, image, and either answer or problem
 ADDING_SECONDS = 3600.0  # from `Ledger.add` to `Ledger.plan`; after it the gateway that added the job is gone
 Notice = Literal["none", "due", "sent", "given up"]  # of the end of a job, to its webhook
 RECENT_SECONDS = 60.0  # over which the rate of a running job is measured

@@ -13,6 +13,13 @@ from lexiseg_service.commands import options
 from lexiseg_service.commands.options import check_installed, check_server, takes_settings
 from lexiseg_service.settings import Settings
 
+
+def _positive(seconds: float) -> float:
+    if not seconds > 0:
+        raise typer.BadParameter("expected more than 0")
+    return seconds
+
+
 Source = Annotated[str, typer.Argument(help="A file, a camera as /dev/video0, or a URL as rtsp://camera/stream")]
 Out = Annotated[
     Path | None,
@@ -32,7 +39,7 @@ Smoothing = Annotated[
     float, typer.Option(min=0, max=0.95, help="Share of the past in the average of scores, 0 (off) to 0.95")
 ]
 Tracking = Annotated[bool, typer.Option(help="Number objects or regions over the frames")]
-Seconds = Annotated[float, typer.Option(help="Stop after so much of the video")]
+Seconds = Annotated[float, typer.Option(help="Stop after so much of the video", callback=_positive)]
 Drop = Annotated[
     Literal["none", "latest"] | None,
     typer.Option(help="latest drops frames that come too fast [default: latest for cameras and rtsp, else none]"),
@@ -89,8 +96,6 @@ def video(
     fields["task"] = task or ("prompt" if prompt_list else "semantic")
     question = question_of(classes, vocabulary, required=not (prompt_list or head), others=OTHERS, **fields)
     _check_files(source, out, json, overwrite, tracking or bool(prompt_list))
-    if not seconds > 0:
-        raise typer.BadParameter("expected more than 0", param_hint="'--seconds'")
     check_server(context, server)
     check_installed("video", "video", "av")
     from lexiseg_service.commands.local import open_server
