@@ -131,7 +131,7 @@ def as_pair(content: bytes, path: Path) -> Pixels:
 
 
 def as_command(content: bytes, path: Path) -> Pixels:
-    return Source(path.name, path).pixels(LIMITS)
+    return Source(path.name, path, LIMITS).pixels()
 
 
 DOORS: tuple[Callable[[bytes, Path], Pixels], ...] = (as_set, as_own_pictures, as_pair, as_command)

@@ -11,12 +11,11 @@ from lexiseg_client import Segment
 from lexiseg_labels.segments import RunLengths
 from lexiseg_model.masks.rle import encode_label_map
 from lexiseg_service.commands.image_files import Source
-from lexiseg_service.commands.program import Photograph
 from lexiseg_service.gateway.preconditions import Preconditions
 from lexiseg_service.gateway.vocabularies.collection import open_vocabularies
 from lexiseg_service.gateway.vocabularies.named import NamedVocabulary
 from lexiseg_service.gateway.vocabularies.schemas import VocabularyInput
-from lexiseg_service.settings import Limits, Settings
+from lexiseg_service.settings import Settings
 from lexiseg_service.watch.metrics import Metrics
 from lexiseg_train.commands.calibrate.thresholds import Finding, Findings, choose
 from tests import pictures
@@ -213,6 +212,6 @@ def test_the_255th_class_counts_in_a_mask_of_16_bits(tmp_path: Path) -> None:
     segment = Segment(1, "it", 254, 0.9, 16, (0, 0, 4, 4), RunLengths((4, 4), whole.counts))
     findings = Findings([str(index) for index in range(300)], tmp_path)
 
-    findings.add(Photograph(Source("a.jpg", Path("a.jpg")), Limits()), made.answer(size=(4, 4), segments=(segment,)))
+    findings.add(Source("a.jpg", Path("a.jpg")), made.answer(size=(4, 4), segments=(segment,)))
 
     assert findings.by_class[254] == [Finding("a.jpg", 0.9, 16, 16, 16)]
