@@ -36,8 +36,8 @@ def yolo_listing(files: SetFiles) -> Path | None:
     listings = [path for path in files.in_folder(".") if path.suffix.lower() in yolo.LISTINGS]
     # Others may be settings of a training.
     listings.sort(key=lambda path: (path.stem not in ("data", "dataset"), path.name))
-    if of_a_set := [path for path in listings if path.stem in ("data", "dataset") or _has_names(path)]:
-        return of_a_set[0]
+    if stated := [path for path in listings if path.stem in ("data", "dataset") or _has_names(path)]:
+        return stated[0]
     lists = [path for name in yolo.CLASS_LISTS if (path := files.file(name)) is not None]
     return lists[0] if lists and any(path.suffix == ".txt" for path in files.below("labels")) else None
 

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -70,22 +70,19 @@ def unpack(archive: Path, target: Path) -> None:
         shutil.copytree(folder, target, dirs_exist_ok=True, copy_function=os.replace)
 
 
-def _drawn(write: Callable[[Path, Sequence[str]], None], name: str, folder: str = "") -> Callable[[Path, Path], None]:
-    """Unpacks an archive of a set, and draws the maps of its classes in a folder of it."""
-
-    def bring(archive: Path, target: Path) -> None:
-        unpack(archive, target)
-        write(target / folder, official_set(name).classes)
-
-    return bring
+def _unpack_and_draw(
+    archive: Path, target: Path, write: Callable[[Path, Sequence[str]], None], name: str, folder: str = ""
+) -> None:
+    unpack(archive, target)
+    write(target / folder, official_set(name).classes)
 
 
 UNPACKED_BY: dict[Kind, Callable[[Path, Path], None]] = {
     "archive": unpack,
     "context-json": write_context,
     "context-459-json": write_context_459,
-    "pascal-part": _drawn(write_part_maps, "pascal-part"),
-    "ade20k-full": _drawn(write_full_ade, "ade20k-full", "ADE20K_2021_17_01"),
+    "pascal-part": partial(_unpack_and_draw, write=write_part_maps, name="pascal-part"),
+    "ade20k-full": partial(_unpack_and_draw, write=write_full_ade, name="ade20k-full", folder="ADE20K_2021_17_01"),
 }
 
 

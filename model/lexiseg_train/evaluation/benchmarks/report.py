@@ -99,7 +99,7 @@ def published() -> tuple[PublishedRow, ...]:
     return tuple(_table().rows)
 
 
-class FigureOf(NamedTuple):
+class MethodFigure(NamedTuple):
     """A published figure of a run's method, and what it has other than the run, in words."""
 
     label: str
@@ -108,7 +108,7 @@ class FigureOf(NamedTuple):
     released: bool  # the weights
 
 
-def nearest(figures: Sequence[FigureOf]) -> str:
+def nearest(figures: Sequence[MethodFigure]) -> str:
     """The latest figure with the fewest differences, unreleased weights not counting as one, in words."""
     if not figures:
         return NO_FIGURE
@@ -171,7 +171,7 @@ class BenchmarkReport:
         name, rows = self.benchmark.name, [row for row in self.published if row.is_of(self.card)]
         if same := [row for row in rows if self.repeats(row)]:
             return f"{same[-1].miou[name]} ({same[-1].variant})"
-        return nearest([FigureOf(row.label, row.miou[name], self.differences(row), row.released) for row in rows])
+        return nearest([MethodFigure(row.label, row.miou[name], self.differences(row), row.released) for row in rows])
 
     @property
     def published_miou(self) -> float | None:
@@ -311,7 +311,9 @@ def beside(line: PaperLine, measure: str, card: ModelCard) -> str:
     """Published figures of a card's method and weights, or the nearest one and its differences, in words."""
     figures = {label: values[measure] for label, values in line.published.items() if measure in values}
     models = {label: model for label in figures if (model := _model_of(line, label)) and model.is_of(card)}
-    rows = [FigureOf(label, figures[label], each.other_weights(card), each.released) for label, each in models.items()]
+    rows = [
+        MethodFigure(label, figures[label], each.other_weights(card), each.released) for label, each in models.items()
+    ]
     return "; ".join(f"{row.figure} ({row.label})" for row in rows if not row.differences) or nearest(rows)
 
 
