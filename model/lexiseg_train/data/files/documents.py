@@ -100,10 +100,10 @@ def read_json(path: Path, limits: JsonLimits = OWN_JSON) -> Any:
 
 def read_yaml(path: Path) -> Any:
     """The content of a YAML file: mappings, lists and texts. Every scalar is a text, so `no` and `1` are names, too."""
+    text = read_text(path, MAX_YAML_BYTES)
     try:
-        return yaml.load(read_text(path, MAX_YAML_BYTES), _Loader)  # makes only mappings, lists and texts
-    except _BeyondLimit as error:
-        raise LimitError(f"{path}: {error}") from None
+        _check_limits(path, text)
+        return yaml.load(text, yaml.BaseLoader)  # makes only mappings, lists and texts
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f", line {mark.line + 1}" if mark is not None else ""
@@ -112,25 +112,15 @@ def read_yaml(path: Path) -> Any:
         raise DatasetError(f"{path} is not YAML") from None
 
 
-class _BeyondLimit(Exception):
-    """A YAML file that would take more than it may."""
-
-
-class _Loader(yaml.BaseLoader):
-    """Aliases are refused: nine nested lists of nine aliases each are 9^9 values."""
-
-    _depth = _nodes = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
+def _check_limits(path: Path, text: str) -> None:
+    depth = n_nodes = 0
+    for event in yaml.parse(text, yaml.BaseLoader):
+        # Aliases: nine nested lists of nine aliases each are 9^9 values.
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            raise _BeyondLimit("YAML's anchors and aliases are not read: write each value where it belongs")
-        self._nodes += 1
-        if self._nodes > MAX_YAML_NODES:
-            raise _BeyondLimit(f"more than {MAX_YAML_NODES:,} values")
-        self._depth += 1
-        if self._depth > MAX_YAML_DEPTH:
-            raise _BeyondLimit(f"values nested more than {MAX_YAML_DEPTH} deep")
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
+            raise LimitError(f"{path}: YAML's anchors and aliases are not read: write each value where it belongs")
+        n_nodes += isinstance(event, yaml.NodeEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if n_nodes > MAX_YAML_NODES:
+            raise LimitError(f"{path}: more than {MAX_YAML_NODES:,} values")
+        if depth > MAX_YAML_DEPTH:
+            raise LimitError(f"{path}: values nested more than {MAX_YAML_DEPTH} deep")
