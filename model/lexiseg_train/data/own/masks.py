@@ -258,7 +258,9 @@ def _paired(
         for path in files.in_folder(mask_place) if marked else files.below(mask_place):
             if path.suffix.lower() in suffixes:
                 inside = PurePosixPath(files.place_of(path)).relative_to(mask_place)
-                for stem in _stems(inside, marked):
+                match = MARKED.fullmatch(inside.stem)
+                stems = [] if match is None else [match["stem"] or match["after"]]
+                for stem in stems if marked else [inside.stem, *stems]:  # the likeliest first
                     masks.setdefault((str(inside.parent), stem), path)
     pairs = []
     for path in files.in_folder(place) if marked else files.below(place):
@@ -267,13 +269,6 @@ def _paired(
             parent = str(inside.parent)
             pairs.append((path, masks.get((parent, inside.name)) or masks.get((parent, inside.stem))))
     return pairs if any(mask is not None for _, mask in pairs) else []
-
-
-def _stems(name: PurePosixPath, marked: bool) -> list[str]:
-    """Names of photographs, with or without suffix, that a mask may belong to, the likeliest first."""
-    match = MARKED.fullmatch(name.stem)
-    stems = [] if marked else [name.stem]
-    return [*stems, match["stem"] or match["after"]] if match is not None else stems
 
 
 def read_mask_file(path: Path, colours: Mapping[Colour, int] | None = None) -> NDArray[np.uint8]:

@@ -46,15 +46,8 @@ class Sight(StrictModel):
         default_factory=dict, description="settings of the method for this data set; used where a card states them"
     )
 
-    @staticmethod
-    def suits(card: ModelCard) -> bool:
-        """Whether a model takes size and windows: its card states windows, of whatever method it is."""
-        return "window" in card.settings
-
     def applied_to(self, card: ModelCard) -> ModelCard:
-        """The card with this size and these windows; unchanged if it does not state windows."""
-        if not self.suits(card):
-            return card
+        """The card with this size and these windows."""
         sides = {"short_side": self.short_side, "long_side": self.long_side}
         own = {name: value for name, value in self.settings.items() if name in card.settings}
         settings = card.settings | {"window": self.window, "stride": self.stride} | own
@@ -83,11 +76,12 @@ class DatasetRule(StrictModel):
 
     def applied_to(self, card: ModelCard) -> ModelCard:
         """The card with the rule's size and windows, if it takes them."""
-        return card if self.sight is None else self.sight.applied_to(card)
+        sight = self.as_applied(card).sight
+        return card if sight is None else sight.applied_to(card)
 
     def as_applied(self, card: ModelCard) -> DatasetRule:
-        """The rule without what a model does not take: one without windows keeps its own size."""
-        return self if self.sight is None or self.sight.suits(card) else self.model_copy(update={"sight": None})
+        """The rule without what a model does not take: a card of whatever method takes a size if it states windows."""
+        return self if "window" in card.settings else self.model_copy(update={"sight": None})
 
 
 class Protocol(StrictModel):
