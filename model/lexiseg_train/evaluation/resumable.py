@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError
 from lexiseg_model.segmenter import Segmenter
-from lexiseg_train.data.read_ahead import read_ahead
+from lexiseg_train.data.files.runs import read_ahead
 from lexiseg_train.data.scenes import Scene
 from lexiseg_train.training.processes import rank, wait_for_all, world_size
 

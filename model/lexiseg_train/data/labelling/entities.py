@@ -21,9 +21,8 @@ import httpx
 import yaml
 
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
-from lexiseg_train.data.files.resuming import drop_partial_line
+from lexiseg_train.data.files.runs import drop_partial_line, read_ahead
 from lexiseg_train.data.pairs.source import PairSource, Rewritten, Skipped, Skips, StoredPair
-from lexiseg_train.data.read_ahead import read_ahead
 
 LISTING = "entities.jsonl"
 SEPARATOR = "\n"  # between entities that replace a caption

@@ -26,7 +26,7 @@ from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_train.data.alike import validation_side
-from lexiseg_train.data.files.resuming import claim
+from lexiseg_train.data.files.runs import claim
 from lexiseg_train.data.indexed import (
     CLASSES,
     IGNORE,

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model.errors import DatasetError, OptionError, SampleError
-from lexiseg_train.data.files.resuming import drop_partial_line
+from lexiseg_train.data.files.runs import drop_partial_line
 from lexiseg_train.data.indexed import read_content
 
 MAX_BROKEN = 20  # in a row: with a third of all samples broken this happens once in 10^9

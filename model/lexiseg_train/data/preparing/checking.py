@@ -20,9 +20,9 @@ from lexiseg_model.files.names import pictures_in
 from lexiseg_model.pictures.colours import GUESSED_DEPTH
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.alike import Hash, are_copies, detail, perceptual_hash, show_the_same
+from lexiseg_train.data.files.runs import read_ahead
 from lexiseg_train.data.indexed import CLASSES, IGNORE, Sample, one_value_warning, read_classes, read_picture
 from lexiseg_train.data.pairs.source import PairSource, decode
-from lexiseg_train.data.read_ahead import read_ahead
 
 # Meaning of each kind of problem for training; errors make a set unfit, warnings should be looked at.
 ERRORS = {

@@ -39,7 +39,7 @@ from lexiseg_train.data.benchmark import (
 )
 from lexiseg_train.data.files import archives
 from lexiseg_train.data.files.documents import MAX_CLASSES, read_text, read_yaml
-from lexiseg_train.data.files.resuming import claim
+from lexiseg_train.data.files.runs import claim
 from lexiseg_train.data.indexed import IGNORE, to_jpeg, write_classes, write_sample
 from lexiseg_train.data.licences import write_licences
 from lexiseg_train.data.pairs.source import Skipped

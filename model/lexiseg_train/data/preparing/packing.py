@@ -26,10 +26,9 @@ from lexiseg_labels.picture_names import suffix_of_format
 from lexiseg_model.errors import SampleError
 from lexiseg_model.files.archives import add_file
 from lexiseg_model.pictures.header import sniff
-from lexiseg_train.data.files.resuming import claim
+from lexiseg_train.data.files.runs import claim, read_ahead
 from lexiseg_train.data.indexed import to_jpeg
 from lexiseg_train.data.pairs.source import PairSource, Skipped, StoredPair, decode
-from lexiseg_train.data.read_ahead import read_ahead
 
 ABOUT, QUARANTINE = "pack.json", "quarantine"
 RECODED = ("HEIF", "AVIF")  # few readers of webdataset decode them

@@ -1,13 +1,19 @@
-"""What a run finds that goes on where another one ended."""
+"""Long runs over files: read a few items ahead in threads, and go on where an earlier run ended."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from lexiseg_labels.exports import write_whole
 from lexiseg_model.errors import DatasetError
+
+Item = TypeVar("Item")
+Content = TypeVar("Content")
 
 
 def claim(record: Path, about: Mapping[str, object], content: str, occupied: bool) -> None:
@@ -31,3 +37,22 @@ def drop_partial_line(path: Path) -> bytes:
     if whole != content:
         path.write_bytes(whole)
     return whole
+
+
+def read_ahead(
+    items: Iterable[Item], read: Callable[[Item], Content], ahead: int, threads: int | None = None
+) -> Iterator[tuple[Item, Content]]:
+    """Yield each item with its content, in order; at most `ahead` items are read in advance."""
+    waiting: deque[tuple[Item, Future[Content]]] = deque()
+    with ThreadPoolExecutor(threads, "read") as pool:
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(read, item)))
+                if len(waiting) > ahead:
+                    earlier, content = waiting.popleft()
+                    yield earlier, content.result()
+            while waiting:
+                earlier, content = waiting.popleft()
+                yield earlier, content.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
