@@ -145,6 +145,5 @@ def _sees(pixels: int, cells: int, device: torch.device) -> Tensor:
 
 
 def _span(sees: Tensor) -> slice:
-    """The cells that some of the pixels see."""
     cells = sees.any(0).nonzero()[:, 0].tolist()
     return slice(cells[0], cells[-1] + 1)

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lexiseg_falcon.network import FalconNetwork, KeyValues
-from lexiseg_falcon.settings import FalconSettings
+from lexiseg_falcon.network import FalconNetwork, FalconSettings, KeyValues
 
 ATTEMPTS = 10  # at another place for a centre that was there before
 

@@ -10,8 +10,7 @@ import torch
 from pydantic import Field, ValidationError
 from tokenizers import Tokenizer
 
-from lexiseg_falcon.network import FalconNetwork
-from lexiseg_falcon.settings import Architecture, ControlTokens, FalconSettings
+from lexiseg_falcon.network import Architecture, ControlTokens, FalconNetwork, FalconSettings
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card
 from lexiseg_model.catalogue.transformers_model import TOKENIZER
 from lexiseg_model.catalogue.weights import naming_files, read_tensor_file, require_tensors

@@ -23,8 +23,7 @@ from torch import Tensor
 
 from lexiseg_falcon.decoding import Objects, find, image_prefix
 from lexiseg_falcon.import_ import CARD, FILES, NAME, Options, read
-from lexiseg_falcon.network import SINK, FalconNetwork
-from lexiseg_falcon.settings import ControlTokens, FalconSettings
+from lexiseg_falcon.network import SINK, ControlTokens, FalconNetwork, FalconSettings
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.hub import fetch_folder
@@ -148,9 +147,7 @@ class FalconSegmenter(WithTexts, TorchPass):
         digest: str,
         execution: Execution,
     ) -> None:
-        self.card = card
-        self.settings = settings
-        self.digest = digest
+        self.card, self.digest, self.settings = card, digest, settings
         self.text_digest = prompts.digest
         least = min(settings.min_side, card.input.long_side)
         self.buckets = ((least, least),)
@@ -160,8 +157,6 @@ class FalconSegmenter(WithTexts, TorchPass):
         self._execution = execution
         self._contour = math.log(settings.mask_threshold / (1 - settings.mask_threshold))
 
-    # images
-
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         """One tile: the image within the released limits, its sides multiples of a patch's."""
         size = picture_size(rgb)
@@ -169,10 +164,6 @@ class FalconSegmenter(WithTexts, TorchPass):
         most = max(min(options.max_side or self.card.input.long_side, self.card.input.long_side), side)
         sizes = input_size(size, self.settings.min_side, most // side * side, side, self.settings.max_pixels)
         return Plan(size, resized(rgb, sizes)[None])
-
-    @torch.inference_mode()
-    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        return self._run_torch(tiles, self._execution.device)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         """Keys [N, L, H, n, d], values [N, L, G, n, d] and pixel features [N, C, h, w] of tiles [N, 3, s, t]."""
@@ -191,8 +182,6 @@ class FalconSegmenter(WithTexts, TorchPass):
         keys, values, pixels = (part[0] for part in tile_features)
         return Features(plan.size, {"keys": keys, "values": values, "pixels": pixels})
 
-    # text side
-
     @torch.inference_mode()
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         """The normalised mean [T, dim] of the embeddings of each phrase's tokens."""
@@ -200,8 +189,6 @@ class FalconSegmenter(WithTexts, TorchPass):
         means = [self.network.tok_embeddings(each.to(self._execution.device)).float().mean(0) for each in ids]
         normalised: NDArray[np.float32] = F.normalize(torch.stack(means), dim=1).cpu().numpy()
         return normalised
-
-    # vocabulary side
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
@@ -217,12 +204,10 @@ class FalconSegmenter(WithTexts, TorchPass):
     def named_masks(self, features: Features, bank: TextBank) -> NamedMasks:
         """Objects of every class. Synonyms may find one twice; the competition for pixels leaves one."""
         parts = list(self._masks(features, bank))
-        owner = [
-            torch.full_like(scores, label, dtype=torch.long)
-            for label, (_, scores) in zip(bank.owner, parts, strict=True)
-        ]
         masks, scores = (torch.cat(part) for part in zip(*parts, strict=True))
-        return NamedMasks(masks, scores, torch.cat(owner))
+        counts = torch.tensor([len(each) for _, each in parts])
+        owner = torch.from_numpy(bank.owner).repeat_interleave(counts)
+        return NamedMasks(masks, scores, owner.to(scores.device))
 
     def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None

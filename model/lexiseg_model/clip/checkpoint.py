@@ -133,7 +133,6 @@ def tidy(raw: Mapping[str, Any]) -> State:
 
 
 def _unwrapped(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The state dict under a key of `WRAPPER_KEYS`, or the mapping itself."""
     wrapper = next((key for key in WRAPPER_KEYS if isinstance(raw.get(key), Mapping)), None)
     inner: Mapping[str, Any] = raw if wrapper is None else raw[wrapper]
     return inner

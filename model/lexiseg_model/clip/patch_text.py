@@ -136,7 +136,6 @@ class PatchTextSegmenter(ClipSegmenter):
         return by_example.vectors(positive, negative, self.settings.examples, self.card.embedding, device)
 
     def _fused(self, features: Features, bank: TextBank) -> TextBank:
-        """The bank with classes by words and examples fused for this image."""
 
         def cells() -> Tensor:
             return self.patches(features).flatten(1).T  # [D, h, w] -> [h*w, D]

@@ -79,7 +79,7 @@ class ClipSegmenter(WithTexts, Exportable, TorchPass):
         encoded = None if self._runner is None else self._runner.encode(tiles)
         if encoded is not None:
             return windowed.as_kept(encoded, self._execution.precision)
-        return self._run_torch(tiles, self._execution.device)
+        return super().encode_tiles(tiles)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         return windowed.as_kept(self.image_network()(tiles), self._execution.precision)

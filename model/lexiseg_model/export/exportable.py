@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lexiseg_model.errors import ExportError
 from lexiseg_model.export.runner import OnnxRunner, PartSession
 from lexiseg_model.features import TileFeatures, encode_each
+from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Segmenter
 
 PartRunner = Callable[[Mapping[str, NDArray[Any]]], list[NDArray[Any]]]  # inputs by name -> outputs in order
@@ -83,7 +84,12 @@ class Exportable(Segmenter):
 class TorchPass(Segmenter):
     """A Segmenter with an image pass by torch in one function, which torch.compile can translate."""
 
+    _execution: Execution
     _translated: Callable[[Tensor], TileFeatures] | None = None
+
+    @torch.inference_mode()
+    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
+        return encode_each(tiles, self._execution.device, self._translated or self._image_pass)
 
     @abstractmethod
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
@@ -92,10 +98,6 @@ class TorchPass(Segmenter):
     def compile_image_pass(self, backend: str = COMPILER) -> None:
         """Translate the image pass when it first runs, and again for a new shape of tiles."""
         self._translated = torch.compile(self._image_pass, backend=backend)
-
-    def _run_torch(self, tiles: NDArray[np.uint8], device: torch.device) -> TileFeatures:
-        """The image pass of tiles [N, 3, s, t], as `encode_each`."""
-        return encode_each(tiles, device, self._translated or self._image_pass)
 
 
 @functools.cache

@@ -134,7 +134,6 @@ class DenseNetwork(ImageTower):
     """Image tower of the policies; tiles are padded with the mean colour to whole patches of every tower."""
 
     def __init__(self, visual: VisionTransformer, settings: DenseClipSettings, proxy: DinoTower | None = None) -> None:
-        """Build the tower, with `proxy` for the policies proxyclip and trident."""
         super().__init__()
         self.visual = vision.require_plain_vit(visual)
         self.proxy = proxy

@@ -28,22 +28,11 @@ from lexiseg_model.clip.text import TextTower
 from lexiseg_model.clip.towers import ClipTowers, clip_from_hub, clip_from_state, hub_file, tokenizer
 from lexiseg_model.errors import ExportError, WeightsError
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
+from lexiseg_model.methods.dense_clip import trident
 from lexiseg_model.methods.dense_clip.corrclip import CorrClipTower, nearest, region_map
 from lexiseg_model.methods.dense_clip.network import DenseNetwork
 from lexiseg_model.methods.dense_clip.settings import DenseClipSettings
-from lexiseg_model.methods.dense_clip.trident import (
-    Answer,
-    Sam,
-    SamView,
-    aggregated,
-    canvas_sides,
-    projected,
-    prompted,
-    sam_from_hub,
-    sam_from_state,
-    spliced,
-    window_tokens,
-)
+from lexiseg_model.methods.dense_clip.trident import Answer, Sam, SamView
 from lexiseg_model.resources.device import Execution
 from lexiseg_model.segmenter import Competing, Segmenter, TextBank
 from lexiseg_model.types import Refinement
@@ -68,12 +57,12 @@ def open_parts(folder: Path, card: ModelCard, settings: DenseClipSettings) -> Pa
         tag = _tag(card, settings)
         towers = clip_from_hub(settings.architecture, tag, quick_gelu=settings.quick_gelu, model=card.name)
         proxy = dino_from_hub(settings.proxy, card.name) if settings.has_proxy else None
-        sam = sam_from_hub(card.name) if settings.policy == "trident" else None
+        sam = trident.sam_from_hub(card.name) if settings.policy == "trident" else None
         return Parts(towers, proxy, image_digest(card, state_digest(flat_state(towers, proxy, sam))), sam)
     state = read_weights(folder / WEIGHTS, card.weights_sha256)
     towers = clip_from_state(settings.architecture, under(CLIP, state), quick_gelu=bool(settings.quick_gelu))
     proxy = dino_from_state(settings.proxy, under(PROXY, state)) if settings.has_proxy else None
-    sam = sam_from_state(settings.sam or {}, under(SAM, state)) if settings.policy == "trident" else None
+    sam = trident.sam_from_state(settings.sam or {}, under(SAM, state)) if settings.policy == "trident" else None
     return Parts(towers, proxy, image_digest(card, card.weights_sha256), sam)
 
 
@@ -235,8 +224,14 @@ class TridentSegmenter(PictureSegmenter):
         height, width = self._encoder_size((rgb.shape[0], rgb.shape[1]))  # whole patches of CLIP, as SAM gets it
         resized = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
         views, embedding = self._views(resized)
-        plane = aggregated(self._spliced(pixels), views, self.settings.sam_factor, self.settings.sam_low_bound)
-        parts = (projected(self.tower.visual, plane)[None], embedding)
+        size = (pixels.shape[1], pixels.shape[2])
+        sides = trident.canvas_sides(size, self._patch if self._window else self.tower.multiple, self._window or 0)
+        canvas = windowed.resize(pixels.to(self._execution.device).float(), sides)
+        layout = windowed.place_windows(sides, self._window or max(sides), self._stride or max(sides))
+        tokens = trident.window_tokens(self.tower, list(windowed.windows_of(canvas, layout)))
+        plane = trident.spliced(tokens, layout, self._patch)
+        plane = trident.aggregated(plane, views, self.settings.sam_factor, self.settings.sam_low_bound)
+        parts = (trident.projected(self.tower.visual, plane)[None], embedding)
         return *windowed.as_kept(parts, self._execution.precision), pixels
 
     def _views(self, rgb: NDArray[np.uint8]) -> tuple[list[SamView], Tensor]:
@@ -251,14 +246,6 @@ class TridentSegmenter(PictureSegmenter):
     def _encoder_size(self, size: tuple[int, int]) -> tuple[int, int]:
         height, width = (-(-side // self._patch) * self._patch for side in size)
         return height, width
-
-    def _spliced(self, pixels: Tensor) -> Tensor:
-        """Tokens [width, h, w] of a canvas [3, H, W], before CLIP's last layer norm."""
-        size = (pixels.shape[1], pixels.shape[2])
-        sides = canvas_sides(size, self._patch if self._window else self.tower.multiple, self._window or 0)
-        canvas = windowed.resize(pixels.to(self._execution.device).float(), sides)
-        layout = windowed.place_windows(sides, self._window or max(sides), self._stride or max(sides))
-        return spliced(window_tokens(self.tower, list(windowed.windows_of(canvas, layout))), layout, self._patch)
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         patches, embedding, guide = (part[0] for part in tile_features)
@@ -295,7 +282,9 @@ class TridentSegmenter(PictureSegmenter):
         first = resized.argmax(0) if winner is None else nearest(winner, size)
         answer = Answer((resized - everything).exp(), first)
         encoder_size = self._encoder_size(windowed.layout_of(features).canvas)
-        refined = prompted(self._sam, features.tensors["sam"].float(), encoder_size, answer, self.settings.sam_least)
+        refined = trident.prompted(
+            self._sam, features.tensors["sam"].float(), encoder_size, answer, self.settings.sam_least
+        )
         return put_first(refined.shares.clamp_min(MIN_PROBABILITY).log(), refined.winner)
 
 
@@ -322,6 +311,6 @@ def require_weights(card: ModelCard) -> None:
     if settings.has_proxy:
         dino_from_hub(settings.proxy, card.name)
     if settings.policy == "trident":
-        sam_from_hub(card.name)
+        trident.sam_from_hub(card.name)
     if settings.takes_masks:
         models.require(settings.proposals)

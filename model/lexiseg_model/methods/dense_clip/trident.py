@@ -146,7 +146,6 @@ class Sam(nn.Module):
 
 
 def _fitted(size: Size, side: int) -> Size:
-    """Size scaled to a longer side of `side`."""
     height, width = (max(1, int(length * side / max(size) + 0.5)) for length in size)
     return height, width
 

@@ -116,7 +116,6 @@ def _checked(name: str, weights: Path) -> State:
 
 
 def _family(name: str) -> str:
-    """Module of timm that builds a network."""
     architecture = name.partition(".")[0]  # the rest names pretrained weights
     if not is_model(architecture):
         raise OptionError(f"timm has no backbone {name!r}")

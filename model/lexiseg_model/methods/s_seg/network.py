@@ -159,15 +159,8 @@ class ImagePass(nn.Module):
         return logits, queries, self.network.embed_masks(queries), self.network.embed_images(queries)
 
 
-class Trained(NamedTuple):
-    """Weights of a network, and the settings that its sizes give."""
-
-    state: dict[str, Tensor]
-    settings: SSegSettings
-
-
-def read_trained(path: Path, backbone: str | None = None) -> Trained:
-    """Read the network of a training checkpoint, bare or under `model`, without the state of the training.
+def read_trained(path: Path, backbone: str | None = None) -> tuple[dict[str, Tensor], SSegSettings]:
+    """Weights of a training checkpoint, bare or under `model`, and the settings that their sizes give.
 
     `backbone` is timm's name, which the weights do not show; None for the published Swin-S.
     """
@@ -180,7 +173,7 @@ def read_trained(path: Path, backbone: str | None = None) -> Trained:
             settings = SSegSettings(**named, **_sizes(state))
         except ValidationError as error:
             raise WeightsError(f"not the sizes of an S-Seg: {error}") from None
-        return Trained(dict(restore(state, settings).state_dict()), settings)
+        return dict(restore(state, settings).state_dict()), settings
 
 
 def restore(state: dict[str, Tensor], settings: SSegSettings) -> SSegNetwork:

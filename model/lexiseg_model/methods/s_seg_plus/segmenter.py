@@ -54,7 +54,6 @@ class SSegPlusSegmenter(WithTexts, TorchPass):
     def __init__(
         self, network: Student, settings: SSegPlusSettings, card: ModelCard, digest: str, execution: Execution
     ) -> None:
-        """Move the network, which is in evaluation mode, to the device."""
         self.card, self.digest = card, digest
         self.settings = settings
         self._execution = execution
@@ -69,10 +68,6 @@ class SSegPlusSegmenter(WithTexts, TorchPass):
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
         return windowed.plan_windows(rgb, self.card.input, None, None, options, "fast")
 
-    @torch.inference_mode()
-    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        return self._run_torch(tiles, self._execution.device)
-
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         logits = self.network(normalise(tiles, "imagenet").to(self._execution.dtype))
         return windowed.as_kept((logits,), self._execution.precision)
@@ -83,8 +78,6 @@ class SSegPlusSegmenter(WithTexts, TorchPass):
 
     def guide(self, features: Features) -> Tensor:
         return normalise(features.tensors["guide"].to(self._execution.device)[None], "imagenet")[0]
-
-    # vocabulary side
 
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         """Rows with a further column for unknown texts, which all have the same meaning."""

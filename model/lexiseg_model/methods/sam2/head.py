@@ -265,10 +265,6 @@ class SquareSegmenter(TorchPass):
         square = F.interpolate(pixels, (self._side, self._side), mode="bilinear", antialias=True)
         return Plan(size, square.numpy())
 
-    @torch.inference_mode()
-    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        return self._run_torch(tiles, self._execution.device)
-
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         dtype = self._execution.dtype
         pixels = (tiles.float() / 255 - self._mean) / self._std

@@ -72,7 +72,6 @@ def _networks(folder: Path) -> tuple[Any, dict[str, Any] | None, dict[str, Tenso
 
 
 def _refuse_original_layout(path: Path) -> None:
-    """Refuse a file of Meta's own code (sam3.pt, or SAM 3.1), and say what to download instead."""
     files = [path] if path.is_file() else sorted(path.glob("sam3*.pt"))
     if not files or (path / "config.json").is_file():
         return

@@ -97,12 +97,6 @@ class Sam3Network:
             maps = (*maps, *self.head.maps(self.tracker.tracker_neck(patches)[0][:-1]))
         return maps
 
-    def tokens(self, ids: Tensor, valid: Tensor) -> Tensor:
-        """Text features [S, L, C], zero at padding, of token ids [S, L] with `valid` bool [S, L]."""
-        valid = valid.to(self.device)
-        features: Tensor = self.model.get_text_features(ids.to(self.device), attention_mask=valid.long()).pooler_output
-        return features.float() * valid[..., None]
-
     def detect(
         self, levels: list[Tensor], words: Tensor, valid: Tensor, exemplars: Exemplars | None = None
     ) -> Detections:
@@ -147,12 +141,13 @@ class TokenRows:
     @torch.inference_mode()
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
         """Encode S texts: rows [S, L * C + 1] float32."""
-        rows = np.empty((len(texts), self.width), np.float32)
+        rows, device = np.empty((len(texts), self.width), np.float32), self._network.device
         for first in range(0, len(texts), BATCH_SIZE):
-            ids, valid = self._tokens(texts[first : first + BATCH_SIZE])
+            ids, valid = (part.to(device) for part in self._tokens(texts[first : first + BATCH_SIZE]))
+            features = self._network.model.get_text_features(ids, attention_mask=valid.long()).pooler_output
             batch = rows[first : first + len(ids)]
-            batch[:, :-1] = self._network.tokens(ids, valid).flatten(1).cpu().numpy()
-            batch[:, -1] = valid.sum(1).numpy()
+            batch[:, :-1] = (features.float() * valid[..., None]).flatten(1).cpu().numpy()  # zero at padding
+            batch[:, -1] = valid.sum(1).cpu().numpy()
         return rows
 
     def words(self, vectors: Tensor) -> tuple[Tensor, Tensor]:

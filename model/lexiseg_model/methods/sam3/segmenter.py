@@ -58,8 +58,6 @@ class Sam3Segmenter(WithTexts, SquareSegmenter):
         self.text_digest = self._tokens.digest
         self._word: Tensor | None = None
 
-    # images
-
     def image_maps(self, pixels: Tensor) -> tuple[Tensor, ...]:
         return self.network.levels(pixels)
 
@@ -68,14 +66,10 @@ class Sam3Segmenter(WithTexts, SquareSegmenter):
         features.tensors[PICTURE] = examples.fingerprint(plan.tiles[0])
         return features
 
-    # text side
-
     def meaning(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> NDArray[np.float32]:
         """The normalised mean [T, C] of each text's tokens."""
         words, _ = self._tokens.words(torch.from_numpy(rows.astype(np.float32)))
         return F.normalize(words.sum(1), dim=1).numpy()  # padding is zero
-
-    # examples
 
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
         """Rows [R, 16]: the box of each region and the image's fingerprint."""
@@ -85,8 +79,6 @@ class Sam3Segmenter(WithTexts, SquareSegmenter):
         vectors = examples.vectors(positive, negative, self._tokens.width)
         device = self._execution.device
         return vectors._replace(vectors=vectors.vectors.to(device), means=vectors.means.to(device))
-
-    # vocabulary side
 
     @torch.inference_mode()
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:

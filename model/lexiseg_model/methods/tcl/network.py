@@ -197,7 +197,6 @@ class TclNetwork(nn.Module):
     """
 
     def __init__(self, visual: VisionTransformer) -> None:
-        """Freeze CLIP's image tower, and build a grounder from its end."""
         super().__init__()
         vision.require_plain_vit(visual)
         self.visual = visual

@@ -51,8 +51,7 @@ def write_browser_files(
 ) -> None:
     """Write all files for the browser into an empty folder, and vectors of these unique lower-case words.
 
-    The model is loaded as exact on the CPU; an export in its directory `source` is used. Raises ExportError if a
-    required package is not installed, or the network cannot be exported.
+    The model is loaded as exact on the CPU; an export in its directory `source` is used.
     """
     with tempfile.TemporaryDirectory() as draft:
         export_folder, manifest = _image_export(model, source, Path(draft))
@@ -117,12 +116,8 @@ def _quantise_matrices(path: Path) -> None:
 
 
 def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path, words: Sequence[str]) -> None:
-    """Write `words.json` (the words) and `words.bin` (these arrays, one after the other).
-
-    Vectors [N, D] and the directions [M, F] of training's own words and of parts, float16; cosine [N] with the nearest
-    training word in 1/65535 and the nearest direction [N], uint16; the share [N] of that, float16; whether a word is
-    foreign [N], and which background words mean the same [N, bits], uint8.
-    """
+    """Write `words.json` (the words) and `words.bin`, arrays one after the other: what `Reading` gives of each word,
+    with the directions [M, F] of training's own words and of parts behind the vectors."""
     batches: list[tuple[NDArray[Any], ...]] = []
     with torch.inference_mode():
         for start in range(0, len(words), BATCH_SIZE):
@@ -135,7 +130,7 @@ def _write_words(model: segmenter.TinySegmenter, reading: Reading, folder: Path,
     arrays: list[NDArray[Any]] = [
         vectors.astype(np.float16),
         _directions(model, reading).numpy().astype(np.float16),
-        (likeness.clip(0, 1) * 65535).round().astype(np.uint16),
+        (likeness.clip(0, 1) * 65535).round().astype(np.uint16),  # in 1/65535
         meaning.astype(np.uint16),
         share.astype(np.float16),
         foreign.astype(np.uint8),
@@ -240,7 +235,13 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
             tuple(present),
             {name: {0: words} for name in ("background", "background_shifts")},
         ),
-        Part("presence", Presence(tiny), _presence_inputs, present, ("presence",)),
+        Part(
+            "presence",
+            Presence(tiny),
+            lambda h, w: [torch.randn(4, 8 * h, 8 * w), torch.randn(4), torch.randn(8 * h, 8 * w)],
+            present,
+            ("presence",),
+        ),
         *_belief_parts(model),
         Part(
             "means",
@@ -259,7 +260,6 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
 
 
 def _reading_part(reading: Reading, by_text: dict[str, dict[int, Dim]], words: Dim) -> Part:
-    """The graph of a text's properties, for lists of words of any length."""
     own, meanings = Dim("own", min=1), Dim("meanings", min=1)
     word_lists = {
         "background": {0: words},
@@ -273,7 +273,6 @@ def _reading_part(reading: Reading, by_text: dict[str, dict[int, Dim]], words: D
 
 
 def _belief_parts(model: TinySegmenter) -> list[Part]:
-    """The graphs of the card's logistic rules."""
     rows, classes = Dim("rows", min=2, max=MAX_TEXTS), Dim("classes", min=1, max=MAX_TEXTS)
     n = {0: Dim("segments", min=1, max=MAX_SEGMENTS)}
     pieces = dict.fromkeys(("owner", "probability", "area"), n)
@@ -292,37 +291,21 @@ def _piece_inputs(*_: int) -> list[Tensor]:
 def _score_inputs(background: torch.Size, rows: int, columns: int) -> list[Tensor]:
     """Random inputs of `Scores` for vectors of background words of that shape [B, D] and so many cells at stride 32."""
     n_background, embedding = background
-    return [
-        *_embeddings(embedding, rows, columns),
-        *_taught(rows, columns),
-        torch.randn(5, embedding),
-        torch.randn(5, embedding + MIDDLE + 1),
-        torch.tensor([0, 1, 1, 2, 2]),
-        torch.zeros(3),
-        torch.arange(n_background) % 2.0,
-        torch.randn(2, teaching.SIZE),
-        torch.tensor([2, 0]),
-        torch.rand(2),
-        torch.tensor(3.0),
-        torch.tensor([0.0, 1.0, 1.0]),
-        torch.tensor([1, 2, 2]),
-        torch.tensor([0, 0, 1]),
-        torch.randn(3, embedding + MIDDLE + 1),
-    ]
+    texts = [torch.randn(5, embedding), torch.randn(5, embedding + MIDDLE + 1), torch.tensor([0, 1, 1, 2, 2])]
+    classes = [torch.zeros(3), torch.arange(n_background) % 2.0]
+    learned = [torch.randn(2, teaching.SIZE), torch.tensor([2, 0]), torch.rand(2), torch.tensor(3.0)]
+    parts = [torch.tensor([0.0, 1.0, 1.0]), torch.tensor([1, 2, 2]), torch.tensor([0, 0, 1])]
+    maps = [*_embeddings(embedding, rows, columns), *_taught(rows, columns)]
+    return [*maps, *texts, *classes, *learned, *parts, torch.randn(3, embedding + MIDDLE + 1)]
 
 
 def _embeddings(embedding: int, rows: int, columns: int) -> list[Tensor]:
     """Random embeddings of an image of so many cells at stride 32: of its cells, of the whole, and at that stride."""
-    embeddings = [
-        torch.randn(1, embedding, 8 * rows, 8 * columns),
-        torch.randn(1, embedding),
-        torch.randn(1, embedding, rows, columns),
-    ]
-    return [F.normalize(part, dim=1).half() for part in embeddings]
+    shapes = (1, embedding, 8 * rows, 8 * columns), (1, embedding), (1, embedding, rows, columns)
+    return [F.normalize(torch.randn(shape), dim=1).half() for shape in shapes]
 
 
 def _taught(rows: int, columns: int) -> list[Tensor]:
-    """Random maps of what teaches."""
     fine, coarse = DECODER, teaching.SIZE - DECODER - 1
     return [torch.randn(1, fine, 8 * rows, 8 * columns).half(), torch.randn(1, coarse, 2 * rows, 2 * columns).half()]
 
@@ -330,10 +313,6 @@ def _taught(rows: int, columns: int) -> list[Tensor]:
 def _means_inputs(embedding: int, rows: int, columns: int) -> list[Tensor]:
     pixels = _embeddings(embedding, rows, columns)[0]
     return [pixels, *_taught(rows, columns), torch.randn(2, 8 * rows, 8 * columns)]
-
-
-def _presence_inputs(rows: int, columns: int) -> list[Tensor]:
-    return [torch.randn(4, 8 * rows, 8 * columns), torch.randn(4), torch.randn(8 * rows, 8 * columns)]
 
 
 def fit_templates(model: TinySegmenter) -> bool:

@@ -122,7 +122,11 @@ def prompt_parts(head: PromptHead) -> list[Part]:
     parts = (
         Part(SHARED, SharedPass(head), shared_inputs, embeddings, [f"{name}_maps" for name in SharedMaps._fields]),
         Part(
-            POINT_PART, PointPass(head), partial(_point_inputs, embedding), {"point": {}, **shared}, MaskAnswers._fields
+            POINT_PART,
+            PointPass(head),
+            lambda h, w: [torch.tensor([20.0 * w, 10.0 * h]), *random_maps(embedding, h, w)],
+            {"point": {}, **shared},
+            MaskAnswers._fields,
         ),
         Part(PROMPT_PART, PromptPass(head), partial(_prompt_inputs, embedding), prompt, MaskAnswers._fields),
     )
@@ -137,7 +141,6 @@ def with_templates(parts: Iterable[Part], embedding: int) -> list[Part]:
 
 
 def _embeddings(embedding: int, rows: int, columns: int) -> list[Tensor]:
-    """Random inputs of `SharedPass` for so many cells at stride 32."""
     pixels = nn.functional.normalize(torch.randn(embedding, 8 * rows, 8 * columns), dim=0).half()
     return [pixels, torch.randint(0, 256, (3, 16 * rows, 16 * columns), dtype=torch.uint8)]
 
@@ -154,22 +157,12 @@ def random_maps(embedding: int, rows: int, columns: int) -> list[Tensor]:
     ]
 
 
-def _point_inputs(embedding: int, rows: int, columns: int) -> list[Tensor]:
-    return [torch.tensor([20.0 * columns, 10.0 * rows]), *random_maps(embedding, rows, columns)]
-
-
 def _prompt_inputs(embedding: int, rows: int, columns: int) -> list[Tensor]:
     points = torch.rand(POINTS_TRACED, 2) * torch.tensor([32.0 * columns, 32.0 * rows])
     box = torch.tensor([8.0, 6.0, 24.0 * columns, 20.0 * rows])
+    prompt = [points, torch.tensor([1.0, -1.0, 0.0]), box, torch.tensor(1.0)]
     correction = [torch.randn(8 * rows, 8 * columns), torch.tensor(1.0)]
-    return [
-        points,
-        torch.tensor([1.0, -1.0, 0.0]),
-        box,
-        torch.tensor(1.0),
-        *correction,
-        *random_maps(embedding, rows, columns),
-    ]
+    return [*prompt, *correction, *random_maps(embedding, rows, columns)]
 
 
 class PromptGraphs:

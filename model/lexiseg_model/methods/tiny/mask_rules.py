@@ -7,7 +7,6 @@ outside are cut off. docs/quality.md has the gain of each rule.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from lexiseg_model.masks.pamr import PamrSettings, refine
@@ -19,11 +18,6 @@ EDGE_SLOPE = 8.0  # logits per cell at the edge of a box; steeper than the edges
 MIN_QUALITY = 1e-3  # keeps its logarithm finite
 MAX_LOGIT = 3.0  # logits are clipped to it before they are smoothed
 SMOOTHING = PamrSettings(iterations=2, dilations=(1, 2))
-
-
-def colour_cells(guide: Tensor, size: tuple[int, int]) -> Tensor:
-    """Normalised colours [3, H, W] at the (h, w) cells of masks: [3, h, w]."""
-    return F.interpolate(guide[None].float(), size=size, mode="area")[0]
 
 
 def smoothed(masks: Tensor, cells: Tensor) -> Tensor:

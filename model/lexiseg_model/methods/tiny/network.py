@@ -149,9 +149,8 @@ class OwnWords(nn.Module):
 class TinyNetwork(nn.Module):
     """Image tower, text projection and the scalars that turn cosines into logits.
 
-    Input: [B, 3, H, W] float, pixels as `trunk.normalised`, H and W multiples of 32. `has_shortcut`: the trunk's maps
-    reach the embeddings past the decoder, too. A tuned network has `n_taught` classes of its own. `own_words`: how many
-    words, and how many directions, training learned beside the texts; `n_parts` directions [D + 121] divide wholes.
+    Input: [B, 3, H, W] float, pixels as `trunk.normalised`, H and W multiples of 32. `own_words`: how many words, and
+    how many directions, training learned with the texts; `n_parts` directions [D + 121] divide wholes.
     """
 
     def __init__(
@@ -177,9 +176,7 @@ class TinyNetwork(nn.Module):
         )
         self.text_projection = nn.Linear(TEXT_WIDTH, embedding, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(2.6))  # of the pixel cosine
-        self.nobody = nn.Parameter(
-            torch.tensor(0.25)
-        )  # the background: the cosine that a class must exceed to win a pixel
+        self.nobody = nn.Parameter(torch.tensor(0.25))  # the background: the cosine that a class must exceed
         self.presence_log_scale = nn.Parameter(torch.tensor(2.3))
         self.presence_bias = nn.Parameter(torch.tensor(-3.0))
         # Evidence is read from what the trunk's classifier reads, before the decoder reduces it to its width.

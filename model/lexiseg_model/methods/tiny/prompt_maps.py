@@ -62,7 +62,9 @@ def prompt_maps(prompts: Prompts, grouping: Tensor, pixels: Tensor, correction: 
     near = _traces(prompts, 1.0, NEAR, x, y)
     away = _traces(prompts, -1.0, AWAY, x, y)
     inside, sides = _box_maps(prompts, x, y)
-    present = _flags(prompts)[..., None, None].expand(-1, -1, -1, *grouping.shape[-2:])
+    signed = ((prompts.signs == sign).any(2).float() for sign in (1, -1))
+    flags = torch.stack([prompts.has_box, *signed], 2)  # has a box, a positive point, a negative point
+    present = flags[..., None, None].expand(-1, -1, -1, *grouping.shape[-2:])
     similarity = _similarity(prompts, grouping, pixels, x, y)
     if correction is None:
         correction = torch.zeros_like(near[:, :, :CORRECTED])
@@ -108,12 +110,6 @@ def _box_maps(prompts: Prompts, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     down = torch.stack([(y - top) / height, (bottom - y) / height], 2)[..., None].expand(-1, -1, -1, -1, x.shape[0])
     sides = torch.cat([across, down], 2).clamp(-1, 2) * prompts.has_box[..., None, None, None]
     return (sides.amin(2, keepdim=True) > 0).to(sides.dtype), sides
-
-
-def _flags(prompts: Prompts) -> Tensor:
-    """Flags [B, N, 3]: has a box, a positive point, a negative point."""
-    positive, negative = ((prompts.signs == sign).any(2).float() for sign in (1, -1))
-    return torch.stack([prompts.has_box, positive, negative], 2)
 
 
 def _similarity(prompts: Prompts, grouping: Tensor, pixels: Tensor, x: Tensor, y: Tensor) -> Tensor:

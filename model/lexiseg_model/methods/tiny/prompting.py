@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import takewhile
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.abilities import Prompter, PromptMasks, Proposals, require_shown
-from lexiseg_model.cards import ModelCard
 from lexiseg_model.errors import TaskError
-from lexiseg_model.features import Features, Plan, TileFeatures
-from lexiseg_model.masks.parts import CrumbRule, without_crumbs
+from lexiseg_model.export.exportable import TorchPass
+from lexiseg_model.features import Features
+from lexiseg_model.masks.parts import without_crumbs
 from lexiseg_model.methods.tiny import closer_look
 from lexiseg_model.methods.tiny.closer_look import Crop, around, cells_of
 from lexiseg_model.methods.tiny.graphs import MaskPredictor, PromptGraphs
-from lexiseg_model.methods.tiny.mask_rules import clip_to_box, colour_cells, is_exact, smoothed
-from lexiseg_model.methods.tiny.network import STRIDE, TinyNetwork
+from lexiseg_model.methods.tiny.mask_rules import clip_to_box, is_exact, smoothed
+from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_model.methods.tiny.prompt_head import MaskAnswers, PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.prompt_maps import Prompts
 from lexiseg_model.methods.tiny.proposing import propose
-from lexiseg_model.methods.tiny.settings import BoxRule, TinySettings
+from lexiseg_model.methods.tiny.settings import TinySettings
 from lexiseg_model.tasks.mask_prompts import MAX_ANSWERS
 from lexiseg_model.types import Point, Prompt
 
@@ -55,8 +56,7 @@ def predict_masks(
 def before_corrections(prompt: Prompt) -> tuple[Prompt, tuple[Point, ...]]:
     """What a prompt shows before its first negative point, and the points that correct this, in their order.
 
-    Positive points come first where a prompt begins with a negative one and has no box. Nothing is corrected where all
-    points are negative.
+    Positive points come first where a prompt begins with a negative one and has no box.
     """
     if not prompt.negatives or (prompt.box is None and not prompt.positives):
         return prompt, ()
@@ -79,16 +79,6 @@ def correct_mask(
         answer, quality = head.prompt_mask(shared, tensors, mask.to(shared.fine)[None, None])
         mask = answer[0, 0, 0].float()
     return PromptMasks(mask[None], quality[0, 0].float().sigmoid())
-
-
-def clip_and_clean(answer: PromptMasks, prompt: Prompt, scale: Scale, rule: BoxRule, crumbs: CrumbRule) -> PromptMasks:
-    """Clip the masks of a prompt to its box, and remove small islands and holes, if it `is_exact`."""
-    if not is_exact(prompt):
-        return answer
-    masks = answer.masks
-    if prompt.box is not None:
-        masks = clip_to_box(*answer, _boxes([prompt], scale, masks.device)[0], rule)
-    return answer._replace(masks=without_crumbs(masks, crumbs))
 
 
 def _boxes(prompts: Sequence[Prompt], scale: Scale, device: torch.device) -> Tensor:
@@ -120,11 +110,9 @@ def _best_first(predicted: MaskAnswers) -> list[PromptMasks]:
     return [PromptMasks(*answer) for answer in zip(masks, quality, strict=True)]
 
 
-class MaskSide(ABC):
+class MaskSide(TorchPass):
     """What the segmenter does with masks: prompts, proposals, places."""
 
-    card: ModelCard
-    network: TinyNetwork
     settings: TinySettings
     _head: PromptHead | None
     _graphs: PromptGraphs | None
@@ -139,12 +127,6 @@ class MaskSide(ABC):
 
     @abstractmethod
     def guide(self, features: Features) -> Tensor: ...
-
-    @abstractmethod
-    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures: ...
-
-    @abstractmethod
-    def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features: ...
 
     @torch.inference_mode()
     def propose(self, features: Features) -> Proposals:
@@ -166,9 +148,13 @@ class MaskSide(ABC):
         usual = iter(self._refined_masks(features, not_enlarged) if not_enlarged else ())
         answers = []
         for prompt, crop in zip(prompts, crops, strict=True):
-            masks = next(usual) if crop is None else self._look_closer(prompt, crop, features)
-            rule = settings.boxes if crop is None else settings.looks.boxes
-            answers.append(clip_and_clean(masks, prompt, scale, rule, settings.crumbs))
+            answer = next(usual) if crop is None else self._look_closer(prompt, crop, features)
+            if is_exact(prompt):
+                masks, rule = answer.masks, settings.boxes if crop is None else settings.looks.boxes
+                if prompt.box is not None:
+                    masks = clip_to_box(*answer, _boxes([prompt], scale, masks.device)[0], rule)
+                answer = answer._replace(masks=without_crumbs(masks, settings.crumbs))
+            answers.append(answer)
         return answers
 
     prompt_with_negatives = prompt  # the head was trained with them
@@ -200,20 +186,18 @@ class MaskSide(ABC):
     def _refined_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
         """Masks of the head, smoothed along the image's edges, and then corrected from the first negative point on."""
         scale = self._scale_of(features)
-        cells = features.derived.once("colours", lambda: colour_cells(self.guide(features), cells_of(features)))
-        head, shared = self._predictor(), self._shared(features)
+        size, head, shared = cells_of(features), self._predictor(), self._shared(features)
+        cells = features.derived.once(
+            "colours", lambda: F.interpolate(self.guide(features)[None].float(), size=size, mode="area")[0]
+        )
         firsts, corrections = zip(*map(before_corrections, prompts), strict=True)
-        answers = zip(self.head_masks(features, firsts), firsts, strict=True)
-        refined = [
-            answer._replace(masks=smoothed(answer.masks, cells)) if is_exact(first) else answer
-            for answer, first in answers
-        ]
-        return [
-            correct_mask(head, shared, masks.masks[0], (*first.points, *points), len(first.points), scale)
-            if points
-            else masks
-            for masks, first, points in zip(refined, firsts, corrections, strict=True)
-        ]
+        refined = []
+        for answer, first, points in zip(self.head_masks(features, firsts), firsts, corrections, strict=True):
+            masks = answer._replace(masks=smoothed(answer.masks, cells)) if is_exact(first) else answer
+            if points:
+                masks = correct_mask(head, shared, masks.masks[0], (*first.points, *points), len(first.points), scale)
+            refined.append(masks)
+        return refined
 
     @torch.inference_mode()
     def head_masks(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
@@ -236,7 +220,6 @@ class MaskSide(ABC):
         return self._graphs or self._head
 
     def _shared(self, features: Features) -> SharedMaps:
-        """The maps that all prompts of an image share, computed once."""
 
         def make() -> SharedMaps:
             pixels, head = features.tensors["pixels"], self._predictor()

@@ -161,7 +161,6 @@ class Picture:
         return self._points[torch.from_numpy(points).to(self._points.device)]
 
     def _collect(self, answers: Answers) -> None:
-        """Collect the good masks, and inform the search of all."""
         point, rank = np.nonzero(answers.quality >= self._settings.quality)
         areas = np.count_nonzero(answers.logits[point, rank] > 0, axis=(1, 2))
         is_large = areas >= MIN_CELLS

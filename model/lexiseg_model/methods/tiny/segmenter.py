@@ -16,12 +16,12 @@ from lexiseg_model.abilities import ExampleVectors
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.weights import settings_of
 from lexiseg_model.errors import WeightsError
-from lexiseg_model.export.exportable import Exportable, Part, PartRunner, TorchPass
+from lexiseg_model.export.exportable import Exportable, Part, PartRunner
 from lexiseg_model.export.runner import OnnxRunner
 from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, encode_each, picture_size
 from lexiseg_model.methods.tiny import by_example, fine, teaching
 from lexiseg_model.methods.tiny.graphs import ImagePass, NormaliseColours, PromptGraphs, prompt_parts
-from lexiseg_model.methods.tiny.network import ImageFeatures, Taught, TinyNetwork
+from lexiseg_model.methods.tiny.network import ImageFeatures, TinyNetwork
 from lexiseg_model.methods.tiny.picture import buckets, halved, input_shape, kept_picture, resize_to
 from lexiseg_model.methods.tiny.prompt_head import PromptHead
 from lexiseg_model.methods.tiny.prompting import MaskSide
@@ -33,7 +33,6 @@ from lexiseg_model.methods.tiny.scores import (
     is_excluded,
     log_presence,
     mask_means,
-    presence,
     reference,
     share_of,
     together,
@@ -54,23 +53,14 @@ from lexiseg_model.vocabulary.heads import LabelledPicture, Lesson
 MAX_EXPLAINED = 64  # words of a request that get glosses: each is up to four long texts more for the tower
 WEIGHTS_FILE = FILE  # the folder also holds familiar.safetensors
 IMAGE_PARTS = (
-    "trunk",
-    "lateral",
-    "meaning",
-    "context",
-    "smooth",
-    "pixel_head",
-    "shortcut",
-    "image_head",
-    "evidence",
-    "taught",
-)
+    "trunk", "lateral", "meaning", "context", "smooth", "pixel_head", "shortcut", "image_head", "evidence", "taught",
+)  # fmt: skip
 DECODED, MIDDLE = teaching.MAPS
 KEPT_MAPS = (*ImageFeatures._fields, *teaching.MAPS)  # the outputs of the image pass with teaching, in order
 ANSWERING = (*ImageFeatures._fields, MIDDLE)  # and what questions are answered by
 
 
-class TinySegmenter(MaskSide, Exportable, TorchPass):
+class TinySegmenter(MaskSide, Exportable):
     """A tiny model on one device."""
 
     any_size = True  # the network is fully convolutional
@@ -89,13 +79,11 @@ class TinySegmenter(MaskSide, Exportable, TorchPass):
         self.digest = str(card.weights_sha256)[:16]
         self.tower = load_text_tower(execution.text_tower)
         self.text_digest = self.tower.digest
-        self._device = device
+        self._execution, self._device = execution, device
         # On a CPU the ONNX graphs are faster than any type of torch; float32 gives the same results without them.
         self._dtype = torch.float32 if device.type == "cpu" else execution.dtype
         self.network = fold_batch_norms(network).to(device)
         self._scale = network.log_scale.exp().item()
-        parts = self.network
-        self._presence_scalars = parts.presence_log_scale.detach().exp(), parts.presence_bias.detach()
         self.background = self._scale * network.nobody.item()  # the score that a class must exceed
         # Scalars and the text projection stay in float32; only the image pass runs in the fast type.
         for name, part in self.network.named_children():
@@ -108,15 +96,11 @@ class TinySegmenter(MaskSide, Exportable, TorchPass):
         self._training_words = by_example.training_words(self.network, familiar, device)
         self._normalise_colours = NormaliseColours().to(device)
         self.buckets = buckets(card.input)
-        own = network.taught
-        self.own_classes: Mapping[str, Learned] = {} if own is None else self._own_classes(own)
-
-    def _own_classes(self, taught: Taught) -> dict[str, Learned]:
-        directions, factors = (part.detach().float().cpu() for part in (taught.directions, taught.text))
-        return {
-            name.lower(): Learned(direction.numpy().tobytes(), factor, self.digest)
-            for name, direction, factor in zip(self.settings.taught, directions, factors.tolist(), strict=True)
-        }
+        self.own_classes: Mapping[str, Learned] = {}
+        if network.taught is not None:
+            directions, factors = (part.float().cpu() for part in (network.taught.directions, network.taught.text))
+            own = zip(settings.taught, directions.detach(), factors.tolist(), strict=True)
+            self.own_classes = {name.lower(): Learned(row.numpy().tobytes(), n, self.digest) for name, row, n in own}
 
     def image_network(self) -> ImagePass:
         return ImagePass(self.network)
@@ -147,7 +131,7 @@ class TinySegmenter(MaskSide, Exportable, TorchPass):
         exported = None if self._runner is None else self._runner.encode(tiles, list(map(KEPT_MAPS.index, ANSWERING)))
         if exported is not None:
             return tuple(part.half() for part in exported)
-        return self._run_torch(tiles, self._device)
+        return super().encode_tiles(tiles)
 
     @torch.inference_mode()
     def encode_teaching(self, tiles: NDArray[np.uint8]) -> TileFeatures:
@@ -247,7 +231,7 @@ class TinySegmenter(MaskSide, Exportable, TorchPass):
     def _presence_of_texts(self, features: Features, bank: TextBank) -> Tensor:
         """The presence logit [T] of each text in the whole image."""
         image, cells = (features.tensors[name].to(self._device, torch.float32) for name in ("image", "cells"))
-        return presence(image, cells, directions(bank), *self._presence_scalars)
+        return self.network.presence(image, cells, directions(bank))
 
     def _scores_of(self, pixels: Tensor, middle: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
         """Scores [K, h, w] of embeddings [D, h, w] and the trunk's map, by the presence [T] of each text."""
@@ -377,10 +361,7 @@ def require_text_tower(folder: Path | None) -> None:
 
 
 def load(folder: Path, card: ModelCard, execution: Execution) -> TinySegmenter:
-    """Load a model directory (`tiny.safetensors` and a card).
-
-    Raises WeightsError if the weights are missing, damaged, or do not fit the card, or the card's settings are invalid.
-    """
+    """Load a model directory (`tiny.safetensors` and a card)."""
     if card.weights_sha256 is None:
         raise WeightsError(f"{folder}: the card names no weights (weights_sha256)")
     settings = settings_of(card, TinySettings)

@@ -50,11 +50,7 @@ def load_tensors(module: Module, tensors: dict[str, Tensor], origin: Path) -> Mo
 
 
 def read_networks(file: Path, card: ModelCard, sha256: str) -> tuple[TinyNetwork, PromptHead | None]:
-    """Read the image network of a model directory, and its prompt head if it has one.
-
-    Raises WeightsError if the file is missing, damaged or of another network, the card or the prompt head has another
-    embedding width than the network, or the card states the task prompt without a prompt head in the file.
-    """
+    """Read the image network of a model directory, and its prompt head if it has one."""
     folder, state = file.parent, TinyState.from_tensors(read_weights(file, sha256))
     with SkipInit():
         network = TinyNetwork.for_weights(state.network)
@@ -77,14 +73,9 @@ def fold_batch_norms(module: Module) -> Module:
             case nn.Sequential(), [nn.Conv2d() as convolution, nn.BatchNorm2d() as norm, *_]:
                 assert norm.running_mean is not None
                 assert norm.running_var is not None
+                measured = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
                 convolution.weight, convolution.bias = fuse_conv_bn_weights(
-                    convolution.weight,
-                    convolution.bias,
-                    norm.running_mean,
-                    norm.running_var,
-                    norm.eps,
-                    norm.weight,
-                    norm.bias,
+                    convolution.weight, convolution.bias, *measured
                 )
                 part[1] = nn.Identity()
     return convert_conv2d_weight_memory_format(module, torch.channels_last)

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,19 +52,8 @@ TOKENS = 64  # of Tipsv2Processor
 FIRST = "tips-s14"  # in `available.yaml`; the terms of all files of google-deepmind/tips
 
 
-class Released(NamedTuple):
-    """Configuration and state of transformers' `Tipsv2Model`."""
-
-    config: dict[str, Any]
-    state: dict[str, Tensor]
-
-
 def released_files(folder: Path) -> list[Path]:
-    """The archives in a folder: of images, of texts; empty if it has neither.
-
-    Raises:
-        WeightsError: one is missing, or there are several of a kind.
-    """
+    """The archives in a folder: of images, of texts; empty if it has neither."""
     of_kinds = {end: sorted(folder.glob(f"*{end}")) for end in (IMAGES, TEXTS)}
     if not any(of_kinds.values()):
         return []
@@ -76,41 +65,30 @@ def released_files(folder: Path) -> list[Path]:
     return [files[0] for files in of_kinds.values()]
 
 
-def read_released(files: Sequence[Path]) -> Released:
-    """Read the archives of images and of texts.
-
-    Raises:
-        WeightsError: a file is damaged, is no archive of arrays, or holds another network.
-    """
+def read_released(files: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Configuration and state of transformers' `Tipsv2Model`, of the archives of images and of texts."""
     arrays = {name: value for file in files for name, value in _arrays(file).items()}
     try:
-        width = arrays["norm.weight"].numel()
-        shapes = {
+        width, patch = arrays["norm.weight"].numel(), arrays["patch_embed.proj.weight"].shape[-1]
+        vision = {
+            "num_hidden_layers": _count(arrays, r"blocks\.(\d+)\."),
+            "mlp_ratio": arrays["blocks.0.mlp.fc1.bias"].numel() / width,
+            "image_size": math.isqrt(arrays["pos_embed"].shape[1] - 1) * patch,
+            "patch_size": patch,
+        }
+        text = {
+            "num_hidden_layers": _count(arrays, r"transformer\.resblocks\.(\d+)\."),
+            "intermediate_size": arrays["transformer.resblocks.0.mlp.c_fc.bias"].numel(),
             "vocab_size": len(arrays["token_embedding.weight"]),
-            "of_texts": arrays["transformer.resblocks.0.mlp.c_fc.bias"].numel(),
-            "of_images": arrays["blocks.0.mlp.fc1.bias"].numel(),
-            "positions": arrays["pos_embed"].shape[1] - 1,
-            "patch": arrays["patch_embed.proj.weight"].shape[-1],
         }
     except (KeyError, IndexError) as error:
         raise WeightsError(f"{files[0]}, {files[1]}: no array {error}; expected TIPS S, B or L") from None
     if width not in HEADS:
         raise WeightsError(f"{files[0]}: a width of {width}; expected {', '.join(map(str, HEADS))}: S, B or L")
     layers = {"hidden_size": width, "num_attention_heads": HEADS[width]}
-    vision = {
-        "num_hidden_layers": _count(arrays, r"blocks\.(\d+)\."),
-        "mlp_ratio": shapes["of_images"] / width,
-        "image_size": math.isqrt(shapes["positions"]) * shapes["patch"],
-        "patch_size": shapes["patch"],
-    }
-    text = {
-        "num_hidden_layers": _count(arrays, r"transformer\.resblocks\.(\d+)\."),
-        "intermediate_size": shapes["of_texts"],
-        "vocab_size": shapes["vocab_size"],
-    }
     arrays["temperature"] = arrays.get("temperature", torch.ones(())).reshape(())
     arrays.setdefault("mask_token", torch.zeros(1, width))  # of training
-    return Released({"vision_config": layers | vision, "text_config": layers | text}, _renamed(arrays))
+    return {"vision_config": layers | vision, "text_config": layers | text}, _renamed(arrays)
 
 
 def _arrays(file: Path) -> dict[str, Tensor]:
@@ -122,7 +100,7 @@ def _arrays(file: Path) -> dict[str, Tensor]:
 
 
 def _count(arrays: dict[str, Tensor], pattern: str) -> int:
-    return 1 + max(int(match[1]) for name in arrays if (match := re.match(pattern, name)))
+    return 1 + max((int(match[1]) for name in arrays if (match := re.match(pattern, name))), default=0)
 
 
 def _renamed(arrays: dict[str, Tensor]) -> dict[str, Tensor]:

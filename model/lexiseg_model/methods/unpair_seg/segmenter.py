@@ -63,9 +63,7 @@ class UnpairSegSegmenter(WithTexts, TorchPass):
     def __init__(
         self, restored: Restored, settings: UnpairSegSettings, card: ModelCard, digest: str, execution: Execution
     ) -> None:
-        self.card = card
-        self.digest = digest
-        self.settings = settings
+        self.card, self.digest, self.settings = card, digest, settings
         self._execution = execution
         tower = TextTower(restored.towers, execution.device)
         templates = template_set(settings.templates)
@@ -87,10 +85,6 @@ class UnpairSegSegmenter(WithTexts, TorchPass):
             longest = min(longest, max(STRIDE, options.max_side // STRIDE * STRIDE))
         canvas = lay_out(size, longest, self.settings.padding, self.settings.compatibility)
         return Plan(size, laid_on(rgb, canvas)[None], Layout(canvas.inside, canvas.size))
-
-    @torch.inference_mode()
-    def encode_tiles(self, tiles: NDArray[np.uint8]) -> TileFeatures:
-        return self._run_torch(tiles, self._execution.device)
 
     def _image_pass(self, tiles: Tensor) -> TileFeatures:
         encoded = self.network(normalise(tiles, "clip"))

@@ -63,19 +63,13 @@ class Familiar:
         """Return the nearest training word of each text."""
         rows = unit_rows(np.asarray(rows_of(texts), np.float32))
         cosines = rows @ self.rows.T  # [F, D] x [D, N]
-        likeness = cosines.max(1)
+        likeness, is_foreign = cosines.max(1), np.zeros(len(texts), bool)
         words = [self.words[index] for index in cosines.argmax(1)]
-        return list(map(Nearest, words, likeness.tolist(), self._are_foreign(texts, rows, likeness).tolist()))
-
-    def _are_foreign(
-        self, texts: list[str], rows: NDArray[np.float32], likeness: NDArray[np.float32]
-    ) -> NDArray[np.bool_]:
-        """[F] bool, from texts, their unit rows [F, D] and their highest cosine [F] with a training word."""
-        if self.foreign is None:
-            return np.zeros(len(texts), bool)
-        looks_foreign: NDArray[np.bool_] = rows @ self.foreign[:-1] + self.foreign[-1] > 0
-        not_latin = np.array([not all(map(_is_readable, text)) for text in texts])
-        return not_latin | (looks_foreign & (likeness < MAX_FOREIGN_LIKENESS))
+        if self.foreign is not None:
+            looks_foreign = rows @ self.foreign[:-1] + self.foreign[-1] > 0
+            not_latin = np.array([not all(map(_is_readable, text)) for text in texts])
+            is_foreign = not_latin | (looks_foreign & (likeness < MAX_FOREIGN_LIKENESS))
+        return list(map(Nearest, words, likeness.tolist(), is_foreign.tolist()))
 
     def unfamiliar(self, classes: Sequence[ClassEntry], rows_of: RowsOf) -> list[Unfamiliar]:
         """Return the classes that are unlike all training words, or not English."""

@@ -7,8 +7,7 @@ Reads the safetensors file of the installed package, or of a user's folder, with
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache, lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -74,23 +73,24 @@ class MiniLM:
         rows = np.empty((len(texts), WIDTH), np.float32)
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(texts)]
         order = sorted(range(len(texts)), key=lambda index: len(tokens[index]))
-        with _one_thread():
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)  # of the calling thread
+        try:
             for _, same_length in groupby(order, key=lambda index: len(tokens[index])):
                 indices = list(same_length)
                 for start in range(0, len(indices), BATCH):
                     batch = indices[start : start + BATCH]
                     ids = torch.tensor([tokens[index] for index in batch])  # [B, L]
                     rows[batch] = pooled(self.weights, self.weights[TOKENS][ids]).numpy()
+        finally:
+            torch.set_num_threads(before)
         return rows
 
 
 def pooled(weights: Mapping[str, Tensor], tokens: Tensor) -> Tensor:
     """Embedded tokens [B, L, 384] -> unit rows [B, 384], by the tower's weights."""
-    hidden = (
-        tokens
-        + weights["embeddings.position_embeddings.weight"][: tokens.shape[1]]
-        + weights["embeddings.token_type_embeddings.weight"][0]
-    )
+    places = weights["embeddings.position_embeddings.weight"][: tokens.shape[1]]
+    hidden = tokens + places + weights["embeddings.token_type_embeddings.weight"][0]
     hidden = _norm(weights, hidden, "embeddings.LayerNorm")
     for layer in range(LAYERS):
         hidden = _block(weights, hidden, f"encoder.layer.{layer}")
@@ -120,17 +120,6 @@ def _linear(weights: Mapping[str, Tensor], rows: Tensor, name: str) -> Tensor:
 
 def _norm(weights: Mapping[str, Tensor], rows: Tensor, name: str) -> Tensor:
     return F.layer_norm(rows, (WIDTH,), weights[f"{name}.weight"], weights[f"{name}.bias"], EPSILON)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Run torch on the calling thread only; other threads keep their setting."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def load_text_tower(user_folder: Path | None = None) -> MiniLM:

@@ -81,7 +81,6 @@ class ClipTrunk(nn.Module):
     """Image tower of a ConvNeXt CLIP, without gradients and always in evaluation mode."""
 
     def __init__(self, visual: nn.Module) -> None:
-        """Freeze the image tower `ClipTowers.visual`."""
         super().__init__()
         if not isinstance(visual, TimmModel) or not isinstance(visual.trunk, ConvNeXt):
             raise WeightsError(f"Unpair-Seg works over a ConvNeXt CLIP, this model has a {type(visual).__name__}")
