@@ -10,9 +10,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
 from torch import Tensor
 
-from lexiseg_falcon.network import FalconNetwork
+from lexiseg_falcon.network import Architecture, FalconNetwork
 from lexiseg_falcon.segmenter import FalconSegmenter, load
-from lexiseg_falcon.settings import Architecture
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.method import Method
 from lexiseg_model.resources.device import Execution

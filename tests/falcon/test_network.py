@@ -8,8 +8,8 @@ from torch import Tensor
 from benchmarks.released import falcon
 from benchmarks.released.differences import difference, picture
 from lexiseg_falcon.decoding import find
+from lexiseg_falcon.network import ControlTokens
 from lexiseg_falcon.segmenter import tokens_of
-from lexiseg_falcon.settings import ControlTokens
 
 
 @torch.inference_mode()

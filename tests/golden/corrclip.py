@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -31,7 +33,7 @@ def linear(x: Array, weight: Array, bias: Array) -> Array:
 
 
 def gelu(x: Array) -> Array:
-    return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+    return F.gelu(torch.from_numpy(x)).numpy()
 
 
 def attended(q: Array, k: Array, v: Array, heads: int, allowed: NDArray[np.bool_]) -> Array:
@@ -70,14 +72,8 @@ def block(x: Array, weights: Weights, name: str, heads: int, allowed: NDArray[np
 
 def patch_rows(image: Array, kernel: Array) -> Array:
     """[3, H, W] under a convolution that steps by its own size -> [h*w, width]."""
-    size = kernel.shape[2]
-    return np.array(
-        [
-            [(image[:, y : y + size, x : x + size] * filter_).sum() for filter_ in kernel]
-            for y in range(0, image.shape[1], size)
-            for x in range(0, image.shape[2], size)
-        ]
-    )
+    maps = F.conv2d(torch.from_numpy(image)[None], torch.from_numpy(kernel), stride=kernel.shape[2])
+    return maps[0].flatten(1).T.numpy()
 
 
 def dino_units(weights: Weights, image: Array, heads: int, depth: int) -> Array:
@@ -162,19 +158,8 @@ def attention(units: Array, cells: Labels) -> Array:
 
 def bilinear(plane: Array, size: tuple[int, int]) -> Array:
     """[h, w, C] -> [H, W, C] with half-pixel centres."""
-    out = np.zeros((*size, plane.shape[2]))
-    for y in range(size[0]):
-        for x in range(size[1]):
-            at = []
-            for place, target, source in ((y, size[0], plane.shape[0]), (x, size[1], plane.shape[1])):
-                exact = max((place + 0.5) * source / target - 0.5, 0.0)
-                low = min(int(exact), source - 1)
-                at.append((low, min(low + 1, source - 1), exact - low))
-            (top, bottom, down), (left, right, across) = at
-            upper = (1 - across) * plane[top, left] + across * plane[top, right]
-            lower = (1 - across) * plane[bottom, left] + across * plane[bottom, right]
-            out[y, x] = (1 - down) * upper + down * lower
-    return out
+    maps = torch.from_numpy(plane).permute(2, 0, 1)[None]
+    return F.interpolate(maps, size, mode="bilinear")[0].permute(1, 2, 0).numpy()
 
 
 def patch_vectors(

@@ -24,20 +24,7 @@ MINIMAL_AREA, MASK_COEFFICIENT = 225, 0.005
 
 def bilinear(maps: Array, size: Size) -> Array:
     """[C, h, w] -> [C, *size], half-pixel centres."""
-
-    def matrix(source: int, target: int) -> Array:
-        out = np.zeros((target, source))
-        for place in range(target):
-            exact = max((place + 0.5) * source / target - 0.5, 0.0)
-            low = min(int(exact), source - 1)
-            high = min(low + 1, source - 1)
-            out[place, low] += 1 - (exact - low)
-            out[place, high] += exact - low
-        return out
-
-    rows, columns = matrix(maps.shape[1], size[0]), matrix(maps.shape[2], size[1])
-    resized: Array = rows @ maps @ columns.T
-    return resized
+    return torch.nn.functional.interpolate(torch.from_numpy(maps)[None], size, mode="bilinear")[0].numpy()
 
 
 def nearest(labels: NDArray[Any], size: Size) -> NDArray[Any]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.data_set import DataSet, Format, category_name
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats.marks import Listed, box_shape, ellipse_shape, reader_of, shape_reader
+from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, reader_of, shape_reader, turned
 from lexiseg_labels.masks import png
 from lexiseg_labels.masks.joining import joined_contour
 from lexiseg_labels.masks.outlines import Size
@@ -198,10 +198,14 @@ def _outline_of(element: ElementTree.Element, size: Size) -> dict[str, Any]:
         return _labelme_mask(element, size)
     if element.tag == "box":
         left, top, right, bottom = (float(element.get(name, "")) for name in ("xtl", "ytl", "xbr", "ybr"))
-        return box_shape(left, top, right - left, bottom - top, turn)
+        if not turn:
+            return {"shape_type": "rectangle", "points": [[left, top], [right, bottom]]}
+        corners = box_corners(left, top, right - left, bottom - top)
+        centre = ((left + right) / 2, (top + bottom) / 2)
+        return {"shape_type": "rotation", "points": turned(corners, centre, turn)}
     if element.tag == "ellipse":
         x, y, across, down = (float(element.get(name, "")) for name in ("cx", "cy", *RADII))
-        return ellipse_shape(x, y, across, down, turn)
+        return {"shape_type": "polygon", "points": ellipse(x, y, across, down, turn)}
     return _points_of(element, size)
 
 

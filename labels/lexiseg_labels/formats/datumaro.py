@@ -6,12 +6,14 @@ Shapes that are read are handed over as `marks` has them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from lexiseg_labels.data_set import DataSet, File, Format, Picture, category_of
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats.marks import Listed, box_shape, ellipse_shape, points_in, reader_of, reviewed_mark
+from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, points_in, reviewed_mark, shape_reader, turned
 from lexiseg_labels.json_text import SCORE_DECIMALS, json_file, rounded
+from lexiseg_labels.masks.outlines import Size
 from lexiseg_labels.segments import drawing_order, run_lengths
 
 ANNOTATIONS, IMAGES = "annotations/default.json", "images/default"
@@ -67,18 +69,19 @@ def _picture_of(item: Mapping[str, Any], names: Sequence[str]) -> Listed:
     size = stated.get("size")
     height, width = size if isinstance(size, list) and len(size) == 2 else (None, None)
     name = str(stated.get("path") or item.get("id", ""))
+    return Listed(name, height, width, shape_reader(partial(_shapes_of, item, names)), reviewed_mark(item.get("attr")))
+
+
+def _shapes_of(item: Mapping[str, Any], names: Sequence[str], size: Size) -> list[Any]:
+    """The shapes of a picture; one of an unknown kind, or with unusable values, has the points it states."""
     entries = item.get("annotations")
-    marks = [
-        each
-        for each in (entries if isinstance(entries, list) else [])
-        if not isinstance(each, dict) or str(each.get("type")) not in NO_MARK
+    marks = entries if isinstance(entries, list) else []
+    return [
+        _shape_of(each, names) for each in marks if not isinstance(each, dict) or str(each.get("type")) not in NO_MARK
     ]
-    read = reader_of(marks, lambda entry, size: _shape_of(entry, names))
-    return Listed(name, height, width, read, reviewed_mark(item.get("attr")))
 
 
 def _shape_of(entry: Any, names: Sequence[str]) -> Any:
-    """A shape; one of an unknown kind, or with unusable values, has the points it states."""
     if not isinstance(entry, dict):
         return entry
     label, kind = entry.get("label_id"), str(entry.get("type"))
@@ -102,13 +105,15 @@ def _outline_of(kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         return {"segmentation": entry["rle"]}
     if kind == "bbox":
         left, top, width, height = entry["bbox"]
-        return box_shape(left, top, width, height)
+        return {"shape_type": "rectangle", "points": [[left, top], [left + width, top + height]]}
     if kind == "ellipse":
         left, top, right, bottom = entry["points"]
-        return ellipse_shape((left + right) / 2, (top + bottom) / 2, (right - left) / 2, (bottom - top) / 2)
+        x, y, across, down = (left + right) / 2, (top + bottom) / 2, (right - left) / 2, (bottom - top) / 2
+        return {"shape_type": "polygon", "points": ellipse(x, y, across, down)}
     if kind == "rotated_bbox":
         x, y, width, height, degrees = entry.get("points") or [entry[key] for key in ROTATED_BOX]
-        return box_shape(x - width / 2, y - height / 2, width, height, degrees)
+        corners = box_corners(x - width / 2, y - height / 2, width, height)
+        return {"shape_type": "rotation", "points": turned(corners, (x, y), degrees)}
     return {}
 
 

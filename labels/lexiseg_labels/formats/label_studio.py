@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from lexiseg_labels.data_set import DataSet, Format, Picture, category_name, model_version
 from lexiseg_labels.errors import UnreadableLabels
-from lexiseg_labels.formats.marks import Listed, box_shape, ellipse_shape, points_in, reader_of, shape_reader
+from lexiseg_labels.formats.marks import Listed, box_corners, ellipse, points_in, reader_of, shape_reader, turned
 from lexiseg_labels.json_text import SCORE_DECIMALS, json_list, rounded
 from lexiseg_labels.masks import rle
 from lexiseg_labels.masks.joining import joined_contour
@@ -368,8 +368,10 @@ def _outline_of(kind: str, value: Mapping[str, Any], size: Size) -> dict[str, An
         names = ("width", "height") if kind == "rectangle" else ("radiusX", "radiusY")
         [[across, down]] = _scaled([[value[name] for name in names]], size)
         if kind == "ellipse":
-            return ellipse_shape(x, y, across, down, degrees)
-        return box_shape(x, y, across, down, degrees, (x, y))
+            return {"shape_type": "polygon", "points": ellipse(x, y, across, down, degrees)}
+        if not degrees:
+            return {"points": [[x, y], [x + across, y + down]]}
+        return {"shape_type": "rotation", "points": turned(box_corners(x, y, across, down), (x, y), degrees)}
     return {}
 
 

@@ -43,7 +43,6 @@ REVIEWED = "reviewed"  # key of a picture's mark
 # The pictures of masks raise the others.
 FAULTS = (UnreadableLabels, AttributeError, LookupError, OSError, OverflowError, SyntaxError, TypeError, ValueError)
 Group: TypeAlias = "tuple[object, object]"  # label and group_id
-Point: TypeAlias = "tuple[float, float]"  # x, y
 Picture = TypeVar("Picture")
 Raw = TypeVar("Raw")
 
@@ -123,29 +122,19 @@ def _are_numbers(values: Iterable[object]) -> bool:
     return all(isinstance(each, int | float) for each in values)
 
 
-def _ellipse(x: float, y: float, across: float, down: float) -> list[list[float]]:
+def ellipse(x: float, y: float, across: float, down: float, degrees: float = 0.0) -> list[list[float]]:
+    """The polygon of an ellipse by its centre and its radii, turned clockwise."""
     angles = [2 * math.pi * step / CORNERS for step in range(CORNERS)]
-    return [[x + across * math.cos(angle), y + down * math.sin(angle)] for angle in angles]
+    return turned([[x + across * math.cos(angle), y + down * math.sin(angle)] for angle in angles], (x, y), degrees)
 
 
-def ellipse_shape(x: float, y: float, across: float, down: float, degrees: float = 0.0) -> dict[str, Any]:
-    """An ellipse by its centre and its radii, turned clockwise."""
-    return {"shape_type": "polygon", "points": _turned(_ellipse(x, y, across, down), (x, y), degrees)}
+def box_corners(left: float, top: float, width: float, height: float) -> list[list[float]]:
+    """The four corners of an upright box."""
+    return [[left, top], [left + width, top], [left + width, top + height], [left, top + height]]
 
 
-def box_shape(
-    left: float, top: float, width: float, height: float, degrees: float = 0.0, around: Point | None = None
-) -> dict[str, Any]:
-    """A box, turned clockwise around a point; None: around its centre."""
-    right, bottom = left + width, top + height
-    if not degrees:
-        return {"shape_type": "rectangle", "points": [[left, top], [right, bottom]]}
-    corners = [[left, top], [right, top], [right, bottom], [left, bottom]]
-    centre = around or ((left + right) / 2, (top + bottom) / 2)
-    return {"shape_type": "rotation", "points": _turned(corners, centre, degrees)}
-
-
-def _turned(points: Sequence[Sequence[float]], around: Point, degrees: float) -> list[list[float]]:
+def turned(points: Sequence[Sequence[float]], around: tuple[float, float], degrees: float) -> list[list[float]]:
+    """Points [x, y], turned clockwise around one."""
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     moved = ((x - around[0], y - around[1]) for x, y in points)
     return [[around[0] + cosine * x - sine * y, around[1] + sine * x + cosine * y] for x, y in moved]
@@ -221,7 +210,7 @@ def _outline(shape: dict[str, Any], kind: str, size: Size, drawing: Drawing) -> 
     if kind == "circle":
         (x, y), (at_x, at_y) = shape["points"]
         radius = math.hypot(at_x - x, at_y - y)
-        return checked_outline([_flat(_ellipse(x, y, radius, radius))], size)
+        return checked_outline([_flat(ellipse(x, y, radius, radius))], size)
     if kind == "polygon" or kind in ROTATED_BOXES:
         return checked_outline([_flat(shape["points"])], size)
     raise UnreadableLabels(f"a {kind!r:.40}; expected a polygon, a circle, a mask or a rectangle")

@@ -72,33 +72,32 @@ def test_every_wrapping_comes_off(wrap: Callable[[], Any], tmp_path: Path) -> No
     same(found.state, small.state())
 
 
-def test_a_state_dict_of_an_openai_archive_says_quickgelu(tmp_path: Path) -> None:
-    numbers = {name: torch.tensor(7) for name in checkpoint.OPENAI_MARKERS}
-
-    found = read_checkpoint(saved(tmp_path / "weights.pt", small.state() | numbers))
-
-    assert found.evidence is not None
-    assert found.evidence.quick_gelu
-    same(found.state, small.state())
+def halves() -> dict[str, Tensor]:
+    """Norms in float32 among weights in float16."""
+    return {name: value if ".ln_" in name else value.half() for name, value in small.state().items()}
 
 
-def test_halves_with_single_norms_say_quickgelu(tmp_path: Path) -> None:
-    mixed = {name: value if ".ln_" in name else value.half() for name, value in small.state().items()}
-
-    found = read_checkpoint(saved(tmp_path / "weights.pt", mixed))
-
-    assert found.evidence is not None
-    assert found.evidence.quick_gelu
+def of_training(name: str) -> dict[str, Any]:
+    """A checkpoint of open_clip's training."""
+    return {"epoch": 3, "name": f"2024-{name}-lr_0.001", "state_dict": prefixed("module.")}
 
 
-@pytest.mark.parametrize(("name", "quick"), [("ViT-B-16", False), ("ViT-B-16-quickgelu", True)])
-def test_a_checkpoint_of_open_clip_s_training_says_what_it_trained(name: str, quick: bool, tmp_path: Path) -> None:
-    content = {"epoch": 3, "name": f"2024-{name}-lr_0.001", "state_dict": prefixed("module.")}
-
-    found = read_checkpoint(saved(tmp_path / "epoch_3.pt", content))
+@pytest.mark.parametrize(
+    ("content", "quick"),
+    [
+        (lambda: small.state() | {name: torch.tensor(7) for name in checkpoint.OPENAI_MARKERS}, True),
+        (halves, True),
+        (lambda: of_training("ViT-B-16"), False),
+        (lambda: of_training("ViT-B-16-quickgelu"), True),
+    ],
+    ids=["OpenAI's archive", "halves with single norms", "trained with GELU", "trained with QuickGELU"],
+)
+def test_the_content_of_a_file_says_its_activation(content: Callable[[], Any], quick: bool, tmp_path: Path) -> None:
+    found = read_checkpoint(saved(tmp_path / "weights.pt", content()))
 
     assert found.evidence is not None
     assert found.evidence.quick_gelu is quick
+    assert found.state.keys() == small.state().keys()
 
 
 @pytest.mark.parametrize("quick", [False, True])

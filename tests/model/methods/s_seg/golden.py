@@ -1,11 +1,11 @@
 """The fixture `maskformer.npz` and the values that this code computes from its inputs."""
 
 import warnings
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.methods.s_seg.decoder import MaskHead
@@ -22,6 +22,7 @@ from tests.golden import golden_inputs, golden_weights, weights
 from tests.golden.weights import META, SEED
 from tests.once import kept
 
+reference = partial(weights.reference, "maskformer")  # every array of the fixture
 PREFIX = "sem_seg_head."
 SIZE = (160, 192)
 CHANNELS = (96, 192, 384, 768)
@@ -38,11 +39,6 @@ class Run(NamedTuple):
     losses: MaskLosses  # [layers] each
     total: Tensor
     pairs: Pairs  # of the last layer
-
-
-def reference() -> dict[str, NDArray[Any]]:
-    """Every array of the fixture."""
-    return weights.reference("maskformer")
 
 
 @kept

@@ -10,15 +10,14 @@ from safetensors.torch import load_file
 
 from benchmarks.released import hugging_face
 from lexiseg_model import tasks
-from lexiseg_model.abilities import prompts_of
 from lexiseg_model.catalogue import importing, transformers_model
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.catalogue.method import methods
 from lexiseg_model.catalogue.weights import WEIGHTS
-from lexiseg_model.errors import TaskError, WeightsError
+from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.sam3.import_ import Options
 from lexiseg_model.methods.sam3.segmenter import Sam3Segmenter
-from lexiseg_model.testing.suite import CLICK, bank_of, blocks
+from lexiseg_model.testing.suite import bank_of, blocks
 from lexiseg_model.types import ClassEntry, Vocabulary
 from tests.model.methods.sam3 import small
 
@@ -110,15 +109,6 @@ def test_the_hubs_video_layout_adds_a_tracker_to_the_same_detector(tmp_path: Pat
     assert all(torch.equal(whole[name], weights) for name, weights in detector.items())
     assert {name.split(".")[0] for name in whole.keys() - detector.keys()} == {"tracker_model", "tracker_neck"}
     assert catalogue.read_card(video).settings | {"tracker": None} == catalogue.read_card(image).settings
-
-
-def test_a_folder_without_a_tracker_takes_no_prompts(ours: Sam3Segmenter) -> None:
-    features = ours.encode(blocks())
-
-    with pytest.raises(TaskError, match="mine cannot do the task 'prompt'; it can: semantic, instance, panoptic"):
-        tasks.segment("prompt", ours, features, Vocabulary((), None), tasks.Options(prompts=(CLICK,)))
-    with pytest.raises(TaskError, match="mine takes no prompts"):
-        prompts_of(ours).prompt(features, [CLICK])
 
 
 @pytest.mark.parametrize(

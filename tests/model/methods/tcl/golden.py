@@ -1,5 +1,6 @@
 """The authors' outputs for TCL, and the random weights and images that they were computed from."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,8 @@ EMBEDDING_TOLERANCE = 5e-5  # tolerances of the fixtures' README
 SIMILARITY_TOLERANCE = 3e-6
 MASK_TOLERANCE = {False: 2e-5, True: 2e-4}  # without and with PAMR
 ABOUT: dict[str, Any] = META["tcl"]
+reference = partial(weights.reference, "tcl")  # every array of the fixture
 SIZES = {"224": (224, 224), "288x352": (288, 352), "100x130": (100, 130)}
-
-
-def reference() -> dict[str, NDArray[Any]]:
-    """Every array of the fixture."""
-    return weights.reference("tcl")
 
 
 @kept

@@ -1,15 +1,21 @@
-"""The maps that prompts about a cup share."""
+"""Features of a photograph of a cup, and the maps that prompts about it share."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model.catalogue.weights import read_weights
-from lexiseg_model.features import InferenceOptions
+from lexiseg_model.features import Features, InferenceOptions
 from lexiseg_model.methods.tiny.prompt_head import PromptHead, SharedMaps
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, TinyState, load_tensors
 from tests.model.methods.tiny.small import HEIGHT, WIDTH
+
+
+@pytest.fixture(scope="session")
+def coffee(tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]) -> Features:
+    """Of a cup on a saucer, 400 x 600. Shared: never change its tensors."""
+    return tiny.encode(photographs["coffee"])
 
 
 @pytest.fixture(scope="module")

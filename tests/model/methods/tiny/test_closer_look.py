@@ -1,14 +1,13 @@
-"""A second, enlarged image pass for small boxes."""
+"""A second, enlarged image pass for small boxes, and masks of boxes from the part of a photograph around them."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from lexiseg_model.features import Derived, Features
-from lexiseg_model.methods.tiny.closer_look import Crop, crop_for
+from lexiseg_model.methods.tiny.closer_look import Crop, around, crop_for
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import LookRule
 from lexiseg_model.resources.lru import Lru
@@ -17,7 +16,6 @@ from lexiseg_model.types import Point, Prompt
 RULE = LookRule()
 MULTIPLE = 32
 SMALL = Prompt(box=(100, 100, 140, 130))
-Photographs = dict[str, NDArray[np.uint8]]
 
 
 def whole() -> Features:
@@ -25,11 +23,6 @@ def whole() -> Features:
     return Features(
         (288, 384), {"picture": torch.zeros(288, 384, 3, dtype=torch.uint8), "pixels": torch.zeros(1, 72, 96)}
     )
-
-
-@pytest.fixture(scope="module")
-def coffee(tiny: TinySegmenter, photographs: Photographs) -> Features:
-    return tiny.encode(photographs["coffee"])
 
 
 def test_a_closer_look_covers_twice_the_box() -> None:
@@ -84,3 +77,25 @@ def test_a_corrected_box_reuses_its_closer_look(tiny: TinySegmenter, coffee: Fea
     looks: Lru[Crop, Features] = fresh.derived.once("looks", lambda: Lru[Crop, Features](1))
     [look] = looks.values()
     assert grown - before == look.nbytes > 100_000  # what the look holds weighs with the image
+
+
+def test_the_mask_by_the_surroundings_is_that_of_the_whole_image(tiny: TinySegmenter, coffee: Features) -> None:
+    height, width = coffee.size
+    cup = (0.25 * width, 0.15 * height, 0.78 * width, 0.85 * height)
+    prompts = [Prompt(box=cup, single_pass=True)]
+    [whole] = tiny.prompt(coffee, prompts)
+    fresh = replace(coffee, derived=Derived())
+
+    [nearby] = tiny.near(fresh, np.array([cup]))(prompts)
+
+    one, other = nearby.masks > 0, whole.masks > 0
+    assert one.shape == other.shape
+    assert (one & other).sum() > 0.95 * (one | other).sum()
+    assert torch.allclose(nearby.quality, whole.quality, atol=0.1)
+    assert not fresh.derived.nbytes
+
+
+def test_the_part_around_boxes_is_of_whole_blocks_inside_the_image() -> None:
+    part = around(np.array([[300.0, 100.0, 340.0, 140.0], [400.0, 120.0, 511.0, 150.0]]), (72, 128))
+
+    assert (part.rows, part.columns) == (slice(16, 48), slice(64, 128))

@@ -19,11 +19,6 @@ AWAY = Point(150, 200, positive=False)
 MORE = Point(300, 250)
 
 
-@pytest.fixture(scope="module")
-def coffee(tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]) -> Features:
-    return tiny.encode(photographs["coffee"])
-
-
 def mask_of(model: TinySegmenter, features: Features, prompt: Prompt) -> NDArray[np.bool_]:
     answer = tasks.segment("prompt", model, features, Vocabulary(()), tasks.Options(prompts=(prompt,)))
     return decode(answer.segments[0].mask).astype(bool)

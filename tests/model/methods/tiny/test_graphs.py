@@ -97,19 +97,6 @@ def test_prompts_are_answered_as_by_torch(
         torch.testing.assert_close(ours.quality, theirs.quality, atol=0.05, rtol=0)
 
 
-def test_a_prompt_gets_the_same_answer_alone_and_in_company(
-    by_graphs: TinySegmenter, by_torch: TinySegmenter, photographs: Photographs
-) -> None:
-    picture, prompts = next(iter(photographs.values())), [CLICK, BOX, OTHER, CORRECTED]
-
-    together = prompted(by_graphs, by_torch, picture, prompts)
-
-    for prompt, answer in zip(prompts, together, strict=True):
-        [alone] = prompted(by_graphs, by_torch, picture, [prompt])
-        assert torch.equal(alone.masks, answer.masks)
-        assert torch.equal(alone.quality, answer.quality)
-
-
 # Of every tensor of the network: the figures of prompts on the card were measured over it.
 NETWORK = "e442ce87aa4bd21570a06b2e537e81ad95a7e634caae201434127cee54ee1f47"
 

@@ -46,13 +46,10 @@ def test_the_chosen_mask_is_the_services_first(
 
 @pytest.mark.parametrize("prompt", [CLICK, BOX, BOTH, OUTSIDE])
 @torch.inference_mode()
-def test_the_finished_mask_is_the_services(
-    tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]], prompt: Prompt
-) -> None:
-    features = tiny.encode(photographs["coffee"])
+def test_the_finished_mask_is_the_services(tiny: TinySegmenter, coffee: Features, prompt: Prompt) -> None:
     whole = replace(prompt, single_pass=True)
-    (refined,), (expected,) = tiny._refined_masks(features, [whole]), tiny.prompt(features, [whole])
-    tensors = as_tensors([prompt], tiny._scale_of(features), torch.device("cpu"))
+    (refined,), (expected,) = tiny._refined_masks(coffee, [whole]), tiny.prompt(coffee, [whole])
+    tensors = as_tensors([prompt], tiny._scale_of(coffee), torch.device("cpu"))
     inputs = [refined.masks[0], refined.quality[:1], *(part[0, 0] for part in tensors), torch.tensor(0.0)]
 
     (mask,) = FinishMask(tiny.settings)(*inputs)

@@ -1,11 +1,10 @@
 """Masks follow the edges of the image and end at their box."""
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from lexiseg_model.abilities import PromptMasks
+from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny import prompting
 from lexiseg_model.methods.tiny.mask_rules import smoothed
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
@@ -42,14 +41,17 @@ AROUND = (150, 100, 400, 300)
     ids=["click", "points", "box", "points inside", "rough box", "point outside"],
 )
 def test_masks_are_smoothed_and_end_at_their_box_unless_it_is_rough_or_has_a_point_outside(
-    tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]], prompt: Prompt, is_smoothed: bool, ends: bool,
+    tiny: TinySegmenter,
+    coffee: Features,
+    prompt: Prompt,
+    is_smoothed: bool,
+    ends: bool,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    features = tiny.encode(photographs["coffee"])
-    [as_served] = tiny.prompt(features, [prompt])
+) -> None:
+    [as_served] = tiny.prompt(coffee, [prompt])
     monkeypatch.setattr(prompting, "smoothed", lambda masks, cells: masks)
 
-    [without] = tiny.prompt(features, [prompt])
+    [without] = tiny.prompt(coffee, [prompt])
 
     assert torch.equal(as_served.masks, without.masks) != is_smoothed
     assert (as_served.masks[0, -1, -1].item() < -100) == ends  # in the corner the ramp is steepest
@@ -58,13 +60,10 @@ def test_masks_are_smoothed_and_end_at_their_box_unless_it_is_rough_or_has_a_poi
     assert isinstance(as_served, PromptMasks)
 
 
-def test_masks_of_a_click_are_ordered_by_quality(
-    tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]
-) -> None:
-    features = tiny.encode(photographs["coffee"])
+def test_masks_of_a_click_are_ordered_by_quality(tiny: TinySegmenter, coffee: Features) -> None:
     prompts = [Prompt((Point(x, y),)) for x in (100.0, 250.0, 400.0) for y in (80.0, 200.0, 320.0)]
 
-    answers = tiny.prompt(features, prompts)
+    answers = tiny.prompt(coffee, prompts)
 
     assert all((answer.quality.diff() <= 0).all() for answer in answers)
 

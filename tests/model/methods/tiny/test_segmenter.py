@@ -31,14 +31,6 @@ def blank(height: int, width: int) -> NDArray[np.uint8]:
     return np.zeros((height, width, 3), np.uint8)
 
 
-def features_of(tiny: TinySegmenter, rgb: NDArray[np.uint8]) -> Features:
-    return tiny.encode(rgb)
-
-
-def entries(*names: str) -> tuple[ClassEntry, ...]:
-    return tuple(ClassEntry(name) for name in names)
-
-
 def test_a_tile_shows_the_whole_image(tiny: TinySegmenter) -> None:
     rgb = blank(600, 900)
     rgb[:300] = 200
@@ -58,15 +50,9 @@ def test_every_ordinary_photograph_has_a_bucket_that_is_warmed_up(tiny: TinySegm
     assert seen <= set(tiny.buckets)
 
 
-def test_presence_of_a_class_falls_beside_one_that_wins_its_pixels(
-    tiny: TinySegmenter, photographs: Photographs
-) -> None:
-    features = features_of(tiny, photographs["coffee"])
-
+def test_presence_of_a_class_falls_beside_one_that_wins_its_pixels(tiny: TinySegmenter, coffee: Features) -> None:
     def presence(*names: str) -> list[float]:
-        classes = entries(*names)
-        bank = bank_of(tiny, classes)
-        found: list[float] = tiny.presence(features, bank).tolist()
+        found: list[float] = tiny.presence(coffee, bank_of(tiny, tuple(map(ClassEntry, names)))).tolist()
         return found
 
     [alone] = presence("cup")
@@ -75,19 +61,13 @@ def test_presence_of_a_class_falls_beside_one_that_wins_its_pixels(
     assert presence("coffee cup", "cup") == pytest.approx([twin, beside], abs=1e-4)
 
 
-CLASSES = (ClassEntry("sky"), ClassEntry("building"), ClassEntry("tree"))
 SKY = Point(320, 30)  # in china.jpg
 CUP = (140.0, 20.0, 360.0, 240.0)  # a box around the cup in coffee.png, of its 600 x 400
 
 
 @pytest.fixture(scope="module")
 def china(tiny: TinySegmenter, photographs: Photographs) -> Features:
-    return features_of(tiny, photographs["china"])
-
-
-@pytest.fixture(scope="module")
-def coffee(tiny: TinySegmenter, photographs: Photographs) -> Features:
-    return features_of(tiny, photographs["coffee"])
+    return tiny.encode(photographs["china"])
 
 
 def inside(masks: Tensor, features: Features) -> NDArray[np.bool_]:

@@ -1,15 +1,13 @@
 """Words of a question in company: none is eaten by another one, and one by itself is what it was."""
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
-from lexiseg_model import tasks
+from lexiseg_model.features import Features
 from lexiseg_model.methods.tiny.scores import share_of, together
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.settings import TogetherRule
-from lexiseg_model.types import Background, ClassEntry, Task, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 
 RULE = TogetherRule()
@@ -38,28 +36,11 @@ def test_long_lists_fade_it_out(n_words: int, share: float) -> None:
 @pytest.mark.parametrize(("words", "changes"), [(["spoon"], False), (["spoon", "table"], True), (MANY, False)])
 @pytest.mark.parametrize("background", [None, Background(), Background(words=("wall", "floor"))])
 def test_what_is_asked_by_itself_or_in_a_long_list_keeps_its_bits(
-    words: list[str],
-    changes: bool,
-    background: Background | None,
-    tiny: TinySegmenter,
-    photographs: dict[str, NDArray[np.uint8]],
+    words: list[str], changes: bool, background: Background | None, tiny: TinySegmenter, coffee: Features
 ) -> None:
-    features = tiny.encode(photographs["coffee"])
     bank = bank_of(tiny, Vocabulary(tuple(map(ClassEntry, words)), background), KnownRows(tiny))
 
-    by_itself, asked = tiny.class_scores(features, bank), tiny.competing(features, bank, "none").classes
+    by_itself, asked = tiny.class_scores(coffee, bank), tiny.competing(coffee, bank, "none").classes
 
     assert torch.equal(asked[: len(words)], by_itself[: len(words)]) != changes
     assert torch.equal(asked[len(words) :], by_itself[len(words) :])  # words of the background are not asked
-
-
-@pytest.mark.parametrize("task", ["semantic", "instance", "panoptic"])
-def test_a_question_is_answered_the_same_again(
-    task: Task, tiny: TinySegmenter, photographs: dict[str, NDArray[np.uint8]]
-) -> None:
-    features = tiny.encode(photographs["coffee"])
-    vocabulary = Vocabulary((ClassEntry("cup"), ClassEntry("spoon"), ClassEntry("table")))
-
-    first, again = (tasks.segment(task, tiny, features, vocabulary).segments for _ in range(2))
-
-    assert first == again

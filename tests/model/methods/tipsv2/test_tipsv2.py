@@ -1,7 +1,6 @@
 """TIPSv2 against transformers on random weights, from a folder and through the hub's cache."""
 
 import logging
-import shutil
 from logging.handlers import BufferingHandler
 from pathlib import Path
 
@@ -130,19 +129,3 @@ def test_weights_of_another_network_are_refused(kept: dict[str, torch.Tensor], s
         importing.import_model(methods()["tipsv2"], "mine", Options(checkpoint=tmp_path), tmp_path)
     theirs.removeHandler(reports)
     assert reports.buffer == []  # the error says it in a sentence
-
-
-def test_a_model_directory_moves(tmp_path: Path) -> None:
-    shutil.copytree(small.imported(), tmp_path / "small")
-
-    assert catalogue.load("small", models_dir=tmp_path, device="cpu").text_digest == small.segmenter().text_digest
-
-
-def test_files_that_anybody_may_have_made_are_promised_to_no_company() -> None:
-    card = small.segmenter().card
-
-    assert card.commercial_use == "ask"
-    assert (
-        card.licence
-        == "That of the imported files. Of the authors' own: Apache-2.0: weights and code of Google DeepMind."
-    )

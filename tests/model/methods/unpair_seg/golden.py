@@ -1,9 +1,9 @@
 """The authors' outputs for Unpair-Seg, and the random weights and inputs that they were computed from."""
 
+from functools import partial
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
@@ -20,13 +20,9 @@ QUALITY = 1e-5
 LOSSES = 1e-5
 
 ABOUT: dict[str, Any] = META["unpair_seg"]
+reference = partial(weights.reference, "unpair_seg")  # every array of the fixture
 SIZE = (256, 256)
 CHANNELS = (192, 384, 768, 1536)  # of the maps at strides 4, 8, 16, 32
-
-
-def reference() -> dict[str, NDArray[Any]]:
-    """Every array of the fixture."""
-    return weights.reference("unpair_seg")
 
 
 @kept

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from lexiseg_model.methods.unpair_seg.canvas import Canvas, canvas_to_image, image_to_canvas, laid_on, lay_out
+from lexiseg_model.methods.unpair_seg.canvas import Canvas, laid_on, lay_out
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places
 from lexiseg_model.methods.unpair_seg.proposals import prompt_masks
 from lexiseg_model.types import Point, Prompt
@@ -57,15 +57,3 @@ def test_the_longer_side_is_filled_and_the_rest_is_grey() -> None:
     assert tile.shape == (3, 128, 128)
     assert (tile[:, :76] == 7).all()
     assert (tile[:, 76:] == 128).all()
-
-
-def test_masks_are_cut_to_the_image_and_put_back() -> None:
-    canvas = Canvas((64, 64), (40, 64))
-    masks = torch.randn(2, 16, 16)
-
-    cut = canvas_to_image(masks, canvas)
-    back = image_to_canvas(cut, canvas)
-
-    assert cut.shape == (2, 10, 16)
-    assert torch.equal(back[:, :10], masks[:, :10])
-    assert (back[:, 10:] < -5).all()
