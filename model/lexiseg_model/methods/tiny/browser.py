@@ -246,7 +246,7 @@ def browser_parts(model: TinySegmenter, reading: Reading) -> list[Part]:
         Part(
             "means",
             Means(),
-            partial(_means_inputs, tiny.embedding),
+            lambda h, w: [_embeddings(tiny.embedding, h, w)[0], *_taught(h, w), torch.randn(2, 8 * h, 8 * w)],
             {**pixels, **taught, "masks": {0: texts, **maps}},
             ("means", "decoded_maps", "middle_maps"),
         ),
@@ -308,11 +308,6 @@ def _embeddings(embedding: int, rows: int, columns: int) -> list[Tensor]:
 def _taught(rows: int, columns: int) -> list[Tensor]:
     fine, coarse = DECODER, teaching.SIZE - DECODER - 1
     return [torch.randn(1, fine, 8 * rows, 8 * columns).half(), torch.randn(1, coarse, 2 * rows, 2 * columns).half()]
-
-
-def _means_inputs(embedding: int, rows: int, columns: int) -> list[Tensor]:
-    pixels = _embeddings(embedding, rows, columns)[0]
-    return [pixels, *_taught(rows, columns), torch.randn(2, 8 * rows, 8 * columns)]
 
 
 def fit_templates(model: TinySegmenter) -> bool:

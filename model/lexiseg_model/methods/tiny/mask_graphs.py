@@ -166,7 +166,13 @@ def mask_parts(settings: TinySettings, multiple: int) -> list[Part]:
         Part("choose-mask", ChooseMask(), _masks, {**masks, **prompt, **palette}, ("mask", "sure")),
         Part("look-at", LookAt(settings, multiple), _look, look, looked),
         Part("widen", Widen(), _part_of_image, widened, ("whole",)),
-        Part("finish-mask", FinishMask(settings), _unfinished, finished, ("finished",)),
+        Part(
+            "finish-mask",
+            FinishMask(settings),
+            lambda h, w: [_blobs(h, w), torch.tensor([0.7]), *_prompt(h, w), torch.tensor(1.0)],
+            finished,
+            ("finished",),
+        ),
         Part("removed-object", RemovedObject(), _point, {"mask": whole, "shown": whole, **point}, ("removed", "left")),
     ]
 
@@ -187,10 +193,6 @@ def _prompt(rows: int, columns: int) -> list[Tensor]:
     points = torch.tensor([[10.0 * columns, 8.0 * rows], [30.0 * columns, 30.0 * rows], [0.0, 0.0]])
     box = torch.tensor([8.0, 6.0, 24.0 * columns, 20.0 * rows])
     return [points, torch.tensor([1.0, -1.0, 0.0]), box, torch.tensor(1.0)]
-
-
-def _unfinished(rows: int, columns: int) -> list[Tensor]:
-    return [_blobs(rows, columns), torch.tensor([0.7]), *_prompt(rows, columns), torch.tensor(1.0)]
 
 
 def _blobs(rows: int, columns: int) -> Tensor:
