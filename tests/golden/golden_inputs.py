@@ -10,21 +10,8 @@ import numpy as np
 
 from tests.golden.golden_weights import noise
 
-CAPTION_POOL = (
-    "a red bus parked next to a stone bridge on a rainy day",
-    "Two dogs, one brown & one white, play on the beach!",
-    "photo of the old town's market square at night (2019)",
-    "an astronaut's helmet lying on green grass",
-    "freshly baked bread on a wooden table, 4k wallpaper",
-    "children flying kites near the river -- summer 1998",
-)
-TCL_TEMPLATES = (
-    "itap of a {}.", "a bad photo of a {}.", "a origami {}.", "a photo of the large {}.", "a {} in a video game.",
-    "art of the {}.", "a photo of the small {}.", "a photo of many {}.", "a photo of {}s.",
-)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CLIP_MEAN_255, CLIP_STD_255 = (122.771, 116.746, 104.094), (68.501, 66.632, 70.323)
-UNPAIR_MEAN, UNPAIR_STD = (122.7709383, 116.7460125, 104.09373615), (68.5005327, 66.6321579, 70.32316305)
 
 
 def _bits(seed: int, name: str, count: int) -> np.ndarray:
@@ -90,13 +77,6 @@ def normalise(pixels: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...
     """uint8 RGB [H, W, 3] -> float32 [1, 3, H, W]: (pixels / scale - mean) / std in float64, rounded once."""
     value = (pixels.astype(np.float64) / scale - np.array(mean)) / np.array(std)
     return np.ascontiguousarray(value.transpose(2, 0, 1)[None]).astype(np.float32)
-
-
-def captions(seed: int, name: str, count: int) -> list[str]:
-    """``count`` different strings of CAPTION_POOL; the last one is repeated 12 times to exceed 77 tokens."""
-    order = np.argsort(_bits(seed, name, len(CAPTION_POOL)), kind="stable")
-    chosen = [CAPTION_POOL[index] for index in order[:count]]
-    return chosen[:-1] + [" ".join([chosen[-1]] * 12)]
 
 
 def digest(array: np.ndarray) -> str:

@@ -27,12 +27,8 @@ TAUGHT, FINE = InferenceOptions(teaching=True), InferenceOptions(teaching=True, 
 NAME = "crockery"
 
 
-def labels_of_coffee(rgb: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The cup on its saucer, about; 1: none of it."""
-    height, width = rgb.shape[:2]
-    labels = np.ones((height, width), np.int64)
-    labels[height // 10 : height * 9 // 10, width // 4 : width * 4 // 5] = 0
-    return labels
+LABELS = np.ones((400, 600), np.int64)  # of the photograph of a cup
+LABELS[40:360, 150:480] = 0  # the cup on its saucer, about
 
 
 def lesson_of(
@@ -43,9 +39,14 @@ def lesson_of(
 
 
 @pytest.fixture(scope="module")
+def cup(tiny: TinySegmenter, photographs: Photographs) -> Features:
+    """Kept for teaching. Shared: never change its tensors."""
+    return tiny.encode(photographs["coffee"], TAUGHT)
+
+
+@pytest.fixture(scope="module")
 def head(tiny: TinySegmenter, photographs: Photographs) -> Head:
-    rgb = photographs["coffee"]
-    return solve([lesson_of(tiny, rgb, labels_of_coffee(rgb))], (NAME,))
+    return solve([lesson_of(tiny, photographs["coffee"], LABELS)], (NAME,))
 
 
 def striped(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -74,11 +75,13 @@ def test_a_head_in_detail_finds_lines_that_are_thinner_than_a_cell(
         scored(tiny, tiny.encode(rgb, TAUGHT), ClassEntry(NAME, learned=head.learned()[0]))
 
 
-def test_the_detail_of_features_leaves_the_rest_as_it_is(tiny: TinySegmenter, photographs: Photographs) -> None:
-    taught, detailed = (tiny.encode(photographs["coffee"], options) for options in (TAUGHT, FINE))
+def test_the_detail_of_features_leaves_the_rest_as_it_is(
+    tiny: TinySegmenter, photographs: Photographs, cup: Features
+) -> None:
+    detailed = tiny.encode(photographs["coffee"], FINE)
 
-    assert detailed.tensors.keys() - taught.tensors.keys() == set(fine.MAPS)
-    assert all(torch.equal(part, detailed.tensors[name]) for name, part in taught.tensors.items())
+    assert detailed.tensors.keys() - cup.tensors.keys() == set(fine.MAPS)
+    assert all(torch.equal(part, detailed.tensors[name]) for name, part in cup.tensors.items())
 
 
 def scored(tiny: TinySegmenter, features: Features, *classes: ClassEntry, background: bool = True) -> Tensor:
@@ -86,13 +89,12 @@ def scored(tiny: TinySegmenter, features: Features, *classes: ClassEntry, backgr
     return score_vocabulary(tiny, features, vocabulary, KnownRows(tiny))
 
 
-def test_what_a_picture_taught_is_found_in_it(tiny: TinySegmenter, photographs: Photographs, head: Head) -> None:
-    rgb = photographs["coffee"]
+def test_what_a_picture_taught_is_found_in_it(tiny: TinySegmenter, cup: Features, head: Head) -> None:
     taught = ClassEntry(NAME, learned=head.learned()[0])
 
-    won = scored(tiny, tiny.encode(rgb, TAUGHT), taught).argmax(0).numpy() == 0
+    won = scored(tiny, cup, taught).argmax(0).numpy() == 0
 
-    truth = teaching.cell_labels(labels_of_coffee(rgb), won.shape) == 0
+    truth = teaching.cell_labels(LABELS, won.shape) == 0
     assert (won & truth).sum() > 0.7 * (won | truth).sum()
 
 
@@ -107,8 +109,7 @@ def test_a_head_paints_little_of_what_it_has_nothing_to_do_with(
         return sum(float((scored(tiny, each, taught, *words).argmax(0) == 0).float().mean()) for each in others)
 
     monkeypatch.setattr(solving, "everyday_lesson", lambda digest: None)
-    rgb = photographs["coffee"]
-    without = solve([lesson_of(tiny, rgb, labels_of_coffee(rgb))], (NAME,))
+    without = solve([lesson_of(tiny, photographs["coffee"], LABELS)], (NAME,))
 
     assert painted(head) < 0.3 * painted(without)
 
@@ -151,26 +152,23 @@ def test_a_taught_class_takes_no_cell_that_words_give_to_a_class_of_its_head_wit
 
 
 def test_words_of_the_background_count_for_a_taught_class_as_for_its_words(
-    tiny: TinySegmenter, photographs: Photographs, head: Head
+    tiny: TinySegmenter, cup: Features, head: Head
 ) -> None:
     learned = head.learned()[0]
     assert learned is not None
     words_alone = replace(learned, direction=bytes(len(learned.direction)), text=1.0)
-    features = tiny.encode(photographs["coffee"], TAUGHT)
 
-    by_words = scored(tiny, features, ClassEntry(NAME))
-    beside = scored(tiny, features, ClassEntry(NAME, learned=words_alone))
+    by_words = scored(tiny, cup, ClassEntry(NAME))
+    beside = scored(tiny, cup, ClassEntry(NAME, learned=words_alone))
 
     near = (by_words[0] - by_words[1]).abs() < 5  # logits of words count up to a bound
     assert near.any()
     torch.testing.assert_close(beside[0][near], by_words[0][near], atol=1e-3, rtol=0)
 
 
-def test_a_question_without_a_head_keeps_nothing_for_teaching(tiny: TinySegmenter, photographs: Photographs) -> None:
-    usual, taught = (tiny.encode(photographs["coffee"], options) for options in (InferenceOptions(), TAUGHT))
-
-    assert taught.tensors.keys() - usual.tensors.keys() == {"decoded"}  # the larger map
-    assert all(torch.equal(part, taught.tensors[name]) for name, part in usual.tensors.items())
+def test_a_question_without_a_head_keeps_nothing_for_teaching(coffee: Features, cup: Features) -> None:
+    assert cup.tensors.keys() - coffee.tensors.keys() == {"decoded"}  # the larger map
+    assert all(torch.equal(part, cup.tensors[name]) for name, part in coffee.tensors.items())
 
 
 @pytest.mark.parametrize("options", [TAUGHT, FINE])
@@ -191,9 +189,7 @@ def test_a_region_is_scored_as_its_cells_are(
 
 
 def test_a_lesson_is_bounded_and_stands_for_the_whole_picture(tiny: TinySegmenter, photographs: Photographs) -> None:
-    rgb = photographs["coffee"]
-
-    lesson = lesson_of(tiny, rgb, labels_of_coffee(rgb))
+    lesson = lesson_of(tiny, photographs["coffee"], LABELS)
 
     assert len(lesson.labels) <= MAX_CELLS
     assert lesson.cells.shape[1] == tiny.teaching_size
@@ -208,22 +204,19 @@ def test_a_thing_smaller_than_a_cell_teaches_still(tiny: TinySegmenter, photogra
     assert lesson_of(tiny, photographs["coffee"], labels).labels.tolist() == [0]
 
 
-def test_a_lesson_has_the_scores_of_words_as_they_compete_in_an_answer(
-    tiny: TinySegmenter, photographs: Photographs
-) -> None:
+def test_a_lesson_has_the_scores_of_words_as_they_compete_in_an_answer(tiny: TinySegmenter, cup: Features) -> None:
     names = "cup", "table"
-    features = tiny.encode(photographs["coffee"], TAUGHT)
     bank = bank_of(tiny, Vocabulary(tuple(map(ClassEntry, names))), KnownRows(tiny))
-    labels = np.full(features.size, UNKNOWN)
+    labels = np.full(cup.size, UNKNOWN)
     labels[100:103, 100:103] = 0
 
-    (text,) = tiny.lesson(features, LabelledPicture(labels, names), bank).text
+    (text,) = tiny.lesson(cup, LabelledPicture(labels, names), bank).text
 
-    answer = tiny.competing(features, bank, "none").classes
+    answer = tiny.competing(cup, bank, "none").classes
     (cell,) = np.flatnonzero(teaching.cell_labels(labels, (answer.shape[1], answer.shape[2])) == 0)
-    cup, table = answer.flatten(1)[:2, cell].tolist()
-    assert text[0] - text[1] == pytest.approx(cup - table, abs=0.02)
-    assert tiny.class_scores(features, bank).flatten(1)[:2, cell].tolist() != pytest.approx([cup, table], abs=0.1)
+    first, second = answer.flatten(1)[:2, cell].tolist()
+    assert text[0] - text[1] == pytest.approx(first - second, abs=0.02)
+    assert tiny.class_scores(cup, bank).flatten(1)[:2, cell].tolist() != pytest.approx([first, second], abs=0.1)
 
 
 def test_labels_of_another_size_than_the_picture_are_refused(tiny: TinySegmenter, photographs: Photographs) -> None:
@@ -231,10 +224,10 @@ def test_labels_of_another_size_than_the_picture_are_refused(tiny: TinySegmenter
         lesson_of(tiny, photographs["coffee"], np.zeros((4, 6), np.int64))
 
 
-def test_a_head_of_other_weights_is_refused(tiny: TinySegmenter, photographs: Photographs, head: Head) -> None:
+def test_a_head_of_other_weights_is_refused(tiny: TinySegmenter, cup: Features, head: Head) -> None:
     learned = head.learned()[0]
     assert learned is not None
     foreign = ClassEntry(NAME, learned=replace(learned, digest="other"))
 
     with pytest.raises(ForeignLessonError, match="taught to the weights other"):
-        scored(tiny, tiny.encode(photographs["coffee"], TAUGHT), foreign)
+        scored(tiny, cup, foreign)
