@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.serving import CLASSES, MIN_EQUAL, class_map, owners_of, photograph
 from loadtests.ports import free_port
 from tests.command import ended
 from tests.integration.server import ROOT, Server
@@ -67,3 +68,12 @@ def test_a_load_of_several_processes_is_one_report(server: Server, tmp_path: Pat
     assert sum(row["failures"] for row in report["requests"]) == 0
     assert report["checked"]["answers"] >= counts["/segment"]
     assert report["checked"]["wrong"] == 0
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools
+def test_the_plain_peer_answers_as_lexiseg_does(server: Server) -> None:
+    from loadtests.peers.plain_fastapi import segment  # loads the model
+
+    answer = segment(photograph(), list(CLASSES))
+
+    assert (owners_of(answer["segments"]) == class_map(server.url)).mean() >= MIN_EQUAL

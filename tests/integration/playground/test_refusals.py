@@ -1,14 +1,19 @@
 """What goes wrong is said on the page, and the page goes on."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from lexiseg_service.errors import QueueFull
 from tests import pictures
-from tests.integration.playground.asking import add, ask, choose, expect_result, segments
+from tests.integration.playground.asking import add, ask, choose, expect_result, segments, until
 from tests.integration.playground.conftest import opened
 from tests.integration.server import Server
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import on_ports
 
 
 def test_a_file_that_is_no_picture_is_named(page: Page) -> None:
@@ -159,3 +164,46 @@ def test_without_https_there_is_no_camera(page: Page) -> None:
     page.click("#camera")
 
     expect_result(page, "The camera needs https")
+
+
+LONG = 50  # seconds; the page waits for no more than 60 by itself
+# In the same moment: the page says that it will ask again, and has a button for whoever does not want to wait.
+TOLD = """/^The service is busy: .+\\. Asking again in \\d+ s\\.$/.test(document.getElementById("result").textContent)
+    && document.getElementById("again").checkVisibility()"""
+
+
+@contextmanager
+def refused(context: BrowserContext, seconds: int) -> Iterator[Page]:
+    """A page whose question is to be asked again in so many seconds."""
+    backend = KnownBackend()
+    with on_ports(backend) as ports:
+        page = opened(context, ports.url)
+        choose(page)
+        add(page, "sky")
+        expect_result(page, "Found sky")
+        backend.failure = QueueFull("63 are waiting", seconds)
+        add(page, "building")
+        until(page, TOLD)
+        backend.failure = None
+        yield page
+
+
+def test_a_full_queue_is_told_and_asked_again(context: BrowserContext) -> None:
+    with refused(context, 3) as page:
+        expect(page.locator("#again")).to_be_hidden()  # nobody has touched anything
+        expect_result(page, "Found sky")
+
+
+def test_the_button_does_not_wait(context: BrowserContext) -> None:
+    # Long before the page would ask by itself.
+    with refused(context, LONG) as page, page.expect_request("**/v1/segment", timeout=1e3 * LONG / 3):
+        page.click("#again")
+
+
+def test_a_changed_question_is_not_asked_as_it_was(context: BrowserContext) -> None:
+    with refused(context, LONG) as page:
+        while page.locator("#chips button").count():
+            page.locator("#chips button").last.click()
+
+        expect_result(page, "Type a word")
+        expect(page.locator("#again")).to_be_hidden()
