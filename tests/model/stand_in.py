@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.abilities import ExampleVectors, PromptMasks, Proposals
+from lexiseg_model.abilities import ExampleVectors, PromptMasks, Proposals, require_shown
 from lexiseg_model.cards import BackgroundRule, InputSize, ModelCard, PanopticRule
-from lexiseg_model.errors import OptionError, ShapeError
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures
+from lexiseg_model.errors import OptionError
+from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
 from lexiseg_model.segmenter import Segmenter, TextBank, TextRows
 from lexiseg_model.types import ClassEntry, Prompt, Refinement, Region, Task
 from lexiseg_model.vocabulary.examples import cells_of, mean_embeddings
@@ -88,9 +88,7 @@ class ColourSegmenter(Segmenter):
         self.looked = 0
 
     def plan(self, rgb: NDArray[np.uint8], options: InferenceOptions = InferenceOptions()) -> Plan:
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
-            raise ShapeError(f"expected uint8 [H, W, 3], got {rgb.dtype} {rgb.shape}")
-        size = (rgb.shape[0], rgb.shape[1])
+        size = picture_size(rgb)
         step = 1 if options.max_side is None else math.ceil(max(size) / options.max_side)
         return Plan(size, np.ascontiguousarray(rgb[::step, ::step].transpose(2, 0, 1))[None])
 
@@ -113,14 +111,10 @@ class ColourSegmenter(Segmenter):
         return rows
 
     def text_bank(self, classes: tuple[ClassEntry, ...], rows: TextRows) -> TextBank:
-        owner = np.repeat(np.arange(len(classes)), [len(entry.texts) for entry in classes])
-        if rows.shape != (len(owner), 4):
-            raise ShapeError(f"expected text rows [{len(owner)}, 4], got {list(rows.shape)}")
-        return TextBank(torch.from_numpy(rows).float(), owner, len(classes))
+        return TextBank.of_rows(classes, rows, 4, torch.device("cpu"))
 
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
-        scores = SCALE * torch.einsum("td,dhw->thw", bank.vectors, features.tensors["pixels"].float())
-        return torch.stack([scores[torch.from_numpy(bank.owner == k)].amax(0) for k in range(bank.n_classes)])
+        return bank.best_of_texts(SCALE * torch.einsum("td,dhw->thw", bank.vectors, features.tensors["pixels"].float()))
 
     def example_rows(self, features: Features, regions: Sequence[Region]) -> TextRows:
         pixels = features.tensors["pixels"].float()
@@ -131,9 +125,7 @@ class ColourSegmenter(Segmenter):
         if positive.shape[1] != 4:
             raise OptionError(f"expected rows [R, 4] of examples, got {list(positive.shape)}")
         mean = F.normalize(torch.from_numpy(positive.astype(np.float32)).mean(0, keepdim=True), dim=1)
-        away = (
-            torch.from_numpy(negative.astype(np.float32)).mean(0, keepdim=True) if len(negative) else torch.zeros(1, 4)
-        )
+        away = torch.from_numpy(negative.astype(np.float32)).mean(0) if len(negative) else 0.0
         return ExampleVectors(mean - away, mean)
 
     def background_score(
@@ -148,9 +140,7 @@ class ColourSegmenter(Segmenter):
         return features.derived.once("proposals", lambda: self._propose(features))
 
     def prompt(self, features: Features, prompts: Sequence[Prompt]) -> list[PromptMasks]:
-        for index, prompt in enumerate(prompts):
-            if not prompt.points and prompt.box is None:
-                raise OptionError(f"prompt {index} has neither points nor a box; it needs at least one")
+        require_shown(prompts)
         (regions,) = features.derived.once("regions", lambda: (self._regions(features),))
         return [self._answer(features, regions, prompt) for prompt in prompts]
 
@@ -169,8 +159,7 @@ class ColourSegmenter(Segmenter):
         return summed / inside.sum((1, 2)).clamp_min(1)[:, None]
 
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
-        scores = SCALE * bank.vectors @ embeddings.T
-        return torch.stack([scores[torch.from_numpy(bank.owner == k)].amax(0) for k in range(bank.n_classes)])
+        return bank.best_of_texts(SCALE * bank.vectors @ embeddings.T)
 
     def _propose(self, features: Features) -> Proposals:
         regions = self._regions(features)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,7 +76,9 @@ def space_of_icc(profile: bytes) -> ColourSpace:
 
 def space_of_png(content: bytes, info: Mapping[Any, Any]) -> ColourSpace:
     """The colour space of a PNG: of its chunks before the pixels, and of what Pillow has read of them."""
-    if (numbers := _chunk(content, b"cICP")) is not None and len(numbers) == 4:
+    before_pixels = takewhile(lambda chunk: chunk[0] != b"IDAT", png_chunks(content))
+    numbers = next((content[place] for name, place in before_pixels if name == b"cICP"), b"")
+    if len(numbers) == 4:
         return space_of_numbers(numbers[0], numbers[1])
     if "icc_profile" in info:
         return space_of_icc(info["icc_profile"])
@@ -130,13 +133,6 @@ def profile_with_tags(head: bytes, tags: Mapping[bytes, bytes]) -> bytes:
         table += struct.pack(">4sII", name, 132 + 12 * len(tags) + len(body), len(content))
         body += content + bytes(-len(content) % 4)
     return struct.pack(">I", 128 + len(table) + len(body)) + head[4:128] + table + body
-
-
-def _chunk(content: bytes, name: bytes) -> bytes | None:
-    """The content of a PNG's chunk before the pixels."""
-    ours = ((kind, place) for kind, place in png_chunks(content) if kind in (name, b"IDAT"))
-    kind, place = next(ours, (b"", slice(0)))
-    return content[place] if kind == name else None
 
 
 def _space_of_primaries(places: tuple[float, ...], curve: Callable[[Floats], Floats]) -> ColourSpace:

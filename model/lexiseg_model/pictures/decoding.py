@@ -77,7 +77,8 @@ def _decode(
         # Of TIFF, Pillow applies it itself; of AVIF, it hands on that of the container.
         orientation = {"TIFF": AS_STORED, "AVIF": orientation_of(picture)}.get(header.format, header.orientation)
         viewable = picture
-        if _is_deep_grey(picture, page):
+        is_deep = picture.mode in ("I", "F") or picture.mode.startswith("I;16")
+        if is_deep or (picture.mode == "L" and _is_signed(page)):
             viewable, notes = _grey(picture, page)
         elif _is_dim(picture, content, header):
             viewable, notes = _brightened(picture, content, header)
@@ -105,10 +106,6 @@ def _cut(picture: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
     for rows in bands((height, width)):
         band = picture.crop((0, rows.start, width, rows.stop))
         yield rows, band.convert(PREMULTIPLIED.get(band.mode, band.mode))
-
-
-def _is_deep_grey(picture: Image.Image, page: TiffPage | None) -> bool:
-    return picture.mode in ("I", "F") or picture.mode.startswith("I;16") or (picture.mode == "L" and _is_signed(page))
 
 
 def _grey(picture: Image.Image, page: TiffPage | None) -> Noted:

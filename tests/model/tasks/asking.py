@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
-from lexiseg_model.cards import PanopticRule
+from lexiseg_model.cards import PanopticRule, ScoreRule
 from lexiseg_model.features import Features
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Segmenter
@@ -34,9 +34,11 @@ def ask(
     background: Background | None = Background(),
     rule: PanopticRule = PanopticRule(),
     words: Sequence[str] = (),
+    score: ScoreRule | None = None,
     **options: Any,
 ) -> Segmentation:
     segmenter = ColourSegmenter(words, ALL, rule)
+    segmenter.card = segmenter.card.model_copy(update={"score": score})
     asked = vocabulary(*classes, background=background)
     return tasks.segment(task, segmenter, features_of(segmenter, rows), asked, tasks.Options(**options))
 

@@ -1,7 +1,7 @@
 """Classes that compete for every pixel, over a Segmenter whose answers are known."""
 
 import math
-from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,6 +23,9 @@ from tests.model.tasks import asking
 FLAG = ["rrggbb", "rrggbb", "rrggbb", "rrgg.."]  # 8 red, 8 green, 6 blue, 2 black
 
 
+ask = partial(asking.ask, "semantic")
+
+
 class _Fixed(ColourSegmenter):
     """Pixel [y, x] belongs to class `owners[y, x]`, whatever the image."""
 
@@ -32,21 +35,6 @@ class _Fixed(ColourSegmenter):
 
     def class_scores(self, features: Features, bank: TextBank) -> Tensor:
         return SCALE * (torch.arange(bank.n_classes)[:, None, None] == torch.from_numpy(self._owners)).float()
-
-
-def ask(
-    rows: Sequence[str],
-    *classes: str | ClassEntry,
-    background: Background | None = Background(),
-    words: Sequence[str] = (),
-    threshold: float | None = None,
-    score: ScoreRule | None = None,
-) -> Segmentation:
-    entries = tuple(entry if isinstance(entry, ClassEntry) else ClassEntry(entry) for entry in classes)
-    segmenter = ColourSegmenter(words)
-    segmenter.card = segmenter.card.model_copy(update={"score": score})
-    features = segmenter.encode(picture(rows))
-    return segment("semantic", segmenter, features, Vocabulary(entries, background), Options(threshold))
 
 
 def labels(answer: Segmentation) -> list[str | None]:

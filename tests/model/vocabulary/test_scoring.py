@@ -10,8 +10,7 @@ from lexiseg_model.errors import OptionError
 from lexiseg_model.masks import pamr
 from lexiseg_model.masks.upsample import winners
 from lexiseg_model.types import ClassEntry, Vocabulary
-from lexiseg_model.vocabulary.refining import refine_logits
-from lexiseg_model.vocabulary.scoring import score_vocabulary
+from lexiseg_model.vocabulary.scoring import refine_logits, score_vocabulary
 from tests.model.stand_in import ColourSegmenter, picture
 
 SIZE = (24, 32)

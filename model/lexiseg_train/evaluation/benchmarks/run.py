@@ -24,7 +24,7 @@ from lexiseg_model.masks.upsample import strips, upsampled
 from lexiseg_model.segmenter import Segmenter, words_of
 from lexiseg_model.types import Refinement
 from lexiseg_model.vocabulary.bank import KnownRows
-from lexiseg_model.vocabulary.refining import refine_logits
+from lexiseg_model.vocabulary.scoring import refine_logits
 from lexiseg_train.data.benchmark import AnnotatedSet, Labels
 from lexiseg_train.evaluation.benchmarks.protocol import DatasetRule, questions
 from lexiseg_train.evaluation.counts import Counts, count
