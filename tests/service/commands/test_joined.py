@@ -43,7 +43,7 @@ def greet(name: str, program: Annotated[Any, "compare"]) -> None:
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[None]:
     """A distribution with `lexiseg greet` and `lexiseg models greet`."""
-    points = dict.fromkeys(("greet", "models.greet"), "greeting:app")
+    points = dict.fromkeys(("greet", "models.greet"), "greeting:app") | {"plain": "greeting:greet"}
     with installed(tmp_path, "greeting", {"greeting.py": MODULE}, commands=points):
         yield
 
@@ -66,14 +66,6 @@ def test_commands_of_entry_points_are_listed_without_being_imported(lexiseg: Com
 
     assert re.search("greet +Greet somebody.", listed)
     assert re.search("train +Train a model by a recipe", listed)
-
-
-def test_a_command_may_be_a_plain_function(lexiseg: CommandLine, tmp_path: Path) -> None:
-    module = "def greet(name: str) -> None:\n    print(f'hello {name}')\n"
-    with installed(tmp_path, "greeting", {"greeting.py": module}, commands={"greet": "greeting:greet"}):
-        outcome = lexiseg("greet", "you")
-
-    assert outcome.out == "hello you\n"
 
 
 @pytest.mark.parametrize(
@@ -103,10 +95,10 @@ def test_a_broken_command_is_one_line_that_names_it_and_no_other_command_suffers
 
 
 @pytest.mark.usefixtures("site")
-@pytest.mark.parametrize("group", [(), ("models",)])
-def test_a_command_of_another_distribution_is_run(group: tuple[str, ...], lexiseg: CommandLine) -> None:
-    assert lexiseg(*group, "greet", "you").out == "hello you\n"
-    assert "greet" in lexiseg(*group, "--help").out
+@pytest.mark.parametrize("words", [("greet",), ("models", "greet"), ("plain",)])
+def test_a_command_of_another_distribution_is_run(words: tuple[str, ...], lexiseg: CommandLine) -> None:
+    assert lexiseg(*words, "you").out == "hello you\n"
+    assert words[-1] in lexiseg(*words[:-1], "--help").out
 
 
 @pytest.mark.usefixtures("site")

@@ -35,7 +35,7 @@ from lexiseg_service.batch.ledger.job import (
 from lexiseg_service.batch.loop import Fetch
 from lexiseg_service.batch.runner import Runner, part_path
 from lexiseg_service.batch.sources.archive import in_archive
-from lexiseg_service.batch.sources.source import FOLDER, Listed, Picture, SourceKind, allowed, in_folder, numbered
+from lexiseg_service.batch.sources.source import FOLDER, Picture, SourceKind, allowed, in_folder, numbered
 from lexiseg_service.errors import InvalidValue, NotReady, RateLimited, TooLarge, UnknownJob, UrlFetchOff
 from lexiseg_service.gateway.admission.access import AccessControl, Caller
 from lexiseg_service.gateway.times import rfc3339
@@ -163,9 +163,9 @@ class Jobs:
     ) -> tuple[SourceKind, str, list[Picture]]:
         max_pictures = self._settings.job_pictures
         if tasks is not None:
-            return tasks.kind, "", numbered((Listed(*each) for each in tasks.places), max_pictures, "tasks")
+            return tasks.kind, "", numbered((Picture(*each) for each in tasks.places), max_pictures, "tasks")
         if body.urls is not None:
-            return "urls", "", numbered((Listed(url, url) for url in body.urls), max_pictures, "urls")
+            return "urls", "", numbered((Picture(url, url) for url in body.urls), max_pictures, "urls")
         try:
             if body.folder is not None:
                 folder = allowed(body.folder, self._settings.job_folders)

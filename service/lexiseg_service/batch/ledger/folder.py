@@ -87,7 +87,7 @@ class Destination:
         planned = self._table(f"plan/{chunk:08d}.parquet")
         # Plans of earlier versions have paths as texts.
         return [
-            Picture(number, row["id"], os.fsdecode(row["path"]), row["at"], row["length"], row["error"])
+            Picture(row["id"], os.fsdecode(row["path"]), row["at"], row["length"], row["error"], number)
             for number, row in enumerate(planned)
         ]
 

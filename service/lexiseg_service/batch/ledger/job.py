@@ -277,8 +277,8 @@ class Ledger:
         numbers = [] if progress is None else progress.leases.get(holder, [])[:count]
         names = sorted({_picture_item(number) for number in numbers})
         items = self._store.view(lambda step: step.items(PICTURES, identity, names)) if names else {}
-        pictures = (Picture(*values) for content in items.values() for values in orjson.loads(content))
-        return sorted(picture for picture in pictures if picture.number in numbers)
+        taken = sorted(values for content in items.values() for values in orjson.loads(content) if values[0] in numbers)
+        return [Picture(name, place, number=number) for number, name, place in taken]
 
     def commit(self, identity: str, name: str, outcomes: Mapping[int, bool], n_bytes: int) -> bool:
         """Record a file of answers by picture, each with whether it failed; False: no such job. Repeatable."""

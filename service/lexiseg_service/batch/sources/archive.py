@@ -17,7 +17,7 @@ from lexiseg_labels.picture_names import is_picture_name
 from lexiseg_model.errors import TooManyEntriesError
 from lexiseg_model.files.archives import PLAIN, files_in, open_zip
 from lexiseg_model.files.names import as_text, is_hidden
-from lexiseg_service.batch.sources.source import Listed, Picture, SourceKind, check_size
+from lexiseg_service.batch.sources.source import Picture, SourceKind, check_size
 from lexiseg_service.errors import InvalidValue, UndecodableImage
 from lexiseg_service.gateway.uploaded_archive import ARCHIVE, BYTES_PER_ENTRY, parts_inside
 
@@ -25,7 +25,7 @@ GZIP = b"\x1f\x8b"
 EXPECTED = "a whole zip or an uncompressed tar"
 
 
-def in_archive(content: BinaryIO, max_files: int) -> tuple[SourceKind, list[Listed]]:
+def in_archive(content: BinaryIO, max_files: int) -> tuple[SourceKind, list[Picture]]:
     """The kind of an archive that a client sends, and the pictures in it."""
     content.seek(0)
     head = content.read(4)
@@ -42,26 +42,26 @@ def in_archive(content: BinaryIO, max_files: int) -> tuple[SourceKind, list[List
         raise InvalidValue.of(ARCHIVE, f"a file that is damaged or cut off ({error})", EXPECTED) from None
 
 
-def _inside(members: Iterator[Listed]) -> list[Listed]:
+def _inside(members: Iterator[Picture]) -> list[Picture]:
     """The pictures among all files of an archive. Raises InvalidValue: a name leads out of it."""
     return [each for each in members if not any(map(is_hidden, parts_inside(each.name))) and is_picture_name(each.name)]
 
 
-def _in_zip(content: BinaryIO, max_files: int) -> Iterator[Listed]:
+def _in_zip(content: BinaryIO, max_files: int) -> Iterator[Picture]:
     """All files; the place of one is its number in the directory."""
     with open_zip(content, max_files * BYTES_PER_ENTRY) as archive:
         for number, entry in enumerate(archive.infolist()):
             if not entry.is_dir():
-                yield Listed(entry.filename, str(number))
+                yield Picture(entry.filename, str(number))
 
 
-def in_tar(content: BinaryIO, max_entries: int | None = None) -> Iterator[Listed]:
+def in_tar(content: BinaryIO, max_entries: int | None = None) -> Iterator[Picture]:
     """All files; the place of one is its stretch as OFFSET+SIZE. Raises tarfile.TarError: it is damaged."""
     for entry in files_in(content, max_entries):
-        yield Listed(entry.name, f"{entry.offset_data}+{entry.size}", entry.offset_data, entry.size)
+        yield Picture(entry.name, f"{entry.offset_data}+{entry.size}", entry.offset_data, entry.size)
 
 
-def in_shard(store: Any, path: str) -> Iterator[Listed]:
+def in_shard(store: Any, path: str) -> Iterator[Picture]:
     """Pictures of a tar as webdataset has it, named SHARD/NAME. Damage becomes one more input with a problem."""
     shard, count, place = path.rpartition("/")[2], 0, store.unstrip_protocol(path)
     with store.open(path, "rb") as content:
@@ -72,7 +72,7 @@ def in_shard(store: Any, path: str) -> Iterator[Listed]:
                     yield member._replace(name=as_text(f"{shard}/{member.name}"), place=place)
         except tarfile.TarError as error:
             problem = f"the tar is damaged, cut off or compressed after {count:,}: {error}"
-            yield Listed(as_text(f"{shard}#damaged"), path, problem=problem)
+            yield Picture(as_text(f"{shard}#damaged"), path, problem=problem)
 
 
 class ZipReader:

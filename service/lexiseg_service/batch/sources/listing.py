@@ -18,7 +18,7 @@ from lexiseg_model.errors import DatasetError
 from lexiseg_model.files.names import COLUMNS_OF_FILES, as_text
 from lexiseg_service.batch.rows import open_parquet
 from lexiseg_service.batch.sources.archive import in_shard
-from lexiseg_service.batch.sources.source import Listed, Picture, in_folder
+from lexiseg_service.batch.sources.source import Picture, in_folder
 
 Kind = Literal["files", "csv", "parquet", "webdataset"]
 COLUMNS_OF_ADDRESSES = ("url", *COLUMNS_OF_FILES)
@@ -60,11 +60,11 @@ def source_of(url: str, kind: Kind | None, id_column: str | None, image_column: 
 def pictures_of(source: Source) -> Iterator[Picture]:
     """List every input of a source. Raises DatasetError: a table cannot be read, or has no column of the kind."""
     for number, listed in enumerate(_listed(source)):
-        yield Picture(number, *listed)
+        yield listed._replace(number=number)
 
 
-def _listed(source: Source) -> Iterator[Listed]:
-    def in_table(store: Any, path: str) -> Iterator[Listed]:
+def _listed(source: Source) -> Iterator[Picture]:
+    def in_table(store: Any, path: str) -> Iterator[Picture]:
         listed = in_csv if source.kind == "csv" else in_parquet
         return listed(store, path, source.id_column, source.image_column)
 
@@ -94,16 +94,16 @@ def _suffix(path: str) -> str:
     return PurePosixPath(path).suffix.lower()
 
 
-def _files(store: Any, root: str) -> Iterator[Listed]:
+def _files(store: Any, root: str) -> Iterator[Picture]:
     """One file, or the pictures of a folder at their whole addresses."""
     if not store.isdir(root):
-        yield Listed(as_text(root.rpartition("/")[2]), store.unstrip_protocol(root))
+        yield Picture(as_text(root.rpartition("/")[2]), store.unstrip_protocol(root))
     else:
         for listed in in_folder(store, root):
             yield listed._replace(place=store.unstrip_protocol(f"{root}/{listed.place}"))
 
 
-def in_csv(store: Any, path: str, id_column: str | None, image_column: str | None) -> Iterator[Listed]:
+def in_csv(store: Any, path: str, id_column: str | None, image_column: str | None) -> Iterator[Picture]:
     """A CSV, or with tabs a TSV; its first row names the columns; a relative path starts at its folder."""
     folder = path.rpartition("/")[0]
     try:
@@ -117,11 +117,11 @@ def in_csv(store: Any, path: str, id_column: str | None, image_column: str | Non
                 place, key = row[address] or "", as_text(row[identity] or "")
                 if not place or not key:
                     problem = f"row {number} has no {address if key else identity}"
-                    yield Listed(as_text(f"{path}#{number}"), path, problem=problem)
+                    yield Picture(as_text(f"{path}#{number}"), path, problem=problem)
                 elif "://" in place or place.startswith("/"):
-                    yield Listed(key, place)
+                    yield Picture(key, place)
                 else:
-                    yield Listed(key, store.unstrip_protocol(f"{folder}/{place}"))
+                    yield Picture(key, store.unstrip_protocol(f"{folder}/{place}"))
     except csv.Error as error:
         raise DatasetError(f"{path} is not a table: {error}") from None
 
@@ -143,7 +143,7 @@ def picture_column(path: str, names: list[str], image_column: str | None) -> str
     return _column(path, names, image_column, (*COLUMNS_OF_PICTURES, *COLUMNS_OF_ADDRESSES))
 
 
-def in_parquet(store: Any, path: str, id_column: str | None, image_column: str | None) -> Iterator[Listed]:
+def in_parquet(store: Any, path: str, id_column: str | None, image_column: str | None) -> Iterator[Picture]:
     """Rows with a picture's bytes, or with its address; without an id column the id is FILE#ROW."""
     name = path.rpartition("/")[2]
     try:
@@ -161,8 +161,8 @@ def in_parquet(store: Any, path: str, id_column: str | None, image_column: str |
                     key = str(row[identity]) if identity else as_text(f"{name}#{number}")
                     number += 1
                     if by_address:
-                        yield Listed(key, row[picture] or "")
+                        yield Picture(key, row[picture] or "")
                     else:
-                        yield Listed(key, store.unstrip_protocol(path), index, group)
+                        yield Picture(key, store.unstrip_protocol(path), index, group)
     except pyarrow.ArrowException as error:
-        yield Listed(as_text(f"{name}#damaged"), path, problem=f"no parquet can be read: {error}")
+        yield Picture(as_text(f"{name}#damaged"), path, problem=f"no parquet can be read: {error}")

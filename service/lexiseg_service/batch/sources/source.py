@@ -16,25 +16,15 @@ FOLDER = "folder"
 SourceKind = Literal["urls", "folder", "zip", "tar", "label-studio", "csv", "parquet", "webdataset", "files"]
 
 
-class Listed(NamedTuple):
-    """What a source lists of one picture."""
+class Picture(NamedTuple):
+    """One input of a job, as its source lists it."""
 
     name: str  # for people: a URL, a path in a folder or an archive, an id of a table
     place: str  # for the reader of the source
     at: int | None = None  # in the file at the place: offset in a tar, row of a row group; None: the whole file
     length: int | None = None  # bytes in a tar, number of the row group
     problem: str | None = None  # listing failed already, as for a damaged tar
-
-
-class Picture(NamedTuple):
-    """One input of a job: its number in the order of the source, from 0, and what the source lists of it."""
-
-    number: int
-    name: str
-    place: str
-    at: int | None = None
-    length: int | None = None
-    problem: str | None = None
+    number: int = 0  # in the order of the source
 
 
 class Reader(Protocol):
@@ -53,21 +43,21 @@ def check_size(n_bytes: int, max_bytes: int) -> None:
         raise TooLarge(f"the picture has {n_bytes:,} bytes or more, at most {max_bytes:,} are taken")
 
 
-def in_folder(store: Any, root: str) -> Iterator[Listed]:
+def in_folder(store: Any, root: str) -> Iterator[Picture]:
     """The pictures in a folder and below it, without hidden ones; name and place are the path from the folder."""
     for inside, _, names in store.walk(root):
         for name in sorted(names):
             path = f"{inside}/{name}"[len(root) :].lstrip("/")
             if is_picture_name(name) and not any(map(is_hidden, path.split("/"))):
-                yield Listed(as_text(path), path)
+                yield Picture(as_text(path), path)
 
 
-def numbered(listed: Iterable[Listed], max_pictures: int, field: str) -> list[Picture]:
+def numbered(listed: Iterable[Picture], max_pictures: int, field: str) -> list[Picture]:
     pictures: list[Picture] = []
     for number, each in enumerate(listed):
         if number == max_pictures:
             raise InvalidValue.of(field, f"more than {max_pictures:,} pictures", f"at most {max_pictures:,}")
-        pictures.append(Picture(number, as_text(each.name), as_text(each.place)))
+        pictures.append(Picture(as_text(each.name), as_text(each.place), number=number))
     if not pictures:
         of_files = ", of a name that ends like a picture's" if field in (ARCHIVE, FOLDER) else ""
         raise InvalidValue.of(field, "no pictures", f"at least one{of_files}")

@@ -28,7 +28,7 @@ def job(identity: str = "a", total: int = 4, webhook: Webhook | None = None) -> 
 
 
 def pictures(count: int) -> list[Picture]:
-    return [Picture(number, f"{number}.jpg", f"https://example.org/{number}.jpg") for number in range(count)]
+    return [Picture(f"{number}.jpg", f"https://example.org/{number}.jpg", number=number) for number in range(count)]
 
 
 def add(store: Ledger, added: Job, count: int) -> None:
