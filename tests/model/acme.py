@@ -119,6 +119,13 @@ def installed(site: Path, method: str = "acme", package: str = PACKAGE) -> Itera
             _forget()
 
 
+@pytest.fixture
+def acme(tmp_path: Path) -> Iterator[None]:
+    """The third-party method acme is installed with its recipes."""
+    with installed(tmp_path / "site"):
+        yield
+
+
 def _write(site: Path, entry_points: str) -> None:
     own = card(name="acme").model_copy(update={"method": "acme", "weights_sha256": None})
     files = {

@@ -17,6 +17,7 @@ from lexiseg_model.errors import WeightsError
 
 logger = logging.getLogger(__name__)
 
+DOWNLOADING = "downloading %s for %s (in all %s)"
 PROBE_SECONDS = 5.0  # timeout of the connection test; the hub's client would retry for most of a minute
 SHA256 = re.compile("[0-9a-f]{64}")  # the cache names large files by it; small ones by their git digest
 INDEX = ".safetensors.index.json"  # lists the shards of weights in several files
@@ -47,7 +48,7 @@ def fetch(repository: str, files: Sequence[str], what: str, model: str | None = 
             raise _missing_files(entry, files[:1], unreachable)
         raise missing(f"{what} ({files[0]} of {repository})", unreachable)
     if entry is not None:
-        announce(entry)
+        logger.warning(DOWNLOADING, entry.hub, entry.name, entry.download)
     path = _download_any(repository, files, what)
     if path is None:
         raise missing(what, f"{constants.ENDPOINT}/{repository} has none of {', '.join(files)}")
@@ -74,17 +75,13 @@ def fetch_folder(model: AvailableModel, files: Sequence[tuple[str, ...]]) -> Pat
         if (unreachable := unreachable_reason()) is not None:
             absent = [group[0] for group, path in zip(files, cached, strict=True) if path is None]
             raise _missing_files(model, absent, unreachable)
-        announce(model)
+        logger.warning(DOWNLOADING, model.hub, model.name, model.download)
     paths = [path or _download(model, group) for group, path in zip(files, cached, strict=True)]
     for index in (path for path in paths if path.name.endswith(INDEX)):
         for shard in sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())):
             if _cached(str(model.hub), (shard,)) is None:
                 _download(model, (shard,))
     return paths[0].parent
-
-
-def announce(model: AvailableModel) -> None:
-    logger.warning("downloading %s for %s (in all %s)", model.hub, model.name, model.download)
 
 
 def _cached(repository: str, names: Sequence[str]) -> Path | None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lexiseg_model.abilities import Examples, Prompts, Proposing, Regions
-from lexiseg_model.features import Features, Plan, TileFeatures
+from lexiseg_model.features import Features
 from lexiseg_model.segmenter import Segmenter, TextBank, Words
 from lexiseg_model.types import ClassEntry, Point, Precision, Prompt
 
@@ -27,15 +27,6 @@ def blocks(letters: str = "rgba") -> NDArray[np.uint8]:
         block = (slice(25) if rows == 0 else slice(25, None)), (slice(60) if columns == 0 else slice(60, None))
         picture[block] = COLOURS.get(letter, (0, 0, 0))
     return picture
-
-
-def encoded_in_company(segmenter: Segmenter, plans: list[Plan]) -> list[TileFeatures]:
-    """Each plan's part of one pass over the tiles of all, as the engine cuts them."""
-    together = segmenter.encode_tiles(np.concatenate([plan.tiles for plan in plans]))
-    ends = np.cumsum([len(plan.tiles) for plan in plans]).tolist()
-    return [
-        tuple(part[end - len(plan.tiles) : end] for part in together) for plan, end in zip(plans, ends, strict=True)
-    ]
 
 
 def bank_of(words: Words, classes: tuple[ClassEntry, ...] = CLASSES) -> TextBank:

@@ -192,7 +192,12 @@ def split_pairs(recipe: CaptionsRecipe, source: PairSource) -> tuple[PairSource,
     held_out = None
     if recipe.held_out:
         source, held_out = set_apart(source, recipe.held_out)
-    return Mismatched.shuffled(source, recipe.seed) if recipe.mismatched else source, held_out
+    if recipe.mismatched:
+        circle = np.random.default_rng(recipe.seed).permutation(sum(source.sizes))
+        others = np.empty_like(circle)
+        others[circle] = np.roll(circle, 1)  # no photograph keeps its own captions
+        source = Mismatched(source, others)
+    return source, held_out
 
 
 @dataclass
@@ -200,14 +205,6 @@ class Mismatched(Rewritten):
     """A control: each photograph with the captions of another one. Figures that stem from words must not rise."""
 
     others: NDArray[np.int64]  # [n] owners of the captions that the n-th photograph gets, counted over all parts
-
-    @classmethod
-    def shuffled(cls, source: PairSource, seed: int) -> Mismatched:
-        """Permute captions so that no photograph keeps its own."""
-        circle = np.random.default_rng(seed).permutation(sum(source.sizes))
-        others = np.empty_like(circle)
-        others[circle] = np.roll(circle, 1)
-        return cls(source, others)
 
     def read(self, index: int) -> StoredPair:
         captions = self.source.read(int(self.others[index])).captions

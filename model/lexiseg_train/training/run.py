@@ -177,14 +177,14 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
         pace = Pace(self.crops_seen, self.progress)
         began = saved = clock = time.monotonic()  # of this start, the last checkpoint, the last step
         logged: list[float] = []  # losses since the last line of the journal
-        first = True
+        first, decay = True, self.schedule.decay_share
         while self.progress < 1:
             phase = self._phase()
             local = LocalPhase(phase.crop, self._division(phase).batch)
             batches = self.batches(local, recipe.workers)
             try:
                 while self.progress < 1 and self._phase() == phase:
-                    if self._decaying and not self.decayed:
+                    if decay and not self.decayed and self.progress >= 1 - decay - 1e-9:
                         self._save(PLATEAU)
                         self.decayed = True
                     batch = self._draw_batches(batches, stops)
@@ -324,12 +324,6 @@ class Run(ABC, Generic[Recipe, Network, Batch]):
 
     def _share(self, reached: Reached) -> float:
         return share_done(self.recipe, self._n_examples, reached)
-
-    @property
-    def _decaying(self) -> bool:
-        """Whether the next step is in the decay of the learning rate."""
-        share = self.schedule.decay_share
-        return share > 0 and self.progress >= 1 - share - 1e-9
 
     def figures(self) -> dict[str, float]:
         """Validate the current averaged weights, each process the same; before `train`, the start's."""

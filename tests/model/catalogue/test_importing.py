@@ -1,6 +1,5 @@
 """Official checkpoints become model directories that load by name."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,12 +69,6 @@ def test_a_name_that_is_taken_is_refused_unless_it_may_be_replaced(tmp_path: Pat
 def test_a_name_that_is_none_or_another_methods_is_refused(tmp_path: Path, name: str, says: str) -> None:
     with pytest.raises(OptionError, match=says):
         imported("dense-clip", name, tmp_path, clip=[tmp_path / "clip.pt"])
-
-
-@pytest.fixture
-def acme(tmp_path: Path) -> Iterator[None]:
-    with installed(tmp_path / "site"):
-        yield
 
 
 def test_every_method_with_published_weights_has_an_importer() -> None:

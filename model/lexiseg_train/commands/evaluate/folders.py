@@ -28,7 +28,12 @@ def run(program: Program, options: EvalOptions, renames: list[str], views: Views
     """Measure the mIoU on the first `limit` images, or all; print a table and write the report."""
     data = read_dataset(options.root, options.dataset, options.split)
     data = replace(data, samples=data.samples[: options.limit])
-    renamed = dict(_pair(rename, data.classes) for rename in renames)
+    renamed = {}
+    for rename in renames:
+        name, equals, word = rename.partition("=")
+        if not equals or not word or name not in data.classes:
+            raise OptionError(f"--rename {rename!r}: expected CLASS=WORD with CLASS one of {', '.join(data.classes)}")
+        renamed[name] = word
     segmenter = program.load(program.model)
     with bar_of(f"{program.model} on {options.dataset}/{options.split}", len(data.samples)) as bar:
         report = evaluate(segmenter, data, renamed, bar.step, options.refine, views)
@@ -42,13 +47,6 @@ def run(program: Program, options: EvalOptions, renames: list[str], views: Views
     Console().print(table)
     write_json(options.json, report.to_json())
     return 0
-
-
-def _pair(rename: str, classes: tuple[str, ...]) -> tuple[str, str]:
-    name, equals, word = rename.partition("=")
-    if not equals or not word or name not in classes:
-        raise OptionError(f"--rename {rename!r}: expected CLASS=WORD with CLASS one of {', '.join(classes)}")
-    return name, word
 
 
 def run_comparison(program: Program, models: tuple[str, str], datasets: list[str], options: EvalOptions) -> int:

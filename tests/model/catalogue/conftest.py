@@ -1,0 +1,3 @@
+from tests.model.acme import acme
+
+__all__ = ["acme"]
