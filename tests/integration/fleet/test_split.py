@@ -22,7 +22,7 @@ from lexiseg_client.stubs.segmentation_pb2_grpc import SegmentationStub
 from loadtests.ports import free_port
 from tests import pictures
 from tests.command import run
-from tests.integration.load import PICTURE, SIDE, load, new_picture, rest_client
+from tests.integration.load import PICTURE, SIDE, load, rest_client
 from tests.integration.processes import SEEN, Gateway, Worker
 from tests.integration.server import form
 from tests.waiting import until
@@ -143,15 +143,6 @@ def test_an_answer_through_a_gateway_is_that_of_one_process(fleet: Fleet, client
     assert [segment.mask.coco_rle.counts for segment in over_grpc.segments] == [
         segment["mask"]["counts"] for segment in alone["segments"]
     ]
-
-
-def test_a_second_question_finds_the_worker_that_knows_the_image(fleet: Fleet) -> None:
-    answers = [ask(fleet.gateway.url, new_picture()).json() for _ in range(6)]
-
-    for answer in answers:
-        body = {"image": {"id": answer["image_id"]}, "classes": ["tree"], "max_side": SIDE}
-        again = httpx.post(f"{fleet.gateway.url}/segment", json=body, timeout=60).json()
-        assert again["cache"]["features"]
 
 
 def test_a_gateway_holds_no_torch(fleet: Fleet) -> None:

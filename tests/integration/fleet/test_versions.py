@@ -66,16 +66,6 @@ def run(*words: object) -> None:
     app(list(map(str, words)), standalone_mode=False)
 
 
-@pytest.mark.parametrize(("named", "expected"), [("cats@2", "2"), ("cats@1", "1"), ("cats", "1")])
-def test_a_request_gets_the_version_that_it_names_else_the_first(service: Service, named: str, expected: str) -> None:
-    before = service.answered("cats")
-
-    status = service.ask(named).status_code
-
-    assert status == 200
-    assert service.answered("cats") - before == Counter({expected: 1})
-
-
 def test_a_version_is_exchanged_for_another_and_back_and_no_request_fails(service: Service) -> None:
     dogs = partial(rest_client, service.gateway.url, model="dogs")
 
