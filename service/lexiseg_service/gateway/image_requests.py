@@ -49,7 +49,7 @@ async def gather_limited(asks: Sequence[Callable[[], Awaitable[T]]], deadline: f
 
 
 async def results_or_errors(asks: Sequence[Callable[[], Awaitable[T]]], deadline: float) -> list[T | ServiceError]:
-    """As `all_of`, but an error about an image is its result, and the others go on."""
+    """As `gather_limited`, but an error about an image is its result, and the others go on."""
     turns: _Turns[T] = _Turns(len(asks), deadline)
 
     async def run(one: Callable[[], Awaitable[T]]) -> T | ServiceError:
