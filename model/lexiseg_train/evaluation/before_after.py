@@ -109,16 +109,14 @@ def _paint_answer(segmenter: Segmenter, image: Rgb, data: IndexedDataset) -> Rgb
 
 
 def _paint_truth(image: Rgb, mask: NDArray[np.uint8], data: IndexedDataset) -> Rgb:
-    values = [value for value, name in enumerate(data.classes) if name != BACKGROUND]
-    present = [value for value in values if (mask == value).any()]
-    segments = tuple(
-        Segment(number, data.classes[value], values.index(value), 1.0, encode_mask(mask == value))
-        for number, value in enumerate(present, start=1)
-    )
-    labels = np.zeros(mask.shape, np.uint16)
-    for entry, value in zip(segments, present, strict=True):
-        labels[mask == value] = entry.id
-    return paint(image, labels, segments)
+    segments, labels = list[Segment](), np.zeros(mask.shape, np.uint16)
+    for value, name in enumerate(data.classes):
+        inside = mask == value
+        if name != BACKGROUND and inside.any():
+            rle = encode_mask(inside)
+            segments.append(Segment(len(segments) + 1, name, value - data.has_background, 1.0, rle))
+            labels[inside] = len(segments)
+    return paint(image, labels, tuple(segments))
 
 
 def _all_pixels(counts: NDArray[np.int64]) -> NDArray[np.int64]:
