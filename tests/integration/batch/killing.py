@@ -79,6 +79,19 @@ class Patient:
         victim.kill()
         until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE)
 
+    def wait_for(self, job: str, done: int, seconds: float = TO_START) -> None:
+        """Wait until so many pictures have an answer."""
+        until(lambda: self.progress(job)["done"] >= done, seconds, self.process.last_lines)
+
+    def kill_all(self) -> None:
+        """Kill the supervisor and its children, and start the service again."""
+        members = [psutil.Process(self.process.process.pid), *self._children()]
+        for member in members:
+            member.kill()
+        psutil.wait_procs(members, TO_START)
+        self.process.stop()
+        self.process = self._start()
+
     def _children(self) -> list[psutil.Process]:
         return psutil.Process(self.process.process.pid).children()
 
