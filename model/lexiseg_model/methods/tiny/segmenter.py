@@ -33,6 +33,7 @@ from lexiseg_model.methods.tiny.scores import (
     is_excluded,
     log_presence,
     mask_means,
+    presence,
     reference,
     share_of,
     together,
@@ -231,7 +232,9 @@ class TinySegmenter(MaskSide, Exportable):
     def _presence_of_texts(self, features: Features, bank: TextBank) -> Tensor:
         """The presence logit [T] of each text in the whole image."""
         image, cells = (features.tensors[name].to(self._device, torch.float32) for name in ("image", "cells"))
-        return self.network.presence(image, cells, directions(bank))
+        # Not by the network's own method: a request enters no code of the network.
+        scale, bias = self.network.presence_log_scale.exp(), self.network.presence_bias
+        return presence(image, cells, directions(bank), scale, bias)
 
     def _scores_of(self, pixels: Tensor, middle: Tensor, bank: TextBank, presence: Tensor) -> Tensor:
         """Scores [K, h, w] of embeddings [D, h, w] and the trunk's map, by the presence [T] of each text."""
