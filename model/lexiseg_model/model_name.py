@@ -19,11 +19,7 @@ class ModelName:
 
     @classmethod
     def parse(cls, text: str) -> ModelName:
-        """Parse NAME or NAME@VERSION.
-
-        Raises:
-            UnknownModelError: the name or the version is empty, or there are two versions.
-        """
+        """Parse NAME or NAME@VERSION. Raises UnknownModelError: a part is empty, or there are two versions."""
         name, at, version = text.partition("@")
         if not name or (at and not version) or "@" in version:
             raise UnknownModelError(f"no model {text[:MAX_SHOWN_NAME]!r}; expected NAME or NAME@VERSION")

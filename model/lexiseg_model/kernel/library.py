@@ -51,12 +51,7 @@ def ready() -> bool:
 
 
 def call(name: str, *arguments: NDArray[Any] | int | float | CArgument | None) -> int:
-    """Call `lexiseg_NAME` with `to_c` of the arguments: its result.
-
-    Raises:
-        MemoryError: it found no memory.
-        StoppedError: another thread ended it.
-    """
+    """Call `lexiseg_NAME` with `to_c` of the arguments. Raises StoppedError: another thread ended it."""
     function = getattr(LIBRARY, f"lexiseg_{name}")
     function.restype = ctypes.c_int64
     result: int = function(*map(to_c, arguments))

@@ -32,16 +32,13 @@ def encode_spans(spans: NDArray[np.int64], size: tuple[int, int]) -> Rle:
 
 
 class Connected(NamedTuple):
-    """The N connected regions of a label map, in row-major order of their first pixels.
-
-    `classes` and `areas` (pixels) [N] describe the regions; `ends` (exclusive) and `region` [R] the R row-major runs.
-    """
+    """The N connected regions of a label map, in row-major order of their first pixels, and its R row-major runs."""
 
     size: tuple[int, int]
-    ends: NDArray[np.int64]
-    region: NDArray[np.int32]
-    classes: NDArray[np.int32]
-    areas: NDArray[np.int64]
+    ends: NDArray[np.int64]  # [R] exclusive
+    region: NDArray[np.int32]  # [R]
+    classes: NDArray[np.int32]  # [N]
+    areas: NDArray[np.int64]  # [N] pixels
 
     def painted(self, values: NDArray[Any]) -> NDArray[Any]:
         """Map [H, W] in which every pixel has its region's value, of `values` [N]."""

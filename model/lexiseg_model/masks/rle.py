@@ -28,11 +28,7 @@ if TYPE_CHECKING:  # imports torch
 def encode_label_map(labels: LabelMap, n_classes: int) -> list[Rle]:
     """One RLE for each of `n_classes` classes, byte-equal to pycocotools; absent ones get an all-zero one.
 
-    Args:
-        labels: [H, W] unsigned integers; values >= n_classes are background.
-
-    Raises:
-        ShapeError: labels is not two-dimensional, is empty, or holds signed or real numbers.
+    `labels` [H, W] are unsigned integers, values from `n_classes` on background. Raises ShapeError: they are not.
     """
     if labels.ndim != 2 or labels.size == 0 or labels.dtype.kind != "u":
         raise ShapeError(f"expected a non-empty [H, W] map of unsigned integers, got {labels.dtype} {labels.shape}")

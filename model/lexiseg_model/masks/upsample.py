@@ -45,15 +45,12 @@ class Winners(NamedTuple):
 
 
 class Strip(NamedTuple):
-    """Rows of an output, and the rows of `cells` between which they are interpolated.
-
-    `y` [R] and `x` [W]: each pixel's lower cell, counted from the strip's first one, and the weight of the next.
-    """
+    """Rows of an output, and the rows of `cells` between which they are interpolated."""
 
     rows: slice
     cells: slice
-    y: tuple[Tensor, Tensor]
-    x: tuple[Tensor, Tensor]
+    y: tuple[Tensor, Tensor]  # [R] each pixel's lower cell, from the strip's first one, and the weight of the next
+    x: tuple[Tensor, Tensor]  # [W] likewise
 
 
 class Won(NamedTuple):

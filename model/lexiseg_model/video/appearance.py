@@ -50,10 +50,7 @@ class Appearance:
         return sum(part.nbytes for look in (self._first, *tuple(self._later)) for part in look)
 
     def likeness(self, places: Tensor, where: Window) -> Tensor:
-        """Logits [h, w] in -6..6 of the places of a frame [D, h, w], -6 outside `where`.
-
-        The first frame counts as much as all.
-        """
+        """Logits [h, w] in -6..6 of the places of a frame [D, h, w], -6 outside `where`; the first counts as all do."""
         compared = torch.from_numpy(where).to(places.device)
         cells = places.float()[:, compared].T  # [n, D]
         looks = (self._first, *self._later)

@@ -55,14 +55,10 @@ Encode = Callable[[Sequence[str]], NDArray[np.float32]]  # texts -> unit rows [N
 
 
 class Reading(NamedTuple):
-    """How the texts of a list are read.
+    """How the texts of a list are read."""
 
-    `english` of texts that are not, or probably not, English; `also` meanings of English texts in other languages, as
-    pairs of a language's code and the English of it.
-    """
-
-    english: dict[str, str]
-    also: dict[str, tuple[tuple[str, str], ...]]
+    english: dict[str, str]  # of texts that are not, or probably not, English
+    also: dict[str, tuple[tuple[str, str], ...]]  # meanings of English texts: code of a language, and the English of it
 
 
 class Languages:

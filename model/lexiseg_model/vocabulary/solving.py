@@ -338,10 +338,7 @@ def _better(cells: Cells, directions: NDArray[np.float32], half: float) -> tuple
 
 
 def _is_better(by_words: Numbers, taught: Numbers, folds: NDArray[np.intp]) -> NDArray[np.bool_]:
-    """Whether each class [K] is better by `_counts` than by chance: by the standard error of folds (jackknife).
-
-    Of few folds by more of them; a class that words hardly find has little to lose.
-    """
+    """Whether each class [K] is better by `_counts` than by chance: by the standard error of folds (jackknife)."""
     gain, n = _iou(taught) - _iou(by_words), np.maximum(folds, 2)
     parts = [[np.delete(counts, fold, 0) for counts in (taught, by_words)] for fold in range(len(taught))]
     error = np.sqrt((n - 1) / n * sum((_iou(part) - _iou(of_words) - gain) ** 2 for part, of_words in parts))
@@ -350,10 +347,7 @@ def _is_better(by_words: Numbers, taught: Numbers, folds: NDArray[np.intp]) -> N
 
 
 def _best_half(by_half: Mapping[float, Numbers], n_pictures: NDArray[np.int32]) -> float:
-    """The choice with the best IoU [K] on pictures that were left out, of classes that so many pictures [K] show.
-
-    Few pictures make each of them look worse than all of them are, so a doubt needs a gain of classes with enough.
-    """
+    """The choice with the best IoU [K] on others; doubts need a gain of classes that enough pictures show."""
     means = {half: iou[n_pictures > 0].mean() for half, iou in by_half.items()}
     best = max(HALVES, key=means.__getitem__)
     enough = n_pictures >= ENOUGH

@@ -65,10 +65,7 @@ def is_public(address: Address) -> bool:
 
 
 class SystemResolver:
-    """The operating system's resolver, in its own threads, so that slow lookups delay no other work.
-
-    A cancelled lookup keeps its thread until the system gives up.
-    """
+    """The system's resolver in threads of its own, which a canceled lookup keeps until the system gives up."""
 
     def __init__(self, max_threads: int) -> None:
         self._threads = ThreadPoolExecutor(max_threads, thread_name_prefix="resolver")

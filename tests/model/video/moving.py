@@ -31,11 +31,7 @@ def scene(**squares: Corner) -> NDArray[np.uint8]:
 
 
 def features(segmenter: ColourSegmenter, **squares: Corner) -> Features:
-    return features_of(segmenter, scene(**squares))
-
-
-def features_of(segmenter: ColourSegmenter, rgb: NDArray[np.uint8]) -> Features:
-    return segmenter.encode(rgb)
+    return segmenter.encode(scene(**squares))
 
 
 def box(corner: Corner, side: int = SIDE) -> tuple[float, float, float, float]:

@@ -9,7 +9,7 @@ from lexiseg_model.video.appearance import FIRST, LATER, LATER_FRAMES, SCENE_CEL
 from lexiseg_model.video.following import MAX_MISSES, MAX_OBJECTS, Follower, Sight, Start
 from lexiseg_model.video.memory import Motion, Tracker
 from tests.model.stand_in import COLOURS, ColourSegmenter
-from tests.model.video.moving import HEIGHT, WIDTH, Corner, Mask, box, features, features_of, iou, scene, square
+from tests.model.video.moving import HEIGHT, WIDTH, Corner, Mask, box, features, iou, scene, square
 
 SIZE = (20, 40)
 Frame = tuple[NDArray[np.uint8], tuple[Segment, ...]]
@@ -192,7 +192,7 @@ def test_an_object_that_comes_nearer_grows(model: ColourSegmenter) -> None:
         rgb = scene()
         rgb[grown] = (255, 0, 0)
         starts = [] if len(follower) else [Start(1, Prompt(box=box((20, 4), side)))]
-        (sight,) = follower.step(model, features_of(model, rgb), starts)
+        (sight,) = follower.step(model, model.encode(rgb), starts)
 
     assert iou(mask_of(sight), grown) > GOOD
     assert mask_of(sight).sum() > 2 * sides[0] ** 2
@@ -205,7 +205,7 @@ def test_of_a_mask_in_pieces_the_largest_is_followed(model: ColourSegmenter) -> 
     rgb[:, 27:29] = COLOURS["blue"]  # a gap: 7 columns on its left, 3 on its right
     pieces = (rgb == COLOURS["red"]).all(-1)
 
-    (sight,) = follower.step(model, features_of(model, rgb))
+    (sight,) = follower.step(model, model.encode(rgb))
 
     assert not mask_of(sight)[:, 29:].any()
     assert iou(mask_of(sight), pieces & (np.arange(WIDTH) < 27)) > GOOD
