@@ -103,12 +103,6 @@ def flat(learned: State) -> State:
     return {names.get(name, name): value for name, value in learned.items()}
 
 
-def official_names(learned: State, architecture: str) -> State:
-    """State of `Learned`, without temperatures, under the names of the released file."""
-    ours = {name: value for name, value in flat(learned).items() if not name.startswith(LOSSES)}
-    return to_official(ours, architecture)
-
-
 class TclTrainer(PairRun[TclRecipe, Learned]):
     """Trains the grounder, the mask scale and the temperatures; the towers stay frozen."""
 
@@ -169,7 +163,9 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
         }
 
     def _weights(self) -> dict[str, Tensor]:
-        return official_names(self.average, self.recipe.architecture)
+        """Without temperatures, under the names of the released file."""
+        ours = {name: value for name, value in flat(self.average).items() if not name.startswith(LOSSES)}
+        return to_official(ours, self.recipe.architecture)
 
     def _validate(self) -> dict[str, float]:
         figures = held_out_figures(self, self.held_out_pairs) if self.held_out is not None else {}

@@ -108,16 +108,11 @@ def fit_scores(segmenter: Segmenter, train: Sequence[IndexedDataset], seed: int)
     rare = TextBook.read(TEXTS).rare
     share = PHOTOGRAPHS / sum(len(data.samples) for data in train)
     parts = [gather(segmenter, data, math.ceil(share * len(data.samples)), rare, seed) for data in train]
-    together = joined(parts)
+    together = Segments(*map(np.concatenate, zip(*parts, strict=True)))
     rule = fit(together)
     error = calibration_error(scores(together, rule), together.right)
     print(f"score: {rule.model_dump()}; calibration error {error:.3f} on {len(together.right):,} segments", flush=True)
     return rule
-
-
-def joined(parts: Sequence[Segments]) -> Segments:
-    """The segments of several parts as one."""
-    return Segments(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def scores(segments: Segments, rule: ScoreRule) -> NDArray[np.float64]:

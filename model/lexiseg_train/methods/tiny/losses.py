@@ -22,6 +22,7 @@ from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.methods.tiny.drawn.questions import Question
 
 NEVER = -1e4  # logit of a channel that does not compete
+FOCUS = 0.9  # 0: absent classes weigh the same in the loss of presence; 1: by the square of their probability
 PRESENCE_WEIGHT = 0.3  # of log presence in the logits of a class's pixels
 
 
@@ -168,12 +169,10 @@ def dice_losses(logits: Tensor, questions: Questions) -> Tensor:
     return ((1 - dice) * present).sum(1) / present.sum(1).clamp_min(1)
 
 
-def presence_losses(logits: Tensor, states: Tensor, focus: float) -> Tensor:
-    """[B], of logits and states [B, K]: present classes weigh as much as absent ones, of which the likeliest count.
-
-    `focus` 0: absent classes weigh the same; 1: by the square of their probability."""
+def presence_losses(logits: Tensor, states: Tensor) -> Tensor:
+    """[B], of logits and states [B, K]: present classes weigh as much as absent ones, of which the likeliest count."""
     present, absent = states == 1, states == 0
-    weight = (1 - focus + focus * logits.detach().sigmoid().square()) * absent
+    weight = (1 - FOCUS + FOCUS * logits.detach().sigmoid().square()) * absent
     of_present = (F.softplus(-logits) * present).sum(1) / present.sum(1).clamp_min(1)
     return of_present + (F.softplus(logits) * weight).sum(1) / weight.sum(1).clamp_min(1e-6)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,10 @@ from lexiseg_model.methods.tiny.segmenter import TinySegmenter
 from lexiseg_model.methods.tiny.weights import BUNDLED, FOLDER
 from lexiseg_model.methods.tiny.words.familiar import FILE as FAMILIAR
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
-from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt, Task
 from lexiseg_model.vocabulary.class_names import BACKGROUND
-from lexiseg_train.data.indexed import IndexedDataset, measurable, read_dataset
-from lexiseg_train.data.licences import ATTRIBUTION, only_usable, usable_photographs, write_attribution
+from lexiseg_train.data.indexed import measurable, read_dataset
+from lexiseg_train.data.licences import ATTRIBUTION, Stems, only_usable, usable_photographs, write_attribution
 from lexiseg_train.methods.tiny.confidence import fit_scores
 from lexiseg_train.methods.tiny.directions.parts import Parts
 from lexiseg_train.methods.tiny.texts import TEXTS, TextBook, classes_of, names_of, write_more_words, write_words
@@ -55,10 +54,10 @@ SUMMARY = (
 STARTED = "what it started from: "  # before what the weights had seen before
 IMAGENET = "ImageNet-1k, by the published EfficientNet-Lite2 (Apache-2.0); photographs that were gathered for research"
 FAIR = f"Trained on photographs whose licences allow commercial use; credit those that {ATTRIBUTION} names"
-Recipe = TinyRecipe | PromptsRecipe | DirectionsRecipe
 
 RANGES_OF_PROMPTS = {"voc": 14, "street": 6, "camvid": 6, "fashion": 6, "coco": 8}  # photographs of each data set
 OF_THE_HEAD: tuple[Task, ...] = ("prompt", "everything")  # tasks that its masks are for
+Recipe = TinyRecipe | PromptsRecipe | DirectionsRecipe
 
 
 def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
@@ -83,12 +82,7 @@ def publish(recipe: TinyRecipe, weights: Path) -> ModelCard:
     names = [*names_of(recipe.data, recipe.sets), *card.background.words]
     masked = [*classes_of(recipe.data, recipe.sets), *card.background.words]
     write_words(weights.parent, names, TextBook.read(TEXTS).synonyms, load_text_tower(), masked)
-    catalogue.write_card(card, weights.parent)
-    segmenter = catalogue.load_folder(weights.parent, recipe.device)
-    masked = [name for name in recipe.sets if _has_masks(recipe.data / name)]
-    train = [read_dataset(recipe.data, name, "train") for name in masked]
-    train = [data if usable is None else only_usable(data, usable) for data in train]
-    return _with_figures(card, weights.parent, recipe, segmenter, train)
+    return _with_figures(card, weights.parent, recipe, usable)
 
 
 def publish_prompts(recipe: PromptsRecipe, weights: Path) -> ModelCard:
@@ -119,28 +113,22 @@ def publish_directions(recipe: DirectionsRecipe, weights: Path) -> ModelCard:
     card = card.model_copy(
         update=_origin(recipe, weights, recipe.base_weights, "words of ") | {"prompt_quality": card.prompt_quality}
     )
-    catalogue.write_card(card, folder)
-    segmenter = catalogue.load_folder(folder, recipe.device)
-    train = [read_dataset(recipe.data, name, "train") for name in recipe.sets if _has_masks(recipe.data / name)]
-    return _with_figures(card, folder, recipe, segmenter, train)
+    return _with_figures(card, folder, recipe)
 
 
 def _with_figures(
-    card: ModelCard,
-    folder: Path,
-    recipe: TinyRecipe | DirectionsRecipe,
-    segmenter: Segmenter,
-    train: Sequence[IndexedDataset],
+    card: ModelCard, folder: Path, recipe: TinyRecipe | DirectionsRecipe, usable: Stems | None = None
 ) -> ModelCard:
-    """The card with scores calibrated on `train`, and the quality on the `val` splits that exist."""
+    """Write the card with scores calibrated on the `train` splits, and the quality on the `val` splits that exist."""
+    catalogue.write_card(card, folder)
+    segmenter = catalogue.load_folder(folder, recipe.device)
+    masked = [name for name in recipe.sets if (recipe.data / name / "train" / "masks").is_dir()]
+    train = [read_dataset(recipe.data, name, "train") for name in masked]
+    train = [data if usable is None else only_usable(data, usable) for data in train]
     card = update_card(card, folder, score=fit_scores(segmenter, train, recipe.seed))
     measured = measurable(recipe.data, recipe.sets)
     quality = measure_quality(segmenter, (read_dataset(recipe.data, name, "val") for name in measured))
     return update_card(card, folder, quality=quality)
-
-
-def _has_masks(folder: Path) -> bool:
-    return (folder / "train" / "masks").is_dir()
 
 
 def folder_below(below: str) -> Path:
@@ -149,7 +137,9 @@ def folder_below(below: str) -> Path:
     return path.parent if (path.parent / catalogue.CARD).exists() else FOLDER
 
 
-def _origin(recipe: Recipe, weights: Path, start: str, what: str = "") -> dict[str, object]:
+def _origin(
+    recipe: TinyRecipe | PromptsRecipe | DirectionsRecipe, weights: Path, start: str, what: str = ""
+) -> dict[str, object]:
     """Lineage for a card: `start` names the initial weights, `what` the newly trained parts."""
     trunk, before, below = PUBLISHED_TRUNK, [f"{STARTED}{IMAGENET}"], None
     if start != "scratch":

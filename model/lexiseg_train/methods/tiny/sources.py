@@ -63,9 +63,12 @@ def packed(data: Path, packs: Path, name: str, book: TextBook) -> Pack:
     print(f"{name} is decoded, once: kept in {folder}", flush=True)
     source, held_out = data / name, HeldOut(data, name, of_everyday_check(data, name))
     if (source / "boxes.json").exists():
-        listing = source / "captions.json"
-        captioned = caption_concepts(listing, book) if listing.exists() else {}
-        pack = pack_boxes(source, folder, catalogue.load_folder(FOLDER, "auto"), held_out, captioned)
+        captions = source / "captions.json"
+        captioned = caption_concepts(captions, book) if captions.exists() else {}
+        photographs = boxed_photographs(source, catalogue.load_folder(FOLDER, "auto"), held_out, captioned)
+        listing = json.loads((source / "boxes.json").read_text())
+        names, complete = tuple(listing["names"]), bool(listing["complete"])
+        pack = write_pack(folder, name, (BACKGROUND, *names), photographs, names, complete)
     elif (source / "labels.json").exists():
         pack = _pack_names(source, folder, name, held_out)
     else:
@@ -203,16 +206,6 @@ def cut_boxes(segmenter: Segmenter, image: NDArray[np.uint8], boxes: list[Box], 
         if not complete:
             part[(inside <= BACKGROUND_PROBABILITY) & (part == IGNORE)] = 0
     return mask
-
-
-def pack_boxes(
-    source: Path, folder: Path, segmenter: Segmenter, held_out: HeldOut, captioned: Mapping[str, tuple[str, ...]]
-) -> Pack:
-    """Write the pack of a data set with boxes; arguments as in `boxed_photographs`."""
-    listing = json.loads((source / "boxes.json").read_text())
-    names = tuple(listing["names"])
-    photographs = boxed_photographs(source, segmenter, held_out, captioned)
-    return write_pack(folder, source.name, (BACKGROUND, *names), photographs, names, bool(listing["complete"]))
 
 
 def _area(xyxy: tuple[float, float, float, float]) -> float:

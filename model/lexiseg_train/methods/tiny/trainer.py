@@ -112,7 +112,6 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
                 self.table,
                 recipe.balance,
                 rule.same_meaning,
-                recipe.repeat,
                 None if usable is None else usable[pack.name],
             )
             for pack, share in zip(packs, shares, strict=True)
@@ -126,7 +125,6 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
             phase.crop,
             phase.batch,
             recipe.whole,
-            recipe.class_first,
             recipe.zoom,
             self.same_meaning,
             recipe.seed,
@@ -199,7 +197,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         bank = network.project_texts(self.names.rows[words, patterns].to(self.device))  # [K, D]
         image, cells = named.image @ members.T, torch.einsum("kc,bchw->bkhw", members, named.cells)
         presence = network.presence(features.image, features.cells.float(), bank.expand(len(image), -1, -1))
-        presence_loss = presence_losses(presence, presence_states(image, cells), self.recipe.presence_focus).mean()
+        presence_loss = presence_losses(presence, presence_states(image, cells)).mean()
         side = cells.shape[-1]
         means = F.adaptive_avg_pool2d(features.pixels, side)  # of unit vectors: surer where a cell's pixels agree
         scale = network.log_scale.exp()
@@ -230,7 +228,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         penalties = [presence_penalty(network, image, cells, bank[q.classes]) for q in (questions.full, questions.part)]
         full = question_logits(network, flat, penalties[0], questions.full, bank)
         part = question_logits(network, flat, penalties[1], questions.part, bank)
-        presence_loss = presence_losses(presence, questions.presences.states, recipe.presence_focus).mean()
+        presence_loss = presence_losses(presence, questions.presences.states).mean()
         losses = {
             "full": question_losses(full, questions.full).mean(),
             "part": recipe.subset_weight * question_losses(part, questions.part).mean(),

@@ -43,8 +43,6 @@ class TinyRecipe(RunRecipe):
     balance: float = Field(ge=0, le=1)  # a class's weight is frequency ** -balance
     zoom: tuple[float, float] = (0.35, 1.3)  # side of a crop's window, as a share of the photograph's shorter side
     whole: float = Field(0.2, ge=0, le=1)  # share of crops that show the whole photograph
-    class_first: float = Field(0.5, ge=0, le=1)  # share of crops with a class that is drawn before the photograph
-    repeat: float = Field(0.5, ge=0, le=1)  # then a class is drawn with its number of photographs ** (1 - repeat)
     pixel_share: float = Field(1.0, gt=0, le=1)  # share of a crop's cells in the loss, drawn anew in every step
     paste: float = Field(0.0, ge=0, le=1)  # share of crops onto which objects of other photographs are pasted
     paste_from: tuple[str, ...] = ()  # sets with masks that cut objects out
@@ -53,7 +51,6 @@ class TinyRecipe(RunRecipe):
     glosses: bool = False  # names are drawn with what they mean, and lone objects by wider words
     subset_weight: float = Field(ge=0)  # weight of the loss of a random subset of the classes
     presence_weight: float = Field(ge=0)
-    presence_focus: float = Field(0.9, ge=0, le=1)  # 0: absent classes weigh the same, 1: the likeliest count
     dice_weight: float = Field(0.0, ge=0)
     deep_weight: float = Field(0.0, ge=0)  # weight of the loss of all classes at stride 16
 
@@ -116,7 +113,6 @@ class DirectionsRecipe(RunRecipe):
     base_weights: str  # "bundled" or a safetensors file with its card: the network that gives the cells
     out: Path = Path("runs/tiny-directions")
     photographs: int = Field(ge=1)  # of a set, at most
-    least: int = Field(4, ge=1)  # photographs that must show a name
     folds: int = Field(ge=2)  # parts of the photographs, each left out once
     strength: float = Field(gt=0, le=1)  # of the directions, relative to the learned ones
     near: float = Field(ge=0, le=1)  # cosine from which a text shares in the direction of the nearest word

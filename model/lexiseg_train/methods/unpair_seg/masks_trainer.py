@@ -13,7 +13,7 @@ from torch import Tensor
 from lexiseg_model.cards import InputSize, ModelCard
 from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.clip.images import normalise
-from lexiseg_model.clip.towers import ClipTowers, clip_from_files, clip_from_hub, configuration
+from lexiseg_model.clip.towers import clip_from_files, clip_from_hub, configuration
 from lexiseg_model.methods.unpair_seg.import_ import Options, read
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.layers.pixel_decoder import PixelFeatures
@@ -38,13 +38,6 @@ from lexiseg_train.training.stream import Stream
 
 FILE = "stage-one.safetensors"
 KINDS = ("grid", "boxes", "several")
-
-
-def frozen_towers(architecture: str, files: Sequence[Path], tag: str) -> ClipTowers:
-    """CLIP's towers from files, or from the hub if there are no files."""
-    if files:
-        return clip_from_files(architecture, tuple(files), quick_gelu=False)
-    return clip_from_hub(architecture, tag, quick_gelu=False)
 
 
 def meta_trunk(architecture: str) -> ClipTrunk:
@@ -88,7 +81,11 @@ class MasksTrainer(Run[MasksRecipe, PromptableMasks, MaskBatch]):
     file = FILE
 
     def __init__(self, recipe: MasksRecipe) -> None:
-        self.towers: ClipTowers = frozen_towers(recipe.architecture, recipe.clip, recipe.clip_tag)
+        self.towers = (
+            clip_from_files(recipe.architecture, tuple(recipe.clip), quick_gelu=False)
+            if recipe.clip
+            else clip_from_hub(recipe.architecture, recipe.clip_tag, quick_gelu=False)
+        )
         trunk = ClipTrunk(self.towers.visual)
         torch.manual_seed(recipe.seed)
         super().__init__(recipe, PromptableMasks(sizes_over(trunk, recipe)))

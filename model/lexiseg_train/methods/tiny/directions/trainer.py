@@ -38,6 +38,7 @@ from lexiseg_train.methods.tiny.trainings import DirectionsRecipe
 from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.run import Run
 
+LEAST = 4  # photographs that must show a name
 NEIGHBOURS = 10  # photographs of a set in a row that are in one fold: they may look alike
 ABOVE_NOTHING = 0.5  # weight of the loss of a name that does not exceed the background
 ABSENT = 1 / 30  # of one that surely is not there
@@ -90,7 +91,7 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
         sets = [cells_of_set(segmenter, recipe.data, recipe.packs, name, recipe.photographs) for name in recipe.sets]
         parts, book = Parts(recipe.data), TextBook.read(TEXTS)
         counts = count_photographs(sets, parts.names)
-        self.names = sorted(name for name, count in counts.items() if count >= recipe.least)
+        self.names = sorted(name for name, count in counts.items() if count >= LEAST)
         classes, encode = {cells.name: cells.classes for cells in sets}, segmenter.tower.encode
         table = TextTable(book, classes, [], TEMPLATE, encode, parts.names)
         self.words, self.meaning = words_of(self.names, book)

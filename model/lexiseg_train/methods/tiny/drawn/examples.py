@@ -49,6 +49,7 @@ MIN_CUT_SHARE = 0.01  # of a photograph; smaller objects are not cut out
 PASTED_SIDES = (0.3, 0.95)  # range of an object's longer side, as a share of the crop's
 MAX_ENLARGED = 2.0  # more would show the pixels
 PASTE_MARGIN = 0.1  # of the crop, on each side: no pasted object's middle is there
+CLASS_FIRST = 0.5  # share of crops with a class that is drawn before the photograph
 FAVOURED_SHARE = 0.5  # of the examples of a source that has favoured photographs
 VISIBLE_SHARE = 0.003  # of the crop; a class with fewer pixels counts neither as present nor as absent
 MAX_FOREIGN_ABSENT = 6  # concepts of other sets that are asked for as absent in a photograph with a mask
@@ -180,7 +181,6 @@ class Examples(Stream[Batch]):
     size: int
     batch: int
     whole: float  # share of whole pictures
-    class_first: float  # share of crops with a class that is drawn before the photograph
     zoom: tuple[float, float]
     same_meaning: float
     seed: int
@@ -198,7 +198,7 @@ class Examples(Stream[Batch]):
         pack = source.pack
         if source.favoured and random.random() < FAVOURED_SHARE:
             index = int(random.choice(source.favoured))
-        elif source.holders and random.random() < self.class_first:
+        elif source.holders and random.random() < CLASS_FIRST:
             _, index = source.draw_class_first(random)
         else:
             index = int(random.choice(source.eligible))

@@ -20,6 +20,7 @@ from lexiseg_train.training.packs import Pack
 MAX_OWN = 4  # of the data set's own classes in a random question: of the present, and of the absent ones
 MAX_FOREIGN = 4  # of other data sets' classes
 RIVALS = 0.5  # share of these that are like a class that is present
+REPEAT = 0.5  # a class is drawn with its number of photographs ** (1 - REPEAT)
 PASTED_WEIGHT = 2.0  # of a pasted object's pixels in the loss, where the data set has no class for it
 NO_PHOTOGRAPHS = np.zeros(0, np.int64)
 
@@ -124,10 +125,9 @@ def source_of(
     table: TextTable,
     balance: float,
     same_meaning: float,
-    repeat: float,
     usable: Collection[str] | None = None,
 ) -> Source:
-    """Tabulate a pack for drawing; `balance`, `repeat` as in the recipe.
+    """Tabulate a pack for drawing; `balance` as in the recipe.
 
     `same_meaning` is the cosine with a class from which a background word is dropped, `usable` the names without suffix
     of the eligible photographs (None: all with names in the table)."""
@@ -144,7 +144,7 @@ def source_of(
     background = background_concepts(table, space.concepts, same_meaning) if pack.has_background else []
     mask_values = np.flatnonzero((pack.areas[is_eligible][:, first:] > 0).any(0)) + first
     holders = [np.flatnonzero((pack.areas[:, value] > 0) & is_eligible) for value in mask_values]
-    shares = np.array([len(some) for some in holders]) ** (1 - repeat)
+    shares = np.array([len(some) for some in holders]) ** (1 - REPEAT)
     return Source(pack, share, space, background, named, mask_values, holders, shares / shares.sum(), eligible)
 
 

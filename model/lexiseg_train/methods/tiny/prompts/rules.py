@@ -20,7 +20,7 @@ from lexiseg_model.catalogue import models as catalogue
 from lexiseg_model.features import Features
 from lexiseg_model.masks.regions import tight_box
 from lexiseg_model.methods.tiny.segmenter import TinySegmenter
-from lexiseg_model.methods.tiny.settings import TinySettings
+from lexiseg_model.methods.tiny.settings import BoxRule
 from lexiseg_model.types import Prompt
 from lexiseg_train.data.read_scenes import read_object_scenes
 from lexiseg_train.data.scenes import Objects, Scene
@@ -29,11 +29,7 @@ from lexiseg_train.evaluation.scenes.judges import deepest_point, overlaps
 PHOTOGRAPHS = 40  # of each data set, at most, evenly chosen
 OBJECTS = 4  # of each photograph
 OFFSETS = (0.0, -0.06, 0.06)  # of a side, by which each side of a box lies too far out
-GRID: dict[str, tuple[float, ...]] = {
-    "boxes.low_quality": (0.0, 1.0, 2.0, 3.0),
-    "boxes.small": (0.0, 12.0, 24.0, 36.0),
-    "boxes.slack": (0.0, 0.01, 0.02, 0.04),
-}
+GRID = {"low_quality": (0.0, 1.0, 2.0, 3.0), "small": (0.0, 12.0, 24.0, 36.0), "slack": (0.0, 0.01, 0.02, 0.04)}
 MIN_GAIN = 5e-4  # of mean IoU, for a number to change
 MAX_LOSS = 0.003  # of IoU, that a data set may lose against the start
 
@@ -61,45 +57,29 @@ def gather(segmenter: TinySegmenter, scenes: Sequence[Scene[Objects]], seed: int
     return photographs
 
 
-def measure(segmenter: TinySegmenter, sets: Mapping[str, Sequence[Photograph]], settings: TinySettings) -> list[float]:
+def measure(segmenter: TinySegmenter, sets: Mapping[str, Sequence[Photograph]], boxes: BoxRule) -> list[float]:
     """Mean IoU of each data set in 0..1: half of it by clicks, half by boxes."""
-    segmenter.settings = settings
+    segmenter.settings = segmenter.settings.model_copy(update={"boxes": boxes})
     return [float(np.mean([_reached(segmenter, photograph) for photograph in some])) for some in sets.values()]
 
 
-def fit(segmenter: TinySegmenter, sets: Mapping[str, Sequence[Photograph]]) -> TinySettings:
-    """Return the settings of which no neighbouring value of a single number is better."""
-    best = segmenter.settings
+def fit(segmenter: TinySegmenter, sets: Mapping[str, Sequence[Photograph]]) -> BoxRule:
+    """Return the rule of which no neighbouring value of a single number is better."""
+    best = segmenter.settings.boxes
     start = reached = measure(segmenter, sets, best)
     improved = True
     while improved:
         improved = False
         for name, values in GRID.items():
-            for value in neighbours(values, _number(best, name)):
-                other = replaced(best, name, value)
+            before = getattr(best, name)
+            neighbours = [*[value for value in values if value < before][-1:], *[v for v in values if v > before][:1]]
+            for value in neighbours:
+                other = best.model_copy(update={name: value})
                 now = measure(segmenter, sets, other)
                 harmless = all(new >= old - MAX_LOSS for new, old in zip(now, start, strict=True))
                 if harmless and np.mean(now) > np.mean(reached) + MIN_GAIN:
                     best, reached, improved = other, now, True
-    segmenter.settings = best
     return best
-
-
-def neighbours(values: Sequence[float], now: float) -> list[float]:
-    """Return the next lower and the next higher of some values."""
-    return [*[value for value in values if value < now][-1:], *[value for value in values if value > now][:1]]
-
-
-def replaced(settings: TinySettings, name: str, value: float) -> TinySettings:
-    """Return the settings with another number, named RULE.NUMBER."""
-    rule, number = name.split(".")
-    return settings.model_copy(update={rule: getattr(settings, rule).model_copy(update={number: value})})
-
-
-def _number(settings: TinySettings, name: str) -> float:
-    rule, number = name.split(".")
-    value: float = getattr(getattr(settings, rule), number)
-    return value
 
 
 def _prompts(mask: Any) -> list[Prompt]:
@@ -122,11 +102,11 @@ def main(root: Path, names: Sequence[str]) -> None:
     assert isinstance(segmenter, TinySegmenter)
     scenes = {name: read_object_scenes(name, root, "train").scenes for name in names}
     sets = {name: gather(segmenter, each) for name, each in scenes.items()}
-    before = measure(segmenter, sets, segmenter.settings)
+    before = measure(segmenter, sets, segmenter.settings.boxes)
     fitted = fit(segmenter, sets)
     for name, old, new in zip(names, before, measure(segmenter, sets, fitted), strict=True):
         print(f"{name}: mean IoU {100 * old:.1f} -> {100 * new:.1f}")
-    print(fitted.model_dump(include={"boxes"}))
+    print(fitted)
 
 
 if __name__ == "__main__":

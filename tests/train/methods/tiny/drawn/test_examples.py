@@ -52,9 +52,9 @@ def table(tmp_path: Path) -> TextTable:
     return TextTable(book, classes, ["wall"], "{}", encode, more)
 
 
-def examples(pack: Pack, table: TextTable, whole: float = 0.0, repeat: float = 0.5) -> Examples:
-    source = source_of(pack, 1.0, table, 0.0, 0.72, repeat)
-    return Examples([source], table, SIZE, 4, whole, 0.5, (0.4, 1.2), 0.72, 0, Pasting(0.0, (), ()))
+def examples(pack: Pack, table: TextTable, whole: float = 0.0) -> Examples:
+    source = source_of(pack, 1.0, table, 0.0, 0.72)
+    return Examples([source], table, SIZE, 4, whole, (0.4, 1.2), 0.72, 0, Pasting(0.0, (), ()))
 
 
 def drawn(pack: Pack, table: TextTable, whole: float = 0.0) -> Batch:

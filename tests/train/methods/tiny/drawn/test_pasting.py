@@ -39,12 +39,12 @@ def sources(tmp_path: Path, table: TextTable) -> list[Source]:
             Photograph(f"{value}", np.where(mask[..., None] > 0, 220, 120).repeat(3, 2).astype(np.uint8), mask)
         )
     cut = write_pack(tmp_path / "objects", "objects", ("background", "ball", "zebra"), objects)
-    return [source_of(pack, 0.5, table, 0.0, 0.72, 0.5) for pack in (floors, cut)]
+    return [source_of(pack, 0.5, table, 0.0, 0.72) for pack in (floors, cut)]
 
 
 def test_labels_and_presence_follow_the_pasted_object(sources: list[Source], table: TextTable) -> None:
     pasting = Pasting(1.0, ["objects"], ["floors"])
-    drawn = Examples(sources[:1] + sources[1:], table, SIZE, 16, 0.0, 0.0, (0.4, 1.0), 0.72, seed=3, pasting=pasting)
+    drawn = Examples(sources[:1] + sources[1:], table, SIZE, 16, 0.0, (0.4, 1.0), 0.72, seed=3, pasting=pasting)
 
     batch = next(iter(drawn))
     crops = render(resident([source.pack for source in sources], torch.device("cpu")), batch.views, SIZE)
@@ -70,11 +70,11 @@ def named(tmp_path: Path, table: TextTable) -> Source:
     pack = write_pack(
         tmp_path / "named", "named", (), [Photograph("g", image, mask, ("gramophone",))], ("gramophone", "zebra")
     )
-    return source_of(pack, 0.5, table, 0.0, 0.72, 0.5)
+    return source_of(pack, 0.5, table, 0.0, 0.72)
 
 
 def test_a_cut_out_object_is_asked_for_beside_what_it_is_not(named: Source, table: TextTable) -> None:
-    drawn = Examples([named], table, SIZE, 4, 1.0, 0.0, (0.4, 1.0), 0.72, seed=3, pasting=Pasting(0.0, [], []))
+    drawn = Examples([named], table, SIZE, 4, 1.0, (0.4, 1.0), 0.72, seed=3, pasting=Pasting(0.0, [], []))
 
     batch = next(iter(drawn))
 
@@ -91,9 +91,7 @@ def test_a_cut_out_object_is_asked_for_beside_what_it_is_not(named: Source, tabl
 def test_a_pasted_class_that_the_set_lacks_is_decided_on_its_own_pixels_alone(
     sources: list[Source], named: Source, table: TextTable
 ) -> None:
-    drawn = Examples(
-        [sources[0], named], table, SIZE, 8, 1.0, 0.0, (0.4, 1.0), 0.72, 3, Pasting(1.0, ["named"], ["floors"])
-    )
+    drawn = Examples([sources[0], named], table, SIZE, 8, 1.0, (0.4, 1.0), 0.72, 3, Pasting(1.0, ["named"], ["floors"]))
 
     batch = next(iter(drawn))
 
