@@ -132,14 +132,9 @@ def rows_of(network: TclNetwork, inputs: Inputs) -> Rows:
 
 def cosines(embedding: Tensor, masks: Tensor, texts: Tensor) -> Tensor:
     """Cosines [B, N] of unit vectors of texts [N, D] and the mean embedding under each text's mask."""
-    pooled = F.normalize(masked_mean(embedding, masks), dim=2, eps=EPSILON)  # [B, N, D]
+    means = torch.einsum("bdhw,bnhw->bnd", embedding, masks) / (masks.sum((2, 3))[..., None] + EPSILON)
+    pooled = F.normalize(means, dim=2, eps=EPSILON)  # [B, N, D]
     return torch.einsum("bnd,nd->bn", pooled, texts)
-
-
-def masked_mean(embedding: Tensor, masks: Tensor) -> Tensor:
-    """Means [B, N, D] of maps [B, D, h, w] under soft masks [B, N, h, w]."""
-    summed = torch.einsum("bdhw,bnhw->bnd", embedding, masks)
-    return summed / (masks.sum((2, 3))[..., None] + EPSILON)
 
 
 def area_gap(areas: Tensor, share: float) -> Tensor:

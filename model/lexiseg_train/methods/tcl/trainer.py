@@ -140,13 +140,6 @@ class TclTrainer(PairRun[TclRecipe, Learned]):
         self.note(**losses.figures)
         return losses.total
 
-    def losses(self, batch: PairBatch, noise: Tensor) -> Losses:
-        """Losses of one batch; `noise` as in `TclLosses`."""
-        with self.autocast():
-            texts = self.texts(batch.tokens.to(self.device))
-            losses: Losses = self.network(batch.images.to(self.device), texts, noise.to(self.device))
-        return losses
-
     @torch.no_grad()
     def texts(self, tokens: Tensor) -> Tensor:
         """Rows [B, D] of the frozen text tower for tokens [B, 77]."""
@@ -188,10 +181,12 @@ def held_out_figures(trainer: TclTrainer, pairs: PairBatch) -> dict[str, float]:
     network = trainer.tcl
     for first in range(0, len(pairs.images), BATCH):
         few = slice(first, first + BATCH)
-        some = PairBatch(pairs.images[few], pairs.tokens[few], (), pairs.positions[few])
-        losses = trainer.losses(some, noise_of(0, some.positions, some.images))
+        images = pairs.images[few].to(trainer.device)
+        noise = noise_of(0, pairs.positions[few], images)
+        with trainer.autocast():
+            losses: Losses = trainer.network(images, trainer.texts(pairs.tokens[few].to(trainer.device)), noise)
         parts.append((losses.total.item(), (losses.image_contrast + losses.feature_contrast).item()))
-        embedding = network.grounder(*network.tokens(some.images.to(trainer.device))).float()
+        embedding = network.grounder(*network.tokens(images)).float()
         for each in embedding:  # one by one: each has a mask for every caption
             masks = torch.sigmoid(network.sim2mask(similarity(each[None], all_texts)))
             rows.append(cosines(each[None], masks, all_texts)[0])

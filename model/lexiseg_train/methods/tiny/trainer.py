@@ -21,7 +21,7 @@ from lexiseg_model.methods.tiny.weights import BUNDLED, FILE, TEMPLATE, TinyStat
 from lexiseg_model.methods.tiny.words.text_tower import load_text_tower
 from lexiseg_train.data.indexed import measurable
 from lexiseg_train.data.licences import usable_photographs
-from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples, Pasting
+from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples
 from lexiseg_train.methods.tiny.drawn.questions import source_of
 from lexiseg_train.methods.tiny.losses import (
     KEPT_PRESENCE,
@@ -118,18 +118,7 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         ]
 
     def _batches(self, phase: LocalPhase) -> Examples:
-        recipe = self.recipe
-        return Examples(
-            self.sources,
-            self.table,
-            phase.crop,
-            phase.batch,
-            recipe.whole,
-            recipe.zoom,
-            self.same_meaning,
-            recipe.seed,
-            Pasting(recipe.paste, recipe.paste_from, recipe.paste_onto, recipe.rivals),
-        )
+        return Examples(self.sources, self.table, self.recipe, phase.crop, phase.batch, self.same_meaning)
 
     def _mode(self) -> None:
         self.network.train()

@@ -36,7 +36,7 @@ from lexiseg_train.data.pairs.source import PairSource, Skipped, readable_pairs
 from lexiseg_train.methods.unpair_seg.masks_trainer import meta_trunk
 from lexiseg_train.methods.unpair_seg.trainings import AlignmentSettings, AlignRecipe
 from lexiseg_train.training.distributed import mean_over_processes
-from lexiseg_train.training.losses import assign
+from lexiseg_train.training.losses import Pairs, assign
 from lexiseg_train.training.model_card import data_entry, write_model
 from lexiseg_train.training.pairs import NumberedPairs, PairDraw, split_pairs
 from lexiseg_train.training.recipe import LocalPhase
@@ -94,13 +94,6 @@ def _resized(images: Tensor, longer: int) -> Tensor:
     return F.interpolate(images, size=(height, width), mode="bilinear", align_corners=False, antialias=True)
 
 
-class EntityPairs(NamedTuple):
-    """M pairs: indexes int64 [M] of `region` and `entity`."""
-
-    region: Tensor
-    entity: Tensor
-
-
 def mixed_embedding(clip: Tensor, adapted: Tensor, share: float) -> Tensor:
     """Unit vectors [R, D] between CLIP's embeddings [R, D] and a `share` of the adapter's [R, D]."""
     return F.normalize((1 - share) * clip + share * adapted, dim=-1)
@@ -120,16 +113,15 @@ def entity_probabilities(scales: Sequence[Tensor], entities: Tensor, scale: floa
 
 
 @torch.no_grad()
-def match_entities(probabilities: Tensor) -> EntityPairs:
+def match_entities(probabilities: Tensor) -> Pairs:
     """Most probable one-to-one assignment of regions to entities, by probabilities [R, T]: min(R, T) pairs."""
-    pairs = assign(1 - probabilities[None])
-    return EntityPairs(pairs.prediction, pairs.target)
+    return assign(1 - probabilities[None])
 
 
-def alignment_loss(adapted: Sequence[Tensor], entities: Sequence[Tensor], pairs: Sequence[EntityPairs]) -> Tensor:
+def alignment_loss(adapted: Sequence[Tensor], entities: Sequence[Tensor], pairs: Sequence[Pairs]) -> Tensor:
     """Mean over the pairs of all images and processes of 1 - cos(region [R, D], entity [T, D]); 0 without pairs."""
-    regions = torch.cat([rows[of.region] for rows, of in zip(adapted, pairs, strict=True)])
-    texts = torch.cat([rows[of.entity] for rows, of in zip(entities, pairs, strict=True)])
+    regions = torch.cat([rows[of.prediction] for rows, of in zip(adapted, pairs, strict=True)])
+    texts = torch.cat([rows[of.target] for rows, of in zip(entities, pairs, strict=True)])
     count = torch.tensor(float(len(regions)), device=regions.device)
     n_pairs = mean_over_processes(count).clamp(min=1)
     return (1 - F.cosine_similarity(regions, texts, dim=-1)).sum() / n_pairs
@@ -165,7 +157,7 @@ class Aligned(NamedTuple):
 
     regions: list[Tensor]
     texts: list[Tensor]
-    pairs: list[EntityPairs]
+    pairs: list[Pairs]
 
 
 class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
@@ -203,7 +195,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
         share = adapter_share(self.step, self.expected_steps, self.recipe.matching)
         with self.autocast():
             aligned = self._align(batch, share)
-        self.note(matched=sum(len(pair.region) for pair in aligned.pairs), regions=sum(map(len, aligned.regions)))
+        self.note(matched=sum(len(pair.target) for pair in aligned.pairs), regions=sum(map(len, aligned.regions)))
         return alignment_loss(*aligned)
 
     def _align(self, batch: EntityBatch, share: float) -> Aligned:
@@ -232,7 +224,7 @@ class AlignTrainer(Run[AlignRecipe, Adapters, EntityBatch]):
     @torch.no_grad()
     def _match(
         self, image: Tensor, maps: TrunkMaps, features: PixelFeatures, masks: Tensor, rows: Tensor, share: float
-    ) -> EntityPairs:
+    ) -> Pairs:
         """Match regions and entities of one photograph by CLIP's embeddings at all sizes and the averaged adapter's."""
         adapted = self._adapted(self.network.target, maps, features, [masks])[0]
         unit = F.normalize(adapted, dim=-1)

@@ -7,7 +7,6 @@ Strong Data Augmentation Method for Instance Segmentation" (arXiv 2012.07177); w
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -27,6 +26,7 @@ from lexiseg_train.methods.tiny.drawn.questions import (
 )
 from lexiseg_train.methods.tiny.losses import BatchQuestions, ImageQuestions, stack
 from lexiseg_train.methods.tiny.texts import TextTable
+from lexiseg_train.methods.tiny.trainings import TinyRecipe
 from lexiseg_train.training.crops import (
     MIRRORED,
     Matrix,
@@ -55,16 +55,6 @@ VISIBLE_SHARE = 0.003  # of the crop; a class with fewer pixels counts neither a
 MAX_FOREIGN_ABSENT = 6  # concepts of other sets that are asked for as absent in a photograph with a mask
 MAX_NAMES_ABSENT = 48  # concepts that are asked for as absent in a photograph with only names
 MAX_LIKENESS = 0.55  # cosine below which two names can hardly both fit one object
-
-
-class Pasting(NamedTuple):
-    """Share of crops with pasted objects, the names of the sets that objects come from and go to, and the share of the
-    objects that are like what the crop shows: a dog next to a cat."""
-
-    share: float
-    origins: Sequence[str]
-    targets: Sequence[str]
-    rivals: float = 0.0
 
 
 class Candidate(NamedTuple):
@@ -172,19 +162,14 @@ class Batch(NamedTuple):
     questions: BatchQuestions
 
 
-@dataclass(frozen=True)
 class Examples(Stream[Batch]):
-    """An endless stream of batches."""
+    """An endless stream of batches of crops of `size` pixels."""
 
-    sources: list[Source]
-    table: TextTable
-    size: int
-    batch: int
-    whole: float  # share of whole pictures
-    zoom: tuple[float, float]
-    same_meaning: float
-    seed: int
-    pasting: Pasting
+    def __init__(
+        self, sources: list[Source], table: TextTable, recipe: TinyRecipe, size: int, batch: int, same_meaning: float
+    ) -> None:
+        self.sources, self.table, self.recipe, self.same_meaning = sources, table, recipe, same_meaning
+        self.size, self.batch, self.seed = size, batch, recipe.seed
 
     def make(self, number: int, random: np.random.Generator) -> Batch:
         cv2.setNumThreads(1)  # workers share the cores
@@ -204,11 +189,11 @@ class Examples(Stream[Batch]):
             index = int(random.choice(source.eligible))
         *place, masked = pack.places[index].tolist()
         mask = pack.mask(index)
-        whole = not masked or random.random() < self.whole
+        whole = not masked or random.random() < self.recipe.whole
         if whole:
             matrix = whole_view(mask.shape[0], mask.shape[1], self.size, random)
         else:
-            matrix = window_view(mask, self.size, random, self.zoom)
+            matrix = window_view(mask, self.size, random, self.recipe.zoom)
         labels = labels_in(mask, matrix, self.size, STRIDE)
         crop = View(which, place, matrix, random_colours(random))
         if not masked:
@@ -218,7 +203,7 @@ class Examples(Stream[Batch]):
         if space is None:
             rivals = random.permutation(self.table.rivals(present))[: random.integers(1, MAX_RIVALS + 1)]
             space = LabelSpace.of_object(int(present[0]), rivals)
-        if pack.name in self.pasting.targets and random.random() < self.pasting.share:
+        if pack.name in self.recipe.paste_onto and random.random() < self.recipe.paste:
             pasted_objects = self._pasted(np.union1d(present, space.present(labels)), random)
             for cut in pasted_objects:
                 space = space.with_pasted(cut.concept)
@@ -232,10 +217,10 @@ class Examples(Stream[Batch]):
     def _pasted(self, present: NDArray[np.int64], random: np.random.Generator) -> list[CutObject]:
         candidates = []
         for _ in range(random.integers(1, MAX_PASTED + 1)):
-            if random.random() < self.pasting.rivals:
-                candidates.append(rival(self.sources, self.pasting.origins, present, self.table, random))
+            if random.random() < self.recipe.rivals:
+                candidates.append(rival(self.sources, self.recipe.paste_from, present, self.table, random))
             else:
-                candidates.append(candidate(self.sources, self.pasting.origins, self.table, random))
+                candidates.append(candidate(self.sources, self.recipe.paste_from, self.table, random))
         cuts = [cut_out(self.sources, each, random) for each in candidates if each is not None]
         return [cut for cut in cuts if cut is not None]
 

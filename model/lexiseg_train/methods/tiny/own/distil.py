@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -85,7 +84,9 @@ class DistilTrainer(TinyTrainer):
         with one_first():
             shares = read_shares(source.pack, inner.data / OWN / "train", inner.packs / OWN / SHARES)
         self._shares = torch.from_numpy(shares).to(self.device)
-        own = tuple(index for index, place in enumerate(source.pack.places.tolist()) if is_own(shares, place))
+        places = [slice(first, first + height * width) for first, height, width, _ in source.pack.places.tolist()]
+        # A person labels most pixels of a photograph or none.
+        own = tuple(index for index, place in enumerate(places) if (shares[place] == SURE).mean() > 0.5)
         if len(own) < len(source.pack):
             self.sources = [replace(source, favoured=own)]
 
@@ -106,12 +107,6 @@ def read_shares(pack: Pack, folder: Path, file: Path) -> NDArray[np.uint8]:
                 content.write(Sample(folder, folder / SHARES / f"{name}.png").read_mask().tobytes())
         os.replace(fresh, file)
     return np.memmap(file, np.uint8, "c")
-
-
-def is_own(shares: NDArray[np.uint8], place: Sequence[int]) -> bool:
-    """Whether most pixels of a photograph (offset, height, width, ...) are labelled by a person, which is sure."""
-    offset, height, width, *_ = place
-    return float((shares[offset : offset + height * width] == SURE).mean()) > 0.5
 
 
 def shares_in(shares: Tensor, windows: Places, size: int) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -18,8 +17,9 @@ from lexiseg_model.methods.tiny.network import STRIDE
 from lexiseg_train.data.indexed import IGNORE, Sample, list_samples
 from lexiseg_train.data.scenes import Objects, components
 from lexiseg_train.methods.tiny.sources import of_everyday_check
-from lexiseg_train.methods.tiny.trainings import MaskSet
+from lexiseg_train.methods.tiny.trainings import MaskSet, PromptsRecipe
 from lexiseg_train.training.crops import random_crop
+from lexiseg_train.training.recipe import LocalPhase
 from lexiseg_train.training.stream import Stream
 
 LABEL_STRIDE = 2  # pixels of the crop per label: several make one cell of a target
@@ -80,20 +80,16 @@ class Example(NamedTuple):
     clicks: Clicks
 
 
-@dataclass(frozen=True)
 class PromptCrops(Stream[list[Example]]):
     """Batches of crops with single points, then clear prompts; the last `corrected` of these are a point to correct."""
 
-    sources: list[tuple[MaskSet, tuple[Sample, ...]]]
-    size: int
-    single_point_prompts: int
-    unambiguous_prompts: int
-    corrected: int
-    batch: int
-    seed: int
+    def __init__(
+        self, sources: list[tuple[MaskSet, tuple[Sample, ...]]], recipe: PromptsRecipe, phase: LocalPhase
+    ) -> None:
+        self.sources, self.recipe, self.phase, self.seed = sources, recipe, phase, recipe.seed
 
     def make(self, number: int, random: np.random.Generator) -> list[Example]:
-        return list(islice(self._examples(random), self.batch))
+        return list(islice(self._examples(random), self.phase.batch))
 
     def _examples(self, random: np.random.Generator) -> Iterator[Example]:
         shares = np.array([source.share for source, _ in self.sources])
@@ -111,12 +107,12 @@ class PromptCrops(Stream[list[Example]]):
                 if len(broken) == sum(len(samples) for _, samples in self.sources):
                     raise DatasetError(f"no sample can be used; the last: {error}") from None
                 continue
-            crop, labels = random_crop(image, mask, self.size, LABEL_STRIDE, random, ZOOM)
+            crop, labels = random_crop(image, mask, self.phase.crop, LABEL_STRIDE, random, ZOOM)
             whole = random.random() < source.whole
             objects = find_objects(labels, source, max(4, int(SMALLEST * labels.size)), whole)
             if objects.labels:
-                counts = self.single_point_prompts, self.unambiguous_prompts
-                yield Example(place, whole, crop, draw(objects, *counts, random, self.corrected))
+                counts = self.recipe.single_point_prompts, self.recipe.unambiguous_prompts
+                yield Example(place, whole, crop, draw(objects, *counts, random, self.recipe.corrected))
 
 
 def draw(objects: Objects, n_points: int, n_clear: int, random: np.random.Generator, corrected: int = 0) -> Clicks:

@@ -102,9 +102,7 @@ class PromptTrainer(Run[PromptsRecipe, PromptHead, list[Example]]):
         self.words = [word_vectors(self.features, tower, recipe.data, name) for name in recipe.sets]
 
     def _batches(self, phase: LocalPhase) -> PromptCrops:
-        recipe = self.recipe
-        n_points, n_clear = recipe.single_point_prompts, recipe.unambiguous_prompts
-        return PromptCrops(self.sources, phase.crop, n_points, n_clear, recipe.corrected, phase.batch, recipe.seed)
+        return PromptCrops(self.sources, self.recipe, phase)
 
     def _loss(self, batch: list[Example]) -> Tensor:
         pixels, guide = self._encoded([example.crop for example in batch])

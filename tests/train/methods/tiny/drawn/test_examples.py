@@ -1,6 +1,7 @@
 """Training examples fit the labels of their photograph."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from lexiseg_train.data.indexed import IGNORE
-from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples, Pasting
-from lexiseg_train.methods.tiny.drawn.questions import source_of
+from lexiseg_train.methods.tiny.drawn.examples import Batch, Examples
+from lexiseg_train.methods.tiny.drawn.questions import Source, source_of
 from lexiseg_train.methods.tiny.texts import TextBook, TextTable
+from lexiseg_train.methods.tiny.trainings import TinyRecipe
 from lexiseg_train.training.crops import render, resident
 from lexiseg_train.training.packs import Pack, Photograph, write_pack
+from tests.train.methods.short_runs import read_as
 
 CONCEPTS = ("ball", "box", "gramophone", "grass", "tuba", "wall", "zebra")
 SIZE = 64
@@ -52,13 +55,15 @@ def table(tmp_path: Path) -> TextTable:
     return TextTable(book, classes, ["wall"], "{}", encode, more)
 
 
-def examples(pack: Pack, table: TextTable, whole: float = 0.0) -> Examples:
-    source = source_of(pack, 1.0, table, 0.0, 0.72)
-    return Examples([source], table, SIZE, 4, whole, (0.4, 1.2), 0.72, 0, Pasting(0.0, (), ()))
+def drawn_of(sources: list[Source], table: TextTable, batch: int, **values: Any) -> Batch:
+    """The first batch by a recipe with these values."""
+    common: dict[str, Any] = {"whole": 0.0, "zoom": (0.4, 1.0), "paste": 0.0, "seed": 3}
+    recipe = read_as(TinyRecipe, "tiny").model_copy(update=common | values)
+    return next(iter(Examples(sources, table, recipe, SIZE, batch, 0.72)))
 
 
-def drawn(pack: Pack, table: TextTable, whole: float = 0.0) -> Batch:
-    return next(iter(examples(pack, table, whole)))
+def drawn(pack: Pack, table: TextTable) -> Batch:
+    return drawn_of([source_of(pack, 1.0, table, 0.0, 0.72)], table, 4, zoom=(0.4, 1.2), seed=0)
 
 
 def states(batch: Batch, table: TextTable, image: int) -> dict[str, int]:

@@ -8,13 +8,13 @@ import torch
 
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.methods.tiny.cutting import OBJECT
-from lexiseg_train.methods.tiny.drawn.examples import Examples, Pasting, rival
+from lexiseg_train.methods.tiny.drawn.examples import rival
 from lexiseg_train.methods.tiny.drawn.questions import Source, source_of
 from lexiseg_train.methods.tiny.texts import TextTable
 from lexiseg_train.training.crops import render, resident
 from lexiseg_train.training.packs import Photograph, write_pack
 from tests.train.methods.tiny.drawn import test_examples
-from tests.train.methods.tiny.drawn.test_examples import SIZE, states
+from tests.train.methods.tiny.drawn.test_examples import SIZE, drawn_of, states
 
 table = test_examples.table
 BALL, ZEBRA = 1, 2
@@ -43,10 +43,7 @@ def sources(tmp_path: Path, table: TextTable) -> list[Source]:
 
 
 def test_labels_and_presence_follow_the_pasted_object(sources: list[Source], table: TextTable) -> None:
-    pasting = Pasting(1.0, ["objects"], ["floors"])
-    drawn = Examples(sources[:1] + sources[1:], table, SIZE, 16, 0.0, (0.4, 1.0), 0.72, seed=3, pasting=pasting)
-
-    batch = next(iter(drawn))
+    batch = drawn_of(sources, table, 16, paste=1.0, paste_from=("objects",), paste_onto=("floors",))
     crops = render(resident([source.pack for source in sources], torch.device("cpu")), batch.views, SIZE)
 
     on_floors = [image for image, which in enumerate(batch.views.windows.packs.tolist()) if which == 0]
@@ -74,9 +71,7 @@ def named(tmp_path: Path, table: TextTable) -> Source:
 
 
 def test_a_cut_out_object_is_asked_for_beside_what_it_is_not(named: Source, table: TextTable) -> None:
-    drawn = Examples([named], table, SIZE, 4, 1.0, (0.4, 1.0), 0.72, seed=3, pasting=Pasting(0.0, [], []))
-
-    batch = next(iter(drawn))
+    batch = drawn_of([named], table, 4, whole=1.0)
 
     crops = render(resident([named.pack], torch.device("cpu")), batch.views, SIZE)
     for image in range(4):
@@ -91,9 +86,9 @@ def test_a_cut_out_object_is_asked_for_beside_what_it_is_not(named: Source, tabl
 def test_a_pasted_class_that_the_set_lacks_is_decided_on_its_own_pixels_alone(
     sources: list[Source], named: Source, table: TextTable
 ) -> None:
-    drawn = Examples([sources[0], named], table, SIZE, 8, 1.0, (0.4, 1.0), 0.72, 3, Pasting(1.0, ["named"], ["floors"]))
+    pasted_on = {"paste": 1.0, "paste_from": ("named",), "paste_onto": ("floors",)}
 
-    batch = next(iter(drawn))
+    batch = drawn_of([sources[0], named], table, 8, whole=1.0, **pasted_on)
 
     full, gramophone = batch.questions.full, 3  # behind box and ball
     assert full.undecided is not None
