@@ -6,7 +6,6 @@ Strong Data Augmentation Method for Instance Segmentation" (arXiv 2012.07177); w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -76,54 +75,11 @@ class CutObject(NamedTuple):
     box: tuple[int, int, int, int]  # left, top, width, height
 
 
-def candidate(
-    sources: Sequence[Source], origins: Sequence[str], table: TextTable, random: np.random.Generator
-) -> Candidate | None:
-    """A random object, its class drawn first; None: no source has any."""
-    with_objects = [
-        place
-        for place, source in enumerate(sources)
-        if source.pack.name in origins and (source.holders or source.objects)
-    ]
-    if not with_objects:
-        return None
-    shares = np.array([sources[place].share for place in with_objects])
-    place = with_objects[int(random.choice(len(with_objects), p=shares / shares.sum()))]
-    source = sources[place]
-    if source.space is None:
-        photograph = int(random.choice(source.objects))
-        return Candidate(place, OBJECT, photograph, table.index[source.pack.present[photograph][0]])
-    value, photograph = source.draw_class_first(random)
-    return Candidate(place, value, photograph, int(source.space.concepts[value - int(source.space.has_background)]))
+class Batch(NamedTuple):
+    """Views of B photographs, and the questions about them."""
 
-
-def rival(
-    sources: Sequence[Source],
-    origins: Sequence[str],
-    present: NDArray[np.int64],
-    table: TextTable,
-    random: np.random.Generator,
-) -> Candidate | None:
-    """Of some random objects the one with a name most like the `present` concepts', and surely none of them."""
-    candidates = [candidate(sources, origins, table, random) for _ in range(CANDIDATES)]
-    others = [each for each in candidates if each is not None and table.exclusive[present, each.concept].all()]
-    if not others:
-        return None
-    return max(others, key=lambda each: table.likeness[present, each.concept].max(initial=-1))
-
-
-def cut_out(sources: Sequence[Source], choice: Candidate, random: np.random.Generator) -> CutObject | None:
-    """Cut out an object; None where its photograph has none of the class that is large enough."""
-    place, mask_value, photograph, concept = choice
-    mask = sources[place].pack.mask(photograph)
-    n_parts, parts, stats, _ = cv2.connectedComponentsWithStats((mask == mask_value).astype(np.uint8))
-    large = [part for part in range(1, n_parts) if stats[part, cv2.CC_STAT_AREA] >= MIN_CUT_SHARE * mask.size]
-    if not large:
-        return None
-    part = int(random.choice(large))
-    left, top, width, height = (int(stats[part, column]) for column in range(4))
-    inside = np.where(parts == part, np.uint8(255), np.uint8(0))
-    return CutObject(place, photograph, concept, inside, (left, top, width, height))
+    views: Views
+    questions: BatchQuestions
 
 
 def to_crop(cut: CutObject, size: int, random: np.random.Generator) -> Matrix:
@@ -136,30 +92,6 @@ def to_crop(cut: CutObject, size: int, random: np.random.Generator) -> Matrix:
     return np.array(
         [[across, 0, middle_x - across * (left + width / 2)], [0, scale, middle_y - scale * (top + height / 2)]]
     )
-
-
-def paste(
-    cut: CutObject,
-    sources: Sequence[Source],
-    value: int,
-    labels: NDArray[np.uint8],
-    size: int,
-    random: np.random.Generator,
-) -> Paste:
-    """Paste an object onto a crop, and write its mask `value` into the crop's `labels` [size/4, size/4], in place."""
-    matrix = to_crop(cut, size, random)
-    alpha = cv2.warpAffine(cut.inside, matrix, (size, size), flags=cv2.INTER_LINEAR).astype(np.uint8)
-    # Inverted, 0 on the object: `labels_in` fills what lies beyond the photograph with 255.
-    labels[labels_in(255 - cut.inside, matrix, size, STRIDE) == 0] = value
-    photograph = sources[cut.source].pack.places[cut.photograph, :3].tolist()
-    return Paste(cut.source, photograph, matrix, alpha)
-
-
-class Batch(NamedTuple):
-    """Views of B photographs, and the questions about them."""
-
-    views: Views
-    questions: BatchQuestions
 
 
 class Examples(Stream[Batch]):
@@ -207,22 +139,61 @@ class Examples(Stream[Batch]):
             pasted_objects = self._pasted(np.union1d(present, space.present(labels)), random)
             for cut in pasted_objects:
                 space = space.with_pasted(cut.concept)
-            pastes = [
-                paste(cut, self.sources, space.value(cut.concept), labels, self.size, random) for cut in pasted_objects
-            ]
+            pastes = [self._paste(cut, space.value(cut.concept), labels, random) for cut in pasted_objects]
             crop = crop._replace(pastes=pastes)
             present = np.union1d(present, np.array([cut.concept for cut in pasted_objects], np.int64))
         return crop, self._masked(source, space, labels, present, whole, random)
 
     def _pasted(self, present: NDArray[np.int64], random: np.random.Generator) -> list[CutObject]:
-        candidates = []
-        for _ in range(random.integers(1, MAX_PASTED + 1)):
-            if random.random() < self.recipe.rivals:
-                candidates.append(rival(self.sources, self.recipe.paste_from, present, self.table, random))
-            else:
-                candidates.append(candidate(self.sources, self.recipe.paste_from, self.table, random))
-        cuts = [cut_out(self.sources, each, random) for each in candidates if each is not None]
+        candidates = [
+            self.rival(present, random) if random.random() < self.recipe.rivals else self._candidate(random)
+            for _ in range(random.integers(1, MAX_PASTED + 1))
+        ]
+        cuts = [self._cut_out(each, random) for each in candidates if each is not None]
         return [cut for cut in cuts if cut is not None]
+
+    def _candidate(self, random: np.random.Generator) -> Candidate | None:
+        """A random object, its class drawn first; None: no source has any."""
+        origins = [place for place, each in enumerate(self.sources) if each.pack.name in self.recipe.paste_from]
+        origins = [place for place in origins if self.sources[place].holders or self.sources[place].objects]
+        if not origins:
+            return None
+        shares = np.array([self.sources[place].share for place in origins])
+        place = origins[int(random.choice(len(origins), p=shares / shares.sum()))]
+        source = self.sources[place]
+        if source.space is None:
+            photograph = int(random.choice(source.objects))
+            return Candidate(place, OBJECT, photograph, self.table.index[source.pack.present[photograph][0]])
+        value, photograph = source.draw_class_first(random)
+        return Candidate(place, value, photograph, int(source.space.concepts[value - int(source.space.has_background)]))
+
+    def rival(self, present: NDArray[np.int64], random: np.random.Generator) -> Candidate | None:
+        """Of some random objects the one with a name most like the `present` concepts', and surely none of them."""
+        table, candidates = self.table, [self._candidate(random) for _ in range(CANDIDATES)]
+        others = [each for each in candidates if each is not None and table.exclusive[present, each.concept].all()]
+        return max(others, key=lambda each: table.likeness[present, each.concept].max(initial=-1), default=None)
+
+    def _cut_out(self, choice: Candidate, random: np.random.Generator) -> CutObject | None:
+        """Cut out an object; None where its photograph has none of the class that is large enough."""
+        place, mask_value, photograph, concept = choice
+        mask = self.sources[place].pack.mask(photograph)
+        n_parts, parts, stats, _ = cv2.connectedComponentsWithStats((mask == mask_value).astype(np.uint8))
+        large = [part for part in range(1, n_parts) if stats[part, cv2.CC_STAT_AREA] >= MIN_CUT_SHARE * mask.size]
+        if not large:
+            return None
+        part = int(random.choice(large))
+        left, top, width, height = (int(stats[part, column]) for column in range(4))
+        inside = np.where(parts == part, np.uint8(255), np.uint8(0))
+        return CutObject(place, photograph, concept, inside, (left, top, width, height))
+
+    def _paste(self, cut: CutObject, value: int, labels: NDArray[np.uint8], random: np.random.Generator) -> Paste:
+        """Paste an object onto a crop, and write its mask value into the crop's labels [size/4, size/4], in place."""
+        size, matrix = self.size, to_crop(cut, self.size, random)
+        alpha = cv2.warpAffine(cut.inside, matrix, (size, size), flags=cv2.INTER_LINEAR).astype(np.uint8)
+        # Inverted, 0 on the object: `labels_in` fills what lies beyond the photograph with 255.
+        labels[labels_in(255 - cut.inside, matrix, size, STRIDE) == 0] = value
+        photograph = self.sources[cut.source].pack.places[cut.photograph, :3].tolist()
+        return Paste(cut.source, photograph, matrix, alpha)
 
     def _masked(
         self,

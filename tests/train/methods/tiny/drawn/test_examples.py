@@ -55,11 +55,15 @@ def table(tmp_path: Path) -> TextTable:
     return TextTable(book, classes, ["wall"], "{}", encode, more)
 
 
-def drawn_of(sources: list[Source], table: TextTable, batch: int, **values: Any) -> Batch:
-    """The first batch by a recipe with these values."""
-    common: dict[str, Any] = {"whole": 0.0, "zoom": (0.4, 1.0), "paste": 0.0, "seed": 3}
+def examples(sources: list[Source], table: TextTable, batch: int, **values: Any) -> Examples:
+    """By a recipe with these values."""
+    common: dict[str, Any] = {"whole": 0.0, "zoom": (0.4, 1.0), "paste": 0.0, "rivals": 0.0, "seed": 3}
     recipe = read_as(TinyRecipe, "tiny").model_copy(update=common | values)
-    return next(iter(Examples(sources, table, recipe, SIZE, batch, 0.72)))
+    return Examples(sources, table, recipe, SIZE, batch, 0.72)
+
+
+def drawn_of(sources: list[Source], table: TextTable, batch: int, **values: Any) -> Batch:
+    return next(iter(examples(sources, table, batch, **values)))
 
 
 def drawn(pack: Pack, table: TextTable) -> Batch:

@@ -8,13 +8,12 @@ import torch
 
 from lexiseg_train.data.indexed import IGNORE
 from lexiseg_train.methods.tiny.cutting import OBJECT
-from lexiseg_train.methods.tiny.drawn.examples import rival
 from lexiseg_train.methods.tiny.drawn.questions import Source, source_of
 from lexiseg_train.methods.tiny.texts import TextTable
 from lexiseg_train.training.crops import render, resident
 from lexiseg_train.training.packs import Photograph, write_pack
 from tests.train.methods.tiny.drawn import test_examples
-from tests.train.methods.tiny.drawn.test_examples import SIZE, drawn_of, states
+from tests.train.methods.tiny.drawn.test_examples import SIZE, drawn_of, examples, states
 
 table = test_examples.table
 BALL, ZEBRA = 1, 2
@@ -103,7 +102,8 @@ def test_a_rival_is_the_most_like_of_what_the_crop_surely_does_not_show(
     sources: list[Source], table: TextTable
 ) -> None:
     ball = np.array([table.index["ball"]])
+    of_objects = examples(sources, table, 1, paste_from=("objects",))
 
-    drawn = [rival(sources, ["objects"], ball, table, np.random.default_rng(seed)) for seed in range(5)]
+    drawn = [of_objects.rival(ball, np.random.default_rng(seed)) for seed in range(5)]
 
     assert {each.concept for each in drawn if each is not None} == {table.index["zebra"]}
