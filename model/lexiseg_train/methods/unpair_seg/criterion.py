@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lexiseg_model.methods.unpair_seg.layers.mask_decoder import Prediction
 from lexiseg_model.methods.unpair_seg.settings import Compatibility
-from lexiseg_train.methods.unpair_seg.trainings import POINTS, PointSettings
+from lexiseg_train.methods.unpair_seg.trainings import PointSettings
 from lexiseg_train.training.distributed import mean_over_processes
 from lexiseg_train.training.losses import assign, dice_costs, dice_losses
 
@@ -132,7 +132,7 @@ def prompt_losses(
     targets: Sequence[Tensor],
     matches: Matches,
     draw: Draw,
-    settings: PointSettings = POINTS,
+    settings: PointSettings,
 ) -> list[PromptLosses]:
     """Losses of several layers' predictions, in the order of calls of `draw`, with the matches of the last layer."""
     count = torch.tensor(float(len(matches.image)), device=matches.dice.device)

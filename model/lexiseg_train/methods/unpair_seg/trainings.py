@@ -17,9 +17,6 @@ from lexiseg_train.training.recipes.training import Prerequisite, Training
 
 HERE = "lexiseg_train.methods.unpair_seg"
 
-# Longer sides in pixels. The paper does not state them; unused entries of the released configuration do.
-SIZES = (896, 1024)
-
 
 class PointSettings(StrictModel):
     """Points at which the mask losses are taken, as in Mask2Former."""
@@ -29,21 +26,16 @@ class PointSettings(StrictModel):
     importance: float = Field(0.75, ge=0, le=1, description="share of points chosen so; the rest lies anywhere")
 
 
-POINTS = PointSettings()
-
-
 class AlignmentSettings(StrictModel):
     """Matching settings that the paper does not state."""
 
+    # Of unused entries of the released configuration.
     sizes: tuple[int, ...] = Field(
-        SIZES, min_length=1, description="longer sides of the image in pixels, over which CLIP's view is averaged"
+        (896, 1024), min_length=1, description="longer sides of the image in pixels, over which CLIP's view is averaged"
     )
     adapter_share: float = Field(
         0.5, ge=0, le=1, description="share of the adapter in matching at the end of training; it grows from 0"
     )
-
-
-ALIGNMENT = AlignmentSettings()
 
 
 class DecoderSize(StrictModel):
@@ -97,7 +89,7 @@ class MasksRecipe(RunRecipe):
     size: DecoderSize = DecoderSize()
     crops: CropSettings = CropSettings()
     prompts: PromptSettings = PromptSettings()
-    points: PointSettings = POINTS
+    points: PointSettings = PointSettings()
     matching: Compatibility = Field("released", description="matching of points and objects; see prompt_matching")
     mismatched: bool = Field(False, description="masks of other photographs: a control, which learns no picture")
 
@@ -120,7 +112,7 @@ class AlignRecipe(CaptionsRecipe):
     clip: list[Path] = Field([], description="files of its towers where stage one comes without them")
     text: str = Field("a photo of a {}.", description="template that an entity is put into before it is encoded")
     adapter: AdapterSize = AdapterSize()
-    matching: AlignmentSettings = ALIGNMENT
+    matching: AlignmentSettings = AlignmentSettings()
     proposals: ProposalSettings = Field(PROPOSALS, description="masks that stage one finds")
     regions: int = Field(100, ge=1, description="most regions of a photograph, the best ones")
     momentum: float = Field(

@@ -23,18 +23,16 @@ UNKNOWN, NONE = -2, -1  # in place of a name: not known, none of the set's names
 
 
 class SetCells(NamedTuple):
-    """What the labels of a set say, of K names.
-
-    `own` [K] bool: its names; `parts` [K] bool: names of parts, if it marks any; `name` [N] and `part` [N] int64: of
-    each cell, UNKNOWN or NONE; `drawn_from`: rows as they fall, then the rows of each name, and of each part.
-    """
+    """What the labels of a set say, of K names, and what its photographs are."""
 
     cells: Cells
-    own: NDArray[np.bool_]
-    parts: NDArray[np.bool_]
-    name: NDArray[np.int64]
+    presence: Tensor  # [P, K] of the names in the scores of each photograph
+    folds: NDArray[np.int64]  # [P]
+    own: NDArray[np.bool_]  # [K] its names
+    parts: NDArray[np.bool_]  # [K] names of parts, if it marks any
+    name: NDArray[np.int64]  # [N] of each cell, UNKNOWN or NONE
     part: NDArray[np.int64]
-    as_they_fall: NDArray[np.int64]
+    as_they_fall: NDArray[np.int64]  # rows to draw from
     of_names: list[NDArray[np.int64]]
     of_parts: list[NDArray[np.int64]]
 
@@ -68,7 +66,9 @@ def count_photographs(sets: Sequence[Cells], part_names: Sequence[str]) -> dict[
     return counts
 
 
-def set_cells(cells: Cells, names: Sequence[str], part_names: Sequence[str]) -> SetCells:
+def set_cells(
+    cells: Cells, presence: Tensor, folds: NDArray[np.int64], names: Sequence[str], part_names: Sequence[str]
+) -> SetCells:
     """What a set says of the names."""
     index = {name: place for place, name in enumerate(names)}
     of_value = np.full(IGNORE + 1, UNKNOWN)
@@ -85,7 +85,8 @@ def set_cells(cells: Cells, names: Sequence[str], part_names: Sequence[str]) -> 
     usable = name != UNKNOWN
     groups = [np.flatnonzero(usable & (name == each)) for each in np.unique(name[usable])]
     of_parts = [np.flatnonzero(usable & (part == each)) for each in np.unique(part[usable]) if each >= 0]
-    return SetCells(cells, own, parts, name, part, np.flatnonzero(usable & cells.as_it_falls), groups, of_parts)
+    fallen = np.flatnonzero(usable & cells.as_it_falls)
+    return SetCells(cells, presence, folds, own, parts, name, part, fallen, groups, of_parts)
 
 
 def exclusive(table: TextTable, names: Sequence[str], parts: Sequence[tuple[str, str]]) -> NDArray[np.bool_]:
@@ -107,44 +108,27 @@ def exclusive(table: TextTable, names: Sequence[str], parts: Sequence[tuple[str,
 
 
 class CellBatches(Stream[Batch]):
-    """Batches of cells; sets are drawn by their size to a power.
-
-    Args:
-        sets: what is known of each, with its `shares` and the presence [P, K] of names in its photographs' scores.
-        folds: [P] of each set's photographs.
-        apart: [K, K] as of `exclusive`.
-        groups: of GROUP cells in a batch.
-    """
+    """Batches of `groups` of GROUP cells of a set, by the sets' shares; `apart` is as of `exclusive`."""
 
     def __init__(
-        self,
-        sets: Sequence[SetCells],
-        shares: NDArray[np.float64],
-        presence: Sequence[Tensor],
-        folds: Sequence[NDArray[np.int64]],
-        apart: NDArray[np.bool_],
-        groups: int,
-        seed: int,
+        self, sets: Sequence[SetCells], shares: NDArray[np.float64], apart: NDArray[np.bool_], groups: int, seed: int
     ) -> None:
-        self.sets, self.shares, self.presence, self.folds = sets, shares, presence, folds
-        self.apart, self.groups, self.seed = apart, groups, seed
+        self.sets, self.shares, self.apart, self.groups, self.seed = sets, shares, apart, groups, seed
 
     def make(self, number: int, random: np.random.Generator) -> Batch:
         places = random.choice(len(self.sets), self.groups, p=self.shares)
-        return Batch(*map(torch.cat, zip(*(self._of_set(place, random) for place in places), strict=True)))
+        return Batch(*map(torch.cat, zip(*(self._of_set(self.sets[place], random) for place in places), strict=True)))
 
-    def _of_set(self, place: int, random: np.random.Generator) -> Batch:
+    def _of_set(self, cells: SetCells, random: np.random.Generator) -> Batch:
         """Half of the cells as they fall, half of names, or parts, that are drawn alike."""
-        cells = self.sets[place]
         groups = [cells.of_names, cells.of_parts] if cells.of_parts else [cells.of_names]
         balanced = [_one_of(random, group) for group in groups for _ in range(GROUP // 2 // len(groups))]
         rows = np.concatenate([random.choice(cells.as_they_fall, GROUP // 2), np.array(balanced)])
-        return self.examples(place, rows, random)
+        return self.examples(cells, rows, random)
 
-    def examples(self, place: int, rows: NDArray[np.int64], random: np.random.Generator) -> Batch:
+    def examples(self, cells: SetCells, rows: NDArray[np.int64], random: np.random.Generator) -> Batch:
         """The cells of some rows of a set. Where parts are marked, they are asked in two of three questions, and the
         wholes in two of three."""
-        cells = self.sets[place]
         photograph, name, part = cells.cells.photograph[rows], cells.name[rows], cells.part[rows]
         kind = np.where(part == UNKNOWN, 0, random.integers(0, 3, len(rows)))  # wholes, both, parts
         asks_own, asks_parts = (kind < 2)[:, None], (kind > 0)[:, None]
@@ -154,12 +138,12 @@ class CellBatches(Stream[Batch]):
         absent = self.apart[np.maximum(name, 0)] & self.apart[np.maximum(label, 0)] & (name >= 0)[:, None]
         return Batch(
             torch.from_numpy(cells.cells.numbers[rows]).float(),
-            self.presence[place][torch.from_numpy(photograph).long()],
+            cells.presence[torch.from_numpy(photograph).long()],
             torch.from_numpy(competing),
             torch.from_numpy((kind == 2) | cells.cells.has_background),
             torch.from_numpy(target),
             torch.from_numpy(absent),
-            torch.from_numpy(self.folds[place][photograph]),
+            torch.from_numpy(cells.folds[photograph]),
         )
 
 

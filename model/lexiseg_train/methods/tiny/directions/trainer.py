@@ -27,6 +27,7 @@ from lexiseg_train.methods.tiny.directions.examples import (
     UNKNOWN,
     Batch,
     CellBatches,
+    SetCells,
     count_photographs,
     exclusive,
     set_cells,
@@ -96,11 +97,13 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
         table = TextTable(book, classes, [], TEMPLATE, encode, parts.names)
         self.words, self.meaning = words_of(self.names, book)
         self.rows = F.normalize(torch.from_numpy(encode(list(map(TEMPLATE.format, self.words)))), dim=1)
-        self.sets = [set_cells(cells, self.names, parts.names) for cells in sets]
         self.apart = exclusive(table, self.names, parts.pairs)
         self.scoring = Scoring(segmenter, self.names)
-        self.presence = [self.scoring.presence(cells) for cells in sets]
-        self.folds = [np.arange(len(cells.image)) // NEIGHBOURS % recipe.folds for cells in sets]
+        folds = [np.arange(len(cells.image)) // NEIGHBOURS % recipe.folds for cells in sets]
+        self.sets = [
+            set_cells(cells, self.scoring.presence(cells), of_set, self.names, parts.names)
+            for cells, of_set in zip(sets, folds, strict=True)
+        ]
         some = np.concatenate([cells.numbers[:: 1 + len(cells.numbers) // 2000] for cells in sets]).astype(np.float32)
         network = Directions(
             recipe.folds, len(self.names), torch.from_numpy(some.mean(0)), torch.from_numpy(some.std(0) + 1e-3)
@@ -110,9 +113,7 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
     def _batches(self, phase: LocalPhase) -> CellBatches:
         recipe = self.recipe
         sizes = np.array([len(each.cells.image) ** recipe.mixing * recipe.sets[each.cells.name] for each in self.sets])
-        return CellBatches(
-            self.sets, sizes / sizes.sum(), self.presence, self.folds, self.apart, phase.batch, recipe.seed
-        )
+        return CellBatches(self.sets, sizes / sizes.sum(), self.apart, phase.batch, recipe.seed)
 
     def _loss(self, batch: Batch) -> Tensor:
         batch = Batch(*(part.to(self.device) for part in batch))
@@ -143,7 +144,7 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
     @torch.no_grad()
     def with_direction(self, network: Directions) -> NDArray[np.bool_]:
         """[K] names that left-out photographs do not clearly show to be worse: one for chance costs its neighbours."""
-        hits = np.sum([self._hits(place, network) for place in range(len(self.sets))], 0)  # [2, 3, K]
+        hits = np.sum([self._hits(of_set, network) for of_set in self.sets], 0)  # [2, 3, K]
         iou = hits[:, 0] / np.maximum(hits[:, 1] + hits[:, 2] - hits[:, 0], 1)
         gain = iou[1] - iou[0]
         worse = [f"{name} {100 * each:.1f}" for name, each in zip(self.names, gain, strict=True) if each < 0]
@@ -152,16 +153,16 @@ class DirectionsTrainer(Run[DirectionsRecipe, Directions, Batch]):
         )
         return np.asarray(gain >= -CHANCE)
 
-    def _hits(self, place: int, network: Directions) -> NDArray[np.float64]:
+    def _hits(self, of_set: SetCells, network: Directions) -> NDArray[np.float64]:
         """Of a set's cells, by words and with directions, among all of its names: how many are rightly given a
         name, how many are given it, and how many are of it, [2, 3, K]."""
-        of_set, n_names = self.sets[place], len(self.names)
+        n_names = len(self.names)
         hits = np.zeros((2, 3, n_names))
-        batches = CellBatches(self.sets, np.ones(1), self.presence, self.folds, self.apart, 1, 0)
+        batches = CellBatches(self.sets, np.ones(1), self.apart, 1, 0)
         rows = np.flatnonzero((of_set.name != UNKNOWN) & (of_set.cells.as_it_falls | (of_set.part >= 0)))
         rows = rows[:: 1 + len(rows) // JUDGED]
         for some in np.array_split(rows, 1 + len(rows) // 4096):
-            batch = batches.examples(place, some, np.random.default_rng(0))
+            batch = batches.examples(of_set, some, np.random.default_rng(0))
             words = self.scoring.margins(batch.numbers, batch.presence)
             added = network(batch.numbers)[batch.fold, torch.arange(len(some))]
             truth = F.one_hot(batch.target.clamp_min(0), n_names).bool() & (batch.target >= 0)[:, None]
