@@ -24,7 +24,7 @@ from lexiseg_model.clip.images import normalise
 from lexiseg_model.errors import ShapeError
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset
 from lexiseg_train.evaluation.counts import count, scores
-from lexiseg_train.methods.s_seg.recipe import PseudoMaskSettings
+from lexiseg_train.methods.s_seg.trainings import PseudoMaskSettings
 
 COLOUR_CELL = 8  # pixels of a cell's side, as a patch of the paper's tower
 

@@ -30,7 +30,7 @@ from lexiseg_model.vocabulary.scoring import score_vocabulary
 from lexiseg_train.data.indexed import IndexedDataset, read_dataset
 from lexiseg_train.evaluation.counts import count, scores
 from lexiseg_train.methods.s_seg.pseudo_masks import PseudoMasks, mask_maker
-from lexiseg_train.methods.s_seg.recipe import LossSettings, SSegRecipe
+from lexiseg_train.methods.s_seg.trainings import LossSettings, SSegRecipe
 from lexiseg_train.training.distributed import gather
 from lexiseg_train.training.losses import LossParts, contrast_loss, info_nce, matched_mask_losses, mean_over_targets
 from lexiseg_train.training.model_card import measure_quality, origin_fields, pairs_entries, update_card
