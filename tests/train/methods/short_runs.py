@@ -1,7 +1,9 @@
-"""Short training runs: what their recipes share, recipes of a known class, and the first batch of a run."""
+"""Short training runs: what their recipes share, recipes of a known class, the first batch, and all losses of a run."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+from unittest import mock
 
 from lexiseg_train.training.recipe import LocalPhase, RunRecipe
 from lexiseg_train.training.recipes.read import read_recipe
@@ -27,3 +29,26 @@ def read_as(kind: type[Recipe], name: str, overrides: Sequence[str] = ()) -> Rec
     recipe = read_recipe(name, overrides).recipe
     assert isinstance(recipe, kind)
     return recipe
+
+
+class Finished(NamedTuple, Generic[Recipe]):
+    """What a run leaves."""
+
+    recipe: Recipe
+    weights: Path
+    losses: list[float]
+
+
+def finished(run: Run[Recipe, Any, Batch]) -> Finished[Recipe]:
+    """Train to the end."""
+    losses: list[float] = []
+    step = run._step
+
+    def recorded(batch: Batch, *more: Batch) -> float:
+        losses.append(step(batch, *more))
+        return losses[-1]
+
+    with mock.patch.object(run, "_step", recorded):
+        weights = run.train()
+    assert weights is not None
+    return Finished(run.recipe, weights, losses)

@@ -1,5 +1,6 @@
 """Calibration of scores on random class lists."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,21 @@ import pytest
 from lexiseg_model.cards import ScoreRule
 from lexiseg_train.data.indexed import read_dataset
 from lexiseg_train.methods.tiny.confidence import Segments, calibration_error, fit, gather, scores
-from tests.model.stand_in import ColourSegmenter
-from tests.train.methods.tiny.colours import draw
+from tests.model.stand_in import COLOURS, ColourSegmenter
+from tests.train.data.own.made import save
+
+CLASSES = ("background", "red", "green", "blue")
+
+
+def draw(root: Path) -> Path:
+    """Writes `colours/train` under `root`; returns `root`."""
+    for value, name in enumerate(CLASSES[1:], start=1):
+        pixels, mask = np.zeros((16, 16, 3), np.uint8), np.zeros((16, 16), np.uint8)
+        pixels[:, :8], mask[:, :8] = COLOURS[name], value
+        save(root / "colours" / "train", name, pixels, mask, "png")
+    (root / "colours" / "classes.json").write_text(json.dumps(CLASSES))
+    return root
+
 
 TRUE = ScoreRule(presence=1.0, probability=0.5, classes=-0.25, area=0.5, bias=-0.5)
 

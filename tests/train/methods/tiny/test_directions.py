@@ -18,8 +18,7 @@ from lexiseg_train.methods.tiny.directions.cells import NO_PARTS, draw
 from lexiseg_train.methods.tiny.directions.parts import NOTHING, Part, Parts
 from lexiseg_train.methods.tiny.directions.trainer import DirectionsTrainer
 from lexiseg_train.methods.tiny.trainings import DirectionsRecipe
-from tests.train.methods.short_runs import read_as
-from tests.train.methods.tiny.finished import Finished, finished
+from tests.train.methods.short_runs import Finished, finished, read_as
 from tests.train.methods.tiny.shapes import write_shapes
 
 

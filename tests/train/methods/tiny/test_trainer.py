@@ -16,8 +16,7 @@ from lexiseg_train.methods.tiny.publish import publish
 from lexiseg_train.methods.tiny.trainer import TinyTrainer
 from lexiseg_train.methods.tiny.trainings import TRAININGS, TinyRecipe
 from lexiseg_train.training.recipe import LocalPhase
-from tests.train.methods.short_runs import read_as
-from tests.train.methods.tiny.finished import Finished, finished
+from tests.train.methods.short_runs import Finished, finished, read_as
 from tests.train.methods.tiny.shapes import write_shapes
 
 STEPS = 14

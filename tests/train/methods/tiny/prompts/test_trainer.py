@@ -23,8 +23,7 @@ from lexiseg_train.methods.tiny.prompts.trainer import PromptTrainer, overlaps, 
 from lexiseg_train.methods.tiny.publish import publish_prompts
 from lexiseg_train.methods.tiny.trainings import MaskSet, PromptsRecipe
 from lexiseg_train.training.model_card import measure_prompts
-from tests.train.methods.short_runs import read_as
-from tests.train.methods.tiny.finished import Finished, finished
+from tests.train.methods.short_runs import Finished, finished, read_as
 from tests.train.methods.tiny.shapes import write_shapes
 
 STEPS = 24
