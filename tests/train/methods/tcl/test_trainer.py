@@ -2,14 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor
 
 from lexiseg_model.catalogue import models as catalogue
+from lexiseg_model.clip.towers import configuration
 from lexiseg_model.errors import WeightsError
 from lexiseg_model.methods.tcl.checkpoint import to_official
 from lexiseg_model.methods.tcl.network import TclNetwork, logistic_noise, similarity
@@ -18,19 +22,37 @@ from lexiseg_model.testing.suite import bank_of
 from lexiseg_model.types import ClassEntry
 from lexiseg_train.methods.tcl.losses import Inputs, Losses, TclLosses, inputs_of, rows_of
 from lexiseg_train.methods.tcl.trainer import OFFICIAL, TclTrainer, publish, selection_miou
-from lexiseg_train.methods.tcl.trainings import LossSettings
+from lexiseg_train.methods.tcl.trainings import LossSettings, TclRecipe
 from tests.golden import golden_inputs
 from tests.golden.weights import SEED
 from tests.model.imports import imported
 from tests.model.methods.tcl import golden
 from tests.once import kept
-from tests.train.methods.tcl.small import MINI, recipe, write_data
+from tests.train.methods.short_runs import read_as
+from tests.train.training.pairs_folder import write_pairs
+
+MINI = "lexiseg-mini-16"
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with twelve captioned photographs, and a CLIP of random weights."""
-    return write_data(tmp_path_factory.mktemp("data"))
+    folder = tmp_path_factory.mktemp("data")
+    write_pairs(folder / "captions")
+    torch.manual_seed(0)
+    save_file(open_clip.CLIP(**configuration(MINI) | {"quick_gelu": True}).state_dict(), folder / "clip.safetensors")
+    return folder
+
+
+def recipe(data: Path, out: Path, **changes: Any) -> TclRecipe:
+    """`tcl-smoke` in three steps of four pairs, the block from the third."""
+    small = {
+        "data": data, "out": out, "clip": data / "clip.safetensors", "held_out": 0, "validate_steps": None,
+        "steps": 3, "grounder_steps": 2, "warmup_steps": 1, "warmup_from": 0.5, "device": "cpu",
+        "precision": "float32", "workers": 0, "phases": [{"after": 0.0, "crop": 64, "global_batch": 4}],
+    }  # fmt: skip
+    values = read_as(TclRecipe, "tcl-smoke").model_dump(mode="json")
+    return TclRecipe.model_validate(values | small | changes)
 
 
 def test_a_trained_model_is_imported_and_served(data: Path, tmp_path: Path) -> None:
