@@ -101,33 +101,15 @@ class PseudoMaskMaker(nn.Module):
         self.tower = tower.eval().requires_grad_(False)
         self.settings = settings
 
-    def train(self, mode: bool = True) -> PseudoMaskMaker:
-        """Stay in evaluation mode."""
-        del mode
-        return super().train(False)
-
     @torch.no_grad()
     def forward(self, images: Tensor) -> PseudoMasks:
         """Masks [B, K, h, w] of images [B, 3, H, W] with ImageNet's statistics and multiples of the patch as sides."""
-        maps = self.tower(images)
-        return divide(maps, self.settings)
-
-
-class Colours(nn.Module):
-    """Mean colours of cells in place of a tower's tokens."""
-
-    def __init__(self, cell: int) -> None:
-        super().__init__()
-        self.cell = cell
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Mean colours [N, 3, H/cell, W/cell] of images [N, 3, H, W]."""
-        return F.avg_pool2d(images, self.cell)
+        return divide(self.tower(images), self.settings)
 
 
 def colour_maker(settings: PseudoMaskSettings, cell: int = COLOUR_CELL) -> PseudoMaskMaker:
     """Maker of masks by k-means of RGB on cells of `cell` pixels; lengths are kept, as they carry brightness."""
-    return PseudoMaskMaker(Colours(cell), settings.model_copy(update={"unit_length": False}))
+    return PseudoMaskMaker(nn.AvgPool2d(cell), settings.model_copy(update={"unit_length": False}))
 
 
 def mask_maker(settings: PseudoMaskSettings, weights: Path | None = None) -> PseudoMaskMaker:

@@ -20,7 +20,7 @@ from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import RowsOf, Segmenter
 from lexiseg_model.tasks import segment
 from lexiseg_model.tasks.pixels import score_weights
-from lexiseg_model.types import Background, ClassEntry, Segment, Vocabulary
+from lexiseg_model.types import Background, ClassEntry, Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows, bank_of
 from lexiseg_model.vocabulary.class_names import BACKGROUND
 from lexiseg_train.data.indexed import IGNORE, IndexedDataset, Sample, evenly_spread
@@ -147,11 +147,13 @@ def _judged(
         presence = segmenter.whole_image(features, bank_of(segmenter, vocabulary, rows_of)).tolist()
         for each in segment("semantic", segmenter, features, vocabulary, rows_of=rows_of).segments:
             assert each.class_index is not None
-            right = _share_right(each, truth, values.get(words[each.class_index], -1))
-            if right is not None:
+            under = truth[decode(each.mask)]
+            labelled = under[under != IGNORE]
+            if len(labelled) >= LABELLED * len(under):
+                right = (labelled == values.get(words[each.class_index], -1)).mean() >= RIGHT
                 odds = np.log(each.score / max(1 - each.score, 1e-6))
                 area = each.area / truth.size
-                yield [presence[each.class_index], odds, np.log(len(words)), np.log(area), right >= RIGHT]
+                yield [presence[each.class_index], odds, np.log(len(words)), np.log(area), right]
 
 
 def _draw(
@@ -163,10 +165,3 @@ def _draw(
     filling, n_filled = random.permutation(others).tolist(), max(0, MIN_DRAWN_FROM - len(names))
     rest = random.permutation([*(name for name in names if name not in first), *filling[:n_filled]]).tolist()
     return [*first, *rest, *filling[n_filled:]][:n_words]
-
-
-def _share_right(segment: Segment, truth: NDArray[np.integer], value: int) -> float | None:
-    """Share of a segment's labelled pixels that have a value; None where too few are labelled."""
-    under = truth[decode(segment.mask)]
-    labelled = under[under != IGNORE]
-    return float((labelled == value).mean()) if len(labelled) >= LABELLED * len(under) else None
