@@ -23,6 +23,7 @@ from lexiseg_service.batch import question_copy
 from lexiseg_service.batch.chunks import MAX_REASONS, BulkJob, ChunkWorker, Report, batch_settings
 from lexiseg_service.batch.description import JobInput, stored, task_question
 from lexiseg_service.batch.export import check_room, writer_of
+from lexiseg_service.batch.formats import ROW_FORMS
 from lexiseg_service.batch.ledger.folder import (
     QUESTION,
     RECORD,
@@ -80,8 +81,9 @@ def run(
     *,
     retry_failed: bool,
 ) -> int:
+    described = [] if bulk.description.to in ROW_FORMS else [bulk.description.to]
     try:
-        writers = dict(map(writer_of, bulk.formats))
+        writers = dict(map(writer_of, [*described, *bulk.formats]))
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="'--to'") from None
     destination = absolute(bulk.destination)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from lexiseg_model.cards import StrictModel
-from lexiseg_service.batch.formats import ROW_FORMS, Format
+from lexiseg_service.batch.formats import Format
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.question.classes import has_examples
 from lexiseg_service.question.prompts import resolve_prompts
@@ -80,8 +80,3 @@ def read_description(path: Path, limits: Limits) -> JobInput:
 def task_question(question: Question) -> TaskQuestion:
     """A question with its task, one that bulk takes."""
     return TaskQuestion.model_validate(stored(question))
-
-
-def label_formats(job: JobInput) -> list[str]:
-    """What bulk writes in addition to its rows."""
-    return [] if job.to in ROW_FORMS else [job.to]

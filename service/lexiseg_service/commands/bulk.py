@@ -112,7 +112,7 @@ def bulk(
     """
     check_installed("bulk", "bulk", "pyarrow")
     from lexiseg_service.batch.bulk import BulkInput, cluster_of, run
-    from lexiseg_service.batch.description import JobInput, label_formats
+    from lexiseg_service.batch.description import JobInput
     from lexiseg_service.commands.question import question_of
 
     if description is not None:
@@ -120,7 +120,6 @@ def bulk(
         if any(each is not None for each in typed) or task != "semantic":
             raise typer.BadParameter("DST alone goes with it; the file has the rest", param_hint=OPTION)
         destination, job = source, _read(description, settings)
-        to = [*label_formats(job), *(to or [])]
     elif destination is None:
         raise typer.BadParameter("a folder for the rows is missing", param_hint="'DST'")
     else:

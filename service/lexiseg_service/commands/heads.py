@@ -43,10 +43,14 @@ def list_heads(context: typer.Context, settings: Settings, server: Server = None
         with servers.Server(server, settings) as remote:
             listed = remote.heads()
     else:
+        import orjson
+
+        from lexiseg_client.heads import head_of
         from lexiseg_service.records.documents import run_with
 
         local = _local_heads(settings)
-        listed = servers.heads_of(run_with(local.store, local.list_all("")))
+        kept = run_with(local.store, local.list_all(""))
+        listed = [head_of(each) for each in orjson.loads(orjson.dumps(kept))]  # as `GET /v1/heads` lists them
     for head in listed:
         typer.echo(line_of(head))
 

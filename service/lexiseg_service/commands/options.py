@@ -153,15 +153,10 @@ def _can_be(path: Path, *, is_made: bool) -> bool:
     return parent.is_dir() and os.access(parent, os.W_OK | os.X_OK)
 
 
-def named_options(context: typer.Context) -> list[str]:
-    """The options on the command line, as `--model`, in the order of the command's help."""
-    sources = {flag(name): context.get_parameter_source(name) for name in context.params}
-    return [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
-
-
 def check_server(context: typer.Context, server: str | None) -> None:
     """Refuse an API key without --server, and settings of this process with it."""
-    named = [name for name in FIELDS if flag(name) in named_options(context)]
+    sources = {name: context.get_parameter_source(name) for name in FIELDS}
+    named = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
     if server is None and "api_key" in named:
         raise typer.BadParameter("it is for a server; give --server", param_hint="'--api-key'")
     allowed = {"model", "api_key", *Limits.model_fields}

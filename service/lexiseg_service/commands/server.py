@@ -6,8 +6,6 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-import orjson
-
 from lexiseg_client import (
     Client,
     Frame,
@@ -28,7 +26,6 @@ from lexiseg_client import (
 )
 from lexiseg_client.address import PRINTABLE, read_address
 from lexiseg_client.folders import resolve_names
-from lexiseg_client.heads import head_of
 from lexiseg_model.types import ClassEntry, Task
 from lexiseg_model.vocabulary.class_names import is_thing
 from lexiseg_service.errors import InvalidValue, ServiceError, error_of
@@ -78,10 +75,6 @@ def check_rest(url: str) -> None:
         raise InvalidValue(f"--server: {error}") from None
     if protocol == "grpc":
         raise _not_over_grpc(url)
-
-
-def heads_of(listed: Sequence[Any]) -> list[Head]:
-    return [head_of(each) for each in orjson.loads(orjson.dumps(listed))]
 
 
 class Server(AbstractContextManager["Server"]):
