@@ -40,13 +40,9 @@ def attended(q: Array, k: Array, v: Array, heads: int, allowed: NDArray[np.bool_
     """Softmax attention of each head, over the pairs that are allowed [L, L]."""
     out = np.zeros_like(v)
     size = v.shape[1] // heads
-    for head in range(heads):
-        part = slice(head * size, (head + 1) * size)
-        for i in range(len(q)):
-            seen = [j for j in range(len(k)) if allowed[i, j]]
-            logits = np.array([q[i, part] @ k[j, part] / math.sqrt(size) for j in seen])
-            share = np.exp(logits - logits.max())
-            out[i, part] = sum(w * v[j, part] for w, j in zip(share / share.sum(), seen, strict=True))
+    for part in (slice(head * size, (head + 1) * size) for head in range(heads)):
+        share = np.where(allowed, np.exp(q[:, part] @ k[:, part].T / math.sqrt(size)), 0.0)
+        out[:, part] = share / share.sum(1, keepdims=True) @ v[:, part]
     return out
 
 

@@ -1,12 +1,9 @@
 """Make open_clip and timm importable with a CPU-only torch and a torchvision built for CUDA.
 
-Both import torchvision, and torchvision describes two of its compiled operators to torch while it is imported. A
-torchvision built for CUDA with a CPU-only torch has no compiled library that loads, so these operators do not
-exist and the import fails, although nothing here calls them. Then, and only then, this module declares them: names
-and signatures without an implementation. Where torchvision's library loads, nothing is done.
-
-For `roi_align`, which transformers' SAM 3 calls, torchvision falls back to Python code meant for torch.compile:
-`without_compiler` runs it as it is written.
+Both import torchvision, which then describes two of its compiled operators to torch. Without a compiled library that
+loads these do not exist, and the import fails, although nothing here calls them. Then, and only then, this module
+declares them: names and signatures without an implementation. For `roi_align`, which transformers' SAM 3 calls,
+torchvision falls back to Python code meant for torch.compile: `without_compiler` runs it as it is written.
 """
 
 from __future__ import annotations

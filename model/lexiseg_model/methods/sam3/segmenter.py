@@ -11,6 +11,7 @@ Clicks, boxes and masks go to the tracker, which has its own maps from the same 
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
@@ -56,7 +57,6 @@ class Sam3Segmenter(WithTexts, SquareSegmenter):
         self._tokens = TokenRows(self.network, settings, state)
         self._text = TextSide(self._tokens, AS_IT_IS, "rows", execution.device, execution.precision)
         self.text_digest = self._tokens.digest
-        self._word: Tensor | None = None
 
     def image_maps(self, pixels: Tensor) -> tuple[Tensor, ...]:
         return self.network.levels(pixels)
@@ -119,16 +119,15 @@ class Sam3Segmenter(WithTexts, SquareSegmenter):
                 continue
             text = rows[0] if is_text[rows[0]] else first.get(owner, rows[0])
             if text not in together:
-                words = bank.vectors[text][None] if is_text[text] else self._box_text()
+                words = bank.vectors[text][None] if is_text[text] else self._box_text
                 boxes = examples.boxes_of(boxes_by_class[owner], features.tensors[PICTURE])
                 together[text] = self.network.detect(levels, *self._tokens.words(words), boxes)
             yield together[text]
 
+    @cached_property
     def _box_text(self) -> Tensor:
         """The row [1, L * C + 1] of the text that SAM 3 uses where there are only boxes."""
-        if self._word is None:
-            self._word = torch.from_numpy(self.encode_texts([examples.WORD]).astype(np.float32))
-        return self._word.to(self._execution.device)
+        return torch.from_numpy(self.encode_texts([examples.WORD]).astype(np.float32)).to(self._execution.device)
 
 
 class PromptableSam3(Sam3Segmenter, PromptedSegmenter):

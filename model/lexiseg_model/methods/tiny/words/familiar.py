@@ -120,12 +120,10 @@ def unit_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def foreign(texts: list[str]) -> list[bool]:
     """Whether each text is not English, by the bundled model; raises WeightsError if the text tower is missing."""
-    rows_of = load_text_tower().encode
-    return [word.is_foreign for word in _bundled().nearest([TEMPLATE.format(text) for text in texts], rows_of)]
-
-
-@cache
-def _bundled() -> Familiar:
-    familiar = read_familiar(FOLDER, load_text_tower().digest)
+    tower = load_text_tower()
+    familiar = _read(FOLDER, tower.digest)
     assert familiar is not None, "the bundled model lists its training words"
-    return familiar
+    return [word.is_foreign for word in familiar.nearest([TEMPLATE.format(text) for text in texts], tower.encode)]
+
+
+_read = cache(read_familiar)
