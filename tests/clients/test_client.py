@@ -101,8 +101,8 @@ def test_every_option_reaches_the_server(client: Client) -> None:
 def test_a_wrong_question_is_refused_before_it_is_sent(server: Server) -> None:
     spy = Spy()
     with spy.http() as http, Client(server.url, http=http) as client:
-        with pytest.raises(TypeError, match=r'did you mean \["cat"\]'):
-            client.segment(JPEG, "cat")  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r'did you mean \["cat", "dog"\]\?'):
+            client.segment(JPEG, "cat, dog")  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="unknown option: treshold"):
             client.segment(JPEG, ["cat"], treshold=0.3)  # type: ignore[call-arg]
 

@@ -51,6 +51,16 @@ def test_labelme_finds_each_picture_from_its_file(client: Client, folder: Path) 
             assert picture.size == (content["imageWidth"], content["imageHeight"])
 
 
+def test_label_studio_gets_a_task_for_each_picture(client: Client, folder: Path) -> None:
+    tasks = json.loads((client.label_folder(folder, CLASSES, to="label-studio").out / "tasks.json").read_text())
+
+    names = [task["data"]["image"] for task in tasks]
+    digest = client.segment(folder / "china.jpg", CLASSES).model_digest
+    assert names == ["/data/local-files/?d=below/china.png", "/data/local-files/?d=china.jpg"]
+    # As its adapter names it.
+    assert {task["predictions"][0]["model_version"] for task in tasks} == {f"lexiseg-tiny-{digest[:12]}"}
+
+
 def test_one_damaged_picture_costs_itself_alone(client: Client, folder: Path) -> None:
     (folder / "damaged.jpg").write_bytes(b"no picture")
 

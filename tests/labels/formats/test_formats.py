@@ -76,16 +76,23 @@ def test_any_brush_comes_back(mask: NDArray[np.bool_]) -> None:
     assert np.array_equal(brush_mask(brush_runs(mask), mask.shape), mask)
 
 
-# One pixel: a run of three words, each written out, and one of a word that is repeated once.
-BRUSH = f"{4:032b}{7:05b}{2:04b}{3:04b}{7:04b}{15:04b}" + f"0{0:02b}{2:03b}{255:08b}{0:08b}{7:08b}" + f"1{0:02b}{0:03b}"
+HEADER = f"{4:032b}{7:05b}{2:04b}{3:04b}{7:04b}{15:04b}"  # of the brush of one pixel
+# A run of three words, each written out, and one of a word that is repeated once.
+BRUSH = f"{HEADER}0{0:02b}{2:03b}{255:08b}{0:08b}{7:08b}1{0:02b}{0:03b}"
+
+
+def packed(bits: str) -> bytes:
+    n_bytes = -(-len(bits) // 8)
+    return int(f"{bits:0<{8 * n_bytes}}", 2).to_bytes(n_bytes, "big")
+
+
+def test_a_brush_is_opaque_white() -> None:
+    assert brush_runs(np.ones((1, 1), bool)) == packed(f"{HEADER}1{0:02b}{3:03b}{255:08b}")
 
 
 @pytest.mark.parametrize(("alpha", "inside"), [(255, True), (0, False)])
 def test_a_brush_with_words_written_out_is_read(alpha: int, inside: bool) -> None:
-    bits = f"{BRUSH}{alpha:08b}"
-    content = int(f"{bits:0<{-(-len(bits) // 8) * 8}}", 2).to_bytes(-(-len(bits) // 8), "big")
-
-    assert brush_mask(content, (1, 1)).tolist() == [[inside]]
+    assert brush_mask(packed(f"{BRUSH}{alpha:08b}"), (1, 1)).tolist() == [[inside]]
 
 
 @pytest.mark.parametrize("content", [b"", brush_runs(MASKS["frame"])[:-9], brush_runs(MASKS["frame"][1:])])
