@@ -14,7 +14,6 @@ SOURCES = (".py", ".c", ".h")
 GENERATED = "stubs"
 SERVING = ("core", "serve", "labels", "client")  # what a reader of serving opens
 MODEL, SERVICE, LABELS = "model/lexiseg_model", "service/lexiseg_service", "labels/lexiseg_labels"
-READ_FORMATS = ("coco", "cvat", "datumaro", "label_studio", "labelme", "voc", "yolo")
 TINY, COMMANDS = f"{MODEL}/methods/tiny", f"{SERVICE}/commands"
 PARTS = {
     "core": (MODEL, TINY, f"{MODEL}/methods/__init__.py"),
@@ -29,7 +28,7 @@ PARTS = {
         f"{MODEL}/catalogue/store.py",  # object stores
         f"{COMMANDS}/serving/trainer.py",
     ),
-    # Classes learned from reviewed pictures: a request with a `head` gets them by `gateway.use_case.TaughtClasses`.
+    # Classes learned from reviewed pictures: a request with a `head` gets them by `gateway.use_case.Learn`.
     "heads": (
         *(f"{SERVICE}/gateway/{each}" for each in ("heads", "rest/head_routes.py", "rest/uploads.py")),
         f"{SERVICE}/gateway/uploaded_archive.py",
@@ -53,7 +52,6 @@ PARTS = {
     # Learning, and the readers of its data sets.
     "train": (
         "model/lexiseg_train",
-        *(f"{LABELS}/formats/{each}_reading.py" for each in READ_FORMATS),
         *(f"{LABELS}/{each}.py" for each in ("annotations", "masks/outlines")),
     ),
 }

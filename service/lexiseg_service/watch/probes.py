@@ -9,14 +9,16 @@ import asyncio
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
 from lexiseg_service.question.backend import Health
-from lexiseg_service.wire.server import GrpcServer
+
+if TYPE_CHECKING:  # commands without a server start without gRPC
+    from lexiseg_service.wire.server import GrpcServer
 
 CHECK_SECONDS = 2.0  # between two tries
 SILENT_SECONDS = 5.0  # after which a try that has not ended is a problem

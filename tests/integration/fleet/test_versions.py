@@ -9,9 +9,8 @@ import httpx
 import pytest
 
 from lexiseg_service.cli import app
-from tests.integration.load import PICTURE, SIDE, load, rest_client
+from tests.integration.load import load, rest_client
 from tests.integration.processes import Gateway, Worker
-from tests.integration.server import form
 from tests.model.catalogue.test_models import SMALL_INPUT, copy_of_tiny
 
 CLIENTS = 2
@@ -34,10 +33,6 @@ class Service:
         )
         self.gateway = Gateway(folder / "gateway.jsonl", self.worker.address)
         self.gateway.wait_for_workers(1)
-
-    def ask(self, model: str) -> httpx.Response:
-        files = form(PICTURE, "sky", max_side=SIDE, mask="none", model=model)
-        return httpx.post(f"{self.gateway.url}/segment", files=files, timeout=60)
 
     def answered(self, name: str) -> Counter[str]:
         """By version, so far."""

@@ -161,7 +161,9 @@ async def test_it_is_changed_and_removed_under_conditions_of_its_version(kind: s
         ]
         kept = await client.get(path)
         removed = await client.delete(path, headers={"If-Match": changed.headers["etag"]})
+        gone = [await client.get(path), await client.delete(path)]
 
     assert (unchanged.status_code, unchanged.content, unchanged.headers["etag"]) == (304, b"", tag)
     assert {(each.status_code, each.json()["type"]) for each in stale} == {(412, "precondition-failed")}
     assert (kept.json(), removed.status_code) == (changed.json(), 204)
+    assert {(each.status_code, each.json()["type"]) for each in gone} == {(404, KINDS[kind].unknown)}

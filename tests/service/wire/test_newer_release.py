@@ -36,7 +36,7 @@ def test_every_message_between_gateway_and_worker_is_tried() -> None:
                 reachable([field.message_type for field in kind.fields if field.message_type], seen)
         return seen
 
-    # The envelopes of one message are tried over gRPC, and so is the status.
+    # The envelopes hold one message each, which is tried; the status is tried over gRPC.
     envelopes = {"WorkerSegmentResponse", "WorkerSegmentVideoResponse"}
     envelopes |= {"WatchStatusRequest", "WatchStatusResponse", "ServedModel"}
     # A client's message alone has these.

@@ -1,6 +1,6 @@
 """Create and change heads, and give questions what they have learned.
 
-classes, pictures -> model -> lessons by workers -> solved head in the store -> `UseCase.taught`
+classes, pictures -> model -> lessons by workers -> solved head in the store -> `UseCase.learn`
 """
 
 from __future__ import annotations
