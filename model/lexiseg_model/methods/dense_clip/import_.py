@@ -8,13 +8,12 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field
 
 from lexiseg_model.cards import ModelCard
-from lexiseg_model.catalogue.available import available
 from lexiseg_model.catalogue.importing import Imported, ImportOptions, imported_from, own_card, terms_of_files
 from lexiseg_model.catalogue.weights import file_digest, naming_files
 from lexiseg_model.clip.checkpoint import openai_digests
 from lexiseg_model.clip.dino import dino_from_file
 from lexiseg_model.clip.text_side import background_words
-from lexiseg_model.clip.towers import ClipTowers, clip_from_files, configuration, known_architecture
+from lexiseg_model.clip.towers import ClipTowers, clip_from_files, configuration
 from lexiseg_model.errors import OptionError
 from lexiseg_model.methods.dense_clip.segmenter import Parts, flat_state, image_tower
 from lexiseg_model.methods.dense_clip.settings import PolicyName, published, published_policy
@@ -64,29 +63,16 @@ def read(options: Options) -> Imported:
         raise OptionError(f"--proposals belongs to --policy corrclip; got --policy {policy}")
     if (options.sam is not None) != (policy == "trident"):
         raise OptionError(f"--sam and --policy trident belong together; got --policy {policy}")
-    listed = _listed_card(known_architecture(options.architecture))
     quick_gelu = None if options.activation is None else options.activation == "quickgelu"
-    unmarked = listed is None or bool(listed.settings["quick_gelu"])
     towers = clip_from_files(
-        options.architecture, options.clip, quick_gelu=quick_gelu, unmarked=unmarked, allow_torchscript=True
+        options.architecture, options.clip, quick_gelu=quick_gelu, unmarked=True, allow_torchscript=True
     )
     tower = None if proxy is None else dino_from_file(published.proxy, proxy)
     with naming_files(*options.clip):  # an unsuitable tower is reported before anything is written
         image_tower(Parts(towers, tower, ""), published)
     sam = None if options.sam is None else sam_from_folder(options.sam)
-    card = _card(options, listed, towers, sam)
+    card = _card(options, towers, sam)
     return Imported(card, flat_state(towers, tower, sam))
-
-
-def _listed_card(architecture: str) -> ModelCard | None:
-    """The bundled card with the changes that the list of models has for another architecture; None: it has none."""
-    card = own_card("dense_clip")
-    cards = (entry.card for entry in available().values() if entry.method == card.method)
-    changes = next((each for each in cards if each.get("settings", {}).get("architecture") == architecture), None)
-    if changes is None:
-        return None
-    settings = card.settings | changes["settings"]
-    return ModelCard.model_validate(card.model_dump() | changes | {"settings": settings})
 
 
 def card_settings(
@@ -110,15 +96,10 @@ def card_settings(
     }
 
 
-def _card(options: Options, listed: ModelCard | None, towers: ClipTowers, sam: Sam | None) -> ModelCard:
-    policy, changes = options.policy, dict[str, Any]()
-    if listed is not None:
-        card, settings = listed, {"pretrained": None, "quick_gelu": towers.quick_gelu}
-        changes["settings"] = listed.settings | settings
-    else:
-        card = own_card("dense_clip")
-        changes = card_settings(card, policy, towers.architecture, towers.quick_gelu, options.proposals)
-        changes["summary"] = f"Policy {policy} in the last block of {towers.architecture}; training-free."
+def _card(options: Options, towers: ClipTowers, sam: Sam | None) -> ModelCard:
+    policy, card = options.policy, own_card("dense_clip")
+    changes = card_settings(card, policy, towers.architecture, towers.quick_gelu, options.proposals)
+    changes["summary"] = f"Policy {policy} in the last block of {towers.architecture}; training-free."
     changes["lineage"] = imported_from(*options.clip, options.proxy)
     if not {file_digest(path) for path in options.clip} <= openai_digests():
         changes |= terms_of_files(card)
