@@ -70,6 +70,8 @@ def read_released(files: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Tens
     arrays = {name: value for file in files for name, value in _arrays(file).items()}
     try:
         width, patch = arrays["norm.weight"].numel(), arrays["patch_embed.proj.weight"].shape[-1]
+        if width not in HEADS:
+            raise WeightsError(f"{files[0]}: a width of {width}; expected {', '.join(map(str, HEADS))}: S, B or L")
         vision = {
             "num_hidden_layers": _count(arrays, r"blocks\.(\d+)\."),
             "mlp_ratio": arrays["blocks.0.mlp.fc1.bias"].numel() / width,
@@ -83,8 +85,6 @@ def read_released(files: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Tens
         }
     except (KeyError, IndexError) as error:
         raise WeightsError(f"{files[0]}, {files[1]}: no array {error}; expected TIPS S, B or L") from None
-    if width not in HEADS:
-        raise WeightsError(f"{files[0]}: a width of {width}; expected {', '.join(map(str, HEADS))}: S, B or L")
     layers = {"hidden_size": width, "num_attention_heads": HEADS[width]}
     arrays["temperature"] = arrays.get("temperature", torch.ones(())).reshape(())
     arrays.setdefault("mask_token", torch.zeros(1, width))  # of training

@@ -89,7 +89,10 @@ def changed(name: str, array: NDArray[np.float32] | None) -> Callable[[Path], No
     [
         (cut, "vision.npz is damaged, cut short"),
         (changed("norm.weight", None), "no array 'norm.weight'; expected TIPS S, B or L"),
-        (changed("norm.weight", np.ones(400, np.float32)), "a width of 400; expected 384, 768, 1024"),
+        *(
+            (changed("norm.weight", np.ones(width, np.float32)), f"a width of {width}; expected 384, 768, 1024")
+            for width in (0, 400)
+        ),
         (
             changed("blocks.1.attn.proj.bias", np.ones(7, np.float32)),
             r"_vision.npz, .*_text.npz: weights of another TIPS",
