@@ -108,7 +108,9 @@ def test_the_hubs_video_layout_adds_a_tracker_to_the_same_detector(tmp_path: Pat
     whole, detector = load_file(video / WEIGHTS), load_file(image / WEIGHTS)
     assert all(torch.equal(whole[name], weights) for name, weights in detector.items())
     assert {name.split(".")[0] for name in whole.keys() - detector.keys()} == {"tracker_model", "tracker_neck"}
-    assert catalogue.read_card(video).settings | {"tracker": None} == catalogue.read_card(image).settings
+    with_tracker, without = catalogue.read_card(video), catalogue.read_card(image)
+    assert with_tracker.settings | {"tracker": None} == without.settings
+    assert set(with_tracker.tasks) - set(without.tasks) == {"prompt"}
 
 
 @pytest.mark.parametrize(

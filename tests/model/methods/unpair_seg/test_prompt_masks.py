@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from lexiseg_model.methods.unpair_seg.canvas import Canvas, laid_on, lay_out
+from lexiseg_model.methods.unpair_seg.canvas import Canvas, image_to_canvas, laid_on, lay_out
 from lexiseg_model.methods.unpair_seg.layers.prompts import Places
 from lexiseg_model.methods.unpair_seg.proposals import prompt_masks
 from lexiseg_model.types import Point, Prompt
@@ -57,3 +57,12 @@ def test_the_longer_side_is_filled_and_the_rest_is_grey() -> None:
     assert tile.shape == (3, 128, 128)
     assert (tile[:, :76] == 7).all()
     assert (tile[:, 76:] == 128).all()
+
+
+def test_beyond_the_image_nothing_is_in_a_mask() -> None:
+    masks = torch.randn(2, 10, 16)
+
+    placed = image_to_canvas(masks, Canvas((64, 64), (40, 64)))
+
+    assert torch.equal(placed[:, :10], masks)
+    assert (placed[:, 10:] < -5).all()
