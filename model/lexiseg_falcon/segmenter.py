@@ -212,9 +212,8 @@ class FalconSegmenter(WithTexts, TorchPass):
     def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        return logit_of_threshold(
-            logits, 0.5 if threshold is None else threshold
-        )  # one half is at the released contour
+        # One half is at the released contour.
+        return logit_of_threshold(logits, 0.5 if threshold is None else threshold)
 
     def _masks(self, features: Features, bank: TextBank) -> Iterator[tuple[Tensor, Tensor]]:
         """Of each vector of the bank, logits [N, h, w] of its objects' masks, and their scores [N]."""
