@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -18,17 +19,7 @@ from tests.integration.server import ROOT, Server
 TRANSFORM = (10.0, 0.5, 0.0, 20.0, 0.0, -0.5)
 
 
-class Base:
-    def __init__(self, *values: Any, **options: Any) -> None:
-        self.values = values
-
-
-class Algorithm(Base):
-    INPUT = "INPUT"
-
-    def addParameter(self, parameter: Base) -> None:
-        self.__dict__.setdefault("parameters", []).append(parameter.values[0])
-
+class Algorithm:
     def parameterAsRasterLayer(self, values: Any, name: str, context: Any) -> Any:
         return values[name]
 
@@ -60,10 +51,6 @@ class Sink:
 
     def addFeature(self, feature: Feature, flag: Any) -> None:
         self.features.append(feature)
-
-
-class Number(Base):
-    Integer, Double = range(2)
 
 
 class ProcessingError(Exception):
@@ -113,32 +100,18 @@ def load_login(id: str, login: Login, full: bool) -> bool:
 @contextmanager
 def plugin(dataset: Any) -> Iterator[ModuleType]:
     """The plug-in's modules beside stand-ins of QGIS and GDAL."""
-    core = ModuleType("qgis.core")
-    names = ["QgsField", "QgsProcessingParameterFeatureSink", "QgsProcessingParameterRasterLayer"]
-    names += ["QgsProcessingParameterAuthConfig", "QgsProcessingParameterString"]
-    core.__dict__.update(dict.fromkeys(names, Base))
-    core.__dict__.update(
+    core = MagicMock(
         QgsApplication=SimpleNamespace(authManager=lambda: SimpleNamespace(loadAuthenticationConfig=load_login)),
         QgsAuthMethodConfig=Login,
         QgsFeature=Feature,
-        QgsFeatureSink=SimpleNamespace(FastInsert=1),
-        QgsFields=type("QgsFields", (list,), {}),
+        QgsFields=list,
         QgsGeometry=SimpleNamespace(fromWkt=shapely.from_wkt),
-        QgsProcessing=SimpleNamespace(TypeVectorPolygon=2),
         QgsProcessingAlgorithm=Algorithm,
         QgsProcessingException=ProcessingError,
-        QgsProcessingParameterNumber=Number,
-        QgsWkbTypes=SimpleNamespace(Polygon=3),
     )
-    qt, qtcore, gdal = ModuleType("qgis.PyQt"), ModuleType("qgis.PyQt.QtCore"), ModuleType("osgeo")
-    qtcore.__dict__["QVariant"] = SimpleNamespace(String=10, Double=6, Int=2)
-    gdal.__dict__["gdal"] = SimpleNamespace(Open=lambda path: dataset)
-    stand_ins = {
-        "qgis": ModuleType("qgis"),
-        "qgis.core": core,
-        "qgis.PyQt": qt,
-        "qgis.PyQt.QtCore": qtcore,
-        "osgeo": gdal,
+    gdal = SimpleNamespace(Open=lambda path: dataset)
+    stand_ins = {"qgis.core": core, "osgeo": MagicMock(gdal=gdal)} | {
+        name: MagicMock() for name in ("qgis", "qgis.PyQt", "qgis.PyQt.QtCore")
     }
     folder = str(ROOT / "clients/qgis")
     with pytest.MonkeyPatch.context() as patch:
