@@ -168,7 +168,7 @@ class ShardPairs:
         part = bisect_right(self._ends, index)
         index -= self._ends[part] - self.sizes[part]
         shard = self.shards[part]
-        table = _cached_index(shard, _state(shard))
+        table = _current_index(shard, index)
         photograph, caption, about = (table.places[index, first : first + 2].tolist() for first in (0, 2, 4))
         name = f"{shard}/{table.names[index]}"
         if photograph[0] == ABSENT:
@@ -227,6 +227,17 @@ def index_of(shard: Path | Streamed) -> ShardIndex:
     index = _scan(shard)
     if path is shard or not index.damage:  # what was cut off on its way is fetched again
         _write_index(index_file, index, state)
+    return index
+
+
+def _current_index(shard: Path | Streamed, number: int) -> ShardIndex:
+    """The index of a shard with that pair. Raises SampleError: since the run began it was removed, or lost the pair."""
+    try:
+        index = _cached_index(shard, _state(shard))
+    except DatasetError as error:
+        raise SampleError(str(shard), str(error)) from None
+    if number >= len(index.names):
+        raise SampleError(str(shard), f"was replaced by one of {len(index.names):,} pairs; expected pair {number:,}")
     return index
 
 

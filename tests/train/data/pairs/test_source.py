@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from lexiseg_model.errors import DatasetError, OptionError, SampleError
 from lexiseg_train.data.pairs.files import open_pairs
 from lexiseg_train.data.pairs.shards import ShardPairs
 from lexiseg_train.data.pairs.source import PairSource, Skipped, Skips, set_apart
-from tests.train.data.pairs.pair_files import photograph, write_shards, write_tar
+from tests.train.data.pairs.pair_files import pair, photograph, write_shards, write_tar
 
 
 def captions_of(pairs: PairSource) -> list[tuple[str, ...]]:
@@ -231,3 +232,16 @@ def test_the_index_of_a_shard_is_written_once(tmp_path: Path) -> None:
 
     assert index.stat().st_ino == written
     assert again.read(1).captions == ("picture 1",)
+
+
+def test_a_shard_that_goes_or_shrinks_costs_only_its_own_pairs(tmp_path: Path) -> None:
+    shrunk, gone, _ = paths = write_shards(tmp_path, [3, 2, 1])
+    shards = ShardPairs(paths)
+    write_tar(shrunk, pair(0))
+    os.utime(shrunk, (1, 1))
+    gone.unlink()
+
+    assert [shards.read(index).captions for index in (0, 5)] == [("picture 0",), ("picture 5",)]
+    for index, reason in ((2, "was replaced by one of 1 pairs"), (3, "No such file")):
+        with pytest.raises(SampleError, match=reason):
+            shards.read(index)
