@@ -104,10 +104,10 @@ class TinyTrainer(Run[TinyRecipe, Trained, Batch]):
         self.same_meaning = rule.same_meaning
         self.store = resident(packs, self.device)
         sizes = [len(pack) ** recipe.mixing * recipe.sets[pack.name] for pack in packs]
-        known, same = usable or {}, rule.same_meaning
+        stems = [None if usable is None else usable[pack.name] for pack in packs]
         self.sources = [
-            source_of(pack, size / sum(sizes), self.table, recipe.balance, same, known.get(pack.name))
-            for pack, size in zip(packs, sizes, strict=True)
+            source_of(pack, size / sum(sizes), self.table, recipe.balance, rule.same_meaning, usable_stems)
+            for pack, size, usable_stems in zip(packs, sizes, stems, strict=True)
         ]
 
     def _batches(self, phase: LocalPhase) -> Examples:
