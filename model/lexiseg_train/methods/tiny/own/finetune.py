@@ -92,8 +92,7 @@ def write_dataset(recipe: FinetuneRecipe) -> TinyRecipe:
         print(f"{n_photographs['train']} photographs to learn from{held_out}; classes: {classes}", flush=True)
         (root / SOURCE_FILE).write_text(json.dumps(source))
     folders = {"data": root, "packs": root / "packs"}
-    pasted = {"paste_from": (OWN,), "paste_onto": (OWN,)}
-    return recipe.model_copy(update=folders | pasted | {"start": str(recipe.start_folder() / FILE), "sets": {OWN: 1.0}})
+    return recipe.model_copy(update=folders | {"start": str(recipe.start_folder() / FILE), "sets": {OWN: 1.0}})
 
 
 class Solved(NamedTuple):
