@@ -258,6 +258,7 @@ def test_full_ade20k_is_read_from_its_pictures_and_their_names(tmp_path: Path) -
     prepared = prepare(official_set("ade20k-full"), tmp_path / "downloads", tmp_path / "sets", False, words=words)
 
     assert prepared.splits == {"val": 1}
+    assert "non-commercial" in (prepared.folder / "LICENCE").read_text()
     (measured,) = read_benchmark("ade847", tmp_path / "sets" / "official").images
     assert measured.read_truth()[::128, 0].tolist() == [0, 1, IGNORED, IGNORED]
     assert measured.read_image().shape == (512, 640, 3)
