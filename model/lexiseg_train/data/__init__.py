@@ -2,7 +2,7 @@
 
 indexed       a set with masks: SET/classes.json, SET/SPLIT/images, SET/SPLIT/masks
 annotations   files of annotation tools: COCO (the one parser), YOLO, Labelme and others
-own           a user's folder of any of these, as a set with masks; a teacher's labels of photographs
+own           a user's folder of any of these, as a set with masks
 benchmark     public benchmarks in their official layouts
 scenes        photographs with objects, for instances, panoptic segments, prompts and outlines
 pairs         photographs with captions: folders, tables, tar shards, near and far

@@ -1,1 +1,1 @@
-"""Training of `tiny`: its recipes, data, losses, publication and checks."""
+"""Training of `tiny`: its recipes, data, losses and publication."""
