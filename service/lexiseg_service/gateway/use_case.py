@@ -36,7 +36,7 @@ from lexiseg_service.question.validation import off_event_loop
 from lexiseg_service.records.documents import Documents
 from lexiseg_service.settings import Settings
 from lexiseg_service.shares import Shares
-from lexiseg_service.watch.probes import Checks
+from lexiseg_service.watch.checks import Checks
 
 NO_IMAGE = ImageSource()
 HEADS_ARE_OFF = "heads are off here: nothing of pictures is kept (LEXISEG_FEATURE_CACHE_BYTES=0)"

@@ -29,8 +29,8 @@ from lexiseg_service.records.sqlite import FILE, SqliteStore, opening
 from lexiseg_service.records.store import Record, Store, StoreAway, Transaction
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.checks import Check, check_folder
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.watch.probes import Check, check_folder
 
 logger = structlog.get_logger("lexiseg.records")
 T = TypeVar("T")

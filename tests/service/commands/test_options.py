@@ -202,6 +202,12 @@ def test_arguments_are_checked_without_importing_torch_or_redis(tmp_path: Path) 
         assert expected in said, words
 
 
+def test_computing_in_the_own_process_imports_no_server() -> None:
+    script = "import sys, lexiseg_service.in_process; sys.exit(str({'grpc', 'starlette'} & sys.modules.keys() or ''))"
+
+    assert ended([sys.executable, "-c", script]).stderr.strip() == ""
+
+
 def named(words: list[str]) -> tuple[typer.Context, Any]:
     """A command by its words, as the shell finds it."""
     shown: Any = typer.main.get_command(app)

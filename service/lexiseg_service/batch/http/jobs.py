@@ -49,9 +49,9 @@ from lexiseg_service.records.store import StoreAway
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.retries import AWAY_SECONDS
 from lexiseg_service.settings import Settings
+from lexiseg_service.watch.checks import check_folder
 from lexiseg_service.watch.collectors import JOBS, Gauges, Values
 from lexiseg_service.watch.metrics import Metrics
-from lexiseg_service.watch.probes import check_folder
 
 logger = structlog.get_logger("lexiseg.jobs")
 ID_BYTES = 12
