@@ -148,13 +148,13 @@ class TaughtClass:
 
 class _AboutLesson(BaseModel):
     digest: Text
-    classes: list[Text]
+    classes: list[Text] = Field(max_length=MAX_CLASSES)  # bounds what pydantic says of a hostile one
 
 
 class _AboutHead(BaseModel):
     digest: Text
     pictures: Count
-    classes: list[TaughtClass]
+    classes: list[TaughtClass] = Field(max_length=MAX_CLASSES)
     is_fine: StrictBool = False
 
 

@@ -253,6 +253,14 @@ def test_a_header_that_lies_is_refused(
         kind.from_bytes(edited(kept, edit))
 
 
+@pytest.mark.parametrize("kind", [Lesson, Head])
+def test_countless_classes_are_refused_by_their_number(kind: type[Lesson] | type[Head]) -> None:
+    kept = (lesson() if kind is Lesson else solve([lesson(0), lesson(1)], CLASSES)).to_bytes()
+
+    with pytest.raises(TeachingError, match="at most 128"):
+        kind.from_bytes(edited(kept, lambda header: header["about"].update(classes=[7] * 300_000)))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
