@@ -89,7 +89,7 @@ def outlines(spans: NDArray[np.int64], size: tuple[int, int]) -> list[list[NDArr
 
 
 def remove_crumbs(masks: NDArray[np.float32], island: float, hole: float) -> int:
-    """As `masks.crumbs.without_crumbs`, of contiguous logits [N, h, w], in place: how many cells changed their sign."""
+    """As `masks.parts.without_crumbs`, of contiguous logits [N, h, w], in place: how many cells changed their sign."""
     return call("crumbs", masks, *masks.shape, float(island), float(hole))
 
 

@@ -31,7 +31,6 @@ def suppress(masks: Tensor, scores: Tensor, rule: OverlapRule = OVERLAPS) -> Ten
     Mask j is suppressed if a better mask i that remains has |i & j| / |i | j| >= `rule.overlap` or, unless `inside` is
     None, |i & j| / |j| >= `rule.inside`. Of equal scores the first is better.
     """
-
     waiting = scores.argsort(descending=True, stable=True).to(masks.device)
     survivors_of_blocks = [waiting[:0]]
     while len(waiting):

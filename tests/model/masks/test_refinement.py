@@ -82,6 +82,10 @@ def test_a_mask_is_refined_as_its_probability() -> None:
     torch.testing.assert_close(refined.sigmoid(), refine(logits.sigmoid(), photograph()), atol=1e-5, rtol=0)
 
 
+def test_no_masks_are_refined_to_none() -> None:
+    assert refine_masks(torch.zeros(0, 18, 25), photograph()).shape == (0, 72, 100)
+
+
 GRID = (6, 9)
 CLOSE = 2e-4  # of labels in 0..1: conjugate gradients stop at 1e-6 of the residual, or after 50 steps
 
@@ -103,6 +107,15 @@ def test_patches_are_joined_by_likeness_and_distance(seed: int, neighbours: int)
 
     expected = golden.patch_weights(units(seed), GRID, 16.0, neighbours)
     np.testing.assert_allclose(ours.toarray(), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("reach", [2, 6])
+def test_pixels_are_joined_by_colours(reach: int) -> None:
+    lab = np.random.default_rng(reach).random((5, 7, 3)).astype(np.float32) * 0.05
+
+    ours = lposs.pixel_weights(lab, reach)
+
+    np.testing.assert_allclose(ours.toarray(), golden.pixel_weights(lab, reach), atol=1e-6)
 
 
 def test_both_steps_follow_each_other() -> None:

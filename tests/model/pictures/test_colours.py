@@ -99,6 +99,14 @@ def test_no_profile_and_one_of_srgb_leave_every_pixel(profile: bytes) -> None:
     assert np.array_equal(read(encoded(RGB, "PNG", profile)).rgb, RGB)
 
 
+def test_a_profile_of_before_is_not_built_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encoded(in_p3(), "PNG", P3)
+    first = read(content)
+    monkeypatch.setattr(ImageCms, "buildTransform", None)
+
+    assert np.array_equal(read(content).rgb, first.rgb)
+
+
 def test_a_picture_of_greys_follows_its_profile_of_greys() -> None:
     gamma = 1.8
     head = P3[:16] + b"GRAY" + P3[20:128]

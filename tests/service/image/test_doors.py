@@ -1,4 +1,4 @@
-"""One file, one picture: every door shows the pixels that Pillow, OpenCV and tifffile show."""
+"""One file, one picture: every door shows the pixels that were encoded, or that Pillow shows."""
 
 import io
 from collections.abc import Callable, Iterator
