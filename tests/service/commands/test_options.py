@@ -174,6 +174,8 @@ WRONG = (
     (["segment", "photo.jpg", "-c", "sky", "--out", "photo.jpg"], "photo.jpg"),
     (["segment", "photo.jpg", "--vocabulary", "lvis", "--format", "voc"], "at most 253"),
     (["segment", "photo.jpg", "-c", "sky", "--model", "tcl", "--point", "3,4"], "for model tcl"),
+    (["segment-scene", "gone.tif", "-c", "sky"], "gone.tif: No such file"),
+    (["segment-scene", "photo.jpg", "-c", "sky", "--model", "huge"], "no model 'huge'"),
     (["video", "gone.mp4", "-c", "sky", "--out", "out.mp4"], "no such file"),
 )
 RUN_EACH = """

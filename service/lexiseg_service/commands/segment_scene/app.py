@@ -62,9 +62,18 @@ def segment_scene(
     )
     check_installed("SCENE", "scene", "rasterio", "pyogrio", "shapely")
     reading = _reading_of(window, bands, stretch, settings.limits)
-    from lexiseg_service.commands.segment_scene.windows import run
+    from lexiseg_service.batch.sources.source import Unreadable
+    from lexiseg_service.commands.segment_scene.scene import OF_GDAL
+    from lexiseg_service.in_process import check_model, resolved
 
-    raise typer.Exit(run(images, question, out, settings, reading))
+    class_list = resolved(question, settings, words_alone=True)
+    missing = [name for name in images if not OF_GDAL.match(name) and not Path(name).exists()]
+    if len(missing) == len(images):
+        raise Unreadable("\n".join(f"{name}: No such file" for name in missing))
+    check_model(settings, question.task)
+    from lexiseg_service.commands.segment_scene.windows import run  # imports torch: after all checks
+
+    raise typer.Exit(run(images, class_list, question, out, settings, reading))
 
 
 def _reading_of(window: int, bands: str | None, stretch: str | None, limits: Limits) -> Reading:

@@ -12,6 +12,7 @@ pixels: x to the right, y down.
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -53,6 +54,7 @@ LAYER = "segments"
 HEAD = 1024  # characters of a GeoJSON, before its first feature
 FIELDS = np.array(["id", "label", "class_index", "score", "area_px"], object)
 LEVELS = 65535  # of a probability on disk
+OF_GDAL = re.compile(r"/vsi|\w+:")  # names that GDAL takes for files, as NETCDF:"a.nc":red
 
 
 class Box(NamedTuple):

@@ -37,16 +37,22 @@ from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Vocabulary
 from lexiseg_model.vocabulary.bank import KnownRows
 from lexiseg_model.vocabulary.scoring import score_vocabulary
-from lexiseg_service.batch.sources.source import Unreadable
-from lexiseg_service.commands.segment_scene.scene import Box, ClassMap, Reading, Scene, open_scene, write_outlines
-from lexiseg_service.in_process import load, resolved
+from lexiseg_service.commands.segment_scene.scene import (
+    OF_GDAL,
+    Box,
+    ClassMap,
+    Reading,
+    Scene,
+    open_scene,
+    write_outlines,
+)
+from lexiseg_service.in_process import load
 from lexiseg_service.question.schemas import TaskQuestion as Question
 from lexiseg_service.settings import Settings
 
 OVERLAP = 0.25  # of a window's side
 MAX_PIXELS_OF_DETAIL = 8  # more are shrunk when they are read, which bounds the memory of a window
 SUFFIXES = (".geojson", ".gpkg", ".tif")
-OF_GDAL = re.compile(r"/vsi|\w+:")  # names that GDAL takes for files, as NETCDF:"a.nc":red
 ROOM = len(".tif.probability")  # bytes that follow the stem in the longest name
 CELLS = 96  # of a block's side (sides of a GeoTIFF's tiles are multiples of 16), and of a window's where windows blend
 WHOLE_CELLS = 3 * CELLS  # of a window's side where only the whole picture is looked at, to keep its outlines
@@ -197,12 +203,10 @@ def _place(centres: Tensor, start: int, end: int) -> Tensor:
     return 2 * (centres - start) / (end - start) - 1
 
 
-def run(images: list[str], question: Question, out: Path, settings: Settings, reading: Reading) -> int:
+def run(
+    images: list[str], vocabulary: Vocabulary, question: Question, out: Path, settings: Settings, reading: Reading
+) -> int:
     """Segment every image; one that fails is reported and the others go on. Returns 1 if any failed."""
-    vocabulary = resolved(question, settings, words_alone=True)
-    missing = [name for name in images if not OF_GDAL.match(name) and not Path(name).exists()]
-    if len(missing) == len(images):
-        raise Unreadable("\n".join(f"{name}: No such file" for name in missing))
     segmenter = _WindowSegmenter(load(settings, question.task), vocabulary, question)
     failures = 0
     for name in images:
