@@ -45,7 +45,6 @@ from lexiseg_service.gateway.waits import for_ever
 from lexiseg_service.records.quota import Amounts, Excess, Quota
 from lexiseg_service.records.redis_store import RedisStore
 from lexiseg_service.records.sqlite import FILE, opening
-from lexiseg_service.records.store import StoreAway
 from lexiseg_service.redis_link import open_link
 from lexiseg_service.retries import AWAY_SECONDS
 from lexiseg_service.settings import Settings
@@ -315,8 +314,9 @@ def _jobs_in(path: Path) -> list[str]:
     try:
         with closing(sqlite3.connect(path)) as file:
             return [identity for (identity,) in file.execute("SELECT id FROM jobs")]
-    except sqlite3.Error as error:
-        raise StoreAway(f"{path.name}: {error}") from error
+    except sqlite3.Error as error:  # a damaged file is no reason to refuse other ids
+        logger.warning("jobs of release 0.4 cannot be read", file=path.name, error=str(error))
+        return []
 
 
 def _state_dir(settings: Settings, other: str) -> Path:

@@ -7,7 +7,7 @@ import sqlite3
 import tarfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pyarrow.parquet
 import pytest
 import redis
 from PIL import Image
+from structlog.testing import capture_logs
 
 from lexiseg_service.errors import InvalidValue
 from lexiseg_service.gateway.app import create_app
@@ -266,19 +267,30 @@ def test_a_damaged_file_of_jobs_is_named_at_the_start(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", ["sqlite", "redis"])
 def test_a_job_of_0_4_is_refused_by_name_and_kept(tmp_path: Path, where: str, request: pytest.FixtureRequest) -> None:
-    settings = {}
-    if where == "sqlite":
-        with closing(sqlite3.connect(tmp_path / "jobs.sqlite", isolation_level=None)) as file:
+    settings: dict[str, Any] = {}
+    with ExitStack() as stack:
+        if where == "sqlite":
+            file = stack.enter_context(closing(sqlite3.connect(tmp_path / "jobs.sqlite", isolation_level=None)))
             file.execute("CREATE TABLE jobs (id TEXT PRIMARY KEY)")
             file.execute("INSERT INTO jobs VALUES ('old')")
-    else:
-        settings["redis_url"] = request.getfixturevalue("shared_redis").url
-        with redis.Redis.from_url(settings["redis_url"]) as client:
+        else:
+            settings["redis_url"] = request.getfixturevalue("shared_redis").url
+            client = stack.enter_context(redis.Redis.from_url(settings["redis_url"]))
             client.zadd("lexiseg:jobs", {"old": 1.0})
 
-    with gateway(tmp_path, **settings) as asked:
-        old, other = asked.get("/v1/jobs/old"), asked.get("/v1/jobs/other")
+        for _ in range(2):  # it is still there for the next start
+            with capture_logs() as logged, gateway(tmp_path, **settings) as asked:
+                answers = [asked.get("/v1/jobs/old"), asked.get("/v1/jobs/other"), asked.delete("/v1/jobs/old")]
+                asked.delete("/v1/data").raise_for_status()
 
-    assert [(each.status_code, "0.4" in each.json()["detail"]) for each in (old, other)] == [(404, True), (404, False)]
-    if where == "sqlite":
-        assert (tmp_path / "jobs.sqlite").exists()
+            says = [(each.status_code, "of release 0.4" in each.json()["detail"]) for each in answers]
+            assert says == [(404, True), (404, False), (404, True)]
+            assert [line["jobs"] for line in logged if "release 0.4" in line["event"]] == [["old"]]
+
+
+def test_a_damaged_file_of_0_4_costs_no_other_job_its_answer(tmp_path: Path) -> None:
+    (tmp_path / "jobs.sqlite").write_bytes(b"cut off" * 1000)
+
+    with gateway(tmp_path) as asked:
+        assert finished(asked, create(asked, zipped(PICTURES)))["state"] == "done"
+        assert asked.get("/v1/jobs/other").status_code == 404
