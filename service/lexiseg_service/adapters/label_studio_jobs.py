@@ -68,7 +68,7 @@ VALUES_OF_A_TASK = 256  # in JSON, with what an export has in addition to its da
 OVERLOAD = (RateLimited, QueueFull, DeadlineExceeded, NotReady)  # errors after which further tasks are not tried
 KIND: SourceKind = "label-studio"
 USE = "Settings, Model, Connect Model: ADDRESS"
-logger = structlog.get_logger("lexiseg.jobs")
+logger, request_logger = structlog.get_logger("lexiseg.jobs"), structlog.get_logger("lexiseg.label-studio")
 router = APIRouter(route_class=ReasonRoute)
 BATCH = 32  # predictions of one request: brushes take a hundred kilobytes each
 IMPORT_SECONDS = 60.0  # for one request
@@ -167,7 +167,7 @@ async def predict(request: Request) -> Response:
     n_answers = sum("result" in outcome for outcome in outcomes)
     tasks = {"done": n_answers, "problem": n_asked - n_answers, "not_yet": len(body.tasks) - n_asked}
     if len(body.tasks) > 1:
-        logger.info("tasks asked", project=str(body.project), **tasks)
+        request_logger.info("tasks asked", project=str(body.project), **tasks)
     return as_json({"results": outcomes, "model_version": version_of(request, control.head), "tasks": tasks})
 
 

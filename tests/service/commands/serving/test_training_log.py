@@ -35,6 +35,15 @@ def log(tmp_path: Path) -> ClientLog:
     return ClientLog(tmp_path / "output.txt", tmp_path / "log.txt", tmp_path)
 
 
+def test_whole_lines_are_shown_as_they_come(log: ClientLog, tmp_path: Path) -> None:
+    with (tmp_path / "output.txt").open("a") as output:
+        for text, shown in (("one\ntw", "one\n"), ("o\n", "one\ntwo\n")):
+            output.write(text)
+            output.flush()
+            log.follow()
+            assert (tmp_path / "log.txt").read_text() == shown
+
+
 def test_a_traceback_is_withheld_with_what_follows_until_the_next_command(log: ClientLog, tmp_path: Path) -> None:
     output = tmp_path / "output.txt"
     output.write_text("before\nTraceback (most recent call last):\n  File x\nKeyError: 'password'\nroot:x:0\n")
