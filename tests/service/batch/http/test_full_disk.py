@@ -1,5 +1,6 @@
 """Jobs on a disk that is really full: nothing is lost, and the job says what holds it up."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from lexiseg_service.batch.files import Files
 from tests.service.batch.http.asking import PNG, create, finished, gateway, lines, zipped
 from tests.service.gateway.known_backend import GatedBackend
 from tests.waiting import until
@@ -45,6 +47,23 @@ def fill(disk: Path) -> Path:
 
 def detail(client: httpx.Client, created: httpx.Response) -> str:
     return str(client.get(created.headers["Location"]).json()["detail"])
+
+
+def test_a_disk_that_refuses_costs_time_and_no_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no disk can be mounted."""
+
+    def refuse(files: Files, name: str, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, NO_ROOM)
+
+    with gateway(tmp_path, backend := GatedBackend()) as client:
+        created = create(client, ARCHIVE)
+        with monkeypatch.context() as full:
+            full.setattr(Files, "write", refuse)
+            backend.open_for = COUNT
+            until(lambda: NO_ROOM in detail(client, created))
+
+        job = finished(client, created)
+        assert (job["done"], job["failed"], job["detail"]) == (COUNT, 0, None)
 
 
 @pytest.mark.skipif(not MAY_MOUNT, reason="only root mounts a disk")
