@@ -340,7 +340,7 @@ LIBRARIES = {LABELS: {"lexiseg_labels", "numpy"}, CLIENT: CLIENTS_LIBRARIES}
 
 @pytest.mark.parametrize("package", LIBRARIES)
 def test_labels_and_the_client_stand_alone_on_few_libraries(package: str) -> None:
-    # For whoever has it: named in types, imported in the one function that makes its objects.
+    # Optional: named in types, imported only in the function that makes its objects.
     optional = {
         ROOT / LABELS / "libraries.py": {"fiftyone", "pandas", "supervision"},
         ROOT / LABELS / "pictures.py": {"PIL"},
