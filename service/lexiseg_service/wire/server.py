@@ -29,7 +29,7 @@ CLIENT_SILENT, CLIENT_PING = 30.0, 10.0
 WORKER_SILENT, WORKER_PING = 5.0, 5.0
 CLIENT_IDLE = 300.0  # seconds without a call, then a client's connection is closed
 # Clients reconnect that often, so that new gateways get their share and a gateway that shuts down is left in time; open
-# calls have the grace. The Helm chart waits for the age before it stops a gateway.
+# calls have the grace. HTTP connections have the same age. The Helm chart waits for the age before it stops a gateway.
 CONNECTION_AGE = 20.0
 CONNECTION_GRACE = 2100.0
 MIN_CLIENT_PING_INTERVAL = 10.0  # seconds

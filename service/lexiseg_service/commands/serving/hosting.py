@@ -14,15 +14,32 @@ import typer
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.lifespan.on import LifespanOn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lexiseg_service.settings import Settings
 from lexiseg_service.watch.tracing import Tracing
-from lexiseg_service.wire.server import CannotListen, GrpcServer, bracketed
+from lexiseg_service.wire.server import CONNECTION_AGE, CannotListen, GrpcServer, bracketed
 
 KEEP_ALIVE_SECONDS = 20  # between two requests of a connection; longer than clients keep theirs
 MAX_CONNECTIONS = 1000  # of HTTP at a time; more get 503
 LINGER_SECONDS = 0.5  # between the first sign of the shutdown and closing the port
 EVERYWHERE = ("127.0.0.1", "::1", "0.0.0.0", "::")
+
+
+class AgingConnection(HttpToolsProtocol):
+    """An HTTP connection that ends with an answer once it is `CONNECTION_AGE` old, as gRPC's do.
+
+    A gateway that leaves a load balancer has lost the clients that go on asking before it is stopped.
+    """
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._last_reuse = self.loop.time() + CONNECTION_AGE
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self.cycle is not None and self.loop.time() > self._last_reuse:
+            self.cycle.keep_alive = False
 
 
 class Server(uvicorn.Server):
@@ -45,6 +62,7 @@ class Server(uvicorn.Server):
             host=settings.host,
             port=http_port,
             uds=None if socket is None else str(socket),
+            http=AgingConnection,
             ws="none",
             log_config=None,
             access_log=False,

@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from lexiseg_service.commands.serving import hosting
 from tests.service.gateway.rest.raw import WHOLE, listening
 from tests.service.gateway.rest.test_guard import SlowBackend
 
@@ -43,3 +44,16 @@ async def test_who_asks_while_the_server_goes_down_is_told_to_open_another_conne
         assert server.server.servers[0].is_serving()
         assert await raw.reader.read() == b""
     assert {head.split()[1] for head in heads} == {b"200"}
+
+
+async def test_a_connection_of_some_age_ends_with_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosting, "CONNECTION_AGE", -1.0)
+    async with listening() as server:
+        raw = await server.open()
+        await raw.send(WHOLE)
+        head = await raw.head()
+        await raw.body(head)
+
+        assert head.split()[1] == b"200"
+        assert b"\r\nconnection: close\r\n" in head
+        assert await raw.reader.read() == b""
