@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import lexiseg_model
 from tests.command import ended
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -157,6 +158,13 @@ def test_packages_import_each_other_in_one_direction(package: str) -> None:
         return is_within(name, FOREIGN[package]) and not may
 
     assert offences(modules(package), is_wrong) == []
+
+
+def test_the_package_of_falcon_imports_what_is_promised() -> None:
+    def is_wrong(path: Path, name: str) -> bool:
+        return is_within(name, {"lexiseg_model"}) and name.removeprefix("lexiseg_model.") not in lexiseg_model.__all__
+
+    assert offences(modules(FALCON), is_wrong) == []
 
 
 def test_only_the_worker_and_the_command_line_reach_into_the_model() -> None:

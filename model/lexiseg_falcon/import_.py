@@ -11,14 +11,20 @@ from pydantic import Field, ValidationError
 from tokenizers import Tokenizer
 
 from lexiseg_falcon.network import Architecture, ControlTokens, FalconNetwork, FalconSettings
-from lexiseg_model.catalogue.importing import Imported, ImportOptions, from_own_card
-from lexiseg_model.catalogue.transformers_model import TOKENIZER
-from lexiseg_model.catalogue.weights import naming_files, read_tensor_file, require_tensors
-from lexiseg_model.errors import WeightsError
+from lexiseg_model import (
+    Imported,
+    ImportOptions,
+    WeightsError,
+    from_own_card,
+    naming_files,
+    read_tensor_file,
+    require_tensors,
+)
 
 NAME = "Falcon Perception"
 CARD = "falcon_perception"
 WEIGHTS = "model.safetensors"
+TOKENIZER = "tokenizer.json"
 FILES = (("config.json",), (WEIGHTS,), (TOKENIZER,), ("tokenizer_config.json",), ("special_tokens_map.json",))
 REGISTERS = tuple(f"image_reg_{number}_token" for number in (1, 2, 3, 4))
 

@@ -13,17 +13,16 @@ import math
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from lexiseg_falcon.anyup import AnyUp
-from lexiseg_model.cards import StrictModel
 
 CHANNELS = 3
 SINK = 1  # slots of the cache before the first token
 
 
-class Architecture(StrictModel):
+class Architecture(BaseModel, extra="forbid", frozen=True):
     """Sizes of the network, under the names of the checkpoint's config.json."""
 
     dim: int = Field(gt=0, description="width of a token")
@@ -49,7 +48,7 @@ class Architecture(StrictModel):
     size_out_dim: int = Field(gt=0, description="bins of a size, of both axes together")
 
 
-class ControlTokens(StrictModel):
+class ControlTokens(BaseModel, extra="forbid", frozen=True):
     """Ids of the tokens that are no text."""
 
     bos: int | None = Field(description="token that begins every text; null: there is none")
@@ -62,7 +61,7 @@ class ControlTokens(StrictModel):
     stop: list[int] = Field(description="tokens that end the answer")
 
 
-class FalconSettings(StrictModel):
+class FalconSettings(BaseModel, extra="forbid", frozen=True):
     """All that running the weights needs."""
 
     network: Architecture = Field(description="sizes of the network")

@@ -22,30 +22,40 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from lexiseg_falcon.decoding import Objects, find, image_prefix
-from lexiseg_falcon.import_ import CARD, FILES, NAME, Options, read
+from lexiseg_falcon.import_ import CARD, FILES, NAME, TOKENIZER, Options, read
 from lexiseg_falcon.network import SINK, ControlTokens, FalconNetwork, FalconSettings
-from lexiseg_model.cards import ModelCard
-from lexiseg_model.catalogue.available import available
-from lexiseg_model.catalogue.hub import fetch_folder
-from lexiseg_model.catalogue.importing import open_weights
-from lexiseg_model.catalogue.transformers_model import TOKENIZER
-from lexiseg_model.catalogue.weights import SkipInit, for_inference, settings_of
-from lexiseg_model.clip.text_side import AS_IT_IS, EPSILON, TextSide, WithTexts, logit_of_threshold
-from lexiseg_model.clip.windowed import as_kept
-from lexiseg_model.errors import FieldError, WeightsError
-from lexiseg_model.export.exportable import TorchPass
-from lexiseg_model.features import Features, InferenceOptions, Plan, TileFeatures, picture_size
-from lexiseg_model.internal import NamedMasks
-from lexiseg_model.resources.device import Execution
-from lexiseg_model.segmenter import TextBank, TextRows
-from lexiseg_model.tasks.options import check_work
-from lexiseg_model.types import ClassEntry, Refinement
+from lexiseg_model import (
+    ClassEntry,
+    Execution,
+    Features,
+    FieldError,
+    InferenceOptions,
+    ModelCard,
+    NamedMasks,
+    Plan,
+    Refinement,
+    TextBank,
+    TextRows,
+    TextSide,
+    TileFeatures,
+    TorchPass,
+    WeightsError,
+    WithTexts,
+    available,
+    check_work,
+    fetch_folder,
+    open_weights,
+    picture_size,
+    require_tensors,
+    settings_of,
+)
 
 TEMPLATE = "Segment these expressions in the image:<|start_of_query|>{}<|REF_SEG|>"
 MAX_TOKENS = 160  # of a phrase with its prompt
 BYTE = 256  # a token is two numbers below it: rows are kept in half precision
 MAX_CHARACTERS_SHOWN = 40  # characters of a phrase in a message
 CELLS = 8  # pixel features of a patch's side
+EPSILON = 1e-6  # probabilities are clamped to EPSILON..1 - EPSILON
 
 
 def input_size(size: tuple[int, int], least: int, most: int, multiple: int, max_pixels: int) -> list[tuple[int, int]]:
@@ -153,7 +163,7 @@ class FalconSegmenter(WithTexts, TorchPass):
         self.buckets = ((least, least),)
         self.network = network
         self._prompts = prompts
-        self._text = TextSide(prompts, AS_IT_IS, "rows", execution.device, execution.precision)
+        self._text = TextSide(prompts, ["{}"], "rows", execution.device, execution.precision)
         self._execution = execution
         self._contour = math.log(settings.mask_threshold / (1 - settings.mask_threshold))
 
@@ -176,7 +186,8 @@ class FalconSegmenter(WithTexts, TorchPass):
         fine = network.itok_upsampler(_padded(pixels, cells * side), coarse, cells * CELLS)
         fine = fine[..., : patches.shape[2] * CELLS, : patches.shape[3] * CELLS]
         keys, values = (part[..., SINK : cache.length, :].transpose(0, 1) for part in (cache.keys, cache.values))
-        return as_kept((keys, values, fine), self._execution.precision)
+        dtype = torch.float32 if self._execution.precision == "exact" else torch.float16
+        return tuple(part.to(dtype, copy=True) for part in (keys, values, fine))
 
     def assemble(self, plan: Plan, tile_features: TileFeatures) -> Features:
         keys, values, pixels = (part[0] for part in tile_features)
@@ -212,8 +223,8 @@ class FalconSegmenter(WithTexts, TorchPass):
     def background_score(
         self, logits: Tensor, threshold: float | None, refine: Refinement, features: Features | None = None
     ) -> Tensor:
-        # One half is at the released contour.
-        return logit_of_threshold(logits, 0.5 if threshold is None else threshold)
+        probability = 0.5 if threshold is None else threshold  # one half is at the released contour
+        return torch.logit(torch.tensor(probability, dtype=torch.float64), EPSILON).to(logits)
 
     def _masks(self, features: Features, bank: TextBank) -> Iterator[tuple[Tensor, Tensor]]:
         """Of each vector of the bank, logits [N, h, w] of its objects' masks, and their scores [N]."""
@@ -244,12 +255,15 @@ def load(folder: Path, card: ModelCard, execution: Execution) -> FalconSegmenter
     settings = settings_of(card, FalconSettings)
     if TOKENIZER not in state:
         raise WeightsError(f"{NAME}: no {TOKENIZER} in the weights; import them with `lexiseg models import`")
-    with SkipInit():
-        network = FalconNetwork(settings.network)
-    network = for_inference(network, NAME, {name: value for name, value in state.items() if name != TOKENIZER})
-    turns = network.freqs_cis_golden.to(execution.device)  # stays float32
-    network.to(execution.device, execution.dtype).freqs_cis_golden = turns
     prompts = Prompts(bytes(state[TOKENIZER].to(torch.uint8).tolist()), settings.tokens)
+    with torch.device("meta"):
+        network = FalconNetwork(settings.network)
+    tensors = {name: value for name, value in state.items() if name != TOKENIZER}
+    require_tensors(NAME, tensors, network.state_dict())
+    network.load_state_dict(tensors, assign=True)
+    network.eval().requires_grad_(False)
+    turns = network.freqs_cis_golden.to(execution.device, torch.float32)  # stays float32
+    network.to(execution.device, execution.dtype).freqs_cis_golden = turns
     return FalconSegmenter(network, prompts, settings, card, digest, execution)
 
 

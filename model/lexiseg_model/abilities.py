@@ -39,6 +39,14 @@ class PromptMasks(NamedTuple):
     quality: Tensor
 
 
+class NamedMasks(NamedTuple):
+    """Masks found by words: logits [N, h, w], `share` [N] the probability of their class, `owner` [N] its index."""
+
+    masks: Tensor
+    share: Tensor
+    owner: Tensor
+
+
 class ExampleVectors(NamedTuple):
     """A class by example: `vectors` [V, D] for a bank, and the unit `means` [M, D] of the examples.
 
@@ -91,6 +99,14 @@ class Regions(Protocol):
 
     def region_scores(self, features: Features, embeddings: Tensor, bank: TextBank) -> Tensor:
         """Class scores [K, N] float32 of regions by their `embeddings` [N, D], in the units of `class_scores`."""
+
+
+@runtime_checkable
+class Detection(Protocol):
+    """Instances found by words, which take the place of proposals and regions."""
+
+    def named_masks(self, features: Features, bank: TextBank) -> NamedMasks:
+        """Instances of the classes of a bank; N may be 0."""
 
 
 @runtime_checkable

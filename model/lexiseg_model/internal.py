@@ -6,14 +6,14 @@ A method that has the methods of a protocol can do it, as in `lexiseg_model.abil
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from lexiseg_model.abilities import PromptMasks, prompts_of
 from lexiseg_model.errors import FieldError, OptionError
 from lexiseg_model.features import Features
-from lexiseg_model.segmenter import Segmenter, TextBank
+from lexiseg_model.segmenter import Segmenter
 from lexiseg_model.types import Point, Prompt
 
 
@@ -42,22 +42,6 @@ class LearnedCorrections(Protocol):
 
     def after_point(self, features: Features, mask: Tensor, point: Point) -> PromptMasks:
         """The mask after a point of the image: masks [1, h, w] of `mask` [h, w], logits both, and quality [1]."""
-
-
-class NamedMasks(NamedTuple):
-    """Masks found by words: logits [N, h, w], `share` [N] the probability of their class, `owner` [N] its index."""
-
-    masks: Tensor
-    share: Tensor
-    owner: Tensor
-
-
-@runtime_checkable
-class Detection(Protocol):
-    """Instances found by words, which take the place of proposals and regions."""
-
-    def named_masks(self, features: Features, bank: TextBank) -> NamedMasks:
-        """Instances of the classes of a bank."""
 
 
 @runtime_checkable

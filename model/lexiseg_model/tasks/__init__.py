@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from lexiseg_model.abilities import Detection
 from lexiseg_model.errors import TaskError
 from lexiseg_model.features import Features
-from lexiseg_model.internal import Detection
 from lexiseg_model.segmenter import RowsOf, Segmenter, words_of
 from lexiseg_model.tasks.cut_outs import everything, prompted
 from lexiseg_model.tasks.options import Follow, Options, Query, checked_by

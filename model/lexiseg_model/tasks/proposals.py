@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.abilities import guide_of, proposing
-from lexiseg_model.internal import Detection, NamedMasks
+from lexiseg_model.abilities import Detection, NamedMasks, guide_of, proposing
 from lexiseg_model.masks.pamr import refine_masks
 from lexiseg_model.masks.upsample import contest, cut
 from lexiseg_model.tasks.options import Query

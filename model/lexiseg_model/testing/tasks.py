@@ -9,11 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from lexiseg_model import tasks
-from lexiseg_model.abilities import Prompts, Proposing, Regions
+from lexiseg_model.abilities import Detection, Prompts, Proposing, Regions
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.errors import TaskError
 from lexiseg_model.features import Features
-from lexiseg_model.internal import Detection
 from lexiseg_model.masks.rle import decode
 from lexiseg_model.segmenter import Segmenter, Words
 from lexiseg_model.testing.suite import BOX, CLASSES, CLICK, SIZE, Suite

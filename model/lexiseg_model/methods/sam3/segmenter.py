@@ -21,13 +21,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lexiseg_model.abilities import ExampleVectors
+from lexiseg_model.abilities import ExampleVectors, NamedMasks
 from lexiseg_model.cards import ModelCard
 from lexiseg_model.catalogue.transformers_model import require_transformers
 from lexiseg_model.catalogue.weights import WEIGHTS, image_digest, read_weights, settings_of
 from lexiseg_model.clip.text_side import AS_IT_IS, EPSILON, TextSide, WithTexts, logit_of_threshold
 from lexiseg_model.features import Features, Plan, TileFeatures
-from lexiseg_model.internal import NamedMasks
 from lexiseg_model.methods.sam2.head import LEVELS as TRACKED
 from lexiseg_model.methods.sam2.head import PromptedSegmenter, PromptHead, SquareSegmenter
 from lexiseg_model.methods.sam3 import examples
