@@ -11,9 +11,8 @@ import httpx
 from locust import FastHttpUser, task
 
 from lexiseg_client import Segmentation
-from lexiseg_client.calling.retries import retry_after
 from lexiseg_client.errors import UnreadableAnswer
-from lexiseg_client.rest import read
+from lexiseg_client.rest import read, retry_after
 from loadtests.checks import fault_of, fault_of_prompts
 from loadtests.load import LOAD
 from loadtests.scenes import Sent, Supply, shorter_side

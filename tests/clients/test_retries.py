@@ -7,11 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from lexiseg_client.calling import retries
-from lexiseg_client.calling.retries import Retry, retry_after
-from lexiseg_client.calling.steps import Call, Send, Wait
+from lexiseg_client.calling import steps
+from lexiseg_client.calling.steps import Call, Retry, Send, Wait
 from lexiseg_client.errors import ProblemError, QueueFull, Unreachable
-from lexiseg_client.rest import RestTransport
+from lexiseg_client.rest import RestTransport, retry_after
 
 GET = Send("GET", "/models")
 WELL = httpx.Response(200, content=b"{}")
@@ -37,8 +36,8 @@ class Hand:
 
     def take(self, request: Send = GET, until: float = 60.0, **rule: Any) -> httpx.Response:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(f"{retries.__name__}.time.monotonic", lambda: self.now)
-            patch.setattr(f"{retries.__name__}.random.random", lambda: 0.0)
+            patch.setattr(f"{steps.__name__}.time.monotonic", lambda: self.now)
+            patch.setattr(f"{steps.__name__}.random.random", lambda: 0.0)
             return self._taken(RestTransport(Retry(**rule)).ask(request, lambda reply: reply, until))
 
     def _taken(self, call: Call[httpx.Response]) -> httpx.Response:

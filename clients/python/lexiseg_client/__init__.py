@@ -10,7 +10,7 @@ with Client("http://localhost:8000") as client:
 from lexiseg_client.address import __version__ as __version__
 from lexiseg_client.aio import AsyncClient as AsyncClient
 from lexiseg_client.calling.mapping import MapOptions as MapOptions
-from lexiseg_client.calling.retries import Retry as Retry
+from lexiseg_client.calling.steps import Retry as Retry
 from lexiseg_client.client import Client as Client
 from lexiseg_client.errors import Busy as Busy
 from lexiseg_client.errors import ClosedClient as ClosedClient

@@ -12,8 +12,7 @@ import httpx
 
 from lexiseg_client.calling.calls import TIMEOUT, Calls
 from lexiseg_client.calling.mapping import Images, MapOptions, OnError, check_several, map_async, map_plan
-from lexiseg_client.calling.retries import Retry
-from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait, awaited
+from lexiseg_client.calling.steps import Call, Invoke, Retry, Send, Step, Wait, awaited
 from lexiseg_client.client import Client
 from lexiseg_client.errors import ClosedClient, LexisegError
 from lexiseg_client.heads import AsyncHeads

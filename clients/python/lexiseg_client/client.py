@@ -24,8 +24,7 @@ from lexiseg_client.calling.mapping import (
     map_plan,
     map_threads,
 )
-from lexiseg_client.calling.retries import Retry
-from lexiseg_client.calling.steps import Call, Invoke, Send, Step, Wait
+from lexiseg_client.calling.steps import Call, Invoke, Retry, Send, Step, Wait
 from lexiseg_client.errors import ClosedClient, LexisegError
 from lexiseg_client.folders import RESOLVED, LabelledFolder, Writer, resolve_names, write_all
 from lexiseg_client.heads import Heads

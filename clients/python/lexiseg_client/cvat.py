@@ -27,7 +27,7 @@ import urllib3.exceptions
 from cvat_sdk import make_client, models
 from cvat_sdk.masks import encode_mask
 
-from lexiseg_client.calling.retries import Retry
+from lexiseg_client.calling.steps import Retry
 from lexiseg_client.client import Client
 from lexiseg_client.errors import LexisegError, UnknownHead
 from lexiseg_client.images import ImageLike

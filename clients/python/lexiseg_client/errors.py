@@ -299,3 +299,24 @@ def invalid_value(name: str, value: Any, expected: str) -> ProblemError:
 def problem_here(kind: str, detail: str, *errors: FieldError) -> Problem:
     """A problem that the client itself sees, as the server would answer it."""
     return Problem(kind, PROBLEMS[kind].title, PROBLEMS[kind].status, detail, errors=errors)
+
+
+def read_problem(document: dict[str, object], status: int) -> Problem:
+    """A problem from its JSON; missing members get defaults."""
+    members = {"type", "title", "status", "detail", "request_id", "errors"}
+    entries = document.get("errors")
+    errors = tuple(
+        FieldError(str(entry.get("field")), entry.get("value"), str(entry.get("expected")))
+        for entry in (entries if isinstance(entries, list) else [])
+        if isinstance(entry, dict)
+    )
+    request_id = document.get("request_id")
+    return Problem(
+        type=str(document.get("type") or "about:blank"),
+        title=str(document.get("title") or ""),
+        status=status,
+        detail=str(document.get("detail") or document.get("title") or f"status {status}"),
+        request_id=None if request_id is None else str(request_id),
+        errors=errors,
+        extra={name: value for name, value in document.items() if name not in members},
+    )

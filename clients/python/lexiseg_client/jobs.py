@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Generic, Literal, NamedTuple, T
 from lexiseg_client.address import PREFIX, path_of
 from lexiseg_client.calling.calls import Calls
 from lexiseg_client.calling.mapping import ProgressLine, check_several
-from lexiseg_client.calling.retries import read_problem
 from lexiseg_client.calling.steps import Call, Resource, Send, Wait, Work, awaited
-from lexiseg_client.errors import Problem, TimedOut
+from lexiseg_client.errors import Problem, TimedOut, read_problem
 from lexiseg_client.question import Classes, Options, Unpack, question_json
 from lexiseg_client.rest import json_as, of_json, read
 from lexiseg_labels.exports import write_whole

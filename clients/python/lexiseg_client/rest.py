@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 import httpx
 
 from lexiseg_client.address import PREFIX, USER_AGENT, Address
-from lexiseg_client.calling.retries import Retry, accepted, with_retries
-from lexiseg_client.calling.steps import Call, Send
+from lexiseg_client.calling.steps import Call, Retry, Send, with_retries
 from lexiseg_client.errors import (
     Forbidden,
     NoServer,
@@ -28,6 +29,8 @@ from lexiseg_client.errors import (
     UnreadableAnswer,
     UntrustedCertificate,
     WrongScheme,
+    error_of,
+    read_problem,
     untrusted_text,
 )
 from lexiseg_client.images import Source, Upload
@@ -133,11 +136,7 @@ class RestTransport:
 
     def ask(self, request: Send, parse: Callable[[httpx.Response], T], deadline: float) -> Call[T]:
         """What `parse` makes of the reply to a request, which is sent again as its retries allow."""
-
-        def attempt(seconds: float) -> Send:
-            return replace(request, timeout=seconds)
-
-        return parse((yield from with_retries(attempt, accepted, self._retry, deadline, repeatable=request.repeatable)))
+        return with_retries(request, lambda reply: parse(accepted(reply)), self._retry, deadline)
 
 
 def json_as(build: Callable[[dict[str, Any]], T]) -> Callable[[httpx.Response], T]:
@@ -154,6 +153,39 @@ def read(content: bytes, build: Callable[[dict[str, Any]], T]) -> T:
         return build(document)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise UnreadableAnswer(f"the server is not lexiseg, or another version: {error!r:.200}") from None
+
+
+def accepted(reply: httpx.Response) -> httpx.Response:
+    """A reply that is 2xx. Raises ProblemError: another one; of a proxy's without a problem document a generic one."""
+    if reply.is_success:
+        return reply
+    problem = read_problem(_document(reply), reply.status_code)
+    raise error_of(problem, retry_after(reply.headers.get("retry-after")))
+
+
+def _document(reply: httpx.Response) -> dict[str, object]:
+    if reply.has_redirect_location:
+        place = reply.headers["location"].partition(f"{PREFIX}/")[0]
+        return {"detail": f"the server, or a proxy before it, redirects to {place:.200}: write the right address"}
+    try:
+        document = json.loads(reply.content) if "json" in reply.headers.get("content-type", "") else None
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        return document
+    return {"detail": f"the server, or a proxy before it, answered {reply.status_code} without a problem document"}
+
+
+def retry_after(header: str | None, now: Callable[[], float] = time.time) -> float | None:
+    """Seconds from a `Retry-After` header, which holds a number or a date (RFC 9110, section 10.2.3)."""
+    if header is None:
+        return None
+    if header.strip().isdecimal():
+        return float(header)
+    try:
+        return max(0.0, parsedate_to_datetime(header).timestamp() - now())
+    except (TypeError, ValueError):
+        return None
 
 
 def arguments(address: Address, request: Send) -> dict[str, Any]:

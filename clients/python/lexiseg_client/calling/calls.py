@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lexiseg_client.address import Address, read_address
 from lexiseg_client.calling.mapping import IMAGE_ERRORS, MapPlan
-from lexiseg_client.calling.retries import Retry
-from lexiseg_client.calling.steps import Call, Wait, Work
+from lexiseg_client.calling.steps import Call, Retry, Wait, Work
 from lexiseg_client.errors import LASTING, ImageExpired, TimedOut, Unreachable
 from lexiseg_client.images import ImageId, ImageLike, Source, Upload, load
 from lexiseg_client.question import Classes, question_json

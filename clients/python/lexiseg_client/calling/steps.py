@@ -1,23 +1,41 @@
-"""The steps of a call, which a synchronous and an asyncio driver execute.
+"""The steps of a call and their retries; a synchronous and an asyncio driver execute them.
 
 Calls are I/O-free generators, so both clients share retries, image ids and parsing.
 """
 
 from __future__ import annotations
 
+import logging
+import random
+import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
 import httpx
 
+from lexiseg_client.errors import (
+    LASTING,
+    Busy,
+    LexisegError,
+    NoSuchHost,
+    NotReady,
+    ProblemError,
+    ServerFault,
+    Unreachable,
+)
+
 if TYPE_CHECKING:
     from lexiseg_client.aio import AsyncClient
     from lexiseg_client.client import Client
 
+logger: logging.Logger = logging.getLogger("lexiseg_client")
 P = ParamSpec("P")
 T = TypeVar("T")
+BAD_GATEWAY = 502  # from a proxy while its server restarts
+MIN_ATTEMPT_SECONDS = 0.001  # an attempt's timeout must not be zero
+WARN_AFTER = 2  # failed attempts before a warning is logged: a rolling update is over by then
 
 
 @dataclass(frozen=True)
@@ -46,7 +64,8 @@ class Invoke:
 
     method: Literal["Segment", "ListModels", "Check"]
     message: Any
-    timeout: float
+    repeatable: bool = True
+    timeout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +84,62 @@ class Work:
 
 Step: TypeAlias = Send | Invoke | Wait | Work
 Call: TypeAlias = Generator[Step, Any, T]
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Retry settings; a call's timeout bounds all its attempts.
+
+    Exponential backoff: waits double from `first_wait` to `longest_wait` seconds, each shortened by a random jitter of
+    up to half, so that refused clients do not return together. Waits are never shorter than the server's `Retry-After`.
+    """
+
+    most: int = 10  # retries of one request; 0: none
+    first_wait: float = 0.25
+    longest_wait: float = 15.0
+
+    def wait(self, attempt: int, retry_after: float | None, jitter: float) -> float:
+        """Seconds to wait after failed attempt number `attempt` (from 0); `jitter` is in 0 to 1."""
+        backoff = min(self.longest_wait, self.first_wait * 2.0 ** min(attempt, 60))
+        return max(retry_after or 0.0, backoff * (1 - jitter / 2))
+
+
+def with_retries(request: Send | Invoke, read: Callable[[Any], T], rule: Retry, deadline: float) -> Call[T]:
+    """Repeat a request until it succeeds, fails for good, or `deadline` (clock time) passes; `read` its outcome.
+
+    Its `timeout` is what remains.
+    """
+    count = 0
+    while True:
+        remaining = deadline - time.monotonic()
+        try:
+            outcome = yield replace(request, timeout=max(remaining, MIN_ATTEMPT_SECONDS))
+            return read(outcome)
+        except LASTING:
+            raise
+        except (ProblemError, Unreachable) as error:
+            if count >= rule.most or not _is_retryable(error, request.repeatable):
+                raise
+            server_wait = error.retry_after if isinstance(error, ProblemError) else None
+            pause = rule.wait(count, server_wait, random.random())
+            if time.monotonic() + pause >= deadline:
+                raise
+            if count == WARN_AFTER and isinstance(error, Unreachable):
+                logger.warning("%s; retrying for %.0f seconds at most", error, deadline - time.monotonic())
+        yield Wait(pause)
+        count += 1
+
+
+def _is_retryable(error: LexisegError, repeatable: bool) -> bool:
+    """Whether a retry could succeed and is safe: what is not `repeatable` is retried only if it was not executed."""
+    if isinstance(error, Busy):
+        return True
+    if isinstance(error, NoSuchHost):
+        return False
+    if isinstance(error, Unreachable):
+        return repeatable or not error.is_sent
+    is_away = isinstance(error, NotReady) or (isinstance(error, ServerFault) and error.status == BAD_GATEWAY)
+    return repeatable and is_away
 
 
 class Run(Protocol):

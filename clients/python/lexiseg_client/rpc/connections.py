@@ -7,7 +7,6 @@ import re
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Mapping
 from contextlib import suppress
-from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,8 +15,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import status_pb2
 
 from lexiseg_client.address import USER_AGENT, Address
-from lexiseg_client.calling.retries import Retry, with_retries
-from lexiseg_client.calling.steps import Call, Invoke
+from lexiseg_client.calling.steps import Call, Invoke, Retry, with_retries
 from lexiseg_client.errors import (
     LexisegError,
     NoServer,
@@ -69,7 +67,7 @@ SETTINGS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_timeout_ms", 20_000),
     # The longer of the two timeouts applies; this one defaults to a minute.
     ("grpc.http2.ping_timeout_ms", 20_000),
-    # Reconnect quickly: `calling.retries` does the backoff.
+    # Reconnect quickly: `with_retries` does the backoff.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
 )
@@ -97,13 +95,11 @@ class GrpcTransport:
 
     def segment(self, source: Source, question: Mapping[str, Any], deadline: float) -> Call[Segmentation]:
         """Segmentation.Segment."""
-        attempt = partial(Invoke, "Segment", segment_request(source, question))
-        return with_retries(attempt, segmentation, self._retry, deadline, repeatable=True)
+        return with_retries(Invoke("Segment", segment_request(source, question)), segmentation, self._retry, deadline)
 
     def models(self, deadline: float) -> Call[list[Model]]:
         """Segmentation.ListModels."""
-        attempt = partial(Invoke, "ListModels", pb.ListModelsRequest())
-        return with_retries(attempt, models, self._retry, deadline, repeatable=True)
+        return with_retries(Invoke("ListModels", pb.ListModelsRequest()), models, self._retry, deadline)
 
     def model(self, name: str, deadline: float) -> Call[Model]:
         """Segmentation.ListModels, filtered by name."""
@@ -117,11 +113,11 @@ class GrpcTransport:
     def connect(self, deadline: float) -> Call[None]:
         """Retry until the server answers a health check, so that a stream starts on an open connection."""
         with suppress(ProblemError):
-            yield from with_retries(partial(Invoke, "Check", b""), bytes, self._retry, deadline, repeatable=True)
+            yield from with_retries(Invoke("Check", b""), bytes, self._retry, deadline)
 
     def health(self, timeout: float) -> Call[Health]:
         """grpc.health.v1.Health.Check for the whole server."""
-        answer: bytes = yield Invoke("Check", b"", timeout)
+        answer: bytes = yield Invoke("Check", b"", timeout=timeout)
         ready = answer == SERVING
         return Health(alive=True, ready=ready, detail="serving" if ready else "not serving")
 

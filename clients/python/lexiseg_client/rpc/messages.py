@@ -11,8 +11,15 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import MessageToDict
 
 from lexiseg_client.calling.mapping import IMAGE_ERRORS
-from lexiseg_client.calling.retries import read_problem
-from lexiseg_client.errors import LexisegError, ProblemError, UnreadableAnswer, UnusableImage, error_of, invalid_value
+from lexiseg_client.errors import (
+    LexisegError,
+    ProblemError,
+    UnreadableAnswer,
+    UnusableImage,
+    error_of,
+    invalid_value,
+    read_problem,
+)
 from lexiseg_client.images import ImageId, ImageUrl, Source, file_bytes
 from lexiseg_client.question import Classes, prompts_json, question_json
 from lexiseg_client.rest import Model, model_of
