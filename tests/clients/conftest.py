@@ -1,4 +1,4 @@
-"""A real server of narrow bounds beside that of all tests, and a client."""
+"""A gateway of narrow bounds beside the server of all tests, and a client."""
 
 import threading
 from collections.abc import Iterator
@@ -10,26 +10,23 @@ from lexiseg_client import Client
 from lexiseg_service.gateway.admission.key_file import line_of
 from tests import pictures
 from tests.integration.server import Server
+from tests.service.gateway.known_backend import KnownBackend
+from tests.service.gateway.serving import Ports, on_ports
 
 KEY = "right"
 LONG = 60.0  # seconds; a place is not kept for ever where a test forgets to free it
 
 
 @pytest.fixture(scope="session")
-def narrow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Asks for a key, takes one request of it at a time, and forgets every image at once.
+def narrow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
+    """Asks for a key, and takes one request of it at a time.
 
     No rate: whether a request comes too soon after the last would depend on how quick the machine is.
     """
-    folder = tmp_path_factory.mktemp("narrow")
-    (folder / "keys.txt").write_text(line_of("camera", KEY))
-    settings = {
-        "LEXISEG_API_KEYS_FILE": str(folder / "keys.txt"),
-        "LEXISEG_CONCURRENCY_LIMIT": "1",
-        "LEXISEG_FEATURE_CACHE_BYTES": "0",
-    }
-    with Server(folder / "log.jsonl", **settings) as running:
-        yield running
+    keys = tmp_path_factory.mktemp("narrow") / "keys.txt"
+    keys.write_text(line_of("camera", KEY))
+    with on_ports(KnownBackend(), api_keys_file=keys, concurrency_limit=1) as ports:
+        yield ports
 
 
 @pytest.fixture
@@ -44,7 +41,7 @@ def target(server: Server) -> str:
 
 
 @contextmanager
-def taken(server: Server) -> Iterator[threading.Event]:
+def taken(server: Ports) -> Iterator[threading.Event]:
     """Holds the one place of the narrow server by a stream, until the event is set."""
     free = threading.Event()
     frame = pictures.encoded(pictures.small("china", 64), "JPEG")

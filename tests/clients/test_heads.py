@@ -25,15 +25,25 @@ MUG = Labelled(box=(0, 0, 2, 2), label="mug")
 CLASSES: list[str | Class] = ["mug", Class("saucer", ("plate",))]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def backend() -> KnownBackend:
     return KnownBackend()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ports(backend: KnownBackend) -> Iterator[Ports]:
     with on_ports(backend) as ports:
         yield ports
+
+
+@pytest.fixture(autouse=True)
+def _no_heads_after_it(ports: Ports, backend: KnownBackend) -> Iterator[None]:
+    yield
+    backend.asked.clear()
+    backend.weights = "digest"
+    with Client(ports.url) as client:
+        for head in client.heads.list():
+            client.heads.delete(head.name)
 
 
 def pictured(number: int, *objects: Labelled) -> Picture:

@@ -1,13 +1,19 @@
-"""What stands for an image: a path, an answer, an id; and for several: a folder."""
+"""What stands for an image: a path, an answer, an id, pixels; and for several: a folder."""
 
+import io
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from lexiseg_client import Client, ImageId, Segmentation, UnusableImage
-from lexiseg_client.images import ImageLike, load, pictures_in
+from lexiseg_client.images import ImageLike, Upload, load, pictures_in
 from lexiseg_labels.picture_names import PICTURE_SUFFIXES
 from lexiseg_service.gateway.rest.openapi import SEGMENT
+from tests import pictures
 
 ID = "0123456789abcdef0123456789abcdef"
 
@@ -22,11 +28,6 @@ def test_a_file_that_is_called_like_an_id_is_read(tmp_path: Path, monkeypatch: p
     Path(ID).write_bytes(b"any bytes")
 
     assert load(ID) != ImageId(ID)
-
-
-def test_a_folder_is_answered_with_what_to_write(tmp_path: Path) -> None:
-    with pytest.raises(UnusableImage, match=rf"is a folder; .*client\.map\('{tmp_path}', "):
-        load(tmp_path)
 
 
 def test_a_folder_stands_for_the_pictures_in_it_and_below_it(tmp_path: Path) -> None:
@@ -48,3 +49,64 @@ def test_folders_know_every_suffix_that_servers_take(tmp_path: Path) -> None:
         file.touch()
 
     assert pictures_in(tmp_path) == files
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("folder")
+    (folder / "empty.jpg").touch()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        *((np.zeros(shape, np.uint8), r"expected \[H, W\]") for shape in ((4,), (4, 4, 5), (0, 4), (1, 4, 4, 3))),
+        (np.zeros((3, 3)), "of uint8 or uint16"),
+        *((image, "expected a path, bytes, a file") for image in (None, 7, ["cat.jpg"])),
+        (b"", "got none"),
+        ("empty.jpg", "got none"),
+        ("a\0.jpg", "is no path"),
+        ("iVBORw0KGgo" * 500, "base64.b64decode"),
+        ("data:image/png;base64,iVBORw0KGgo=", "an https address"),
+        ("file:///tmp/cat.jpg", "an https address"),
+        (".", r"is a folder; .*client\.map\('\.', "),
+        (io.StringIO("text"), "in binary mode"),
+    ],
+)
+def test_what_is_no_image_is_refused_before_anything_is_sent(image: Any, said: str) -> None:
+    with pytest.raises(UnusableImage, match=said):
+        load(image)
+
+
+def test_a_file_that_is_closed_or_missing_is_refused(folder: Path) -> None:
+    closed = (folder / "empty.jpg").open("rb")
+    closed.close()
+
+    with pytest.raises(UnusableImage, match="open for reading"):
+        load(closed)
+    with pytest.raises(FileNotFoundError):
+        load(folder / "none.jpg")
+
+
+def sent(image: ImageLike) -> Image.Image:
+    source = load(image)
+    assert isinstance(source, Upload)
+    return Image.open(io.BytesIO(source.content))
+
+
+def test_pixels_arrive_without_loss() -> None:
+    pixels = np.asarray(pictures.small("flower"))
+
+    for image in (pixels, pixels[::2, ::3], pixels[..., 0], np.asfortranarray(pixels)):
+        assert np.array_equal(np.asarray(sent(image)), image)
+
+
+@pytest.mark.parametrize("mode", ["P", "CMYK", "L", "RGBA", "1", "YCbCr"])
+def test_an_image_of_pillow_arrives_in_its_colours(mode: str) -> None:
+    picture = pictures.small("flower").convert(mode)
+
+    assert np.array_equal(np.asarray(sent(picture).convert("RGB")), np.asarray(picture.convert("RGB")))

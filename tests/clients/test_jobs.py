@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from lexiseg_client import AsyncClient, Client, JobState, SwitchedOff, TimedOut, UnknownJob
+from lexiseg_client import AsyncClient, Client, JobState, SwitchedOff, TimedOut, UnknownJob, jobs
 from tests.service.batch.http.asking import PNG
 from tests.service.gateway.known_backend import KnownBackend
 from tests.service.gateway.serving import on_ports
+
+
+@pytest.fixture(autouse=True)
+def _quick_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "POLL_SECONDS", 0.02)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 
-from lexiseg_client import Background, Class, Client, Point, Prompt, Segmentation, UnusableImage
+from lexiseg_client import Background, Class, Client, Point, Prompt, Segmentation
 from lexiseg_client.question import question_json
 from lexiseg_service.gateway.rest.openapi import SEGMENT
 
@@ -92,9 +92,3 @@ def test_a_client_of_wrong_arguments_is_not_made(given: Any, kind: type[Exceptio
 def test_one_in_place_of_several_is_refused(call: Any, said: str) -> None:
     with Client(NOWHERE) as client, pytest.raises(TypeError, match=said):
         call(client)
-
-
-@pytest.mark.parametrize("image", ["data:image/png;base64,iVBORw0KGgo=", "file:///tmp/cat.jpg", "iVBORw0KGgo" * 500])
-def test_a_text_that_is_no_path_is_no_image(image: str) -> None:
-    with Client(NOWHERE) as client, pytest.raises(UnusableImage, match=image[:20]):
-        client.segment(image, ["sky"])

@@ -59,6 +59,7 @@ def on_ports(backend: Backend, **settings: Any) -> Iterator[Ports]:
     app = create_app(chosen, backend, Metrics())
     install(app, chosen.adapters)
     server = Server(app, app.state.grpc, chosen, 0, "listens")
+    server.linger = 0.0  # no test has requests on their way when it ends
     AppStatus.should_exit = False  # set for all servers of a process by one that a signal ended
     thread = threading.Thread(target=server.run)
     thread.start()
