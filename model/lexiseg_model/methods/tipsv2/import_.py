@@ -72,10 +72,13 @@ def read_released(files: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Tens
         width, patch = arrays["norm.weight"].numel(), arrays["patch_embed.proj.weight"].shape[-1]
         if width not in HEADS:
             raise WeightsError(f"{files[0]}: a width of {width}; expected {', '.join(map(str, HEADS))}: S, B or L")
+        positions = arrays["pos_embed"].shape[1]
+        if positions < 2:
+            raise WeightsError(f"{files[0]}: pos_embed of {positions} positions; expected the class token's and a grid's")
         vision = {
             "num_hidden_layers": _count(arrays, r"blocks\.(\d+)\."),
             "mlp_ratio": arrays["blocks.0.mlp.fc1.bias"].numel() / width,
-            "image_size": math.isqrt(arrays["pos_embed"].shape[1] - 1) * patch,
+            "image_size": math.isqrt(positions - 1) * patch,
             "patch_size": patch,
         }
         text = {

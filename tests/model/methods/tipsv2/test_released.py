@@ -93,6 +93,7 @@ def changed(name: str, array: NDArray[np.float32] | None) -> Callable[[Path], No
             (changed("norm.weight", np.ones(width, np.float32)), f"a width of {width}; expected 384, 768, 1024")
             for width in (0, 400)
         ),
+        (changed("pos_embed", np.ones((1, 0, 384), np.float32)), "vision.npz: pos_embed of 0 positions; expected"),
         (
             changed("blocks.1.attn.proj.bias", np.ones(7, np.float32)),
             r"_vision.npz, .*_text.npz: weights of another TIPS",
