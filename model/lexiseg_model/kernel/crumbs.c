@@ -1,4 +1,4 @@
-/* Remove crumbs (small islands and holes) from masks: `lexiseg_model.masks.crumbs`, cell for cell. */
+/* Remove crumbs (small islands and holes) from masks: `lexiseg_model.masks.parts.without_crumbs`, cell for cell. */
 #include "kernel.h"
 
 typedef struct {

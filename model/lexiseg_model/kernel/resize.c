@@ -111,7 +111,7 @@ API int64_t lexiseg_resize(const uint8_t *source, int64_t height, int64_t width,
     return failed;
 }
 
-/* Where the centres of `to` pixels lie among `from` cells, as `masks.bilinear.axis`: the lower cell [to], and the weight of
+/* Where the centres of `to` pixels lie among `from` cells, as `masks.upsample.axis`: the lower cell [to], and the weight of
  * the next [to]. */
 API int64_t lexiseg_axis(int64_t from, int64_t to, int64_t *low, float *weight) {
     for (int64_t pixel = 0; pixel < to; pixel++) {
